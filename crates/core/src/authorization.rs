@@ -1,0 +1,38 @@
+//! Bearer tokens (RFC 6750 §2.1).
+
+use subtle::ConstantTimeEq;
+
+/// True where the `Authorization` field is `Bearer <token>`. The scheme's case does not matter (RFC 9110 §11.1). The time it
+/// takes tells the length of the token at most, never how much of a guess was right.
+#[must_use]
+pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
+    let Some((scheme, given)) = authorization.and_then(|value| value.trim().split_once(' ')) else {
+        return false;
+    };
+    let right: bool = given.trim_start().as_bytes().ct_eq(token.as_bytes()).into();
+    scheme.eq_ignore_ascii_case("bearer") && right && !token.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_token_under_the_bearer_scheme_passes() {
+        for (field, token, passes) in [
+            (Some("Bearer secret"), "secret", true),
+            (Some("bearer secret"), "secret", true),
+            (Some("BEARER  secret"), "secret", true),
+            (Some("Bearer Secret"), "secret", false),
+            (Some("Bearer secre"), "secret", false),
+            (Some("Bearer secret2"), "secret", false),
+            (Some("Bearer "), "secret", false),
+            (Some("Bearer "), "", false),
+            (Some("Basic secret"), "secret", false),
+            (Some("secret"), "secret", false),
+            (None, "secret", false),
+        ] {
+            assert_eq!(is_bearer(field, token), passes, "{field:?}");
+        }
+    }
+}

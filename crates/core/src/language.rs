@@ -1,0 +1,225 @@
+//! Which language a visitor gets: `Accept-Language` (RFC 9110 §12.5.4) matched by lookup (RFC 4647 §3.4).
+//!
+//! The crate `accept-language` is not used. It reads an invalid weight as 0 and a weight above 1 as it stands, and it sorts
+//! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
+//! able to cause one.
+
+/// The languages that the visitor asks for, most wanted first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptLanguage<'a> {
+    wanted: Vec<LanguageRange<'a>>,
+    /// Ranges with `q=0`: never to be answered.
+    excluded: Vec<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LanguageRange<'a> {
+    range: &'a str,
+    /// In thousandths: 1 to 1000 (RFC 9110 §12.4.2).
+    weight: u16,
+}
+
+/// More ranges than any browser sends; what follows is ignored.
+const RANGES_MAX: usize = 64;
+
+/// A language tag is 35 characters at most in practice (RFC 5646 §4.4.1).
+const TAG_LENGTH_MAX: usize = 35;
+
+impl<'a> AcceptLanguage<'a> {
+    /// Reads the field. A range that is no language range, or whose weight is invalid, is left out.
+    #[must_use]
+    pub fn parse(field: &'a str) -> Self {
+        let mut parsed = Self { wanted: Vec::new(), excluded: Vec::new() };
+        for element in field.split(',').take(RANGES_MAX) {
+            let (range, weight) = match element.split_once(';') {
+                Some((range, parameter)) => (range.trim(), parse_weight(parameter.trim())),
+                None => (element.trim(), Some(1000)),
+            };
+            if range != "*" && !is_language_tag(range) {
+                continue;
+            }
+            match weight {
+                Some(0) => parsed.excluded.push(range),
+                Some(weight) => parsed.wanted.push(LanguageRange { range, weight }),
+                None => {}
+            }
+        }
+        // Stable: of two ranges with the same weight the first one stays first.
+        parsed.wanted.sort_by_key(|range| std::cmp::Reverse(range.weight));
+        parsed
+    }
+
+    /// The best of the available tags, or `None` where the caller's default applies.
+    ///
+    /// A range is shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the case. `*` takes
+    /// the first tag that is not excluded, after every range that names a language.
+    #[must_use]
+    pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
+        let named = self.wanted.iter().filter(|wanted| wanted.range != "*").find_map(|wanted| {
+            std::iter::successors(Some(wanted.range), |range| shorten(range)).find_map(|range| {
+                available.iter().find(|tag| tag.eq_ignore_ascii_case(range) && !self.excludes(tag)).copied()
+            })
+        });
+        let any = || {
+            let has_wildcard = self.wanted.iter().any(|wanted| wanted.range == "*");
+            available.iter().find(|tag| has_wildcard && !self.excludes(tag)).copied()
+        };
+        named.or_else(any)
+    }
+
+    /// True where `q=0` names the tag or a prefix of it, and no wanted range names it more closely (RFC 4647 §3.3.1).
+    fn excludes(&self, tag: &str) -> bool {
+        let closeness = |range: &str| if is_prefix(range, tag) { range.len() } else { 0 };
+        let excluded = self.excluded.iter().map(|range| closeness(range)).max().unwrap_or(0);
+        let wanted = self.wanted.iter().map(|wanted| closeness(wanted.range)).max().unwrap_or(0);
+        excluded > 0 && excluded >= wanted
+    }
+}
+
+/// True for what may stand in `lang` and `Content-Language`: subtags of 1 to 8 letters and digits (RFC 5646 §2.1).
+#[must_use]
+pub fn is_language_tag(tag: &str) -> bool {
+    let is_subtag =
+        |subtag: &str| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    tag.len() <= TAG_LENGTH_MAX && tag.split('-').all(is_subtag)
+}
+
+/// True where the language is written from right to left, as far as its first subtag tells.
+#[must_use]
+pub fn is_right_to_left(tag: &str) -> bool {
+    let primary = tag.split('-').next().unwrap_or_default();
+    ["ar", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"].iter().any(|rtl| primary.eq_ignore_ascii_case(rtl))
+}
+
+/// Drops the last subtag, and a single letter that would then stand last (RFC 4647 §3.4).
+fn shorten(range: &str) -> Option<&str> {
+    let (mut shorter, _) = range.rsplit_once('-')?;
+    if let Some((before, single)) = shorter.rsplit_once('-')
+        && single.len() == 1
+    {
+        shorter = before;
+    }
+    Some(shorter)
+}
+
+fn is_prefix(range: &str, tag: &str) -> bool {
+    range == "*"
+        || tag
+            .split_at_checked(range.len())
+            .is_some_and(|(head, rest)| head.eq_ignore_ascii_case(range) && (rest.is_empty() || rest.starts_with('-')))
+}
+
+/// `q=` with 0 to 1 and three decimals at most (RFC 9110 §12.4.2), in thousandths.
+fn parse_weight(parameter: &str) -> Option<u16> {
+    let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))?;
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths: u16 = format!("{decimals:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AVAILABLE: [&str; 10] = ["en", "es", "fr", "de", "zh", "ja", "hi", "ar", "pt-BR", "zh-Hant-TW"];
+
+    #[test]
+    fn lookup_of_rfc_4647_over_weights_of_rfc_9110() {
+        for (field, expected) in [
+            ("de", Some("de")),
+            ("DE", Some("de")),
+            ("de-CH", Some("de")),
+            ("de-ch-1996", Some("de")),
+            ("pt-br", Some("pt-BR")),
+            ("pt", None),
+            ("zh-Hant-TW", Some("zh-Hant-TW")),
+            ("zh-Hant", Some("zh")),
+            ("zh-Hans-CN", Some("zh")),
+            ("de-a-x", Some("de")),
+            ("fr;q=0.5, es;q=0.9", Some("es")),
+            ("fr;q=0.5,es;q=0.501", Some("es")),
+            ("fr, es", Some("fr")),
+            ("nl, fr;q=0.1", Some("fr")),
+            ("nl", None),
+            ("", None),
+            ("fr ; q=0.2 , ja;q=0.3", Some("ja")),
+            ("fr;Q=0.2", Some("fr")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&AVAILABLE), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn weight_zero_excludes() {
+        for (field, expected) in [
+            ("de;q=0", None),
+            ("de;q=0.000, fr;q=0.1", Some("fr")),
+            ("de-CH, de;q=0", None),
+            ("*, en;q=0", Some("es")),
+            ("*;q=0", None),
+            ("*;q=0, de", Some("de")),
+            ("en;q=0, *;q=0.1, nl", Some("es")),
+            ("zh;q=0, zh-Hant-TW", Some("zh-Hant-TW")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&AVAILABLE), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn wildcard_comes_after_every_named_language() {
+        assert_eq!(AcceptLanguage::parse("*, fr;q=0.1").lookup(&AVAILABLE), Some("fr"));
+        assert_eq!(AcceptLanguage::parse("*").lookup(&AVAILABLE), Some("en"));
+    }
+
+    #[test]
+    fn invalid_weights_and_ranges_are_left_out() {
+        for field in [
+            "de;q=2",
+            "de;q=1.001",
+            "de;q=-1",
+            "de;q=NaN",
+            "de;q=0.1234",
+            "de;q=",
+            "de;x=1",
+            "de;q=1;q=0",
+            "d e",
+            "*-de",
+            "de-toolongsubtag",
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&AVAILABLE), None, "{field}");
+        }
+        assert_eq!(AcceptLanguage::parse("de;q=NaN, fr;q=0.1").lookup(&AVAILABLE), Some("fr"));
+    }
+
+    #[test]
+    fn language_tags_are_safe_to_print() {
+        for (tag, valid) in
+            [("de", true), ("zh-Hant-TW", true), ("", false), ("de-", false), ("de\"", false), ("x\ny", false)]
+        {
+            assert_eq!(is_language_tag(tag), valid, "{tag}");
+        }
+    }
+
+    #[test]
+    fn arabic_runs_from_right_to_left() {
+        assert!(is_right_to_left("ar") && is_right_to_left("AR-eg") && is_right_to_left("he"));
+        assert!(!is_right_to_left("de") && !is_right_to_left("arn"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_field_gives_an_available_tag_or_none(field in "[a-zA-Z*;=,.q0-9 -]{0,80}") {
+            let chosen = AcceptLanguage::parse(&field).lookup(&AVAILABLE);
+            prop_assert!(chosen.is_none_or(|tag| AVAILABLE.contains(&tag)));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Every decision that kv-edge takes, as plain functions.
+//!
+//! Nothing in here knows workerd: no `worker`, no `wasm-bindgen`, no clock, no I/O. A function takes plain values (`&str`,
+//! `&[u8]`, a time, a random number) and gives back an enum or a struct that says what to answer. The shell (`src/` of the
+//! workspace) renders it. So each rule is a native unit test, and `Cargo.toml` enforces the border.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`request_target`] | path and query of a request, percent-decoding |
+//! | [`limits`] | what Workers KV takes as a key, a value, an expiry |
+//! | [`store`] | what a failure of Workers KV means |
+//! | [`record`] | whether a JSON record out of KV is one |
+//! | [`origin`] | which origins may be fetched |
+//! | [`problem`] | the text and JSON form of an error (RFC 9457) |
+//! | [`authorization`] | whether a bearer token is the right one |
+//! | [`retry`] | when to try again, and how long to wait |
+//! | [`language`] | which language a visitor gets (RFC 9110 §12.5.4, RFC 4647) |
+//! | [`assets`] [`cache`] [`config`] [`tenants`] [`translations`] [`writes`] | one job each; they do not know each other |
+
+pub mod assets;
+pub mod authorization;
+pub mod cache;
+pub mod config;
+pub mod language;
+pub mod limits;
+pub mod origin;
+pub mod problem;
+pub mod record;
+pub mod request_target;
+pub mod retry;
+pub mod store;
+pub mod tenants;
+pub mod translations;
+pub mod writes;

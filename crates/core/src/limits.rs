@@ -1,0 +1,85 @@
+//! The limits of Workers KV ("Limits" and "Write key-value pairs" in the KV documentation), checked before KV is asked.
+
+use std::borrow::Cow;
+
+/// The longest key, in bytes of UTF-8.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// The shortest `expirationTtl` of a put, in seconds.
+pub const EXPIRATION_TTL_MIN_SECONDS: u32 = 60;
+
+/// A key that Workers KV takes: 1 to 512 bytes and neither `.` nor `..`. The KV port takes no other type as a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key<'a>(Cow<'a, str>);
+
+/// Why a string is no key of Workers KV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// KV has no empty key.
+    #[error("The key is empty; Workers KV needs at least one byte.")]
+    Empty,
+    /// KV refuses the names `.` and `..`.
+    #[error("The key is \".\" or \"..\", which Workers KV does not take.")]
+    Dots,
+    /// The key is longer than [`KEY_BYTES_MAX`].
+    #[error("The key has {0} bytes; Workers KV takes 512 at most.")]
+    TooLong(usize),
+}
+
+impl<'a> Key<'a> {
+    /// Checks a key.
+    ///
+    /// # Errors
+    /// [`KeyError`] says which limit it breaks.
+    pub fn new(key: impl Into<Cow<'a, str>>) -> Result<Self, KeyError> {
+        let key = key.into();
+        match key.as_ref() {
+            "" => Err(KeyError::Empty),
+            "." | ".." => Err(KeyError::Dots),
+            long if long.len() > KEY_BYTES_MAX => Err(KeyError::TooLong(long.len())),
+            _ => Ok(Self(key)),
+        }
+    }
+
+    /// A key that stands in the source.
+    ///
+    /// # Panics
+    /// Where the key breaks a limit. Use it for a `const` only: there the panic is a compile error.
+    #[must_use]
+    pub const fn literal(key: &'static str) -> Self {
+        assert!(!key.is_empty() && key.len() <= KEY_BYTES_MAX, "not a Workers KV key");
+        Self(Cow::Borrowed(key))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_limits_of_workers_kv() {
+        let longest = "k".repeat(512);
+        let too_long = "k".repeat(513);
+        let too_long_in_bytes = "€".repeat(171);
+        for (key, expected) in [
+            ("a", Ok(())),
+            ("...", Ok(())),
+            ("a/../b", Ok(())),
+            (" ", Ok(())),
+            (longest.as_str(), Ok(())),
+            ("", Err(KeyError::Empty)),
+            (".", Err(KeyError::Dots)),
+            ("..", Err(KeyError::Dots)),
+            (too_long.as_str(), Err(KeyError::TooLong(513))),
+            (too_long_in_bytes.as_str(), Err(KeyError::TooLong(513))),
+        ] {
+            assert_eq!(Key::new(key).map(|_| ()), expected, "{key}");
+        }
+    }
+}

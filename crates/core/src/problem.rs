@@ -1,0 +1,109 @@
+//! The body of an error: a sentence for people, or problem details for machines (RFC 9457).
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// Problem details, RFC 9457 §3.1, with two extension members: `code` and `requestId`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem<'a> {
+    /// `about:blank`: the status says what kind of problem it is (RFC 9457 §4.2.1).
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The reason phrase of the status.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// A name of the problem that does not change between releases.
+    pub code: &'static str,
+    /// One sentence for people. Never holds anything internal.
+    pub detail: &'a str,
+    /// Names the log line that holds the details; only where there is one.
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<&'a str>,
+}
+
+impl<'a> Problem<'a> {
+    /// A problem without a request id.
+    #[must_use]
+    pub fn new(status: u16, code: &'static str, detail: &'a str) -> Self {
+        Self { kind: "about:blank", title: reason_phrase(status), status, code, detail, request_id: None }
+    }
+
+    /// Content type and body of the answer: problem details where the client asks for JSON, else the sentence alone.
+    #[must_use]
+    pub fn render(&self, wants_json: bool) -> (&'static str, Cow<'a, str>) {
+        if wants_json && let Ok(json) = serde_json::to_string(self) {
+            return ("application/problem+json", Cow::Owned(json));
+        }
+        ("text/plain; charset=utf-8", Cow::Borrowed(self.detail))
+    }
+}
+
+/// True where the `Accept` field names a JSON type with a weight above zero (RFC 9110 §12.5.1). `*/*` alone gets plain text,
+/// as in the documented examples.
+#[must_use]
+pub fn wants_json(accept: Option<&str>) -> bool {
+    accept.unwrap_or_default().split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default();
+        let is_json = media_type.eq_ignore_ascii_case("application/json")
+            || media_type.eq_ignore_ascii_case("application/problem+json");
+        is_json && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0." | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+/// The reason phrases of RFC 9110 §15 for the statuses that kv-edge answers errors with.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        429 => "Too Many Requests",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Internal Server Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_the_sentence_alone() {
+        let problem = Problem::new(404, "not_found", "Not found");
+        assert_eq!(problem.render(false), ("text/plain; charset=utf-8", "Not found".into()));
+    }
+
+    #[test]
+    fn json_is_problem_details_of_rfc_9457() {
+        let mut problem = Problem::new(502, "origin_failed", "He said \"no\".");
+        problem.request_id = Some("abc");
+        let (content_type, body) = problem.render(true);
+        assert_eq!(content_type, "application/problem+json");
+        assert_eq!(
+            body,
+            r#"{"type":"about:blank","title":"Bad Gateway","status":502,"code":"origin_failed","detail":"He said \"no\".","requestId":"abc"}"#
+        );
+        assert!(!Problem::new(400, "x", "y").render(true).1.contains("requestId"));
+    }
+
+    #[test]
+    fn json_is_for_those_who_name_it() {
+        for (accept, json) in [
+            (None, false),
+            (Some("*/*"), false),
+            (Some("text/html,application/xhtml+xml,*/*;q=0.8"), false),
+            (Some("application/json"), true),
+            (Some("Application/JSON; charset=utf-8"), true),
+            (Some("text/plain, application/problem+json;q=0.9"), true),
+            (Some("application/json;q=0, text/plain"), false),
+        ] {
+            assert_eq!(wants_json(accept), json, "{accept:?}");
+        }
+    }
+}

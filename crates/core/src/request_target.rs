@@ -1,0 +1,207 @@
+//! What a request asks for: its path and query, taken from the URL that the platform hands over.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// Path and query of a request (RFC 9112 §3.2, the origin form).
+///
+/// The path is as the URL Standard leaves it: dot segments resolved (`%2e` counts as a dot) and `\` read as `/`. Where the
+/// platform has done that already nothing is copied. Everything else stays byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestTarget<'a> {
+    /// The path, always starting with `/`.
+    pub path: Cow<'a, str>,
+    /// The query without its `?`; `None` where the URL has no `?`.
+    pub query: Option<&'a str>,
+}
+
+/// A part of the URL has `%` without two hex digits behind it, or its bytes are no UTF-8 (RFC 3986 §2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("The URL has a percent-encoding that is broken or is not UTF-8.")]
+pub struct BadPercentEncoding;
+
+impl<'a> RequestTarget<'a> {
+    /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. Never fails: what is missing is empty.
+    #[must_use]
+    pub fn parse(url: &'a str) -> Self {
+        let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let without_fragment = after_scheme.split_once('#').map_or(after_scheme, |(head, _)| head);
+        let (authority_and_path, query) = match without_fragment.split_once('?') {
+            Some((head, query)) => (head, Some(query)),
+            None => (without_fragment, None),
+        };
+        let path =
+            authority_and_path.find(['/', '\\']).and_then(|start| authority_and_path.get(start..)).unwrap_or("/");
+        Self { path: resolve_dot_segments(path), query }
+    }
+
+    /// The first value of a query parameter, decoded as `application/x-www-form-urlencoded`: `+` is a space.
+    ///
+    /// `form_urlencoded` is not used because it reads `%zz` and broken UTF-8 as something, and two broken ids would become
+    /// the same id.
+    ///
+    /// # Errors
+    /// [`BadPercentEncoding`] where the value of this parameter is broken. Other parameters are not looked at.
+    pub fn parameter(&self, name: &str) -> Result<Option<Cow<'a, str>>, BadPercentEncoding> {
+        self.query
+            .unwrap_or_default()
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .find(|(key, _)| form_decode(key).is_ok_and(|key| key == name))
+            .map(|(_, value)| form_decode(value))
+            .transpose()
+    }
+}
+
+/// Decodes percent-encoding once, strictly (RFC 3986 §2.1).
+///
+/// # Errors
+/// [`BadPercentEncoding`] for `%` without two hex digits and for bytes that are no UTF-8.
+pub fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
+    let broken = encoded
+        .split('%')
+        .skip(1)
+        .any(|after| !after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
+    if broken {
+        return Err(BadPercentEncoding);
+    }
+    percent_decode_str(encoded).decode_utf8().map_err(|_| BadPercentEncoding)
+}
+
+fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
+    if encoded.contains('+') {
+        percent_decode(&encoded.replace('+', " ")).map(|decoded| Cow::Owned(decoded.into_owned()))
+    } else {
+        percent_decode(encoded)
+    }
+}
+
+/// Removes `.` and `..` segments as the URL Standard does ("path state"), also where they are written `%2e`.
+fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
+    let has_backslash = path.contains('\\');
+    if !has_backslash && !path.split('/').any(|segment| dots(segment) > 0) {
+        return Cow::Borrowed(path);
+    }
+    let path = path.replace('\\', "/");
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match dots(segment) {
+            0 => kept.push(segment),
+            dots => {
+                if dots == 2 {
+                    kept.pop();
+                }
+                // `/a/.` and `/a/b/..` name the folder: they end in `/`.
+                if is_last {
+                    kept.push("");
+                }
+            }
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
+}
+
+/// 1 for a single-dot segment, 2 for a double-dot segment, 0 for any other.
+fn dots(segment: &str) -> u8 {
+    const ENCODED_DOT: &str = "%2e";
+    let mut rest = segment;
+    let mut count: u8 = 0;
+    while !rest.is_empty() {
+        let after = if let Some(after) = rest.strip_prefix('.') {
+            after
+        } else if rest.get(..3).is_some_and(|head| head.eq_ignore_ascii_case(ENCODED_DOT)) {
+            rest.get(3..).unwrap_or_default()
+        } else {
+            return 0;
+        };
+        if count == 2 {
+            return 0;
+        }
+        count = count.saturating_add(1);
+        rest = after;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn url_splits_into_path_and_query() {
+        for (url, path, query) in [
+            ("https://example.com/a/b?c=d", "/a/b", Some("c=d")),
+            ("https://example.com", "/", None),
+            ("https://example.com?x", "/", Some("x")),
+            ("https://example.com/?", "/", Some("")),
+            ("https://example.com/a?b=http://c/d?e", "/a", Some("b=http://c/d?e")),
+            ("https://example.com/a#f?g", "/a", None),
+            ("https://example.com//a//b/", "//a//b/", None),
+        ] {
+            assert_eq!(RequestTarget::parse(url), RequestTarget { path: path.into(), query }, "{url}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_resolve_as_in_the_url_standard() {
+        for (raw, path) in [
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/%2E%2e/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/..", "/"),
+            ("/../../a", "/a"),
+            ("/a\\..\\b", "/b"),
+            ("/a//../b", "/a/b"),
+            ("/a/.../b", "/a/.../b"),
+            ("/a/.b/%2ec", "/a/.b/%2ec"),
+            ("/a/%252e%252e/b", "/a/%252e%252e/b"),
+        ] {
+            let url = format!("http://h{raw}");
+            assert_eq!(RequestTarget::parse(&url).path, path, "{raw}");
+        }
+    }
+
+    #[test]
+    fn parameter_is_the_first_value_form_decoded() {
+        let target = RequestTarget::parse("http://h/?a=1&b=x+y%26&a=2&c&%64=4&bad=%zz&euro=%E2%82%AC");
+        assert_eq!(target.parameter("a"), Ok(Some("1".into())));
+        assert_eq!(target.parameter("b"), Ok(Some("x y&".into())));
+        assert_eq!(target.parameter("c"), Ok(Some("".into())));
+        assert_eq!(target.parameter("d"), Ok(Some("4".into())));
+        assert_eq!(target.parameter("euro"), Ok(Some("€".into())));
+        assert_eq!(target.parameter("none"), Ok(None));
+        assert_eq!(target.parameter("bad"), Err(BadPercentEncoding));
+    }
+
+    #[test]
+    fn percent_decoding_is_strict_and_happens_once() {
+        assert_eq!(percent_decode("a%20b%2520"), Ok("a b%20".into()));
+        for broken in ["%", "%1", "%zz", "a%2", "%ff", "%c3%28", "%+1"] {
+            assert_eq!(percent_decode(broken), Err(BadPercentEncoding), "{broken}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_url_parses_to_a_path_without_dot_segments(url in "(http://h)?[a-z./%2eE\\\\?#]{0,40}") {
+            let target = RequestTarget::parse(&url);
+            prop_assert!(target.path.starts_with('/'));
+            prop_assert!(target.path.split('/').all(|segment| dots(segment) == 0));
+        }
+
+        #[test]
+        fn resolving_twice_changes_nothing(path in "/[a./%2e\\\\]{0,40}") {
+            let once = resolve_dot_segments(&path);
+            let twice = resolve_dot_segments(&once);
+            prop_assert_eq!(&twice, &once);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The translated page (KV documentation, "Generate dynamic responses from your key-value pairs").
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::language::{AcceptLanguage, is_language_tag, is_right_to_left};
+
+/// One entry of `hello-world.json`.
+#[derive(Debug, Deserialize)]
+struct Translation<'a> {
+    #[serde(borrow)]
+    language_code: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+/// The page in the visitor's language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranslatedPage {
+    /// The tag for `Content-Language`.
+    pub language: String,
+    /// The HTML.
+    pub html: String,
+}
+
+impl TranslatedPage {
+    /// Says "Hello World!" in English; what a visitor gets where the translations are missing or broken.
+    #[must_use]
+    pub fn english() -> Self {
+        Self::new("en", "Hello World!")
+    }
+
+    /// Chooses from `hello-world.json`: by `Accept-Language`, else English.
+    ///
+    /// # Errors
+    /// The JSON is broken. Answer [`TranslatedPage::english`] then.
+    pub fn choose(translations: &str, accept_language: Option<&str>) -> Result<Self, serde_json::Error> {
+        let translations: Vec<Translation<'_>> = serde_json::from_str(translations)?;
+        let available: Vec<&str> =
+            translations.iter().map(|entry| entry.language_code.as_ref()).filter(|tag| is_language_tag(tag)).collect();
+        let wanted = AcceptLanguage::parse(accept_language.unwrap_or_default());
+        let chosen = wanted.lookup(&available).unwrap_or("en");
+        let entry = translations.iter().find(|entry| entry.language_code.eq_ignore_ascii_case(chosen));
+        Ok(entry.map_or_else(Self::english, |entry| Self::new(&entry.language_code, &entry.message)))
+    }
+
+    fn new(language: &str, message: &str) -> Self {
+        let direction = if is_right_to_left(language) { " dir=\"rtl\"" } else { "" };
+        let message = html_escape::encode_text(message);
+        let html = format!(
+            "<!DOCTYPE html>\n<html lang=\"{language}\"{direction}>\n<head>\n<meta charset=\"utf-8\">\n\
+             <title>Hello World translation</title>\n</head>\n<body>\n<h1>{message}</h1>\n</body>\n</html>\n"
+        );
+        Self { language: language.to_owned(), html }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"[
+        {"language_code": "en", "message": "Hello World!"},
+        {"language_code": "de", "message": "Hallo Welt!"},
+        {"language_code": "ar", "message": "مرحبا بالعالم!"},
+        {"language_code": "x-esc", "message": "<b>&\"\u0021</b>"},
+        {"language_code": "bad\"tag", "message": "never"}
+    ]"#;
+
+    #[test]
+    fn the_visitor_reads_the_wanted_language_else_english() {
+        for (field, language, text) in [
+            (Some("de-CH, en;q=0.5"), "de", "<html lang=\"de\">"),
+            (Some("de"), "de", "<h1>Hallo Welt!</h1>"),
+            (Some("ar"), "ar", "<html lang=\"ar\" dir=\"rtl\">"),
+            (Some("nl"), "en", "<h1>Hello World!</h1>"),
+            (Some("de;q=0"), "en", "<html lang=\"en\">"),
+            (None, "en", "<h1>Hello World!</h1>"),
+            (Some("bad\"tag"), "en", "<h1>Hello World!</h1>"),
+        ] {
+            let page = TranslatedPage::choose(FILE, field).unwrap();
+            assert_eq!(page.language, language, "{field:?}");
+            assert!(page.html.contains(text), "{field:?}: {}", page.html);
+        }
+    }
+
+    #[test]
+    fn the_message_is_escaped() {
+        let page = TranslatedPage::choose(FILE, Some("x-esc")).unwrap();
+        assert!(page.html.contains("<h1>&lt;b&gt;&amp;\"!&lt;/b&gt;</h1>"), "{}", page.html);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_and_a_file_without_english_has_a_default() {
+        for file in ["", "{}", "[{}]", "[{\"language_code\": 1, \"message\": 2}]"] {
+            assert!(TranslatedPage::choose(file, None).is_err(), "{file}");
+        }
+        assert_eq!(TranslatedPage::choose("[]", Some("de")).unwrap(), TranslatedPage::english());
+    }
+}

@@ -1,0 +1,116 @@
+//! One typed accessor for each binding, var and secret of `wrangler.toml`.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kv_edge_core::origin::AllowList;
+use kv_edge_core::tenants::OriginPolicy;
+use wasm_bindgen::prelude::*;
+
+use crate::kv::{KvNamespace, Store};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The `env` object. A binding that is missing is `undefined`; using it is a [`StoreError`](kv_edge_core::store::StoreError).
+    pub(crate) type Bindings;
+
+    #[wasm_bindgen(method, getter, js_name = "CACHE_KV")]
+    fn cache_kv(this: &Bindings) -> KvNamespace;
+    #[wasm_bindgen(method, getter, js_name = "USER_CONFIGURATION")]
+    fn user_configuration(this: &Bindings) -> KvNamespace;
+    #[wasm_bindgen(method, getter, js_name = "ROUTING_CONFIG")]
+    fn routing_config(this: &Bindings) -> KvNamespace;
+    #[wasm_bindgen(method, getter, js_name = "assets")]
+    fn assets(this: &Bindings) -> KvNamespace;
+    #[wasm_bindgen(method, getter, js_name = "WRITES")]
+    fn writes(this: &Bindings) -> KvNamespace;
+    #[wasm_bindgen(method, getter, js_name = "USERS_NOTIFICATION_CONFIG")]
+    fn users_notification_config(this: &Bindings) -> KvNamespace;
+
+    #[wasm_bindgen(method, getter, js_name = "API_TOKEN")]
+    fn api_token(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "CACHE_UPSTREAMS")]
+    fn cache_upstreams(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "ROUTING_ORIGINS")]
+    fn routing_origins(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "ROUTING_INSECURE")]
+    fn routing_insecure(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "UPSTREAM_TIMEOUT_MS")]
+    fn upstream_timeout_ms(this: &Bindings) -> JsValue;
+}
+
+impl Bindings {
+    /// `CACHE_KV`: the pages of `/cache`.
+    pub(crate) fn pages(&self) -> Store {
+        Store::new(self.cache_kv())
+    }
+
+    /// `USER_CONFIGURATION`: a record for each user.
+    pub(crate) fn users(&self) -> Store {
+        Store::new(self.user_configuration())
+    }
+
+    /// `ROUTING_CONFIG`: a record for each storefront.
+    pub(crate) fn storefronts(&self) -> Store {
+        Store::new(self.routing_config())
+    }
+
+    /// `assets`: the static files and translations.
+    pub(crate) fn files(&self) -> Store {
+        Store::new(self.assets())
+    }
+
+    /// `WRITES`: the keys of the concurrent-write example.
+    pub(crate) fn hot_keys(&self) -> Store {
+        Store::new(self.writes())
+    }
+
+    /// `USERS_NOTIFICATION_CONFIG`: the namespace of the documented first steps.
+    pub(crate) fn notifications(&self) -> Store {
+        Store::new(self.users_notification_config())
+    }
+
+    /// The secret `API_TOKEN`; `None` where it is not set or empty.
+    pub(crate) fn token(&self) -> Option<String> {
+        self.api_token().as_string().filter(|token| !token.is_empty())
+    }
+}
+
+/// The vars, parsed. They do not change while an isolate lives.
+pub(crate) struct Vars {
+    /// `CACHE_UPSTREAMS`
+    pub(crate) cache_upstreams: AllowList,
+    /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
+    pub(crate) routing: OriginPolicy,
+    /// `UPSTREAM_TIMEOUT_MS`
+    pub(crate) upstream_timeout: Duration,
+}
+
+const UPSTREAM_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+const UPSTREAM_TIMEOUT_MS_MAX: u64 = 60_000;
+
+impl Vars {
+    pub(crate) fn of(env: &Bindings) -> Rc<Self> {
+        thread_local!(static VARS: OnceCell<Rc<Vars>> = const { OnceCell::new() });
+        VARS.with(|vars| Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env)))))
+    }
+
+    fn read(env: &Bindings) -> Self {
+        let insecure = env.routing_insecure();
+        let timeout_ms = text(&env.upstream_timeout_ms()).parse().unwrap_or(UPSTREAM_TIMEOUT_MS_DEFAULT);
+        Self {
+            cache_upstreams: AllowList::parse(&text(&env.cache_upstreams())),
+            routing: OriginPolicy {
+                allowed: AllowList::parse(&text(&env.routing_origins())),
+                insecure: insecure.as_bool().unwrap_or_else(|| text(&insecure) == "true"),
+            },
+            upstream_timeout: Duration::from_millis(timeout_ms.clamp(1, UPSTREAM_TIMEOUT_MS_MAX)),
+        }
+    }
+}
+
+/// A var as text; wrangler hands numbers over as numbers.
+fn text(var: &JsValue) -> String {
+    var.as_string().or_else(|| var.as_f64().map(|number| number.to_string())).unwrap_or_default()
+}

@@ -1,0 +1,223 @@
+//! The one place where an error becomes a response: status, a code for machines, a sentence for people.
+
+use std::borrow::Cow;
+
+use kv_edge_core::assets::AssetError;
+use kv_edge_core::cache::CacheError;
+use kv_edge_core::config::ConfigError;
+use kv_edge_core::limits::KeyError;
+use kv_edge_core::problem::{Problem, wants_json};
+use kv_edge_core::request_target::BadPercentEncoding;
+use kv_edge_core::store::StoreError;
+use kv_edge_core::tenants::TenantError;
+use kv_edge_core::writes::WriteError;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::web_sys;
+
+use crate::incoming::Incoming;
+use crate::log;
+use crate::response;
+use crate::routes::{MethodNotAllowed, Route};
+
+/// Why a request gets no answer from its job.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u16,
+    code: &'static str,
+    /// What the visitor reads.
+    sentence: Cow<'static, str>,
+    /// What the log says; only for a 5xx.
+    cause: Option<String>,
+    /// A field that the status asks for.
+    field: Option<(&'static str, &'static str)>,
+}
+
+const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
+const BAD_GATEWAY: &str = "The server behind this page did not give a usable answer.";
+
+impl Failure {
+    fn new(status: u16, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, sentence: sentence.into(), cause: None, field: None }
+    }
+
+    fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    fn with_field(mut self, name: &'static str, value: &'static str) -> Self {
+        self.field = Some((name, value));
+        self
+    }
+
+    /// The bearer token is missing or wrong (RFC 6750 §3).
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(401, "unauthorized", "This needs the header Authorization: Bearer <API_TOKEN>.")
+            .with_field("WWW-Authenticate", "Bearer")
+    }
+
+    /// A secret is not set: the route stays closed.
+    pub(crate) fn not_configured(secret: &'static str) -> Self {
+        Self::new(503, "not_configured", format!("This route is closed until the secret {secret} is set."))
+            .because(&format!("the secret {secret} is not set"))
+            .with_field("Retry-After", "60")
+    }
+
+    /// The documented answer of `/get-started` where the read gives nothing.
+    pub(crate) fn value_not_found() -> Self {
+        Self::new(404, "value_not_found", "Value not found")
+    }
+
+    /// An origin did not answer (RFC 9110 §15.6.3).
+    pub(crate) fn origin_failed(cause: &JsValue) -> Self {
+        Self::new(502, "origin_failed", BAD_GATEWAY).because(&message_of(cause))
+    }
+
+    /// An origin did not answer in time (RFC 9110 §15.6.5).
+    pub(crate) fn origin_timeout() -> Self {
+        Self::new(504, "origin_timeout", "The server behind this page did not answer in time.")
+            .because("no response head within UPSTREAM_TIMEOUT_MS")
+    }
+
+    /// The runtime refused something that it never refuses.
+    pub(crate) fn internal(thrown: &JsValue) -> Self {
+        Self::new(500, "internal_error", "Something went wrong on our side.").because(&message_of(thrown))
+    }
+
+    /// The response, and for a 5xx the line in the log that it names.
+    pub(crate) fn render(&self, incoming: &Incoming, path: &str) -> Result<web_sys::Response, JsValue> {
+        let is_json = Route::is_api(path) || wants_json(incoming.header("accept").as_deref());
+        let request_id = (self.status >= 500).then(|| incoming.header("cf-ray").unwrap_or_else(random_id));
+        if let Some(id) = &request_id {
+            log::write(&log::Event {
+                level: "error",
+                request_id: Some(id),
+                code: self.code,
+                status: Some(self.status),
+                route: Route::name(path),
+                detail: self.cause.as_deref().unwrap_or(&self.sentence),
+            });
+        }
+        let mut problem = Problem::new(self.status, self.code, &self.sentence);
+        problem.request_id = request_id.as_deref();
+        let (content_type, body) = problem.render(is_json);
+        let mut fields =
+            vec![("content-type", content_type), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+        fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
+        fields.extend(self.field);
+        response::with_status(self.status, &body, &fields)
+    }
+}
+
+/// The message of something that JavaScript threw, without its stack.
+pub(crate) fn message_of(thrown: &JsValue) -> String {
+    match thrown.dyn_ref::<js_sys::Error>() {
+        Some(error) => error.message().into(),
+        None => thrown.as_string().unwrap_or_else(|| "an exception without a message".to_owned()),
+    }
+}
+
+/// Names a log line where Cloudflare's own id is missing. It need not be secret.
+fn random_id() -> String {
+    // In range by construction: 53 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let bits = (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64;
+    format!("{bits:014x}")
+}
+
+impl From<MethodNotAllowed> for Failure {
+    fn from(error: MethodNotAllowed) -> Self {
+        Self::new(405, "method_not_allowed", format!("Method not allowed; use {}.", error.allow))
+            .with_field("Allow", error.allow)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_rate_limited() {
+            Self::new(429, "kv_rate_limited", "Workers KV takes one write a second to a key. Please try again.")
+                .with_field("Retry-After", "1")
+        } else {
+            Self::new(503, "kv_unavailable", UNAVAILABLE).because(&error).with_field("Retry-After", "5")
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::new(400, "invalid_key", error.to_string())
+    }
+}
+
+impl From<BadPercentEncoding> for Failure {
+    fn from(error: BadPercentEncoding) -> Self {
+        Self::new(400, "bad_percent_encoding", error.to_string())
+    }
+}
+
+impl From<AssetError> for Failure {
+    fn from(error: AssetError) -> Self {
+        match error {
+            AssetError::Encoding(error) => error.into(),
+            AssetError::Key(error) => error.into(),
+            AssetError::NotFound => Self::new(404, "not_found", error.to_string()),
+        }
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            CacheError::MissingUrl => Self::new(400, "missing_url", sentence),
+            CacheError::Encoding(error) => error.into(),
+            CacheError::NotAUrl | CacheError::Unusable(_) => Self::new(400, "invalid_url", sentence),
+            CacheError::NotAllowed(_) => Self::new(403, "upstream_not_allowed", sentence),
+            CacheError::Redirect => Self::new(502, "upstream_redirect", sentence),
+            CacheError::TooLong => Self::new(502, "upstream_failed", sentence),
+            CacheError::Upstream(cause) => Self::new(502, "upstream_failed", BAD_GATEWAY).because(&cause),
+            CacheError::Timeout => Self::new(504, "upstream_timeout", sentence),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::MissingUserId => Self::new(400, "missing_user_id", error.to_string()),
+            ConfigError::Encoding(error) => error.into(),
+            ConfigError::Key(error) => error.into(),
+        }
+    }
+}
+
+impl From<TenantError> for Failure {
+    fn from(error: TenantError) -> Self {
+        let text = error.to_string();
+        match error {
+            TenantError::MissingId => Self::new(400, "missing_storefront_id", text),
+            TenantError::Encoding(error) => error.into(),
+            TenantError::Key(error) => error.into(),
+            TenantError::Whitespace => Self::new(400, "invalid_path", text),
+            TenantError::NotFound(_) => Self::new(404, "storefront_not_found", text),
+            TenantError::NotAllowed(_) => {
+                Self::new(502, "origin_not_allowed", "The storefront's origin is not one this service may reach.")
+                    .because(&text)
+            }
+            TenantError::BrokenRecord(_) | TenantError::BrokenOrigin(_) | TenantError::BrokenBasePath => {
+                Self::new(502, "broken_record", "The storefront's record is broken.").because(&text)
+            }
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Encoding(error) => error.into(),
+            WriteError::Key(error) => error.into(),
+            WriteError::Count => Self::new(400, "invalid_n", error.to_string()),
+            WriteError::Strategy => Self::new(400, "unknown_strategy", error.to_string()),
+        }
+    }
+}

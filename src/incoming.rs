@@ -1,0 +1,54 @@
+//! The request as a job sees it: nothing is copied across the JavaScript boundary before a job asks for it.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use wasm_bindgen::JsCast;
+use worker::{Context, web_sys};
+
+use crate::bindings::{Bindings, Vars};
+
+/// One request, with the bindings and the context it runs in.
+pub(crate) struct Incoming {
+    request: web_sys::Request,
+    env: Bindings,
+    context: Context,
+}
+
+impl Incoming {
+    pub(crate) fn new(request: web_sys::Request, env: Bindings, context: Context) -> Self {
+        Self { request, env, context }
+    }
+
+    /// The method, as it was sent.
+    pub(crate) fn method(&self) -> String {
+        self.request.method()
+    }
+
+    /// A header field, its lines joined with commas (RFC 9110 §5.3).
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        self.request.headers().get(name).ok().flatten()
+    }
+
+    /// The bindings.
+    pub(crate) fn env(&self) -> &Bindings {
+        &self.env
+    }
+
+    /// The vars, read once an isolate.
+    pub(crate) fn vars(&self) -> Rc<Vars> {
+        Vars::of(&self.env)
+    }
+
+    /// A request to another URL with this one's method, header fields and body; the body is streamed, not read. Redirects are
+    /// left to the caller, as for every request that workerd hands over.
+    pub(crate) fn redirect_to(&self, url: &str) -> Result<web_sys::Request, wasm_bindgen::JsValue> {
+        // The runtime takes a Request wherever it takes request options.
+        web_sys::Request::new_with_str_and_init(url, self.request.unchecked_ref())
+    }
+
+    /// Goes on with work after the response is sent.
+    pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
+        self.context.wait_until(work);
+    }
+}

@@ -1,0 +1,54 @@
+//! The Worker: a thin shell around [`kv_edge_core`]. It knows workerd and decides nothing.
+//!
+//! A request takes one way: [`routes::Route::find`] names the job, the job reads the few header fields its decision needs and
+//! KV at most once, core decides, the job renders. An error becomes a response in one place, [`error`].
+
+mod assets;
+mod bindings;
+mod cache;
+mod config;
+mod deadline;
+mod error;
+mod get_started;
+mod healthz;
+mod incoming;
+mod kv;
+mod log;
+mod response;
+mod routes;
+mod tenants;
+mod translations;
+mod upstream;
+mod writes;
+
+use kv_edge_core::request_target::RequestTarget;
+use wasm_bindgen::JsCast;
+use worker::{Context, Env, Result, event, web_sys};
+
+use crate::error::Failure;
+use crate::incoming::Incoming;
+use crate::routes::Route;
+
+#[event(fetch)]
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
+    let url = request.url();
+    let target = RequestTarget::parse(&url);
+    let incoming = Incoming::new(request, env.unchecked_into(), context);
+    match answer(&incoming, &target).await {
+        Ok(response) => Ok(response),
+        Err(failure) => failure.render(&incoming, &target.path).map_err(Into::into),
+    }
+}
+
+async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> std::result::Result<web_sys::Response, Failure> {
+    match Route::find(&incoming.method(), &target.path)? {
+        Route::Healthz => healthz::answer(),
+        Route::GetStarted => get_started::answer(incoming).await,
+        Route::CachedPage => cache::answer(incoming, target).await,
+        Route::Config => config::answer(incoming, target).await,
+        Route::Storefront { path } => tenants::answer(incoming, path, target.query).await,
+        Route::HelloWorld => translations::answer(incoming).await,
+        Route::Writes { key } => writes::answer(incoming, key, target).await,
+        Route::Asset { path } => assets::answer(incoming, path).await,
+    }
+}

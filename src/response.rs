@@ -1,0 +1,79 @@
+//! Responses, made with as few calls into the runtime as it takes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use wasm_bindgen::prelude::*;
+use worker::web_sys;
+
+use crate::error::Failure;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The runtime's `Response`, whose constructor takes any body.
+    #[wasm_bindgen(js_name = Response)]
+    type AnyResponse;
+    #[wasm_bindgen(constructor, catch, js_class = "Response")]
+    fn new(body: &JsValue, init: &Init) -> Result<AnyResponse, JsValue>;
+
+    /// The options of a response.
+    #[wasm_bindgen(extends = js_sys::Object)]
+    #[derive(Clone)]
+    type Init;
+    #[wasm_bindgen(method, setter)]
+    fn set_status(this: &Init, status: u16);
+    #[wasm_bindgen(method, setter)]
+    fn set_headers(this: &Init, headers: &js_sys::Object);
+}
+
+/// Header fields of an answer.
+pub(crate) type Fields<'a> = [(&'a str, &'a str)];
+
+/// 200 with fields of which there are few different sets: the runtime's form of a set is made once and kept.
+pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, Failure> {
+    respond(body, &kept_init(fields)?).map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// An answer with fields that are not worth keeping.
+pub(crate) fn with_status(status: u16, body: &str, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
+    respond(&JsValue::from_str(body), &init(status, fields)?)
+}
+
+fn respond(body: &JsValue, init: &Init) -> Result<web_sys::Response, JsValue> {
+    AnyResponse::new(body, init).map(JsCast::unchecked_into)
+}
+
+fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
+    let headers = js_sys::Object::new();
+    for (name, value) in fields {
+        js_sys::Reflect::set(&headers, &JsValue::from_str(name), &JsValue::from_str(value))?;
+    }
+    let init: Init = js_sys::Object::new().unchecked_into();
+    init.set_status(status);
+    init.set_headers(&headers);
+    Ok(init)
+}
+
+/// More sets than the jobs have; past it a set is made anew each time.
+const KEPT_MAX: usize = 128;
+
+fn kept_init(fields: &Fields<'_>) -> Result<Init, Failure> {
+    thread_local!(static KEPT: RefCell<HashMap<String, Init>> = RefCell::default());
+    let mut name = String::with_capacity(64);
+    for (field, value) in fields {
+        name.push_str(field);
+        name.push(':');
+        name.push_str(value);
+        name.push('\n');
+    }
+    KEPT.with_borrow_mut(|kept| {
+        if let Some(init) = kept.get(&name) {
+            return Ok(init.clone());
+        }
+        let init = init(200, fields).map_err(|thrown| Failure::internal(&thrown))?;
+        if kept.len() < KEPT_MAX {
+            kept.insert(name, init.clone());
+        }
+        Ok(init)
+    })
+}

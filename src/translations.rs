@@ -1,0 +1,33 @@
+//! `GET /hello-world`: the translated page.
+
+use kv_edge_core::limits::Key;
+use kv_edge_core::translations::TranslatedPage;
+use wasm_bindgen::JsValue;
+use worker::web_sys;
+
+use crate::error::Failure;
+use crate::incoming::Incoming;
+use crate::{log, response};
+
+const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
+
+/// Answers in the visitor's language, in English where the translations cannot be read.
+pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
+    let page = choose(incoming).await.unwrap_or_else(TranslatedPage::english);
+    response::ok(
+        &JsValue::from_str(&page.html),
+        &[
+            ("content-type", "text/html; charset=utf-8"),
+            ("content-language", &page.language),
+            ("vary", "Accept-Language"),
+        ],
+    )
+}
+
+async fn choose(incoming: &Incoming) -> Option<TranslatedPage> {
+    let warn = |code, cause: &dyn std::fmt::Display| log::warning("/hello-world", code, cause);
+    let file =
+        incoming.env().files().text(&TRANSLATIONS).await.inspect_err(|error| warn("kv_unavailable", error)).ok()??;
+    let accept_language = incoming.header("accept-language");
+    TranslatedPage::choose(&file, accept_language.as_deref()).inspect_err(|error| warn("broken_record", error)).ok()
+}
