@@ -1,0 +1,52 @@
+// Builds the Worker into build/: cargo for wasm, wasm-bindgen, wasm-opt and esbuild, driven by worker-build.
+// Also wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { ROOT, ask, cargoProgress, main, run } from "./run.mjs";
+import { setUp } from "./setup.mjs";
+
+const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
+const OUTPUTS = ["build/index.js", "build/index_bg.wasm"];
+const STAMP = join(ROOT, "build", ".inputs");
+
+export async function build() {
+  const inputs = fingerprint();
+  if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs && OUTPUTS.every((path) => existsSync(join(ROOT, path)))) {
+    console.log("The build is up to date");
+    return;
+  }
+  const env = await setUp();
+  const first = !existsSync(join(ROOT, "target", "wasm32-unknown-unknown", "release"));
+  console.log(first ? "Building the Worker (the first time about a minute)" : "Building the Worker");
+  const started = Date.now();
+  rmSync(STAMP, { force: true });
+  await run(env.WORKER_BUILD_BIN, ["--release"], { doing: "the build", env: { ...env, ...cargoProgress } });
+  mkdirSync(join(ROOT, "build"), { recursive: true });
+  writeFileSync(STAMP, inputs);
+  console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+/** A hash over everything the build's output depends on. */
+function fingerprint() {
+  const hash = createHash("sha256");
+  hash.update(`${ask("rustc", ["--version"])}\n${process.env.RUSTFLAGS ?? ""}\n`);
+  for (const input of INPUTS) addTo(hash, input);
+  return hash.digest("hex");
+}
+
+function addTo(hash, path) {
+  const full = join(ROOT, path);
+  if (!existsSync(full)) return;
+  let names;
+  try {
+    names = readdirSync(full).sort();
+  } catch {
+    hash.update(`${path}\0`).update(createHash("sha256").update(readFileSync(full)).digest()); // a file
+    return;
+  }
+  for (const name of names) addTo(hash, `${path}/${name}`);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main(build);

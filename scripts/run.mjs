@@ -1,0 +1,96 @@
+// Running other programs: child processes end with this one, and what goes wrong is said in one sentence.
+import { spawn, spawnSync } from "node:child_process";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Something the person at the terminal can act on: the message is all that is shown. */
+export class Failure extends Error {}
+
+const children = new Set();
+
+/** Starts a program in a process group of its own, so that the whole tree can be ended. */
+export function start(command, args, options = {}) {
+  const child = spawn(command, args, { cwd: ROOT, detached: true, ...options });
+  children.add(child);
+  child.on("error", () => children.delete(child));
+  child.on("exit", () => {
+    children.delete(child);
+    signalGroup(child, "SIGTERM"); // what the program left behind
+  });
+  return child;
+}
+
+const NETWORK =
+  /could not resolve host|couldn't connect|failed to (download|fetch|connect|lookup)|could not download|dns error|network (failure|is unreachable)|getaddrinfo|spurious network/i;
+
+/** Runs a program to its end, showing its output. `doing` names the step for the failure message. */
+export function run(command, args, { doing, ...options } = {}) {
+  return new Promise((resolve, reject) => {
+    let tail = "";
+    const child = start(command, args, { stdio: ["ignore", "inherit", "pipe"], ...options });
+    child.stderr?.on("data", (chunk) => {
+      process.stderr.write(chunk);
+      tail = (tail + chunk).slice(-20000);
+    });
+    child.on("error", (error) => reject(new Failure(`${command} did not start (${error.code ?? error.message}), so ${doing} failed.`)));
+    child.on("close", (code) => {
+      if (code === 0) resolve();
+      else if (NETWORK.test(tail))
+        reject(new Failure(`No network: ${doing} needs a download that failed. Check the connection or the proxy settings, then run the command again.`));
+      else reject(new Failure(`${doing} failed; the lines above say why.`));
+    });
+  });
+}
+
+/** The first lines a program prints, or undefined when it is not there or fails. */
+export function ask(command, args, env = process.env) {
+  const { status, stdout } = spawnSync(command, args, { cwd: ROOT, env, encoding: "utf8" });
+  return status === 0 ? stdout.trim() : undefined;
+}
+
+/** Cargo shows its progress bar only on a terminal; its output goes through a pipe here. */
+export const cargoProgress = process.stderr.isTTY
+  ? { CARGO_TERM_COLOR: "always", CARGO_TERM_PROGRESS_WHEN: "always", CARGO_TERM_PROGRESS_WIDTH: String(Math.min(process.stderr.columns ?? 80, 100)) }
+  : {};
+
+/** Runs the script's main function; ends every child on Ctrl-C, SIGTERM or a closed terminal. */
+export async function main(body, { signalExitCode } = {}) {
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]]) {
+    process.on(signal, () => end(signalExitCode ?? code));
+  }
+  try {
+    await body();
+  } catch (error) {
+    if (ending) return;
+    console.error(`\nkv-edge: ${error instanceof Failure || !process.env.DEBUG ? error.message : error.stack}`);
+    await end(1);
+  }
+}
+
+let ending = false;
+
+/** Ends every child with all it started, then this process. */
+export async function end(code) {
+  if (ending) return;
+  ending = true;
+  const running = [...children];
+  for (const child of running) signalGroup(child, "SIGTERM");
+  const deadline = Date.now() + 5000;
+  while (running.some(groupLives) && Date.now() < deadline) await new Promise((done) => setTimeout(done, 50));
+  for (const child of running) signalGroup(child, "SIGKILL");
+  process.exit(code);
+}
+
+function groupLives(child) {
+  return signalGroup(child, 0);
+}
+
+function signalGroup(child, signal) {
+  try {
+    return child.pid !== undefined && process.kill(-child.pid, signal);
+  } catch {
+    return false; // the group is gone
+  }
+}
