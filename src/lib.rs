@@ -19,6 +19,7 @@ mod routes;
 mod tenants;
 mod translations;
 mod upstream;
+mod wake_up;
 mod writes;
 
 use kv_edge_core::request_target::RequestTarget;
@@ -28,6 +29,11 @@ use worker::{Context, Env, Result, event, web_sys};
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::routes::Route;
+
+#[event(start)]
+fn start() {
+    wake_up::by_promise();
+}
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
