@@ -1,0 +1,107 @@
+// `npm start`: builds, starts the demo upstreams and `wrangler dev`, fills the local KV and prints what to try.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { ARTICLE_PORT, STOREFRONTS, startUpstreams } from "../demo/upstreams.mjs";
+import { build } from "./build.mjs";
+import { requireFree } from "./ports.mjs";
+import { ROOT, Failure, end, main, start } from "./run.mjs";
+import { seed } from "./seed.mjs";
+import { nodeEnvironment } from "./setup.mjs";
+
+const HELP = `npm start [-- --port N]
+
+Serves kv-edge at http://localhost:8787 (or port N), with demo upstreams on the ports ${ARTICLE_PORT} to ${STOREFRONTS.storefrontB}.
+Ctrl-C ends it. Vars and the secret API_TOKEN in .dev.vars win over those of the demo.`;
+
+/** The vars under which the demo works. */
+const DEMO_VARS = {
+  CACHE_UPSTREAMS: `https://example.com,http://127.0.0.1:${ARTICLE_PORT}`,
+  ROUTING_ORIGINS: Object.values(STOREFRONTS).map((port) => `http://127.0.0.1:${port}`).join(","),
+  ROUTING_INSECURE: "true",
+  API_TOKEN: "local-demo-token",
+};
+
+await main(
+  async () => {
+    const { help, port } = options();
+    if (help) return console.log(HELP);
+    const env = nodeEnvironment();
+    await requireFree(port, "kv-edge", ", or choose another with `npm start -- --port 8800`");
+    for (const demoPort of [ARTICLE_PORT, ...Object.values(STOREFRONTS)]) await requireFree(demoPort, "a demo upstream");
+    await startUpstreams(); // before the build: whoever starts a second time meanwhile is told
+    await build({ quick: true });
+
+    const server = await startWrangler(port, env);
+    const base = `http://127.0.0.1:${port}`;
+    const values = await seed(base);
+    console.log(`Filled the local KV with ${values} values\n`);
+    printAddresses(`http://localhost:${port}`);
+    server.showOutput();
+  },
+  { signalExitCode: 0 },
+);
+
+function options() {
+  let values;
+  try {
+    ({ values } = parseArgs({ options: { port: { type: "string", default: "8787" }, help: { type: "boolean", short: "h" } } }));
+  } catch (error) {
+    throw new Failure(`${error.message}\n\n${HELP}`);
+  }
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Failure(`--port takes a number from 1 to 65535, not "${values.port}".`);
+  return { help: values.help, port };
+}
+
+/** Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown if it fails. */
+async function startWrangler(port, env) {
+  const own = ownVars();
+  const vars = Object.entries(DEMO_VARS).filter(([name]) => !own.includes(name)).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+  const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...vars];
+  const child = start("node", args, {
+    env: { ...env, KV_EDGE_QUICK_BUILD: "1", ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}) },
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  let held = [];
+  const show = (line) => (held ? held.push(line) : console.log(line));
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", show);
+  await new Promise((ready, failed) => {
+    child.once("message", ready); // sent once, when it listens
+    child.once("exit", () => {
+      if (held) console.error(held.join("\n"));
+      console.error(`\nkv-edge: \`wrangler dev\` ended${held ? " before it served; the lines above say why" : ""}.`);
+      void end(1);
+    });
+    child.once("error", failed);
+  });
+  return { showOutput: () => (held = undefined) };
+}
+
+/** The names that .dev.vars (or .env, which wrangler reads where there is no .dev.vars) sets. */
+function ownVars() {
+  const file = [".dev.vars", ".env"].map((name) => join(ROOT, name)).find(existsSync);
+  return file ? [...readFileSync(file, "utf8").matchAll(/^\s*(?:export\s+)?(\w+)\s*=/gm)].map(([, name]) => name) : [];
+}
+
+function printAddresses(base) {
+  const token = ownVars().includes("API_TOKEN") ? "$API_TOKEN" : DEMO_VARS.API_TOKEN;
+  const rows = [
+    ["A page with links to all of these", `${base}/`],
+    ["Get started: put a value, read it back", `curl ${base}/get-started`],
+    ["Cache: a page as JSON, kept for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ARTICLE_PORT}/article'`],
+    ["Configuration: regular page", `curl '${base}/config?userId=user-id-abc'`],
+    ["Configuration: preview banner", `curl '${base}/config?userId=user-id-def'`],
+    ["Routing: to storefrontA", `curl -d 'size=M' '${base}/stores/storefrontA/cart?step=1'`],
+    ["Routing: to storefrontB, under /shop", `curl ${base}/stores/storefrontB/products/42`],
+    ["Assets: an image", `curl -o logo.png ${base}/logo.png`],
+    ["Translations: in German", `curl -H 'Accept-Language: de-CH' ${base}/hello-world`],
+    ["Concurrent writes: 20 to one key", `curl -X POST -H 'Authorization: Bearer ${token}' '${base}/writes/counter?n=20&strategy=backoff'`],
+    ["Health", `curl ${base}/healthz`],
+  ];
+  const width = Math.max(...rows.map(([what]) => what.length));
+  for (const [what, how] of rows) console.log(`  ${what.padEnd(width)}  ${how}`);
+  console.log("\nReady. A change under src/ or crates/ rebuilds. Ctrl-C ends it.\n");
+}

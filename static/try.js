@@ -1,0 +1,26 @@
+// Shows the answers that a plain link cannot ask for: other languages, and a POST.
+const dialog = document.querySelector("dialog");
+
+async function show(path, init) {
+  const output = dialog.querySelector("pre");
+  output.textContent = "…";
+  dialog.showModal();
+  try {
+    const answer = await fetch(path, init);
+    const headers = [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
+    output.textContent = `${answer.status} ${answer.statusText}\n${headers}\n\n${await answer.text()}`;
+  } catch (error) {
+    output.textContent = `No answer: ${error.message}`;
+  }
+}
+
+for (const button of document.querySelectorAll("[data-language]")) {
+  button.addEventListener("click", () => show("/hello-world", { headers: { "accept-language": button.dataset.language } }));
+}
+
+document.querySelector("[data-writes]").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { key, n, strategy, token } = Object.fromEntries(new FormData(event.target));
+  const path = `/writes/${encodeURIComponent(key)}?n=${n}&strategy=${strategy}`;
+  show(path, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+});
