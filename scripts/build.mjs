@@ -1,14 +1,14 @@
 // Builds the Worker into build/: cargo for wasm, wasm-bindgen, wasm-opt and esbuild, driven by worker-build.
 // Also wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOT, ask, cargoProgress, main, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
 
 const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
-const OUTPUTS = ["build/index.js", "build/index_bg.wasm"];
+const OUTPUTS = ["build/entry.js", "build/index_bg.wasm"];
 const STAMP = join(ROOT, "build", ".inputs");
 
 /** `quick` leaves out wasm-opt, most of the time of a rebuild: right for `npm start`, never for a deploy or a measurement. */
@@ -25,7 +25,9 @@ export async function build({ quick = process.env.KV_EDGE_QUICK_BUILD === "1" } 
   const started = Date.now();
   rmSync(STAMP, { force: true });
   await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : [])], { doing: "the build", env: { ...env, ...cargoProgress } });
-  mkdirSync(join(ROOT, "build"), { recursive: true });
+  // The entry and what worker-build made become one module beside the wasm.
+  const bundle = ["src/entry.mjs", "--bundle", "--format=esm", "--minify", "--external:./index_bg.wasm", "--external:cloudflare:workers", "--outfile=build/entry.js"];
+  await run(env.ESBUILD_BIN, [...bundle, "--log-level=warning"], { doing: "bundling the entry", env });
   writeFileSync(STAMP, stamps[0]);
   console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
