@@ -10,14 +10,18 @@ export class Failure extends Error {}
 
 const children = new Set();
 
-/** Starts a program in a process group of its own, so that the whole tree can be ended. */
-export function start(command, args, options = {}) {
-  const child = spawn(command, args, { cwd: ROOT, detached: true, ...options });
+/**
+ * Starts a program, in a process group of its own so that all it starts can be ended with it; `detached: false` leaves
+ * it in this one, for a program that asks questions at the terminal.
+ */
+export function start(command, args, { detached = true, ...options } = {}) {
+  const child = spawn(command, args, { cwd: ROOT, detached, ...options });
+  child.target = detached ? -child.pid : child.pid;
   children.add(child);
   child.on("error", () => children.delete(child));
   child.on("exit", () => {
     children.delete(child);
-    signalGroup(child, "SIGTERM"); // what the program left behind
+    if (detached) signalTo(child, "SIGTERM"); // what the program left behind
   });
   return child;
 }
@@ -63,34 +67,34 @@ export async function main(body, { signalExitCode } = {}) {
   try {
     await body();
   } catch (error) {
-    if (ending) return;
-    console.error(`\nkv-edge: ${error instanceof Failure || !process.env.DEBUG ? error.message : error.stack}`);
-    await end(1);
+    await fail(error instanceof Failure || !process.env.DEBUG ? error.message : error.stack);
   }
 }
 
 let ending = false;
 
+/** Says what went wrong and ends everything with exit code 1; during an end it says nothing. */
+export async function fail(message) {
+  if (!ending) console.error(`\nkv-edge: ${message}`);
+  await end(1);
+}
+
 /** Ends every child with all it started, then this process. */
-export async function end(code) {
+async function end(code) {
   if (ending) return;
   ending = true;
   const running = [...children];
-  for (const child of running) signalGroup(child, "SIGTERM");
+  for (const child of running) signalTo(child, "SIGTERM");
   const deadline = Date.now() + 5000;
-  while (running.some(groupLives) && Date.now() < deadline) await new Promise((done) => setTimeout(done, 50));
-  for (const child of running) signalGroup(child, "SIGKILL");
+  while (running.some((child) => signalTo(child, 0)) && Date.now() < deadline) await new Promise((done) => setTimeout(done, 50));
+  for (const child of running) signalTo(child, "SIGKILL");
   process.exit(code);
 }
 
-function groupLives(child) {
-  return signalGroup(child, 0);
-}
-
-function signalGroup(child, signal) {
+function signalTo(child, signal) {
   try {
-    return child.pid !== undefined && process.kill(-child.pid, signal);
+    return child.pid !== undefined && process.kill(child.target, signal);
   } catch {
-    return false; // the group is gone
+    return false; // it is gone
   }
 }

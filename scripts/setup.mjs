@@ -34,7 +34,13 @@ export function nodeEnvironment() {
     if (!found) throw new Failure(`The npm package ${name} is missing: run \`npm install\` first.`);
     if (found !== version) throw new Failure(`The npm package ${name} is ${found}, package.json asks for ${version}: run \`npm install\`.`);
   }
-  const env = { ...process.env, PATH: [BIN, process.env.PATH].join(delimiter), WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
+  const env = {
+    ...process.env,
+    PATH: [BIN, process.env.PATH].join(delimiter),
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_HIDE_BANNER: "true", // and with it the note that a newer version exists
+    CLOUDFLARE_CF_FETCH_ENABLED: "false", // the local runtime would download a sample of `request.cf`
+  };
   const node = ask("node", ["--version"], env);
   const [major, minor] = (node ?? "v0.0").slice(1).split(".").map(Number);
   if (major < 22 || (major === 22 && minor < 12)) {

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
+import { parseArgs, stripVTControlCharacters } from "node:util";
 import { ARTICLE_PORT, STOREFRONTS, startUpstreams } from "../demo/upstreams.mjs";
 import { build } from "./build.mjs";
 import { requireFree } from "./ports.mjs";
-import { ROOT, Failure, end, main, start } from "./run.mjs";
+import { ROOT, Failure, fail, main, start } from "./run.mjs";
 import { seed } from "./seed.mjs";
 import { nodeEnvironment } from "./setup.mjs";
 
@@ -22,6 +22,9 @@ const DEMO_VARS = {
   ROUTING_INSECURE: "true",
   API_TOKEN: "local-demo-token",
 };
+
+/** What wrangler repeats at every reload: the table of bindings, empty lines, the command it runs. */
+const NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
 
 await main(
   async () => {
@@ -66,14 +69,16 @@ async function startWrangler(port, env) {
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   let held = [];
-  const show = (line) => (held ? held.push(line) : console.log(line));
+  const show = (line) => {
+    if (held) held.push(line);
+    else if (!NOISE.test(stripVTControlCharacters(line))) console.log(line);
+  };
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", show);
   await new Promise((ready, failed) => {
     child.once("message", ready); // sent once, when it listens
     child.once("exit", () => {
-      if (held) console.error(held.join("\n"));
-      console.error(`\nkv-edge: \`wrangler dev\` ended${held ? " before it served; the lines above say why" : ""}.`);
-      void end(1);
+      if (held?.length) console.error(held.join("\n"));
+      void fail(`\`wrangler dev\` ended${held ? " before it served; the lines above say why" : ""}.`);
     });
     child.once("error", failed);
   });

@@ -1,0 +1,41 @@
+// `npm run deploy`: builds and runs `wrangler deploy` with the arguments given.
+import { join } from "node:path";
+import { build } from "./build.mjs";
+import { ROOT, Failure, ask, main, run } from "./run.mjs";
+import { nodeEnvironment } from "./setup.mjs";
+
+const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]
+
+  npm run deploy                         deploys kv-edge
+  npm run deploy -- --env staging        deploys kv-edge-staging (or --env production)
+  npm run deploy -- --dry-run            bundles and prints sizes, without an account
+
+Account      \`npx wrangler login\`, or CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID) in the environment.
+Namespaces   wrangler.toml gives no ids: at the first deploy wrangler creates the KV namespaces and binds them by name.
+Secret       npx wrangler secret put API_TOKEN --env staging
+             Until it is set, the routes that change state answer 503.
+Vars         in wrangler.toml, each explained there.
+Records      npx wrangler kv key put --binding ROUTING_CONFIG --remote storefrontA '{"origin":"https://shop.example"}'
+Files        npx wrangler kv key put --binding assets --remote index.html --path static/index.html
+             (with --env staging for that environment)`;
+
+await main(async () => {
+  const args = process.argv.slice(2);
+  if (args.includes("--help") || args.includes("-h")) return console.log(HELP);
+  const env = nodeEnvironment();
+  const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+  if (!args.includes("--dry-run") && !loggedIn(env, wrangler)) {
+    throw new Failure("No Cloudflare account to deploy to: run `npx wrangler login` or set CLOUDFLARE_API_TOKEN; `npm run deploy -- --dry-run` works without.");
+  }
+  await build({ quick: false });
+  // Without an environment wrangler warns that there are several, unless told that none is meant.
+  const chosen = env.CLOUDFLARE_ENV !== undefined || args.some((arg) => /^(-e|--env)(=|$)/.test(arg));
+  // It may ask which account to use, so it stays at the terminal.
+  await run("node", [wrangler, "deploy", ...(chosen ? [] : ["--env="]), ...args], { doing: "wrangler deploy", env, stdio: "inherit", detached: false });
+});
+
+function loggedIn(env, wrangler) {
+  if (env.CLOUDFLARE_API_TOKEN || env.CLOUDFLARE_API_KEY) return true;
+  const answer = ask("node", [wrangler, "whoami", "--json"], env);
+  return answer !== undefined && /"loggedIn":\s*true/.test(answer);
+}

@@ -1,0 +1,53 @@
+// `npm test`: formatting, lints, unit tests, the build and the integration tests; the first stage that fails ends it.
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "./build.mjs";
+import { ROOT, Failure, ask, main, run } from "./run.mjs";
+import { setUp } from "./setup.mjs";
+
+const STAGES = {
+  fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
+  clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
+  "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
+  unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
+  build: { about: "the build", run: () => build({ quick: false }) },
+  integration: { about: "integration tests (node --test)", needs: "build", run: integration },
+};
+
+const HELP = `npm test [-- --only STAGE[,STAGE…]]
+
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order.
+\`integration\` runs the build before it, and takes a word that the file's name must have: npm test -- --only integration cache`;
+
+await main(async () => {
+  const [flag, list, ...words] = process.argv.slice(2);
+  if (flag === "--help" || flag === "-h") return console.log(HELP);
+  if (flag !== undefined && (flag !== "--only" || !list)) throw new Failure(`Unknown argument ${flag}.\n\n${HELP}`);
+  const chosen = list ? list.split(",") : Object.keys(STAGES);
+  for (const name of chosen) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
+
+  const env = await setUp();
+  for (const [name, stage] of Object.entries(STAGES)) {
+    if (!chosen.includes(name) && !chosen.some((other) => STAGES[other].needs === name)) continue;
+    console.log(`\n── ${name}: ${stage.about}`);
+    const started = Date.now();
+    if (stage.cargo) await cargo(stage, env);
+    else await stage.run(env, words);
+    console.log(`── ${name} passed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  }
+});
+
+async function cargo({ about, component, cargo: args }, env) {
+  if (component && ask("cargo", [args[0], "--version"]) === undefined) {
+    throw new Failure(`\`cargo ${args[0]}\` is missing: run \`rustup component add ${component}\`.`);
+  }
+  await run("cargo", args, { doing: about, env });
+}
+
+async function integration(env, words) {
+  const folder = join(ROOT, "tests");
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).sort() : [];
+  const files = names.filter((name) => words.every((word) => name.includes(word)));
+  if (files.length === 0) throw new Failure(`No integration test fits: tests/ has ${names.join(", ") || "no *.test.mjs"}.`);
+  await run("node", ["--test", ...files.map((name) => join("tests", name))], { doing: STAGES.integration.about, env, stdio: ["ignore", "inherit", "inherit"] });
+}
