@@ -1,0 +1,62 @@
+// Before anything is timed, both sides must give the same answers.
+import { createHash } from "node:crypto";
+
+import { Fault } from "./fault.mjs";
+import { ask } from "./load.mjs";
+
+/** Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`) is not compared. */
+const FIELDS = ["content-type", "content-language", "vary", "x-content-type-options", "x-served-by", "x-storefront-id"];
+
+/** Asks for an example once untimed, so that what it needs is stored, and gives the answer that the load then expects. */
+export async function prime(side, example) {
+  side.store.values.clear();
+  const next = example.source(side.isWorker);
+  const answer = await answered(side, example, next());
+  if (!example.stores) return answer;
+  for (let waited = 0; side.store.values.size === 0; waited += 1) {
+    if (waited > 1000) throw new Fault(`${example.name}: ${side.name} stores nothing.`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return answered(side, example, next());
+}
+
+async function answered(side, example, request) {
+  const answer = await ask(side.port, request).catch((error) => {
+    throw new Fault(`${example.name}: ${side.name} gives no answer (${error.message}). ${side.process.errors}`);
+  });
+  if (answer.status !== 200) {
+    throw new Fault(`${example.name}: ${side.name} answers ${answer.status}: ${answer.body.subarray(0, 200)}`);
+  }
+  return answer;
+}
+
+/** Fails where the sides' answers differ. */
+export async function requireEqualAnswers(sides, examples) {
+  for (const example of examples) {
+    const [first, ...others] = await Promise.all(
+      sides.map(async (side) => ({ side, answer: comparable(await prime(side, example)) })),
+    );
+    for (const other of others) {
+      for (const what of Object.keys(first.answer)) {
+        if (first.answer[what] === other.answer[what]) continue;
+        const both = [first, other].map(({ side, answer }) => `${side.name}: ${answer[what]}`);
+        throw new Fault([`${example.name}: the answers differ in ${what}.`, ...both].join("\n"));
+      }
+    }
+  }
+}
+
+function comparable({ status, headers, body }) {
+  const fields = Object.fromEntries(FIELDS.map((name) => [name, headers[name]?.toLowerCase().replaceAll(" ", "")]));
+  const isText = /text|json/.test(fields["content-type"] ?? "");
+  return {
+    status,
+    ...fields,
+    body: isText ? withoutTime(body.toString()) : createHash("sha256").update(body).digest("hex"),
+  };
+}
+
+/** Of the time at which a page was read only the form can be the same. */
+function withoutTime(text) {
+  return text.replace(/"lastUpdated":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"/, '"lastUpdated":"(a time)"');
+}

@@ -1,0 +1,94 @@
+// What the namespaces hold and what the upstream answers.
+
+const TRANSLATIONS = [
+  { language_code: "en", message: "Hello World!" },
+  { language_code: "es", message: "¡Hola Mundo!" },
+  { language_code: "fr", message: "Bonjour le monde!" },
+  { language_code: "de", message: "Hallo Welt!" },
+  { language_code: "zh", message: "你好，世界！" },
+  { language_code: "ja", message: "こんにちは、世界！" },
+  { language_code: "hi", message: "नमस्ते दुनिया!" },
+  { language_code: "ar", message: "مرحبا بالعالم!" },
+];
+
+/** Bytes that no compression helps with, the same ones every time. */
+function bytes(length) {
+  const all = Buffer.allocUnsafe(length);
+  let state = 0x2545f491;
+  for (let at = 0; at < length; at += 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    all[at] = state >>> 24;
+  }
+  return all;
+}
+
+function stylesheet(length) {
+  const rules = Array.from({ length: 40 }, (_, index) => `.column-${index} { width: ${index}em; }\n`).join("");
+  return rules.slice(0, length);
+}
+
+/** Namespace to key to value. */
+export function namespaces(upstream) {
+  return {
+    USER_CONFIGURATION: { "user-id-def": JSON.stringify({ preview_features_enabled: true }) },
+    ROUTING_CONFIG: { storefrontA: JSON.stringify({ origin: upstream }) },
+    assets: {
+      "hello-world.json": JSON.stringify(TRANSLATIONS, null, 2),
+      "style.css": stylesheet(1024),
+      "photo.png": bytes(100 * 1024),
+      "film.mp4": bytes(20 * 1024 * 1024),
+    },
+    WRITES: {},
+    USERS_NOTIFICATION_CONFIG: {},
+  };
+}
+
+const SENTENCE = "Workers KV keeps what is read often close to those who read it, wherever they are.";
+
+/** An article of about 7 KiB with the things that real pages have. */
+function article() {
+  const end = "&amp; <em>what follows</em> &mdash; it&#39;s short.";
+  const paragraph = (number) => `<p class="text" id="p${number}">${SENTENCE}
+See <a href="/kv/${number}">part ${number}</a> ${end}</p><!-- ${number} -->`;
+  const paragraphs = Array.from({ length: 32 }, (_, index) => paragraph(index + 1));
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Reading &amp; writing at the edge</title>
+<style>.text { margin: 1em 0; }</style>
+<script>window.dataLayer = ["<p>not text</p>"];</script>
+</head>
+<body class="article" data-section="kv">
+<script type="module">import "/app.js"; console.log("not text");</script>
+<style>.note > p { color: gray; }</style>
+<noscript><p>Please turn on scripts</p></noscript>
+<main><h1>Reading &lt;and&gt; writing</h1>
+${paragraphs.join("\n")}
+</main>
+</body>
+</html>
+`;
+}
+
+/** A page as plain as the documented regular expressions need it, of about the same length. */
+function plainArticle() {
+  const paragraph = (number) =>
+    `<p>${SENTENCE} See <a href="/kv/${number}">part ${number}</a> and <em>the rest</em>.</p>`;
+  const paragraphs = Array.from({ length: 52 }, (_, index) => paragraph(index + 1));
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Reading and writing at the edge</title>
+</head>
+<body>
+<h1>Reading and writing</h1>
+${paragraphs.join("\n")}
+</body>
+</html>
+`;
+}
+
+/** Path to page. */
+export const PAGES = { "/article": article(), "/plain-article": plainArticle() };

@@ -1,0 +1,105 @@
+// The load: a few keep-alive connections, each with one request under way.
+import net from "node:net";
+
+import { Fault } from "./fault.mjs";
+import { MessageReader } from "./http1.mjs";
+
+function connect(port, { keepsBody, bufferBytes = 256 * 1024 } = {}) {
+  return new Promise((resolve, reject) => {
+    const connection = { onMessage: null, onLost: null };
+    const reader = new MessageReader((...answer) => connection.onMessage?.(...answer), { keepsBody });
+    const lost = (error) => {
+      reject(error);
+      connection.onLost?.(error);
+    };
+    const socket = net.connect({
+      port,
+      host: "127.0.0.1",
+      noDelay: true,
+      onread: {
+        buffer: Buffer.allocUnsafe(bufferBytes),
+        callback: (count, buffer) => (reader.feed(buffer.subarray(0, count)), true),
+      },
+    });
+    connection.send = (bytes) => socket.write(bytes);
+    connection.close = () => socket.destroy();
+    socket.once("connect", () => resolve(connection));
+    socket.on("error", lost);
+    socket.on("close", () => lost(new Fault("workerd closed the connection")));
+  });
+}
+
+/** One request and its whole answer. Rejects when there is no answer. */
+export async function ask(port, request) {
+  const connection = await connect(port, { keepsBody: true });
+  try {
+    return await new Promise((resolve, reject) => {
+      connection.onLost = reject;
+      connection.onMessage = (head, _, body) => resolve({ ...parseHead(head), body });
+      connection.send(request);
+    });
+  } finally {
+    connection.onLost = null;
+    connection.close();
+  }
+}
+
+function parseHead(head) {
+  const [statusLine, ...lines] = head.split("\r\n");
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
+  );
+  return { status: Number(statusLine.split(" ")[1]), headers };
+}
+
+/**
+ * Keeps `connections` busy for `milliseconds`, then lets the requests under way end. `next()` gives the bytes of a request;
+ * every answer must be a 200 of `length` bytes. `counters()` is read when the load starts and when it has ended.
+ */
+export async function drive({ port, next, length, connections, milliseconds, counters }) {
+  const all = await Promise.all(Array.from({ length: connections }, () => connect(port)));
+  const latencies = [];
+  const before = counters();
+  const loadBefore = process.cpuUsage();
+  const start = performance.now();
+  const end = start + milliseconds;
+  try {
+    await Promise.all(all.map((connection) => run(connection)));
+  } finally {
+    for (const connection of all) {
+      connection.onLost = null;
+      connection.close();
+    }
+  }
+  const elapsedMs = performance.now() - start;
+  const load = process.cpuUsage(loadBefore);
+  // What the Worker does after its last answer belongs to the requests.
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  return { elapsedMs, latencies, before, after: counters(), loadShare: (load.user + load.system) / 1000 / elapsedMs };
+
+  function run(connection) {
+    return new Promise((resolve, reject) => {
+      let sent = performance.now();
+      connection.onLost = reject;
+      connection.onMessage = (head, got) => {
+        if (!head.startsWith("HTTP/1.1 200") || got !== length) {
+          reject(
+            new Fault(
+              `an answer under load differs from the one before: ${head.split("\r\n", 1)[0]}, ${got} bytes for ${length}`,
+            ),
+          );
+          return;
+        }
+        const now = performance.now();
+        latencies.push(now - sent);
+        if (now >= end) {
+          resolve();
+          return;
+        }
+        sent = now;
+        connection.send(next());
+      };
+      connection.send(next());
+    });
+  }
+}

@@ -1,0 +1,71 @@
+// The servers that workerd calls during the benchmark, in the load's own process and on its core: the upstream of the cache
+// and the storefronts' origin, and the KV namespace of the cache.
+//
+// workerd's `disk` service, which holds every other namespace, cannot hold a key with a slash, and the cache's keys are
+// URLs. So CACHE_KV is a service on a Unix socket that speaks the same protocol: GET and PUT of /{key, percent-encoded}.
+import net from "node:net";
+
+import { MessageReader, message } from "./http1.mjs";
+
+function serve(where, answer) {
+  const sockets = new Set();
+  const server = net.createServer({ noDelay: true }, (socket) => {
+    sockets.add(socket);
+    const reader = new MessageReader(
+      (head, _, body) => {
+        const [method, target] = head.split(" ", 2);
+        socket.write(answer(method, target, body));
+      },
+      { keepsBody: true },
+    );
+    socket.on("data", (bytes) => reader.feed(bytes));
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => sockets.delete(socket));
+  });
+  const close = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(where, () => resolve({ close }));
+  });
+}
+
+/** Answers `pages` (path to HTML), and everything else as a storefront that says which path and query reached it. */
+export function serveUpstream(port, pages) {
+  const html = new Map(
+    Object.entries(pages).map(([path, page]) => [
+      path,
+      message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page),
+    ]),
+  );
+  return serve({ port, host: "127.0.0.1" }, (method, target) => {
+    const page = html.get(target.split("?", 1)[0]);
+    return (
+      page ??
+      message(
+        "HTTP/1.1 200 OK",
+        { "content-type": "application/json" },
+        JSON.stringify({ storefront: "A", method, target }),
+      )
+    );
+  });
+}
+
+const NOT_FOUND = message("HTTP/1.1 404 Not Found", {});
+const STORED = message("HTTP/1.1 200 OK", {});
+
+/** One KV namespace in memory. */
+export async function serveStore(socketPath) {
+  const values = new Map();
+  const server = await serve({ path: socketPath }, (method, target, body) => {
+    const key = target.split("?", 1)[0];
+    if (method === "PUT") {
+      values.set(key, message("HTTP/1.1 200 OK", { "content-type": "application/octet-stream" }, body));
+      return STORED;
+    }
+    return values.get(key) ?? NOT_FOUND;
+  });
+  return { values, close: server.close };
+}

@@ -1,0 +1,79 @@
+import { accessSync, constants } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+import { Fault } from "./fault.mjs";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench/baseline), each under its own workerd.
+
+  npm run bench -- [options]
+
+  --only NAME     times this example only; may be repeated
+  --quick         few and short windows: a look, not a measurement (about a minute)
+  --json FILE     writes every figure to FILE as well
+  --seed NUMBER   the order of the windows; a random one else, and printed
+  --port NUMBER   first of the four ports that are used (8801)
+  --build DIR     the Worker to measure (build)
+  --help          this text
+
+Examples: `;
+
+const FULL = { sets: 3, rounds: 4, windowMs: 1000, starts: 11 };
+const QUICK = { sets: 1, rounds: 3, windowMs: 400, starts: 3 };
+
+function whole(name, value, least, most) {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < least || number > most)
+    throw new Fault(`--${name} takes a whole number from ${least} to ${most}.`);
+  return number;
+}
+
+/** Better now than after ten minutes. */
+function requireWritable(path) {
+  try {
+    accessSync(dirname(path), constants.W_OK);
+  } catch {
+    throw new Fault(`--json: there is no directory ${dirname(path)} to write to.`);
+  }
+}
+
+/** What the command line asks for; `null` when it asks for help, which is then printed. */
+export function options(names) {
+  let values;
+  try {
+    const text = { type: "string" };
+    const is = { type: "boolean" };
+    const known = {
+      only: { ...text, multiple: true },
+      quick: is,
+      json: text,
+      seed: text,
+      port: text,
+      build: text,
+      help: is,
+    };
+    ({ values } = parseArgs({ options: known }));
+  } catch (error) {
+    throw new Fault(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
+  }
+  if (values.help) {
+    console.log(HELP + names.join(", "));
+    return null;
+  }
+  const only = values.only ?? names;
+  const unknown = only.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Fault(`There is no example ${unknown}. There are: ${names.join(", ")}.`);
+  const json = values.json && resolve(values.json);
+  if (json) requireWritable(json);
+  return {
+    ...(values.quick ? QUICK : FULL),
+    only,
+    json,
+    seed: values.seed === undefined ? Math.floor(Math.random() * 1e6) : whole("seed", values.seed, 0, 2 ** 32 - 1),
+    port: whole("port", values.port ?? 8801, 1024, 65_532),
+    build: resolve(values.build ?? `${ROOT}/build`),
+  };
+}

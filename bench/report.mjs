@@ -1,0 +1,127 @@
+// From windows to ratios, and from ratios to tables.
+import { spread } from "./statistics.mjs";
+
+const KINDS = { cpu: "cpuUs", perSecond: "perSecond", p50: "p50Ms" };
+
+/** Ratios are taken within each round, then their median over the rounds. */
+function summarise(rounds) {
+  const values = (side, field) => spread(rounds.map((round) => round[side][field]));
+  const ratios = (side, field) => spread(rounds.map((round) => round[side][field] / round.baseline[field]));
+  const each = (make) => Object.fromEntries(Object.entries(KINDS).map(([kind, field]) => [kind, make(field)]));
+  return {
+    worker: each((field) => values("kv-edge", field)),
+    baseline: each((field) => values("baseline", field)),
+    ratio: each((field) => ratios("kv-edge", field)),
+    noise: each((field) => ratios("baseline-again", field)),
+    loadShare: spread(rounds.flatMap((round) => [round["kv-edge"], round.baseline].map(({ loadShare }) => loadShare)))
+      .max,
+    windows: rounds,
+  };
+}
+
+/** Everything that `--json` writes. */
+export function results({ examples, windows, memory, firstAnswers, sides, ...rest }) {
+  const named = (samples) =>
+    Object.fromEntries(
+      Object.entries(samples).map(([side, values]) => [side, values.length > 0 ? spread(values) : null]),
+    );
+  return {
+    ...rest,
+    examples: examples
+      .filter(({ name }) => windows[name].length > 0)
+      .map(({ name, what, goal, connections }) => ({ name, what, goal, connections, ...summarise(windows[name]) })),
+    peakMemoryBytes: named(memory),
+    firstAnswerMs: named(firstAnswers),
+    gzipBytes: Object.fromEntries(sides.map(({ name, size }) => [name, size])),
+  };
+}
+
+function table(head, rows) {
+  const widths = head.map((cell, column) => Math.max(...[head, ...rows].map((row) => row[column].length)));
+  const line = (row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])))
+      .join("  ")
+      .trimEnd();
+  return [line(head), widths.map((width) => "-".repeat(width)).join("  "), ...rows.map(line)].join("\n");
+}
+
+function number(value) {
+  if (value >= 1000) return value.toFixed(0);
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+const digits = (value) => value.toFixed(value < 0.1 ? 3 : 2);
+const around = ({ median, min, max }) => `${digits(median)} (${digits(min)}–${digits(max)})`;
+const verdict = (value, goal) => (value <= goal ? "met" : "missed");
+const mega = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
+const kilo = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
+
+export function print(result, say) {
+  say(
+    "\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (least–greatest) of the windows.",
+  );
+  say(
+    table(
+      ["example", "kv-edge", "baseline", "ratio", "noise: baseline / itself", "goal", ""],
+      result.examples.map(({ name, worker, baseline, ratio, noise, goal }) => [
+        name,
+        number(worker.cpu.median),
+        number(baseline.cpu.median),
+        around(ratio.cpu),
+        around(noise.cpu),
+        goal === null ? "" : `≤ ${goal}`,
+        goal === null ? "" : verdict(ratio.cpu.median, goal),
+      ]),
+    ),
+  );
+  const isLoadBound = ({ loadShare }) => loadShare > 0.9;
+  say("\nRequests per second (a ratio above 1 is faster) and median time to the answer in ms (below 1 is faster).");
+  say(
+    table(
+      ["example", "req/s", "baseline", "ratio", "p50", "baseline", "ratio"],
+      result.examples.map(({ name, worker, baseline, ratio, ...rest }) => [
+        name + (isLoadBound(rest) ? " *" : ""),
+        number(worker.perSecond.median),
+        number(baseline.perSecond.median),
+        around(ratio.perSecond),
+        number(worker.p50.median),
+        number(baseline.p50.median),
+        around(ratio.p50),
+      ]),
+    ),
+  );
+  if (result.examples.some(isLoadBound))
+    say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
+  say("");
+  say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
+}
+
+function wholes({ peakMemoryBytes, firstAnswerMs, gzipBytes }) {
+  const rows = [];
+  const peak = { worker: peakMemoryBytes["kv-edge"], baseline: peakMemoryBytes.baseline };
+  if (peak.worker) {
+    const goal = 100e6;
+    rows.push([
+      "peak memory, 20 MiB film",
+      mega(peak.worker.median),
+      mega(peak.baseline.median),
+      `≤ ${mega(goal)}`,
+      verdict(peak.worker.median, goal),
+    ]);
+  }
+  const [ours, theirs] = [gzipBytes["kv-edge"], gzipBytes.baseline];
+  const goal = 250e3;
+  rows.push(["bundle, gzip: WebAssembly", kilo(ours.wasm), kilo(theirs.wasm), "", ""]);
+  rows.push(["bundle, gzip: JavaScript", kilo(ours.js), kilo(theirs.js), "", ""]);
+  rows.push([
+    "bundle, gzip: in all",
+    kilo(ours.total),
+    kilo(theirs.total),
+    `≤ ${kilo(goal)}`,
+    verdict(ours.total, goal),
+  ]);
+  const first = ({ median, min, max }) => `${median.toFixed(0)} ms (${min.toFixed(0)}–${max.toFixed(0)})`;
+  rows.push(["first answer after start", first(firstAnswerMs["kv-edge"]), first(firstAnswerMs.baseline), "", ""]);
+  return rows;
+}

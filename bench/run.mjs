@@ -1,0 +1,106 @@
+// npm run bench: kv-edge beside the same examples in plain JavaScript. See --help.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { requireEqualAnswers } from "./compare.mjs";
+import { examples as allExamples } from "./examples.mjs";
+import { Fault } from "./fault.mjs";
+import { PAGES } from "./fixtures.mjs";
+import { serveUpstream } from "./loopback.mjs";
+import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
+import { ROOT, options } from "./options.mjs";
+import { print, results } from "./report.mjs";
+import { prepareSide } from "./sides.mjs";
+import { random } from "./statistics.mjs";
+import { chooseCores, findWorkerd, requireFreePort } from "./workerd.mjs";
+
+const TIME_LIMIT_MS = 570_000;
+
+async function main() {
+  const chosen = options(allExamples("").map(({ name }) => name));
+  if (chosen === null) return;
+  if (process.platform !== "linux") throw new Fault("The benchmark reads CPU time from /proc and so needs Linux.");
+  const workerd = findWorkerd();
+  const ports = [0, 1, 2, 3].map((offset) => chosen.port + offset);
+  for (const port of ports) await requireFreePort(port);
+
+  const root = mkdtempSync(join(tmpdir(), "kv-edge-bench-"));
+  process.on("exit", () => rmSync(root, { recursive: true, force: true }));
+  const upstream = `http://127.0.0.1:${ports[3]}`;
+  const common = { root, upstream, wranglerToml: join(ROOT, "wrangler.toml") };
+  const baseline = join(ROOT, "bench", "baseline");
+  const sides = [
+    await prepareSide({ ...common, name: "kv-edge", isWorker: true, from: chosen.build, port: ports[0] }),
+    await prepareSide({ ...common, name: "baseline", from: baseline, port: ports[1] }),
+    await prepareSide({ ...common, name: "baseline-again", from: baseline, port: ports[2] }),
+  ];
+  const examples = allExamples(upstream).filter(({ name }) => chosen.only.includes(name));
+  await serveUpstream(ports[3], PAGES);
+
+  const cores = chooseCores();
+  const context = { workerd, cores, next: random(chosen.seed) };
+  const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, loadAverage: loadavg()[0] };
+  describe(chosen, workerd, cores, machine);
+
+  await startAll(sides, context);
+  await requireEqualAnswers(sides, examples);
+  await stopAll(sides);
+  console.log(`Both sides give equal answers to: ${examples.map(({ name }) => name).join(", ")}.`);
+
+  const firstAnswers = await timeFirstAnswers(
+    sides.slice(0, 2),
+    allExamples(upstream).find(({ name }) => name === "hello-world"),
+    chosen.starts,
+    context,
+  );
+  const measured = await measure(sides, examples, { ...chosen, ...context, deadline: TIME_LIMIT_MS, say: progress });
+  const { sets, rounds, windowMs, seed } = chosen;
+  const about = {
+    date: new Date().toISOString(),
+    seed,
+    sets,
+    rounds,
+    windowMs,
+    workerd: workerd.version,
+    node: process.version,
+    machine,
+    cores,
+  };
+  const result = results({ ...about, ...measured, examples, sides, firstAnswers });
+  print(result, console.log);
+  if (measured.isCut) console.log("\nThe time limit cut some windows off.");
+  if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify(result, null, 2)}\n`);
+}
+
+function describe({ sets, rounds, windowMs, seed }, workerd, cores, machine) {
+  console.log(`workerd ${workerd.version}, Node ${process.version}, ${machine.cores} cores (${machine.cpu})`);
+  if (cores.warning) console.log(cores.warning);
+  else console.log(`workerd on core ${cores.worker}, load and upstream on core ${cores.load}`);
+  console.log(
+    `${sets * rounds} windows of ${windowMs} ms for each example and side, in ${sets} sets of processes; --seed ${seed}`,
+  );
+  if (machine.loadAverage > 0.5)
+    console.log(`The machine is busy (load ${machine.loadAverage.toFixed(1)}): expect more noise.`);
+}
+
+function progress(text) {
+  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}`);
+}
+
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+]) {
+  process.on(signal, () => process.exit(code));
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    const isFault = error instanceof Fault || error.code === "ENOSPC" || error.code === "EACCES";
+    console.error(isFault ? error.message : error);
+    process.exit(1);
+  },
+);

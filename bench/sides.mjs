@@ -1,0 +1,103 @@
+// The sides that are compared: kv-edge, the baseline, and the baseline once more as the noise. Each is a directory with its
+// modules, its KV namespaces and its workerd configuration.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+
+import { API_TOKEN } from "./examples.mjs";
+import { Fault } from "./fault.mjs";
+import { namespaces } from "./fixtures.mjs";
+import { serveStore } from "./loopback.mjs";
+
+/** What wrangler.toml says to the runtime, the same for each side. */
+function runtime(wranglerToml) {
+  const toml = readFileSync(wranglerToml, "utf8");
+  const date = /^compatibility_date\s*=\s*"([\d-]+)"/m.exec(toml)?.[1];
+  if (!date) throw new Fault("wrangler.toml has no compatibility_date.");
+  const flags = /^compatibility_flags\s*=\s*\[([^\]]*)\]/m.exec(toml)?.[1] ?? "";
+  return { date, flags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag) };
+}
+
+/** The entry and every module it leads to, each by its path below `directory`. */
+function modules(directory, entry = "index.js", found = new Map()) {
+  if (found.has(entry)) return found;
+  const path = join(directory, entry);
+  if (!existsSync(path)) throw new Fault(`${path} is missing: run \`npm run build\`.`);
+  const content = readFileSync(path);
+  found.set(entry, content);
+  if (entry.endsWith(".wasm")) return found;
+  for (const [, , to] of content.toString().matchAll(/\b(from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g)) {
+    modules(directory, join(dirname(entry), to), found);
+  }
+  return found;
+}
+
+/** Bytes of the modules, as they are and as gzip makes them. */
+function size(content) {
+  const gzip = (kind) =>
+    [...content]
+      .filter(([name]) => name.endsWith(".wasm") === (kind === "wasm"))
+      .reduce((sum, [, bytes]) => sum + gzipSync(bytes).length, 0);
+  const [wasm, js] = [gzip("wasm"), gzip("js")];
+  return { wasm, js, total: wasm + js };
+}
+
+const text = (value) => JSON.stringify(String(value));
+
+function configuration({ content, date, flags, port, kv, cacheSocket, upstream }) {
+  const embedded = [...content.keys()].map(
+    (name) =>
+      `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
+  );
+  const vars = {
+    CACHE_UPSTREAMS: upstream,
+    ROUTING_ORIGINS: upstream,
+    ROUTING_INSECURE: "true",
+    UPSTREAM_TIMEOUT_MS: "10000",
+    API_TOKEN,
+  };
+  const names = ["CACHE_KV", ...Object.keys(kv)];
+  const bindings = [
+    ...names.map((name) => `(name = ${text(name)}, kvNamespace = ${text(`kv-${name}`)})`),
+    ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
+  ];
+  const disks = Object.entries(kv).map(
+    ([name, path]) => `(name = ${text(`kv-${name}`)}, disk = (path = ${text(path)}, writable = true))`,
+  );
+  const list = (items) => `[\n      ${items.join(",\n      ")}\n    ]`;
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = (
+    modules = ${list(embedded)},
+    bindings = ${list(bindings)},
+    compatibilityDate = ${text(date)}, compatibilityFlags = [${flags.map(text).join(", ")}])),
+    ${disks.join(",\n    ")},
+    (name = "kv-CACHE_KV", external = (address = ${text(`unix:${cacheSocket}`)}, http = ())),
+    (name = "internet", network = (allow = ["public", "private"])),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
+);
+`;
+}
+
+/** Lays out a side below `root`. */
+export async function prepareSide({ name, isWorker = false, from, root, port, upstream, wranglerToml }) {
+  const directory = join(root, name);
+  const content = modules(from);
+  for (const [path, bytes] of content) {
+    mkdirSync(dirname(join(directory, "modules", path)), { recursive: true });
+    writeFileSync(join(directory, "modules", path), bytes);
+  }
+  const kv = {};
+  for (const [namespace, values] of Object.entries(namespaces(upstream))) {
+    kv[namespace] = join(directory, "kv", namespace);
+    mkdirSync(kv[namespace], { recursive: true });
+    for (const [key, value] of Object.entries(values)) writeFileSync(join(kv[namespace], key), value);
+  }
+  const cacheSocket = join(directory, "cache.sock");
+  const store = await serveStore(cacheSocket);
+  const config = join(directory, "config.capnp");
+  writeFileSync(config, configuration({ content, ...runtime(wranglerToml), port, kv, cacheSocket, upstream }));
+  return { name, isWorker, port, config, store, size: size(content) };
+}

@@ -1,0 +1,133 @@
+// workerd processes: started on their own core, measured through /proc, and never left behind.
+import { execFileSync, spawn } from "node:child_process";
+import { readFileSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import net from "node:net";
+
+import { Fault } from "./fault.mjs";
+
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+/** The native binary; the one in node_modules/.bin may be a script that starts it. */
+export function findWorkerd() {
+  const require = createRequire(import.meta.url);
+  try {
+    const binary = require("workerd").default;
+    return {
+      binary,
+      version: execFileSync(binary, ["--version"], { encoding: "utf8" })
+        .trim()
+        .replace(/^workerd /, ""),
+    };
+  } catch {
+    throw new Fault("workerd is not installed: run `npm install`.");
+  }
+}
+
+/** The two cores to use, or none of them where there is only one or no `taskset`. */
+export function chooseCores() {
+  const list = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync("/proc/self/status", "utf8"))[1];
+  const cores = list.split(",").flatMap((part) => {
+    const [first, last = first] = part.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
+  try {
+    execFileSync("taskset", ["--version"], { stdio: "ignore" });
+  } catch {
+    return { warning: "There is no `taskset` here (package util-linux), so nothing is pinned to a core." };
+  }
+  if (cores.length < 2) return { warning: "There is one core only: the load competes with what it measures." };
+  const [worker, load] = [cores[0], cores.at(-1)];
+  execFileSync("taskset", ["-a", "-p", "-c", String(load), String(process.pid)], { stdio: "ignore" });
+  return { worker, load };
+}
+
+/** Fails where something listens on the port: it would be measured in place of what is meant to be. */
+export function requireFreePort(port) {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once("error", () =>
+      reject(new Fault(`Port ${port} is in use: stop what listens there or choose others with --port.`)),
+    );
+    server.listen({ port, host: "127.0.0.1" }, () => server.close(resolve));
+  });
+}
+
+export class Workerd {
+  #child;
+  #errors = "";
+
+  /** Starts `workerd serve` and waits until it accepts connections. */
+  static async start(workerd, config, port, core) {
+    const process = new Workerd(workerd, config, core);
+    await process.#accepts(port);
+    return process;
+  }
+
+  constructor({ binary }, config, core) {
+    const command = [binary, "serve", config];
+    if (core !== undefined) command.unshift("taskset", "-c", String(core));
+    this.#child = spawn(command[0], command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
+    running.add(this.#child);
+    this.#child.stderr.on("data", (text) => {
+      this.#errors = (this.#errors + text).slice(-2000);
+    });
+    this.#child.once("error", (error) => {
+      this.#errors += error.message;
+    });
+    this.#child.once("exit", () => running.delete(this.#child));
+  }
+
+  async #accepts(port) {
+    const deadline = performance.now() + 15_000;
+    while (performance.now() < deadline && this.isRunning) {
+      if (await canConnect(port)) return;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    throw new Fault(`workerd does not start: ${this.errors || "it listens on no port"}`);
+  }
+
+  get isRunning() {
+    return this.#child.exitCode === null && this.#child.signalCode === null && this.#child.pid !== undefined;
+  }
+
+  /** What it said on its standard error, the end of it. */
+  get errors() {
+    return this.#errors.trim();
+  }
+
+  /** Nanoseconds on a core, all threads, user and kernel. */
+  cpuNs() {
+    const tasks = `/proc/${this.#child.pid}/task`;
+    let sum = 0;
+    for (const task of readdirSync(tasks)) {
+      try {
+        sum += Number(readFileSync(`${tasks}/${task}/schedstat`, "latin1").split(" ", 1)[0]);
+      } catch {
+        // The thread has ended.
+      }
+    }
+    return sum;
+  }
+
+  /** The most memory it ever held, in bytes. */
+  peakMemory() {
+    return 1024 * Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${this.#child.pid}/status`, "utf8"))[1]);
+  }
+
+  async stop() {
+    if (!this.isRunning) return;
+    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+}
+
+function canConnect(port) {
+  return new Promise((resolve) => {
+    const socket = net.connect({ port, host: "127.0.0.1" });
+    socket.once("connect", () => (socket.destroy(), resolve(true)));
+    socket.once("error", () => resolve(false));
+  });
+}
