@@ -1,0 +1,126 @@
+// `GET /cache?url=U`: how an HTML page becomes `{title, content, lastUpdated}`.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { send } from "./harness/http.mjs";
+import { inParts, page, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin } });
+
+async function convert(handler) {
+  const url = upstream.serve(handler);
+  const response = await send(worker, `/cache?url=${encodeURIComponent(url)}`);
+  assert.equal(response.status, 200, response.text);
+  const { title, content } = response.json().data;
+  return { title, content };
+}
+
+const none = { title: "No title found", content: "No content found" };
+
+const pages = [
+  ["an empty page has neither title nor content", "", none],
+  ["a text without tags has neither title nor content", "only words", none],
+  ["a page without a body has no content", "<title>T</title>", { ...none, title: "T" }],
+  ["a page without a title has none", "<body>words</body>", { ...none, content: "words" }],
+  ["the title may stand over several lines", "<title>\n  One\n  page\n</title>", { ...none, title: "One page" }],
+  ["the title's tag may have attributes", '<title lang="en">T</title>', { ...none, title: "T" }],
+  ["the case of tags does not matter", "<TITLE>T</TITLE><BODY>words</BODY>", { title: "T", content: "words" }],
+  ["the first title counts", "<head><title>First</title><title>Second</title></head>", { ...none, title: "First" }],
+  [
+    "a title in an image of the body is not the page's",
+    "<title>Page</title><body><svg><title>Image</title></svg>words</body>",
+    { title: "Page" },
+  ],
+  [
+    "the body's tag may have attributes",
+    '<body class="a" data-x="1 > 0" onload=\'go("<p>")\'>words</body>',
+    { ...none, content: "words" },
+  ],
+  ["each tag is a space", "<body>a<b>b</b>c<br>d<p>e</p></body>", { content: "a b c d e" }],
+  ["each comment is a space", "<body>a<!-- <p>not me</p> -->b</body>", { content: "a b" }],
+  ["white space collapses", "<body>\n\t a \r\n\n  b\f c \n</body>", { content: "a b c" }],
+  ["scripts are left out", "<body>a<script>var x = '<p>no</p>';</script>b</body>", { content: "a b" }],
+  ["styles are left out", "<body>a<style>p > a { color: red }</style>b</body>", { content: "a b" }],
+  ["noscript is left out", "<body>a<noscript><p>no</p></noscript>b</body>", { content: "a b" }],
+  ["templates are left out", "<body>a<template><p>no <b>no</b></p></template>b</body>", { content: "a b" }],
+  [
+    "what is left out may be nested",
+    "<body>a<template>no<template>no</template>no<script>no</script>no</template>b</body>",
+    { content: "a b" },
+  ],
+  ["a script that never ends is left out", "<body>a<script>no", { content: "a" }],
+  ["the head is no content", "<head><title>T</title><style>no</style>no</head><body>a</body>", { content: "a" }],
+  ["nested elements are read", "<body><div><ul><li>a</li><li>b <em>c</em></li></ul></div></body>", { content: "a b c" }],
+  ["a body that does not end is read", "<body><p>words", { content: "words" }],
+  ["attribute values are not read", '<body><img alt="no" title="no">a</body>', { content: "a" }],
+  [
+    "entities of the title are decoded",
+    "<title>Tom &amp; Jerry &lt;3 &#39;quoted&#x27; &eacute;</title>",
+    { title: "Tom & Jerry <3 'quoted' é" },
+  ],
+  [
+    "entities of the content are decoded",
+    "<body>&lt;b&gt; &quot;&amp;amp;&quot; &#8364; &#x1F389; &copy; &hellip; a&nbsp;b</body>",
+    { content: '<b> "&amp;" € 🎉 © … a b' },
+  ],
+  ["what is no entity stays", "<body>AT&T &unknown; &; & &#; 100&percent</body>", { content: "AT&T &unknown; &; & &#; 100&percent" }],
+  ["text that looks like a tag after decoding stays text", "<body>&lt;script&gt;x&lt;/script&gt;</body>", { content: "<script>x</script>" }],
+  ["other scripts survive", "<title>日本語</title><body>مرحبا 🎉 é</body>", { title: "日本語", content: "مرحبا 🎉 é" }],
+  ["quotes, backslashes and control characters survive the JSON", '<body>"\\ \u0001 \u2028</body>', { content: '"\\ \u0001' }],
+];
+for (const [rule, html, expected] of pages) {
+  test(rule, async () => {
+    const converted = await convert(page(html));
+    for (const [name, value] of Object.entries(expected)) assert.equal(converted[name], value, name);
+  });
+}
+
+const cut = [
+  ["in a tag's name", ["<ti", "tle>T</tit", "le><bo", "dy>wo", "rds</bo", "dy>"]],
+  ["in an attribute", ["<title>T</title><body cla", 'ss="a > ', 'b">words</body>']],
+  ["in a script", ["<title>T</title><body><scr", "ipt>no</scr", "ipt>words</body>"]],
+  ["in a comment", ["<title>T</title><body><!", "-- no -", "->words</body>"]],
+];
+for (const [where, parts] of cut) {
+  test(`a page that arrives cut ${where} is read as a whole`, async () => {
+    assert.deepEqual(await convert(inParts(parts)), { title: "T", content: "words" });
+  });
+}
+
+test("an entity that arrives cut is decoded", async () => {
+  const parts = ["<title>a &am", "p; b</title><body>&#x1F", "389; &euro", "; c</body>"];
+  assert.deepEqual(await convert(inParts(parts)), { title: "a & b", content: "🎉 € c" });
+});
+
+test("a character that arrives cut between its bytes survives", async () => {
+  const bytes = Buffer.from("<title>é</title><body>日本🎉</body>");
+  const parts = Array.from(bytes, (byte) => Buffer.of(byte));
+  assert.deepEqual(await convert(inParts(parts)), { title: "é", content: "日本🎉" });
+});
+
+test("words that arrive cut stay one word", async () => {
+  assert.equal((await convert(inParts(["<body>wo", "rd an", "d word</body>"]))).content, "word and word");
+});
+
+test("a large page is read to its end", async () => {
+  const words = "word ".repeat(100_000).trim();
+  const { title, content } = await convert(page(`<title>Large</title><body><p>${words}</p><p>end</p></body>`));
+  assert.equal(title, "Large");
+  assert.equal(content, `${words} end`);
+});
+
+test("a compressed page is read", async () => {
+  const html = gzipSync("<title>Packed</title><body>words</body>");
+  const headers = { "content-encoding": "gzip" };
+  assert.deepEqual(await convert(page(html, { headers })), { title: "Packed", content: "words" });
+});
+
+for (const type of ["text/plain", "application/json", "application/octet-stream"]) {
+  test(`what is sent as ${type} is read alike`, async () => {
+    const headers = { "content-type": type };
+    const converted = await convert(page("<title>T</title><body>words</body>", { headers }));
+    assert.deepEqual(converted, { title: "T", content: "words" });
+  });
+}

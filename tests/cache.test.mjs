@@ -1,0 +1,205 @@
+// `GET /cache?url=U`: what is fetched, what is stored, what is answered from the store.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { page, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin } });
+const { CACHE_KV } = worker.env;
+
+const html = "<html><head><title>A page</title></head><body><p>Its text</p></body></html>";
+const cached = (url, options) => send(worker, `/cache?url=${encodeURIComponent(url)}`, options);
+const stored = (url) => eventually(() => CACHE_KV.get(`page:${url}`, "json"), `the page of ${url} in CACHE_KV`);
+
+function assertMiss(response, { status = 200, isStored = status === 200 } = {}) {
+  assert.equal(response.status, 200, response.text);
+  assert.match(response.headers["content-type"], /^application\/json\b/);
+  assert.equal(response.json().fromCache, false);
+  const cacheStatus = `kv-edge; fwd=uri-miss; fwd-status=${status}${isStored ? "; stored" : ""}`;
+  assert.equal(response.headers["cache-status"], cacheStatus);
+}
+
+function assertHit(response) {
+  assert.equal(response.status, 200, response.text);
+  assert.match(response.headers["content-type"], /^application\/json\b/);
+  assert.equal(response.json().fromCache, true);
+}
+
+test("a miss is fetched, answered and stored; a hit is the same page, and is not fetched", async () => {
+  const url = upstream.serve(page(html));
+  const before = Date.now();
+  const miss = await cached(url);
+  assertMiss(miss);
+  const { data, ...rest } = miss.json();
+  assert.deepEqual(rest, { fromCache: false });
+  assert.deepEqual(Object.keys(data).sort(), ["content", "lastUpdated", "title"]);
+  assert.equal(data.title, "A page");
+  assert.equal(data.content, "Its text");
+  assert.match(data.lastUpdated, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.ok(Date.parse(data.lastUpdated) >= before - 1000);
+
+  assert.deepEqual(await stored(url), data);
+  for (let hits = 0; hits < 3; hits += 1) {
+    const hit = await cached(url);
+    assertHit(hit);
+    assert.deepEqual(hit.json(), { data, fromCache: true });
+  }
+  assert.equal(upstream.count(url), 1);
+});
+
+test("a stored page expires 60 seconds after the put", async () => {
+  const url = upstream.serve(page(html));
+  const before = Math.floor(Date.now() / 1000);
+  await cached(url);
+  await stored(url);
+  const after = Math.ceil(Date.now() / 1000);
+  const { keys } = await CACHE_KV.list({ prefix: `page:${url}` });
+  const [{ name, expiration }] = keys;
+  assert.equal(name, `page:${url}`);
+  assert.ok(before + 60 <= expiration && expiration <= after + 60, `${before} ${expiration} ${after}`);
+});
+
+test("the page is answered from the record, whoever wrote it", async () => {
+  const url = `${upstream.origin}/${unique("seeded")}`;
+  const data = { title: "Seeded", content: 'quotes " and \\ and 日本 & <b>', lastUpdated: "2026-01-02T03:04:05.678Z" };
+  await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
+  const hit = await cached(url);
+  assertHit(hit);
+  assert.deepEqual(hit.json().data, data);
+  assert.equal(upstream.count(url), 0);
+});
+
+for (const record of [
+  "not json",
+  "",
+  "{",
+  "null",
+  "[]",
+  "42",
+  '"text"',
+  "{}",
+  '{"title":"t"}',
+  '{"title":1,"content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}',
+  '{"title":"t","content":null,"lastUpdated":"2026-01-01T00:00:00.000Z"}',
+  '["t","c","2026-01-01T00:00:00.000Z"]',
+  '{"title":"t","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}}',
+]) {
+  test(`the broken record ${JSON.stringify(record)} is a miss, and is replaced`, async () => {
+    const url = upstream.serve(page(html));
+    await CACHE_KV.put(`page:${url}`, record);
+    assertMiss(await cached(url));
+    await eventually(async () => (await CACHE_KV.get(`page:${url}`)) !== record, "a new record");
+    assertHit(await cached(url));
+    assert.equal(upstream.count(url), 1);
+  });
+}
+
+for (const status of [201, 203, 299]) {
+  test(`a page of status ${status} is stored`, async () => {
+    const url = upstream.serve(page(html, { status }));
+    assertMiss(await cached(url), { status, isStored: true });
+    await stored(url);
+    assertHit(await cached(url));
+  });
+}
+
+for (const status of [304, 400, 401, 403, 404, 410, 429, 500, 503]) {
+  test(`a page of status ${status} is converted and answered, but never stored`, async () => {
+    const body = status === 304 ? "" : html;
+    const url = upstream.serve(page(body, { status }));
+    for (let fetches = 1; fetches <= 2; fetches += 1) {
+      const miss = await cached(url);
+      assertMiss(miss, { status });
+      assert.equal(miss.json().data.title, status === 304 ? "No title found" : "A page");
+      assert.equal(upstream.count(url), fetches);
+    }
+    assert.equal(await CACHE_KV.get(`page:${url}`), null);
+  });
+}
+
+test("each URL has a page of its own, query and all", async () => {
+  const path = `/${unique("own")}`;
+  const urls = ["", "?a=1", "?a=2", "?a=1&b=%20", "/", "//"].map((tail) => upstream.origin + path + tail);
+  for (const url of urls) {
+    const target = url.replace(upstream.origin, "");
+    upstream.serve(page(`<title>${target.replaceAll("&", "&amp;")}</title>`), target);
+  }
+  for (const url of urls) {
+    const miss = await cached(url);
+    assertMiss(miss);
+    assert.equal(miss.json().data.title, url.replace(upstream.origin, ""));
+    await stored(url);
+  }
+  for (const url of urls) {
+    const hit = await cached(url);
+    assertHit(hit);
+    assert.equal(hit.json().data.title, url.replace(upstream.origin, ""));
+  }
+});
+
+test("the fragment is not part of the page's URL", async () => {
+  const url = upstream.serve(page(html));
+  assertMiss(await cached(`${url}#one`));
+  await stored(url);
+  assertHit(await cached(`${url}#two`));
+  assertHit(await cached(url));
+  assert.equal(upstream.count(url), 1);
+});
+
+test("a key of 512 bytes is the URL itself, a longer one is its SHA-256", async () => {
+  const base = upstream.serve(page(html));
+  const filled = (bytes) => `${base}?${"q".repeat(bytes - "page:".length - base.length - 1)}`;
+  const fits = filled(512);
+  const isTooLong = filled(513);
+  assertMiss(await cached(fits));
+  await stored(fits);
+  assertHit(await cached(fits));
+
+  assertMiss(await cached(isTooLong));
+  const digest = createHash("sha256").update(isTooLong).digest("hex");
+  await eventually(() => CACHE_KV.get(`page:sha256:${digest}`), "the page under its hash");
+  assertHit(await cached(isTooLong));
+});
+
+test("long URLs that differ at their end have pages of their own", async () => {
+  const base = upstream.serve(page(html));
+  const urls = ["x", "y"].map((end) => `${base}?${"q".repeat(3000)}${end}`);
+  for (const url of urls) assertMiss(await cached(url));
+  for (const url of urls) {
+    const digest = createHash("sha256").update(url).digest("hex");
+    await eventually(() => CACHE_KV.get(`page:sha256:${digest}`), "the page under its hash");
+  }
+  for (const url of urls) assertHit(await cached(url));
+});
+
+test("nothing of the visitor reaches the upstream: the page is everybody's", async () => {
+  const url = upstream.serve(page(html));
+  const headers = { Cookie: "session=secret", Authorization: "Bearer secret", "X-Custom": "secret" };
+  assertMiss(await cached(url, { headers }));
+  const seen = upstream.requests.find((request) => request.url === new URL(url).pathname);
+  assert.equal(seen.method, "GET");
+  assert.ok(!JSON.stringify(seen.headers).includes("secret"));
+});
+
+test("visitors who come at the same time all get the page", async () => {
+  const url = upstream.serve(page(html));
+  const responses = await Promise.all(Array.from({ length: 8 }, () => cached(url)));
+  for (const response of responses) {
+    assert.equal(response.status, 200);
+    assert.equal(response.json().data.title, "A page");
+  }
+});
+
+test("POST is answered 405", async () => {
+  const url = upstream.serve(page(html));
+  const path = `/cache?url=${encodeURIComponent(url)}`;
+  const response = await sendForJson(worker, path, { method: "POST" });
+  assertProblem(response, 405, "method_not_allowed");
+  assert.match(response.headers.allow, /\bGET\b/);
+  assert.equal(upstream.count(url), 0);
+});

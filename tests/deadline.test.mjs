@@ -1,0 +1,80 @@
+// `UPSTREAM_TIMEOUT_MS`: no request waits for ever on another server. What is tested is that each request ends, not when.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertPlainError, assertProblem } from "./harness/problem.mjs";
+import { hang, page, stall, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const DEADLINE_MS = 500;
+
+const upstream = await startUpstream();
+const worker = await startWorker({
+  vars: {
+    CACHE_UPSTREAMS: upstream.origin,
+    ROUTING_ORIGINS: upstream.origin,
+    UPSTREAM_TIMEOUT_MS: String(DEADLINE_MS),
+  },
+});
+const { CACHE_KV, ROUTING_CONFIG } = worker.env;
+await ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
+
+const cachePath = (url) => `/cache?url=${encodeURIComponent(url)}`;
+const storePath = (url) => `/stores/shop${new URL(url).pathname}`;
+
+for (const [name, handler] of [
+  ["never answers", hang],
+  ["stops in the middle of a page", stall],
+]) {
+  test(`/cache: an upstream that ${name} is answered 504, and nothing is stored`, async () => {
+    const url = upstream.serve(handler);
+    assertProblem(await sendForJson(worker, cachePath(url)), 504, "upstream_timeout");
+    assertPlainError(await send(worker, cachePath(url)), 504, /./);
+    assert.equal(await CACHE_KV.get(`page:${url}`), null);
+  });
+}
+
+test("/cache: an upstream that hangs behind a redirect is answered 504", async () => {
+  const url = upstream.serve((_request, response) => {
+    response.writeHead(302, { location: upstream.serve(hang) });
+    response.end();
+  });
+  assertProblem(await sendForJson(worker, cachePath(url)), 504, "upstream_timeout");
+});
+
+test("/cache: a page in the store is answered while its upstream hangs", async () => {
+  const url = upstream.serve(hang);
+  const data = { title: "T", content: "c", lastUpdated: "2026-01-01T00:00:00.000Z" };
+  await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
+  assert.deepEqual((await send(worker, cachePath(url))).json(), { data, fromCache: true });
+});
+
+for (const method of ["GET", "POST"]) {
+  test(`/stores: an origin that never answers is answered 504 (${method})`, async () => {
+    const path = storePath(upstream.serve(hang));
+    const body = method === "POST" ? "a body" : undefined;
+    assertProblem(await sendForJson(worker, path, { method, body }), 504, "origin_timeout");
+    assertPlainError(await send(worker, path, { method, body }), 504, /./);
+  });
+}
+
+test("/stores: the deadline is for the head of the answer; a slow body is not cut off", async () => {
+  const url = upstream.serve(async (_request, response) => {
+    response.writeHead(200, { "content-type": "text/plain" });
+    response.write("slow, ");
+    await sleep(3 * DEADLINE_MS);
+    response.end("but whole");
+  });
+  const response = await send(worker, storePath(url));
+  assert.equal(response.status, 200);
+  assert.equal(response.complete, true);
+  assert.equal(response.text, "slow, but whole");
+});
+
+test("a request that hangs does not hold up the others", async () => {
+  const hanging = sendForJson(worker, cachePath(upstream.serve(hang)));
+  const others = Array.from({ length: 4 }, () => send(worker, cachePath(upstream.serve(page("<title>T</title>")))));
+  for (const response of await Promise.all(others)) assert.equal(response.status, 200);
+  assertProblem(await hanging, 504, "upstream_timeout");
+});

@@ -1,0 +1,44 @@
+// `GET /get-started`: the documented first steps.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const worker = await startWorker();
+const { USERS_NOTIFICATION_CONFIG } = worker.env;
+
+test("user_2 = disabled is put, read back and answered", async () => {
+  const response = await send(worker, "/get-started");
+  assert.equal(response.status, 200);
+  assert.equal(response.text, "disabled");
+  assert.match(response.headers["content-type"], /^text\/plain; ?charset=utf-8$/i);
+  assert.equal(await USERS_NOTIFICATION_CONFIG.get("user_2"), "disabled");
+});
+
+for (const older of ["enabled", "", '{"broken":']) {
+  test(`an older value of user_2, ${JSON.stringify(older)}, is overwritten`, async () => {
+    await USERS_NOTIFICATION_CONFIG.put("user_2", older);
+    assert.equal((await send(worker, "/get-started")).text, "disabled");
+    assert.equal(await USERS_NOTIFICATION_CONFIG.get("user_2"), "disabled");
+  });
+}
+
+test("no other key is written", async () => {
+  await send(worker, "/get-started");
+  const { keys } = await USERS_NOTIFICATION_CONFIG.list();
+  assert.deepEqual(
+    keys.map(({ name }) => name),
+    ["user_2"],
+  );
+});
+
+for (const method of ["POST", "PUT", "DELETE"]) {
+  test(`${method} is answered 405 and writes nothing`, async () => {
+    await USERS_NOTIFICATION_CONFIG.delete("user_2");
+    const response = await sendForJson(worker, "/get-started", { method });
+    assertProblem(response, 405, "method_not_allowed");
+    assert.match(response.headers.allow, /\bGET\b/);
+    assert.equal(await USERS_NOTIFICATION_CONFIG.get("user_2"), null);
+  });
+}

@@ -1,0 +1,58 @@
+// The rules that every error answer keeps, whichever route gives it.
+import assert from "node:assert/strict";
+
+const titles = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  429: "Too Many Requests",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+/** What only a log may say: messages of the runtime and of Rust, stacks, source files. */
+const internals = /failed: \d{3}|JsValue|Error:|panicked|\bat .+:\d+|\.rs\b|Network connection|expected .+ at line|invalid type/;
+
+/** Checks an answer of problem details (RFC 9457) and returns the parsed body. */
+export function assertProblem(response, status, code) {
+  const { headers } = response;
+  assert.equal(response.status, status, response.text);
+  assert.equal(headers["content-type"], "application/problem+json");
+  const problem = response.json();
+  const { detail, requestId, ...rest } = problem;
+  assert.deepEqual(rest, { type: "about:blank", title: titles[status], status, code });
+  assert.equal(typeof detail, "string");
+  assert.notEqual(detail, "");
+  assertErrorHeaders(response);
+  if (status >= 500) {
+    assert.equal(requestId, headers["x-request-id"]);
+    assert.doesNotMatch(response.text, internals);
+  } else {
+    assert.equal(requestId, undefined);
+  }
+  return problem;
+}
+
+/** Checks an answer in plain text: the sentence alone. */
+export function assertPlainError(response, status, sentence) {
+  assert.equal(response.status, status, response.text);
+  assert.equal(response.headers["content-type"], "text/plain; charset=utf-8");
+  if (sentence instanceof RegExp) {
+    assert.match(response.text, sentence);
+  } else {
+    assert.equal(response.text, sentence);
+  }
+  if (status >= 500) assert.doesNotMatch(response.text, internals);
+  assertErrorHeaders(response);
+}
+
+function assertErrorHeaders({ status, headers }) {
+  assert.equal(headers["cache-control"], "no-store");
+  if (status === 405) assert.match(headers.allow, /^[A-Z]+(, [A-Z]+)*$/);
+  if (status === 401) assert.equal(headers["www-authenticate"], "Bearer");
+  if (status === 429 || status === 503) assert.match(headers["retry-after"], /^[1-9]\d*$/);
+  if (status >= 500) assert.match(headers["x-request-id"], /^[\x21-\x7e]+$/);
+}

@@ -1,0 +1,98 @@
+// Starts the built Worker in workerd, on real KV bindings that begin empty, through wrangler's test harness.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
+import wrangler from "wrangler";
+
+process.env.WRANGLER_SEND_METRICS ??= "false";
+// Nothing here reads `request.cf`; without this every start asks the network for a sample of it.
+process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";
+
+// Three things that wrangler's harness does are taken out here, because the tests would see them instead of the Worker:
+// - the build command runs at every start. `npm test` has built the Worker once, and test files run beside each other.
+// - the Worker's fetches go through Node's `fetch`, which turns a refused connection into a 500 response and cannot pass on a
+//   body that breaks off. Without that setting workerd uses the network itself, as under `wrangler dev`.
+// - requests go through a proxy that rewrites HTML and repeats requests. The tests talk to the runtime behind it.
+const DevEnv = wrangler.unstable_DevEnv;
+let latest;
+wrangler.unstable_DevEnv = class extends DevEnv {
+  constructor(...options) {
+    super(...options);
+    const set = this.config.set.bind(this.config);
+    this.config.set = ({ dev: { outboundService, ...dev }, build, ...input }, ...rest) =>
+      set({ ...input, dev, build: { ...build, custom: { command: "" } } }, ...rest);
+    latest = this;
+  }
+};
+
+/** Starts the harness; the address of its runtime. */
+async function listen(harness) {
+  const started = harness.listen();
+  const environment = latest;
+  await started;
+  return environment.runtimes[0].mf.ready;
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+const vars = {
+  CACHE_UPSTREAMS: "",
+  ROUTING_ORIGINS: "",
+  ROUTING_INSECURE: "true",
+  UPSTREAM_TIMEOUT_MS: "10000",
+};
+
+/** The token that the tests use; never one that anything else accepts. */
+export const TOKEN = "token-of-the-integration-tests";
+
+/** What a panic, or a request that can never end, leaves in the log. */
+const crash = /panicked|critical|RuntimeError|Reinitializing|had hung/i;
+
+/**
+ * Starts the Worker once for a test file and stops it after the last test.
+ *
+ * - `vars` are set on top of those above; one that is `undefined` stays as wrangler.toml has it.
+ * - `faulty` starts the Worker behind tests/faulty/entry.mjs, which makes KV operations fail on request. It has no secrets
+ *   and vars but those given here, not even from a `.dev.vars`. `configPath` starts it behind yet another entry.
+ * - `mayCrash` is for tests that crash the Worker; with all others a crash fails the file.
+ */
+export async function startWorker({ faulty = false, configPath, secrets, mayCrash = false, ...given } = {}) {
+  assert.ok(existsSync(`${root}build/entry.js`), "build/entry.js is missing: run `npm run build` first");
+  const set = Object.entries({ ...vars, ...given.vars }).filter(([, value]) => value !== undefined);
+  const harness = wrangler.createTestHarness({
+    root,
+    workers: [
+      {
+        configPath: configPath ?? (faulty ? "tests/faulty/wrangler.toml" : "wrangler.toml"),
+        vars: Object.fromEntries(set),
+        secrets: secrets ?? { API_TOKEN: TOKEN },
+      },
+    ],
+  });
+  const url = await listen(harness);
+  const lines = () => harness.getLogs().map(({ message }) => message);
+  after(async () => {
+    const crashes = lines().filter((line) => crash.test(line));
+    await harness.close();
+    if (!mayCrash) assert.deepEqual(crashes, [], "a request crashed the Worker");
+  });
+  return {
+    url,
+    /** The real bindings, to seed and to look at what the Worker wrote. */
+    env: await harness.getWorker().getEnv(),
+    /** Every line of the log. */
+    lines,
+    /** The lines that the Worker logged as JSON objects, parsed. */
+    log: () => harness.getLogs().flatMap(({ level, message }) => asRecord(level, message)),
+  };
+}
+
+function asRecord(stream, message) {
+  try {
+    const record = JSON.parse(message);
+    return typeof record === "object" && record !== null ? [{ stream, ...record }] : [];
+  } catch {
+    return [];
+  }
+}

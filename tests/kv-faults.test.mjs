@@ -1,0 +1,172 @@
+// Workers KV fails: what each route still answers, and what it says when it cannot.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { callsFor, sendWithFaults } from "./harness/faults.mjs";
+import { send } from "./harness/http.mjs";
+import { assertPlainError, assertProblem } from "./harness/problem.mjs";
+import { page, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+const worker = await startWorker({
+  faulty: true,
+  vars: { CACHE_UPSTREAMS: upstream.origin, ROUTING_ORIGINS: upstream.origin },
+});
+const { CACHE_KV, USER_CONFIGURATION, ROUTING_CONFIG, assets, USERS_NOTIFICATION_CONFIG } = worker.env;
+
+const json = { headers: { Accept: "application/json" } };
+
+/** Whatever a KV operation may throw, also what no well-behaved runtime throws. */
+const failures = ["500", "503", "400", "throws a string", "throws undefined"];
+
+test("without faults the entry is the Worker itself", async () => {
+  assert.equal((await sendWithFaults(worker, "/get-started", {})).text, "disabled");
+  assert.equal((await callsFor(worker, "user_2", "put")).length, 1);
+});
+
+test("/get-started: a read that gives nothing is answered 404 Value not found", async () => {
+  const faults = { USERS_NOTIFICATION_CONFIG: { get: ["missing"] } };
+  assertPlainError(await sendWithFaults(worker, "/get-started", faults), 404, "Value not found");
+  const problem = assertProblem(await sendWithFaults(worker, "/get-started", faults, json), 404, "value_not_found");
+  assert.equal(problem.detail, "Value not found");
+});
+
+/** Routes that cannot answer without KV, and the operation that fails. */
+const needing = [
+  ["/get-started", { USERS_NOTIFICATION_CONFIG: "put" }],
+  ["/get-started", { USERS_NOTIFICATION_CONFIG: "get" }],
+  ["/stores/shop/x", { ROUTING_CONFIG: "get" }],
+  ["/file.txt", { assets: "get" }],
+];
+await ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
+await assets.put("file.txt", "a file");
+
+const scripted = (operations, fault) =>
+  Object.fromEntries(Object.entries(operations).map(([binding, operation]) => [binding, { [operation]: [fault] }]));
+
+for (const [path, operations] of needing) {
+  const [[binding, operation]] = Object.entries(operations);
+  for (const fault of failures) {
+    test(`${path}: a ${operation} on ${binding} that fails (${fault}) is answered 503, without its message`, async () => {
+      const faults = scripted(operations, fault);
+      const response = await sendWithFaults(worker, path, faults, json);
+      assertProblem(response, 503, "kv_unavailable");
+      assert.equal(response.headers["retry-after"], "5");
+      assertPlainError(await sendWithFaults(worker, path, faults), 503, /./);
+    });
+  }
+
+  test(`${path}: a 429 of KV is answered 429`, async () => {
+    const response = await sendWithFaults(worker, path, scripted(operations, "429"), json);
+    assertProblem(response, 429, "kv_rate_limited");
+    assert.equal(response.headers["retry-after"], "1");
+  });
+
+  test(`${path}: the next request is answered as if nothing had been`, async () => {
+    assert.equal((await sendWithFaults(worker, path, {})).status, 200);
+  });
+}
+
+test("a failing KV is logged with the runtime's own message, under the id that the answer carries", async () => {
+  const faults = { ROUTING_CONFIG: { get: ["500"] } };
+  const { requestId } = (await sendWithFaults(worker, "/stores/shop/x", faults, json)).json();
+  const line = await eventually(() => worker.log().find((line) => line.requestId === requestId), "a line in the log");
+  assert.equal(line.detail, "KV GET failed: 500 Internal Server Error");
+  assert.equal(line.status, 503);
+  assert.equal(line.code, "kv_unavailable");
+});
+
+for (const fault of [...failures, "429"]) {
+  test(`/config: a get that fails (${fault}) gets the regular page, and says so`, async () => {
+    const id = unique("user");
+    await USER_CONFIGURATION.put(id, '{"preview_features_enabled": true}');
+    const before = worker.log().length;
+    const response = await sendWithFaults(worker, `/config?userId=${id}`, { USER_CONFIGURATION: { get: [fault] } });
+    assert.equal(response.status, 200, response.text);
+    assert.match(response.text, /<h1>Welcome to My App<\/h1>/);
+    assert.doesNotMatch(response.text, /<div|🎉/);
+    assert.equal(response.headers["config-source"], "default");
+    await eventually(() => worker.log().length > before, "a line in the log");
+  });
+
+  test(`/hello-world: a get that fails (${fault}) gets English`, async () => {
+    await assets.put("hello-world.json", '[{"language_code":"de","message":"Hallo Welt!"}]');
+    const headers = { "Accept-Language": "de" };
+    const response = await sendWithFaults(worker, "/hello-world", { assets: { get: [fault] } }, { headers });
+    assert.equal(response.status, 200, response.text);
+    assert.match(response.text, /<h1>Hello World!<\/h1>/);
+    assert.equal(response.headers["content-language"], "en");
+  });
+
+  test(`/cache: a get that fails (${fault}) is a miss`, async () => {
+    const url = upstream.serve(page("<title>Fresh</title>"));
+    const data = { title: "Stored", content: "c", lastUpdated: "2026-01-01T00:00:00.000Z" };
+    await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
+    const response = await cachedWithFaults(url, { get: [fault] });
+    assert.equal(response.status, 200, response.text);
+    assert.equal(response.json().fromCache, false);
+    assert.equal(response.json().data.title, "Fresh");
+    assert.equal(upstream.count(url), 1);
+  });
+
+  test(`/cache: a put that fails (${fault}) does not change the answer, and is logged`, async () => {
+    const url = upstream.serve(page("<title>Fresh</title>"));
+    const before = worker.log().length;
+    const response = await cachedWithFaults(url, { put: [fault] });
+    assert.equal(response.status, 200, response.text);
+    assert.equal(response.json().data.title, "Fresh");
+    await eventually(() => worker.log().length > before, "a line in the log");
+    assert.equal((await callsFor(worker, `page:${url}`, "put")).length, 1);
+    assert.equal(await CACHE_KV.get(`page:${url}`), null);
+  });
+}
+
+function cachedWithFaults(url, faults) {
+  return sendWithFaults(worker, `/cache?url=${encodeURIComponent(url)}`, { CACHE_KV: faults });
+}
+
+test("/cache: the answer does not wait for the put: it arrives though the put never ends", async () => {
+  const url = upstream.serve(page("<title>Fresh</title>"));
+  const response = await cachedWithFaults(url, { put: ["never"] });
+  assert.equal(response.status, 200);
+  assert.equal(response.complete, true);
+  assert.equal(response.json().data.title, "Fresh");
+  const [put, ...more] = await eventually(async () => {
+    const puts = await callsFor(worker, `page:${url}`, "put");
+    return puts.length > 0 && puts;
+  }, "the put");
+  assert.equal(put.done, false);
+  assert.deepEqual(more, []);
+});
+
+test("a page that is not kept is not put, and a hit puts nothing", async () => {
+  const failing = upstream.serve(page("<title>Oops</title>", { status: 500 }));
+  await cachedWithFaults(failing, {});
+  const kept = upstream.serve(page("<title>Fresh</title>"));
+  await cachedWithFaults(kept, {});
+  await eventually(() => CACHE_KV.get(`page:${kept}`), "the page in CACHE_KV");
+  assert.equal((await cachedWithFaults(kept, {})).json().fromCache, true);
+  assert.deepEqual(await callsFor(worker, `page:${failing}`, "put"), []);
+  assert.equal((await callsFor(worker, `page:${kept}`, "put")).length, 1);
+});
+
+test("a small request reads KV once at most", async () => {
+  await USER_CONFIGURATION.put("one-read", "{}");
+  await assets.put("one-read.txt", "text");
+  await ROUTING_CONFIG.put("one-read-shop", JSON.stringify({ origin: upstream.origin }));
+  for (const [path, key] of [
+    ["/config?userId=one-read", "one-read"],
+    ["/one-read.txt", "one-read.txt"],
+    ["/stores/one-read-shop/", "one-read-shop"],
+  ]) {
+    assert.equal((await send(worker, path)).status, 200);
+    assert.equal((await callsFor(worker, key)).length, 1, path);
+  }
+});
+
+test("the value that is answered by /get-started is the one that was read", async () => {
+  const faults = { USERS_NOTIFICATION_CONFIG: { put: ["pretends"] } };
+  await USERS_NOTIFICATION_CONFIG.put("user_2", "what another wrote");
+  assert.equal((await sendWithFaults(worker, "/get-started", faults)).text, "what another wrote");
+});

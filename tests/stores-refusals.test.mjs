@@ -1,0 +1,164 @@
+// `/stores/{id}/…`: the requests that reach no origin, and origins that fail.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { unique } from "./harness/eventually.mjs";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertPlainError, assertProblem } from "./harness/problem.mjs";
+import { closedOrigin, die, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+const unlisted = await startUpstream();
+const closed = await closedOrigin();
+const worker = await startWorker({
+  vars: {
+    // Written as people write lists. `.invalid` is never a host (RFC 6761): a fetch from it fails, but only once it is tried.
+    ROUTING_ORIGINS: ` ${upstream.origin} ,${closed}/,,https://*.shops.invalid, https://exact.invalid:8443, not an origin`,
+  },
+});
+const { ROUTING_CONFIG } = worker.env;
+
+async function storefront(record) {
+  const id = unique("shop");
+  await ROUTING_CONFIG.put(id, typeof record === "string" ? record : JSON.stringify(record));
+  return id;
+}
+
+for (const path of ["/stores", "/stores/", "/stores?x=1", "/stores//", "/stores//a", "/stores/../stores/"]) {
+  test(`${path} names no storefront and is answered 400 with the welcome text`, async () => {
+    assertPlainError(
+      await send(worker, path),
+      400,
+      "Welcome to our multi-tenant platform. Please specify a storefront ID in the URL path.",
+    );
+    assertProblem(await sendForJson(worker, path, { method: "POST" }), 400, "missing_storefront_id");
+  });
+}
+
+for (const [path, id] of [
+  ["/stores/x", "x"],
+  ["/stores/nobody/a/b?c", "nobody"],
+  ["/stores/caf%C3%A9/", "café"],
+  ["/stores/a%2Fb/", "a/b"],
+  ["/stores/../stores/y", "y"],
+]) {
+  test(`${path} is answered 404`, async () => {
+    assertPlainError(await send(worker, path), 404, `Storefront "${id}" not found.`);
+    const problem = assertProblem(await sendForJson(worker, path), 404, "storefront_not_found");
+    assert.equal(problem.detail, `Storefront "${id}" not found.`);
+  });
+}
+
+for (const id of ["%", "%zz", "x%2", "%ff", "%C3%28"]) {
+  test(`the percent-encoding of the id ${id} is answered 400`, async () => {
+    assertProblem(await sendForJson(worker, `/stores/${id}/x`), 400, "bad_percent_encoding");
+  });
+}
+
+test("an id of 512 bytes is looked up, one of 513 is no key", async () => {
+  assert.equal((await send(worker, `/stores/${"k".repeat(512)}/`)).status, 404);
+  assertProblem(await sendForJson(worker, `/stores/${"k".repeat(513)}/`), 400, "invalid_key");
+  assertProblem(await sendForJson(worker, `/stores/${encodeURIComponent("€".repeat(171))}/`), 400, "invalid_key");
+});
+
+const brokenRecords = [
+  "not json",
+  "",
+  "{",
+  "null",
+  "[]",
+  "42",
+  '"http://127.0.0.1"',
+  {},
+  { origin: null },
+  { origin: 7 },
+  { origin: "" },
+  { origin: "not a url" },
+  { origin: "/relative" },
+  { origin: "//127.0.0.1" },
+  { origin: "ftp://127.0.0.1" },
+  { origin: "javascript:alert(1)" },
+  { origin: "http://" },
+  { origin: "http://user:password@127.0.0.1" },
+  { origins: [upstream.origin] },
+  [upstream.origin],
+];
+for (const record of brokenRecords) {
+  test(`the record ${JSON.stringify(record)} is broken: 502`, async () => {
+    const id = await storefront(record);
+    assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "broken_record");
+    const plain = await send(worker, `/stores/${id}/x`);
+    assertPlainError(plain, 502, /./);
+  });
+}
+
+const { port } = upstream;
+const refused = [
+  unlisted.origin,
+  `https://127.0.0.1:${port}`,
+  `http://localhost:${port}`,
+  "http://127.0.0.1",
+  `http://127.0.0.1.evil.invalid:${port}`,
+  "https://shops.invalid",
+  "https://evilshops.invalid",
+  "https://a.shops.invalid.evil.invalid",
+  "https://a.shops.invalid:8443",
+  "http://a.shops.invalid",
+  "https://exact.invalid",
+  "https://exact.invalid:8444",
+  "https://not",
+];
+for (const origin of refused) {
+  const name = origin.replaceAll(String(port), "PORT").replace(unlisted.origin, "http://127.0.0.1:ANOTHER");
+  test(`the origin ${name} is not on ROUTING_ORIGINS: 502, and nothing is fetched`, async () => {
+    const id = await storefront({ origin });
+    const problem = assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_not_allowed");
+    // Where tenants live is nobody else's business.
+    assert.ok(!problem.detail.includes(origin));
+    assert.deepEqual(unlisted.requests, []);
+    assert.ok(upstream.requests.every(({ url }) => url !== "/x"));
+  });
+}
+
+for (const origin of ["https://a.shops.invalid", "https://a.b.shops.invalid", "https://exact.invalid:8443"]) {
+  test(`the origin ${origin} is on ROUTING_ORIGINS: it is tried`, async () => {
+    const id = await storefront({ origin });
+    assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_failed");
+  });
+}
+
+test("the host's case and a path do not take an origin off the list", async () => {
+  const id = await storefront({ origin: `HTTP://127.0.0.1:${port}/base` });
+  assert.equal((await send(worker, `/stores/${id}/y`)).json().url, "/base/y");
+});
+
+for (const method of ["GET", "POST"]) {
+  test(`an origin that cannot be reached is answered 502 (${method})`, async () => {
+    const id = await storefront({ origin: closed });
+    const body = method === "POST" ? "x" : undefined;
+    assertProblem(await sendForJson(worker, `/stores/${id}/x`, { method, body }), 502, "origin_failed");
+    assertPlainError(await send(worker, `/stores/${id}/x`, { method, body }), 502, /./);
+  });
+}
+
+test("an origin that ends the connection without an answer is answered 502", async () => {
+  const id = await storefront({ origin: upstream.origin });
+  const url = upstream.serve((request) => request.socket.destroy());
+  const path = `/stores/${id}${new URL(url).pathname}`;
+  assertProblem(await sendForJson(worker, path), 502, "origin_failed");
+});
+
+for (const [name, handler] of [
+  ["in chunks", die()],
+  ["with a Content-Length", die({ length: 1000 })],
+]) {
+  test(`an origin that dies in the middle of a body ${name} leaves a broken stream, not a clean end`, async () => {
+    const id = await storefront({ origin: upstream.origin });
+    const url = upstream.serve(handler);
+    const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);
+    assert.equal(response.status, 200);
+    assert.equal(response.headers["x-storefront-id"], id);
+    assert.equal(response.complete, false);
+    assert.ok("<title>Half</title><body>half".startsWith(response.text));
+  });
+}

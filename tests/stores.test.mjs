@@ -1,0 +1,260 @@
+// `/stores/{id}/…`: which request reaches which origin, and how it looks there.
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { open, send } from "./harness/http.mjs";
+import { redirectTo, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: upstream.origin } });
+const { ROUTING_CONFIG } = worker.env;
+
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/** A storefront of its own for a test; its origin is the upstream with a base path. */
+async function storefront(basePath = "") {
+  const id = unique("shop");
+  await ROUTING_CONFIG.put(id, JSON.stringify({ origin: upstream.origin + basePath }));
+  return id;
+}
+
+for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+  test(`${method} reaches the origin with its headers, body and query`, async () => {
+    const id = await storefront();
+    const body = method === "GET" || method === "OPTIONS" ? undefined : "a body";
+    const headers = {
+      "X-Custom": "kept",
+      Cookie: "session=1",
+      Authorization: "Basic eDp5",
+      ...(body && { "Content-Type": "text/x-test" }),
+    };
+    const response = await send(worker, `/stores/${id}/orders?page=2&sort=-date`, { method, body, headers });
+    assert.equal(response.status, 200);
+    const seen = response.json();
+    assert.equal(seen.method, method);
+    assert.equal(seen.url, "/orders?page=2&sort=-date");
+    assert.equal(seen.headers["x-custom"], "kept");
+    assert.equal(seen.headers.cookie, "session=1");
+    assert.equal(seen.headers.authorization, "Basic eDp5");
+    assert.equal(seen.headers.host, `127.0.0.1:${upstream.port}`);
+    assert.equal(Buffer.from(seen.body, "base64").toString(), body ?? "");
+    if (body) assert.equal(seen.headers["content-type"], "text/x-test");
+  });
+}
+
+test("HEAD reaches the origin as HEAD and has no body", async () => {
+  const id = await storefront();
+  const path = `/${unique("head")}`;
+  const response = await send(worker, `/stores/${id}${path}`, { method: "HEAD" });
+  assert.equal(response.status, 200);
+  assert.equal(response.text, "");
+  assert.equal(response.headers["x-storefront-id"], id);
+  assert.equal(upstream.requests.find(({ url }) => url === path).method, "HEAD");
+});
+
+test("the answer says who served it, in place of what the origin says", async () => {
+  const id = await storefront();
+  const url = upstream.serve((_request, response) => {
+    response.writeHead(200, { "x-served-by": "origin", "x-storefront-id": "other", "x-own": "1" });
+    response.end("ok");
+  });
+  const { headers, text } = await send(worker, `/stores/${id}${new URL(url).pathname}`);
+  assert.equal(headers["x-served-by"], "Cloudflare Worker");
+  assert.equal(headers["x-storefront-id"], id);
+  assert.equal(headers["x-own"], "1");
+  assert.equal(text, "ok");
+});
+
+const paths = [
+  ["", "/"],
+  ["?q=1", "/?q=1"],
+  ["/", "/"],
+  ["/?q=1", "/?q=1"],
+  ["/a", "/a"],
+  ["/a/", "/a/"],
+  ["//", "//"],
+  ["//a", "//a"],
+  ["/a//b///c/", "/a//b///c/"],
+  ["/a%2Fb", "/a%2Fb"],
+  ["/a%2fb", "/a%2fb"],
+  ["/a%20b", "/a%20b"],
+  ["/%41", "/%41"],
+  ["/%zz", "/%zz"],
+  ["/100%", "/100%"],
+  ["/%C3%A9%ff", "/%C3%A9%ff"],
+  ["/a+b", "/a+b"],
+  ["/a;v=1,2", "/a;v=1,2"],
+  ["/:@!$&'()*", "/:@!$&'()*"],
+  ["/a?q=%20+a&q=b&&c", "/a?q=%20+a&q=b&&c"],
+  ["/a?q=a/../b//c", "/a?q=a/../b//c"],
+  ["/a?u=https://other.example/", "/a?u=https://other.example/"],
+  ["/a/../b", "/b"],
+  ["/stores/other/x", "/stores/other/x"],
+];
+for (const [after, arrives] of paths) {
+  test(`what follows the id, ${JSON.stringify(after)}, arrives as ${arrives}`, async () => {
+    const plain = await storefront();
+    assert.equal((await send(worker, `/stores/${plain}${after}`)).json().url, arrives);
+    for (const base of ["/shop", "/shop/", "/a//b%2Fc"]) {
+      const id = await storefront(base);
+      const response = await send(worker, `/stores/${id}${after}`);
+      assert.equal(response.json().url, base.replace(/\/$/, "") + arrives);
+    }
+  });
+}
+
+const hostile = [
+  ["//evil.example/x", "//evil.example/x"],
+  ["///evil.example", "///evil.example"],
+  ["/\\evil.example/x", "//evil.example/x"],
+  ["/\\\\evil.example/x", "///evil.example/x"],
+  ["/@evil.example/", "/@evil.example/"],
+  ["/:8080/", "/:8080/"],
+  ["/http://evil.example/", "/http://evil.example/"],
+  ["/%2f%2fevil.example", "/%2f%2fevil.example"],
+  ["/%5cevil.example", "/%5cevil.example"],
+  ["/..%2f..%2fadmin", "/..%2f..%2fadmin"],
+  ["?@evil.example", "/?@evil.example"],
+  ["/%23@evil.example", "/%23@evil.example"],
+  ["/%00", "/%00"],
+  ["/%0d%0aHost:%20evil.example", "/%0d%0aHost:%20evil.example"],
+];
+for (const [after, arrives] of hostile) {
+  test(`the path ${JSON.stringify(after)} does not change the host`, async () => {
+    const id = await storefront();
+    const response = await send(worker, `/stores/${id}${after}`);
+    assert.equal(response.status, 200, response.text);
+    const seen = response.json();
+    assert.equal(seen.url, arrives);
+    assert.equal(seen.headers.host, `127.0.0.1:${upstream.port}`);
+  });
+}
+
+test("no path leaves the origin's base path", async () => {
+  const id = await storefront("/shop");
+  for (const after of ["/../../admin", "/%2e%2e/%2E%2E/admin", "/x/..\\..\\admin"]) {
+    const before = upstream.requests.length;
+    await send(worker, `/stores/${id}${after}`);
+    for (const { url } of upstream.requests.slice(before)) assert.ok(url.startsWith("/shop/"), url);
+  }
+});
+
+const ids = [
+  ["two%20words", "two words"],
+  ["caf%C3%A9", "café"],
+  ["%E6%97%A5%E6%9C%AC", "日本"],
+  ["a%2Fb", "a/b"],
+  ["line%0Abreak", "line\nbreak"],
+  ["100%25", "100%"],
+  ["a+b", "a+b"],
+];
+for (const [encoded, id] of ids) {
+  test(`the id ${encoded} is the key ${JSON.stringify(id)}`, async () => {
+    await ROUTING_CONFIG.put(id, JSON.stringify({ origin: upstream.origin }));
+    const response = await send(worker, `/stores/${encoded}/x`);
+    assert.equal(response.status, 200, response.text);
+    assert.equal(response.json().url, "/x");
+    assert.match(response.headers["x-storefront-id"], /^[\x20-\x7e]+$/);
+  });
+}
+
+test("a request body streams: the origin has its beginning before the client has sent its end", async () => {
+  const id = await storefront();
+  const path = `/${unique("upload")}`;
+  const { request, response } = open(worker, `/stores/${id}${path}`, { method: "POST" });
+  request.write("first,");
+  const record = await eventually(
+    () => upstream.requests.find(({ url, chunks }) => url === path && chunks.length > 0),
+    "the beginning of the body at the origin",
+  );
+  assert.equal(Buffer.concat(record.chunks).toString(), "first,");
+  request.end("last");
+  const answer = await response;
+  const body = Buffer.concat(await answer.toArray()).toString();
+  assert.equal(Buffer.from(JSON.parse(body).body, "base64").toString(), "first,last");
+});
+
+test("an answer streams: the client has its beginning before the origin has sent its end", async () => {
+  const id = await storefront();
+  let finish;
+  const url = upstream.serve((_request, response) => {
+    response.writeHead(200, { "content-type": "text/plain" });
+    response.write("first,");
+    finish = () => response.end("last");
+  });
+  const { request, response } = open(worker, `/stores/${id}${new URL(url).pathname}`);
+  request.end();
+  const answer = await response;
+  const [first] = await once(answer, "data");
+  assert.equal(first.toString(), "first,");
+  finish();
+  assert.equal(Buffer.concat(await answer.toArray()).toString(), "last");
+  assert.equal(answer.complete, true);
+});
+
+test("ten MiB pass unchanged in both directions", async () => {
+  const id = await storefront();
+  const bytes = randomBytes(10 * 1024 * 1024);
+  const url = upstream.serve((request, response) => {
+    response.writeHead(200, { "content-type": "application/octet-stream" });
+    request.pipe(response);
+  });
+  const path = `/stores/${id}${new URL(url).pathname}`;
+  const response = await send(worker, path, { method: "PUT", body: bytes });
+  assert.equal(response.complete, true);
+  assert.equal(response.bytes.length, bytes.length);
+  assert.equal(sha256(response.bytes), sha256(bytes));
+});
+
+for (const status of [201, 204, 304, 400, 404, 418, 500, 503]) {
+  test(`the origin's ${status} is handed on as it is`, async () => {
+    const id = await storefront();
+    const url = upstream.serve((_request, response) => {
+      response.writeHead(status, { "x-own": "1" });
+      response.end(status === 204 || status === 304 ? undefined : "the origin's words");
+    });
+    const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);
+    assert.equal(response.status, status);
+    assert.equal(response.headers["x-own"], "1");
+    assert.equal(response.headers["x-storefront-id"], id);
+    assert.equal(response.text, status === 204 || status === 304 ? "" : "the origin's words");
+  });
+}
+
+for (const status of [301, 302, 303, 307, 308]) {
+  test(`the origin's redirect ${status} is handed to the client, not followed`, async () => {
+    const id = await storefront();
+    const target = upstream.serve((_request, response) => response.end("followed"));
+    const url = upstream.serve(redirectTo(target, status));
+    const response = await send(worker, `/stores/${id}${new URL(url).pathname}`, { method: "POST", body: "x" });
+    assert.equal(response.status, status);
+    assert.equal(response.headers.location, target);
+    assert.equal(upstream.count(target), 0);
+  });
+}
+
+test("each Set-Cookie of the origin arrives", async () => {
+  const id = await storefront();
+  const cookies = ["a=1; Path=/; HttpOnly", "b=2; Expires=Wed, 21 Oct 2037 07:28:00 GMT"];
+  const url = upstream.serve((_request, response) => {
+    response.writeHead(200, { "set-cookie": cookies });
+    response.end();
+  });
+  const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);
+  assert.deepEqual(response.headers["set-cookie"], cookies);
+});
+
+test("a compressed answer can be read by the client", async () => {
+  const id = await storefront();
+  const text = "compressed ".repeat(500);
+  const url = upstream.serve((_request, response) => {
+    response.writeHead(200, { "content-type": "text/plain", "content-encoding": "gzip" });
+    response.end(gzipSync(text));
+  });
+  const response = await fetch(new URL(`/stores/${id}${new URL(url).pathname}`, worker.url));
+  assert.equal(await response.text(), text);
+});

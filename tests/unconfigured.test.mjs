@@ -1,0 +1,87 @@
+// What is closed until somebody opens it: no secret, empty lists, no ROUTING_INSECURE.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { unique } from "./harness/eventually.mjs";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { page, startUpstream } from "./harness/upstream.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+
+const tokens = [
+  ["no Authorization", {}],
+  ["an empty token", { Authorization: "Bearer " }],
+  ["a token", { Authorization: "Bearer local-demo-token" }],
+  ["the word undefined", { Authorization: "Bearer undefined" }],
+  ["the word null", { Authorization: "Bearer null" }],
+];
+
+for (const [name, secrets] of [
+  ["without the secret API_TOKEN", {}],
+  ["with an empty API_TOKEN", { API_TOKEN: "" }],
+]) {
+  describe(name, async () => {
+    const worker = await startWorker({ faulty: true, secrets, vars: { ROUTING_INSECURE: "true" } });
+
+    for (const [given, headers] of tokens) {
+      test(`POST /writes with ${given} is answered 503, and nothing is written`, async () => {
+        const key = unique("closed");
+        for (const query of ["", "?strategy=backoff", "?n=0"]) {
+          const response = await send(worker, `/writes/${key}${query}`, { method: "POST", headers });
+          assertProblem(response, 503, "not_configured");
+        }
+        assert.equal(await worker.env.WRITES.get(key), null);
+      });
+    }
+
+    test("the other routes work", async () => {
+      assert.equal((await send(worker, "/get-started")).text, "disabled");
+      assert.equal((await send(worker, "/hello-world")).status, 200);
+    });
+
+    test("CACHE_UPSTREAMS is empty: no upstream may be fetched from: 403", async () => {
+      const url = upstream.serve(page("<title>T</title>"));
+      const response = await sendForJson(worker, `/cache?url=${encodeURIComponent(url)}`);
+      assertProblem(response, 403, "upstream_not_allowed");
+      assert.equal(upstream.count(url), 0);
+    });
+
+    test("ROUTING_ORIGINS is empty: no origin may be reached: 502", async () => {
+      await worker.env.ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
+      assertProblem(await sendForJson(worker, "/stores/shop/y"), 502, "origin_not_allowed");
+      assert.equal(upstream.count("/y"), 0);
+    });
+  });
+}
+
+for (const insecure of ["yes", undefined]) {
+  describe(`with ROUTING_INSECURE ${insecure === undefined ? "not set" : JSON.stringify(insecure)}`, async () => {
+    const vars = { ROUTING_ORIGINS: `${upstream.origin},https://secure.invalid`, ROUTING_INSECURE: insecure };
+    const worker = await startWorker({ faulty: true, vars });
+
+    test("an http origin is refused, though it is on ROUTING_ORIGINS: 502, and nothing is fetched", async () => {
+      await worker.env.ROUTING_CONFIG.put("insecure", JSON.stringify({ origin: upstream.origin }));
+      assertProblem(await sendForJson(worker, "/stores/insecure/x"), 502, "origin_not_allowed");
+      assert.equal(upstream.count("/x"), 0);
+    });
+
+    test("an https origin on ROUTING_ORIGINS is tried", async () => {
+      await worker.env.ROUTING_CONFIG.put("secure", JSON.stringify({ origin: "https://secure.invalid" }));
+      assertProblem(await sendForJson(worker, "/stores/secure/x"), 502, "origin_failed");
+    });
+  });
+}
+
+for (const timeout of ["0", "soon"]) {
+  describe(`with UPSTREAM_TIMEOUT_MS ${JSON.stringify(timeout)}`, async () => {
+    const vars = { CACHE_UPSTREAMS: upstream.origin, UPSTREAM_TIMEOUT_MS: timeout };
+    const worker = await startWorker({ faulty: true, vars });
+
+    test("requests are answered", async () => {
+      const url = upstream.serve(page("<title>T</title>"));
+      const { status } = await send(worker, `/cache?url=${encodeURIComponent(url)}`);
+      assert.ok(status === 200 || status === 504, String(status));
+    });
+  });
+}

@@ -1,0 +1,177 @@
+// `POST /writes/{key}`: the documented concurrent writes, on a KV that takes them all.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { unique } from "./harness/eventually.mjs";
+import { send } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { startWorker, TOKEN } from "./harness/worker.mjs";
+
+const worker = await startWorker();
+const { WRITES } = worker.env;
+
+const bearer = { Authorization: `Bearer ${TOKEN}` };
+
+const write = (path, { headers = bearer, ...options } = {}) =>
+  send(worker, `/writes/${path}`, { method: "POST", headers, ...options });
+
+const oneTo = (n) => Array.from({ length: n }, (_, index) => index + 1);
+
+for (const [query, n] of [
+  ["", 20],
+  ["?strategy=direct", 20],
+  ["?n=1", 1],
+  ["?n=7&strategy=direct", 7],
+  ["?strategy=direct&n=100", 100],
+]) {
+  test(`direct, ${query || "by default"}: the documented array of ${n} attempts, numbered from 1`, async () => {
+    const key = unique("direct");
+    const response = await write(key + query);
+    assert.equal(response.status, 200, response.text);
+    assert.match(response.headers["content-type"], /^application\/json\b/);
+    assert.deepEqual(
+      response.json(),
+      oneTo(n).map((attempt) => ({ attempt, success: true })),
+    );
+    const [, attempt] = (await WRITES.get(key)).match(/^Write attempt #(\d+)$/);
+    assert.ok(oneTo(n).includes(Number(attempt)));
+  });
+}
+
+for (const [query, n] of [
+  ["?strategy=backoff", 20],
+  ["?strategy=backoff&n=1", 1],
+  ["?n=100&strategy=backoff", 100],
+]) {
+  test(`backoff, ${query}: ${n} attempts, each tried once where KV takes it`, async () => {
+    const key = unique("backoff");
+    const response = await write(key + query);
+    assert.equal(response.status, 200, response.text);
+    assert.match(response.headers["content-type"], /^application\/json\b/);
+    const { attempts, acknowledged, puts, elapsedMs, ...rest } = response.json();
+    assert.deepEqual(rest, {});
+    assert.deepEqual(
+      attempts.map(({ startedMs, endedMs, ...attempt }) => attempt),
+      oneTo(n).map((attempt) => ({ attempt, success: true, tries: 1 })),
+    );
+    assert.equal(acknowledged, n);
+    assert.equal(puts, n);
+    for (const { startedMs, endedMs } of attempts) {
+      assert.ok(Number.isInteger(startedMs) && Number.isInteger(endedMs) && Number.isInteger(elapsedMs));
+      assert.ok(0 <= startedMs && startedMs <= endedMs && endedMs <= elapsedMs);
+    }
+    assert.match(await WRITES.get(key), /^Write attempt #\d+$/);
+  });
+}
+
+test("whatever stood under the key is overwritten", async () => {
+  const key = unique("older");
+  await WRITES.put(key, '{"broken":');
+  assert.equal((await write(`${key}?n=1`)).status, 200);
+  assert.equal(await WRITES.get(key), "Write attempt #1");
+});
+
+const badCounts = ["0", "101", "-1", "1.5", "abc", "", "1e1", "0x10", "20 ", "4294967297", "99999999999999999999", "NaN"];
+for (const n of badCounts) {
+  test(`n=${JSON.stringify(n)} is answered 400, and nothing is written`, async () => {
+    const key = unique("bad-n");
+    assertProblem(await write(`${key}?n=${encodeURIComponent(n)}`), 400, "invalid_n");
+    assertProblem(await write(`${key}?strategy=backoff&n=${encodeURIComponent(n)}`), 400, "invalid_n");
+    assert.equal(await WRITES.get(key), null);
+  });
+}
+
+for (const strategy of ["fastest", "", "directly", "direct,backoff"]) {
+  test(`the unknown strategy ${JSON.stringify(strategy)} is answered 400, and nothing is written`, async () => {
+    const key = unique("bad-strategy");
+    assertProblem(await write(`${key}?strategy=${encodeURIComponent(strategy)}`), 400, "unknown_strategy");
+    assert.equal(await WRITES.get(key), null);
+  });
+}
+
+for (const [path, key] of [
+  ["a%20b", "a b"],
+  ["caf%C3%A9", "café"],
+  ["once%2525", "once%25"],
+  ["a%2Fb", "a/b"],
+  ["k".repeat(512), "k".repeat(512)],
+]) {
+  test(`/writes/${path.slice(0, 20)} writes the key ${JSON.stringify(key.slice(0, 20))}`, async () => {
+    assert.equal((await write(`${path}?n=1`)).status, 200);
+    assert.equal(await WRITES.get(key), "Write attempt #1");
+  });
+}
+
+for (const [path, code] of [
+  ["k".repeat(513), "invalid_key"],
+  [encodeURIComponent("€".repeat(171)), "invalid_key"],
+  ["", "invalid_key"],
+  ["?n=1", "invalid_key"],
+  ["%zz", "bad_percent_encoding"],
+  ["%", "bad_percent_encoding"],
+  ["%ff", "bad_percent_encoding"],
+]) {
+  test(`the key ${JSON.stringify(path.slice(0, 20))} is answered 400 ${code}`, async () => {
+    assertProblem(await write(path), 400, code);
+  });
+}
+
+const wrongTokens = [
+  ["no Authorization", {}],
+  ["an empty one", { Authorization: "" }],
+  ["a scheme alone", { Authorization: "Bearer" }],
+  ["an empty token", { Authorization: "Bearer " }],
+  ["another token", { Authorization: "Bearer another" }],
+  ["a token of the same length", { Authorization: `Bearer ${TOKEN.replace(/./g, "x")}` }],
+  ["the beginning of the token", { Authorization: `Bearer ${TOKEN.slice(0, -1)}` }],
+  ["the token and more", { Authorization: `Bearer ${TOKEN}x` }],
+  ["the token in capitals", { Authorization: `Bearer ${TOKEN.toUpperCase()}` }],
+  ["the token without a scheme", { Authorization: TOKEN }],
+  ["the token as Basic", { Authorization: `Basic ${TOKEN}` }],
+  ["two tokens", { Authorization: `Bearer ${TOKEN}, Bearer ${TOKEN}` }],
+  ["bytes that are no ASCII", { Authorization: "Bearer \u00fc\u00ff" }],
+];
+for (const [name, headers] of wrongTokens) {
+  test(`${name} is answered 401, and nothing is written`, async () => {
+    const key = unique("unauthorized");
+    assertProblem(await write(key, { headers }), 401, "unauthorized");
+    assert.equal(await WRITES.get(key), null);
+  });
+}
+
+test("the token in the query or in a cookie does not count", async () => {
+  const key = unique("unauthorized");
+  const headers = { Cookie: `API_TOKEN=${TOKEN}` };
+  assertProblem(await write(`${key}?API_TOKEN=${TOKEN}&access_token=${TOKEN}`, { headers }), 401, "unauthorized");
+  assert.equal(await WRITES.get(key), null);
+});
+
+test("the token is checked before the parameters: without it nothing can be learnt", async () => {
+  for (const path of ["x?n=0", "x?strategy=none", "%zz", "k".repeat(513)]) {
+    assertProblem(await write(path, { headers: {} }), 401, "unauthorized");
+  }
+});
+
+test("the scheme's case does not matter", async () => {
+  const headers = { Authorization: `bearer ${TOKEN}` };
+  assert.equal((await write(`${unique("scheme")}?n=1`, { headers })).status, 200);
+});
+
+for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
+  test(`${method} is answered 405 with Allow: POST, and nothing is written`, async () => {
+    const key = unique("method");
+    const response = await write(key, { method });
+    if (method === "HEAD") {
+      assert.equal(response.status, 405);
+    } else {
+      assertProblem(response, 405, "method_not_allowed");
+    }
+    assert.equal(response.headers.allow, "POST");
+    assert.equal(await WRITES.get(key), null);
+  });
+}
+
+test("errors are problem details, whatever is accepted", async () => {
+  for (const accept of ["text/html", "text/plain", "*/*"]) {
+    assertProblem(await write("x?n=0", { headers: { ...bearer, Accept: accept } }), 400, "invalid_n");
+  }
+});
