@@ -42,7 +42,7 @@ impl Incoming {
 
     /// A request to another URL with this one's method, header fields and body; the body is streamed, not read. Redirects are
     /// left to the caller, as for every request that workerd hands over.
-    pub(crate) fn redirect_to(&self, url: &str) -> Result<web_sys::Request, wasm_bindgen::JsValue> {
+    pub(crate) fn forward_to(&self, url: &str) -> Result<web_sys::Request, wasm_bindgen::JsValue> {
         // The runtime takes a Request wherever it takes request options.
         web_sys::Request::new_with_str_and_init(url, self.request.unchecked_ref())
     }

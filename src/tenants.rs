@@ -16,7 +16,7 @@ pub(crate) async fn answer(incoming: &Incoming, path: &str, query: Option<&str>)
     let vars = incoming.vars();
     let url = storefront.target(&record, query, &vars.routing)?;
 
-    let request = incoming.redirect_to(&url).map_err(|thrown| Failure::internal(&thrown))?;
+    let request = incoming.forward_to(&url).map_err(|thrown| Failure::internal(&thrown))?;
     let response = deadline::within(vars.upstream_timeout, upstream::fetch(&request))
         .await
         .ok_or_else(Failure::origin_timeout)?
