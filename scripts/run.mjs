@@ -64,6 +64,9 @@ export async function main(body, { signalExitCode } = {}) {
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]]) {
     process.on(signal, () => end(signalExitCode ?? code));
   }
+  // When npm itself is killed, the script it ran must not stay behind.
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && end(1), 500).unref();
   try {
     await body();
   } catch (error) {
