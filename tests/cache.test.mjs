@@ -195,6 +195,19 @@ test("visitors who come at the same time all get the page", async () => {
   }
 });
 
+test("a request that waits for its upstream does not hold up the others", async () => {
+  let finish;
+  const slow = upstream.serve((_request, response) => {
+    finish = () => response.end(html);
+  });
+  const waiting = cached(slow);
+  await eventually(() => finish, "the request at the upstream");
+  assertMiss(await cached(upstream.serve(page(html))));
+  assert.equal((await send(worker, "/config?userId=somebody")).status, 200);
+  finish();
+  assertMiss(await waiting);
+});
+
 test("POST is answered 405", async () => {
   const url = upstream.serve(page(html));
   const path = `/cache?url=${encodeURIComponent(url)}`;
