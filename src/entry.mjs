@@ -8,13 +8,20 @@ import Worker from "../build/index.js";
 const handle = Worker.prototype.fetch;
 const state = globalThis.__worker_init_state;
 
+function noteTrap(error) {
+  if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+}
+
+// Rust code runs in promise continuations: what traps there rejects a promise that nobody waits for.
+addEventListener("unhandledrejection", (event) => noteTrap(event.reason));
+
 export default {
   async fetch(request, env, ctx) {
     if (state.criticalError) return new Worker(ctx, env).fetch(request);
     try {
       return await handle.call({ env, ctx }, request);
     } catch (error) {
-      if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+      noteTrap(error);
       throw error;
     }
   },

@@ -58,6 +58,8 @@ impl<'a> Run<'a> {
         let key = Key::new(percent_decode(encoded_key)?)?;
         let n = match target.parameter("n")? {
             None => WRITES_DEFAULT,
+            // `parse` alone would take `+5`.
+            Some(n) if n.starts_with('+') => return Err(WriteError::Count),
             Some(n) => n.parse().ok().filter(|n| (1..=WRITES_MAX).contains(n)).ok_or(WriteError::Count)?,
         };
         let strategy = match target.parameter("strategy")?.as_deref() {
@@ -163,6 +165,7 @@ mod tests {
             ("hot", "?n=", Err(WriteError::Count)),
             ("hot", "?n=-1", Err(WriteError::Count)),
             ("hot", "?n=2.5", Err(WriteError::Count)),
+            ("hot", "?n=%2B5", Err(WriteError::Count)),
             ("hot", "?n=99999999999", Err(WriteError::Count)),
             ("hot", "?strategy=coalesced", Err(WriteError::Strategy)),
             ("hot", "?strategy=", Err(WriteError::Strategy)),
