@@ -106,6 +106,7 @@ for (const fault of [...failures, "429"]) {
     assert.equal(response.status, 200, response.text);
     assert.match(response.text, /<h1>Hello World!<\/h1>/);
     assert.equal(response.headers["content-language"], "en");
+    assert.equal(response.headers["translation-source"], "default");
   });
 
   test(`/cache: a get that fails (${fault}) is a miss`, async () => {
