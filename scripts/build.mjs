@@ -4,18 +4,18 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { ROOT, ask, cargoProgress, main, run } from "./run.mjs";
+import { ROOT, Failure, ask, cargoProgress, main, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
 
 const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
 const OUTPUTS = ["build/entry.js", "build/index_bg.wasm"];
 const STAMP = join(ROOT, "build", ".inputs");
 
-/** `quick` leaves out wasm-opt, most of the time of a rebuild: right for `npm start`, never for a deploy or a measurement. */
-export async function build({ quick = process.env.KV_EDGE_QUICK_BUILD === "1" } = {}) {
+/** `quick` leaves out wasm-opt, most of the time of a rebuild: right for local serving, never for a deploy or a measurement. */
+export async function build({ quick }) {
   const inputs = fingerprint();
   const stamps = quick ? [`quick ${inputs}`, `full ${inputs}`] : [`full ${inputs}`];
-  if (existsSync(STAMP) && stamps.includes(readFileSync(STAMP, "utf8")) && OUTPUTS.every((path) => existsSync(join(ROOT, path)))) {
+  if (existsSync(STAMP) && stamps.includes(readFileSync(STAMP, "utf8")) && built()) {
     console.log("The build is up to date");
     return;
   }
@@ -24,12 +24,16 @@ export async function build({ quick = process.env.KV_EDGE_QUICK_BUILD === "1" } 
   console.log(first ? "Building the Worker (the first time about a minute)" : "Building the Worker");
   const started = Date.now();
   rmSync(STAMP, { force: true });
-  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : [])], { doing: "the build", env: { ...env, ...cargoProgress } });
+  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : [])], { doing: "the build", env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" } });
   // The entry and what worker-build made become one module beside the wasm.
   const bundle = ["src/entry.mjs", "--bundle", "--format=esm", "--minify", "--external:./index_bg.wasm", "--external:cloudflare:workers", "--outfile=build/entry.js"];
   await run(env.ESBUILD_BIN, [...bundle, "--log-level=warning"], { doing: "bundling the entry", env });
   writeFileSync(STAMP, stamps[0]);
   console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+function built() {
+  return OUTPUTS.every((path) => existsSync(join(ROOT, path)));
 }
 
 /** A hash over everything the build's output depends on. */
@@ -53,4 +57,15 @@ function addTo(hash, path) {
   for (const name of names) addTo(hash, `${path}/${name}`);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main(() => build());
+/** As a script. `wrangler dev` holds back every request after its build command failed, so it keeps the build before. */
+async function script() {
+  const local = process.env.WRANGLER_COMMAND === "dev";
+  try {
+    await build({ quick: local });
+  } catch (error) {
+    if (!local || !built() || !(error instanceof Failure)) throw error;
+    console.error(`kv-edge: ${error.message} The Worker as it was built before goes on serving.`);
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main(script);

@@ -65,7 +65,7 @@ async function startWrangler(port, env) {
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...vars];
   const child = start("node", args, {
-    env: { ...env, KV_EDGE_QUICK_BUILD: "1", ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}) },
+    env: process.stdout.isTTY ? { ...env, FORCE_COLOR: "1" } : env,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   let held = [];
