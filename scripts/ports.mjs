@@ -5,8 +5,12 @@ import { Failure } from "./run.mjs";
 /** Fails when something listens on a port already. `wayOut` tells what to do besides stopping it. */
 export async function requireFree(port, purpose, wayOut = "") {
   if (!(await bindable(port)) || (await answers(port, "127.0.0.1")) || (await answers(port, "::1"))) {
-    throw new Failure(`Port ${port} (${purpose}) is occupied: stop the program that listens there (\`lsof -i :${port}\` names it)${wayOut}.`);
+    throw occupied(port, purpose, wayOut);
   }
+}
+
+export function occupied(port, purpose, wayOut = "") {
+  return new Failure(`Port ${port} (${purpose}) is occupied: stop the program that listens there (\`lsof -i :${port}\` names it)${wayOut}.`);
 }
 
 function bindable(port) {

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { ARTICLE_PORT, STOREFRONTS, startUpstreams } from "../demo/upstreams.mjs";
 import { build } from "./build.mjs";
-import { requireFree } from "./ports.mjs";
+import { occupied, requireFree } from "./ports.mjs";
 import { ROOT, Failure, fail, main, start } from "./run.mjs";
 import { seed } from "./seed.mjs";
 import { nodeEnvironment } from "./setup.mjs";
@@ -31,10 +31,13 @@ await main(
     const { help, port } = options();
     if (help) return console.log(HELP);
     const env = nodeEnvironment();
-    await requireFree(port, "kv-edge", ", or choose another with `npm start -- --port 8800`");
+    const workerPort = () => requireFree(port, "kv-edge", ", or choose another with `npm start -- --port 8800`");
+    await workerPort();
     for (const demoPort of [ARTICLE_PORT, ...Object.values(STOREFRONTS)]) await requireFree(demoPort, "a demo upstream");
-    await startUpstreams(); // before the build: whoever starts a second time meanwhile is told
+    // Before the build: whoever starts a second time meanwhile is told.
+    await startUpstreams().catch((error) => Promise.reject(error.code === "EADDRINUSE" ? occupied(error.port, "a demo upstream") : error));
     await build({ quick: true });
+    await workerPort(); // the build may have taken a while
 
     const server = await startWrangler(port, env);
     const base = `http://127.0.0.1:${port}`;
