@@ -12,7 +12,7 @@ const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench
   npm run bench -- [options]
 
   --only NAME     times this example only; may be repeated
-  --quick         few and short windows: a look, not a measurement (about a minute)
+  --quick         few and short windows: a look, not a measurement (a minute)
   --json FILE     writes every figure to FILE as well
   --seed NUMBER   the order of the windows; a random one else, and printed
   --port NUMBER   first of the four ports that are used (8801)
@@ -21,8 +21,8 @@ const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench
 
 Examples: `;
 
-const FULL = { sets: 3, rounds: 4, windowMs: 1000, starts: 11 };
-const QUICK = { sets: 1, rounds: 3, windowMs: 400, starts: 3 };
+const FULL = { sets: 3, rounds: 8, windowMs: 500, starts: 11 };
+const QUICK = { sets: 1, rounds: 4, windowMs: 300, starts: 3 };
 
 function whole(name, value, least, most) {
   const number = Number(value);

@@ -13,8 +13,7 @@ function summarise(rounds) {
     baseline: each((field) => values("baseline", field)),
     ratio: each((field) => ratios("kv-edge", field)),
     noise: each((field) => ratios("baseline-again", field)),
-    loadShare: spread(rounds.flatMap((round) => [round["kv-edge"], round.baseline].map(({ loadShare }) => loadShare)))
-      .max,
+    loadShare: Math.max(...["kv-edge", "baseline"].map((side) => values(side, "loadShare").median)),
     windows: rounds,
   };
 }
@@ -52,14 +51,14 @@ function number(value) {
 }
 
 const digits = (value) => value.toFixed(value < 0.1 ? 3 : 2);
-const around = ({ median, min, max }) => `${digits(median)} (${digits(min)}–${digits(max)})`;
+const around = ({ median, low, high }) => `${digits(median)} (${digits(low)}–${digits(high)})`;
 const verdict = (value, goal) => (value <= goal ? "met" : "missed");
 const mega = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 const kilo = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
 
 export function print(result, say) {
   say(
-    "\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (least–greatest) of the windows.",
+    "\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (middle half) of the windows.",
   );
   say(
     table(
@@ -121,7 +120,7 @@ function wholes({ peakMemoryBytes, firstAnswerMs, gzipBytes }) {
     `≤ ${kilo(goal)}`,
     verdict(ours.total, goal),
   ]);
-  const first = ({ median, min, max }) => `${median.toFixed(0)} ms (${min.toFixed(0)}–${max.toFixed(0)})`;
+  const first = ({ median, low, high }) => `${median.toFixed(0)} ms (${low.toFixed(0)}–${high.toFixed(0)})`;
   rows.push(["first answer after start", first(firstAnswerMs["kv-edge"]), first(firstAnswerMs.baseline), "", ""]);
   return rows;
 }

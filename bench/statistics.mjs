@@ -4,9 +4,11 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Median, least and greatest. */
+/** Median, and the quartiles between which the middle half lies. */
 export function spread(values) {
-  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = (sorted.length + 1) >> 1;
+  return { median: median(sorted), low: median(sorted.slice(0, half)), high: median(sorted.slice(-half)) };
 }
 
 /** A generator of numbers in [0, 1) that a seed fixes (mulberry32). */
