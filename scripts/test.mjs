@@ -35,6 +35,7 @@ await main(async () => {
     else await stage.run(env, words);
     console.log(`── ${name} passed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   }
+  console.log("\nkv-edge: everything passed.");
 });
 
 async function cargo({ about, component, cargo: args }, env) {
