@@ -23,10 +23,10 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let store = incoming.env().pages();
     let key = url.key();
 
-    match store.text(&key).await {
+    match store.bytes(&key).await {
         Ok(None) => {}
         Ok(Some(record)) => match cache::answer_from_record(&record) {
-            Some(body) => return response::ok(&JsValue::from_str(&body), &[JSON]),
+            Some(body) => return response::ok(&response::bytes(&body), &[JSON]),
             None => log::warning("/cache", "broken_record", &"the cached page does not parse"),
         },
         Err(error) => log::warning("/cache", "kv_unavailable", &error),
@@ -35,7 +35,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let (status, page) = deadline::within(vars.upstream_timeout, fetch_page(&url, &vars.cache_upstreams))
         .await
         .ok_or(CacheError::Timeout)??;
-    let body = cache::answer(&page, false);
+    let body = cache::answer_from_upstream(&page);
     if cache::is_stored(status) {
         incoming.wait_until(async move {
             if let Err(error) = store.put(&key, &page, Some(cache::EXPIRATION_TTL_SECONDS)).await {
@@ -43,7 +43,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
             }
         });
     }
-    response::ok(&JsValue::from_str(&body), &[JSON, ("cache-status", &cache::cache_status(status))])
+    response::ok(&response::bytes(body.as_bytes()), &[JSON, ("cache-status", &cache::cache_status(status))])
 }
 
 /// The upstream's status and the page as JSON. Follows redirects as far as `CACHE_UPSTREAMS` admits them.

@@ -18,7 +18,7 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn get(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
-    fn put(this: &KvNamespace, key: &str, value: &str, options: &PutOptions) -> Result<js_sys::Promise, JsValue>;
+    fn put(this: &KvNamespace, key: &str, value: &str, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
 
     /// The options of `put` ("Write key-value pairs").
     #[wasm_bindgen(extends = js_sys::Object)]
@@ -29,6 +29,7 @@ extern "C" {
 
 thread_local! {
     static TEXT: JsValue = JsValue::from_str("text");
+    static BYTES: JsValue = JsValue::from_str("arrayBuffer");
     static STREAM: JsValue = JsValue::from_str("stream");
 }
 
@@ -49,6 +50,13 @@ impl Store {
         Ok(settled(promise).await?.as_string())
     }
 
+    /// A value of some KiB as bytes, which skips the way through UTF-16; `None` where the key does not exist.
+    pub(crate) async fn bytes(&self, key: &Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        let promise = BYTES.with(|kind| self.namespace.get(key.as_str(), kind));
+        let buffer = settled(promise).await?;
+        Ok((!buffer.is_null()).then(|| js_sys::Uint8Array::new(&buffer).to_vec()))
+    }
+
     /// A value as the runtime's own stream, to be handed through untouched; `None` where the key does not exist.
     pub(crate) async fn stream(&self, key: &Key<'_>) -> Result<Option<ReadableStream>, StoreError> {
         let promise = STREAM.with(|kind| self.namespace.get(key.as_str(), kind));
@@ -63,10 +71,11 @@ impl Store {
         value: &str,
         expiration_ttl_seconds: Option<u32>,
     ) -> Result<(), StoreError> {
-        let options: PutOptions = js_sys::Object::new().unchecked_into();
-        if let Some(seconds) = expiration_ttl_seconds {
+        let options = expiration_ttl_seconds.map_or(JsValue::UNDEFINED, |seconds| {
+            let options: PutOptions = js_sys::Object::new().unchecked_into();
             options.set_expiration_ttl(seconds);
-        }
+            options.into()
+        });
         settled(self.namespace.put(key.as_str(), value, &options)).await.map(|_| ())
     }
 }

@@ -23,20 +23,35 @@ mod wake_up;
 mod writes;
 
 use kv_edge_core::request_target::RequestTarget;
-use wasm_bindgen::JsCast;
-use worker::{Context, Env, Result, event, web_sys};
+use wasm_bindgen::{JsCast, intern};
+use worker::{Context, Env, event, web_sys};
 
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::routes::Route;
 
+/// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
+const REPEATED: [&str; 7] = [
+    "accept-language",
+    "x-served-by",
+    "Cloudflare Worker",
+    "x-storefront-id",
+    "user_2",
+    "disabled",
+    "hello-world.json",
+];
+
+/// Runs once an isolate.
 #[event(start)]
 fn start() {
     wake_up::by_promise();
+    for text in REPEATED {
+        intern(text);
+    }
 }
 
 #[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
     let url = request.url();
     let target = RequestTarget::parse(&url);
     let incoming = Incoming::new(request, env.unchecked_into(), context);
@@ -46,7 +61,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
     }
 }
 
-async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> std::result::Result<web_sys::Response, Failure> {
+async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
     match Route::find(&incoming.method(), &target.path)? {
         Route::Healthz => healthz::answer(),
         Route::GetStarted => get_started::answer(incoming).await,

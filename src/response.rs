@@ -39,6 +39,11 @@ pub(crate) fn with_status(status: u16, body: &str, fields: &Fields<'_>) -> Resul
     respond(&JsValue::from_str(body), &init(status, fields)?)
 }
 
+/// A body of bytes; UTF-8 need not become UTF-16 and back.
+pub(crate) fn bytes(body: &[u8]) -> JsValue {
+    js_sys::Uint8Array::from(body).into()
+}
+
 fn respond(body: &JsValue, init: &Init) -> Result<web_sys::Response, JsValue> {
     AnyResponse::new(body, init).map(JsCast::unchecked_into)
 }

@@ -2,7 +2,6 @@
 
 use kv_edge_core::limits::Key;
 use kv_edge_core::translations::TranslatedPage;
-use wasm_bindgen::JsValue;
 use worker::web_sys;
 
 use crate::error::Failure;
@@ -24,7 +23,7 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
         ("vary", "Accept-Language"),
     ];
     fields.extend(source);
-    response::ok(&JsValue::from_str(&page.html), &fields)
+    response::ok(&response::bytes(page.html.as_bytes()), &fields)
 }
 
 /// The page; `None` where the translations are broken or cannot be read.

@@ -78,5 +78,8 @@ fn since_ms(start_ms: f64) -> u64 {
 fn json(body: &impl Serialize) -> Result<web_sys::Response, Failure> {
     let body =
         serde_json::to_string(body).map_err(|error| Failure::internal(&JsValue::from_str(&error.to_string())))?;
-    response::ok(&JsValue::from_str(&body), &[("content-type", "application/json"), ("cache-control", "no-store")])
+    response::ok(
+        &response::bytes(body.as_bytes()),
+        &[("content-type", "application/json"), ("cache-control", "no-store")],
+    )
 }

@@ -10,15 +10,11 @@ use crate::origin::{AllowList, Origin, OriginError};
 use crate::record;
 use crate::request_target::BadPercentEncoding;
 
-mod page_text;
-
-pub use page_text::{PageText, TextOf};
-
 /// How long KV keeps a page, in seconds.
 pub const EXPIRATION_TTL_SECONDS: u32 = 60;
 
 /// The longest page that is read, in bytes.
-pub const PAGE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub const PAGE_BYTES_MAX: f64 = 8.0 * 1024.0 * 1024.0;
 
 /// How many redirects are followed for one page.
 pub const REDIRECTS_MAX: u32 = 5;
@@ -108,16 +104,43 @@ pub struct Page<'a> {
     pub last_updated: Cow<'a, str>,
 }
 
-/// The answer from a record in `CACHE_KV`; `None` where the record is broken, which is a miss.
-#[must_use]
-pub fn answer_from_record(record: &str) -> Option<String> {
-    record::parse::<Page<'_>>(record).is_ok().then(|| answer(record, true))
+impl Page<'static> {
+    /// A page from the raw text of its title and its body, with the documented words where it has none. Character references
+    /// are decoded; runs of white space become one space, the no-break space included, as in the documented example.
+    #[must_use]
+    pub fn from_text(title: Option<&str>, content: Option<&str>, last_updated: String) -> Self {
+        let text = |raw: Option<&str>, none: &'static str| {
+            raw.map_or(Cow::Borrowed(none), |raw| collapse_white_space(&html_escape::decode_html_entities(raw)).into())
+        };
+        Self {
+            title: text(title, "No title found"),
+            content: text(content, "No content found"),
+            last_updated: last_updated.into(),
+        }
+    }
 }
 
-/// The documented answer around a page's JSON.
+fn collapse_white_space(text: &str) -> String {
+    let mut collapsed = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !collapsed.is_empty() {
+            collapsed.push(' ');
+        }
+        collapsed.push_str(word);
+    }
+    collapsed
+}
+
+/// The answer from a record in `CACHE_KV`; `None` where the record is broken, which is a miss.
 #[must_use]
-pub fn answer(page: &str, from_cache: bool) -> String {
-    format!("{{\"data\":{page},\"fromCache\":{from_cache}}}")
+pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
+    record::parse::<Page<'_>>(record).is_ok().then(|| [&b"{\"data\":"[..], record, b",\"fromCache\":true}"].concat())
+}
+
+/// The documented answer around the JSON of a page that was fetched just now.
+#[must_use]
+pub fn answer_from_upstream(page: &str) -> String {
+    ["{\"data\":", page, ",\"fromCache\":false}"].concat()
 }
 
 /// True for a status whose page is kept: 2xx only.
@@ -168,10 +191,28 @@ mod tests {
     #[test]
     fn a_record_is_answered_as_it_stands_and_a_broken_one_is_a_miss() {
         let record = r#"{"title":"A \"b\"","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}"#;
-        assert_eq!(answer_from_record(record).unwrap(), format!(r#"{{"data":{record},"fromCache":true}}"#));
+        let answer = answer_from_record(record.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), format!(r#"{{"data":{record},"fromCache":true}}"#));
+        assert_eq!(answer_from_upstream(record), format!(r#"{{"data":{record},"fromCache":false}}"#));
+        assert_eq!(answer_from_record(b"{\"title\":\"\xff\",\"content\":\"\",\"lastUpdated\":\"\"}"), None);
         for broken in ["", "{", "null", "[]", "{}", r#"{"title":1,"content":"","lastUpdated":""}"#] {
-            assert_eq!(answer_from_record(broken), None, "{broken}");
+            assert_eq!(answer_from_record(broken.as_bytes()), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn references_are_decoded_and_white_space_collapses() {
+        for (raw, text) in [
+            ("\n  A\n  title &amp; more\n ", "A title & more"),
+            ("Hello World  ! &nbsp; &lt;b&gt; &#x20AC;&#8364; &eacute;", "Hello World ! <b> €€ é"),
+            ("&amp;lt; &unknown; & &#0;", "&lt; &unknown; & &#0;"),
+            (" \t\n", ""),
+        ] {
+            let page = Page::from_text(Some(raw), Some(raw), "now".to_owned());
+            assert_eq!((page.title.as_ref(), page.content.as_ref()), (text, text), "{raw}");
+        }
+        let empty = Page::from_text(None, None, "now".to_owned());
+        assert_eq!((empty.title.as_ref(), empty.content.as_ref()), ("No title found", "No content found"));
     }
 
     #[test]

@@ -16,11 +16,12 @@ pub struct BrokenRecord {
 ///
 /// # Errors
 /// [`BrokenRecord`] where the text is no JSON, no object, or a member is missing or of another type.
-pub fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, BrokenRecord> {
-    if !json.trim_ascii_start().starts_with('{') {
+pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<T, BrokenRecord> {
+    let json = json.as_ref();
+    if !json.trim_ascii_start().starts_with(b"{") {
         return Err(BrokenRecord { kind: "no JSON object", line: 1, column: 1 });
     }
-    serde_json::from_str(json).map_err(|error| BrokenRecord {
+    serde_json::from_slice(json).map_err(|error| BrokenRecord {
         kind: if error.is_data() { "missing or mistyped member" } else { "no JSON" },
         line: error.line(),
         column: error.column(),

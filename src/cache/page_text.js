@@ -1,0 +1,68 @@
+// Collects title and text of a page while it streams through the platform's HTMLRewriter. In JavaScript because a page has
+// hundreds of text nodes, and a call from the rewriter into WebAssembly for each one costs three times the page itself.
+
+// Text that nobody reads on the page. An element without an end tag, such as `<script/>` in SVG, has no text to leave out.
+const UNREAD = "body script, body style, body noscript, body template";
+
+/** Raw text, character references and all; `undefined` where the page has no such element. Each tag and comment is a space. */
+export async function collectText(response, bytesMax) {
+  const page = { title: undefined, content: undefined, tooLong: false };
+  let isTitle = false;
+  let unread = 0;
+  const textOf = ({ text, lastInTextNode }) => (lastInTextNode ? `${text} ` : text);
+  const rewriter = new HTMLRewriter()
+    .on("title", {
+      // The first one before the body names the page; an SVG image has titles too.
+      element() {
+        isTitle = page.title === undefined && page.content === undefined;
+        if (isTitle) page.title = "";
+      },
+      text(chunk) {
+        if (isTitle) page.title += textOf(chunk);
+      },
+    })
+    // Before the body's own handlers: they are called in this order.
+    .on(UNREAD, {
+      element(element) {
+        try {
+          element.onEndTag(() => (unread -= 1));
+          unread += 1;
+        } catch {}
+      },
+    })
+    .on("body", {
+      element() {
+        page.content ??= "";
+      },
+      text(chunk) {
+        if (unread === 0) page.content += textOf(chunk);
+      },
+    });
+  try {
+    // The rewriter gives its output in very many small pieces: reading them one by one would cost more than the parsing.
+    await rewriter.transform(limit(response, bytesMax)).arrayBuffer();
+  } catch (error) {
+    if (error !== TOO_LONG) throw error;
+    page.tooLong = true;
+  }
+  return page;
+}
+
+const TOO_LONG = new Error("the page is too long");
+
+/** The response, whose body fails with TOO_LONG past the limit. A length that is declared is kept by the runtime. */
+function limit(response, bytesMax) {
+  const declared = response.headers.get("Content-Length");
+  if (declared !== null && Number(declared) <= bytesMax) return response;
+  if (declared !== null) throw TOO_LONG;
+  if (response.body === null) return response;
+  let bytes = 0;
+  const counter = new TransformStream({
+    transform(chunk, controller) {
+      bytes += chunk.byteLength;
+      if (bytes > bytesMax) throw TOO_LONG;
+      controller.enqueue(chunk);
+    },
+  });
+  return new Response(response.body.pipeThrough(counter), response);
+}
