@@ -16,10 +16,10 @@ function noteTrap(error) {
 addEventListener("unhandledrejection", (event) => noteTrap(event.reason));
 
 export default {
-  async fetch(request, env, ctx) {
+  fetch(request, env, ctx) {
     if (state.criticalError) return new Worker(ctx, env).fetch(request);
     try {
-      return await handle.call({ env, ctx }, request);
+      return handle.call({ env, ctx }, request);
     } catch (error) {
       noteTrap(error);
       throw error;

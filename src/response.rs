@@ -1,7 +1,7 @@
 //! Responses, made with as few calls into the runtime as it takes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
@@ -64,7 +64,7 @@ fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
 const KEPT_MAX: usize = 128;
 
 fn kept_init(fields: &Fields<'_>) -> Result<Init, Failure> {
-    thread_local!(static KEPT: RefCell<HashMap<String, Init>> = RefCell::default());
+    thread_local!(static KEPT: RefCell<BTreeMap<String, Init>> = RefCell::default());
     let mut name = String::with_capacity(64);
     for (field, value) in fields {
         name.push_str(field);
