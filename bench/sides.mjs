@@ -19,7 +19,7 @@ function runtime(wranglerToml) {
 }
 
 /** The entry and every module it leads to, each by its path below `directory`. */
-function modules(directory, entry = "index.js", found = new Map()) {
+function modules(directory, entry, found = new Map()) {
   if (found.has(entry)) return found;
   const path = join(directory, entry);
   if (!existsSync(path)) throw new Fault(`${path} is missing: run \`npm run build\`.`);
@@ -84,7 +84,7 @@ const config :Workerd.Config = (
 /** Lays out a side below `root`. */
 export async function prepareSide({ name, isWorker = false, from, root, port, upstream, wranglerToml }) {
   const directory = join(root, name);
-  const content = modules(from);
+  const content = modules(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
   for (const [path, bytes] of content) {
     mkdirSync(dirname(join(directory, "modules", path)), { recursive: true });
     writeFileSync(join(directory, "modules", path), bytes);

@@ -40,7 +40,7 @@ await main(async () => {
 
 async function cargo({ about, component, cargo: args }, env) {
   if (component && ask("cargo", [args[0], "--version"]) === undefined) {
-    throw new Failure(`\`cargo ${args[0]}\` is missing: run \`rustup component add ${component}\`.`);
+    await run("rustup", ["component", "add", component], { doing: `adding ${component} (rustup component add ${component})` });
   }
   await run("cargo", args, { doing: about, env });
 }
@@ -50,5 +50,6 @@ async function integration(env, words) {
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).sort() : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
   if (files.length === 0) throw new Failure(`No integration test fits: tests/ has ${names.join(", ") || "no *.test.mjs"}.`);
-  await run("node", ["--test", ...files.map((name) => join("tests", name))], { doing: STAGES.integration.about, env, stdio: ["ignore", "inherit", "inherit"] });
+  // A request that never ends fails its test, not the whole run.
+  await run("node", ["--test", "--test-timeout=120000", ...files.map((name) => join("tests", name))], { doing: STAGES.integration.about, env, stdio: ["ignore", "inherit", "inherit"] });
 }

@@ -11,8 +11,5 @@ use crate::response;
 pub(crate) async fn answer(incoming: &Incoming, path: &str) -> Result<web_sys::Response, Failure> {
     let key = assets::key(path)?;
     let stream = incoming.env().files().stream(&key).await?.ok_or(AssetError::NotFound)?;
-    response::ok(
-        &stream,
-        &[("content-type", &assets::content_type(key.as_str())), ("x-content-type-options", "nosniff")],
-    )
+    response::ok(&stream, &[("content-type", &assets::content_type(key.as_str()))])
 }

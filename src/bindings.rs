@@ -2,10 +2,10 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use kv_edge_core::origin::AllowList;
 use kv_edge_core::tenants::OriginPolicy;
+use kv_edge_core::vars::{UpstreamTimeout, is_true};
 use wasm_bindgen::prelude::*;
 
 use crate::kv::{KvNamespace, Store};
@@ -84,11 +84,8 @@ pub(crate) struct Vars {
     /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
     pub(crate) routing: OriginPolicy,
     /// `UPSTREAM_TIMEOUT_MS`
-    pub(crate) upstream_timeout: Duration,
+    pub(crate) upstream_timeout: UpstreamTimeout,
 }
-
-const UPSTREAM_TIMEOUT_MS_DEFAULT: u64 = 10_000;
-const UPSTREAM_TIMEOUT_MS_MAX: u64 = 60_000;
 
 impl Vars {
     pub(crate) fn of(env: &Bindings) -> Rc<Self> {
@@ -97,20 +94,21 @@ impl Vars {
     }
 
     fn read(env: &Bindings) -> Self {
-        let insecure = env.routing_insecure();
-        let timeout_ms = text(&env.upstream_timeout_ms()).parse().unwrap_or(UPSTREAM_TIMEOUT_MS_DEFAULT);
         Self {
             cache_upstreams: AllowList::parse(&text(&env.cache_upstreams())),
             routing: OriginPolicy {
                 allowed: AllowList::parse(&text(&env.routing_origins())),
-                insecure: insecure.as_bool().unwrap_or_else(|| text(&insecure) == "true"),
+                insecure: is_true(&text(&env.routing_insecure())),
             },
-            upstream_timeout: Duration::from_millis(timeout_ms.clamp(1, UPSTREAM_TIMEOUT_MS_MAX)),
+            upstream_timeout: UpstreamTimeout::parse(&text(&env.upstream_timeout_ms())),
         }
     }
 }
 
-/// A var as text; wrangler hands numbers over as numbers.
+/// A var as text; wrangler hands a number or a boolean over as such.
 fn text(var: &JsValue) -> String {
-    var.as_string().or_else(|| var.as_f64().map(|number| number.to_string())).unwrap_or_default()
+    var.as_string()
+        .or_else(|| var.as_f64().map(|number| number.to_string()))
+        .or_else(|| var.as_bool().map(|switch| switch.to_string()))
+        .unwrap_or_default()
 }

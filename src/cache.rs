@@ -32,9 +32,10 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
         Err(error) => log::warning("/cache", "kv_unavailable", &error),
     }
 
-    let (status, page) = deadline::within(vars.upstream_timeout, fetch_page(&url, &vars.cache_upstreams))
-        .await
-        .ok_or(CacheError::Timeout)??;
+    let (status, page) =
+        deadline::within(vars.upstream_timeout.of_request(false), fetch_page(&url, &vars.cache_upstreams))
+            .await
+            .ok_or(CacheError::Timeout)??;
     let body = cache::answer_from_upstream(&page);
     if cache::is_stored(status) {
         incoming.wait_until(async move {
@@ -58,6 +59,10 @@ async fn fetch_page(url: &PageUrl<'_>, allowed: &AllowList) -> Result<(u16, Stri
             let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
             return Ok((status, json));
         };
+        // A body that is not read would keep its connection.
+        if let Some(body) = response.body() {
+            let _cancelled = body.cancel();
+        }
         let next = href(&location, Some(&current)).ok_or(CacheError::Redirect)?;
         current = PageUrl::new(&next, allowed).map_err(|_| CacheError::Redirect)?.as_str().to_owned();
     }
@@ -65,9 +70,7 @@ async fn fetch_page(url: &PageUrl<'_>, allowed: &AllowList) -> Result<(u16, Stri
 }
 
 fn redirect(response: &web_sys::Response) -> Option<String> {
-    matches!(response.status(), 301 | 302 | 303 | 307 | 308)
-        .then(|| response.headers().get("location").ok().flatten())
-        .flatten()
+    if cache::is_redirect(response.status()) { response.headers().get("location").ok().flatten() } else { None }
 }
 
 /// The URL as the platform's parser writes it; what that parser refuses is no URL.

@@ -1,4 +1,4 @@
-//! Deadlines: no request waits for ever.
+//! Deadlines: an upstream or an origin that does not answer is given up. KV has none here: the runtime ends a KV call itself.
 
 use std::future::Future;
 use std::pin::pin;

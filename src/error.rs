@@ -101,8 +101,7 @@ impl Failure {
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
         problem.request_id = request_id.as_deref();
         let (content_type, body) = problem.render(is_json);
-        let mut fields =
-            vec![("content-type", content_type), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+        let mut fields = vec![("content-type", content_type), ("cache-control", "no-store")];
         fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
         fields.extend(self.field);
         response::with_status(self.status, &body, &fields)

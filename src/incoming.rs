@@ -30,6 +30,11 @@ impl Incoming {
         self.request.headers().get(name).ok().flatten()
     }
 
+    /// True where the request carries a body.
+    pub(crate) fn has_body(&self) -> bool {
+        self.request.body().is_some()
+    }
+
     /// The bindings.
     pub(crate) fn env(&self) -> &Bindings {
         &self.env

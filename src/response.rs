@@ -51,6 +51,8 @@ fn respond(body: &JsValue, init: &Init) -> Result<web_sys::Response, JsValue> {
 fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
     // Not a plain object: the runtime copies its own `Headers` much faster than it reads the members of an object.
     let headers = web_sys::Headers::new()?;
+    // No browser shall take an answer for something else than it says (Fetch Standard, "nosniff").
+    headers.set("x-content-type-options", "nosniff")?;
     for (name, value) in fields {
         headers.set(name, value)?;
     }

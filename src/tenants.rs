@@ -17,11 +17,12 @@ pub(crate) async fn answer(incoming: &Incoming, path: &str, query: Option<&str>)
     let url = storefront.target(&record, query, &vars.routing)?;
 
     let request = incoming.forward_to(&url).map_err(|thrown| Failure::internal(&thrown))?;
-    let response = deadline::within(vars.upstream_timeout, upstream::fetch(&request))
+    let response = deadline::within(vars.upstream_timeout.of_request(incoming.has_body()), upstream::fetch(&request))
         .await
         .ok_or_else(Failure::origin_timeout)?
         .map_err(|thrown| Failure::origin_failed(&thrown))?;
-    mark(&response, &storefront.id_field()).map_err(|thrown| Failure::internal(&thrown))
+    // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
+    mark(&response, &storefront.id_field()).map_err(|thrown| Failure::origin_failed(&thrown))
 }
 
 /// The origin's answer with the documented fields. Its own header fields are immutable, so the runtime copies them.

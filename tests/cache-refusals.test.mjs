@@ -1,6 +1,8 @@
 // `GET /cache?url=U`: URLs that are refused, upstreams that fail, redirects.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { closedOrigin, die, page, redirectTo, startUpstream } from "./harness/upstream.mjs";
@@ -138,10 +140,27 @@ for (const [name, headers] of [
     const filled = `<title>T</title><body>words${" ".repeat(8 * MIB + 1 - 27)}`;
     assert.equal(filled.length, 8 * MIB + 1);
     const url = upstream.serve(page(filled, { headers }));
-    assertProblem(await cachedForJson(url), 502, "upstream_failed");
+    const response = await cachedForJson(url);
+    assertProblem(response, 502, "upstream_failed");
+    assert.match(response.json().detail, /longer than 8 MiB/);
     await assertNothingStored(url);
   });
 }
+
+test("a compressed page counts as what it unpacks to", async () => {
+  const bomb = gzipSync(`<title>T</title><body>${"word ".repeat(3 * MIB)}`);
+  const headers = { "content-encoding": "gzip", "content-length": bomb.length };
+  const url = upstream.serve(page(bomb, { headers }));
+  assertProblem(await cachedForJson(url), 502, "upstream_failed");
+  await assertNothingStored(url);
+});
+
+test("a compressed page is read", async () => {
+  const packed = gzipSync("<title>T</title><body>packed words");
+  const headers = { "content-encoding": "gzip", "content-length": packed.length };
+  const response = await cached(upstream.serve(page(packed, { headers })));
+  assert.equal(response.json().data.content, "packed words");
+});
 
 test("a page of 8 MiB is read", async () => {
   const filled = `<title>T</title><body>words${" ".repeat(8 * MIB - 27)}`;
@@ -158,7 +177,7 @@ for (const status of [301, 302, 303, 307, 308]) {
     assert.equal(miss.status, 200, miss.text);
     assert.equal(miss.json().data.title, "A page");
     assert.match(miss.headers["cache-status"], /fwd-status=200; stored$/);
-    for (let hit = miss; !hit.json().fromCache; ) hit = await cached(url);
+    await eventually(async () => (await cached(url)).json().fromCache, "the page is stored");
     assert.ok(second.count(target) >= 1);
     assert.equal(await CACHE_KV.get(`page:${target}`), null);
   });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { send, sendForJson } from "./harness/http.mjs";
+import { open, send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { hang, stall, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
@@ -62,6 +62,17 @@ for (const method of ["GET", "POST"]) {
     assertPlainError(plain, 504, /./);
   });
 }
+
+test("/stores: an upload that takes longer than the deadline is not cut off", async () => {
+  const { request, response } = open(worker, "/stores/shop/upload", { method: "POST" });
+  request.write("first half, ");
+  await sleep(2 * DEADLINE_MS);
+  request.end("second half");
+  const answer = await response;
+  assert.equal(answer.statusCode, 200);
+  const echoed = JSON.parse(Buffer.concat(await answer.toArray()).toString());
+  assert.equal(Buffer.from(echoed.body, "base64").toString(), "first half, second half");
+});
 
 test("/stores: the deadline is for the head of the answer; a slow body is not cut off", async () => {
   const url = upstream.serve(async (_request, response) => {

@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually, unique } from "./harness/eventually.mjs";
-import { open, send } from "./harness/http.mjs";
+import { open, send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
 import { redirectTo, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
@@ -222,6 +223,14 @@ for (const status of [201, 204, 304, 400, 404, 418, 500, 503]) {
     assert.equal(response.headers["x-own"], "1");
     assert.equal(response.headers["x-storefront-id"], id);
     assert.equal(response.text, status === 204 || status === 304 ? "" : "the origin's words");
+  });
+}
+
+for (const status of [600, 999]) {
+  test(`a status ${status} of the origin, which HTTP does not have, is answered 502`, async () => {
+    const id = await storefront();
+    const url = upstream.serve((_request, response) => response.writeHead(status).end("odd"));
+    assertProblem(await sendForJson(worker, `/stores/${id}${new URL(url).pathname}`), 502, "origin_failed");
   });
 }
 

@@ -73,15 +73,14 @@ for (const insecure of ["yes", undefined]) {
   });
 }
 
-for (const timeout of ["0", "soon"]) {
+for (const timeout of ["soon", "-1", ""]) {
   describe(`with UPSTREAM_TIMEOUT_MS ${JSON.stringify(timeout)}`, async () => {
     const vars = { CACHE_UPSTREAMS: upstream.origin, UPSTREAM_TIMEOUT_MS: timeout };
     const worker = await startWorker({ faulty: true, vars });
 
-    test("requests are answered", async () => {
+    test("the default of ten seconds holds, and requests are answered", async () => {
       const url = upstream.serve(page("<title>T</title>"));
-      const { status } = await send(worker, `/cache?url=${encodeURIComponent(url)}`);
-      assert.ok(status === 200 || status === 504, String(status));
+      assert.equal((await send(worker, `/cache?url=${encodeURIComponent(url)}`)).status, 200);
     });
   });
 }

@@ -10,7 +10,7 @@ use crate::error::message_of;
 #[wasm_bindgen(module = "/src/cache/page_text.js")]
 extern "C" {
     #[wasm_bindgen(js_name = collectText)]
-    fn collect_text(response: &Response, bytes_max: f64) -> js_sys::Promise;
+    fn collect_text(response: &Response, bytes_max: u32) -> js_sys::Promise;
 
     type PageText;
     #[wasm_bindgen(method, getter)]

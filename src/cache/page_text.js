@@ -7,6 +7,10 @@ const UNREAD = "body script, body style, body noscript, body template";
 /** Raw text, character references and all; `undefined` where the page has no such element. Each tag and comment is a space. */
 export async function collectText(response, bytesMax) {
   const page = { title: undefined, content: undefined, tooLong: false };
+  const tooLong = () => {
+    page.tooLong = true;
+    return new Error("the page is too long");
+  };
   let isTitle = false;
   let unread = 0;
   const textOf = ({ text, lastInTextNode }) => (lastInTextNode ? `${text} ` : text);
@@ -40,29 +44,31 @@ export async function collectText(response, bytesMax) {
     });
   try {
     // The rewriter gives its output in very many small pieces: reading them one by one would cost more than the parsing.
-    await rewriter.transform(limit(response, bytesMax)).arrayBuffer();
+    await rewriter.transform(limit(response, bytesMax, tooLong)).arrayBuffer();
   } catch (error) {
-    if (error !== TOO_LONG) throw error;
-    page.tooLong = true;
+    if (!page.tooLong) throw error;
   }
   return page;
 }
 
-const TOO_LONG = new Error("the page is too long");
-
-/** The response, whose body fails with TOO_LONG past the limit. A length that is declared is kept by the runtime. */
-function limit(response, bytesMax) {
-  const declared = response.headers.get("Content-Length");
-  if (declared !== null && Number(declared) <= bytesMax) return response;
-  if (declared !== null) throw TOO_LONG;
-  if (response.body === null) return response;
+/** The response, whose body fails with `tooLong()` past the limit. */
+function limit(response, bytesMax, tooLong) {
+  const { body, headers } = response;
+  if (body === null) return response;
+  // The runtime keeps to a declared length, but it is the length before decompression.
+  const declared = headers.has("Content-Encoding") ? null : headers.get("Content-Length");
+  if (declared !== null) {
+    if (Number(declared) <= bytesMax) return response;
+    void body.cancel();
+    throw tooLong();
+  }
   let bytes = 0;
   const counter = new TransformStream({
     transform(chunk, controller) {
       bytes += chunk.byteLength;
-      if (bytes > bytesMax) throw TOO_LONG;
+      if (bytes > bytesMax) throw tooLong();
       controller.enqueue(chunk);
     },
   });
-  return new Response(response.body.pipeThrough(counter), response);
+  return new Response(body.pipeThrough(counter), response);
 }

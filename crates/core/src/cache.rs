@@ -5,16 +5,17 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::limits::{KEY_BYTES_MAX, Key};
+use crate::limits::{EXPIRATION_TTL_MIN_SECONDS, KEY_BYTES_MAX, Key};
 use crate::origin::{AllowList, Origin, OriginError};
 use crate::record;
 use crate::request_target::BadPercentEncoding;
 
 /// How long KV keeps a page, in seconds.
 pub const EXPIRATION_TTL_SECONDS: u32 = 60;
+const _: () = assert!(EXPIRATION_TTL_SECONDS >= EXPIRATION_TTL_MIN_SECONDS);
 
 /// The longest page that is read, in bytes.
-pub const PAGE_BYTES_MAX: f64 = 8.0 * 1024.0 * 1024.0;
+pub const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 
 /// How many redirects are followed for one page.
 pub const REDIRECTS_MAX: u32 = 5;
@@ -106,7 +107,8 @@ pub struct Page<'a> {
 
 impl Page<'static> {
     /// A page from the raw text of its title and its body, with the documented words where it has none. Character references
-    /// are decoded; runs of white space become one space, the no-break space included, as in the documented example.
+    /// that end in `;` are decoded; a browser also forgives some that do not. Runs of white space become one space, the
+    /// no-break space included, as in the documented example.
     #[must_use]
     pub fn from_text(title: Option<&str>, content: Option<&str>, last_updated: String) -> Self {
         let text = |raw: Option<&str>, none: &'static str| {
@@ -141,6 +143,12 @@ pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn answer_from_upstream(page: &str) -> String {
     ["{\"data\":", page, ",\"fromCache\":false}"].concat()
+}
+
+/// True for a status that sends the client elsewhere, where a `Location` says so (RFC 9110 §15.4).
+#[must_use]
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
 /// True for a status whose page is kept: 2xx only.
@@ -213,6 +221,12 @@ mod tests {
         }
         let empty = Page::from_text(None, None, "now".to_owned());
         assert_eq!((empty.title.as_ref(), empty.content.as_ref()), ("No title found", "No content found"));
+    }
+
+    #[test]
+    fn a_redirect_is_one_of_five_statuses() {
+        let redirects: Vec<u16> = (100..600).filter(|status| is_redirect(*status)).collect();
+        assert_eq!(redirects, [301, 302, 303, 307, 308]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
 //! able to cause one.
 
+use crate::weight;
+
 /// The languages that the visitor asks for, most wanted first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptLanguage<'a> {
@@ -32,7 +34,7 @@ impl<'a> AcceptLanguage<'a> {
         let mut parsed = Self { wanted: Vec::new(), excluded: Vec::new() };
         for element in field.split(',').take(RANGES_MAX) {
             let (range, weight) = match element.split_once(';') {
-                Some((range, parameter)) => (range.trim(), parse_weight(parameter.trim())),
+                Some((range, parameter)) => (range.trim(), weight::parse(parameter)),
                 None => (element.trim(), Some(1000)),
             };
             if range != "*" && !is_language_tag(range) {
@@ -107,21 +109,6 @@ fn is_prefix(range: &str, tag: &str) -> bool {
         || tag
             .split_at_checked(range.len())
             .is_some_and(|(head, rest)| head.eq_ignore_ascii_case(range) && (rest.is_empty() || rest.starts_with('-')))
-}
-
-/// `q=` with 0 to 1 and three decimals at most (RFC 9110 §12.4.2), in thousandths.
-fn parse_weight(parameter: &str) -> Option<u16> {
-    let value = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))?;
-    let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
-    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let thousandths: u16 = format!("{decimals:0<3}").parse().ok()?;
-    match (whole, thousandths) {
-        ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(1000),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

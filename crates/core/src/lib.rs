@@ -9,6 +9,8 @@
 //! | [`request_target`] | path and query of a request, percent-decoding |
 //! | [`limits`] | what Workers KV takes as a key, a value, an expiry |
 //! | [`store`] | what a failure of Workers KV means |
+//! | [`vars`] | what the vars of `wrangler.toml` mean |
+//! | [`weight`] | the `q` of a header field (RFC 9110 §12.4.2) |
 //! | [`record`] | whether a JSON record out of KV is one |
 //! | [`origin`] | which origins may be fetched |
 //! | [`problem`] | the text and JSON form of an error (RFC 9457) |
@@ -16,6 +18,8 @@
 //! | [`retry`] | when to try again, and how long to wait |
 //! | [`language`] | which language a visitor gets (RFC 9110 §12.5.4, RFC 4647) |
 //! | [`assets`] [`cache`] [`config`] [`tenants`] [`translations`] [`writes`] | one job each; they do not know each other |
+
+#![forbid(unsafe_code)]
 
 pub mod assets;
 pub mod authorization;
@@ -31,4 +35,6 @@ pub mod retry;
 pub mod store;
 pub mod tenants;
 pub mod translations;
+pub mod vars;
+pub mod weight;
 pub mod writes;

@@ -47,7 +47,10 @@ impl<'a> Key<'a> {
     /// Where the key breaks a limit. Use it for a `const` only: there the panic is a compile error.
     #[must_use]
     pub const fn literal(key: &'static str) -> Self {
-        assert!(!key.is_empty() && key.len() <= KEY_BYTES_MAX, "not a Workers KV key");
+        assert!(
+            !key.is_empty() && key.len() <= KEY_BYTES_MAX && !matches!(key.as_bytes(), b"." | b".."),
+            "not a KV key"
+        );
         Self(Cow::Borrowed(key))
     }
 

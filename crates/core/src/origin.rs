@@ -1,6 +1,8 @@
 //! Origins (RFC 6454 §4) and the lists of those that kv-edge may fetch from. What is on no list is refused: kv-edge is never
 //! an open proxy.
 
+use std::net::Ipv6Addr;
+
 /// Scheme, host and port of a URL in their canonical form: lower case, without the scheme's default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
@@ -46,7 +48,7 @@ impl Origin {
         if !is_host(host) || !port.is_none_or(is_port) {
             return Err(OriginError::Authority);
         }
-        let mut origin = format!("{scheme}://{}", host.to_ascii_lowercase());
+        let mut origin = format!("{scheme}://{}", canonical(host));
         if let Some(port) = port.filter(|port| *port != default_port) {
             origin.push(':');
             origin.push_str(port);
@@ -119,9 +121,18 @@ fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> 
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
+fn ipv6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Lower case, and the short form of an IPv6 address (RFC 5952), as the platform's parser writes them.
+fn canonical(host: &str) -> String {
+    ipv6(host).map_or_else(|| host.to_ascii_lowercase(), |address| format!("[{address}]"))
+}
+
 fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        return address.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    if ipv6(host).is_some() {
+        return true;
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     !host.is_empty() && host.bytes().all(is_name)
@@ -147,7 +158,7 @@ mod tests {
             ("https://example.com:80", "https://example.com:80", ""),
             ("http://127.0.0.1:8788/article", "http://127.0.0.1:8788", "/article"),
             ("http://[::1]:8788/", "http://[::1]:8788", "/"),
-            ("http://[::1]/", "http://[::1]", "/"),
+            ("http://[0:0:0:0:0:0:0:1]/", "http://[::1]", "/"),
         ] {
             let (parsed, rest) = Origin::split(url).unwrap();
             assert_eq!((parsed.as_str(), rest), (origin, after), "{url}");

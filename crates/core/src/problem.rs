@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::weight;
+
 /// Problem details, RFC 9457 §3.1, with two extension members: `code` and `requestId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem<'a> {
@@ -45,11 +47,11 @@ impl<'a> Problem<'a> {
 #[must_use]
 pub fn wants_json(accept: Option<&str>) -> bool {
     accept.unwrap_or_default().split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default();
+        let mut parts = range.split(';');
+        let media_type = parts.next().unwrap_or_default().trim();
         let is_json = media_type.eq_ignore_ascii_case("application/json")
             || media_type.eq_ignore_ascii_case("application/problem+json");
-        is_json && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0." | "q=0.0" | "q=0.00" | "q=0.000"))
+        is_json && !parts.any(|parameter| weight::parse(parameter) == Some(0))
     })
 }
 
@@ -102,6 +104,7 @@ mod tests {
             (Some("Application/JSON; charset=utf-8"), true),
             (Some("text/plain, application/problem+json;q=0.9"), true),
             (Some("application/json;q=0, text/plain"), false),
+            (Some("application/json; Q=0.0"), false),
         ] {
             assert_eq!(wants_json(accept), json, "{accept:?}");
         }

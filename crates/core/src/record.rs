@@ -21,6 +21,18 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> R
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(BrokenRecord { kind: "no JSON object", line: 1, column: 1 });
     }
+    from_json(json)
+}
+
+/// Reads a JSON array of objects.
+///
+/// # Errors
+/// [`BrokenRecord`] where the text is no JSON, no array, or an element is not as expected.
+pub fn parse_list<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Vec<T>, BrokenRecord> {
+    from_json(json.as_ref())
+}
+
+fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> {
     serde_json::from_slice(json).map_err(|error| BrokenRecord {
         kind: if error.is_data() { "missing or mistyped member" } else { "no JSON" },
         line: error.line(),

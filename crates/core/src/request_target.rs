@@ -77,10 +77,15 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
     }
 }
 
+/// True where a path has a `.` or `..` segment, also one written `%2e`.
+#[must_use]
+pub fn has_dot_segments(path: &str) -> bool {
+    path.split('/').any(|segment| dots(segment) > 0)
+}
+
 /// Removes `.` and `..` segments as the URL Standard does ("path state"), also where they are written `%2e`.
 fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
-    let has_backslash = path.contains('\\');
-    if !has_backslash && !path.split('/').any(|segment| dots(segment) > 0) {
+    if !path.contains('\\') && !has_dot_segments(path) {
         return Cow::Borrowed(path);
     }
     let path = path.replace('\\', "/");

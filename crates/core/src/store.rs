@@ -5,6 +5,7 @@
 #[error("{message}")]
 pub struct StoreError {
     message: String,
+    /// What KV answered; `None` where it did not answer, or the runtime refused the call.
     status: Option<u16>,
 }
 
@@ -19,12 +20,6 @@ impl StoreError {
             .and_then(|(_, answer)| answer.get(..3))
             .and_then(|digits| digits.parse().ok());
         Self { message, status }
-    }
-
-    /// The HTTP status that KV answered with; `None` where it did not answer, or the runtime refused the call.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.status
     }
 
     /// True for 429: the key takes one write a second ("Limits to KV writes to the same key").
@@ -58,7 +53,7 @@ mod tests {
             ("", None, "KV PUT failed"),
         ] {
             let error = StoreError::from_message(message);
-            assert_eq!(error.status(), status, "{message}");
+            assert_eq!(error.status, status, "{message}");
             assert_eq!(error.is_rate_limited(), status == Some(429), "{message}");
             assert_eq!(error.public_message(), public, "{message}");
         }

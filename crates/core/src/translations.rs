@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::language::{AcceptLanguage, is_language_tag, is_right_to_left};
+use crate::record::{self, BrokenRecord};
 
 /// One entry of `hello-world.json`.
 #[derive(Debug, Deserialize)]
@@ -34,9 +35,9 @@ impl TranslatedPage {
     /// Chooses from `hello-world.json`: by `Accept-Language`, else English.
     ///
     /// # Errors
-    /// The JSON is broken. Answer [`TranslatedPage::english`] then.
-    pub fn choose(translations: &str, accept_language: Option<&str>) -> Result<Self, serde_json::Error> {
-        let translations: Vec<Translation<'_>> = serde_json::from_str(translations)?;
+    /// The file is no JSON array of translations. Answer [`TranslatedPage::english`] then.
+    pub fn choose(translations: &str, accept_language: Option<&str>) -> Result<Self, BrokenRecord> {
+        let translations: Vec<Translation<'_>> = record::parse_list(translations)?;
         let available: Vec<&str> =
             translations.iter().map(|entry| entry.language_code.as_ref()).filter(|tag| is_language_tag(tag)).collect();
         let wanted = AcceptLanguage::parse(accept_language.unwrap_or_default());
