@@ -6,7 +6,7 @@ use kv_edge_core::assets::AssetError;
 use kv_edge_core::cache::CacheError;
 use kv_edge_core::config::ConfigError;
 use kv_edge_core::limits::KeyError;
-use kv_edge_core::problem::{Problem, wants_json};
+use kv_edge_core::problem::{Problem, ray_id, wants_json};
 use kv_edge_core::request_target::BadPercentEncoding;
 use kv_edge_core::store::StoreError;
 use kv_edge_core::tenants::TenantError;
@@ -87,7 +87,7 @@ impl Failure {
     /// The response, and for a 5xx the line in the log that it names.
     pub(crate) fn render(&self, incoming: &Incoming, path: &str) -> Result<web_sys::Response, JsValue> {
         let is_json = Route::is_api(path) || wants_json(incoming.header("accept").as_deref());
-        let request_id = (self.status >= 500).then(|| incoming.header("cf-ray").unwrap_or_else(random_id));
+        let request_id = (self.status >= 500).then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(random_id));
         if let Some(id) = &request_id {
             log::write(&log::Event {
                 level: "error",

@@ -147,6 +147,18 @@ for (const [name, headers] of [
   });
 }
 
+for (const [what, html] of [
+  ["text nodes", `<body>${"<li>a</li>".repeat(60_000)}`],
+  ["elements", "<script></script>".repeat(60_000)],
+  ["text in one element", `<title>${"<title>a".repeat(120_000)}`],
+]) {
+  test(`a page with very many ${what} is answered 502 and not parsed to its end`, async () => {
+    const response = await cachedForJson(upstream.serve(page(html)));
+    assertProblem(response, 502, "upstream_failed");
+    assert.match(response.json().detail, /too many elements/);
+  });
+}
+
 test("a compressed page counts as what it unpacks to", async () => {
   const bomb = gzipSync(`<title>T</title><body>${"word ".repeat(3 * MIB)}`);
   const headers = { "content-encoding": "gzip", "content-length": bomb.length };

@@ -44,8 +44,8 @@ pub enum CacheError {
     /// The upstream did not answer, or its answer broke off. The text is for the log.
     #[error("the upstream failed: {0}")]
     Upstream(String),
-    /// The page is longer than [`PAGE_BYTES_MAX`].
-    #[error("The upstream's answer is longer than 8 MiB.")]
+    /// The page is longer than [`PAGE_BYTES_MAX`], or has more elements than are worth reading.
+    #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
     TooLong,
     /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
     #[error("The upstream did not answer in time.")]

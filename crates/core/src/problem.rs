@@ -55,6 +55,16 @@ pub fn wants_json(accept: Option<&str>) -> bool {
     })
 }
 
+/// The id that Cloudflare gave a request (`cf-ray`), where it looks like one. Elsewhere the field is a visitor's and may say
+/// anything, which must reach neither the log nor the answer.
+#[must_use]
+pub fn ray_id(field: Option<String>) -> Option<String> {
+    let is_id = |id: &String| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    field.filter(is_id)
+}
+
 /// The reason phrases of RFC 9110 §15 for the statuses that kv-edge answers errors with.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
@@ -92,6 +102,14 @@ mod tests {
             r#"{"type":"about:blank","title":"Bad Gateway","status":502,"code":"origin_failed","detail":"He said \"no\".","requestId":"abc"}"#
         );
         assert!(!Problem::new(400, "x", "y").render(true).1.contains("requestId"));
+    }
+
+    #[test]
+    fn a_ray_id_is_letters_digits_and_dashes_or_it_is_not_one() {
+        assert_eq!(ray_id(Some("8f1a2b3c4d5e6f70-FRA".into())), Some("8f1a2b3c4d5e6f70-FRA".into()));
+        for field in ["", "<script>", "a b", "8f1a\r\nx: y", "é", &"a".repeat(65)] {
+            assert_eq!(ray_id(Some(field.into())), None, "{field}");
+        }
     }
 
     #[test]
