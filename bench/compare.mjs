@@ -4,8 +4,8 @@ import { createHash } from "node:crypto";
 import { Fault } from "./fault.mjs";
 import { ask } from "./load.mjs";
 
-/** Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`) is not compared. */
-const FIELDS = ["content-type", "content-language", "vary", "x-content-type-options", "x-served-by", "x-storefront-id"];
+/** Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`, `nosniff`) is not compared. */
+const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-storefront-id"];
 
 /** Asks for an example once untimed, so that what it needs is stored, and gives the answer that the load then expects. */
 export async function prime(side, example) {

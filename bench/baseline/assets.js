@@ -23,7 +23,5 @@ export async function asset(request, url, env) {
   if (!value) {
     return new Response("Not found", { status: 404 });
   }
-  return new Response(value, {
-    headers: { "Content-Type": contentType(key), "X-Content-Type-Options": "nosniff" },
-  });
+  return new Response(value, { headers: { "Content-Type": contentType(key) } });
 }
