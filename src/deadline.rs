@@ -1,4 +1,4 @@
-//! Deadlines: an upstream or an origin that does not answer is given up. KV has none here: the runtime ends a KV call itself.
+//! Deadlines: an upstream or an origin that does not answer is given up. KV calls have none.
 
 use std::future::Future;
 use std::pin::pin;

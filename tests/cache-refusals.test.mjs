@@ -147,6 +147,11 @@ for (const [name, headers] of [
   });
 }
 
+test("what is never closed in the head does not hide the body", async () => {
+  const response = await cached(upstream.serve(page("<head><template><link></head><body>words</body>")));
+  assert.equal(response.json().data.content, "words");
+});
+
 for (const [what, html] of [
   ["text nodes", `<body>${"<li>a</li>".repeat(60_000)}`],
   ["elements", "<script></script>".repeat(60_000)],
