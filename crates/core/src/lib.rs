@@ -15,7 +15,11 @@
 //! | [`origin`] | which origins may be fetched |
 //! | [`problem`] | the text and JSON form of an error (RFC 9457) |
 //! | [`authorization`] | whether a bearer token is the right one |
+//! | [`conditional`] | whether a precondition holds (RFC 9110 §13.1) |
 //! | [`retry`] | when to try again, and how long to wait |
+//! | [`one_write`] | which of several writes of one request is made |
+//! | [`key_writer`] | when the Durable Object of a key puts which value |
+//! | [`virtual_time`] | nothing: the clock of the simulation and the tests |
 //! | [`language`] | which language a visitor gets (RFC 9110 §12.5.4, RFC 4647) |
 //! | [`assets`] [`cache`] [`config`] [`tenants`] [`translations`] [`writes`] | one job each; they do not know each other |
 
@@ -24,9 +28,12 @@
 pub mod assets;
 pub mod authorization;
 pub mod cache;
+pub mod conditional;
 pub mod config;
+pub mod key_writer;
 pub mod language;
 pub mod limits;
+pub mod one_write;
 pub mod origin;
 pub mod problem;
 pub mod record;
@@ -36,5 +43,6 @@ pub mod store;
 pub mod tenants;
 pub mod translations;
 pub mod vars;
+pub mod virtual_time;
 pub mod weight;
 pub mod writes;

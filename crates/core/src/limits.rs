@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// The longest key, in bytes of UTF-8.
 pub const KEY_BYTES_MAX: usize = 512;
 
+/// The longest value, in bytes: 25 MiB.
+pub const VALUE_BYTES_MAX: u64 = 25 * 1024 * 1024;
+
 /// The shortest `expirationTtl` of a put, in seconds.
 pub const EXPIRATION_TTL_MIN_SECONDS: u32 = 60;
 

@@ -46,12 +46,21 @@ impl<'a> Problem<'a> {
 /// as in the documented examples.
 #[must_use]
 pub fn wants_json(accept: Option<&str>) -> bool {
+    names(accept, &["application/json", "application/problem+json"])
+}
+
+/// True where the `Accept` field names HTML with a weight above zero, and JSON not as well: what a browser sends.
+#[must_use]
+pub fn wants_html(accept: Option<&str>) -> bool {
+    names(accept, &["text/html"]) && !wants_json(accept)
+}
+
+fn names(accept: Option<&str>, media_types: &[&str]) -> bool {
     accept.unwrap_or_default().split(',').any(|range| {
         let mut parts = range.split(';');
         let media_type = parts.next().unwrap_or_default().trim();
-        let is_json = media_type.eq_ignore_ascii_case("application/json")
-            || media_type.eq_ignore_ascii_case("application/problem+json");
-        is_json && !parts.any(|parameter| weight::parse(parameter) == Some(0))
+        media_types.iter().any(|wanted| wanted.eq_ignore_ascii_case(media_type))
+            && !parts.any(|parameter| weight::parse(parameter) == Some(0))
     })
 }
 
@@ -73,6 +82,9 @@ fn reason_phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
         429 => "Too Many Requests",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
@@ -125,6 +137,20 @@ mod tests {
             (Some("application/json; Q=0.0"), false),
         ] {
             assert_eq!(wants_json(accept), json, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn html_is_for_those_who_name_it_and_not_json() {
+        for (accept, html) in [
+            (None, false),
+            (Some("*/*"), false),
+            (Some("text/html,application/xhtml+xml,*/*;q=0.8"), true),
+            (Some("TEXT/HTML"), true),
+            (Some("text/html;q=0, */*"), false),
+            (Some("text/html, application/json"), false),
+        ] {
+            assert_eq!(wants_html(accept), html, "{accept:?}");
         }
     }
 }

@@ -1,69 +1,263 @@
-//! When to try again, and how long to wait before it.
+//! When to try again, and how long to wait before it: one policy for the Worker and the command-line tool.
+//!
+//! Clock, sleep and chance come from the caller ([`Time`]), so a run under a virtual clock and a seeded rng is exact.
 
-/// Exponential backoff with full jitter: each wait is drawn evenly from zero to a ceiling that doubles from try to try. So
-/// writers that failed together do not come back together, which waits of a fixed length would make them do.
+mod backoff;
+mod budget;
+mod retry_after;
+
+use std::cell::RefCell;
+use std::future::Future;
+
+pub use backoff::Backoff;
+pub use budget::Budget;
+pub use retry_after::retry_after_ms;
+
+/// What a failure means for another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// The ceiling of the first wait, in milliseconds.
-    pub first_ms: u32,
-    /// No ceiling is above this, in milliseconds.
-    pub cap_ms: u32,
-    /// Tries in all, the first one included.
-    pub tries_max: u32,
+pub enum FailureClass {
+    /// 429: too much was asked. A later try may be taken.
+    RateLimited {
+        /// How long the other side asked to be left alone ([`retry_after_ms`]).
+        retry_after_ms: Option<u64>,
+    },
+    /// 5xx, or no answer at all: the other side is in trouble, and each try adds to it.
+    Unavailable {
+        /// How long the other side asked to be left alone ([`retry_after_ms`]).
+        retry_after_ms: Option<u64>,
+    },
+    /// The same request will fail again: 400, 401, 403, 413, 414 and every other 4xx, or a quota used up for the day.
+    Permanent,
 }
 
-impl Backoff {
-    /// For puts to one key: one write a second is what Workers KV takes, and the documentation starts at one second and
-    /// stops after five tries ("Limits to KV writes to the same key").
-    pub const PUT: Self = Self { first_ms: 1000, cap_ms: 16_000, tries_max: 5 };
-
-    /// How long to wait after so many failed tries, in milliseconds; `None` when the tries are used up.
-    ///
-    /// `random` is drawn evenly from 0 to 1, by the caller: core has no source of chance.
+impl FailureClass {
+    /// Classifies by the status of the answer; `None` where there was no answer (RFC 9110 §15.5, §15.6; RFC 6585 §4).
     #[must_use]
-    pub fn wait_ms(&self, tries: u32, random: f64) -> Option<u32> {
-        if tries >= self.tries_max {
-            return None;
+    pub fn of_status(status: Option<u16>, retry_after_ms: Option<u64>) -> Self {
+        match status {
+            Some(429) => Self::RateLimited { retry_after_ms },
+            None | Some(500..=599) => Self::Unavailable { retry_after_ms },
+            Some(_) => Self::Permanent,
         }
-        let doublings = tries.saturating_sub(1);
-        let ceiling = 2_u32.saturating_pow(doublings).saturating_mul(self.first_ms).min(self.cap_ms);
-        // In range by construction: a fraction of a u32.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Some((f64::from(ceiling) * random.clamp(0.0, 1.0)) as u32)
+    }
+}
+
+/// An error that says what it means for another try.
+pub trait Classify {
+    /// The class of the failure.
+    fn class(&self) -> FailureClass;
+}
+
+/// Clock, sleep and chance.
+pub trait Time {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+    /// Drawn evenly from 0 (included) to 1.
+    fn random(&self) -> f64;
+    /// Waits so many milliseconds.
+    fn sleep(&self, milliseconds: u64) -> impl Future<Output = ()>;
+}
+
+/// Why there is no other try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GaveUp {
+    /// Another try would fail in the same way.
+    Permanent,
+    /// [`Backoff::tries_max`] is reached.
+    Tries,
+    /// The wait before the next try would end behind the deadline.
+    Deadline,
+    /// The isolate's [`Budget`] is used up.
+    Budget,
+}
+
+/// One try that was made, in milliseconds from a start that its holder names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try {
+    /// When it began.
+    pub started_ms: u64,
+    /// When it ended.
+    pub ended_ms: u64,
+    /// True where it succeeded.
+    pub taken: bool,
+}
+
+impl Try {
+    /// The same try, its times counted from another start: `from_ms` is when the old one was, in the new count.
+    #[must_use]
+    pub fn counted_from(self, from_ms: u64) -> Self {
+        Self {
+            started_ms: self.started_ms.saturating_add(from_ms),
+            ended_ms: self.ended_ms.saturating_add(from_ms),
+            ..self
+        }
+    }
+}
+
+/// The outcome of an operation that may have been tried more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retried<T, E> {
+    /// Of the last try; an error with the reason why none followed.
+    pub outcome: Result<T, (E, GaveUp)>,
+    /// Tries made, at least 1.
+    pub tries: u32,
+}
+
+/// Makes an operation, again and again until it succeeds or [`Backoff::next_wait_ms`] gives up. The operation is told how many
+/// milliseconds are left until the deadline, and must itself end by then.
+///
+/// Give it only what can be sent again: a stream can be read once, so a try that failed has used it up.
+pub async fn retry<T, E: Classify>(
+    backoff: &Backoff,
+    budget: &RefCell<Budget>,
+    time: &impl Time,
+    mut operation: impl AsyncFnMut(u64) -> Result<T, E>,
+) -> Retried<T, E> {
+    let deadline_ms = time.now_ms().saturating_add(backoff.deadline_ms);
+    let mut tries: u32 = 0;
+    loop {
+        let outcome = operation(deadline_ms.saturating_sub(time.now_ms())).await;
+        tries = tries.saturating_add(1);
+        let now_ms = time.now_ms();
+        let error = match outcome {
+            Ok(value) => {
+                budget.borrow_mut().succeeded(now_ms);
+                return Retried { outcome: Ok(value), tries };
+            }
+            Err(error) => error,
+        };
+        let left_ms = deadline_ms.saturating_sub(now_ms);
+        let wait = backoff.next_wait_ms(error.class(), tries, left_ms, time.random()).and_then(|wait_ms| {
+            if budget.borrow_mut().spend(error.class(), now_ms) { Ok(wait_ms) } else { Err(GaveUp::Budget) }
+        });
+        match wait {
+            Ok(wait_ms) => time.sleep(wait_ms).await,
+            Err(gave_up) => return Retried { outcome: Err((error, gave_up)), tries },
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::virtual_time::{VirtualTime, block_on};
 
-    #[test]
-    fn ceiling_doubles_from_the_first_to_the_cap() {
-        let backoff = Backoff { first_ms: 1000, cap_ms: 5000, tries_max: 10 };
-        let ceilings: Vec<_> = (1..=5).map(|tries| backoff.wait_ms(tries, 1.0)).collect();
-        assert_eq!(ceilings, [Some(1000), Some(2000), Some(4000), Some(5000), Some(5000)]);
-    }
+    /// Fails with each of these in turn, then succeeds.
+    struct Failing(FailureClass);
 
-    #[test]
-    fn full_jitter_reaches_from_zero_to_the_ceiling() {
-        assert_eq!(Backoff::PUT.wait_ms(3, 0.0), Some(0));
-        assert_eq!(Backoff::PUT.wait_ms(3, 0.5), Some(2000));
-        assert_eq!(Backoff::PUT.wait_ms(3, 1.0), Some(4000));
-    }
-
-    #[test]
-    fn the_last_try_is_not_followed_by_a_wait() {
-        assert!(Backoff::PUT.wait_ms(4, 1.0).is_some());
-        assert_eq!(Backoff::PUT.wait_ms(5, 1.0), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_wait_is_above_the_cap(tries in 0_u32.., random in proptest::num::f64::ANY, first_ms: u32, cap_ms: u32) {
-            let backoff = Backoff { first_ms, cap_ms, tries_max: u32::MAX };
-            prop_assert!(backoff.wait_ms(tries, random).is_none_or(|wait| wait <= cap_ms));
+    impl Classify for Failing {
+        fn class(&self) -> FailureClass {
+            self.0
         }
+    }
+
+    const BUSY: FailureClass = FailureClass::RateLimited { retry_after_ms: None };
+    const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
+
+    /// Runs against a list of failures, followed by success; outcome, tries and the time it took.
+    fn run(backoff: &Backoff, budget: &RefCell<Budget>, failures: &[FailureClass]) -> (Result<(), GaveUp>, u32, u64) {
+        let time = VirtualTime::new(7);
+        let mut failures = failures.iter();
+        let retried = block_on(
+            &time,
+            retry(backoff, budget, &time, async |_| failures.next().map_or(Ok(()), |class| Err(Failing(*class)))),
+        );
+        (retried.outcome.map_err(|(_, gave_up)| gave_up), retried.tries, time.now_ms())
+    }
+
+    #[test]
+    fn statuses_are_classified_by_what_another_try_can_do() {
+        for (status, class) in [
+            (Some(429), BUSY),
+            (Some(500), DOWN),
+            (Some(502), DOWN),
+            (Some(503), DOWN),
+            (Some(599), DOWN),
+            (None, DOWN),
+            (Some(400), FailureClass::Permanent),
+            (Some(401), FailureClass::Permanent),
+            (Some(403), FailureClass::Permanent),
+            (Some(404), FailureClass::Permanent),
+            (Some(413), FailureClass::Permanent),
+            (Some(414), FailureClass::Permanent),
+        ] {
+            assert_eq!(FailureClass::of_status(status, None), class, "{status:?}");
+        }
+        assert_eq!(FailureClass::of_status(Some(503), Some(9)), FailureClass::Unavailable { retry_after_ms: Some(9) });
+    }
+
+    #[test]
+    fn success_ends_the_tries() {
+        let budget = RefCell::new(Budget::new());
+        let (outcome, tries, elapsed_ms) = run(&Backoff::PUT, &budget, &[BUSY, DOWN, BUSY]);
+        assert_eq!((outcome, tries), (Ok(()), 4));
+        assert!(elapsed_ms <= 1000 + 2000 + 4000, "{elapsed_ms}");
+    }
+
+    #[test]
+    fn a_permanent_failure_is_told_at_once() {
+        let budget = RefCell::new(Budget::new());
+        assert_eq!(run(&Backoff::PUT, &budget, &[FailureClass::Permanent]), (Err(GaveUp::Permanent), 1, 0));
+    }
+
+    #[test]
+    fn tries_are_bounded() {
+        let budget = RefCell::new(Budget::new());
+        let backoff = Backoff { tries_max: 3, deadline_ms: u64::MAX, ..Backoff::PUT };
+        let (outcome, tries, _) = run(&backoff, &budget, &[BUSY; 9]);
+        assert_eq!((outcome, tries), (Err(GaveUp::Tries), 3));
+    }
+
+    #[test]
+    fn no_wait_begins_that_ends_behind_the_deadline() {
+        let budget = RefCell::new(Budget::new());
+        let backoff = Backoff { tries_max: u32::MAX, deadline_ms: 10_000, ..Backoff::PUT };
+        let (outcome, _, elapsed_ms) = run(&backoff, &budget, &[BUSY; 99]);
+        assert_eq!(outcome, Err(GaveUp::Deadline));
+        assert!(elapsed_ms <= 10_000, "{elapsed_ms}");
+    }
+
+    #[test]
+    fn an_operation_is_told_what_is_left_of_the_deadline() {
+        let time = VirtualTime::new(1);
+        let budget = RefCell::new(Budget::new());
+        let mut left = Vec::new();
+        let backoff = Backoff { deadline_ms: 30_000, tries_max: 3, ..Backoff::PUT };
+        block_on(
+            &time,
+            retry(&backoff, &budget, &time, async |left_ms| {
+                left.push((left_ms, time.now_ms()));
+                time.sleep(50).await;
+                Err::<(), _>(Failing(BUSY))
+            }),
+        );
+        assert_eq!(left.len(), 3);
+        assert!(left.iter().all(|(left_ms, now_ms)| left_ms + now_ms == 30_000), "{left:?}");
+    }
+
+    #[test]
+    fn an_outage_is_not_multiplied_once_the_budget_of_the_isolate_is_used_up() {
+        let budget = RefCell::new(Budget::new());
+        let puts: u32 = (0..1000).map(|_| run(&Backoff { first_ms: 0, ..Backoff::PUT }, &budget, &[DOWN; 99]).1).sum();
+        assert!(puts <= 1000 + 50, "{puts}");
+        assert_eq!(run(&Backoff::PUT, &budget, &[DOWN]).0, Err(GaveUp::Budget));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_run() {
+        let of_seed = |seed| {
+            let time = VirtualTime::new(seed);
+            let budget = RefCell::new(Budget::new());
+            let mut failures = [BUSY; 6].iter();
+            block_on(
+                &time,
+                retry(&Backoff::PUT, &budget, &time, async |_| {
+                    failures.next().map_or(Ok(()), |class| Err(Failing(*class)))
+                }),
+            );
+            time.now_ms()
+        };
+        assert_eq!(of_seed(3), of_seed(3));
+        assert_ne!(of_seed(3), of_seed(4));
     }
 }

@@ -1,16 +1,30 @@
 //! What a failure of Workers KV means.
 
+use crate::retry::{Classify, FailureClass};
+
 /// A Workers KV operation failed. Carries the runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
     message: String,
-    /// What KV answered; `None` where it did not answer, or the runtime refused the call.
-    status: Option<u16>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// KV answered with a status.
+    Status(u16),
+    /// The free plan's operations of the day are used up ("Limits"; until 00:00 UTC).
+    DailyQuota,
+    /// KV did not answer.
+    NoAnswer,
+    /// The runtime did not even ask KV: the binding is missing, for one.
+    NotAsked,
 }
 
 impl StoreError {
-    /// Reads the status out of the runtime's message: `KV <operation> failed: <status> <reason>`.
+    /// Reads the status out of the runtime's message: `KV <operation> failed: <status> <reason>`, or `KV <operation>() limit
+    /// exceeded for the day.`
     #[must_use]
     pub fn from_message(message: impl Into<String>) -> Self {
         let message = message.into();
@@ -19,20 +33,51 @@ impl StoreError {
             .and_then(|rest| rest.split_once(" failed: "))
             .and_then(|(_, answer)| answer.get(..3))
             .and_then(|digits| digits.parse().ok());
-        Self { message, status }
+        let kind = match status {
+            Some(status) => Kind::Status(status),
+            None if message.starts_with("KV ") && message.contains("limit exceeded for the day") => Kind::DailyQuota,
+            None => Kind::NoAnswer,
+        };
+        Self { message, kind }
+    }
+
+    /// The runtime refused the call before it asked KV.
+    #[must_use]
+    pub fn not_asked(message: impl Into<String>) -> Self {
+        Self { message: message.into(), kind: Kind::NotAsked }
+    }
+
+    /// The put has not ended in time. Whether KV took it is not known.
+    #[must_use]
+    pub fn put_timeout() -> Self {
+        Self { message: "KV PUT did not end in time".to_owned(), kind: Kind::NoAnswer }
     }
 
     /// True for 429: the key takes one write a second ("Limits to KV writes to the same key").
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
-        self.status == Some(429)
+        self.kind == Kind::Status(429)
     }
 
     /// The message as the documented concurrent-write example shows it. A message that is not in the runtime's documented
     /// form stays inside: the caller reads `KV PUT failed`.
     #[must_use]
     pub fn public_message(&self) -> &str {
-        if self.status.is_some() { &self.message } else { "KV PUT failed" }
+        match self.kind {
+            Kind::Status(_) | Kind::DailyQuota => &self.message,
+            Kind::NoAnswer | Kind::NotAsked => "KV PUT failed",
+        }
+    }
+}
+
+impl Classify for StoreError {
+    /// The binding passes no `Retry-After` on.
+    fn class(&self) -> FailureClass {
+        match self.kind {
+            Kind::Status(status) => FailureClass::of_status(Some(status), None),
+            Kind::NoAnswer => FailureClass::of_status(None, None),
+            Kind::DailyQuota | Kind::NotAsked => FailureClass::Permanent,
+        }
     }
 }
 
@@ -41,21 +86,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_comes_from_the_runtimes_message() {
-        for (message, status, public) in [
-            ("KV PUT failed: 429 Too Many Requests", Some(429), "KV PUT failed: 429 Too Many Requests"),
-            ("KV GET failed: 500 Internal Server Error", Some(500), "KV GET failed: 500 Internal Server Error"),
-            ("KV GET_BULK failed: 503 ", Some(503), "KV GET_BULK failed: 503 "),
-            ("KV PUT failed: soon", None, "KV PUT failed"),
-            ("KV PUT failed: 4é", None, "KV PUT failed"),
-            ("Network connection lost.", None, "KV PUT failed"),
-            ("429", None, "KV PUT failed"),
-            ("", None, "KV PUT failed"),
+    fn the_runtimes_message_says_what_happened_and_whether_to_try_again() {
+        let busy = FailureClass::RateLimited { retry_after_ms: None };
+        let down = FailureClass::Unavailable { retry_after_ms: None };
+        for (message, class, public) in [
+            ("KV PUT failed: 429 Too Many Requests", busy, "KV PUT failed: 429 Too Many Requests"),
+            ("KV GET failed: 500 Internal Server Error", down, "KV GET failed: 500 Internal Server Error"),
+            ("KV GET_BULK failed: 503 ", down, "KV GET_BULK failed: 503 "),
+            ("KV PUT failed: 400 Bad Request", FailureClass::Permanent, "KV PUT failed: 400 Bad Request"),
+            ("KV PUT failed: 413 Payload Too Large", FailureClass::Permanent, "KV PUT failed: 413 Payload Too Large"),
+            ("KV put() limit exceeded for the day.", FailureClass::Permanent, "KV put() limit exceeded for the day."),
+            ("a secret limit exceeded for the day", down, "KV PUT failed"),
+            ("KV PUT failed: soon", down, "KV PUT failed"),
+            ("KV PUT failed: 4é", down, "KV PUT failed"),
+            ("Network connection lost.", down, "KV PUT failed"),
+            ("429", down, "KV PUT failed"),
+            ("", down, "KV PUT failed"),
         ] {
             let error = StoreError::from_message(message);
-            assert_eq!(error.status, status, "{message}");
-            assert_eq!(error.is_rate_limited(), status == Some(429), "{message}");
+            assert_eq!(error.class(), class, "{message}");
+            assert_eq!(error.is_rate_limited(), class == busy, "{message}");
             assert_eq!(error.public_message(), public, "{message}");
         }
+    }
+
+    #[test]
+    fn a_call_that_kv_never_saw_is_not_tried_again_and_one_without_an_answer_is() {
+        assert_eq!(StoreError::not_asked("put is not a function").class(), FailureClass::Permanent);
+        assert_eq!(StoreError::not_asked("put is not a function").public_message(), "KV PUT failed");
+        assert_eq!(StoreError::put_timeout().class(), FailureClass::Unavailable { retry_after_ms: None });
     }
 }

@@ -1,16 +1,29 @@
-//! Concurrent writes to one key (KV documentation, "Limits to KV writes to the same key").
+//! Writes to one key, many at once (KV documentation, "Limits to KV writes to the same key").
 
-use serde::Serialize;
+mod report;
+pub mod simulation;
+mod timeline;
 
-use crate::limits::{Key, KeyError};
+use crate::conditional::Preconditions;
+use crate::limits::{Key, KeyError, VALUE_BYTES_MAX};
 use crate::request_target::{BadPercentEncoding, RequestTarget, percent_decode};
-use crate::store::StoreError;
+
+use timeline::Title;
+
+pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 
 /// The documented number of parallel writes.
 const WRITES_DEFAULT: u32 = 20;
 
-/// More would not fit the operations of one invocation: each write may take five puts.
+/// More would not fit the 1,000 operations of one invocation: within the 60 seconds of a run the isolate's retry budget allows
+/// 860 puts on top of these (500 at once, 300 that come back with time, 60 for as many successes).
 const WRITES_MAX: u32 = 100;
+
+/// How long a run may take, in milliseconds.
+const TIMEOUT_MS_MAX: u32 = 60_000;
+
+/// A value up to this is kept, so that its put can be tried again; a longer one is streamed, and put once. In bytes.
+pub const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why a run does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,9 +37,30 @@ pub enum WriteError {
     /// `n` is no whole number from 1 to 100.
     #[error("n must be a whole number from 1 to 100.")]
     Count,
+    /// `n` and a body.
+    #[error("A request with a body makes one write, that of the body; leave n out.")]
+    CountAndBody,
     /// There is no such strategy.
-    #[error("There is no such strategy; use direct or backoff.")]
+    #[error("There is no such strategy; use direct, backoff or coalesce.")]
     Strategy,
+    /// There is no such `wait`.
+    #[error("wait must be durable or kv.")]
+    Wait,
+    /// `timeoutMs` is no whole number from 1 to 60000.
+    #[error("timeoutMs must be a whole number of milliseconds from 1 to 60000.")]
+    Timeout,
+    /// `consistent` is not 1.
+    #[error("consistent must be 1; leave it out to read what Workers KV shows here.")]
+    Consistent,
+    /// Workers KV itself knows no conditional write.
+    #[error("If-Match and If-None-Match need strategy=coalesce: Workers KV alone cannot compare before it writes.")]
+    Conditional,
+    /// A body whose length is not told (RFC 9110 §15.5.12).
+    #[error("A body needs a Content-Length.")]
+    LengthRequired,
+    /// The body is longer than a value may be.
+    #[error("The value has {0} bytes; Workers KV takes {VALUE_BYTES_MAX} at most (25 MiB).")]
+    TooLarge(u64),
 }
 
 /// How the puts of a run are made.
@@ -34,8 +68,56 @@ pub enum WriteError {
 pub enum Strategy {
     /// Every write is put once, at the same time, as in the documented demonstration.
     Direct,
-    /// As `Direct`, but a put refused with 429 is tried again after a wait ([`crate::retry::Backoff::PUT`]).
+    /// As `Direct`, but a put that fails is tried again after a wait ([`crate::retry::Backoff::PUT`]).
     Backoff,
+    /// The writes become one, which the key's Durable Object brings to KV ([`crate::key_writer`]).
+    Coalesce(Wait),
+}
+
+/// What the answer of a coalesced write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The value is stored by the object, and will reach KV.
+    Durable,
+    /// KV has the value or a later one.
+    Kv,
+}
+
+/// A read of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read<'a> {
+    /// The key in `WRITES`.
+    pub key: Key<'a>,
+    /// The newest value, from the key's object; else what KV shows here.
+    pub is_consistent: bool,
+}
+
+impl<'a> Read<'a> {
+    /// Reads `/writes/{key}?consistent=1`; `encoded_key` is what stands behind `/writes/`.
+    ///
+    /// # Errors
+    /// [`WriteError`] names the part that is wrong.
+    pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>) -> Result<Self, WriteError> {
+        let key = key(encoded_key)?;
+        match target.parameter("consistent")?.as_deref() {
+            None => Ok(Self { key, is_consistent: false }),
+            Some("1") => Ok(Self { key, is_consistent: true }),
+            Some(_) => Err(WriteError::Consistent),
+        }
+    }
+}
+
+/// The header fields that a run depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields<'a> {
+    /// `Content-Length`
+    pub content_length: Option<&'a str>,
+    /// The request carries a body.
+    pub has_body: bool,
+    /// `If-Match`
+    pub if_match: Option<&'a str>,
+    /// `If-None-Match`
+    pub if_none_match: Option<&'a str>,
 }
 
 /// A run of parallel writes to one key.
@@ -47,119 +129,125 @@ pub struct Run<'a> {
     pub n: u32,
     /// How they are made.
     pub strategy: Strategy,
+    /// How long the run may take, in milliseconds.
+    pub timeout_ms: u32,
+    /// The length of the body, whose value is written; `None` where each write has the documented value.
+    pub value_bytes: Option<u64>,
+    /// What the key must be at; only for [`Strategy::Coalesce`].
+    pub preconditions: Preconditions,
+}
+
+/// The key of a path.
+fn key(encoded_key: &str) -> Result<Key<'_>, WriteError> {
+    Ok(Key::new(percent_decode(encoded_key)?)?)
 }
 
 impl<'a> Run<'a> {
-    /// Reads `/writes/{key}?n=20&strategy=direct|backoff`; `encoded_key` is what stands behind `/writes/`.
+    /// Reads `/writes/{key}?n=20&strategy=direct|backoff|coalesce&wait=durable|kv&timeoutMs=60000`; `encoded_key` is what stands
+    /// behind `/writes/`.
     ///
     /// # Errors
     /// [`WriteError`] names the part that is wrong.
-    pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>) -> Result<Self, WriteError> {
-        let key = Key::new(percent_decode(encoded_key)?)?;
-        let n = match target.parameter("n")? {
-            None => WRITES_DEFAULT,
-            // `parse` alone would take `+5`.
-            Some(n) if n.starts_with('+') => return Err(WriteError::Count),
-            Some(n) => n.parse().ok().filter(|n| (1..=WRITES_MAX).contains(n)).ok_or(WriteError::Count)?,
+    pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>, fields: &Fields<'_>) -> Result<Self, WriteError> {
+        let key = key(encoded_key)?;
+        let wait = match target.parameter("wait")?.as_deref() {
+            None | Some("kv") => Wait::Kv,
+            Some("durable") => Wait::Durable,
+            Some(_) => return Err(WriteError::Wait),
         };
         let strategy = match target.parameter("strategy")?.as_deref() {
             None | Some("direct") => Strategy::Direct,
             Some("backoff") => Strategy::Backoff,
+            Some("coalesce") => Strategy::Coalesce(wait),
             Some(_) => return Err(WriteError::Strategy),
         };
-        Ok(Self { key, n, strategy })
+        let timeout_ms = whole(target, "timeoutMs", TIMEOUT_MS_MAX, WriteError::Timeout)?.unwrap_or(TIMEOUT_MS_MAX);
+        let preconditions = Preconditions::parse(fields.if_match, fields.if_none_match);
+        if !preconditions.is_empty() && !matches!(strategy, Strategy::Coalesce(_)) {
+            return Err(WriteError::Conditional);
+        }
+        let value_bytes = fields.value_bytes()?;
+        let n = match (whole(target, "n", WRITES_MAX, WriteError::Count)?, value_bytes) {
+            (Some(1) | None, Some(_)) => 1,
+            (Some(_), Some(_)) => return Err(WriteError::CountAndBody),
+            (n, None) => n.unwrap_or(WRITES_DEFAULT),
+        };
+        Ok(Self { key, n, strategy, timeout_ms, value_bytes, preconditions })
     }
 }
 
-/// The value that a write puts; attempts are numbered from 1.
+impl Fields<'_> {
+    /// The length of the value in the body; `None` where there is none or an empty one.
+    fn value_bytes(&self) -> Result<Option<u64>, WriteError> {
+        match self.content_length.map(|length| length.trim().parse::<u64>()) {
+            Some(Ok(0)) => Ok(None),
+            Some(Ok(length)) if length > VALUE_BYTES_MAX => Err(WriteError::TooLarge(length)),
+            Some(Ok(length)) => Ok(Some(length)),
+            None | Some(Err(_)) if self.has_body => Err(WriteError::LengthRequired),
+            None | Some(Err(_)) => Ok(None),
+        }
+    }
+}
+
+/// The page that shows a run as a timeline.
+#[must_use]
+pub fn page(run: &Run<'_>, report: &Report) -> String {
+    let (strategy, status) = match run.strategy {
+        Strategy::Direct => ("direct", "Each write was put once."),
+        Strategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),
+        Strategy::Coalesce(Wait::Kv) => ("coalesce, wait=kv", "KV has the last write or a later one."),
+        Strategy::Coalesce(Wait::Durable) => ("coalesce, wait=durable", "The last write is stored and will reach KV."),
+    };
+    let is_durable = run.strategy == Strategy::Coalesce(Wait::Durable);
+    timeline::page(&Title { key: run.key.as_str(), strategy, n: run.n, status, is_durable }, report)
+}
+
+/// A whole number from 1 to `max` in the query.
+fn whole(target: &RequestTarget<'_>, name: &str, max: u32, error: WriteError) -> Result<Option<u32>, WriteError> {
+    match target.parameter(name)? {
+        None => Ok(None),
+        // `parse` alone would take `+5`.
+        Some(number) if number.starts_with('+') => Err(error),
+        Some(number) => number.parse().ok().filter(|number| (1..=max).contains(number)).map(Some).ok_or(error),
+    }
+}
+
+/// The documented value of a write; attempts are numbered from 1.
 #[must_use]
 pub fn value(attempt: u32) -> String {
     format!("Write attempt #{attempt}")
-}
-
-/// What became of one write, as documented: `{attempt, success, error?: {message}}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// The number of the write, from 1.
-    pub attempt: u32,
-    /// True where KV took it.
-    pub success: bool,
-    /// Why KV did not take it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<AttemptError>,
-}
-
-/// The error of a write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AttemptError {
-    /// The runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
-    pub message: String,
-}
-
-impl Attempt {
-    /// The outcome of write number `attempt`.
-    #[must_use]
-    pub fn new(attempt: u32, outcome: Result<(), &StoreError>) -> Self {
-        let error = outcome.err().map(|error| AttemptError { message: error.public_message().to_owned() });
-        Self { attempt, success: error.is_none(), error }
-    }
-}
-
-/// What became of one write that may have been tried more than once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RetriedAttempt {
-    /// The outcome of the last try.
-    #[serde(flatten)]
-    pub attempt: Attempt,
-    /// Puts made for it.
-    pub tries: u32,
-    /// When its first put began, in milliseconds from the start of the run.
-    pub started_ms: u64,
-    /// When its last put ended, in milliseconds from the start of the run.
-    pub ended_ms: u64,
-}
-
-/// The answer of a run with retries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// One for each write, in the order of their numbers.
-    pub attempts: Vec<RetriedAttempt>,
-    /// How many writes KV took.
-    pub acknowledged: usize,
-    /// How many puts were made in all.
-    pub puts: u32,
-    /// How long the run took, in milliseconds.
-    pub elapsed_ms: u64,
-}
-
-impl Report {
-    /// Counts the attempts.
-    #[must_use]
-    pub fn new(attempts: Vec<RetriedAttempt>, elapsed_ms: u64) -> Self {
-        let acknowledged = attempts.iter().filter(|write| write.attempt.success).count();
-        let puts = attempts.iter().fold(0_u32, |puts, write| puts.saturating_add(write.tries));
-        Self { attempts, acknowledged, puts, elapsed_ms }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(encoded_key: &str, query: &str) -> Result<(String, u32, Strategy), WriteError> {
+    const NO_BODY: Fields<'static> =
+        Fields { content_length: None, has_body: false, if_match: None, if_none_match: None };
+
+    fn parse<'a>(encoded_key: &'a str, query: &str, fields: &Fields<'_>) -> Result<Run<'a>, WriteError> {
         let url = format!("http://h/writes/{encoded_key}{query}");
-        Run::parse(encoded_key, &RequestTarget::parse(&url))
-            .map(|run| (run.key.as_str().to_owned(), run.n, run.strategy))
+        Run::parse(encoded_key, &RequestTarget::parse(&url), fields)
+    }
+
+    fn run(encoded_key: &str, query: &str) -> Result<(String, u32, Strategy, u32), WriteError> {
+        parse(encoded_key, query, &NO_BODY)
+            .map(|run| (run.key.as_str().to_owned(), run.n, run.strategy, run.timeout_ms))
     }
 
     #[test]
     fn a_run_is_read_from_path_and_query() {
         for (key, query, expected) in [
-            ("hot", "", Ok(("hot".into(), 20, Strategy::Direct))),
-            ("hot", "?n=1&strategy=backoff", Ok(("hot".into(), 1, Strategy::Backoff))),
-            ("a%2Fb/c", "?n=100&strategy=direct", Ok(("a/b/c".into(), 100, Strategy::Direct))),
+            ("hot", "", Ok(("hot".into(), 20, Strategy::Direct, 60_000))),
+            ("hot", "?n=1&strategy=backoff", Ok(("hot".into(), 1, Strategy::Backoff, 60_000))),
+            ("a%2Fb/c", "?n=100&strategy=direct", Ok(("a/b/c".into(), 100, Strategy::Direct, 60_000))),
+            ("hot", "?strategy=coalesce", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
+            ("hot", "?strategy=coalesce&wait=kv", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
+            (
+                "hot",
+                "?strategy=coalesce&wait=durable&timeoutMs=500",
+                Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Durable), 500)),
+            ),
             ("hot", "?n=0", Err(WriteError::Count)),
             ("hot", "?n=101", Err(WriteError::Count)),
             ("hot", "?n=", Err(WriteError::Count)),
@@ -169,6 +257,11 @@ mod tests {
             ("hot", "?n=99999999999", Err(WriteError::Count)),
             ("hot", "?strategy=coalesced", Err(WriteError::Strategy)),
             ("hot", "?strategy=", Err(WriteError::Strategy)),
+            ("hot", "?strategy=coalesce&wait=", Err(WriteError::Wait)),
+            ("hot", "?wait=forever", Err(WriteError::Wait)),
+            ("hot", "?timeoutMs=0", Err(WriteError::Timeout)),
+            ("hot", "?timeoutMs=60001", Err(WriteError::Timeout)),
+            ("hot", "?timeoutMs=1s", Err(WriteError::Timeout)),
             ("", "", Err(WriteError::Key(KeyError::Empty))),
             ("%2e", "", Err(WriteError::Key(KeyError::Dots))),
             ("%zz", "", Err(WriteError::Encoding(BadPercentEncoding))),
@@ -178,28 +271,44 @@ mod tests {
     }
 
     #[test]
-    fn direct_answers_in_the_documented_form() {
-        let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
-        let attempts = [Attempt::new(1, Ok(())), Attempt::new(2, Err(&refused))];
-        assert_eq!(
-            serde_json::to_string(&attempts).unwrap(),
-            r#"[{"attempt":1,"success":true},{"attempt":2,"success":false,"error":{"message":"KV PUT failed: 429 Too Many Requests"}}]"#
-        );
-        assert_eq!(value(1), "Write attempt #1");
+    fn a_body_is_the_value_of_one_write() {
+        let with_length = |length| Fields { content_length: Some(length), has_body: true, ..NO_BODY };
+        for (query, fields, expected) in [
+            ("", with_length("5"), Ok((1, Some(5)))),
+            ("?n=1", with_length("5"), Ok((1, Some(5)))),
+            ("?n=2", with_length("5"), Err(WriteError::CountAndBody)),
+            ("", with_length("26214400"), Ok((1, Some(26_214_400)))),
+            ("", with_length("26214401"), Err(WriteError::TooLarge(26_214_401))),
+            ("", with_length("0"), Ok((20, None))),
+            ("", NO_BODY, Ok((20, None))),
+            ("", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
+            ("", with_length("many"), Err(WriteError::LengthRequired)),
+        ] {
+            let run = parse("hot", query, &fields).map(|run| (run.n, run.value_bytes));
+            assert_eq!(run, expected, "{query} {fields:?}");
+        }
     }
 
     #[test]
-    fn backoff_reports_tries_and_counts() {
-        let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
-        let write = |attempt, tries| RetriedAttempt { attempt, tries, started_ms: 0, ended_ms: 7 };
-        let report = Report::new(vec![write(Attempt::new(1, Ok(())), 1), write(Attempt::new(2, Err(&refused)), 5)], 9);
-        assert_eq!(
-            serde_json::to_string(&report).unwrap(),
-            concat!(
-                r#"{"attempts":[{"attempt":1,"success":true,"tries":1,"startedMs":0,"endedMs":7},"#,
-                r#"{"attempt":2,"success":false,"error":{"message":"KV PUT failed: 429 Too Many Requests"},"tries":5,"startedMs":0,"endedMs":7}],"#,
-                r#""acknowledged":1,"puts":6,"elapsedMs":9}"#
-            )
-        );
+    fn a_read_is_what_kv_shows_or_the_newest_value() {
+        let read = |query: &str| {
+            let url = format!("http://h/writes/a%20b{query}");
+            Read::parse("a%20b", &RequestTarget::parse(&url)).map(|read| read.is_consistent)
+        };
+        for (query, expected) in [
+            ("", Ok(false)),
+            ("?consistent=1", Ok(true)),
+            ("?consistent=0", Err(WriteError::Consistent)),
+            ("?consistent=true", Err(WriteError::Consistent)),
+        ] {
+            assert_eq!(read(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_precondition_is_refused_where_it_could_not_be_kept() {
+        let fields = Fields { if_match: Some("\"1\""), ..NO_BODY };
+        assert_eq!(parse("hot", "?strategy=backoff", &fields).map(|run| run.n), Err(WriteError::Conditional));
+        assert!(parse("hot", "?strategy=coalesce", &fields).is_ok_and(|run| !run.preconditions.is_empty()));
     }
 }

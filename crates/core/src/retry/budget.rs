@@ -1,0 +1,132 @@
+//! How many retries an isolate may make.
+
+use super::FailureClass;
+
+/// Tokens for retries, shared by all that one isolate tries again. While the other side fails, retries stop at about a tenth
+/// of the calls that succeed, and half a call a second: an outage is not multiplied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    tokens: u32,
+    /// Up to when the refill is counted, in milliseconds since the Unix epoch.
+    refilled_ms: u64,
+}
+
+impl Budget {
+    /// A full budget: 50 retries in an outage, or 500 where a key takes no more writes for the moment.
+    const TOKENS_MAX: u32 = 500;
+    /// A side in trouble is spared ten times as much as one that is only busy with one key.
+    const UNAVAILABLE_COST: u32 = 10;
+    const RATE_LIMITED_COST: u32 = 1;
+    /// Each success gives one back, and so does every fifth of a second: a budget that was used up comes back by itself.
+    const REFILL_EACH_MS: u64 = 200;
+
+    /// A full budget.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tokens: Self::TOKENS_MAX, refilled_ms: 0 }
+    }
+
+    /// Takes what one retry after such a failure costs; false where too little is left. `now_ms` is milliseconds since the
+    /// Unix epoch.
+    pub fn spend(&mut self, class: FailureClass, now_ms: u64) -> bool {
+        self.refill(now_ms);
+        let cost = match class {
+            FailureClass::RateLimited { .. } => Self::RATE_LIMITED_COST,
+            FailureClass::Unavailable { .. } => Self::UNAVAILABLE_COST,
+            FailureClass::Permanent => return false,
+        };
+        match self.tokens.checked_sub(cost) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes a call that succeeded.
+    pub fn succeeded(&mut self, now_ms: u64) {
+        self.refill(now_ms);
+        self.add(1);
+    }
+
+    fn refill(&mut self, now_ms: u64) {
+        let elapsed_ms = now_ms.saturating_sub(self.refilled_ms);
+        let gained = elapsed_ms.checked_div(Self::REFILL_EACH_MS).unwrap_or(0);
+        self.refilled_ms = self.refilled_ms.saturating_add(gained.saturating_mul(Self::REFILL_EACH_MS));
+        self.add(u32::try_from(gained).unwrap_or(u32::MAX));
+    }
+
+    fn add(&mut self, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens).min(Self::TOKENS_MAX);
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BUSY: FailureClass = FailureClass::RateLimited { retry_after_ms: None };
+    const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
+
+    /// How many retries are left, all made in the same moment.
+    fn retries(budget: &mut Budget, class: FailureClass, now_ms: u64) -> u32 {
+        (0..9999).take_while(|_| budget.spend(class, now_ms)).count().try_into().unwrap()
+    }
+
+    #[test]
+    fn a_full_budget_has_50_retries_for_an_outage_and_500_for_busy_keys() {
+        assert_eq!(retries(&mut Budget::new(), DOWN, 0), 50);
+        assert_eq!(retries(&mut Budget::new(), BUSY, 0), 500);
+        assert_eq!(retries(&mut Budget::new(), FailureClass::Permanent, 0), 0);
+    }
+
+    #[test]
+    fn ten_successes_pay_for_one_retry_in_an_outage() {
+        let mut budget = Budget::new();
+        retries(&mut budget, DOWN, 0);
+        for _ in 0..20 {
+            budget.succeeded(0);
+        }
+        assert_eq!(retries(&mut budget, DOWN, 0), 2);
+    }
+
+    #[test]
+    fn a_used_up_budget_comes_back_with_time_and_never_above_full() {
+        let mut budget = Budget::new();
+        retries(&mut budget, DOWN, 1_000_000);
+        assert_eq!(retries(&mut budget, DOWN, 1_001_999), 0);
+        assert_eq!(retries(&mut budget, DOWN, 1_002_000), 1);
+        assert_eq!(retries(&mut budget, DOWN, 9_000_000), 50);
+    }
+
+    proptest! {
+        #[test]
+        fn within_any_span_retries_in_an_outage_are_bounded(
+            calls in proptest::collection::vec((0_u64..500, any::<bool>()), 1..400)
+        ) {
+            let mut budget = Budget::new();
+            let (mut now_ms, mut successes, mut retried) = (1_000_000, 0, 0);
+            for (wait_ms, succeeds) in calls {
+                now_ms += wait_ms;
+                if succeeds {
+                    budget.succeeded(now_ms);
+                    successes += 1;
+                } else if budget.spend(DOWN, now_ms) {
+                    retried += 1;
+                }
+            }
+            let elapsed_ms = now_ms - 1_000_000;
+            prop_assert!(retried * 10 <= 500 + successes + elapsed_ms / 200 + 1);
+        }
+    }
+}

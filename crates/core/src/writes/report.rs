@@ -1,0 +1,111 @@
+//! What a run answers.
+
+use serde::Serialize;
+
+pub use crate::retry::Try;
+use crate::store::StoreError;
+
+/// What became of one write, as documented: `{attempt, success, error?: {message}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// The number of the write, from 1.
+    pub attempt: u32,
+    /// True where the write is kept: KV took it or, with `coalesce`, it is stored and KV will.
+    pub success: bool,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<AttemptError>,
+}
+
+/// The error of a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttemptError {
+    /// The runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
+    pub message: String,
+}
+
+impl Attempt {
+    /// The outcome of write number `attempt`.
+    #[must_use]
+    pub fn new(attempt: u32, outcome: Result<(), &StoreError>) -> Self {
+        let error = outcome.err().map(|error| AttemptError { message: error.public_message().to_owned() });
+        Self { attempt, success: error.is_none(), error }
+    }
+}
+
+/// What became of one write that may have been tried more than once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetriedAttempt {
+    /// The outcome.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+    /// Puts made for this value: none where a later value was put in its place.
+    #[serde(serialize_with = "count")]
+    pub tries: Vec<Try>,
+    /// When the write began, in milliseconds from the start of the run.
+    pub started_ms: u64,
+    /// When its outcome was known, in milliseconds from the start of the run.
+    pub ended_ms: u64,
+}
+
+fn count<S: serde::Serializer>(tries: &[Try], serializer: S) -> Result<S::Ok, S::Error> {
+    tries.len().serialize(serializer)
+}
+
+/// The answer of a run with retries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// One for each write, in the order of their numbers.
+    pub attempts: Vec<RetriedAttempt>,
+    /// How many writes are kept.
+    pub acknowledged: usize,
+    /// How many puts were made in all.
+    pub puts: usize,
+    /// How long the run took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+impl Report {
+    /// Counts the attempts.
+    #[must_use]
+    pub fn new(attempts: Vec<RetriedAttempt>, elapsed_ms: u64) -> Self {
+        let acknowledged = attempts.iter().filter(|write| write.attempt.success).count();
+        let puts = attempts.iter().map(|write| write.tries.len()).fold(0, usize::saturating_add);
+        Self { attempts, acknowledged, puts, elapsed_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::writes::value;
+
+    #[test]
+    fn direct_answers_in_the_documented_form() {
+        let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
+        let attempts = [Attempt::new(1, Ok(())), Attempt::new(2, Err(&refused))];
+        assert_eq!(
+            serde_json::to_string(&attempts).unwrap(),
+            r#"[{"attempt":1,"success":true},{"attempt":2,"success":false,"error":{"message":"KV PUT failed: 429 Too Many Requests"}}]"#
+        );
+        assert_eq!(value(1), "Write attempt #1");
+    }
+
+    #[test]
+    fn a_report_counts_tries_and_puts() {
+        let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
+        let tried = Try { started_ms: 1, ended_ms: 2, taken: false };
+        let write = |attempt, tries| RetriedAttempt { attempt, tries: vec![tried; tries], started_ms: 0, ended_ms: 7 };
+        let report = Report::new(vec![write(Attempt::new(1, Ok(())), 1), write(Attempt::new(2, Err(&refused)), 5)], 9);
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            concat!(
+                r#"{"attempts":[{"attempt":1,"success":true,"tries":1,"startedMs":0,"endedMs":7},"#,
+                r#"{"attempt":2,"success":false,"error":{"message":"KV PUT failed: 429 Too Many Requests"},"tries":5,"startedMs":0,"endedMs":7}],"#,
+                r#""acknowledged":1,"puts":6,"elapsedMs":9}"#
+            )
+        );
+    }
+}
