@@ -13,7 +13,7 @@ const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]
 Account      \`npx wrangler login\`, or CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID) in the environment.
 Namespaces   wrangler.toml gives no ids: at the first deploy wrangler creates the KV namespaces and binds them by name.
 Secret       npx wrangler secret put API_TOKEN --env staging
-             Until it is set, POST /writes answers 503.
+             Until it is set, /writes answers 503.
 Vars         in wrangler.toml, each explained there.
 Records      npx wrangler kv key put --binding ROUTING_CONFIG --remote storefrontA '{"origin":"https://shop.example"}'
 Files        npx wrangler kv key put --binding assets --remote index.html --path static/index.html

@@ -106,7 +106,9 @@ function printAddresses(base) {
     ["Routing: to storefrontB, under /shop", `curl ${base}/stores/storefrontB/products/42`],
     ["Assets: an image", `curl -o logo.png ${base}/logo.png`],
     ["Translations: in German", `curl -H 'Accept-Language: de-CH' ${base}/hello-world`],
-    ["Concurrent writes: 20 to one key", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/counter?n=20&strategy=backoff'`],
+    ["Concurrent writes: 20 to one key", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/counter?n=20&strategy=coalesce'`],
+    ["A value that is never lost", `curl -d 'a value' -H "Authorization: Bearer ${token}" '${base}/writes/note?strategy=coalesce&wait=durable'`],
+    ["The newest value of that key", `curl -H "Authorization: Bearer ${token}" '${base}/writes/note?consistent=1'`],
     ["Health", `curl ${base}/healthz`],
   ];
   const width = Math.max(...rows.map(([what]) => what.length));

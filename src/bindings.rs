@@ -8,6 +8,7 @@ use kv_edge_core::tenants::OriginPolicy;
 use kv_edge_core::vars::{UpstreamTimeout, is_true};
 use wasm_bindgen::prelude::*;
 
+use crate::key_writer::KeyWriters;
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
@@ -27,6 +28,9 @@ extern "C" {
     fn writes(this: &Bindings) -> KvNamespace;
     #[wasm_bindgen(method, getter, js_name = "USERS_NOTIFICATION_CONFIG")]
     fn users_notification_config(this: &Bindings) -> KvNamespace;
+
+    #[wasm_bindgen(method, getter, js_name = "KEY_WRITER")]
+    fn key_writer(this: &Bindings) -> KeyWriters;
 
     #[wasm_bindgen(method, getter, js_name = "API_TOKEN")]
     fn api_token(this: &Bindings) -> JsValue;
@@ -64,6 +68,11 @@ impl Bindings {
     /// `WRITES`: the keys of the concurrent-write example.
     pub(crate) fn hot_keys(&self) -> Store {
         Store::new(self.writes())
+    }
+
+    /// `KEY_WRITER`: a Durable Object for each key of `WRITES`.
+    pub(crate) fn key_writers(&self) -> KeyWriters {
+        self.key_writer()
     }
 
     /// `USERS_NOTIFICATION_CONFIG`: the namespace of the documented first steps.
@@ -108,7 +117,7 @@ impl Vars {
 /// A var as text; wrangler hands a number or a boolean over as such.
 fn text(var: &JsValue) -> String {
     var.as_string()
-        .or_else(|| var.as_f64().map(|number| number.to_string()))
+        .or_else(|| var.dyn_ref::<js_sys::Number>()?.to_string_with_radix(10).ok().map(String::from))
         .or_else(|| var.as_bool().map(|switch| switch.to_string()))
         .unwrap_or_default()
 }

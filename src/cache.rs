@@ -10,6 +10,7 @@ use worker::web_sys;
 
 use crate::error::{Failure, message_of};
 use crate::incoming::Incoming;
+use crate::kv::{PutOptions, Value};
 use crate::{deadline, log, response, upstream};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -39,7 +40,8 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let body = cache::answer_from_upstream(&page);
     if cache::is_stored(status) {
         incoming.wait_until(async move {
-            if let Err(error) = store.put(&key, &page, Some(cache::EXPIRATION_TTL_SECONDS)).await {
+            let options = PutOptions::expiring(cache::EXPIRATION_TTL_SECONDS);
+            if let Err(error) = store.put(&key, &Value::text(&page), Some(&options)).await {
                 log::warning("/cache", "kv_put_failed", &error);
             }
         });

@@ -6,4 +6,7 @@ import Worker from "../build/index.js";
 
 const handle = Worker.prototype.fetch;
 
+// The Durable Object stands behind them: a few of its calls take the place of many puts, and an object outlives a trap.
+export { KeyWriter } from "../build/index.js";
+
 export default { fetch: (request, env, ctx) => handle.call({ env, ctx }, request) };

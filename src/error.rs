@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use kv_edge_core::assets::AssetError;
 use kv_edge_core::cache::CacheError;
+use kv_edge_core::conditional::entity_tag;
 use kv_edge_core::config::ConfigError;
+use kv_edge_core::key_writer::NotWritten;
 use kv_edge_core::limits::KeyError;
 use kv_edge_core::problem::{Problem, ray_id, wants_json};
 use kv_edge_core::request_target::BadPercentEncoding;
@@ -28,8 +30,8 @@ pub(crate) struct Failure {
     sentence: Cow<'static, str>,
     /// What the log says; only for a 5xx.
     cause: Option<String>,
-    /// A field that the status asks for.
-    field: Option<(&'static str, &'static str)>,
+    /// Fields that the status asks for.
+    fields: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
@@ -37,7 +39,7 @@ const BAD_GATEWAY: &str = "The server behind this page did not give a usable ans
 
 impl Failure {
     fn new(status: u16, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, sentence: sentence.into(), cause: None, field: None }
+        Self { status, code, sentence: sentence.into(), cause: None, fields: Vec::new() }
     }
 
     fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
@@ -45,8 +47,8 @@ impl Failure {
         self
     }
 
-    fn with_field(mut self, name: &'static str, value: &'static str) -> Self {
-        self.field = Some((name, value));
+    fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.fields.push((name, value.into()));
         self
     }
 
@@ -66,6 +68,30 @@ impl Failure {
     /// The documented answer of `/get-started` where the read gives nothing.
     pub(crate) fn value_not_found() -> Self {
         Self::new(404, "value_not_found", "Value not found")
+    }
+
+    /// KV holds no such key.
+    pub(crate) fn key_not_found() -> Self {
+        Self::new(404, "key_not_found", "Workers KV holds no such key.")
+    }
+
+    /// The request's body ended before its length was reached.
+    pub(crate) fn body_broken(cause: &JsValue) -> Self {
+        Self::new(400, "body_broken", "The body could not be read to its end.").because(&message_of(cause))
+    }
+
+    /// KV does not show the newest value of a key yet.
+    pub(crate) fn not_visible_yet() -> Self {
+        Self::new(503, "not_visible_yet", "Workers KV does not show the newest value here yet. Please try again.")
+            .because("KV shows another value than the one that the key's object put less than a minute ago")
+            .with_field("Retry-After", "5")
+    }
+
+    /// The key's Durable Object gave no usable answer. Whether it stored the value is not known.
+    pub(crate) fn writer_unavailable(cause: &str) -> Self {
+        Self::new(503, "writer_unavailable", "The key's writer does not answer. The value may or may not be stored.")
+            .because(cause)
+            .with_field("Retry-After", "5")
     }
 
     /// An origin did not answer (RFC 9110 §15.6.3).
@@ -103,8 +129,8 @@ impl Failure {
         let (content_type, body) = problem.render(is_json);
         let mut fields = vec![("content-type", content_type), ("cache-control", "no-store")];
         fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
-        fields.extend(self.field);
-        response::with_status(self.status, &body, &fields)
+        fields.extend(self.fields.iter().map(|(name, value)| (*name, value.as_ref())));
+        response::with_status(self.status, &JsValue::from_str(&body), &fields)
     }
 }
 
@@ -212,11 +238,38 @@ impl From<TenantError> for Failure {
 
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
+        let sentence = error.to_string();
         match error {
             WriteError::Encoding(error) => error.into(),
             WriteError::Key(error) => error.into(),
-            WriteError::Count => Self::new(400, "invalid_n", error.to_string()),
-            WriteError::Strategy => Self::new(400, "unknown_strategy", error.to_string()),
+            WriteError::Count | WriteError::CountAndBody => Self::new(400, "invalid_n", sentence),
+            WriteError::Strategy => Self::new(400, "unknown_strategy", sentence),
+            WriteError::Wait => Self::new(400, "unknown_wait", sentence),
+            WriteError::Timeout => Self::new(400, "invalid_timeout", sentence),
+            WriteError::Conditional => Self::new(400, "precondition_unsupported", sentence),
+            WriteError::Consistent => Self::new(400, "invalid_consistent", sentence),
+            WriteError::LengthRequired => Self::new(411, "length_required", sentence),
+            WriteError::TooLarge(_) => Self::new(413, "value_too_large", sentence),
+        }
+    }
+}
+
+impl From<NotWritten> for Failure {
+    fn from(error: NotWritten) -> Self {
+        let sentence = error.to_string();
+        let (failure, version) = match error {
+            NotWritten::PreconditionFailed { version } => (Self::new(412, "precondition_failed", sentence), version),
+            NotWritten::TimedOut { version } => (
+                Self::new(504, "kv_timeout", sentence).because("KV did not take the value within timeoutMs"),
+                Some(version),
+            ),
+            NotWritten::Refused { version, cause } => {
+                (Self::new(503, "kv_refused", sentence).because(&cause).with_field("Retry-After", "300"), Some(version))
+            }
+        };
+        match version {
+            Some(version) => failure.with_field("ETag", entity_tag(version)),
+            None => failure,
         }
     }
 }

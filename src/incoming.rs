@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
 
 use crate::bindings::{Bindings, Vars};
@@ -35,6 +36,16 @@ impl Incoming {
         self.request.body().is_some()
     }
 
+    /// The body as the runtime's own stream.
+    pub(crate) fn body(&self) -> Option<web_sys::ReadableStream> {
+        self.request.body()
+    }
+
+    /// The whole body. For those that are known to be short.
+    pub(crate) async fn body_bytes(&self) -> Result<js_sys::ArrayBuffer, JsValue> {
+        JsFuture::from(self.request.array_buffer()?).await.map(JsCast::unchecked_into)
+    }
+
     /// The bindings.
     pub(crate) fn env(&self) -> &Bindings {
         &self.env
@@ -47,7 +58,7 @@ impl Incoming {
 
     /// A request to another URL with this one's method, header fields and body; the body is streamed, not read. Redirects are
     /// left to the caller, as for every request that workerd hands over.
-    pub(crate) fn forward_to(&self, url: &str) -> Result<web_sys::Request, wasm_bindgen::JsValue> {
+    pub(crate) fn forward_to(&self, url: &str) -> Result<web_sys::Request, JsValue> {
         // The runtime takes a Request wherever it takes request options.
         web_sys::Request::new_with_str_and_init(url, self.request.unchecked_ref())
     }

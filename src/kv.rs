@@ -3,11 +3,19 @@
 //! The bindings are declared here, not taken from `worker`, whose `KvStore` looks its methods up by reflection and builds
 //! options through serde on every call. Every read passes through [`Store`], so a memory tier in front of KV has one home.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use kv_edge_core::limits::Key;
+use kv_edge_core::retry::{self, Backoff, Budget, Retried, Time, Try};
 use kv_edge_core::store::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
+
+use crate::clock::Clock;
+use crate::deadline;
 
 #[wasm_bindgen]
 extern "C" {
@@ -17,14 +25,77 @@ extern "C" {
 
     #[wasm_bindgen(method, catch)]
     fn get(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
+    fn get_with_metadata(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
-    fn put(this: &KvNamespace, key: &str, value: &str, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    fn put(this: &KvNamespace, key: &str, value: &JsValue, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
 
     /// The options of `put` ("Write key-value pairs").
     #[wasm_bindgen(extends = js_sys::Object)]
-    type PutOptions;
+    #[derive(Clone)]
+    pub(crate) type PutOptions;
     #[wasm_bindgen(method, setter, js_name = expirationTtl)]
     fn set_expiration_ttl(this: &PutOptions, seconds: u32);
+    #[wasm_bindgen(method, setter)]
+    fn set_metadata(this: &PutOptions, metadata: &JsValue);
+
+    /// What `getWithMetadata` gives ("Read key-value pairs").
+    type WithMetadata;
+    #[wasm_bindgen(method, getter)]
+    fn value(this: &WithMetadata) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn metadata(this: &WithMetadata) -> JsValue;
+}
+
+impl PutOptions {
+    /// The value is dropped after so many seconds, 60 at least.
+    pub(crate) fn expiring(seconds: u32) -> Self {
+        let options: Self = js_sys::Object::new().unchecked_into();
+        options.set_expiration_ttl(seconds);
+        options
+    }
+
+    /// The value is put with this JSON, 1024 bytes at most, beside it.
+    pub(crate) fn with_metadata(json: &str) -> Result<Self, JsValue> {
+        let options: Self = js_sys::Object::new().unchecked_into();
+        options.set_metadata(&js_sys::JSON::parse(json)?);
+        Ok(options)
+    }
+}
+
+/// A value to put.
+#[derive(Clone)]
+pub(crate) struct Value {
+    body: JsValue,
+    is_replayable: bool,
+}
+
+impl Value {
+    /// A text.
+    pub(crate) fn text(text: &str) -> Self {
+        Self { body: JsValue::from_str(text), is_replayable: true }
+    }
+
+    /// Bytes: an `ArrayBuffer` or a view of one.
+    pub(crate) fn bytes(bytes: impl Into<JsValue>) -> Self {
+        Self { body: bytes.into(), is_replayable: true }
+    }
+
+    /// A stream, which can be read once: its put is never tried again.
+    pub(crate) fn stream(stream: ReadableStream) -> Self {
+        Self { body: stream.into(), is_replayable: false }
+    }
+
+    /// The value as the runtime takes it for a body.
+    pub(crate) fn body(&self) -> &JsValue {
+        &self.body
+    }
+}
+
+/// The retries of this isolate, for everything that it tries again.
+pub(crate) fn retry_budget() -> Rc<RefCell<Budget>> {
+    thread_local!(static BUDGET: Rc<RefCell<Budget>> = Rc::new(RefCell::new(Budget::new())));
+    BUDGET.with(Rc::clone)
 }
 
 thread_local! {
@@ -64,26 +135,67 @@ impl Store {
         Ok((!stream.is_null()).then(|| stream.unchecked_into()))
     }
 
-    /// Puts a value, to be dropped after so many seconds (60 at least) where a time is given.
+    /// A value as a stream, with its metadata as JSON where it has any.
+    pub(crate) async fn stream_with_metadata(
+        &self,
+        key: &Key<'_>,
+    ) -> Result<(Option<ReadableStream>, Option<String>), StoreError> {
+        let promise = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
+        let found: WithMetadata = settled(promise).await?.unchecked_into();
+        let (value, metadata) = (found.value(), found.metadata());
+        let metadata = js_sys::JSON::stringify(&metadata).ok().and_then(|json| json.as_string());
+        Ok(((!value.is_null()).then(|| value.unchecked_into()), metadata))
+    }
+
+    /// Puts a value, once.
     pub(crate) async fn put(
         &self,
         key: &Key<'_>,
-        value: &str,
-        expiration_ttl_seconds: Option<u32>,
+        value: &Value,
+        options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
-        let options = expiration_ttl_seconds.map_or(JsValue::UNDEFINED, |seconds| {
-            let options: PutOptions = js_sys::Object::new().unchecked_into();
-            options.set_expiration_ttl(seconds);
-            options.into()
-        });
-        settled(self.namespace.put(key.as_str(), value, &options)).await.map(|_| ())
+        let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
+        settled(self.namespace.put(key.as_str(), &value.body, &options)).await.map(|_| ())
+    }
+
+    /// Puts a value, once; a put that has not ended by the deadline has failed.
+    pub(crate) async fn put_within(
+        &self,
+        deadline: Duration,
+        key: &Key<'_>,
+        value: &Value,
+        options: Option<&PutOptions>,
+    ) -> Result<(), StoreError> {
+        deadline::within(deadline, self.put(key, value, options))
+            .await
+            .unwrap_or_else(|| Err(StoreError::put_timeout()))
+    }
+
+    /// Puts a value, again and again as the policy and the isolate's budget allow. `note` is told each try, in milliseconds
+    /// since the Unix epoch. A stream is put once.
+    pub(crate) async fn put_with_retry(
+        &self,
+        key: &Key<'_>,
+        value: &Value,
+        backoff: &Backoff,
+        mut note: impl FnMut(Try),
+    ) -> Retried<(), StoreError> {
+        let backoff = if value.is_replayable { *backoff } else { Backoff { tries_max: 1, ..*backoff } };
+        retry::retry(&backoff, &retry_budget(), &Clock, async |left_ms| {
+            let started_ms = Clock.now_ms();
+            let outcome = self.put_within(Duration::from_millis(left_ms), key, value, None).await;
+            note(Try { started_ms, ended_ms: Clock.now_ms(), taken: outcome.is_ok() });
+            outcome
+        })
+        .await
     }
 }
 
 async fn settled(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
-    let outcome = match promise {
-        Ok(promise) => JsFuture::from(promise).await,
-        Err(thrown) => Err(thrown),
-    };
-    outcome.map_err(|thrown| StoreError::from_message(crate::error::message_of(&thrown)))
+    match promise {
+        Ok(promise) => JsFuture::from(promise)
+            .await
+            .map_err(|rejected| StoreError::from_message(crate::error::message_of(&rejected))),
+        Err(thrown) => Err(StoreError::not_asked(crate::error::message_of(&thrown))),
+    }
 }

@@ -6,12 +6,14 @@
 mod assets;
 mod bindings;
 mod cache;
+mod clock;
 mod config;
 mod deadline;
 mod error;
 mod get_started;
 mod healthz;
 mod incoming;
+mod key_writer;
 mod kv;
 mod log;
 mod response;
@@ -21,6 +23,8 @@ mod translations;
 mod upstream;
 mod wake_up;
 mod writes;
+
+pub use crate::key_writer::KeyWriter;
 
 use kv_edge_core::request_target::RequestTarget;
 use wasm_bindgen::{JsCast, intern};

@@ -35,8 +35,8 @@ pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Respons
 }
 
 /// An answer with fields that are not worth keeping.
-pub(crate) fn with_status(status: u16, body: &str, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
-    respond(&JsValue::from_str(body), &init(status, fields)?)
+pub(crate) fn with_status(status: u16, body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
+    respond(body, &init(status, fields)?)
 }
 
 /// A body of bytes; UTF-8 need not become UTF-16 and back.

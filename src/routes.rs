@@ -18,7 +18,7 @@ pub(crate) enum Route<'p> {
     },
     /// `GET /hello-world`
     HelloWorld,
-    /// `POST /writes/{key}`
+    /// `POST /writes/{key}`, and `GET /writes/{key}`
     Writes {
         /// Still percent-encoded.
         key: &'p str,
@@ -43,7 +43,7 @@ impl<'p> Route<'p> {
         let route = Self::of_path(path);
         let allow = match route {
             Self::Storefront { .. } => return Ok(route),
-            Self::Writes { .. } => "POST",
+            Self::Writes { .. } => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         if allow.split(", ").any(|allowed| allowed == method) { Ok(route) } else { Err(MethodNotAllowed { allow }) }
@@ -112,6 +112,7 @@ mod tests {
             ("POST", "/writes/a%2Fb", Route::Writes { key: "a%2Fb" }),
             ("POST", "/writes/a/b", Route::Writes { key: "a/b" }),
             ("POST", "/writes", Route::Writes { key: "" }),
+            ("GET", "/writes/a", Route::Writes { key: "a" }),
             ("GET", "/", Route::Asset { path: "/" }),
             ("GET", "/storesx", Route::Asset { path: "/storesx" }),
             ("GET", "/config/", Route::Asset { path: "/config/" }),
@@ -129,8 +130,8 @@ mod tests {
             ("get", "/index.html", "GET, HEAD"),
             ("PUT", "/config", "GET, HEAD"),
             ("OPTIONS", "/hello-world", "GET, HEAD"),
-            ("GET", "/writes/a", "POST"),
-            ("HEAD", "/writes/a", "POST"),
+            ("PUT", "/writes/a", "GET, HEAD, POST"),
+            ("DELETE", "/writes/a", "GET, HEAD, POST"),
         ] {
             assert_eq!(Route::find(method, path), Err(MethodNotAllowed { allow }), "{method} {path}");
         }

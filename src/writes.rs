@@ -1,23 +1,33 @@
-//! `POST /writes/{key}?n=20&strategy=direct|backoff`: many writes to one key at once.
-
-use std::time::Duration;
+//! `POST /writes/{key}`: writes to one key, many at once. `GET /writes/{key}`: what the key holds.
 
 use futures_util::future::join_all;
 use kv_edge_core::authorization::is_bearer;
-use kv_edge_core::limits::Key;
+use kv_edge_core::conditional::entity_tag;
+use kv_edge_core::key_writer::{Answer, Outcome};
+use kv_edge_core::one_write::{Carried, OneWrite};
+use kv_edge_core::problem::wants_html;
 use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::Backoff;
-use kv_edge_core::writes::{self, Attempt, Report, RetriedAttempt, Run, Strategy};
+use kv_edge_core::retry::{Backoff, Time, Try};
+use kv_edge_core::writes::{
+    self, Attempt, Fields, REPLAY_BYTES_MAX, Read, Report, RetriedAttempt, Run, Strategy, Wait,
+};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 
+use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::Store;
+use crate::key_writer::{KeyWriters, Write};
+use crate::kv::{Store, Value};
 use crate::response;
 
-/// Makes the puts and reports each one. Changes state, so it needs the token.
+/// The page of a run holds no more than text, styles and an inline picture.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+
+/// Reads or writes. Both need the token.
 pub(crate) async fn answer(
     incoming: &Incoming,
     encoded_key: &str,
@@ -27,59 +37,169 @@ pub(crate) async fn answer(
     if !is_bearer(incoming.header("authorization").as_deref(), &token) {
         return Err(Failure::unauthorized());
     }
-    let run = Run::parse(encoded_key, target)?;
-    let store = incoming.env().hot_keys();
-    match run.strategy {
-        Strategy::Direct => json(&join_all((1..=run.n).map(|number| put_once(&store, &run.key, number))).await),
-        Strategy::Backoff => {
-            let start_ms = now_ms();
-            let writes = (1..=run.n).map(|number| put_with_backoff(&store, &run.key, number, start_ms));
-            let attempts = join_all(writes).await;
-            json(&Report::new(attempts, since_ms(start_ms)))
+    if incoming.method() == "POST" {
+        write(incoming, encoded_key, target).await
+    } else {
+        read(incoming, encoded_key, target).await
+    }
+}
+
+async fn read(
+    incoming: &Incoming,
+    encoded_key: &str,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, Failure> {
+    let read = Read::parse(encoded_key, target)?;
+    let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
+    if !read.is_consistent {
+        let value = incoming.env().hot_keys().stream(&read.key).await?.ok_or_else(Failure::key_not_found)?;
+        return respond(200, &value, &fields);
+    }
+    let answer = incoming
+        .env()
+        .key_writers()
+        .read(&read.key, encoded_key)
+        .await
+        .map_err(|cause| Failure::writer_unavailable(&cause))?;
+    match answer.status() {
+        200 => {
+            let tag = answer.headers().get("etag").ok().flatten();
+            fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
+            respond(200, &answer.body().into(), &fields)
         }
+        404 => Err(Failure::key_not_found()),
+        _ => Err(Failure::not_visible_yet()),
     }
 }
 
-async fn put_once(store: &Store, key: &Key<'_>, number: u32) -> Attempt {
-    let outcome = store.put(key, &writes::value(number), None).await;
-    Attempt::new(number, outcome.as_ref().map(|&()| ()))
+async fn write(
+    incoming: &Incoming,
+    encoded_key: &str,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, Failure> {
+    let content_length = incoming.header("content-length");
+    let (if_match, if_none_match) = (incoming.header("if-match"), incoming.header("if-none-match"));
+    let fields = Fields {
+        content_length: content_length.as_deref(),
+        has_body: incoming.has_body(),
+        if_match: if_match.as_deref(),
+        if_none_match: if_none_match.as_deref(),
+    };
+    let run = Run::parse(encoded_key, target, &fields)?;
+    let body = body(incoming, &run).await?;
+    let value = |number| body.clone().unwrap_or_else(|| Value::text(&writes::value(number)));
+    let start_ms = Clock.now_ms();
+    let (status, version, attempts) = match run.strategy {
+        Strategy::Direct | Strategy::Backoff => {
+            let store = incoming.env().hot_keys();
+            let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
+            (200, None, join_all(puts).await)
+        }
+        Strategy::Coalesce(wait) => {
+            let (timeout_ms, key) = (run.timeout_ms, &run.key);
+            let Fields { if_match, if_none_match, .. } = fields;
+            let write = Write { key, encoded_key, wait, timeout_ms, if_match, if_none_match };
+            let (version, attempts) = coalesce(&incoming.env().key_writers(), &write, run.n, value, start_ms).await?;
+            (if wait == Wait::Kv { 200 } else { 202 }, Some(version), attempts)
+        }
+    };
+    let report = Report::new(attempts, since_ms(start_ms));
+    let tag = version.map(entity_tag);
+    let mut fields = vec![NO_STORE, ("vary", "Accept")];
+    fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
+    let body = if wants_html(incoming.header("accept").as_deref()) {
+        fields.extend([("content-type", "text/html; charset=utf-8"), ("content-security-policy", POLICY)]);
+        writes::page(&run, &report)
+    } else {
+        fields.push(("content-type", "application/json"));
+        match run.strategy {
+            Strategy::Direct => json(&report.attempts.iter().map(|retried| &retried.attempt).collect::<Vec<_>>())?,
+            Strategy::Backoff | Strategy::Coalesce(_) => json(&report)?,
+        }
+    };
+    respond(status, &response::bytes(body.as_bytes()), &fields)
 }
 
-async fn put_with_backoff(store: &Store, key: &Key<'_>, number: u32, start_ms: f64) -> RetriedAttempt {
+/// The value of the body, where there is one: kept where it is short enough for its put to be tried again, else streamed.
+async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failure> {
+    let Some(length) = run.value_bytes else { return Ok(None) };
+    if length <= REPLAY_BYTES_MAX {
+        let bytes = incoming.body_bytes().await.map_err(|thrown| Failure::body_broken(&thrown))?;
+        return Ok(Some(Value::bytes(bytes)));
+    }
+    Ok(incoming.body().map(Value::stream))
+}
+
+/// One of the writes that are made beside each other, each by itself.
+async fn put(store: &Store, run: &Run<'_>, number: u32, value: Value, start_ms: u64) -> RetriedAttempt {
     let started_ms = since_ms(start_ms);
-    let value = writes::value(number);
-    let mut tries: u32 = 0;
-    loop {
-        let outcome = store.put(key, &value, None).await;
-        tries = tries.saturating_add(1);
-        let wait_ms = match &outcome {
-            Err(error) if error.is_rate_limited() => Backoff::PUT.wait_ms(tries, js_sys::Math::random()),
-            _ => None,
+    let mut tries = Vec::new();
+    let outcome = if run.strategy == Strategy::Direct {
+        let outcome = store.put(&run.key, &value, None).await;
+        tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
+        outcome
+    } else {
+        let policy = Backoff { deadline_ms: run.timeout_ms.into(), ..Backoff::PUT };
+        let note = |tried: Try| {
+            tries.push(Try {
+                started_ms: tried.started_ms.saturating_sub(start_ms),
+                ended_ms: tried.ended_ms.saturating_sub(start_ms),
+                ..tried
+            });
         };
-        let Some(wait_ms) = wait_ms else {
-            let attempt = Attempt::new(number, outcome.as_ref().map(|&()| ()));
-            return RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) };
+        store.put_with_retry(&run.key, &value, &policy, note).await.outcome.map_err(|(error, _)| error)
+    };
+    let attempt = Attempt::new(number, outcome.as_ref().map(|&()| ()));
+    RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }
+}
+
+/// The writes become one, which the key's object keeps: its version, and what became of each.
+async fn coalesce(
+    writers: &KeyWriters,
+    write: &Write<'_>,
+    n: u32,
+    value: impl Fn(u32) -> Value,
+    start_ms: u64,
+) -> Result<(u64, Vec<RetriedAttempt>), Failure> {
+    let one = OneWrite::new();
+    let send = async |value: Value| {
+        let sent_ms = since_ms(start_ms);
+        writers.write(write, &value).await.map(|answer| (answer, sent_ms))
+    };
+    let written = join_all((1..=n).map(async |number| {
+        let started_ms = since_ms(start_ms);
+        let carried = one.put(value(number), send).await;
+        (number, started_ms, since_ms(start_ms), carried)
+    }))
+    .await;
+
+    let mut version = 0;
+    let mut attempts = Vec::with_capacity(written.len());
+    for (number, started_ms, ended_ms, carried) in written {
+        let (outcome, is_sent) = match carried {
+            Some(Carried::Sent(outcome)) => (outcome, true),
+            Some(Carried::Superseded(outcome)) => (outcome, false),
+            None => (Err("the write was not sent".to_owned()), false),
         };
-        worker::Delay::from(Duration::from_millis(wait_ms.into())).await;
+        let (Answer { outcome, tries }, sent_ms) = outcome.map_err(|cause| Failure::writer_unavailable(&cause))?;
+        version = match outcome {
+            Outcome::Stored(version) | Outcome::InKv(version) => version,
+            Outcome::NotWritten(reason) => return Err(reason.into()),
+        };
+        let tries = if is_sent { tries.into_iter().map(|tried| tried.counted_from(sent_ms)).collect() } else { vec![] };
+        attempts.push(RetriedAttempt { attempt: Attempt::new(number, Ok(())), tries, started_ms, ended_ms });
     }
+    Ok((version, attempts))
 }
 
-fn now_ms() -> f64 {
-    js_sys::Date::now()
+fn since_ms(start_ms: u64) -> u64 {
+    Clock.now_ms().saturating_sub(start_ms)
 }
 
-fn since_ms(start_ms: f64) -> u64 {
-    // In range by construction: the length of one request; a clock that was set back gives 0.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let elapsed = (now_ms() - start_ms) as u64;
-    elapsed
+fn json(body: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(body).map_err(|error| Failure::internal(&JsValue::from_str(&error.to_string())))
 }
 
-fn json(body: &impl Serialize) -> Result<web_sys::Response, Failure> {
-    let body =
-        serde_json::to_string(body).map_err(|error| Failure::internal(&JsValue::from_str(&error.to_string())))?;
-    response::ok(
-        &response::bytes(body.as_bytes()),
-        &[("content-type", "application/json"), ("cache-control", "no-store")],
-    )
+fn respond(status: u16, body: &JsValue, fields: &response::Fields<'_>) -> Result<web_sys::Response, Failure> {
+    response::with_status(status, body, fields).map_err(|thrown| Failure::internal(&thrown))
 }

@@ -2,13 +2,17 @@
 const dialog = document.querySelector("dialog");
 
 async function show(path, init) {
-  const output = dialog.querySelector("pre");
+  const [output, page] = dialog.querySelectorAll("pre, iframe");
   output.textContent = "…";
+  page.hidden = true;
   dialog.showModal();
   try {
     const answer = await fetch(path, init);
     const headers = [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-    output.textContent = `${answer.status} ${answer.statusText}\n${headers}\n\n${await answer.text()}`;
+    const body = await answer.text();
+    page.hidden = !answer.headers.get("content-type")?.startsWith("text/html");
+    if (!page.hidden) page.srcdoc = body;
+    output.textContent = `${answer.status} ${answer.statusText}\n${headers}\n\n${page.hidden ? body : ""}`;
   } catch (error) {
     output.textContent = `No answer: ${error.message}`;
   }
@@ -22,5 +26,6 @@ document.querySelector("[data-writes]").addEventListener("submit", (event) => {
   event.preventDefault();
   const { key, n, strategy, token } = Object.fromEntries(new FormData(event.target));
   const path = `/writes/${encodeURIComponent(key)}?n=${n}&strategy=${strategy}`;
-  show(path, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+  // The run as a picture; without text/html the same request answers JSON.
+  show(path, { method: "POST", headers: { authorization: `Bearer ${token}`, accept: "text/html" } });
 });

@@ -1,0 +1,26 @@
+//! Time and chance, as the runtime gives them.
+
+use std::time::Duration;
+
+use kv_edge_core::retry::Time;
+
+/// The runtime's clock, timers and random numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock;
+
+impl Time for Clock {
+    fn now_ms(&self) -> u64 {
+        // In range by construction: milliseconds since 1970.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let now_ms = js_sys::Date::now() as u64;
+        now_ms
+    }
+
+    fn random(&self) -> f64 {
+        js_sys::Math::random()
+    }
+
+    async fn sleep(&self, milliseconds: u64) {
+        worker::Delay::from(Duration::from_millis(milliseconds)).await;
+    }
+}

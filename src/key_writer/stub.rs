@@ -1,0 +1,85 @@
+//! How the Worker talks to the object of a key: in the words of `/writes/{key}` itself.
+
+use kv_edge_core::conditional::version;
+use kv_edge_core::key_writer::Answer;
+use kv_edge_core::limits::Key;
+use kv_edge_core::writes::Wait;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys;
+
+use crate::error::message_of;
+use crate::kv::Value;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `KEY_WRITER`: the namespace of the objects.
+    pub(crate) type KeyWriters;
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    fn get_by_name(this: &KeyWriters, name: &str) -> Result<Stub, JsValue>;
+
+    type Stub;
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &Stub, request: &web_sys::Request) -> Result<js_sys::Promise, JsValue>;
+}
+
+/// A write for the object.
+pub(crate) struct Write<'a> {
+    /// The key.
+    pub(crate) key: &'a Key<'a>,
+    /// The key as it stands in the request's path.
+    pub(crate) encoded_key: &'a str,
+    /// What the answer waits for.
+    pub(crate) wait: Wait,
+    /// How long, in milliseconds.
+    pub(crate) timeout_ms: u32,
+    /// `If-Match` as it was sent.
+    pub(crate) if_match: Option<&'a str>,
+    /// `If-None-Match` as it was sent.
+    pub(crate) if_none_match: Option<&'a str>,
+}
+
+impl KeyWriters {
+    /// Hands a value to the key's object. An error is what the runtime says where the object gave no answer.
+    pub(crate) async fn write(&self, write: &Write<'_>, value: &Value) -> Result<Answer, String> {
+        let wait = match write.wait {
+            Wait::Durable => "durable",
+            Wait::Kv => "kv",
+        };
+        let query = format!("strategy=coalesce&wait={wait}&timeoutMs={}", write.timeout_ms);
+        let answer = async {
+            let init = web_sys::RequestInit::new();
+            init.set_method("POST");
+            init.set_body(value.body());
+            let request = web_sys::Request::new_with_str_and_init(&url(write.encoded_key, &query), &init)?;
+            let conditions = [("if-match", write.if_match), ("if-none-match", write.if_none_match)];
+            for (name, field) in conditions.into_iter().filter_map(|(name, field)| Some((name, field?))) {
+                request.headers().set(name, field)?;
+            }
+            let response = self.fetch_from(write.key, &request).await?;
+            let tag = response.headers().get("etag")?;
+            let body = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+            Ok((response.status(), tag.as_deref().and_then(version), body))
+        };
+        let wire = answer.await.map_err(|thrown: JsValue| message_of(&thrown))?;
+        Answer::from_wire(&wire).ok_or_else(|| format!("the object answered {}: {}", wire.0, wire.2))
+    }
+
+    /// The newest value: the object's answer as it came.
+    pub(crate) async fn read(&self, key: &Key<'_>, encoded_key: &str) -> Result<web_sys::Response, String> {
+        let answer = async {
+            let request = web_sys::Request::new_with_str(&url(encoded_key, "consistent=1"))?;
+            self.fetch_from(key, &request).await
+        };
+        answer.await.map_err(|thrown| message_of(&thrown))
+    }
+
+    async fn fetch_from(&self, key: &Key<'_>, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let stub = self.get_by_name(key.as_str())?;
+        Ok(JsFuture::from(stub.fetch(request)?).await?.unchecked_into())
+    }
+}
+
+fn url(encoded_key: &str, query: &str) -> String {
+    format!("https://key-writer/{encoded_key}?{query}")
+}
