@@ -1,8 +1,10 @@
 // Before anything is timed, both sides must give the same answers.
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
 import { Fault } from "./fault.mjs";
-import { ask } from "./load.mjs";
+import { acknowledged, ask } from "./load.mjs";
 
 /** Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`, `nosniff`) is not compared. */
 const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-storefront-id"];
@@ -24,7 +26,7 @@ async function answered(side, example, request) {
   const answer = await ask(side.port, request).catch((error) => {
     throw new Fault(`${example.name}: ${side.name} gives no answer (${error.message}). ${side.process.errors}`);
   });
-  if (answer.status !== 200) {
+  if (answer.status !== 200 && !(example.acknowledges && answer.status === 202)) {
     throw new Fault(`${example.name}: ${side.name} answers ${answer.status}: ${answer.body.subarray(0, 200)}`);
   }
   return answer;
@@ -34,8 +36,9 @@ async function answered(side, example, request) {
 export async function requireEqualAnswers(sides, examples) {
   for (const example of examples) {
     const [first, ...others] = await Promise.all(
-      sides.map(async (side) => ({ side, answer: comparable(await prime(side, example)) })),
+      sides.map(async (side) => ({ side, answer: comparable(await prime(side, example), example) })),
     );
+    if (example.writes) await Promise.all(sides.map((side) => requireWritten(side, example)));
     for (const other of others) {
       for (const what of Object.keys(first.answer)) {
         if (first.answer[what] === other.answer[what]) continue;
@@ -46,8 +49,24 @@ export async function requireEqualAnswers(sides, examples) {
   }
 }
 
-function comparable({ status, headers, body }) {
-  const fields = Object.fromEntries(FIELDS.map((name) => [name, headers[name]?.toLowerCase().replaceAll(" ", "")]));
+/** What is acknowledged must reach KV. */
+async function requireWritten(side, { name, writes: key }) {
+  const path = join(side.kv.WRITES, key);
+  for (let waited = 0; waited < 300; waited += 1) {
+    try {
+      if (/^Write attempt #\d+$/.test(readFileSync(path, "utf8"))) return;
+    } catch (error) {
+      if (error.code !== "ENOENT") throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Fault(`${name}: ${side.name} acknowledges a write and does not make it.`);
+}
+
+function comparable({ status, headers, body }, { acknowledges, ownFields = [] }) {
+  if (acknowledges) return { "the number of writes": acknowledged(body) };
+  const names = FIELDS.filter((name) => !ownFields.includes(name));
+  const fields = Object.fromEntries(names.map((name) => [name, headers[name]?.toLowerCase().replaceAll(" ", "")]));
   const isText = /text|json/.test(fields["content-type"] ?? "");
   return {
     status,

@@ -52,12 +52,22 @@ function parseHead(head) {
   return { status: Number(statusLine.split(" ")[1]), headers };
 }
 
+/** How many writes an answer of /writes says are kept; it is a list of the attempts, or a report with that list in it. */
+export function acknowledged(body) {
+  const answer = JSON.parse(body);
+  return (answer.attempts ?? answer).filter(({ success }) => success).length;
+}
+
 /**
- * Keeps `connections` busy for `milliseconds`, then lets the requests under way end. `next()` gives the bytes of a request;
- * every answer must be a 200 of `length` bytes. `counters()` is read when the load starts and when it has ended.
+ * Keeps `connections` busy for `milliseconds`, then lets the requests under way end. `next()` gives the bytes of a request.
+ * Every answer must have the status `expected.status`, and acknowledge `expected.acknowledges` writes or, where that is not
+ * given, be of `expected.length` bytes. `counters()` is read when the load starts and when it has ended.
  */
-export async function drive({ port, next, length, connections, milliseconds, counters }) {
-  const all = await Promise.all(Array.from({ length: connections }, () => connect(port)));
+export async function drive({ port, next, expected, connections, milliseconds, counters }) {
+  const { status, length, acknowledges } = expected;
+  const unit = acknowledges ? "writes" : "bytes";
+  const keepsBody = acknowledges !== undefined;
+  const all = await Promise.all(Array.from({ length: connections }, () => connect(port, { keepsBody })));
   const latencies = [];
   const before = counters();
   const loadBefore = process.cpuUsage();
@@ -81,13 +91,12 @@ export async function drive({ port, next, length, connections, milliseconds, cou
     return new Promise((resolve, reject) => {
       let sent = performance.now();
       connection.onLost = reject;
-      connection.onMessage = (head, got) => {
-        if (!head.startsWith("HTTP/1.1 200") || got !== length) {
-          reject(
-            new Fault(
-              `an answer under load differs from the one before: ${head.split("\r\n", 1)[0]}, ${got} bytes for ${length}`,
-            ),
-          );
+      connection.onMessage = (head, bytes, body) => {
+        const isExpected = head.startsWith(`HTTP/1.1 ${status}`);
+        const [got, wanted] = acknowledges && isExpected ? [acknowledged(body), acknowledges] : [bytes, length];
+        if (!isExpected || got !== wanted) {
+          const line = head.split("\r\n", 1)[0];
+          reject(new Fault(`an answer under load differs from the one before: ${line}, ${got} ${unit} for ${wanted}`));
           return;
         }
         const now = performance.now();

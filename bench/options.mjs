@@ -7,7 +7,8 @@ import { Fault } from "./fault.mjs";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench/baseline), each under its own workerd.
+const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench/baseline), each under its own workerd;
+with an example of writes also what becomes of many writers of one key, simulated.
 
   npm run bench -- [options]
 

@@ -28,7 +28,10 @@ export function results({ examples, windows, memory, firstAnswers, sides, ...res
     ...rest,
     examples: examples
       .filter(({ name }) => windows[name].length > 0)
-      .map(({ name, what, goal, connections }) => ({ name, what, goal, connections, ...summarise(windows[name]) })),
+      .map(({ name, what, goal, connections, acknowledges }) => ({
+        ...{ name, what, goal, connections, acknowledges },
+        ...summarise(windows[name]),
+      })),
     peakMemoryBytes: named(memory),
     firstAnswerMs: named(firstAnswers),
     gzipBytes: Object.fromEntries(sides.map(({ name, size }) => [name, size])),
@@ -56,7 +59,7 @@ const verdict = (value, goal) => (value <= goal ? "met" : "missed");
 const mega = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 const kilo = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
 
-export function print(result, say) {
+export function print(result, say, simulation) {
   say(
     "\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (middle half) of the windows.",
   );
@@ -74,6 +77,10 @@ export function print(result, say) {
       ]),
     ),
   );
+  for (const { name, acknowledges, worker, baseline } of result.examples.filter(({ acknowledges }) => acknowledges)) {
+    const [ours, theirs] = [worker, baseline].map(({ cpu }) => number(cpu.median / acknowledges));
+    say(`${name}: a request acknowledges ${acknowledges} writes, so one write costs ${ours} µs, the baseline's ${theirs}.`);
+  }
   const isLoadBound = ({ loadShare }) => loadShare > 0.9;
   say("\nRequests per second (a ratio above 1 is faster) and median time to the answer in ms (below 1 is faster).");
   say(
@@ -92,6 +99,7 @@ export function print(result, say) {
   );
   if (result.examples.some(isLoadBound))
     say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
+  if (simulation) say(`\n${simulation}`);
   say("");
   say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
 }

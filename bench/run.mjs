@@ -12,6 +12,7 @@ import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
 import { ROOT, options } from "./options.mjs";
 import { print, results } from "./report.mjs";
 import { prepareSide } from "./sides.mjs";
+import { simulateWriters } from "./writers.mjs";
 import { random } from "./statistics.mjs";
 import { chooseCores, findWorkerd, requireFreePort } from "./workerd.mjs";
 import { build } from "../scripts/build.mjs";
@@ -40,6 +41,9 @@ async function main() {
   ];
   const examples = allExamples(upstream).filter(({ name }) => chosen.only.includes(name));
   await serveUpstream(ports[3], PAGES);
+
+  // Before this process is tied to one core.
+  const simulation = examples.some(({ name }) => /^(writes|coalesce)/.test(name)) ? simulateWriters() : undefined;
 
   const cores = chooseCores();
   const context = { workerd, cores, next: random(chosen.seed) };
@@ -70,8 +74,8 @@ async function main() {
     machine,
     cores,
   };
-  const result = results({ ...about, ...measured, examples, sides, firstAnswers });
-  print(result, console.log);
+  const result = results({ ...about, ...measured, examples, sides, firstAnswers, simulation: simulation?.figures });
+  print(result, console.log, simulation?.table);
   if (measured.isCut) console.log("\nThe time limit cut some windows off.");
   if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify(result, null, 2)}\n`);
 }
@@ -83,6 +87,7 @@ function describe({ sets, rounds, windowMs, seed }, workerd, cores, machine) {
   console.log(
     `${sets * rounds} windows of ${windowMs} ms for each example and side, in ${sets} sets of processes; --seed ${seed}`,
   );
+  if (sets > 1) console.log("What has no goal is timed in the first set only.");
   if (machine.loadAverage > 0.5)
     console.log(`The machine is busy (load ${machine.loadAverage.toFixed(1)}): expect more noise.`);
 }

@@ -9,13 +9,20 @@ import { Fault } from "./fault.mjs";
 import { namespaces } from "./fixtures.mjs";
 import { serveStore } from "./loopback.mjs";
 
-/** What wrangler.toml says to the runtime, the same for each side. */
+/** What wrangler.toml says to the runtime; date and flags are the same for each side, the objects are kv-edge's. */
 function runtime(wranglerToml) {
   const toml = readFileSync(wranglerToml, "utf8");
   const date = /^compatibility_date\s*=\s*"([\d-]+)"/m.exec(toml)?.[1];
   if (!date) throw new Fault("wrangler.toml has no compatibility_date.");
   const flags = /^compatibility_flags\s*=\s*\[([^\]]*)\]/m.exec(toml)?.[1] ?? "";
-  return { date, flags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag) };
+  // The first is that of the top level; the environments' follow.
+  const bindings = /^durable_objects\.bindings\s*=\s*\[([^\]]*)\]/m.exec(toml)?.[1] ?? "";
+  const objects = [...bindings.matchAll(/\{\s*name = "(\w+)", class_name = "(\w+)"\s*\}/g)];
+  return {
+    date,
+    flags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag),
+    objects: objects.map(([, name, className]) => ({ name, className })),
+  };
 }
 
 /** The entry and every module it leads to, each by its path below `directory`. */
@@ -44,7 +51,7 @@ function size(content) {
 
 const text = (value) => JSON.stringify(String(value));
 
-function configuration({ content, date, flags, port, kv, cacheSocket, upstream }) {
+function configuration({ content, date, flags, objects, objectsPath, port, kv, cacheSocket, upstream }) {
   const embedded = [...content.keys()].map(
     (name) =>
       `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
@@ -60,7 +67,12 @@ function configuration({ content, date, flags, port, kv, cacheSocket, upstream }
   const bindings = [
     ...names.map((name) => `(name = ${text(name)}, kvNamespace = ${text(`kv-${name}`)})`),
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
+    ...objects.map(({ name, className }) => `(name = ${text(name)}, durableObjectNamespace = ${text(className)})`),
   ];
+  const classes = objects.map(
+    ({ className }) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = true)`,
+  );
+  const storage = `durableObjectNamespaces = [${classes.join(", ")}], durableObjectStorage = (localDisk = "objects"),`;
   const disks = Object.entries(kv).map(
     ([name, path]) => `(name = ${text(`kv-${name}`)}, disk = (path = ${text(path)}, writable = true))`,
   );
@@ -71,7 +83,9 @@ const config :Workerd.Config = (
     (name = "main", worker = (
     modules = ${list(embedded)},
     bindings = ${list(bindings)},
+    ${objects.length > 0 ? storage : ""}
     compatibilityDate = ${text(date)}, compatibilityFlags = [${flags.map(text).join(", ")}])),
+    (name = "objects", disk = (path = ${text(objectsPath)}, writable = true)),
     ${disks.join(",\n    ")},
     (name = "kv-CACHE_KV", external = (address = ${text(`unix:${cacheSocket}`)}, http = ())),
     (name = "internet", network = (allow = ["public", "private"])),
@@ -97,7 +111,11 @@ export async function prepareSide({ name, isWorker = false, from, root, port, up
   }
   const cacheSocket = join(directory, "cache.sock");
   const store = await serveStore(cacheSocket);
+  const objectsPath = join(directory, "objects");
+  mkdirSync(objectsPath);
+  const { date, flags, objects } = runtime(wranglerToml);
+  const where = { port, kv, objectsPath, cacheSocket, upstream };
   const config = join(directory, "config.capnp");
-  writeFileSync(config, configuration({ content, ...runtime(wranglerToml), port, kv, cacheSocket, upstream }));
-  return { name, isWorker, port, config, store, size: size(content) };
+  writeFileSync(config, configuration({ content, date, flags, objects: isWorker ? objects : [], ...where }));
+  return { name, isWorker, port, config, kv, store, size: size(content) };
 }

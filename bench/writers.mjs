@@ -1,0 +1,22 @@
+// What retries and the object make of many writers of one key, beside a KV that takes one put a second to it: a simulation in
+// core, in virtual time. The KV under the benchmark takes all puts, so nothing that is timed here shows it.
+import { spawnSync } from "node:child_process";
+
+import { Fault } from "./fault.mjs";
+import { ROOT } from "./options.mjs";
+
+function writers(...options) {
+  const example = ["run", "--release", "--quiet", "-p", "kv-edge-core", "--example", "writers"];
+  const { status, stdout, stderr, error } = spawnSync("cargo", [...example, "--", ...options], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  if (error) throw new Fault(`The simulation of the writers needs \`cargo\`, which does not start (${error.code}).`);
+  if (status !== 0) throw new Fault(`The simulation of the writers failed: ${stderr.slice(-2000)}`);
+  return stdout;
+}
+
+/** Gives `{ table, figures }`: what is printed, and the same for `--json`. */
+export function simulateWriters() {
+  return { table: writers().trimEnd(), figures: JSON.parse(writers("--json")) };
+}
