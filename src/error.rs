@@ -87,9 +87,9 @@ impl Failure {
             .with_field("Retry-After", "5")
     }
 
-    /// The key's Durable Object gave no usable answer. Whether it stored the value is not known.
+    /// The key's Durable Object gave no usable answer. Whether it stored a value is not known.
     pub(crate) fn writer_unavailable(cause: &str) -> Self {
-        Self::new(503, "writer_unavailable", "The key's writer does not answer. The value may or may not be stored.")
+        Self::new(503, "writer_unavailable", "The key's writer does not answer. A value sent to it may or may not be stored.")
             .because(cause)
             .with_field("Retry-After", "5")
     }

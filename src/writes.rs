@@ -162,13 +162,13 @@ async fn coalesce(
     start_ms: u64,
 ) -> Result<(u64, Vec<RetriedAttempt>), Failure> {
     let one = OneWrite::new();
-    let send = async |value: Value| {
+    let send = async |number| {
         let sent_ms = since_ms(start_ms);
-        writers.write(write, &value).await.map(|answer| (answer, sent_ms))
+        writers.write(write, &value(number)).await.map(|answer| (answer, sent_ms))
     };
     let written = join_all((1..=n).map(async |number| {
         let started_ms = since_ms(start_ms);
-        let carried = one.put(value(number), send).await;
+        let carried = one.put(number, send).await;
         (number, started_ms, since_ms(start_ms), carried)
     }))
     .await;

@@ -2,7 +2,8 @@
 const dialog = document.querySelector("dialog");
 
 async function show(path, init) {
-  const [output, page] = dialog.querySelectorAll("pre, iframe");
+  const output = dialog.querySelector("pre");
+  const page = dialog.querySelector("iframe");
   output.textContent = "…";
   page.hidden = true;
   dialog.showModal();
