@@ -89,9 +89,13 @@ impl Failure {
 
     /// The key's Durable Object gave no usable answer. Whether it stored a value is not known.
     pub(crate) fn writer_unavailable(cause: &str) -> Self {
-        Self::new(503, "writer_unavailable", "The key's writer does not answer. A value sent to it may or may not be stored.")
-            .because(cause)
-            .with_field("Retry-After", "5")
+        Self::new(
+            503,
+            "writer_unavailable",
+            "The key's writer does not answer. A value sent to it may or may not be stored.",
+        )
+        .because(cause)
+        .with_field("Retry-After", "5")
     }
 
     /// An origin did not answer (RFC 9110 §15.6.3).

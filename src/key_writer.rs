@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use kv_edge_core::conditional::entity_tag;
-use kv_edge_core::key_writer::{self, Answer, Due, Metadata, Newest, NotWritten, Outcome, PUT_DEADLINE_MS, Seen};
+use kv_edge_core::key_writer::{self, Answer, Due, Metadata, Newest, NotWritten, Outcome, Seen};
 use kv_edge_core::limits::Key;
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::retry::{Classify, FailureClass, Time, Try};
@@ -29,7 +29,7 @@ use crate::kv::{PutOptions, Value, retry_budget};
 use crate::{deadline, log, response};
 
 use storage::Storage;
-pub(crate) use stub::{KeyWriters, Write};
+pub(crate) use stub::{KeyWriters, NewestValue, Write};
 
 /// A long value is copied into WebAssembly in pieces of this many bytes, whose memory never shrinks.
 const HASHED_AT_ONCE: u32 = 1024 * 1024;
@@ -48,6 +48,9 @@ impl KeyWriter {
         let env = env.unchecked_into();
         Self(Rc::new(Object { storage, env, writer: RefCell::new(None), waiting: RefCell::default() }))
     }
+
+    /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
+    pub fn touch() {}
 
     /// A request of the Worker ([`KeyWriters`]).
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
@@ -111,8 +114,12 @@ impl Object {
         let due = writer.due(arrived_ms);
         self.writer.replace(Some(writer));
         let flushed = matches!(run.strategy, Strategy::Coalesce(Wait::Kv)).then(|| self.wait_for(version, arrived_ms));
-        // Where something was due before, the alarm is set, or rings just now and sets the next one itself.
-        if was_due == Due::Nothing || !is_awake {
+        let is_set = match (was_due, due) {
+            // The alarm is set, or rings just now and sets the next one itself.
+            (Due::Put(_), Due::Put(_)) => true,
+            (before, now) => before == now,
+        };
+        if !is_set || !is_awake {
             self.set_alarm(due).await?;
         }
 
@@ -135,9 +142,10 @@ impl Object {
         let value = Value::bytes(self.storage.value()?);
         let options = PutOptions::with_metadata(&metadata)?;
 
+        // Without a deadline: a put that is given up can still arrive, and replace a later one. The runtime ends an alarm after
+        // 15 minutes and calls it again.
         let started_ms = Clock.now_ms();
-        let deadline = Duration::from_millis(PUT_DEADLINE_MS);
-        let outcome = self.env.hot_keys().put_within(deadline, &key, &value, Some(&options)).await;
+        let outcome = self.env.hot_keys().put(&key, &value, Some(&options)).await;
         let ended_ms = Clock.now_ms();
 
         // Others may have written meanwhile.
@@ -149,7 +157,8 @@ impl Object {
             }
             Err(error) => {
                 log::warning("KEY_WRITER", "kv_put_failed", error);
-                writer.refused(error.class(), ended_ms, Clock.random(), &mut retry_budget().borrow_mut());
+                let (class, budget) = (error.class(), retry_budget());
+                writer.refused(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
             }
         }
         let due = writer.due(ended_ms);
@@ -169,7 +178,10 @@ impl Object {
         if let Newest::Here(version) = newest {
             return answered(200, Some(version), &self.storage.value()?);
         }
-        let (value, metadata) = self.env.hot_keys().stream_with_metadata(key).await.map_err(|error| thrown(&error))?;
+        let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
+            Ok(found) => found,
+            Err(error) => return answered(502, None, &JsValue::from_str(&error.to_string())),
+        };
         let shown: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
         let seen = match newest {
             Newest::Unwritten => Seen::Foreign,

@@ -18,7 +18,7 @@ use worker::web_sys;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::key_writer::{KeyWriters, Write};
+use crate::key_writer::{KeyWriters, NewestValue, Write};
 use crate::kv::{Store, Value};
 use crate::response;
 
@@ -55,20 +55,15 @@ async fn read(
         let value = incoming.env().hot_keys().stream(&read.key).await?.ok_or_else(Failure::key_not_found)?;
         return respond(200, &value, &fields);
     }
-    let answer = incoming
-        .env()
-        .key_writers()
-        .read(&read.key, encoded_key)
-        .await
-        .map_err(|cause| Failure::writer_unavailable(&cause))?;
-    match answer.status() {
-        200 => {
-            let tag = answer.headers().get("etag").ok().flatten();
+    let newest = incoming.env().key_writers().read(&read.key, encoded_key).await;
+    match newest.map_err(|cause| Failure::writer_unavailable(&cause))? {
+        NewestValue::Found { value, tag } => {
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
-            respond(200, &answer.body().into(), &fields)
+            respond(200, &value, &fields)
         }
-        404 => Err(Failure::key_not_found()),
-        _ => Err(Failure::not_visible_yet()),
+        NewestValue::NotFound => Err(Failure::key_not_found()),
+        NewestValue::NotVisibleYet => Err(Failure::not_visible_yet()),
+        NewestValue::KvFailed(error) => Err(error.into()),
     }
 }
 

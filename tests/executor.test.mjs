@@ -1,10 +1,13 @@
 // How the Worker runs its futures, and how it comes back after WebAssembly trapped.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { send } from "./harness/http.mjs";
 import { startWorker } from "./harness/worker.mjs";
+import { assertReport, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ configPath: "tests/executor/wrangler.toml", mayCrash: true });
+const { coalesce, storeAll, inKv, readNewest, reachesKv } = writesOf(worker);
 const config = (options) => send(worker, "/config?userId=somebody", options);
 const executor = async () => (await send(worker, "/.executor")).json();
 
@@ -24,4 +27,38 @@ test("a trap costs its own request, and the next ones get a new instance", async
 	const after = await executor();
 	assert.ok(after.instance > instance, "the instance that trapped was replaced");
 	assert.equal(after.queueMicrotaskCalls, 0);
+});
+
+const trap = async () => assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
+
+test("an object outlives a trap: it writes and reads on", async () => {
+	assertReport(await coalesce("awake", { body: "before" }), 200, 1);
+	await trap();
+	assert.equal((await readNewest("awake")).text, "before");
+	const response = await coalesce("awake", { body: "after" });
+	assertReport(response, 200, 1);
+	assert.equal(response.headers.etag, '"2"');
+	assert.equal(await inKv("awake"), "after");
+});
+
+test("a value that was acknowledged before a trap reaches KV after it", async () => {
+	assertReport(await coalesce("pending", { body: "before" }), 200, 1);
+	// Its put is due a second after the one before.
+	await storeAll("pending", ["acknowledged"]);
+	await trap();
+	await reachesKv("pending", "acknowledged");
+});
+
+test("a trap in the object itself, at its put: the put is made again", async () => {
+	assert.equal((await send(worker, "/.trap", { method: "PUT" })).status, 204);
+	await storeAll("trapping", ["acknowledged"]);
+	await reachesKv("trapping", "acknowledged");
+	assert.equal((await readNewest("trapping")).text, "acknowledged");
+});
+
+test("a trap elsewhere while an object's put is under way: the key's next write reaches KV", async () => {
+	await storeAll("slow", ["first"]);
+	await sleep(200);
+	await trap();
+	assertReport(await coalesce("slow", { body: "second", timeoutMs: 8000 }), 200, 1);
 });

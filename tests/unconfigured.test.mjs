@@ -25,11 +25,14 @@ for (const [name, secrets] of [
     const worker = await startWorker({ faulty: true, secrets, vars: { ROUTING_INSECURE: "true" } });
 
     for (const [given, headers] of tokens) {
-      test(`POST /writes with ${given} is answered 503, and nothing is written`, async () => {
+      test(`/writes with ${given} is answered 503, and nothing is read or written`, async () => {
         const key = unique("closed");
-        for (const query of ["", "?strategy=backoff", "?n=0"]) {
+        for (const query of ["", "?strategy=backoff", "?strategy=coalesce&wait=durable", "?n=0"]) {
           const response = await send(worker, `/writes/${key}${query}`, { method: "POST", headers });
           assertProblem(response, 503, "not_configured");
+        }
+        for (const query of ["", "?consistent=1", "?consistent=0"]) {
+          assertProblem(await send(worker, `/writes/${key}${query}`, { headers }), 503, "not_configured");
         }
         assert.equal(await worker.env.WRITES.get(key), null);
       });

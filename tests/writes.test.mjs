@@ -1,20 +1,19 @@
-// `POST /writes/{key}`: the documented concurrent writes, on a KV that takes them all.
+// `/writes/{key}` as it is deployed, on a KV that takes every put: the documented concurrent writes, parameters, keys, tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { unique } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { assertReport, bearer, oneTo } from "./harness/writes.mjs";
 
 const worker = await startWorker();
 const { WRITES } = worker.env;
 
-const bearer = { Authorization: `Bearer ${TOKEN}` };
-
 const write = (path, { headers = bearer, ...options } = {}) =>
   send(worker, `/writes/${path}`, { method: "POST", headers, ...options });
 
-const oneTo = (n) => Array.from({ length: n }, (_, index) => index + 1);
+const strategies = ["direct", "backoff", "coalesce"];
 
 for (const [query, n] of [
   ["", 20],
@@ -44,43 +43,57 @@ for (const [query, n] of [
 ]) {
   test(`backoff, ${query}: ${n} attempts, each tried once where KV takes it`, async () => {
     const key = unique("backoff");
-    const response = await write(key + query);
-    assert.equal(response.status, 200, response.text);
-    assert.match(response.headers["content-type"], /^application\/json\b/);
-    const { attempts, acknowledged, puts, elapsedMs, ...rest } = response.json();
-    assert.deepEqual(rest, {});
-    assert.deepEqual(
-      attempts.map(({ startedMs, endedMs, ...attempt }) => attempt),
-      oneTo(n).map((attempt) => ({ attempt, success: true, tries: 1 })),
-    );
+    const { attempts, acknowledged, puts } = assertReport(await write(key + query), 200, n);
+    for (const { success, tries } of attempts) assert.deepEqual({ success, tries }, { success: true, tries: 1 });
     assert.equal(acknowledged, n);
     assert.equal(puts, n);
-    for (const { startedMs, endedMs } of attempts) {
-      assert.ok(Number.isInteger(startedMs) && Number.isInteger(endedMs) && Number.isInteger(elapsedMs));
-      assert.ok(0 <= startedMs && startedMs <= endedMs && endedMs <= elapsedMs);
-    }
     assert.match(await WRITES.get(key), /^Write attempt #\d+$/);
   });
 }
 
+for (const [query, n] of [
+  ["?strategy=coalesce", 20],
+  ["?n=100&strategy=coalesce", 100],
+]) {
+  test(`coalesce, ${query}: ${n} attempts become one put of the last`, async () => {
+    const key = unique("coalesce");
+    const response = await write(key + query);
+    const { acknowledged, puts } = assertReport(response, 200, n);
+    assert.deepEqual({ acknowledged, puts }, { acknowledged: n, puts: 1 });
+    assert.equal(response.headers.etag, '"1"');
+    assert.equal(await WRITES.get(key), `Write attempt #${n}`);
+  });
+}
+
+test("an answer is not stored, and says that it depends on Accept", async () => {
+  for (const strategy of strategies) {
+    const { headers } = await write(`${unique("fields")}?strategy=${strategy}&n=1`);
+    assert.equal(headers["cache-control"], "no-store");
+    assert.match(headers.vary, /\bAccept\b/i);
+  }
+});
+
 test("whatever stood under the key is overwritten", async () => {
   const key = unique("older");
   await WRITES.put(key, '{"broken":');
-  assert.equal((await write(`${key}?n=1`)).status, 200);
-  assert.equal(await WRITES.get(key), "Write attempt #1");
+  for (const [index, strategy] of strategies.entries()) {
+    assert.equal((await write(`${key}?n=${index + 1}&strategy=${strategy}`)).status, 200);
+  }
+  assert.equal(await WRITES.get(key), "Write attempt #3");
 });
 
 const badCounts = ["0", "101", "-1", "1.5", "abc", "", "1e1", "0x10", "20 ", "4294967297", "99999999999999999999", "NaN"];
 for (const n of badCounts) {
   test(`n=${JSON.stringify(n)} is answered 400, and nothing is written`, async () => {
     const key = unique("bad-n");
-    assertProblem(await write(`${key}?n=${encodeURIComponent(n)}`), 400, "invalid_n");
-    assertProblem(await write(`${key}?strategy=backoff&n=${encodeURIComponent(n)}`), 400, "invalid_n");
+    for (const strategy of strategies) {
+      assertProblem(await write(`${key}?strategy=${strategy}&n=${encodeURIComponent(n)}`), 400, "invalid_n");
+    }
     assert.equal(await WRITES.get(key), null);
   });
 }
 
-for (const strategy of ["fastest", "", "directly", "direct,backoff"]) {
+for (const strategy of ["fastest", "", "directly", "direct,backoff", "Coalesce"]) {
   test(`the unknown strategy ${JSON.stringify(strategy)} is answered 400, and nothing is written`, async () => {
     const key = unique("bad-strategy");
     assertProblem(await write(`${key}?strategy=${encodeURIComponent(strategy)}`), 400, "unknown_strategy");
@@ -133,7 +146,9 @@ const wrongTokens = [
 for (const [name, headers] of wrongTokens) {
   test(`${name} is answered 401, and nothing is written`, async () => {
     const key = unique("unauthorized");
-    assertProblem(await write(key, { headers }), 401, "unauthorized");
+    for (const options of [{}, { method: "GET" }]) {
+      assertProblem(await write(`${key}?strategy=coalesce`, { headers, ...options }), 401, "unauthorized");
+    }
     assert.equal(await WRITES.get(key), null);
   });
 }
@@ -156,22 +171,35 @@ test("the scheme's case does not matter", async () => {
   assert.equal((await write(`${unique("scheme")}?n=1`, { headers })).status, 200);
 });
 
-for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
-  test(`${method} is answered 405 with Allow: POST, and nothing is written`, async () => {
+for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS"]) {
+  test(`${method} is answered 405 with Allow: GET, HEAD, POST, and nothing is written`, async () => {
     const key = unique("method");
     const response = await write(key, { method });
-    if (method === "HEAD") {
-      assert.equal(response.status, 405);
-    } else {
-      assertProblem(response, 405, "method_not_allowed");
-    }
-    assert.equal(response.headers.allow, "POST");
+    assertProblem(response, 405, "method_not_allowed");
+    assert.equal(response.headers.allow, "GET, HEAD, POST");
     assert.equal(await WRITES.get(key), null);
+  });
+}
+
+for (const query of ["", "?consistent=1"]) {
+  test(`GET and HEAD of a key${query} answer its value, and 404 where there is none`, async () => {
+    const [key, none] = [unique("read"), unique("read")];
+    await WRITES.put(key, "the value");
+    const get = await write(key + query, { method: "GET" });
+    assert.deepEqual({ status: get.status, text: get.text }, { status: 200, text: "the value" });
+    assert.equal(get.headers["content-type"], "application/octet-stream");
+    assert.equal(get.headers["cache-control"], "no-store");
+    const head = await write(key + query, { method: "HEAD" });
+    assert.deepEqual({ status: head.status, text: head.text }, { status: 200, text: "" });
+    assertProblem(await write(none + query, { method: "GET" }), 404, "key_not_found");
+    assert.equal((await write(none + query, { method: "HEAD" })).status, 404);
   });
 }
 
 test("errors are problem details, whatever is accepted", async () => {
   for (const accept of ["text/html", "text/plain", "*/*"]) {
-    assertProblem(await write("x?n=0", { headers: { ...bearer, Accept: accept } }), 400, "invalid_n");
+    const headers = { ...bearer, Accept: accept };
+    assertProblem(await write("x?n=0", { headers }), 400, "invalid_n");
+    assertProblem(await write("none", { headers, method: "GET" }), 404, "key_not_found");
   }
 });

@@ -1,13 +1,17 @@
 //! How the Worker talks to the object of a key: in the words of `/writes/{key}` itself.
 
+use std::time::Duration;
+
 use kv_edge_core::conditional::version;
 use kv_edge_core::key_writer::Answer;
 use kv_edge_core::limits::Key;
+use kv_edge_core::store::StoreError;
 use kv_edge_core::writes::Wait;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
+use crate::deadline;
 use crate::error::message_of;
 use crate::kv::Value;
 
@@ -39,6 +43,26 @@ pub(crate) struct Write<'a> {
     pub(crate) if_none_match: Option<&'a str>,
 }
 
+/// What the object answers to a read.
+pub(crate) enum NewestValue {
+    /// The newest value.
+    Found {
+        /// A stream.
+        value: JsValue,
+        /// Its version as an entity tag; `None` where somebody wrote the key past its object.
+        tag: Option<String>,
+    },
+    /// The key has no value.
+    NotFound,
+    /// KV does not show the newest value yet.
+    NotVisibleYet,
+    /// The object could not read KV.
+    KvFailed(StoreError),
+}
+
+/// How long the object may take on top of the time that it is asked to wait.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 impl KeyWriters {
     /// Hands a value to the key's object. An error is what the runtime says where the object gave no answer.
     pub(crate) async fn write(&self, write: &Write<'_>, value: &Value) -> Result<Answer, String> {
@@ -61,17 +85,30 @@ impl KeyWriters {
             let body = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
             Ok((response.status(), tag.as_deref().and_then(version), body))
         };
-        let wire = answer.await.map_err(|thrown: JsValue| message_of(&thrown))?;
+        let deadline = Duration::from_millis(write.timeout_ms.into()).saturating_add(ANSWERS_WITHIN);
+        let wire = deadline::within(deadline, answer)
+            .await
+            .ok_or("no answer in time")?
+            .map_err(|thrown: JsValue| message_of(&thrown))?;
         Answer::from_wire(&wire).ok_or_else(|| format!("the object answered {}: {}", wire.0, wire.2))
     }
 
-    /// The newest value: the object's answer as it came.
-    pub(crate) async fn read(&self, key: &Key<'_>, encoded_key: &str) -> Result<web_sys::Response, String> {
+    /// Reads the newest value. An error is what the runtime says where the object gave no answer.
+    pub(crate) async fn read(&self, key: &Key<'_>, encoded_key: &str) -> Result<NewestValue, String> {
         let answer = async {
             let request = web_sys::Request::new_with_str(&url(encoded_key, "consistent=1"))?;
-            self.fetch_from(key, &request).await
+            let response = self.fetch_from(key, &request).await?;
+            Ok(match response.status() {
+                200 => NewestValue::Found { value: response.body().into(), tag: response.headers().get("etag")? },
+                404 => NewestValue::NotFound,
+                503 => NewestValue::NotVisibleYet,
+                _ => {
+                    let message = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+                    NewestValue::KvFailed(StoreError::from_message(message))
+                }
+            })
         };
-        answer.await.map_err(|thrown| message_of(&thrown))
+        answer.await.map_err(|thrown: JsValue| message_of(&thrown))
     }
 
     async fn fetch_from(&self, key: &Key<'_>, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {

@@ -1,27 +1,62 @@
-// The built Worker with KV bindings that fail as a test says. The bindings behind are the real ones.
+// The built Worker with bindings that fail as a test says. The bindings behind are the real ones.
 //
-// A request names its faults in the header `X-Kv-Faults`, as JSON: binding, operation, and what its calls do in order, the
-// last one again and again: {"WRITES":{"put":["429","ok"]}}. `GET /.kv-calls?key=K` answers the calls made for a key so far.
-import worker from "../../build/entry.js";
+// Two ways to name faults, both as JSON, which lists what the calls of an operation do in order, the last one again and again:
+// - a request in its header `X-Kv-Faults`: {"WRITES":{"put":["429","ok"]}}, for the calls that the Worker makes for it;
+//   {"KEY_WRITER":"missing"} takes the binding away.
+// - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls of a request without such a header and for those
+//   of the key's object, until it is said again. {"object":["throws"]} makes the object itself fail.
+//
+// `GET /.kv-calls?key=K` answers the calls made for a key so far, `GET /.object?key=K` what the key's object stores.
+// `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its objects ahead (or behind).
+import { DurableObject } from "cloudflare:workers";
+import worker, { KeyWriter as Built } from "../../build/entry.js";
 
 const calls = [];
 const takenAt = new Map();
+const scripts = new Map();
 
-const phrases = { 400: "Bad Request", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable" };
+const phrases = {
+  400: "Bad Request",
+  403: "Forbidden",
+  413: "Content Too Large",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+const realNow = Date.now;
+let aheadMs = 0;
+Date.now = () => realNow.call(Date) + aheadMs;
+
+/** Values longer than this are not kept in `calls`, only their length. */
+const REMEMBERED_BYTES_MAX = 4096;
 
 /** The runtime's own message. */
 const failure = (operation, status) =>
   new Error(`KV ${operation === "put" ? "PUT" : "GET"} failed: ${status} ${phrases[status]}`);
 
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/**
+ * Ends an object and all that it does. From a timer, because `abort` ends whatever the isolate runs at that moment:
+ * WebAssembly on the stack would never come back.
+ */
+const crash = (ctx) => new Promise(() => setTimeout(() => ctx.abort("a crash of the test")));
+
 /** What a call does instead of asking KV, or afterwards: throw, answer, or nothing (`undefined`). */
-function act(fault, { binding, operation, key }) {
-  switch (fault) {
+async function act(fault, { binding, operation, key }, ctx) {
+  const [kind, ms] = fault.split(" for ");
+  switch (kind) {
     case "ok":
+      return undefined;
+    // Takes so many milliseconds, and is made then.
+    case "slow":
+      await sleep(Number(ms));
       return undefined;
     // One put a second for each key, as Workers KV has it and the local KV does not.
     case "limit": {
       const name = JSON.stringify([binding, key]);
-      const now = Date.now();
+      const now = realNow();
       if (now - (takenAt.get(name) ?? Number.NEGATIVE_INFINITY) < 1000) throw failure(operation, 429);
       takenAt.set(name, now);
       return undefined;
@@ -33,6 +68,19 @@ function act(fault, { binding, operation, key }) {
       return { value: undefined };
     case "never":
       return { value: new Promise(() => {}) };
+    // The free plan's operations of the day are used up.
+    case "quota":
+      throw new Error(`KV ${operation}() limit exceeded for the day.`);
+    case "no answer":
+      throw new Error("Network connection lost.");
+    // KV makes the put, and nobody learns of it.
+    case "lost answer":
+      return { afterwards: () => Promise.reject(new Error("Network connection lost.")) };
+    // The object crashes, before its put or when KV has it.
+    case "crash before":
+      return crash(ctx);
+    case "crash after":
+      return { afterwards: () => crash(ctx) };
     // No well-behaved runtime throws these. The Worker must not fall over them either.
     case "throws a string":
       throw "a string";
@@ -43,38 +91,121 @@ function act(fault, { binding, operation, key }) {
   }
 }
 
-function wrap(kv, binding, faults) {
+/** Faults in their order: `next("put")` is what the next put does. */
+function script(faults) {
   const made = {};
+  return {
+    next(operation) {
+      const list = faults[operation] ?? ["ok"];
+      const turn = made[operation] ?? 0;
+      made[operation] = turn + 1;
+      return list[Math.min(turn, list.length - 1)];
+    },
+  };
+}
+
+const noFaults = script({});
+const scriptOf = (key) => scripts.get(key) ?? noFaults;
+
+/** A value of a put as a test can compare it. */
+function remembered(value) {
+  if (typeof value === "string") return { value };
+  if (value instanceof ReadableStream) return { value: "a stream" };
+  const bytes = value.byteLength;
+  return bytes > REMEMBERED_BYTES_MAX ? { bytes } : { bytes, value: new TextDecoder().decode(value) };
+}
+
+/** `kv` with the faults that `faultsFor(key)` lists; `ctx` is that of the object which makes the calls. */
+function wrap(kv, binding, faultsFor, ctx) {
   return new Proxy(kv, {
     get(target, operation) {
       const method = Reflect.get(target, operation);
       if (typeof method !== "function") return method;
       return async (key, ...rest) => {
-        const script = faults[operation === "getWithMetadata" ? "get" : operation] ?? ["ok"];
-        const turn = made[operation] ?? 0;
-        made[operation] = turn + 1;
-        const call = { binding, operation, key, value: operation === "put" ? rest[0] : undefined, done: false };
+        const call = { binding, operation, key, by: ctx ? "object" : "worker", startedMs: realNow(), done: false };
+        if (operation === "put") Object.assign(call, remembered(rest[0]), { metadata: rest[1]?.metadata });
         calls.push(call);
-        const instead = act(script[Math.min(turn, script.length - 1)], call);
-        if (instead) return instead.value;
-        const result = await method.call(target, key, ...rest);
-        call.done = true;
-        return result;
+        try {
+          const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation);
+          const instead = await act(fault, call, ctx);
+          if (instead && "value" in instead) return await instead.value;
+          const result = await method.call(target, key, ...rest);
+          call.done = true;
+          await instead?.afterwards();
+          return result;
+        } finally {
+          call.endedMs = realNow();
+        }
       };
     },
   });
 }
 
+/** The key's Durable Object, with the faults of its key in its calls. */
+export class KeyWriter extends DurableObject {
+  constructor(ctx, env) {
+    super(ctx, env);
+    this.writer = new Built(ctx, { ...env, WRITES: wrap(env.WRITES, "WRITES", scriptOf, ctx) });
+  }
+
+  async fetch(request) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/.object") return Response.json(await look(this.ctx.storage));
+    if (pathname === "/.crash") await crash(this.ctx);
+    if (scriptOf(this.ctx.id.name).next("object") === "throws") throw new Error("a secret of the object");
+    return this.writer.fetch(request);
+  }
+
+  alarm(info) {
+    return this.writer.alarm(info);
+  }
+}
+
+/** What an object costs: its alarm, its records with their lengths, the tables it made with their rows. */
+async function look(storage) {
+  const records = [...(await storage.list())].map(([name, value]) => ({ name, bytes: length(value) }));
+  const names = storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'");
+  const tables = [...names].map(({ name }) => {
+    const { rows } = storage.sql.exec(`SELECT count(*) AS rows FROM "${name}"`).one();
+    return { name, rows };
+  });
+  return { alarmMs: await storage.getAlarm(), records, tables };
+}
+
+const length = (value) => value?.byteLength ?? (typeof value === "string" ? value.length : JSON.stringify(value).length);
+
+const controls = {
+  "GET /.kv-calls": (_request, _env, key) => Response.json(calls.filter((call) => call.key === key)),
+  "PUT /.kv-faults": async (request, _env, key) => {
+    scripts.set(key, script(await request.json()));
+    return new Response(null, { status: 204 });
+  },
+  "PUT /.clock": (request) => {
+    aheadMs = Number(new URL(request.url).searchParams.get("aheadMs"));
+    return new Response(null, { status: 204 });
+  },
+  "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
+  "POST /.crash": async (request, env, key) => {
+    await env.KEY_WRITER.getByName(key).fetch(request).catch(() => {});
+    return new Response(null, { status: 204 });
+  },
+};
+
 export default {
   async fetch(request, env, ctx) {
     const url = new URL(request.url);
-    if (url.pathname === "/.kv-calls") {
-      return Response.json(calls.filter(({ key }) => key === url.searchParams.get("key")));
-    }
-    const faults = JSON.parse(request.headers.get("X-Kv-Faults") ?? "{}");
+    const control = controls[`${request.method} ${url.pathname}`];
+    if (control) return control(request, env, url.searchParams.get("key"));
+
+    const header = request.headers.get("X-Kv-Faults");
+    const faults = JSON.parse(header ?? "{}");
     const faulty = { ...env };
     for (const [binding, value] of Object.entries(env)) {
-      if (typeof value?.getWithMetadata === "function") faulty[binding] = wrap(value, binding, faults[binding] ?? {});
+      if (faults[binding] === "missing") delete faulty[binding];
+      if (typeof value?.getWithMetadata !== "function") continue;
+      const ofRequest = script(faults[binding] ?? {});
+      const faultsFor = header === null && binding === "WRITES" ? scriptOf : () => ofRequest;
+      faulty[binding] = wrap(value, binding, faultsFor);
     }
     return worker.fetch(request, faulty, ctx);
   },

@@ -1,7 +1,10 @@
 // Starts the built Worker in workerd, on real KV bindings that begin empty, through wrangler's test harness.
 import assert from "node:assert/strict";
+import { subscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { after } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import wrangler from "wrangler";
 
@@ -26,12 +29,20 @@ wrangler.unstable_DevEnv = class extends DevEnv {
   }
 };
 
-/** Starts the harness; the address of its runtime. */
+// The workerd that started last. A harness starts two, first that of its proxy.
+let runtime;
+subscribe("child_process", ({ process: child }) => {
+  child.once("spawn", () => {
+    if (child.spawnfile.endsWith("workerd")) runtime = child;
+  });
+});
+
+/** Starts the harness; the miniflare that runs workerd for it. */
 async function listen(harness) {
   const started = harness.listen();
   const environment = latest;
   await started;
-  return environment.runtimes[0].mf.ready;
+  return environment.runtimes[0].mf;
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -70,7 +81,9 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
       },
     ],
   });
-  const url = await listen(harness);
+  const miniflare = await listen(harness);
+  let url = await miniflare.ready;
+  let env = await harness.getWorker().getEnv();
   const lines = () => harness.getLogs().map(({ message }) => message);
   after(async () => {
     const crashes = lines().filter((line) => crash.test(line));
@@ -78,9 +91,28 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
     if (!mayCrash) assert.deepEqual(crashes, [], "a request crashed the Worker");
   });
   return {
-    url,
+    get url() {
+      return url;
+    },
     /** The real bindings, to seed and to look at what the Worker wrote. */
-    env: await harness.getWorker().getEnv(),
+    get env() {
+      return env;
+    },
+    /**
+     * Evicts a key's object from memory; it is made again from its storage when it is needed. Fails where the object is still
+     * busy after half a minute, and blocks this process meanwhile: let no request be under way.
+     */
+    evict: (key) => harness.getWorker().evictDurableObject("KEY_WRITER", { name: key }),
+    /** Kills workerd, in the midst of whatever it does, and starts it again on the same storage. */
+    async kill() {
+      // miniflare sees that its process is gone and starts another.
+      const exit = once(runtime, "exit");
+      runtime.kill("SIGKILL");
+      await exit;
+      await setImmediate();
+      url = await miniflare.ready;
+      env = await harness.getWorker().getEnv();
+    },
     /** Every line of the log. */
     lines,
     /** The lines that the Worker logged as JSON objects, parsed. */

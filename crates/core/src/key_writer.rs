@@ -10,15 +10,12 @@ use crate::retry::{Backoff, Budget, FailureClass, Try};
 /// Workers KV takes one write a second to a key ("Limits to KV writes to the same key"), in milliseconds.
 pub const WRITE_INTERVAL_MS: u64 = 1000;
 
-/// A put that has not ended by then counts as failed, in milliseconds.
-pub const PUT_DEADLINE_MS: u64 = 30_000;
-
 /// Where KV shows another value than the one that was put, it may still be the one before: for this long, in milliseconds
 /// ("How KV works": changes may take up to 60 seconds to be seen).
 pub const VISIBLE_WITHIN_MS: u64 = 60_000;
 
-/// A put that KV refuses for good (a quota, say) is tried again this often, in milliseconds: the value is promised.
-const PERMANENT_RETRY_MS: u64 = 300_000;
+/// A value that KV refuses for good (for a quota, say) is put again this often, in milliseconds: it is promised.
+const REFUSED_RETRY_MS: u64 = 300_000;
 
 /// How the object goes on trying. It never gives up: only the waits count.
 const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_ms: u64::MAX, ..Backoff::PUT };
@@ -41,6 +38,9 @@ pub struct KeyWriter {
     not_before_ms: u64,
     /// Puts that failed since one succeeded.
     failures: u32,
+    /// When KV refused the last accepted value for good, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    refused_ms: Option<u64>,
 }
 
 /// What the alarm finds to do.
@@ -204,6 +204,7 @@ impl KeyWriter {
             flushed_ms: 0,
             not_before_ms: 0,
             failures: 0,
+            refused_ms: None,
         }
     }
 
@@ -221,6 +222,10 @@ impl KeyWriter {
         preconditions.check(self.written())?;
         self.version = self.version.saturating_add(1);
         self.sha256 = sha256;
+        // What KV has against the value before need not hold for this one.
+        if let Some(refused_ms) = self.refused_ms.take() {
+            self.not_before_ms = refused_ms.saturating_add(WRITE_INTERVAL_MS);
+        }
         Ok(self.version)
     }
 
@@ -259,17 +264,22 @@ impl KeyWriter {
         self.flushed = self.flushed.max(version);
         self.flushed_ms = now_ms;
         self.failures = 0;
+        self.refused_ms = None;
         self.not_before_ms = now_ms.saturating_add(WRITE_INTERVAL_MS);
     }
 
     /// KV did not take a version. It stays promised: the next put follows after the backoff, and after the longest wait where
     /// the isolate's budget is used up.
-    pub fn refused(&mut self, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
+    pub fn refused(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
         self.failures = self.failures.saturating_add(1);
         let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {
             Ok(wait_ms) if budget.spend(class, now_ms) => wait_ms.max(WRITE_INTERVAL_MS),
             Ok(_) => FLUSH.cap_ms.into(),
-            Err(_) => PERMANENT_RETRY_MS,
+            Err(_) if version == self.version => {
+                self.refused_ms = Some(now_ms);
+                REFUSED_RETRY_MS
+            }
+            Err(_) => WRITE_INTERVAL_MS,
         };
         self.not_before_ms = now_ms.saturating_add(wait_ms);
     }
@@ -360,11 +370,26 @@ mod tests {
             (DOWN, 1.0, 30_000),
             (FailureClass::Permanent, 1.0, 300_000),
         ] {
-            writer.refused(class, 50, random, &mut budget);
+            writer.refused(1, class, 50, random, &mut budget);
             assert_eq!(writer.due(51), Due::Later(50 + wait_ms));
         }
         writer.took(1, 99);
         assert_eq!(writer.due(99), Due::Nothing);
+    }
+
+    #[test]
+    fn what_kv_has_against_one_value_does_not_hold_up_the_next() {
+        let mut writer = KeyWriter::new("hot");
+        let mut budget = Budget::new();
+        accept(&mut writer, "bad");
+        writer.refused(1, FailureClass::Permanent, 50, 0.0, &mut budget);
+        assert_eq!(writer.due(51), Due::Later(300_050));
+        accept(&mut writer, "good");
+        assert_eq!(writer.due(60), Due::Later(1050));
+        // Accepted while the refused put was under way.
+        accept(&mut writer, "better");
+        writer.refused(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
+        assert_eq!(writer.due(2001), Due::Later(3000));
     }
 
     #[test]
@@ -373,7 +398,7 @@ mod tests {
         let mut budget = Budget::new();
         accept(&mut writer, "a");
         while budget.spend(DOWN, 0) {}
-        writer.refused(DOWN, 0, 0.0, &mut budget);
+        writer.refused(1, DOWN, 0, 0.0, &mut budget);
         assert_eq!(writer.due(1), Due::Later(30_000));
     }
 
@@ -413,7 +438,7 @@ mod tests {
     fn what_is_stored_can_be_read_again() {
         let mut writer = KeyWriter::new("ключ");
         accept(&mut writer, "a");
-        writer.refused(BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
+        writer.refused(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
         let stored = serde_json::to_string(&writer).unwrap();
         assert_eq!(serde_json::from_str::<KeyWriter>(&stored).unwrap(), writer);
     }
@@ -498,7 +523,7 @@ mod tests {
                 if takes {
                     writer.took(version, now_ms);
                 } else {
-                    writer.refused(DOWN, now_ms, 0.3, &mut budget);
+                    writer.refused(version, DOWN, now_ms, 0.3, &mut budget);
                 }
                 // What a `wait=kv` answers 200 by is true.
                 prop_assert!((1..=accepted).all(|version| !writer.has_flushed(version) || in_kv >= version));

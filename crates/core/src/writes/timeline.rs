@@ -138,7 +138,10 @@ impl Page<'_> {
             (is("stored"), "without-put", "kept", "stored: will be put"),
         ] {
             if is_there {
-                write!(out, "<li><svg aria-hidden=\"true\"><line class=\"{line}\" x1=\"2\" x2=\"23\"/>")?;
+                out.write_str("<li><svg aria-hidden=\"true\">")?;
+                if !line.is_empty() {
+                    write!(out, "<line class=\"{line}\" x1=\"2\" x2=\"23\"/>")?;
+                }
                 if !mark.is_empty() {
                     write!(out, "<use class=\"{mark}\" href=\"#{mark}\" x=\"13\"/>")?;
                 }

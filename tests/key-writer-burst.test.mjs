@@ -1,0 +1,111 @@
+// Many writers at once on one key, whose KV takes one put a second: `strategy=coalesce` acknowledges all, with a few puts.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { unique } from "./harness/eventually.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { assertReport, assertSecondBetween, oneTo, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { readNewest, write, coalesce, inKv, puts, setFaults, isFlushed } = writesOf(worker);
+
+/** A key of its own, whose KV takes one put a second. */
+async function limitedKey(name) {
+  const key = unique(name);
+  await setFaults(key, { put: ["limit"] });
+  return key;
+}
+
+/** Sends a request for each of these at the same time; the answers, in that order. */
+const atOnce = (key, requests) => Promise.all(requests.map((options) => coalesce(key, options)));
+
+/** What holds after requests that were all answered 200 or 202: all acknowledged, and KV ends with the last accepted value. */
+async function assertKept(key, responses, { status = 200, n, putsMax }) {
+  const reports = responses.map((response) => assertReport(response, status, n));
+  for (const { acknowledged } of reports) assert.equal(acknowledged, n);
+  assert.deepEqual(
+    responses.map(({ headers }) => headers.etag).toSorted(byVersion),
+    oneTo(responses.length).map((version) => `"${version}"`),
+    "each request is one accepted write, and no two have the same version",
+  );
+  const newest = await readNewest(key);
+  assert.equal(newest.headers.etag, `"${responses.length}"`);
+  await isFlushed(key);
+  assert.equal(await inKv(key), newest.text, "KV ends with the last accepted value");
+
+  const made = await puts(key);
+  assert.ok(made.length <= putsMax, `${made.length} puts`);
+  assertSecondBetween(made);
+  const versions = made.map(({ metadata }) => metadata.version);
+  assert.deepEqual(versions, versions.toSorted((a, b) => a - b), "no earlier value is put after a later one");
+  return { reports, made, last: newest.text };
+}
+
+const byVersion = (a, b) => Number(a.slice(1, -1)) - Number(b.slice(1, -1));
+
+describe("one put a second", { concurrency: true }, () => {
+  test("20 writers in one request: 20 acknowledged, the last value in KV, one put", async () => {
+    const key = await limitedKey("request");
+    const { last } = await assertKept(key, await atOnce(key, [{}]), { n: 20, putsMax: 1 });
+    assert.equal(last, "Write attempt #20");
+  });
+
+  test("20 parallel writers in requests of their own: 20 acknowledged, at most 3 puts, counted by the answers", async () => {
+    const key = await limitedKey("writers");
+    const requests = oneTo(20).map((number) => ({ body: `value of ${number}` }));
+    const responses = await atOnce(key, requests);
+    const { reports, made, last } = await assertKept(key, responses, { n: 1, putsMax: 3 });
+    const lastWriter = responses.findIndex(({ headers }) => headers.etag === '"20"');
+    assert.equal(last, requests[lastWriter].body, "the last is the one that was accepted last");
+    assert.equal(
+      reports.reduce((sum, report) => sum + report.puts, 0),
+      made.length,
+      "the answers' puts add up to the puts that were made",
+    );
+  });
+
+  test("200 writers in 10 parallel requests: 200 acknowledged, at most 5 puts, counted by the answers", async () => {
+    const key = await limitedKey("requests");
+    const responses = await atOnce(key, Array(10).fill({ n: 20 }));
+    const { reports, made } = await assertKept(key, responses, { n: 20, putsMax: 5 });
+    assert.equal(
+      reports.reduce((sum, report) => sum + report.puts, 0),
+      made.length,
+    );
+  });
+
+  test("200 parallel requests of one write each: all acknowledged, at most 5 puts", async () => {
+    const key = await limitedKey("hundreds");
+    const responses = await atOnce(key, oneTo(200).map((number) => ({ body: `value ${number}` })));
+    await assertKept(key, responses, { n: 1, putsMax: 5 });
+  });
+
+  test("200 writers in 10 parallel requests that wait for storage only: all acknowledged, and at most 5 puts", async () => {
+    const key = await limitedKey("durable");
+    const responses = await atOnce(key, Array(10).fill({ n: 20, wait: "durable" }));
+    const { reports } = await assertKept(key, responses, { status: 202, n: 20, putsMax: 5 });
+    for (const { puts } of reports) assert.ok(puts <= 1);
+  });
+
+  test("somebody else writes the key as well: the object's puts are refused now and then, and still none is lost", async () => {
+    const key = await limitedKey("shared");
+    const others = write(key, { strategy: "backoff", n: 4 });
+    const responses = await atOnce(key, oneTo(20).map((number) => ({ body: `value of ${number}` })));
+    for (const response of responses) assertReport(response, 200, 1);
+    assertReport(await others, 200, 4);
+    await isFlushed(key);
+  });
+
+  test("writers that come one after the other, each waiting for KV: the answers come with the puts", async () => {
+    const key = await limitedKey("in-turn");
+    for (const version of oneTo(4)) {
+      const response = await coalesce(key, { body: `value ${version}` });
+      const shown = await inKv(key);
+      const { puts } = assertReport(response, 200, 1);
+      assert.equal(puts, 1);
+      assert.equal(shown, `value ${version}`);
+    }
+    const made = await puts(key);
+    assert.equal(made.length, 4);
+    assertSecondBetween(made);
+  });
+});

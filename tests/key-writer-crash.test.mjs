@@ -1,0 +1,142 @@
+// `strategy=coalesce` where the key's object is evicted or crashes between the answer and the put. Nobody asks it again: the
+// value reaches KV by itself.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { send } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { readNewest, coalesce, storeAll, inKv, reachesKv, puts, setFaults, isFlushed } = writesOf(worker);
+
+/** The key's object crashes, in the midst of whatever it does. */
+const crash = (key) => send(worker, `/.crash?key=${encodeURIComponent(key)}`, { method: "POST" });
+
+const hasTried = (key, times) => eventually(async () => (await puts(key)).length >= times, `${times} puts of ${key}`);
+
+for (const [name, end] of [
+  ["evicted", (key) => worker.evict(key)],
+  ["crashed", crash],
+]) {
+  describe(`an object that is ${name}`, { concurrency: true }, () => {
+    test("between the answer and the put: KV gets the last acknowledged value", async () => {
+      const key = unique(name);
+      await setFaults(key, { put: ["429", "ok"] });
+      await storeAll(key, ["first", "second", "last"]);
+      await hasTried(key, 1);
+      await end(key);
+      await reachesKv(key, "last");
+      await isFlushed(key);
+    });
+
+    test("again and again, while KV refuses: KV gets the last acknowledged value", async () => {
+      const key = unique(name);
+      await setFaults(key, { put: ["429", "500", "429", "ok"] });
+      await storeAll(key, ["first", "last"]);
+      for (const times of [1, 2, 3]) {
+        await hasTried(key, times);
+        await end(key);
+      }
+      await reachesKv(key, "last");
+      assert.equal((await puts(key)).filter(({ done }) => done).length, 1);
+    });
+
+    test("is the same to its readers and writers afterwards: newest value, version, preconditions", async () => {
+      const key = unique(name);
+      await setFaults(key, { put: ["429", "429", "ok"] });
+      await storeAll(key, ["first", "second"]);
+      await end(key);
+      const newest = await readNewest(key);
+      assert.equal(newest.text, "second");
+      assert.equal(newest.headers.etag, '"2"');
+      const store = (version) =>
+        coalesce(key, { body: `after ${version}`, wait: "durable", headers: { "If-Match": `"${version}"` } });
+      assertProblem(await store(1), 412, "precondition_failed");
+      assertReport(await store(2), 202, 1);
+      await reachesKv(key, "after 2");
+    });
+
+    test("with nothing to do is not missed", async () => {
+      const key = unique(name);
+      await coalesce(key, { body: "first" });
+      await isFlushed(key);
+      await end(key);
+      const newest = await readNewest(key);
+      assert.equal(newest.text, "first");
+      assert.equal(newest.headers.etag, '"1"');
+      const response = await coalesce(key, { body: "second" });
+      assertReport(response, 200, 1);
+      assert.equal(response.headers.etag, '"2"');
+    });
+  });
+}
+
+describe("an object that crashes at its put", { concurrency: true }, () => {
+  for (const fault of ["crash before", "crash after"]) {
+    test(`${fault} KV has it: the put is made again, with the same version, and whoever waits is told nothing false`, async () => {
+      const key = unique("crash");
+      await setFaults(key, { put: [fault, "ok"] });
+      const response = await coalesce(key, { body: "kept" });
+      if (response.status === 200) {
+        assert.equal(await inKv(key), "kept");
+      } else {
+        assertProblem(response, 503, "writer_unavailable");
+      }
+      await reachesKv(key, "kept");
+      await isFlushed(key);
+      const made = await puts(key);
+      assert.ok(made.length >= 2 && made.every(({ metadata }) => metadata.version === 1), JSON.stringify(made));
+    });
+
+    test(`${fault} KV has it: a value that was acknowledged reaches KV`, async () => {
+      const key = unique("crash");
+      await setFaults(key, { put: [fault, fault, "ok"] });
+      await storeAll(key, ["first", "last"]);
+      await reachesKv(key, "last");
+      await isFlushed(key);
+      const versions = (await puts(key)).map(({ metadata }) => metadata.version);
+      assert.deepEqual(versions, versions.toSorted((a, b) => a - b), "an earlier value after a later one");
+    });
+  }
+
+  test("a crash during a put, after which a later value is stored: the later one stays", async () => {
+    const key = unique("crash");
+    await setFaults(key, { put: ["slow for 1500", "ok"] });
+    await storeAll(key, ["first"]);
+    await hasTried(key, 1);
+    await crash(key);
+    assertReport(await coalesce(key, { body: "second" }), 200, 1);
+    await sleep(2000);
+    assert.equal(await inKv(key), "second");
+    await isFlushed(key);
+  });
+
+  test("a crash in the midst of many writers: every 202 is kept, or followed by a later value", async () => {
+    const key = unique("crash");
+    await setFaults(key, { put: ["limit"] });
+    const writers = oneTo(40).map(async (number) => {
+      await sleep(number * 20);
+      const body = `value ${number}`;
+      const { status, headers } = await coalesce(key, { body, wait: "durable" });
+      return { body, status, version: Number(headers.etag?.slice(1, -1) ?? 0) };
+    });
+    for (const pause of [200, 200, 200]) {
+      await sleep(pause);
+      await crash(key);
+    }
+    const answers = await Promise.all(writers);
+    assert.ok(answers.every(({ status }) => status === 202 || status === 503));
+    const acknowledged = answers.filter(({ status }) => status === 202);
+    assert.ok(acknowledged.length > 0);
+    const versions = acknowledged.map(({ version }) => version);
+    assert.equal(new Set(versions).size, versions.length, "each has a version of its own");
+    await isFlushed(key);
+    const last = acknowledged.find(({ version }) => version === Math.max(...versions));
+    const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
+    assert.ok(metadata.version >= last.version, `KV has version ${metadata.version}, ${last.version} was acknowledged`);
+    if (metadata.version === last.version) assert.equal(value, last.body);
+  });
+});

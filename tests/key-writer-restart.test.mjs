@@ -1,0 +1,90 @@
+// `strategy=coalesce` where workerd is killed and started again on the same storage: a crash of the machine, or a deploy.
+//
+// One test after the other: a kill ends everything that runs.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { readNewest, coalesce, storeAll, inKv, reachesKv, puts, setFaults, isFlushed } = writesOf(worker);
+
+test("killed between the answer and the put: KV gets the last acknowledged value, and nobody needs to ask", async () => {
+  const key = unique("kill");
+  await setFaults(key, { put: ["429"] });
+  await storeAll(key, ["first", "last"]);
+  await worker.kill();
+  await reachesKv(key, "last");
+  await isFlushed(key);
+});
+
+test("killed during the put: it is made again", async () => {
+  const key = unique("kill");
+  await setFaults(key, { put: ["slow for 5000"] });
+  await storeAll(key, ["kept"]);
+  await eventually(async () => (await puts(key)).length === 1, "the put has begun");
+  assert.equal(await inKv(key), null);
+  await worker.kill();
+  await reachesKv(key, "kept");
+  await isFlushed(key);
+});
+
+test("killed right after the answer, with a value of several MiB: KV gets it, byte for byte", async () => {
+  const key = unique("kill");
+  await setFaults(key, { put: ["429"] });
+  const body = Buffer.alloc(5 * 1024 * 1024, "0123456789abcdef~");
+  assertReport(await coalesce(key, { body, wait: "durable" }), 202, 1);
+  await worker.kill();
+  await isFlushed(key);
+  const value = Buffer.from(await worker.env.WRITES.get(key, "arrayBuffer"));
+  assert.ok(value.equals(body));
+});
+
+test("version and newest value are the same afterwards", async () => {
+  const [flushed, pending] = [unique("kill"), unique("kill")];
+  await coalesce(flushed, { body: "in KV" });
+  await setFaults(pending, { put: ["429"] });
+  await storeAll(pending, ["first", "second"]);
+  await worker.kill();
+  for (const [key, text, etag] of [
+    [flushed, "in KV", '"1"'],
+    [pending, "second", '"2"'],
+  ]) {
+    const newest = await readNewest(key);
+    assert.deepEqual({ text: newest.text, etag: newest.headers.etag }, { text, etag });
+    const response = await coalesce(key, { body: "next", wait: "durable", headers: { ...bearer, "If-Match": etag } });
+    assert.equal(response.status, 202, response.text);
+    await reachesKv(key, "next");
+  }
+});
+
+test("killed in the midst of writers on several keys: no acknowledged value is lost or replaced by an earlier one", async () => {
+  const keys = oneTo(3).map(() => unique("kill"));
+  const acknowledged = new Map(keys.map((key) => [key, { version: 0 }]));
+  let isOver = false;
+  const writers = keys.map(async (key) => {
+    for (let number = 1; !isOver; number += 1) {
+      const body = `value ${number}`;
+      const answer = await coalesce(key, { body, wait: "durable" }).catch(() => undefined);
+      if (answer?.status === 202) acknowledged.set(key, { version: Number(answer.headers.etag.slice(1, -1)), body });
+      await sleep(answer ? 5 : 100);
+    }
+  });
+  for (const pause of [700, 900]) {
+    await sleep(pause);
+    await worker.kill();
+  }
+  await sleep(300);
+  isOver = true;
+  await Promise.all(writers);
+  for (const key of keys) {
+    await isFlushed(key);
+    const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
+    const last = acknowledged.get(key);
+    assert.ok(last.version > 0);
+    assert.ok(metadata.version >= last.version, `KV has version ${metadata.version}, ${last.version} was acknowledged`);
+    if (metadata.version === last.version) assert.equal(value, last.body);
+  }
+});

@@ -1,0 +1,311 @@
+// `POST /writes/{key}?strategy=coalesce` and `GET /writes/{key}`, on a KV that takes every put.
+//
+// The waits of the writer are real, so these tests run beside each other.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { send } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { assertReport, assertSecondBetween, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { read, readNewest, write, coalesce, storeAll, inKv, reachesKv, puts, setFaults, object, isFlushed } = writesOf(worker);
+
+const sha256 = async (value) => Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(value))).toString("hex");
+
+describe("coalesce, waiting for KV", { concurrency: true }, () => {
+  for (const [parameters, n] of [
+    [{}, 20],
+    [{ wait: "kv" }, 20],
+    [{ n: 1 }, 1],
+    [{ n: 100, timeoutMs: 60000 }, 100],
+  ]) {
+    test(`${JSON.stringify(parameters)}: the ${n} writes of a request become one put, of the last`, async () => {
+      const key = unique("request");
+      const report = assertReport(await coalesce(key, parameters), 200, n);
+      assert.equal(await inKv(key), `Write attempt #${n}`);
+      assert.deepEqual(
+        report.attempts.map(({ success, tries }) => ({ success, tries })),
+        oneTo(n).map((attempt) => ({ success: true, tries: attempt === n ? 1 : 0 })),
+      );
+      assert.equal(report.acknowledged, n);
+      assert.equal((await puts(key)).length, 1);
+    });
+  }
+
+  test("200 is true: KV has the value when it is said, also of a key that was written before", async () => {
+    const key = unique("true");
+    await worker.env.WRITES.put(key, "older");
+    for (const body of ["first", "second"]) {
+      const response = await coalesce(key, { body });
+      const shown = await inKv(key);
+      assertReport(response, 200, 1);
+      assert.equal(shown, body);
+    }
+    assertSecondBetween(await puts(key));
+  });
+
+  test("a version counts the accepted writes of its key, and the answer's ETag names it", async () => {
+    const [key, other] = [unique("versions"), unique("versions")];
+    for (const version of oneTo(4)) {
+      const response = await coalesce(key, { body: `v${version}`, wait: "durable" });
+      assert.equal(response.headers.etag, `"${version}"`);
+    }
+    const response = await coalesce(key, { n: 20 });
+    assert.equal(response.headers.etag, '"5"', "the writes of a request are one");
+    assert.equal((await coalesce(other, { n: 2 })).headers.etag, '"1"');
+  });
+
+  test("the put says which version it is, and its hash", async () => {
+    const key = unique("metadata");
+    await coalesce(key, { body: "the value" });
+    const { metadata } = await worker.env.WRITES.getWithMetadata(key);
+    assert.deepEqual(metadata, { version: 1, sha256: await sha256("the value") });
+  });
+
+  test("a write that arrives while a put is under way is put after it", async () => {
+    const key = unique("under-way");
+    await setFaults(key, { put: ["slow for 700", "ok"] });
+    const first = coalesce(key, { body: "first" });
+    await eventually(async () => (await puts(key)).length === 1, "the first put has begun");
+    const second = coalesce(key, { body: "second" });
+    assertReport(await first, 200, 1);
+    assertReport(await second, 200, 1);
+    assert.equal(await inKv(key), "second");
+    const made = await puts(key);
+    assert.deepEqual(
+      made.map(({ value }) => value),
+      ["first", "second"],
+    );
+    assertSecondBetween(made);
+  });
+
+  test("many writes in a row: at most one put a second, the last value last, and none twice", async () => {
+    const key = unique("in-a-row");
+    const values = oneTo(40).map((number) => `value ${number}`);
+    await storeAll(key, values.slice(0, 20));
+    await reachesKv(key, "value 20");
+    await storeAll(key, values.slice(20));
+    await reachesKv(key, "value 40");
+    const made = await puts(key);
+    assertSecondBetween(made);
+    const order = made.map(({ value }) => values.indexOf(value));
+    assert.deepEqual(order, [...new Set(order)].toSorted((a, b) => a - b), "no earlier value after a later one");
+    assert.ok(made.length <= 5, `${made.length} puts`);
+  });
+
+  test("two keys do not wait for each other", async () => {
+    const [slow, fast] = [unique("key"), unique("key")];
+    await setFaults(slow, { put: ["slow for 1500"] });
+    const waiting = coalesce(slow, { body: "slow" });
+    assertReport(await coalesce(fast, { body: "fast" }), 200, 1);
+    assert.equal(await inKv(slow), null, "the slow one is still waiting");
+    assertReport(await waiting, 200, 1);
+  });
+});
+
+describe("coalesce, waiting until the value is durable", { concurrency: true }, () => {
+  test("202 at once, before KV is asked, and KV has the value in the end", async () => {
+    const key = unique("durable");
+    await setFaults(key, { put: ["slow for 1000"] });
+    const report = assertReport(await coalesce(key, { wait: "durable" }), 202, 20);
+    assert.equal(report.acknowledged, 20);
+    assert.equal(report.puts, 0);
+    assert.equal(await inKv(key), null);
+    await reachesKv(key, "Write attempt #20");
+    assert.equal((await puts(key)).length, 1);
+  });
+
+  test("202 while KV refuses, and KV has the value in the end", async () => {
+    const key = unique("durable");
+    await setFaults(key, { put: ["429", "429", "ok"] });
+    assertReport(await coalesce(key, { wait: "durable", body: "kept" }), 202, 1);
+    await reachesKv(key, "kept");
+  });
+});
+
+describe("an object whose key is flushed costs nothing", { concurrency: true }, () => {
+  test("no alarm, one record and no value", async () => {
+    const key = unique("flushed");
+    const body = "x".repeat(5000);
+    await setFaults(key, { put: ["429", "ok"] });
+    await coalesce(key, { body, wait: "durable" });
+    await eventually(async () => (await object(key)).alarmMs, "an alarm while KV does not have the value");
+    const flushed = await isFlushed(key);
+    assert.equal(await inKv(key), body);
+    assert.ok(flushed.records.every(({ bytes }) => bytes < 1000), JSON.stringify(flushed));
+  });
+
+  test("nothing keeps it in memory after the answer", async () => {
+    const key = unique("flushed");
+    assertReport(await coalesce(key, { body: "a" }), 200, 1);
+    await isFlushed(key);
+    // This fails where a request, a timer or a put of the object is still under way.
+    await worker.evict(key);
+    assert.equal((await readNewest(key)).text, "a");
+  });
+
+  test("it begins again with the next version", async () => {
+    const key = unique("flushed");
+    for (const [body, etag] of [
+      ["a", '"1"'],
+      ["b", '"2"'],
+    ]) {
+      assert.equal((await coalesce(key, { body })).headers.etag, etag);
+      await isFlushed(key);
+      await worker.evict(key);
+    }
+    assert.equal(await inKv(key), "b");
+  });
+});
+
+describe("reading a key", { concurrency: true }, () => {
+  const assertValue = (response, value, etag) => {
+    assert.equal(response.status, 200, response.text);
+    assert.equal(response.headers["content-type"], "application/octet-stream");
+    assert.equal(response.headers["cache-control"], "no-store");
+    assert.equal(response.headers.etag, etag);
+    assert.equal(response.text, value);
+  };
+
+  test("GET answers what KV shows, HEAD the same without the body", async () => {
+    const key = unique("read");
+    await worker.env.WRITES.put(key, "in KV");
+    assertValue(await read(key), "in KV");
+    assertValue(await read(key, { method: "HEAD" }), "");
+  });
+
+  test("while a value is on its way: the newest from the object, the one before from KV", async () => {
+    const key = unique("pending");
+    await coalesce(key, { body: "old" });
+    await setFaults(key, { put: ["429", "429", "ok"] });
+    await coalesce(key, { body: "new", wait: "durable" });
+    assertValue(await readNewest(key), "new", '"2"');
+    assertValue(await readNewest(key, { method: "HEAD" }), "", '"2"');
+    assertValue(await read(key), "old");
+    await reachesKv(key, "new");
+  });
+
+  test("when KV has the value: the newest, with its version", async () => {
+    const key = unique("flushed");
+    await coalesce(key, { body: "a" });
+    await coalesce(key, { body: "b" });
+    assertValue(await readNewest(key), "b", '"2"');
+    assertValue(await readNewest(key, { method: "HEAD" }), "", '"2"');
+    assertValue(await read(key), "b");
+  });
+
+  test("a key that its object has never written: what KV shows, without a version, and the object stores nothing", async () => {
+    const key = unique("unwritten");
+    await worker.env.WRITES.put(key, "from elsewhere");
+    assertValue(await readNewest(key), "from elsewhere");
+    const { alarmMs, records, rows } = await object(key);
+    assert.deepEqual({ alarmMs, records, rows }, { alarmMs: null, records: [], rows: 0 });
+  });
+
+  for (const consistent of [undefined, 1]) {
+    test(`a key that is nowhere is answered 404, with consistent=${consistent ?? ""}`, async () => {
+      const key = unique("nowhere");
+      const parameters = consistent ? { consistent } : {};
+      assertProblem(await read(key, parameters), 404, "key_not_found");
+      const head = await read(key, { method: "HEAD", ...parameters });
+      assert.equal(head.status, 404);
+      assert.equal(head.text, "");
+    });
+  }
+
+  test("KV shows another value less than a minute after the put: 503 with Retry-After", async () => {
+    const key = unique("stale");
+    await coalesce(key, { body: "newest" });
+    await setFaults(key, { get: ["missing"] });
+    assertProblem(await readNewest(key), 503, "not_visible_yet");
+    await setFaults(key, {});
+    assertValue(await readNewest(key), "newest", '"1"');
+    await worker.env.WRITES.put(key, "another");
+    assertProblem(await readNewest(key), 503, "not_visible_yet");
+    assertValue(await read(key), "another");
+  });
+
+  test("KV cannot be read: 503, and nothing internal is shown", async () => {
+    const key = unique("unreadable");
+    await coalesce(key, { body: "newest" });
+    await setFaults(key, { get: ["500"] });
+    assertProblem(await read(key), 503, "kv_unavailable");
+    assertProblem(await readNewest(key), 503, "writer_unavailable");
+  });
+
+  for (const consistent of ["0", "true", "", "2"]) {
+    test(`consistent=${JSON.stringify(consistent)} is answered 400`, async () => {
+      assertProblem(await read(unique("read"), { consistent }), 400, "invalid_consistent");
+    });
+  }
+
+  for (const [path, code] of [
+    ["k".repeat(513), "invalid_key"],
+    ["%zz", "bad_percent_encoding"],
+  ]) {
+    test(`the key ${path.slice(0, 10)} is answered 400 ${code}`, async () => {
+      for (const query of ["", "?consistent=1"]) {
+        assertProblem(await send(worker, `/writes/${path}${query}`, { headers: bearer }), 400, code);
+      }
+    });
+  }
+});
+
+describe("what is asked wrongly", { concurrency: true }, () => {
+  for (const [parameters, code] of [
+    [{ wait: "forever" }, "unknown_wait"],
+    [{ wait: "" }, "unknown_wait"],
+    [{ wait: "kv,durable" }, "unknown_wait"],
+    [{ timeoutMs: "0" }, "invalid_timeout"],
+    [{ timeoutMs: "60001" }, "invalid_timeout"],
+    [{ timeoutMs: "1.5" }, "invalid_timeout"],
+    [{ timeoutMs: "1s" }, "invalid_timeout"],
+    [{ timeoutMs: "" }, "invalid_timeout"],
+    [{ n: "0" }, "invalid_n"],
+    [{ n: "101" }, "invalid_n"],
+  ]) {
+    test(`${JSON.stringify(parameters)} is answered 400 ${code}, and nothing is stored`, async () => {
+      const key = unique("wrong");
+      for (const strategy of ["direct", "backoff", "coalesce"]) {
+        assertProblem(await write(key, { strategy, ...parameters }), 400, code);
+      }
+      assert.deepEqual((await object(key)).records, []);
+      assert.deepEqual(await puts(key), []);
+    });
+  }
+
+  test("without the token neither a read nor a write is answered, and nothing is stored", async () => {
+    const key = unique("unauthorized");
+    for (const headers of [{ Authorization: "" }, { Authorization: "Bearer another" }]) {
+      for (const parameters of [{}, { consistent: 1 }, { consistent: 0 }]) {
+        assertProblem(await read(key, { headers, ...parameters }), 401, "unauthorized");
+      }
+      for (const parameters of [{}, { wait: "durable" }, { wait: "never" }, { body: "a value" }]) {
+        assertProblem(await coalesce(key, { headers, ...parameters }), 401, "unauthorized");
+      }
+    }
+    assert.deepEqual((await object(key)).records, []);
+  });
+
+  test("a Worker without the binding KEY_WRITER answers 503, and its other strategies work", async () => {
+    const key = unique("missing");
+    const headers = { "X-Kv-Faults": '{"KEY_WRITER":"missing"}' };
+    assertProblem(await coalesce(key, { headers }), 503, "writer_unavailable");
+    assertProblem(await readNewest(key, { headers }), 503, "writer_unavailable");
+    assertProblem(await read(key, { headers }), 404, "key_not_found");
+    assert.equal((await write(key, { headers, strategy: "backoff", n: 1 })).status, 200);
+    assert.equal((await read(key, { headers })).text, "Write attempt #1");
+  });
+
+  test("an object that fails is answered 503, nothing internal is shown, and the next request finds it well", async () => {
+    const key = unique("failing");
+    await setFaults(key, { object: ["throws", "throws", "ok"] });
+    for (const response of [await coalesce(key, { body: "a" }), await readNewest(key)]) {
+      assertProblem(response, 503, "writer_unavailable");
+      assert.doesNotMatch(response.text, /secret/);
+    }
+    assertReport(await coalesce(key, { body: "a" }), 200, 1);
+  });
+});

@@ -1,0 +1,105 @@
+// `POST /writes/{key}` for a browser: the run as a picture, with the counts under it.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { promisify } from "node:util";
+import { unique } from "./harness/eventually.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { bearer, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { write, setFaults } = writesOf(worker);
+
+/** What a browser says it likes. */
+const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+const html = { ...bearer, Accept: BROWSER };
+
+const assertPage = (response, status) => {
+  assert.equal(response.status, status, response.text);
+  assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
+  assert.match(response.headers["content-security-policy"], /default-src 'none'/);
+  assert.match(response.headers.vary, /\bAccept\b/i);
+  assert.equal(response.text.match(/<svg[^>]* role="img"/g)?.length, 1, "one picture");
+  assert.doesNotMatch(response.text, /<script|\son\w+=|https?:\/\//i, "no script, and nothing from elsewhere");
+};
+
+describe("a page of the run", { concurrency: true }, () => {
+  for (const [parameters, puts, counts] of [
+    [{ strategy: "direct", n: 5 }, ["ok", "429", "ok"], ["4 of 5", "5", "1"]],
+    [{ strategy: "backoff", n: 3 }, ["429", "ok"], ["3 of 3", "4", "1"]],
+    [{ strategy: "coalesce", n: 20 }, ["ok"], ["20 of 20", "1", "0"]],
+  ]) {
+    test(`${parameters.strategy}: the same status, and the counts of writes, puts and refusals`, async () => {
+      const key = unique("page");
+      await setFaults(key, { put: puts });
+      const response = await write(key, { ...parameters, headers: html });
+      assertPage(response, 200);
+      const shown = [...response.text.matchAll(/<dd>([^<]*)/g)].map(([, count]) => count);
+      assert.deepEqual(shown.slice(0, 3), counts);
+    });
+  }
+
+  test("coalesce, wait=durable: 202 with its version", async () => {
+    const response = await write(unique("page"), { strategy: "coalesce", wait: "durable", headers: html });
+    assertPage(response, 202);
+    assert.equal(response.headers.etag, '"1"');
+  });
+
+  test("a key cannot become markup", async () => {
+    const key = `<script>alert(1)</script>"'&<b>`;
+    for (const strategy of ["direct", "backoff", "coalesce"]) {
+      const response = await write(key, { strategy, n: 1, headers: html });
+      assertPage(response, 200);
+      assert.doesNotMatch(response.text, /<b>/);
+    }
+  });
+
+  test("a refusal is problem details", async () => {
+    const key = unique("page");
+    await setFaults(key, { put: ["quota"] });
+    assertProblem(await write(key, { strategy: "coalesce", headers: html }), 503, "kv_refused");
+    assertProblem(await write(key, { n: 0, headers: html }), 400, "invalid_n");
+  });
+
+  for (const accept of [undefined, "*/*", "application/json", "text/html, application/json", "text/html;q=0"]) {
+    test(`Accept: ${accept ?? ""} is answered in JSON`, async () => {
+      const headers = { ...bearer, ...(accept && { Accept: accept }) };
+      const response = await write(unique("page"), { strategy: "coalesce", headers });
+      assert.equal(response.headers["content-type"], "application/json");
+      assert.equal(response.json().acknowledged, 20);
+    });
+  }
+});
+
+const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
+
+test("a browser shows the picture, whole, on a wide window and on a narrow one", { skip: !chromium && "no Chromium" }, async () => {
+  const key = unique("page");
+  await setFaults(key, { put: ["429", "ok"] });
+  const { text } = await write(key, { strategy: "backoff", n: 20, headers: html });
+  const folder = await mkdtemp(join(tmpdir(), "kv-edge-page-"));
+  try {
+    const measure = `<script>
+      const { width, height } = document.querySelector("svg[role=img]").getBoundingClientRect();
+      const { scrollWidth, clientWidth } = document.documentElement;
+      document.title = JSON.stringify({ width, height, fits: scrollWidth <= clientWidth });
+    </script>`;
+    const page = join(folder, "page.html");
+    await writeFile(page, text.replace("</body>", `${measure}</body>`));
+    for (const width of [1200, 500]) {
+      const profile = `--user-data-dir=${join(folder, "profile")}`;
+      const flags = ["--headless", "--no-sandbox", "--disable-gpu", profile, `--window-size=${width},800`, "--dump-dom"];
+      const { stdout } = await promisify(execFile)(chromium, [...flags, `file://${page}`], { timeout: 30_000 });
+      const size = JSON.parse(stdout.match(/<title>(.*?)<\/title>/)[1]);
+      assert.ok(size.width > width / 2 && size.height > 20 * 10, JSON.stringify(size));
+      assert.ok(size.fits, "nothing is cut off");
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,47 @@
+// `POST /writes/{key}` on a KV that stays away: the retries of one isolate are bounded, and come back when KV does.
+//
+// One test after the other: all of them use up the same budget.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { unique } from "./harness/eventually.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { assertReport, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { write, setFaults, puts, coalesce, readNewest, inKv } = writesOf(worker);
+
+const FAILED = "KV PUT failed: 500 Internal Server Error";
+/** Tokens, and what a retry after a 5xx costs. */
+const [TOKENS, COST, REFILL_EACH_MS] = [500, 10, 200];
+
+const retriesOf = ({ puts }, n) => puts - n;
+
+test("an outage is not multiplied: a hundred writers make about fifty retries together, then each failure is told at once", async () => {
+  const key = unique("outage");
+  await setFaults(key, { put: ["500"] });
+  const report = assertReport(await write(key, { strategy: "backoff", n: 100 }), 200, 100);
+  assert.equal(report.acknowledged, 0);
+  for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED });
+  const allowed = (TOKENS + report.elapsedMs / REFILL_EACH_MS) / COST + 1;
+  assert.ok(retriesOf(report, 100) <= allowed, `${report.puts} puts in ${report.elapsedMs} ms`);
+  assert.ok(retriesOf(report, 100) >= TOKENS / COST - 1, `${report.puts} puts`);
+  assert.equal((await puts(key)).length, report.puts);
+});
+
+test("the budget is the isolate's: another key has no retries either, and its first tries are made", async () => {
+  const key = unique("outage");
+  await setFaults(key, { put: ["500"] });
+  const report = assertReport(await write(key, { strategy: "backoff", n: 20 }), 200, 20);
+  assert.ok(retriesOf(report, 20) <= (report.elapsedMs + 3000) / REFILL_EACH_MS / COST + 1, `${report.puts} puts`);
+  for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED });
+});
+
+test("what KV takes is not touched by the budget, and a value that an object keeps is not lost in the outage", async () => {
+  const [well, down] = [unique("outage"), unique("outage")];
+  const report = assertReport(await write(well, { strategy: "backoff", n: 20 }), 200, 20);
+  assert.equal(report.acknowledged, 20);
+  await setFaults(down, { put: ["500"] });
+  assertReport(await coalesce(down, { body: "kept", wait: "durable" }), 202, 1);
+  assert.equal((await readNewest(down)).text, "kept");
+  assert.equal(await inKv(down), null);
+});

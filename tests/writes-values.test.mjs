@@ -1,0 +1,216 @@
+// What can be written through `POST /writes/{key}`: values of every length and kind, under every key that Workers KV takes.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { unique } from "./harness/eventually.mjs";
+import { open, send } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { startWorker } from "./harness/worker.mjs";
+import { assertReport, bearer, writesOf } from "./harness/writes.mjs";
+
+const worker = await startWorker({ faulty: true });
+const { readNewest, read, write, inKv, bytesInKv, reachesKv, setFaults, object, isFlushed, puts } = writesOf(worker);
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const LONGEST = 25 * MiB;
+
+/** So many bytes, which repeat nowhere: a part in the wrong place shows. */
+function bytesOf(length) {
+  const bytes = Buffer.alloc(length);
+  for (let at = 0; at + 4 <= length; at += 4) bytes.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at);
+  return bytes;
+}
+
+const assertBytes = (actual, expected, what) => {
+  assert.equal(actual.length, expected.length, what);
+  assert.ok(actual.equals(expected), `${what}: other bytes`);
+};
+
+const kinds = [
+  ["one byte", Buffer.from("x")],
+  ["text that is no ASCII", Buffer.from("Grüße, 世界 🎉")],
+  ["every byte", Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
+  ["bytes that are no UTF-8", Buffer.from([0xff, 0xfe, 0xc3, 0x28, 0x00, 0xed, 0xa0, 0x80])],
+  ["zeros alone", Buffer.alloc(1000)],
+  ["what looks like a chunk", Buffer.from("0\r\n\r\n5\r\nhello\r\n")],
+];
+
+const lengths = [
+  ["1 MiB", MiB],
+  ["1 MiB and one byte", MiB + 1],
+  ["2 MiB, which no record of an object can hold", 2 * MiB],
+  ["3 MiB and some", 3 * MiB + 12345],
+];
+
+describe("a body is the value of one write", { concurrency: true }, () => {
+  for (const [name, body] of [...kinds, ...lengths.map(([name, length]) => [name, bytesOf(length)])]) {
+    for (const strategy of ["direct", "backoff", "coalesce"]) {
+      test(`${strategy}: ${name}, byte for byte`, async () => {
+        const key = unique(strategy);
+        const response = await write(key, { strategy, body });
+        if (strategy === "direct") {
+          assert.equal(response.status, 200, response.text);
+          assert.deepEqual(response.json(), [{ attempt: 1, success: true }]);
+        } else {
+          assert.equal(assertReport(response, 200, 1).puts, 1);
+        }
+        assertBytes(await bytesInKv(key), body, "in KV");
+        assertBytes((await read(key)).bytes, body, "read");
+      });
+    }
+
+    test(`${name}, while it is on its way: byte for byte from the object, also after it was evicted`, async () => {
+      const key = unique("pending");
+      await setFaults(key, { put: ["429", "429", "ok"] });
+      const response = await write(key, { strategy: "coalesce", wait: "durable", body });
+      assertReport(response, 202, 1);
+      assertBytes((await readNewest(key)).bytes, body, "read");
+      await worker.evict(key);
+      assertBytes((await readNewest(key)).bytes, body, "read after the eviction");
+      await isFlushed(key);
+      assertBytes(await bytesInKv(key), body, "in KV");
+    });
+  }
+
+  test("a short value takes the place of a long one, whole", async () => {
+    const key = unique("shorter");
+    await setFaults(key, { put: ["429", "ok"] });
+    for (const body of [bytesOf(3 * MiB), Buffer.from("short")]) {
+      assertReport(await write(key, { strategy: "coalesce", wait: "durable", body }), 202, 1);
+    }
+    assert.equal((await readNewest(key)).text, "short");
+    await isFlushed(key);
+    assert.equal(await inKv(key), "short");
+  });
+
+  for (const parameters of [{}, { n: 1 }]) {
+    test(`n may be ${parameters.n ?? "absent"}`, async () => {
+      const key = unique("count");
+      assertReport(await write(key, { strategy: "coalesce", body: "value", ...parameters }), 200, 1);
+    });
+  }
+
+  for (const n of [2, 20, 100]) {
+    test(`n=${n} with a body is answered 400, and nothing is written`, async () => {
+      const key = unique("count");
+      for (const strategy of ["direct", "backoff", "coalesce"]) {
+        assertProblem(await write(key, { strategy, n, body: "value" }), 400, "invalid_n");
+      }
+      assert.deepEqual(await puts(key), []);
+      assert.deepEqual((await object(key)).records, []);
+    });
+  }
+
+  test("an empty body is none: the writes have the documented values", async () => {
+    const key = unique("empty");
+    assertReport(await write(key, { strategy: "coalesce", n: 3, body: "" }), 200, 3);
+    assert.equal(await inKv(key), "Write attempt #3");
+  });
+});
+
+/** A value of 25 MiB costs some hundred MB for a moment: one after the other. */
+describe("the longest value", () => {
+  for (const strategy of ["direct", "backoff", "coalesce"]) {
+    test(`${strategy} takes exactly 25 MiB`, async () => {
+      const key = unique("longest");
+      const body = bytesOf(LONGEST);
+      const response = await write(key, { strategy, body });
+      assert.equal(response.status, 200, response.text);
+      assertBytes(await bytesInKv(key), body, "in KV");
+      if (strategy !== "coalesce") return;
+      assertBytes((await readNewest(key)).bytes, body, "read");
+      await isFlushed(key);
+    });
+
+    test(`${strategy} answers 413 to one byte more, and nothing is written`, async () => {
+      const key = unique("too-long");
+      assertProblem(await write(key, { strategy, body: Buffer.alloc(LONGEST + 1) }), 413, "value_too_large");
+      assert.deepEqual(await puts(key), []);
+      assert.deepEqual((await object(key)).records, []);
+    });
+  }
+});
+
+describe("a body whose length is not told", { concurrency: true }, () => {
+  for (const strategy of ["direct", "backoff", "coalesce"]) {
+    test(`${strategy} answers 411, and nothing is written`, async () => {
+      const key = unique("chunked");
+      const headers = { ...bearer, "Transfer-Encoding": "chunked" };
+      const { request, response } = open(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
+      request.end("value");
+      const answer = await response;
+      const chunks = await answer.toArray();
+      const { statusCode: status, headers: fields } = answer;
+      const json = () => JSON.parse(Buffer.concat(chunks).toString());
+      assertProblem({ status, headers: fields, text: Buffer.concat(chunks).toString(), json }, 411, "length_required");
+      assert.deepEqual(await puts(key), []);
+      assert.deepEqual((await object(key)).records, []);
+    });
+  }
+
+  test("a client that goes away in the midst of its body has written nothing", async () => {
+    for (const strategy of ["backoff", "coalesce"]) {
+      const key = unique("broken-off");
+      const headers = { ...bearer, "Content-Length": 1000 };
+      const { request } = open(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
+      request.write("half");
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      request.destroy();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      assert.equal(await inKv(key), null, strategy);
+      assert.deepEqual((await object(key)).records, [], strategy);
+    }
+  });
+});
+
+describe("a key", { concurrency: true }, () => {
+  for (const [name, key] of [
+    ["with a slash", "a/b"],
+    ["with dots between slashes", "a/../b"],
+    ["that begins with a slash", "/a"],
+    ["of three dots", "..."],
+    ["with a space", "a b"],
+    ["of a space alone", " "],
+    ["with what a URL takes apart", "a?b#c&d=e;f+g"],
+    ["with a percent sign", "100%25"],
+    ["with a backslash and quotes", "\\ \"'"],
+    ["that looks like a URL", "https://example.com/?x=1"],
+    ["in letters of the world", "ключ-鍵-مفتاح"],
+    ["with an emoji", "🔑"],
+    ["with a zero byte and a line break", "a\u0000b\r\nc"],
+    ["of 512 bytes", "k".repeat(512)],
+    ["of 512 bytes of UTF-8", "€".repeat(170) + "ab"],
+    ["that names a property of every object", "__proto__"],
+  ]) {
+    test(`${name} is one key, with an object of its own`, async () => {
+      const response = await write(key, { strategy: "coalesce", body: `value of ${key}` });
+      assertReport(response, 200, 1);
+      assert.equal(response.headers.etag, '"1"');
+      assert.equal(await inKv(key), `value of ${key}`);
+      assert.equal((await read(key)).text, `value of ${key}`);
+      const newest = await readNewest(key);
+      assert.equal(newest.text, `value of ${key}`);
+      assert.equal(newest.headers.etag, '"1"');
+    });
+  }
+
+  test("is the same however it is encoded", async () => {
+    const paths = ["x%2Fy-same", "x/y-same", "%78/%79-same"];
+    for (const [index, path] of paths.entries()) {
+      const options = { method: "POST", headers: bearer, body: path };
+      const response = await send(worker, `/writes/${path}?strategy=coalesce&wait=durable`, options);
+      assert.equal(response.headers.etag, `"${index + 1}"`, response.text);
+    }
+    await reachesKv("x/y-same", paths.at(-1));
+  });
+
+  for (const key of ["k".repeat(513), "€".repeat(171)]) {
+    test(`of 513 bytes is answered 400, and there is no object for it: ${key.slice(0, 3)}…`, async () => {
+      for (const wait of ["kv", "durable"]) {
+        assertProblem(await write(key, { strategy: "coalesce", wait, body: "value" }), 400, "invalid_key");
+      }
+      assertProblem(await readNewest(key), 400, "invalid_key");
+      assert.deepEqual((await object(key)).records, []);
+    });
+  }
+});
