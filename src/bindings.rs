@@ -13,7 +13,8 @@ use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
 extern "C" {
-    /// The `env` object. A binding that is missing is `undefined`; using it is a [`StoreError`](kv_edge_core::store::StoreError).
+    /// The `env` object. A binding that is missing is `undefined`; using it is an exception, which
+    /// the ports turn into their errors.
     pub(crate) type Bindings;
 
     #[wasm_bindgen(method, getter, js_name = "CACHE_KV")]

@@ -1,4 +1,5 @@
-//! Deadlines: an upstream or an origin that does not answer is given up. KV calls have none.
+//! Deadlines: an upstream, an origin or an object that does not answer is given up. Of the KV calls only a put that is tried again
+//! has one.
 
 use std::future::Future;
 use std::pin::pin;

@@ -18,7 +18,7 @@ export class KeyWriter {
     return this.writer.fetch(request);
   }
 
-  async alarm() {
+  async alarm(info) {
     const { instanceId } = wasm;
     let watch;
     const trapped = new Promise((_, reject) => {
@@ -28,7 +28,7 @@ export class KeyWriter {
       }, 1000);
     });
     try {
-      await Promise.race([this.writer.alarm(), trapped]);
+      await Promise.race([this.writer.alarm(info?.isRetry ?? false), trapped]);
     } finally {
       clearInterval(watch);
     }

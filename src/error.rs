@@ -76,8 +76,8 @@ impl Failure {
     }
 
     /// The request's body ended before its length was reached.
-    pub(crate) fn body_broken(cause: &JsValue) -> Self {
-        Self::new(400, "body_broken", "The body could not be read to its end.").because(&message_of(cause))
+    pub(crate) fn body_broken() -> Self {
+        Self::new(400, "body_broken", "The body could not be read to its end.")
     }
 
     /// KV does not show the newest value of a key yet.

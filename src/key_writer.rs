@@ -1,19 +1,19 @@
 //! `KEY_WRITER`: the Durable Object that writes one key of `WRITES`. [`kv_edge_core::key_writer`] decides; this is its storage, its
 //! alarm and those who wait.
 //!
-//! Every put is made by the alarm, which the runtime calls again where it did not end. So a value that was answered for
-//! reaches KV also where the object is evicted or crashes in between.
+//! Every put is made by the alarm, which the runtime calls again where it failed. So a value that was answered for reaches KV also
+//! where the object is evicted or crashes in between.
 
 mod storage;
 mod stub;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
 use kv_edge_core::conditional::entity_tag;
-use kv_edge_core::key_writer::{self, Answer, Due, Metadata, Newest, NotWritten, Outcome, Seen};
+use kv_edge_core::key_writer::{self, Answer, Due, KeyState, Metadata, Newest, NotWritten};
 use kv_edge_core::limits::Key;
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::retry::{Classify, FailureClass, Time, Try};
@@ -34,6 +34,9 @@ pub(crate) use stub::{KeyWriters, NewestValue, Write};
 /// A long value is copied into WebAssembly in pieces of this many bytes, whose memory never shrinks.
 const HASHED_AT_ONCE: u32 = 1024 * 1024;
 
+/// An alarm that fails again rings again after this long, in milliseconds, where nothing sets it anew.
+const RINGS_AGAIN_MS: u64 = 5000;
+
 /// The class that the runtime makes an object of. Not `#[durable_object]`: that reads every field of a request beforehand.
 #[wasm_bindgen]
 pub struct KeyWriter(Rc<Object>);
@@ -46,7 +49,13 @@ impl KeyWriter {
     pub fn new(state: JsValue, env: JsValue) -> Self {
         let storage = Storage::new(&state.unchecked_into());
         let env = env.unchecked_into();
-        Self(Rc::new(Object { storage, env, writer: RefCell::new(None), waiting: RefCell::default() }))
+        Self(Rc::new(Object {
+            storage,
+            env,
+            state: RefCell::new(None),
+            alarm: Cell::new(Alarm::Unknown),
+            waiting: RefCell::default(),
+        }))
     }
 
     /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
@@ -55,13 +64,13 @@ impl KeyWriter {
     /// A request of the Worker ([`KeyWriters`]).
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.answer(&request).await.map(Into::into) })
+        future_to_promise(async move { object.answer(request).await.map(Into::into) })
     }
 
-    /// The put that is due.
-    pub fn alarm(&self) -> js_sys::Promise {
+    /// The put that is due. `is_retry`: the alarm failed the last time.
+    pub fn alarm(&self, is_retry: bool) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.flush().await.map(|()| JsValue::UNDEFINED) })
+        future_to_promise(async move { object.ring(is_retry).await.map(|()| JsValue::UNDEFINED) })
     }
 }
 
@@ -69,8 +78,20 @@ struct Object {
     storage: Storage,
     env: Bindings,
     /// As it is stored; `None` until it is read.
-    writer: RefCell<Option<key_writer::KeyWriter>>,
+    state: RefCell<Option<KeyState>>,
+    alarm: Cell<Alarm>,
     waiting: RefCell<Vec<Waiting>>,
+}
+
+/// What is known of the object's alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alarm {
+    /// Nothing: the object woke up, or something failed.
+    Unknown,
+    /// It is set for what is due.
+    SetFor(Due),
+    /// It rings, and sets the next one when it ends.
+    Rings,
 }
 
 /// A request that is answered when KV has its version or a later one.
@@ -82,7 +103,7 @@ struct Waiting {
 }
 
 impl Object {
-    async fn answer(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+    async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let url = request.url();
         let target = RequestTarget::parse(&url);
         let encoded_key = target.path.strip_prefix('/').unwrap_or_default();
@@ -96,49 +117,58 @@ impl Object {
             Fields { if_match: if_match.as_deref(), if_none_match: if_none_match.as_deref(), ..Fields::default() };
         let run = Run::parse(encoded_key, &target, &fields).map_err(|error| thrown(&error))?;
         let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
-        let (status, version, body) = self.write(&run, &value).await?.to_wire().map_err(|error| thrown(&error))?;
+        drop(request);
+        let (status, version, body) = self.write(&run, value).await?.to_wire().map_err(|error| thrown(&error))?;
         answered(status, version, &JsValue::from_str(&body))
     }
 
-    /// Stores a value, sets the alarm for it, and waits for as long as the request asks.
-    async fn write(&self, run: &Run<'_>, value: &js_sys::ArrayBuffer) -> Result<Answer, JsValue> {
-        let arrived_ms = Clock.now_ms();
+    /// Stores a value, sees to its alarm, and waits for as long as the request asks.
+    async fn write(&self, run: &Run<'_>, value: js_sys::ArrayBuffer) -> Result<Answer, JsValue> {
         // From here to the alarm nothing waits: writes are accepted one after the other.
-        let (mut writer, is_awake) = self.load(&run.key)?;
-        let was_due = writer.due(arrived_ms);
-        let Ok(version) = writer.accept(sha256(value), &run.preconditions) else {
-            let version = writer.written();
-            return Ok(Answer::of(Outcome::NotWritten(NotWritten::PreconditionFailed { version })));
+        let arrived_ms = Clock.now_ms();
+        let mut state = self.load(&run.key)?;
+        let Ok(version) = state.accept(sha256(&value), &run.preconditions) else {
+            let version = state.written();
+            self.see_to_alarm(&state).await?;
+            return Ok(Answer::NotWritten(NotWritten::PreconditionFailed { version }));
         };
-        self.storage.keep_with_value(&writer, value)?;
-        let due = writer.due(arrived_ms);
-        self.writer.replace(Some(writer));
+        self.storage.keep_with_value(&state, &value)?;
+        // It may be long, and the wait too.
+        drop(value);
+        self.state.replace(Some(state.clone()));
         let flushed = matches!(run.strategy, Strategy::Coalesce(Wait::Kv)).then(|| self.wait_for(version, arrived_ms));
-        let is_set = match (was_due, due) {
-            // The alarm is set, or rings just now and sets the next one itself.
-            (Due::Put(_), Due::Put(_)) => true,
-            (before, now) => before == now,
-        };
-        if !is_set || !is_awake {
-            self.set_alarm(due).await?;
-        }
+        self.see_to_alarm(&state).await?;
 
-        let Some(flushed) = flushed else { return Ok(Answer::of(Outcome::Stored(version))) };
+        let Some(flushed) = flushed else { return Ok(Answer::Stored(version)) };
         let deadline = Duration::from_millis(run.timeout_ms.into());
         if let Some(Ok(told)) = deadline::within(deadline, flushed).await {
             return Ok(told);
         }
-        let tries = self.stop_waiting(version);
-        Ok(Answer { outcome: Outcome::NotWritten(NotWritten::TimedOut { version }), tries })
+        self.waiting.borrow_mut().retain(|one| one.version != version);
+        Ok(Answer::NotWritten(NotWritten::TimedOut { version }))
     }
 
-    /// The put that is due: one, then the alarm for the next.
-    async fn flush(&self) -> Result<(), JsValue> {
-        let Some(writer) = self.stored()? else { return Ok(()) };
-        let due = writer.due(Clock.now_ms());
+    async fn ring(&self, is_retry: bool) -> Result<(), JsValue> {
+        if is_retry {
+            // The runtime calls an alarm that fails six times again, and no more. This one takes its place.
+            self.storage.set_alarm(Clock.now_ms().saturating_add(RINGS_AGAIN_MS)).await?;
+        }
+        self.alarm.set(Alarm::Rings);
+        let flushed = self.flush().await;
+        self.alarm.set(flushed.as_ref().map_or(Alarm::Unknown, |due| Alarm::SetFor(*due)));
+        if is_retry && matches!(flushed, Ok(Due::Nothing)) {
+            self.storage.delete_alarm().await?;
+        }
+        flushed.map(|_| ())
+    }
+
+    /// Makes the put that is due: one, then sets the alarm for the next.
+    async fn flush(&self) -> Result<Due, JsValue> {
+        let Some(state) = self.stored()? else { return Ok(Due::Nothing) };
+        let due = state.due(Clock.now_ms());
         let Due::Put(version) = due else { return self.set_alarm(due).await };
-        let key = Key::new(writer.key()).map_err(|error| thrown(&error))?;
-        let metadata = serde_json::to_string(&writer.metadata()).map_err(|error| thrown(&error))?;
+        let key = Key::new(state.key()).map_err(|error| thrown(&error))?;
+        let metadata = serde_json::to_string(&state.metadata()).map_err(|error| thrown(&error))?;
         let value = Value::bytes(self.storage.value()?);
         let options = PutOptions::with_metadata(&metadata)?;
 
@@ -149,33 +179,33 @@ impl Object {
         let ended_ms = Clock.now_ms();
 
         // Others may have written meanwhile.
-        let Some(mut writer) = self.stored()? else { return Ok(()) };
+        let Some(mut state) = self.stored()? else { return Ok(Due::Nothing) };
         match &outcome {
             Ok(()) => {
-                writer.took(version, ended_ms);
+                state.took(version, ended_ms);
                 retry_budget().borrow_mut().succeeded(ended_ms);
             }
             Err(error) => {
                 log::warning("KEY_WRITER", "kv_put_failed", error);
                 let (class, budget) = (error.class(), retry_budget());
-                writer.refused(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
+                state.refused(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
             }
         }
-        let due = writer.due(ended_ms);
+        let due = state.due(ended_ms);
         if due == Due::Nothing {
-            self.storage.keep_without_value(&writer)?;
+            self.storage.keep_without_value(&state)?;
         } else {
-            self.storage.keep(&writer)?;
+            self.storage.keep(&state)?;
         }
-        self.tell(&writer, version, started_ms, ended_ms, outcome.as_ref().err());
-        self.writer.replace(Some(writer));
+        self.tell(&state, version, started_ms, ended_ms, outcome.as_ref().err());
+        self.state.replace(Some(state));
         self.set_alarm(due).await
     }
 
     async fn read(&self, key: &Key<'_>) -> Result<web_sys::Response, JsValue> {
-        let (writer, _) = self.load(key)?;
-        let newest = writer.newest();
-        if let Newest::Here(version) = newest {
+        let state = self.load(key)?;
+        self.see_to_alarm(&state).await?;
+        if let Some(version) = state.unflushed() {
             return answered(200, Some(version), &self.storage.value()?);
         }
         let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
@@ -183,39 +213,58 @@ impl Object {
             Err(error) => return answered(502, None, &JsValue::from_str(&error.to_string())),
         };
         let shown: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
-        let seen = match newest {
-            Newest::Unwritten => Seen::Foreign,
-            _ => writer.judge(shown.as_ref(), Clock.now_ms()),
-        };
-        match (seen, value) {
-            (Seen::Newest(version), Some(value)) => answered(200, Some(version), &value),
-            (Seen::PerhapsStale, _) => answered(503, None, &JsValue::NULL),
-            (Seen::Foreign, Some(value)) => answered(200, None, &value),
-            (_, None) => answered(404, None, &JsValue::NULL),
+        // Others may have written meanwhile.
+        match (self.load(key)?.newest(shown.as_ref(), Clock.now_ms()), value) {
+            (Newest::Here(version), _) => answered(200, Some(version), &self.storage.value()?),
+            (Newest::Shown(version), Some(value)) => answered(200, Some(version), &value),
+            (Newest::NotShownYet, _) => answered(503, None, &JsValue::NULL),
+            (Newest::Unknown, Some(value)) => answered(200, None, &value),
+            (Newest::Shown(_) | Newest::Unknown, None) => answered(404, None, &JsValue::NULL),
         }
     }
 
-    /// What is known of the key, and whether the object was awake: one that wakes up cannot know whether its alarm is set.
-    fn load(&self, key: &Key<'_>) -> Result<(key_writer::KeyWriter, bool), JsValue> {
-        let is_awake = self.writer.borrow().is_some();
-        Ok((self.stored()?.unwrap_or_else(|| key_writer::KeyWriter::new(key.as_str())), is_awake))
+    /// What is known of the key.
+    fn load(&self, key: &Key<'_>) -> Result<KeyState, JsValue> {
+        Ok(self.stored()?.unwrap_or_else(|| KeyState::new(key.as_str())))
     }
 
-    fn stored(&self) -> Result<Option<key_writer::KeyWriter>, JsValue> {
-        if self.writer.borrow().is_none() {
-            self.writer.replace(self.storage.record()?);
+    fn stored(&self) -> Result<Option<KeyState>, JsValue> {
+        if self.state.borrow().is_none() {
+            let mut stored = self.storage.state()?;
+            if let Some(state) = &mut stored {
+                state.woke_up(Clock.now_ms());
+            }
+            self.state.replace(stored);
         }
-        Ok(self.writer.borrow().clone())
+        Ok(self.state.borrow().clone())
     }
 
-    async fn set_alarm(&self, due: Due) -> Result<(), JsValue> {
+    /// Sets the alarm for what is due, unless it is set, or rings and sets the next one itself.
+    async fn see_to_alarm(&self, state: &KeyState) -> Result<(), JsValue> {
+        let due = state.due(Clock.now_ms());
+        match (self.alarm.get(), due) {
+            (_, Due::Nothing) | (Alarm::Rings, _) | (Alarm::SetFor(Due::Put(_)), Due::Put(_)) => Ok(()),
+            (Alarm::SetFor(set), due) if set == due => Ok(()),
+            _ => self.set_alarm(due).await.map(|_| ()),
+        }
+    }
+
+    async fn set_alarm(&self, due: Due) -> Result<Due, JsValue> {
         let at_ms = match due {
-            Due::Nothing => return Ok(()),
+            Due::Nothing => return Ok(due),
             Due::Later(at_ms) => at_ms,
             Due::Put(_) => Clock.now_ms(),
         };
-        // What could not be set is set by the next request, as after waking up.
-        self.storage.set_alarm(at_ms).await.inspect_err(|_| drop(self.writer.replace(None)))
+        // Others who write meanwhile need not set it again.
+        let before = self.alarm.replace(Alarm::SetFor(due));
+        if let Err(failed) = self.storage.set_alarm(at_ms).await {
+            self.alarm.set(Alarm::Unknown);
+            return Err(failed);
+        }
+        if before == Alarm::Rings {
+            self.alarm.set(Alarm::Rings);
+        }
+        Ok(due)
     }
 
     fn wait_for(&self, version: u64, arrived_ms: u64) -> oneshot::Receiver<Answer> {
@@ -224,23 +273,9 @@ impl Object {
         flushed
     }
 
-    /// The tries made for a version while somebody waited for it.
-    fn stop_waiting(&self, version: u64) -> Vec<Try> {
-        let mut waiting = self.waiting.borrow_mut();
-        let place = waiting.iter().position(|one| one.version == version);
-        place.map(|place| waiting.swap_remove(place).tries).unwrap_or_default()
-    }
-
     /// Tells those who wait what became of a put of this version.
-    fn tell(
-        &self,
-        writer: &key_writer::KeyWriter,
-        version: u64,
-        started_ms: u64,
-        ended_ms: u64,
-        error: Option<&StoreError>,
-    ) {
-        let is_refused = error.is_some_and(|error| error.class() == FailureClass::Permanent);
+    fn tell(&self, state: &KeyState, version: u64, started_ms: u64, ended_ms: u64, error: Option<&StoreError>) {
+        let refused = error.filter(|error| error.class() == FailureClass::Permanent);
         let mut still_waiting = Vec::new();
         for mut one in self.waiting.take() {
             if one.version == version {
@@ -250,16 +285,16 @@ impl Object {
                     taken: error.is_none(),
                 });
             }
-            let outcome = if writer.has_flushed(one.version) {
-                Outcome::InKv(one.version)
-            } else if let Some(error) = error.filter(|_| is_refused) {
-                Outcome::NotWritten(NotWritten::Refused { version: one.version, cause: error.to_string() })
+            let answer = if state.has_flushed(one.version) {
+                Answer::InKv { version: one.version, tries: one.tries }
+            } else if let Some(error) = refused.filter(|_| one.version <= version) {
+                Answer::NotWritten(NotWritten::Refused { version: one.version, cause: error.to_string() })
             } else {
                 still_waiting.push(one);
                 continue;
             };
             // Whoever is gone need not be told.
-            let _gone = one.told.send(Answer { outcome, tries: one.tries });
+            let _gone = one.told.send(answer);
         }
         self.waiting.replace(still_waiting);
     }

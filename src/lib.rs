@@ -35,7 +35,7 @@ use crate::incoming::Incoming;
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
-const REPEATED: [&str; 7] = [
+const REPEATED: [&str; 9] = [
     "accept-language",
     "x-served-by",
     "Cloudflare Worker",
@@ -43,6 +43,8 @@ const REPEATED: [&str; 7] = [
     "user_2",
     "disabled",
     "hello-world.json",
+    "record",
+    "value/0",
 ];
 
 /// Runs once an isolate.

@@ -2,12 +2,12 @@
 
 use futures_util::future::join_all;
 use kv_edge_core::authorization::is_bearer;
-use kv_edge_core::conditional::entity_tag;
-use kv_edge_core::key_writer::{Answer, Outcome};
+use kv_edge_core::conditional::{entity_tag, is_not_modified, version};
+use kv_edge_core::key_writer::Answer;
 use kv_edge_core::one_write::{Carried, OneWrite};
 use kv_edge_core::problem::wants_html;
 use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::{Backoff, Time, Try};
+use kv_edge_core::retry::{Time, Try};
 use kv_edge_core::writes::{
     self, Attempt, Fields, REPLAY_BYTES_MAX, Read, Report, RetriedAttempt, Run, Strategy, Wait,
 };
@@ -59,6 +59,14 @@ async fn read(
     match newest.map_err(|cause| Failure::writer_unavailable(&cause))? {
         NewestValue::Found { value, tag } => {
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
+            let if_none_match = incoming.header("if-none-match");
+            if tag
+                .as_deref()
+                .and_then(version)
+                .is_some_and(|version| is_not_modified(if_none_match.as_deref(), version))
+            {
+                return respond(304, &JsValue::NULL, &fields);
+            }
             respond(200, &value, &fields)
         }
         NewestValue::NotFound => Err(Failure::key_not_found()),
@@ -119,7 +127,7 @@ async fn write(
 async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failure> {
     let Some(length) = run.value_bytes else { return Ok(None) };
     if length <= REPLAY_BYTES_MAX {
-        let bytes = incoming.body_bytes().await.map_err(|thrown| Failure::body_broken(&thrown))?;
+        let bytes = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
         return Ok(Some(Value::bytes(bytes)));
     }
     Ok(incoming.body().map(Value::stream))
@@ -129,12 +137,11 @@ async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failu
 async fn put(store: &Store, run: &Run<'_>, number: u32, value: Value, start_ms: u64) -> RetriedAttempt {
     let started_ms = since_ms(start_ms);
     let mut tries = Vec::new();
-    let outcome = if run.strategy == Strategy::Direct {
+    let attempt = if run.strategy == Strategy::Direct {
         let outcome = store.put(&run.key, &value, None).await;
         tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
-        outcome
+        Attempt::new(number, outcome.as_ref().map(|&()| ()))
     } else {
-        let policy = Backoff { deadline_ms: run.timeout_ms.into(), ..Backoff::PUT };
         let note = |tried: Try| {
             tries.push(Try {
                 started_ms: tried.started_ms.saturating_sub(start_ms),
@@ -142,9 +149,9 @@ async fn put(store: &Store, run: &Run<'_>, number: u32, value: Value, start_ms: 
                 ..tried
             });
         };
-        store.put_with_retry(&run.key, &value, &policy, note).await.outcome.map_err(|(error, _)| error)
+        let outcome = store.put_with_retry(&run.key, &value, &run.backoff(), note).await.outcome;
+        Attempt::retried(number, &outcome)
     };
-    let attempt = Attempt::new(number, outcome.as_ref().map(|&()| ()));
     RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }
 }
 
@@ -161,30 +168,29 @@ async fn coalesce(
         let sent_ms = since_ms(start_ms);
         writers.write(write, &value(number)).await.map(|answer| (answer, sent_ms))
     };
-    let written = join_all((1..=n).map(async |number| {
-        let started_ms = since_ms(start_ms);
-        let carried = one.put(number, send).await;
-        (number, started_ms, since_ms(start_ms), carried)
-    }))
-    .await;
+    let started_ms = since_ms(start_ms);
+    let written = join_all((1..=n).map(async |number| (number, one.put(number, send).await))).await;
+    let ended_ms = since_ms(start_ms);
 
-    let mut version = 0;
+    let mut newest = 0;
     let mut attempts = Vec::with_capacity(written.len());
-    for (number, started_ms, ended_ms, carried) in written {
-        let (outcome, is_sent) = match carried {
-            Some(Carried::Sent(outcome)) => (outcome, true),
-            Some(Carried::Superseded(outcome)) => (outcome, false),
+    for (number, carried) in written {
+        let (answer, is_sent) = match carried {
+            Some(Carried::Sent(answer)) => (answer, true),
+            Some(Carried::Superseded(answer)) => (answer, false),
             None => (Err("the write was not sent".to_owned()), false),
         };
-        let (Answer { outcome, tries }, sent_ms) = outcome.map_err(|cause| Failure::writer_unavailable(&cause))?;
-        version = match outcome {
-            Outcome::Stored(version) | Outcome::InKv(version) => version,
-            Outcome::NotWritten(reason) => return Err(reason.into()),
+        let (answer, sent_ms) = answer.map_err(|cause| Failure::writer_unavailable(&cause))?;
+        let (version, tries) = match answer {
+            Answer::Stored(version) => (version, Vec::new()),
+            Answer::InKv { version, tries } => (version, tries),
+            Answer::NotWritten(reason) => return Err(reason.into()),
         };
         let tries = if is_sent { tries.into_iter().map(|tried| tried.counted_from(sent_ms)).collect() } else { vec![] };
         attempts.push(RetriedAttempt { attempt: Attempt::new(number, Ok(())), tries, started_ms, ended_ms });
+        newest = version;
     }
-    Ok((version, attempts))
+    Ok((newest, attempts))
 }
 
 fn since_ms(start_ms: u64) -> u64 {

@@ -31,6 +31,18 @@ test("a key that was written past its object: 503 for a minute after the object'
   await setClock(0);
 });
 
+test("an older version of the object's own is never answered as the newest, however long KV shows it", async () => {
+  const key = unique("older");
+  await setFaults(key, { put: ["ok", "pretends"] });
+  await coalesce(key, { body: "older" });
+  assert.equal((await coalesce(key, { body: "newer" })).status, 200);
+  for (const aheadMs of [0, 2 * MINUTE]) {
+    await setClock(aheadMs);
+    assertProblem(await readNewest(key), 503, "not_visible_yet");
+  }
+  await setClock(0);
+});
+
 test("the object's next write takes a foreign value's place, with the next version", async () => {
   const key = unique("foreign");
   await coalesce(key, { body: "a" });

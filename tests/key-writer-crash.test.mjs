@@ -74,7 +74,36 @@ for (const [name, end] of [
   });
 }
 
+describe("an object whose alarm is lost", { concurrency: true }, () => {
+  for (const [name, ask] of [
+    ["read", (key) => readNewest(key)],
+    ["refused write", (key) => coalesce(key, { body: "no", headers: { "If-Match": '"9"' } })],
+    ["write", (key) => coalesce(key, { body: "next", wait: "durable" })],
+  ]) {
+    test(`has it again after it wakes up for a ${name}`, async () => {
+      const key = unique("lost");
+      await setFaults(key, { put: ["429", "ok"] });
+      await storeAll(key, ["acknowledged"]);
+      await hasTried(key, 1);
+      assert.equal((await send(worker, `/.alarm?key=${key}`, { method: "DELETE" })).status, 204);
+      await crash(key);
+      await ask(key);
+      await reachesKv(key, name === "write" ? "next" : "acknowledged");
+    });
+  }
+});
+
 describe("an object that crashes at its put", { concurrency: true }, () => {
+  // The runtime calls an alarm that fails six times more, then never again.
+  test("more often than the runtime calls an alarm again: KV gets the value all the same", async () => {
+    const key = unique("crash");
+    await setFaults(key, { put: [...Array(9).fill("crash before"), "ok"] });
+    await storeAll(key, ["kept"]);
+    await eventually(async () => (await puts(key)).length >= 10, "the tenth put", 60_000);
+    await reachesKv(key, "kept");
+    await isFlushed(key);
+  });
+
   for (const fault of ["crash before", "crash after"]) {
     test(`${fault} KV has it: the put is made again, with the same version, and whoever waits is told nothing false`, async () => {
       const key = unique("crash");

@@ -174,6 +174,14 @@ describe("where KV refuses for good", { concurrency: true }, () => {
     });
   }
 
+  test("does not hold up the next value", async () => {
+    const key = await keyWith("400", "ok");
+    assertProblem(await coalesce(key, { body: "bad" }), 503, "kv_refused");
+    assertReport(await coalesce(key, { body: "good" }), 200, 1);
+    assert.equal(await inKv(key), "good");
+    await isFlushed(key);
+  });
+
   test("all who wait are told", async () => {
     const key = await keyWith("429", "quota");
     const responses = await Promise.all(["a", "b", "c"].map((body) => coalesce(key, { body })));

@@ -232,7 +232,19 @@ describe("reading a key", { concurrency: true }, () => {
     await coalesce(key, { body: "newest" });
     await setFaults(key, { get: ["500"] });
     assertProblem(await read(key), 503, "kv_unavailable");
-    assertProblem(await readNewest(key), 503, "writer_unavailable");
+    assertProblem(await readNewest(key), 503, "kv_unavailable");
+  });
+
+  test("a reader who has the version is answered 304, without the value", async () => {
+    const key = unique("not-modified");
+    await coalesce(key, { body: "first" });
+    for (const has of ['"1"', 'W/"1"', '"7", "1"', "*"]) {
+      const { status, text, headers } = await readNewest(key, { headers: { "If-None-Match": has } });
+      assert.deepEqual({ status, text, etag: headers.etag }, { status: 304, text: "", etag: '"1"' }, has);
+    }
+    for (const has of ['"2"', "1x"]) {
+      assert.equal((await readNewest(key, { headers: { "If-None-Match": has } })).text, "first", has);
+    }
   });
 
   for (const consistent of ["0", "true", "", "2"]) {
@@ -301,11 +313,17 @@ describe("what is asked wrongly", { concurrency: true }, () => {
 
   test("an object that fails is answered 503, nothing internal is shown, and the next request finds it well", async () => {
     const key = unique("failing");
-    await setFaults(key, { object: ["throws", "throws", "ok"] });
-    for (const response of [await coalesce(key, { body: "a" }), await readNewest(key)]) {
+    const assertUnavailable = (response) => {
       assertProblem(response, 503, "writer_unavailable");
       assert.doesNotMatch(response.text, /secret/);
-    }
+    };
+    await setFaults(key, { object: ["throws", "ok"] });
+    assertUnavailable(await coalesce(key, { body: "a" }));
+    // A read is tried once more.
+    await setFaults(key, { object: ["throws", "throws", "ok"] });
+    assertUnavailable(await readNewest(key));
+    await setFaults(key, { object: ["throws", "ok"] });
+    assertProblem(await readNewest(key), 404, "key_not_found");
     assertReport(await coalesce(key, { body: "a" }), 200, 1);
   });
 });

@@ -40,7 +40,7 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
   for (const { success, error } of attempts) {
     assert.equal(typeof success, "boolean");
     assert.equal(error === undefined, success);
-    if (error) assert.deepEqual(Object.keys(error), ["message"]);
+    if (error) assert.deepEqual(Object.keys(error), report ? ["message", "reason"] : ["message"]);
   }
   // Each write that is acknowledged was made, each other one was not.
   const taken = made.filter(({ done }) => done).map(({ value }) => value);
@@ -141,7 +141,7 @@ describe("a put that KV refuses for good", { concurrency: true }, () => {
         const { attempts, made } = await run({ n: 4, strategy, faults: [fault] });
         assert.equal(made.length, 4);
         for (const { error, tries = 1 } of attempts) {
-          assert.deepEqual(error, { message });
+          assert.deepEqual(error, strategy === "direct" ? { message } : { message, reason: "permanent" });
           assert.equal(tries, 1);
         }
       });
@@ -151,7 +151,7 @@ describe("a put that KV refuses for good", { concurrency: true }, () => {
   test("after a 429 as well: backoff stops there", async () => {
     const { attempts } = await run({ strategy: "backoff", faults: ["429", "quota", "ok"] });
     assert.equal(attempts[0].tries, 2);
-    assert.deepEqual(attempts[0].error, { message: QUOTA });
+    assert.deepEqual(attempts[0].error, { message: QUOTA, reason: "permanent" });
   });
 });
 
@@ -160,7 +160,7 @@ describe("the deadline of backoff", { concurrency: true }, () => {
     const timeoutMs = 2500;
     const { attempts, report } = await run({ n: 5, strategy: "backoff", faults: ["429"], timeoutMs });
     for (const { error, startedMs } of attempts) {
-      assert.deepEqual(error, { message: TOO_MANY });
+      assert.deepEqual(error, { message: TOO_MANY, reason: "deadline" });
       assert.ok(startedMs <= timeoutMs);
     }
     assert.ok(report.puts > 5, "some were tried again");
@@ -198,6 +198,6 @@ describe("a body with backoff", { concurrency: true }, () => {
   test("that is refused for good is told after one try", async () => {
     const { attempts, made } = await run({ strategy: "backoff", faults: ["413", "ok"], body: "a value" });
     assert.equal(made.length, 1);
-    assert.deepEqual(attempts[0].error, { message: "KV PUT failed: 413 Content Too Large" });
+    assert.deepEqual(attempts[0].error, { message: "KV PUT failed: 413 Content Too Large", reason: "permanent" });
   });
 });

@@ -21,7 +21,7 @@ test("an outage is not multiplied: a hundred writers make about fifty retries to
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 100 }), 200, 100);
   assert.equal(report.acknowledged, 0);
-  for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED });
+  for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED, reason: "budget" });
   const allowed = (TOKENS + report.elapsedMs / REFILL_EACH_MS) / COST + 1;
   assert.ok(retriesOf(report, 100) <= allowed, `${report.puts} puts in ${report.elapsedMs} ms`);
   assert.ok(retriesOf(report, 100) >= TOKENS / COST - 1, `${report.puts} puts`);
@@ -33,7 +33,7 @@ test("the budget is the isolate's: another key has no retries either, and its fi
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 20 }), 200, 20);
   assert.ok(retriesOf(report, 20) <= (report.elapsedMs + 3000) / REFILL_EACH_MS / COST + 1, `${report.puts} puts`);
-  for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED });
+  for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED, reason: "budget" });
 });
 
 test("what KV takes is not touched by the budget, and a value that an object keeps is not lost in the outage", async () => {

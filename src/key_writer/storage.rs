@@ -1,6 +1,6 @@
 //! What an object stores: one record, and the value while KV does not have it.
 
-use kv_edge_core::key_writer::KeyWriter;
+use kv_edge_core::key_writer::KeyState;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -17,6 +17,8 @@ extern "C" {
     fn kv(this: &DurableObjectStorage) -> SyncKv;
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     fn set_alarm(this: &DurableObjectStorage, unix_ms: f64) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = deleteAlarm)]
+    fn delete_alarm(this: &DurableObjectStorage) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = transactionSync)]
     fn transaction_sync(
         this: &DurableObjectStorage,
@@ -52,21 +54,21 @@ impl Storage {
     }
 
     /// The record; `None` where nothing was ever accepted.
-    pub(crate) fn record(&self) -> Result<Option<KeyWriter>, JsValue> {
+    pub(crate) fn state(&self) -> Result<Option<KeyState>, JsValue> {
         let Some(record) = self.kv.get(RECORD)?.as_string() else { return Ok(None) };
         serde_json::from_str(&record).map(Some).map_err(|error| broken(&error))
     }
 
     /// Stores the record alone.
-    pub(crate) fn keep(&self, writer: &KeyWriter) -> Result<(), JsValue> {
-        let record = serde_json::to_string(writer).map_err(|error| broken(&error))?;
+    pub(crate) fn keep(&self, state: &KeyState) -> Result<(), JsValue> {
+        let record = serde_json::to_string(state).map_err(|error| broken(&error))?;
         self.kv.put(RECORD, &JsValue::from_str(&record))
     }
 
     /// Stores the record with a new value in place of the one before.
-    pub(crate) fn keep_with_value(&self, writer: &KeyWriter, value: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
+    pub(crate) fn keep_with_value(&self, state: &KeyState, value: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
         self.together(|| {
-            self.keep(writer)?;
+            self.keep(state)?;
             let length = value.byte_length();
             let mut parts: u32 = 0;
             let mut start: u32 = 0;
@@ -83,9 +85,9 @@ impl Storage {
     }
 
     /// Stores the record and drops the value.
-    pub(crate) fn keep_without_value(&self, writer: &KeyWriter) -> Result<(), JsValue> {
+    pub(crate) fn keep_without_value(&self, state: &KeyState) -> Result<(), JsValue> {
         self.together(|| {
-            self.keep(writer)?;
+            self.keep(state)?;
             self.delete_parts_from(0)
         })
     }
@@ -123,6 +125,11 @@ impl Storage {
         JsFuture::from(self.storage.set_alarm(unix_ms as f64)?).await.map(|_| ())
     }
 
+    /// Takes the alarm away.
+    pub(crate) async fn delete_alarm(&self) -> Result<(), JsValue> {
+        JsFuture::from(self.storage.delete_alarm()?).await.map(|_| ())
+    }
+
     fn delete_parts_from(&self, first: u32) -> Result<(), JsValue> {
         let mut part = first;
         while self.kv.delete(&part_name(part))? {
@@ -140,6 +147,8 @@ fn part_name(part: u32) -> String {
     format!("value/{part}")
 }
 
+/// Says where, not what: the record holds the key.
 fn broken(error: &serde_json::Error) -> JsValue {
-    JsValue::from_str(&format!("the object's record is broken: {error}"))
+    let (line, column) = (error.line(), error.column());
+    JsValue::from_str(&format!("the object's record is broken at line {line}, column {column}"))
 }

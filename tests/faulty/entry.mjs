@@ -6,7 +6,8 @@
 // - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls of a request without such a header and for those
 //   of the key's object, until it is said again. {"object":["throws"]} makes the object itself fail.
 //
-// `GET /.kv-calls?key=K` answers the calls made for a key so far, `GET /.object?key=K` what the key's object stores.
+// `GET /.kv-calls?key=K` answers the calls made for a key so far, `GET /.object?key=K` what the key's object stores;
+// `DELETE /.alarm?key=K` takes the object's alarm away.
 // `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its objects ahead (or behind).
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
@@ -152,6 +153,10 @@ export class KeyWriter extends DurableObject {
     const { pathname } = new URL(request.url);
     if (pathname === "/.object") return Response.json(await look(this.ctx.storage));
     if (pathname === "/.crash") await crash(this.ctx);
+    if (pathname === "/.alarm") {
+      await this.ctx.storage.deleteAlarm();
+      return new Response(null, { status: 204 });
+    }
     if (scriptOf(this.ctx.id.name).next("object") === "throws") throw new Error("a secret of the object");
     return this.writer.fetch(request);
   }
@@ -185,6 +190,7 @@ const controls = {
     return new Response(null, { status: 204 });
   },
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
+  "DELETE /.alarm": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "POST /.crash": async (request, env, key) => {
     await env.KEY_WRITER.getByName(key).fetch(request).catch(() => {});
     return new Response(null, { status: 204 });

@@ -27,7 +27,7 @@ pub struct EntityTag {
 
 /// The resource is not what the request says it must be: 412.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("The key is not at the version that the request asks for.")]
+#[error("A precondition failed.")]
 pub struct PreconditionFailed;
 
 impl Preconditions {
@@ -49,21 +49,31 @@ impl Preconditions {
     /// # Errors
     /// [`PreconditionFailed`] where the write must not be made.
     pub fn check(&self, version: Option<u64>) -> Result<(), PreconditionFailed> {
-        let names = |tags: &EntityTags, accepts_weak: bool| match (tags, version) {
-            (_, None) => false,
-            (EntityTags::Any, Some(_)) => true,
-            (EntityTags::List(tags), Some(version)) => {
-                let opaque = version.to_string();
-                tags.iter().any(|tag| tag.opaque == opaque && (accepts_weak || !tag.is_weak))
-            }
-        };
-        let matches = self.if_match.as_ref().is_none_or(|tags| names(tags, false));
-        let is_new = self.if_none_match.as_ref().is_none_or(|tags| !names(tags, true));
+        let matches = self.if_match.as_ref().is_none_or(|tags| tags.name(version, Compare::Strongly));
+        let is_new = self.if_none_match.as_ref().is_none_or(|tags| !tags.name(version, Compare::Weakly));
         if matches && is_new { Ok(()) } else { Err(PreconditionFailed) }
     }
 }
 
+/// How entity tags are compared (RFC 9110 §8.8.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    Strongly,
+    Weakly,
+}
+
 impl EntityTags {
+    fn name(&self, version: Option<u64>, compare: Compare) -> bool {
+        match (self, version) {
+            (_, None) => false,
+            (Self::Any, Some(_)) => true,
+            (Self::List(tags), Some(version)) => {
+                let opaque = version.to_string();
+                tags.iter().any(|tag| tag.opaque == opaque && (compare == Compare::Weakly || !tag.is_weak))
+            }
+        }
+    }
+
     fn parse(field: &str) -> Self {
         if field.trim() == "*" {
             return Self::Any;
@@ -85,6 +95,12 @@ impl EntityTag {
         };
         Some(Self { is_weak, opaque: opaque.to_owned() })
     }
+}
+
+/// True where a client that sends this `If-None-Match` has the version already: 304 (RFC 9110 §13.1.2).
+#[must_use]
+pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
+    if_none_match.is_some_and(|field| EntityTags::parse(field).name(Some(version), Compare::Weakly))
 }
 
 /// The entity tag of a version: `"7"`.
@@ -139,5 +155,12 @@ mod tests {
         assert_eq!(version(&entity_tag(12)), Some(12));
         assert_eq!(version("12"), None);
         assert!(!preconditions.is_empty() && Preconditions::default().is_empty());
+    }
+
+    #[test]
+    fn who_has_the_version_need_not_get_it_again() {
+        assert!(is_not_modified(Some("\"7\""), 7) && is_not_modified(Some("W/\"7\", \"9\""), 7));
+        assert!(is_not_modified(Some("*"), 7));
+        assert!(!is_not_modified(Some("\"6\""), 7) && !is_not_modified(None, 7));
     }
 }

@@ -1,11 +1,15 @@
 //! The writer of one key: keeps the latest value durably, brings it to Workers KV at most once a second, and does not stop before
 //! KV has it. The Durable Object `KEY_WRITER` is this, with storage and an alarm.
 
+mod answer;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use answer::{Answer, NotWritten, Wire};
+
 use crate::conditional::{PreconditionFailed, Preconditions};
-use crate::retry::{Backoff, Budget, FailureClass, Try};
+use crate::retry::{Backoff, Budget, FailureClass};
 
 /// Workers KV takes one write a second to a key ("Limits to KV writes to the same key"), in milliseconds.
 pub const WRITE_INTERVAL_MS: u64 = 1000;
@@ -21,9 +25,11 @@ const REFUSED_RETRY_MS: u64 = 300_000;
 const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_ms: u64::MAX, ..Backoff::PUT };
 
 /// What the object knows of its key. This, and the value while KV does not have it, is all it stores.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyWriter {
+///
+/// A later version of the Worker may add fields: one that is missing has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyState {
     /// The key in `WRITES`.
     key: String,
     /// The number of the last write that was accepted; the first is 1.
@@ -39,7 +45,6 @@ pub struct KeyWriter {
     /// Puts that failed since one succeeded.
     failures: u32,
     /// When KV refused the last accepted value for good, in milliseconds since the Unix epoch.
-    #[serde(default)]
     refused_ms: Option<u64>,
 }
 
@@ -64,103 +69,6 @@ pub fn sha256(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
     format!("{:x}", hash.finalize())
 }
 
-/// What the object answers to a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The puts made for its value, in milliseconds from its arrival.
-    pub tries: Vec<Try>,
-}
-
-/// What became of a write at its object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Stored as this version; KV will have it or a later one.
-    Stored(u64),
-    /// KV has this version or a later one.
-    InKv(u64),
-    /// It is not in KV, or not even stored.
-    NotWritten(NotWritten),
-}
-
-/// Why KV does not have a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotWritten {
-    /// The key is not at the version that the request asks for. Nothing is stored.
-    #[error("{}", current(*version))]
-    PreconditionFailed {
-        /// The version that the key is at; `None` where its object has not written it.
-        version: Option<u64>,
-    },
-    /// KV has not taken the value by the deadline.
-    #[error("Workers KV has not taken the value in time. It is stored as version {version} and will reach KV.")]
-    TimedOut {
-        /// The version of the value.
-        version: u64,
-    },
-    /// KV refuses the value for reasons that waiting does not mend soon.
-    #[error("Workers KV refuses the value for now. It is stored as version {version} and is tried again.")]
-    Refused {
-        /// The version of the value.
-        version: u64,
-        /// KV's message, for the log.
-        cause: String,
-    },
-}
-
-/// An answer as it travels from the object to the Worker: status, version (as `ETag`) and body.
-pub type Wire = (u16, Option<u64>, String);
-
-impl Answer {
-    /// An answer without puts.
-    #[must_use]
-    pub fn of(outcome: Outcome) -> Self {
-        Self { outcome, tries: Vec::new() }
-    }
-
-    /// As the object sends it.
-    ///
-    /// # Errors
-    /// None that can happen: numbers can always be written as JSON.
-    pub fn to_wire(&self) -> Result<Wire, serde_json::Error> {
-        let (status, version, cause) = match &self.outcome {
-            Outcome::InKv(version) => (200, Some(*version), None),
-            Outcome::Stored(version) => (202, Some(*version), None),
-            Outcome::NotWritten(NotWritten::PreconditionFailed { version }) => (412, *version, None),
-            Outcome::NotWritten(NotWritten::Refused { version, cause }) => (503, Some(*version), Some(cause)),
-            Outcome::NotWritten(NotWritten::TimedOut { version }) => (504, Some(*version), None),
-        };
-        let tries: Vec<_> = self.tries.iter().map(|tried| (tried.started_ms, tried.ended_ms, tried.taken)).collect();
-        Ok((status, version, serde_json::to_string(&(tries, cause))?))
-    }
-
-    /// As the Worker reads it; `None` where it is no such answer.
-    #[must_use]
-    pub fn from_wire((status, version, body): &Wire) -> Option<Self> {
-        let (tries, cause): (Vec<(u64, u64, bool)>, Option<String>) = serde_json::from_str(body).ok()?;
-        let outcome = match (status, version) {
-            (200, Some(version)) => Outcome::InKv(*version),
-            (202, Some(version)) => Outcome::Stored(*version),
-            (412, version) => Outcome::NotWritten(NotWritten::PreconditionFailed { version: *version }),
-            (503, Some(version)) => {
-                Outcome::NotWritten(NotWritten::Refused { version: *version, cause: cause.unwrap_or_default() })
-            }
-            (504, Some(version)) => Outcome::NotWritten(NotWritten::TimedOut { version: *version }),
-            _ => return None,
-        };
-        let tries = tries.into_iter().map(|(started_ms, ended_ms, taken)| Try { started_ms, ended_ms, taken });
-        Some(Self { outcome, tries: tries.collect() })
-    }
-}
-
-fn current(version: Option<u64>) -> String {
-    match version {
-        Some(version) => format!("The key is at version {version}, not at the one that the request asks for."),
-        None => "The key has no version yet: nothing was written to it with strategy=coalesce.".to_owned(),
-    }
-}
-
 /// The metadata of a value in KV that an object wrote: how a reader knows which version it sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
@@ -170,42 +78,24 @@ pub struct Metadata {
     pub sha256: String,
 }
 
-/// Where the newest value of a key is, as its object knows it.
+/// Where the newest value of a key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Newest {
-    /// In the object's storage.
+    /// In the object's storage: this version.
     Here(u64),
-    /// In KV, if what KV shows is this version.
-    InKv(u64),
-    /// The object has never written the key: whatever KV shows.
-    Unwritten,
+    /// What KV shows: this version.
+    Shown(u64),
+    /// KV shows an older value than the object has put.
+    NotShownYet,
+    /// What KV shows, for all the object knows: it never wrote the key, or somebody wrote past it.
+    Unknown,
 }
 
-/// What the object makes of a value that KV shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// The version that the object put last.
-    Newest(u64),
-    /// Perhaps the value before it; KV may take a minute to show the new one.
-    PerhapsStale,
-    /// Somebody wrote the key past its object.
-    Foreign,
-}
-
-impl KeyWriter {
+impl KeyState {
     /// A key that its object has not written yet.
     #[must_use]
     pub fn new(key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            version: 0,
-            sha256: String::new(),
-            flushed: 0,
-            flushed_ms: 0,
-            not_before_ms: 0,
-            failures: 0,
-            refused_ms: None,
-        }
+        Self { key: key.to_owned(), ..Self::default() }
     }
 
     /// The key in `WRITES`.
@@ -247,7 +137,8 @@ impl KeyWriter {
         if self.has_flushed(self.version) {
             Due::Nothing
         } else if now_ms < self.not_before_ms {
-            Due::Later(self.not_before_ms)
+            // No wait is longer; a clock that was set back would make it so.
+            Due::Later(self.not_before_ms.min(now_ms.saturating_add(REFUSED_RETRY_MS)))
         } else {
             Due::Put(self.version)
         }
@@ -284,25 +175,35 @@ impl KeyWriter {
         self.not_before_ms = now_ms.saturating_add(wait_ms);
     }
 
-    /// Where to read the newest value.
+    /// The version whose value is in the object's storage, and not in KV yet.
     #[must_use]
-    pub fn newest(&self) -> Newest {
-        match self.written() {
-            None => Newest::Unwritten,
-            Some(version) if self.has_flushed(version) => Newest::InKv(version),
-            Some(version) => Newest::Here(version),
+    pub fn unflushed(&self) -> Option<u64> {
+        (!self.has_flushed(self.version)).then_some(self.version)
+    }
+
+    /// Where the newest value is, given what KV shows.
+    #[must_use]
+    pub fn newest(&self, shown: Option<&Metadata>, now_ms: u64) -> Newest {
+        if let Some(version) = self.unflushed() {
+            return Newest::Here(version);
+        }
+        if self.version == 0 {
+            return Newest::Unknown;
+        }
+        match shown {
+            Some(shown) if shown.version == self.version && shown.sha256 == self.sha256 => Newest::Shown(self.version),
+            // Our own, from before: however long KV takes, it is not the newest.
+            Some(shown) if shown.version < self.version => Newest::NotShownYet,
+            _ if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotShownYet,
+            _ => Newest::Unknown,
         }
     }
 
-    /// Judges what KV shows for a key whose last version is flushed.
-    #[must_use]
-    pub fn judge(&self, shown: Option<&Metadata>, now_ms: u64) -> Seen {
-        if shown.is_some_and(|shown| shown.version == self.version && shown.sha256 == self.sha256) {
-            Seen::Newest(self.version)
-        } else if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS {
-            Seen::PerhapsStale
-        } else {
-            Seen::Foreign
+    /// The object wakes up. Where its last put was under way when it went, KV may just have taken it, or still be about to:
+    /// the next one keeps its distance.
+    pub fn woke_up(&mut self, now_ms: u64) {
+        if self.unflushed().is_some() {
+            self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(WRITE_INTERVAL_MS));
         }
     }
 }
@@ -317,23 +218,23 @@ mod tests {
     const BUSY: FailureClass = FailureClass::RateLimited { retry_after_ms: None };
     const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
 
-    fn accept(writer: &mut KeyWriter, value: &str) -> u64 {
+    fn accept(writer: &mut KeyState, value: &str) -> u64 {
         writer.accept(value.to_owned(), &Preconditions::default()).unwrap()
     }
 
     #[test]
     fn a_first_write_is_due_at_once_and_then_nothing_is() {
-        let mut writer = KeyWriter::new("hot");
-        assert_eq!((writer.due(0), writer.newest()), (Due::Nothing, Newest::Unwritten));
+        let mut writer = KeyState::new("hot");
+        assert_eq!((writer.due(0), writer.newest(None, 0)), (Due::Nothing, Newest::Unknown));
         assert_eq!(accept(&mut writer, "a"), 1);
-        assert_eq!((writer.due(5), writer.newest()), (Due::Put(1), Newest::Here(1)));
+        assert_eq!((writer.due(5), writer.newest(None, 5)), (Due::Put(1), Newest::Here(1)));
         writer.took(1, 9);
-        assert_eq!((writer.due(10), writer.newest()), (Due::Nothing, Newest::InKv(1)));
+        assert_eq!((writer.due(10), writer.unflushed()), (Due::Nothing, None));
     }
 
     #[test]
     fn writes_within_a_second_become_one_put_of_the_last() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         writer.took(1, 1000);
         for value in ["b", "c", "d"] {
@@ -346,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_value_accepted_during_a_put_is_due_after_it() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");
         writer.took(1, 500);
@@ -357,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_refused_put_is_made_again_until_kv_takes_it() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "a");
         for (class, random, wait_ms) in [
@@ -379,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_kv_has_against_one_value_does_not_hold_up_the_next() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "bad");
         writer.refused(1, FailureClass::Permanent, 50, 0.0, &mut budget);
@@ -394,7 +295,7 @@ mod tests {
 
     #[test]
     fn in_an_outage_of_the_whole_isolate_a_key_waits_its_longest() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "a");
         while budget.spend(DOWN, 0) {}
@@ -404,7 +305,7 @@ mod tests {
 
     #[test]
     fn compare_and_set_takes_the_last_version_only() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         let at = |version: &str| Preconditions::parse(Some(version), None);
         assert_eq!(writer.accept("a".into(), &at("\"1\"")), Err(PreconditionFailed));
         assert_eq!(writer.accept("a".into(), &Preconditions::parse(None, Some("*"))), Ok(1));
@@ -417,51 +318,54 @@ mod tests {
 
     #[test]
     fn what_kv_shows_is_the_newest_value_perhaps_an_old_one_or_somebody_elses() {
-        let mut writer = KeyWriter::new("hot");
+        let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");
         writer.took(2, 1000);
         let shown = |version, sha256: &str| Metadata { version, sha256: sha256.into() };
         for (metadata, now_ms, seen) in [
-            (Some(shown(2, "b")), 1001, Seen::Newest(2)),
-            (Some(shown(2, "b")), 999_999, Seen::Newest(2)),
-            (Some(shown(1, "a")), 60_999, Seen::PerhapsStale),
-            (None, 60_999, Seen::PerhapsStale),
-            (None, 61_000, Seen::Foreign),
-            (Some(shown(2, "x")), 61_000, Seen::Foreign),
+            (Some(shown(2, "b")), 1001, Newest::Shown(2)),
+            (Some(shown(2, "b")), 999_999, Newest::Shown(2)),
+            (Some(shown(1, "a")), 60_999, Newest::NotShownYet),
+            (Some(shown(1, "a")), 999_999, Newest::NotShownYet),
+            (None, 60_999, Newest::NotShownYet),
+            (None, 61_000, Newest::Unknown),
+            (Some(shown(2, "x")), 61_000, Newest::Unknown),
         ] {
-            assert_eq!(writer.judge(metadata.as_ref(), now_ms), seen, "{metadata:?} {now_ms}");
+            assert_eq!(writer.newest(metadata.as_ref(), now_ms), seen, "{metadata:?} {now_ms}");
         }
     }
 
     #[test]
     fn what_is_stored_can_be_read_again() {
-        let mut writer = KeyWriter::new("ключ");
+        let mut writer = KeyState::new("ключ");
         accept(&mut writer, "a");
         writer.refused(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
         let stored = serde_json::to_string(&writer).unwrap();
-        assert_eq!(serde_json::from_str::<KeyWriter>(&stored).unwrap(), writer);
+        assert_eq!(serde_json::from_str::<KeyState>(&stored).unwrap(), writer);
+        let first_release =
+            r#"{"key":"k","version":3,"sha256":"ab","flushed":2,"flushedMs":5,"notBeforeMs":6,"failures":1}"#;
+        assert_eq!(serde_json::from_str::<KeyState>(first_release).unwrap().due(7), Due::Put(3));
     }
 
     #[test]
-    fn an_answer_arrives_as_it_was_sent() {
-        let tries = vec![
-            Try { started_ms: 1, ended_ms: 20, taken: false },
-            Try { started_ms: 900, ended_ms: 901, taken: true },
-        ];
-        for outcome in [
-            Outcome::Stored(1),
-            Outcome::InKv(u64::MAX),
-            Outcome::NotWritten(NotWritten::PreconditionFailed { version: None }),
-            Outcome::NotWritten(NotWritten::PreconditionFailed { version: Some(3) }),
-            Outcome::NotWritten(NotWritten::TimedOut { version: 4 }),
-            Outcome::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"".into() }),
-        ] {
-            let answer = Answer { outcome, tries: tries.clone() };
-            assert_eq!(Answer::from_wire(&answer.to_wire().unwrap()), Some(answer));
-        }
-        assert_eq!(Answer::from_wire(&(500, None, "[[],null]".into())), None);
-        assert_eq!(Answer::from_wire(&(200, Some(1), "oh".into())), None);
+    fn an_object_that_wakes_up_keeps_its_distance_from_a_put_that_may_be_under_way() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        writer.woke_up(500);
+        assert_eq!(writer.due(500), Due::Later(1500));
+        writer.took(1, 1500);
+        writer.woke_up(9000);
+        assert_eq!(writer.due(9000), Due::Nothing);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_hold_a_put_up_for_longer_than_the_longest_wait() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        writer.took(1, 90_000_000);
+        accept(&mut writer, "b");
+        assert_eq!(writer.due(5), Due::Later(300_005));
     }
 
     /// What happens to an object, in any order.
@@ -490,7 +394,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_kv_ends_with_the_last_accepted_value_and_never_goes_back(events in events()) {
-            let mut writer = KeyWriter::new("hot");
+            let mut writer = KeyState::new("hot");
             let mut budget = Budget::new();
             let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None);
             let mut accepted = 0;

@@ -94,6 +94,19 @@ impl Try {
     }
 }
 
+impl GaveUp {
+    /// In a word, for machines.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Tries => "tries",
+            Self::Deadline => "deadline",
+            Self::Budget => "budget",
+        }
+    }
+}
+
 /// The outcome of an operation that may have been tried more than once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retried<T, E> {

@@ -36,6 +36,8 @@ impl StoreError {
         let kind = match status {
             Some(status) => Kind::Status(status),
             None if message.starts_with("KV ") && message.contains("limit exceeded for the day") => Kind::DailyQuota,
+            // The operations of one invocation are used up ("Limits").
+            None if message.starts_with("Too many ") => Kind::NotAsked,
             None => Kind::NoAnswer,
         };
         Self { message, kind }
@@ -96,6 +98,7 @@ mod tests {
             ("KV PUT failed: 400 Bad Request", FailureClass::Permanent, "KV PUT failed: 400 Bad Request"),
             ("KV PUT failed: 413 Payload Too Large", FailureClass::Permanent, "KV PUT failed: 413 Payload Too Large"),
             ("KV put() limit exceeded for the day.", FailureClass::Permanent, "KV put() limit exceeded for the day."),
+            ("Too many API requests by single worker invocation.", FailureClass::Permanent, "KV PUT failed"),
             ("a secret limit exceeded for the day", down, "KV PUT failed"),
             ("KV PUT failed: soon", down, "KV PUT failed"),
             ("KV PUT failed: 4é", down, "KV PUT failed"),

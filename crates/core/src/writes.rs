@@ -7,6 +7,7 @@ mod timeline;
 use crate::conditional::Preconditions;
 use crate::limits::{Key, KeyError, VALUE_BYTES_MAX};
 use crate::request_target::{BadPercentEncoding, RequestTarget, percent_decode};
+use crate::retry::Backoff;
 
 use timeline::Title;
 
@@ -15,11 +16,13 @@ pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 /// The documented number of parallel writes.
 const WRITES_DEFAULT: u32 = 20;
 
-/// More would not fit the 1,000 operations of one invocation: within the 60 seconds of a run the isolate's retry budget allows
-/// 860 puts on top of these (500 at once, 300 that come back with time, 60 for as many successes).
+/// More writes would have too few tries each.
 const WRITES_MAX: u32 = 100;
 
-/// How long a run may take, in milliseconds.
+/// The puts of a run. An invocation has 1,000 operations on KV ("Limits").
+const PUTS_MAX: u32 = 900;
+
+/// The longest that an answer waits for KV, in milliseconds.
 const TIMEOUT_MS_MAX: u32 = 60_000;
 
 /// A value up to this is kept, so that its put can be tried again; a longer one is streamed, and put once. In bytes.
@@ -129,7 +132,7 @@ pub struct Run<'a> {
     pub n: u32,
     /// How they are made.
     pub strategy: Strategy,
-    /// How long the run may take, in milliseconds.
+    /// How long the answer may wait for KV, in milliseconds.
     pub timeout_ms: u32,
     /// The length of the body, whose value is written; `None` where each write has the documented value.
     pub value_bytes: Option<u64>,
@@ -173,6 +176,15 @@ impl<'a> Run<'a> {
             (n, None) => n.unwrap_or(WRITES_DEFAULT),
         };
         Ok(Self { key, n, strategy, timeout_ms, value_bytes, preconditions })
+    }
+}
+
+impl Run<'_> {
+    /// The policy of its retries: within `timeoutMs`, and within the operations of one invocation.
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        let tries_max = PUTS_MAX.checked_div(self.n).unwrap_or(1).min(Backoff::PUT.tries_max);
+        Backoff { tries_max, deadline_ms: self.timeout_ms.into(), ..Backoff::PUT }
     }
 }
 
@@ -267,6 +279,16 @@ mod tests {
             ("%zz", "", Err(WriteError::Encoding(BadPercentEncoding))),
         ] {
             assert_eq!(run(key, query), expected, "{key}{query}");
+        }
+    }
+
+    #[test]
+    fn a_run_stays_within_the_operations_of_one_invocation() {
+        for (query, tries_max, deadline_ms) in
+            [("?n=1", 20, 60_000), ("?n=45", 20, 60_000), ("?n=50", 18, 60_000), ("?n=100&timeoutMs=5", 9, 5)]
+        {
+            let backoff = parse("hot", query, &NO_BODY).unwrap().backoff();
+            assert_eq!((backoff.tries_max, backoff.deadline_ms), (tries_max, deadline_ms), "{query}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::retry::GaveUp;
 pub use crate::retry::Try;
 use crate::store::StoreError;
 
@@ -22,14 +23,30 @@ pub struct Attempt {
 pub struct AttemptError {
     /// The runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
     pub message: String,
+    /// Why it was not tried again: `permanent`, `tries`, `deadline` or `budget`; not where it was put once on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
 
 impl Attempt {
-    /// The outcome of write number `attempt`.
+    /// The outcome of write number `attempt`, put once.
     #[must_use]
     pub fn new(attempt: u32, outcome: Result<(), &StoreError>) -> Self {
-        let error = outcome.err().map(|error| AttemptError { message: error.public_message().to_owned() });
+        let error = outcome.err().map(|error| AttemptError::new(error, None));
         Self { attempt, success: error.is_none(), error }
+    }
+
+    /// The outcome of write number `attempt`, tried again until something ended that.
+    #[must_use]
+    pub fn retried(attempt: u32, outcome: &Result<(), (StoreError, GaveUp)>) -> Self {
+        let error = outcome.as_ref().err().map(|(error, gave_up)| AttemptError::new(error, Some(gave_up.reason())));
+        Self { attempt, success: error.is_none(), error }
+    }
+}
+
+impl AttemptError {
+    fn new(error: &StoreError, reason: Option<&'static str>) -> Self {
+        Self { message: error.public_message().to_owned(), reason }
     }
 }
 
@@ -98,12 +115,15 @@ mod tests {
         let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
         let tried = Try { started_ms: 1, ended_ms: 2, taken: false };
         let write = |attempt, tries| RetriedAttempt { attempt, tries: vec![tried; tries], started_ms: 0, ended_ms: 7 };
-        let report = Report::new(vec![write(Attempt::new(1, Ok(())), 1), write(Attempt::new(2, Err(&refused)), 5)], 9);
+        let report = Report::new(
+            vec![write(Attempt::new(1, Ok(())), 1), write(Attempt::retried(2, &Err((refused, GaveUp::Tries))), 5)],
+            9,
+        );
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
             concat!(
                 r#"{"attempts":[{"attempt":1,"success":true,"tries":1,"startedMs":0,"endedMs":7},"#,
-                r#"{"attempt":2,"success":false,"error":{"message":"KV PUT failed: 429 Too Many Requests"},"tries":5,"startedMs":0,"endedMs":7}],"#,
+                r#"{"attempt":2,"success":false,"error":{"message":"KV PUT failed: 429 Too Many Requests","reason":"tries"},"tries":5,"startedMs":0,"endedMs":7}],"#,
                 r#""acknowledged":1,"puts":6,"elapsedMs":9}"#
             )
         );

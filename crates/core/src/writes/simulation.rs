@@ -11,7 +11,7 @@ use std::task::Poll;
 use futures_channel::oneshot;
 
 use crate::conditional::Preconditions;
-use crate::key_writer::{Due, KeyWriter, WRITE_INTERVAL_MS};
+use crate::key_writer::{Due, KeyState, WRITE_INTERVAL_MS};
 use crate::one_write::{Carried, OneWrite};
 use crate::retry::{Backoff, Budget, Classify, Time, retry};
 use crate::store::StoreError;
@@ -134,7 +134,7 @@ impl Kv<'_> {
 /// The Durable Object of the key, and those who wait for it.
 struct Object<'a> {
     kv: &'a Kv<'a>,
-    writer: RefCell<KeyWriter>,
+    writer: RefCell<KeyState>,
     /// The last accepted value.
     value: Cell<Option<u32>>,
     budget: RefCell<Budget>,
@@ -148,7 +148,7 @@ impl<'a> Object<'a> {
     fn new(kv: &'a Kv<'a>, requests: usize) -> Self {
         Self {
             kv,
-            writer: RefCell::new(KeyWriter::new("hot")),
+            writer: RefCell::new(KeyState::new("hot")),
             value: Cell::new(None),
             budget: RefCell::new(Budget::new()),
             waiting: RefCell::default(),

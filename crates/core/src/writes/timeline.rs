@@ -314,7 +314,7 @@ mod tests {
     }
 
     fn write(attempt: u32, error: Option<&str>, tries: Vec<Try>, ended_ms: u64) -> RetriedAttempt {
-        let error = error.map(|message| AttemptError { message: message.to_owned() });
+        let error = error.map(|message| AttemptError { message: message.to_owned(), reason: None });
         let attempt = Attempt { attempt, success: error.is_none(), error };
         RetriedAttempt { attempt, tries, started_ms: 0, ended_ms }
     }
