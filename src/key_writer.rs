@@ -61,7 +61,7 @@ impl KeyWriter {
     /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
     pub fn touch() {}
 
-    /// A request of the Worker ([`KeyWriters`]).
+    /// A request of the Worker: `/{key}` with the query and the fields of `/writes/{key}`.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move { object.answer(request).await.map(Into::into) })
@@ -204,9 +204,10 @@ impl Object {
 
     async fn read(&self, key: &Key<'_>) -> Result<web_sys::Response, JsValue> {
         let state = self.load(key)?;
-        self.see_to_alarm(&state).await?;
         if let Some(version) = state.unflushed() {
-            return answered(200, Some(version), &self.storage.value()?);
+            let value = self.storage.value()?;
+            self.see_to_alarm(&state).await?;
+            return answered(200, Some(version), &value);
         }
         let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
             Ok(found) => found,
