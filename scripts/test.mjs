@@ -50,6 +50,6 @@ async function integration(env, words) {
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).sort() : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
   if (files.length === 0) throw new Failure(`No integration test fits: tests/ has ${names.join(", ") || "no *.test.mjs"}.`);
-  // A request that never ends fails its test, not the whole run.
-  await run("node", ["--test", "--test-timeout=120000", ...files.map((name) => join("tests", name))], { doing: STAGES.integration.about, env, stdio: ["ignore", "inherit", "inherit"] });
+  // A request that never ends fails its test, not the whole run. Many files mostly wait, so two run beside each other.
+  await run("node", ["--test", "--test-timeout=120000", "--test-concurrency=2", ...files.map((name) => join("tests", name))], { doing: STAGES.integration.about, env, stdio: ["ignore", "inherit", "inherit"] });
 }
