@@ -82,9 +82,13 @@ impl Failure {
 
     /// KV does not show the newest value of a key yet.
     pub(crate) fn not_visible_yet() -> Self {
-        Self::new(503, "not_visible_yet", "Workers KV does not show the newest value here yet. Please try again.")
-            .because("KV shows another value than the one that the key's object put less than a minute ago")
-            .with_field("Retry-After", "5")
+        Self::new(
+            503,
+            "not_visible_yet",
+            "Workers KV does not show the newest value yet. Please try again; write it again if that lasts.",
+        )
+        .because("KV shows another value than the one that the key's object has put")
+        .with_field("Retry-After", "5")
     }
 
     /// The key's Durable Object gave no usable answer. Whether it stored a value is not known.
@@ -114,6 +118,12 @@ impl Failure {
         Self::new(500, "internal_error", "Something went wrong on our side.").because(&message_of(thrown))
     }
 
+    /// The status and `Retry-After` of the answer.
+    pub(crate) fn status(&self) -> (u16, Option<&str>) {
+        let retry_after = self.fields.iter().find(|(name, _)| *name == "Retry-After");
+        (self.status, retry_after.map(|(_, seconds)| seconds.as_ref()))
+    }
+
     /// The response, and for a 5xx the line in the log that it names.
     pub(crate) fn render(&self, incoming: &Incoming, path: &str) -> Result<web_sys::Response, JsValue> {
         let is_json = Route::is_api(path) || wants_json(incoming.header("accept").as_deref());
@@ -131,7 +141,10 @@ impl Failure {
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
         problem.request_id = request_id.as_deref();
         let (content_type, body) = problem.render(is_json);
-        let mut fields = vec![("content-type", content_type), ("cache-control", "no-store")];
+        // A compression on the way would weaken the tag, which `If-Match` could not use then (RFC 9110 §8.8.1).
+        let has_tag = self.fields.iter().any(|(name, _)| *name == "ETag");
+        let cache_control = if has_tag { response::KEPT_AS_IT_IS } else { "no-store" };
+        let mut fields = vec![("content-type", content_type), ("cache-control", cache_control)];
         fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
         fields.extend(self.fields.iter().map(|(name, value)| (*name, value.as_ref())));
         response::with_status(self.status, &JsValue::from_str(&body), &fields)
@@ -164,8 +177,12 @@ impl From<MethodNotAllowed> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         if error.is_rate_limited() {
-            Self::new(429, "kv_rate_limited", "Workers KV takes one write a second to a key. Please try again.")
-                .with_field("Retry-After", "1")
+            Self::new(
+                429,
+                "kv_rate_limited",
+                "Workers KV is asked too often; a key takes one write a second. Please try again.",
+            )
+            .with_field("Retry-After", "1")
         } else {
             Self::new(503, "kv_unavailable", UNAVAILABLE).because(&error).with_field("Retry-After", "5")
         }
@@ -249,6 +266,8 @@ impl From<WriteError> for Failure {
             WriteError::Count | WriteError::CountAndBody => Self::new(400, "invalid_n", sentence),
             WriteError::Strategy => Self::new(400, "unknown_strategy", sentence),
             WriteError::Wait => Self::new(400, "unknown_wait", sentence),
+            WriteError::WaitUnused => Self::new(400, "wait_unsupported", sentence),
+            WriteError::Parameter(_) => Self::new(400, "unknown_parameter", sentence),
             WriteError::Timeout => Self::new(400, "invalid_timeout", sentence),
             WriteError::Conditional => Self::new(400, "precondition_unsupported", sentence),
             WriteError::Consistent => Self::new(400, "invalid_consistent", sentence),

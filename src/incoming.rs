@@ -36,12 +36,7 @@ impl Incoming {
         self.request.body().is_some()
     }
 
-    /// The body as the runtime's own stream.
-    pub(crate) fn body(&self) -> Option<web_sys::ReadableStream> {
-        self.request.body()
-    }
-
-    /// The whole body. For those that are known to be short.
+    /// The whole body, in memory: for those whose length is known and bounded. Fails where it ends early.
     pub(crate) async fn body_bytes(&self) -> Result<js_sys::ArrayBuffer, JsValue> {
         JsFuture::from(self.request.array_buffer()?).await.map(JsCast::unchecked_into)
     }

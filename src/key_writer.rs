@@ -84,6 +84,10 @@ struct Object {
 }
 
 /// What is known of the object's alarm.
+///
+/// A write looks here whether it must set it. While the alarm rings it need not: `flush` reads the state anew after its put, and
+/// from there to the setting of the next alarm nothing waits, so no write comes in between unseen. One that comes while that
+/// alarm is being set finds `SetFor`, and compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Alarm {
     /// Nothing: the object woke up, or something failed.
@@ -128,7 +132,7 @@ impl Object {
         let arrived_ms = Clock.now_ms();
         let mut state = self.load(&run.key)?;
         let Ok(version) = state.accept(sha256(&value), &run.preconditions) else {
-            let version = state.written();
+            let version = state.accepted();
             self.see_to_alarm(&state).await?;
             return Ok(Answer::NotWritten(NotWritten::PreconditionFailed { version }));
         };
@@ -188,7 +192,7 @@ impl Object {
             Err(error) => {
                 log::warning("KEY_WRITER", "kv_put_failed", error);
                 let (class, budget) = (error.class(), retry_budget());
-                state.refused(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
+                state.failed(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
             }
         }
         let due = state.due(ended_ms);

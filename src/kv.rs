@@ -63,32 +63,24 @@ impl PutOptions {
     }
 }
 
-/// A value to put.
+/// A value to put. Never a stream: a put of one cannot be tried again, and where it breaks off KV may keep what came.
 #[derive(Clone)]
-pub(crate) struct Value {
-    body: JsValue,
-    is_replayable: bool,
-}
+pub(crate) struct Value(JsValue);
 
 impl Value {
     /// A text.
     pub(crate) fn text(text: &str) -> Self {
-        Self { body: JsValue::from_str(text), is_replayable: true }
+        Self(JsValue::from_str(text))
     }
 
     /// Bytes: an `ArrayBuffer` or a view of one.
     pub(crate) fn bytes(bytes: impl Into<JsValue>) -> Self {
-        Self { body: bytes.into(), is_replayable: true }
-    }
-
-    /// A stream, which can be read once: its put is never tried again.
-    pub(crate) fn stream(stream: ReadableStream) -> Self {
-        Self { body: stream.into(), is_replayable: false }
+        Self(bytes.into())
     }
 
     /// The value as the runtime takes it for a body.
     pub(crate) fn body(&self) -> &JsValue {
-        &self.body
+        &self.0
     }
 }
 
@@ -155,7 +147,7 @@ impl Store {
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
         let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
-        settled(self.namespace.put(key.as_str(), &value.body, &options)).await.map(|_| ())
+        settled(self.namespace.put(key.as_str(), &value.0, &options)).await.map(|_| ())
     }
 
     /// Puts a value, once; a put that has not ended by the deadline has failed.
@@ -172,7 +164,7 @@ impl Store {
     }
 
     /// Puts a value, again and again as the policy and the isolate's budget allow. `note` is told each try, in milliseconds
-    /// since the Unix epoch. A stream is put once.
+    /// since the Unix epoch.
     pub(crate) async fn put_with_retry(
         &self,
         key: &Key<'_>,
@@ -180,8 +172,7 @@ impl Store {
         backoff: &Backoff,
         mut note: impl FnMut(Try),
     ) -> Retried<(), StoreError> {
-        let backoff = if value.is_replayable { *backoff } else { Backoff { tries_max: 1, ..*backoff } };
-        retry::retry(&backoff, &retry_budget(), &Clock, async |left_ms| {
+        retry::retry(backoff, &retry_budget(), &Clock, async |left_ms| {
             let started_ms = Clock.now_ms();
             let outcome = self.put_within(Duration::from_millis(left_ms), key, value, None).await;
             note(Try { started_ms, ended_ms: Clock.now_ms(), taken: outcome.is_ok() });

@@ -26,6 +26,9 @@ extern "C" {
     fn set_headers(this: &Init, headers: &web_sys::Headers);
 }
 
+/// `Cache-Control` of an answer whose entity tag must arrive as it is (RFC 9111 §5.2.2.6).
+pub(crate) const KEPT_AS_IT_IS: &str = "no-store, no-transform";
+
 /// Header fields of an answer.
 pub(crate) type Fields<'a> = [(&'a str, &'a str)];
 

@@ -8,9 +8,8 @@ use kv_edge_core::one_write::{Carried, OneWrite};
 use kv_edge_core::problem::wants_html;
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::retry::{Time, Try};
-use kv_edge_core::writes::{
-    self, Attempt, Fields, REPLAY_BYTES_MAX, Read, Report, RetriedAttempt, Run, Strategy, Wait,
-};
+use kv_edge_core::store::StoreError;
+use kv_edge_core::writes::{self, Attempt, Fields, Read, Report, RetriedAttempt, Run, Strategy, Wait};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
@@ -25,7 +24,7 @@ use crate::response;
 /// The page of a run holds no more than text, styles and an inline picture.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+const NO_STORE: (&str, &str) = ("cache-control", response::KEPT_AS_IT_IS);
 
 /// Reads or writes. Both need the token.
 pub(crate) async fn answer(
@@ -92,11 +91,15 @@ async fn write(
     let body = body(incoming, &run).await?;
     let value = |number| body.clone().unwrap_or_else(|| Value::text(&writes::value(number)));
     let start_ms = Clock.now_ms();
+    let mut failure = None;
     let (status, version, attempts) = match run.strategy {
         Strategy::Direct | Strategy::Backoff => {
             let store = incoming.env().hot_keys();
             let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
-            (200, None, join_all(puts).await)
+            let (attempts, errors): (Vec<_>, Vec<_>) = join_all(puts).await.into_iter().unzip();
+            // Of the documented demonstration failures are a part. A value that was sent is kept or not.
+            failure = run.value_bytes.and(errors.into_iter().flatten().next()).map(Failure::from);
+            (200, None, attempts)
         }
         Strategy::Coalesce(wait) => {
             let (timeout_ms, key) = (run.timeout_ms, &run.key);
@@ -120,27 +123,34 @@ async fn write(
             Strategy::Backoff | Strategy::Coalesce(_) => json(&report)?,
         }
     };
+    let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
+    fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
     respond(status, &response::bytes(body.as_bytes()), &fields)
 }
 
-/// The value of the body, where there is one: kept where it is short enough for its put to be tried again, else streamed.
+/// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
+/// can be tried again, and no deadline hurries a slow client.
 async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failure> {
-    let Some(length) = run.value_bytes else { return Ok(None) };
-    if length <= REPLAY_BYTES_MAX {
-        let bytes = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
-        return Ok(Some(Value::bytes(bytes)));
+    if run.value_bytes.is_none() {
+        return Ok(None);
     }
-    Ok(incoming.body().map(Value::stream))
+    incoming.body_bytes().await.map(|bytes| Some(Value::bytes(bytes))).map_err(|_| Failure::body_broken())
 }
 
-/// One of the writes that are made beside each other, each by itself.
-async fn put(store: &Store, run: &Run<'_>, number: u32, value: Value, start_ms: u64) -> RetriedAttempt {
+/// One of the writes that are made beside each other, each by itself; with the error that ended it.
+async fn put(
+    store: &Store,
+    run: &Run<'_>,
+    number: u32,
+    value: Value,
+    start_ms: u64,
+) -> (RetriedAttempt, Option<StoreError>) {
     let started_ms = since_ms(start_ms);
     let mut tries = Vec::new();
-    let attempt = if run.strategy == Strategy::Direct {
+    let (attempt, error) = if run.strategy == Strategy::Direct {
         let outcome = store.put(&run.key, &value, None).await;
         tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
-        Attempt::new(number, outcome.as_ref().map(|&()| ()))
+        (Attempt::new(number, outcome.as_ref().map(|&()| ())), outcome.err())
     } else {
         let note = |tried: Try| {
             tries.push(Try {
@@ -150,9 +160,9 @@ async fn put(store: &Store, run: &Run<'_>, number: u32, value: Value, start_ms: 
             });
         };
         let outcome = store.put_with_retry(&run.key, &value, &run.backoff(), note).await.outcome;
-        Attempt::retried(number, &outcome)
+        (Attempt::retried(number, &outcome), outcome.err().map(|(error, _)| error))
     };
-    RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }
+    (RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }, error)
 }
 
 /// The writes become one, which the key's object keeps: its version, and what became of each.

@@ -164,7 +164,7 @@ describe("reading a key", { concurrency: true }, () => {
   const assertValue = (response, value, etag) => {
     assert.equal(response.status, 200, response.text);
     assert.equal(response.headers["content-type"], "application/octet-stream");
-    assert.equal(response.headers["cache-control"], "no-store");
+    assert.equal(response.headers["cache-control"], "no-store, no-transform");
     assert.equal(response.headers.etag, etag);
     assert.equal(response.text, value);
   };
@@ -270,6 +270,9 @@ describe("what is asked wrongly", { concurrency: true }, () => {
     [{ wait: "forever" }, "unknown_wait"],
     [{ wait: "" }, "unknown_wait"],
     [{ wait: "kv,durable" }, "unknown_wait"],
+    [{ Wait: "kv" }, "unknown_parameter"],
+    [{ timeoutms: "500" }, "unknown_parameter"],
+    [{ consistent: "1" }, "unknown_parameter"],
     [{ timeoutMs: "0" }, "invalid_timeout"],
     [{ timeoutMs: "60001" }, "invalid_timeout"],
     [{ timeoutMs: "1.5" }, "invalid_timeout"],

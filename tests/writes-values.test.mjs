@@ -1,13 +1,14 @@
 // What can be written through `POST /writes/{key}`: values of every length and kind, under every key that Workers KV takes.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
 import { open, send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, bearer, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
+const { WRITES } = worker.env;
 const { readNewest, read, write, inKv, bytesInKv, reachesKv, setFaults, object, isFlushed, puts } = writesOf(worker);
 
 const KiB = 1024;
@@ -148,19 +149,47 @@ describe("a body whose length is not told", { concurrency: true }, () => {
     });
   }
 
-  test("a client that goes away in the midst of its body has written nothing", async () => {
-    for (const strategy of ["backoff", "coalesce"]) {
-      const key = unique("broken-off");
-      const headers = { ...bearer, "Content-Length": 1000 };
-      const { request } = open(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
-      request.write("half");
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      request.destroy();
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      assert.equal(await inKv(key), null, strategy);
-      assert.deepEqual((await object(key)).records, [], strategy);
+  for (const strategy of ["direct", "backoff", "coalesce"]) {
+    for (const [sent, told] of [
+      [4, 1000],
+      [1_500_000, 2_000_000],
+    ]) {
+      test(`${strategy}: a client that goes away after ${sent} of ${told} bytes has written nothing`, async () => {
+        const key = unique("broken-off");
+        await WRITES.put(key, "before");
+        const headers = { ...bearer, "Content-Length": told };
+        const { request } = open(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
+        request.write(Buffer.alloc(sent, "x"));
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        request.destroy();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        assert.equal(await inKv(key), "before");
+        assert.deepEqual((await object(key)).records, []);
+      });
     }
-  });
+  }
+
+  for (const [strategy, parameters, status] of [
+    ["backoff", { timeoutMs: 500 }, 200],
+    ["coalesce", { timeoutMs: 500 }, 200],
+    ["coalesce", { timeoutMs: 500, wait: "durable" }, 202],
+  ]) {
+    test(`${strategy}, ${JSON.stringify(parameters)}: a client may send its value slowly; the deadline is for KV`, async () => {
+      const key = unique("slow");
+      const body = Buffer.alloc(2_000_000, "0123456789");
+      const query = new URLSearchParams({ strategy, ...parameters });
+      const headers = { ...bearer, "Content-Length": body.length };
+      const { request, response } = open(worker, `/writes/${key}?${query}`, { method: "POST", headers });
+      for (let start = 0; start < body.length; start += 500_000) {
+        request.write(body.subarray(start, start + 500_000));
+        await new Promise((resolve) => setTimeout(resolve, 400));
+      }
+      request.end();
+      const answer = await response;
+      assert.equal(answer.statusCode, status, (await answer.toArray()).join(""));
+      await eventually(async () => (await bytesInKv(key)).equals(body), "the whole value is in KV");
+    });
+  }
 });
 
 describe("a key", { concurrency: true }, () => {

@@ -68,7 +68,7 @@ for (const [query, n] of [
 test("an answer is not stored, and says that it depends on Accept", async () => {
   for (const strategy of strategies) {
     const { headers } = await write(`${unique("fields")}?strategy=${strategy}&n=1`);
-    assert.equal(headers["cache-control"], "no-store");
+    assert.equal(headers["cache-control"], "no-store, no-transform");
     assert.match(headers.vary, /\bAccept\b/i);
   }
 });
@@ -97,6 +97,19 @@ for (const strategy of ["fastest", "", "directly", "direct,backoff", "Coalesce"]
   test(`the unknown strategy ${JSON.stringify(strategy)} is answered 400, and nothing is written`, async () => {
     const key = unique("bad-strategy");
     assertProblem(await write(`${key}?strategy=${encodeURIComponent(strategy)}`), 400, "unknown_strategy");
+    assert.equal(await WRITES.get(key), null);
+  });
+}
+
+for (const [query, code] of [
+  ["stategy=coalesce", "unknown_parameter"],
+  ["N=5", "unknown_parameter"],
+  ["wait=durable", "wait_unsupported"],
+  ["strategy=backoff&wait=kv", "wait_unsupported"],
+]) {
+  test(`${query} is answered 400 ${code}: nobody gets less than they believe they asked for`, async () => {
+    const key = unique("mistyped");
+    assertProblem(await write(`${key}?${query}`), 400, code);
     assert.equal(await WRITES.get(key), null);
   });
 }
@@ -188,7 +201,7 @@ for (const query of ["", "?consistent=1"]) {
     const get = await write(key + query, { method: "GET" });
     assert.deepEqual({ status: get.status, text: get.text }, { status: 200, text: "the value" });
     assert.equal(get.headers["content-type"], "application/octet-stream");
-    assert.equal(get.headers["cache-control"], "no-store");
+    assert.equal(get.headers["cache-control"], "no-store, no-transform");
     const head = await write(key + query, { method: "HEAD" });
     assert.deepEqual({ status: head.status, text: head.text }, { status: 200, text: "" });
     assertProblem(await write(none + query, { method: "GET" }), 404, "key_not_found");

@@ -109,7 +109,7 @@ impl KeyState {
     /// # Errors
     /// [`PreconditionFailed`]: nothing has changed.
     pub fn accept(&mut self, sha256: String, preconditions: &Preconditions) -> Result<u64, PreconditionFailed> {
-        preconditions.check(self.written())?;
+        preconditions.check(self.accepted())?;
         self.version = self.version.saturating_add(1);
         self.sha256 = sha256;
         // What KV has against the value before need not hold for this one.
@@ -121,7 +121,7 @@ impl KeyState {
 
     /// The last accepted version; `None` before the first.
     #[must_use]
-    pub fn written(&self) -> Option<u64> {
+    pub fn accepted(&self) -> Option<u64> {
         (self.version > 0).then_some(self.version)
     }
 
@@ -161,7 +161,7 @@ impl KeyState {
 
     /// KV did not take a version. It stays promised: the next put follows after the backoff, and after the longest wait where
     /// the isolate's budget is used up.
-    pub fn refused(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
+    pub fn failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
         self.failures = self.failures.saturating_add(1);
         let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {
             Ok(wait_ms) if budget.spend(class, now_ms) => wait_ms.max(WRITE_INTERVAL_MS),
@@ -271,7 +271,7 @@ mod tests {
             (DOWN, 1.0, 30_000),
             (FailureClass::Permanent, 1.0, 300_000),
         ] {
-            writer.refused(1, class, 50, random, &mut budget);
+            writer.failed(1, class, 50, random, &mut budget);
             assert_eq!(writer.due(51), Due::Later(50 + wait_ms));
         }
         writer.took(1, 99);
@@ -283,13 +283,13 @@ mod tests {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "bad");
-        writer.refused(1, FailureClass::Permanent, 50, 0.0, &mut budget);
+        writer.failed(1, FailureClass::Permanent, 50, 0.0, &mut budget);
         assert_eq!(writer.due(51), Due::Later(300_050));
         accept(&mut writer, "good");
         assert_eq!(writer.due(60), Due::Later(1050));
         // Accepted while the refused put was under way.
         accept(&mut writer, "better");
-        writer.refused(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
+        writer.failed(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
         assert_eq!(writer.due(2001), Due::Later(3000));
     }
 
@@ -299,7 +299,7 @@ mod tests {
         let mut budget = Budget::new();
         accept(&mut writer, "a");
         while budget.spend(DOWN, 0) {}
-        writer.refused(1, DOWN, 0, 0.0, &mut budget);
+        writer.failed(1, DOWN, 0, 0.0, &mut budget);
         assert_eq!(writer.due(1), Due::Later(30_000));
     }
 
@@ -340,7 +340,7 @@ mod tests {
     fn what_is_stored_can_be_read_again() {
         let mut writer = KeyState::new("ключ");
         accept(&mut writer, "a");
-        writer.refused(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
+        writer.failed(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
         let stored = serde_json::to_string(&writer).unwrap();
         assert_eq!(serde_json::from_str::<KeyState>(&stored).unwrap(), writer);
         let first_release =
@@ -368,27 +368,37 @@ mod tests {
         assert_eq!(writer.due(5), Due::Later(300_005));
     }
 
-    /// What happens to an object, in any order.
+    /// What happens to an object, in any order; each so many milliseconds after the one before.
     #[derive(Debug, Clone)]
     enum Event {
         Write,
-        /// So many milliseconds later the alarm rings and KV takes the put, or not.
-        Alarm(u64, bool),
-        /// The object is evicted, or crashes, after its put reached KV and before it noted that.
-        CrashAfterPut(u64),
+        /// The alarm rings; the put takes so long, with so many writes meanwhile, and KV takes it or not.
+        Alarm {
+            put_ms: u64,
+            writes: u8,
+            takes: bool,
+        },
+        /// The object crashes when its put has reached KV, before it noted that.
+        CrashAtPut,
+        /// It is evicted, and wakes up.
         Evicted,
     }
 
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        proptest::collection::vec(
-            prop_oneof![
-                Just(Event::Write),
-                (0_u64..5000, any::<bool>()).prop_map(|(later_ms, takes)| Event::Alarm(later_ms, takes)),
-                (0_u64..5000).prop_map(Event::CrashAfterPut),
-                Just(Event::Evicted),
-            ],
-            0..60,
-        )
+    fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+        let alarm = (0_u64..3000, 0_u8..3, any::<bool>()).prop_map(|(put_ms, writes, takes)| Event::Alarm {
+            put_ms,
+            writes,
+            takes,
+        });
+        let event = prop_oneof![Just(Event::Write), alarm, Just(Event::CrashAtPut), Just(Event::Evicted)];
+        proptest::collection::vec((0_u64..3000, event), 0..60)
+    }
+
+    /// The object as it is after waking up: what it stored is what it knows.
+    fn woken(writer: &KeyState, now_ms: u64) -> KeyState {
+        let mut woken: KeyState = serde_json::from_str(&serde_json::to_string(writer).unwrap()).unwrap();
+        woken.woke_up(now_ms);
+        woken
     }
 
     proptest! {
@@ -396,38 +406,41 @@ mod tests {
         fn whatever_happens_kv_ends_with_the_last_accepted_value_and_never_goes_back(events in events()) {
             let mut writer = KeyState::new("hot");
             let mut budget = Budget::new();
-            let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None);
+            let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None::<u64>);
             let mut accepted = 0;
-            // After the events the faults stop and the alarm rings until nothing is due.
-            let quiet = std::iter::repeat_n(Event::Alarm(400_000, true), 2);
-            for event in events.into_iter().chain(quiet) {
-                let (later_ms, takes, crashes) = match event {
+            // After the events the faults stop, and the alarm rings until nothing is due.
+            let quiet = (400_000, Event::Alarm { put_ms: 5, writes: 0, takes: true });
+            for (later_ms, event) in events.into_iter().chain(std::iter::repeat_n(quiet, 2)) {
+                now_ms += later_ms;
+                let (put_ms, writes, takes, crashes) = match event {
                     Event::Write => {
                         accepted = accept(&mut writer, "v");
                         continue;
                     }
                     Event::Evicted => {
-                        writer = serde_json::from_str(&serde_json::to_string(&writer).unwrap()).unwrap();
+                        writer = woken(&writer, now_ms);
                         continue;
                     }
-                    Event::Alarm(later_ms, takes) => (later_ms, takes, false),
-                    Event::CrashAfterPut(later_ms) => (later_ms, true, true),
+                    Event::Alarm { put_ms, writes, takes } => (put_ms, writes, takes, false),
+                    Event::CrashAtPut => (0, 0, true, true),
                 };
-                now_ms += later_ms;
                 let Due::Put(version) = writer.due(now_ms) else { continue };
+                prop_assert!(last_put_ms.is_none_or(|last_ms| now_ms - last_ms >= WRITE_INTERVAL_MS));
+                now_ms += put_ms;
+                last_put_ms = Some(now_ms);
+                for _ in 0..writes {
+                    accepted = accept(&mut writer, "v");
+                }
                 if takes {
                     prop_assert!(version >= in_kv, "an earlier value replaced {in_kv}");
                     in_kv = version;
                 }
                 if crashes {
-                    continue;
-                }
-                prop_assert!(last_put_ms.is_none_or(|last_ms| now_ms - last_ms >= WRITE_INTERVAL_MS));
-                last_put_ms = Some(now_ms);
-                if takes {
+                    writer = woken(&writer, now_ms);
+                } else if takes {
                     writer.took(version, now_ms);
                 } else {
-                    writer.refused(version, DOWN, now_ms, 0.3, &mut budget);
+                    writer.failed(version, DOWN, now_ms, 0.3, &mut budget);
                 }
                 // What a `wait=kv` answers 200 by is true.
                 prop_assert!((1..=accepted).all(|version| !writer.has_flushed(version) || in_kv >= version));

@@ -54,6 +54,17 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
+impl<'a> RequestTarget<'a> {
+    /// The first parameter that is none of these, as it was sent.
+    #[must_use]
+    pub fn parameter_besides(&self, known: &[&str]) -> Option<&'a str> {
+        let names = self.query?.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        names
+            .filter(|name| !name.is_empty())
+            .find(|name| !known.iter().any(|known| form_decode(name).as_deref() == Ok(*known)))
+    }
+}
+
 /// Decodes percent-encoding once, strictly (RFC 3986 §2.1).
 ///
 /// # Errors
@@ -184,6 +195,22 @@ mod tests {
         assert_eq!(target.parameter("euro"), Ok(Some("€".into())));
         assert_eq!(target.parameter("none"), Ok(None));
         assert_eq!(target.parameter("bad"), Err(BadPercentEncoding));
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_found() {
+        for (query, other) in [
+            ("", None),
+            ("?", None),
+            ("?a=1&b", None),
+            ("?%61=1&&b=&", None),
+            ("?a=1&B=2", Some("B")),
+            ("?bb", Some("bb")),
+            ("?a&%zz=1", Some("%zz")),
+        ] {
+            let url = format!("http://h/{query}");
+            assert_eq!(RequestTarget::parse(&url).parameter_besides(&["a", "b"]), other, "{query}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! When to try again, and how long to wait before it: one policy for the Worker and the command-line tool.
+//! When to try again, and how long to wait before it: one policy for everything that is tried again.
 //!
 //! Clock, sleep and chance come from the caller ([`Time`]), so a run under a virtual clock and a seeded rng is exact.
 
@@ -119,7 +119,7 @@ pub struct Retried<T, E> {
 /// Makes an operation, again and again until it succeeds or [`Backoff::next_wait_ms`] gives up. The operation is told how many
 /// milliseconds are left until the deadline, and must itself end by then.
 ///
-/// Give it only what can be sent again: a stream can be read once, so a try that failed has used it up.
+/// Give it only what can be sent again: a stream can be read once, so a try that fails has used it up.
 pub async fn retry<T, E: Classify>(
     backoff: &Backoff,
     budget: &RefCell<Budget>,

@@ -23,9 +23,6 @@ const WRITES_MAX: u32 = 100;
 /// The longest that an answer waits for KV, in milliseconds.
 const TIMEOUT_MS_MAX: u32 = 60_000;
 
-/// A value up to this is kept, so that its put can be tried again; a longer one is streamed, and put once. In bytes.
-pub const REPLAY_BYTES_MAX: u64 = 1024 * 1024;
-
 /// Why a run does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
@@ -47,6 +44,12 @@ pub enum WriteError {
     /// There is no such `wait`.
     #[error("wait must be durable or kv.")]
     Wait,
+    /// Only an object can answer before KV has the value.
+    #[error("wait needs strategy=coalesce: the other strategies always wait for KV.")]
+    WaitUnused,
+    /// A misspelt parameter would pass for one that is not there.
+    #[error("There is no such parameter here; there are: {0}.")]
+    Parameter(String),
     /// `timeoutMs` is no whole number from 1 to 60000.
     #[error("timeoutMs must be a whole number of milliseconds from 1 to 60000.")]
     Timeout,
@@ -100,6 +103,7 @@ impl<'a> Read<'a> {
     /// [`WriteError`] names the part that is wrong.
     pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>) -> Result<Self, WriteError> {
         let key = key(encoded_key)?;
+        no_other_parameters(target, &["consistent"])?;
         match target.parameter("consistent")?.as_deref() {
             None => Ok(Self { key, is_consistent: false }),
             Some("1") => Ok(Self { key, is_consistent: true }),
@@ -132,7 +136,7 @@ pub struct Run<'a> {
     pub strategy: Strategy,
     /// How long the answer may wait for KV, in milliseconds.
     pub timeout_ms: u32,
-    /// The length of the body, whose value is written; `None` where each write has the documented value.
+    /// The length of the body, whose value is written, in bytes; `None` where each write has the documented value.
     pub value_bytes: Option<u64>,
     /// What the key must be at; only for [`Strategy::Coalesce`].
     pub preconditions: Preconditions,
@@ -151,6 +155,7 @@ impl<'a> Run<'a> {
     /// [`WriteError`] names the part that is wrong.
     pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>, fields: &Fields<'_>) -> Result<Self, WriteError> {
         let key = key(encoded_key)?;
+        no_other_parameters(target, &["n", "strategy", "wait", "timeoutMs"])?;
         let wait = match target.parameter("wait")?.as_deref() {
             None | Some("kv") => Wait::Kv,
             Some("durable") => Wait::Durable,
@@ -162,6 +167,9 @@ impl<'a> Run<'a> {
             Some("coalesce") => Strategy::Coalesce(wait),
             Some(_) => return Err(WriteError::Strategy),
         };
+        if target.parameter("wait")?.is_some() && !matches!(strategy, Strategy::Coalesce(_)) {
+            return Err(WriteError::WaitUnused);
+        }
         let timeout_ms = whole(target, "timeoutMs", TIMEOUT_MS_MAX, WriteError::Timeout)?.unwrap_or(TIMEOUT_MS_MAX);
         let preconditions = Preconditions::parse(fields.if_match, fields.if_none_match);
         if !preconditions.is_empty() && !matches!(strategy, Strategy::Coalesce(_)) {
@@ -209,6 +217,13 @@ pub fn page(run: &Run<'_>, report: &Report) -> String {
     };
     let is_durable = run.strategy == Strategy::Coalesce(Wait::Durable);
     timeline::page(&Title { key: run.key.as_str(), strategy, n: run.n, status, is_durable }, report)
+}
+
+fn no_other_parameters(target: &RequestTarget<'_>, known: &[&str]) -> Result<(), WriteError> {
+    match target.parameter_besides(known) {
+        None => Ok(()),
+        Some(_) => Err(WriteError::Parameter(known.join(", "))),
+    }
 }
 
 /// A whole number from 1 to `max` in the query.
@@ -268,6 +283,8 @@ mod tests {
             ("hot", "?strategy=", Err(WriteError::Strategy)),
             ("hot", "?strategy=coalesce&wait=", Err(WriteError::Wait)),
             ("hot", "?wait=forever", Err(WriteError::Wait)),
+            ("hot", "?wait=durable", Err(WriteError::WaitUnused)),
+            ("hot", "?stategy=coalesce", Err(WriteError::Parameter("n, strategy, wait, timeoutMs".into()))),
             ("hot", "?timeoutMs=0", Err(WriteError::Timeout)),
             ("hot", "?timeoutMs=60001", Err(WriteError::Timeout)),
             ("hot", "?timeoutMs=1s", Err(WriteError::Timeout)),
@@ -309,6 +326,7 @@ mod tests {
             ("?consistent=1", Ok(true)),
             ("?consistent=0", Err(WriteError::Consistent)),
             ("?consistent=true", Err(WriteError::Consistent)),
+            ("?Consistent=1", Err(WriteError::Parameter("consistent".into()))),
         ] {
             assert_eq!(read(query), expected, "{query}");
         }

@@ -220,7 +220,7 @@ impl<'a> Object<'a> {
             Ok(()) => writer.took(version, now_ms),
             Err(error) => {
                 let random = self.kv.time.random();
-                writer.refused(version, error.class(), now_ms, random, &mut self.budget.borrow_mut());
+                writer.failed(version, error.class(), now_ms, random, &mut self.budget.borrow_mut());
             }
         }
         for (_, sender) in self.waiting.borrow_mut().extract_if(.., |(version, _)| writer.has_flushed(*version)) {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use html_escape::encode_text;
 
-use super::{Attempt, Report, RetriedAttempt, Try};
+use super::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 
 /// The height of a row, in pixels.
 const ROW_PX: usize = 18;
@@ -234,17 +234,24 @@ impl Page<'_> {
 
     /// Each message once, with the writes that it ended.
     fn errors(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let mut errors: Vec<(&str, Vec<u32>)> = Vec::new();
+        let mut errors: Vec<(&AttemptError, Vec<u32>)> = Vec::new();
         for write in &self.report.attempts {
             let Some(error) = &write.attempt.error else { continue };
-            match errors.iter_mut().find(|(message, _)| *message == error.message) {
+            match errors.iter_mut().find(|(other, _)| *other == error) {
                 Some((_, writes)) => writes.push(write.attempt.attempt),
-                None => errors.push((&error.message, vec![write.attempt.attempt])),
+                None => errors.push((error, vec![write.attempt.attempt])),
             }
         }
         out.write_str(if errors.is_empty() { "" } else { "<h2>Failed writes</h2>\n" })?;
-        for (message, writes) in errors {
-            writeln!(out, "<p>{}: {}</p>", ranges(&writes), encode_text(message))?;
+        for (error, writes) in errors {
+            let why = match error.reason {
+                Some("permanent") => " Another try would have failed, too.",
+                Some("tries") => " All tries are used up.",
+                Some("deadline") => " No time was left for another try.",
+                Some("budget") => " The retries of this isolate are used up for now.",
+                _ => "",
+            };
+            writeln!(out, "<p>{}: {}.{why}</p>", ranges(&writes), encode_text(error.message.trim_end_matches('.')))?;
         }
         Ok(())
     }
@@ -303,7 +310,6 @@ fn ranges(numbers: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::writes::AttemptError;
 
     const TITLE: Title<'static> =
         Title { key: "hot", strategy: "backoff", n: 3, status: "One write is lost.", is_durable: false };
@@ -373,7 +379,7 @@ mod tests {
     fn the_counts_and_the_errors_stand_under_it() {
         let html = mixed();
         assert_counts(&html, &[("<dd>2 of 3</dd>", 1), ("<dt>KV puts</dt><dd>5</dd>", 1), ("taken</dt><dd>3</dd>", 1)]);
-        assert!(html.contains("<p>3: KV PUT failed: 429 Too Many Requests</p>"));
+        assert!(html.contains("<p>3: KV PUT failed: 429 Too Many Requests.</p>"));
         assert_eq!(ranges(&[1, 3, 4, 5, 9, 10]), "1, 3–5, 9–10");
     }
 
