@@ -5,6 +5,7 @@ mod html_rewriter;
 use kv_edge_core::cache::{self, CacheError, PageUrl, REDIRECTS_MAX};
 use kv_edge_core::origin::AllowList;
 use kv_edge_core::request_target::RequestTarget;
+use kv_edge_core::retry::Backoff;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 
@@ -41,7 +42,9 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     if cache::is_stored(status) {
         incoming.wait_until(async move {
             let options = PutOptions::expiring(cache::EXPIRATION_TTL_SECONDS);
-            if let Err(error) = store.put(&key, &Value::text(&page), Some(&options)).await {
+            let (value, backoff) = (Value::text(&page), Backoff::PUT_AFTER_ANSWER);
+            let put = store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await;
+            if let Err((error, _)) = put.outcome {
                 log::warning("/cache", "kv_put_failed", &error);
             }
         });

@@ -169,12 +169,13 @@ impl Store {
         &self,
         key: &Key<'_>,
         value: &Value,
+        options: Option<&PutOptions>,
         backoff: &Backoff,
         mut note: impl FnMut(Try),
     ) -> Retried<(), StoreError> {
         retry::retry(backoff, &retry_budget(), &Clock, async |left_ms| {
             let started_ms = Clock.now_ms();
-            let outcome = self.put_within(Duration::from_millis(left_ms), key, value, None).await;
+            let outcome = self.put_within(Duration::from_millis(left_ms), key, value, options).await;
             note(Try { started_ms, ended_ms: Clock.now_ms(), taken: outcome.is_ok() });
             outcome
         })

@@ -159,7 +159,7 @@ async fn put(
                 ..tried
             });
         };
-        let outcome = store.put_with_retry(&run.key, &value, &run.backoff(), note).await.outcome;
+        let outcome = store.put_with_retry(&run.key, &value, None, &run.backoff(), note).await.outcome;
         (Attempt::retried(number, &outcome), outcome.err().map(|(error, _)| error))
     };
     (RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }, error)

@@ -125,8 +125,18 @@ for (const fault of [...failures, "429"]) {
     const response = await andItsLogLine("/cache", () => cachedWithFaults(url, { put: [fault] }));
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().data.title, "Fresh");
-    assert.equal((await callsFor(worker, `page:${url}`, "put")).length, 1);
+    // What another try can mend is tried three times.
+    assert.equal((await callsFor(worker, `page:${url}`, "put")).length, fault === "400" ? 1 : 3);
     assert.equal(await CACHE_KV.get(`page:${url}`), null);
+  });
+}
+
+for (const fault of ["429", "500"]) {
+  test(`/cache: a page whose put is refused once (${fault}) is kept all the same`, async () => {
+    const url = upstream.serve(page("<title>Fresh</title>"));
+    assert.equal((await cachedWithFaults(url, { put: [fault, "ok"] })).status, 200);
+    await eventually(() => CACHE_KV.get(`page:${url}`), "the page in CACHE_KV");
+    assert.equal((await callsFor(worker, `page:${url}`, "put")).length, 2);
   });
 }
 

@@ -25,6 +25,9 @@ impl Backoff {
     pub const PUT: Self =
         Self { first_ms: 1000, cap_ms: 8000, retry_after_cap_ms: 30_000, tries_max: 20, deadline_ms: 60_000 };
 
+    /// For puts that nobody waits for, after the answer: the runtime ends such work 30 seconds after it.
+    pub const PUT_AFTER_ANSWER: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
+
     /// How long to wait after so many failed tries, in milliseconds. `left_ms` is what is left until the deadline; `random` is
     /// drawn evenly from 0 to 1.
     ///
