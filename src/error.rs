@@ -124,20 +124,24 @@ impl Failure {
         (self.status, retry_after.map(|(_, seconds)| seconds.as_ref()))
     }
 
-    /// The response, and for a 5xx the line in the log that it names.
+    /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
+    pub(crate) fn log(&self, incoming: &Incoming, path: &str) -> Option<String> {
+        let id = (self.status >= 500).then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(random_id))?;
+        log::write(&log::Event {
+            level: "error",
+            request_id: Some(&id),
+            code: self.code,
+            status: Some(self.status),
+            route: Route::name(path),
+            detail: self.cause.as_deref().unwrap_or(&self.sentence),
+        });
+        Some(id)
+    }
+
+    /// The response.
     pub(crate) fn render(&self, incoming: &Incoming, path: &str) -> Result<web_sys::Response, JsValue> {
         let is_json = Route::is_api(path) || wants_json(incoming.header("accept").as_deref());
-        let request_id = (self.status >= 500).then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(random_id));
-        if let Some(id) = &request_id {
-            log::write(&log::Event {
-                level: "error",
-                request_id: Some(id),
-                code: self.code,
-                status: Some(self.status),
-                route: Route::name(path),
-                detail: self.cause.as_deref().unwrap_or(&self.sentence),
-            });
-        }
+        let request_id = self.log(incoming, path);
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
         problem.request_id = request_id.as_deref();
         let (content_type, body) = problem.render(is_json);

@@ -124,7 +124,9 @@ async fn write(
         }
     };
     let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
+    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming, &target.path));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
+    fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
     respond(status, &response::bytes(body.as_bytes()), &fields)
 }
 

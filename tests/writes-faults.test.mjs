@@ -4,7 +4,7 @@
 // that fail for ever are in writes-outage.test.mjs.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
@@ -26,6 +26,10 @@ async function run({ strategy, faults, n = 1, status, ...options }) {
   if (isDirect) assert.equal(response.status, status ?? 200, response.text);
   const report = isDirect ? undefined : assertReport(response, status ?? 200, n);
   if (response.status !== 200) assert.match(response.headers["retry-after"], /^[1-9]\d*$/);
+  if (response.status >= 500) {
+    const id = response.headers["x-request-id"];
+    await eventually(() => worker.log().some(({ requestId }) => requestId === id), "the line in the log");
+  }
   const attempts = isDirect ? response.json() : report.attempts;
   const result = { key, report, attempts, made, acknowledged: attempts.filter(({ success }) => success) };
   if (!options.body) await assertTrue(result, n);

@@ -1,8 +1,12 @@
 //! The page that shows a run: each write a row, each put a mark at its time.
 
+mod axis;
+
 use std::fmt::{self, Display, Formatter};
 
 use html_escape::encode_text;
+
+use axis::{INTERVALS_MAX, step_ms, tick};
 
 use super::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 
@@ -14,12 +18,6 @@ const AXIS_PX: usize = 28;
 
 /// With more rows than this the time stands below them too.
 const ROWS_WITH_ONE_AXIS: usize = 25;
-
-/// The axis has at most so many intervals: more figures would touch each other on a telephone.
-const INTERVALS_MAX: u64 = 6;
-
-/// From tick to tick, in milliseconds.
-const STEPS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
 
 /// A put that takes less of the width is no wider than its mark; in hundredths of a percent.
 const BAR_MIN: u64 = 50;
@@ -268,25 +266,6 @@ impl Page<'_> {
     }
 }
 
-/// The smallest round step that divides the span into few enough intervals; in milliseconds.
-fn step_ms(span_ms: u64) -> u64 {
-    let is_wide_enough = |step_ms: &u64| step_ms.saturating_mul(INTERVALS_MAX) >= span_ms;
-    STEPS_MS.into_iter().find(is_wide_enough).unwrap_or(span_ms)
-}
-
-/// The label of a tick. The last one names the unit.
-fn tick(tick_ms: u64, step_ms: u64, span_ms: u64) -> String {
-    let in_seconds = span_ms >= 1000;
-    let unit = if in_seconds { " s" } else { " ms" };
-    let unit = if tick_ms.saturating_add(step_ms) > span_ms { unit } else { "" };
-    match (tick_ms / 1000, tick_ms % 1000 / 100) {
-        _ if !in_seconds => format!("{tick_ms}{unit}"),
-        (seconds, 0) => format!("{seconds}{unit}"),
-        // Steps are 200 ms or more here.
-        (seconds, tenths) => format!("{seconds}.{tenths}{unit}"),
-    }
-}
-
 /// Milliseconds for people: `340 ms`, `8.53 s`.
 fn duration(ms: u64) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{}.{:02} s", ms / 1000, ms % 1000 / 10) }
@@ -387,14 +366,6 @@ mod tests {
     fn a_run_that_took_no_time_stands_at_the_start() {
         let html = page(&TITLE, &Report::new(vec![write(1, None, vec![tried(0, true)], 0)], 0));
         assert_counts(&html, &[("href=\"#taken\" x=\"0.00%\"", 1), (">1 ms</text>", 1), ("<dd>0 ms</dd>", 1)]);
-    }
-
-    #[test]
-    fn ticks_are_round_and_few() {
-        let steps = [1, 7, 30, 90, 999, 1000, 3001, 60_000].map(step_ms);
-        assert_eq!(steps, [1, 2, 5, 20, 200, 200, 1000, 10_000]);
-        assert_eq!([tick(600, 200, 999), tick(800, 200, 999)], ["600", "800 ms"]);
-        assert_eq!([tick(0, 500, 2500), tick(2500, 500, 2500), tick(60_000, 10_000, 60_000)], ["0", "2.5 s", "60 s"]);
     }
 
     #[test]

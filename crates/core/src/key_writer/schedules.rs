@@ -1,0 +1,94 @@
+//! A law of the object: whatever happens to it, KV ends with the last accepted value.
+#![allow(clippy::arithmetic_side_effects)] // Small numbers.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
+
+fn accept(writer: &mut KeyState) -> u64 {
+    writer.accept("hash".to_owned(), &Preconditions::default()).unwrap()
+}
+
+/// What happens to an object, in any order; each so many milliseconds after the one before.
+#[derive(Debug, Clone)]
+enum Event {
+    Write,
+    /// The alarm rings; the put takes so long, with so many writes meanwhile, and KV takes it or not.
+    Alarm {
+        put_ms: u64,
+        writes: u8,
+        takes: bool,
+    },
+    /// The object crashes when its put has reached KV, before it noted that.
+    CrashAtPut,
+    /// It is evicted, and wakes up.
+    Evicted,
+}
+
+fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let alarm = (0_u64..3000, 0_u8..3, any::<bool>()).prop_map(|(put_ms, writes, takes)| Event::Alarm {
+        put_ms,
+        writes,
+        takes,
+    });
+    let event = prop_oneof![Just(Event::Write), alarm, Just(Event::CrashAtPut), Just(Event::Evicted)];
+    proptest::collection::vec((0_u64..3000, event), 0..60)
+}
+
+/// The object as it is after waking up: what it stored is what it knows.
+fn woken(writer: &KeyState, now_ms: u64) -> KeyState {
+    let mut woken: KeyState = serde_json::from_str(&serde_json::to_string(writer).unwrap()).unwrap();
+    woken.woke_up(now_ms);
+    woken
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_kv_ends_with_the_last_accepted_value_and_never_goes_back(events in events()) {
+        let mut writer = KeyState::new("hot");
+        let mut budget = Budget::new();
+        let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None::<u64>);
+        let mut accepted = 0;
+        // After the events the faults stop, and the alarm rings until nothing is due.
+        let quiet = (400_000, Event::Alarm { put_ms: 5, writes: 0, takes: true });
+        for (later_ms, event) in events.into_iter().chain(std::iter::repeat_n(quiet, 2)) {
+            now_ms += later_ms;
+            let (put_ms, writes, takes, crashes) = match event {
+                Event::Write => {
+                    accepted = accept(&mut writer);
+                    continue;
+                }
+                Event::Evicted => {
+                    writer = woken(&writer, now_ms);
+                    continue;
+                }
+                Event::Alarm { put_ms, writes, takes } => (put_ms, writes, takes, false),
+                Event::CrashAtPut => (0, 0, true, true),
+            };
+            let Due::Put(version) = writer.due(now_ms) else { continue };
+            prop_assert!(last_put_ms.is_none_or(|last_ms| now_ms - last_ms >= WRITE_INTERVAL_MS));
+            now_ms += put_ms;
+            last_put_ms = Some(now_ms);
+            for _ in 0..writes {
+                accepted = accept(&mut writer);
+            }
+            if takes {
+                prop_assert!(version >= in_kv, "an earlier value replaced {in_kv}");
+                in_kv = version;
+            }
+            if crashes {
+                writer = woken(&writer, now_ms);
+            } else if takes {
+                writer.took(version, now_ms);
+            } else {
+                writer.failed(version, DOWN, now_ms, 0.3, &mut budget);
+            }
+            // What a `wait=kv` answers 200 by is true.
+            prop_assert!((1..=accepted).all(|version| !writer.has_flushed(version) || in_kv >= version));
+        }
+        prop_assert_eq!(in_kv, accepted);
+        prop_assert_eq!(writer.due(now_ms), Due::Nothing);
+    }
+}
