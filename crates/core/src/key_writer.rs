@@ -46,7 +46,7 @@ pub struct KeyState {
     not_before_ms: u64,
     /// Puts that failed since one succeeded.
     failures: u32,
-    /// When KV refused the last accepted value for good, in milliseconds since the Unix epoch.
+    /// When KV refused the last accepted value for good, or the object woke up after that, in milliseconds since the Unix epoch.
     refused_ms: Option<u64>,
 }
 
@@ -206,6 +206,8 @@ impl KeyState {
     pub fn woke_up(&mut self, now_ms: u64) {
         if self.unflushed().is_some() {
             self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(WRITE_INTERVAL_MS));
+            // A new value, which need not wait as long as a refused one, keeps it too.
+            self.refused_ms = self.refused_ms.map(|_| now_ms);
         }
     }
 }
@@ -357,6 +359,13 @@ mod tests {
         writer.took(1, 1500);
         writer.woke_up(9000);
         assert_eq!(writer.due(9000), Due::Nothing);
+
+        // The put that follows a refusal after five minutes may be under way, too, when a new value comes.
+        accept(&mut writer, "refused");
+        writer.failed(2, FailureClass::Permanent, 10_000, 0.0, &mut Budget::new());
+        writer.woke_up(310_500);
+        accept(&mut writer, "new");
+        assert_eq!(writer.due(310_600), Due::Later(311_500));
     }
 
     #[test]
