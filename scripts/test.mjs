@@ -8,7 +8,7 @@ import { setUp } from "./setup.mjs";
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
-  "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
+  "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "-p", "kv-edge", "-p", "kv-edge-core", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   build: { about: "the build", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", run: integration },

@@ -4,8 +4,10 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use kv_edge_core::origin::AllowList;
-use kv_edge_core::tenants::OriginPolicy;
-use kv_edge_core::vars::{UpstreamTimeout, is_true};
+use kv_edge_core::tenants::address::Hosts;
+use kv_edge_core::tenants::record::OriginPolicy;
+use kv_edge_core::tenants::visitor::VisitorKey;
+use kv_edge_core::vars::{UpstreamTimeout, is_true, routing_refresh_ms};
 use wasm_bindgen::prelude::*;
 
 use crate::key_writer::KeyWriters;
@@ -41,6 +43,14 @@ extern "C" {
     fn routing_origins(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "ROUTING_INSECURE")]
     fn routing_insecure(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "ROUTING_REFRESH")]
+    fn routing_refresh(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "TENANT_DOMAIN")]
+    fn tenant_domain(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "PLATFORM_HOSTS")]
+    fn platform_hosts(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "VISITOR_SECRET")]
+    fn visitor_secret(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "UPSTREAM_TIMEOUT_MS")]
     fn upstream_timeout_ms(this: &Bindings) -> JsValue;
 }
@@ -80,19 +90,22 @@ impl Bindings {
     pub(crate) fn notifications(&self) -> Store {
         Store::new(self.users_notification_config())
     }
-
-    /// The secret `API_TOKEN`; `None` where it is not set or empty.
-    pub(crate) fn token(&self) -> Option<String> {
-        self.api_token().as_string().filter(|token| !token.is_empty())
-    }
 }
 
-/// The vars, parsed. They do not change while an isolate lives.
+/// The vars and secrets, parsed. They do not change while an isolate lives.
 pub(crate) struct Vars {
     /// `CACHE_UPSTREAMS`
     pub(crate) cache_upstreams: AllowList,
     /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
     pub(crate) routing: OriginPolicy,
+    /// `ROUTING_REFRESH`, in milliseconds
+    pub(crate) routing_refresh_ms: u64,
+    /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`
+    pub(crate) hosts: Hosts,
+    /// The secret `API_TOKEN`; `None` where it is not set or empty.
+    pub(crate) token: Option<String>,
+    /// Signs the cookies of visitors: out of the secret `VISITOR_SECRET`, or out of `API_TOKEN` where that is not set.
+    pub(crate) visitor_key: Option<VisitorKey>,
     /// `UPSTREAM_TIMEOUT_MS`
     pub(crate) upstream_timeout: UpstreamTimeout,
 }
@@ -104,12 +117,16 @@ impl Vars {
     }
 
     fn read(env: &Bindings) -> Self {
+        let secret = |value: JsValue| value.as_string().filter(|secret| !secret.is_empty());
+        let token = secret(env.api_token());
+        let visitor_secret = secret(env.visitor_secret());
         Self {
-            cache_upstreams: AllowList::parse(&text(&env.cache_upstreams())),
-            routing: OriginPolicy {
-                allowed: AllowList::parse(&text(&env.routing_origins())),
-                insecure: is_true(&text(&env.routing_insecure())),
-            },
+            cache_upstreams: AllowList::parse(&text(&env.cache_upstreams()), &[]),
+            routing: OriginPolicy::parse(&text(&env.routing_origins()), is_true(&text(&env.routing_insecure()))),
+            routing_refresh_ms: routing_refresh_ms(&text(&env.routing_refresh())),
+            hosts: Hosts::parse(&text(&env.tenant_domain()), &text(&env.platform_hosts())),
+            visitor_key: visitor_secret.as_ref().or(token.as_ref()).map(|secret| VisitorKey::derive(secret)),
+            token,
             upstream_timeout: UpstreamTimeout::parse(&text(&env.upstream_timeout_ms())),
         }
     }

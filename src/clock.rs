@@ -8,6 +8,16 @@ use kv_edge_core::retry::Time;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock;
 
+impl Clock {
+    /// 52 random bits, for what need not be secret.
+    pub(crate) fn random_bits(self) -> u64 {
+        // In range by construction.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bits = (self.random() * 4_503_599_627_370_496.0) as u64;
+        bits
+    }
+}
+
 impl Time for Clock {
     fn now_ms(&self) -> u64 {
         // In range by construction: milliseconds since 1970.

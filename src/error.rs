@@ -16,6 +16,7 @@ use kv_edge_core::writes::WriteError;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys;
 
+use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::log;
 use crate::response;
@@ -125,23 +126,28 @@ impl Failure {
     }
 
     /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
-    pub(crate) fn log(&self, incoming: &Incoming, path: &str) -> Option<String> {
-        let id = (self.status >= 500).then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(random_id))?;
+    pub(crate) fn log(&self, incoming: &Incoming, route: &Route<'_>) -> Option<String> {
+        let id = (self.status >= 500).then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(|| format!("{:013x}", Clock.random_bits())))?;
         log::write(&log::Event {
             level: "error",
             request_id: Some(&id),
             code: self.code,
             status: Some(self.status),
-            route: Route::name(path),
-            detail: self.cause.as_deref().unwrap_or(&self.sentence),
+            route: route.name(),
+            detail: self.cause(),
         });
         Some(id)
     }
 
+    /// What happened, for the log.
+    pub(crate) fn cause(&self) -> &str {
+        self.cause.as_deref().unwrap_or(&self.sentence)
+    }
+
     /// The response.
-    pub(crate) fn render(&self, incoming: &Incoming, path: &str) -> Result<web_sys::Response, JsValue> {
-        let is_json = Route::is_api(path) || wants_json(incoming.header("accept").as_deref());
-        let request_id = self.log(incoming, path);
+    pub(crate) fn render(&self, incoming: &Incoming, route: &Route<'_>) -> Result<web_sys::Response, JsValue> {
+        let is_json = route.is_api() || wants_json(incoming.header("accept").as_deref());
+        let request_id = self.log(incoming, route);
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
         problem.request_id = request_id.as_deref();
         let (content_type, body) = problem.render(is_json);
@@ -161,14 +167,6 @@ pub(crate) fn message_of(thrown: &JsValue) -> String {
         Some(error) => error.message().into(),
         None => thrown.as_string().unwrap_or_else(|| "an exception without a message".to_owned()),
     }
-}
-
-/// Names a log line where Cloudflare's own id is missing. It need not be secret.
-fn random_id() -> String {
-    // In range by construction: 53 bits.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let bits = (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64;
-    format!("{bits:014x}")
 }
 
 impl From<MethodNotAllowed> for Failure {
@@ -249,12 +247,28 @@ impl From<TenantError> for Failure {
             TenantError::Encoding(error) => error.into(),
             TenantError::Key(error) => error.into(),
             TenantError::Whitespace => Self::new(400, "invalid_path", text),
+            TenantError::Host => Self::new(400, "invalid_host", text),
             TenantError::NotFound(_) => Self::new(404, "storefront_not_found", text),
+            TenantError::Loop => Self::new(508, "loop_detected", text),
+            TenantError::Trace => Self::new(405, "method_not_allowed", text)
+                .with_field("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            TenantError::AccessDenied => Self::new(403, "access_denied", text),
+            TenantError::ForceUnauthorized => {
+                Self::new(401, "unauthorized", text).with_field("WWW-Authenticate", "X-Force-Variant-Token")
+            }
+            TenantError::ForceClosed => Self::new(503, "not_configured", text).with_field("Retry-After", "60"),
+            TenantError::UnknownVariant => Self::new(400, "unknown_variant", text),
+            TenantError::NoVisitorKey => Self::new(503, "not_configured", UNAVAILABLE)
+                .because(&text)
+                .with_field("Retry-After", "60"),
+            TenantError::CircuitOpen { retry_after_seconds } => Self::new(502, "circuit_open", BAD_GATEWAY)
+                .because(&text)
+                .with_field("Retry-After", retry_after_seconds.to_string()),
             TenantError::NotAllowed(_) => {
                 Self::new(502, "origin_not_allowed", "The storefront's origin is not one this service may reach.")
                     .because(&text)
             }
-            TenantError::BrokenRecord(_) | TenantError::BrokenOrigin(_) | TenantError::BrokenBasePath => {
+            TenantError::BrokenRecord(_) | TenantError::DanglingDomain(_) => {
                 Self::new(502, "broken_record", "The storefront's record is broken.").because(&text)
             }
         }

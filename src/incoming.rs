@@ -8,22 +8,29 @@ use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
 
 use crate::bindings::{Bindings, Vars};
+use crate::message::MessageFields;
 
 /// One request, with the bindings and the context it runs in.
 pub(crate) struct Incoming {
     request: web_sys::Request,
+    method: String,
     env: Bindings,
     context: Context,
 }
 
 impl Incoming {
-    pub(crate) fn new(request: web_sys::Request, env: Bindings, context: Context) -> Self {
-        Self { request, env, context }
+    pub(crate) fn new(request: web_sys::Request, method: String, env: Bindings, context: Context) -> Self {
+        Self { request, method, env, context }
     }
 
     /// The method, as it was sent.
-    pub(crate) fn method(&self) -> String {
-        self.request.method()
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The header fields, with their names.
+    pub(crate) fn fields(&self) -> MessageFields<'_> {
+        MessageFields::of_request(&self.request)
     }
 
     /// A header field, its lines joined with commas (RFC 9110 §5.3).
@@ -33,7 +40,8 @@ impl Incoming {
 
     /// True where the request carries a body.
     pub(crate) fn has_body(&self) -> bool {
-        self.request.body().is_some()
+        // The runtime gives these none (Fetch Standard), and the question costs a call.
+        !matches!(self.method(), "GET" | "HEAD") && self.request.body().is_some()
     }
 
     /// The whole body, in memory: for those whose length is known and bounded. Fails where it ends early.
@@ -51,11 +59,9 @@ impl Incoming {
         Vars::of(&self.env)
     }
 
-    /// A request to another URL with this one's method, header fields and body; the body is streamed, not read. Redirects are
-    /// left to the caller, as for every request that workerd hands over.
-    pub(crate) fn forward_to(&self, url: &str) -> Result<web_sys::Request, JsValue> {
-        // The runtime takes a Request wherever it takes request options.
-        web_sys::Request::new_with_str_and_init(url, self.request.unchecked_ref())
+    /// The request itself, to be sent on.
+    pub(crate) fn request(&self) -> &web_sys::Request {
+        &self.request
     }
 
     /// Goes on with work after the response is sent.

@@ -1,7 +1,10 @@
 //! The KV port: the one place that reads and writes Workers KV.
 //!
 //! The bindings are declared here, not taken from `worker`, whose `KvStore` looks its methods up by reflection and builds
-//! options through serde on every call. Every read passes through [`Store`], so a memory tier in front of KV has one home.
+//! options through serde on every call. Every read passes through [`Store`], those of small
+//! records through the memory tier in front of it, [`Remembered`].
+
+mod remembered;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,6 +17,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
+pub(crate) use self::remembered::{NotRead, Remembered};
 use crate::clock::Clock;
 use crate::deadline;
 

@@ -16,6 +16,7 @@ mod incoming;
 mod key_writer;
 mod kv;
 mod log;
+mod message;
 mod response;
 mod routes;
 mod tenants;
@@ -58,22 +59,29 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let url = request.url();
-    let target = RequestTarget::parse(&url);
-    let incoming = Incoming::new(request, env.unchecked_into(), context);
-    match answer(&incoming, &target).await {
+    let head = message::head(&request);
+    let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
+    let target = RequestTarget::parse(url);
+    let incoming = Incoming::new(request, method.to_owned(), env.unchecked_into(), context);
+    let route = Route::of(&incoming.vars().hosts, &target);
+    match answer(&incoming, &route, &target).await {
         Ok(response) => Ok(response),
-        Err(failure) => failure.render(&incoming, &target.path).map_err(Into::into),
+        Err(failure) => failure.render(&incoming, &route).map_err(Into::into),
     }
 }
 
-async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    match Route::find(&incoming.method(), &target.path)? {
+async fn answer(
+    incoming: &Incoming,
+    route: &Route<'_>,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, Failure> {
+    route.check(incoming.method())?;
+    match route {
         Route::Healthz => healthz::answer(),
         Route::GetStarted => get_started::answer(incoming).await,
         Route::CachedPage => cache::answer(incoming, target).await,
         Route::Config => config::answer(incoming, target).await,
-        Route::Storefront { path } => tenants::answer(incoming, path, target.query).await,
+        Route::Storefront { named } => tenants::answer(incoming, named, target).await,
         Route::HelloWorld => translations::answer(incoming).await,
         Route::Writes { key } => writes::answer(incoming, key, target).await,
         Route::Asset { path } => assets::answer(incoming, path).await,

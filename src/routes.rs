@@ -1,7 +1,10 @@
-//! Which job answers a request: a pure match over method and path.
+//! Which job answers a request: a pure match over host, path and method.
+
+use kv_edge_core::request_target::RequestTarget;
+use kv_edge_core::tenants::address::{Hosts, Named};
 
 /// The job that answers, with the part of the path it needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route<'p> {
     /// `GET /healthz`
     Healthz,
@@ -11,10 +14,10 @@ pub(crate) enum Route<'p> {
     CachedPage,
     /// `GET /config?userId={id}`
     Config,
-    /// `* /stores/{storefrontId}/{path}`; `path` is what stands behind `/stores`.
+    /// `* /stores/{storefrontId}/{path}`, or any path of a host that names a storefront
     Storefront {
-        /// Empty, or starts with `/`.
-        path: &'p str,
+        /// Whom the host names; where that is the platform, the path names the storefront.
+        named: Named<'static>,
     },
     /// `GET /hello-world`
     HelloWorld,
@@ -38,20 +41,27 @@ pub(crate) struct MethodNotAllowed {
 }
 
 impl<'p> Route<'p> {
-    /// Finds the route of a request.
-    pub(crate) fn find(method: &str, path: &'p str) -> Result<Self, MethodNotAllowed> {
-        let route = Self::of_path(path);
-        let allow = match route {
-            Self::Storefront { .. } => return Ok(route),
+    /// The route of a request: by its host, or else by its path.
+    pub(crate) fn of(hosts: &Hosts, target: &'p RequestTarget<'_>) -> Self {
+        match hosts.named(target.authority) {
+            Named::Platform => Self::of_path(&target.path),
+            named => Self::Storefront { named },
+        }
+    }
+
+    /// Checks that the route takes a method.
+    pub(crate) fn check(&self, method: &str) -> Result<(), MethodNotAllowed> {
+        let allow = match self {
+            Self::Storefront { .. } => return Ok(()),
             Self::Writes { .. } => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
-        if allow.split(", ").any(|allowed| allowed == method) { Ok(route) } else { Err(MethodNotAllowed { allow }) }
+        if allow.split(", ").any(|allowed| allowed == method) { Ok(()) } else { Err(MethodNotAllowed { allow }) }
     }
 
     /// The route as the log names it: without anything a visitor wrote.
-    pub(crate) fn name(path: &'p str) -> &'static str {
-        match Self::of_path(path) {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
             Self::Healthz => "/healthz",
             Self::GetStarted => "/get-started",
             Self::CachedPage => "/cache",
@@ -64,8 +74,8 @@ impl<'p> Route<'p> {
     }
 
     /// True for the routes that programs use, whose errors are always problem details.
-    pub(crate) fn is_api(path: &'p str) -> bool {
-        matches!(Self::of_path(path), Self::Writes { .. })
+    pub(crate) fn is_api(&self) -> bool {
+        matches!(self, Self::Writes { .. })
     }
 
     fn of_path(path: &'p str) -> Self {
@@ -76,8 +86,8 @@ impl<'p> Route<'p> {
             "/config" => Self::Config,
             "/hello-world" => Self::HelloWorld,
             _ => {
-                if let Some(path) = behind("/stores", path) {
-                    Self::Storefront { path }
+                if behind("/stores", path).is_some() {
+                    Self::Storefront { named: Named::Platform }
                 } else if let Some(key) = behind("/writes", path) {
                     Self::Writes { key: key.strip_prefix('/').unwrap_or(key) }
                 } else {

@@ -20,6 +20,7 @@ use crate::incoming::Incoming;
 use crate::key_writer::{KeyWriters, NewestValue, Write};
 use crate::kv::{Store, Value};
 use crate::response;
+use crate::routes::Route;
 
 /// The page of a run holds no more than text, styles and an inline picture.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -32,8 +33,9 @@ pub(crate) async fn answer(
     encoded_key: &str,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
-    let token = incoming.env().token().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
-    if !is_bearer(incoming.header("authorization").as_deref(), &token) {
+    let vars = incoming.vars();
+    let token = vars.token.as_deref().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
+    if !is_bearer(incoming.header("authorization").as_deref(), token) {
         return Err(Failure::unauthorized());
     }
     if incoming.method() == "POST" {
@@ -124,7 +126,7 @@ async fn write(
         }
     };
     let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
-    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming, &target.path));
+    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming, &Route::Writes { key: encoded_key }));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
     fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
     respond(status, &response::bytes(body.as_bytes()), &fields)

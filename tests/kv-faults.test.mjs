@@ -11,7 +11,7 @@ import { startWorker } from "./harness/worker.mjs";
 const upstream = await startUpstream();
 const worker = await startWorker({
   faulty: true,
-  vars: { CACHE_UPSTREAMS: upstream.origin, ROUTING_ORIGINS: upstream.origin },
+  vars: { CACHE_UPSTREAMS: upstream.origin, ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0" },
 });
 const { CACHE_KV, USER_CONFIGURATION, ROUTING_CONFIG, assets, USERS_NOTIFICATION_CONFIG } = worker.env;
 
@@ -70,7 +70,8 @@ for (const [path, operations] of needing) {
 
 test("a failing KV is logged with the runtime's own message, under the id that the answer carries", async () => {
   const faults = { ROUTING_CONFIG: { get: ["500"] } };
-  const { requestId } = (await sendWithFaults(worker, "/stores/shop/x", faults, json)).json();
+  // A storefront that was served before is remembered.
+  const { requestId } = (await sendWithFaults(worker, "/stores/never-served/x", faults, json)).json();
   const line = await eventually(() => worker.log().find((line) => line.requestId === requestId), "a line in the log");
   assert.equal(line.detail, "KV GET failed: 500 Internal Server Error");
   assert.equal(line.status, 503);

@@ -51,6 +51,8 @@ const vars = {
   CACHE_UPSTREAMS: "",
   ROUTING_ORIGINS: "",
   ROUTING_INSECURE: "true",
+  TENANT_DOMAIN: "",
+  PLATFORM_HOSTS: "",
   UPSTREAM_TIMEOUT_MS: "10000",
 };
 
@@ -82,6 +84,7 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
     ],
   });
   const miniflare = await listen(harness);
+  let workerd = runtime;
   let url = await miniflare.ready;
   let env = await harness.getWorker().getEnv();
   const lines = () => harness.getLogs().map(({ message }) => message);
@@ -93,6 +96,10 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
   return {
     get url() {
       return url;
+    },
+    /** The process id of the workerd that runs the Worker. */
+    get pid() {
+      return workerd.pid;
     },
     /** The real bindings, to seed and to look at what the Worker wrote. */
     get env() {
@@ -106,11 +113,12 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
     /** Kills workerd, in the midst of whatever it does, and starts it again on the same storage. */
     async kill() {
       // miniflare sees that its process is gone and starts another.
-      const exit = once(runtime, "exit");
-      runtime.kill("SIGKILL");
+      const exit = once(workerd, "exit");
+      workerd.kill("SIGKILL");
       await exit;
       await setImmediate();
       url = await miniflare.ready;
+      workerd = runtime;
       env = await harness.getWorker().getEnv();
     },
     /** Every line of the log. */

@@ -9,8 +9,16 @@ pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
     let Some((scheme, given)) = authorization.and_then(|value| value.trim().split_once(' ')) else {
         return false;
     };
-    let right: bool = given.trim_start().as_bytes().ct_eq(token.as_bytes()).into();
-    scheme.eq_ignore_ascii_case("bearer") && right && !token.is_empty()
+    let is_right = is_token(Some(given), token);
+    scheme.eq_ignore_ascii_case("bearer") && is_right
+}
+
+/// True where a field is the token alone, compared in constant time as in [`is_bearer`]. No field is an empty token.
+#[must_use]
+pub fn is_token(given: Option<&str>, token: &str) -> bool {
+    let given = given.unwrap_or_default().trim();
+    let is_right: bool = given.as_bytes().ct_eq(token.as_bytes()).into();
+    is_right && !token.is_empty()
 }
 
 #[cfg(test)]

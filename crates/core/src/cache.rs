@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn only_listed_http_urls_are_fetched() {
-        let allowed = AllowList::parse("https://example.com");
+        let allowed = AllowList::parse("https://example.com", &[]);
         assert_eq!(PageUrl::new("https://example.com/a?b#c", &allowed).unwrap().as_str(), "https://example.com/a?b");
         for (href, error) in [
             ("https://evil.example/", CacheError::NotAllowed("https://evil.example".into())),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_key_for_each_url_within_512_bytes() {
-        let allowed = AllowList::parse("https://example.com");
+        let allowed = AllowList::parse("https://example.com", &[]);
         let key = |href: &str| PageUrl::new(href, &allowed).unwrap().key().as_str().to_owned();
         assert_eq!(key("https://example.com/a#b"), "page:https://example.com/a");
         let longest = format!("https://example.com/{}", "a".repeat(512 - 5 - 20));

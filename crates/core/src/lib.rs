@@ -15,6 +15,12 @@
 //! | [`origin`] | which origins may be fetched |
 //! | [`problem`] | the text and JSON form of an error (RFC 9457) |
 //! | [`authorization`] | whether a bearer token is the right one |
+//! | [`fields`] | which header fields belong to one connection, and what is changed on the way (RFC 9110 §7.6) |
+//! | [`cdn_loop`] | whether a request was here before (RFC 8586) |
+//! | [`cookie`] | the values of a cookie (RFC 6265) |
+//! | [`schema`] | what is wrong in a JSON record, and where |
+//! | [`memory`] | how long a record out of KV is remembered |
+//! | [`circuit`] | which origins are left alone for a while |
 //! | [`conditional`] | whether a precondition holds (RFC 9110 §13.1) |
 //! | [`retry`] | when to try again, and how long to wait |
 //! | [`one_write`] | which of several writes of one request is made |
@@ -28,17 +34,23 @@
 pub mod assets;
 pub mod authorization;
 pub mod cache;
+pub mod cdn_loop;
+pub mod circuit;
 pub mod conditional;
 pub mod config;
+pub mod cookie;
+pub mod fields;
 pub mod key_writer;
 pub mod language;
 pub mod limits;
+pub mod memory;
 pub mod one_write;
 pub mod origin;
 pub mod problem;
 pub mod record;
 pub mod request_target;
 pub mod retry;
+pub mod schema;
 pub mod store;
 pub mod tenants;
 pub mod translations;

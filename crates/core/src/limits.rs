@@ -57,6 +57,12 @@ impl<'a> Key<'a> {
         Self(Cow::Borrowed(key))
     }
 
+    /// The key, for longer than what it was read from.
+    #[must_use]
+    pub fn to_static(&self) -> Key<'static> {
+        Key(Cow::Owned(self.0.as_ref().to_owned()))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -70,7 +70,8 @@ impl Origin {
 }
 
 /// The origins that a var lists, comma-separated: exact ones such as `https://api.example.com:8443`, or every subdomain of a
-/// host as `https://*.shops.example` (which does not name `https://shops.example` itself).
+/// host as `https://*.shops.example` (which does not name `https://shops.example` itself, nor an IP address). An entry without
+/// a scheme, `api.example.com` or `*.shops.example`, stands for the schemes that the caller says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
     exact: Vec<Origin>,
@@ -79,27 +80,28 @@ pub struct AllowList {
 }
 
 impl AllowList {
-    /// Reads the list. An entry that is no origin admits nothing.
+    /// Reads the list. An entry that is no origin admits nothing. `bare` are the schemes of an entry that names none.
     #[must_use]
-    pub fn parse(list: &str) -> Self {
+    pub fn parse(list: &str, bare: &[&str]) -> Self {
         let mut parsed = Self::default();
         for entry in list.split(',').map(str::trim) {
-            match entry.split_once("://*.") {
-                Some((scheme, suffix)) => {
-                    if let Ok((Origin(base), "" | "/")) = Origin::split(&format!("{scheme}://{suffix}"))
-                        && let Some((scheme, host)) = base.split_once("://")
-                    {
-                        parsed.subdomains.push((format!("{scheme}://"), format!(".{host}")));
-                    }
-                }
-                None => {
-                    if let Ok((origin, "" | "/")) = Origin::split(entry) {
-                        parsed.exact.push(origin);
-                    }
-                }
+            match entry.split_once("://") {
+                Some((scheme, host)) => parsed.add(scheme, host),
+                None => bare.iter().for_each(|scheme| parsed.add(scheme, entry)),
             }
         }
         parsed
+    }
+
+    fn add(&mut self, scheme: &str, host: &str) {
+        let (is_wildcard, host) = host.strip_prefix("*.").map_or((false, host), |suffix| (true, suffix));
+        let Ok((origin, "" | "/")) = Origin::split(&format!("{scheme}://{host}")) else { return };
+        match origin.0.split_once("://") {
+            Some((scheme, host)) if is_wildcard => {
+                self.subdomains.push((format!("{scheme}://"), format!(".{host}")));
+            }
+            _ => self.exact.push(origin),
+        }
     }
 
     /// True where the list names this origin. Scheme and port count.
@@ -112,8 +114,29 @@ impl AllowList {
                     .strip_prefix(scheme.as_str())
                     .and_then(|host| host.strip_suffix(suffix.as_str()))
                     .is_some_and(|subdomain| !subdomain.is_empty())
+                    && !is_ip_literal(origin)
             })
     }
+}
+
+/// True where two origins name the same host, each with the default port of its scheme.
+#[must_use]
+pub fn same_host(one: &Origin, other: &Origin) -> bool {
+    let host = |origin: &Origin| {
+        let (_, authority) = origin.0.split_once("://")?;
+        // The canonical form has a port only where it is not the default one.
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        (!has_port).then(|| authority.to_owned())
+    };
+    host(one).is_some_and(|name| host(other).is_some_and(|other| other == name))
+}
+
+/// True where the host is an IP address in any of the forms that the URL Standard reads as one: its last label is a number.
+fn is_ip_literal(origin: &Origin) -> bool {
+    let authority = origin.0.split_once("://").map_or("", |(_, authority)| authority);
+    let host = authority.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let last = host.rsplit('.').next().unwrap_or_default();
+    authority.starts_with('[') || last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
@@ -196,7 +219,8 @@ mod tests {
     #[test]
     fn allow_list_admits_exact_origins_and_named_subdomains_only() {
         let list = AllowList::parse(
-            "https://example.com, http://localhost:8788/ ,https://*.shops.example,nonsense,https://a/b",
+            "https://example.com, http://localhost:8788/ ,https://*.shops.example,no origin,https://a/b,ftp://b",
+            &["https"],
         );
         for (url, admitted) in [
             ("https://example.com", true),
@@ -219,8 +243,37 @@ mod tests {
             let (origin, _) = Origin::split(url).unwrap();
             assert_eq!(list.admits(&origin), admitted, "{url}");
         }
-        assert!(!AllowList::parse("").admits(&Origin::split("https://example.com").unwrap().0));
-        assert!(!AllowList::parse("*").admits(&Origin::split("https://example.com").unwrap().0));
+        for list in ["", "*", "*.", "https://*", "https://*."] {
+            let (origin, _) = Origin::split("https://example.com").unwrap();
+            assert!(!AllowList::parse(list, &["https"]).admits(&origin), "{list}");
+        }
+    }
+
+    #[test]
+    fn an_entry_without_a_scheme_stands_for_the_schemes_that_are_said() {
+        let admits = |bare: &[&str], url: &str| {
+            AllowList::parse("a.example,*.shops.example,b.example:8443", bare).admits(&Origin::split(url).unwrap().0)
+        };
+        for host in ["a.example", "one.shops.example", "b.example:8443"] {
+            assert!(admits(&["https"], &format!("https://{host}")), "{host}");
+            assert!(!admits(&["https"], &format!("http://{host}")), "{host}");
+            assert!(admits(&["https", "http"], &format!("http://{host}")), "{host}");
+        }
+        assert!(!admits(&["https"], "https://b.example") && !admits(&["https"], "https://shops.example"));
+    }
+
+    #[test]
+    fn a_wildcard_admits_no_ip_address() {
+        let list = AllowList::parse("https://*.0.1,https://*.0.0x1,https://127.0.0.1,https://*.1.example", &["https"]);
+        for (url, admitted) in [
+            ("https://127.0.0.1", true),
+            ("https://10.0.0.1", false),
+            ("https://10.0.0.1:443", false),
+            ("https://127.0.0x1", false),
+            ("https://a.1.example", true),
+        ] {
+            assert_eq!(list.admits(&Origin::split(url).unwrap().0), admitted, "{url}");
+        }
     }
 
     proptest! {

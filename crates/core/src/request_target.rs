@@ -4,12 +4,16 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Path and query of a request (RFC 9112 §3.2, the origin form).
+/// The parts of the URL that a request asks for (RFC 9110 §7.1).
 ///
 /// The path is as the URL Standard leaves it: dot segments resolved (`%2e` counts as a dot) and `\` read as `/`. Where the
 /// platform has done that already nothing is copied. Everything else stays byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestTarget<'a> {
+    /// The scheme, `http` or `https`.
+    pub scheme: &'a str,
+    /// Host and port, as the client named them (RFC 9110 §7.2).
+    pub authority: &'a str,
     /// The path, always starting with `/`.
     pub path: Cow<'a, str>,
     /// The query without its `?`; `None` where the URL has no `?`.
@@ -25,15 +29,16 @@ impl<'a> RequestTarget<'a> {
     /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. Never fails: what is missing is empty.
     #[must_use]
     pub fn parse(url: &'a str) -> Self {
-        let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let (scheme, after_scheme) = url.split_once("://").unwrap_or(("", url));
         let without_fragment = after_scheme.split_once('#').map_or(after_scheme, |(head, _)| head);
         let (authority_and_path, query) = match without_fragment.split_once('?') {
             Some((head, query)) => (head, Some(query)),
             None => (without_fragment, None),
         };
-        let path =
-            authority_and_path.find(['/', '\\']).and_then(|start| authority_and_path.get(start..)).unwrap_or("/");
-        Self { path: resolve_dot_segments(path), query }
+        let start = authority_and_path.find(['/', '\\']).unwrap_or(authority_and_path.len());
+        let (authority, path) = authority_and_path.split_at(start);
+        let path = if path.is_empty() { "/" } else { path };
+        Self { scheme, authority, path: resolve_dot_segments(path), query }
     }
 
     /// The first value of a query parameter, decoded as `application/x-www-form-urlencoded`: `+` is a space.
@@ -88,6 +93,31 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
     }
 }
 
+/// Decodes the escapes of unreserved characters, which mean the same as the characters (RFC 3986 §6.2.2.2). For comparing.
+#[must_use]
+pub fn decode_unreserved(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut parts = path.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let escape = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        match (escape.filter(is_unreserved), part.get(2..)) {
+            (Some(byte), Some(rest)) => {
+                decoded.push(char::from(byte));
+                decoded.push_str(rest);
+            }
+            _ => {
+                decoded.push('%');
+                decoded.push_str(part);
+            }
+        }
+    }
+    Cow::Owned(decoded)
+}
+
 /// True where a path has a `.` or `..` segment, also one written `%2e`.
 #[must_use]
 pub fn has_dot_segments(path: &str) -> bool {
@@ -95,7 +125,7 @@ pub fn has_dot_segments(path: &str) -> bool {
 }
 
 /// Removes `.` and `..` segments as the URL Standard does ("path state"), also where they are written `%2e`.
-fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
+pub(crate) fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
     if !path.contains('\\') && !has_dot_segments(path) {
         return Cow::Borrowed(path);
     }
@@ -159,7 +189,8 @@ mod tests {
             ("https://example.com/a#f?g", "/a", None),
             ("https://example.com//a//b/", "//a//b/", None),
         ] {
-            assert_eq!(RequestTarget::parse(url), RequestTarget { path: path.into(), query }, "{url}");
+            let target = RequestTarget::parse(url);
+            assert_eq!((target.path.as_ref(), target.query), (path, query), "{url}");
         }
     }
 

@@ -30,6 +30,20 @@ impl UpstreamTimeout {
     }
 }
 
+/// The refresh time where `ROUTING_REFRESH` says nothing usable, in seconds.
+const ROUTING_REFRESH_SECONDS_DEFAULT: u64 = 10;
+
+/// No record is taken for fresh longer, in seconds.
+const ROUTING_REFRESH_SECONDS_MAX: u64 = 3600;
+
+/// Reads `ROUTING_REFRESH`: for how long a storefront's record is taken out of memory, whole seconds from 0 to 3600. What is no
+/// number gives 10 seconds, what is more the most. In milliseconds.
+#[must_use]
+pub fn routing_refresh_ms(var: &str) -> u64 {
+    let seconds: u64 = var.trim().parse().unwrap_or(ROUTING_REFRESH_SECONDS_DEFAULT);
+    seconds.min(ROUTING_REFRESH_SECONDS_MAX).saturating_mul(1000)
+}
+
 /// True for a var that switches something on: `true`.
 #[must_use]
 pub fn is_true(var: &str) -> bool {
@@ -48,6 +62,15 @@ mod tests {
             let timeout = UpstreamTimeout::parse(var);
             assert_eq!(timeout.of_request(false), Duration::from_millis(milliseconds), "{var}");
             assert_eq!(timeout.of_request(true), Duration::from_millis(milliseconds * 10), "{var}");
+        }
+    }
+
+    #[test]
+    fn routing_refresh_is_up_to_an_hour_and_ten_seconds_by_default() {
+        for (var, milliseconds) in
+            [("5", 5000), (" 0 ", 0), ("3601", 3_600_000), ("", 10_000), ("soon", 10_000), ("-1", 10_000)]
+        {
+            assert_eq!(routing_refresh_ms(var), milliseconds, "{var}");
         }
     }
 

@@ -1,0 +1,128 @@
+//! Files that a command line names, read as text.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// A file, or what comes in at standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `-`
+    Stdin,
+    File(PathBuf),
+}
+
+/// Why there is no text. Each sentence names the way out.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// The folder that the path counts from, for one that does not say.
+    Missing(Option<PathBuf>),
+    Directory,
+    Denied,
+    Empty,
+    ByteOrderMark,
+    Utf16,
+    /// The first byte that is wrong, counted from 1.
+    NotUtf8(usize),
+    Other(io::Error),
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => formatter.write_str("stdin"),
+            Self::File(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+impl Source {
+    /// Reads all of it.
+    pub(crate) fn read(&self) -> Result<String, Unreadable> {
+        let bytes = match self {
+            Self::Stdin => {
+                let mut bytes = Vec::new();
+                io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes).map_err(Unreadable::Other)
+            }
+            Self::File(path) => std::fs::read(path).map_err(|error| unreadable(path, error)),
+        }?;
+        text(bytes)
+    }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Unreadable {
+    match error.kind() {
+        ErrorKind::NotFound if path.is_relative() => Unreadable::Missing(std::env::current_dir().ok()),
+        ErrorKind::NotFound => Unreadable::Missing(None),
+        // Windows says "access denied" of a directory.
+        _ if path.is_dir() => Unreadable::Directory,
+        ErrorKind::PermissionDenied => Unreadable::Denied,
+        _ => Unreadable::Other(error),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Unreadable> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(Unreadable::Empty);
+    }
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        return Err(Unreadable::ByteOrderMark);
+    }
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        return Err(Unreadable::Utf16);
+    }
+    String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to().saturating_add(1)))
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(Some(folder)) => {
+                write!(formatter, "there is no such file; check the path, which counts from {}", folder.display())
+            }
+            Self::Missing(None) => formatter.write_str("there is no such file; check the path"),
+            Self::Directory => formatter.write_str("this is a directory; name the files in it"),
+            Self::Denied => formatter.write_str("you may not read this file; change its permissions (chmod +r)"),
+            Self::Empty => formatter.write_str("it is empty; check what was to write it"),
+            Self::ByteOrderMark => formatter.write_str(
+                "it starts with a byte order mark, which is no JSON; save it as UTF-8 without one (\"UTF-8\", not \"UTF-8 with BOM\")",
+            ),
+            Self::Utf16 => formatter.write_str("it is UTF-16, which is no JSON; save it as UTF-8"),
+            Self::NotUtf8(byte) => write!(formatter, "it is not UTF-8 from byte {byte} on; save it as UTF-8"),
+            Self::Other(error) => write!(formatter, "it cannot be read: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_is_told_in_a_sentence() {
+        for (bytes, expected) in [
+            (&b""[..], "it is empty"),
+            (b" \r\n", "it is empty"),
+            (b"\xEF\xBB\xBF{}", "it starts with a byte order mark"),
+            (b"\xFF\xFE{\0}\0", "it is UTF-16"),
+            (b"\xFE\xFF\0{\0}", "it is UTF-16"),
+            (b"{\"\xE4\": 1}", "it is not UTF-8 from byte 3 on"),
+        ] {
+            let sentence = text(bytes.to_vec()).unwrap_err().to_string();
+            assert!(sentence.starts_with(expected), "{bytes:?}: {sentence}");
+        }
+        assert_eq!(text(b" {}\n".to_vec()).unwrap(), " {}\n");
+    }
+
+    #[test]
+    fn a_hyphen_is_standard_input() {
+        assert_eq!(Source::from(PathBuf::from("-")), Source::Stdin);
+        assert_eq!(Source::from(PathBuf::from("./-")), Source::File(PathBuf::from("./-")));
+    }
+}

@@ -1,0 +1,218 @@
+//! JSON as it stands in a file: in its order, and with every member, also where a name stands twice. `serde_json::Value`, like
+//! the Worker, keeps only the last of these.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+
+/// A JSON text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Tree {
+    /// Names and values, as they follow each other.
+    Object(Vec<(String, Tree)>),
+    Array(Vec<Tree>),
+    /// A string, a number, a boolean or `null`.
+    Scalar(Value),
+}
+
+/// A text is no JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// Counted from 1, in bytes.
+    pub(crate) column: usize,
+    pub(crate) problem: String,
+}
+
+impl Tree {
+    pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
+        serde_json::from_str(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let whole = error.to_string();
+            let problem = whole.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&whole);
+            SyntaxError { line: line.max(1), column: column.max(1), problem: format!("no JSON: {problem}") }
+        })
+    }
+
+    /// The JSON text again, without white space.
+    pub(crate) fn to_json(&self) -> String {
+        // A tree has string keys and finite numbers only, so that writing it cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Self::Scalar(Value::String(text)) = self { Some(text) } else { None }
+    }
+
+    /// The members of an object; none for everything else.
+    pub(crate) fn members(&self) -> &[(String, Tree)] {
+        if let Self::Object(members) = self { members } else { &[] }
+    }
+
+    /// The member of that name: the last one, which is the one that counts.
+    pub(crate) fn member(&self, name: &str) -> Option<&Tree> {
+        self.members().iter().rev().find(|member| member.0 == name).map(|member| &member.1)
+    }
+
+    /// The names of an object that stand more than once in it, each told once.
+    pub(crate) fn repeated_names(&self) -> impl Iterator<Item = &str> {
+        repeated(self.members().iter().map(|member| member.0.as_str()))
+    }
+
+    /// The paths of all members whose name stands in the same object once more.
+    pub(crate) fn repeated(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.find_repeated("", &mut found);
+        found
+    }
+
+    fn find_repeated(&self, path: &str, found: &mut Vec<String>) {
+        found.extend(self.repeated_names().map(|name| member_path(path, name)));
+        for (name, value) in self.members() {
+            value.find_repeated(&member_path(path, name), found);
+        }
+        if let Self::Array(elements) = self {
+            for (index, element) in elements.iter().enumerate() {
+                element.find_repeated(&format!("{path}[{index}]"), found);
+            }
+        }
+    }
+}
+
+/// The texts that come more than once, each told once.
+pub(crate) fn repeated<'t>(texts: impl Iterator<Item = &'t str>) -> impl Iterator<Item = &'t str> {
+    let mut seen = HashSet::new();
+    let mut told = HashSet::new();
+    texts.filter(move |text| !seen.insert(*text) && told.insert(*text))
+}
+
+/// The path of a member, written as `kv_edge_core::schema` writes it: `a.b`, but `a["b c"]`.
+pub(crate) fn member_path(parent: &str, name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        format!("{parent}[{name:?}]")
+    } else if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}.{name}")
+    }
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Object(members) => serializer.collect_map(members.iter().map(|(name, value)| (name, value))),
+            Self::Array(elements) => serializer.collect_seq(elements),
+            Self::Scalar(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Value::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = access.next_element()? {
+            elements.push(element);
+        }
+        Ok(Tree::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = access.next_entry()? {
+            members.push(member);
+        }
+        Ok(Tree::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_edge_core::schema::{self, Node};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn members_that_stand_twice_are_found_at_any_depth_and_told_once() {
+        for (json, expected) in [
+            (r#"{"a": {"b": 1}, "c": [{"b": 1}, {"b": 1}]}"#, &[] as &[&str]),
+            (r#"{"a": 1, "a": 1, "a": 1, "b": 2}"#, &["a"]),
+            (r#"{"a": 1, "\u0061": 1}"#, &["a"]),
+            (r#"{"a": {"b c": 1, "b c": 2}, "d": [0, {"e": 1, "e": 1}]}"#, &["a[\"b c\"]", "d[1].e"]),
+            (r#"[[{"": 1, "": 1}]]"#, &["[0][0][\"\"]"]),
+        ] {
+            assert_eq!(Tree::parse(json).unwrap().repeated(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_has_a_place() {
+        for (json, line, column) in [("{", 1, 1), ("{\n  \"a\": 1,\n}", 3, 1), ("{} {}", 1, 4), ("{\"a\" 1}", 1, 6)] {
+            let error = Tree::parse(json).unwrap_err();
+            assert_eq!((error.line, error.column), (line, column), "{json}: {error:?}");
+            assert!(error.problem.starts_with("no JSON: ") && !error.problem.contains(" at line "), "{error:?}");
+        }
+        assert!(Tree::parse(&"[".repeat(200)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_is_the_same_json(text in r#"(-?[1-9][0-9]{0,18}|-?[1-9]\.[0-9]{1,3}|true|null|"(\\n|\\u00e9|[a-z{]){0,9}")"#) {
+            let json = format!(r#"{{"b": [{text}], "a": {{"x": {text}}}}}"#);
+            let tree = Tree::parse(&json).unwrap();
+            let value: Value = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Value>(&tree.to_json()).unwrap(), value);
+        }
+
+        #[test]
+        fn paths_are_written_as_core_writes_them(outer in "[a-z$_.\\-\" é]{0,3}", inner in "[a-z$_.\\-\" é]{0,3}") {
+            let value = serde_json::json!({&outer: {&inner: 1}});
+            let root = |node: &Node<'_>| node.map(1, |_, node| node.map(1, |_, node| node.fault::<()>("")));
+            let faults = schema::read_value(&value, root).unwrap_err();
+            prop_assert_eq!(&faults[0].path, &member_path(&member_path("", &outer), &inner));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `kv-edge`: the native tool beside the Worker. It works on what goes into the KV namespaces; what is right there is decided
+//! in `kv-edge-core`, by the very code that the Worker runs.
+//!
+//! One module for each group of commands. A command ends with 0 where all is well, 1 where it found something wrong, and 2 where
+//! it could not do its work: a mistake in the command line, a file that cannot be read.
+
+#![forbid(unsafe_code)]
+
+mod input;
+mod json;
+mod routes;
+
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  kv-edge routes validate demo/storefronts.json     check the records of storefronts
+  kv-edge routes validate --help                    what else that can do";
+
+/// Checks what goes into the KV namespaces of kv-edge
+#[derive(Debug, Parser)]
+#[command(name = "kv-edge", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    group: Group,
+}
+
+#[derive(Debug, Subcommand)]
+enum Group {
+    Routes(routes::Arguments),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// All is well.
+    Good,
+    /// The command did its work and found something wrong.
+    Faulty,
+    /// The command could not do its work.
+    Failed,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut stdout = io::stdout().lock();
+    let outcome = match arguments.group {
+        Group::Routes(routes) => routes.run(&mut stdout),
+    };
+    match outcome {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Faulty) => ExitCode::from(1),
+        Ok(Outcome::Failed) => ExitCode::from(2),
+        // Whoever read the output has seen enough, as in `kv-edge … | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("error: the output cannot be written: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

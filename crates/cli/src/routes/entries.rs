@@ -1,0 +1,206 @@
+//! The three forms in which a file holds the records of storefronts.
+
+use serde_json::Value;
+
+use super::report::Finding;
+use crate::json::{Tree, member_path, repeated};
+
+/// A record, and under which key it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Not known for a file that is one record.
+    pub(super) key: Option<String>,
+    /// The record as KV would hold it.
+    pub(super) json: String,
+    /// The paths of members that stand twice.
+    pub(super) repeated: Vec<String>,
+}
+
+/// What a file holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Entries {
+    pub(super) list: Vec<Entry>,
+    /// What is wrong outside of the records.
+    pub(super) faults: Vec<Finding>,
+    /// How many entries the file has, also those that cannot be read.
+    pub(super) count: usize,
+}
+
+impl Entries {
+    /// Takes a file apart: one record, an object of keys and records, or the array that `wrangler kv bulk put` takes.
+    pub(super) fn of(tree: &Tree) -> Self {
+        match tree {
+            Tree::Array(elements) => Self::of_bulk(elements),
+            Tree::Object(members) if is_record(members) => Self::of_record(tree),
+            Tree::Object(members) => Self::of_map(tree, members),
+            Tree::Scalar(_) => {
+                let problem =
+                    "it must be a record, an object of keys and records, or the array that wrangler kv bulk put takes";
+                Self { faults: vec![Finding::of_file("", problem)], ..Self::default() }
+            }
+        }
+    }
+
+    /// Takes a file for one record, whatever it looks like.
+    pub(super) fn of_record(tree: &Tree) -> Self {
+        let entry = Entry { key: None, json: tree.to_json(), repeated: tree.repeated() };
+        Self { list: vec![entry], faults: Vec::new(), count: 1 }
+    }
+
+    fn of_map(tree: &Tree, members: &[(String, Tree)]) -> Self {
+        let mut entries = Self { count: members.len(), ..Self::default() };
+        entries.faults.extend(tree.repeated_names().map(stands_twice));
+        for (key, record) in members {
+            if let Tree::Object(_) = record {
+                let (json, repeated) = (record.to_json(), record.repeated());
+                entries.list.push(Entry { key: Some(key.clone()), json, repeated });
+            } else {
+                let problem = r#"it must be a record, a JSON object such as {"origin": "https://shop.example.com"}"#;
+                entries.faults.push(Finding::of_record(Some(key), "", problem));
+            }
+        }
+        entries
+    }
+
+    fn of_bulk(elements: &[Tree]) -> Self {
+        let mut entries = Self { count: elements.len(), ..Self::default() };
+        for (index, element) in elements.iter().enumerate() {
+            match of_bulk_element(element, &format!("[{index}]")) {
+                Ok(entry) => entries.list.push(entry),
+                Err(fault) => entries.faults.push(fault),
+            }
+        }
+        let keys = entries.list.iter().filter_map(|entry| entry.key.as_deref());
+        entries.faults.extend(repeated(keys).map(stands_twice));
+        entries
+    }
+}
+
+fn stands_twice(key: &str) -> Finding {
+    Finding::of_record(Some(key), "", "the file has this key more than once; only the last would be kept")
+}
+
+/// One element of the array.
+fn of_bulk_element(element: &Tree, path: &str) -> Result<Entry, Finding> {
+    let fault = |name, problem| Err(Finding::of_file(&member_path(path, name), problem));
+    if !matches!(element, Tree::Object(_)) {
+        let problem = r#"it must be an object such as {"key": "storefrontA", "value": "…"}"#;
+        return Err(Finding::of_file(path, problem));
+    }
+    if let Some(name) = element.repeated_names().next() {
+        return fault(name, "it stands more than once");
+    }
+    let Some(key) = element.member("key").and_then(Tree::as_text) else {
+        return fault("key", "it must be there, as a string");
+    };
+    if element.member("base64") == Some(&Tree::Scalar(Value::Bool(true))) {
+        return fault("base64", "a value in base64 is not read; give the record as JSON text and leave base64 out");
+    }
+    let Some(json) = element.member("value").and_then(Tree::as_text) else {
+        return fault("value", "it must be there, as a string: the record as JSON text");
+    };
+    // A text that is no JSON is told by the record's own reader.
+    let repeated = Tree::parse(json).map(|record| record.repeated()).unwrap_or_default();
+    Ok(Entry { key: Some(key.to_owned()), json: json.to_owned(), repeated })
+}
+
+/// True for the members of a record, false for keys and their records. A key may be called like a member of a record, so the
+/// value must fit too; an object without any record in it is rather a record whose members are misspelt.
+fn is_record(members: &[(String, Tree)]) -> bool {
+    let has = |value: &Tree, names: &[&str]| names.iter().any(|name| value.member(name).is_some());
+    let fits = |(name, value): &(String, Tree)| match (name.as_str(), value) {
+        ("origin" | "active" | "storefront" | "fallback", Tree::Scalar(Value::String(_)))
+        | ("timeoutMs", Tree::Scalar(Value::Number(_)))
+        | ("routes" | "variants", Tree::Array(_)) => true,
+        ("split", object) => has(object, &["by"]),
+        ("headers", object) => has(object, &["request", "response"]),
+        ("access", object) => has(object, &["allow", "deny"]),
+        ("fallback", object) => has(object, &["asset"]),
+        _ => false,
+    };
+    let is_misspelt = !members.is_empty() && !members.iter().any(|(_, value)| matches!(value, Tree::Object(_)));
+    members.iter().any(fits) || is_misspelt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> (Vec<Option<String>>, Vec<String>) {
+        let entries = Entries::of(&Tree::parse(json).unwrap());
+        let keys = entries.list.into_iter().map(|entry| entry.key).collect();
+        (keys, entries.faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn an_object_with_a_member_of_a_record_is_one_record() {
+        for json in [
+            r#"{"origin": "https://a.example"}"#,
+            r#"{"routes": []}"#,
+            r#"{"variants": [], "a": {}}"#,
+            r#"{"storefront": "a"}"#,
+            r#"{"active": "blue"}"#,
+            r#"{"timeoutMs": 5}"#,
+            r#"{"fallback": "https://a.example"}"#,
+            r#"{"fallback": {"asset": "a.html"}}"#,
+            r#"{"split": {"by": "cookie"}}"#,
+            r#"{"headers": {"request": {}}}"#,
+            r#"{"access": {"deny": {}}}"#,
+            r#"{"orgin": "https://a.example"}"#,
+            r#"{"origin": 5}"#,
+        ] {
+            assert_eq!(read(json), (vec![None], Vec::new()), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_called_like_a_member_of_a_record() {
+        for key in ["origin", "routes", "split", "headers", "access", "fallback", "storefront"] {
+            let json = format!(r#"{{"{key}": {{"origin": "https://a.example"}}}}"#);
+            assert_eq!(read(&json), (vec![Some(key.to_owned())], Vec::new()), "{json}");
+        }
+        assert_eq!(read("{}"), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn the_keys_stand_in_the_order_of_the_file_and_none_is_lost() {
+        let (keys, faults) = read(r#"{"b": {}, "a": {}, "b": {}, "c": 1}"#);
+        assert_eq!(keys, ["b", "a", "b"].map(|key| Some(key.to_owned())));
+        let [twice, no_record] = faults.as_slice() else { panic!("{faults:?}") };
+        assert!(twice.starts_with("b: the file has this key more than once"), "{twice}");
+        assert!(no_record.starts_with("c: it must be a record"), "{no_record}");
+    }
+
+    #[test]
+    fn the_array_of_bulk_put_holds_each_record_as_text() {
+        let json = r#"[{"key": "a", "value": "{\"origin\": 1}", "metadata": {"b": 1}, "expiration_ttl": 60, "base64": false}]"#;
+        let entries = Entries::of(&Tree::parse(json).unwrap());
+        let entry = Entry { key: Some("a".into()), json: r#"{"origin": 1}"#.into(), repeated: Vec::new() };
+        assert_eq!(entries, Entries { list: vec![entry], faults: Vec::new(), count: 1 });
+        for (element, expected) in [
+            ("1", "[0]: it must be an object"),
+            ("{}", "[0].key: it must be there"),
+            (r#"{"key": 1}"#, "[0].key: it must be there"),
+            (r#"{"key": "a"}"#, "[0].value: it must be there"),
+            (r#"{"key": "a", "value": {"origin": "https://a.example"}}"#, "[0].value: it must be there"),
+            (r#"{"key": "a", "value": "e30=", "base64": true}"#, "[0].base64: a value in base64 is not read"),
+            (r#"{"key": "a", "key": "b", "value": "{}"}"#, "[0].key: it stands more than once"),
+            (r#"{"key": "a", "x y": "b", "x y": "{}"}"#, "[0][\"x y\"]: it stands more than once"),
+            (
+                r#"{"key": "a", "value": "1"}, {"key": "a", "value": "2"}, {"key": "a", "value": "3"}"#,
+                "a: the file has this key more than once",
+            ),
+        ] {
+            let (_, faults) = read(&format!("[{element}]"));
+            assert!(faults.len() == 1 && faults[0].starts_with(expected), "{element}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn neither_a_text_nor_a_number_holds_records() {
+        for json in ["1", "null", "true", "\"https://a.example\""] {
+            let (keys, faults) = read(json);
+            assert!(keys.is_empty() && faults.len() == 1, "{json}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! `kv-edge routes validate`: reads records with the reader of the Worker.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use kv_edge_core::limits::Key;
+use kv_edge_core::origin::AllowList;
+use kv_edge_core::tenants::address::{DOMAIN_KEY, Hosts, Named};
+use kv_edge_core::tenants::record::{OriginPolicy, Stored};
+
+use super::entries::{Entries, Entry};
+use super::report::{FileReport, Finding, Report};
+use crate::Outcome;
+use crate::input::Source;
+use crate::json::{Tree, member_path};
+
+const EXAMPLES: &str = r#"A FILE is one of
+  {"origin": "https://a.example"}                       one record
+  {"storefrontA": {"origin": "https://a.example"}}      keys and records
+  [{"key": "storefrontA", "value": "{\"origin\": …}"}]    what `wrangler kv bulk put` takes
+
+Examples:
+  kv-edge routes validate demo/storefronts.json
+  kv-edge routes validate --origins 'https://*.shops.example' staging.json production.json
+  kv-edge routes validate --key domain:www.tea.example tea.json
+  npx wrangler kv key get storefrontA --binding ROUTING_CONFIG --remote --text | kv-edge routes validate -
+
+With --json:
+  {"files": [{"file", "storefronts", "faults": [{"key", "path", "problem"}], "warnings": […], "error"?}], "valid"}
+  A fault of the JSON itself has "line" and "column" too; "key" is null for a file that is one record.
+
+It ends with 0 where everything is valid, 1 where there are faults, 2 where a file cannot be read."#;
+
+/// Says what is wrong in records of storefronts before they are put
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// JSON files with records; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The value of `ROUTING_ORIGINS`: refuse records with other origins, as the Worker does
+    #[arg(long, value_name = "LIST", value_parser = origin_list)]
+    origins: Option<String>,
+
+    /// The Worker has `ROUTING_INSECURE`: http origins on that list are admitted
+    #[arg(long, requires = "origins")]
+    insecure: bool,
+
+    /// FILE is one record, to stand under this key
+    #[arg(long, value_parser = key)]
+    key: Option<String>,
+
+    /// Write one line of JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// The Worker passes over an entry that is no origin; here somebody can mend it.
+fn origin_list(list: &str) -> Result<String, String> {
+    let is_origin = |entry: &&str| AllowList::parse(entry, &["https"]) != AllowList::default();
+    let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.find(|entry| !is_origin(entry)).map_or_else(
+        || Ok(list.to_owned()),
+        |entry| {
+            Err(format!("{entry:?} is no origin; write https://host, https://*.host or host, with a port if need be"))
+        },
+    )
+}
+
+fn key(key: &str) -> Result<String, String> {
+    Key::new(key).map(|key| key.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+impl Arguments {
+    pub(super) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+        if self.key.is_some() && self.files.len() > 1 {
+            eprintln!("error: --key says where one record stands; name one FILE with it");
+            return Ok(Outcome::Failed);
+        }
+        let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));
+        let files = self.files.into_iter().map(Source::from);
+        let files = files.map(|source| match source.read() {
+            Ok(text) => FileReport { file: source.to_string(), ..check(&text, self.key.as_deref(), policy.as_ref()) },
+            Err(error) => {
+                eprintln!("error: {source}: {error}");
+                FileReport { file: source.to_string(), error: Some(error.to_string()), ..FileReport::default() }
+            }
+        });
+        let report = Report::new(files.collect());
+        if self.json {
+            report.write_json(out)?;
+        } else {
+            report.write_lines(out)?;
+        }
+        Ok(report.outcome())
+    }
+}
+
+/// Checks what a file holds. A `key` says that it is one record, and where that is to stand.
+fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileReport {
+    let tree = match Tree::parse(text) {
+        Ok(tree) => tree,
+        Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
+    };
+    let entries = if key.is_some() { Entries::of_record(&tree) } else { Entries::of(&tree) };
+    let mut report = FileReport { storefronts: entries.count, faults: entries.faults, ..FileReport::default() };
+    if entries.count == 0 && report.faults.is_empty() {
+        report.warnings.push(Finding::of_file("", "there is no storefront in it"));
+    }
+    let keys: HashSet<&str> = entries.list.iter().filter_map(|entry| entry.key.as_deref()).collect();
+    for entry in &entries.list {
+        let key = key.or(entry.key.as_deref());
+        let Some(stored) = read(entry, key, policy, &mut report.faults) else { continue };
+        let warn = |path, problem| Finding::of_record(entry.key.as_deref(), path, problem);
+        if let Stored::Storefront(id) = &stored
+            && entry.key.is_some()
+            && !keys.contains(id.as_str())
+        {
+            let problem = format!("{} has no record in this file", member_path("", id.as_str()));
+            report.warnings.push(warn("storefront", problem));
+        }
+        report.warnings.extend(key.and_then(unreachable).map(|problem| warn("", problem)));
+    }
+    report
+}
+
+/// Reads a record as the Worker does and notes its faults.
+fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, faults: &mut Vec<Finding>) -> Option<Stored> {
+    let shown = entry.key.as_deref();
+    if let Some(Err(error)) = shown.map(Key::new) {
+        faults.push(Finding::of_record(shown, "", error.to_string()));
+    }
+    let twice = "it stands more than once; only the last counts";
+    faults.extend(entry.repeated.iter().map(|path| Finding::of_record(shown, path, twice)));
+    // Where the key is not known, it is taken for the usual kind: the id of a storefront.
+    match Stored::parse(key.unwrap_or("id"), &entry.json, policy) {
+        Ok(stored) => Some(stored),
+        Err(error) => {
+            faults.extend(error.faults.into_iter().map(|fault| Finding::of_fault(shown, fault)));
+            None
+        }
+    }
+}
+
+/// Why no request would find the record of a custom domain.
+fn unreachable(key: &str) -> Option<String> {
+    let host = key.strip_prefix(DOMAIN_KEY)?;
+    // Any TENANT_DOMAIN will do that is nobody's (RFC 2606 §2): only with one do hosts name storefronts.
+    match Hosts::parse("tenants.invalid", "").named(host) {
+        Named::Storefront(canonical) if canonical.as_str() == key => None,
+        Named::Storefront(canonical) => Some(format!("no request finds this key; write it {:?}", canonical.as_str())),
+        Named::Platform | Named::Nobody => {
+            Some("no request finds this key: its host is none of a storefront".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> (Vec<String>, Vec<String>) {
+        let report = check(text, key, policy);
+        let shown = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect();
+        (shown(report.faults), shown(report.warnings))
+    }
+
+    #[test]
+    fn each_fault_names_the_key_and_the_place_in_its_record() {
+        let (faults, warnings) = lines(
+            r#"{
+                "storefrontB": {"origin": "https://b.example", "routes": [{"path": "/a", "origin": "a.example"}]},
+                "shop-a": {"orgin": "https://a.example"},
+                "c": {"origin": "https://c.example", "origin": "https://d.example"},
+                ".": {"origin": "https://c.example"}
+            }"#,
+            None,
+            None,
+        );
+        assert_eq!(faults.len(), 5, "{faults:?}");
+        assert_eq!(faults[0], "storefrontB.routes[0].origin: it does not start with http:// or https://");
+        assert!(faults[1].starts_with("[\"shop-a\"].orgin: unknown member"), "{faults:?}");
+        assert_eq!(faults[2], "[\"shop-a\"].origin: it is missing");
+        assert_eq!(faults[3], "c.origin: it stands more than once; only the last counts");
+        assert_eq!(faults[4], "[\".\"]: The key is \".\" or \"..\", which Workers KV does not take.");
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_single_record_stands_under_a_plain_id_or_the_key_that_is_said() {
+        let alias = r#"{"storefront": "tea"}"#;
+        assert_eq!(lines(alias, Some("domain:www.tea.example"), None), (Vec::new(), Vec::new()));
+        let (faults, _) = lines(alias, None, None);
+        assert!(faults[0].starts_with("storefront: only a custom domain"), "{faults:?}");
+        let (faults, _) = lines(r#"{"a": {"origin": "https://a.example"}}"#, Some("a"), None);
+        assert!(faults[0].starts_with("a: unknown member"), "{faults:?}");
+    }
+
+    #[test]
+    fn with_a_list_of_origins_others_are_refused() {
+        let records = r#"{"a": {"origin": "https://a.example"}, "b": {"origin": "http://b.example"}}"#;
+        for (list, insecure, refused) in [
+            ("a.example,http://b.example", true, &[] as &[&str]),
+            ("a.example,http://b.example", false, &["b"]),
+            ("", true, &["a", "b"]),
+        ] {
+            let (faults, _) = lines(records, None, Some(&OriginPolicy::parse(list, insecure)));
+            let expected: Vec<String> = refused.iter().map(|key| format!("{key}.origin: ROUTING_ORIGINS")).collect();
+            assert_eq!(faults.len(), expected.len(), "{faults:?}");
+            assert!(faults.iter().zip(&expected).all(|(fault, start)| fault.starts_with(start)), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_an_entry_that_is_no_origin_is_a_mistake() {
+        for list in ["", "a.example, https://*.shops.example,", "http://127.0.0.1:8789", "[::1]:80"] {
+            assert_eq!(origin_list(list), Ok(list.to_owned()));
+        }
+        for list in ["a.example,ftp://b.example", "https://a.example/path", "*", "a b"] {
+            assert!(origin_list(list).is_err(), "{list}");
+        }
+    }
+
+    #[test]
+    fn what_is_valid_but_hardly_meant_is_a_warning() {
+        for (records, expected) in [
+            (r#"{"domain:a.example": {"storefront": "Tea"}, "Tea": {"origin": "https://a.example"}}"#, &[] as &[&str]),
+            (
+                r#"{"domain:a.example": {"storefront": "tea-2"}}"#,
+                &["[\"domain:a.example\"].storefront: [\"tea-2\"] has no record in this file"],
+            ),
+            (
+                r#"{"domain:A.example:443": {"origin": "https://a.example"}}"#,
+                &["[\"domain:A.example:443\"]: no request finds this key; write it \"domain:a.example\""],
+            ),
+            (
+                r#"{"domain:localhost": {"origin": "https://a.example"}}"#,
+                &["[\"domain:localhost\"]: no request finds this key: its host is none of a storefront"],
+            ),
+            ("{}", &["there is no storefront in it"]),
+            ("[]", &["there is no storefront in it"]),
+        ] {
+            let (faults, warnings) = lines(records, None, None);
+            assert!(faults.is_empty(), "{records}: {faults:?}");
+            assert_eq!(warnings, expected, "{records}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `CDN-Loop` (RFC 8586): a request that comes back to where it was is not sent on again.
+
+use std::borrow::Cow;
+
+use crate::fields::list;
+
+/// The name of kv-edge in the field (RFC 8586 §2, `cdn-id`).
+pub const CDN_ID: &str = "kv-edge";
+
+/// The field with kv-edge's own name at its end; `None` where the name stands there already: the request is in a loop, 508
+/// (RFC 5842 §7.2).
+#[must_use]
+pub fn continued(field: Option<String>) -> Option<Cow<'static, str>> {
+    let field = field.unwrap_or_default();
+    let is_own = |member: &str| {
+        let (id, _parameters) = member.split_once(';').unwrap_or((member, ""));
+        id.trim().eq_ignore_ascii_case(CDN_ID)
+    };
+    if list(&field).any(is_own) {
+        None
+    } else if field.trim().is_empty() {
+        Some(Cow::Borrowed(CDN_ID))
+    } else {
+        Some(Cow::Owned(format!("{field}, {CDN_ID}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_added_once_and_a_second_time_is_a_loop() {
+        for (field, continued_field) in [
+            (None, Some("kv-edge")),
+            (Some(" "), Some("kv-edge")),
+            (Some("cloudflare; loops=1"), Some("cloudflare; loops=1, kv-edge")),
+            (Some("kv-edge-staging, x.kv-edge"), Some("kv-edge-staging, x.kv-edge, kv-edge")),
+            (Some("kv-edge"), None),
+            (Some("a,KV-Edge ;x=\"1\", b"), None),
+        ] {
+            assert_eq!(continued(field.map(str::to_owned)).as_deref(), continued_field, "{field:?}");
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Circuit breakers: an origin that keeps failing is left alone for a while. They are passive, that is, they learn from the
+//! requests of visitors and make none of their own.
+//!
+//! A time is milliseconds since the Unix epoch. Clocks of requests that run side by side in one isolate differ by seconds
+//! (each stands still while its request computes), and a clock can be set back. So only the distance of two times counts,
+//! whichever is the later one: no circuit stays open for longer because a clock went backwards by hours.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// So many failures open a circuit, unless more requests than that succeeded since the oldest of them.
+const FAILURES: usize = 5;
+/// Failures further back than this do not count.
+const WINDOW_MS: u64 = 10_000;
+/// How long a circuit is open for the first time; each failed probe doubles it.
+const OPEN_MS: u64 = 10_000;
+const OPEN_MAX_MS: u64 = 60_000;
+/// A probe that has not reported by then never will: its visitor went away, or its request was ended.
+const PROBE_LOST_MS: u64 = 60_000;
+/// How long others are told to wait while a probe is under way.
+const PROBE_WAIT_MS: u64 = 1000;
+/// An isolate has little memory, and records can name any number of origins.
+const ORIGINS_MAX: usize = 256;
+
+/// The circuits of all origins, as one isolate sees them. There are entries only for origins that failed lately, at most 256:
+/// then the one whose last failure is the oldest is forgotten, which closes it.
+#[derive(Debug, Default)]
+pub struct Circuits {
+    circuits: BTreeMap<String, Circuit>,
+    /// How many failures were noted: an order of events that no clock can upset.
+    failures: u64,
+}
+
+/// Whether a request may be sent to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Closed,
+    /// Yes, as the one request that finds out whether the origin works again. How it ends must be told to
+    /// [`Circuits::ended`]; otherwise the next probe has to wait 60 s.
+    Probe,
+    /// No.
+    Open {
+        /// When to ask again; at least 1.
+        retry_after_ms: u64,
+    },
+}
+
+/// How a request to an origin ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer that is no failure.
+    Answered,
+    /// Without an answer, too late, or with one that says that the origin does not work.
+    Failed,
+}
+
+/// What happened lately at one origin.
+#[derive(Debug, Default)]
+struct Circuit {
+    /// The last ones, at most [`FAILURES`], the oldest first. None are added while the circuit is open.
+    failures: VecDeque<Failure>,
+    successes: u64,
+    open: Option<Open>,
+    /// [`Circuits::failures`] at the last failure.
+    failed_last: u64,
+}
+
+#[derive(Debug)]
+struct Failure {
+    at_ms: u64,
+    /// [`Circuit::successes`] when it happened.
+    successes: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    since_ms: u64,
+    lasts_ms: u64,
+    /// When the probe was taken.
+    probe: Option<u64>,
+}
+
+impl Circuits {
+    /// All circuits closed.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { circuits: BTreeMap::new(), failures: 0 }
+    }
+
+    /// True where [`Circuits::admit`] would answer [`Admission::Open`]. Takes no probe: for choosing among origins.
+    #[must_use]
+    pub fn is_open(&self, origin: &str, now_ms: u64) -> bool {
+        self.circuits.get(origin).is_some_and(|circuit| matches!(circuit.admission(now_ms), Admission::Open { .. }))
+    }
+
+    /// Asks for a request to the origin, just before it is sent. Takes the probe where there is one to take.
+    pub fn admit(&mut self, origin: &str, now_ms: u64) -> Admission {
+        let Some(circuit) = self.circuits.get_mut(origin) else { return Admission::Closed };
+        let admission = circuit.admission(now_ms);
+        if let (Admission::Probe, Some(open)) = (admission, &mut circuit.open) {
+            open.probe = Some(now_ms);
+        }
+        admission
+    }
+
+    /// Notes how a request ended.
+    ///
+    /// While the circuit is open and no probe was taken, this changes nothing: such a request began before the circuit opened,
+    /// so its success says little about now, and its failure must not make the wait longer. Once a probe was taken, whichever
+    /// request ends first decides, a late probe too: requests carry no mark, and few from before are still under way then.
+    pub fn ended(&mut self, origin: &str, outcome: Outcome, now_ms: u64) {
+        match outcome {
+            Outcome::Answered => {
+                if self.circuits.get_mut(origin).is_some_and(|circuit| circuit.answered(now_ms)) {
+                    self.circuits.remove(origin);
+                }
+            }
+            Outcome::Failed => {
+                self.failures = self.failures.saturating_add(1);
+                self.entry(origin).failed(now_ms);
+            }
+        }
+    }
+
+    /// The circuit of an origin that failed.
+    fn entry(&mut self, origin: &str) -> &mut Circuit {
+        if self.circuits.len() >= ORIGINS_MAX && !self.circuits.contains_key(origin) {
+            let oldest = self.circuits.iter().min_by_key(|(_, circuit)| circuit.failed_last);
+            if let Some(origin) = oldest.map(|(origin, _)| origin.clone()) {
+                self.circuits.remove(&origin);
+            }
+        }
+        let circuit = self.circuits.entry(origin.to_owned()).or_default();
+        circuit.failed_last = self.failures;
+        circuit
+    }
+}
+
+impl Circuit {
+    fn admission(&self, now_ms: u64) -> Admission {
+        match &self.open {
+            None => Admission::Closed,
+            Some(open) if open.probe.is_some_and(|since_ms| since_ms.abs_diff(now_ms) < PROBE_LOST_MS) => {
+                Admission::Open { retry_after_ms: PROBE_WAIT_MS }
+            }
+            Some(open) if open.since_ms.abs_diff(now_ms) >= open.lasts_ms => Admission::Probe,
+            Some(open) => {
+                let left_ms = open.since_ms.saturating_add(open.lasts_ms).saturating_sub(now_ms);
+                Admission::Open { retry_after_ms: left_ms.clamp(1, open.lasts_ms) }
+            }
+        }
+    }
+
+    /// True where the origin works, as far as can be told, and nothing more has to be remembered.
+    fn answered(&mut self, now_ms: u64) -> bool {
+        if let Some(open) = &self.open {
+            return open.probe.is_some();
+        }
+        self.successes = self.successes.saturating_add(1);
+        self.failures.back().is_none_or(|last| last.at_ms.abs_diff(now_ms) > WINDOW_MS)
+    }
+
+    fn failed(&mut self, now_ms: u64) {
+        if let Some(open) = &mut self.open {
+            if open.probe.is_some() {
+                let lasts_ms = open.lasts_ms.saturating_mul(2).min(OPEN_MAX_MS);
+                *open = Open { since_ms: now_ms, lasts_ms, probe: None };
+            }
+            return;
+        }
+        if self.failures.len() == FAILURES {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(Failure { at_ms: now_ms, successes: self.successes });
+        if self.is_broken(now_ms) {
+            self.open = Some(Open { since_ms: now_ms, lasts_ms: OPEN_MS, probe: None });
+        }
+    }
+
+    fn is_broken(&self, now_ms: u64) -> bool {
+        let before = self.failures.front().map_or(0, |oldest| oldest.successes);
+        let successes = usize::try_from(self.successes.saturating_sub(before)).unwrap_or(usize::MAX);
+        self.failures.len() == FAILURES
+            && successes <= FAILURES
+            && self.failures.iter().all(|failure| failure.at_ms.abs_diff(now_ms) <= WINDOW_MS)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Admission::{Closed, Probe};
+    use super::Outcome::{Answered, Failed};
+    use super::*;
+
+    const A: &str = "https://a.example";
+    const T: u64 = 1_000_000;
+
+    fn open(retry_after_ms: u64) -> Admission {
+        Admission::Open { retry_after_ms }
+    }
+
+    fn fail(circuits: &mut Circuits, times: usize, now_ms: u64) {
+        (0..times).for_each(|_| circuits.ended(A, Failed, now_ms));
+    }
+
+    fn opened_at(now_ms: u64) -> Circuits {
+        let mut circuits = Circuits::new();
+        fail(&mut circuits, 5, now_ms);
+        circuits
+    }
+
+    #[test]
+    fn five_failures_within_ten_seconds_open_a_circuit() {
+        for (times_ms, opens) in [
+            (vec![T, T, T, T], false),
+            (vec![T, T, T, T, T], true),
+            (vec![T, T + 2500, T + 5000, T + 7500, T + 10_000], true),
+            (vec![T, T + 2500, T + 5000, T + 7500, T + 10_001], false),
+            (vec![T, T + 8000, T + 8000, T + 8000, T + 12_000, T + 12_000], true),
+        ] {
+            let mut circuits = Circuits::new();
+            let mut now_ms = T;
+            for at_ms in &times_ms {
+                now_ms = *at_ms;
+                circuits.ended(A, Failed, now_ms);
+            }
+            assert_eq!(circuits.is_open(A, now_ms), opens, "{times_ms:?}");
+            assert_eq!(circuits.admit(A, now_ms), if opens { open(10_000) } else { Closed });
+            assert_eq!(circuits.admit("https://b.example", now_ms), Closed);
+        }
+    }
+
+    #[test]
+    fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
+        for (successes_each, opens) in [(0, true), (1, true), (2, false), (9, false)] {
+            let mut circuits = Circuits::new();
+            for _ in 0..100 {
+                circuits.ended(A, Failed, T);
+                (0..successes_each).for_each(|_| circuits.ended(A, Answered, T));
+            }
+            assert_eq!(circuits.is_open(A, T), opens, "{successes_each}");
+        }
+    }
+
+    #[test]
+    fn successes_before_the_failures_do_not_count() {
+        let mut circuits = Circuits::new();
+        circuits.ended(A, Failed, T);
+        (0..1000).for_each(|_| circuits.ended(A, Answered, T + 10));
+        fail(&mut circuits, 5, T + 20);
+        assert!(circuits.is_open(A, T + 20));
+    }
+
+    #[test]
+    fn an_open_circuit_admits_one_probe_after_ten_seconds() {
+        let mut circuits = opened_at(T);
+        assert_eq!(circuits.admit(A, T + 4000), open(6000));
+        assert_eq!(circuits.admit(A, T + 9999), open(1));
+        assert!(!circuits.is_open(A, T + 10_000));
+        assert_eq!(circuits.admit(A, T + 10_000), Probe);
+        assert_eq!(circuits.admit(A, T + 10_000), open(1000));
+        assert!(circuits.is_open(A, T + 10_000));
+    }
+
+    #[test]
+    fn a_probe_that_succeeds_closes_the_circuit_and_all_is_forgotten() {
+        let mut circuits = opened_at(T);
+        circuits.admit(A, T + 10_000);
+        circuits.ended(A, Answered, T + 10_001);
+        assert_eq!(circuits.admit(A, T + 10_001), Closed);
+        assert!(circuits.circuits.is_empty());
+    }
+
+    #[test]
+    fn each_probe_that_fails_doubles_the_wait_up_to_a_minute() {
+        let mut circuits = opened_at(T);
+        let mut now_ms = T;
+        for wait_ms in [10_000, 20_000, 40_000, 60_000, 60_000] {
+            assert_eq!(circuits.admit(A, now_ms), open(wait_ms));
+            now_ms += wait_ms;
+            assert_eq!(circuits.admit(A, now_ms), Probe);
+            circuits.ended(A, Failed, now_ms);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_never_reports_frees_its_place_after_a_minute() {
+        let mut circuits = opened_at(T);
+        assert_eq!(circuits.admit(A, T + 10_000), Probe);
+        assert_eq!(circuits.admit(A, T + 69_999), open(1000));
+        assert_eq!(circuits.admit(A, T + 70_000), Probe);
+        // One that reports late counts.
+        for (outcome, admission) in [(Answered, Closed), (Failed, open(20_000))] {
+            let mut circuits = opened_at(T);
+            circuits.admit(A, T + 10_000);
+            circuits.ended(A, outcome, T + 70_001);
+            assert_eq!(circuits.admit(A, T + 70_001), admission);
+        }
+    }
+
+    #[test]
+    fn requests_from_before_the_circuit_opened_change_nothing_until_a_probe_is_under_way() {
+        let mut circuits = opened_at(T);
+        for now_ms in [T, T + 5000, T + 9999] {
+            circuits.ended(A, Answered, now_ms);
+            circuits.ended(A, Failed, now_ms);
+            assert_eq!(circuits.admit(A, now_ms), open(T + 10_000 - now_ms));
+        }
+        circuits.ended(A, Answered, T + 10_000);
+        circuits.ended(A, Failed, T + 10_000);
+        assert_eq!(circuits.admit(A, T + 10_000), Probe);
+        circuits.ended(A, Answered, T + 10_001);
+        assert_eq!(circuits.admit(A, T + 10_001), Closed);
+    }
+
+    #[test]
+    fn an_origin_that_failed_once_is_forgotten_when_it_answers_ten_seconds_later() {
+        let mut circuits = Circuits::new();
+        fail(&mut circuits, 1, T);
+        circuits.ended(A, Answered, T + 10_000);
+        assert_eq!(circuits.circuits.len(), 1);
+        circuits.ended(A, Answered, T + 10_001);
+        assert!(circuits.circuits.is_empty());
+    }
+
+    #[test]
+    fn the_origin_that_failed_longest_ago_makes_room_for_the_257th() {
+        let mut circuits = Circuits::new();
+        for number in 0..=ORIGINS_MAX {
+            // The time runs backwards here: the order counts.
+            let now_ms = T - u64::try_from(number).unwrap();
+            (0..5).for_each(|_| circuits.ended(&number.to_string(), Failed, now_ms));
+            if number == 1 {
+                circuits.ended("0", Failed, now_ms);
+            }
+        }
+        assert_eq!(circuits.circuits.len(), ORIGINS_MAX);
+        assert!(circuits.is_open("0", T) && !circuits.is_open("1", T) && circuits.is_open("256", T));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_hours_does_not() {
+        let mut circuits = opened_at(T);
+        assert_eq!(circuits.admit(A, T - 3000), open(10_000));
+        assert_eq!(circuits.admit(A, T - 900_000), Probe);
+        assert_eq!(circuits.admit(A, T - 900_000), open(1000));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_clock_says_a_probe_is_alone_and_a_wait_is_bounded(
+            events in prop::collection::vec((0..3_u8, 0..4, prop_oneof![Just(0), 0..30_000_u64, any::<u64>()]), 0..300)
+        ) {
+            let mut circuits = Circuits::new();
+            let mut probes = BTreeMap::new();
+            for (origin, action, now_ms) in events {
+                let origin = origin.to_string();
+                let is_open = circuits.is_open(&origin, now_ms);
+                match action {
+                    0..=2 => {
+                        circuits.ended(&origin, if action == 0 { Answered } else { Failed }, now_ms);
+                        probes.remove(&origin);
+                    }
+                    _ => match circuits.admit(&origin, now_ms) {
+                        Admission::Open { retry_after_ms } => {
+                            prop_assert!(is_open && (1..=OPEN_MAX_MS).contains(&retry_after_ms));
+                        }
+                        Closed => prop_assert!(!is_open),
+                        Probe => {
+                            prop_assert!(!is_open && circuits.is_open(&origin, now_ms));
+                            let other = probes.insert(origin, now_ms);
+                            prop_assert!(other.is_none_or(|since_ms: u64| since_ms.abs_diff(now_ms) >= PROBE_LOST_MS));
+                        }
+                    },
+                }
+            }
+        }
+
+        #[test]
+        fn an_origin_that_works_again_is_served_within_a_minute_of_its_last_failure(
+            waits_ms in proptest::collection::vec(0..20_000_u64, 0..100)
+        ) {
+            let (mut circuits, mut now_ms) = (Circuits::new(), T);
+            for wait_ms in waits_ms {
+                now_ms += wait_ms;
+                if !matches!(circuits.admit(A, now_ms), Admission::Open { .. }) {
+                    circuits.ended(A, Failed, now_ms);
+                }
+            }
+            prop_assert!(circuits.admit(A, now_ms + OPEN_MAX_MS) != open(1000));
+            circuits.ended(A, Answered, now_ms + OPEN_MAX_MS);
+            prop_assert_eq!(circuits.admit(A, now_ms + OPEN_MAX_MS), Closed);
+        }
+    }
+}

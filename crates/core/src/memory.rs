@@ -1,0 +1,262 @@
+//! What an isolate remembers of Workers KV: small records, parsed, for a short time, and for longer only for the case that KV
+//! fails or holds something broken.
+
+use std::collections::BTreeMap;
+
+/// How long a record is served while KV fails, in milliseconds since it was last read.
+const KEPT_MS: u64 = 60 * 60 * 1000;
+
+/// A background read that has not ended after this time is taken for lost, in milliseconds.
+const REFRESH_LOST_MS: u64 = 30_000;
+
+/// Records of one kind by their keys, bounded in number and bytes. The one that was not read for the longest time goes first.
+#[derive(Debug)]
+pub struct Memory<T> {
+    entries: BTreeMap<Box<str>, Entry<T>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: T,
+    /// As KV holds it: what did not change need not be parsed again.
+    source: Box<str>,
+    /// When KV last said so, in milliseconds since the Unix epoch.
+    read_ms: u64,
+    /// When KV was last asked, whatever it said.
+    asked_ms: u64,
+    standing: Standing,
+    /// When a background read began that has not ended.
+    refresh_ms: Option<u64>,
+}
+
+/// How a remembered record stands to what KV holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// As KV held it when it was last asked.
+    Current,
+    /// KV holds something broken now.
+    LastGood,
+    /// KV did not answer.
+    Stale,
+}
+
+/// A record out of memory, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held<T> {
+    /// The record.
+    pub value: T,
+    /// How it stands to what KV holds.
+    pub standing: Standing,
+}
+
+/// What to do about a record that is needed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look<T> {
+    /// Take it; KV need not be asked.
+    Fresh(Held<T>),
+    /// Take it, and read it anew in the background. Said once for each background read.
+    Refresh(Held<T>),
+    /// Read KV.
+    Read,
+}
+
+impl<T: Clone> Memory<T> {
+    /// The most records that are remembered.
+    const ENTRIES_MAX: usize = 1000;
+    /// The most bytes of JSON that are remembered.
+    const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    /// Remembers nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { entries: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Looks a record up. It is fresh for `refresh_ms` milliseconds, then for as long again good enough until a background
+    /// read has ended. A record that is asked for more rarely is read from KV, so nobody is served one of long ago.
+    pub fn look(&mut self, key: &str, refresh_ms: u64, now_ms: u64) -> Look<T> {
+        let Some(entry) = self.entries.get_mut(key) else { return Look::Read };
+        let age_ms = now_ms.saturating_sub(entry.asked_ms);
+        let held = || Held { value: entry.value.clone(), standing: entry.standing };
+        // A clock that was put back makes nothing fresh for ever.
+        if now_ms < entry.asked_ms || age_ms >= refresh_ms.saturating_mul(2) {
+            Look::Read
+        } else if age_ms < refresh_ms || entry.refresh_ms.is_some_and(|began| now_ms.saturating_sub(began) < REFRESH_LOST_MS)
+        {
+            Look::Fresh(held())
+        } else {
+            let held = held();
+            entry.refresh_ms = Some(now_ms);
+            Look::Refresh(held)
+        }
+    }
+
+    /// KV holds this text. The record where it is the text that is remembered; else it must be parsed.
+    pub fn unchanged(&mut self, key: &str, source: &str, now_ms: u64) -> Option<Held<T>> {
+        let entry = self.entries.get_mut(key).filter(|entry| *entry.source == *source)?;
+        entry.asked(now_ms, Standing::Current);
+        entry.read_ms = now_ms;
+        Some(Held { value: entry.value.clone(), standing: Standing::Current })
+    }
+
+    /// KV holds this text, and it was parsed.
+    pub fn store(&mut self, key: &str, source: &str, value: T, now_ms: u64) -> Held<T> {
+        self.remove(key);
+        let size = key.len().saturating_add(source.len());
+        if size <= Self::BYTES_MAX {
+            self.make_room(size);
+            self.bytes = self.bytes.saturating_add(size);
+            let entry = Entry {
+                value: value.clone(),
+                source: source.into(),
+                read_ms: now_ms,
+                asked_ms: now_ms,
+                standing: Standing::Current,
+                refresh_ms: None,
+            };
+            self.entries.insert(key.into(), entry);
+        }
+        Held { value, standing: Standing::Current }
+    }
+
+    /// KV has no such key. That is not remembered: a key that is made is found at once.
+    pub fn remove(&mut self, key: &str) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(entry.source.len());
+        }
+    }
+
+    /// What KV holds is broken: the last record that was not, if it is remembered.
+    pub fn broken(&mut self, key: &str, now_ms: u64) -> Option<Held<T>> {
+        self.degraded(key, now_ms, Standing::LastGood)
+    }
+
+    /// KV did not answer: the record as it was last read, if that is not longer ago than an hour.
+    pub fn failed(&mut self, key: &str, now_ms: u64) -> Option<Held<T>> {
+        let entry = self.entries.get(key)?;
+        if now_ms.saturating_sub(entry.read_ms) < KEPT_MS { self.degraded(key, now_ms, Standing::Stale) } else { None }
+    }
+
+    fn degraded(&mut self, key: &str, now_ms: u64, standing: Standing) -> Option<Held<T>> {
+        let entry = self.entries.get_mut(key)?;
+        entry.asked(now_ms, standing);
+        Some(Held { value: entry.value.clone(), standing })
+    }
+
+    fn make_room(&mut self, size: usize) {
+        while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > Self::BYTES_MAX {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.asked_ms).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { return };
+            self.remove(&oldest);
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    fn asked(&mut self, now_ms: u64, standing: Standing) {
+        self.asked_ms = now_ms;
+        self.standing = standing;
+        self.refresh_ms = None;
+    }
+}
+
+impl<T: Clone> Default for Memory<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests {
+    use super::*;
+
+    const REFRESH: u64 = 10_000;
+
+    fn current(value: u32) -> Held<u32> {
+        Held { value, standing: Standing::Current }
+    }
+
+    #[test]
+    fn a_record_is_fresh_then_read_once_in_the_background_then_read_first() {
+        let mut memory = Memory::new();
+        assert_eq!(memory.look("a", REFRESH, 0), Look::Read);
+        memory.store("a", "1", 1, 1000);
+        assert_eq!(memory.look("a", REFRESH, 10_999), Look::Fresh(current(1)));
+        assert_eq!(memory.look("a", REFRESH, 11_000), Look::Refresh(current(1)));
+        assert_eq!(memory.look("a", REFRESH, 11_001), Look::Fresh(current(1)), "one background read is enough");
+        assert_eq!(memory.look("a", REFRESH, 21_000), Look::Read, "it did not end in time");
+        assert_eq!(memory.unchanged("a", "1", 21_000), Some(current(1)));
+        assert_eq!(memory.look("a", REFRESH, 21_001), Look::Fresh(current(1)));
+        assert_eq!(memory.unchanged("a", "2", 21_002), None);
+        memory.store("a", "2", 2, 21_002);
+        assert_eq!(memory.look("a", REFRESH, 21_003), Look::Fresh(current(2)));
+    }
+
+    #[test]
+    fn a_background_read_that_was_lost_is_begun_again() {
+        let mut memory = Memory::new();
+        memory.store("a", "1", 1, 0);
+        assert_eq!(memory.look("a", 60_000, 60_000), Look::Refresh(current(1)));
+        assert_eq!(memory.look("a", 60_000, 89_999), Look::Fresh(current(1)));
+        assert_eq!(memory.look("a", 60_000, 90_000), Look::Refresh(current(1)));
+    }
+
+    #[test]
+    fn without_a_refresh_time_kv_is_read_each_time_and_the_last_good_record_is_still_known() {
+        let mut memory = Memory::new();
+        memory.store("a", "1", 1, 1000);
+        assert_eq!(memory.look("a", 0, 1000), Look::Read);
+        assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_reads_kv() {
+        let mut memory = Memory::new();
+        memory.store("a", "1", 1, 100_000);
+        assert_eq!(memory.look("a", REFRESH, 1000), Look::Read);
+    }
+
+    #[test]
+    fn a_broken_record_leaves_the_last_good_one_for_ever_and_a_failing_kv_for_an_hour() {
+        let mut memory = Memory::new();
+        assert_eq!(memory.broken("a", 0), None);
+        assert_eq!(memory.failed("a", 0), None);
+        memory.store("a", "1", 1, 0);
+        assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
+        let last_good = Held { value: 1, standing: Standing::LastGood };
+        assert_eq!(memory.look("a", REFRESH, 2000), Look::Fresh(last_good), "it says so as long as it is served");
+        assert_eq!(memory.failed("a", KEPT_MS - 1), Some(Held { value: 1, standing: Standing::Stale }));
+        assert_eq!(memory.failed("a", KEPT_MS), None);
+        assert_eq!(memory.broken("a", 9 * KEPT_MS), Some(Held { value: 1, standing: Standing::LastGood }));
+        memory.store("a", "2", 2, 9 * KEPT_MS);
+        assert_eq!(memory.look("a", REFRESH, 9 * KEPT_MS), Look::Fresh(current(2)));
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_forgotten() {
+        let mut memory = Memory::new();
+        memory.store("a", "1", 1, 0);
+        memory.remove("a");
+        assert_eq!(memory.look("a", REFRESH, 1), Look::Read);
+        assert_eq!(memory.broken("a", 1), None);
+        assert_eq!(memory.bytes, 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_longest_unread_record_goes_first() {
+        let mut memory = Memory::new();
+        for index in 0..=Memory::<u32>::ENTRIES_MAX {
+            memory.store(&format!("{index}"), "x", 0, index as u64);
+        }
+        assert_eq!(memory.entries.len(), Memory::<u32>::ENTRIES_MAX);
+        assert_eq!(memory.look("0", REFRESH, 1001), Look::Read);
+        assert_eq!(memory.look("1", REFRESH, 1001), Look::Fresh(current(0)));
+        memory.store("large", &"x".repeat(Memory::<u32>::BYTES_MAX - 5), 7, 2000);
+        assert_eq!(memory.entries.len(), 1);
+        memory.store("too large", &"x".repeat(Memory::<u32>::BYTES_MAX), 7, 2000);
+        assert_eq!(memory.look("too large", REFRESH, 2000), Look::Read);
+        assert_eq!(memory.look("large", REFRESH, 2000), Look::Fresh(current(7)));
+    }
+}

@@ -1,0 +1,342 @@
+//! Who may see a storefront: countries and IP addresses.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A country as `CF-IPCountry` names it: ISO 3166-1 alpha-2, or Cloudflare's `T1` (Tor) and `XX` (unknown).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Country([u8; 2]);
+
+/// A string is no country.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a country code of two characters, such as CH")]
+pub struct CountryError;
+
+/// The addresses that share a prefix (CIDR, RFC 4632 §3.1, RFC 4291 §2.3); a single one is its own range.
+///
+/// An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is the IPv4 address, in a range as well as asked for. So a range of IPv6
+/// addresses never holds an IPv4 one; `0.0.0.0/0` and `::/0` together hold all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpRange {
+    /// The host's bits are 0.
+    network: IpAddr,
+    /// The prefix's length in bits.
+    length: u32,
+}
+
+/// Why a string is no range of IP addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IpRangeError {
+    /// What stands before the `/` is no address.
+    #[error("it is not an IP address or a range such as 192.0.2.0/24")]
+    Address,
+    /// What stands behind the `/` is no number, or too high a one.
+    #[error("its prefix length is not a number from 0 to {max}")]
+    Length {
+        /// The address's length in bits.
+        max: u32,
+    },
+    /// The address has bits behind the prefix. Which of the two is meant cannot be told.
+    #[error("its address has bits behind the prefix; the range is {network}")]
+    HostBits {
+        /// The range with these bits 0.
+        network: IpRange,
+    },
+}
+
+/// Some visitors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Who {
+    /// Those from there,
+    pub countries: Vec<Country>,
+    /// and those with these addresses.
+    pub ranges: Vec<IpRange>,
+}
+
+/// A storefront's rules on who may see it; without rules, everyone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// If there, none but these; nobody, where it is empty.
+    pub allow: Option<Who>,
+    /// Not these, whatever `allow` says.
+    pub deny: Who,
+}
+
+impl Country {
+    /// Reads a country code in upper or lower case: a letter, and a letter or digit.
+    ///
+    /// # Errors
+    /// [`CountryError`] where it is none.
+    pub fn parse(code: &str) -> Result<Self, CountryError> {
+        match code.as_bytes() {
+            [first, second] if first.is_ascii_alphabetic() && second.is_ascii_alphanumeric() => {
+                Ok(Self([first.to_ascii_uppercase(), second.to_ascii_uppercase()]))
+            }
+            _ => Err(CountryError),
+        }
+    }
+}
+
+impl IpRange {
+    /// Reads `10.0.0.0/8`, `2001:db8::/32` or a single address.
+    ///
+    /// # Errors
+    /// [`IpRangeError`] says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, IpRangeError> {
+        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+        let written: IpAddr = address.parse().map_err(|_| IpRangeError::Address)?;
+        let max = bits(written);
+        let length =
+            length.map_or(Some(max), |length| prefix_length(length, max)).ok_or(IpRangeError::Length { max })?;
+        let (address, length) = match (written.to_canonical(), length.checked_sub(MAPPED_BITS)) {
+            (v4 @ IpAddr::V4(_), Some(length)) if written.is_ipv6() => (v4, length),
+            _ => (written, length),
+        };
+        let range = Self { network: masked(address, length), length };
+        if range.network == address { Ok(range) } else { Err(IpRangeError::HostBits { network: range }) }
+    }
+
+    /// True where the address is in the range.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.network.is_ipv4() && masked(address, self.length) == self.network
+    }
+}
+
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.length)
+    }
+}
+
+impl Who {
+    fn includes(&self, ip: Option<IpAddr>, country: Option<Country>) -> bool {
+        country.is_some_and(|country| self.countries.contains(&country))
+            || ip.is_some_and(|ip| self.ranges.iter().any(|range| range.contains(ip)))
+    }
+}
+
+impl Access {
+    /// True where a visitor with this `CF-Connecting-IP` and `CF-IPCountry` may see the storefront. An address or country
+    /// that is unknown or does not parse is in no list: where only some are allowed, it is refused.
+    #[must_use]
+    pub fn admits(&self, ip: Option<&str>, country: Option<&str>) -> bool {
+        let ip = ip.and_then(|ip| ip.trim().parse().ok());
+        let country = country.and_then(|country| Country::parse(country.trim()).ok());
+        !self.deny.includes(ip, country) && self.allow.as_ref().is_none_or(|allow| allow.includes(ip, country))
+    }
+
+    /// True where the visitor's address makes a difference.
+    #[must_use]
+    pub fn needs_ip(&self) -> bool {
+        self.lists().any(|who| !who.ranges.is_empty())
+    }
+
+    /// True where the visitor's country makes a difference.
+    #[must_use]
+    pub fn needs_country(&self) -> bool {
+        self.lists().any(|who| !who.countries.is_empty())
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &Who> {
+        self.allow.iter().chain([&self.deny])
+    }
+}
+
+/// What stands before the IPv4 address in an IPv4-mapped one.
+const MAPPED_BITS: u32 = 96;
+
+fn bits(address: IpAddr) -> u32 {
+    if address.is_ipv4() { Ipv4Addr::BITS } else { Ipv6Addr::BITS }
+}
+
+/// Digits only, and no `08`: one way to write each length.
+fn prefix_length(digits: &str, max: u32) -> Option<u32> {
+    let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    digits.parse().ok().filter(|length| is_plain && *length <= max)
+}
+
+/// The address with nothing but its first `length` bits.
+fn masked(address: IpAddr, length: u32) -> IpAddr {
+    let behind = bits(address).saturating_sub(length);
+    // To shift by all bits there are is no shift in Rust, but leaves nothing here.
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(behind).unwrap_or(0)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(behind).unwrap_or(0)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn who(countries: &[&str], ranges: &[&str]) -> Who {
+        Who {
+            countries: countries.iter().map(|code| Country::parse(code).unwrap()).collect(),
+            ranges: ranges.iter().map(|range| IpRange::parse(range).unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_country_is_a_letter_and_a_letter_or_digit() {
+        for code in ["CH", "ch", "cH", "T1", "t1", "XX"] {
+            assert_eq!(Country::parse(code), Country::parse(&code.to_ascii_uppercase()));
+            assert!(Country::parse(code).is_ok(), "{code}");
+        }
+        for code in ["", "C", "CHE", " CH", "C-", "12", "é", "ÖÖ"] {
+            assert_eq!(Country::parse(code), Err(CountryError), "{code}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_what_shares_their_prefix() {
+        for (range, inside, outside) in [
+            (
+                "10.0.0.0/8",
+                vec!["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"],
+                vec!["11.0.0.0", "9.255.255.255", "::a00:0"],
+            ),
+            ("192.0.2.1", vec!["192.0.2.1", "::ffff:c000:201"], vec!["192.0.2.0", "192.0.2.2"]),
+            ("192.0.2.128/25", vec!["192.0.2.128", "192.0.2.255"], vec!["192.0.2.127"]),
+            ("0.0.0.0/0", vec!["0.0.0.0", "255.255.255.255", "::ffff:1.2.3.4"], vec!["::", "2001:db8::1"]),
+            ("2001:db8::/32", vec!["2001:db8::", "2001:DB8:ffff::1"], vec!["2001:db9::", "2001:db7:ffff::"]),
+            ("2001:db8::1/128", vec!["2001:db8::1"], vec!["2001:db8::"]),
+            ("::1", vec!["::1"], vec!["::", "0.0.0.1"]),
+            ("::/0", vec!["::", "ffff::"], vec!["10.0.0.1", "::ffff:10.0.0.1"]),
+            ("::ffff:10.0.0.0/104", vec!["10.0.0.1", "::ffff:10.0.0.1"], vec!["11.0.0.1"]),
+            ("::ffff:192.0.2.1", vec!["192.0.2.1"], vec!["192.0.2.2"]),
+        ] {
+            let parsed = IpRange::parse(range).unwrap();
+            assert!(inside.iter().all(|ip| parsed.contains(ip.parse().unwrap())), "{range}");
+            assert!(!outside.iter().any(|ip| parsed.contains(ip.parse().unwrap())), "{range}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_says_why() {
+        let address = "it is not an IP address or a range such as 192.0.2.0/24";
+        let v4_length = "its prefix length is not a number from 0 to 32";
+        let v6_length = "its prefix length is not a number from 0 to 128";
+        for (text, error) in [
+            ("", address),
+            ("/8", address),
+            ("10.0.0/8", address),
+            ("010.0.0.1", address),
+            ("10.0.0.256", address),
+            (" 10.0.0.1", address),
+            ("[::1]", address),
+            ("fe80::1%eth0", address),
+            ("example.com", address),
+            ("10.0.0.0/", v4_length),
+            ("10.0.0.0/33", v4_length),
+            ("10.0.0.0/-1", v4_length),
+            ("10.0.0.0/+8", v4_length),
+            ("10.0.0.0/08", v4_length),
+            ("10.0.0.0/8/8", v4_length),
+            ("10.0.0.0/255.0.0.0", v4_length),
+            ("10.0.0.0/99999999999", v4_length),
+            ("::/129", v6_length),
+            ("10.0.0.1/8", "its address has bits behind the prefix; the range is 10.0.0.0/8"),
+            ("10.0.0.1/0", "its address has bits behind the prefix; the range is 0.0.0.0/0"),
+            ("2001:db8::1/32", "its address has bits behind the prefix; the range is 2001:db8::/32"),
+            ("::ffff:10.0.0.1/104", "its address has bits behind the prefix; the range is 10.0.0.0/8"),
+        ] {
+            assert_eq!(IpRange::parse(text).map_err(|error| error.to_string()), Err(error.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn deny_comes_first_and_with_allow_one_entry_must_match() {
+        let open = Access::default();
+        let nobody = Access { allow: Some(Who::default()), ..Access::default() };
+        let deny = Access { deny: who(&["KP", "t1"], &["203.0.113.0/24"]), ..Access::default() };
+        let allow = Access { allow: Some(who(&["CH"], &["10.0.0.0/8", "2001:db8::/32"])), ..Access::default() };
+        let both = Access { deny: deny.deny.clone(), allow: Some(who(&["KP", "CH"], &["203.0.113.7"])) };
+        for (access, ip, country, admitted) in [
+            (&open, None, None, true),
+            (&open, Some("10.0.0.1"), Some("CH"), true),
+            (&nobody, Some("10.0.0.1"), Some("CH"), false),
+            (&deny, Some("192.0.2.1"), Some("CH"), true),
+            (&deny, Some("203.0.113.7"), Some("CH"), false),
+            (&deny, Some("::ffff:203.0.113.7"), None, false),
+            (&deny, Some("192.0.2.1"), Some("kp"), false),
+            (&deny, None, Some("T1"), false),
+            (&deny, None, None, true),
+            (&deny, Some("unknown"), Some("?"), true),
+            (&allow, Some("10.9.9.9"), Some("DE"), true),
+            (&allow, Some(" 2001:db8::7 "), None, true),
+            (&allow, Some("192.0.2.1"), Some("CH"), true),
+            (&allow, None, Some("ch"), true),
+            (&allow, Some("192.0.2.1"), Some("DE"), false),
+            (&allow, Some("10.9.9.9, 192.0.2.1"), Some("CH, DE"), false),
+            (&allow, Some(""), Some(""), false),
+            (&allow, None, None, false),
+            (&both, Some("192.0.2.1"), Some("CH"), true),
+            (&both, Some("192.0.2.1"), Some("KP"), false),
+            (&both, Some("203.0.113.7"), Some("CH"), false),
+        ] {
+            assert_eq!(access.admits(ip, country), admitted, "{access:?} {ip:?} {country:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_rule_names_is_needed() {
+        for (allow, deny, ip, country) in [
+            (None, who(&[], &[]), false, false),
+            (Some(who(&[], &[])), who(&[], &[]), false, false),
+            (Some(who(&["CH"], &[])), who(&[], &[]), false, true),
+            (Some(who(&[], &["::1"])), who(&["CH"], &[]), true, true),
+            (None, who(&[], &["10.0.0.0/8"]), true, false),
+        ] {
+            let access = Access { allow, deny };
+            assert_eq!((access.needs_ip(), access.needs_country()), (ip, country), "{access:?}");
+        }
+    }
+
+    /// Any address with the right network, as text.
+    fn range() -> impl Strategy<Value = (IpAddr, u32)> {
+        let v4 = (any::<Ipv4Addr>(), 0..=32_u32).prop_map(|(v4, length)| (v4.into(), length));
+        // Below 2000::, there are the IPv4-mapped ones.
+        let v6 = (any::<Ipv6Addr>(), 3..=128_u32);
+        let v6 = v6.prop_map(|(v6, length)| (Ipv6Addr::from_bits(v6.to_bits() | 1 << 125).into(), length));
+        prop_oneof![v4, v6]
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_holds_an_address_exactly_where_the_first_bits_agree((ip, length) in range(), flip in 0..128_u32) {
+            let range = IpRange { network: masked(ip, length), length };
+            prop_assert_eq!(IpRange::parse(&range.to_string()), Ok(range));
+            prop_assert!(range.contains(ip));
+            // One bit is another one: the one that `flip` bits stand before.
+            let (other, flip): (IpAddr, u32) = match ip {
+                IpAddr::V4(v4) => (Ipv4Addr::from_bits(v4.to_bits() ^ (1 << 31 >> (flip / 4))).into(), flip / 4),
+                IpAddr::V6(v6) => (Ipv6Addr::from_bits(v6.to_bits() ^ (1 << 127 >> flip)).into(), flip),
+            };
+            prop_assert_eq!(range.contains(other), flip >= length);
+        }
+
+        #[test]
+        fn an_error_names_the_range_that_is_right((ip, length) in range()) {
+            match IpRange::parse(&format!("{ip}/{length}")) {
+                Ok(range) => prop_assert!(range.contains(ip)),
+                Err(IpRangeError::HostBits { network }) => {
+                    prop_assert!(network.contains(ip));
+                    prop_assert_eq!(IpRange::parse(&network.to_string()), Ok(network));
+                }
+                Err(error) => prop_assert!(false, "{}", error),
+            }
+        }
+
+        #[test]
+        fn any_text_can_be_asked_for(ip in ".*", country in ".*") {
+            let access = Access { allow: Some(who(&["CH"], &["10.0.0.0/8"])), ..Access::default() };
+            let _ = IpRange::parse(&ip);
+            prop_assert!(!access.admits(Some(&ip), None));
+            prop_assert_eq!(access.admits(None, Some(&country)), country.trim().eq_ignore_ascii_case("CH"));
+        }
+    }
+}

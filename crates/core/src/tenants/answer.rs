@@ -1,0 +1,136 @@
+//! What is changed in an origin's answer on its way back to the visitor.
+
+use super::address::{Address, id_field};
+use super::backend::Backend;
+use super::plan::Target;
+use super::record::{Record, Serving};
+use super::view::{Backends, View};
+use crate::fields::{Edits, Fields, remove_hop_by_hop};
+use crate::memory::Standing;
+use crate::request_target::RequestTarget;
+
+/// The fields of an answer that matter here, separated by commas: those of one connection that the runtime passes on, those
+/// that are rewritten, and those that only kv-edge may set.
+pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-connection,te,trailer,upgrade,alt-svc,location,\
+                              content-location,refresh,set-cookie,x-variant,routing-source";
+
+/// Says that an answer did not come about as usual.
+const ROUTING_SOURCE: &str = "routing-source";
+
+/// An answer, and how it came about.
+pub struct Answered<'a, F> {
+    /// Its header fields.
+    pub fields: &'a F,
+    /// The server that gave it.
+    pub target: Target<'a>,
+    /// True where that is the record's fallback.
+    pub is_fallback: bool,
+    /// How the record stood to what KV holds.
+    pub standing: Standing,
+    /// `Set-Cookie` for a visitor that is new here.
+    pub set_cookie: Option<&'a str>,
+}
+
+impl<F: Fields> Answered<'_, F> {
+    /// The edits: fields of the connection and `Alt-Svc` go (it would lead around kv-edge, RFC 7838 §3), URLs and cookies become
+    /// the visitor's, then come the record's own edits, and last who served it.
+    #[must_use]
+    pub fn edits<'e>(&'e self, asked: &'e RequestTarget<'_>, address: &'e Address<'_>, record: &'e Record) -> Edits<'e> {
+        let mut edits = Edits::default();
+        remove_hop_by_hop(self.fields, &mut edits);
+        // A message that has not changed protocols names none (RFC 9110 §7.8); the platform says 101 by itself.
+        if self.fields.has("alt-svc") {
+            edits.remove("alt-svc");
+        }
+        self.make_visible(asked, address, record, &mut edits);
+
+        let own = &record.response_fields;
+        for name in &own.remove {
+            edits.set.retain(|(set, _)| set != name);
+            edits.append.retain(|(appended, _)| appended != name);
+            edits.remove(name.as_str());
+        }
+        for (name, value) in &own.set {
+            edits.set(name.as_str(), value.as_str());
+        }
+        edits.set("x-served-by", "Cloudflare Worker");
+        edits.set("x-storefront-id", id_field(address.key.as_str()));
+        match self.target.variant {
+            Some(variant) => edits.set("x-variant", variant),
+            None if self.fields.has("x-variant") => edits.remove("x-variant"),
+            None => {}
+        }
+        match source(self.standing, self.is_fallback) {
+            Some(source) => edits.set(ROUTING_SOURCE, source),
+            None if self.fields.has(ROUTING_SOURCE) => edits.remove(ROUTING_SOURCE),
+            None => {}
+        }
+        if let Some(cookie) = self.set_cookie {
+            edits.append("set-cookie", cookie);
+        }
+        edits
+    }
+
+    fn make_visible<'e>(
+        &'e self,
+        asked: &RequestTarget<'_>,
+        address: &Address<'_>,
+        record: &Record,
+        edits: &mut Edits<'e>,
+    ) {
+        let backend = self.target.backend;
+        let url = backend.join(address.rest, None);
+        let path = url.strip_prefix(backend.origin().as_str()).unwrap_or_default();
+        let view =
+            View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
+        let backends = Reachable { record, asked: backend, is_fallback: self.is_fallback };
+        for name in ["location", "content-location"] {
+            if let Some(field) = self.fields.find(name).and_then(|value| view.location(&value, &backends)) {
+                edits.set(name, field);
+            }
+        }
+        if let Some(field) = self.fields.find("refresh").and_then(|value| view.refresh(&value, &backends)) {
+            edits.set("refresh", field);
+        }
+        if self.fields.has("set-cookie") {
+            edits.remove("set-cookie");
+            for line in self.fields.set_cookies() {
+                edits.append("set-cookie", view.set_cookie(&line));
+            }
+        }
+    }
+}
+
+/// The value of `Routing-Source` for an answer that did not come about as usual.
+#[must_use]
+pub fn source(standing: Standing, is_fallback: bool) -> Option<&'static str> {
+    match (standing, is_fallback) {
+        (_, true) => Some("fallback"),
+        (Standing::LastGood, false) => Some("last-good"),
+        (Standing::Stale, false) => Some("stale"),
+        (Standing::Current, false) => None,
+    }
+}
+
+/// The servers of a storefront, and which paths reach them.
+struct Reachable<'a> {
+    record: &'a Record,
+    asked: &'a Backend,
+    is_fallback: bool,
+}
+
+impl Backends for Reachable<'_> {
+    fn all(&self) -> impl Iterator<Item = &Backend> {
+        self.record.backends()
+    }
+
+    fn reaches(&self, rest: &str, backend: &Backend) -> bool {
+        // The fallback stands in for all of the others.
+        (self.is_fallback && backend == self.asked)
+            || match self.record.serving(rest) {
+                Some(Serving::One(serving)) => serving == backend,
+                Some(Serving::Variants) => self.record.variants().iter().any(|variant| variant.backend == *backend),
+                None => false,
+            }
+    }
+}

@@ -1,0 +1,95 @@
+//! The memory tier of the KV port: small records, parsed, which an isolate need not read again at each request.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::rc::Rc;
+use std::thread::LocalKey;
+
+use kv_edge_core::limits::Key;
+use kv_edge_core::memory::{Held, Look, Memory};
+use kv_edge_core::retry::Time;
+use kv_edge_core::store::StoreError;
+
+use super::Store;
+use crate::bindings::Bindings;
+use crate::clock::Clock;
+use crate::incoming::Incoming;
+use crate::log;
+
+/// Why there is no record.
+pub(crate) enum NotRead<E> {
+    /// KV failed, and none is remembered.
+    Store(StoreError),
+    /// What KV holds does not parse, and none before it is remembered.
+    Broken(E),
+}
+
+/// The records of one namespace.
+pub(crate) struct Remembered<T: 'static, P> {
+    /// Where they come from.
+    pub(crate) store: fn(&Bindings) -> Store,
+    /// The isolate's memory of them.
+    pub(crate) memory: &'static LocalKey<RefCell<Memory<Rc<T>>>>,
+    /// How long one is taken out of memory without asking KV, in milliseconds; as long again while it is read anew.
+    pub(crate) refresh_ms: u64,
+    /// Reads the JSON of a key.
+    pub(crate) parse: P,
+    /// The route, for the log.
+    pub(crate) route: &'static str,
+}
+
+impl<T, P, E> Remembered<T, P>
+where
+    P: Fn(&str, &str) -> Result<T, E> + 'static,
+    E: Display + 'static,
+{
+    /// The record under a key; `None` where the key does not exist. `now_ms` is milliseconds since the Unix epoch.
+    pub(crate) async fn get(
+        self,
+        incoming: &Incoming,
+        key: &Key<'_>,
+        now_ms: u64,
+    ) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
+        let look = self.memory.with_borrow_mut(|memory| memory.look(key.as_str(), self.refresh_ms, now_ms));
+        match look {
+            Look::Fresh(held) => Ok(Some(held)),
+            Look::Refresh(held) => {
+                let (key, store) = (key.to_static(), (self.store)(incoming.env()));
+                // What goes wrong is in the log, and the request after it sees what came of it.
+                incoming.wait_until(async move { drop(self.read(&store, &key).await) });
+                Ok(Some(held))
+            }
+            Look::Read => self.read(&(self.store)(incoming.env()), key).await,
+        }
+    }
+
+    async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
+        let found = store.text(key).await;
+        let now_ms = Clock.now_ms();
+        let name = key.as_str();
+        self.memory.with_borrow_mut(|memory| match found {
+            Ok(None) => {
+                memory.remove(name);
+                Ok(None)
+            }
+            Ok(Some(json)) => {
+                if let Some(held) = memory.unchanged(name, &json, now_ms) {
+                    return Ok(Some(held));
+                }
+                match (self.parse)(name, &json) {
+                    Ok(record) => Ok(Some(memory.store(name, &json, Rc::new(record), now_ms))),
+                    Err(broken) => {
+                        let Some(held) = memory.broken(name, now_ms) else { return Err(NotRead::Broken(broken)) };
+                        log::warning(self.route, "broken_record", &broken);
+                        Ok(Some(held))
+                    }
+                }
+            }
+            Err(error) => {
+                let Some(held) = memory.failed(name, now_ms) else { return Err(NotRead::Store(error)) };
+                log::warning(self.route, "kv_read_failed", &error);
+                Ok(Some(held))
+            }
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Requests that are passed on and answers that are passed back: header fields are read one by one and changed in one go, and
+//! never cross into WebAssembly as a whole.
+
+use std::time::Duration;
+
+use kv_edge_core::fields::{Edits, Fields};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{Headers, Request, Response};
+
+#[wasm_bindgen(module = "/src/message.js")]
+extern "C" {
+    /// Method and URL of a request, with a space between them.
+    pub(crate) fn head(request: &Request) -> String;
+    fn names(message: &JsValue) -> String;
+    fn status(answer: &Response, names: &str) -> String;
+    fn field(message: &JsValue, name: &str) -> Option<String>;
+    #[wasm_bindgen(js_name = send, catch)]
+    fn send_to(
+        url: &str,
+        request: &Request,
+        body: Option<&js_sys::ArrayBuffer>,
+        edits: &str,
+        milliseconds: f64,
+    ) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(js_name = changed, catch)]
+    fn change(received: &Response, edits: &str) -> Result<Response, JsValue>;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A request or an answer.
+    type Message;
+    #[wasm_bindgen(method, getter)]
+    fn headers(this: &Message) -> CookieHeaders;
+
+    /// What `web_sys` does not know of `Headers`.
+    #[wasm_bindgen(extends = Headers)]
+    type CookieHeaders;
+    #[wasm_bindgen(method, js_name = getSetCookie)]
+    fn get_set_cookie(this: &CookieHeaders) -> js_sys::Array;
+}
+
+/// The header fields of a request or an answer, with their names.
+pub(crate) struct MessageFields<'a> {
+    message: &'a JsValue,
+    names: String,
+}
+
+impl<'a> MessageFields<'a> {
+    /// All fields of a request.
+    pub(crate) fn of_request(request: &'a Request) -> Self {
+        Self { message: request, names: names(request) }
+    }
+}
+
+/// An answer of another server: its status, and those of its fields that matter.
+pub(crate) struct Received {
+    response: Response,
+    /// The status, as HTTP has it.
+    pub(crate) status: u16,
+    names: String,
+}
+
+impl Received {
+    /// Looks at an answer for these fields, which are separated by commas.
+    fn new(response: Response, fields: &str) -> Self {
+        let found = status(&response, fields);
+        let (status, names) = found.split_once(',').unwrap_or((&found, ""));
+        Self { status: status.parse().unwrap_or_default(), names: names.to_owned(), response }
+    }
+
+    /// The fields that were looked for.
+    pub(crate) fn fields(&self) -> MessageFields<'_> {
+        MessageFields { message: &self.response, names: self.names.clone() }
+    }
+
+    /// The answer with changed header fields; its own are immutable, so the runtime copies them. Body and WebSocket are passed
+    /// on.
+    pub(crate) fn changed(&self, edits: &Edits<'_>) -> Result<Response, JsValue> {
+        change(&self.response, &edits.to_lines())
+    }
+
+    /// Ends an answer that nobody reads, so that its connection is free.
+    pub(crate) fn discard(&self) {
+        if let Some(body) = self.response.body() {
+            // A body that is broken already ends by itself.
+            let _cancelled = body.cancel();
+        }
+    }
+}
+
+impl Fields for MessageFields<'_> {
+    fn names(&self) -> &str {
+        &self.names
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        field(self.message, name)
+    }
+
+    fn set_cookies(&self) -> Vec<String> {
+        let lines = self.message.unchecked_ref::<Message>().headers().get_set_cookie();
+        lines.iter().filter_map(|line| line.as_string()).collect()
+    }
+}
+
+/// A request that goes to another server.
+pub(crate) struct Sent<'a> {
+    /// The request to send on. Redirects are left to the caller.
+    pub(crate) request: &'a Request,
+    /// Its body where that was read before; else it is streamed.
+    pub(crate) body: Option<&'a js_sys::ArrayBuffer>,
+    /// What is changed in its header fields.
+    pub(crate) edits: &'a Edits<'a>,
+    /// The fields of the answer that matter, separated by commas.
+    pub(crate) looked_for: &'a str,
+}
+
+impl Sent<'_> {
+    /// Sends it. `None` where no answer has begun by the deadline; the error is what the runtime threw.
+    pub(crate) async fn to(&self, url: &str, deadline: Duration) -> Result<Option<Received>, JsValue> {
+        let milliseconds = deadline.as_secs_f64() * 1000.0;
+        let answer = send_to(url, self.request, self.body, &self.edits.to_lines(), milliseconds)?;
+        let answer = JsFuture::from(answer).await?;
+        Ok((!answer.is_null()).then(|| Received::new(answer.unchecked_into(), self.looked_for)))
+    }
+}

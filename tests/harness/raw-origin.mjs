@@ -1,0 +1,312 @@
+// An origin on loopback that shows the bytes it received and answers the bytes that a test tells it to, however wrong. It is
+// no HTTP server: it only finds where a request ends.
+import { createHash } from "node:crypto";
+import net from "node:net";
+import { after } from "node:test";
+import { unique } from "./eventually.mjs";
+
+/** Bodies longer than this are not kept, only counted and hashed. */
+const KEPT_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Starts an origin for a test file; it ends after the last test.
+ *
+ * A handler gets `{ request, write, end, reset, pause, takeOver }`:
+ * - `write(text or bytes)` sends them as they are, text as Latin-1; `end()` closes the connection, `reset()` with an RST;
+ * - `pause()` stops reading what the client sends;
+ * - `takeOver(onData)` hands it the bytes from now on, as after an upgrade.
+ *
+ * A connection stays open after an answer, until the client or the handler closes it.
+ */
+export async function startRawOrigin() {
+  const routes = new Map();
+  const requests = [];
+  const sockets = new Set();
+  const self = { fallback: answer("200 OK") };
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    // A client that goes away breaks the connection; that is the client's business.
+    socket.on("error", () => {});
+    const parser = new Parser(socket, (request) => {
+      requests.push(request);
+      const handler = routes.get(request.target) ?? routes.get(request.target.split("?")[0]) ?? self.fallback;
+      Promise.resolve(handler(exchangeOf(request, socket, parser))).catch((error) => {
+        // A client that goes away before its body is whole is no fault of the handler.
+        if (error !== GONE) console.error("a handler of the raw origin failed:", error);
+      });
+    });
+    socket.on("data", (bytes) => parser.push(bytes));
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  const { port } = server.address();
+  const origin = `http://127.0.0.1:${port}`;
+  return {
+    origin,
+    port,
+    host: `127.0.0.1:${port}`,
+    /** Every request so far, in order of arrival: see `Received`. */
+    requests,
+    /** Requests for this path so far, whatever their query. */
+    to: (path) => requests.filter(({ target }) => target.split("?")[0] === path),
+    /** Serves `handler` at a path of its own and returns the path. */
+    serve(handler, path = `/${unique("raw")}`) {
+      routes.set(path, handler);
+      return path;
+    },
+    /** What every other path does from now on. */
+    otherwise(handler) {
+      self.fallback = handler;
+    },
+  };
+}
+
+/** Starts `n` origins. `listed` names them all for ROUTING_ORIGINS, `originOf(handler)` gives one that answers every path. */
+export async function startRawOrigins(n) {
+  const fresh = await Promise.all(Array.from({ length: n }, startRawOrigin));
+  return {
+    listed: fresh.map(({ origin }) => origin).join(","),
+    originOf(handler) {
+      const origin = fresh.pop();
+      origin.otherwise(handler);
+      return origin;
+    },
+  };
+}
+
+const GONE = new Error("the client went away");
+
+/** A request as it arrived. */
+class Received {
+  #hash = createHash("sha256");
+  #chunks = [];
+
+  constructor(head, socket) {
+    /** The bytes of the head, as Latin-1, without the empty line at its end. */
+    this.head = head;
+    const [line, ...fields] = head.split("\r\n");
+    /** The request line. */
+    this.line = line;
+    /** The field lines as they came, `Name: value`. */
+    this.fields = fields;
+    [this.method, this.target] = line.split(" ");
+    /** Bytes of the body so far, without its framing. */
+    this.size = 0;
+    this.complete = false;
+    /** Resolves when the connection has closed. */
+    this.gone = new Promise((resolve) => socket.on("close", resolve));
+    /** The body, once it is whole. Rejects where the client goes away before. */
+    this.whole = new Promise((resolve, reject) => {
+      this.finish = () => {
+        this.complete = true;
+        this.hash = this.#hash.digest("hex");
+        resolve(this.body);
+      };
+      socket.on("close", () => reject(GONE));
+    });
+    this.whole.catch(() => {});
+  }
+
+  /** The values of a field, one for each of its lines. */
+  values(name) {
+    const lines = this.fields.filter((field) => field.toLowerCase().startsWith(`${name.toLowerCase()}:`));
+    return lines.map((field) => field.slice(name.length + 1).trim());
+  }
+
+  /** A field's value, its lines combined (RFC 9110, 5.3); undefined where it did not come. */
+  field(name) {
+    const values = this.values(name);
+    return values.length > 0 ? values.join(", ") : undefined;
+  }
+
+  /** What has come of the body, if it is no longer than 1 MiB. */
+  get body() {
+    return this.size <= KEPT_BYTES_MAX ? Buffer.concat(this.#chunks) : undefined;
+  }
+
+  add(bytes) {
+    this.size += bytes.length;
+    this.#hash.update(bytes);
+    if (this.size <= KEPT_BYTES_MAX) this.#chunks.push(bytes);
+    else this.#chunks = [];
+  }
+}
+
+/** Takes the bytes of a connection apart, request by request. */
+class Parser {
+  #rest = Buffer.alloc(0);
+  #step = this.#head;
+  #request;
+  #left = 0;
+  #socket;
+  #onRequest;
+
+  constructor(socket, onRequest) {
+    this.#socket = socket;
+    this.#onRequest = onRequest;
+  }
+
+  push(bytes) {
+    this.#rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
+    while (this.#rest.length > 0 && this.#step());
+  }
+
+  takeOver(onData) {
+    this.#step = () => {
+      const bytes = this.#rest;
+      this.#rest = Buffer.alloc(0);
+      onData(bytes);
+      return false;
+    };
+    if (this.#rest.length > 0) this.#step();
+  }
+
+  /** What stands before the next `mark`, or undefined where that has not come yet. */
+  #until(mark) {
+    const end = this.#rest.indexOf(mark);
+    if (end < 0) return undefined;
+    const text = this.#rest.subarray(0, end).toString("latin1");
+    this.#rest = this.#rest.subarray(end + mark.length);
+    return text;
+  }
+
+  #head() {
+    const head = this.#until("\r\n\r\n");
+    if (head === undefined) return false;
+    this.#request = new Received(head, this.#socket);
+    const length = this.#request.field("Content-Length");
+    const chunked = this.#request.field("Transfer-Encoding") !== undefined;
+    this.#left = Number(length ?? 0);
+    if (chunked) this.#step = this.#chunkSize;
+    else if (this.#left > 0) this.#step = this.#lengthBody;
+    else this.#request.finish();
+    this.#onRequest(this.#request);
+    return true;
+  }
+
+  #take() {
+    const bytes = this.#rest.subarray(0, this.#left);
+    this.#rest = this.#rest.subarray(bytes.length);
+    this.#left -= bytes.length;
+    this.#request.add(bytes);
+    return this.#left === 0;
+  }
+
+  #end() {
+    this.#step = this.#head;
+    this.#request.finish();
+    return true;
+  }
+
+  #lengthBody() {
+    return this.#take() && this.#end();
+  }
+
+  #chunkSize() {
+    const size = this.#until("\r\n");
+    if (size === undefined) return false;
+    this.#left = Number.parseInt(size, 16);
+    this.#step = this.#left > 0 ? this.#chunk : this.#trailer;
+    return true;
+  }
+
+  #chunk() {
+    if (this.#take()) this.#step = this.#chunkEnd;
+    return true;
+  }
+
+  #chunkEnd() {
+    if (this.#until("\r\n") === undefined) return false;
+    this.#step = this.#chunkSize;
+    return true;
+  }
+
+  #trailer() {
+    const line = this.#until("\r\n");
+    return line === "" ? this.#end() : line !== undefined;
+  }
+}
+
+const exchangeOf = (request, socket, parser) => ({
+  request,
+  write: (bytes) => socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes),
+  end: () => socket.end(),
+  reset: () => socket.resetAndDestroy(),
+  pause: () => socket.pause(),
+  takeOver: (onData) => parser.takeOver(onData),
+});
+
+/** A head, with the length of its body. */
+function headOf(status, fields, body) {
+  const bodiless = /^(1..|204|304) /.test(status);
+  const lines = [...fields, ...(bodiless ? [] : [`Content-Length: ${Buffer.byteLength(body)}`])];
+  return `HTTP/1.1 ${[status, ...lines].join("\r\n")}\r\n\r\n`;
+}
+
+/** Answers when the request is whole: `answer("404 Not Found", ["X-Own: 1"], "gone")`. */
+export const answer =
+  (status, fields = [], body = "") =>
+  async ({ request, write }) => {
+    await request.whole;
+    write(headOf(status, fields, body));
+    if (request.method !== "HEAD") write(Buffer.from(body));
+  };
+
+/** Answers before the request's body has come. */
+export const answerAtOnce =
+  (status, fields = [], body = "") =>
+  ({ write }) => write(Buffer.concat([Buffer.from(headOf(status, fields, body)), Buffer.from(body)]));
+
+/** Sends these bytes and nothing more, as an answer. */
+export const bytes =
+  (text) =>
+  async ({ request, write }) => {
+    await request.whole;
+    write(text);
+  };
+
+/** Sends these bytes, then closes the connection; with an RST where `reset` says so. */
+export const bytesThenGone =
+  (text, { reset = false } = {}) =>
+  async (exchange) => {
+    await exchange.request.whole;
+    if (text !== "") exchange.write(text);
+    // What was written is to arrive before the end of it does.
+    setTimeout(reset ? exchange.reset : exchange.end, text === "" ? 0 : 20);
+  };
+
+/** Closes the connection when a request comes, without an answer. */
+export const closes = bytesThenGone("");
+/** The same with an RST. */
+export const resets = bytesThenGone("", { reset: true });
+/** Takes requests and never answers. */
+export const silent = () => {};
+
+/** Does one thing after the other, the last again and again. */
+export function inTurn(...handlers) {
+  let turn = 0;
+  return (exchange) => {
+    const handler = handlers[Math.min(turn, handlers.length - 1)];
+    turn += 1;
+    return handler(exchange);
+  };
+}
+
+/** An answer that is none of the failures below. */
+export const ok = (body = "ok") => answer("200 OK", ["X-Own: 1"], body);
+/** An answer with the origin's words on its failure. */
+export const failing = (status = "503 Service Unavailable") => answer(status, ["X-Own: 1"], "the origin's words");
+
+/** Every way in which an origin fails but silence. */
+export const failures = {
+  "502": failing("502 Bad Gateway"),
+  "503": failing(),
+  "504": failing("504 Gateway Timeout"),
+  "a closed connection": closes,
+  "a reset connection": resets,
+  "an end in the middle of the head": bytesThenGone("HTTP/1.1 200 OK\r\nContent-Le"),
+};

@@ -1,0 +1,276 @@
+// The answer of a tenant's origin, as the visitor gets it: redirects and cookies that work under the prefix, fields, statuses.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { answer, answerAtOnce, bytes, bytesThenGone, startRawOrigin } from "./harness/raw-origin.mjs";
+import { storefrontsOf } from "./harness/storefronts.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const origin = await startRawOrigin();
+const admin = await startRawOrigin();
+const worker = await startWorker({
+  vars: { ROUTING_ORIGINS: `${origin.origin},${admin.origin}`, TENANT_DOMAIN: "shops.example.com" },
+});
+const storefronts = storefrontsOf(worker);
+
+/** A tenant as both its ways in see it: `origin` is its backend with a base, `/admin` goes to another one. */
+const record = { origin: `${origin.origin}/base`, routes: [{ path: "/admin", origin: admin.origin }] };
+await storefronts.put("shop", record);
+await storefronts.put("root", { origin: origin.origin });
+await storefronts.put("a;b", { origin: origin.origin });
+
+const byPath = (id = "shop") => ({
+  name: `/stores/${id}`,
+  prefix: `/stores/${id}`,
+  visitor: `http://127.0.0.1:${worker.url.port}/stores/${id}`,
+  headers: {},
+});
+const byHost = (id = "shop") => ({
+  name: `${id}.shops.example.com`,
+  prefix: "",
+  visitor: `http://${id}.shops.example.com`,
+  headers: { Host: `${id}.shops.example.com` },
+});
+
+/** Asks for `/dir/page` of a tenant, whose origin answers with these fields. */
+async function answered(way, fields, { base = "/base", status = "302 Found", backend = origin, path = "/dir/page" } = {}) {
+  backend.serve(answer(status, fields), base + path);
+  return send(worker, way.prefix + path, { headers: way.headers });
+}
+
+/** Written: PREFIX for what the visitor's path begins with, VISITOR with scheme and host before it; ORIGIN and ADMIN for the backends. */
+const fillIn = (text, { prefix, visitor }) =>
+  text.replaceAll("PREFIX", prefix).replaceAll("VISITOR", visitor).replaceAll("ORIGIN", origin.origin).replaceAll("ADMIN", admin.origin);
+
+const hidePorts = (text) => text.replaceAll(String(origin.port), "PORT");
+
+const locations = [
+  ["ORIGIN/base/a?x=1&y=http://z#f", "VISITOR/a?x=1&y=http://z#f"],
+  ["ORIGIN/base/", "VISITOR/"],
+  ["ORIGIN/base/a%2Fb//c;d/", "VISITOR/a%2Fb//c;d/"],
+  ["/base/a?x=1#f", "PREFIX/a?x=1#f"],
+  ["/base/", "PREFIX/"],
+  ["a", "PREFIX/dir/a"],
+  ["./a/../b?x", "PREFIX/dir/b?x"],
+  ["../a", "PREFIX/a"],
+  // The visitor resolves these against a path that is mapped already.
+  ["?x=1", "?x=1"],
+  ["#f", "#f"],
+  // Outside the base the visitor cannot get there by this tenant.
+  ["ORIGIN/outside", "ORIGIN/outside"],
+  ["ORIGIN/based", "ORIGIN/based"],
+  ["ORIGIN/Base/a", "ORIGIN/Base/a"],
+  ["/outside?x#f", "ORIGIN/outside?x#f"],
+  ["/based", "ORIGIN/based"],
+  ["../../outside", "ORIGIN/outside"],
+  // Asking for /admin would reach the other backend; that one has it.
+  ["ORIGIN/base/admin/x", "ORIGIN/base/admin/x"],
+  ["ADMIN/admin/x", "VISITOR/admin/x"],
+  ["ADMIN/other", "ADMIN/other"],
+  // Other servers stay what they are, byte for byte.
+  ["https://other.example/base/a?x#f", "https://other.example/base/a?x#f"],
+  ["HTTPS://Other.Example:443/%41", "HTTPS://Other.Example:443/%41"],
+  ["//other.example/base/a", "//other.example/base/a"],
+  ["http://127.0.0.1/base/a", "http://127.0.0.1/base/a"],
+  ["https://127.0.0.1:1/base/a", "https://127.0.0.1:1/base/a"],
+  ["mailto:a@example.com", "mailto:a@example.com"],
+];
+for (const way of [byPath(), byHost()]) {
+  for (const [given, expected] of locations) {
+    for (const field of ["Location", "Content-Location"]) {
+      test(`${hidePorts(way.name)}: a ${field} ${given} becomes ${expected}`, async () => {
+        const response = await answered(way, [`${field}: ${fillIn(given, way)}`]);
+        assert.equal(response.status, 302);
+        assert.equal(response.headers[field.toLowerCase()], fillIn(expected, way));
+      });
+    }
+  }
+}
+
+test("a Location whose path begins with two slashes cannot send the visitor to another host", async () => {
+  const under = await answered(byPath(), ["Location: /base//evil.example/x"]);
+  assert.equal(under.headers.location, "/stores/shop//evil.example/x");
+  const way = byHost();
+  assert.equal((await answered(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
+});
+
+test("a Location of a backend without a base is the visitor's as a whole", async () => {
+  for (const way of [byPath("root"), byHost("root")]) {
+    const absolute = await answered(way, [`Location: ${origin.origin}/x/y?z`], { base: "" });
+    assert.equal(absolute.headers.location, `${way.visitor}/x/y?z`);
+    assert.equal((await answered(way, ["Location: /x/y?z"], { base: "" })).headers.location, `${way.prefix}/x/y?z`);
+  }
+});
+
+test("a Location of the route's backend is the visitor's, too", async () => {
+  for (const way of [byPath(), byHost()]) {
+    const response = await answered(way, ["Location: /admin/login"], { base: "", backend: admin, path: "/admin/page" });
+    assert.equal(response.headers.location, `${way.prefix}/admin/login`);
+  }
+});
+
+for (const status of ["301 Moved Permanently", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect", "201 Created"]) {
+  test(`the Location of a ${status} is rewritten, and not followed`, async () => {
+    const before = origin.requests.length;
+    const response = await answered(byPath(), ["Location: /base/next"], { status });
+    assert.equal(response.status, Number.parseInt(status, 10));
+    assert.equal(response.headers.location, "/stores/shop/next");
+    assert.equal(origin.requests.length, before + 1);
+  });
+}
+
+const refreshes = [
+  ["5; url=/base/a", "5; url=PREFIX/a"],
+  ["0;URL=ORIGIN/base/a?x", "0;URL=VISITOR/a?x"],
+  ["5; url='/base/a'", "5; url='PREFIX/a'"],
+  ['5; url="/base/a"', '5; url="PREFIX/a"'],
+  ["5; url=https://other.example/base/a", "5; url=https://other.example/base/a"],
+  ["5; url=/outside", "5; url=ORIGIN/outside"],
+  ["5", "5"],
+];
+for (const way of [byPath(), byHost()]) {
+  for (const [given, expected] of refreshes) {
+    test(`${hidePorts(way.name)}: a Refresh ${given} becomes ${expected}`, async () => {
+      const response = await answered(way, [`Refresh: ${fillIn(given, way)}`], { status: "200 OK" });
+      assert.equal(response.headers.refresh, fillIn(expected, way));
+    });
+  }
+}
+
+/** A cookie's parts in order; the name of its Path in one spelling, and last, because it may be written anew. */
+function parts(cookie) {
+  const [pair, ...attributes] = cookie.split(";").map((part) => part.trim());
+  const isPath = (attribute) => /^path=/i.test(attribute);
+  const paths = attributes.filter(isPath).map((path) => path.replace(/^path/i, "Path"));
+  return [pair, ...attributes.filter((attribute) => !isPath(attribute)), ...paths];
+}
+
+/** What the origin sets, what the visitor gets under `/stores/{id}`, and by host. The request is for /base/dir/page. */
+const cookies = [
+  ["a=1; Path=/base; HttpOnly", "a=1; HttpOnly; Path=PREFIX", "a=1; HttpOnly; Path=/"],
+  ["a=1; Path=/base/", "a=1; Path=PREFIX", "a=1; Path=/"],
+  ["a=1; Path=/base/dir/x", "a=1; Path=PREFIX/dir/x", "a=1; Path=/dir/x"],
+  ["a=1; Path=/", "a=1; Path=PREFIX", "a=1; Path=/"],
+  ["a=1; Path=/other", "a=1; Path=PREFIX/other", "a=1; Path=/other"],
+  ["a=1", "a=1; Path=PREFIX/dir", undefined],
+  ["a=1; Domain=127.0.0.1; Path=/", "a=1; Path=PREFIX", "a=1; Path=/"],
+  ["a=1; domain=.shop.example; path=/base; Secure; SameSite=None", "a=1; Secure; SameSite=None; Path=PREFIX", "a=1; Secure; SameSite=None; Path=/"],
+  ['a="x,y=z"; Path=/base; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High', 'a="x,y=z"; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High; Path=PREFIX', 'a="x,y=z"; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High; Path=/'],
+  ["domain=path; Path=/base/dir", "domain=path; Path=PREFIX/dir", "domain=path; Path=/dir"],
+];
+for (const [given, underPath, underHost] of cookies) {
+  for (const [way, expected] of [[byPath(), underPath], [byHost(), underHost]]) {
+    if (expected === undefined) continue;
+    test(`${hidePorts(way.name)}: the cookie ${given} becomes ${expected}`, async () => {
+      const response = await answered(way, [`Set-Cookie: ${given}`], { status: "200 OK" });
+      const [cookie, ...more] = response.headers["set-cookie"];
+      assert.deepEqual(more, []);
+      assert.deepEqual(parts(cookie), parts(fillIn(expected, way)));
+    });
+  }
+}
+
+test("a semicolon of the prefix does not end the Path of a cookie", async () => {
+  const way = byPath("a;b");
+  const response = await answered(way, ["Set-Cookie: a=1; Path=/"], { base: "", status: "200 OK" });
+  assert.deepEqual(parts(response.headers["set-cookie"][0]), ["a=1", "Path=/stores/a%3Bb"]);
+});
+
+test("several cookies arrive, each by itself and in their order", async () => {
+  const lines = ["Set-Cookie: a=1; Path=/base", "X-Between: 1", "Set-Cookie: b=2; Path=/base", "set-cookie: a=3; Path=/base"];
+  const response = await answered(byPath(), lines, { status: "200 OK" });
+  assert.deepEqual(
+    response.headers["set-cookie"].map((cookie) => cookie.split(";")[0]),
+    ["a=1", "b=2", "a=3"],
+  );
+});
+
+test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc are dropped", async () => {
+  const hop = ["Connection: X-Secret, X-Other", "X-Secret: 1", "X-Other: 1", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "Proxy-Authenticate: Basic", "TE: x", "Trailer: X-T", "Upgrade: h2c", 'Alt-Svc: h3=":443"'];
+  const { headers, text } = await answered(byPath(), [...hop, "X-Own: 1", "X-Two: 1", "X-Two: 2"], { status: "200 OK" });
+  for (const name of ["x-secret", "x-other", "proxy-connection", "proxy-authenticate", "te", "trailer", "upgrade", "alt-svc"]) {
+    assert.equal(headers[name], undefined, name);
+  }
+  // The platform may have a Connection of its own.
+  assert.doesNotMatch(headers.connection ?? "", /secret|other/i);
+  assert.notEqual(headers["keep-alive"], "timeout=5");
+  assert.equal(headers["x-own"], "1");
+  assert.equal(headers["x-two"], "1, 2");
+  assert.equal(text, "");
+});
+
+test("a 103 comes before the answer, and the answer is the 200", async () => {
+  origin.serve(bytes("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok"), "/base/early");
+  const response = await send(worker, "/stores/shop/early");
+  assert.equal(response.status, 200);
+  assert.equal(response.headers["x-own"], "1");
+  assert.equal(response.headers.link, undefined);
+  assert.equal(response.text, "ok");
+});
+
+for (const [status, fields] of [
+  ["204 No Content", ["X-Own: 1"]],
+  ["304 Not Modified", ["X-Own: 1", 'ETag: "x"']],
+  ["205 Reset Content", ["X-Own: 1"]],
+]) {
+  test(`a ${status} has no body`, async () => {
+    const response = await answered(byPath(), fields, { status });
+    assert.equal(response.status, Number.parseInt(status, 10));
+    assert.equal(response.headers["x-own"], "1");
+    assert.equal(response.text, "");
+    assert.equal(response.complete, true);
+  });
+}
+
+test("the answer to HEAD has the fields of GET, and no body", async () => {
+  origin.serve(answer("200 OK", ["X-Own: 1", "Content-Type: text/x-test"], "seven b"), "/base/head");
+  const response = await send(worker, "/stores/shop/head", { method: "HEAD" });
+  assert.equal(response.status, 200);
+  assert.equal(response.headers["content-type"], "text/x-test");
+  assert.equal(response.headers["content-length"], "7");
+  assert.equal(response.text, "");
+  assert.equal(origin.to("/base/head")[0].method, "HEAD");
+});
+
+test("a status 999, which HTTP does not have, is answered 502", async () => {
+  origin.serve(answer("999 Odd", [], "odd"), "/base/999");
+  assertProblem(await sendForJson(worker, "/stores/shop/999"), 502, "origin_failed");
+});
+
+test("an answer that comes before the request's body is whole is handed on", async () => {
+  origin.serve(answerAtOnce("413 Content Too Large", ["X-Own: 1"], "too much"), "/base/early-refusal");
+  const response = await send(worker, "/stores/shop/early-refusal", { method: "POST", body: Buffer.alloc(2_000_000) });
+  assert.equal(response.status, 413);
+  assert.equal(response.text, "too much");
+});
+
+test("an answer that breaks off in its body breaks off for the visitor", async () => {
+  origin.serve(bytesThenGone("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), "/base/half");
+  const response = await send(worker, "/stores/shop/half");
+  assert.equal(response.status, 200);
+  assert.equal(response.complete, false);
+});
+
+test("the record's edits of the answer are made", async () => {
+  const headers = { response: { set: { "X-A": "1", "X-Own": "ours" }, remove: ["Server", "x-powered-by"] } };
+  const id = await storefronts.add({ origin: origin.origin, headers });
+  const path = origin.serve(answer("200 OK", ["X-Own: theirs", "Server: secret/1.0", "X-Powered-By: x", "X-Kept: 1"]));
+  const response = await send(worker, `/stores/${id}${path}`);
+  assert.equal(response.headers["x-a"], "1");
+  assert.equal(response.headers["x-own"], "ours");
+  assert.equal(response.headers["x-kept"], "1");
+  assert.equal(response.headers.server, undefined);
+  assert.equal(response.headers["x-powered-by"], undefined);
+  assert.equal(response.headers["x-served-by"], "Cloudflare Worker");
+  assert.equal(response.headers["x-storefront-id"], id);
+});
+
+test("what says who served it is ours alone, also where the origin says such things", async () => {
+  const path = origin.serve(answer("200 OK", ["X-Variant: theirs", "Routing-Source: theirs", "X-Served-By: theirs", "X-Storefront-ID: theirs"]));
+  const { headers } = await send(worker, `/stores/root${path}`);
+  assert.equal(headers["x-variant"], undefined);
+  assert.equal(headers["routing-source"], undefined);
+  assert.equal(headers["x-served-by"], "Cloudflare Worker");
+  assert.equal(headers["x-storefront-id"], "root");
+});

@@ -1,0 +1,180 @@
+// An origin that keeps failing is left alone for a while; and what answers instead, where the record has a fallback.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { closes, failing, failures, inTurn, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import { storefrontsOf } from "./harness/storefronts.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+// A circuit belongs to an origin, so each test has origins of its own.
+const { listed, originOf } = await startRawOrigins(60);
+const vars = { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
+const worker = await startWorker({ faulty: true, vars });
+const storefronts = storefrontsOf(worker);
+
+let aheadMs = 0;
+/** Lets time pass for the Worker. */
+async function pass(seconds) {
+  aheadMs += seconds * 1000;
+  assert.equal((await send(worker, `/.clock?aheadMs=${aheadMs}`, { method: "PUT" })).status, 204);
+}
+// POST is never tried again, so that each request is one failure at most.
+const post = (id, body = "x") => sendForJson(worker, `/stores/${id}/x`, { method: "POST", body });
+
+function assertOpen(response, secondsMax = 10) {
+  assertProblem(response, 502, "circuit_open");
+  const seconds = Number(response.headers["retry-after"]);
+  assert.ok(seconds >= 1 && seconds <= secondsMax, `Retry-After: ${response.headers["retry-after"]}`);
+}
+
+/** A tenant whose origin has failed five times. */
+async function opened(handler, record = {}) {
+  const origin = originOf(failing());
+  const id = await storefronts.add({ origin: origin.origin, ...record });
+  for (let failures = 0; failures < 5; failures += 1) await post(id);
+  assert.equal(origin.requests.length, 5);
+  origin.otherwise(handler);
+  return { origin, id };
+}
+
+for (const [name, failure] of Object.entries(failures)) {
+  test(`five times ${name} open the circuit: 502 with Retry-After, and the origin is left alone`, async () => {
+    const origin = originOf(failure);
+    const id = await storefronts.add({ origin: origin.origin });
+    for (let failures = 1; failures <= 5; failures += 1) {
+      await post(id);
+      assert.equal(origin.requests.length, failures);
+    }
+    for (let requests = 0; requests < 3; requests += 1) assertOpen(await post(id));
+    assert.equal(origin.requests.length, 5);
+  });
+}
+
+test("four failures do not open it, nor five in more than ten seconds, nor five among more successes", async () => {
+  const four = originOf(inTurn(failing(), failing(), failing(), failing(), ok()));
+  const fourId = await storefronts.add({ origin: four.origin });
+  for (let requests = 0; requests < 5; requests += 1) await post(fourId);
+  assert.equal((await post(fourId)).status, 200);
+
+  const slow = originOf(failing());
+  const slowId = await storefronts.add({ origin: slow.origin });
+  for (let requests = 1; requests <= 8; requests += 1) {
+    assert.equal((await post(slowId)).status, 503);
+    await pass(4);
+  }
+
+  let turn = 0;
+  const busy = originOf((exchange) => {
+    turn += 1;
+    return (turn % 3 === 0 ? failing() : ok())(exchange);
+  });
+  const busyId = await storefronts.add({ origin: busy.origin });
+  for (let requests = 0; requests < 40; requests += 1) await post(busyId);
+  assert.equal(busy.requests.length, 40);
+});
+
+test("the circuit belongs to the origin, not to the tenant", async () => {
+  const { origin, id } = await opened(ok());
+  assertOpen(await post(await storefronts.add({ origin: `${origin.origin}/other` })));
+  await storefronts.put(id, { origin: originOf(ok("elsewhere")).origin });
+  assert.equal((await post(id)).text, "elsewhere");
+});
+
+test("after ten seconds one request goes through as a probe; its success closes the circuit", async () => {
+  let release;
+  const { origin, id } = await opened((exchange) => {
+    release = () => ok()(exchange);
+  });
+  await pass(11);
+  const probe = post(id);
+  await eventually(() => release, "the probe at the origin");
+  for (let requests = 0; requests < 3; requests += 1) assertOpen(await post(id), 60);
+  assert.equal(origin.requests.length, 6);
+  origin.otherwise(ok());
+  release();
+  assert.equal((await probe).status, 200);
+  for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id)).status, 200);
+});
+
+test("a probe that fails opens it again, twice as long", async () => {
+  const { origin, id } = await opened(failing());
+  await pass(11);
+  await post(id);
+  assert.equal(origin.requests.length, 6);
+  assertOpen(await post(id), 20);
+  await pass(11);
+  assertOpen(await post(id), 20);
+  assert.equal(origin.requests.length, 6);
+  origin.otherwise(ok());
+  await pass(10);
+  assert.equal((await post(id)).status, 200);
+});
+
+test("another variant takes the visitors of an open circuit, without a try", async () => {
+  const [blue, green] = [originOf(failing()), originOf(ok("green"))];
+  const id = await storefronts.add({
+    variants: [{ name: "blue", origin: blue.origin, weight: 1 }, { name: "green", origin: green.origin, weight: 1 }],
+    split: { by: "header", name: "X-Group" },
+  });
+  const ask = () => send(worker, `/stores/${id}/x`, { method: "POST", body: "x", headers: { "X-Group": "blue" } });
+  for (let failures = 0; failures < 5; failures += 1) assert.equal((await ask()).status, 503);
+  const response = await ask();
+  assert.equal(response.text, "green");
+  assert.equal(response.headers["x-variant"], "green");
+  assert.equal(blue.requests.length, 5);
+});
+
+for (const [name, failure] of [...Object.entries(failures), ["silence", silent]]) {
+  test(`after ${name} the fallback origin answers`, async () => {
+    const [origin, backup] = [originOf(failure), originOf(ok("backup"))];
+    const id = await storefronts.add({ origin: `${origin.origin}/base`, fallback: `${backup.origin}/backup`, timeoutMs: 1000 });
+    const response = await send(worker, `/stores/${id}/x//y?z`);
+    assert.equal(response.status, 200, response.text);
+    assert.equal(response.text, "backup");
+    assert.equal(response.headers["routing-source"], "fallback");
+    assert.equal(response.headers["x-storefront-id"], id);
+    assert.deepEqual(backup.requests.map(({ line }) => line), ["GET /backup/x//y?z HTTP/1.1"]);
+  });
+}
+
+test("behind an open circuit the fallback origin gets what was never sent, whatever it is", async () => {
+  const backup = originOf(ok("backup"));
+  const { origin, id } = await opened(ok());
+  await storefronts.put(id, { origin: origin.origin, fallback: backup.origin });
+  const body = randomBytes(100_000);
+  const response = await post(id, body);
+  assert.equal(response.text, "backup");
+  assert.deepEqual(backup.requests[0].body, body);
+  assert.equal(origin.requests.length, 5);
+});
+
+test("an answer of the application, even a 500, is not replaced by the fallback", async () => {
+  const backup = originOf(ok("backup"));
+  const id = await storefronts.add({ origin: originOf(failing("500 Internal Server Error")).origin, fallback: backup.origin });
+  assert.equal((await send(worker, `/stores/${id}/x`)).status, 500);
+  assert.equal(backup.requests.length, 0);
+});
+
+test("the maintenance page answers 503 for a failure and for an open circuit", async () => {
+  const key = unique("maintenance");
+  await worker.env.assets.put(key, "<h1>Back soon</h1>");
+  const { id } = await opened(failing(), { fallback: { asset: key } });
+  const failed = await storefronts.add({ origin: originOf(closes).origin, fallback: { asset: key } });
+  for (const path of [`/stores/${id}/x`, `/stores/${failed}/x`]) {
+    const response = await send(worker, path);
+    assert.equal(response.status, 503);
+    assert.equal(response.text, "<h1>Back soon</h1>");
+    assert.match(response.headers["content-type"], /^text\/html\b/);
+    assert.match(response.headers["retry-after"], /^[1-9]\d*$/);
+    assert.equal(response.headers["routing-source"], "fallback");
+    assert.equal((await send(worker, path, { method: "HEAD" })).text, "");
+  }
+});
+
+test("a maintenance page that is not there leaves the failure as it was", async () => {
+  const id = await storefronts.add({ origin: originOf(closes).origin, fallback: { asset: unique("missing") } });
+  assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_failed");
+});

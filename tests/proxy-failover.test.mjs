@@ -1,0 +1,185 @@
+// What happens when a tenant's origins fail: second tries, and deadlines.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { describe, test } from "node:test";
+import { open, send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { answer, bytesThenGone, closes, failing, failures, inTurn, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import { storefrontsOf } from "./harness/storefronts.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+// A circuit belongs to an origin, so each test has origins of its own.
+const { listed, originOf } = await startRawOrigins(130);
+const vars = { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
+
+describe("second tries", async () => {
+  const worker = await startWorker({ vars });
+  const storefronts = storefrontsOf(worker);
+
+  /** A tenant whose visitors all get `blue` first. */
+  const blueGreen = (blue, green, more = {}) =>
+    storefronts.add({
+      variants: [
+        { name: "blue", origin: blue.origin, weight: 1 },
+        { name: "green", origin: `${green.origin}/base`, weight: 1 },
+      ],
+      split: { by: "header", name: "X-Group" },
+      ...more,
+    });
+  const asBlue = { headers: { "X-Group": "blue" } };
+
+  /** Second tries are a tenth of all requests: makes those that go well. */
+  const calm = await storefronts.add({ origin: originOf(ok()).origin });
+  async function earnTries(tries) {
+    for (let round = 0; round < tries; round += 1) {
+      await Promise.all(Array.from({ length: 12 }, () => send(worker, `/stores/${calm}/x`)));
+    }
+  }
+
+  for (const [name, failure] of Object.entries(failures)) {
+    test(`after ${name} of one variant another one answers`, async () => {
+      await earnTries(1);
+      const [blue, green] = [originOf(failure), originOf(ok("green"))];
+      const response = await send(worker, `/stores/${await blueGreen(blue, green)}/x?y`, asBlue);
+      assert.equal(response.status, 200, response.text);
+      assert.equal(response.text, "green");
+      assert.equal(response.headers["x-variant"], "green");
+      assert.deepEqual(blue.requests.map(({ line }) => line), ["GET /x?y HTTP/1.1"]);
+      assert.deepEqual(green.requests.map(({ line }) => line), ["GET /base/x?y HTTP/1.1"]);
+    });
+
+    test(`after ${name} of the only origin it is asked once more`, async () => {
+      await earnTries(1);
+      const origin = originOf(inTurn(failure, ok()));
+      const response = await send(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x?y`);
+      assert.equal(response.status, 200, response.text);
+      assert.deepEqual(origin.requests.map(({ line }) => line), ["GET /x?y HTTP/1.1", "GET /x?y HTTP/1.1"]);
+    });
+  }
+
+  test("with active the same variant is asked again, and a variant of weight 0 never is", async () => {
+    await earnTries(2);
+    for (const more of [{ active: "blue" }, { green: 0 }]) {
+      const [blue, green] = [originOf(inTurn(failing(), ok("blue"))), originOf(ok("green"))];
+      const { green: weight = 1, ...rest } = more;
+      const variants = [{ name: "blue", origin: blue.origin, weight: 1 }, { name: "green", origin: green.origin, weight }];
+      const id = await storefronts.add({ variants, split: { by: "header", name: "X-Group" }, ...rest });
+      const response = await send(worker, `/stores/${id}/x`, asBlue);
+      assert.equal(response.text, "blue");
+      assert.equal(response.headers["x-variant"], "blue");
+      assert.equal(green.requests.length, 0);
+    }
+  });
+
+  // The runtime itself sends a request without a body once more where a connection that it used before turns out to be closed.
+  const failingForGood = bytesThenGone("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 18\r\n\r\nthe origin's words");
+  for (const [first, second, status, text] of [
+    [failing(), failing("502 Bad Gateway"), 502, "the origin's words"],
+    [failingForGood, closes, 503, "the origin's words"],
+    [closes, failing(), 503, "the origin's words"],
+    [failing(), answer("404 Not Found", [], "none"), 404, "none"],
+  ]) {
+    test(`one second try is all: the last answer of an origin is handed on (${status})`, async () => {
+      await earnTries(1);
+      const origin = originOf(inTurn(first, second));
+      const id = await storefronts.add({ origin: origin.origin });
+      const response = await send(worker, `/stores/${id}/x`);
+      assert.equal(response.status, status);
+      assert.equal(response.text, text);
+      assert.equal(origin.requests.length, 2);
+    });
+  }
+
+  test("where no origin answered, it is 502", async () => {
+    await earnTries(1);
+    const origin = originOf(closes);
+    const response = await sendForJson(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x`);
+    assertProblem(response, 502, "origin_failed");
+    assert.equal(origin.requests.length, 2);
+  });
+
+  /** A method, a body's length (undefined for none, chunked where it is said so), and whether there is a second try. */
+  const requests = [
+    ["GET", undefined, true],
+    ["HEAD", undefined, true],
+    ["OPTIONS", undefined, true],
+    ["DELETE", undefined, true],
+    ["DELETE", 10, true],
+    ["PUT", 0, true],
+    ["PUT", 1000, true],
+    ["PUT", 65_536, true],
+    ["PUT", 65_537, false],
+    ["PUT", 500_000, false],
+    ["PUT", "chunked", false],
+    ["POST", 0, false],
+    ["POST", 10, false],
+    ["PATCH", 10, false],
+  ];
+  for (const [method, length, isTriedAgain] of requests) {
+    const what = length === undefined ? "without a body" : length === "chunked" ? "with a chunked body" : `with ${length} bytes`;
+    test(`${method} ${what} is ${isTriedAgain ? "" : "not "}tried again, and what arrives is what was sent`, async () => {
+      await earnTries(1);
+      const body = length === undefined ? undefined : randomBytes(length === "chunked" ? 10 : length);
+      for (const failure of [failing(), closes]) {
+        const origin = originOf(inTurn(failure, ok()));
+        const path = `/stores/${await storefronts.add({ origin: origin.origin })}/x`;
+        const { request, response } = open(worker, path, { method, headers: { "Content-Type": "text/x-test" } });
+        if (length !== "chunked" && body) request.setHeader("Content-Length", body.length);
+        if (length === "chunked") request.setHeader("Transfer-Encoding", "chunked");
+        request.end(body);
+        const answered = await response;
+        const text = Buffer.concat(await answered.toArray()).toString();
+        assert.equal(answered.statusCode === 200, isTriedAgain, `${answered.statusCode} ${text}`);
+        assert.equal(origin.requests.length, isTriedAgain ? 2 : 1);
+        for (const seen of origin.requests) {
+          assert.equal(seen.method, method);
+          assert.equal(seen.field("Content-Type"), "text/x-test");
+          if (seen.complete) assert.deepEqual(seen.body, body ?? Buffer.alloc(0));
+        }
+        assert.ok(!isTriedAgain || origin.requests[1].complete);
+      }
+    });
+  }
+
+  for (const status of ["500 Internal Server Error", "501 Not Implemented", "404 Not Found", "429 Too Many Requests"]) {
+    test(`a ${status} is the application's own answer: no second try, and no circuit opens`, async () => {
+      const origin = originOf(failing(status));
+      const id = await storefronts.add({ origin: origin.origin });
+      for (let requests = 1; requests <= 8; requests += 1) {
+        const response = await send(worker, `/stores/${id}/x`);
+        assert.equal(response.status, Number.parseInt(status, 10));
+        assert.equal(origin.requests.length, requests);
+      }
+    });
+  }
+
+  test("the record's timeoutMs is the deadline: 504, and no second try after it", async () => {
+    for (const method of ["GET", "POST"]) {
+      const origin = originOf(silent);
+      const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
+      const body = method === "POST" ? "x" : undefined;
+      assertProblem(await sendForJson(worker, `/stores/${id}/x`, { method, body }), 504, "origin_timeout");
+      assert.equal(origin.requests.length, 1);
+    }
+  });
+
+  test("a head that comes too slowly is given up, too", async () => {
+    const origin = originOf(({ write }) => write("HTTP/1.1 200 OK\r\nX-Own: 1\r\n"));
+    const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
+    assertProblem(await sendForJson(worker, `/stores/${id}/x`), 504, "origin_timeout");
+  });
+});
+
+describe("the retry budget", async () => {
+  const worker = await startWorker({ vars });
+  const storefronts = storefrontsOf(worker);
+
+  test("second tries are a tenth of the requests and ten more: an outage is not doubled", async () => {
+    const broken = Array.from({ length: 60 }, () => originOf(failing()));
+    for (const { origin } of broken) {
+      assert.equal((await send(worker, `/stores/${await storefronts.add({ origin })}/x`)).status, 503);
+    }
+    const tries = broken.reduce((sum, { requests }) => sum + requests.length, 0) - broken.length;
+    assert.ok(tries >= 5 && tries <= 20, `${tries} second tries for ${broken.length} requests`);
+  });
+});

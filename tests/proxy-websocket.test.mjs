@@ -1,0 +1,209 @@
+// WebSockets and server-sent events through the Worker: what never ends must still arrive piece by piece.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { open } from "./harness/http.mjs";
+import { answer, startRawOrigin } from "./harness/raw-origin.mjs";
+import { storefrontsOf } from "./harness/storefronts.mjs";
+import { BINARY, CLOSE, PONG, TEXT, connect, echo, takesWebSockets } from "./harness/websocket.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const origin = await startRawOrigin();
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: origin.origin, TENANT_DOMAIN: "shops.example.com" } });
+const storefronts = storefrontsOf(worker);
+await storefronts.put("shop", { origin: `${origin.origin}/base` });
+await storefronts.put("split", {
+  variants: [{ name: "blue", origin: `${origin.origin}/base`, weight: 1 }],
+  headers: { request: { set: { "X-Edit": "1" } } },
+});
+
+const ways = [
+  ["/stores/shop", "/stores/shop", {}],
+  ["shop.shops.example.com", "", { Host: "shop.shops.example.com" }],
+  ["/stores/split", "/stores/split", {}],
+];
+
+/** Serves WebSockets at a path of their own, behind the base; the path as visitors ask for it. */
+function serve(use, options) {
+  const path = `/${unique("socket")}`;
+  origin.serve(takesWebSockets(use, options), `/base${path}`);
+  return path;
+}
+
+async function connected(path, options) {
+  const connection = await connect(worker, path, options);
+  assert.equal(connection.status, 101, connection.text);
+  return connection;
+}
+
+for (const [name, prefix, headers] of ways) {
+  test(`${name}: text and binary messages go both ways, whole and in order`, async () => {
+    const path = serve(echo);
+    const { socket } = await connected(prefix + path, { headers });
+    const messages = ["hello", "", "é€𝄞", Buffer.from([0, 1, 254, 255]), "x".repeat(60_000), Buffer.alloc(60_000, 7)];
+    for (const message of messages) socket.send(message);
+    for (const message of messages) {
+      const { opcode, data } = await socket.next();
+      assert.equal(opcode, typeof message === "string" ? TEXT : BINARY);
+      assert.deepEqual(data, Buffer.from(message));
+    }
+  });
+
+  test(`${name}: the origin may speak first`, async () => {
+    const path = serve((side) => side.send("welcome"));
+    const { socket } = await connected(prefix + path, { headers });
+    assert.equal((await socket.next()).text, "welcome");
+  });
+
+  test(`${name}: the visitor's close reaches the origin with its code and reason, and back`, async () => {
+    let closed;
+    const path = serve(async (side) => {
+      closed = await echo(side);
+    });
+    const { socket } = await connected(prefix + path, { headers });
+    socket.close(4001, "bye");
+    const { opcode, code } = await socket.next();
+    assert.deepEqual([opcode, code], [CLOSE, 4001]);
+    assert.deepEqual([closed.code, closed.reason], [4001, "bye"]);
+  });
+
+  test(`${name}: the origin's close reaches the visitor with its code and reason, and back`, async () => {
+    let closed;
+    const path = serve(async (side) => {
+      side.send("last words");
+      side.close(4002, "done");
+      closed = await side.next();
+    });
+    const { socket } = await connected(prefix + path, { headers });
+    assert.equal((await socket.next()).text, "last words");
+    const { opcode, code, reason } = await socket.next();
+    assert.deepEqual([opcode, code, reason], [CLOSE, 4002, "done"]);
+    socket.close(4002, "done");
+    await eventually(() => closed, "the close at the origin");
+    assert.equal(closed.code, 4002);
+  });
+
+  test(`${name}: a ping of either side is answered`, async () => {
+    let pong;
+    const path = serve(async (side) => {
+      side.ping("from the origin");
+      pong = await side.next();
+      await echo(side);
+    });
+    const { socket } = await connected(prefix + path, { headers });
+    await eventually(() => pong, "a pong at the origin");
+    assert.deepEqual([pong.opcode, pong.text], [PONG, "from the origin"]);
+    socket.ping("from the visitor");
+    const { opcode, text } = await socket.next();
+    assert.deepEqual([opcode, text], [PONG, "from the visitor"]);
+  });
+}
+
+test("the upgrade reaches the origin under its base, with the fields of every request", async () => {
+  const path = serve(echo);
+  const headers = { Cookie: "session=1", Origin: "https://shop.example", "X-Forwarded-For": "6.6.6.6" };
+  await connected(`/stores/shop${path}?room=1%2F2`, { headers });
+  const [request] = origin.to(`/base${path}`);
+  assert.equal(request.line, `GET /base${path}?room=1%2F2 HTTP/1.1`);
+  assert.equal(request.field("Upgrade"), "websocket");
+  assert.equal(request.field("Connection"), "Upgrade");
+  assert.equal(request.field("Host"), origin.host);
+  assert.equal(request.field("Cookie"), "session=1");
+  assert.equal(request.field("Origin"), "https://shop.example");
+  assert.equal(request.field("X-Forwarded-For"), "127.0.0.1");
+  assert.equal(request.field("X-Forwarded-Prefix"), "/stores/shop");
+  assert.equal(request.field("Via"), "1.1 kv-edge");
+  assert.equal(request.field("CDN-Loop"), "kv-edge");
+});
+
+test("the origin chooses the subprotocol", async () => {
+  const path = serve(echo, { choose: "superchat" });
+  const { headers } = await connected(`/stores/shop${path}`, { subprotocols: ["chat", "superchat"] });
+  assert.equal(origin.to(`/base${path}`)[0].field("Sec-WebSocket-Protocol"), "chat, superchat");
+  assert.equal(headers["sec-websocket-protocol"], "superchat");
+});
+
+test("the answer to an upgrade says who served it, and has the origin's own fields", async () => {
+  const path = serve(echo, { fields: ["X-Own: 1", "Set-Cookie: a=1; Path=/base"] });
+  const { headers } = await connected(`/stores/split${path}`);
+  assert.equal(headers["x-own"], "1");
+  assert.equal(headers["x-served-by"], "Cloudflare Worker");
+  assert.equal(headers["x-storefront-id"], "split");
+  assert.equal(headers["x-variant"], "blue");
+  assert.ok(headers["set-cookie"].some((cookie) => /^a=1; *Path=\/stores\/split$/.test(cookie)), headers["set-cookie"]);
+  assert.equal(origin.to(`/base${path}`)[0].field("X-Edit"), "1");
+});
+
+test("an origin that refuses the upgrade is handed on", async () => {
+  origin.serve(answer("403 Forbidden", ["X-Own: 1"], "members only"), "/base/refused");
+  const { status, headers, text } = await connect(worker, "/stores/shop/refused");
+  assert.equal(status, 403);
+  assert.equal(headers["x-own"], "1");
+  assert.equal(headers["x-storefront-id"], "shop");
+  assert.equal(text, "members only");
+});
+
+test("a visitor that vanishes is noticed at the origin, and an origin that vanishes by the visitor", async () => {
+  let gone;
+  const path = serve(async (side) => {
+    gone = await side.next();
+  });
+  const { socket } = await connected(`/stores/shop${path}`);
+  socket.destroy();
+  await eventually(() => gone, "the end at the origin");
+
+  const dying = `/${unique("socket")}`;
+  origin.serve((exchange) => takesWebSockets(() => setTimeout(exchange.end, 50))(exchange), `/base${dying}`);
+  const visitor = await connected(`/stores/shop${dying}`);
+  const end = await visitor.socket.next();
+  assert.ok(end.gone || end.opcode === CLOSE, JSON.stringify(end));
+});
+
+/** An event stream whose events the test sends; `closed` is set once the Worker has closed its connection. */
+function eventStream() {
+  const stream = { path: `/${unique("events")}`, closed: false };
+  origin.serve(({ request, write }) => {
+    write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.send = (event) => write(`${(event.length + 8).toString(16)}\r\ndata: ${event}\n\n\r\n`);
+    stream.finish = () => write("0\r\n\r\n");
+    request.gone.then(() => {
+      stream.closed = true;
+    });
+  }, `/base${stream.path}`);
+  return stream;
+}
+
+for (const [name, prefix, headers] of ways) {
+  test(`${name}: the events of a stream arrive one by one, before it ends`, async () => {
+    const stream = eventStream();
+    const { request, response } = open(worker, prefix + stream.path, { headers: { Accept: "text/event-stream", ...headers } });
+    request.end();
+    const answered = await response;
+    assert.equal(answered.statusCode, 200);
+    assert.equal(answered.headers["content-type"], "text/event-stream");
+    for (const event of ["one", "two", "three"]) {
+      stream.send(event);
+      const [bytes] = await once(answered, "data");
+      assert.equal(bytes.toString(), `data: ${event}\n\n`);
+    }
+    stream.finish();
+    await once(answered.resume(), "end");
+    assert.equal(answered.complete, true);
+  });
+}
+
+test("the origin of an event stream sees the visitor going away", async () => {
+  const stream = eventStream();
+  const { request, response } = open(worker, `/stores/shop${stream.path}`);
+  request.end();
+  const answered = await response;
+  stream.send("one");
+  await once(answered, "data");
+  request.destroy();
+  // The runtime notices at the latest when it has something to send.
+  await eventually(() => {
+    stream.send("more");
+    return stream.closed;
+  }, "the end at the origin");
+});
