@@ -20,6 +20,7 @@ const DEMO_VARS = {
   CACHE_UPSTREAMS: `https://example.com,http://127.0.0.1:${ARTICLE_PORT}`,
   ROUTING_ORIGINS: Object.values(STOREFRONTS).map((port) => `http://127.0.0.1:${port}`).join(","),
   ROUTING_INSECURE: "true",
+  TENANT_DOMAIN: "shops.localhost",
   API_TOKEN: "local-demo-token",
 };
 
@@ -104,6 +105,8 @@ function printAddresses(base) {
     ["Configuration: preview banner", `curl '${base}/config?userId=user-id-def'`],
     ["Routing: to storefrontA", `curl -d 'size=M' '${base}/stores/storefrontA/cart?step=1'`],
     ["Routing: to storefrontB, under /shop", `curl ${base}/stores/storefrontB/products/42`],
+    ["Routing: 80 % green, 20 % black", `curl -i ${base}/stores/tea/`],
+    ["Routing: the same shop by its host", `curl ${base.replace("localhost", "tea.shops.localhost")}/admin/orders`],
     ["Assets: an image", `curl -o logo.png ${base}/logo.png`],
     ["Translations: in German", `curl -H 'Accept-Language: de-CH' ${base}/hello-world`],
     ["Concurrent writes: 20 to one key", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/counter?n=20&strategy=coalesce'`],

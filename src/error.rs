@@ -127,7 +127,8 @@ impl Failure {
 
     /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
     pub(crate) fn log(&self, incoming: &Incoming, route: &Route<'_>) -> Option<String> {
-        let id = (self.status >= 500).then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(|| format!("{:013x}", Clock.random_bits())))?;
+        let id = (self.status >= 500)
+            .then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(|| format!("{:013x}", Clock.random_bits())))?;
         log::write(&log::Event {
             level: "error",
             request_id: Some(&id),
@@ -258,9 +259,9 @@ impl From<TenantError> for Failure {
             }
             TenantError::ForceClosed => Self::new(503, "not_configured", text).with_field("Retry-After", "60"),
             TenantError::UnknownVariant => Self::new(400, "unknown_variant", text),
-            TenantError::NoVisitorKey => Self::new(503, "not_configured", UNAVAILABLE)
-                .because(&text)
-                .with_field("Retry-After", "60"),
+            TenantError::NoVisitorKey => {
+                Self::new(503, "not_configured", UNAVAILABLE).because(&text).with_field("Retry-After", "60")
+            }
             TenantError::CircuitOpen { retry_after_seconds } => Self::new(502, "circuit_open", BAD_GATEWAY)
                 .because(&text)
                 .with_field("Retry-After", retry_after_seconds.to_string()),

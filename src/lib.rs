@@ -28,6 +28,7 @@ mod writes;
 pub use crate::key_writer::KeyWriter;
 
 use kv_edge_core::request_target::RequestTarget;
+use kv_edge_core::tenants::answer::LOOKED_FOR;
 use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
 
@@ -36,17 +37,8 @@ use crate::incoming::Incoming;
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
-const REPEATED: [&str; 9] = [
-    "accept-language",
-    "x-served-by",
-    "Cloudflare Worker",
-    "x-storefront-id",
-    "user_2",
-    "disabled",
-    "hello-world.json",
-    "record",
-    "value/0",
-];
+const REPEATED: [&str; 8] =
+    ["accept-language", "cf-connecting-ip", LOOKED_FOR, "user_2", "disabled", "hello-world.json", "record", "value/0"];
 
 /// Runs once an isolate.
 #[event(start)]

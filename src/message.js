@@ -15,8 +15,9 @@ export function names(message) {
 
 /** The status of an answer, and which of these header fields it has, separated by commas. */
 export function status(answer, names) {
+  const { headers } = answer;
   let found = `${answer.status}`;
-  for (const name of names.split(",")) if (answer.headers.has(name)) found += `,${name}`;
+  for (const name of names.split(",")) if (headers.has(name)) found += `,${name}`;
   return found;
 }
 
@@ -25,13 +26,14 @@ export function field(message, name) {
   return message.headers.get(name);
 }
 
-/** Changes header fields. Each line is `-name`, `=name:value` or `+name:value`: remove, set, append. */
+/** Changes header fields. Lines: `-` and a name, `=` or `+`, a name and a value: remove, set, append. */
 function edit(headers, edits) {
-  for (const line of edits.split("\n")) {
-    const at = line.indexOf(":");
-    if (line[0] === "=") headers.set(line.slice(1, at), line.slice(at + 1));
-    else if (line[0] === "+") headers.append(line.slice(1, at), line.slice(at + 1));
-    else if (line[0] === "-") headers.delete(line.slice(1));
+  const lines = edits.split("\n");
+  for (let at = 0; at < lines.length - 1; ) {
+    const operator = lines[at++];
+    if (operator === "=") headers.set(lines[at++], lines[at++]);
+    else if (operator === "+") headers.append(lines[at++], lines[at++]);
+    else headers.delete(lines[at++]);
   }
 }
 

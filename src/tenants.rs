@@ -8,11 +8,11 @@ use kv_edge_core::circuit::{self, Circuits};
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::{Held, Memory};
 use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::{Budget, FailureClass, Time};
+use kv_edge_core::retry::Time;
 use kv_edge_core::tenants::TenantError;
 use kv_edge_core::tenants::address::{Address, Named, id_field};
 use kv_edge_core::tenants::answer::{Answered, LOOKED_FOR, source};
-use kv_edge_core::tenants::failover;
+use kv_edge_core::tenants::failover::{self, SecondTries};
 use kv_edge_core::tenants::plan::{Asked, Plan, Resend, Settings, Target};
 use kv_edge_core::tenants::record::{Fallback, Record, Stored};
 use worker::web_sys::Response;
@@ -28,8 +28,7 @@ use crate::{log, response};
 thread_local! {
     static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
     static CIRCUITS: RefCell<Circuits> = const { RefCell::new(Circuits::new()) };
-    /// Retries of requests to origins, apart from those of KV: an outage of one must not use up what the other needs.
-    static RETRIES: RefCell<Budget> = const { RefCell::new(Budget::new()) };
+    static SECOND_TRIES: RefCell<SecondTries> = const { RefCell::new(SecondTries::new()) };
 }
 
 const ROUTE: &str = "/stores/{storefrontId}";
@@ -60,18 +59,15 @@ pub(crate) async fn answer(
         timeout: vars.upstream_timeout,
     };
     let plan = Plan::new(&asked, &address, record, &settings, || Clock.random_bits())?;
-    let body = match plan.resend {
-        Resend::WithBody => Some(incoming.body_bytes().await.map_err(|_| Failure::body_broken())?),
-        Resend::Never | Resend::AsItIs => None,
+    let (body, began_ms) = match plan.resend {
+        Resend::WithBody => {
+            let body = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
+            // A visitor who sends slowly does not use up the origin's time.
+            (Some(body), Clock.now_ms())
+        }
+        Resend::Never | Resend::AsItIs => (None, now_ms),
     };
-    // The deadline is the origin's: neither KV nor a visitor who sends slowly uses it up.
-    let began_ms = Clock.now_ms();
-    let sent = Sent {
-        request: incoming.request(),
-        body: body.as_ref(),
-        edits: &plan.edits,
-        looked_for: LOOKED_FOR,
-    };
+    let sent = Sent { request: incoming.request(), body: body.as_ref(), edits: &plan.edits, looked_for: LOOKED_FOR };
     let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, held: &held, began_ms };
     proxied.answer().await
 }
@@ -128,6 +124,7 @@ impl<'a> Proxied<'a> {
 
     /// One try, and a second one where that is allowed, has a chance and there is time.
     async fn tries(&self, first: Target<'a>) -> Outcome<'a> {
+        with(&SECOND_TRIES, SecondTries::requested);
         let outcome = self.ask(first, self.plan.timeout).await;
         if !is_failed(&outcome) {
             return outcome;
@@ -150,14 +147,13 @@ impl<'a> Proxied<'a> {
     /// The server for a second try.
     fn second(&self, first: Target<'a>, now_ms: u64) -> Option<Target<'a>> {
         let plan = self.plan;
-        let down = FailureClass::Unavailable { retry_after_ms: None };
-        if plan.resend == Resend::Never || !with(&RETRIES, |budget| budget.spend(down, now_ms)) {
+        if plan.resend == Resend::Never || !with(&SECOND_TRIES, SecondTries::take) {
             return None;
         }
         with(&CIRCUITS, |circuits| failover::second(first, plan.target, &plan.others, circuits, now_ms))
     }
 
-    /// Sends the request to one server and tells its circuit, and the budget of retries, what came of it.
+    /// Sends the request to one server and tells its circuit what came of it.
     async fn ask(&self, target: Target<'a>, deadline: Duration) -> Outcome<'a> {
         let url = target.backend.join(self.address.rest, self.target.query);
         let outcome = match self.sent.to(&url, deadline).await {
@@ -165,12 +161,14 @@ impl<'a> Proxied<'a> {
             Ok(None) => Err(Failure::origin_timeout()),
             Err(thrown) => Err(Failure::origin_failed(&thrown)),
         };
-        let now_ms = Clock.now_ms();
         let ended = if is_failed(&outcome) { circuit::Outcome::Failed } else { circuit::Outcome::Answered };
-        with(&CIRCUITS, |circuits| circuits.ended(target.backend.origin().as_str(), ended, now_ms));
-        if ended == circuit::Outcome::Answered {
-            with(&RETRIES, |budget| budget.succeeded(now_ms));
-        }
+        with(&CIRCUITS, |circuits| {
+            let origin = target.backend.origin().as_str();
+            // The usual answer is worth no look at the clock.
+            if ended == circuit::Outcome::Failed || circuits.has_failed_lately(origin) {
+                circuits.ended(origin, ended, Clock.now_ms());
+            }
+        });
         outcome
     }
 

@@ -93,6 +93,12 @@ impl Circuits {
         self.circuits.get(origin).is_some_and(|circuit| matches!(circuit.admission(now_ms), Admission::Open { .. }))
     }
 
+    /// True where the origin has failed lately, so that the end of a request to it matters.
+    #[must_use]
+    pub fn has_failed_lately(&self, origin: &str) -> bool {
+        self.circuits.contains_key(origin)
+    }
+
     /// Asks for a request to the origin, just before it is sent. Takes the probe where there is one to take.
     pub fn admit(&mut self, origin: &str, now_ms: u64) -> Admission {
         let Some(circuit) = self.circuits.get_mut(origin) else { return Admission::Closed };

@@ -44,17 +44,17 @@ impl<'a> Edits<'a> {
         self.set.push((name.into(), value.into()));
     }
 
-    /// The changes as text, a line each: `-name`, `=name:value`, `+name:value`. A value with a line end, which no message has, is
-    /// left out.
+    /// The changes as lines of text: `-` and a name, `=` or `+`, a name and a value. A value with a line end, which no message
+    /// has, is left out.
     #[must_use]
     pub fn to_lines(&self) -> String {
         let mut lines = String::with_capacity(512);
         for name in &self.remove {
-            lines.extend(["-", name, "\n"]);
+            lines.extend(["-\n", name, "\n"]);
         }
-        for (operator, fields) in [("=", &self.set), ("+", &self.append)] {
+        for (operator, fields) in [("=\n", &self.set), ("+\n", &self.append)] {
             for (name, value) in fields.iter().filter(|(_, value)| !value.contains(['\r', '\n'])) {
-                lines.extend([operator, name, ":", value, "\n"]);
+                lines.extend([operator, name, "\n", value, "\n"]);
             }
         }
         lines
@@ -192,8 +192,11 @@ pub(crate) mod tests {
 
     #[test]
     fn connection_cannot_take_away_what_a_message_is() {
-        let fields =
-            [("connection", "host, content-length, cf-connecting-ip"), ("host", "a"), ("cf-connecting-ip", "192.0.2.1")];
+        let fields = [
+            ("connection", "host, content-length, cf-connecting-ip"),
+            ("host", "a"),
+            ("cf-connecting-ip", "192.0.2.1"),
+        ];
         assert_eq!(removed(&fields), [""; 0]);
     }
 
@@ -206,13 +209,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_change_is_a_line_and_no_value_makes_another_one() {
+    fn each_change_has_its_lines_and_no_value_makes_another_one() {
         let mut edits = Edits::default();
         edits.append("set-cookie", "a=1");
         edits.set("via", "1.1 a:b");
         edits.set("x-a", "b\n-cookie");
         edits.remove("te");
-        assert_eq!(edits.to_lines(), "-te\n=via:1.1 a:b\n+set-cookie:a=1\n");
+        assert_eq!(edits.to_lines(), "-\nte\n=\nvia\n1.1 a:b\n+\nset-cookie\na=1\n");
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl<T: Clone> Memory<T> {
         // A clock that was put back makes nothing fresh for ever.
         if now_ms < entry.asked_ms || age_ms >= refresh_ms.saturating_mul(2) {
             Look::Read
-        } else if age_ms < refresh_ms || entry.refresh_ms.is_some_and(|began| now_ms.saturating_sub(began) < REFRESH_LOST_MS)
+        } else if age_ms < refresh_ms
+            || entry.refresh_ms.is_some_and(|began| now_ms.saturating_sub(began) < REFRESH_LOST_MS)
         {
             Look::Fresh(held())
         } else {

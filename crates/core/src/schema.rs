@@ -111,9 +111,9 @@ impl Node<'_> {
     #[must_use]
     pub fn integer(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let number = self.value.as_u64().and_then(|number| u32::try_from(number).ok());
-        number.filter(|number| range.contains(number)).or_else(|| {
-            self.fault(format!("it must be a whole number from {} to {}", range.start(), range.end()))
-        })
+        number
+            .filter(|number| range.contains(number))
+            .or_else(|| self.fault(format!("it must be a whole number from {} to {}", range.start(), range.end())))
     }
 
     /// Each element of an array, at most so many.

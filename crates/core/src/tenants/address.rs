@@ -187,7 +187,9 @@ mod tests {
         ] {
             assert_eq!(hosts.named(authority), Named::Storefront(Key::new(key).unwrap()), "{authority}");
         }
-        for authority in ["a.b.shops.example.com", ".shops.example.com", "a_b.shops.example.com", "a%20.shops.example.com"] {
+        for authority in
+            ["a.b.shops.example.com", ".shops.example.com", "a_b.shops.example.com", "a%20.shops.example.com"]
+        {
             assert_eq!(hosts.named(authority), Named::Nobody, "{authority}");
         }
         for authority in [
@@ -226,7 +228,9 @@ mod tests {
 
     #[test]
     fn what_the_url_parser_would_drop_is_refused() {
-        for url in ["http://h/stores/a/\n", "http://h/stores/a/x?a b", "http://h/stores/a/\u{7f}", "http://h/stores/a/ x"] {
+        for url in
+            ["http://h/stores/a/\n", "http://h/stores/a/x?a b", "http://h/stores/a/\u{7f}", "http://h/stores/a/ x"]
+        {
             let target = RequestTarget::parse(url);
             let address = Address::by_path(&target.path).unwrap();
             assert_eq!(address.check(&target), Err(TenantError::Whitespace), "{url:?}");

@@ -35,7 +35,12 @@ impl<F: Fields> Answered<'_, F> {
     /// The edits: fields of the connection and `Alt-Svc` go (it would lead around kv-edge, RFC 7838 §3), URLs and cookies become
     /// the visitor's, then come the record's own edits, and last who served it.
     #[must_use]
-    pub fn edits<'e>(&'e self, asked: &'e RequestTarget<'_>, address: &'e Address<'_>, record: &'e Record) -> Edits<'e> {
+    pub fn edits<'e>(
+        &'e self,
+        asked: &'e RequestTarget<'_>,
+        address: &'e Address<'_>,
+        record: &'e Record,
+    ) -> Edits<'e> {
         let mut edits = Edits::default();
         remove_hop_by_hop(self.fields, &mut edits);
         // A message that has not changed protocols names none (RFC 9110 §7.8); the platform says 101 by itself.
@@ -81,8 +86,7 @@ impl<F: Fields> Answered<'_, F> {
         let backend = self.target.backend;
         let url = backend.join(address.rest, None);
         let path = url.strip_prefix(backend.origin().as_str()).unwrap_or_default();
-        let view =
-            View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
+        let view = View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
         let backends = Reachable { record, asked: backend, is_fallback: self.is_fallback };
         for name in ["location", "content-location"] {
             if let Some(field) = self.fields.find(name).and_then(|value| view.location(&value, &backends)) {

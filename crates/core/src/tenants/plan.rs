@@ -111,12 +111,14 @@ impl<'a> Plan<'a> {
                     (variant.into(), Vec::new())
                 } else {
                     let (visitor, is_new) = Chosen::of(record, asked.fields, address, settings.visitor_key, random)?;
-                    if is_new && let Chosen::Visitor(visitor) = &visitor && let Some(key) = settings.visitor_key {
+                    if is_new
+                        && let Chosen::Visitor(visitor) = &visitor
+                        && let Some(key) = settings.visitor_key
+                    {
                         let path = if address.prefix.is_empty() { "/" } else { address.prefix };
                         set_cookie = Some(visitor.set_cookie(address.key.as_str(), path, key));
                     }
-                    ranked(record, address.key.as_str(), &visitor)
-                        .ok_or_else(|| address.not_found())?
+                    ranked(record, address.key.as_str(), &visitor).ok_or_else(|| address.not_found())?
                 }
             }
         };
@@ -235,4 +237,3 @@ fn resend<F: Fields>(asked: &Asked<'_, F>) -> Resend {
     let length = asked.fields.find("content-length").and_then(|length| length.trim().parse::<u64>().ok());
     if length.is_some_and(|length| length <= KEPT_BODY_BYTES_MAX) { Resend::WithBody } else { Resend::Never }
 }
-

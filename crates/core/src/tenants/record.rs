@@ -215,10 +215,6 @@ impl OriginPolicy {
 
 impl From<RecordError> for TenantError {
     fn from(error: RecordError) -> Self {
-        if error.is_refused {
-            Self::NotAllowed(error.to_string())
-        } else {
-            Self::BrokenRecord(error.to_string())
-        }
+        if error.is_refused { Self::NotAllowed(error.to_string()) } else { Self::BrokenRecord(error.to_string()) }
     }
 }

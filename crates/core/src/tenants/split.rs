@@ -10,7 +10,11 @@ use sha2::{Digest, Sha256};
 /// Neither the order of the variants nor what other variants there are changes a score. Names are to be unique; of two equal
 /// scores, the first one wins.
 #[must_use]
-pub(super) fn choose<'a>(tenant: &str, visitor: &str, variants: impl IntoIterator<Item = (&'a str, u32)>) -> Option<usize> {
+pub(super) fn choose<'a>(
+    tenant: &str,
+    visitor: &str,
+    variants: impl IntoIterator<Item = (&'a str, u32)>,
+) -> Option<usize> {
     let visitor = with_part(with_part(Sha256::new(), tenant), visitor);
     let mut best = None;
     for (index, (name, weight)) in variants.into_iter().enumerate() {

@@ -23,7 +23,8 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
     if object.has("storefront") {
         return object.member("storefront", |id| {
             if !key.starts_with(crate::tenants::address::DOMAIN_KEY) {
-                return id.fault("only a custom domain, under a key that starts with \"domain:\", names another storefront");
+                return id
+                    .fault("only a custom domain, under a key that starts with \"domain:\", names another storefront");
             }
             let key = id.parsed(|id| Key::new(id.to_owned()))?;
             if key.as_str().starts_with(crate::tenants::address::DOMAIN_KEY) {
@@ -149,7 +150,11 @@ fn read_split(node: &Node<'_>) -> Option<Split> {
             // A cookie's name is a token as well (RFC 6265 §4.1.1), but its case counts.
             object.member("cookie", |node| {
                 let text = node.text()?;
-                if is_name(text) { Some(Split::UserCookie(text.to_owned())) } else { node.fault("it is no name of a cookie") }
+                if is_name(text) {
+                    Some(Split::UserCookie(text.to_owned()))
+                } else {
+                    node.fault("it is no name of a cookie")
+                }
             })
         }
         "user" => {
@@ -203,7 +208,8 @@ fn read_edits(node: &Node<'_>, is_own: fn(&str) -> bool, is_only_removed: fn(&st
             }
             let value = node.text()?;
             if value.len() > 8192 || !is_value(value) {
-                return node.fault("it is no value of a header field: ASCII without control characters, 8192 bytes at most");
+                return node
+                    .fault("it is no value of a header field: ASCII without control characters, 8192 bytes at most");
             }
             Some((name, value.to_owned()))
         })
@@ -238,4 +244,3 @@ fn read_access(node: &Node<'_>) -> Option<Access> {
     });
     Some(Access { allow, deny: object.member("deny", who).unwrap_or_default() })
 }
-
