@@ -1,4 +1,4 @@
-// `npm test`: formatting, lints, unit tests, the build and the integration tests; the first stage that fails ends it.
+// `npm test`: formatting, lints, unit tests, a minute of fuzzing, the build and the integration tests; the first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "./build.mjs";
@@ -10,6 +10,11 @@ const STAGES = {
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
   "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "-p", "kv-edge", "-p", "kv-edge-core", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
+  fuzz: {
+    about: "a minute of random requests and records (cargo test --test fuzz_routing)",
+    cargo: ["test", "--workspace", "--test", "fuzz_routing", "--", "--nocapture"],
+    env: { KV_EDGE_FUZZ_SECONDS: "60" },
+  },
   build: { about: "the build", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", run: integration },
 };
@@ -38,11 +43,11 @@ await main(async () => {
   console.log("\nkv-edge: everything passed.");
 });
 
-async function cargo({ about, component, cargo: args }, env) {
+async function cargo({ about, component, cargo: args, env: more }, env) {
   if (component && ask("cargo", [args[0], "--version"]) === undefined) {
     await run("rustup", ["component", "add", component], { doing: `adding ${component} (rustup component add ${component})` });
   }
-  await run("cargo", args, { doing: about, env });
+  await run("cargo", args, { doing: about, env: { ...more, ...env } });
 }
 
 async function integration(env, words) {

@@ -1,6 +1,7 @@
 //! The one place where an error becomes a response: status, a code for machines, a sentence for people.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use kv_edge_core::assets::AssetError;
 use kv_edge_core::cache::CacheError;
@@ -48,7 +49,8 @@ impl Failure {
         self
     }
 
-    fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+    /// One more field of the answer.
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
@@ -109,9 +111,9 @@ impl Failure {
     }
 
     /// An origin did not answer in time (RFC 9110 §15.6.5).
-    pub(crate) fn origin_timeout() -> Self {
+    pub(crate) fn origin_timeout(deadline: Duration) -> Self {
         Self::new(504, "origin_timeout", "The server behind this page did not answer in time.")
-            .because("no response head within UPSTREAM_TIMEOUT_MS")
+            .because(&format!("no answer had begun after {} ms", deadline.as_millis()))
     }
 
     /// The runtime refused something that it never refuses.
@@ -138,6 +140,12 @@ impl Failure {
             detail: self.cause(),
         });
         Some(id)
+    }
+
+    /// Says in the log where it happened.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.cause = self.cause.map(|cause| format!("{place}: {cause}"));
+        self
     }
 
     /// What happened, for the log.
@@ -251,6 +259,7 @@ impl From<TenantError> for Failure {
             TenantError::Host => Self::new(400, "invalid_host", text),
             TenantError::NotFound(_) => Self::new(404, "storefront_not_found", text),
             TenantError::Loop => Self::new(508, "loop_detected", text),
+            TenantError::UnexpectedBody => Self::new(400, "unexpected_body", text),
             TenantError::Trace => Self::new(405, "method_not_allowed", text)
                 .with_field("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             TenantError::AccessDenied => Self::new(403, "access_denied", text),

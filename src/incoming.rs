@@ -38,10 +38,14 @@ impl Incoming {
         self.request.headers().get(name).ok().flatten()
     }
 
-    /// True where the request carries a body.
+    /// True where the platform has a body of the request, be it an empty one.
     pub(crate) fn has_body(&self) -> bool {
-        // The runtime gives these none (Fetch Standard), and the question costs a call.
-        !matches!(self.method(), "GET" | "HEAD") && self.request.body().is_some()
+        self.request.body().is_some()
+    }
+
+    /// The body as a stream, to be handed on untouched; `null` where there is none.
+    pub(crate) fn body(&self) -> JsValue {
+        self.request.body().map_or(JsValue::NULL, Into::into)
     }
 
     /// The whole body, in memory: for those whose length is known and bounded. Fails where it ends early.

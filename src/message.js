@@ -38,17 +38,21 @@ function edit(headers, edits) {
 }
 
 /**
- * Sends a request to another URL with changed header fields, its body streamed, or one that was read before. Resolves to the
- * answer, or to `null` where it has not begun after so many milliseconds.
+ * Sends a request to another URL with changed header fields and this body, if any. Resolves to the answer, or to `null` where it
+ * has not begun after so many milliseconds.
  */
 export function send(url, request, body, edits, milliseconds) {
   const headers = new Headers(request.headers);
   edit(headers, edits);
-  const sent = { method: request.method, headers, body: body ?? request.body, redirect: "manual" };
+  const sent = { method: request.method, headers, body, redirect: "manual" };
   return new Promise((resolve, reject) => {
+    let late = false;
     // It ends with the request. Clearing it before costs more than it does.
-    setTimeout(resolve, milliseconds, null);
-    fetch(url, sent).then(resolve, reject);
+    setTimeout(() => {
+      late = true;
+      resolve(null);
+    }, milliseconds);
+    fetch(url, sent).then((answer) => (late ? answer.body?.cancel() : resolve(answer)), reject);
   });
 }
 

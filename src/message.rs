@@ -19,7 +19,7 @@ extern "C" {
     fn send_to(
         url: &str,
         request: &Request,
-        body: Option<&js_sys::ArrayBuffer>,
+        body: &JsValue,
         edits: &str,
         milliseconds: f64,
     ) -> Result<js_sys::Promise, JsValue>;
@@ -109,8 +109,8 @@ impl Fields for MessageFields<'_> {
 pub(crate) struct Sent<'a> {
     /// The request to send on. Redirects are left to the caller.
     pub(crate) request: &'a Request,
-    /// Its body where that was read before; else it is streamed.
-    pub(crate) body: Option<&'a js_sys::ArrayBuffer>,
+    /// Its body: a stream, or bytes that were read before, or `undefined`.
+    pub(crate) body: &'a JsValue,
     /// What is changed in its header fields.
     pub(crate) edits: &'a Edits<'a>,
     /// The fields of the answer that matter, separated by commas.

@@ -107,33 +107,58 @@ fn behind<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
 mod tests {
     use super::*;
 
+    /// The route of a URL, and whether it takes the method.
+    fn at(hosts: &Hosts, method: &str, url: &str) -> (&'static str, Result<(), MethodNotAllowed>) {
+        let target = RequestTarget::parse(url);
+        let route = Route::of(hosts, &target);
+        (route.name(), route.check(method))
+    }
+
     #[test]
     fn every_path_has_one_route() {
-        for (method, path, route) in [
-            ("GET", "/healthz", Route::Healthz),
-            ("HEAD", "/healthz", Route::Healthz),
-            ("GET", "/get-started", Route::GetStarted),
-            ("GET", "/cache", Route::CachedPage),
-            ("GET", "/config", Route::Config),
-            ("GET", "/hello-world", Route::HelloWorld),
-            ("GET", "/stores", Route::Storefront { path: "" }),
-            ("PUT", "/stores/a//b/", Route::Storefront { path: "/a//b/" }),
-            ("PROPFIND", "/stores/a", Route::Storefront { path: "/a" }),
-            ("POST", "/writes/a%2Fb", Route::Writes { key: "a%2Fb" }),
-            ("POST", "/writes/a/b", Route::Writes { key: "a/b" }),
-            ("POST", "/writes", Route::Writes { key: "" }),
-            ("GET", "/writes/a", Route::Writes { key: "a" }),
-            ("GET", "/", Route::Asset { path: "/" }),
-            ("GET", "/storesx", Route::Asset { path: "/storesx" }),
-            ("GET", "/config/", Route::Asset { path: "/config/" }),
-            ("HEAD", "/a/b.png", Route::Asset { path: "/a/b.png" }),
+        for (path, name) in [
+            ("/", "/{key}"),
+            ("/index.html", "/{key}"),
+            ("/healthz", "/healthz"),
+            ("/healthz/", "/{key}"),
+            ("/get-started", "/get-started"),
+            ("/cache?url=x", "/cache"),
+            ("/config", "/config"),
+            ("/hello-world", "/hello-world"),
+            ("/hello-world.json", "/{key}"),
+            ("/stores", "/stores/{storefrontId}"),
+            ("/stores/", "/stores/{storefrontId}"),
+            ("/stores/a/b", "/stores/{storefrontId}"),
+            ("/storesfront", "/{key}"),
+            ("/writes", "/writes/{key}"),
+            ("/writes/a%2Fb", "/writes/{key}"),
+            ("/writesome", "/{key}"),
         ] {
-            assert_eq!(Route::find(method, path), Ok(route), "{method} {path}");
+            let url = format!("https://edge.example{path}");
+            assert_eq!(at(&Hosts::default(), "GET", &url).0, name, "{path}");
+        }
+        let target = RequestTarget::parse("https://edge.example/writes/a%2Fb");
+        assert_eq!(Route::of(&Hosts::default(), &target), Route::Writes { key: "a%2Fb" });
+    }
+
+    #[test]
+    fn a_host_that_names_a_storefront_comes_before_the_path_and_takes_all_methods() {
+        let hosts = Hosts::parse("shops.example", "www.example");
+        for url in [
+            "https://tea.shops.example/healthz",
+            "https://tea.shops.example/stores/coffee/x",
+            "https://www.tea.example/writes/x",
+            "https://a.b.shops.example/",
+        ] {
+            assert_eq!(at(&hosts, "PATCH", url), ("/stores/{storefrontId}", Ok(())), "{url}");
+        }
+        for host in ["shops.example", "www.example", "kv-edge.me.workers.dev", "127.0.0.1:8787"] {
+            assert_eq!(at(&hosts, "GET", &format!("https://{host}/healthz")).0, "/healthz", "{host}");
         }
     }
 
     #[test]
-    fn other_methods_are_refused_with_the_allowed_ones() {
+    fn another_method_is_answered_with_the_allowed_ones() {
         for (method, path, allow) in [
             ("POST", "/", "GET, HEAD"),
             ("DELETE", "/index.html", "GET, HEAD"),
@@ -143,7 +168,15 @@ mod tests {
             ("PUT", "/writes/a", "GET, HEAD, POST"),
             ("DELETE", "/writes/a", "GET, HEAD, POST"),
         ] {
-            assert_eq!(Route::find(method, path), Err(MethodNotAllowed { allow }), "{method} {path}");
+            let url = format!("https://edge.example{path}");
+            assert_eq!(at(&Hosts::default(), method, &url).1, Err(MethodNotAllowed { allow }), "{method} {path}");
+        }
+        for (method, path) in [("HEAD", "/"), ("POST", "/writes/a"), ("PROPFIND", "/stores/a")] {
+            assert_eq!(
+                at(&Hosts::default(), method, &format!("https://edge.example{path}")).1,
+                Ok(()),
+                "{method} {path}"
+            );
         }
     }
 }

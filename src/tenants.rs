@@ -4,17 +4,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kv_edge_core::circuit::{self, Circuits};
 use kv_edge_core::limits::Key;
-use kv_edge_core::memory::{Held, Memory};
+use kv_edge_core::memory::{Held, Memory, Standing};
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::retry::Time;
 use kv_edge_core::tenants::TenantError;
 use kv_edge_core::tenants::address::{Address, Named, id_field};
-use kv_edge_core::tenants::answer::{Answered, LOOKED_FOR, source};
-use kv_edge_core::tenants::failover::{self, SecondTries};
-use kv_edge_core::tenants::plan::{Asked, Plan, Resend, Settings, Target};
+use kv_edge_core::tenants::answer::{Answered, FALLBACK, LOOKED_FOR, ROUTING_SOURCE, SERVED_BY};
+use kv_edge_core::tenants::failover::{Ended, Failover};
+use kv_edge_core::tenants::plan::{Asked, Body, Plan, Settings, Target};
 use kv_edge_core::tenants::record::{Fallback, Record, Stored};
+use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use crate::bindings::Bindings;
@@ -27,8 +27,7 @@ use crate::{log, response};
 
 thread_local! {
     static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
-    static CIRCUITS: RefCell<Circuits> = const { RefCell::new(Circuits::new()) };
-    static SECOND_TRIES: RefCell<SecondTries> = const { RefCell::new(SecondTries::new()) };
+    static FAILOVER: RefCell<Failover> = const { RefCell::new(Failover::new()) };
 }
 
 const ROUTE: &str = "/stores/{storefrontId}";
@@ -52,24 +51,25 @@ pub(crate) async fn answer(
 
     let vars = incoming.vars();
     let fields = incoming.fields();
-    let asked = Asked { method: incoming.method(), target, fields: &fields, has_body: incoming.has_body() };
+    let method = incoming.method();
+    // Core does not ask that of a GET, and the question costs a call.
+    let has_body = !matches!(method, "GET" | "HEAD") && incoming.has_body();
+    let asked = Asked { method, target, fields: &fields, has_body };
     let settings = Settings {
         token: vars.token.as_deref(),
         visitor_key: vars.visitor_key.as_ref(),
         timeout: vars.upstream_timeout,
     };
     let plan = Plan::new(&asked, &address, record, &settings, || Clock.random_bits())?;
-    let (body, began_ms) = match plan.resend {
-        Resend::WithBody => {
-            let body = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
-            // A visitor who sends slowly does not use up the origin's time.
-            (Some(body), Clock.now_ms())
-        }
-        Resend::Never | Resend::AsItIs => (None, now_ms),
+    // A visitor who sends a short body slowly does not use up the origin's time.
+    let body = match plan.body {
+        Body::None => JsValue::UNDEFINED,
+        Body::Kept => incoming.body_bytes().await.map_err(|_| Failure::body_broken())?.into(),
+        Body::Streamed => incoming.body(),
     };
-    let sent = Sent { request: incoming.request(), body: body.as_ref(), edits: &plan.edits, looked_for: LOOKED_FOR };
-    let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, held: &held, began_ms };
-    proxied.answer().await
+    let sent = Sent { request: incoming.request(), body: &body, edits: &plan.edits, looked_for: LOOKED_FOR };
+    let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, standing: held.standing };
+    proxied.answer(now_ms).await
 }
 
 /// What stands under a key of `ROUTING_CONFIG`.
@@ -84,7 +84,7 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
     };
     records.get(incoming, key, now_ms).await.map_err(|error| match error {
         NotRead::Store(error) => error.into(),
-        NotRead::Broken(error) => TenantError::from(error).into(),
+        NotRead::Broken(error) => Failure::from(TenantError::from(error)).at(key.as_str()),
     })
 }
 
@@ -96,115 +96,110 @@ struct Proxied<'a> {
     record: &'a Record,
     plan: &'a Plan<'a>,
     sent: Sent<'a>,
-    held: &'a Held<Rc<Stored>>,
-    /// When it began, in milliseconds since the Unix epoch.
-    began_ms: u64,
+    /// How the record stands to what KV holds.
+    standing: Standing,
 }
 
 /// What came of asking one server. The failure of one that gave an answer, 502 to 504, is an answer too.
-type Outcome<'a> = Result<(Received, Target<'a>), Failure>;
+struct Outcome<'a> {
+    asked: Target<'a>,
+    ended: Ended,
+    result: Result<Received, Failure>,
+}
 
 impl<'a> Proxied<'a> {
-    async fn answer(&self) -> Result<Response, Failure> {
-        let plan = self.plan;
-        let first = with(&CIRCUITS, |circuits| failover::first(plan.target, &plan.others, circuits, self.began_ms));
-        let (outcome, is_unsent) = match first {
-            Ok(first) => (self.tries(first).await, false),
-            Err(open) => (Err(open.into()), true),
+    /// `now_ms` is milliseconds since the Unix epoch.
+    async fn answer(&self, now_ms: u64) -> Result<Response, Failure> {
+        let outcome = match failover(|failover| failover.first(self.plan, now_ms)) {
+            Ok(first) => Ok(self.tries(first, now_ms).await),
+            Err(open) => Err(self.told(self.plan.target, open.into())),
         };
-        if is_failed(&outcome)
-            && let Some(fallback) = &self.record.fallback
-            && let Some(answer) = self.fall_back(fallback, is_unsent, &outcome).await
-        {
+        if let Some(answer) = self.fall_back(&outcome, now_ms).await {
             return answer;
         }
-        let (received, target) = outcome?;
-        self.visible(&received, target, false)
+        let Outcome { asked, result, .. } = outcome?;
+        match result {
+            Ok(received) => self.visible(&received, asked, false),
+            Err(failure) => Err(failure),
+        }
     }
 
-    /// One try, and a second one where that is allowed, has a chance and there is time.
-    async fn tries(&self, first: Target<'a>) -> Outcome<'a> {
-        with(&SECOND_TRIES, SecondTries::requested);
+    /// One try, and a second one where core says so.
+    async fn tries(&self, first: Target<'a>, began_ms: u64) -> Outcome<'a> {
         let outcome = self.ask(first, self.plan.timeout).await;
-        if !is_failed(&outcome) {
+        // The usual answer is worth no look at the clock.
+        if failover(|failover| failover.is_of_no_matter(first, outcome.ended)) {
             return outcome;
         }
         let now_ms = Clock.now_ms();
-        let left = self.plan.timeout.saturating_sub(Duration::from_millis(now_ms.saturating_sub(self.began_ms)));
-        let Some(second) = self.second(first, now_ms).filter(|_| !left.is_zero()) else { return outcome };
+        let spent = Duration::from_millis(now_ms.saturating_sub(began_ms));
+        let after = failover(|failover| failover.after(self.plan, first, outcome.ended, spent, now_ms));
+        self.warn_of_opened(after.has_opened, first);
+        let Some((second, left)) = after.second else { return outcome };
+        self.warn("tried_again", &outcome);
         let later = self.ask(second, left).await;
-        match (&outcome, &later) {
-            // What an origin says of its failure says more than that another one cannot be reached.
-            (Ok(_), Err(_)) => outcome,
-            (Ok((received, _)), Ok(_)) => {
-                received.discard();
-                later
-            }
-            (Err(_), _) => later,
-        }
+        self.note(&later, left);
+        let (stands, unread) = if later.ended.replaces(outcome.ended) { (later, outcome) } else { (outcome, later) };
+        unread.discard();
+        stands
     }
 
-    /// The server for a second try.
-    fn second(&self, first: Target<'a>, now_ms: u64) -> Option<Target<'a>> {
-        let plan = self.plan;
-        if plan.resend == Resend::Never || !with(&SECOND_TRIES, SecondTries::take) {
-            return None;
-        }
-        with(&CIRCUITS, |circuits| failover::second(first, plan.target, &plan.others, circuits, now_ms))
-    }
-
-    /// Sends the request to one server and tells its circuit what came of it.
-    async fn ask(&self, target: Target<'a>, deadline: Duration) -> Outcome<'a> {
-        let url = target.backend.join(self.address.rest, self.target.query);
-        let outcome = match self.sent.to(&url, deadline).await {
-            Ok(Some(received)) => Ok((received, target)),
-            Ok(None) => Err(Failure::origin_timeout()),
-            Err(thrown) => Err(Failure::origin_failed(&thrown)),
+    /// Sends the request to one server.
+    async fn ask(&self, asked: Target<'a>, deadline: Duration) -> Outcome<'a> {
+        let url = asked.backend.join(self.address.rest, self.target.query);
+        let (ended, result) = match self.sent.to(&url, deadline).await {
+            Ok(Some(received)) => (Ended::Answered(received.status), Ok(received)),
+            Ok(None) => (Ended::Late, Err(self.told(asked, Failure::origin_timeout(deadline)))),
+            Err(thrown) => (Ended::Unreached, Err(self.told(asked, Failure::origin_failed(&thrown)))),
         };
-        let ended = if is_failed(&outcome) { circuit::Outcome::Failed } else { circuit::Outcome::Answered };
-        with(&CIRCUITS, |circuits| {
-            let origin = target.backend.origin().as_str();
-            // The usual answer is worth no look at the clock.
-            if ended == circuit::Outcome::Failed || circuits.has_failed_lately(origin) {
-                circuits.ended(origin, ended, Clock.now_ms());
-            }
-        });
-        outcome
+        Outcome { asked, ended, result }
     }
 
-    /// The answer of the record's fallback; `None` where it has none to give, and the failure stands.
+    /// Tells the circuit of a server what came of asking it.
+    fn note(&self, outcome: &Outcome<'a>, deadline: Duration) {
+        let now_ms = Clock.now_ms();
+        let note = |failover: &mut Failover| failover.note(self.plan, outcome.asked, outcome.ended, deadline, now_ms);
+        self.warn_of_opened(failover(note), outcome.asked);
+    }
+
+    /// The answer of the record's fallback; `None` where it has none to give, and what came of the tries stands.
     async fn fall_back(
         &self,
-        fallback: &'a Fallback,
-        is_unsent: bool,
-        outcome: &Outcome<'a>,
+        outcome: &Result<Outcome<'a>, Failure>,
+        now_ms: u64,
     ) -> Option<Result<Response, Failure>> {
-        match fallback {
+        let ended = outcome.as_ref().ok().map(|outcome| outcome.ended);
+        let fallback = self.record.fallback.as_ref();
+        let answer = match failover(|failover| failover.fallback(fallback, self.plan, ended, now_ms))? {
             Fallback::Backend(backend) => {
-                if !is_unsent && self.plan.resend == Resend::Never {
-                    return None;
-                }
-                let target = Target { variant: None, backend };
-                let timeout = self.incoming.vars().upstream_timeout.of_request(self.incoming.has_body());
-                let (received, _) = self.ask(target, timeout).await.ok()?;
-                warn_of(outcome);
-                Some(self.visible(&received, target, true))
+                let asked = Target { variant: None, backend };
+                let answer = self.ask(asked, self.plan.timeout).await;
+                self.note(&answer, self.plan.timeout);
+                self.visible(&answer.result.ok()?, asked, true)
             }
             Fallback::Page(key) => {
                 let page = self.incoming.env().files().stream(key).await.ok()??;
-                warn_of(outcome);
                 let id = id_field(self.address.key.as_str());
                 let fields = [
                     ("content-type", "text/html; charset=utf-8"),
                     ("cache-control", "no-store"),
                     ("retry-after", "30"),
-                    ("x-served-by", "Cloudflare Worker"),
+                    ("x-served-by", SERVED_BY),
                     ("x-storefront-id", &id),
-                    ("routing-source", source(self.held.standing, true).unwrap_or_default()),
+                    (ROUTING_SOURCE, FALLBACK),
                 ];
-                Some(response::with_status(503, &page, &fields).map_err(|thrown| Failure::internal(&thrown)))
+                response::with_status(503, &page, &fields).map_err(|thrown| Failure::internal(&thrown))
             }
+        };
+        // The visitor is not told of the failure, so the log is.
+        match outcome {
+            Ok(outcome) => {
+                self.warn("fallback", outcome);
+                outcome.discard();
+            }
+            Err(failure) => log::warning(ROUTE, "fallback", &failure.cause()),
         }
+        Some(answer)
     }
 
     /// The answer as the visitor sees it.
@@ -214,30 +209,56 @@ impl<'a> Proxied<'a> {
             fields: &fields,
             target,
             is_fallback,
-            standing: self.held.standing,
+            standing: self.standing,
             set_cookie: self.plan.set_cookie.as_deref(),
         };
         let edits = answered.edits(self.target, self.address, self.record);
         // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
-        received.changed(&edits).map_err(|thrown| Failure::origin_failed(&thrown))
+        received.changed(&edits).map_err(|thrown| self.told(target, Failure::origin_failed(&thrown)))
     }
-}
 
-/// The visitor is not told of the failure, so the log is.
-fn warn_of(outcome: &Outcome<'_>) {
-    match outcome {
-        Ok((received, _)) => {
-            received.discard();
-            log::warning(ROUTE, "fallback", &format!("the origin answered {}", received.status));
+    /// A failure with what an answer of the storefront says of itself; the log has the storefront and the origin as well.
+    fn told(&self, target: Target<'_>, failure: Failure) -> Failure {
+        let id = id_field(self.address.key.as_str()).into_owned();
+        let failure =
+            failure.at(&self.place(target)).with_field("X-Served-By", SERVED_BY).with_field("X-Storefront-ID", id);
+        match target.variant {
+            Some(variant) => failure.with_field("X-Variant", variant.to_owned()),
+            None => failure,
         }
-        Err(failure) => log::warning(ROUTE, "fallback", &failure.cause()),
+    }
+
+    /// A server as the log names it: the key of the record, and the origin.
+    fn place(&self, target: Target<'_>) -> String {
+        format!("{}: {}", self.address.key.as_str(), target.backend.origin().as_str())
+    }
+
+    fn warn(&self, code: &'static str, outcome: &Outcome<'_>) {
+        match &outcome.result {
+            Ok(received) => {
+                let place = self.place(outcome.asked);
+                log::warning(ROUTE, code, &format!("{place}: the origin answered {}", received.status));
+            }
+            Err(failure) => log::warning(ROUTE, code, &failure.cause()),
+        }
+    }
+
+    fn warn_of_opened(&self, has_opened: bool, target: Target<'_>) {
+        if has_opened {
+            log::warning(ROUTE, "circuit_opened", &format!("{}: it failed too often", self.place(target)));
+        }
     }
 }
 
-fn is_failed(outcome: &Outcome<'_>) -> bool {
-    outcome.as_ref().map_or(true, |(received, _)| failover::is_failure(received.status))
+impl Outcome<'_> {
+    /// Ends an answer that nobody reads.
+    fn discard(&self) {
+        if let Ok(received) = &self.result {
+            received.discard();
+        }
+    }
 }
 
-fn with<T, R>(state: &'static std::thread::LocalKey<RefCell<T>>, change: impl FnOnce(&mut T) -> R) -> R {
-    state.with_borrow_mut(change)
+fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
+    FAILOVER.with_borrow_mut(ask)
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::thread::LocalKey;
+use std::time::Duration;
 
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::{Held, Look, Memory};
@@ -14,7 +15,10 @@ use super::Store;
 use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::incoming::Incoming;
-use crate::log;
+use crate::{deadline, log};
+
+/// A read that takes longer has failed. What is remembered serves then.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why there is no record.
 pub(crate) enum NotRead<E> {
@@ -64,30 +68,31 @@ where
     }
 
     async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
-        let found = store.text(key).await;
-        let now_ms = Clock.now_ms();
+        let asked_ms = Clock.now_ms();
+        let found =
+            deadline::within(DEADLINE, store.text(key)).await.unwrap_or_else(|| Err(StoreError::read_timeout()));
         let name = key.as_str();
         self.memory.with_borrow_mut(|memory| match found {
             Ok(None) => {
-                memory.remove(name);
+                memory.remove(name, asked_ms);
                 Ok(None)
             }
             Ok(Some(json)) => {
-                if let Some(held) = memory.unchanged(name, &json, now_ms) {
+                if let Some(held) = memory.unchanged(name, &json, asked_ms) {
                     return Ok(Some(held));
                 }
                 match (self.parse)(name, &json) {
-                    Ok(record) => Ok(Some(memory.store(name, &json, Rc::new(record), now_ms))),
+                    Ok(record) => Ok(Some(memory.store(name, &json, Rc::new(record), asked_ms))),
                     Err(broken) => {
-                        let Some(held) = memory.broken(name, now_ms) else { return Err(NotRead::Broken(broken)) };
-                        log::warning(self.route, "broken_record", &broken);
+                        let Some(held) = memory.broken(name, asked_ms) else { return Err(NotRead::Broken(broken)) };
+                        log::warning(self.route, "broken_record", &format!("{name}: {broken}"));
                         Ok(Some(held))
                     }
                 }
             }
             Err(error) => {
-                let Some(held) = memory.failed(name, now_ms) else { return Err(NotRead::Store(error)) };
-                log::warning(self.route, "kv_read_failed", &error);
+                let Some(held) = memory.failed(name, asked_ms) else { return Err(NotRead::Store(error)) };
+                log::warning(self.route, "kv_read_failed", &format!("{name}: {error}"));
                 Ok(Some(held))
             }
         })

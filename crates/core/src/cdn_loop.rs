@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::fields::list;
+use crate::fields::{continued as with_member, list};
 
 /// The name of kv-edge in the field (RFC 8586 §2, `cdn-id`).
 pub const CDN_ID: &str = "kv-edge";
@@ -11,18 +11,12 @@ pub const CDN_ID: &str = "kv-edge";
 /// (RFC 5842 §7.2).
 #[must_use]
 pub fn continued(field: Option<String>) -> Option<Cow<'static, str>> {
-    let field = field.unwrap_or_default();
     let is_own = |member: &str| {
         let (id, _parameters) = member.split_once(';').unwrap_or((member, ""));
         id.trim().eq_ignore_ascii_case(CDN_ID)
     };
-    if list(&field).any(is_own) {
-        None
-    } else if field.trim().is_empty() {
-        Some(Cow::Borrowed(CDN_ID))
-    } else {
-        Some(Cow::Owned(format!("{field}, {CDN_ID}")))
-    }
+    let is_loop = list(field.as_deref().unwrap_or_default()).any(is_own);
+    (!is_loop).then(|| with_member(field, CDN_ID))
 }
 
 #[cfg(test)]

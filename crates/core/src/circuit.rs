@@ -93,7 +93,7 @@ impl Circuits {
         self.circuits.get(origin).is_some_and(|circuit| matches!(circuit.admission(now_ms), Admission::Open { .. }))
     }
 
-    /// True where the origin has failed lately, so that the end of a request to it matters.
+    /// True where the origin has failed lately.
     #[must_use]
     pub fn has_failed_lately(&self, origin: &str) -> bool {
         self.circuits.contains_key(origin)

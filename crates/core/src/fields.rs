@@ -110,29 +110,39 @@ pub fn list(field: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Notes the removal of all that belongs to the connection a message came over: the fields of RFC 9110 §7.6.1 and those that
-/// `Connection` lists. `TE: trailers` and `Upgrade: websocket` stay: the next connection can have them too. `Connection`,
-/// `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each connection itself and passes none of them on.
-pub fn remove_hop_by_hop(fields: &impl Fields, edits: &mut Edits<'_>) {
-    for name in HOP_BY_HOP.into_iter().filter(|name| !is_framing(name) && fields.has(name)) {
+/// `Connection` lists. `TE: trailers` stays, and `Upgrade: websocket` where it may: the next connection can have them too.
+/// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each connection itself and passes none of
+/// them on.
+pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Edits<'_>) {
+    let mut has_connection = false;
+    for name in fields.names().split(',') {
+        has_connection |= name == "connection";
+        let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
         let is_kept = match name {
+            "connection" | "keep-alive" | "transfer-encoding" => true,
             "te" => fields.get(name).is_some_and(|te| te.trim().eq_ignore_ascii_case("trailers")),
-            "upgrade" => is_websocket(fields),
+            "upgrade" => may_upgrade && is_websocket(fields),
             _ => false,
         };
         if !is_kept {
             edits.remove(name);
         }
     }
-    let Some(connection) = fields.find("connection") else { return };
-    for name in list(&connection).map(str::to_ascii_lowercase) {
+    let connection = if has_connection { fields.get("connection") } else { None };
+    for name in list(&connection.unwrap_or_default()).map(str::to_ascii_lowercase) {
         if is_name(&name) && !is_hop_by_hop(&name) && !is_needed(&name) && name != "close" {
             edits.remove(name);
         }
     }
 }
 
-fn is_framing(name: &str) -> bool {
-    matches!(name, "connection" | "keep-alive" | "transfer-encoding")
+/// A list field with one more member (RFC 9110 §5.6.1).
+#[must_use]
+pub fn continued(field: Option<String>, member: &'static str) -> Cow<'static, str> {
+    match field {
+        Some(field) if !field.trim().is_empty() => Cow::Owned(format!("{field}, {member}")),
+        _ => Cow::Borrowed(member),
+    }
 }
 
 /// True where a request wants to become a WebSocket (RFC 6455 §4.1).
@@ -177,7 +187,7 @@ pub(crate) mod tests {
 
     fn removed(fields: &[(&'static str, &str)]) -> Vec<String> {
         let mut edits = Edits::default();
-        remove_hop_by_hop(&Given::new(fields), &mut edits);
+        remove_hop_by_hop(&Given::new(fields), true, &mut edits);
         edits.remove.into_iter().map(Cow::into_owned).collect()
     }
 
@@ -185,7 +195,9 @@ pub(crate) mod tests {
     fn fields_of_one_connection_and_those_it_lists_are_removed() {
         assert_eq!(removed(&[("accept", "a"), ("host", "b"), ("x-a", "c")]), [""; 0]);
         assert_eq!(removed(&[("connection", "X-A, keep-alive,,close, a b"), ("x-a", "1"), ("x-b", "2")]), ["x-a"]);
-        for name in HOP_BY_HOP.into_iter().filter(|name| !is_framing(name)) {
+        for name in
+            HOP_BY_HOP.into_iter().filter(|name| !["connection", "keep-alive", "transfer-encoding"].contains(name))
+        {
             assert_eq!(removed(&[(name, "something")]), [name]);
         }
     }
@@ -206,6 +218,9 @@ pub(crate) mod tests {
         assert_eq!(removed(&[("te", "trailers, gzip")]), ["te"]);
         assert_eq!(removed(&[("connection", "Upgrade"), ("upgrade", "WebSocket")]), [""; 0]);
         assert_eq!(removed(&[("upgrade", "h2c")]), ["upgrade"]);
+        let mut edits = Edits::default();
+        remove_hop_by_hop(&Given::new(&[("upgrade", "websocket")]), false, &mut edits);
+        assert_eq!(edits.remove, ["upgrade"], "a POST becomes no WebSocket");
     }
 
     #[test]

@@ -21,9 +21,9 @@ struct Entry<T> {
     value: T,
     /// As KV holds it: what did not change need not be parsed again.
     source: Box<str>,
-    /// When KV last said so, in milliseconds since the Unix epoch.
-    read_ms: u64,
-    /// When KV was last asked, whatever it said.
+    /// When KV was asked the last time that it answered, in milliseconds since the Unix epoch.
+    answered_ms: u64,
+    /// When KV was last asked, whatever came of it.
     asked_ms: u64,
     standing: Standing,
     /// When a background read began that has not ended.
@@ -78,32 +78,38 @@ impl<T: Clone> Memory<T> {
     pub fn look(&mut self, key: &str, refresh_ms: u64, now_ms: u64) -> Look<T> {
         let Some(entry) = self.entries.get_mut(key) else { return Look::Read };
         let age_ms = now_ms.saturating_sub(entry.asked_ms);
-        let held = || Held { value: entry.value.clone(), standing: entry.standing };
         // A clock that was put back makes nothing fresh for ever.
         if now_ms < entry.asked_ms || age_ms >= refresh_ms.saturating_mul(2) {
             Look::Read
         } else if age_ms < refresh_ms
             || entry.refresh_ms.is_some_and(|began| now_ms.saturating_sub(began) < REFRESH_LOST_MS)
         {
-            Look::Fresh(held())
+            Look::Fresh(entry.held())
         } else {
-            let held = held();
             entry.refresh_ms = Some(now_ms);
-            Look::Refresh(held)
+            Look::Refresh(entry.held())
         }
     }
 
-    /// KV holds this text. The record where it is the text that is remembered; else it must be parsed.
-    pub fn unchanged(&mut self, key: &str, source: &str, now_ms: u64) -> Option<Held<T>> {
-        let entry = self.entries.get_mut(key).filter(|entry| *entry.source == *source)?;
-        entry.asked(now_ms, Standing::Current);
-        entry.read_ms = now_ms;
-        Some(Held { value: entry.value.clone(), standing: Standing::Current })
+    /// KV holds this text. The record where it is the text that is remembered; else it must be parsed. Here and below,
+    /// `asked_ms` is when KV was asked: what a read says that began before the last one is not heeded.
+    pub fn unchanged(&mut self, key: &str, source: &str, asked_ms: u64) -> Option<Held<T>> {
+        let entry = self.entries.get_mut(key)?;
+        if entry.asked_ms <= asked_ms {
+            if *entry.source != *source {
+                return None;
+            }
+            entry.asked(asked_ms, Standing::Current);
+        }
+        Some(entry.held())
     }
 
     /// KV holds this text, and it was parsed.
-    pub fn store(&mut self, key: &str, source: &str, value: T, now_ms: u64) -> Held<T> {
-        self.remove(key);
+    pub fn store(&mut self, key: &str, source: &str, value: T, asked_ms: u64) -> Held<T> {
+        if let Some(newer) = self.entries.get(key).filter(|entry| entry.asked_ms > asked_ms) {
+            return newer.held();
+        }
+        self.remove(key, asked_ms);
         let size = key.len().saturating_add(source.len());
         if size <= Self::BYTES_MAX {
             self.make_room(size);
@@ -111,8 +117,8 @@ impl<T: Clone> Memory<T> {
             let entry = Entry {
                 value: value.clone(),
                 source: source.into(),
-                read_ms: now_ms,
-                asked_ms: now_ms,
+                answered_ms: asked_ms,
+                asked_ms,
                 standing: Standing::Current,
                 refresh_ms: None,
             };
@@ -122,43 +128,60 @@ impl<T: Clone> Memory<T> {
     }
 
     /// KV has no such key. That is not remembered: a key that is made is found at once.
-    pub fn remove(&mut self, key: &str) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(entry.source.len());
+    pub fn remove(&mut self, key: &str, asked_ms: u64) {
+        if self.entries.get(key).is_some_and(|entry| entry.asked_ms <= asked_ms) {
+            self.forget(key);
         }
     }
 
     /// What KV holds is broken: the last record that was not, if it is remembered.
-    pub fn broken(&mut self, key: &str, now_ms: u64) -> Option<Held<T>> {
-        self.degraded(key, now_ms, Standing::LastGood)
-    }
-
-    /// KV did not answer: the record as it was last read, if that is not longer ago than an hour.
-    pub fn failed(&mut self, key: &str, now_ms: u64) -> Option<Held<T>> {
-        let entry = self.entries.get(key)?;
-        if now_ms.saturating_sub(entry.read_ms) < KEPT_MS { self.degraded(key, now_ms, Standing::Stale) } else { None }
-    }
-
-    fn degraded(&mut self, key: &str, now_ms: u64, standing: Standing) -> Option<Held<T>> {
+    pub fn broken(&mut self, key: &str, asked_ms: u64) -> Option<Held<T>> {
         let entry = self.entries.get_mut(key)?;
-        entry.asked(now_ms, standing);
-        Some(Held { value: entry.value.clone(), standing })
+        if entry.asked_ms <= asked_ms {
+            entry.asked(asked_ms, Standing::LastGood);
+        }
+        Some(entry.held())
+    }
+
+    /// KV did not answer: the record as it was known, if KV's last answer is not longer ago than an hour.
+    pub fn failed(&mut self, key: &str, asked_ms: u64) -> Option<Held<T>> {
+        let entry = self.entries.get_mut(key)?;
+        if asked_ms.saturating_sub(entry.answered_ms) >= KEPT_MS {
+            return None;
+        }
+        if entry.asked_ms <= asked_ms {
+            entry.asked(asked_ms, Standing::Stale);
+        }
+        Some(entry.held())
+    }
+
+    fn forget(&mut self, key: &str) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(entry.source.len());
+        }
     }
 
     fn make_room(&mut self, size: usize) {
         while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > Self::BYTES_MAX {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.asked_ms).map(|(key, _)| key.clone());
             let Some(oldest) = oldest else { return };
-            self.remove(&oldest);
+            self.forget(&oldest);
         }
     }
 }
 
-impl<T> Entry<T> {
-    fn asked(&mut self, now_ms: u64, standing: Standing) {
-        self.asked_ms = now_ms;
+impl<T: Clone> Entry<T> {
+    fn asked(&mut self, asked_ms: u64, standing: Standing) {
+        self.asked_ms = asked_ms;
         self.standing = standing;
         self.refresh_ms = None;
+        if standing != Standing::Stale {
+            self.answered_ms = asked_ms;
+        }
+    }
+
+    fn held(&self) -> Held<T> {
+        Held { value: self.value.clone(), standing: self.standing }
     }
 }
 
@@ -229,17 +252,34 @@ mod tests {
         let last_good = Held { value: 1, standing: Standing::LastGood };
         assert_eq!(memory.look("a", REFRESH, 2000), Look::Fresh(last_good), "it says so as long as it is served");
         assert_eq!(memory.failed("a", KEPT_MS - 1), Some(Held { value: 1, standing: Standing::Stale }));
-        assert_eq!(memory.failed("a", KEPT_MS), None);
+        assert_eq!(memory.failed("a", KEPT_MS + 1000), None);
         assert_eq!(memory.broken("a", 9 * KEPT_MS), Some(Held { value: 1, standing: Standing::LastGood }));
-        memory.store("a", "2", 2, 9 * KEPT_MS);
-        assert_eq!(memory.look("a", REFRESH, 9 * KEPT_MS), Look::Fresh(current(2)));
+        assert_eq!(
+            memory.failed("a", 10 * KEPT_MS - 1),
+            Some(Held { value: 1, standing: Standing::Stale }),
+            "KV answered"
+        );
+        memory.store("a", "2", 2, 10 * KEPT_MS);
+        assert_eq!(memory.look("a", REFRESH, 10 * KEPT_MS), Look::Fresh(current(2)));
+    }
+
+    #[test]
+    fn a_read_that_began_before_the_last_one_changes_nothing() {
+        let mut memory = Memory::new();
+        memory.store("a", "2", 2, 1000);
+        assert_eq!(memory.store("a", "1", 1, 999), current(2));
+        assert_eq!(memory.unchanged("a", "1", 999), Some(current(2)));
+        assert_eq!(memory.broken("a", 999), Some(current(2)));
+        assert_eq!(memory.failed("a", 999), Some(current(2)));
+        memory.remove("a", 999);
+        assert_eq!(memory.look("a", REFRESH, 1000), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_key_that_is_gone_is_forgotten() {
         let mut memory = Memory::new();
         memory.store("a", "1", 1, 0);
-        memory.remove("a");
+        memory.remove("a", 0);
         assert_eq!(memory.look("a", REFRESH, 1), Look::Read);
         assert_eq!(memory.broken("a", 1), None);
         assert_eq!(memory.bytes, 0);

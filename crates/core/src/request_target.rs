@@ -57,9 +57,7 @@ impl<'a> RequestTarget<'a> {
             .map(|(_, value)| form_decode(value))
             .transpose()
     }
-}
 
-impl<'a> RequestTarget<'a> {
     /// The first parameter that is none of these, as it was sent.
     #[must_use]
     pub fn parameter_besides(&self, known: &[&str]) -> Option<&'a str> {
@@ -94,26 +92,28 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
 }
 
 /// Decodes the escapes of unreserved characters, which mean the same as the characters (RFC 3986 §6.2.2.2). For comparing.
+///
+/// Once is enough: an escape right behind a broken one stays, or `%%36%31` would become the escape `%61`.
 #[must_use]
 pub fn decode_unreserved(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
+    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     let mut parts = path.split('%');
     let mut decoded = parts.next().unwrap_or_default().to_owned();
+    let mut is_behind_broken = false;
     for part in parts {
-        let escape = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-        match (escape.filter(is_unreserved), part.get(2..)) {
-            (Some(byte), Some(rest)) => {
-                decoded.push(char::from(byte));
-                decoded.push_str(rest);
-            }
-            _ => {
-                decoded.push('%');
-                decoded.push_str(part);
-            }
+        let digits = part.get(..2).filter(|_| !is_behind_broken);
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(is_unreserved);
+        if let (Some(byte), Some(rest)) = (escaped, part.get(2..)) {
+            decoded.push(char::from(byte));
+            decoded.push_str(rest);
+        } else {
+            decoded.push('%');
+            decoded.push_str(part);
         }
+        is_behind_broken = part.len() < 2;
     }
     Cow::Owned(decoded)
 }
@@ -252,7 +252,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn escapes_of_unreserved_characters_and_no_others_are_decoded() {
+        for (path, decoded) in [
+            ("", ""),
+            ("/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/%41%5A%5a%30%39%2D%2e%5F%7e", "/AZZ09-._~"),
+            ("/%2F%2f%3F%23%25%20%3B%C3%A9%00", "/%2F%2f%3F%23%25%20%3B%C3%A9%00"),
+            ("/%2561", "/%2561"),
+            ("/%25%36%31", "/%2561"),
+            ("/%2e%2E%2f", "/..%2f"),
+            ("/%", "/%"),
+            ("/%6", "/%6"),
+            ("/%6g%61", "/%6ga"),
+            ("/%+1", "/%+1"),
+            ("/%é%61é", "/%éaé"),
+            ("/%%61", "/%%61"),
+            ("/%%36%31", "/%%361"),
+            ("/%6%31", "/%6%31"),
+        ] {
+            assert_eq!(decode_unreserved(path), decoded, "{path}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn decoding_unreserved_characters_once_is_enough_and_moves_no_border(
+            path in "(/|\\?|%|%2[Ff5eE]|%3[0-9Ff]|%6[0-9]|[0-9a-f]|é|.){0,12}"
+        ) {
+            let once = decode_unreserved(&path);
+            prop_assert_eq!(decode_unreserved(&once), &*once);
+            for border in ["/", "?", "#"] {
+                prop_assert_eq!(once.matches(border).count(), path.matches(border).count());
+            }
+            let slashes = |path: &str| path.to_ascii_lowercase().matches("%2f").count();
+            prop_assert_eq!(slashes(&once), slashes(&path));
+            if let (Ok(before), Ok(after)) = (percent_decode(&path), percent_decode(&once)) {
+                prop_assert_eq!(before, after);
+            }
+        }
+
         #[test]
         fn any_url_parses_to_a_path_without_dot_segments(url in "(http://h)?[a-z./%2eE\\\\?#]{0,40}") {
             let target = RequestTarget::parse(&url);

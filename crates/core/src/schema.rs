@@ -163,9 +163,12 @@ pub struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// Reads a member where there is one; `null` counts as none.
+    /// Reads a member where there is one. `null` is a fault: a list that a template left empty must not pass for none.
     pub fn member<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
-        let value = self.members.get(name).filter(|value| !value.is_null())?;
+        let value = self.members.get(name)?;
+        if value.is_null() {
+            return self.node.child(value, Step::Member(name)).fault("it must not be null; leave it out");
+        }
         read(&self.node.child(value, Step::Member(name)))
     }
 
@@ -178,10 +181,10 @@ impl Object<'_> {
         }
     }
 
-    /// True where the object has such a member that is not `null`.
+    /// True where the object has such a member.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.members.get(name).is_some_and(|value| !value.is_null())
+        self.members.contains_key(name)
     }
 }
 
@@ -230,11 +233,11 @@ mod tests {
     fn each_fault_names_its_place() {
         for (json, expected) in [
             (r#"{"name": "a", "items": [{"weight": 1}], "$schema": "x"}"#, &[] as &[&str]),
-            (r#"{"name": "a", "items": null}"#, &[]),
+            (r#"{"name": "a", "items": null}"#, &["items: it must not be null; leave it out"]),
             ("[]", &["no JSON object at line 1, column 1"]),
             ("{", &["no JSON at line 1, column 1"]),
             ("{}", &["name: it is missing"]),
-            (r#"{"name": null}"#, &["name: it is missing"]),
+            (r#"{"name": null}"#, &["name: it must not be null; leave it out"]),
             (r#"{"name": 1}"#, &["name: it must be a string"]),
             (r#"{"name": "a", "nmae": 1}"#, &["nmae: unknown member; known: name, items"]),
             (r#"{"name": "a", "items": {}}"#, &["items: it must be an array"]),

@@ -55,6 +55,12 @@ impl StoreError {
         Self { message: "KV PUT did not end in time".to_owned(), kind: Kind::NoAnswer }
     }
 
+    /// The read has not ended in time.
+    #[must_use]
+    pub fn read_timeout() -> Self {
+        Self { message: "KV GET did not end in time".to_owned(), kind: Kind::NoAnswer }
+    }
+
     /// True for 429: the key takes one write a second ("Limits to KV writes to the same key").
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {

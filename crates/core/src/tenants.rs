@@ -31,7 +31,7 @@ pub enum TenantError {
     /// The id is no key of Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// There is a control character or white space behind the id, which the platform's URL parser would drop.
+    /// There is a control character or white space in the path or query, which a URL parser would drop.
     #[error("The path or query has a control character or a space; write it percent-encoded.")]
     Whitespace,
     /// The request's host has characters that no host has.
@@ -52,6 +52,9 @@ pub enum TenantError {
     /// The request was here before (RFC 8586, RFC 5842 §7.2).
     #[error("The request came back to where it was: the storefront's origin leads to this service.")]
     Loop,
+    /// A `GET` or `HEAD` has a body.
+    #[error("A GET or HEAD with a body cannot be passed on.")]
+    UnexpectedBody,
     /// A `TRACE` is not passed on (RFC 9110 §9.3.8).
     #[error("TRACE is not passed on.")]
     Trace,

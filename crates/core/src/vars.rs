@@ -23,6 +23,12 @@ impl UpstreamTimeout {
         Self(Duration::from_millis(milliseconds.clamp(1, UPSTREAM_TIMEOUT_MS_MAX)))
     }
 
+    /// A deadline out of a record, 1 to 60000 milliseconds.
+    #[must_use]
+    pub fn from_milliseconds(milliseconds: u32) -> Self {
+        Self(Duration::from_millis(u64::from(milliseconds).clamp(1, UPSTREAM_TIMEOUT_MS_MAX)))
+    }
+
     /// The deadline of a request; ten times as long where it carries a body.
     #[must_use]
     pub fn of_request(self, has_body: bool) -> Duration {

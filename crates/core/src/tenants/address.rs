@@ -131,7 +131,8 @@ impl<'a> Address<'a> {
     /// make the request mean something else behind kv-edge than before it.
     pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
         let dropped_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
-        if self.rest.bytes().chain(target.query.unwrap_or_default().bytes()).any(dropped_by_parser) {
+        let passed_on = [self.prefix, self.rest, target.query.unwrap_or_default()];
+        if passed_on.iter().any(|part| part.bytes().any(dropped_by_parser)) {
             return Err(TenantError::Whitespace);
         }
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);

@@ -1,5 +1,8 @@
 //! What is changed in an origin's answer on its way back to the visitor.
 
+#[cfg(test)]
+mod tests;
+
 use super::address::{Address, id_field};
 use super::backend::Backend;
 use super::plan::Target;
@@ -11,11 +14,15 @@ use crate::request_target::RequestTarget;
 
 /// The fields of an answer that matter here, separated by commas: those of one connection that the runtime passes on, those
 /// that are rewritten, and those that only kv-edge may set.
-pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-connection,te,trailer,upgrade,alt-svc,location,\
-                              content-location,refresh,set-cookie,x-variant,routing-source";
+pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
+                              location,content-location,refresh,set-cookie,x-variant,routing-source,\
+                              service-worker-allowed,clear-site-data";
+
+/// The value of `X-Served-By`, as documented.
+pub const SERVED_BY: &str = "Cloudflare Worker";
 
 /// Says that an answer did not come about as usual.
-const ROUTING_SOURCE: &str = "routing-source";
+pub const ROUTING_SOURCE: &str = "routing-source";
 
 /// An answer, and how it came about.
 pub struct Answered<'a, F> {
@@ -42,10 +49,15 @@ impl<F: Fields> Answered<'_, F> {
         record: &'e Record,
     ) -> Edits<'e> {
         let mut edits = Edits::default();
-        remove_hop_by_hop(self.fields, &mut edits);
-        // A message that has not changed protocols names none (RFC 9110 §7.8); the platform says 101 by itself.
+        remove_hop_by_hop(self.fields, true, &mut edits);
         if self.fields.has("alt-svc") {
             edits.remove("alt-svc");
+        }
+        // Both would reach past the storefront's own paths: to all others at the same host.
+        for name in ["service-worker-allowed", "clear-site-data"] {
+            if !address.prefix.is_empty() && self.fields.has(name) {
+                edits.remove(name);
+            }
         }
         self.make_visible(asked, address, record, &mut edits);
 
@@ -58,7 +70,7 @@ impl<F: Fields> Answered<'_, F> {
         for (name, value) in &own.set {
             edits.set(name.as_str(), value.as_str());
         }
-        edits.set("x-served-by", "Cloudflare Worker");
+        edits.set("x-served-by", SERVED_BY);
         edits.set("x-storefront-id", id_field(address.key.as_str()));
         match self.target.variant {
             Some(variant) => edits.set("x-variant", variant),
@@ -97,19 +109,25 @@ impl<F: Fields> Answered<'_, F> {
             edits.set("refresh", field);
         }
         if self.fields.has("set-cookie") {
-            edits.remove("set-cookie");
-            for line in self.fields.set_cookies() {
-                edits.append("set-cookie", view.set_cookie(&line));
+            let lines = self.fields.set_cookies();
+            let visible: Vec<String> = lines.iter().map(|line| view.set_cookie(line)).collect();
+            // What need not change stays as it is, byte for byte: a line may be no UTF-8.
+            if visible != lines {
+                edits.remove("set-cookie");
+                for line in visible {
+                    edits.append("set-cookie", line);
+                }
             }
         }
     }
 }
 
-/// The value of `Routing-Source` for an answer that did not come about as usual.
-#[must_use]
-pub fn source(standing: Standing, is_fallback: bool) -> Option<&'static str> {
+/// The value of [`ROUTING_SOURCE`] for an answer of the record's fallback.
+pub const FALLBACK: &str = "fallback";
+
+fn source(standing: Standing, is_fallback: bool) -> Option<&'static str> {
     match (standing, is_fallback) {
-        (_, true) => Some("fallback"),
+        (_, true) => Some(FALLBACK),
         (Standing::LastGood, false) => Some("last-good"),
         (Standing::Stale, false) => Some("stale"),
         (Standing::Current, false) => None,

@@ -65,11 +65,11 @@ impl Backend {
         path.strip_prefix(self.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// True where an origin is this server's, or differs in the scheme only and both have their scheme's default port: what a
-    /// server behind TLS termination says of itself.
+    /// True where an origin is this server's, or is http where this one is https, both with their scheme's default port: what a
+    /// server behind TLS termination says of itself. Not the other way round: an http server that redirects to https means it.
     #[must_use]
     pub fn is_at(&self, origin: &Origin) -> bool {
-        self.origin == *origin || same_host(&self.origin, origin)
+        self.origin == *origin || (self.origin.is_secure() && same_host(&self.origin, origin))
     }
 }
 
@@ -120,11 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_at_its_origin_whatever_the_scheme_of_the_default_port() {
+    fn an_https_server_is_at_its_http_origin_too() {
         let is_at = |backend: &str, url: &str| Backend::parse(backend).unwrap().is_at(&Origin::split(url).unwrap().0);
         assert!(is_at("https://a.example", "https://A.example:443"));
         assert!(is_at("https://a.example", "http://a.example"));
         assert!(is_at("http://a.example:8080", "http://a.example:8080"));
+        assert!(!is_at("http://a.example", "https://a.example"));
         assert!(!is_at("http://a.example:8080", "https://a.example:8080"));
         assert!(!is_at("https://a.example", "https://a.example:8443"));
         assert!(!is_at("https://a.example", "https://b.example"));

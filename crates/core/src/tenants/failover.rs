@@ -1,12 +1,162 @@
-//! What happens when an origin fails: which answers are failures, who is asked instead, and when nobody is.
+//! What happens when an origin fails: what counts as a failure and against whom, who is asked instead, and when nobody is.
+
+use std::time::Duration;
 
 use super::TenantError;
-use super::plan::Target;
-use crate::circuit::{Admission, Circuits};
+use super::plan::{Body, Plan, Target};
+use super::record::Fallback;
+use crate::circuit::{Admission, Circuits, Outcome};
+
+/// A deadline shorter than this says more of the record than of the origin, in milliseconds.
+const TELLING_DEADLINE_MS: u128 = 1000;
+
+/// How asking one server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It answered with this status.
+    Answered(u16),
+    /// It could not be reached, or broke the connection off.
+    Unreached,
+    /// No answer had begun by the deadline.
+    Late,
+}
+
+/// What an isolate knows of its origins, for all storefronts.
+#[derive(Debug, Default)]
+pub struct Failover {
+    circuits: Circuits,
+    second_tries: SecondTries,
+}
+
+/// What came of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After<'r> {
+    /// The server to ask now, and for how long.
+    pub second: Option<(Target<'r>, Duration)>,
+    /// True where the circuit of the server's origin has opened just now.
+    pub has_opened: bool,
+}
+
+impl Ended {
+    /// True where the server, or the one behind it, failed (RFC 9110 §15.6.3 to §15.6.5).
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Answered(status) if !matches!(status, 502..=504))
+    }
+
+    /// True where this outcome of a second try stands and not that of the first one: what an origin says of its failure says
+    /// more than that another one cannot be reached.
+    #[must_use]
+    pub fn replaces(self, first: Self) -> bool {
+        matches!(self, Self::Answered(_)) || !matches!(first, Self::Answered(_))
+    }
+
+    /// What the circuit of the origin is told. Nothing, where the visitor may be the one who failed: a body that is streamed
+    /// breaks off, or takes its time, as he sends it.
+    fn for_circuit(self, plan: &Plan<'_>, deadline: Duration) -> Option<Outcome> {
+        match self {
+            Self::Answered(_) if self.is_failure() => Some(Outcome::Failed),
+            Self::Answered(_) => Some(Outcome::Answered),
+            Self::Unreached | Self::Late if plan.body == Body::Streamed => None,
+            Self::Late if deadline.as_millis() < TELLING_DEADLINE_MS => None,
+            Self::Unreached | Self::Late => Some(Outcome::Failed),
+        }
+    }
+}
+
+impl Failover {
+    /// Knows nothing of any origin.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { circuits: Circuits::new(), second_tries: SecondTries::new() }
+    }
+
+    /// The server to ask: the first whose circuit lets the request through.
+    ///
+    /// # Errors
+    /// [`TenantError::CircuitOpen`] where none does, with the shortest time until one may.
+    pub fn first<'r>(&mut self, plan: &Plan<'r>, now_ms: u64) -> Result<Target<'r>, TenantError> {
+        self.second_tries.requested();
+        let mut shortest_ms = u64::MAX;
+        for target in std::iter::once(plan.target).chain(plan.others.iter().copied()) {
+            match self.circuits.admit(target.backend.origin().as_str(), now_ms) {
+                Admission::Closed | Admission::Probe => return Ok(target),
+                Admission::Open { retry_after_ms } => shortest_ms = shortest_ms.min(retry_after_ms),
+            }
+        }
+        Err(TenantError::CircuitOpen { retry_after_seconds: shortest_ms.div_ceil(1000).max(1) })
+    }
+
+    /// True where the end of a try changes nothing, so that nobody needs to look at the clock for [`after`](Self::after).
+    #[must_use]
+    pub fn is_of_no_matter(&self, asked: Target<'_>, ended: Ended) -> bool {
+        !ended.is_failure() && !self.circuits.has_failed_lately(asked.backend.origin().as_str())
+    }
+
+    /// Notes how the first try ended, `spent` after it began, and says who is asked once more: another variant at another
+    /// origin, or else the same server, unless its circuit has opened. Nobody, where the request was served, cannot be sent
+    /// again, has no time left, or the isolate's second tries are used up.
+    pub fn after<'r>(
+        &mut self,
+        plan: &Plan<'r>,
+        asked: Target<'r>,
+        ended: Ended,
+        spent: Duration,
+        now_ms: u64,
+    ) -> After<'r> {
+        let has_opened = self.note(plan, asked, ended, plan.timeout, now_ms);
+        let left = plan.timeout.saturating_sub(spent);
+        let may = ended.is_failure() && ended != Ended::Late && plan.may_resend && !left.is_zero();
+        // Each takes something away, so nothing is asked for in vain: first a try, then a probe.
+        let second = if may && self.second_tries.take() { self.second(plan, asked, now_ms) } else { None };
+        After { second: second.map(|target| (target, left)), has_opened }
+    }
+
+    fn second<'r>(&mut self, plan: &Plan<'r>, failed: Target<'r>, now_ms: u64) -> Option<Target<'r>> {
+        let all = std::iter::once(plan.target).chain(plan.others.iter().copied());
+        let elsewhere = all.filter(|other| other.backend.origin() != failed.backend.origin());
+        elsewhere.chain(std::iter::once(failed)).find(|target| self.admits(*target, now_ms))
+    }
+
+    /// Notes how a try ended that no other follows. True where the circuit of its origin has opened just now.
+    pub fn note(&mut self, plan: &Plan<'_>, asked: Target<'_>, ended: Ended, deadline: Duration, now_ms: u64) -> bool {
+        let Some(outcome) = ended.for_circuit(plan, deadline) else { return false };
+        let origin = asked.backend.origin().as_str();
+        let was_open = self.circuits.is_open(origin, now_ms);
+        self.circuits.ended(origin, outcome, now_ms);
+        !was_open && self.circuits.is_open(origin, now_ms)
+    }
+
+    /// What answers in place of the servers. `ended` is how the last try ended, `None` where nobody was asked. Another server
+    /// is asked only where the request can be sent to it, and its own circuit lets it through.
+    pub fn fallback<'r>(
+        &mut self,
+        fallback: Option<&'r Fallback>,
+        plan: &Plan<'_>,
+        ended: Option<Ended>,
+        now_ms: u64,
+    ) -> Option<&'r Fallback> {
+        if ended.is_some_and(|ended| !ended.is_failure()) {
+            return None;
+        }
+        fallback.filter(|fallback| match fallback {
+            Fallback::Page(_) => true,
+            Fallback::Backend(backend) => {
+                let can_be_sent = ended.is_none() || plan.may_resend;
+                can_be_sent && self.admits(Target { variant: None, backend }, now_ms)
+            }
+        })
+    }
+
+    fn admits(&mut self, target: Target<'_>, now_ms: u64) -> bool {
+        let admission = self.circuits.admit(target.backend.origin().as_str(), now_ms);
+        matches!(admission, Admission::Closed | Admission::Probe)
+    }
+}
 
 /// The second tries of an isolate, for all its origins: a tenth of its requests, and ten more. So an outage is not doubled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecondTries {
+struct SecondTries {
     /// Tenths of a try.
     tenths: u32,
 }
@@ -16,18 +166,17 @@ impl SecondTries {
     const TRY: u32 = 10;
 
     /// Ten tries.
-    #[must_use]
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Self { tenths: Self::TENTHS_MAX }
     }
 
     /// Notes a request, whatever becomes of it.
-    pub fn requested(&mut self) {
+    fn requested(&mut self) {
         self.tenths = self.tenths.saturating_add(1).min(Self::TENTHS_MAX);
     }
 
     /// Takes one; false where none is left.
-    pub fn take(&mut self) -> bool {
+    fn take(&mut self) -> bool {
         let left = self.tenths.checked_sub(Self::TRY);
         self.tenths = left.unwrap_or(self.tenths);
         left.is_some()
@@ -40,59 +189,38 @@ impl Default for SecondTries {
     }
 }
 
-/// True for an answer that says that the server behind the origin failed (RFC 9110 §15.6.3 to §15.6.5).
-#[must_use]
-pub fn is_failure(status: u16) -> bool {
-    matches!(status, 502..=504)
-}
-
-/// The server to ask: the first whose circuit lets the request through.
-///
-/// # Errors
-/// [`TenantError::CircuitOpen`] where none does, with the shortest time until one may.
-pub fn first<'r>(
-    target: Target<'r>,
-    others: &[Target<'r>],
-    circuits: &mut Circuits,
-    now_ms: u64,
-) -> Result<Target<'r>, TenantError> {
-    let mut shortest_ms = u64::MAX;
-    for target in std::iter::once(target).chain(others.iter().copied()) {
-        match circuits.admit(target.backend.origin().as_str(), now_ms) {
-            Admission::Closed | Admission::Probe => return Ok(target),
-            Admission::Open { retry_after_ms } => shortest_ms = shortest_ms.min(retry_after_ms),
-        }
-    }
-    Err(TenantError::CircuitOpen { retry_after_seconds: shortest_ms.div_ceil(1000).max(1) })
-}
-
-/// The server to ask after one has failed: another variant at another origin, or else the same one again, unless its circuit
-/// has opened.
-pub fn second<'r>(
-    failed: Target<'r>,
-    target: Target<'r>,
-    others: &[Target<'r>],
-    circuits: &mut Circuits,
-    now_ms: u64,
-) -> Option<Target<'r>> {
-    let is_elsewhere = |other: &Target<'r>| other.backend.origin() != failed.backend.origin();
-    let elsewhere = std::iter::once(target).chain(others.iter().copied()).filter(is_elsewhere);
-    let may = |target: &Target<'r>| {
-        matches!(circuits.admit(target.backend.origin().as_str(), now_ms), Admission::Closed | Admission::Probe)
-    };
-    elsewhere.chain(std::iter::once(failed)).find(may)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::Outcome;
+    use crate::fields::Edits;
     use crate::tenants::backend::Backend;
 
-    fn open(circuits: &mut Circuits, backend: &Backend) {
-        for _ in 0..5 {
-            circuits.ended(backend.origin().as_str(), Outcome::Failed, 0);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn plan<'a>(target: Target<'a>, others: &[Target<'a>]) -> Plan<'a> {
+        Plan {
+            target,
+            others: others.to_vec(),
+            edits: Edits::default(),
+            set_cookie: None,
+            timeout: Duration::from_secs(5),
+            body: Body::None,
+            may_resend: true,
         }
+    }
+
+    fn backends() -> [Backend; 3] {
+        ["https://a.example", "https://b.example", "https://a.example/x"].map(|url| Backend::parse(url).unwrap())
+    }
+
+    fn open(failover: &mut Failover, target: Target<'_>) {
+        for _ in 0..5 {
+            failover.note(&plan(target, &[]), target, Ended::Unreached, SECOND, 0);
+        }
+    }
+
+    fn second<'a>(failover: &mut Failover, plan: &Plan<'a>, asked: Target<'a>) -> Option<Target<'a>> {
+        failover.after(plan, asked, Ended::Answered(503), Duration::ZERO, 1).second.map(|(target, _)| target)
     }
 
     #[test]
@@ -120,25 +248,113 @@ mod tests {
             (504, true),
             (505, false),
         ] {
-            assert_eq!(is_failure(status), failed, "{status}");
+            assert_eq!(Ended::Answered(status).is_failure(), failed, "{status}");
+        }
+        assert!(Ended::Unreached.is_failure() && Ended::Late.is_failure());
+    }
+
+    #[test]
+    fn an_answer_of_either_try_stands_before_none() {
+        let (answered, none) = (Ended::Answered(503), [Ended::Unreached, Ended::Late]);
+        assert!(Ended::Answered(200).replaces(answered) && answered.replaces(answered));
+        for none in none {
+            assert!(answered.replaces(none) && none.replaces(Ended::Unreached) && !none.replaces(answered));
         }
     }
 
     #[test]
     fn the_first_server_whose_circuit_is_closed_is_asked_and_another_one_after_it() {
-        let backends =
-            ["https://a.example", "https://b.example", "https://a.example/x"].map(|url| Backend::parse(url).unwrap());
+        let backends = backends();
         let [a, b, same_origin] = backends.each_ref().map(|backend| Target { variant: None, backend });
-        let mut circuits = Circuits::new();
-        assert_eq!(first(a, &[b], &mut circuits, 1), Ok(a));
-        assert_eq!(second(a, a, &[b], &mut circuits, 1), Some(b));
-        assert_eq!(second(a, a, &[same_origin], &mut circuits, 1), Some(a), "the same origin is no other server");
-        assert_eq!(second(a, a, &[], &mut circuits, 1), Some(a));
-        open(&mut circuits, a.backend);
-        assert_eq!(first(a, &[b], &mut circuits, 1), Ok(b));
-        assert_eq!(second(b, a, &[b], &mut circuits, 1), Some(b), "the other one's circuit is open");
-        open(&mut circuits, b.backend);
-        assert_eq!(second(a, a, &[b], &mut circuits, 1), None);
-        assert_eq!(first(a, &[b], &mut circuits, 1), Err(TenantError::CircuitOpen { retry_after_seconds: 10 }));
+        let mut failover = Failover::new();
+        let both = plan(a, &[b]);
+        assert_eq!(failover.first(&both, 1), Ok(a));
+        assert_eq!(second(&mut failover, &both, a), Some(b));
+        assert_eq!(second(&mut failover, &plan(a, &[same_origin]), a), Some(a), "the same origin is no other server");
+        assert_eq!(second(&mut Failover::new(), &plan(a, &[]), a), Some(a));
+        open(&mut failover, a);
+        assert_eq!(failover.first(&both, 1), Ok(b));
+        assert_eq!(second(&mut failover, &both, b), Some(b), "the other one's circuit is open");
+        open(&mut failover, b);
+        assert_eq!(second(&mut failover, &both, a), None);
+        assert_eq!(failover.first(&both, 1), Err(TenantError::CircuitOpen { retry_after_seconds: 10 }));
+    }
+
+    #[test]
+    fn there_is_no_second_try_after_the_deadline_nor_for_what_cannot_be_sent_again() {
+        let backends = backends();
+        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let again = plan(a, &[b]);
+        let never = Plan { may_resend: false, ..plan(a, &[b]) };
+        for (plan, ended, spent, tried) in [
+            (&again, Ended::Unreached, Duration::ZERO, true),
+            (&again, Ended::Answered(502), Duration::from_millis(4999), true),
+            (&again, Ended::Answered(502), Duration::from_secs(5), false),
+            (&again, Ended::Answered(500), Duration::ZERO, false),
+            (&again, Ended::Late, Duration::ZERO, false),
+            (&never, Ended::Unreached, Duration::ZERO, false),
+        ] {
+            let second = Failover::new().after(plan, a, ended, spent, 1).second;
+            assert_eq!(second, tried.then(|| (b, plan.timeout.saturating_sub(spent))), "{ended:?} {spent:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_try_that_is_not_made_takes_no_probe() {
+        let backends = backends();
+        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let mut failover = Failover::new();
+        open(&mut failover, b);
+        let due_ms = 10_001;
+        assert_eq!(failover.after(&plan(a, &[b]), a, Ended::Late, Duration::ZERO, due_ms).second, None);
+        assert_eq!(failover.first(&plan(b, &[]), due_ms), Ok(b), "the probe is still there to take");
+    }
+
+    #[test]
+    fn what_may_be_the_visitors_fault_is_not_held_against_the_origin() {
+        let backends = backends();
+        let [a, ..] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let streamed = Plan { body: Body::Streamed, may_resend: false, ..plan(a, &[]) };
+        for (plan, ended, deadline, opens) in [
+            (plan(a, &[]), Ended::Unreached, SECOND, true),
+            (plan(a, &[]), Ended::Late, SECOND, true),
+            (plan(a, &[]), Ended::Late, Duration::from_millis(999), false),
+            (plan(a, &[]), Ended::Unreached, Duration::from_millis(1), true),
+            (Plan { body: Body::Streamed, ..plan(a, &[]) }, Ended::Unreached, SECOND, false),
+            (Plan { body: Body::Streamed, ..plan(a, &[]) }, Ended::Late, SECOND, false),
+            (streamed, Ended::Answered(502), SECOND, true),
+        ] {
+            let mut failover = Failover::new();
+            let opened: Vec<bool> = (0..6).map(|_| failover.note(&plan, a, ended, deadline, 0)).collect();
+            assert_eq!(opened, [false, false, false, false, opens, false], "{ended:?}");
+            assert_eq!(failover.first(&plan, 1).is_err(), opens, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn the_fallback_answers_where_the_servers_failed_and_the_request_can_be_sent_to_it() {
+        let backends = backends();
+        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let page = Fallback::Page(crate::limits::Key::literal("maintenance.html"));
+        let server = Fallback::Backend(b.backend.clone());
+        let again = plan(a, &[]);
+        let never = Plan { may_resend: false, ..plan(a, &[]) };
+        for (fallback, plan, ended, answers) in [
+            (&page, &never, Some(Ended::Unreached), true),
+            (&page, &again, Some(Ended::Answered(503)), true),
+            (&page, &again, Some(Ended::Answered(500)), false),
+            (&page, &again, None, true),
+            (&server, &again, Some(Ended::Late), true),
+            (&server, &again, Some(Ended::Answered(200)), false),
+            (&server, &never, Some(Ended::Unreached), false),
+            (&server, &never, None, true),
+        ] {
+            let mut failover = Failover::new();
+            assert_eq!(failover.fallback(Some(fallback), plan, ended, 1), answers.then_some(fallback), "{ended:?}");
+            assert_eq!(failover.fallback(None, plan, ended, 1), None);
+        }
+        let mut failover = Failover::new();
+        open(&mut failover, b);
+        assert_eq!(failover.fallback(Some(&server), &again, None, 1), None, "its own circuit is open");
     }
 }

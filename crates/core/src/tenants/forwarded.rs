@@ -1,20 +1,20 @@
 //! What is changed in a request on its way to an origin.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::TenantError;
 use super::address::Address;
 use super::record::FieldEdits;
 use crate::cdn_loop;
-use crate::fields::{Edits, Fields, remove_hop_by_hop};
+use crate::fields::{Edits, Fields, continued, remove_hop_by_hop};
 use crate::request_target::RequestTarget;
 
 /// The pseudonym in `Via` (RFC 9110 §7.6.3). The version is that of the hop behind Cloudflare's proxy.
 const VIA: &str = "1.1 kv-edge";
 
 /// The edits: fields of the connection go, what a visitor says of proxies before is replaced by what is true (RFC 7239 and the
-/// older `X-Forwarded-*`), `Via` and `CDN-Loop` are continued, and then come the record's own edits.
+/// older `X-Forwarded-*`), `Via` and `CDN-Loop` are continued, and then come the record's own edits. Only a `GET` may upgrade to a
+/// WebSocket (RFC 6455 §4.1).
 ///
 /// # Errors
 /// [`TenantError::Loop`] where the request was here before.
@@ -23,9 +23,10 @@ pub(super) fn edits<'a>(
     target: &RequestTarget<'a>,
     address: &Address<'a>,
     own: &'a FieldEdits,
+    may_upgrade: bool,
 ) -> Result<Edits<'a>, TenantError> {
     let mut edits = Edits::default();
-    remove_hop_by_hop(fields, &mut edits);
+    remove_hop_by_hop(fields, may_upgrade, &mut edits);
     for name in fields.names().split(',') {
         if name.starts_with("x-forwarded-") || name.starts_with("x-force-variant") {
             edits.remove(name.to_owned());
@@ -65,14 +66,6 @@ fn forwarded(client: Option<IpAddr>, target: &RequestTarget<'_>) -> String {
     format!("for={client};host=\"{}\";proto={}", target.authority, target.scheme)
 }
 
-/// A list field with one more member.
-fn continued(field: Option<String>, member: &'static str) -> Cow<'static, str> {
-    match field {
-        Some(field) if !field.trim().is_empty() => Cow::Owned(format!("{field}, {member}")),
-        _ => Cow::Borrowed(member),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +76,7 @@ mod tests {
     fn edited(fields: &[(&'static str, &str)], own: &FieldEdits) -> Result<(Vec<String>, Vec<String>), TenantError> {
         let target = RequestTarget::parse(URL);
         let address = Address::by_path("/stores/a/x").unwrap();
-        let edits = edits(&Given::new(fields), &target, &address, own)?;
+        let edits = edits(&Given::new(fields), &target, &address, own, true)?;
         let removed = edits.remove.iter().map(|name| name.clone().into_owned()).collect();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         Ok((removed, set))

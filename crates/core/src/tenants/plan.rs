@@ -1,5 +1,8 @@
 //! The whole plan of a request to a storefront: where it goes, what is changed in it, and what may be tried again.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::address::Address;
@@ -13,7 +16,7 @@ use crate::fields::{Edits, Fields};
 use crate::request_target::RequestTarget;
 use crate::vars::UpstreamTimeout;
 
-/// A request with a body up to this many bytes may be sent a second time.
+/// A body up to this many bytes is kept aside.
 pub const KEPT_BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Names a variant for one request, whatever the visitor has; needs [`FORCE_TOKEN`].
@@ -30,7 +33,7 @@ pub struct Asked<'a, F> {
     pub target: &'a RequestTarget<'a>,
     /// Its header fields.
     pub fields: &'a F,
-    /// True where it has a body.
+    /// True where the platform has a body of it; need not be known of a `GET` or `HEAD`.
     pub has_body: bool,
 }
 
@@ -53,15 +56,16 @@ pub struct Target<'r> {
     pub backend: &'r Backend,
 }
 
-/// Whether a request may be sent a second time (RFC 9110 §9.2.2).
+/// What becomes of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resend {
-    /// Its method is not idempotent, or its body is long or of unknown length.
-    Never,
-    /// It has no body.
-    AsItIs,
-    /// Its body is short enough to be kept aside.
-    WithBody,
+pub enum Body {
+    /// It has none, or an empty one.
+    None,
+    /// It is short, and read before the request goes on: so it can be sent again, and where it breaks off that is no origin's
+    /// fault.
+    Kept,
+    /// It goes on as it comes.
+    Streamed,
 }
 
 /// What to do with a request.
@@ -77,8 +81,10 @@ pub struct Plan<'a> {
     pub set_cookie: Option<String>,
     /// How long all tries together may take until an answer begins.
     pub timeout: Duration,
-    /// Whether it may be sent again.
-    pub resend: Resend,
+    /// What becomes of its body.
+    pub body: Body,
+    /// True where it may be sent a second time: its method is idempotent (RFC 9110 §9.2.2), and its body is still there.
+    pub may_resend: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -101,6 +107,7 @@ impl<'a> Plan<'a> {
         if !is_admitted(record, asked.fields) {
             return Err(TenantError::AccessDenied);
         }
+        let body = body(asked)?;
         let forced = forced(record, asked.fields, settings.token)?;
         let mut set_cookie = None;
         let (target, others) = match record.serving(address.rest) {
@@ -125,10 +132,18 @@ impl<'a> Plan<'a> {
         Ok(Self {
             target,
             others,
-            edits: forwarded::edits(asked.fields, asked.target, address, &record.request_fields)?,
+            edits: forwarded::edits(
+                asked.fields,
+                asked.target,
+                address,
+                &record.request_fields,
+                asked.method == "GET",
+            )?,
             set_cookie,
-            timeout: record.timeout.unwrap_or_else(|| settings.timeout.of_request(asked.has_body)),
-            resend: resend(asked),
+            // The time to send a streamed body is the visitor's.
+            timeout: record.timeout.unwrap_or(settings.timeout).of_request(body == Body::Streamed),
+            body,
+            may_resend: body != Body::Streamed && is_idempotent(asked.method),
         })
     }
 }
@@ -213,27 +228,35 @@ fn ranked<'r>(record: &'r Record, tenant: &str, chosen: &Chosen<'r>) -> Option<(
         Chosen::User(user) => user,
         Chosen::Visitor(visitor) => visitor.id(),
     };
-    let mut left: Vec<&Variant> = record.variants().iter().filter(|variant| variant.weight > 0).collect();
-    let mut ranked = Vec::with_capacity(left.len());
-    if let Chosen::Named(named) = chosen {
-        left.retain(|variant| variant.name != named.name);
-        ranked.push(Target::from(*named));
-    }
-    while let Some(index) = split::choose(tenant, visitor, left.iter().map(|v| (v.name.as_str(), v.weight))) {
-        ranked.push(left.remove(index).into());
-    }
-    let mut ranked = ranked.into_iter();
-    let first = ranked.next()?;
-    Some((first, ranked.collect()))
+    let variants = record.variants();
+    let order = split::rank(tenant, visitor, variants.iter().map(|variant| (variant.name.as_str(), variant.weight)));
+    let named = if let Chosen::Named(named) = chosen { Some(*named) } else { None };
+    let others = order.iter().filter_map(|index| variants.get(*index));
+    let others = others.filter(|variant| named.is_none_or(|named| named.name != variant.name));
+    let mut ranked = named.into_iter().chain(others).map(Target::from);
+    Some((ranked.next()?, ranked.collect()))
 }
 
-fn resend<F: Fields>(asked: &Asked<'_, F>) -> Resend {
-    if !matches!(asked.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE") {
-        return Resend::Never;
-    }
-    if !asked.has_body {
-        return Resend::AsItIs;
-    }
+/// What becomes of the body.
+///
+/// # Errors
+/// [`TenantError::UnexpectedBody`] for a `GET` or `HEAD` with one, which the platform cannot send (Fetch Standard, "Request").
+fn body<F: Fields>(asked: &Asked<'_, F>) -> Result<Body, TenantError> {
     let length = asked.fields.find("content-length").and_then(|length| length.trim().parse::<u64>().ok());
-    if length.is_some_and(|length| length <= KEPT_BODY_BYTES_MAX) { Resend::WithBody } else { Resend::Never }
+    let has_body = match asked.method {
+        "GET" | "HEAD" if length.is_some_and(|length| length > 0) || asked.fields.has("transfer-encoding") => {
+            return Err(TenantError::UnexpectedBody);
+        }
+        "GET" | "HEAD" => false,
+        _ => asked.has_body && length != Some(0),
+    };
+    Ok(match length {
+        _ if !has_body => Body::None,
+        Some(length) if length <= KEPT_BODY_BYTES_MAX => Body::Kept,
+        _ => Body::Streamed,
+    })
+}
+
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
 }

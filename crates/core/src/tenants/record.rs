@@ -4,10 +4,11 @@
 //! not trust: it is read whole, and one fault anywhere refuses all of it.
 
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 use super::TenantError;
 use super::access::Access;
@@ -16,6 +17,7 @@ use crate::limits::Key;
 use crate::origin::AllowList;
 use crate::request_target::decode_unreserved;
 use crate::schema::{self, Fault};
+use crate::vars::UpstreamTimeout;
 
 /// The longest record, in bytes of JSON.
 pub const RECORD_BYTES_MAX: usize = 128 * 1024;
@@ -54,7 +56,7 @@ pub struct Record {
     /// What is changed in the answer on its way back.
     pub response_fields: FieldEdits,
     /// How long all tries together may take until an answer begins.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<UpstreamTimeout>,
     /// What answers where the origins do not.
     pub fallback: Option<Fallback>,
     /// Who may come in.

@@ -3,30 +3,24 @@
 
 use sha2::{Digest, Sha256};
 
-/// The index of the variant (name and weight) that a visitor gets; `None` where all weights are 0.
+/// The indexes of the variants (name and weight), first the one that a visitor gets, then the one that he would get without it,
+/// and so on; without those of weight 0.
 ///
 /// Each variant has a score out of a hash of tenant, visitor and name, and the best one wins. Over all visitors a variant wins
 /// as often as its share of the weights says, because the score is exponentially distributed with the weight as its rate.
 /// Neither the order of the variants nor what other variants there are changes a score. Names are to be unique; of two equal
 /// scores, the first one wins.
 #[must_use]
-pub(super) fn choose<'a>(
-    tenant: &str,
-    visitor: &str,
-    variants: impl IntoIterator<Item = (&'a str, u32)>,
-) -> Option<usize> {
+pub(super) fn rank<'a>(tenant: &str, visitor: &str, variants: impl IntoIterator<Item = (&'a str, u32)>) -> Vec<usize> {
     let visitor = with_part(with_part(Sha256::new(), tenant), visitor);
-    let mut best = None;
-    for (index, (name, weight)) in variants.into_iter().enumerate() {
-        if weight == 0 {
-            continue;
-        }
-        let score = -unit(with_part(visitor.clone(), name)).ln() / f64::from(weight);
-        if best.is_none_or(|(_, least)| score < least) {
-            best = Some((index, score));
-        }
-    }
-    best.map(|(index, _)| index)
+    let weighed = variants.into_iter().enumerate().filter(|(_, (_, weight))| *weight > 0);
+    let score = |(index, (name, weight)): (usize, (&str, u32))| {
+        (index, -unit(with_part(visitor.clone(), name)).ln() / f64::from(weight))
+    };
+    let mut scores: Vec<(usize, f64)> = weighed.map(score).collect();
+    // Stable: of two equal scores, the first one wins.
+    scores.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+    scores.into_iter().map(|(index, _)| index).collect()
 }
 
 /// The length stands before each part, so that `a` and `bc` hash otherwise than `ab` and `c`.
@@ -48,6 +42,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn choose<'a>(tenant: &str, visitor: &str, variants: impl IntoIterator<Item = (&'a str, u32)>) -> Option<usize> {
+        rank(tenant, visitor, variants).first().copied()
+    }
 
     fn chosen(tenant: &str, visitor: u64, variants: &[(&'static str, u32)]) -> Option<&'static str> {
         choose(tenant, &format!("{visitor:016x}"), variants.iter().copied()).map(|index| variants[index].0)

@@ -1,6 +1,7 @@
 //! The reader of a record, member by member.
 
-use std::time::Duration;
+#[cfg(test)]
+mod tests;
 
 use super::{Fallback, FieldEdits, OriginPolicy, PathRoute, Record, Split, Stored, Variant};
 use crate::fields::{self, is_name, is_value};
@@ -9,6 +10,7 @@ use crate::request_target::{decode_unreserved, has_dot_segments};
 use crate::schema::Node;
 use crate::tenants::access::{Access, Country, IpRange, Who};
 use crate::tenants::backend::Backend;
+use crate::vars::UpstreamTimeout;
 
 /// The members that a record may have.
 const MEMBERS: [&str; 10] =
@@ -43,21 +45,24 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
         let is_admitted = policy.is_none_or(|policy| policy.admits(&backend));
         if is_admitted { Some(backend) } else { node.fault(NOT_ADMITTED) }
     };
-    let variants = object.member("variants", |list| read_variants(list, &backend)).unwrap_or_default();
+    let Variants { names, has_weight, good: variants } =
+        object.member("variants", |list| read_variants(list, &backend)).unwrap_or_default();
     let active = object.member("active", |name| {
         let text = name.text()?;
-        let index = variants.iter().position(|variant| variant.name == text);
+        let index = names.iter().position(|name| name == text);
         index.or_else(|| name.fault("it names no variant"))
     });
     let mut routes = object.member("routes", |list| read_routes(list, &backend)).unwrap_or_default();
     // Stable: routes of the same length stand as written, and no two have the same path.
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-    let origin = object.member("origin", &backend);
-    let has_weight = variants.iter().any(|variant| variant.weight > 0);
-    if !object.has("origin") && !object.has("active") && !has_weight && !object.has("variants") {
-        let _missing: Option<Backend> = object.required("origin", &backend);
-    } else if !object.has("origin") && !object.has("active") && !has_weight {
-        let _missing: Option<()> = root.fault("it has neither an origin nor an active variant nor one with a weight");
+    let origin = object.member("origin", backend);
+    if !object.has("origin") && !object.has("active") && !has_weight {
+        if object.has("variants") {
+            let _missing: Option<()> =
+                root.fault("it has neither an origin nor an active variant nor one with a weight");
+        } else {
+            let _missing: Option<Backend> = object.required("origin", backend);
+        }
     }
     let headers = object.member("headers", read_headers).unwrap_or_default();
     Some(Stored::Record(Box::new(Record {
@@ -68,9 +73,7 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
         split: object.member("split", read_split).unwrap_or_default(),
         request_fields: headers.0,
         response_fields: headers.1,
-        timeout: object
-            .member("timeoutMs", |node| node.integer(1..=60_000))
-            .map(|milliseconds| Duration::from_millis(milliseconds.into())),
+        timeout: object.member("timeoutMs", |node| node.integer(1..=60_000)).map(UpstreamTimeout::from_milliseconds),
         fallback: object.member("fallback", |node| read_fallback(node, &backend)),
         access: object.member("access", read_access),
     })))
@@ -103,9 +106,19 @@ fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRou
     })
 }
 
-fn read_variants(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<Variant>> {
-    let mut seen: Vec<String> = Vec::new();
-    list.list(16, |node| {
+/// What `variants` lists. A variant with a fault is not among the good ones, but it has a name and may have a weight: what is
+/// wrong with it is said once.
+#[derive(Default)]
+struct Variants {
+    names: Vec<String>,
+    has_weight: bool,
+    good: Vec<Variant>,
+}
+
+fn read_variants(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Variants> {
+    let mut names: Vec<String> = Vec::new();
+    let mut has_weight = false;
+    let good = list.list(16, |node| {
         let object = node.object(&["name", "origin", "weight"])?;
         let name = object.required("name", |node| {
             let text = node.text()?;
@@ -113,16 +126,18 @@ fn read_variants(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<Varia
             if !(1..=64).contains(&text.len()) || !text.bytes().all(is_plain) {
                 return node.fault("a name has 1 to 64 letters, digits, dots, hyphens and underscores");
             }
-            if seen.iter().any(|name| name == text) {
+            if names.iter().any(|name| name == text) {
                 return node.fault("another variant has this name");
             }
-            seen.push(text.to_owned());
+            names.push(text.to_owned());
             Some(text.to_owned())
         });
         let backend = object.required("origin", backend);
-        let weight = object.member("weight", |node| node.integer(0..=1_000_000)).unwrap_or(0);
-        Some(Variant { name: name?, backend: backend?, weight })
-    })
+        let weight = object.member("weight", |node| node.integer(0..=1_000_000));
+        has_weight |= object.has("weight") && weight != Some(0);
+        Some(Variant { name: name?, backend: backend?, weight: weight.unwrap_or(0) })
+    })?;
+    Some(Variants { names, has_weight, good })
 }
 
 fn read_split(node: &Node<'_>) -> Option<Split> {

@@ -1,0 +1,160 @@
+use super::*;
+
+/// Visitor 7 is a blue one and 2 a green one; user u1 is blue, u2 is green.
+#[test]
+fn what_splits_visitors_decides_and_where_it_says_nothing_the_cookie_does() {
+    let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
+    let greens = cookie.split_once(';').unwrap().0;
+    let twice = format!("uid=1; {greens}");
+    for (split, fields, variant, sets_cookie) in [
+        (r#"{"by": "cookie"}"#, &[] as GivenFields<'_>, "blue", true),
+        (r#"{"by": "cookie"}"#, &[("cookie", greens)], "green", false),
+        (r#"{"by": "cookie"}"#, &[("x-group", "green")], "blue", true),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", " green ")], "green", false),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", "green"), ("cookie", "a=b")], "green", false),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", "red")], "blue", true),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", "Green")], "blue", true),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", "green, green")], "blue", true),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", "")], "blue", true),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[], "blue", true),
+        (r#"{"by": "header", "name": "X-Group"}"#, &[("cookie", greens)], "green", false),
+        (r#"{"by": "user", "header": "X-User"}"#, &[("x-user", "u2")], "green", false),
+        (r#"{"by": "user", "header": "X-User"}"#, &[("x-user", "u2"), ("cookie", "a=b")], "green", false),
+        (r#"{"by": "user", "header": "X-User"}"#, &[("x-user", "u1")], "blue", false),
+        (r#"{"by": "user", "header": "X-User"}"#, &[("x-user", " ")], "blue", true),
+        (r#"{"by": "user", "header": "X-User"}"#, &[("cookie", greens)], "green", false),
+        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", "a=b; uid=u2")], "green", false),
+        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", "uid=; uid=\"u2\"")], "green", false),
+        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", "UID=u2")], "blue", true),
+        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", &twice)], "blue", false),
+        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", greens)], "green", false),
+    ] {
+        let record = record(&format!(r#""split": {split}, {SPLIT}"#));
+        let seen = Request { fields, ..GET }.planned(&record).unwrap();
+        assert_eq!((seen.target.as_str(), seen.set_cookie.is_some()), (variant, sets_cookie), "{split} {fields:?}");
+    }
+}
+
+#[test]
+fn the_others_are_those_with_a_weight_and_not_the_chosen_one() {
+    let weights = |red| SPLIT.replace("https://red.example\"", &format!("https://red.example\", \"weight\": {red}"));
+    let by_header = r#""split": {"by": "header", "name": "x-group"}"#;
+    for (members, fields, chosen, others) in [
+        (weights(0), &[] as GivenFields<'_>, "blue", &["green"] as &[_]),
+        (weights(1), &[], "blue", &["green", "red"]),
+        (weights(1_000_000), &[], "red", &["blue", "green"]),
+        (format!("{by_header}, {}", weights(1)), &[("x-group", "red")], "red", &["blue", "green"]),
+        (format!("{by_header}, {}", weights(0)), &[("x-group", "green")], "green", &["blue"]),
+        (format!(r#""active": "blue", {}"#, weights(1)), &[], "blue", &[]),
+    ] {
+        let seen = Request { fields, ..GET }.planned(&record(&members)).unwrap();
+        assert_eq!(seen.target, chosen, "{members}");
+        let mut sorted = seen.others.clone();
+        sorted.sort();
+        assert_eq!(sorted, others, "{members}");
+    }
+}
+
+#[test]
+fn the_first_of_the_others_is_whom_the_visitor_would_get_without_the_chosen_one() {
+    let weights = |chosen: Option<&str>| {
+        let variant = |name: &str| {
+            let weight = if chosen == Some(name) { 0 } else { 5 };
+            format!(r#"{{"name": "{name}", "origin": "https://{name}.example", "weight": {weight}}}"#)
+        };
+        record(&format!(r#""variants": [{}]"#, ["a", "b", "c", "d"].map(variant).join(",")))
+    };
+    for random in 0..64 {
+        let visitor = Request { random, ..GET };
+        let seen = visitor.planned(&weights(None)).unwrap();
+        let without = visitor.planned(&weights(Some(&seen.target))).unwrap();
+        assert_eq!(seen.others.first(), Some(&without.target), "{random}");
+        assert_eq!(seen.others.get(1..), Some(without.others.as_slice()), "{random}");
+    }
+}
+
+#[test]
+fn the_active_variant_serves_all_visitors_without_a_cookie() {
+    for active in ["blue", "green", "red"] {
+        let record = record(&format!(r#""active": "{active}", {SPLIT}"#));
+        let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
+        for fields in [&[] as GivenFields<'_>, &[("cookie", cookie.as_str())], &[("x-group", "green")]] {
+            let seen = Request { fields, has_key: false, token: None, ..GET }.planned(&record).unwrap();
+            assert_eq!((seen.target.as_str(), seen.set_cookie), (active, None));
+        }
+    }
+}
+
+#[test]
+fn a_variant_is_forced_with_the_token_only() {
+    let (split, active) = (record(SPLIT), record(&format!(r#""active": "blue", {SPLIT}"#)));
+    let routed = record(r#""origin": "https://a.example""#);
+    let right = ("x-force-variant-token", TOKEN);
+    for (record, fields, token, expected) in [
+        (&split, &[("x-force-variant", "green"), right] as GivenFields<'_>, Some(TOKEN), Ok("green")),
+        (&split, &[("x-force-variant", " red "), right], Some(TOKEN), Ok("red")),
+        (&active, &[("x-force-variant", "green"), right], Some(TOKEN), Ok("green")),
+        (&split, &[right], Some(TOKEN), Ok("blue")),
+        (&split, &[("x-force-variant", "green")], Some(TOKEN), Err(TenantError::ForceUnauthorized)),
+        (
+            &split,
+            &[("x-force-variant", "green"), ("x-force-variant-token", "token")],
+            Some(TOKEN),
+            Err(TenantError::ForceUnauthorized),
+        ),
+        (
+            &split,
+            &[("x-force-variant", "green"), ("authorization", "Bearer token of the deployment")],
+            Some(TOKEN),
+            Err(TenantError::ForceUnauthorized),
+        ),
+        // Who may not force a variant does not learn which ones there are.
+        (&split, &[("x-force-variant", "none")], Some(TOKEN), Err(TenantError::ForceUnauthorized)),
+        (&split, &[("x-force-variant", "none"), right], Some(TOKEN), Err(TenantError::UnknownVariant)),
+        (&split, &[("x-force-variant", "Green"), right], Some(TOKEN), Err(TenantError::UnknownVariant)),
+        (&split, &[("x-force-variant", ""), right], Some(TOKEN), Err(TenantError::UnknownVariant)),
+        (&routed, &[("x-force-variant", "green"), right], Some(TOKEN), Err(TenantError::UnknownVariant)),
+        (&split, &[("x-force-variant", "green"), right], None, Err(TenantError::ForceClosed)),
+        (&split, &[("x-force-variant", "green")], None, Err(TenantError::ForceClosed)),
+        (
+            &split,
+            &[("x-force-variant", "green"), ("x-force-variant-token", "")],
+            Some(""),
+            Err(TenantError::ForceUnauthorized),
+        ),
+    ] {
+        let seen = Request { fields, token, ..GET }.planned(record);
+        if let Ok(seen) = &seen
+            && fields.iter().any(|(name, _)| *name == "x-force-variant")
+        {
+            assert_eq!((seen.others.len(), &seen.set_cookie), (0, &None), "{fields:?}");
+        }
+        assert_eq!(seen.map(|seen| seen.target), expected.map(str::to_owned), "{fields:?} {token:?}");
+    }
+}
+
+#[test]
+fn a_visitor_with_a_cookie_keeps_its_variant_and_gets_no_new_one() {
+    let record = record(SPLIT);
+    for random in 0..64 {
+        let first = Request { random, ..GET }.planned(&record).unwrap();
+        let line = first.set_cookie.unwrap();
+        let cookie = line.split_once(';').unwrap().0;
+        let again = Request { fields: &[("cookie", cookie)], random: 99, ..GET }.planned(&record).unwrap();
+        assert_eq!((again.target, again.set_cookie), (first.target, None));
+    }
+}
+
+#[test]
+fn a_forged_cookie_is_ignored_and_replaced() {
+    let record = record(SPLIT);
+    let of = |tenant: &str, key: &VisitorKey| {
+        Visitor::new(2).set_cookie(tenant, "/", key).split_once(';').unwrap().0.to_owned()
+    };
+    let valid = of("shop", &key());
+    assert_eq!(target(&record, &[("cookie", &valid)]), Ok("green".into()));
+    for forged in [of("shop2", &key()), of("shop", &VisitorKey::derive("other")), valid.replace("000002", "000004")] {
+        let seen = Request { fields: &[("cookie", &forged)], ..GET }.planned(&record).unwrap();
+        assert_eq!((seen.target.as_str(), seen.set_cookie.is_some()), ("blue", true), "{forged}");
+    }
+}

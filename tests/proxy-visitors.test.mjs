@@ -1,0 +1,93 @@
+// What a visitor does wrong: it gets a clear answer, and is held neither against the origin nor against other visitors.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { open, send, sendForJson } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { answer, failing, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import { storefrontsOf } from "./harness/storefronts.mjs";
+import { startWorker } from "./harness/worker.mjs";
+
+const { listed, originOf } = await startRawOrigins(30);
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: listed, UPSTREAM_TIMEOUT_MS: "5000" } });
+const storefronts = storefrontsOf(worker);
+
+async function shop(handler, record = {}) {
+  const origin = originOf(handler);
+  return { origin, id: await storefronts.add({ origin: origin.origin, ...record }) };
+}
+
+const get = (id, headers) => sendForJson(worker, `/stores/${id}/x`, { headers });
+
+for (const method of ["GET", "HEAD"]) {
+  test(`${method} with an empty body, Content-Length: 0, reaches the origin without one`, async () => {
+    const { origin, id } = await shop(ok());
+    const response = await send(worker, `/stores/${id}/x`, { method, headers: { "Content-Length": "0" } });
+    assert.equal(response.status, 200);
+    assert.equal(origin.requests.length, 1);
+    assert.equal(origin.requests[0].method, method);
+  });
+}
+
+test("GET with a body, which the platform cannot send, is answered 400, and the origin stays in use", async () => {
+  const { origin, id } = await shop(ok());
+  for (let requests = 0; requests < 6; requests += 1) {
+    const response = await sendForJson(worker, `/stores/${id}/x`, { body: "a body" });
+    assertProblem(response, 400, "unexpected_body");
+  }
+  assert.equal(origin.requests.length, 0);
+  assert.equal((await get(id)).status, 200);
+});
+
+test("uploads that stall until the deadline do not take the origin away from others", async () => {
+  const { id } = await shop(ok());
+  const slow = await storefronts.add({ origin: originOf(silent).origin, timeoutMs: 100 });
+  const uploads = Array.from({ length: 6 }, async () => {
+    const { request, response } = open(worker, `/stores/${slow}/x`, { method: "POST" });
+    request.write("the beginning");
+    const { statusCode } = await response;
+    request.on("error", () => {}).destroy();
+    return statusCode;
+  });
+  assert.deepEqual(await Promise.all(uploads), Array(6).fill(504));
+  assertProblem(await get(slow), 504, "origin_timeout");
+  assert.equal((await get(id)).status, 200);
+});
+
+test("a request that hangs does not take another variant's probe or second try", async () => {
+  const good = originOf(ok());
+  const variants = [
+    { name: "hangs", origin: originOf(silent).origin, weight: 1 },
+    { name: "good", origin: good.origin, weight: 1 },
+  ];
+  const split = { by: "header", name: "X-Group" };
+  const id = await storefronts.add({ variants, split, timeoutMs: 300 });
+  for (let requests = 0; requests < 2; requests += 1) {
+    const late = await get(id, { "X-Group": "hangs" });
+    assertProblem(late, 504, "origin_timeout");
+    assert.equal(late.headers["x-variant"], "hangs");
+    assert.equal(late.headers["x-storefront-id"], id);
+    assert.equal(late.headers["x-served-by"], "Cloudflare Worker");
+  }
+  assert.equal(good.requests.length, 0, "there is no second try after the deadline");
+  assert.equal((await get(id, { "X-Group": "good" })).headers["x-variant"], "good");
+});
+
+test("what would reach past the storefront's own paths is not handed on under a path, and is at a host of its own", async () => {
+  const fields = ["Service-Worker-Allowed: /", 'Clear-Site-Data: "*"'];
+  const { id } = await shop(answer("200 OK", fields));
+  const { headers } = await get(id);
+  assert.equal(headers["service-worker-allowed"], undefined);
+  assert.equal(headers["clear-site-data"], undefined);
+});
+
+test("the log names the storefront and the origin of a failure, a second try and a circuit that opens", async () => {
+  const { origin, id } = await shop(failing());
+  for (let requests = 0; requests < 3; requests += 1) assert.equal((await get(id)).status, 503);
+  assertProblem(await get(id), 502, "circuit_open");
+  const place = `${id}: ${origin.origin}`;
+  const lines = worker.log().filter(({ detail }) => detail.startsWith(place));
+  const codes = lines.map(({ code }) => code);
+  assert.equal(codes.filter((code) => code === "tried_again").length, 2);
+  assert.equal(codes.filter((code) => code === "circuit_opened").length, 1);
+  assert.equal(codes.filter((code) => code === "circuit_open").length, 1);
+});
