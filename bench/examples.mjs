@@ -68,7 +68,18 @@ export function examples(upstream) {
     { name: "cache-miss", what: "fetch, HTMLRewriter, put", source: () => newPage("/cache", article) },
     { name: "cache-miss-regex", what: "the baseline by the documented regex", source: regex, goal: null },
     { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def") },
-    { name: "routing", what: "proxied to an origin", source: same("GET /stores/storefrontA/products/42?ref=bench") },
+    {
+      name: "routing",
+      what: "proxied to an origin, with all that a record can switch on but variants",
+      source: same("GET /stores/storefrontA/products/42?ref=bench"),
+      goal: 0.95,
+    },
+    {
+      name: "routing-split",
+      what: "the same, and each visitor is new and gets a variant and a signed cookie",
+      source: same("GET /stores/tea/products/42?ref=bench"),
+      goal: null,
+    },
     { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language) },
     { name: "asset-1k", what: "1 KiB stylesheet", source: same("GET /style.css") },
     {

@@ -27,11 +27,28 @@ function stylesheet(length) {
   return rules.slice(0, length);
 }
 
+/** What the record of a storefront can switch on; the baseline reads its origin only. */
+const SWITCHED_ON = {
+  routes: [{ path: "/admin", origin: "http://127.0.0.1:1" }],
+  headers: { request: { set: { "X-Shop": "tea" } }, response: { remove: ["Server"] } },
+  timeoutMs: 10000,
+  fallback: { asset: "maintenance.html" },
+  access: { deny: { countries: ["XX"], ips: ["192.0.2.0/24"] } },
+};
+
+const variants = (upstream) => [
+  { name: "blue", origin: upstream, weight: 90 },
+  { name: "green", origin: upstream, weight: 10 },
+];
+
 /** Namespace to key to value. */
 export function namespaces(upstream) {
   return {
     USER_CONFIGURATION: { "user-id-def": JSON.stringify({ preview_features_enabled: true }) },
-    ROUTING_CONFIG: { storefrontA: JSON.stringify({ origin: upstream }) },
+    ROUTING_CONFIG: {
+      storefrontA: JSON.stringify({ origin: upstream, ...SWITCHED_ON }),
+      tea: JSON.stringify({ origin: upstream, ...SWITCHED_ON, variants: variants(upstream) }),
+    },
     assets: {
       "hello-world.json": JSON.stringify(TRANSLATIONS, null, 2),
       "style.css": stylesheet(1024),

@@ -58,7 +58,7 @@ function configuration({ content, date, flags, objects, objectsPath, port, kv, c
   );
   const vars = {
     CACHE_UPSTREAMS: upstream,
-    ROUTING_ORIGINS: upstream,
+    ROUTING_ORIGINS: `${upstream},http://127.0.0.1:1`,
     ROUTING_INSECURE: "true",
     UPSTREAM_TIMEOUT_MS: "10000",
     API_TOKEN,

@@ -183,7 +183,8 @@ fn read_split(node: &Node<'_>) -> Option<Split> {
 /// Fields that say who is asked for what, which only kv-edge may say.
 fn is_own_request_field(name: &str) -> bool {
     matches!(name, "host" | "content-length" | "forwarded" | "via" | "cdn-loop")
-        || ["cf-", "x-forwarded-", "x-force-variant"].iter().any(|prefix| name.starts_with(prefix))
+        || ["x-forwarded-", "x-force-variant"].iter().any(|prefix| name.starts_with(prefix))
+        || (name.starts_with("cf-") && !name.starts_with("cf-access-client-"))
 }
 
 /// Fields that frame the answer, or that kv-edge sets.
