@@ -61,15 +61,18 @@ pub(crate) async fn answer(
         timeout: vars.upstream_timeout,
     };
     let plan = Plan::new(&asked, &address, record, &settings, || Clock.random_bits())?;
-    // A visitor who sends a short body slowly does not use up the origin's time.
-    let body = match plan.body {
-        Body::None => JsValue::UNDEFINED,
-        Body::Kept => incoming.body_bytes().await.map_err(|_| Failure::body_broken())?.into(),
-        Body::Streamed => incoming.body(),
+    let (body, began_ms) = match plan.body {
+        Body::None => (JsValue::UNDEFINED, now_ms),
+        Body::Kept => {
+            let body = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
+            // A visitor who sends slowly does not use up the origin's time.
+            (body.into(), Clock.now_ms())
+        }
+        Body::Streamed => (incoming.body(), now_ms),
     };
     let sent = Sent { request: incoming.request(), body: &body, edits: &plan.edits, looked_for: LOOKED_FOR };
     let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, standing: held.standing };
-    proxied.answer(now_ms).await
+    proxied.answer(began_ms).await
 }
 
 /// What stands under a key of `ROUTING_CONFIG`.
