@@ -129,8 +129,7 @@ impl Failure {
 
     /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
     pub(crate) fn log(&self, incoming: &Incoming, route: &Route<'_>) -> Option<String> {
-        let id = (self.status >= 500)
-            .then(|| ray_id(incoming.header("cf-ray")).unwrap_or_else(|| format!("{:013x}", Clock.random_bits())))?;
+        let id = (self.status >= 500).then(|| request_id(incoming))?;
         log::write(&log::Event {
             level: "error",
             request_id: Some(&id),
@@ -168,6 +167,11 @@ impl Failure {
         fields.extend(self.fields.iter().map(|(name, value)| (*name, value.as_ref())));
         response::with_status(self.status, &JsValue::from_str(&body), &fields)
     }
+}
+
+/// Cloudflare's id of a request, or one that is made up: what ties an answer to its line in the log. It need not be secret.
+pub(crate) fn request_id(incoming: &Incoming) -> String {
+    ray_id(incoming.header("cf-ray")).unwrap_or_else(|| format!("{:013x}", Clock.random_bits()))
 }
 
 /// The message of something that JavaScript threw, without its stack.
@@ -278,7 +282,10 @@ impl From<TenantError> for Failure {
                 Self::new(502, "origin_not_allowed", "The storefront's origin is not one this service may reach.")
                     .because(&text)
             }
-            TenantError::BrokenRecord(_) | TenantError::DanglingDomain(_) => {
+            TenantError::DanglingDomain(_) => {
+                Self::new(502, "broken_record", "The storefront of this domain has no record.").because(&text)
+            }
+            TenantError::BrokenRecord(_) => {
                 Self::new(502, "broken_record", "The storefront's record is broken.").because(&text)
             }
         }

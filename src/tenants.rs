@@ -11,6 +11,7 @@ use kv_edge_core::retry::Time;
 use kv_edge_core::tenants::TenantError;
 use kv_edge_core::tenants::address::{Address, Named, id_field};
 use kv_edge_core::tenants::answer::{Answered, FALLBACK, LOOKED_FOR, ROUTING_SOURCE, SERVED_BY};
+use kv_edge_core::tenants::backend::Backend;
 use kv_edge_core::tenants::failover::{Ended, Failover};
 use kv_edge_core::tenants::plan::{Asked, Body, Plan, Settings, Target};
 use kv_edge_core::tenants::record::{Fallback, Record, Stored};
@@ -23,7 +24,7 @@ use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::{NotRead, Remembered};
 use crate::message::{Received, Sent};
-use crate::{log, response};
+use crate::{error, log, response};
 
 thread_local! {
     static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
@@ -141,7 +142,10 @@ impl<'a> Proxied<'a> {
         let Some((second, left)) = after.second else { return outcome };
         self.warn("tried_again", &outcome);
         let later = self.ask(second, left).await;
-        self.note(&later, left);
+        let now_ms = Clock.now_ms();
+        let asked = (first, second);
+        let has_opened = failover(|failover| failover.note_second(self.plan, asked, later.ended, left, now_ms));
+        self.warn_of_opened(has_opened, second);
         let (stands, unread) = if later.ended.replaces(outcome.ended) { (later, outcome) } else { (outcome, later) };
         unread.discard();
         stands
@@ -158,13 +162,6 @@ impl<'a> Proxied<'a> {
         Outcome { asked, ended, result }
     }
 
-    /// Tells the circuit of a server what came of asking it.
-    fn note(&self, outcome: &Outcome<'a>, deadline: Duration) {
-        let now_ms = Clock.now_ms();
-        let note = |failover: &mut Failover| failover.note(self.plan, outcome.asked, outcome.ended, deadline, now_ms);
-        self.warn_of_opened(failover(note), outcome.asked);
-    }
-
     /// The answer of the record's fallback; `None` where it has none to give, and what came of the tries stands.
     async fn fall_back(
         &self,
@@ -174,25 +171,8 @@ impl<'a> Proxied<'a> {
         let ended = outcome.as_ref().ok().map(|outcome| outcome.ended);
         let fallback = self.record.fallback.as_ref();
         let answer = match failover(|failover| failover.fallback(fallback, self.plan, ended, now_ms))? {
-            Fallback::Backend(backend) => {
-                let asked = Target { variant: None, backend };
-                let answer = self.ask(asked, self.plan.timeout).await;
-                self.note(&answer, self.plan.timeout);
-                self.visible(&answer.result.ok()?, asked, true)
-            }
-            Fallback::Page(key) => {
-                let page = self.incoming.env().files().stream(key).await.ok()??;
-                let id = id_field(self.address.key.as_str());
-                let fields = [
-                    ("content-type", "text/html; charset=utf-8"),
-                    ("cache-control", "no-store"),
-                    ("retry-after", "30"),
-                    ("x-served-by", SERVED_BY),
-                    ("x-storefront-id", &id),
-                    (ROUTING_SOURCE, FALLBACK),
-                ];
-                response::with_status(503, &page, &fields).map_err(|thrown| Failure::internal(&thrown))
-            }
+            Fallback::Backend(backend) => self.fall_back_to(backend).await?,
+            Fallback::Page(key) => self.maintenance(key).await?,
         };
         // The visitor is not told of the failure, so the log is.
         match outcome {
@@ -203,6 +183,55 @@ impl<'a> Proxied<'a> {
             Err(failure) => log::warning(ROUTE, "fallback", &failure.cause()),
         }
         Some(answer)
+    }
+
+    async fn fall_back_to(&self, backend: &'a Backend) -> Option<Result<Response, Failure>> {
+        let asked = Target { variant: None, backend };
+        let timeout = self.plan.timeout;
+        let answer = self.ask(asked, timeout).await;
+        let now_ms = Clock.now_ms();
+        let has_opened = failover(|failover| failover.note(self.plan, asked, answer.ended, timeout, now_ms));
+        self.warn_of_opened(has_opened, asked);
+        if answer.result.is_err() {
+            self.warn("fallback_failed", &answer);
+        }
+        answer.result.ok().map(|received| self.visible(&received, asked, true))
+    }
+
+    /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
+    async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
+        let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
+        let page = match self.incoming.env().files().stream(key).await {
+            Ok(Some(page)) => page,
+            Ok(None) => {
+                log::warning(ROUTE, "fallback_failed", &format!("{place} does not exist"));
+                return None;
+            }
+            Err(error) => {
+                log::warning(ROUTE, "fallback_failed", &format!("{place}: {error}"));
+                return None;
+            }
+        };
+        let id = id_field(self.address.key.as_str());
+        let request_id = error::request_id(self.incoming);
+        log::write(&log::Event {
+            level: "warning",
+            request_id: Some(&request_id),
+            code: "maintenance",
+            status: Some(503),
+            route: ROUTE,
+            detail: &place,
+        });
+        let fields = [
+            ("content-type", "text/html; charset=utf-8"),
+            ("cache-control", "no-store"),
+            ("retry-after", "30"),
+            ("x-request-id", &request_id),
+            ("x-served-by", SERVED_BY),
+            ("x-storefront-id", &id),
+            (ROUTING_SOURCE, FALLBACK),
+        ];
+        Some(response::with_status(503, &page, &fields).map_err(|thrown| Failure::internal(&thrown)))
     }
 
     /// The answer as the visitor sees it.

@@ -80,14 +80,30 @@ test("what would reach past the storefront's own paths is not handed on under a 
   assert.equal(headers["clear-site-data"], undefined);
 });
 
+test("a fallback page that is not there is named in the log, and the failure stands", async () => {
+  const { id } = await shop(failing(), { fallback: { asset: "nowhere.html" } });
+  assert.equal((await get(id)).status, 503);
+  const lines = worker.log().filter(({ code, detail }) => code === "fallback_failed" && detail.startsWith(id));
+  assert.match(lines.map(({ detail }) => detail).join(), /the page nowhere\.html of assets does not exist/);
+});
+
+test("a maintenance page carries the id of its line in the log", async () => {
+  await worker.env.assets.put("back-soon.html", "<p>Back soon");
+  const { id } = await shop(failing(), { fallback: { asset: "back-soon.html" } });
+  const { status, text, headers } = await get(id);
+  assert.deepEqual([status, text, headers["routing-source"]], [503, "<p>Back soon", "fallback"]);
+  assert.ok(worker.log().some(({ requestId, code }) => code === "maintenance" && requestId === headers["x-request-id"]));
+});
+
 test("the log names the storefront and the origin of a failure, a second try and a circuit that opens", async () => {
   const { origin, id } = await shop(failing());
-  for (let requests = 0; requests < 3; requests += 1) assert.equal((await get(id)).status, 503);
+  for (let requests = 0; requests < 5; requests += 1) assert.equal((await get(id)).status, 503);
   assertProblem(await get(id), 502, "circuit_open");
   const place = `${id}: ${origin.origin}`;
   const lines = worker.log().filter(({ detail }) => detail.startsWith(place));
   const codes = lines.map(({ code }) => code);
-  assert.equal(codes.filter((code) => code === "tried_again").length, 2);
+  // The fifth failure opens the circuit, so that request is not tried again.
+  assert.equal(codes.filter((code) => code === "tried_again").length, 4);
   assert.equal(codes.filter((code) => code === "circuit_opened").length, 1);
   assert.equal(codes.filter((code) => code === "circuit_open").length, 1);
 });

@@ -106,7 +106,9 @@ impl<'a> Address<'a> {
     #[must_use]
     pub fn not_found(&self) -> TenantError {
         let key = self.key.as_str();
-        TenantError::NotFound(key.strip_prefix(DOMAIN_KEY).unwrap_or(key).to_owned())
+        let name = key.strip_prefix(DOMAIN_KEY).unwrap_or(key);
+        // The sentence is text, whatever the id is.
+        TenantError::NotFound(name.replace(char::is_control, "\u{fffd}"))
     }
 
     pub(super) fn by_path(path: &'a str) -> Result<Self, TenantError> {

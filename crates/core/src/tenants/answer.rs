@@ -6,7 +6,7 @@ mod tests;
 use super::address::{Address, id_field};
 use super::backend::Backend;
 use super::plan::Target;
-use super::record::{Record, Serving};
+use super::record::{Record, Serving, Variant};
 use super::view::{Backends, View};
 use crate::fields::{Edits, Fields, remove_hop_by_hop};
 use crate::memory::Standing;
@@ -141,6 +141,22 @@ struct Reachable<'a> {
     is_fallback: bool,
 }
 
+impl Reachable<'_> {
+    /// Of the variants, a visitor reaches the one that answered him, and no other: a redirect to that would lead him back to
+    /// where he is. One who was answered by none of them may reach each that he can get.
+    fn reaches_variant(&self, backend: &Backend) -> bool {
+        let is = |variant: &Variant, backend: &Backend| variant.backend == *backend;
+        let variants = self.record.variants();
+        if variants.iter().any(|variant| is(variant, self.asked)) {
+            return backend == self.asked;
+        }
+        match self.record.active() {
+            Some(active) => is(active, backend),
+            None => variants.iter().any(|variant| variant.weight > 0 && is(variant, backend)),
+        }
+    }
+}
+
 impl Backends for Reachable<'_> {
     fn all(&self) -> impl Iterator<Item = &Backend> {
         self.record.backends()
@@ -151,7 +167,7 @@ impl Backends for Reachable<'_> {
         (self.is_fallback && backend == self.asked)
             || match self.record.serving(rest) {
                 Some(Serving::One(serving)) => serving == backend,
-                Some(Serving::Variants) => self.record.variants().iter().any(|variant| variant.backend == *backend),
+                Some(Serving::Variants) => self.reaches_variant(backend),
                 None => false,
             }
     }

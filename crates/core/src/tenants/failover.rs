@@ -127,6 +127,20 @@ impl Failover {
         !was_open && self.circuits.is_open(origin, now_ms)
     }
 
+    /// Notes how a second try ended, as [`note`](Self::note) does. One that failed at the same origin as the first one is the
+    /// same failure again: five requests open a circuit, not three.
+    pub fn note_second(
+        &mut self,
+        plan: &Plan<'_>,
+        (first, second): (Target<'_>, Target<'_>),
+        ended: Ended,
+        deadline: Duration,
+        now_ms: u64,
+    ) -> bool {
+        let is_same = first.backend.origin() == second.backend.origin();
+        !(is_same && ended.is_failure()) && self.note(plan, second, ended, deadline, now_ms)
+    }
+
     /// What answers in place of the servers. `ended` is how the last try ended, `None` where nobody was asked. Another server
     /// is asked only where the request can be sent to it, and its own circuit lets it through.
     pub fn fallback<'r>(
@@ -328,6 +342,19 @@ mod tests {
             let opened: Vec<bool> = (0..6).map(|_| failover.note(&plan, a, ended, deadline, 0)).collect();
             assert_eq!(opened, [false, false, false, false, opens, false], "{ended:?}");
             assert_eq!(failover.first(&plan, 1).is_err(), opens, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn two_tries_of_a_request_at_one_origin_are_one_failure() {
+        let backends = backends();
+        let [a, b, same_origin] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        for (second, ended, noted) in
+            [(a, Ended::Unreached, 0), (same_origin, Ended::Answered(503), 0), (b, Ended::Answered(503), 1)]
+        {
+            let mut failover = Failover::new();
+            let opened = (0..5).filter(|_| failover.note_second(&plan(a, &[b]), (a, second), ended, SECOND, 0)).count();
+            assert_eq!(opened, noted, "{ended:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is changed in a request on its way to an origin.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::TenantError;
@@ -27,13 +28,14 @@ pub(super) fn edits<'a>(
 ) -> Result<Edits<'a>, TenantError> {
     let mut edits = Edits::default();
     remove_hop_by_hop(fields, may_upgrade, &mut edits);
+    let client = fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
     for name in fields.names().split(',') {
-        if name.starts_with("x-forwarded-") || name.starts_with("x-force-variant") {
-            edits.remove(name.to_owned());
+        match (claim(name), client) {
+            (Claim::None, _) => {}
+            (Claim::Client, Some(ip)) => edits.set(name.to_owned(), ip.to_string()),
+            (Claim::Client | Claim::Other, _) => edits.remove(name.to_owned()),
         }
     }
-
-    let client = fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
     if let Some(ip) = client {
         edits.set("x-forwarded-for", ip.to_string());
     }
@@ -54,6 +56,27 @@ pub(super) fn edits<'a>(
         edits.set(name.as_str(), value.as_str());
     }
     Ok(edits)
+}
+
+/// What a field claims that only a proxy can know.
+enum Claim {
+    None,
+    /// Who the client is, in a field of its own.
+    Client,
+    /// Something else, which is true in no case.
+    Other,
+}
+
+/// Servers that hand fields on as variables take `_` for `-`.
+fn claim(name: &str) -> Claim {
+    let hyphened = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
+    match hyphened.as_ref() {
+        "x-real-ip" | "true-client-ip" if hyphened == name => Claim::Client,
+        "x-real-ip" | "true-client-ip" | "x-client-ip" | "x-original-url" | "x-rewrite-url" => Claim::Other,
+        "forwarded" => Claim::None,
+        other if other.starts_with("x-forwarded-") || other.starts_with("x-force-variant") => Claim::Other,
+        _ => Claim::None,
+    }
 }
 
 /// The `Forwarded` field (RFC 7239 §4). A host with a port is quoted, and so is an IPv6 address, in brackets (§6.1).
@@ -111,6 +134,28 @@ mod tests {
                 "cdn-loop: other, kv-edge",
             ]
         );
+    }
+
+    #[test]
+    fn other_fields_that_name_the_client_or_its_url_are_true_or_go() {
+        let fields = [
+            ("x-real-ip", "6.6.6.6"),
+            ("true-client-ip", "6.6.6.6"),
+            ("x_real_ip", "6.6.6.6"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-client-ip", "6.6.6.6"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("x-real-estate", "kept"),
+        ];
+        let (removed, set) = edited(&fields, &FieldEdits::default()).unwrap();
+        let unknown: Vec<&str> = fields.iter().map(|(name, _)| *name).filter(|name| *name != "x-real-estate").collect();
+        assert_eq!(removed, unknown);
+        assert!(!set.iter().any(|field| field.contains("6.6.6.6")));
+        let known: Vec<_> = [("cf-connecting-ip", "192.0.2.1")].into_iter().chain(fields).collect();
+        let (removed, set) = edited(&known, &FieldEdits::default()).unwrap();
+        assert_eq!(removed, unknown[2..]);
+        assert_eq!(set[..3], ["x-real-ip: 192.0.2.1", "true-client-ip: 192.0.2.1", "x-forwarded-for: 192.0.2.1"]);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Someone new, out of 64 random bits.
+    /// Someone new, out of random bits, 48 of them at least.
     #[must_use]
     pub fn new(random: u64) -> Self {
         Self { id: format!("{random:016x}") }

@@ -137,8 +137,9 @@ fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it
         (By::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
         (By::Blue, "z", Some("/stores/shop/x/z")),
         (By::Blue, "https://blue.example/shop", Some("https://v.example/stores/shop")),
-        // Another variant's URL is the visitor's too, in its place.
-        (By::Blue, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
+        // A visitor of one variant who asks for another one's URL would be led back to his own.
+        (By::Blue, "https://admin.example/green/z", None),
+        (By::Admin, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
         // The route's paths stand behind its base path.
         (By::Blue, "https://admin.example/panel/admin/z", Some("https://v.example/stores/shop/admin/z")),
         (By::Admin, "/panel/admin/z", Some("/stores/shop/admin/z")),
