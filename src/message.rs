@@ -1,6 +1,7 @@
 //! Requests that are passed on and answers that are passed back: header fields are read one by one and changed in one go, and
 //! never cross into WebAssembly as a whole.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kv_edge_core::fields::{Edits, Fields};
@@ -44,13 +45,13 @@ extern "C" {
 /// The header fields of a request or an answer, with their names.
 pub(crate) struct MessageFields<'a> {
     message: &'a JsValue,
-    names: String,
+    names: Cow<'a, str>,
 }
 
 impl<'a> MessageFields<'a> {
     /// All fields of a request.
     pub(crate) fn of_request(request: &'a Request) -> Self {
-        Self { message: request, names: names(request) }
+        Self { message: request, names: Cow::Owned(names(request)) }
     }
 }
 
@@ -72,7 +73,7 @@ impl Received {
 
     /// The fields that were looked for.
     pub(crate) fn fields(&self) -> MessageFields<'_> {
-        MessageFields { message: &self.response, names: self.names.clone() }
+        MessageFields { message: &self.response, names: Cow::Borrowed(&self.names) }
     }
 
     /// The answer with changed header fields; its own are immutable, so the runtime copies them. Body and WebSocket are passed
