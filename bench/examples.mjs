@@ -43,7 +43,8 @@ function newKey(query, fields) {
  * The documented regular expressions do less than what is asked of kv-edge: the row with them has no goal.
  *
  * `source(isWorker)` gives a function that makes the bytes of the next request. `stores`: the answer comes from what an
- * earlier one stored. `isLarge`: timed in processes of its own, because its garbage would burden the others.
+ * earlier one stored. `isLarge`: timed in processes of its own, because its garbage would burden the others. `hasNoMemory`: so is
+ * what kv-edge is to answer without what an isolate remembers of answers.
  * `ownFields`: fields that only kv-edge has a reason to send.
  * `acknowledges`: the sides answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
  * one; `writes` is the key that must then be in KV.
@@ -61,11 +62,26 @@ export function examples(upstream) {
     { name: "get-started", what: "a put and a get", source: same("GET /get-started") },
     {
       name: "cache-hit",
-      what: "a page from KV",
+      what: "a page from the isolate's memory",
       source: same(`GET /cache?url=${encodeURIComponent(article)}`),
       stores: true,
+      goal: 0.8,
     },
-    { name: "cache-miss", what: "fetch, HTMLRewriter, put", source: () => newPage("/cache", article) },
+    {
+      name: "cache-hit-outage",
+      what: "a stale page from memory; its upstream takes every request and never answers",
+      source: (isWorker) => same(`GET /cache?url=${encodeURIComponent(`${upstream}/outage?worker=${isWorker}`)}`)(),
+      stores: true,
+      goal: 0.8,
+    },
+    {
+      name: "cache-hit-kv",
+      what: "a page from KV (CACHE_REFRESH=0)",
+      source: same(`GET /cache?url=${encodeURIComponent(article)}`),
+      stores: true,
+      hasNoMemory: true,
+    },
+    { name: "cache-miss", what: "fetch, HTMLRewriter, put", source: () => newPage("/cache", article), goal: 1.2 },
     { name: "cache-miss-regex", what: "the baseline by the documented regex", source: regex, goal: null },
     { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def") },
     {

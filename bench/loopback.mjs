@@ -2,7 +2,8 @@
 // and the storefronts' origin, and the KV namespace of the cache.
 //
 // workerd's `disk` service, which holds every other namespace, cannot hold a key with a slash, and the cache's keys are
-// URLs. So CACHE_KV is a service on a Unix socket that speaks the same protocol: GET and PUT of /{key, percent-encoded}.
+// URLs. So CACHE_KV is a service on a Unix socket that speaks the same protocol: GET and PUT of /{key, percent-encoded}, with the
+// metadata in a header field, and a listing at /, which is empty here: nothing is purged.
 import net from "node:net";
 
 import { MessageReader, message } from "./http1.mjs";
@@ -14,7 +15,8 @@ function serve(where, answer) {
     const reader = new MessageReader(
       (head, _, body) => {
         const [method, target] = head.split(" ", 2);
-        socket.write(answer(method, target, body));
+        const bytes = answer(method, target, body, head);
+        if (bytes) socket.write(bytes);
       },
       { keepsBody: true },
     );
@@ -32,7 +34,13 @@ function serve(where, answer) {
   });
 }
 
-/** Answers `pages` (path to HTML), and everything else as a storefront that says which path and query reached it. */
+/** So many requests of kv-edge for a page are answered before its upstream goes down. */
+const BEFORE_OUTAGE = 3;
+
+/**
+ * Answers `pages` (path to HTML), and everything else as a storefront that says which path and query reached it. `/outage` answers
+ * as the first page does, fresh for a second; a few times only where kv-edge asks, and then never again.
+ */
 export function serveUpstream(port, pages) {
   const html = new Map(
     Object.entries(pages).map(([path, page]) => [
@@ -40,7 +48,18 @@ export function serveUpstream(port, pages) {
       message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page),
     ]),
   );
+  const outage = message(
+    "HTTP/1.1 200 OK",
+    { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=1, stale-while-revalidate=86400" },
+    Object.values(pages)[0],
+  );
+  const outages = new Map();
   return serve({ port, host: "127.0.0.1" }, (method, target) => {
+    if (target.startsWith("/outage")) {
+      const times = outages.get(target) ?? 0;
+      outages.set(target, times + 1);
+      return times < BEFORE_OUTAGE || target.endsWith("=false") ? outage : undefined;
+    }
     const page = html.get(target.split("?", 1)[0]);
     return (
       page ??
@@ -55,16 +74,20 @@ export function serveUpstream(port, pages) {
 
 const NOT_FOUND = message("HTTP/1.1 404 Not Found", {});
 const STORED = message("HTTP/1.1 200 OK", {});
+const EMPTY_LIST = message("HTTP/1.1 200 OK", { "content-type": "application/json" }, '{"keys":[],"list_complete":true}');
 
 /** One KV namespace in memory. */
 export async function serveStore(socketPath) {
   const values = new Map();
-  const server = await serve({ path: socketPath }, (method, target, body) => {
+  const server = await serve({ path: socketPath }, (method, target, body, head) => {
     const key = target.split("?", 1)[0];
     if (method === "PUT") {
-      values.set(key, message("HTTP/1.1 200 OK", { "content-type": "application/octet-stream" }, body));
+      const metadata = /^cf-kv-metadata: *(.*)$/im.exec(head)?.[1];
+      const fields = { "content-type": "application/octet-stream", ...(metadata && { "cf-kv-metadata": metadata }) };
+      values.set(key, message("HTTP/1.1 200 OK", fields, body));
       return STORED;
     }
+    if (key === "/") return EMPTY_LIST;
     return values.get(key) ?? NOT_FOUND;
   });
   return { values, close: server.close };

@@ -8,9 +8,11 @@ import { Workerd } from "./workerd.mjs";
 
 const WARM_UP_MS = 400;
 
-export async function startAll(sides, context) {
-  for (const side of sides)
-    side.process = await Workerd.start(context.workerd, side.config, side.port, context.cores.worker);
+export async function startAll(sides, context, { hasNoMemory = false } = {}) {
+  for (const side of sides) {
+    const config = hasNoMemory ? side.configWithoutMemory : side.config;
+    side.process = await Workerd.start(context.workerd, config, side.port, context.cores.worker);
+  }
 }
 
 export const stopAll = (sides) => Promise.all(sides.map((side) => side.process?.stop()));
@@ -55,9 +57,13 @@ export async function measure(sides, examples, { sets, rounds, windowMs, deadlin
   for (let set = 1; set <= sets && !runsOut(); set += 1) {
     // What has no goal is for information, and one set of it is enough.
     const due = examples.filter(({ goal }) => set === 1 || goal !== null);
-    const groups = [due.filter(({ isLarge }) => !isLarge), due.filter(({ isLarge }) => isLarge)];
+    const groups = [
+      due.filter(({ isLarge, hasNoMemory }) => !isLarge && !hasNoMemory),
+      due.filter(({ hasNoMemory }) => hasNoMemory),
+      due.filter(({ isLarge }) => isLarge),
+    ];
     for (const group of groups.filter(({ length }) => length > 0)) {
-      await startAll(sides, context);
+      await startAll(sides, context, group[0]);
       for (const side of sides) for (const example of group) await timeWindow(side, example, WARM_UP_MS);
       for (let round = 1; round <= rounds && !runsOut(); round += 1) {
         say(`set ${set} of ${sets}, round ${round} of ${rounds}${group[0].isLarge ? ", large file" : ""}`);

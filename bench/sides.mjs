@@ -51,7 +51,7 @@ function size(content) {
 
 const text = (value) => JSON.stringify(String(value));
 
-function configuration({ content, date, flags, objects, objectsPath, port, kv, cacheSocket, upstream }) {
+function configuration({ content, date, flags, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
   const embedded = [...content.keys()].map(
     (name) =>
       `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
@@ -62,6 +62,7 @@ function configuration({ content, date, flags, objects, objectsPath, port, kv, c
     ROUTING_INSECURE: "true",
     UPSTREAM_TIMEOUT_MS: "10000",
     API_TOKEN,
+    ...ownVars,
   };
   const names = ["CACHE_KV", ...Object.keys(kv)];
   const bindings = [
@@ -115,7 +116,12 @@ export async function prepareSide({ name, isWorker = false, from, root, port, up
   mkdirSync(objectsPath);
   const { date, flags, objects } = runtime(wranglerToml);
   const where = { port, kv, objectsPath, cacheSocket, upstream };
-  const config = join(directory, "config.capnp");
-  writeFileSync(config, configuration({ content, date, flags, objects: isWorker ? objects : [], ...where }));
-  return { name, isWorker, port, config, kv, store, size: size(content) };
+  const write = (file, ownVars) => {
+    const path = join(directory, file);
+    writeFileSync(path, configuration({ content, date, flags, objects: isWorker ? objects : [], ...where, ownVars }));
+    return path;
+  };
+  const config = write("config.capnp", {});
+  const configWithoutMemory = write("without-memory.capnp", { CACHE_REFRESH: "0" });
+  return { name, isWorker, port, config, configWithoutMemory, kv, store, size: size(content) };
 }

@@ -7,7 +7,7 @@ use kv_edge_core::origin::AllowList;
 use kv_edge_core::tenants::address::Hosts;
 use kv_edge_core::tenants::record::OriginPolicy;
 use kv_edge_core::tenants::visitor::VisitorKey;
-use kv_edge_core::vars::{UpstreamTimeout, is_true, routing_refresh_ms};
+use kv_edge_core::vars::{UpstreamTimeout, is_true, refresh_ms};
 use wasm_bindgen::prelude::*;
 
 use crate::key_writer::KeyWriters;
@@ -39,6 +39,8 @@ extern "C" {
     fn api_token(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "CACHE_UPSTREAMS")]
     fn cache_upstreams(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "CACHE_REFRESH")]
+    fn cache_refresh(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "ROUTING_ORIGINS")]
     fn routing_origins(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "ROUTING_INSECURE")]
@@ -56,7 +58,7 @@ extern "C" {
 }
 
 impl Bindings {
-    /// `CACHE_KV`: the pages of `/cache`.
+    /// `CACHE_KV`: the answers and pages of `/cache`, and what was purged.
     pub(crate) fn pages(&self) -> Store {
         Store::new(self.cache_kv())
     }
@@ -96,6 +98,8 @@ impl Bindings {
 pub(crate) struct Vars {
     /// `CACHE_UPSTREAMS`
     pub(crate) cache_upstreams: AllowList,
+    /// `CACHE_REFRESH`, in milliseconds
+    pub(crate) cache_refresh_ms: u64,
     /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
     pub(crate) routing: OriginPolicy,
     /// `ROUTING_REFRESH`, in milliseconds
@@ -122,8 +126,9 @@ impl Vars {
         let visitor_secret = secret(env.visitor_secret());
         Self {
             cache_upstreams: AllowList::parse(&text(&env.cache_upstreams()), &[]),
+            cache_refresh_ms: refresh_ms(&text(&env.cache_refresh())),
             routing: OriginPolicy::parse(&text(&env.routing_origins()), is_true(&text(&env.routing_insecure()))),
-            routing_refresh_ms: routing_refresh_ms(&text(&env.routing_refresh())),
+            routing_refresh_ms: refresh_ms(&text(&env.routing_refresh())),
             hosts: Hosts::parse(&text(&env.tenant_domain()), &text(&env.platform_hosts())),
             visitor_key: visitor_secret.as_ref().or(token.as_ref()).map(|secret| VisitorKey::derive(secret)),
             token,

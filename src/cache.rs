@@ -1,81 +1,76 @@
-//! `GET /cache?url={URL}`: the documented cache.
+//! `* /cache/{absolute URL}`: the shared HTTP cache. `GET /cache?url={URL}` is the documented view of it.
 
+mod exchange;
 mod html_rewriter;
+mod keeping;
+mod page;
+pub(crate) mod purging;
 
-use kv_edge_core::cache::{self, CacheError, PageUrl, REDIRECTS_MAX};
-use kv_edge_core::origin::AllowList;
+use std::rc::Rc;
+
+use kv_edge_core::cache::address::CachedUrl;
+use kv_edge_core::cache::answer::{self, Answer, Part, Story};
 use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::Backoff;
+use kv_edge_core::retry::Time;
 use wasm_bindgen::JsValue;
-use worker::web_sys;
+use worker::web_sys::{self, Response};
 
-use crate::error::{Failure, message_of};
+use self::exchange::{Exchange, Outcome, Source};
+use crate::clock::Clock;
+use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::{PutOptions, Value};
-use crate::{deadline, log, response, upstream};
+use crate::kv::Body;
+use crate::message;
 
-const JSON: (&str, &str) = ("content-type", "application/json");
+/// The route, for the log.
+const ROUTE: &str = "/cache";
 
-/// Answers from `CACHE_KV`, else fetches the page and stores it without letting the visitor wait for that.
-pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
-    let href = href(&url.ok_or(CacheError::MissingUrl)?, None).ok_or(CacheError::NotAUrl)?;
-    let vars = incoming.vars();
-    let url = PageUrl::new(&href, &vars.cache_upstreams)?;
-    let store = incoming.env().pages();
-    let key = url.key();
-
-    match store.bytes(&key).await {
-        Ok(None) => {}
-        Ok(Some(record)) => match cache::answer_from_record(&record) {
-            Some(body) => return response::ok(&response::bytes(&body), &[JSON]),
-            None => log::warning("/cache", "broken_record", &"the cached page does not parse"),
-        },
-        Err(error) => log::warning("/cache", "kv_unavailable", &error),
-    }
-
-    let (status, page) =
-        deadline::within(vars.upstream_timeout.of_request(false), fetch_page(&url, &vars.cache_upstreams))
-            .await
-            .ok_or(CacheError::Timeout)??;
-    let body = cache::answer_from_upstream(&page);
-    if cache::is_stored(status) {
-        incoming.wait_until(async move {
-            let options = PutOptions::expiring(cache::EXPIRATION_TTL_SECONDS);
-            let (value, backoff) = (Value::text(&page), Backoff::PUT_AFTER_ANSWER);
-            let put = store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await;
-            if let Err((error, _)) = put.outcome {
-                log::warning("/cache", "kv_put_failed", &error);
-            }
-        });
-    }
-    response::ok(&response::bytes(body.as_bytes()), &[JSON, ("cache-status", &cache::cache_status(status))])
+/// Answers the JSON of a page.
+pub(crate) async fn page(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    page::answer(incoming, target).await
 }
 
-/// The upstream's status and the page as JSON. Follows redirects as far as `CACHE_UPSTREAMS` admits them.
-async fn fetch_page(url: &PageUrl<'_>, allowed: &AllowList) -> Result<(u16, String), CacheError> {
-    let upstream_failed = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
-    let mut current = url.as_str().to_owned();
-    for _ in 0..=REDIRECTS_MAX {
-        let response = upstream::get(&current).await.map_err(upstream_failed)?;
-        let status = response.status();
-        let Some(location) = redirect(&response) else {
-            let page = html_rewriter::read_page(&response).await?;
-            let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
-            return Ok((status, json));
-        };
-        // A body that is not read would keep its connection.
-        if let Some(body) = response.body() {
-            let _cancelled = body.cancel();
+/// Answers what the upstream answers, out of what is kept where that may be used.
+pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    let url = CachedUrl::of_target(target, &incoming.vars().cache_upstreams)?;
+    let exchange = Exchange::new(incoming, Clone::clone(incoming.request()), incoming.method(), url);
+    let Outcome { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
+    let story = Story { cache_status, kv_ms, upstream_ms };
+    match &source {
+        Source::Kept { found, received } => {
+            let (method, fields) = (incoming.method(), exchange.fields());
+            let answer = answer::of_kept(method, &fields, &found.kept, received.as_ref(), &story, Clock.now_ms());
+            let body = match (&answer.part, &found.body) {
+                (Part::Nothing, body) => {
+                    keeping::discard(body);
+                    JsValue::NULL
+                }
+                (Part::Whole, Body::Bytes(bytes)) => bytes.into(),
+                (Part::Whole, Body::Stream(stream)) => stream.into(),
+                (Part::Bytes(range), Body::Bytes(bytes)) => {
+                    let [start, length] = [range.start, range.end.saturating_sub(range.start)]
+                        .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+                    js_sys::Uint8Array::new_with_byte_offset_and_length(bytes, start, length).into()
+                }
+                #[allow(clippy::cast_precision_loss)] // 25 MiB at most.
+                (Part::Bytes(range), Body::Stream(stream)) => {
+                    keeping::part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
+                }
+            };
+            render(&answer, &body)
         }
-        let next = href(&location, Some(&current)).ok_or(CacheError::Redirect)?;
-        current = PageUrl::new(&next, allowed).map_err(|_| CacheError::Redirect)?.as_str().to_owned();
+        Source::Upstream { status, fields, body } => {
+            let answer = answer::of_upstream(incoming.method(), *status, fields, &story);
+            let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
+            render(&answer, body)
+        }
     }
-    Err(CacheError::Redirect)
 }
 
-fn redirect(response: &web_sys::Response) -> Option<String> {
-    if cache::is_redirect(response.status()) { response.headers().get("location").ok().flatten() } else { None }
+fn render(answer: &Answer<'_>, body: &JsValue) -> Result<Response, Failure> {
+    // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
+    message::answer(answer.status, &answer.fields, &answer.edits, body)
+        .map_err(|thrown| Failure::upstream_failed(&thrown))
 }
 
 /// The URL as the platform's parser writes it; what that parser refuses is no URL.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kv_edge_core::assets::AssetError;
-use kv_edge_core::cache::CacheError;
+use kv_edge_core::cache::address::CacheError;
+use kv_edge_core::cache::purge::PurgeError;
 use kv_edge_core::conditional::entity_tag;
 use kv_edge_core::config::ConfigError;
 use kv_edge_core::key_writer::NotWritten;
@@ -114,6 +115,11 @@ impl Failure {
     pub(crate) fn origin_timeout(deadline: Duration) -> Self {
         Self::new(504, "origin_timeout", "The server behind this page did not answer in time.")
             .because(&format!("no answer had begun after {} ms", deadline.as_millis()))
+    }
+
+    /// The runtime takes an upstream's answer for none.
+    pub(crate) fn upstream_failed(thrown: &JsValue) -> Self {
+        CacheError::Upstream(message_of(thrown)).into()
     }
 
     /// The runtime refused something that it never refuses.
@@ -233,11 +239,28 @@ impl From<CacheError> for Failure {
             CacheError::MissingUrl => Self::new(400, "missing_url", sentence),
             CacheError::Encoding(error) => error.into(),
             CacheError::NotAUrl | CacheError::Unusable(_) => Self::new(400, "invalid_url", sentence),
+            CacheError::UrlTooLong => Self::new(414, "url_too_long", sentence),
             CacheError::NotAllowed(_) => Self::new(403, "upstream_not_allowed", sentence),
+            CacheError::Loop => Self::new(508, "loop_detected", sentence),
+            CacheError::NotCached => Self::new(504, "not_cached", sentence),
+            CacheError::CircuitOpen { retry_after_seconds } => Self::new(502, "circuit_open", BAD_GATEWAY)
+                .because(&sentence)
+                .with_field("Retry-After", retry_after_seconds.to_string()),
             CacheError::Redirect => Self::new(502, "upstream_redirect", sentence),
             CacheError::TooLong => Self::new(502, "upstream_failed", sentence),
             CacheError::Upstream(cause) => Self::new(502, "upstream_failed", BAD_GATEWAY).because(&cause),
             CacheError::Timeout => Self::new(504, "upstream_timeout", sentence),
+        }
+    }
+}
+
+impl From<PurgeError> for Failure {
+    fn from(error: PurgeError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            PurgeError::LengthRequired => Self::new(411, "length_required", sentence),
+            PurgeError::TooLong => Self::new(413, "purge_too_large", sentence),
+            PurgeError::Invalid(_) => Self::new(400, "invalid_purge", sentence),
         }
     }
 }

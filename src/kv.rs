@@ -4,6 +4,7 @@
 //! options through serde on every call. Every read passes through [`Store`], those of small
 //! records through the memory tier in front of it, [`Remembered`].
 
+mod headed;
 mod remembered;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
+pub(crate) use self::headed::{Body, to_put};
 pub(crate) use self::remembered::{NotRead, Remembered};
 use crate::clock::Clock;
 use crate::deadline;
@@ -33,6 +35,10 @@ extern "C" {
     fn get_with_metadata(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn put(this: &KvNamespace, key: &str, value: &JsValue, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn delete(this: &KvNamespace, key: &str) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn list(this: &KvNamespace, options: &ListOptions) -> Result<js_sys::Promise, JsValue>;
 
     /// The options of `put` ("Write key-value pairs").
     #[wasm_bindgen(extends = js_sys::Object)]
@@ -42,6 +48,28 @@ extern "C" {
     fn set_expiration_ttl(this: &PutOptions, seconds: u32);
     #[wasm_bindgen(method, setter)]
     fn set_metadata(this: &PutOptions, metadata: &JsValue);
+
+    /// The options of `list` ("List keys").
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type ListOptions;
+    #[wasm_bindgen(method, setter)]
+    fn set_prefix(this: &ListOptions, prefix: &str);
+    #[wasm_bindgen(method, setter)]
+    fn set_cursor(this: &ListOptions, cursor: &str);
+
+    /// A page of what `list` gives ("List keys").
+    type ListPage;
+    #[wasm_bindgen(method, getter)]
+    fn keys(this: &ListPage) -> js_sys::Array;
+    #[wasm_bindgen(method, getter, js_name = list_complete)]
+    fn is_complete(this: &ListPage) -> bool;
+    #[wasm_bindgen(method, getter)]
+    fn cursor(this: &ListPage) -> Option<String>;
+
+    /// A key of such a page.
+    type ListedKey;
+    #[wasm_bindgen(method, getter, js_name = metadata)]
+    fn listed_metadata(this: &ListedKey) -> JsValue;
 
     /// What `getWithMetadata` gives ("Read key-value pairs").
     type WithMetadata;
@@ -62,8 +90,13 @@ impl PutOptions {
     /// The value is put with this JSON, 1024 bytes at most, beside it.
     pub(crate) fn with_metadata(json: &str) -> Result<Self, JsValue> {
         let options: Self = js_sys::Object::new().unchecked_into();
-        options.set_metadata(&js_sys::JSON::parse(json)?);
-        Ok(options)
+        options.and_metadata(json)
+    }
+
+    /// This JSON, 1024 bytes at most, stands beside the value.
+    pub(crate) fn and_metadata(self, json: &str) -> Result<Self, JsValue> {
+        self.set_metadata(&js_sys::JSON::parse(json)?);
+        Ok(self)
     }
 }
 
@@ -88,6 +121,9 @@ impl Value {
     }
 }
 
+/// A read that takes longer has failed.
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
+
 /// The retries of this isolate, for everything that it tries again.
 pub(crate) fn retry_budget() -> Rc<RefCell<Budget>> {
     thread_local!(static BUDGET: Rc<RefCell<Budget>> = Rc::new(RefCell::new(Budget::new())));
@@ -96,7 +132,6 @@ pub(crate) fn retry_budget() -> Rc<RefCell<Budget>> {
 
 thread_local! {
     static TEXT: JsValue = JsValue::from_str("text");
-    static BYTES: JsValue = JsValue::from_str("arrayBuffer");
     static STREAM: JsValue = JsValue::from_str("stream");
 }
 
@@ -117,13 +152,6 @@ impl Store {
         Ok(settled(promise).await?.as_string())
     }
 
-    /// A value of some KiB as bytes, which skips the way through UTF-16; `None` where the key does not exist.
-    pub(crate) async fn bytes(&self, key: &Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        let promise = BYTES.with(|kind| self.namespace.get(key.as_str(), kind));
-        let buffer = settled(promise).await?;
-        Ok((!buffer.is_null()).then(|| js_sys::Uint8Array::new(&buffer).to_vec()))
-    }
-
     /// A value as the runtime's own stream, to be handed through untouched; `None` where the key does not exist.
     pub(crate) async fn stream(&self, key: &Key<'_>) -> Result<Option<ReadableStream>, StoreError> {
         let promise = STREAM.with(|kind| self.namespace.get(key.as_str(), kind));
@@ -141,6 +169,36 @@ impl Store {
         let (value, metadata) = (found.value(), found.metadata());
         let metadata = js_sys::JSON::stringify(&metadata).ok().and_then(|json| json.as_string());
         Ok(((!value.is_null()).then(|| value.unchecked_into()), metadata))
+    }
+
+    /// The metadata of all keys with a prefix, as JSON, in up to `pages_max` pages of 1000 ("List keys": only `list_complete` ends
+    /// a listing, and each page needs the prefix again).
+    pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<Vec<String>, StoreError> {
+        let mut found = Vec::new();
+        let options: ListOptions = js_sys::Object::new().unchecked_into();
+        options.set_prefix(prefix);
+        for _ in 0..pages_max {
+            let page = deadline::within(READ_DEADLINE, settled(self.namespace.list(&options)));
+            let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::read_timeout()))?.unchecked_into();
+            found.extend(page.keys().iter().filter_map(|key| {
+                let metadata = key.unchecked_into::<ListedKey>().listed_metadata();
+                js_sys::JSON::stringify(&metadata).ok()?.as_string()
+            }));
+            let cursor = page.cursor().filter(|_| !page.is_complete());
+            let Some(cursor) = cursor else { break };
+            options.set_cursor(&cursor);
+        }
+        Ok(found)
+    }
+
+    /// Deletes a key, again and again as the policy and the isolate's budget allow. One that does not exist is no failure.
+    pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> Retried<(), StoreError> {
+        retry::retry(backoff, &retry_budget(), &Clock, async |left_ms| {
+            let delete = settled(self.namespace.delete(key.as_str()));
+            let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
+            outcome.unwrap_or_else(|| Err(StoreError::put_timeout())).map(|_| ())
+        })
+        .await
     }
 
     /// Puts a value, once.

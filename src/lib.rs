@@ -21,11 +21,12 @@ mod response;
 mod routes;
 mod tenants;
 mod translations;
-mod upstream;
 mod wake_up;
 mod writes;
 
 pub use crate::key_writer::KeyWriter;
+
+use std::rc::Rc;
 
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::tenants::answer::LOOKED_FOR;
@@ -54,7 +55,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let head = message::head(&request);
     let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
     let target = RequestTarget::parse(url);
-    let incoming = Incoming::new(request, method.to_owned(), env.unchecked_into(), context);
+    let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
     let route = Route::of(&incoming.vars().hosts, &target);
     match answer(&incoming, &route, &target).await {
         Ok(response) => Ok(response),
@@ -63,7 +64,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
 }
 
 async fn answer(
-    incoming: &Incoming,
+    incoming: &Rc<Incoming>,
     route: &Route<'_>,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
@@ -71,7 +72,9 @@ async fn answer(
     match route {
         Route::Healthz => healthz::answer(),
         Route::GetStarted => get_started::answer(incoming).await,
-        Route::CachedPage => cache::answer(incoming, target).await,
+        Route::Cache => cache::answer(incoming, target).await,
+        Route::CachedPage => cache::page(incoming, target).await,
+        Route::Purge => cache::purging::answer(incoming).await,
         Route::Config => config::answer(incoming, target).await,
         Route::Storefront { named } => tenants::answer(incoming, named, target).await,
         Route::HelloWorld => translations::answer(incoming).await,

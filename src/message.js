@@ -26,6 +26,22 @@ export function field(message, name) {
   return message.headers.get(name);
 }
 
+/** All header fields of a message, a name and a value in turns, each ended by a line feed; the lines of `Set-Cookie` one by one. */
+export function lines(message) {
+  let lines = "";
+  for (const [name, value] of message.headers) lines += `${name}\n${value}\n`;
+  return lines;
+}
+
+/** An answer with these header fields, changed, and a body that is encoded already as they say. */
+export function answer(status, lines, edits, body) {
+  const headers = new Headers();
+  const parts = lines.split("\n");
+  for (let at = 0; at < parts.length - 1; ) headers.append(parts[at++], parts[at++]);
+  edit(headers, edits);
+  return new Response(body, { status, headers, encodeBody: "manual" });
+}
+
 /** Changes header fields. Lines: `-` and a name, `=` or `+`, a name and a value: remove, set, append. */
 function edit(headers, edits) {
   const lines = edits.split("\n");
@@ -38,13 +54,14 @@ function edit(headers, edits) {
 }
 
 /**
- * Sends a request to another URL with changed header fields and this body, if any. Resolves to the answer, or to `null` where it
- * has not begun after so many milliseconds.
+ * Sends a request to another URL with changed header fields and this body, if any; without a `request` with no other fields.
+ * Resolves to the answer, or to `null` where it has not begun after so many milliseconds. `encodeResponseBody` is "manual" where
+ * the body is to stay as it is encoded.
  */
-export function send(url, request, body, edits, milliseconds) {
-  const headers = new Headers(request.headers);
+export function send(url, request, method, body, edits, milliseconds, encodeResponseBody) {
+  const headers = new Headers(request?.headers);
   edit(headers, edits);
-  const sent = { method: request.method, headers, body, redirect: "manual" };
+  const sent = { method, headers, body, redirect: "manual", encodeResponseBody };
   return new Promise((resolve, reject) => {
     let late = false;
     // It ends with the request. Clearing it before costs more than it does.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use kv_edge_core::fields::{Edits, Fields};
+use kv_edge_core::fields::{Edits, Fields, Lines};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};
@@ -19,11 +19,17 @@ extern "C" {
     #[wasm_bindgen(js_name = send, catch)]
     fn send_to(
         url: &str,
-        request: &Request,
+        request: Option<&Request>,
+        method: &str,
         body: &JsValue,
         edits: &str,
         milliseconds: f64,
+        encode_response_body: Option<&str>,
     ) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(js_name = lines)]
+    fn all_lines(message: &Response) -> String;
+    #[wasm_bindgen(js_name = answer, catch)]
+    fn answer_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
     #[wasm_bindgen(js_name = changed, catch)]
     fn change(received: &Response, edits: &str) -> Result<Response, JsValue>;
 }
@@ -52,6 +58,29 @@ impl<'a> MessageFields<'a> {
     /// All fields of a request.
     pub(crate) fn of_request(request: &'a Request) -> Self {
         Self { message: request, names: Cow::Owned(names(request)) }
+    }
+
+    /// The fields of a request whose names are known already.
+    pub(crate) fn with_names(request: &'a Request, names: &'a str) -> Self {
+        Self { message: request, names: Cow::Borrowed(names) }
+    }
+}
+
+/// All header fields of an answer.
+pub(crate) fn lines(answer: &Response) -> Lines {
+    Lines::parse(all_lines(answer))
+}
+
+/// An answer with these header fields, changed, and a body that is encoded already as they say.
+pub(crate) fn answer(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
+    answer_with(status, fields.as_str(), &edits.to_lines(), body)
+}
+
+/// Ends an answer that nobody reads, so that its connection is free.
+pub(crate) fn discard(answer: &Response) {
+    if let Some(body) = answer.body() {
+        // A body that is broken already ends by itself.
+        let _cancelled = body.cancel();
     }
 }
 
@@ -84,10 +113,7 @@ impl Received {
 
     /// Ends an answer that nobody reads, so that its connection is free.
     pub(crate) fn discard(&self) {
-        if let Some(body) = self.response.body() {
-            // A body that is broken already ends by itself.
-            let _cancelled = body.cancel();
-        }
+        discard(&self.response);
     }
 }
 
@@ -108,22 +134,39 @@ impl Fields for MessageFields<'_> {
 
 /// A request that goes to another server.
 pub(crate) struct Sent<'a> {
-    /// The request to send on. Redirects are left to the caller.
-    pub(crate) request: &'a Request,
+    /// The request to send on, for its header fields; `None` for one that kv-edge makes itself. Redirects are left to the caller.
+    pub(crate) request: Option<&'a Request>,
+    /// The method.
+    pub(crate) method: &'a str,
     /// Its body: a stream, or bytes that were read before, or `undefined`.
     pub(crate) body: &'a JsValue,
     /// What is changed in its header fields.
     pub(crate) edits: &'a Edits<'a>,
-    /// The fields of the answer that matter, separated by commas.
-    pub(crate) looked_for: &'a str,
 }
 
 impl Sent<'_> {
-    /// Sends it. `None` where no answer has begun by the deadline; the error is what the runtime threw.
-    pub(crate) async fn to(&self, url: &str, deadline: Duration) -> Result<Option<Received>, JsValue> {
+    /// Sends it. `None` where no answer has begun by the deadline; the error is what the runtime threw. `looked_for` are the
+    /// fields of the answer that matter, separated by commas.
+    pub(crate) async fn to(
+        &self,
+        url: &str,
+        deadline: Duration,
+        looked_for: &str,
+    ) -> Result<Option<Received>, JsValue> {
+        let answer = self.send(url, deadline, None).await?;
+        Ok(answer.map(|answer| Received::new(answer, looked_for)))
+    }
+
+    /// The same for an answer whose body is wanted as the server encoded it.
+    pub(crate) async fn to_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
+        self.send(url, deadline, Some("manual")).await
+    }
+
+    async fn send(&self, url: &str, deadline: Duration, encoding: Option<&str>) -> Result<Option<Response>, JsValue> {
         let milliseconds = deadline.as_secs_f64() * 1000.0;
-        let answer = send_to(url, self.request, self.body, &self.edits.to_lines(), milliseconds)?;
+        let edits = self.edits.to_lines();
+        let answer = send_to(url, self.request, self.method, self.body, &edits, milliseconds, encoding)?;
         let answer = JsFuture::from(answer).await?;
-        Ok((!answer.is_null()).then(|| Received::new(answer.unchecked_into(), self.looked_for)))
+        Ok((!answer.is_null()).then(|| answer.unchecked_into()))
     }
 }

@@ -10,8 +10,12 @@ pub(crate) enum Route<'p> {
     Healthz,
     /// `GET /get-started`
     GetStarted,
+    /// `* /cache/{absolute URL}`
+    Cache,
     /// `GET /cache?url={URL}`
     CachedPage,
+    /// `POST /cache/purge`
+    Purge,
     /// `GET /config?userId={id}`
     Config,
     /// `* /stores/{storefrontId}/{path}`, or any path of a host that names a storefront
@@ -53,6 +57,9 @@ impl<'p> Route<'p> {
     pub(crate) fn check(&self, method: &str) -> Result<(), MethodNotAllowed> {
         let allow = match self {
             Self::Storefront { .. } => return Ok(()),
+            Self::Cache if method != "TRACE" => return Ok(()),
+            Self::Cache => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            Self::Purge => "POST",
             Self::Writes { .. } => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
@@ -64,7 +71,9 @@ impl<'p> Route<'p> {
         match self {
             Self::Healthz => "/healthz",
             Self::GetStarted => "/get-started",
+            Self::Cache => "/cache/{URL}",
             Self::CachedPage => "/cache",
+            Self::Purge => "/cache/purge",
             Self::Config => "/config",
             Self::Storefront { .. } => "/stores/{storefrontId}",
             Self::HelloWorld => "/hello-world",
@@ -75,7 +84,7 @@ impl<'p> Route<'p> {
 
     /// True for the routes that programs use, whose errors are always problem details.
     pub(crate) fn is_api(&self) -> bool {
-        matches!(self, Self::Writes { .. })
+        matches!(self, Self::Writes { .. } | Self::Purge)
     }
 
     fn of_path(path: &'p str) -> Self {
@@ -83,10 +92,13 @@ impl<'p> Route<'p> {
             "/healthz" => Self::Healthz,
             "/get-started" => Self::GetStarted,
             "/cache" => Self::CachedPage,
+            "/cache/purge" => Self::Purge,
             "/config" => Self::Config,
             "/hello-world" => Self::HelloWorld,
             _ => {
-                if behind("/stores", path).is_some() {
+                if behind("/cache", path).is_some() {
+                    Self::Cache
+                } else if behind("/stores", path).is_some() {
                     Self::Storefront { named: Named::Platform }
                 } else if let Some(key) = behind("/writes", path) {
                     Self::Writes { key: key.strip_prefix('/').unwrap_or(key) }
@@ -123,6 +135,10 @@ mod tests {
             ("/healthz/", "/{key}"),
             ("/get-started", "/get-started"),
             ("/cache?url=x", "/cache"),
+            ("/cache/", "/cache/{URL}"),
+            ("/cache/https://a.example/b?c", "/cache/{URL}"),
+            ("/cache/purge", "/cache/purge"),
+            ("/cached", "/{key}"),
             ("/config", "/config"),
             ("/hello-world", "/hello-world"),
             ("/hello-world.json", "/{key}"),
@@ -166,12 +182,15 @@ mod tests {
             ("PUT", "/config", "GET, HEAD"),
             ("OPTIONS", "/hello-world", "GET, HEAD"),
             ("PUT", "/writes/a", "GET, HEAD, POST"),
+            ("GET", "/cache/purge", "POST"),
+            ("POST", "/cache?url=x", "GET, HEAD"),
+            ("TRACE", "/cache/https://a.example/", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             ("DELETE", "/writes/a", "GET, HEAD, POST"),
         ] {
             let url = format!("https://edge.example{path}");
             assert_eq!(at(&Hosts::default(), method, &url).1, Err(MethodNotAllowed { allow }), "{method} {path}");
         }
-        for (method, path) in [("HEAD", "/"), ("POST", "/writes/a"), ("PROPFIND", "/stores/a")] {
+        for (method, path) in [("HEAD", "/"), ("POST", "/writes/a"), ("PROPFIND", "/stores/a"), ("PURGE", "/cache/x")] {
             assert_eq!(
                 at(&Hosts::default(), method, &format!("https://edge.example{path}")).1,
                 Ok(()),

@@ -71,7 +71,7 @@ pub(crate) async fn answer(
         }
         Body::Streamed => (incoming.body(), now_ms),
     };
-    let sent = Sent { request: incoming.request(), body: &body, edits: &plan.edits, looked_for: LOOKED_FOR };
+    let sent = Sent { request: Some(incoming.request()), method, body: &body, edits: &plan.edits };
     let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, standing: held.standing };
     proxied.answer(began_ms).await
 }
@@ -154,7 +154,7 @@ impl<'a> Proxied<'a> {
     /// Sends the request to one server.
     async fn ask(&self, asked: Target<'a>, deadline: Duration) -> Outcome<'a> {
         let url = asked.backend.join(self.address.rest, self.target.query);
-        let (ended, result) = match self.sent.to(&url, deadline).await {
+        let (ended, result) = match self.sent.to(&url, deadline, LOOKED_FOR).await {
             Ok(Some(received)) => (Ended::Answered(received.status), Ok(received)),
             Ok(None) => (Ended::Late, Err(self.told(asked, Failure::origin_timeout(deadline)))),
             Err(thrown) => (Ended::Unreached, Err(self.told(asked, Failure::origin_failed(&thrown)))),

@@ -16,11 +16,12 @@ const html = "<html><head><title>A page</title></head><body><p>Its text</p></bod
 const cached = (url, options) => send(worker, `/cache?url=${encodeURIComponent(url)}`, options);
 const stored = (url) => eventually(() => CACHE_KV.get(`page:${url}`, "json"), `the page of ${url} in CACHE_KV`);
 
-function assertMiss(response, { status = 200, isStored = status === 200 } = {}) {
+function assertMiss(response, { status = 200, isStored = status === 200, detail } = {}) {
   assert.equal(response.status, 200, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
   assert.equal(response.json().fromCache, false);
-  const cacheStatus = `kv-edge; fwd=uri-miss; fwd-status=${status}${isStored ? "; stored" : ""}`;
+  const cacheStatus =
+    `kv-edge; fwd=uri-miss; fwd-status=${status}` + (isStored ? "; stored; ttl=60" : "") + (detail ? `; detail=${detail}` : "");
   assert.equal(response.headers["cache-status"], cacheStatus);
 }
 
@@ -92,7 +93,7 @@ for (const record of [
   test(`the broken record ${JSON.stringify(record)} is a miss, and is replaced`, async () => {
     const url = upstream.serve(page(html));
     await CACHE_KV.put(`page:${url}`, record);
-    assertMiss(await cached(url));
+    assertMiss(await cached(url), { detail: "broken-record" });
     await eventually(async () => (await CACHE_KV.get(`page:${url}`)) !== record, "a new record");
     assertHit(await cached(url));
     assert.equal(upstream.count(url), 1);

@@ -10,7 +10,7 @@ const UNREAD = "script, style, noscript, template";
 const CALLS_MAX = 50_000;
 
 /** Raw text, character references and all; `undefined` where the page has no such element. Each tag and comment is a space. */
-export async function collectText(response, bytesMax) {
+export async function collectText(body, encoding, length, bytesMax) {
   const page = { title: undefined, content: undefined, tooLong: false };
   const tooLong = () => {
     page.tooLong = true;
@@ -61,22 +61,22 @@ export async function collectText(response, bytesMax) {
     });
   try {
     // The rewriter gives its output in very many small pieces: reading them one by one would cost more than the parsing.
-    await rewriter.transform(limit(response, bytesMax, tooLong)).arrayBuffer();
+    await rewriter.transform(new Response(limit(body, encoding, length, bytesMax, tooLong))).arrayBuffer();
   } catch (error) {
     if (!page.tooLong) throw error;
   }
   return page;
 }
 
-/** The response, whose body fails with `tooLong()` past the limit. */
-function limit(response, bytesMax, tooLong) {
-  const { body, headers } = response;
-  if (body === null) return response;
+/** The body without its content coding, which fails with `tooLong()` past the limit; `null`, a stream or bytes. */
+function limit(body, encoding, length, bytesMax, tooLong) {
+  if (body === null) return null;
+  const isPlain = encoding === "" || encoding.toLowerCase() === "identity";
   // The runtime keeps to a declared length, but it is the length before decompression.
-  const declared = headers.has("Content-Encoding") ? null : headers.get("Content-Length");
-  if (declared !== null) {
-    if (Number(declared) <= bytesMax) return response;
-    void body.cancel();
+  const declared = body instanceof ArrayBuffer ? body.byteLength : Number(length || "NaN");
+  if (isPlain && declared <= bytesMax) return body;
+  if (isPlain && declared > bytesMax) {
+    void body.cancel?.();
     throw tooLong();
   }
   let bytes = 0;
@@ -87,5 +87,12 @@ function limit(response, bytesMax, tooLong) {
       controller.enqueue(chunk);
     },
   });
-  return new Response(body.pipeThrough(counter), response);
+  return (isPlain ? body : decoded(body, encoding)).pipeThrough(counter);
+}
+
+/** The body without its content coding. */
+function decoded(body, encoding) {
+  const format = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate" }[encoding.toLowerCase()];
+  if (format === undefined) throw new Error(`the content coding ${encoding} cannot be read`);
+  return new Response(body).body.pipeThrough(new DecompressionStream(format));
 }

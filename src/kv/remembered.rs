@@ -4,21 +4,17 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::thread::LocalKey;
-use std::time::Duration;
 
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::{Held, Look, Memory};
 use kv_edge_core::retry::Time;
 use kv_edge_core::store::StoreError;
 
-use super::Store;
+use super::{READ_DEADLINE, Store};
 use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::{deadline, log};
-
-/// A read that takes longer has failed. What is remembered serves then.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why there is no record.
 pub(crate) enum NotRead<E> {
@@ -70,7 +66,7 @@ where
     async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
         let asked_ms = Clock.now_ms();
         let found =
-            deadline::within(DEADLINE, store.text(key)).await.unwrap_or_else(|| Err(StoreError::read_timeout()));
+            deadline::within(READ_DEADLINE, store.text(key)).await.unwrap_or_else(|| Err(StoreError::read_timeout()));
         let name = key.as_str();
         self.memory.with_borrow_mut(|memory| match found {
             Ok(None) => {

@@ -6,7 +6,8 @@
 // - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls of a request without such a header and for those
 //   of the key's object, until it is said again. {"object":["throws"]} makes the object itself fail.
 //
-// `GET /.kv-calls?key=K` answers the calls made for a key so far, `GET /.object?key=K` what the key's object stores;
+// `GET /.kv-calls?key=K` answers the calls made for a key so far, `?under=P` those for all keys that begin so (a `list` counts
+// under its prefix); `GET /.object?key=K` answers what the key's object stores;
 // `DELETE /.alarm?key=K` takes the object's alarm away.
 // `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its objects ahead (or behind).
 import { DurableObject } from "cloudflare:workers";
@@ -34,7 +35,13 @@ const REMEMBERED_BYTES_MAX = 4096;
 
 /** The runtime's own message. */
 const failure = (operation, status) =>
-  new Error(`KV ${operation === "put" ? "PUT" : "GET"} failed: ${status} ${phrases[status]}`);
+  new Error(`KV ${{ put: "PUT", delete: "DELETE" }[operation] ?? "GET"} failed: ${status} ${phrases[status]}`);
+
+/** What an operation gives where there is nothing. */
+const nothing = {
+  getWithMetadata: { value: null, metadata: null },
+  list: { keys: [], list_complete: true },
+};
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -63,7 +70,7 @@ async function act(fault, { binding, operation, key }, ctx) {
       return undefined;
     }
     case "missing":
-      return { value: operation === "getWithMetadata" ? { value: null, metadata: null } : null };
+      return { value: nothing[operation] ?? null };
     // Acknowledges a put without making it: another location has not seen it yet.
     case "pretends":
       return { value: undefined };
@@ -122,15 +129,16 @@ function wrap(kv, binding, faultsFor, ctx) {
     get(target, operation) {
       const method = Reflect.get(target, operation);
       if (typeof method !== "function") return method;
-      return async (key, ...rest) => {
+      return async (first, ...rest) => {
+        const key = operation === "list" ? (first?.prefix ?? "") : first;
         const call = { binding, operation, key, by: ctx ? "object" : "worker", startedMs: realNow(), done: false };
-        if (operation === "put") Object.assign(call, remembered(rest[0]), { metadata: rest[1]?.metadata });
+        if (operation === "put") Object.assign(call, remembered(rest[0]), { metadata: rest[1]?.metadata, ttl: rest[1]?.expirationTtl });
         calls.push(call);
         try {
           const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation);
           const instead = await act(fault, call, ctx);
           if (instead && "value" in instead) return await instead.value;
-          const result = await method.call(target, key, ...rest);
+          const result = await method.call(target, first, ...rest);
           call.done = true;
           await instead?.afterwards();
           return result;
@@ -180,7 +188,10 @@ async function look(storage) {
 const length = (value) => value?.byteLength ?? (typeof value === "string" ? value.length : JSON.stringify(value).length);
 
 const controls = {
-  "GET /.kv-calls": (_request, _env, key) => Response.json(calls.filter((call) => call.key === key)),
+  "GET /.kv-calls": (request, _env, key) => {
+    const under = new URL(request.url).searchParams.get("under");
+    return Response.json(calls.filter((call) => (under === null ? call.key === key : call.key.startsWith(under))));
+  },
   "PUT /.kv-faults": async (request, _env, key) => {
     scripts.set(key, script(await request.json()));
     return new Response(null, { status: 204 });

@@ -1,4 +1,12 @@
-//! Preconditions of a request (RFC 9110 §13.1) on a resource whose validator is a number: the version of a key.
+//! Preconditions of a request (RFC 9110 §13.1) on a resource whose entity tag is the version of a key, or whatever its origin
+//! says it is.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::UNIX_EPOCH;
+
+use crate::fields::Fields;
 
 /// `If-Match` and `If-None-Match` of a request that writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +33,29 @@ pub struct EntityTag {
     opaque: String,
 }
 
+/// What tells a representation from others of the same resource (RFC 9110 §8.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validators<'a> {
+    /// The value of `ETag`.
+    pub etag: Option<&'a str>,
+    /// `Last-Modified`, in milliseconds since the Unix epoch.
+    pub last_modified_ms: Option<u64>,
+    /// `Date`, or when the answer came where it has none (RFC 9111 §4.3.2), in milliseconds since the Unix epoch. `u64::MAX` where
+    /// the answer is the caller's own, so that no such time counts.
+    pub received_ms: u64,
+}
+
+/// What a request's preconditions come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// There are none, or they hold: the request is answered.
+    None,
+    /// The client has the representation already: 304 (RFC 9110 §15.4.5).
+    NotModified,
+    /// 412 (RFC 9110 §15.5.13).
+    Failed,
+}
+
 /// The resource is not what the request says it must be: 412.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("A precondition failed.")]
@@ -49,28 +80,30 @@ impl Preconditions {
     /// # Errors
     /// [`PreconditionFailed`] where the write must not be made.
     pub fn check(&self, version: Option<u64>) -> Result<(), PreconditionFailed> {
-        let matches = self.if_match.as_ref().is_none_or(|tags| tags.name(version, Compare::Strongly));
-        let is_new = self.if_none_match.as_ref().is_none_or(|tags| !tags.name(version, Compare::Weakly));
+        let tag = version.map(EntityTag::of_version);
+        let names = |tags: &EntityTags, compare| tag.is_some() && tags.name(tag.as_ref(), compare);
+        let matches = self.if_match.as_ref().is_none_or(|tags| names(tags, Compare::Strongly));
+        let is_new = self.if_none_match.as_ref().is_none_or(|tags| !names(tags, Compare::Weakly));
         if matches && is_new { Ok(()) } else { Err(PreconditionFailed) }
     }
 }
 
 /// How entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compare {
+pub enum Compare {
+    /// Equal, and none of them weak.
     Strongly,
+    /// Equal, weak or not.
     Weakly,
 }
 
 impl EntityTags {
-    fn name(&self, version: Option<u64>, compare: Compare) -> bool {
-        match (self, version) {
-            (_, None) => false,
-            (Self::Any, Some(_)) => true,
-            (Self::List(tags), Some(version)) => {
-                let opaque = version.to_string();
-                tags.iter().any(|tag| tag.opaque == opaque && (compare == Compare::Weakly || !tag.is_weak))
-            }
+    /// True where the list names something that there is, whose entity tag may not be known.
+    fn name(&self, current: Option<&EntityTag>, compare: Compare) -> bool {
+        match (self, current) {
+            (Self::Any, _) => true,
+            (Self::List(_), None) => false,
+            (Self::List(tags), Some(current)) => tags.iter().any(|tag| tag.equals(current, compare)),
         }
     }
 
@@ -78,29 +111,120 @@ impl EntityTags {
         if field.trim() == "*" {
             return Self::Any;
         }
-        // A version has no comma in it, so a tag that holds one is not ours, and its halves match nothing.
-        Self::List(field.split(',').filter_map(EntityTag::parse).collect())
+        let (mut tags, mut rest) = (Vec::new(), field);
+        while !rest.is_empty() {
+            let (tag, behind) = EntityTag::first(rest);
+            tags.extend(tag);
+            rest = behind;
+        }
+        Self::List(tags)
     }
 }
 
 impl EntityTag {
-    /// Quotes may be missing: `If-Match: 7`, typed by hand, can mean nothing but version 7.
-    fn parse(tag: &str) -> Option<Self> {
-        let tag = tag.trim();
-        let (is_weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |rest| (true, rest));
-        let opaque = match tag.strip_prefix('"') {
-            Some(rest) => rest.strip_suffix('"')?,
-            None if is_weak => return None,
-            None => tag,
-        };
-        Some(Self { is_weak, opaque: opaque.to_owned() })
+    /// Reads an `ETag` field; `None` where it is not exactly one entity tag.
+    #[must_use]
+    pub fn parse(field: &str) -> Option<Self> {
+        let field = field.trim();
+        match Self::first(field) {
+            (tag, "") if !field.ends_with(',') => tag,
+            _ => None,
+        }
     }
+
+    /// True where both name the same representation (RFC 9110 §8.8.3.2).
+    #[must_use]
+    pub fn equals(&self, other: &Self, compare: Compare) -> bool {
+        self.opaque == other.opaque && (compare == Compare::Weakly || !(self.is_weak || other.is_weak))
+    }
+
+    /// True where it starts with `W/`.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.is_weak
+    }
+
+    fn of_version(version: u64) -> Self {
+        Self { is_weak: false, opaque: version.to_string() }
+    }
+
+    /// The first member of a list, and what stands behind its comma. A comma within quotes belongs to the tag; after a quote that
+    /// is not closed where a member ends, the next comma is the end all the same.
+    ///
+    /// Quotes may be missing: `If-Match: 7`, typed by hand, can mean nothing but `"7"`. And `w/` can mean nothing but `W/`.
+    fn first(list: &str) -> (Option<Self>, &str) {
+        let list = list.trim_start();
+        let weak = list.strip_prefix("W/").or_else(|| list.strip_prefix("w/"));
+        let quoted = weak.unwrap_or(list).strip_prefix('"').and_then(|rest| rest.split_once('"'));
+        if let Some((opaque, behind)) = quoted {
+            let behind = behind.trim_start();
+            if behind.is_empty() || behind.starts_with(',') {
+                let tag = Self { is_weak: weak.is_some(), opaque: opaque.to_owned() };
+                return (Some(tag), behind.strip_prefix(',').unwrap_or_default());
+            }
+        }
+        let (member, behind) = list.split_once(',').unwrap_or((list, ""));
+        let member = member.trim();
+        let is_tag = weak.is_none()
+            && !(member.is_empty() || member == "*" || member.starts_with('"'))
+            && !member.contains(char::is_whitespace);
+        (is_tag.then(|| Self { is_weak: false, opaque: member.to_owned() }), behind)
+    }
+}
+
+/// Holds a request against the representation that it would be answered with, in the order of RFC 9110 §13.2.2 without its last
+/// step, which is [`crate::range::Range::of`]. The caller knows that the answer without conditions would be a 2xx (§13.2.1).
+#[must_use]
+pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>) -> Condition {
+    // §13.2.1: methods without "the selection or modification of a selected representation".
+    if matches!(method, "CONNECT" | "OPTIONS" | "TRACE") {
+        return Condition::None;
+    }
+    let is_safe = matches!(method, "GET" | "HEAD");
+    let tag = validators.etag.and_then(EntityTag::parse);
+    let names = |field: &str, compare| EntityTags::parse(field).name(tag.as_ref(), compare);
+    let date = |name| request.find(name).and_then(|date| date_ms(&date));
+    let modified_ms = validators.last_modified_ms.unwrap_or(validators.received_ms);
+    let holds = match request.find("if-match") {
+        Some(if_match) => names(&if_match, Compare::Strongly),
+        // §13.1.4: ignored where there is no modification date.
+        None => match (date("if-unmodified-since"), validators.last_modified_ms) {
+            (Some(date), Some(modified)) => !is_later(modified, date),
+            _ => true,
+        },
+    };
+    if !holds {
+        return Condition::Failed;
+    }
+    let is_new = match request.find("if-none-match") {
+        Some(if_none_match) => !names(&if_none_match, Compare::Weakly),
+        // §13.1.3: ignored for other methods.
+        None if is_safe => date("if-modified-since").is_none_or(|date| is_later(modified_ms, date)),
+        None => true,
+    };
+    match (is_new, is_safe) {
+        (true, _) => Condition::None,
+        (false, true) => Condition::NotModified,
+        (false, false) => Condition::Failed,
+    }
+}
+
+/// Compares whole seconds: dates have no smaller ones.
+fn is_later(time_ms: u64, date_ms: u64) -> bool {
+    time_ms / 1000 > date_ms / 1000
+}
+
+/// An HTTP date in milliseconds since the Unix epoch (RFC 9110 §5.6.7); 0 where it lies before.
+pub(crate) fn date_ms(date: &str) -> Option<u64> {
+    let time = httpdate::parse_http_date(date.trim()).ok()?;
+    time.duration_since(UNIX_EPOCH).map_or(Some(0), |since| u64::try_from(since.as_millis()).ok())
 }
 
 /// True where a client that sends this `If-None-Match` has the version already: 304 (RFC 9110 §13.1.2).
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
-    if_none_match.is_some_and(|field| EntityTags::parse(field).name(Some(version), Compare::Weakly))
+    let tag = EntityTag::of_version(version);
+    if_none_match.is_some_and(|field| EntityTags::parse(field).name(Some(&tag), Compare::Weakly))
 }
 
 /// The entity tag of a version: `"7"`.
@@ -113,54 +237,4 @@ pub fn entity_tag(version: u64) -> String {
 #[must_use]
 pub fn version(entity_tag: &str) -> Option<u64> {
     entity_tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn if_match_and_if_none_match_of_rfc_9110() {
-        for (if_match, if_none_match, version, passes) in [
-            (None, None, None, true),
-            (None, None, Some(7), true),
-            (Some("\"7\""), None, Some(7), true),
-            (Some("7"), None, Some(7), true),
-            (Some("\"6\""), None, Some(7), false),
-            (Some("\"77\""), None, Some(7), false),
-            (Some("\"6\", \"7\""), None, Some(7), true),
-            (Some("W/\"7\""), None, Some(7), false),
-            (Some("\"7"), None, Some(7), false),
-            (Some(""), None, Some(7), false),
-            (Some("*"), None, Some(7), true),
-            (Some("*"), None, None, false),
-            (Some("\"0\""), None, None, false),
-            (None, Some("*"), None, true),
-            (None, Some("*"), Some(1), false),
-            (None, Some("\"7\""), Some(7), false),
-            (None, Some("W/\"7\""), Some(7), false),
-            (None, Some("\"6\""), Some(7), true),
-            (Some("\"7\""), Some("*"), Some(7), false),
-        ] {
-            let passed = Preconditions::parse(if_match, if_none_match).check(version).is_ok();
-            assert_eq!(passed, passes, "{if_match:?} {if_none_match:?} {version:?}");
-        }
-    }
-
-    #[test]
-    fn the_tag_of_a_version_matches_it() {
-        let preconditions = Preconditions::parse(Some(&entity_tag(12)), None);
-        assert_eq!(preconditions.check(Some(12)), Ok(()));
-        assert_eq!(preconditions.check(Some(13)), Err(PreconditionFailed));
-        assert_eq!(version(&entity_tag(12)), Some(12));
-        assert_eq!(version("12"), None);
-        assert!(!preconditions.is_empty() && Preconditions::default().is_empty());
-    }
-
-    #[test]
-    fn who_has_the_version_need_not_get_it_again() {
-        assert!(is_not_modified(Some("\"7\""), 7) && is_not_modified(Some("W/\"7\", \"9\""), 7));
-        assert!(is_not_modified(Some("*"), 7));
-        assert!(!is_not_modified(Some("\"6\""), 7) && !is_not_modified(None, 7));
-    }
 }

@@ -22,6 +22,71 @@ pub trait Fields {
     }
 }
 
+/// All header fields of a message as text: a name in lower case and a value in turns, each ended by a line feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    text: String,
+    names: String,
+}
+
+impl Lines {
+    /// Reads the text. A name without a value at its end is dropped.
+    #[must_use]
+    pub fn parse(text: String) -> Self {
+        let mut lines = Self { text, names: String::new() };
+        let names: Vec<&str> = lines.iter().map(|(name, _)| name).collect();
+        lines.names = names.join(",");
+        lines
+    }
+
+    /// Each line: name and value. A field of several lines comes several times.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self.text.split('\n');
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Lines {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(lines: I) -> Self {
+        let mut text = String::with_capacity(512);
+        for (name, value) in lines {
+            text.extend([name, "\n", value, "\n"]);
+        }
+        Self::parse(text)
+    }
+}
+
+impl Fields for Lines {
+    fn names(&self) -> &str {
+        &self.names
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let mut joined: Option<String> = None;
+        for (_, value) in self.iter().filter(|(field, _)| *field == name) {
+            match &mut joined {
+                None => joined = Some(value.to_owned()),
+                Some(joined) => joined.extend([", ", value]),
+            }
+        }
+        joined
+    }
+
+    fn set_cookies(&self) -> Vec<String> {
+        self.iter().filter(|(name, _)| *name == "set-cookie").map(|(_, value)| value.to_owned()).collect()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.iter().any(|(field, _)| field == name)
+    }
+}
+
 /// What is changed in a message's header fields: first removed, then set, then appended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edits<'a> {
@@ -231,6 +296,19 @@ pub(crate) mod tests {
         edits.set("x-a", "b\n-cookie");
         edits.remove("te");
         assert_eq!(edits.to_lines(), "-\nte\n=\nvia\n1.1 a:b\n+\nset-cookie\na=1\n");
+    }
+
+    #[test]
+    fn lines_keep_order_and_several_lines_of_a_field() {
+        let lines: Lines =
+            [("set-cookie", "a=1"), ("vary", "A"), ("set-cookie", "b=2"), ("vary", "B")].into_iter().collect();
+        assert_eq!(lines.get("vary").as_deref(), Some("A, B"));
+        assert_eq!(lines.set_cookies(), ["a=1", "b=2"]);
+        assert_eq!(lines.names(), "set-cookie,vary,set-cookie,vary");
+        assert_eq!(Lines::parse(lines.as_str().to_owned()), lines);
+        assert!(lines.has("vary") && !lines.has("var") && lines.get("x").is_none());
+        assert_eq!(Lines::parse("a\n".to_owned()).iter().count(), 1, "an empty value");
+        assert_eq!(Lines::parse(String::new()).iter().count(), 0);
     }
 
     #[test]

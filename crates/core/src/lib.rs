@@ -21,7 +21,8 @@
 //! | [`schema`] | what is wrong in a JSON record, and where |
 //! | [`memory`] | how long a record out of KV is remembered |
 //! | [`circuit`] | which origins are left alone for a while |
-//! | [`conditional`] | whether a precondition holds (RFC 9110 §13.1) |
+//! | [`conditional`] | whether a precondition holds (RFC 9110 §13) |
+//! | [`range`] | which part of a representation is asked for (RFC 9110 §14) |
 //! | [`retry`] | when to try again, and how long to wait |
 //! | [`one_write`] | which of several writes of one request is made |
 //! | [`key_writer`] | when the Durable Object of a key puts which value |
@@ -47,6 +48,7 @@ pub mod memory;
 pub mod one_write;
 pub mod origin;
 pub mod problem;
+pub mod range;
 pub mod record;
 pub mod request_target;
 pub mod retry;

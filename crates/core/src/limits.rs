@@ -8,6 +8,9 @@ pub const KEY_BYTES_MAX: usize = 512;
 /// The longest value, in bytes: 25 MiB.
 pub const VALUE_BYTES_MAX: u64 = 25 * 1024 * 1024;
 
+/// The longest metadata of a key, in bytes of JSON.
+pub const METADATA_BYTES_MAX: usize = 1024;
+
 /// The shortest `expirationTtl` of a put, in seconds.
 pub const EXPIRATION_TTL_MIN_SECONDS: u32 = 60;
 

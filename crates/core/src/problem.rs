@@ -85,6 +85,7 @@ fn reason_phrase(status: u16) -> &'static str {
         411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",
+        414 => "URI Too Long",
         429 => "Too Many Requests",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

@@ -36,18 +36,18 @@ impl UpstreamTimeout {
     }
 }
 
-/// The refresh time where `ROUTING_REFRESH` says nothing usable, in seconds.
-const ROUTING_REFRESH_SECONDS_DEFAULT: u64 = 10;
+/// The refresh time where a var says nothing usable, in seconds.
+const REFRESH_SECONDS_DEFAULT: u64 = 10;
 
-/// No record is taken for fresh longer, in seconds.
-const ROUTING_REFRESH_SECONDS_MAX: u64 = 3600;
+/// Nothing is taken for fresh longer, in seconds.
+const REFRESH_SECONDS_MAX: u64 = 3600;
 
-/// Reads `ROUTING_REFRESH`: for how long a storefront's record is taken out of memory, whole seconds from 0 to 3600. What is no
-/// number gives 10 seconds, what is more the most. In milliseconds.
+/// Reads `ROUTING_REFRESH` and `CACHE_REFRESH`: for how long something is taken out of memory before KV is asked again, whole
+/// seconds from 0 to 3600. What is no number gives 10 seconds, what is more the most. In milliseconds.
 #[must_use]
-pub fn routing_refresh_ms(var: &str) -> u64 {
-    let seconds: u64 = var.trim().parse().unwrap_or(ROUTING_REFRESH_SECONDS_DEFAULT);
-    seconds.min(ROUTING_REFRESH_SECONDS_MAX).saturating_mul(1000)
+pub fn refresh_ms(var: &str) -> u64 {
+    let seconds: u64 = var.trim().parse().unwrap_or(REFRESH_SECONDS_DEFAULT);
+    seconds.min(REFRESH_SECONDS_MAX).saturating_mul(1000)
 }
 
 /// True for a var that switches something on: `true`.
@@ -72,11 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn routing_refresh_is_up_to_an_hour_and_ten_seconds_by_default() {
+    fn a_refresh_time_is_up_to_an_hour_and_ten_seconds_by_default() {
         for (var, milliseconds) in
             [("5", 5000), (" 0 ", 0), ("3601", 3_600_000), ("", 10_000), ("soon", 10_000), ("-1", 10_000)]
         {
-            assert_eq!(routing_refresh_ms(var), milliseconds, "{var}");
+            assert_eq!(refresh_ms(var), milliseconds, "{var}");
         }
     }
 

@@ -1,0 +1,158 @@
+//! What an answer says of its way through the cache: `Cache-Status` (RFC 9211) and `Server-Timing`.
+
+use std::fmt;
+
+/// The largest number that a structured field holds (RFC 8941 §3.3.1).
+const INTEGER_MAX: i64 = 999_999_999_999_999;
+
+/// Why a request went to the upstream (RFC 9211 §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fwd {
+    /// Nothing is stored for the URL.
+    UriMiss,
+    /// Something is, but nothing that the request's fields select.
+    VaryMiss,
+    /// Nothing that may be used, and it cannot be told which of the two above it is.
+    Miss,
+    /// What is stored is stale.
+    Stale,
+    /// What is stored is fresh, but the request asked for something newer.
+    Request,
+    /// The method is one that goes to the upstream.
+    Method,
+    /// The cache was told to take no part.
+    Bypass,
+}
+
+impl fmt::Display for Fwd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Request => "request",
+            Self::Method => "method",
+            Self::Bypass => "bypass",
+        })
+    }
+}
+
+/// The member that kv-edge adds to `Cache-Status`; its text is what `Display` writes. A `detail` is a token
+/// (RFC 8941 §3.3.4), `ttl` is in seconds and negative where the answer is stale (RFC 9211 §2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// Answered without the upstream (RFC 9211 §2.1).
+    Hit {
+        /// For how long the answer is fresh still.
+        ttl: i64,
+        /// Why a stale one was used.
+        detail: Option<&'static str>,
+    },
+    /// The request went to the upstream.
+    Forwarded {
+        /// Why.
+        fwd: Fwd,
+        /// The status that the upstream answered (RFC 9211 §2.3).
+        status: Option<u16>,
+        /// Whether the answer is kept (RFC 9211 §2.5).
+        is_stored: bool,
+        /// For how long the answer is fresh.
+        ttl: Option<i64>,
+        /// What went wrong in the cache.
+        detail: Option<&'static str>,
+    },
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ttl, detail) = match *self {
+            Self::Hit { ttl, detail } => {
+                formatter.write_str("kv-edge; hit")?;
+                (Some(ttl), detail)
+            }
+            Self::Forwarded { fwd, status, is_stored, ttl, detail } => {
+                write!(formatter, "kv-edge; fwd={fwd}")?;
+                if let Some(status) = status {
+                    write!(formatter, "; fwd-status={status}")?;
+                }
+                if is_stored {
+                    formatter.write_str("; stored")?;
+                }
+                (ttl, detail)
+            }
+        };
+        if let Some(ttl) = ttl {
+            write!(formatter, "; ttl={}", ttl.clamp(-INTEGER_MAX, INTEGER_MAX))?;
+        }
+        detail.map_or(Ok(()), |detail| write!(formatter, "; detail={detail}"))
+    }
+}
+
+/// `Server-Timing` of what happened, in milliseconds; `None` where nothing of it did.
+#[must_use]
+pub fn server_timing(kv_ms: Option<u64>, upstream_ms: Option<u64>) -> Option<String> {
+    match (kv_ms, upstream_ms) {
+        (Some(kv_ms), Some(upstream_ms)) => Some(format!("kv;dur={kv_ms}, upstream;dur={upstream_ms}")),
+        (Some(kv_ms), None) => Some(format!("kv;dur={kv_ms}")),
+        (None, Some(upstream_ms)) => Some(format!("upstream;dur={upstream_ms}")),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hit_says_how_fresh_it_is() {
+        // RFC 9211 §2.4 lets the number be negative where the answer is stale.
+        for (ttl, detail, member) in [
+            (17, None, "kv-edge; hit; ttl=17"),
+            (0, None, "kv-edge; hit; ttl=0"),
+            (-3, Some("stale-while-revalidate"), "kv-edge; hit; ttl=-3; detail=stale-while-revalidate"),
+            (i64::MAX, None, "kv-edge; hit; ttl=999999999999999"),
+            (i64::MIN, None, "kv-edge; hit; ttl=-999999999999999"),
+        ] {
+            assert_eq!(CacheStatus::Hit { ttl, detail }.to_string(), member);
+        }
+    }
+
+    #[test]
+    fn a_forwarded_request_says_why_and_what_came_of_it() {
+        let status = |fwd, status, is_stored, ttl, detail| {
+            CacheStatus::Forwarded { fwd, status, is_stored, ttl, detail }.to_string()
+        };
+        assert_eq!(
+            status(Fwd::UriMiss, Some(200), true, Some(60), None),
+            "kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60"
+        );
+        assert_eq!(
+            status(Fwd::Stale, Some(304), true, Some(-1), None),
+            "kv-edge; fwd=stale; fwd-status=304; stored; ttl=-1"
+        );
+        assert_eq!(
+            status(Fwd::Miss, Some(200), false, None, Some("kv-unavailable")),
+            "kv-edge; fwd=miss; fwd-status=200; detail=kv-unavailable"
+        );
+        for (fwd, name) in [
+            (Fwd::UriMiss, "uri-miss"),
+            (Fwd::VaryMiss, "vary-miss"),
+            (Fwd::Miss, "miss"),
+            (Fwd::Stale, "stale"),
+            (Fwd::Request, "request"),
+            (Fwd::Method, "method"),
+            (Fwd::Bypass, "bypass"),
+        ] {
+            assert_eq!(status(fwd, None, false, None, None), format!("kv-edge; fwd={name}"));
+        }
+    }
+
+    #[test]
+    fn server_timing_has_only_the_parts_that_happened() {
+        assert_eq!(server_timing(None, None), None);
+        assert_eq!(server_timing(Some(0), None).as_deref(), Some("kv;dur=0"));
+        assert_eq!(server_timing(None, Some(12)).as_deref(), Some("upstream;dur=12"));
+        assert_eq!(server_timing(Some(3), Some(12)).as_deref(), Some("kv;dur=3, upstream;dur=12"));
+    }
+}

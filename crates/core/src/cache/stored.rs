@@ -1,0 +1,313 @@
+//! What is kept of an answer beside its body.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::cache_control::CacheControl;
+use crate::cache::freshness::{Freshness, Times};
+use crate::cache::storing::kept_fields;
+use crate::cache::vary::Selecting;
+use crate::fields::Lines;
+
+/// A kept answer without its body (RFC 9111 §2, "stored response").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The status.
+    pub status: u16,
+    /// The header fields, without those that are not kept (RFC 9111 §3.1).
+    pub fields: Lines,
+    /// When the upstream was last asked about it and when it answered, the last validation included.
+    pub times: Times,
+    /// When the body came, in milliseconds since the Unix epoch: two answers with the same one have the same body.
+    pub body_ms: u64,
+    /// Bytes of the body.
+    pub length: u64,
+    /// The request fields that select it (RFC 9111 §4.1); empty where its `Vary` names none.
+    pub selecting: Selecting,
+    /// When the URL was first kept under this rule of selection, in milliseconds since the Unix epoch. A variant counts only
+    /// beside the answer that has the same one.
+    pub epoch_ms: u64,
+}
+
+impl Stored {
+    /// What is kept of an answer that came just now. Length, selection and epoch are the caller's to set.
+    #[must_use]
+    pub fn received(status: u16, fields: &Lines, times: Times, default_lifetime_ms: Option<u64>) -> Self {
+        let (directives, is_targeted) = CacheControl::of_response(fields);
+        let freshness = Freshness::of(status, fields, &directives, is_targeted, times, default_lifetime_ms);
+        Self {
+            status,
+            fields: kept_fields(fields, freshness.basis),
+            times,
+            body_ms: times.received_ms,
+            length: 0,
+            selecting: Selecting::new(),
+            epoch_ms: 0,
+        }
+    }
+
+    /// The same answer with other fields, out of a validation.
+    #[must_use]
+    pub fn renewed(&self, fields: &Lines, times: Times) -> Self {
+        let Self { body_ms, length, epoch_ms, .. } = *self;
+        let selecting = self.selecting.clone();
+        Self { body_ms, length, selecting, epoch_ms, ..Self::received(self.status, fields, times, None) }
+    }
+
+    /// A value in KV that has no head: nothing is known of it but that KV still has it.
+    #[must_use]
+    pub fn undated(now_ms: u64) -> Self {
+        let times = Times { requested_ms: now_ms, received_ms: now_ms };
+        Self::received(200, &Lines::default(), times, None)
+    }
+}
+
+/// A kept answer with what it says of its use, which is read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The answer.
+    pub stored: Stored,
+    /// Its directives: those of `CDN-Cache-Control`, else of `Cache-Control`.
+    pub directives: CacheControl,
+    /// Its age and how long it is fresh.
+    pub freshness: Freshness,
+}
+
+impl Kept {
+    /// Reads what the answer says. `default_lifetime_ms` is for how long it is fresh where it says nothing.
+    #[must_use]
+    pub fn new(stored: Stored, default_lifetime_ms: Option<u64>) -> Self {
+        let (directives, is_targeted) = CacheControl::of_response(&stored.fields);
+        let Stored { status, times, .. } = stored;
+        let freshness = Freshness::of(status, &stored.fields, &directives, is_targeted, times, default_lifetime_ms);
+        Self { stored, directives, freshness }
+    }
+
+    /// Whole seconds that it stays fresh: its lifetime without the `Age` that it is answered with.
+    #[must_use]
+    pub fn ttl_seconds(&self, now_ms: u64) -> i64 {
+        self.freshness.ttl_ms(now_ms).saturating_add(999).div_euclid(1000)
+    }
+
+    /// For how long it has been stale, in milliseconds; 0 while it is fresh.
+    #[must_use]
+    pub fn stale_ms(&self, now_ms: u64) -> u64 {
+        u64::try_from(self.freshness.ttl_ms(now_ms).saturating_neg()).unwrap_or(0)
+    }
+}
+
+/// Under which of its URL's keys an answer is kept. The URL's own key holds an answer that has no variants, or one of the
+/// variants; the others stand under keys of their own, which only a look at the first one leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Under the URL's key, in the place of what stands there.
+    Url {
+        /// See [`Stored::epoch_ms`].
+        epoch_ms: u64,
+    },
+    /// Under the key of its variant.
+    Variant {
+        /// See [`Stored::epoch_ms`].
+        epoch_ms: u64,
+    },
+}
+
+impl Place {
+    /// The place of an answer with this selection, where `first` is what stands under the URL's key. A fresh variant keeps that
+    /// place, a stale one makes room.
+    #[must_use]
+    pub fn of(first: Option<&Kept>, selecting: &Selecting, now_ms: u64) -> Self {
+        let Some(first) = first else { return Self::Url { epoch_ms: now_ms } };
+        let epoch_ms = first.stored.epoch_ms;
+        let names = |selecting: &Selecting| selecting.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        if names(&first.stored.selecting) != names(selecting) {
+            Self::Url { epoch_ms: now_ms }
+        } else if first.stored.selecting == *selecting || !first.freshness.is_fresh(now_ms) {
+            Self::Url { epoch_ms }
+        } else {
+            Self::Variant { epoch_ms }
+        }
+    }
+
+    /// See [`Stored::epoch_ms`].
+    #[must_use]
+    pub fn epoch_ms(self) -> u64 {
+        let (Self::Url { epoch_ms } | Self::Variant { epoch_ms }) = self;
+        epoch_ms
+    }
+}
+
+/// The form in Workers KV. Short names: it has to fit into 1024 bytes of metadata.
+#[derive(Serialize, Deserialize)]
+struct Record<'a> {
+    /// The version of the form.
+    v: u8,
+    s: u16,
+    #[serde(borrow)]
+    f: Cow<'a, str>,
+    q: u64,
+    r: u64,
+    b: u64,
+    l: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    y: Vec<(String, String)>,
+    e: u64,
+}
+
+const VERSION: u8 = 1;
+
+impl Stored {
+    /// The form in Workers KV.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let record = Record {
+            v: VERSION,
+            s: self.status,
+            f: Cow::Borrowed(self.fields.as_str()),
+            q: self.times.requested_ms,
+            r: self.times.received_ms,
+            b: self.body_ms,
+            l: self.length,
+            y: self.selecting.clone(),
+            e: self.epoch_ms,
+        };
+        // Text and numbers always serialise.
+        serde_json::to_string(&record).unwrap_or_default()
+    }
+
+    /// Reads that form; `None` where it is broken or of another version.
+    #[must_use]
+    pub fn from_json(json: &str) -> Option<Self> {
+        let record: Record<'_> = serde_json::from_str(json).ok()?;
+        let is_status = (200..=599).contains(&record.s);
+        (record.v == VERSION && is_status).then(|| Self {
+            status: record.s,
+            fields: Lines::parse(record.f.into_owned()),
+            times: Times { requested_ms: record.q, received_ms: record.r },
+            body_ms: record.b,
+            length: record.l,
+            selecting: record.y,
+            epoch_ms: record.e,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_in_kv_is_read_back_and_a_broken_one_is_none() {
+        let stored = Stored {
+            status: 203,
+            fields: [("etag", "\"a\\b\""), ("vary", "x"), ("set-cookie", "ü=1")].into_iter().collect(),
+            times: Times { requested_ms: 1, received_ms: u64::MAX },
+            body_ms: 2,
+            length: 3,
+            selecting: vec![("x".to_owned(), "-".to_owned())],
+            epoch_ms: 4,
+        };
+        let json = stored.to_json();
+        assert_eq!(Stored::from_json(&json).as_ref(), Some(&stored));
+        for broken in ["", "{", "null", "[]", "{}", &json.replace("\"v\":1", "\"v\":2"), &json.replace("203", "99")] {
+            assert_eq!(Stored::from_json(broken), None, "{broken}");
+        }
+    }
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW_MS: u64 = 784_111_777_000;
+    const NOW: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
+
+    /// A kept variant that is fresh for a minute.
+    fn variant(selecting: &Selecting, epoch_ms: u64) -> Kept {
+        let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
+        let stored = Stored::received(200, &fields, NOW, None);
+        Kept::new(Stored { selecting: selecting.clone(), epoch_ms, ..stored }, None)
+    }
+
+    fn selecting(list: &[(&str, &str)]) -> Selecting {
+        list.iter().map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_variant_stands_beside_a_fresh_one_and_in_the_place_of_a_stale_one() {
+        // RFC 9111 §4.1: "If no stored response matches, the cache cannot satisfy the presented request. Typically, the request is
+        // forwarded to the origin server".
+        let (one, other) = (selecting(&[("accept", "a")]), selecting(&[("accept", "b")]));
+        let (first, fresh_ms, stale_ms) = (variant(&one, 7), NOW_MS + 59_999, NOW_MS + 60_000);
+        for (rule, new, now_ms, place) in [
+            ("the same", &one, fresh_ms, Place::Url { epoch_ms: 7 }),
+            ("the same, stale", &one, stale_ms, Place::Url { epoch_ms: 7 }),
+            ("another", &other, fresh_ms, Place::Variant { epoch_ms: 7 }),
+            ("another, stale", &other, stale_ms, Place::Url { epoch_ms: 7 }),
+        ] {
+            assert_eq!(Place::of(Some(&first), new, now_ms), place, "{rule}");
+            assert_eq!(place.epoch_ms(), 7);
+        }
+    }
+
+    #[test]
+    fn another_rule_of_selection_begins_anew() {
+        let [accept, both, language, none] =
+            [&[("accept", "a")][..], &[("accept", "a"), ("cookie", "b")], &[("accept-language", "a")], &[]]
+                .map(selecting);
+        let anew = Place::Url { epoch_ms: NOW_MS };
+        assert_eq!(Place::of(None, &accept, NOW_MS), anew, "the first");
+        for (first, new) in
+            [(&accept, &both), (&both, &accept), (&accept, &language), (&none, &accept), (&accept, &none)]
+        {
+            assert_eq!(Place::of(Some(&variant(first, 7)), new, NOW_MS), anew, "{first:?} {new:?}");
+        }
+        assert_eq!(Place::of(Some(&variant(&none, 7)), &none, NOW_MS), Place::Url { epoch_ms: 7 });
+    }
+
+    #[test]
+    fn a_validation_renews_fields_and_times_but_neither_body_nor_selection() {
+        let selecting = selecting(&[("accept", "a")]);
+        let first = Stored { length: 3, body_ms: 1, ..variant(&selecting, 7).stored };
+        let first = Stored { status: 203, ..first };
+        let later = Times { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
+        let fields: Lines =
+            [("cache-control", "max-age=5, private=\"x-a\""), ("x-a", "1"), ("connection", "x-b"), ("x-b", "2")]
+                .into_iter()
+                .collect();
+        let renewed = first.renewed(&fields, later);
+        let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\"")].into_iter().collect();
+        assert_eq!(renewed, Stored { fields: kept, times: later, ..first });
+        // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the validation.
+        let kept = Kept::new(renewed, None);
+        assert_eq!(kept.freshness.age_ms(NOW_MS + 71_000), 1000);
+        assert_eq!(kept.freshness.ttl_ms(NOW_MS + 71_000), 4000);
+    }
+
+    #[test]
+    fn what_is_left_and_what_is_over_is_told_in_whole_seconds_and_milliseconds() {
+        // With `Age`, which is rounded down, it adds up to the lifetime.
+        let kept = variant(&Selecting::new(), 0);
+        for (after_ms, ttl, stale_ms) in [
+            (0, 60, 0),
+            (1, 60, 0),
+            (999, 60, 0),
+            (1000, 59, 0),
+            (59_999, 1, 0),
+            (60_000, 0, 0),
+            (60_001, 0, 1),
+            (60_999, 0, 999),
+            (61_000, -1, 1000),
+        ] {
+            let now_ms = NOW_MS + after_ms;
+            assert_eq!((kept.ttl_seconds(now_ms), kept.stale_ms(now_ms)), (ttl, stale_ms), "after {after_ms} ms");
+        }
+    }
+
+    #[test]
+    fn freshness_by_default_is_for_what_says_nothing_of_its_own() {
+        let undated = Stored::undated(NOW_MS);
+        assert_eq!(Kept::new(undated.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
+        assert_eq!(Kept::new(undated, None).ttl_seconds(NOW_MS), 0);
+        let said = variant(&Selecting::new(), 0).stored;
+        assert_eq!(Kept::new(said, Some(1000)).ttl_seconds(NOW_MS), 60);
+    }
+}

@@ -1,0 +1,189 @@
+//! Whether an answer is kept, and which of its fields (RFC 9111 §3).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use crate::cache::cache_control::{CacheControl, Qualified};
+use crate::cache::freshness::{Basis, Freshness, Times};
+use crate::cache::stale;
+use crate::cache::validation::has_validator;
+use crate::fields::{self, Fields, Lines};
+
+/// An answer with a longer head is not kept, in bytes of [`Lines`].
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Why an answer is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStored {
+    /// Its method is not one whose answers are kept (RFC 9110 §9.2.3, §9.3.3).
+    Method,
+    /// Its status forbids it (RFC 6585), or is not a final one.
+    Status,
+    /// `no-store` in the request or the answer.
+    NoStore,
+    /// `private`.
+    Private,
+    /// The request has credentials, and the answer does not say that it is for everybody (RFC 9111 §3.5).
+    Authorization,
+    /// `Vary: *` (§4.1): it would match no request.
+    VaryStar,
+    /// It could neither be used nor validated.
+    NoFreshness,
+    /// It is an answer to a range or a condition, not to the request without them (§3.3).
+    Partial,
+    /// `must-understand` with a status that is not known (§5.2.2.3).
+    NotUnderstood,
+    /// Its head is longer than [`HEAD_BYTES_MAX`].
+    HeadTooLarge,
+}
+
+/// Whether an answer may be kept (RFC 9111 §3) and is worth it. `url` is the absolute URL that was asked for.
+///
+/// # Errors
+///
+/// Says why it is not kept.
+#[allow(clippy::too_many_arguments)] // A request, an answer and when; each caller has them apart.
+pub fn storable(
+    method: &str,
+    url: &str,
+    request: &impl Fields,
+    status: u16,
+    response: &impl Fields,
+    times: Times,
+    default_lifetime_ms: Option<u64>,
+) -> Result<(), NotStored> {
+    if !matches!(method, "GET" | "POST") {
+        return Err(NotStored::Method);
+    }
+    if status < 200 || is_never_stored(status) {
+        return Err(NotStored::Status);
+    }
+    if is_partial(status) {
+        return Err(NotStored::Partial);
+    }
+    let (directives, is_targeted) = CacheControl::of_response(response);
+    if directives.must_understand && !is_understood(status) {
+        return Err(NotStored::NotUnderstood);
+    }
+    // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the status code's caching
+    // requirements".
+    let is_no_store = directives.no_store && !directives.must_understand;
+    if is_no_store || CacheControl::of_request(request).no_store {
+        return Err(NotStored::NoStore);
+    }
+    if directives.private == Qualified::All || hides_what_steers(&directives) {
+        return Err(NotStored::Private);
+    }
+    if request.has("authorization") && !allows_sharing(&directives) {
+        return Err(NotStored::Authorization);
+    }
+    if response.find("vary").is_some_and(|vary| fields::list(&vary).any(|name| name == "*")) {
+        return Err(NotStored::VaryStar);
+    }
+    let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
+    if method == "POST" && !answers_get(url, status, response, freshness.basis) {
+        return Err(NotStored::Method);
+    }
+    if !is_useful(status, response, &directives, &freshness) {
+        return Err(NotStored::NoFreshness);
+    }
+    if is_head_too_large(response) {
+        return Err(NotStored::HeadTooLarge);
+    }
+    Ok(())
+}
+
+/// The fields of an answer that are kept (RFC 9111 §3.1): all but those of the connection it came over, those of the proxy,
+/// those that `no-cache` and `private` name, and `Set-Cookie` where the answer does not say itself for how long it is fresh.
+#[must_use]
+pub fn kept_fields(response: &Lines, basis: Basis) -> Lines {
+    let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);
+    let connection = response.find("connection").unwrap_or_default().to_ascii_lowercase();
+    let is_kept = |name: &str| {
+        let is_of_connection = fields::is_hop_by_hop(name)
+            || name == "proxy-authentication-info"
+            || (fields::list(&connection).any(|listed| listed == name) && !steers(name) && name != "content-length");
+        let is_hidden = no_cache.names(name) || private.names(name);
+        !is_of_connection && !is_hidden && (basis == Basis::Explicit || name != "set-cookie")
+    };
+    response.iter().filter(|(name, _)| is_kept(name)).collect()
+}
+
+/// True for a status whose caching rules kv-edge knows and follows (RFC 9111 §5.2.2.3): those of RFC 9110 §15 without 206
+/// and 304, which are not kept by themselves.
+#[must_use]
+pub fn is_understood(status: u16) -> bool {
+    matches!(status, 200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505)
+}
+
+/// True for a status that may be kept without a word about its freshness (RFC 9110 §15.1; 451 by RFC 7725 §3).
+#[must_use]
+pub fn is_heuristically_cacheable(status: u16) -> bool {
+    matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
+}
+
+/// RFC 6585 §3 to §6: "Responses with the 428 status code MUST NOT be stored by a cache", and so 429, 431 and 511.
+fn is_never_stored(status: u16) -> bool {
+    matches!(status, 428 | 429 | 431 | 511)
+}
+
+/// Answers to `Range` and to the client's conditions: no other request has them.
+fn is_partial(status: u16) -> bool {
+    matches!(status, 206 | 304 | 412 | 416)
+}
+
+/// Fields that say how an answer may be used. RFC 9110 §7.6.1: "Cache-Control is never appropriate as a connection option".
+fn steers(name: &str) -> bool {
+    matches!(name, "age" | "cache-control" | "cdn-cache-control" | "date" | "expires" | "vary")
+}
+
+/// True where such a field must not be kept: the rest must not be used without it.
+fn hides_what_steers(directives: &CacheControl) -> bool {
+    let hides = |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| steers(name)));
+    hides(&directives.no_cache) || hides(&directives.private)
+}
+
+/// RFC 9111 §3.5: "In this specification, the following response directives have such an effect: must-revalidate, public,
+/// and s-maxage."
+fn allows_sharing(directives: &CacheControl) -> bool {
+    directives.must_revalidate || directives.public || directives.s_maxage.is_some()
+}
+
+/// RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information … and a
+/// Content-Location header field that has the same value as the POST's target URI". Only a success is what a GET would get.
+fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> bool {
+    let path = url.split_once("://").and_then(|(_, rest)| rest.get(rest.find('/')?..));
+    let is_same = |location: &str| location == url || path == Some(location);
+    (200..300).contains(&status)
+        && basis == Basis::Explicit
+        && response.find("content-location").is_some_and(|location| is_same(location.trim()))
+}
+
+/// True where RFC 9111 §3 lets the answer be kept ("the response contains at least one of the following …"), and it can be
+/// used later: fresh, stale, or validated.
+fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, freshness: &Freshness) -> bool {
+    let may_be_kept = freshness.basis != Basis::None || directives.public || is_heuristically_cacheable(status);
+    let may_be_stale = !stale::is_forbidden(directives)
+        && [directives.stale_while_revalidate, directives.stale_if_error]
+            .into_iter()
+            .flatten()
+            .any(|seconds| seconds > 0);
+    let can_be_used = directives.no_cache != Qualified::All && (freshness.lifetime_ms > 0 || may_be_stale);
+    may_be_kept && (can_be_used || has_validator(response))
+}
+
+/// True where the fields, as [`Lines`], are longer than [`HEAD_BYTES_MAX`].
+fn is_head_too_large(response: &impl Fields) -> bool {
+    let names: BTreeSet<&str> = response.names().split(',').collect();
+    let mut bytes: usize = 0;
+    for name in names {
+        let value = response.get(name).map_or(0, |value| value.len());
+        bytes = bytes.saturating_add(name.len()).saturating_add(value).saturating_add(2);
+        if bytes > HEAD_BYTES_MAX {
+            return true;
+        }
+    }
+    false
+}

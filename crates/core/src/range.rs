@@ -1,0 +1,134 @@
+//! Which part of a representation a request asks for (RFC 9110 §14).
+
+#[cfg(test)]
+mod tests;
+
+use std::ops;
+
+use crate::conditional::{EntityTag, Validators, date_ms};
+use crate::fields::list;
+
+/// More parts than this are not sent: RFC 9110 §14.2, "a set of many small ranges".
+pub const PARTS_MAX: usize = 16;
+
+/// What `Range` comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Range {
+    /// No part, or a field that is ignored: the whole representation.
+    Whole,
+    /// These parts, none of them empty: 206. In ascending order and with bytes between them (RFC 9110 §15.3.7.2).
+    Satisfiable(Vec<ops::Range<u64>>),
+    /// No byte of it is there: 416.
+    Unsatisfiable,
+}
+
+/// One part as it was asked for (RFC 9110 §14.1.2).
+#[derive(Debug, Clone, Copy)]
+enum Spec {
+    /// `1-` or `1-2`: positions.
+    From(u64, Option<u64>),
+    /// `-5`: that many bytes at the end.
+    Last(u64),
+}
+
+impl Range {
+    /// Reads the `Range` of a GET, whose other preconditions hold, for a representation of that many bytes. The field is ignored
+    /// where it is malformed, of another unit than bytes, or where `If-Range` says that the client has parts of another
+    /// representation (RFC 9110 §13.1.5, §14.2).
+    #[must_use]
+    pub fn of(field: Option<&str>, if_range: Option<&str>, validators: &Validators<'_>, length: u64) -> Self {
+        let Some(specs) = field.and_then(specs) else { return Self::Whole };
+        if if_range.is_some_and(|if_range| !is_same(if_range, validators)) {
+            return Self::Whole;
+        }
+        // §14.1.2: a suffix of an empty representation is satisfiable, but `Content-Range` has no form for it.
+        if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Last(1..))) {
+            return Self::Whole;
+        }
+        let parts = coalesced(specs.into_iter().filter_map(|spec| spec.resolve(length)).collect());
+        match parts.len() {
+            0 => Self::Unsatisfiable,
+            1..=PARTS_MAX => Self::Satisfiable(parts),
+            _ => Self::Whole,
+        }
+    }
+}
+
+impl Spec {
+    fn parse(spec: &str) -> Option<Self> {
+        let (first, last) = spec.split_once('-')?;
+        match (first, last) {
+            ("", length) => Some(Self::Last(position(length)?)),
+            (first, "") => Some(Self::From(position(first)?, None)),
+            (first, last) => {
+                let (first, last) = (position(first)?, position(last)?);
+                // §14.1.1: "invalid if the last-pos value is present and less than first-pos".
+                (first <= last).then_some(Self::From(first, Some(last)))
+            }
+        }
+    }
+
+    /// What there is of it.
+    fn resolve(self, length: u64) -> Option<ops::Range<u64>> {
+        let part = match self {
+            Self::From(first, last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
+            Self::Last(bytes) => length.saturating_sub(bytes)..length,
+        };
+        (!part.is_empty()).then_some(part)
+    }
+}
+
+/// The parts of a field in bytes; `None` where one of them is malformed, or there is none.
+fn specs(field: &str) -> Option<Vec<Spec>> {
+    let (unit, set) = field.trim().split_once('=')?;
+    // §14.1: "Range units are case-insensitive".
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let specs: Option<Vec<Spec>> = list(set).map(Spec::parse).collect();
+    specs.filter(|specs| !specs.is_empty())
+}
+
+/// A number of any length; one that no representation reaches is as good as any other.
+fn position(digits: &str) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// In order, and those that overlap or touch as one.
+fn coalesced(mut parts: Vec<ops::Range<u64>>) -> Vec<ops::Range<u64>> {
+    parts.sort_unstable_by_key(|part| part.start);
+    let mut apart: Vec<ops::Range<u64>> = Vec::new();
+    for part in parts {
+        match apart.last_mut() {
+            Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+            _ => apart.push(part),
+        }
+    }
+    apart
+}
+
+/// True where `If-Range` names this representation, byte for byte (RFC 9110 §13.1.5). No leniency here: parts of two
+/// representations would be put together.
+fn is_same(if_range: &str, validators: &Validators<'_>) -> bool {
+    let if_range = if_range.trim();
+    if if_range.starts_with('"') {
+        let is_tag = EntityTag::parse(if_range).is_some();
+        return is_tag && validators.etag.is_some_and(|etag| etag.trim() == if_range);
+    }
+    // §8.8.2.2: a date is strong where the answer was made at least a second after it.
+    let strong = validators.last_modified_ms.filter(|at| at.saturating_add(1000) <= validators.received_ms);
+    strong.is_some() && date_ms(if_range) == strong
+}
+
+/// `Content-Range` of a part (RFC 9110 §14.4).
+#[must_use]
+pub fn content_range(range: &ops::Range<u64>, length: u64) -> String {
+    format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1))
+}
+
+/// `Content-Range` of a 416 (RFC 9110 §14.4, §15.5.17).
+#[must_use]
+pub fn unsatisfied(length: u64) -> String {
+    format!("bytes */{length}")
+}

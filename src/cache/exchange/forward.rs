@@ -1,0 +1,352 @@
+//! What goes to the upstream, what comes back, and what is kept of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use kv_edge_core::cache::address::{CacheError, CachedUrl};
+use kv_edge_core::cache::answer::{dated, is_null_body};
+use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
+use kv_edge_core::cache::decision::IF_ERROR;
+use kv_edge_core::cache::freshness::Times;
+use kv_edge_core::cache::stale;
+use kv_edge_core::cache::stored::{Kept, Place, Stored};
+use kv_edge_core::cache::storing::storable;
+use kv_edge_core::cache::upstream;
+use kv_edge_core::cache::validation::{HeadEffect, freshened, head_effect, is_about};
+use kv_edge_core::cache::vary::{self, Vary};
+use kv_edge_core::circuit::{Admission, Circuits, Outcome as Ended};
+use kv_edge_core::fields::{Fields, Lines};
+use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
+use kv_edge_core::retry::Time;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{ReadableStream, Response};
+
+use super::super::keeping::{self, AS_IT_CAME, Found, SMALL_MAX, hot};
+use super::{Exchange, Looked, Outcome, Source, href};
+use crate::clock::Clock;
+use crate::deadline;
+use crate::error::{Failure, message_of};
+use crate::kv::Body;
+use crate::message::{self, Sent};
+
+thread_local! {
+    static CIRCUITS: RefCell<Circuits> = const { RefCell::new(Circuits::new()) };
+}
+
+/// An answer of the upstream.
+struct Received {
+    response: Response,
+    status: u16,
+    fields: Lines,
+    times: Times,
+}
+
+impl Exchange {
+    /// Asks the upstream.
+    pub(super) async fn forward(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        conditions: Vec<(&'static str, String)>,
+    ) -> Result<Outcome, Failure> {
+        let is_conditional = !conditions.is_empty() && self.method == "GET";
+        let conditions = if is_conditional { conditions } else { Vec::new() };
+        let received = match self.ask(conditions, looked.found.is_some()).await {
+            Ok(received) => received,
+            Err(failure) => return self.instead(looked, fwd, failure, None),
+        };
+        if stale::is_error(received.status) && looked.found.as_ref().is_some_and(|found| self.may_be_stale(found)) {
+            message::discard(&received.response);
+            let failure = CacheError::Upstream(format!("it answered {}", received.status)).into();
+            return self.instead(looked, fwd, failure, Some(&received));
+        }
+        // An error that is passed on is no refresh either.
+        let has_failed = looked.found.is_some() && stale::is_error(received.status);
+        hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, received.times.received_ms));
+        if received.status == 304 && is_conditional {
+            return self.validated(looked, fwd, received).await;
+        }
+        self.note_effects(&looked, &received);
+        self.take(looked, fwd, received).await
+    }
+
+    /// Sends the request to the upstream, unless that is left alone.
+    async fn ask(&self, conditions: Vec<(&'static str, String)>, is_kept: bool) -> Result<Received, Failure> {
+        let edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
+        let requested_ms = Clock.now_ms();
+        let origin = self.url.origin().as_str();
+        let admission = circuits(|circuits| circuits.admit(origin, requested_ms));
+        if let Admission::Open { retry_after_ms } = admission {
+            let retry_after_seconds = retry_after_ms.div_ceil(1000);
+            return Err(CacheError::CircuitOpen { retry_after_seconds }.into());
+        }
+        let body = if self.asked.is_safe { JsValue::UNDEFINED } else { self.incoming.body() };
+        let has_body = !body.is_null() && !body.is_undefined();
+        let timeout = self.incoming.vars().upstream_timeout.of_request(has_body);
+        let sent = Sent { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
+        let answer = sent.to_encoded(self.url.as_str(), timeout).await;
+        let received_ms = Clock.now_ms();
+        // One who does not answer costs everybody the deadline, whatever the URL. One who refuses is told so at once, and what
+        // fails for one URL only is left alone by itself (`Hot::end_refresh`).
+        let ended = match &answer {
+            Ok(Some(_)) => Some(Ended::Answered),
+            Ok(None) => Some(Ended::Failed),
+            Err(_) => (admission == Admission::Probe).then_some(Ended::Failed),
+        };
+        if let Some(ended) = ended {
+            circuits(|circuits| circuits.ended(origin, ended, received_ms));
+        }
+        let response = answer
+            .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
+            .and_then(|answer| answer.ok_or(CacheError::Timeout))?;
+        let fields = dated(message::lines(&response), received_ms);
+        let status = response.status();
+        Ok(Received { response, status, fields, times: Times { requested_ms, received_ms } })
+    }
+
+    fn may_be_stale(&self, found: &Found) -> bool {
+        let stale_ms = found.kept.stale_ms(Clock.now_ms());
+        stale::if_error(&found.kept.directives, &self.asked.directives, stale_ms)
+    }
+
+    /// What is answered in place of a failure: what is kept, where that may be used.
+    fn instead(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        failure: Failure,
+        received: Option<&Received>,
+    ) -> Result<Outcome, Failure> {
+        let now_ms = Clock.now_ms();
+        hot(|hot| hot.end_refresh(looked.key.as_str(), true, now_ms));
+        let status = received.map(|received| received.status);
+        match looked.found {
+            Some(found) if self.may_be_stale(&found) => {
+                let ttl = found.kept.ttl_seconds(now_ms);
+                let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
+                let upstream_ms = received.map(Received::took_ms);
+                Ok(Outcome {
+                    source: Source::Kept { found, received: None },
+                    cache_status,
+                    kv_ms: looked.kv_ms,
+                    upstream_ms,
+                })
+            }
+            _ => {
+                let forwarded =
+                    CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail: looked.detail };
+                Err(failure.at(self.url.origin().as_str()).with_field("Cache-Status", forwarded.to_string()))
+            }
+        }
+    }
+
+    /// The upstream says that what is kept is still what it would send (RFC 9111 §4.3.4).
+    async fn validated(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
+        let Some(found) = looked.found else { return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail)) };
+        if !is_about(&found.kept.stored.fields, &received.fields) {
+            // It speaks of another answer than the kept one: that is of no use, and so is this.
+            keeping::discard(&found.body);
+            let looked = Looked { found: None, ..looked };
+            let received = match self.ask(Vec::new(), true).await {
+                Ok(received) => received,
+                Err(failure) => return self.instead(looked, fwd, failure, None),
+            };
+            return self.take(looked, fwd, received).await;
+        }
+        let (times, upstream_ms) = (received.times, Some(received.took_ms()));
+        let fields = freshened(&found.kept.stored.fields, &received.fields);
+        let stored = found.kept.stored.renewed(&fields, times);
+        let is_storable =
+            storable("GET", self.url.as_str(), &self.fields(), stored.status, &stored.fields, times, None).is_ok();
+        let kept = Rc::new(Kept::new(stored, None));
+        let body = if is_storable {
+            match found.body {
+                Body::Bytes(bytes) => {
+                    keeping::keep(&self.incoming, &looked.key, &kept, &bytes, &AS_IT_CAME);
+                    Body::Bytes(bytes)
+                }
+                Body::Stream(stream) => {
+                    let (ours, theirs) = tee(&stream);
+                    let length = Some(kept.stored.length);
+                    keeping::keep_stream(&self.incoming, &looked.key, kept.stored.clone(), ours, length);
+                    Body::Stream(theirs)
+                }
+            }
+        } else {
+            self.forget(looked.key, times.received_ms);
+            found.body
+        };
+        let ttl = is_storable.then(|| kept.ttl_seconds(times.received_ms));
+        let cache_status =
+            CacheStatus::Forwarded { fwd, status: Some(304), is_stored: is_storable, ttl, detail: looked.detail };
+        let source = Source::Kept { found: Found { kept, body }, received: Some(fields) };
+        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+    }
+
+    /// What the answer says of other answers that are kept (RFC 9111 §4.3.5, §4.4).
+    fn note_effects(&self, looked: &Looked, received: &Received) {
+        // RFC 9110 §9.2.1: what is not known to be safe is not.
+        let is_unsafe = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
+        if is_unsafe && (200..400).contains(&received.status) {
+            self.invalidate(received);
+        }
+        let Some(found) = looked.found.as_ref().filter(|_| self.method == "HEAD" && received.status == 200) else {
+            return;
+        };
+        let kept = &found.kept.stored;
+        if kept.status != 200 {
+            return self.forget(looked.key.to_static(), received.times.received_ms);
+        }
+        match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
+            HeadEffect::Update(fields) => {
+                let stored = kept.renewed(&fields, received.times);
+                let fields = self.fields();
+                let is_storable =
+                    storable("GET", self.url.as_str(), &fields, kept.status, &stored.fields, received.times, None);
+                match (&found.body, is_storable) {
+                    (Body::Bytes(bytes), Ok(())) => {
+                        let kept = Rc::new(Kept::new(stored, None));
+                        keeping::keep(&self.incoming, &looked.key, &kept, bytes, &AS_IT_CAME);
+                    }
+                    (Body::Stream(stream), Ok(())) => {
+                        let length = Some(stored.length);
+                        keeping::keep_stream(&self.incoming, &looked.key, stored, stream.clone(), length);
+                    }
+                    (_, Err(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
+                }
+            }
+            HeadEffect::Invalidate => self.forget(looked.key.to_static(), received.times.received_ms),
+        }
+    }
+
+    fn invalidate(&self, received: &Received) {
+        let mut keys = vec![self.url.key(), self.url.page_key()];
+        for name in ["location", "content-location"] {
+            let other = received.fields.find(name).and_then(|to| href(&to, Some(self.url.as_str())));
+            let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache_upstreams).ok());
+            // §4.4: another origin's answers are not ours to invalidate.
+            if let Some(other) = other.filter(|other| other.origin() == self.url.origin() && *other != self.url) {
+                keys.extend([other.key(), other.page_key()]);
+            }
+        }
+        keeping::invalidate(&self.incoming, keys, received.times.received_ms);
+    }
+
+    fn forget(&self, key: Key<'static>, now_ms: u64) {
+        keeping::invalidate(&self.incoming, vec![key], now_ms);
+    }
+
+    /// Keeps the upstream's answer where it may be kept, and passes it on.
+    async fn take(&self, looked: Looked, fwd: Fwd, mut received: Received) -> Result<Outcome, Failure> {
+        let Received { status, times, .. } = received;
+        let (url, fields) = (self.url.as_str(), self.fields());
+        let is_new = storable(&self.method, url, &fields, status, &received.fields, times, None).is_ok();
+        if !is_new {
+            let is_final = self.method == "GET" && status < 500 && !matches!(status, 206 | 304 | 416);
+            if looked.found.is_some() && is_final {
+                // What is kept is out of date, and nothing takes its place.
+                self.forget(looked.key, times.received_ms);
+            }
+            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
+        }
+        let selecting = match Vary::parse(received.fields.get("vary").as_deref()) {
+            Vary::Names(names) => vary::selecting(&names, &fields),
+            Vary::Nothing | Vary::Star => Vec::new(),
+        };
+        let place = Place::of(looked.first.as_deref(), &selecting, times.received_ms);
+        let key = match place {
+            Place::Url { .. } => self.url.key(),
+            Place::Variant { .. } => self.url.variant_key(&selecting),
+        };
+        let length = if is_null_body(status) {
+            Some(0)
+        } else {
+            received.fields.find("content-length").and_then(|length| length.trim().parse().ok())
+        };
+        if length.is_some_and(|length| length > VALUE_BYTES_MAX) {
+            return Ok(received.passed_on(fwd, looked.kv_ms, Some("too-large")));
+        }
+        // The answer to a write is newer than the invalidation it makes.
+        let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
+        let stored = Stored {
+            times: Times { requested_ms, ..times },
+            length: length.unwrap_or_default(),
+            selecting,
+            epoch_ms: place.epoch_ms(),
+            ..Stored::received(status, &received.fields, times, None)
+        };
+        if let Some(length) = length.filter(|length| *length <= u64::from(SMALL_MAX)) {
+            let body = match self.whole(&received.response, length).await {
+                Ok(body) => body,
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    return self.instead(looked, fwd, failure, Some(&received));
+                }
+            };
+            let kept = Rc::new(Kept::new(stored, None));
+            keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
+            if let Some(found) = &looked.found {
+                keeping::discard(&found.body);
+            }
+            let ttl = Some(kept.ttl_seconds(times.received_ms));
+            let cache_status =
+                CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
+            let upstream_ms = Some(received.took_ms());
+            let found = Found { kept, body: Body::Bytes(body) };
+            let source = Source::Kept { found, received: Some(received.fields) };
+            return Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms });
+        }
+        let Some(body) = received.response.body() else {
+            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
+        };
+        let (ours, theirs) = tee(&body);
+        let ttl = Some(Kept::new(stored.clone(), None).ttl_seconds(times.received_ms));
+        keeping::keep_stream(&self.incoming, &key, stored, ours, length);
+        let cache_status =
+            CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
+        let upstream_ms = Some(received.took_ms());
+        let fields = std::mem::take(&mut received.fields);
+        let source = Source::Upstream { status, fields, body: theirs.into() };
+        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+    }
+
+    /// A small body, to its end. One that breaks off, or has another length than it says, is none.
+    async fn whole(&self, response: &Response, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
+        let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
+        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
+        let reading = JsFuture::from(response.array_buffer().map_err(broken)?);
+        let body = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)?.map_err(broken)?;
+        let body: js_sys::ArrayBuffer = body.unchecked_into();
+        if u64::from(body.byte_length()) == length {
+            Ok(body)
+        } else {
+            Err(CacheError::Upstream("its body has another length than it says".to_owned()))
+        }
+    }
+}
+
+impl Received {
+    /// The upstream's answer as it is, not kept.
+    fn passed_on(self, fwd: Fwd, kv_ms: Option<u64>, detail: Option<&'static str>) -> Outcome {
+        let upstream_ms = Some(self.took_ms());
+        let Self { response, status, fields, .. } = self;
+        let body = response.body().map_or(JsValue::NULL, Into::into);
+        let cache_status = CacheStatus::Forwarded { fwd, status: Some(status), is_stored: false, ttl: None, detail };
+        Outcome { source: Source::Upstream { status, fields, body }, cache_status, kv_ms, upstream_ms }
+    }
+
+    fn took_ms(&self) -> u64 {
+        self.times.received_ms.saturating_sub(self.times.requested_ms)
+    }
+}
+
+fn circuits<R>(ask: impl FnOnce(&mut Circuits) -> R) -> R {
+    CIRCUITS.with_borrow_mut(ask)
+}
+
+/// A stream twice.
+fn tee(stream: &ReadableStream) -> (ReadableStream, ReadableStream) {
+    let streams = stream.tee();
+    (streams.get(0).unchecked_into(), streams.get(1).unchecked_into())
+}

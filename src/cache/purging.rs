@@ -1,0 +1,130 @@
+//! `POST /cache/purge`, and the list of purges that every use of a kept answer is held against.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use kv_edge_core::authorization::is_bearer;
+use kv_edge_core::cache::purge::{self, KEPT_SECONDS, Purge, PurgeError, Purges};
+use kv_edge_core::memory::{Look, Memory};
+use kv_edge_core::retry::{Backoff, Time};
+use kv_edge_core::store::StoreError;
+use serde::Serialize;
+use worker::web_sys::Response;
+
+use super::ROUTE;
+use crate::clock::Clock;
+use crate::error::Failure;
+use crate::incoming::Incoming;
+use crate::kv::{PutOptions, Store, Value};
+use crate::{log, response};
+
+thread_local! {
+    static TABLE: RefCell<Memory<Rc<Purges>>> = const { RefCell::new(Memory::new()) };
+    /// What this isolate purged itself: the list in KV may not show it yet.
+    static OWN: RefCell<Vec<Purge>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Under which the table stands in memory.
+const NAME: &str = "purges";
+
+/// The list is read in so many pages of 1000 at most.
+const PAGES_MAX: u32 = 10;
+
+/// The shortest time between two reads of the list, in milliseconds: without a memory, too, not each request asks for it.
+const REFRESH_MIN_MS: u64 = 1000;
+
+/// What was purged, as this isolate knows it: read every `CACHE_REFRESH` seconds in the background.
+pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
+    let refresh_ms = incoming.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
+    let store = incoming.env().pages();
+    match TABLE.with_borrow_mut(|table| table.look(NAME, refresh_ms, now_ms)) {
+        Look::Fresh(held) => Ok(held.value),
+        Look::Refresh(held) => {
+            // What goes wrong is in the log, and the old list serves.
+            incoming.wait_until(async move { drop(read(&store).await) });
+            Ok(held.value)
+        }
+        Look::Read => read(&store).await,
+    }
+}
+
+async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
+    let asked_ms = Clock.now_ms();
+    match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
+        Ok(listed) => {
+            let source = listed.join("\n");
+            TABLE.with_borrow_mut(|table| {
+                if let Some(held) = table.unchanged(NAME, &source, asked_ms) {
+                    return Ok(held.value);
+                }
+                let mut purges = Purges::default();
+                listed.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
+                OWN.with_borrow(|own| own.iter().for_each(|purge| purges.add(purge.clone())));
+                Ok(table.store(NAME, &source, Rc::new(purges), asked_ms).value)
+            })
+        }
+        Err(error) => {
+            log::warning(ROUTE, "kv_list_failed", &error);
+            TABLE.with_borrow_mut(|table| table.failed(NAME, asked_ms)).map(|held| held.value).ok_or(error)
+        }
+    }
+}
+
+/// `POST /cache/purge`: one write to KV for each target.
+pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
+    let vars = incoming.vars();
+    let token = vars.token.as_deref().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
+    if !is_bearer(incoming.header("authorization").as_deref(), token) {
+        return Err(Failure::unauthorized());
+    }
+    let targets = purge::parse_request(&body(incoming).await?, &vars.cache_upstreams)?;
+    let (store, at_ms) = (incoming.env().pages(), Clock.now_ms());
+    let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
+    for purge in &purges {
+        let options = PutOptions::expiring(KEPT_SECONDS)
+            .and_metadata(&purge.metadata())
+            .map_err(|thrown| Failure::internal(&thrown))?;
+        let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
+        let put = store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await;
+        put.outcome.map_err(|(error, _)| error)?;
+        remember(purge);
+    }
+    let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
+    let json = serde_json::to_vec(&told).unwrap_or_default();
+    let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
+    response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    purged: Vec<&'a purge::Target>,
+    at_ms: u64,
+}
+
+/// The body, up to what a request may have.
+async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
+    let length = incoming.header("content-length").and_then(|length| length.trim().parse::<usize>().ok());
+    let length = length.ok_or(PurgeError::LengthRequired)?;
+    if length > purge::REQUEST_BYTES_MAX {
+        return Err(PurgeError::TooLong.into());
+    }
+    let body = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
+    Ok(js_sys::Uint8Array::new(&body).to_vec())
+}
+
+/// Purges made here that are remembered until the list shows them.
+const OWN_MAX: usize = 1000;
+
+fn remember(purge: &Purge) {
+    OWN.with_borrow_mut(|own| {
+        if own.len() >= OWN_MAX {
+            own.remove(0);
+        }
+        own.push(purge.clone());
+    });
+    TABLE.with_borrow_mut(|table| {
+        // The next request reads the list and adds what was purged here.
+        table.remove(NAME, Clock.now_ms());
+    });
+}

@@ -1,0 +1,110 @@
+// An upstream on loopback that answers each request as a script says, however late, broken or never, and remembers every
+// request with its fields.
+import { STATUS_CODES } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startRawOrigin } from "./raw-origin.mjs";
+
+/**
+ * The time of the Worker and its upstreams. Tests do not wait for an answer to grow old: they put the clock ahead
+ * (`PUT /.clock` of tests/faulty/entry.mjs), and the upstreams' `Date` goes with it.
+ */
+export const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs };
+
+/** An HTTP date, so many seconds from now. */
+export const httpDate = (seconds = 0) => new Date(clock.now() + seconds * 1000).toUTCString();
+
+/**
+ * Starts an upstream for a test file; it ends after the last test.
+ *
+ * A script is an answer, a list of answers that are given in turn (the last one again and again), or a function of the request
+ * and its turn that gives an answer. An answer has
+ * - `status`, 200 by default; `headers`: field lines, or a function of the request that gives them;
+ * - `body`: text or bytes; by default the turn, so that "2" is the second answer of a path;
+ * - `date: false` for no `Date`, which otherwise is now;
+ * - `framing`: "length" (the default), "chunked", or "close"; `length`: a Content-Length that is not true;
+ * - `closes: true`: the connection is not used again; the runtime repeats what breaks off on a connection that was used before;
+ * - `delayMs` or `until`, a promise: what the head waits for;
+ * - `hangs: true`: no head ever; `breaksAt` or `stallsAt`: "head", "in head", or so many bytes of the body, after which the
+ *   connection is closed, or nothing more comes; `reset: true` closes it with an RST.
+ */
+export async function startScriptedUpstream() {
+  const raw = await startRawOrigin();
+  return {
+    ...raw,
+    /** Requests for this path so far, whatever their query. */
+    count: (path) => raw.to(path).length,
+    /** Plays a script at a path of its own, or at this one; returns the path. */
+    serve(script, path) {
+      const served = raw.serve((exchange) => {
+        const turn = raw.to(served).length;
+        return play(exchange, answerOf(script, exchange.request, turn), turn);
+      }, path);
+      return served;
+    },
+    /** What every other path does from now on. */
+    otherwise(script) {
+      let turn = 0;
+      raw.otherwise((exchange) => {
+        turn += 1;
+        return play(exchange, answerOf(script, exchange.request, turn), turn);
+      });
+    },
+  };
+}
+
+function answerOf(script, request, turn) {
+  if (typeof script === "function") return script(request, turn);
+  return Array.isArray(script) ? script[Math.min(turn, script.length) - 1] : script;
+}
+
+/** A pause in which what was written arrives before the connection ends. */
+const ARRIVAL_MS = 20;
+
+async function play({ request, write, end, reset }, scripted, turn) {
+  const answer = await scripted;
+  if (answer.hangs || answer.stallsAt === "head") return;
+  await request.whole;
+  if (answer.delayMs) await sleep(answer.delayMs);
+  await answer.until;
+  const close = answer.reset ? reset : end;
+  if (answer.breaksAt === "head") return close();
+  const body = Buffer.from(answer.body ?? (hasBody(answer, request) ? String(turn) : ""));
+  const head = headOf(answer, request, body);
+  const isCutInHead = [answer.breaksAt, answer.stallsAt].includes("in head");
+  const sent = isCutInHead || !hasBody(answer, request) ? Buffer.alloc(0) : body.subarray(0, answer.breaksAt ?? answer.stallsAt);
+  // In one piece: a second one would wait for the first to be acknowledged.
+  const pieces = [isCutInHead ? head.slice(0, head.length / 2) : head, ...framed(sent, answer)];
+  write(Buffer.concat(pieces.map((piece) => Buffer.from(piece, "latin1"))));
+  if (answer.breaksAt === undefined && answer.framing !== "close" && !answer.closes) return;
+  await sleep(ARRIVAL_MS);
+  close();
+}
+
+const hasBody = ({ status = 200 }, { method }) => method !== "HEAD" && ![204, 304].includes(status);
+
+function headOf(answer, request, body) {
+  const { status = 200, headers = [], framing = "length", date } = answer;
+  const lines = typeof headers === "function" ? headers(request) : [...headers];
+  if (date !== false && !lines.some((line) => /^date:/i.test(line))) lines.unshift(`Date: ${httpDate()}`);
+  if (framing === "close" || answer.closes) lines.push("Connection: close");
+  if (framing === "chunked") lines.push("Transfer-Encoding: chunked");
+  else if (framing !== "close" && ![204, 304].includes(status)) lines.push(`Content-Length: ${answer.length ?? body.length}`);
+  return `HTTP/1.1 ${[`${status} ${STATUS_CODES[status] ?? "Odd"}`, ...lines].join("\r\n")}\r\n\r\n`;
+}
+
+const CHUNK_BYTES = 64 * 1024;
+
+/** The bytes of a body on the wire; without an end where the answer has none. */
+function* framed(body, { framing, breaksAt, stallsAt, ...answer }) {
+  if (framing !== "chunked") {
+    yield body;
+    return;
+  }
+  for (let at = 0; at < body.length; at += CHUNK_BYTES) {
+    const chunk = body.subarray(at, at + CHUNK_BYTES);
+    yield `${chunk.length.toString(16)}\r\n`;
+    yield chunk;
+    yield "\r\n";
+  }
+  if ((breaksAt ?? stallsAt) === undefined && ![204, 304].includes(answer.status)) yield "0\r\n\r\n";
+}

@@ -1,0 +1,101 @@
+// `/cache/{absolute URL}`: bodies that are long, of unknown length, or break off.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { test } from "node:test";
+import { open } from "./harness/http.mjs";
+import { assertForwarded, assertHit, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+
+const { another, resource } = await startCache({ origins: 10, vars: { UPSTREAM_TIMEOUT_MS: "2000" } });
+
+const MIB = 1024 * 1024;
+const random = randomBytes(25 * MIB + 1);
+
+for (const framing of ["length", "chunked", "close"]) {
+  test(`a body of 10 MiB that comes with the framing ${framing} is passed on and kept whole`, async () => {
+    const body = random.subarray(0, 10 * MIB + 1);
+    const page = resource({ headers: fresh(100), body, framing });
+    for (const response of [await page.primed(), await page.get()]) {
+      assert.ok(response.complete && response.bytes.equals(body));
+    }
+    assert.equal(page.count, 1);
+  });
+
+  test(`a body of more than 25 MiB that comes with the framing ${framing} is passed on and not kept`, async () => {
+    const body = random;
+    const page = resource({ headers: fresh(100), body, framing });
+    const response = await page.get();
+    assert.equal(response.status, 200);
+    assert.ok(response.complete && response.bytes.equals(body));
+    // Of one whose length is known the answer can say so.
+    if (framing === "length") assertForwarded(response, "uri-miss", undefined, { stored: undefined, detail: "too-large" });
+    assertForwarded(await page.head(), "uri-miss");
+    await page.isNotKept();
+  });
+}
+
+test("a short body in chunks is kept, too", async () => {
+  const page = resource({ headers: fresh(100), body: "short", framing: "chunked" });
+  await page.primed();
+  assertHit(await page.get(), "short");
+});
+
+test("a short body that breaks off is answered 502, never in part, and not kept", async () => {
+  const page = resource([{ headers: fresh(100), body: "a whole body", breaksAt: 5 }, { headers: fresh(100), body: "a whole body" }], { at: another() });
+  assertProblem(await page.getForJson(), 502, "upstream_failed");
+  await page.isNotKept();
+  assert.equal((await page.get()).text, "a whole body");
+});
+
+test("a short body that stalls is not waited for for ever: 502 or 504, and not kept", async () => {
+  const page = resource({ headers: fresh(100), body: "a whole body", stallsAt: 5 }, { at: another() });
+  const response = await page.getForJson();
+  assert.ok([502, 504].includes(response.status), `${response.status}`);
+  await page.isNotKept();
+});
+
+for (const [name, script] of [
+  ["a long one", { body: random.subarray(0, 200_000), breaksAt: 100_000 }],
+  ["one in chunks", { body: random.subarray(0, 200_000), framing: "chunked", breaksAt: 100_000 }],
+  ["a short one in chunks", { body: "a whole body", framing: "chunked", breaksAt: 5 }],
+]) {
+  test(`a body that breaks off, ${name}, is not taken for a whole one, and not kept`, async () => {
+    const page = resource([{ headers: fresh(100), ...script }, { headers: fresh(100), body: "whole" }], { at: another() });
+    const response = await page.get();
+    assert.ok(response.status >= 500 || !response.complete, `${response.status} with ${response.bytes.length} bytes`);
+    const next = await page.primed();
+    assert.equal(next.text, "whole");
+    assert.equal((await page.calls("put")).length, 1);
+  });
+}
+
+for (const framing of ["length", "chunked"]) {
+  test(`a client that goes away in the middle of a body (${framing}) leaves no part of it for others`, async () => {
+    const body = random.subarray(0, 5 * MIB);
+    const page = resource({ headers: fresh(100), body, framing });
+    const { request, response } = open(page.worker, `/cache/${page.url}`);
+    request.end();
+    const answer = await response;
+    answer.once("data", () => answer.destroy());
+    await once(answer, "close");
+    for (let asked = 0; asked < 2; asked += 1) {
+      const whole = await page.get();
+      assert.equal(whole.status, 200);
+      assert.ok(whole.complete && whole.bytes.equals(body));
+    }
+  });
+}
+
+test("a client that reads slowly gets the whole body, and holds up no one", async () => {
+  const body = random.subarray(0, 10 * MIB);
+  const page = resource({ headers: fresh(100), body });
+  const { request, response } = open(page.worker, `/cache/${page.url}`);
+  request.end();
+  const slow = await response;
+  const other = await page.get();
+  assert.ok(other.complete && other.bytes.equals(body));
+  const chunks = [];
+  for await (const chunk of slow) chunks.push(chunk);
+  assert.ok(Buffer.concat(chunks).equals(body));
+});

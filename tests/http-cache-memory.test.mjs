@@ -1,0 +1,128 @@
+// `/cache/{absolute URL}`: what an isolate answers out of its memory, for ten seconds, without KV (CACHE_REFRESH).
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { assertForwarded, assertHit, assertSeconds, fresh, startCache } from "./harness/http-cache.mjs";
+
+const { pass, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
+
+const gone = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
+const KIB = 1024;
+
+test("a hot answer is read from KV once in CACHE_REFRESH seconds", async () => {
+  const page = resource({ headers: fresh(1000) });
+  await page.primed();
+  const before = await page.reads();
+  for (let hits = 0; hits < 20; hits += 1) assertHit(await page.get(), "1");
+  assert.equal(await page.reads(), before);
+  await pass(11);
+  for (let hits = 0; hits < 20; hits += 1) assertHit(await page.get(), "1");
+  assert.equal(await page.reads(), before + 1);
+  assert.equal(page.count, 1);
+});
+
+test("a hot answer needs no KV, be it gone for all operations from the beginning", async () => {
+  const page = resource({ headers: fresh(1000) });
+  assertForwarded(await page.get({}, { faults: gone }), "miss", "1", { detail: "kv-unavailable" });
+  for (let hits = 0; hits < 3; hits += 1) assertHit(await page.get({}, { faults: gone }), "1");
+  assert.equal(page.count, 1);
+});
+
+test("memory keeps no answer beyond its freshness, and its Age grows", async () => {
+  const page = resource({ headers: fresh(6) });
+  await page.primed();
+  await pass(3);
+  const hit = await page.get();
+  assertHit(hit, "1");
+  assertSeconds(hit.headers.age, 3, "Age");
+  await pass(6);
+  assertForwarded(await page.get(), "stale", "2");
+});
+
+test("a validation, a HEAD, a condition and a Range are answered out of memory as well", async () => {
+  const page = resource({ headers: fresh(1000, 'ETag: "a"'), body: "0123456789" });
+  await page.primed();
+  const before = await page.reads();
+  assert.equal((await page.get({ "If-None-Match": '"a"' })).status, 304);
+  assert.equal((await page.get({ Range: "bytes=2-3" })).text, "23");
+  assertHit(await page.head(), "");
+  assertHit(await page.get(), "0123456789");
+  assert.equal(await page.reads(), before);
+});
+
+test("variants are remembered side by side", async () => {
+  const page = resource((request) => ({ headers: fresh(1000, "Vary: X-A"), body: request.field("X-A") }));
+  for (const value of ["1", "2"]) await page.primed({ "X-A": value });
+  for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }), value);
+  const before = await page.reads();
+  for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }, { faults: gone }), value);
+  assert.equal(await page.reads(), before);
+});
+
+for (const [size, isRemembered] of [[0, true], [64 * KIB, true], [64 * KIB + 1, false], [1024 * KIB, false]]) {
+  test(`a body of ${size} bytes is ${isRemembered ? "answered out of memory" : "read from KV each time"}, the same bytes each time`, async () => {
+    const body = randomBytes(size);
+    const page = resource({ headers: fresh(1000), body });
+    await page.primed();
+    const before = await page.reads();
+    for (let hits = 0; hits < 3; hits += 1) {
+      const hit = await page.get();
+      assertHit(hit);
+      assert.ok(hit.bytes.equals(body));
+    }
+    const reads = (await page.reads()) - before;
+    if (isRemembered) assert.equal(reads, 0);
+    else assert.equal(reads, 3);
+  });
+}
+
+test("memory is bounded: what was not used for longest makes room", async () => {
+  const body = randomBytes(60 * KIB);
+  const pages = Array.from({ length: 200 }, () => resource({ headers: fresh(10_000), body }));
+  for (const page of pages) await page.get();
+  const [first, last] = [pages[0], pages.at(-1)];
+  await Promise.all([first.isKept(), last.isKept()]);
+  const reads = [await first.reads(), await last.reads()];
+  assertHit(await last.get());
+  assertHit(await first.get());
+  assert.deepEqual([await first.reads(), await last.reads()], [reads[0] + 1, reads[1]]);
+});
+
+test("what a POST makes invalid is forgotten at once", async () => {
+  const page = resource({ headers: fresh(1000) });
+  await page.primed();
+  assertHit(await page.get(), "1");
+  await page.ask("POST", { body: "x", faults: gone });
+  assert.notEqual((await page.get()).text, "1");
+});
+
+test("a newer answer takes the place of the older one at once", async () => {
+  const page = resource({ headers: fresh(1000) });
+  await page.primed();
+  assertForwarded(await page.get({ "Cache-Control": "no-cache" }), "request", "2");
+  assertHit(await page.get(), "2");
+});
+
+test("what must not be kept is not in memory either", async () => {
+  for (const lines of [["Cache-Control: no-store, max-age=1000"], ["Cache-Control: private, max-age=1000"], fresh(1000, "Vary: *")]) {
+    const page = resource({ headers: lines });
+    for (const text of ["1", "2", "3"]) assert.equal((await page.get()).text, text);
+  }
+});
+
+test("cookies and fields that are not kept are not in memory either", async () => {
+  const page = resource({ headers: ['Cache-Control: max-age=1000, private="X-A"', "X-A: 1", "Connection: X-Hop", "X-Hop: 1"] });
+  await page.get();
+  const hit = await page.get({}, { faults: gone });
+  assertHit(hit, "1");
+  for (const name of ["x-a", "x-hop"]) assert.equal(hit.headers[name], undefined);
+});
+
+test("visitors who come at the same time all get a right answer", async () => {
+  const pages = Array.from({ length: 5 }, (_, index) => resource({ headers: fresh(1000), body: `page ${index}`, delayMs: 30 }));
+  for (let rounds = 0; rounds < 3; rounds += 1) {
+    const asked = Array.from({ length: 50 }, (_, index) => index % 5);
+    const responses = await Promise.all(asked.map((index) => pages[index].get()));
+    for (const [at, { text }] of responses.entries()) assert.equal(text, `page ${asked[at]}`);
+  }
+});

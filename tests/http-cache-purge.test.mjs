@@ -1,0 +1,282 @@
+// `POST /cache/purge`: answers that are not to be used any more, by URL, prefix or tag.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { send, sendForJson } from "./harness/http.mjs";
+import { assertForwarded, assertHit, cacheStatusOf, fresh, gate, startCache } from "./harness/http-cache.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { clock } from "./harness/scripted-upstream.mjs";
+import { TOKEN } from "./harness/worker.mjs";
+
+const cache = await startCache({ origins: 4, vars: { CACHE_REFRESH: "10" } });
+const { another, kv, pass, resource, upstream, worker } = cache;
+
+const bearer = { Authorization: `Bearer ${TOKEN}` };
+const post = (body, { headers = bearer, faults, path = "/cache/purge" } = {}) =>
+  sendForJson(worker, path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...(faults && { "X-Kv-Faults": JSON.stringify({ CACHE_KV: faults }) }), ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+
+/** Purges and checks the report; its time. */
+async function purge(body, purged) {
+  const before = clock.now() - 1;
+  const response = await post(body);
+  assert.equal(response.status, 200, response.text);
+  assert.match(response.headers["content-type"], /^application\/json\b/);
+  const { atMs, ...rest } = response.json();
+  assert.deepEqual(rest, { purged });
+  assert.ok(Number.isInteger(atMs) && atMs >= before && atMs <= clock.now() + 1, `${atMs}`);
+  return atMs;
+}
+
+const page = (...lines) => resource({ headers: fresh(10_000, ...lines) });
+const isGone = async (one) => assert.equal(cacheStatusOf(await one.get()).hit, undefined, `${one.url} is not purged`);
+
+test("a purged URL is not answered out of the store any more, here at once; another one is", async () => {
+  const [one, other] = [page(), page()];
+  for (const each of [one, other]) await each.primed();
+  await purge({ url: one.url }, [{ url: one.url }]);
+  assert.equal((await one.get()).text, "2");
+  assertHit(await other.get(), "1");
+});
+
+for (const [name, refresh] of [["out of memory", 0], ["from KV", 11]]) {
+  test(`a purge holds for what would be answered ${name}, and not for what is kept later`, async () => {
+    const one = page();
+    await one.primed();
+    await purge({ url: one.url }, [{ url: one.url }]);
+    await pass(refresh + 1);
+    assert.equal((await one.primed()).text, "2");
+    assertHit(await one.get(), "2");
+    await pass(refresh);
+    assertHit(await one.get(), "2");
+    assert.equal(one.count, 2);
+  });
+}
+
+test("a purge of a URL takes all its variants, and no other query", async () => {
+  const one = resource((request, turn) => ({ headers: fresh(10_000, "Vary: X-A"), body: `${turn}` }));
+  const query = cache.resourceAt(one.path, { query: "?a" });
+  for (const value of ["1", "2", "3"]) await one.primed({ "X-A": value });
+  await query.primed({ "X-A": "1" });
+  await purge({ url: one.url }, [{ url: one.url }]);
+  for (const [index, value] of ["1", "2", "3"].entries()) assert.equal((await one.get({ "X-A": value })).text, String(5 + index));
+  assertHit(await query.get({ "X-A": "1" }), "4");
+});
+
+test("a prefix takes every URL that begins with it, byte for byte", async () => {
+  const path = `/${unique("folder")}`;
+  const at = (tail) => resource({ headers: fresh(10_000) }, { path: `${path}${tail}` });
+  const inside = [at("/a"), at("/a/b"), at("/ab")];
+  const outside = [at("/b"), at("/A"), at("")];
+  const query = cache.resourceAt(inside[0].path, { query: "?a=1" });
+  for (const one of [...inside, query, ...outside]) await one.primed();
+  const prefix = `${upstream.origin}${path}/a`;
+  await purge({ prefix }, [{ prefix }]);
+  for (const one of [...inside, query]) await isGone(one);
+  for (const one of outside) assertHit(await one.get());
+});
+
+test("an origin is a prefix, and takes nothing of another one", async () => {
+  const [at, other] = [another(), another()];
+  const [one, two] = [at, at].map((of) => cache.resource({ headers: fresh(10_000) }, { at: of }));
+  const elsewhere = cache.resource({ headers: fresh(10_000) }, { at: other });
+  for (const each of [one, two, elsewhere]) await each.primed();
+  assert.equal((await post({ prefix: `${at.origin}/` })).status, 200);
+  for (const each of [one, two]) await isGone(each);
+  assertHit(await elsewhere.get(), "1");
+});
+
+for (const [field, line] of [
+  ["Cache-Tag", (tag) => `Cache-Tag: other, ${tag} ,more`],
+  ["Surrogate-Key", (tag) => `Surrogate-Key: other  ${tag} more`],
+]) {
+  test(`a tag takes every answer that names it in ${field}`, async () => {
+    const tag = unique("tag");
+    const tagged = [page(line(tag)), page(line(tag))];
+    const others = [page(line(`${tag}0`)), page()];
+    for (const one of [...tagged, ...others]) await one.primed();
+    await purge({ tag }, [{ tag }]);
+    for (const one of tagged) await isGone(one);
+    for (const one of others) assertHit(await one.get(), "1");
+  });
+}
+
+test("many targets are purged with one request, each with one write", async () => {
+  const tag = unique("tag");
+  const [one, two, three, tagged, other] = [page(), page(), page(), page(`Cache-Tag: ${tag}`), page()];
+  for (const each of [one, two, three, tagged, other]) await each.primed();
+  const body = { urls: [one.url, two.url], prefixes: [three.url], tags: [tag] };
+  const response = await post(body);
+  assert.equal(response.status, 200, response.text);
+  const { purged } = response.json();
+  const expected = [{ url: one.url }, { url: two.url }, { prefix: three.url }, { tag }];
+  const inOrder = (targets) => targets.map((target) => JSON.stringify(target)).sort();
+  assert.deepEqual(inOrder(purged), inOrder(expected));
+  for (const each of [one, two, three, tagged]) await isGone(each);
+  assertHit(await other.get(), "1");
+});
+
+test("thirty targets are purged", async () => {
+  const urls = Array.from({ length: 30 }, (_, index) => `${upstream.origin}/thirty/${index}`);
+  assert.equal((await post({ urls })).json().purged.length, 30);
+});
+
+test("a purge is a record in KV, one write for a target: its key begins with purge:, its metadata says what and when", async () => {
+  const one = page();
+  await one.primed();
+  const calls = async () => (await send(worker, "/.kv-calls?under=purge%3A")).json().filter(({ operation }) => operation === "put");
+  const before = (await calls()).length;
+  const atMs = await purge({ url: one.url }, [{ url: one.url }]);
+  const [call, ...more] = (await calls()).slice(before);
+  assert.deepEqual(more, []);
+  assert.ok(call.key.startsWith("purge:"));
+  assert.deepEqual(call.metadata, { url: one.url, atMs });
+  assert.ok(call.ttl >= 86_400, `${call.ttl}`);
+});
+
+test("a purge that was made elsewhere holds here within 60 seconds and CACHE_REFRESH", async () => {
+  const tag = unique("tag");
+  const [one, tagged, other] = [page(), page(`Cache-Tag: ${tag}`), page()];
+  for (const each of [one, tagged, other]) await each.primed();
+  await pass(1);
+  const atMs = clock.now();
+  await kv.put(`purge:${unique("elsewhere")}`, "", { metadata: { url: one.url, atMs } });
+  await kv.put(`purge:${unique("elsewhere")}`, "", { metadata: { tag, atMs } });
+  await kv.put(`purge:${unique("broken")}`, "", { metadata: { tag: 1 } });
+  await kv.put(`purge:${unique("broken")}`, "");
+  await pass(75);
+  for (const each of [one, tagged]) {
+    await eventually(async () => cacheStatusOf(await each.get()).hit === undefined, `${each.url} is purged`);
+  }
+  assertHit(await other.get(), "1");
+});
+
+test("what was asked for before a purge is not kept after it", async () => {
+  const held = gate();
+  const one = resource((_request, turn) => ({ headers: fresh(10_000), until: turn === 1 ? held.promise : undefined }));
+  const early = one.get();
+  await one.reached(1);
+  await pass(1);
+  await purge({ url: one.url }, [{ url: one.url }]);
+  held.open();
+  assert.equal((await early).text, "1");
+  assert.equal((await one.get()).text, "2");
+});
+
+test("what is purged is not used stale either", async () => {
+  const at = another();
+  const headers = fresh(100, "Cache-Control: stale-while-revalidate=10000, stale-if-error=10000");
+  const one = cache.resource([{ headers }, { status: 503 }, { breaksAt: "head" }], { at });
+  await one.primed();
+  await purge({ url: one.url }, [{ url: one.url }]);
+  assert.equal((await one.get()).status, 503);
+  await pass(70);
+  assertProblem(await one.getForJson(), 502, "upstream_failed");
+});
+
+test("a URL means the same in any of its spellings; its fragment counts for nothing", async () => {
+  const one = page();
+  await one.primed();
+  await purge({ url: `${one.url.replace("http:", "HTTP:")}#f` }, [{ url: one.url }]);
+  await isGone(one);
+});
+
+const GOOD = `${upstream.origin}/x`;
+/** Bodies that say no purge. */
+const invalid = [
+  ["nothing", ""],
+  ["no JSON", "{"],
+  ["null", "null"],
+  ["a text", JSON.stringify(GOOD)],
+  ["a list", [GOOD]],
+  ["no target", {}],
+  ["an unknown name", { uri: GOOD }],
+  ["an unknown name beside a good one", { url: GOOD, all: true }],
+  ["a URL that is no text", { url: 1 }],
+  ["a URL that is null", { url: null }],
+  ["a list where one is expected", { url: [GOOD] }],
+  ["one where a list is expected", { urls: GOOD }],
+  ["an empty list", { urls: [] }],
+  ["a list with something else in it", { urls: [GOOD, 1] }],
+  ["31 targets", { urls: Array.from({ length: 31 }, (_, index) => `${GOOD}/${index}`) }],
+  ["31 targets in several lists", { urls: Array(20).fill(GOOD), tags: Array.from({ length: 11 }, (_, index) => `t${index}`) }],
+  ["a path", { url: "/x" }],
+  ["no http URL", { url: "ftp://127.0.0.1/x" }],
+  ["a URL with a user", { url: GOOD.replace("http://", "http://user@") }],
+  ["an empty URL", { url: "" }],
+  ["an origin that is not listed", { url: "http://unlisted.invalid/x" }],
+  ["a prefix that is no whole origin", { prefix: upstream.origin.slice(0, -1) }],
+  ["a prefix without a host", { prefix: "http://" }],
+  ["an empty prefix", { prefix: "" }],
+  ["an empty tag", { tag: "" }],
+];
+for (const [name, body] of invalid) {
+  test(`a purge of ${name} is answered 400, with a sentence, and nothing is purged`, async () => {
+    const before = (await kv.list({ prefix: "purge:" })).keys.length;
+    const problem = assertProblem(await post(body), 400, "invalid_purge");
+    assert.match(problem.detail, /[a-z].*\.$/);
+    assert.equal((await kv.list({ prefix: "purge:" })).keys.length, before);
+  });
+}
+
+test("a sentence names the place of what is wrong", async () => {
+  for (const [body, place] of [[{ urls: [GOOD, 1] }, /urls.*1|1.*urls/], [{ url: "/x" }, /url/], [{ nonsense: 1 }, /nonsense/]]) {
+    assert.match((await post(body)).json().detail, place);
+  }
+});
+
+test("a body of more than 64 KiB is refused", async () => {
+  const response = await post({ tag: "x".repeat(65 * 1024) });
+  assert.ok([400, 413].includes(response.status), `${response.status}`);
+});
+
+for (const [name, headers] of [
+  ["no token", {}],
+  ["another token", { Authorization: `Bearer ${TOKEN}x` }],
+  ["an empty token", { Authorization: "Bearer " }],
+  ["the token of another scheme", { Authorization: `Basic ${TOKEN}` }],
+]) {
+  test(`a purge with ${name} is answered 401, and nothing is purged`, async () => {
+    const one = page();
+    await one.primed();
+    assertProblem(await post({ url: one.url }, { headers }), 401, "unauthorized");
+    assertProblem(await post("{", { headers }), 401, "unauthorized");
+    assertHit(await one.get(), "1");
+  });
+}
+
+for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
+  test(`${method} /cache/purge is answered 405`, async () => {
+    const response = await send(worker, "/cache/purge", { method, headers: bearer });
+    assert.equal(response.status, 405);
+    assert.equal(response.headers.allow, "POST");
+    if (method === "GET") assertProblem(response, 405, "method_not_allowed");
+  });
+}
+
+// KV is asked several times, with pauses.
+describe("a KV that refuses", { concurrency: true }, () => {
+  for (const [fault, status, code] of [["500", 503, "kv_unavailable"], ["429", 429, "kv_rate_limited"], ["no answer", 503, "kv_unavailable"]]) {
+    test(`a purge that KV refuses (${fault}) is answered ${status}: it would hold here only`, async () => {
+      const one = page();
+      await one.primed();
+      assertProblem(await post({ url: one.url }, { faults: { put: [fault] } }), status, code);
+    });
+  }
+
+  test("a purge whose write is refused once is made all the same", async () => {
+    const one = page();
+    await one.primed();
+    assert.equal((await post({ url: one.url }, { faults: { put: ["500", "ok"] } })).status, 200);
+    await isGone(one);
+  });
+});
+
+test("a purge of what is not kept is a purge", async () => {
+  await purge({ url: GOOD }, [{ url: GOOD }]);
+  const one = page();
+  assertForwarded(await one.primed(), "uri-miss", "1");
+});

@@ -1,0 +1,328 @@
+// `/cache/{absolute URL}`: stale answers while an upstream is slow, failing or gone (RFC 5861; RFC 9111, section 4.2.4).
+import assert from "node:assert/strict";
+import http from "node:http";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, gate, startCache } from "./harness/http-cache.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { httpDate } from "./harness/scripted-upstream.mjs";
+
+/** An upstream that stops listening. */
+async function startLeaving() {
+  const headers = () => ({ "Cache-Control": "max-age=100, stale-if-error=1000", Date: httpDate() });
+  const server = http.createServer((_request, response) => response.writeHead(200, headers()).end("1"));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  after(close);
+  return { origin: `http://127.0.0.1:${server.address().port}`, close };
+}
+
+const TIMEOUT_MS = 1000;
+const leaving = await startLeaving();
+// A circuit belongs to an upstream, so each test that makes one fail has its own.
+const cache = await startCache({ origins: 110, alsoListed: [leaving.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
+const { another, pass } = cache;
+const resource = (script) => cache.resource(script, { at: another() });
+
+const ERROR = { detail: "stale-if-error" };
+const WHILE = { detail: "stale-while-revalidate" };
+
+const statuses = Object.fromEntries([500, 502, 503, 504].map((status) => [status, { status, body: "the upstream's words" }]));
+/** Ways in which no answer comes, and what is told of them where nothing stale may be used. */
+const unreachable = {
+  "no answer in time": { answer: { hangs: true }, told: [504, "upstream_timeout"] },
+  "a closed connection": { answer: { breaksAt: "head" }, told: [502, "upstream_failed"] },
+  "a reset connection": { answer: { breaksAt: "head", reset: true }, told: [502, "upstream_failed"] },
+  "an end in the middle of the head": { answer: { breaksAt: "in head" }, told: [502, "upstream_failed"] },
+  "an end in the middle of a short body": { answer: { headers: fresh(100), body: "12345", breaksAt: 2 }, told: [502, "upstream_failed"] },
+};
+const troubles = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
+
+/** A resource that is kept, has been stale for 50 seconds, and gets this answer from now on. */
+async function staleFor(directives, answer, lines = []) {
+  const page = resource([{ headers: [`Cache-Control: max-age=100${directives}`, ...lines], closes: true }, ...[answer].flat()]);
+  await page.primed();
+  await pass(150);
+  return page;
+}
+
+test("stale-while-revalidate: the answer does not wait for the upstream, and is fresh once that has answered", async () => {
+  const held = gate();
+  const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100), until: held.promise });
+  const stale = await page.get();
+  assertHit(stale, "1", WHILE);
+  assertSeconds(cacheStatusOf(stale).ttl, -50, "ttl");
+  assertSeconds(stale.headers.age, 150, "Age");
+  await page.reached(2);
+  held.open();
+  await page.isKept(2);
+  assertHit(await page.get(), "2");
+  assert.equal(page.count, 2);
+});
+
+test("stale-while-revalidate: of many requests one refreshes", async () => {
+  const held = gate();
+  const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100), until: held.promise });
+  for (let rounds = 0; rounds < 3; rounds += 1) {
+    const responses = await Promise.all(Array.from({ length: 10 }, () => page.get()));
+    for (const response of responses) assertHit(response, "1", WHILE);
+  }
+  await page.reached(2);
+  held.open();
+  await page.isKept(2);
+  assert.equal(page.count, 2);
+});
+
+test("stale-while-revalidate: the refresh is a validation where there is a validator", async () => {
+  const page = await staleFor(", stale-while-revalidate=100", { status: 304, headers: fresh(100, 'ETag: "a"') }, ['ETag: "a"']);
+  assertHit(await page.get(), "1", WHILE);
+  await page.isKept(2);
+  assert.equal(page.requests[1].field("If-None-Match"), '"a"');
+  assertHit(await page.get(), "1");
+});
+
+test("stale-while-revalidate: the refresh is a GET of the whole, whatever part or HEAD was asked for", async () => {
+  for (const [method, headers] of [["HEAD", {}], ["GET", { Range: "bytes=0-0", "If-None-Match": '"x"' }]]) {
+    const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100) });
+    assertHit(await page.ask(method, { headers }), undefined, WHILE);
+    await page.isKept(2);
+    assert.equal(page.requests[1].method, "GET");
+    for (const name of ["Range", "If-None-Match"]) assert.equal(page.requests[1].field(name), undefined);
+    assertHit(await page.get(), "2");
+  }
+});
+
+test("stale-while-revalidate: past its window the upstream is asked first", async () => {
+  const page = await staleFor(", stale-while-revalidate=40", { headers: fresh(100) });
+  assertForwarded(await page.get(), "stale", "2");
+});
+
+test("stale-while-revalidate: a request that limits the age is not answered with what is stale", async () => {
+  for (const directive of ["max-age=120", "no-cache", "min-fresh=1"]) {
+    const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100) });
+    assertForwarded(await page.get({ "Cache-Control": directive }), "stale", "2");
+  }
+});
+
+for (const [name, trouble] of [["503", { status: 503 }], ["a closed connection", { breaksAt: "head" }], ["no answer in time", { hangs: true }]]) {
+  test(`stale-while-revalidate: after a refresh that failed (${name}) what is kept stays, and the next refresh waits`, async () => {
+    const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: fresh(100) }]);
+    assertHit(await page.get(), "1", WHILE);
+    await page.reached(2);
+    await sleep(trouble.hangs ? TIMEOUT_MS + 300 : 100);
+    for (let asked = 0; asked < 3; asked += 1) assertHit(await page.get(), "1", WHILE);
+    await sleep(100);
+    assert.equal(page.count, 2);
+    await pass(70);
+    assertHit(await page.get(), "1", WHILE);
+    await page.isKept(2);
+    assertHit(await page.get(), "3");
+    assert.equal(page.count, 3);
+  });
+}
+
+for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"]) {
+  test(`${forbids} forbids every stale answer`, async () => {
+    const directives = `, stale-while-revalidate=100, stale-if-error=100, ${forbids}`;
+    const slow = await staleFor(directives, { headers: fresh(100) }, ['ETag: "a"']);
+    assertForwarded(await slow.get(), "stale", "2");
+    const failing = await staleFor(directives, statuses[503], ['ETag: "a"']);
+    const response = await failing.get({ "Cache-Control": "max-stale, stale-if-error=100" });
+    assert.equal(response.status, 503);
+    assert.equal(response.text, "the upstream's words");
+    const gone = await staleFor(directives, { breaksAt: "head" }, ['ETag: "a"']);
+    assertProblem(await gone.getForJson(), 502, "upstream_failed");
+  });
+}
+
+for (const [name, answer] of troubles) {
+  test(`stale-if-error: ${name} is answered with what is stale`, async () => {
+    const page = await staleFor(", stale-if-error=100", answer);
+    const response = await page.get();
+    assertHit(response, "1", ERROR);
+    assert.equal(response.status, 200);
+    assertSeconds(response.headers.age, 150, "Age");
+    assert.equal(page.count, 2);
+  });
+}
+
+test("stale-if-error: a refused connection is answered with what is stale, also for HEAD and a Range", async () => {
+  const page = cache.resourceAt("/x", { at: { origin: leaving.origin, to: () => [] } });
+  await page.primed();
+  await pass(150);
+  leaving.close();
+  for (const ask of [() => page.get(), () => page.head(), () => page.get({ Range: "bytes=0-0" })]) {
+    assertHit(await ask(), undefined, ERROR);
+    await pass(70);
+  }
+});
+
+for (const status of [400, 401, 403, 404, 410, 429, 501]) {
+  test(`stale-if-error: ${status} is an answer, not an error: it is passed on`, async () => {
+    const page = await staleFor(", stale-if-error=100", { status });
+    const response = await page.get();
+    assert.equal(response.status, status);
+    assertForwarded(response, "stale", "2", { "fwd-status": status });
+  });
+}
+
+test("stale-if-error: past its window the error is passed on, or told", async () => {
+  const failing = await staleFor(", stale-if-error=40", statuses[500]);
+  assert.equal((await failing.get()).status, 500);
+  for (const { answer, told } of Object.values(unreachable)) {
+    assertProblem(await (await staleFor(", stale-if-error=40", answer)).getForJson(), ...told);
+  }
+});
+
+for (const [name, answer] of troubles) {
+  test(`without a directive ${name} is not hidden by what is stale`, async () => {
+    const page = await staleFor("", answer);
+    if (name in unreachable) {
+      assertProblem(await page.getForJson(), ...unreachable[name].told);
+      return;
+    }
+    const response = await page.get();
+    assert.equal(response.status, answer.status);
+    assertForwarded(response, "stale", "the upstream's words", { "fwd-status": answer.status });
+  });
+}
+
+test("a request may ask for what is stale in place of an error", async () => {
+  const page = await staleFor("", statuses[500]);
+  assertHit(await page.get({ "Cache-Control": "stale-if-error=100" }), "1", ERROR);
+  await pass(100);
+  assert.equal((await page.get({ "Cache-Control": "stale-if-error=100" })).status, 500);
+});
+
+test("a hanging upstream is waited for once: what is stale is answered at once the next time", async () => {
+  const page = await staleFor(", stale-if-error=100000", { hangs: true });
+  assertHit(await page.get(), "1", ERROR);
+  assert.equal(page.count, 2);
+  for (let asked = 0; asked < 5; asked += 1) assertHit(await page.get(), "1", ERROR);
+  assert.equal(page.count, 2);
+});
+
+test("a failing upstream is left alone for longer and longer, a minute at most; its answer ends that", async () => {
+  const failures = Array(7).fill({ breaksAt: "head" });
+  const page = await staleFor(", stale-if-error=100000", [...failures, { headers: fresh(100) }]);
+  for (let failed = 1; failed <= 6; failed += 1) {
+    assertHit(await page.get(), "1", ERROR);
+    assert.equal(page.count, failed + 1, `try ${failed}`);
+    await pass(65);
+  }
+  assertHit(await page.get(), "1", ERROR);
+  assert.equal(page.count, 8);
+  // 60 s by now.
+  for (let waited = 0; waited < 2; waited += 1) {
+    await pass(20);
+    assertHit(await page.get(), "1", ERROR);
+    assert.equal(page.count, 8);
+  }
+  await pass(25);
+  assertForwarded(await page.primed(), "stale", "9", { "fwd-status": 200 });
+  assertHit(await page.get(), "9");
+});
+
+test("nothing is kept: what the upstream says is passed on, what it does not say is told", async () => {
+  for (const [status, answer] of Object.entries(statuses)) {
+    const response = await resource(answer).get();
+    assert.equal(response.status, Number(status));
+    assertForwarded(response, "uri-miss", "the upstream's words", { "fwd-status": Number(status), stored: undefined });
+  }
+  for (const { answer, told } of Object.values(unreachable)) {
+    const page = resource(answer);
+    const problem = assertProblem(await page.getForJson(), ...told);
+    assert.ok(!JSON.stringify(problem).includes("127.0.0.1"));
+    assert.equal(page.count, 1);
+    await page.isNotKept();
+  }
+});
+
+test("a POST is sent once, and its failure is told, whatever is kept", async () => {
+  for (const [status, code, answer] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
+    const page = await staleFor(", stale-if-error=100", answer);
+    const response = await page.ask("POST", { body: "x", headers: { Accept: "application/json" } });
+    assertProblem(response, status, code);
+    assert.equal(page.count, 2);
+  }
+});
+
+/** Has an upstream fail five times at once, each at a path of its own. */
+const failFiveTimes = (at, trouble) =>
+  Promise.all(Array.from({ length: 5 }, () => cache.resource(trouble, { at }).get()));
+
+test("five times no answer in time open the upstream's circuit: nothing more is sent to it", async () => {
+  const at = another();
+  const hot = cache.resource({ headers: fresh(10_000) }, { at });
+  const stale = cache.resource({ headers: fresh(100, "Cache-Control: stale-if-error=1000") }, { at });
+  const strict = cache.resource({ headers: fresh(100, "Cache-Control: must-revalidate") }, { at });
+  for (const page of [hot, stale, strict]) await page.primed();
+  await pass(150);
+  await failFiveTimes(at, { hangs: true });
+  const sent = at.requests.length;
+  const untouched = cache.resource({ headers: fresh(100) }, { at });
+  for (const page of [untouched, strict]) {
+    const response = await page.getForJson();
+    assertProblem(response, 502, "circuit_open");
+    const seconds = Number(response.headers["retry-after"]);
+    assert.ok(seconds >= 1 && seconds <= 10, `Retry-After: ${seconds}`);
+  }
+  assertHit(await stale.get(), "1", ERROR);
+  assertHit(await hot.get(), "1");
+  assert.equal((await untouched.ask("POST", { body: "x" })).status, 502);
+  assert.equal(at.requests.length, sent);
+
+  await pass(11);
+  assert.equal((await untouched.get()).text, "1");
+  assertForwarded(await stale.get(), "stale", "2");
+});
+
+for (const [name, trouble] of [["503", { status: 503 }], ["a closed connection", { breaksAt: "head" }]]) {
+  test(`${name} is told at once, and costs nobody a deadline: it opens no circuit`, async () => {
+    const at = another();
+    await failFiveTimes(at, trouble);
+    assert.equal((await cache.resource({ headers: fresh(100) }, { at }).get()).text, "1");
+  });
+}
+
+test("a long body and a partial answer are served stale as any other", async () => {
+  const body = "0123456789".repeat(20_000);
+  const page = resource([{ headers: fresh(100, "Cache-Control: stale-if-error=1000"), body }, { breaksAt: "head" }]);
+  await page.primed();
+  await pass(150);
+  const whole = await page.get();
+  assertHit(whole, body, ERROR);
+  const part = await page.get({ Range: "bytes=199990-" });
+  assertHit(part, "0123456789", ERROR);
+  assert.equal(part.status, 206);
+});
+
+test("a validation that fails leaves what is kept for the next one", async () => {
+  const page = await staleFor(", stale-if-error=100", [statuses[500], { status: 304, headers: fresh(100, 'ETag: "a"') }], ['ETag: "a"']);
+  assertHit(await page.get(), "1", ERROR);
+  await pass(30);
+  assertForwarded(await page.get(), "stale", "1", { "fwd-status": 304 });
+  assert.deepEqual(page.requests.map((request) => request.field("If-None-Match")), [undefined, '"a"', '"a"']);
+});
+
+test("what is fresh is answered though the upstream hangs, and the upstream is not asked", async () => {
+  const page = resource([{ headers: fresh(100) }, { hangs: true }]);
+  await page.primed();
+  for (let asked = 0; asked < 5; asked += 1) assertHit(await page.get(), "1");
+  assert.equal(page.count, 1);
+});
+
+test("a hot answer is refreshed shortly before it expires, by one of its requests; all of them are hits", async () => {
+  const page = resource([{ headers: fresh(100), delayMs: 900 }, { headers: fresh(100) }]);
+  await page.primed();
+  // The refresh took 0.9 s, so that with 1 s left each request refreshes with a probability of about a third.
+  await pass(98);
+  const responses = await Promise.all(Array.from({ length: 60 }, () => page.get()));
+  for (const response of responses) assertHit(response);
+  await page.isKept(2);
+  assert.equal(page.count, 2);
+  assertHit(await page.get(), "2");
+});

@@ -1,0 +1,281 @@
+// `/cache/{absolute URL}`: asking the upstream whether what is kept is still right, and answering clients who ask that
+// (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { httpDate } from "./harness/scripted-upstream.mjs";
+
+const { pass, resource } = await startCache();
+
+const MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT";
+const conditionsOf = (request) => ({ none: request.field("If-None-Match"), since: request.field("If-Modified-Since") });
+
+/** The validators of what is kept, and what the upstream is asked with. */
+const conditions = [
+  ["an entity tag", ['ETag: "a"'], { none: '"a"', since: undefined }],
+  ["a weak entity tag", ['ETag: W/"a"'], { none: 'W/"a"', since: undefined }],
+  ["Last-Modified", [`Last-Modified: ${MODIFIED}`], { none: undefined, since: MODIFIED }],
+  ["both", ['ETag: "a"', `Last-Modified: ${MODIFIED}`], { none: '"a"', since: MODIFIED }],
+  ["no validator", [], { none: undefined, since: undefined }],
+];
+for (const [name, validators, expected] of conditions) {
+  test(`a stale answer with ${name} is validated with it`, async () => {
+    const page = resource({ headers: fresh(100, ...validators) });
+    await page.primed();
+    await pass(150);
+    assertForwarded(await page.get(), "stale", "2", { "fwd-status": 200, stored: true });
+    assert.deepEqual(conditionsOf(page.requests[1]), expected);
+  });
+}
+
+test("a 304 makes what is kept fresh again, and brings its fields up to date", async () => {
+  const page = resource([
+    { headers: fresh(100, 'ETag: "a"', "X-Old: 1", "X-Both: 1", "Content-Type: text/x-test", "Content-Language: de"), body: "kept" },
+    { status: 304, headers: ["Cache-Control: max-age=200", 'ETag: "a"', "X-Both: 2", "X-New: 2", "Connection: X-Hop", "X-Hop: 1"] },
+  ]);
+  await page.primed();
+  await pass(150);
+  const validated = await page.primed();
+  assertForwarded(validated, "stale", "kept", { "fwd-status": 304, stored: true });
+  assert.equal(validated.status, 200);
+  assertSeconds(cacheStatusOf(validated).ttl, 200, "ttl");
+  await pass(150);
+  const hit = await page.get();
+  assertHit(hit, "kept");
+  for (const { headers } of [validated, hit]) {
+    assert.equal(headers["x-old"], "1");
+    assert.equal(headers["x-both"], "2");
+    assert.equal(headers["x-new"], "2");
+    assert.equal(headers["x-hop"], undefined);
+    assert.equal(headers["content-type"], "text/x-test");
+    assert.equal(headers["content-language"], "de");
+    assert.equal(headers["cache-control"], "max-age=200");
+  }
+  assert.equal(page.count, 2);
+});
+
+test("a 304 does not change what the body is: its length and its encoding", async () => {
+  const page = resource([
+    { headers: fresh(100, 'ETag: "a"', "Content-Encoding: x-own"), body: "kept" },
+    { status: 304, headers: fresh(100, 'ETag: "a"', "Content-Encoding: x-other", "Content-Length: 1", "Content-Range: bytes 0-0/1") },
+  ]);
+  await page.primed();
+  await pass(150);
+  for (const response of [await page.primed(), await page.get()]) {
+    assert.equal(response.text, "kept");
+    assert.equal(response.complete, true);
+    assert.equal(response.headers["content-encoding"], "x-own");
+    assert.equal(response.headers["content-range"], undefined);
+  }
+});
+
+test("a 304 with another entity tag is not about what is kept: no tag is ever answered with another one's body", async () => {
+  const page = resource((request, turn) => {
+    const tag = turn === 1 ? '"a"' : '"b"';
+    const isAsked = request.field("If-None-Match") !== undefined;
+    return isAsked ? { status: 304, headers: fresh(100, `ETag: ${tag}`) } : { headers: fresh(100, `ETag: ${tag}`), body: `of ${tag}` };
+  });
+  await page.primed();
+  await pass(150);
+  for (let asked = 0; asked < 3; asked += 1) {
+    const response = await page.get();
+    assert.equal(response.status, 200);
+    assert.equal(response.text, `of ${response.headers.etag}`);
+  }
+});
+
+test("no-cache with a validator is kept, and validated each time", async () => {
+  const page = resource((request, turn) => {
+    const headers = ["Cache-Control: max-age=100, no-cache", 'ETag: "a"'];
+    return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: `body of ${turn}` };
+  });
+  await page.primed();
+  for (let asked = 2; asked <= 4; asked += 1) {
+    const response = await page.get();
+    assert.equal(response.status, 200);
+    assertForwarded(response, "stale", "body of 1", { "fwd-status": 304 });
+    assert.equal(page.count, asked);
+  }
+});
+
+for (const status of [500, 503, 404, 429]) {
+  test(`a ${status} in place of a validation is passed on, without a directive`, async () => {
+    const page = resource([{ headers: fresh(100, 'ETag: "a"') }, { status, body: "trouble" }, { headers: fresh(100, 'ETag: "b"') }]);
+    await page.primed();
+    await pass(150);
+    const response = await page.get();
+    assert.equal(response.status, status);
+    assertForwarded(response, "stale", "trouble", { "fwd-status": status });
+    await pass(70);
+    assert.equal((await page.get()).text, "3");
+  });
+}
+
+test("HEAD is answered from a fresh answer to GET, without a body", async () => {
+  const page = resource({ headers: fresh(100, "X-Own: 1", "Content-Type: text/x-test") });
+  await page.primed();
+  const response = await page.head();
+  assertHit(response, "");
+  assert.equal(response.status, 200);
+  assert.equal(response.headers["x-own"], "1");
+  assert.equal(response.headers["content-type"], "text/x-test");
+  assert.equal(page.count, 1);
+});
+
+test("HEAD where nothing is kept goes to the upstream as HEAD, and its answer is no answer to GET", async () => {
+  const page = resource({ headers: fresh(100, "X-Own: 1") });
+  const response = await page.head();
+  assertForwarded(response, "uri-miss", "", { "fwd-status": 200, stored: undefined });
+  assert.equal(response.headers["x-own"], "1");
+  assertForwarded(await page.get(), "uri-miss", "2");
+  assert.deepEqual(page.requests.map(({ method }) => method), ["HEAD", "GET"]);
+});
+
+/** What the upstream's answer to HEAD says beside a new lifetime, and whether what is kept is still right (section 4.3.5). */
+const heads = [
+  ["the same entity tag and length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 4 }, true],
+  ["another entity tag", { headers: ['ETag: "b"', `Last-Modified: ${MODIFIED}`], length: 4 }, false],
+  ["another Last-Modified", { headers: ['ETag: "a"', `Last-Modified: ${httpDate(-5000)}`], length: 4 }, false],
+  ["another length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 5 }, false],
+];
+for (const [name, { headers, length }, isRight] of heads) {
+  test(`the answer to HEAD with ${name} ${isRight ? "brings what is kept up to date" : "makes it stale"}`, async () => {
+    const page = resource((request, turn) =>
+      request.method === "HEAD"
+        ? { headers: fresh(200, "X-New: 2", ...headers), length, body: "" }
+        : { headers: fresh(100, "X-Old: 1", 'ETag: "a"', `Last-Modified: ${MODIFIED}`), body: `no ${turn}` },
+    );
+    await page.primed();
+    await pass(150);
+    const head = await page.head();
+    assert.equal(head.status, 200);
+    assertForwarded(head, "stale", "");
+    assert.equal(page.requests[1].method, "HEAD");
+    if (isRight) {
+      await page.isKept(2);
+      const hit = await page.get();
+      assertHit(hit, "no 1");
+      assert.equal(hit.headers["x-new"], "2");
+      assert.equal(page.count, 2);
+    } else {
+      await pass(1);
+      assert.equal((await page.get()).text, "no 3");
+    }
+  });
+}
+
+const TAG = 'ETag: "a,b"';
+/** Validators of what is kept and fresh, the client's conditions, and the status. */
+const clients = [
+  ["its entity tag", [TAG], { "If-None-Match": '"a,b"' }, 304],
+  ["another entity tag", [TAG], { "If-None-Match": '"a"' }, 200],
+  ["its entity tag as a weak one", [TAG], { "If-None-Match": 'W/"a,b"' }, 304],
+  ["a weak entity tag that is kept as a weak one", ['ETag: W/"a"'], { "If-None-Match": '"a"' }, 304],
+  ["a list with its entity tag", [TAG], { "If-None-Match": '"x", "a,b" , W/"y"' }, 304],
+  ["two lines, one with its entity tag", [TAG], { "If-None-Match": ['"x"', '"a,b"'] }, 304],
+  ["any entity tag", [TAG], { "If-None-Match": "*" }, 304],
+  ["any entity tag, and none is kept", [], { "If-None-Match": "*" }, 304],
+  ["an entity tag, and none is kept", [], { "If-None-Match": '"a"' }, 200],
+  ["its Last-Modified", [`Last-Modified: ${MODIFIED}`], { "If-Modified-Since": MODIFIED }, 304],
+  ["a later date", [`Last-Modified: ${MODIFIED}`], { "If-Modified-Since": "Wed, 21 Oct 2015 07:28:01 GMT" }, 304],
+  ["an earlier date", [`Last-Modified: ${MODIFIED}`], { "If-Modified-Since": "Wed, 21 Oct 2015 07:27:59 GMT" }, 200],
+  ["its Last-Modified in an old form", [`Last-Modified: ${MODIFIED}`], { "If-Modified-Since": "Wednesday, 21-Oct-15 07:28:00 GMT" }, 304],
+  ["no date", [`Last-Modified: ${MODIFIED}`], { "If-Modified-Since": "yesterday" }, 200],
+  ["a date after its Date, where no Last-Modified is kept", [], () => ({ "If-Modified-Since": httpDate() }), 304],
+  ["a date before its Date, where no Last-Modified is kept", [], () => ({ "If-Modified-Since": httpDate(-1000) }), 200],
+  ["another entity tag, which counts alone, and its date", [TAG, `Last-Modified: ${MODIFIED}`], { "If-None-Match": '"x"', "If-Modified-Since": MODIFIED }, 200],
+  ["its entity tag, which counts alone, and an earlier date", [TAG, `Last-Modified: ${MODIFIED}`], { "If-None-Match": '"a,b"', "If-Modified-Since": "Wed, 21 Oct 2015 07:27:59 GMT" }, 304],
+  ["its entity tag and a Range", [TAG], { "If-None-Match": '"a,b"', Range: "bytes=0-0" }, 304],
+];
+for (const [name, validators, given, status] of clients) {
+  test(`a client that names ${name} gets ${status} out of the store, also for HEAD`, async () => {
+    const page = resource({ headers: fresh(100, ...validators) });
+    await page.primed();
+    await pass(10);
+    const headers = typeof given === "function" ? given() : given;
+    for (const method of ["GET", "HEAD"]) {
+      const response = await page.ask(method, { headers });
+      assert.equal(response.status, status, method);
+      assertHit(response, status === 200 && method === "GET" ? "1" : "");
+    }
+    assert.equal(page.count, 1);
+  });
+}
+
+test("a 304 out of the store has the fields that it needs, and none that describe a body", async () => {
+  const expires = httpDate(10_000);
+  const lines = ['ETag: "a"', "Content-Location: /x", `Expires: ${expires}`, "Vary: X-A", "Content-Type: text/x-test", "Content-Language: de"];
+  const page = resource({ headers: fresh(100, ...lines), body: "a body" });
+  const { headers: first } = await page.primed();
+  await pass(10);
+  const { status, headers, text } = await page.get({ "If-None-Match": '"a"' });
+  assert.equal(status, 304);
+  assert.equal(text, "");
+  assert.equal(headers.etag, '"a"');
+  assert.equal(headers["content-location"], "/x");
+  assert.equal(headers.expires, expires);
+  assert.equal(headers.vary, "X-A");
+  assert.equal(headers["cache-control"], "max-age=100");
+  assert.equal(headers.date, first.date);
+  assertSeconds(headers.age, 10, "Age");
+  for (const name of ["content-type", "content-language", "content-length", "transfer-encoding"]) assert.equal(headers[name], undefined, name);
+});
+
+test("a client's conditions go to the upstream where nothing is kept; its 304 is passed on and not kept", async () => {
+  const page = resource((request) =>
+    request.field("If-None-Match") === '"mine"' ? { status: 304, headers: fresh(100, 'ETag: "mine"') } : { headers: fresh(100, 'ETag: "a"') },
+  );
+  const response = await page.get({ "If-None-Match": '"mine"', "If-Modified-Since": MODIFIED });
+  assert.equal(response.status, 304);
+  assertForwarded(response, "uri-miss", "", { "fwd-status": 304, stored: undefined });
+  assert.deepEqual(conditionsOf(page.requests[0]), { none: '"mine"', since: MODIFIED });
+  const plain = await page.get();
+  assert.equal(plain.status, 200);
+  assertForwarded(plain, "uri-miss", "2");
+});
+
+test("what is kept is validated with its own tag, whatever the client names; the client's is compared with the outcome", async () => {
+  const script = (request) => {
+    const headers = fresh(100, 'ETag: "a"');
+    return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: "kept" };
+  };
+  for (const [named, status, text] of [['"a"', 304, ""], ['"old"', 200, "kept"]]) {
+    const page = resource(script);
+    await page.primed();
+    await pass(150);
+    const response = await page.get({ "If-None-Match": named });
+    assert.equal(response.status, status);
+    assertForwarded(response, "stale", text, { "fwd-status": 304 });
+    assert.deepEqual(conditionsOf(page.requests[1]), { none: '"a"', since: undefined });
+  }
+});
+
+test("a stale answer that is replaced is compared with the client's tag, too", async () => {
+  const page = resource([{ headers: fresh(100, 'ETag: "a"') }, { headers: fresh(100, 'ETag: "b"') }]);
+  await page.primed();
+  await pass(150);
+  const response = await page.get({ "If-None-Match": '"a"' });
+  assert.equal(response.status, 200);
+  assertForwarded(response, "stale", "2", { "fwd-status": 200 });
+});
+
+test("a stale answer without a validator is asked for anew without the client's conditions", async () => {
+  const page = resource({ headers: fresh(100) });
+  await page.primed();
+  await pass(150);
+  assert.equal((await page.get({ "If-None-Match": '"x"' })).text, "2");
+  assert.deepEqual(conditionsOf(page.requests[1]), { none: undefined, since: undefined });
+});
+
+for (const headers of [{ "If-Match": '"x"' }, { "If-Unmodified-Since": MODIFIED }]) {
+  const [[name, value]] = Object.entries(headers);
+  test(`${name} is the upstream's to judge, whatever is kept`, async () => {
+    const page = resource((request) => (request.field(name) ? { status: 412, body: "failed" } : { headers: fresh(100, 'ETag: "a"') }));
+    await page.primed();
+    const response = await page.get(headers);
+    assert.equal(response.status, 412);
+    assert.equal(response.text, "failed");
+    assert.equal(page.requests[1].field(name), value);
+    assertHit(await page.get(), "1");
+  });
+}
