@@ -59,7 +59,7 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
             };
             render(&answer, &body)
         }
-        Source::Upstream { status, fields, body } => {
+        Source::Upstream { status, fields, body, .. } => {
             let answer = answer::of_upstream(incoming.method(), *status, fields, &story);
             let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
             render(&answer, body)

@@ -135,6 +135,14 @@ thread_local! {
     static STREAM: JsValue = JsValue::from_str("stream");
 }
 
+/// The metadata of keys.
+pub(crate) struct Listed {
+    /// As JSON.
+    pub(crate) metadata: Vec<String>,
+    /// False where there are more.
+    pub(crate) is_complete: bool,
+}
+
 /// One namespace.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -173,22 +181,22 @@ impl Store {
 
     /// The metadata of all keys with a prefix, as JSON, in up to `pages_max` pages of 1000 ("List keys": only `list_complete` ends
     /// a listing, and each page needs the prefix again).
-    pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<Vec<String>, StoreError> {
-        let mut found = Vec::new();
+    pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<Listed, StoreError> {
+        let mut metadata = Vec::new();
         let options: ListOptions = js_sys::Object::new().unchecked_into();
         options.set_prefix(prefix);
         for _ in 0..pages_max {
             let page = deadline::within(READ_DEADLINE, settled(self.namespace.list(&options)));
             let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::read_timeout()))?.unchecked_into();
-            found.extend(page.keys().iter().filter_map(|key| {
+            metadata.extend(page.keys().iter().filter_map(|key| {
                 let metadata = key.unchecked_into::<ListedKey>().listed_metadata();
                 js_sys::JSON::stringify(&metadata).ok()?.as_string()
             }));
             let cursor = page.cursor().filter(|_| !page.is_complete());
-            let Some(cursor) = cursor else { break };
+            let Some(cursor) = cursor else { return Ok(Listed { metadata, is_complete: true }) };
             options.set_cursor(&cursor);
         }
-        Ok(found)
+        Ok(Listed { metadata, is_complete: false })
     }
 
     /// Deletes a key, again and again as the policy and the isolate's budget allow. One that does not exist is no failure.

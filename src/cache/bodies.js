@@ -1,7 +1,7 @@
 // Bodies of kept answers.
 
 /** Bodies that are collected at the same time may have so many bytes together; an isolate has 128 MB. */
-const TOGETHER_MAX = 48 * 1024 * 1024;
+const TOGETHER_MAX = 40 * 1024 * 1024;
 let together = 0;
 
 /**
@@ -10,25 +10,18 @@ let together = 0;
  */
 export async function collect(stream, length, max) {
   let taken = 0;
-  const take = (bytes) => {
-    taken += bytes;
-    together += bytes;
-    return taken <= max && together <= TOGETHER_MAX;
-  };
+  const whole = length >= 0 ? new Uint8Array(length) : null;
+  const parts = [];
   try {
-    if (length >= 0) {
-      if (!take(length)) {
-        await stream.cancel();
-        return null;
-      }
-      const bytes = await new Response(stream).arrayBuffer();
-      return bytes.byteLength === length ? bytes : null;
-    }
-    const parts = [];
     for await (const part of stream) {
-      if (!take(part.byteLength)) return null;
-      parts.push(part);
+      const at = taken;
+      taken += part.byteLength;
+      together += part.byteLength;
+      if (taken > (whole ? length : max) || together > TOGETHER_MAX) return null;
+      if (whole) whole.set(part, at);
+      else parts.push(part);
     }
+    if (whole) return taken === length ? whole.buffer : null;
     return await new Blob(parts).arrayBuffer();
   } finally {
     together -= taken;
@@ -38,8 +31,8 @@ export async function collect(stream, length, max) {
 /** `length` bytes of a stream from `start` on. */
 export function part(stream, start, length) {
   const { readable, writable } = new FixedLengthStream(length);
+  const writer = writable.getWriter();
   const copy = async () => {
-    const writer = writable.getWriter();
     let at = 0;
     for await (const bytes of stream) {
       const wanted = bytes.subarray(Math.max(0, start - at), Math.max(0, start + length - at));
@@ -50,6 +43,6 @@ export function part(stream, start, length) {
     await writer.close();
   };
   // A stream that breaks off shows at the other end.
-  copy().catch((error) => writable.abort(error).catch(() => {}));
+  copy().catch((error) => writer.abort(error).catch(() => {}));
   return readable;
 }

@@ -8,9 +8,11 @@ use futures_util::future::join;
 use kv_edge_core::cache::address::{CacheError, CachedUrl};
 use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
 use kv_edge_core::cache::decision::{self, Asked, Decision, Selected};
-use kv_edge_core::cache::stored::Kept;
+use kv_edge_core::cache::freshness::Times;
+use kv_edge_core::cache::stored::{Kept, Stored};
 use kv_edge_core::cache::validation::conditions;
 use kv_edge_core::cache::vary;
+use kv_edge_core::cdn_loop;
 use kv_edge_core::fields::{Fields, Lines};
 use kv_edge_core::limits::Key;
 use kv_edge_core::retry::Time;
@@ -56,6 +58,7 @@ pub(super) enum Source {
     Upstream {
         status: u16,
         fields: Lines,
+        times: Times,
         /// A stream, or `null`.
         body: JsValue,
     },
@@ -87,6 +90,8 @@ impl Exchange {
     }
 
     pub(super) async fn answer(&self) -> Result<Outcome, Failure> {
+        // A loop is told as such, whatever is kept (RFC 8586 §3).
+        cdn_loop::continued(self.fields().find("cdn-loop")).ok_or(CacheError::Loop)?;
         let now_ms = Clock.now_ms();
         let looked = self.look(now_ms).await;
         let now_ms = if looked.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
@@ -102,7 +107,10 @@ impl Exchange {
                 Ok(Outcome { source: Source::Kept { found, received: None }, cache_status, kv_ms, upstream_ms: None })
             }
             Decision::Forward { fwd, conditions } => self.forward(looked, fwd, conditions).await,
-            Decision::NotCached => Err(CacheError::NotCached.into()),
+            Decision::NotCached => {
+                looked.discard();
+                Err(CacheError::NotCached.into())
+            }
         }
     }
 
@@ -123,10 +131,13 @@ impl Exchange {
         }
         let find = keeping::find(&self.incoming, &looked.key, &AS_IT_CAME, now_ms, &mut looked.kv_ms);
         let (first, purges) = join(find, purging::table(&self.incoming, now_ms)).await;
-        let Ok(purges) = purges else { return looked.without(Fwd::Miss, Some(KV_UNAVAILABLE)) };
         let first = match first {
             Ok(first) => first,
             Err(not_found) => return looked.because(not_found),
+        };
+        let Ok(purges) = purges else {
+            keeping::discard(&first.body);
+            return looked.without(Fwd::Miss, Some(KV_UNAVAILABLE));
         };
         if purges.covers(self.url.as_str(), &first.kept.stored) {
             keeping::discard(&first.body);
@@ -169,9 +180,17 @@ impl Exchange {
         }
         let mut again = self.clone();
         "GET".clone_into(&mut again.method);
+        // What is kept is for everybody, and so is the answer that takes its place.
+        again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
+        let key = key.to_static();
         self.incoming.wait_until(async move {
-            // What goes wrong is noted where it happens.
-            if let Ok(outcome) = again.renew().await {
+            let renewed = again.renew().await;
+            let is_renewed =
+                renewed.as_ref().is_ok_and(|outcome| matches!(outcome.cache_status, CacheStatus::Forwarded { .. }));
+            if !is_renewed {
+                hot(|hot| hot.end_refresh(key.as_str(), true, Clock.now_ms()));
+            }
+            if let Ok(outcome) = renewed {
                 outcome.discard();
             }
         });
@@ -187,6 +206,13 @@ impl Exchange {
 }
 
 impl Looked {
+    /// Ends the body of what was found, which nobody reads.
+    fn discard(&self) {
+        if let Some(found) = &self.found {
+            keeping::discard(&found.body);
+        }
+    }
+
     fn without(mut self, missing: Fwd, detail: Option<&'static str>) -> Self {
         self.missing = missing;
         self.detail = detail;
@@ -200,13 +226,14 @@ impl Looked {
 }
 
 impl Source {
-    /// Status and header fields.
-    pub(super) fn head(&self) -> (u16, &Lines) {
+    /// Status, header fields and times.
+    pub(super) fn head(&self) -> (u16, &Lines, Times) {
         match self {
             Self::Kept { found: Found { kept, .. }, received } => {
-                (kept.stored.status, received.as_ref().unwrap_or(&kept.stored.fields))
+                let Stored { status, times, .. } = kept.stored;
+                (status, received.as_ref().unwrap_or(&kept.stored.fields), times)
             }
-            Self::Upstream { status, fields, .. } => (*status, fields),
+            Self::Upstream { status, fields, times, .. } => (*status, fields, *times),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kv_edge_core::cache::hot::{Entry, Hot};
+use kv_edge_core::cache::hot::{BODY_BYTES_MAX, Entry, Hot};
 use kv_edge_core::cache::stale::kept_seconds;
 use kv_edge_core::cache::stored::{Kept, Stored};
 use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
@@ -17,9 +17,6 @@ use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::kv::{Body, Store, to_put};
 use crate::log;
-
-/// A body of at most so many bytes is read whole before it is answered, and stays in memory.
-pub(super) const SMALL_MAX: u32 = 64 * 1024;
 
 #[wasm_bindgen(module = "/src/cache/bodies.js")]
 extern "C" {
@@ -92,10 +89,10 @@ pub(super) async fn find(
     kv_ms: &mut Option<u64>,
 ) -> Result<Found, NotFound> {
     let refresh_ms = incoming.vars().cache_refresh_ms;
-    if let Some(Entry { kept, body: Some(body) }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
+    if let Some(Entry { kept, body }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
         return Ok(Found { kept, body: Body::Bytes(body) });
     }
-    let read = incoming.env().pages().headed(key, SMALL_MAX).await;
+    let read = incoming.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
     *kv_ms = Some(kv_ms.unwrap_or(0).saturating_add(read_ms.saturating_sub(now_ms)));
     let headed = match read {
@@ -111,9 +108,12 @@ pub(super) async fn find(
         NotFound::Broken
     };
     let stored = match headed.head {
-        Some(head) => Stored::from_json(&head).ok_or_else(broken)?,
-        None if form.default_lifetime_ms.is_some() => Stored::undated(read_ms),
-        None => return Err(broken()),
+        Some(head) => Stored::from_json(&head),
+        None => form.default_lifetime_ms.map(|_| Stored::undated(read_ms)),
+    };
+    let Some(stored) = stored else {
+        discard(&headed.body);
+        return Err(broken());
     };
     if hot(|hot| hot.is_invalidated(key.as_str(), stored.times.requested_ms)) {
         discard(&headed.body);
@@ -122,10 +122,6 @@ pub(super) async fn find(
     let kept = Rc::new(Kept::new(stored, form.default_lifetime_ms));
     let body = match headed.body {
         Body::Bytes(bytes) => Body::Bytes((form.body)(&bytes).ok_or_else(broken)?),
-        Body::Stream(stream) if form.is_whole => {
-            let bytes = collected(&stream, None).await.ok().flatten().ok_or_else(broken)?;
-            Body::Bytes((form.body)(&bytes).ok_or_else(broken)?)
-        }
         Body::Stream(stream) => Body::Stream(stream),
     };
     if let Body::Bytes(body) = &body {
@@ -134,9 +130,10 @@ pub(super) async fn find(
     Ok(Found { kept, body })
 }
 
-fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, now_ms: u64) {
-    if incoming.vars().cache_refresh_ms > 0 && body.byte_length() <= SMALL_MAX {
-        let entry = Entry { kept: Rc::clone(kept), body: Some(body.clone()) };
+/// Keeps an answer in memory only.
+pub(super) fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, now_ms: u64) {
+    if incoming.vars().cache_refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
+        let entry = Entry { kept: Rc::clone(kept), body: body.clone() };
         hot(|hot| hot.insert(key.as_str(), entry, now_ms));
     }
 }
@@ -188,8 +185,8 @@ async fn put(store: &Store, key: &Key<'_>, kept: &Kept, body: &js_sys::ArrayBuff
     if let Err((error, _)) = put.outcome {
         log::warning(ROUTE, "kv_put_failed", &error);
     }
-    // KV may have taken this after what came in between. Nothing is better than what is out of date.
-    if hot(|hot| hot.is_outdated(key.as_str(), requested_ms)) {
+    // KV may have taken this after the invalidation that came in between.
+    if hot(|hot| hot.is_invalidated(key.as_str(), requested_ms)) {
         delete(store, key).await;
     }
 }

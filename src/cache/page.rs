@@ -2,6 +2,7 @@
 //! under a key of its own, for as long as that is fresh.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use kv_edge_core::cache::address::{CacheError, CachedUrl};
 use kv_edge_core::cache::answer::{VIA, is_null_body};
@@ -12,7 +13,8 @@ use kv_edge_core::cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
 use kv_edge_core::cache::stale;
 use kv_edge_core::cache::stored::{Kept, Stored};
 use kv_edge_core::cache::storing::storable;
-use kv_edge_core::fields::{Fields, Lines};
+use kv_edge_core::cdn_loop::CDN_ID;
+use kv_edge_core::fields::{Edits, Fields, Lines};
 use kv_edge_core::limits::Key;
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::retry::Time;
@@ -23,9 +25,10 @@ use super::exchange::{Exchange, Outcome, Source};
 use super::keeping::{self, Form, Found, hot};
 use super::{href, html_rewriter, purging};
 use crate::clock::Clock;
-use crate::error::Failure;
+use crate::error::{Failure, message_of};
 use crate::incoming::Incoming;
 use crate::kv::Body;
+use crate::message::{self, Sent};
 use crate::{deadline, response};
 
 /// How the JSON of a page is kept: it is answered in the documented form around it.
@@ -130,28 +133,59 @@ impl View {
         });
     }
 
-    /// Reads the page, by the cache, and turns it into JSON. The whole of it has the time of one request to the upstream.
+    /// Reads the page, by the cache, following redirects as far as `CACHE_UPSTREAMS` admits them, and turns it into JSON. A refresh
+    /// asks the upstream, whatever is kept.
     async fn read(&self, is_refresh: bool) -> Result<Read, Failure> {
-        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
-        deadline::within(timeout, self.follow(is_refresh)).await.unwrap_or_else(|| Err(CacheError::Timeout.into()))
-    }
-
-    /// Follows redirects as far as `CACHE_UPSTREAMS` admits them. A refresh asks the upstream, whatever is kept.
-    async fn follow(&self, is_refresh: bool) -> Result<Read, Failure> {
         let mut url = self.url.clone();
+        // Where the page is somewhere else, its JSON is kept no longer than the way there holds.
+        let mut way_seconds: Option<i64> = None;
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| Failure::internal(&thrown))?;
             let exchange = Exchange::new(&self.incoming, request, "GET", url.clone());
             let outcome = if is_refresh { exchange.renew().await? } else { exchange.answer().await? };
-            let (status, fields) = outcome.source.head();
+            let (status, fields, times) = outcome.source.head();
             let Some(location) = fields.get("location").filter(|_| page::is_redirect(status)) else {
-                return page_of(outcome).await;
+                let mut read = self.page_of(outcome, &url).await?;
+                if let Some(seconds) = way_seconds {
+                    let own = seconds_kept(&url, read.status, &read.fields, read.times);
+                    read.fields = page::kept_for(seconds.min(own));
+                }
+                return Ok(read);
             };
+            let own = seconds_kept(&url, 200, fields, times);
+            way_seconds = Some(way_seconds.map_or(own, |seconds| seconds.min(own)));
             let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             outcome.discard();
             url = CachedUrl::of_href(&next, &self.incoming.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;
         }
         Err(CacheError::Redirect.into())
+    }
+
+    /// Title and text of an answer.
+    async fn page_of(&self, outcome: Outcome, url: &CachedUrl) -> Result<Read, Failure> {
+        let Outcome { source, cache_status, .. } = outcome;
+        let (mut status, mut fields, times) = {
+            let (status, fields, times) = source.head();
+            (status, fields.clone(), times)
+        };
+        let mut body: JsValue = match source {
+            Source::Kept { found: Found { body: Body::Bytes(bytes), .. }, .. } => bytes.into(),
+            Source::Kept { found: Found { body: Body::Stream(stream), .. }, .. } => stream.into(),
+            Source::Upstream { body, .. } => body,
+        };
+        let encoding = fields.get("content-encoding").unwrap_or_default();
+        if !page::is_readable(&encoding) {
+            // The runtime reads every coding that it asks for itself.
+            let answer = decoded(url, self.incoming.vars().upstream_timeout.of_request(false)).await?;
+            (status, fields) = (answer.status(), message::lines(&answer));
+            body = answer.body().map_or(JsValue::NULL, Into::into);
+        }
+        let body = if is_null_body(status) { JsValue::NULL } else { body };
+        let reading = html_rewriter::read_page(&body, &fields, times.received_ms);
+        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
+        let page = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)??;
+        let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
+        Ok(Read { json, status, fields, times, cache_status })
     }
 
     /// Keeps the JSON, where the page may be kept; for how many seconds it is fresh then.
@@ -166,7 +200,8 @@ impl View {
         }
         let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
         let length = u64::from(body.byte_length());
-        let stored = Stored { length, ..Stored::received(*status, fields, *times, FORM.default_lifetime_ms) };
+        let stored = Stored::received(&nobody, *status, fields, *times, FORM.default_lifetime_ms);
+        let stored = Stored { length, ..stored };
         let kept = Rc::new(Kept::new(stored, FORM.default_lifetime_ms));
         keeping::keep(&self.incoming, &self.key, &kept, &body, &FORM);
         Some(kept.ttl_seconds(Clock.now_ms()))
@@ -187,24 +222,26 @@ fn hit(found: &Found, stale: Option<&'static str>, now_ms: u64) -> Result<Respon
     response::with_status(200, body, &fields).map_err(|thrown| Failure::internal(&thrown))
 }
 
-/// Title and text of an answer.
-async fn page_of(outcome: Outcome) -> Result<Read, Failure> {
-    let Outcome { source, cache_status, .. } = outcome;
-    let now_ms = Clock.now_ms();
-    let (status, fields, times, body) = match source {
-        Source::Kept { found: Found { kept, body }, .. } => {
-            let body: JsValue = match body {
-                Body::Bytes(bytes) => bytes.into(),
-                Body::Stream(stream) => stream.into(),
-            };
-            (kept.stored.status, kept.stored.fields.clone(), kept.stored.times, body)
-        }
-        Source::Upstream { status, fields, body } => {
-            (status, fields, Times { requested_ms: now_ms, received_ms: now_ms }, body)
-        }
-    };
-    let body = if is_null_body(status) { JsValue::NULL } else { body };
-    let page = html_rewriter::read_page(&body, &fields, times.received_ms).await?;
-    let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
-    Ok(Read { json, status, fields, times, cache_status })
+/// For how many seconds an answer may stand for a page; 0 where it may not be kept.
+fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i64 {
+    let default_ms = FORM.default_lifetime_ms;
+    let nobody = Lines::default();
+    if storable("GET", url.as_str(), &nobody, status, fields, times, default_ms).is_err() {
+        return 0;
+    }
+    let kept = Kept::new(Stored::received(&nobody, status, fields, times, default_ms), default_ms);
+    kept.ttl_seconds(Clock.now_ms())
+}
+
+/// An answer whose body the runtime decodes.
+async fn decoded(url: &CachedUrl, timeout: Duration) -> Result<Response, CacheError> {
+    let mut edits = Edits::default();
+    edits.set("via", VIA);
+    edits.set("cdn-loop", CDN_ID);
+    let sent = Sent { request: None, method: "GET", body: &JsValue::UNDEFINED, edits: &edits };
+    let answer = sent.to_decoded(url.as_str(), timeout).await;
+    let answer = answer.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?.ok_or(CacheError::Timeout)?;
+    // Else it would be decoded again.
+    answer.headers().delete("content-encoding").ok();
+    Ok(answer)
 }

@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use kv_edge_core::authorization::is_bearer;
-use kv_edge_core::cache::purge::{self, KEPT_SECONDS, Purge, PurgeError, Purges};
+use kv_edge_core::cache::address::CachedUrl;
+use kv_edge_core::cache::purge::{self, Purge, PurgeError, Purges, Target};
 use kv_edge_core::memory::{Look, Memory};
+use kv_edge_core::origin::AllowList;
 use kv_edge_core::retry::{Backoff, Time};
 use kv_edge_core::store::StoreError;
 use serde::Serialize;
@@ -15,7 +18,7 @@ use super::ROUTE;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::{PutOptions, Store, Value};
+use crate::kv::{Listed, PutOptions, Store, Value};
 use crate::{log, response};
 
 thread_local! {
@@ -27,8 +30,8 @@ thread_local! {
 /// Under which the table stands in memory.
 const NAME: &str = "purges";
 
-/// The list is read in so many pages of 1000 at most.
-const PAGES_MAX: u32 = 10;
+/// The list is read in so many pages of 1000 at most. Past that it says nothing that can be relied on.
+const PAGES_MAX: u32 = 20;
 
 /// The shortest time between two reads of the list, in milliseconds: without a memory, too, not each request asks for it.
 const REFRESH_MIN_MS: u64 = 1000;
@@ -51,15 +54,20 @@ pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>
 async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
     let asked_ms = Clock.now_ms();
     match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
-        Ok(listed) => {
-            let source = listed.join("\n");
+        Ok(Listed { metadata, is_complete }) => {
+            // A digest, because the memory of what KV holds is bounded.
+            let source = purge::digest(&metadata);
             TABLE.with_borrow_mut(|table| {
-                if let Some(held) = table.unchanged(NAME, &source, asked_ms) {
+                if is_complete && let Some(held) = table.unchanged(NAME, &source, asked_ms) {
                     return Ok(held.value);
                 }
                 let mut purges = Purges::default();
-                listed.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
+                metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
                 OWN.with_borrow(|own| own.iter().for_each(|purge| purges.add(purge.clone())));
+                if !is_complete {
+                    log::warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
+                    purges.add_all(asked_ms);
+                }
                 Ok(table.store(NAME, &source, Rc::new(purges), asked_ms).value)
             })
         }
@@ -80,25 +88,35 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     let targets = purge::parse_request(&body(incoming).await?, &vars.cache_upstreams)?;
     let (store, at_ms) = (incoming.env().pages(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
-    for purge in &purges {
-        let options = PutOptions::expiring(KEPT_SECONDS)
-            .and_metadata(&purge.metadata())
-            .map_err(|thrown| Failure::internal(&thrown))?;
-        let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
-        let put = store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await;
-        put.outcome.map_err(|(error, _)| error)?;
-        remember(purge);
-    }
+    let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache_upstreams))).await;
+    made.into_iter().collect::<Result<(), Failure>>()?;
     let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
     let json = serde_json::to_vec(&told).unwrap_or_default();
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
 }
 
+/// Writes a purge. What a URL's keys hold is deleted as well, so that the record is needed only until KV shows that everywhere.
+async fn make(store: &Store, purge: &Purge, allowed: &AllowList) -> Result<(), Failure> {
+    let options = PutOptions::expiring(purge.kept_seconds()).and_metadata(&purge.metadata());
+    let options = options.map_err(|thrown| Failure::internal(&thrown))?;
+    let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
+    store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
+    remember(purge);
+    if let Target::Url(url) = &purge.target
+        && let Ok(url) = CachedUrl::of_href(url, allowed)
+    {
+        for key in [url.key(), url.page_key()] {
+            store.delete_with_retry(&key, &backoff).await.outcome.map_err(|(error, _)| error)?;
+        }
+    }
+    Ok(())
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told<'a> {
-    purged: Vec<&'a purge::Target>,
+    purged: Vec<&'a Target>,
     at_ms: u64,
 }
 

@@ -5,27 +5,40 @@ const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 
 /**
  * Reads a value: `{ head, bytes }` where it has at most `smallMax` bytes, else `{ head, stream }`; `null` where there is none. A value
- * without a head, or one that is shorter than it says, has no `head`.
+ * without a head, or one that is shorter than it says, has no `head`. Rejects where KV does not answer in time.
  */
-export async function readHeaded(namespace, key, smallMax) {
-  const { value, metadata } = await namespace.getWithMetadata(key, "stream");
+export function readHeaded(namespace, key, smallMax, milliseconds) {
+  return new Promise((resolve, reject) => {
+    // It ends with the request. Clearing it before costs more than it does.
+    setTimeout(() => reject(new Error("KV GET did not end in time")), milliseconds);
+    read(namespace, key, smallMax).then(resolve, reject);
+  });
+}
+
+async function read(namespace, key, smallMax) {
+  // A value that is wanted whole, however long it is, comes as bytes at once.
+  const isWhole = smallMax === Infinity;
+  const { value, metadata } = await namespace.getWithMetadata(key, isWhole ? "arrayBuffer" : "stream");
   if (value === null) return null;
   const { head, prefix = 0, length } = metadata ?? {};
-  if (!Number.isSafeInteger(length)) return { stream: value };
+  if (!Number.isSafeInteger(length)) return isWhole ? { bytes: value } : { stream: value };
   if (prefix + length <= smallMax) {
-    const bytes = await new Response(value).arrayBuffer();
+    const bytes = isWhole ? value : await new Response(value).arrayBuffer();
     if (bytes.byteLength !== prefix + length) return {};
     if (prefix === 0) return { head, bytes };
     return { head: utf8.decoder.decode(new Uint8Array(bytes, 0, prefix)), bytes: bytes.slice(prefix) };
   }
-  if (prefix === 0) return { head, stream: value };
-  const reader = value.getReader({ mode: "byob" });
-  const { value: start } = await reader.readAtLeast(prefix, new Uint8Array(prefix));
-  reader.releaseLock();
+  let start = head;
+  if (prefix > 0) {
+    const reader = value.getReader({ mode: "byob" });
+    const { value: bytes } = await reader.readAtLeast(prefix, new Uint8Array(prefix));
+    reader.releaseLock();
+    start = utf8.decoder.decode(bytes);
+  }
+  // A value that is shorter than it says, or breaks off, shows at the other end.
   const { readable, writable } = new FixedLengthStream(length);
-  // A value that breaks off shows at the other end.
   value.pipeTo(writable).catch(() => {});
-  return { head: utf8.decoder.decode(start), stream: readable };
+  return { head: start, stream: readable };
 }
 
 /** A body with its head before it, and the bytes of the head. */

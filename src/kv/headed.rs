@@ -6,13 +6,17 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
 use super::{KvNamespace, PutOptions, Store, Value, settled};
-use crate::deadline;
 use crate::kv::READ_DEADLINE;
 
 #[wasm_bindgen(module = "/src/kv/headed.js")]
 extern "C" {
     #[wasm_bindgen(js_name = readHeaded, catch)]
-    fn read_headed(namespace: &KvNamespace, key: &str, small_max: f64) -> Result<js_sys::Promise, JsValue>;
+    fn read_headed(
+        namespace: &KvNamespace,
+        key: &str,
+        small_max: f64,
+        milliseconds: f64,
+    ) -> Result<js_sys::Promise, JsValue>;
     fn prefixed(head: &str, body: &js_sys::ArrayBuffer) -> Prefixed;
 
     type Found;
@@ -47,11 +51,12 @@ pub(crate) enum Body {
 }
 
 impl Store {
-    /// A value with a head; `None` where the key does not exist. Up to `small_max` bytes come as bytes. A read that takes longer
-    /// than [`READ_DEADLINE`] has failed.
-    pub(crate) async fn headed(&self, key: &Key<'_>, small_max: u32) -> Result<Option<Headed>, StoreError> {
-        let read = settled(read_headed(&self.namespace, key.as_str(), f64::from(small_max)));
-        let found = deadline::within(READ_DEADLINE, read).await.unwrap_or_else(|| Err(StoreError::read_timeout()))?;
+    /// A value with a head; `None` where the key does not exist. Up to `small_max` bytes come as bytes, all of them without a limit. A
+    /// read that takes longer than [`READ_DEADLINE`] has failed.
+    pub(crate) async fn headed(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Headed>, StoreError> {
+        let small_max = small_max.map_or(f64::INFINITY, f64::from);
+        let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;
+        let found = settled(read_headed(&self.namespace, key.as_str(), small_max, milliseconds)).await?;
         if found.is_null() {
             return Ok(None);
         }

@@ -8,12 +8,13 @@ use kv_edge_core::cache::answer::{dated, is_null_body};
 use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
 use kv_edge_core::cache::decision::IF_ERROR;
 use kv_edge_core::cache::freshness::Times;
+use kv_edge_core::cache::hot::BODY_BYTES_MAX;
 use kv_edge_core::cache::stale;
 use kv_edge_core::cache::stored::{Kept, Place, Stored};
-use kv_edge_core::cache::storing::storable;
+use kv_edge_core::cache::storing::{Fate, fate};
 use kv_edge_core::cache::upstream;
 use kv_edge_core::cache::validation::{HeadEffect, freshened, head_effect, is_about};
-use kv_edge_core::cache::vary::{self, Vary};
+use kv_edge_core::cache::vary::{self, Selecting, Vary};
 use kv_edge_core::circuit::{Admission, Circuits, Outcome as Ended};
 use kv_edge_core::fields::{Fields, Lines};
 use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
@@ -22,7 +23,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{ReadableStream, Response};
 
-use super::super::keeping::{self, AS_IT_CAME, Found, SMALL_MAX, hot};
+use super::super::keeping::{self, AS_IT_CAME, Found, hot};
 use super::{Exchange, Looked, Outcome, Source, href};
 use crate::clock::Clock;
 use crate::deadline;
@@ -62,8 +63,7 @@ impl Exchange {
             return self.instead(looked, fwd, failure, Some(&received));
         }
         // An error that is passed on is no refresh either.
-        let has_failed = looked.found.is_some() && stale::is_error(received.status);
-        hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, received.times.received_ms));
+        self.note_refresh(&looked, stale::is_error(received.status), received.times.received_ms);
         if received.status == 304 && is_conditional {
             return self.validated(looked, fwd, received).await;
         }
@@ -73,7 +73,11 @@ impl Exchange {
 
     /// Sends the request to the upstream, unless that is left alone.
     async fn ask(&self, conditions: Vec<(&'static str, String)>, is_kept: bool) -> Result<Received, Failure> {
-        let edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
+        let mut edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
+        if !self.fields().has("authorization") {
+            // Of a refresh, which is made for everybody.
+            edits.remove("authorization");
+        }
         let requested_ms = Clock.now_ms();
         let origin = self.url.origin().as_str();
         let admission = circuits(|circuits| circuits.admit(origin, requested_ms));
@@ -105,6 +109,13 @@ impl Exchange {
         Ok(Received { response, status, fields, times: Times { requested_ms, received_ms } })
     }
 
+    /// Notes how a refresh of what is kept went. A write, or a request that had to pass, is none.
+    fn note_refresh(&self, looked: &Looked, has_failed: bool, now_ms: u64) {
+        if self.asked.looks_in_store() && looked.found.is_some() {
+            hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, now_ms));
+        }
+    }
+
     fn may_be_stale(&self, found: &Found) -> bool {
         let stale_ms = found.kept.stale_ms(Clock.now_ms());
         stale::if_error(&found.kept.directives, &self.asked.directives, stale_ms)
@@ -119,10 +130,14 @@ impl Exchange {
         received: Option<&Received>,
     ) -> Result<Outcome, Failure> {
         let now_ms = Clock.now_ms();
-        hot(|hot| hot.end_refresh(looked.key.as_str(), true, now_ms));
+        self.note_refresh(&looked, true, now_ms);
         let status = received.map(|received| received.status);
+        let is_usable = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
+        if !is_usable {
+            looked.discard();
+        }
         match looked.found {
-            Some(found) if self.may_be_stale(&found) => {
+            Some(found) if is_usable => {
                 let ttl = found.kept.ttl_seconds(now_ms);
                 let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
                 let upstream_ms = received.map(Received::took_ms);
@@ -145,9 +160,8 @@ impl Exchange {
     async fn validated(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
         let Some(found) = looked.found else { return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail)) };
         if !is_about(&found.kept.stored.fields, &received.fields) {
-            // It speaks of another answer than the kept one: that is of no use, and so is this.
-            keeping::discard(&found.body);
-            let looked = Looked { found: None, ..looked };
+            // It speaks of another answer than the kept one.
+            let looked = Looked { found: Some(found), ..looked };
             let received = match self.ask(Vec::new(), true).await {
                 Ok(received) => received,
                 Err(failure) => return self.instead(looked, fwd, failure, None),
@@ -156,32 +170,56 @@ impl Exchange {
         }
         let (times, upstream_ms) = (received.times, Some(received.took_ms()));
         let fields = freshened(&found.kept.stored.fields, &received.fields);
-        let stored = found.kept.stored.renewed(&fields, times);
-        let is_storable =
-            storable("GET", self.url.as_str(), &self.fields(), stored.status, &stored.fields, times, None).is_ok();
+        let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
+        let request = self.fields();
+        let fate = fate("GET", self.url.as_str(), &request, stored.status, &stored.fields, times);
         let kept = Rc::new(Kept::new(stored, None));
-        let body = if is_storable {
-            match found.body {
-                Body::Bytes(bytes) => {
-                    keeping::keep(&self.incoming, &looked.key, &kept, &bytes, &AS_IT_CAME);
-                    Body::Bytes(bytes)
+        let body = match (fate, found.body) {
+            (Fate::Keep, Body::Bytes(bytes)) => {
+                // What has to be validated each time need not be written each time.
+                if kept.freshness.is_fresh(times.received_ms) {
+                    keeping::keep(&self.incoming, &key, &kept, &bytes, &AS_IT_CAME);
+                } else {
+                    keeping::remember(&self.incoming, &key, &kept, &bytes, times.received_ms);
                 }
-                Body::Stream(stream) => {
-                    let (ours, theirs) = tee(&stream);
-                    let length = Some(kept.stored.length);
-                    keeping::keep_stream(&self.incoming, &looked.key, kept.stored.clone(), ours, length);
-                    Body::Stream(theirs)
-                }
+                Body::Bytes(bytes)
             }
-        } else {
-            self.forget(looked.key, times.received_ms);
-            found.body
+            (Fate::Keep, Body::Stream(stream)) if kept.freshness.is_fresh(times.received_ms) => {
+                let (ours, theirs) = tee(&stream);
+                let length = Some(kept.stored.length);
+                keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
+                Body::Stream(theirs)
+            }
+            (fate, body) => {
+                if matches!(fate, Fate::Forget(_)) {
+                    self.forget(looked.key, times.received_ms);
+                }
+                body
+            }
         };
-        let ttl = is_storable.then(|| kept.ttl_seconds(times.received_ms));
-        let cache_status =
-            CacheStatus::Forwarded { fwd, status: Some(304), is_stored: is_storable, ttl, detail: looked.detail };
+        let is_stored = fate == Fate::Keep;
+        let ttl = is_stored.then(|| kept.ttl_seconds(times.received_ms));
+        let cache_status = CacheStatus::Forwarded { fwd, status: Some(304), is_stored, ttl, detail: looked.detail };
+        // A cookie of the 304 is for this client, and not kept.
+        let cookies = received.fields.iter().filter(|(name, _)| *name == "set-cookie");
+        let fields = fields.iter().chain(cookies).collect();
         let source = Source::Kept { found: Found { kept, body }, received: Some(fields) };
         Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+    }
+
+    /// What is kept with fields out of a validation, and its key: the URL's own, where it is selected by something else than before.
+    fn renewed(&self, key: &Key<'static>, stored: &Stored, fields: &Lines, times: Times) -> (Key<'static>, Stored) {
+        let renewed = stored.renewed(&self.fields(), fields, times);
+        let key = if renewed.epoch_ms == stored.epoch_ms { key.clone() } else { self.url.key() };
+        (key, renewed)
+    }
+
+    /// What of the request selects an answer with these fields.
+    fn selecting(&self, fields: &Lines) -> Selecting {
+        match Vary::parse(fields.get("vary").as_deref()) {
+            Vary::Names(names) => vary::selecting(&names, &self.fields()),
+            Vary::Nothing | Vary::Star => Selecting::new(),
+        }
     }
 
     /// What the answer says of other answers that are kept (RFC 9111 §4.3.5, §4.4).
@@ -200,20 +238,18 @@ impl Exchange {
         }
         match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
             HeadEffect::Update(fields) => {
-                let stored = kept.renewed(&fields, received.times);
-                let fields = self.fields();
-                let is_storable =
-                    storable("GET", self.url.as_str(), &fields, kept.status, &stored.fields, received.times, None);
-                match (&found.body, is_storable) {
-                    (Body::Bytes(bytes), Ok(())) => {
-                        let kept = Rc::new(Kept::new(stored, None));
-                        keeping::keep(&self.incoming, &looked.key, &kept, bytes, &AS_IT_CAME);
+                let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
+                let fate = fate("GET", self.url.as_str(), &self.fields(), kept.status, &stored.fields, received.times);
+                match (&found.body, fate) {
+                    (Body::Bytes(bytes), Fate::Keep) => {
+                        keeping::keep(&self.incoming, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
                     }
-                    (Body::Stream(stream), Ok(())) => {
+                    (Body::Stream(stream), Fate::Keep) => {
                         let length = Some(stored.length);
-                        keeping::keep_stream(&self.incoming, &looked.key, stored, stream.clone(), length);
+                        keeping::keep_stream(&self.incoming, &key, stored, stream.clone(), length);
                     }
-                    (_, Err(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
+                    (_, Fate::Forget(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
+                    (_, Fate::Pass(_)) => {}
                 }
             }
             HeadEffect::Invalidate => self.forget(looked.key.to_static(), received.times.received_ms),
@@ -238,35 +274,66 @@ impl Exchange {
     }
 
     /// Keeps the upstream's answer where it may be kept, and passes it on.
-    async fn take(&self, looked: Looked, fwd: Fwd, mut received: Received) -> Result<Outcome, Failure> {
+    async fn take(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
         let Received { status, times, .. } = received;
-        let (url, fields) = (self.url.as_str(), self.fields());
-        let is_new = storable(&self.method, url, &fields, status, &received.fields, times, None).is_ok();
-        if !is_new {
-            let is_final = self.method == "GET" && status < 500 && !matches!(status, 206 | 304 | 416);
-            if looked.found.is_some() && is_final {
+        let has_looked = !self.asked.is_safe || self.asked.looks_in_store();
+        let detail = match fate(&self.method, self.url.as_str(), &self.fields(), status, &received.fields, times) {
+            Fate::Keep if has_looked => return self.take_to_keep(looked, fwd, received).await,
+            Fate::Forget(why) if looked.found.is_some() => {
                 // What is kept is out of date, and nothing takes its place.
-                self.forget(looked.key, times.received_ms);
+                self.forget(looked.key.clone(), times.received_ms);
+                why.detail()
             }
-            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
-        }
-        let selecting = match Vary::parse(received.fields.get("vary").as_deref()) {
-            Vary::Names(names) => vary::selecting(&names, &fields),
-            Vary::Nothing | Vary::Star => Vec::new(),
+            Fate::Pass(why) | Fate::Forget(why) => why.detail(),
+            Fate::Keep => None,
         };
-        let place = Place::of(looked.first.as_deref(), &selecting, times.received_ms);
+        looked.discard();
+        Ok(received.passed_on(fwd, looked.kv_ms, looked.detail.or(detail)))
+    }
+
+    async fn take_to_keep(&self, looked: Looked, fwd: Fwd, mut received: Received) -> Result<Outcome, Failure> {
+        let Received { status, times, .. } = received;
+        let length = if is_null_body(status) { Some(0) } else { received.length() };
+        if length.is_some_and(|length| length > VALUE_BYTES_MAX) {
+            looked.discard();
+            return Ok(received.passed_on(fwd, looked.kv_ms, Some("too-large")));
+        }
+        let (key, stored) = self.to_keep(&looked, &received, length);
+        let is_small = length.is_some_and(|length| length <= u64::from(BODY_BYTES_MAX));
+        let kept = Rc::new(Kept::new(stored, None));
+        let source = if let Some(length) = length.filter(|_| is_small) {
+            let body = match self.whole(&received.response, length).await {
+                Ok(body) => body,
+                Err(error) => return self.instead(looked, fwd, error.into(), Some(&received)),
+            };
+            keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
+            let found = Found { kept: Rc::clone(&kept), body: Body::Bytes(body) };
+            Source::Kept { found, received: Some(std::mem::take(&mut received.fields)) }
+        } else if let Some(body) = received.response.body() {
+            let (ours, theirs) = tee(&body);
+            keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
+            Source::Upstream { status, fields: std::mem::take(&mut received.fields), times, body: theirs.into() }
+        } else {
+            looked.discard();
+            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
+        };
+        looked.discard();
+        let ttl = Some(kept.ttl_seconds(times.received_ms));
+        let cache_status =
+            CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
+        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms: Some(received.took_ms()) })
+    }
+
+    /// What is kept of an answer, and its key.
+    fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
+        let Received { status, times, .. } = *received;
+        let selecting = self.selecting(&received.fields);
+        let found = looked.found.as_ref().map(|found| (&*found.kept, looked.key != self.url.key()));
+        let place = Place::of(looked.first.as_deref(), found, &selecting, times.received_ms);
         let key = match place {
             Place::Url { .. } => self.url.key(),
             Place::Variant { .. } => self.url.variant_key(&selecting),
         };
-        let length = if is_null_body(status) {
-            Some(0)
-        } else {
-            received.fields.find("content-length").and_then(|length| length.trim().parse().ok())
-        };
-        if length.is_some_and(|length| length > VALUE_BYTES_MAX) {
-            return Ok(received.passed_on(fwd, looked.kv_ms, Some("too-large")));
-        }
         // The answer to a write is newer than the invalidation it makes.
         let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
         let stored = Stored {
@@ -274,41 +341,9 @@ impl Exchange {
             length: length.unwrap_or_default(),
             selecting,
             epoch_ms: place.epoch_ms(),
-            ..Stored::received(status, &received.fields, times, None)
+            ..Stored::received(&self.fields(), status, &received.fields, times, None)
         };
-        if let Some(length) = length.filter(|length| *length <= u64::from(SMALL_MAX)) {
-            let body = match self.whole(&received.response, length).await {
-                Ok(body) => body,
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    return self.instead(looked, fwd, failure, Some(&received));
-                }
-            };
-            let kept = Rc::new(Kept::new(stored, None));
-            keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
-            if let Some(found) = &looked.found {
-                keeping::discard(&found.body);
-            }
-            let ttl = Some(kept.ttl_seconds(times.received_ms));
-            let cache_status =
-                CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
-            let upstream_ms = Some(received.took_ms());
-            let found = Found { kept, body: Body::Bytes(body) };
-            let source = Source::Kept { found, received: Some(received.fields) };
-            return Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms });
-        }
-        let Some(body) = received.response.body() else {
-            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
-        };
-        let (ours, theirs) = tee(&body);
-        let ttl = Some(Kept::new(stored.clone(), None).ttl_seconds(times.received_ms));
-        keeping::keep_stream(&self.incoming, &key, stored, ours, length);
-        let cache_status =
-            CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
-        let upstream_ms = Some(received.took_ms());
-        let fields = std::mem::take(&mut received.fields);
-        let source = Source::Upstream { status, fields, body: theirs.into() };
-        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+        (key, stored)
     }
 
     /// A small body, to its end. One that breaks off, or has another length than it says, is none.
@@ -327,13 +362,18 @@ impl Exchange {
 }
 
 impl Received {
+    /// The length that the answer says it has.
+    fn length(&self) -> Option<u64> {
+        self.fields.find("content-length").and_then(|length| length.trim().parse().ok())
+    }
+
     /// The upstream's answer as it is, not kept.
     fn passed_on(self, fwd: Fwd, kv_ms: Option<u64>, detail: Option<&'static str>) -> Outcome {
         let upstream_ms = Some(self.took_ms());
-        let Self { response, status, fields, .. } = self;
+        let Self { response, status, fields, times } = self;
         let body = response.body().map_or(JsValue::NULL, Into::into);
         let cache_status = CacheStatus::Forwarded { fwd, status: Some(status), is_stored: false, ttl: None, detail };
-        Outcome { source: Source::Upstream { status, fields, body }, cache_status, kv_ms, upstream_ms }
+        Outcome { source: Source::Upstream { status, fields, times, body }, cache_status, kv_ms, upstream_ms }
     }
 
     fn took_ms(&self) -> u64 {

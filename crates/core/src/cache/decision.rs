@@ -74,7 +74,7 @@ pub enum Decision {
     NotCached,
 }
 
-/// Decides. `missing` says why nothing is kept, where `selected` is `None`; `random` gives 53 random bits.
+/// Decides. `missing` says why nothing is kept, where `selected` is `None`; `random` gives 52 random bits.
 pub fn decide(
     asked: &Asked,
     selected: Option<Selected<'_>>,
@@ -86,11 +86,9 @@ pub fn decide(
     if !asked.is_safe {
         return forward(Fwd::Method, Vec::new());
     }
-    if !asked.looks_in_store() {
-        return forward(Fwd::Bypass, Vec::new());
-    }
-    let Some(selected) = selected else {
-        return if asked.directives.only_if_cached { Decision::NotCached } else { forward(missing, Vec::new()) };
+    let Some(selected) = selected.filter(|_| asked.looks_in_store()) else {
+        let fwd = if asked.looks_in_store() { missing } else { Fwd::Bypass };
+        return if asked.directives.only_if_cached { Decision::NotCached } else { forward(fwd, Vec::new()) };
     };
     let kept = selected.kept;
     let ttl_ms = kept.freshness.ttl_ms(now_ms);
@@ -141,8 +139,8 @@ fn from_store(
     if is_taken_stale && !stale::is_forbidden(&kept.directives) {
         return serve(Some(MAX_STALE), false);
     }
-    // §5.2.1.1, §5.2.1.3: who limits the age wants no stale answer.
-    if request.max_age.is_some() || request.min_fresh.is_some() {
+    // §5.2.1.1, §5.2.1.3: who limits the age wants no stale answer; §5.2.1.2: who says how stale wants none that is staler.
+    if request.max_age.is_some() || request.min_fresh.is_some() || request.max_stale.is_some() {
         return None;
     }
     if stale::while_revalidate(&kept.directives, stale_ms) {

@@ -14,7 +14,7 @@ use crate::cache::stored::{Kept, Stored};
 use crate::fields::Fields;
 
 /// The longest body that is remembered, in bytes.
-pub const BODY_BYTES_MAX: u64 = 64 * 1024;
+pub const BODY_BYTES_MAX: u32 = 64 * 1024;
 /// The most bytes of bodies and heads that are remembered.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most answers that are remembered.
@@ -35,8 +35,8 @@ const LEFT_ALONE_MAX_MS: u64 = 60_000;
 pub struct Entry<B> {
     /// All but the body.
     pub kept: Rc<Kept>,
-    /// The body; `None` where it is too large to remember.
-    pub body: Option<B>,
+    /// The body.
+    pub body: B,
 }
 
 /// What one isolate remembers, bounded in number and bytes: what was not used for the longest time goes first. `B` is a
@@ -89,9 +89,9 @@ impl<B: Clone> Hot<B> {
         }
     }
 
-    /// Remembers an answer; without its body where that is longer than [`BODY_BYTES_MAX`]. What was asked for before the key
-    /// was invalidated, or before the answer that is remembered, changes nothing: KV shows an older copy for a while.
-    pub fn insert(&mut self, key: &str, mut entry: Entry<B>, now_ms: u64) {
+    /// Remembers an answer whose body is no longer than [`BODY_BYTES_MAX`]. What was asked for before the key was invalidated, or
+    /// before the answer that is remembered, changes nothing: KV shows an older copy for a while.
+    pub fn insert(&mut self, key: &str, entry: Entry<B>, now_ms: u64) {
         self.forget_invalidations(now_ms);
         let requested_ms = entry.kept.stored.times.requested_ms;
         let newer = self.entries.get(key).filter(|held| held.entry.kept.stored.times.requested_ms > requested_ms);
@@ -99,9 +99,6 @@ impl<B: Clone> Hot<B> {
             return;
         }
         self.forget(key);
-        if entry.kept.stored.length > BODY_BYTES_MAX {
-            entry.body = None;
-        }
         let bytes = size(key, &entry);
         if bytes > BYTES_MAX {
             return;
@@ -209,7 +206,7 @@ impl Refresh {
 fn size<B>(key: &str, entry: &Entry<B>) -> usize {
     let Stored { fields, selecting, length, .. } = &entry.kept.stored;
     let selecting = selecting.iter().flat_map(|(name, value)| [name.len(), value.len()]);
-    let body = entry.body.as_ref().map_or(0, |_| usize::try_from(*length).unwrap_or(usize::MAX));
+    let body = usize::try_from(*length).unwrap_or(usize::MAX);
     [key.len(), fields.as_str().len(), fields.names().len(), body]
         .into_iter()
         .chain(selecting)

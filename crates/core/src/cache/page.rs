@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fields::Lines;
 use crate::record;
 
 /// How long a page is kept that does not say how long it is fresh, in milliseconds: a minute, as in the documented example.
@@ -77,6 +78,19 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
+/// True for a content coding that the view reads itself (RFC 9110 §8.4.1).
+#[must_use]
+pub fn is_readable(encoding: &str) -> bool {
+    ["", "identity", "gzip", "x-gzip", "deflate"].iter().any(|readable| encoding.trim().eq_ignore_ascii_case(readable))
+}
+
+/// The fields of a page that is kept for so many seconds because of the way there.
+#[must_use]
+pub fn kept_for(seconds: i64) -> Lines {
+    let control = if seconds > 0 { format!("max-age={seconds}") } else { "no-store".to_owned() };
+    [("cache-control", control.as_str())].into_iter().collect()
+}
+
 /// True for a status whose page is kept: 2xx only.
 #[must_use]
 pub fn is_stored(status: u16) -> bool {
@@ -86,6 +100,7 @@ pub fn is_stored(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Fields;
 
     #[test]
     fn a_record_is_answered_as_it_stands_and_a_broken_one_is_a_miss() {
@@ -119,6 +134,21 @@ mod tests {
     fn a_redirect_is_one_of_five_statuses() {
         let redirects: Vec<u16> = (100..600).filter(|status| is_redirect(*status)).collect();
         assert_eq!(redirects, [301, 302, 303, 307, 308]);
+    }
+
+    #[test]
+    fn the_platform_reads_gzip_and_deflate_apart_from_a_fetch_and_no_others() {
+        for (encoding, readable) in
+            [("", true), (" GZIP ", true), ("deflate", true), ("br", false), ("gzip, br", false)]
+        {
+            assert_eq!(is_readable(encoding), readable, "{encoding}");
+        }
+    }
+
+    #[test]
+    fn a_page_behind_a_redirect_is_kept_as_long_as_the_way_there_holds() {
+        assert_eq!(kept_for(5).get("cache-control").as_deref(), Some("max-age=5"));
+        assert_eq!(kept_for(0).get("cache-control").as_deref(), Some("no-store"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cache::address::{CacheError, CachedUrl, URL_BYTES_MAX, encoded};
+use crate::cache::stale::KEPT_MAX_SECONDS;
 use crate::cache::stored::Stored;
 use crate::fields::{self, Fields};
 use crate::limits::Key;
@@ -22,8 +23,12 @@ use crate::schema::{self, Fault, Node};
 /// What the key of each purge begins with.
 pub const KEY_PREFIX: &str = "purge:";
 
-/// How long a record of a purge is kept, in seconds: as long as anything may be that it covers, 30 days.
-pub const KEPT_SECONDS: u32 = 30 * 24 * 60 * 60;
+/// How long the record of a prefix or a tag is kept, in seconds: as long as anything may be that it covers.
+const KEPT_SECONDS: u32 = KEPT_MAX_SECONDS;
+
+/// How long the record of a URL is kept, in seconds. What KV holds for it is deleted as well: this is for those that still see it, or
+/// asked the upstream before.
+const URL_KEPT_SECONDS: u32 = 60 * 60;
 
 /// The longest request for a purge, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -69,6 +74,12 @@ struct Record {
 const NEVER_USED: Key<'static> = Key::literal("purge:");
 
 impl Purge {
+    /// For how many seconds KV keeps the record.
+    #[must_use]
+    pub fn kept_seconds(&self) -> u32 {
+        if matches!(self.target, Target::Url(_)) { URL_KEPT_SECONDS } else { KEPT_SECONDS }
+    }
+
     /// The key of the record in `CACHE_KV`: one for each target, so a later purge of the same takes the place of the former.
     #[must_use]
     pub fn key(&self) -> Key<'static> {
@@ -117,10 +128,28 @@ pub struct Purges {
     /// By length: of each length one look-up is enough.
     prefixes: BTreeMap<usize, BTreeMap<String, u64>>,
     tags: BTreeMap<String, u64>,
+    all_ms: Option<u64>,
     newest_ms: u64,
 }
 
+/// Stands for a listing: two that say the same have the same one.
+#[must_use]
+pub fn digest(metadata: &[String]) -> String {
+    let mut digest = Sha256::new();
+    for purge in metadata {
+        digest.update(purge);
+        digest.update([0]);
+    }
+    format!("{:x}", digest.finalize())
+}
+
 impl Purges {
+    /// Adds everything that was asked for until then: where it is not known what was purged.
+    pub fn add_all(&mut self, at_ms: u64) {
+        self.all_ms = self.all_ms.max(Some(at_ms));
+        self.newest_ms = at_ms.max(self.newest_ms);
+    }
+
     /// Adds a purge. The newest one of a target counts.
     pub fn add(&mut self, purge: Purge) {
         let Purge { target, at_ms } = purge;
@@ -144,7 +173,8 @@ impl Purges {
         if requested_ms > self.newest_ms {
             return false;
         }
-        (!self.urls.is_empty() && is_covered(&self.urls, &short(url)))
+        self.all_ms.is_some_and(|at_ms| requested_ms <= at_ms)
+            || (!self.urls.is_empty() && is_covered(&self.urls, &short(url)))
             || self
                 .prefixes
                 .iter()

@@ -53,14 +53,14 @@ const EARLY_FACTOR: u64 = 30;
 /// takes. So one visitor of a hot answer refreshes it, and the others do not all find it expired at the same moment (`XFetch`:
 /// Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015, with β = 1).
 ///
-/// `cost_ms` is what the last refresh took; `random` gives 53 random bits and is asked only where they matter.
+/// `cost_ms` is what the last refresh took; `random` gives 52 random bits and is asked only where they matter.
 pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool {
     if ttl_ms > cost_ms.saturating_mul(EARLY_FACTOR) {
         return false;
     }
-    #[allow(clippy::cast_precision_loss)] // Times of hours and 53 bits fit.
+    #[allow(clippy::cast_precision_loss)] // Times of hours and 52 bits fit.
     let (draw, cost, ttl) =
-        ((random().saturating_add(1) as f64) / 9_007_199_254_740_993.0, cost_ms as f64, ttl_ms as f64);
+        ((random().saturating_add(1) as f64) / 4_503_599_627_370_496.0, cost_ms as f64, ttl_ms as f64);
     -draw.ln() * cost >= ttl
 }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_early_refresh_is_the_likelier_the_nearer_expiry_and_the_dearer_it_is() {
-        let most: u64 = (1 << 53) - 1;
+        let most: u64 = (1 << 52) - 1;
         assert!(is_early(100, 0, || most), "expired");
         assert!(!is_early(100, 10, || most) && is_early(100, 10, || 0));
         assert!(!is_early(0, 1, || 0), "what costs nothing is never early");
@@ -147,7 +147,13 @@ mod tests {
         let kept = |control: &str, etag: Option<&str>, default_ms, now_ms| {
             let fields: Lines =
                 [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();
-            let stored = Stored::received(200, &fields, Times { requested_ms: 0, received_ms: 0 }, default_ms);
+            let stored = Stored::received(
+                &Lines::default(),
+                200,
+                &fields,
+                Times { requested_ms: 0, received_ms: 0 },
+                default_ms,
+            );
             kept_seconds(&Kept::new(stored, default_ms), now_ms)
         };
         assert_eq!(kept("max-age=10", None, None, 0), 70);

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::cache_control::CacheControl;
 use crate::cache::freshness::{Freshness, Times};
-use crate::cache::storing::kept_fields;
-use crate::cache::vary::Selecting;
-use crate::fields::Lines;
+use crate::cache::storing::{keeps_cookies, kept_fields};
+use crate::cache::vary::{self, Selecting, Vary};
+use crate::fields::{Fields, Lines};
 
 /// A kept answer without its body (RFC 9111 §2, "stored response").
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,6 @@ pub struct Stored {
     pub fields: Lines,
     /// When the upstream was last asked about it and when it answered, the last validation included.
     pub times: Times,
-    /// When the body came, in milliseconds since the Unix epoch: two answers with the same one have the same body.
-    pub body_ms: u64,
     /// Bytes of the body.
     pub length: u64,
     /// The request fields that select it (RFC 9111 §4.1); empty where its `Vary` names none.
@@ -33,33 +31,40 @@ pub struct Stored {
 impl Stored {
     /// What is kept of an answer that came just now. Length, selection and epoch are the caller's to set.
     #[must_use]
-    pub fn received(status: u16, fields: &Lines, times: Times, default_lifetime_ms: Option<u64>) -> Self {
+    pub fn received(
+        request: &impl Fields,
+        status: u16,
+        fields: &Lines,
+        times: Times,
+        default_lifetime_ms: Option<u64>,
+    ) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(status, fields, &directives, is_targeted, times, default_lifetime_ms);
-        Self {
-            status,
-            fields: kept_fields(fields, freshness.basis),
-            times,
-            body_ms: times.received_ms,
-            length: 0,
-            selecting: Selecting::new(),
-            epoch_ms: 0,
-        }
+        let fields = kept_fields(fields, keeps_cookies(request, &freshness));
+        Self { status, fields, times, length: 0, selecting: Selecting::new(), epoch_ms: 0 }
     }
 
-    /// The same answer with other fields, out of a validation.
+    /// The same answer with other fields, out of a validation. Where its `Vary` names other fields now, it is the answer to this
+    /// request, under a rule of selection that begins here (RFC 9111 §4.1).
     #[must_use]
-    pub fn renewed(&self, fields: &Lines, times: Times) -> Self {
-        let Self { body_ms, length, epoch_ms, .. } = *self;
-        let selecting = self.selecting.clone();
-        Self { body_ms, length, selecting, epoch_ms, ..Self::received(self.status, fields, times, None) }
+    pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: Times) -> Self {
+        let renewed = Self { fields: kept_fields(fields, true), times, ..self.clone() };
+        let names = match Vary::parse(fields.get("vary").as_deref()) {
+            Vary::Names(names) => names,
+            // Such an answer is not kept.
+            Vary::Nothing | Vary::Star => Vec::new(),
+        };
+        if self.selecting.iter().map(|(name, _)| name).eq(&names) {
+            return renewed;
+        }
+        Self { selecting: vary::selecting(&names, request), epoch_ms: times.received_ms, ..renewed }
     }
 
     /// A value in KV that has no head: nothing is known of it but that KV still has it.
     #[must_use]
     pub fn undated(now_ms: u64) -> Self {
         let times = Times { requested_ms: now_ms, received_ms: now_ms };
-        Self::received(200, &Lines::default(), times, None)
+        Self::received(&Lines::default(), 200, &Lines::default(), times, None)
     }
 }
 
@@ -114,16 +119,21 @@ pub enum Place {
 }
 
 impl Place {
-    /// The place of an answer with this selection, where `first` is what stands under the URL's key. A fresh variant keeps that
-    /// place, a stale one makes room.
+    /// The place of an answer with this selection: where `found`, which it takes the place of, stands (true: under the key of a
+    /// variant). Otherwise `first`, which stands under the URL's key, says: a fresh variant keeps that place, a stale one makes room.
     #[must_use]
-    pub fn of(first: Option<&Kept>, selecting: &Selecting, now_ms: u64) -> Self {
-        let Some(first) = first else { return Self::Url { epoch_ms: now_ms } };
+    pub fn of(first: Option<&Kept>, found: Option<(&Kept, bool)>, selecting: &Selecting, now_ms: u64) -> Self {
+        let is_same_rule = |kept: &Kept| {
+            let (one, other) = (&kept.stored.selecting, selecting);
+            one.len() == other.len() && one.iter().zip(other).all(|((one, _), (other, _))| one == other)
+        };
+        if let Some((found, is_variant)) = found.filter(|(found, _)| is_same_rule(found)) {
+            let epoch_ms = found.stored.epoch_ms;
+            return if is_variant { Self::Variant { epoch_ms } } else { Self::Url { epoch_ms } };
+        }
+        let Some(first) = first.filter(|first| is_same_rule(first)) else { return Self::Url { epoch_ms: now_ms } };
         let epoch_ms = first.stored.epoch_ms;
-        let names = |selecting: &Selecting| selecting.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        if names(&first.stored.selecting) != names(selecting) {
-            Self::Url { epoch_ms: now_ms }
-        } else if first.stored.selecting == *selecting || !first.freshness.is_fresh(now_ms) {
+        if first.stored.selecting == *selecting || !first.freshness.is_fresh(now_ms) {
             Self::Url { epoch_ms }
         } else {
             Self::Variant { epoch_ms }
@@ -148,7 +158,6 @@ struct Record<'a> {
     f: Cow<'a, str>,
     q: u64,
     r: u64,
-    b: u64,
     l: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     y: Vec<(String, String)>,
@@ -167,7 +176,6 @@ impl Stored {
             f: Cow::Borrowed(self.fields.as_str()),
             q: self.times.requested_ms,
             r: self.times.received_ms,
-            b: self.body_ms,
             l: self.length,
             y: self.selecting.clone(),
             e: self.epoch_ms,
@@ -185,7 +193,6 @@ impl Stored {
             status: record.s,
             fields: Lines::parse(record.f.into_owned()),
             times: Times { requested_ms: record.q, received_ms: record.r },
-            body_ms: record.b,
             length: record.l,
             selecting: record.y,
             epoch_ms: record.e,
@@ -204,7 +211,6 @@ mod tests {
             status: 203,
             fields: [("etag", "\"a\\b\""), ("vary", "x"), ("set-cookie", "ü=1")].into_iter().collect(),
             times: Times { requested_ms: 1, received_ms: u64::MAX },
-            body_ms: 2,
             length: 3,
             selecting: vec![("x".to_owned(), "-".to_owned())],
             epoch_ms: 4,
@@ -223,7 +229,7 @@ mod tests {
     /// A kept variant that is fresh for a minute.
     fn variant(selecting: &Selecting, epoch_ms: u64) -> Kept {
         let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
-        let stored = Stored::received(200, &fields, NOW, None);
+        let stored = Stored::received(&Lines::default(), 200, &fields, NOW, None);
         Kept::new(Stored { selecting: selecting.clone(), epoch_ms, ..stored }, None)
     }
 
@@ -243,8 +249,15 @@ mod tests {
             ("another", &other, fresh_ms, Place::Variant { epoch_ms: 7 }),
             ("another, stale", &other, stale_ms, Place::Url { epoch_ms: 7 }),
         ] {
-            assert_eq!(Place::of(Some(&first), new, now_ms), place, "{rule}");
+            assert_eq!(Place::of(Some(&first), None, new, now_ms), place, "{rule}");
             assert_eq!(place.epoch_ms(), 7);
+        }
+        // What was found for the request is replaced where it stands: an older copy of it elsewhere could come back.
+        let found = variant(&other, 7);
+        for (is_variant, place) in [(true, Place::Variant { epoch_ms: 7 }), (false, Place::Url { epoch_ms: 7 })] {
+            for now_ms in [fresh_ms, stale_ms] {
+                assert_eq!(Place::of(Some(&first), Some((&found, is_variant)), &other, now_ms), place);
+            }
         }
     }
 
@@ -254,28 +267,39 @@ mod tests {
             [&[("accept", "a")][..], &[("accept", "a"), ("cookie", "b")], &[("accept-language", "a")], &[]]
                 .map(selecting);
         let anew = Place::Url { epoch_ms: NOW_MS };
-        assert_eq!(Place::of(None, &accept, NOW_MS), anew, "the first");
+        assert_eq!(Place::of(None, None, &accept, NOW_MS), anew, "the first");
         for (first, new) in
             [(&accept, &both), (&both, &accept), (&accept, &language), (&none, &accept), (&accept, &none)]
         {
-            assert_eq!(Place::of(Some(&variant(first, 7)), new, NOW_MS), anew, "{first:?} {new:?}");
+            assert_eq!(Place::of(Some(&variant(first, 7)), None, new, NOW_MS), anew, "{first:?} {new:?}");
         }
-        assert_eq!(Place::of(Some(&variant(&none, 7)), &none, NOW_MS), Place::Url { epoch_ms: 7 });
+        assert_eq!(Place::of(Some(&variant(&none, 7)), None, &none, NOW_MS), Place::Url { epoch_ms: 7 });
     }
 
     #[test]
     fn a_validation_renews_fields_and_times_but_neither_body_nor_selection() {
         let selecting = selecting(&[("accept", "a")]);
-        let first = Stored { length: 3, body_ms: 1, ..variant(&selecting, 7).stored };
+        let first = Stored { length: 3, ..variant(&selecting, 7).stored };
         let first = Stored { status: 203, ..first };
         let later = Times { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
-        let fields: Lines =
-            [("cache-control", "max-age=5, private=\"x-a\""), ("x-a", "1"), ("connection", "x-b"), ("x-b", "2")]
-                .into_iter()
-                .collect();
-        let renewed = first.renewed(&fields, later);
-        let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\"")].into_iter().collect();
+        let fields: Lines = [
+            ("cache-control", "max-age=5, private=\"x-a\""),
+            ("x-a", "1"),
+            ("connection", "x-b"),
+            ("x-b", "2"),
+            ("vary", "accept"),
+        ]
+        .into_iter()
+        .collect();
+        let request: Lines = [("accept", "b")].into_iter().collect();
+        let renewed = first.renewed(&request, &fields, later);
+        let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
         assert_eq!(renewed, Stored { fields: kept, times: later, ..first });
+        // RFC 9111 §4.1: another rule of selection makes it the answer to this request.
+        let other: Lines = [("vary", "x-c")].into_iter().collect();
+        let of_another = renewed.renewed(&request, &other, later);
+        assert_eq!((of_another.selecting.len(), of_another.epoch_ms), (1, later.received_ms));
+        assert_eq!(of_another.selecting[0], ("x-c".to_owned(), "-".to_owned()));
         // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the validation.
         let kept = Kept::new(renewed, None);
         assert_eq!(kept.freshness.age_ms(NOW_MS + 71_000), 1000);

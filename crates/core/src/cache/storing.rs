@@ -9,6 +9,7 @@ use crate::cache::cache_control::{CacheControl, Qualified};
 use crate::cache::freshness::{Basis, Freshness, Times};
 use crate::cache::stale;
 use crate::cache::validation::has_validator;
+use crate::cache::vary::Vary;
 use crate::fields::{self, Fields, Lines};
 
 /// An answer with a longer head is not kept, in bytes of [`Lines`].
@@ -27,7 +28,7 @@ pub enum NotStored {
     Private,
     /// The request has credentials, and the answer does not say that it is for everybody (RFC 9111 §3.5).
     Authorization,
-    /// `Vary: *` (§4.1): it would match no request.
+    /// `Vary: *`, or one that cannot be read (§4.1): it would match no request.
     VaryStar,
     /// It could neither be used nor validated.
     NoFreshness,
@@ -37,6 +38,37 @@ pub enum NotStored {
     NotUnderstood,
     /// Its head is longer than [`HEAD_BYTES_MAX`].
     HeadTooLarge,
+    /// The request's `Connection` lists a field that selects the answer: the upstream did not see it.
+    Connection,
+}
+
+impl NotStored {
+    /// What `Cache-Status` says of it, where the reason is a limit of this cache.
+    #[must_use]
+    pub fn detail(self) -> Option<&'static str> {
+        (self == Self::HeadTooLarge).then_some("head-too-large")
+    }
+}
+
+/// What an answer means for the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is kept.
+    Keep,
+    /// It is passed on.
+    Pass(NotStored),
+    /// It is passed on, and what is kept for the request is out of date: an answer for everybody would not be kept either.
+    Forget(NotStored),
+}
+
+/// Decides what becomes of an answer. One that is not kept for reasons of the request, such as its credentials, or that refuses this
+/// client or this moment (4xx but 404 and 410, 5xx), says nothing of what is kept for others.
+#[must_use]
+pub fn fate(method: &str, url: &str, request: &impl Fields, status: u16, response: &impl Fields, times: Times) -> Fate {
+    let Err(why) = storable(method, url, request, status, response, times, None) else { return Fate::Keep };
+    let is_of_the_resource = method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
+    let is_of_the_answer = storable("GET", url, &Lines::default(), status, response, times, None).is_err();
+    if is_of_the_resource && is_of_the_answer { Fate::Forget(why) } else { Fate::Pass(why) }
 }
 
 /// Whether an answer may be kept (RFC 9111 §3) and is worth it. `url` is the absolute URL that was asked for.
@@ -57,7 +89,7 @@ pub fn storable(
     if !matches!(method, "GET" | "POST") {
         return Err(NotStored::Method);
     }
-    if status < 200 || is_never_stored(status) {
+    if !(200..=599).contains(&status) || is_never_stored(status) {
         return Err(NotStored::Status);
     }
     if is_partial(status) {
@@ -79,8 +111,15 @@ pub fn storable(
     if request.has("authorization") && !allows_sharing(&directives) {
         return Err(NotStored::Authorization);
     }
-    if response.find("vary").is_some_and(|vary| fields::list(&vary).any(|name| name == "*")) {
-        return Err(NotStored::VaryStar);
+    if let Some(vary) = response.find("vary") {
+        if Vary::parse(Some(&vary)) == Vary::Star {
+            return Err(NotStored::VaryStar);
+        }
+        let connection = request.find("connection").unwrap_or_default();
+        let is_unseen = |name: &str| fields::list(&vary).any(|field| field.eq_ignore_ascii_case(name));
+        if fields::list(&connection).any(is_unseen) {
+            return Err(NotStored::Connection);
+        }
     }
     let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
     if method == "POST" && !answers_get(url, status, response, freshness.basis) {
@@ -96,9 +135,9 @@ pub fn storable(
 }
 
 /// The fields of an answer that are kept (RFC 9111 §3.1): all but those of the connection it came over, those of the proxy,
-/// those that `no-cache` and `private` name, and `Set-Cookie` where the answer does not say itself for how long it is fresh.
+/// those that `no-cache` and `private` name, and `Set-Cookie` unless `keeps_cookies`.
 #[must_use]
-pub fn kept_fields(response: &Lines, basis: Basis) -> Lines {
+pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);
     let connection = response.find("connection").unwrap_or_default().to_ascii_lowercase();
     let is_kept = |name: &str| {
@@ -106,9 +145,17 @@ pub fn kept_fields(response: &Lines, basis: Basis) -> Lines {
             || name == "proxy-authentication-info"
             || (fields::list(&connection).any(|listed| listed == name) && !steers(name) && name != "content-length");
         let is_hidden = no_cache.names(name) || private.names(name);
-        !is_of_connection && !is_hidden && (basis == Basis::Explicit || name != "set-cookie")
+        !is_of_connection && !is_hidden && (keeps_cookies || name != "set-cookie")
     };
     response.iter().filter(|(name, _)| is_kept(name)).collect()
+}
+
+/// True where the cookies of an answer are kept with it: it says itself that it is fresh for everybody for a while (RFC 9111 §7.3), and
+/// nothing in the request says who asked.
+#[must_use]
+pub fn keeps_cookies(request: &impl Fields, freshness: &Freshness) -> bool {
+    let is_anonymous = !request.has("cookie") && !request.has("authorization");
+    freshness.basis == Basis::Explicit && freshness.lifetime_ms > 0 && is_anonymous
 }
 
 /// True for a status whose caching rules kv-edge knows and follows (RFC 9111 §5.2.2.3): those of RFC 9110 §15 without 206

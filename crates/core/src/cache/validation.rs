@@ -44,7 +44,8 @@ pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
         !(is_of_the_body(name)
             || is_stored_etag
             || is_hop_by_hop(name)
-            || name == "proxy-authentication-info"
+            // A cookie is for the one who asked.
+            || matches!(name, "proxy-authentication-info" | "set-cookie")
             || list(&connection).any(|listed| listed.eq_ignore_ascii_case(name)))
     };
     let is_replaced = |name: &str| matches!(name, "age" | "date") || (is_taken(name) && not_modified.has(name));

@@ -1,3 +1,5 @@
+#![allow(clippy::arithmetic_side_effects)] // Small numbers.
+
 use super::*;
 use crate::cache::cache_status::Fwd;
 use crate::cache::freshness::Times;
@@ -30,9 +32,9 @@ fn lines(fields: Pairs<'_>) -> Lines {
 }
 
 /// A kept answer with a body of ten bytes.
-fn kept(status: u16, fields: Pairs<'_>) -> Kept {
+fn keeping(status: u16, fields: Pairs<'_>) -> Kept {
     let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-    Kept::new(Stored { length: 10, ..Stored::received(status, &lines(fields), times, None) }, None)
+    Kept::new(Stored { length: 10, ..Stored::received(&Lines::default(), status, &lines(fields), times, None) }, None)
 }
 
 /// The fields as they are sent: removed, set, appended.
@@ -68,7 +70,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
         ("x-a", "2"),
         ("cache-control", "max-age=60"),
     ];
-    let kept = kept(200, &fields);
+    let kept = keeping(200, &fields);
     let answer = of_kept("GET", &Given::new(&[]), &kept, None, &HIT, RECEIVED_MS + 1999);
     assert_eq!((answer.status, &answer.part), (200, &Part::Whole));
     let expected = [
@@ -85,7 +87,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
     assert_eq!(sent(&answer), expected);
     let silent = Story { kv_ms: None, ..HIT };
     let first = [("cache-control", "max-age=60")];
-    let kept = super::tests::kept(200, &first);
+    let kept = keeping(200, &first);
     let answer = of_kept("GET", &Given::new(&[]), &kept, None, &silent, RECEIVED_MS);
     let expected = ["cache-control: max-age=60", "age: 0", "via: 1.1 kv-edge", "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&answer), expected);
@@ -98,7 +100,7 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
     for (received_age, expected) in [(None, ""), (Some("30"), "30")] {
         let mut fields = vec![("cache-control", "max-age=60"), ("connection", "x-hop"), ("x-hop", "1"), ("x-a", "1")];
         fields.extend(received_age.map(|age| ("age", age)));
-        let (received, kept) = (lines(&fields), kept(200, &fields));
+        let (received, kept) = (lines(&fields), keeping(200, &fields));
         let answer = of_kept("GET", &Given::new(&[]), &kept, Some(&received), &MISS, RECEIVED_MS + 5000);
         assert_eq!(field(&answer, "age"), expected, "stored just now");
         let answer = of_upstream("GET", 200, &received, &MISS);
@@ -106,7 +108,7 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
         let answer = of_kept("GET", &Given::new(&[]), &kept, None, &HIT, RECEIVED_MS + 5000);
         assert_eq!(field(&answer, "age"), (received_age.map_or(0, |_| 30) + 5).to_string(), "a hit");
     }
-    let kept = kept(200, &[("cache-control", "max-age=1")]);
+    let kept = keeping(200, &[("cache-control", "max-age=1")]);
     let stale = CacheStatus::Hit { ttl: -3, detail: Some("stale-if-error") };
     let answer =
         of_kept("GET", &Given::new(&[]), &kept, None, &Story { cache_status: stale, ..MISS }, RECEIVED_MS + 4000);
@@ -134,7 +136,7 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
         ("cache-control", "private=\"x-private\""),
         ("last-modified", MODIFIED),
     ];
-    let (received, kept) = (lines(&fields), kept(200, &fields));
+    let (received, kept) = (lines(&fields), keeping(200, &fields));
     let own = [
         "via: 1.1 kv-edge",
         "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
@@ -177,7 +179,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
         ("set-cookie", "a=1"),
         ("x-a", "1"),
     ];
-    let kept = kept(200, &fields);
+    let kept = keeping(200, &fields);
     let names = |answer: &Answer<'_>| {
         let lines = sent(answer);
         lines.iter().map(|line| line.split_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
@@ -191,7 +193,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
     let miss = of_kept("HEAD", &request, &kept, Some(&received), &MISS, RECEIVED_MS);
     assert_eq!((miss.status, &miss.part), (304, &Part::Nothing));
     assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "validated: no Age");
-    let untagged = super::tests::kept(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
+    let untagged = keeping(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
     let request = Given::new(&[("if-modified-since", MODIFIED)]);
     let hit = of_kept("GET", &request, &untagged, None, &HIT, RECEIVED_MS);
     assert_eq!(names(&hit), "last-modified cache-control age via cache-status server-timing");
@@ -216,7 +218,8 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
     // RFC 9110 §13.2.2: "When If-None-Match is present, evaluate the If-None-Match precondition: … if false for GET/HEAD, respond
     // 304"; "When … If-None-Match is not present, and If-Modified-Since is present"; "When the method is GET and both Range and
     // If-Range are present". §13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an If-None-Match".
-    let (kept, later, earlier) = (kept(200, &PART), "Sun, 06 Nov 1994 08:00:01 GMT", "Sun, 06 Nov 1994 07:59:59 GMT");
+    let (kept, later, earlier) =
+        (keeping(200, &PART), "Sun, 06 Nov 1994 08:00:01 GMT", "Sun, 06 Nov 1994 07:59:59 GMT");
     let (same, other, range) = (("if-none-match", "\"a\""), ("if-none-match", "\"b\""), ("range", "bytes=0-1"));
     let rows: [(&str, Pairs<'_>, u16); 14] = [
         ("names it", &[same], 304),
@@ -246,7 +249,7 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
         (&[], DATE, 304),
         (&[], "Sun, 06 Nov 1994 08:49:36 GMT", 200),
     ] {
-        let kept = super::tests::kept(200, fields);
+        let kept = keeping(200, fields);
         assert_eq!(part("GET", &kept, &[("if-modified-since", since)]).0, status, "{fields:?} {since}");
     }
 }
@@ -256,7 +259,7 @@ fn a_range_is_part_of_what_is_kept() {
     // RFC 9110 §14.2: "the server … SHOULD send a 206 (Partial Content) response with content containing one or more partial
     // representations that correspond to the satisfiable range-spec(s)". §15.5.17: 416 "SHOULD generate a Content-Range header
     // field specifying the current length".
-    let kept = kept(200, &PART);
+    let kept = keeping(200, &PART);
     let strong = ("if-range", "\"a\"");
     let rows: [(&str, Pairs<'_>, u16, &str, &str); 15] = [
         ("first bytes", &[("range", "bytes=0-3")], 206, "0..4", "bytes 0-3/10"),
@@ -284,7 +287,7 @@ fn a_range_is_part_of_what_is_kept() {
     for (if_range, status) in [("\"b\"", 200), ("W/\"a\"", 200), (DATE, 200), (MODIFIED, 416), ("\"a\"", 416)] {
         assert_eq!(part("GET", &kept, &[("range", "bytes=10-"), ("if-range", if_range)]).0, status, "{if_range}");
     }
-    let same_second = super::tests::kept(200, &[("last-modified", DATE), ("date", DATE)]);
+    let same_second = keeping(200, &[("last-modified", DATE), ("date", DATE)]);
     assert_eq!(part("GET", &same_second, &[("range", "bytes=0-1"), ("if-range", DATE)]).0, 200, "a weak date");
 }
 
@@ -293,7 +296,7 @@ fn a_part_and_a_416_say_what_they_are() {
     // RFC 9110 §15.3.7: "MUST generate … Date, Cache-Control, ETag, Expires, Content-Location, and Vary" in a 206, and its
     // Content-Length is that of the part: nothing of the whole may stand there. A 416 is not the representation.
     let fields: Vec<_> = PART.into_iter().chain([("content-length", "10"), ("via", "1.1 a"), ("vary", "x")]).collect();
-    let kept = kept(200, &fields);
+    let kept = keeping(200, &fields);
     let of = |range| of_kept("GET", &Given::new(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS + 1000);
     let partial = of("bytes=0-1");
     for name in ["date", "cache-control", "etag", "vary", "last-modified"] {
@@ -326,13 +329,13 @@ fn conditions_and_ranges_are_those_of_a_success() {
         (404, (404, "all"), (404, "all")),
         (503, (503, "all"), (503, "all")),
     ] {
-        let kept = kept(status, &PART);
+        let kept = keeping(status, &PART);
         for (request, (expected, bytes)) in [(request, to_condition), (range, to_range)] {
             let (status, body, _) = part("GET", &kept, request);
             assert_eq!((status, body.as_str()), (expected, bytes), "{status} to {request:?}");
         }
     }
-    let kept = kept(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
+    let kept = keeping(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
     for range in ["bytes=0-1", "bytes=10-"] {
         let answer = of_kept("HEAD", &Given::new(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS);
         assert_eq!((answer.status, &answer.part), (200, &Part::Nothing), "HEAD");

@@ -10,7 +10,6 @@ fn stored(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> Stored 
         status: 200,
         fields: fields.iter().copied().collect(),
         times: Times { requested_ms, received_ms: requested_ms + 1 },
-        body_ms: requested_ms,
         length: 0,
         selecting: Vec::new(),
         epoch_ms: requested_ms,
@@ -124,7 +123,8 @@ fn records_keep_the_limits_of_keys_and_metadata() {
         assert!(purge.key().as_str().len() <= KEY_BYTES_MAX && purge.key() != NEVER_USED);
         assert!(purge.metadata().len() <= 1024, "{}", purge.metadata().len());
     }
-    assert_eq!(KEPT_SECONDS, 2_592_000);
+    assert_eq!(Purge { target: url("https://a.example/"), at_ms: 0 }.kept_seconds(), 3600);
+    assert_eq!(Purge { target: tagged("a"), at_ms: 0 }.kept_seconds(), 2_592_000);
 }
 
 #[test]
@@ -286,4 +286,13 @@ proptest! {
         let purges = purges(targets.into_iter().map(|target| (target, 1)));
         prop_assert!(purges.covers(cached.as_str(), &stored(1, &[])), "{}", cached.as_str());
     }
+}
+
+#[test]
+fn where_it_is_not_known_what_was_purged_all_is() {
+    let mut purges = Purges::default();
+    purges.add_all(10);
+    assert!(
+        purges.covers("https://a.example/", &stored(10, &[])) && !purges.covers("https://a.example/", &stored(11, &[]))
+    );
 }

@@ -54,7 +54,7 @@ fn a_304_replaces_the_fields_it_has() {
         ("last-modified", Some(OLD), Some(NEW), Some(NEW)),
         ("content-location", Some("/a"), Some("/b"), Some("/b")),
         ("content-security-policy", Some("a"), Some("b"), Some("b")),
-        ("set-cookie", Some("a=1"), Some("a=2"), Some("a=2")),
+        ("set-cookie", Some("a=1"), Some("a=2"), Some("a=1")),
         ("vary", Some("a"), Some("b"), Some("b")),
         // "the Content-* prefix is not a signal that a header field is omitted from update".
         ("content-type", Some("text/plain"), Some("text/html"), Some("text/html")),
@@ -103,11 +103,10 @@ fn a_304_replaces_the_fields_it_has() {
 
 #[test]
 fn all_lines_of_a_field_are_replaced_and_what_connection_lists_stays_away() {
-    let stored = lines(&[("set-cookie", "a=1"), ("x-a", "1"), ("set-cookie", "b=1"), ("x-b", "1")]);
-    let from_304 =
-        lines(&[("connection", "X-B, x-c"), ("set-cookie", "a=2"), ("x-b", "2"), ("x-c", "2"), ("set-cookie", "c=2")]);
+    let stored = lines(&[("link", "a1"), ("x-a", "1"), ("link", "b1"), ("x-b", "1")]);
+    let from_304 = lines(&[("connection", "X-B, x-c"), ("link", "a2"), ("x-b", "2"), ("x-c", "2"), ("link", "c2")]);
     let fields = freshened(&stored, &from_304);
-    assert_eq!(fields, lines(&[("x-a", "1"), ("x-b", "1"), ("set-cookie", "a=2"), ("set-cookie", "c=2")]));
+    assert_eq!(fields, lines(&[("x-a", "1"), ("x-b", "1"), ("link", "a2"), ("link", "c2")]));
 }
 
 /// RFC 9111 §4.3.4: "filtered by the first match of".

@@ -1,0 +1,334 @@
+// `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at random: whatever happens, no
+// request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write.
+//
+// KV_EDGE_SOAK_REQUESTS says how many requests; `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the
+// same requests and faults again (in which order they arrive is the runtime's).
+import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
+import { openSync, writeSync } from "node:fs";
+import http from "node:http";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { gunzipSync } from "node:zlib";
+import { eventually } from "./harness/eventually.mjs";
+import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
+import { Model, bodyOf, randomFrom, titleOf } from "./harness/soak-model.mjs";
+import { TOKEN, startWorker } from "./harness/worker.mjs";
+
+const REQUESTS = Number(process.env.KV_EDGE_SOAK_REQUESTS ?? 20_000);
+const seed = Number(process.env.KV_EDGE_SOAK_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+const AT_ONCE = 32;
+/** Longer than any deadline of the Worker. */
+const PATIENCE_MS = 20_000;
+/** Fewer requests need not meet everything that can happen. */
+const ENOUGH = 15_000;
+
+// A connection of an upstream is listened to by each of its requests.
+EventEmitter.defaultMaxListeners = 0;
+const upstreams = await Promise.all(Array.from({ length: 6 }, startScriptedUpstream));
+const worker = await startWorker({
+  faulty: true,
+  vars: { CACHE_UPSTREAMS: upstreams.map(({ origin }) => origin).join(","), CACHE_REFRESH: "1", UPSTREAM_TIMEOUT_MS: "400" },
+});
+const model = new Model(seed, upstreams);
+const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE });
+const counts = new Map();
+const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
+
+const KV_FAULTS = {
+  put: [["limit"], ["limit"], ["limit"], ["429", "ok"], ["429"], ["500"], ["slow for 200"], ["slow for 1500"], ["lost answer"], ["pretends"]],
+  get: [["500"], ["no answer"], ["slow for 30"], ["slow for 30"], ["slow for 200", "ok"], ["missing"], ["missing", "ok"], ["ok", "500"], ["ok", "slow for 200"], ["throws a string"]],
+  delete: [["500", "ok"], ["no answer", "ok"], ["slow for 300"], ["lost answer"], ["500"]],
+  list: [["500"], ["slow for 100"]],
+};
+
+/** What KV does wrong for a request. */
+function kvFaults({ chance, pick }, { policy }) {
+  // A KV that never takes a delete shows what was deleted again after two minutes; nothing else here is of use for so long.
+  const of = (operation) => pick(KV_FAULTS[operation].filter(([fault], at) => !(policy.isHeuristic && operation === "delete" && at === 4 && fault)));
+  const faults = { put: ["limit"] };
+  for (const operation of Object.keys(KV_FAULTS)) if (chance(0.1)) faults[operation] = of(operation);
+  if (chance(0.0005)) faults.get = ["never"];
+  return faults;
+}
+
+/** A request to a resource; often to the same few. */
+function requestOf(random) {
+  const { chance, pick, int } = random;
+  const resource = model.resources[Math.floor(model.resources.length * random.random() ** 2.5)];
+  const method = chance(0.03) ? pick(["POST", "POST", "PUT", "DELETE", "PATCH"]) : chance(0.05) && (resource.policy.etag || resource.policy.modified) ? "HEAD" : "GET";
+  const headers = { Accept: "application/json", "X-Kv-Faults": JSON.stringify({ CACHE_KV: kvFaults(random, resource) }) };
+  if (resource.isZipped) headers["Accept-Encoding"] = "gzip";
+  if (chance(0.9)) headers["X-Variant"] = pick(["a", "b", "c"]);
+  if (chance(0.3)) headers["X-Other"] = pick(["a", "b"]);
+  if (chance(0.02)) headers.Authorization = `Bearer ${int(1, 1e9)}`;
+  if (method === "GET") {
+    if (chance(0.08)) headers.Range = chance(0.1) ? "bytes=999999-" : `bytes=${int(0, 500)}-${int(500, 100_000)}`;
+    if (chance(0.05) && resource.etag) headers["If-None-Match"] = resource.etag;
+    else if (chance(0.1) && resource.etag && headers.Range) headers["If-Range"] = resource.etag;
+    if (chance(0.1)) {
+      headers["Cache-Control"] = pick(["no-cache", "no-store", "max-age=0", "max-stale=3", "min-fresh=1", "only-if-cached", "stale-if-error=5"]);
+    }
+  }
+  return { resource, method, headers, leaves: method === "GET" && chance(0.01), path: `/cache/${resource.url}`, body: method !== "GET" && method !== "HEAD" && chance(0.3) ? "a write" : undefined };
+}
+
+/** Sends a request; `complete` is false where the answer broke off. */
+function ask({ path, method, headers, body, leaves = false }) {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = worker.url;
+    const request = http.request({ hostname, port, path, method, headers, agent });
+    request.on("error", reject);
+    const patience = setTimeout(() => request.destroy(new Error(`no whole answer in ${PATIENCE_MS} ms`)), PATIENCE_MS);
+    request.on("response", (response) => {
+      const chunks = [];
+      response.on("data", (chunk) => {
+        chunks.push(chunk);
+        if (leaves) response.destroy();
+      });
+      response.on("error", () => {});
+      response.on("close", () => {
+        clearTimeout(patience);
+        resolve({ status: response.statusCode, headers: response.headers, complete: response.complete, bytes: Buffer.concat(chunks) });
+      });
+    });
+    if (body !== undefined) request.setHeader("Content-Length", Buffer.byteLength(body));
+    request.end(body);
+  });
+}
+
+/** The errors that kv-edge itself answers here. */
+const OWN_ERRORS = { 502: ["upstream_failed", "circuit_open"], 504: ["upstream_timeout", "not_cached"] };
+
+/** What is wrong with an answer; `undefined` where nothing is. */
+function wrong(asked, answer, floor, askedMs) {
+  const { resource, method, headers, leaves } = asked;
+  const { status, bytes, complete } = answer;
+  const serial = answer.headers["x-soak"];
+  const isSafe = method === "GET" || method === "HEAD";
+  if (serial === undefined) {
+    if (status === 416 && headers.Range) return undefined;
+    if (status === 304) {
+      const [, , version] = /^"(\d+)-(\d+)-/.exec(answer.headers.etag ?? "") ?? [];
+      if (answer.headers.etag === undefined || answer.headers.etag !== headers["If-None-Match"]) return "304 for another ETag";
+      return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was told` : undefined;
+    }
+    if (method === "HEAD" && status in OWN_ERRORS) return undefined;
+    // What stands before the Worker in tests compresses what is not compressed yet.
+    const { code } = JSON.parse(answer.headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes);
+    count(`own error ${code}`);
+    return OWN_ERRORS[status]?.includes(code) ? undefined : "an error that is none of the upstream's";
+  }
+
+  const record = model.records.get(Number(serial));
+  if (record === undefined) return `an answer ${serial} that the upstream never gave`;
+  asked.record = record;
+  if (record.resource !== resource) return `the answer of another URL, ${record.resource.url}`;
+  if (isSafe !== ["GET", "HEAD"].includes(record.method) && record.isOneOff) return `the answer to ${record.method}`;
+  for (const [name, value] of Object.entries(record.selecting)) {
+    const own = Object.entries(headers).find(([field]) => field.toLowerCase() === name)?.[1] ?? "-";
+    if (own !== value) return `the variant ${name}: ${value}`;
+  }
+  if (record.isOneOff && record.givenTo !== undefined) return `an answer for one request only, given before to ${record.givenTo}`;
+  record.givenTo = asked.name;
+  if (isSafe && record.serial < floor.serial) return `answer ${serial} is from before ${floor.serial}, as of a purge or a write`;
+  const cookies = answer.headers["set-cookie"] ?? [];
+  if (cookies.length > 0 && resource.policy.isHeuristic) {
+    if (record.cookieGivenTo !== undefined) return `a cookie that was given before to ${record.cookieGivenTo}`;
+    record.cookieGivenTo = asked.name;
+  }
+  const told = answer.headers["cache-status"]?.split(",").at(-1) ?? "";
+  if (/; hit/.test(told)) {
+    const seconds = (askedMs - record.atMs) / 1000;
+    const most = model.keptMax(record, /detail=([\w-]+)/.exec(told)?.[1], headers["Cache-Control"]);
+    if (record.control === "no-cache" && !/stale-if-error/.test(told)) return "a hit in spite of no-cache";
+    if (seconds > most + 1.5) return `a hit ${seconds} s after the upstream was asked, where ${most} are allowed`;
+  }
+
+  if (status === 304) return answer.headers.etag === headers["If-None-Match"] || record.status === 304 ? undefined : "304 for another ETag";
+  const whole = bodyOf(record);
+  if (status === 416) return undefined;
+  if (status !== record.ofStatus && !(status === 206 && record.ofStatus === 200)) return `the status is not ${record.ofStatus}`;
+  const length = answer.headers["content-length"];
+  if (method === "HEAD" || [204, 304].includes(status)) {
+    if (method === "HEAD" && length !== undefined && Number(length) !== whole.length) return `not the length ${whole.length}`;
+    return bytes.length === 0 ? undefined : "a body where there is none";
+  }
+  if ((answer.headers["content-encoding"] === "gzip") !== record.isZipped) return "another encoding";
+  let expected = whole;
+  if (status === 206) {
+    const [, from, to, of] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.headers["content-range"]) ?? [];
+    if (!headers.Range?.startsWith(`bytes=${from}-`) || Number(of) !== whole.length) return "another range";
+    expected = whole.subarray(Number(from), Number(to) + 1);
+  }
+  if (complete) return bytes.equals(expected) ? undefined : `not the bytes of ${record.identity}`;
+  if (!bytes.equals(expected.subarray(0, bytes.length))) return `it broke off, and until then was not ${record.identity}`;
+  return leaves || record.isBroken ? undefined : "it broke off, and the upstream's had not";
+}
+
+/** What came about, for the counts. */
+function note(asked, { status, headers, complete }) {
+  const told = headers["cache-status"]?.split(",").at(-1);
+  if (told === undefined) return count(`no Cache-Status, ${status}`);
+  const [kind, ...more] = told.split(";").slice(1).map((part) => part.trim());
+  const detail = more.find((part) => part.startsWith("detail="));
+  const isStored = more.includes("stored");
+  if (kind === "hit" && !detail) count(/kv;/.test(headers["server-timing"] ?? "") ? "hit in KV" : "hit in memory");
+  else count([kind, ...(more.includes("fwd-status=304") ? ["validated"] : []), ...(isStored ? ["stored"] : []), ...(detail ? [detail] : [])].join(" "));
+  if (status === 206) count(kind === "hit" ? "206 of a hit" : "206 of the upstream");
+  if (status === 416) count("416");
+  if (status === 304) count(kind === "hit" ? "304 of a hit" : "304 of the upstream");
+  if (asked.method !== "GET") count(asked.method === "HEAD" ? `HEAD, ${kind === "hit" ? "a hit" : "forwarded"}` : "a write");
+  if (kind === "hit" && asked.resource.isZipped) count("gzip, a hit");
+  if (!complete) count(asked.leaves ? "the client left" : "a body broke off");
+  if (asked.record?.isOneOff && status < 300) count("an answer for one request");
+  return undefined;
+}
+
+async function visit(random, name) {
+  const asked = { ...requestOf(random), name };
+  const { resource, method } = asked;
+  const { floor } = resource;
+  const askedMs = Date.now();
+  const answer = await ask(asked).catch((error) => ({ status: 0, headers: {}, bytes: Buffer.alloc(0), error }));
+  if (answer.error) throw new Error(story(asked, answer, floor, answer.error.message));
+  let fault;
+  try {
+    fault = wrong(asked, answer, floor, askedMs);
+  } catch (error) {
+    fault = error.stack;
+  }
+  if (fault !== undefined) throw new Error(story(asked, answer, floor, fault));
+  note(asked, answer);
+  if (answer.headers.etag) resource.etag = answer.headers.etag;
+  const isWrite = method !== "GET" && method !== "HEAD";
+  if (isWrite && asked.record && answer.status < 400) {
+    const { serial, version, other } = asked.record;
+    model.raiseFloor(resource, serial, version);
+    if (other) model.raiseFloor(other.resource, serial, other.version);
+  }
+}
+
+async function purge(random) {
+  const { chance, pick, int } = random;
+  const { url, group, upstream } = pick(model.resources);
+  const [target, covers] = pick([
+    [{ url }, (resource) => resource.url === url],
+    [{ prefix: `${upstream.origin}/g${group}/` }, (resource) => resource.upstream === upstream && resource.group === group],
+    [{ tag: `g${group}` }, (resource) => resource.group === group],
+    [{ url }, (resource) => resource.url === url],
+  ]);
+  const faults = { put: chance(0.3) ? pick(KV_FAULTS.put.slice(3)) : ["ok"] };
+  const before = model.serial;
+  const headers = { Authorization: `Bearer ${TOKEN}`, "X-Kv-Faults": JSON.stringify({ CACHE_KV: faults }) };
+  const { status, bytes } = await ask({ path: "/cache/purge", method: "POST", headers, body: JSON.stringify(target) });
+  assert.ok([200, 429, 503].includes(status), `purge ${int(0, 0)}: ${status} ${bytes}`);
+  count(status === 200 ? `purged by ${Object.keys(target)[0]}` : "a purge refused");
+  if (status === 200) for (const resource of model.resources.filter(covers)) model.raiseFloor(resource, before + 1);
+}
+
+function story(asked, answer, floor, fault) {
+  const { record, resource, method, headers, name } = asked;
+  const { status, bytes, complete } = answer;
+  const given = record && { ...record, resource: undefined, other: record.other && { path: record.other.resource.path, version: record.other.version } };
+  return [
+    `${name}: ${fault}`,
+    `  request: ${method} ${resource.url} ${JSON.stringify(headers)}, floor ${JSON.stringify(floor)}`,
+    `  answer: ${status} ${JSON.stringify(answer.headers)}, ${bytes.length} bytes, ${complete ? "complete" : "broken off"}: ${titleOf(bytes)}`,
+    `  the upstream's: ${JSON.stringify(given)}`,
+    ...resource.history.map((event) => `    ${event}`),
+    `  KV_EDGE_SOAK_SEED=${seed}`,
+  ].join("\n");
+}
+
+/** A line that is written over, where somebody made this run by hand at a terminal. */
+function progress() {
+  if (process.env.KV_EDGE_SOAK_REQUESTS === undefined) return () => {};
+  let terminal;
+  try {
+    terminal = openSync("/dev/tty", "w");
+  } catch {
+    return () => {};
+  }
+  const startedMs = Date.now();
+  return (done) => {
+    const rate = Math.round((done * 1000) / (Date.now() - startedMs));
+    writeSync(terminal, `\rsoak: ${done} of ${REQUESTS} requests, ${rate} a second ${done === REQUESTS ? "\n" : ""}`);
+  };
+}
+
+/** What must have come about for the soak to say anything. */
+const MUST_HAPPEN = [
+  "hit in KV",
+  "hit in memory",
+  "hit detail=stale-while-revalidate",
+  "hit detail=stale-if-error",
+  "hit detail=max-stale",
+  "fwd=uri-miss stored",
+  "fwd=vary-miss stored",
+  "fwd=stale validated stored",
+  "fwd=stale stored",
+  "fwd=request stored",
+  "fwd=bypass",
+  "fwd=miss stored detail=kv-unavailable",
+  "fwd=miss stored detail=purged",
+  "own error upstream_failed",
+  "own error upstream_timeout",
+  "own error circuit_open",
+  "own error not_cached",
+  "206 of a hit",
+  "206 of the upstream",
+  "304 of a hit",
+  "304 of the upstream",
+  "HEAD, a hit",
+  "HEAD, forwarded",
+  "416",
+  "a write",
+  "gzip, a hit",
+  "the client left",
+  "a body broke off",
+  "an answer for one request",
+  "purged by url",
+  "purged by prefix",
+  "purged by tag",
+  "a purge refused",
+];
+
+test(`${REQUESTS} requests with random faults: no wrong answer`, { timeout: Number.POSITIVE_INFINITY }, async () => {
+  console.log(`http-cache-soak: KV_EDGE_SOAK_SEED=${seed}`);
+  const startedMs = Date.now();
+  const show = progress();
+  let begun = 0;
+  let done = 0;
+  let isOver = false;
+  const visitor = async () => {
+    while (begun < REQUESTS && !isOver) {
+      begun += 1;
+      const [name, random] = [`request ${begun}`, randomFrom(seed + begun * 104_729)];
+      await (random.chance(0.012) ? purge(random) : visit(random, name));
+      done += 1;
+      if (done % 100 === 0) show(done);
+    }
+  };
+  const outages = (async () => {
+    const random = randomFrom(seed);
+    for (; !isOver; await sleep(random.int(500, 1500))) model.turnOutage(random);
+  })();
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, visitor));
+  } finally {
+    isOver = true;
+    const seconds = (Date.now() - startedMs) / 1000;
+    console.log(`${done} requests in ${seconds.toFixed(1)} s, ${model.serial} of them or for them at the upstreams`);
+    for (const [what, times] of [...counts].sort(([one], [other]) => (one < other ? -1 : 1))) console.log(`${String(times).padStart(7)}  ${what}`);
+  }
+  await outages;
+  if (REQUESTS >= ENOUGH) assert.deepEqual(MUST_HAPPEN.filter((what) => !counts.has(what)), [], "never happened");
+
+  // It still answers, and keeps.
+  model.isQuiet = true;
+  const resource = model.resources.find(({ policy, names }) => policy.fresh === 10 && names.length === 0);
+  const isHit = async () => (await ask({ method: "GET", path: `/cache/${resource.url}`, headers: {} })).headers["cache-status"]?.startsWith("kv-edge; hit");
+  await eventually(isHit, "a hit after all", 30_000);
+  agent.destroy();
+});
