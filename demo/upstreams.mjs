@@ -1,4 +1,4 @@
-// What the local demo stands in front of: an article page for /cache and two storefronts for /stores.
+// What the local demo stands in front of: an article and a clock for /cache, and two storefronts for /stores.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { pathToFileURL } from "node:url";
@@ -12,11 +12,31 @@ export async function startUpstreams() {
   for (const [name, port] of Object.entries(STOREFRONTS)) await listen(port, (request, response) => echo(name, request, response));
 }
 
+let answers = 0;
+let isDown = false;
+
+/** A clock that is fresh for 5 seconds. `POST /outage` takes it down, and up again. */
+function clock(response) {
+  if (isDown) return response.writeHead(503, { "content-type": "text/plain" }).end("The clock is down.\n");
+  answers += 1;
+  response.writeHead(200, {
+    "content-type": "application/json",
+    "cache-control": "max-age=5, stale-while-revalidate=10, stale-if-error=300",
+    "cache-tag": "clocks",
+  });
+  response.end(`${JSON.stringify({ time: new Date().toISOString(), answers })}\n`);
+}
+
 function article(request, response) {
   const path = request.url.split("?")[0];
+  if (path === "/clock") return clock(response);
+  if (path === "/outage" && request.method === "POST") {
+    isDown = !isDown;
+    return response.writeHead(200, { "content-type": "text/plain" }).end(`The clock is ${isDown ? "down" : "up"}.\n`);
+  }
   if (path !== "/article") {
     response.writeHead(404, { "content-type": "text/html; charset=utf-8" });
-    return response.end("<!DOCTYPE html><title>Not here</title><body>There is one page: /article</body>");
+    return response.end("<!DOCTYPE html><title>Not here</title><body>There are two pages: /article and /clock</body>");
   }
   response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
   response.end(readFileSync(new URL("article.html", import.meta.url)));

@@ -32,6 +32,10 @@ const KNOWN = {
   "age-parse-dup-old": FIRST_AGE,
   "invalidate-M-SEARCH": NO_METHOD,
   "invalidate-M-SEARCH-cl": NO_METHOD,
+  "304-etag-update-response-ETag":
+    "A 304 with another strong ETag than the kept answer's updates nothing (RFC 9111 §4.3.4), so the upstream is asked again.",
+  "304-etag-update-response-Set-Cookie":
+    "A cookie of a 304 goes to the client that asked, and to nobody else; later editions of the suite do not require it.",
 };
 
 const HELP = `npm run conformance [-- options]

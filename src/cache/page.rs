@@ -43,8 +43,13 @@ fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
 /// Answers the JSON.
 pub(super) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
-    let href = href(&url.ok_or(CacheError::MissingUrl)?, None).ok_or(CacheError::NotAUrl)?;
-    let url = CachedUrl::of_href(&href, &incoming.vars().cache_upstreams)?;
+    let url = url.ok_or(CacheError::MissingUrl)?;
+    let allowed = &incoming.vars().cache_upstreams;
+    // What is in its one form already means the same to the platform's parser, which costs more.
+    let url = match CachedUrl::of_href(&url, allowed).ok().filter(|cached| cached.as_str() == url) {
+        Some(cached) => cached,
+        None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
+    };
     View { incoming: Rc::clone(incoming), key: url.page_key(), url }.answer().await
 }
 
@@ -100,10 +105,7 @@ impl View {
             (*is_stored, *told, *why) = (ttl.is_some(), ttl, why.or(detail));
         }
         let body = page::answer_around(&read.json, is_hit);
-        let cache_status = cache_status.to_string();
-        let fields = [("content-type", "application/json"), ("cache-status", &cache_status), ("via", VIA)];
-        response::with_status(200, &response::bytes(body.as_bytes()), &fields)
-            .map_err(|thrown| Failure::internal(&thrown))
+        json(&response::bytes(body.as_bytes()), &cache_status)
     }
 
     /// The JSON that is kept; else why there is none, where that is worth telling.
@@ -217,9 +219,20 @@ fn hit(found: &Found, stale: Option<&'static str>, now_ms: u64) -> Result<Respon
     let Body::Bytes(body) = &found.body else {
         return Err(Failure::internal(&JsValue::from_str("a page as a stream")));
     };
-    let cache_status = CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale }.to_string();
-    let fields = [("content-type", "application/json"), ("cache-status", &cache_status), ("via", VIA)];
-    response::with_status(200, body, &fields).map_err(|thrown| Failure::internal(&thrown))
+    json(body, &CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale })
+}
+
+fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure> {
+    let cache_status = cache_status.to_string();
+    let fields: Lines = [
+        ("content-type", "application/json"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-status", &cache_status),
+        ("via", VIA),
+    ]
+    .into_iter()
+    .collect();
+    message::answer(200, &fields, &Edits::default(), body).map_err(|thrown| Failure::internal(&thrown))
 }
 
 /// For how many seconds an answer may stand for a page; 0 where it may not be kept.

@@ -85,6 +85,7 @@ export class Model {
   records = new Map();
   outages = new Map();
   isQuiet = false;
+  #outagesSoFar = 0;
 
   constructor(seed, upstreams) {
     this.seed = seed;
@@ -111,8 +112,10 @@ export class Model {
 
   /** Begins or ends an outage of one upstream. */
   turnOutage({ chance, pick }) {
-    if (this.outages.size > 0 || chance(0.5)) return this.outages.clear();
-    return this.outages.set(pick(this.resources).upstream, pick(OUTAGES));
+    if (this.outages.size > 0) return this.outages.clear();
+    if (chance(0.5)) return undefined;
+    this.#outagesSoFar += 1;
+    return this.outages.set(pick(this.resources).upstream, OUTAGES[this.#outagesSoFar % OUTAGES.length]);
   }
 
   /** The resource's state is new: nothing that was given before is up to date. */
@@ -146,7 +149,10 @@ export class Model {
     const { inBody, ...ofHead } = faults;
     Object.assign(answer, ofHead);
     if (inBody && hasBody && answer.body.length > 1 && answer.breaksAt === undefined) {
-      answer[inBody.stalls && answer.framing === "length" && body.length <= 65_536 ? "stallsAt" : "breaksAt"] = int(0, answer.body.length - 1);
+      // What is not kept is passed on as it comes, and so is its standstill. What is kept is read whole where it is short.
+      const isKept = isSafe && !record.isOneOff && answer.status === record.ofStatus && request.field("cache-control") !== "no-store";
+      const stalls = inBody.stalls && isKept && answer.framing === "length" && body.length <= 65_536;
+      answer[stalls ? "stallsAt" : "breaksAt"] = int(0, answer.body.length - 1);
       answer.reset = inBody.reset;
     }
     record.isBroken = [answer.breaksAt, answer.stallsAt].some((at) => at !== undefined) || answer.hangs === true;
@@ -165,7 +171,7 @@ export class Model {
     if (chance(0.03)) return { isError: true };
     const faults = chance(0.2) ? { delayMs: int(1, 40) } : {};
     if (chance(0.02)) faults.delayMs = int(100, 250);
-    if (chance(0.03)) faults.inBody = { stalls: chance(0.15), reset: chance(0.5) };
+    if (chance(0.03)) faults.inBody = { stalls: chance(0.3), reset: chance(0.5) };
     if (chance(0.1)) faults.closes = true;
     return faults;
   }

@@ -17,6 +17,11 @@
 //! | [`cache_status`] | what the answer says of all this (RFC 9211) |
 //! | [`upstream`] | the request to the upstream |
 //! | [`page`] | the documented JSON view of a page |
+//!
+//! Why not the crate `http-cache-semantics` (3.0.0 was looked at): it adds 54 KB of gzip to the Worker (with `http` and `time`), reading its
+//! policy costs four times what [`stored`] costs, and that JSON, 1147 bytes for a plain request, holds the client's header fields, cookies
+//! included, and does not fit beside the body in KV. It reads directives by their case, so `No-Store` is stored; splits quoted commas; keeps
+//! one line of a field of several; panics on a huge `Age`; and knows neither RFC 5861, RFC 9213, variants, ranges nor invalidation.
 
 pub mod address;
 pub mod answer;

@@ -48,7 +48,9 @@ pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
             || matches!(name, "proxy-authentication-info" | "set-cookie")
             || list(&connection).any(|listed| listed.eq_ignore_ascii_case(name)))
     };
-    let is_replaced = |name: &str| matches!(name, "age" | "date") || (is_taken(name) && not_modified.has(name));
+    let is_replaced = |name: &str| {
+        matches!(name, "age" | "date") || ((is_taken(name) || name == "set-cookie") && not_modified.has(name))
+    };
     let kept = stored.iter().filter(|(name, _)| !is_replaced(name));
     kept.chain(not_modified.iter().filter(|(name, _)| is_taken(name))).collect()
 }
