@@ -1,8 +1,9 @@
 // `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at random: whatever happens, no
 // request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write.
 //
-// KV_EDGE_SOAK_REQUESTS says how many requests: 10,000 take about a minute, a file of `npm test` has two. `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the
-// same requests and faults again (in which order they arrive is the runtime's).
+// KV_EDGE_SOAK_REQUESTS says how many requests; 10,000 take a minute, and a file of `npm test` has two. `npm run soak` makes
+// 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same requests and faults again (the order in which they arrive is
+// the runtime's).
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { openSync, writeSync } from "node:fs";

@@ -157,6 +157,7 @@ impl Exchange {
         match keeping::find(&self.incoming, &key, &AS_IT_CAME, now_ms, &mut looked.kv_ms).await {
             Ok(variant)
                 if variant.kept.stored.epoch_ms == kept.stored.epoch_ms
+                    && !hot(|hot| hot.is_invalidated(looked.key.as_str(), variant.kept.stored.times.requested_ms))
                     && variant.kept.stored.selecting == selecting
                     && !purges.covers(self.url.as_str(), &variant.kept.stored) =>
             {

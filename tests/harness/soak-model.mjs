@@ -157,8 +157,9 @@ export class Model {
     }
     record.isBroken = [answer.breaksAt, answer.stallsAt].some((at) => at !== undefined) || answer.hangs === true;
     record.status = answer.status;
-    const told = [serial, `after ${record.atMs - this.startedMs} ms`, request.method, JSON.stringify(conditionsOf(request)), answer.status, record.identity, record.control ?? "", record.isBroken ? `broken at ${answer.breaksAt ?? answer.stallsAt}` : answer.framing];
-    this.tell(resource, `upstream: ${told.join(" ")}`);
+    const asked = `${serial} after ${record.atMs - this.startedMs} ms: ${request.method} ${JSON.stringify(told(request))}`;
+    const end = record.isBroken ? `broken off at ${answer.breaksAt ?? answer.stallsAt}` : answer.framing;
+    this.tell(resource, `upstream: ${asked} -> ${answer.status} ${record.identity} ${record.control ?? ""} ${end}`);
     return answer;
   }
 
@@ -285,4 +286,5 @@ export class Model {
   }
 }
 
-const conditionsOf = (request) => Object.fromEntries(["if-none-match", "if-modified-since", "range", "x-variant", "x-other", "authorization"].flatMap((name) => (request.field(name) === undefined ? [] : [[name, request.field(name)]])));
+const TOLD = ["if-none-match", "if-modified-since", "range", "cache-control", "x-variant", "x-other", "authorization"];
+const told = (request) => Object.fromEntries(TOLD.flatMap((name) => (request.field(name) === undefined ? [] : [[name, request.field(name)]])));

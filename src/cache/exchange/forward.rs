@@ -67,7 +67,14 @@ impl Exchange {
         if received.status == 304 && is_conditional {
             return self.validated(looked, fwd, received).await;
         }
+        // A write that began after this one and ended before it: which of the two the upstream made last is not known.
+        let key = self.url.key();
+        let is_overtaken =
+            !self.asked.is_safe && hot(|hot| hot.is_invalidated(key.as_str(), received.times.requested_ms));
         self.note_effects(&looked, &received);
+        if is_overtaken {
+            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
+        }
         self.take(looked, fwd, received).await
     }
 
@@ -209,9 +216,17 @@ impl Exchange {
 
     /// What is kept with fields out of a validation, and its key: the URL's own, where it is selected by something else than before.
     fn renewed(&self, key: &Key<'static>, stored: &Stored, fields: &Lines, times: Times) -> (Key<'static>, Stored) {
-        let renewed = stored.renewed(&self.fields(), fields, times);
+        let mut renewed = stored.renewed(&self.fields(), fields, times);
+        if self.has_ended(stored.epoch_ms) {
+            renewed.epoch_ms = times.received_ms;
+        }
         let key = if renewed.epoch_ms == stored.epoch_ms { key.clone() } else { self.url.key() };
         (key, renewed)
+    }
+
+    /// True where the URL was invalidated since this epoch began: the variants of it must not come back.
+    fn has_ended(&self, epoch_ms: u64) -> bool {
+        hot(|hot| hot.is_invalidated(self.url.key().as_str(), epoch_ms))
     }
 
     /// What of the request selects an answer with these fields.
@@ -328,8 +343,10 @@ impl Exchange {
     fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
         let Received { status, times, .. } = *received;
         let selecting = self.selecting(&received.fields);
-        let found = looked.found.as_ref().map(|found| (&*found.kept, looked.key != self.url.key()));
-        let place = Place::of(looked.first.as_deref(), found, &selecting, times.received_ms);
+        let is_current = |kept: &&Kept| !self.has_ended(kept.stored.epoch_ms);
+        let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);
+        let found = found.map(|found| (found, looked.key != self.url.key()));
+        let place = Place::of(looked.first.as_deref().filter(is_current), found, &selecting, times.received_ms);
         let key = match place {
             Place::Url { .. } => self.url.key(),
             Place::Variant { .. } => self.url.variant_key(&selecting),

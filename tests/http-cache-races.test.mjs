@@ -1,0 +1,75 @@
+// `/cache/{absolute URL}`: a request that began before a write and ends after it brings nothing back from before it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { gate, startCache } from "./harness/http-cache.mjs";
+import { send } from "./harness/http.mjs";
+import { TOKEN } from "./harness/worker.mjs";
+
+const { resource, pass } = await startCache();
+
+/** A page with a variant for each `X-Variant`: `a` is fresh for a second, the others for long. A `POST` makes version 2 of all but `a`. */
+async function variants() {
+  let version = 1;
+  const page = resource((request) => {
+    if (request.method === "POST") {
+      version = 2;
+      return { status: 204 };
+    }
+    const variant = request.field("x-variant");
+    const isShort = variant === "a";
+    const tag = `ETag: "${variant}${isShort ? 1 : version}"`;
+    const headers = [`Cache-Control: max-age=${isShort ? 1 : 1000}`, "Vary: X-Variant", tag];
+    if (isShort && request.field("if-none-match")) return { status: 304, headers };
+    return { headers, body: isShort ? "a, which never changes" : `${variant} version ${version}` };
+  });
+  for (const variant of ["a", "b"]) await page.primed({ "X-Variant": variant });
+  await pass(3);
+  return page;
+}
+
+async function assertNewVersion(page) {
+  assert.equal((await page.get({ "X-Variant": "b" })).text, "b version 2");
+}
+
+test("a new variant that was asked for before a write does not bring back the others", async () => {
+  const page = await variants();
+  const slow = page.get({ "X-Variant": "c" }, { faults: { get: ["ok", "slow for 1000"] } });
+  await sleep(300);
+  assert.equal((await page.ask("POST")).status, 204);
+  await slow;
+  await assertNewVersion(page);
+});
+
+for (const method of ["GET", "HEAD"]) {
+  test(`a variant that a ${method} validates does not bring back the others`, async () => {
+    const page = await variants();
+    // After a purge of something else the next request waits for the list of purges, here a second long: it has looked in KV then.
+    const body = JSON.stringify({ url: `${page.upstream.origin}/other` });
+    const purge = { method: "POST", headers: { Authorization: `Bearer ${TOKEN}` }, body };
+    assert.equal((await send(page.worker, "/cache/purge", purge)).status, 200);
+    const slow = page.ask(method, { headers: { "X-Variant": "a" }, faults: { list: ["slow for 1000"] } });
+    await sleep(300);
+    assert.equal((await page.ask("POST")).status, 204);
+    await slow;
+    await assertNewVersion(page);
+  });
+}
+
+test("of two writes at once the answer of the one that was sent first is not kept", async () => {
+  const held = gate();
+  let writes = 0;
+  const page = resource((request) => {
+    const headers = ["Cache-Control: max-age=1000"];
+    if (request.method === "GET") return { headers, body: `after write ${writes}` };
+    writes += 1;
+    headers.push(`Content-Location: ${page.path}`);
+    return { headers, body: `write ${writes}`, until: writes === 1 ? held.promise : undefined };
+  });
+  const first = page.ask("POST");
+  await page.reached(1);
+  await page.ask("POST");
+  held.open();
+  assert.equal((await first).text, "write 1");
+  assert.notEqual((await page.get()).text, "write 1");
+});
