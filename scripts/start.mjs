@@ -100,6 +100,7 @@ function printAddresses(base) {
   const rows = [
     ["A page with links to all of these", `${base}/`],
     ["Get started: put a value, read it back", `curl ${base}/get-started`],
+    ["Cache: the answer of a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ARTICLE_PORT}/clock`],
     ["Cache: a page as JSON, kept for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ARTICLE_PORT}/article'`],
     ["Configuration: regular page", `curl '${base}/config?userId=user-id-abc'`],
     ["Configuration: preview banner", `curl '${base}/config?userId=user-id-def'`],

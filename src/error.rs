@@ -242,6 +242,7 @@ impl From<CacheError> for Failure {
             CacheError::UrlTooLong => Self::new(414, "url_too_long", sentence),
             CacheError::NotAllowed(_) => Self::new(403, "upstream_not_allowed", sentence),
             CacheError::Loop => Self::new(508, "loop_detected", sentence),
+            CacheError::UnexpectedBody => Self::new(400, "unexpected_body", sentence),
             CacheError::NotCached => Self::new(504, "not_cached", sentence),
             CacheError::CircuitOpen { retry_after_seconds } => Self::new(502, "circuit_open", BAD_GATEWAY)
                 .because(&sentence)

@@ -99,3 +99,11 @@ test("a client that reads slowly gets the whole body, and holds up no one", asyn
   for await (const chunk of slow) chunks.push(chunk);
   assert.ok(Buffer.concat(chunks).equals(body));
 });
+
+test("a GET or HEAD with a body is answered 400, and nothing is sent on", async () => {
+  const page = resource({ headers: fresh(100) });
+  for (const method of ["GET", "HEAD"]) {
+    assert.equal((await page.ask(method, { body: "x" })).status, 400);
+  }
+  assert.equal(page.count, 0);
+});

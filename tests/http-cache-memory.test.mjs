@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { assertForwarded, assertHit, assertSeconds, fresh, startCache } from "./harness/http-cache.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
 
 const { pass, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
 
@@ -125,4 +126,16 @@ test("visitors who come at the same time all get a right answer", async () => {
     const responses = await Promise.all(asked.map((index) => pages[index].get()));
     for (const [at, { text }] of responses.entries()) assert.equal(text, `page ${asked[at]}`);
   }
+});
+
+test("a body without a length takes the place of what is in memory as soon as it has come", async () => {
+  const page = resource([
+    { headers: fresh(2), body: "old" },
+    { headers: fresh(100), body: "new", framing: "chunked" },
+  ]);
+  await page.primed();
+  await pass(3);
+  assertForwarded(await page.get(), "stale", "new");
+  await eventually(async () => cacheStatusOf(await page.get()).hit, "the new body is kept");
+  assert.equal(page.count, 2);
 });

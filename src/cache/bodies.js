@@ -1,7 +1,12 @@
 // Bodies of kept answers.
 
-/** Bodies that are collected at the same time may have so many bytes together; an isolate has 128 MB. */
+/**
+ * Bodies that are collected at the same time may have so many bytes together; an isolate has 128 MB. The long ones leave room for the
+ * others.
+ */
 const TOGETHER_MAX = 40 * 1024 * 1024;
+const LONG = 1024 * 1024;
+const LONG_TOGETHER_MAX = 32 * 1024 * 1024;
 let together = 0;
 
 /**
@@ -10,18 +15,28 @@ let together = 0;
  */
 export async function collect(stream, length, max) {
   let taken = 0;
-  const whole = length >= 0 ? new Uint8Array(length) : null;
-  const parts = [];
+  const take = (bytes) => {
+    taken += bytes;
+    together += bytes;
+    return taken <= max && together <= (taken > LONG ? LONG_TOGETHER_MAX : TOGETHER_MAX);
+  };
   try {
+    const isKnown = length >= 0;
+    if (isKnown && !take(length)) {
+      await stream.cancel();
+      return null;
+    }
+    const whole = isKnown ? new Uint8Array(length) : null;
+    const parts = [];
+    let size = 0;
     for await (const part of stream) {
-      const at = taken;
-      taken += part.byteLength;
-      together += part.byteLength;
-      if (taken > (whole ? length : max) || together > TOGETHER_MAX) return null;
-      if (whole) whole.set(part, at);
+      const at = size;
+      size += part.byteLength;
+      if (isKnown ? size > length : !take(part.byteLength)) return null;
+      if (isKnown) whole.set(part, at);
       else parts.push(part);
     }
-    if (whole) return taken === length ? whole.buffer : null;
+    if (isKnown) return size === length ? whole.buffer : null;
     return await new Blob(parts).arrayBuffer();
   } finally {
     together -= taken;

@@ -1,6 +1,7 @@
 //! One request to the cache: what is kept for it, what the upstream says, and what is kept of that.
 
 mod forward;
+mod keep;
 
 use std::rc::Rc;
 
@@ -90,6 +91,9 @@ impl Exchange {
     }
 
     pub(super) async fn answer(&self) -> Result<Outcome, Failure> {
+        if decision::has_unexpected_body(&self.method, &self.fields()) {
+            return Err(CacheError::UnexpectedBody.into());
+        }
         // A loop is told as such, whatever is kept (RFC 8586 §3).
         cdn_loop::continued(self.fields().find("cdn-loop")).ok_or(CacheError::Loop)?;
         let now_ms = Clock.now_ms();

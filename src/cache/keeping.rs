@@ -149,17 +149,24 @@ pub(super) fn keep(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &j
 
 /// Keeps an answer whose body still comes, when it has come and fits; `length` is its length where that is known.
 pub(super) fn keep_stream(
-    incoming: &Incoming,
+    incoming: &Rc<Incoming>,
     key: &Key<'_>,
     stored: Stored,
     stream: ReadableStream,
     length: Option<u64>,
 ) {
-    let (key, store) = (key.to_static(), incoming.env().pages());
+    let (key, again) = (key.to_static(), Rc::clone(incoming));
     incoming.wait_until(async move {
-        let Ok(Some(body)) = collected(&stream, length).await else { return };
-        let stored = Stored { length: u64::from(body.byte_length()), ..stored };
-        put(&store, &key, &Kept::new(stored, None), &body).await;
+        let body = match collected(&stream, length).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return log::warning(ROUTE, "not_kept", &"a body was too long, or there was no room for it"),
+            Err(_) => return log::warning(ROUTE, "not_kept", &"a body broke off"),
+        };
+        let kept = Rc::new(Kept::new(Stored { length: u64::from(body.byte_length()), ..stored }, None));
+        // What is in memory is older, be it for its length only.
+        hot(|hot| hot.forget_older(key.as_str(), kept.stored.times.requested_ms));
+        remember(&again, &key, &kept, &body, Clock.now_ms());
+        put(&again.env().pages(), &key, &kept, &body).await;
     });
 }
 

@@ -76,8 +76,8 @@ const GROUPS = 12;
 /** Answers that are for one request only. */
 const ONE_OFF = ["private", "no-store", "private, max-age=60", "no-store, max-age=60", "max-age=60, private, stale-if-error=60"];
 const ERRORS = [500, 502, 503, 504];
-/** An outage of a whole origin. */
-const OUTAGES = [{ hangs: true }, { breaksAt: "head" }, { isError: true }, { breaksAt: "head", reset: true }];
+/** Outages of a whole origin, in turn. One that hangs opens its circuit, for much longer than it lasts itself. */
+const OUTAGES = [{ breaksAt: "head" }, { isError: true }, { hangs: true }, { breaksAt: "head", reset: true }, { isError: true }, { breaksAt: "in head" }, { isError: true }];
 
 /** The resources of these upstreams, and all that was ever answered for them. */
 export class Model {

@@ -26,10 +26,10 @@ pub enum CacheError {
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
     /// It is no URL.
-    #[error("The url parameter is not an absolute URL.")]
+    #[error("This is not an absolute URL; use /cache/https://host/path or /cache?url=https://host/path.")]
     NotAUrl,
     /// The URL is not one that kv-edge fetches.
-    #[error("The url parameter cannot be fetched: {0}.")]
+    #[error("The URL cannot be fetched: {0}; use /cache/https://host/path or /cache?url=https://host/path.")]
     Unusable(#[from] OriginError),
     /// The URL is longer than [`URL_BYTES_MAX`] (RFC 9110 §15.5.15).
     #[error("The URL has more than {URL_BYTES_MAX} bytes.")]
@@ -40,6 +40,9 @@ pub enum CacheError {
     /// `CDN-Loop` says that the request was here before (RFC 8586 §2).
     #[error("The request came back to kv-edge: the upstream sends it here.")]
     Loop,
+    /// A `GET` or `HEAD` with a body: it could be part of what is asked for, and nothing is kept by it (RFC 9110 §9.3.1).
+    #[error("A GET or HEAD with a body is not passed on.")]
+    UnexpectedBody,
     /// The upstream redirects to a URL that the client could not have asked for, or too often.
     #[error("The upstream redirects to where kv-edge does not follow.")]
     Redirect,

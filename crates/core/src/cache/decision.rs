@@ -25,6 +25,13 @@ pub struct Asked {
     pub has_foreign_condition: bool,
 }
 
+/// True where a `GET` or `HEAD` has a body (RFC 9112 §6.3).
+#[must_use]
+pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
+    let is_long = || fields.find("content-length").is_some_and(|length| length.trim() != "0");
+    matches!(method, "GET" | "HEAD") && (fields.has("transfer-encoding") || is_long())
+}
+
 impl Asked {
     /// Reads a request.
     #[must_use]

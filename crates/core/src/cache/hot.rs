@@ -111,6 +111,13 @@ impl<B: Clone> Hot<B> {
         self.entries.insert(key, Held { entry, bytes, inserted_ms: now_ms });
     }
 
+    /// Forgets the answer under this key where it was asked for before then.
+    pub fn forget_older(&mut self, key: &str, requested_ms: u64) {
+        if self.entries.get(key).is_some_and(|held| held.entry.kept.stored.times.requested_ms < requested_ms) {
+            self.forget(key);
+        }
+    }
+
     /// Forgets the answer under this key, and for two minutes at least all that was asked for until now
     /// (RFC 9111 §4.4, "invalidate").
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {

@@ -64,6 +64,10 @@ fn an_answer_is_outdated_by_a_newer_one_and_by_an_invalidation() {
     assert!(!hot.is_outdated("a", 0));
     hot.insert("a", entry(5, 1), 10);
     assert!(hot.is_outdated("a", 4) && !hot.is_outdated("a", 5) && !hot.is_outdated("b", 4));
+    hot.forget_older("a", 5);
+    assert!(hot.get("a", KEPT, 10).is_some());
+    hot.forget_older("a", 6);
+    assert!(hot.get("a", KEPT, 10).is_none());
     hot.invalidate("a", 7);
     assert!(hot.is_outdated("a", 7) && !hot.is_outdated("a", 8));
 }
