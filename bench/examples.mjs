@@ -63,7 +63,7 @@ export function examples(upstream) {
     {
       name: "cache-hit",
       what: "a page from the isolate's memory",
-      source: same(`GET /cache?url=${encodeURIComponent(article)}`),
+      source: same(`GET /cache?url=${encodeURIComponent(`${article}?kept`)}`),
       stores: true,
       goal: 0.8,
     },
@@ -77,7 +77,7 @@ export function examples(upstream) {
     {
       name: "cache-hit-kv",
       what: "a page from KV (CACHE_REFRESH=0)",
-      source: same(`GET /cache?url=${encodeURIComponent(article)}`),
+      source: same(`GET /cache?url=${encodeURIComponent(`${article}?kept`)}`),
       stores: true,
       hasNoMemory: true,
     },

@@ -39,7 +39,8 @@ const BEFORE_OUTAGE = 3;
 
 /**
  * Answers `pages` (path to HTML), and everything else as a storefront that says which path and query reached it. `/outage` answers
- * as the first page does, fresh for a second; a few times only where kv-edge asks, and then never again.
+ * as the first page does, fresh for a second; a few times only where kv-edge asks, and then never again. A page that is asked for with
+ * `?kept` says that it is fresh for a day: it must not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
   const html = new Map(
@@ -53,6 +54,11 @@ export function serveUpstream(port, pages) {
     { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=1, stale-while-revalidate=86400" },
     Object.values(pages)[0],
   );
+  const kept = message(
+    "HTTP/1.1 200 OK",
+    { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=86400" },
+    Object.values(pages)[0],
+  );
   const outages = new Map();
   return serve({ port, host: "127.0.0.1" }, (method, target) => {
     if (target.startsWith("/outage")) {
@@ -60,6 +66,7 @@ export function serveUpstream(port, pages) {
       outages.set(target, times + 1);
       return times < BEFORE_OUTAGE || target.endsWith("=false") ? outage : undefined;
     }
+    if (target.endsWith("?kept")) return kept;
     const page = html.get(target.split("?", 1)[0]);
     return (
       page ??
