@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { closedOrigin, die, page, redirectTo, startUpstream } from "./harness/upstream.mjs";
+import { closedOrigin, die, page, redirectTo, startUpstream, unlistedUrls } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -68,16 +68,7 @@ for (const url of invalid) {
 }
 
 const refused = [
-  `${unlisted.origin}/x`,
-  `https://127.0.0.1:${port}/x`,
-  `http://localhost:${port}/x`,
-  "http://127.0.0.1/x",
-  "https://unlisted.invalid/x",
-  `http://127.0.0.1.unlisted.invalid:${port}/x`,
-  "https://sub.exact.invalid/x",
-  "https://exact.invalid:8443/x",
-  "http://exact.invalid/x",
-  "https://exact.invalid.unlisted.invalid/x",
+  ...unlistedUrls(port, unlisted),
   `https://unlisted.invalid/?${upstream.origin}`,
   `https://unlisted.invalid/#${upstream.origin}`,
   `http://unlisted.invalid\\@127.0.0.1:${port}/x`,

@@ -5,6 +5,7 @@ import { send, sendForJson } from "./harness/http.mjs";
 import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
+import { unlistedUrls } from "./harness/upstream.mjs";
 
 const unlisted = await startScriptedUpstream();
 // There is no token: `POST /cache/purge` stays closed.
@@ -28,16 +29,7 @@ async function refused(path, status, code) {
 }
 
 for (const url of [
-  `${unlisted.origin}/x`,
-  `https://127.0.0.1:${port}/x`,
-  `http://localhost:${port}/x`,
-  "http://127.0.0.1/x",
-  "https://unlisted.invalid/x",
-  `http://127.0.0.1.unlisted.invalid:${port}/x`,
-  "https://sub.exact.invalid/x",
-  "https://exact.invalid:8443/x",
-  "http://exact.invalid/x",
-  "https://exact.invalid.unlisted.invalid/x",
+  ...unlistedUrls(port, unlisted),
   "https://wild.invalid/x",
   "https://xwild.invalid/x",
   "http://a.wild.invalid/x",

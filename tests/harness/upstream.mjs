@@ -38,6 +38,20 @@ export async function startUpstream() {
   };
 }
 
+/** URLs that look like those of a list with `http://127.0.0.1:${port}` and `https://exact.invalid`, and are of other origins. */
+export const unlistedUrls = (port, unlisted) => [
+  `${unlisted.origin}/x`,
+  `https://127.0.0.1:${port}/x`,
+  `http://localhost:${port}/x`,
+  "http://127.0.0.1/x",
+  "https://unlisted.invalid/x",
+  `http://127.0.0.1.unlisted.invalid:${port}/x`,
+  "https://sub.exact.invalid/x",
+  "https://exact.invalid:8443/x",
+  "http://exact.invalid/x",
+  "https://exact.invalid.unlisted.invalid/x",
+];
+
 /** An origin where nothing listens. */
 export async function closedOrigin() {
   const server = http.createServer();
