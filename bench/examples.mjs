@@ -1,6 +1,8 @@
 // The requests that are timed, one list for both sides, and the goal for each: the Worker's CPU per request divided by the
 // baseline's.
 
+import { STYLESHEET, hash } from "./fixtures.mjs";
+
 export const API_TOKEN = "bench-token";
 
 const SMALL = 1.15;
@@ -45,7 +47,7 @@ function newKey(query, fields) {
  * `source(isWorker)` gives a function that makes the bytes of the next request. `stores`: the answer comes from what an
  * earlier one stored. `isLarge`: timed in processes of its own, because its garbage would burden the others. `hasNoMemory`: so is
  * what kv-edge is to answer without what an isolate remembers of answers.
- * `ownFields`: fields that only kv-edge has a reason to send.
+ * `ownFields`: fields that only kv-edge has a reason to send. `isNotModified`: kv-edge answers 304, the baseline knows no conditions.
  * `acknowledges`: the sides answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
  * one; `writes` is the key that must then be in KV.
  *
@@ -96,8 +98,15 @@ export function examples(upstream) {
       source: same("GET /stores/tea/products/42?ref=bench"),
       goal: null,
     },
-    { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language) },
-    { name: "asset-1k", what: "1 KiB stylesheet", source: same("GET /style.css") },
+    { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language), goal: 0.7 },
+    { name: "asset-1k", what: "1 KiB stylesheet of a release", source: same("GET /style.css"), goal: 0.7, ownFields: ["vary"] },
+    {
+      name: "asset-304",
+      what: "the same, which the client has; the baseline sends it again",
+      source: same("GET /style.css", { "if-none-match": `"${hash(STYLESHEET)}"` }),
+      goal: 0.65,
+      isNotModified: true,
+    },
     {
       name: "writes",
       what: `${WRITES} parallel puts`,
@@ -126,7 +135,14 @@ export function examples(upstream) {
   ];
   return [
     ...small.map((example) => ({ goal: SMALL, connections: CONNECTIONS, ...example })),
-    { name: "asset-100k", what: "100 KiB image", source: same("GET /photo.png"), goal: 0.7, connections: CONNECTIONS },
+    { name: "asset-100k", what: "100 KiB image of a release", source: same("GET /photo.png"), goal: 0.65, connections: CONNECTIONS },
+    {
+      name: "asset-200k",
+      what: "200 KiB image, too long for the isolate's memory: a stream out of KV",
+      source: same("GET /poster.png"),
+      goal: null,
+      connections: CONNECTIONS,
+    },
     {
       name: "asset-20m",
       what: "20 MiB film",

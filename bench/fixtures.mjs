@@ -1,4 +1,5 @@
 // What the namespaces hold and what the upstream answers.
+import { createHash } from "node:crypto";
 
 const TRANSLATIONS = [
   { language_code: "en", message: "Hello World!" },
@@ -41,6 +42,44 @@ const variants = (upstream) => [
   { name: "green", origin: upstream, weight: 10 },
 ];
 
+/** When the release was pushed. */
+const CREATED_MS = Date.UTC(2026, 0, 1);
+
+/** The first 128 bits of SHA-256: what kv-edge names bytes by. */
+export const hash = (bytes) => createHash("sha256").update(bytes).digest("hex").slice(0, 32);
+
+/** A release of these files, as `kv-edge assets push` leaves it in KV. It has no encodings: no request here takes one. */
+function release(files) {
+  const id = "20260101T000000Z-00000000";
+  const described = Object.entries(files).map(([name, { bytes, type }]) => ({
+    p: `/${name}`,
+    b: { h: hash(bytes), n: Buffer.byteLength(bytes) },
+    t: type,
+    m: CREATED_MS / 1000,
+  }));
+  const manifest = { version: 1, id, createdMs: CREATED_MS, files: described };
+  return {
+    "kv-edge:current": JSON.stringify({ current: id, previous: [], switchedMs: CREATED_MS }),
+    [`kv-edge:release:${id}`]: JSON.stringify(manifest),
+    ...Object.fromEntries(Object.values(files).map(({ bytes }) => [`kv-edge:blob:${hash(bytes)}`, bytes])),
+  };
+}
+
+/** The 1 KiB file. */
+export const STYLESHEET = stylesheet(1024);
+
+/** Files as kv-edge's tool pushes them, and for the baseline under their own keys, as documented. */
+function files() {
+  const all = {
+    "hello-world.json": { bytes: JSON.stringify(TRANSLATIONS, null, 2), type: "application/json" },
+    "style.css": { bytes: STYLESHEET, type: "text/css; charset=utf-8" },
+    "photo.png": { bytes: bytes(100 * 1024), type: "image/png" },
+    "poster.png": { bytes: bytes(200 * 1024), type: "image/png" },
+    "film.mp4": { bytes: bytes(20 * 1024 * 1024), type: "video/mp4" },
+  };
+  return { ...Object.fromEntries(Object.entries(all).map(([name, { bytes }]) => [name, bytes])), ...release(all) };
+}
+
 /** Namespace to key to value. */
 export function namespaces(upstream) {
   return {
@@ -49,12 +88,7 @@ export function namespaces(upstream) {
       storefrontA: JSON.stringify({ origin: upstream, ...SWITCHED_ON }),
       tea: JSON.stringify({ origin: upstream, ...SWITCHED_ON, variants: variants(upstream) }),
     },
-    assets: {
-      "hello-world.json": JSON.stringify(TRANSLATIONS, null, 2),
-      "style.css": stylesheet(1024),
-      "photo.png": bytes(100 * 1024),
-      "film.mp4": bytes(20 * 1024 * 1024),
-    },
+    assets: files(),
     WRITES: {},
     USERS_NOTIFICATION_CONFIG: {},
   };

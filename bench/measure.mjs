@@ -8,6 +8,10 @@ import { Workerd } from "./workerd.mjs";
 
 const WARM_UP_MS = 400;
 
+/** So many clients download the large file at once, for so long, while kv-edge's memory is watched. */
+const DOWNLOADS = 50;
+const DOWNLOADS_MS = 3000;
+
 export async function startAll(sides, context, { hasNoMemory = false } = {}) {
   for (const side of sides) {
     const config = hasNoMemory ? side.configWithoutMemory : side.config;
@@ -46,12 +50,13 @@ async function timeWindow(side, example, milliseconds) {
 }
 
 /**
- * Gives `{ windows, memory, isCut }`: windows by example, in each round one per side by the side's name; memory is the
- * peak of the processes that served the large example only.
+ * Gives `{ windows, memory, downloads, isCut }`: windows by example, in each round one per side by the side's name; memory is the
+ * peak of the processes that served the large example only; `downloads` that of kv-edge after many downloads at once.
  */
 export async function measure(sides, examples, { sets, rounds, windowMs, deadline, next, say, ...context }) {
   const windows = Object.fromEntries(examples.map(({ name }) => [name, []]));
   const memory = Object.fromEntries(sides.map(({ name }) => [name, []]));
+  const downloads = [];
   const runsOut = () => performance.now() > deadline;
 
   for (let set = 1; set <= sets && !runsOut(); set += 1) {
@@ -74,12 +79,17 @@ export async function measure(sides, examples, { sets, rounds, windowMs, deadlin
           windows[example.name].push(timed);
         }
       }
-      if (group[0].isLarge) for (const side of sides) memory[side.name].push(side.process.peakMemory());
+      if (group[0].isLarge) {
+        for (const side of sides) memory[side.name].push(side.process.peakMemory());
+        const worker = sides.find(({ isWorker }) => isWorker);
+        await timeWindow(worker, { ...group[0], connections: DOWNLOADS }, DOWNLOADS_MS);
+        downloads.push(worker.process.peakMemory());
+      }
       await stopAll(sides);
     }
   }
   say("");
-  return { windows, memory, isCut: runsOut() };
+  return { windows, memory, downloads, isCut: runsOut() };
 }
 
 /** Milliseconds from starting a process to having its first answer, by side. */

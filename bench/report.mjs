@@ -19,7 +19,7 @@ function summarise(rounds) {
 }
 
 /** Everything that `--json` writes. */
-export function results({ examples, windows, memory, firstAnswers, sides, ...rest }) {
+export function results({ examples, windows, memory, downloads, firstAnswers, sides, ...rest }) {
   const named = (samples) =>
     Object.fromEntries(
       Object.entries(samples).map(([side, values]) => [side, values.length > 0 ? spread(values) : null]),
@@ -33,6 +33,7 @@ export function results({ examples, windows, memory, firstAnswers, sides, ...res
         ...summarise(windows[name]),
       })),
     peakMemoryBytes: named(memory),
+    downloadsMemoryBytes: downloads.length > 0 ? spread(downloads) : null,
     firstAnswerMs: named(firstAnswers),
     gzipBytes: Object.fromEntries(sides.map(({ name, size }) => [name, size])),
   };
@@ -104,7 +105,7 @@ export function print(result, say, simulation) {
   say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
 }
 
-function wholes({ peakMemoryBytes, firstAnswerMs, gzipBytes }) {
+function wholes({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipBytes }) {
   const rows = [];
   const peak = { worker: peakMemoryBytes["kv-edge"], baseline: peakMemoryBytes.baseline };
   if (peak.worker) {
@@ -116,6 +117,9 @@ function wholes({ peakMemoryBytes, firstAnswerMs, gzipBytes }) {
       `≤ ${mega(goal)}`,
       verdict(peak.worker.median, goal),
     ]);
+  }
+  if (downloadsMemoryBytes) {
+    rows.push(["the same, then with 50 downloads at once", mega(downloadsMemoryBytes.median), "", "", ""]);
   }
   const [ours, theirs] = [gzipBytes["kv-edge"], gzipBytes.baseline];
   const goal = 250e3;

@@ -49,6 +49,31 @@ export function nodeEnvironment() {
   return env;
 }
 
+/** The path of a Chromium for the tests: the one that CHROMIUM_BIN names, one on PATH, or Debian's. */
+export async function chromium() {
+  const named = process.env.CHROMIUM_BIN;
+  if (named) {
+    if (!executable(named)) throw new Failure(`CHROMIUM_BIN names ${named}, which is no program: set it to the path of a Chromium or Chrome, or leave it out.`);
+    return named;
+  }
+  const found = () => ["chromium", "chromium-browser", "google-chrome"].map(pathOf).find((path) => path && ask(path, ["--version"]));
+  let path = found();
+  const isDebian = existsSync("/etc/os-release") && /^ID=debian$/m.test(readFileSync("/etc/os-release", "utf8"));
+  if (!path && isDebian && process.getuid() === 0) {
+    console.log("Installing Chromium (once, about a minute): apt-get install chromium");
+    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+    for (const args of [["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]]) {
+      await run("apt-get", args, { doing: "installing Chromium (apt-get install chromium)", env });
+    }
+    path = found();
+  }
+  if (path) return path;
+  throw new Failure(
+    "No Chromium was found on PATH: install one (Debian: `apt-get install chromium`; elsewhere Chromium or Google Chrome), or set CHROMIUM_BIN to the path of one. The other stages do without: `npm test -- --only " +
+      "fmt,clippy,clippy-wasm,unit,fuzz,integration`.",
+  );
+}
+
 function checkRust() {
   if (!onPath("cargo") || !onPath("rustc")) {
     throw new Failure("Rust's `cargo` was not found on PATH: install Rust from https://rustup.rs, or add ~/.cargo/bin to PATH.");
@@ -98,7 +123,11 @@ function lockedVersion(name) {
 }
 
 function onPath(name) {
-  return (process.env.PATH ?? "").split(delimiter).some((folder) => executable(join(folder, name)));
+  return pathOf(name) !== undefined;
+}
+
+function pathOf(name) {
+  return (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)).find(executable);
 }
 
 function executable(path) {

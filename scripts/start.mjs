@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { ARTICLE_PORT, STOREFRONTS, startUpstreams } from "../demo/upstreams.mjs";
 import { build } from "./build.mjs";
+import { buildTool } from "./cli.mjs";
 import { occupied, requireFree } from "./ports.mjs";
 import { ROOT, Failure, fail, main, start } from "./run.mjs";
 import { seed } from "./seed.mjs";
@@ -38,12 +39,13 @@ await main(
     // Before the build: whoever starts a second time meanwhile is told.
     await startUpstreams().catch((error) => Promise.reject(error.code === "EADDRINUSE" ? occupied(error.port, "a demo upstream") : error));
     await build({ quick: true });
+    const tool = await buildTool(env);
     await workerPort(); // the build may have taken a while
 
     const server = await startWrangler(port, env);
     const base = `http://127.0.0.1:${port}`;
-    const values = await seed(base);
-    console.log(`Filled the local KV with ${values} values\n`);
+    const records = await seed(base, tool);
+    console.log(`Put ${records} records of users and storefronts\n`);
     printAddresses(`http://localhost:${port}`);
     server.showOutput();
   },
@@ -109,6 +111,7 @@ function printAddresses(base) {
     ["Routing: 80 % green, 20 % black", `curl -i ${base}/stores/tea/`],
     ["Routing: the same shop by its host", `curl ${base.replace("localhost", "tea.shops.localhost")}/admin/orders`],
     ["Assets: an image", `curl -o logo.png ${base}/logo.png`],
+    ["Assets: a page in German", `curl -i -H 'Accept-Language: de-CH' ${base}/about`],
     ["Translations: in German", `curl -H 'Accept-Language: de-CH' ${base}/hello-world`],
     ["Concurrent writes: 20 to one key", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/counter?n=20&strategy=coalesce'`],
     ["A value that is never lost", `curl -d 'a value' -H "Authorization: Bearer ${token}" '${base}/writes/note?strategy=coalesce&wait=durable'`],

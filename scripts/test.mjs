@@ -1,9 +1,11 @@
-// `npm test`: formatting, lints, unit tests, a minute of fuzzing, the build and the integration tests; the first stage that fails ends it.
+// `npm test`: formatting, lints, unit tests, a minute of fuzzing, the build, the integration tests and those in a browser; the first stage
+// that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "./build.mjs";
+import { buildTool } from "./cli.mjs";
 import { ROOT, Failure, ask, main, run } from "./run.mjs";
-import { setUp } from "./setup.mjs";
+import { chromium, setUp } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
@@ -16,12 +18,13 @@ const STAGES = {
   },
   build: { about: "the build", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", run: integration },
+  browser: { about: "tests in headless Chromium (node --test)", needs: "build", run: inBrowser },
 };
 
 const HELP = `npm test [-- --only STAGE[,STAGE…]]
 
 Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order.
-\`integration\` runs the build before it, and takes a word that the file's name must have: npm test -- --only integration cache`;
+\`integration\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
 
 await main(async () => {
   const [flag, list, ...words] = process.argv.slice(2);
@@ -31,6 +34,7 @@ await main(async () => {
   for (const name of chosen) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
 
   const env = await setUp();
+  if (chosen.includes("browser")) env.CHROMIUM_BIN = await chromium(); // not after all else has passed
   for (const [name, stage] of Object.entries(STAGES)) {
     if (!chosen.includes(name) && !chosen.some((other) => STAGES[other].needs === name)) continue;
     console.log(`\n── ${name}: ${stage.about}`);
@@ -61,11 +65,21 @@ async function fuzz(env) {
   } while (Date.now() - started < seconds * 1000);
 }
 
-async function integration(env, words) {
-  const folder = join(ROOT, "tests");
-  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).sort() : [];
+/** A request that never ends fails its test, not the whole run. Many files mostly wait, so two run beside each other. */
+function integration(env, words) {
+  return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=120000", "--test-concurrency=2"], env);
+}
+
+/** One after the other: a browser is busy with a film. */
+function inBrowser(env, words) {
+  return nodeTests("tests/browser", words, STAGES.browser.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
+}
+
+/** Runs the files of a folder that have all these words in their name. Files are pushed with the tool itself. */
+async function nodeTests(folder, words, doing, flags, env) {
+  const names = existsSync(join(ROOT, folder)) ? readdirSync(join(ROOT, folder)).filter((name) => name.endsWith(".test.mjs")).sort() : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
-  if (files.length === 0) throw new Failure(`No integration test fits: tests/ has ${names.join(", ") || "no *.test.mjs"}.`);
-  // A request that never ends fails its test, not the whole run. Many files mostly wait, so two run beside each other.
-  await run("node", ["--test", "--test-timeout=120000", "--test-concurrency=2", ...files.map((name) => join("tests", name))], { doing: STAGES.integration.about, env, stdio: ["ignore", "inherit", "inherit"] });
+  if (files.length === 0) throw new Failure(`No test fits: ${folder}/ has ${names.join(", ") || "no *.test.mjs"}.`);
+  const tool = await buildTool(env);
+  await run("node", ["--test", ...flags, ...files.map((name) => join(folder, name))], { doing, env: { ...env, KV_EDGE_CLI: tool }, stdio: ["ignore", "inherit", "inherit"] });
 }

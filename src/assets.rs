@@ -1,15 +1,120 @@
-//! `GET /{key}`: the file with that key.
+//! `GET /{path}`: the file of the release that is served, or the one with that key.
 
+use kv_edge_core::assets::answer::{
+    Answer, Asked, CONDITIONS, Represented, may_be_retained, not_found, of_previous, of_release,
+};
 use kv_edge_core::assets::{self, AssetError};
-use worker::web_sys;
+use kv_edge_core::fields::{Fields, Lines};
+use kv_edge_core::limits::Key;
+use kv_edge_core::memory::Standing;
+use kv_edge_core::request_target::RequestTarget;
+use wasm_bindgen::JsValue;
+use worker::web_sys::Response;
 
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::response;
+use crate::site::{self, Release, Site};
 
-/// Streams the file through, untouched. The runtime sends no body for HEAD.
-pub(crate) async fn answer(incoming: &Incoming, path: &str) -> Result<web_sys::Response, Failure> {
-    let key = assets::key(path)?;
-    let stream = incoming.env().files().stream(&key).await?.ok_or(AssetError::NotFound)?;
-    response::ok(&stream, &[("content-type", &assets::content_type(key.as_str()))])
+/// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
+pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    let path = assets::decode(&target.path)?;
+    let site = site::served(incoming).await?;
+    let Site::Release(release) = &*site.value else {
+        let key = assets::plain_key(&path)?;
+        return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
+    };
+    let fields = AskedFields { incoming, conditions: incoming.found(CONDITIONS) };
+    let asked = Asked { method: incoming.method(), target, path: &path, fields: &fields };
+    let served = release.served();
+    let respond = async |found: &Represented<'_>| respond(incoming, release, site.standing, &asked, found).await;
+    match of_release(served, &asked)? {
+        Answer::Redirect { status, location } => return redirect(status, &location),
+        Answer::Represented(found) => return respond(&found).await,
+        Answer::Nothing => {}
+    }
+    if may_be_retained(&path) {
+        for previous in release.previous(incoming).await {
+            if let Answer::Represented(found) = of_previous(previous.served(), &asked)? {
+                return respond(&found).await;
+            }
+        }
+    }
+    if served.manifest.plain_keys
+        && let Ok(key) = assets::plain_key(&path)
+        && let Some(found) = plain(incoming, &key).await?
+    {
+        return Ok(found);
+    }
+    match not_found(served, &asked)? {
+        Answer::Represented(page) => respond(&page).await,
+        Answer::Redirect { .. } | Answer::Nothing => Err(AssetError::NotFound.into()),
+    }
+}
+
+/// The file under its own key, as documented. The runtime sends no body for HEAD.
+async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
+    let Some(stream) = site::plain(incoming, key).await? else { return Ok(None) };
+    response::ok(&stream, &[("content-type", &assets::content_type(key.as_str()))]).map(Some)
+}
+
+fn redirect(status: u16, location: &str) -> Result<Response, Failure> {
+    response::with_status(status, &JsValue::NULL, &[("location", location)])
+        .map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// Renders what core decided. Where the bytes cannot be read, the release before answers if memory has all of it.
+async fn respond(
+    incoming: &Incoming,
+    release: &Release,
+    standing: Standing,
+    asked: &Asked<'_, AskedFields<'_>>,
+    found: &Represented<'_>,
+) -> Result<Response, Failure> {
+    match site::content(incoming, &found.content).await {
+        Ok(content) => render(found, &content, standing),
+        Err(failure) => {
+            let Some(previous) = release.remembered_previous() else { return Err(failure) };
+            let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
+            let Some(content) = site::remembered_content(&found.content) else { return Err(failure) };
+            site::warn_of_previous(&failure);
+            render(&found, &content, Standing::Stale)
+        }
+    }
+}
+
+/// `Asset-Source` says where the answer is not known to be that of the release that is served now.
+fn render(found: &Represented<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
+    let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
+    let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    response::encoded(found.status, content, fields.chain(source))
+}
+
+/// The fields of a request, each asked for when it matters. `Accept-Encoding` is the client's own.
+struct AskedFields<'a> {
+    incoming: &'a Incoming,
+    /// Those of [`CONDITIONS`] that are there.
+    conditions: Lines,
+}
+
+impl Fields for AskedFields<'_> {
+    fn names(&self) -> &str {
+        self.conditions.names()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        !CONDITIONS.split(',').any(|condition| condition == name) || self.conditions.has(name)
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        match self.conditions.get(name) {
+            Some(value) => Some(value),
+            None if name == "accept-encoding" => self.incoming.accept_encoding(),
+            None => self.incoming.header(name),
+        }
+    }
+
+    fn set_cookies(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

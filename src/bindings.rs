@@ -7,7 +7,7 @@ use kv_edge_core::origin::AllowList;
 use kv_edge_core::tenants::address::Hosts;
 use kv_edge_core::tenants::record::OriginPolicy;
 use kv_edge_core::tenants::visitor::VisitorKey;
-use kv_edge_core::vars::{UpstreamTimeout, is_true, refresh_ms};
+use kv_edge_core::vars::{ASSETS_REFRESH_SECONDS, REFRESH_SECONDS, UpstreamTimeout, is_true, refresh_ms};
 use wasm_bindgen::prelude::*;
 
 use crate::key_writer::KeyWriters;
@@ -47,6 +47,8 @@ extern "C" {
     fn routing_insecure(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "ROUTING_REFRESH")]
     fn routing_refresh(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "ASSETS_REFRESH")]
+    fn assets_refresh(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "TENANT_DOMAIN")]
     fn tenant_domain(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "PLATFORM_HOSTS")]
@@ -104,6 +106,8 @@ pub(crate) struct Vars {
     pub(crate) routing: OriginPolicy,
     /// `ROUTING_REFRESH`, in milliseconds
     pub(crate) routing_refresh_ms: u64,
+    /// `ASSETS_REFRESH`, in milliseconds
+    pub(crate) assets_refresh_ms: u64,
     /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`
     pub(crate) hosts: Hosts,
     /// The secret `API_TOKEN`; `None` where it is not set or empty.
@@ -126,9 +130,10 @@ impl Vars {
         let visitor_secret = secret(env.visitor_secret());
         Self {
             cache_upstreams: AllowList::parse(&text(&env.cache_upstreams()), &[]),
-            cache_refresh_ms: refresh_ms(&text(&env.cache_refresh())),
+            cache_refresh_ms: refresh_ms(&text(&env.cache_refresh()), REFRESH_SECONDS),
             routing: OriginPolicy::parse(&text(&env.routing_origins()), is_true(&text(&env.routing_insecure()))),
-            routing_refresh_ms: refresh_ms(&text(&env.routing_refresh())),
+            routing_refresh_ms: refresh_ms(&text(&env.routing_refresh()), REFRESH_SECONDS),
+            assets_refresh_ms: refresh_ms(&text(&env.assets_refresh()), ASSETS_REFRESH_SECONDS),
             hosts: Hosts::parse(&text(&env.tenant_domain()), &text(&env.platform_hosts())),
             visitor_key: visitor_secret.as_ref().or(token.as_ref()).map(|secret| VisitorKey::derive(secret)),
             token,

@@ -21,6 +21,7 @@ use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::Body;
 use crate::message;
+use crate::stream::part;
 
 /// The route, for the log.
 const ROUTE: &str = "/cache";
@@ -54,7 +55,7 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
                 }
                 #[allow(clippy::cast_precision_loss)] // 25 MiB at most.
                 (Part::Bytes(range), Body::Stream(stream)) => {
-                    keeping::part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
+                    part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
                 }
             };
             render(&answer, &body)

@@ -9,8 +9,9 @@ use kv_edge_core::cache::purge::PurgeError;
 use kv_edge_core::conditional::entity_tag;
 use kv_edge_core::config::ConfigError;
 use kv_edge_core::key_writer::NotWritten;
-use kv_edge_core::limits::KeyError;
+use kv_edge_core::limits::{Key, KeyError};
 use kv_edge_core::problem::{Problem, ray_id, wants_json};
+use kv_edge_core::range;
 use kv_edge_core::request_target::BadPercentEncoding;
 use kv_edge_core::store::StoreError;
 use kv_edge_core::tenants::TenantError;
@@ -122,6 +123,18 @@ impl Failure {
         CacheError::Upstream(message_of(thrown)).into()
     }
 
+    /// A file, or what says which files there are, cannot be read.
+    pub(crate) fn file_unavailable(cause: &impl ToString) -> Self {
+        Self::new(503, "kv_unavailable", UNAVAILABLE).because(cause).with_field("Retry-After", "5")
+    }
+
+    /// The bytes of a file are not in KV although its release has it.
+    pub(crate) fn file_missing(key: &Key<'_>) -> Self {
+        Self::new(503, "file_missing", UNAVAILABLE)
+            .because(&format!("{} is not there, or not whole", key.as_str()))
+            .with_field("Retry-After", "30")
+    }
+
     /// The runtime refused something that it never refuses.
     pub(crate) fn internal(thrown: &JsValue) -> Self {
         Self::new(500, "internal_error", "Something went wrong on our side.").because(&message_of(thrown))
@@ -225,9 +238,14 @@ impl From<BadPercentEncoding> for Failure {
 impl From<AssetError> for Failure {
     fn from(error: AssetError) -> Self {
         match error {
-            AssetError::Encoding(error) => error.into(),
             AssetError::Key(error) => error.into(),
             AssetError::NotFound => Self::new(404, "not_found", error.to_string()),
+            AssetError::NotAcceptable => {
+                Self::new(406, "not_acceptable", error.to_string()).with_field("Vary", "Accept-Encoding")
+            }
+            AssetError::PreconditionFailed => Self::new(412, "precondition_failed", error.to_string()),
+            AssetError::RangeNotSatisfiable(length) => Self::new(416, "range_not_satisfiable", error.to_string())
+                .with_field("Content-Range", range::unsatisfied(length)),
         }
     }
 }

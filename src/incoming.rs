@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::rc::Rc;
 
+use kv_edge_core::fields::Lines;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
 
 use crate::bindings::{Bindings, Vars};
-use crate::message::MessageFields;
+use crate::message::{self, MessageFields};
 
 /// One request, with the bindings and the context it runs in.
 pub(crate) struct Incoming {
@@ -36,6 +37,16 @@ impl Incoming {
     /// A header field, its lines joined with commas (RFC 9110 §5.3).
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.request.headers().get(name).ok().flatten()
+    }
+
+    /// Those of some header fields that are there; `names` are separated by commas.
+    pub(crate) fn found(&self, names: &str) -> Lines {
+        Lines::parse(message::found(&self.request, names))
+    }
+
+    /// `Accept-Encoding` of the client: the platform puts another in its place, and says what it was.
+    pub(crate) fn accept_encoding(&self) -> Option<String> {
+        message::accept_encoding(&self.request)
     }
 
     /// True where the platform has a body of the request, be it an empty one.

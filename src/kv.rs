@@ -4,11 +4,13 @@
 //! options through serde on every call. Every read passes through [`Store`], those of small
 //! records through the memory tier in front of it, [`Remembered`].
 
+mod assembled;
 mod headed;
 mod remembered;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use kv_edge_core::limits::Key;
@@ -18,6 +20,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
+pub(crate) use self::assembled::sliced;
 pub(crate) use self::headed::{Body, to_put};
 pub(crate) use self::remembered::{NotRead, Remembered};
 use crate::clock::Clock;
@@ -48,6 +51,14 @@ extern "C" {
     fn set_expiration_ttl(this: &PutOptions, seconds: u32);
     #[wasm_bindgen(method, setter)]
     fn set_metadata(this: &PutOptions, metadata: &JsValue);
+
+    /// The options of `get` ("Read key-value pairs").
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type GetOptions;
+    #[wasm_bindgen(method, setter, js_name = type)]
+    fn set_value_type(this: &GetOptions, value_type: &str);
+    #[wasm_bindgen(method, setter, js_name = cacheTtl)]
+    fn set_cache_ttl(this: &GetOptions, seconds: u32);
 
     /// The options of `list` ("List keys").
     #[wasm_bindgen(extends = js_sys::Object)]
@@ -133,6 +144,31 @@ pub(crate) fn retry_budget() -> Rc<RefCell<Budget>> {
 thread_local! {
     static TEXT: JsValue = JsValue::from_str("text");
     static STREAM: JsValue = JsValue::from_str("stream");
+    static LASTING_BYTES: JsValue = lasting("arrayBuffer");
+    static LASTING_STREAM: JsValue = lasting("stream");
+}
+
+/// How a value is read.
+pub(crate) struct Form(&'static LocalKey<JsValue>);
+
+impl Form {
+    /// As the runtime's own stream, to be handed through untouched.
+    pub(crate) const STREAM: Self = Self(&STREAM);
+    /// As text.
+    pub(crate) const TEXT: Self = Self(&TEXT);
+    /// As an `ArrayBuffer`, of a key that never changes.
+    pub(crate) const LASTING_BYTES: Self = Self(&LASTING_BYTES);
+    /// As a stream, of a key that never changes.
+    pub(crate) const LASTING_STREAM: Self = Self(&LASTING_STREAM);
+}
+
+/// The options of `get` for a key that is written once: the location keeps it for five minutes without asking the central store ("Read
+/// key-value pairs", `cacheTtl`). Not for longer: it would also keep for so long that the key was not there.
+fn lasting(value_type: &str) -> JsValue {
+    let options: GetOptions = js_sys::Object::new().unchecked_into();
+    options.set_value_type(value_type);
+    options.set_cache_ttl(300);
+    options.into()
 }
 
 /// The metadata of keys.
@@ -160,11 +196,16 @@ impl Store {
         Ok(settled(promise).await?.as_string())
     }
 
-    /// A value as the runtime's own stream, to be handed through untouched; `None` where the key does not exist.
-    pub(crate) async fn stream(&self, key: &Key<'_>) -> Result<Option<ReadableStream>, StoreError> {
-        let promise = STREAM.with(|kind| self.namespace.get(key.as_str(), kind));
-        let stream = settled(promise).await?;
-        Ok((!stream.is_null()).then(|| stream.unchecked_into()))
+    /// A value, read once more where that fails; `None` where the key does not exist.
+    pub(crate) async fn read_with_retry(&self, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
+        let budget = retry_budget();
+        let read = retry::retry(&Backoff::READ, &budget, &Clock, async |left_ms| {
+            let promise = form.0.with(|options| self.namespace.get(key.as_str(), options));
+            let outcome = deadline::within(Duration::from_millis(left_ms), settled(promise)).await;
+            outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
+        });
+        let value = read.await.outcome.map_err(|(error, _)| error)?;
+        Ok((!value.is_null()).then_some(value))
     }
 
     /// A value as a stream, with its metadata as JSON where it has any.

@@ -19,6 +19,8 @@ mod log;
 mod message;
 mod response;
 mod routes;
+mod site;
+mod stream;
 mod tenants;
 mod translations;
 mod wake_up;
@@ -28,6 +30,7 @@ pub use crate::key_writer::KeyWriter;
 
 use std::rc::Rc;
 
+use kv_edge_core::assets::answer::CONDITIONS;
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::tenants::answer::LOOKED_FOR;
 use wasm_bindgen::{JsCast, intern};
@@ -38,8 +41,17 @@ use crate::incoming::Incoming;
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
-const REPEATED: [&str; 8] =
-    ["accept-language", "cf-connecting-ip", LOOKED_FOR, "user_2", "disabled", "hello-world.json", "record", "value/0"];
+const REPEATED: [&str; 9] = [
+    "accept-language",
+    "cf-connecting-ip",
+    LOOKED_FOR,
+    CONDITIONS,
+    "user_2",
+    "disabled",
+    "hello-world.json",
+    "record",
+    "value/0",
+];
 
 /// Runs once an isolate.
 #[event(start)]
@@ -79,6 +91,6 @@ async fn answer(
         Route::Storefront { named } => tenants::answer(incoming, named, target).await,
         Route::HelloWorld => translations::answer(incoming).await,
         Route::Writes { key } => writes::answer(incoming, key, target).await,
-        Route::Asset { path } => assets::answer(incoming, path).await,
+        Route::Asset => assets::answer(incoming, target).await,
     }
 }

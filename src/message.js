@@ -26,6 +26,26 @@ export function field(message, name) {
   return message.headers.get(name);
 }
 
+let asked;
+let askedNames;
+
+/** Those of these header fields that a message has, `names` separated by commas: a name and a value in turns, each ended by a line feed. */
+export function found(message, names) {
+  if (names !== asked) [asked, askedNames] = [names, names.split(",")];
+  const { headers } = message;
+  let lines = "";
+  for (const name of askedNames) {
+    const value = headers.get(name);
+    if (value !== null) lines += `${name}\n${value}\n`;
+  }
+  return lines;
+}
+
+/** `Accept-Encoding` as the client sent it (`request.cf.clientAcceptEncoding`), or `null`. */
+export function acceptEncoding(request) {
+  return request.cf?.clientAcceptEncoding ?? request.headers.get("accept-encoding");
+}
+
 /** All header fields of a message, a name and a value in turns, each ended by a line feed; the lines of `Set-Cookie` one by one. */
 export function lines(message) {
   let lines = "";

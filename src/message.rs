@@ -16,6 +16,11 @@ extern "C" {
     fn names(message: &JsValue) -> String;
     fn status(answer: &Response, names: &str) -> String;
     fn field(message: &JsValue, name: &str) -> Option<String>;
+    /// Those of these header fields that a request has, as [`Lines`] reads them.
+    pub(crate) fn found(request: &Request, names: &str) -> String;
+    /// `Accept-Encoding` as the client sent it.
+    #[wasm_bindgen(js_name = acceptEncoding)]
+    pub(crate) fn accept_encoding(request: &Request) -> Option<String>;
     #[wasm_bindgen(js_name = send, catch)]
     fn send_to(
         url: &str,

@@ -1,8 +1,9 @@
 //! Responses, made with as few calls into the runtime as it takes.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::fmt::Write;
 
+use kv_edge_core::recent::Recent;
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
@@ -24,6 +25,8 @@ extern "C" {
     fn set_status(this: &Init, status: u16);
     #[wasm_bindgen(method, setter)]
     fn set_headers(this: &Init, headers: &web_sys::Headers);
+    #[wasm_bindgen(method, setter, js_name = encodeBody)]
+    fn set_encode_body(this: &Init, how: &str);
 }
 
 /// `Cache-Control` of an answer whose entity tag must arrive as it is (RFC 9111 §5.2.2.6).
@@ -32,9 +35,20 @@ pub(crate) const KEPT_AS_IT_IS: &str = "no-store, no-transform";
 /// Header fields of an answer.
 pub(crate) type Fields<'a> = [(&'a str, &'a str)];
 
-/// 200 with fields of which there are few different sets: the runtime's form of a set is made once and kept.
+/// 200 with fields that come again: the runtime's form of them is made once and kept.
 pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, Failure> {
-    respond(body, &kept_init(fields)?).map_err(|thrown| Failure::internal(&thrown))
+    let with_nosniff = std::iter::once(("x-content-type-options", "nosniff")).chain(fields.iter().copied());
+    encoded(200, body, with_nosniff)
+}
+
+/// An answer with just these fields, which come again, and a body that is encoded already as they say.
+pub(crate) fn encoded<'f>(
+    status: u16,
+    body: &JsValue,
+    fields: impl Iterator<Item = (&'f str, &'f str)> + Clone,
+) -> Result<web_sys::Response, Failure> {
+    let init = kept_init(status, fields);
+    init.and_then(|init| respond(body, &init)).map_err(|thrown| Failure::internal(&thrown))
 }
 
 /// An answer with fields that are not worth keeping.
@@ -65,26 +79,31 @@ fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
     Ok(init)
 }
 
-/// More sets than the jobs have; past it a set is made anew each time.
-const KEPT_MAX: usize = 128;
+/// Sets of fields that are kept: those of files have an entity tag each.
+const KEPT_MAX: usize = 1024;
 
-fn kept_init(fields: &Fields<'_>) -> Result<Init, Failure> {
-    thread_local!(static KEPT: RefCell<BTreeMap<String, Init>> = RefCell::default());
-    let mut name = String::with_capacity(64);
-    for (field, value) in fields {
-        name.push_str(field);
-        name.push(':');
-        name.push_str(value);
-        name.push('\n');
+fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Result<Init, JsValue> {
+    thread_local!(static KEPT: RefCell<Recent<Init>> = const { RefCell::new(Recent::new()) });
+    let mut name = String::with_capacity(512);
+    let _infallible = write!(name, "{status}");
+    for (field, value) in fields.clone() {
+        name.extend(["\n", field, ":", value]);
     }
     KEPT.with_borrow_mut(|kept| {
+        kept.touch(&name);
         if let Some(init) = kept.get(&name) {
             return Ok(init.clone());
         }
-        let init = init(200, fields).map_err(|thrown| Failure::internal(&thrown))?;
-        if kept.len() < KEPT_MAX {
-            kept.insert(name, init.clone());
+        let headers = web_sys::Headers::new()?;
+        for (name, value) in fields {
+            headers.append(name, value)?;
         }
+        let init: Init = js_sys::Object::new().unchecked_into();
+        init.set_status(status);
+        init.set_headers(&headers);
+        init.set_encode_body("manual");
+        kept.insert(&name, init.clone());
+        kept.bound(KEPT_MAX);
         Ok(init)
     })
 }

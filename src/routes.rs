@@ -31,10 +31,7 @@ pub(crate) enum Route<'p> {
         key: &'p str,
     },
     /// `GET /{key}`
-    Asset {
-        /// The whole path.
-        path: &'p str,
-    },
+    Asset,
 }
 
 /// The path takes other methods: 405 with `Allow` (RFC 9110 §15.5.6).
@@ -78,7 +75,7 @@ impl<'p> Route<'p> {
             Self::Storefront { .. } => "/stores/{storefrontId}",
             Self::HelloWorld => "/hello-world",
             Self::Writes { .. } => "/writes/{key}",
-            Self::Asset { .. } => "/{key}",
+            Self::Asset => "/{key}",
         }
     }
 
@@ -103,7 +100,7 @@ impl<'p> Route<'p> {
                 } else if let Some(key) = behind("/writes", path) {
                     Self::Writes { key: key.strip_prefix('/').unwrap_or(key) }
                 } else {
-                    Self::Asset { path }
+                    Self::Asset
                 }
             }
         }

@@ -22,9 +22,9 @@ use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::{NotRead, Remembered};
+use crate::kv::{NotRead, Remembered, Store};
 use crate::message::{Received, Sent};
-use crate::{error, log, response};
+use crate::{error, log, response, site};
 
 thread_local! {
     static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
@@ -83,7 +83,10 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
         store: Bindings::storefronts,
         memory: &RECORDS,
         refresh_ms: vars.routing_refresh_ms,
-        parse: move |key: &str, json: &str| Stored::parse(key, json, Some(&vars.routing)),
+        parse: async move |_: &Store, key: &str, json: Option<&str>| {
+            let record = json.map(|json| Stored::parse(key, json, Some(&vars.routing)));
+            record.transpose().map_err(NotRead::Broken)
+        },
         route: ROUTE,
     };
     records.get(incoming, key, now_ms).await.map_err(|error| match error {
@@ -201,14 +204,10 @@ impl<'a> Proxied<'a> {
     /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
     async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
-        let page = match self.incoming.env().files().stream(key).await {
-            Ok(Some(page)) => page,
-            Ok(None) => {
-                log::warning(ROUTE, "fallback_failed", &format!("{place} does not exist"));
-                return None;
-            }
-            Err(error) => {
-                log::warning(ROUTE, "fallback_failed", &format!("{place}: {error}"));
+        let page = match site::page(self.incoming, key).await {
+            Ok(page) => page,
+            Err(failure) => {
+                log::warning(ROUTE, "fallback_failed", &format!("{place}: {}", failure.cause()));
                 return None;
             }
         };

@@ -1,22 +1,42 @@
 //! `GET /hello-world`: the translated page.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use kv_edge_core::limits::Key;
-use kv_edge_core::translations::TranslatedPage;
+use kv_edge_core::memory::Memory;
+use kv_edge_core::translations::{TranslatedPage, Translations};
 use worker::web_sys;
 
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::{log, response};
+use crate::kv::NotRead;
+use crate::{log, response, site};
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
+const ROUTE: &str = "/hello-world";
+
+thread_local! {
+    static KNOWN: RefCell<Memory<Rc<Translations>>> = const { RefCell::new(Memory::new()) };
+}
 
 /// Answers in the visitor's language; in English where the translations are missing, and with `Translation-Source: default`
 /// where they cannot be read.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
-    let (page, source) = match choose(incoming).await {
-        Some(page) => (page, None),
-        None => (TranslatedPage::english(), Some(("translation-source", "default"))),
+    let read = site::record(incoming, &TRANSLATIONS, &KNOWN, Translations::parse, ROUTE).await;
+    let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
+        Ok(_) => None,
+        Err(NotRead::Store(error)) => Some(("kv_unavailable", error)),
+        Err(NotRead::Broken(broken)) => Some(("broken_record", broken)),
     };
+    if let Some((code, cause)) = failed {
+        log::warning(ROUTE, code, cause);
+    }
+    let source = failed.map(|_| ("translation-source", "default"));
+    let translations = read.ok().flatten();
+    let accept_language = incoming.header("accept-language");
+    let chosen = translations.as_ref().and_then(|translations| translations.choose(accept_language.as_deref()));
+    let page = chosen.cloned().unwrap_or_else(TranslatedPage::english);
     let mut fields = vec![
         ("content-type", "text/html; charset=utf-8"),
         ("content-language", page.language.as_str()),
@@ -24,14 +44,4 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
     ];
     fields.extend(source);
     response::ok(&response::bytes(page.html.as_bytes()), &fields)
-}
-
-/// The page; `None` where the translations are broken or cannot be read.
-async fn choose(incoming: &Incoming) -> Option<TranslatedPage> {
-    let warn = |code, cause: &dyn std::fmt::Display| log::warning("/hello-world", code, cause);
-    let file =
-        incoming.env().files().text(&TRANSLATIONS).await.inspect_err(|error| warn("kv_unavailable", error)).ok()?;
-    let Some(file) = file else { return Some(TranslatedPage::english()) };
-    let accept_language = incoming.header("accept-language");
-    TranslatedPage::choose(&file, accept_language.as_deref()).inspect_err(|error| warn("broken_record", error)).ok()
 }

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::key_writer::{KeyWriters, NewestValue, Write};
-use crate::kv::{Store, Value};
+use crate::kv::{Form, Store, Value};
 use crate::response;
 use crate::routes::Route;
 
@@ -53,7 +53,12 @@ async fn read(
     let read = Read::parse(encoded_key, target)?;
     let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
     if !read.is_consistent {
-        let value = incoming.env().hot_keys().stream(&read.key).await?.ok_or_else(Failure::key_not_found)?;
+        let value = incoming
+            .env()
+            .hot_keys()
+            .read_with_retry(&read.key, &Form::STREAM)
+            .await?
+            .ok_or_else(Failure::key_not_found)?;
         return respond(200, &value, &fields);
     }
     let newest = incoming.env().key_writers().read(&read.key, encoded_key).await;

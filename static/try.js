@@ -3,9 +3,13 @@ const dialog = document.querySelector("dialog");
 
 async function show(path, init) {
   const output = dialog.querySelector("pre");
-  const page = dialog.querySelector("iframe");
-  output.textContent = "…";
+  // A new frame each time: Chromium may leave one blank that was hidden meanwhile.
+  const before = dialog.querySelector("iframe");
+  const page = before.cloneNode();
   page.hidden = true;
+  page.removeAttribute("srcdoc");
+  before.replaceWith(page);
+  output.textContent = "…";
   dialog.showModal();
   try {
     const answer = await fetch(path, init);

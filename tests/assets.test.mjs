@@ -1,4 +1,4 @@
-// `GET /{key}`: static files out of the `assets` namespace.
+// `GET /{key}`: files that were written into the `assets` namespace under their own keys, as documented, where no release is.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -191,9 +191,9 @@ test("HEAD is answered like GET, without a body", async () => {
 });
 
 for (const path of ["/%", "/a%", "/a%2", "/%zz", "/%g0x", "/%ff", "/%C3%28", "/%ED%A0%80", "/%C0%AF", "/ok/%"]) {
-  test(`the percent-encoding ${path} is answered 400`, async () => {
-    assertProblem(await sendForJson(worker, path), 400, "bad_percent_encoding");
-    assertPlainError(await send(worker, path), 400, /percent-encoding/);
+  test(`the percent-encoding ${path} names no file: 404`, async () => {
+    assertProblem(await sendForJson(worker, path), 404, "not_found");
+    assertPlainError(await send(worker, path), 404, "Not found");
   });
 }
 

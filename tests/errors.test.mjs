@@ -70,7 +70,7 @@ const errors = [
   ["/stores/nobody/", 404, "storefront_not_found"],
   ["/stores/broken/", 502, "broken_record"],
   ["/missing.txt", 404, "not_found"],
-  ["/%zz", 400, "bad_percent_encoding"],
+  ["/%zz", 404, "not_found"],
   [`/${"k".repeat(513)}`, 400, "invalid_key"],
 ];
 for (const [path, status, code] of errors) {

@@ -1,11 +1,13 @@
 // `GET /hello-world`: the documented translated page.
 import assert from "node:assert/strict";
-import { beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
+import { push, site } from "./harness/site.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const worker = await startWorker();
+// A changed file shows at once.
+const worker = await startWorker({ vars: { ASSETS_REFRESH: "0" } });
 const { assets } = worker.env;
 
 const messages = {
@@ -163,4 +165,32 @@ test("the message is HTML-escaped", async () => {
     .replace(/&#(x?)([0-9a-f]+);/gi, (_, hex, code) => String.fromCodePoint(Number.parseInt(code, hex ? 16 : 10)))
     .replace(/&(lt|gt|amp|quot);/g, (_, name) => named[name]);
   assert.equal(decoded, message);
+});
+
+describe("with a release", () => {
+  before(async () => {
+    await assets.put("hello-world.json", JSON.stringify(file));
+    await push(worker, site({ "hello-world.json": JSON.stringify([{ language_code: "de", message: "Hallo aus der Datei!" }]), "other.txt": "other" }));
+  });
+
+  test("its file is read, not the key of that name", async () => {
+    assertGreeting(await hello("de"), "de", "Hallo aus der Datei!");
+    assertGreeting(await hello("fr"), "en");
+  });
+
+  test("the next one's file is read then", async () => {
+    await push(worker, site({ "hello-world.json": JSON.stringify([{ language_code: "fr", message: "Bonjour du fichier!" }]) }));
+    assertGreeting(await hello("fr"), "fr", "Bonjour du fichier!");
+    assertGreeting(await hello("de"), "en");
+  });
+
+  test("one without the file leaves it to the key", async () => {
+    await push(worker, site({ "other.txt": "other" }));
+    assertGreeting(await hello("ja"), "ja");
+  });
+
+  test("a broken file gets English", async () => {
+    await push(worker, site({ "hello-world.json": "{" }));
+    assertGreeting(await hello("de"), "en");
+  });
 });

@@ -42,22 +42,3 @@ export async function collect(stream, length, max) {
     together -= taken;
   }
 }
-
-/** `length` bytes of a stream from `start` on. */
-export function part(stream, start, length) {
-  const { readable, writable } = new FixedLengthStream(length);
-  const writer = writable.getWriter();
-  const copy = async () => {
-    let at = 0;
-    for await (const bytes of stream) {
-      const wanted = bytes.subarray(Math.max(0, start - at), Math.max(0, start + length - at));
-      if (wanted.byteLength > 0) await writer.write(wanted);
-      at += bytes.byteLength;
-      if (at >= start + length) break;
-    }
-    await writer.close();
-  };
-  // A stream that breaks off shows at the other end.
-  copy().catch((error) => writer.abort(error).catch(() => {}));
-  return readable;
-}

@@ -22,8 +22,6 @@ use crate::log;
 extern "C" {
     #[wasm_bindgen(catch)]
     fn collect(stream: &ReadableStream, length: f64, max: f64) -> Result<js_sys::Promise, JsValue>;
-    /// So many bytes of a stream, from one on.
-    pub(super) fn part(stream: &ReadableStream, start: f64, length: f64) -> ReadableStream;
 }
 
 thread_local! {

@@ -10,11 +10,11 @@ use kv_edge_core::memory::{Held, Look, Memory};
 use kv_edge_core::retry::Time;
 use kv_edge_core::store::StoreError;
 
-use super::{READ_DEADLINE, Store};
+use super::{Form, Store};
 use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::incoming::Incoming;
-use crate::{deadline, log};
+use crate::log;
 
 /// Why there is no record.
 pub(crate) enum NotRead<E> {
@@ -32,7 +32,8 @@ pub(crate) struct Remembered<T: 'static, P> {
     pub(crate) memory: &'static LocalKey<RefCell<Memory<Rc<T>>>>,
     /// How long one is taken out of memory without asking KV, in milliseconds; as long again while it is read anew.
     pub(crate) refresh_ms: u64,
-    /// Reads the JSON of a key.
+    /// Reads what stands under a key: its JSON, or that the key does not exist. It may read further keys. What it makes `None` of is not
+    /// remembered.
     pub(crate) parse: P,
     /// The route, for the log.
     pub(crate) route: &'static str,
@@ -40,10 +41,10 @@ pub(crate) struct Remembered<T: 'static, P> {
 
 impl<T, P, E> Remembered<T, P>
 where
-    P: Fn(&str, &str) -> Result<T, E> + 'static,
+    P: AsyncFn(&Store, &str, Option<&str>) -> Result<Option<T>, NotRead<E>> + 'static,
     E: Display + 'static,
 {
-    /// The record under a key; `None` where the key does not exist. `now_ms` is milliseconds since the Unix epoch.
+    /// The record under a key; `None` where there is none. `now_ms` is milliseconds since the Unix epoch.
     pub(crate) async fn get(
         self,
         incoming: &Incoming,
@@ -65,28 +66,32 @@ where
 
     async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
         let asked_ms = Clock.now_ms();
-        let found =
-            deadline::within(READ_DEADLINE, store.text(key)).await.unwrap_or_else(|| Err(StoreError::read_timeout()));
         let name = key.as_str();
-        self.memory.with_borrow_mut(|memory| match found {
+        let read = match store.read_with_retry(key, &Form::TEXT).await {
+            Ok(json) => {
+                let json = json.and_then(|json| json.as_string());
+                let source = json.as_deref().unwrap_or_default();
+                if let Some(held) = self.memory.with_borrow_mut(|memory| memory.unchanged(name, source, asked_ms)) {
+                    return Ok(Some(held));
+                }
+                (self.parse)(store, name, json.as_deref()).await.map(|record| record.map(|record| (record, json)))
+            }
+            Err(error) => Err(NotRead::Store(error)),
+        };
+        self.memory.with_borrow_mut(|memory| match read {
             Ok(None) => {
                 memory.remove(name, asked_ms);
                 Ok(None)
             }
-            Ok(Some(json)) => {
-                if let Some(held) = memory.unchanged(name, &json, asked_ms) {
-                    return Ok(Some(held));
-                }
-                match (self.parse)(name, &json) {
-                    Ok(record) => Ok(Some(memory.store(name, &json, Rc::new(record), asked_ms))),
-                    Err(broken) => {
-                        let Some(held) = memory.broken(name, asked_ms) else { return Err(NotRead::Broken(broken)) };
-                        log::warning(self.route, "broken_record", &format!("{name}: {broken}"));
-                        Ok(Some(held))
-                    }
-                }
+            Ok(Some((record, json))) => {
+                Ok(Some(memory.store(name, json.as_deref().unwrap_or_default(), Rc::new(record), asked_ms)))
             }
-            Err(error) => {
+            Err(NotRead::Broken(broken)) => {
+                let Some(held) = memory.broken(name, asked_ms) else { return Err(NotRead::Broken(broken)) };
+                log::warning(self.route, "broken_record", &format!("{name}: {broken}"));
+                Ok(Some(held))
+            }
+            Err(NotRead::Store(error)) => {
                 let Some(held) = memory.failed(name, asked_ms) else { return Err(NotRead::Store(error)) };
                 log::warning(self.route, "kv_read_failed", &format!("{name}: {error}"));
                 Ok(Some(held))

@@ -3,14 +3,27 @@ import assert from "node:assert/strict";
 import { subscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { after } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import wrangler from "wrangler";
 
 process.env.WRANGLER_SEND_METRICS ??= "false";
 // Nothing here reads `request.cf`; without this every start asks the network for a sample of it.
 process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false";
+
+// Beside miniflare's entry, which rewrites Accept-Encoding, recodes bodies and resolves dots in paths, workerd opens a socket for
+// the Worker itself: `direct`. wrangler has no setting for it, so that the options are changed on their way to miniflare.
+const require = createRequire(import.meta.url);
+const ofWrangler = createRequire(require.resolve("wrangler"));
+const { ...miniflareOfWrangler } = ofWrangler("miniflare");
+const { convertV4MiniflareOptions } = miniflareOfWrangler;
+miniflareOfWrangler.convertV4MiniflareOptions = ({ workers, ...options }) => {
+  const [{ unsafeDirectSockets = [{ host: "127.0.0.1", port: 0 }], ...first }, ...others] = workers;
+  return convertV4MiniflareOptions({ ...options, workers: [{ ...first, unsafeDirectSockets }, ...others] });
+};
+ofWrangler.cache[ofWrangler.resolve("miniflare")].exports = miniflareOfWrangler;
+const wrangler = require("wrangler");
 
 // Three things that wrangler's harness does are taken out here, because the tests would see them instead of the Worker:
 // - the build command runs at every start. `npm test` has built the Worker once, and test files run beside each other.
@@ -86,6 +99,7 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
   const miniflare = await listen(harness);
   let workerd = runtime;
   let url = await miniflare.ready;
+  let direct = await miniflare.unsafeGetDirectURL();
   let env = await harness.getWorker().getEnv();
   const lines = () => harness.getLogs().map(({ message }) => message);
   after(async () => {
@@ -96,6 +110,10 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
   return {
     get url() {
       return url;
+    },
+    /** The address of the Worker itself: what it receives and sends goes over the wire byte for byte, whatever the encoding. */
+    get direct() {
+      return direct;
     },
     /** The process id of the workerd that runs the Worker. */
     get pid() {
@@ -118,6 +136,7 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
       await exit;
       await setImmediate();
       url = await miniflare.ready;
+      direct = await miniflare.unsafeGetDirectURL();
       workerd = runtime;
       env = await harness.getWorker().getEnv();
     },

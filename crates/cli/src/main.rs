@@ -1,13 +1,18 @@
 //! `kv-edge`: the native tool beside the Worker. It works on what goes into the KV namespaces; what is right there is decided
 //! in `kv-edge-core`, by the very code that the Worker runs.
 //!
-//! One module for each group of commands. A command ends with 0 where all is well, 1 where it found something wrong, and 2 where
-//! it could not do its work: a mistake in the command line, a file that cannot be read.
+//! One module for each group of commands. A command that checks ends with 0 where all is well, 1 where it found something wrong, and 2
+//! where it could not do its work: a mistake in the command line, a file that cannot be read. One that changes KV ends with 0 where
+//! it did, 1 where it failed, and 2 for a mistake in the command line.
 
 #![forbid(unsafe_code)]
 
+mod api;
+mod assets;
+mod clock;
 mod input;
 mod json;
+mod progress;
 mod routes;
 
 use std::io::{self, ErrorKind};
@@ -17,10 +22,11 @@ use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
+  kv-edge assets push static --local                upload a folder of files into the KV of `wrangler dev`
   kv-edge routes validate demo/storefronts.json     check the records of storefronts
   kv-edge routes validate --help                    what else that can do";
 
-/// Checks what goes into the KV namespaces of kv-edge
+/// Checks and uploads what goes into the KV namespaces of kv-edge
 #[derive(Debug, Parser)]
 #[command(name = "kv-edge", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Arguments {
@@ -30,6 +36,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Group {
+    Assets(assets::Arguments),
     Routes(routes::Arguments),
 }
 
@@ -38,7 +45,7 @@ enum Group {
 enum Outcome {
     /// All is well.
     Good,
-    /// The command did its work and found something wrong.
+    /// The command did its work and found something wrong; or it was to change KV and failed.
     Faulty,
     /// The command could not do its work.
     Failed,
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut stdout = io::stdout().lock();
     let outcome = match arguments.group {
+        Group::Assets(assets) => assets.run(&mut stdout),
         Group::Routes(routes) => routes.run(&mut stdout),
     };
     match outcome {

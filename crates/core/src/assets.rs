@@ -1,35 +1,90 @@
 //! Static files out of the `assets` namespace (KV documentation, "Store and retrieve static assets").
 
+pub mod answer;
+pub mod blobs;
+pub mod fingerprint;
+pub mod header_rules;
+pub mod html_handling;
+pub mod manifest;
+pub mod media_type;
+mod pattern;
+pub mod pieces;
+pub mod redirects;
+pub mod release;
+
 use std::borrow::Cow;
 
-use crate::limits::{Key, KeyError};
-use crate::request_target::{BadPercentEncoding, percent_decode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// Why a path names no file.
+use crate::limits::{Key, KeyError};
+use crate::request_target::percent_decode;
+
+/// Why a request for a file is not answered with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AssetError {
-    /// The path's percent-encoding is broken.
-    #[error(transparent)]
-    Encoding(#[from] BadPercentEncoding),
     /// The decoded path is no key of Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// No file has this key.
+    /// There is no such file.
     #[error("Not found")]
     NotFound,
+    /// `Accept-Encoding` takes none of the encodings that the file has (RFC 9110 §15.5.7).
+    #[error("The file has none of the encodings that Accept-Encoding takes.")]
+    NotAcceptable,
+    /// A precondition does not hold (RFC 9110 §15.5.13).
+    #[error("A precondition failed.")]
+    PreconditionFailed,
+    /// The file has none of the bytes that `Range` asks for; how many it has (RFC 9110 §15.5.17).
+    #[error("The file has {0} bytes, and none of those that Range asks for.")]
+    RangeNotSatisfiable(u64),
 }
 
 /// The file that answers `/`.
 const INDEX: Key<'static> = Key::literal("index.html");
 
-/// The key of the file at a path: percent-decoded once, without leading slashes; `/` is `index.html`.
+/// The path of a request as files have it: percent-decoded once.
 ///
 /// # Errors
-/// [`AssetError`] where the path is badly encoded or no key of Workers KV.
-pub fn key(path: &str) -> Result<Key<'_>, AssetError> {
+/// [`AssetError::NotFound`] for what names no file: broken percent-encoding, bytes that are no UTF-8, NUL, `\`, which some systems take
+/// for a slash, and segments `.` and `..`, which only an encoded slash can have left there.
+pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
+    let decoded = percent_decode(path).map_err(|_| AssetError::NotFound)?;
+    let is_hidden = decoded.trim_start_matches('/').starts_with(release::PREFIX);
+    let names_no_file =
+        decoded.contains(['\0', '\\']) || decoded.split('/').any(|segment| matches!(segment, "." | ".."));
+    if is_hidden || names_no_file { Err(AssetError::NotFound) } else { Ok(decoded) }
+}
+
+/// What a path of an URL must escape (URL Standard, "path percent-encode set"), and `%` itself: the path is decoded.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+
+/// A decoded path as an URL has it.
+#[must_use]
+pub fn encode(path: &str) -> Cow<'_, str> {
+    utf8_percent_encode(path, PATH).into()
+}
+
+/// The key of a file that was written the documented way, under its own name: the decoded path without leading slashes; `/` is
+/// `index.html`.
+///
+/// # Errors
+/// [`AssetError::Key`] where the path is no key of Workers KV.
+pub fn plain_key(path: &str) -> Result<Key<'_>, AssetError> {
     match path.trim_start_matches('/') {
         "" => Ok(INDEX),
-        name => Ok(Key::new(percent_decode(name)?)?),
+        name => Ok(Key::new(name)?),
     }
 }
 
@@ -37,59 +92,85 @@ pub fn key(path: &str) -> Result<Key<'_>, AssetError> {
 /// known extension is text.
 #[must_use]
 pub fn content_type(key: &str) -> Cow<'static, str> {
-    let extension =
-        key.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, extension)| extension);
-    let essence = match mime_guess::from_ext(extension).first_raw() {
-        // RFC 9239 §6: one name for all JavaScript, modules too.
-        Some("application/javascript") => "text/javascript",
-        Some(essence) => essence,
-        None => "text/plain",
-    };
-    if essence.starts_with("text/") { Cow::Owned(format!("{essence}; charset=utf-8")) } else { Cow::Borrowed(essence) }
+    media_type::of_path(key).unwrap_or(Cow::Borrowed("text/plain; charset=utf-8"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The key of a path as a request has it.
+    fn key(path: &str) -> Result<String, AssetError> {
+        let decoded = decode(path)?;
+        plain_key(&decoded).map(|key| key.as_str().to_owned())
+    }
+
     #[test]
     fn key_is_the_path_decoded_once() {
         for (path, expected) in [
             ("/", "index.html"),
+            ("//", "index.html"),
             ("/index.html", "index.html"),
             ("//a//b/", "a//b/"),
             ("/a%20b%2Fc.txt", "a b/c.txt"),
             ("/100%2525", "100%25"),
+            ("/%252e%252e/a", "%2e%2e/a"),
             ("/%E2%82%AC.svg", "€.svg"),
+            ("/.../..a/a../.well-known", ".../..a/a../.well-known"),
+            ("/a/kv-edge:current", "a/kv-edge:current"),
+            ("/kv-edge", "kv-edge"),
         ] {
-            assert_eq!(key(path).unwrap().as_str(), expected, "{path}");
+            assert_eq!(key(path).as_deref(), Ok(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_file_is_not_found_without_a_look() {
+        for path in [
+            // Broken, and bytes that are no UTF-8: overlong, half of a character, half of a surrogate pair (RFC 3629 §3).
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%+1",
+            "/%ff",
+            "/%c0%af",
+            "/%e2%82",
+            "/%ed%a0%80",
+            // RFC 9110 §5.5: NUL is no part of any name that is sent.
+            "/a%00",
+            "/a%5Cb",
+            "/%00",
+            "/a%00.html",
+            // A segment that was none before the slashes were decoded (RFC 3986 §3.3).
+            "/%2E%2e",
+            "/..%2Fa",
+            "/a%2f..%2fb",
+            "/a%2F.",
+            "/.%2f",
+            "//%2e%2e//",
+            // What stands behind every release.
+            "/kv-edge:current",
+            "/kv-edge%3Acurrent",
+            "//kv-edge:blob:00",
+            "/%2Fkv-edge:push:a",
+            "/%6bv-edge:release:a",
+            "/kv-edge:",
+        ] {
+            assert_eq!(key(path), Err(AssetError::NotFound), "{path}");
         }
     }
 
     #[test]
     fn what_is_no_key_is_an_error() {
-        assert_eq!(key("/%zz"), Err(AssetError::Encoding(BadPercentEncoding)));
-        assert_eq!(key("/%ff"), Err(AssetError::Encoding(BadPercentEncoding)));
-        assert_eq!(key("/%2E%2e"), Err(AssetError::Key(KeyError::Dots)));
         let long = format!("/{}", "%61".repeat(513));
         assert_eq!(key(&long), Err(AssetError::Key(KeyError::TooLong(513))));
     }
 
     #[test]
-    fn content_type_follows_the_extension() {
+    fn what_has_no_known_extension_is_text() {
         for (key, expected) in [
             ("index.html", "text/html; charset=utf-8"),
-            ("a/style.css", "text/css; charset=utf-8"),
-            ("app.js", "text/javascript; charset=utf-8"),
-            ("app.mjs", "text/javascript; charset=utf-8"),
-            ("README.TXT", "text/plain; charset=utf-8"),
-            ("data.json", "application/json"),
-            ("logo.svg", "image/svg+xml"),
             ("photo.PNG", "image/png"),
-            ("film.mp4", "video/mp4"),
-            ("font.woff2", "font/woff2"),
-            ("doc.pdf", "application/pdf"),
-            ("module.wasm", "application/wasm"),
             ("no-extension", "text/plain; charset=utf-8"),
             ("folder.png/no-extension", "text/plain; charset=utf-8"),
             ("strange.qqq", "text/plain; charset=utf-8"),

@@ -1,5 +1,9 @@
 //! Which language a visitor gets: `Accept-Language` (RFC 9110 §12.5.4) matched by lookup (RFC 4647 §3.4).
 //!
+//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. Where it finds nothing at all, a tag
+//! of the same language is still nearer to the visitor than the default, so a second pass looks for one. That is the choice of the
+//! `pick` of accept-language-parser with `loose`, as far as the RFC agrees with it: what a range names comes first.
+//!
 //! The crate `accept-language` is not used. It reads an invalid weight as 0 and a weight above 1 as it stands, and it sorts
 //! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
 //! able to cause one.
@@ -53,8 +57,9 @@ impl<'a> AcceptLanguage<'a> {
 
     /// The best of the available tags, or `None` where the caller's default applies.
     ///
-    /// A range is shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the case. `*` takes
-    /// the first tag that is not excluded, after every range that names a language.
+    /// A range is shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the case. Where no range
+    /// finds a tag so, the first tag of the language of a range (`de-AT` for `de-CH`). `*` takes the first tag that is not
+    /// excluded, after every range that names a language.
     #[must_use]
     pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
         let named = self.wanted.iter().filter(|wanted| wanted.range != "*").find_map(|wanted| {
@@ -62,11 +67,18 @@ impl<'a> AcceptLanguage<'a> {
                 available.iter().find(|tag| tag.eq_ignore_ascii_case(range) && !self.excludes(tag)).copied()
             })
         });
+        let same_language = || {
+            self.wanted.iter().filter_map(|wanted| language(wanted.range)).find_map(|wanted| {
+                let is_wanted =
+                    |tag: &&&str| language(tag).is_some_and(|language| language.eq_ignore_ascii_case(wanted));
+                available.iter().find(|tag| is_wanted(tag) && !self.excludes(tag)).copied()
+            })
+        };
         let any = || {
             let has_wildcard = self.wanted.iter().any(|wanted| wanted.range == "*");
             available.iter().find(|tag| has_wildcard && !self.excludes(tag)).copied()
         };
-        named.or_else(any)
+        named.or_else(same_language).or_else(any)
     }
 
     /// True where `q=0` names the tag or a prefix of it, and no wanted range names it more closely (RFC 4647 §3.3.1).
@@ -104,6 +116,12 @@ fn shorten(range: &str) -> Option<&str> {
     Some(shorter)
 }
 
+/// The first subtag, where it names a language: `*` names none, and neither does the single letter of a private (`x-…`) or an old
+/// tag (`i-…`) (RFC 5646 §2.2.7, §2.2.8).
+fn language(range: &str) -> Option<&str> {
+    range.split('-').next().filter(|primary| primary.len() > 1)
+}
+
 fn is_prefix(range: &str, tag: &str) -> bool {
     range == "*"
         || tag
@@ -127,7 +145,10 @@ mod tests {
             ("de-CH", Some("de")),
             ("de-ch-1996", Some("de")),
             ("pt-br", Some("pt-BR")),
-            ("pt", None),
+            // A second pass, where no range finds a tag.
+            ("pt", Some("pt-BR")),
+            ("pt-PT, nl", Some("pt-BR")),
+            ("pt, de;q=0.1", Some("de")),
             ("zh-Hant-TW", Some("zh-Hant-TW")),
             ("zh-Hant", Some("zh")),
             ("zh-Hans-CN", Some("zh")),
@@ -151,6 +172,8 @@ mod tests {
             ("de;q=0", None),
             ("de;q=0.000, fr;q=0.1", Some("fr")),
             ("de-CH, de;q=0", None),
+            ("pt, pt-BR;q=0", None),
+            ("pt-PT, pt;q=0, *;q=0.1", Some("en")),
             ("*, en;q=0", Some("es")),
             ("*;q=0", None),
             ("*;q=0, de", Some("de")),
@@ -165,6 +188,64 @@ mod tests {
     fn wildcard_comes_after_every_named_language() {
         assert_eq!(AcceptLanguage::parse("*, fr;q=0.1").lookup(&AVAILABLE), Some("fr"));
         assert_eq!(AcceptLanguage::parse("*").lookup(&AVAILABLE), Some("en"));
+        assert_eq!(AcceptLanguage::parse("*, pt-PT;q=0.1").lookup(&AVAILABLE), Some("pt-BR"));
+    }
+
+    /// What `pick` of accept-language-parser 1.5.0 gives with `loose`: the cases of its README and its tests.
+    #[test]
+    fn the_loose_choice_of_accept_language_parser() {
+        for (available, field, expected) in [
+            (&["fr-CA", "fr-FR", "fr"][..], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("fr-CA")),
+            // Its README says `fr`; it gives `en`, as RFC 4647 does.
+            (&["fr", "en"], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("en")),
+            (&["en-US", "fr-CA"], "fr-CA,fr;q=0.2,en-US;q=0.6,en;q=0.4,*;q=0.5", Some("fr-CA")),
+            (&["zh-Hant-cn", "zh-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-Hant-cn")),
+            (&["eN-Us", "Fr-cA"], "fR-Ca,fr;q=0.2,en-US;q=0.6,en;q=0.4,*;q=0.5", Some("Fr-cA")),
+            (&["en", "fr-CA"], "ja-JP,ja;1=0.5,en;q=0.2", Some("en")),
+            (&["en-us", "it-IT"], "pl-PL,en", Some("en-us")),
+            (&["ko-KR"], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4", None),
+            (&[], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4,*;q=0.1", None),
+            (&["en"], "", None),
+            (&["en", "pl"], "en-US;q=0.6", Some("en")),
+            (&["en-US", "en", "pl"], "en-US;q=0.6", Some("en-US")),
+            (&["es", "fr-150"], "fr-150", Some("fr-150")),
+            (&["pt-BR"], "pt", Some("pt-BR")),
+            (&["en-US"], "en-GB", Some("en-US")),
+            (&["en", "pt-BR"], "pt-PT,pt;q=0.9,*;q=0.1", Some("pt-BR")),
+            (&["zh-Hant-TW"], "zh-CN", Some("zh-Hant-TW")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn where_the_loose_choice_is_not_that_of_the_rfc() {
+        for (available, field, loose, expected) in [
+            // RFC 4647 §3.4: the tag that equals the range, whatever stands before it.
+            (&["fr-CA", "fr"][..], "fr", Some("fr-CA"), Some("fr")),
+            (&["fr", "fr-CA"], "fr-CA", Some("fr"), Some("fr-CA")),
+            (&["en", "en-US", "pl"], "en-US;q=0.6", Some("en"), Some("en-US")),
+            (&["zh-cn", "zh-Hant-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-cn"), Some("zh-Hant-cn")),
+            // RFC 4647 §3.4: a range that finds no tag gives way to the next one.
+            (&["en", "pt-BR"], "pt, en;q=0.5", Some("pt-BR"), Some("en")),
+            // RFC 9110 §12.5.4: `*` matches each language that no other range does.
+            (&["ko-KR"], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4,*;q=0.1", None, Some("ko-KR")),
+            (&["de", "en"], "*", None, Some("de")),
+            // RFC 9110 §12.4.2: a weight of 0 is a refusal.
+            (&["de", "en"], "de;q=0", Some("de"), None),
+        ] {
+            let chosen = AcceptLanguage::parse(field).lookup(available);
+            assert_eq!(chosen, expected, "{available:?} {field}");
+            assert_ne!(chosen, loose, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn private_and_old_tags_share_no_language() {
+        for (available, field) in [("x-one", "x-two"), ("i-klingon", "i-navajo"), ("x-one", "x")] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&[available]), None, "{field}");
+        }
+        assert_eq!(AcceptLanguage::parse("X-ONE").lookup(&["x-one"]), Some("x-one"));
     }
 
     #[test]
@@ -207,6 +288,15 @@ mod tests {
         fn any_field_gives_an_available_tag_or_none(field in "[a-zA-Z*;=,.q0-9 -]{0,80}") {
             let chosen = AcceptLanguage::parse(&field).lookup(&AVAILABLE);
             prop_assert!(chosen.is_none_or(|tag| AVAILABLE.contains(&tag)));
+        }
+
+        #[test]
+        fn what_is_refused_by_its_own_name_is_never_chosen(
+            field in "((en|es|pt|pt-BR|zh|zh-Hant|nl|\\*)(;q=0(\\.[0-9])?)?, ?){0,5}",
+            refused in prop::sample::select(&AVAILABLE[..]),
+        ) {
+            let field = format!("{field}{refused};q=0");
+            prop_assert_ne!(AcceptLanguage::parse(&field).lookup(&AVAILABLE), Some(refused), "{}", field);
         }
     }
 }

@@ -19,6 +19,7 @@
 //! | [`cdn_loop`] | whether a request was here before (RFC 8586) |
 //! | [`cookie`] | the values of a cookie (RFC 6265) |
 //! | [`schema`] | what is wrong in a JSON record, and where |
+//! | [`recent`] | which value was not used for the longest time |
 //! | [`memory`] | how long a record out of KV is remembered |
 //! | [`circuit`] | which origins are left alone for a while |
 //! | [`conditional`] | whether a precondition holds (RFC 9110 §13) |
@@ -27,11 +28,13 @@
 //! | [`one_write`] | which of several writes of one request is made |
 //! | [`key_writer`] | when the Durable Object of a key puts which value |
 //! | [`virtual_time`] | nothing: the clock of the simulation and the tests |
+//! | [`accept_encoding`] | which encoding a visitor gets (RFC 9110 §12.5.3) |
 //! | [`language`] | which language a visitor gets (RFC 9110 §12.5.4, RFC 4647) |
 //! | [`assets`] [`cache`] [`config`] [`tenants`] [`translations`] [`writes`] | one job each; they do not know each other |
 
 #![forbid(unsafe_code)]
 
+pub mod accept_encoding;
 pub mod assets;
 pub mod authorization;
 pub mod cache;
@@ -49,6 +52,7 @@ pub mod one_write;
 pub mod origin;
 pub mod problem;
 pub mod range;
+pub mod recent;
 pub mod record;
 pub mod request_target;
 pub mod retry;

@@ -12,6 +12,13 @@ pub struct BrokenRecord {
     column: usize,
 }
 
+impl BrokenRecord {
+    /// A record that is broken as a whole.
+    pub(crate) fn of_kind(kind: &'static str) -> Self {
+        Self { kind, line: 1, column: 1 }
+    }
+}
+
 /// Reads a JSON object. An array is refused, which serde would take for the members in their order.
 ///
 /// # Errors
@@ -19,7 +26,7 @@ pub struct BrokenRecord {
 pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<T, BrokenRecord> {
     let json = json.as_ref();
     if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(BrokenRecord { kind: "no JSON object", line: 1, column: 1 });
+        return Err(BrokenRecord::of_kind("no JSON object"));
     }
     from_json(json)
 }

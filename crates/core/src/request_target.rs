@@ -41,6 +41,12 @@ impl<'a> RequestTarget<'a> {
         Self { scheme, authority, path: resolve_dot_segments(path), query }
     }
 
+    /// The host, as [`host_of`] writes it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host_of(self.authority)
+    }
+
     /// The first value of a query parameter, decoded as `application/x-www-form-urlencoded`: `+` is a space.
     ///
     /// `form_urlencoded` is not used because it reads `%zz` and broken UTF-8 as something, and two broken ids would become
@@ -66,6 +72,15 @@ impl<'a> RequestTarget<'a> {
             .filter(|name| !name.is_empty())
             .find(|name| !known.iter().any(|known| form_decode(name).as_deref() == Ok(*known)))
     }
+}
+
+/// The host of an authority in lower case, without a port and without a dot at its end.
+pub(crate) fn host_of(authority: &str) -> String {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// Decodes percent-encoding once, strictly (RFC 3986 §2.1).

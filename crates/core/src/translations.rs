@@ -16,6 +16,13 @@ struct Translation<'a> {
     message: Cow<'a, str>,
 }
 
+/// What `hello-world.json` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translations {
+    /// Tag and page, in the order of the file.
+    pages: Vec<TranslatedPage>,
+}
+
 /// The page in the visitor's language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslatedPage {
@@ -25,25 +32,32 @@ pub struct TranslatedPage {
     pub html: String,
 }
 
+impl Translations {
+    /// Reads `hello-world.json`, and makes its pages.
+    ///
+    /// # Errors
+    /// The file is no JSON array of translations. Answer [`TranslatedPage::english`] then.
+    pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
+        let translations: Vec<Translation<'_>> = record::parse_list(json)?;
+        let valid = translations.iter().filter(|entry| is_language_tag(&entry.language_code));
+        Ok(Self { pages: valid.map(|entry| TranslatedPage::new(&entry.language_code, &entry.message)).collect() })
+    }
+
+    /// Chooses by `Accept-Language`; `None` where neither that nor English is among them: answer [`TranslatedPage::english`] then.
+    #[must_use]
+    pub fn choose(&self, accept_language: Option<&str>) -> Option<&TranslatedPage> {
+        let available: Vec<&str> = self.pages.iter().map(|page| page.language.as_str()).collect();
+        let wanted = AcceptLanguage::parse(accept_language.unwrap_or_default());
+        let chosen = wanted.lookup(&available).unwrap_or("en");
+        self.pages.iter().find(|page| page.language.eq_ignore_ascii_case(chosen))
+    }
+}
+
 impl TranslatedPage {
     /// Says "Hello World!" in English; what a visitor gets where the translations are missing or broken.
     #[must_use]
     pub fn english() -> Self {
         Self::new("en", "Hello World!")
-    }
-
-    /// Chooses from `hello-world.json`: by `Accept-Language`, else English.
-    ///
-    /// # Errors
-    /// The file is no JSON array of translations. Answer [`TranslatedPage::english`] then.
-    pub fn choose(translations: &str, accept_language: Option<&str>) -> Result<Self, BrokenRecord> {
-        let translations: Vec<Translation<'_>> = record::parse_list(translations)?;
-        let available: Vec<&str> =
-            translations.iter().map(|entry| entry.language_code.as_ref()).filter(|tag| is_language_tag(tag)).collect();
-        let wanted = AcceptLanguage::parse(accept_language.unwrap_or_default());
-        let chosen = wanted.lookup(&available).unwrap_or("en");
-        let entry = translations.iter().find(|entry| entry.language_code.eq_ignore_ascii_case(chosen));
-        Ok(entry.map_or_else(Self::english, |entry| Self::new(&entry.language_code, &entry.message)))
     }
 
     fn new(language: &str, message: &str) -> Self {
@@ -80,7 +94,8 @@ mod tests {
             (None, "en", "<h1>Hello World!</h1>"),
             (Some("bad\"tag"), "en", "<h1>Hello World!</h1>"),
         ] {
-            let page = TranslatedPage::choose(FILE, field).unwrap();
+            let translations = Translations::parse(FILE).unwrap();
+            let page = translations.choose(field).cloned().unwrap_or_else(TranslatedPage::english);
             assert_eq!(page.language, language, "{field:?}");
             assert!(page.html.contains(text), "{field:?}: {}", page.html);
         }
@@ -88,15 +103,16 @@ mod tests {
 
     #[test]
     fn the_message_is_escaped() {
-        let page = TranslatedPage::choose(FILE, Some("x-esc")).unwrap();
+        let translations = Translations::parse(FILE).unwrap();
+        let page = translations.choose(Some("x-esc")).unwrap();
         assert!(page.html.contains("<h1>&lt;b&gt;&amp;\"!&lt;/b&gt;</h1>"), "{}", page.html);
     }
 
     #[test]
     fn a_broken_file_is_an_error_and_a_file_without_english_has_a_default() {
         for file in ["", "{}", "[{}]", "[{\"language_code\": 1, \"message\": 2}]"] {
-            assert!(TranslatedPage::choose(file, None).is_err(), "{file}");
+            assert!(Translations::parse(file).is_err(), "{file}");
         }
-        assert_eq!(TranslatedPage::choose("[]", Some("de")).unwrap(), TranslatedPage::english());
+        assert_eq!(Translations::parse("[]").unwrap().choose(Some("de")), None);
     }
 }

@@ -36,17 +36,20 @@ impl UpstreamTimeout {
     }
 }
 
-/// The refresh time where a var says nothing usable, in seconds.
-const REFRESH_SECONDS_DEFAULT: u64 = 10;
+/// `ROUTING_REFRESH` and `CACHE_REFRESH` where they say nothing usable, in seconds.
+pub const REFRESH_SECONDS: u64 = 10;
+
+/// `ASSETS_REFRESH` where it says nothing usable, in seconds.
+pub const ASSETS_REFRESH_SECONDS: u64 = 30;
 
 /// Nothing is taken for fresh longer, in seconds.
 const REFRESH_SECONDS_MAX: u64 = 3600;
 
-/// Reads `ROUTING_REFRESH` and `CACHE_REFRESH`: for how long something is taken out of memory before KV is asked again, whole
-/// seconds from 0 to 3600. What is no number gives 10 seconds, what is more the most. In milliseconds.
+/// Reads `ROUTING_REFRESH`, `CACHE_REFRESH` and `ASSETS_REFRESH`: for how long something is taken out of memory before KV is asked again,
+/// whole seconds from 0 to 3600. What is no number gives the default, in seconds, what is more the most. In milliseconds.
 #[must_use]
-pub fn refresh_ms(var: &str) -> u64 {
-    let seconds: u64 = var.trim().parse().unwrap_or(REFRESH_SECONDS_DEFAULT);
+pub fn refresh_ms(var: &str, default_seconds: u64) -> u64 {
+    let seconds: u64 = var.trim().parse().unwrap_or(default_seconds);
     seconds.min(REFRESH_SECONDS_MAX).saturating_mul(1000)
 }
 
@@ -76,7 +79,7 @@ mod tests {
         for (var, milliseconds) in
             [("5", 5000), (" 0 ", 0), ("3601", 3_600_000), ("", 10_000), ("soon", 10_000), ("-1", 10_000)]
         {
-            assert_eq!(refresh_ms(var), milliseconds, "{var}");
+            assert_eq!(refresh_ms(var, REFRESH_SECONDS), milliseconds, "{var}");
         }
     }
 

@@ -7,11 +7,11 @@
 #[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::cache::stored::{Kept, Stored};
 use crate::fields::Fields;
+use crate::recent::Recent;
 
 /// The longest body that is remembered, in bytes.
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
@@ -218,66 +218,4 @@ fn size<B>(key: &str, entry: &Entry<B>) -> usize {
         .into_iter()
         .chain(selecting)
         .fold(0, usize::saturating_add)
-}
-
-/// Values by key, and the order in which they were last inserted or touched.
-#[derive(Debug)]
-struct Recent<V> {
-    values: BTreeMap<Rc<str>, (u64, V)>,
-    order: BTreeMap<u64, Rc<str>>,
-    uses: u64,
-}
-
-impl<V> Recent<V> {
-    const fn new() -> Self {
-        Self { values: BTreeMap::new(), order: BTreeMap::new(), uses: 0 }
-    }
-
-    fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    fn get(&self, key: &str) -> Option<&V> {
-        self.values.get(key).map(|(_, value)| value)
-    }
-
-    fn insert(&mut self, key: &str, value: V) {
-        self.remove(key);
-        self.uses = self.uses.saturating_add(1);
-        let key: Rc<str> = key.into();
-        self.order.insert(self.uses, Rc::clone(&key));
-        self.values.insert(key, (self.uses, value));
-    }
-
-    fn touch(&mut self, key: &str) {
-        let Some((used, _)) = self.values.get_mut(key) else { return };
-        let Some(key) = self.order.remove(used) else { return };
-        self.uses = self.uses.saturating_add(1);
-        *used = self.uses;
-        self.order.insert(self.uses, key);
-    }
-
-    fn remove(&mut self, key: &str) -> Option<V> {
-        let (used, value) = self.values.remove(key)?;
-        self.order.remove(&used);
-        Some(value)
-    }
-
-    fn oldest(&self) -> Option<(&Rc<str>, &V)> {
-        let (_, key) = self.order.first_key_value()?;
-        Some((key, self.get(key)?))
-    }
-
-    fn remove_oldest(&mut self) {
-        if let Some((_, key)) = self.order.pop_first() {
-            self.values.remove(&key);
-        }
-    }
-
-    /// Forgets the oldest until no more than `max` are left.
-    fn bound(&mut self, max: usize) {
-        while self.len() > max {
-            self.remove_oldest();
-        }
-    }
 }

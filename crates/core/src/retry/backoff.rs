@@ -28,6 +28,9 @@ impl Backoff {
     /// For puts that nobody waits for, after the answer: the runtime ends such work 30 seconds after it.
     pub const PUT_AFTER_ANSWER: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
 
+    /// For reads that a visitor waits for: once more, nearly at once.
+    pub const READ: Self = Self { first_ms: 50, cap_ms: 50, retry_after_cap_ms: 0, tries_max: 2, deadline_ms: 5000 };
+
     /// How long to wait after so many failed tries, in milliseconds. `left_ms` is what is left until the deadline; `random` is
     /// drawn evenly from 0 to 1.
     ///

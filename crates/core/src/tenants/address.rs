@@ -7,7 +7,7 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::TenantError;
 use crate::limits::Key;
-use crate::request_target::{RequestTarget, percent_decode};
+use crate::request_target::{RequestTarget, host_of, percent_decode};
 
 /// The key of a custom domain's record is this and the host: `domain:www.example.com`.
 pub const DOMAIN_KEY: &str = "domain:";
@@ -46,8 +46,8 @@ impl Hosts {
     /// Reads the vars: `shops.example.com`, and further hosts of kv-edge itself, comma-separated.
     #[must_use]
     pub fn parse(tenant_domain: &str, platform_hosts: &str) -> Self {
-        let domain = canonical(tenant_domain.trim().trim_start_matches("*."));
-        let own = platform_hosts.split(',').map(|host| canonical(host.trim())).filter(|host| !host.is_empty());
+        let domain = host_of(tenant_domain.trim().trim_start_matches("*."));
+        let own = platform_hosts.split(',').map(|host| host_of(host.trim())).filter(|host| !host.is_empty());
         Self { suffix: (!domain.is_empty()).then(|| format!(".{domain}")), own: own.collect() }
     }
 
@@ -57,7 +57,7 @@ impl Hosts {
     #[must_use]
     pub fn named(&self, authority: &str) -> Named<'static> {
         let Some(suffix) = &self.suffix else { return Named::Platform };
-        let host = canonical(authority);
+        let host = host_of(authority);
         if let Some(label) = host.strip_suffix(suffix.as_str()) {
             let is_label = !label.is_empty()
                 && label.len() <= 63
@@ -79,15 +79,6 @@ fn storefront(key: String) -> Named<'static> {
     Key::new(key).map_or(Named::Nobody, Named::Storefront)
 }
 
-/// The host of an authority in lower case, without a port and without a dot at its end.
-fn canonical(authority: &str) -> String {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => host,
-        _ => authority,
-    };
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-}
-
 impl<'a> Address<'a> {
     /// The address of a request: by whom its host names, or else by its path, `/stores/{id}` and what follows.
     ///
@@ -98,7 +89,7 @@ impl<'a> Address<'a> {
         match named {
             Named::Platform => Self::by_path(&target.path),
             Named::Storefront(key) => Ok(Self { key: key.clone(), prefix: "", rest: &target.path }),
-            Named::Nobody => Err(TenantError::NotFound(canonical(target.authority))),
+            Named::Nobody => Err(TenantError::NotFound(target.host())),
         }
     }
 

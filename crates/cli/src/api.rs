@@ -1,0 +1,325 @@
+//! Workers KV through its REST API: Cloudflare's ("KV" in the Cloudflare API), or the one that `wrangler dev` serves over the local KV.
+//!
+//! Both speak the same JSON. Where the local one (wrangler 4.164) does something else, this is what is done about it:
+//!
+//! | | Cloudflare | `wrangler dev` | here |
+//! |---|---|---|---|
+//! | paths | behind `/accounts/{id}` | no account, no token | [`Connection`] |
+//! | an id that no namespace has | 404, code 10013 | an empty namespace that can be written | the namespaces are listed first |
+//! | single put, `expiration_ttl` | in the query | left unheeded | a put is a bulk write of one |
+//! | bulk write that leaves keys out | 200, `unsuccessful_keys` | an error, `unsuccessful_keys` beside it | both are read |
+//! | `limit` of a list | 10 to 1000 | the same; 400 for others | 1000 |
+//! | pages of namespaces | `page`, `per_page` | all of them on each page | ids that came twice end the list |
+//! | 429 | after 1,200 calls in 5 minutes | never | tried again |
+
+mod batches;
+mod client;
+mod connection;
+mod error;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use kv_edge_core::limits::Key;
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(crate) use batches::{Batches, Item};
+use client::{Answer, Body, Client, Request};
+pub(crate) use connection::{Connection, NotOpened};
+use connection::{Known, segment};
+pub(crate) use error::ApiError;
+use error::{Failed, KEY_NOT_FOUND};
+
+/// The most keys on a page of a list.
+const LIST_MAX: u32 = 1000;
+/// The most namespaces on a page.
+const NAMESPACES_MAX: u32 = 100;
+
+const JSON: &str = "application/json";
+
+/// A namespace of KV. Calls are made from several threads; clones share the connections, the deadline and the count of calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Namespace {
+    client: Arc<Client>,
+    id: String,
+}
+
+/// A key of a list.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) metadata: Option<Value>,
+}
+
+/// What a bulk call says.
+#[derive(Debug, Default, Deserialize)]
+struct BulkResult {
+    successful_key_count: Option<u64>,
+    #[serde(default)]
+    unsuccessful_keys: Option<Vec<String>>,
+}
+
+impl Namespace {
+    fn new(client: Client, id: &str) -> Self {
+        Self { client: Arc::new(client), id: id.to_owned() }
+    }
+
+    fn with_id(self, id: String) -> Self {
+        Self { id, ..self }
+    }
+
+    fn is_local(&self) -> bool {
+        self.client.is_local()
+    }
+
+    /// A path in this namespace.
+    fn path(&self, rest: &str) -> String {
+        format!("/storage/kv/namespaces/{}/{rest}", segment(&self.id))
+    }
+
+    /// All namespaces ("List namespaces").
+    fn namespaces(&self) -> Result<Vec<Known>, ApiError> {
+        let mut all: Vec<Known> = Vec::new();
+        for page in 1_u64.. {
+            let path = format!("/storage/kv/namespaces?per_page={NAMESPACES_MAX}&page={page}");
+            let (known, pages) = self.client.call("list the namespaces", |client, left| {
+                let envelope = client.send(Request::Get(&path), left)?.success::<Vec<Known>>()?;
+                let pages = envelope.result_info.unwrap_or_default().total_pages;
+                Ok((envelope.result.unwrap_or_default(), pages))
+            })?;
+            let is_full = known.len() >= usize::try_from(NAMESPACES_MAX).unwrap_or(usize::MAX);
+            let new = known.into_iter().filter(|known| !all.contains(known)).collect::<Vec<_>>();
+            let is_last = new.is_empty() || pages.map_or(!is_full, |pages| page >= pages);
+            all.extend(new);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The value of a key ("Read key-value pair"); none where there is no such key.
+    pub(crate) fn get(&self, key: &Key<'_>) -> Result<Option<Vec<u8>>, ApiError> {
+        let path = self.path(&format!("values/{}", segment(key.as_str())));
+        self.client.call(&format!("read {:?}", key.as_str()), |client, left| {
+            let answer = client.send(Request::Get(&path), left)?;
+            if answer.is_success() {
+                Ok(Some(answer.body))
+            } else if answer.is_not_found() && answer.code() == Some(KEY_NOT_FOUND) {
+                Ok(None)
+            } else {
+                Err(answer.failed())
+            }
+        })
+    }
+
+    /// All keys that begin so, in order ("List a namespace's keys"). Only an empty cursor ends a list: a page may be empty before.
+    pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Listed>, ApiError> {
+        let what = format!("list the keys that begin with {prefix:?}");
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let query = format!("keys?limit={LIST_MAX}&prefix={}&cursor={}", segment(prefix), segment(&cursor));
+            let path = self.path(query.strip_suffix("&cursor=").unwrap_or(&query));
+            let (page, next) = self.client.call(&what, |client, left| {
+                let answer = client.send(Request::Get(&path), left)?;
+                let envelope = answer.success::<Vec<Listed>>()?;
+                let next = envelope.result_info.unwrap_or_default().cursor.unwrap_or_default();
+                match envelope.result {
+                    // A cursor that does not move would never end.
+                    Some(page) if next.is_empty() || next != cursor => Ok((page, next)),
+                    _ => Err(Failed::strange(answer.status())),
+                }
+            })?;
+            all.extend(page);
+            if next.is_empty() {
+                return Ok(all);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Writes a value.
+    pub(crate) fn put(
+        &self,
+        key: &Key<'_>,
+        value: &[u8],
+        metadata: Option<&Value>,
+        expiration_ttl: Option<u32>,
+    ) -> Result<(), ApiError> {
+        let (key, value) = (key.as_str().to_owned(), value.to_owned());
+        self.bulk_put(vec![Item { key, value, metadata: metadata.cloned(), expiration_ttl }])
+    }
+
+    /// Writes values: a group out of [`Batches`], with keys that differ ("Write multiple key-value pairs"). It is one call, and one
+    /// more for each value that is too long for it. Only what was not written is tried again.
+    pub(crate) fn bulk_put(&self, items: Vec<Item>) -> Result<(), ApiError> {
+        let (alone, together): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::needs_call_of_its_own);
+        for item in alone {
+            self.put_alone(&item)?;
+        }
+        let path = self.path("bulk");
+        let pairs = together.into_iter().map(|item| (item.to_json(), item.key)).map(|(json, key)| (key, json));
+        self.bulk("write", pairs.collect(), |client, bytes, left| {
+            client.send(Request::Put(&path, Body { content_type: JSON, bytes }), left)
+        })
+    }
+
+    /// Deletes keys, also such as are not there ("Delete multiple key-value pairs").
+    pub(crate) fn bulk_delete(&self, keys: &[String]) -> Result<(), ApiError> {
+        let path = self.path("bulk/delete");
+        for keys in keys.chunks(batches::ITEMS_MAX) {
+            let names = keys.iter().map(|key| (key.clone(), Value::from(key.as_str()).to_string()));
+            self.bulk("delete", names.collect(), |client, bytes, left| {
+                client.send(Request::Post(&path, Body { content_type: JSON, bytes }), left)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How many calls were made so far, retries included.
+    pub(crate) fn calls(&self) -> u64 {
+        self.client.calls()
+    }
+
+    /// Makes a bulk call, and again with what it left out. `items` are keys and what stands for them in the body.
+    fn bulk(
+        &self,
+        verb: &str,
+        items: Vec<(String, String)>,
+        send: impl Fn(&Client, &[u8], std::time::Duration) -> Result<Answer, Failed>,
+    ) -> Result<(), ApiError> {
+        let what = match items.as_slice() {
+            [] => return Ok(()),
+            [(key, _)] => format!("{verb} {key:?}"),
+            items => format!("{verb} {} keys", items.len()),
+        };
+        let items = RefCell::new(items);
+        self.client.call(&what, |client, left| {
+            let body = body(&items.borrow());
+            let answer = send(client, &body, left)?;
+            drop(body);
+            let result = answer.envelope::<BulkResult>().and_then(|envelope| envelope.result).unwrap_or_default();
+            let mut items = items.borrow_mut();
+            let asked = items.len();
+            let left_out = result.unsuccessful_keys.unwrap_or_default();
+            if !left_out.is_empty() {
+                keep(&mut items, &left_out);
+            }
+            if !answer.is_success() {
+                return Err(answer.failed());
+            }
+            // Without a result nobody knows what was written.
+            answer.success::<BulkResult>()?;
+            let written = result.successful_key_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(asked);
+            if left_out.is_empty() && written >= asked {
+                Ok(())
+            } else {
+                Err(Failed::left_out(&items.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()))
+            }
+        })
+    }
+
+    /// Writes a long value ("Write key-value pair with optional metadata").
+    fn put_alone(&self, item: &Item) -> Result<(), ApiError> {
+        let query = item.expiration_ttl.map_or_else(String::new, |seconds| format!("?expiration_ttl={seconds}"));
+        let path = self.path(&format!("values/{}{query}", segment(&item.key)));
+        let form = item.metadata.as_ref().map(|metadata| Form::new(&item.value, metadata));
+        let body = match &form {
+            Some(form) => Body { content_type: &form.content_type, bytes: &form.bytes },
+            None => Body { content_type: "application/octet-stream", bytes: &item.value },
+        };
+        self.client.call(&format!("write {:?}", item.key), |client, left| {
+            client.send(Request::Put(&path, body), left)?.success::<Value>().map(|_| ())
+        })
+    }
+}
+
+/// An array of what stands for the keys.
+fn body(items: &[(String, String)]) -> Vec<u8> {
+    let length = items.iter().fold(2_usize, |sum, (_, json)| sum.saturating_add(json.len()).saturating_add(1));
+    let mut body = Vec::with_capacity(length);
+    for (_, json) in items {
+        body.push(if body.is_empty() { b'[' } else { b',' });
+        body.extend_from_slice(json.as_bytes());
+    }
+    body.push(b']');
+    body
+}
+
+/// Keeps what was left out; all of it, where the API names keys that nobody sent.
+fn keep(items: &mut Vec<(String, String)>, left_out: &[String]) {
+    let left_out: HashSet<&str> = left_out.iter().map(String::as_str).collect();
+    if items.iter().any(|(key, _)| left_out.contains(key.as_str())) {
+        items.retain(|(key, _)| left_out.contains(key.as_str()));
+    }
+}
+
+/// A value with its metadata (RFC 7578).
+struct Form {
+    content_type: String,
+    bytes: Vec<u8>,
+}
+
+impl Form {
+    fn new(value: &[u8], metadata: &Value) -> Self {
+        // 128 bits by chance: no value has them in it.
+        let boundary = format!("kv-edge-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let mut bytes = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n\
+             --{boundary}\r\ncontent-disposition: form-data; name=\"value\"; filename=\"value\"\r\n\
+             content-type: application/octet-stream\r\n\r\n"
+        )
+        .into_bytes();
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        Self { content_type: format!("multipart/form-data; boundary={boundary}"), bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(keys: &[&str]) -> Vec<(String, String)> {
+        keys.iter().map(|key| ((*key).to_owned(), format!("{key:?}"))).collect()
+    }
+
+    #[test]
+    fn a_body_is_an_array() {
+        for (keys, expected) in [(&["a"][..], r#"["a"]"#), (&["a", "b"], r#"["a","b"]"#)] {
+            assert_eq!(body(&items(keys)), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn only_what_was_left_out_is_sent_again() {
+        for (left_out, expected) in [
+            (&["b"][..], &["b"][..]),
+            (&["c", "a"], &["a", "c"]),
+            (&["b", "unknown"], &["b"]),
+            // Whoever names other keys is not to be relied on.
+            (&["unknown"], &["a", "b", "c"]),
+        ] {
+            let mut sent = items(&["a", "b", "c"]);
+            keep(&mut sent, &left_out.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
+            assert_eq!(sent, items(expected), "{left_out:?}");
+        }
+    }
+
+    #[test]
+    fn a_bulk_result_is_read_as_far_as_it_goes() {
+        for (json, expected) in [
+            (r#"{"successful_key_count": 3, "unsuccessful_keys": []}"#, (Some(3), Some(vec![]))),
+            (r#"{"successful_key_count": 0, "unsuccessful_keys": ["a"]}"#, (Some(0), Some(vec!["a".to_owned()]))),
+            (r#"{"unsuccessful_keys": null}"#, (None, None)),
+            ("{}", (None, None)),
+        ] {
+            let result: BulkResult = serde_json::from_str(json).unwrap();
+            assert_eq!((result.successful_key_count, result.unsuccessful_keys), expected, "{json}");
+        }
+    }
+}

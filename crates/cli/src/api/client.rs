@@ -1,0 +1,253 @@
+//! Calls over HTTP: one try, and the tries of a call.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use kv_edge_core::retry::{Backoff, Budget, retry, retry_after_ms};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::Agent;
+
+use super::connection::Target;
+use super::error::{ApiError, Failed, Kind};
+use crate::clock::{self, Blocking};
+use crate::progress::Progress;
+
+/// How long each step of a call may stand still. The local API was seen to think for 77 seconds.
+const STANDSTILL: Duration = Duration::from_secs(120);
+const CONNECT: Duration = Duration::from_secs(15);
+/// The longest answer that is read, in bytes: a value has 25 MiB at most.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// A wait shorter than this is not told of, in milliseconds.
+const TOLD_WAIT_MS: u64 = 2000;
+
+/// `Retry-After` counts up to five minutes: as long is an account that made its 1,200 calls turned away.
+const BACKOFF: Backoff =
+    Backoff { first_ms: 1000, cap_ms: 30_000, retry_after_cap_ms: 300_000, tries_max: 8, deadline_ms: 0 };
+
+/// Speaks with one API.
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    target: Target,
+    /// When all of it must be over, in milliseconds since the Unix epoch.
+    ends_ms: u64,
+    calls: AtomicU64,
+    /// True once anybody has answered.
+    has_answered: AtomicBool,
+    progress: Progress,
+}
+
+/// A request; its path counts from the account, or from the base of an API that knows none.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Request<'a> {
+    Get(&'a str),
+    Put(&'a str, Body<'a>),
+    Post(&'a str, Body<'a>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Body<'a> {
+    pub(super) content_type: &'a str,
+    pub(super) bytes: &'a [u8],
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: u16,
+    retry_after_ms: Option<u64>,
+    pub(super) body: Vec<u8>,
+}
+
+/// The JSON around every answer of the API but values.
+#[derive(Debug, Deserialize)]
+pub(super) struct Envelope<T> {
+    #[serde(default = "yes")]
+    success: bool,
+    #[serde(default)]
+    errors: Vec<Message>,
+    #[serde(default = "none")]
+    pub(super) result: Option<T>,
+    #[serde(default)]
+    pub(super) result_info: Option<ResultInfo>,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    code: Option<u64>,
+    #[serde(default)]
+    message: String,
+}
+
+/// Where a list goes on.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ResultInfo {
+    pub(super) cursor: Option<String>,
+    pub(super) total_pages: Option<u64>,
+}
+
+impl Client {
+    pub(super) fn new(target: Target, deadline: Duration, progress: Progress) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // The API redirects nobody; what does is something else, and must not get the token.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_per_read(Some(STANDSTILL))
+            .timeout_per_write(Some(STANDSTILL))
+            .user_agent(concat!("kv-edge/", env!("CARGO_PKG_VERSION")));
+        // This machine is not reached through a proxy.
+        let config = if target.is_loopback() { config.proxy(None) } else { config };
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            agent: config.build().new_agent(),
+            target,
+            ends_ms: clock::now_ms().saturating_add(deadline_ms),
+            calls: AtomicU64::new(0),
+            has_answered: AtomicBool::new(false),
+            progress,
+        }
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.target.is_local()
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Makes a call: tries until one succeeds, none can, or the time is over. `what` says what it is to do.
+    pub(super) fn call<T>(
+        &self,
+        what: &str,
+        mut attempt: impl FnMut(&Self, Duration) -> Result<T, Failed>,
+    ) -> Result<T, ApiError> {
+        let left_ms = self.ends_ms.saturating_sub(clock::now_ms());
+        let backoff = Backoff { deadline_ms: left_ms, ..BACKOFF };
+        let failure = RefCell::new(String::new());
+        let time = Blocking(|wait_ms: u64| {
+            if wait_ms >= TOLD_WAIT_MS {
+                let seconds = wait_ms.div_ceil(1000);
+                self.progress.note(&format!("to {what} again in {seconds} s: {}", failure.borrow()));
+            }
+        });
+        // Each call has tries of its own, so that the budget of an isolate never binds.
+        let budget = RefCell::new(Budget::new());
+        let retried = clock::run(retry(&backoff, &budget, &time, async |left_ms| {
+            if left_ms == 0 {
+                return Err(Failed::late());
+            }
+            let outcome = attempt(self, Duration::from_millis(left_ms));
+            if let Err(failed) = &outcome {
+                failure.replace(failed.kind.to_string());
+            }
+            outcome
+        }));
+        retried.outcome.map_err(|(failed, gave_up)| ApiError {
+            what: what.to_owned(),
+            kind: self.without_token(failed.kind),
+            tries: retried.tries,
+            gave_up,
+            base: self.target.base().to_owned(),
+            is_local: self.target.is_local(),
+        })
+    }
+
+    /// Sends a request once.
+    pub(super) fn send(&self, request: Request<'_>, left: Duration) -> Result<Answer, Failed> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.exchange(request, left)
+            .inspect(|_| self.has_answered.store(true, Ordering::Relaxed))
+            .map_err(|error| Failed::of_transport(&error, self.has_answered.load(Ordering::Relaxed)))
+    }
+
+    fn exchange(&self, request: Request<'_>, left: Duration) -> Result<Answer, ureq::Error> {
+        let left = Some(left);
+        let token = self.target.authorization();
+        let sent = match request {
+            Request::Get(path) => {
+                let get = self.agent.get(self.target.url(path)).config().timeout_global(left).build();
+                if let Some(token) = token { get.header("authorization", token) } else { get }.call()
+            }
+            Request::Put(path, body) | Request::Post(path, body) => {
+                let url = self.target.url(path);
+                let builder = match request {
+                    Request::Put(..) => self.agent.put(url),
+                    _ => self.agent.post(url),
+                };
+                let builder = builder.config().timeout_global(left).build();
+                let builder = builder.header("content-type", body.content_type);
+                if let Some(token) = token { builder.header("authorization", token) } else { builder }.send(body.bytes)
+            }
+        };
+        let mut response = sent?;
+        let retry_after = response.headers().get("retry-after").and_then(|field| field.to_str().ok());
+        let retry_after_ms = retry_after.and_then(|field| retry_after_ms(field, clock::now_ms()));
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
+        Ok(Answer { status: response.status().as_u16(), retry_after_ms, body })
+    }
+
+    /// The same, but for a token that somebody's answer repeats.
+    fn without_token(&self, kind: Kind) -> Kind {
+        match (kind, self.target.token()) {
+            (Kind::Status { status, code, message }, Some(token)) => {
+                Kind::Status { status, code, message: message.replace(token, "…") }
+            }
+            (kind, _) => kind,
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The JSON of an answer; also of one that is an error.
+    pub(super) fn envelope<T: DeserializeOwned>(&self) -> Option<Envelope<T>> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The JSON of an answer that is a success.
+    pub(super) fn success<T: DeserializeOwned>(&self) -> Result<Envelope<T>, Failed> {
+        match self.envelope() {
+            Some(envelope) if self.is_success() && envelope.success => Ok(envelope),
+            None if self.is_success() => Err(Failed::strange(self.status)),
+            _ => Err(self.failed()),
+        }
+    }
+
+    /// The code of the first error.
+    pub(super) fn code(&self) -> Option<u64> {
+        self.envelope::<Value>()?.errors.first()?.code
+    }
+
+    /// The failure that an answer is.
+    pub(super) fn failed(&self) -> Failed {
+        let envelope = self.envelope::<Value>();
+        let error = envelope.as_ref().and_then(|envelope| envelope.errors.first());
+        let message = error.map(|error| error.message.as_str());
+        Failed::of_status(self.status, error.and_then(|error| error.code), message, self.retry_after_ms)
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == 404
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+}

@@ -1,0 +1,254 @@
+//! Which API is spoken with, as whom, and which namespace is meant.
+
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use ureq::http::Uri;
+
+use super::client::Client;
+use super::{ApiError, Namespace};
+use crate::progress::Progress;
+
+const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
+/// Where `wrangler dev` serves the API of the local KV.
+const LOCAL: &str = "/cdn-cgi/explorer/api";
+/// The variable that holds the token. There is no argument for it: every user of a machine sees those.
+const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
+/// Names that a sentence lists at most.
+const NAMED_MAX: usize = 10;
+
+/// What a segment of a path leaves as it is (RFC 3986 §2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Which API is spoken with. Part of the arguments of every command that does.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Connection {
+    /// The account that the namespace belongs to
+    #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true)]
+    account: Option<String>,
+
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = Base::parse,
+        help = "The API to speak with, with the token in CLOUDFLARE_API_TOKEN [default: https://api.cloudflare.com/client/v4]"
+    )]
+    api_base: Option<Base>,
+
+    #[arg(
+        long,
+        help = "Speak with a running `wrangler dev` instead: its local KV, no token [default URL: http://localhost:8787]",
+        value_name = "URL",
+        num_args = 0..=1,
+        // Else `push --local static` would take the folder for the URL.
+        require_equals = true,
+        default_missing_value = "http://localhost:8787",
+        conflicts_with = "api_base",
+        value_parser = Base::parse_local
+    )]
+    local: Option<Base>,
+
+    /// Give up after this time
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    deadline: u64,
+}
+
+/// The address of an API, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Base {
+    url: String,
+    is_loopback: bool,
+}
+
+/// Where requests go, and as whom. It is never shown: it holds a secret.
+pub(super) struct Target {
+    base: Base,
+    /// Empty for an API that knows no accounts.
+    account_path: String,
+    token: Option<Token>,
+}
+
+struct Token {
+    token: String,
+    authorization: String,
+}
+
+/// Why there is no namespace to work with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotOpened {
+    #[error(
+        "no account is named; say --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours), or say --local for \
+         the KV of `wrangler dev`"
+    )]
+    NoAccount,
+    #[error(
+        "{TOKEN} is not set; make a token with the permission \"Workers KV Storage: Edit\" at \
+         https://dash.cloudflare.com/profile/api-tokens and set it, or say --local for the KV of `wrangler dev`"
+    )]
+    NoToken,
+    #[error("{TOKEN} is no token: it has white space or other characters in it that none has; copy it again")]
+    BrokenToken,
+    #[error("{0} is not encrypted, so the token is not sent there; say https")]
+    Unencrypted(String),
+    #[error("there is no namespace {name:?} {at}; {}", there(.known))]
+    NoNamespace { name: String, at: &'static str, known: Vec<String> },
+    #[error("several namespaces have the title {name:?}; say --namespace with the id of one: {}", .ids.join(", "))]
+    Ambiguous { name: String, ids: Vec<String> },
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+fn there(known: &[String]) -> String {
+    let Some(last) = known.len().checked_sub(NAMED_MAX) else {
+        return if known.is_empty() {
+            "it has none at all; check --account and wrangler.toml".to_owned()
+        } else {
+            format!("say --namespace with one of these: {}", known.join(", "))
+        };
+    };
+    let shown = known.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    let more = if last > 0 { format!(" and {last} more") } else { String::new() };
+    format!("say --namespace with one of these: {shown}{more}")
+}
+
+impl Base {
+    fn parse(url: &str) -> Result<Self, String> {
+        let url = url.trim_end_matches('/');
+        let uri = url.parse::<Uri>().map_err(|error| format!("{error}; write https://host/path"))?;
+        let host = uri.host().unwrap_or_default();
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if !is_http || host.is_empty() || uri.query().is_some() || url.contains('#') || has_user {
+            return Err("write https://host/path, without user, query and fragment".to_owned());
+        }
+        let is_loopback = host == "localhost"
+            || host.ends_with(".localhost")
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        Ok(Self { url: url.to_owned(), is_loopback })
+    }
+
+    /// The address of `wrangler dev`, with or without the path of its API.
+    fn parse_local(url: &str) -> Result<Self, String> {
+        let base = Self::parse(url)?;
+        let url = if base.is_local() { base.url } else { base.url + LOCAL };
+        Ok(Self { url, ..base })
+    }
+
+    /// True for the API of `wrangler dev`, which knows neither accounts nor tokens.
+    fn is_local(&self) -> bool {
+        self.url.contains(LOCAL)
+    }
+}
+
+impl Connection {
+    /// Finds a namespace by its id or its title.
+    pub(crate) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
+        let token = std::env::var(TOKEN).unwrap_or_default();
+        let target = self.target(token.trim())?;
+        // In the local API any id is taken, and is empty: there a title is what people have, and a mistake in it would not be seen.
+        let is_known = is_id(namespace) && !target.is_local();
+        let client = Client::new(target, Duration::from_secs(self.deadline), progress.clone());
+        let opened = Namespace::new(client, namespace);
+        if is_known {
+            return Ok(opened);
+        }
+        let all = opened.namespaces()?;
+        let id = find(namespace, &all, opened.is_local())?;
+        Ok(opened.with_id(id))
+    }
+
+    fn target(&self, token: &str) -> Result<Target, NotOpened> {
+        let base = self.local.clone().or_else(|| self.api_base.clone());
+        let base = base.unwrap_or_else(|| Base { url: CLOUDFLARE.to_owned(), is_loopback: false });
+        if base.is_local() {
+            return Ok(Target { base, account_path: String::new(), token: None });
+        }
+        let account = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
+        let account = account.ok_or(NotOpened::NoAccount)?;
+        if token.is_empty() {
+            return Err(NotOpened::NoToken);
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NotOpened::BrokenToken);
+        }
+        if !base.url.starts_with("https:") && !base.is_loopback {
+            return Err(NotOpened::Unencrypted(base.url));
+        }
+        let account_path = format!("/accounts/{}", segment(account));
+        let token = Token { token: token.to_owned(), authorization: format!("Bearer {token}") };
+        Ok(Target { base, account_path, token: Some(token) })
+    }
+}
+
+/// Text as a segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// True for what Cloudflare names namespaces: 32 hex digits.
+fn is_id(namespace: &str) -> bool {
+    namespace.len() == 32 && namespace.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The id of the namespace that a name means: an id, or else a title.
+fn find(name: &str, all: &[Known], is_local: bool) -> Result<String, NotOpened> {
+    if let Some(known) = all.iter().find(|known| known.id == name) {
+        return Ok(known.id.clone());
+    }
+    let mut titled = all.iter().filter(|known| known.title == name);
+    match (titled.next(), titled.next()) {
+        (Some(known), None) => Ok(known.id.clone()),
+        (Some(_), Some(_)) => {
+            let ids = all.iter().filter(|known| known.title == name).map(|known| known.id.clone()).collect();
+            Err(NotOpened::Ambiguous { name: name.to_owned(), ids })
+        }
+        (None, _) => {
+            let at = if is_local { "in `wrangler dev`" } else { "in the account" };
+            let known = all.iter().map(|known| known.title.clone()).collect();
+            Err(NotOpened::NoNamespace { name: name.to_owned(), at, known })
+        }
+    }
+}
+
+/// A namespace that the API lists.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub(super) struct Known {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) title: String,
+}
+
+impl Target {
+    pub(super) fn base(&self) -> &str {
+        &self.base.url
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.base.is_local()
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        self.base.is_loopback
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{}{path}", self.base.url, self.account_path)
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.token.as_str())
+    }
+
+    pub(super) fn authorization(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.authorization.as_str())
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Target").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

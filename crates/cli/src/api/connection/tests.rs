@@ -1,0 +1,92 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    connection: Connection,
+    folder: Option<String>,
+}
+
+fn target(arguments: &[&str], token: &str) -> Result<Target, String> {
+    let line = CommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
+    line.connection.target(token).map_err(|error| error.to_string())
+}
+
+#[test]
+fn each_api_has_its_address_and_the_local_one_no_account_and_no_token() {
+    for (arguments, expected, has_token) in [
+        (&["--account", "a1"][..], "https://api.cloudflare.com/client/v4/accounts/a1/x", true),
+        (&["--account", "a/b"], "https://api.cloudflare.com/client/v4/accounts/a%2Fb/x", true),
+        (&["--account", "a1", "--api-base", "http://127.0.0.1:9/v4/"], "http://127.0.0.1:9/v4/accounts/a1/x", true),
+        (&["--account", "a1", "--api-base", "http://[::1]:9"], "http://[::1]:9/accounts/a1/x", true),
+        (&["--local"], "http://localhost:8787/cdn-cgi/explorer/api/x", false),
+        (&["--local", "static"], "http://localhost:8787/cdn-cgi/explorer/api/x", false),
+        (&["--local=http://127.0.0.1:1/"], "http://127.0.0.1:1/cdn-cgi/explorer/api/x", false),
+        (&["--local=http://h:1/cdn-cgi/explorer/api"], "http://h:1/cdn-cgi/explorer/api/x", false),
+        (&["--api-base", "http://h:1/cdn-cgi/explorer/api/"], "http://h:1/cdn-cgi/explorer/api/x", false),
+    ] {
+        let target = target(arguments, "secret").unwrap();
+        assert_eq!((target.url("/x").as_str(), target.token().is_some()), (expected, has_token), "{arguments:?}");
+        assert!(!format!("{target:?}").contains("secret"));
+    }
+}
+
+#[test]
+fn what_cannot_be_spoken_with_is_told_before_anything_is_sent() {
+    let account = ["--account", "a1"];
+    for (arguments, token, expected) in [
+        // Not left out: CLOUDFLARE_ACCOUNT_ID may be set where this runs.
+        (&["--account", ""][..], "t", "no account is named; say --account ID"),
+        (&account, "", "CLOUDFLARE_API_TOKEN is not set; make a token"),
+        (&account, "a b", "CLOUDFLARE_API_TOKEN is no token"),
+        (&account, "a\r\nx: y", "CLOUDFLARE_API_TOKEN is no token"),
+        (&["--account", "a1", "--api-base", "http://h.example"], "t", "http://h.example is not encrypted"),
+        (&["--api-base", "h.example/v4"], "t", "error: invalid value"),
+        (&["--api-base", "ftp://h.example"], "t", "error: invalid value"),
+        (&["--api-base", "https://u:p@h.example"], "t", "error: invalid value"),
+        (&["--api-base", "https://h.example/?a"], "t", "error: invalid value"),
+        (&["--api-base", "https://h.example/", "--local"], "t", "error: the argument"),
+        (&["--deadline", "0"], "t", "error: invalid value"),
+    ] {
+        let sentence = target(arguments, token).map(|target| target.url("")).unwrap_err();
+        assert!(sentence.starts_with(expected), "{arguments:?}: {sentence}");
+    }
+}
+
+#[test]
+fn a_namespace_is_found_by_its_id_and_then_by_its_title() {
+    let known = |id: &str, title: &str| Known { id: id.to_owned(), title: title.to_owned() };
+    let all = [known("1", "assets"), known("2", "twice"), known("3", "twice"), known("4", "1")];
+    for (name, expected) in [
+        ("assets", Ok("1")),
+        ("1", Ok("1")),
+        ("4", Ok("4")),
+        ("twice", Err("several namespaces have the title \"twice\"; say --namespace with the id of one: 2, 3")),
+        (
+            "none",
+            Err(
+                "there is no namespace \"none\" in the account; say --namespace with one of these: assets, twice, twice, 1",
+            ),
+        ),
+    ] {
+        let found = find(name, &all, false).map_err(|error| error.to_string());
+        assert_eq!(found.as_deref().map_err(String::as_str), expected, "{name}");
+    }
+    assert!(find("a", &[], true).unwrap_err().to_string().contains("it has none at all"));
+    let many: Vec<_> = (0..12).map(|at| known(&at.to_string(), &format!("n{at}"))).collect();
+    assert!(find("a", &many, false).unwrap_err().to_string().ends_with("n9 and 2 more"));
+}
+
+#[test]
+fn an_id_is_32_hex_digits() {
+    for (name, expected) in [
+        ("0123456789abcdef0123456789ABCDEF", true),
+        ("0123456789abcdef0123456789abcde", false),
+        ("0123456789abcdef0123456789abcdeg", false),
+        ("assets", false),
+    ] {
+        assert_eq!(is_id(name), expected, "{name}");
+    }
+}

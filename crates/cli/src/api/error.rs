@@ -1,0 +1,200 @@
+//! Why a call failed, and what that means for another try.
+
+use std::fmt;
+use std::io::ErrorKind;
+
+use kv_edge_core::retry::{Classify, FailureClass, GaveUp};
+use ureq::Timeout;
+
+/// The code of the free plan's "your account has reached the free usage limit for this operation for today".
+const DAILY_LIMIT: u64 = 10_048;
+/// The code of "key not found", as against a namespace that is not there.
+pub(super) const KEY_NOT_FOUND: u64 = 10_009;
+/// A token that is none: "Invalid request headers", "Invalid format for Authorization header".
+const NO_TOKEN: [u64; 2] = [6003, 6111];
+/// What ends a connection that was there.
+const CUT: [ErrorKind; 7] = [
+    ErrorKind::ConnectionReset,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::BrokenPipe,
+    ErrorKind::UnexpectedEof,
+    ErrorKind::TimedOut,
+    ErrorKind::WouldBlock,
+    ErrorKind::Interrupted,
+];
+/// No message of the API is shown longer than this, in characters.
+const MESSAGE_MAX: usize = 300;
+
+/// Why one try failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) kind: Kind,
+    pub(super) class: FailureClass,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The API answers with an error.
+    Status { status: u16, code: Option<u64>, message: String },
+    /// What answers is not the API.
+    Strange(u16),
+    /// A bulk call left keys out: how many, and one of them.
+    LeftOut(usize, String),
+    /// Nobody was reached.
+    Unreached(String),
+    /// TLS failed.
+    Untrusted(String),
+    /// Somebody was reached, but the answer did not come, or not all of it.
+    Cut(String),
+    /// No time was left for a try.
+    Late,
+}
+
+/// Why a call failed, as a sentence that names the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) struct ApiError {
+    /// What the call was to do: "list the namespaces".
+    pub(super) what: String,
+    pub(super) kind: Kind,
+    pub(super) tries: u32,
+    pub(super) gave_up: GaveUp,
+    pub(super) base: String,
+    pub(super) is_local: bool,
+}
+
+impl Classify for Failed {
+    fn class(&self) -> FailureClass {
+        self.class
+    }
+}
+
+impl Failed {
+    /// An answer that is an error, by its status and what its body says.
+    pub(super) fn of_status(
+        status: u16,
+        code: Option<u64>,
+        message: Option<&str>,
+        retry_after_ms: Option<u64>,
+    ) -> Self {
+        let class = match code {
+            Some(DAILY_LIMIT) => FailureClass::Permanent,
+            _ => FailureClass::of_status(Some(status), retry_after_ms),
+        };
+        let kind = message.map_or(Kind::Strange(status), |message| {
+            let message = message.chars().map(|character| if character.is_control() { ' ' } else { character });
+            Kind::Status { status, code, message: message.take(MESSAGE_MAX).collect() }
+        });
+        Self { kind, class }
+    }
+
+    /// No answer. As long as nobody has answered at all, a host that is not there is a mistake rather than an outage.
+    pub(super) fn of_transport(error: &ureq::Error, has_answered: bool) -> Self {
+        use ureq::Error;
+        let kind = match error {
+            Error::Tls(_) | Error::Pem(_) | Error::Rustls(_) => Kind::Untrusted(error.to_string()),
+            // What rustls says of a certificate.
+            Error::Io(error) if error.kind() == ErrorKind::InvalidData => Kind::Untrusted(error.to_string()),
+            Error::HostNotFound
+            | Error::ConnectionFailed
+            | Error::ConnectProxyFailed(_)
+            | Error::Timeout(Timeout::Connect | Timeout::Resolve) => Kind::Unreached(error.to_string()),
+            // Refused, no route, a name that nobody knows, which has no kind of its own; anything but a connection that was there.
+            Error::Io(io) if !CUT.contains(&io.kind()) => Kind::Unreached(io.to_string()),
+            _ => Kind::Cut(error.to_string()),
+        };
+        let class = match kind {
+            Kind::Untrusted(_) => FailureClass::Permanent,
+            Kind::Unreached(_) if !has_answered => FailureClass::Permanent,
+            _ => FailureClass::Unavailable { retry_after_ms: None },
+        };
+        Self { kind, class }
+    }
+
+    /// What answers is not the API.
+    pub(super) fn strange(status: u16) -> Self {
+        Self { kind: Kind::Strange(status), class: FailureClass::Permanent }
+    }
+
+    /// A bulk call left these keys out; the documentation says to send them again.
+    pub(super) fn left_out(keys: &[String]) -> Self {
+        let kind = Kind::LeftOut(keys.len(), keys.first().cloned().unwrap_or_default());
+        Self { kind, class: FailureClass::Unavailable { retry_after_ms: None } }
+    }
+
+    /// No time was left.
+    pub(super) fn late() -> Self {
+        Self { kind: Kind::Late, class: FailureClass::Permanent }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, code: Some(code), message } => {
+                write!(formatter, "the API answers {status}, {message:?} (code {code})")
+            }
+            Self::Status { status, code: None, message } => write!(formatter, "the API answers {status}, {message:?}"),
+            Self::Strange(status) => write!(formatter, "the answer is a {status} that is not the API's"),
+            Self::LeftOut(1, key) => write!(formatter, "the API did not take {key:?}"),
+            Self::LeftOut(count, key) => write!(formatter, "the API did not take {count} keys, such as {key:?}"),
+            Self::Unreached(why) => write!(formatter, "nobody is reached ({why})"),
+            Self::Untrusted(why) => write!(formatter, "no safe connection is made ({why})"),
+            Self::Cut(why) => write!(formatter, "no answer comes ({why})"),
+            Self::Late => formatter.write_str("no time is left"),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "cannot {}: {}", self.what, self.kind)?;
+        if self.tries > 1 {
+            write!(formatter, ", tried {} times", self.tries)?;
+        }
+        write!(formatter, "; {}", self.way_out())
+    }
+}
+
+impl ApiError {
+    /// What whoever reads it can do.
+    fn way_out(&self) -> String {
+        let Self { base, is_local, .. } = self;
+        let status = match self.kind {
+            Kind::Status { code: Some(DAILY_LIMIT), .. } => {
+                return "go on after 00:00 UTC, or with the paid plan".to_owned();
+            }
+            Kind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
+            Kind::Strange(status) if status < 500 => {
+                return format!("check the address of the API, which is {base} (--api-base)");
+            }
+            Kind::Status { status, .. } | Kind::Strange(status) => status,
+            Kind::LeftOut(..) | Kind::Cut(_) => 500,
+            Kind::Unreached(_) if *is_local => {
+                return format!("start `npm start` or `npx wrangler dev`, or name its address: --local=URL ({base})");
+            }
+            Kind::Unreached(_) => return format!("check the network, the proxy and --api-base ({base})"),
+            Kind::Untrusted(_) => return format!("check the clock of this machine, the proxy and --api-base ({base})"),
+            Kind::Late => return "--deadline SECONDS gives it more".to_owned(),
+        };
+        match status {
+            _ if self.gave_up == GaveUp::Deadline => {
+                "run it again, what is written stays; --deadline SECONDS gives it more time".to_owned()
+            }
+            401 | 403 => "the token in CLOUDFLARE_API_TOKEN needs the permission \"Workers KV Storage: Edit\" on the \
+                          account of --account"
+                .to_owned(),
+            404 => "check --namespace and --account; `npx wrangler kv namespace list` says what is there".to_owned(),
+            413 => "Workers KV takes values up to 25 MiB and metadata up to 1024 bytes".to_owned(),
+            429 => "run it again in five minutes, what is written stays: an account may make 1,200 calls in that time"
+                .to_owned(),
+            500.. if *is_local => "see what `wrangler dev` says, and run it again: what is written stays".to_owned(),
+            500.. => "run it again later, what is written stays; https://www.cloudflarestatus.com tells of outages"
+                .to_owned(),
+            300..=399 => format!("check the address of the API, which is {base} (--api-base)"),
+            _ => "the message says why it would not be taken the next time either".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

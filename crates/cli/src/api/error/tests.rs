@@ -1,0 +1,170 @@
+use super::*;
+
+const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
+
+#[test]
+fn what_can_pass_is_tried_again_and_nothing_else() {
+    for (status, code, class) in [
+        (400, Some(10_001), FailureClass::Permanent),
+        (401, Some(10_000), FailureClass::Permanent),
+        (403, None, FailureClass::Permanent),
+        (404, Some(10_013), FailureClass::Permanent),
+        (413, None, FailureClass::Permanent),
+        (302, None, FailureClass::Permanent),
+        (429, None, FailureClass::RateLimited { retry_after_ms: Some(7) }),
+        (429, Some(DAILY_LIMIT), FailureClass::Permanent),
+        (500, None, FailureClass::Unavailable { retry_after_ms: Some(7) }),
+        (503, Some(10_001), FailureClass::Unavailable { retry_after_ms: Some(7) }),
+    ] {
+        assert_eq!(Failed::of_status(status, code, Some(""), Some(7)).class, class, "{status} {code:?}");
+        assert_eq!(Failed::of_status(status, code, None, Some(7)).class, class, "{status} {code:?}, no JSON");
+    }
+    assert_eq!(Failed::strange(200).class, FailureClass::Permanent);
+    assert_eq!(Failed::left_out(&["a".to_owned()]).class, DOWN);
+}
+
+#[test]
+fn a_host_that_never_answered_is_a_mistake_and_a_cut_connection_an_outage() {
+    let io = |kind: ErrorKind| ureq::Error::Io(kind.into());
+    for (error, first, later) in [
+        (io(ErrorKind::ConnectionRefused), FailureClass::Permanent, DOWN),
+        (io(ErrorKind::NetworkUnreachable), FailureClass::Permanent, DOWN),
+        (ureq::Error::Io(std::io::Error::other("failed to lookup")), FailureClass::Permanent, DOWN),
+        (ureq::Error::HostNotFound, FailureClass::Permanent, DOWN),
+        (ureq::Error::Timeout(Timeout::Connect), FailureClass::Permanent, DOWN),
+        (io(ErrorKind::ConnectionReset), DOWN, DOWN),
+        (io(ErrorKind::UnexpectedEof), DOWN, DOWN),
+        (io(ErrorKind::BrokenPipe), DOWN, DOWN),
+        (ureq::Error::Timeout(Timeout::Global), DOWN, DOWN),
+        (ureq::Error::Timeout(Timeout::RecvResponse), DOWN, DOWN),
+        (ureq::Error::Tls("no"), FailureClass::Permanent, FailureClass::Permanent),
+        (io(ErrorKind::InvalidData), FailureClass::Permanent, FailureClass::Permanent),
+    ] {
+        assert_eq!(Failed::of_transport(&error, false).class, first, "{error}");
+        assert_eq!(Failed::of_transport(&error, true).class, later, "{error}");
+    }
+}
+
+fn check(kind: Kind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str) {
+    let base = "http://h:1/x".to_owned();
+    let error = ApiError { what: "write 3 keys".to_owned(), kind, tries, gave_up, base, is_local };
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
+    let status = |status, code, message: &str| Kind::Status { status, code, message: message.to_owned() };
+    for (kind, tries, gave_up, is_local, expected) in [
+        (
+            status(403, Some(10_000), "Authentication error"),
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: the API answers 403, \"Authentication error\" (code 10000); the token in CLOUDFLARE_API_TOKEN \
+             needs the permission \"Workers KV Storage: Edit\" on the account of --account",
+        ),
+        (
+            status(400, Some(6003), "Invalid request headers"),
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: the API answers 400, \"Invalid request headers\" (code 6003); the token in \
+             CLOUDFLARE_API_TOKEN needs the permission \"Workers KV Storage: Edit\" on the account of --account",
+        ),
+        (
+            status(400, Some(10_001), "bad"),
+            1,
+            GaveUp::Permanent,
+            true,
+            "cannot write 3 keys: the API answers 400, \"bad\" (code 10001); the message says why it would not be taken the \
+             next time either",
+        ),
+        (
+            status(404, Some(10_013), "namespace not found"),
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: the API answers 404, \"namespace not found\" (code 10013); check --namespace and --account; \
+             `npx wrangler kv namespace list` says what is there",
+        ),
+        (
+            status(429, Some(DAILY_LIMIT), "for today"),
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: the API answers 429, \"for today\" (code 10048); go on after 00:00 UTC, or with the paid plan",
+        ),
+        (
+            status(429, None, "slow down"),
+            8,
+            GaveUp::Tries,
+            false,
+            "cannot write 3 keys: the API answers 429, \"slow down\", tried 8 times; run it again in five minutes, what is \
+             written stays: an account may make 1,200 calls in that time",
+        ),
+        (
+            status(503, None, "down"),
+            4,
+            GaveUp::Deadline,
+            false,
+            "cannot write 3 keys: the API answers 503, \"down\", tried 4 times; run it again, what is written stays; \
+             --deadline SECONDS gives it more time",
+        ),
+    ] {
+        check(kind, tries, gave_up, is_local, expected);
+    }
+}
+
+#[test]
+fn no_answer_is_a_sentence_with_the_way_out() {
+    for (kind, tries, gave_up, is_local, expected) in [
+        (
+            Kind::Strange(502),
+            8,
+            GaveUp::Tries,
+            false,
+            "cannot write 3 keys: the answer is a 502 that is not the API's, tried 8 times; run it again later, what is \
+             written stays; https://www.cloudflarestatus.com tells of outages",
+        ),
+        (
+            Kind::Strange(200),
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: the answer is a 200 that is not the API's; check the address of the API, which is \
+             http://h:1/x (--api-base)",
+        ),
+        (
+            Kind::LeftOut(2, "a".to_owned()),
+            8,
+            GaveUp::Tries,
+            true,
+            "cannot write 3 keys: the API did not take 2 keys, such as \"a\", tried 8 times; see what `wrangler dev` says, and \
+             run it again: what is written stays",
+        ),
+        (
+            Kind::Unreached("Connection refused".to_owned()),
+            1,
+            GaveUp::Permanent,
+            true,
+            "cannot write 3 keys: nobody is reached (Connection refused); start `npm start` or `npx wrangler dev`, or name \
+             its address: --local=URL (http://h:1/x)",
+        ),
+        (
+            Kind::Late,
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: no time is left; --deadline SECONDS gives it more",
+        ),
+    ] {
+        check(kind, tries, gave_up, is_local, expected);
+    }
+}
+
+#[test]
+fn a_message_of_the_api_is_bounded_and_one_line() {
+    let failed = Failed::of_status(400, None, Some(&format!("a\n\x1b[31m{}", "€".repeat(1000))), None);
+    let Kind::Status { message, .. } = failed.kind else { panic!("{:?}", failed.kind) };
+    assert!(message.starts_with("a  [31m€") && message.chars().count() == 300, "{message}");
+}

@@ -1,0 +1,146 @@
+//! `kv-edge assets`: releases of files in the `assets` namespace.
+
+mod duration;
+mod gc;
+mod list;
+mod push;
+mod releases;
+mod rollback;
+
+use std::io::{self, Write};
+
+use clap::Subcommand;
+use kv_edge_core::limits::KeyError;
+use serde_json::json;
+
+use crate::Outcome;
+use crate::api::{ApiError, Connection, Namespace, NotOpened};
+use crate::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  kv-edge assets push static --local               into the KV of `wrangler dev`
+  kv-edge assets push dist                         into Cloudflare's, with CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN
+  kv-edge assets list
+  kv-edge assets rollback
+  kv-edge assets gc --keep 3 --dry-run
+
+Each ends with 0 where it did its work, 1 where it failed, 2 for a mistake in the command line.";
+
+/// Pushes folders of files and switches between releases (namespace `assets`)
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Push(push::Arguments),
+    List(list::Arguments),
+    Rollback(rollback::Arguments),
+    Gc(gc::Arguments),
+}
+
+/// What all commands of the group take.
+#[derive(Debug, clap::Args)]
+struct Common {
+    #[command(flatten)]
+    connection: Connection,
+
+    /// The namespace, by its id or its title
+    #[arg(long, value_name = "ID|TITLE", default_value = "assets")]
+    namespace: String,
+
+    /// Say what would be done and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Write one line of JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command ends with 1.
+#[derive(Debug)]
+enum Failure {
+    /// A sentence for people that names the way out.
+    Told(String),
+    /// The output cannot be written.
+    Output(io::Error),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Told(error.to_string())
+    }
+}
+
+impl From<NotOpened> for Failure {
+    fn from(error: NotOpened) -> Self {
+        Self::Told(error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::Told(error.to_string())
+    }
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Told(sentence)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Common {
+    /// Finds the namespace.
+    fn open(&self, progress: &Progress) -> Result<Namespace, Failure> {
+        Ok(self.connection.open(&self.namespace, progress)?)
+    }
+}
+
+impl Command {
+    fn common(&self) -> &Common {
+        match self {
+            Self::Push(push) => push.common(),
+            Self::List(list) => list.common(),
+            Self::Rollback(rollback) => rollback.common(),
+            Self::Gc(gc) => gc.common(),
+        }
+    }
+
+    fn run(self, out: &mut impl Write) -> Result<(), Failure> {
+        match self {
+            Self::Push(push) => push.run(out),
+            Self::List(list) => list.run(out),
+            Self::Rollback(rollback) => rollback.run(out),
+            Self::Gc(gc) => gc.run(out),
+        }
+    }
+}
+
+impl Arguments {
+    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+        let is_json = self.command.common().json;
+        match self.command.run(out) {
+            Ok(()) => Ok(Outcome::Good),
+            Err(Failure::Output(error)) => Err(error),
+            Err(Failure::Told(sentence)) => {
+                eprintln!("error: {sentence}");
+                if is_json {
+                    writeln!(out, "{}", json!({ "error": sentence }))?;
+                }
+                Ok(Outcome::Faulty)
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! `kv-edge assets gc`: deletes what no kept release reaches.
+//!
+//! Everything that decides is read before anything is deleted, and what cannot be read stops it. Manifests go before the bytes they
+//! name, so that one that dies half-way leaves bytes that nobody needs, never a release without its bytes; the next one finds them.
+
+use std::collections::HashSet;
+use std::io::Write;
+
+use kv_edge_core::assets::manifest::{Body, File, Manifest};
+use kv_edge_core::assets::release::{BLOBS, BlobMetadata, MANIFESTS, PUSHES, Pointer};
+use serde::Serialize;
+
+use super::releases::{self, Release};
+use super::{Common, Failure, duration};
+use crate::api::{Listed, Namespace};
+use crate::clock;
+use crate::progress::{Progress, Unit};
+
+/// Keys that a phase deletes between two steps of its bar.
+const STEP: usize = 1000;
+
+const EXAMPLES: &str = r#"Kept are the release that is served, the newest ones, what was uploaded a short while ago, and all bytes that these need.
+
+Examples:
+  kv-edge assets gc --dry-run
+  kv-edge assets gc --keep 2 --min-age 1d
+
+With --json:
+  {"dryRun", "kept": [releases], "deleted": [releases], "blobs": {"deleted", "needed", "young"}, "calls"}"#;
+
+/// Deletes releases that are not kept, and the bytes that only they need
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// How many of the newest releases to keep; the one that is served is kept besides
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    keep: usize,
+
+    /// Keep what was uploaded less than this ago: 45s, 30m, 1h, 2d
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = duration::parse)]
+    min_age: u64,
+
+    /// Go on although a push is under way, or was and died
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Which releases stay, by name.
+#[derive(Debug, PartialEq, Eq)]
+struct Releases {
+    kept: Vec<String>,
+    dropped: Vec<String>,
+}
+
+/// What becomes of bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Blobs {
+    /// Keys to delete.
+    unneeded: Vec<String>,
+    /// How many a kept release reaches.
+    needed: usize,
+    /// How many nothing reaches, but were uploaded a short while ago, or nobody knows when.
+    young: usize,
+}
+
+/// For programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    dry_run: bool,
+    kept: &'a [String],
+    deleted: &'a [String],
+    blobs: Counts,
+    calls: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Counts {
+    deleted: usize,
+    needed: usize,
+    young: usize,
+}
+
+impl Arguments {
+    pub(super) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
+        let progress = Progress::new(self.common.json);
+        let namespace = self.common.open(&progress)?;
+        self.heed_pushes(&namespace)?;
+        let pointer = releases::pointer(&namespace)?;
+        let (releases, blobs) = self.plan(&namespace, pointer.as_ref(), &progress)?;
+        if !self.common.dry_run {
+            // Reading took its time; a push may have begun, and even be over. One that begins from now on finds out what is missing
+            // before it switches.
+            self.heed_pushes(&namespace)?;
+            if releases::pointer(&namespace)? != pointer {
+                let sentence = "meanwhile another release was switched to; nothing is deleted, run it again";
+                return Err(Failure::Told(sentence.to_owned()));
+            }
+            let manifests: Vec<_> = releases.dropped.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
+            delete(&namespace, &progress, "deleting releases", &manifests)?;
+            delete(&namespace, &progress, "deleting bytes", &blobs.unneeded)?;
+        }
+        self.report(&releases, &blobs, namespace.calls(), out)
+    }
+
+    /// Stops where a push is under way: what it uploads is not reached by any release yet, and what it found there is counted on.
+    fn heed_pushes(&self, namespace: &Namespace) -> Result<(), Failure> {
+        let marks = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
+        let Some(mark) = marks.first() else { return Ok(()) };
+        let id = mark.name.strip_prefix(PUSHES).unwrap_or(&mark.name);
+        Err(Failure::Told(format!(
+            "a push is under way ({id}); run this again when it is over. Where it has died, that is in an hour, or at once with --force"
+        )))
+    }
+
+    fn plan(
+        &self,
+        namespace: &Namespace,
+        pointer: Option<&Pointer>,
+        progress: &Progress,
+    ) -> Result<(Releases, Blobs), Failure> {
+        let all = releases::all(namespace)?;
+        // Taken before the bytes are listed, so that none becomes old enough meanwhile.
+        let now_ms = clock::now_ms();
+        let releases = divide(pointer, &all, self.keep, now_ms, self.min_age)?;
+        let total = u64::try_from(releases.kept.len()).unwrap_or_default();
+        let phase = progress.phase("reading releases", total, Unit::Keys);
+        let mut reached = HashSet::new();
+        for id in &releases.kept {
+            let manifest = releases::manifest(namespace, id).and_then(|manifest| {
+                manifest.ok_or_else(|| Failure::Told(format!("the manifest of the release {id} is not found")))
+            });
+            reach(&mut reached, &manifest.map_err(stopped)?);
+            phase.add(1);
+        }
+        phase.done(&format!("{total}"));
+        let phase = progress.phase("listing bytes", 0, Unit::Keys);
+        let listed = namespace.list(BLOBS)?;
+        phase.done(&format!("{} values", listed.len()));
+        Ok((releases, sort(listed, &reached, now_ms, self.min_age)))
+    }
+
+    fn report(&self, releases: &Releases, blobs: &Blobs, calls: u64, out: &mut impl Write) -> Result<(), Failure> {
+        let dry_run = self.common.dry_run;
+        let counts = Counts { deleted: blobs.unneeded.len(), needed: blobs.needed, young: blobs.young };
+        if self.common.json {
+            let report = Report { dry_run, kept: &releases.kept, deleted: &releases.dropped, blobs: counts, calls };
+            writeln!(out, "{}", serde_json::to_string(&report).unwrap_or_default())?;
+            return Ok(());
+        }
+        let deleted = if dry_run { "would delete" } else { "deleted" };
+        for id in &releases.dropped {
+            writeln!(out, "{deleted} the release {id}")?;
+        }
+        let young = match counts.young {
+            0 => String::new(),
+            young => format!(", {young} are too young to tell"),
+        };
+        writeln!(
+            out,
+            "{deleted} {} and {}; kept {} with {}{young}",
+            counted(releases.dropped.len(), "release"),
+            counted(counts.deleted, "value"),
+            counted(releases.kept.len(), "release"),
+            counted(counts.needed, "value"),
+        )?;
+        Ok(())
+    }
+}
+
+fn counted(count: usize, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The sentence of a manifest that cannot be read.
+fn stopped(failure: Failure) -> Failure {
+    match failure {
+        Failure::Told(sentence) => Failure::Told(format!(
+            "{sentence}. Nothing is deleted, for nobody knows which bytes that release needs; run this again, or push again and keep \
+             fewer releases (--keep)"
+        )),
+        output @ Failure::Output(_) => output,
+    }
+}
+
+/// Divides releases, which come the newest first. What is served and not there is kept too, and stops whoever reads it.
+fn divide(
+    pointer: Option<&Pointer>,
+    all: &[Release],
+    keep: usize,
+    now_ms: u64,
+    min_age_ms: u64,
+) -> Result<Releases, Failure> {
+    let Some(pointer) = pointer else {
+        // A namespace whose pointer is lost looks so too.
+        return match all.first() {
+            None => Ok(Releases { kept: Vec::new(), dropped: Vec::new() }),
+            Some(newest) => Err(Failure::Told(format!(
+                "there are releases, such as {}, and none of them is served; push again before anything is deleted",
+                newest.id
+            ))),
+        };
+    };
+    let is_kept = |(at, release): &(usize, &Release)| {
+        let is_young = release.metadata.as_ref().is_some_and(|known| is_young(known.created_ms, now_ms, min_age_ms));
+        *at < keep || release.id == pointer.current || is_young
+    };
+    let (kept, dropped): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(is_kept);
+    let ids = |releases: Vec<(usize, &Release)>| -> Vec<String> {
+        releases.into_iter().map(|(_, release)| release.id.clone()).collect()
+    };
+    let mut kept = ids(kept);
+    if !kept.contains(&pointer.current) {
+        kept.push(pointer.current.clone());
+    }
+    Ok(Releases { kept, dropped: ids(dropped) })
+}
+
+/// True for what was uploaded less than so long ago; also for what says that it was in the future.
+fn is_young(uploaded_ms: u64, now_ms: u64, min_age_ms: u64) -> bool {
+    now_ms.saturating_sub(uploaded_ms) < min_age_ms || uploaded_ms > now_ms
+}
+
+/// Adds the hashes of all bytes that a release needs.
+fn reach(reached: &mut HashSet<String>, manifest: &Manifest) {
+    let bodies = manifest.files.iter().flat_map(File::bodies);
+    reached.extend(bodies.flat_map(Body::parts).map(|(hash, _)| hash.to_owned()));
+}
+
+/// What becomes of each of the listed bytes.
+fn sort(listed: Vec<Listed>, reached: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> Blobs {
+    let mut blobs = Blobs::default();
+    for Listed { name, metadata } in listed {
+        let is_reached = name.strip_prefix(BLOBS).is_none_or(|hash| reached.contains(hash));
+        let metadata = metadata.and_then(|metadata| serde_json::from_value::<BlobMetadata>(metadata).ok());
+        let is_old = metadata.is_some_and(|known| !is_young(known.uploaded_ms, now_ms, min_age_ms));
+        if is_reached {
+            blobs.needed = blobs.needed.saturating_add(1);
+        } else if is_old {
+            blobs.unneeded.push(name);
+        } else {
+            blobs.young = blobs.young.saturating_add(1);
+        }
+    }
+    blobs
+}
+
+fn delete(namespace: &Namespace, progress: &Progress, what: &str, keys: &[String]) -> Result<(), Failure> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let phase = progress.phase(what, u64::try_from(keys.len()).unwrap_or_default(), Unit::Keys);
+    for keys in keys.chunks(STEP) {
+        namespace.bulk_delete(keys)?;
+        phase.add(u64::try_from(keys.len()).unwrap_or_default());
+    }
+    phase.done(&format!("{}", keys.len()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

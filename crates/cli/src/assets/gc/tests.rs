@@ -1,0 +1,138 @@
+#![allow(clippy::arithmetic_side_effects)] // Small numbers.
+
+use kv_edge_core::assets::release::ManifestMetadata;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const HOUR_MS: u64 = 3_600_000;
+const NOW_MS: u64 = 100 * HOUR_MS;
+
+/// A release that was pushed so many hours ago.
+fn release(id: &str, hours: Option<u64>) -> Release {
+    let metadata = hours.map(|hours| ManifestMetadata { created_ms: NOW_MS - hours * HOUR_MS, files: 1, bytes: 1 });
+    Release { id: id.to_owned(), metadata }
+}
+
+fn blob(hash: &str, uploaded_ms: Option<u64>) -> Listed {
+    let metadata = uploaded_ms.map(|uploaded_ms| json!({ "uploadedMs": uploaded_ms }));
+    Listed { name: format!("{BLOBS}{hash}"), metadata }
+}
+
+#[test]
+fn the_newest_the_served_and_the_young_releases_are_kept() {
+    let all = [
+        release("e", Some(0)),
+        release("d", Some(2)),
+        release("c", Some(3)),
+        release("b", Some(4)),
+        release("a", None),
+    ];
+    for (current, keep, min_age_ms, kept) in [
+        ("e", 5, HOUR_MS, "edcba"),
+        ("e", 9, HOUR_MS, "edcba"),
+        ("e", 2, HOUR_MS, "ed"),
+        ("e", 1, 0, "e"),
+        ("e", 0, 0, "e"),
+        // After a rollback the newest ones are not what is served.
+        ("b", 1, 0, "eb"),
+        ("b", 0, 0, "b"),
+        ("a", 2, HOUR_MS, "eda"),
+        ("b", 0, 3 * HOUR_MS, "edb"),
+        // What is served and not there is kept, so that whoever reads it stops.
+        ("gone", 1, 0, "e gone"),
+    ] {
+        let pointer = Pointer::switched(None, current, 3, 1);
+        let releases = divide(Some(&pointer), &all, keep, NOW_MS, min_age_ms).unwrap();
+        assert_eq!(releases.kept.concat(), kept.replace(' ', ""), "{current} {keep} {min_age_ms}");
+        let dropped: Vec<_> = all.iter().filter(|release| !releases.kept.contains(&release.id)).collect();
+        assert_eq!(releases.dropped, dropped.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn without_a_pointer_no_release_is_deleted() {
+    assert_eq!(divide(None, &[], 5, NOW_MS, 0).unwrap(), Releases { kept: vec![], dropped: vec![] });
+    let Err(Failure::Told(sentence)) = divide(None, &[release("a", None)], 5, NOW_MS, 0) else { panic!() };
+    assert!(sentence.starts_with("there are releases, such as a, and none of them is served"), "{sentence}");
+}
+
+#[test]
+fn bytes_are_deleted_where_nothing_reaches_them_and_they_are_old() {
+    let reached = HashSet::from(["needed".to_owned()]);
+    let old = Some(NOW_MS - HOUR_MS);
+    let listed = vec![
+        blob("needed", old),
+        blob("needed too, but not by name", old),
+        blob("young", Some(NOW_MS - HOUR_MS + 1)),
+        blob("from the future", Some(NOW_MS + 1)),
+        blob("of unknown age", None),
+        Listed { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")) },
+        // What is no blob is none of ours.
+        Listed { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})) },
+    ];
+    let blobs = sort(listed, &reached, NOW_MS, HOUR_MS);
+    assert_eq!(blobs, Blobs { unneeded: vec![format!("{BLOBS}needed too, but not by name")], needed: 2, young: 4 });
+}
+
+#[test]
+fn a_release_reaches_all_its_encodings_and_chunks() {
+    let manifest: Manifest = serde_json::from_value(json!({
+        "version": 1, "id": "r", "createdMs": 1, "files": [
+            {"p": "/a.html", "b": {"h": "h1", "n": 3}, "t": "text/html", "m": 1, "e": [{"c": "br", "b": {"h": "h2", "n": 2}}]},
+            {"p": "/b.mp4", "b": {"h": "whole", "n": 9, "c": [{"h": "c1", "n": 8}, {"h": "c2", "n": 1}]}, "t": "video/mp4", "m": 1},
+        ]
+    }))
+    .unwrap();
+    let mut reached = HashSet::new();
+    reach(&mut reached, &manifest);
+    let mut reached: Vec<_> = reached.into_iter().collect();
+    reached.sort();
+    assert_eq!(reached, ["c1", "c2", "h1", "h2"]);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_stops_it() {
+    let Failure::Told(sentence) = stopped(Failure::Told("the manifest of the release r is not found".to_owned()))
+    else {
+        panic!()
+    };
+    assert!(sentence.starts_with("the manifest of the release r is not found. Nothing is deleted"), "{sentence}");
+}
+
+proptest! {
+    #[test]
+    fn what_is_served_reached_or_young_is_never_deleted(
+        ages in proptest::collection::vec(proptest::option::of(0_u64..100), 1..9),
+        current in 0_usize..9,
+        keep in 0_usize..12,
+        min_age in 0_u64..100,
+        blobs in proptest::collection::vec((0_u8..20, proptest::option::of(0_u64..100)), 0..30),
+        reached in proptest::collection::hash_set(0_u8..20, 0..20),
+    ) {
+        let all: Vec<_> = ages.iter().enumerate().rev().map(|(at, hours)| release(&at.to_string(), *hours)).collect();
+        let pointer = Pointer::switched(None, &current.to_string(), 3, 1);
+        let releases = divide(Some(&pointer), &all, keep, NOW_MS, min_age * HOUR_MS).unwrap();
+        prop_assert!(releases.kept.contains(&pointer.current));
+        prop_assert!(all.iter().take(keep).all(|release| releases.kept.contains(&release.id)));
+        for id in &releases.dropped {
+            let hours = ages[id.parse::<usize>().unwrap()];
+            prop_assert!(hours.is_none_or(|hours| hours >= min_age));
+        }
+
+        let reached: HashSet<_> = reached.iter().map(u8::to_string).collect();
+        let uploaded_ms = |hours: &Option<u64>| hours.map(|hours| NOW_MS - hours * HOUR_MS);
+        let listed: Vec<_> = blobs.iter().map(|(hash, hours)| blob(&hash.to_string(), uploaded_ms(hours))).collect();
+        let sorted = sort(listed.clone(), &reached, NOW_MS, min_age * HOUR_MS);
+        prop_assert_eq!(sorted.unneeded.len() + sorted.needed + sorted.young, listed.len());
+        for name in &sorted.unneeded {
+            prop_assert!(!reached.contains(name.strip_prefix(BLOBS).unwrap()));
+            // The same key is in these lists more than once, which no real list has: one old entry is enough.
+            let old = blobs.iter().any(|(hash, hours)| {
+                *name == format!("{BLOBS}{hash}") && hours.is_some_and(|hours| hours >= min_age)
+            });
+            prop_assert!(old);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! `kv-edge assets push`: a folder becomes a release.
+//!
+//! First all is read and decided, then uploaded ([`upload`]); until the last step nothing changes for visitors. Memory stays small
+//! whatever the folder has: files are read in pieces, encoded ones wait on the disk ([`spool`]), and the work is spread over plain
+//! threads ([`parallel`]).
+
+mod compress;
+mod digest;
+mod languages;
+mod parallel;
+mod plan;
+mod read;
+mod report;
+mod spool;
+mod upload;
+mod walk;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use kv_edge_core::assets::header_rules::HeaderRules;
+use kv_edge_core::assets::html_handling::HtmlHandling;
+use kv_edge_core::assets::manifest::{Encoded, Manifest, NotFound, VERSION};
+use kv_edge_core::assets::media_type::is_compressible;
+use kv_edge_core::assets::redirects::Redirects;
+use kv_edge_core::assets::release;
+use kv_edge_core::language::is_language_tag;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::plan::{Encodings, Served, Settings};
+use self::read::Known;
+use self::report::Report;
+use self::spool::Spool;
+use self::upload::{Count, Upload};
+use self::walk::Source;
+use super::{Common, Failure};
+use crate::api::Namespace;
+use crate::clock::now_ms;
+use crate::progress::{Progress, Unit};
+
+const EXAMPLES: &str = "\
+What is left out: what .assetsignore names (the syntax of .gitignore), and .git, node_modules, .DS_Store, .dev.vars*, .env, .env.*
+where .assetsignore does not take them back with a line such as !.env.example. _headers and _redirects are read as those of Workers
+static assets; about.de.html is the German page of about.html.
+
+Examples:
+  kv-edge assets push dist
+  kv-edge assets push dist --dry-run
+  kv-edge assets push dist --local                  into the KV of a running `wrangler dev`
+  kv-edge assets push dist --not-found single-page-application --immutable '/static/**'";
+
+/// Uploads a folder as a release and switches to it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The folder whose files are served
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+
+    /// Under which paths HTML is served
+    #[arg(long, value_name = "MODE", default_value = "auto-trailing-slash", value_parser = html_handling())]
+    html_handling: HtmlHandling,
+
+    /// What answers where there is no file
+    #[arg(long, value_name = "MODE", default_value = "404-page", value_parser = not_found())]
+    not_found: NotFound,
+
+    /// Do not serve keys that are no part of the release, such as those that `wrangler kv key put` writes
+    #[arg(long)]
+    no_plain_keys: bool,
+
+    /// Files to keep for ever, besides those with a content hash in their name: a pattern as in .gitignore
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    immutable: Vec<String>,
+
+    /// The language of pages that have no <html lang="…">
+    #[arg(long, value_name = "TAG", value_parser = language)]
+    language: Option<String>,
+
+    /// How many releases before this one still answer for files that only they have
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=20))]
+    previous: u8,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+fn html_handling() -> impl TypedValueParser<Value = HtmlHandling> {
+    named(&["auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"])
+}
+
+fn not_found() -> impl TypedValueParser<Value = NotFound> {
+    named(&["404-page", "single-page-application", "none"])
+}
+
+/// A value under the name that it has in the manifest.
+fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    names: &'static [&'static str],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(Value::String(name)))
+}
+
+fn glob(glob: &str) -> Result<String, String> {
+    GitignoreBuilder::new("").add_line(None, glob).map(|_| glob.to_owned()).map_err(|error| error.to_string())
+}
+
+fn language(tag: &str) -> Result<String, String> {
+    is_language_tag(tag).then(|| tag.to_owned()).ok_or_else(|| "it is no language tag such as en or pt-BR".to_owned())
+}
+
+/// The folder, read.
+struct Folder {
+    sources: Vec<Source>,
+    known: Vec<Known>,
+}
+
+impl Arguments {
+    pub(super) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
+        let started_ms = now_ms();
+        let progress = Progress::new(self.common.json);
+        let (sources, settings) = self.found().map_err(|faults| told(&faults))?;
+        let namespace = self.common.open(&progress)?;
+        let report = self.push(sources, &settings, &namespace, &progress)?;
+        #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
+        let seconds = now_ms().saturating_sub(started_ms) as f64 / 1000.0;
+        Report { calls: namespace.calls(), seconds, ..report }.write(self.common.json, out)?;
+        Ok(())
+    }
+
+    /// The files, and what is said about them; or all that is wrong with the folder.
+    fn found(&self) -> Result<(Vec<Source>, Settings), Vec<String>> {
+        let sources = walk::walk(&self.folder);
+        let redirects = rules(&self.folder, "_redirects", Redirects::parse);
+        let headers = rules(&self.folder, "_headers", HeaderRules::parse);
+        let immutable = immutable(&self.immutable).map_err(|fault| vec![fault]);
+        match (sources, redirects, headers, immutable) {
+            (Ok(sources), Ok(redirects), Ok(headers), Ok(immutable)) => {
+                let settings = Settings {
+                    html_handling: self.html_handling,
+                    not_found: self.not_found,
+                    plain_keys: !self.no_plain_keys,
+                    redirects,
+                    headers,
+                    immutable,
+                    language: self.language.clone(),
+                };
+                Ok((sources, settings))
+            }
+            (sources, redirects, headers, immutable) => {
+                let faults = [sources.err(), redirects.err(), headers.err(), immutable.err()];
+                Err(faults.into_iter().flatten().flatten().collect())
+            }
+        }
+    }
+
+    fn push(
+        &self,
+        sources: Vec<Source>,
+        settings: &Settings,
+        namespace: &Namespace,
+        progress: &Progress,
+    ) -> Result<Report, String> {
+        let folder = hashed(sources, progress)?;
+        let (served, warnings) = served(namespace)?;
+        let before = served.as_ref().and_then(|served| served.manifest.as_ref());
+        let there = upload::there(namespace).map_err(|error| error.to_string())?;
+        let spool = Spool::new().map_err(|error| format!("there can be no temporary file: {error}"))?;
+        let encodings = encoded(&folder, &plan::kept(before, &there), &spool, progress)?;
+
+        let now_ms = now_ms();
+        let mut manifest =
+            plan::manifest(settings, &folder.sources, &folder.known, &encodings, served.as_ref(), now_ms);
+        let content = plan::content_hash(&manifest);
+        let unchanged = before.filter(|before| plan::content_hash(before) == content);
+        manifest.id = unchanged.map_or_else(|| plan::id(now_ms, &content), |unchanged| unchanged.id.clone());
+        if let Some(sentence) = plan::too_long(&manifest, plan::json(&manifest).len()) {
+            return Err(sentence);
+        }
+
+        let blobs = plan::blobs(&manifest, &encodings);
+        let lacking = || blobs.iter().filter(|blob| !there.contains(blob.hash.as_ref()));
+        let upload = Upload { namespace, sources: &folder.sources, spool: &spool, progress, now_ms };
+        let uploaded = match unchanged {
+            _ if self.common.dry_run => Count::of(lacking()),
+            Some(_) if lacking().next().is_none() => Count::default(),
+            Some(_) => upload.mend(&manifest.id, &blobs, &there)?,
+            None => upload.release(&manifest, &blobs, &there, self.previous.into())?,
+        };
+        let all = Count::of(&blobs);
+        let skipped = Count {
+            values: all.values.saturating_sub(uploaded.values),
+            bytes: all.bytes.saturating_sub(uploaded.bytes),
+        };
+        Ok(Report {
+            before: served.as_ref().map(|served| served.pointer.current.clone()),
+            dry_run: self.common.dry_run,
+            unchanged: unchanged.is_some(),
+            files: manifest.files.len(),
+            bytes: folder.sources.iter().map(|source| source.length).fold(0, u64::saturating_add),
+            uploaded: uploaded.into(),
+            skipped: skipped.into(),
+            encodings: report::saved(&manifest),
+            upload: self.common.dry_run.then(|| report::planned(&manifest, lacking())),
+            warnings,
+            release: manifest.id,
+            ..Report::default()
+        })
+    }
+}
+
+/// One fault in a sentence, more in a list.
+fn told(faults: &[String]) -> Failure {
+    let sentence = match faults {
+        [fault] => fault.clone(),
+        _ => format!("{} things are wrong with the folder:\n  {}", faults.len(), faults.join("\n  ")),
+    };
+    Failure::Told(format!("{sentence}\nnothing was uploaded"))
+}
+
+/// Reads a file of rules, if it is there. Its faults name the file and the line.
+fn rules<T: Default, E: ToString>(
+    folder: &Path,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, Vec<E>>,
+) -> Result<T, Vec<String>> {
+    let Some(text) = walk::told(folder, name).map_err(|fault| vec![fault])? else { return Ok(T::default()) };
+    parse(&text).map_err(|errors| errors.iter().map(|error| format!("{name} {}", error.to_string())).collect())
+}
+
+/// Patterns relative to the folder.
+fn immutable(globs: &[String]) -> Result<Gitignore, String> {
+    let mut builder = GitignoreBuilder::new("");
+    for glob in globs {
+        builder.add_line(None, glob).map_err(|error| format!("--immutable: {error}"))?;
+    }
+    builder.build().map_err(|error| format!("--immutable: {error}"))
+}
+
+/// The release that is served, and what is to be said of it.
+fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), String> {
+    let (pointer, problem) = upload::pointer(namespace).map_err(|error| error.to_string())?;
+    let Some(pointer) = pointer else { return Ok((None, problem.into_iter().collect())) };
+    let key = release::manifest_key(&pointer.current).map_err(|error| error.to_string())?;
+    let json = namespace.get(&key).map_err(|error| error.to_string())?.unwrap_or_default();
+    let read = serde_json::from_slice(&json).ok();
+    let manifest = read.filter(|manifest: &Manifest| manifest.version == VERSION);
+    let problem = || format!("the manifest of {} cannot be read, so nothing is taken over from it", pointer.current);
+    let warnings = manifest.is_none().then(problem).into_iter().collect();
+    Ok((Some(Served { pointer, manifest }), warnings))
+}
+
+fn hashed(sources: Vec<Source>, progress: &Progress) -> Result<Folder, String> {
+    let bytes = sources.iter().map(|source| source.length).fold(0, u64::saturating_add);
+    let phase = progress.phase("hashing", bytes, Unit::Bytes);
+    let known = parallel::map(&sources, |source| {
+        let known = read::know(source);
+        phase.add(source.length);
+        known
+    })?;
+    phase.done(&format!("{} files", sources.len()));
+    Ok(Folder { sources, known })
+}
+
+/// Encodes each compressible file once, whatever paths have its bytes, and only where that was not done before.
+fn encoded(
+    folder: &Folder,
+    kept: &HashMap<&str, &[Encoded]>,
+    spool: &Spool,
+    progress: &Progress,
+) -> Result<HashMap<Box<str>, Encodings>, String> {
+    let mut seen = HashSet::new();
+    let files = folder.sources.iter().zip(&folder.known);
+    let files = files.filter(|(source, known)| {
+        is_compressible(&plan::media_type_of(&source.path)) && seen.insert(known.body.hash.as_ref())
+    });
+    let (old, mut new): (Vec<_>, Vec<_>) = files.partition(|(_, known)| kept.contains_key(known.body.hash.as_ref()));
+    // The longest first: at the end no core waits for the one that has it.
+    new.sort_by_key(|(source, _)| std::cmp::Reverse(source.length));
+    let bytes = new.iter().map(|(source, _)| source.length).fold(0, u64::saturating_add);
+    let phase = progress.phase("compressing", bytes, Unit::Bytes);
+    let variants = parallel::map(&new, |(source, known)| {
+        let variants = read::encode(source, &known.body, spool);
+        phase.add(source.length);
+        variants
+    })?;
+    phase.done(&format!("{} files, {} were before", new.len(), old.len()));
+    let new = new.into_iter().zip(variants).map(|((_, known), new)| (known.body.hash.clone(), Encodings::New(new)));
+    let old = old.into_iter().filter_map(|(_, known)| {
+        let kept = kept.get(known.body.hash.as_ref())?;
+        Some((known.body.hash.clone(), Encodings::Kept(kept.to_vec())))
+    });
+    Ok(new.chain(old).collect())
+}

@@ -1,0 +1,125 @@
+//! Files in the encodings that browsers take.
+
+use std::io::{self, Read, Write};
+
+use brotli::enc::BrotliEncoderParams;
+use flate2::{Compression, GzBuilder};
+use kv_edge_core::accept_encoding::Coding;
+
+/// The encodings that are tried, all of them or none.
+pub(super) const CODINGS: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
+
+/// Longer files take brotli's quality 11 minutes.
+const BEST_BROTLI_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// The window that every decoder of brotli in use takes without much memory: 4 MiB (RFC 7932 §9.1 has 10 to 24 bits).
+const BROTLI_WINDOW_BITS_MAX: u32 = 22;
+const BROTLI_WINDOW_BITS_MIN: u32 = 10;
+/// RFC 9659 §3: what is sent as `zstd` needs no more than 8 MiB of window.
+const ZSTD_WINDOW_BITS: u32 = 23;
+const ZSTD_LEVEL: i32 = 19;
+
+/// The longest that an encoded file may be and yet save a tenth.
+pub(super) fn length_max(length: u64) -> u64 {
+    // In the order that cannot overflow.
+    length.saturating_sub(length.div_ceil(10))
+}
+
+/// Encodes so many bytes. The same bytes always give the same.
+///
+/// # Errors
+/// Those of reading and writing; and where there are more or fewer bytes than was said.
+pub(super) fn encode(coding: Coding, length: u64, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    match coding {
+        Coding::Br => {
+            let quality = if length > BEST_BROTLI_BYTES_MAX { 9 } else { 11 };
+            let lgwin = window_bits(length).cast_signed();
+            let size_hint = usize::try_from(length).unwrap_or(usize::MAX);
+            let params = BrotliEncoderParams { quality, lgwin, size_hint, ..BrotliEncoderParams::default() };
+            brotli::BrotliCompress(from, to, &params)?;
+        }
+        Coding::Zstd => {
+            let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
+            // The length first: it makes the tables as small as the file.
+            encoder.set_pledged_src_size(Some(length))?;
+            if length > 1 << ZSTD_WINDOW_BITS {
+                encoder.window_log(ZSTD_WINDOW_BITS)?;
+            }
+            io::copy(from, &mut encoder)?;
+            encoder.finish()?;
+        }
+        Coding::Gzip => {
+            // Neither a name nor a time (RFC 1952 §2.3): they would make other bytes of the same file.
+            let mut encoder = GzBuilder::new().write(to, Compression::best());
+            io::copy(from, &mut encoder)?;
+            encoder.finish()?;
+        }
+    }
+    Ok(())
+}
+
+/// The smallest window that all the bytes fit in, 16 fewer than a power of two (RFC 7932 §9.1).
+fn window_bits(length: u64) -> u32 {
+    let needed = u64::BITS.saturating_sub(length.saturating_add(15).leading_zeros());
+    needed.clamp(BROTLI_WINDOW_BITS_MIN, BROTLI_WINDOW_BITS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        encode(coding, bytes.len() as u64, &mut &*bytes, &mut encoded).unwrap();
+        encoded
+    }
+
+    fn decoded(coding: Coding, mut encoded: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match coding {
+            Coding::Br => brotli::BrotliDecompress(&mut encoded, &mut bytes).unwrap(),
+            Coding::Zstd => bytes = zstd::decode_all(encoded).unwrap(),
+            Coding::Gzip => {
+                flate2::read::GzDecoder::new(encoded).read_to_end(&mut bytes).unwrap();
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same_and_is_always_the_same() {
+        let text = "<li>Straße der Pariser Kommune</li>\n".repeat(80_000).into_bytes();
+        assert!(text.len() as u64 > BEST_BROTLI_BYTES_MAX);
+        for coding in CODINGS {
+            for bytes in [b"".as_slice(), b"a", &text[..10_000], &text] {
+                let once = encoded(coding, bytes);
+                assert!(decoded(coding, &once) == bytes, "{coding:?} of {} bytes", bytes.len());
+                assert!(once == encoded(coding, bytes), "{coding:?} of {} bytes", bytes.len());
+            }
+            assert!(encoded(coding, &text).len() < 20_000, "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_names_neither_file_nor_time() {
+        // RFC 1952 §2.3.1: no flags; no time.
+        assert_eq!(encoded(Coding::Gzip, b"abc")[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_window_fits_its_file() {
+        for (length, bits) in
+            [(0, 10), (1008, 10), (1009, 11), ((1 << 16) - 16, 16), ((1 << 16) - 15, 17), (4 << 20, 22), (u64::MAX, 22)]
+        {
+            assert_eq!(window_bits(length), bits, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_tenth_must_be_saved() {
+        for (length, longest) in
+            [(0, 0), (1, 0), (9, 8), (10, 9), (11, 9), (100, 90), (101, 90), (u64::MAX, 16_602_069_666_338_596_453)]
+        {
+            assert_eq!(length_max(length), longest, "{length}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How bytes become values in KV: under the hash of all of them, or in chunks.
+
+use kv_edge_core::assets::manifest::{Body, Chunk};
+use kv_edge_core::assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX, hex};
+use sha2::{Digest as _, Sha256};
+
+/// What becomes a value of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Longer bodies are in chunks.
+    pub(super) whole_max: u64,
+    pub(super) chunk: usize,
+}
+
+/// Those of releases.
+pub(super) const SIZES: Sizes = Sizes { whole_max: WHOLE_BYTES_MAX, chunk: CHUNK_BYTES };
+
+/// Hashes bytes as they come, all of them and each chunk.
+pub(super) struct Digest {
+    sizes: Sizes,
+    whole: Sha256,
+    length: u64,
+    chunks: Option<Chunks>,
+}
+
+struct Chunks {
+    size: usize,
+    done: Vec<Chunk>,
+    current: Sha256,
+    current_length: usize,
+}
+
+impl Digest {
+    /// For at most so many bytes: where they will not be in chunks, none is hashed.
+    pub(super) fn new(length_max: u64, sizes: Sizes) -> Self {
+        let chunks = || Chunks { size: sizes.chunk, done: Vec::new(), current: Sha256::new(), current_length: 0 };
+        Self { sizes, whole: Sha256::new(), length: 0, chunks: (length_max > sizes.whole_max).then(chunks) }
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.whole.update(bytes);
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        if let Some(chunks) = &mut self.chunks {
+            chunks.update(bytes);
+        }
+    }
+
+    /// How many bytes came so far.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What the manifest says of the bytes.
+    pub(super) fn finish(self) -> Body {
+        let chunks = self.chunks.filter(|_| self.length > self.sizes.whole_max).map(Chunks::finish).unwrap_or_default();
+        Body { hash: hex(&self.whole.finalize()).into(), length: self.length, chunks }
+    }
+}
+
+impl Chunks {
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let free = self.size.saturating_sub(self.current_length);
+            let (now, later) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
+            self.current.update(now);
+            self.current_length = self.current_length.saturating_add(now.len());
+            if self.current_length == self.size {
+                self.close();
+            }
+            bytes = later;
+        }
+    }
+
+    fn close(&mut self) {
+        if self.current_length > 0 {
+            let hash = hex(&self.current.finalize_reset()).into();
+            self.done.push(Chunk { hash, length: self.current_length as u64 });
+            self.current_length = 0;
+        }
+    }
+
+    fn finish(mut self) -> Vec<Chunk> {
+        self.close();
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_edge_core::assets::release::hash;
+
+    use super::*;
+
+    #[test]
+    fn what_exceeds_a_value_is_in_chunks_and_nothing_else() {
+        let sizes = Sizes { whole_max: 2400, chunk: 800 };
+        for (length, chunks) in [(0, 0), (1, 0), (800, 0), (2400, 0), (2401, 4), (3200, 4), (3201, 5)] {
+            let bytes: Vec<u8> =
+                (0..length).map(|at: usize| at.to_le_bytes().into_iter().fold(0, |all, byte| all ^ byte)).collect();
+            // In pieces that do not fit into chunks, and some that are longer.
+            for piece in [1, 999, 3000] {
+                let mut digest = Digest::new(length as u64, sizes);
+                bytes.chunks(piece).for_each(|piece| digest.update(piece));
+                let body = digest.finish();
+                assert_eq!((body.hash.as_ref(), body.length), (hash(&bytes).as_str(), length as u64), "{length}");
+                assert_eq!(body.chunks.len(), chunks, "{length}");
+                for (chunk, bytes) in body.chunks.iter().zip(bytes.chunks(sizes.chunk)) {
+                    assert_eq!((chunk.hash.as_ref(), chunk.length), (hash(bytes).as_str(), bytes.len() as u64));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_came_out_shorter_than_feared_are_whole() {
+        let mut digest = Digest::new(WHOLE_BYTES_MAX + 1, SIZES);
+        digest.update(b"abc");
+        assert_eq!(digest.finish(), Body { hash: hash(b"abc").into(), length: 3, chunks: Vec::new() });
+    }
+}

@@ -1,0 +1,110 @@
+//! The languages of pages: what a page says of itself, and which pages are the same in other languages.
+
+#[cfg(test)]
+mod tests;
+
+use kv_edge_core::assets::manifest::{File, Translation};
+use kv_edge_core::assets::media_type::is_html;
+use kv_edge_core::language::is_language_tag;
+
+/// Where a page says its language: in so many bytes from its start, as the encoding of a page must be (HTML, "Specifying the
+/// document's character encoding", has 1,024).
+pub(super) const HEAD_BYTES: usize = 4096;
+
+const HTML: &str = ".html";
+
+/// Says of each page its language, and of each page in which others there is the same. `declared` are the languages that the
+/// pages themselves name, in the order of the files; `usual` is that of pages that name none. The files are sorted by path.
+pub(super) fn describe(files: &mut [File], declared: &[Option<String>], usual: Option<&str>) {
+    for (file, declared) in files.iter_mut().zip(declared) {
+        if is_html(&file.media_type) {
+            file.language = declared.as_deref().or(usual).map(Into::into);
+        }
+    }
+    let found: Vec<(usize, usize, Box<str>)> = files
+        .iter()
+        .enumerate()
+        .filter_map(|(at, file)| {
+            let (page, tag) = named(&file.path)?;
+            let page = files.binary_search_by(|file| file.path.as_ref().cmp(&page)).ok()?;
+            Some((page, at, tag.into()))
+        })
+        .collect();
+    for (page, at, tag) in found {
+        let Some(translation) = files.get_mut(at) else { continue };
+        // The name is what a visitor is sent to; a page made from a template may still name the template's language.
+        translation.language = Some(tag.clone());
+        let path = translation.path.clone();
+        if let Some(page) = files.get_mut(page) {
+            let is_new = page.translations.iter().all(|other| !other.language.eq_ignore_ascii_case(&tag));
+            // Of `about.de.html` and `about.DE.html` the first counts.
+            if is_new {
+                page.translations.push(Translation { language: tag, path });
+            }
+        }
+    }
+    for file in files {
+        file.translations.sort_unstable_by(|one, other| one.language.cmp(&other.language));
+    }
+}
+
+/// The page that a path would be a translation of, and into which language: `/about.html` and `de` for `/about.de.html`.
+fn named(path: &str) -> Option<(String, &str)> {
+    let (stem, tag) = path.strip_suffix(HTML)?.rsplit_once('.')?;
+    // RFC 5646 §2.2.1: languages have two or three letters. With `about.min.html` nobody means Minangkabau, but who has it beside
+    // `about.html` can leave it out.
+    let primary = tag.split('-').next()?;
+    let is_language = (2..=3).contains(&primary.len()) && primary.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let has_name = stem.rsplit('/').next().is_some_and(|name| !name.is_empty());
+    (has_name && is_language && is_language_tag(tag)).then(|| (format!("{stem}{HTML}"), tag))
+}
+
+/// The language that a page names: `<html lang="…">`, as far as it stands in the page's first bytes.
+pub(super) fn declared(head: &[u8]) -> Option<String> {
+    // Markup is ASCII; what is not cannot be in a tag's name or a language's.
+    let head = String::from_utf8_lossy(head.get(..HEAD_BYTES).unwrap_or(head));
+    let mut rest = head.as_ref();
+    loop {
+        let (_, tag) = rest.split_once('<')?;
+        if let Some(comment) = tag.strip_prefix("!--") {
+            // Also `<!--[if IE]><html lang="…"><![endif]-->`, which no browser of today reads.
+            (_, rest) = comment.split_once("-->")?;
+            continue;
+        }
+        let is_html = tag.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("html"));
+        match tag.get(4..) {
+            Some(attributes) if is_html && attributes.starts_with(|next: char| next.is_ascii_whitespace()) => {
+                return attribute(attributes, "lang").filter(|tag| is_language_tag(tag)).map(str::to_owned);
+            }
+            _ => rest = tag,
+        }
+    }
+}
+
+/// The value of an attribute of a tag whose name was read (HTML, "Attributes").
+fn attribute<'t>(tag: &'t str, wanted: &str) -> Option<&'t str> {
+    let is_space = |next: char| next.is_ascii_whitespace();
+    let mut rest = tag;
+    loop {
+        rest = rest.trim_start_matches(|next| is_space(next) || next == '/');
+        let end = rest.find(|next| is_space(next) || matches!(next, '=' | '>' | '/'))?;
+        let (name, after) = rest.split_at_checked(end)?;
+        let Some(value) = after.trim_start_matches(is_space).strip_prefix('=') else {
+            // An attribute without a value, or the end of the tag.
+            if name.is_empty() {
+                return None;
+            }
+            rest = after;
+            continue;
+        };
+        let value = value.trim_start_matches(is_space);
+        let (value, after) = match value.chars().next()? {
+            quote @ ('"' | '\'') => value.get(1..)?.split_once(quote)?,
+            _ => value.split_at_checked(value.find(|next| is_space(next) || next == '>')?)?,
+        };
+        if name.eq_ignore_ascii_case(wanted) {
+            return Some(value.trim());
+        }
+        rest = after;
+    }
+}

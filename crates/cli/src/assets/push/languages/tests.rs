@@ -1,0 +1,112 @@
+use kv_edge_core::assets::manifest::Body;
+
+use super::*;
+
+fn file(path: &str) -> File {
+    File {
+        path: path.into(),
+        body: Body { hash: "0".repeat(32).into(), length: 1, chunks: Vec::new() },
+        media_type: if path.contains(".html") { "text/html; charset=utf-8" } else { "text/plain" }.into(),
+        modified_seconds: 0,
+        is_immutable: false,
+        encoded: Vec::new(),
+        language: None,
+        translations: Vec::new(),
+    }
+}
+
+#[test]
+fn a_translation_stands_beside_its_page() {
+    let paths = [
+        "/.de.html",
+        "/.html",
+        "/about.DE.html",
+        "/about.de-AT.html",
+        "/about.de.html",
+        "/about.fil.html",
+        "/about.html",
+        "/about.v2.html",
+        "/about.zh-Hant.html",
+        "/alone.de.html",
+        "/docs/index.de.html",
+        "/docs/index.html",
+        "/index.de.html",
+        "/notes.de.txt",
+        "/notes.txt",
+        "/shop.main.html",
+        "/shop.html",
+    ];
+    let mut files: Vec<File> = paths.iter().map(|path| file(path)).collect();
+    files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    let declared: Vec<Option<String>> =
+        files.iter().map(|file| (*file.path == *"/about.html").then(|| "en-GB".to_owned())).collect();
+    describe(&mut files, &declared, Some("fr"));
+    let found = |path: &str| {
+        let file = files.iter().find(|file| *file.path == *path).unwrap();
+        let translations: Vec<String> =
+            file.translations.iter().map(|other| format!("{} {}", other.language, other.path)).collect();
+        (file.language.as_deref(), translations)
+    };
+    for (path, language, translations) in [
+        // Its own language; its translations sorted by tag, the first of two that differ in case only.
+        (
+            "/about.html",
+            Some("en-GB"),
+            &["DE /about.DE.html", "de-AT /about.de-AT.html", "fil /about.fil.html", "zh-Hant /about.zh-Hant.html"]
+                as &[&str],
+        ),
+        ("/about.de-AT.html", Some("de-AT"), &[]),
+        // No languages: `v2` has a digit, `main` four letters.
+        ("/about.v2.html", Some("fr"), &[]),
+        ("/shop.html", Some("fr"), &[]),
+        // No page beside it.
+        ("/alone.de.html", Some("fr"), &[]),
+        ("/index.de.html", Some("fr"), &[]),
+        ("/docs/index.html", Some("fr"), &["de /docs/index.de.html"]),
+        ("/docs/index.de.html", Some("de"), &[]),
+        // A page without a name has no translations.
+        ("/.html", Some("fr"), &[]),
+        // Only pages have languages.
+        ("/notes.txt", None, &[]),
+        ("/notes.de.txt", None, &[]),
+    ] {
+        let expected = (language, translations.iter().map(|&translation| translation.to_owned()).collect());
+        assert_eq!(found(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_page_names_its_language_in_its_first_tag() {
+    let far = format!("<!-- {} --><html lang=de>", "x".repeat(HEAD_BYTES));
+    let cut = format!("{}<html lang=\"de", " ".repeat(HEAD_BYTES - 14));
+    for (page, expected) in [
+        ("<!doctype html><html lang=\"de-CH\"><body>", Some("de-CH")),
+        ("<!DOCTYPE html>\n<HTML class=a LANG='fr'>", Some("fr")),
+        ("<html lang=pt-BR>", Some("pt-BR")),
+        ("<html dir = \"rtl\" hidden lang = \" he \" >", Some("he")),
+        ("<html data-lang=\"x\" xml:lang=\"y\" lang=\"en\">", Some("en")),
+        ("<html title=\"a > lang=b\" lang=en>", Some("en")),
+        ("<!--[if IE]><html lang=\"it\"><![endif]--><html lang=\"es\">", Some("es")),
+        ("<html><p lang=\"de\">", None),
+        ("<html\n>", None),
+        ("<html lang>", None),
+        ("<html lang=\"\">", None),
+        ("<html lang=\"de\r\nx-evil: 1\">", None),
+        ("<htmlx lang=de><html lang=nl>", Some("nl")),
+        ("text < html lang=de>", None),
+        ("<html lang=\"de", None),
+        ("", None),
+        (far.as_str(), None),
+        (cut.as_str(), None),
+    ] {
+        assert_eq!(declared(page.as_bytes()).as_deref(), expected, "{page}");
+    }
+    assert_eq!(declared(b"\xff\xfe<html lang=\"de\xff\">"), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_page_is_read(head in ".*", tag in "<(html|!--)? *(lang)? *[=\"'> /a]{0,9}") {
+        let _language = declared(format!("{tag}{head}{tag}").as_bytes());
+    }
+}

@@ -1,0 +1,224 @@
+//! What a push comes to: the manifest, and the values that KV must have before it.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use ignore::gitignore::Gitignore;
+use kv_edge_core::accept_encoding::Coding;
+use kv_edge_core::assets::fingerprint::has_content_hash;
+use kv_edge_core::assets::header_rules::HeaderRules;
+use kv_edge_core::assets::html_handling::HtmlHandling;
+use kv_edge_core::assets::manifest::{Body, Encoded, File, Manifest, NotFound, VERSION};
+use kv_edge_core::assets::media_type::{self, is_compressible};
+use kv_edge_core::assets::redirects::Redirects;
+use kv_edge_core::assets::release::{self, CHUNK_BYTES, Pointer};
+use kv_edge_core::limits::VALUE_BYTES_MAX;
+
+use super::languages;
+use super::read::{Known, Variant};
+use super::spool::Segment;
+use super::walk::Source;
+
+/// The release that is served.
+pub(super) struct Served {
+    pub(super) pointer: Pointer,
+    /// None where it cannot be read: then nothing is taken over from it.
+    pub(super) manifest: Option<Manifest>,
+}
+
+/// What the command line and the folder say about all files.
+pub(super) struct Settings {
+    pub(super) html_handling: HtmlHandling,
+    pub(super) not_found: NotFound,
+    pub(super) plain_keys: bool,
+    pub(super) redirects: Redirects,
+    pub(super) headers: HeaderRules,
+    /// What else can be kept for ever, besides names with a content hash.
+    pub(super) immutable: Gitignore,
+    /// Of pages that name none.
+    pub(super) language: Option<String>,
+}
+
+/// How a file is encoded.
+pub(super) enum Encodings {
+    /// Just now: the bytes are in the spool.
+    New(Vec<Variant>),
+    /// By an earlier push: the bytes are in KV.
+    Kept(Vec<Encoded>),
+}
+
+/// A value that KV must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blob {
+    pub(super) hash: Box<str>,
+    pub(super) length: u64,
+    /// Of which file, by its place in the list.
+    pub(super) file: usize,
+    /// In which encoding; none for the file as it is.
+    pub(super) coding: Option<Coding>,
+    pub(super) origin: Origin,
+}
+
+/// Where the bytes of a value are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// In the file, from this byte on.
+    File(u64),
+    /// In the spool.
+    Spool(Vec<Segment>),
+    /// In KV, since an earlier push.
+    Kv,
+}
+
+/// The media type of a file, by its name.
+pub(super) fn media_type_of(path: &str) -> Box<str> {
+    media_type::of_path(path).map_or_else(|| media_type::UNKNOWN.into(), Into::into)
+}
+
+/// The encodings that the release that is served has for the bytes of a hash, wherever it has them, as long as all of them are in KV.
+///
+/// That is safe: the hash tells that the bytes are the same, so each encoded value, whatever version of an encoder made it, decodes to
+/// them; and a push tries all encodings of a compressible file or none, so what is not there was not worth keeping. Files of other types
+/// are passed over: for them nothing was tried.
+pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) -> HashMap<&'m str, &'m [Encoded]> {
+    let files = served.into_iter().flat_map(|manifest| &manifest.files);
+    let are_there = |file: &&File| {
+        let mut parts = file.encoded.iter().flat_map(|encoded| encoded.body.parts());
+        is_compressible(&file.media_type) && parts.all(|(hash, _)| there.contains(hash))
+    };
+    files.filter(are_there).map(|file| (file.body.hash.as_ref(), file.encoded.as_slice())).collect()
+}
+
+/// The manifest of a release, as yet without its name. `known` is in the order of the sources; `encodings` by the hash of the file.
+pub(super) fn manifest(
+    settings: &Settings,
+    sources: &[Source],
+    known: &[Known],
+    encodings: &HashMap<Box<str>, Encodings>,
+    served: Option<&Served>,
+    now_ms: u64,
+) -> Manifest {
+    let files = sources.iter().zip(known).map(|(source, known)| {
+        let encoded = match encodings.get(&known.body.hash) {
+            Some(Encodings::New(variants)) => variants.iter().map(|variant| variant.encoded.clone()).collect(),
+            Some(Encodings::Kept(encoded)) => encoded.clone(),
+            None => Vec::new(),
+        };
+        let media_type = media_type_of(&source.path);
+        let below = source.path.trim_start_matches('/');
+        let is_named = settings.immutable.matched_path_or_any_parents(below, false).is_ignore();
+        let is_immutable = is_named || has_content_hash(&source.path);
+        File {
+            path: source.path.as_str().into(),
+            body: known.body.clone(),
+            encoded: if is_compressible(&media_type) { encoded } else { Vec::new() },
+            media_type,
+            modified_seconds: served.and_then(|served| since(served, source, known)).unwrap_or(now_ms / 1000),
+            is_immutable,
+            language: None,
+            translations: Vec::new(),
+        }
+    });
+    let mut files: Vec<File> = files.collect();
+    let declared: Vec<Option<String>> = known.iter().map(|known| known.language.clone()).collect();
+    languages::describe(&mut files, &declared, settings.language.as_deref());
+    Manifest {
+        version: VERSION,
+        id: String::new(),
+        created_ms: now_ms,
+        html_handling: settings.html_handling,
+        not_found: settings.not_found,
+        plain_keys: settings.plain_keys,
+        redirects: settings.redirects.clone(),
+        headers: settings.headers.clone(),
+        files,
+    }
+}
+
+/// Since when the release that is served has a file with these bytes, as its visitors were told.
+fn since(served: &Served, source: &Source, known: &Known) -> Option<u64> {
+    let before = served.manifest.as_ref()?.file(&source.path)?;
+    (before.body.hash == known.body.hash).then(|| served.pointer.modified_seconds(before))
+}
+
+/// The hash of what a manifest says, apart from names and times: the same folder gives the same.
+pub(super) fn content_hash(manifest: &Manifest) -> String {
+    let untimed = |file: &File| File { modified_seconds: 0, ..file.clone() };
+    let files = manifest.files.iter().map(untimed).collect();
+    let content = Manifest { id: String::new(), created_ms: 0, files, ..manifest.clone() };
+    release::hash(&json(&content))
+}
+
+/// A manifest as it stands in KV.
+pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
+    // Maps with keys that are no text would be an error; a manifest has none.
+    serde_json::to_vec(manifest).unwrap_or_default()
+}
+
+/// Says what to do where a manifest is too long for a value.
+pub(super) fn too_long(manifest: &Manifest, length: usize) -> Option<String> {
+    let files = manifest.files.len();
+    (length as u64 > VALUE_BYTES_MAX).then(|| {
+        format!(
+            "the manifest of {files} files has {length} bytes, and a value in Workers KV {VALUE_BYTES_MAX} at most (25 MiB); leave out by \
+             .assetsignore what no visitor needs, such as source maps, or serve a part of the folder out of another namespace"
+        )
+    })
+}
+
+/// The name of a release: when it was pushed, and what is in it.
+pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
+    let seconds = now_ms / 1000;
+    let (year, month, day) = date(seconds / 86400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let content = content_hash.get(..8).unwrap_or(content_hash);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{content}")
+}
+
+/// The Gregorian date of a day since 1970-01-01, counted in eras of 400 years that begin in March: then the leap day comes last.
+#[allow(clippy::arithmetic_side_effects)] // Days since 1970 of 64 bits of milliseconds overflow nowhere, and each divisor is a constant.
+fn date(days: u64) -> (u64, u64, u64) {
+    const ERA: u64 = 146_097;
+    const BEFORE_1970: u64 = 719_468;
+    let (era, day) = ((days + BEFORE_1970) / ERA, (days + BEFORE_1970) % ERA);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+/// The values that KV must have before the manifest, each once, in the order of the files.
+pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings>) -> Vec<Blob> {
+    let mut seen = HashSet::new();
+    let mut blobs = Vec::new();
+    for (at, file) in manifest.files.iter().enumerate() {
+        let new: &[Variant] = match encodings.get(&file.body.hash) {
+            Some(Encodings::New(variants)) => variants,
+            _ => &[],
+        };
+        let segments = |coding| new.iter().find(|new| new.encoded.coding == coding).map(|new| new.segments.as_slice());
+        let encoded = file.encoded.iter().map(|encoded| (&encoded.body, Some(encoded.coding)));
+        for (body, coding) in std::iter::once((&file.body, None)).chain(encoded) {
+            let segments = coding.and_then(segments);
+            for (part, (hash, length)) in body.parts().enumerate() {
+                if seen.insert(hash) {
+                    let origin = origin(body, part, coding, segments);
+                    blobs.push(Blob { hash: hash.into(), length, file: at, coding, origin });
+                }
+            }
+        }
+    }
+    blobs
+}
+
+fn origin(body: &Body, part: usize, coding: Option<Coding>, segments: Option<&[Segment]>) -> Origin {
+    match (coding, segments) {
+        (None, _) => Origin::File((part as u64).saturating_mul(CHUNK_BYTES as u64)),
+        (Some(_), None) => Origin::Kv,
+        (Some(_), Some(segments)) if body.chunks.is_empty() => Origin::Spool(segments.to_vec()),
+        (Some(_), Some(segments)) => Origin::Spool(segments.get(part).copied().into_iter().collect()),
+    }
+}

@@ -1,0 +1,175 @@
+use std::fs;
+
+use ignore::gitignore::GitignoreBuilder;
+
+use super::*;
+use crate::assets::push::read;
+use crate::assets::push::spool::Spool;
+use crate::assets::push::walk;
+
+fn settings() -> Settings {
+    let mut immutable = GitignoreBuilder::new("");
+    immutable.add_line(None, "/static/**").unwrap().add_line(None, "*.woff2").unwrap();
+    Settings {
+        html_handling: HtmlHandling::default(),
+        not_found: NotFound::default(),
+        plain_keys: true,
+        redirects: Redirects::default(),
+        headers: HeaderRules::default(),
+        immutable: immutable.build().unwrap(),
+        language: Some("en".to_owned()),
+    }
+}
+
+/// A folder, as a push sees it.
+struct Pushed {
+    manifest: Manifest,
+    blobs: Vec<Blob>,
+}
+
+fn push(files: &[(&str, String)], served: Option<&Served>, there: &[Blob], now_ms: u64) -> Pushed {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let sources = walk::walk(folder.path()).unwrap();
+    let known: Vec<Known> = sources.iter().map(|source| read::know(source).unwrap()).collect();
+    let spool = Spool::new().unwrap();
+    let there: HashSet<String> = there.iter().map(|blob| blob.hash.clone().into()).collect();
+    let kept = kept(served.and_then(|served| served.manifest.as_ref()), &there);
+    let compressible = |(source, _): &(&Source, &Known)| is_compressible(&media_type_of(&source.path));
+    let encodings = sources.iter().zip(&known).filter(compressible).map(|(source, known)| {
+        let encodings = kept.get(known.body.hash.as_ref()).map_or_else(
+            || Encodings::New(read::encode(source, &known.body, &spool).unwrap()),
+            |kept| Encodings::Kept(kept.to_vec()),
+        );
+        (known.body.hash.clone(), encodings)
+    });
+    let encodings = encodings.collect();
+    let mut manifest = manifest(&settings(), &sources, &known, &encodings, served, now_ms);
+    manifest.id = id(now_ms, &content_hash(&manifest));
+    let blobs = blobs(&manifest, &encodings);
+    Pushed { manifest, blobs }
+}
+
+fn served(manifest: &Manifest, rolled_back_ms: Option<u64>) -> Served {
+    let pointer = Pointer { rolled_back_ms, ..Pointer::switched(None, &manifest.id, 3, manifest.created_ms) };
+    Served { pointer, manifest: Some(manifest.clone()) }
+}
+
+fn page(of: &str) -> String {
+    format!("<!doctype html><title>{of}</title>{}", "<p>Guten Tag</p>".repeat(100))
+}
+
+#[test]
+fn the_same_folder_gives_the_same_manifest_whatever_the_time() {
+    let files = [("index.html", page("a")), ("static/a.txt", "a".to_owned()), ("b.woff2", "b".to_owned())];
+    let first = push(&files, None, &[], 1_000_000);
+    let later = push(&files, None, &[], 9_000_000);
+    assert_eq!(content_hash(&first.manifest), content_hash(&later.manifest));
+    assert_eq!(first.blobs, later.blobs);
+    // Also where what is served is taken over.
+    let again = push(&files, Some(&served(&first.manifest, None)), &first.blobs, 9_000_000);
+    assert_eq!(content_hash(&first.manifest), content_hash(&again.manifest));
+    assert_eq!(first.manifest.files, again.manifest.files);
+    let other = push(&[("index.html", page("b"))], None, &[], 1_000_000);
+    assert_ne!(content_hash(&first.manifest), content_hash(&other.manifest));
+    let round: Manifest = serde_json::from_slice(&json(&first.manifest)).unwrap();
+    assert_eq!(round, first.manifest);
+}
+
+#[test]
+fn a_file_is_as_old_as_its_bytes_under_its_path() {
+    let before = push(&[("a.txt", "a".to_owned()), ("b.txt", "b".to_owned())], None, &[], 100_000);
+    let files = [("a.txt", "a".to_owned()), ("b.txt", "B".to_owned()), ("c.txt", "b".to_owned())];
+    for (rolled_back_ms, expected) in [
+        (None, [("/a.txt", 100), ("/b.txt", 300), ("/c.txt", 300)]),
+        // Who has the bytes of a release that was rolled back has them with a later date than that of these.
+        (Some(200_000), [("/a.txt", 200), ("/b.txt", 300), ("/c.txt", 300)]),
+    ] {
+        let now = push(&files, Some(&served(&before.manifest, rolled_back_ms)), &[], 300_000);
+        let found: Vec<(&str, u64)> =
+            now.manifest.files.iter().map(|file| (file.path.as_ref(), file.modified_seconds)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn what_was_encoded_before_is_not_encoded_anew_as_long_as_kv_has_it() {
+    let files = [("a.html", page("a")), ("b.html", page("b"))];
+    let first = push(&files, None, &[], 1);
+    assert!(first.blobs.iter().all(|blob| blob.origin != Origin::Kv));
+    let served = served(&first.manifest, None);
+    // Under another path, too.
+    let moved = [("c.html", page("a")), ("b.html", page("b"))];
+    let second = push(&moved, Some(&served), &first.blobs, 2);
+    assert!(second.blobs.iter().all(|blob| (blob.origin == Origin::Kv) == blob.coding.is_some()), "{:?}", second.blobs);
+    let hashes = |pushed: &Pushed| pushed.blobs.iter().map(|blob| blob.hash.clone()).collect::<HashSet<_>>();
+    assert_eq!(hashes(&first), hashes(&second));
+    // One encoded value is gone: all of that file are made anew, and come out the same.
+    let of_a = first.blobs.iter().position(|blob| blob.file == 0 && blob.coding.is_some()).unwrap();
+    let there: Vec<Blob> =
+        first.blobs.iter().enumerate().filter(|(at, _)| *at != of_a).map(|(_, blob)| blob.clone()).collect();
+    let third = push(&files, Some(&served), &there, 3);
+    assert_eq!(hashes(&first), hashes(&third));
+    for blob in third.blobs.iter().filter(|blob| blob.coding.is_some()) {
+        assert_eq!(blob.origin == Origin::Kv, blob.file == 1, "{blob:?}");
+    }
+}
+
+#[test]
+fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
+    let long = "0123456789abcdefghijklmnopq".repeat(1_000_000);
+    assert!(long.len() as u64 > release::WHOLE_BYTES_MAX);
+    let pushed = push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);
+    let of = |file, coding: Option<Coding>| {
+        pushed.blobs.iter().filter(move |blob| blob.file == file && blob.coding == coding).collect::<Vec<_>>()
+    };
+    let chunks = of(0, None);
+    assert_eq!(chunks.len(), long.len().div_ceil(CHUNK_BYTES));
+    for (at, (chunk, bytes)) in chunks.iter().zip(long.as_bytes().chunks(CHUNK_BYTES)).enumerate() {
+        assert_eq!((chunk.hash.as_ref(), chunk.length), (release::hash(bytes).as_str(), bytes.len() as u64));
+        assert_eq!(chunk.origin, Origin::File((at * CHUNK_BYTES) as u64));
+    }
+    assert!(of(2, None).is_empty());
+    assert_eq!(of(1, None)[0].origin, Origin::File(0));
+    assert!(matches!(&of(1, Some(Coding::Br))[0].origin, Origin::Spool(segments) if segments.len() == 1));
+}
+
+#[test]
+fn a_file_can_be_kept_for_ever_by_its_name_or_because_it_is_said() {
+    let files = ["a.txt", "static/deep/a.txt", "fonts/a.woff2", "app.3f2a1b9c.js"].map(|path| (path, "a".to_owned()));
+    let found: Vec<String> = push(&files, None, &[], 1)
+        .manifest
+        .files
+        .iter()
+        .filter(|file| file.is_immutable)
+        .map(|file| file.path.to_string())
+        .collect();
+    assert_eq!(found, ["/app.3f2a1b9c.js", "/fonts/a.woff2", "/static/deep/a.txt"]);
+}
+
+#[test]
+fn a_release_is_named_after_its_time_and_content() {
+    for (now_ms, expected) in [
+        (0, "19700101T000000Z-01234567"),
+        (951_782_399_999, "20000228T235959Z-01234567"),
+        (951_782_400_000, "20000229T000000Z-01234567"),
+        (1_709_164_800_000, "20240229T000000Z-01234567"),
+        (1_795_261_475_000, "20261121T114435Z-01234567"),
+        (4_107_542_400_000, "21000301T000000Z-01234567"),
+        (253_402_300_799_000, "99991231T235959Z-01234567"),
+    ] {
+        assert_eq!(id(now_ms, "0123456789abcdef"), expected);
+    }
+}
+
+#[test]
+fn a_manifest_that_is_too_long_names_the_way_out() {
+    let manifest = push(&[("a.txt", String::new())], None, &[], 1).manifest;
+    let longest = usize::try_from(VALUE_BYTES_MAX).unwrap();
+    assert_eq!(too_long(&manifest, longest), None);
+    assert!(too_long(&manifest, longest + 1).unwrap().contains(".assetsignore"));
+}

@@ -1,0 +1,129 @@
+//! What is read of each file: its hash first, then its bytes once for each encoding. No file is in memory as a whole; each pass is
+//! checked against the first, so that a release never mixes two states of a file.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File as Disk;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use kv_edge_core::assets::manifest::{Body, Encoded};
+use kv_edge_core::assets::release;
+
+use super::compress::{self, CODINGS};
+use super::digest::{Digest, SIZES};
+use super::languages::{self, HEAD_BYTES};
+use super::spool::{Segment, Sink, Spool};
+use super::walk::Source;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What the first pass tells of a file.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) body: Body,
+    /// The language that the file names where it is a page.
+    pub(super) language: Option<String>,
+}
+
+/// A file in another encoding, and where its bytes wait.
+#[derive(Debug, Clone)]
+pub(super) struct Variant {
+    pub(super) encoded: Encoded,
+    /// A segment for each of its chunks, where it has chunks.
+    pub(super) segments: Vec<Segment>,
+}
+
+/// Hashes a file.
+///
+/// # Errors
+/// Where it cannot be read, or has changed since it was found.
+pub(super) fn know(source: &Source) -> Result<Known, String> {
+    let mut file = open(source)?;
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|error| unreadable(source, &error))?;
+    let mut digest = Digest::new(source.length, SIZES);
+    digest.update(&head);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => digest.update(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(source, &error)),
+        }
+    }
+    let body = digest.finish();
+    if body.length != source.length {
+        return Err(changed(source));
+    }
+    Ok(Known { body, language: languages::declared(&head) })
+}
+
+/// Encodes a file; what saves less than a tenth is dropped. Smallest first.
+///
+/// # Errors
+/// Where it cannot be read, has changed since it was hashed, or the spool cannot be written.
+pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<Variant>, String> {
+    let mut variants = Vec::new();
+    for coding in CODINGS {
+        let mut from = Checked { file: open(source)?.take(body.length), digest: Digest::new(0, SIZES) };
+        let mut sink = Sink::new(spool, compress::length_max(body.length), SIZES);
+        let outcome = compress::encode(coding, body.length, &mut from, &mut sink);
+        if !sink.is_worth_it() {
+            continue;
+        }
+        // A file that became shorter makes some encoders fail.
+        let is_same = from.digest.finish().hash == body.hash;
+        if outcome.is_ok() && !is_same {
+            return Err(changed(source));
+        }
+        let finished = outcome.and_then(|()| sink.finish());
+        let (body, segments) = finished.map_err(|error| match error.kind() {
+            _ if !is_same => changed(source),
+            _ => format!("{} cannot be encoded ({}): {error}", source.file.display(), coding.as_str()),
+        })?;
+        variants.push(Variant { encoded: Encoded { coding, body }, segments });
+    }
+    variants.sort_by_key(|variant| variant.encoded.body.length);
+    Ok(variants)
+}
+
+/// The bytes of a file that stand under one key.
+///
+/// # Errors
+/// Where it cannot be read, or has changed since it was hashed.
+pub(super) fn part(source: &Source, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, String> {
+    let mut file = open(source)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length).read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(source, &error))?;
+    if release::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
+}
+
+fn open(source: &Source) -> Result<Disk, String> {
+    Disk::open(&source.file).map_err(|error| unreadable(source, &error))
+}
+
+fn unreadable(source: &Source, error: &io::Error) -> String {
+    format!("{} cannot be read: {error}", source.file.display())
+}
+
+fn changed(source: &Source) -> String {
+    let file = source.file.display();
+    format!("{file} has changed while it was being pushed; nothing was switched, push again once the folder rests")
+}
+
+/// Hashes what passes.
+struct Checked<R> {
+    file: R,
+    digest: Digest,
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.digest.update(buffer.get(..length).unwrap_or_default());
+        Ok(length)
+    }
+}

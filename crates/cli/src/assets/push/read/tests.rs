@@ -1,0 +1,82 @@
+use std::fs;
+use std::path::Path;
+
+use kv_edge_core::accept_encoding::Coding;
+use kv_edge_core::assets::release::hash;
+
+use super::*;
+
+fn source(folder: &Path, bytes: &[u8]) -> Source {
+    let file = folder.join("file.html");
+    fs::write(&file, bytes).unwrap();
+    Source { path: "/file.html".to_owned(), file, length: bytes.len() as u64 }
+}
+
+#[test]
+fn a_file_is_known_by_its_bytes_and_its_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("<html lang=de>{}", "x".repeat(3 * BUFFER_BYTES));
+    for (bytes, language) in [("", None), ("<html lang=\"en\">", Some("en")), (&long, Some("de"))] {
+        let known = know(&source(folder.path(), bytes.as_bytes())).unwrap();
+        assert_eq!(
+            known.body,
+            Body { hash: hash(bytes.as_bytes()).into(), length: bytes.len() as u64, chunks: Vec::new() }
+        );
+        assert_eq!(known.language.as_deref(), language);
+    }
+}
+
+#[test]
+fn encodings_that_save_less_than_a_tenth_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::new().unwrap();
+    let text = "<p>Grüße aus Köln</p>\n".repeat(500).into_bytes();
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(100_000)
+    .collect();
+    for (bytes, kept) in [(text.as_slice(), 3), (&noise, 0), (b"", 0), (b"abc", 0)] {
+        let source = source(folder.path(), bytes);
+        let known = know(&source).unwrap();
+        let variants = encode(&source, &known.body, &spool).unwrap();
+        assert_eq!(variants.len(), kept, "{} bytes", bytes.len());
+        for (at, Variant { encoded, segments }) in variants.iter().enumerate() {
+            let stored = spool.read(segments).unwrap();
+            assert_eq!(
+                (hash(&stored).as_str(), stored.len() as u64),
+                (encoded.body.hash.as_ref(), encoded.body.length)
+            );
+            assert!(encoded.body.length <= compress::length_max(known.body.length));
+            assert!(at == 0 || variants[at - 1].encoded.body.length <= encoded.body.length);
+        }
+        let codings: Vec<Coding> = variants.iter().map(|variant| variant.encoded.coding).collect();
+        assert!(kept == 0 || CODINGS.iter().all(|coding| codings.contains(coding)), "{codings:?}");
+    }
+}
+
+#[test]
+fn a_file_that_changes_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::new().unwrap();
+    let before = "abcdefgh".repeat(1000);
+    for after in ["abcdefgx".repeat(1000), "abcdefgh".repeat(999), "abcdefgh".repeat(1001), String::new()] {
+        let source = source(folder.path(), before.as_bytes());
+        let known = know(&source).unwrap();
+        fs::write(&source.file, &after).unwrap();
+        // Longer, but the bytes that were hashed are still there: seen by its length only, at the first pass.
+        let is_longer = after.len() > before.len();
+        assert_eq!(know(&source).is_err(), after.len() != before.len());
+        assert_eq!(encode(&source, &known.body, &spool).is_err(), !is_longer, "{}", after.len());
+        let fault = part(&source, 0, known.body.length, &known.body.hash);
+        assert_eq!(fault.is_err(), !is_longer, "{}", after.len());
+        if let Err(fault) = fault {
+            assert!(fault.contains("file.html has changed while it was being pushed"), "{fault}");
+        }
+    }
+    let gone = source(folder.path(), b"");
+    fs::remove_file(&gone.file).unwrap();
+    assert!(know(&gone).unwrap_err().contains("file.html cannot be read: "));
+}

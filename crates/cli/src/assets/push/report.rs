@@ -1,0 +1,155 @@
+//! What a push says at its end.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+
+use kv_edge_core::accept_encoding::Coding;
+use kv_edge_core::assets::manifest::Manifest;
+use serde::Serialize;
+
+use super::compress::CODINGS;
+use super::plan::Blob;
+use super::upload::Count;
+
+/// What a push came to.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    /// The release that is served now, or would be.
+    pub(super) release: String,
+    /// The release that was served before.
+    pub(super) before: Option<String>,
+    pub(super) dry_run: bool,
+    /// True where the folder is what is served already.
+    pub(super) unchanged: bool,
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+    pub(super) uploaded: Values,
+    pub(super) skipped: Values,
+    pub(super) encodings: Vec<Saved>,
+    /// What would be uploaded, with `--dry-run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upload: Option<Vec<Planned>>,
+    pub(super) warnings: Vec<String>,
+    pub(super) calls: u64,
+    pub(super) seconds: f64,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Values {
+    values: u64,
+    bytes: u64,
+}
+
+/// What an encoding saves.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Saved {
+    coding: Coding,
+    /// How many files have it.
+    files: u64,
+    /// How many bytes these have as they are.
+    from: u64,
+    /// How many they have encoded.
+    to: u64,
+}
+
+/// A file that would be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Planned {
+    path: String,
+    coding: Option<Coding>,
+    values: u64,
+    bytes: u64,
+}
+
+impl From<Count> for Values {
+    fn from(count: Count) -> Self {
+        Self { values: count.values, bytes: count.bytes }
+    }
+}
+
+/// What each encoding saves in a release.
+pub(super) fn saved(manifest: &Manifest) -> Vec<Saved> {
+    let of = |coding| {
+        let encoded = manifest.files.iter().filter_map(|file| {
+            let encoded = file.encoded.iter().find(|encoded| encoded.coding == coding)?;
+            Some((file.body.length, encoded.body.length))
+        });
+        encoded.fold(Saved { coding, files: 0, from: 0, to: 0 }, |saved, (from, to)| Saved {
+            coding,
+            files: saved.files.saturating_add(1),
+            from: saved.from.saturating_add(from),
+            to: saved.to.saturating_add(to),
+        })
+    };
+    CODINGS.map(of).into_iter().filter(|saved| saved.files > 0).collect()
+}
+
+/// What would be uploaded: a line for each file and encoding.
+pub(super) fn planned<'b>(manifest: &Manifest, blobs: impl IntoIterator<Item = &'b Blob>) -> Vec<Planned> {
+    let mut planned: Vec<Planned> = Vec::new();
+    for blob in blobs {
+        let path = manifest.files.get(blob.file).map_or("", |file| file.path.as_ref());
+        if let Some(last) = planned.last_mut().filter(|last| last.path == path && last.coding == blob.coding) {
+            last.values = last.values.saturating_add(1);
+            last.bytes = last.bytes.saturating_add(blob.length);
+        } else {
+            planned.push(Planned { path: path.to_owned(), coding: blob.coding, values: 1, bytes: blob.length });
+        }
+    }
+    planned
+}
+
+impl Report {
+    /// # Errors
+    /// Where the output cannot be written.
+    pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
+        if json {
+            serde_json::to_writer(&mut *out, self)?;
+            return writeln!(out);
+        }
+        for warning in &self.warnings {
+            eprintln!("warning: {warning}");
+        }
+        for planned in self.upload.iter().flatten() {
+            let coding = planned.coding.map(|coding| format!(" ({})", coding.as_str())).unwrap_or_default();
+            writeln!(out, "{:>12}  {}{coding}", planned.bytes.to_string(), planned.path)?;
+        }
+        let (release, uploaded) = (&self.release, self.uploaded.values);
+        match (self.dry_run, self.unchanged) {
+            (true, true) if uploaded == 0 => writeln!(out, "Nothing has changed: {release} would stay as it is.")?,
+            (true, true) => writeln!(out, "{release} would stay, and get {uploaded} values back that KV has lost.")?,
+            (true, false) => writeln!(out, "{release} would be pushed.")?,
+            (false, true) if uploaded == 0 => writeln!(out, "Nothing has changed: {release} is served.")?,
+            (false, true) => writeln!(out, "{release} is served, with {uploaded} values that KV had lost.")?,
+            (false, false) => writeln!(out, "{release} is served.")?,
+        }
+        if let Some(before) = self.before.as_ref().filter(|_| !self.unchanged) {
+            writeln!(out, "  before    {before}")?;
+        }
+        writeln!(out, "  files     {} ({})", self.files, Bytes(self.bytes))?;
+        let verb = if self.dry_run { "to upload" } else { "uploaded " };
+        writeln!(out, "  {verb} {} values ({})", self.uploaded.values, Bytes(self.uploaded.bytes))?;
+        writeln!(out, "  skipped   {} values ({}), which KV has", self.skipped.values, Bytes(self.skipped.bytes))?;
+        for Saved { coding, files, from, to } in &self.encodings {
+            let (from, to) = (Bytes(*from), Bytes(*to));
+            writeln!(out, "  {:<9} {from} are {to} in {files} files", coding.as_str())?;
+        }
+        writeln!(out, "  took      {:.1} s, {} calls", self.seconds, self.calls)
+    }
+}
+
+/// A number of bytes for people.
+struct Bytes(u64);
+
+impl Display for Bytes {
+    #[allow(clippy::cast_precision_loss)] // Two digits are shown.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            few @ 0..1000 => write!(formatter, "{few} B"),
+            some @ 1000..1_000_000 => write!(formatter, "{:.1} kB", some as f64 / 1e3),
+            many @ 1_000_000..1_000_000_000 => write!(formatter, "{:.1} MB", many as f64 / 1e6),
+            more => write!(formatter, "{:.1} GB", more as f64 / 1e9),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Where encoded files wait for their upload: a temporary file without a name, so that memory holds few of them, and nothing stays
+//! behind when the push dies.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::{Mutex, PoisonError};
+
+use kv_edge_core::assets::manifest::Body;
+
+use super::digest::{Digest, Sizes};
+
+/// Bytes in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    offset: u64,
+    length: usize,
+}
+
+/// A temporary file to which bytes are appended.
+pub(super) struct Spool(Mutex<File>);
+
+impl Spool {
+    /// # Errors
+    /// Where there can be no temporary file.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Mutex::new(tempfile::tempfile()?)))
+    }
+
+    fn append(&self, bytes: &[u8]) -> io::Result<Segment> {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = file.seek(SeekFrom::End(0))?;
+        file.write_all(bytes)?;
+        Ok(Segment { offset, length: bytes.len() })
+    }
+
+    /// The bytes of segments, one after the other.
+    ///
+    /// # Errors
+    /// Where the temporary file cannot be read.
+    pub(super) fn read(&self, segments: &[Segment]) -> io::Result<Vec<u8>> {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = Vec::with_capacity(segments.iter().map(|segment| segment.length).sum());
+        for segment in segments {
+            file.seek(SeekFrom::Start(segment.offset))?;
+            (&mut *file).take(segment.length as u64).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Encoded bytes on their way into the spool. Takes at most as many as are worth keeping.
+pub(super) struct Sink<'s> {
+    spool: &'s Spool,
+    length_max: u64,
+    sizes: Sizes,
+    /// False once there were more bytes than are worth keeping.
+    is_worth_it: bool,
+    digest: Digest,
+    waiting: Vec<u8>,
+    segments: Vec<Segment>,
+}
+
+impl<'s> Sink<'s> {
+    pub(super) fn new(spool: &'s Spool, length_max: u64, sizes: Sizes) -> Self {
+        let (digest, waiting) = (Digest::new(length_max, sizes), Vec::new());
+        Self { spool, length_max, sizes, is_worth_it: true, digest, waiting, segments: Vec::new() }
+    }
+
+    /// False once there were more bytes than are worth keeping.
+    pub(super) fn is_worth_it(&self) -> bool {
+        self.is_worth_it
+    }
+
+    /// The body, and where its bytes are: a segment for each chunk, where it has chunks.
+    ///
+    /// # Errors
+    /// Where the temporary file cannot be written.
+    pub(super) fn finish(mut self) -> io::Result<(Body, Vec<Segment>)> {
+        if !self.waiting.is_empty() {
+            self.segments.push(self.spool.append(&self.waiting)?);
+        }
+        Ok((self.digest.finish(), self.segments))
+    }
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.digest.length().saturating_add(bytes.len() as u64) > self.length_max {
+            self.is_worth_it = false;
+            return Err(io::Error::other("too long to be worth it"));
+        }
+        let free = self.sizes.chunk.saturating_sub(self.waiting.len());
+        let (now, _) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
+        self.digest.update(now);
+        self.waiting.extend_from_slice(now);
+        if self.waiting.len() == self.sizes.chunk {
+            self.segments.push(self.spool.append(&self.waiting)?);
+            self.waiting.clear();
+        }
+        Ok(now.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_edge_core::assets::release::hash;
+
+    use super::*;
+
+    const SIZES: Sizes = Sizes { whole_max: 24, chunk: 8 };
+
+    #[test]
+    fn bytes_come_back_chunk_by_chunk() {
+        let spool = Spool::new().unwrap();
+        let long: Vec<u8> = (0..30).collect();
+        for bytes in [b"".as_slice(), b"abc", &long, b"def"] {
+            let mut sink = Sink::new(&spool, long.len() as u64, SIZES);
+            sink.write_all(bytes).unwrap();
+            let (body, segments) = sink.finish().unwrap();
+            assert_eq!((body.hash.as_ref(), body.length), (hash(bytes).as_str(), bytes.len() as u64));
+            assert!(spool.read(&segments).unwrap() == bytes);
+            for (chunk, segment) in body.chunks.iter().zip(segments) {
+                assert_eq!(hash(&spool.read(&[segment]).unwrap()), chunk.hash.as_ref());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let spool = Spool::new().unwrap();
+        let mut sink = Sink::new(&spool, 3, SIZES);
+        assert!(sink.write_all(b"abc").is_ok() && sink.is_worth_it());
+        assert!(sink.write_all(b"d").is_err() && !sink.is_worth_it());
+    }
+}

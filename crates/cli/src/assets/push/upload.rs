@@ -1,0 +1,240 @@
+//! The order in which a release comes into KV. Until the pointer is written, which is one call, visitors have the release before;
+//! from then on, all that the new one names is there.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use kv_edge_core::assets::manifest::Manifest;
+use kv_edge_core::assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
+use kv_edge_core::limits::Key;
+use serde_json::{Value, json};
+
+use super::plan::{self, Blob, Origin};
+use super::read;
+use super::spool::Spool;
+use super::walk::Source;
+use crate::api::{ApiError, Batches, Item, Namespace};
+use crate::progress::{Phase, Progress, Unit};
+
+/// Calls in flight. Each holds up to 80 MB: values, and the JSON of them.
+const CALLS: usize = 3;
+/// After an hour the mark of a push that died is gone (`assets gc` waits as long as there is one).
+const MARK_SECONDS: u32 = 3600;
+
+/// What is needed to upload values.
+pub(super) struct Upload<'a> {
+    pub(super) namespace: &'a Namespace,
+    pub(super) sources: &'a [Source],
+    pub(super) spool: &'a Spool,
+    pub(super) progress: &'a Progress,
+    pub(super) now_ms: u64,
+}
+
+/// How many values, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) values: u64,
+    pub(super) bytes: u64,
+}
+
+impl Count {
+    pub(super) fn of<'b>(blobs: impl IntoIterator<Item = &'b Blob>) -> Self {
+        blobs.into_iter().fold(Self::default(), |count, blob| Self {
+            values: count.values.saturating_add(1),
+            bytes: count.bytes.saturating_add(blob.length),
+        })
+    }
+}
+
+/// The hashes of the values that KV has.
+pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
+    let listed = namespace.list(release::BLOBS)?;
+    Ok(listed.into_iter().filter_map(|key| key.name.strip_prefix(release::BLOBS).map(str::to_owned)).collect())
+}
+
+impl Upload<'_> {
+    /// Brings a release into KV and switches to it, in this order:
+    ///
+    /// 1. The mark: `assets gc` deletes nothing while there is one.
+    /// 2. The values that KV lacks. They are named by their bytes, so one that is written twice is the same.
+    /// 3. The list once more: what was passed over because it was there must still be there.
+    /// 4. The manifest, which no visitor's request reads yet.
+    /// 5. The pointer. Before it the old release is served, after it the new one.
+    /// 6. The mark is taken away.
+    ///
+    /// A push that dies before 5 leaves values that nobody reads, and the next push finds them there.
+    ///
+    /// # Errors
+    /// A sentence. Nothing was switched then, except where it says so.
+    pub(super) fn release(
+        &self,
+        manifest: &Manifest,
+        blobs: &[Blob],
+        there: &HashSet<String>,
+        keep: usize,
+    ) -> Result<Count, String> {
+        self.marked(&manifest.id, || {
+            let uploaded = self.values(blobs, there)?;
+            self.progress.note("writing the manifest and switching");
+            self.write_manifest(manifest)?;
+            // Read anew: who went back to another release meanwhile finds it among those before.
+            let (before, _) = pointer(self.namespace).map_err(|error| error.to_string())?;
+            let pointer = Pointer::switched(before.as_ref(), &manifest.id, keep, self.now_ms);
+            let json = serde_json::to_vec(&pointer).map_err(|error| error.to_string())?;
+            self.namespace.put(&release::POINTER, &json, None, None).map_err(|error| error.to_string())?;
+            Ok(uploaded)
+        })
+    }
+
+    /// Brings back what KV has lost of the release that is served.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) fn mend(&self, id: &str, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
+        self.marked(id, || self.values(blobs, there))
+    }
+
+    fn marked(&self, id: &str, work: impl FnOnce() -> Result<Count, String>) -> Result<Count, String> {
+        let mark = Key::new(format!("{}{id}", release::PUSHES)).map_err(|error| error.to_string())?;
+        let started = json!({ "startedMs": self.now_ms }).to_string();
+        let put = self.namespace.put(&mark, started.as_bytes(), None, Some(MARK_SECONDS));
+        put.map_err(|error| error.to_string())?;
+        let done = work();
+        // Whatever came of it, this push is over. A mark that stays keeps nobody but `assets gc` waiting, and only for an hour.
+        if let Err(error) = self.namespace.bulk_delete(&[mark.as_str().to_owned()]) {
+            self.progress.note(&format!("{:?} stays for an hour: {error}", mark.as_str()));
+        }
+        done
+    }
+
+    /// Steps 2 and 3.
+    fn values(&self, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
+        let (skipped, lacking): (Vec<&Blob>, Vec<&Blob>) =
+            blobs.iter().partition(|blob| there.contains(blob.hash.as_ref()));
+        self.send(&lacking, "uploading")?;
+        if skipped.is_empty() {
+            return Ok(Count::of(lacking));
+        }
+        // Only those: a list may not have yet what was just written.
+        let there = self::there(self.namespace).map_err(|error| error.to_string())?;
+        let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !there.contains(blob.hash.as_ref())).collect();
+        self.send(&lost, "uploading what was deleted meanwhile")?;
+        Ok(Count::of(lacking.into_iter().chain(lost)))
+    }
+
+    /// Uploads values, a few calls at a time. Values are read as calls have room for them, so that few are in memory.
+    fn send(&self, blobs: &[&Blob], what: &str) -> Result<(), String> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let total = Count::of(blobs.iter().copied());
+        let phase = self.progress.phase(what, total.bytes, Unit::Bytes);
+        let uploaded = AtomicU64::new(0);
+        let (sender, receiver) = sync_channel::<Vec<Item>>(0);
+        let receiver = Mutex::new(Some(receiver));
+        let outcome = thread::scope(|scope| {
+            let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| self.take(&receiver, &phase, &uploaded))).collect();
+            let mut read = self.batch(blobs, |items| sender.send(items).is_ok());
+            drop(sender);
+            for call in calls {
+                let sent = call.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked));
+                read = sent.and(read);
+            }
+            read
+        });
+        outcome?;
+        phase.done(&format!("{} values", uploaded.into_inner()));
+        Ok(())
+    }
+
+    /// Reads values and hands over a group as soon as it fills a call, until nobody takes them.
+    fn batch(&self, blobs: &[&Blob], mut hand_over: impl FnMut(Vec<Item>) -> bool) -> Result<(), String> {
+        let metadata = serde_json::to_value(BlobMetadata { uploaded_ms: self.now_ms }).ok();
+        let mut batches = Batches::new();
+        for blob in blobs {
+            let item = self.item(blob, metadata.clone())?;
+            if let Some(items) = batches.push(item)
+                && !hand_over(items)
+            {
+                return Ok(());
+            }
+        }
+        batches.finish().map(hand_over);
+        Ok(())
+    }
+
+    /// Makes calls until there are no more groups. Where one fails, the others find nothing more to do.
+    fn take(
+        &self,
+        groups: &Mutex<Option<Receiver<Vec<Item>>>>,
+        phase: &Phase,
+        uploaded: &AtomicU64,
+    ) -> Result<(), String> {
+        loop {
+            let next =
+                groups.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|groups| groups.recv().ok());
+            let Some(items) = next else { return Ok(()) };
+            let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
+            if let Err(error) = self.namespace.bulk_put(items) {
+                // Without a receiver the reading ends too.
+                *groups.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                return Err(format!("{error}; nothing was switched, the release before is served as it was"));
+            }
+            uploaded.fetch_add(values, Ordering::Relaxed);
+            phase.add(bytes);
+        }
+    }
+
+    fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<Item, String> {
+        let key = release::blob_key(&blob.hash).map_err(|error| error.to_string())?.as_str().to_owned();
+        let source = self.sources.get(blob.file).ok_or("a value is of no file")?;
+        let value = match &blob.origin {
+            Origin::File(offset) => read::part(source, *offset, blob.length, &blob.hash)?,
+            Origin::Spool(segments) => {
+                let read = self.spool.read(segments);
+                read.map_err(|error| format!("the temporary file with what was encoded cannot be read: {error}"))?
+            }
+            Origin::Kv => {
+                let path = &source.path;
+                return Err(format!(
+                    "an encoded value of {path} was deleted from KV while this push counted on it; nothing was switched, push again"
+                ));
+            }
+        };
+        Ok(Item { key, value, metadata, expiration_ttl: None })
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), String> {
+        let key = release::manifest_key(&manifest.id).map_err(|error| error.to_string())?;
+        let bytes = manifest.files.iter().map(|file| file.body.length).fold(0, u64::saturating_add);
+        let metadata = ManifestMetadata { created_ms: manifest.created_ms, files: manifest.files.len() as u64, bytes };
+        let metadata = serde_json::to_value(metadata).map_err(|error| error.to_string())?;
+        let put = self.namespace.put(&key, &plan::json(manifest), Some(&metadata), None);
+        put.map_err(|error| error.to_string())
+    }
+}
+
+/// The pointer, if there is one that can be read; and what is to be said otherwise: a push writes it anew.
+///
+/// # Errors
+/// Where KV does not answer.
+pub(super) fn pointer(namespace: &Namespace) -> Result<(Option<Pointer>, Option<String>), ApiError> {
+    let Some(json) = namespace.get(&release::POINTER)? else { return Ok((None, None)) };
+    Ok(match serde_json::from_slice(&json) {
+        Ok(pointer) => (Some(pointer), None),
+        Err(error) => {
+            let key = release::POINTER;
+            let key = key.as_str();
+            (
+                None,
+                Some(format!(
+                    "{key:?}, which says what release is served, cannot be read ({error}); it is written anew"
+                )),
+            )
+        }
+    })
+}

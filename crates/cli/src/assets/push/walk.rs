@@ -1,0 +1,166 @@
+//! Which files of a folder belong to a release.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::{DirEntry, WalkBuilder};
+use kv_edge_core::assets;
+
+/// Names what is left out, in the syntax of gitignore (Workers static assets, "Ignoring assets").
+const IGNORE_FILE: &str = ".assetsignore";
+/// Never meant for visitors. A line `!name` in `.assetsignore` takes a name back.
+const LEFT_OUT: [&str; 6] = [".DS_Store", ".git", "node_modules", ".dev.vars*", ".env", ".env.*"];
+/// What tells how to serve, and is not served itself.
+const TOLD: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
+
+/// A file to push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Under which path the release has it: decoded, with a leading slash.
+    pub(super) path: String,
+    /// Where it stands on the disk.
+    pub(super) file: PathBuf,
+    /// How many bytes it had when it was found.
+    pub(super) length: u64,
+}
+
+/// Faults of single files, for all of them to be told at once.
+type Faults = Arc<Mutex<Vec<String>>>;
+
+/// The files of a folder, sorted by path. Hidden ones are among them, and links are followed as long as they stay in the folder.
+///
+/// # Errors
+/// A sentence for each file that cannot be pushed, and for each line of `.assetsignore` that is no pattern.
+pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
+    let root = fs::canonicalize(folder).map_err(|error| vec![format!("{}: {error}", folder.display())])?;
+    if !root.is_dir() {
+        return Err(vec![format!("{} is no folder", folder.display())]);
+    }
+    let ignored = ignored(&root)?;
+    let faults = Faults::default();
+    let mut sources = Vec::new();
+    for entry in entries(&root, ignored, &faults) {
+        match entry.map_err(|error| Some(error.to_string())).and_then(|entry| source(&root, &entry)) {
+            Ok(source) => sources.push(source),
+            Err(fault) => note(&faults, fault),
+        }
+    }
+    let mut faults = std::mem::take(&mut *faults.lock().unwrap_or_else(PoisonError::into_inner));
+    if !faults.is_empty() {
+        faults.sort();
+        return Err(faults);
+    }
+    if sources.is_empty() {
+        return Err(vec![format!(
+            "there is no file in {}, and a release without files is hardly meant",
+            folder.display()
+        )]);
+    }
+    sources.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(sources)
+}
+
+/// A file that tells how to serve, if it is there.
+///
+/// # Errors
+/// A sentence, where it is there and cannot be read.
+pub(super) fn told(folder: &Path, name: &str) -> Result<Option<String>, String> {
+    match fs::read_to_string(folder.join(name)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// The patterns of what is left out. Later ones count more, so nothing takes the files back that tell how to serve.
+fn ignored(root: &Path) -> Result<Gitignore, Vec<String>> {
+    let own = told(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
+    let own = own.strip_prefix('\u{feff}').unwrap_or(&own);
+    let mut builder = GitignoreBuilder::new(root);
+    let mut faults = Vec::new();
+    let lines = own.lines().zip(1..).map(|(line, number)| (line, Some(number)));
+    let built_in = |lines: &'static [&'static str]| lines.iter().map(|line| (*line, None));
+    for (line, number) in built_in(&LEFT_OUT).chain(lines).chain(built_in(&TOLD)) {
+        if let (Err(error), number) = (builder.add_line(None, line), number.unwrap_or(0)) {
+            faults.push(format!("{IGNORE_FILE} line {number}: {error}"));
+        }
+    }
+    match builder.build() {
+        Ok(ignored) if faults.is_empty() => Ok(ignored),
+        Ok(_) => Err(faults),
+        Err(error) => Err(vec![format!("{IGNORE_FILE}: {error}")]),
+    }
+}
+
+/// What there is below a folder, and not left out: everything but folders.
+fn entries(root: &Path, ignored: Gitignore, faults: &Faults) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
+    let (inside, noted) = (root.to_owned(), Arc::clone(faults));
+    let is_folder = |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_dir());
+    let is_pushed = move |entry: &DirEntry| {
+        if entry.depth() == 0 {
+            return true;
+        }
+        if ignored.matched(entry.path(), is_folder(entry)).is_ignore() {
+            return false;
+        }
+        // Asked before the walk goes down: a link may lead to the root of the disk.
+        let fault = misnamed(entry).or_else(|| leads_out(&inside, entry));
+        let is_good = fault.is_none();
+        note(&noted, fault);
+        is_good
+    };
+    let walk = WalkBuilder::new(root).standard_filters(false).follow_links(true).filter_entry(is_pushed).build();
+    walk.filter(move |entry| entry.as_ref().map_or(true, |entry| !is_folder(entry)))
+}
+
+fn note(faults: &Faults, fault: Option<String>) {
+    faults.lock().unwrap_or_else(PoisonError::into_inner).extend(fault);
+}
+
+/// Paths are text (RFC 3986 §2.5 has them in UTF-8), so a name must be.
+fn misnamed(entry: &DirEntry) -> Option<String> {
+    let is_text = entry.file_name().to_str().is_some();
+    (!is_text).then(|| format!("{}: the name is no UTF-8; rename it", entry.path().display()))
+}
+
+fn leads_out(root: &Path, entry: &DirEntry) -> Option<String> {
+    if !entry.path_is_symlink() {
+        return None;
+    }
+    let target = fs::canonicalize(entry.path()).ok()?;
+    let leads_out = !target.starts_with(root);
+    leads_out.then(|| {
+        let (link, target) = (entry.path().display(), target.display());
+        format!("{link}: the link leads out of the folder, to {target}; copy what is meant into it")
+    })
+}
+
+/// The file of an entry; the fault where there is none to push.
+fn source(root: &Path, entry: &DirEntry) -> Result<Source, Option<String>> {
+    let fault = |problem: String| Some(format!("{}: {problem}", entry.path().display()));
+    let metadata = entry.metadata().map_err(|error| fault(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(fault("it is neither a file nor a folder".to_owned()));
+    }
+    let below = entry.path().strip_prefix(root).map_err(|error| fault(error.to_string()))?;
+    let mut path = String::new();
+    for component in below.components() {
+        let Component::Normal(name) = component else {
+            return Err(fault("it is no path below the folder".to_owned()));
+        };
+        path.push('/');
+        // A name that is no UTF-8 was noted already.
+        path.push_str(name.to_str().ok_or(None)?);
+    }
+    // Asked of the Worker's own rules.
+    if assets::decode(&assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
+        return Err(fault("no visitor reaches this path; rename it, or leave it out by .assetsignore".to_owned()));
+    }
+    Ok(Source { path, file: entry.path().to_owned(), length: metadata.len() })
+}

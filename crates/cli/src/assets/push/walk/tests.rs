@@ -1,0 +1,115 @@
+use super::*;
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn paths(folder: &Path) -> Vec<String> {
+    walk(folder).unwrap().into_iter().map(|source| source.path).collect()
+}
+
+#[test]
+fn all_files_are_pushed_but_those_that_are_never_meant() {
+    let folder = folder(&[
+        ("index.html", "12"),
+        ("a b/ä #%?.txt", ""),
+        ("a.txt", ""),
+        (".well-known/security.txt", ""),
+        ("_headers", ""),
+        ("_redirects", ""),
+        ("docs/_headers", ""),
+        (".assetsignore", ""),
+        (".git/HEAD", ""),
+        ("sub/.git/HEAD", ""),
+        ("node_modules/a/index.js", ""),
+        (".DS_Store", ""),
+        ("sub/.DS_Store", ""),
+        (".dev.vars", ""),
+        (".dev.vars.production", ""),
+        (".env", ""),
+        (".env.local", ""),
+    ]);
+    // Sorted by bytes, as the manifest must be: the space comes before the dot.
+    let expected = ["/.well-known/security.txt", "/a b/ä #%?.txt", "/a.txt", "/docs/_headers", "/index.html"];
+    assert_eq!(paths(folder.path()), expected);
+    let sources = walk(folder.path()).unwrap();
+    assert_eq!(sources.last().map(|source| source.length), Some(2));
+}
+
+#[test]
+fn assetsignore_is_read_as_gitignore_is() {
+    let patterns = "\u{feff}# maps\n*.map\n!keep.map\n/drafts/\nnested/**/secret\n!node_modules\n!_headers\n\n";
+    let folder = folder(&[
+        (".assetsignore", patterns),
+        ("a.js", ""),
+        ("a.js.map", ""),
+        ("keep.map", ""),
+        ("drafts/a.html", ""),
+        ("docs/drafts/a.html", ""),
+        ("nested/a/b/secret", ""),
+        ("node_modules/a.js", ""),
+        ("_headers", ""),
+        // Only the one at the root counts.
+        ("docs/.assetsignore", "drafts"),
+    ]);
+    let expected = ["/a.js", "/docs/.assetsignore", "/docs/drafts/a.html", "/keep.map", "/node_modules/a.js"];
+    assert_eq!(paths(folder.path()), expected);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let folder = folder(&[(".assetsignore", "good\n[z-a]\n{\n"), ("a.txt", "")]);
+    let faults = walk(folder.path()).unwrap_err();
+    assert!(faults[0].starts_with(".assetsignore line 2: "), "{faults:?}");
+
+    let folder = self::folder(&[("kv-edge:blob", ""), ("kv-edge:current", ""), ("a.txt", "")]);
+    let faults = walk(folder.path()).unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].contains("kv-edge:blob: no visitor reaches this path"), "{faults:?}");
+
+    let folder = self::folder(&[("_headers", "")]);
+    assert!(walk(folder.path()).unwrap_err()[0].starts_with("there is no file in "));
+    assert!(walk(&folder.path().join("nowhere")).is_err());
+    assert!(walk(&folder.path().join("_headers")).unwrap_err()[0].ends_with("is no folder"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_within_the_folder() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let folder = folder(&[("a/file.txt", "abc")]);
+    symlink("a", folder.path().join("b")).unwrap();
+    symlink("a/file.txt", folder.path().join("c.txt")).unwrap();
+    assert_eq!(paths(folder.path()), ["/a/file.txt", "/b/file.txt", "/c.txt"]);
+    assert_eq!(walk(folder.path()).unwrap()[2].length, 3);
+
+    // The folder itself may be a link.
+    let elsewhere = tempfile::tempdir().unwrap();
+    symlink(folder.path(), elsewhere.path().join("site")).unwrap();
+    assert_eq!(paths(&elsewhere.path().join("site")).len(), 3);
+
+    symlink("/", folder.path().join("root")).unwrap();
+    symlink("nowhere", folder.path().join("broken")).unwrap();
+    symlink("..", folder.path().join("a/up")).unwrap();
+    fs::write(folder.path().join(OsStr::from_bytes(b"\xff.txt")), "").unwrap();
+    let faults = walk(folder.path()).unwrap_err();
+    // The loop in both ways that lead to it.
+    assert_eq!(faults.len(), 5, "{faults:?}");
+    for (name, part) in [
+        ("root", "the link leads out of the folder, to /;"),
+        ("broken", "No such file"),
+        ("up", "loop"),
+        (".txt", "no UTF-8"),
+    ] {
+        assert!(faults.iter().any(|fault| fault.contains(name) && fault.contains(part)), "{name}: {faults:?}");
+    }
+}

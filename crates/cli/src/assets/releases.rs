@@ -1,0 +1,129 @@
+//! The releases in a namespace, and which of them is served.
+
+use kv_edge_core::assets::manifest::Manifest;
+use kv_edge_core::assets::release::{MANIFESTS, ManifestMetadata, POINTER, Pointer, manifest_key};
+
+use super::Failure;
+use crate::api::{Listed, Namespace};
+
+/// A release whose manifest is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Release {
+    pub(super) id: String,
+    /// None where somebody else wrote the manifest.
+    pub(super) metadata: Option<ManifestMetadata>,
+}
+
+/// All releases, the newest first.
+pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, Failure> {
+    Ok(newest_first(namespace.list(MANIFESTS)?))
+}
+
+/// In the order of their pushes. A name begins with its second; within one, the metadata knows more.
+fn newest_first(listed: Vec<Listed>) -> Vec<Release> {
+    let mut all: Vec<_> = listed.into_iter().filter_map(Release::of).collect();
+    all.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
+    all
+}
+
+impl Release {
+    /// When it was pushed, for comparisons.
+    fn pushed(&self) -> (&str, u64, &str) {
+        let second = self.id.split_once('-').map_or(self.id.as_str(), |(second, _)| second);
+        (second, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
+    }
+
+    fn of(listed: Listed) -> Option<Self> {
+        let id = listed.name.strip_prefix(MANIFESTS)?.to_owned();
+        let metadata = listed.metadata.and_then(|metadata| serde_json::from_value(metadata).ok());
+        Some(Self { id, metadata })
+    }
+}
+
+/// Which release is served; none where nothing was pushed yet.
+pub(super) fn pointer(namespace: &Namespace) -> Result<Option<Pointer>, Failure> {
+    let value = namespace.get(&POINTER)?;
+    value.map(|value| read_pointer(&value)).transpose()
+}
+
+fn read_pointer(value: &[u8]) -> Result<Pointer, Failure> {
+    let json = String::from_utf8_lossy(value);
+    Pointer::parse(&json).map_err(|error| {
+        Failure::Told(format!(
+            "{:?}, which says what release is served, cannot be read ({error}); push again, which writes it anew",
+            POINTER.as_str()
+        ))
+    })
+}
+
+/// The manifest of a release; none where it is not there.
+pub(super) fn manifest(namespace: &Namespace, id: &str) -> Result<Option<Manifest>, Failure> {
+    let value = namespace.get(&manifest_key(id)?)?;
+    value.map(|value| read_manifest(id, &value)).transpose()
+}
+
+/// Reads a manifest as the Worker does.
+fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, Failure> {
+    let unreadable = |why: String| Failure::Told(format!("the manifest of the release {id} cannot be read: {why}"));
+    let json = String::from_utf8_lossy(value);
+    let manifest = Manifest::parse(&json).map_err(|error| unreadable(error.to_string()))?;
+    if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it says that it is {}", manifest.id))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(name: &str, metadata: Option<serde_json::Value>) -> Listed {
+        Listed { name: format!("{MANIFESTS}{name}"), metadata }
+    }
+
+    #[test]
+    fn releases_are_listed_the_newest_first() {
+        let metadata = serde_json::json!({"createdMs": 7, "files": 2, "bytes": 9});
+        let later = serde_json::json!({"createdMs": 8, "files": 2, "bytes": 9});
+        let all = newest_first(vec![
+            listed("20261120T000000Z-aaaaaaaa", Some(metadata)),
+            listed("20261121T000000Z-bbbbbbbb", None),
+            listed("20261119T000000Z-cccccccc", Some(serde_json::json!("odd"))),
+            listed("20261120T000000Z-00000000", Some(later)),
+        ]);
+        let read: Vec<_> = all.iter().map(|release| (release.id.as_str(), release.metadata.is_some())).collect();
+        assert_eq!(
+            read,
+            [
+                ("20261121T000000Z-bbbbbbbb", false),
+                ("20261120T000000Z-00000000", true),
+                ("20261120T000000Z-aaaaaaaa", true),
+                ("20261119T000000Z-cccccccc", false)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_manifest_of_that_release_is_told() {
+        for (value, expected) in [
+            ("", "the manifest of the release r cannot be read: "),
+            ("{}", "the manifest of the release r cannot be read: "),
+            (
+                r#"{"version": 9, "id": "r", "createdMs": 1, "files": []}"#,
+                "the manifest of the release r cannot be read: ",
+            ),
+            (
+                r#"{"version": 1, "id": "s", "createdMs": 1, "files": []}"#,
+                "the manifest of the release r cannot be read: it says that it is s",
+            ),
+        ] {
+            let Err(Failure::Told(sentence)) = read_manifest("r", value.as_bytes()) else { panic!("{value}") };
+            assert!(sentence.starts_with(expected), "{sentence}");
+        }
+        assert!(read_manifest("r", br#"{"version": 1, "id": "r", "createdMs": 1, "files": []}"#).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_pointer_is_told() {
+        let Err(Failure::Told(sentence)) = read_pointer(b"[]") else { panic!() };
+        assert!(sentence.contains(", which says what release is served, cannot be read"), "{sentence}");
+        assert!(read_pointer(br#"{"current": "a", "switchedMs": 1}"#).is_ok());
+    }
+}

@@ -1,0 +1,132 @@
+//! `kv-edge assets rollback`
+
+use std::io::Write;
+
+use kv_edge_core::assets::release::{POINTER, Pointer};
+use serde_json::json;
+
+use super::releases::{self, Release};
+use super::{Common, Failure};
+use crate::clock;
+use crate::progress::Progress;
+
+/// Releases before the current one whose hashed files still answer, where the pointer does not have more.
+const PREVIOUS_MIN: usize = 3;
+
+const EXAMPLES: &str = r#"It is one write: nothing is uploaded, and what was served stays for a rollback from the rollback.
+
+Examples:
+  kv-edge assets rollback                                to the release that was served before
+  kv-edge assets rollback 20261121T114435Z-9f86d081      to that one
+  kv-edge assets rollback --dry-run
+
+With --json:
+  {"from", "to", "changed", "dryRun"}"#;
+
+/// Goes back to an earlier release
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The release, as `assets list` names it; without it, the one that was served before
+    #[arg(value_name = "RELEASE")]
+    release: Option<String>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Arguments {
+    pub(super) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
+        let namespace = self.common.open(&Progress::new(self.common.json))?;
+        let all = releases::all(&namespace)?;
+        let before = releases::pointer(&namespace)?;
+        let (before, to) = target(before.as_ref(), self.release.as_deref(), &all)?;
+        let (from, is_changed) = (before.current.as_str(), before.current != to);
+        if is_changed {
+            // A list may name what a read does not find yet, or no more; and what nobody can read must not be served.
+            if releases::manifest(&namespace, to)?.is_none() {
+                return Err(not_there(to, &all).into());
+            }
+            let previous_max = before.previous.len().max(PREVIOUS_MIN);
+            let after = Pointer::rolled_back(before, to, previous_max, clock::now_ms());
+            let value = serde_json::to_vec(&after).map_err(|error| error.to_string())?;
+            if !self.common.dry_run {
+                namespace.put(&POINTER, &value, None, None)?;
+            }
+        }
+        let dry_run = self.common.dry_run;
+        if self.common.json {
+            writeln!(out, "{}", json!({ "from": from, "to": to, "changed": is_changed, "dryRun": dry_run }))?;
+        } else if !is_changed {
+            writeln!(out, "{to} is served already")?;
+        } else if dry_run {
+            writeln!(out, "would go back from {from} to {to}")?;
+        } else {
+            writeln!(
+                out,
+                "went back from {from} to {to}; visitors see it once ASSETS_REFRESH and KV's caches are over"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What to go back from, and where to.
+fn target<'a>(
+    before: Option<&'a Pointer>,
+    release: Option<&'a str>,
+    all: &[Release],
+) -> Result<(&'a Pointer, &'a str), String> {
+    let before = before.ok_or("nothing was pushed yet; `kv-edge assets push DIR` makes a release")?;
+    let previous = || before.previous.first().map(String::as_str);
+    let to = release
+        .or_else(previous)
+        .ok_or_else(|| format!("no release was served before {}; name one of `kv-edge assets list`", before.current))?;
+    if all.iter().any(|release| release.id == to) { Ok((before, to)) } else { Err(not_there(to, all)) }
+}
+
+fn not_there(to: &str, all: &[Release]) -> String {
+    if all.is_empty() {
+        return format!("the release {to} is not there, and no other; push again");
+    }
+    let ids: Vec<_> = all.iter().map(|release| release.id.as_str()).collect();
+    format!("the release {to} is not there; name one of these: {}", ids.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_goes_to_what_was_served_before_or_to_what_is_named() {
+        let all: Vec<_> = ["d", "c", "a"].map(|id| Release { id: id.to_owned(), metadata: None }).into();
+        let pointer = |current: &str, previous: &[&str]| Pointer {
+            previous: previous.iter().map(|id| (*id).to_owned()).collect(),
+            ..Pointer::switched(None, current, 3, 1)
+        };
+        for (before, release, expected) in [
+            (Some(pointer("d", &["c", "a"])), None, Ok("c")),
+            (Some(pointer("d", &["c", "a"])), Some("a"), Ok("a")),
+            (Some(pointer("d", &["c"])), Some("d"), Ok("d")),
+            // Forward again.
+            (Some(pointer("c", &["d"])), None, Ok("d")),
+            (Some(pointer("d", &["b", "c"])), None, Err("the release b is not there; name one of these: d, c, a")),
+            (Some(pointer("d", &["c"])), Some("x"), Err("the release x is not there; name one of these: d, c, a")),
+            (Some(pointer("d", &[])), None, Err("no release was served before d; name one of `kv-edge assets list`")),
+            (None, None, Err("nothing was pushed yet; `kv-edge assets push DIR` makes a release")),
+            (None, Some("d"), Err("nothing was pushed yet; `kv-edge assets push DIR` makes a release")),
+        ] {
+            let found = target(before.as_ref(), release, &all).map(|(_, to)| to);
+            assert_eq!(found, expected.map_err(str::to_owned), "{before:?} {release:?}");
+        }
+        let before = pointer("d", &["c"]);
+        assert_eq!(
+            target(Some(&before), None, &[]).unwrap_err(),
+            "the release c is not there, and no other; push again"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! How far a command is: a bar on a terminal, plain lines otherwise, nothing for programs. All of it on stderr.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::clock;
+
+/// How often a plain line says how far a phase is, in milliseconds.
+const LINE_EACH_MS: u64 = 10_000;
+
+/// Tells how far a command is. Clones tell in the same place.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress(Place);
+
+#[derive(Debug, Clone)]
+enum Place {
+    Terminal(MultiProgress),
+    Lines,
+    Nowhere,
+}
+
+/// What a [`Phase`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Bytes,
+    Keys,
+}
+
+/// A phase of a command that is under way; shared by threads by reference. One that is dropped before it is done leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Phase {
+    place: Place,
+    bar: ProgressBar,
+    what: String,
+    unit: Unit,
+    total: u64,
+    done: AtomicU64,
+    /// When the last line was written.
+    told_ms: AtomicU64,
+}
+
+impl Progress {
+    /// `json`: a program reads the output, so nothing is told.
+    pub(crate) fn new(json: bool) -> Self {
+        Self(match json {
+            true => Place::Nowhere,
+            false if std::io::stderr().is_terminal() => Place::Terminal(MultiProgress::new()),
+            false => Place::Lines,
+        })
+    }
+
+    /// Begins a phase that has so many units; 0 where nobody knows.
+    pub(crate) fn phase(&self, what: &str, total: u64, unit: Unit) -> Phase {
+        let bar = match &self.0 {
+            Place::Terminal(bars) => {
+                let bar = ProgressBar::new(total).with_finish(ProgressFinish::AndClear).with_message(what.to_owned());
+                let bar = bars.add(bar.with_style(style(unit, total)));
+                bar.enable_steady_tick(std::time::Duration::from_millis(100));
+                bar
+            }
+            Place::Lines | Place::Nowhere => ProgressBar::hidden(),
+        };
+        let (done, told_ms) = (AtomicU64::new(0), AtomicU64::new(clock::now_ms()));
+        Phase { place: self.0.clone(), bar, what: what.to_owned(), unit, total, done, told_ms }
+    }
+
+    /// Says something, such as that an answer is waited for.
+    pub(crate) fn note(&self, line: &str) {
+        self.0.tell(line);
+    }
+}
+
+impl Place {
+    fn tell(&self, line: &str) {
+        match self {
+            // Where the terminal takes nothing, nobody misses the line.
+            Self::Terminal(bars) => drop(bars.println(line)),
+            Self::Lines => eprintln!("{line}"),
+            Self::Nowhere => {}
+        }
+    }
+}
+
+impl Phase {
+    /// So many units more are done.
+    pub(crate) fn add(&self, units: u64) {
+        self.bar.inc(units);
+        let done = self.done.fetch_add(units, Ordering::Relaxed).saturating_add(units);
+        let (now_ms, told_ms) = (clock::now_ms(), self.told_ms.load(Ordering::Relaxed));
+        if matches!(self.place, Place::Lines)
+            && now_ms.saturating_sub(told_ms) >= LINE_EACH_MS
+            // Of several threads one tells.
+            && self.told_ms.compare_exchange(told_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.place.tell(&format!("{}: {}", self.what, so_far(done, self.total, self.unit)));
+        }
+    }
+
+    /// The phase is done.
+    pub(crate) fn done(self, summary: &str) {
+        self.bar.finish_and_clear();
+        self.place.tell(&format!("{}: {summary}", self.what));
+    }
+}
+
+/// `3 of 12 keys`, `1.20 MB of 4.80 MB`.
+fn so_far(done: u64, total: u64, unit: Unit) -> String {
+    let of = if total > 0 { " of " } else { "" };
+    let count = |count: u64| match unit {
+        Unit::Bytes => DecimalBytes(count).to_string(),
+        Unit::Keys => count.to_string(),
+    };
+    let total = if total > 0 { count(total) } else { String::new() };
+    let name = match unit {
+        Unit::Bytes => "",
+        Unit::Keys => " keys",
+    };
+    format!("{}{of}{total}{name}", count(done))
+}
+
+fn style(unit: Unit, total: u64) -> ProgressStyle {
+    // A template that indicatif does not take would be a fault of the lines below; its own style would do then.
+    ProgressStyle::with_template(template(unit, total)).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn template(unit: Unit, total: u64) -> &'static str {
+    match (unit, total) {
+        (Unit::Bytes, 0) => "{spinner} {msg}  {decimal_bytes}",
+        (Unit::Bytes, _) => {
+            "{msg:24} {bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}"
+        }
+        (_, 0) => "{spinner} {msg}  {pos}",
+        _ => "{msg:24} {bar:30} {pos} of {len}  {eta}",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indicatif_takes_each_template() {
+        for unit in [Unit::Bytes, Unit::Keys] {
+            for total in [0, 1] {
+                assert!(ProgressStyle::with_template(template(unit, total)).is_ok(), "{unit:?} {total}");
+            }
+        }
+    }
+
+    #[test]
+    fn how_far_a_phase_is_has_its_unit() {
+        for (done, total, unit, expected) in [
+            (3, 12, Unit::Keys, "3 of 12 keys"),
+            (3, 0, Unit::Keys, "3 keys"),
+            (1_200_000, 4_800_000, Unit::Bytes, "1.20 MB of 4.80 MB"),
+            (500, 0, Unit::Bytes, "500 B"),
+        ] {
+            assert_eq!(so_far(done, total, unit), expected);
+        }
+    }
+}

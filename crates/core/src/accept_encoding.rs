@@ -1,0 +1,278 @@
+//! Which encoding a visitor gets: `Accept-Encoding` (RFC 9110 §12.5.3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::weight;
+
+/// A content coding that files are kept in (RFC 9110 §8.4.1; RFC 7932; RFC 8878).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coding {
+    /// Brotli.
+    Br,
+    /// Zstandard.
+    Zstd,
+    /// gzip.
+    Gzip,
+}
+
+impl Coding {
+    /// Its name in `Content-Encoding` (IANA, "HTTP Content Coding Registry").
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// What the visitor can decode. `None` is what the field does not list; a weight is in thousandths, and 0 is a refusal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AcceptEncoding {
+    br: Option<u16>,
+    zstd: Option<u16>,
+    gzip: Option<u16>,
+    identity: Option<u16>,
+    /// `*`: each of the others that the field does not list.
+    any: Option<u16>,
+}
+
+/// The encoding of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// The bytes as they are.
+    Identity,
+    /// The encoded bytes.
+    Encoded(Coding),
+    /// The visitor takes none of them: 406 (RFC 9110 §15.5.7).
+    NotAcceptable,
+}
+
+/// More codings than there are; what follows is ignored.
+const CODINGS_MAX: usize = 32;
+
+impl AcceptEncoding {
+    /// Reads the field. A member that is no coding, or whose weight is invalid, is left out. Of a coding that is listed twice the
+    /// smaller weight counts: what was refused once is not sent.
+    ///
+    /// Without the field any coding would do (RFC 9110 §12.5.3, rule 1). It is read as an empty one, which wants none: who does
+    /// not send it is seldom a browser, and often a tool that keeps the bytes as they come.
+    #[must_use]
+    pub fn parse(field: Option<&str>) -> Self {
+        let mut parsed = Self::default();
+        for element in field.unwrap_or_default().split(',').take(CODINGS_MAX) {
+            let (coding, weight) = match element.split_once(';') {
+                Some((coding, parameter)) => (coding.trim(), weight::parse(parameter)),
+                None => (element.trim(), Some(1000)),
+            };
+            let listed = match coding {
+                "*" => &mut parsed.any,
+                _ if coding.eq_ignore_ascii_case("br") => &mut parsed.br,
+                _ if coding.eq_ignore_ascii_case("zstd") => &mut parsed.zstd,
+                // RFC 9110 §8.4.1.3: one coding with two names.
+                _ if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") => &mut parsed.gzip,
+                _ if coding.eq_ignore_ascii_case("identity") => &mut parsed.identity,
+                _ => continue,
+            };
+            if let Some(weight) = weight {
+                *listed = Some(listed.map_or(weight, |before| before.min(weight)));
+            }
+        }
+        parsed
+    }
+
+    /// Chooses among a body and its encoded forms, each with its length: the one with the highest weight, of those the smallest,
+    /// of those the one as it is.
+    ///
+    /// A body as it is does without being listed, but whoever lists codings wants those: it comes after each of them.
+    #[must_use]
+    pub fn choose(&self, identity_length: u64, encoded: &[(Coding, u64)]) -> Chosen {
+        let identity = self.takes_identity().then(|| {
+            let weight = self.identity.or(self.any).unwrap_or(0);
+            (Chosen::Identity, weight, identity_length)
+        });
+        let encoded = encoded.iter().filter_map(|&(coding, length)| {
+            let weight = self.weight(coding).filter(|weight| *weight > 0)?;
+            Some((Chosen::Encoded(coding), weight, length))
+        });
+        identity
+            .into_iter()
+            .chain(encoded)
+            .min_by_key(|(_, weight, length)| (std::cmp::Reverse(*weight), *length))
+            .map_or(Chosen::NotAcceptable, |(chosen, ..)| chosen)
+    }
+
+    /// True where a body may be sent as it is: unless `identity;q=0`, or `*;q=0` and no word of `identity`.
+    #[must_use]
+    pub fn takes_identity(&self) -> bool {
+        self.identity.or(self.any) != Some(0)
+    }
+
+    fn weight(&self, coding: Coding) -> Option<u16> {
+        let listed = match coding {
+            Coding::Br => self.br,
+            Coding::Zstd => self.zstd,
+            Coding::Gzip => self.gzip,
+        };
+        listed.or(self.any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Chosen::{Encoded, Identity, NotAcceptable};
+    use super::Coding::{Br, Gzip, Zstd};
+    use super::*;
+
+    const LENGTH: u64 = 1000;
+
+    /// A file in all its encodings, smallest first.
+    const ALL: [(Coding, u64); 3] = [(Br, 300), (Zstd, 330), (Gzip, 350)];
+
+    fn choose(field: &str, encoded: &[(Coding, u64)]) -> Chosen {
+        AcceptEncoding::parse(Some(field)).choose(LENGTH, encoded)
+    }
+
+    #[test]
+    fn what_browsers_and_tools_send() {
+        for (field, expected) in [
+            ("gzip, deflate, br, zstd", Encoded(Br)),
+            ("gzip, deflate, br", Encoded(Br)),
+            ("gzip, deflate", Encoded(Gzip)),
+            ("br, gzip", Encoded(Br)),
+            ("zstd, gzip", Encoded(Zstd)),
+            // A video element of Chromium, which asks for ranges.
+            ("identity;q=1, *;q=0", Identity),
+            ("identity", Identity),
+            ("deflate", Identity),
+        ] {
+            assert_eq!(choose(field, &ALL), expected, "{field}");
+            assert_eq!(choose(field, &[]), Identity, "{field}");
+        }
+    }
+
+    #[test]
+    fn rules_of_rfc_9110_12_5_3() {
+        for (field, expected) in [
+            // Rule 2: the body as it is does, unless it is refused by name or by `*`.
+            ("compress", Identity),
+            ("gzip;q=0", Identity),
+            ("identity;q=0", NotAcceptable),
+            ("*;q=0", NotAcceptable),
+            ("*;q=0, identity", Identity),
+            ("*;q=0, identity;q=0.001", Identity),
+            ("*, identity;q=0", Encoded(Br)),
+            ("identity;q=0, gzip", Encoded(Gzip)),
+            ("gzip;q=0, identity;q=0, *;q=0.1", Encoded(Br)),
+            ("identity;q=0, compress", NotAcceptable),
+            // Rule 3: a listed coding does, unless its weight is 0.
+            ("br;q=0, gzip", Encoded(Gzip)),
+            ("br;q=0.000, zstd;q=0.0, gzip;q=0.001", Encoded(Gzip)),
+            ("gzip;q=0, *", Encoded(Br)),
+            ("br;q=0, *", Encoded(Zstd)),
+            // Of those that do, the one with the highest weight.
+            ("br;q=0.5, gzip", Encoded(Gzip)),
+            ("br;q=0.8, zstd;q=0.9, gzip;q=0.7", Encoded(Zstd)),
+            ("gzip;q=0.501, br;q=0.5", Encoded(Gzip)),
+            ("gzip;q=0.5, identity", Identity),
+            ("gzip;q=1.0, identity; q=0.5, *;q=0", Encoded(Gzip)),
+            ("br;q=0.1", Encoded(Br)),
+            // An empty field wants no coding; `*` takes all of them.
+            ("", Identity),
+            (" , ", Identity),
+            ("*", Encoded(Br)),
+            ("*;q=0.5, gzip", Encoded(Gzip)),
+        ] {
+            assert_eq!(choose(field, &ALL), expected, "{field}");
+        }
+        assert_eq!(choose("compress;q=0.5, gzip;q=1.0", &[(Br, 1)]), Identity);
+        assert_eq!(choose("br, identity;q=0", &[]), NotAcceptable);
+    }
+
+    #[test]
+    fn without_the_field_as_it_is() {
+        assert_eq!(AcceptEncoding::parse(None).choose(LENGTH, &ALL), Identity);
+        assert!(AcceptEncoding::parse(None).takes_identity());
+    }
+
+    #[test]
+    fn of_the_same_weight_the_smallest() {
+        assert_eq!(choose("gzip, br, zstd", &[(Gzip, 3), (Br, 2), (Zstd, 1)]), Encoded(Zstd));
+        assert_eq!(choose("gzip, identity", &[(Gzip, LENGTH + 1)]), Identity);
+        assert_eq!(choose("gzip, identity", &[(Gzip, LENGTH)]), Identity);
+        assert_eq!(choose("gzip", &[(Gzip, LENGTH + 1)]), Encoded(Gzip));
+        assert_eq!(choose("gzip, br", &[(Gzip, 5), (Br, 5)]), Encoded(Gzip));
+    }
+
+    #[test]
+    fn names_have_no_case_and_x_gzip_is_gzip() {
+        for field in ["GZIP", "x-gzip", "X-GZip;Q=0.5", " gzip ; q=0.5 ", "x-gzip, gzip;q=0.2"] {
+            assert_eq!(choose(field, &ALL), Encoded(Gzip), "{field}");
+        }
+        assert_eq!(choose("BR", &ALL), Encoded(Br));
+        assert_eq!(choose("IDENTITY;q=0, ZStd", &ALL), Encoded(Zstd));
+    }
+
+    #[test]
+    fn invalid_members_are_left_out() {
+        for member in ["br;q=2", "br;q=-1", "br;q=NaN", "br;q=0.1234", "br;q=", "br;x=1", "br;q=1;q=1", "b r", "brotli"]
+        {
+            assert_eq!(choose(member, &ALL), Identity, "{member}");
+            assert_eq!(choose(&format!("{member}, gzip;q=0.1"), &ALL), Encoded(Gzip), "{member}");
+        }
+        assert_eq!(choose("identity;q=zero", &ALL), Identity);
+    }
+
+    #[test]
+    fn listed_twice_the_smaller_weight_counts() {
+        assert_eq!(choose("br, br;q=0, gzip;q=0.5", &ALL), Encoded(Gzip));
+        assert_eq!(choose("br;q=0, br", &ALL), Identity);
+    }
+
+    #[test]
+    fn what_follows_the_most_that_is_read_is_ignored() {
+        let field = format!("{}br", "deflate,".repeat(CODINGS_MAX));
+        assert_eq!(choose(&field, &ALL), Identity);
+    }
+
+    #[test]
+    fn the_names_of_the_codings() {
+        for (coding, name) in [(Br, "br"), (Zstd, "zstd"), (Gzip, "gzip")] {
+            assert_eq!(coding.as_str(), name);
+            assert_eq!(serde_json::to_string(&coding).unwrap(), format!("\"{name}\""));
+        }
+    }
+
+    fn codings() -> impl Strategy<Value = Vec<(Coding, u64)>> {
+        let lengths = (prop::option::of(0..5_u64), prop::option::of(0..5_u64), prop::option::of(0..5_u64));
+        lengths.prop_map(|(br, zstd, gzip)| {
+            [(Br, br), (Zstd, zstd), (Gzip, gzip)].into_iter().filter_map(|(coding, n)| Some((coding, n?))).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_chosen_is_there_and_is_acceptable(
+            field in "((br|zstd|gzip|x-gzip|identity|\\*|[a-z;=q]{0,3})(;q=(0|1|0\\.[0-9]{0,4}))?[, ]{0,2}){0,6}",
+            length in 0..5_u64,
+            encoded in codings(),
+        ) {
+            let accepted = AcceptEncoding::parse(Some(&field));
+            match accepted.choose(length, &encoded) {
+                Identity => prop_assert!(accepted.takes_identity()),
+                Encoded(coding) => {
+                    prop_assert!(encoded.iter().any(|(one, _)| *one == coding));
+                    prop_assert!(accepted.weight(coding) > Some(0));
+                }
+                NotAcceptable => {
+                    prop_assert!(!accepted.takes_identity());
+                    prop_assert!(encoded.iter().all(|(one, _)| accepted.weight(*one).unwrap_or(0) == 0));
+                }
+            }
+        }
+    }
+}

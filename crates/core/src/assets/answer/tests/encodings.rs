@@ -1,0 +1,80 @@
+//! RFC 9110 §8.4, §12.5.3 and §12.5.5: encodings, and what is said of the choice.
+
+use super::*;
+
+const TEXT: &str = "a text that is long enough to be worth it, a text that is long enough";
+
+fn site() -> Site {
+    let codings = [(Coding::Br, 20), (Coding::Zstd, 25), (Coding::Gzip, 30)];
+    Site::of(&[("/a.txt", TEXT), ("/b.png", "pixels"), ("/404.html", TEXT)])
+        .encoded("/a.txt", &codings)
+        .encoded("/404.html", &codings)
+}
+
+/// §12.5.3, the rules for "whether a content coding for a given representation is acceptable".
+#[test]
+fn the_best_of_what_is_accepted() {
+    for (accepted, coding) in [
+        (None, None),
+        (Some(""), None),
+        (Some("gzip, deflate, br, zstd"), Some("br")),
+        (Some("gzip"), Some("gzip")),
+        (Some("br;q=0.5, zstd;q=0.9, gzip;q=0.8"), Some("zstd")),
+        (Some("br;q=0, *"), Some("zstd")),
+        (Some("*"), Some("br")),
+        (Some("identity, br;q=0.5"), None),
+        (Some("deflate"), None),
+        (Some("identity;q=0, x-gzip"), Some("gzip")),
+    ] {
+        let fields: Vec<_> = accepted.map(|accepted| ("accept-encoding", accepted)).into_iter().collect();
+        let sent = site().get("/a.txt", &fields);
+        assert_eq!((sent.status, sent.field("content-encoding")), (200, coding), "{accepted:?}");
+        // The bytes are those of the encoding.
+        let is_text = sent.text() == TEXT;
+        assert_eq!(is_text, coding.is_none(), "{accepted:?}");
+        let head = site().head("/a.txt", &fields);
+        assert_eq!(head.field("content-length"), Some(sent.body.len().to_string().as_str()), "{accepted:?}");
+        assert_eq!(head.field("content-encoding"), coding, "{accepted:?}");
+        assert_eq!(sent.field("content-type"), Some("text/plain; charset=utf-8"), "{accepted:?}");
+    }
+}
+
+/// §15.5.7, where there is something to choose from.
+#[test]
+fn none_that_is_acceptable() {
+    for accepted in ["identity;q=0", "*;q=0", "identity;q=0, deflate", "br;q=0, gzip;q=0, zstd;q=0, identity;q=0"] {
+        let fields = [("accept-encoding", accepted)];
+        assert_eq!(site().get("/a.txt", &fields).status, 406, "{accepted}");
+        assert_eq!(site().head("/a.txt", &fields).status, 406, "{accepted}");
+        // What has one form has it for all. §12.4.1: an origin server can "disregard the header field".
+        assert_eq!(site().get("/b.png", &fields).status, 200, "{accepted}");
+        // An error is no better than the one that it would be replaced with.
+        let none = site().get("/none", &fields);
+        assert_eq!((none.status, none.text()), (404, TEXT), "{accepted}");
+    }
+}
+
+/// §12.5.5: "an origin server SHOULD generate a Vary header field on a cacheable response when it wishes that response to be selectively
+/// reused".
+#[test]
+fn each_answer_that_could_have_been_another_says_so() {
+    let site = site();
+    for accepted in ["", "br", "gzip", "identity", "br, identity;q=0"] {
+        let encoding = ("accept-encoding", accepted);
+        let whole = site.get("/a.txt", &[encoding]);
+        let answers = [
+            site.head("/a.txt", &[encoding]),
+            site.get("/a.txt", &[encoding, ("if-none-match", whole.etag())]),
+            site.get("/a.txt", &[encoding, ("range", "bytes=0-1")]),
+            whole,
+        ];
+        // Who accepts JSON gets no page.
+        assert_eq!(site.get("/none", &[encoding]).field("vary"), Some("Accept-Encoding, Accept"), "{accepted}");
+        for sent in answers {
+            assert_eq!(sent.field("vary"), Some("Accept-Encoding"), "{} {accepted}", sent.status);
+        }
+        for sent in [site.get("/b.png", &[encoding]), site.head("/b.png", &[encoding])] {
+            assert_eq!((sent.status, sent.field("vary")), (200, None), "{accepted}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! RFC 9110 §8.5, §8.7 and §12.5.4, RFC 4647 §3.4, RFC 8288: languages of a page.
+
+use super::*;
+
+const LINK: &str = "</about.de>; rel=\"alternate\"; hreflang=\"de\", </about.pt-BR>; rel=\"alternate\"; hreflang=\"pt-BR\", \
+                    </about?lang=en>; rel=\"alternate\"; hreflang=\"en\", </about>; rel=\"alternate\"; hreflang=\"x-default\"";
+
+fn site() -> Site {
+    let files = [
+        ("/about.html", "about"),
+        ("/about.de.html", "über"),
+        ("/about.pt-BR.html", "sobre"),
+        ("/alone.html", "alone"),
+    ];
+    Site::of(&files).language("/about.html", "en").translated("/about.html", &["de", "pt-BR"])
+}
+
+/// What decides, in this order: `?lang=`, the cookie `lang`, `Accept-Language`, and the plain file where nothing fits.
+#[test]
+fn who_says_it_more_clearly_comes_first() {
+    for (query, cookie, accepted, text, varies) in [
+        ("", None, None, "about", true),
+        ("", None, Some("de"), "über", true),
+        ("", None, Some("de-CH, en;q=0.9"), "über", true),
+        ("", None, Some("pt"), "sobre", true),
+        ("", None, Some("de;q=0.1, pt-BR;q=0.2"), "sobre", true),
+        ("", None, Some("de;q=0"), "about", true),
+        ("", None, Some("de;q=2"), "about", true),
+        ("", None, Some("fr"), "about", true),
+        ("", None, Some("*"), "about", true),
+        ("", None, Some("*, de;q=0.1"), "über", true),
+        ("", Some("lang=de"), Some("pt-BR"), "über", true),
+        ("", Some("a=b; lang=\"pt-BR\"; c=d"), Some("de"), "sobre", true),
+        // A cookie that names nothing that there is.
+        ("", Some("lang=fr"), Some("de"), "über", true),
+        ("", Some("lang="), Some("de"), "über", true),
+        ("", Some("lang=*"), Some("de"), "über", true),
+        ("", Some("LANG=pt"), Some("de"), "über", true),
+        ("", Some("lang=fr; lang=pt"), Some("de"), "sobre", true),
+        ("?lang=de", Some("lang=pt"), Some("en"), "über", false),
+        ("?lang=DE-at", None, None, "über", false),
+        ("?lang=en", Some("lang=pt"), Some("de"), "about", false),
+        ("?a=b&lang=pt%2DBR&lang=de", None, None, "sobre", false),
+        // A query that names nothing that there is, or is broken, settles nothing.
+        ("?lang=fr", Some("lang=pt"), Some("de"), "sobre", true),
+        ("?lang=", None, Some("de"), "über", true),
+        ("?lang=%zz", None, Some("de"), "über", true),
+        ("?lang=*", None, Some("de"), "über", true),
+        ("?Lang=pt", None, Some("de"), "über", true),
+    ] {
+        let cookie = cookie.map(|cookie| ("cookie", cookie));
+        let fields: Vec<_> = cookie.into_iter().chain(accepted.map(|field| ("accept-language", field))).collect();
+        let sent = site().get(&format!("/about{query}"), &fields);
+        assert_eq!((sent.status, sent.text()), (200, text), "{query} {fields:?}");
+        assert_eq!(sent.field("vary"), varies.then_some("Accept-Language, Cookie"), "{query} {fields:?}");
+        assert_eq!(sent.field("link"), Some(LINK), "{query} {fields:?}");
+    }
+}
+
+/// §8.5: "the natural language(s) of the intended audience"; §8.7: where this one is by itself.
+#[test]
+fn which_language_it_is_and_where_it_stands_by_itself() {
+    for (url, accepted, language, location) in [
+        ("/about", "de", "de", Some("/about.de")),
+        ("/about", "pt", "pt-BR", Some("/about.pt-BR")),
+        ("/about", "en", "en", Some("/about?lang=en")),
+        ("/about", "fr", "en", Some("/about?lang=en")),
+        ("/about?lang=de", "en", "de", Some("/about.de")),
+        // It is what was asked for.
+        ("/about?lang=en", "de", "en", None),
+        ("/about.de", "en", "de", None),
+    ] {
+        let sent = site().get(url, &[("accept-language", accepted)]);
+        assert_eq!((sent.status, sent.field("content-language")), (200, Some(language)), "{url} {accepted}");
+        assert_eq!(sent.field("content-location"), location, "{url} {accepted}");
+        let Some(location) = location else { continue };
+        // What stands there is the same, whoever asks.
+        let there = site().get(location, &[("accept-language", "xx"), ("cookie", "lang=xx")]);
+        assert_eq!((there.status, &there.body, there.field("vary")), (200, &sent.body, None), "{location}");
+    }
+}
+
+/// A translation has an address of its own, under which nothing is negotiated.
+#[test]
+fn a_translation_that_is_asked_for_by_its_path() {
+    let fields = [("accept-language", "pt-BR"), ("cookie", "lang=en")];
+    let sent = site().get("/about.de?lang=en", &fields);
+    assert_eq!((sent.status, sent.text(), sent.field("vary"), sent.field("link")), (200, "über", None, Some(LINK)));
+    let file = site().get("/about.de.html?a", &fields);
+    assert_eq!((file.status, file.field("location")), (307, Some("/about.de?a")));
+    let alone = site().get("/alone?lang=de", &fields);
+    let names = ["vary", "link", "content-location", "content-language"];
+    assert_eq!((alone.status, names.map(|name| alone.field(name))), (200, [None; 4]));
+}
+
+/// A page whose language nobody knows is what is left, also for those who take any.
+#[test]
+fn a_plain_page_without_a_language() {
+    let mut site = site();
+    site.file("/about.html").language = None;
+    for (accepted, text) in
+        [("*", "about"), ("en, *;q=0.5", "about"), ("fr", "about"), ("de, *;q=0.5", "über"), ("*;q=0, de", "über")]
+    {
+        let sent = site.get("/about", &[("accept-language", accepted)]);
+        assert_eq!(sent.text(), text, "{accepted}");
+        assert_eq!(sent.field("vary"), Some("Accept-Language, Cookie"), "{accepted}");
+        assert_eq!(sent.field("content-location").is_some(), text == "über", "{accepted}");
+        assert!(!sent.field("link").unwrap().contains("lang=en"), "{accepted}");
+    }
+}
+
+/// Parts and conditions are of the language that is chosen.
+#[test]
+fn parts_and_encodings_of_a_language() {
+    let site = site().encoded("/about.de.html", &[(Coding::Gzip, 3)]);
+    let german = site.get("/about", &[("accept-language", "de"), ("accept-encoding", "gzip")]);
+    assert_eq!(german.field("content-encoding"), Some("gzip"));
+    assert_eq!(german.field("vary"), Some("Accept-Encoding, Accept-Language, Cookie"));
+    let part = site.get("/about", &[("accept-language", "de"), ("range", "bytes=2-")]);
+    assert_eq!((part.status, part.text(), part.field("content-language")), (206, "ber", Some("de")));
+    for if_range in [part.etag(), german.etag(), MODIFIED] {
+        let english = [("accept-language", "en"), ("range", "bytes=0-0"), ("if-range", if_range)];
+        assert_eq!(site.get("/about", &english).status, 200, "{if_range} is no part of the English page");
+    }
+    let by_url = site.get("/about?lang=de", &[("accept-encoding", "gzip")]);
+    assert_eq!((by_url.field("vary"), by_url.etag()), (Some("Accept-Encoding"), german.etag()));
+    let refused = [("accept-language", "de"), ("accept-encoding", "identity;q=0")];
+    assert_eq!(site.get("/about", &refused).status, 406);
+}
+
+/// Names of files go into `Link` and `Content-Location` as URLs have them.
+#[test]
+fn addresses_are_escaped() {
+    let site = Site::of(&[
+        ("/ä \">, b.html", "x"),
+        ("/ä \">, b.de.html", "y"),
+        ("/i/index.html", "x"),
+        ("/i/index.de.html", "y"),
+    ])
+    .translated("/ä \">, b.html", &["de"])
+    .translated("/i/index.html", &["de"]);
+    for (path, german, plain) in
+        [("/%C3%A4%20%22%3E,%20b", "/%C3%A4%20%22%3E,%20b.de", "/%C3%A4%20%22%3E,%20b"), ("/i/", "/i/index.de", "/i/")]
+    {
+        let sent = site.get(path, &[("accept-language", "de")]);
+        let link = format!(
+            "<{german}>; rel=\"alternate\"; hreflang=\"de\", <{plain}>; rel=\"alternate\"; hreflang=\"x-default\""
+        );
+        assert_eq!(
+            (sent.text(), sent.field("content-location"), sent.field("link")),
+            ("y", Some(german), Some(link.as_str()))
+        );
+        assert_eq!(site.get(german, &[]).text(), "y");
+    }
+}

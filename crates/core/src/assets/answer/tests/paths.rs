@@ -1,0 +1,280 @@
+//! Which file answers a path: `html_handling`, releases before, and where there is none (Workers static assets).
+
+use proptest::prelude::*;
+use url::Url;
+
+use super::*;
+
+const MODES: [HtmlHandling; 4] = [
+    HtmlHandling::AutoTrailingSlash,
+    HtmlHandling::ForceTrailingSlash,
+    HtmlHandling::DropTrailingSlash,
+    HtmlHandling::None,
+];
+
+/// 307, so that method and query stay (RFC 9110 §15.4.8).
+#[test]
+fn a_page_is_sent_to_where_it_is_shown_with_its_query() {
+    let files = [("/index.html", "root"), ("/about.html", "about"), ("/docs/index.html", "docs"), ("/ä b.html", "ä")];
+    for (mode, url, location) in [
+        (MODES[0], "/about.html", "/about"),
+        (MODES[0], "/about.html?", "/about?"),
+        (MODES[0], "/about/?a=b&c=%2F%0D", "/about?a=b&c=%2F%0D"),
+        (MODES[0], "/docs?a=//evil.example", "/docs/?a=//evil.example"),
+        (MODES[0], "/docs/index.html?a?b", "/docs/?a?b"),
+        (MODES[0], "/index.html", "/"),
+        (MODES[0], "/%C3%A4%20b.html?%C3%A4", "/%C3%A4%20b?%C3%A4"),
+        (MODES[0], "//about?a", "/about?a"),
+        (MODES[0], "//", "/"),
+        (MODES[1], "/about?a", "/about/?a"),
+        (MODES[2], "/docs/?a", "/docs?a"),
+        (MODES[3], "//about.html?a", "/about.html?a"),
+    ] {
+        let site = Site::of(&files).html_handling(mode);
+        for method in ["GET", "HEAD"] {
+            let sent = site.ask(method, url, &[("if-none-match", "*"), ("range", "bytes=0-0")]);
+            assert_eq!((sent.status, sent.field("location")), (307, Some(location)), "{mode:?} {url}");
+        }
+        assert_eq!(site.get(location, &[]).status, 200, "{mode:?} {location}");
+    }
+}
+
+/// Redirects come before files, rewrites answer where they were asked for, and neither leads to another.
+#[test]
+fn redirects_and_rewrites_of_a_release() {
+    let site = Site::of(&[("/index.html", "root"), ("/about.html", "about"), ("/app.js", "app"), ("/404.html", "no"), ("/old.html", "old")])
+        .redirects(
+            "/old /about 301\n/old.html /about\n/see /about?x=1 303\n/out https://example.org/a 308\n/kept /about#b 307\n\
+             /blog/* /posts/:splat 302\n/us /about 200\n/us.html /about.html 200\n/js/* /:splat 200\n/home / 200\n/lost /nowhere 200",
+        );
+    for (url, status, location) in [
+        ("/old", 301, "/about"),
+        ("/old?a=b", 301, "/about?a=b"),
+        ("/old.html", 302, "/about"),
+        ("/see?a=b", 303, "/about?x=1"),
+        ("/out?a=b", 308, "https://example.org/a?a=b"),
+        ("/kept?a=b", 307, "/about?a=b#b"),
+        ("/blog/a%20b/c", 302, "/posts/a%20b/c"),
+        ("/blog//evil.example/", 302, "/posts/evil.example/"),
+    ] {
+        let sent = site.get(url, &[("range", "bytes=0-0"), ("if-match", "\"x\"")]);
+        assert_eq!((sent.status, sent.field("location")), (status, Some(location)), "{url}");
+    }
+    for (url, status, text) in [
+        ("/us", 200, "about"),
+        // `/about.html` would be sent to `/about`: not where it was rewritten to.
+        ("/us.html?a=b", 200, "about"),
+        ("/js/app.js", 200, "app"),
+        ("/home", 200, "root"),
+        ("/lost", 404, "no"),
+        ("/js/none.js", 404, "no"),
+        ("/js/kv-edge:current", 404, "no"),
+    ] {
+        let sent = site.get(url, &[]);
+        assert_eq!((sent.status, sent.text(), sent.field("location")), (status, text, None), "{url}");
+    }
+    let tag = site.get("/about", &[]).etag().to_owned();
+    assert_eq!(site.get("/us", &[("if-none-match", &tag)]).status, 304);
+    assert_eq!(site.get("/us", &[("range", "bytes=0-0")]).text(), "a");
+}
+
+/// Paths that name no file by themselves are answered before anything is looked up, `_redirects` and a page for what is not there included.
+#[test]
+fn paths_that_name_no_file() {
+    let site = Site::of(&[("/index.html", "root"), ("/404.html", "no")]).redirects("/* https://example.org/ 302");
+    for path in [
+        "/%",
+        "/%ff",
+        "/a%00",
+        "/%2e%2e%2fa",
+        "/..%2f",
+        "/a%2f%2e",
+        "/kv-edge:current",
+        "/%6bv-edge:blob:0",
+        "//kv-edge:push:a",
+    ] {
+        // The URL Standard leaves some of these alone, others it resolves.
+        let target = format!("https://example.com{path}");
+        if decode(&RequestTarget::parse(&target).path).is_err() {
+            let sent = site.get(path, &[]);
+            assert_eq!((sent.status, sent.field("location"), sent.text()), (404, None, ""), "{path}");
+        } else {
+            assert_eq!(path, "/%2e%2e%2fa", "resolved");
+        }
+    }
+}
+
+/// The nearest `404.html`, with 404; a client that wants JSON gets none.
+#[test]
+fn the_nearest_page_says_that_there_is_none() {
+    let files = [("/404.html", "root"), ("/a/404.html", "a"), ("/a/b/c/404.html", "c"), ("/style.css", "x")];
+    let site = Site::of(&files);
+    let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    for (path, text) in [
+        ("/x", "root"),
+        ("/x.css", "root"),
+        ("/a", "root"),
+        ("/a/", "a"),
+        ("/a/b/x", "a"),
+        ("/a/b/c/d/e", "c"),
+        ("/ab/x", "root"),
+    ] {
+        for fields in [&[][..], &[html], &[("accept", "*/*"), ("sec-fetch-mode", "cors")]] {
+            let sent = site.get(path, fields);
+            assert_eq!((sent.status, sent.text()), (404, text), "{path} {fields:?}");
+            assert_eq!(sent.field("cache-control"), Some("no-cache"), "{path}");
+            for name in ["etag", "last-modified", "accept-ranges"] {
+                assert_eq!(sent.field(name), None, "{path} {name}");
+            }
+            let head = site.head(path, fields);
+            assert_eq!((head.status, head.field("content-length")), (404, Some(text.len().to_string().as_str())));
+        }
+        for json in ["application/json", "text/html, application/problem+json;q=0.5"] {
+            let sent = site.get(path, &[("accept", json)]);
+            assert_eq!((sent.status, sent.text(), sent.fields.len()), (404, "", 0), "{path} {json}");
+        }
+    }
+    let sent = Site::of(&files).not_found(NotFound::None).get("/a/x", &[]);
+    assert_eq!((sent.status, sent.text()), (404, ""));
+    assert_eq!(Site::of(&[("/a/404.html", "a")]).get("/b/x", &[]).text(), "");
+}
+
+/// `not_found_handling` as `single-page-application` is for navigations (Fetch Metadata, `Sec-Fetch-Mode`).
+#[test]
+fn a_single_page_application_is_for_navigations_only() {
+    let files = [("/index.html", "app"), ("/app.js", "script"), ("/404.html", "no")];
+    let site = Site::of(&files).not_found(NotFound::SinglePageApplication);
+    let html = "text/html,application/xhtml+xml,*/*;q=0.8";
+    for (fields, status) in [
+        (&[("sec-fetch-mode", "navigate"), ("accept", html)][..], 200),
+        (&[("sec-fetch-mode", "navigate")], 200),
+        (&[("accept", html)], 200),
+        (&[("sec-fetch-mode", "cors"), ("accept", html)], 404),
+        (&[("sec-fetch-mode", "no-cors"), ("accept", "*/*")], 404),
+        (&[("accept", "application/json")], 404),
+        (&[("accept", "text/html, application/json")], 404),
+        (&[("accept", "text/html;q=0")], 404),
+        (&[("accept", "*/*")], 404),
+        (&[], 404),
+    ] {
+        for url in ["/some/route?a=b", "/route.with.dots", "/none.js"] {
+            let sent = site.get(url, fields);
+            assert_eq!(sent.status, status, "{url} {fields:?}");
+            assert_eq!(sent.text(), if status == 200 { "app" } else { "" }, "{url} {fields:?}");
+        }
+        assert_eq!(site.get("/app.js", fields).text(), "script");
+    }
+    let navigate = ("sec-fetch-mode", "navigate");
+    let sent = site.get("/some/route", &[navigate]);
+    assert_eq!(
+        (sent.field("cache-control"), sent.field("content-type")),
+        (Some("no-cache"), Some("text/html; charset=utf-8"))
+    );
+    assert_eq!(site.get("/some/route", &[navigate, ("if-none-match", sent.etag())]).status, 304);
+    let empty = Site::of(&[("/a.txt", "a")]).not_found(NotFound::SinglePageApplication);
+    assert_eq!(empty.get("/route", &[navigate]).status, 404);
+}
+
+/// A page of the release before asks for its files; pages themselves are those of the release that is served.
+#[test]
+fn files_of_releases_before() {
+    for (path, expected) in [
+        ("/app.3f2a1b9c.js", true),
+        ("/a/photo.JPG", true),
+        ("/model.3f2a1b9c.unknown", true),
+        ("/a.html", false),
+        ("/a.HTM", false),
+        ("/a.xhtml", false),
+        ("/a", false),
+        ("/", false),
+        ("/a.js/", false),
+        ("/a.js/b", false),
+        ("/a.", false),
+    ] {
+        assert_eq!(may_be_retained(path), expected, "{path}");
+    }
+    let before = Site::of(&[
+        ("/app.1.js", "one"),
+        ("/both.css", "old"),
+        ("/gone.html", "gone"),
+        ("/plain", "plain"),
+        ("/gone.css", "a{}"),
+        ("/gone.pdf", "%PDF"),
+    ])
+    .headers("/app.1.js\n  X-Release: before")
+    .immutable("/app.1.js")
+    .encoded("/app.1.js", &[(Coding::Br, 2)]);
+    let site = Site::of(&[("/app.2.js", "two"), ("/both.css", "new"), ("/404.html", "no")])
+        .redirects("/moved.js /app.2.js")
+        .after(before);
+    for (path, status, text) in [
+        ("/app.1.js", 200, "one"),
+        ("/app.2.js", 200, "two"),
+        ("/both.css", 200, "new"),
+        ("/gone.html", 404, "no"),
+        ("/gone", 404, "no"),
+        ("/gone.css", 200, "a{}"),
+        // Nobody's page is made of it: who took it away meant it.
+        ("/gone.pdf", 404, "no"),
+        ("/plain", 404, "no"),
+        ("/app.3.js", 404, "no"),
+        ("/moved.js", 302, ""),
+    ] {
+        let sent = site.get(path, &[]);
+        assert_eq!((sent.status, sent.text()), (status, text), "{path}");
+    }
+    let sent = site.get("/app.1.js", &[("accept-encoding", "br")]);
+    assert_eq!((sent.field("x-release"), sent.field("content-encoding")), (Some("before"), Some("br")));
+    assert_eq!(sent.field("cache-control"), Some("public, max-age=31536000, immutable"));
+    assert_eq!(site.get("/app.1.js", &[("range", "bytes=0-1")]).text(), "on");
+    assert_eq!(site.get("/app.1.js", &[("if-none-match", "*")]).status, 304);
+}
+
+fn names() -> impl Strategy<Value = String> {
+    "(/|//|\\\\|%5[cC]|%2[fF]|%09|%0[aAdD]|[a-c]|\\.|%2[eE]|:|@|%40|;|%3[fF]|%23|%25|evil\\.example|index|\\.html|%C3%A4){0,9}"
+}
+
+proptest! {
+    /// RFC 3986 §4.2: what begins with two slashes names a host, and browsers read `\` as a slash and leave tabs out.
+    #[test]
+    fn no_redirect_leads_to_another_host(
+        path in names(),
+        query in proptest::option::of("[a-c/?%=.:@\\\\]{0,6}"),
+        mode in prop::sample::select(MODES.to_vec()),
+    ) {
+        let origin = Url::parse("https://example.com/").unwrap();
+        let url = format!("https://example.com/{path}{}", query.as_deref().map(|query| format!("?{query}")).unwrap_or_default());
+        let target = RequestTarget::parse(&url);
+        let Ok(decoded) = decode(&target.path) else { return Ok(()) };
+        // Each file there could be: as it is, without slashes in a row, and as a page or a folder.
+        let mut one = decoded.to_string();
+        while one.contains("//") {
+            one = one.replace("//", "/");
+        }
+        let name = one.trim_end_matches('/').trim_end_matches(".html").trim_end_matches("/index");
+        for file in [format!("{name}.html"), format!("{name}/index.html"), one.clone()] {
+            // No path of a file, or one of a page that no URL can name: a dot segment.
+            let has_dots = file.split('/').any(|name| matches!(name, "." | ".."));
+            if file.ends_with('/') || !file.starts_with('/') || file.contains("//") || has_dots {
+                continue;
+            }
+            for rules in ["", "/* /:splat 302", "/:a/* /:splat/:a 301", "/* /x/../:splat 302"] {
+                // The last is refused when it is pushed, or harmless.
+                let Ok(redirects) = Redirects::parse(rules) else { continue };
+                let mut site = Site::of(&[(&file, "x")]).html_handling(mode);
+                site.manifest.redirects = redirects;
+                let sent = site.get(&url, &[]);
+                let Some(location) = sent.field("location") else { continue };
+                let to = origin.join(location).unwrap();
+                prop_assert_eq!(to.host_str(), Some("example.com"), "{} {}", file, location);
+                prop_assert!(location.starts_with('/') && !location[1..].starts_with(['/', '\\']), "{}", location);
+                let asked = Url::parse(&url).unwrap();
+                prop_assert_eq!(to.query().unwrap_or_default(), asked.query().unwrap_or_default());
+                if rules.is_empty() {
+                    let there = site.get(to.as_str(), &[]);
+                    prop_assert_eq!((there.status, there.text()), (200, "x"), "{} {}", file, location);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! RFC 9110 §13.1.5, §14 and §15.3.7: parts of files.
+
+use super::*;
+
+const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
+
+/// A text in three chunks, an empty one, and one that has encodings.
+fn site() -> Site {
+    let mut site = Site::of(&[("/empty.bin", ""), ("/c.txt", ALPHABET)]).encoded("/c.txt", &[(Coding::Br, 12)]);
+    site.add("/a.bin", ALPHABET.as_bytes(), 10);
+    site
+}
+
+/// §14.1.2 and §15.3.7.1.
+#[test]
+fn one_range() {
+    for (range, content_range, text, values) in [
+        ("bytes=0-4", "bytes 0-4/26", "abcde", 1),
+        ("bytes=24-", "bytes 24-25/26", "yz", 1),
+        ("bytes=-3", "bytes 23-25/26", "xyz", 1),
+        ("bytes=-99", "bytes 0-25/26", ALPHABET, 3),
+        ("bytes=0-99999999999999999999", "bytes 0-25/26", ALPHABET, 3),
+        ("bytes=25-25", "bytes 25-25/26", "z", 1),
+        // Over the borders of chunks, of which no other is read.
+        ("bytes=9-10", "bytes 9-10/26", "jk", 2),
+        ("bytes=10-19", "bytes 10-19/26", "klmnopqrst", 1),
+        ("bytes=9-20", "bytes 9-20/26", "jklmnopqrstu", 3),
+        // §15.3.7.2: "A server MUST NOT generate a multipart response to a request for a single range", and what is coalesced is one.
+        ("bytes=0-4,5-6", "bytes 0-6/26", "abcdefg", 1),
+        ("bytes=3-6,0-4,99-", "bytes 0-6/26", "abcdefg", 1),
+    ] {
+        let sent = site().get("/a.bin", &[("range", range)]);
+        assert_eq!(
+            (sent.status, sent.text(), sent.field("content-range")),
+            (206, text, Some(content_range)),
+            "{range}"
+        );
+        assert_eq!(sent.field("content-type"), Some("application/octet-stream"), "{range}");
+        assert_eq!(sent.read.len(), values, "{range}");
+    }
+}
+
+/// §15.3.7.2 and §14.6: "multipart/byteranges".
+#[test]
+fn several_ranges() {
+    let sent = site().get("/a.bin", &[("range", "bytes=-1, 0-1, 8-11, 50-")]);
+    let boundary = format!("kv-edge-{}", hash(ALPHABET.as_bytes()));
+    assert_eq!(sent.status, 206);
+    assert_eq!(sent.field("content-type"), Some(format!("multipart/byteranges; boundary={boundary}").as_str()));
+    // "a server MUST NOT generate a Content-Range header field in the HTTP header section of a multiple part response".
+    assert_eq!(sent.field("content-range"), None);
+    let part = |range: &str, text: &str| {
+        format!(
+            "--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {range}/26\r\n\r\n{text}\r\n"
+        )
+    };
+    let expected =
+        [part("0-1", "ab"), part("8-11", "ijkl"), part("25-25", "z"), format!("--{boundary}--\r\n")].concat();
+    assert_eq!(sent.text(), expected);
+    // RFC 2046 §5.1.1: "Boundary delimiters must not appear within the encapsulated material", and have 70 characters at most.
+    assert!(boundary.len() <= 70);
+}
+
+/// §14.6: each part has the type that the whole would have, also where `_headers` says another or none.
+#[test]
+fn parts_have_the_type_that_the_whole_has() {
+    for (rules, expected) in [
+        ("/a.bin\n  Content-Type: text/x-letters", Some("Content-Type: text/x-letters\r\n")),
+        ("/a.bin\n  ! Content-Type", None),
+    ] {
+        let sent = site().headers(rules).get("/a.bin", &[("range", "bytes=0-0,2-2")]);
+        assert!(sent.field("content-type").unwrap().starts_with("multipart/byteranges; boundary="));
+        assert_eq!(sent.text().matches("Content-Type: ").count(), if expected.is_some() { 2 } else { 0 }, "{rules}");
+        assert!(sent.text().contains(expected.unwrap_or_default()), "{rules}");
+    }
+}
+
+/// §14.2: "A server MAY ignore the Range header field"; it "MUST ignore" units that it does not know.
+#[test]
+fn what_is_ignored_gets_the_whole() {
+    let many = |ranges: usize| (0..ranges).map(|at| format!("{}-{}", at * 2, at * 2)).collect::<Vec<_>>().join(",");
+    let long = "x".repeat(100);
+    let mut site = site();
+    site.add("/long.bin", long.as_bytes(), 7);
+    for range in
+        ["", "bytes", "bytes=", "bytes=a-b", "bytes=2-1", "bytes=0-1,x", "bytes=-", "seconds=0-1", "0-1", "bytes 0-1"]
+    {
+        let sent = site.get("/a.bin", &[("range", range)]);
+        assert_eq!((sent.status, sent.text(), sent.field("content-range")), (200, ALPHABET, None), "{range}");
+    }
+    assert_eq!(site.get("/long.bin", &[("range", &format!("bytes={}", many(16)))]).status, 206);
+    let sent = site.get("/long.bin", &[("range", &format!("bytes={}", many(17)))]);
+    assert_eq!((sent.status, sent.text()), (200, long.as_str()), "more than 16");
+}
+
+/// §15.5.17: "SHOULD generate a Content-Range header field specifying the current length".
+#[test]
+fn what_is_beyond_the_end_is_not_satisfiable() {
+    for (path, range, status, content_range) in [
+        ("/a.bin", "bytes=26-", 416, Some("bytes */26")),
+        ("/a.bin", "bytes=26-30,99-", 416, Some("bytes */26")),
+        ("/a.bin", "bytes=-0", 416, Some("bytes */26")),
+        ("/empty.bin", "bytes=0-", 416, Some("bytes */0")),
+        // §14.1.2: a suffix of what is empty is satisfiable, for which `Content-Range` has no form.
+        ("/empty.bin", "bytes=-1", 200, None),
+    ] {
+        let sent = site().get(path, &[("range", range)]);
+        assert_eq!((sent.status, sent.field("content-range")), (status, content_range), "{path} {range}");
+    }
+}
+
+/// §14.2: "A server MUST ignore a Range header field received with a request method that is unrecognized or for which range handling is
+/// not defined. For this specification, GET is the only method".
+#[test]
+fn head_has_no_ranges() {
+    for range in ["bytes=0-1", "bytes=0-0,2-2", "bytes=99-", "x"] {
+        let sent = site().head("/a.bin", &[("range", range)]);
+        assert_eq!((sent.status, sent.body.len(), sent.field("content-length")), (200, 0, Some("26")), "{range}");
+    }
+}
+
+/// §13.1.5: a tag is compared strongly, and a date as it stands.
+#[test]
+fn if_range() {
+    let site = site();
+    let tag = site.get("/a.bin", &[]).etag().to_owned();
+    let weak = format!("W/{tag}");
+    for (if_range, status) in [
+        (tag.as_str(), 206),
+        (MODIFIED, 206),
+        ("\"other\"", 200),
+        (&weak, 200),
+        // No list, no `*`, no tag without quotes.
+        (&format!("{tag}, {tag}"), 200),
+        ("*", 200),
+        (tag.trim_matches('"'), 200),
+        // "exactly matches": no earlier and no later one.
+        (BEFORE, 200),
+        (AFTER, 200),
+        ("", 200),
+    ] {
+        let sent = site.get("/a.bin", &[("range", "bytes=0-1"), ("if-range", if_range)]);
+        assert_eq!(sent.status, status, "{if_range}");
+        assert_eq!(sent.text(), if status == 206 { "ab" } else { ALPHABET }, "{if_range}");
+        // What is beyond the end of another version is no error of the client's.
+        let beyond = site.get("/a.bin", &[("range", "bytes=99-"), ("if-range", if_range)]);
+        assert_eq!(beyond.status, if status == 206 { 416 } else { 200 }, "{if_range}");
+    }
+}
+
+/// §14.2 says of which representation the ranges are: of that which is selected. Here that is always the one without an encoding.
+#[test]
+fn parts_are_of_the_bytes_as_they_are() {
+    let site = site();
+    let identity = site.get("/c.txt", &[]);
+    let br = site.get("/c.txt", &[("accept-encoding", "br")]);
+    assert_eq!(br.field("content-encoding"), Some("br"));
+    let (identity, br) = (identity.etag(), br.etag());
+    for (fields, status, coding) in [
+        (&[("accept-encoding", "br")][..], 206, None),
+        (&[("accept-encoding", "br, identity;q=0.1")], 206, None),
+        (&[("accept-encoding", "br"), ("if-range", identity)], 206, None),
+        (&[("accept-encoding", "br"), ("if-match", identity)], 206, None),
+        (&[("accept-encoding", "br"), ("if-match", br)], 412, None),
+        // Who has a part of the encoded bytes gets all of them.
+        (&[("accept-encoding", "br"), ("if-range", br)], 200, Some("br")),
+        // Who refuses the bytes as they are gets no part of them.
+        (&[("accept-encoding", "br, identity;q=0")], 200, Some("br")),
+        (&[("accept-encoding", "br, *;q=0")], 200, Some("br")),
+        (&[("accept-encoding", "gzip, identity;q=0")], 406, None),
+        // §8.8.1: "a validator is weak if it is shared by two or more representations of a given resource at the same time".
+        (&[("accept-encoding", "br"), ("if-range", MODIFIED)], 200, Some("br")),
+        (&[("if-range", MODIFIED)], 200, None),
+    ] {
+        let sent = site.get("/c.txt", &[fields, &[("range", "bytes=1-2")]].concat());
+        assert_eq!((sent.status, sent.field("content-encoding")), (status, coding), "{fields:?}");
+        if status == 206 {
+            assert_eq!((sent.text(), sent.etag()), ("bc", identity), "{fields:?}");
+        }
+        if status < 400 {
+            assert_eq!(sent.field("vary"), Some("Accept-Encoding"), "{fields:?}");
+        }
+    }
+}
+
+/// §15.3.7: Cache-Control, `ETag`, Expires, Content-Location and Vary as the 200 would have them.
+#[test]
+fn a_206_has_the_fields_of_the_200() {
+    let site = site().headers("/*\n  Expires: 0");
+    let whole = site.get("/c.txt", &[]);
+    let part = site.get("/c.txt", &[("range", "bytes=0-0")]);
+    let parts = site.get("/c.txt", &[("range", "bytes=0-0,2-2")]);
+    for name in ["cache-control", "etag", "expires", "last-modified", "vary", "accept-ranges", "x-content-type-options"]
+    {
+        assert!(whole.field(name).is_some(), "{name}");
+        assert_eq!(part.field(name), whole.field(name), "{name}");
+        assert_eq!(parts.field(name), whole.field(name), "{name}");
+    }
+    assert_eq!(whole.field("accept-ranges"), Some("bytes"));
+}
+
+/// A page that says that there is none is no representation to have parts of.
+#[test]
+fn an_error_has_no_parts() {
+    let site = Site::of(&[("/404.html", "no such page")]);
+    for fields in [&[("range", "bytes=0-1")][..], &[("range", "bytes=99-")], &[]] {
+        let sent = site.get("/none", fields);
+        assert_eq!((sent.status, sent.text(), sent.field("accept-ranges")), (404, "no such page", None));
+    }
+}

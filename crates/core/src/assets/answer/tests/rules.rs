@@ -1,0 +1,126 @@
+//! Header fields of files, and what `_headers` makes of them (Workers static assets, "Headers").
+
+use super::*;
+
+fn site() -> Site {
+    let files = [
+        ("/index.html", "root"),
+        ("/app.3f2a1b9c.js", "app"),
+        ("/a.txt", "a"),
+        ("/404.html", "no"),
+        ("/b.svg", "<svg/>"),
+    ];
+    Site::of(&files).immutable("/app.3f2a1b9c.js").encoded("/a.txt", &[(Coding::Br, 3)])
+}
+
+/// RFC 9111 §5.2.2, RFC 8246, Fetch Standard "nosniff", Content Security Policy Level 3, Referrer Policy.
+#[test]
+fn fields_of_files_without_rules() {
+    for (path, cache_control, media_type) in [
+        ("/", "no-cache", "text/html; charset=utf-8"),
+        ("/app.3f2a1b9c.js", "public, max-age=31536000, immutable", "text/javascript; charset=utf-8"),
+        ("/a.txt", "public, max-age=0, must-revalidate", "text/plain; charset=utf-8"),
+        ("/b.svg", "public, max-age=0, must-revalidate", "image/svg+xml"),
+        ("/none", "no-cache", "text/html; charset=utf-8"),
+    ] {
+        let sent = site().get(path, &[]);
+        assert_eq!(
+            (sent.field("cache-control"), sent.field("content-type")),
+            (Some(cache_control), Some(media_type)),
+            "{path}"
+        );
+        assert_eq!(sent.field("x-content-type-options"), Some("nosniff"), "{path}");
+        let is_html = media_type.starts_with("text/html");
+        for name in ["content-security-policy", "referrer-policy"] {
+            assert_eq!(sent.field(name).is_some(), is_html, "{path} {name}");
+        }
+    }
+    let policy = site().get("/", &[]).field("content-security-policy").unwrap().to_owned();
+    for directive in
+        ["default-src 'self'", "object-src 'none'", "base-uri 'self'", "frame-ancestors 'self'", "form-action 'self'"]
+    {
+        assert!(policy.split("; ").any(|present| present == directive), "{directive}");
+    }
+    assert!(!policy.contains("script-src") && !policy.contains("unsafe-eval"));
+}
+
+/// "Replace", "! Name" detaches, several rules are joined with a comma, placeholders and hosts.
+#[test]
+fn rules_replace_remove_and_add() {
+    for (rules, url, name, expected) in [
+        ("/a.txt\n  Cache-Control: public, max-age=60", "/a.txt", "cache-control", Some("public, max-age=60")),
+        (
+            "/*\n  CONTENT-SECURITY-POLICY: default-src 'none'",
+            "/",
+            "content-security-policy",
+            Some("default-src 'none'"),
+        ),
+        ("/*\n  ! Content-Security-Policy", "/", "content-security-policy", None),
+        ("/*\n  ! X-Content-Type-Options", "/a.txt", "x-content-type-options", None),
+        ("/*\n  X-A: 1\n/a.txt\n  X-A: 2", "/a.txt", "x-a", Some("1, 2")),
+        ("/*\n  X-A: 1\n/a.txt\n  ! X-A", "/a.txt", "x-a", None),
+        ("/*\n  X-A: 1\n/a.txt\n  ! X-A", "/", "x-a", Some("1")),
+        ("/:name.txt\n  X-A: is :name", "/a.txt", "x-a", Some("is a")),
+        ("https://example.com/*\n  X-A: 1", "/a.txt", "x-a", Some("1")),
+        ("https://example.com/*\n  X-A: 1", "https://EXAMPLE.com.:8080/a.txt", "x-a", Some("1")),
+        ("https://:any.workers.dev/*\n  X-Robots-Tag: noindex", "/a.txt", "x-robots-tag", None),
+        (
+            "https://:any.workers.dev/*\n  X-Robots-Tag: noindex",
+            "https://a.workers.dev/a.txt",
+            "x-robots-tag",
+            Some("noindex"),
+        ),
+        ("/a.txt\n  X-A: 1", "/A.txt", "x-a", None),
+        ("/a.txt\n  X-A: 1", "/%61.txt?b", "x-a", Some("1")),
+        // RFC 9110 §12.5.5: what the answer depends on stays.
+        ("/*\n  Vary: Origin", "/a.txt", "vary", Some("Accept-Encoding, Origin")),
+        ("/*\n  Vary: Origin", "/b.svg", "vary", Some("Origin")),
+        ("/*\n  ! ETag", "/b.svg", "etag", None),
+        ("/*\n  ! Last-Modified", "/b.svg", "last-modified", None),
+    ] {
+        let site = site().headers(rules);
+        assert_eq!(site.get(url, &[]).field(name), expected, "{rules} {url}");
+        assert_eq!(site.head(url, &[]).field(name), expected, "HEAD {rules} {url}");
+    }
+}
+
+/// Rules are for what is served: also a part, and what the client has; a redirect comes before them.
+#[test]
+fn rules_are_for_each_status_of_a_file() {
+    let site = site()
+        .headers("/*\n  X-A: 1\n  Cache-Control: public, max-age=60\n  Vary: Origin")
+        .redirects("/old /a.txt 301");
+    for (path, fields, status) in [
+        ("/a.txt", &[][..], 200),
+        ("/a.txt", &[("if-none-match", "*")], 304),
+        ("/a.txt", &[("range", "bytes=0-0")], 206),
+    ] {
+        let sent = site.get(path, fields);
+        let names = ["x-a", "cache-control", "vary"];
+        assert_eq!(sent.status, status);
+        assert_eq!(
+            names.map(|name| sent.field(name)),
+            [Some("1"), Some("public, max-age=60"), Some("Accept-Encoding, Origin")]
+        );
+    }
+    assert_eq!(site.get("/none", &[]).field("x-a"), Some("1"));
+    for path in ["/old", "/index.html"] {
+        assert_eq!(site.get(path, &[]).names(), ["location"], "{path}");
+    }
+}
+
+/// RFC 9110 §15.5.5: a 404 "is heuristically cacheable"; what is not there may be there in a moment.
+#[test]
+fn no_rule_makes_caches_keep_a_404() {
+    let long = "public, max-age=31536000, immutable";
+    for name in ["Cache-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Expires"] {
+        let site = site().headers(&format!("/*\n  {name}: {long}"));
+        let lower = name.to_lowercase();
+        assert_eq!(site.get("/a.txt", &[]).field(&lower), Some(long), "{name}");
+        let none = site.get("/none.3f2a1b9c.js", &[]);
+        assert_eq!((none.status, none.field("cache-control")), (404, Some("no-cache")), "{name}");
+        assert!(none.fields.iter().all(|(_, value)| value != long), "{name}");
+    }
+    let removed = site().headers("/*\n  ! Cache-Control").get("/none", &[]);
+    assert_eq!(removed.field("cache-control"), Some("no-cache"));
+}

@@ -1,0 +1,173 @@
+//! Which files have a hash of their bytes in their name, as bundlers write them: such a file can be kept for ever.
+//!
+//! Better a no too many: it costs a question that is answered with 304. A yes too many keeps an old file for a year.
+
+use super::media_type::name;
+
+/// True where the name has a content hash. Never for pages, whose address does not change with their bytes.
+#[must_use]
+pub fn has_content_hash(path: &str) -> bool {
+    let Some((stem, extension)) = name(path).rsplit_once('.') else { return false };
+    if ["html", "htm", "xhtml"].iter().any(|page| extension.eq_ignore_ascii_case(page)) {
+        return false;
+    }
+    // `app.3f2a1b9c.min.js`, `index-BXf3k2aQ.js.map`: any part between dots may end with it.
+    stem.split('.').enumerate().any(|(index, part)| {
+        let is_first = index == 0;
+        let (has_prefix, tail) = part.rsplit_once('-').map_or((!is_first, part), |(_, tail)| (true, tail));
+        is_hex_hash(tail, has_prefix) || (has_prefix && is_esbuild(tail, extension)) || vite(part, is_first)
+    })
+}
+
+/// Hex as webpack, Parcel, Rollup and Hugo write it, always in lower case. Eight or ten digits need a name before them, and
+/// have to look random: `2026dec1` is a date.
+fn is_hex_hash(tail: &str, has_prefix: bool) -> bool {
+    let is_hex = tail.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_mixed = tail.bytes().any(|byte| byte.is_ascii_digit()) && tail.bytes().any(|byte| byte.is_ascii_lowercase());
+    is_hex
+        && is_mixed
+        && match tail.len() {
+            8 | 10 => has_prefix && breaks(tail) >= 2,
+            // Not twelve: so ends a UUID, which says nothing of the bytes.
+            16..=64 => true,
+            _ => false,
+        }
+}
+
+/// Base32 as esbuild writes it: `chunk-5TQW3XGJ.js`. Only of what bundlers make: `DSC2345A.jpg` is out of a camera.
+fn is_esbuild(tail: &str, extension: &str) -> bool {
+    let is_base32 = tail.len() == 8 && tail.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
+    let is_made = matches!(extension, "js" | "mjs" | "css" | "map" | "wasm" | "woff" | "woff2" | "ttf" | "otf");
+    // `Q3REPORT`: more than four letters in a row are a word.
+    let has_word = tail.split(|c: char| c.is_ascii_digit()).any(|letters| letters.len() > 4);
+    is_base32 && is_made && !has_word && breaks(tail) >= 2
+}
+
+/// Eight characters of base64url as Rollup and Vite write them: `index-BXf3k2aQ.js`, `about.DeJ3k2aQ.css`.
+fn vite(part: &str, is_first: bool) -> bool {
+    let Some((before, hash)) = part.len().checked_sub(8).and_then(|at| part.split_at_checked(at)) else { return false };
+    let is_apart = before.ends_with('-') || (before.is_empty() && !is_first);
+    let others = hash.bytes().filter(|byte| !byte.is_ascii_alphanumeric());
+    let is_base64url = others.clone().all(|byte| matches!(byte, b'-' | b'_')) && others.count() <= 1;
+    let has = |is: fn(&u8) -> bool| hash.as_bytes().iter().any(is);
+    // In a name in camel case digits stand behind small letters and before capitals, and capitals before small letters:
+    // `md5ToHex`.
+    let is_odd = hash.as_bytes().windows(2).any(|pair| {
+        let &[first, second] = pair else { return false };
+        matches!(
+            (Kind::of(first), Kind::of(second)),
+            (Kind::Digit, Kind::Lower) | (Kind::Upper, Kind::Digit | Kind::Upper)
+        )
+    });
+    is_apart
+        && is_base64url
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && is_odd
+        && breaks(hash) >= 3
+}
+
+/// A kind of character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Upper,
+    Lower,
+    Digit,
+    Other,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Self {
+        match byte {
+            b'A'..=b'Z' => Self::Upper,
+            b'a'..=b'z' => Self::Lower,
+            b'0'..=b'9' => Self::Digit,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How often the kind of character changes where it does not in words: not behind the capital that a word starts with, and not
+/// for the number at the end, as in `Chapter2`.
+fn breaks(text: &str) -> usize {
+    let text = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let kinds = || text.bytes().map(Kind::of);
+    let is_break = |(first, second): &(Kind, Kind)| {
+        first != second
+            && *first != Kind::Other
+            && *second != Kind::Other
+            && (*first, *second) != (Kind::Upper, Kind::Lower)
+    };
+    kinds().zip(kinds().skip(1)).filter(is_break).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_bundlers_write_is_found() {
+        for (path, tool) in [
+            ("/static/js/main.3f2a1b9c.js", "Create React App"),
+            ("/static/js/main.3f2a1b9c.js.map", "its source map"),
+            ("/static/js/main.3f2a1b9c.js.LICENSE.txt", "its licences"),
+            ("/static/css/2.3f2a1b9c.chunk.css", "its chunks"),
+            ("/index.3f2a1b9c.css", "Parcel"),
+            ("/assets/index-3f2a1b9c.js", "Vite 4"),
+            ("/assets/index-BXf3k2aQ.js", "Vite 5"),
+            ("/assets/index-BXf3k2aQ.js.map", "its source map"),
+            ("/assets/vue.esm-bundler-BXf3k2aQ.js", "a library with a dot"),
+            ("/assets/index-B_f3k2aQ.js", "base64url has `_` and `-`"),
+            ("/assets/index-B-f3k2aQ.js", "base64url has `_` and `-`"),
+            ("/_astro/about.DeJ3k2aQ.css", "Astro"),
+            ("/chunk-5TQW3XGJ.js", "esbuild, Angular"),
+            ("/media/inter-5TQW3XGJ.woff2", "Angular's fonts"),
+            ("/_next/static/chunks/framework-2c79e2a64abdb08b.js", "Next.js"),
+            ("/main.0a1b2c3d4e5f60718293.js", "webpack"),
+            ("/photo.6f1ed002ab5595859014ebf0951522d9.jpg", "webpack 4"),
+            ("/6f1ed002ab5595859014ebf0951522d9.css", "the hash alone"),
+            ("/main.min.ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad.css", "Hugo"),
+        ] {
+            assert!(has_content_hash(path), "{path}: {tool}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_not() {
+        for path in [
+            "/photo-20261121.jpg",
+            "/report-version2.pdf",
+            "/my-userData.js",
+            "/deadbeef.html",
+            "/index-BXf3k2aQ.html",
+            "/3f2a1b9c.js",
+            "/notes-deadbeef.js",
+            "/notes-2026dec1.pdf",
+            "/notes-10feb2026.pdf",
+            "/notes-Chapter2.pdf",
+            "/sales-Q3REPORT.js",
+            "/photo-DSC2345A.jpg",
+            "/photo-US-NY-01.jpg",
+            "/util-md5ToHex.js",
+            "/util-b64ToHex.js",
+            "/util-mp3ToMp4.js",
+            "/lib-getURLId.js",
+            "/lib-ToDoList.js",
+            "/jquery-3.7.1.min.js",
+            "/lib.v1.2.3.js",
+            "/font-awesome.css",
+            "/a1b2c3d4-e5f6-7890-abcd-ef1234567890.jpg",
+            "/4711081512345678.jpg",
+            "/folder-3f2a1b9c.d/app.js",
+            "/app-3f2a1b9c",
+            "/app-3F2A1B9C.js",
+            "/über-ÄÖÜäöü12.js",
+            "/äääääää8.aa.js",
+            "/-.js",
+            "/.js",
+            "",
+        ] {
+            assert!(!has_content_hash(path), "{path}");
+        }
+    }
+}

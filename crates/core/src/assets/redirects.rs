@@ -1,0 +1,216 @@
+//! `_redirects` (Workers static assets, "Redirects"): `[source] [destination] [code?]` on each line.
+
+mod destination;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use self::destination::Destination;
+use super::pattern::{Captures, Pattern};
+
+/// "Per file": redirects whose source is one path.
+const STATIC_MAX: usize = 2000;
+/// "Per file": redirects whose source has placeholders.
+const DYNAMIC_MAX: usize = 100;
+/// "Per file": characters of a line.
+const LINE_MAX: usize = 1000;
+
+/// The rules of a `_redirects` file.
+///
+/// As JSON a list of `[source, destination, code]`, the text as it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
+pub struct Redirects {
+    /// With one path as their source, decoded; sorted by it.
+    fixed: Vec<(Box<str>, Rule)>,
+    /// With placeholders, in their order.
+    dynamic: Vec<Rule>,
+}
+
+/// A rule as it was written.
+type Line = (Box<str>, Box<str>, u16);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    source: Pattern,
+    destination: Destination,
+}
+
+/// Where a request is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308, or 200 where another file answers under the path that was asked for.
+    pub status: u16,
+    /// The `Location`: relative to the root, or absolute. With 200 the decoded path of what answers: it is served without a
+    /// redirect of its own, and no rule is looked for again.
+    pub location: String,
+}
+
+/// What is wrong in a line of `_redirects` or `_headers`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct LineError {
+    /// Counted from 1.
+    pub line: usize,
+    /// A sentence or more.
+    pub problem: String,
+}
+
+impl Redirects {
+    /// Reads a file.
+    ///
+    /// Cloudflare leaves out what it cannot read and warns. Here it is an error: a rule that is not there would be noticed by
+    /// visitors only.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(file: &str) -> Result<Self, Vec<LineError>> {
+        let mut redirects = Self::default();
+        let mut errors = Vec::new();
+        // The line of each source: decoded where it is one path, so that two spellings are the same.
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        for (text, line) in file.trim_start_matches('\u{feff}').lines().zip(1..) {
+            let text = text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            match Rule::of_line(text).and_then(|rule| redirects.add(rule, line, &mut lines)) {
+                Ok(()) => {}
+                Err(problem) => errors.push(LineError { line, problem }),
+            }
+        }
+        redirects.sort();
+        let loops = redirects.rules().filter(|rule| redirects.is_loop(rule)).filter_map(|rule| {
+            let problem = "It sends to a path that it sends away again, without end.".to_owned();
+            lines.get(&rule.key()).map(|line| LineError { line: *line, problem })
+        });
+        errors.extend(loops);
+        errors.sort_by_key(|error| error.line);
+        if errors.is_empty() { Ok(redirects) } else { Err(errors) }
+    }
+
+    /// Finds the rule for a decoded path: of all that match the first one, and sources that are one path before those with
+    /// placeholders. [`Redirects::parse`] sees to it that this is the order of the file.
+    ///
+    /// The query goes with the visitor where the destination has none. What placeholders stand for is percent-encoded, so it
+    /// cannot lead to another host, nor end the field.
+    #[must_use]
+    pub fn find(&self, path: &str, query: Option<&str>) -> Option<Redirect> {
+        self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))
+    }
+
+    /// True where there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.dynamic.is_empty()
+    }
+
+    fn first<'a>(&'a self, path: &'a str) -> Option<(&'a Rule, Captures<'a>)> {
+        let fixed = self.fixed.binary_search_by(|(source, _)| source.as_ref().cmp(path)).ok();
+        if let Some((_, rule)) = fixed.and_then(|at| self.fixed.get(at)) {
+            return Some((rule, Captures::default()));
+        }
+        self.dynamic.iter().find_map(|rule| rule.source.captures("", path).map(|captures| (rule, captures)))
+    }
+
+    /// Adds the rule of a line to those of the lines before.
+    fn add(&mut self, rule: Rule, line: usize, lines: &mut HashMap<String, usize>) -> Result<(), String> {
+        if let Some(first) = lines.get(&rule.key()) {
+            return Err(format!("The source is that of line {first}."));
+        }
+        if let Some(path) = rule.source.literal() {
+            let earlier = self.dynamic.iter().find(|rule| rule.source.captures("", &path).is_some());
+            if let Some(first) = earlier.and_then(|rule| lines.get(&rule.key())) {
+                return Err(format!(
+                    "It is never reached: line {first} matches its path too. Put it before that line."
+                ));
+            }
+            if self.fixed.len() >= STATIC_MAX {
+                return Err(format!("There are more than {STATIC_MAX} redirects without placeholders."));
+            }
+        } else if self.dynamic.len() >= DYNAMIC_MAX {
+            return Err(format!("There are more than {DYNAMIC_MAX} redirects with placeholders."));
+        }
+        lines.insert(rule.key(), line);
+        self.push(rule);
+        Ok(())
+    }
+
+    fn push(&mut self, rule: Rule) {
+        match rule.source.literal() {
+            Some(path) => self.fixed.push((path.into(), rule)),
+            None => self.dynamic.push(rule),
+        }
+    }
+
+    fn sort(&mut self) {
+        self.fixed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.fixed.iter().map(|(_, rule)| rule).chain(&self.dynamic)
+    }
+
+    /// True where a visitor who follows the rule comes to the same rule again. Of destinations with placeholders nothing is
+    /// said.
+    fn is_loop(&self, rule: &Rule) -> bool {
+        let path = rule.destination.fixed_path();
+        path.and_then(|path| self.first(&path).map(|(found, _)| std::ptr::eq(found, rule))).unwrap_or(false)
+    }
+}
+
+impl Rule {
+    fn of_line(line: &str) -> Result<Self, String> {
+        let length = line.chars().count();
+        if length > LINE_MAX {
+            return Err(format!("It has {length} characters. At most {LINE_MAX} are allowed."));
+        }
+        // A fragment may follow a destination, a comment only a space.
+        let mut words = line.split_whitespace().enumerate().take_while(|(at, word)| *at < 2 || !word.starts_with('#'));
+        let mut word = || words.next().map(|(_, word)| word);
+        let (Some(source), Some(destination), code, None) = (word(), word(), word(), word()) else {
+            return Err("A redirect is a source, a destination and perhaps a code, with spaces between them.".into());
+        };
+        let code = code.map_or(Ok(302), |code| {
+            code.parse().map_err(|_| format!("`{code}` is no code. Use 301, 302, 303, 307, 308 or 200."))
+        })?;
+        Self::new(source, destination, code)
+    }
+
+    fn new(source: &str, destination: &str, status: u16) -> Result<Self, String> {
+        let source = Pattern::parse(source)?;
+        if source.has_host() {
+            return Err("The source is absolute. A redirect is for all hosts: start with `/`.".into());
+        }
+        let destination = Destination::parse(destination, status, &source)?;
+        Ok(Self { source, destination })
+    }
+
+    /// What no two rules have in common.
+    fn key(&self) -> String {
+        self.source.literal().unwrap_or_else(|| self.source.text().to_owned())
+    }
+}
+
+impl TryFrom<Vec<Line>> for Redirects {
+    type Error = String;
+
+    fn try_from(lines: Vec<Line>) -> Result<Self, String> {
+        let mut redirects = Self::default();
+        for (source, destination, status) in lines {
+            redirects.push(Rule::new(&source, &destination, status)?);
+        }
+        redirects.sort();
+        Ok(redirects)
+    }
+}
+
+impl From<Redirects> for Vec<Line> {
+    fn from(redirects: Redirects) -> Self {
+        let line = |rule: &Rule| (rule.source.text().into(), rule.destination.text().into(), rule.destination.status());
+        redirects.rules().map(line).collect()
+    }
+}

@@ -1,0 +1,333 @@
+//! What the `assets` namespace holds: a release, which an isolate remembers, and files under their own keys. The port through which
+//! every job reads files.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::thread::LocalKey;
+
+use kv_edge_core::assets::AssetError;
+use kv_edge_core::assets::answer::{Content, Served};
+use kv_edge_core::assets::blobs::{BLOB_BYTES_MAX, Blobs};
+use kv_edge_core::assets::manifest::{Body, Manifest};
+use kv_edge_core::assets::pieces::{self, Piece};
+use kv_edge_core::assets::release::{POINTER, Pointer, blob_key, manifest_key};
+use kv_edge_core::limits::Key;
+use kv_edge_core::memory::{Held, Memory, Standing};
+use kv_edge_core::recent::Recent;
+use kv_edge_core::record::BrokenRecord;
+use kv_edge_core::retry::Time;
+use kv_edge_core::store::StoreError;
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::bindings::Bindings;
+use crate::clock::Clock;
+use crate::error::Failure;
+use crate::incoming::Incoming;
+use crate::kv::{Form, NotRead, Remembered, Store, sliced};
+use crate::log;
+
+const ROUTE: &str = "/{key}";
+
+/// What visitors are served.
+pub(crate) enum Site {
+    /// No release was ever pushed: each file stands under its own key.
+    PlainKeys,
+    /// A release.
+    Release(Release),
+}
+
+/// A release that is served.
+pub(crate) struct Release {
+    pointer: Pointer,
+    manifest: Rc<Manifest>,
+}
+
+/// The most plain keys that an isolate remembers not to be there.
+const ABSENT_MAX: usize = 4096;
+
+thread_local! {
+    static SITE: RefCell<Memory<Rc<Site>>> = const { RefCell::new(Memory::new()) };
+    /// The manifests that were read of the releases that the pointer names; `None` for one that is not there.
+    static MANIFESTS: RefCell<Vec<(String, Option<Rc<Manifest>>)>> = const { RefCell::new(Vec::new()) };
+    static BLOBS: RefCell<Blobs<js_sys::ArrayBuffer>> = const { RefCell::new(Blobs::new()) };
+    /// When each plain key was found not to be there, in milliseconds since the Unix epoch.
+    static ABSENT: RefCell<Recent<u64>> = const { RefCell::new(Recent::new()) };
+}
+
+/// The pointer or a manifest is not what it must be.
+pub(crate) enum BrokenSite {
+    Record(Key<'static>, BrokenRecord),
+    /// The pointer names no release whose manifest is there.
+    NoManifest(String),
+}
+
+impl fmt::Display for BrokenSite {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(key, broken) => write!(formatter, "{}: {broken}", key.as_str()),
+            Self::NoManifest(id) => write!(formatter, "the release {id} has no manifest"),
+        }
+    }
+}
+
+type NotLoaded = NotRead<BrokenSite>;
+
+/// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be read where KV fails; how it stands to what
+/// KV holds is told.
+pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
+    let site = Remembered {
+        store: Bindings::files,
+        memory: &SITE,
+        refresh_ms: incoming.vars().assets_refresh_ms,
+        parse: load,
+        route: ROUTE,
+    };
+    match site.get(incoming, &POINTER, Clock.now_ms()).await {
+        Ok(Some(held)) => {
+            if matches!(&*held.value, Site::Release(release) if release.is_behind()) {
+                // Its manifest may be there the next time.
+                SITE.with_borrow_mut(|memory| memory.remove(POINTER.as_str(), u64::MAX));
+                return Ok(Held { standing: Standing::LastGood, ..held });
+            }
+            Ok(held)
+        }
+        // `load` makes something of every pointer, also of none.
+        Ok(None) => Ok(Held { value: Rc::new(Site::PlainKeys), standing: Standing::Current }),
+        Err(NotRead::Store(error)) => Err(Failure::file_unavailable(&error)),
+        Err(NotRead::Broken(broken)) => Err(Failure::file_unavailable(&broken)),
+    }
+}
+
+/// Reads the release that a pointer names. Its manifest was written before the pointer, but another location may see the pointer first:
+/// then the release before serves.
+async fn load(store: &Store, _: &str, pointer: Option<&str>) -> Result<Option<Site>, NotLoaded> {
+    let Some(json) = pointer else { return Ok(Some(Site::PlainKeys)) };
+    let broken = |broken| NotRead::Broken(BrokenSite::Record(POINTER, broken));
+    let pointer = Pointer::parse(json).map_err(broken)?;
+    MANIFESTS.with_borrow_mut(|manifests| {
+        manifests
+            .retain(|(id, manifest)| manifest.is_some() && (*id == pointer.current || pointer.previous.contains(id)));
+    });
+    for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
+        if let Some(manifest) = manifest(store, id).await? {
+            if *id != pointer.current {
+                log::warning(ROUTE, "release_behind", &format!("{} has no manifest, {id} is served", pointer.current));
+            }
+            return Ok(Some(Site::Release(Release { pointer, manifest })));
+        }
+    }
+    Err(NotRead::Broken(BrokenSite::NoManifest(pointer.current)))
+}
+
+/// The manifest of a release, read once an isolate, and once more where it is not there.
+async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, NotLoaded> {
+    let known = MANIFESTS
+        .with_borrow(|manifests| manifests.iter().find(|(known, _)| known == id).map(|(_, manifest)| manifest.clone()));
+    if let Some(manifest) = known {
+        return Ok(manifest);
+    }
+    let Ok(key) = manifest_key(id) else { return Ok(None) };
+    let manifest = match present(store, &key, &Form::TEXT).await.map_err(NotRead::Store)? {
+        None => None,
+        Some(json) => {
+            let manifest = Manifest::parse(&json.as_string().unwrap_or_default());
+            Some(Rc::new(manifest.map_err(|broken| NotRead::Broken(BrokenSite::Record(key, broken)))?))
+        }
+    };
+    MANIFESTS.with_borrow_mut(|manifests| {
+        manifests.retain(|(known, _)| known != id);
+        manifests.push((id.to_owned(), manifest.clone()));
+    });
+    Ok(manifest)
+}
+
+/// A value that should be there: read once more where it is not.
+async fn present(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
+    match store.read_with_retry(key, form).await? {
+        Some(value) => Ok(Some(value)),
+        None => store.read_with_retry(key, form).await,
+    }
+}
+
+impl Release {
+    /// True where a release before the one that the pointer names must serve.
+    fn is_behind(&self) -> bool {
+        self.manifest.id != self.pointer.current
+    }
+
+    /// For core.
+    pub(crate) fn served(&self) -> Served<'_> {
+        Served { pointer: &self.pointer, manifest: &self.manifest }
+    }
+
+    /// The releases before, the last one first, as far as their manifests are there and can be read.
+    pub(crate) async fn previous(&self, incoming: &Incoming) -> Vec<Self> {
+        let store = incoming.env().files();
+        let mut previous = Vec::new();
+        for id in &self.pointer.previous {
+            match manifest(&store, id).await {
+                Ok(Some(manifest)) => previous.push(Self { pointer: self.pointer.clone(), manifest }),
+                Ok(None) => {}
+                Err(NotRead::Store(error)) => log::warning(ROUTE, "kv_read_failed", &format!("release {id}: {error}")),
+                Err(NotRead::Broken(broken)) => log::warning(ROUTE, "broken_record", &broken),
+            }
+        }
+        previous
+    }
+
+    /// The release before, where it is in memory.
+    pub(crate) fn remembered_previous(&self) -> Option<Self> {
+        let id = self.pointer.previous.first()?;
+        let find = |manifests: &Vec<(String, Option<Rc<Manifest>>)>| {
+            manifests.iter().find(|(known, _)| known == id).and_then(|(_, manifest)| manifest.clone())
+        };
+        let manifest = MANIFESTS.with_borrow(find)?;
+        Some(Self { pointer: self.pointer.clone(), manifest })
+    }
+}
+
+/// Says in the log that the release before answered.
+pub(crate) fn warn_of_previous(failure: &Failure) {
+    log::warning(ROUTE, "previous_release", &failure.cause());
+}
+
+/// What follows the header fields of an answer. KV is read at most once before it begins.
+pub(crate) async fn content(incoming: &Incoming, content: &Content<'_>) -> Result<JsValue, Failure> {
+    match content {
+        Content::None => Ok(JsValue::NULL),
+        Content::Whole(body) => whole(&incoming.env().files(), body).await,
+        Content::Parts { body, parts, length } => {
+            let store = incoming.env().files();
+            let pieces = pieces::of_parts(body, parts).map_err(AssetError::Key)?;
+            assembled(&store, body, &pieces, *length).await
+        }
+    }
+}
+
+/// The same where memory has it.
+pub(crate) fn remembered_content(content: &Content<'_>) -> Option<JsValue> {
+    match content {
+        Content::None => Some(JsValue::NULL),
+        Content::Whole(body) => Some(BLOBS.with_borrow_mut(|blobs| blobs.get(&body.hash))?.into()),
+        Content::Parts { .. } => None,
+    }
+}
+
+async fn whole(store: &Store, body: &Body) -> Result<JsValue, Failure> {
+    if body.length == 0 {
+        return Ok(js_sys::ArrayBuffer::new(0).into());
+    }
+    if body.length <= BLOB_BYTES_MAX {
+        return small(store, body).await.map(Into::into);
+    }
+    let pieces = pieces::of_whole(body).map_err(AssetError::Key)?;
+    match pieces.as_slice() {
+        // Untouched: a stream that is counted costs half as much again.
+        [Piece::Bytes { key, .. }] => stream(store, key).await,
+        pieces => assembled(store, body, pieces, body.length).await,
+    }
+}
+
+/// The bytes of a small body, out of memory or KV.
+async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failure> {
+    if let Some(bytes) = BLOBS.with_borrow_mut(|blobs| blobs.get(&body.hash)) {
+        return Ok(bytes);
+    }
+    let key = blob_key(&body.hash).map_err(AssetError::Key)?;
+    let read = present(store, &key, &Form::LASTING_BYTES).await.map_err(|error| Failure::file_unavailable(&error))?;
+    let bytes: js_sys::ArrayBuffer = read.ok_or_else(|| Failure::file_missing(&key))?.unchecked_into();
+    if u64::from(bytes.byte_length()) != body.length {
+        return Err(Failure::file_missing(&key));
+    }
+    BLOBS.with_borrow_mut(|blobs| blobs.insert(&body.hash, body.length, bytes.clone()));
+    Ok(bytes)
+}
+
+async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
+    let read = present(store, key, &Form::LASTING_STREAM).await.map_err(|error| Failure::file_unavailable(&error))?;
+    read.ok_or_else(|| Failure::file_missing(key))
+}
+
+/// Pieces of a body. The first value among them is read before the answer begins.
+async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, Failure> {
+    let plan = serde_json::to_string(pieces).unwrap_or_default();
+    #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.
+    let total = total as f64;
+    if body.length <= BLOB_BYTES_MAX {
+        let bytes = small(store, body).await?;
+        return sliced(&bytes, &plan, total).map_err(|thrown| Failure::internal(&thrown));
+    }
+    let first = pieces.iter().find_map(|piece| match piece {
+        Piece::Bytes { key, .. } => Some(key),
+        Piece::Text(_) => None,
+    });
+    let first = match first {
+        Some(key) => stream(store, key).await?,
+        None => JsValue::UNDEFINED,
+    };
+    Ok(store.assembled(&plan, &first, total).into())
+}
+
+/// The file under a key of its own, as documented; `None` where there is none, which is remembered for as long as a release is.
+pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
+    let now_ms = Clock.now_ms();
+    let refresh_ms = incoming.vars().assets_refresh_ms;
+    let is_absent = ABSENT.with_borrow(|absent| {
+        // A clock that was put back makes nothing absent for ever.
+        absent
+            .get(key.as_str())
+            .is_some_and(|since_ms| now_ms.checked_sub(*since_ms).is_some_and(|ago| ago < refresh_ms))
+    });
+    if is_absent {
+        return Ok(None);
+    }
+    let store = incoming.env().files();
+    let read = store.read_with_retry(key, &Form::STREAM).await.map_err(|error| Failure::file_unavailable(&error))?;
+    if read.is_none() {
+        ABSENT.with_borrow_mut(|absent| {
+            absent.insert(key.as_str(), now_ms);
+            absent.bound(ABSENT_MAX);
+        });
+    }
+    Ok(read)
+}
+
+/// A page that another job shows: the file with this key, of the release or under its own key.
+pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, Failure> {
+    let site = served(incoming).await?;
+    if let Site::Release(release) = &*site.value
+        && let Some(file) = release.manifest.file(&format!("/{}", key.as_str()))
+    {
+        return whole(&incoming.env().files(), &file.body).await;
+    }
+    plain(incoming, key).await?.ok_or_else(|| AssetError::NotFound.into())
+}
+
+/// A JSON file that another job reads, parsed: of the release, whose bytes never change, or under its own key. `None` where there is none.
+pub(crate) async fn record<T: 'static>(
+    incoming: &Incoming,
+    key: &Key<'_>,
+    memory: &'static LocalKey<RefCell<Memory<Rc<T>>>>,
+    parse: fn(&str) -> Result<T, BrokenRecord>,
+    route: &'static str,
+) -> Result<Option<Rc<T>>, NotRead<BrokenRecord>> {
+    // Where the release cannot be known, the file may still stand under its own key.
+    let in_release = served(incoming).await.ok().and_then(|site| match &*site.value {
+        Site::Release(release) => {
+            let file = release.manifest.file(&format!("/{}", key.as_str()))?;
+            blob_key(&file.body.hash).ok()
+        }
+        Site::PlainKeys => None,
+    });
+    let refresh_ms = if in_release.is_some() { u64::MAX } else { incoming.vars().assets_refresh_ms };
+    let record = Remembered {
+        store: Bindings::files,
+        memory,
+        refresh_ms,
+        parse: async move |_: &Store, _: &str, json: Option<&str>| json.map(parse).transpose().map_err(NotRead::Broken),
+        route,
+    };
+    let held = record.get(incoming, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
+    Ok(held.map(|held| held.value))
+}

@@ -1,0 +1,296 @@
+// KV fails, or what stands in it is broken: what is still served, and that it is never a 500 and never less than it says it is.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { assertPlainError, assertProblem } from "./harness/problem.mjs";
+import { startSite } from "./harness/site.mjs";
+
+const site = await startSite();
+
+const POINTER = "kv-edge:current";
+const json = { Accept: "application/json" };
+const film = randomBytes(26 * 1024 * 1024);
+const files = { "index.html": "<!doctype html><p>start", "a.txt": "file a", "b.txt": "file b", "image.png": randomBytes(300_000), "404.html": "<!doctype html><p>none" };
+
+/** Which call of a request fails is told by its turn: with the manifest in memory the pointer is the first, the file the second. */
+const READS = { pointer: 0, file: 1 };
+const failing = (read, ...faults) => ({ get: [...Array(READS[read]).fill("ok"), ...faults] });
+
+/** Checks a 503 that says when to try again, in both forms. */
+async function assertUnavailable(ask, code = "kv_unavailable") {
+  const problem = await ask(json);
+  assertProblem(problem, 503, code);
+  assert.match(problem.headers["retry-after"], /^[1-9]\d*$/);
+  assertPlainError(await ask({}), 503, /./);
+}
+
+describe("a read that fails", () => {
+  before(() => site.push(files));
+  const failures = ["500", "no answer", "throws undefined"];
+
+  for (const fault of failures) {
+    test(`of the pointer, once (${fault}): it is made again`, async () => {
+      const { response, reads } = await site.reading(() => site.get("/a.txt", {}, { faults: { get: [fault, "ok"] } }));
+      assert.deepEqual([response.status, response.text, response.headers["asset-source"]], [200, "file a", undefined]);
+      assert.deepEqual(reads.slice(0, 2), [POINTER, POINTER]);
+    });
+
+    test(`of the pointer, again and again (${fault}): the release in memory answers, and says so`, async () => {
+      await site.get("/a.txt");
+      for (const path of ["/a.txt", "/"]) {
+        await site.get(path);
+        const { response, reads } = await site.reading(() => site.get(path, {}, { faults: { get: [fault] } }));
+        assert.deepEqual([response.status, response.headers["asset-source"]], [200, "previous"]);
+        assert.ok(reads.length <= 2, `${reads}`);
+      }
+      assert.equal((await site.get("/a.txt")).headers["asset-source"], undefined);
+    });
+
+    test(`of a file, once (${fault}): it is made again`, async () => {
+      await site.restart();
+      await site.get("/a.txt");
+      for (const path of ["/b.txt", "/image.png"]) {
+        const response = await site.get(path, {}, { faults: failing("file", fault, "ok") });
+        assert.equal(response.status, 200, response.text);
+        assert.ok(response.bytes.equals(Buffer.from(files[path.slice(1)])));
+      }
+    });
+
+    test(`of a file, again and again (${fault}): 503, and the next request is answered`, async () => {
+      await site.restart();
+      await site.get("/a.txt");
+      for (const path of ["/b.txt", "/image.png"]) {
+        await assertUnavailable((headers) => site.get(path, headers, { faults: failing("file", fault) }));
+        assert.ok((await site.get(path)).bytes.equals(Buffer.from(files[path.slice(1)])));
+      }
+    });
+
+    test(`of everything, where nothing is in memory (${fault}): 503`, async () => {
+      await site.restart();
+      const { response, reads } = await site.reading(() => site.get("/a.txt", json, { faults: { get: [fault] } }));
+      assertProblem(response, 503, "kv_unavailable");
+      assert.deepEqual(reads, [POINTER, POINTER]);
+      assert.equal((await site.get("/a.txt")).text, "file a");
+    });
+  }
+
+  test("what is in memory needs no file from KV", async () => {
+    await site.get("/a.txt");
+    const response = await site.get("/a.txt", {}, { faults: failing("file", "500") });
+    assert.deepEqual([response.status, response.text], [200, "file a"]);
+  });
+
+  test("a 429 of KV is not hammered at: 429 or 503, with Retry-After", async () => {
+    await site.restart();
+    const { response, reads } = await site.reading(() => site.get("/a.txt", json, { faults: { get: ["429"] } }));
+    assert.ok([429, 503].includes(response.status), `${response.status}`);
+    assert.match(response.headers["retry-after"], /^[1-9]\d*$/);
+    assert.ok(reads.length <= 2);
+  });
+
+  test("of a plain key: 503, and it is not taken for absent", async () => {
+    await site.kv.put("plain.txt", "plain");
+    await site.get("/a.txt");
+    await assertUnavailable((headers) => site.get("/plain.txt", headers, { faults: failing("file", "500") }));
+    assert.equal((await site.get("/plain.txt")).text, "plain");
+  });
+
+  test("of the page for what is not there: still a 404", async () => {
+    await site.restart();
+    await site.get("/a.txt");
+    const response = await site.get("/none", {}, { faults: { get: ["ok", "ok", "500"] } });
+    assert.ok([404, 503].includes(response.status), `${response.status} ${response.text}`);
+    assert.equal((await site.get("/none")).text, files["404.html"]);
+  });
+
+  test("HEAD and 304 do not need the file", async () => {
+    await site.restart();
+    const { etag } = (await site.head("/b.txt")).headers;
+    assert.equal((await site.head("/b.txt", {}, { faults: failing("file", "500") })).status, 200);
+    assert.equal((await site.get("/b.txt", { "If-None-Match": etag }, { faults: failing("file", "500") })).status, 304);
+  });
+});
+
+/** What may stand where the pointer or the manifest should. */
+const broken = ["", "not json", "{", "null", "42", "[]", "{}", '{"current":5}', '{"version":1}', '{"current":"../../x","switchedMs":1}', new Uint8Array([0xff, 0xfe, 0])];
+const named = (value) => (typeof value === "string" ? JSON.stringify(value) : "bytes that are no text");
+
+describe("the pointer", () => {
+  let good;
+  before(async () => {
+    await site.push(files);
+    good = await site.kv.get(POINTER);
+  });
+  beforeEach(() => site.kv.put(POINTER, good));
+  after(() => site.kv.put(POINTER, good));
+
+  for (const value of broken) {
+    test(`as ${named(value)}: the release in memory answers, and says so`, async () => {
+      assert.equal((await site.get("/a.txt")).text, "file a");
+      await site.kv.put(POINTER, value);
+      const response = await site.get("/a.txt");
+      assert.deepEqual([response.status, response.text, response.headers["asset-source"]], [200, "file a", "previous"]);
+    });
+  }
+
+  for (const value of ["", "not json", '{"current":5}']) {
+    test(`as ${named(value)}, and nothing is in memory: 503`, async () => {
+      await site.kv.put(POINTER, value);
+      await site.restart();
+      await assertUnavailable((headers) => site.get("/a.txt", headers));
+      await site.kv.put(POINTER, good);
+      assert.equal((await site.get("/a.txt")).text, "file a");
+    });
+  }
+
+  test("that is not there: keys written by hand only", async () => {
+    await site.kv.put("plain.txt", "plain");
+    await site.kv.put("index.html", "plain index");
+    await site.kv.delete(POINTER);
+    await site.restart();
+    assert.equal((await site.get("/plain.txt")).text, "plain");
+    assert.equal((await site.get("/")).text, "plain index");
+    assertPlainError(await site.get("/a.txt"), 404, "Not found");
+    assert.equal((await site.get("/kv-edge:current")).status, 404);
+    await site.kv.delete("index.html");
+  });
+
+  test("that names a release which is not there: the one in memory, and without one 503", async () => {
+    await site.get("/a.txt");
+    await site.kv.put(POINTER, JSON.stringify({ current: "20990101T000000Z-00000000", previous: [], switchedMs: Date.now() }));
+    assert.deepEqual([(await site.get("/a.txt")).text, (await site.get("/a.txt")).headers["asset-source"]], ["file a", "previous"]);
+    await site.restart();
+    await assertUnavailable((headers) => site.get("/a.txt", headers));
+  });
+
+  test("whose releases before are gone: the release itself is served", async () => {
+    await site.kv.put(POINTER, JSON.stringify({ ...JSON.parse(good), previous: ["20200101T000000Z-00000000", "20200101T000001Z-00000000"] }));
+    assert.equal((await site.get("/a.txt")).text, "file a");
+    assert.equal((await site.get("/old.3f2a1b9c.js")).status, 404);
+  });
+});
+
+describe("the manifest", () => {
+  let key, good;
+  before(async () => {
+    await site.push(files);
+    key = `kv-edge:release:${(await site.pointer()).current}`;
+    good = await site.kv.get(key);
+  });
+  beforeEach(() => site.kv.put(key, good));
+
+  const later = () => JSON.stringify({ ...JSON.parse(good), version: 2 });
+  const cut = () => good.slice(0, -20);
+  for (const [name, make] of [...["", "not json", "null", "{}"].map((value) => [named(value), () => value]), ["a manifest of a later version", later], ["a manifest that is cut off", cut]]) {
+    test(`as ${name}: 503 where nothing is in memory, and all is well when it is mended`, async () => {
+      await site.kv.put(key, make());
+      await site.restart();
+      await assertUnavailable((headers) => site.get("/a.txt", headers));
+      await site.kv.put(key, good);
+      assert.equal((await site.get("/a.txt")).text, "file a");
+    });
+  }
+
+  test("of the next release that cannot be read: the one before goes on", async () => {
+    assert.equal((await site.get("/a.txt")).text, "file a");
+    await site.kv.put("kv-edge:release:20990101T000000Z-00000000", "not json");
+    const pointer = await site.kv.get(POINTER);
+    await site.kv.put(POINTER, JSON.stringify({ current: "20990101T000000Z-00000000", previous: [JSON.parse(pointer).current], switchedMs: Date.now() }));
+    const response = await site.get("/a.txt");
+    assert.deepEqual([response.status, response.text, response.headers["asset-source"]], [200, "file a", "previous"]);
+    await site.kv.put(POINTER, pointer);
+  });
+});
+
+describe("bytes that the manifest names", () => {
+  before(() => site.push({ ...files, "film.mp4": film }));
+  beforeEach(async () => {
+    await site.restart();
+    await site.get("/a.txt");
+  });
+
+  for (const path of ["/b.txt", "/image.png"]) {
+    test(`${path} is gone: it is read again once, then 503, never a 200 with nothing in it`, async () => {
+      const [key] = (await site.file(path)).keys;
+      const bytes = await site.kv.get(key, "arrayBuffer");
+      await site.kv.delete(key);
+      const { response, reads } = await site.reading(() => site.get(path, json));
+      assertProblem(response, 503, "file_missing");
+      assert.deepEqual(reads.filter((read) => read === key), [key, key]);
+      await assertUnavailable((headers) => site.get(path, { ...headers, Range: "bytes=0-3" }), "file_missing");
+      assert.equal((await site.head(path)).status, 200);
+      await site.kv.put(key, bytes);
+      assert.equal((await site.get(path)).status, 200);
+    });
+
+    test(`${path} is not seen by the first read: the second finds it`, async () => {
+      const response = await site.get(path, {}, { faults: failing("file", "missing", "ok") });
+      assert.equal(response.status, 200, response.text);
+      assert.ok(response.bytes.equals(Buffer.from(files[path.slice(1)])));
+    });
+  }
+
+  // Of a longer file the stream is handed through and not counted.
+  test("a short file is shorter than the manifest says: no answer that looks whole", async () => {
+    const [key] = (await site.file("/b.txt")).keys;
+    const bytes = await site.kv.get(key, "arrayBuffer");
+    for (const less of [new ArrayBuffer(0), bytes.slice(0, 3)]) {
+      await site.kv.put(key, less);
+      assertProblem(await site.get("/b.txt", json), 503, "file_missing");
+    }
+    await site.kv.put(key, bytes);
+    assert.equal((await site.get("/b.txt")).text, files["b.txt"]);
+  });
+
+  test("a chunk is gone: parts of others are served, its own are 503, and the whole breaks off", async () => {
+    const { keys: [, key], lengths: [length] } = await site.file("/film.mp4");
+    const bytes = await site.kv.get(key, "arrayBuffer");
+    await site.kv.delete(key);
+    assert.equal((await site.get("/film.mp4", { Range: "bytes=0-99" })).status, 206);
+    await assertUnavailable((headers) => site.get("/film.mp4", { ...headers, Range: `bytes=${length}-${length + 99}` }), "file_missing");
+    const whole = await site.get("/film.mp4").catch(() => ({ status: "broken" }));
+    assert.ok(whole.status !== 200 || whole.complete === false, `${whole.status}, ${whole.bytes?.length} bytes`);
+    await site.kv.put(key, bytes);
+    assert.ok((await site.get("/film.mp4")).bytes.equals(film));
+  });
+
+  test("a chunk is shorter than the manifest says: the body breaks off", async () => {
+    const { keys: [, key], lengths: [length] } = await site.file("/film.mp4");
+    const bytes = await site.kv.get(key, "arrayBuffer");
+    await site.kv.put(key, bytes.slice(0, 5));
+    for (const headers of [{}, { Range: `bytes=${length - 10}-` }]) {
+      const response = await site.get("/film.mp4", headers);
+      assert.equal(response.complete, false);
+    }
+    await site.kv.put(key, bytes);
+  });
+
+  test("a file is shorter than the manifest says: no part of it looks whole", async () => {
+    const [key] = (await site.file("/image.png")).keys;
+    const bytes = await site.kv.get(key, "arrayBuffer");
+    await site.kv.put(key, bytes.slice(0, 3));
+    for (const range of ["bytes=0-9", "bytes=1-2,100-200", "bytes=-5"]) {
+      const response = await site.get("/image.png", { Range: range }).catch((error) => ({ error }));
+      assert.ok(response.error || response.status === 503 || !response.complete, `${range}: ${response.status}`);
+    }
+    await site.kv.put(key, bytes);
+  });
+
+  test("an encoding is gone: the others are served", async () => {
+    const prose = "prose ".repeat(2000);
+    await site.push({ "prose.txt": prose });
+    const { encoded } = await site.file("/prose.txt");
+    await site.kv.delete(encoded.br.keys[0]);
+    assert.equal((await site.get("/prose.txt", { "Accept-Encoding": "identity" })).text, prose);
+    const response = await site.get("/prose.txt", { "Accept-Encoding": "br" });
+    assert.ok(response.status === 503 || (response.status === 200 && response.bytes.length > 0), `${response.status}`);
+  });
+});
+
+test("/hello-world: English where KV fails", async () => {
+  await site.push({ "hello-world.json": JSON.stringify([{ language_code: "de", message: "Hallo Welt!" }]) });
+  await site.restart();
+  const failed = await site.get("/hello-world", { "Accept-Language": "de" }, { faults: { get: ["500"] } });
+  assert.deepEqual([failed.status, failed.headers["content-language"], failed.headers["translation-source"]], [200, "en", "default"]);
+  assert.equal((await site.get("/hello-world", { "Accept-Language": "de" })).headers["content-language"], "de");
+});

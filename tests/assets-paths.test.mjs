@@ -1,0 +1,330 @@
+// Paths and the files of a release: html_handling of Workers static assets, what answers where there is no file, strict decoding,
+// and keys written the documented way beside a release.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { assertPlainError, assertProblem } from "./harness/problem.mjs";
+import { startSite } from "./harness/site.mjs";
+
+const site = await startSite();
+
+const page = (name) => `<!doctype html><title>${name}</title>`;
+const pages = ["index.html", "file.html", "folder/index.html", "folder/deep/page.html", "both.html", "both/index.html", "a b.html", "über/ß.html"];
+const tree = {
+  ...Object.fromEntries(pages.map((path) => [path, page(path)])),
+  "style.css": "body {}",
+  "folder/data.json": "{}",
+  "no-extension": "bytes",
+  "404.html": page("root 404"),
+  "folder/404.html": page("folder 404"),
+};
+
+/** A path, and the file that is served there, the path it is redirected to, or nothing. */
+const handling = {
+  "auto-trailing-slash": [
+    ["/", "index.html"],
+    ["/index", "→ /"],
+    ["/index.html", "→ /"],
+    ["/file", "file.html"],
+    ["/file.html", "→ /file"],
+    ["/file/", "→ /file"],
+    ["/file/index", "→ /file"],
+    ["/file/index.html", "→ /file"],
+    ["/folder", "→ /folder/"],
+    ["/folder.html", "→ /folder/"],
+    ["/folder/", "folder/index.html"],
+    ["/folder/index", "→ /folder/"],
+    ["/folder/index.html", "→ /folder/"],
+    ["/folder/deep/page", "folder/deep/page.html"],
+    // Both are there, and each has a path of its own.
+    ["/both", "both.html"],
+    ["/both/", "both/index.html"],
+    ["/both.html", "→ /both"],
+    ["/both/index.html", "→ /both/"],
+    // What is no HTML has one path only.
+    ["/style.css", "style.css"],
+    ["/style.css/", undefined],
+    ["/style", undefined],
+    ["/no-extension", "no-extension"],
+    ["/no-extension.html", undefined],
+    ["/folder/data.json", "folder/data.json"],
+    // Case counts.
+    ["/File", undefined],
+    ["/FILE.HTML", undefined],
+    // A location is encoded.
+    ["/a%20b", "a b.html"],
+    ["/a%20b.html", "→ /a%20b"],
+    ["/%C3%BCber/%C3%9F", "über/ß.html"],
+    ["/%C3%BCber/%C3%9F.html", "→ /%C3%BCber/%C3%9F"],
+    ["/%66ile", "file.html"],
+  ],
+  "force-trailing-slash": [
+    ["/", "index.html"],
+    ["/index.html", "→ /"],
+    ["/file", "→ /file/"],
+    ["/file.html", "→ /file/"],
+    ["/file/", "file.html"],
+    ["/file/index", "→ /file/"],
+    ["/file/index.html", "→ /file/"],
+    ["/folder", "→ /folder/"],
+    ["/folder.html", "→ /folder/"],
+    ["/folder/", "folder/index.html"],
+    ["/folder/index", "→ /folder/"],
+    ["/folder/index.html", "→ /folder/"],
+    ["/style.css", "style.css"],
+    ["/no-extension", "no-extension"],
+  ],
+  "drop-trailing-slash": [
+    ["/", "index.html"],
+    ["/index.html", "→ /"],
+    ["/file", "file.html"],
+    ["/file.html", "→ /file"],
+    ["/file/", "→ /file"],
+    ["/file/index", "→ /file"],
+    ["/file/index.html", "→ /file"],
+    ["/folder", "folder/index.html"],
+    ["/folder.html", "→ /folder"],
+    ["/folder/", "→ /folder"],
+    ["/folder/index", "→ /folder"],
+    ["/folder/index.html", "→ /folder"],
+    ["/style.css", "style.css"],
+  ],
+  none: [
+    ["/index.html", "index.html"],
+    ["/file", undefined],
+    ["/file.html", "file.html"],
+    ["/file/", undefined],
+    ["/file/index", undefined],
+    ["/file/index.html", undefined],
+    ["/folder", undefined],
+    ["/folder.html", undefined],
+    ["/folder/", undefined],
+    ["/folder/index", undefined],
+    ["/folder/index.html", "folder/index.html"],
+    ["/style.css", "style.css"],
+  ],
+};
+
+for (const [mode, paths] of Object.entries(handling)) {
+  describe(`html_handling ${mode}`, () => {
+    before(() => site.push(tree, "--html-handling", mode));
+
+    for (const [path, expected] of paths) {
+      test(`${path} is ${expected ?? "nothing"}`, async () => {
+        for (const method of ["GET", "HEAD"]) {
+          const response = await site.ask(method, path);
+          if (expected === undefined) {
+            assert.equal(response.status, 404, path);
+          } else if (expected.startsWith("→ ")) {
+            assert.equal(response.status, 307, response.text);
+            assert.equal(response.headers.location, expected.slice(2));
+          } else {
+            assert.equal(response.status, 200, response.headers.location ?? response.text);
+            assert.equal(response.text, method === "HEAD" ? "" : tree[expected]);
+          }
+        }
+      });
+    }
+  });
+}
+
+describe("a redirect to the canonical path", () => {
+  before(() => site.push(tree));
+
+  for (const [query, kept] of [
+    ["?a=1&b=%20x", "?a=1&b=%20x"],
+    ["?", /^\/file\??$/],
+    ["?next=//evil.example/", "?next=//evil.example/"],
+  ]) {
+    test(`keeps the query ${query}`, async () => {
+      const { status, headers } = await site.get(`/file.html${query}`);
+      assert.equal(status, 307);
+      if (typeof kept === "string") assert.equal(headers.location, `/file${kept}`);
+      else assert.match(headers.location, kept);
+    });
+  }
+
+  for (const path of ["//file.html", "///folder", "//evil.example/..", "//folder/index.html", "/%2Ffile.html", "/%5Cfile.html", "/\\file.html", "//%5cevil.example/file.html"]) {
+    test(`never leaves the host: ${path}`, async () => {
+      const { status, headers } = await site.get(path);
+      assert.ok([200, 307, 404].includes(status), `${status}`);
+      if (headers.location !== undefined) assert.match(headers.location, /^\/([^/\\]|$)/);
+    });
+  }
+
+  test("following it leads to the file in one step", async () => {
+    for (const path of ["/index", "/file/", "/folder", "/folder.html", "/both/index.html", "/a%20b.html", "/%C3%BCber/%C3%9F.html"]) {
+      const { headers } = await site.get(path);
+      assert.equal((await site.get(headers.location)).status, 200, `${path} → ${headers.location}`);
+    }
+  });
+});
+
+/** RFC 3629, RFC 3986: what has no one meaning is no path, and costs no read of KV. */
+const strict = [
+  ..."/% /a% /a%2 /%zz /%g0x /ok/%".split(" "),
+  ..."/%ff /%C3%28 /%ED%A0%80 /%C0%AF /%F4%90%80%80 /caf%C3".split(" "),
+  ..."/%00 /file.html%00 /a%00b.css".split(" "),
+  // What an encoded slash has kept from being resolved, and what Windows would take for a slash.
+  ..."/folder%2f..%2ffile /..%2ffile /%2e%2e%2ffile /folder/..%2fdata.json /folder%2f. /%2f.. /%2f%2E%2e".split(" "),
+  ..."/folder%5cdata.json /..%5cfile /folder/..%5c..%5cfile".split(" "),
+];
+describe("decoding once and strictly", () => {
+  before(() => site.push(tree, "--not-found", "none"));
+
+  for (const path of strict) {
+    test(`${path} is answered 404, without a read of KV for it`, async () => {
+      const { response, reads } = await site.reading(() => site.get(path));
+      assertPlainError(response, 404, "Not found");
+      assert.deepEqual(reads.filter((key) => key !== "kv-edge:current"), []);
+      assertProblem(await site.get(path, { Accept: "application/json" }), 404, "not_found");
+    });
+  }
+
+  for (const [path, expected] of [
+    ["/folder/../file", "file.html"],
+    ["/%2e%2e/file", "file.html"],
+    ["/folder/%2E./.%2e/file", "file.html"],
+    ["/./folder/%2e/data.json", "folder/data.json"],
+    ["/..", "index.html"],
+    ["/folder\\data.json", "folder/data.json"],
+  ]) {
+    test(`${path} is resolved as the URL Standard does: ${expected}`, async () => {
+      const { status, text } = await site.get(path);
+      assert.deepEqual([status, text], [200, tree[expected]]);
+    });
+  }
+
+  test("what was decoded is not decoded again", async () => {
+    await site.push({ "100%25.txt": "escaped", "100%.txt": "percent", "x%2e%2e": "dots" }, "--not-found", "none");
+    assert.equal((await site.get("/100%2525.txt")).text, "escaped");
+    assert.equal((await site.get("/100%25.txt")).text, "percent");
+    assert.equal((await site.get("/x%252e%252e")).text, "dots");
+  });
+});
+
+describe("where there is no file", () => {
+  const nearest = [
+    ["/none", "root 404"],
+    ["/none/deep/er", "root 404"],
+    ["/none.css", "root 404"],
+    ["/folder/none", "folder 404"],
+    ["/folder/deep/none", "folder 404"],
+    ["/folder/none/", "folder 404"],
+    ["/folders/none", "root 404"],
+  ];
+  describe("the nearest 404.html answers", () => {
+    before(() => site.push(tree));
+    for (const [path, name] of nearest) {
+      test(`${path}: ${name}`, async () => {
+        const response = await site.get(path);
+        assert.equal(response.status, 404);
+        assert.equal(response.text, page(name));
+        assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
+        assert.equal(response.headers["cache-control"], "no-cache");
+        assert.equal(response.headers.etag, undefined);
+        const head = await site.head(path);
+        assert.deepEqual([head.status, head.text], [404, ""]);
+      });
+    }
+
+    test("a client that wants JSON gets problem details", async () => {
+      assertProblem(await site.get("/none", { Accept: "application/json" }), 404, "not_found");
+    });
+
+    test("no condition and no Range changes it", async () => {
+      for (const headers of [{ "If-None-Match": "*" }, { "If-Modified-Since": new Date().toUTCString() }, { Range: "bytes=0-3" }]) {
+        const response = await site.get("/none", headers);
+        assert.deepEqual([response.status, response.text], [404, page("root 404")], JSON.stringify(headers));
+      }
+    });
+  });
+
+  test("--not-found none: a plain 404, though there is a 404.html", async () => {
+    await site.push(tree, "--not-found", "none");
+    assertPlainError(await site.get("/none"), 404, "Not found");
+  });
+
+  test("without a 404.html: a plain 404", async () => {
+    await site.push({ "index.html": page("index"), "folder/404.html": page("folder 404") });
+    assertPlainError(await site.get("/none"), 404, "Not found");
+    assert.equal((await site.get("/folder/none")).text, page("folder 404"));
+  });
+
+  describe("--not-found single-page-application", () => {
+    const navigation = { "Sec-Fetch-Mode": "navigate", Accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
+    before(() => site.push({ "index.html": page("app"), "style.css": "body {}" }, "--not-found", "single-page-application"));
+
+    for (const path of ["/some/route", "/user/7", "/none.css", "/a.b"]) {
+      test(`a navigation to ${path} gets index.html with 200`, async () => {
+        const response = await site.get(path, navigation);
+        assert.deepEqual([response.status, response.text], [200, page("app")]);
+        assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
+        assert.equal(response.headers["cache-control"], "no-cache");
+        assert.equal((await site.head(path, navigation)).status, 200);
+      });
+    }
+
+    for (const [what, headers] of [
+      ["a script", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script", Accept: "*/*" }],
+      ["a fetch", { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", Accept: "*/*" }],
+      ["a fetch of JSON", { "Sec-Fetch-Mode": "cors", Accept: "application/json" }],
+      ["an image", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image", Accept: "image/*" }],
+      ["curl", { Accept: "*/*" }],
+    ]) {
+      test(`${what} that is not there gets 404`, async () => {
+        assert.equal((await site.get("/none.js", headers)).status, 404);
+        assert.equal((await site.get("/some/route", headers)).status, 404);
+      });
+    }
+
+    test("bad encoding is no route of the page", async () => {
+      assert.equal((await site.get("/%zz", navigation)).status, 404);
+    });
+  });
+});
+
+describe("keys written the documented way", () => {
+  before(async () => {
+    await site.kv.put("plain.txt", "plain");
+    await site.kv.put("plain.html", "plain page");
+    await site.kv.put("style.css", "plain style");
+    await site.kv.put("index.html", "plain index");
+    await site.push(tree);
+  });
+
+  test("answer beside a release, under exactly their key", async () => {
+    assert.equal((await site.get("/plain.txt")).text, "plain");
+    assert.equal((await site.get("/plain.html")).text, "plain page");
+    assert.equal((await site.get("/plain")).status, 404);
+  });
+
+  test("a file of the release wins", async () => {
+    assert.equal((await site.get("/style.css")).text, "body {}");
+    assert.equal((await site.get("/")).text, tree["index.html"]);
+  });
+
+  test("a release without an index leaves / to the key index.html", async () => {
+    await site.push({ "style.css": "body {}" });
+    assert.equal((await site.get("/")).text, "plain index");
+  });
+
+  test("--no-plain-keys: they are not served, and not asked for", async () => {
+    await site.push(tree, "--no-plain-keys");
+    const { response, reads } = await site.reading(() => site.get("/plain.txt"));
+    assert.equal(response.status, 404);
+    assert.ok(!reads.includes("plain.txt"), `${reads}`);
+  });
+});
+
+test("what belongs to the releases themselves is no file, however it is spelled", async () => {
+  await site.push(tree, "--not-found", "none");
+  const { current } = await site.pointer();
+  const { keys: [blob] } = await site.file("/style.css");
+  await site.kv.put("kv-edge:own", "a key that was written by hand");
+  for (const key of ["current", "own", `release:${current}`, blob.slice("kv-edge:".length), "", "push:"]) {
+    for (const prefix of ["/kv-edge:", "//kv-edge:", "/%6bv-edge:", "/kv%2Dedge:", "/kv-edge%3a", "/%2fkv-edge:", "/x/../kv-edge:", "/./kv-edge:", "/\\kv-edge:"]) {
+      const response = await site.get(prefix + key);
+      assert.equal(response.status, 404, `${prefix}${key}: ${response.text.slice(0, 80)}`);
+    }
+  }
+});

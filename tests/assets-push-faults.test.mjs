@@ -1,0 +1,129 @@
+// `kv-edge assets push` against an API that fails, and against one that asks for an account and a token.
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import { ACCOUNT_ID, API_TOKEN, apiError, cli, site as folderOf } from "./harness/site.mjs";
+import { stamped, startStamped, writes } from "./harness/stamped-site.mjs";
+
+const { site, api, attempt, callsOf, seen } = await startStamped();
+
+beforeEach(async () => {
+  api.meddle = undefined;
+  await site.delete();
+});
+
+describe("an API that fails for a while", () => {
+  /** Each call fails the first time that it is made; that for the same keys is the same one. */
+  const once = (fail) => {
+    const failed = new Set();
+    return (call, pass) => {
+      const keys = /\/bulk/.test(call.path) ? JSON.parse(call.body).map((item) => item.key ?? item) : [];
+      const name = [call.method, call.path, ...keys].join(" ");
+      if (failed.has(name)) return pass();
+      failed.add(name);
+      return fail(call, pass);
+    };
+  };
+  for (const [what, meddle] of [
+    ["500 to every call once", once(() => apiError(500, 10001, "internal error"))],
+    ["502 without JSON to every call once", once(() => ({ status: 502, headers: { "Content-Type": "text/html" }, body: "<h1>Bad gateway</h1>" }))],
+    ["429 to every call once, with Retry-After", once(() => apiError(429, 10429, "more than 1200 calls", { "Retry-After": "1" }))],
+    ["a cut connection for every call once", once(() => undefined)],
+    ["a cut connection for every call once, which was made all the same", once(async (_call, pass) => void (await pass()))],
+  ]) {
+    test(`${what}: the push completes`, async () => {
+      await site.push(stamped(1));
+      api.meddle = meddle;
+      const { code, stderr } = await attempt(2);
+      api.meddle = undefined;
+      assert.equal(code, 0, stderr);
+      await seen(2);
+      assert.deepEqual(await site.keys("kv-edge:push:"), []);
+    });
+  }
+
+  test("Retry-After is waited for", async () => {
+    let first;
+    let waitedMs;
+    api.meddle = (call, pass) => {
+      if (first === undefined) {
+        first = Date.now();
+        return apiError(429, 10429, "slow down", { "Retry-After": "2" });
+      }
+      waitedMs ??= Date.now() - first;
+      return pass();
+    };
+    assert.equal((await attempt(1)).code, 0);
+    assert.ok(waitedMs >= 1950 && waitedMs < 8000, `${waitedMs} ms`);
+  });
+
+  test("of a bulk write only the keys that failed are sent again", async () => {
+    const bulks = [];
+    api.meddle = async ({ method, path, body }, pass) => {
+      if (method !== "PUT" || !/\/bulk$/.test(path)) return pass();
+      const items = JSON.parse(body);
+      if (!items.some(({ key }) => key.startsWith("kv-edge:blob:"))) return pass();
+      bulks.push(items.map(({ key }) => key));
+      if (bulks.length > 1) return pass();
+      await Promise.all(items.slice(0, 2).map(({ key, value, base64 }) => site.kv.put(key, base64 ? Buffer.from(value, "base64") : value)));
+      const unsuccessful_keys = bulks[0].slice(2);
+      return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result: { successful_key_count: 2, unsuccessful_keys } }) };
+    };
+    const { code, stderr } = await attempt(1);
+    assert.equal(code, 0, stderr);
+    assert.ok(bulks[0].length > 2);
+    assert.deepEqual(bulks[1].toSorted(), bulks[0].slice(2).sort());
+    await seen(1);
+  });
+
+  test("and does not come back: exit code 1 and a sentence within the deadline, and the old release stays", async () => {
+    await site.push(stamped(1));
+    api.meddle = (call, pass) => (writes([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
+    const started = Date.now();
+    const { code, stderr } = await site.run("push", [folderOf(stamped(2)), "--deadline", "3"]);
+    assert.equal(code, 1, stderr);
+    assert.ok(Date.now() - started < 15_000);
+    assert.match(stderr, /503/);
+    await seen(1);
+  });
+});
+
+describe("against an account of Cloudflare", () => {
+  const NAMESPACE = "assets";
+  const env = { CLOUDFLARE_API_TOKEN: API_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
+  const account = (n, options = {}, ...args) => cli(["assets", "push", folderOf(stamped(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
+
+  test("with a token and an account: the push completes, and the token shows nowhere", async () => {
+    const { code, stdout, stderr, calls } = await callsOf(() => account(1));
+    assert.equal(code, 0, stderr);
+    await seen(1);
+    assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${API_TOKEN}`));
+    assert.ok(!(stdout + stderr).includes(API_TOKEN));
+  });
+
+  for (const status of [400, 401, 403]) {
+    test(`${status}: exit code 1, a sentence, and no second try`, async () => {
+      const before = api.calls.length;
+      api.meddle = () => apiError(status, 10000, "Authentication error");
+      const { code, stdout, stderr } = await account(1);
+      assert.equal(code, 1);
+      assert.equal(api.calls.length - before, 1);
+      assert.match(stderr, /Authentication error/);
+      assert.match(stderr, new RegExp(String(status)));
+      assert.ok(!(stdout + stderr).includes(API_TOKEN));
+    });
+  }
+
+  test("without a token: a sentence that names the variable, and no call", async () => {
+    const before = api.calls.length;
+    const { code, stderr } = await account(1, { env: { CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID } });
+    assert.ok(code === 1 || code === 2);
+    assert.match(stderr, /CLOUDFLARE_API_TOKEN/);
+    assert.equal(api.calls.length, before);
+  });
+
+  test("a namespace that is not there: exit code 1 and its name", async () => {
+    const { code, stderr } = await account(1, {}, "--namespace=no-such-namespace");
+    assert.ok(code === 1 || code === 2);
+    if (code === 1) assert.match(stderr, /no-such-namespace/);
+  });
+});

@@ -1,0 +1,147 @@
+// `kv-edge assets push`, killed at every step: the site is always wholly the old or the new one. And what it writes.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { beforeEach, describe, test } from "node:test";
+import { site as folderOf } from "./harness/site.mjs";
+import { stamped, startStamped, writes } from "./harness/stamped-site.mjs";
+
+const { site, api, attempt, callsOf, seen } = await startStamped();
+
+beforeEach(async () => {
+  api.meddle = undefined;
+  await site.delete();
+});
+
+describe("a push that is killed", () => {
+  test("at each of its REST calls, before it is made or when its answer is due: wholly the old or the new release; the next push completes", async () => {
+    await site.push(stamped(1));
+    const { code, calls } = await callsOf(() => attempt(2));
+    assert.equal(code, 0);
+    assert.ok(calls.length >= 4 && calls.length <= 20, `${calls.length} calls`);
+    let old = 2;
+    const switched = [];
+    for (let at = 1; at <= calls.length; at += 1) {
+      for (const when of ["before", "after"]) {
+        const next = old + 1;
+        let child;
+        let number = 0;
+        api.meddle = async (call, pass) => {
+          number += 1;
+          if (number < at) return pass();
+          if (when === "after" && number === at) await pass();
+          child.kill("SIGKILL");
+          return undefined;
+        };
+        const { signal } = await attempt(next, { running: (process) => (child = process) });
+        api.meddle = undefined;
+        assert.equal(signal, "SIGKILL", `${when} call ${at}`);
+        const now = await seen(old, next);
+        switched.push(now === next);
+        const again = await attempt(next);
+        assert.equal(again.code, 0, again.stderr);
+        await seen(next);
+        old = next;
+      }
+    }
+    // The switch is one moment: old at every step before it, new at every one after it.
+    assert.deepEqual(switched, switched.toSorted());
+    assert.ok(switched.includes(false), "no kill came before the switch");
+  });
+
+  test("the first push of all, killed at each step: nothing or all of it", async () => {
+    const { calls } = await callsOf(() => attempt(1));
+    for (let at = 1; at <= calls.length; at += 1) {
+      await site.delete();
+      let child;
+      let number = 0;
+      api.meddle = async (call, pass) => {
+        number += 1;
+        const answer = await pass();
+        if (number === at) child.kill("SIGKILL");
+        return answer;
+      };
+      await attempt(1, { running: (process) => (child = process) });
+      api.meddle = undefined;
+      await seen(1, 404);
+      assert.equal((await attempt(1)).code, 0);
+      await seen(1);
+    }
+  });
+});
+
+describe("what is written", () => {
+  test("--dry-run writes nothing", async () => {
+    const { code, calls, stdout } = await callsOf(() => site.run("push", [folderOf(stamped(1)), "--dry-run"]));
+    assert.equal(code, 0);
+    assert.deepEqual(writes(calls), []);
+    assert.deepEqual(await site.keys(), []);
+    assert.notEqual(stdout.trim(), "");
+  });
+
+  test("a second push of the same files writes nothing", async () => {
+    const folder = folderOf(stamped(1));
+    await site.push(folder);
+    const { calls } = await callsOf(() => site.push(folder));
+    assert.deepEqual(writes(calls), []);
+  });
+
+  test("only what KV lacks is uploaded", async () => {
+    await site.push({ ...stamped(1), "large.bin": randomBytes(3_000_000) });
+    const { keys: [large] } = await site.file("/large.bin");
+    const { calls } = await callsOf(() => site.push({ ...stamped(1), "new.txt": "new" }));
+    const bytes = writes(calls).reduce((sum, { body }) => sum + body.length, 0);
+    assert.ok(bytes < 100_000, `${bytes} bytes were sent`);
+    assert.ok(!calls.some(({ body }) => body.includes(large) && /\/bulk$/.test(body)));
+  });
+
+  test("the bytes first, then the manifest, then the pointer; nothing of it is taken back", async () => {
+    const { calls } = await callsOf(() => site.push(stamped(1)));
+    const order = writes(calls).flatMap(({ method, path, body }) =>
+      /\/bulk$/.test(path) ? JSON.parse(body).map(({ key }) => `${method} ${key}`) : [`${method} ${path.split("/values/")[1] ?? path}`],
+    );
+    const at = (part) => order.findIndex((line) => line.includes(part));
+    const last = (part) => order.findLastIndex((line) => line.startsWith("PUT") && line.includes(part));
+    assert.ok(last("kv-edge:blob:") < at("kv-edge:release:"), order.join("\n"));
+    assert.ok(last("kv-edge:release:") < at("kv-edge:current"), order.join("\n"));
+    assert.equal(order.filter((line) => line.includes("kv-edge:current")).length, 1);
+  });
+
+  test("a thousand files are a few calls, --json is one line of JSON", async () => {
+    const many = Object.fromEntries(Array.from({ length: 1000 }, (_, number) => [`${number % 10}/${number}.txt`, `file ${number}`]));
+    const { calls, stdout } = await callsOf(() => site.push(many, "--json"));
+    assert.ok(calls.length <= 20, `${calls.length} calls`);
+    assert.equal(typeof JSON.parse(stdout), "object");
+    for (const number of [0, 123, 999]) assert.equal((await site.get(`/${number % 10}/${number}.txt`)).text, `file ${number}`);
+  });
+
+  for (const [file, content, line] of [
+    ["_headers", "/*\n  X-Good: yes\n  no colon\n", 3],
+    ["_headers", "X-Before: any rule\n", 1],
+    ["_headers", "/a\n  Content-Length: 5\n", 2],
+    ["_redirects", "# comment\n/only-one-word\n", 2],
+    ["_redirects", "/a /b 999\n", 1],
+    ["_redirects", "/a /b\n\n/c/* /d/:nobody\n", 3],
+    ["_redirects", "/a/* /b\n/loop* /loops\n", 2],
+    ["_redirects", "/a/* /b\n/a/x /c\n", 2],
+  ]) {
+    test(`an error in ${file} names its line, exits with 1 and writes nothing: ${JSON.stringify(content)}`, async () => {
+      const { code, stderr, calls } = await callsOf(() => site.run("push", [folderOf({ ...stamped(1), [file]: content })]));
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`${file}.*line ${line}\\b|${file}:${line}\\b`, "s"));
+      assert.deepEqual(writes(calls), []);
+    });
+  }
+
+  test("a folder that is not there, and a file in its place: exit code 1 and its name", async () => {
+    for (const path of ["/no/such/folder", `${folderOf({ "file.txt": "x" })}/file.txt`]) {
+      const { code, stderr } = await site.run("push", [path]);
+      assert.ok(code === 1 || code === 2);
+      assert.ok(stderr.includes(path), stderr);
+    }
+  });
+
+  test(".assetsignore, _headers, _redirects and what it names are no files", async () => {
+    await site.push({ ".assetsignore": "*.map\n/drafts/\n!keep.map\n", _headers: "/*\n  X-A: b\n", "a.js": "a", "a.js.map": "{}", "keep.map": "{}", "drafts/x.html": "x", "sub/drafts/y.html": "y", ".well-known/security.txt": "hidden, and a file" });
+    assert.deepEqual((await site.files()).map(({ path }) => path), ["/.well-known/security.txt", "/a.js", "/keep.map", "/sub/drafts/y.html"]);
+  });
+});

@@ -1,0 +1,199 @@
+// What answers cost: reads of KV, counted by the entry that wraps the binding. The memory holds for thirty seconds, as by default.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { before, beforeEach, describe, test } from "node:test";
+import { eventually } from "./harness/eventually.mjs";
+import { send } from "./harness/http.mjs";
+import { startSite } from "./harness/site.mjs";
+
+const site = await startSite({ refresh: "30" });
+
+const POINTER = "kv-edge:current";
+const prose = "prose that is worth an encoding. ".repeat(200);
+const files = {
+  "index.html": `<!doctype html><p>${prose}`,
+  "about.html": `<!doctype html><p lang="en">${prose}`,
+  "about.de.html": `<!doctype html><p lang="de">${prose}`,
+  "small.txt": prose,
+  "never-read.txt": `${prose} never read`,
+  "100k.bin": randomBytes(100 * 1024),
+  "large.bin": randomBytes(20 * 1024 * 1024),
+  "404.html": "<!doctype html><p>none",
+  _redirects: "/old /small.txt 301\n",
+  "hello-world.json": JSON.stringify([{ language_code: "en", message: "Hello World!" }, { language_code: "de", message: "Hallo Welt!" }]),
+};
+
+before(async () => {
+  await site.kv.put("plain.txt", "plain");
+  await site.push(files);
+});
+
+test("the first answer of all reads pointer, manifest and file, one after the other", async () => {
+  await site.restart();
+  const { response, reads } = await site.reading(() => site.get("/small.txt"));
+  assert.equal(response.status, 200);
+  const { keys } = await site.file("/small.txt");
+  const { current } = await site.pointer();
+  assert.deepEqual(reads, [POINTER, `kv-edge:release:${current}`, ...keys]);
+});
+
+/** Requests, and how many reads each costs when the manifest is in memory. */
+describe("with the manifest in memory", () => {
+  let etag;
+  before(async () => {
+    await site.restart();
+    ({ etag } = (await site.get("/small.txt")).headers);
+    await site.get("/none");
+  });
+
+  const free = [
+    ["a small file that was read before", "/small.txt", {}, 200],
+    ["the same, in parts", "/small.txt", { Range: "bytes=5-9" }, 206],
+    ["the same, in several parts", "/small.txt", { Range: "bytes=0-1,7-9" }, 206],
+    ["304 by its ETag", "/small.txt", { "If-None-Match": () => etag }, 304],
+    ["304 of a file that was never read", "/never-read.txt", { "If-None-Match": "*" }, 304],
+    ["304 of a large file", "/large.bin", { "If-None-Match": "*" }, 304],
+    ["304 by a date", "/never-read.txt", { "If-Modified-Since": new Date(Date.now() + 60_000).toUTCString() }, 304],
+    ["412", "/never-read.txt", { "If-Match": '"x"' }, 412],
+    ["416", "/never-read.txt", { Range: "bytes=99999999-" }, 416],
+    ["406", "/never-read.txt", { "Accept-Encoding": "identity;q=0" }, 406],
+    ["307 to the canonical path", "/about.html?x=1", {}, 307],
+    ["a redirect by a rule", "/old", {}, 301],
+    ["a path that is no path", "/%zz", {}, 404],
+    ["dots in a path", "/a%2f..%2fb", {}, 404],
+    ["what belongs to the releases", "/kv-edge:current", {}, 404],
+    ["what was not there before", "/none", {}, 404],
+  ];
+  for (const [what, path, headers, status] of free) {
+    test(`${what} costs none`, async () => {
+      const fields = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, typeof value === "function" ? value() : value]));
+      const { response, reads } = await site.reading(() => site.get(path, fields));
+      assert.equal(response.status, status);
+      assert.deepEqual(reads, []);
+    });
+  }
+
+  for (const path of ["/small.txt", "/never-read.txt", "/large.bin", "/", "/about?lang=de", "/about.html", "/%zz"]) {
+    test(`HEAD ${path} costs none`, async () => assert.deepEqual((await site.reading(() => site.head(path))).reads, []));
+  }
+
+  for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
+    test(`${method} costs none`, async () => {
+      const { response, reads } = await site.reading(() => site.ask(method, "/small.txt"));
+      assert.equal(response.status, 405);
+      assert.deepEqual(reads, []);
+    });
+  }
+
+  for (const [path, headers] of [["/small.txt", { "Accept-Encoding": "br" }], ["/small.txt", { "Accept-Encoding": "gzip" }], ["/about", { "Accept-Language": "de" }], ["/about", { "Accept-Language": "en", "Accept-Encoding": "zstd" }], ["/", {}], ["/hello-world", { "Accept-Language": "de" }]]) {
+    test(`${path} ${JSON.stringify(headers)} costs one read at most, and none the second time`, async () => {
+      const first = await site.reading(() => site.get(path, headers));
+      assert.equal(first.response.status, 200);
+      assert.ok(first.reads.length <= 1, `${first.reads}`);
+      const second = await site.reading(() => site.get(path, headers));
+      assert.deepEqual(second.reads, []);
+      assert.ok(second.response.bytes.equals(first.response.bytes));
+      assert.equal(second.response.headers.etag, first.response.headers.etag);
+    });
+  }
+
+  test("a large file costs one read each time", async () => {
+    for (let turn = 1; turn <= 2; turn += 1) {
+      const { response, reads } = await site.reading(() => site.get("/large.bin"));
+      assert.ok(response.bytes.equals(files["large.bin"]));
+      assert.equal(reads.length, 1);
+    }
+  });
+
+  test("a file of 100 KiB costs one at most", async () => {
+    for (let turn = 1; turn <= 2; turn += 1) {
+      const { response, reads } = await site.reading(() => site.get("/100k.bin"));
+      assert.ok(response.bytes.equals(files["100k.bin"]));
+      assert.ok(reads.length <= 1);
+    }
+  });
+
+  test("a key that was written by hand costs one", async () => {
+    for (let turn = 1; turn <= 2; turn += 1) {
+      const { response, reads } = await site.reading(() => site.get("/plain.txt"));
+      assert.equal(response.text, "plain");
+      assert.deepEqual(reads, ["plain.txt"]);
+    }
+  });
+
+  test("what is not there costs one the first time", async () => {
+    const path = "/not-there-either.txt";
+    const first = await site.reading(() => site.get(path));
+    assert.equal(first.response.status, 404);
+    assert.ok(first.reads.filter((key) => key === "not-there-either.txt").length === 1, `${first.reads}`);
+    for (const ask of [site.get, site.head]) {
+      const { response, reads } = await site.reading(() => ask(path));
+      assert.equal(response.status, 404);
+      assert.deepEqual(reads, []);
+    }
+  });
+
+  test("many different paths that are not there do not push files out of memory", async () => {
+    await site.get("/small.txt");
+    for (let number = 0; number < 3000; number += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, index) => send({ url: site.worker.direct }, `/scan-${number + index}.php`)));
+    }
+    assert.deepEqual((await site.reading(() => site.get("/small.txt"))).reads, []);
+  });
+});
+
+describe("what is in memory is checked in the background", () => {
+  beforeEach(async () => {
+    await site.pass(1000);
+    await site.get("/small.txt");
+    await eventually(async () => (await site.reading(() => site.get("/small.txt"))).reads.length === 0, "a fresh memory");
+  });
+
+  test("not before thirty seconds have passed", async () => {
+    await site.pass(25);
+    assert.deepEqual((await site.reading(() => site.get("/small.txt"))).reads, []);
+  });
+
+  test("then by one read of the pointer, once for all requests, and none of them waits for it", async () => {
+    await site.pass(31);
+    const ask = () => Promise.all(Array.from({ length: 20 }, () => site.get("/small.txt")));
+    const { response: responses, reads } = await site.reading(ask, { background: 1 });
+    assert.ok(responses.every(({ status }) => status === 200));
+    assert.deepEqual([...new Set(reads)], [POINTER]);
+    assert.ok(reads.length <= 2, `${reads.length} reads`);
+  });
+
+  test("an answer arrives though that read never ends", async () => {
+    await site.pass(31);
+    const response = await site.get("/small.txt", {}, { faults: { get: ["never"] } });
+    assert.equal(response.text, prose);
+  });
+
+  test("the next release shows after it, and not before", async () => {
+    await site.push({ ...files, "small.txt": "the next release" });
+    assert.equal((await site.get("/small.txt")).text, prose);
+    await site.pass(31);
+    await site.get("/small.txt");
+    await eventually(async () => (await site.get("/small.txt")).text === "the next release", "the next release");
+    await site.push(files);
+    await site.pass(31);
+    await site.get("/small.txt");
+    await eventually(async () => (await site.get("/small.txt")).text === prose, "the first files again");
+  });
+
+  test("a key that was not there shows when thirty seconds have passed", async () => {
+    assert.equal((await site.get("/late.txt")).status, 404);
+    await site.kv.put("late.txt", "late");
+    assert.equal((await site.get("/late.txt")).status, 404);
+    await site.pass(31);
+    await eventually(async () => (await site.get("/late.txt")).text === "late", "the key");
+  });
+
+  test("a failing pointer changes nothing", async () => {
+    await site.pass(31);
+    for (let turn = 0; turn < 5; turn += 1) {
+      const response = await site.get("/small.txt", {}, { faults: { get: ["500"] } });
+      assert.deepEqual([response.status, response.text], [200, prose]);
+    }
+  });
+});

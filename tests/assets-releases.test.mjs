@@ -1,0 +1,254 @@
+// Releases: the switch from one to the next, what still answers of those before, the way back, and the cleaning up.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { beforeEach, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startSite } from "./harness/site.mjs";
+
+const site = await startSite();
+
+/** A site whose page names the hashed script that belongs to it. */
+const release = (n) => {
+  const script = `/app.${n}f2a1b9c.js`;
+  return {
+    script,
+    page: `<!doctype html><title>${n}</title><script src="${script}"></script>`,
+    get files() {
+      return { "index.html": this.page, [script.slice(1)]: `release ${n}`, [`only-${n}.html`]: `<p>${n}`, "same.css": "body {}" };
+    },
+  };
+};
+
+/** Pushes releases 1 to n one after the other; their ids. */
+async function pushed(n, ...args) {
+  const ids = [];
+  for (let number = 1; number <= n; number += 1) {
+    await site.push(release(number).files, ...args);
+    ids.push((await site.pointer()).current);
+  }
+  return ids;
+}
+
+/** The number of the release that is served. */
+async function served() {
+  const { text } = await site.get("/");
+  return Number(/<title>(\d+)/.exec(text)?.[1]);
+}
+
+beforeEach(() => site.delete());
+
+test("a release has a name in the order of time, a manifest and a pointer; the bytes stand once each under their hash", async () => {
+  const [first, second] = await pushed(2);
+  assert.match(first, /^\d{8}T\d{6}Z-[0-9a-f]{8}$/);
+  assert.ok(first.slice(0, 16) <= second.slice(0, 16));
+  assert.deepEqual(await site.keys("kv-edge:release:"), [first, second].map((id) => `kv-edge:release:${id}`).sort());
+  const { current, previous } = await site.pointer();
+  assert.deepEqual([current, previous], [second, [first]]);
+  const blobs = await site.keys("kv-edge:blob:");
+  assert.equal(new Set(blobs).size, blobs.length);
+  assert.ok(blobs.every((key) => /^kv-edge:blob:[0-9a-f]{32}$/.test(key)));
+  assert.deepEqual(await site.keys("kv-edge:push:"), []);
+});
+
+describe("release skew", () => {
+  test("a page of an earlier release still gets the hashed files that the next ones dropped", async () => {
+    await pushed(3);
+    assert.equal(await served(), 3);
+    for (const n of [1, 2, 3]) {
+      const response = await site.get(release(n).script);
+      assert.deepEqual([response.status, response.text], [200, `release ${n}`]);
+      assert.equal(response.headers["cache-control"], "public, max-age=31536000, immutable");
+      assert.equal((await site.get(release(n).script, { "If-None-Match": response.headers.etag })).status, 304);
+      assert.equal((await site.get(release(n).script, { Range: "bytes=0-6" })).text, "release");
+    }
+  });
+
+  test("its pages do not: they are of the release that is served, or gone", async () => {
+    await pushed(3);
+    for (const path of ["/only-1", "/only-1.html", "/only-2"]) assert.equal((await site.get(path)).status, 404, path);
+    assert.equal((await site.get("/only-3")).status, 200);
+  });
+
+  test("so many releases are remembered as --previous says", async () => {
+    await pushed(4, "--previous", "2");
+    const statuses = [];
+    for (const n of [1, 2, 3, 4]) statuses.push((await site.get(release(n).script)).status);
+    assert.deepEqual(statuses, [404, 200, 200, 200]);
+    await site.push(release(5).files, "--previous", "0");
+    assert.equal((await site.get(release(4).script)).status, 404);
+  });
+});
+
+test("the same files again are no new release", async () => {
+  const [id] = await pushed(1);
+  const before = await site.keys();
+  await site.push(release(1).files);
+  assert.deepEqual([await site.keys(), (await site.pointer()).current], [before, id]);
+});
+
+test("visitors during pushes see a whole release each, and what its page names", async () => {
+  const heavy = () => Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`heavy/${index}.bin`, randomBytes(50_000)]));
+  await site.push({ ...release(1).files, ...heavy() });
+  let ended = false;
+  const seen = [];
+  const visitor = async () => {
+    while (!ended) {
+      const page = await site.get("/");
+      assert.equal(page.status, 200);
+      const n = Number(/<title>(\d+)/.exec(page.text)[1]);
+      assert.equal(page.text, release(n).page);
+      const script = await site.get(/src="([^"]+)"/.exec(page.text)[1]);
+      assert.deepEqual([script.status, script.text], [200, `release ${n}`]);
+      seen.push(n);
+      await sleep(5);
+    }
+  };
+  const visits = [visitor(), visitor(), visitor()];
+  for (let n = 2; n <= 5; n += 1) await site.push({ ...release(n).files, ...heavy() });
+  ended = true;
+  await Promise.all(visits);
+  assert.ok(seen.includes(1), "no visitor saw the first release");
+  assert.equal(await served(), 5);
+});
+
+describe("rollback", () => {
+  test("goes back to the release before, in one write", async () => {
+    const [first, second] = await pushed(2);
+    const { calls } = site.api;
+    const before = calls.length;
+    const { code, stderr } = await site.run("rollback");
+    assert.equal(code, 0, stderr);
+    assert.equal(calls.slice(before).filter(({ method }) => method !== "GET").length, 1);
+    assert.equal(await served(), 1);
+    assert.equal((await site.pointer()).current, first);
+    // Visitors of the second may still ask for its files.
+    assert.equal((await site.get(release(2).script)).text, "release 2");
+    assert.ok((await site.pointer()).previous.includes(second));
+  });
+
+  test("who has the later bytes is not told that they are up to date", async () => {
+    await site.push({ "text.txt": "first" });
+    const first = (await site.get("/text.txt")).headers;
+    await sleep(1100); // a date has whole seconds
+    await site.push({ "text.txt": "second" });
+    const second = (await site.get("/text.txt")).headers;
+    await sleep(1100);
+    assert.equal((await site.run("rollback")).code, 0);
+    for (const headers of [{ "If-Modified-Since": second["last-modified"] }, { "If-None-Match": second.etag }]) {
+      const response = await site.get("/text.txt", headers);
+      assert.deepEqual([response.status, response.text], [200, "first"], JSON.stringify(headers));
+    }
+    assert.equal((await site.get("/text.txt")).headers.etag, first.etag);
+    assert.equal((await site.get("/text.txt", { "If-Unmodified-Since": second["last-modified"] })).status, 412);
+  });
+
+  test("goes to a release that is named, and forth again", async () => {
+    const ids = await pushed(3);
+    for (const n of [1, 3, 2]) {
+      assert.equal((await site.run("rollback", [ids[n - 1]])).code, 0);
+      assert.equal(await served(), n);
+    }
+  });
+
+  test("a push after it is the next release", async () => {
+    await pushed(2);
+    await site.run("rollback");
+    await site.push(release(2).files);
+    assert.equal(await served(), 2);
+  });
+
+  for (const [what, args] of [["a release that is not there", ["20200101T000000Z-00000000"]], ["what is no release", ["../current"]]]) {
+    test(`${what}: exit code 1 and a sentence, and nothing is switched`, async () => {
+      const [, id] = await pushed(2);
+      const { code, stderr } = await site.run("rollback", args);
+      assert.ok(code === 1 || (code === 2 && what.startsWith("what")), `${code}`);
+      assert.match(stderr, /\w+ .*\w/);
+      assert.equal((await site.pointer()).current, id);
+    });
+  }
+
+  test("where there is nothing before: exit code 1", async () => {
+    await pushed(1);
+    assert.equal((await site.run("rollback")).code, 1);
+    assert.equal(await served(), 1);
+  });
+
+  test("--dry-run switches nothing", async () => {
+    await pushed(2);
+    assert.equal((await site.run("rollback", ["--dry-run"])).code, 0);
+    assert.equal(await served(), 2);
+  });
+});
+
+describe("list", () => {
+  test("names the releases and which is served", async () => {
+    const ids = await pushed(3);
+    const { code, stdout } = await site.run("list");
+    assert.equal(code, 0);
+    for (const id of ids) assert.ok(stdout.includes(id), stdout);
+    const json = await site.run("list", ["--json"]);
+    const text = JSON.stringify(JSON.parse(json.stdout));
+    for (const id of ids) assert.ok(text.includes(id), text);
+  });
+
+  test("of an empty namespace is no error", async () => {
+    assert.equal((await site.run("list")).code, 0);
+  });
+});
+
+describe("gc", () => {
+  /** What every release that stays refers to must be there. */
+  async function assertWhole() {
+    const blobs = new Set(await site.keys("kv-edge:blob:"));
+    for (const release of await site.keys("kv-edge:release:")) {
+      const files = await site.files(release.slice("kv-edge:release:".length));
+      const keys = files.flatMap(({ keys, encoded }) => [...keys, ...Object.values(encoded).flatMap((body) => body.keys)]);
+      for (const key of keys) assert.ok(blobs.has(key), `${release} refers to ${key}, which is gone`);
+    }
+  }
+
+  test("keeps so many releases with all that they refer to, and deletes the rest", async () => {
+    const ids = await pushed(4, "--previous", "1");
+    const before = await site.keys("kv-edge:blob:");
+    const { code, stderr } = await site.run("gc", ["--keep", "2", "--min-age", "0s"]);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual((await site.keys("kv-edge:release:")).map((key) => key.slice("kv-edge:release:".length)), ids.slice(2).sort());
+    await assertWhole();
+    const after = await site.keys("kv-edge:blob:");
+    assert.ok(after.length < before.length);
+    assert.equal(await served(), 4);
+    assert.equal((await site.get(release(3).script)).text, "release 3");
+    assert.equal((await site.get(release(1).script)).status, 404);
+  });
+
+  test("never deletes what is served, nor plain keys, however few are kept", async () => {
+    const ids = await pushed(3);
+    await site.run("rollback", [ids[0]]);
+    await site.kv.put("plain.txt", "plain");
+    const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+    assert.equal(code, 0, stderr);
+    assert.equal(await served(), 1);
+    assert.equal((await site.get("/same.css")).text, "body {}");
+    assert.equal((await site.get("/plain.txt")).text, "plain");
+    await assertWhole();
+  });
+
+  test("leaves what is younger than --min-age", async () => {
+    await pushed(4, "--previous", "0");
+    const before = await site.keys();
+    await site.kv.put("kv-edge:blob:00000000000000000000000000000000", "of a push under way", { metadata: { uploadedMs: Date.now() } });
+    assert.equal((await site.run("gc", ["--keep", "1", "--min-age", "1h"])).code, 0);
+    const after = await site.keys();
+    assert.ok(after.includes("kv-edge:blob:00000000000000000000000000000000"));
+    for (const key of before.filter((key) => key.startsWith("kv-edge:blob:"))) assert.ok(after.includes(key), key);
+  });
+
+  test("--dry-run deletes nothing", async () => {
+    await pushed(3, "--previous", "0");
+    const before = await site.keys();
+    const { code, stdout } = await site.run("gc", ["--keep", "1", "--min-age", "0s", "--dry-run"]);
+    assert.equal(code, 0);
+    assert.deepEqual(await site.keys(), before);
+    assert.notEqual(stdout.trim(), "");
+  });
+});

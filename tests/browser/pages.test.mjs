@@ -1,0 +1,121 @@
+// The demo site in a browser: in three languages, and under the policy that its pages have.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { eventually } from "../harness/eventually.mjs";
+import { startSite } from "../harness/site.mjs";
+import { TOKEN } from "../harness/worker.mjs";
+import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
+
+const site = await startSite({ faulty: false });
+const browser = await startBrowser();
+const base = site.worker.direct.origin;
+
+const titles = { en: "About this page", de: "Über diese Seite", fr: "À propos de cette page" };
+const folder = fileURLToPath(new URL("../../static", import.meta.url));
+
+before(() => site.push(folder));
+
+/** Checks that the page is shown in this language, and that the answer says so. */
+async function assertShown(page, answer, language) {
+  assert.equal(answer.status(), 200);
+  assert.equal(answer.headers()["content-language"], language);
+  assert.equal(await page.locator("html").getAttribute("lang"), language);
+  assert.equal(await page.locator("h1").innerText(), titles[language]);
+  assert.equal(await page.locator("nav [aria-current]").getAttribute("hreflang"), language);
+}
+
+describe("a page in three languages", () => {
+  const cases = [
+    ["a browser in German", { locale: "de" }, "/about", "de"],
+    ["a browser in Canadian French", { locale: "fr-CA" }, "/about", "fr"],
+    ["a browser in British English", { locale: "en-GB" }, "/about", "en"],
+    ["a browser in Japanese, which the page is not in", { locale: "ja" }, "/about", "en"],
+    ["the address comes before the browser", { locale: "de" }, "/about?lang=fr", "fr"],
+    ["the address names the language of the plain file", { locale: "de" }, "/about?lang=en", "en"],
+    ["the cookie comes before the browser", { locale: "de", cookie: "fr" }, "/about", "fr"],
+    ["the address comes before the cookie", { locale: "de", cookie: "fr" }, "/about?lang=en", "en"],
+    ["the address of the German file itself", { locale: "fr" }, "/about.de", "de"],
+    ["the redirect of _redirects", { locale: "fr" }, "/de/about", "de"],
+  ];
+  for (const [what, { locale, cookie }, path, language] of cases) {
+    test(what, async () => {
+      const { context, page, problems } = await visitor(browser, base, { locale });
+      if (cookie) await context.addCookies([{ name: "lang", value: cookie, url: base }]);
+      await assertShown(page, await page.goto(path), language);
+      assert.deepEqual(problems, []);
+    });
+  }
+
+  // What the browser keeps of `/about` must not outlive the choice.
+  test("a choice on the page stays, until the browser is to choose again", async () => {
+    const { page, problems } = await visitor(browser, base, { locale: "de" });
+    const follow = async (link) => (await Promise.all([page.waitForNavigation(), page.locator(link).click()]))[0];
+    await assertShown(page, await page.goto("/about"), "de");
+    await assertShown(page, await follow("[hreflang=fr]"), "fr");
+    await assertShown(page, await page.goto("/about"), "fr");
+    await assertShown(page, await follow("[hreflang=en]"), "en");
+    await assertShown(page, await page.goto("/about"), "en");
+    await assertShown(page, await follow("[data-any-language]"), "de");
+    await assertShown(page, await page.goto("/about"), "de");
+    assert.deepEqual(problems, []);
+  });
+});
+
+describe("the start page", () => {
+  test("loads with all that belongs to it", async () => {
+    const { page, problems } = await visitor(browser, base);
+    const loaded = [];
+    page.on("response", (answer) => loaded.push([new URL(answer.url()).pathname, answer.status()]));
+    const answer = await page.goto("/", { waitUntil: "networkidle" });
+    assert.match(answer.headers()["content-security-policy"], /^default-src 'self'/);
+    assert.equal(await page.title(), "kv-edge");
+    for (const path of ["/", "/style.css", "/try.js", "/logo.png"]) {
+      assert.deepEqual(loaded.filter(([known]) => known === path), [[path, 200]]);
+    }
+    assert.ok(await page.locator("header img").evaluate((image) => image.complete && image.naturalWidth > 0), "the picture shows");
+    assert.deepEqual(problems, []);
+  });
+
+  test("its buttons work: a greeting, and a run of writes as a page with a picture", async () => {
+    const { page, problems } = await visitor(browser, base);
+    await page.goto("/");
+    const shown = page.frameLocator("dialog iframe");
+    await page.locator("[data-language=ja]").click();
+    await shown.getByText("こんにちは、世界！").first().waitFor();
+    await page.locator("dialog button").click();
+    await page.locator("[name=token]").fill(TOKEN);
+    await page.locator("[name=n]").fill("3");
+    await page.getByText("POST /writes").click();
+    await shown.getByRole("heading", { name: "3 writes to counter" }).waitFor();
+    assert.ok(await shown.locator("svg:visible").count(), "the picture shows");
+    assert.deepEqual(problems, []);
+  });
+});
+
+test("the page for what is not there has its style and its picture wherever it shows", async () => {
+  const { page, problems } = await visitor(browser, base);
+  const answer = await page.goto("/not/to/be/found", { waitUntil: "networkidle" });
+  assert.equal(answer.status(), 404);
+  assert.equal(await page.locator("h1").innerText(), "Nothing here");
+  assert.ok(await page.locator("header img").evaluate((image) => image.complete && image.naturalWidth > 0), "the picture shows");
+  assert.equal(await page.locator("header").evaluate((header) => getComputedStyle(header).display), "flex");
+  assert.deepEqual(problems.filter((problem) => !/^console: .* 404 /.test(problem)), []);
+});
+
+test("the policy of a page holds: what is not a file of the site does not run", async () => {
+  const page = (body) => `<!doctype html><html lang="en"><title>before</title>${body}</html>`;
+  await site.push({
+    "inline.html": page(`<script>document.title = "after"</script>`),
+    "file.html": page(`<script src="/file.js"></script>`),
+    "file.js": `document.title = "after"`,
+  });
+  const inline = await visitor(browser, base);
+  await inline.page.goto("/inline");
+  assert.equal(await inline.page.title(), "before");
+  await eventually(() => inline.problems.some((problem) => problem.startsWith("policy: script-src-elem inline")), "the browser complains", DEADLINE_MS);
+  const file = await visitor(browser, base);
+  await file.page.goto("/file");
+  assert.equal(await file.page.title(), "after");
+  assert.deepEqual(file.problems, []);
+});

@@ -1,0 +1,246 @@
+// What the tests of the files do: folders, the real `kv-edge assets push` into the KV of a Worker that runs, and a REST API
+// between the two in which a test may make calls fail.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
+import { eventually } from "./eventually.mjs";
+import { send } from "./http.mjs";
+import { startWorker } from "./worker.mjs";
+
+/** The command-line tool, as `npm test` has built it. */
+const CLI = process.env.KV_EDGE_CLI ?? fileURLToPath(new URL("../../target/release/kv-edge", import.meta.url));
+
+/** How wrangler's explorer is reached behind `wrangler dev`, and where miniflare has it. */
+const EXPLORER = "/cdn-cgi/explorer/api";
+const EXPLORER_OF_MINIFLARE = "/cdn-cgi/local/explorer/api";
+const ACCOUNT = /^\/client\/v4\/accounts\/[0-9a-f]{32}/;
+
+/** An account and a token that the API of a test takes. */
+export const ACCOUNT_ID = "0123456789abcdef0123456789abcdef";
+export const API_TOKEN = "a-secret-token-of-the-tests";
+
+/** Limits of the REST API ("Write multiple key-value pairs", "Limits"). */
+const BULK_ITEMS_MAX = 10_000;
+const BULK_BYTES_MAX = 100 * 1024 * 1024;
+
+/** A folder with these files, `{ "docs/about.html": text or bytes }`; it is gone after the last test. */
+export function site(files) {
+  const folder = mkdtempSync(join(tmpdir(), "kv-edge-site-"));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), content);
+  }
+  return folder;
+}
+
+/** Runs the tool to its end: `{ code, signal, stdout, stderr }`. `running` gets the process while it runs. */
+export async function cli(args, { env = {}, running } = {}) {
+  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env; // nothing of whoever runs the tests
+  const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  running?.(child);
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
+  const [code, signal] = await once(child, "close");
+  return { code, signal, ...output };
+}
+
+const apis = new WeakMap();
+
+/** The API over the KV of a Worker; one for each. */
+export function apiOf(worker) {
+  if (!apis.has(worker)) apis.set(worker, startApi(worker));
+  return apis.get(worker);
+}
+
+/** Pushes a folder into `assets`, or fails. */
+export async function push(worker, folder, args = []) {
+  const { base } = await apiOf(worker);
+  const result = await cli(["assets", "push", folder, "--api-base", base, ...args]);
+  assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);
+  return result;
+}
+
+/**
+ * Starts the API: as `wrangler dev` has it at `base`, as a Cloudflare account has it at `accountBase`.
+ *
+ * `meddle(call, pass)`, where a test sets it, answers instead of the API: `{ status, headers, body }`, or nothing, which cuts the
+ * connection. `pass()` makes the call and gives its answer.
+ */
+async function startApi(worker) {
+  const calls = [];
+  const self = { calls, meddle: undefined };
+  const server = http.createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks);
+    const isAccount = ACCOUNT.test(request.url);
+    const path = request.url.replace(isAccount ? ACCOUNT : EXPLORER, "");
+    const call = { number: calls.length + 1, method: request.method, path: decodeURIComponent(path), headers: request.headers, body };
+    calls.push(call);
+    const pass = () => (isAccount ? refusal(call) : undefined) ?? forward(worker, call.method, path, request.headers, body);
+    const answer = await (self.meddle ? self.meddle(call, pass) : pass());
+    if (answer === undefined) return request.socket.destroy();
+    response.writeHead(answer.status, answer.headers ?? { "Content-Type": "application/json" });
+    response.end(answer.body);
+  });
+  // A tool that is killed in a call breaks the connection.
+  server.on("clientError", (_error, socket) => socket.destroy());
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  server.unref(); // It may have begun within a test, and others go on with it.
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  return Object.assign(self, { base: `${origin}${EXPLORER}`, accountBase: `${origin}/client/v4` });
+}
+
+/** What Cloudflare refuses and the local API does not. */
+function refusal({ headers, body, path, method }) {
+  if (headers.authorization !== `Bearer ${API_TOKEN}`) return apiError(403, 10000, "Authentication error");
+  if (/\/bulk(\/delete)?$/.test(path)) {
+    if (body.length > BULK_BYTES_MAX) return apiError(413, 10033, "request too large");
+    if (JSON.parse(body).length > BULK_ITEMS_MAX) return apiError(400, 10032, "too many items");
+  }
+  if (method === "GET" && /\/keys(\?|$)/.test(path)) {
+    const limit = new URLSearchParams(path.split("?")[1]).get("limit");
+    if (limit !== null && (Number(limit) < 10 || Number(limit) > 1000)) return apiError(400, 10029, "limit out of range");
+  }
+  return undefined;
+}
+
+/** An error as the API of Cloudflare words it. */
+export const apiError = (status, code, message, headers = {}) => ({
+  status,
+  headers: { "Content-Type": "application/json", ...headers },
+  body: JSON.stringify({ success: false, errors: [{ code, message }], messages: [], result: null }),
+});
+
+/** Makes a call to the explorer of miniflare. */
+function forward(worker, method, path, headers, body) {
+  const { hostname, port } = worker.url;
+  const { authorization, connection, expect, "transfer-encoding": _framing, ...fields } = headers;
+  const options = { hostname, port, method, path: EXPLORER_OF_MINIFLARE + path, agent: false };
+  options.headers = { ...fields, host: `${hostname}:${port}`, "content-length": body.length, "accept-encoding": "identity" };
+  return new Promise((resolve, reject) => {
+    const request = http.request(options, async (response) => {
+      const chunks = [];
+      for await (const chunk of response) chunks.push(chunk);
+      const { "content-encoding": _coding, "transfer-encoding": _chunked, ...headersOfAnswer } = response.headers;
+      resolve({ status: response.statusCode, headers: { ...headersOfAnswer, connection: "close" }, body: Buffer.concat(chunks) });
+    });
+    request.on("error", reject).end(body);
+  });
+}
+
+/**
+ * Starts a Worker for a test file, behind the entry that counts and fails KV calls, on a socket of its own. It asks for the pointer
+ * at every request, so that a push shows at once, unless `refresh` says otherwise.
+ */
+export async function startSite({ refresh = "0", vars, ...options } = {}) {
+  const worker = await startWorker({ faulty: true, vars: { ASSETS_REFRESH: refresh, ...vars }, ...options });
+  return new Site(worker, await apiOf(worker));
+}
+
+class Site {
+  constructor(worker, api) {
+    this.worker = worker;
+    this.api = api;
+    /** The real `assets`. */
+    this.kv = worker.env.assets;
+  }
+
+  /** Pushes these files, or a folder that is there, or fails. */
+  push(files, ...args) {
+    return push(this.worker, typeof files === "string" ? files : site(files), args);
+  }
+
+  /** Runs `kv-edge assets …` against the local API, whatever comes of it. */
+  run(command, args = [], options) {
+    return cli(["assets", command, ...args, "--api-base", this.api.base], options);
+  }
+
+  /** A request over the Worker's own socket. */
+  ask(method, path, { headers = {}, faults, body } = {}) {
+    const fields = faults ? { "X-Kv-Faults": JSON.stringify({ assets: faults }), ...headers } : headers;
+    return send({ url: this.worker.direct }, path, { method, headers: fields, body });
+  }
+
+  get = (path, headers, options) => this.ask("GET", path, { headers, ...options });
+  head = (path, headers, options) => this.ask("HEAD", path, { headers, ...options });
+
+  /** A KV value as JSON. */
+  json = async (key) => JSON.parse(await this.kv.get(key));
+  pointer = () => this.json("kv-edge:current");
+  manifest = async (id) => this.json(`kv-edge:release:${id ?? (await this.pointer()).current}`);
+
+  /** What a manifest says of its files: `{ path, keys, length, encoded }`, the keys being those of their bytes. */
+  async files(id) {
+    return (await this.manifest(id)).files.map(({ p: path, b: body, e = [] }) => ({
+      path,
+      ...stored(body),
+      encoded: Object.fromEntries(e.map(({ c: coding, b }) => [coding, stored(b)])),
+    }));
+  }
+
+  /** The same of a file of the release that is served. */
+  async file(path) {
+    const file = (await this.files()).find((file) => file.path === path);
+    assert.ok(file, `${path} is not in the manifest`);
+    return file;
+  }
+
+  /** The keys that begin so. */
+  async keys(prefix = "") {
+    const names = [];
+    for (let page; !page?.list_complete; ) {
+      page = await this.kv.list({ prefix, cursor: page?.cursor });
+      names.push(...page.keys.map(({ name }) => name));
+    }
+    return names;
+  }
+
+  async delete(prefix = "") {
+    const keys = await this.keys(prefix);
+    while (keys.length > 0) await Promise.all(keys.splice(0, 50).map((key) => this.kv.delete(key)));
+  }
+
+  /** Every call on `assets` so far. */
+  async calls() {
+    const calls = (await send({ url: this.worker.direct }, "/.kv-calls?under=")).json();
+    return calls.filter(({ binding }) => binding === "assets");
+  }
+
+  /** What `action` gives, and the keys that the Worker read meanwhile; those of work in the background too, where it waits. */
+  async reading(action, { background = 0 } = {}) {
+    const before = (await this.calls()).length;
+    const response = await action();
+    const since = async () => (await this.calls()).slice(before);
+    if (background > 0) await eventually(async () => (await since()).length >= background, `${background} reads`);
+    return { response, reads: (await since()).map(({ key }) => key) };
+  }
+
+  /** Lets time pass for the Worker. */
+  async pass(seconds) {
+    this.aheadMs = (this.aheadMs ?? 0) + seconds * 1000;
+    const response = await send({ url: this.worker.direct }, `/.clock?aheadMs=${this.aheadMs}`, { method: "PUT" });
+    assert.equal(response.status, 204);
+  }
+
+  /** Starts the Worker again on the same KV: with nothing in its memory. */
+  async restart() {
+    await this.worker.kill();
+    this.kv = this.worker.env.assets;
+    if (this.aheadMs) await this.pass(0);
+  }
+}
+
+/** Where bytes stand: under one key, or under one for each chunk. */
+const stored = ({ h, n: length, c = [{ h, n: length }] }) => ({ keys: c.map((part) => `kv-edge:blob:${part.h}`), lengths: c.map((part) => part.n), length });
+
+/** Members of a field with a list, in order: `Vary`. */
+export const members = (field) => (field === undefined ? [] : field.split(",").map((member) => member.trim()));
