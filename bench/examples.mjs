@@ -98,7 +98,7 @@ export function examples(upstream) {
       source: same("GET /stores/tea/products/42?ref=bench"),
       goal: null,
     },
-    { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language), goal: 0.7 },
+    { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language), goal: 0.7, ownFields: ["vary"] },
     { name: "asset-1k", what: "1 KiB stylesheet of a release", source: same("GET /style.css"), goal: 0.7, ownFields: ["vary"] },
     {
       name: "asset-304",

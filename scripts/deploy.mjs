@@ -16,8 +16,9 @@ Secret       npx wrangler secret put API_TOKEN --env staging
              Until it is set, /writes answers 503.
 Vars         in wrangler.toml, each explained there.
 Records      npx wrangler kv key put --binding ROUTING_CONFIG --remote storefrontA '{"origin":"https://shop.example"}'
-Files        npx wrangler kv key put --binding assets --remote index.html --path static/index.html
-             (with --env staging for that environment)`;
+             (with --env staging for that environment)
+Files        npm run kv-edge -- assets push dist
+             (with --namespace kv-edge-staging-assets for that environment; needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID)`;
 
 await main(async () => {
   const args = process.argv.slice(2);

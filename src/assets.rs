@@ -4,7 +4,6 @@ use kv_edge_core::assets::answer::{
     Answer, Asked, CONDITIONS, Represented, may_be_retained, not_found, of_previous, of_release,
 };
 use kv_edge_core::assets::{self, AssetError};
-use kv_edge_core::fields::{Fields, Lines};
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::Standing;
 use kv_edge_core::request_target::RequestTarget;
@@ -12,7 +11,7 @@ use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use crate::error::Failure;
-use crate::incoming::Incoming;
+use crate::incoming::{AskedFields, Incoming};
 use crate::response;
 use crate::site::{self, Release, Site};
 
@@ -24,7 +23,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
         let key = assets::plain_key(&path)?;
         return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
     };
-    let fields = AskedFields { incoming, conditions: incoming.found(CONDITIONS) };
+    let fields = incoming.asked(CONDITIONS);
     let asked = Asked { method: incoming.method(), target, path: &path, fields: &fields };
     let served = release.served();
     let respond = async |found: &Represented<'_>| respond(incoming, release, site.standing, &asked, found).await;
@@ -34,7 +33,8 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
         Answer::Nothing => {}
     }
     if may_be_retained(&path) {
-        for previous in release.previous(incoming).await {
+        for id in release.previous() {
+            let Some(previous) = release.before(incoming, id).await else { continue };
             if let Answer::Represented(found) = of_previous(previous.served(), &asked)? {
                 return respond(&found).await;
             }
@@ -87,34 +87,10 @@ async fn respond(
 fn render(found: &Represented<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
     let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
     let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    if found.status == 206 {
+        // Hardly any part is asked for twice.
+        let fields: Vec<(&str, &str)> = fields.chain(source).collect();
+        return response::with_status(206, content, &fields).map_err(|thrown| Failure::internal(&thrown));
+    }
     response::encoded(found.status, content, fields.chain(source))
-}
-
-/// The fields of a request, each asked for when it matters. `Accept-Encoding` is the client's own.
-struct AskedFields<'a> {
-    incoming: &'a Incoming,
-    /// Those of [`CONDITIONS`] that are there.
-    conditions: Lines,
-}
-
-impl Fields for AskedFields<'_> {
-    fn names(&self) -> &str {
-        self.conditions.names()
-    }
-
-    fn has(&self, name: &str) -> bool {
-        !CONDITIONS.split(',').any(|condition| condition == name) || self.conditions.has(name)
-    }
-
-    fn get(&self, name: &str) -> Option<String> {
-        match self.conditions.get(name) {
-            Some(value) => Some(value),
-            None if name == "accept-encoding" => self.incoming.accept_encoding(),
-            None => self.incoming.header(name),
-        }
-    }
-
-    fn set_cookies(&self) -> Vec<String> {
-        Vec::new()
-    }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use kv_edge_core::fields::Lines;
+use kv_edge_core::fields::{Fields, Lines};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
@@ -39,14 +39,11 @@ impl Incoming {
         self.request.headers().get(name).ok().flatten()
     }
 
-    /// Those of some header fields that are there; `names` are separated by commas.
-    pub(crate) fn found(&self, names: &str) -> Lines {
-        Lines::parse(message::found(&self.request, names))
-    }
-
-    /// `Accept-Encoding` of the client: the platform puts another in its place, and says what it was.
-    pub(crate) fn accept_encoding(&self) -> Option<String> {
-        message::accept_encoding(&self.request)
+    /// The header fields, each asked for when it matters. For these, separated by commas, the request is looked through at once.
+    pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
+        let lines =
+            if at_once.is_empty() { Lines::default() } else { Lines::parse(message::found(&self.request, at_once)) };
+        AskedFields { incoming: self, at_once, lines }
     }
 
     /// True where the platform has a body of the request, be it an empty one.
@@ -82,5 +79,36 @@ impl Incoming {
     /// Goes on with work after the response is sent.
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.context.wait_until(work);
+    }
+}
+
+/// The header fields of a request. `Accept-Encoding` is the client's own: the platform puts another in its place.
+pub(crate) struct AskedFields<'a> {
+    incoming: &'a Incoming,
+    at_once: &'static str,
+    /// Those of `at_once` that are there.
+    lines: Lines,
+}
+
+impl Fields for AskedFields<'_> {
+    fn names(&self) -> &str {
+        self.lines.names()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        // What was not looked for may be there.
+        !self.at_once.split(',').any(|looked_for| looked_for == name) || self.lines.has(name)
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        match self.lines.get(name) {
+            Some(value) => Some(value),
+            None if name == "accept-encoding" => message::accept_encoding(&self.incoming.request),
+            None => self.incoming.header(name),
+        }
+    }
+
+    fn set_cookies(&self) -> Vec<String> {
+        Vec::new()
     }
 }

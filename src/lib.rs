@@ -89,7 +89,7 @@ async fn answer(
         Route::Purge => cache::purging::answer(incoming).await,
         Route::Config => config::answer(incoming, target).await,
         Route::Storefront { named } => tenants::answer(incoming, named, target).await,
-        Route::HelloWorld => translations::answer(incoming).await,
+        Route::HelloWorld => translations::answer(incoming, target).await,
         Route::Writes { key } => writes::answer(incoming, key, target).await,
         Route::Asset => assets::answer(incoming, target).await,
     }

@@ -82,6 +82,9 @@ fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
 /// Sets of fields that are kept: those of files have an entity tag each.
 const KEPT_MAX: usize = 1024;
 
+/// Longer sets, in bytes, are made anew each time: 2 MB are kept at most, and as much again by the runtime.
+const KEPT_BYTES_MAX: usize = 2048;
+
 fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Result<Init, JsValue> {
     thread_local!(static KEPT: RefCell<Recent<Init>> = const { RefCell::new(Recent::new()) });
     let mut name = String::with_capacity(512);
@@ -89,6 +92,7 @@ fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> +
     for (field, value) in fields.clone() {
         name.extend(["\n", field, ":", value]);
     }
+    let is_kept = name.len() <= KEPT_BYTES_MAX;
     KEPT.with_borrow_mut(|kept| {
         kept.touch(&name);
         if let Some(init) = kept.get(&name) {
@@ -102,8 +106,10 @@ fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> +
         init.set_status(status);
         init.set_headers(&headers);
         init.set_encode_body("manual");
-        kept.insert(&name, init.clone());
-        kept.bound(KEPT_MAX);
+        if is_kept {
+            kept.insert(&name, init.clone());
+            kept.bound(KEPT_MAX);
+        }
         Ok(init)
     })
 }

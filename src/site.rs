@@ -43,16 +43,32 @@ pub(crate) struct Release {
     manifest: Rc<Manifest>,
 }
 
+/// An isolate that nobody asked for anything for longer than so many refresh times asks KV before it answers; one that answered meanwhile
+/// asks in the background.
+const GOOD_FACTOR: u64 = 20;
+
+/// The most bytes of JSON of all manifests that are remembered beside that of the release that is served: an isolate has 128 MB.
+const PREVIOUS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// The most plain keys that an isolate remembers not to be there.
 const ABSENT_MAX: usize = 4096;
 
 thread_local! {
     static SITE: RefCell<Memory<Rc<Site>>> = const { RefCell::new(Memory::new()) };
-    /// The manifests that were read of the releases that the pointer names; `None` for one that is not there.
-    static MANIFESTS: RefCell<Vec<(String, Option<Rc<Manifest>>)>> = const { RefCell::new(Vec::new()) };
+    static MANIFESTS: RefCell<Vec<KnownManifest>> = const { RefCell::new(Vec::new()) };
     static BLOBS: RefCell<Blobs<js_sys::ArrayBuffer>> = const { RefCell::new(Blobs::new()) };
     /// When each plain key was found not to be there, in milliseconds since the Unix epoch.
     static ABSENT: RefCell<Recent<u64>> = const { RefCell::new(Recent::new()) };
+}
+
+/// A manifest of one of the releases that the pointer names.
+#[derive(Clone)]
+struct KnownManifest {
+    id: String,
+    /// `None` for one that is not there, is broken, or is one too many.
+    manifest: Option<Rc<Manifest>>,
+    /// The bytes of its JSON.
+    bytes: usize,
 }
 
 /// The pointer or a manifest is not what it must be.
@@ -76,10 +92,12 @@ type NotLoaded = NotRead<BrokenSite>;
 /// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be read where KV fails; how it stands to what
 /// KV holds is told.
 pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
+    let refresh_ms = incoming.vars().assets_refresh_ms;
     let site = Remembered {
         store: Bindings::files,
         memory: &SITE,
-        refresh_ms: incoming.vars().assets_refresh_ms,
+        refresh_ms,
+        good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
         parse: load,
         route: ROUTE,
     };
@@ -87,7 +105,7 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
         Ok(Some(held)) => {
             if matches!(&*held.value, Site::Release(release) if release.is_behind()) {
                 // Its manifest may be there the next time.
-                SITE.with_borrow_mut(|memory| memory.remove(POINTER.as_str(), u64::MAX));
+                SITE.with_borrow_mut(|memory| memory.unsettle(POINTER.as_str()));
                 return Ok(Held { standing: Standing::LastGood, ..held });
             }
             Ok(held)
@@ -105,9 +123,10 @@ async fn load(store: &Store, _: &str, pointer: Option<&str>) -> Result<Option<Si
     let Some(json) = pointer else { return Ok(Some(Site::PlainKeys)) };
     let broken = |broken| NotRead::Broken(BrokenSite::Record(POINTER, broken));
     let pointer = Pointer::parse(json).map_err(broken)?;
-    MANIFESTS.with_borrow_mut(|manifests| {
-        manifests
-            .retain(|(id, manifest)| manifest.is_some() && (*id == pointer.current || pointer.previous.contains(id)));
+    MANIFESTS.with_borrow_mut(|known| {
+        known.retain(|known| {
+            known.manifest.is_some() && (known.id == pointer.current || pointer.previous.contains(&known.id))
+        });
     });
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(store, id).await? {
@@ -122,24 +141,36 @@ async fn load(store: &Store, _: &str, pointer: Option<&str>) -> Result<Option<Si
 
 /// The manifest of a release, read once an isolate, and once more where it is not there.
 async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, NotLoaded> {
-    let known = MANIFESTS
-        .with_borrow(|manifests| manifests.iter().find(|(known, _)| known == id).map(|(_, manifest)| manifest.clone()));
-    if let Some(manifest) = known {
-        return Ok(manifest);
+    if let Some(known) = known(id) {
+        return Ok(known.manifest);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
-    let manifest = match present(store, &key, &Form::TEXT).await.map_err(NotRead::Store)? {
+    let json = present(store, &key, &Form::TEXT).await.map_err(NotRead::Store)?;
+    let json = json.and_then(|json| json.as_string());
+    // Another request may have parsed it meanwhile, which takes longer than reading it.
+    if let Some(known) = known(id) {
+        return Ok(known.manifest);
+    }
+    let manifest = match &json {
         None => None,
         Some(json) => {
-            let manifest = Manifest::parse(&json.as_string().unwrap_or_default());
-            Some(Rc::new(manifest.map_err(|broken| NotRead::Broken(BrokenSite::Record(key, broken)))?))
+            Some(Rc::new(Manifest::parse(json).map_err(|broken| NotRead::Broken(BrokenSite::Record(key, broken)))?))
         }
     };
-    MANIFESTS.with_borrow_mut(|manifests| {
-        manifests.retain(|(known, _)| known != id);
-        manifests.push((id.to_owned(), manifest.clone()));
-    });
+    remember(id, manifest.clone(), json.map_or(0, |json| json.len()));
     Ok(manifest)
+}
+
+/// What is remembered of a manifest.
+fn known(id: &str) -> Option<KnownManifest> {
+    MANIFESTS.with_borrow(|known| known.iter().find(|known| known.id == id).cloned())
+}
+
+fn remember(id: &str, manifest: Option<Rc<Manifest>>, bytes: usize) {
+    MANIFESTS.with_borrow_mut(|known| {
+        known.retain(|known| known.id != id);
+        known.push(KnownManifest { id: id.to_owned(), manifest, bytes });
+    });
 }
 
 /// A value that should be there: read once more where it is not.
@@ -161,28 +192,38 @@ impl Release {
         Served { pointer: &self.pointer, manifest: &self.manifest }
     }
 
-    /// The releases before, the last one first, as far as their manifests are there and can be read.
-    pub(crate) async fn previous(&self, incoming: &Incoming) -> Vec<Self> {
-        let store = incoming.env().files();
-        let mut previous = Vec::new();
-        for id in &self.pointer.previous {
-            match manifest(&store, id).await {
-                Ok(Some(manifest)) => previous.push(Self { pointer: self.pointer.clone(), manifest }),
-                Ok(None) => {}
-                Err(NotRead::Store(error)) => log::warning(ROUTE, "kv_read_failed", &format!("release {id}: {error}")),
-                Err(NotRead::Broken(broken)) => log::warning(ROUTE, "broken_record", &broken),
+    /// The names of the releases before, the last one first.
+    pub(crate) fn previous(&self) -> &[String] {
+        &self.pointer.previous
+    }
+
+    /// One of these, where its manifest is there and can be read. Few long ones are: what does not fit is passed over.
+    pub(crate) async fn before(&self, incoming: &Incoming, id: &str) -> Option<Self> {
+        let read = manifest(&incoming.env().files(), id).await;
+        let manifest = match read {
+            Ok(manifest) => manifest,
+            Err(NotRead::Store(error)) => {
+                log::warning(ROUTE, "kv_read_failed", &format!("release {id}: {error}"));
+                return None;
             }
+            Err(NotRead::Broken(broken)) => {
+                log::warning(ROUTE, "broken_record", &broken);
+                remember(id, None, 0);
+                return None;
+            }
+        };
+        let others: usize = MANIFESTS.with_borrow(|known| {
+            known.iter().filter(|known| known.id != self.manifest.id).map(|known| known.bytes).sum()
+        });
+        if others > PREVIOUS_BYTES_MAX {
+            remember(id, None, 0);
         }
-        previous
+        Some(Self { pointer: self.pointer.clone(), manifest: manifest? })
     }
 
     /// The release before, where it is in memory.
     pub(crate) fn remembered_previous(&self) -> Option<Self> {
-        let id = self.pointer.previous.first()?;
-        let find = |manifests: &Vec<(String, Option<Rc<Manifest>>)>| {
-            manifests.iter().find(|(known, _)| known == id).and_then(|(_, manifest)| manifest.clone())
-        };
-        let manifest = MANIFESTS.with_borrow(find)?;
+        let manifest = known(self.pointer.previous.first()?)?.manifest?;
         Some(Self { pointer: self.pointer.clone(), manifest })
     }
 }
@@ -320,12 +361,17 @@ pub(crate) async fn record<T: 'static>(
         }
         Site::PlainKeys => None,
     });
-    let refresh_ms = if in_release.is_some() { u64::MAX } else { incoming.vars().assets_refresh_ms };
+    let is_in_release = in_release.is_some();
+    let refresh_ms = if is_in_release { u64::MAX } else { incoming.vars().assets_refresh_ms };
     let record = Remembered {
         store: Bindings::files,
         memory,
         refresh_ms,
-        parse: async move |_: &Store, _: &str, json: Option<&str>| json.map(parse).transpose().map_err(NotRead::Broken),
+        good_ms: refresh_ms.saturating_mul(2),
+        parse: async move |_: &Store, _: &str, json: Option<&str>| match json {
+            None if is_in_release => Err(NotRead::Store(StoreError::missing())),
+            json => json.map(parse).transpose().map_err(NotRead::Broken),
+        },
         route,
     };
     let held = record.get(incoming, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use kv_edge_core::language::{self, Negotiated};
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::Memory;
+use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::translations::{TranslatedPage, Translations};
 use worker::web_sys;
 
@@ -22,7 +24,7 @@ thread_local! {
 
 /// Answers in the visitor's language; in English where the translations are missing, and with `Translation-Source: default`
 /// where they cannot be read.
-pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
+pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
     let read = site::record(incoming, &TRANSLATIONS, &KNOWN, Translations::parse, ROUTE).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
         Ok(_) => None,
@@ -34,14 +36,12 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
     }
     let source = failed.map(|_| ("translation-source", "default"));
     let translations = read.ok().flatten();
-    let accept_language = incoming.header("accept-language");
-    let chosen = translations.as_ref().and_then(|translations| translations.choose(accept_language.as_deref()));
+    let tags = translations.as_ref().map(|translations| translations.tags()).unwrap_or_default();
+    let Negotiated { tag, varies } = language::negotiate(&tags, target, &incoming.asked(""));
+    let chosen = translations.as_ref().and_then(|translations| translations.page(tag));
     let page = chosen.cloned().unwrap_or_else(TranslatedPage::english);
-    let mut fields = vec![
-        ("content-type", "text/html; charset=utf-8"),
-        ("content-language", page.language.as_str()),
-        ("vary", "Accept-Language"),
-    ];
+    let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("content-language", page.language.as_str())];
+    fields.extend(varies.then_some(("vary", language::VARY)));
     fields.extend(source);
     response::ok(&response::bytes(page.html.as_bytes()), &fields)
 }

@@ -1,6 +1,7 @@
 // `kv-edge assets push` against an API that fails, and against one that asks for an account and a token.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ACCOUNT_ID, API_TOKEN, apiError, cli, site as folderOf } from "./harness/site.mjs";
 import { stamped, startStamped, writes } from "./harness/stamped-site.mjs";
 
@@ -75,6 +76,16 @@ describe("an API that fails for a while", () => {
     await seen(1);
   });
 
+  test("calls that succeed each within the deadline, but not all of them together: the push completes", async () => {
+    api.meddle = async (_call, pass) => (await sleep(500), pass());
+    const started = Date.now();
+    const { code, stderr } = await site.run("push", [folderOf(stamped(1)), "--deadline", "2"]);
+    assert.equal(code, 0, stderr);
+    assert.ok(Date.now() - started > 2000);
+    api.meddle = undefined;
+    await seen(1);
+  });
+
   test("and does not come back: exit code 1 and a sentence within the deadline, and the old release stays", async () => {
     await site.push(stamped(1));
     api.meddle = (call, pass) => (writes([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
@@ -112,6 +123,20 @@ describe("against an account of Cloudflare", () => {
       assert.ok(!(stdout + stderr).includes(API_TOKEN));
     });
   }
+
+  test("an answer that repeats the token: it shows neither before the next try nor at the end", async () => {
+    const before = api.calls.length;
+    api.meddle = ({ headers }) => {
+      const refused = `proxy refused ${headers.authorization}`;
+      const isFirst = api.calls.length - before === 1;
+      // The second time the message is cut within the token.
+      return isFirst ? apiError(503, 10001, refused, { "Retry-After": "2" }) : apiError(403, 10000, "x".repeat(300 - 25) + refused);
+    };
+    const { code, stdout, stderr } = await account(1);
+    assert.equal(code, 1, stderr);
+    assert.equal(stderr.match(/proxy refused Bearer …/g)?.length, 2, stderr);
+    assert.ok(!(stdout + stderr).includes(API_TOKEN.slice(0, 4)), stderr);
+  });
 
   test("without a token: a sentence that names the variable, and no call", async () => {
     const before = api.calls.length;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startSite } from "./harness/site.mjs";
+import { apiError, site as folderOf, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
 
@@ -35,7 +35,10 @@ async function served() {
   return Number(/<title>(\d+)/.exec(text)?.[1]);
 }
 
-beforeEach(() => site.delete());
+beforeEach(() => {
+  site.api.meddle = undefined;
+  return site.delete();
+});
 
 test("a release has a name in the order of time, a manifest and a pointer; the bytes stand once each under their hash", async () => {
   const [first, second] = await pushed(2);
@@ -112,13 +115,15 @@ test("visitors during pushes see a whole release each, and what its page names",
 });
 
 describe("rollback", () => {
-  test("goes back to the release before, in one write", async () => {
+  test("goes back to the release before, in one write of the pointer", async () => {
     const [first, second] = await pushed(2);
     const { calls } = site.api;
     const before = calls.length;
     const { code, stderr } = await site.run("rollback");
     assert.equal(code, 0, stderr);
-    assert.equal(calls.slice(before).filter(({ method }) => method !== "GET").length, 1);
+    const writes = calls.slice(before).filter(({ method }) => method === "PUT").map(({ body }) => JSON.parse(body).map(({ key }) => key));
+    assert.deepEqual(writes.filter(([key]) => !key.startsWith("kv-edge:push:")), [["kv-edge:current"]]);
+    assert.deepEqual(await site.keys("kv-edge:push:"), []);
     assert.equal(await served(), 1);
     assert.equal((await site.pointer()).current, first);
     // Visitors of the second may still ask for its files.
@@ -241,6 +246,67 @@ describe("gc", () => {
     const after = await site.keys();
     assert.ok(after.includes("kv-edge:blob:00000000000000000000000000000000"));
     for (const key of before.filter((key) => key.startsWith("kv-edge:blob:"))) assert.ok(after.includes(key), key);
+  });
+
+  /** Writes to keys that begin so wait until `release` is called; `reached` is when the first does. */
+  const hold = (prefix, isDelete = false) => {
+    const held = Promise.withResolvers();
+    const released = Promise.withResolvers();
+    site.api.meddle = async ({ method, path, body }, pass) => {
+      const names = method !== "GET" && /\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [];
+      if (isDelete === path.endsWith("/delete") && names.some((name) => name.startsWith(prefix))) {
+        held.resolve();
+        await released.promise;
+      }
+      return pass();
+    };
+    return { reached: held.promise, release: () => ((site.api.meddle = undefined), released.resolve()) };
+  };
+
+  test("while it deletes, nothing is switched to what it deletes, and nothing is uploaded", async () => {
+    const ids = await pushed(3, "--previous", "0");
+    const { reached, release: goOn } = hold("kv-edge:release:", true);
+    const gc = site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+    await reached;
+    for (const [command, args] of [["rollback", [ids[0]]], ["push", [folderOf(release(4).files)]], ["gc", ["--min-age", "0s"]]]) {
+      const { code, stderr } = await site.run(command, args);
+      assert.equal(code, 1, `${command}: ${stderr}`);
+      assert.match(stderr, /gc.* is (running|under way)/, command);
+    }
+    goOn();
+    assert.equal((await gc).code, 0);
+    assert.deepEqual(await site.keys("kv-edge:push:"), []);
+    assert.equal(await served(), 3);
+    await assertWhole();
+    await site.push(release(4).files);
+    assert.equal(await served(), 4);
+  });
+
+  test("waits for a push and a rollback that are under way; --force does not", async () => {
+    const ids = await pushed(2);
+    for (const id of ["20261121T000000Z-00000000", "rollback-5"]) {
+      await site.kv.put(`kv-edge:push:${id}`, "{}");
+      const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`${id}.*--force`));
+      assert.equal((await site.keys("kv-edge:release:")).length, 2);
+      assert.deepEqual(await site.keys("kv-edge:push:"), [`kv-edge:push:${id}`]);
+      await site.delete("kv-edge:push:");
+    }
+    await site.kv.put("kv-edge:push:20261121T000000Z-00000000", "{}");
+    assert.equal((await site.run("gc", ["--keep", "1", "--min-age", "0s", "--force"])).code, 0);
+    assert.deepEqual(await site.keys("kv-edge:release:"), [`kv-edge:release:${ids[1]}`]);
+    assert.deepEqual(await site.keys("kv-edge:push:"), ["kv-edge:push:20261121T000000Z-00000000"]);
+  });
+
+  test("that fails takes its mark away", async () => {
+    await pushed(3, "--previous", "0");
+    site.api.meddle = ({ path, body }, pass) =>
+      path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass();
+    const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+    assert.equal(code, 1);
+    assert.match(stderr, /not today/);
+    assert.deepEqual(await site.keys("kv-edge:push:"), []);
   });
 
   test("--dry-run deletes nothing", async () => {

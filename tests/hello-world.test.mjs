@@ -30,7 +30,7 @@ function assertGreeting(response, language, message = messages[language]) {
   const { headers, text } = response;
   assert.equal(headers["content-type"], "text/html; charset=utf-8");
   assert.equal(headers["content-language"], language);
-  assert.equal(headers.vary?.toLowerCase(), "accept-language");
+  assert.equal(headers.vary, "Accept-Language, Cookie");
   const html = language === "ar" ? '<html lang="ar" dir="rtl">' : `<html lang="${language}">`;
   assert.ok(text.includes(html), text);
   assert.match(text, /^<!DOCTYPE html>/i);
@@ -96,6 +96,15 @@ describe("with the eight documented languages", () => {
       assertGreeting(await hello(field), language);
     });
   }
+
+  test("?lang= comes first, then the cookie lang", async () => {
+    const headers = { "Accept-Language": "ja", Cookie: "a=b; lang=fr" };
+    const byCookie = await send(worker, "/hello-world", { headers });
+    assertGreeting(byCookie, "fr");
+    const byUrl = await send(worker, "/hello-world?lang=de-CH", { headers });
+    assert.deepEqual([byUrl.status, byUrl.headers["content-language"], byUrl.headers.vary], [200, "de", undefined]);
+    assertGreeting(await send(worker, "/hello-world?lang=tlh", { headers }), "fr");
+  });
 
   test("no Accept-Language gets English", async () => {
     assertGreeting(await hello(undefined), "en");

@@ -84,7 +84,7 @@ test("a fallback page that is not there is named in the log, and the failure sta
   const { id } = await shop(failing(), { fallback: { asset: "nowhere.html" } });
   assert.equal((await get(id)).status, 503);
   const lines = worker.log().filter(({ code, detail }) => code === "fallback_failed" && detail.startsWith(id));
-  assert.match(lines.map(({ detail }) => detail).join(), /the page nowhere\.html of assets does not exist/);
+  assert.match(lines.map(({ detail }) => detail).join(), /the page nowhere\.html of assets: Not found/);
 });
 
 test("a maintenance page carries the id of its line in the log", async () => {

@@ -1,12 +1,13 @@
 // Bodies that are put together of several values of KV, or of parts of them. One value after the other is passed on; none is held in
 // memory.
-import { copy } from "../stream.js";
+import { Reader } from "../stream.js";
 
 const utf8 = new TextEncoder();
 
 /**
  * A stream of `total` bytes; it breaks off where the values have more or fewer. `pieces` are texts, and `[key, length, start, end]` for the
- * bytes from `start` to `end` (not included) of a value of `length` bytes, as JSON. `first` is the stream of the first such value.
+ * bytes from `start` to `end` (not included) of a value of `length` bytes, as JSON; those of one value in ascending order. `first` is the
+ * stream of the first value.
  */
 export function assembled(namespace, pieces, first, total) {
   const { readable, writable } = new FixedLengthStream(total);
@@ -17,6 +18,7 @@ export function assembled(namespace, pieces, first, total) {
 
 async function write(namespace, pieces, first, writable) {
   let opened = first;
+  let current;
   for (const piece of pieces) {
     if (typeof piece === "string") {
       const writer = writable.getWriter();
@@ -25,11 +27,20 @@ async function write(namespace, pieces, first, writable) {
       continue;
     }
     const [key, length, start, end] = piece;
-    const stream = opened ?? (await open(namespace, key));
-    opened = undefined;
-    if (start === 0 && end === length) await stream.pipeTo(writable, { preventClose: true });
-    else await copy(stream, start, end, writable);
+    // Each value is read once, however many parts of it are wanted.
+    if (current?.key !== key) {
+      await current?.reader.cancel();
+      const stream = opened ?? (await open(namespace, key));
+      opened = current = undefined;
+      if (start === 0 && end === length) {
+        await stream.pipeTo(writable, { preventClose: true });
+        continue;
+      }
+      current = { key, reader: new Reader(stream) };
+    }
+    await current.reader.copy(start, end, writable);
   }
+  await current?.reader.cancel();
   await writable.close();
 }
 

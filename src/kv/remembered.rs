@@ -30,8 +30,10 @@ pub(crate) struct Remembered<T: 'static, P> {
     pub(crate) store: fn(&Bindings) -> Store,
     /// The isolate's memory of them.
     pub(crate) memory: &'static LocalKey<RefCell<Memory<Rc<T>>>>,
-    /// How long one is taken out of memory without asking KV, in milliseconds; as long again while it is read anew.
+    /// How long one is taken out of memory without asking KV, in milliseconds.
     pub(crate) refresh_ms: u64,
+    /// How long, from when it was last read, it is good enough while it is read anew in the background, in milliseconds.
+    pub(crate) good_ms: u64,
     /// Reads what stands under a key: its JSON, or that the key does not exist. It may read further keys. What it makes `None` of is not
     /// remembered.
     pub(crate) parse: P,
@@ -51,7 +53,9 @@ where
         key: &Key<'_>,
         now_ms: u64,
     ) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
-        let look = self.memory.with_borrow_mut(|memory| memory.look(key.as_str(), self.refresh_ms, now_ms));
+        let look = self
+            .memory
+            .with_borrow_mut(|memory| memory.look_within(key.as_str(), self.refresh_ms, self.good_ms, now_ms));
         match look {
             Look::Fresh(held) => Ok(Some(held)),
             Look::Refresh(held) => {

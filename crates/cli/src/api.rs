@@ -39,7 +39,7 @@ const NAMESPACES_MAX: u32 = 100;
 
 const JSON: &str = "application/json";
 
-/// A namespace of KV. Calls are made from several threads; clones share the connections, the deadline and the count of calls.
+/// A namespace of KV. Calls are made from several threads; clones share the connections and the count of calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Namespace {
     client: Arc<Client>,
@@ -178,6 +178,11 @@ impl Namespace {
             })?;
         }
         Ok(())
+    }
+
+    /// How long a call may take with all its tries, in seconds.
+    pub(crate) fn deadline_seconds(&self) -> u64 {
+        self.client.deadline_ms() / 1000
     }
 
     /// How many calls were made so far, retries included.

@@ -3,6 +3,7 @@
 mod duration;
 mod gc;
 mod list;
+mod marks;
 mod push;
 mod releases;
 mod rollback;
@@ -49,9 +50,9 @@ struct Common {
     #[command(flatten)]
     connection: Connection,
 
-    /// The namespace, by its id or its title
-    #[arg(long, value_name = "ID|TITLE", default_value = "assets")]
-    namespace: String,
+    /// The namespace, by its id or its title [default: kv-edge-assets, which `npm run deploy` makes; assets for a local one]
+    #[arg(long, value_name = "ID|TITLE")]
+    namespace: Option<String>,
 
     /// Say what would be done and change nothing
     #[arg(long)]
@@ -104,7 +105,8 @@ impl From<io::Error> for Failure {
 impl Common {
     /// Finds the namespace.
     fn open(&self, progress: &Progress) -> Result<Namespace, Failure> {
-        Ok(self.connection.open(&self.namespace, progress)?)
+        let default = if self.connection.is_local() { "assets" } else { "kv-edge-assets" };
+        Ok(self.connection.open(self.namespace.as_deref().unwrap_or(default), progress)?)
     }
 }
 

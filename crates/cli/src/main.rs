@@ -16,6 +16,7 @@ mod progress;
 mod routes;
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +53,14 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    // npm runs its scripts in the folder of package.json, and says where it was called: there a path on the command line counts from.
+    if std::env::var_os("npm_lifecycle_event").is_some_and(|script| script == "kv-edge")
+        && let Some(folder) = std::env::var_os("INIT_CWD")
+        && let Err(error) = std::env::set_current_dir(&folder)
+    {
+        eprintln!("error: {} cannot be entered: {error}", Path::new(&folder).display());
+        return ExitCode::from(2);
+    }
     let arguments = Arguments::parse();
     let mut stdout = io::stdout().lock();
     let outcome = match arguments.group {

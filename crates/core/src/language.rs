@@ -8,6 +8,9 @@
 //! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
 //! able to cause one.
 
+use crate::cookie;
+use crate::fields::Fields;
+use crate::request_target::RequestTarget;
 use crate::weight;
 
 /// The languages that the visitor asks for, most wanted first.
@@ -88,6 +91,31 @@ impl<'a> AcceptLanguage<'a> {
         let wanted = self.wanted.iter().map(|wanted| closeness(wanted.range)).max().unwrap_or(0);
         excluded > 0 && excluded >= wanted
     }
+}
+
+/// The language of a page that a request gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Negotiated<'t> {
+    /// One of the available tags; `None` where the caller's default applies.
+    pub tag: Option<&'t str>,
+    /// True where header fields have a say: those of [`VARY`].
+    pub varies: bool,
+}
+
+/// What the language depends on where the URL does not settle it (RFC 9110 §12.5.5).
+pub const VARY: &str = "Accept-Language, Cookie";
+
+/// Chooses by the parameter `lang` of the URL, then by the cookie `lang`, then by `Accept-Language`. Of the first two, each is one tag, and
+/// neither a list nor `*`.
+#[must_use]
+pub fn negotiate<'t>(available: &[&'t str], target: &RequestTarget<'_>, fields: &impl Fields) -> Negotiated<'t> {
+    let named = |tag: &str| if is_language_tag(tag) { AcceptLanguage::parse(tag).lookup(available) } else { None };
+    if let Some(tag) = target.parameter("lang").ok().flatten().and_then(|lang| named(&lang)) {
+        return Negotiated { tag: Some(tag), varies: false };
+    }
+    let by_cookie = fields.find("cookie").and_then(|cookies| cookie::values(&cookies, "lang").find_map(named));
+    let tag = by_cookie.or_else(|| AcceptLanguage::parse(&fields.find("accept-language")?).lookup(available));
+    Negotiated { tag, varies: true }
 }
 
 /// True for what may stand in `lang` and `Content-Language`: subtags of 1 to 8 letters and digits (RFC 5646 §2.1).
@@ -274,6 +302,25 @@ mod tests {
             [("de", true), ("zh-Hant-TW", true), ("", false), ("de-", false), ("de\"", false), ("x\ny", false)]
         {
             assert_eq!(is_language_tag(tag), valid, "{tag}");
+        }
+    }
+
+    #[test]
+    fn the_url_comes_before_the_cookie_and_the_cookie_before_the_field() {
+        use crate::fields::tests::Given;
+        for (url, fields, expected) in [
+            ("/p?lang=fr", &[("cookie", "lang=de"), ("accept-language", "es")][..], (Some("fr"), false)),
+            ("/p?lang=FR-ca", &[], (Some("fr"), false)),
+            ("/p?lang=nl", &[("cookie", "lang=de"), ("accept-language", "es")], (Some("de"), true)),
+            ("/p?lang=*", &[("accept-language", "es")], (Some("es"), true)),
+            ("/p?lang=%zz", &[("cookie", "lang=nl; lang=de")], (Some("de"), true)),
+            ("/p", &[("cookie", "lang=fr, es"), ("accept-language", "es")], (Some("es"), true)),
+            ("/p", &[("accept-language", "nl")], (None, true)),
+            ("/p", &[], (None, true)),
+        ] {
+            let url = format!("https://a.example{url}");
+            let negotiated = negotiate(&AVAILABLE, &RequestTarget::parse(&url), &Given::new(fields));
+            assert_eq!((negotiated.tag, negotiated.varies), expected, "{url} {fields:?}");
         }
     }
 

@@ -76,10 +76,15 @@ impl<T: Clone> Memory<T> {
     /// Looks a record up. It is fresh for `refresh_ms` milliseconds, then for as long again good enough until a background
     /// read has ended. A record that is asked for more rarely is read from KV, so nobody is served one of long ago.
     pub fn look(&mut self, key: &str, refresh_ms: u64, now_ms: u64) -> Look<T> {
+        self.look_within(key, refresh_ms, refresh_ms.saturating_mul(2), now_ms)
+    }
+
+    /// The same for a record that is good enough for so long as `good_ms` says, from when it was last read, in milliseconds.
+    pub fn look_within(&mut self, key: &str, refresh_ms: u64, good_ms: u64, now_ms: u64) -> Look<T> {
         let Some(entry) = self.entries.get_mut(key) else { return Look::Read };
         let age_ms = now_ms.saturating_sub(entry.asked_ms);
         // A clock that was put back makes nothing fresh for ever.
-        if now_ms < entry.asked_ms || age_ms >= refresh_ms.saturating_mul(2) {
+        if now_ms < entry.asked_ms || age_ms >= good_ms {
             Look::Read
         } else if age_ms < refresh_ms
             || entry.refresh_ms.is_some_and(|began| now_ms.saturating_sub(began) < REFRESH_LOST_MS)
@@ -125,6 +130,14 @@ impl<T: Clone> Memory<T> {
             self.entries.insert(key.into(), entry);
         }
         Held { value, standing: Standing::Current }
+    }
+
+    /// What the record was made of is not all there yet: the next read makes it anew, whatever KV holds.
+    pub fn unsettle(&mut self, key: &str) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            self.bytes = self.bytes.saturating_sub(entry.source.len());
+            entry.source = "".into();
+        }
     }
 
     /// KV has no such key. That is not remembered: a key that is made is found at once.
@@ -273,6 +286,28 @@ mod tests {
         assert_eq!(memory.failed("a", 999), Some(current(2)));
         memory.remove("a", 999);
         assert_eq!(memory.look("a", REFRESH, 1000), Look::Fresh(current(2)));
+    }
+
+    #[test]
+    fn a_record_may_be_good_enough_for_longer() {
+        let mut memory = Memory::new();
+        memory.store("a", "1", 1, 0);
+        assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 3 * REFRESH), Look::Refresh(current(1)));
+        assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 10 * REFRESH), Look::Read);
+        assert_eq!(memory.look_within("a", 0, 0, 0), Look::Read);
+    }
+
+    #[test]
+    fn a_record_that_is_not_all_there_is_made_anew() {
+        let mut memory = Memory::new();
+        memory.store("a", "1", 1, 0);
+        memory.unsettle("a");
+        assert_eq!(memory.look("a", REFRESH, 1), Look::Fresh(current(1)));
+        assert_eq!(memory.unchanged("a", "1", 1), None);
+        memory.store("a", "1", 2, 1);
+        assert_eq!(memory.unchanged("a", "1", 2), Some(current(2)));
+        memory.remove("a", 2);
+        assert_eq!(memory.bytes, 0);
     }
 
     #[test]

@@ -55,6 +55,12 @@ impl StoreError {
         Self { message: "KV PUT did not end in time".to_owned(), kind: Kind::NoAnswer }
     }
 
+    /// A key is not there that must be.
+    #[must_use]
+    pub fn missing() -> Self {
+        Self { message: "KV GET gave nothing for what must be there".to_owned(), kind: Kind::NoAnswer }
+    }
+
     /// The read has not ended in time.
     #[must_use]
     pub fn read_timeout() -> Self {

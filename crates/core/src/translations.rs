@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::language::{AcceptLanguage, is_language_tag, is_right_to_left};
+use crate::language::{is_language_tag, is_right_to_left};
 use crate::record::{self, BrokenRecord};
 
 /// One entry of `hello-world.json`.
@@ -43,13 +43,17 @@ impl Translations {
         Ok(Self { pages: valid.map(|entry| TranslatedPage::new(&entry.language_code, &entry.message)).collect() })
     }
 
-    /// Chooses by `Accept-Language`; `None` where neither that nor English is among them: answer [`TranslatedPage::english`] then.
+    /// The tags there are, in the order of the file.
     #[must_use]
-    pub fn choose(&self, accept_language: Option<&str>) -> Option<&TranslatedPage> {
-        let available: Vec<&str> = self.pages.iter().map(|page| page.language.as_str()).collect();
-        let wanted = AcceptLanguage::parse(accept_language.unwrap_or_default());
-        let chosen = wanted.lookup(&available).unwrap_or("en");
-        self.pages.iter().find(|page| page.language.eq_ignore_ascii_case(chosen))
+    pub fn tags(&self) -> Vec<&str> {
+        self.pages.iter().map(|page| page.language.as_str()).collect()
+    }
+
+    /// The page in a language, or else in English; `None` where neither is there: answer [`TranslatedPage::english`] then.
+    #[must_use]
+    pub fn page(&self, tag: Option<&str>) -> Option<&TranslatedPage> {
+        let tag = tag.unwrap_or("en");
+        self.pages.iter().find(|page| page.language.eq_ignore_ascii_case(tag))
     }
 }
 
@@ -85,26 +89,25 @@ mod tests {
 
     #[test]
     fn the_visitor_reads_the_wanted_language_else_english() {
-        for (field, language, text) in [
-            (Some("de-CH, en;q=0.5"), "de", "<html lang=\"de\">"),
+        let translations = Translations::parse(FILE).unwrap();
+        assert_eq!(translations.tags(), ["en", "de", "ar", "x-esc"]);
+        for (tag, language, text) in [
+            (Some("de"), "de", "<html lang=\"de\">"),
             (Some("de"), "de", "<h1>Hallo Welt!</h1>"),
             (Some("ar"), "ar", "<html lang=\"ar\" dir=\"rtl\">"),
-            (Some("nl"), "en", "<h1>Hello World!</h1>"),
-            (Some("de;q=0"), "en", "<html lang=\"en\">"),
             (None, "en", "<h1>Hello World!</h1>"),
-            (Some("bad\"tag"), "en", "<h1>Hello World!</h1>"),
         ] {
-            let translations = Translations::parse(FILE).unwrap();
-            let page = translations.choose(field).cloned().unwrap_or_else(TranslatedPage::english);
-            assert_eq!(page.language, language, "{field:?}");
-            assert!(page.html.contains(text), "{field:?}: {}", page.html);
+            let page = translations.page(tag).unwrap();
+            assert_eq!(page.language, language, "{tag:?}");
+            assert!(page.html.contains(text), "{tag:?}: {}", page.html);
         }
+        assert_eq!(translations.page(Some("bad\"tag")), None);
     }
 
     #[test]
     fn the_message_is_escaped() {
         let translations = Translations::parse(FILE).unwrap();
-        let page = translations.choose(Some("x-esc")).unwrap();
+        let page = translations.page(Some("x-esc")).unwrap();
         assert!(page.html.contains("<h1>&lt;b&gt;&amp;\"!&lt;/b&gt;</h1>"), "{}", page.html);
     }
 
@@ -113,6 +116,6 @@ mod tests {
         for file in ["", "{}", "[{}]", "[{\"language_code\": 1, \"message\": 2}]"] {
             assert!(Translations::parse(file).is_err(), "{file}");
         }
-        assert_eq!(Translations::parse("[]").unwrap().choose(Some("de")), None);
+        assert_eq!(Translations::parse("[]").unwrap().page(Some("de")), None);
     }
 }

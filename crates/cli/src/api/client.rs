@@ -11,7 +11,7 @@ use serde_json::Value;
 use ureq::Agent;
 
 use super::connection::Target;
-use super::error::{ApiError, Failed, Kind};
+use super::error::{ApiError, Failed};
 use crate::clock::{self, Blocking};
 use crate::progress::Progress;
 
@@ -32,8 +32,9 @@ const BACKOFF: Backoff =
 pub(super) struct Client {
     agent: Agent,
     target: Target,
-    /// When all of it must be over, in milliseconds since the Unix epoch.
-    ends_ms: u64,
+    /// How long a call may take with all its tries, in milliseconds. What the command does between calls, such as compressing, counts
+    /// nowhere: as long as calls succeed, it goes on.
+    deadline_ms: u64,
     calls: AtomicU64,
     /// True once anybody has answered.
     has_answered: AtomicBool,
@@ -114,7 +115,7 @@ impl Client {
         Self {
             agent: config.build().new_agent(),
             target,
-            ends_ms: clock::now_ms().saturating_add(deadline_ms),
+            deadline_ms,
             calls: AtomicU64::new(0),
             has_answered: AtomicBool::new(false),
             progress,
@@ -125,18 +126,21 @@ impl Client {
         self.target.is_local()
     }
 
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Makes a call: tries until one succeeds, none can, or the time is over. `what` says what it is to do.
+    /// Makes a call: tries until one succeeds, none can, or its time is over. `what` says what it is to do.
     pub(super) fn call<T>(
         &self,
         what: &str,
         mut attempt: impl FnMut(&Self, Duration) -> Result<T, Failed>,
     ) -> Result<T, ApiError> {
-        let left_ms = self.ends_ms.saturating_sub(clock::now_ms());
-        let backoff = Backoff { deadline_ms: left_ms, ..BACKOFF };
+        let backoff = Backoff { deadline_ms: self.deadline_ms, ..BACKOFF };
         let failure = RefCell::new(String::new());
         let time = Blocking(|wait_ms: u64| {
             if wait_ms >= TOLD_WAIT_MS {
@@ -150,7 +154,9 @@ impl Client {
             if left_ms == 0 {
                 return Err(Failed::late());
             }
-            let outcome = attempt(self, Duration::from_millis(left_ms));
+            // Here, so that nobody sees what the answer says before.
+            let outcome = attempt(self, Duration::from_millis(left_ms))
+                .map_err(|failed| Failed { kind: failed.kind.shown(self.target.token()), ..failed });
             if let Err(failed) = &outcome {
                 failure.replace(failed.kind.to_string());
             }
@@ -158,7 +164,7 @@ impl Client {
         }));
         retried.outcome.map_err(|(failed, gave_up)| ApiError {
             what: what.to_owned(),
-            kind: self.without_token(failed.kind),
+            kind: failed.kind,
             tries: retried.tries,
             gave_up,
             base: self.target.base().to_owned(),
@@ -198,16 +204,6 @@ impl Client {
         let retry_after_ms = retry_after.and_then(|field| retry_after_ms(field, clock::now_ms()));
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok(Answer { status: response.status().as_u16(), retry_after_ms, body })
-    }
-
-    /// The same, but for a token that somebody's answer repeats.
-    fn without_token(&self, kind: Kind) -> Kind {
-        match (kind, self.target.token()) {
-            (Kind::Status { status, code, message }, Some(token)) => {
-                Kind::Status { status, code, message: message.replace(token, "…") }
-            }
-            (kind, _) => kind,
-        }
     }
 }
 

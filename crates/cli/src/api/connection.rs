@@ -48,7 +48,7 @@ pub(crate) struct Connection {
     )]
     local: Option<Base>,
 
-    /// Give up after this time
+    /// Give up where a call to the API has not succeeded after this time, all its tries included
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     deadline: u64,
 }
@@ -141,6 +141,11 @@ impl Base {
 }
 
 impl Connection {
+    /// True for the API of `wrangler dev`.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local.as_ref().or(self.api_base.as_ref()).is_some_and(Base::is_local)
+    }
+
     /// Finds a namespace by its id or its title.
     pub(crate) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
         let token = std::env::var(TOKEN).unwrap_or_default();

@@ -80,10 +80,8 @@ impl Failed {
             Some(DAILY_LIMIT) => FailureClass::Permanent,
             _ => FailureClass::of_status(Some(status), retry_after_ms),
         };
-        let kind = message.map_or(Kind::Strange(status), |message| {
-            let message = message.chars().map(|character| if character.is_control() { ' ' } else { character });
-            Kind::Status { status, code, message: message.take(MESSAGE_MAX).collect() }
-        });
+        let kind =
+            message.map_or(Kind::Strange(status), |message| Kind::Status { status, code, message: message.to_owned() });
         Self { kind, class }
     }
 
@@ -124,6 +122,26 @@ impl Failed {
     /// No time was left.
     pub(super) fn late() -> Self {
         Self { kind: Kind::Late, class: FailureClass::Permanent }
+    }
+}
+
+impl Kind {
+    /// The same as it may be shown: without the token, which an answer may repeat, bounded and in one line. The token goes first, for
+    /// what is left of one that was cut would not be found any more.
+    pub(super) fn shown(self, token: Option<&str>) -> Self {
+        let shown = |text: String| -> String {
+            let text = token.map_or_else(|| text.clone(), |token| text.replace(token, "…"));
+            let text = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+            text.take(MESSAGE_MAX).collect()
+        };
+        match self {
+            Self::Status { status, code, message } => Self::Status { status, code, message: shown(message) },
+            Self::Unreached(why) => Self::Unreached(shown(why)),
+            Self::Untrusted(why) => Self::Untrusted(shown(why)),
+            Self::Cut(why) => Self::Cut(shown(why)),
+            // The command's own words.
+            Self::Strange(_) | Self::LeftOut(..) | Self::Late => self,
+        }
     }
 }
 
@@ -174,11 +192,11 @@ impl ApiError {
             }
             Kind::Unreached(_) => return format!("check the network, the proxy and --api-base ({base})"),
             Kind::Untrusted(_) => return format!("check the clock of this machine, the proxy and --api-base ({base})"),
-            Kind::Late => return "--deadline SECONDS gives it more".to_owned(),
+            Kind::Late => return "--deadline SECONDS gives each call more".to_owned(),
         };
         match status {
             _ if self.gave_up == GaveUp::Deadline => {
-                "run it again, what is written stays; --deadline SECONDS gives it more time".to_owned()
+                "run it again, what is written stays; --deadline SECONDS gives each call more time".to_owned()
             }
             401 | 403 => "the token in CLOUDFLARE_API_TOKEN needs the permission \"Workers KV Storage: Edit\" on the \
                           account of --account"

@@ -10,6 +10,7 @@ use kv_edge_core::assets::manifest::{Body, File, Manifest};
 use kv_edge_core::assets::release::{BLOBS, BlobMetadata, MANIFESTS, PUSHES, Pointer};
 use serde::Serialize;
 
+use super::marks::{self, Mark};
 use super::releases::{self, Release};
 use super::{Common, Failure, duration};
 use crate::api::{Listed, Namespace};
@@ -19,7 +20,8 @@ use crate::progress::{Progress, Unit};
 /// Keys that a phase deletes between two steps of its bar.
 const STEP: usize = 1000;
 
-const EXAMPLES: &str = r#"Kept are the release that is served, the newest ones, what was uploaded a short while ago, and all bytes that these need.
+const EXAMPLES: &str = r#"Kept are the release that is served, those that were served before it, the newest ones, what was uploaded a short while ago
+or nobody knows when, and all bytes that these need.
 
 Examples:
   kv-edge assets gc --dry-run
@@ -32,7 +34,7 @@ With --json:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// How many of the newest releases to keep; the one that is served is kept besides
+    /// How many releases to keep: the one that is served, whatever N, then those that were served before it, then the newest
     #[arg(long, value_name = "N", default_value_t = 5)]
     keep: usize,
 
@@ -40,7 +42,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = duration::parse)]
     min_age: u64,
 
-    /// Go on although a push is under way, or was and died
+    /// Go on although a push, a rollback or another gc is under way, or was and died
     #[arg(long)]
     force: bool,
 
@@ -92,32 +94,30 @@ impl Arguments {
     pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
         let progress = Progress::new(self.common.json);
         let namespace = self.common.open(&progress)?;
-        self.heed_pushes(&namespace)?;
+        self.heed_others(&namespace, None)?;
         let pointer = releases::pointer(&namespace)?;
         let (releases, blobs) = self.plan(&namespace, pointer.as_ref(), &progress)?;
         if !self.common.dry_run {
-            // Reading took its time; a push may have begun, and even be over. One that begins from now on finds out what is missing
-            // before it switches.
-            self.heed_pushes(&namespace)?;
-            if releases::pointer(&namespace)? != pointer {
-                let sentence = "meanwhile another release was switched to; nothing is deleted, run it again";
-                return Err(Failure::Told(sentence.to_owned()));
-            }
-            let manifests: Vec<_> = releases.dropped.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
-            delete(&namespace, &progress, "deleting releases", &manifests)?;
-            delete(&namespace, &progress, "deleting bytes", &blobs.unneeded)?;
+            // What begins from now on sees the mark and stops. Reading took its time, so what began meanwhile is looked for: it is under
+            // way still, and has a mark, or it is over, and has moved the pointer.
+            marks::under(&namespace, &progress, &marks::of_gc(clock::now_ms()), |mark| {
+                self.heed_others(&namespace, Some(mark))?;
+                if releases::pointer(&namespace)? != pointer {
+                    let sentence = "meanwhile another release was switched to; nothing is deleted, run it again";
+                    return Err(Failure::Told(sentence.to_owned()));
+                }
+                let manifests: Vec<_> = releases.dropped.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
+                delete(mark, &namespace, &progress, "deleting releases", &manifests)?;
+                delete(mark, &namespace, &progress, "deleting bytes", &blobs.unneeded)
+            })?;
         }
         self.report(&releases, &blobs, namespace.calls(), out)
     }
 
     /// Stops where a push is under way: what it uploads is not reached by any release yet, and what it found there is counted on.
-    fn heed_pushes(&self, namespace: &Namespace) -> Result<(), Failure> {
+    fn heed_others(&self, namespace: &Namespace, own: Option<&Mark>) -> Result<(), Failure> {
         let marks = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
-        let Some(mark) = marks.first() else { return Ok(()) };
-        let id = mark.name.strip_prefix(PUSHES).unwrap_or(&mark.name);
-        Err(Failure::Told(format!(
-            "a push is under way ({id}); run this again when it is over. Where it has died, that is in an hour, or at once with --force"
-        )))
+        marks::of_others(&marks, own).map_or(Ok(()), |sentence| Err(Failure::Told(sentence)))
     }
 
     fn plan(
@@ -190,7 +190,8 @@ fn stopped(failure: Failure) -> Failure {
     }
 }
 
-/// Divides releases, which come the newest first. What is served and not there is kept too, and stops whoever reads it.
+/// Divides releases, which come the newest first. What is served and not there is kept too, and stops whoever reads it. What was
+/// served before goes before what is newer: its hashed files still answer.
 fn divide(
     pointer: Option<&Pointer>,
     all: &[Release],
@@ -208,14 +209,21 @@ fn divide(
             ))),
         };
     };
-    let is_kept = |(at, release): &(usize, &Release)| {
-        let is_young = release.metadata.as_ref().is_some_and(|known| is_young(known.created_ms, now_ms, min_age_ms));
-        *at < keep || release.id == pointer.current || is_young
+    let there: HashSet<&str> = all.iter().map(|release| release.id.as_str()).collect();
+    let mut chosen = HashSet::from([pointer.current.as_str()]);
+    let previous = pointer.previous.iter().map(String::as_str).filter(|id| there.contains(id));
+    for id in previous.chain(all.iter().map(|release| release.id.as_str())) {
+        if chosen.len() >= keep {
+            break;
+        }
+        chosen.insert(id);
+    }
+    let is_kept = |release: &&Release| {
+        let is_young = release.metadata.as_ref().is_none_or(|known| is_young(known.created_ms, now_ms, min_age_ms));
+        chosen.contains(release.id.as_str()) || is_young
     };
-    let (kept, dropped): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(is_kept);
-    let ids = |releases: Vec<(usize, &Release)>| -> Vec<String> {
-        releases.into_iter().map(|(_, release)| release.id.clone()).collect()
-    };
+    let (kept, dropped): (Vec<_>, Vec<_>) = all.iter().partition(is_kept);
+    let ids = |releases: Vec<&Release>| -> Vec<String> { releases.iter().map(|release| release.id.clone()).collect() };
     let mut kept = ids(kept);
     if !kept.contains(&pointer.current) {
         kept.push(pointer.current.clone());
@@ -252,13 +260,14 @@ fn sort(listed: Vec<Listed>, reached: &HashSet<String>, now_ms: u64, min_age_ms:
     blobs
 }
 
-fn delete(namespace: &Namespace, progress: &Progress, what: &str, keys: &[String]) -> Result<(), Failure> {
+fn delete(mark: &Mark, namespace: &Namespace, progress: &Progress, what: &str, keys: &[String]) -> Result<(), Failure> {
     if keys.is_empty() {
         return Ok(());
     }
     let phase = progress.phase(what, u64::try_from(keys.len()).unwrap_or_default(), Unit::Keys);
     for keys in keys.chunks(STEP) {
         namespace.bulk_delete(keys)?;
+        mark.renew()?;
         phase.add(u64::try_from(keys.len()).unwrap_or_default());
     }
     phase.done(&format!("{}", keys.len()));

@@ -23,10 +23,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use kv_edge_core::assets::header_rules::HeaderRules;
 use kv_edge_core::assets::html_handling::HtmlHandling;
-use kv_edge_core::assets::manifest::{Encoded, Manifest, NotFound, VERSION};
+use kv_edge_core::assets::manifest::{Encoded, NotFound};
 use kv_edge_core::assets::media_type::is_compressible;
 use kv_edge_core::assets::redirects::Redirects;
-use kv_edge_core::assets::release;
 use kv_edge_core::language::is_language_tag;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -37,7 +36,7 @@ use self::report::Report;
 use self::spool::Spool;
 use self::upload::{Count, Upload};
 use self::walk::Source;
-use super::{Common, Failure};
+use super::{Common, Failure, releases};
 use crate::api::Namespace;
 use crate::clock::now_ms;
 use crate::progress::{Progress, Unit};
@@ -167,22 +166,22 @@ impl Arguments {
         settings: &Settings,
         namespace: &Namespace,
         progress: &Progress,
-    ) -> Result<Report, String> {
+    ) -> Result<Report, Failure> {
         let folder = hashed(sources, progress)?;
         let (served, warnings) = served(namespace)?;
         let before = served.as_ref().and_then(|served| served.manifest.as_ref());
-        let there = upload::there(namespace).map_err(|error| error.to_string())?;
+        let there = upload::there(namespace)?;
         let spool = Spool::new().map_err(|error| format!("there can be no temporary file: {error}"))?;
         let encodings = encoded(&folder, &plan::kept(before, &there), &spool, progress)?;
 
         let now_ms = now_ms();
         let mut manifest =
-            plan::manifest(settings, &folder.sources, &folder.known, &encodings, served.as_ref(), now_ms);
+            plan::manifest(settings, &folder.sources, &folder.known, &encodings, served.as_ref(), now_ms)?;
         let content = plan::content_hash(&manifest);
         let unchanged = before.filter(|before| plan::content_hash(before) == content);
         manifest.id = unchanged.map_or_else(|| plan::id(now_ms, &content), |unchanged| unchanged.id.clone());
         if let Some(sentence) = plan::too_long(&manifest, plan::json(&manifest).len()) {
-            return Err(sentence);
+            return Err(sentence.into());
         }
 
         let blobs = plan::blobs(&manifest, &encodings);
@@ -245,15 +244,19 @@ fn immutable(globs: &[String]) -> Result<Gitignore, String> {
 }
 
 /// The release that is served, and what is to be said of it.
-fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), String> {
-    let (pointer, problem) = upload::pointer(namespace).map_err(|error| error.to_string())?;
-    let Some(pointer) = pointer else { return Ok((None, problem.into_iter().collect())) };
-    let key = release::manifest_key(&pointer.current).map_err(|error| error.to_string())?;
-    let json = namespace.get(&key).map_err(|error| error.to_string())?.unwrap_or_default();
-    let read = serde_json::from_slice(&json).ok();
-    let manifest = read.filter(|manifest: &Manifest| manifest.version == VERSION);
-    let problem = || format!("the manifest of {} cannot be read, so nothing is taken over from it", pointer.current);
-    let warnings = manifest.is_none().then(problem).into_iter().collect();
+fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), Failure> {
+    let pointer = match releases::find_pointer(namespace)? {
+        Ok(Some(pointer)) => pointer,
+        Ok(None) => return Ok((None, Vec::new())),
+        Err(fault) => return Ok((None, vec![format!("{fault}; it is written anew")])),
+    };
+    let found = releases::find_manifest(namespace, &pointer.current)?;
+    let found = found
+        .and_then(|found| found.ok_or_else(|| format!("the manifest of the release {} is not found", pointer.current)));
+    let (manifest, warnings) = match found {
+        Ok(manifest) => (Some(manifest), Vec::new()),
+        Err(fault) => (None, vec![format!("{fault}; nothing is taken over from it")]),
+    };
     Ok((Some(Served { pointer, manifest }), warnings))
 }
 

@@ -4,7 +4,7 @@ use kv_edge_core::assets::manifest::Manifest;
 use kv_edge_core::assets::release::{MANIFESTS, ManifestMetadata, POINTER, Pointer, manifest_key};
 
 use super::Failure;
-use crate::api::{Listed, Namespace};
+use crate::api::{ApiError, Listed, Namespace};
 
 /// A release whose manifest is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,29 +42,33 @@ impl Release {
 
 /// Which release is served; none where nothing was pushed yet.
 pub(super) fn pointer(namespace: &Namespace) -> Result<Option<Pointer>, Failure> {
-    let value = namespace.get(&POINTER)?;
-    value.map(|value| read_pointer(&value)).transpose()
+    find_pointer(namespace)?.map_err(|fault| Failure::Told(format!("{fault}; push again, which writes it anew")))
 }
 
-fn read_pointer(value: &[u8]) -> Result<Pointer, Failure> {
+/// The same for who can do without: within, why the pointer cannot be read.
+pub(super) fn find_pointer(namespace: &Namespace) -> Result<Result<Option<Pointer>, String>, ApiError> {
+    Ok(namespace.get(&POINTER)?.map(|value| read_pointer(&value)).transpose())
+}
+
+fn read_pointer(value: &[u8]) -> Result<Pointer, String> {
     let json = String::from_utf8_lossy(value);
-    Pointer::parse(&json).map_err(|error| {
-        Failure::Told(format!(
-            "{:?}, which says what release is served, cannot be read ({error}); push again, which writes it anew",
-            POINTER.as_str()
-        ))
-    })
+    Pointer::parse(&json)
+        .map_err(|error| format!("{:?}, which says what release is served, cannot be read ({error})", POINTER.as_str()))
 }
 
 /// The manifest of a release; none where it is not there.
 pub(super) fn manifest(namespace: &Namespace, id: &str) -> Result<Option<Manifest>, Failure> {
-    let value = namespace.get(&manifest_key(id)?)?;
-    value.map(|value| read_manifest(id, &value)).transpose()
+    find_manifest(namespace, id)?.map_err(Failure::Told)
+}
+
+/// The same for who can do without: within, why the manifest cannot be read.
+pub(super) fn find_manifest(namespace: &Namespace, id: &str) -> Result<Result<Option<Manifest>, String>, Failure> {
+    Ok(namespace.get(&manifest_key(id)?)?.map(|value| read_manifest(id, &value)).transpose())
 }
 
 /// Reads a manifest as the Worker does.
-fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, Failure> {
-    let unreadable = |why: String| Failure::Told(format!("the manifest of the release {id} cannot be read: {why}"));
+fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, String> {
+    let unreadable = |why: String| format!("the manifest of the release {id} cannot be read: {why}");
     let json = String::from_utf8_lossy(value);
     let manifest = Manifest::parse(&json).map_err(|error| unreadable(error.to_string()))?;
     if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it says that it is {}", manifest.id))) }
@@ -114,7 +118,7 @@ mod tests {
                 "the manifest of the release r cannot be read: it says that it is s",
             ),
         ] {
-            let Err(Failure::Told(sentence)) = read_manifest("r", value.as_bytes()) else { panic!("{value}") };
+            let Err(sentence) = read_manifest("r", value.as_bytes()) else { panic!("{value}") };
             assert!(sentence.starts_with(expected), "{sentence}");
         }
         assert!(read_manifest("r", br#"{"version": 1, "id": "r", "createdMs": 1, "files": []}"#).is_ok());
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pointer_is_told() {
-        let Err(Failure::Told(sentence)) = read_pointer(b"[]") else { panic!() };
+        let Err(sentence) = read_pointer(b"[]") else { panic!() };
         assert!(sentence.contains(", which says what release is served, cannot be read"), "{sentence}");
         assert!(read_pointer(br#"{"current": "a", "switchedMs": 1}"#).is_ok());
     }

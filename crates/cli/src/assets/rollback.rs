@@ -6,14 +6,14 @@ use kv_edge_core::assets::release::{POINTER, Pointer};
 use serde_json::json;
 
 use super::releases::{self, Release};
-use super::{Common, Failure};
+use super::{Common, Failure, marks};
 use crate::clock;
 use crate::progress::Progress;
 
 /// Releases before the current one whose hashed files still answer, where the pointer does not have more.
 const PREVIOUS_MIN: usize = 3;
 
-const EXAMPLES: &str = r#"It is one write: nothing is uploaded, and what was served stays for a rollback from the rollback.
+const EXAMPLES: &str = r#"It is one write of the key that says what is served: nothing is uploaded, and what was served stays for a rollback from the rollback.
 
 Examples:
   kv-edge assets rollback                                to the release that was served before
@@ -41,21 +41,30 @@ impl Arguments {
     }
 
     pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
-        let namespace = self.common.open(&Progress::new(self.common.json))?;
+        let progress = Progress::new(self.common.json);
+        let namespace = self.common.open(&progress)?;
         let all = releases::all(&namespace)?;
         let before = releases::pointer(&namespace)?;
         let (before, to) = target(before.as_ref(), self.release.as_deref(), &all)?;
         let (from, is_changed) = (before.current.as_str(), before.current != to);
         if is_changed {
             // A list may name what a read does not find yet, or no more; and what nobody can read must not be served.
-            if releases::manifest(&namespace, to)?.is_none() {
-                return Err(not_there(to, &all).into());
-            }
-            let previous_max = before.previous.len().max(PREVIOUS_MIN);
-            let after = Pointer::rolled_back(before, to, previous_max, clock::now_ms());
-            let value = serde_json::to_vec(&after).map_err(|error| error.to_string())?;
-            if !self.common.dry_run {
-                namespace.put(&POINTER, &value, None, None)?;
+            let check = || match releases::manifest(&namespace, to)? {
+                None => Err(Failure::from(not_there(to, &all))),
+                Some(_) => Ok(()),
+            };
+            let now_ms = clock::now_ms();
+            if self.common.dry_run {
+                check()?;
+            } else {
+                // Read under the mark: a gc that was running when this began may have deleted the release.
+                marks::away_from_gc(&namespace, &progress, &marks::of_rollback(now_ms), |_| {
+                    check()?;
+                    let previous_max = before.previous.len().max(PREVIOUS_MIN);
+                    let after = Pointer::rolled_back(before, to, previous_max, now_ms);
+                    let value = serde_json::to_vec(&after).map_err(|error| error.to_string())?;
+                    Ok::<(), Failure>(namespace.put(&POINTER, &value, None, None)?)
+                })?;
             }
         }
         let dry_run = self.common.dry_run;

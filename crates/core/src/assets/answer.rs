@@ -11,6 +11,7 @@ use std::ops;
 
 pub use self::represent::Represented;
 use super::AssetError;
+use super::fingerprint::may_have_content_hash;
 use super::html_handling::{Resolved, not_found_pages};
 use super::manifest::{Body, Manifest, NotFound};
 use super::media_type;
@@ -118,14 +119,14 @@ pub fn may_be_retained(path: &str) -> bool {
     has_extension && media_type::of_path(path).is_none_or(|media_type| !media_type::is_html(&media_type))
 }
 
-/// Answers out of a release before: with a file whose name has a hash in it, and with scripts, styles, WebAssembly and fonts, which a page
-/// of that release asks for. Whatever else is gone is gone.
+/// Answers out of a release before: with a file whose name has a hash in it, or what may be one. Whatever else is gone is gone: who takes a
+/// script away, such as a service worker, means it.
 ///
 /// # Errors
 /// As [`of_release`].
 pub fn of_previous<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
     let file = served.manifest.file(asked.path);
-    match file.filter(|file| file.is_immutable || media_type::is_part_of_page(&file.media_type)) {
+    match file.filter(|file| file.is_immutable || may_have_content_hash(asked.path)) {
         Some(_) => represent::at(served, asked.path, Place::Asked, asked),
         None => Ok(Answer::Nothing),
     }

@@ -19,6 +19,17 @@ pub fn has_content_hash(path: &str) -> bool {
     })
 }
 
+/// True where the name may have a content hash: a part behind the first has six characters or more with a digit or a capital among them. Enough to
+/// look for it in a release before, where a yes too many does no harm.
+#[must_use]
+pub fn may_have_content_hash(path: &str) -> bool {
+    let Some((stem, _)) = name(path).rsplit_once('.') else { return false };
+    stem.split(['.', '-', '_']).skip(1).any(|part| {
+        let is_plain = part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_plain && part.len() >= 6 && part.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    })
+}
+
 /// Hex as webpack, Parcel, Rollup and Hugo write it, always in lower case. Eight or ten digits need a name before them, and
 /// have to look random: `2026dec1` is a date.
 fn is_hex_hash(tail: &str, has_prefix: bool) -> bool {
@@ -29,6 +40,8 @@ fn is_hex_hash(tail: &str, has_prefix: bool) -> bool {
         && match tail.len() {
             8 | 10 => has_prefix && breaks(tail) >= 2,
             // Not twelve: so ends a UUID, which says nothing of the bytes.
+            // Nor 24 alone: so are ids of databases.
+            24 => has_prefix,
             16..=64 => true,
             _ => false,
         }

@@ -194,6 +194,12 @@ impl<'a> Field<'a> {
             ("date" | "age", _) => "The platform and caches set it.",
             ("location", _) => "Redirects stand in `_redirects`.",
             ("set-cookie", _) => "Files are kept by caches that many share; a cookie would be given to all of them.",
+            ("x-content-type-options", Self::Remove(_)) => {
+                "Every answer has it: no browser shall guess what a file is."
+            }
+            ("x-content-type-options", Self::Set(_, value)) if !value.eq_ignore_ascii_case("nosniff") => {
+                "It has no other value than `nosniff`."
+            }
             ("vary", Self::Remove(_)) => "Caches would give one visitor what is for another.",
             ("etag" | "last-modified" | "accept-ranges", Self::Set(..)) => {
                 "It follows from the release, and conditional requests lean on it. It can only be removed."

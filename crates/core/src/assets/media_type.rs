@@ -84,13 +84,6 @@ pub fn is_html(media_type: &str) -> bool {
     matches!(essence(media_type), "text/html" | "application/xhtml+xml")
 }
 
-/// True for what a page is made of and nobody asks for by itself: scripts, styles, WebAssembly and fonts.
-#[must_use]
-pub fn is_part_of_page(media_type: &str) -> bool {
-    let essence = essence(media_type);
-    matches!(essence, "text/javascript" | "text/css" | "application/wasm") || essence.starts_with("font/")
-}
-
 /// The last segment of a path.
 pub(super) fn name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)

@@ -108,7 +108,7 @@ fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
             GaveUp::Deadline,
             false,
             "cannot write 3 keys: the API answers 503, \"down\", tried 4 times; run it again, what is written stays; \
-             --deadline SECONDS gives it more time",
+             --deadline SECONDS gives each call more time",
         ),
     ] {
         check(kind, tries, gave_up, is_local, expected);
@@ -155,7 +155,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: no time is left; --deadline SECONDS gives it more",
+            "cannot write 3 keys: no time is left; --deadline SECONDS gives each call more",
         ),
     ] {
         check(kind, tries, gave_up, is_local, expected);
@@ -165,6 +165,23 @@ fn no_answer_is_a_sentence_with_the_way_out() {
 #[test]
 fn a_message_of_the_api_is_bounded_and_one_line() {
     let failed = Failed::of_status(400, None, Some(&format!("a\n\x1b[31m{}", "€".repeat(1000))), None);
-    let Kind::Status { message, .. } = failed.kind else { panic!("{:?}", failed.kind) };
+    let Kind::Status { message, .. } = failed.kind.shown(None) else { panic!() };
     assert!(message.starts_with("a  [31m€") && message.chars().count() == 300, "{message}");
+}
+
+#[test]
+fn a_token_that_an_answer_repeats_is_not_shown_even_where_the_message_is_cut_within_it() {
+    const TOKEN: &str = "sekrit-token-123";
+    let cut = format!("{}Bearer {TOKEN}", "x".repeat(MESSAGE_MAX - 12));
+    for message in [format!("proxy refused Bearer {TOKEN}"), cut, format!("{TOKEN}{TOKEN}")] {
+        for kind in [
+            Failed::of_status(503, None, Some(&message), None).kind,
+            Kind::Unreached(message.clone()),
+            Kind::Untrusted(message.clone()),
+            Kind::Cut(message.clone()),
+        ] {
+            let shown = kind.shown(Some(TOKEN)).to_string();
+            assert!(shown.contains('…') && !shown.contains("sekri"), "{shown}");
+        }
+    }
 }

@@ -29,23 +29,34 @@ fn the_newest_the_served_and_the_young_releases_are_kept() {
         release("b", Some(4)),
         release("a", None),
     ];
-    for (current, keep, min_age_ms, kept) in [
-        ("e", 5, HOUR_MS, "edcba"),
-        ("e", 9, HOUR_MS, "edcba"),
-        ("e", 2, HOUR_MS, "ed"),
-        ("e", 1, 0, "e"),
-        ("e", 0, 0, "e"),
+    // Nobody knows when `a` was pushed, so it stays everywhere.
+    for (current, previous, keep, min_age_ms, kept) in [
+        ("e", "", 5, HOUR_MS, "edcba"),
+        ("e", "", 9, HOUR_MS, "edcba"),
+        ("e", "", 2, HOUR_MS, "eda"),
+        ("e", "", 1, 0, "ea"),
+        ("e", "", 0, 0, "ea"),
         // After a rollback the newest ones are not what is served.
-        ("b", 1, 0, "eb"),
-        ("b", 0, 0, "b"),
-        ("a", 2, HOUR_MS, "eda"),
-        ("b", 0, 3 * HOUR_MS, "edb"),
+        ("b", "", 1, 0, "ba"),
+        ("b", "", 2, 0, "eba"),
+        ("b", "", 0, 3 * HOUR_MS, "edba"),
+        // What was served before goes before what is newer; what is not there takes no place.
+        ("c", "b", 2, 0, "cba"),
+        ("c", "be", 3, 0, "ecba"),
+        ("c", "xb", 2, 0, "cba"),
+        ("c", "b", 1, 0, "ca"),
         // What is served and not there is kept, so that whoever reads it stops.
-        ("gone", 1, 0, "e gone"),
+        ("gone", "", 1, 0, "a gone"),
     ] {
-        let pointer = Pointer::switched(None, current, 3, 1);
+        let previous = previous.chars().map(String::from).collect();
+        let pointer = Pointer { previous, ..Pointer::switched(None, current, 3, 1) };
         let releases = divide(Some(&pointer), &all, keep, NOW_MS, min_age_ms).unwrap();
-        assert_eq!(releases.kept.concat(), kept.replace(' ', ""), "{current} {keep} {min_age_ms}");
+        assert_eq!(
+            releases.kept.concat(),
+            kept.replace(' ', ""),
+            "{current} {:?} {keep} {min_age_ms}",
+            pointer.previous
+        );
         let dropped: Vec<_> = all.iter().filter(|release| !releases.kept.contains(&release.id)).collect();
         assert_eq!(releases.dropped, dropped.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
     }
@@ -106,19 +117,23 @@ proptest! {
     fn what_is_served_reached_or_young_is_never_deleted(
         ages in proptest::collection::vec(proptest::option::of(0_u64..100), 1..9),
         current in 0_usize..9,
+        previous in proptest::collection::hash_set(0_usize..9, 0..5),
         keep in 0_usize..12,
         min_age in 0_u64..100,
         blobs in proptest::collection::vec((0_u8..20, proptest::option::of(0_u64..100)), 0..30),
         reached in proptest::collection::hash_set(0_u8..20, 0..20),
     ) {
         let all: Vec<_> = ages.iter().enumerate().rev().map(|(at, hours)| release(&at.to_string(), *hours)).collect();
-        let pointer = Pointer::switched(None, &current.to_string(), 3, 1);
+        let previous = previous.iter().map(usize::to_string).filter(|id| *id != current.to_string()).collect();
+        let pointer = Pointer { previous, ..Pointer::switched(None, &current.to_string(), 3, 1) };
         let releases = divide(Some(&pointer), &all, keep, NOW_MS, min_age * HOUR_MS).unwrap();
         prop_assert!(releases.kept.contains(&pointer.current));
-        prop_assert!(all.iter().take(keep).all(|release| releases.kept.contains(&release.id)));
+        prop_assert!(releases.kept.len() >= keep.min(all.len()));
+        let mut before = pointer.previous.iter().filter(|id| all.iter().any(|release| release.id == **id));
+        prop_assert!(before.by_ref().take(keep.saturating_sub(1)).all(|id| releases.kept.contains(id)));
         for id in &releases.dropped {
             let hours = ages[id.parse::<usize>().unwrap()];
-            prop_assert!(hours.is_none_or(|hours| hours >= min_age));
+            prop_assert!(hours.is_some_and(|hours| hours >= min_age));
         }
 
         let reached: HashSet<_> = reached.iter().map(u8::to_string).collect();

@@ -15,7 +15,10 @@ const HTML: &str = ".html";
 
 /// Says of each page its language, and of each page in which others there is the same. `declared` are the languages that the
 /// pages themselves name, in the order of the files; `usual` is that of pages that name none. The files are sorted by path.
-pub(super) fn describe(files: &mut [File], declared: &[Option<String>], usual: Option<&str>) {
+///
+/// # Errors
+/// A sentence where a page has a translation into its own language: nobody would know which of the two a visitor gets.
+pub(super) fn describe(files: &mut [File], declared: &[Option<String>], usual: Option<&str>) -> Result<(), String> {
     for (file, declared) in files.iter_mut().zip(declared) {
         if is_html(&file.media_type) {
             file.language = declared.as_deref().or(usual).map(Into::into);
@@ -43,9 +46,25 @@ pub(super) fn describe(files: &mut [File], declared: &[Option<String>], usual: O
             }
         }
     }
+    let twins: Vec<String> = files.iter().filter_map(twin).collect();
+    if !twins.is_empty() {
+        return Err(twins.join("\n"));
+    }
     for file in files {
         file.translations.sort_unstable_by(|one, other| one.language.cmp(&other.language));
     }
+    Ok(())
+}
+
+/// What is wrong with a page that has a translation into its own language.
+fn twin(page: &File) -> Option<String> {
+    let language = page.language.as_deref()?;
+    let other = page.translations.iter().find(|other| other.language.eq_ignore_ascii_case(language))?;
+    let (page, other) = (&page.path, &other.path);
+    Some(format!(
+        "{page} is in {language} (<html lang> or --language), and so is {other} beside it by its name; leave one of them out \
+         (.assetsignore) or change the language of {page}"
+    ))
 }
 
 /// The page that a path would be a translation of, and into which language: `/about.html` and `de` for `/about.de.html`.

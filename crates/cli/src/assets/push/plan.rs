@@ -92,6 +92,9 @@ pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) ->
 }
 
 /// The manifest of a release, as yet without its name. `known` is in the order of the sources; `encodings` by the hash of the file.
+///
+/// # Errors
+/// A sentence where two files are the same page in the same language.
 pub(super) fn manifest(
     settings: &Settings,
     sources: &[Source],
@@ -99,7 +102,7 @@ pub(super) fn manifest(
     encodings: &HashMap<Box<str>, Encodings>,
     served: Option<&Served>,
     now_ms: u64,
-) -> Manifest {
+) -> Result<Manifest, String> {
     let files = sources.iter().zip(known).map(|(source, known)| {
         let encoded = match encodings.get(&known.body.hash) {
             Some(Encodings::New(variants)) => variants.iter().map(|variant| variant.encoded.clone()).collect(),
@@ -123,8 +126,8 @@ pub(super) fn manifest(
     });
     let mut files: Vec<File> = files.collect();
     let declared: Vec<Option<String>> = known.iter().map(|known| known.language.clone()).collect();
-    languages::describe(&mut files, &declared, settings.language.as_deref());
-    Manifest {
+    languages::describe(&mut files, &declared, settings.language.as_deref())?;
+    Ok(Manifest {
         version: VERSION,
         id: String::new(),
         created_ms: now_ms,
@@ -134,7 +137,7 @@ pub(super) fn manifest(
         redirects: settings.redirects.clone(),
         headers: settings.headers.clone(),
         files,
-    }
+    })
 }
 
 /// Since when the release that is served has a file with these bytes, as its visitors were told.

@@ -10,20 +10,19 @@ use std::thread;
 
 use kv_edge_core::assets::manifest::Manifest;
 use kv_edge_core::assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
-use kv_edge_core::limits::Key;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::plan::{self, Blob, Origin};
 use super::read;
 use super::spool::Spool;
 use super::walk::Source;
 use crate::api::{ApiError, Batches, Item, Namespace};
+use crate::assets::marks::{self, Mark};
+use crate::assets::releases;
 use crate::progress::{Phase, Progress, Unit};
 
 /// Calls in flight. Each holds up to 80 MB: values, and the JSON of them.
 const CALLS: usize = 3;
-/// After an hour the mark of a push that died is gone (`assets gc` waits as long as there is one).
-const MARK_SECONDS: u32 = 3600;
 
 /// What is needed to upload values.
 pub(super) struct Upload<'a> {
@@ -59,7 +58,7 @@ pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> 
 impl Upload<'_> {
     /// Brings a release into KV and switches to it, in this order:
     ///
-    /// 1. The mark: `assets gc` deletes nothing while there is one.
+    /// 1. The mark: `assets gc` deletes nothing while there is one, and where it deletes already, this stops here.
     /// 2. The values that KV lacks. They are named by their bytes, so one that is written twice is the same.
     /// 3. The list once more: what was passed over because it was there must still be there.
     /// 4. The manifest, which no visitor's request reads yet.
@@ -77,12 +76,13 @@ impl Upload<'_> {
         there: &HashSet<String>,
         keep: usize,
     ) -> Result<Count, String> {
-        self.marked(&manifest.id, || {
-            let uploaded = self.values(blobs, there)?;
+        marks::away_from_gc(self.namespace, self.progress, &manifest.id, |mark| {
+            let uploaded = self.values(mark, blobs, there)?;
             self.progress.note("writing the manifest and switching");
             self.write_manifest(manifest)?;
+            mark.renew().map_err(|error| error.to_string())?;
             // Read anew: who went back to another release meanwhile finds it among those before.
-            let (before, _) = pointer(self.namespace).map_err(|error| error.to_string())?;
+            let before = releases::find_pointer(self.namespace).map_err(|error| error.to_string())?.ok().flatten();
             let pointer = Pointer::switched(before.as_ref(), &manifest.id, keep, self.now_ms);
             let json = serde_json::to_vec(&pointer).map_err(|error| error.to_string())?;
             self.namespace.put(&release::POINTER, &json, None, None).map_err(|error| error.to_string())?;
@@ -95,39 +95,27 @@ impl Upload<'_> {
     /// # Errors
     /// A sentence.
     pub(super) fn mend(&self, id: &str, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
-        self.marked(id, || self.values(blobs, there))
-    }
-
-    fn marked(&self, id: &str, work: impl FnOnce() -> Result<Count, String>) -> Result<Count, String> {
-        let mark = Key::new(format!("{}{id}", release::PUSHES)).map_err(|error| error.to_string())?;
-        let started = json!({ "startedMs": self.now_ms }).to_string();
-        let put = self.namespace.put(&mark, started.as_bytes(), None, Some(MARK_SECONDS));
-        put.map_err(|error| error.to_string())?;
-        let done = work();
-        // Whatever came of it, this push is over. A mark that stays keeps nobody but `assets gc` waiting, and only for an hour.
-        if let Err(error) = self.namespace.bulk_delete(&[mark.as_str().to_owned()]) {
-            self.progress.note(&format!("{:?} stays for an hour: {error}", mark.as_str()));
-        }
-        done
+        marks::away_from_gc(self.namespace, self.progress, id, |mark| self.values(mark, blobs, there))
     }
 
     /// Steps 2 and 3.
-    fn values(&self, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
+    fn values(&self, mark: &Mark, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
         let (skipped, lacking): (Vec<&Blob>, Vec<&Blob>) =
             blobs.iter().partition(|blob| there.contains(blob.hash.as_ref()));
-        self.send(&lacking, "uploading")?;
+        self.send(mark, &lacking, "uploading")?;
         if skipped.is_empty() {
             return Ok(Count::of(lacking));
         }
         // Only those: a list may not have yet what was just written.
         let there = self::there(self.namespace).map_err(|error| error.to_string())?;
+        mark.renew().map_err(|error| error.to_string())?;
         let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !there.contains(blob.hash.as_ref())).collect();
-        self.send(&lost, "uploading what was deleted meanwhile")?;
+        self.send(mark, &lost, "uploading what was deleted meanwhile")?;
         Ok(Count::of(lacking.into_iter().chain(lost)))
     }
 
     /// Uploads values, a few calls at a time. Values are read as calls have room for them, so that few are in memory.
-    fn send(&self, blobs: &[&Blob], what: &str) -> Result<(), String> {
+    fn send(&self, mark: &Mark, blobs: &[&Blob], what: &str) -> Result<(), String> {
         if blobs.is_empty() {
             return Ok(());
         }
@@ -137,7 +125,8 @@ impl Upload<'_> {
         let (sender, receiver) = sync_channel::<Vec<Item>>(0);
         let receiver = Mutex::new(Some(receiver));
         let outcome = thread::scope(|scope| {
-            let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| self.take(&receiver, &phase, &uploaded))).collect();
+            let calls: Vec<_> =
+                (0..CALLS).map(|_| scope.spawn(|| self.take(mark, &receiver, &phase, &uploaded))).collect();
             let mut read = self.batch(blobs, |items| sender.send(items).is_ok());
             drop(sender);
             for call in calls {
@@ -170,6 +159,7 @@ impl Upload<'_> {
     /// Makes calls until there are no more groups. Where one fails, the others find nothing more to do.
     fn take(
         &self,
+        mark: &Mark,
         groups: &Mutex<Option<Receiver<Vec<Item>>>>,
         phase: &Phase,
         uploaded: &AtomicU64,
@@ -179,7 +169,7 @@ impl Upload<'_> {
                 groups.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|groups| groups.recv().ok());
             let Some(items) = next else { return Ok(()) };
             let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
-            if let Err(error) = self.namespace.bulk_put(items) {
+            if let Err(error) = self.namespace.bulk_put(items).and_then(|()| mark.renew()) {
                 // Without a receiver the reading ends too.
                 *groups.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 return Err(format!("{error}; nothing was switched, the release before is served as it was"));
@@ -216,25 +206,4 @@ impl Upload<'_> {
         let put = self.namespace.put(&key, &plan::json(manifest), Some(&metadata), None);
         put.map_err(|error| error.to_string())
     }
-}
-
-/// The pointer, if there is one that can be read; and what is to be said otherwise: a push writes it anew.
-///
-/// # Errors
-/// Where KV does not answer.
-pub(super) fn pointer(namespace: &Namespace) -> Result<(Option<Pointer>, Option<String>), ApiError> {
-    let Some(json) = namespace.get(&release::POINTER)? else { return Ok((None, None)) };
-    Ok(match serde_json::from_slice(&json) {
-        Ok(pointer) => (Some(pointer), None),
-        Err(error) => {
-            let key = release::POINTER;
-            let key = key.as_str();
-            (
-                None,
-                Some(format!(
-                    "{key:?}, which says what release is served, cannot be read ({error}); it is written anew"
-                )),
-            )
-        }
-    })
 }

@@ -7,6 +7,7 @@ use super::{FieldLines, Place};
 use crate::assets::header_rules::HeaderChanges;
 use crate::assets::manifest::File;
 use crate::assets::media_type;
+use crate::language;
 
 /// For names that change with the bytes (RFC 8246).
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -19,12 +20,12 @@ const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 /// Security Policy Level 3).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'";
 
-/// What a file has whoever asks for it.
-pub(super) fn of_file(file: &File, status: u16) -> FieldLines<'_> {
+/// What a file has whoever asks for it. A hash in its name says nothing of another path that a rewrite serves it at.
+pub(super) fn of_file(file: &File, status: u16, is_own_path: bool) -> FieldLines<'_> {
     let is_html = media_type::is_html(&file.media_type);
     let cache_control = match () {
         () if status == 404 || is_html => ASK_ALWAYS,
-        () if file.is_immutable => FOR_EVER,
+        () if file.is_immutable && is_own_path => FOR_EVER,
         () => REVALIDATE,
     };
     let mut lines: FieldLines<'_> = Vec::with_capacity(16);
@@ -45,7 +46,7 @@ pub(super) fn vary<'m>(by_encoding: bool, by_language: bool, place: Place) -> Op
         Place::Fallback => Some("Sec-Fetch-Mode, Accept"),
         Place::NotFound => Some("Accept"),
     };
-    let names = [by_encoding.then_some("Accept-Encoding"), by_language.then_some("Accept-Language, Cookie"), by_place];
+    let names = [by_encoding.then_some("Accept-Encoding"), by_language.then_some(language::VARY), by_place];
     let names: Vec<&str> = names.into_iter().flatten().collect();
     (!names.is_empty()).then(|| ("vary".into(), names.join(", ").into()))
 }
@@ -62,7 +63,14 @@ pub(super) fn date(at_ms: u64) -> String {
 pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, status: u16) {
     let is_fixed = |name: &str| {
         status == 404
-            && matches!(name, "cache-control" | "expires" | "cdn-cache-control" | "cloudflare-cdn-cache-control")
+            && matches!(
+                name,
+                "cache-control"
+                    | "expires"
+                    | "cdn-cache-control"
+                    | "cloudflare-cdn-cache-control"
+                    | "surrogate-control"
+            )
     };
     for name in &changes.remove {
         lines.retain(|(present, _)| present != name || is_fixed(name));
@@ -73,8 +81,10 @@ pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, status:
         }
         let present = lines.iter_mut().find(|(present, _)| *present == name);
         match present {
-            // What the answer depends on does not change because a rule names more.
-            Some((_, present)) if name == "vary" => *present = format!("{present}, {value}").into(),
+            // What the answer depends on, and its other languages, do not change because a rule names more.
+            Some((_, present)) if matches!(name.as_str(), "vary" | "link") => {
+                *present = format!("{present}, {value}").into();
+            }
             Some((_, present)) => *present = value.into(),
             None => lines.push((name.into(), value.into())),
         }

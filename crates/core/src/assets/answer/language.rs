@@ -5,9 +5,8 @@ use std::fmt::Write;
 use super::{Asked, FieldLines, Served};
 use crate::assets::encode;
 use crate::assets::manifest::File;
-use crate::cookie;
 use crate::fields::Fields;
-use crate::language::{AcceptLanguage, is_language_tag};
+use crate::language::{self, Negotiated};
 
 /// The file that is chosen among the languages of a page.
 pub(super) struct Chosen<'m> {
@@ -18,8 +17,7 @@ pub(super) struct Chosen<'m> {
     pub(super) varies: bool,
 }
 
-/// Chooses among a file and its translations: by `?lang=`, then by the cookie `lang`, then by `Accept-Language`; the plain file where
-/// nothing fits.
+/// Chooses among a file and its translations; the plain file where nothing fits.
 pub(super) fn choose<'m, F: Fields>(served: Served<'m>, file: &'m File, asked: &Asked<'_, F>) -> Chosen<'m> {
     if file.translations.is_empty() {
         return Chosen { file, tag: None, varies: false };
@@ -28,21 +26,11 @@ pub(super) fn choose<'m, F: Fields>(served: Served<'m>, file: &'m File, asked: &
     let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
         .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
         .collect();
-    let ranges = |field: &str| AcceptLanguage::parse(field).lookup(&tags);
-    // One tag, and neither a list nor `*`.
-    let named = |tag: &str| if is_language_tag(tag) { ranges(tag) } else { None };
-    let by_url = asked.target.parameter("lang").ok().flatten().and_then(|lang| named(&lang));
-    let chosen = by_url
-        .or_else(|| {
-            let cookies = asked.fields.find("cookie")?;
-            cookie::values(&cookies, "lang").find_map(named)
-        })
-        .or_else(|| ranges(&asked.fields.find("accept-language")?));
-    let translation = chosen.and_then(|tag| {
+    let Negotiated { tag, varies } = language::negotiate(&tags, asked.target, asked.fields);
+    let translation = tag.and_then(|tag| {
         let translation = file.translations.iter().find(|translation| *translation.language == *tag)?;
         Some((served.manifest.file(&translation.path)?, translation.language.as_ref()))
     });
-    let varies = by_url.is_none();
     match translation {
         Some((file, tag)) => Chosen { file, tag: Some(tag), varies },
         None => Chosen { file, tag: None, varies },

@@ -125,8 +125,9 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
     }
 
     fn validators<'f>(&self, form: &'f Form<'m>) -> Validators<'f> {
-        let modified_ms = self.modified_ms();
-        Validators { etag: Some(&form.etag), last_modified_ms: Some(modified_ms), received_ms: u64::MAX }
+        // Another language of the page may have the same date: only the entity tag tells them apart.
+        let last_modified_ms = self.page.translations.is_empty().then(|| self.modified_ms());
+        Validators { etag: Some(&form.etag), last_modified_ms, received_ms: u64::MAX }
     }
 
     /// A date that several encodings or languages have in common is weak (RFC 9110 §8.8.1): parts of two of them would be put together.
@@ -168,7 +169,8 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
 
     fn lines(&self, form: &Form<'m>, status: u16) -> FieldLines<'m> {
         let file = self.chosen.file;
-        let mut lines = fields::of_file(file, status);
+        let is_own_path = self.asked.path == &*file.path;
+        let mut lines = fields::of_file(file, status, is_own_path);
         if status != 404 {
             lines.push(("etag".into(), form.etag.clone().into()));
             lines.push(("last-modified".into(), fields::date(self.modified_ms()).into()));

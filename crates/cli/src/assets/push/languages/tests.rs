@@ -40,7 +40,7 @@ fn a_translation_stands_beside_its_page() {
     files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     let declared: Vec<Option<String>> =
         files.iter().map(|file| (*file.path == *"/about.html").then(|| "en-GB".to_owned())).collect();
-    describe(&mut files, &declared, Some("fr"));
+    describe(&mut files, &declared, Some("fr")).unwrap();
     let found = |path: &str| {
         let file = files.iter().find(|file| *file.path == *path).unwrap();
         let translations: Vec<String> =
@@ -72,6 +72,25 @@ fn a_translation_stands_beside_its_page() {
     ] {
         let expected = (language, translations.iter().map(|&translation| translation.to_owned()).collect());
         assert_eq!(found(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn two_files_are_not_the_same_page_in_one_language() {
+    for (declared, usual, other, is_taken) in [
+        (Some("en"), None, "/about.en.html", false),
+        (Some("EN"), None, "/about.en.html", false),
+        (None, Some("en"), "/about.en.html", false),
+        (Some("en-GB"), None, "/about.en.html", true),
+        (Some("en"), None, "/about.de.html", true),
+        (None, None, "/about.en.html", true),
+    ] {
+        let mut files = [file(other), file("/about.html")];
+        let described = describe(&mut files, &[None, declared.map(str::to_owned)], usual);
+        assert_eq!(described.is_ok(), is_taken, "{declared:?} {usual:?} {other}");
+        if let Err(sentence) = described {
+            assert!(sentence.contains("/about.html") && sentence.contains("/about.en.html"), "{sentence}");
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn push(files: &[(&str, String)], served: Option<&Served>, there: &[Blob], now_m
         (known.body.hash.clone(), encodings)
     });
     let encodings = encodings.collect();
-    let mut manifest = manifest(&settings(), &sources, &known, &encodings, served, now_ms);
+    let mut manifest = manifest(&settings(), &sources, &known, &encodings, served, now_ms).unwrap();
     manifest.id = id(now_ms, &content_hash(&manifest));
     let blobs = blobs(&manifest, &encodings);
     Pushed { manifest, blobs }

@@ -198,7 +198,8 @@ fn files_of_releases_before() {
         ("/both.css", "old"),
         ("/gone.html", "gone"),
         ("/plain", "plain"),
-        ("/gone.css", "a{}"),
+        ("/gone-DiwrgTda.css", "a{}"),
+        ("/sw.js", "work"),
         ("/gone.pdf", "%PDF"),
     ])
     .headers("/app.1.js\n  X-Release: before")
@@ -213,8 +214,9 @@ fn files_of_releases_before() {
         ("/both.css", 200, "new"),
         ("/gone.html", 404, "no"),
         ("/gone", 404, "no"),
-        ("/gone.css", 200, "a{}"),
-        // Nobody's page is made of it: who took it away meant it.
+        ("/gone-DiwrgTda.css", 200, "a{}"),
+        // Who takes away what has no hash in its name means it.
+        ("/sw.js", 404, "no"),
         ("/gone.pdf", 404, "no"),
         ("/plain", 404, "no"),
         ("/app.3.js", 404, "no"),

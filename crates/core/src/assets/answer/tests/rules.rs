@@ -56,7 +56,6 @@ fn rules_replace_remove_and_add() {
             Some("default-src 'none'"),
         ),
         ("/*\n  ! Content-Security-Policy", "/", "content-security-policy", None),
-        ("/*\n  ! X-Content-Type-Options", "/a.txt", "x-content-type-options", None),
         ("/*\n  X-A: 1\n/a.txt\n  X-A: 2", "/a.txt", "x-a", Some("1, 2")),
         ("/*\n  X-A: 1\n/a.txt\n  ! X-A", "/a.txt", "x-a", None),
         ("/*\n  X-A: 1\n/a.txt\n  ! X-A", "/", "x-a", Some("1")),
