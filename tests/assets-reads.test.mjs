@@ -163,6 +163,14 @@ describe("what is in memory is checked in the background", () => {
     assert.ok(reads.length <= 2, `${reads.length} reads`);
   });
 
+  test("so it is after minutes without a request", async () => {
+    await site.pass(9 * 60);
+    const { response, reads } = await site.reading(() => site.get("/small.txt"), { background: 1 });
+    assert.deepEqual([response.text, reads], [prose, [POINTER]]);
+    const late = await site.get("/small.txt", {}, { faults: { get: ["never"] } });
+    assert.equal(late.text, prose);
+  });
+
   test("an answer arrives though that read never ends", async () => {
     await site.pass(31);
     const response = await site.get("/small.txt", {}, { faults: { get: ["never"] } });
