@@ -76,6 +76,20 @@ pub fn encode(path: &str) -> Cow<'_, str> {
     utf8_percent_encode(path, PATH).into()
 }
 
+/// A path with one slash where there are several: two at its start would name another host.
+pub(crate) fn single_slashes(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut single = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !single.ends_with('/') {
+            single.push(character);
+        }
+    }
+    Cow::Owned(single)
+}
+
 /// The key of a file that was written the documented way, under its own name: the decoded path without leading slashes; `/` is
 /// `index.html`.
 ///

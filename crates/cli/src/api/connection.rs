@@ -37,7 +37,7 @@ pub(crate) struct Connection {
 
     #[arg(
         long,
-        help = "Speak with a running `wrangler dev` instead: its local KV, no token [default URL: http://localhost:8787]",
+        help = "Speak with a running `wrangler dev` instead: its local KV, no token; another address as --local=localhost:8800 [default URL: http://localhost:8787]",
         value_name = "URL",
         num_args = 0..=1,
         // Else `push --local static` would take the folder for the URL.
@@ -129,7 +129,9 @@ impl Base {
 
     /// The address of `wrangler dev`, with or without the path of its API.
     fn parse_local(url: &str) -> Result<Self, String> {
-        let base = Self::parse(url)?;
+        // `wrangler dev` prints http, and who types the address leaves it out.
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let base = Self::parse(&url)?;
         let url = if base.is_local() { base.url } else { base.url + LOCAL };
         Ok(Self { url, ..base })
     }

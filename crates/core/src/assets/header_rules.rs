@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{Pattern, STRICT};
@@ -90,7 +88,7 @@ impl HeaderRules {
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
     }
 
-    /// The changes to the answer for a decoded path on a host, of all rules that match in their order. A field that several
+    /// The changes to the answer for a decoded path on a host ([`host`](crate::request_target::RequestTarget::host)), of all rules that match in their order. A field that several
     /// set has all their values, with commas between them.
     #[must_use]
     pub fn of(&self, host: &str, path: &str) -> HeaderChanges {
@@ -98,9 +96,8 @@ impl HeaderRules {
         if self.0.is_empty() {
             return changes;
         }
-        let host = host_name(host);
         for rule in &self.0 {
-            let Some(captures) = rule.source.captures(&host, path) else { continue };
+            let Some(captures) = rule.source.captures(host, path) else { continue };
             for name in &rule.remove {
                 changes.set.retain(|(set, _)| **set != **name);
                 if !changes.remove.iter().any(|removed| **removed == **name) {
@@ -139,17 +136,6 @@ fn close(open: Option<(usize, Option<Rule>)>, rules: &mut Vec<Rule>, note: &mut 
 fn is_source(line: &str) -> bool {
     let scheme = line.split_once("://").map(|(scheme, _)| scheme);
     line.starts_with('/') || scheme.is_some_and(|scheme| !scheme.contains(char::is_whitespace))
-}
-
-/// The host without its port, in lower case.
-fn host_name(host: &str) -> Cow<'_, str> {
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let name = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name);
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    }
 }
 
 /// A line below a source.

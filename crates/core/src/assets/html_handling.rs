@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::single_slashes;
+
 /// How paths and HTML files go together (`html_handling` of Workers static assets).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,7 +49,7 @@ impl HtmlHandling {
     /// redirect, so that no `Location` starts with `//`, which would name a host (RFC 3986 §4.2).
     #[must_use]
     pub fn resolve(self, path: &str, exists: impl Fn(&str) -> bool) -> Resolved {
-        match with_single_slashes(path) {
+        match single_slashes(path) {
             Cow::Borrowed(path) => self.resolve_clean(path, &exists),
             Cow::Owned(clean) => match self.resolve_clean(&clean, &exists) {
                 Resolved::File(_) => Resolved::Redirect(clean),
@@ -128,17 +130,4 @@ fn other_names(path: &str) -> impl Iterator<Item = String> {
 /// True where `<page>.html` is shown as a page of its own: `index.html` is its folder's, and `.html` is a hidden file.
 fn is_page(page: &str) -> bool {
     !matches!(page.rsplit('/').next(), None | Some("" | "index" | "." | ".."))
-}
-
-fn with_single_slashes(path: &str) -> Cow<'_, str> {
-    if !path.contains("//") {
-        return Cow::Borrowed(path);
-    }
-    let mut clean = String::with_capacity(path.len());
-    for character in path.chars() {
-        if character != '/' || !clean.ends_with('/') {
-            clean.push(character);
-        }
-    }
-    Cow::Owned(clean)
 }

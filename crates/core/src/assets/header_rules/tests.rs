@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::request_target::host_of;
 
 /// The example of the documentation.
 const EXAMPLE: &str = "# This is a comment
@@ -22,7 +23,7 @@ fn parse(file: &str) -> HeaderRules {
 }
 
 fn changes(file: &str, host: &str, path: &str) -> (Vec<String>, Vec<(String, String)>) {
-    let changes = parse(file).of(host, path);
+    let changes = parse(file).of(&host_of(host), path);
     (changes.remove, changes.set)
 }
 

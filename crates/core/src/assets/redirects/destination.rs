@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::Redirect;
 use crate::assets::pattern::{Captures, Pattern, STRICT, Token, is_dots, tokens};
 use crate::assets::release::PREFIX;
+use crate::assets::single_slashes;
 use crate::request_target::percent_decode;
 
 /// What a path has besides [`STRICT`]: RFC 3986 §3.3, `pchar`.
@@ -123,7 +124,7 @@ impl Destination {
     pub(super) fn fixed_path(&self) -> Option<String> {
         let parts = self.parts();
         let is_fixed = self.status != 200 && parts.origin.is_empty() && names(parts.path).next().is_none();
-        let path = is_fixed.then(|| one_slash(parts.path.to_owned()))?;
+        let path = is_fixed.then(|| single_slashes(parts.path).into_owned())?;
         percent_decode(&path).ok().map(Cow::into_owned)
     }
 
@@ -135,7 +136,7 @@ impl Destination {
 
     fn rewritten(&self, captures: &Captures<'_>) -> Option<String> {
         // Placeholders reach no further than a visitor does: not to the bytes of other releases.
-        decoded(&self.text, captures).map(one_slash).filter(|path| is_servable(path))
+        decoded(&self.text, captures).map(|path| single_slashes(&path).into_owned()).filter(|path| is_servable(path))
     }
 
     fn location(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<String> {
@@ -147,7 +148,7 @@ impl Destination {
         let path: String = utf8_percent_encode(parts.path, URL).collect();
         let path = captures.fill(&path, PATH).into_owned();
         let mut location = if parts.origin.is_empty() {
-            one_slash(path)
+            single_slashes(&path).into_owned()
         } else {
             let slash = if path.is_empty() { "/" } else { "" };
             [&captures.fill(parts.origin, STRICT), slash, &path].concat()
@@ -243,20 +244,6 @@ fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
 fn is_servable(path: &str) -> bool {
     let name = path.trim_start_matches('/');
     !name.starts_with(PREFIX) && !path.split('/').any(is_dots) && !path.contains(|c: char| c.is_control() || c == '\\')
-}
-
-/// A path on this host with one slash where there are several: two at its start would be another host.
-fn one_slash(path: String) -> String {
-    if !path.contains("//") {
-        return path;
-    }
-    let mut one = String::with_capacity(path.len());
-    for c in path.chars() {
-        if c != '/' || !one.ends_with('/') {
-            one.push(c);
-        }
-    }
-    one
 }
 
 /// True for a part of a host's name (RFC 1123 §2.1).
