@@ -39,7 +39,13 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let tags = translations.as_ref().map(|translations| translations.tags()).unwrap_or_default();
     let Negotiated { tag, varies } = language::negotiate(&tags, target, &incoming.asked(""));
     let chosen = translations.as_ref().and_then(|translations| translations.page(tag));
-    let page = chosen.cloned().unwrap_or_else(TranslatedPage::english);
+    let english;
+    let page = if let Some(page) = chosen {
+        page
+    } else {
+        english = TranslatedPage::english();
+        &english
+    };
     let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("content-language", page.language.as_str())];
     fields.extend(varies.then_some(("vary", language::VARY)));
     fields.extend(source);
