@@ -32,6 +32,9 @@ async function answered(side, example, request) {
   if (answer.status !== expected && !(example.acknowledges && answer.status === 202)) {
     throw new Fault(`${example.name}: ${side.name} answers ${answer.status}: ${answer.body.subarray(0, 200)}`);
   }
+  if (example.otherwise && side.isWorker && !answer.body.includes(example.otherwise)) {
+    throw new Fault(`${example.name}: ${side.name} answers ${answer.body.subarray(0, 200)}`);
+  }
   return answer;
 }
 
@@ -66,9 +69,9 @@ async function requireWritten(side, { name, writes: key }) {
   throw new Fault(`${name}: ${side.name} acknowledges a write and does not make it.`);
 }
 
-function comparable({ status, headers, body }, { acknowledges, isNotModified, ownFields = [] }) {
-  // That each gives the status it should was looked at before.
-  if (isNotModified) return {};
+function comparable({ status, headers, body }, { acknowledges, isNotModified, otherwise, ownFields = [] }) {
+  // That each gives what it should was looked at before.
+  if (isNotModified || otherwise) return {};
   if (acknowledges) return { "the number of writes": acknowledged(body) };
   const names = FIELDS.filter((name) => !ownFields.includes(name));
   const fields = Object.fromEntries(names.map((name) => [name, headers[name]?.toLowerCase().replaceAll(" ", "")]));

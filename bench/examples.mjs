@@ -9,17 +9,21 @@ const SMALL = 1.15;
 const WRITES = 20;
 const CONNECTIONS = 8;
 
-function request(line, fields = {}) {
+function request(line, fields = {}, body = "") {
   const all = { host: "127.0.0.1", "user-agent": "kv-edge-bench", accept: "*/*", ...fields };
   const head = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-  return Buffer.from(`${line} HTTP/1.1\r\n${head.join("")}\r\n`, "latin1");
+  return Buffer.from(`${line} HTTP/1.1\r\n${head.join("")}\r\n${body}`, "latin1");
 }
 
 /** A source that gives the same request every time. */
-function same(line, fields) {
-  const bytes = request(line, fields);
+function same(line, fields, body) {
+  const bytes = request(line, fields, body);
   return () => () => bytes;
 }
+
+/** What a client of OFREP sends. */
+const CONTEXT = JSON.stringify({ context: { targetingKey: "user-id-def", appVersion: "2.1.0" } });
+const json = (body) => ({ "content-type": "application/json", "content-length": body.length });
 
 let pages = 1_000_000;
 
@@ -48,6 +52,7 @@ function newKey(query, fields) {
  * earlier one stored. `isLarge`: timed in processes of its own, because its garbage would burden the others. `hasNoMemory`: so is
  * what kv-edge is to answer without what an isolate remembers of answers.
  * `ownFields`: fields that only kv-edge has a reason to send. `isNotModified`: kv-edge answers 304, the baseline knows no conditions.
+ * `otherwise`: the baseline knows no such thing and does what comes nearest; what kv-edge's answer must have in it.
  * `acknowledges`: the sides answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
  * one; `writes` is the key that must then be in KV.
  *
@@ -85,7 +90,21 @@ export function examples(upstream) {
     },
     { name: "cache-miss", what: "fetch, HTMLRewriter, put", source: () => newPage("/cache", article), goal: 1.2 },
     { name: "cache-miss-regex", what: "the baseline by the documented regex", source: regex, goal: null },
-    { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def") },
+    { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def"), goal: 0.7 },
+    {
+      name: "flag",
+      what: "one flag by OFREP, with a rule on the user's record; the baseline answers the page of the user",
+      source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags/preview", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
+      goal: 0.7,
+      otherwise: '"value":true,"variant":"on","reason":"TARGETING_MATCH"',
+    },
+    {
+      name: "flags",
+      what: "twenty flags by OFREP; the baseline as above",
+      source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
+      goal: null,
+      otherwise: '"key":"preview","value":true',
+    },
     {
       name: "routing",
       what: "proxied to an origin, with all that a record can switch on but variants",

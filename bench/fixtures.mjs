@@ -65,6 +65,18 @@ function release(files) {
   };
 }
 
+/** Twenty flags, with rules of each kind; the baseline has none. */
+function flags() {
+  const rules = [
+    { deny: ["user-id-abc"] },
+    { match: [{ attribute: "appVersion", semverGte: "3.0.0" }], variant: "on" },
+    { percentage: 10, variant: "on" },
+  ];
+  const others = Array.from({ length: 19 }, (_, index) => [`flag-${index}`, { default: "off", rules }]);
+  const preview = { default: "off", rules: [{ match: [{ attribute: "preview_features_enabled", eq: true }], variant: "on" }] };
+  return { preview, ...Object.fromEntries(others) };
+}
+
 /** The 1 KiB file. */
 export const STYLESHEET = stylesheet(1024);
 
@@ -83,7 +95,7 @@ function files() {
 /** Namespace to key to value. */
 export function namespaces(upstream) {
   return {
-    USER_CONFIGURATION: { "user-id-def": JSON.stringify({ preview_features_enabled: true }) },
+    USER_CONFIGURATION: { "user-id-def": JSON.stringify({ preview_features_enabled: true }), flags: JSON.stringify({ flags: flags() }) },
     ROUTING_CONFIG: {
       storefrontA: JSON.stringify({ origin: upstream, ...SWITCHED_ON }),
       tea: JSON.stringify({ origin: upstream, ...SWITCHED_ON, variants: variants(upstream) }),

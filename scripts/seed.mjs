@@ -12,6 +12,7 @@ export async function seed(base, tool) {
     const records = JSON.parse(readFileSync(join(ROOT, "demo", file), "utf8"));
     for (const [key, record] of Object.entries(records)) puts.push([namespace, key, JSON.stringify(record)]);
   }
+  puts.push(["USER_CONFIGURATION", "flags", readFileSync(join(ROOT, "demo", "flags.json"), "utf8")]);
   await Promise.all(
     puts.map(async ([namespace, key, body]) => {
       const url = `${api}/${encodeURIComponent(namespace)}/values/${encodeURIComponent(key)}`;

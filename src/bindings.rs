@@ -3,11 +3,16 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use kv_edge_core::config::user_id::{NotUserIdFrom, UserIdFrom};
+use kv_edge_core::cors::AllowedOrigins;
+use kv_edge_core::limits::Key;
 use kv_edge_core::origin::AllowList;
 use kv_edge_core::tenants::address::Hosts;
 use kv_edge_core::tenants::record::OriginPolicy;
 use kv_edge_core::tenants::visitor::VisitorKey;
-use kv_edge_core::vars::{ASSETS_REFRESH_SECONDS, REFRESH_SECONDS, UpstreamTimeout, is_true, refresh_ms};
+use kv_edge_core::vars::{
+    ASSETS_REFRESH_SECONDS, CONFIG_REFRESH_SECONDS, REFRESH_SECONDS, UpstreamTimeout, is_true, refresh_ms,
+};
 use wasm_bindgen::prelude::*;
 
 use crate::key_writer::KeyWriters;
@@ -49,6 +54,16 @@ extern "C" {
     fn routing_refresh(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "ASSETS_REFRESH")]
     fn assets_refresh(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "USER_ID_FROM")]
+    fn user_id_from(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "CONFIG_REFRESH")]
+    fn config_refresh(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "CONFIG_PREFIX")]
+    fn config_prefix(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "CONFIG_SNAPSHOT")]
+    fn config_snapshot(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "OFREP_ORIGINS")]
+    fn ofrep_origins(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "TENANT_DOMAIN")]
     fn tenant_domain(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "PLATFORM_HOSTS")]
@@ -108,6 +123,16 @@ pub(crate) struct Vars {
     pub(crate) routing_refresh_ms: u64,
     /// `ASSETS_REFRESH`, in milliseconds
     pub(crate) assets_refresh_ms: u64,
+    /// `USER_ID_FROM`
+    pub(crate) user_id_from: Result<UserIdFrom, NotUserIdFrom>,
+    /// `CONFIG_REFRESH`, in milliseconds
+    pub(crate) config_refresh_ms: u64,
+    /// `CONFIG_PREFIX`
+    pub(crate) config_prefix: String,
+    /// `CONFIG_SNAPSHOT`; `None` where it is empty, or no key of Workers KV.
+    pub(crate) config_snapshot: Option<Key<'static>>,
+    /// `OFREP_ORIGINS`
+    pub(crate) ofrep_origins: AllowedOrigins,
     /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`
     pub(crate) hosts: Hosts,
     /// The secret `API_TOKEN`; `None` where it is not set or empty.
@@ -134,6 +159,11 @@ impl Vars {
             routing: OriginPolicy::parse(&text(&env.routing_origins()), is_true(&text(&env.routing_insecure()))),
             routing_refresh_ms: refresh_ms(&text(&env.routing_refresh()), REFRESH_SECONDS),
             assets_refresh_ms: refresh_ms(&text(&env.assets_refresh()), ASSETS_REFRESH_SECONDS),
+            user_id_from: UserIdFrom::parse(&text(&env.user_id_from())),
+            config_refresh_ms: refresh_ms(&text(&env.config_refresh()), CONFIG_REFRESH_SECONDS),
+            config_prefix: text(&env.config_prefix()),
+            config_snapshot: Key::new(text(&env.config_snapshot())).ok(),
+            ofrep_origins: AllowedOrigins::parse(&text(&env.ofrep_origins())),
             hosts: Hosts::parse(&text(&env.tenant_domain()), &text(&env.platform_hosts())),
             visitor_key: visitor_secret.as_ref().or(token.as_ref()).map(|secret| VisitorKey::derive(secret)),
             token,

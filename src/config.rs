@@ -1,39 +1,44 @@
-//! `GET /config?userId={id}`: the page that a user's configuration personalises.
+//! `GET /config`: the page that a user's configuration personalises. `POST /config`: the records of many users, for programs.
 
-use kv_edge_core::config::{self, UserConfiguration};
-use kv_edge_core::limits::Key;
+mod batch;
+
+use kv_edge_core::config::page::page;
+use kv_edge_core::config::record::UserRecord;
 use kv_edge_core::request_target::RequestTarget;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::{log, response};
+use crate::{response, users};
 
-const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+/// The route as the log names it.
+const ROUTE: &str = "/config";
 
-/// Answers the page. A broken record or a failing read gets the regular page and says so in `Config-Source`.
+/// Answers the page, or the records where the request is a `POST`. A broken record or a failing read gets what is known instead, and says
+/// so in `Config-Source`.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    let key = config::user_key(target)?;
-    match configuration(incoming, &key).await {
-        Some(user) => response::ok(&page(user), &[HTML]),
-        None => response::ok(&page(UserConfiguration::default()), &[HTML, ("config-source", "default")]),
+    if incoming.method() == "POST" {
+        return batch::answer(incoming).await;
     }
-}
-
-/// The user's configuration, the regular one for an unknown user, `None` where it cannot be known.
-async fn configuration(incoming: &Incoming, key: &Key<'_>) -> Option<UserConfiguration> {
-    let warn = |code, cause: &dyn std::fmt::Display| log::warning("/config", code, cause);
-    let record = incoming.env().users().text(key).await.inspect_err(|error| warn("kv_unavailable", error)).ok()?;
-    let Some(record) = record else { return Some(UserConfiguration::default()) };
-    UserConfiguration::parse(&record).inspect_err(|error| warn("broken_record", error)).ok()
+    let vars = incoming.vars();
+    let from = vars.user_id_from.as_ref().map_err(Failure::bad_var)?;
+    let id = from.id(target, &incoming.asked(""))?;
+    let user = users::find(incoming, &id, ROUTE).await?;
+    let mut fields = vec![("content-type", "text/html; charset=utf-8")];
+    if let Some(vary) = from.vary() {
+        // The URL is everybody's: no shared cache may give one user's page to another.
+        fields.extend([("vary", vary), ("cache-control", "private")]);
+    }
+    fields.extend(user.source.field().map(|source| ("config-source", source)));
+    response::ok(&body(user.record().is_some_and(UserRecord::has_preview)), &fields)
 }
 
 /// Both pages are constants: their JavaScript strings are made once an isolate.
-fn page(user: UserConfiguration) -> JsValue {
+fn body(has_preview: bool) -> JsValue {
     thread_local! {
-        static REGULAR: JsValue = JsValue::from_str(UserConfiguration { preview_features_enabled: false }.page());
-        static PREVIEW: JsValue = JsValue::from_str(UserConfiguration { preview_features_enabled: true }.page());
+        static REGULAR: JsValue = JsValue::from_str(page(false));
+        static PREVIEW: JsValue = JsValue::from_str(page(true));
     }
-    if user.preview_features_enabled { PREVIEW.with(JsValue::clone) } else { REGULAR.with(JsValue::clone) }
+    if has_preview { PREVIEW.with(JsValue::clone) } else { REGULAR.with(JsValue::clone) }
 }

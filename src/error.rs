@@ -10,6 +10,7 @@ use kv_edge_core::conditional::entity_tag;
 use kv_edge_core::config::ConfigError;
 use kv_edge_core::key_writer::NotWritten;
 use kv_edge_core::limits::{Key, KeyError};
+use kv_edge_core::ofrep::{self, ErrorCode, OfrepError};
 use kv_edge_core::problem::{Problem, ray_id, wants_json};
 use kv_edge_core::range;
 use kv_edge_core::request_target::BadPercentEncoding;
@@ -34,6 +35,8 @@ pub(crate) struct Failure {
     sentence: Cow<'static, str>,
     /// What the log says; only for a 5xx.
     cause: Option<String>,
+    /// JSON of a protocol that has its own form of errors, instead of problem details.
+    body: Option<String>,
     /// Fields that the status asks for.
     fields: Vec<(&'static str, Cow<'static, str>)>,
 }
@@ -43,7 +46,7 @@ const BAD_GATEWAY: &str = "The server behind this page did not give a usable ans
 
 impl Failure {
     fn new(status: u16, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, sentence: sentence.into(), cause: None, fields: Vec::new() }
+        Self { status, code, sentence: sentence.into(), cause: None, body: None, fields: Vec::new() }
     }
 
     fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
@@ -55,6 +58,29 @@ impl Failure {
     pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// A var says nothing that can be used.
+    pub(crate) fn bad_var(cause: &impl ToString) -> Self {
+        Self::new(503, "not_configured", UNAVAILABLE).because(cause).with_field("Retry-After", "60")
+    }
+
+    /// An error in the words of the OpenFeature Remote Evaluation Protocol: of a flag, or of all.
+    pub(crate) fn of_ofrep(flag: Option<&str>, error: &OfrepError) -> Self {
+        let body = Some(ofrep::error_json(flag, error));
+        Self { body, ..Self::new(error.status(), error.code.as_str(), error.details.clone()) }
+    }
+
+    /// The same where KV or what it holds is at fault.
+    pub(crate) fn no_flags(flag: Option<&str>, error: &OfrepError, cause: &impl ToString) -> Self {
+        let status = if error.code == ErrorCode::ParseError { 500 } else { 503 };
+        let failure = Self { status, ..Self::of_ofrep(flag, error) }.because(cause);
+        if status == 503 { failure.with_field("Retry-After", "5") } else { failure }
+    }
+
+    /// The body of a flag evaluation is longer than it may be (RFC 9110 §15.5.14).
+    pub(crate) fn context_too_long(bytes_max: u32) -> Self {
+        Self::new(413, "context_too_large", format!("The body may have {bytes_max} bytes."))
     }
 
     /// The bearer token is missing or wrong (RFC 6750 §3).
@@ -173,11 +199,14 @@ impl Failure {
 
     /// The response.
     pub(crate) fn render(&self, incoming: &Incoming, route: &Route<'_>) -> Result<web_sys::Response, JsValue> {
-        let is_json = route.is_api() || wants_json(incoming.header("accept").as_deref());
+        let is_json = route.is_api(incoming.method()) || wants_json(incoming.header("accept").as_deref());
         let request_id = self.log(incoming, route);
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
         problem.request_id = request_id.as_deref();
-        let (content_type, body) = problem.render(is_json);
+        let (content_type, body) = match &self.body {
+            Some(body) => ("application/json", Cow::Borrowed(body.as_str())),
+            None => problem.render(is_json),
+        };
         // A compression on the way would weaken the tag, which `If-Match` could not use then (RFC 9110 §8.8.1).
         let has_tag = self.fields.iter().any(|(name, _)| *name == "ETag");
         let cache_control = if has_tag { response::KEPT_AS_IT_IS } else { "no-store" };
@@ -287,7 +316,10 @@ impl From<PurgeError> for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match error {
-            ConfigError::MissingUserId => Self::new(400, "missing_user_id", error.to_string()),
+            ConfigError::MissingUserId(_) => Self::new(400, "missing_user_id", error.to_string()),
+            ConfigError::BatchKey { .. } => Self::new(400, "invalid_key", error.to_string()),
+            ConfigError::InvalidBatch(_) => Self::new(400, "invalid_user_ids", error.to_string()),
+            ConfigError::BatchTooLong => Self::new(413, "user_ids_too_large", error.to_string()),
             ConfigError::Encoding(error) => error.into(),
             ConfigError::Key(error) => error.into(),
         }

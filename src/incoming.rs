@@ -3,13 +3,24 @@
 use std::future::Future;
 use std::rc::Rc;
 
+use kv_edge_core::authorization::is_bearer;
 use kv_edge_core::fields::{Fields, Lines};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
 
 use crate::bindings::{Bindings, Vars};
+use crate::error::Failure;
 use crate::message::{self, MessageFields};
+
+/// Why a body is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoBody {
+    /// It is longer than it may be.
+    TooLong,
+    /// It ended before its length was reached.
+    Broken,
+}
 
 /// One request, with the bindings and the context it runs in.
 pub(crate) struct Incoming {
@@ -59,6 +70,19 @@ impl Incoming {
     /// The whole body, in memory: for those whose length is known and bounded. Fails where it ends early.
     pub(crate) async fn body_bytes(&self) -> Result<js_sys::ArrayBuffer, JsValue> {
         JsFuture::from(self.request.array_buffer()?).await.map(JsCast::unchecked_into)
+    }
+
+    /// Checks that the request has the token, as all that changes something or tells of users asks for.
+    pub(crate) fn authorize(&self) -> Result<(), Failure> {
+        let vars = self.vars();
+        let token = vars.token.as_deref().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
+        if is_bearer(self.header("authorization").as_deref(), token) { Ok(()) } else { Err(Failure::unauthorized()) }
+    }
+
+    /// The whole body as text, of up to so many bytes.
+    pub(crate) async fn body_text(&self, bytes_max: u32) -> Result<String, NoBody> {
+        let text = JsFuture::from(message::text(&self.request, f64::from(bytes_max))).await;
+        text.map_err(|_| NoBody::Broken)?.as_string().ok_or(NoBody::TooLong)
     }
 
     /// The bindings.

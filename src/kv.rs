@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::thread::LocalKey;
 use std::time::Duration;
 
-use kv_edge_core::limits::Key;
+use futures_util::future::join_all;
+use kv_edge_core::limits::{BULK_READ_KEYS_MAX, Key};
 use kv_edge_core::retry::{self, Backoff, Budget, Retried, Time, Try};
 use kv_edge_core::store::StoreError;
 use wasm_bindgen::prelude::*;
@@ -22,7 +23,7 @@ use worker::web_sys::ReadableStream;
 
 pub(crate) use self::assembled::sliced;
 pub(crate) use self::headed::{Body, to_put};
-pub(crate) use self::remembered::{NotRead, Remembered};
+pub(crate) use self::remembered::{NotRead, Remembered, all_of_it};
 use crate::clock::Clock;
 use crate::deadline;
 
@@ -34,6 +35,8 @@ extern "C" {
 
     #[wasm_bindgen(method, catch)]
     fn get(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = get)]
+    fn get_many(this: &KvNamespace, keys: &js_sys::Array, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
     fn get_with_metadata(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
@@ -198,14 +201,21 @@ impl Store {
 
     /// A value, read once more where that fails; `None` where the key does not exist.
     pub(crate) async fn read_with_retry(&self, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
-        let budget = retry_budget();
-        let read = retry::retry(&Backoff::READ, &budget, &Clock, async |left_ms| {
-            let promise = form.0.with(|options| self.namespace.get(key.as_str(), options));
-            let outcome = deadline::within(Duration::from_millis(left_ms), settled(promise)).await;
-            outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
-        });
-        let value = read.await.outcome.map_err(|(error, _)| error)?;
+        let value = twice(|| form.0.with(|options| self.namespace.get(key.as_str(), options))).await?;
         Ok((!value.is_null()).then_some(value))
+    }
+
+    /// Small values as text, in the order of their keys, which differ; `None` where a key does not exist. By bulk reads of 100 keys, each
+    /// made once more where it fails ("Read key-value pairs", bulk).
+    pub(crate) async fn texts(&self, keys: &[&Key<'_>]) -> Vec<Result<Option<String>, StoreError>> {
+        let reads = keys.chunks(BULK_READ_KEYS_MAX).map(async |keys| {
+            let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
+            let values = twice(|| TEXT.with(|kind| self.namespace.get_many(&names, kind))).await;
+            let values = values.map(JsCast::unchecked_into::<js_sys::Map>);
+            let of = |name: &JsValue| values.as_ref().map(|values| values.get(name).as_string()).map_err(Clone::clone);
+            names.iter().map(|name| of(&name)).collect::<Vec<_>>()
+        });
+        join_all(reads).await.into_iter().flatten().collect()
     }
 
     /// A value as a stream, with its metadata as JSON where it has any.
@@ -292,6 +302,16 @@ impl Store {
         })
         .await
     }
+}
+
+/// Reads, and once more where that fails.
+async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
+    let budget = retry_budget();
+    let read = retry::retry(&Backoff::READ, &budget, &Clock, async |left_ms| {
+        let outcome = deadline::within(Duration::from_millis(left_ms), settled(read())).await;
+        outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
+    });
+    read.await.outcome.map_err(|(error, _)| error)
 }
 
 async fn settled(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {

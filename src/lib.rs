@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod deadline;
 mod error;
+mod flags;
 mod get_started;
 mod healthz;
 mod incoming;
@@ -17,12 +18,14 @@ mod key_writer;
 mod kv;
 mod log;
 mod message;
+mod ofrep;
 mod response;
 mod routes;
 mod site;
 mod stream;
 mod tenants;
 mod translations;
+mod users;
 mod wake_up;
 mod writes;
 
@@ -82,12 +85,13 @@ async fn answer(
 ) -> Result<web_sys::Response, Failure> {
     route.check(incoming.method())?;
     match route {
-        Route::Healthz => healthz::answer(),
+        Route::Healthz => healthz::answer(incoming).await,
         Route::GetStarted => get_started::answer(incoming).await,
         Route::Cache => cache::answer(incoming, target).await,
         Route::CachedPage => cache::page(incoming, target).await,
         Route::Purge => cache::purging::answer(incoming).await,
         Route::Config => config::answer(incoming, target).await,
+        Route::Evaluate { flag } => ofrep::answer(incoming, *flag).await,
         Route::Storefront { named } => tenants::answer(incoming, named, target).await,
         Route::HelloWorld => translations::answer(incoming, target).await,
         Route::Writes { key } => writes::answer(incoming, key, target).await,

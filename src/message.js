@@ -46,6 +46,25 @@ export function acceptEncoding(request) {
   return request.cf?.clientAcceptEncoding ?? request.headers.get("accept-encoding");
 }
 
+/** The body of a request as text; `null` where it has more than `most` bytes. */
+export function text(request, most) {
+  const length = request.headers.get("content-length");
+  if (length === null) return textOf(request.body, most);
+  return Number(length) > most ? Promise.resolve(null) : request.text();
+}
+
+/** The text of a stream whose length nobody has said. */
+async function textOf(stream, most) {
+  const decoder = new TextDecoder();
+  let [text, bytes] = ["", 0];
+  for await (const chunk of stream ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > most) return null;
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
 /** All header fields of a message, a name and a value in turns, each ended by a line feed; the lines of `Set-Cookie` one by one. */
 export function lines(message) {
   let lines = "";

@@ -16,8 +16,13 @@ pub(crate) enum Route<'p> {
     CachedPage,
     /// `POST /cache/purge`
     Purge,
-    /// `GET /config?userId={id}`
+    /// `GET /config?userId={id}`, and `POST /config`
     Config,
+    /// `POST /ofrep/v1/evaluate/flags`, and `…/{key}`
+    Evaluate {
+        /// Still percent-encoded; `None` for all flags.
+        flag: Option<&'p str>,
+    },
     /// `* /stores/{storefrontId}/{path}`, or any path of a host that names a storefront
     Storefront {
         /// Whom the host names; where that is the platform, the path names the storefront.
@@ -57,7 +62,8 @@ impl<'p> Route<'p> {
             Self::Cache if method != "TRACE" => return Ok(()),
             Self::Cache => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Self::Purge => "POST",
-            Self::Writes { .. } => "GET, HEAD, POST",
+            Self::Evaluate { .. } => "POST, OPTIONS",
+            Self::Writes { .. } | Self::Config => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         if allow.split(", ").any(|allowed| allowed == method) { Ok(()) } else { Err(MethodNotAllowed { allow }) }
@@ -72,6 +78,8 @@ impl<'p> Route<'p> {
             Self::CachedPage => "/cache",
             Self::Purge => "/cache/purge",
             Self::Config => "/config",
+            Self::Evaluate { flag: None } => "/ofrep/v1/evaluate/flags",
+            Self::Evaluate { flag: Some(_) } => "/ofrep/v1/evaluate/flags/{key}",
             Self::Storefront { .. } => "/stores/{storefrontId}",
             Self::HelloWorld => "/hello-world",
             Self::Writes { .. } => "/writes/{key}",
@@ -80,8 +88,9 @@ impl<'p> Route<'p> {
     }
 
     /// True for the routes that programs use, whose errors are always problem details.
-    pub(crate) fn is_api(&self) -> bool {
-        matches!(self, Self::Writes { .. } | Self::Purge)
+    pub(crate) fn is_api(&self, method: &str) -> bool {
+        matches!(self, Self::Writes { .. } | Self::Purge | Self::Evaluate { .. })
+            || matches!(self, Self::Config if method == "POST")
     }
 
     fn of_path(path: &'p str) -> Self {
@@ -97,6 +106,8 @@ impl<'p> Route<'p> {
                     Self::Cache
                 } else if behind("/stores", path).is_some() {
                     Self::Storefront { named: Named::Platform }
+                } else if let Some(flag) = behind("/ofrep/v1/evaluate/flags", path) {
+                    Self::Evaluate { flag: flag.strip_prefix('/') }
                 } else if let Some(key) = behind("/writes", path) {
                     Self::Writes { key: key.strip_prefix('/').unwrap_or(key) }
                 } else {
@@ -137,6 +148,11 @@ mod tests {
             ("/cache/purge", "/cache/purge"),
             ("/cached", "/{key}"),
             ("/config", "/config"),
+            ("/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags"),
+            ("/ofrep/v1/evaluate/flags/a", "/ofrep/v1/evaluate/flags/{key}"),
+            ("/ofrep/v1/evaluate/flags/a%2Fb/c", "/ofrep/v1/evaluate/flags/{key}"),
+            ("/ofrep/v1/evaluate/flagship", "/{key}"),
+            ("/ofrep/v1/configuration", "/{key}"),
             ("/hello-world", "/hello-world"),
             ("/hello-world.json", "/{key}"),
             ("/stores", "/stores/{storefrontId}"),
@@ -176,7 +192,9 @@ mod tests {
             ("POST", "/", "GET, HEAD"),
             ("DELETE", "/index.html", "GET, HEAD"),
             ("get", "/index.html", "GET, HEAD"),
-            ("PUT", "/config", "GET, HEAD"),
+            ("PUT", "/config", "GET, HEAD, POST"),
+            ("GET", "/ofrep/v1/evaluate/flags", "POST, OPTIONS"),
+            ("PUT", "/ofrep/v1/evaluate/flags/a", "POST, OPTIONS"),
             ("OPTIONS", "/hello-world", "GET, HEAD"),
             ("PUT", "/writes/a", "GET, HEAD, POST"),
             ("GET", "/cache/purge", "POST"),

@@ -24,7 +24,7 @@ use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::{Form, NotRead, Remembered, Store, sliced};
+use crate::kv::{Form, NotRead, Remembered, Store, all_of_it, sliced};
 use crate::log;
 
 const ROUTE: &str = "/{key}";
@@ -99,7 +99,9 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
         refresh_ms,
         good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
         parse: load,
+        identity: all_of_it,
         route: ROUTE,
+        is_private: false,
     };
     match site.get(incoming, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
@@ -372,7 +374,9 @@ pub(crate) async fn record<T: 'static>(
             None if is_in_release => Err(NotRead::Store(StoreError::missing())),
             json => json.map(parse).transpose().map_err(NotRead::Broken),
         },
+        identity: all_of_it,
         route,
+        is_private: false,
     };
     let held = record.get(incoming, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
     Ok(held.map(|held| held.value))

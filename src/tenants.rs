@@ -22,7 +22,7 @@ use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::{NotRead, Remembered, Store};
+use crate::kv::{NotRead, Remembered, Store, all_of_it};
 use crate::message::{Received, Sent};
 use crate::{error, log, response, site};
 
@@ -88,7 +88,9 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
             let record = json.map(|json| Stored::parse(key, json, Some(&vars.routing)));
             record.transpose().map_err(NotRead::Broken)
         },
+        identity: all_of_it,
         route: ROUTE,
+        is_private: false,
     };
     records.get(incoming, key, now_ms).await.map_err(|error| match error {
         NotRead::Store(error) => error.into(),

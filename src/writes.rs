@@ -1,7 +1,6 @@
 //! `POST /writes/{key}`: writes to one key, many at once. `GET /writes/{key}`: what the key holds.
 
 use futures_util::future::join_all;
-use kv_edge_core::authorization::is_bearer;
 use kv_edge_core::conditional::{entity_tag, is_not_modified, version};
 use kv_edge_core::key_writer::Answer;
 use kv_edge_core::one_write::{Carried, OneWrite};
@@ -33,11 +32,7 @@ pub(crate) async fn answer(
     encoded_key: &str,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
-    let vars = incoming.vars();
-    let token = vars.token.as_deref().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
-    if !is_bearer(incoming.header("authorization").as_deref(), token) {
-        return Err(Failure::unauthorized());
-    }
+    incoming.authorize()?;
     if incoming.method() == "POST" {
         write(incoming, encoded_key, target).await
     } else {

@@ -1,36 +1,23 @@
 // `GET /config?userId=ID`: the documented personalised page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertPage } from "./harness/config.mjs";
 import { eventually, unique } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const worker = await startWorker();
+// KV is asked at every request, so that a change shows at once.
+const worker = await startWorker({ vars: { CONFIG_REFRESH: "0" } });
 const { USER_CONFIGURATION } = worker.env;
 
-const banner = /<div class="preview-banner">\s*🎉 You have early access to preview features! 🎉\s*<\/div>/;
-
 const configOf = (id) => send(worker, `/config?userId=${encodeURIComponent(id)}`);
-
-function assertPage(response, { preview }) {
-  assert.equal(response.status, 200, response.text);
-  assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
-  assert.match(response.text, /^\s*<!DOCTYPE html>/i);
-  assert.match(response.text, /<title>My App<\/title>/);
-  assert.match(response.text, /<h1>Welcome to My App<\/h1>/);
-  assert.match(response.text, /<p>This is the regular content everyone sees\.<\/p>/);
-  if (preview) {
-    assert.match(response.text, banner);
-  } else {
-    assert.doesNotMatch(response.text, /<div|🎉/);
-  }
-}
 
 const records = [
   ['{"preview_features_enabled": true}', true],
   ['{"preview_features_enabled": false}', false],
   ["{}", false],
+  ['{"preview_features_enabled": null}', false],
   ['{"preview_features_enabled": true, "theme": "dark", "limits": {"a": [1]}}', true],
   ['\n{ "preview_features_enabled" : true }\n', true],
   ['{"preview_features_enabled": true, "n": 9007199254740993}', true],
@@ -41,7 +28,6 @@ for (const [record, preview] of records) {
     await USER_CONFIGURATION.put(id, record);
     const response = await configOf(id);
     assertPage(response, { preview });
-    assert.equal(response.headers["config-source"], undefined);
   });
 }
 
@@ -65,8 +51,10 @@ const brokenRecords = [
   "[true]x",
   "42",
   "[]",
+  "null",
   '{"preview_features_enabled": 1}',
   '{"preview_features_enabled": [true]}',
+  '{"preview_features_enabled": "true"}',
   '{"preview_features_enabled": true',
   new Uint8Array([0xff, 0xfe, 0x00, 0x80]),
 ];
@@ -77,8 +65,7 @@ for (const record of brokenRecords) {
     await USER_CONFIGURATION.put(id, record);
     const before = worker.log().length;
     const response = await configOf(id);
-    assertPage(response, { preview: false });
-    assert.equal(response.headers["config-source"], "default");
+    assertPage(response, { preview: false, source: "default" });
     await eventually(() => worker.log().length > before, "a log line for the broken record");
   });
 }
@@ -140,8 +127,19 @@ test("nothing that the client sends stands in the page", async () => {
   assert.doesNotMatch(response.text, /<script|alert/);
 });
 
-test("POST is answered 405", async () => {
-  const response = await sendForJson(worker, "/config?userId=x", { method: "POST" });
-  assertProblem(response, 405, "method_not_allowed");
-  assert.match(response.headers.allow, /\bGET\b/);
+test("HEAD is answered as GET, without the page", async () => {
+  const id = unique("head");
+  await USER_CONFIGURATION.put(id, "{");
+  const response = await send(worker, `/config?userId=${id}`, { method: "HEAD" });
+  assert.equal(response.status, 200);
+  assert.equal(response.headers["config-source"], "default");
+  assert.equal(response.text, "");
 });
+
+for (const method of ["PUT", "DELETE", "PATCH", "OPTIONS"]) {
+  test(`${method} is answered 405`, async () => {
+    const response = await sendForJson(worker, "/config?userId=x", { method });
+    assertProblem(response, 405, "method_not_allowed");
+    assert.equal(response.headers.allow, "GET, HEAD, POST");
+  });
+}

@@ -21,7 +21,7 @@ test("/healthz answers 200 and the version of the build", async () => {
   const response = await send(worker, "/healthz");
   assert.equal(response.status, 200);
   assert.match(response.headers["content-type"], /^application\/json\b/);
-  assert.deepEqual(response.json(), { status: "ok", version });
+  assert.deepEqual(response.json(), { status: "ok", version, flags: { state: "none", count: 0 } });
   const head = await send(worker, "/healthz", { method: "HEAD" });
   assert.equal(head.status, 200);
   assert.equal(head.text, "");
@@ -31,7 +31,8 @@ const allowed = [
   ["/healthz", "GET, HEAD"],
   ["/get-started", "GET, HEAD"],
   ["/cache?url=x", "GET, HEAD"],
-  ["/config?userId=x", "GET, HEAD"],
+  ["/config?userId=x", "GET, HEAD, POST"],
+  ["/ofrep/v1/evaluate/flags", "POST, OPTIONS"],
   ["/hello-world", "GET, HEAD"],
   ["/writes/x", "GET, HEAD, POST"],
   ["/", "GET, HEAD"],

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
-use kv_edge_core::authorization::is_bearer;
 use kv_edge_core::cache::address::CachedUrl;
 use kv_edge_core::cache::purge::{self, Purge, PurgeError, Purges, Target};
 use kv_edge_core::memory::{Look, Memory};
@@ -58,7 +57,7 @@ async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
             // A digest, because the memory of what KV holds is bounded.
             let source = purge::digest(&metadata);
             TABLE.with_borrow_mut(|table| {
-                if is_complete && let Some(held) = table.unchanged(NAME, &source, asked_ms) {
+                if is_complete && let Some(held) = table.unchanged(NAME, Some(&source), asked_ms) {
                     return Ok(held.value);
                 }
                 let mut purges = Purges::default();
@@ -68,7 +67,7 @@ async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
                     log::warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
                     purges.add_all(asked_ms);
                 }
-                Ok(table.store(NAME, &source, Rc::new(purges), asked_ms).value)
+                Ok(table.store(NAME, Some(&source), Rc::new(purges), asked_ms).value)
             })
         }
         Err(error) => {
@@ -80,11 +79,8 @@ async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
 
 /// `POST /cache/purge`: one write to KV for each target.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
+    incoming.authorize()?;
     let vars = incoming.vars();
-    let token = vars.token.as_deref().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
-    if !is_bearer(incoming.header("authorization").as_deref(), token) {
-        return Err(Failure::unauthorized());
-    }
     let targets = purge::parse_request(&body(incoming).await?, &vars.cache_upstreams)?;
     let (store, at_ms) = (incoming.env().pages(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();

@@ -37,8 +37,17 @@ pub(crate) struct Remembered<T: 'static, P> {
     /// Reads what stands under a key: its JSON, or that the key does not exist. It may read further keys. What it makes `None` of is not
     /// remembered.
     pub(crate) parse: P,
+    /// What of a record's JSON tells it from the one before: all of it ([`all_of_it`]), or a part with a hash of the rest.
+    pub(crate) identity: fn(&str) -> &str,
     /// The route, for the log.
     pub(crate) route: &'static str,
+    /// True where keys are of users: the log does not name them.
+    pub(crate) is_private: bool,
+}
+
+/// Only the very same JSON is the same record.
+pub(crate) fn all_of_it(json: &str) -> &str {
+    json
 }
 
 impl<T, P, E> Remembered<T, P>
@@ -68,13 +77,55 @@ where
         }
     }
 
+    /// The records under several keys, in their order; `None` where there is none. Those that are not fresh come by bulk read.
+    pub(crate) async fn many(
+        &self,
+        incoming: &Incoming,
+        keys: &[Key<'_>],
+        now_ms: u64,
+    ) -> Vec<Result<Option<Held<Rc<T>>>, NotRead<E>>> {
+        let look = |key: &Key<'_>| {
+            let look = |memory: &mut Memory<_>| memory.look_within(key.as_str(), self.refresh_ms, self.good_ms, now_ms);
+            match self.memory.with_borrow_mut(look) {
+                Look::Fresh(held) => Some(held),
+                Look::Refresh(_) | Look::Read => None,
+            }
+        };
+        let known: Vec<_> = keys.iter().map(look).collect();
+        let wanted: Vec<&Key<'_>> =
+            keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
+        let store = (self.store)(incoming.env());
+        let asked_ms = Clock.now_ms();
+        let mut read = store.texts(&wanted).await.into_iter();
+        let mut records = Vec::with_capacity(keys.len());
+        for (key, known) in keys.iter().zip(known) {
+            records.push(match (known, read.len()) {
+                (Some(held), _) => Ok(Some(held)),
+                // As many are read as are wanted.
+                (None, 0) => Ok(None),
+                (None, _) => self.settle(&store, key.as_str(), read.next().unwrap_or(Ok(None)), asked_ms).await,
+            });
+        }
+        records
+    }
+
     async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
         let asked_ms = Clock.now_ms();
-        let name = key.as_str();
-        let read = match store.read_with_retry(key, &Form::TEXT).await {
+        let json = store.read_with_retry(key, &Form::TEXT).await.map(|json| json.and_then(|json| json.as_string()));
+        self.settle(store, key.as_str(), json, asked_ms).await
+    }
+
+    /// Remembers what a read gave; what to go by where it gave nothing good.
+    async fn settle(
+        &self,
+        store: &Store,
+        name: &str,
+        read: Result<Option<String>, StoreError>,
+        asked_ms: u64,
+    ) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
+        let read = match read {
             Ok(json) => {
-                let json = json.and_then(|json| json.as_string());
-                let source = json.as_deref().unwrap_or_default();
+                let source = json.as_deref().map(self.identity);
                 if let Some(held) = self.memory.with_borrow_mut(|memory| memory.unchanged(name, source, asked_ms)) {
                     return Ok(Some(held));
                 }
@@ -88,18 +139,27 @@ where
                 Ok(None)
             }
             Ok(Some((record, json))) => {
-                Ok(Some(memory.store(name, json.as_deref().unwrap_or_default(), Rc::new(record), asked_ms)))
+                let source = json.as_deref().map(self.identity);
+                Ok(Some(memory.store(name, source, Rc::new(record), asked_ms)))
             }
             Err(NotRead::Broken(broken)) => {
                 let Some(held) = memory.broken(name, asked_ms) else { return Err(NotRead::Broken(broken)) };
-                log::warning(self.route, "broken_record", &format!("{name}: {broken}"));
+                self.warn("broken_record", name, &broken);
                 Ok(Some(held))
             }
             Err(NotRead::Store(error)) => {
                 let Some(held) = memory.failed(name, asked_ms) else { return Err(NotRead::Store(error)) };
-                log::warning(self.route, "kv_read_failed", &format!("{name}: {error}"));
+                self.warn("kv_read_failed", name, &error);
                 Ok(Some(held))
             }
         })
+    }
+
+    fn warn(&self, code: &'static str, name: &str, cause: &dyn Display) {
+        if self.is_private {
+            log::warning(self.route, code, cause);
+        } else {
+            log::warning(self.route, code, &format!("{name}: {cause}"));
+        }
     }
 }

@@ -2,12 +2,14 @@
 //
 // Two ways to name faults, both as JSON, which lists what the calls of an operation do in order, the last one again and again:
 // - a request in its header `X-Kv-Faults`: {"WRITES":{"put":["429","ok"]}}, for the calls that the Worker makes for it;
-//   {"KEY_WRITER":"missing"} takes the binding away.
+//   {"KEY_WRITER":"missing"} takes the binding away. {"WRITES":{"get a":["500"]}} is for the key `a` alone.
 // - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls of a request without such a header and for those
 //   of the key's object, until it is said again. {"object":["throws"]} makes the object itself fail.
 //
+// A `get` of several keys at once (a bulk read) is the operation `bulk`; where nothing is said of it, what is said of `get` holds.
+//
 // `GET /.kv-calls?key=K` answers the calls made for a key so far, `?under=P` those for all keys that begin so (a `list` counts
-// under its prefix); `GET /.object?key=K` answers what the key's object stores;
+// under its prefix, a bulk read under each of its `keys`); `GET /.object?key=K` answers what the key's object stores;
 // `DELETE /.alarm?key=K` takes the object's alarm away.
 // `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its objects ahead (or behind).
 import { DurableObject } from "cloudflare:workers";
@@ -35,12 +37,13 @@ const REMEMBERED_BYTES_MAX = 4096;
 
 /** The runtime's own message. */
 const failure = (operation, status) =>
-  new Error(`KV ${{ put: "PUT", delete: "DELETE" }[operation] ?? "GET"} failed: ${status} ${phrases[status]}`);
+  new Error(`KV ${{ put: "PUT", delete: "DELETE", bulk: "GET_BULK" }[operation] ?? "GET"} failed: ${status} ${phrases[status]}`);
 
 /** What an operation gives where there is nothing. */
 const nothing = {
-  getWithMetadata: { value: null, metadata: null },
-  list: { keys: [], list_complete: true },
+  getWithMetadata: () => ({ value: null, metadata: null }),
+  list: () => ({ keys: [], list_complete: true }),
+  bulk: ({ keys }) => new Map(keys.map((key) => [key, null])),
 };
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -52,7 +55,8 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 const crash = (ctx) => new Promise(() => setTimeout(() => ctx.abort("a crash of the test")));
 
 /** What a call does instead of asking KV, or afterwards: throw, answer, or nothing (`undefined`). */
-async function act(fault, { binding, operation, key }, ctx) {
+async function act(fault, call, ctx) {
+  const { binding, operation, key } = call;
   const [kind, ms] = fault.split(" for ");
   switch (kind) {
     case "ok":
@@ -70,7 +74,7 @@ async function act(fault, { binding, operation, key }, ctx) {
       return undefined;
     }
     case "missing":
-      return { value: nothing[operation] ?? null };
+      return { value: nothing[operation]?.(call) ?? null };
     // Acknowledges a put without making it: another location has not seen it yet.
     case "pretends":
       return { value: undefined };
@@ -99,15 +103,19 @@ async function act(fault, { binding, operation, key }, ctx) {
   }
 }
 
-/** Faults in their order: `next("put")` is what the next put does. */
+/** What faults are listed for, the most exact first: an operation on a key, an operation, that which a bulk read is of. */
+const listedFor = (operation, key) => [`${operation} ${key}`, operation, ...(operation === "bulk" ? ["get"] : [])];
+
+/** Faults in their order: `next("put", key)` is what the next put does. */
 function script(faults) {
   const made = {};
   return {
-    next(operation) {
-      const list = faults[operation] ?? ["ok"];
-      const turn = made[operation] ?? 0;
-      made[operation] = turn + 1;
-      return list[Math.min(turn, list.length - 1)];
+    next(operation, key) {
+      const name = listedFor(operation, key).find((name) => faults[name]);
+      if (name === undefined) return "ok";
+      const turn = made[name] ?? 0;
+      made[name] = turn + 1;
+      return faults[name][Math.min(turn, faults[name].length - 1)];
     },
   };
 }
@@ -126,16 +134,19 @@ function remembered(value) {
 /** `kv` with the faults that `faultsFor(key)` lists; `ctx` is that of the object which makes the calls. */
 function wrap(kv, binding, faultsFor, ctx) {
   return new Proxy(kv, {
-    get(target, operation) {
-      const method = Reflect.get(target, operation);
+    get(target, name) {
+      const method = Reflect.get(target, name);
       if (typeof method !== "function") return method;
       return async (first, ...rest) => {
-        const key = operation === "list" ? (first?.prefix ?? "") : first;
+        const isBulk = Array.isArray(first);
+        const operation = isBulk ? "bulk" : name;
+        const key = operation === "list" ? (first?.prefix ?? "") : isBulk ? null : first;
         const call = { binding, operation, key, by: ctx ? "object" : "worker", startedMs: realNow(), done: false };
         if (operation === "put") Object.assign(call, remembered(rest[0]), { metadata: rest[1]?.metadata, ttl: rest[1]?.expirationTtl });
+        if (isBulk) call.keys = [...first];
         calls.push(call);
         try {
-          const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation);
+          const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation, key);
           const instead = await act(fault, call, ctx);
           if (instead && "value" in instead) return await instead.value;
           const result = await method.call(target, first, ...rest);
@@ -165,7 +176,7 @@ export class KeyWriter extends DurableObject {
       await this.ctx.storage.deleteAlarm();
       return new Response(null, { status: 204 });
     }
-    if (scriptOf(this.ctx.id.name).next("object") === "throws") throw new Error("a secret of the object");
+    if (scriptOf(this.ctx.id.name).next("object", this.ctx.id.name) === "throws") throw new Error("a secret of the object");
     return this.writer.fetch(request);
   }
 
@@ -190,7 +201,8 @@ const length = (value) => value?.byteLength ?? (typeof value === "string" ? valu
 const controls = {
   "GET /.kv-calls": (request, _env, key) => {
     const under = new URL(request.url).searchParams.get("under");
-    return Response.json(calls.filter((call) => (under === null ? call.key === key : call.key.startsWith(under))));
+    const isMeant = (name) => (under === null ? name === key : name.startsWith(under));
+    return Response.json(calls.filter((call) => (call.keys ?? [call.key]).some(isMeant)));
   },
   "PUT /.kv-faults": async (request, _env, key) => {
     scripts.set(key, script(await request.json()));
@@ -218,7 +230,10 @@ export default {
     const faults = JSON.parse(header ?? "{}");
     const faulty = { ...env };
     for (const [binding, value] of Object.entries(env)) {
-      if (faults[binding] === "missing") delete faulty[binding];
+      if (faults[binding] === "missing") {
+        delete faulty[binding];
+        continue;
+      }
       if (typeof value?.getWithMetadata !== "function") continue;
       const ofRequest = script(faults[binding] ?? {});
       const faultsFor = header === null && binding === "WRITES" ? scriptOf : () => ofRequest;

@@ -40,11 +40,12 @@ export function site(files) {
   return folder;
 }
 
-/** Runs the tool to its end: `{ code, signal, stdout, stderr }`. `running` gets the process while it runs. */
-export async function cli(args, { env = {}, running } = {}) {
+/** Runs the tool to its end: `{ code, signal, stdout, stderr }`. `running` gets the process while it runs, which reads `input`. */
+export async function cli(args, { env = {}, input, running } = {}) {
   const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env; // nothing of whoever runs the tests
-  const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
   running?.(child);
+  child.stdin?.on("error", () => {}).end(input); // It may end before it has read all.
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
   const [code, signal] = await once(child, "close");

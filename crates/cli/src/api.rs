@@ -9,6 +9,7 @@
 //! | single put, `expiration_ttl` | in the query | left unheeded | a put is a bulk write of one |
 //! | bulk write that leaves keys out | 200, `unsuccessful_keys` | an error, `unsuccessful_keys` beside it | both are read |
 //! | `limit` of a list | 10 to 1000 | the same; 400 for others | 1000 |
+//! | pairs of a bulk write | 10,000 | as many, but 10,000 take it 77 seconds | 10,000; 1,000 for the local one |
 //! | pages of namespaces | `page`, `per_page` | all of them on each page | ids that came twice end the list |
 //! | 429 | after 1,200 calls in 5 minutes | never | tried again |
 
@@ -16,10 +17,13 @@ mod batches;
 mod client;
 mod connection;
 mod error;
+mod in_flight;
+mod pages;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kv_edge_core::limits::Key;
 use serde::Deserialize;
@@ -31,9 +35,9 @@ pub(crate) use connection::{Connection, NotOpened};
 use connection::{Known, segment};
 pub(crate) use error::ApiError;
 use error::{Failed, KEY_NOT_FOUND};
+pub(crate) use in_flight::in_flight;
+pub(crate) use pages::Pages;
 
-/// The most keys on a page of a list.
-const LIST_MAX: u32 = 1000;
 /// The most namespaces on a page.
 const NAMESPACES_MAX: u32 = 100;
 
@@ -44,6 +48,7 @@ const JSON: &str = "application/json";
 pub(crate) struct Namespace {
     client: Arc<Client>,
     id: String,
+    is_discreet: bool,
 }
 
 /// A key of a list.
@@ -64,11 +69,16 @@ struct BulkResult {
 
 impl Namespace {
     fn new(client: Client, id: &str) -> Self {
-        Self { client: Arc::new(client), id: id.to_owned() }
+        Self { client: Arc::new(client), id: id.to_owned(), is_discreet: false }
     }
 
     fn with_id(self, id: String) -> Self {
         Self { id, ..self }
+    }
+
+    /// The same, whose messages name no key and repeat nothing that the API says of one.
+    pub(crate) fn discreet(self) -> Self {
+        Self { is_discreet: true, ..self }
     }
 
     fn is_local(&self) -> bool {
@@ -78,6 +88,20 @@ impl Namespace {
     /// A path in this namespace.
     fn path(&self, rest: &str) -> String {
         format!("/storage/kv/namespaces/{}/{rest}", segment(&self.id))
+    }
+
+    /// Makes a call. `what` says what it is to do, `discreetly` without the name of any key.
+    fn call<T>(
+        &self,
+        what: &str,
+        discreetly: &str,
+        mut attempt: impl FnMut(&Client, Duration) -> Result<T, Failed>,
+    ) -> Result<T, ApiError> {
+        if self.is_discreet {
+            self.client.call(discreetly, |client, left| attempt(client, left).map_err(Failed::discreet))
+        } else {
+            self.client.call(what, attempt)
+        }
     }
 
     /// All namespaces ("List namespaces").
@@ -104,7 +128,7 @@ impl Namespace {
     /// The value of a key ("Read key-value pair"); none where there is no such key.
     pub(crate) fn get(&self, key: &Key<'_>) -> Result<Option<Vec<u8>>, ApiError> {
         let path = self.path(&format!("values/{}", segment(key.as_str())));
-        self.client.call(&format!("read {:?}", key.as_str()), |client, left| {
+        self.call(&format!("read {:?}", key.as_str()), "read a key", |client, left| {
             let answer = client.send(Request::Get(&path), left)?;
             if answer.is_success() {
                 Ok(Some(answer.body))
@@ -116,30 +140,31 @@ impl Namespace {
         })
     }
 
-    /// All keys that begin so, in order ("List a namespace's keys"). Only an empty cursor ends a list: a page may be empty before.
+    /// The keys that begin so, in order, a page at a time.
+    pub(crate) fn pages(&self, prefix: &str) -> Pages<'_> {
+        Pages::new(self, prefix)
+    }
+
+    /// All keys that begin so, in order.
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Listed>, ApiError> {
-        let what = format!("list the keys that begin with {prefix:?}");
-        let mut all = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let query = format!("keys?limit={LIST_MAX}&prefix={}&cursor={}", segment(prefix), segment(&cursor));
-            let path = self.path(query.strip_suffix("&cursor=").unwrap_or(&query));
-            let (page, next) = self.client.call(&what, |client, left| {
-                let answer = client.send(Request::Get(&path), left)?;
-                let envelope = answer.success::<Vec<Listed>>()?;
-                let next = envelope.result_info.unwrap_or_default().cursor.unwrap_or_default();
-                match envelope.result {
-                    // A cursor that does not move would never end.
-                    Some(page) if next.is_empty() || next != cursor => Ok((page, next)),
-                    _ => Err(Failed::strange(answer.status())),
-                }
-            })?;
-            all.extend(page);
-            if next.is_empty() {
-                return Ok(all);
-            }
-            cursor = next;
-        }
+        Ok(self.pages(prefix).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// A key as it stands in a list; none where there is no such key.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<Listed>, ApiError> {
+        // It is the first of those that begin with it.
+        let first = self.pages(key).find(|page| page.as_ref().map_or(true, |keys| !keys.is_empty()));
+        Ok(first.transpose()?.and_then(|keys| keys.into_iter().next()).filter(|listed| listed.name == key))
+    }
+
+    /// Groups of values for this namespace.
+    pub(crate) fn batches(&self) -> Batches {
+        Batches::new(self.items_max())
+    }
+
+    /// The most keys of a bulk call.
+    pub(crate) fn items_max(&self) -> usize {
+        if self.is_local() { batches::ITEMS_MAX_LOCAL } else { batches::ITEMS_MAX }
     }
 
     /// Writes a value.
@@ -158,8 +183,9 @@ impl Namespace {
     /// more for each value that is too long for it. Only what was not written is tried again.
     pub(crate) fn bulk_put(&self, items: Vec<Item>) -> Result<(), ApiError> {
         let (alone, together): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::needs_call_of_its_own);
-        for item in alone {
-            self.put_alone(&item)?;
+        for (at, item) in alone.iter().enumerate() {
+            let left_out = alone.len().saturating_sub(at).saturating_add(together.len());
+            self.put_alone(item).map_err(|error| ApiError { left_out, ..error })?;
         }
         let path = self.path("bulk");
         let pairs = together.into_iter().map(|item| (item.to_json(), item.key)).map(|(json, key)| (key, json));
@@ -171,11 +197,14 @@ impl Namespace {
     /// Deletes keys, also such as are not there ("Delete multiple key-value pairs").
     pub(crate) fn bulk_delete(&self, keys: &[String]) -> Result<(), ApiError> {
         let path = self.path("bulk/delete");
-        for keys in keys.chunks(batches::ITEMS_MAX) {
+        let mut rest = keys.len();
+        for keys in keys.chunks(self.items_max()) {
+            rest = rest.saturating_sub(keys.len());
             let names = keys.iter().map(|key| (key.clone(), Value::from(key.as_str()).to_string()));
-            self.bulk("delete", names.collect(), |client, bytes, left| {
+            let deleted = self.bulk("delete", names.collect(), |client, bytes, left| {
                 client.send(Request::Post(&path, Body { content_type: JSON, bytes }), left)
-            })?;
+            });
+            deleted.map_err(|error| ApiError { left_out: error.left_out.saturating_add(rest), ..error })?;
         }
         Ok(())
     }
@@ -195,15 +224,16 @@ impl Namespace {
         &self,
         verb: &str,
         items: Vec<(String, String)>,
-        send: impl Fn(&Client, &[u8], std::time::Duration) -> Result<Answer, Failed>,
+        send: impl Fn(&Client, &[u8], Duration) -> Result<Answer, Failed>,
     ) -> Result<(), ApiError> {
-        let what = match items.as_slice() {
+        let many = format!("{verb} {} keys", items.len());
+        let (what, discreetly) = match items.as_slice() {
             [] => return Ok(()),
-            [(key, _)] => format!("{verb} {key:?}"),
-            items => format!("{verb} {} keys", items.len()),
+            [(key, _)] => (format!("{verb} {key:?}"), format!("{verb} a key")),
+            _ => (many.clone(), many),
         };
         let items = RefCell::new(items);
-        self.client.call(&what, |client, left| {
+        let called = self.call(&what, &discreetly, |client, left| {
             let body = body(&items.borrow());
             let answer = send(client, &body, left)?;
             drop(body);
@@ -225,7 +255,8 @@ impl Namespace {
             } else {
                 Err(Failed::left_out(&items.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()))
             }
-        })
+        });
+        called.map_err(|error| ApiError { left_out: items.borrow().len(), ..error })
     }
 
     /// Writes a long value ("Write key-value pair with optional metadata").
@@ -237,7 +268,7 @@ impl Namespace {
             Some(form) => Body { content_type: &form.content_type, bytes: &form.bytes },
             None => Body { content_type: "application/octet-stream", bytes: &item.value },
         };
-        self.client.call(&format!("write {:?}", item.key), |client, left| {
+        self.call(&format!("write {:?}", item.key), "write a key", |client, left| {
             client.send(Request::Put(&path, body), left)?.success::<Value>().map(|_| ())
         })
     }

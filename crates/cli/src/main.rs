@@ -10,9 +10,11 @@
 mod api;
 mod assets;
 mod clock;
+mod config;
 mod input;
 mod json;
 mod progress;
+mod report;
 mod routes;
 
 use std::io::{self, ErrorKind};
@@ -24,6 +26,8 @@ use clap::{Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   kv-edge assets push static --local                upload a folder of files into the KV of `wrangler dev`
+  kv-edge config sync --local                       make KV hold what a table of PostgreSQL holds
+  kv-edge config validate flags.json                check the definitions of flags
   kv-edge routes validate demo/storefronts.json     check the records of storefronts
   kv-edge routes validate --help                    what else that can do";
 
@@ -38,6 +42,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Group {
     Assets(assets::Arguments),
+    Config(config::Arguments),
     Routes(routes::Arguments),
 }
 
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
     let mut stdout = io::stdout().lock();
     let outcome = match arguments.group {
         Group::Assets(assets) => assets.run(&mut stdout),
+        Group::Config(config) => config.run(&mut stdout),
         Group::Routes(routes) => routes.run(&mut stdout),
     };
     match outcome {

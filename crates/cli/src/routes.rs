@@ -1,7 +1,6 @@
 //! `kv-edge routes`: the records of storefronts, which stand in `ROUTING_CONFIG`.
 
 mod entries;
-mod report;
 mod validate;
 
 use std::io::{self, Write};

@@ -3,49 +3,25 @@
 // All of this file is a test; Clippy knows that of the functions with `#[test]` only.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod folder;
+
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use folder::Folder;
+
 const VALID: &str =
     r#"{"storefrontA": {"origin": "https://a.example"}, "storefrontB": {"origin": "http://b.example/shop"}}"#;
 
-/// A folder of its own for a test, which the program runs in.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str, files: &[(&str, &[u8])]) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in files {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
-        Self(folder)
-    }
-
-    /// The exit code, stdout and stderr.
-    fn run(&self, arguments: &[&str], stdin: &[u8]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));
-        command.args(arguments).current_dir(&self.0);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // A program that does not read its input has closed it.
-        let _closed = child.stdin.take().unwrap().write_all(stdin);
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    fn validate(&self, arguments: &[&str]) -> (i32, String, String) {
-        self.run(&[&["routes", "validate"], arguments].concat(), b"")
-    }
+fn validate(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
+    folder.run(&[&["routes", "validate"], arguments].concat(), b"")
 }
 
 #[test]
 fn the_demo_is_valid() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/storefronts.json");
-    let (code, stdout, stderr) = Folder::new("demo", &[]).validate(&[demo]);
+    let (code, stdout, stderr) = validate(&Folder::new("demo", &[]), &[demo]);
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "4 storefronts, all valid\n", ""));
 }
 
@@ -68,7 +44,7 @@ fn each_form_of_a_file_is_read() {
         (&["bulk.json"], "1 storefront, valid\n"),
         (&["record.json", "map.json", "bulk.json"], "4 storefronts in 3 files, all valid\n"),
     ] {
-        assert_eq!(folder.validate(files), (0, summary.to_owned(), String::new()), "{files:?}");
+        assert_eq!(validate(&folder, files), (0, summary.to_owned(), String::new()), "{files:?}");
     }
 }
 
@@ -108,7 +84,7 @@ fn each_fault_is_a_line_that_names_its_place() {
         ),
         ("syntax.json", &["syntax.json:3:1: no JSON: trailing comma", "0 storefronts, 1 fault"]),
     ] {
-        let (code, stdout, stderr) = folder.validate(&[file]);
+        let (code, stdout, stderr) = validate(&folder, &[file]);
         assert_eq!((code, stdout.lines().collect::<Vec<_>>(), stderr.as_str()), (1, expected.to_vec(), ""), "{file}");
     }
 }
@@ -135,7 +111,7 @@ fn a_file_that_cannot_be_read_is_told_in_one_sentence_and_the_others_are_checked
         ("utf16.json", "it is UTF-16, "),
         ("latin1.json", "it is not UTF-8 from byte 3 on; "),
     ] {
-        let (code, stdout, stderr) = folder.validate(&[file, "good.json"]);
+        let (code, stdout, stderr) = validate(&folder, &[file, "good.json"]);
         assert_eq!((code, stdout.as_str()), (2, "2 storefronts in 2 files, no fault, 1 unreadable file\n"), "{file}");
         assert!(stderr.starts_with(&format!("error: {file}: {expected}")), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -171,7 +147,7 @@ fn options_say_what_the_worker_admits_and_where_a_record_stands() {
         (&["--unknown", "map.json"], 2),
         (&[], 2),
     ] {
-        let (is, stdout, stderr) = folder.validate(arguments);
+        let (is, stdout, stderr) = validate(&folder, arguments);
         assert_eq!(is, code, "{arguments:?}\n{stdout}{stderr}");
         assert_eq!(stderr.is_empty(), code < 2, "{arguments:?}\n{stderr}");
     }
@@ -180,7 +156,7 @@ fn options_say_what_the_worker_admits_and_where_a_record_stands() {
 #[test]
 fn warnings_do_not_make_a_file_faulty() {
     let records = br#"{"domain:tea.example": {"storefront": "tea"}}"#;
-    let (code, stdout, _) = Folder::new("warnings", &[("map.json", records)]).validate(&["map.json"]);
+    let (code, stdout, _) = validate(&Folder::new("warnings", &[("map.json", records)]), &["map.json"]);
     assert_eq!(code, 0);
     assert_eq!(
         stdout,
@@ -200,7 +176,7 @@ fn json_says_the_same_to_programs() {
         ],
     );
     let read = |arguments: &[&str]| {
-        let (code, stdout, _) = folder.validate(arguments);
+        let (code, stdout, _) = validate(&folder, arguments);
         (code, serde_json::from_str::<Value>(&stdout).unwrap())
     };
     let good = json!({"file": "good.json", "storefronts": 2, "faults": [], "warnings": []});
@@ -223,7 +199,14 @@ fn json_says_the_same_to_programs() {
 #[test]
 fn help_stands_at_each_level_with_examples() {
     let folder = Folder::new("help", &[]);
-    for arguments in [&["--help"][..], &["-h"], &["routes", "--help"], &["routes", "validate", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["routes", "--help"],
+        &["routes", "validate", "--help"],
+        &["config", "--help"],
+        &["config", "validate", "--help"],
+    ] {
         let (code, stdout, stderr) = folder.run(arguments, b"");
         assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
         assert!(stdout.contains("Usage: kv-edge") && stdout.contains("Examples:\n"), "{arguments:?}\n{stdout}");

@@ -30,6 +30,10 @@
 //! | [`virtual_time`] | nothing: the clock of the simulation and the tests |
 //! | [`accept_encoding`] | which encoding a visitor gets (RFC 9110 §12.5.3) |
 //! | [`language`] | which language a visitor gets (RFC 9110 §12.5.4, RFC 4647) |
+//! | [`content_hash`] | which bytes are the same |
+//! | [`flags`] | which variant of a flag somebody gets |
+//! | [`ofrep`] | requests and answers of the OpenFeature Remote Evaluation Protocol |
+//! | [`cors`] | which other sites' pages may ask |
 //! | [`assets`] [`cache`] [`config`] [`tenants`] [`translations`] [`writes`] | one job each; they do not know each other |
 
 #![forbid(unsafe_code)]
@@ -42,12 +46,16 @@ pub mod cdn_loop;
 pub mod circuit;
 pub mod conditional;
 pub mod config;
+pub mod content_hash;
 pub mod cookie;
+pub mod cors;
 pub mod fields;
+pub mod flags;
 pub mod key_writer;
 pub mod language;
 pub mod limits;
 pub mod memory;
+pub mod ofrep;
 pub mod one_write;
 pub mod origin;
 pub mod problem;

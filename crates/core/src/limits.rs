@@ -11,6 +11,9 @@ pub const VALUE_BYTES_MAX: u64 = 25 * 1024 * 1024;
 /// The longest metadata of a key, in bytes of JSON.
 pub const METADATA_BYTES_MAX: usize = 1024;
 
+/// The most keys of a bulk read, which counts as one operation.
+pub const BULK_READ_KEYS_MAX: usize = 100;
+
 /// The shortest `expirationTtl` of a put, in seconds.
 pub const EXPIRATION_TTL_MIN_SECONDS: u32 = 60;
 

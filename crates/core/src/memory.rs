@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
 /// How long a record is served while KV fails, in milliseconds since it was last read.
 const KEPT_MS: u64 = 60 * 60 * 1000;
 
@@ -14,13 +16,13 @@ const REFRESH_LOST_MS: u64 = 30_000;
 pub struct Memory<T> {
     entries: BTreeMap<Box<str>, Entry<T>>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     value: T,
-    /// As KV holds it: what did not change need not be parsed again.
-    source: Box<str>,
+    source: Source,
     /// When KV was asked the last time that it answered, in milliseconds since the Unix epoch.
     answered_ms: u64,
     /// When KV was last asked, whatever came of it.
@@ -28,6 +30,31 @@ struct Entry<T> {
     standing: Standing,
     /// When a background read began that has not ended.
     refresh_ms: Option<u64>,
+}
+
+/// What a record was made of: what did not change need not be parsed again.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    /// The text that KV holds, or what stands for it.
+    Text(Box<str>),
+    /// KV has no such key, which is worth remembering, too.
+    Absent,
+    /// Nothing that KV may hold.
+    Unsettled,
+}
+
+impl Source {
+    fn is(&self, text: Option<&str>) -> bool {
+        match (self, text) {
+            (Self::Text(known), Some(text)) => **known == *text,
+            (Self::Absent, None) => true,
+            _ => false,
+        }
+    }
+
+    fn len(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { 0 }
+    }
 }
 
 /// How a remembered record stands to what KV holds.
@@ -70,7 +97,19 @@ impl<T: Clone> Memory<T> {
     /// Remembers nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: BTreeMap::new(), bytes: 0 }
+        Self::bounded(Self::BYTES_MAX)
+    }
+
+    /// The same, with room for one value of any length.
+    #[must_use]
+    pub const fn of_one() -> Self {
+        #[allow(clippy::cast_possible_truncation)] // Of 25 MiB.
+        let bytes_max = (VALUE_BYTES_MAX as usize).saturating_add(KEY_BYTES_MAX);
+        Self::bounded(bytes_max)
+    }
+
+    const fn bounded(bytes_max: usize) -> Self {
+        Self { entries: BTreeMap::new(), bytes: 0, bytes_max }
     }
 
     /// Looks a record up. It is fresh for `refresh_ms` milliseconds, then for as long again good enough until a background
@@ -96,12 +135,12 @@ impl<T: Clone> Memory<T> {
         }
     }
 
-    /// KV holds this text. The record where it is the text that is remembered; else it must be parsed. Here and below,
+    /// KV holds this text, or no such key. The record where that is what is remembered; else it must be parsed. Here and below,
     /// `asked_ms` is when KV was asked: what a read says that began before the last one is not heeded.
-    pub fn unchanged(&mut self, key: &str, source: &str, asked_ms: u64) -> Option<Held<T>> {
+    pub fn unchanged(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<Held<T>> {
         let entry = self.entries.get_mut(key)?;
         if entry.asked_ms <= asked_ms {
-            if *entry.source != *source {
+            if !entry.source.is(source) {
                 return None;
             }
             entry.asked(asked_ms, Standing::Current);
@@ -109,19 +148,20 @@ impl<T: Clone> Memory<T> {
         Some(entry.held())
     }
 
-    /// KV holds this text, and it was parsed.
-    pub fn store(&mut self, key: &str, source: &str, value: T, asked_ms: u64) -> Held<T> {
+    /// KV holds this text, or no such key, and a record was made of it.
+    pub fn store(&mut self, key: &str, source: Option<&str>, value: T, asked_ms: u64) -> Held<T> {
         if let Some(newer) = self.entries.get(key).filter(|entry| entry.asked_ms > asked_ms) {
             return newer.held();
         }
         self.remove(key, asked_ms);
+        let source = source.map_or(Source::Absent, |text| Source::Text(text.into()));
         let size = key.len().saturating_add(source.len());
-        if size <= Self::BYTES_MAX {
+        if size <= self.bytes_max {
             self.make_room(size);
             self.bytes = self.bytes.saturating_add(size);
             let entry = Entry {
                 value: value.clone(),
-                source: source.into(),
+                source,
                 answered_ms: asked_ms,
                 asked_ms,
                 standing: Standing::Current,
@@ -136,7 +176,7 @@ impl<T: Clone> Memory<T> {
     pub fn unsettle(&mut self, key: &str) {
         if let Some(entry) = self.entries.get_mut(key) {
             self.bytes = self.bytes.saturating_sub(entry.source.len());
-            entry.source = "".into();
+            entry.source = Source::Unsettled;
         }
     }
 
@@ -175,7 +215,7 @@ impl<T: Clone> Memory<T> {
     }
 
     fn make_room(&mut self, size: usize) {
-        while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > Self::BYTES_MAX {
+        while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > self.bytes_max {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.asked_ms).map(|(key, _)| key.clone());
             let Some(oldest) = oldest else { return };
             self.forget(&oldest);
@@ -219,22 +259,22 @@ mod tests {
     fn a_record_is_fresh_then_read_once_in_the_background_then_read_first() {
         let mut memory = Memory::new();
         assert_eq!(memory.look("a", REFRESH, 0), Look::Read);
-        memory.store("a", "1", 1, 1000);
+        memory.store("a", Some("1"), 1, 1000);
         assert_eq!(memory.look("a", REFRESH, 10_999), Look::Fresh(current(1)));
         assert_eq!(memory.look("a", REFRESH, 11_000), Look::Refresh(current(1)));
         assert_eq!(memory.look("a", REFRESH, 11_001), Look::Fresh(current(1)), "one background read is enough");
         assert_eq!(memory.look("a", REFRESH, 21_000), Look::Read, "it did not end in time");
-        assert_eq!(memory.unchanged("a", "1", 21_000), Some(current(1)));
+        assert_eq!(memory.unchanged("a", Some("1"), 21_000), Some(current(1)));
         assert_eq!(memory.look("a", REFRESH, 21_001), Look::Fresh(current(1)));
-        assert_eq!(memory.unchanged("a", "2", 21_002), None);
-        memory.store("a", "2", 2, 21_002);
+        assert_eq!(memory.unchanged("a", Some("2"), 21_002), None);
+        memory.store("a", Some("2"), 2, 21_002);
         assert_eq!(memory.look("a", REFRESH, 21_003), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_background_read_that_was_lost_is_begun_again() {
         let mut memory = Memory::new();
-        memory.store("a", "1", 1, 0);
+        memory.store("a", Some("1"), 1, 0);
         assert_eq!(memory.look("a", 60_000, 60_000), Look::Refresh(current(1)));
         assert_eq!(memory.look("a", 60_000, 89_999), Look::Fresh(current(1)));
         assert_eq!(memory.look("a", 60_000, 90_000), Look::Refresh(current(1)));
@@ -243,7 +283,7 @@ mod tests {
     #[test]
     fn without_a_refresh_time_kv_is_read_each_time_and_the_last_good_record_is_still_known() {
         let mut memory = Memory::new();
-        memory.store("a", "1", 1, 1000);
+        memory.store("a", Some("1"), 1, 1000);
         assert_eq!(memory.look("a", 0, 1000), Look::Read);
         assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
     }
@@ -251,7 +291,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_put_back_reads_kv() {
         let mut memory = Memory::new();
-        memory.store("a", "1", 1, 100_000);
+        memory.store("a", Some("1"), 1, 100_000);
         assert_eq!(memory.look("a", REFRESH, 1000), Look::Read);
     }
 
@@ -260,7 +300,7 @@ mod tests {
         let mut memory = Memory::new();
         assert_eq!(memory.broken("a", 0), None);
         assert_eq!(memory.failed("a", 0), None);
-        memory.store("a", "1", 1, 0);
+        memory.store("a", Some("1"), 1, 0);
         assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
         let last_good = Held { value: 1, standing: Standing::LastGood };
         assert_eq!(memory.look("a", REFRESH, 2000), Look::Fresh(last_good), "it says so as long as it is served");
@@ -272,16 +312,16 @@ mod tests {
             Some(Held { value: 1, standing: Standing::Stale }),
             "KV answered"
         );
-        memory.store("a", "2", 2, 10 * KEPT_MS);
+        memory.store("a", Some("2"), 2, 10 * KEPT_MS);
         assert_eq!(memory.look("a", REFRESH, 10 * KEPT_MS), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_read_that_began_before_the_last_one_changes_nothing() {
         let mut memory = Memory::new();
-        memory.store("a", "2", 2, 1000);
-        assert_eq!(memory.store("a", "1", 1, 999), current(2));
-        assert_eq!(memory.unchanged("a", "1", 999), Some(current(2)));
+        memory.store("a", Some("2"), 2, 1000);
+        assert_eq!(memory.store("a", Some("1"), 1, 999), current(2));
+        assert_eq!(memory.unchanged("a", Some("1"), 999), Some(current(2)));
         assert_eq!(memory.broken("a", 999), Some(current(2)));
         assert_eq!(memory.failed("a", 999), Some(current(2)));
         memory.remove("a", 999);
@@ -291,7 +331,7 @@ mod tests {
     #[test]
     fn a_record_may_be_good_enough_for_longer() {
         let mut memory = Memory::new();
-        memory.store("a", "1", 1, 0);
+        memory.store("a", Some("1"), 1, 0);
         assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 3 * REFRESH), Look::Refresh(current(1)));
         assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 10 * REFRESH), Look::Read);
         assert_eq!(memory.look_within("a", 0, 0, 0), Look::Read);
@@ -300,20 +340,38 @@ mod tests {
     #[test]
     fn a_record_that_is_not_all_there_is_made_anew() {
         let mut memory = Memory::new();
-        memory.store("a", "1", 1, 0);
+        memory.store("a", Some("1"), 1, 0);
         memory.unsettle("a");
         assert_eq!(memory.look("a", REFRESH, 1), Look::Fresh(current(1)));
-        assert_eq!(memory.unchanged("a", "1", 1), None);
-        memory.store("a", "1", 2, 1);
-        assert_eq!(memory.unchanged("a", "1", 2), Some(current(2)));
+        assert_eq!(memory.unchanged("a", Some("1"), 1), None);
+        memory.store("a", Some("1"), 2, 1);
+        assert_eq!(memory.unchanged("a", Some("1"), 2), Some(current(2)));
         memory.remove("a", 2);
         assert_eq!(memory.bytes, 0);
     }
 
     #[test]
+    fn that_there_is_none_is_not_an_empty_text() {
+        let mut memory = Memory::new();
+        memory.store("a", None, 1, 0);
+        assert_eq!(memory.unchanged("a", None, 1), Some(current(1)));
+        assert_eq!(memory.unchanged("a", Some(""), 2), None);
+        memory.unsettle("a");
+        assert_eq!((memory.unchanged("a", None, 3), memory.unchanged("a", Some(""), 3)), (None, None));
+    }
+
+    #[test]
+    fn a_memory_of_one_has_room_for_the_longest_value() {
+        let mut memory = Memory::of_one();
+        let longest = "x".repeat(usize::try_from(VALUE_BYTES_MAX).unwrap());
+        memory.store(&"k".repeat(KEY_BYTES_MAX), Some(&longest), 1, 0);
+        assert_eq!(memory.entries.len(), 1);
+    }
+
+    #[test]
     fn a_key_that_is_gone_is_forgotten() {
         let mut memory = Memory::new();
-        memory.store("a", "1", 1, 0);
+        memory.store("a", Some("1"), 1, 0);
         memory.remove("a", 0);
         assert_eq!(memory.look("a", REFRESH, 1), Look::Read);
         assert_eq!(memory.broken("a", 1), None);
@@ -324,14 +382,14 @@ mod tests {
     fn memory_is_bounded_and_the_longest_unread_record_goes_first() {
         let mut memory = Memory::new();
         for index in 0..=Memory::<u32>::ENTRIES_MAX {
-            memory.store(&format!("{index}"), "x", 0, index as u64);
+            memory.store(&format!("{index}"), Some("x"), 0, index as u64);
         }
         assert_eq!(memory.entries.len(), Memory::<u32>::ENTRIES_MAX);
         assert_eq!(memory.look("0", REFRESH, 1001), Look::Read);
         assert_eq!(memory.look("1", REFRESH, 1001), Look::Fresh(current(0)));
-        memory.store("large", &"x".repeat(Memory::<u32>::BYTES_MAX - 5), 7, 2000);
+        memory.store("large", Some(&"x".repeat(Memory::<u32>::BYTES_MAX - 5)), 7, 2000);
         assert_eq!(memory.entries.len(), 1);
-        memory.store("too large", &"x".repeat(Memory::<u32>::BYTES_MAX), 7, 2000);
+        memory.store("too large", Some(&"x".repeat(Memory::<u32>::BYTES_MAX)), 7, 2000);
         assert_eq!(memory.look("too large", REFRESH, 2000), Look::Read);
         assert_eq!(memory.look("large", REFRESH, 2000), Look::Fresh(current(7)));
     }

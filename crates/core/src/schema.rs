@@ -107,6 +107,12 @@ impl Node<'_> {
         parse(self.text()?).map_or_else(|error| self.fault(error.to_string()), Some)
     }
 
+    /// What stands here, for a reader of its own.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        self.value
+    }
+
     /// A whole number of a range.
     #[must_use]
     pub fn integer(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
@@ -172,6 +178,11 @@ impl Object<'_> {
         read(&self.node.child(value, Step::Member(name)))
     }
 
+    /// Reads a member where there is one, `null` too: where `null` is a value like others.
+    pub fn member_or_null<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
+        read(&self.node.child(self.members.get(name)?, Step::Member(name)))
+    }
+
     /// Reads a member that must be there.
     pub fn required<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         if self.has(name) {
@@ -189,7 +200,7 @@ impl Object<'_> {
 }
 
 /// A name that needs no quotes behind a dot.
-fn is_plain(name: &str) -> bool {
+pub(crate) fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
 }
 

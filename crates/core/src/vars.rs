@@ -42,10 +42,13 @@ pub const REFRESH_SECONDS: u64 = 10;
 /// `ASSETS_REFRESH` where it says nothing usable, in seconds.
 pub const ASSETS_REFRESH_SECONDS: u64 = 30;
 
+/// `CONFIG_REFRESH` where it says nothing usable, in seconds.
+pub const CONFIG_REFRESH_SECONDS: u64 = 30;
+
 /// Nothing is taken for fresh longer, in seconds.
 const REFRESH_SECONDS_MAX: u64 = 3600;
 
-/// Reads `ROUTING_REFRESH`, `CACHE_REFRESH` and `ASSETS_REFRESH`: for how long something is taken out of memory before KV is asked again,
+/// Reads `ROUTING_REFRESH` and its like: for how long something is taken out of memory before KV is asked again,
 /// whole seconds from 0 to 3600. What is no number gives the default, in seconds, what is more the most. In milliseconds.
 #[must_use]
 pub fn refresh_ms(var: &str, default_seconds: u64) -> u64 {

@@ -165,6 +165,7 @@ impl Client {
         retried.outcome.map_err(|(failed, gave_up)| ApiError {
             what: what.to_owned(),
             kind: failed.kind,
+            left_out: 0,
             tries: retried.tries,
             gave_up,
             base: self.target.base().to_owned(),

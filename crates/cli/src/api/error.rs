@@ -34,11 +34,11 @@ pub(super) struct Failed {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The API answers with an error.
+    /// The API answers with an error. The message is empty where it is not shown.
     Status { status: u16, code: Option<u64>, message: String },
     /// What answers is not the API.
     Strange(u16),
-    /// A bulk call left keys out: how many, and one of them.
+    /// A bulk call left keys out: how many, and one of them; empty where it is not shown.
     LeftOut(usize, String),
     /// Nobody was reached.
     Unreached(String),
@@ -56,6 +56,8 @@ pub(crate) struct ApiError {
     /// What the call was to do: "list the namespaces".
     pub(super) what: String,
     pub(super) kind: Kind,
+    /// Of a bulk call: how many keys are not known to be done. 0 for every other call.
+    pub(super) left_out: usize,
     pub(super) tries: u32,
     pub(super) gave_up: GaveUp,
     pub(super) base: String,
@@ -119,6 +121,16 @@ impl Failed {
         Self { kind, class: FailureClass::Unavailable { retry_after_ms: None } }
     }
 
+    /// The same, which names no key: neither one that was left out, nor what the API says, who may repeat keys and values.
+    pub(super) fn discreet(self) -> Self {
+        let kind = match self.kind {
+            Kind::Status { status, code, .. } => Kind::Status { status, code, message: String::new() },
+            Kind::LeftOut(count, _) => Kind::LeftOut(count, String::new()),
+            kind => kind,
+        };
+        Self { kind, ..self }
+    }
+
     /// No time was left.
     pub(super) fn late() -> Self {
         Self { kind: Kind::Late, class: FailureClass::Permanent }
@@ -148,11 +160,17 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Status { status, code, message } if message.is_empty() => {
+                write!(formatter, "the API answers {status}")?;
+                code.map_or(Ok(()), |code| write!(formatter, " (code {code})"))
+            }
             Self::Status { status, code: Some(code), message } => {
                 write!(formatter, "the API answers {status}, {message:?} (code {code})")
             }
             Self::Status { status, code: None, message } => write!(formatter, "the API answers {status}, {message:?}"),
             Self::Strange(status) => write!(formatter, "the answer is a {status} that is not the API's"),
+            Self::LeftOut(1, key) if key.is_empty() => formatter.write_str("the API did not take one key"),
+            Self::LeftOut(count, key) if key.is_empty() => write!(formatter, "the API did not take {count} keys"),
             Self::LeftOut(1, key) => write!(formatter, "the API did not take {key:?}"),
             Self::LeftOut(count, key) => write!(formatter, "the API did not take {count} keys, such as {key:?}"),
             Self::Unreached(why) => write!(formatter, "nobody is reached ({why})"),
@@ -174,6 +192,22 @@ impl fmt::Display for ApiError {
 }
 
 impl ApiError {
+    /// Of a bulk call that failed: how many keys are not known to be done.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// True where it is not about what was sent, so that no other call would succeed either.
+    pub(crate) fn is_of_all_calls(&self) -> bool {
+        match self.kind {
+            Kind::Status { code: Some(code), .. } if code == DAILY_LIMIT || NO_TOKEN.contains(&code) => true,
+            Kind::Status { status, .. } => matches!(status, 300..=399 | 401 | 403 | 404),
+            Kind::Strange(status) => !matches!(status, 408 | 413 | 429 | 500..),
+            Kind::Unreached(_) | Kind::Untrusted(_) => true,
+            Kind::LeftOut(..) | Kind::Cut(_) | Kind::Late => false,
+        }
+    }
+
     /// What whoever reads it can do.
     fn way_out(&self) -> String {
         let Self { base, is_local, .. } = self;
@@ -209,6 +243,9 @@ impl ApiError {
             500.. => "run it again later, what is written stays; https://www.cloudflarestatus.com tells of outages"
                 .to_owned(),
             300..=399 => format!("check the address of the API, which is {base} (--api-base)"),
+            _ if matches!(&self.kind, Kind::Status { message, .. } if message.is_empty()) => {
+                "its message is not shown, as it may name keys; it would not be taken the next time either".to_owned()
+            }
             _ => "the message says why it would not be taken the next time either".to_owned(),
         }
     }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::report::Finding;
 use crate::json::{Tree, member_path, repeated};
+use crate::report::Finding;
 
 /// A record, and under which key it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,10 +10,9 @@ use kv_edge_core::tenants::address::{DOMAIN_KEY, Hosts, Named};
 use kv_edge_core::tenants::record::{OriginPolicy, Stored};
 
 use super::entries::{Entries, Entry};
-use super::report::{FileReport, Finding, Report};
 use crate::Outcome;
-use crate::input::Source;
 use crate::json::{Tree, member_path};
+use crate::report::{FileReport, Finding, Report};
 
 const EXAMPLES: &str = r#"A FILE is one of
   {"origin": "https://a.example"}                       one record
@@ -80,21 +79,8 @@ impl Arguments {
             return Ok(Outcome::Failed);
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));
-        let files = self.files.into_iter().map(Source::from);
-        let files = files.map(|source| match source.read() {
-            Ok(text) => FileReport { file: source.to_string(), ..check(&text, self.key.as_deref(), policy.as_ref()) },
-            Err(error) => {
-                eprintln!("error: {source}: {error}");
-                FileReport { file: source.to_string(), error: Some(error.to_string()), ..FileReport::default() }
-            }
-        });
-        let report = Report::new(files.collect());
-        if self.json {
-            report.write_json(out)?;
-        } else {
-            report.write_lines(out)?;
-        }
-        Ok(report.outcome())
+        let check = |text: &str| check(text, self.key.as_deref(), policy.as_ref());
+        Report::of_files("storefront", self.files, check).write(self.json, out)
     }
 }
 
@@ -105,7 +91,7 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
         Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
     };
     let entries = if key.is_some() { Entries::of_record(&tree) } else { Entries::of(&tree) };
-    let mut report = FileReport { storefronts: entries.count, faults: entries.faults, ..FileReport::default() };
+    let mut report = FileReport { count: entries.count, faults: entries.faults, ..FileReport::default() };
     if entries.count == 0 && report.faults.is_empty() {
         report.warnings.push(Finding::of_file("", "there is no storefront in it"));
     }
@@ -132,8 +118,7 @@ fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, faults:
     if let Some(Err(error)) = shown.map(Key::new) {
         faults.push(Finding::of_record(shown, "", error.to_string()));
     }
-    let twice = "it stands more than once; only the last counts";
-    faults.extend(entry.repeated.iter().map(|path| Finding::of_record(shown, path, twice)));
+    faults.extend(entry.repeated.iter().map(|path| Finding::of_repeated(shown, path)));
     // Where the key is not known, it is taken for the usual kind: the id of a storefront.
     match Stored::parse(key.unwrap_or("id"), &entry.json, policy) {
         Ok(stored) => Some(stored),

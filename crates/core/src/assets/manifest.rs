@@ -86,7 +86,7 @@ pub struct File {
 /// Bytes in KV.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
-    /// Of all its bytes: [`Hash`](super::release::hash).
+    /// Of all its bytes: [`Hash`](crate::content_hash::hash).
     #[serde(rename = "h")]
     pub hash: Box<str>,
     /// How many there are.

@@ -1,10 +1,7 @@
 //! How releases stand in the `assets` namespace: bytes under their hash, a manifest for each release, and one key that says which
 //! release is served.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::manifest::File;
 use crate::limits::{Key, KeyError};
@@ -63,21 +60,6 @@ pub struct ManifestMetadata {
     pub bytes: u64,
 }
 
-/// The hash of bytes: the first 128 bits of their SHA-256, in hex.
-#[must_use]
-pub fn hash(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// The first 128 bits of a SHA-256, in hex.
-#[must_use]
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
 /// The key of bytes.
 ///
 /// # Errors
@@ -127,12 +109,6 @@ impl Pointer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_hash_is_128_bits_of_sha_256() {
-        // FIPS 180-4: the digest of "abc" begins so.
-        assert_eq!(hash(b"abc"), "ba7816bf8f01cfea414140de5dae2223");
-    }
 
     #[test]
     fn a_switch_keeps_what_was_served_before_once_each_and_the_last_one_first() {

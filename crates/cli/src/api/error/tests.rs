@@ -47,7 +47,7 @@ fn a_host_that_never_answered_is_a_mistake_and_a_cut_connection_an_outage() {
 
 fn check(kind: Kind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str) {
     let base = "http://h:1/x".to_owned();
-    let error = ApiError { what: "write 3 keys".to_owned(), kind, tries, gave_up, base, is_local };
+    let error = ApiError { what: "write 3 keys".to_owned(), kind, left_out: 3, tries, gave_up, base, is_local };
     assert_eq!(error.to_string(), expected);
 }
 
@@ -183,5 +183,53 @@ fn a_token_that_an_answer_repeats_is_not_shown_even_where_the_message_is_cut_wit
             let shown = kind.shown(Some(TOKEN)).to_string();
             assert!(shown.contains('…') && !shown.contains("sekri"), "{shown}");
         }
+    }
+}
+
+#[test]
+fn where_keys_are_not_to_be_named_none_is() {
+    let status = Failed::of_status(400, Some(10_012), Some("the key \"user-7\" is bad"), None);
+    for (failed, expected) in [
+        (status, "the API answers 400 (code 10012)"),
+        (Failed::of_status(503, None, Some("user-7"), None), "the API answers 503"),
+        (Failed::left_out(&["user-7".to_owned()]), "the API did not take one key"),
+        (Failed::left_out(&["user-7".to_owned(), "user-8".to_owned()]), "the API did not take 2 keys"),
+        (Failed::strange(502), "the answer is a 502 that is not the API's"),
+    ] {
+        let class = failed.class;
+        let discreet = failed.discreet();
+        assert_eq!((discreet.kind.to_string().as_str(), discreet.class), (expected, class));
+    }
+    let kind = Kind::Status { status: 400, code: None, message: String::new() };
+    let expected = "cannot write 3 keys: the API answers 400; its message is not shown, as it may name keys; it would not be taken \
+                    the next time either";
+    check(kind, 1, GaveUp::Permanent, false, expected);
+}
+
+#[test]
+fn what_is_not_about_the_values_fails_every_call() {
+    let of_status = |status, code| Failed::of_status(status, code, Some("x"), None).kind;
+    for (kind, expected) in [
+        (of_status(401, None), true),
+        (of_status(403, Some(10_000)), true),
+        (of_status(404, Some(10_013)), true),
+        (of_status(400, Some(6003)), true),
+        (of_status(429, Some(DAILY_LIMIT)), true),
+        (Kind::Unreached("refused".to_owned()), true),
+        (Kind::Untrusted("expired".to_owned()), true),
+        (Kind::Strange(200), true),
+        (of_status(400, Some(10_012)), false),
+        (of_status(413, None), false),
+        (of_status(429, None), false),
+        (of_status(500, None), false),
+        (Kind::Strange(413), false),
+        (Kind::Strange(502), false),
+        (Kind::LeftOut(1, String::new()), false),
+        (Kind::Cut("reset".to_owned()), false),
+        (Kind::Late, false),
+    ] {
+        let (what, base) = ("write 3 keys".to_owned(), "http://h:1/x".to_owned());
+        let error = ApiError { what, kind, left_out: 3, tries: 1, gave_up: GaveUp::Tries, base, is_local: true };
+        assert_eq!(error.is_of_all_calls(), expected, "{error}");
     }
 }

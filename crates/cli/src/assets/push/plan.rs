@@ -13,7 +13,8 @@ use kv_edge_core::assets::html_handling::HtmlHandling;
 use kv_edge_core::assets::manifest::{Body, Encoded, File, Manifest, NotFound, VERSION};
 use kv_edge_core::assets::media_type::{self, is_compressible};
 use kv_edge_core::assets::redirects::Redirects;
-use kv_edge_core::assets::release::{self, CHUNK_BYTES, Pointer};
+use kv_edge_core::assets::release::{CHUNK_BYTES, Pointer};
+use kv_edge_core::content_hash;
 use kv_edge_core::limits::VALUE_BYTES_MAX;
 
 use super::languages;
@@ -151,7 +152,7 @@ pub(super) fn content_hash(manifest: &Manifest) -> String {
     let untimed = |file: &File| File { modified_seconds: 0, ..file.clone() };
     let files = manifest.files.iter().map(untimed).collect();
     let content = Manifest { id: String::new(), created_ms: 0, files, ..manifest.clone() };
-    release::hash(&json(&content))
+    content_hash::hash(&json(&content))
 }
 
 /// A manifest as it stands in KV.

@@ -8,7 +8,7 @@ use std::fs::File as Disk;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use kv_edge_core::assets::manifest::{Body, Encoded};
-use kv_edge_core::assets::release;
+use kv_edge_core::content_hash;
 
 use super::compress::{self, CODINGS};
 use super::digest::{Digest, SIZES};
@@ -98,7 +98,7 @@ pub(super) fn part(source: &Source, offset: u64, length: u64, hash: &str) -> Res
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length).read_to_end(&mut bytes));
     read.map_err(|error| unreadable(source, &error))?;
-    if release::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
+    if content_hash::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
 }
 
 fn open(source: &Source) -> Result<Disk, String> {

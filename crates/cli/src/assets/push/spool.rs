@@ -107,7 +107,7 @@ impl Write for Sink<'_> {
 
 #[cfg(test)]
 mod tests {
-    use kv_edge_core::assets::release::hash;
+    use kv_edge_core::content_hash::hash;
 
     use super::*;
 

@@ -2,11 +2,7 @@
 //! from then on, all that the new one names is there.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 
 use kv_edge_core::assets::manifest::Manifest;
 use kv_edge_core::assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
@@ -16,13 +12,10 @@ use super::plan::{self, Blob, Origin};
 use super::read;
 use super::spool::Spool;
 use super::walk::Source;
-use crate::api::{ApiError, Batches, Item, Namespace};
+use crate::api::{ApiError, Item, Namespace, in_flight};
 use crate::assets::marks::{self, Mark};
 use crate::assets::releases;
-use crate::progress::{Phase, Progress, Unit};
-
-/// Calls in flight. Each holds up to 80 MB: values, and the JSON of them.
-const CALLS: usize = 3;
+use crate::progress::{Progress, Unit};
 
 /// What is needed to upload values.
 pub(super) struct Upload<'a> {
@@ -122,28 +115,25 @@ impl Upload<'_> {
         let total = Count::of(blobs.iter().copied());
         let phase = self.progress.phase(what, total.bytes, Unit::Bytes);
         let uploaded = AtomicU64::new(0);
-        let (sender, receiver) = sync_channel::<Vec<Item>>(0);
-        let receiver = Mutex::new(Some(receiver));
-        let outcome = thread::scope(|scope| {
-            let calls: Vec<_> =
-                (0..CALLS).map(|_| scope.spawn(|| self.take(mark, &receiver, &phase, &uploaded))).collect();
-            let mut read = self.batch(blobs, |items| sender.send(items).is_ok());
-            drop(sender);
-            for call in calls {
-                let sent = call.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked));
-                read = sent.and(read);
-            }
-            read
-        });
-        outcome?;
+        in_flight(
+            |hand_over| self.batch(blobs, hand_over),
+            |items: Vec<Item>| {
+                let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
+                let put = self.namespace.bulk_put(items).and_then(|()| mark.renew());
+                put.map_err(|error| format!("{error}; nothing was switched, the release before is served as it was"))?;
+                uploaded.fetch_add(values, Ordering::Relaxed);
+                phase.add(bytes);
+                Ok(())
+            },
+        )?;
         phase.done(&format!("{} values", uploaded.into_inner()));
         Ok(())
     }
 
     /// Reads values and hands over a group as soon as it fills a call, until nobody takes them.
-    fn batch(&self, blobs: &[&Blob], mut hand_over: impl FnMut(Vec<Item>) -> bool) -> Result<(), String> {
+    fn batch(&self, blobs: &[&Blob], hand_over: &mut dyn FnMut(Vec<Item>) -> bool) -> Result<(), String> {
         let metadata = serde_json::to_value(BlobMetadata { uploaded_ms: self.now_ms }).ok();
-        let mut batches = Batches::new();
+        let mut batches = self.namespace.batches();
         for blob in blobs {
             let item = self.item(blob, metadata.clone())?;
             if let Some(items) = batches.push(item)
@@ -154,29 +144,6 @@ impl Upload<'_> {
         }
         batches.finish().map(hand_over);
         Ok(())
-    }
-
-    /// Makes calls until there are no more groups. Where one fails, the others find nothing more to do.
-    fn take(
-        &self,
-        mark: &Mark,
-        groups: &Mutex<Option<Receiver<Vec<Item>>>>,
-        phase: &Phase,
-        uploaded: &AtomicU64,
-    ) -> Result<(), String> {
-        loop {
-            let next =
-                groups.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|groups| groups.recv().ok());
-            let Some(items) = next else { return Ok(()) };
-            let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
-            if let Err(error) = self.namespace.bulk_put(items).and_then(|()| mark.renew()) {
-                // Without a receiver the reading ends too.
-                *groups.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                return Err(format!("{error}; nothing was switched, the release before is served as it was"));
-            }
-            uploaded.fetch_add(values, Ordering::Relaxed);
-            phase.add(bytes);
-        }
     }
 
     fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<Item, String> {

@@ -1,6 +1,7 @@
 use std::fs;
 
 use ignore::gitignore::GitignoreBuilder;
+use kv_edge_core::assets::release::WHOLE_BYTES_MAX;
 
 use super::*;
 use crate::assets::push::read;
@@ -122,7 +123,7 @@ fn what_was_encoded_before_is_not_encoded_anew_as_long_as_kv_has_it() {
 #[test]
 fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
     let long = "0123456789abcdefghijklmnopq".repeat(1_000_000);
-    assert!(long.len() as u64 > release::WHOLE_BYTES_MAX);
+    assert!(long.len() as u64 > WHOLE_BYTES_MAX);
     let pushed = push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);
     let of = |file, coding: Option<Coding>| {
         pushed.blobs.iter().filter(move |blob| blob.file == file && blob.coding == coding).collect::<Vec<_>>()
@@ -130,7 +131,7 @@ fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
     let chunks = of(0, None);
     assert_eq!(chunks.len(), long.len().div_ceil(CHUNK_BYTES));
     for (at, (chunk, bytes)) in chunks.iter().zip(long.as_bytes().chunks(CHUNK_BYTES)).enumerate() {
-        assert_eq!((chunk.hash.as_ref(), chunk.length), (release::hash(bytes).as_str(), bytes.len() as u64));
+        assert_eq!((chunk.hash.as_ref(), chunk.length), (content_hash::hash(bytes).as_str(), bytes.len() as u64));
         assert_eq!(chunk.origin, Origin::File((at * CHUNK_BYTES) as u64));
     }
     assert!(of(2, None).is_empty());

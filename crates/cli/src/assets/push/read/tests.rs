@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use kv_edge_core::accept_encoding::Coding;
-use kv_edge_core::assets::release::hash;
+use kv_edge_core::content_hash::hash;
 
 use super::*;
 

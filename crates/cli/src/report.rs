@@ -1,18 +1,20 @@
-//! What was found in the files, as lines for people and as JSON for programs.
+//! What was found in files that were checked, as lines for people and as JSON for programs.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use kv_edge_core::schema::Fault;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Outcome;
+use crate::input::Source;
 use crate::json::{SyntaxError, member_path};
 
 /// Something wrong in a file, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Finding {
     /// The key of the record; none for a file that is one record, and outside of records.
     key: Option<String>,
     /// The place in the record, or in the file where there is no key; empty for the whole.
@@ -23,49 +25,86 @@ pub(super) struct Finding {
     position: Option<Position>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 struct Position {
     line: usize,
     column: usize,
 }
 
 /// What was found in a file.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct FileReport {
-    pub(super) file: String,
-    /// How many it holds.
-    pub(super) storefronts: usize,
-    pub(super) faults: Vec<Finding>,
+#[derive(Debug, Default)]
+pub(crate) struct FileReport {
+    pub(crate) file: String,
+    /// How many it holds of what the report is about.
+    pub(crate) count: usize,
+    pub(crate) faults: Vec<Finding>,
     /// What the Worker takes, but may not be what was meant.
-    pub(super) warnings: Vec<Finding>,
+    pub(crate) warnings: Vec<Finding>,
     /// Why it could not be read at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What was found in all files.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// What the files hold, in the singular: "storefront".
+    noun: &'static str,
     files: Vec<FileReport>,
     valid: bool,
 }
 
+/// A file in the JSON, where the number of what it holds stands under its name in the plural.
+struct Named<'r> {
+    noun: &'static str,
+    file: &'r FileReport,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let files: Vec<_> = self.files.iter().map(|file| Named { noun: self.noun, file }).collect();
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("files", &files)?;
+        map.serialize_entry("valid", &self.valid)?;
+        map.end()
+    }
+}
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let FileReport { file, count, faults, warnings, error } = self.file;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("file", file)?;
+        map.serialize_entry(&format!("{}s", self.noun), count)?;
+        map.serialize_entry("faults", faults)?;
+        map.serialize_entry("warnings", warnings)?;
+        if let Some(error) = error {
+            map.serialize_entry("error", error)?;
+        }
+        map.end()
+    }
+}
+
 impl Finding {
     /// Something about a record.
-    pub(super) fn of_record(key: Option<&str>, path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn of_record(key: Option<&str>, path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self { key: key.map(str::to_owned), path: path.to_owned(), problem: problem.into(), position: None }
     }
 
     /// Something about what stands around the records.
-    pub(super) fn of_file(path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn of_file(path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::of_record(None, path, problem)
     }
 
-    pub(super) fn of_fault(key: Option<&str>, fault: Fault) -> Self {
+    /// A member whose name stands once more in the same object.
+    pub(crate) fn of_repeated(key: Option<&str>, path: &str) -> Self {
+        Self::of_record(key, path, "it stands more than once; only the last counts")
+    }
+
+    pub(crate) fn of_fault(key: Option<&str>, fault: Fault) -> Self {
         Self::of_record(key, &fault.path, fault.problem)
     }
 
-    pub(super) fn of_syntax(error: SyntaxError) -> Self {
+    pub(crate) fn of_syntax(error: SyntaxError) -> Self {
         let position = Some(Position { line: error.line, column: error.column });
         Self { position, ..Self::of_file("", error.problem) }
     }
@@ -90,12 +129,40 @@ impl fmt::Display for Finding {
 }
 
 impl Report {
-    pub(super) fn new(files: Vec<FileReport>) -> Self {
+    fn new(noun: &'static str, files: Vec<FileReport>) -> Self {
         let valid = files.iter().all(|file| file.faults.is_empty() && file.error.is_none());
-        Self { files, valid }
+        Self { noun, files, valid }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    /// Checks the text of each file; a path that is `-` is standard input. `noun` is what they hold, in the singular.
+    pub(crate) fn of_files(
+        noun: &'static str,
+        files: impl IntoIterator<Item = PathBuf>,
+        check: impl Fn(&str) -> FileReport,
+    ) -> Self {
+        let files = files.into_iter().map(Source::from);
+        let files = files.map(|source| match source.read() {
+            Ok(text) => FileReport { file: source.to_string(), ..check(&text) },
+            Err(error) => {
+                eprintln!("error: {source}: {error}");
+                FileReport { file: source.to_string(), error: Some(error.to_string()), ..FileReport::default() }
+            }
+        });
+        Self::new(noun, files.collect())
+    }
+
+    /// Writes it: lines for people, or one line of JSON for programs.
+    pub(crate) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<Outcome> {
+        if json {
+            serde_json::to_writer(&mut *out, self)?;
+            writeln!(out)?;
+        } else {
+            self.write_lines(out)?;
+        }
+        Ok(self.outcome())
+    }
+
+    fn outcome(&self) -> Outcome {
         let of = |file: &FileReport| match file {
             FileReport { error: Some(_), .. } => Outcome::Failed,
             FileReport { faults, .. } if !faults.is_empty() => Outcome::Faulty,
@@ -105,7 +172,7 @@ impl Report {
     }
 
     /// Writes a line for each fault and each warning, and one that sums up.
-    pub(super) fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
+    fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
         for FileReport { file, faults, warnings, .. } in &self.files {
             for fault in faults {
                 match fault.position {
@@ -120,18 +187,12 @@ impl Report {
         writeln!(out, "{}", self.summary())
     }
 
-    /// Writes everything as one line of JSON.
-    pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
-        writeln!(out)
-    }
-
     fn summary(&self) -> String {
         let sum = |count: fn(&FileReport) -> usize| self.files.iter().map(count).sum::<usize>();
-        let storefronts = sum(|file| file.storefronts);
+        let held = sum(|file| file.count);
         let files = if self.files.len() > 1 { format!(" in {} files", self.files.len()) } else { String::new() };
-        let mut parts = vec![format!("{}{files}", counted(storefronts, "storefront"))];
-        match (sum(|file| file.faults.len()), storefronts) {
+        let mut parts = vec![format!("{}{files}", counted(held, self.noun))];
+        match (sum(|file| file.faults.len()), held) {
             (0, 0) => {}
             (0, _) if !self.valid => parts.push("no fault".to_owned()),
             (0, 1) => parts.push("valid".to_owned()),
@@ -173,10 +234,10 @@ mod tests {
 
     #[test]
     fn the_last_line_sums_up() {
-        let file = |storefronts, faults, warnings, error: Option<&str>| {
+        let file = |count, faults, warnings, error: Option<&str>| {
             let findings = |count| vec![Finding::of_file("", ""); count];
             let (faults, warnings) = (findings(faults), findings(warnings));
-            FileReport { file: "f".into(), storefronts, faults, warnings, error: error.map(str::to_owned) }
+            FileReport { file: "f".into(), count, faults, warnings, error: error.map(str::to_owned) }
         };
         for (files, expected, outcome) in [
             (vec![file(2, 0, 0, None)], "2 storefronts, all valid", Outcome::Good),
@@ -192,9 +253,24 @@ mod tests {
             ),
             (vec![file(2, 0, 0, None), file(1, 2, 0, None)], "3 storefronts in 2 files, 2 faults", Outcome::Faulty),
         ] {
-            let report = Report::new(files);
+            let report = Report::new("storefront", files);
             assert_eq!((report.summary().as_str(), report.outcome()), (expected, outcome));
             assert_eq!(report.valid, outcome == Outcome::Good);
         }
+    }
+    #[test]
+    fn programs_read_how_many_under_the_name_of_what_they_are() {
+        let file = FileReport {
+            file: "f".into(),
+            count: 2,
+            faults: vec![Finding::of_file("a", "no")],
+            ..FileReport::default()
+        };
+        let unreadable = FileReport { file: "g".into(), error: Some("no".into()), ..FileReport::default() };
+        let json = serde_json::to_string(&Report::new("flag", vec![file, unreadable])).unwrap();
+        assert_eq!(
+            json,
+            r#"{"files":[{"file":"f","flags":2,"faults":[{"key":null,"path":"a","problem":"no"}],"warnings":[]},{"file":"g","flags":0,"faults":[],"warnings":[],"error":"no"}],"valid":false}"#
+        );
     }
 }

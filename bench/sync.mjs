@@ -1,0 +1,156 @@
+// npm run bench:sync: how long `kv-edge config sync` takes for a large table, into the local KV of `wrangler dev`. See --help.
+//
+// The local KV takes a value at a time and is most of the time that this measures; what the tool itself takes shows in its CPU time and
+// its memory.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { cpus, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { Fault } from "./fault.mjs";
+import { buildTool } from "../scripts/cli.mjs";
+import { ROOT, main, start } from "../scripts/run.mjs";
+import { nodeEnvironment } from "../scripts/setup.mjs";
+import { startPostgres } from "../tests/harness/postgres.mjs";
+
+const HELP = `Times \`kv-edge config sync\` from a PostgreSQL of its own into the local KV: a table for the first time, again
+unchanged, and again after some of its rows changed.
+
+  npm run bench:sync -- [options]
+
+  --rows NUMBER      rows of the table (100000)
+  --changed NUMBER   rows that change before the last pass (1000)
+  --snapshot         with a snapshot of all rows
+  --json FILE        writes every figure to FILE as well
+  --tool FILE        the tool to measure; built else
+  --help             this text`;
+
+const QUERY = "SELECT id, preview_features_enabled, plan, created_at FROM users";
+/** How often the tool's memory is looked at. Its peak only grows, so that the last look is it. */
+const LOOK_MS = 10;
+
+function options() {
+  const [text, is] = [{ type: "string" }, { type: "boolean" }];
+  let values;
+  try {
+    ({ values } = parseArgs({ options: { rows: text, changed: text, snapshot: is, json: text, tool: text, help: is } }));
+  } catch (error) {
+    throw new Fault(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
+  }
+  const whole = (name, otherwise) => {
+    const number = Number(values[name] ?? otherwise);
+    if (!Number.isInteger(number) || number < 1 || number > 10_000_000) throw new Fault(`--${name} takes a whole number from 1 to 10000000.`);
+    return number;
+  };
+  const rows = whole("rows", 100_000);
+  return { ...values, rows, changed: Math.min(whole("changed", 1000), rows) };
+}
+
+await main(async () => {
+  const chosen = options();
+  if (chosen.help) return console.log(HELP);
+  if (process.platform !== "linux") throw new Fault("The benchmark reads memory and CPU time from /proc and so needs Linux.");
+  const env = nodeEnvironment();
+  const tool = chosen.tool ? resolve(chosen.tool) : await buildTool(env);
+  const folder = mkdtempSync(join(tmpdir(), "kv-edge-bench-sync-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const database = await startPostgres();
+  const kv = await startKv(folder, env);
+
+  await database.query(`CREATE TABLE users (id text PRIMARY KEY, preview_features_enabled boolean NOT NULL, plan text, created_at timestamptz)`);
+  await database.query(`INSERT INTO users SELECT gen_random_uuid(), n % 3 = 0, (ARRAY['free', 'pro', 'team'])[n % 3 + 1], now() - n * interval '1 minute' FROM generate_series(1, $1) n`, [chosen.rows]);
+  await database.query("ANALYZE users");
+
+  const arguments_ = ["config", "sync", `--local=${kv.base}`, "--query", QUERY, "--prefix", "user:", "--json", ...(chosen.snapshot ? ["--snapshot", "users"] : [])];
+  const measure = () => timed(tool, arguments_, { ...env, DATABASE_URL: database.url() });
+  const passes = [];
+  const pass = async (what, expected) => {
+    const figures = { what, ...(await measure()) };
+    for (const [name, count] of Object.entries(expected)) {
+      if (figures.summary[name] !== count) throw new Fault(`${what}: ${figures.summary[name]} rows ${name}, not ${count}.`);
+    }
+    passes.push(figures);
+  };
+  await pass("first", { read: chosen.rows, written: chosen.rows });
+  await pass("unchanged", { written: 0, unchanged: chosen.rows });
+  await database.query("UPDATE users SET plan = plan || '+' WHERE id IN (SELECT id FROM users ORDER BY md5(id) LIMIT $1)", [chosen.changed]);
+  await pass(`${chosen.changed} changed`, { written: chosen.changed, unchanged: chosen.rows - chosen.changed });
+  await Promise.all([database.stop(), kv.stop()]);
+
+  const machine = `${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})`;
+  console.log(`${chosen.rows} rows${chosen.snapshot ? " and a snapshot" : ""}, ${machine}\n`);
+  print(passes);
+  if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify({ date: new Date().toISOString(), machine, rows: chosen.rows, snapshot: chosen.snapshot ?? false, passes }, null, 2)}\n`);
+});
+
+function print(passes) {
+  const table = [["pass", "seconds", "written", "calls", "CPU of the tool", "peak memory"]];
+  for (const { what, seconds, cpuSeconds, peakBytes, summary } of passes) {
+    table.push([what, seconds.toFixed(2), String(summary.written), String(summary.calls), `${cpuSeconds.toFixed(2)} s`, `${(peakBytes / 1e6).toFixed(1)} MB`]);
+  }
+  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  for (const row of table) console.log(row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]))).join("  "));
+}
+
+/** Runs the tool to its end. */
+async function timed(tool, args, env) {
+  const started = performance.now();
+  const child = spawn(tool, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
+  let last = {};
+  const looking = setInterval(() => (last = look(child.pid) ?? last), LOOK_MS);
+  const [code] = await once(child, "close");
+  clearInterval(looking);
+  const seconds = (performance.now() - started) / 1000;
+  if (code !== 0) throw new Fault(`The tool ended with ${code}: ${output.stdout}${output.stderr}`);
+  return { seconds, ...last, summary: JSON.parse(output.stdout) };
+}
+
+/** The peak memory and the CPU time of a process so far; nothing once it has ended. */
+function look(pid) {
+  try {
+    const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    if (peakKib === undefined) return undefined;
+    // Behind the name, which may hold anything: utime and stime are the 14th and 15th field, in hundredths of a second (proc(5)).
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+    return { peakBytes: Number(peakKib) * 1024, cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100 };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Starts `wrangler dev` over an empty KV: `{ base, stop }`. */
+async function startKv(folder, env) {
+  writeFileSync(join(folder, "worker.js"), "export default { fetch: () => new Response() };\n");
+  writeFileSync(join(folder, "wrangler.toml"), 'name = "bench-sync"\nmain = "worker.js"\ncompatibility_date = "2026-11-01"\nkv_namespaces = [{ binding = "USER_CONFIGURATION" }]\n');
+  const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+  const port = await freePort();
+  const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false"];
+  const child = start("node", args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  let log = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (log = (log + text).slice(-20_000)));
+  await new Promise((ready, failed) => {
+    child.once("message", ready); // sent once, when it listens
+    child.once("exit", () => failed(new Fault(`\`wrangler dev\` ended before it served: ${log}`)));
+    child.once("error", failed);
+  });
+  const stop = async () => {
+    const exit = once(child, "exit");
+    process.kill(child.target, "SIGTERM");
+    await exit;
+  };
+  return { base: `http://127.0.0.1:${port}`, stop };
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}

@@ -1,0 +1,239 @@
+//! `kv-edge config`: users' records and flags in the namespace `USER_CONFIGURATION`.
+
+mod merge;
+mod plan;
+mod row;
+mod snapshot;
+mod source;
+mod summary;
+mod sync;
+mod upload;
+mod validate;
+mod watch;
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Subcommand;
+use kv_edge_core::config;
+use kv_edge_core::content_hash::hash;
+use kv_edge_core::limits::{KEY_BYTES_MAX, Key, METADATA_BYTES_MAX};
+use serde_json::json;
+
+use self::source::Source;
+use self::sync::Target;
+use crate::Outcome;
+use crate::api::Connection;
+use crate::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  kv-edge config sync --local                      a table of PostgreSQL into the KV of `wrangler dev`
+  kv-edge config sync --dry-run                    what would be changed on Cloudflare
+  kv-edge config validate flags.json               what is wrong in definitions of flags
+  kv-edge config sync --help                       also how to follow changes";
+
+const SYNC_EXAMPLES: &str = r#"DATABASE_URL says where the database is: postgres://user@host/database?sslmode=verify-full, or host=… dbname=…
+
+Each key gets a hash of its value as metadata, so that only what differs is written. Keys without that metadata, or with that of another
+--prefix, are never deleted. The keys `flags` and that of --snapshot are never touched by a row.
+
+Examples:
+  kv-edge config sync --local --query 'SELECT id, plan, preview_features_enabled FROM users'
+  kv-edge config sync --prefix user: --snapshot users --dry-run
+  kv-edge config sync --watch --json               follow changes; a line of JSON for each pass
+
+--watch hears at once of what a trigger notifies: the key of a row, or nothing where everything may have changed. For the table users:
+
+  CREATE FUNCTION kv_edge_config() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    IF TG_OP = 'TRUNCATE' THEN PERFORM pg_notify('kv_edge_config', ''); END IF;
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN PERFORM pg_notify('kv_edge_config', OLD.id::text); END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN PERFORM pg_notify('kv_edge_config', NEW.id::text); END IF;
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER kv_edge_config_rows AFTER INSERT OR UPDATE OR DELETE ON users
+    FOR EACH ROW EXECUTE FUNCTION kv_edge_config();
+  CREATE TRIGGER kv_edge_config_all AFTER TRUNCATE ON users
+    FOR EACH STATEMENT EXECUTE FUNCTION kv_edge_config();
+
+With --json:
+  {"dryRun", "read", "written", "new"?, "unchanged", "deleted", "failed", "refused", "snapshot"?, "calls", "seconds", "problems": […],
+   "moreProblems", "error"?}
+  "refused" are deletions that --allow-mass-delete would make; "new" is known with --dry-run; "snapshot" is written, unchanged or failed.
+
+It ends with 0 where all is in KV, 1 where something is not, 2 for a mistake in the command line. Whatever ends it, a second run completes
+the job."#;
+
+/// Brings users' records and flags into KV (namespace `USER_CONFIGURATION`)
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // There is one of it.
+enum Command {
+    Sync(Sync),
+    Validate(validate::Arguments),
+}
+
+/// Makes KV hold what a table of PostgreSQL holds
+#[derive(Debug, clap::Args)]
+#[command(after_help = SYNC_EXAMPLES)]
+#[allow(clippy::struct_excessive_bools)] // Flags of a command line.
+struct Sync {
+    /// The rows: first column the key, the others the JSON value
+    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users")]
+    query: String,
+
+    /// What stands before the id in each key; the Worker has it in `CONFIG_PREFIX`
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, value_parser = prefix)]
+    prefix: String,
+
+    /// Write all rows as one value under this key too; the Worker has it in `CONFIG_SNAPSHOT`
+    #[arg(long, value_name = "KEY", value_parser = snapshot_key)]
+    snapshot: Option<String>,
+
+    /// Leave keys in KV whose row is gone
+    #[arg(long)]
+    no_delete: bool,
+
+    /// Delete more than 20 % of the keys, where so many rows are gone
+    #[arg(long)]
+    allow_mass_delete: bool,
+
+    /// Stop at the first row that KV cannot take
+    #[arg(long)]
+    strict: bool,
+
+    /// Go on and follow changes, until it is stopped with Ctrl-C
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
+
+    /// The channel that a trigger notifies
+    #[arg(long, value_name = "NAME", default_value = "kv_edge_config", requires = "watch")]
+    channel: String,
+
+    /// Compare everything after so many minutes; 0 for never
+    #[arg(long, value_name = "MINUTES", default_value_t = 10, allow_negative_numbers = true, requires = "watch")]
+    full_every: u64,
+
+    #[command(flatten)]
+    connection: Connection,
+
+    /// The namespace, by its id or its title [default: kv-edge-user-configuration; `USER_CONFIGURATION` for a local one]
+    #[arg(long, value_name = "ID|TITLE")]
+    namespace: Option<String>,
+
+    /// Say what would be done and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Write one line of JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+fn prefix(prefix: &str) -> Result<String, String> {
+    // A key needs one byte more, of the id.
+    if prefix.len() >= KEY_BYTES_MAX {
+        return Err(format!("it has {} bytes; Workers KV takes keys of {KEY_BYTES_MAX}", prefix.len()));
+    }
+    let metadata = merge::metadata(prefix, &hash(b"")).to_string();
+    if metadata.len() > METADATA_BYTES_MAX {
+        let length = metadata.len();
+        return Err(format!("the metadata of keys would have {length} bytes; Workers KV takes {METADATA_BYTES_MAX}"));
+    }
+    Ok(prefix.to_owned())
+}
+
+fn snapshot_key(key: &str) -> Result<String, String> {
+    let key = Key::new(key).map_err(|error| error.to_string())?.as_str().to_owned();
+    if config::is_reserved(&key, None) {
+        Err("the definitions of flags stand under this key".to_owned())
+    } else {
+        Ok(key)
+    }
+}
+
+impl Arguments {
+    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+        match self.command {
+            Command::Sync(sync) => sync.run(out),
+            Command::Validate(validate) => validate.run(out),
+        }
+    }
+}
+
+impl Sync {
+    fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+        let progress = Progress::new(self.json);
+        let (mut source, target) = match self.opened(progress) {
+            Ok(opened) => opened,
+            Err(sentence) => {
+                eprintln!("error: {sentence}");
+                if self.json {
+                    writeln!(out, "{}", json!({ "error": sentence }))?;
+                }
+                return Ok(Outcome::Faulty);
+            }
+        };
+        if self.watch {
+            let full_every = (self.full_every > 0).then(|| Duration::from_secs(self.full_every.saturating_mul(60)));
+            let options = watch::Options { channel: self.channel, full_every, json: self.json };
+            return watch::watch(&mut source, &target, &options, out);
+        }
+        let summary = sync::run(&mut source, &target);
+        summary.write(self.json, out)?;
+        Ok(summary.outcome())
+    }
+
+    fn opened(&self, progress: Progress) -> Result<(Source, Target), String> {
+        let default = if self.connection.is_local() { "USER_CONFIGURATION" } else { "kv-edge-user-configuration" };
+        let source = Source::open(&self.query).map_err(|error| error.to_string())?;
+        let namespace = self.connection.open(self.namespace.as_deref().unwrap_or(default), &progress);
+        let target = Target {
+            namespace: namespace.map_err(|error| error.to_string())?.discreet(),
+            prefix: self.prefix.clone(),
+            snapshot: self.snapshot.clone(),
+            delete: !self.no_delete,
+            allow_mass_delete: self.allow_mass_delete,
+            strict: self.strict,
+            dry_run: self.dry_run,
+            progress,
+            summed_calls: Cell::new(0),
+        };
+        Ok((source, target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_leaves_room_for_an_id_and_for_the_metadata() {
+        for (text, expected) in [
+            (String::new(), true),
+            ("user:".to_owned(), true),
+            ("p".repeat(511), true),
+            ("p".repeat(512), false),
+            // In JSON each has six bytes.
+            ("\u{1}".repeat(150), true),
+            ("\u{1}".repeat(200), false),
+        ] {
+            assert_eq!(prefix(&text).is_ok(), expected, "{} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_stands_under_no_key_of_something_else() {
+        for (key, expected) in [("users", true), ("", false), (".", false), ("flags", false)] {
+            assert_eq!(snapshot_key(key).is_ok(), expected, "{key}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PREFIX: &str = "p:";
+
+fn keys() -> Keys {
+    Keys { prefix: PREFIX.to_owned(), snapshot: Some("p:all".to_owned()) }
+}
+
+fn row(key: Option<&str>, value: &str) -> Row {
+    Row { key: key.map(str::to_owned), value: value.to_owned() }
+}
+
+/// All that a plan says of rows and keys.
+fn planned(
+    keys: &Keys,
+    rows: impl IntoIterator<Item = Row>,
+    stored: impl IntoIterator<Item = Stored>,
+) -> Result<(Vec<Step>, Left), Stopped> {
+    let mut plan = Plan::new(keys, stored.into_iter().map(Ok));
+    let mut steps = Vec::new();
+    let mut push = |step| {
+        steps.push(step);
+        Ok(())
+    };
+    rows.into_iter().try_for_each(|row| plan.row(row, &mut push))?;
+    let left = plan.finish(&mut push)?;
+    Ok((steps, left))
+}
+
+/// A step as a line: `a new`, `row 2: its key is NULL`.
+fn line(step: &Step) -> String {
+    match step {
+        Step::Keep(Kept { id, state, .. }) => format!("{id} {state:?}"),
+        Step::Fault(Fault { row, why }) => format!("row {row}: {why}"),
+    }
+}
+
+fn own(id: &str, value: &str) -> Stored {
+    Stored { id: id.to_owned(), hash: Some(hash(value.as_bytes())) }
+}
+
+fn foreign(id: &str) -> Stored {
+    Stored { id: id.to_owned(), hash: None }
+}
+
+#[test]
+fn what_a_row_comes_to() {
+    let rows = ["a", "b", "c", "d"].map(|id| row(Some(id), "{}"));
+    let stored = [own("0", "{}"), own("b", "{}"), own("c", "{\"x\":1}"), foreign("d"), own("e", "{}"), foreign("f")];
+    let (steps, left) = planned(&keys(), rows, stored).unwrap();
+    let lines: Vec<_> = steps.iter().map(line).collect();
+    assert_eq!(lines, ["a New", "b Unchanged", "c Changed { was_own: true }", "d Changed { was_own: false }"]);
+    assert_eq!(left, Left { gone: vec!["0".to_owned(), "e".to_owned()], own: 4 });
+}
+
+#[test]
+fn a_row_that_kv_cannot_take_is_told_by_its_number_and_the_rest_goes_on() {
+    let long = "k".repeat(511);
+    let longest = "k".repeat(510);
+    let too_much = format!("{{\"a\":\"{}\"}}", "x".repeat(25 << 20));
+    for (name, rows, expected) in [
+        (
+            "NULL",
+            vec![row(Some("a"), "{}"), row(None, "{}"), row(None, "{}")],
+            vec!["row 2: its key is NULL", "row 3: its key is NULL", "a New"],
+        ),
+        ("empty", vec![row(Some(""), "{}"), row(Some("a"), "{}")], vec!["row 1: its key is empty", "a New"]),
+        (
+            "too long with the prefix",
+            vec![row(Some(&longest), "{}"), row(Some(&long), "{}")],
+            vec!["", "row 2: The key has 513 bytes; Workers KV takes 512 at most."],
+        ),
+        (
+            "reserved",
+            vec![row(Some("all"), "{}"), row(Some("flags"), "{}")],
+            vec!["row 1: its key is that of the flags or of the snapshot", "flags New"],
+        ),
+        (
+            "twins and triplets",
+            ["a", "b", "b", "c", "d", "d", "d"].map(|id| row(Some(id), "{}")).into(),
+            vec![
+                "a New",
+                "row 2: another row has the same key",
+                "row 3: another row has the same key",
+                "c New",
+                "row 5: another row has the same key",
+                "row 6: another row has the same key",
+                "row 7: another row has the same key",
+            ],
+        ),
+        (
+            "too long a value",
+            vec![row(Some("a"), &too_much), row(Some("b"), "{}")],
+            vec!["row 1: its value has 26214408 bytes; Workers KV takes 26214400 at most", "b New"],
+        ),
+    ] {
+        let (steps, _) = planned(&keys(), rows, []).unwrap();
+        let lines: Vec<_> = steps.iter().map(line).collect();
+        assert_eq!(lines.len(), expected.len(), "{name}: {lines:?}");
+        assert!(
+            lines.iter().zip(&expected).all(|(line, expected)| expected.is_empty() || line == expected),
+            "{name}: {lines:?}"
+        );
+    }
+    let plain = Keys { prefix: String::new(), snapshot: None };
+    let rows = [".", "..", "flags"].map(|id| row(Some(id), "{}"));
+    let (steps, _) = planned(&plain, rows, []).unwrap();
+    assert!(steps.iter().all(|step| matches!(step, Step::Fault(_))), "{steps:?}");
+}
+
+#[test]
+fn the_key_of_a_row_with_a_fault_is_not_gone() {
+    let rows = [row(Some("a"), "{}"), row(Some("a"), "{}"), row(Some("b"), "{}")];
+    let (steps, left) = planned(&keys(), rows, [own("a", "{\"x\":1}"), own("b", "{}")]).unwrap();
+    assert_eq!(steps.len(), 3);
+    assert_eq!(left, Left { gone: Vec::new(), own: 2 });
+}
+
+#[test]
+fn rows_out_of_order_end_the_plan() {
+    let rows = [row(Some("b"), "{}"), row(Some("a"), "{}")];
+    let error = planned(&keys(), rows, []).unwrap_err().to_string();
+    assert!(error.contains("not in the order of their keys (row 2); nothing was deleted"), "{error}");
+}
+
+#[test]
+fn more_than_a_fifth_is_a_mass() {
+    for (deletions, own, expected) in
+        [(0, 0, false), (0, 9, false), (1, 4, true), (1, 5, false), (2, 9, true), (20, 100, false), (21, 100, true)]
+    {
+        assert_eq!(is_mass(deletions, own), expected, "{deletions} of {own}");
+    }
+}
+
+/// A key of KV: its value, and whether the sync's metadata is there.
+type Kv = BTreeMap<String, (String, bool)>;
+
+fn list(kv: &Kv) -> Vec<Stored> {
+    kv.iter().map(|(id, (value, is_own))| if *is_own { own(id, value) } else { foreign(id) }).collect()
+}
+
+/// Applies a plan but for writes and deletions that fail.
+fn apply(kv: &mut Kv, steps: Vec<Step>, left: Left, is_failing: impl Fn(&str) -> bool) {
+    for step in steps {
+        if let Step::Keep(Kept { id, value, state, .. }) = step
+            && state != State::Unchanged
+            && !is_failing(&id)
+        {
+            kv.insert(id, (value, true));
+        }
+    }
+    for id in left.gone {
+        if !is_failing(&id) {
+            kv.remove(&id);
+        }
+    }
+}
+
+fn id() -> impl Strategy<Value = String> {
+    "[a-cé€\u{10000}]{1,2}"
+}
+
+fn value() -> impl Strategy<Value = String> {
+    (0..3).prop_map(|number| format!("{{\"n\":{number}}}"))
+}
+
+proptest! {
+    /// After a pass the sync's own keys are the rows and foreign keys are as they were; what failed is as it was before, nothing else is
+    /// lost, and the next pass mends it.
+    #[test]
+    fn kv_becomes_the_table(
+        rows in proptest::collection::btree_map(id(), value(), 0..12),
+        before in proptest::collection::btree_map(id(), (value(), any::<bool>()), 0..12),
+        failing in proptest::collection::btree_set(id(), 0..12),
+    ) {
+        let table = || rows.iter().map(|(id, value)| row(Some(id), value));
+        let mut kv = before.clone();
+        let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
+        prop_assert_eq!(left.own, before.values().filter(|(_, is_own)| *is_own).count() as u64);
+        apply(&mut kv, steps, left, |id| failing.contains(id));
+        for id in before.keys().chain(rows.keys()).collect::<BTreeSet<_>>() {
+            let wanted = match (rows.get(id), before.get(id)) {
+                _ if failing.contains(id) => before.get(id).cloned(),
+                (Some(value), _) => Some((value.clone(), true)),
+                (None, Some((value, false))) => Some((value.clone(), false)),
+                (None, _) => None,
+            };
+            prop_assert_eq!(kv.get(id), wanted.as_ref(), "{}", id);
+        }
+        let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
+        apply(&mut kv, steps, left, |_| false);
+        let all_own: BTreeMap<_, _> = kv.iter().filter(|(_, (_, is_own))| *is_own).map(|(id, (value, _))| (id.clone(), value.clone())).collect();
+        prop_assert_eq!(&all_own, &rows);
+        let foreign = |kv: &Kv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, kept)| (id.clone(), kept.clone())).collect::<Kv>();
+        prop_assert_eq!(foreign(&kv), foreign(&before));
+        // And there is nothing more to do.
+        let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
+        prop_assert!(left.gone.is_empty());
+        let is_unchanged = |step: &Step| matches!(step, Step::Keep(Kept { state: State::Unchanged, .. }));
+        prop_assert!(steps.iter().all(is_unchanged), "{:?}", steps);
+    }
+
+    /// Each row is written, unchanged or a fault; the key of none is deleted.
+    #[test]
+    fn every_row_is_accounted_for(
+        ids in proptest::collection::vec(proptest::option::weighted(0.9, "(\\.|\\.\\.|all|flags|[a-c]{0,2})"), 0..12),
+        before in proptest::collection::btree_map(id(), (value(), any::<bool>()), 0..12),
+    ) {
+        let mut ids = ids;
+        // NULL comes last.
+        ids.sort_by_key(|id| (id.is_none(), id.clone()));
+        let rows = ids.iter().map(|id| row(id.as_deref(), "{}"));
+        let (steps, left) = planned(&Keys { prefix: String::new(), snapshot: Some("all".to_owned()) }, rows, list(&before)).unwrap();
+        prop_assert_eq!(steps.len(), ids.len());
+        prop_assert!(left.gone.iter().all(|gone| !ids.contains(&Some(gone.clone()))));
+        let kept = |step: &Step| if let Step::Keep(kept) = step { Some(kept.id.clone()) } else { None };
+        for id in steps.iter().filter_map(kept) {
+            prop_assert!(Key::new(id.as_str()).is_ok() && id != "all" && id != "flags");
+            prop_assert_eq!(ids.iter().filter(|other| other.as_deref() == Some(&id)).count(), 1);
+        }
+    }
+}

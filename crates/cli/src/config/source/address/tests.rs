@@ -1,0 +1,89 @@
+use super::*;
+
+fn tls(url: &str) -> Result<(SslMode, Trust), String> {
+    let address = Address::parse(url).map_err(|error| error.to_string())?;
+    Ok((address.config.get_ssl_mode(), address.tls.trust))
+}
+
+#[test]
+fn both_forms_say_how_the_server_is_trusted() {
+    let file = || Roots::File("/ca.pem".into());
+    for (settings, mode, trust) in [
+        (&[][..], SslMode::Prefer, Trust::Anything),
+        (&["sslmode=disable"], SslMode::Disable, Trust::Anything),
+        (&["sslmode=allow"], SslMode::Prefer, Trust::Anything),
+        (&["sslmode=prefer"], SslMode::Prefer, Trust::Anything),
+        (&["sslmode=require"], SslMode::Require, Trust::Anything),
+        (&["sslmode=require", "sslrootcert=/ca.pem"], SslMode::Require, Trust::Signed(file())),
+        (&["sslmode=verify-ca", "sslrootcert=/ca.pem"], SslMode::Require, Trust::Signed(file())),
+        (&["sslrootcert=/ca.pem", "sslmode=verify-full"], SslMode::Require, Trust::SignedForHost(file())),
+        (&["sslmode=verify-full"], SslMode::Require, Trust::SignedForHost(Roots::System)),
+        (&["sslmode=verify-full", "sslrootcert=system"], SslMode::Require, Trust::SignedForHost(Roots::System)),
+        (&["sslrootcert=system"], SslMode::Require, Trust::SignedForHost(Roots::System)),
+    ] {
+        let url = format!("postgresql://u:p@h/d?application_name=x&{}", settings.join("&"));
+        assert_eq!(tls(&url), Ok((mode, trust.clone())), "{url}");
+        let words = format!("host=h user = u {} dbname='d'", settings.join(" "));
+        assert_eq!(tls(&words), Ok((mode, trust)), "{words}");
+    }
+    assert_eq!(tls("postgres:///d?host=/run/postgresql&sslmode=require"), Ok((SslMode::Disable, Trust::Anything)));
+}
+
+#[test]
+fn a_word_may_be_quoted() {
+    for (text, expected) in [
+        ("", Some(("", 0))),
+        ("a b", Some(("a", 1))),
+        (r"a\ b c", Some(("a b", 4))),
+        ("'a b' c", Some(("a b", 5))),
+        (r"'it\'s' c", Some(("it's", 7))),
+        (r"'a\\' c", Some((r"a\", 5))),
+        ("'a", None),
+        (r"a\", None),
+    ] {
+        assert_eq!(word(text), expected.map(|(value, length)| (value.to_owned(), length)), "{text:?}");
+    }
+    let address = Address::parse(r"host=h user=u password='it\'s a \\' port=99").unwrap();
+    assert_eq!(address.config.get_password(), Some(&br"it's a \"[..]));
+    assert_eq!(address.place(), "h:99");
+}
+
+#[test]
+fn a_place_names_each_host() {
+    for (url, expected) in [
+        ("postgres://u:secret@db.example/d", "db.example:5432"),
+        ("postgres://u@a:1,b:2/d", "a:1, b:2"),
+        ("postgres://u@[::1]:7/d", "[::1]:7"),
+        ("postgres:///d?host=/run/postgresql", "/run/postgresql"),
+        ("hostaddr=127.0.0.1 user=u", "127.0.0.1"),
+    ] {
+        assert_eq!(Address::parse(url).unwrap().place(), expected, "{url}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_without_a_word_of_it() {
+    for url in [
+        "postgres://u:sec@ret@h/d",
+        "postgres://u:sec/ret@h/d",
+        "postgres://u:sec?ret@h/d",
+        "postgres://u:1/sec@ret",
+        "postgres://u:1?sec@ret=1",
+        "postgres://u:p@h:sec/d",
+        "postgres://u:p@h/d?secret=1",
+        "postgres://u:p@h/d?sslmode=secret",
+        "postgres://u:p@h/d?sslrootcert=system&sslmode=require",
+        "postgres://u:p@h/d?sslcert=secret",
+        "postgres://",
+        "mysql://u:secret@h/d",
+        "secret",
+        "host=h password='secret",
+        "host=h sec ret=1",
+        "user=secret",
+        "host=h secret=1",
+    ] {
+        let sentence = Address::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(sentence.starts_with("DATABASE_URL "), "{url}: {sentence}");
+        assert!(!sentence.contains("sec"), "{url}: {sentence}");
+    }
+}

@@ -1,0 +1,126 @@
+//! Connections, and why there is none.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::sync::mpsc;
+use std::thread;
+
+use postgres::Client;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::address::Address;
+use super::error::{SourceError, cause, told};
+use super::tls;
+
+/// What to do where nothing comes.
+const SLOW: &str = "correct host and port in DATABASE_URL, see if it is PostgreSQL that listens there and no firewall stands between, \
+                    or give more time with connect_timeout=SECONDS";
+
+/// Where the database is and how to get there, again and again.
+pub(super) struct Connector {
+    address: Address,
+    tls: MakeRustlsConnect,
+}
+
+impl Connector {
+    /// Reads `DATABASE_URL`. It is no argument: whoever is on a machine sees the arguments of every program.
+    pub(super) fn from_environment() -> Result<Self, SourceError> {
+        match std::env::var("DATABASE_URL") {
+            Ok(url) if !url.trim().is_empty() => Self::new(url.trim()),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Err(SourceError::new(
+                "DATABASE_URL is not set; set it in the environment: DATABASE_URL='postgres://user:password@host/database'",
+            )),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(SourceError::new("DATABASE_URL is no UTF-8; write %XX for such bytes"))
+            }
+        }
+    }
+
+    pub(super) fn new(url: &str) -> Result<Self, SourceError> {
+        let address = Address::parse(url)?;
+        let tls = tls::connector(&address.tls)?;
+        Ok(Self { address, tls })
+    }
+
+    /// Connects within [`Address::patience`]. The client library bounds no more than the time until there is a socket, so that a thread
+    /// waits for the rest; one that never ends is left behind.
+    pub(super) fn connect(&self) -> Result<Client, SourceError> {
+        let (config, tls) = (self.address.config.clone(), self.tls.clone());
+        let (sender, receiver) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            // Nobody takes it where it comes too late.
+            let _taken = sender.send(config.connect(tls));
+        });
+        let connected = receiver.recv_timeout(self.address.patience()).map_err(|_| {
+            let place = self.address.place();
+            SourceError::lost(format!("PostgreSQL at {place}: the connection takes too long; {SLOW}"))
+        })?;
+        connected.map_err(|error| self.refusal(&error))
+    }
+
+    /// Ends the statement that a connection is busy with. Where that fails, the end of the connection does it.
+    pub(super) fn cancel(&self, token: &postgres::CancelToken) {
+        drop(token.cancel_query(self.tls.clone()));
+    }
+
+    fn refusal(&self, error: &postgres::Error) -> SourceError {
+        let place = self.address.place();
+        let user = self.address.config.get_user().unwrap_or_default();
+        if let Some(error) = error.as_db_error() {
+            let way_out = match error.code().code() {
+                "28P01" => "correct user and password in DATABASE_URL",
+                // What pg_hba.conf says.
+                "28000" => {
+                    "use another user, or sslmode=require in DATABASE_URL where only encrypted connections are admitted"
+                }
+                "3D000" => "correct the name of the database in DATABASE_URL",
+                "42501" => "let this user connect (GRANT CONNECT ON DATABASE … TO …), or use another user",
+                "53300" => "end other connections, or allow more (max_connections)",
+                _ => "see the server's log",
+            };
+            return SourceError::lost(format!(
+                "PostgreSQL at {place} does not let {user:?} in: {}; {way_out}",
+                told(error, None)
+            ));
+        }
+        let mut source: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(inner) = source {
+            if let Some(error) = inner.downcast_ref::<io::Error>() {
+                return SourceError::lost(format!("PostgreSQL at {place}: {}", of_io(error)));
+            }
+            source = inner.source();
+        }
+        let sentence = match (error.to_string().as_str(), cause(error).as_str()) {
+            (_, "server does not support TLS") => {
+                "the server does no TLS; turn it on there (ssl = on), or write sslmode=disable in DATABASE_URL"
+                    .to_owned()
+            }
+            (_, "password missing") => {
+                format!(
+                    "the server asks {user:?} for a password; put one into DATABASE_URL (postgres://user:password@…)"
+                )
+            }
+            (what, cause) if what == cause => format!("{what}; see the server's log"),
+            (what, cause) => format!("{what} ({cause}); correct DATABASE_URL, or see the server's log"),
+        };
+        SourceError::lost(format!("PostgreSQL at {place}: {sentence}"))
+    }
+}
+
+fn of_io(error: &io::Error) -> String {
+    if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls::refusal(refused);
+    }
+    match error.kind() {
+        ErrorKind::ConnectionRefused => {
+            format!("{error}; see if the server runs, and correct host and port in DATABASE_URL")
+        }
+        ErrorKind::TimedOut => format!("{error}; {SLOW}"),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+            format!("the server hung up ({error}); see if it is PostgreSQL that listens there, and its log")
+        }
+        ErrorKind::InvalidInput => format!("{error}; sslmode needs a host name or an address in DATABASE_URL"),
+        // A name that is not found has no kind of its own.
+        _ => format!("{error}; correct host and port in DATABASE_URL"),
+    }
+}

@@ -1,0 +1,250 @@
+//! The statement around somebody's query: it makes PostgreSQL itself turn a row into a key and a JSON value.
+
+use postgres::types::{Kind, Type};
+
+use super::error::SourceError;
+
+/// What the columns of a query are.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    /// The query, without what ends a statement.
+    query: String,
+    /// Names of all columns, the key's first.
+    names: Vec<String>,
+    key: KeyType,
+    /// False where the order of the database's bytes is not that of UTF-8.
+    is_utf8: bool,
+}
+
+/// How rows are found by their key. An index is of use only where the comparison is in the column's own type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyType {
+    Text,
+    Int2,
+    Int4,
+    Int8,
+    Uuid,
+    Other,
+}
+
+impl Shape {
+    /// The columns as PostgreSQL describes them, or what makes them none of use.
+    pub(super) fn new(query: &str, columns: &[(String, Type)], is_utf8: bool) -> Result<Self, SourceError> {
+        let query = without_end(query).to_owned();
+        let (key, values) = match columns {
+            [] => {
+                return Err(SourceError::new(
+                    "the query gives no rows; --query takes a SELECT with the key and the values",
+                ));
+            }
+            [(key, _)] => {
+                return Err(SourceError::new(format!(
+                    "the query has one column only, {key:?}, which is the key; select what the value is to hold too"
+                )));
+            }
+            [key, values @ ..] => (key, values),
+        };
+        for (index, (name, _)) in values.iter().enumerate() {
+            let number = index.saturating_add(2);
+            if name == "?column?" {
+                return Err(SourceError::new(format!("column {number} of the query has no name; give it one with AS")));
+            }
+            if values.iter().take(index).any(|(other, _)| other == name) {
+                return Err(SourceError::new(format!(
+                    "the query has two columns {name:?}; give column {number} another name with AS"
+                )));
+            }
+        }
+        let key_type = KeyType::of(&key.1).ok_or_else(|| {
+            SourceError::new(format!(
+                "the first column, {:?}, is of type {}, which makes no key; select a column with an id first (or one member, as in id->>'name')",
+                key.0, key.1
+            ))
+        })?;
+        let names = columns.iter().map(|(name, _)| name.clone()).collect();
+        Ok(Self { query, names, key: key_type, is_utf8 })
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// All rows, in the order of the keys' UTF-8 bytes; rows without a key last.
+    pub(super) fn all(&self) -> String {
+        // Sorts like the bytes of the database, which are UTF-8 nearly everywhere.
+        let order = if self.is_utf8 { "(q.c0)::text COLLATE \"C\"" } else { "convert_to((q.c0)::text, 'UTF8')" };
+        format!("{} ORDER BY {order} NULLS LAST", self.select())
+    }
+
+    /// The rows of the keys in `$1` (`text[]`).
+    pub(super) fn some(&self) -> String {
+        // The first condition is for an index; the second makes it exact (a collation may take "a" for "A", and 007 is 7).
+        let by_index = match self.key.cast() {
+            Some(cast) => format!("q.c0 = ANY($1::text[]{cast}) AND "),
+            None => String::new(),
+        };
+        format!("{} WHERE {by_index}(q.c0)::text COLLATE \"C\" = ANY($1::text[])", self.select())
+    }
+
+    /// Leaves out keys that no row can have, and that the cast in [`some`](Self::some) would fail on.
+    pub(super) fn possible<'k>(&self, keys: &'k [String]) -> Vec<&'k str> {
+        keys.iter().map(String::as_str).filter(|key| self.key.can_be(key)).collect()
+    }
+
+    fn select(&self) -> String {
+        let columns: Vec<String> = (0..self.names.len()).map(|index| format!("c{index}")).collect();
+        let named = columns.iter().zip(&self.names).skip(1);
+        let values: Vec<String> = named.map(|(column, name)| format!("q.{column} AS {}", quoted(name))).collect();
+        // The line break ends a comment that the query ends with.
+        format!(
+            "SELECT (q.c0)::text, row_to_json((SELECT r FROM (SELECT {}) AS r))::text FROM (\n{}\n) AS q({})",
+            values.join(", "),
+            self.query,
+            columns.join(", ")
+        )
+    }
+}
+
+impl KeyType {
+    /// None for what is no scalar.
+    fn of(key: &Type) -> Option<Self> {
+        match *key {
+            Type::TEXT | Type::VARCHAR => return Some(Self::Text),
+            Type::INT2 => return Some(Self::Int2),
+            Type::INT4 => return Some(Self::Int4),
+            Type::INT8 => return Some(Self::Int8),
+            Type::UUID => return Some(Self::Uuid),
+            Type::JSON | Type::JSONB | Type::XML | Type::BYTEA | Type::RECORD => return None,
+            _ => {}
+        }
+        match key.kind() {
+            Kind::Simple | Kind::Enum(_) => Some(Self::Other),
+            Kind::Domain(inner) => Self::of(inner).map(|_| Self::Other),
+            _ => None,
+        }
+    }
+
+    fn cast(self) -> Option<&'static str> {
+        match self {
+            Self::Text => Some(""),
+            Self::Int2 => Some("::int2[]"),
+            Self::Int4 => Some("::int4[]"),
+            Self::Int8 => Some("::int8[]"),
+            Self::Uuid => Some("::uuid[]"),
+            Self::Other => None,
+        }
+    }
+
+    fn can_be(self, key: &str) -> bool {
+        match self {
+            // PostgreSQL has no NUL in a text.
+            Self::Text | Self::Other => !key.contains('\0'),
+            Self::Int2 => key.parse::<i16>().is_ok(),
+            Self::Int4 => key.parse::<i32>().is_ok(),
+            Self::Int8 => key.parse::<i64>().is_ok(),
+            Self::Uuid => {
+                key.len() == 36 && key.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) && {
+                    let lengths: Vec<usize> = key.split('-').map(str::len).collect();
+                    lengths == [8, 4, 4, 4, 12]
+                }
+            }
+        }
+    }
+}
+
+/// A name as SQL takes every name ("Identifiers and Key Words").
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The query without the `;` that ends it, and without comments behind that ("Lexical Structure").
+fn without_end(query: &str) -> &str {
+    let mut end = query.len();
+    let mut rest = query;
+    while let Some(first) = rest.chars().next() {
+        let at = query.len().saturating_sub(rest.len());
+        let length = token(rest, query.get(..at).unwrap_or_default()).max(first.len_utf8());
+        match first {
+            ';' if end == query.len() => end = at,
+            // A `;` with something behind it ends nothing; PostgreSQL says what it thinks of that.
+            _ if !first.is_whitespace() && first != ';' && !is_comment(rest) => end = query.len(),
+            _ => {}
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    query.get(..end).unwrap_or(query)
+}
+
+fn is_comment(text: &str) -> bool {
+    text.starts_with("--") || text.starts_with("/*")
+}
+
+/// How long the token is that this begins with, where a `;` in it would end nothing; 0 for any other.
+fn token(text: &str, before: &str) -> usize {
+    let until = |end: &str, skip: usize| {
+        let found = text.get(skip..).and_then(|rest| rest.find(end));
+        found.map_or(text.len(), |index| index.saturating_add(skip).saturating_add(end.len()))
+    };
+    let in_word = |character: char| character.is_alphanumeric() || character == '_' || character == '$';
+    if text.starts_with("--") {
+        text.find(['\n', '\r']).unwrap_or(text.len())
+    } else if text.starts_with("/*") {
+        block_comment(text)
+    } else if text.starts_with('"') {
+        // A doubled quote ends one name and begins the next: the same to us.
+        until("\"", 1)
+    } else if text.starts_with('\'') {
+        let mut letters = before.chars().rev();
+        let escapes = matches!(letters.next(), Some('e' | 'E')) && !letters.next().is_some_and(in_word);
+        if escapes { escaped(text) } else { until("'", 1) }
+    } else if text.starts_with('$') && !before.chars().next_back().is_some_and(in_word) {
+        let tag = text.get(1..).and_then(|rest| rest.split_once('$')).map_or("", |(tag, _)| tag);
+        let is_tag = tag.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
+            && !tag.starts_with(|letter: char| letter.is_ascii_digit());
+        let length = tag.len().saturating_add(2);
+        match text.get(..length) {
+            Some(opening) if is_tag && opening.ends_with('$') => until(opening, length),
+            _ => 0,
+        }
+    } else {
+        0
+    }
+}
+
+/// Block comments stand in one another.
+fn block_comment(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let length = if rest.starts_with("/*") {
+            depth = depth.saturating_add(1);
+            2
+        } else if rest.starts_with("*/") {
+            depth = depth.saturating_sub(1);
+            2
+        } else {
+            rest.chars().next().map_or(1, char::len_utf8)
+        };
+        rest = rest.get(length..).unwrap_or_default();
+        if depth == 0 {
+            break;
+        }
+    }
+    text.len().saturating_sub(rest.len())
+}
+
+/// A string with backslashes, `E'…'`.
+fn escaped(text: &str) -> usize {
+    let mut characters = text.char_indices().skip(1);
+    while let Some((index, character)) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '\'' => return index.saturating_add(1),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests;

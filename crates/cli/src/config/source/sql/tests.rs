@@ -1,0 +1,107 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn shape(columns: &[(&str, Type)]) -> Result<Shape, String> {
+    let columns: Vec<_> = columns.iter().map(|(name, column)| ((*name).to_owned(), column.clone())).collect();
+    Shape::new("SELECT 1;", &columns, true).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_ends_a_statement_is_left_out() {
+    for (query, expected) in [
+        ("SELECT 1", "SELECT 1"),
+        ("SELECT 1;", "SELECT 1"),
+        ("SELECT 1 ; \n;-- bye;\n /* a /* b; */ ; */ ", "SELECT 1 "),
+        ("SELECT 1 -- ; bye", "SELECT 1 -- ; bye"),
+        ("SELECT ';'", "SELECT ';'"),
+        ("SELECT ';';", "SELECT ';'"),
+        ("SELECT 'it''s;' ;", "SELECT 'it''s;' "),
+        (r"SELECT 'a\';", r"SELECT 'a\'"),
+        (r"SELECT E'a\';';", r"SELECT E'a\';'"),
+        (r"SELECT e'\\';", r"SELECT e'\\'"),
+        (r"SELECT type'\';", r"SELECT type'\'"),
+        ("SELECT \"a;\"\"b;\";", "SELECT \"a;\"\"b;\""),
+        ("SELECT $$;'$$;", "SELECT $$;'$$"),
+        ("SELECT $a$;$$;$a$ ;", "SELECT $a$;$$;$a$ "),
+        ("SELECT a$b;", "SELECT a$b"),
+        ("SELECT $1;", "SELECT $1"),
+        ("SELECT é;", "SELECT é"),
+        ("SELECT 1; SELECT 2", "SELECT 1; SELECT 2"),
+        ("SELECT 1; SELECT 2;", "SELECT 1; SELECT 2"),
+        ("SELECT 'a;", "SELECT 'a;"),
+        ("/* ;", "/* ;"),
+        (";", ""),
+        ("", ""),
+    ] {
+        assert_eq!(without_end(query), expected, "{query:?}");
+    }
+}
+
+#[test]
+fn columns_that_make_no_key_or_no_value_are_refused() {
+    for (columns, expected) in [
+        (&[][..], "gives no rows"),
+        (&[("id", Type::TEXT)], "one column only, \"id\""),
+        (&[("id", Type::TEXT), ("a", Type::BOOL), ("a", Type::BOOL)], "two columns \"a\"; give column 3"),
+        (&[("id", Type::TEXT), ("?column?", Type::INT4)], "column 2 of the query has no name"),
+        (&[("id", Type::JSON), ("a", Type::BOOL)], "is of type json"),
+        (&[("id", Type::JSONB), ("a", Type::BOOL)], "is of type jsonb"),
+        (&[("id", Type::TEXT_ARRAY), ("a", Type::BOOL)], "is of type _text"),
+        (&[("id", Type::BYTEA), ("a", Type::BOOL)], "is of type bytea"),
+        (&[("id", Type::INT4_RANGE), ("a", Type::BOOL)], "is of type int4range"),
+    ] {
+        let sentence = shape(columns).unwrap_err();
+        assert!(sentence.contains(expected), "{columns:?}: {sentence}");
+    }
+    for columns in [
+        [("id", Type::INT8), ("id", Type::INT8)],
+        [("?column?", Type::TEXT), ("a", Type::JSONB)],
+        [("at", Type::TIMESTAMPTZ), ("a", Type::TEXT_ARRAY)],
+    ] {
+        assert!(shape(&columns).is_ok(), "{columns:?}");
+    }
+}
+
+#[test]
+fn the_statement_stands_around_the_query() {
+    let shape = shape(&[("id", Type::INT4), ("a \"b\"", Type::BOOL), ("c", Type::BOOL)]).unwrap();
+    let select = "SELECT (q.c0)::text, row_to_json((SELECT r FROM (SELECT q.c1 AS \"a \"\"b\"\"\", q.c2 AS \"c\") AS r))::text \
+                  FROM (\nSELECT 1\n) AS q(c0, c1, c2)";
+    assert_eq!(shape.all(), format!("{select} ORDER BY (q.c0)::text COLLATE \"C\" NULLS LAST"));
+    assert_eq!(
+        shape.some(),
+        format!("{select} WHERE q.c0 = ANY($1::text[]::int4[]) AND (q.c0)::text COLLATE \"C\" = ANY($1::text[])")
+    );
+}
+
+#[test]
+fn keys_that_no_row_can_have_are_not_asked_for() {
+    let uuid = "0b2f7c3e-1d1a-4c6e-9a57-0123456789ab";
+    for (key_type, key, expected) in [
+        (KeyType::Text, "", true),
+        (KeyType::Text, "a\0", false),
+        (KeyType::Int2, "32767", true),
+        (KeyType::Int2, "32768", false),
+        (KeyType::Int4, "-1", true),
+        (KeyType::Int4, "a", false),
+        (KeyType::Int8, "9223372036854775807", true),
+        (KeyType::Int8, "9223372036854775808", false),
+        (KeyType::Uuid, uuid, true),
+        (KeyType::Uuid, "0b2f7c3e1d1a4c6e9a570123456789ab", false),
+        (KeyType::Uuid, "------------------------------------", false),
+        (KeyType::Other, "anything", true),
+    ] {
+        assert_eq!(key_type.can_be(key), expected, "{key_type:?} {key:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_query_loses_only_its_end(query in r#"[a;'"$\\*/E \n-]{0,24}"#) {
+        let kept = without_end(&query);
+        prop_assert!(query.starts_with(kept));
+        prop_assert!(kept.len() == query.len() || query.as_bytes()[kept.len()] == b';');
+        prop_assert_eq!(without_end(kept), kept);
+    }
+}

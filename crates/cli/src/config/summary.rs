@@ -1,0 +1,186 @@
+//! What a pass came to.
+
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+
+use super::source::SourceError;
+use crate::Outcome;
+use crate::api::ApiError;
+
+/// Problems that are told one by one; of more there is only the number.
+const PROBLEMS_MAX: usize = 20;
+
+/// Why a pass ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stopped {
+    /// The database: with `--watch`, connect again.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Something else, as a sentence.
+    #[error("{0}")]
+    Told(String),
+}
+
+/// What became of the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SnapshotOutcome {
+    Written,
+    Unchanged,
+    Failed,
+}
+
+/// What a pass came to, or with `--dry-run` what it would. It holds no contents.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Summary {
+    pub(super) dry_run: bool,
+    /// Rows that the query gave.
+    pub(super) read: u64,
+    pub(super) written: u64,
+    /// Of those to be written: how many keys are not there yet. Known with `--dry-run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) new: Option<u64>,
+    pub(super) unchanged: u64,
+    pub(super) deleted: u64,
+    /// Rows and keys that are not in KV as they should be.
+    pub(super) failed: u64,
+    /// Deletions that the guard refused.
+    pub(super) refused: u64,
+    /// None where there is to be none, or the pass was not about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) snapshot: Option<SnapshotOutcome>,
+    pub(super) calls: u64,
+    pub(super) seconds: f64,
+    /// What failed, in sentences; the first of them.
+    pub(super) problems: Vec<String>,
+    /// How many problems there were besides.
+    pub(super) more_problems: u64,
+    /// Why the pass ended before its end.
+    #[serde(rename = "error", skip_serializing_if = "Option::is_none", serialize_with = "sentence")]
+    pub(super) stopped: Option<Stopped>,
+    /// How many keys in KV were the sync's own when the pass ended; what the guard counts against.
+    #[serde(skip)]
+    pub(super) own: u64,
+}
+
+#[allow(clippy::ref_option)] // So serde calls it.
+fn sentence<S: Serializer>(stopped: &Option<Stopped>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&stopped.as_ref().map(ToString::to_string).unwrap_or_default())
+}
+
+impl Summary {
+    /// Notes what failed, in a sentence without contents.
+    pub(super) fn problem(&mut self, sentence: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(sentence);
+        } else {
+            self.more_problems = self.more_problems.saturating_add(1);
+        }
+    }
+
+    /// Good only where all is in KV.
+    pub(super) fn outcome(&self) -> Outcome {
+        let is_good = self.problems.is_empty() && self.failed == 0 && self.stopped.is_none();
+        if is_good { Outcome::Good } else { Outcome::Faulty }
+    }
+
+    /// Writes lines for people, or one for programs; what failed goes to stderr.
+    pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
+        for problem in &self.problems {
+            eprintln!("error: {problem}");
+        }
+        if self.more_problems > 0 {
+            eprintln!("error: … and {} more", self.more_problems);
+        }
+        if let Some(stopped) = &self.stopped {
+            eprintln!("error: {stopped}");
+        }
+        if json {
+            serde_json::to_writer(&mut *out, self)?;
+            writeln!(out)?;
+        } else {
+            self.write_lines(out)?;
+        }
+        // With --watch somebody follows the passes as they end.
+        out.flush()
+    }
+
+    fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
+        let [write, delete] = if self.dry_run { ["to write", "to delete"] } else { ["written", "deleted"] };
+        let new = self.new.map(|new| format!(" ({new} new)")).unwrap_or_default();
+        writeln!(out, "read       {}", self.read)?;
+        writeln!(out, "{write:<10} {}{new}", self.written)?;
+        writeln!(out, "unchanged  {}", self.unchanged)?;
+        writeln!(out, "{delete:<10} {}", self.deleted)?;
+        if self.refused > 0 {
+            writeln!(out, "refused    {}", self.refused)?;
+        }
+        writeln!(out, "failed     {}", self.failed)?;
+        if let Some(snapshot) = self.snapshot {
+            let snapshot = match snapshot {
+                SnapshotOutcome::Written if self.dry_run => "to write",
+                SnapshotOutcome::Written => "written",
+                SnapshotOutcome::Unchanged => "unchanged",
+                SnapshotOutcome::Failed => "failed",
+            };
+            writeln!(out, "snapshot   {snapshot}")?;
+        }
+        writeln!(out, "took       {:.1} s, {} calls", self.seconds, self.calls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(summary: &Summary) -> String {
+        let mut out = Vec::new();
+        summary.write_lines(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_pass_is_good_only_where_all_is_in_kv() {
+        let stopped = Some(Stopped::Told("no".to_owned()));
+        for (summary, expected) in [
+            (Summary::default(), Outcome::Good),
+            (Summary { failed: 1, ..Summary::default() }, Outcome::Faulty),
+            (Summary { problems: vec!["no".to_owned()], ..Summary::default() }, Outcome::Faulty),
+            (Summary { stopped, ..Summary::default() }, Outcome::Faulty),
+        ] {
+            assert_eq!(summary.outcome(), expected, "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn the_lines_have_every_figure() {
+        let summary =
+            Summary { read: 9, written: 1, unchanged: 8, deleted: 2, calls: 5, seconds: 1.25, ..Summary::default() };
+        assert_eq!(
+            lines(&summary),
+            "read       9\nwritten    1\nunchanged  8\ndeleted    2\nfailed     0\ntook       1.2 s, 5 calls\n"
+        );
+        let planned =
+            Summary { dry_run: true, new: Some(1), refused: 3, snapshot: Some(SnapshotOutcome::Written), ..summary };
+        assert_eq!(
+            lines(&planned),
+            "read       9\nto write   1 (1 new)\nunchanged  8\nto delete  2\nrefused    3\nfailed     0\nsnapshot   to write\n\
+             took       1.2 s, 5 calls\n"
+        );
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        let mut summary = Summary { stopped: Some(Stopped::Told("no".to_owned())), ..Summary::default() };
+        (0..25).for_each(|row| summary.problem(format!("row {row}")));
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!((&json["error"], &json["moreProblems"], &json["dryRun"]), (&"no".into(), &5.into(), &false.into()));
+        assert_eq!(json["problems"].as_array().map(Vec::len), Some(PROBLEMS_MAX));
+        assert!(json.get("snapshot").is_none() && json.get("own").is_none(), "{json}");
+    }
+}

@@ -1,0 +1,116 @@
+//! `kv-edge config validate`: what is wrong in definitions of flags, and where, before anybody puts them.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use kv_edge_core::flags::Definitions;
+
+use crate::Outcome;
+use crate::json::Tree;
+use crate::report::{FileReport, Finding, Report};
+
+const EXAMPLES: &str = r#"A FILE is what stands under the key `flags`:
+  {"flags": {"new-checkout": {"default": "off", "rules": [{"percentage": 25, "variant": "on"}]}}}
+
+Examples:
+  kv-edge config validate flags.json && npx wrangler kv key put flags --path flags.json --binding USER_CONFIGURATION --remote
+  npx wrangler kv key get flags --binding USER_CONFIGURATION --remote --text | kv-edge config validate -
+
+With --json:
+  {"files": [{"file", "flags", "faults": [{"key": null, "path", "problem"}], "warnings": […], "error"?}], "valid"}
+  "flags" is how many there are; a fault of the JSON itself has "line" and "column" too.
+
+It ends with 0 where everything is valid, 1 where there are faults, 2 where a file cannot be read."#;
+
+/// Says what is wrong in definitions of flags before they are put
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// JSON files with definitions; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Write one line of JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+        Report::of_files("flag", self.files, check).write(self.json, out)
+    }
+}
+
+/// Reads definitions as the Worker does.
+fn check(text: &str) -> FileReport {
+    let tree = match Tree::parse(text) {
+        Ok(tree) => tree,
+        Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
+    };
+    let found = |faults: Vec<_>| faults.into_iter().map(|fault| Finding::of_fault(None, fault)).collect::<Vec<_>>();
+    let count = tree.member("flags").map_or(0, |flags| flags.members().len());
+    let mut report = FileReport { count, ..FileReport::default() };
+    report.faults.extend(tree.repeated().iter().map(|path| Finding::of_repeated(None, path)));
+    match Definitions::parse(text) {
+        Ok(definitions) => {
+            report.warnings = found(definitions.warnings());
+            if definitions.is_empty() {
+                report.warnings.push(Finding::of_file("", "there is no flag in it"));
+            }
+        }
+        Err(faults) => report.faults.extend(found(faults)),
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> (usize, Vec<String>, Vec<String>) {
+        let report = check(text);
+        let shown = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect();
+        (report.count, shown(report.faults), shown(report.warnings))
+    }
+
+    #[test]
+    fn what_is_right_has_no_fault() {
+        let valid = r#"{"flags": {"a": {"default": "off"}, "b": {"variants": {"x": 1, "y": 2}, "default": "x", "rules": [{"percentage": 5, "variant": "y"}]}}}"#;
+        assert_eq!(lines(valid), (2, Vec::new(), Vec::new()));
+        assert_eq!(lines(r#"{"flags": {}}"#), (0, Vec::new(), vec!["there is no flag in it".to_owned()]));
+    }
+
+    #[test]
+    fn each_fault_names_its_place_and_all_are_told() {
+        let (count, faults, _) = lines(
+            r#"{"flags": {
+                "a": {"default": "maybe", "on": true, "on": false},
+                "a b": {"default": "off"},
+                "c": {"default": "off", "rules": [{"percentage": 101, "variant": "on"}]}
+            }}"#,
+        );
+        assert_eq!(count, 3);
+        for place in [
+            "flags.a.on: it stands more than once",
+            "flags.a.default: ",
+            "flags[\"a b\"]",
+            "flags.c.rules[0].percentage: ",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(place)), "{place}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn broken_json_is_one_fault() {
+        let (_, faults, _) = lines("{\"flags\": {}");
+        assert!(matches!(faults.as_slice(), [fault] if fault.starts_with("no JSON: ")), "{faults:?}");
+    }
+
+    #[test]
+    fn what_is_hardly_meant_is_a_warning() {
+        let rules = r#"[{"percentage": 100, "variant": "on"}, {"percentage": 50, "variant": "on"}]"#;
+        let (_, faults, warnings) = lines(&format!(r#"{{"flags": {{"a": {{"default": "off", "rules": {rules}}}}}}}"#));
+        assert!(faults.is_empty(), "{faults:?}");
+        assert!(warnings.iter().any(|warning| warning.starts_with("flags.a.rules[1]")), "{warnings:?}");
+    }
+}

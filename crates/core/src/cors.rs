@@ -1,0 +1,93 @@
+//! Which other sites' pages may read answers (Fetch Standard, "CORS protocol").
+
+use std::borrow::Cow;
+
+use crate::origin::{AllowList, Origin};
+
+/// The origins of the var `OFREP_ORIGINS`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedOrigins {
+    is_any: bool,
+    listed: AllowList,
+}
+
+impl AllowedOrigins {
+    /// Reads the var: origins such as `https://shop.example` or `https://*.shop.example`, comma-separated, or `*` for all. An entry
+    /// without a scheme stands for https. One that is no origin admits nothing.
+    #[must_use]
+    pub fn parse(var: &str) -> Self {
+        let is_any = var.split(',').any(|entry| entry.trim() == "*");
+        Self { is_any, listed: AllowList::parse(var, &["https"]) }
+    }
+
+    /// The value of `Access-Control-Allow-Origin` for a request with this `Origin`; `None` where its page may not read the answer.
+    /// An answer that is not `*` depends on the request: it needs `Vary: Origin`.
+    #[must_use]
+    pub fn admits<'a>(&self, origin: &'a str) -> Option<Cow<'a, str>> {
+        if self.is_any {
+            return Some(Cow::Borrowed("*"));
+        }
+        // The serialisation of an origin has no path, not even `/`, and one that is opaque is `null` (HTML Standard, "Origin").
+        let Ok((parsed, "")) = Origin::split(origin) else { return None };
+        self.listed.admits(&parsed).then_some(Cow::Borrowed(origin))
+    }
+
+    /// True where no other site is admitted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.is_any && self.listed == AllowList::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_admitted_where_the_var_names_it() {
+        let listed = "https://shop.example, http://localhost:3000,https://*.apps.example,plain.example, nonsense://x,";
+        for (var, origin, expected) in [
+            (listed, "https://shop.example", Some("https://shop.example")),
+            (listed, "http://localhost:3000", Some("http://localhost:3000")),
+            (listed, "https://a.apps.example", Some("https://a.apps.example")),
+            (listed, "https://plain.example", Some("https://plain.example")),
+            (listed, "http://shop.example", None),
+            (listed, "https://shop.example:8443", None),
+            (listed, "https://shop.example/", None),
+            (listed, "https://shop.example.evil.example", None),
+            (listed, "https://evil-shop.example", None),
+            (listed, "https://apps.example", None),
+            (listed, "http://localhost", None),
+            (listed, "http://plain.example", None),
+            (listed, "nonsense://x", None),
+            (listed, "null", None),
+            (listed, "", None),
+            (listed, "*", None),
+            ("https://shop.example/", "https://shop.example", Some("https://shop.example")),
+            ("https://shop.example/path", "https://shop.example", None),
+            ("null", "null", None),
+            ("", "https://shop.example", None),
+            ("*", "https://shop.example", Some("*")),
+            ("*", "null", Some("*")),
+            ("https://shop.example, *", "https://other.example", Some("*")),
+        ] {
+            let admitted = AllowedOrigins::parse(var).admits(origin).map(Cow::into_owned);
+            assert_eq!(admitted.as_deref(), expected, "{origin} by {var}");
+        }
+    }
+
+    #[test]
+    fn without_the_var_no_other_site_is_admitted() {
+        for (var, is_empty) in [
+            ("", true),
+            (" , ", true),
+            ("nonsense", false),
+            ("ftp://x", true),
+            ("*", false),
+            ("https://a.example", false),
+        ] {
+            assert_eq!(AllowedOrigins::parse(var).is_empty(), is_empty, "{var}");
+        }
+        assert!(AllowedOrigins::default().is_empty());
+    }
+}

@@ -1,0 +1,135 @@
+use serde_json::{Value, json};
+
+use crate::flags::Definitions;
+
+fn warnings(flag: &Value) -> Vec<String> {
+    let definitions = Definitions::parse(&json!({"flags": {"x": flag}}).to_string()).unwrap();
+    definitions.warnings().iter().map(ToString::to_string).collect()
+}
+
+fn of_rules(rules: &Value) -> Vec<String> {
+    let strip = |warning: String| warning.strip_prefix("flags.x.rules").unwrap_or(&warning).to_owned();
+    warnings(&json!({"default": "off", "rules": rules})).into_iter().map(strip).collect()
+}
+
+#[test]
+fn rules_that_take_nobody() {
+    let pro = json!({"attribute": "plan", "eq": "pro"});
+    let not_pro = json!({"attribute": "plan", "eq": "pro", "not": true});
+    let old = json!({"attribute": "age", "gt": 60});
+    let smaller = "nobody gets it: every percentage counts from 0, and rules[0] before it goes at least as far";
+    let never = ": it is never reached: rules[0] takes everybody it is for";
+    for (rule, rules, expected) in [
+        (
+            "what is well",
+            json!([
+                {"deny": ["u"]},
+                {"allow": ["t"], "variant": "on"},
+                {"match": [pro, old], "variant": "on"},
+                {"match": [pro], "variant": "on"},
+                {"match": [not_pro], "percentage": 30, "variant": "on"},
+                {"percentage": 10, "variant": "on"},
+                {"percentage": 20, "variant": "off"},
+            ]),
+            vec![],
+        ),
+        (
+            "behind 100 %",
+            json!([{"percentage": 100, "variant": "on"}, {"match": [pro], "variant": "off"}]),
+            vec![format!("[1]{never}")],
+        ),
+        (
+            "behind itself",
+            json!([{"match": [pro], "variant": "on"}, {"match": [pro], "variant": "off"}]),
+            vec![format!("[1]{never}")],
+        ),
+        (
+            "behind one that asks less",
+            json!([{"match": [pro], "variant": "on"}, {"match": [old, pro], "variant": "on"}]),
+            vec![format!("[1]{never}")],
+        ),
+        (
+            "behind one for more ids",
+            json!([{"allow": ["a", "b"], "variant": "on"}, {"allow": ["b"], "percentage": 5, "variant": "on"}]),
+            vec![format!("[1]{never}")],
+        ),
+        (
+            "behind a deny for them",
+            json!([{"deny": ["a", "b"]}, {"allow": ["b"], "variant": "on"}]),
+            vec![format!("[1]{never}")],
+        ),
+        (
+            "not for all ids",
+            json!([{"allow": ["a", "b"], "variant": "on"}, {"allow": ["b", "c"], "variant": "on"}]),
+            vec![],
+        ),
+        ("not negated", json!([{"match": [pro], "variant": "on"}, {"match": [not_pro], "variant": "on"}]), vec![]),
+        (
+            "not behind a part",
+            json!([{"match": [pro], "percentage": 50, "variant": "on"}, {"match": [pro], "variant": "on"}]),
+            vec![],
+        ),
+        (
+            "a smaller percentage",
+            json!([{"percentage": 25, "variant": "on"}, {"percentage": 10, "variant": "off"}]),
+            vec![format!("[1].percentage: {smaller}")],
+        ),
+        (
+            "the same percentage",
+            json!([{"percentage": 25, "variant": "on"}, {"percentage": 25, "variant": "off"}]),
+            vec![format!("[1].percentage: {smaller}")],
+        ),
+        (
+            "a smaller one of fewer",
+            json!([{"percentage": 25, "variant": "on"}, {"match": [pro], "percentage": 10, "variant": "off"}]),
+            vec![format!("[1].percentage: {smaller}")],
+        ),
+        (
+            "a smaller one of others",
+            json!([{"match": [old], "percentage": 25, "variant": "on"}, {"match": [pro], "percentage": 10, "variant": "off"}]),
+            vec![],
+        ),
+        ("0 %", json!([{"percentage": 0, "variant": "on"}]), vec!["[0].percentage: 0 % is nobody".to_owned()]),
+        (
+            "an empty list",
+            json!([{"allow": [], "variant": "on"}]),
+            vec!["[0].allow: it is empty, so the rule takes nobody".to_owned()],
+        ),
+        ("an empty deny", json!([{"deny": []}]), vec!["[0].deny: it is empty, so the rule takes nobody".to_owned()]),
+        (
+            "empty values",
+            json!([{"match": [pro, {"attribute": "a", "in": [], "not": true}], "variant": "on"}]),
+            vec!["[0].match[1]: its list is empty, so the rule takes nobody".to_owned()],
+        ),
+        (
+            "empty beginnings",
+            json!([{"match": [{"attribute": "a", "startsWith": []}], "variant": "on"}]),
+            vec!["[0].match[0]: its list is empty, so the rule takes nobody".to_owned()],
+        ),
+        (
+            "a late deny",
+            json!([{"deny": ["a"]}, {"percentage": 50, "variant": "on"}, {"deny": ["b"]}]),
+            vec!["[2]: whom rules[1] takes is not denied; write deny before it".to_owned()],
+        ),
+    ] {
+        assert_eq!(of_rules(&rules), expected, "{rule}");
+    }
+}
+
+#[test]
+fn variants_that_nobody_gets() {
+    let variants = json!({"a": 1, "b": 2, "c d": 3, "e": 4});
+    let flag = json!({"variants": variants, "default": "a", "off": "b", "rules": [{"percentage": 0, "variant": "e"}]});
+    assert_eq!(
+        warnings(&flag),
+        [
+            "flags.x.rules[0].percentage: 0 % is nobody",
+            "flags.x.variants[\"c d\"]: nobody gets it",
+            "flags.x.variants.e: nobody gets it",
+        ]
+    );
+    assert!(warnings(&json!({"default": "off"})).is_empty());
+    let definitions =
+        Definitions::parse(r#"{"flags": {"a-b": {"variants": {"a": 1, "b": 2}, "default": "a"}}}"#).unwrap();
+    assert_eq!(definitions.warnings()[0].to_string(), "flags[\"a-b\"].variants.b: nobody gets it");
+}

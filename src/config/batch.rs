@@ -1,0 +1,41 @@
+//! `POST /config`: the records of many users. It needs the token: the page shows a switch of a user, this all that is known of him.
+
+use std::collections::BTreeMap;
+
+use kv_edge_core::config::ConfigError;
+use kv_edge_core::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
+use serde::Serialize;
+use worker::web_sys::Response;
+
+use super::ROUTE;
+use crate::error::Failure;
+use crate::incoming::{Incoming, NoBody};
+use crate::{response, users};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    users: BTreeMap<&'a str, Told<'a>>,
+}
+
+/// Answers with what is known of each user, once for one that is named twice.
+pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
+    incoming.authorize()?;
+    let body = incoming.body_text(REQUEST_BYTES_MAX).await.map_err(|error| match error {
+        NoBody::TooLong => ConfigError::BatchTooLong.into(),
+        NoBody::Broken => Failure::body_broken(),
+    })?;
+    let asked = parse_request(body.as_bytes())?;
+    let mut ids: Vec<&str> = Vec::with_capacity(asked.len());
+    let mut seen = std::collections::BTreeSet::new();
+    ids.extend(asked.iter().map(String::as_str).filter(|id| seen.insert(*id)));
+    let found = users::find_all(incoming, &ids, ROUTE).await.map_err(|(index, error)| {
+        // Where it stands among all that were asked for.
+        let id = ids.get(index).copied().unwrap_or_default();
+        let index = asked.iter().position(|asked| asked == id).unwrap_or(index);
+        ConfigError::BatchKey { index, error }
+    })?;
+    let users = ids.iter().zip(&found).map(|(id, user)| (*id, Told::new(user.source, user.record()))).collect();
+    let json = serde_json::to_vec(&Answer { users }).unwrap_or_default();
+    let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
+    response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+}

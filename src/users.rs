@@ -1,0 +1,214 @@
+//! What `USER_CONFIGURATION` holds of users: a record for each, which an isolate remembers, and the snapshot. The port through which every
+//! job reads them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use kv_edge_core::config::is_reserved;
+use kv_edge_core::config::record::UserRecord;
+use kv_edge_core::config::snapshot::Snapshot;
+use kv_edge_core::config::source::Source;
+use kv_edge_core::config::user_id::key;
+use kv_edge_core::limits::{Key, KeyError};
+use kv_edge_core::memory::{Held, Memory};
+use kv_edge_core::record::BrokenRecord;
+use kv_edge_core::retry::Time;
+
+use crate::bindings::{Bindings, Vars};
+use crate::clock::Clock;
+use crate::incoming::Incoming;
+use crate::kv::{NotRead, Remembered, Store, all_of_it};
+use crate::log;
+
+/// A user's record, or that there is none.
+type Own = Option<UserRecord>;
+
+thread_local! {
+    static USERS: RefCell<Memory<Rc<Own>>> = const { RefCell::new(Memory::new()) };
+    static SNAPSHOT: RefCell<Memory<Rc<Snapshot>>> = const { RefCell::new(Memory::of_one()) };
+}
+
+/// What is known of a user.
+pub(crate) struct User {
+    found: Found,
+    /// Where it comes from.
+    pub(crate) source: Source,
+}
+
+enum Found {
+    Own(Rc<Own>),
+    InSnapshot(UserRecord),
+    Nothing,
+}
+
+impl User {
+    /// His record, where there is one that is good.
+    pub(crate) fn record(&self) -> Option<&UserRecord> {
+        match &self.found {
+            Found::Own(own) => Option::as_ref(own),
+            Found::InSnapshot(record) => Some(record),
+            Found::Nothing => None,
+        }
+    }
+}
+
+type Parsed = Result<Option<Own>, NotRead<BrokenRecord>>;
+type Read = Result<Option<Held<Rc<Own>>>, NotRead<BrokenRecord>>;
+
+/// What is known of a user: his own record, or else what the snapshot says of him. What cannot be read is in the log, and there is nothing
+/// then.
+///
+/// # Errors
+/// The id can be no key of Workers KV.
+pub(crate) async fn find(incoming: &Incoming, id: &str, route: &'static str) -> Result<User, KeyError> {
+    let vars = incoming.vars();
+    let key = key(&vars.config_prefix, id)?;
+    if is_nobodys(&vars, &key) {
+        return Ok(User { found: Found::Nothing, source: Source::Nobody });
+    }
+    let read = remembered(&vars, route).get(incoming, &key, Clock.now_ms()).await;
+    Ok(match own(read, route) {
+        Ok(user) => user,
+        Err(without) => in_snapshot(&snapshot(incoming, route).await, id, without, route),
+    })
+}
+
+/// The same for several users, in their order; those that the isolate does not know come by bulk read.
+///
+/// # Errors
+/// Where the id stands that can be no key of Workers KV.
+pub(crate) async fn find_all(
+    incoming: &Incoming,
+    ids: &[&str],
+    route: &'static str,
+) -> Result<Vec<User>, (usize, KeyError)> {
+    let vars = incoming.vars();
+    let with_key = |(index, id): (usize, &&str)| match key(&vars.config_prefix, (*id).to_owned()) {
+        Ok(key) => Ok(key),
+        Err(error) => Err((index, error)),
+    };
+    let keys = ids.iter().enumerate().map(with_key).collect::<Result<Vec<Key<'_>>, _>>()?;
+    let wanted: Vec<Key<'_>> = keys.iter().filter(|key| !is_nobodys(&vars, key)).cloned().collect();
+    let mut read = remembered(&vars, route).many(incoming, &wanted, Clock.now_ms()).await.into_iter();
+    let mut users = Vec::with_capacity(ids.len());
+    let mut shared = None;
+    for (id, key) in ids.iter().zip(&keys) {
+        users.push(if is_nobodys(&vars, key) {
+            User { found: Found::Nothing, source: Source::Nobody }
+        } else {
+            match own(read.next().unwrap_or(Ok(None)), route) {
+                Ok(user) => user,
+                Err(without) => {
+                    // Once for all of them.
+                    if shared.is_none() {
+                        shared = Some(snapshot(incoming, route).await);
+                    }
+                    in_snapshot(shared.as_ref().unwrap_or(&Ok(None)), id, without, route)
+                }
+            }
+        });
+    }
+    Ok(users)
+}
+
+fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
+    is_reserved(key.as_str(), vars.config_snapshot.as_ref().map(Key::as_str))
+}
+
+fn remembered(
+    vars: &Vars,
+    route: &'static str,
+) -> Remembered<Own, impl AsyncFn(&Store, &str, Option<&str>) -> Parsed + 'static> {
+    let refresh_ms = vars.config_refresh_ms;
+    Remembered {
+        store: Bindings::users,
+        memory: &USERS,
+        refresh_ms,
+        good_ms: good_ms(refresh_ms),
+        // That there is none is remembered as well: with a snapshot most users may have none.
+        parse: async |_: &Store, _: &str, json: Option<&str>| {
+            json.map(UserRecord::parse).transpose().map(Some).map_err(NotRead::Broken)
+        },
+        identity: all_of_it,
+        route,
+        is_private: true,
+    }
+}
+
+/// For so long what is remembered is good enough until it is read anew in the background; who was not asked for longer is read first.
+pub(crate) fn good_ms(refresh_ms: u64) -> u64 {
+    refresh_ms.saturating_mul(2)
+}
+
+/// The user by his own record; where he has none that is good, what is told of him without.
+fn own(read: Read, route: &'static str) -> Result<User, Source> {
+    match read {
+        Ok(Some(Held { value, standing })) if value.is_some() => {
+            Ok(User { found: Found::Own(value), source: Source::of_record(standing) })
+        }
+        Ok(Some(Held { standing, .. })) => Err(Source::of_no_record(standing)),
+        Ok(None) => Err(Source::Nobody),
+        Err(NotRead::Store(error)) => {
+            log::warning(route, "kv_unavailable", &error);
+            Err(Source::Default)
+        }
+        Err(NotRead::Broken(broken)) => {
+            log::warning(route, "broken_record", &broken);
+            Err(Source::Default)
+        }
+    }
+}
+
+/// The user by the snapshot; `without` is told where that says nothing of him.
+fn in_snapshot(
+    snapshot: &Result<Option<Rc<Snapshot>>, Unreadable>,
+    id: &str,
+    without: Source,
+    route: &'static str,
+) -> User {
+    match snapshot {
+        Ok(Some(snapshot)) => match snapshot.record(id).map(UserRecord::parse) {
+            Some(Ok(record)) => return User { found: Found::InSnapshot(record), source: Source::Snapshot },
+            Some(Err(broken)) => {
+                log::warning(route, "broken_record", &format!("in the snapshot: {broken}"));
+                return User { found: Found::Nothing, source: Source::Default };
+            }
+            None => {}
+        },
+        Ok(None) => {}
+        Err(Unreadable) => return User { found: Found::Nothing, source: Source::Default },
+    }
+    User { found: Found::Nothing, source: without }
+}
+
+/// The snapshot cannot be read, and none before it is remembered. The log says why.
+struct Unreadable;
+
+async fn snapshot(incoming: &Incoming, route: &'static str) -> Result<Option<Rc<Snapshot>>, Unreadable> {
+    let vars = incoming.vars();
+    let Some(key) = &vars.config_snapshot else { return Ok(None) };
+    let refresh_ms = vars.config_refresh_ms;
+    let remembered = Remembered {
+        store: Bindings::users,
+        memory: &SNAPSHOT,
+        refresh_ms,
+        good_ms: good_ms(refresh_ms),
+        // One that is not there yet has no users.
+        parse: async |_: &Store, _: &str, json: Option<&str>| {
+            json.map(Snapshot::parse).transpose().map(Option::unwrap_or_default).map(Some).map_err(NotRead::Broken)
+        },
+        identity: Snapshot::identity,
+        route,
+        is_private: false,
+    };
+    let read = remembered.get(incoming, key, Clock.now_ms()).await;
+    let failed = |code, cause: &dyn std::fmt::Display| {
+        log::warning(route, code, &format!("{}: {cause}", key.as_str()));
+        Unreadable
+    };
+    match read {
+        Ok(held) => Ok(held.map(|held| held.value)),
+        Err(NotRead::Store(error)) => Err(failed("kv_unavailable", &error)),
+        Err(NotRead::Broken(broken)) => Err(failed("broken_record", &broken)),
+    }
+}

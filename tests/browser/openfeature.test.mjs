@@ -1,0 +1,141 @@
+// The OpenFeature web SDK with its OFREP provider from npm, in a browser: on a page of the same site, and on one of another site.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
+import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { startConfig } from "../harness/config.mjs";
+import { eventually, unique } from "../harness/eventually.mjs";
+import { evaluations, flags, methodFor, named, seed, shown } from "../harness/openfeature.mjs";
+import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
+
+/** A site that has a page and nothing else. */
+async function startElsewhere() {
+  const server = http.createServer((_request, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html><title>elsewhere</title>"));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  after(() => server.close());
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+const [admitted, stranger] = [await startElsewhere(), await startElsewhere()];
+const config = await startConfig({ vars: { OFREP_ORIGINS: admitted } });
+const browser = await startBrowser();
+const base = config.worker.direct.origin;
+await seed(config);
+await config.worker.env.assets.put("favicon.ico", "asked for by each page");
+
+/** The client as a page of a customer has it: bundled out of the packages. */
+const { outputFiles: [{ text: bundle }] } = await build({
+  stdin: {
+    contents: `export { OpenFeature, ProviderEvents } from "@openfeature/web-sdk"; export { OFREPWebProvider } from "@openfeature/ofrep-web-provider";`,
+    resolveDir: fileURLToPath(new URL("../..", import.meta.url)),
+  },
+  bundle: true,
+  format: "iife",
+  globalName: "flagging",
+  platform: "browser",
+  write: false,
+});
+
+/** A page of a site with the client on it, which has `provider` there; the requests to OFREP and their answers. */
+async function client(site, options = {}) {
+  const { page, problems } = await visitor(browser, site);
+  const exchanges = [];
+  page.on("response", async (answer) => {
+    const request = answer.request();
+    if (!request.url().includes("/ofrep/")) return;
+    exchanges.push({ method: request.method(), tag: (await request.allHeaders())["if-none-match"], status: answer.status(), etag: answer.headers().etag });
+  });
+  await page.goto(site === base ? "/config?userId=page" : "/");
+  await page.addScriptTag({ content: bundle });
+  await page.evaluate(
+    async ({ options }) => {
+      const { OpenFeature, OFREPWebProvider, ProviderEvents } = globalThis.flagging;
+      globalThis.changed = [];
+      globalThis.client = OpenFeature.getClient();
+      globalThis.client.addHandler(ProviderEvents.ConfigurationChanged, ({ flagsChanged }) => globalThis.changed.push(flagsChanged));
+      await OpenFeature.setContext(options.context ?? {});
+      await OpenFeature.setProviderAndWait(new OFREPWebProvider(options)).catch(() => {});
+    },
+    { options: { baseUrl: base, ...options } },
+  );
+  return {
+    page,
+    exchanges,
+    /** What the page complains about, but that it asks another site. */
+    problems: () => problems.filter((problem) => !problem.endsWith("is elsewhere")),
+    setContext: (context) => page.evaluate((context) => globalThis.flagging.OpenFeature.setContext(context), context),
+    details: (flag, fallback) => page.evaluate(([method, flag, fallback]) => globalThis.client[method](flag, fallback), [methodFor(fallback), flag, fallback]),
+    changed: () => page.evaluate(() => globalThis.changed),
+    status: () => page.evaluate(() => globalThis.client.providerStatus),
+  };
+}
+
+for (const [what, site] of [["the same site", base], ["another site that is admitted", admitted]]) {
+  describe(`on a page of ${what}`, async () => {
+    const one = await client(site, { cacheMode: "disabled" });
+
+    for (const evaluation of evaluations) {
+      const [context, flag, fallback, expected] = evaluation;
+      test(named(evaluation), async () => {
+        await one.setContext(context);
+        assert.deepEqual(shown(await one.details(flag, fallback)), expected);
+      });
+    }
+
+    test("the page has nothing to complain about", () => assert.deepEqual(one.problems(), []));
+
+    test("polling is answered 304, until an edit or the user's record changes the answer", async () => {
+      await seed(config);
+      const targetingKey = unique("polling");
+      const polling = await client(site, { cacheMode: "disabled", pollInterval: 100, context: { targetingKey } });
+      const posts = (status) => polling.exchanges.filter((one) => one.method === "POST" && one.status === status);
+      await eventually(() => posts(304).length >= 3, "three answers 304", DEADLINE_MS);
+      assert.ok(posts(304).every(({ tag, etag }) => tag === etag && /^"[0-9a-f]{32}"$/.test(tag)), JSON.stringify(polling.exchanges));
+      assert.deepEqual(await polling.changed(), []);
+      assert.equal(posts(200).length, 1);
+
+      await config.define({ ...flags, plain: { default: "off" } });
+      await eventually(async () => (await polling.details("plain", true)).value === false, "the edit counts", DEADLINE_MS);
+      await config.put(targetingKey, { plan: "pro" });
+      await eventually(async () => (await polling.details("limit", 0)).value === 1.5e9, "the record counts", DEADLINE_MS);
+      assert.deepEqual(await polling.changed(), [["plain"], ["limit"]]);
+      assert.deepEqual(polling.problems(), []);
+      await polling.page.close();
+      await seed(config);
+    });
+
+    test("flags that the browser kept are there at once, and are asked for anew with their tag", async () => {
+      const context = { targetingKey: unique("kept") };
+      const kept = await client(site, { context });
+      assert.equal((await kept.details("plain", false)).value, true);
+      await kept.page.reload();
+      const { exchanges } = kept;
+      exchanges.length = 0;
+      await kept.page.addScriptTag({ content: bundle });
+      const cached = await kept.page.evaluate(
+        async ({ baseUrl, context }) => {
+          const { OpenFeature, OFREPWebProvider } = globalThis.flagging;
+          await OpenFeature.setContext(context);
+          await OpenFeature.setProviderAndWait(new OFREPWebProvider({ baseUrl }));
+          return OpenFeature.getClient().getBooleanDetails("plain", false);
+        },
+        { baseUrl: base, context },
+      );
+      assert.deepEqual([cached.value, cached.variant], [true, "on"]);
+      await eventually(() => exchanges.some(({ method, status, tag }) => method === "POST" && status === 304 && tag), "the answer 304", DEADLINE_MS);
+      assert.deepEqual(kept.problems(), []);
+    });
+  });
+}
+
+test("on a page of a site that is not admitted the browser gives it nothing", async () => {
+  const { details, problems, status } = await client(stranger, { cacheMode: "disabled", context: { targetingKey: "pro-user" } });
+  assert.equal(await status(), "ERROR");
+  const { value, errorCode } = await details("limit", 1);
+  assert.equal(value, 1);
+  assert.notEqual(errorCode, undefined);
+  assert.ok(problems().some((problem) => /CORS|Access-Control-Allow-Origin/.test(problem)), JSON.stringify(problems()));
+});

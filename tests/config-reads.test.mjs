@@ -1,0 +1,202 @@
+// What `/config` costs: reads of KV, counted by the entry that wraps the binding. The memory holds for thirty seconds, as by default.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
+
+const on = { preview_features_enabled: true };
+const off = { preview_features_enabled: false };
+
+describe("without a snapshot", async () => {
+  const config = await startConfig({ refresh: null });
+  const reads = async (id, options) => (await config.reading(() => config.page(id), options)).reads;
+
+  test("the first page of a user reads the record, the next ones nothing", async () => {
+    const id = unique("user");
+    await config.put(id, on);
+    assert.deepEqual(await reads(id), [id]);
+    for (let again = 0; again < 5; again += 1) assert.deepEqual(await reads(id), []);
+    assertPage(await config.page(id), { preview: true });
+  });
+
+  test("that there is no record is remembered too", async () => {
+    const id = unique("unknown");
+    assert.deepEqual(await reads(id), [id]);
+    await config.put(id, on);
+    const { response, reads: second } = await config.reading(() => config.page(id));
+    assert.deepEqual(second, []);
+    assertPage(response, { preview: false });
+  });
+
+  test("HEAD is of the same memory", async () => {
+    const id = unique("head");
+    await config.put(id, on);
+    assert.deepEqual(await reads(id), [id]);
+    assert.deepEqual((await config.reading(() => config.ask("HEAD", `/config?userId=${id}`))).reads, []);
+  });
+
+  test("after the time one page is still out of memory, one read is made in the background, and the next page is new", async () => {
+    const id = unique("refreshed");
+    await config.put(id, on);
+    await config.page(id);
+    await config.put(id, off);
+    await config.pass(29);
+    assert.deepEqual(await reads(id), []);
+    await config.pass(2);
+    const { response, reads: again } = await config.reading(() => config.page(id), { background: 1 });
+    assertPage(response, { preview: true });
+    assert.deepEqual(again, [id]);
+    await eventually(async () => !(await config.page(id)).text.includes("🎉"), "the new record shows");
+    assert.deepEqual(await reads(id), []);
+  });
+
+  test("many pages at that moment make one read", async () => {
+    const id = unique("crowd");
+    await config.put(id, on);
+    await config.page(id);
+    await config.pass(31);
+    const { reads: made } = await config.reading(() => Promise.all(Array.from({ length: 20 }, () => config.page(id))), { background: 1 });
+    assert.deepEqual(made, [id]);
+  });
+
+  test("the same of a user without a record", async () => {
+    const id = unique("unknown");
+    await config.page(id);
+    await config.put(id, on);
+    await config.pass(31);
+    const { response, reads: again } = await config.reading(() => config.page(id), { background: 1 });
+    assertPage(response, { preview: false });
+    assert.deepEqual(again, [id]);
+    await eventually(async () => (await config.page(id)).text.includes("🎉"), "the new record shows");
+  });
+
+  test("a background read that fails leaves the page as it was, and is made again after the time", async () => {
+    const id = unique("failing");
+    await config.put(id, on);
+    await config.page(id);
+    await config.pass(31);
+    const faults = { get: ["500"] };
+    const first = await config.reading(() => config.page(id, { faults }), { background: 2 });
+    assertPage(first.response, { preview: true });
+    assert.deepEqual(first.reads, [id, id]); // once more
+    await eventually(async () => (await config.page(id)).headers["config-source"] === "stale", "the page says so");
+    assert.deepEqual(await reads(id), []);
+    await config.pass(31);
+    assert.deepEqual(await reads(id, { background: 1 }), [id]);
+    await eventually(async () => (await config.page(id)).headers["config-source"] === undefined, "the page is as KV has it");
+  });
+
+  test("who was away for long gets what KV has now", async () => {
+    const id = unique("away");
+    await config.put(id, on);
+    await config.page(id);
+    await config.put(id, off);
+    await config.pass(24 * 60 * 60);
+    const { response, reads: made } = await config.reading(() => config.page(id));
+    assert.deepEqual(made, [id]);
+    assertPage(response, { preview: false });
+  });
+
+  for (const path of ["/config", "/config?userId=", "/config?userId=..", "/config?userId=%zz"]) {
+    test(`${path} reads nothing`, async () => {
+      const { response, reads: made } = await config.reading(() => config.ask("GET", path));
+      assert.equal(response.status, 400);
+      assert.deepEqual(made, []);
+    });
+  }
+
+  test("more users than fit in memory are served all the same", async () => {
+    const ids = Array.from({ length: 1500 }, (_, index) => `many-${index}`);
+    for (let from = 0; from < ids.length; from += 100) {
+      const pages = await Promise.all(ids.slice(from, from + 100).map((id) => config.page(id)));
+      for (const page of pages) assertPage(page, { preview: false });
+    }
+    assert.deepEqual(await reads(ids.at(-1)), []);
+    assert.deepEqual(await reads(ids[0]), [ids[0]]);
+  });
+});
+
+describe("with a snapshot", async () => {
+  const config = await startConfig({ refresh: "30", vars: { CONFIG_SNAPSHOT: "snapshot" } });
+  const records = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1 }]));
+  before(() => config.kv.put("snapshot", snapshotOf(records)));
+
+  test("it is read once for many users", async () => {
+    const first = await config.reading(() => config.page("id-1"));
+    assertPage(first.response, { preview: true, source: "snapshot" });
+    assert.deepEqual(first.reads.toSorted(), ["id-1", "snapshot"]);
+    for (let index = 2; index < 30; index += 1) {
+      const { response, reads } = await config.reading(() => config.page(`id-${index}`));
+      assertPage(response, { preview: index % 2 === 1, source: "snapshot" });
+      assert.deepEqual(reads, [`id-${index}`]);
+    }
+    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads, []);
+  });
+
+  test("who has a record of one's own does not need it", async () => {
+    await config.put("own", on);
+    await config.restart();
+    assert.deepEqual((await config.reading(() => config.page("own"))).reads, ["own"]);
+  });
+
+  test("after the time it is read again in the background, once", async () => {
+    await config.restart();
+    await config.page("id-1");
+    await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 2));
+    await config.pass(31);
+    const { response, reads } = await config.reading(() => config.page("id-1"), { background: 2 });
+    assertPage(response, { preview: true, source: "snapshot" });
+    assert.deepEqual(reads.toSorted(), ["id-1", "snapshot"]);
+    await eventually(async () => !(await config.page("id-1")).text.includes("🎉"), "the new snapshot counts");
+    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads, []);
+  });
+
+  test("one of ten million bytes is in memory all the same", async () => {
+    const text = "x".repeat(180);
+    const large = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
+    const value = snapshotOf(large, 3);
+    assert.ok(value.length > 10_000_000);
+    await config.kv.put("snapshot", value);
+    await config.restart();
+    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
+    const { response, reads } = await config.reading(() => config.page("id-49999"));
+    assertPage(response, { preview: true, source: "snapshot" });
+    assert.deepEqual(reads, ["id-49999"]);
+    await config.kv.put("snapshot", snapshotOf(records, 4));
+  });
+
+  test("that it is not there is remembered", async () => {
+    await config.kv.delete("snapshot");
+    await config.restart();
+    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
+    assert.deepEqual((await config.reading(() => config.page("id-2"))).reads, ["id-2"]);
+  });
+
+  test("reserved ids read no record", async () => {
+    for (const id of ["flags", "snapshot"]) {
+      const { reads } = await config.reading(() => config.page(id));
+      assert.ok(!reads.includes("flags") && reads.filter((key) => key === "snapshot").length <= 1, `${reads}`);
+    }
+  });
+});
+
+for (const [value, seconds] of [["3600", 3600], ["1", 1], ["3601", 3600], ["-1", 30], ["", 30]]) {
+  test(`CONFIG_REFRESH = ${JSON.stringify(value)} holds for ${seconds} s`, async () => {
+    const config = await startConfig({ refresh: value });
+    await config.page("user");
+    // The clock goes on by itself, too.
+    if (seconds > 10) {
+      await config.pass(seconds - 10);
+      assert.deepEqual((await config.reading(() => config.page("user"))).reads, []);
+      await config.pass(10);
+    } else {
+      await config.pass(seconds);
+    }
+    assert.deepEqual((await config.reading(() => config.page("user"), { background: 1 })).reads, ["user"]);
+  });
+}
+
+test("CONFIG_REFRESH = 0 asks KV every time", async () => {
+  const config = await startConfig({ refresh: "0" });
+  for (let again = 0; again < 3; again += 1) assert.deepEqual((await config.reading(() => config.page("user"))).reads, ["user"]);
+});

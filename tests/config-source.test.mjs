@@ -1,0 +1,298 @@
+// Where a user's configuration is from when the record is not there, broken, or cannot be read, and what `Config-Source` says of it.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
+
+const on = { preview_features_enabled: true };
+const off = { preview_features_enabled: false };
+
+/** Whatever a read may do but give what KV holds. */
+const failures = ["500", "503", "429", "400", "no answer", "throws a string", "throws undefined"];
+
+/** Asks for a page with this fault at every read of the user's own record. */
+const failing = (config, id, fault) => config.page(id, { faults: { [`get ${id}`]: [fault] } });
+
+const HOUR = 60 * 60;
+
+describe("without a snapshot", async () => {
+  const config = await startConfig();
+
+  test("one's own record, and no record at all, need no word", async () => {
+    const id = unique("user");
+    assertPage(await config.page(id), { preview: false });
+    await config.put(id, on);
+    assertPage(await config.page(id), { preview: true });
+    await config.kv.delete(id);
+    assertPage(await config.page(id), { preview: false });
+  });
+
+  for (const broken of ["{", "", "[]", "null", '{"preview_features_enabled":"yes"}', new Uint8Array([0xff, 0xfe])]) {
+    const shown = typeof broken === "string" ? JSON.stringify(broken) : "bytes that are no UTF-8";
+    test(`a record that an edit breaks is served as it last was: ${shown}`, async () => {
+      const id = unique("edited");
+      await config.put(id, on);
+      assertPage(await config.page(id), { preview: true });
+      await config.kv.put(id, broken);
+      for (let again = 0; again < 2; again += 1) assertPage(await config.page(id), { preview: true, source: "last-good" });
+      await config.put(id, off);
+      assertPage(await config.page(id), { preview: false });
+    });
+
+    test(`a broken record of which no better is known gets the defaults: ${shown}`, async () => {
+      const id = unique("broken");
+      await config.kv.put(id, broken);
+      for (let again = 0; again < 2; again += 1) assertPage(await config.page(id), { preview: false, source: "default" });
+      await config.put(id, on);
+      assertPage(await config.page(id), { preview: true });
+    });
+  }
+
+  test("a broken record leaves a line in the log, without what it holds", async () => {
+    const id = unique("logged");
+    const lines = () => config.worker.log().filter(({ route, code }) => route === "/config" && code === "broken_record");
+    const before = lines().length;
+    await config.kv.put(id, '{"preview_features_enabled":"a secret value"}');
+    assertPage(await config.page(id), { preview: false, source: "default" });
+    await eventually(() => lines().length > before, "a line in the log");
+    assert.ok(!config.worker.lines().some((line) => line.includes("a secret value")));
+  });
+
+  for (const fault of failures) {
+    test(`KV fails (${fault}): the record as it was, or else the defaults`, async () => {
+      const id = unique("failing");
+      await config.put(id, on);
+      assertPage(await failing(config, id, fault), { preview: false, source: "default" });
+      assertPage(await config.page(id), { preview: true });
+      assertPage(await failing(config, id, fault), { preview: true, source: "stale" });
+      assertPage(await config.page(id), { preview: true });
+    });
+  }
+
+  test("a read that fails once is made again", async () => {
+    const id = unique("once");
+    await config.put(id, on);
+    assertPage(await config.page(id, { faults: { get: ["500", "ok"] } }), { preview: true });
+  });
+
+  test("a read that never ends is given up", async () => {
+    const id = unique("never");
+    await config.put(id, on);
+    assertPage(await config.page(id), { preview: true });
+    const started = Date.now();
+    assertPage(await failing(config, id, "never"), { preview: true, source: "stale" });
+    assert.ok(Date.now() - started < 20_000);
+  });
+
+  test("a user that was not there is not known to be there, also where KV fails", async () => {
+    const id = unique("unknown");
+    assertPage(await config.page(id), { preview: false });
+    assertPage(await failing(config, id, "500"), { preview: false, source: "stale" });
+  });
+
+  for (const broken of ["", "{"]) {
+    test(`a user that was not there, and has a broken record now, gets the defaults: ${JSON.stringify(broken)}`, async () => {
+      const id = unique("unknown");
+      assertPage(await config.page(id), { preview: false });
+      await config.kv.put(id, broken);
+      assertPage(await config.page(id), { preview: false, source: "default" });
+    });
+  }
+
+  test("what was good and broke is still served while KV fails", async () => {
+    const id = unique("both");
+    await config.put(id, on);
+    await config.page(id);
+    await config.kv.put(id, "{");
+    assertPage(await config.page(id), { preview: true, source: "last-good" });
+    assertPage(await failing(config, id, "500"), { preview: true, source: "stale" });
+    assertPage(await config.page(id), { preview: true, source: "last-good" });
+  });
+
+  test("KV that fails for more than an hour is not made up for", async () => {
+    const id = unique("hour");
+    await config.put(id, on);
+    await config.page(id);
+    await config.pass(HOUR - 60);
+    assertPage(await failing(config, id, "500"), { preview: true, source: "stale" });
+    await config.pass(120);
+    assertPage(await failing(config, id, "500"), { preview: false, source: "default" });
+    assertPage(await config.page(id), { preview: true });
+  });
+
+  test("a broken record is made up for as long as the isolate lives", async () => {
+    const id = unique("long");
+    await config.put(id, on);
+    await config.page(id);
+    await config.kv.put(id, "{");
+    await config.pass(5 * HOUR);
+    assertPage(await config.page(id), { preview: true, source: "last-good" });
+  });
+
+  test("the binding is missing: the defaults, not an error", async () => {
+    const headers = { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: "missing" }) };
+    assertPage(await config.page(unique("user"), { headers }), { preview: false, source: "default" });
+  });
+});
+
+describe("with a snapshot", async () => {
+  const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
+  const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1, plan: "pro" }]));
+  const others = { pat: on, "a b": on, été: on, none: {}, "null": { preview_features_enabled: null }, broken: { preview_features_enabled: 1 }, ...many };
+  before(() => config.putSnapshot(others));
+
+  for (const [id, preview] of [["pat", true], ["a b", true], ["été", true], ["none", false], ["null", false], ["id-0", false], ["id-1", true], ["id-9999", true], ["id-5000", false]]) {
+    test(`${id} is in the snapshot`, async () => assertPage(await config.page(id), { preview, source: "snapshot" }));
+  }
+
+  test("who is in neither gets the regular page, without a word", async () => {
+    assertPage(await config.page("id-10000"), { preview: false });
+  });
+
+  test("what is broken in the snapshot is broken for that user alone", async () => {
+    assertPage(await config.page("broken"), { preview: false, source: "default" });
+  });
+
+  for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty", "records", "format"]) {
+    test(`${name} is no user`, async () => assertPage(await config.page(name), { preview: false }));
+  }
+
+  test("one's own record comes first", async () => {
+    await config.put("id-3", off);
+    assertPage(await config.page("id-3"), { preview: false });
+    await config.kv.delete("id-3");
+    assertPage(await config.page("id-3"), { preview: true, source: "snapshot" });
+  });
+
+  test("a broken record of which no better is known leaves the snapshot, then the defaults", async () => {
+    await config.kv.put("id-5", "{");
+    assertPage(await config.page("id-5"), { preview: true, source: "snapshot" });
+    const id = unique("in-neither");
+    await config.kv.put(id, "{");
+    assertPage(await config.page(id), { preview: false, source: "default" });
+  });
+
+  test("a broken record of which a better one is known does not", async () => {
+    await config.put("id-7", off);
+    assertPage(await config.page("id-7"), { preview: false });
+    await config.kv.put("id-7", "{");
+    assertPage(await config.page("id-7"), { preview: false, source: "last-good" });
+  });
+
+  test("a record that cannot be read leaves the snapshot", async () => {
+    assertPage(await failing(config, "id-9", "500"), { preview: true, source: "snapshot" });
+  });
+
+  test("KV fails altogether: the snapshot as it was", async () => {
+    assertPage(await config.page("id-11"), { preview: true, source: "snapshot" });
+    const response = await config.page("id-11", { faults: { get: ["500"] } });
+    assertPage(response, { preview: true, source: response.headers["config-source"] });
+    assert.match(response.headers["config-source"], /^(snapshot|stale)$/);
+  });
+
+  test("a new snapshot counts, and whom it has no more is gone", async () => {
+    await config.putSnapshot({ ...others, pat: off, new: on, "a b": undefined }, { version: 2 });
+    assertPage(await config.page("pat"), { preview: false, source: "snapshot" });
+    assertPage(await config.page("new"), { preview: true, source: "snapshot" });
+    assertPage(await config.page("a b"), { preview: false });
+    await config.putSnapshot(others, { version: 3 });
+    assertPage(await config.page("pat"), { preview: true, source: "snapshot" });
+  });
+
+  const whole = snapshotOf({ pat: off }, 9);
+  for (const [what, value] of [
+    ["cut off", whole.slice(0, -1)],
+    ["empty", ""],
+    ["no object", "[]"],
+    ["without records", '{"format":1,"version":9,"hash":"00000000000000000000000000000000","count":0}'],
+    ["of another format", whole.replace('"format":1', '"format":2')],
+    ["with records that are no object", '{"format":1,"version":9,"hash":"00000000000000000000000000000000","count":1,"records":[]}'],
+  ]) {
+    test(`a snapshot that is ${what} is none: the last good one goes on, and the log says so`, async () => {
+      assertPage(await config.page("pat"), { preview: true, source: "snapshot" });
+      const before = config.worker.log().length;
+      await config.kv.put("snapshot", value);
+      const response = await config.page("pat");
+      assertPage(response, { preview: true, source: response.headers["config-source"] });
+      assert.match(response.headers["config-source"], /^(snapshot|last-good)$/);
+      await eventually(() => config.worker.log().length > before, "a line in the log");
+      await config.putSnapshot(others, { version: 4 });
+    });
+  }
+
+  test("a snapshot that is broken from the beginning leaves the users with records alone", async () => {
+    await config.kv.put("snapshot", "{");
+    await config.restart();
+    await config.put("own", on);
+    assertPage(await config.page("own"), { preview: true });
+    assertPage(await config.page("pat"), { preview: false, source: "default" });
+    assertPage(await config.page("nobody"), { preview: false, source: "default" });
+  });
+
+  test("a snapshot that is not there is no fault", async () => {
+    await config.kv.delete("snapshot");
+    await config.restart();
+    assertPage(await config.page("pat"), { preview: false });
+  });
+
+  test("a snapshot of millions of bytes", async () => {
+    const text = "x".repeat(100);
+    const large = Object.fromEntries(Array.from({ length: 60_000 }, (_, index) => [`large-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
+    await config.putSnapshot(large, { version: 5 });
+    assertPage(await config.page("large-59999"), { preview: true, source: "snapshot" });
+    assertPage(await config.page("large-59998"), { preview: false, source: "snapshot" });
+  });
+});
+
+describe("keys", async () => {
+  const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "all", CONFIG_PREFIX: "fl" } });
+  before(async () => {
+    await config.put("alice", on); // without the prefix
+    await config.put("flbob", on);
+    await config.put("flags", JSON.stringify({ flags: {}, ...on }));
+    await config.kv.put("all", snapshotOf({ bob: off, sam: on }));
+  });
+
+  test("the prefix stands before the id", async () => {
+    assertPage(await config.page("bob"), { preview: true });
+    assertPage(await config.page("alice"), { preview: false });
+    assertPage(await config.page("flbob"), { preview: false });
+  });
+
+  test("the ids of a snapshot have no prefix", async () => {
+    assertPage(await config.page("sam"), { preview: true, source: "snapshot" });
+    assertPage(await config.page("flsam"), { preview: false });
+  });
+
+  test("no id is the flags' definitions: such a user has no record", async () => {
+    const { response, reads } = await config.reading(() => config.page("ags"));
+    assertPage(response, { preview: false });
+    assert.ok(!reads.includes("flags"), `${reads}`);
+  });
+
+  test("with a prefix dots may be an id, and a key is as long as it is with the prefix", async () => {
+    await config.put("fl..", on);
+    await config.put(`fl${"a".repeat(510)}`, on);
+    assertPage(await config.page(".."), { preview: true });
+    assertPage(await config.page("a".repeat(510)), { preview: true });
+    const response = await config.page("a".repeat(511), { headers: { Accept: "application/json" } });
+    assert.equal(response.status, 400, response.text);
+    assert.equal(response.json().code, "invalid_key");
+  });
+});
+
+describe("reserved ids", async () => {
+  const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "all" } });
+  before(async () => {
+    await config.put("flags", { flags: {}, ...on });
+    await config.kv.put("all", snapshotOf({ sam: on }).replace("{", '{"preview_features_enabled":true,'));
+  });
+  for (const id of ["flags", "all"]) {
+    test(`${id} has no record of its own`, async () => {
+      const response = await config.page(id);
+      assert.equal(response.status, 200);
+      assert.doesNotMatch(response.text, /🎉/);
+      assert.equal((await config.users([id])).json().users[id].source, "none");
+    });
+  }
+});

@@ -1,0 +1,316 @@
+// `kv-edge config sync`: what rows become, and rows that KV cannot take.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { changes, hashOf, id, kindOf, MARK, rows, startSync } from "./harness/config-sync.mjs";
+
+const sync = await startSync();
+let prefixes = 0;
+
+/** Syncs a query under a prefix of its own: the result, the values and the metadata of KV by id. */
+async function syncQuery(query, args = []) {
+  prefixes += 1;
+  const prefix = `q${prefixes}:`;
+  const result = await sync.run(["sync", "--query", query, "--prefix", prefix, "--json", ...args]);
+  const stored = [...(await sync.stored(prefix))].map(([key, entry]) => [key.slice(prefix.length), entry]);
+  return { ...result, prefix, stored: new Map(stored) };
+}
+
+/** JSON without the white space between its parts, which PostgreSQL puts into jsonb. Numbers keep all their digits. */
+const compact = (json) => json.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
+
+describe("types of SQL", () => {
+  const types = [
+    ["true", "true"],
+    ["NULL::boolean", "null"],
+    ["1::smallint", "1"],
+    ["(-2147483648)::int", "-2147483648"],
+    ["9223372036854775807::bigint", "9223372036854775807"],
+    ["12345678901234567890.123456789012345678901::numeric", "12345678901234567890.123456789012345678901"],
+    ["1.50::numeric(10,2)", "1.50"],
+    ["0.1::float8", "0.1"],
+    ["1e300::float8", "1e+300"],
+    ["1.5::real", "1.5"],
+    ["'NaN'::float8", '"NaN"'],
+    ["'-Infinity'::float8", '"-Infinity"'],
+    ["'text \"with\" \\ and ü 🎉'", '"text \\"with\\" \\\\ and ü 🎉"'],
+    ["E'a\\nb\\tc\\x01'", '"a\\nb\\tc\\u0001"'],
+    ["''", '""'],
+    ["'x'::varchar(3)", '"x"'],
+    ["'6C2E6E53-6C0C-4C0E-9E37-0B0E2F1C1A11'::uuid", '"6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11"'],
+    ["'2026-11-21 12:00:00.5+03:30'::timestamptz", '"2026-11-21T08:30:00.5+00:00"'],
+    ["'2026-11-21 12:00:00'::timestamp", '"2026-11-21T12:00:00"'],
+    ["'2026-11-21'::date", '"2026-11-21"'],
+    ["'{\"b\": [1, {\"c\": null}], \"a\": 1.0}'::jsonb", '{"a":1.0,"b":[1,{"c":null}]}'],
+    ["'{\"b\":1,\"a\":1e2}'::json", '{"b":1,"a":1e2}'],
+    ["'null'::jsonb", "null"],
+    ["ARRAY['a', NULL, 'b \"c\"']", '["a",null,"b \\"c\\""]'],
+    ["ARRAY[[1,2],[3,4]]", "[[1,2],[3,4]]"],
+    ["ARRAY[]::int[]", "[]"],
+    ["ARRAY[true, false]", "[true,false]"],
+    ["ROW(1, 'x')", '{"f1":1,"f2":"x"}'],
+    ["'\\xdeadbeef'::bytea", '"\\\\xdeadbeef"'],
+    ["'10.0.0.0/8'::inet", '"10.0.0.0/8"'],
+    ["interval '1 day 2 hours'", '"1 day 02:00:00"'],
+  ];
+  test("become JSON, under the names of their columns and in their order", async () => {
+    const columns = types.map(([sql], index) => `${sql} AS "c${String(index).padStart(2, "0")}"`);
+    const { code, stderr, stored } = await syncQuery(`SELECT '${id("types")}', ${columns.join(", ")}`);
+    assert.equal(code, 0, stderr);
+    const members = types.map(([, json], index) => `"c${String(index).padStart(2, "0")}":${json}`);
+    const { value, metadata } = stored.get(id("types"));
+    assert.equal(compact(value), compact(`{${members.join(",")}}`));
+    assert.doesNotThrow(() => JSON.parse(value));
+    assert.equal(metadata.sync.hash, hashOf(value));
+  });
+
+  for (const [what, sql, keys] of [
+    ["a number", "7::bigint", ["7"]],
+    ["a uuid", "'6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11'::uuid", ["6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11"]],
+    ["a boolean", "true", ["true"]],
+    ["text that looks like SQL", "'''; DROP TABLE users; --'", ["'; DROP TABLE users; --"]],
+    ["spaces at its ends", "' a '", [" a "]],
+    ["a new line", "E'a\\nb'", ["a\nb"]],
+    ["a domain of the path", "'a/b?c#d%20e&f=g+h'", ["a/b?c#d%20e&f=g+h"]],
+  ]) {
+    test(`${what} as the key`, async () => {
+      const { code, stderr, stored } = await syncQuery(`SELECT ${sql}, true AS x`);
+      assert.equal(code, 0, stderr);
+      assert.deepEqual([...stored.keys()], keys);
+      assert.equal(stored.get(keys[0]).value, '{"x":true}');
+    });
+  }
+
+  for (const [what, query, value] of [
+    ["names that need quotes", `SELECT '${id(1)}', 1 AS "a ""b"" ü", 2 AS "select", 3 AS "A"`, '{"a \\"b\\" ü":1,"select":2,"A":3}'],
+    ["a semicolon at the end", `SELECT '${id(1)}', 1 AS x;`, '{"x":1}'],
+    ["a comment at the end", `SELECT '${id(1)}', 1 AS x -- the users`, '{"x":1}'],
+    ["a semicolon and a comment", `SELECT '${id(1)}', 1 AS x; -- the users`, '{"x":1}'],
+    ["WITH, ORDER BY and LIMIT", `WITH u AS (SELECT '${id(1)}' AS id, 1 AS x) SELECT * FROM u ORDER BY x LIMIT 1`, '{"x":1}'],
+    ["VALUES", `VALUES ('${id(1)}', 1)`, '{"column2":1}'],
+    ["a string with a semicolon", `SELECT '${id(1)}', ';' AS x`, '{"x":";"}'],
+  ]) {
+    test(`a query with ${what}`, async () => {
+      const { code, stderr, stored } = await syncQuery(query);
+      assert.equal(code, 0, stderr);
+      assert.equal(stored.get(id(1))?.value, value);
+    });
+  }
+
+  test("a query may take longer than the database lets others", async () => {
+    await sync.database.query("ALTER ROLE CURRENT_USER SET statement_timeout = '300ms'; ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '300ms'");
+    const { code, stderr, summary } = await syncQuery("SELECT n::text AS id, pg_sleep(0.3)::text AS x FROM generate_series(1, 4) n");
+    await sync.database.query("ALTER ROLE CURRENT_USER RESET ALL");
+    assert.equal(code, 0, stderr);
+    assert.equal(summary.written, 4);
+  });
+
+  for (const [what, query, word] of [
+    ["an unknown table", "SELECT id FROM no_such_table", /no_such_table/],
+    ["an unknown column", "SELECT no_such_column FROM pg_class", /no_such_column/],
+    ["a syntax error", "SELEC 1", /SELEC|syntax/],
+    ["a key column alone", "SELECT 'a' AS lonely", /lonely/],
+    ["two columns of one name", "SELECT 1, 2 AS twin, 3 AS twin", /twin/],
+    ["two statements", "SELECT 1, 2 AS x; SELECT 2, 3 AS x", /./],
+    ["nothing", "", /./],
+    ["a statement that changes the table", "DELETE FROM unharmed RETURNING id, 1 AS x", /./],
+    ["a parenthesis too many", "SELECT 1, 2) AS q(c0, c1); DELETE FROM unharmed; --", /./],
+    ["a row that fails only when it is read, with its contents in PostgreSQL's message", `SELECT id, plan::int FROM unharmed`, /a row/],
+  ]) {
+    test(`${what}: exit code 1, a sentence, and nothing is written or deleted`, async () => {
+      await sync.database.query(`CREATE TABLE IF NOT EXISTS unharmed (id text, plan text); TRUNCATE unharmed; INSERT INTO unharmed VALUES ('${id(1)}', '${MARK}')`);
+      const { code, stderr, stdout, stored, calls } = await syncQuery(query);
+      assert.equal(code, 1, stderr);
+      assert.match(stdout + stderr, word);
+      assert.deepEqual(changes(calls), []);
+      assert.equal(stored.size, 0);
+      assert.equal((await sync.database.query("SELECT * FROM unharmed")).length, 1);
+    });
+  }
+});
+
+describe("the order of keys", () => {
+  const names = ["A", "a", "B", "b", "_", "-", "é", "e\u0301", "z", "ä", "ß", "日本", "\uFFFF", "\uE000", "🎉", "\u{10FFFF}", "\u{10000}", "a b", "a\u00A0b", "I", "ı", "İ", "~", "\u007F", "0", "10", "9"];
+  const planned = Object.fromEntries(names.map((name, n) => [id(name), { on: n % 2 === 0, plan: `${MARK} ${name}` }]));
+
+  test("is that of their bytes in UTF-8, whatever the database sorts by", async () => {
+    const users = await sync.table(planned);
+    await users.sync([], { read: names.length, written: names.length });
+    await users.check();
+    await users.sync([], { written: 0, unchanged: names.length, deleted: 0 });
+    for (const name of ["\uFFFF", "🎉", "B", "é"]) await users.delete(id(name));
+    await users.set({ [id("\u{10000}")]: { on: true, plan: MARK }, [id("C")]: { on: true, plan: MARK } });
+    await users.sync([], { written: 2, unchanged: names.length - 5, deleted: 4 });
+    await users.check();
+  });
+
+  for (const [gone, args] of [[["\uFFFF", "\uE000"], []], [["🎉", "\u{10FFFF}"], []], [names.slice(1), ["--allow-mass-delete"]]]) {
+    test(`without ${gone.length} of them`, async () => {
+      const users = await sync.table(planned);
+      await users.sync([]);
+      await users.delete(...gone.map(id));
+      await users.sync(args, { written: 0, unchanged: names.length - gone.length, deleted: gone.length });
+      await users.check();
+    });
+  }
+
+  test("in a database whose encoding orders them otherwise", async () => {
+    await sync.database.query("CREATE DATABASE western ENCODING 'WIN1252' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0");
+    const env = { DATABASE_URL: sync.database.url({ database: "western" }) };
+    // U+20AC is 0x80 there, before all letters with accents.
+    const query = `SELECT '${MARK}-' || id AS id, true AS x FROM (VALUES (U&'\\00E9'), (U&'\\20AC'), ('z'), (U&'\\0178')) AS users(id)`;
+    const prefix = "western:";
+    for (const written of [4, 0]) {
+      const { code, stdout, stderr, summary } = await sync.run(["sync", "--query", query, "--prefix", prefix, "--json"], { env });
+      assert.equal(code, 0, stdout + stderr);
+      assert.equal(summary.written, written);
+    }
+    assert.deepEqual([...(await sync.stored(prefix)).keys()], ["z", "é", "Ÿ", "€"].map((name) => prefix + id(name)));
+  });
+
+  test("a list that is not in order: an error, and nothing is deleted", async () => {
+    const users = await sync.table(rows(30));
+    await users.sync([]);
+    await users.delete(id("00004"));
+    sync.api.meddle = async (call, pass) => {
+      const answer = await pass();
+      if (kindOf(call) !== "list") return answer;
+      const body = JSON.parse(answer.body);
+      body.result.reverse();
+      return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    };
+    const { code, calls } = await users.run();
+    sync.api.meddle = undefined;
+    assert.equal(code, 1);
+    assert.equal(calls.filter((call) => kindOf(call) === "delete").length, 0);
+    await users.sync([], { deleted: 1 });
+    await users.check();
+  });
+});
+
+describe("rows that KV cannot take", () => {
+  const MiB = 1024 * 1024;
+  // Brackets stand for the value around the text: `{"preview_features_enabled":true,"plan":"…"}`.
+  const around = JSON.stringify({ preview_features_enabled: true, plan: "" }).length;
+  const cases = {
+    "a NULL key": { sql: () => "(NULL, true, 'x')" },
+    "two NULL keys": { sql: () => "(NULL, true, 'x'), (NULL, false, 'y')", failed: 2 },
+    "an empty key without a prefix": { sql: () => "('', true, 'x')", prefix: "" },
+    "a key of 513 bytes with its prefix": { sql: (prefix) => `(repeat('x', ${513 - prefix.length}), true, 'x')` },
+    "a key of 513 bytes in less characters": { sql: (prefix) => `('${"ü".repeat(200)}' || repeat('x', ${113 - prefix.length}), true, 'x')` },
+    "a value of more than 25 MiB": { sql: () => `('${id("long")}', true, repeat('x', ${25 * MiB + 1 - around}))` },
+    ". and .. without a prefix": { sql: () => "('.', true, 'x'), ('..', true, 'x')", failed: 2, prefix: "" },
+    "the key of the flags": { sql: () => "('flags', true, 'x')", prefix: "" },
+    "the key of the flags, behind the prefix": { sql: () => "('ags', true, 'x')", prefix: "fl" },
+    "the key of the snapshot": { sql: (prefix) => `('snapshot', true, 'x')`, snapshot: true },
+  };
+  for (const [what, { sql, failed = 1, prefix, snapshot = false }] of Object.entries(cases)) {
+    const set = async () => {
+      const there = [...(await sync.stored()).keys()];
+      const users = await sync.table(rows(5), { prefix });
+      const key = `${users.prefix}snapshot`;
+      await sync.database.query(`INSERT INTO ${users.name} VALUES ${sql(users.prefix)}`);
+      return { users, args: snapshot ? ["--snapshot", key] : [], beside: [key, ...there.filter((key) => !users.foreign.has(key))] };
+    };
+    const clean = async (users) => {
+      await users.delete(...users.rows.keys());
+      await sync.database.query(`TRUNCATE ${users.name}`);
+      await users.sync(["--allow-mass-delete"]);
+    };
+
+    test(`${what}: reported by its row, and the rest goes on`, async () => {
+      const { users, args, beside } = await set();
+      const { code, summary, stderr } = await users.run(args);
+      assert.equal(code, 1, stderr);
+      assert.deepEqual([summary.read, summary.written, summary.failed, summary.deleted], [5 + failed, 5, failed, 0]);
+      assert.match(summary.problems.join("\n"), /\brow\b/i);
+      // What it says of where the row is, is where it is.
+      const offsets = [...summary.problems.join("\n").matchAll(/OFFSET (\d+)/g)].map(([, offset]) => Number(offset));
+      assert.ok(offsets.length >= 1, summary.problems.join("\n"));
+      for (const offset of offsets) {
+        const [found] = await sync.database.query(`SELECT id FROM (${users.query}) AS q ORDER BY id COLLATE "C" OFFSET ${offset} LIMIT 1`);
+        assert.ok(!users.rows.has(found.id), `row ${offset} is a good one`);
+      }
+      await users.check({ beside });
+      const again = await users.run(args);
+      assert.deepEqual([again.code, again.summary.written, again.summary.failed], [1, 0, failed]);
+      const lines = await users.run(args, { json: false });
+      assert.equal(lines.code, 1);
+      assert.match(lines.stderr, /\brow\b/i);
+      await clean(users);
+    });
+
+    test(`${what} and --strict: it stops, and nothing is deleted`, async () => {
+      const { users, args, beside } = await set();
+      await users.run(args);
+      await users.delete(id("00004"));
+      const { code, summary, stderr, calls } = await users.run([...args, "--strict"]);
+      assert.equal(code, 1, stderr);
+      assert.match(summary.problems?.join("\n") ?? summary.error, /\brow\b/i);
+      assert.equal(calls.filter((call) => kindOf(call) === "delete").length, 0);
+      await users.check({ beside: [...beside, users.prefix + id("00004")] });
+      await clean(users);
+    });
+  }
+
+  test("the same key twice: reported, the rest goes on, and what KV holds of it is one of the two", async () => {
+    const users = await sync.table(rows(5));
+    await users.sync([]);
+    await sync.database.query(`INSERT INTO ${users.name} VALUES ('${id("00002")}', true, 'x'), ('${id("twice")}', true, 'a'), ('${id("twice")}', true, 'b'), ('${id("twice")}', true, 'c')`);
+    const { code, summary } = await users.run();
+    assert.equal(code, 1);
+    assert.ok(summary.failed >= 3, JSON.stringify(summary));
+    assert.equal(summary.deleted, 0);
+    const stored = await sync.stored(users.prefix);
+    assert.match(stored.get(users.prefix + id("00002")).value, /^\{"preview_features_enabled":true,"plan":"(x|qzx free)"\}$/);
+    await users.check({ beside: [users.prefix + id("00002"), users.prefix + id("twice")] });
+    // Which of them it is does not change from run to run.
+    await users.run();
+    assert.deepEqual(await sync.stored(users.prefix), stored);
+    const strict = await users.run(["--strict"]);
+    assert.equal(strict.code, 1);
+  });
+
+  test("a row that became too long keeps its key from being deleted", async () => {
+    const users = await sync.table(rows(20));
+    await users.sync([]);
+    await sync.database.query(`UPDATE ${users.name} SET plan = repeat('${MARK}', 9000000) WHERE id = '${id("00003")}'`);
+    const { code, summary } = await users.run();
+    assert.deepEqual([code, summary.failed, summary.deleted, summary.unchanged], [1, 1, 0, 19]);
+    await users.check();
+  });
+
+  test("a key of 512 bytes and a value of 25 MiB pass", async () => {
+    const users = await sync.table(rows(2));
+    const key = `${MARK}${"é".repeat(200)}`;
+    await users.set({
+      [key + "x".repeat(512 - Buffer.byteLength(users.prefix + key))]: { on: true, plan: "" },
+      [id("long")]: { on: true, plan: "x".repeat(25 * MiB - around) },
+    });
+    await users.sync([], { written: 4, failed: 0 });
+    await users.check();
+    await users.sync([], { written: 0, unchanged: 4 });
+  });
+
+  test("many bad rows are all counted, and told of in few lines", async () => {
+    const users = await sync.table(rows(3));
+    await sync.database.query(`INSERT INTO ${users.name} SELECT repeat('${MARK}', 200) || n, true, '' FROM generate_series(1, 1500) n`);
+    const { code, summary, stdout } = await users.run();
+    assert.deepEqual([code, summary.failed, summary.written], [1, 1500, 3]);
+    assert.ok(stdout.length < 20_000, `${stdout.length} characters`);
+    await users.check();
+  });
+});
+
+test("3,000 rows cross pages and batches", async () => {
+  const users = await sync.table(rows(3000));
+  const first = await users.sync([], { read: 3000, written: 3000 });
+  assert.equal(changes(first.calls).length, 3);
+  await users.check();
+  const second = await users.sync([], { read: 3000, written: 0, unchanged: 3000 });
+  assert.deepEqual(changes(second.calls), []);
+  assert.ok(second.calls.filter((call) => kindOf(call) === "list").length >= 3);
+  await users.set(rows(1100, { from: 1500, plan: "pro" }));
+  await users.delete(...Object.keys(rows(500, { from: 200 })));
+  await users.sync([], { read: 2500, written: 1100, unchanged: 1400, deleted: 500 });
+  await users.check();
+});

@@ -1,0 +1,161 @@
+// `kv-edge config sync --snapshot`: all rows as one value beside the keys of the rows.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { changes, hashOf, id, keysOf, kindOf, MARK, rows, startSync } from "./harness/config-sync.mjs";
+
+const sync = await startSync({ vars: { CONFIG_REFRESH: "0", CONFIG_SNAPSHOT: "snapshot", CONFIG_PREFIX: "served:" } });
+
+const started = Date.now();
+
+/** The snapshot under a key, which has to be what the table is; its version. */
+async function checkSnapshot(users, key) {
+  const { value, metadata } = (await sync.stored(key)).get(key);
+  const { hash, count, text } = users.snapshot();
+  const { version } = metadata.snapshot;
+  assert.deepEqual(metadata, { snapshot: { version, hash, count } });
+  assert.equal(value, `{"format":1,"version":${version},"hash":"${hash}","count":${count},"records":${text}}`);
+  assert.ok(Number.isInteger(version));
+  assert.ok(JSON.stringify(metadata).length <= 1024);
+  return version;
+}
+
+/** A table and the key of its snapshot. */
+async function withSnapshot(given, options) {
+  const users = await sync.table(given, options);
+  return { users, key: `snapshot-of-${users.name}`, args: ["--snapshot", `snapshot-of-${users.name}`] };
+}
+
+test("all rows in one value, in the order of their bytes; written anew only where it changed, with a version that grows", async () => {
+  const names = { [id("🎉")]: { on: true, plan: `${MARK} ü` }, [id("\uFFFF")]: { on: false, plan: '" \\ \n' }, [id("B")]: { on: true, plan: null }, [id("a")]: { on: null, plan: "" } };
+  const { users, key, args } = await withSnapshot({ ...rows(20), ...names });
+  const first = await users.sync(args, { written: 24, snapshot: "written" });
+  assert.deepEqual(changes(first.calls).flatMap(keysOf).at(-1), key, "the snapshot comes last");
+  assert.equal(changes(first.calls).length, 2);
+  const version = await checkSnapshot(users, key);
+  assert.ok(version >= started && version <= Date.now());
+  await users.check();
+
+  const second = await users.sync(args, { written: 0, snapshot: "unchanged" });
+  assert.deepEqual(changes(second.calls), []);
+  assert.equal(await checkSnapshot(users, key), version);
+
+  await users.set({ [id("00003")]: { on: true, plan: `${MARK} pro` } });
+  await users.sync(args, { written: 1, snapshot: "written" });
+  const third = await checkSnapshot(users, key);
+  assert.ok(third > version);
+
+  await users.delete(id("B"));
+  await users.sync(args, { written: 0, deleted: 1, snapshot: "written" });
+  assert.ok((await checkSnapshot(users, key)) > third);
+  await users.check();
+});
+
+test("a version that is ahead of the clock is still smaller than the next one", async () => {
+  const { users, key, args } = await withSnapshot(rows(3));
+  await users.sync(args);
+  const ahead = Date.now() + 1e9;
+  const { hash, count, text } = users.snapshot();
+  await sync.put([{ key, value: `{"format":1,"version":${ahead},"hash":"${hash}","count":${count},"records":${text}}`, metadata: { snapshot: { version: ahead, hash, count } } }]);
+  await users.sync(args, { snapshot: "unchanged" });
+  assert.equal(await checkSnapshot(users, key), ahead);
+  await users.set(rows(1, { plan: "pro" }));
+  await users.sync(args, { snapshot: "written" });
+  assert.ok((await checkSnapshot(users, key)) > ahead);
+});
+
+for (const [what, value, metadata] of [
+  ["nothing that is a snapshot", "by hand", null],
+  ["a snapshot with metadata that are none", "{}", { snapshot: "x" }],
+  ["a snapshot that is broken, with an old hash", '{"format":1', { snapshot: { version: 1, hash: hashOf(""), count: 0 } }],
+]) {
+  test(`${what} under the key: it is written`, async () => {
+    const { users, key, args } = await withSnapshot(rows(3));
+    await sync.put([{ key, value, ...(metadata && { metadata }) }]);
+    await users.sync(args, { written: 3, snapshot: "written" });
+    await checkSnapshot(users, key);
+    await users.check();
+  });
+}
+
+test("under the prefix of the rows it is not taken for one of them", async () => {
+  const { users } = await withSnapshot(rows(10));
+  const key = `${users.prefix}snapshot`;
+  const args = ["--snapshot", key];
+  await users.sync(args, { written: 10, snapshot: "written" });
+  await users.sync(args, { written: 0, deleted: 0, snapshot: "unchanged" });
+  await users.delete(id("00002"));
+  await users.sync(args, { deleted: 1, snapshot: "written" });
+  await checkSnapshot(users, key);
+  await users.check({ beside: [key] });
+  // Whoever syncs without it, leaves it where it is.
+  await users.sync([], { deleted: 0, refused: 0 });
+  await checkSnapshot(users, key);
+});
+
+test("no rows: an empty snapshot", async () => {
+  const { users, key, args } = await withSnapshot({});
+  await users.sync(args, { read: 0, snapshot: "written" });
+  const { value } = (await sync.stored(key)).get(key);
+  assert.match(value, /^\{"format":1,"version":\d+,"hash":"[0-9a-f]{32}","count":0,"records":\{\}\}$/);
+  await checkSnapshot(users, key);
+});
+
+test("deletes that are refused: the snapshot is of the table all the same", async () => {
+  const { users, key, args } = await withSnapshot(rows(10));
+  await users.sync(args);
+  await users.delete(...Object.keys(rows(9)));
+  const { code, summary } = await users.run(args);
+  assert.deepEqual([code, summary.refused, summary.snapshot], [1, 9, "written"]);
+  await checkSnapshot(users, key);
+});
+
+test("rows that KV cannot take are left out", async () => {
+  const { users, key, args } = await withSnapshot(rows(3));
+  await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, ''), (repeat('x', 600), true, '')`);
+  const { code, summary } = await users.run(args);
+  assert.deepEqual([code, summary.failed], [1, 2]);
+  await checkSnapshot(users, key);
+  await users.check();
+});
+
+test("a list that lags: a key written twice changes nothing of the snapshot", async () => {
+  const { users, key, args } = await withSnapshot(rows(30));
+  await users.sync(args);
+  const version = await checkSnapshot(users, key);
+  sync.api.meddle = async (call, pass) => {
+    const answer = await pass();
+    if (kindOf(call) !== "list") return answer;
+    const body = JSON.parse(answer.body);
+    body.result = body.result.filter(({ name }) => !name.endsWith("7"));
+    return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  };
+  await users.sync(args, { written: 3, unchanged: 27, deleted: 0, snapshot: "unchanged" });
+  sync.api.meddle = undefined;
+  assert.equal(await checkSnapshot(users, key), version);
+  await users.check();
+});
+
+test("one over 25 MiB: reported, exit code 1, the rows are in KV and the old one stays", async () => {
+  const { users, key, args } = await withSnapshot(rows(3));
+  await users.sync(args);
+  const before = (await sync.stored(key)).get(key);
+  const long = "x".repeat(3_000_000);
+  await users.set(Object.fromEntries(Array.from({ length: 9 }, (_, n) => [id(`long-${n}`), { on: true, plan: `${MARK}${n}${long}` }])));
+  const { code, summary, stderr, calls } = await users.run(args);
+  assert.equal(code, 1, stderr);
+  assert.deepEqual([summary.written, summary.snapshot], [9, "failed"]);
+  assert.match(summary.problems.join("\n"), /snapshot.*25 MiB|25 MiB.*snapshot/i);
+  assert.ok(!changes(calls).flatMap(keysOf).includes(key));
+  assert.deepEqual((await sync.stored(key)).get(key), before);
+  await users.check();
+});
+
+test("a Worker with CONFIG_SNAPSHOT serves what has no record of its own out of it", async () => {
+  const { users } = await withSnapshot({ [id("on")]: { on: true, plan: null }, [id("off")]: { on: false, plan: null } }, { prefix: "elsewhere:" });
+  await users.sync(["--snapshot", "snapshot"], { snapshot: "written" });
+  for (const [name, isOn, source] of [["on", true, "snapshot"], ["off", false, "snapshot"], ["nobody", false, null]]) {
+    const answer = await fetch(new URL(`/config?userId=${id(name)}`, sync.worker.url));
+    assert.equal((await answer.text()).includes("🎉"), isOn, name);
+    assert.equal(answer.headers.get("config-source"), source, name);
+  }
+});

@@ -1,0 +1,129 @@
+// `kv-edge config sync`: how the database is reached, over TLS as libpq's `sslmode` means it, and what is said where it is not.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { certificate } from "./harness/certificate.mjs";
+import { rows, startSync } from "./harness/config-sync.mjs";
+import { PASSWORD, startPostgres } from "./harness/postgres.mjs";
+import { site as folderOf } from "./harness/site.mjs";
+
+const authority = certificate({ commonName: "authority of the tests" });
+const stranger = certificate({ commonName: "another authority" });
+const selfSigned = certificate({ commonName: "localhost", hosts: ["localhost", "127.0.0.1"] });
+
+/** By name, but not by address. */
+const sync = await startSync({ tls: certificate({ commonName: "localhost", hosts: ["localhost"], issuer: authority }) });
+const plain = await startPostgres();
+const alone = await startPostgres({ tls: selfSigned });
+after(() => Promise.all([plain.stop(), alone.stop()]));
+
+const folder = folderOf({ "authority.pem": authority.cert, "stranger.pem": stranger.cert, "both.pem": stranger.cert + authority.cert, "alone.pem": selfSigned.cert, "broken.pem": "no certificate" });
+const pem = (name) => join(folder, `${name}.pem`);
+const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
+
+/** Syncs no rows out of there. */
+const reach = (DATABASE_URL, env = {}) => sync.run(["sync", "--query", QUERY, "--prefix", "tls:", "--json"], { env: { DATABASE_URL, ...env } });
+
+describe("TLS", () => {
+  const databases = { encrypted: sync.database, plain, alone };
+  for (const [database, host, parameters, isReached] of [
+    ["encrypted", "127.0.0.1", {}, true],
+    ["encrypted", "127.0.0.1", { sslmode: "disable" }, false],
+    ["encrypted", "127.0.0.1", { sslmode: "prefer" }, true],
+    ["encrypted", "127.0.0.1", { sslmode: "require" }, true],
+    ["encrypted", "localhost", { sslmode: "verify-full" }, false],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: "system" }, false],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, true],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("both") }, true],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("stranger") }, false],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("authority") }, true],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("stranger") }, false],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("broken") }, false],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("missing") }, false],
+    ["encrypted", "localhost", { sslmode: "nonsense" }, false],
+    ["plain", "127.0.0.1", {}, true],
+    ["plain", "127.0.0.1", { sslmode: "disable" }, true],
+    ["plain", "127.0.0.1", { sslmode: "prefer" }, true],
+    ["plain", "127.0.0.1", { sslmode: "require" }, false],
+    ["plain", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
+    ["alone", "127.0.0.1", { sslmode: "require" }, true],
+    ["alone", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("alone") }, true],
+    ["alone", "localhost", { sslmode: "verify-full", sslrootcert: pem("alone") }, true],
+    ["alone", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
+  ]) {
+    const shown = Object.entries(parameters).map(([name, value]) => `${name}=${value.replace(`${folder}/`, "")}`).join("&") || "nothing said";
+    test(`${database} at ${host}, ${shown}: ${isReached ? "reached" : "a sentence"}`, async () => {
+      const query = new URLSearchParams(parameters).toString();
+      const url = databases[database].url({ host, parameters: query && `?${query}` });
+      const words = `${databases[database].keywords({ host })} ${Object.entries(parameters).map(([name, value]) => `${name}='${value}'`).join(" ")}`;
+      for (const form of [url, words]) {
+        const { code, stderr, summary } = await reach(form);
+        assert.equal(code, isReached ? 0 : 1, stderr);
+        if (isReached) assert.equal(summary.read, 0);
+        else assert.match(stderr, /\S+ \S+ \S+/);
+      }
+    });
+  }
+
+  test("what is read over TLS is what is in KV", async () => {
+    const users = await sync.table(rows(200));
+    const result = await users.run([], { env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}` }) } });
+    assert.equal(result.code, 0, result.stderr);
+    await users.check();
+  });
+
+  test("require: a server that refuses TLS gets nothing, least of all a password", async () => {
+    const seen = [];
+    const server = net.createServer((socket) => socket.on("data", (bytes) => (seen.push(bytes), socket.write("N"))).on("error", () => {}));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { code } = await reach(plain.url({ port: server.address().port, parameters: "?sslmode=require" }));
+    server.close();
+    assert.equal(code, 1);
+    assert.equal(Buffer.concat(seen).length, 8, "an SSLRequest and no more");
+  });
+});
+
+describe("a database that cannot be read: exit code 1, a sentence with a way out, no password, no call", () => {
+  for (const [what, DATABASE_URL, word] of [
+    ["no DATABASE_URL", undefined, /DATABASE_URL/],
+    ["an empty DATABASE_URL", "", /DATABASE_URL/],
+    ["something that is no URL", `nonsense ${PASSWORD}`, /DATABASE_URL/],
+    ["a URL of something else", `mysql://root:${encodeURIComponent(PASSWORD)}@127.0.0.1/x`, /DATABASE_URL/],
+    ["a port that is none", `postgres://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:99999/x`, /DATABASE_URL|port/],
+    ["a parameter that is none", plain.url({ parameters: "?no_such_parameter=1" }), /no_such_parameter|DATABASE_URL/],
+    ["a password that is not escaped in its URL", `postgres://u:${PASSWORD}@127.0.0.1:1/x`, /\S+ \S+/],
+    ["a host that is not there", plain.url({ host: "no-such-host.invalid" }), /no-such-host\.invalid/],
+    ["a port where nobody listens", plain.url({ port: 1 }), /\b1\b|refused/],
+    ["a wrong password", plain.url({ password: `${PASSWORD} wrong` }), /password/],
+    ["a database that is not there", plain.url({ database: "no_such_database" }), /no_such_database/],
+  ]) {
+    test(what, async () => {
+      const { code, stderr, stdout, calls } = await reach(DATABASE_URL);
+      assert.equal(code, 1, stderr + stdout);
+      assert.match(stderr, word);
+      assert.ok(stderr.length < 2000, stderr);
+      assert.ok("error" in JSON.parse(stdout) || "problems" in JSON.parse(stdout));
+      assert.equal(calls.length, 0);
+    });
+  }
+
+  test("a server that takes the connection and says nothing: it gives up", async () => {
+    const sockets = [];
+    const server = net.createServer((socket) => sockets.push(socket.on("error", () => {})));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const DATABASE_URL = plain.url({ port: server.address().port, parameters: "?connect_timeout=2" });
+    const started = Date.now();
+    let timer;
+    const running = (child) => (timer = setTimeout(() => child.kill("SIGKILL"), 30_000));
+    const { code, stderr } = await sync.run(["sync", "--query", QUERY, "--prefix", "tls:"], { env: { DATABASE_URL }, running });
+    clearTimeout(timer);
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    assert.equal(code, 1, `after ${Date.now() - started} ms: ${stderr}`);
+  });
+});

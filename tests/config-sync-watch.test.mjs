@@ -1,0 +1,255 @@
+// `kv-edge config sync --watch`: changes of the table show in KV, whatever becomes of the database or the API meanwhile.
+import assert from "node:assert/strict";
+import { after, afterEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { changes, id, keysOf, kindOf, MARK, rows, startSync } from "./harness/config-sync.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { apiError } from "./harness/site.mjs";
+
+const sync = await startSync();
+const { api } = sync;
+
+/** How long a change may take to show: changes are gathered for a second, on a slow machine. */
+const SHOWS_MS = 20_000;
+
+let running;
+
+afterEach(async () => {
+  api.meddle = undefined;
+  await running?.end("SIGKILL");
+});
+
+/** A table that notifies a channel of its own, or as `notify` says. */
+async function watched(given, { notify = "COALESCE(NEW.id, OLD.id)", ...options } = {}) {
+  const users = await sync.table(given, options);
+  users.channel = `${users.name}_changed`;
+  await sync.database.query(`
+    CREATE FUNCTION ${users.name}_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN PERFORM pg_notify('${users.channel}', ${notify}); RETURN NULL; END $$;
+    CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON ${users.name} FOR EACH ROW EXECUTE FUNCTION ${users.name}_notify()`);
+  return users;
+}
+
+/** Starts the tool and waits until KV is what the table is. */
+async function watch(users, args = [], { json = true } = {}) {
+  let child;
+  const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, running: (process) => (child = process) });
+  let isOver = false;
+  ended.then(() => (isOver = true), () => (isOver = true));
+  running = {
+    isOver: () => isOver,
+    async end(signal = "SIGTERM") {
+      child.kill(signal);
+      running = undefined;
+      return ended;
+    },
+  };
+  await shows(users);
+  return running;
+}
+
+/** KV becomes what the table is. */
+async function shows(users, options, withinMs = SHOWS_MS) {
+  let last;
+  const look = () => users.check(options).then(() => true, (error) => void (last = error));
+  await eventually(async () => (await look()) || void (await sleep(100)), "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
+}
+
+// Beside the other tests, on a database and a KV of its own.
+const calm = await startSync();
+const silent = await calm.table(rows(5));
+const everyMinute = (async () => {
+  let child;
+  after(() => child.kill("SIGKILL"));
+  const ended = silent.run(["--watch", "--channel", "nobody_notifies", "--full-every", "1"], { running: (process) => (child = process) });
+  await shows(silent);
+  await silent.set(rows(2, { from: 3, plan: "pro" }));
+  await shows(silent, {}, 90_000);
+  child.kill("SIGTERM");
+  return ended;
+})();
+everyMinute.catch(() => {}); // The last test tells.
+
+test("inserts, updates and deletes show in KV; SIGTERM ends it with a summary", async () => {
+  const users = await watched(rows(20));
+  const tool = await watch(users);
+  const before = api.calls.length;
+  await users.set(rows(2, { from: 50 }));
+  await shows(users);
+  await users.set(rows(3, { from: 4, plan: "pro" }));
+  await shows(users);
+  await users.delete(id("00010"), id("00051"));
+  await shows(users);
+  const calls = api.calls.slice(before);
+  assert.ok(changes(calls).flatMap(keysOf).length <= 2 + 3 + 2 + 3, "only what changed is written");
+  assert.ok(!tool.isOver());
+  const { code, signal, lines, stderr } = await tool.end();
+  assert.equal(signal, null);
+  assert.equal(code, 0, stderr);
+  assert.ok(lines.length >= 4, `${lines.length} lines, one for each pass`);
+  assert.equal(lines[0].written, 20);
+  await users.check();
+});
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  test(`${signal}: exit code 0 and lines for people`, async () => {
+    const users = await watched(rows(3));
+    const tool = await watch(users, [], { json: false });
+    await users.set(rows(2, { from: 7 }));
+    await shows(users);
+    const started = Date.now();
+    const result = await tool.end(signal);
+    assert.equal(result.code, 0, result.stderr);
+    assert.ok(Date.now() - started < 10_000);
+    assert.match(result.stdout, /written/);
+  });
+}
+
+test("changes made while it starts, and many at once, are not lost", async () => {
+  const users = await watched(rows(50));
+  const started = watch(users);
+  for (let n = 0; n < 10; n += 1) await users.set(rows(1, { from: 100 + n }));
+  const tool = await started;
+  await shows(users);
+  await users.set(rows(1100, { from: 1000 })); // more than are read one by one
+  await shows(users);
+  for (let n = 0; n < 20; n += 1) await users.set({ [id("00001")]: { on: true, plan: `${MARK} ${n}` } });
+  await shows(users);
+  assert.equal((await tool.end()).code, 0);
+});
+
+test("an empty payload: everything is compared", async () => {
+  const users = await watched(rows(10), { notify: "''" });
+  const tool = await watch(users);
+  await users.set(rows(3, { from: 4, plan: "pro" }));
+  await users.delete(id("00001"));
+  await shows(users);
+  assert.equal((await tool.end()).code, 0);
+});
+
+test("ids that are numbers", async () => {
+  const users = await watched(rows(1));
+  const name = `numbered_${users.name}`;
+  await sync.database.query(`CREATE TABLE ${name} (id bigint PRIMARY KEY, plan text); INSERT INTO ${name} SELECT n, '${MARK}' FROM generate_series(1, 10) n`);
+  let child;
+  const args = ["sync", "--query", `SELECT * FROM ${name}`, "--prefix", `${name}:`, "--watch", "--channel", users.channel, "--full-every", "0", "--json"];
+  const ended = sync.run(args, { running: (process) => (child = process) });
+  const holds = (count, plan) =>
+    eventually(async () => {
+      const stored = await sync.stored(`${name}:`);
+      return stored.size === count && stored.get(`${name}:7`)?.value === `{"plan":"${plan}"}`;
+    }, `${count} keys`);
+  await holds(10, MARK);
+  await sync.database.query(`UPDATE ${name} SET plan = '${MARK}!' WHERE id = 7; DELETE FROM ${name} WHERE id = 3; SELECT pg_notify('${users.channel}', n) FROM unnest(ARRAY['3', '7', 'no number']) n`);
+  await holds(9, `${MARK}!`);
+  child.kill("SIGTERM");
+  const { code, lines, stderr } = await ended;
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(lines.map(({ written, deleted }) => [written, deleted]), [[10, 0], [1, 1]]);
+});
+
+test("a second SIGTERM does not wait for the calls under way", async () => {
+  const users = await watched(rows(5));
+  const tool = await watch(users);
+  api.meddle = (call, pass) => (kindOf(call) === "write" ? apiError(503, 10001, "out of order", { "Retry-After": "120" }) : pass());
+  const before = api.calls.length;
+  await users.set(rows(1, { from: 3, plan: "pro" }));
+  await eventually(() => api.calls.slice(before).some((call) => kindOf(call) === "write"), "a write");
+  const ended = tool.end("SIGTERM");
+  await sleep(500);
+  const timer = setTimeout(() => tool.end("SIGKILL"), 10_000);
+  await tool.end("SIGTERM");
+  clearTimeout(timer);
+  const { code, signal } = await ended;
+  assert.deepEqual([code, signal], [1, null]);
+  api.meddle = undefined;
+  await users.sync([], { written: 1 });
+  await users.check();
+});
+
+test("a key that is not the sync's own is not deleted, and the guard holds", async () => {
+  const users = await watched(rows(10));
+  const tool = await watch(users);
+  const notify = (name) => sync.database.query(`SELECT pg_notify('${users.channel}', $1)`, [name]);
+  for (const key of users.foreign.keys()) await notify(key.slice(users.prefix.length));
+  await notify(id("never-there"));
+  await notify("x".repeat(600));
+  const gone = Object.keys(rows(5));
+  await users.delete(...gone);
+  await users.set(rows(2, { from: 30 }));
+  await shows(users, { beside: gone.map((id) => users.prefix + id) });
+  const stored = await sync.stored(users.prefix);
+  assert.ok(gone.every((id) => stored.has(users.prefix + id)), "half of the keys would be gone");
+  const { code, lines, stderr } = await tool.end();
+  assert.ok(lines.some(({ refused }) => refused === 5), stderr);
+  assert.ok(code === 0 || code === 1);
+});
+
+test("the snapshot follows", async () => {
+  const users = await watched(rows(10));
+  const key = `snapshot-of-${users.name}`;
+  const tool = await watch(users, ["--snapshot", key]);
+  const follows = () => eventually(async () => (await sync.stored(key)).get(key)?.value?.includes(users.snapshot().hash), "the snapshot is of the table", 30_000);
+  await follows();
+  await users.set(rows(2, { from: 4, plan: "pro" }));
+  await shows(users);
+  await follows();
+  await users.delete(id("00001"));
+  await shows(users);
+  await follows();
+  assert.equal((await tool.end()).code, 0);
+});
+
+test("the database goes and comes back: what changed meanwhile shows, and what changes then", async () => {
+  const users = await watched(rows(20));
+  const tool = await watch(users);
+  await sync.database.pause();
+  await sleep(1500);
+  assert.ok(!tool.isOver());
+  await sync.database.start();
+  await sync.database.connect();
+  await users.set(rows(3, { from: 4, plan: "pro" }));
+  await users.delete(id("00012"));
+  await shows(users, {}, 60_000);
+  await users.set(rows(3, { from: 40 }));
+  await shows(users);
+  assert.equal((await tool.end()).code, 0);
+});
+
+test("its connection is ended by an administrator: it connects again", async () => {
+  const users = await watched(rows(20));
+  const tool = await watch(users);
+  await sync.database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+  await users.set(rows(3, { from: 4, plan: "pro" }));
+  await shows(users, {}, 60_000);
+  assert.equal((await tool.end()).code, 0);
+});
+
+test("an API that fails for a while: told, and mended", async () => {
+  const users = await watched(rows(20));
+  const tool = await watch(users, ["--deadline", "1"]);
+  let isDown = true;
+  api.meddle = (call, pass) => (isDown && kindOf(call) === "write" ? apiError(503, 10001, "out of order") : pass());
+  await users.set(rows(3, { from: 4, plan: "pro" }));
+  await sleep(4000);
+  assert.ok(!tool.isOver());
+  isDown = false;
+  await users.set(rows(1, { from: 30 }));
+  await shows(users, {}, 60_000);
+  const { lines } = await tool.end();
+  assert.ok(lines.some(({ failed, problems }) => failed > 0 || problems?.length > 0), "the failed pass is told");
+});
+
+test("a database that is not there, or a query that fails: exit code 1 at once", async () => {
+  const users = await watched(rows(1));
+  const away = await users.run(["--watch"], { env: { DATABASE_URL: sync.database.url({ port: 1 }) } });
+  assert.equal(away.code, 1);
+  const wrong = await sync.run(["sync", "--watch", "--query", "SELECT id FROM no_such_table", "--prefix", users.prefix]);
+  assert.equal(wrong.code, 1);
+});
+
+test("--full-every 1: after a minute, what nobody notified of shows too", async () => {
+  const { code, lines, stderr } = await everyMinute;
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(lines.slice(0, 2).map(({ read, written }) => [read, written]), [[5, 5], [5, 2]]);
+});

@@ -1,0 +1,125 @@
+// Whose page `/config` answers: `USER_ID_FROM` says where the user's id stands.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { assertPage, startConfig } from "./harness/config.mjs";
+import { assertPlainError, assertProblem } from "./harness/problem.mjs";
+
+/** Nothing between the Worker and a visitor may give the page to another one. */
+function assertPrivate(response, vary) {
+  assert.equal(response.headers.vary?.toLowerCase(), vary);
+  assert.equal(response.headers["cache-control"], "private");
+}
+
+const json = { Accept: "application/json" };
+const long = "a".repeat(513);
+
+describe("USER_ID_FROM = query", async () => {
+  const config = await startConfig({ vars: { USER_ID_FROM: "query" } });
+  before(() => config.put("alice", { preview_features_enabled: true }));
+
+  test("is the parameter userId", async () => {
+    const response = await config.page("alice");
+    assertPage(response, { preview: true });
+    assert.equal(response.headers.vary, undefined);
+  });
+
+  test("no header and no cookie counts", async () => {
+    const response = await config.ask("GET", "/config", { headers: { userId: "alice", Cookie: "userId=alice" } });
+    assertPlainError(response, 400, "Please provide a userId query parameter");
+  });
+});
+
+describe("USER_ID_FROM = header:NAME", async () => {
+  const config = await startConfig({ vars: { USER_ID_FROM: "header:X-User-Id" } });
+  before(async () => {
+    for (const id of ["alice", "a%20b", "été", "a b"]) await config.put(id, { preview_features_enabled: true });
+  });
+  const missing = /^Please provide the user's id in the header X-User-Id$/i;
+  const ask = (headers, query = "") => config.ask("GET", `/config${query}`, { headers });
+
+  const users = [
+    ["the id", "alice", true],
+    ["another user", "bob", false],
+    ["a percent sign stands for itself", "a%20b", true],
+    ["blanks around it are none of it", "  alice ", true],
+    ["a blank within", "a b", true],
+    ["bytes of UTF-8", Buffer.from("été").toString("latin1"), true],
+  ];
+  for (const [what, value, preview] of users) {
+    test(`${what}: ${JSON.stringify(value)}`, async () => {
+      const response = await ask({ "X-User-Id": value });
+      assertPage(response, { preview });
+      assertPrivate(response, "x-user-id");
+    });
+  }
+
+  test("the name of a header has no case", async () => {
+    assertPage(await ask({ "x-user-ID": "alice" }), { preview: true });
+  });
+
+  test("a query parameter does not count", async () => {
+    assertPage(await ask({ "X-User-Id": "bob" }, "?userId=alice"), { preview: false });
+    assertPlainError(await ask({}, "?userId=alice"), 400, missing);
+  });
+
+  test("an empty one is none", async () => {
+    assertPlainError(await ask({ "X-User-Id": "" }), 400, missing);
+    assertProblem(await ask({ "X-User-Id": " ", ...json }), 400, "missing_user_id");
+  });
+
+  for (const id of [".", "..", long]) {
+    test(`an id that no key can be is answered 400: ${id.slice(0, 5)}`, async () => {
+      assertProblem(await ask({ "X-User-Id": id, ...json }), 400, "invalid_key");
+    });
+  }
+});
+
+describe("USER_ID_FROM = cookie:NAME", async () => {
+  const config = await startConfig({ vars: { USER_ID_FROM: "cookie:uid" } });
+  before(async () => {
+    for (const id of ["alice", "first"]) await config.put(id, { preview_features_enabled: true });
+  });
+  const ask = (cookie, query = "") => config.ask("GET", `/config${query}`, { headers: cookie === undefined ? {} : { Cookie: cookie } });
+
+  for (const [cookie, preview] of [
+    ["uid=alice", true],
+    ["a=b; uid=alice; c=d", true],
+    ["uid=bob", false],
+    ["uid=first; uid=second", true],
+    ["xuid=x; uid=alice", true],
+  ]) {
+    test(`${cookie} shows the ${preview ? "preview" : "regular page"}`, async () => {
+      const response = await ask(cookie);
+      assertPage(response, { preview });
+      assertPrivate(response, "cookie");
+    });
+  }
+
+  for (const cookie of [undefined, "", "uid=", "other=alice", "UID=alice", "xuid=alice", "uid"]) {
+    test(`${cookie === undefined ? "no cookie" : JSON.stringify(cookie)} is answered 400`, async () => {
+      const response = await ask(cookie, "?userId=alice");
+      assertPlainError(response, 400, "Please provide the user's id in the cookie uid");
+    });
+  }
+
+  test("an id that no key can be is answered 400", async () => {
+    const response = await config.ask("GET", "/config", { headers: { Cookie: `uid=${long}`, ...json } });
+    assertProblem(response, 400, "invalid_key");
+  });
+});
+
+for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cookie:a;b"]) {
+  test(`USER_ID_FROM = ${JSON.stringify(value)} is answered 503, without a read`, async () => {
+    const config = await startConfig({ vars: { USER_ID_FROM: value } });
+    const headers = { ...json, "X-User-Id": "a", Cookie: "uid=a" };
+    const { response, reads } = await config.reading(() => config.ask("GET", "/config?userId=a", { headers }));
+    assertProblem(response, 503, "not_configured");
+    assert.deepEqual(reads, []);
+  });
+}
+
+test("USER_ID_FROM that is empty is the query, as by default", async () => {
+  const config = await startConfig({ vars: { USER_ID_FROM: "" } });
+  await config.put("alice", { preview_features_enabled: true });
+  assertPage(await config.page("alice"), { preview: true });
+});

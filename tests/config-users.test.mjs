@@ -1,0 +1,290 @@
+// `POST /config`: several users' configurations in one request, by bulk reads of KV.
+import assert from "node:assert/strict";
+import http from "node:http";
+import { before, describe, test } from "node:test";
+import { bearer, snapshotOf, startConfig } from "./harness/config.mjs";
+import { unique } from "./harness/eventually.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+
+const on = { preview_features_enabled: true };
+const off = { preview_features_enabled: false };
+const IDS_MAX = 1000;
+const BODY_MAX = 600 * 1024;
+
+/** Checks the answer; its users. */
+function usersOf(response) {
+  assert.equal(response.status, 200, response.text);
+  assert.match(response.headers["content-type"], /^application\/json\b/);
+  assert.equal(response.headers["cache-control"], "no-store");
+  const { users, ...rest } = response.json();
+  assert.deepEqual(rest, {});
+  return users;
+}
+
+const ids = (count, name = "user") => Array.from({ length: count }, (_, index) => `${unique(name)}-${index}`);
+
+describe("who may ask, and for what", async () => {
+  const config = await startConfig();
+  const post = (body, headers = bearer) => config.ask("POST", "/config", { body, headers: { Accept: "application/json", ...headers } });
+
+  for (const [what, headers] of [
+    ["no token", {}],
+    ["a wrong token", { Authorization: "Bearer nonsense" }],
+    ["another scheme", { Authorization: bearer.Authorization.replace("Bearer", "Basic") }],
+    ["an empty token", { Authorization: "Bearer " }],
+  ]) {
+    test(`${what} is answered 401, without a read`, async () => {
+      const { response, reads } = await config.reading(() => post({ userIds: ["a"] }, headers));
+      assertProblem(response, 401, "unauthorized");
+      assert.deepEqual(reads, []);
+    });
+  }
+
+  const wrong = [
+    ["no JSON", "{"],
+    ["an empty body", ""],
+    ["a list", "[]"],
+    ["null", "null"],
+    ["no userIds", "{}"],
+    ["userIds is a string", { userIds: "a" }],
+    ["userIds is an object", { userIds: { a: 1 } }],
+    ["userIds is null", { userIds: null }],
+    ["an id is a number", { userIds: ["a", 7] }],
+    ["an id is null", { userIds: ["a", null] }],
+    ["an id is a list", { userIds: ["a", ["a"]] }],
+    ["another member", { userIds: ["a"], user: "b" }],
+    ["bytes that are no UTF-8", Buffer.from([0x7b, 0xff, 0x7d])],
+    ["1001 ids", { userIds: Array.from({ length: IDS_MAX + 1 }, (_, index) => `${index}`) }],
+  ];
+  for (const [what, body] of wrong) {
+    test(`${what} is answered 400, without a read`, async () => {
+      const { response, reads } = await config.reading(() => post(body));
+      assert.equal(response.status, 400, response.text);
+      assertProblem(response, 400, response.json().code);
+      assert.deepEqual(reads, []);
+    });
+  }
+
+  for (const [what, id] of [["empty", ""], [".", "."], ["..", ".."], ["513 bytes", "a".repeat(513)], ["171 times three bytes", "€".repeat(171)]]) {
+    test(`an id that is no key (${what}) is answered 400 by its index, without a read`, async () => {
+      const { response, reads } = await config.reading(() => post({ userIds: ["fine", "a", id, "b"] }));
+      assert.equal(response.status, 400, response.text);
+      const { detail } = assertProblem(response, 400, response.json().code);
+      assert.match(detail, /userIds\[2\]/);
+      assert.deepEqual(reads, []);
+    });
+  }
+
+  test("no id at all is an answer without users, or a refusal, and never a read", async () => {
+    const { response, reads } = await config.reading(() => post({ userIds: [] }));
+    assert.ok([200, 400].includes(response.status), response.text);
+    assert.deepEqual(reads, []);
+  });
+
+  for (const [what, length, statuses] of [["short", 0, [200, 411]], ["too long", BODY_MAX * 2, [411, 413]]]) {
+    test(`a body without a length that is ${what} is answered ${statuses.join(" or ")}`, async () => {
+      const { hostname, port } = config.worker.direct;
+      const response = await new Promise((resolve, reject) => {
+        const request = http.request({ hostname, port, path: "/config", method: "POST", headers: { ...bearer, "Transfer-Encoding": "chunked" }, agent: false }, resolve);
+        request.on("error", reject).end('{"userIds":["a"]}'.padEnd(length, " "));
+      });
+      response.resume();
+      assert.ok(statuses.includes(response.statusCode), `${response.statusCode}`);
+    });
+  }
+
+  test("a body of the greatest length is read, one byte more is answered 413", async () => {
+    const body = (length) => '{"userIds":["a"]}'.padEnd(length, " ");
+    assert.deepEqual(Object.keys(usersOf(await post(body(BODY_MAX)))), ["a"]);
+    const response = await post(body(BODY_MAX + 1));
+    assert.equal(response.status, 413, response.text);
+    assertProblem(response, 413, response.json().code);
+  });
+
+  test("a thousand of the longest ids fit", async () => {
+    const userIds = Array.from({ length: IDS_MAX }, (_, index) => `${index}-`.padEnd(512, "x"));
+    assert.equal(Object.keys(usersOf(await post({ userIds }))).length, IDS_MAX);
+  });
+});
+
+describe("without API_TOKEN", async () => {
+  const config = await startConfig({ secrets: {} });
+  test("is answered 503, and the page is still there", async () => {
+    assertProblem(await config.users(["a"], { headers: { Accept: "application/json" } }), 503, "not_configured");
+    assert.equal((await config.page("a")).status, 200);
+  });
+});
+
+describe("what is answered", async () => {
+  const config = await startConfig({ refresh: "30", vars: { CONFIG_SNAPSHOT: "snapshot" } });
+  const sam = { preview_features_enabled: true, plan: "pro" };
+  before(() => config.kv.put("snapshot", snapshotOf({ sam, both: off })));
+
+  test("each user's source and whole record", async () => {
+    const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: "<b>\"é\u2028", list: [1, { a: null }], nothing: null };
+    const [own, broken, nobody] = ids(3);
+    await config.put(own, full);
+    await config.kv.put(broken, "{");
+    await config.put("both", on);
+    const users = usersOf(await config.users([own, "sam", "both", broken, nobody]));
+    assert.deepEqual(users, {
+      [own]: { source: "record", config: full },
+      sam: { source: "snapshot", config: sam },
+      both: { source: "record", config: on },
+      [broken]: { source: "default", config: null },
+      [nobody]: { source: "none", config: null },
+    });
+  });
+
+  test("numbers are as the record has them", async () => {
+    const [id] = ids(1);
+    await config.put(id, '{"a":9007199254740993,"b":0.1000000000000000055}');
+    assert.match((await config.users([id])).text, /9007199254740993/);
+  });
+
+  test("an id that stands twice is read and answered once", async () => {
+    const [a, b] = ids(2);
+    const { response, reads } = await config.reading(() => config.users([a, b, a, a]));
+    assert.deepEqual(Object.keys(usersOf(response)).toSorted(), [a, b].toSorted());
+    assert.deepEqual(reads.flat().filter((key) => key !== "snapshot").toSorted(), [a, b].toSorted());
+  });
+
+  test("names of JavaScript's own are ids like others", async () => {
+    const names = ["__proto__", "constructor", "toString", 'a"b', "a\\b", "a\u0000b", "été", "🎉"];
+    const users = usersOf(await config.users(names));
+    assert.deepEqual(Object.keys(users).toSorted(), names.toSorted());
+  });
+
+  test("reserved ids have no record, and are not read", async () => {
+    await config.put("flags", { flags: {} });
+    const { response, reads } = await config.reading(() => config.users(["flags", "snapshot"]));
+    assert.deepEqual(usersOf(response), { flags: { source: "none", config: null }, snapshot: { source: "none", config: null } });
+    assert.ok(!reads.flat().includes("flags"), `${reads}`);
+  });
+
+  /** How many calls, each of 100 keys at most, so many ids cost. */
+  for (const [count, calls] of [[1, [1]], [99, [99]], [100, [100]], [101, [1, 100]], [250, [50, 100, 100]], [1000, Array(10).fill(100)]]) {
+    test(`${count} ids cost ${calls.length} calls, and none the second time`, async () => {
+      const userIds = ids(count);
+      await Promise.all(userIds.slice(0, 20).map((id) => config.put(id, on)));
+      await config.users(["sam"]); // the snapshot is in memory
+      const { response, reads } = await config.reading(() => config.users(userIds));
+      assert.deepEqual(reads.map((keys) => (Array.isArray(keys) ? keys.length : 1)).toSorted((a, b) => a - b), calls);
+      assert.deepEqual(new Set(reads.flat()), new Set(userIds));
+      const users = usersOf(response);
+      for (const [index, id] of userIds.entries()) assert.deepEqual(users[id], index < 20 ? { source: "record", config: on } : { source: "none", config: null });
+      if (count > 250) return; // more do not fit in memory beside others
+      const again = await config.reading(() => config.users(userIds));
+      assert.deepEqual(again.reads, []);
+      assert.deepEqual(usersOf(again.response), users);
+    });
+  }
+
+  test("memory comes first, and what is read here is there for the page", async () => {
+    const [known, unknown, asked] = ids(3);
+    for (const id of [known, asked]) await config.put(id, on);
+    await config.page(known);
+    await config.page(unknown);
+    const { response, reads } = await config.reading(() => config.users([known, unknown, asked]));
+    assert.deepEqual(reads.flat(), [asked]);
+    assert.equal(usersOf(response)[known].source, "record");
+    const page = await config.reading(() => config.page(asked));
+    assert.deepEqual(page.reads, []);
+    assert.match(page.response.text, /🎉/);
+  });
+
+  test("after the time, what is in memory is read anew", async () => {
+    const [id] = ids(1);
+    await config.put(id, on);
+    await config.users([id]);
+    await config.put(id, off);
+    await config.pass(61);
+    assert.deepEqual(usersOf(await config.users([id]))[id], { source: "record", config: off });
+  });
+});
+
+describe("faults", async () => {
+  const config = await startConfig();
+
+  test("a bulk read that fails once is made again", async () => {
+    const [id] = ids(1);
+    await config.put(id, on);
+    const users = usersOf(await config.users([id], { faults: { bulk: ["500", "ok"] } }));
+    assert.deepEqual(users[id], { source: "record", config: on });
+  });
+
+  test("broken now: the last good one", async () => {
+    const [good, never] = ids(2);
+    await config.put(good, on);
+    usersOf(await config.users([good]));
+    for (const id of [good, never]) await config.kv.put(id, '{"preview_features_enabled":');
+    const users = usersOf(await config.users([good, never]));
+    assert.deepEqual(users, { [good]: { source: "last-good", config: on }, [never]: { source: "default", config: null } });
+  });
+
+  for (const fault of ["500", "429", "no answer", "throws a string", "throws undefined"]) {
+    test(`KV fails (${fault}): who is remembered is stale; where one is not, nothing is made up`, async () => {
+      const [known, unknown] = ids(2);
+      await config.put(known, on);
+      await config.put(unknown, on);
+      usersOf(await config.users([known]));
+      const faults = { bulk: [fault], get: [fault] };
+      assert.deepEqual(usersOf(await config.users([known], { faults }))[known], { source: "stale", config: on });
+      const response = await config.users([known, unknown], { faults });
+      assert.deepEqual(usersOf(response), { [known]: { source: "stale", config: on }, [unknown]: { source: "default", config: null } });
+    });
+  }
+
+  test("one call of three fails: the others' users are there", async () => {
+    const userIds = ids(250);
+    await Promise.all(userIds.map((id) => config.put(id, on)));
+    usersOf(await config.users(userIds));
+    const users = usersOf(await config.users(userIds, { faults: { bulk: ["ok", "400", "ok", "500"] } }));
+    const sources = Object.values(users).map(({ source }) => source);
+    assert.equal(sources.length, 250);
+    assert.deepEqual(new Set(sources), new Set(["record", "stale"]));
+    assert.ok(Object.values(users).every(({ config }) => config.preview_features_enabled));
+  });
+});
+
+describe("with a snapshot that is not remembered", async () => {
+  const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
+  test("it is read once for all users of a request", async () => {
+    const userIds = ids(120);
+    await config.kv.put("snapshot", snapshotOf(Object.fromEntries(userIds.map((id) => [id, on]))));
+    const { response, reads } = await config.reading(() => config.users(userIds));
+    assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["snapshot"]));
+    assert.equal(reads.filter((key) => key === "snapshot").length, 1);
+  });
+
+  test("it is tried once for all users of a request", async () => {
+    const userIds = ids(50);
+    await config.kv.put("snapshot", "{");
+    await config.restart();
+    const broken = await config.reading(() => config.users(userIds));
+    assert.equal(broken.reads.filter((key) => key === "snapshot").length, 1);
+    const failing = await config.reading(() => config.users(userIds, { faults: { "get snapshot": ["500"] } }));
+    assert.ok(failing.reads.filter((key) => key === "snapshot").length <= 2);
+    for (const { response } of [broken, failing]) {
+      assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
+    }
+  });
+
+  test("users with records of their own do not need it", async () => {
+    const userIds = ids(3);
+    for (const id of userIds) await config.put(id, on);
+    const { reads } = await config.reading(() => config.users(userIds));
+    assert.deepEqual(reads.map((keys) => keys.length), [3]);
+  });
+});
+
+describe("the prefix", async () => {
+  const config = await startConfig({ vars: { CONFIG_PREFIX: "u:" } });
+  test("stands before each id, and not in the answer", async () => {
+    await config.put("u:a", on);
+    await config.put("b", on);
+    const { response, reads } = await config.reading(() => config.users(["a", "b"]));
+    assert.deepEqual(usersOf(response), { a: { source: "record", config: on }, b: { source: "none", config: null } });
+    assert.deepEqual(reads.flat().toSorted(), ["u:a", "u:b"]);
+  });
+});

@@ -1,0 +1,248 @@
+// What the tests of `kv-edge config sync` do: tables in a real PostgreSQL, the real tool, and the KV of a Worker that runs, behind an
+// API in which a test may make calls fail. Whatever the tool says is searched for what it must never say.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { after } from "node:test";
+import { isDeepStrictEqual } from "node:util";
+import { PASSWORD, startPostgres } from "./postgres.mjs";
+import { API_TOKEN, apiOf, cli } from "./site.mjs";
+import { startWorker } from "./worker.mjs";
+
+/** Part of every id, every text in a row and every password. The tool shows none of them. */
+export const MARK = "qzx";
+const SECRETS = [MARK, PASSWORD, encodeURIComponent(PASSWORD), API_TOKEN];
+
+const EXPLORER = "/cdn-cgi/local/explorer/api";
+/** The most keys of a bulk read. */
+const READ_MAX = 100;
+/** The most keys of a bulk write that miniflare takes. */
+const WRITE_MAX = 1000;
+
+/** The id of a row. */
+export const id = (name) => `${MARK}-${name}`;
+
+/** Rows with these ids, and how they differ from each other. */
+export const rows = (count, { from = 0, plan = "free" } = {}) =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [id(String(from + n).padStart(5, "0")), { on: n % 2 === 0, plan: `${MARK} ${plan}` }]));
+
+export const hashOf = (value) => createHash("sha256").update(value).digest("hex").slice(0, 32);
+
+export const byBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+
+/** What a call to the API is for. */
+export function kindOf({ method, path }) {
+  if (/\/bulk\/delete$/.test(path)) return "delete";
+  if (/\/bulk$/.test(path)) return "write";
+  if (/\/values\//.test(path)) return method === "GET" ? "read" : "write";
+  if (/\/keys(\?|$)/.test(path)) return "list";
+  return "namespaces";
+}
+
+export const changes = (calls) => calls.filter((call) => ["write", "delete"].includes(kindOf(call)));
+
+/** The keys that a call writes or deletes. */
+export const keysOf = ({ path, body }) => (/\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [path.replace(/^.*\/values\//, "")]);
+
+/**
+ * A table that is in KV with a snapshot, and then changes: of n rows, the next pass writes a quarter anew and a quarter for the first time,
+ * deletes a tenth, and makes the snapshot. `checkAll` is of all that.
+ */
+export async function changed(sync, count = 20) {
+  const users = await sync.table(rows(count));
+  const snapshot = `snapshot-of-${users.name}`;
+  await users.sync(["--snapshot", snapshot]);
+  await users.set({ ...rows(count / 4, { from: count / 2, plan: "pro" }), ...rows(count / 4, { from: count }) });
+  await users.delete(...Object.keys(rows(count / 10)));
+  const checkAll = async () => {
+    await users.check();
+    const { value, metadata } = (await sync.stored(snapshot)).get(snapshot);
+    const { hash, count, text } = users.snapshot();
+    assert.equal(value, `{"format":1,"version":${metadata.snapshot.version},"hash":"${hash}","count":${count},"records":${text}}`);
+  };
+  return { users, args: ["--snapshot", snapshot], checkAll };
+}
+
+/** Starts a database, a Worker and the API between for a test file. */
+export async function startSync({ tls, vars } = {}) {
+  const [worker, database] = await Promise.all([startWorker({ vars }), startPostgres({ tls })]);
+  after(() => database.stop());
+  const api = await apiOf(worker);
+  const found = await fetch(new URL(`${EXPLORER}/storage/kv/namespaces`, worker.url)).then((answer) => answer.json());
+  const namespace = found.result.find(({ id, title }) => [id, title].includes("USER_CONFIGURATION")).id;
+  return new Sync({ worker, database, api, namespace });
+}
+
+class Sync {
+  #tables = 0;
+
+  constructor(parts) {
+    Object.assign(this, parts);
+    this.kv = this.worker.env.USER_CONFIGURATION;
+  }
+
+  /** A table of users with a prefix of its own in KV, where keys stand that are not the sync's. */
+  async table(rows = {}, { prefix } = {}) {
+    this.#tables += 1;
+    const table = new Table(this, `users_${this.#tables}`, prefix ?? `p${this.#tables}:`);
+    await this.database.query(`CREATE TABLE ${table.name} (id text, preview_features_enabled boolean, plan text)`);
+    await table.set(rows);
+    await table.plantForeign();
+    return table;
+  }
+
+  /** Runs `kv-edge config …`: `{ code, signal, stdout, stderr, lines, summary, calls }`, the lines being those of --json. */
+  async run(args, { env = {}, running, api = true } = {}) {
+    const before = this.api.calls.length;
+    const result = await cli(["config", ...args, ...(api ? ["--api-base", this.api.base] : [])], { env: { DATABASE_URL: this.database.url(), ...env }, running });
+    for (const secret of SECRETS) assert.ok(!(result.stdout + result.stderr).includes(secret), `${JSON.stringify(secret)} shows in: ${result.stdout}${result.stderr}`);
+    const lines = args.includes("--json") ? result.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line)) : [];
+    return { ...result, lines, summary: lines.at(-1), calls: this.api.calls.slice(before) };
+  }
+
+  /** Makes a bulk call of its own for some of the items of a call. */
+  async passSome(call, items) {
+    if (items.length === 0) return;
+    const url = new URL(EXPLORER + call.path, this.worker.url);
+    const answer = await fetch(url, { method: call.method, headers: { "content-type": "application/json" }, body: JSON.stringify(items) });
+    assert.ok(answer.ok, await answer.text());
+  }
+
+  /** Puts values into KV: `[{ key, value, metadata }]`. */
+  async put(items) {
+    const path = `/storage/kv/namespaces/${this.namespace}/bulk`;
+    for (let from = 0; from < items.length; from += WRITE_MAX) await this.passSome({ method: "PUT", path }, items.slice(from, from + WRITE_MAX));
+  }
+
+  /** All that KV holds under a prefix: `Map { key → { value, metadata } }`. */
+  async stored(prefix = "") {
+    const listed = [];
+    for (let page; !page?.list_complete; ) {
+      page = await this.kv.list({ prefix, cursor: page?.cursor });
+      listed.push(...page.keys);
+    }
+    const all = new Map();
+    for (let from = 0; from < listed.length; from += READ_MAX) {
+      const keys = listed.slice(from, from + READ_MAX);
+      const names = keys.map(({ name }) => name);
+      // All of them may be more than a bulk read takes.
+      const values = await this.kv.get(names).catch(async () => new Map(await Promise.all(names.map(async (name) => [name, await this.kv.get(name)]))));
+      for (const { name, metadata = null } of keys) all.set(name, { value: values.get(name), metadata });
+    }
+    return all;
+  }
+}
+
+class Table {
+  #sync;
+
+  constructor(sync, name, prefix) {
+    this.#sync = sync;
+    this.name = name;
+    this.prefix = prefix;
+    this.query = `SELECT id, preview_features_enabled, plan FROM ${name}`;
+    /** What the table holds: `Map { id → { on, plan } }`. */
+    this.rows = new Map();
+    this.foreign = new Map();
+  }
+
+  /** Inserts rows, or replaces those with the same ids. */
+  async set(rows) {
+    const ids = Object.keys(rows);
+    if (ids.length === 0) return;
+    const { database } = this.#sync;
+    await database.query(`DELETE FROM ${this.name} WHERE id = ANY($1::text[])`, [ids]);
+    const columns = [ids, ids.map((id) => rows[id].on), ids.map((id) => rows[id].plan)];
+    await database.query(`INSERT INTO ${this.name} SELECT * FROM unnest($1::text[], $2::boolean[], $3::text[])`, columns);
+    for (const id of ids) this.rows.set(id, rows[id]);
+  }
+
+  async delete(...ids) {
+    await this.#sync.database.query(`DELETE FROM ${this.name} WHERE id = ANY($1::text[])`, [ids]);
+    for (const id of ids) this.rows.delete(id);
+  }
+
+  /** Keys beside those of the sync, before, between and after them: without metadata, with another's, and under another prefix. */
+  async plantForeign() {
+    const { prefix } = this;
+    const plant = (key, value, metadata = null) => this.foreign.set(key, { value, metadata });
+    plant(`${prefix}!${MARK}`, "by hand");
+    plant(`${prefix}${id("00001x")}`, "of another prefix", { sync: { prefix: `${prefix}x`, hash: hashOf("") } });
+    plant(`${prefix}${id("00002x")}`, "of something else", { sync: true, prefix });
+    plant(`${prefix}~${MARK}`, "last", { plan: "by hand" });
+    const items = [...this.foreign].map(([key, { value, metadata }]) => ({ key, value, ...(metadata && { metadata }) }));
+    await this.#sync.put(items);
+  }
+
+  /** What KV has to hold for a row. */
+  entry(id, { on, plan } = this.rows.get(id)) {
+    const value = JSON.stringify({ preview_features_enabled: on, plan });
+    return [this.prefix + id, { value, metadata: { sync: { prefix: this.prefix, hash: hashOf(value) } } }];
+  }
+
+  /** What the snapshot has to hold, without its version. */
+  snapshot() {
+    const records = [...this.rows.keys()].sort(byBytes).map((id) => `${JSON.stringify(id)}:${this.entry(id)[1].value}`);
+    const text = `{${records.join(",")}}`;
+    return { hash: hashOf(text), count: records.length, text };
+  }
+
+  arguments(...args) {
+    return ["sync", "--query", this.query, "--prefix", this.prefix, ...args];
+  }
+
+  /** Runs the sync, whatever comes of it; with --json, unless `json` is false. */
+  run(args = [], { json = true, ...options } = {}) {
+    return this.#sync.run([...this.arguments(...args), ...(json ? ["--json"] : [])], options);
+  }
+
+  /** Runs the sync, which has to succeed with these figures. */
+  async sync(args, expected = {}) {
+    const result = await this.run(args);
+    assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
+    assertFigures(result, expected);
+    return result;
+  }
+
+  /** KV holds what the table does, nothing else, and what was there of others. What it holds under the keys of `beside` is not looked at. */
+  async check({ beside = [] } = {}) {
+    const stored = await this.#sync.stored(this.prefix);
+    const expected = new Map([...this.foreign, ...[...this.rows.keys()].map((id) => this.entry(id))]);
+    for (const key of beside) for (const entries of [stored, expected]) entries.delete(key);
+    const problems = [];
+    for (const [key, entry] of expected) {
+      const found = stored.get(key);
+      if (!isDeepStrictEqual(found, entry)) problems.push(`${key}: ${JSON.stringify(found)}, not ${JSON.stringify(entry)}`);
+    }
+    for (const key of stored.keys()) if (!expected.has(key)) problems.push(`${key} is still there`);
+    assert.deepEqual(problems.slice(0, 5), [], `${problems.length} keys differ`);
+  }
+}
+
+/** The summary has these figures. */
+export function assertFigures({ summary, stdout, stderr }, expected) {
+  const found = Object.fromEntries(Object.keys(expected).map((name) => [name, summary?.[name]]));
+  assert.deepEqual(found, expected, `${stdout}${stderr}`);
+}
+
+/** Each call fails the first time that it is made; that for the same keys is the same one. */
+export function onceEach(fail) {
+  const failed = new Set();
+  return (call, pass) => {
+    const isBulk = ["write", "delete"].includes(kindOf(call)) && /\/bulk/.test(call.path);
+    const name = [call.method, call.path, ...(isBulk ? keysOf(call) : [])].join(" ");
+    if (failed.has(name)) return pass();
+    failed.add(name);
+    return fail(call, pass);
+  };
+}
+
+/** A bulk call that takes only the items that `isTaken(item, index)`, as Cloudflare says it: 200 and a list of the others. Other calls pass. */
+export async function partly(sync, call, pass, isTaken) {
+  if (!/\/bulk(\/delete)?$/.test(call.path)) return pass();
+  const items = JSON.parse(call.body);
+  const taken = items.filter(isTaken);
+  await sync.passSome(call, taken);
+  const left = items.filter((item) => !taken.includes(item));
+  const result = { successful_key_count: taken.length, unsuccessful_keys: left.map((item) => item.key ?? item) };
+  return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result }) };
+}

@@ -1,0 +1,131 @@
+// What the tests of configuration and flags do: records, a snapshot and flag definitions in KV, requests to /config and /ofrep, and the
+// reads of KV that these cost.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { eventually } from "./eventually.mjs";
+import { send } from "./http.mjs";
+import { startWorker, TOKEN } from "./worker.mjs";
+
+export const bearer = { Authorization: `Bearer ${TOKEN}` };
+
+/** The routes of OFREP. */
+export const BULK = "/ofrep/v1/evaluate/flags";
+export const single = (flag) => `${BULK}/${encodeURIComponent(flag)}`;
+
+const banner = /<div class="preview-banner">\s*🎉 You have early access to preview features! 🎉\s*<\/div>/;
+
+/** Checks the documented page, and what it says of where the configuration is from. */
+export function assertPage(response, { preview, source }) {
+  assert.equal(response.status, 200, response.text);
+  assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
+  assert.match(response.text, /^\s*<!DOCTYPE html>/i);
+  assert.match(response.text, /<title>My App<\/title>/);
+  assert.match(response.text, /<h1>Welcome to My App<\/h1>/);
+  assert.match(response.text, /<p>This is the regular content everyone sees\.<\/p>/);
+  if (preview) assert.match(response.text, banner);
+  else assert.doesNotMatch(response.text, /<div|🎉/);
+  assert.equal(response.headers["config-source"], source);
+}
+
+/** A snapshot as `kv-edge config sync --snapshot` writes it. */
+export function snapshotOf(records, version = 1) {
+  const ids = Object.keys(records).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const text = JSON.stringify(Object.fromEntries(ids.map((id) => [id, records[id]])));
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 32);
+  return `{"format":1,"version":${version},"hash":"${hash}","count":${ids.length},"records":${text}}`;
+}
+
+/** Workers start and end one after the other: the harness tells which process is whose by the order of their starts. */
+let turn = Promise.resolve();
+const inTurn = (action) => {
+  const result = turn.then(action);
+  turn = result.catch(() => {});
+  return result;
+};
+
+/**
+ * Starts a Worker for a test file, a suite or a test, behind the entry that counts and fails KV calls. It asks KV at every request, so
+ * that an edit shows at once, unless `refresh` says otherwise; `null` leaves the default.
+ */
+export async function startConfig({ refresh = "0", vars, ...options } = {}) {
+  const set = { CONFIG_REFRESH: refresh ?? undefined, ...vars };
+  return new Config(await inTurn(() => startWorker({ faulty: true, vars: set, ...options })));
+}
+
+class Config {
+  constructor(worker) {
+    this.worker = worker;
+    this.aheadMs = 0;
+  }
+
+  /** The real `USER_CONFIGURATION`. */
+  get kv() {
+    return this.worker.env.USER_CONFIGURATION;
+  }
+
+  /** A request over the Worker's own socket. A `body` that is no text is sent as JSON. */
+  ask(method, path, { headers, faults, body } = {}) {
+    const text = body === undefined || typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    const type = body === undefined ? {} : { "Content-Type": "application/json" };
+    const asked = faults ? { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: faults }) } : {};
+    return send({ url: this.worker.direct }, path, { method, headers: { ...type, ...asked, ...headers }, body: text });
+  }
+
+  /** The page of a user. */
+  page = (id, options) => this.ask("GET", `/config?userId=${encodeURIComponent(id)}`, options);
+
+  /** Several users' configurations: `POST /config`. */
+  users = (userIds, { headers, ...options } = {}) => this.ask("POST", "/config", { body: { userIds }, headers: { ...bearer, ...headers }, ...options });
+
+  /** One flag by OFREP. */
+  evaluate = (flag, context, options) => this.ask("POST", single(flag), { body: { context }, ...options });
+
+  /** All flags by OFREP. */
+  evaluateAll = (context, options) => this.ask("POST", BULK, { body: { context }, ...options });
+
+  healthz = async () => (await this.ask("GET", "/healthz")).json();
+
+  /** Puts flag definitions: an object of flags, or the text of the whole. */
+  define = (flags) => this.kv.put("flags", typeof flags === "string" ? flags : JSON.stringify({ flags }));
+
+  /** Puts a user's record; a text as it is. */
+  put = (key, record) => this.kv.put(key, typeof record === "string" ? record : JSON.stringify(record));
+
+  putSnapshot = (records, { key = "snapshot", version } = {}) => this.kv.put(key, snapshotOf(records, version));
+
+  /** Every call on `USER_CONFIGURATION` so far. */
+  async calls() {
+    const calls = (await send({ url: this.worker.direct }, "/.kv-calls?under=")).json();
+    return calls.filter(({ binding }) => binding === "USER_CONFIGURATION");
+  }
+
+  /**
+   * What `action` gives, and the keys that the Worker read meanwhile, in order; those of a bulk read as a list. Those of work in the
+   * background too, where it waits for so many.
+   */
+  async reading(action, { background = 0 } = {}) {
+    const before = (await this.calls()).length;
+    const response = await action();
+    const since = async () => (await this.calls()).slice(before);
+    if (background > 0) {
+      await eventually(async () => {
+        const calls = await since();
+        return calls.length >= background && calls.every(({ endedMs }) => endedMs !== undefined);
+      }, `${background} reads`);
+    }
+    return { response, reads: (await since()).map(({ key, keys }) => keys ?? key) };
+  }
+
+  /** Lets time pass for the Worker. */
+  async pass(seconds) {
+    this.aheadMs += seconds * 1000;
+    const response = await send({ url: this.worker.direct }, `/.clock?aheadMs=${this.aheadMs}`, { method: "PUT" });
+    assert.equal(response.status, 204);
+  }
+
+  /** Starts the Worker again on the same KV: with nothing in its memory. */
+  async restart() {
+    await inTurn(() => this.worker.kill());
+    if (this.aheadMs) await this.pass(0);
+  }
+}

@@ -1,0 +1,242 @@
+// OFREP when definitions are broken by an edit or KV fails; and what evaluations cost.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { startConfig } from "./harness/config.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { assertEvaluated, assertOfrepError } from "./harness/ofrep.mjs";
+
+const plain = (variant, source) => ({ key: "plain", variant, value: variant === "on", reason: "STATIC", source });
+const on = { plain: { default: "on" }, plan: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } };
+const off = { ...on, plain: { default: "off" } };
+
+const brokenEdits = ["{", "", "null", "[]", '{"flags":[]}', '{"flags":{"plain":{"default":"none"}}}', '{"flags":{"plain":{"default":"on","rulez":[]}}}', '{"flags":{"plain":{"default":"on"}},"other":1}', new Uint8Array([0xff, 0xfe])];
+const failures = ["500", "429", "no answer", "throws a string", "throws undefined"];
+
+describe("edits", async () => {
+  const config = await startConfig();
+
+  for (const edit of brokenEdits) {
+    const shown = typeof edit === "string" ? JSON.stringify(edit) : "bytes that are no UTF-8";
+    test(`an edit that is broken keeps the last good definitions, and says so: ${shown}`, async () => {
+      await config.define(on);
+      assertEvaluated(await config.evaluate("plain", {}), plain("on"));
+      await config.kv.put("flags", edit);
+      for (let again = 0; again < 2; again += 1) {
+        assertEvaluated(await config.evaluate("plain", {}), plain("on", "last-good"));
+        const all = await config.evaluateAll({});
+        assert.equal(all.status, 200);
+        assert.equal(all.headers["config-source"], "last-good");
+        const same = await config.evaluateAll({}, { headers: { "If-None-Match": all.headers.etag } });
+        assert.equal(same.status, 304);
+        assert.equal(same.headers["config-source"], "last-good");
+      }
+      await config.define(off);
+      assertEvaluated(await config.evaluate("plain", {}), plain("off"));
+      assert.equal((await config.evaluateAll({})).headers["config-source"], undefined);
+    });
+  }
+
+  test("that there is no such flag may be due to a broken edit: it says so, too", async () => {
+    await config.define(on);
+    await config.evaluate("plain", {});
+    await config.kv.put("flags", '{"flags":{"new":{"default":"none"}}}');
+    const response = await config.evaluate("new", {});
+    assertOfrepError(response, 404, "FLAG_NOT_FOUND", "new");
+    assert.equal(response.headers["config-source"], "last-good");
+  });
+
+  test("definitions that are taken away are no flags", async () => {
+    await config.define(on);
+    assertEvaluated(await config.evaluate("plain", {}), plain("on"));
+    await config.kv.delete("flags");
+    assertOfrepError(await config.evaluate("plain", {}), 404, "FLAG_NOT_FOUND", "plain");
+  });
+
+  test("broken from the beginning: 500, which tells nothing, until they are mended", async () => {
+    await config.kv.put("flags", '{"flags":{"a-secret-flag":{"default":"none"}}}');
+    await config.restart();
+    for (let again = 0; again < 2; again += 1) {
+      const one = await config.evaluate("plain", {});
+      assertOfrepError(one, 500, "PARSE_ERROR", "plain");
+      const all = await config.evaluateAll({});
+      assertOfrepError(all, 500, "PARSE_ERROR");
+      for (const { text } of [one, all]) assert.doesNotMatch(text, /a-secret-flag/);
+    }
+    await eventually(() => config.worker.log().some(({ detail }) => detail?.includes("default")), "the log names the place");
+    await config.define(on);
+    assertEvaluated(await config.evaluate("plain", {}), plain("on"));
+  });
+});
+
+describe("KV fails", async () => {
+  const config = await startConfig();
+
+  for (const fault of failures) {
+    test(`${fault}: 503 where no definitions are remembered, else these`, async () => {
+      await config.define(on);
+      await config.restart();
+      const faults = { "get flags": [fault] };
+      assertOfrepError(await config.evaluate("plain", {}, { faults }), 503, "GENERAL", "plain");
+      assertOfrepError(await config.evaluateAll({}, { faults }), 503, "GENERAL");
+      assertEvaluated(await config.evaluate("plain", {}), plain("on"));
+      assertEvaluated(await config.evaluate("plain", {}, { faults }), plain("on", "stale"));
+      assert.equal((await config.evaluateAll({}, { faults })).headers["config-source"], "stale");
+      assertEvaluated(await config.evaluate("plain", {}), plain("on"));
+    });
+  }
+
+  test("one read that fails is made again", async () => {
+    await config.restart();
+    assertEvaluated(await config.evaluate("plain", {}, { faults: { get: ["500", "ok"] } }), plain("on"));
+  });
+
+  test("a user's record as it was, where it cannot be read now", async () => {
+    const targetingKey = unique("user");
+    await config.put(targetingKey, { plan: "pro" });
+    assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
+    const response = await config.evaluate("plan", { targetingKey, plan: "free" }, { faults: { [`get ${targetingKey}`]: ["500"] } });
+    assert.equal(response.status, 200);
+    assert.equal(response.json().value, true);
+  });
+
+  test("a user's record that is broken now, as it last was", async () => {
+    const targetingKey = unique("user");
+    await config.put(targetingKey, { plan: "pro" });
+    assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
+    await config.kv.put(targetingKey, "{");
+    assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
+  });
+
+  for (const [what, faults, record] of [["cannot be read", ["500"], { plan: "pro" }], ["is broken", ["ok"], "{"]]) {
+    test(`a user's record that ${what}, and of which nothing is known, is none, and the answer says so`, async () => {
+      const targetingKey = unique("user");
+      await config.put(targetingKey, record);
+      const response = await config.evaluate("plan", { targetingKey }, { faults: { [`get ${targetingKey}`]: faults } });
+      assertEvaluated(response, { key: "plan", variant: "off", value: false, reason: "DEFAULT", source: "default" });
+    });
+  }
+
+  test("no log names a user, or what is said or known of one", async () => {
+    const targetingKey = unique("a-private-person");
+    const lines = () => config.worker.log().length;
+    const before = lines();
+    const faults = { [`get ${targetingKey}`]: ["500"] };
+    for (const record of ['{"plan":"a-private-plan"}', '{"plan":"a-private-plan"', '{"preview_features_enabled":"a-private-plan"}']) {
+      await config.put(targetingKey, record);
+      for (const options of [{}, { faults }]) {
+        await config.evaluate("plan", { targetingKey, plan: "a-private-claim" }, options);
+        await config.evaluateAll({ targetingKey, plan: "a-private-claim" }, options);
+        await config.page(targetingKey, options);
+        await config.users([targetingKey], options);
+      }
+    }
+    await eventually(() => lines() > before, "lines in the log");
+    assert.deepEqual(config.worker.lines().filter((line) => line.includes("a-private")), []);
+  });
+
+  test("the binding is missing: 503", async () => {
+    await config.restart();
+    const headers = { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: "missing" }) };
+    assertOfrepError(await config.evaluate("plain", {}, { headers }), 503, "GENERAL", "plain");
+  });
+});
+
+describe("reads", async () => {
+  const config = await startConfig({ refresh: "30" });
+  before(() => config.define(on));
+  const reading = (action, options) => config.reading(action, options);
+
+  test("the first evaluation reads the definitions, the next ones nothing", async () => {
+    await config.restart();
+    assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
+    for (const action of [() => config.evaluate("plain", {}), () => config.evaluate("plan", { plan: "pro" }), () => config.evaluateAll({}), () => config.evaluate("none", {})]) {
+      assert.deepEqual((await reading(action)).reads, []);
+    }
+  });
+
+  test("a user's record is read once, and is that of /config", async () => {
+    const [one, two] = [unique("user"), unique("user")];
+    await config.put(one, { plan: "pro", preview_features_enabled: true });
+    await config.evaluate("plain", {});
+    const first = await reading(() => config.evaluate("plan", { targetingKey: one }));
+    assert.deepEqual(first.reads, [one]);
+    assert.equal(first.response.json().value, true);
+    assert.deepEqual((await reading(() => config.evaluateAll({ targetingKey: one }))).reads, []);
+    const page = await reading(() => config.page(one));
+    assert.deepEqual(page.reads, []);
+    assert.match(page.response.text, /🎉/);
+    await config.page(two);
+    assert.deepEqual((await reading(() => config.evaluateAll({ targetingKey: two }))).reads, []);
+  });
+
+  test("flags that look at no attributes need no record", async () => {
+    await config.define({ plain: { default: "on" }, split: { default: "off", rules: [{ deny: ["x"] }, { allow: ["y"], percentage: 50, variant: "on" }, { match: [{ attribute: "targetingKey", startsWith: "z" }], variant: "on" }] } });
+    await config.restart();
+    await config.evaluate("plain", {});
+    const context = { targetingKey: unique("user") };
+    for (const action of [() => config.evaluate("plain", context), () => config.evaluate("none", context)]) {
+      const { response, reads } = await reading(action);
+      assert.ok([200, 404].includes(response.status));
+      assert.deepEqual(reads, []);
+    }
+    const { reads } = await reading(() => config.evaluateAll(context));
+    assert.ok(reads.length <= 1, `${reads}`);
+    await config.define(on);
+    await config.restart();
+  });
+
+  test("definitions of millions of bytes are in memory too, and outlast a broken edit", async () => {
+    const list = (from) => Array.from({ length: 10_000 }, (_, index) => `user-${from}-${index}`);
+    const large = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ allow: list(index), variant: "on" }] }]));
+    const text = JSON.stringify({ flags: { ...on, ...large } });
+    assert.ok(text.length > 5_000_000);
+    await config.define(text);
+    await config.restart();
+    assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
+    assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, []);
+    assert.equal((await config.evaluate("flag-39", { targetingKey: "user-39-9999" })).json().value, true);
+    await config.kv.put("flags", "{");
+    await config.pass(24 * 60 * 60);
+    assertEvaluated(await config.evaluate("plain", {}), plain("on", "last-good"));
+    await config.define(on);
+    await config.pass(24 * 60 * 60);
+  });
+
+  test("that there are no definitions is remembered", async () => {
+    await config.kv.delete("flags");
+    await config.restart();
+    assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, ["flags"]);
+    assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, []);
+    await config.define(on);
+  });
+
+  test("after the time definitions are read in the background, once, and count from then", async () => {
+    await config.restart();
+    assertEvaluated(await config.evaluate("plain", {}), plain("on"));
+    await config.define(off);
+    await config.pass(31);
+    const { response, reads } = await reading(() => config.evaluate("plain", {}), { background: 1 });
+    assertEvaluated(response, plain("on"));
+    assert.deepEqual(reads, ["flags"]);
+    await eventually(async () => (await config.evaluate("plain", {})).json().value === false, "the new definitions count");
+    assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, []);
+    await config.define(on);
+  });
+
+  test("definitions are not waited for, however long they were not asked for", async () => {
+    await config.restart();
+    await config.evaluate("plain", {});
+    await config.pass(45);
+    const started = Date.now();
+    const { response } = await reading(() => config.evaluate("plain", {}, { faults: { get: ["slow for 3000"] } }));
+    assertEvaluated(response, plain("on"));
+    assert.ok(Date.now() - started < 2000);
+  });
+
+  for (const [method, path, options] of [["GET", "/ofrep/v1/evaluate/flags", {}], ["OPTIONS", "/ofrep/v1/evaluate/flags", {}], ["POST", "/ofrep/v1/evaluate/flags", { body: "{" }], ["POST", "/ofrep/v1/evaluate/flags/plain", { body: { context: 7 } }]]) {
+    test(`${method} ${path} ${options.body ? JSON.stringify(options.body) : ""} reads nothing, also at first`, async () => {
+      await config.restart();
+      assert.deepEqual((await reading(() => config.ask(method, path, options))).reads, []);
+    });
+  }
+});

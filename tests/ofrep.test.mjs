@@ -1,0 +1,238 @@
+// OFREP: one flag. https://github.com/open-feature/protocol
+import assert from "node:assert/strict";
+import http from "node:http";
+import { before, describe, test } from "node:test";
+import { BULK, single, snapshotOf, startConfig } from "./harness/config.mjs";
+import { unique } from "./harness/eventually.mjs";
+import { assertEvaluated, assertOfrepError, bucketOf } from "./harness/ofrep.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+
+const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
+const { evaluate } = config;
+
+const theme = { size: 2.5, list: [1, "é", null, { a: true }], "a\"b": "</script>" };
+const flags = {
+  static: { default: "off" },
+  "static-on": { default: "on", metadata: { owner: "shop", level: 3, draft: false, "a\"b": "é\u2028</script>" } },
+  disabled: { on: false, default: "on", off: "off", rules: [{ allow: ["user-7"], variant: "on" }] },
+  "disabled-default": { on: false, default: "on" },
+  text: { variants: { a: 'é "quoted" \u2028 </script>', b: "" }, default: "a", rules: [{ allow: ["b"], variant: "b" }] },
+  number: { variants: { half: 0.5, large: 1e21, minus: -0.25, whole: 12345678901234 }, default: "half", rules: ["large", "minus", "whole"].map((variant) => ({ allow: [variant], variant })) },
+  json: { variants: { theme, empty: {}, list: [] }, default: "theme", rules: [{ allow: ["e"], variant: "empty" }, { allow: ["l"], variant: "list" }] },
+  lists: { default: "off", rules: [{ deny: ["user-13", "both"] }, { allow: ["user-7", "both"], variant: "on" }] },
+  "deny-to": { variants: { a: "a", b: "b", c: "c" }, default: "a", rules: [{ deny: ["x"], variant: "b" }, { match: [{ attribute: "plan", eq: "pro" }], variant: "c" }] },
+  plan: { default: "off", rules: [{ match: [{ attribute: "plan", in: ["pro", "team"] }], variant: "on" }] },
+  version: { default: "off", rules: [{ match: [{ attribute: "app.version", semverGte: "2.1.0" }, { attribute: "beta", eq: true, not: true }], variant: "on" }] },
+  who: { default: "off", rules: [{ match: [{ attribute: "targetingKey", startsWith: ["admin-", "root"] }], variant: "on" }] },
+  ab: { variants: { a: "a", b: "b", c: "c" }, default: "c", rules: [{ percentage: 25, variant: "a" }, { percentage: 50, variant: "b" }] },
+  nobody: { default: "off", rules: [{ percentage: 0, variant: "on" }] },
+  everybody: { default: "off", rules: [{ percentage: 100, variant: "on" }] },
+  "some-pro": { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], percentage: 50, variant: "on" }] },
+  "A.b_c-D.9": { default: "on" },
+};
+
+before(() => config.define(flags));
+
+/** Key, context, and what is answered: variant, value, reason. */
+const answers = [
+  ["static", {}, "off", false, "STATIC"],
+  ["static-on", { targetingKey: "anyone" }, "on", true, "STATIC"],
+  ["A.b_c-D.9", {}, "on", true, "STATIC"],
+  ["disabled", { targetingKey: "user-7" }, "off", false, "DISABLED"],
+  ["disabled-default", {}, "on", true, "DISABLED"],
+  ["text", { targetingKey: "a" }, "a", flags.text.variants.a, "DEFAULT"],
+  ["text", { targetingKey: "b" }, "b", "", "TARGETING_MATCH"],
+  ["number", {}, "half", 0.5, "DEFAULT"],
+  ["number", { targetingKey: "large" }, "large", 1e21, "TARGETING_MATCH"],
+  ["number", { targetingKey: "minus" }, "minus", -0.25, "TARGETING_MATCH"],
+  ["number", { targetingKey: "whole" }, "whole", 12345678901234, "TARGETING_MATCH"],
+  ["json", {}, "theme", theme, "DEFAULT"],
+  ["json", { targetingKey: "e" }, "empty", {}, "TARGETING_MATCH"],
+  ["json", { targetingKey: "l" }, "list", [], "TARGETING_MATCH"],
+  ["lists", { targetingKey: "user-7" }, "on", true, "TARGETING_MATCH"],
+  ["lists", { targetingKey: "user-13" }, "off", false, "TARGETING_MATCH"],
+  ["lists", { targetingKey: "both" }, "off", false, "TARGETING_MATCH"],
+  ["lists", { targetingKey: "user-8" }, "off", false, "DEFAULT"],
+  ["lists", {}, "off", false, "DEFAULT"],
+  ["lists", { targetingKey: "" }, "off", false, "DEFAULT"],
+  ["deny-to", { targetingKey: "x", plan: "pro" }, "b", "b", "TARGETING_MATCH"],
+  ["deny-to", { targetingKey: "y", plan: "pro" }, "c", "c", "TARGETING_MATCH"],
+  ["plan", { plan: "team" }, "on", true, "TARGETING_MATCH"],
+  ["plan", { plan: "Team" }, "off", false, "DEFAULT"],
+  ["plan", { plan: ["team"] }, "off", false, "DEFAULT"],
+  ["plan", {}, "off", false, "DEFAULT"],
+  ["version", { app: { version: "2.1.0" }, beta: false }, "on", true, "TARGETING_MATCH"],
+  ["version", { "app.version": "v3", beta: "x" }, "off", false, "DEFAULT"], // another type: neither holds nor does its opposite
+  ["version", { app: { version: "2.1.0-rc.1" }, beta: false }, "off", false, "DEFAULT"],
+  ["version", { app: { version: "2.1.0" }, beta: true }, "off", false, "DEFAULT"],
+  ["version", { app: { version: "2.1.0" } }, "off", false, "DEFAULT"],
+  ["who", { targetingKey: "admin-1" }, "on", true, "TARGETING_MATCH"],
+  ["who", { targetingKey: "user" }, "off", false, "DEFAULT"],
+  ["nobody", { targetingKey: "user" }, "off", false, "SPLIT"],
+  ["everybody", { targetingKey: "user" }, "on", true, "SPLIT"],
+  ["some-pro", { targetingKey: "user", plan: "free" }, "off", false, "DEFAULT"],
+  ["some-pro", { plan: "free" }, "off", false, "DEFAULT"], // the rollout is not reached
+];
+for (const [flag, context, variant, value, reason] of answers) {
+  test(`${flag} for ${JSON.stringify(context)} is ${variant}, ${reason}`, async () => {
+    assertEvaluated(await evaluate(flag, context), { key: flag, variant, value, reason, metadata: flags[flag].metadata });
+  });
+}
+
+test("a rollout is by the hash of the flag's name and the targeting key", async () => {
+  for (let index = 0; index < 40; index += 1) {
+    const targetingKey = unique("üser");
+    const bucket = bucketOf("ab", targetingKey);
+    const [variant] = bucket < 25_000 ? ["a"] : bucket < 50_000 ? ["b"] : ["c"];
+    assertEvaluated(await evaluate("ab", { targetingKey }), { key: "ab", variant, value: variant, reason: "SPLIT" });
+  }
+});
+
+test("a rollout holds for the buckets below it, to the third decimal", async () => {
+  const name = unique("exact");
+  const bucket = bucketOf(name, "user");
+  for (const [percentage, variant] of [[bucket / 1000, "off"], [(bucket + 1) / 1000, "on"]]) {
+    await config.define({ ...flags, [name]: { default: "off", rules: [{ percentage, variant: "on" }] } });
+    const response = await evaluate(name, { targetingKey: "user" });
+    assertEvaluated(response, { key: name, variant, value: variant === "on", reason: "SPLIT" });
+  }
+  await config.define(flags);
+});
+
+describe("the user's record", () => {
+  test("supplies attributes, and comes before what a client claims", async () => {
+    const targetingKey = unique("user");
+    await config.put(targetingKey, { plan: "pro", app: { version: "2.2" }, beta: false });
+    assert.equal((await evaluate("plan", { targetingKey })).json().value, true);
+    assert.equal((await evaluate("plan", { targetingKey, plan: "free" })).json().value, true);
+    assert.equal((await evaluate("version", { targetingKey, app: { version: "1.0.0" }, beta: true })).json().value, true);
+    await config.put(targetingKey, { plan: "free" });
+    assert.equal((await evaluate("plan", { targetingKey, plan: "pro" })).json().value, false);
+    assert.equal((await evaluate("plan", { plan: "pro" })).json().value, true);
+  });
+
+  test("says nothing of who is asked for", async () => {
+    const targetingKey = unique("user");
+    await config.put(targetingKey, { targetingKey: "admin-1" });
+    assert.equal((await evaluate("who", { targetingKey })).json().value, false);
+  });
+
+  test("may stand in the snapshot", async () => {
+    await config.kv.put("snapshot", snapshotOf({ sam: { plan: "team" } }));
+    assert.equal((await evaluate("plan", { targetingKey: "sam", plan: "free" })).json().value, true);
+  });
+
+  for (const id of ["flags", "snapshot"]) {
+    test(`${id} has none`, async () => assertEvaluated(await evaluate("static", { targetingKey: id }), { key: "static", variant: "off", value: false, reason: "STATIC" }));
+  }
+});
+
+describe("errors", () => {
+  for (const flag of ["unknown", "Static", "constructor", "__proto__", "static ", "a b", "<script>", "a/b", 'a"b\\', "é", "a\u0000b", "🎉", "x".repeat(129)]) {
+    test(`no flag is called ${JSON.stringify(flag).slice(0, 20)}`, async () => {
+      assertOfrepError(await evaluate(flag, {}), 404, "FLAG_NOT_FOUND", flag);
+    });
+  }
+
+  test("a path below a flag is a flag that is not there", async () => {
+    assertOfrepError(await config.ask("POST", `${BULK}/static/x`, { body: {} }), 404, "FLAG_NOT_FOUND");
+  });
+
+  test("an empty name is a flag that is not there", async () => {
+    assertOfrepError(await config.ask("POST", `${BULK}/`, { body: {} }), 404, "FLAG_NOT_FOUND", "");
+  });
+
+  for (const path of [`${BULK}/%`, `${BULK}/%zz`, `${BULK}/%ff`]) {
+    test(`${path} names no flag`, async () => {
+      assertProblem(await config.ask("POST", path, { body: {} }), 400, "bad_percent_encoding");
+    });
+  }
+
+  const bodies = [
+    ["{", "PARSE_ERROR"],
+    ["nonsense", "PARSE_ERROR"],
+    ["[]", "PARSE_ERROR"],
+    ["null", "PARSE_ERROR"],
+    ['"x"', "PARSE_ERROR"],
+    ["7", "PARSE_ERROR"],
+    ['{"context":{}} {}', "PARSE_ERROR"],
+    [Buffer.from([0x7b, 0xff, 0x7d]), "PARSE_ERROR"],
+    [`{"context":{"a":${"[".repeat(5000)}${"]".repeat(5000)}}}`, "PARSE_ERROR"],
+    ['{"context":[]}', "INVALID_CONTEXT"],
+    ['{"context":"x"}', "INVALID_CONTEXT"],
+    ['{"context":7}', "INVALID_CONTEXT"],
+    ['{"context":{"targetingKey":7}}', "INVALID_CONTEXT"],
+    ['{"context":{"targetingKey":["a"]}}', "INVALID_CONTEXT"],
+    ['{"context":{"targetingKey":"."}}', "INVALID_CONTEXT"],
+    ['{"context":{"targetingKey":".."}}', "INVALID_CONTEXT"],
+    [JSON.stringify({ context: { targetingKey: "a".repeat(513) } }), "INVALID_CONTEXT"],
+    [JSON.stringify({ context: { targetingKey: "€".repeat(171) } }), "INVALID_CONTEXT"],
+  ];
+  for (const [body, code] of bodies) {
+    test(`the body ${JSON.stringify(String(body)).slice(0, 50)} is answered 400 ${code}`, async () => {
+      assertOfrepError(await config.ask("POST", single("static"), { body }), 400, code, "static");
+      assertOfrepError(await config.ask("POST", BULK, { body }), 400, code);
+    });
+  }
+
+  for (const body of [undefined, "", "{}", '{"context":{}}', ' {"context" : {"targetingKey":""} } ', '{"context":{},"other":1}', `{"context":{"targetingKey":"${"a".repeat(512)}"}}`]) {
+    test(`the body ${JSON.stringify(body)?.slice(0, 50)} is one`, async () => {
+      assertEvaluated(await config.ask("POST", single("static"), { body }), { key: "static", variant: "off", value: false, reason: "STATIC" });
+    });
+  }
+
+  test("the type of the content is not looked at", async () => {
+    for (const type of ["text/plain", "application/json; charset=utf-8", ""]) {
+      const response = await config.ask("POST", single("plan"), { body: '{"context":{"plan":"pro"}}', headers: { "Content-Type": type } });
+      assert.equal(response.json().value, true);
+    }
+  });
+
+  for (const context of [{}, { targetingKey: "" }, { plan: "pro" }]) {
+    test(`a rollout needs a targeting key: ${JSON.stringify(context)}`, async () => {
+      assertOfrepError(await evaluate("ab", context), 400, "TARGETING_KEY_MISSING", "ab");
+    });
+  }
+});
+
+describe("limits of the body", () => {
+  const max = 64 * 1024;
+  const body = (length) => '{"context":{"plan":"pro"}}'.padEnd(length, " ");
+
+  for (const path of [single("plan"), BULK]) {
+    test(`${path}: 64 KiB are read, one byte more is answered 413`, async () => {
+      assert.equal((await config.ask("POST", path, { body: body(max) })).status, 200);
+      const response = await config.ask("POST", path, { body: body(max + 1) });
+      assertProblem(response, 413, response.json().code);
+    });
+
+    test(`${path}: a long body in chunks is answered 413, too`, async () => {
+      const { hostname, port } = config.worker.direct;
+      const response = await new Promise((resolve, reject) => {
+        const request = http.request({ hostname, port, path, method: "POST", headers: { "Transfer-Encoding": "chunked" }, agent: false }, resolve);
+        request.on("error", reject).end(body(max * 4));
+      });
+      response.resume();
+      assert.equal(response.statusCode, 413);
+    });
+  }
+});
+
+describe("methods", () => {
+  for (const path of [single("static"), BULK]) {
+    for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH"]) {
+      test(`${method} ${path} is answered 405`, async () => {
+        const response = await config.ask(method, path);
+        assert.equal(response.status, 405);
+        assert.equal(response.headers.allow, "POST, OPTIONS");
+        if (method !== "HEAD") assertProblem(response, 405, "method_not_allowed");
+      });
+    }
+
+    test(`OPTIONS ${path} is answered 204`, async () => {
+      const response = await config.ask("OPTIONS", path);
+      assert.equal(response.status, 204);
+      assert.equal(response.text, "");
+    });
+  }
+});

@@ -1,0 +1,156 @@
+// The OpenFeature clients from npm, as they are, against the Worker: the server's SDK with its OFREP provider, and the web's in Node.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { OFREPProvider } from "@openfeature/ofrep-provider";
+import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
+import { OpenFeature } from "@openfeature/server-sdk";
+import { OpenFeature as Web, ProviderEvents } from "@openfeature/web-sdk";
+import { startConfig } from "./harness/config.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { evaluations, flags, methodFor, named, seed, shown } from "./harness/openfeature.mjs";
+
+const config = await startConfig();
+const baseUrl = config.worker.direct.origin;
+before(() => seed(config));
+
+describe("the server's SDK", () => {
+  let client;
+  before(async () => {
+    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl }));
+    client = OpenFeature.getClient();
+  });
+  after(() => OpenFeature.close());
+
+  for (const evaluation of evaluations) {
+    const [context, flag, fallback, expected] = evaluation;
+    test(named(evaluation), async () => {
+      assert.deepEqual(shown(await client[methodFor(fallback)](flag, fallback, context)), expected);
+    });
+  }
+
+  test("the values by themselves", async () => {
+    assert.equal(await client.getBooleanValue("plain", false), true);
+    assert.equal(await client.getStringValue("greeting", "", { language: "fr" }), "Bonjour «é»");
+    assert.equal(await client.getNumberValue("limit", 0), 10);
+    assert.deepEqual(await client.getObjectValue("theme", {}), flags.theme.variants.theme);
+  });
+
+  for (const flag of ["a b", "a/b", "é", "<script>", "a?b", "x".repeat(200)]) {
+    test(`no flag is called ${flag.slice(0, 10)}`, async () => {
+      const { value, errorCode } = await client.getBooleanDetails(flag, true);
+      assert.equal(value, true);
+      assert.equal(errorCode, "FLAG_NOT_FOUND");
+    });
+  }
+
+  test("a targeting key that no user can have is an invalid context", async () => {
+    const { value, errorCode } = await client.getBooleanDetails("plain", false, { targetingKey: "a".repeat(513) });
+    assert.deepEqual([value, errorCode], [false, "INVALID_CONTEXT"]);
+  });
+
+  test("dates and objects in a context", async () => {
+    const context = { targetingKey: "u", since: new Date(0), nested: { a: [1, { b: null }] }, language: "fr" };
+    assert.equal((await client.getStringDetails("greeting", "", context)).variant, "fr");
+  });
+
+  test("an edit counts at the next evaluation, a broken one does not", async () => {
+    await config.define({ ...flags, plain: { default: "off" } });
+    assert.equal(await client.getBooleanValue("plain", true), false);
+    await config.define("{");
+    assert.equal(await client.getBooleanValue("plain", true), false);
+    await config.define(flags);
+    assert.equal(await client.getBooleanValue("plain", false), true);
+  });
+
+  test("definitions that are broken from the beginning are a parse error, a failing KV a general one", async () => {
+    await config.define("{");
+    await config.restart();
+    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.direct.origin }));
+    assert.deepEqual(shown(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "PARSE_ERROR" });
+    await config.define(flags);
+    await config.restart();
+    const headers = [["X-Kv-Faults", JSON.stringify({ USER_CONFIGURATION: { get: ["500"] } })]];
+    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.direct.origin, headers }));
+    assert.deepEqual(shown(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "GENERAL" });
+  });
+});
+
+describe("the web's SDK, in Node", () => {
+  /** Requests that the provider made, and what came of them. */
+  const exchanges = [];
+  const recording = async (request, init) => {
+    const response = await fetch(request, init);
+    exchanges.push({ tag: request.headers.get("If-None-Match"), status: response.status, etag: response.headers.get("ETag") });
+    return response;
+  };
+  const provider = (options) => new OFREPWebProvider({ baseUrl: config.worker.direct.origin, cacheMode: "disabled", fetchImplementation: recording, ...options });
+
+  let client;
+  before(async () => {
+    await seed(config);
+    await Web.setProviderAndWait(provider());
+    client = Web.getClient();
+  });
+  after(() => Web.close());
+
+  for (const evaluation of evaluations) {
+    const [context, flag, fallback, expected] = evaluation;
+    test(named(evaluation), async () => {
+      await Web.setContext(context);
+      assert.deepEqual(shown(client[methodFor(fallback)](flag, fallback)), expected);
+    });
+  }
+
+  test("one request serves all flags, and a change of the context another one", async () => {
+    await Web.setContext({ targetingKey: "pro-user" });
+    const before = exchanges.length;
+    for (const flag of Object.keys(flags)) client.getBooleanDetails(flag, false);
+    assert.equal(exchanges.length, before);
+    await Web.setContext({ targetingKey: "free-user" });
+    assert.equal(client.getNumberValue("limit", 0), 10);
+    assert.equal(exchanges.length, before + 1);
+  });
+
+  test("polling asks for what changed: 304 until an edit, or a new record of the user", async () => {
+    const targetingKey = unique("polling");
+    const changed = [];
+    await Web.setContext({ targetingKey });
+    await Web.setProviderAndWait(provider({ pollInterval: 50 }));
+    client.addHandler(ProviderEvents.ConfigurationChanged, ({ flagsChanged }) => changed.push(flagsChanged));
+    exchanges.length = 0;
+    const polls = (status, count) => eventually(() => exchanges.filter((one) => one.status === status).length >= count, `${count} answers ${status}`);
+    await polls(304, 3);
+    assert.deepEqual(changed, []);
+    assert.ok(exchanges.every(({ tag, status, etag }) => status === 304 && tag === etag), JSON.stringify(exchanges));
+
+    await config.define({ ...flags, plain: { default: "off" } });
+    await polls(200, 1);
+    await eventually(() => client.getBooleanValue("plain", true) === false, "the edit counts");
+    await config.put(targetingKey, { plan: "pro" });
+    await polls(200, 2);
+    await eventually(() => client.getNumberValue("limit", 0) === 1.5e9, "the record counts");
+    assert.deepEqual(changed, [["plain"], ["limit"]]);
+    await config.define(flags);
+    await polls(200, 3);
+  });
+
+  test("KV that fails is a stale provider, whose flags are still there", async () => {
+    let fails = false;
+    const failing = (request, init) => {
+      const asked = new Request(request, fails ? { headers: { ...Object.fromEntries(request.headers), "X-Kv-Faults": '{"USER_CONFIGURATION":"missing"}' } } : {});
+      return recording(asked, init);
+    };
+    await Web.setContext({ targetingKey: "u" });
+    await config.restart();
+    await Web.setProviderAndWait(provider({ pollInterval: 50, fetchImplementation: failing }));
+    // The isolate forgets, so that there is nothing to answer with.
+    fails = true;
+    exchanges.length = 0;
+    await config.pass(2 * 60 * 60);
+    await eventually(() => exchanges.some(({ status }) => status === 503), "an answer 503");
+    await eventually(() => client.providerStatus === "STALE", "the provider is stale");
+    assert.equal(client.getBooleanValue("plain", false), true);
+    fails = false;
+    await eventually(() => exchanges.at(-1).status === 304, "it is as it was");
+  });
+});
