@@ -9,7 +9,10 @@
 #[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::by_name::ByName;
 
 /// So many failures open a circuit, unless more requests than that succeeded since the oldest of them.
 const FAILURES: usize = 5;
@@ -29,7 +32,7 @@ const ORIGINS_MAX: usize = 256;
 /// then the one whose last failure is the oldest is forgotten, which closes it.
 #[derive(Debug, Default)]
 pub struct Circuits {
-    circuits: BTreeMap<String, Circuit>,
+    circuits: ByName<Circuit>,
     /// How many failures were noted: an order of events that no clock can upset.
     failures: u64,
 }
@@ -88,7 +91,7 @@ impl Circuits {
     /// All circuits closed.
     #[must_use]
     pub const fn new() -> Self {
-        Self { circuits: BTreeMap::new(), failures: 0 }
+        Self { circuits: ByName::new(), failures: 0 }
     }
 
     /// True where [`Circuits::admit`] would answer [`Admission::Open`]. Takes no probe: for choosing among origins.
@@ -100,7 +103,7 @@ impl Circuits {
     /// True where the origin has failed lately.
     #[must_use]
     pub fn has_failed_lately(&self, origin: &str) -> bool {
-        self.circuits.contains_key(origin)
+        self.circuits.get(origin).is_some()
     }
 
     /// Asks for a request to the origin, just before it is sent. Takes the probe where there is one to take.
@@ -127,22 +130,27 @@ impl Circuits {
             }
             Outcome::Failed => {
                 self.failures = self.failures.saturating_add(1);
-                self.entry(origin).failed(now_ms);
+                self.make_room(origin);
+                if let Some(circuit) = self.circuits.get_mut(origin) {
+                    circuit.failed_last = self.failures;
+                    circuit.failed(now_ms);
+                }
             }
         }
     }
 
-    /// The circuit of an origin that failed.
-    fn entry(&mut self, origin: &str) -> &mut Circuit {
-        if self.circuits.len() >= ORIGINS_MAX && !self.circuits.contains_key(origin) {
+    /// Makes a circuit of an origin that failed, where there is none yet.
+    fn make_room(&mut self, origin: &str) {
+        if self.circuits.get(origin).is_some() {
+            return;
+        }
+        if self.circuits.len() >= ORIGINS_MAX {
             let oldest = self.circuits.iter().min_by_key(|(_, circuit)| circuit.failed_last);
-            if let Some(origin) = oldest.map(|(origin, _)| origin.clone()) {
+            if let Some(origin) = oldest.map(|(origin, _)| Rc::clone(origin)) {
                 self.circuits.remove(&origin);
             }
         }
-        let circuit = self.circuits.entry(origin.to_owned()).or_default();
-        circuit.failed_last = self.failures;
-        circuit
+        self.circuits.insert(origin.into(), Circuit::default());
     }
 }
 

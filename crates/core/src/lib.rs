@@ -19,6 +19,7 @@
 //! | [`cdn_loop`] | whether a request was here before (RFC 8586) |
 //! | [`cookie`] | the values of a cookie (RFC 6265) |
 //! | [`schema`] | what is wrong in a JSON record, and where |
+//! | [`by_name`] | which value has a name |
 //! | [`recent`] | which value was not used for the longest time |
 //! | [`memory`] | how long a record out of KV is remembered |
 //! | [`circuit`] | which origins are left alone for a while |
@@ -41,6 +42,7 @@
 pub mod accept_encoding;
 pub mod assets;
 pub mod authorization;
+pub mod by_name;
 pub mod cache;
 pub mod cdn_loop;
 pub mod circuit;

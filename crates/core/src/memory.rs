@@ -1,8 +1,7 @@
 //! What an isolate remembers of Workers KV: small records, parsed, for a short time, and for longer only for the case that KV
 //! fails or holds something broken.
 
-use std::collections::BTreeMap;
-
+use crate::by_name::ByName;
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// How long a record is served while KV fails, in milliseconds since it was last read.
@@ -14,7 +13,7 @@ const REFRESH_LOST_MS: u64 = 30_000;
 /// Records of one kind by their keys, bounded in number and bytes. The one that was not read for the longest time goes first.
 #[derive(Debug)]
 pub struct Memory<T> {
-    entries: BTreeMap<Box<str>, Entry<T>>,
+    entries: ByName<Entry<T>>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -109,7 +108,7 @@ impl<T: Clone> Memory<T> {
     }
 
     const fn bounded(bytes_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), bytes: 0, bytes_max }
+        Self { entries: ByName::new(), bytes: 0, bytes_max }
     }
 
     /// Looks a record up. It is fresh for `refresh_ms` milliseconds, then for as long again good enough until a background
@@ -216,7 +215,8 @@ impl<T: Clone> Memory<T> {
 
     fn make_room(&mut self, size: usize) {
         while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > self.bytes_max {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.asked_ms).map(|(key, _)| key.clone());
+            let oldest =
+                self.entries.iter().min_by_key(|(_, entry)| entry.asked_ms).map(|(key, _)| std::rc::Rc::clone(key));
             let Some(oldest) = oldest else { return };
             self.forget(&oldest);
         }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::by_name::ByName;
+
 /// Values by key, and the order in which they were last inserted or touched.
 #[derive(Debug)]
 pub struct Recent<V> {
-    values: BTreeMap<Rc<str>, (u64, V)>,
+    values: ByName<(u64, V)>,
     order: BTreeMap<u64, Rc<str>>,
     uses: u64,
 }
@@ -15,7 +17,7 @@ impl<V> Recent<V> {
     /// Holds nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { values: BTreeMap::new(), order: BTreeMap::new(), uses: 0 }
+        Self { values: ByName::new(), order: BTreeMap::new(), uses: 0 }
     }
 
     /// True where there are none.
@@ -38,7 +40,7 @@ impl<V> Recent<V> {
 
     /// All values, in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.values.values().map(|(_, value)| value)
+        self.values.iter().map(|(_, (_, value))| value)
     }
 
     /// Inserts a value, as the one used last.

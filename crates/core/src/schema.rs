@@ -83,11 +83,16 @@ enum Step<'a> {
 impl Node<'_> {
     /// Notes that something is wrong here. Always `None`, for use as the last expression of a reader.
     pub fn fault<T>(&self, problem: impl Into<Cow<'static, str>>) -> Option<T> {
+        self.note(problem.into());
+        None
+    }
+
+    /// Apart, so that it is compiled once and not for each type that a reader reads.
+    fn note(&self, problem: Cow<'static, str>) {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < FAULTS_MAX {
-            faults.push(Fault { path: self.place.to_string(), problem: problem.into() });
+            faults.push(Fault { path: self.place.to_string(), problem });
         }
-        None
     }
 
     /// A text.
@@ -171,25 +176,30 @@ pub struct Object<'a> {
 impl Object<'_> {
     /// Reads a member where there is one. `null` is a fault: a list that a template left empty must not pass for none.
     pub fn member<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
-        let value = self.members.get(name)?;
-        if value.is_null() {
-            return self.node.child(value, Step::Member(name)).fault("it must not be null; leave it out");
-        }
-        read(&self.node.child(value, Step::Member(name)))
+        read(&self.filled(name)?)
     }
 
     /// Reads a member where there is one, `null` too: where `null` is a value like others.
     pub fn member_or_null<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
-        read(&self.node.child(self.members.get(name)?, Step::Member(name)))
+        read(&self.node(name)?)
     }
 
     /// Reads a member that must be there.
     pub fn required<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
-        if self.has(name) {
-            self.member(name, read)
-        } else {
-            self.node.child(&Value::Null, Step::Member(name)).fault("it is missing")
+        if !self.has(name) {
+            return self.node.child(&Value::Null, Step::Member(name)).fault("it is missing");
         }
+        self.member(name, read)
+    }
+
+    /// A member that is there and not `null`. Apart, as [`Node::note`] is.
+    fn filled<'s>(&'s self, name: &'s str) -> Option<Node<'s>> {
+        let node = self.node(name)?;
+        if node.value.is_null() { node.fault("it must not be null; leave it out") } else { Some(node) }
+    }
+
+    fn node<'s>(&'s self, name: &'s str) -> Option<Node<'s>> {
+        Some(self.node.child(self.members.get(name)?, Step::Member(name)))
     }
 
     /// True where the object has such a member.

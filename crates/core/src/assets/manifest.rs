@@ -141,7 +141,7 @@ impl Manifest {
             return Err(BrokenRecord::of_kind("a manifest of another version"));
         }
         // `file` relies on it, whoever wrote the manifest.
-        manifest.files.sort_by(|one, other| one.path.cmp(&other.path));
+        manifest.files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(manifest)
     }
 

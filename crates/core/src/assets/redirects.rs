@@ -147,7 +147,7 @@ impl Redirects {
     }
 
     fn sort(&mut self) {
-        self.fixed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.fixed.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     }
 
     fn rules(&self) -> impl Iterator<Item = &Rule> {

@@ -1,5 +1,7 @@
 //! The rules of [`Circuits`], and laws of any history of failures.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::Admission::{Closed, Probe};

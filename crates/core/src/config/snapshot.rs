@@ -117,7 +117,7 @@ impl Snapshot {
             })
             .collect();
         // `kv-edge config sync` writes them in order; somebody else may not.
-        users.sort_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
+        users.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
         let is_twice = |pair: &[User]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
         if users.windows(2).any(is_twice) {
             return Err(BrokenRecord::of_kind("a snapshot with an id that stands twice"));
