@@ -1,74 +1,13 @@
-// `kv-edge config sync --watch`: changes of the table show in KV, whatever becomes of the database or the API meanwhile.
+// `kv-edge config sync --watch`: changes of the table show in KV.
 import assert from "node:assert/strict";
-import { after, afterEach, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { changes, id, keysOf, kindOf, MARK, rows, startSync } from "./harness/config-sync.mjs";
+import { changes, id, keysOf, kindOf, MARK, rows } from "./harness/config-sync.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
+import { startWatch } from "./harness/watch.mjs";
 
-const sync = await startSync();
-const { api } = sync;
-
-/** How long a change may take to show: changes are gathered for a second, on a slow machine. */
-const SHOWS_MS = 20_000;
-
-let running;
-
-afterEach(async () => {
-  api.meddle = undefined;
-  await running?.end("SIGKILL");
-});
-
-/** A table that notifies a channel of its own, or as `notify` says. */
-async function watched(given, { notify = "COALESCE(NEW.id, OLD.id)", ...options } = {}) {
-  const users = await sync.table(given, options);
-  users.channel = `${users.name}_changed`;
-  await sync.database.query(`
-    CREATE FUNCTION ${users.name}_notify() RETURNS trigger LANGUAGE plpgsql AS $$
-      BEGIN PERFORM pg_notify('${users.channel}', ${notify}); RETURN NULL; END $$;
-    CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON ${users.name} FOR EACH ROW EXECUTE FUNCTION ${users.name}_notify()`);
-  return users;
-}
-
-/** Starts the tool and waits until KV is what the table is. */
-async function watch(users, args = [], { json = true } = {}) {
-  let child;
-  const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, running: (process) => (child = process) });
-  let isOver = false;
-  ended.then(() => (isOver = true), () => (isOver = true));
-  running = {
-    isOver: () => isOver,
-    async end(signal = "SIGTERM") {
-      child.kill(signal);
-      running = undefined;
-      return ended;
-    },
-  };
-  await shows(users);
-  return running;
-}
-
-/** KV becomes what the table is. */
-async function shows(users, options, withinMs = SHOWS_MS) {
-  let last;
-  const look = () => users.check(options).then(() => true, (error) => void (last = error));
-  await eventually(async () => (await look()) || void (await sleep(100)), "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
-}
-
-// Beside the other tests, on a database and a KV of its own.
-const calm = await startSync();
-const silent = await calm.table(rows(5));
-const everyMinute = (async () => {
-  let child;
-  after(() => child.kill("SIGKILL"));
-  const ended = silent.run(["--watch", "--channel", "nobody_notifies", "--full-every", "1"], { running: (process) => (child = process) });
-  await shows(silent);
-  await silent.set(rows(2, { from: 3, plan: "pro" }));
-  await shows(silent, {}, 90_000);
-  child.kill("SIGTERM");
-  return ended;
-})();
-everyMinute.catch(() => {}); // The last test tells.
+const { sync, api, watched, watch, shows } = await startWatch();
 
 test("inserts, updates and deletes show in KV; SIGTERM ends it with a summary", async () => {
   const users = await watched(rows(20));
@@ -198,58 +137,4 @@ test("the snapshot follows", async () => {
   await shows(users);
   await follows();
   assert.equal((await tool.end()).code, 0);
-});
-
-test("the database goes and comes back: what changed meanwhile shows, and what changes then", async () => {
-  const users = await watched(rows(20));
-  const tool = await watch(users);
-  await sync.database.pause();
-  await sleep(1500);
-  assert.ok(!tool.isOver());
-  await sync.database.start();
-  await sync.database.connect();
-  await users.set(rows(3, { from: 4, plan: "pro" }));
-  await users.delete(id("00012"));
-  await shows(users, {}, 60_000);
-  await users.set(rows(3, { from: 40 }));
-  await shows(users);
-  assert.equal((await tool.end()).code, 0);
-});
-
-test("its connection is ended by an administrator: it connects again", async () => {
-  const users = await watched(rows(20));
-  const tool = await watch(users);
-  await sync.database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
-  await users.set(rows(3, { from: 4, plan: "pro" }));
-  await shows(users, {}, 60_000);
-  assert.equal((await tool.end()).code, 0);
-});
-
-test("an API that fails for a while: told, and mended", async () => {
-  const users = await watched(rows(20));
-  const tool = await watch(users, ["--deadline", "1"]);
-  let isDown = true;
-  api.meddle = (call, pass) => (isDown && kindOf(call) === "write" ? apiError(503, 10001, "out of order") : pass());
-  await users.set(rows(3, { from: 4, plan: "pro" }));
-  await sleep(4000);
-  assert.ok(!tool.isOver());
-  isDown = false;
-  await users.set(rows(1, { from: 30 }));
-  await shows(users, {}, 60_000);
-  const { lines } = await tool.end();
-  assert.ok(lines.some(({ failed, problems }) => failed > 0 || problems?.length > 0), "the failed pass is told");
-});
-
-test("a database that is not there, or a query that fails: exit code 1 at once", async () => {
-  const users = await watched(rows(1));
-  const away = await users.run(["--watch"], { env: { DATABASE_URL: sync.database.url({ port: 1 }) } });
-  assert.equal(away.code, 1);
-  const wrong = await sync.run(["sync", "--watch", "--query", "SELECT id FROM no_such_table", "--prefix", users.prefix]);
-  assert.equal(wrong.code, 1);
-});
-
-test("--full-every 1: after a minute, what nobody notified of shows too", async () => {
-  const { code, lines, stderr } = await everyMinute;
-  assert.equal(code, 0, stderr);
-  assert.deepEqual(lines.slice(0, 2).map(({ read, written }) => [read, written]), [[5, 5], [5, 2]]);
 });

@@ -1,0 +1,59 @@
+// What the tests of `kv-edge config sync --watch` do: tables that notify, and the tool while it runs.
+import assert from "node:assert/strict";
+import { afterEach } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startSync } from "./config-sync.mjs";
+import { eventually } from "./eventually.mjs";
+
+/** How long a change may take to show: changes are gathered for a second, on a slow machine. */
+const SHOWS_MS = 20_000;
+
+/** Starts a database, a KV and what watches; after each test the API is whole again and the tool is gone. */
+export async function startWatch() {
+  const sync = await startSync();
+  const { api } = sync;
+  let running;
+
+  afterEach(async () => {
+    api.meddle = undefined;
+    await running?.end("SIGKILL");
+  });
+
+  /** A table that notifies a channel of its own, or as `notify` says. */
+  async function watched(given, { notify = "COALESCE(NEW.id, OLD.id)", ...options } = {}) {
+    const users = await sync.table(given, options);
+    users.channel = `${users.name}_changed`;
+    await sync.database.query(`
+      CREATE FUNCTION ${users.name}_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_notify('${users.channel}', ${notify}); RETURN NULL; END $$;
+      CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON ${users.name} FOR EACH ROW EXECUTE FUNCTION ${users.name}_notify()`);
+    return users;
+  }
+
+  /** Starts the tool and waits until KV is what the table is. */
+  async function watch(users, args = [], { json = true } = {}) {
+    let child;
+    const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, running: (process) => (child = process) });
+    let isOver = false;
+    ended.then(() => (isOver = true), () => (isOver = true));
+    running = {
+      isOver: () => isOver,
+      async end(signal = "SIGTERM") {
+        child.kill(signal);
+        running = undefined;
+        return ended;
+      },
+    };
+    await shows(users);
+    return running;
+  }
+
+  /** KV becomes what the table is. */
+  async function shows(users, options, withinMs = SHOWS_MS) {
+    let last;
+    const look = () => users.check(options).then(() => true, (error) => void (last = error));
+    await eventually(async () => (await look()) || void (await sleep(100)), "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
+  }
+
+  return { sync, api, watched, watch, shows };
+}
