@@ -95,7 +95,7 @@ export function examples(upstream) {
       name: "flag",
       what: "one flag by OFREP, with a rule on the user's record; the baseline answers the page of the user",
       source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags/preview", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
-      goal: 0.7,
+      goal: 1,
       otherwise: '"value":true,"variant":"on","reason":"TARGETING_MATCH"',
     },
     {

@@ -12,6 +12,7 @@ const STAGES = {
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
   "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "-p", "kv-edge", "-p", "kv-edge-core", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
+  postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: {
     about: "a minute of random requests and records (cargo test --test fuzz_routing)",
     run: fuzz,
@@ -63,6 +64,18 @@ async function fuzz(env) {
   do {
     await run("cargo", [...args, "--", "--nocapture"], { doing: STAGES.fuzz.about, env: { ...env, KV_EDGE_FUZZ_BATCHES: "10" } });
   } while (Date.now() - started < seconds * 1000);
+}
+
+/** Those of the tool that ask for a database, one after the other, on one that is theirs alone. */
+async function withPostgres(env) {
+  const { startPostgres } = await import("../tests/harness/postgres.mjs"); // Its packages may have been installed just now.
+  const database = await startPostgres();
+  try {
+    const args = ["test", "--package", "kv-edge-cli", "config::source", "--", "--ignored", "--test-threads=1"];
+    await run("cargo", args, { doing: STAGES.postgres.about, env: { ...env, TEST_DATABASE_URL: database.url() } });
+  } finally {
+    await database.stop();
+  }
 }
 
 /** A request that never ends fails its test, not the whole run. Many files mostly wait, so two run beside each other. */

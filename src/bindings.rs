@@ -80,7 +80,7 @@ impl Bindings {
         Store::new(self.cache_kv())
     }
 
-    /// `USER_CONFIGURATION`: a record for each user.
+    /// `USER_CONFIGURATION`: a record for each user, the definitions of flags, the snapshot.
     pub(crate) fn users(&self) -> Store {
         Store::new(self.user_configuration())
     }

@@ -10,7 +10,7 @@ use kv_edge_core::conditional::entity_tag;
 use kv_edge_core::config::ConfigError;
 use kv_edge_core::key_writer::NotWritten;
 use kv_edge_core::limits::{Key, KeyError};
-use kv_edge_core::ofrep::{self, ErrorCode, OfrepError};
+use kv_edge_core::ofrep::{self, OfrepError};
 use kv_edge_core::problem::{Problem, ray_id, wants_json};
 use kv_edge_core::range;
 use kv_edge_core::request_target::BadPercentEncoding;
@@ -49,7 +49,7 @@ impl Failure {
         Self { status, code, sentence: sentence.into(), cause: None, body: None, fields: Vec::new() }
     }
 
-    fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
+    pub(crate) fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
@@ -68,19 +68,8 @@ impl Failure {
     /// An error in the words of the OpenFeature Remote Evaluation Protocol: of a flag, or of all.
     pub(crate) fn of_ofrep(flag: Option<&str>, error: &OfrepError) -> Self {
         let body = Some(ofrep::error_json(flag, error));
-        Self { body, ..Self::new(error.status(), error.code.as_str(), error.details.clone()) }
-    }
-
-    /// The same where KV or what it holds is at fault.
-    pub(crate) fn no_flags(flag: Option<&str>, error: &OfrepError, cause: &impl ToString) -> Self {
-        let status = if error.code == ErrorCode::ParseError { 500 } else { 503 };
-        let failure = Self { status, ..Self::of_ofrep(flag, error) }.because(cause);
-        if status == 503 { failure.with_field("Retry-After", "5") } else { failure }
-    }
-
-    /// The body of a flag evaluation is longer than it may be (RFC 9110 §15.5.14).
-    pub(crate) fn context_too_long(bytes_max: u32) -> Self {
-        Self::new(413, "context_too_large", format!("The body may have {bytes_max} bytes."))
+        let failure = Self { body, ..Self::new(error.status, error.code.as_str(), error.details.clone()) };
+        if error.status == 503 { failure.with_field("Retry-After", "5") } else { failure }
     }
 
     /// The bearer token is missing or wrong (RFC 6750 §3).
@@ -319,9 +308,9 @@ impl From<ConfigError> for Failure {
             ConfigError::MissingUserId(_) => Self::new(400, "missing_user_id", error.to_string()),
             ConfigError::BatchKey { .. } => Self::new(400, "invalid_key", error.to_string()),
             ConfigError::InvalidBatch(_) => Self::new(400, "invalid_user_ids", error.to_string()),
+            ConfigError::BatchAnswerTooLong => Self::new(400, "answer_too_large", error.to_string()),
             ConfigError::BatchTooLong => Self::new(413, "user_ids_too_large", error.to_string()),
             ConfigError::Encoding(error) => error.into(),
-            ConfigError::Key(error) => error.into(),
         }
     }
 }

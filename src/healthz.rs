@@ -1,6 +1,7 @@
 //! `GET /healthz`: the Worker runs, which build it is, and how the flags stand in this isolate.
 
 use kv_edge_core::memory::Standing;
+use kv_edge_core::schema::Fault;
 use serde::Serialize;
 use worker::web_sys;
 
@@ -24,7 +25,7 @@ struct Flags {
     state: &'static str,
     /// How many are served.
     count: usize,
-    /// What is wrong with what KV holds, and where. It names places and no values.
+    /// Where something is wrong in what KV holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -32,24 +33,35 @@ struct Flags {
 /// Answers 200 as long as the Worker runs: whatever KV does, the jobs go on with what they know.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
     let health = Health { status: "ok", version: env!("CARGO_PKG_VERSION"), flags: flags(incoming).await };
-    let json = serde_json::to_vec(&health).unwrap_or_default();
+    let json = serde_json::to_vec(&health).map_err(|error| Failure::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     response::ok(&response::bytes(&json), &fields)
 }
 
 async fn flags(incoming: &Incoming) -> Flags {
-    let problem = || flags::fault().map(|fault| fault.to_string());
-    match flags::definitions(incoming, ROUTE).await {
-        Ok(held) => {
-            let count = held.value.len();
-            match held.standing {
-                Standing::Current if count == 0 => Flags { state: "none", count, problem: None },
-                Standing::Current => Flags { state: "current", count, problem: None },
-                Standing::LastGood => Flags { state: "last-good", count, problem: problem() },
-                Standing::Stale => Flags { state: "stale", count, problem: None },
-            }
+    match flags::flags(incoming, ROUTE).await {
+        Ok(flags) => {
+            let count = flags.definitions().len();
+            let state = match flags.standing() {
+                Standing::Current if count == 0 => "none",
+                Standing::Current => "current",
+                Standing::LastGood => "last-good",
+                Standing::Stale => "stale",
+            };
+            Flags { state, count, problem: flags::fault().as_ref().map(place) }
         }
         Err(NotRead::Store(_)) => Flags { state: "unavailable", count: 0, problem: None },
-        Err(NotRead::Broken(fault)) => Flags { state: "broken", count: 0, problem: Some(fault.to_string()) },
+        Err(NotRead::Broken(fault)) => Flags { state: "broken", count: 0, problem: Some(place(&fault)) },
+    }
+}
+
+/// Where a fault is: the names of flags are public. What stands there is not.
+fn place(fault: &Fault) -> String {
+    if fault.path.is_empty() {
+        return fault.problem.to_string();
+    }
+    match fault.path.split_once(".variants") {
+        Some((flag, _)) => format!("at {flag}.variants"),
+        None => format!("at {}", fault.path),
     }
 }

@@ -79,10 +79,11 @@ impl Incoming {
         if is_bearer(self.header("authorization").as_deref(), token) { Ok(()) } else { Err(Failure::unauthorized()) }
     }
 
-    /// The whole body as text, of up to so many bytes.
-    pub(crate) async fn body_text(&self, bytes_max: u32) -> Result<String, NoBody> {
-        let text = JsFuture::from(message::text(&self.request, f64::from(bytes_max))).await;
-        text.map_err(|_| NoBody::Broken)?.as_string().ok_or(NoBody::TooLong)
+    /// The whole body, of up to so many bytes, whether or not its length is known.
+    pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
+        let bytes = JsFuture::from(message::bytes(&self.request, f64::from(bytes_max))).await;
+        let bytes = bytes.map_err(|_| NoBody::Broken)?;
+        if bytes.is_null() { Err(NoBody::TooLong) } else { Ok(js_sys::Uint8Array::new(&bytes).to_vec()) }
     }
 
     /// The bindings.

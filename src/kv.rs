@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::thread::LocalKey;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use kv_edge_core::limits::{BULK_READ_KEYS_MAX, Key};
 use kv_edge_core::retry::{self, Backoff, Budget, Retried, Time, Try};
 use kv_edge_core::store::StoreError;
@@ -23,7 +22,7 @@ use worker::web_sys::ReadableStream;
 
 pub(crate) use self::assembled::sliced;
 pub(crate) use self::headed::{Body, to_put};
-pub(crate) use self::remembered::{NotRead, Remembered, all_of_it};
+pub(crate) use self::remembered::{GOOD_FACTOR, NotRead, Remembered, Unreadable, all_of_it};
 use crate::clock::Clock;
 use crate::deadline;
 
@@ -206,16 +205,25 @@ impl Store {
     }
 
     /// Small values as text, in the order of their keys, which differ; `None` where a key does not exist. By bulk reads of 100 keys, each
-    /// made once more where it fails ("Read key-value pairs", bulk).
+    /// made once more where it fails, and by fewer at a time where their values are too long together ("Read key-value pairs", bulk).
     pub(crate) async fn texts(&self, keys: &[&Key<'_>]) -> Vec<Result<Option<String>, StoreError>> {
-        let reads = keys.chunks(BULK_READ_KEYS_MAX).map(async |keys| {
+        let mut texts = Vec::with_capacity(keys.len());
+        let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(BULK_READ_KEYS_MAX).rev().collect();
+        while let Some(keys) = chunks.pop() {
             let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
             let values = twice(|| TEXT.with(|kind| self.namespace.get_many(&names, kind))).await;
+            if values.as_ref().is_err_and(StoreError::is_too_large)
+                && keys.len() > 1
+                && let Some((first, second)) = keys.split_at_checked(keys.len() / 2)
+            {
+                chunks.extend([second, first]);
+                continue;
+            }
             let values = values.map(JsCast::unchecked_into::<js_sys::Map>);
             let of = |name: &JsValue| values.as_ref().map(|values| values.get(name).as_string()).map_err(Clone::clone);
-            names.iter().map(|name| of(&name)).collect::<Vec<_>>()
-        });
-        join_all(reads).await.into_iter().flatten().collect()
+            texts.extend(names.iter().map(|name| of(&name)));
+        }
+        texts
     }
 
     /// A value as a stream, with its metadata as JSON where it has any.

@@ -1,7 +1,7 @@
 //! The Worker: a thin shell around [`kv_edge_core`]. It knows workerd and decides nothing.
 //!
 //! A request takes one way: `routes::Route::of` names the job, the job reads the few header fields its decision needs and
-//! KV once, if at all, core decides, the job renders. An error becomes a response in one place, `error.rs`.
+//! as little of KV as it can, core decides, the job renders. An error becomes a response in one place, `error.rs`.
 
 mod assets;
 mod bindings;

@@ -46,23 +46,29 @@ export function acceptEncoding(request) {
   return request.cf?.clientAcceptEncoding ?? request.headers.get("accept-encoding");
 }
 
-/** The body of a request as text; `null` where it has more than `most` bytes. */
-export function text(request, most) {
+/** The body of a request as an `ArrayBuffer`; `null` where it has more than `most` bytes. */
+export function bytes(request, most) {
   const length = request.headers.get("content-length");
-  if (length === null) return textOf(request.body, most);
-  return Number(length) > most ? Promise.resolve(null) : request.text();
+  if (length === null) return bytesOf(request.body, most);
+  return Number(length) > most ? Promise.resolve(null) : request.arrayBuffer();
 }
 
-/** The text of a stream whose length nobody has said. */
-async function textOf(stream, most) {
-  const decoder = new TextDecoder();
-  let [text, bytes] = ["", 0];
+/** The bytes of a stream whose length nobody has said. */
+async function bytesOf(stream, most) {
+  const chunks = [];
+  let length = 0;
   for await (const chunk of stream ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > most) return null;
-    text += decoder.decode(chunk, { stream: true });
+    length += chunk.byteLength;
+    if (length > most) return null;
+    chunks.push(chunk);
   }
-  return text + decoder.decode();
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes.buffer;
 }
 
 /** All header fields of a message, a name and a value in turns, each ended by a line feed; the lines of `Set-Cookie` one by one. */

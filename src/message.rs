@@ -21,8 +21,8 @@ extern "C" {
     /// `Accept-Encoding` as the client sent it.
     #[wasm_bindgen(js_name = acceptEncoding)]
     pub(crate) fn accept_encoding(request: &Request) -> Option<String>;
-    /// The body of a request as text; `null` where it has more than so many bytes. Rejects where it breaks off.
-    pub(crate) fn text(request: &Request, most: f64) -> js_sys::Promise;
+    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes. Rejects where it breaks off.
+    pub(crate) fn bytes(request: &Request, most: f64) -> js_sys::Promise;
     #[wasm_bindgen(js_name = send, catch)]
     fn send_to(
         url: &str,

@@ -1,22 +1,23 @@
 //! `POST /ofrep/v1/evaluate/flags/{key}` and `POST /ofrep/v1/evaluate/flags`: flags through the OpenFeature Remote Evaluation Protocol.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use kv_edge_core::config::record::UserRecord;
 use kv_edge_core::config::source::Source;
-use kv_edge_core::flags::{Definitions, Flag, Subject};
-use kv_edge_core::memory::{Held, Standing};
+use kv_edge_core::flags::{Flag, Known, Subject};
+use kv_edge_core::memory::Standing;
 use kv_edge_core::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
 use kv_edge_core::request_target::percent_decode;
+use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use crate::error::Failure;
+use crate::flags::{self, Flags};
 use crate::incoming::{Incoming, NoBody};
 use crate::kv::NotRead;
-use crate::users::User;
-use crate::{flags, response, users};
+use crate::response;
+use crate::users::{self, User};
 
 const ROUTE: &str = "/ofrep/v1/evaluate/flags";
 
@@ -81,30 +82,36 @@ fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
 }
 
 async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Result<Response, Failure> {
-    let flag = percent_decode(encoded)?;
-    let of_flag = |error: OfrepError| Failure::of_ofrep(Some(&flag), &error);
-    let context = context(incoming).await?.map_err(of_flag)?;
-    let definitions = definitions(incoming, Some(&flag)).await?;
-    let needs_user = definitions.value.get(&flag).is_some_and(Flag::needs_attributes);
-    let user = if needs_user { user(incoming, &context).await.map_err(of_flag)? } else { None };
-    let source = source(&definitions, user.as_ref()).map(|source| ("config-source", source));
-    let json = ofrep::single(&flag, &definitions.value, &subject(&context, user.as_ref())).map_err(|error| {
-        // That there is no such flag, too, may be due to a broken edit.
-        source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
+    let flag = percent_decode(encoded).map_err(|error| {
+        let error = OfrepError::of_request(ErrorCode::ParseError, error.to_string());
+        Failure::of_ofrep(Some(encoded), &error)
     })?;
+    let of_flag = |error: OfrepError| Failure::of_ofrep(Some(&flag), &error);
+    let context = context(incoming).await.map_err(of_flag)?;
+    let flags = definitions(incoming, Some(&flag)).await?;
+    let needs_user = flags.definitions().get(&flag).is_some_and(Flag::needs_attributes);
+    let user = if needs_user { user(incoming, &context).await.map_err(of_flag)? } else { None };
+    let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
+    let attributes = attributes(user.as_ref());
+    let json =
+        ofrep::single(&flag, flags.definitions(), &subject(&context, user.as_ref(), &attributes)).map_err(|error| {
+            // That there is no such flag, too, may be due to a broken edit.
+            source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
+        })?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     response::ok(&JsValue::from_str(&json), &fields.into_iter().chain(source).chain(lent(admitted)).collect::<Vec<_>>())
 }
 
 async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failure> {
     let of_all = |error: OfrepError| Failure::of_ofrep(None, &error);
-    let context = context(incoming).await?.map_err(of_all)?;
-    let definitions = definitions(incoming, None).await?;
-    let needs_user = definitions.value.needs_attributes();
+    let context = context(incoming).await.map_err(of_all)?;
+    let flags = definitions(incoming, None).await?;
+    let needs_user = flags.definitions().needs_attributes();
     let user = if needs_user { user(incoming, &context).await.map_err(of_all)? } else { None };
-    let Bulk { json, etag } = ofrep::bulk(&definitions.value, &subject(&context, user.as_ref()));
+    let attributes = attributes(user.as_ref());
+    let Bulk { json, etag } = ofrep::bulk(flags.definitions(), &subject(&context, user.as_ref(), &attributes));
     let is_known = ofrep::is_not_modified(incoming.header("if-none-match").as_deref(), &etag);
-    let source = source(&definitions, user.as_ref()).map(|source| ("config-source", source));
+    let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
     // A compression on the way would weaken the tag: RFC 9110 §8.8.1.
     let fields = [("etag", etag.as_str()), ("cache-control", "private, no-cache, no-transform")];
     let fields: Vec<_> = fields.into_iter().chain(source).chain(lent(admitted)).collect();
@@ -117,50 +124,44 @@ async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failu
 }
 
 /// What the client says of the user.
-async fn context(incoming: &Incoming) -> Result<Result<Context, OfrepError>, Failure> {
-    let body = incoming.body_text(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
-        NoBody::TooLong => Failure::context_too_long(CONTEXT_BYTES_MAX),
-        NoBody::Broken => Failure::body_broken(),
+async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
+    let body = incoming.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
+        NoBody::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
+        NoBody::Broken => OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end"),
     })?;
-    Ok(ofrep::parse_request(body.as_bytes()))
+    ofrep::parse_request(&body, &incoming.vars().config_prefix)
 }
 
-async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Held<Rc<Definitions>>, Failure> {
-    flags::definitions(incoming, ROUTE).await.map_err(|error| match error {
-        NotRead::Store(error) => {
-            let told = OfrepError::new(ErrorCode::General, "the flags cannot be read at the moment; please try again");
-            Failure::no_flags(flag, &told, &error)
-        }
-        NotRead::Broken(fault) => {
-            let told = OfrepError::new(ErrorCode::ParseError, "the definitions of the flags are broken");
-            Failure::no_flags(flag, &told, &fault)
-        }
+async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Flags, Failure> {
+    flags::flags(incoming, ROUTE).await.map_err(|error| match error {
+        NotRead::Store(error) => Failure::of_ofrep(flag, &OfrepError::no_definitions()).because(&error),
+        NotRead::Broken(fault) => Failure::of_ofrep(flag, &OfrepError::broken_definitions()).because(&fault),
     })
 }
 
 /// What is known of the user.
 async fn user(incoming: &Incoming, context: &Context) -> Result<Option<User>, OfrepError> {
     let Some(id) = &context.targeting_key else { return Ok(None) };
-    match users::find(incoming, id, ROUTE).await {
-        Ok(user) => Ok(Some(user)),
-        Err(error) => {
-            let details = format!("the targetingKey cannot be a user's id: {error}");
-            Err(OfrepError::new(ErrorCode::InvalidContext, details))
-        }
-    }
+    users::find(incoming, id, ROUTE).await.map(Some).map_err(Into::into)
 }
 
-fn subject<'a>(context: &'a Context, user: Option<&'a User>) -> Subject<'a> {
-    Subject {
-        targeting_key: context.targeting_key.as_deref(),
-        context: &context.attributes,
-        record: user.and_then(User::record).map(UserRecord::members),
-    }
+/// The members of the user's record.
+fn attributes(user: Option<&User>) -> Map<String, Value> {
+    user.and_then(User::record).map(UserRecord::members).unwrap_or_default()
 }
 
-/// The value of `Config-Source`: the worse of what the definitions and the user's record say.
-fn source(definitions: &Held<Rc<Definitions>>, user: Option<&User>) -> Option<&'static str> {
-    match definitions.standing {
+fn subject<'a>(context: &'a Context, user: Option<&User>, attributes: &'a Map<String, Value>) -> Subject<'a> {
+    let known = match user {
+        Some(user) if user.record().is_some() => Known::Record(attributes),
+        Some(User { source: Source::Default, .. }) => Known::Unreadable,
+        _ => Known::Nothing,
+    };
+    Subject { targeting_key: context.targeting_key.as_deref(), context: &context.attributes, known }
+}
+
+/// The value of `Config-Source`: how the definitions stand, where that is not as usual, and else the user's record.
+fn source(flags: &Flags, user: Option<&User>) -> Option<&'static str> {
+    match flags.standing() {
         Standing::Current => user.and_then(|user| user.source.field()),
         standing => Source::of_record(standing).field(),
     }

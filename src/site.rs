@@ -24,7 +24,7 @@ use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
-use crate::kv::{Form, NotRead, Remembered, Store, all_of_it, sliced};
+use crate::kv::{Form, GOOD_FACTOR, NotRead, Remembered, Store, all_of_it, sliced};
 use crate::log;
 
 const ROUTE: &str = "/{key}";
@@ -42,10 +42,6 @@ pub(crate) struct Release {
     pointer: Pointer,
     manifest: Rc<Manifest>,
 }
-
-/// An isolate that nobody asked for anything for longer than so many refresh times asks KV before it answers; one that answered meanwhile
-/// asks in the background.
-const GOOD_FACTOR: u64 = 20;
 
 /// The most bytes of JSON of all manifests that are remembered beside that of the release that is served: an isolate has 128 MB.
 const PREVIOUS_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -72,6 +68,7 @@ struct KnownManifest {
 }
 
 /// The pointer or a manifest is not what it must be.
+#[derive(Clone)]
 pub(crate) enum BrokenSite {
     Record(Key<'static>, BrokenRecord),
     /// The pointer names no release whose manifest is there.
@@ -100,6 +97,7 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
         good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
         parse: load,
         identity: all_of_it,
+        unreadable: None,
         route: ROUTE,
         is_private: false,
     };
@@ -121,10 +119,10 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
 
 /// Reads the release that a pointer names. Its manifest was written before the pointer, but another location may see the pointer first:
 /// then the release before serves.
-async fn load(store: &Store, _: &str, pointer: Option<&str>) -> Result<Option<Site>, NotLoaded> {
+async fn load(store: &Store, _: &str, pointer: Option<String>) -> Result<Option<Site>, NotLoaded> {
     let Some(json) = pointer else { return Ok(Some(Site::PlainKeys)) };
     let broken = |broken| NotRead::Broken(BrokenSite::Record(POINTER, broken));
-    let pointer = Pointer::parse(json).map_err(broken)?;
+    let pointer = Pointer::parse(&json).map_err(broken)?;
     MANIFESTS.with_borrow_mut(|known| {
         known.retain(|known| {
             known.manifest.is_some() && (known.id == pointer.current || pointer.previous.contains(&known.id))
@@ -370,11 +368,12 @@ pub(crate) async fn record<T: 'static>(
         memory,
         refresh_ms,
         good_ms: refresh_ms.saturating_mul(2),
-        parse: async move |_: &Store, _: &str, json: Option<&str>| match json {
+        parse: async move |_: &Store, _: &str, json: Option<String>| match json {
             None if is_in_release => Err(NotRead::Store(StoreError::missing())),
-            json => json.map(parse).transpose().map_err(NotRead::Broken),
+            json => json.as_deref().map(parse).transpose().map_err(NotRead::Broken),
         },
         identity: all_of_it,
+        unreadable: None,
         route,
         is_private: false,
     };

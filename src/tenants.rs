@@ -84,11 +84,12 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
         memory: &RECORDS,
         refresh_ms: vars.routing_refresh_ms,
         good_ms: vars.routing_refresh_ms.saturating_mul(2),
-        parse: async move |_: &Store, key: &str, json: Option<&str>| {
-            let record = json.map(|json| Stored::parse(key, json, Some(&vars.routing)));
+        parse: async move |_: &Store, key: &str, json: Option<String>| {
+            let record = json.map(|json| Stored::parse(key, &json, Some(&vars.routing)));
             record.transpose().map_err(NotRead::Broken)
         },
         identity: all_of_it,
+        unreadable: None,
         route: ROUTE,
         is_private: false,
     };

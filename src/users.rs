@@ -4,12 +4,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use kv_edge_core::config::batch::ANSWER_BYTES_MAX;
 use kv_edge_core::config::is_reserved;
 use kv_edge_core::config::record::UserRecord;
-use kv_edge_core::config::snapshot::Snapshot;
+use kv_edge_core::config::snapshot::{BYTES_MAX, Snapshot};
 use kv_edge_core::config::source::Source;
 use kv_edge_core::config::user_id::key;
-use kv_edge_core::limits::{Key, KeyError};
+use kv_edge_core::limits::{BULK_READ_KEYS_MAX, Key, KeyError};
 use kv_edge_core::memory::{Held, Memory};
 use kv_edge_core::record::BrokenRecord;
 use kv_edge_core::retry::Time;
@@ -17,7 +18,7 @@ use kv_edge_core::retry::Time;
 use crate::bindings::{Bindings, Vars};
 use crate::clock::Clock;
 use crate::incoming::Incoming;
-use crate::kv::{NotRead, Remembered, Store, all_of_it};
+use crate::kv::{GOOD_FACTOR, NotRead, Remembered, Store, Unreadable, all_of_it};
 use crate::log;
 
 /// A user's record, or that there is none.
@@ -25,7 +26,9 @@ type Own = Option<UserRecord>;
 
 thread_local! {
     static USERS: RefCell<Memory<Rc<Own>>> = const { RefCell::new(Memory::new()) };
-    static SNAPSHOT: RefCell<Memory<Rc<Snapshot>>> = const { RefCell::new(Memory::of_one()) };
+    static SNAPSHOT: RefCell<Memory<Rc<Snapshot>>> = const { RefCell::new(Memory::bounded(2 * BYTES_MAX)) };
+    static UNREADABLE: RefCell<Unreadable<BrokenRecord>> = const { RefCell::new(Unreadable::new()) };
+    static NO_SNAPSHOT: RefCell<Unreadable<BrokenRecord>> = const { RefCell::new(Unreadable::new()) };
 }
 
 /// What is known of a user.
@@ -67,36 +70,53 @@ pub(crate) async fn find(incoming: &Incoming, id: &str, route: &'static str) -> 
         return Ok(User { found: Found::Nothing, source: Source::Nobody });
     }
     let read = remembered(&vars, route).get(incoming, &key, Clock.now_ms()).await;
-    Ok(match own(read, route) {
+    Ok(match own(read) {
         Ok(user) => user,
         Err(without) => in_snapshot(&snapshot(incoming, route).await, id, without, route),
     })
 }
 
+/// Why several users are not found.
+pub(crate) enum NotFound {
+    /// Where the id stands that can be no key of Workers KV.
+    Key(usize, KeyError),
+    /// Their records are longer than [`ANSWER_BYTES_MAX`].
+    TooLong,
+}
+
 /// The same for several users, in their order; those that the isolate does not know come by bulk read.
 ///
 /// # Errors
-/// Where the id stands that can be no key of Workers KV.
-pub(crate) async fn find_all(
-    incoming: &Incoming,
-    ids: &[&str],
-    route: &'static str,
-) -> Result<Vec<User>, (usize, KeyError)> {
+/// [`NotFound`].
+pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static str) -> Result<Vec<User>, NotFound> {
     let vars = incoming.vars();
     let with_key = |(index, id): (usize, &&str)| match key(&vars.config_prefix, (*id).to_owned()) {
         Ok(key) => Ok(key),
-        Err(error) => Err((index, error)),
+        Err(error) => Err(NotFound::Key(index, error)),
     };
     let keys = ids.iter().enumerate().map(with_key).collect::<Result<Vec<Key<'_>>, _>>()?;
     let wanted: Vec<Key<'_>> = keys.iter().filter(|key| !is_nobodys(&vars, key)).cloned().collect();
-    let mut read = remembered(&vars, route).many(incoming, &wanted, Clock.now_ms()).await.into_iter();
+    let mut read = Vec::with_capacity(wanted.len());
+    let mut bytes = 0_usize;
+    // A call at a time: the records of all might be too long for an isolate.
+    for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
+        for record in remembered(&vars, route).many(incoming, keys, Clock.now_ms()).await {
+            let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|held| Option::as_ref(&held.value));
+            bytes = bytes.saturating_add(length.map_or(0, |record| record.json().len()));
+            read.push(record);
+        }
+        if bytes > ANSWER_BYTES_MAX {
+            return Err(NotFound::TooLong);
+        }
+    }
+    let mut read = read.into_iter();
     let mut users = Vec::with_capacity(ids.len());
     let mut shared = None;
     for (id, key) in ids.iter().zip(&keys) {
         users.push(if is_nobodys(&vars, key) {
             User { found: Found::Nothing, source: Source::Nobody }
         } else {
-            match own(read.next().unwrap_or(Ok(None)), route) {
+            match own(read.next().unwrap_or(Ok(None))) {
                 Ok(user) => user,
                 Err(without) => {
                     // Once for all of them.
@@ -118,73 +138,58 @@ fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
 fn remembered(
     vars: &Vars,
     route: &'static str,
-) -> Remembered<Own, impl AsyncFn(&Store, &str, Option<&str>) -> Parsed + 'static> {
+) -> Remembered<Own, impl AsyncFn(&Store, &str, Option<String>) -> Parsed + 'static, BrokenRecord> {
     let refresh_ms = vars.config_refresh_ms;
     Remembered {
         store: Bindings::users,
         memory: &USERS,
         refresh_ms,
-        good_ms: good_ms(refresh_ms),
+        // A user is at one isolate now and then: who was not seen for longer is read first.
+        good_ms: refresh_ms.saturating_mul(2),
         // That there is none is remembered as well: with a snapshot most users may have none.
-        parse: async |_: &Store, _: &str, json: Option<&str>| {
-            json.map(UserRecord::parse).transpose().map(Some).map_err(NotRead::Broken)
+        parse: async |_: &Store, _: &str, json: Option<String>| {
+            json.map(|json| UserRecord::parse(&json)).transpose().map(Some).map_err(NotRead::Broken)
         },
+        unreadable: Some(&UNREADABLE),
         identity: all_of_it,
         route,
         is_private: true,
     }
 }
 
-/// For so long what is remembered is good enough until it is read anew in the background; who was not asked for longer is read first.
-pub(crate) fn good_ms(refresh_ms: u64) -> u64 {
-    refresh_ms.saturating_mul(2)
-}
-
 /// The user by his own record; where he has none that is good, what is told of him without.
-fn own(read: Read, route: &'static str) -> Result<User, Source> {
+fn own(read: Read) -> Result<User, Source> {
     match read {
         Ok(Some(Held { value, standing })) if value.is_some() => {
             Ok(User { found: Found::Own(value), source: Source::of_record(standing) })
         }
         Ok(Some(Held { standing, .. })) => Err(Source::of_no_record(standing)),
         Ok(None) => Err(Source::Nobody),
-        Err(NotRead::Store(error)) => {
-            log::warning(route, "kv_unavailable", &error);
-            Err(Source::Default)
-        }
-        Err(NotRead::Broken(broken)) => {
-            log::warning(route, "broken_record", &broken);
-            Err(Source::Default)
-        }
+        Err(_) => Err(Source::Default),
     }
 }
 
 /// The user by the snapshot; `without` is told where that says nothing of him.
-fn in_snapshot(
-    snapshot: &Result<Option<Rc<Snapshot>>, Unreadable>,
-    id: &str,
-    without: Source,
-    route: &'static str,
-) -> User {
-    match snapshot {
-        Ok(Some(snapshot)) => match snapshot.record(id).map(UserRecord::parse) {
-            Some(Ok(record)) => return User { found: Found::InSnapshot(record), source: Source::Snapshot },
-            Some(Err(broken)) => {
-                log::warning(route, "broken_record", &format!("in the snapshot: {broken}"));
-                return User { found: Found::Nothing, source: Source::Default };
-            }
-            None => {}
-        },
-        Ok(None) => {}
-        Err(Unreadable) => return User { found: Found::Nothing, source: Source::Default },
+fn in_snapshot(snapshot: &Shared, id: &str, without: Source, route: &'static str) -> User {
+    let nothing = |source| User { found: Found::Nothing, source };
+    let Ok(shared) = snapshot else { return nothing(Source::Default) };
+    let Some(Held { value, standing }) = shared else { return nothing(without) };
+    match value.record(id).map(UserRecord::parse) {
+        Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*standing) },
+        Some(Err(broken)) => {
+            log::warning(route, "broken_record", &format!("in the snapshot: {broken}"));
+            nothing(Source::Default)
+        }
+        // He may be in the one that cannot be read.
+        None if without == Source::Nobody => nothing(Source::of_no_record(*standing)),
+        None => nothing(without),
     }
-    User { found: Found::Nothing, source: without }
 }
 
-/// The snapshot cannot be read, and none before it is remembered. The log says why.
-struct Unreadable;
+/// The snapshot, where there is to be one.
+type Shared = Result<Option<Held<Rc<Snapshot>>>, NotRead<BrokenRecord>>;
 
-async fn snapshot(incoming: &Incoming, route: &'static str) -> Result<Option<Rc<Snapshot>>, Unreadable> {
+async fn snapshot(incoming: &Incoming, route: &'static str) -> Shared {
     let vars = incoming.vars();
     let Some(key) = &vars.config_snapshot else { return Ok(None) };
     let refresh_ms = vars.config_refresh_ms;
@@ -192,23 +197,15 @@ async fn snapshot(incoming: &Incoming, route: &'static str) -> Result<Option<Rc<
         store: Bindings::users,
         memory: &SNAPSHOT,
         refresh_ms,
-        good_ms: good_ms(refresh_ms),
+        good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
         // One that is not there yet has no users.
-        parse: async |_: &Store, _: &str, json: Option<&str>| {
+        parse: async |_: &Store, _: &str, json: Option<String>| {
             json.map(Snapshot::parse).transpose().map(Option::unwrap_or_default).map(Some).map_err(NotRead::Broken)
         },
+        unreadable: Some(&NO_SNAPSHOT),
         identity: Snapshot::identity,
         route,
         is_private: false,
     };
-    let read = remembered.get(incoming, key, Clock.now_ms()).await;
-    let failed = |code, cause: &dyn std::fmt::Display| {
-        log::warning(route, code, &format!("{}: {cause}", key.as_str()));
-        Unreadable
-    };
-    match read {
-        Ok(held) => Ok(held.map(|held| held.value)),
-        Err(NotRead::Store(error)) => Err(failed("kv_unavailable", &error)),
-        Err(NotRead::Broken(broken)) => Err(failed("broken_record", &broken)),
-    }
+    remembered.get(incoming, key, Clock.now_ms()).await
 }

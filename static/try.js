@@ -34,3 +34,10 @@ document.querySelector("[data-writes]").addEventListener("submit", (event) => {
   // The run as a picture; without text/html the same request answers JSON.
   show(path, { method: "POST", headers: { authorization: `Bearer ${token}`, accept: "text/html" } });
 });
+
+document.querySelector("[data-flags]").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { flag, ...context } = Object.fromEntries(new FormData(event.target));
+  const path = `/ofrep/v1/evaluate/flags${flag && `/${encodeURIComponent(flag)}`}`;
+  show(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ context }) });
+});

@@ -86,16 +86,19 @@ describe("without a snapshot", async () => {
     await eventually(async () => (await config.page(id)).headers["config-source"] === undefined, "the page is as KV has it");
   });
 
-  test("who was away for long gets what KV has now", async () => {
-    const id = unique("away");
-    await config.put(id, on);
-    await config.page(id);
-    await config.put(id, off);
-    await config.pass(24 * 60 * 60);
-    const { response, reads: made } = await config.reading(() => config.page(id));
-    assert.deepEqual(made, [id]);
-    assertPage(response, { preview: false });
-  });
+  // Twice thirty seconds; the clock goes on by itself, too.
+  for (const [seconds, isWaitedFor] of [[55, false], [61, true], [24 * 60 * 60, true]]) {
+    test(`who was away for ${seconds} s gets what ${isWaitedFor ? "KV has now" : "is in memory"}`, async () => {
+      const id = unique("away");
+      await config.put(id, on);
+      await config.page(id);
+      await config.put(id, off);
+      await config.pass(seconds);
+      const { response, reads: made } = await config.reading(() => config.page(id), { background: 1 });
+      assert.deepEqual(made, [id]);
+      assertPage(response, { preview: !isWaitedFor });
+    });
+  }
 
   for (const path of ["/config", "/config?userId=", "/config?userId=..", "/config?userId=%zz"]) {
     test(`${path} reads nothing`, async () => {
@@ -151,11 +154,26 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.reading(() => config.page("id-1"))).reads, []);
   });
 
-  test("one of ten million bytes is in memory all the same", async () => {
-    const text = "x".repeat(180);
+  // Twenty times thirty seconds; the clock goes on by itself, too.
+  for (const [seconds, isWaitedFor] of [[61, false], [595, false], [601, true]]) {
+    test(`one that was read ${seconds} s ago is ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
+      await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
+      await config.restart();
+      await config.page("id-1");
+      await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 101 + seconds));
+      await config.pass(seconds);
+      const { response, reads } = await config.reading(() => config.page("id-1"), { background: 2 });
+      assertPage(response, { preview: !isWaitedFor, source: "snapshot" });
+      assert.deepEqual(reads.toSorted(), ["id-1", "snapshot"]);
+      await eventually(async () => !(await config.page("id-1")).text.includes("🎉"), "the new snapshot counts");
+    });
+  }
+
+  test("one of just below ten MiB is in memory all the same", async () => {
+    const text = "x".repeat(140);
     const large = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
     const value = snapshotOf(large, 3);
-    assert.ok(value.length > 10_000_000);
+    assert.ok(value.length > 9_000_000 && value.length < 10 * 1024 * 1024, `${value.length}`);
     await config.kv.put("snapshot", value);
     await config.restart();
     assert.deepEqual((await config.reading(() => config.page("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);

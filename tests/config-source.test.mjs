@@ -14,6 +14,7 @@ const failures = ["500", "503", "429", "400", "no answer", "throws a string", "t
 const failing = (config, id, fault) => config.page(id, { faults: { [`get ${id}`]: [fault] } });
 
 const HOUR = 60 * 60;
+const SNAPSHOT_MAX = 10 * 1024 * 1024;
 
 describe("without a snapshot", async () => {
   const config = await startConfig();
@@ -185,9 +186,7 @@ describe("with a snapshot", async () => {
 
   test("KV fails altogether: the snapshot as it was", async () => {
     assertPage(await config.page("id-11"), { preview: true, source: "snapshot" });
-    const response = await config.page("id-11", { faults: { get: ["500"] } });
-    assertPage(response, { preview: true, source: response.headers["config-source"] });
-    assert.match(response.headers["config-source"], /^(snapshot|stale)$/);
+    assertPage(await config.page("id-11", { faults: { get: ["500"] } }), { preview: true, source: "stale" });
   });
 
   test("a new snapshot counts, and whom it has no more is gone", async () => {
@@ -212,9 +211,7 @@ describe("with a snapshot", async () => {
       assertPage(await config.page("pat"), { preview: true, source: "snapshot" });
       const before = config.worker.log().length;
       await config.kv.put("snapshot", value);
-      const response = await config.page("pat");
-      assertPage(response, { preview: true, source: response.headers["config-source"] });
-      assert.match(response.headers["config-source"], /^(snapshot|last-good)$/);
+      assertPage(await config.page("pat"), { preview: true, source: "last-good" });
       await eventually(() => config.worker.log().length > before, "a line in the log");
       await config.putSnapshot(others, { version: 4 });
     });
@@ -235,13 +232,87 @@ describe("with a snapshot", async () => {
     assertPage(await config.page("pat"), { preview: false });
   });
 
-  test("a snapshot of millions of bytes", async () => {
+  test("a snapshot of 10 MiB is read, a longer one is broken", async () => {
     const text = "x".repeat(100);
     const large = Object.fromEntries(Array.from({ length: 60_000 }, (_, index) => [`large-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
-    await config.putSnapshot(large, { version: 5 });
+    const padded = (version, length) => config.kv.put("snapshot", snapshotOf(large, version).padEnd(length, " "));
+    await padded(5, SNAPSHOT_MAX);
     assertPage(await config.page("large-59999"), { preview: true, source: "snapshot" });
     assertPage(await config.page("large-59998"), { preview: false, source: "snapshot" });
+    await padded(6, SNAPSHOT_MAX + 1);
+    assertPage(await config.page("large-59999"), { preview: true, source: "last-good" });
+    await config.restart();
+    assertPage(await config.page("large-59999"), { preview: false, source: "default" });
   });
+});
+
+describe("a snapshot that was good", async () => {
+  const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
+  const good = { sam: on, pat: { plan: "pro" }, "own-broken": on };
+  before(() => config.define({ pro: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } }));
+
+  /** How it stands now: what KV holds, or what reads of it do, and what is said of a user who is in it, and of one who is in neither. */
+  const standings = {
+    good: { source: "snapshot", none: undefined },
+    broken: { value: "{", source: "last-good", none: "default" },
+    failing: { faults: { "get snapshot": ["500"] }, source: "stale", none: "stale" },
+    gone: { value: null, none: undefined },
+  };
+  /** A user, the own record, that in the snapshot, and by the standing of that: whether there is a banner, and what `Config-Source` says. */
+  const users = [
+    ["own", on, undefined, () => [true, undefined]],
+    ["sam", undefined, on, ({ source }) => [source !== undefined, source]],
+    ["pat", undefined, good.pat, ({ source }) => [false, source]],
+    ["own-broken", "{", on, ({ source }) => [source !== undefined, source ?? "default"]],
+    ["broken", "{", undefined, () => [false, "default"]],
+    ["nobody", undefined, undefined, ({ none }) => [false, none]],
+  ];
+  for (const [how, standing] of Object.entries(standings)) {
+    for (const [id, own, inSnapshot, expected] of users) {
+      const [preview, source] = expected(standing);
+      test(`is ${how} now: ${id} has ${source ?? "no source"}`, async () => {
+        if (own) await config.put(id, own);
+        await config.putSnapshot(good);
+        assertPage(await config.page("sam"), { preview: true, source: "snapshot" });
+        if (standing.value !== undefined) await (standing.value === null ? config.kv.delete("snapshot") : config.kv.put("snapshot", standing.value));
+        const { faults } = standing;
+        for (let again = 0; again < 2; again += 1) assertPage(await config.page(id, { faults }), { preview, source });
+        const record = typeof own === "object" ? own : source === "default" ? undefined : inSnapshot;
+        const isFound = typeof own === "object" || (inSnapshot !== undefined && standing.source !== undefined);
+        const told = isFound ? { source: source ?? "record", config: record } : { source: source ?? "none", config: null };
+        assert.deepEqual((await config.users([id], { faults })).json().users[id], told);
+        const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });
+        assert.equal(flag.headers["config-source"], source);
+        // What a client claims counts only of whom nothing may be known.
+        assert.equal(flag.json().value, isFound ? record.plan === "pro" || record.plan === undefined : source !== "default");
+      });
+    }
+  }
+
+  for (const [id, asked, preview, source] of [["sam", true, true, "stale"], ["sam", false, true, "stale"], ["nobody", true, false, "stale"], ["nobody", false, false, "default"], ["own", true, true, "stale"], ["own", false, false, "default"]]) {
+    test(`all of KV fails: ${id}, who was ${asked ? "" : "not "}asked for before, has ${source}`, async () => {
+      await config.put("own", on);
+      await config.putSnapshot(good);
+      await config.restart();
+      await config.page("sam-is-not-asked-for");
+      if (asked) await config.page(id);
+      assertPage(await config.page(id, { faults: { get: ["500"] } }), { preview, source });
+    });
+  }
+});
+
+test("made-up ids do not drive what is known out of memory", async () => {
+  const config = await startConfig();
+  const [id, madeUp] = [unique("real"), unique("made-up")];
+  await config.put(id, on);
+  assertPage(await config.page(id), { preview: true });
+  await config.kv.put(id, "{");
+  for (let turn = 0; turn < 2; turn += 1) {
+    const { users } = (await config.users(Array.from({ length: 1000 }, (_, index) => `${madeUp}-${turn}-${index}`))).json();
+    assert.equal(Object.keys(users).length, 1000);
+    for (let from = 0; from < 20; from += 1) await config.page(`${madeUp}-${turn}-page-${from}`);
+    assertPage(await config.page(id), { preview: true, source: "last-good" });
+  }
 });
 
 describe("keys", async () => {

@@ -100,13 +100,19 @@ test("no rows: an empty snapshot", async () => {
   await checkSnapshot(users, key);
 });
 
-test("deletes that are refused: the snapshot is of the table all the same", async () => {
+test("deletes that are refused: the snapshot stays as it is", async () => {
   const { users, key, args } = await withSnapshot(rows(10));
   await users.sync(args);
+  const before = (await sync.stored(key)).get(key);
   await users.delete(...Object.keys(rows(9)));
   const { code, summary } = await users.run(args);
-  assert.deepEqual([code, summary.refused, summary.snapshot], [1, 9, "written"]);
+  assert.deepEqual([code, summary.refused, summary.snapshot], [1, 9, "refused"]);
+  assert.deepEqual((await sync.stored(key)).get(key), before);
+  // Nothing is to be deleted: so nothing is refused.
+  await users.sync([...args, "--no-delete"], { refused: 0, deleted: 0, snapshot: "written" });
   await checkSnapshot(users, key);
+  await users.sync([...args, "--allow-mass-delete"], { deleted: 9, snapshot: "unchanged" });
+  await users.check();
 });
 
 test("rows that KV cannot take are left out", async () => {
@@ -135,16 +141,16 @@ test("a list that lags: a key written twice changes nothing of the snapshot", as
   await users.check();
 });
 
-test("one over 25 MiB: reported, exit code 1, the rows are in KV and the old one stays", async () => {
+test("one over 10 MiB, which the Worker does not take: reported, exit code 1, the rows are in KV and the old one stays", async () => {
   const { users, key, args } = await withSnapshot(rows(3));
   await users.sync(args);
   const before = (await sync.stored(key)).get(key);
   const long = "x".repeat(3_000_000);
-  await users.set(Object.fromEntries(Array.from({ length: 9 }, (_, n) => [id(`long-${n}`), { on: true, plan: `${MARK}${n}${long}` }])));
+  await users.set(Object.fromEntries(Array.from({ length: 4 }, (_, n) => [id(`long-${n}`), { on: true, plan: `${MARK}${n}${long}` }])));
   const { code, summary, stderr, calls } = await users.run(args);
   assert.equal(code, 1, stderr);
-  assert.deepEqual([summary.written, summary.snapshot], [9, "failed"]);
-  assert.match(summary.problems.join("\n"), /snapshot.*25 MiB|25 MiB.*snapshot/i);
+  assert.deepEqual([summary.written, summary.snapshot], [4, "failed"]);
+  assert.match(summary.problems.join("\n"), /snapshot.*10 MiB/i);
   assert.ok(!changes(calls).flatMap(keysOf).includes(key));
   assert.deepEqual((await sync.stored(key)).get(key), before);
   await users.check();

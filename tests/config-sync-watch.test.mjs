@@ -1,13 +1,19 @@
 // `kv-edge config sync --watch`: changes of the table show in KV.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
 import { changes, id, keysOf, kindOf, MARK, rows } from "./harness/config-sync.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
 const { sync, api, watched, watch, shows } = await startWatch();
+/** Goes on where a test holds a lock. */
+const calm = new pg.Client({ connectionString: sync.database.url() });
+calm.on("error", () => {}); // The database ends first.
+await calm.connect();
+after(() => calm.end());
 
 test("inserts, updates and deletes show in KV; SIGTERM ends it with a summary", async () => {
   const users = await watched(rows(20));
@@ -22,11 +28,15 @@ test("inserts, updates and deletes show in KV; SIGTERM ends it with a summary", 
   const calls = api.calls.slice(before);
   assert.ok(changes(calls).flatMap(keysOf).length <= 2 + 3 + 2 + 3, "only what changed is written");
   assert.ok(!tool.isOver());
-  const { code, signal, lines, stderr } = await tool.end();
+  const { code, signal, passes, sum, stderr } = await tool.end();
   assert.equal(signal, null);
   assert.equal(code, 0, stderr);
-  assert.ok(lines.length >= 4, `${lines.length} lines, one for each pass`);
-  assert.equal(lines[0].written, 20);
+  assert.ok(passes.length >= 4, `${passes.length} lines, one for each pass`);
+  assert.equal(passes[0].written, 20);
+  const total = (name) => passes.reduce((sum, pass) => sum + pass[name], 0);
+  for (const name of ["read", "written", "unchanged", "deleted", "failed", "refused", "calls"]) assert.equal(sum[name], total(name), name);
+  assert.deepEqual([sum.passes, sum.deleted, sum.behind], [passes.length, 2, false]);
+  assert.match(stderr, /^stopping after what is under way; once more to stop at once$/m);
   await users.check();
 });
 
@@ -40,7 +50,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
     const result = await tool.end(signal);
     assert.equal(result.code, 0, result.stderr);
     assert.ok(Date.now() - started < 10_000);
-    assert.match(result.stdout, /written/);
+    assert.match(result.stdout, /\nstopped after \d+ passes: \d+ read, 5 written, \d+ unchanged, 0 deleted, 0 failed, \d+ calls, \d+\.\d s; all of it is in KV\n$/);
   });
 }
 
@@ -83,27 +93,62 @@ test("ids that are numbers", async () => {
   await holds(9, `${MARK}!`);
   child.kill("SIGTERM");
   const { code, lines, stderr } = await ended;
-  assert.equal(code, 0, stderr);
-  assert.deepEqual(lines.map(({ written, deleted }) => [written, deleted]), [[10, 0], [1, 1]]);
+  assert.equal(code, 1, stderr);
+  assert.deepEqual(lines.slice(0, -1).map(({ written, deleted }) => [written, deleted]), [[10, 0], [1, 1]]);
+  assert.deepEqual([lines.at(-1).passes, lines.at(-1).behind], [2, true], "the list may lack the key that is no number");
 });
 
 test("a second SIGTERM does not wait for the calls under way", async () => {
+  const users = await watched(rows(5));
+  const tool = await watch(users);
+  let answer;
+  const later = new Promise((resolve) => (answer = resolve));
+  api.meddle = (call, pass) => (kindOf(call) === "write" ? later : pass());
+  const before = api.calls.length;
+  await users.set(rows(1, { from: 3, plan: "pro" }));
+  await eventually(() => api.calls.slice(before).some((call) => kindOf(call) === "write"), "a write");
+  const ended = tool.end("SIGTERM");
+  await sleep(1000);
+  assert.ok(!tool.isOver(), "the first one waits");
+  tool.signal("SIGTERM");
+  const { code, signal } = await ended;
+  assert.deepEqual([code, signal], [1, null]);
+  api.meddle = undefined;
+  answer();
+  await users.sync([], { written: 1 });
+  await users.check();
+});
+
+test("SIGTERM does not wait until the API is asked again", async () => {
   const users = await watched(rows(5));
   const tool = await watch(users);
   api.meddle = (call, pass) => (kindOf(call) === "write" ? apiError(503, 10001, "out of order", { "Retry-After": "120" }) : pass());
   const before = api.calls.length;
   await users.set(rows(1, { from: 3, plan: "pro" }));
   await eventually(() => api.calls.slice(before).some((call) => kindOf(call) === "write"), "a write");
-  const ended = tool.end("SIGTERM");
-  await sleep(500);
-  const timer = setTimeout(() => tool.end("SIGKILL"), 10_000);
-  await tool.end("SIGTERM");
-  clearTimeout(timer);
-  const { code, signal } = await ended;
-  assert.deepEqual([code, signal], [1, null]);
-  api.meddle = undefined;
-  await users.sync([], { written: 1 });
-  await users.check();
+  const started = Date.now();
+  const { code, sum, stderr } = await tool.end("SIGTERM");
+  assert.ok(Date.now() - started < 10_000, stderr);
+  assert.deepEqual([code, sum.behind, sum.failed], [1, true, 1]);
+  assert.match(stderr, /^stopping after what is under way/m);
+});
+
+test("SIGTERM does not wait for a table that somebody has locked, nor does the server", async () => {
+  const users = await watched(rows(5));
+  const tool = await watch(users);
+  await sync.database.query(`BEGIN; LOCK TABLE ${users.name} IN ACCESS EXCLUSIVE MODE`);
+  const waiting = () => sync.database.query("SELECT 1 FROM pg_locks WHERE NOT granted");
+  try {
+    await calm.query(`SELECT pg_notify('${users.channel}', '')`);
+    await eventually(async () => (await waiting()).length > 0, "it waits for the lock");
+    const started = Date.now();
+    const { code, sum, stderr } = await tool.end("SIGTERM");
+    assert.ok(Date.now() - started < 10_000, stderr);
+    assert.deepEqual([code, sum.behind], [1, true]);
+    await eventually(async () => (await waiting()).length === 0, "the server has given up too");
+  } finally {
+    await sync.database.query("ROLLBACK");
+  }
 });
 
 test("a key that is not the sync's own is not deleted, and the guard holds", async () => {
@@ -119,9 +164,9 @@ test("a key that is not the sync's own is not deleted, and the guard holds", asy
   await shows(users, { beside: gone.map((id) => users.prefix + id) });
   const stored = await sync.stored(users.prefix);
   assert.ok(gone.every((id) => stored.has(users.prefix + id)), "half of the keys would be gone");
-  const { code, lines, stderr } = await tool.end();
-  assert.ok(lines.some(({ refused }) => refused === 5), stderr);
-  assert.ok(code === 0 || code === 1);
+  const { code, passes, sum, stderr } = await tool.end();
+  assert.ok(passes.some(({ refused }) => refused === 5), stderr);
+  assert.deepEqual([code, sum.behind, sum.deleted], [1, true, 0]);
 });
 
 test("the snapshot follows", async () => {

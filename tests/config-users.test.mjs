@@ -54,6 +54,7 @@ describe("who may ask, and for what", async () => {
     ["an id is a list", { userIds: ["a", ["a"]] }],
     ["another member", { userIds: ["a"], user: "b" }],
     ["bytes that are no UTF-8", Buffer.from([0x7b, 0xff, 0x7d])],
+    ["an id that is no UTF-8", Buffer.from('{"userIds":["a\xff"]}', "latin1")],
     ["1001 ids", { userIds: Array.from({ length: IDS_MAX + 1 }, (_, index) => `${index}`) }],
   ];
   for (const [what, body] of wrong) {
@@ -75,21 +76,30 @@ describe("who may ask, and for what", async () => {
     });
   }
 
-  test("no id at all is an answer without users, or a refusal, and never a read", async () => {
+  test("no id at all is an answer without users, and without a read", async () => {
     const { response, reads } = await config.reading(() => post({ userIds: [] }));
-    assert.ok([200, 400].includes(response.status), response.text);
+    assert.deepEqual(usersOf(response), {});
     assert.deepEqual(reads, []);
   });
 
-  for (const [what, length, statuses] of [["short", 0, [200, 411]], ["too long", BODY_MAX * 2, [411, 413]]]) {
-    test(`a body without a length that is ${what} is answered ${statuses.join(" or ")}`, async () => {
+  for (const [what, length, status] of [["short", 0, 200], ["as long as it may be", BODY_MAX, 200], ["too long", BODY_MAX + 1, 413]]) {
+    test(`a body without a length that is ${what} is answered ${status}`, async () => {
       const { hostname, port } = config.worker.direct;
       const response = await new Promise((resolve, reject) => {
         const request = http.request({ hostname, port, path: "/config", method: "POST", headers: { ...bearer, "Transfer-Encoding": "chunked" }, agent: false }, resolve);
         request.on("error", reject).end('{"userIds":["a"]}'.padEnd(length, " "));
       });
       response.resume();
-      assert.ok(statuses.includes(response.statusCode), `${response.statusCode}`);
+      assert.equal(response.statusCode, status);
+    });
+  }
+
+  for (const framing of ["Content-Length: 100", "Transfer-Encoding: chunked"]) {
+    test(`a body that breaks off is answered 400, without a read: ${framing}`, async () => {
+      const headers = { ...bearer, Accept: "application/json" };
+      const { response, reads } = await config.reading(() => config.breakOff("/config", { headers, framing, body: '12\r\n{"userIds":["a"]}\r\n' }));
+      assertProblem(response, 400, "body_broken");
+      assert.deepEqual(reads, []);
     });
   }
 
@@ -240,11 +250,57 @@ describe("faults", async () => {
     await Promise.all(userIds.map((id) => config.put(id, on)));
     usersOf(await config.users(userIds));
     const users = usersOf(await config.users(userIds, { faults: { bulk: ["ok", "400", "ok", "500"] } }));
-    const sources = Object.values(users).map(({ source }) => source);
-    assert.equal(sources.length, 250);
-    assert.deepEqual(new Set(sources), new Set(["record", "stale"]));
+    assert.deepEqual(userIds.map((id) => users[id].source), userIds.map((_, index) => (index >= 100 && index < 200 ? "stale" : "record")));
     assert.ok(Object.values(users).every(({ config }) => config.preview_features_enabled));
   });
+});
+
+describe("long records", async () => {
+  const config = await startConfig();
+  const MIB = 1024 * 1024;
+  const lengths = (reads) => reads.map((keys) => (Array.isArray(keys) ? keys.length : keys));
+
+  test("a call that KV will not answer, of more than 25 MB, is made by halves", async () => {
+    const userIds = ids(100);
+    for (const id of userIds) await config.put(id, JSON.stringify(on).padEnd(300_000, " "));
+    const { response, reads } = await config.reading(() => config.users(userIds));
+    assert.deepEqual(lengths(reads), [100, 50, 50]);
+    assert.deepEqual(usersOf(response), Object.fromEntries(userIds.map((id) => [id, { source: "record", config: on }])));
+  });
+
+  /** What calls do, and of how many keys they are. */
+  for (const [faults, calls] of [
+    [["413", "ok"], [5, 2, 3]],
+    [["413", "413", "ok"], [5, 2, 1, 1, 3]],
+    [["413", "ok", "500", "ok"], [5, 2, 3, 3]],
+    [["413", "ok", "413", "ok"], [5, 2, 3, 1, 2]],
+  ]) {
+    test(`each half by itself: ${faults}`, async () => {
+      const userIds = ids(5);
+      for (const [index, id] of userIds.entries()) await config.put(id, { ...on, index });
+      const { response, reads } = await config.reading(() => config.users(userIds, { faults: { bulk: faults } }));
+      assert.deepEqual(lengths(reads), calls);
+      assert.deepEqual(usersOf(response), Object.fromEntries(userIds.map((id, index) => [id, { source: "record", config: { ...on, index } }])));
+    });
+  }
+
+  test("one that KV will never answer is not asked for again and again", async () => {
+    const userIds = ids(3);
+    const { response, reads } = await config.reading(() => config.users(userIds, { faults: { bulk: ["413"] } }));
+    assert.deepEqual(lengths(reads), [3, 1, 2, 1, 1]);
+    assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
+  });
+
+  for (const [what, more, isAnswered] of [["16 MiB of records are answered", [], true], ["more is refused", ["{}"], false], ["more is refused, also where it is another call's", [...Array(100).fill("{}")], false]]) {
+    test(what, async () => {
+      const records = [...Array(16).fill(`{"a":"${"x".repeat(MIB - 8)}"}`), ...more];
+      const userIds = ids(records.length);
+      await Promise.all(userIds.map((id, index) => config.put(id, records[index])));
+      const response = await config.users(userIds, { headers: { Accept: "application/json" } });
+      if (isAnswered) assert.equal(Object.values(usersOf(response)).filter(({ config }) => config.a.length === MIB - 8).length, 16);
+      else assertProblem(response, 400, "answer_too_large");
+    });
+  }
 });
 
 describe("with a snapshot that is not remembered", async () => {

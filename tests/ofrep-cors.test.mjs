@@ -20,6 +20,7 @@ const kinds = [
   ["what did not change", BULK, { headers: { "If-None-Match": "*" } }, 304],
   ["no such flag", single("none"), {}, 404],
   ["a body that is no JSON", BULK, { body: "{" }, 400],
+  ["a name that cannot be read", `${BULK}/%zz`, {}, 400],
   ["a missing targeting key", single("split"), {}, 400],
   ["a body that is too long", BULK, { body: " ".repeat(65 * 1024) }, 413],
 ];

@@ -135,16 +135,18 @@ describe("errors", () => {
   }
 
   test("a path below a flag is a flag that is not there", async () => {
-    assertOfrepError(await config.ask("POST", `${BULK}/static/x`, { body: {} }), 404, "FLAG_NOT_FOUND");
+    assertOfrepError(await config.ask("POST", `${BULK}/static/x`, { body: {} }), 404, "FLAG_NOT_FOUND", "static/x");
   });
 
   test("an empty name is a flag that is not there", async () => {
     assertOfrepError(await config.ask("POST", `${BULK}/`, { body: {} }), 404, "FLAG_NOT_FOUND", "");
   });
 
-  for (const path of [`${BULK}/%`, `${BULK}/%zz`, `${BULK}/%ff`]) {
-    test(`${path} names no flag`, async () => {
-      assertProblem(await config.ask("POST", path, { body: {} }), 400, "bad_percent_encoding");
+  for (const encoded of ["%", "%zz", "static%", "%ff", "%C3%28", "%ED%A0%80", "a%20b%"]) {
+    test(`${encoded} names no flag, whatever the body is`, async () => {
+      for (const body of [{}, "{"]) {
+        assertOfrepError(await config.ask("POST", `${BULK}/${encoded}`, { body }), 400, "PARSE_ERROR", encoded);
+      }
     });
   }
 
@@ -157,6 +159,10 @@ describe("errors", () => {
     ["7", "PARSE_ERROR"],
     ['{"context":{}} {}', "PARSE_ERROR"],
     [Buffer.from([0x7b, 0xff, 0x7d]), "PARSE_ERROR"],
+    [Buffer.from('{"context":{"plan":"pr\xff"}}', "latin1"), "PARSE_ERROR"],
+    [Buffer.from('{"context":{"targetingKey":"\xe9t\xe9"}}', "latin1"), "PARSE_ERROR"],
+    [Buffer.from('{"context":{"pl\xc3":"pro"}}', "latin1"), "PARSE_ERROR"],
+    [Buffer.from('{"context":{"plan":"\xed\xa0\x80"}}', "latin1"), "PARSE_ERROR"],
     [`{"context":{"a":${"[".repeat(5000)}${"]".repeat(5000)}}}`, "PARSE_ERROR"],
     ['{"context":[]}', "INVALID_CONTEXT"],
     ['{"context":"x"}', "INVALID_CONTEXT"],
@@ -169,9 +175,23 @@ describe("errors", () => {
     [JSON.stringify({ context: { targetingKey: "€".repeat(171) } }), "INVALID_CONTEXT"],
   ];
   for (const [body, code] of bodies) {
-    test(`the body ${JSON.stringify(String(body)).slice(0, 50)} is answered 400 ${code}`, async () => {
+    test(`the body ${JSON.stringify(body.toString("latin1")).slice(0, 50)} is answered 400 ${code}`, async () => {
       assertOfrepError(await config.ask("POST", single("static"), { body }), 400, code, "static");
       assertOfrepError(await config.ask("POST", BULK, { body }), 400, code);
+    });
+  }
+
+  for (const [how, framing, body] of [
+    ["at its length", "Content-Length: 100", '{"context":'],
+    ["where it would be whole, were it not for its length", "Content-Length: 100", "{}"],
+    ["in a chunk", "Transfer-Encoding: chunked", '9\r\n{"con'],
+    ["before the last chunk", "Transfer-Encoding: chunked", "2\r\n{}\r\n"],
+    ["by a chunk that is none", "Transfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n"],
+  ]) {
+    test(`a body that breaks off ${how} is answered 400 PARSE_ERROR`, async () => {
+      for (const [path, key] of [[single("static"), "static"], [BULK]]) {
+        assertOfrepError(await config.breakOff(path, { headers: {}, framing, body }), 400, "PARSE_ERROR", key);
+      }
     });
   }
 
@@ -195,15 +215,50 @@ describe("errors", () => {
   }
 });
 
+describe("with a prefix the targeting key is an id as /config has it", async () => {
+  const prefixed = await startConfig({ vars: { CONFIG_PREFIX: "user:" } });
+  before(async () => {
+    await prefixed.define(flags);
+    for (const id of ["..", "a".repeat(507)]) await prefixed.put(`user:${id}`, { plan: "pro" });
+  });
+  const ids = [
+    ["..", true],
+    [".", true],
+    ["507 bytes", true, "a".repeat(507)],
+    ["508 bytes", false, "a".repeat(508)],
+    ["510 bytes", false, "a".repeat(510)],
+    ["170 times three bytes", false, "€".repeat(170)],
+  ];
+  for (const [what, isId, targetingKey = what] of ids) {
+    test(`${what} ${isId ? "is one" : "is none, for every flag"}`, async () => {
+      for (const flag of ["static", "plan", "disabled", "unknown"]) {
+        const response = await prefixed.evaluate(flag, { targetingKey });
+        if (!isId) assertOfrepError(response, 400, "INVALID_CONTEXT", flag);
+        else assert.equal(response.status, flag === "unknown" ? 404 : 200);
+      }
+      const all = await prefixed.evaluateAll({ targetingKey });
+      if (isId) assert.equal(all.status, 200);
+      else assertOfrepError(all, 400, "INVALID_CONTEXT");
+      const page = await prefixed.page(targetingKey);
+      assert.equal(page.status, isId ? 200 : 400);
+    });
+  }
+
+  for (const targetingKey of ["..", "a".repeat(507)]) {
+    test(`the record of ${targetingKey.slice(0, 5)} counts`, async () => {
+      assert.equal((await prefixed.evaluate("plan", { targetingKey })).json().value, true);
+    });
+  }
+});
+
 describe("limits of the body", () => {
   const max = 64 * 1024;
   const body = (length) => '{"context":{"plan":"pro"}}'.padEnd(length, " ");
 
-  for (const path of [single("plan"), BULK]) {
+  for (const [path, key] of [[single("plan"), "plan"], [BULK]]) {
     test(`${path}: 64 KiB are read, one byte more is answered 413`, async () => {
       assert.equal((await config.ask("POST", path, { body: body(max) })).status, 200);
-      const response = await config.ask("POST", path, { body: body(max + 1) });
-      assertProblem(response, 413, response.json().code);
+      assertOfrepError(await config.ask("POST", path, { body: body(max + 1) }), 413, "GENERAL", key);
     });
 
     test(`${path}: a long body in chunks is answered 413, too`, async () => {
@@ -212,8 +267,8 @@ describe("limits of the body", () => {
         const request = http.request({ hostname, port, path, method: "POST", headers: { "Transfer-Encoding": "chunked" }, agent: false }, resolve);
         request.on("error", reject).end(body(max * 4));
       });
-      response.resume();
-      assert.equal(response.statusCode, 413);
+      const text = Buffer.concat(await response.toArray()).toString();
+      assertOfrepError({ status: response.statusCode, headers: response.headers, text, json: () => JSON.parse(text) }, 413, "GENERAL", key);
     });
   }
 });

@@ -67,7 +67,7 @@ async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
                     log::warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
                     purges.add_all(asked_ms);
                 }
-                Ok(table.store(NAME, Some(&source), Rc::new(purges), asked_ms).value)
+                Ok(table.store(NAME, Some(source), Rc::new(purges), asked_ms).value)
             })
         }
         Err(error) => {

@@ -7,6 +7,7 @@ use std::thread::LocalKey;
 
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::{Held, Look, Memory};
+use kv_edge_core::recent::Recent;
 use kv_edge_core::retry::Time;
 use kv_edge_core::store::StoreError;
 
@@ -17,6 +18,7 @@ use crate::incoming::Incoming;
 use crate::log;
 
 /// Why there is no record.
+#[derive(Clone)]
 pub(crate) enum NotRead<E> {
     /// KV failed, and none is remembered.
     Store(StoreError),
@@ -24,8 +26,21 @@ pub(crate) enum NotRead<E> {
     Broken(E),
 }
 
+/// Why keys gave nothing good, and until when they are left alone, in milliseconds since the Unix epoch.
+pub(crate) type Unreadable<E> = Recent<(u64, NotRead<E>)>;
+
+/// For so long a key that gave nothing good is left alone, in milliseconds; not for longer than a record would be fresh.
+const LEFT_ALONE_MS: u64 = 5000;
+
+/// The most keys that are left alone.
+const UNREADABLE_MAX: usize = 1024;
+
+/// What is remembered of keys that few requests ask for is good enough for so many refresh times while it is read anew in the background.
+/// Who asks for one after a longer time waits until it is read.
+pub(crate) const GOOD_FACTOR: u64 = 20;
+
 /// The records of one namespace.
-pub(crate) struct Remembered<T: 'static, P> {
+pub(crate) struct Remembered<T: 'static, P, E: 'static> {
     /// Where they come from.
     pub(crate) store: fn(&Bindings) -> Store,
     /// The isolate's memory of them.
@@ -37,6 +52,8 @@ pub(crate) struct Remembered<T: 'static, P> {
     /// Reads what stands under a key: its JSON, or that the key does not exist. It may read further keys. What it makes `None` of is not
     /// remembered.
     pub(crate) parse: P,
+    /// The isolate's memory of keys that gave nothing good, where nothing good was remembered; without it each request reads them again.
+    pub(crate) unreadable: Option<&'static LocalKey<RefCell<Unreadable<E>>>>,
     /// What of a record's JSON tells it from the one before: all of it ([`all_of_it`]), or a part with a hash of the rest.
     pub(crate) identity: fn(&str) -> &str,
     /// The route, for the log.
@@ -50,10 +67,10 @@ pub(crate) fn all_of_it(json: &str) -> &str {
     json
 }
 
-impl<T, P, E> Remembered<T, P>
+impl<T, P, E> Remembered<T, P, E>
 where
-    P: AsyncFn(&Store, &str, Option<&str>) -> Result<Option<T>, NotRead<E>> + 'static,
-    E: Display + 'static,
+    P: AsyncFn(&Store, &str, Option<String>) -> Result<Option<T>, NotRead<E>> + 'static,
+    E: Display + Clone + 'static,
 {
     /// The record under a key; `None` where there is none. `now_ms` is milliseconds since the Unix epoch.
     pub(crate) async fn get(
@@ -73,7 +90,10 @@ where
                 incoming.wait_until(async move { drop(self.read(&store, &key).await) });
                 Ok(Some(held))
             }
-            Look::Read => self.read(&(self.store)(incoming.env()), key).await,
+            Look::Read => match self.known_unreadable(key, now_ms) {
+                Some(why) => Err(why),
+                None => self.read(&(self.store)(incoming.env()), key).await,
+            },
         }
     }
 
@@ -87,26 +107,45 @@ where
         let look = |key: &Key<'_>| {
             let look = |memory: &mut Memory<_>| memory.look_within(key.as_str(), self.refresh_ms, self.good_ms, now_ms);
             match self.memory.with_borrow_mut(look) {
-                Look::Fresh(held) => Some(held),
-                Look::Refresh(_) | Look::Read => None,
+                Look::Fresh(held) => Some(Ok(Some(held))),
+                Look::Refresh(_) => None,
+                Look::Read => self.known_unreadable(key, now_ms).map(Err),
             }
         };
-        let known: Vec<_> = keys.iter().map(look).collect();
-        let wanted: Vec<&Key<'_>> =
-            keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
+        let mut records: Vec<_> = keys.iter().map(look).collect();
+        let mut wanted: Vec<_> = keys.iter().zip(&mut records).filter(|(_, known)| known.is_none()).collect();
+        let names: Vec<&Key<'_>> = wanted.iter().map(|(key, _)| *key).collect();
         let store = (self.store)(incoming.env());
         let asked_ms = Clock.now_ms();
-        let mut read = store.texts(&wanted).await.into_iter();
-        let mut records = Vec::with_capacity(keys.len());
-        for (key, known) in keys.iter().zip(known) {
-            records.push(match (known, read.len()) {
-                (Some(held), _) => Ok(Some(held)),
-                // As many are read as are wanted.
-                (None, 0) => Ok(None),
-                (None, _) => self.settle(&store, key.as_str(), read.next().unwrap_or(Ok(None)), asked_ms).await,
-            });
+        let read = store.texts(&names).await;
+        for ((key, record), read) in wanted.iter_mut().zip(read) {
+            **record = Some(self.settle(&store, key.as_str(), read, asked_ms).await);
         }
-        records
+        records.into_iter().flatten().collect()
+    }
+
+    /// Why a key is left alone.
+    fn known_unreadable(&self, key: &Key<'_>, now_ms: u64) -> Option<NotRead<E>> {
+        self.unreadable?.with_borrow_mut(|unreadable| {
+            let (until_ms, why) = unreadable.get(key.as_str())?;
+            // A clock that was put back leaves nothing alone for long.
+            let is_over = now_ms >= *until_ms || until_ms.saturating_sub(now_ms) > LEFT_ALONE_MS;
+            if is_over { None } else { Some(why.clone()) }
+        })
+    }
+
+    /// Leaves a key alone for a while; the log says why, once.
+    fn leave_alone(&self, name: &str, why: &NotRead<E>, asked_ms: u64) {
+        let Some(unreadable) = self.unreadable else { return };
+        match why {
+            NotRead::Store(error) => self.warn("kv_unavailable", name, error),
+            NotRead::Broken(broken) => self.warn("broken_record", name, broken),
+        }
+        let until_ms = asked_ms.saturating_add(self.refresh_ms.min(LEFT_ALONE_MS));
+        unreadable.with_borrow_mut(|unreadable| {
+            unreadable.insert(name, (until_ms, why.clone()));
+            unreadable.bound(UNREADABLE_MAX);
+        });
     }
 
     async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
@@ -129,7 +168,8 @@ where
                 if let Some(held) = self.memory.with_borrow_mut(|memory| memory.unchanged(name, source, asked_ms)) {
                     return Ok(Some(held));
                 }
-                (self.parse)(store, name, json.as_deref()).await.map(|record| record.map(|record| (record, json)))
+                let source = source.map(str::to_owned);
+                (self.parse)(store, name, json).await.map(|record| record.map(|record| (record, source)))
             }
             Err(error) => Err(NotRead::Store(error)),
         };
@@ -138,18 +178,17 @@ where
                 memory.remove(name, asked_ms);
                 Ok(None)
             }
-            Ok(Some((record, json))) => {
-                let source = json.as_deref().map(self.identity);
-                Ok(Some(memory.store(name, source, Rc::new(record), asked_ms)))
-            }
-            Err(NotRead::Broken(broken)) => {
-                let Some(held) = memory.broken(name, asked_ms) else { return Err(NotRead::Broken(broken)) };
-                self.warn("broken_record", name, &broken);
-                Ok(Some(held))
-            }
-            Err(NotRead::Store(error)) => {
-                let Some(held) = memory.failed(name, asked_ms) else { return Err(NotRead::Store(error)) };
-                self.warn("kv_read_failed", name, &error);
+            Ok(Some((record, source))) => Ok(Some(memory.store(name, source, Rc::new(record), asked_ms))),
+            Err(why) => {
+                let (known, code, cause): (_, _, &dyn Display) = match &why {
+                    NotRead::Broken(broken) => (memory.broken(name, asked_ms), "broken_record", broken),
+                    NotRead::Store(error) => (memory.failed(name, asked_ms), "kv_read_failed", error),
+                };
+                let Some(held) = known else {
+                    self.leave_alone(name, &why, asked_ms);
+                    return Err(why);
+                };
+                self.warn(code, name, cause);
                 Ok(Some(held))
             }
         })

@@ -2,6 +2,8 @@
 // reads of KV that these cost.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import net from "node:net";
 import { eventually } from "./eventually.mjs";
 import { send } from "./http.mjs";
 import { startWorker, TOKEN } from "./worker.mjs";
@@ -69,6 +71,20 @@ class Config {
     const type = body === undefined ? {} : { "Content-Type": "application/json" };
     const asked = faults ? { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: faults }) } : {};
     return send({ url: this.worker.direct }, path, { method, headers: { ...type, ...asked, ...headers }, body: text });
+  }
+
+  /** A request whose body ends before it is whole. The answer's `status`, and its body as `text` and `json()`. */
+  async breakOff(path, { headers = bearer, framing = "Content-Length: 100", body = '{"' } = {}) {
+    const { hostname, port } = this.worker.direct;
+    const socket = net.connect({ host: hostname, port, allowHalfOpen: true });
+    const fields = [...Object.entries({ Host: "a", ...headers }).map(([name, value]) => `${name}: ${value}`), framing];
+    const chunks = [];
+    socket.on("data", (chunk) => chunks.push(chunk)).end(`POST ${path} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n${body}`);
+    await once(socket, "end");
+    const [head, text] = Buffer.concat(chunks).toString().split("\r\n\r\n");
+    const [line, ...lines] = head.split("\r\n");
+    const named = lines.map((field) => field.split(/: (.*)/, 2)).map(([name, value]) => [name.toLowerCase(), value]);
+    return { status: Number(line.split(" ")[1]), headers: Object.fromEntries(named), text, json: () => JSON.parse(text) };
   }
 
   /** The page of a user. */

@@ -31,18 +31,26 @@ export async function startWatch() {
   }
 
   /** Starts the tool and waits until KV is what the table is. */
-  async function watch(users, args = [], { json = true } = {}) {
+  async function watch(users, args = [], { json = true, env } = {}) {
     let child;
-    const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, running: (process) => (child = process) });
+    let said = "";
+    const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, env, running: (process) => (child = process) });
+    child.stderr.setEncoding("utf8").on("data", (text) => (said += text));
     let isOver = false;
     ended.then(() => (isOver = true), () => (isOver = true));
     running = {
       isOver: () => isOver,
+      /** What it has written to stderr so far. */
+      said: () => said,
+      /** Ends the tool: `run`'s result, where `passes` are the lines of --json but the last, which is the `sum`. */
       async end(signal = "SIGTERM") {
         child.kill(signal);
         running = undefined;
-        return ended;
+        const result = await ended;
+        return { ...result, passes: result.lines.slice(0, -1), sum: result.lines.at(-1) };
       },
+      signal: (signal) => child.kill(signal),
+      pid: child.pid,
     };
     await shows(users);
     return running;

@@ -8,11 +8,12 @@
 //! | an id that no namespace has | 404, code 10013 | an empty namespace that can be written | the namespaces are listed first |
 //! | single put, `expiration_ttl` | in the query | left unheeded | a put is a bulk write of one |
 //! | bulk write that leaves keys out | 200, `unsuccessful_keys` | an error, `unsuccessful_keys` beside it | both are read |
-//! | `limit` of a list | 10 to 1000 | the same; 400 for others | 1000 |
+//! | `limit` of a list | 10 to 1000 | the same; 400 for others | 1000; 10 for one key |
 //! | pairs of a bulk write | 10,000 | as many, but 10,000 take it 77 seconds | 10,000; 1,000 for the local one |
 //! | pages of namespaces | `page`, `per_page` | all of them on each page | ids that came twice end the list |
 //! | 429 | after 1,200 calls in 5 minutes | never | tried again |
 
+mod ahead;
 mod batches;
 mod client;
 mod connection;
@@ -22,21 +23,24 @@ mod pages;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kv_edge_core::limits::Key;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use batches::{Batches, Item};
 use client::{Answer, Body, Client, Request};
 pub(crate) use connection::{Connection, NotOpened};
 use connection::{Known, segment};
 pub(crate) use error::ApiError;
 use error::{Failed, KEY_NOT_FOUND};
-pub(crate) use in_flight::in_flight;
-pub(crate) use pages::Pages;
+pub(crate) use in_flight::{Taker, in_flight};
+use pages::Pages;
 
 /// The most namespaces on a page.
 const NAMESPACES_MAX: u32 = 100;
@@ -49,27 +53,43 @@ pub(crate) struct Namespace {
     client: Arc<Client>,
     id: String,
     is_discreet: bool,
+    /// Once it is true, nothing is tried again.
+    stop: Arc<AtomicBool>,
 }
 
 /// A key of a list.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize)]
 pub(crate) struct Listed {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) metadata: Option<Value>,
 }
 
+/// Shows no key.
+impl fmt::Debug for Listed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Listed").field("bytes", &self.name.len()).finish_non_exhaustive()
+    }
+}
+
 /// What a bulk call says.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 struct BulkResult {
     successful_key_count: Option<u64>,
     #[serde(default)]
     unsuccessful_keys: Option<Vec<String>>,
 }
 
+impl BulkResult {
+    /// False for an answer in which there is nothing about any key.
+    fn says_what_it_did(&self) -> bool {
+        self.successful_key_count.is_some() || self.unsuccessful_keys.is_some()
+    }
+}
+
 impl Namespace {
     fn new(client: Client, id: &str) -> Self {
-        Self { client: Arc::new(client), id: id.to_owned(), is_discreet: false }
+        Self { client: Arc::new(client), id: id.to_owned(), is_discreet: false, stop: Arc::default() }
     }
 
     fn with_id(self, id: String) -> Self {
@@ -79,6 +99,11 @@ impl Namespace {
     /// The same, whose messages name no key and repeat nothing that the API says of one.
     pub(crate) fn discreet(self) -> Self {
         Self { is_discreet: true, ..self }
+    }
+
+    /// The same for as long as `stop` is false: later its calls fail without another try.
+    fn until(&self, stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: Arc::clone(stop), ..self.clone() }
     }
 
     fn is_local(&self) -> bool {
@@ -98,9 +123,9 @@ impl Namespace {
         mut attempt: impl FnMut(&Client, Duration) -> Result<T, Failed>,
     ) -> Result<T, ApiError> {
         if self.is_discreet {
-            self.client.call(discreetly, |client, left| attempt(client, left).map_err(Failed::discreet))
+            self.client.call(discreetly, &self.stop, |client, left| attempt(client, left).map_err(Failed::discreet))
         } else {
-            self.client.call(what, attempt)
+            self.client.call(what, &self.stop, attempt)
         }
     }
 
@@ -109,7 +134,7 @@ impl Namespace {
         let mut all: Vec<Known> = Vec::new();
         for page in 1_u64.. {
             let path = format!("/storage/kv/namespaces?per_page={NAMESPACES_MAX}&page={page}");
-            let (known, pages) = self.client.call("list the namespaces", |client, left| {
+            let (known, pages) = self.client.call("list the namespaces", &self.stop, |client, left| {
                 let envelope = client.send(Request::Get(&path), left)?.success::<Vec<Known>>()?;
                 let pages = envelope.result_info.unwrap_or_default().total_pages;
                 Ok((envelope.result.unwrap_or_default(), pages))
@@ -140,20 +165,24 @@ impl Namespace {
         })
     }
 
-    /// The keys that begin so, in order, a page at a time.
-    pub(crate) fn pages(&self, prefix: &str) -> Pages<'_> {
-        Pages::new(self, prefix)
+    /// The keys that begin so, in order, a page at a time, each asked for while the one before is looked at. Once they are dropped, nothing
+    /// is tried again.
+    pub(crate) fn pages(&self, prefix: &str) -> Ahead<Result<Vec<Listed>, ApiError>> {
+        let stop = Arc::default();
+        Ahead::new(Pages::new(self.until(&stop), prefix, pages::KEYS_MAX), stop)
     }
 
     /// All keys that begin so, in order.
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Listed>, ApiError> {
-        Ok(self.pages(prefix).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        let pages = Pages::new(self.clone(), prefix, pages::KEYS_MAX);
+        Ok(pages.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// A key as it stands in a list; none where there is no such key.
     pub(crate) fn find(&self, key: &str) -> Result<Option<Listed>, ApiError> {
         // It is the first of those that begin with it.
-        let first = self.pages(key).find(|page| page.as_ref().map_or(true, |keys| !keys.is_empty()));
+        let first = Pages::new(self.clone(), key, pages::KEYS_MIN)
+            .find(|page| page.as_ref().map_or(true, |keys| !keys.is_empty()));
         Ok(first.transpose()?.and_then(|keys| keys.into_iter().next()).filter(|listed| listed.name == key))
     }
 
@@ -238,6 +267,7 @@ impl Namespace {
             let answer = send(client, &body, left)?;
             drop(body);
             let result = answer.envelope::<BulkResult>().and_then(|envelope| envelope.result).unwrap_or_default();
+            let says_what_it_did = result.says_what_it_did();
             let mut items = items.borrow_mut();
             let asked = items.len();
             let left_out = result.unsuccessful_keys.unwrap_or_default();
@@ -247,8 +277,11 @@ impl Namespace {
             if !answer.is_success() {
                 return Err(answer.failed());
             }
-            // Without a result nobody knows what was written.
             answer.success::<BulkResult>()?;
+            // Without a result nobody knows what was written. Both have it (KV's release notes, 2024-11-14).
+            if !says_what_it_did {
+                return Err(Failed::strange(answer.status()));
+            }
             let written = result.successful_key_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(asked);
             if left_out.is_empty() && written >= asked {
                 Ok(())
@@ -351,10 +384,13 @@ mod tests {
         for (json, expected) in [
             (r#"{"successful_key_count": 3, "unsuccessful_keys": []}"#, (Some(3), Some(vec![]))),
             (r#"{"successful_key_count": 0, "unsuccessful_keys": ["a"]}"#, (Some(0), Some(vec!["a".to_owned()]))),
+            (r#"{"successful_key_count": 3}"#, (Some(3), None)),
+            (r#"{"unsuccessful_keys": []}"#, (None, Some(vec![]))),
             (r#"{"unsuccessful_keys": null}"#, (None, None)),
             ("{}", (None, None)),
         ] {
             let result: BulkResult = serde_json::from_str(json).unwrap();
+            assert_eq!(result.says_what_it_did(), expected != (None, None), "{json}");
             assert_eq!((result.successful_key_count, result.unsuccessful_keys), expected, "{json}");
         }
     }

@@ -1,8 +1,10 @@
 //! The clock of the machine, and waiting on it.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,12 +28,40 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Time for what blocks its thread; it tells how long, before it waits.
-pub(crate) struct Blocking<F>(pub(crate) F);
+/// How long it may go unseen that a wait is over, in milliseconds.
+const SLICE_MS: u64 = 100;
 
-impl<F: Fn(u64)> Time for Blocking<F> {
+/// What ends the waits of this program.
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on nobody waits for another try once this is true.
+pub(crate) fn stop_on(stop: Arc<AtomicBool>) {
+    // There is one way to stop a program.
+    let _first = STOP.set(stop);
+}
+
+/// True once the program is to end.
+pub(crate) fn is_stopping() -> bool {
+    STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
+/// Time for what blocks its thread; it tells how long, before it waits. It waits as long as somebody wants what comes of it, and the
+/// program is not to end; after that no time is left for another try.
+pub(crate) struct Blocking<F, G> {
+    tell: F,
+    is_wanted: G,
+    is_over: Cell<bool>,
+}
+
+impl<F: Fn(u64), G: Fn() -> bool> Blocking<F, G> {
+    pub(crate) fn new(tell: F, is_wanted: G) -> Self {
+        Self { tell, is_wanted, is_over: Cell::new(false) }
+    }
+}
+
+impl<F: Fn(u64), G: Fn() -> bool> Time for Blocking<F, G> {
     fn now_ms(&self) -> u64 {
-        now_ms()
+        if self.is_over.get() { u64::MAX } else { now_ms() }
     }
 
     fn random(&self) -> f64 {
@@ -39,8 +69,14 @@ impl<F: Fn(u64)> Time for Blocking<F> {
     }
 
     async fn sleep(&self, milliseconds: u64) {
-        (self.0)(milliseconds);
-        thread::sleep(Duration::from_millis(milliseconds));
+        (self.tell)(milliseconds);
+        let end_ms = now_ms().saturating_add(milliseconds);
+        while now_ms() < end_ms {
+            if is_stopping() || !(self.is_wanted)() {
+                return self.is_over.set(true);
+            }
+            thread::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms()).min(SLICE_MS)));
+        }
     }
 }
 
@@ -51,5 +87,22 @@ pub(crate) fn run<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_cut_short_leaves_no_time_for_another_try() {
+        let start_ms = now_ms();
+        let time = Blocking::new(|_| {}, || true);
+        run(time.sleep(20));
+        assert!(now_ms() >= start_ms + 20 && time.now_ms() < u64::MAX);
+        let time = Blocking::new(|_| {}, || now_ms() < start_ms + 40);
+        run(time.sleep(60_000));
+        assert!(now_ms() < start_ms + 30_000);
+        assert_eq!(time.now_ms(), u64::MAX);
     }
 }

@@ -2,6 +2,7 @@
 
 mod merge;
 mod plan;
+mod recent;
 mod row;
 mod snapshot;
 mod source;
@@ -21,7 +22,8 @@ use kv_edge_core::content_hash::hash;
 use kv_edge_core::limits::{KEY_BYTES_MAX, Key, METADATA_BYTES_MAX};
 use serde_json::json;
 
-use self::source::Source;
+use self::recent::Recent;
+use self::source::{CHANNEL_MAX, Source};
 use self::sync::Target;
 use crate::Outcome;
 use crate::api::Connection;
@@ -44,13 +46,22 @@ Examples:
   kv-edge config sync --prefix user: --snapshot users --dry-run
   kv-edge config sync --watch --json               follow changes; a line of JSON for each pass
 
---watch hears at once of what a trigger notifies: the key of a row, or nothing where everything may have changed. For the table users:
+--watch hears at once of what a trigger notifies: the key of a row, or nothing where everything may have changed. For the table users (a
+notice holds less than 8000 bytes, which an id that is longer must not make a failure of whoever writes the row):
 
   CREATE FUNCTION kv_edge_config() RETURNS trigger LANGUAGE plpgsql AS $$
+  DECLARE
+    id text;
   BEGIN
     IF TG_OP = 'TRUNCATE' THEN PERFORM pg_notify('kv_edge_config', ''); END IF;
-    IF TG_OP IN ('UPDATE', 'DELETE') THEN PERFORM pg_notify('kv_edge_config', OLD.id::text); END IF;
-    IF TG_OP IN ('INSERT', 'UPDATE') THEN PERFORM pg_notify('kv_edge_config', NEW.id::text); END IF;
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+      id := OLD.id;
+      PERFORM pg_notify('kv_edge_config', CASE WHEN octet_length(id) < 8000 THEN id ELSE '' END);
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+      id := NEW.id;
+      PERFORM pg_notify('kv_edge_config', CASE WHEN octet_length(id) < 8000 THEN id ELSE '' END);
+    END IF;
     RETURN NULL;
   END $$;
   CREATE TRIGGER kv_edge_config_rows AFTER INSERT OR UPDATE OR DELETE ON users
@@ -58,10 +69,16 @@ Examples:
   CREATE TRIGGER kv_edge_config_all AFTER TRUNCATE ON users
     FOR EACH STATEMENT EXECUTE FUNCTION kv_edge_config();
 
+Rows that Workers KV cannot take are told, and the others followed. Ctrl-C or SIGTERM ends it after what is under way, with 0 where all
+that it heard of is in KV.
+
 With --json:
   {"dryRun", "read", "written", "new"?, "unchanged", "deleted", "failed", "refused", "snapshot"?, "calls", "seconds", "problems": […],
    "moreProblems", "error"?}
-  "refused" are deletions that --allow-mass-delete would make; "new" is known with --dry-run; "snapshot" is written, unchanged or failed.
+  --watch ends with {"passes", "read", "written", "unchanged", "deleted", "failed", "refused", "calls", "seconds", "behind"}, the sums of
+  all passes; "behind" is true where not all that it heard of is in KV.
+  "refused" are deletions that --allow-mass-delete would make; "new" is known with --dry-run; "snapshot" is written, unchanged,
+  refused (as deletions are) or failed.
 
 It ends with 0 where all is in KV, 1 where something is not, 2 for a mistake in the command line. Whatever ends it, a second run completes
 the job."#;
@@ -102,7 +119,7 @@ struct Sync {
     #[arg(long)]
     no_delete: bool,
 
-    /// Delete more than 20 % of the keys, where so many rows are gone
+    /// Delete more than 20 % of the keys (with --watch: within an hour), where so many rows are gone
     #[arg(long)]
     allow_mass_delete: bool,
 
@@ -111,11 +128,11 @@ struct Sync {
     strict: bool,
 
     /// Go on and follow changes, until it is stopped with Ctrl-C
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with_all = ["dry_run", "strict"])]
     watch: bool,
 
     /// The channel that a trigger notifies
-    #[arg(long, value_name = "NAME", default_value = "kv_edge_config", requires = "watch")]
+    #[arg(long, value_name = "NAME", default_value = "kv_edge_config", requires = "watch", value_parser = channel)]
     channel: String,
 
     /// Compare everything after so many minutes; 0 for never
@@ -160,6 +177,14 @@ fn snapshot_key(key: &str) -> Result<String, String> {
     }
 }
 
+fn channel(name: &str) -> Result<String, String> {
+    if (1..=CHANNEL_MAX).contains(&name.len()) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("it has {} bytes; PostgreSQL takes names of 1 to {CHANNEL_MAX}", name.len()))
+    }
+}
+
 impl Arguments {
     pub(crate) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
         match self.command {
@@ -187,7 +212,7 @@ impl Sync {
             let options = watch::Options { channel: self.channel, full_every, json: self.json };
             return watch::watch(&mut source, &target, &options, out);
         }
-        let summary = sync::run(&mut source, &target);
+        let summary = sync::run(&mut source, &target, &Recent::nothing());
         summary.write(self.json, out)?;
         Ok(summary.outcome())
     }
@@ -227,6 +252,13 @@ mod tests {
             ("\u{1}".repeat(200), false),
         ] {
             assert_eq!(prefix(&text).is_ok(), expected, "{} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn a_channel_has_a_name_that_postgresql_takes() {
+        for (length, expected) in [(0, false), (1, true), (63, true), (64, false)] {
+            assert_eq!(channel(&"c".repeat(length)).is_ok(), expected, "{length}");
         }
     }
 

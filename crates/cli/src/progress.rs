@@ -1,6 +1,6 @@
 //! How far a command is: a bar on a terminal, plain lines otherwise, nothing for programs. All of it on stderr.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
@@ -46,7 +46,7 @@ impl Progress {
     pub(crate) fn new(json: bool) -> Self {
         Self(match json {
             true => Place::Nowhere,
-            false if std::io::stderr().is_terminal() => Place::Terminal(MultiProgress::new()),
+            false if io::stderr().is_terminal() => Place::Terminal(MultiProgress::new()),
             false => Place::Lines,
         })
     }
@@ -72,12 +72,17 @@ impl Progress {
     }
 }
 
+/// Writes a line to stderr. Where that is closed, nobody misses it, and the command goes on.
+pub(crate) fn tell(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}
+
 impl Place {
     fn tell(&self, line: &str) {
         match self {
             // Where the terminal takes nothing, nobody misses the line.
             Self::Terminal(bars) => drop(bars.println(line)),
-            Self::Lines => eprintln!("{line}"),
+            Self::Lines => tell(line),
             Self::Nowhere => {}
         }
     }

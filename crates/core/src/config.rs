@@ -25,9 +25,6 @@ pub enum ConfigError {
     /// The id's percent-encoding is broken.
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
-    /// The id is no key of Workers KV.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// An id of `POST /config` is no key of Workers KV.
     #[error("userIds[{index}]: {error}")]
     BatchKey {
@@ -39,6 +36,9 @@ pub enum ConfigError {
     /// The body of `POST /config` is not what it must be.
     #[error("{0}")]
     InvalidBatch(String),
+    /// The records are longer than [`batch::ANSWER_BYTES_MAX`].
+    #[error("The records of these users are longer than {} bytes; ask for fewer at once.", batch::ANSWER_BYTES_MAX)]
+    BatchAnswerTooLong,
     /// The body is longer than [`batch::REQUEST_BYTES_MAX`].
     #[error("The body is longer than {} bytes.", batch::REQUEST_BYTES_MAX)]
     BatchTooLong,

@@ -28,11 +28,14 @@ use crate::schema::Fault;
 /// The key of the definitions.
 pub const KEY: Key<'static> = Key::literal("flags");
 
+/// The longest definitions, in bytes of JSON: 2 MiB. An isolate has 128 MB, and parsed they take several times as much.
+pub const DEFINITIONS_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// All flags that are defined.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Definitions {
     /// Sorted by name.
-    flags: Box<[(Box<str>, Flag)]>,
+    flags: Vec<(Box<str>, Flag)>,
 }
 
 /// One flag.
@@ -77,7 +80,18 @@ pub struct Subject<'a> {
     /// What the client says of the user.
     pub context: &'a Map<String, Value>,
     /// What is known of the user. It goes before what the client says.
-    pub record: Option<&'a Map<String, Value>>,
+    pub known: Known<'a>,
+}
+
+/// What is known of a user.
+#[derive(Debug, Clone, Copy)]
+pub enum Known<'a> {
+    /// Nothing: what the client says counts.
+    Nothing,
+    /// His record.
+    Record(&'a Map<String, Value>),
+    /// He has a record, or may have one, that cannot be read. He has no attributes then: a client's claim must not beat it.
+    Unreadable,
 }
 
 /// What a flag gives somebody.
@@ -124,8 +138,8 @@ impl Definitions {
 
     /// No flags: what a namespace has that nobody has put any into.
     #[must_use]
-    pub fn none() -> Self {
-        Self::default()
+    pub const fn none() -> Self {
+        Self { flags: Vec::new() }
     }
 
     /// How many flags there are.

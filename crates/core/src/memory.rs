@@ -2,7 +2,6 @@
 //! fails or holds something broken.
 
 use crate::by_name::ByName;
-use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// How long a record is served while KV fails, in milliseconds since it was last read.
 const KEPT_MS: u64 = 60 * 60 * 1000;
@@ -10,7 +9,8 @@ const KEPT_MS: u64 = 60 * 60 * 1000;
 /// A background read that has not ended after this time is taken for lost, in milliseconds.
 const REFRESH_LOST_MS: u64 = 30_000;
 
-/// Records of one kind by their keys, bounded in number and bytes. The one that was not read for the longest time goes first.
+/// Records of one kind by their keys, bounded in number and bytes of what they were made of. Those that are not there go first, then the one
+/// that was not read for the longest time.
 #[derive(Debug)]
 pub struct Memory<T> {
     entries: ByName<Entry<T>>,
@@ -99,15 +99,9 @@ impl<T: Clone> Memory<T> {
         Self::bounded(Self::BYTES_MAX)
     }
 
-    /// The same, with room for one value of any length.
+    /// Remembers nothing, and later no more than so many bytes.
     #[must_use]
-    pub const fn of_one() -> Self {
-        #[allow(clippy::cast_possible_truncation)] // Of 25 MiB.
-        let bytes_max = (VALUE_BYTES_MAX as usize).saturating_add(KEY_BYTES_MAX);
-        Self::bounded(bytes_max)
-    }
-
-    const fn bounded(bytes_max: usize) -> Self {
+    pub const fn bounded(bytes_max: usize) -> Self {
         Self { entries: ByName::new(), bytes: 0, bytes_max }
     }
 
@@ -148,7 +142,7 @@ impl<T: Clone> Memory<T> {
     }
 
     /// KV holds this text, or no such key, and a record was made of it.
-    pub fn store(&mut self, key: &str, source: Option<&str>, value: T, asked_ms: u64) -> Held<T> {
+    pub fn store(&mut self, key: &str, source: Option<String>, value: T, asked_ms: u64) -> Held<T> {
         if let Some(newer) = self.entries.get(key).filter(|entry| entry.asked_ms > asked_ms) {
             return newer.held();
         }
@@ -215,8 +209,10 @@ impl<T: Clone> Memory<T> {
 
     fn make_room(&mut self, size: usize) {
         while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > self.bytes_max {
+            // That a key is not there is worth least: anybody can ask for keys that he made up.
+            let worth = |entry: &Entry<T>| (entry.source != Source::Absent, entry.asked_ms);
             let oldest =
-                self.entries.iter().min_by_key(|(_, entry)| entry.asked_ms).map(|(key, _)| std::rc::Rc::clone(key));
+                self.entries.iter().min_by_key(|(_, entry)| worth(entry)).map(|(key, _)| std::rc::Rc::clone(key));
             let Some(oldest) = oldest else { return };
             self.forget(&oldest);
         }
@@ -259,7 +255,7 @@ mod tests {
     fn a_record_is_fresh_then_read_once_in_the_background_then_read_first() {
         let mut memory = Memory::new();
         assert_eq!(memory.look("a", REFRESH, 0), Look::Read);
-        memory.store("a", Some("1"), 1, 1000);
+        memory.store("a", Some("1".into()), 1, 1000);
         assert_eq!(memory.look("a", REFRESH, 10_999), Look::Fresh(current(1)));
         assert_eq!(memory.look("a", REFRESH, 11_000), Look::Refresh(current(1)));
         assert_eq!(memory.look("a", REFRESH, 11_001), Look::Fresh(current(1)), "one background read is enough");
@@ -267,14 +263,14 @@ mod tests {
         assert_eq!(memory.unchanged("a", Some("1"), 21_000), Some(current(1)));
         assert_eq!(memory.look("a", REFRESH, 21_001), Look::Fresh(current(1)));
         assert_eq!(memory.unchanged("a", Some("2"), 21_002), None);
-        memory.store("a", Some("2"), 2, 21_002);
+        memory.store("a", Some("2".into()), 2, 21_002);
         assert_eq!(memory.look("a", REFRESH, 21_003), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_background_read_that_was_lost_is_begun_again() {
         let mut memory = Memory::new();
-        memory.store("a", Some("1"), 1, 0);
+        memory.store("a", Some("1".into()), 1, 0);
         assert_eq!(memory.look("a", 60_000, 60_000), Look::Refresh(current(1)));
         assert_eq!(memory.look("a", 60_000, 89_999), Look::Fresh(current(1)));
         assert_eq!(memory.look("a", 60_000, 90_000), Look::Refresh(current(1)));
@@ -283,7 +279,7 @@ mod tests {
     #[test]
     fn without_a_refresh_time_kv_is_read_each_time_and_the_last_good_record_is_still_known() {
         let mut memory = Memory::new();
-        memory.store("a", Some("1"), 1, 1000);
+        memory.store("a", Some("1".into()), 1, 1000);
         assert_eq!(memory.look("a", 0, 1000), Look::Read);
         assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
     }
@@ -291,7 +287,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_put_back_reads_kv() {
         let mut memory = Memory::new();
-        memory.store("a", Some("1"), 1, 100_000);
+        memory.store("a", Some("1".into()), 1, 100_000);
         assert_eq!(memory.look("a", REFRESH, 1000), Look::Read);
     }
 
@@ -300,7 +296,7 @@ mod tests {
         let mut memory = Memory::new();
         assert_eq!(memory.broken("a", 0), None);
         assert_eq!(memory.failed("a", 0), None);
-        memory.store("a", Some("1"), 1, 0);
+        memory.store("a", Some("1".into()), 1, 0);
         assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
         let last_good = Held { value: 1, standing: Standing::LastGood };
         assert_eq!(memory.look("a", REFRESH, 2000), Look::Fresh(last_good), "it says so as long as it is served");
@@ -312,15 +308,15 @@ mod tests {
             Some(Held { value: 1, standing: Standing::Stale }),
             "KV answered"
         );
-        memory.store("a", Some("2"), 2, 10 * KEPT_MS);
+        memory.store("a", Some("2".into()), 2, 10 * KEPT_MS);
         assert_eq!(memory.look("a", REFRESH, 10 * KEPT_MS), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_read_that_began_before_the_last_one_changes_nothing() {
         let mut memory = Memory::new();
-        memory.store("a", Some("2"), 2, 1000);
-        assert_eq!(memory.store("a", Some("1"), 1, 999), current(2));
+        memory.store("a", Some("2".into()), 2, 1000);
+        assert_eq!(memory.store("a", Some("1".into()), 1, 999), current(2));
         assert_eq!(memory.unchanged("a", Some("1"), 999), Some(current(2)));
         assert_eq!(memory.broken("a", 999), Some(current(2)));
         assert_eq!(memory.failed("a", 999), Some(current(2)));
@@ -331,7 +327,7 @@ mod tests {
     #[test]
     fn a_record_may_be_good_enough_for_longer() {
         let mut memory = Memory::new();
-        memory.store("a", Some("1"), 1, 0);
+        memory.store("a", Some("1".into()), 1, 0);
         assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 3 * REFRESH), Look::Refresh(current(1)));
         assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 10 * REFRESH), Look::Read);
         assert_eq!(memory.look_within("a", 0, 0, 0), Look::Read);
@@ -340,11 +336,11 @@ mod tests {
     #[test]
     fn a_record_that_is_not_all_there_is_made_anew() {
         let mut memory = Memory::new();
-        memory.store("a", Some("1"), 1, 0);
+        memory.store("a", Some("1".into()), 1, 0);
         memory.unsettle("a");
         assert_eq!(memory.look("a", REFRESH, 1), Look::Fresh(current(1)));
         assert_eq!(memory.unchanged("a", Some("1"), 1), None);
-        memory.store("a", Some("1"), 2, 1);
+        memory.store("a", Some("1".into()), 2, 1);
         assert_eq!(memory.unchanged("a", Some("1"), 2), Some(current(2)));
         memory.remove("a", 2);
         assert_eq!(memory.bytes, 0);
@@ -361,17 +357,20 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_of_one_has_room_for_the_longest_value() {
-        let mut memory = Memory::of_one();
-        let longest = "x".repeat(usize::try_from(VALUE_BYTES_MAX).unwrap());
-        memory.store(&"k".repeat(KEY_BYTES_MAX), Some(&longest), 1, 0);
-        assert_eq!(memory.entries.len(), 1);
+    fn keys_that_are_not_there_go_before_records() {
+        let mut memory = Memory::new();
+        memory.store("real", Some("x".into()), 7, 0);
+        for index in 0..2 * Memory::<u32>::ENTRIES_MAX {
+            memory.store(&format!("made up {index}"), None, 0, 1 + index as u64);
+        }
+        assert_eq!(memory.look("real", REFRESH, 1), Look::Fresh(current(7)));
+        assert_eq!(memory.entries.len(), Memory::<u32>::ENTRIES_MAX);
     }
 
     #[test]
     fn a_key_that_is_gone_is_forgotten() {
         let mut memory = Memory::new();
-        memory.store("a", Some("1"), 1, 0);
+        memory.store("a", Some("1".into()), 1, 0);
         memory.remove("a", 0);
         assert_eq!(memory.look("a", REFRESH, 1), Look::Read);
         assert_eq!(memory.broken("a", 1), None);
@@ -382,14 +381,14 @@ mod tests {
     fn memory_is_bounded_and_the_longest_unread_record_goes_first() {
         let mut memory = Memory::new();
         for index in 0..=Memory::<u32>::ENTRIES_MAX {
-            memory.store(&format!("{index}"), Some("x"), 0, index as u64);
+            memory.store(&format!("{index}"), Some("x".into()), 0, index as u64);
         }
         assert_eq!(memory.entries.len(), Memory::<u32>::ENTRIES_MAX);
         assert_eq!(memory.look("0", REFRESH, 1001), Look::Read);
         assert_eq!(memory.look("1", REFRESH, 1001), Look::Fresh(current(0)));
-        memory.store("large", Some(&"x".repeat(Memory::<u32>::BYTES_MAX - 5)), 7, 2000);
+        memory.store("large", Some("x".repeat(Memory::<u32>::BYTES_MAX - 5)), 7, 2000);
         assert_eq!(memory.entries.len(), 1);
-        memory.store("too large", Some(&"x".repeat(Memory::<u32>::BYTES_MAX)), 7, 2000);
+        memory.store("too large", Some("x".repeat(Memory::<u32>::BYTES_MAX)), 7, 2000);
         assert_eq!(memory.look("too large", REFRESH, 2000), Look::Read);
         assert_eq!(memory.look("large", REFRESH, 2000), Look::Fresh(current(7)));
     }

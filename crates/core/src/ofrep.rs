@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::limits::KeyError;
+
 pub use self::answer::{Bulk, bulk, error_json, is_not_modified, single};
 pub use self::request::parse_request;
 
@@ -45,6 +47,8 @@ pub struct OfrepError {
     pub code: ErrorCode,
     /// A sentence for people. It names no value of the request.
     pub details: Cow<'static, str>,
+    /// The status of the answer.
+    pub status: u16,
 }
 
 impl ErrorCode {
@@ -62,19 +66,35 @@ impl ErrorCode {
 }
 
 impl OfrepError {
-    /// An error with its sentence.
+    /// The request is at fault: 404 for a flag that is not there, else 400.
     #[must_use]
-    pub fn new(code: ErrorCode, details: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, details: details.into() }
+    pub fn of_request(code: ErrorCode, details: impl Into<Cow<'static, str>>) -> Self {
+        let status = if code == ErrorCode::FlagNotFound { 404 } else { 400 };
+        Self { code, details: details.into(), status }
     }
 
-    /// The status of the answer where the request is at fault; 500 for [`ErrorCode::General`], which is not about the request.
+    /// The request's body is longer than it may be (RFC 9110 §15.5.14).
     #[must_use]
-    pub fn status(&self) -> u16 {
-        match self.code {
-            ErrorCode::ParseError | ErrorCode::TargetingKeyMissing | ErrorCode::InvalidContext => 400,
-            ErrorCode::FlagNotFound => 404,
-            ErrorCode::General => 500,
-        }
+    pub fn too_long(bytes_max: u32) -> Self {
+        Self { status: 413, ..Self::of_request(ErrorCode::General, format!("the body may have {bytes_max} bytes")) }
+    }
+
+    /// KV holds definitions that are broken, and none before them are known.
+    #[must_use]
+    pub fn broken_definitions() -> Self {
+        Self { status: 500, ..Self::of_request(ErrorCode::ParseError, "the definitions of the flags are broken") }
+    }
+
+    /// KV does not answer, and no definitions are known.
+    #[must_use]
+    pub fn no_definitions() -> Self {
+        let details = "the flags cannot be read at the moment; please try again";
+        Self { status: 503, ..Self::of_request(ErrorCode::General, details) }
+    }
+}
+
+impl From<KeyError> for OfrepError {
+    fn from(error: KeyError) -> Self {
+        Self::of_request(ErrorCode::InvalidContext, format!("the targetingKey cannot be a user's id: {error}"))
     }
 }

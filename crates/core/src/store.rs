@@ -73,6 +73,12 @@ impl StoreError {
         self.kind == Kind::Status(429)
     }
 
+    /// True for 413: the values of a bulk read are longer than 25 MB together.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.kind == Kind::Status(413)
+    }
+
     /// The message as the documented concurrent-write example shows it. A message that is not in the runtime's documented
     /// form stays inside: the caller reads `KV PUT failed`.
     #[must_use]

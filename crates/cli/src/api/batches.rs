@@ -1,6 +1,8 @@
 //! How values are divided among calls: a bulk write takes 10,000 pairs and 100 MB of JSON (Cloudflare API, "Write multiple key-value
 //! pairs"; KV documentation, "Write data in bulk").
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -22,13 +24,20 @@ const BODY_BYTES_MAX: usize = 32_000_000;
 const VALUE_CHARACTERS_MAX: usize = 4_000_000;
 
 /// A value to write.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Item {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
     pub(crate) metadata: Option<Value>,
     /// In seconds; at least 60.
     pub(crate) expiration_ttl: Option<u32>,
+}
+
+/// Shows no contents.
+impl fmt::Debug for Item {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Item").field("bytes", &self.value.len()).finish_non_exhaustive()
+    }
 }
 
 /// Groups of [`Item`]s that each fit into one call, in their order.

@@ -42,21 +42,20 @@ pub(super) struct Client {
 }
 
 /// A request; its path counts from the account, or from the base of an API that knows none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
     Get(&'a str),
     Put(&'a str, Body<'a>),
     Post(&'a str, Body<'a>),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Body<'a> {
     pub(super) content_type: &'a str,
     pub(super) bytes: &'a [u8],
 }
 
 /// What came back.
-#[derive(Debug)]
 pub(super) struct Answer {
     status: u16,
     retry_after_ms: Option<u64>,
@@ -64,7 +63,7 @@ pub(super) struct Answer {
 }
 
 /// The JSON around every answer of the API but values.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Envelope<T> {
     #[serde(default = "yes")]
     success: bool,
@@ -84,7 +83,7 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Message {
     code: Option<u64>,
     #[serde(default)]
@@ -134,24 +133,27 @@ impl Client {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Makes a call: tries until one succeeds, none can, or its time is over. `what` says what it is to do.
+    /// Makes a call: tries until one succeeds, none can, its time is over or `stop` is true. `what` says what it is to do.
     pub(super) fn call<T>(
         &self,
         what: &str,
+        stop: &AtomicBool,
         mut attempt: impl FnMut(&Self, Duration) -> Result<T, Failed>,
     ) -> Result<T, ApiError> {
         let backoff = Backoff { deadline_ms: self.deadline_ms, ..BACKOFF };
         let failure = RefCell::new(String::new());
-        let time = Blocking(|wait_ms: u64| {
+        let tell = |wait_ms: u64| {
             if wait_ms >= TOLD_WAIT_MS {
                 let seconds = wait_ms.div_ceil(1000);
                 self.progress.note(&format!("to {what} again in {seconds} s: {}", failure.borrow()));
             }
-        });
+        };
+        let is_wanted = || !stop.load(Ordering::Relaxed);
+        let time = Blocking::new(tell, is_wanted);
         // Each call has tries of its own, so that the budget of an isolate never binds.
         let budget = RefCell::new(Budget::new());
         let retried = clock::run(retry(&backoff, &budget, &time, async |left_ms| {
-            if left_ms == 0 {
+            if left_ms == 0 || !is_wanted() {
                 return Err(Failed::late());
             }
             // Here, so that nobody sees what the answer says before.

@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use kv_edge_core::retry::{Classify, FailureClass, GaveUp};
 use ureq::Timeout;
 
+use crate::clock;
+
 /// The code of the free plan's "your account has reached the free usage limit for this operation for today".
 const DAILY_LIMIT: u64 = 10_048;
 /// The code of "key not found", as against a namespace that is not there.
@@ -226,6 +228,9 @@ impl ApiError {
             }
             Kind::Unreached(_) => return format!("check the network, the proxy and --api-base ({base})"),
             Kind::Untrusted(_) => return format!("check the clock of this machine, the proxy and --api-base ({base})"),
+            Kind::Late if clock::is_stopping() => {
+                return "a signal ended it; run it again, what is written stays".to_owned();
+            }
             Kind::Late => return "--deadline SECONDS gives each call more".to_owned(),
         };
         match status {

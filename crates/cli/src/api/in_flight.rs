@@ -1,27 +1,48 @@
 //! Several calls at a time: one thread reads what is to be sent, and waits while there is no room for more.
 
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Calls in flight. Each holds up to 80 MB: values, and the JSON of them.
 const CALLS: usize = 3;
 
-/// Makes a call for each group that `read` hands over, a few at a time. What takes a group says whether anybody still does: once a call
-/// has failed, nobody does, and the others find nothing more to do. So a call whose failure is not to end the others gives `Ok`.
+/// Where what is to be sent goes.
+#[derive(Debug)]
+pub(crate) struct Taker<'t, G> {
+    groups: SyncSender<G>,
+    has_failed: &'t AtomicBool,
+}
+
+impl<G> Taker<'_, G> {
+    /// Hands over a group, as soon as there is room. False where nobody takes any more.
+    pub(crate) fn take(&self, group: G) -> bool {
+        !self.is_over() && self.groups.send(group).is_ok()
+    }
+
+    /// True once a call has failed: then nobody takes any more, so that reading on is in vain.
+    pub(crate) fn is_over(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes a call for each group that `read` hands over, a few at a time. Once a call has failed, nobody takes any more, and the others find
+/// nothing more to do. So a call whose failure is not to end the others gives `Ok`.
 ///
 /// # Errors
 /// That of a call, or else that of `read`.
 pub(crate) fn in_flight<G: Send, E: Send>(
-    read: impl FnOnce(&mut dyn FnMut(G) -> bool) -> Result<(), E>,
+    read: impl FnOnce(&Taker<'_, G>) -> Result<(), E>,
     call: impl Fn(G) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
     let (sender, receiver) = sync_channel::<G>(0);
-    let receiver = Mutex::new(Some(receiver));
+    let (receiver, has_failed) = (Mutex::new(Some(receiver)), AtomicBool::new(false));
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| take(&receiver, &call))).collect();
-        let mut outcome = read(&mut |group| sender.send(group).is_ok());
-        drop(sender);
+        let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| make(&receiver, &has_failed, &call))).collect();
+        let taker = Taker { groups: sender, has_failed: &has_failed };
+        let mut outcome = read(&taker);
+        drop(taker);
         for call in calls {
             let made = call.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked));
             outcome = made.and(outcome);
@@ -31,13 +52,19 @@ pub(crate) fn in_flight<G: Send, E: Send>(
 }
 
 /// Makes calls until there are no more groups.
-fn take<G, E>(groups: &Mutex<Option<Receiver<G>>>, call: impl Fn(G) -> Result<(), E>) -> Result<(), E> {
+fn make<G, E>(
+    groups: &Mutex<Option<Receiver<G>>>,
+    has_failed: &AtomicBool,
+    call: impl Fn(G) -> Result<(), E>,
+) -> Result<(), E> {
     let locked = || groups.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let next = locked().as_ref().and_then(|groups| groups.recv().ok());
-        let Some(group) = next else { return Ok(()) };
+        let Some(group) = next.filter(|_| !has_failed.load(Ordering::Relaxed)) else { return Ok(()) };
         if let Err(error) = call(group) {
-            // Without a receiver the reading ends too.
+            // Before the lock: another may hold it for as long as nothing is handed over.
+            has_failed.store(true, Ordering::Relaxed);
+            // Without a receiver nobody waits to hand over any more.
             *locked() = None;
             return Err(error);
         }
@@ -46,16 +73,17 @@ fn take<G, E>(groups: &Mutex<Option<Receiver<G>>>, call: impl Fn(G) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
+    use crate::clock::now_ms;
 
     #[test]
     fn each_group_gets_its_call() {
         let sum = AtomicUsize::new(0);
         let made = in_flight(
-            |hand_over| {
-                assert!((1..=100).all(hand_over));
+            |taker| {
+                assert!((1..=100).all(|group| taker.take(group)) && !taker.is_over());
                 Ok::<_, ()>(())
             },
             |group| {
@@ -70,8 +98,8 @@ mod tests {
     fn a_call_that_fails_ends_the_reading_and_wins_over_its_error() {
         let mut taken = 0;
         let made = in_flight(
-            |hand_over| {
-                taken = (0..1000).take_while(|group| hand_over(*group)).count();
+            |taker| {
+                taken = (0..1000).take_while(|group| taker.take(*group)).count();
                 Err("read")
             },
             |group| if group == 5 { Err("call") } else { Ok(()) },
@@ -79,5 +107,22 @@ mod tests {
         assert_eq!(made, Err("call"));
         assert!((5..1000).contains(&taken), "{taken}");
         assert_eq!(in_flight(|_| Err("read"), |(): ()| Ok(())), Err("read"));
+    }
+
+    #[test]
+    fn who_reads_for_long_before_it_hands_over_again_sees_that_a_call_failed() {
+        let made = in_flight(
+            |taker| {
+                taker.take(());
+                let begun_ms = now_ms();
+                while !taker.is_over() {
+                    assert!(now_ms() < begun_ms + 60_000);
+                    thread::yield_now();
+                }
+                Ok(())
+            },
+            |()| Err("call"),
+        );
+        assert_eq!(made, Err("call"));
     }
 }

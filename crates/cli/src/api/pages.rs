@@ -6,24 +6,28 @@ use super::error::Failed;
 use super::{ApiError, Listed, Namespace};
 
 /// The most keys on a page.
-const KEYS_MAX: u32 = 1000;
+pub(super) const KEYS_MAX: u32 = 1000;
+/// The fewest that a page can be asked to have.
+pub(super) const KEYS_MIN: u32 = 10;
 
 /// Pages of keys, in their order. After an error there are no more.
 #[derive(Debug)]
-pub(crate) struct Pages<'n> {
-    namespace: &'n Namespace,
+pub(super) struct Pages {
+    namespace: Namespace,
     prefix: String,
+    /// The most keys on a page.
+    limit: u32,
     /// None at the end.
     cursor: Option<String>,
 }
 
-impl<'n> Pages<'n> {
-    pub(super) fn new(namespace: &'n Namespace, prefix: &str) -> Self {
-        Self { namespace, prefix: prefix.to_owned(), cursor: Some(String::new()) }
+impl Pages {
+    pub(super) fn new(namespace: Namespace, prefix: &str, limit: u32) -> Self {
+        Self { namespace, prefix: prefix.to_owned(), limit, cursor: Some(String::new()) }
     }
 
     fn page(&self, cursor: &str) -> Result<(Vec<Listed>, String), ApiError> {
-        let query = format!("keys?limit={KEYS_MAX}&prefix={}&cursor={}", segment(&self.prefix), segment(cursor));
+        let query = format!("keys?limit={}&prefix={}&cursor={}", self.limit, segment(&self.prefix), segment(cursor));
         let path = self.namespace.path(query.strip_suffix("&cursor=").unwrap_or(&query));
         let what = format!("list the keys that begin with {:?}", self.prefix);
         self.namespace.call(&what, "list the keys", |client, left| {
@@ -39,7 +43,7 @@ impl<'n> Pages<'n> {
     }
 }
 
-impl Iterator for Pages<'_> {
+impl Iterator for Pages {
     type Item = Result<Vec<Listed>, ApiError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -2,11 +2,14 @@
 //!
 //! Neither is held in memory; what is kept are the sync's own keys that no row has, for they are to be deleted.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::recent::Lately;
 use super::summary::Stopped;
 use crate::api::Listed;
 
@@ -30,13 +33,26 @@ pub(super) fn metadata(prefix: &str, hash: &str) -> Value {
     serde_json::to_value(Metadata { sync }).unwrap_or_default()
 }
 
+/// The hash in the metadata of a key that is the sync's own.
+pub(super) fn hash_in(metadata: &Value, prefix: &str) -> Option<String> {
+    let Metadata { sync } = Metadata::deserialize(metadata).ok()?;
+    (sync.prefix == prefix).then_some(sync.hash)
+}
+
 /// A key in KV.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     /// The key without the prefix.
     pub(super) id: String,
     /// The hash of the value; none for a key that is not the sync's own.
     pub(super) hash: Option<String>,
+}
+
+/// Shows no key.
+impl fmt::Debug for Stored {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Stored").field("is_own", &self.hash.is_some()).finish_non_exhaustive()
+    }
 }
 
 /// The keys of a list as the merge takes them, or why it cannot: a key that came out of order could be taken for one without a row.
@@ -62,16 +78,52 @@ pub(super) fn stored<E: Into<Stopped>>(
             return Some(Err(strange("a key without the prefix that was asked for")));
         };
         match last.as_deref().map(|last| last.cmp(&id)) {
-            Some(std::cmp::Ordering::Greater) => return Some(Err(strange("keys that are not in order"))),
+            Some(Ordering::Greater) => return Some(Err(strange("keys that are not in order"))),
             // The end of one page and the beginning of the next.
-            Some(std::cmp::Ordering::Equal) => return None,
+            Some(Ordering::Equal) => return None,
             _ => last = Some(id.clone()),
         }
-        let own =
-            || serde_json::from_value::<Metadata>(metadata?).ok().filter(|metadata| metadata.sync.prefix == prefix);
-        let hash = if is_reserved(&name) { None } else { own().map(|metadata| metadata.sync.hash) };
+        let hash = metadata.filter(|_| !is_reserved(&name)).and_then(|metadata| hash_in(&metadata, prefix));
         Some(Ok(Stored { id, hash }))
     })
+}
+
+/// The same keys, but what became of some of them lately is believed rather than the list. `lately` comes in the order of the ids too.
+pub(super) fn believed(
+    stored: impl Iterator<Item = Result<Stored, Stopped>>,
+    lately: Vec<(String, Lately)>,
+) -> impl Iterator<Item = Result<Stored, Stopped>> {
+    let (mut stored, mut lately) = (stored.peekable(), lately.into_iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let order = match (stored.peek(), lately.peek()) {
+                (_, None) | (Some(Err(_)), _) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(Ok(stored)), Some((id, _))) => stored.id.cmp(id),
+            };
+            if order == Ordering::Less {
+                return stored.next();
+            }
+            let listed = if order == Ordering::Equal { stored.next()?.ok() } else { None };
+            let (id, lately) = lately.next()?;
+            if let Some(stored) = believe(listed, id, lately) {
+                return Some(Ok(stored));
+            }
+        }
+    })
+}
+
+/// A key of which the list says this, if it has it.
+fn believe(listed: Option<Stored>, id: String, lately: Lately) -> Option<Stored> {
+    let hash = match (lately, listed) {
+        (Lately::Deleted, _) => return None,
+        (Lately::Written(hash), _) => Some(hash.into()),
+        // Whoever's that is, it is not deleted.
+        (Lately::Unknown, Some(Stored { hash: None, .. })) => None,
+        // No value has this hash: a row is written, and without one the key is deleted.
+        (Lately::Unknown, _) => Some(String::new()),
+    };
+    Some(Stored { id, hash })
 }
 
 fn strange(what: &str) -> Stopped {
@@ -86,12 +138,19 @@ pub(super) struct Merge<I: Iterator> {
 }
 
 /// What is left at the end of the walk.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Left {
     /// The ids of the sync's own keys that no row has.
     pub(super) gone: Vec<String>,
     /// How many keys are the sync's own, these included.
     pub(super) own: u64,
+}
+
+/// Shows no keys.
+impl fmt::Debug for Left {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Left").field("gone", &self.gone.len()).field("own", &self.own).finish()
+    }
 }
 
 impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
@@ -192,16 +251,44 @@ mod tests {
         }
     }
 
+    fn key(id: &str, hash: Option<&str>) -> Stored {
+        Stored { id: id.to_owned(), hash: hash.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_became_of_a_key_lately_is_believed_rather_than_the_list() {
+        let written = || Lately::Written("2".into());
+        for (name, listed, lately, expected) in [
+            ("nothing lately", Some(Some("1")), None, Some(Some("1"))),
+            ("written, and not listed yet", None, Some(written()), Some(Some("2"))),
+            ("written, and the list has the value before", Some(Some("1")), Some(written()), Some(Some("2"))),
+            ("written, and the list has what somebody else had there", Some(None), Some(written()), Some(Some("2"))),
+            ("deleted, and still listed", Some(Some("1")), Some(Lately::Deleted), None),
+            ("deleted", None, Some(Lately::Deleted), None),
+            ("a call failed for a key that is own", Some(Some("1")), Some(Lately::Unknown), Some(Some(""))),
+            ("a call failed for a key that was not there", None, Some(Lately::Unknown), Some(Some(""))),
+            ("a call failed for a key of somebody else", Some(None), Some(Lately::Unknown), Some(None)),
+        ] {
+            let listed: Vec<_> = listed.map(|hash| key("b", hash)).into_iter().collect();
+            let lately: Vec<_> = lately.map(|lately| ("b".to_owned(), lately)).into_iter().collect();
+            let expected: Vec<_> = expected.map(|hash| key("b", hash)).into_iter().collect();
+            // Alone, and between others.
+            let found: Result<Vec<_>, _> = believed(listed.clone().into_iter().map(Ok), lately.clone()).collect();
+            assert_eq!(found.unwrap(), expected, "{name}");
+            let around = |middle: Vec<Stored>| [vec![key("a", None)], middle, vec![key("c", Some("3"))]].concat();
+            let found: Result<Vec<_>, _> = believed(around(listed).into_iter().map(Ok), lately).collect();
+            assert_eq!(found.unwrap(), around(expected), "{name}");
+        }
+        let lately = [("a", Lately::Deleted), ("b", written()), ("d", written())];
+        let lately: Vec<_> = lately.map(|(id, lately)| (id.to_owned(), lately)).into();
+        let failing = [Ok(key("c", None)), Err(Stopped::Told("down".to_owned()))];
+        let found: Vec<_> = believed(failing.into_iter(), lately).take(3).collect();
+        assert!(matches!(found.as_slice(), [Ok(_), Ok(_), Err(_)]), "{found:?}");
+    }
+
     #[test]
     fn ids_and_keys_meet() {
-        let stored = |id: &str, hash: Option<&str>| Stored { id: id.to_owned(), hash: hash.map(str::to_owned) };
-        let all = [
-            stored("a", Some("1")),
-            stored("b", None),
-            stored("c", Some("3")),
-            stored("d", None),
-            stored("e", Some("5")),
-        ];
+        let all = [key("a", Some("1")), key("b", None), key("c", Some("3")), key("d", None), key("e", Some("5"))];
         let mut merge = Merge::new(all.clone().into_iter().map(Ok));
         assert_eq!(merge.meet("").unwrap(), None);
         assert_eq!(merge.meet("b").unwrap().as_ref(), Some(&all[1]));
@@ -210,7 +297,7 @@ mod tests {
         let left = merge.finish().unwrap();
         assert_eq!(left, Left { gone: vec!["a".to_owned(), "e".to_owned()], own: 3 });
 
-        let failing = [Ok(stored("a", Some("1"))), Err(Stopped::Told("down".to_owned()))];
+        let failing = [Ok(key("a", Some("1"))), Err(Stopped::Told("down".to_owned()))];
         let mut merge = Merge::new(failing.into_iter());
         assert!(merge.meet("b").is_err());
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use kv_edge_core::config::is_reserved;
+use kv_edge_core::config::record::UserRecord;
 use kv_edge_core::content_hash::hash;
 use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
 
@@ -170,13 +171,21 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
             Some(Some(stored)) if stored == hash => State::Unchanged,
             Some(stored) => State::Changed { was_own: stored.is_some() },
         };
+        // A number beyond all doubles, JSON that is too deep, a switch that is none: better told here than found broken by the Worker.
+        if state != State::Unchanged
+            && let Err(broken) = UserRecord::parse(&value)
+        {
+            let why = format!("the Worker could not read its value: {broken}");
+            return steps(Step::Fault(Fault { row: number, why: why.into() }));
+        }
         steps(Step::Keep(Kept { id, value, hash, state }))
     }
 }
 
-/// True where so many keys are more than is deleted without being told to: 20 % of those that are the sync's own.
-pub(super) fn is_mass(deletions: u64, own: u64) -> bool {
-    deletions.saturating_mul(5) > own
+/// True where so many keys are more than is deleted without being told to: 20 % of those that are the sync's own. `lately` were deleted a
+/// short time ago, and belong to both.
+pub(super) fn is_mass(deletions: u64, own: u64, lately: u64) -> bool {
+    deletions > 0 && deletions.saturating_add(lately).saturating_mul(5) > own.saturating_add(lately)
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! All rows as one value: `{"format":1,"version":…,"hash":"…","count":…,"records":{"<id>":{…},…}}`. It is written in one call, so that
 //! whoever reads it has the rows of one moment.
 
+use std::fmt;
+
+use kv_edge_core::config::snapshot::BYTES_MAX;
 use kv_edge_core::content_hash::hash;
-use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
+use kv_edge_core::limits::Key;
 use serde::{Deserialize, Serialize};
 
+use super::recent::Recent;
 use super::summary::SnapshotOutcome;
 use crate::api::{ApiError, Namespace};
+use crate::clock;
 
 /// The metadata of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,22 +20,45 @@ struct Metadata {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Told {
+pub(super) struct Told {
     /// Milliseconds since the Unix epoch; always more than the one before.
-    version: u64,
-    /// Of the bytes of the records.
-    hash: String,
-    count: u64,
+    pub(super) version: u64,
+    /// Of the bytes of the records; empty where nobody knows whether it was written.
+    pub(super) hash: String,
+    pub(super) count: u64,
 }
 
+/// Why a snapshot is not written, where it is no call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It would have so many bytes, or more.
+    TooLong(u64),
+    /// It would have `count` records, where the one before had `before`.
+    TooFew { count: u64, before: u64 },
+}
+
+/// The longest snapshot that the Worker takes, in bytes.
+const LENGTH_MAX: u64 = BYTES_MAX as u64;
+
 /// Records as they are gathered, in the order of their ids.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Records {
     /// Without the brackets; empty once it is too long.
     json: String,
     /// Of the JSON, also of one that is too long.
     length: u64,
     count: u64,
+}
+
+/// Shows no contents.
+impl fmt::Debug for Records {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Records")
+            .field("count", &self.count)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Records {
@@ -41,7 +69,7 @@ impl Records {
         let length = comma.len().saturating_add(id.len()).saturating_add(1).saturating_add(value.len());
         self.length = self.length.saturating_add(length as u64);
         self.count = self.count.saturating_add(1);
-        if self.length > VALUE_BYTES_MAX {
+        if self.length > LENGTH_MAX {
             self.json = String::new();
         } else {
             for part in [comma, &id, ":", value] {
@@ -52,7 +80,7 @@ impl Records {
 
     /// The snapshot and its metadata, if it is another than the one before; or how many bytes are too many.
     fn finish(mut self, before: Option<&Told>, now_ms: u64) -> Result<Option<(Vec<u8>, Told)>, u64> {
-        if self.length > VALUE_BYTES_MAX {
+        if self.length > LENGTH_MAX {
             return Err(self.length);
         }
         self.json.insert(0, '{');
@@ -65,34 +93,50 @@ impl Records {
         let Self { json: records, count, .. } = self;
         let json = format!(r#"{{"format":1,"version":{version},"hash":"{hash}","count":{count},"records":{records}}}"#);
         let length = json.len() as u64;
-        if length > VALUE_BYTES_MAX {
-            Err(length)
-        } else {
-            Ok(Some((json.into_bytes(), Told { version, hash, count })))
-        }
+        if length > LENGTH_MAX { Err(length) } else { Ok(Some((json.into_bytes(), Told { version, hash, count }))) }
     }
 }
 
-/// Writes the snapshot where it has changed. Within: how many bytes are too many.
+/// Writes the snapshot where it has changed. With `least` it must have so many percent of the records of the one before.
 pub(super) fn put(
     namespace: &Namespace,
+    recent: &Recent,
     key: &Key<'_>,
     records: Records,
     now_ms: u64,
+    least: Option<u64>,
     dry_run: bool,
-) -> Result<Result<SnapshotOutcome, u64>, ApiError> {
-    let metadata = namespace.find(key.as_str())?.and_then(|listed| listed.metadata);
-    let before = metadata.and_then(|metadata| serde_json::from_value::<Metadata>(metadata).ok());
-    let (json, snapshot) = match records.finish(before.as_ref().map(|before| &before.snapshot), now_ms) {
+) -> Result<Result<SnapshotOutcome, Refused>, ApiError> {
+    let before = match recent.snapshot(now_ms) {
+        Some(told) => Some(told),
+        None => listed(namespace, key)?,
+    };
+    let before = before.as_ref();
+    let Records { count, .. } = records;
+    if let (Some(least), Some(before)) = (least, before)
+        && count.saturating_mul(100) < before.count.saturating_mul(least)
+    {
+        return Ok(Err(Refused::TooFew { count, before: before.count }));
+    }
+    let (json, snapshot) = match records.finish(before, now_ms) {
         Ok(Some(finished)) => finished,
         Ok(None) => return Ok(Ok(SnapshotOutcome::Unchanged)),
-        Err(length) => return Ok(Err(length)),
+        Err(length) => return Ok(Err(Refused::TooLong(length))),
     };
     if !dry_run {
-        let metadata = serde_json::to_value(Metadata { snapshot }).ok();
-        namespace.put(key, &json, metadata.as_ref(), None)?;
+        let metadata = serde_json::to_value(Metadata { snapshot: snapshot.clone() }).ok();
+        let written = namespace.put(key, &json, metadata.as_ref(), None);
+        let hash = if written.is_ok() { snapshot.hash } else { String::new() };
+        recent.note_snapshot(Told { hash, ..snapshot }, clock::now_ms());
+        written?;
     }
     Ok(Ok(SnapshotOutcome::Written))
+}
+
+/// What stands in KV, as far as its list has it.
+fn listed(namespace: &Namespace, key: &Key<'_>) -> Result<Option<Told>, ApiError> {
+    let metadata = namespace.find(key.as_str())?.and_then(|listed| listed.metadata);
+    Ok(metadata.and_then(|metadata| serde_json::from_value::<Metadata>(metadata).ok()).map(|before| before.snapshot))
 }
 
 #[cfg(test)]
@@ -146,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_has_25_mib_at_most() {
-        let long = format!("{{\"x\":\"{}\"}}", "x".repeat(13 << 20));
+    fn a_snapshot_has_10_mib_at_most() {
+        let long = format!("{{\"x\":\"{}\"}}", "x".repeat(6 << 20));
         assert!(records(&[("a", &long)]).finish(None, 1).unwrap().is_some());
         let both = records(&[("a", &long), ("b", &long)]);
         assert!(both.json.is_empty(), "it holds no more than fits");
         assert_eq!(both.finish(None, 1), Err(2 * (long.len() as u64 + 4) + 1));
         // The members around the records count too.
-        let nearly = format!("{{\"x\":\"{}\"}}", "x".repeat((25 << 20) - 20));
+        let nearly = format!("{{\"x\":\"{}\"}}", "x".repeat((10 << 20) - 20));
         assert!(records(&[("a", &nearly)]).finish(None, 1).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! What a pass came to.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
@@ -7,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::source::SourceError;
 use crate::Outcome;
 use crate::api::ApiError;
+use crate::progress::tell;
 
 /// Problems that are told one by one; of more there is only the number.
 const PROBLEMS_MAX: usize = 20;
@@ -31,6 +33,8 @@ pub(super) enum Stopped {
 pub(super) enum SnapshotOutcome {
     Written,
     Unchanged,
+    /// It would have lost too many records; it stays as it is.
+    Refused,
     Failed,
 }
 
@@ -63,9 +67,22 @@ pub(super) struct Summary {
     /// Why the pass ended before its end.
     #[serde(rename = "error", skip_serializing_if = "Option::is_none", serialize_with = "sentence")]
     pub(super) stopped: Option<Stopped>,
-    /// How many keys in KV were the sync's own when the pass ended; what the guard counts against.
+    /// True where a call failed, which may succeed when it is made again.
     #[serde(skip)]
-    pub(super) own: u64,
+    pub(super) call_failed: bool,
+    /// Ids that were asked for and have no row, and that KV's list does not have: it may lack one that is in KV.
+    #[serde(skip)]
+    pub(super) unlisted: Ids,
+}
+
+/// Ids that are not shown.
+#[derive(Default)]
+pub(super) struct Ids(pub(super) Vec<String>);
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ids", self.0.len())
+    }
 }
 
 #[allow(clippy::ref_option)] // So serde calls it.
@@ -92,13 +109,13 @@ impl Summary {
     /// Writes lines for people, or one for programs; what failed goes to stderr.
     pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
         for problem in &self.problems {
-            eprintln!("error: {problem}");
+            tell(&format!("error: {problem}"));
         }
         if self.more_problems > 0 {
-            eprintln!("error: … and {} more", self.more_problems);
+            tell(&format!("error: … and {} more", self.more_problems));
         }
         if let Some(stopped) = &self.stopped {
-            eprintln!("error: {stopped}");
+            tell(&format!("error: {stopped}"));
         }
         if json {
             serde_json::to_writer(&mut *out, self)?;
@@ -126,6 +143,7 @@ impl Summary {
                 SnapshotOutcome::Written if self.dry_run => "to write",
                 SnapshotOutcome::Written => "written",
                 SnapshotOutcome::Unchanged => "unchanged",
+                SnapshotOutcome::Refused => "refused",
                 SnapshotOutcome::Failed => "failed",
             };
             writeln!(out, "snapshot   {snapshot}")?;
@@ -181,6 +199,6 @@ mod tests {
         let json = serde_json::to_value(&summary).unwrap();
         assert_eq!((&json["error"], &json["moreProblems"], &json["dryRun"]), (&"no".into(), &5.into(), &false.into()));
         assert_eq!(json["problems"].as_array().map(Vec::len), Some(PROBLEMS_MAX));
-        assert!(json.get("snapshot").is_none() && json.get("own").is_none(), "{json}");
+        assert!(json.get("snapshot").is_none(), "{json}");
     }
 }

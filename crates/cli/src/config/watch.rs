@@ -9,20 +9,25 @@ mod schedule;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
-use self::schedule::{Schedule, Todo, wait_ms};
-use super::source::{Changed, Source};
+use serde::Serialize;
+use serde_json::json;
+
+use self::schedule::{Ended, Schedule, Todo, wait_ms};
+use super::recent::Recent;
+use super::source::Source;
 use super::summary::{Stopped, Summary};
 use super::sync::{self, Target};
 use crate::Outcome;
-use crate::clock::now_ms;
+use crate::clock::{self, now_ms};
+use crate::progress::tell;
 
-/// More keys than this are not looked at one by one.
-const KEYS_MAX: usize = 1000;
 /// How long a signal may go unseen, in milliseconds.
 const SLICE_MS: u64 = 200;
 
@@ -42,23 +47,39 @@ pub(super) fn watch(
     options: &Options,
     out: &mut impl Write,
 ) -> io::Result<Outcome> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order the second signal ends it at once.
-        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
-    source.stop_on(Arc::clone(&stop));
+    let stop = Arc::clone(source.stop());
+    heed_signals(&stop)?;
     // A channel that cannot be listened to now never can.
     if let Err(error) = source.listen(&options.channel) {
-        eprintln!("error: {error}");
+        tell(&format!("error: {error}"));
+        if options.json {
+            writeln!(out, "{}", json!({ "error": error.to_string() }))?;
+        }
         return Ok(Outcome::Faulty);
     }
     let full_every_ms = options.full_every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
     let schedule = Schedule::new(now_ms(), full_every_ms, target.snapshot.is_some());
-    let mut watch = Watch { source, target, options, stop, schedule, own: 0, sum: Sum::default() };
+    let mut watch = Watch { source, target, options, stop, schedule, recent: Recent::new(), sum: Sum::default() };
     watch.follow(out)?;
     watch.end(out)
+}
+
+/// The first signal ends it after what is under way, and the second at once.
+fn heed_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
+    const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+    for signal in SIGNALS {
+        // In this order.
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(stop))?;
+        flag::register(signal, Arc::clone(stop))?;
+    }
+    clock::stop_on(Arc::clone(stop));
+    let mut signals = Signals::new(SIGNALS)?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            tell("stopping after what is under way; once more to stop at once");
+        }
+    });
+    Ok(())
 }
 
 struct Watch<'a> {
@@ -67,18 +88,24 @@ struct Watch<'a> {
     options: &'a Options,
     stop: Arc<AtomicBool>,
     schedule: Schedule,
-    /// How many keys in KV are the sync's own.
-    own: u64,
+    recent: Recent,
     sum: Sum,
 }
 
 /// What all passes came to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 struct Sum {
     passes: u64,
+    read: u64,
     written: u64,
+    unchanged: u64,
     deleted: u64,
+    failed: u64,
+    refused: u64,
     calls: u64,
+    seconds: f64,
+    /// True where not all that was heard of is in KV.
+    behind: bool,
 }
 
 impl Watch<'_> {
@@ -89,14 +116,11 @@ impl Watch<'_> {
                     self.wait(milliseconds);
                     continue;
                 }
-                Todo::Compare => sync::run(self.source, self.target),
-                Todo::Apply(keys) => sync::apply(self.source, self.target, &keys, self.own),
-                Todo::Snapshot => {
-                    let summary = sync::snapshot(self.source, self.target);
-                    Summary { own: self.own, ..summary }
-                }
+                Todo::Compare => sync::run(self.source, self.target, &self.recent),
+                Todo::Apply(keys) => sync::apply(self.source, self.target, &self.recent, &keys),
+                Todo::Snapshot => sync::snapshot(self.source, self.target, &self.recent),
             };
-            self.note(&summary, out)?;
+            self.note(summary, out)?;
         }
         Ok(())
     }
@@ -107,25 +131,29 @@ impl Watch<'_> {
 
     /// Waits a while for notices.
     fn wait(&mut self, milliseconds: u64) {
-        let limit = Duration::from_millis(milliseconds.min(SLICE_MS));
-        let mut changed = Changed::nothing();
-        let waited = self.source.wait(limit, &mut changed, KEYS_MAX);
-        self.schedule.heard(changed, now_ms(), KEYS_MAX);
-        if let Err(error) = waited {
-            eprintln!("error: {error}");
-            self.connect_again();
+        match self.source.wait(Duration::from_millis(milliseconds.min(SLICE_MS))) {
+            Ok(changed) => self.schedule.heard(changed, now_ms()),
+            Err(_) if self.is_stopped() => {}
+            Err(error) => {
+                tell(&format!("error: {error}"));
+                self.connect_again();
+            }
         }
     }
 
     /// Tells what a pass came to, and draws the consequences.
-    fn note(&mut self, summary: &Summary, out: &mut impl Write) -> io::Result<()> {
+    fn note(&mut self, mut summary: Summary, out: &mut impl Write) -> io::Result<()> {
         summary.write(self.options.json, out)?;
-        self.sum.add(summary);
-        let failed = summary.outcome() != Outcome::Good;
-        if summary.stopped.is_none() {
-            self.own = summary.own;
+        self.sum.add(&summary);
+        let now = now_ms();
+        self.schedule.ended(now, how_it_ended(&summary), fastrand::f64());
+        self.schedule.look_again(std::mem::take(&mut summary.unlisted.0), now);
+        if let Some(until) = self.recent.unsure_until(now) {
+            self.schedule.unsure_until(until);
         }
-        self.schedule.ended(now_ms(), failed, fastrand::f64());
+        if self.source.has_new_columns() {
+            self.schedule.compare_now(now);
+        }
         if let Some(Stopped::Source(error)) = &summary.stopped
             && error.is_lost()
         {
@@ -145,8 +173,11 @@ impl Watch<'_> {
                 return;
             };
             tries = tries.saturating_add(1);
+            if self.is_stopped() {
+                return;
+            }
             let wait_ms = wait_ms(tries, fastrand::f64());
-            eprintln!("error: {error}; the next try in {} s", wait_ms.div_ceil(1000));
+            tell(&format!("error: {error}; the next try in {} s", wait_ms.div_ceil(1000)));
             self.sleep(wait_ms);
         }
     }
@@ -154,15 +185,30 @@ impl Watch<'_> {
     fn sleep(&self, milliseconds: u64) {
         let end_ms = now_ms().saturating_add(milliseconds);
         while !self.is_stopped() && now_ms() < end_ms {
-            std::thread::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms()).min(SLICE_MS)));
+            thread::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms()).min(SLICE_MS)));
         }
     }
 
-    fn end(&self, out: &mut impl Write) -> io::Result<Outcome> {
-        if !self.options.json {
+    fn end(mut self, out: &mut impl Write) -> io::Result<Outcome> {
+        self.sum.behind = self.schedule.is_behind();
+        if self.options.json {
+            serde_json::to_writer(&mut *out, &self.sum)?;
+            writeln!(out)?;
+        } else {
             writeln!(out, "{}", self.sum)?;
         }
-        Ok(if self.schedule.is_behind() { Outcome::Faulty } else { Outcome::Good })
+        Ok(if self.sum.behind { Outcome::Faulty } else { Outcome::Good })
+    }
+}
+
+/// What a pass means for the next one: only where the database or the API failed does it help to wait.
+fn how_it_ended(summary: &Summary) -> Ended {
+    if summary.stopped.is_some() || summary.call_failed {
+        Ended::Failed
+    } else if summary.outcome() == Outcome::Good {
+        Ended::Good
+    } else {
+        Ended::Behind
     }
 }
 
@@ -170,18 +216,80 @@ impl Sum {
     fn add(&mut self, summary: &Summary) {
         for (sum, more) in [
             (&mut self.passes, 1),
+            (&mut self.read, summary.read),
             (&mut self.written, summary.written),
+            (&mut self.unchanged, summary.unchanged),
             (&mut self.deleted, summary.deleted),
+            (&mut self.failed, summary.failed),
+            (&mut self.refused, summary.refused),
             (&mut self.calls, summary.calls),
         ] {
             *sum = sum.saturating_add(more);
         }
+        self.seconds += summary.seconds;
     }
 }
 
 impl std::fmt::Display for Sum {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { passes, written, deleted, calls } = self;
-        write!(formatter, "stopped after {passes} passes: {written} written, {deleted} deleted, {calls} calls")
+        let Self { passes, read, written, unchanged, deleted, failed, refused, calls, seconds, behind } = self;
+        write!(
+            formatter,
+            "stopped after {passes} passes: {read} read, {written} written, {unchanged} unchanged, {deleted} deleted, "
+        )?;
+        if *refused > 0 {
+            write!(formatter, "{refused} refused, ")?;
+        }
+        write!(formatter, "{failed} failed, {calls} calls, {seconds:.1} s; ")?;
+        formatter.write_str(if *behind { "not all of it is in KV" } else { "all of it is in KV" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_database_or_an_api_that_fails_makes_a_pass_that_is_tried_again_soon() {
+        let told = |sentence: &str| vec![sentence.to_owned()];
+        for (summary, expected) in [
+            (Summary::default(), Ended::Good),
+            (Summary { failed: 1, problems: told("its key is NULL"), ..Summary::default() }, Ended::Behind),
+            (Summary { refused: 5, problems: told("5 of 9 keys"), ..Summary::default() }, Ended::Behind),
+            (Summary { problems: told("the snapshot would have"), ..Summary::default() }, Ended::Behind),
+            (Summary { failed: 1, call_failed: true, ..Summary::default() }, Ended::Failed),
+            (Summary { stopped: Some(Stopped::Told("no".to_owned())), ..Summary::default() }, Ended::Failed),
+        ] {
+            assert_eq!(how_it_ended(&summary), expected, "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_has_every_figure() {
+        let pass = |written| Summary {
+            read: 9,
+            written,
+            unchanged: 8,
+            deleted: 2,
+            calls: 5,
+            seconds: 1.25,
+            ..Summary::default()
+        };
+        let mut sum = Sum::default();
+        sum.add(&pass(1));
+        sum.add(&Summary { failed: 1, ..pass(3) });
+        assert_eq!(
+            sum.to_string(),
+            "stopped after 2 passes: 18 read, 4 written, 16 unchanged, 4 deleted, 1 failed, 10 calls, 2.5 s; all of it is in KV"
+        );
+        sum.add(&Summary { refused: 7, ..pass(0) });
+        sum.behind = true;
+        let json = serde_json::to_string(&sum).unwrap();
+        let expected = r#"{"passes":3,"read":27,"written":4,"unchanged":24,"deleted":6,"failed":1,"refused":7,"calls":15,"seconds":3.75,"behind":true}"#;
+        assert_eq!(json, expected);
+        assert!(
+            sum.to_string().ends_with("6 deleted, 7 refused, 1 failed, 15 calls, 3.8 s; not all of it is in KV"),
+            "{sum}"
+        );
     }
 }

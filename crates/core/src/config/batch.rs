@@ -14,6 +14,9 @@ pub const USERS_MAX: usize = 1000;
 /// The longest body of a request, in bytes: room for [`USERS_MAX`] ids that are as long as a key can be.
 pub const REQUEST_BYTES_MAX: u32 = 600 * 1024;
 
+/// The most bytes of all records of an answer: 16 MiB. An isolate has 128 MB.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Reads whom a request asks for: `{"userIds": ["a", "b"]}`.
 ///
 /// # Errors

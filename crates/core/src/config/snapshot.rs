@@ -13,6 +13,9 @@ use crate::record::{self, BrokenRecord};
 /// The form that is written now.
 pub const FORMAT: u32 = 1;
 
+/// The longest, in bytes: 10 MiB. KV would take 25, but an isolate has 128 MB, and holds two while it reads the next one.
+pub const BYTES_MAX: usize = 10 * 1024 * 1024;
+
 /// A snapshot in memory: its text, and where each record stands in it. Nothing else is kept of 25 MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
@@ -97,8 +100,17 @@ impl Snapshot {
     /// Reads a snapshot.
     ///
     /// # Errors
-    /// It is no JSON object with `format` 1 and an object `records`, or names an id twice.
-    pub fn parse(text: &str) -> Result<Self, BrokenRecord> {
+    /// It is no JSON object with `format` 1 and an object `records`, names an id twice, or is longer than [`BYTES_MAX`].
+    pub fn parse(text: String) -> Result<Self, BrokenRecord> {
+        if text.len() > BYTES_MAX {
+            return Err(BrokenRecord::of_kind("a snapshot of more than 10 MiB"));
+        }
+        let users = Self::users(&text)?;
+        Ok(Self { text: text.into(), users })
+    }
+
+    /// Where the records stand.
+    fn users(text: &str) -> Result<Vec<User>, BrokenRecord> {
         let Stored { format, records: Records(records) } = record::parse(text)?;
         if format != FORMAT {
             return Err(BrokenRecord::of_kind("a snapshot of another format"));
@@ -123,7 +135,7 @@ impl Snapshot {
             return Err(BrokenRecord::of_kind("a snapshot with an id that stands twice"));
         }
         users.shrink_to_fit();
-        Ok(Self { text: text.into(), users })
+        Ok(users)
     }
 
     /// The record of a user, as JSON. It is checked where it is used.
@@ -175,7 +187,7 @@ mod tests {
     fn a_record_is_found_by_its_id_whatever_the_order() {
         let text =
             r#"{"format":1,"version":7,"hash":"x","count":3,"records":{"b":{"n": 1.50},"a":{},"\u00e9\"":{"x":[1]}}}"#;
-        let snapshot = Snapshot::parse(text).unwrap();
+        let snapshot = Snapshot::parse(text.to_owned()).unwrap();
         for (id, record) in
             [("a", Some("{}")), ("b", Some(r#"{"n": 1.50}"#)), ("é\"", Some(r#"{"x":[1]}"#)), ("", None), ("c", None)]
         {
@@ -197,7 +209,11 @@ mod tests {
             r#"{"format":1,"records":{"a":{},"\u0061":{}}}"#,
             r#"{"format":1,"records":{"a":{}}"#,
         ] {
-            assert!(Snapshot::parse(text).is_err(), "{text}");
+            assert!(Snapshot::parse(text.to_owned()).is_err(), "{text}");
+        }
+        for (spaces, is_good) in [(BYTES_MAX - 26, true), (BYTES_MAX - 25, false)] {
+            let text = format!(r#"{{"format":1,"records":{{}} {}}}"#, " ".repeat(spaces));
+            assert_eq!(Snapshot::parse(text).is_ok(), is_good, "{spaces}");
         }
     }
 
@@ -219,7 +235,7 @@ mod tests {
         #[test]
         fn each_record_is_found_and_no_other(records: BTreeMap<String, u32>, others: Vec<String>) {
             let text = format!("{{\"format\":1,\"records\":{}}}", serde_json::to_string(&records).unwrap());
-            let snapshot = Snapshot::parse(&text).unwrap();
+            let snapshot = Snapshot::parse(text.clone()).unwrap();
             for id in records.keys().chain(&others) {
                 let expected = records.get(id).map(ToString::to_string);
                 prop_assert_eq!(snapshot.record(id).map(str::to_owned), expected);
@@ -228,7 +244,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text in ".*") {
-            let _read = Snapshot::parse(&text);
+            let _read = Snapshot::parse(text.clone());
             prop_assert!(text.starts_with(Snapshot::identity(&text)));
         }
     }

@@ -30,6 +30,15 @@ impl Source {
         }
     }
 
+    /// The source of what a snapshot says.
+    #[must_use]
+    pub fn of_snapshot(standing: Standing) -> Self {
+        match standing {
+            Standing::Current => Self::Snapshot,
+            standing => Self::of_record(standing),
+        }
+    }
+
     /// The source where the user was known to have no record.
     #[must_use]
     pub fn of_no_record(standing: Standing) -> Self {
@@ -74,7 +83,9 @@ mod tests {
             (Source::of_no_record(Standing::Current), None),
             (Source::of_no_record(Standing::LastGood), Some("default")),
             (Source::of_no_record(Standing::Stale), Some("stale")),
-            (Source::Snapshot, Some("snapshot")),
+            (Source::of_snapshot(Standing::Current), Some("snapshot")),
+            (Source::of_snapshot(Standing::LastGood), Some("last-good")),
+            (Source::of_snapshot(Standing::Stale), Some("stale")),
             (Source::Default, Some("default")),
         ] {
             assert_eq!(source.field(), field, "{source:?}");

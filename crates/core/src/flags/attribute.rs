@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Subject;
 use super::number::Number;
+use super::{Known, Subject};
 
 /// The attribute that is the user's id, whatever a record or a context says under this name.
 const TARGETING_KEY: &str = "targetingKey";
@@ -54,7 +54,11 @@ impl Attribute {
         }
         // A record that has the first member of a path has the last word on all of it: else a client could add what is known not to
         // be there, or claim the path as one name.
-        let known = subject.record.map_or(Found::Nothing, |record| self.find(record));
+        let known = match subject.known {
+            Known::Nothing => Found::Nothing,
+            Known::Record(record) => self.find(record),
+            Known::Unreadable => return None,
+        };
         match known {
             Found::Value(value) => Scalar::of(value),
             Found::Start => None,

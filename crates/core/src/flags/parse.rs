@@ -11,7 +11,7 @@ use super::condition::{Comparison, Condition, Scalars, Test};
 use super::ids::Ids;
 use super::number::Number;
 use super::semver::Version;
-use super::{Definitions, Flag, Rule, Variant};
+use super::{DEFINITIONS_BYTES_MAX, Definitions, Flag, Rule, Variant};
 use crate::schema::{self, Fault, Node};
 
 /// No more flags than this are read.
@@ -31,6 +31,10 @@ const OPERATORS: [&str; 12] =
 
 /// Reads the definitions.
 pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
+    if json.len() > DEFINITIONS_BYTES_MAX {
+        let problem = format!("it has {} bytes; {DEFINITIONS_BYTES_MAX} are the most", json.len());
+        return Err(vec![Fault { path: String::new(), problem: problem.into() }]);
+    }
     schema::read(json, |root| {
         let object = root.object(&["flags"])?;
         let mut flags = object.required("flags", |flags| {
@@ -44,7 +48,7 @@ pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
             })
         })?;
         flags.sort_unstable_by(|(one, _): &(Box<str>, Flag), (other, _)| one.cmp(other));
-        Some(Definitions { flags: flags.into() })
+        Some(Definitions { flags })
     })
 }
 
@@ -56,7 +60,9 @@ fn flag(node: &Node<'_>) -> Option<Flag> {
     let variants = if has_own_variants { object.member("variants", variants) } else { Some(Variants::of_a_switch()) };
     let names = Names(variants.as_ref().map(|variants| variants.names.as_slice()));
     let default = object.required("default", |name| names.index(name));
-    let off = object.member("off", |name| names.index(name));
+    // A switch that is off gives `off`, the first of its variants.
+    let is_plain_switch = !has_own_variants && !object.has("off");
+    let off = if is_plain_switch { Some(0) } else { object.member("off", |name| names.index(name)) };
     let metadata = object.member("metadata", metadata);
     let rules = object.member("rules", |rules| rules.list(RULES_MAX, |node| rule(node, names, default)));
     Some(Flag {

@@ -23,7 +23,7 @@ pub struct Bulk {
 /// [`ErrorCode::FlagNotFound`], or [`ErrorCode::TargetingKeyMissing`] where a percentage is reached without one.
 pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> Result<String, OfrepError> {
     let Some(found) = definitions.get(flag) else {
-        return Err(OfrepError::new(ErrorCode::FlagNotFound, "there is no flag of this name"));
+        return Err(OfrepError::of_request(ErrorCode::FlagNotFound, "there is no flag of this name"));
     };
     let evaluated = found.evaluate(flag, subject)?;
     let mut json = String::with_capacity(length(flag, &evaluated));
@@ -75,7 +75,7 @@ pub fn is_not_modified(if_none_match: Option<&str>, etag: &str) -> bool {
 
 impl From<TargetingKeyMissing> for OfrepError {
     fn from(missing: TargetingKeyMissing) -> Self {
-        Self::new(ErrorCode::TargetingKeyMissing, missing.to_string())
+        Self::of_request(ErrorCode::TargetingKeyMissing, missing.to_string())
     }
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::flags::{Definitions, Subject};
+use crate::flags::{Definitions, Known, Subject};
 
 fn definitions() -> Definitions {
     let json = json!({"flags": {
@@ -15,7 +15,7 @@ fn definitions() -> Definitions {
 }
 
 fn read(body: impl AsRef<[u8]>) -> Result<Context, (&'static str, String)> {
-    parse_request(body.as_ref()).map_err(|error| (error.code.as_str(), error.details.into_owned()))
+    parse_request(body.as_ref(), "").map_err(|error| (error.code.as_str(), error.details.into_owned()))
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn contexts_that_are_none() {
 
 #[test]
 fn one_flag() {
-    let subject = Subject { targeting_key: Some("u"), context: &Map::new(), record: None };
+    let subject = Subject { targeting_key: Some("u"), context: &Map::new(), known: Known::Nothing };
     for (flag, expected) in [
         ("rollout", r#"{"key":"rollout","value":true,"variant":"on","reason":"SPLIT"}"#),
         (
@@ -107,15 +107,15 @@ fn one_flag() {
         assert_eq!(single(flag, &definitions(), &subject).as_deref(), Ok(expected));
     }
     let missing = single("none", &definitions(), &subject).unwrap_err();
-    assert_eq!((missing.code, missing.status()), (ErrorCode::FlagNotFound, 404));
-    let nobody = Subject { targeting_key: None, context: &Map::new(), record: None };
+    assert_eq!((missing.code, missing.status), (ErrorCode::FlagNotFound, 404));
+    let nobody = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
     let missing = single("rollout", &definitions(), &nobody).unwrap_err();
-    assert_eq!((missing.code, missing.status()), (ErrorCode::TargetingKeyMissing, 400));
+    assert_eq!((missing.code, missing.status), (ErrorCode::TargetingKeyMissing, 400));
 }
 
 #[test]
 fn all_flags() {
-    let subject = Subject { targeting_key: None, context: &Map::new(), record: None };
+    let subject = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
     let all = bulk(&definitions(), &subject);
     let expected = concat!(
         r#"{"flags":[{"key":"color","value":"<réd\">","variant":"the \"red\"\n","reason":"STATIC","metadata":{"owner":"shop"}},"#,
@@ -133,7 +133,7 @@ fn all_flags() {
 
 #[test]
 fn who_has_the_bytes_need_not_get_them_again() {
-    let subject = Subject { targeting_key: None, context: &Map::new(), record: None };
+    let subject = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
     let Bulk { etag, .. } = bulk(&definitions(), &subject);
     assert_eq!(etag.len(), 34);
     for (field, expected) in [
@@ -163,25 +163,25 @@ fn errors_are_json() {
             "{\"key\":\"</script>\\\"\\\\\\u0000\\u001f\u{7f}é\",\"errorCode\":\"PARSE_ERROR\",\"errorDetails\":\"\"}",
         ),
     ] {
-        assert_eq!(error_json(flag, &OfrepError::new(code, details)), expected);
+        assert_eq!(error_json(flag, &OfrepError::of_request(code, details)), expected);
     }
     for (code, name, status) in [
         (ErrorCode::ParseError, "PARSE_ERROR", 400),
         (ErrorCode::TargetingKeyMissing, "TARGETING_KEY_MISSING", 400),
         (ErrorCode::InvalidContext, "INVALID_CONTEXT", 400),
         (ErrorCode::FlagNotFound, "FLAG_NOT_FOUND", 404),
-        (ErrorCode::General, "GENERAL", 500),
+        (ErrorCode::General, "GENERAL", 400),
     ] {
-        assert_eq!((code.as_str(), OfrepError::new(code, "").status()), (name, status));
+        assert_eq!((code.as_str(), OfrepError::of_request(code, "").status), (name, status));
     }
 }
 
 proptest! {
     #[test]
     fn any_body_is_read_or_refused(body in any::<Vec<u8>>(), text in ".*") {
-        let _any = parse_request(&body);
-        let _any = parse_request(text.as_bytes());
-        let context = parse_request(json!({"context": {"targetingKey": "u", "a": text}}).to_string().as_bytes()).unwrap();
+        let _any = parse_request(&body, "");
+        let _any = parse_request(text.as_bytes(), "");
+        let context = parse_request(json!({"context": {"targetingKey": "u", "a": text}}).to_string().as_bytes(), "").unwrap();
         prop_assert_eq!(&context.attributes["a"], &json!(text));
     }
 
@@ -192,7 +192,7 @@ proptest! {
             "b": {"default": "on", "rules": [{"percentage": 50, "variant": "off"}]},
         }});
         let definitions = Definitions::parse(&flags.to_string()).unwrap();
-        let subject = Subject { targeting_key: key.as_deref(), context: &Map::new(), record: None };
+        let subject = Subject { targeting_key: key.as_deref(), context: &Map::new(), known: Known::Nothing };
         let all: Value = serde_json::from_str(&bulk(&definitions, &subject).json).unwrap();
         let expected = json!({
             "key": "a", "value": {"x": details}, "variant": variant, "reason": "STATIC", "metadata": {flag.clone(): details},
@@ -200,7 +200,7 @@ proptest! {
         prop_assert_eq!(&all["flags"][0], &expected);
         let one: Value = serde_json::from_str(&single("a", &definitions, &subject).unwrap()).unwrap();
         prop_assert_eq!(one, expected);
-        let error = error_json(Some(&flag), &OfrepError::new(ErrorCode::General, details.clone()));
+        let error = error_json(Some(&flag), &OfrepError::of_request(ErrorCode::General, details.clone()));
         let error: Value = serde_json::from_str(&error).unwrap();
         prop_assert_eq!(error, json!({"key": flag, "errorCode": "GENERAL", "errorDetails": details}));
     }

@@ -12,7 +12,7 @@ use super::plan::{self, Blob, Origin};
 use super::read;
 use super::spool::Spool;
 use super::walk::Source;
-use crate::api::{ApiError, Item, Namespace, in_flight};
+use crate::api::{ApiError, Item, Namespace, Taker, in_flight};
 use crate::assets::marks::{self, Mark};
 use crate::assets::releases;
 use crate::progress::{Progress, Unit};
@@ -116,7 +116,7 @@ impl Upload<'_> {
         let phase = self.progress.phase(what, total.bytes, Unit::Bytes);
         let uploaded = AtomicU64::new(0);
         in_flight(
-            |hand_over| self.batch(blobs, hand_over),
+            |taker| self.batch(blobs, taker),
             |items: Vec<Item>| {
                 let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
                 let put = self.namespace.bulk_put(items).and_then(|()| mark.renew());
@@ -131,18 +131,18 @@ impl Upload<'_> {
     }
 
     /// Reads values and hands over a group as soon as it fills a call, until nobody takes them.
-    fn batch(&self, blobs: &[&Blob], hand_over: &mut dyn FnMut(Vec<Item>) -> bool) -> Result<(), String> {
+    fn batch(&self, blobs: &[&Blob], taker: &Taker<'_, Vec<Item>>) -> Result<(), String> {
         let metadata = serde_json::to_value(BlobMetadata { uploaded_ms: self.now_ms }).ok();
         let mut batches = self.namespace.batches();
         for blob in blobs {
             let item = self.item(blob, metadata.clone())?;
             if let Some(items) = batches.push(item)
-                && !hand_over(items)
+                && !taker.take(items)
             {
                 return Ok(());
             }
         }
-        batches.finish().map(hand_over);
+        batches.finish().map(|items| taker.take(items));
         Ok(())
     }
 

@@ -129,10 +129,23 @@ fn rows_out_of_order_end_the_plan() {
 
 #[test]
 fn more_than_a_fifth_is_a_mass() {
-    for (deletions, own, expected) in
-        [(0, 0, false), (0, 9, false), (1, 4, true), (1, 5, false), (2, 9, true), (20, 100, false), (21, 100, true)]
-    {
-        assert_eq!(is_mass(deletions, own), expected, "{deletions} of {own}");
+    for (deletions, own, lately, expected) in [
+        (0, 0, 0, false),
+        (0, 9, 0, false),
+        (1, 0, 0, true),
+        (1, 4, 0, true),
+        (1, 5, 0, false),
+        (2, 9, 0, true),
+        (20, 100, 0, false),
+        (21, 100, 0, true),
+        // Of 100 there are 80: not one more, in however small steps they went.
+        (1, 80, 20, true),
+        (1, 81, 19, false),
+        // New rows make more room.
+        (1, 90, 20, false),
+        (0, 10, 90, false),
+    ] {
+        assert_eq!(is_mass(deletions, own, lately), expected, "{deletions} of {own} after {lately}");
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use postgres::Config;
-use postgres::config::{Host, SslMode};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 
 use super::error::SourceError;
 
@@ -62,11 +62,14 @@ struct Taken {
     root: Option<String>,
     cert: Option<String>,
     key: Option<String>,
+    /// True where a password stands among the settings, which stays there.
+    has_password: bool,
 }
 
 impl Taken {
     /// Takes a setting, unless it is another's.
     fn take(&mut self, name: &str, value: &str) -> bool {
+        self.has_password |= name == "password";
         let place = match name {
             "sslmode" => &mut self.mode,
             "sslrootcert" => &mut self.root,
@@ -98,7 +101,8 @@ impl Address {
             }
             _ => without_tls_of_words(text, &mut taken)?,
         };
-        let mut config: Config = rest.parse().map_err(|error: postgres::Error| malformed(&error))?;
+        let mut config: Config =
+            rest.parse().map_err(|error: tokio_postgres::Error| malformed(&error, taken.has_password))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(SourceError::new("DATABASE_URL names no host; write postgres://user@host/database"));
         }
@@ -126,7 +130,7 @@ impl Address {
                 ));
             }
         };
-        let direct = config.get_ssl_negotiation() == postgres::config::SslNegotiation::Direct;
+        let direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
         Ok(Self { config, tls: TlsSettings { trust, client, direct } })
     }
 
@@ -156,7 +160,8 @@ impl Address {
 }
 
 impl Taken {
-    /// libpq: `prefer` is the default; a root of one's own makes `require` check it; `sslrootcert=system` allows `verify-full` only.
+    /// libpq: `prefer` is the default; a root of one's own makes `require` check it; `sslrootcert=system` allows `verify-full` only, and
+    /// `verify-ca` needs a root of one's own.
     fn mode_and_trust(&self) -> Result<(SslMode, Trust), SourceError> {
         let root = self.root.as_deref().filter(|root| !root.is_empty());
         let is_system = root == Some("system");
@@ -165,40 +170,87 @@ impl Taken {
             _ => Roots::System,
         };
         let mode = self.mode.as_deref().unwrap_or(if is_system { "verify-full" } else { "prefer" });
-        let weak =
-            || SourceError::new("DATABASE_URL has sslrootcert=system with a weaker sslmode; write sslmode=verify-full");
+        let wrong = |sentence: &str| Err(SourceError::new(format!("DATABASE_URL has {sentence}")));
         match mode {
             "disable" => Ok((SslMode::Disable, Trust::Anything)),
-            "allow" | "prefer" | "require" | "verify-ca" if is_system => Err(weak()),
-            // The client library has no `allow`: encrypted where the server can is more.
-            "allow" | "prefer" => Ok((SslMode::Prefer, Trust::Anything)),
+            "prefer" | "require" | "verify-ca" if is_system => {
+                wrong("sslrootcert=system with a weaker sslmode; write sslmode=verify-full")
+            }
+            // The client library cannot begin without TLS and go on with it.
+            "allow" => wrong(
+                "sslmode=allow, which is not known here; write sslmode=prefer, which encrypts where the server can",
+            ),
+            "prefer" => Ok((SslMode::Prefer, Trust::Anything)),
             "require" if root.is_some() => Ok((SslMode::Require, Trust::Signed(roots))),
             "require" => Ok((SslMode::Require, Trust::Anything)),
+            // Without a look at the host's name, everybody who has a certificate of a public authority would be the server.
+            "verify-ca" if root.is_none() => wrong(
+                "sslmode=verify-ca without an authority to trust; name its PEM file with sslrootcert=FILE, or write sslmode=verify-full",
+            ),
             "verify-ca" => Ok((SslMode::Require, Trust::Signed(roots))),
             "verify-full" => Ok((SslMode::Require, Trust::SignedForHost(roots))),
-            _ => Err(SourceError::new(
-                "DATABASE_URL has an sslmode that there is not; it is one of disable, prefer, require, verify-ca and verify-full",
-            )),
+            _ => {
+                wrong("an sslmode that there is not; it is one of disable, prefer, require, verify-ca and verify-full")
+            }
         }
     }
 }
 
-/// What is wrong, without a word of what stands there: a bad escape may move a part of the password anywhere.
-fn malformed(error: &postgres::Error) -> SourceError {
-    const NAMES: [&str; 9] = [
+/// libpq's parameters ("Parameter Key Words") that the client library does not know.
+const NOT_KNOWN: [&str; 23] = [
+    "gssdelegation",
+    "gsslib",
+    "keepalives_count",
+    "max_protocol_version",
+    "min_protocol_version",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "requiressl",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
+    "sslcrl",
+    "sslpassword",
+];
+
+/// What is wrong, without a word of what stands there: a bad escape may move a part of the password anywhere. A parameter that is not
+/// known is named where it is one of libpq's, or where no password stands among the parameters, of which it could be a piece.
+fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
+    const NAMES: [&str; 13] = [
         "port",
         "host",
         "hostaddr",
         "connect_timeout",
+        "tcp_user_timeout",
         "keepalives",
         "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_retries",
         "channel_binding",
         "sslnegotiation",
         "target_session_attrs",
+        "load_balance_hosts",
     ];
     let cause = super::error::cause(error);
-    let name = NAMES.iter().find(|name| cause.contains(&format!("`{name}`")));
-    let what = name.map_or_else(|| "it has a part that nobody knows".to_owned(), |name| format!("its {name} is none"));
+    let quoted = cause.split('`').nth(1).unwrap_or_default();
+    let is_word = !quoted.is_empty() && quoted.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let what = if NAMES.contains(&quoted) {
+        format!("its {quoted} is none")
+    } else if NOT_KNOWN.contains(&quoted) || (cause.starts_with("unknown option") && is_word && !has_password) {
+        format!("the parameter {quoted} is not known here, leave it out")
+    } else {
+        "it has a part that nobody knows".to_owned()
+    };
     SourceError::new(format!(
         "DATABASE_URL cannot be read: {what}; it is like postgres://user:password@host:5432/database?sslmode=require, \
          with %40 for @, %2F for /, %3A for :, %3F for ? and %23 for # in user and password"

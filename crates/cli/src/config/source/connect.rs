@@ -2,14 +2,12 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
-use std::sync::mpsc;
-use std::thread;
 
-use postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
 use super::error::{SourceError, cause, told};
+use super::session::{Session, Waiter};
 use super::tls;
 
 /// What to do where nothing comes.
@@ -20,6 +18,7 @@ const SLOW: &str = "correct host and port in DATABASE_URL, see if it is PostgreS
 pub(super) struct Connector {
     address: Address,
     tls: MakeRustlsConnect,
+    pub(super) waiter: Waiter,
 }
 
 impl Connector {
@@ -39,31 +38,19 @@ impl Connector {
     pub(super) fn new(url: &str) -> Result<Self, SourceError> {
         let address = Address::parse(url)?;
         let tls = tls::connector(&address.tls)?;
-        Ok(Self { address, tls })
+        Ok(Self { address, tls, waiter: Waiter::new()? })
     }
 
-    /// Connects within [`Address::patience`]. The client library bounds no more than the time until there is a socket, so that a thread
-    /// waits for the rest; one that never ends is left behind.
-    pub(super) fn connect(&self) -> Result<Client, SourceError> {
-        let (config, tls) = (self.address.config.clone(), self.tls.clone());
-        let (sender, receiver) = mpsc::sync_channel(1);
-        thread::spawn(move || {
-            // Nobody takes it where it comes too late.
-            let _taken = sender.send(config.connect(tls));
-        });
-        let connected = receiver.recv_timeout(self.address.patience()).map_err(|_| {
-            let place = self.address.place();
-            SourceError::lost(format!("PostgreSQL at {place}: the connection takes too long; {SLOW}"))
+    /// Connects within [`Address::patience`]: the client library bounds no more than the time until there is a socket.
+    pub(super) fn connect(&self) -> Result<Session, SourceError> {
+        let Self { address, tls, waiter } = self;
+        let connected = Session::connect(&address.config, tls, waiter, address.patience())?.ok_or_else(|| {
+            SourceError::lost(format!("PostgreSQL at {}: the connection takes too long; {SLOW}", address.place()))
         })?;
         connected.map_err(|error| self.refusal(&error))
     }
 
-    /// Ends the statement that a connection is busy with. Where that fails, the end of the connection does it.
-    pub(super) fn cancel(&self, token: &postgres::CancelToken) {
-        drop(token.cancel_query(self.tls.clone()));
-    }
-
-    fn refusal(&self, error: &postgres::Error) -> SourceError {
+    fn refusal(&self, error: &tokio_postgres::Error) -> SourceError {
         let place = self.address.place();
         let user = self.address.config.get_user().unwrap_or_default();
         if let Some(error) = error.as_db_error() {
@@ -122,5 +109,35 @@ fn of_io(error: &io::Error) -> String {
         ErrorKind::InvalidInput => format!("{error}; sslmode needs a host name or an address in DATABASE_URL"),
         // A name that is not found has no kind of its own.
         _ => format!("{error}; correct host and port in DATABASE_URL"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::sync::atomic::Ordering;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_server_that_says_nothing_is_given_up_and_leaves_nothing_behind() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let connector = Connector::new(&format!("postgres://u:hunter2@127.0.0.1:{port}/d?connect_timeout=1")).unwrap();
+        let sentence = connector.connect().err().unwrap().to_string();
+        assert!(sentence.contains("the connection takes too long") && !sentence.contains("hunter2"), "{sentence}");
+        let (mut socket, _) = server.accept().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut sent = Vec::new();
+        // It asked for TLS, and hung up.
+        assert_eq!(socket.read_to_end(&mut sent).unwrap(), 8);
+        // A signal ends it sooner.
+        connector.waiter.stop().store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        assert!(connector.connect().err().unwrap().to_string().contains("it was stopped"));
+        assert!(start.elapsed() < Duration::from_millis(900));
     }
 }

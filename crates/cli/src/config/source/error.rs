@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use postgres::error::{DbError, ErrorPosition, SqlState};
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 /// Why there are no rows.
 #[derive(Debug)]
@@ -32,13 +32,18 @@ impl SourceError {
         Self { kind: Kind::Lost, sentence: sentence.into() }
     }
 
+    /// What a signal makes of a wait, or of rows that were not all read yet.
+    pub(super) fn stopped() -> Self {
+        Self::new("it was stopped before all rows were read")
+    }
+
     /// True where only a new connection helps.
     pub(in crate::config) fn is_lost(&self) -> bool {
         self.kind == Kind::Lost
     }
 
     /// Of a statement that failed. `query` is the text that positions count in; none where it is not what somebody wrote.
-    pub(super) fn of_statement(error: &postgres::Error, query: Option<&str>) -> Self {
+    pub(super) fn of_statement(error: &tokio_postgres::Error, query: Option<&str>) -> Self {
         if let Some(error) = error.as_db_error() {
             let sentence = format!("PostgreSQL refuses the query: {}; {}", told(error, query), way_out(error.code()));
             return if ends_connection(error.code()) { Self::lost(sentence) } else { Self::new(sentence) };

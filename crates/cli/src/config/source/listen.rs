@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postgres::fallible_iterator::FallibleIterator;
-
 use super::Source;
 use super::error::{SourceError, told};
+use super::session::Session;
 use super::sql::quoted;
 
-/// The longest name, as PostgreSQL is built (NAMEDATALEN − 1).
-const CHANNEL_MAX: usize = 63;
+/// The longest name of a channel, in bytes, as PostgreSQL is built (NAMEDATALEN − 1).
+pub(in crate::config) const CHANNEL_MAX: usize = 63;
+/// More keys than this are not looked at one by one.
+pub(in crate::config) const KEYS_MAX: usize = 1000;
 /// How long nothing may be heard before the connection is tried.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long it may take to answer then.
@@ -45,12 +46,12 @@ impl Changed {
     }
 
     /// Adds what a notice says: a key, or nothing, which stands for everything.
-    pub(in crate::config) fn add(&mut self, payload: &str, keys_max: usize) {
+    pub(in crate::config) fn add(&mut self, payload: &str) {
         if let Self::Keys(keys) = self {
             if !payload.is_empty() {
                 keys.insert(payload.to_owned());
             }
-            if payload.is_empty() || keys.len() > keys_max {
+            if payload.is_empty() || keys.len() > KEYS_MAX {
                 *self = Self::Everything;
             }
         }
@@ -60,48 +61,38 @@ impl Changed {
 impl Source {
     /// From now on hears what is notified on the channel.
     pub(in crate::config) fn listen(&mut self, channel: &str) -> Result<(), SourceError> {
-        if channel.is_empty() || channel.len() > CHANNEL_MAX || channel.contains('\0') {
-            return Err(SourceError::new(format!(
-                "the name of a channel has 1 to {CHANNEL_MAX} bytes; give another with --channel"
-            )));
-        }
-        self.client.batch_execute(&format!("LISTEN {}", quoted(channel))).map_err(|error| match error.as_db_error() {
+        let Session { client, link } = &self.session;
+        link.run_as(client.batch_execute(&format!("LISTEN {}", quoted(channel))), |error| match error.as_db_error() {
             Some(refused) => SourceError::new(format!(
                 "PostgreSQL does not listen to {channel:?}: {}; --watch needs the server that is written to: no replica, and no pool \
                  that shares connections",
                 told(refused, None)
             )),
-            None => SourceError::of_statement(&error, None),
+            None => SourceError::of_statement(error, None),
         })
     }
 
-    /// Waits for a notice, at most so long, and takes all that are there into `changed`.
-    pub(in crate::config) fn wait(
-        &mut self,
-        limit: Duration,
-        changed: &mut Changed,
-        keys_max: usize,
-    ) -> Result<(), SourceError> {
-        let failed = |error| SourceError::of_statement(&error, None);
-        let mut next = self.client.notifications().timeout_iter(limit).next().map_err(failed)?;
-        let heard = next.is_some();
-        while let Some(notice) = next {
-            changed.add(notice.payload(), keys_max);
-            next = self.client.notifications().iter().next().map_err(failed)?;
+    /// Waits for a notice, at most so long, and takes all that are there. An error: the connection is lost, or it is to stop.
+    pub(in crate::config) fn wait(&mut self, limit: Duration) -> Result<Changed, SourceError> {
+        let changed = self.session.link.heard(limit)?;
+        if !changed.is_nothing() {
+            // Whatever comes of the connection: this was heard.
+            self.silent_for = Duration::ZERO;
+            return Ok(changed);
         }
-        if self.client.is_closed() {
+        if self.session.client.is_closed() {
             return Err(SourceError::lost("the connection to PostgreSQL is lost; see the server's log"));
         }
-        self.silent_for = if heard { Duration::ZERO } else { self.silent_for.saturating_add(limit) };
+        self.silent_for = self.silent_for.saturating_add(limit);
         if self.silent_for >= SILENCE {
             self.silent_for = Duration::ZERO;
-            self.client.is_valid(ANSWER).map_err(|_| {
-                SourceError::lost(
+            if !self.session.answers(ANSWER) {
+                return Err(SourceError::lost(
                     "the connection to PostgreSQL is lost: no answer; see the network and the server's log",
-                )
-            })?;
+                ));
+            }
         }
-        Ok(())
+        Ok(changed)
     }
 }
 
@@ -117,14 +108,21 @@ mod tests {
             (&["b", "a", "b"], keys(&["a", "b"])),
             (&["a", ""], Changed::Everything),
             (&["", "a"], Changed::Everything),
-            (&["a", "b", "c"], keys(&["a", "b", "c"])),
-            (&["a", "b", "c", "d"], Changed::Everything),
         ] {
             let mut changed = Changed::nothing();
             for payload in payloads {
-                changed.add(payload, 3);
+                changed.add(payload);
             }
             assert_eq!(changed, expected, "{payloads:?}");
         }
+    }
+
+    #[test]
+    fn more_keys_than_are_looked_at_one_by_one_are_everything() {
+        let mut changed = Changed::nothing();
+        (0..KEYS_MAX).chain(0..KEYS_MAX).for_each(|key| changed.add(&key.to_string()));
+        assert!(matches!(&changed, Changed::Keys(keys) if keys.len() == KEYS_MAX));
+        changed.add("one more");
+        assert_eq!(changed, Changed::Everything);
     }
 }

@@ -1,11 +1,11 @@
 //! The statement around somebody's query: it makes PostgreSQL itself turn a row into a key and a JSON value.
 
-use postgres::types::{Kind, Type};
+use tokio_postgres::types::{Kind, Type};
 
 use super::error::SourceError;
 
 /// What the columns of a query are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     /// The query, without what ends a statement.
     query: String,
@@ -71,19 +71,37 @@ impl Shape {
 
     /// All rows, in the order of the keys' UTF-8 bytes; rows without a key last.
     pub(super) fn all(&self) -> String {
-        // Sorts like the bytes of the database, which are UTF-8 nearly everywhere.
-        let order = if self.is_utf8 { "(q.c0)::text COLLATE \"C\"" } else { "convert_to((q.c0)::text, 'UTF8')" };
-        format!("{} ORDER BY {order} NULLS LAST", self.select())
+        format!("{} ORDER BY {} NULLS LAST", self.select(), self.order("q.c0"))
     }
 
-    /// The rows of the keys in `$1` (`text[]`).
+    /// How whoever wrote the query finds a row by its number in the order of [`all`](Self::all), counted from 1. Nothing that the row holds
+    /// stands there.
+    pub(super) fn how_to_find(&self, row: u64) -> String {
+        let Some((key, values)) = self.names.split_first() else { return String::new() };
+        let mut name = key.clone();
+        while values.contains(&name) {
+            name.push('_');
+        }
+        let named = if name == *key { String::new() } else { format!("({})", quoted(&name)) };
+        let order = self.order(&format!("q.{}", quoted(&name)));
+        let offset = row.saturating_sub(1);
+        format!("SELECT * FROM (the query) AS q{named} ORDER BY {order} OFFSET {offset} LIMIT 1")
+    }
+
+    /// The rows of the keys in `$1` (`text[]`), in the same order.
     pub(super) fn some(&self) -> String {
         // The first condition is for an index; the second makes it exact (a collation may take "a" for "A", and 007 is 7).
         let by_index = match self.key.cast() {
             Some(cast) => format!("q.c0 = ANY($1::text[]{cast}) AND "),
             None => String::new(),
         };
-        format!("{} WHERE {by_index}(q.c0)::text COLLATE \"C\" = ANY($1::text[])", self.select())
+        let (select, order) = (self.select(), self.order("q.c0"));
+        format!("{select} WHERE {by_index}(q.c0)::text COLLATE \"C\" = ANY($1::text[]) ORDER BY {order}")
+    }
+
+    fn order(&self, key: &str) -> String {
+        // Sorts like the bytes of the database, which are UTF-8 nearly everywhere.
+        if self.is_utf8 { format!("({key})::text COLLATE \"C\"") } else { format!("convert_to(({key})::text, 'UTF8')") }
     }
 
     /// Leaves out keys that no row can have, and that the cast in [`some`](Self::some) would fail on.
@@ -95,9 +113,14 @@ impl Shape {
         let columns: Vec<String> = (0..self.names.len()).map(|index| format!("c{index}")).collect();
         let named = columns.iter().zip(&self.names).skip(1);
         let values: Vec<String> = named.map(|(column, name)| format!("q.{column} AS {}", quoted(name))).collect();
+        // A column of this name would stand for itself, and not for the row.
+        let mut row = String::from("r");
+        while self.names.contains(&row) {
+            row.push('_');
+        }
         // The line break ends a comment that the query ends with.
         format!(
-            "SELECT (q.c0)::text, row_to_json((SELECT r FROM (SELECT {}) AS r))::text FROM (\n{}\n) AS q({})",
+            "SELECT (q.c0)::text, row_to_json((SELECT {row} FROM (SELECT {}) AS {row}))::text FROM (\n{}\n) AS q({})",
             values.join(", "),
             self.query,
             columns.join(", ")

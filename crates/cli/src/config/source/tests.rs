@@ -1,7 +1,8 @@
-//! Against a real PostgreSQL, whose address stands in `TEST_DATABASE_URL`; its user makes tables. Without one they are not run:
-//! `TEST_DATABASE_URL=postgres://… cargo test -p kv-edge-cli config::source -- --ignored`.
+//! Against a real PostgreSQL, whose address stands in `TEST_DATABASE_URL`; its user makes tables. Without one they are not run; `npm test
+//! -- --only postgres` starts one for them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::*;
@@ -20,7 +21,19 @@ fn open(query: &str) -> Source {
 
 /// Does something beside the source.
 fn execute(sql: &str) {
-    Connector::new(&url()).unwrap().connect().unwrap().batch_execute(sql).unwrap();
+    let session = Connector::new(&url()).unwrap().connect().unwrap();
+    session.link.run(session.client.batch_execute(sql)).unwrap();
+}
+
+fn rows_of(source: &mut Source, keys: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+    let each = &mut |row: Row| {
+        found.push(row.key.unwrap());
+        ControlFlow::Continue(())
+    };
+    source.rows_of(&keys, each).unwrap();
+    found
 }
 
 fn all(source: &mut Source) -> Vec<(Option<String>, String)> {
@@ -85,7 +98,8 @@ fn the_settings_of_a_role_change_no_value() {
     let mut source =
         open(r"SELECT 'a', '2026-01-02 03:04+00'::timestamptz AS t, 0.1::float8 + 0.2 AS f, '\x00'::bytea AS b");
     let before = all(&mut source);
-    source.client.batch_execute(database).unwrap();
+    let Session { client, link } = &source.session;
+    link.run(client.batch_execute(database)).unwrap();
     assert_eq!(all(&mut source), before);
 }
 
@@ -120,7 +134,10 @@ fn the_order_is_that_of_utf8_whatever_the_database_holds() {
             keys.iter().map(|key| (Some((*key).to_owned()), format!("{{\"v\":\"{key}\"}}"))).collect();
         expected.sort();
         assert_eq!(all(&mut source), expected, "{encoding}");
-        assert_eq!(source.rows_of(&[keys[0].to_owned()]).unwrap().len(), 1, "{encoding}");
+        let mut asked = keys.to_vec();
+        asked.sort_unstable_by(|one, other| other.cmp(one));
+        let expected: Vec<_> = expected.into_iter().filter_map(|(key, _)| key).collect();
+        assert_eq!(rows_of(&mut source, &asked), expected, "{encoding}");
     }
 }
 
@@ -167,10 +184,8 @@ fn rows_are_found_by_their_keys() {
         ("n", "1.50", "1.5"),
     ] {
         let mut source = open(&format!("SELECT {column}, 1 AS one FROM found"));
-        let keys = [there, gone, "", "a\0", "😀"].map(str::to_owned);
-        let keys: Vec<_> = source.rows_of(&keys).unwrap().into_iter().map(|row| row.key).collect();
-        assert_eq!(keys, [Some(there.to_owned())], "{column}");
-        assert!(source.rows_of(&[gone.to_owned()]).unwrap().is_empty(), "{column}");
+        assert_eq!(rows_of(&mut source, &[there, gone, "", "a\0", "😀"]), [there], "{column}");
+        assert!(rows_of(&mut source, &[gone]).is_empty(), "{column}");
     }
 }
 
@@ -259,15 +274,64 @@ fn a_stream_that_is_stopped_ends_and_the_source_goes_on() {
         })
         .unwrap();
     assert_eq!(count, 3);
-    let stop = Arc::new(AtomicBool::new(false));
-    source.stop_on(Arc::clone(&stop));
+    let stop = Arc::clone(source.stop());
     let error = source.rows(&mut |_| {
         stop.store(true, Ordering::Relaxed);
         ControlFlow::Continue(())
     });
     assert!(error.unwrap_err().to_string().contains("it was stopped"));
     stop.store(false, Ordering::Relaxed);
-    assert_eq!(source.rows_of(&["7".to_owned()]).unwrap().len(), 1);
+    assert_eq!(rows_of(&mut source, &["7", "10", "9"]), ["10", "7", "9"]);
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL"]
+#[allow(clippy::disallowed_methods)]
+fn a_statement_that_waits_for_a_lock_is_stopped_and_cancelled() {
+    execute("DROP TABLE IF EXISTS waits; CREATE TABLE waits (id text, n int); INSERT INTO waits VALUES ('a', 1)");
+    let mut source = open("SELECT id, n FROM waits");
+    let holder = Connector::new(&url()).unwrap().connect().unwrap();
+    let run = |sql: &str| holder.link.run(holder.client.query(sql, &[]));
+    holder.link.run(holder.client.batch_execute("BEGIN; LOCK TABLE waits IN ACCESS EXCLUSIVE MODE")).unwrap();
+    let stop = Arc::clone(source.stop());
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let start = Instant::now();
+    let error = source.rows(&mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(error.to_string().contains("it was stopped") && !error.is_lost(), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    stopper.join().unwrap();
+    // The server has given up too: nobody waits for a lock any more.
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'waits'::regclass";
+    let count = || run(waiting).unwrap()[0].get::<_, i64>(0);
+    assert!((0..50).any(|_| count() == 0 || {
+        std::thread::sleep(Duration::from_millis(100));
+        false
+    }));
+    run("ROLLBACK").unwrap();
+    source.stop().store(false, Ordering::Relaxed);
+    assert_eq!(all(&mut source).len(), 1);
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL"]
+fn the_columns_are_those_of_the_moment() {
+    execute("DROP TABLE IF EXISTS wide; CREATE TABLE wide (id text, n int); INSERT INTO wide VALUES ('a', 1)");
+    let mut source = open("SELECT * FROM wide");
+    let row = |json: &str| [(Some("a".to_owned()), json.to_owned())];
+    execute("ALTER TABLE wide ADD COLUMN m int DEFAULT 2");
+    assert_eq!(rows_of(&mut source, &["a"]), ["a"]);
+    assert!(source.has_new_columns());
+    assert_eq!(all(&mut source), row(r#"{"n":1,"m":2}"#));
+    assert!(!source.has_new_columns());
+    execute("ALTER TABLE wide DROP COLUMN n");
+    assert_eq!(all(&mut source), row(r#"{"m":2}"#));
+    assert_eq!((rows_of(&mut source, &["a"]).len(), source.has_new_columns()), (1, false));
+    execute("ALTER TABLE wide DROP COLUMN m");
+    let error = source.rows(&mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(error.to_string().contains("one column only"), "{error}");
 }
 
 #[test]
@@ -277,10 +341,7 @@ fn notices_are_heard_and_a_lost_connection_is_told() {
     let second = Duration::from_secs(1);
     let mut source = open("SELECT 'a', 1 AS n");
     source.listen("Odd \"channel\"").unwrap();
-    let heard = |source: &mut Source| {
-        let mut changed = Changed::nothing();
-        source.wait(second, &mut changed, 3).map(|()| changed)
-    };
+    let heard = |source: &mut Source| source.wait(second);
     let start = Instant::now();
     assert_eq!(heard(&mut source).unwrap(), Changed::nothing());
     assert!(start.elapsed() >= second);
@@ -333,27 +394,4 @@ fn a_million_rows_take_the_memory_of_a_few() {
         high.insert((count, wait), memory());
     }
     assert!(high[&(1_000_000, 100)] < high[&(1_000, 0)] + 8_000, "{high:?}");
-}
-
-/// One server shows one certificate, so this is told which of the cases below it is: `TEST_DATABASE_TLS` holds lines of settings and
-/// what is expected, `sslmode=require => ok`.
-#[test]
-#[ignore = "needs a PostgreSQL with TLS, and TEST_DATABASE_TLS"]
-fn tls_is_as_the_settings_say() {
-    let url = url();
-    let mut wrong = Vec::new();
-    for line in std::env::var("TEST_DATABASE_TLS").unwrap().lines().filter(|line| !line.trim().is_empty()) {
-        let (settings, expected) = line.trim().split_once(" => ").unwrap();
-        let sql = "SELECT 'k', ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        let opened = Connector::new(&format!("{url}?{settings}")).and_then(|connector| Source::open_at(connector, sql));
-        let found = match opened {
-            Ok(mut source) => all(&mut source).remove(0).1,
-            Err(error) => error.to_string(),
-        };
-        eprintln!("{settings}: {found}");
-        if !found.contains(expected) {
-            wrong.push(line.to_owned());
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -191,7 +191,7 @@ pub(super) fn refusal(error: &Error) -> String {
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             "is not for this host (its subjectAltName counts, not its common name)".to_owned(),
-            "use the name that it is for, or sslmode=verify-ca in DATABASE_URL",
+            "write the name that it is for in DATABASE_URL, or make one for this host",
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             ("has run out".to_owned(), "renew it on the server")

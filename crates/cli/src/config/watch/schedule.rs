@@ -1,5 +1,7 @@
 //! When which pass is due. It looks at no clock: times, in milliseconds, come from outside.
 
+use std::collections::BTreeMap;
+
 use kv_edge_core::retry::{Backoff, FailureClass};
 
 use crate::config::source::Changed;
@@ -8,6 +10,10 @@ use crate::config::source::Changed;
 const GATHER_MS: u64 = 1000;
 /// The least time from snapshot to snapshot: each reads all rows.
 const SNAPSHOT_MS: u64 = 10_000;
+/// How long KV's list may lack a key that is there (KV documentation, "How KV works").
+const LAG_MS: u64 = 60_000;
+/// More keys than this are not looked at again one by one.
+const AGAIN_MAX: usize = 1000;
 /// After a failure, for ever, up to five minutes apart.
 const BACKOFF: Backoff =
     Backoff { first_ms: 2000, cap_ms: 300_000, retry_after_cap_ms: 0, tries_max: u32::MAX, deadline_ms: u64::MAX };
@@ -27,23 +33,43 @@ pub(super) enum Todo {
     Wait(u64),
 }
 
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// All that it was about is in KV.
+    Good,
+    /// Something is not, and to try again would not change that: a row that KV cannot take, deletions that the guard refuses.
+    Behind,
+    /// The database or the API failed.
+    Failed,
+}
+
 /// What is due when.
-#[derive(Debug)]
 pub(super) struct Schedule {
     full_every_ms: Option<u64>,
     has_snapshot: bool,
     compare_at: Option<u64>,
+    /// When KV's list can be believed again, where the comparison before could not rely on it.
+    sure_at: Option<u64>,
     snapshot_at: Option<u64>,
     /// When the last snapshot was made.
     snapshot_made: u64,
     changed: Changed,
     /// When the first of the changes was heard of.
     changed_at: u64,
+    /// Keys without a row that KV's list may lack yet, and when to look at them again.
+    again: BTreeMap<String, u64>,
     /// The pass under way, and since when.
     under_way: Option<(Pass, u64)>,
+    /// Those of its keys that it looks at again, for the last time.
+    last_look: Vec<String>,
     /// When and how long the last comparison was.
-    compared: (u64, u64),
+    compared: Option<(u64, u64)>,
     failures: u32,
+    /// True where a row is not in KV as it should be.
+    is_behind: bool,
+    /// The same of the snapshot.
+    snapshot_is_behind: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,18 +86,23 @@ impl Schedule {
             full_every_ms,
             has_snapshot,
             compare_at: Some(now),
+            sure_at: None,
             snapshot_at: None,
             snapshot_made: 0,
             changed: Changed::nothing(),
             changed_at: now,
+            again: BTreeMap::new(),
             under_way: None,
-            compared: (0, 0),
+            last_look: Vec::new(),
+            compared: None,
             failures: 0,
+            is_behind: false,
+            snapshot_is_behind: false,
         }
     }
 
     /// Takes what was heard.
-    pub(super) fn heard(&mut self, changed: Changed, now: u64, keys_max: usize) {
+    pub(super) fn heard(&mut self, changed: Changed, now: u64) {
         if changed.is_nothing() {
             return;
         }
@@ -80,26 +111,49 @@ impl Schedule {
         }
         match changed {
             Changed::Everything => self.changed = Changed::Everything,
-            Changed::Keys(keys) => keys.iter().for_each(|key| self.changed.add(key, keys_max)),
+            Changed::Keys(keys) => keys.iter().for_each(|key| self.changed.add(key)),
         }
+    }
+
+    /// Takes keys of the pass that has just ended, which have no row, and are not in KV's list either. They may be in KV all the same.
+    pub(super) fn look_again(&mut self, keys: Vec<String>, now: u64) {
+        let at = now.saturating_add(LAG_MS);
+        let last_look = std::mem::take(&mut self.last_look);
+        self.again.extend(keys.into_iter().filter(|key| last_look.binary_search(key).is_err()).map(|key| (key, at)));
+        if self.again.len() > AGAIN_MAX {
+            self.again.clear();
+            self.sure_at = Some(at);
+        }
+    }
+
+    /// A comparison could not rely on KV's list, which can be believed from then on.
+    pub(super) fn unsure_until(&mut self, at: u64) {
+        self.sure_at = Some(at);
     }
 
     /// What to do now; whatever it is but waiting, it has begun, and [`ended`](Self::ended) is to be told.
     pub(super) fn next(&mut self, now: u64) -> Todo {
+        let again_at = self.again.values().min().copied();
         let apply_at = match &self.changed {
             // After a failure a comparison makes all of it good.
             _ if self.failures > 0 => None,
-            Changed::Keys(keys) if keys.is_empty() => None,
+            Changed::Keys(keys) if keys.is_empty() => again_at,
             Changed::Keys(_) => Some(self.changed_at.saturating_add(GATHER_MS)),
             Changed::Everything => {
                 // Not more than half of the time is spent with comparing.
-                let (ended, length) = self.compared;
-                let due = self.changed_at.saturating_add(GATHER_MS).max(ended.saturating_add(length));
+                let rested = self.compared.map_or(0, |(ended, length)| ended.saturating_add(length));
+                let due = self.changed_at.saturating_add(GATHER_MS).max(rested);
                 self.compare_at = Some(self.compare_at.map_or(due, |at| at.min(due)));
                 None
             }
         };
-        let due = [(self.compare_at, Pass::Compare), (apply_at, Pass::Apply), (self.snapshot_at, Pass::Snapshot)];
+        let sure_at = self.sure_at.filter(|_| self.failures == 0);
+        let due = [
+            (self.compare_at, Pass::Compare),
+            (sure_at, Pass::Compare),
+            (apply_at, Pass::Apply),
+            (self.snapshot_at, Pass::Snapshot),
+        ];
         let due = due.into_iter().filter_map(|(at, pass)| at.map(|at| (at, pass)));
         // Of what is due a comparison comes first: it does the others' work.
         let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return Todo::Wait(u64::MAX) };
@@ -112,31 +166,47 @@ impl Schedule {
             Pass::Compare => {
                 // What is heard from now on is of later.
                 self.changed = Changed::nothing();
+                self.sure_at = self.sure_at.filter(|at| *at > now);
                 Todo::Compare
             }
             Pass::Apply => match std::mem::replace(&mut self.changed, Changed::nothing()) {
-                Changed::Keys(keys) => Todo::Apply(keys.into_iter().collect()),
+                Changed::Keys(mut keys) => {
+                    let again = std::mem::take(&mut self.again).into_iter().filter(|(key, _)| !keys.contains(key));
+                    let (last, later): (BTreeMap<_, _>, _) = again.partition(|(_, at)| *at <= now);
+                    (self.last_look, self.again) = (last.into_keys().collect(), later);
+                    keys.extend(self.last_look.iter().cloned());
+                    Todo::Apply(keys.into_iter().collect())
+                }
                 Changed::Everything => Todo::Compare,
             },
         }
     }
 
     /// The pass under way has ended. `random` is drawn evenly from 0 to 1.
-    pub(super) fn ended(&mut self, now: u64, failed: bool, random: f64) {
+    pub(super) fn ended(&mut self, now: u64, ended: Ended, random: f64) {
         let Some((pass, since)) = self.under_way.take() else { return };
         if pass == Pass::Compare {
-            self.compared = (now, now.saturating_sub(since));
+            self.compared = Some((now, now.saturating_sub(since)));
         }
         if pass != Pass::Apply {
             (self.snapshot_at, self.snapshot_made) = (None, now);
         }
-        if failed {
+        if ended == Ended::Failed {
             self.failures = self.failures.saturating_add(1);
             self.compare_at = Some(now.saturating_add(wait(&BACKOFF, self.failures, random)));
-        } else if pass == Pass::Compare {
-            self.failures = 0;
-            self.compare_at = self.full_every_ms.map(|every| now.saturating_add(every));
-        } else if pass == Pass::Apply && self.has_snapshot {
+            return;
+        }
+        let is_behind = ended == Ended::Behind;
+        match pass {
+            Pass::Compare => {
+                (self.failures, self.is_behind, self.snapshot_is_behind) = (0, is_behind, false);
+                self.compare_at = self.full_every_ms.map(|every| now.saturating_add(every));
+            }
+            // The rows of other keys may still be wanting.
+            Pass::Apply => self.is_behind |= is_behind,
+            Pass::Snapshot => self.snapshot_is_behind = is_behind,
+        }
+        if pass == Pass::Apply && self.has_snapshot {
             let at = self.snapshot_made.saturating_add(SNAPSHOT_MS).max(now);
             self.snapshot_at = Some(self.snapshot_at.map_or(at, |before| before.min(at)));
         }
@@ -149,8 +219,9 @@ impl Schedule {
 
     /// True where not all that was heard of is in KV.
     pub(super) fn is_behind(&self) -> bool {
-        let none_was_made = self.compared == (0, 0);
-        none_was_made || self.failures > 0 || !self.changed.is_nothing() || self.snapshot_at.is_some()
+        let lacks = self.compared.is_none() || self.failures > 0 || self.is_behind || self.snapshot_is_behind;
+        let is_more_due = self.sure_at.is_some() || self.snapshot_at.is_some() || !self.again.is_empty();
+        lacks || is_more_due || !self.changed.is_nothing()
     }
 }
 
@@ -167,123 +238,4 @@ fn wait(backoff: &Backoff, tries: u32, random: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(keys: &[&str]) -> Changed {
-        Changed::Keys(keys.iter().map(|key| (*key).to_owned()).collect())
-    }
-
-    fn apply(keys: &[&str]) -> Todo {
-        Todo::Apply(keys.iter().map(|key| (*key).to_owned()).collect())
-    }
-
-    /// A schedule whose first comparison took from 0 to 100.
-    fn begun(full_every_ms: Option<u64>, has_snapshot: bool) -> Schedule {
-        let mut schedule = Schedule::new(0, full_every_ms, has_snapshot);
-        assert!(schedule.is_behind());
-        assert_eq!(schedule.next(0), Todo::Compare);
-        schedule.ended(100, false, 1.0);
-        assert!(!schedule.is_behind());
-        schedule
-    }
-
-    #[test]
-    fn it_begins_with_a_comparison_and_makes_one_every_so_often() {
-        let mut schedule = begun(Some(5000), false);
-        assert_eq!(schedule.next(100), Todo::Wait(5000));
-        assert_eq!(schedule.next(5100), Todo::Compare);
-        schedule.ended(5200, false, 1.0);
-        assert_eq!(schedule.next(5200), Todo::Wait(5000));
-        assert_eq!(begun(None, false).next(100), Todo::Wait(u64::MAX));
-    }
-
-    #[test]
-    fn changes_are_gathered_for_a_second() {
-        let mut schedule = begun(None, false);
-        schedule.heard(keys(&["b"]), 200, 9);
-        schedule.heard(Changed::nothing(), 300, 9);
-        schedule.heard(keys(&["a", "b"]), 900, 9);
-        assert!(schedule.is_behind());
-        assert_eq!(schedule.next(900), Todo::Wait(300));
-        assert_eq!(schedule.next(1200), apply(&["a", "b"]));
-        schedule.heard(keys(&["a"]), 1250, 9);
-        schedule.ended(1300, false, 1.0);
-        assert_eq!(schedule.next(1300), Todo::Wait(950));
-        assert_eq!(schedule.next(2250), apply(&["a"]));
-        schedule.ended(2300, false, 1.0);
-        assert!(!schedule.is_behind());
-    }
-
-    #[test]
-    fn many_changes_are_one_comparison_that_leaves_time_for_others() {
-        for changed in [Changed::Everything, keys(&["a", "b", "c"])] {
-            let mut schedule = begun(Some(60_000), false);
-            schedule.heard(changed, 200, 2);
-            assert_eq!(schedule.next(200), Todo::Wait(1000));
-            assert_eq!(schedule.next(1200), Todo::Compare);
-            schedule.heard(Changed::Everything, 1300, 2);
-            schedule.ended(9200, false, 1.0);
-            // It took 8 seconds.
-            assert_eq!(schedule.next(9200), Todo::Wait(8000));
-            assert_eq!(schedule.next(17_200), Todo::Compare);
-            schedule.ended(17_300, false, 1.0);
-            assert_eq!(schedule.next(17_300), Todo::Wait(60_000));
-        }
-    }
-
-    #[test]
-    fn a_comparison_that_is_due_does_the_work_of_the_others() {
-        let mut schedule = begun(Some(1000), true);
-        schedule.heard(keys(&["a"]), 100, 9);
-        assert_eq!(schedule.next(1100), Todo::Compare);
-        schedule.ended(1200, false, 1.0);
-        assert!(!schedule.is_behind());
-        assert_eq!(schedule.next(1200), Todo::Wait(1000));
-    }
-
-    #[test]
-    fn a_failure_is_made_good_by_a_comparison_and_waits_grow() {
-        let mut schedule = begun(None, false);
-        schedule.heard(keys(&["a"]), 100, 9);
-        assert_eq!(schedule.next(1100), apply(&["a"]));
-        schedule.ended(1100, true, 1.0);
-        let mut now = 1100;
-        for wait in [2000, 4000, 8000] {
-            assert!(schedule.is_behind());
-            schedule.heard(keys(&["b"]), now, 9);
-            assert_eq!(schedule.next(now), Todo::Wait(wait));
-            now += wait;
-            assert_eq!(schedule.next(now), Todo::Compare);
-            schedule.ended(now, true, 1.0);
-        }
-        schedule.compare_now(now);
-        assert_eq!(schedule.next(now), Todo::Compare);
-        schedule.ended(now, false, 1.0);
-        assert!(!schedule.is_behind());
-        assert_eq!(schedule.next(now), Todo::Wait(u64::MAX));
-    }
-
-    #[test]
-    fn snapshots_follow_changes_ten_seconds_apart() {
-        let mut schedule = begun(None, true);
-        for (heard, now) in [(100, 1100), (1200, 2200)] {
-            schedule.heard(keys(&["a"]), heard, 9);
-            assert_eq!(schedule.next(now), apply(&["a"]));
-            schedule.ended(now, false, 1.0);
-            assert_eq!(schedule.next(now), Todo::Wait(10_100 - now));
-        }
-        assert!(schedule.is_behind());
-        assert_eq!(schedule.next(10_100), Todo::Snapshot);
-        schedule.ended(10_200, false, 1.0);
-        assert!(!schedule.is_behind());
-        assert_eq!(schedule.next(10_200), Todo::Wait(u64::MAX));
-    }
-
-    #[test]
-    fn waits_for_the_server_grow_to_half_a_minute_and_are_never_none() {
-        for (tries, random, expected) in [(1, 0.0, 500), (1, 1.0, 2000), (3, 0.5, 4000), (99, 1.0, 30_000)] {
-            assert_eq!(wait_ms(tries, random), expected, "{tries} {random}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use crate::flags::{Definitions, Subject};
+use crate::flags::{Definitions, Known, Subject};
 
 /// True where a rule with this condition takes a user with this attribute `a`; without one for `None`.
 fn holds(condition: &Value, attribute: Option<&Value>) -> bool {
@@ -9,7 +9,7 @@ fn holds(condition: &Value, attribute: Option<&Value>) -> bool {
     let flags = json!({"flags": {"x": {"default": "off", "rules": [{"match": [condition], "variant": "on"}]}}});
     let definitions = Definitions::parse(&flags.to_string()).unwrap();
     let context: Map<String, Value> = attribute.into_iter().map(|value| ("a".to_owned(), value.clone())).collect();
-    let subject = Subject { targeting_key: None, context: &context, record: None };
+    let subject = Subject { targeting_key: None, context: &context, known: Known::Nothing };
     definitions.get("x").unwrap().evaluate("x", &subject).unwrap().variant == "on"
 }
 

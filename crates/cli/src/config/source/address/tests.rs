@@ -11,7 +11,6 @@ fn both_forms_say_how_the_server_is_trusted() {
     for (settings, mode, trust) in [
         (&[][..], SslMode::Prefer, Trust::Anything),
         (&["sslmode=disable"], SslMode::Disable, Trust::Anything),
-        (&["sslmode=allow"], SslMode::Prefer, Trust::Anything),
         (&["sslmode=prefer"], SslMode::Prefer, Trust::Anything),
         (&["sslmode=require"], SslMode::Require, Trust::Anything),
         (&["sslmode=require", "sslrootcert=/ca.pem"], SslMode::Require, Trust::Signed(file())),
@@ -70,7 +69,9 @@ fn what_cannot_be_read_is_told_without_a_word_of_it() {
         "postgres://u:1/sec@ret",
         "postgres://u:1?sec@ret=1",
         "postgres://u:p@h:sec/d",
-        "postgres://u:p@h/d?secret=1",
+        "postgres://u@h/d?password=p&secret=1",
+        "postgres://u:p@h/d?SECRET=1",
+        "postgres://u:p@h/d?sec%20ret=1",
         "postgres://u:p@h/d?sslmode=secret",
         "postgres://u:p@h/d?sslrootcert=system&sslmode=require",
         "postgres://u:p@h/d?sslcert=secret",
@@ -80,10 +81,42 @@ fn what_cannot_be_read_is_told_without_a_word_of_it() {
         "host=h password='secret",
         "host=h sec ret=1",
         "user=secret",
-        "host=h secret=1",
+        "host=h password=p secret=1",
+        "host=h secret='1' password=p",
     ] {
         let sentence = Address::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(sentence.starts_with("DATABASE_URL "), "{url}: {sentence}");
-        assert!(!sentence.contains("sec"), "{url}: {sentence}");
+        assert!(!sentence.to_lowercase().contains("sec"), "{url}: {sentence}");
+    }
+}
+
+#[test]
+fn a_parameter_that_is_not_known_is_named_where_it_is_no_piece_of_a_password() {
+    for (url, expected) in [
+        ("postgres://u:p@h/d?no_such=1", "the parameter no_such is not known here, leave it out"),
+        ("host=h user=u no_such=1", "the parameter no_such is not known here, leave it out"),
+        ("postgres://u@h/d?password=p&requirepeer=x", "the parameter requirepeer is not known here, leave it out"),
+        ("postgres://u@h/d?password=p&no_such=1", "it has a part that nobody knows"),
+        ("postgres://u:p@h/d?connect_timeout=x", "its connect_timeout is none"),
+        ("postgres://u:p@h/d?keepalives_retries=x", "its keepalives_retries is none"),
+        ("postgres://u:p@h:x/d", "its port is none"),
+    ] {
+        let sentence = Address::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(sentence.starts_with(&format!("DATABASE_URL cannot be read: {expected}; ")), "{url}: {sentence}");
+    }
+}
+
+#[test]
+fn a_mode_that_checks_less_than_it_says_is_refused() {
+    for (settings, expected) in [
+        ("sslmode=verify-ca", "without an authority to trust"),
+        ("sslmode=verify-ca&sslrootcert=", "without an authority to trust"),
+        ("sslmode=verify-ca&sslrootcert=system", "sslrootcert=system with a weaker sslmode"),
+        ("sslmode=require&sslrootcert=system", "sslrootcert=system with a weaker sslmode"),
+        ("sslmode=allow", "write sslmode=prefer"),
+        ("sslmode=allow&sslrootcert=system", "write sslmode=prefer"),
+    ] {
+        let sentence = tls(&format!("postgres://u:p@h/d?{settings}")).unwrap_err();
+        assert!(sentence.contains(expected), "{settings}: {sentence}");
     }
 }

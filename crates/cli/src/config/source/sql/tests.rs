@@ -71,7 +71,9 @@ fn the_statement_stands_around_the_query() {
     assert_eq!(shape.all(), format!("{select} ORDER BY (q.c0)::text COLLATE \"C\" NULLS LAST"));
     assert_eq!(
         shape.some(),
-        format!("{select} WHERE q.c0 = ANY($1::text[]::int4[]) AND (q.c0)::text COLLATE \"C\" = ANY($1::text[])")
+        format!(
+            "{select} WHERE q.c0 = ANY($1::text[]::int4[]) AND (q.c0)::text COLLATE \"C\" = ANY($1::text[]) ORDER BY (q.c0)::text COLLATE \"C\""
+        )
     );
 }
 
@@ -103,5 +105,20 @@ proptest! {
         prop_assert!(query.starts_with(kept));
         prop_assert!(kept.len() == query.len() || query.as_bytes()[kept.len()] == b';');
         prop_assert_eq!(without_end(kept), kept);
+    }
+}
+
+#[test]
+fn a_row_is_found_by_its_number_whatever_its_columns_are_called() {
+    for (names, is_utf8, expected) in [
+        (&["id", "a"][..], true, r#"AS q ORDER BY (q."id")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
+        (&["i\"d", "a"], true, r#"AS q ORDER BY (q."i""d")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
+        // The other one of this name keeps it.
+        (&["id", "id", "id_"], true, r#"AS q("id__") ORDER BY (q."id__")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
+        (&["id", "a"], false, r#"AS q ORDER BY convert_to((q."id")::text, 'UTF8') OFFSET 3 LIMIT 1"#),
+    ] {
+        let columns: Vec<_> = names.iter().map(|name| ((*name).to_owned(), Type::TEXT)).collect();
+        let shape = Shape::new("SELECT 1", &columns, is_utf8).unwrap();
+        assert_eq!(shape.how_to_find(4), format!("SELECT * FROM (the query) {expected}"), "{names:?}");
     }
 }

@@ -1,0 +1,194 @@
+//! A connection to PostgreSQL, for a program that waits. Every wait has its end: a signal is seen within [`SLICE`], whatever the server
+//! does, and nothing is left behind of a connection that is given up, neither a thread nor a socket.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::poll_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, Error, Transaction};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::SourceError;
+use super::listen::Changed;
+
+/// How long a signal may go unseen.
+const SLICE: Duration = Duration::from_millis(100);
+/// How long a server may take to hear that a statement is to end, or a connection.
+const BYE: Duration = Duration::from_secs(2);
+
+/// What drives connections, on the thread that waits for them.
+#[derive(Debug, Clone)]
+pub(super) struct Waiter {
+    /// Never dropped: that would wait for a name that is being looked up.
+    runtime: &'static Runtime,
+    stop: Arc<AtomicBool>,
+}
+
+impl Waiter {
+    pub(super) fn new() -> Result<Self, SourceError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            SourceError::new(format!("nothing can be waited for on this machine: {error}; see its limits (ulimit -n)"))
+        })?;
+        Ok(Self { runtime: Box::leak(Box::new(runtime)), stop: Arc::default() })
+    }
+
+    /// Whoever sets it ends all waits, with an error.
+    pub(super) fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits for something; an error where it is to stop before that is there. What is there at once is given in any case.
+    pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, SourceError> {
+        self.runtime.block_on(async {
+            let mut future = pin!(future);
+            loop {
+                match timeout(SLICE, future.as_mut()).await {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(_) if self.is_stopped() => return Err(SourceError::stopped()),
+                    Err(_) => {}
+                }
+            }
+        })
+    }
+
+    /// Waits so long at most, whatever is to stop.
+    fn wait_at_most<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        // A timer is made within the runtime.
+        self.runtime.block_on(async { timeout(limit, future).await.ok() })
+    }
+}
+
+/// A connection.
+pub(super) struct Session {
+    /// Stands first: when it is dropped it tells the server, and `link` then sends that.
+    pub(super) client: Client,
+    pub(super) link: Link,
+}
+
+/// What of a connection goes on by itself.
+pub(super) struct Link {
+    waiter: Waiter,
+    task: JoinHandle<()>,
+    heard: Arc<Heard>,
+    token: CancelToken,
+    tls: MakeRustlsConnect,
+}
+
+/// What was notified and nobody has taken yet.
+#[derive(Debug)]
+struct Heard {
+    changed: Mutex<Changed>,
+    is_more: Notify,
+}
+
+impl Heard {
+    fn changed(&self) -> MutexGuard<'_, Changed> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Connects. None where it takes longer than that.
+    pub(super) fn connect(
+        config: &Config,
+        tls: &MakeRustlsConnect,
+        waiter: &Waiter,
+        patience: Duration,
+    ) -> Result<Option<Result<Self, Error>>, SourceError> {
+        let connecting = async { timeout(patience, config.connect(tls.clone())).await.ok() };
+        let Some(connected) = waiter.wait(connecting)? else { return Ok(None) };
+        Ok(Some(connected.map(|(client, connection)| {
+            let heard = Arc::new(Heard { changed: Mutex::new(Changed::nothing()), is_more: Notify::new() });
+            let task = waiter.runtime.spawn(serve(connection, Arc::clone(&heard)));
+            let (waiter, token, tls) = (waiter.clone(), client.cancel_token(), tls.clone());
+            Self { client, link: Link { waiter, task, heard, token, tls } }
+        })))
+    }
+
+    /// True where the connection still answers, within a time.
+    pub(super) fn answers(&self, limit: Duration) -> bool {
+        self.link.waiter.wait_at_most(limit, self.client.simple_query("")).is_some_and(|answer| answer.is_ok())
+    }
+}
+
+impl Link {
+    /// What one statement gives.
+    pub(super) fn run<T>(&self, statement: impl Future<Output = Result<T, Error>>) -> Result<T, SourceError> {
+        self.run_as(statement, |error| SourceError::of_statement(error, None))
+    }
+
+    /// The same, where what PostgreSQL says is to be worded in another way.
+    pub(super) fn run_as<T>(
+        &self,
+        statement: impl Future<Output = Result<T, Error>>,
+        failed: impl FnOnce(&Error) -> SourceError,
+    ) -> Result<T, SourceError> {
+        match self.waiter.wait(statement) {
+            Ok(outcome) => outcome.map_err(|error| failed(&error)),
+            Err(stopped) => {
+                // It may be waiting for a lock, and would wait on when nobody reads its answer any more.
+                self.cancel();
+                Err(stopped)
+            }
+        }
+    }
+
+    /// Ends the statement that the connection is busy with. Where that fails, the end of the connection does it.
+    pub(super) fn cancel(&self) {
+        self.waiter.wait_at_most(BYE, self.token.cancel_query(self.tls.clone()));
+    }
+
+    /// Ends a transaction that has changed nothing. One that is only dropped would stand open, with its locks, until the next statement.
+    pub(super) fn end(&self, transaction: Transaction<'_>) {
+        self.waiter.wait_at_most(BYE, transaction.rollback());
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.waiter.is_stopped()
+    }
+
+    /// Waits for notices, so long at most, and takes all that there are.
+    pub(super) fn heard(&self, limit: Duration) -> Result<Changed, SourceError> {
+        self.waiter.wait(async {
+            // What was heard before, while something else was waited for, has left a permit.
+            timeout(limit, self.heard.is_more.notified()).await.ok();
+        })?;
+        Ok(std::mem::replace(&mut *self.heard.changed(), Changed::nothing()))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.waiter.wait_at_most(BYE, &mut self.task);
+        self.task.abort();
+    }
+}
+
+/// Carries what goes to and fro until the connection ends, and takes down what is notified meanwhile.
+async fn serve<S, T>(mut connection: Connection<S, T>, heard: Arc<Heard>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // An error ends the statement that is under way, which tells it.
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notice) = message {
+            heard.changed().add(notice.payload());
+            heard.is_more.notify_one();
+        }
+    }
+    // Whoever waits for notices is to see that none will come.
+    heard.is_more.notify_one();
+}

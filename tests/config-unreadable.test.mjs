@@ -1,0 +1,205 @@
+// What gives nothing good, where nothing good is remembered, is left alone for five seconds: neither KV nor the log has much of it.
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { assertEvaluated, assertOfrepError } from "./harness/ofrep.mjs";
+
+const on = { preview_features_enabled: true, plan: "pro" };
+const flags = { plain: { default: "on" }, plan: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } };
+const REQUESTS = 10;
+
+/** Why a key gives nothing good: what KV holds, what reads do, how many calls that makes, and the line in the log. */
+const reasons = [
+  ["is broken", { value: "{", calls: 1, code: "broken_record" }],
+  ["fails", { fault: "400", calls: 1, code: "kv_unavailable" }],
+  ["fails, also the second time", { fault: "500", calls: 2, code: "kv_unavailable" }],
+];
+
+/** Faults of the reads of a key, also of many at once. */
+const faultsOf = (key, fault) => fault && { [`get ${key}`]: [fault], bulk: [fault] };
+
+/** Makes several requests; the reads of `key`, in all. */
+async function readsOf(config, key, request, requests = REQUESTS) {
+  const { reads } = await config.reading(async () => {
+    for (let turn = 0; turn < requests; turn += 1) await request(turn);
+  });
+  return reads.flat().filter((read) => read === key).length;
+}
+
+/** The lines of the log that say that the job went on without something. */
+const warnings = (config) => config.worker.log().filter(({ level }) => level === "warning").map(({ code }) => code);
+
+/**
+ * Checks that a key costs one read and one line, after five seconds another one, and counts once it is good.
+ * `ask(reason, turn)` makes a request and checks the answer; `askGood` when it is good.
+ */
+async function assertLeftAlone(config, key, reason, good, ask, askGood) {
+  await config.kv.put(key, reason.value ?? good);
+  const known = warnings(config).length;
+  for (let time = 1; time <= 2; time += 1) {
+    assert.equal(await readsOf(config, key, (turn) => ask(reason, `${time}-${turn}`)), reason.calls);
+    await eventually(() => warnings(config).length >= known + time, "a line in the log");
+    assert.deepEqual(warnings(config).slice(known), Array(time).fill(reason.code));
+    await config.pass(5);
+  }
+  await config.kv.put(key, good);
+  assert.equal(await readsOf(config, key, askGood), 1);
+  assert.equal(warnings(config).length, known + 2);
+}
+
+describe("a user's record", async () => {
+  const config = await startConfig({ refresh: "30" });
+  before(() => config.define(flags));
+
+  /** Routes: asks for a user, and checks that nothing is known of him; or his record. */
+  const routes = {
+    "GET /config": {
+      unknown: async (id, faults) => assertPage(await config.page(id, { faults }), { preview: false, source: "default" }),
+      known: async (id) => assertPage(await config.page(id), { preview: true }),
+    },
+    "POST /config": {
+      unknown: async (id, faults) => assert.deepEqual((await config.users([id], { faults })).json().users, { [id]: { source: "default", config: null } }),
+      known: async (id) => assert.deepEqual((await config.users([id])).json().users, { [id]: { source: "record", config: on } }),
+    },
+    OFREP: {
+      unknown: async (id, faults) => {
+        const response = await config.evaluate("plan", { targetingKey: id, plan: "pro" }, { faults });
+        assertEvaluated(response, { key: "plan", variant: "off", value: false, reason: "DEFAULT", source: "default" });
+      },
+      known: async (id) => assert.equal((await config.evaluate("plan", { targetingKey: id })).json().value, true),
+    },
+  };
+  for (const [route, { unknown, known }] of Object.entries(routes)) {
+    for (const [what, reason] of reasons) {
+      test(`${route}: one that ${what}`, async () => {
+        const id = unique("user");
+        await config.evaluate("plain", {});
+        await assertLeftAlone(config, id, reason, JSON.stringify(on), ({ fault }) => unknown(id, faultsOf(id, fault)), () => known(id));
+      });
+    }
+  }
+
+  test("it is left alone by all routes together", async () => {
+    for (const first of Object.keys(routes)) {
+      const id = unique("user");
+      await config.kv.put(id, "{");
+      await routes[first].unknown(id);
+      for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.reading(() => unknown(id))).reads, []);
+    }
+  });
+
+  test("other users of the same request are read", async () => {
+    const [bad, good] = [unique("bad"), unique("good")];
+    await config.kv.put(bad, "{");
+    await config.page(bad);
+    await config.put(good, on);
+    const { response, reads } = await config.reading(() => config.users([bad, good]));
+    assert.deepEqual(reads, [[good]]);
+    assert.deepEqual(response.json().users, { [bad]: { source: "default", config: null }, [good]: { source: "record", config: on } });
+  });
+
+  test("one that is remembered is no such record: it is asked for by the usual time", async () => {
+    const id = unique("user");
+    await config.put(id, on);
+    await config.page(id);
+    await config.kv.put(id, "{");
+    await config.pass(61);
+    assert.equal(await readsOf(config, id, async () => assertPage(await config.page(id), { preview: true, source: "last-good" })), 1);
+    await config.pass(6);
+    assert.equal(await readsOf(config, id, () => config.page(id)), 0);
+  });
+
+  test("what was remembered for an hour while KV fails, and is no more, is left alone", async () => {
+    const id = unique("user");
+    await config.put(id, on);
+    await config.page(id);
+    await config.pass(60 * 60 + 1);
+    const faults = { [`get ${id}`]: ["400"] };
+    assert.equal(await readsOf(config, id, async () => assertPage(await config.page(id, { faults }), { preview: false, source: "default" })), 1);
+    await config.pass(5);
+    assertPage(await config.page(id), { preview: true });
+  });
+});
+
+describe("the flags' definitions", async () => {
+  const config = await startConfig({ refresh: "30" });
+  const stateOf = async (faults) => (await config.ask("GET", "/healthz", { faults })).json().flags;
+  const errorOf = ({ fault }) => (fault ? [503, "GENERAL"] : [500, "PARSE_ERROR"]);
+  const routes = {
+    "one flag": {
+      unknown: async (reason, faults) => assertOfrepError(await config.evaluate("plain", {}, { faults }), ...errorOf(reason), "plain"),
+      known: async () => assert.equal((await config.evaluate("plain", {})).status, 200),
+    },
+    "all flags": {
+      unknown: async (reason, faults) => assertOfrepError(await config.evaluateAll({}, { faults }), ...errorOf(reason)),
+      known: async () => assert.equal((await config.evaluateAll({})).status, 200),
+    },
+    "/healthz": {
+      unknown: async ({ fault }, faults) => assert.equal((await stateOf(faults)).state, fault ? "unavailable" : "broken"),
+      known: async () => assert.deepEqual(await stateOf(), { state: "current", count: 2 }),
+    },
+  };
+  for (const [route, { unknown, known }] of Object.entries(routes)) {
+    for (const [what, reason] of reasons) {
+      test(`${route}: definitions of which the read ${what}`, async () => {
+        await config.restart();
+        const good = JSON.stringify({ flags });
+        await assertLeftAlone(config, "flags", reason, good, (why) => unknown(why, faultsOf("flags", why.fault)), known);
+      });
+    }
+  }
+
+  test("they are left alone by all routes together, and each tells the same", async () => {
+    await config.kv.put("flags", "{");
+    await config.restart();
+    await stateOf();
+    for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.reading(() => unknown({}))).reads, []);
+    assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "no JSON at line 1, column 1" });
+  });
+});
+
+describe("the snapshot", async () => {
+  const config = await startConfig({ refresh: "30", vars: { CONFIG_SNAPSHOT: "snapshot" } });
+  let users = [];
+  const routes = {
+    "GET /config": {
+      unknown: async (id, faults) => assertPage(await config.page(id, { faults }), { preview: false, source: "default" }),
+      known: async (id) => assertPage(await config.page(id), { preview: true, source: "snapshot" }),
+    },
+    "POST /config": {
+      unknown: async (id, faults) => {
+        const all = [id, `${id}-a`, `${id}-b`];
+        assert.deepEqual((await config.users(all, { faults })).json().users, Object.fromEntries(all.map((one) => [one, { source: "default", config: null }])));
+      },
+      known: async (id) => assert.deepEqual((await config.users([id])).json().users, { [id]: { source: "snapshot", config: on } }),
+    },
+  };
+  for (const [route, { unknown, known }] of Object.entries(routes)) {
+    for (const [what, reason] of reasons) {
+      test(`${route}: one that ${what}, for all users`, async () => {
+        await config.restart();
+        users = Array.from({ length: REQUESTS }, (_, index) => `user-${index}`);
+        const good = snapshotOf(Object.fromEntries(users.map((id) => [id, on])));
+        const faults = reason.fault && { "get snapshot": [reason.fault] };
+        await assertLeftAlone(config, "snapshot", reason, good, (_, turn) => unknown(`other-${turn}`, faults), (turn) => known(users[turn]));
+      });
+    }
+  }
+});
+
+describe("CONFIG_REFRESH is the longest time that anything is left alone", async () => {
+  for (const [refresh, first, later] of [["0", 3, 3], ["2", 1, 1]]) {
+    test(`CONFIG_REFRESH = ${refresh}: ${first} of 3 requests read`, async () => {
+      const config = await startConfig({ refresh, vars: { CONFIG_SNAPSHOT: "snapshot" } });
+      for (const key of ["user", "flags", "snapshot"]) await config.kv.put(key, "{");
+      const asking = { user: () => config.page("user"), flags: () => config.evaluate("plain", {}), snapshot: (turn) => config.users([`other-${turn}`]) };
+      for (const [key, ask] of Object.entries(asking)) {
+        await config.pass(10);
+        assert.equal(await readsOf(config, key, ask, 3), first, key);
+        await config.pass(2);
+        assert.equal(await readsOf(config, key, ask, 3), later, key);
+      }
+    });
+  }
+});
