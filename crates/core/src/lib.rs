@@ -16,6 +16,7 @@
 //! | [`problem`] | the text and JSON form of an error (RFC 9457) |
 //! | [`authorization`] | whether a bearer token is the right one |
 //! | [`fields`] | which header fields belong to one connection, and what is changed on the way (RFC 9110 §7.6) |
+//! | [`forwarding_fields`] | which fields only a proxy may send (RFC 7239 and kin) |
 //! | [`cdn_loop`] | whether a request was here before (RFC 8586) |
 //! | [`cookie`] | the values of a cookie (RFC 6265) |
 //! | [`schema`] | what is wrong in a JSON record, and where |
@@ -53,6 +54,7 @@ pub mod cookie;
 pub mod cors;
 pub mod fields;
 pub mod flags;
+pub mod forwarding_fields;
 pub mod key_writer;
 pub mod language;
 pub mod limits;

@@ -1,6 +1,5 @@
 //! What is changed in a request on its way to an origin.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::TenantError;
@@ -8,13 +7,16 @@ use super::address::Address;
 use super::record::FieldEdits;
 use crate::cdn_loop;
 use crate::fields::{Edits, Fields, continued, remove_hop_by_hop};
+use crate::forwarding_fields::is_stripped;
 use crate::request_target::RequestTarget;
 
 /// The pseudonym in `Via` (RFC 9110 §7.6.3). The version is that of the hop behind Cloudflare's proxy.
 const VIA: &str = "1.1 kv-edge";
+/// Fields with nothing in them but who the client is, which can be made true. All other ones of a visitor go.
+const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
-/// The edits: fields of the connection go, what a visitor says of proxies before is replaced by what is true (RFC 7239 and the
-/// older `X-Forwarded-*`), `Via` and `CDN-Loop` are continued, and then come the record's own edits. Only a `GET` may upgrade to a
+/// The edits: fields of the connection go, what a visitor says as only a proxy may ([`is_stripped`]) goes or is replaced by what
+/// is true (RFC 7239 and the older `X-Forwarded-*`), `Via` and `CDN-Loop` are continued, and then come the record's own edits. Only a `GET` may upgrade to a
 /// WebSocket (RFC 6455 §4.1).
 ///
 /// # Errors
@@ -29,11 +31,10 @@ pub(super) fn edits<'a>(
     let mut edits = Edits::default();
     remove_hop_by_hop(fields, may_upgrade, &mut edits);
     let client = fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
-    for name in fields.names().split(',') {
-        match (claim(name), client) {
-            (Claim::None, _) => {}
-            (Claim::Client, Some(ip)) => edits.set(name.to_owned(), ip.to_string()),
-            (Claim::Client | Claim::Other, _) => edits.remove(name.to_owned()),
+    for name in fields.names().split(',').filter(|name| is_stripped(name)) {
+        match client {
+            Some(ip) if NAMES_OF_THE_CLIENT.contains(&name) => edits.set(name.to_owned(), ip.to_string()),
+            _ => edits.remove(name.to_owned()),
         }
     }
     if let Some(ip) = client {
@@ -56,27 +57,6 @@ pub(super) fn edits<'a>(
         edits.set(name.as_str(), value.as_str());
     }
     Ok(edits)
-}
-
-/// What a field claims that only a proxy can know.
-enum Claim {
-    None,
-    /// Who the client is, in a field of its own.
-    Client,
-    /// Something else, which is true in no case.
-    Other,
-}
-
-/// Servers that hand fields on as variables take `_` for `-`.
-fn claim(name: &str) -> Claim {
-    let hyphened = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
-    match hyphened.as_ref() {
-        "x-real-ip" | "true-client-ip" if hyphened == name => Claim::Client,
-        "x-real-ip" | "true-client-ip" | "x-client-ip" | "x-original-url" | "x-rewrite-url" => Claim::Other,
-        "forwarded" => Claim::None,
-        other if other.starts_with("x-forwarded-") || other.starts_with("x-force-variant") => Claim::Other,
-        _ => Claim::None,
-    }
 }
 
 /// The `Forwarded` field (RFC 7239 §4). A host with a port is quoted, and so is an IPv6 address, in brackets (§6.1).
@@ -121,7 +101,7 @@ mod tests {
             &FieldEdits::default(),
         )
         .unwrap();
-        assert_eq!(removed, ["x-forwarded-for", "x-forwarded-zork", "x-force-variant-token"]);
+        assert_eq!(removed, ["forwarded", "x-forwarded-for", "x-forwarded-zork", "x-force-variant-token"]);
         assert_eq!(
             set,
             [
@@ -146,6 +126,7 @@ mod tests {
             ("x-client-ip", "6.6.6.6"),
             ("x-original-url", "/admin"),
             ("x-rewrite-url", "/admin"),
+            ("x-http-method-override", "DELETE"),
             ("x-real-estate", "kept"),
         ];
         let (removed, set) = edited(&fields, &FieldEdits::default()).unwrap();

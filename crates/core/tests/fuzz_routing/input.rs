@@ -225,6 +225,8 @@ fn request() -> impl Strategy<Value = Vec<(String, String)>> {
         "x-user",
         "x-forwarded-for",
         "x-forwarded-zork",
+        "x-original-url",
+        "x_http_method_override",
         "forwarded",
         "via",
         "cdn-loop",

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kv_edge_core::fields::{Edits, Fields, is_name};
+use kv_edge_core::forwarding_fields::is_stripped;
 use kv_edge_core::memory::Standing;
 use kv_edge_core::origin::Origin;
 use kv_edge_core::request_target::{RequestTarget, has_dot_segments};
@@ -237,7 +238,7 @@ fn request_edits(case: &Case, edits: &Edits<'_>) -> Law {
         prop_assert!(!is_own || !value.bytes().any(is_control), "{}: {:?}", name, value);
     }
     for (name, _) in &case.request {
-        let is_a_claim = name.starts_with("x-forwarded-") || name == "forwarded" || name.starts_with("x-force-variant");
+        let is_a_claim = is_stripped(name);
         let is_of_connection =
             ["proxy-authorization", "proxy-connection", "proxy-authenticate", "trailer"].contains(&name.as_str());
         let is_gone = edits.remove.iter().any(|removed| removed == name) || last(edits, name).is_some();
