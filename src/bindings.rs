@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use kv_edge_core::cache::credentials::CredentialFields;
 use kv_edge_core::config::user_id::{NotUserIdFrom, UserIdFrom};
 use kv_edge_core::cors::AllowedOrigins;
 use kv_edge_core::limits::Key;
@@ -44,6 +45,8 @@ extern "C" {
     fn api_token(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "CACHE_UPSTREAMS")]
     fn cache_upstreams(this: &Bindings) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "CACHE_CREDENTIALS")]
+    fn cache_credentials(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "CACHE_REFRESH")]
     fn cache_refresh(this: &Bindings) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = "ROUTING_ORIGINS")]
@@ -115,6 +118,8 @@ impl Bindings {
 pub(crate) struct Vars {
     /// `CACHE_UPSTREAMS`
     pub(crate) cache_upstreams: AllowList,
+    /// `CACHE_CREDENTIALS`, and the fields that always carry credentials
+    pub(crate) cache_credentials: CredentialFields,
     /// `CACHE_REFRESH`, in milliseconds
     pub(crate) cache_refresh_ms: u64,
     /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
@@ -155,6 +160,7 @@ impl Vars {
         let visitor_secret = secret(env.visitor_secret());
         Self {
             cache_upstreams: AllowList::parse(&text(&env.cache_upstreams()), &[]),
+            cache_credentials: CredentialFields::parse(&text(&env.cache_credentials())),
             cache_refresh_ms: refresh_ms(&text(&env.cache_refresh()), REFRESH_SECONDS),
             routing: OriginPolicy::parse(&text(&env.routing_origins()), is_true(&text(&env.routing_insecure()))),
             routing_refresh_ms: refresh_ms(&text(&env.routing_refresh()), REFRESH_SECONDS),

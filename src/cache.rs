@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use kv_edge_core::cache::address::CachedUrl;
 use kv_edge_core::cache::answer::{self, Answer, Part, Story};
+use kv_edge_core::fields::Fields;
 use kv_edge_core::request_target::RequestTarget;
 use kv_edge_core::retry::Time;
 use wasm_bindgen::JsValue;
@@ -60,10 +61,14 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
             };
             render(&answer, &body)
         }
-        Source::Upstream { status, fields, body, .. } => {
-            let answer = answer::of_upstream(incoming.method(), *status, fields, &story);
+        Source::Upstream { received, body } => {
+            let mut answer = answer::of_upstream(incoming.method(), received.status, &received.fields, &story);
+            if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
+                answer.edits.set("date", date);
+            }
             let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
-            render(&answer, body)
+            message::passed_on(&received.response, &answer.edits, body)
+                .map_err(|thrown| Failure::upstream_failed(&thrown))
         }
     }
 }

@@ -87,6 +87,16 @@ export function answer(status, lines, edits, body) {
   return new Response(body, { status, headers, encodeBody: "manual" });
 }
 
+/**
+ * An answer of another server with its own header fields, changed, and this body, which is encoded already as they say. Only its own
+ * `Headers` keep bytes over 0x7F that are no UTF-8: as text they are U+FFFD.
+ */
+export function passedOn(received, edits, body) {
+  const answer = new Response(body, { status: received.status, headers: received.headers, encodeBody: "manual" });
+  edit(answer.headers, edits);
+  return answer;
+}
+
 /** Changes header fields. Lines: `-` and a name, `=` or `+`, a name and a value: remove, set, append. */
 function edit(headers, edits) {
   const lines = edits.split("\n");

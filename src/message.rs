@@ -37,6 +37,8 @@ extern "C" {
     fn all_lines(message: &Response) -> String;
     #[wasm_bindgen(js_name = answer, catch)]
     fn answer_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
+    #[wasm_bindgen(js_name = passedOn, catch)]
+    fn pass_on(received: &Response, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
     #[wasm_bindgen(js_name = changed, catch)]
     fn change(received: &Response, edits: &str) -> Result<Response, JsValue>;
 }
@@ -81,6 +83,12 @@ pub(crate) fn lines(answer: &Response) -> Lines {
 /// An answer with these header fields, changed, and a body that is encoded already as they say.
 pub(crate) fn answer(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     answer_with(status, fields.as_str(), &edits.to_lines(), body)
+}
+
+/// Returns an answer of another server with its own header fields, changed, and a body that is encoded already as they say. Bytes
+/// over 0x7F in fields that are not changed stay what they are.
+pub(crate) fn passed_on(received: &Response, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
+    pass_on(received, &edits.to_lines(), body)
 }
 
 /// Ends an answer that nobody reads, so that its connection is free.

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::message::MessageFields;
+use forward::Received;
 
 /// A request to the cache.
 #[derive(Clone)]
@@ -57,10 +58,8 @@ pub(super) enum Source {
     },
     /// The upstream, passed on.
     Upstream {
-        status: u16,
-        fields: Lines,
-        times: Times,
-        /// A stream, or `null`.
+        received: Received,
+        /// A stream, an `ArrayBuffer`, or `null`.
         body: JsValue,
     },
 }
@@ -238,7 +237,7 @@ impl Source {
                 let Stored { status, times, .. } = kept.stored;
                 (status, received.as_ref().unwrap_or(&kept.stored.fields), times)
             }
-            Self::Upstream { status, fields, times, .. } => (*status, fields, *times),
+            Self::Upstream { received: Received { status, fields, times, .. }, .. } => (*status, fields, *times),
         }
     }
 }

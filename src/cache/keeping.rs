@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use kv_edge_core::cache::hot::{BODY_BYTES_MAX, Entry, Hot};
 use kv_edge_core::cache::stale::kept_seconds;
-use kv_edge_core::cache::stored::{Kept, Stored};
+use kv_edge_core::cache::stored::{Kept, RecordError, Stored};
 use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
 use kv_edge_core::retry::{Backoff, Time};
 use wasm_bindgen::prelude::*;
@@ -107,11 +107,14 @@ pub(super) async fn find(
     };
     let stored = match headed.head {
         Some(head) => Stored::from_json(&head),
-        None => form.default_lifetime_ms.map(|_| Stored::undated(read_ms)),
+        None => form.default_lifetime_ms.map(|_| Stored::undated(read_ms)).ok_or(RecordError::Broken),
     };
-    let Some(stored) = stored else {
-        discard(&headed.body);
-        return Err(broken());
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(error) => {
+            discard(&headed.body);
+            return Err(if error == RecordError::OtherVersion { NotFound::Absent } else { broken() });
+        }
     };
     if hot(|hot| hot.is_invalidated(key.as_str(), stored.times.requested_ms)) {
         discard(&headed.body);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kv_edge_core::cache::address::{CacheError, CachedUrl};
 use kv_edge_core::cache::answer::{VIA, is_null_body};
 use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
+use kv_edge_core::cache::credentials::CredentialFields;
 use kv_edge_core::cache::decision::{self, Asked, Decision, IF_ERROR, Selected};
 use kv_edge_core::cache::freshness::Times;
 use kv_edge_core::cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
@@ -193,16 +194,17 @@ impl View {
     /// Keeps the JSON, where the page may be kept; for how many seconds it is fresh then.
     fn keep(&self, read: &Read) -> Option<i64> {
         let Read { json, status, fields, times, .. } = read;
-        let nobody = Lines::default();
+        let (nobody, none) = (Lines::default(), CredentialFields::default());
         let may_be_kept =
-            storable("GET", self.url.as_str(), &nobody, *status, fields, *times, Some(DEFAULT_LIFETIME_MS)).is_ok();
+            storable("GET", self.url.as_str(), &nobody, &none, *status, fields, *times, Some(DEFAULT_LIFETIME_MS))
+                .is_ok();
         // The view is the same for all, whatever selects the page itself.
         if !page::is_stored(*status) || !may_be_kept {
             return None;
         }
         let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
         let length = u64::from(body.byte_length());
-        let stored = Stored::received(&nobody, *status, fields, *times, FORM.default_lifetime_ms);
+        let stored = Stored::received(&nobody, &none, *status, fields, *times, FORM.default_lifetime_ms);
         let stored = Stored { length, ..stored };
         let kept = Rc::new(Kept::new(stored, FORM.default_lifetime_ms));
         keeping::keep(&self.incoming, &self.key, &kept, &body, &FORM);
@@ -212,7 +214,7 @@ impl View {
 
 fn may_stand_in(found: &Found, asked: &Asked, now_ms: u64) -> bool {
     let stale_ms = found.kept.stale_ms(now_ms);
-    stale::if_error(&found.kept.directives, &asked.directives, stale_ms)
+    stale::if_error(&found.kept, &asked.directives, stale_ms)
 }
 
 fn hit(found: &Found, stale: Option<&'static str>, now_ms: u64) -> Result<Response, Failure> {
@@ -238,11 +240,11 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
 /// For how many seconds an answer may stand for a page; 0 where it may not be kept.
 fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i64 {
     let default_ms = FORM.default_lifetime_ms;
-    let nobody = Lines::default();
-    if storable("GET", url.as_str(), &nobody, status, fields, times, default_ms).is_err() {
+    let (nobody, none) = (Lines::default(), CredentialFields::default());
+    if storable("GET", url.as_str(), &nobody, &none, status, fields, times, default_ms).is_err() {
         return 0;
     }
-    let kept = Kept::new(Stored::received(&nobody, status, fields, times, default_ms), default_ms);
+    let kept = Kept::new(Stored::received(&nobody, &none, status, fields, times, default_ms), default_ms);
     kept.ttl_seconds(Clock.now_ms())
 }
 

@@ -5,6 +5,7 @@
 //! | [`address`] | which URL is meant, whether it may be fetched, and under which key it is kept |
 //! | [`answer`] | the answer to the client |
 //! | [`cache_control`] | what a `Cache-Control` or `CDN-Cache-Control` field says |
+//! | [`credentials`] | which request fields say who asks |
 //! | [`freshness`] | how old an answer is, and for how long it is fresh (RFC 9111 §4.2) |
 //! | [`storing`] | whether an answer is kept, and which of its fields (RFC 9111 §3) |
 //! | [`vary`] | whether a kept answer is the one that a request asks for (RFC 9111 §4.1) |
@@ -27,6 +28,7 @@ pub mod address;
 pub mod answer;
 pub mod cache_control;
 pub mod cache_status;
+pub mod credentials;
 pub mod decision;
 pub mod freshness;
 pub mod hot;

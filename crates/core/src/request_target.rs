@@ -106,31 +106,47 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
     }
 }
 
-/// Decodes the escapes of unreserved characters, which mean the same as the characters (RFC 3986 §6.2.2.2). For comparing.
+/// Returns the one form of the escapes in a path or a query, for keys and for comparing: hex digits
+/// in upper case (RFC 3986 §6.2.2.1), and unreserved characters as they are (§6.2.2.2).
 ///
-/// Once is enough: an escape right behind a broken one stays, or `%%36%31` would become the escape `%61`.
+/// Once is enough: an escape right behind a broken one stays, or `%%36%31` would become the escape
+/// `%61`.
 #[must_use]
-pub fn decode_unreserved(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') {
-        return Cow::Borrowed(path);
+pub fn normal_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
     }
-    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let mut parts = path.split('%');
-    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    let mut parts = text.split('%');
+    let mut normal = parts.next().unwrap_or_default().to_owned();
     let mut is_behind_broken = false;
     for part in parts {
-        let digits = part.get(..2).filter(|_| !is_behind_broken);
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(is_unreserved);
-        if let (Some(byte), Some(rest)) = (escaped, part.get(2..)) {
-            decoded.push(char::from(byte));
-            decoded.push_str(rest);
-        } else {
-            decoded.push('%');
-            decoded.push_str(part);
+        match part.split_at_checked(2).and_then(|(digits, rest)| Some((escaped_byte(digits)?, digits, rest))) {
+            Some((byte, _, rest)) if is_unreserved(byte) && !is_behind_broken => {
+                normal.push(char::from(byte));
+                normal.push_str(rest);
+            }
+            Some((_, digits, rest)) => normal.extend(["%", &digits.to_ascii_uppercase(), rest]),
+            None => normal.extend(["%", part]),
         }
         is_behind_broken = part.len() < 2;
     }
-    Cow::Owned(decoded)
+    Cow::Owned(normal)
+}
+
+/// The byte that two hex digits stand for; `from_str_radix` alone takes a sign, too.
+fn escaped_byte(digits: &str) -> Option<u8> {
+    if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// Returns true if a text ends within an escape: in `%`, or `%` and one hex digit.
+#[must_use]
+pub fn ends_within_escape(text: &str) -> bool {
+    text.ends_with('%') || text.rsplit_once('%').is_some_and(|(_, digit)| digit.len() == 1)
 }
 
 /// True where a path has a `.` or `..` segment, also one written `%2e`.
@@ -232,6 +248,15 @@ mod tests {
     }
 
     #[test]
+    fn a_text_ends_within_an_escape_or_not() {
+        for (text, expected) in
+            [("%", true), ("a%", true), ("a%c", true), ("a%c3", false), ("a%g", true), ("", false), ("c3", false)]
+        {
+            assert_eq!(ends_within_escape(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn parameter_is_the_first_value_form_decoded() {
         let target = RequestTarget::parse("http://h/?a=1&b=x+y%26&a=2&c&%64=4&bad=%zz&euro=%E2%82%AC");
         assert_eq!(target.parameter("a"), Ok(Some("1".into())));
@@ -268,16 +293,16 @@ mod tests {
     }
 
     #[test]
-    fn escapes_of_unreserved_characters_and_no_others_are_decoded() {
+    fn escapes_have_one_form() {
         for (path, decoded) in [
             ("", ""),
             ("/admin", "/admin"),
             ("/%61dmin", "/admin"),
             ("/%41%5A%5a%30%39%2D%2e%5F%7e", "/AZZ09-._~"),
-            ("/%2F%2f%3F%23%25%20%3B%C3%A9%00", "/%2F%2f%3F%23%25%20%3B%C3%A9%00"),
+            ("/%2F%2f%3F%23%25%20%3B%c3%a9%00", "/%2F%2F%3F%23%25%20%3B%C3%A9%00"),
             ("/%2561", "/%2561"),
             ("/%25%36%31", "/%2561"),
-            ("/%2e%2E%2f", "/..%2f"),
+            ("/%2e%2E%2f", "/..%2F"),
             ("/%", "/%"),
             ("/%6", "/%6"),
             ("/%6g%61", "/%6ga"),
@@ -287,17 +312,17 @@ mod tests {
             ("/%%36%31", "/%%361"),
             ("/%6%31", "/%6%31"),
         ] {
-            assert_eq!(decode_unreserved(path), decoded, "{path}");
+            assert_eq!(normal_escapes(path), decoded, "{path}");
         }
     }
 
     proptest! {
         #[test]
-        fn decoding_unreserved_characters_once_is_enough_and_moves_no_border(
+        fn one_form_is_reached_at_once_and_moves_no_border(
             path in "(/|\\?|%|%2[Ff5eE]|%3[0-9Ff]|%6[0-9]|[0-9a-f]|é|.){0,12}"
         ) {
-            let once = decode_unreserved(&path);
-            prop_assert_eq!(decode_unreserved(&once), &*once);
+            let once = normal_escapes(&path);
+            prop_assert_eq!(normal_escapes(&once), &*once);
             for border in ["/", "?", "#"] {
                 prop_assert_eq!(once.matches(border).count(), path.matches(border).count());
             }

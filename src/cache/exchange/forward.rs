@@ -26,11 +26,13 @@ thread_local! {
 }
 
 /// An answer of the upstream.
-pub(super) struct Received {
-    pub(super) response: Response,
-    pub(super) status: u16,
-    pub(super) fields: Lines,
-    pub(super) times: Times,
+pub(in crate::cache) struct Received {
+    pub(in crate::cache) response: Response,
+    pub(in crate::cache) status: u16,
+    /// Its fields, with a `Date` if it has none.
+    pub(in crate::cache) fields: Lines,
+    pub(in crate::cache) has_date: bool,
+    pub(in crate::cache) times: Times,
 }
 
 impl Exchange {
@@ -62,10 +64,7 @@ impl Exchange {
         let is_overtaken =
             !self.asked.is_safe && hot(|hot| hot.is_invalidated(key.as_str(), received.times.requested_ms));
         self.note_effects(&looked, &received);
-        if is_overtaken {
-            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
-        }
-        self.take(looked, fwd, received).await
+        self.take(looked, fwd, received, is_overtaken).await
     }
 
     /// Sends the request to the upstream, unless that is left alone.
@@ -105,9 +104,10 @@ impl Exchange {
         let response = answer
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
             .and_then(|answer| answer.ok_or(CacheError::Timeout))?;
-        let fields = dated(message::lines(&response), received_ms);
-        let status = response.status();
-        Ok(Received { response, status, fields, times: Times { requested_ms, received_ms } })
+        let fields = message::lines(&response);
+        let has_date = fields.has("date");
+        let (status, fields) = (response.status(), dated(fields, received_ms));
+        Ok(Received { response, status, fields, has_date, times: Times { requested_ms, received_ms } })
     }
 
     /// Notes how a refresh of what is kept went. A write, or a request that had to pass, is none.
@@ -119,7 +119,7 @@ impl Exchange {
 
     fn may_be_stale(&self, found: &Found) -> bool {
         let stale_ms = found.kept.stale_ms(Clock.now_ms());
-        stale::if_error(&found.kept.directives, &self.asked.directives, stale_ms)
+        stale::if_error(&found.kept, &self.asked.directives, stale_ms)
     }
 
     /// What is answered in place of a failure: what is kept, where that may be used.
@@ -164,13 +164,19 @@ impl Received {
         self.fields.find("content-length").and_then(|length| length.trim().parse().ok())
     }
 
-    /// The upstream's answer as it is, not kept.
-    pub(super) fn passed_on(self, fwd: Fwd, kv_ms: Option<u64>, detail: Option<&'static str>) -> Outcome {
-        let upstream_ms = Some(self.took_ms());
-        let Self { response, status, fields, times } = self;
-        let body = response.body().map_or(JsValue::NULL, Into::into);
-        let cache_status = CacheStatus::Forwarded { fwd, status: Some(status), is_stored: false, ttl: None, detail };
-        Outcome { source: Source::Upstream { status, fields, times, body }, cache_status, kv_ms, upstream_ms }
+    /// The upstream's answer as it is, not kept; with its body, if that has come already.
+    pub(super) fn passed_on(
+        self,
+        whole: Option<js_sys::ArrayBuffer>,
+        fwd: Fwd,
+        kv_ms: Option<u64>,
+        detail: Option<&'static str>,
+    ) -> Outcome {
+        let (upstream_ms, status) = (Some(self.took_ms()), Some(self.status));
+        let stream = || self.response.body().map_or(JsValue::NULL, Into::into);
+        let body = whole.map_or_else(stream, Into::into);
+        let cache_status = CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail };
+        Outcome { source: Source::Upstream { received: self, body }, cache_status, kv_ms, upstream_ms }
     }
 
     pub(super) fn took_ms(&self) -> u64 {

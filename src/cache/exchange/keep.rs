@@ -8,7 +8,7 @@ use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
 use kv_edge_core::cache::freshness::Times;
 use kv_edge_core::cache::hot::BODY_BYTES_MAX;
 use kv_edge_core::cache::stored::{Kept, Place, Stored};
-use kv_edge_core::cache::storing::{Fate, fate};
+use kv_edge_core::cache::storing::{Fate, fate, is_obs_text};
 use kv_edge_core::cache::validation::{HeadEffect, freshened, head_effect, is_about};
 use kv_edge_core::cache::vary::{self, Selecting, Vary};
 use kv_edge_core::fields::{Fields, Lines};
@@ -27,21 +27,25 @@ use crate::kv::Body;
 impl Exchange {
     /// The upstream says that what is kept is still what it would send (RFC 9111 §4.3.4).
     pub(super) async fn validated(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
-        let Some(found) = looked.found else { return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail)) };
-        if !is_about(&found.kept.stored.fields, &received.fields) {
-            // It speaks of another answer than the kept one.
+        let Some(found) = looked.found else {
+            return Ok(received.passed_on(None, fwd, looked.kv_ms, looked.detail));
+        };
+        let is_readable = !is_obs_text(received.fields.as_str());
+        if !is_readable || !is_about(&found.kept.stored.fields, &received.fields) {
+            // It speaks of another answer than the kept one, or its fields cannot be merged into that.
             let looked = Looked { found: Some(found), ..looked };
             let received = match self.ask(Vec::new(), true).await {
                 Ok(received) => received,
                 Err(failure) => return self.instead(looked, fwd, failure, None),
             };
-            return self.take(looked, fwd, received).await;
+            return self.take(looked, fwd, received, false).await;
         }
         let (times, upstream_ms) = (received.times, Some(received.took_ms()));
         let fields = freshened(&found.kept.stored.fields, &received.fields);
         let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
         let request = self.fields();
-        let fate = fate("GET", self.url.as_str(), &request, stored.status, &stored.fields, times);
+        let credentials = &self.incoming.vars().cache_credentials;
+        let fate = fate("GET", self.url.as_str(), &request, credentials, stored.status, &stored.fields, times);
         let kept = Rc::new(Kept::new(stored, None));
         let body = match (fate, found.body) {
             (Fate::Keep, Body::Bytes(bytes)) => {
@@ -116,7 +120,9 @@ impl Exchange {
         match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
             HeadEffect::Update(fields) => {
                 let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
-                let fate = fate("GET", self.url.as_str(), &self.fields(), kept.status, &stored.fields, received.times);
+                let (fields, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
+                let (url, times) = (self.url.as_str(), received.times);
+                let fate = fate("GET", url, &fields, credentials, kept.status, &stored.fields, times);
                 match (&found.body, fate) {
                     (Body::Bytes(bytes), Fate::Keep) => {
                         keeping::keep(&self.incoming, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
@@ -151,11 +157,31 @@ impl Exchange {
     }
 
     /// Keeps the upstream's answer where it may be kept, and passes it on.
-    pub(super) async fn take(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
+    ///
+    /// One rule for all answers, stored or not: a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its end before
+    /// the answer begins, so that a break is an error, or a stale answer, and never half an answer. A longer one streams.
+    pub(super) async fn take(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        received: Received,
+        is_overtaken: bool,
+    ) -> Result<Outcome, Failure> {
         let Received { status, times, .. } = received;
-        let has_looked = !self.asked.is_safe || self.asked.looks_in_store();
-        let detail = match fate(&self.method, self.url.as_str(), &self.fields(), status, &received.fields, times) {
-            Fate::Keep if has_looked => return self.take_to_keep(looked, fwd, received).await,
+        let length = self.length_of_body(&received);
+        let whole = match length.filter(|length| *length <= u64::from(BODY_BYTES_MAX)) {
+            Some(length) => match self.whole(&received.response, length).await {
+                Ok(body) => Some(body),
+                Err(error) => return self.instead(looked, fwd, error.into(), Some(&received)),
+            },
+            None => None,
+        };
+        let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
+        let (request, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
+        let detail = match fate(&self.method, self.url.as_str(), &request, credentials, status, &received.fields, times)
+        {
+            Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
+            Fate::Keep if may_keep => return Ok(self.take_to_keep(looked, fwd, received, length, whole)),
             Fate::Forget(why) if looked.found.is_some() => {
                 // What is kept is out of date, and nothing takes its place.
                 self.forget(looked.key.clone(), times.received_ms);
@@ -165,45 +191,51 @@ impl Exchange {
             Fate::Keep => None,
         };
         looked.discard();
-        Ok(received.passed_on(fwd, looked.kv_ms, looked.detail.or(detail)))
+        Ok(received.passed_on(whole, fwd, looked.kv_ms, looked.detail.or(detail)))
     }
 
-    async fn take_to_keep(&self, looked: Looked, fwd: Fwd, mut received: Received) -> Result<Outcome, Failure> {
+    fn take_to_keep(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        mut received: Received,
+        length: Option<u64>,
+        whole: Option<js_sys::ArrayBuffer>,
+    ) -> Outcome {
         let Received { status, times, .. } = received;
-        let length = if is_null_body(status) { Some(0) } else { received.length() };
-        if length.is_some_and(|length| length > VALUE_BYTES_MAX) {
-            looked.discard();
-            return Ok(received.passed_on(fwd, looked.kv_ms, Some("too-large")));
-        }
+        looked.discard();
         let (key, stored) = self.to_keep(&looked, &received, length);
-        let is_small = length.is_some_and(|length| length <= u64::from(BODY_BYTES_MAX));
-        let kept = Rc::new(Kept::new(stored, None));
-        let source = if let Some(length) = length.filter(|_| is_small) {
-            let body = match self.whole(&received.response, length).await {
-                Ok(body) => body,
-                Err(error) => return self.instead(looked, fwd, error.into(), Some(&received)),
-            };
+        let (kept, upstream_ms) = (Rc::new(Kept::new(stored, None)), Some(received.took_ms()));
+        let source = if let Some(body) = whole {
             keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
             let found = Found { kept: Rc::clone(&kept), body: Body::Bytes(body) };
             Source::Kept { found, received: Some(std::mem::take(&mut received.fields)) }
         } else if let Some(body) = received.response.body() {
             let (ours, theirs) = tee(&body);
             keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
-            Source::Upstream { status, fields: std::mem::take(&mut received.fields), times, body: theirs.into() }
+            Source::Upstream { received, body: theirs.into() }
         } else {
-            looked.discard();
-            return Ok(received.passed_on(fwd, looked.kv_ms, looked.detail));
+            return received.passed_on(None, fwd, looked.kv_ms, looked.detail);
         };
-        looked.discard();
         let ttl = Some(kept.ttl_seconds(times.received_ms));
         let cache_status =
             CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
-        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms: Some(received.took_ms()) })
+        Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms }
+    }
+
+    /// Bytes of the body that comes, where that is known; `None` for the answer to a HEAD, whose `Content-Length` is that of a GET.
+    fn length_of_body(&self, received: &Received) -> Option<u64> {
+        match self.method.as_str() {
+            "HEAD" => None,
+            _ if is_null_body(received.status) => Some(0),
+            _ => received.length(),
+        }
     }
 
     /// What is kept of an answer, and its key.
     fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
         let Received { status, times, .. } = *received;
+        let credentials = &self.incoming.vars().cache_credentials;
         let selecting = self.selecting(&received.fields);
         let is_current = |kept: &&Kept| !self.has_ended(kept.stored.epoch_ms);
         let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);
@@ -220,7 +252,7 @@ impl Exchange {
             length: length.unwrap_or_default(),
             selecting,
             epoch_ms: place.epoch_ms(),
-            ..Stored::received(&self.fields(), status, &received.fields, times, None)
+            ..Stored::received(&self.fields(), credentials, status, &received.fields, times, None)
         };
         (key, stored)
     }

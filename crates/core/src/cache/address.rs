@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::cache::vary::Selecting;
 use crate::limits::{KEY_BYTES_MAX, Key};
 use crate::origin::{AllowList, Origin, OriginError};
-use crate::request_target::{BadPercentEncoding, RequestTarget, resolve_dot_segments};
+use crate::request_target::{BadPercentEncoding, RequestTarget, normal_escapes, resolve_dot_segments};
 
 /// The longest URL that is fetched, in bytes. RFC 9110 §4.1 asks for 8000 at least.
 pub const URL_BYTES_MAX: usize = 8192;
@@ -67,8 +67,8 @@ pub enum CacheError {
     NotCached,
 }
 
-/// A URL that may be fetched, in the one form that it has here: the origin in lower case and without its default port, a path
-/// without dot segments, the query; no fragment, because that never reaches an upstream. Only printable ASCII, so nothing in it
+/// A URL that may be fetched, in the one form that it has here (RFC 3986 §6.2.2): the origin in lower case and without its default
+/// port, a path without dot segments, the query, escapes in upper case and only if they are needed; no fragment, because that never reaches an upstream. Only printable ASCII, so nothing in it
 /// can end a request line. The platform's parser changes nothing in it, so what is checked here is what is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedUrl {
@@ -170,22 +170,23 @@ impl CachedUrl {
     }
 }
 
-/// What every parser of the URL Standard writes as an escape in a path ("path percent-encode set"). Not `^`, which only newer
-/// ones do.
-const PATH: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+/// What the URL Standard writes as an escape in a path ("path percent-encode set"), and so the platform's `fetch`.
+const PATH: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'}');
 /// The same in a query ("special-query percent-encode set").
 const QUERY: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'\'');
 
-/// Path and query as the platform's parser writes them, which is byte for byte where it wrote them. A character that is not
-/// printable ASCII is refused: the platform lets none through.
+/// Path and query in their one form: what the platform's `fetch` would escape is escaped, and so the key names what is fetched. The
+/// upstream gets this form as well: a server that tells `%7E` from `~` cannot be made to give one's answer for the other. A character
+/// that is not printable ASCII is refused: the platform lets none through.
 pub(super) fn encoded(path: &str, query: Option<&str>) -> Result<String, CacheError> {
     if !path.bytes().chain(query.unwrap_or_default().bytes()).all(|byte| byte.is_ascii_graphic()) {
         return Err(CacheError::NotAUrl);
     }
-    let mut encoded = Cow::from(utf8_percent_encode(path, PATH)).into_owned();
+    let path = normal_escapes(path);
+    let mut encoded = Cow::from(utf8_percent_encode(&path, PATH)).into_owned();
     if let Some(query) = query {
         encoded.push('?');
-        encoded.extend(utf8_percent_encode(query, QUERY));
+        encoded.extend(utf8_percent_encode(&normal_escapes(query), QUERY));
     }
     Ok(encoded)
 }
@@ -219,11 +220,11 @@ mod tests {
             ("/cache/https://example.com?b", "https://example.com/?b"),
             ("/cache/https://example.com/?", "https://example.com/?"),
             ("/cache/https://example.com/a?b=https://c/?d", "https://example.com/a?b=https://c/?d"),
-            ("/cache/https://example.com//a//?%2F%zz%41", "https://example.com//a//?%2F%zz%41"),
-            ("/cache/https://example.com/a%2Fb%2f%41%", "https://example.com/a%2Fb%2f%41%"),
+            ("/cache/https://example.com//a//?%2f%zz%41", "https://example.com//a//?%2F%zzA"),
+            ("/cache/https://example.com/a%2Fb%2f%41%", "https://example.com/a%2Fb%2FA%"),
             ("/cache/https://example.com/a%23b", "https://example.com/a%23b"),
             ("/cache/https://example.com/a#b?c", "https://example.com/a"),
-            ("/cache/http://localhost:8788/:@!$&'()*+,;=-._~|^[]", "http://localhost:8788/:@!$&'()*+,;=-._~|^[]"),
+            ("/cache/http://localhost:8788/:@!$&'()*+,;=-._~|[]", "http://localhost:8788/:@!$&'()*+,;=-._~|[]"),
             ("/cache/http://[::1]:8788/a", "http://[::1]:8788/a"),
             ("/cache/http:/[0:0:0:0:0:0:0:1]:8788/a", "http://[::1]:8788/a"),
             ("/cache/https://one.shops.example/a/./b/../c", "https://one.shops.example/a/c"),
@@ -277,8 +278,8 @@ mod tests {
 
     #[test]
     fn what_the_platform_would_escape_is_escaped() {
-        let url = of_href("https://example.com/\"<>`{}'?\"<>`{}'").unwrap();
-        assert_eq!(url.as_str(), "https://example.com/%22%3C%3E%60%7B%7D'?%22%3C%3E`{}%27");
+        let url = of_href("https://example.com/\"<>`{}^'?\"<>`{}^'").unwrap();
+        assert_eq!(url.as_str(), "https://example.com/%22%3C%3E%60%7B%7D%5E'?%22%3C%3E`{}^%27");
         assert_eq!(of_href(url.as_str()).unwrap(), url);
     }
 

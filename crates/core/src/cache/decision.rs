@@ -143,7 +143,9 @@ fn from_store(
         Some(MaxStale::Any) => true,
         Some(MaxStale::Seconds(seconds)) => stale_ms <= seconds.saturating_mul(1000),
     };
-    if is_taken_stale && !stale::is_forbidden(&kept.directives) {
+    // A client's word counts only for an answer that said explicitly that it was fresh: anything
+    // else may have been stored for validation alone.
+    if is_taken_stale && kept.freshness.is_explicit() && !stale::is_forbidden(&kept.directives) {
         return serve(Some(MAX_STALE), false);
     }
     // §5.2.1.1, §5.2.1.3: who limits the age wants no stale answer; §5.2.1.2: who says how stale wants none that is staler.
@@ -153,7 +155,7 @@ fn from_store(
     if stale::while_revalidate(&kept.directives, stale_ms) {
         return serve(Some(WHILE_REVALIDATE), !is_left_alone);
     }
-    if is_left_alone && stale::if_error(&kept.directives, request, stale_ms) {
+    if is_left_alone && stale::if_error(kept, request, stale_ms) {
         return serve(Some(IF_ERROR), false);
     }
     None

@@ -17,7 +17,7 @@ use crate::cache::stored::Stored;
 use crate::fields::{self, Fields};
 use crate::limits::Key;
 use crate::origin::{AllowList, Origin};
-use crate::request_target::has_dot_segments;
+use crate::request_target::{ends_within_escape, has_dot_segments};
 use crate::schema::{self, Fault, Node};
 
 /// What the key of each purge begins with.
@@ -278,6 +278,9 @@ fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<Target, String> {
     let whole_segments = if query.is_some() { path } else { path.rsplit_once('/').map_or("", |(whole, _)| whole) };
     if after.contains('#') || path.contains('\\') || has_dot_segments(whole_segments) {
         return Err("it has a fragment, a backslash or a dot segment, so no URL in the cache begins with it".to_owned());
+    }
+    if ends_within_escape(after) {
+        return Err("it ends within a percent-escape".to_owned());
     }
     let path = if path.is_empty() { "/" } else { path };
     let prefix = [origin.as_str(), &encoded(path, query).map_err(problem)?].concat();

@@ -34,12 +34,13 @@ pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
 }
 
 /// True where a stale answer may be used in place of an error, of an answer that does not come, or of a connection that cannot be
-/// made (RFC 5861 §4; the request may ask for it as well). Only where a directive says so: RFC 9111 §4.2.4 would let a disconnected
-/// cache do without, but one failed request does not make it that.
+/// made (RFC 5861 §4). Only if a directive says so: RFC 9111 §4.2.4 would let a disconnected cache do without, but one failed
+/// request does not make it that. The request may ask for it as well, but only for an answer that said explicitly that it was fresh.
 #[must_use]
-pub fn if_error(answer: &CacheControl, request: &CacheControl, stale_ms: u64) -> bool {
-    let is_asked_for = is_within(answer.stale_if_error, stale_ms) || is_within(request.stale_if_error, stale_ms);
-    !is_forbidden(answer) && is_asked_for
+pub fn if_error(kept: &Kept, request: &CacheControl, stale_ms: u64) -> bool {
+    let answer = &kept.directives;
+    let is_asked_for = kept.freshness.is_explicit() && is_within(request.stale_if_error, stale_ms);
+    !is_forbidden(answer) && (is_asked_for || is_within(answer.stale_if_error, stale_ms))
 }
 
 fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
@@ -86,6 +87,7 @@ pub fn kept_seconds(kept: &Kept, now_ms: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::credentials::CredentialFields;
     use crate::cache::freshness::Times;
     use crate::cache::stored::Stored;
     use crate::fields::Lines;
@@ -99,14 +101,33 @@ mod tests {
         assert!(!while_revalidate(&CacheControl::parse("max-age=1"), 0));
     }
 
+    /// A stored answer with this `Cache-Control` and a `Last-Modified` of the day before.
+    fn kept(control: &str) -> Kept {
+        let fields: Lines =
+            [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
+        let times = Times { requested_ms: 86_400_000, received_ms: 86_400_000 };
+        let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None);
+        Kept::new(stored, None)
+    }
+
     #[test]
     fn stale_if_error_of_answer_or_request_lasts_for_its_seconds() {
-        let answer = CacheControl::parse("max-age=1, stale-if-error=10");
+        let answer = kept("max-age=1, stale-if-error=10");
         let request = CacheControl::parse("stale-if-error=20");
         let none = CacheControl::default();
         assert!(if_error(&answer, &none, 10_000) && !if_error(&answer, &none, 10_001));
         assert!(if_error(&answer, &request, 20_000) && !if_error(&answer, &request, 20_001));
-        assert!(!if_error(&CacheControl::parse("max-age=1"), &none, 0), "not without a directive");
+        assert!(!if_error(&kept("max-age=1"), &none, 0), "not without a directive");
+    }
+
+    #[test]
+    fn a_clients_stale_if_error_counts_only_for_an_answer_that_said_that_it_was_fresh() {
+        let (request, none) = (CacheControl::parse("stale-if-error=20"), CacheControl::default());
+        for control in ["", "max-age=0", "no-cache=\"set-cookie\"", "max-age=x"] {
+            assert!(!if_error(&kept(control), &request, 0), "{control}");
+        }
+        assert!(if_error(&kept("max-age=1"), &request, 0));
+        assert!(if_error(&kept("max-age=0, stale-if-error=10"), &none, 0), "the answer's own word counts");
     }
 
     #[test]
@@ -123,7 +144,8 @@ mod tests {
         for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
             let answer = CacheControl::parse(&format!("{forbids}, stale-while-revalidate=60, stale-if-error=60"));
             assert!(!while_revalidate(&answer, 0), "{forbids}");
-            assert!(!if_error(&answer, &answer, 0), "{forbids}");
+            let kept = kept(&format!("{forbids}, max-age=1, stale-while-revalidate=60, stale-if-error=60"));
+            assert!(!if_error(&kept, &answer, 0), "{forbids}");
         }
         let qualified = CacheControl::parse("no-cache=\"a\", stale-while-revalidate=60");
         assert!(while_revalidate(&qualified, 0), "the qualified form speaks of the field only (§5.2.2.4)");
@@ -149,6 +171,7 @@ mod tests {
                 [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();
             let stored = Stored::received(
                 &Lines::default(),
+                &CredentialFields::default(),
                 200,
                 &fields,
                 Times { requested_ms: 0, received_ms: 0 },

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::cache_control::CacheControl;
+use crate::cache::credentials::CredentialFields;
 use crate::cache::freshness::{Freshness, Times};
-use crate::cache::storing::{keeps_cookies, kept_fields};
+use crate::cache::storing::{kept_fields, shares_cookies};
 use crate::cache::vary::{self, Selecting, Vary};
 use crate::fields::{Fields, Lines};
 
@@ -33,6 +34,7 @@ impl Stored {
     #[must_use]
     pub fn received(
         request: &impl Fields,
+        credentials: &CredentialFields,
         status: u16,
         fields: &Lines,
         times: Times,
@@ -40,7 +42,9 @@ impl Stored {
     ) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(status, fields, &directives, is_targeted, times, default_lifetime_ms);
-        let fields = kept_fields(fields, keeps_cookies(request, &freshness));
+        // A cookie that answers a cookie may be the visitor's own session.
+        let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness) && !credentials.are_in(request);
+        let fields = kept_fields(fields, keeps_cookies);
         Self { status, fields, times, length: 0, selecting: Selecting::new(), epoch_ms: 0 }
     }
 
@@ -48,7 +52,10 @@ impl Stored {
     /// request, under a rule of selection that begins here (RFC 9111 §4.1).
     #[must_use]
     pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: Times) -> Self {
-        let renewed = Self { fields: kept_fields(fields, true), times, ..self.clone() };
+        let (directives, is_targeted) = CacheControl::of_response(fields);
+        let freshness = Freshness::of(self.status, fields, &directives, is_targeted, times, None);
+        let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness);
+        let renewed = Self { fields: kept_fields(fields, keeps_cookies), times, ..self.clone() };
         let names = match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => names,
             // Such an answer is not kept.
@@ -64,7 +71,7 @@ impl Stored {
     #[must_use]
     pub fn undated(now_ms: u64) -> Self {
         let times = Times { requested_ms: now_ms, received_ms: now_ms };
-        Self::received(&Lines::default(), 200, &Lines::default(), times, None)
+        Self::received(&Lines::default(), &CredentialFields::default(), 200, &Lines::default(), times, None)
     }
 }
 
@@ -164,7 +171,17 @@ struct Record<'a> {
     e: u64,
 }
 
-const VERSION: u8 = 1;
+/// Version 1 held answers that were made for one visitor's credentials: none of them is used.
+const VERSION: u8 = 2;
+
+/// Why a record out of Workers KV is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordError {
+    /// Another version of kv-edge wrote it: it counts as not there.
+    OtherVersion,
+    /// It is no record.
+    Broken,
+}
 
 impl Stored {
     /// The form in Workers KV.
@@ -184,12 +201,19 @@ impl Stored {
         serde_json::to_string(&record).unwrap_or_default()
     }
 
-    /// Reads that form; `None` where it is broken or of another version.
-    #[must_use]
-    pub fn from_json(json: &str) -> Option<Self> {
-        let record: Record<'_> = serde_json::from_str(json).ok()?;
-        let is_status = (200..=599).contains(&record.s);
-        (record.v == VERSION && is_status).then(|| Self {
+    /// Reads that form.
+    ///
+    /// # Errors
+    /// [`RecordError`] says why it is not used.
+    pub fn from_json(json: &str) -> Result<Self, RecordError> {
+        let record: Record<'_> = serde_json::from_str(json).map_err(|_| RecordError::Broken)?;
+        if record.v != VERSION {
+            return Err(RecordError::OtherVersion);
+        }
+        if !(200..=599).contains(&record.s) {
+            return Err(RecordError::Broken);
+        }
+        Ok(Self {
             status: record.s,
             fields: Lines::parse(record.f.into_owned()),
             times: Times { requested_ms: record.q, received_ms: record.r },
@@ -216,9 +240,13 @@ mod tests {
             epoch_ms: 4,
         };
         let json = stored.to_json();
-        assert_eq!(Stored::from_json(&json).as_ref(), Some(&stored));
-        for broken in ["", "{", "null", "[]", "{}", &json.replace("\"v\":1", "\"v\":2"), &json.replace("203", "99")] {
-            assert_eq!(Stored::from_json(broken), None, "{broken}");
+        assert_eq!(Stored::from_json(&json).as_ref(), Ok(&stored));
+        for broken in ["", "{", "null", "[]", "{}", &json.replace("203", "99")] {
+            assert_eq!(Stored::from_json(broken), Err(RecordError::Broken), "{broken}");
+        }
+        for version in ["1", "3"] {
+            let other = json.replace("\"v\":2", &format!("\"v\":{version}"));
+            assert_eq!(Stored::from_json(&other), Err(RecordError::OtherVersion), "{other}");
         }
     }
 
@@ -229,7 +257,7 @@ mod tests {
     /// A kept variant that is fresh for a minute.
     fn variant(selecting: &Selecting, epoch_ms: u64) -> Kept {
         let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
-        let stored = Stored::received(&Lines::default(), 200, &fields, NOW, None);
+        let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, NOW, None);
         Kept::new(Stored { selecting: selecting.clone(), epoch_ms, ..stored }, None)
     }
 

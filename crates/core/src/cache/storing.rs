@@ -6,6 +6,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use crate::cache::cache_control::{CacheControl, Qualified};
+use crate::cache::credentials::CredentialFields;
 use crate::cache::freshness::{Basis, Freshness, Times};
 use crate::cache::stale;
 use crate::cache::validation::has_validator;
@@ -26,8 +27,16 @@ pub enum NotStored {
     NoStore,
     /// `private`.
     Private,
-    /// The request has credentials, and the answer does not say that it is for everybody (RFC 9111 §3.5).
+    /// The request has `Authorization`, and the answer does not say that it is for everybody
+    /// (RFC 9111 §3.5).
     Authorization,
+    /// The request has credentials, and the answer does not say explicitly that it is fresh for
+    /// shared caches. RFC 9111 would permit to store it, and a heuristic or a client's `max-stale`
+    /// would then show one visitor what was made for another.
+    Credentials,
+    /// A field has bytes over 0x7F that are no UTF-8 (obs-text, RFC 9110 §5.5). The runtime shows
+    /// them as U+FFFD, so the stored field would be another one.
+    ObsText,
     /// `Vary: *`, or one that cannot be read (§4.1): it would match no request.
     VaryStar,
     /// It could neither be used nor validated.
@@ -43,10 +52,15 @@ pub enum NotStored {
 }
 
 impl NotStored {
-    /// What `Cache-Status` says of it, where the reason is a limit of this cache.
+    /// Returns what `Cache-Status` says of it, if the reason is a rule of this cache and not one of RFC 9111.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {
-        (self == Self::HeadTooLarge).then_some("head-too-large")
+        match self {
+            Self::HeadTooLarge => Some("head-too-large"),
+            Self::Credentials => Some("credentials"),
+            Self::ObsText => Some("obs-text"),
+            _ => None,
+        }
     }
 }
 
@@ -64,10 +78,20 @@ pub enum Fate {
 /// Decides what becomes of an answer. One that is not kept for reasons of the request, such as its credentials, or that refuses this
 /// client or this moment (4xx but 404 and 410, 5xx), says nothing of what is kept for others.
 #[must_use]
-pub fn fate(method: &str, url: &str, request: &impl Fields, status: u16, response: &impl Fields, times: Times) -> Fate {
-    let Err(why) = storable(method, url, request, status, response, times, None) else { return Fate::Keep };
+pub fn fate(
+    method: &str,
+    url: &str,
+    request: &impl Fields,
+    credentials: &CredentialFields,
+    status: u16,
+    response: &impl Fields,
+    times: Times,
+) -> Fate {
+    let Err(why) = storable(method, url, request, credentials, status, response, times, None) else {
+        return Fate::Keep;
+    };
     let is_of_the_resource = method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
-    let is_of_the_answer = storable("GET", url, &Lines::default(), status, response, times, None).is_err();
+    let is_of_the_answer = storable("GET", url, &Lines::default(), credentials, status, response, times, None).is_err();
     if is_of_the_resource && is_of_the_answer { Fate::Forget(why) } else { Fate::Pass(why) }
 }
 
@@ -81,6 +105,7 @@ pub fn storable(
     method: &str,
     url: &str,
     request: &impl Fields,
+    credentials: &CredentialFields,
     status: u16,
     response: &impl Fields,
     times: Times,
@@ -120,6 +145,12 @@ pub fn storable(
         if fields::list(&connection).any(is_unseen) {
             return Err(NotStored::Connection);
         }
+        // Other bytes would look the same, and select this answer.
+        if fields::list(&vary.to_ascii_lowercase())
+            .any(|name| request.find(name).is_some_and(|value| is_obs_text(&value)))
+        {
+            return Err(NotStored::ObsText);
+        }
     }
     let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
     if method == "POST" && !answers_get(url, status, response, freshness.basis) {
@@ -128,10 +159,10 @@ pub fn storable(
     if !is_useful(status, response, &directives, &freshness) {
         return Err(NotStored::NoFreshness);
     }
-    if is_head_too_large(response) {
-        return Err(NotStored::HeadTooLarge);
+    if credentials.are_in(request) && !is_for_everybody(&directives, &freshness) {
+        return Err(NotStored::Credentials);
     }
-    Ok(())
+    check_head(response)
 }
 
 /// The fields of an answer that are kept (RFC 9111 §3.1): all but those of the connection it came over, those of the proxy,
@@ -150,12 +181,26 @@ pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
     response.iter().filter(|(name, _)| is_kept(name)).collect()
 }
 
-/// True where the cookies of an answer are kept with it: it says itself that it is fresh for everybody for a while (RFC 9111 §7.3), and
-/// nothing in the request says who asked.
+/// Returns true if `Set-Cookie` is stored with the answer: the answer speaks to shared caches, with
+/// `CDN-Cache-Control`, `s-maxage` or `public`, and says explicitly that it is fresh. `max-age` alone
+/// does not do: frameworks add a session cookie to any answer. RFC 9111 §7.3 leaves it to the server
+/// to say so, and many do not know.
 #[must_use]
-pub fn keeps_cookies(request: &impl Fields, freshness: &Freshness) -> bool {
-    let is_anonymous = !request.has("cookie") && !request.has("authorization");
-    freshness.basis == Basis::Explicit && freshness.lifetime_ms > 0 && is_anonymous
+pub fn shares_cookies(directives: &CacheControl, is_targeted: bool, freshness: &Freshness) -> bool {
+    let is_for_shared_caches = is_targeted || directives.s_maxage.is_some() || directives.public;
+    is_for_shared_caches && is_for_everybody(directives, freshness)
+}
+
+/// Returns true if the answer says explicitly that shared caches may use it without asking again.
+fn is_for_everybody(directives: &CacheControl, freshness: &Freshness) -> bool {
+    freshness.is_explicit() && directives.no_cache != Qualified::All
+}
+
+/// Returns true if a value has what the runtime shows for bytes over 0x7F that are no UTF-8
+/// (obs-text, RFC 9110 §5.5).
+#[must_use]
+pub fn is_obs_text(value: &str) -> bool {
+    value.contains(char::REPLACEMENT_CHARACTER)
 }
 
 /// True for a status whose caching rules kv-edge knows and follows (RFC 9111 §5.2.2.3): those of RFC 9110 §15 without 206
@@ -221,16 +266,20 @@ fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, fre
     may_be_kept && (can_be_used || has_validator(response))
 }
 
-/// True where the fields, as [`Lines`], are longer than [`HEAD_BYTES_MAX`].
-fn is_head_too_large(response: &impl Fields) -> bool {
+/// Checks that the fields, as [`Lines`], can be stored as they are and are no longer than
+/// [`HEAD_BYTES_MAX`].
+fn check_head(response: &impl Fields) -> Result<(), NotStored> {
     let names: BTreeSet<&str> = response.names().split(',').collect();
     let mut bytes: usize = 0;
     for name in names {
-        let value = response.get(name).map_or(0, |value| value.len());
-        bytes = bytes.saturating_add(name.len()).saturating_add(value).saturating_add(2);
+        let value = response.get(name).unwrap_or_default();
+        if is_obs_text(&value) {
+            return Err(NotStored::ObsText);
+        }
+        bytes = bytes.saturating_add(name.len()).saturating_add(value.len()).saturating_add(2);
         if bytes > HEAD_BYTES_MAX {
-            return true;
+            return Err(NotStored::HeadTooLarge);
         }
     }
-    false
+    Ok(())
 }

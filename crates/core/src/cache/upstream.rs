@@ -4,6 +4,7 @@ use crate::cache::address::CacheError;
 use crate::cache::answer::VIA;
 use crate::cdn_loop;
 use crate::fields::{Edits, Fields, continued, remove_hop_by_hop};
+use crate::forwarding_fields::{is_of_cloudflare, is_stripped};
 
 /// Conditions and ranges of a client (RFC 9110 §13.1, §14.2).
 const OF_THE_CLIENT: [&str; 6] =
@@ -11,6 +12,9 @@ const OF_THE_CLIENT: [&str; 6] =
 
 /// What is changed in the client's header fields. Where something is kept, the request asks for all of the representation under
 /// the cache's own `conditions`; otherwise the client's conditions and ranges go along (RFC 9111 §4.3.1).
+///
+/// Fields by which a proxy speaks of host, path, method and client are no part of a key, so none of them goes along, whoever sent
+/// it: an answer that depends on one would be stored for everybody.
 ///
 /// # Errors
 /// [`CacheError::Loop`] where the request was here before (RFC 8586).
@@ -29,7 +33,7 @@ pub fn edits(
         let own = OF_THE_CLIENT.into_iter().find(|of_the_client| *of_the_client == name);
         if let Some(name) = own.filter(|_| is_kept && is_safe) {
             edits.remove(name);
-        } else if is_framing {
+        } else if is_framing || is_stripped(name) || (is_of_cloudflare(name) && name != "cdn-loop") {
             edits.remove(name.to_owned());
         }
     }
@@ -69,6 +73,25 @@ mod tests {
         let fields = [("if-match", "\"a\""), ("content-length", "0"), ("transfer-encoding", "chunked")];
         assert_eq!(changed("PUT", &fields, false).0, [""; 0]);
         assert_eq!(changed("GET", &fields, false).0, ["content-length", "transfer-encoding"]);
+    }
+
+    #[test]
+    fn what_a_visitor_says_of_host_path_method_and_client_does_not_reach_the_upstream() {
+        for name in [
+            "x-forwarded-host",
+            "x-forwarded-for",
+            "forwarded",
+            "x-host",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+            "x-force-variant-token",
+            "cf-connecting-ip",
+        ] {
+            for method in ["GET", "HEAD", "POST"] {
+                assert_eq!(changed(method, &[(name, "evil.example"), ("accept", "*/*")], false).0, [name], "{method}");
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::access::Access;
 use super::backend::Backend;
 use crate::limits::Key;
 use crate::origin::AllowList;
-use crate::request_target::decode_unreserved;
+use crate::request_target::normal_escapes;
 use crate::schema::{self, Fault};
 use crate::vars::UpstreamTimeout;
 
@@ -168,7 +168,7 @@ impl Record {
     #[must_use]
     pub fn serving(&self, rest: &str) -> Option<Serving<'_>> {
         if !self.routes.is_empty() {
-            let rest = decode_unreserved(rest);
+            let rest = normal_escapes(rest);
             let is_below = |route: &&PathRoute| {
                 rest.strip_prefix(route.path.as_str()).is_some_and(|after| after.is_empty() || after.starts_with('/'))
             };

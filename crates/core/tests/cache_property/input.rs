@@ -36,6 +36,8 @@ fn requests() -> impl Strategy<Value = Lines> {
         ("cache-control", control.collect()),
         ("cookie", vec!["", "a", "b"]),
         ("authorization", vec!["", "", "me"]),
+        ("x-api-key", vec!["", "", "", "k"]),
+        ("x-session", vec!["", "", "", "s", "t"]),
         ("accept-language", vec!["", "en", "de", "de, en;q=0.5", "en;q=0.5, de"]),
         ("if-none-match", vec!["", "", "\"a\"", "W/\"b\""]),
     ])
@@ -46,6 +48,7 @@ fn controls() -> impl Strategy<Value = String> {
     let others = vec![
         // Ahead of `private`: of a dictionary the last member counts (RFC 8941 §3.2).
         "private=\"x-secret\"",
+        "no-cache=\"set-cookie\"",
         "public",
         "private",
         "no-store",
@@ -68,6 +71,9 @@ fn answers() -> impl Strategy<Value = Lines> {
         ("last-modified", vec!["", "", "Sun, 06 Nov 1994 08:49:00 GMT"]),
         ("content-language", vec!["", "", "en", "de"]),
         ("age", vec!["", "", "", "3"]),
+        ("expires", vec!["", "", "0", "Sun, 06 Nov 1994 08:50:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"]),
+        ("pragma", vec!["", "", "", "no-cache"]),
+        ("set-cookie", vec!["", "session=1"]),
         ("x-secret", vec!["1"]),
     ]);
     let targeted = prop_oneof![4 => Just(None), 1 => controls().prop_map(Some)];

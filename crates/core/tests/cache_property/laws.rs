@@ -21,6 +21,20 @@ pub(crate) struct Body {
     /// The requests it is for, as the upstream says.
     pub(crate) requests: Vec<Lines>,
     pub(crate) is_secret: bool,
+    /// Who contributed to it: the visitor it was made for, and those whose validations changed
+    /// its fields.
+    pub(crate) contributions: Vec<Contribution>,
+    /// Its `Set-Cookie` may be given to everybody.
+    pub(crate) shares_cookies: bool,
+}
+
+/// What one visitor had to do with a stored answer.
+#[derive(Debug)]
+pub(crate) struct Contribution {
+    /// The visitor's credentials; empty for none.
+    pub(crate) credentials: String,
+    /// The upstream said explicitly that what it answered was fresh for shared caches.
+    pub(crate) was_fresh_for_all: bool,
 }
 
 /// Under what circumstances a kept body is served.
@@ -46,9 +60,14 @@ impl World {
         let is_shared = ["public", "must-revalidate", "s-maxage"].into_iter().any(said);
         let is_for_all = body.requests.iter().any(|request| !request.has("authorization"));
         prop_assert!(is_for_all || is_shared, "credentials (§3.5)");
+        let own = credentials_of(request);
+        let is_foreign = |one: &&Contribution| !one.credentials.is_empty() && one.credentials != own;
+        let has_leaked = body.contributions.iter().filter(is_foreign).any(|one| !one.was_fresh_for_all);
+        prop_assert!(!has_leaked, "what was made for another visitor's credentials, and not said to be for all");
         if served == Served::Validated {
             return Ok(());
         }
+        prop_assert!(body.shares_cookies || !kept.stored.fields.has("set-cookie"), "another visitor's cookie");
         let vary = body.fields.get("vary").unwrap_or_default().to_lowercase();
         let is_list = vary.split(", ").all(|name| name != "*" && !name.contains(' '));
         let is_wanted = |name: &str| {
@@ -119,6 +138,33 @@ fn seconds(fields: &Lines, name: &str) -> Option<u64> {
     found.map(|seconds| seconds * 1000)
 }
 
+/// All that says who asks, as a text; empty for an anonymous request.
+pub(crate) fn credentials_of(request: &Lines) -> String {
+    ["cookie", "authorization", "x-api-key", "x-session"].into_iter().filter_map(|name| request.get(name)).collect()
+}
+
+/// True where the upstream says that shared caches may use the answer for a while without asking.
+pub(crate) fn is_fresh_for_all(fields: &Lines) -> bool {
+    explicit_ms(fields).is_some_and(|lifetime_ms| lifetime_ms > 0) && !has(fields, "no-cache")
+}
+
+/// True where the upstream speaks to shared caches, of an answer that it made for nobody in particular.
+pub(crate) fn shares_cookies(request: &Lines, fields: &Lines) -> bool {
+    let speaks = fields.has("cdn-cache-control") || has(fields, "public") || has(fields, "s-maxage");
+    credentials_of(request).is_empty() && speaks && is_fresh_for_all(fields)
+}
+
+/// The lifetime that an answer says it has (RFC 9111 §4.2.1): `s-maxage`, `max-age`, `Expires`.
+fn explicit_ms(fields: &Lines) -> Option<u64> {
+    let date = |name| fields.get(name).as_deref().and_then(http_date_ms);
+    let expires = fields.get("expires").filter(|_| !fields.has("cdn-cache-control"));
+    let until_expiry = || {
+        let at_ms = http_date_ms(&expires?).unwrap_or(0);
+        Some(at_ms.saturating_sub(date("date").expect("all answers are dated")))
+    };
+    seconds(fields, "s-maxage").or_else(|| seconds(fields, "max-age")).or_else(until_expiry)
+}
+
 /// `must-understand` outweighs `no-store` (RFC 9111 §5.2.2.3): all statuses here are understood.
 pub(crate) fn is_secret(status: u16, request: &Lines, fields: &Lines) -> bool {
     let is_no_store = has(fields, "no-store") && !has(fields, "must-understand");
@@ -127,10 +173,9 @@ pub(crate) fn is_secret(status: u16, request: &Lines, fields: &Lines) -> bool {
 
 fn lifetime_ms(body: &Body) -> u64 {
     let heuristic = [200, 203, 301, 404].contains(&body.status) || has(&body.fields, "public");
-    let explicit = seconds(&body.fields, "s-maxage").or_else(|| seconds(&body.fields, "max-age"));
     let date = |name| body.fields.get(name).as_deref().and_then(http_date_ms);
     let since = date("last-modified").filter(|_| heuristic).map_or(0, |at_ms| date("date").unwrap_or(at_ms) - at_ms);
-    explicit.unwrap_or(since / 10)
+    explicit_ms(&body.fields).unwrap_or(since / 10)
 }
 
 fn age_ms(body: &Body, now_ms: u64) -> u64 {

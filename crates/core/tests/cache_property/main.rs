@@ -1,5 +1,7 @@
 //! Random requests and answers through a small cache: the decisions of the real one around a map and a virtual clock. Whatever
-//! they are, nobody gets what is not meant for him.
+//! they are, nobody gets what is not meant for them: above all, for any sequence of requests by several visitors with any directives
+//! and any answers of the upstream, nobody gets what was made for another visitor's credentials, unless that answer was explicitly
+//! fresh for shared caches.
 
 #![allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)] // All of it is a test.
 
@@ -10,18 +12,24 @@ use std::collections::BTreeMap;
 
 use kv_edge_core::cache::answer::dated;
 use kv_edge_core::cache::cache_status::Fwd;
+use kv_edge_core::cache::credentials::CredentialFields;
 use kv_edge_core::cache::decision::{Asked, Decision, Selected, decide};
 use kv_edge_core::cache::freshness::Times;
 use kv_edge_core::cache::stale;
 use kv_edge_core::cache::stored::{Kept, Place, Stored};
-use kv_edge_core::cache::storing::{Fate, fate, storable};
+use kv_edge_core::cache::storing::{Fate, fate};
 use kv_edge_core::cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
 use kv_edge_core::cache::vary::{self, Selecting, Vary};
 use kv_edge_core::fields::{Fields, Lines};
 use proptest::prelude::*;
 
 use input::{Step, steps};
-use laws::{Body, Law, Served, has, is_secret, who};
+use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_all, is_secret, shares_cookies, who};
+
+/// Cookies and API keys, and a field that a site names itself.
+fn credentials() -> CredentialFields {
+    CredentialFields::parse("X-Session")
+}
 
 type PlaceKey = (&'static str, Selecting);
 type Found = (PlaceKey, Kept, usize);
@@ -91,7 +99,7 @@ impl World {
         let request = Asked::of(step.method, &step.request).directives;
         let status = step.status.filter(|status| !stale::is_error(*status));
         if let (None, Some((_, kept, body))) = (status, &found)
-            && stale::if_error(&kept.directives, &request, kept.stale_ms(self.now_ms))
+            && stale::if_error(kept, &request, kept.stale_ms(self.now_ms))
         {
             return self.serve(step, kept, *body, Served::InPlaceOfError);
         }
@@ -106,7 +114,7 @@ impl World {
             return Ok(());
         }
         self.effects(step, found.as_ref(), status, &fields, times);
-        match fate(step.method, step.url, &step.request, status, &fields, times) {
+        match fate(step.method, step.url, &step.request, &credentials(), status, &fields, times) {
             Fate::Keep => self.keep(step, first, found.as_ref(), status, fields, times),
             Fate::Pass(_) => {}
             Fate::Forget(_) => {
@@ -153,18 +161,28 @@ impl World {
             length: 4,
             selecting,
             epoch_ms: place.epoch_ms(),
-            ..Stored::received(&step.request, status, &fields, times, None)
+            ..Stored::received(&step.request, &credentials(), status, &fields, times, None)
         };
         self.newest.insert((step.url, who(&step.request)), self.bodies.len());
         self.kept.insert((step.url, key), (Kept::new(stored, None), self.bodies.len()));
         let (is_secret, requests) = (is_secret(status, &step.request, &fields), vec![step.request.clone()]);
-        self.bodies.push(Body { url: step.url, status, fields, times, requests, is_secret });
+        let contributions = vec![contribution(step, &fields)];
+        let shares_cookies = shares_cookies(&step.request, &fields);
+        let url = step.url;
+        self.bodies.push(Body { url, status, fields, times, requests, is_secret, contributions, shares_cookies });
     }
 
     fn renew(&mut self, step: &Step, key: &PlaceKey, kept: &Kept, body: usize, fields: &Lines, times: Times) {
         let stored = kept.stored.renewed(&step.request, fields, times);
         let new_key = if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, Selecting::new()) };
-        let is_kept = storable("GET", step.url, &step.request, stored.status, &stored.fields, times, None).is_ok();
+        let (request, url) = (&step.request, step.url);
+        let fate = fate("GET", url, request, &credentials(), stored.status, &stored.fields, times);
+        match fate {
+            Fate::Keep => {}
+            // What is stored stays as it is.
+            Fate::Pass(_) => return,
+            Fate::Forget(_) => return drop(self.kept.remove(key)),
+        }
         let known = &mut self.bodies[body];
         let answer = dated(step.answer.clone(), times.received_ms);
         let is_old = |name: &str| !answer.has(name) && !matches!(name, "age" | "date");
@@ -177,12 +195,17 @@ impl World {
         known.times = times;
         known.requests.push(step.request.clone());
         known.is_secret |= is_secret(known.status, &step.request, &known.fields);
-        if is_kept {
-            self.kept.insert(new_key, (Kept::new(stored, None), body));
-        } else {
-            self.kept.remove(key);
-        }
+        known.contributions.push(contribution(step, &known.fields));
+        // A cookie of a validation is not stored, and takes away the one before.
+        known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&Lines::default(), &known.fields);
+        self.kept.insert(new_key, (Kept::new(stored, None), body));
     }
+}
+
+/// What the visitor of this step has to do with an answer that has these fields.
+fn contribution(step: &Step, fields: &Lines) -> Contribution {
+    let credentials = credentials_of(&step.request);
+    Contribution { credentials, was_fresh_for_all: is_fresh_for_all(fields) }
 }
 
 fn run(steps: &[Step]) -> Result<usize, TestCaseError> {
@@ -195,7 +218,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_gets_what_is_not_meant_for_him(steps in prop::collection::vec(steps(), 1..40)) {
+    fn nobody_gets_what_is_not_meant_for_them(steps in prop::collection::vec(steps(), 1..40)) {
         run(&steps)?;
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::cache_status::Fwd;
+use crate::cache::credentials::CredentialFields;
 use crate::cache::freshness::Times;
 use crate::cache::stored::Stored;
 use crate::fields::tests::Given;
@@ -34,7 +35,13 @@ fn lines(fields: Pairs<'_>) -> Lines {
 /// A kept answer with a body of ten bytes.
 fn keeping(status: u16, fields: Pairs<'_>) -> Kept {
     let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-    Kept::new(Stored { length: 10, ..Stored::received(&Lines::default(), status, &lines(fields), times, None) }, None)
+    Kept::new(
+        Stored {
+            length: 10,
+            ..Stored::received(&Lines::default(), &CredentialFields::default(), status, &lines(fields), times, None)
+        },
+        None,
+    )
 }
 
 /// The fields as they are sent: removed, set, appended.

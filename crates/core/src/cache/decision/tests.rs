@@ -1,6 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)] // Small numbers.
 
 use super::*;
+use crate::cache::credentials::CredentialFields;
 use crate::cache::freshness::Times;
 use crate::cache::stored::Stored;
 use crate::fields::Lines;
@@ -13,7 +14,7 @@ const RECEIVED_MS: u64 = 784_111_777_000;
 fn kept(cache_control: &str, cost_ms: u64) -> Kept {
     let fields: Lines = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
     let times = Times { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
-    Kept::new(Stored::received(&Lines::default(), 200, &fields, times, None), None)
+    Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None), None)
 }
 
 /// A decision as text: `hit` or why a stale answer is used, with ` refresh`; `fwd=` and why, with the conditions; `504`.
@@ -79,7 +80,8 @@ fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
     );
     let came_old: Lines = [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
     let times = Times { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
-    let kept = Kept::new(Stored::received(&Lines::default(), 200, &came_old, times, None), None);
+    let kept =
+        Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &came_old, times, None), None);
     let selected = Selected { kept: &kept, is_left_alone: true };
     for (after_ms, expected) in [(699, "hit"), (700, SENT)] {
         // §4.2.3: "corrected_age_value = age_value + response_delay".
@@ -361,7 +363,10 @@ fn a_stale_answer_is_validated_with_all_that_it_has() {
     for (fields, expected) in cases {
         let fields: Lines = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
         let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-        let kept = Kept::new(Stored::received(&Lines::default(), 200, &fields, times, None), None);
+        let kept = Kept::new(
+            Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
+            None,
+        );
         let selected = Some(Selected { kept: &kept, is_left_alone: false });
         assert_eq!(told(decide(&asked("GET", ""), selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected);
     }

@@ -160,7 +160,8 @@ fn a_request_names_urls_prefixes_and_tags_which_come_out_canonical() {
         (r#"{"prefix": "https://a.example/b"}"#, vec![prefix("https://a.example/b")]),
         (r#"{"prefix": "https://a.example/."}"#, vec![prefix("https://a.example/.")]),
         (r#"{"prefix": "https://a.example/b/.."}"#, vec![prefix("https://a.example/b/..")]),
-        (r#"{"prefix": "https://a.example/b%2"}"#, vec![prefix("https://a.example/b%2")]),
+        (r#"{"prefix": "https://a.example/t%c3%bc%7e"}"#, vec![prefix("https://a.example/t%C3%BC~")]),
+        (r#"{"url": "https://a.example/t%c3%bc?%7e"}"#, vec![url("https://a.example/t%C3%BC?~")]),
         (r#"{"prefix": "https://a.example?b=../c"}"#, vec![prefix("https://a.example/?b=../c")]),
         (r#"{"tag": " Shop-1 "}"#, vec![tagged("shop-1")]),
         (
@@ -194,6 +195,7 @@ fn what_is_wrong_in_a_request_is_said_with_its_place() {
         ),
         (r#"{"prefix": "https://"}"#, "prefix: its host or port is not valid"),
         (r#"{"prefix": "https://u@a.example"}"#, "prefix: it has a user name or password"),
+        (r#"{"prefix": "https://a.example/b%2"}"#, "prefix: it ends within a percent-escape"),
         (r#"{"prefix": ""}"#, "prefix: it does not start with http:// or https://"),
         (r#"{"url": "https://a.example/é"}"#, "url: it has characters that a URL has as escapes only"),
         (r#"{"prefix": "https://a.example/a b"}"#, "prefix: it has characters that a URL has as escapes only"),

@@ -11,7 +11,16 @@ fn answer(
     status: u16,
     response: &[(&'static str, &str)],
 ) -> Result<(), NotStored> {
-    storable(method, URL, &Given::new(request), status, &Given::new(response), TIMES, None)
+    storable(
+        method,
+        URL,
+        &Given::new(request),
+        &CredentialFields::default(),
+        status,
+        &Given::new(response),
+        TIMES,
+        None,
+    )
 }
 
 /// A `GET` without fields.
@@ -205,7 +214,16 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
         assert_eq!(got(status, fields), expected, "{status} {fields:?}");
     }
     let default = |status, fields: &[(&'static str, &str)]| {
-        storable("GET", URL, &Given::new(&[]), status, &Given::new(fields), TIMES, Some(60_000))
+        storable(
+            "GET",
+            URL,
+            &Given::new(&[]),
+            &CredentialFields::default(),
+            status,
+            &Given::new(fields),
+            TIMES,
+            Some(60_000),
+        )
     };
     assert_eq!((default(200, &[]), default(201, &[])), (Ok(()), Ok(())));
     assert_eq!(default(200, &[("cache-control", "max-age=0")]), none);
@@ -227,13 +245,16 @@ fn a_head_of_more_than_32_kib_is_not_kept() {
     let fields = |long: &str| -> Lines { [FRESH, ("a", long)].into_iter().collect() };
     assert_eq!(fields(&fits).as_str().len(), HEAD_BYTES_MAX);
     for (long, expected) in [(fits, Ok(())), (too_long, Err(NotStored::HeadTooLarge))] {
-        assert_eq!(storable("GET", URL, &Given::new(&[]), 200, &fields(&long), TIMES, None), expected);
+        assert_eq!(
+            storable("GET", URL, &Given::new(&[]), &CredentialFields::default(), 200, &fields(&long), TIMES, None),
+            expected
+        );
     }
 }
 
-fn kept(fields: &[(&'static str, &'static str)], basis: Basis) -> Vec<String> {
+fn kept(fields: &[(&'static str, &'static str)], keeps_cookies: bool) -> Vec<String> {
     let response: Lines = fields.iter().copied().collect();
-    kept_fields(&response, basis == Basis::Explicit).iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    kept_fields(&response, keeps_cookies).iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
 #[test]
@@ -273,13 +294,13 @@ fn all_fields_are_kept_but_those_of_connection_and_proxy() {
         "vary: a",
         "content-length: 4",
     ];
-    assert_eq!(kept(&fields, Basis::Explicit), expected);
+    assert_eq!(kept(&fields, true), expected);
 }
 
 #[test]
 fn fields_that_no_cache_or_private_names_are_not_kept() {
     let of = |name: &'static str, directives: &'static str| {
-        kept(&[(name, directives), ("a", "1"), ("b", "2"), ("c", "3")], Basis::Explicit).split_off(1).join(", ")
+        kept(&[(name, directives), ("a", "1"), ("b", "2"), ("c", "3")], true).split_off(1).join(", ")
     };
     assert_eq!(of("cache-control", "no-cache=\"A, b\", max-age=60"), "c: 3");
     assert_eq!(of("cache-control", "private=a, no-cache=\"c\""), "b: 2");
@@ -288,12 +309,81 @@ fn fields_that_no_cache_or_private_names_are_not_kept() {
 }
 
 #[test]
-fn cookies_are_kept_only_where_the_answer_says_how_long_it_is_fresh() {
-    // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But who set no freshness did not think of caches.
-    let fields = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("etag", "\"a\"")];
-    for (basis, length) in [(Basis::Explicit, 3), (Basis::Heuristic, 1), (Basis::Default, 1), (Basis::None, 1)] {
-        assert_eq!(kept(&fields, basis).len(), length, "{basis:?}");
+fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
+    // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But frameworks add one to any answer.
+    let shares = |fields: &[(&'static str, &str)]| {
+        let fields = Given::new(fields);
+        let (directives, is_targeted) = CacheControl::of_response(&fields);
+        let freshness = Freshness::of(200, &fields, &directives, is_targeted, TIMES, None);
+        shares_cookies(&directives, is_targeted, &freshness)
+    };
+    let modified = ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT");
+    for control in ["public, max-age=60", "s-maxage=60", "max-age=0, s-maxage=60"] {
+        assert!(shares(&[("cache-control", control), modified]), "{control}");
     }
+    for control in ["", "max-age=60", "public", "public, max-age=0", "s-maxage=0", "public, max-age=60, no-cache"] {
+        assert!(!shares(&[("cache-control", control), modified]), "{control}");
+    }
+    assert!(shares(&[("cdn-cache-control", "max-age=60"), ("cache-control", "private")]));
+    assert!(!shares(&[("cdn-cache-control", "max-age=0"), ("cache-control", "public, max-age=60")]));
+    assert!(!shares(&[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")]));
+    let fields = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("etag", "\"a\"")];
+    assert_eq!((kept(&fields, true).len(), kept(&fields, false).len()), (3, 1));
+}
+
+/// Fields that say who asks, and what an upstream may answer without a thought for shared caches.
+const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key", "alice"), ("x-session", "alice")];
+
+#[test]
+fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_shared_caches() {
+    let further = CredentialFields::parse("X-Session");
+    let stored = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
+        storable("GET", URL, &Given::new(request), &further, 200, &Given::new(response), TIMES, None)
+    };
+    let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
+    let implicit: [&[(&str, &str)]; 9] = [
+        &[etag],
+        &[modified],
+        &[("expires", "0"), etag],
+        &[("cache-control", "max-age=0"), etag],
+        &[("pragma", "no-cache"), etag],
+        &[("cache-control", "no-cache=\"set-cookie\""), etag],
+        &[("cache-control", "no-cache, max-age=60"), etag],
+        &[("cache-control", "public"), modified],
+        &[("cache-control", "max-age=0, stale-if-error=60, stale-while-revalidate=60"), etag],
+    ];
+    let explicit: [&[(&str, &str)]; 4] = [
+        &[("cache-control", "max-age=60"), etag],
+        &[("cache-control", "max-age=0, s-maxage=60")],
+        &[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")],
+        &[("cdn-cache-control", "max-age=60"), ("cache-control", "private")],
+    ];
+    for credentials in CREDENTIALS {
+        for response in implicit {
+            assert_eq!(stored(&[credentials], response), Err(NotStored::Credentials), "{credentials:?} {response:?}");
+            assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
+            // What is stored for others is not out of date for that.
+            let request = Given::new(&[credentials]);
+            let fate = fate("GET", URL, &request, &further, 200, &Given::new(response), TIMES);
+            assert_eq!(fate, Fate::Pass(NotStored::Credentials), "{response:?}");
+        }
+        for response in explicit {
+            assert_eq!(stored(&[credentials], response), Ok(()), "{credentials:?} {response:?}");
+        }
+    }
+    let shared = [("cache-control", "must-revalidate"), etag];
+    assert_eq!(stored(&[("authorization", "Basic Zm9v")], &shared), Err(NotStored::Credentials), "RFC 9111 §3.5 too");
+}
+
+#[test]
+fn what_the_runtime_cannot_show_is_not_stored() {
+    // RFC 9110 §5.5: obs-text = %x80-FF. The runtime reads fields as UTF-8.
+    let lossy = ("content-disposition", "attachment; filename=\"M\u{fffd}rz.pdf\"");
+    let utf8 = ("content-disposition", "attachment; filename=\"März.pdf\"");
+    assert_eq!((got(200, &[FRESH, lossy]), got(200, &[FRESH, utf8])), (Err(NotStored::ObsText), Ok(())));
+    let request = [("x-name", "M\u{fffd}rz")];
+    assert_eq!(answer("GET", &request, 200, &[FRESH]), Ok(()), "it selects nothing");
+    assert_eq!(answer("GET", &request, 200, &[FRESH, ("vary", "accept, X-Name")]), Err(NotStored::ObsText));
 }
 
 #[test]

@@ -331,7 +331,7 @@ proptest! {
         let rest = backend.strip(&again.path).unwrap();
         prop_assert_eq!(rest, if address.rest.is_empty() { "/" } else { address.rest });
         prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);
-        let is_admin = crate::request_target::decode_unreserved(rest);
+        let is_admin = crate::request_target::normal_escapes(rest);
         let is_admin = is_admin == "/admin" || is_admin.starts_with("/admin/");
         prop_assert_eq!(is_admin, *backend == route);
     }

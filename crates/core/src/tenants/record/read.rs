@@ -6,7 +6,7 @@ mod tests;
 use super::{Fallback, FieldEdits, OriginPolicy, PathRoute, Record, Split, Stored, Variant};
 use crate::fields::{self, is_name, is_value};
 use crate::limits::Key;
-use crate::request_target::{decode_unreserved, has_dot_segments};
+use crate::request_target::{has_dot_segments, normal_escapes};
 use crate::schema::Node;
 use crate::tenants::access::{Access, Country, IpRange, Who};
 use crate::tenants::backend::Backend;
@@ -94,7 +94,7 @@ fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRou
             if !is_clean || has_dot_segments(text) {
                 return node.fault("it has a query, a fragment, a space or a dot segment");
             }
-            let path = decode_unreserved(text.strip_suffix('/').unwrap_or(text)).into_owned();
+            let path = normal_escapes(text.strip_suffix('/').unwrap_or(text)).into_owned();
             if seen.contains(&path) {
                 return node.fault("another route has this path");
             }

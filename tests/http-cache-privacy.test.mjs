@@ -1,0 +1,196 @@
+// `/cache/{absolute URL}`: nobody gets what was made for another visitor, unless the upstream says explicitly that it is fresh for
+// shared caches; and nothing that a visitor says of host, path or method reaches the upstream.
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { send } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
+import { httpDate } from "./harness/scripted-upstream.mjs";
+import { TOKEN } from "./harness/worker.mjs";
+
+const { another, kv, pass, resource, worker } = await startCache({ origins: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
+
+/** What an upstream sends with a page of its own for each visitor, without a thought for shared caches. */
+const thoughtless = [
+  ["an ETag alone", ['ETag: "page"']],
+  ["Last-Modified alone", () => [`Last-Modified: ${httpDate(-10 * 86_400)}`]],
+  ["Expires: 0 and an ETag", ["Expires: 0", 'ETag: "page"']],
+  ["max-age=0 and an ETag", ["Cache-Control: max-age=0", 'ETag: "page"']],
+  ["max-age=0 and Last-Modified", () => ["Cache-Control: max-age=0", `Last-Modified: ${httpDate(-10 * 86_400)}`]],
+  ["Pragma: no-cache and Last-Modified", () => ["Pragma: no-cache", `Last-Modified: ${httpDate(-10 * 86_400)}`]],
+  ['no-cache="set-cookie" and an ETag', ['Cache-Control: no-cache="set-cookie"', 'ETag: "page"', "Set-Cookie: session=1"]],
+  ["no-cache, max-age and an ETag", ["Cache-Control: no-cache, max-age=60", 'ETag: "page"']],
+];
+const ALICE = [{ Cookie: "session=alice" }, { Authorization: "Bearer alice" }, { "X-Api-Key": "alice" }, { "X-Session": "alice" }];
+const ASKS = ["", "max-stale", "only-if-cached, max-stale", "stale-if-error=1000"];
+const BOB = [{}, { Cookie: "session=bob" }];
+
+const isAlice = (request) => ALICE.some((alice) => Object.entries(alice).every(([name, value]) => request.field(name) === value));
+
+/** A page that says whose it is, and answers 304 to nobody. */
+const own = (headers) => (request) => ({ headers, body: isAlice(request) ? "page of alice" : "page of somebody else" });
+
+for (const [rule, headers] of thoughtless) {
+  test(`an answer to credentials with ${rule} is given to nobody else`, async () => {
+    for (const alice of ALICE) {
+      for (const control of ASKS) {
+        for (const bob of BOB) {
+          const page = resource(own(headers));
+          const first = await page.get(alice);
+          assert.equal(first.text, "page of alice");
+          assert.equal(cacheStatusOf(first).stored, undefined, first.headers["cache-status"]);
+          const second = await page.get(control ? { ...bob, "Cache-Control": control } : bob);
+          assert.doesNotMatch(second.text, /alice/, `${JSON.stringify(alice)}, then ${JSON.stringify(bob)} with ${control}`);
+        }
+      }
+    }
+  });
+}
+
+test("an answer to credentials that is explicitly fresh for shared caches is for everybody, without its cookie", async () => {
+  for (const control of ["max-age=60", "s-maxage=60", "public, max-age=60"]) {
+    const page = resource({ headers: [`Cache-Control: ${control}`, "Set-Cookie: session=alice"] });
+    const first = await page.primed({ Cookie: "session=alice" });
+    assert.deepEqual(first.headers["set-cookie"], ["session=alice"], "who asked gets it");
+    const second = await page.get({ Cookie: "session=bob" });
+    assertHit(second, "1");
+    assert.equal(second.headers["set-cookie"], undefined, control);
+  }
+});
+
+test("a cookie is stored only with an answer that speaks to shared caches", async () => {
+  for (const [field, shares] of [["Cache-Control: max-age=60", false], ["Cache-Control: public, max-age=60", true], ["CDN-Cache-Control: max-age=60", true]]) {
+    const page = resource({ headers: [field, "Set-Cookie: a=1"] });
+    await page.primed();
+    assert.deepEqual((await page.get()).headers["set-cookie"], shares ? ["a=1"] : undefined, field);
+  }
+});
+
+test("an anonymous answer that is stored to be validated comes from the store for no client's word", async () => {
+  const page = resource({ headers: ['ETag: "a"'] });
+  await page.primed();
+  assertProblem(await page.getForJson({ "Cache-Control": "only-if-cached, max-stale" }), 504, "not_cached");
+  assertForwarded(await page.get({ "Cache-Control": "max-stale" }), "stale");
+});
+
+test("a validation by one visitor changes nothing for the others", async () => {
+  // RFC 9111 §3.2 would store the fields of a 304.
+  const page = resource((request) => {
+    const status = request.field("If-None-Match") ? 304 : 200;
+    return { status, headers: ['ETag: "a"', `X-Name: ${request.field("Cookie") ?? "nobody"}`] };
+  });
+  await page.primed();
+  assert.equal((await page.get({ Cookie: "alice" })).headers["x-name"], "alice");
+  assert.equal((await page.get()).headers["x-name"], "nobody");
+  assert.equal((await page.calls("put")).length, 1);
+});
+
+for (const version of [1, 9]) {
+  test(`what version ${version} of the record holds counts as not there, and is no fault`, async () => {
+    // Version 1 held answers to credentials that were not for everybody.
+    const page = resource({ headers: fresh(1000) });
+    await page.primed();
+    const { value, metadata } = await kv.getWithMetadata(page.key);
+    const other = { ...metadata, head: metadata.head.replace('"v":2', `"v":${version}`) };
+    assert.notDeepEqual(other, metadata);
+    await kv.put(page.key, value, { metadata: other });
+    assertForwarded(await page.get(), "uri-miss", "2", { detail: undefined, stored: true });
+  });
+}
+
+const SPOOFED = {
+  "X-Forwarded-Host": "evil.example",
+  "X-Forwarded-For": "192.0.2.1",
+  Forwarded: "host=evil.example",
+  "X-Host": "evil.example",
+  "X-Original-URL": "/evil",
+  "X-Rewrite-URL": "/evil",
+  "X-HTTP-Method-Override": "DELETE",
+  "X-Force-Variant": "green",
+  "X-Force-Variant-Token": "the-token",
+};
+test("what a visitor says of host, path and method, and the token of kv-edge, do not reach the upstream", async () => {
+  for (const method of ["GET", "HEAD", "POST"]) {
+    const page = resource({ headers: fresh(100) });
+    await page.ask(method, { headers: { ...SPOOFED, "X-Own": "1" } });
+    const [request] = page.requests;
+    for (const name of Object.keys(SPOOFED)) assert.equal(request.field(name), undefined, `${method} ${name}`);
+    assert.equal(request.field("X-Own"), "1");
+  }
+});
+
+/** Answers that are not stored, and one that says nothing. */
+const UNSTORED = [["private", ["Cache-Control: private"]], ["no-store", ["Cache-Control: no-store"]], ["no directive", []]];
+for (const [name, headers] of UNSTORED) {
+  test(`a short body that breaks off with ${name} is an error, not half an answer`, async () => {
+    const page = resource({ headers, body: "a whole body", breaksAt: 5, closes: true }, { at: another() });
+    assertProblem(await page.getForJson(), 502, "upstream_failed");
+  });
+
+  test(`a stale answer stands in for a short body that breaks off with ${name}`, async () => {
+    const whole = { headers: ["Cache-Control: max-age=1, stale-if-error=1000"], body: "a whole body" };
+    const page = resource([whole, { headers, body: "another body", breaksAt: 5, closes: true }]);
+    await page.primed();
+    await pass(5);
+    assertHit(await page.get(), "a whole body", { detail: "stale-if-error" });
+  });
+}
+
+test("a short answer to a POST that breaks off is an error, too", async () => {
+  const page = resource({ body: "a whole body", breaksAt: 5, closes: true });
+  assert.equal((await page.ask("POST", { body: "x" })).status, 502);
+});
+
+/** The value of a field, as Node reads bytes: each is a character. */
+const field = (response, name) => response.rawHeaders[response.rawHeaders.findIndex((other) => other.toLowerCase() === name) + 1];
+const LATIN1 = [
+  ["Content-Disposition", 'attachment; filename="M\xe4rz.pdf"'],
+  ["Location", "/caf\xe9"],
+  ["ETag", '"gr\xfcn"'],
+  ["Set-Cookie", "name=J\xfcrgen"],
+  ["X-Note", "\xff\x80"],
+];
+for (const [name, value] of LATIN1) {
+  test(`bytes over 0x7F in ${name} come as they were sent, and the answer is not stored`, async () => {
+    const page = resource({ headers: fresh(100, `${name}: ${value}`), body: "x" });
+    for (const turn of [1, 2]) {
+      const response = await page.get();
+      assert.equal(field(response, name.toLowerCase()), value);
+      assertForwarded(response, "uri-miss", "x", { stored: undefined, detail: "obs-text" });
+      assert.equal(page.count, turn);
+    }
+    await page.isNotKept();
+  });
+}
+
+test("UTF-8 in a field is stored and comes back as it was sent", async () => {
+  const value = Buffer.from("März", "utf8").toString("latin1");
+  const page = resource({ headers: fresh(100, `X-Note: ${value}`) });
+  assert.equal(field(await page.primed(), "x-note"), value);
+  const hit = await page.get();
+  assertHit(hit);
+  assert.equal(field(hit, "x-note"), value);
+});
+
+test("a validation whose fields have bytes over 0x7F is asked for again as a whole", async () => {
+  const page = resource([{ headers: ['ETag: "a"'], body: "one" }, { status: 304, headers: ['ETag: "a"', "X-Note: \xfc"] }, { headers: ['ETag: "a"', "X-Note: \xfc"], body: "one" }]);
+  await page.primed();
+  const response = await page.get();
+  assert.equal(field(response, "x-note"), "\xfc");
+  assert.equal(response.text, "one");
+});
+
+test("two ways to write a URL are one for the cache, for purges and for the upstream", async () => {
+  const page = resource({ headers: fresh(100) }, { path: `/${randomUUID()}/%C3%BC~` });
+  await page.primed();
+  const written = ["%c3%bc%7e", "%C3%bc~"].map((end) => page.url.replace(/%C3%BC~$/, end));
+  for (const url of written) assertHit(await send(worker, `/cache/${url}`), "1");
+  for (const [turn, url] of written.entries()) {
+    const body = JSON.stringify({ url });
+    const purge = await send(worker, "/cache/purge", { method: "POST", headers: { Authorization: `Bearer ${TOKEN}` }, body });
+    assert.deepEqual(purge.json().purged, [{ url: page.url }]);
+    assertForwarded(await page.get(), "uri-miss", String(turn + 2));
+    await page.isKept(turn + 2);
+  }
+});
