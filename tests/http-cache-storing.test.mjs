@@ -178,11 +178,12 @@ for (const status of [201, 202, 302, 303, 307, 400, 401, 403, 406, 409, 418, 500
   });
 }
 
-test("cookies of a heuristically fresh answer are not kept, those of an explicitly fresh one are, each by itself", async () => {
+test("cookies are kept only with an answer that speaks to shared caches, each by itself", async () => {
   const cookies = ["Set-Cookie: a=1; Path=/", "Set-Cookie: b=2"];
   for (const [lines, kept] of [
     [() => [`Last-Modified: ${httpDate(-1000)}`, ...cookies], undefined],
-    [fresh(100, ...cookies), ["a=1; Path=/", "b=2"]],
+    [fresh(100, ...cookies), undefined],
+    [["Cache-Control: s-maxage=100", ...cookies], ["a=1; Path=/", "b=2"]],
   ]) {
     const page = resource({ headers: lines });
     assert.deepEqual((await page.primed()).headers["set-cookie"], ["a=1; Path=/", "b=2"]);
