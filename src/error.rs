@@ -21,7 +21,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys;
 
 use crate::clock::Clock;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, NoBody};
 use crate::log;
 use crate::response;
 use crate::routes::{MethodNotAllowed, Route};
@@ -98,6 +98,11 @@ impl Failure {
     /// The request's body ended before its length was reached.
     pub(crate) fn body_broken() -> Self {
         Self::new(400, "body_broken", "The body could not be read to its end.")
+    }
+
+    /// The request's body took too long (RFC 9110 §15.5.9).
+    pub(crate) fn body_timeout() -> Self {
+        Self::new(408, "body_timeout", "The body took too long.")
     }
 
     /// KV does not show the newest value of a key yet.
@@ -223,6 +228,16 @@ impl From<MethodNotAllowed> for Failure {
     fn from(error: MethodNotAllowed) -> Self {
         Self::new(405, "method_not_allowed", format!("Method not allowed; use {}.", error.allow))
             .with_field("Allow", error.allow)
+    }
+}
+
+impl From<NoBody> for Failure {
+    fn from(error: NoBody) -> Self {
+        match error {
+            NoBody::TooLong => Self::new(413, "body_too_large", "The body is too long."),
+            NoBody::Broken => Self::body_broken(),
+            NoBody::Late => Self::body_timeout(),
+        }
     }
 }
 

@@ -5,11 +5,13 @@ use std::rc::Rc;
 
 use kv_edge_core::authorization::is_bearer;
 use kv_edge_core::fields::{Fields, Lines};
+use kv_edge_core::request_body;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
 
 use crate::bindings::{Bindings, Vars};
+use crate::deadline;
 use crate::error::Failure;
 use crate::message::{self, MessageFields};
 
@@ -20,6 +22,8 @@ pub(crate) enum NoBody {
     TooLong,
     /// It ended before its length was reached.
     Broken,
+    /// It took longer than it may.
+    Late,
 }
 
 /// One request, with the bindings and the context it runs in.
@@ -67,9 +71,10 @@ impl Incoming {
         self.request.body().map_or(JsValue::NULL, Into::into)
     }
 
-    /// The whole body, in memory: for those whose length is known and bounded. Fails where it ends early.
-    pub(crate) async fn body_bytes(&self) -> Result<js_sys::ArrayBuffer, JsValue> {
-        JsFuture::from(self.request.array_buffer()?).await.map(JsCast::unchecked_into)
+    /// The whole body, in memory: for those whose length is known and at most this one.
+    pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, NoBody> {
+        let reading = self.request.array_buffer().map_err(|_| NoBody::Broken)?;
+        whole(reading, length).await.map(JsCast::unchecked_into)
     }
 
     /// Checks that the request has the token, as all that changes something or tells of users asks for.
@@ -81,8 +86,8 @@ impl Incoming {
 
     /// The whole body, of up to so many bytes, whether or not its length is known.
     pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
-        let bytes = JsFuture::from(message::bytes(&self.request, f64::from(bytes_max))).await;
-        let bytes = bytes.map_err(|_| NoBody::Broken)?;
+        let reading = message::bytes(&self.request, f64::from(bytes_max));
+        let bytes = whole(reading, u64::from(bytes_max)).await?;
         if bytes.is_null() { Err(NoBody::TooLong) } else { Ok(js_sys::Uint8Array::new(&bytes).to_vec()) }
     }
 
@@ -105,6 +110,12 @@ impl Incoming {
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.context.wait_until(work);
     }
+}
+
+/// What reading a body of so many bytes comes to. No body that is read whole is read without a deadline.
+async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {
+    let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
+    read.ok_or(NoBody::Late)?.map_err(|_| NoBody::Broken)
 }
 
 /// The header fields of a request. `Accept-Encoding` is the client's own: the platform puts another in its place.

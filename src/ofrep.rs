@@ -127,6 +127,7 @@ async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failu
 async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
     let body = incoming.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
         NoBody::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
+        NoBody::Late => OfrepError::too_late(),
         NoBody::Broken => OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end"),
     })?;
     ofrep::parse_request(&body, &incoming.vars().config_prefix)

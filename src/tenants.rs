@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use kv_edge_core::circuit::Opened;
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::{Held, Memory, Standing};
 use kv_edge_core::request_target::RequestTarget;
@@ -13,7 +14,7 @@ use kv_edge_core::tenants::address::{Address, Named, id_field};
 use kv_edge_core::tenants::answer::{Answered, FALLBACK, LOOKED_FOR, ROUTING_SOURCE, SERVED_BY};
 use kv_edge_core::tenants::backend::Backend;
 use kv_edge_core::tenants::failover::{Ended, Failover};
-use kv_edge_core::tenants::plan::{Asked, Body, Plan, Settings, Target};
+use kv_edge_core::tenants::plan::{Asked, Body, KEPT_BODY_BYTES_MAX, Plan, Settings, Target};
 use kv_edge_core::tenants::record::{Fallback, Record, Stored};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
@@ -65,7 +66,7 @@ pub(crate) async fn answer(
     let (body, began_ms) = match plan.body {
         Body::None => (JsValue::UNDEFINED, now_ms),
         Body::Kept => {
-            let body = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
+            let body = incoming.body_bytes(KEPT_BODY_BYTES_MAX).await?;
             // A visitor who sends slowly does not use up the origin's time.
             (body.into(), Clock.now_ms())
         }
@@ -121,12 +122,19 @@ struct Outcome<'a> {
 impl<'a> Proxied<'a> {
     /// `now_ms` is milliseconds since the Unix epoch.
     async fn answer(&self, now_ms: u64) -> Result<Response, Failure> {
-        let outcome = match failover(|failover| failover.first(self.plan, now_ms)) {
+        let fallback = self.record.fallback.as_ref();
+        let mut outcome = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
             Ok(first) => Ok(self.tries(first, now_ms).await),
             Err(open) => Err(self.told(self.plan.target, open.into())),
         };
         if let Some(answer) = self.fall_back(&outcome, now_ms).await {
             return answer;
+        }
+        if outcome.is_err() {
+            let now_ms = Clock.now_ms();
+            if let Some(outlier) = failover(|failover| failover.in_panic(self.plan, now_ms)) {
+                outcome = Ok(self.tries(outlier, now_ms).await);
+            }
         }
         let Outcome { asked, result, .. } = outcome?;
         match result {
@@ -145,14 +153,14 @@ impl<'a> Proxied<'a> {
         let now_ms = Clock.now_ms();
         let spent = Duration::from_millis(now_ms.saturating_sub(began_ms));
         let after = failover(|failover| failover.after(self.plan, first, outcome.ended, spent, now_ms));
-        self.warn_of_opened(after.has_opened, first);
+        self.warn_of_opened(after.opened, first);
         let Some((second, left)) = after.second else { return outcome };
         self.warn("tried_again", &outcome);
         let later = self.ask(second, left).await;
         let now_ms = Clock.now_ms();
         let asked = (first, second);
-        let has_opened = failover(|failover| failover.note_second(self.plan, asked, later.ended, left, now_ms));
-        self.warn_of_opened(has_opened, second);
+        let opened = failover(|failover| failover.note_second(self.plan, asked, later.ended, left, now_ms));
+        self.warn_of_opened(opened, second);
         let (stands, unread) = if later.ended.replaces(outcome.ended) { (later, outcome) } else { (outcome, later) };
         unread.discard();
         stands
@@ -197,8 +205,8 @@ impl<'a> Proxied<'a> {
         let timeout = self.plan.timeout;
         let answer = self.ask(asked, timeout).await;
         let now_ms = Clock.now_ms();
-        let has_opened = failover(|failover| failover.note(self.plan, asked, answer.ended, timeout, now_ms));
-        self.warn_of_opened(has_opened, asked);
+        let opened = failover(|failover| failover.note(self.plan, asked, answer.ended, timeout, now_ms));
+        self.warn_of_opened(opened, asked);
         if answer.result.is_err() {
             self.warn("fallback_failed", &answer);
         }
@@ -278,10 +286,14 @@ impl<'a> Proxied<'a> {
         }
     }
 
-    fn warn_of_opened(&self, has_opened: bool, target: Target<'_>) {
-        if has_opened {
-            log::warning(ROUTE, "circuit_opened", &format!("{}: it failed too often", self.place(target)));
-        }
+    fn warn_of_opened(&self, opened: Option<Opened>, target: Target<'_>) {
+        let what = match opened {
+            None => return,
+            Some(Opened::Path) => "a path of it failed too often",
+            Some(Opened::Outlier) => "it failed too often, others are asked in its place, if there are any",
+            Some(Opened::Origin) => "it gives no answer to most requests",
+        };
+        log::warning(ROUTE, "circuit_opened", &format!("{}: {what}", self.place(target)));
     }
 }
 

@@ -133,12 +133,10 @@ async fn write(
 }
 
 /// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
-/// can be tried again, and no deadline hurries a slow client.
+/// can be tried again, and a slow client does not use up the time that KV has.
 async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failure> {
-    if run.value_bytes.is_none() {
-        return Ok(None);
-    }
-    incoming.body_bytes().await.map(|bytes| Some(Value::bytes(bytes))).map_err(|_| Failure::body_broken())
+    let Some(length) = run.value_bytes else { return Ok(None) };
+    Ok(Some(Value::bytes(incoming.body_bytes(length).await?)))
 }
 
 /// One of the writes that are made beside each other, each by itself; with the error that ended it.

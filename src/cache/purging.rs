@@ -123,7 +123,7 @@ async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
     if length > purge::REQUEST_BYTES_MAX {
         return Err(PurgeError::TooLong.into());
     }
-    let body = incoming.body_bytes().await.map_err(|_| Failure::body_broken())?;
+    let body = incoming.body_bytes(u64::try_from(length).unwrap_or(u64::MAX)).await?;
     Ok(js_sys::Uint8Array::new(&body).to_vec())
 }
 

@@ -21,8 +21,8 @@ struct Answer<'a> {
 pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     incoming.authorize()?;
     let body = incoming.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
-        NoBody::TooLong => ConfigError::BatchTooLong.into(),
-        NoBody::Broken => Failure::body_broken(),
+        NoBody::TooLong => Failure::from(ConfigError::BatchTooLong),
+        NoBody::Late | NoBody::Broken => error.into(),
     })?;
     let asked = parse_request(&body)?;
     let mut ids: Vec<&str> = Vec::with_capacity(asked.len());

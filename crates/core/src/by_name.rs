@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 /// Values, each under a name of its own, in the order of their names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ByName<V>(Vec<(Rc<str>, V)>);
 
 impl<V> ByName<V> {

@@ -7,6 +7,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`request_target`] | path and query of a request, percent-decoding |
+//! | [`request_body`] | how long a body may take that is read whole |
 //! | [`limits`] | what Workers KV takes as a key, a value, an expiry |
 //! | [`store`] | what a failure of Workers KV means |
 //! | [`vars`] | what the vars of `wrangler.toml` mean |
@@ -66,6 +67,7 @@ pub mod problem;
 pub mod range;
 pub mod recent;
 pub mod record;
+pub mod request_body;
 pub mod request_target;
 pub mod retry;
 pub mod schema;

@@ -79,6 +79,12 @@ impl OfrepError {
         Self { status: 413, ..Self::of_request(ErrorCode::General, format!("the body may have {bytes_max} bytes")) }
     }
 
+    /// The request's body took too long (RFC 9110 §15.5.9).
+    #[must_use]
+    pub fn too_late() -> Self {
+        Self { status: 408, ..Self::of_request(ErrorCode::General, "the body took too long") }
+    }
+
     /// KV holds definitions that are broken, and none before them are known.
     #[must_use]
     pub fn broken_definitions() -> Self {

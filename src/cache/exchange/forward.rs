@@ -9,7 +9,7 @@ use kv_edge_core::cache::decision::IF_ERROR;
 use kv_edge_core::cache::freshness::Times;
 use kv_edge_core::cache::stale;
 use kv_edge_core::cache::upstream;
-use kv_edge_core::circuit::{Admission, Circuits, Outcome as Ended};
+use kv_edge_core::circuit::{Admission, Circuits, Outcome as Ended, RequestKey};
 use kv_edge_core::fields::{Fields, Lines};
 use kv_edge_core::retry::Time;
 use wasm_bindgen::prelude::*;
@@ -45,7 +45,8 @@ impl Exchange {
     ) -> Result<Outcome, Failure> {
         let is_conditional = !conditions.is_empty() && self.method == "GET";
         let conditions = if is_conditional { conditions } else { Vec::new() };
-        let received = match self.ask(conditions, looked.found.is_some()).await {
+        let has_stale = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
+        let received = match self.ask(conditions, looked.found.is_some(), has_stale).await {
             Ok(received) => received,
             Err(failure) => return self.instead(looked, fwd, failure, None),
         };
@@ -67,11 +68,13 @@ impl Exchange {
         self.take(looked, fwd, received, is_overtaken).await
     }
 
-    /// Sends the request to the upstream, unless that is left alone.
+    /// Sends the request to the upstream, unless its circuits are open. `has_stale` is true if a stale answer may be given in its
+    /// place.
     pub(super) async fn ask(
         &self,
         conditions: Vec<(&'static str, String)>,
         is_kept: bool,
+        has_stale: bool,
     ) -> Result<Received, Failure> {
         let mut edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
         if !self.fields().has("authorization") {
@@ -80,7 +83,11 @@ impl Exchange {
         }
         let requested_ms = Clock.now_ms();
         let origin = self.url.origin().as_str();
-        let admission = circuits(|circuits| circuits.admit(origin, requested_ms));
+        let request = || {
+            let client = self.incoming.header("cf-connecting-ip").and_then(|ip| ip.trim().parse().ok());
+            RequestKey::new(&self.method, self.url.as_str(), client)
+        };
+        let admission = circuits(|circuits| circuits.admit(origin, request, has_stale, requested_ms));
         if let Admission::Open { retry_after_ms } = admission {
             let retry_after_seconds = retry_after_ms.div_ceil(1000);
             return Err(CacheError::CircuitOpen { retry_after_seconds }.into());
@@ -91,15 +98,15 @@ impl Exchange {
         let sent = Sent { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
         let answer = sent.to_encoded(self.url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
-        // One who does not answer costs everybody the deadline, whatever the URL. One who refuses is told so at once, and what
-        // fails for one URL only is left alone by itself (`Hot::end_refresh`).
+        // An upstream that does not answer costs everybody the deadline. One that refuses says so at once. A body takes its time
+        // as the client sends it.
         let ended = match &answer {
             Ok(Some(_)) => Some(Ended::Answered),
-            Ok(None) => Some(Ended::Failed),
-            Err(_) => (admission == Admission::Probe).then_some(Ended::Failed),
+            Ok(None) => (!has_body).then_some(Ended::NoAnswer),
+            Err(_) => (admission == Admission::Probe && !has_body).then_some(Ended::NoAnswer),
         };
         if let Some(ended) = ended {
-            circuits(|circuits| circuits.ended(origin, ended, received_ms));
+            circuits(|circuits| circuits.ended(origin, request, ended, received_ms));
         }
         let response = answer
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
@@ -117,7 +124,7 @@ impl Exchange {
         }
     }
 
-    fn may_be_stale(&self, found: &Found) -> bool {
+    pub(super) fn may_be_stale(&self, found: &Found) -> bool {
         let stale_ms = found.kept.stale_ms(Clock.now_ms());
         stale::if_error(&found.kept, &self.asked.directives, stale_ms)
     }

@@ -33,8 +33,9 @@ impl Exchange {
         let is_readable = !is_obs_text(received.fields.as_str());
         if !is_readable || !is_about(&found.kept.stored.fields, &received.fields) {
             // It speaks of another answer than the kept one, or its fields cannot be merged into that.
+            let has_stale = self.may_be_stale(&found);
             let looked = Looked { found: Some(found), ..looked };
-            let received = match self.ask(Vec::new(), true).await {
+            let received = match self.ask(Vec::new(), true, has_stale).await {
                 Ok(received) => received,
                 Err(failure) => return self.instead(looked, fwd, failure, None),
             };

@@ -5,18 +5,45 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::Admission::{Closed, Probe};
-use super::Outcome::{Answered, Failed};
+use super::Outcome::{Answered, GatewayError, NoAnswer};
+use super::breaker::{OPEN_MAX_MS, PROBE_LOST_MS};
 use super::*;
 
 const A: &str = "https://a.example";
 const T: u64 = 1_000_000;
+
+/// Visitor and path, by number.
+fn of(client: u64, path: u64) -> RequestKey {
+    RequestKey { client, path }
+}
+
+/// One visitor at one path of origins that have alternatives: all four circuits matter.
+trait OneVisitor {
+    fn admit_one(&mut self, origin: &str, now_ms: u64) -> Admission;
+    fn ended_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64);
+    fn is_open(&self, origin: &str, now_ms: u64) -> bool;
+}
+
+impl OneVisitor for Circuits {
+    fn admit_one(&mut self, origin: &str, now_ms: u64) -> Admission {
+        self.admit(origin, || of(1, 1), true, now_ms)
+    }
+
+    fn ended_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64) {
+        self.ended(origin, || of(1, 1), outcome, now_ms);
+    }
+
+    fn is_open(&self, origin: &str, now_ms: u64) -> bool {
+        matches!(self.clone().admit_one(origin, now_ms), Admission::Open { .. })
+    }
+}
 
 fn open(retry_after_ms: u64) -> Admission {
     Admission::Open { retry_after_ms }
 }
 
 fn fail(circuits: &mut Circuits, times: usize, now_ms: u64) {
-    (0..times).for_each(|_| circuits.ended(A, Failed, now_ms));
+    (0..times).for_each(|_| circuits.ended_one(A, NoAnswer, now_ms));
 }
 
 fn opened_at(now_ms: u64) -> Circuits {
@@ -38,11 +65,11 @@ fn five_failures_within_ten_seconds_open_a_circuit() {
         let mut now_ms = T;
         for at_ms in &times_ms {
             now_ms = *at_ms;
-            circuits.ended(A, Failed, now_ms);
+            circuits.ended_one(A, NoAnswer, now_ms);
         }
         assert_eq!(circuits.is_open(A, now_ms), opens, "{times_ms:?}");
-        assert_eq!(circuits.admit(A, now_ms), if opens { open(10_000) } else { Closed });
-        assert_eq!(circuits.admit("https://b.example", now_ms), Closed);
+        assert_eq!(circuits.admit_one(A, now_ms), if opens { open(10_000) } else { Closed });
+        assert_eq!(circuits.admit_one("https://b.example", now_ms), Closed);
     }
 }
 
@@ -51,8 +78,8 @@ fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
     for (successes_each, opens) in [(0, true), (1, true), (2, false), (9, false)] {
         let mut circuits = Circuits::new();
         for _ in 0..100 {
-            circuits.ended(A, Failed, T);
-            (0..successes_each).for_each(|_| circuits.ended(A, Answered, T));
+            circuits.ended_one(A, NoAnswer, T);
+            (0..successes_each).for_each(|_| circuits.ended_one(A, Answered, T));
         }
         assert_eq!(circuits.is_open(A, T), opens, "{successes_each}");
     }
@@ -61,8 +88,8 @@ fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
 #[test]
 fn successes_before_the_failures_do_not_count() {
     let mut circuits = Circuits::new();
-    circuits.ended(A, Failed, T);
-    (0..1000).for_each(|_| circuits.ended(A, Answered, T + 10));
+    circuits.ended_one(A, NoAnswer, T);
+    (0..1000).for_each(|_| circuits.ended_one(A, Answered, T + 10));
     fail(&mut circuits, 5, T + 20);
     assert!(circuits.is_open(A, T + 20));
 }
@@ -70,21 +97,22 @@ fn successes_before_the_failures_do_not_count() {
 #[test]
 fn an_open_circuit_admits_one_probe_after_ten_seconds() {
     let mut circuits = opened_at(T);
-    assert_eq!(circuits.admit(A, T + 4000), open(6000));
-    assert_eq!(circuits.admit(A, T + 9999), open(1));
+    assert_eq!(circuits.admit_one(A, T + 4000), open(6000));
+    assert_eq!(circuits.admit_one(A, T + 9999), open(1));
     assert!(!circuits.is_open(A, T + 10_000));
-    assert_eq!(circuits.admit(A, T + 10_000), Probe);
-    assert_eq!(circuits.admit(A, T + 10_000), open(1000));
+    assert_eq!(circuits.admit_one(A, T + 10_000), Probe);
+    assert_eq!(circuits.admit_one(A, T + 10_000), open(1000));
     assert!(circuits.is_open(A, T + 10_000));
 }
 
 #[test]
 fn a_probe_that_succeeds_closes_the_circuit_and_all_is_forgotten() {
     let mut circuits = opened_at(T);
-    circuits.admit(A, T + 10_000);
-    circuits.ended(A, Answered, T + 10_001);
-    assert_eq!(circuits.admit(A, T + 10_001), Closed);
-    assert!(circuits.circuits.is_empty());
+    circuits.admit_one(A, T + 10_000);
+    circuits.ended_one(A, Answered, T + 10_001);
+    assert_eq!(circuits.admit_one(A, T + 10_001), Closed);
+    circuits.ended_one(A, Answered, T + 30_001);
+    assert!(circuits.origins.is_empty());
 }
 
 #[test]
@@ -92,25 +120,25 @@ fn each_probe_that_fails_doubles_the_wait_up_to_a_minute() {
     let mut circuits = opened_at(T);
     let mut now_ms = T;
     for wait_ms in [10_000, 20_000, 40_000, 60_000, 60_000] {
-        assert_eq!(circuits.admit(A, now_ms), open(wait_ms));
+        assert_eq!(circuits.admit_one(A, now_ms), open(wait_ms));
         now_ms += wait_ms;
-        assert_eq!(circuits.admit(A, now_ms), Probe);
-        circuits.ended(A, Failed, now_ms);
+        assert_eq!(circuits.admit_one(A, now_ms), Probe);
+        circuits.ended_one(A, NoAnswer, now_ms);
     }
 }
 
 #[test]
 fn a_probe_that_never_reports_frees_its_place_after_a_minute() {
     let mut circuits = opened_at(T);
-    assert_eq!(circuits.admit(A, T + 10_000), Probe);
-    assert_eq!(circuits.admit(A, T + 69_999), open(1000));
-    assert_eq!(circuits.admit(A, T + 70_000), Probe);
+    assert_eq!(circuits.admit_one(A, T + 10_000), Probe);
+    assert_eq!(circuits.admit_one(A, T + 69_999), open(1000));
+    assert_eq!(circuits.admit_one(A, T + 70_000), Probe);
     // One that reports late counts.
-    for (outcome, admission) in [(Answered, Closed), (Failed, open(20_000))] {
+    for (outcome, admission) in [(Answered, Closed), (NoAnswer, open(20_000))] {
         let mut circuits = opened_at(T);
-        circuits.admit(A, T + 10_000);
-        circuits.ended(A, outcome, T + 70_001);
-        assert_eq!(circuits.admit(A, T + 70_001), admission);
+        circuits.admit_one(A, T + 10_000);
+        circuits.ended_one(A, outcome, T + 70_001);
+        assert_eq!(circuits.admit_one(A, T + 70_001), admission);
     }
 }
 
@@ -118,25 +146,25 @@ fn a_probe_that_never_reports_frees_its_place_after_a_minute() {
 fn requests_from_before_the_circuit_opened_change_nothing_until_a_probe_is_under_way() {
     let mut circuits = opened_at(T);
     for now_ms in [T, T + 5000, T + 9999] {
-        circuits.ended(A, Answered, now_ms);
-        circuits.ended(A, Failed, now_ms);
-        assert_eq!(circuits.admit(A, now_ms), open(T + 10_000 - now_ms));
+        circuits.ended_one(A, Answered, now_ms);
+        circuits.ended_one(A, NoAnswer, now_ms);
+        assert_eq!(circuits.admit_one(A, now_ms), open(T + 10_000 - now_ms));
     }
-    circuits.ended(A, Answered, T + 10_000);
-    circuits.ended(A, Failed, T + 10_000);
-    assert_eq!(circuits.admit(A, T + 10_000), Probe);
-    circuits.ended(A, Answered, T + 10_001);
-    assert_eq!(circuits.admit(A, T + 10_001), Closed);
+    circuits.ended_one(A, Answered, T + 10_000);
+    circuits.ended_one(A, NoAnswer, T + 10_000);
+    assert_eq!(circuits.admit_one(A, T + 10_000), Probe);
+    circuits.ended_one(A, Answered, T + 10_001);
+    assert_eq!(circuits.admit_one(A, T + 10_001), Closed);
 }
 
 #[test]
-fn an_origin_that_failed_once_is_forgotten_when_it_answers_ten_seconds_later() {
+fn an_origin_that_failed_once_is_forgotten_when_it_answers_thirty_seconds_later() {
     let mut circuits = Circuits::new();
     fail(&mut circuits, 1, T);
-    circuits.ended(A, Answered, T + 10_000);
-    assert_eq!(circuits.circuits.len(), 1);
-    circuits.ended(A, Answered, T + 10_001);
-    assert!(circuits.circuits.is_empty());
+    circuits.ended_one(A, Answered, T + 30_000);
+    assert_eq!(circuits.origins.len(), 1);
+    circuits.ended_one(A, Answered, T + 30_001);
+    assert!(circuits.origins.is_empty());
 }
 
 #[test]
@@ -145,21 +173,115 @@ fn the_origin_that_failed_longest_ago_makes_room_for_the_257th() {
     for number in 0..=ORIGINS_MAX {
         // The time runs backwards here: the order counts.
         let now_ms = T - u64::try_from(number).unwrap();
-        (0..5).for_each(|_| circuits.ended(&number.to_string(), Failed, now_ms));
+        (0..5).for_each(|_| circuits.ended_one(&number.to_string(), NoAnswer, now_ms));
         if number == 1 {
-            circuits.ended("0", Failed, now_ms);
+            circuits.ended_one("0", NoAnswer, now_ms);
         }
     }
-    assert_eq!(circuits.circuits.len(), ORIGINS_MAX);
+    assert_eq!(circuits.origins.len(), ORIGINS_MAX);
     assert!(circuits.is_open("0", T) && !circuits.is_open("1", T) && circuits.is_open("256", T));
 }
 
 #[test]
 fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_hours_does_not() {
     let mut circuits = opened_at(T);
-    assert_eq!(circuits.admit(A, T - 3000), open(10_000));
-    assert_eq!(circuits.admit(A, T - 900_000), Probe);
-    assert_eq!(circuits.admit(A, T - 900_000), open(1000));
+    assert_eq!(circuits.admit_one(A, T - 3000), open(10_000));
+    assert_eq!(circuits.admit_one(A, T - 900_000), Probe);
+    assert_eq!(circuits.admit_one(A, T - 900_000), open(1000));
+}
+
+/// So many requests that end like this, of visitors and at paths in turn.
+fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths): (u64, u64), now_ms: u64) {
+    for number in 0..requests {
+        circuits.ended(A, || of(number % clients, number % paths), outcome, now_ms);
+    }
+}
+
+/// What another visitor at another path is told.
+fn stranger(circuits: &mut Circuits, has_alternative: bool, now_ms: u64) -> Admission {
+    circuits.admit(A, || of(1000, 1000), has_alternative, now_ms)
+}
+
+#[test]
+fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at_five_paths() {
+    for (requests, outcome, clients, paths, is_down) in [
+        (20, NoAnswer, 5, 5, true),
+        (20, NoAnswer, 20, 20, true),
+        (19, NoAnswer, 19, 19, false),
+        (1000, NoAnswer, 4, 1000, false),
+        (1000, NoAnswer, 1000, 4, false),
+        (1000, NoAnswer, 1, 1, false),
+        (1000, GatewayError, 1000, 1000, false),
+    ] {
+        let mut circuits = Circuits::new();
+        end(&mut circuits, requests, outcome, (clients, paths), T);
+        let expected = if is_down { open(10_000) } else { Closed };
+        assert_eq!(stranger(&mut circuits, false, T), expected, "{requests} {outcome:?} {clients} {paths}");
+        assert_eq!(stranger(&mut circuits, true, T), open(10_000), "an outlier");
+    }
+}
+
+#[test]
+fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
+    for (answer, answers_each, is_down) in [
+        (Answered, 0, true),
+        (Answered, 1, true),
+        (Answered, 2, false),
+        (GatewayError, 1, true),
+        (GatewayError, 2, false),
+    ] {
+        let mut circuits = Circuits::new();
+        for number in 0..100 {
+            circuits.ended(A, || of(number, number), NoAnswer, T);
+            (0..answers_each).for_each(|other| _ = circuits.ended(A, || of(1000 + other, 1000), answer, T));
+        }
+        let admission = circuits.admit(A, || of(2000, 2000), false, T);
+        assert_eq!(admission, if is_down { open(10_000) } else { Closed }, "{answer:?} {answers_each}");
+    }
+}
+
+#[test]
+fn an_outlier_is_asked_if_there_is_no_alternative() {
+    let mut circuits = opened_at(T);
+    assert_eq!(stranger(&mut circuits, true, T), open(10_000));
+    assert_eq!(stranger(&mut circuits, false, T), Closed);
+}
+
+#[test]
+fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all() {
+    for (clients, is_closed_to_all) in [(1, false), (2, false), (3, true), (9, true)] {
+        let mut circuits = Circuits::new();
+        end(&mut circuits, 30, GatewayError, (clients, 1), T);
+        assert_eq!(circuits.admit(A, || of(0, 0), false, T), open(10_000), "{clients}");
+        let other = circuits.admit(A, || of(1000, 0), false, T);
+        assert_eq!(other, if is_closed_to_all { open(10_000) } else { Closed }, "{clients}");
+        assert_eq!(stranger(&mut circuits, false, T), Closed, "{clients}");
+    }
+}
+
+#[test]
+fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody() {
+    for ends in [false, true] {
+        let mut circuits = Circuits::new();
+        end(&mut circuits, 20, NoAnswer, (5, 5), T);
+        let mut now_ms = T + 10_000;
+        for _ in 0..100 {
+            if circuits.admit(A, || of(1, 1), false, now_ms) == Probe && ends {
+                circuits.ended(A, || of(1, 1), NoAnswer, now_ms);
+            }
+            now_ms += 100;
+        }
+        assert_eq!(stranger(&mut circuits, false, now_ms), Probe, "{ends}");
+        circuits.ended(A, || of(1000, 1000), Answered, now_ms);
+        assert_eq!(circuits.admit(A, || of(2, 2), false, now_ms), Closed, "{ends}");
+    }
+}
+
+#[test]
+fn paths_that_fail_make_room_for_others() {
+    let mut circuits = Circuits::new();
+    end(&mut circuits, 10_000, GatewayError, (10_000, 10_000), T);
+    assert_eq!(circuits.origins.iter().map(|(_, circuits)| circuits.paths.len()).max(), Some(PATHS_MAX));
 }
 
 proptest! {
@@ -174,10 +296,10 @@ proptest! {
             let is_open = circuits.is_open(&origin, now_ms);
             match action {
                 0..=2 => {
-                    circuits.ended(&origin, if action == 0 { Answered } else { Failed }, now_ms);
+                    circuits.ended_one(&origin, if action == 0 { Answered } else { NoAnswer }, now_ms);
                     probes.remove(&origin);
                 }
-                _ => match circuits.admit(&origin, now_ms) {
+                _ => match circuits.admit_one(&origin, now_ms) {
                     Admission::Open { retry_after_ms } => {
                         prop_assert!(is_open && (1..=OPEN_MAX_MS).contains(&retry_after_ms));
                     }
@@ -199,12 +321,12 @@ proptest! {
         let (mut circuits, mut now_ms) = (Circuits::new(), T);
         for wait_ms in waits_ms {
             now_ms += wait_ms;
-            if !matches!(circuits.admit(A, now_ms), Admission::Open { .. }) {
-                circuits.ended(A, Failed, now_ms);
+            if !matches!(circuits.admit_one(A, now_ms), Admission::Open { .. }) {
+                circuits.ended_one(A, NoAnswer, now_ms);
             }
         }
-        prop_assert!(circuits.admit(A, now_ms + OPEN_MAX_MS) != open(1000));
-        circuits.ended(A, Answered, now_ms + OPEN_MAX_MS);
-        prop_assert_eq!(circuits.admit(A, now_ms + OPEN_MAX_MS), Closed);
+        prop_assert!(circuits.admit_one(A, now_ms + OPEN_MAX_MS) != open(1000));
+        circuits.ended_one(A, Answered, now_ms + OPEN_MAX_MS);
+        prop_assert_eq!(circuits.admit_one(A, now_ms + OPEN_MAX_MS), Closed);
     }
 }

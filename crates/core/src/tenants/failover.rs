@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::TenantError;
+use super::backend::Backend;
 use super::plan::{Body, Plan, Target};
 use super::record::Fallback;
-use crate::circuit::{Admission, Circuits, Outcome};
+use crate::circuit::{Admission, Circuits, Opened, Outcome};
 
 /// A deadline shorter than this says more of the record than of the origin, in milliseconds.
 const TELLING_DEADLINE_MS: u128 = 1000;
@@ -33,8 +34,8 @@ pub struct Failover {
 pub struct After<'r> {
     /// The server to ask now, and for how long.
     pub second: Option<(Target<'r>, Duration)>,
-    /// True where the circuit of the server's origin has opened just now.
-    pub has_opened: bool,
+    /// What the failure has opened just now.
+    pub opened: Option<Opened>,
 }
 
 impl Ended {
@@ -55,11 +56,11 @@ impl Ended {
     /// breaks off, or takes its time, as he sends it.
     fn for_circuit(self, plan: &Plan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
-            Self::Answered(_) if self.is_failure() => Some(Outcome::Failed),
+            Self::Answered(_) if self.is_failure() => Some(Outcome::GatewayError),
             Self::Answered(_) => Some(Outcome::Answered),
             Self::Unreached | Self::Late if plan.body == Body::Streamed => None,
             Self::Late if deadline.as_millis() < TELLING_DEADLINE_MS => None,
-            Self::Unreached | Self::Late => Some(Outcome::Failed),
+            Self::Unreached | Self::Late => Some(Outcome::NoAnswer),
         }
     }
 }
@@ -71,20 +72,46 @@ impl Failover {
         Self { circuits: Circuits::new(), second_tries: SecondTries::new() }
     }
 
-    /// The server to ask: the first whose circuit lets the request through.
+    /// The server to ask: the first whose circuits let the request through. One whose origin is an outlier is passed over for
+    /// another variant or a fallback at an origin that has not failed lately. Without such a one it is asked all the same: an outlier
+    /// is better than nothing (Envoy's panic threshold), and a stranger may have made it one.
     ///
     /// # Errors
     /// [`TenantError::CircuitOpen`] where none does, with the shortest time until one may.
-    pub fn first<'r>(&mut self, plan: &Plan<'r>, now_ms: u64) -> Result<Target<'r>, TenantError> {
+    pub fn first<'r>(
+        &mut self,
+        plan: &Plan<'r>,
+        fallback: Option<&Fallback>,
+        now_ms: u64,
+    ) -> Result<Target<'r>, TenantError> {
         self.second_tries.requested();
         let mut shortest_ms = u64::MAX;
-        for target in std::iter::once(plan.target).chain(plan.others.iter().copied()) {
-            match self.circuits.admit(target.backend.origin().as_str(), now_ms) {
+        for target in plan.targets() {
+            let has_alternative = self.has_alternative(plan, fallback, target);
+            match self.admit(plan, target, has_alternative, now_ms) {
                 Admission::Closed | Admission::Probe => return Ok(target),
                 Admission::Open { retry_after_ms } => shortest_ms = shortest_ms.min(retry_after_ms),
             }
         }
         Err(TenantError::CircuitOpen { retry_after_seconds: shortest_ms.div_ceil(1000).max(1) })
+    }
+
+    /// The server to ask after [`first`](Self::first) gave none, and the fallback did not answer well: one that is an outlier, if
+    /// the request can be sent a second time.
+    pub fn in_panic<'r>(&mut self, plan: &Plan<'r>, now_ms: u64) -> Option<Target<'r>> {
+        plan.targets().filter(|_| plan.may_resend).find(|target| self.admits(plan, *target, false, now_ms))
+    }
+
+    /// True if something at another origin, which has not failed lately, can answer in place of this server. A page that says that
+    /// the storefront is not available is no such answer.
+    fn has_alternative(&self, plan: &Plan<'_>, fallback: Option<&Fallback>, target: Target<'_>) -> bool {
+        let fallback = match fallback {
+            Some(Fallback::Backend(backend)) => Some(backend),
+            Some(Fallback::Page(_)) | None => None,
+        };
+        let backends = plan.targets().map(|other| other.backend).chain(fallback);
+        let mut origins = backends.map(Backend::origin).filter(|origin| *origin != target.backend.origin());
+        origins.any(|origin| !self.circuits.has_failed_lately(origin.as_str()))
     }
 
     /// True where the end of a try changes nothing, so that nobody needs to look at the clock for [`after`](Self::after).
@@ -94,7 +121,7 @@ impl Failover {
     }
 
     /// Notes how the first try ended, `spent` after it began, and says who is asked once more: another variant at another
-    /// origin, or else the same server, unless its circuit has opened. Nobody, where the request was served, cannot be sent
+    /// origin, best one that is no outlier, or else the same server, unless a circuit has opened. Nobody, where the request was served, cannot be sent
     /// again, has no time left, or the isolate's second tries are used up.
     pub fn after<'r>(
         &mut self,
@@ -104,27 +131,33 @@ impl Failover {
         spent: Duration,
         now_ms: u64,
     ) -> After<'r> {
-        let has_opened = self.note(plan, asked, ended, plan.timeout, now_ms);
+        let opened = self.note(plan, asked, ended, plan.timeout, now_ms);
         let left = plan.timeout.saturating_sub(spent);
         let may = ended.is_failure() && ended != Ended::Late && plan.may_resend && !left.is_zero();
         // Each takes something away, so nothing is asked for in vain: first a try, then a probe.
         let second = if may && self.second_tries.take() { self.second(plan, asked, now_ms) } else { None };
-        After { second: second.map(|target| (target, left)), has_opened }
+        After { second: second.map(|target| (target, left)), opened }
     }
 
     fn second<'r>(&mut self, plan: &Plan<'r>, failed: Target<'r>, now_ms: u64) -> Option<Target<'r>> {
-        let all = std::iter::once(plan.target).chain(plan.others.iter().copied());
-        let elsewhere = all.filter(|other| other.backend.origin() != failed.backend.origin());
-        elsewhere.chain(std::iter::once(failed)).find(|target| self.admits(*target, now_ms))
+        let elsewhere = || plan.targets().filter(|other| other.backend.origin() != failed.backend.origin());
+        let healthy = elsewhere().map(|target| (target, true));
+        let all = healthy.chain(elsewhere().map(|target| (target, false))).chain([(failed, false)]);
+        let mut all = all.filter(|(target, has_alternative)| self.admits(plan, *target, *has_alternative, now_ms));
+        all.next().map(|(target, _)| target)
     }
 
-    /// Notes how a try ended that no other follows. True where the circuit of its origin has opened just now.
-    pub fn note(&mut self, plan: &Plan<'_>, asked: Target<'_>, ended: Ended, deadline: Duration, now_ms: u64) -> bool {
-        let Some(outcome) = ended.for_circuit(plan, deadline) else { return false };
-        let origin = asked.backend.origin().as_str();
-        let was_open = self.circuits.is_open(origin, now_ms);
-        self.circuits.ended(origin, outcome, now_ms);
-        !was_open && self.circuits.is_open(origin, now_ms)
+    /// Notes how a try ended that no other follows, and says what has opened just now.
+    pub fn note(
+        &mut self,
+        plan: &Plan<'_>,
+        asked: Target<'_>,
+        ended: Ended,
+        deadline: Duration,
+        now_ms: u64,
+    ) -> Option<Opened> {
+        let outcome = ended.for_circuit(plan, deadline)?;
+        self.circuits.ended(asked.backend.origin().as_str(), || plan.request_key(asked), outcome, now_ms)
     }
 
     /// Notes how a second try ended, as [`note`](Self::note) does. One that failed at the same origin as the first one is the
@@ -136,9 +169,9 @@ impl Failover {
         ended: Ended,
         deadline: Duration,
         now_ms: u64,
-    ) -> bool {
+    ) -> Option<Opened> {
         let is_same = first.backend.origin() == second.backend.origin();
-        !(is_same && ended.is_failure()) && self.note(plan, second, ended, deadline, now_ms)
+        if is_same && ended.is_failure() { None } else { self.note(plan, second, ended, deadline, now_ms) }
     }
 
     /// What answers in place of the servers. `ended` is how the last try ended, `None` where nobody was asked. Another server
@@ -157,14 +190,19 @@ impl Failover {
             Fallback::Page(_) => true,
             Fallback::Backend(backend) => {
                 let can_be_sent = ended.is_none() || plan.may_resend;
-                can_be_sent && self.admits(Target { variant: None, backend }, now_ms)
+                can_be_sent && self.admits(plan, Target { variant: None, backend }, false, now_ms)
             }
         })
     }
 
-    fn admits(&mut self, target: Target<'_>, now_ms: u64) -> bool {
-        let admission = self.circuits.admit(target.backend.origin().as_str(), now_ms);
+    fn admits(&mut self, plan: &Plan<'_>, target: Target<'_>, has_alternative: bool, now_ms: u64) -> bool {
+        let admission = self.admit(plan, target, has_alternative, now_ms);
         matches!(admission, Admission::Closed | Admission::Probe)
+    }
+
+    fn admit(&mut self, plan: &Plan<'_>, target: Target<'_>, has_alternative: bool, now_ms: u64) -> Admission {
+        let origin = target.backend.origin().as_str();
+        self.circuits.admit(origin, || plan.request_key(target), has_alternative, now_ms)
     }
 }
 
@@ -213,6 +251,10 @@ mod tests {
 
     fn plan<'a>(target: Target<'a>, others: &[Target<'a>]) -> Plan<'a> {
         Plan {
+            method: "GET",
+            rest: "/x",
+            query: None,
+            client: None,
             target,
             others: others.to_vec(),
             edits: Edits::default(),
@@ -282,16 +324,16 @@ mod tests {
         let [a, b, same_origin] = backends.each_ref().map(|backend| Target { variant: None, backend });
         let mut failover = Failover::new();
         let both = plan(a, &[b]);
-        assert_eq!(failover.first(&both, 1), Ok(a));
+        assert_eq!(failover.first(&both, None, 1), Ok(a));
         assert_eq!(second(&mut failover, &both, a), Some(b));
         assert_eq!(second(&mut failover, &plan(a, &[same_origin]), a), Some(a), "the same origin is no other server");
         assert_eq!(second(&mut Failover::new(), &plan(a, &[]), a), Some(a));
         open(&mut failover, a);
-        assert_eq!(failover.first(&both, 1), Ok(b));
+        assert_eq!(failover.first(&both, None, 1), Ok(b));
         assert_eq!(second(&mut failover, &both, b), Some(b), "the other one's circuit is open");
         open(&mut failover, b);
         assert_eq!(second(&mut failover, &both, a), None);
-        assert_eq!(failover.first(&both, 1), Err(TenantError::CircuitOpen { retry_after_seconds: 10 }));
+        assert_eq!(failover.first(&both, None, 1), Err(TenantError::CircuitOpen { retry_after_seconds: 10 }));
     }
 
     #[test]
@@ -321,7 +363,7 @@ mod tests {
         open(&mut failover, b);
         let due_ms = 10_001;
         assert_eq!(failover.after(&plan(a, &[b]), a, Ended::Late, Duration::ZERO, due_ms).second, None);
-        assert_eq!(failover.first(&plan(b, &[]), due_ms), Ok(b), "the probe is still there to take");
+        assert_eq!(failover.first(&plan(b, &[]), None, due_ms), Ok(b), "the probe is still there to take");
     }
 
     #[test]
@@ -339,9 +381,9 @@ mod tests {
             (streamed, Ended::Answered(502), SECOND, true),
         ] {
             let mut failover = Failover::new();
-            let opened: Vec<bool> = (0..6).map(|_| failover.note(&plan, a, ended, deadline, 0)).collect();
+            let opened: Vec<bool> = (0..6).map(|_| failover.note(&plan, a, ended, deadline, 0).is_some()).collect();
             assert_eq!(opened, [false, false, false, false, opens, false], "{ended:?}");
-            assert_eq!(failover.first(&plan, 1).is_err(), opens, "{ended:?}");
+            assert_eq!(failover.first(&plan, None, 1).is_err(), opens, "{ended:?}");
         }
     }
 
@@ -353,7 +395,9 @@ mod tests {
             [(a, Ended::Unreached, 0), (same_origin, Ended::Answered(503), 0), (b, Ended::Answered(503), 1)]
         {
             let mut failover = Failover::new();
-            let opened = (0..5).filter(|_| failover.note_second(&plan(a, &[b]), (a, second), ended, SECOND, 0)).count();
+            let opened = (0..5)
+                .filter(|_| failover.note_second(&plan(a, &[b]), (a, second), ended, SECOND, 0).is_some())
+                .count();
             assert_eq!(opened, noted, "{ended:?}");
         }
     }

@@ -25,12 +25,12 @@ pub(super) fn edits<'a>(
     fields: &impl Fields,
     target: &RequestTarget<'a>,
     address: &Address<'a>,
+    client: Option<IpAddr>,
     own: &'a FieldEdits,
     may_upgrade: bool,
 ) -> Result<Edits<'a>, TenantError> {
     let mut edits = Edits::default();
     remove_hop_by_hop(fields, may_upgrade, &mut edits);
-    let client = fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
     for name in fields.names().split(',').filter(|name| is_stripped(name)) {
         match client {
             Some(ip) if NAMES_OF_THE_CLIENT.contains(&name) => edits.set(name.to_owned(), ip.to_string()),
@@ -79,7 +79,9 @@ mod tests {
     fn edited(fields: &[(&'static str, &str)], own: &FieldEdits) -> Result<(Vec<String>, Vec<String>), TenantError> {
         let target = RequestTarget::parse(URL);
         let address = Address::by_path("/stores/a/x").unwrap();
-        let edits = edits(&Given::new(fields), &target, &address, own, true)?;
+        let fields = Given::new(fields);
+        let client = fields.find("cf-connecting-ip").and_then(|ip| ip.parse().ok());
+        let edits = edits(&fields, &target, &address, client, own, true)?;
         let removed = edits.remove.iter().map(|name| name.clone().into_owned()).collect();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         Ok((removed, set))

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::Address;
@@ -11,6 +12,7 @@ use super::record::{Record, Serving, Split, Variant};
 use super::visitor::{Visitor, VisitorKey};
 use super::{TenantError, forwarded, split};
 use crate::authorization;
+use crate::circuit::RequestKey;
 use crate::cookie;
 use crate::fields::{Edits, Fields};
 use crate::request_target::RequestTarget;
@@ -71,6 +73,14 @@ pub enum Body {
 /// What to do with a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan<'a> {
+    /// The method, as it was sent.
+    pub method: &'a str,
+    /// The path below the storefront.
+    pub rest: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+    /// Who asks, as far as Cloudflare says so.
+    pub client: Option<IpAddr>,
     /// The server that the request is for.
     pub target: Target<'a>,
     /// Others that may take it where that one fails.
@@ -129,13 +139,19 @@ impl<'a> Plan<'a> {
                 }
             }
         };
+        let client = asked.fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
         Ok(Self {
+            method: asked.method,
+            rest: address.rest,
+            query: asked.target.query,
+            client,
             target,
             others,
             edits: forwarded::edits(
                 asked.fields,
                 asked.target,
                 address,
+                client,
                 &record.request_fields,
                 asked.method == "GET",
             )?,
@@ -145,6 +161,19 @@ impl<'a> Plan<'a> {
             body,
             may_resend: body != Body::Streamed && is_idempotent(asked.method),
         })
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// All servers that may take it, in order.
+    pub fn targets(&self) -> impl Iterator<Item = Target<'a>> {
+        std::iter::once(self.target).chain(self.others.iter().copied())
+    }
+
+    /// What circuits know the request by, once it goes to this server.
+    #[must_use]
+    pub fn request_key(&self, target: Target<'_>) -> RequestKey {
+        RequestKey::new(self.method, &target.backend.join(self.rest, self.query), self.client)
     }
 }
 

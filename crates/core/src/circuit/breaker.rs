@@ -1,0 +1,155 @@
+//! One circuit: how many failures open it, and who finds out whether what failed works again.
+
+use std::collections::VecDeque;
+
+use super::Admission;
+use super::request_key::RequestKey;
+
+/// How long a circuit is open for the first time; each time that all of its probes fail doubles it.
+pub(super) const OPEN_MS: u64 = 10_000;
+pub(super) const OPEN_MAX_MS: u64 = 60_000;
+/// A probe that has not reported by then never will: its visitor went away, or its request was ended.
+pub(super) const PROBE_LOST_MS: u64 = 60_000;
+/// How long others are told to wait while the probes are under way.
+pub(super) const PROBE_WAIT_MS: u64 = 1000;
+
+/// What opens a circuit.
+#[derive(Debug)]
+pub(super) struct Threshold {
+    /// So many failures, if no more requests than that succeeded since the oldest of them.
+    pub(super) failures: usize,
+    /// Of which so many at most are one visitor's.
+    pub(super) of_client: usize,
+    /// And so many at one path.
+    pub(super) of_path: usize,
+    /// Failures further back than this do not count.
+    pub(super) window_ms: u64,
+    /// So many probes, each of another visitor, find out whether it works again: one who makes their own fail, or never ends it,
+    /// keeps it closed to nobody.
+    pub(super) probes: usize,
+}
+
+/// What happened lately.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Circuit {
+    /// The last ones that count, the oldest first. None are added while the circuit is open.
+    failures: VecDeque<Failure>,
+    successes: u64,
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone)]
+struct Failure {
+    at_ms: u64,
+    of: RequestKey,
+    /// [`Circuit::successes`] when it happened.
+    successes: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Open {
+    since_ms: u64,
+    lasts_ms: u64,
+    probes: Vec<Probe>,
+}
+
+#[derive(Debug, Clone)]
+struct Probe {
+    client: u64,
+    since_ms: u64,
+    has_failed: bool,
+}
+
+impl Circuit {
+    pub(super) fn admission(&self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> Admission {
+        let Some(open) = &self.open else { return Admission::Closed };
+        let mut probes = open.probes.iter().filter(|probe| probe.holds(now_ms)).peekable();
+        if probes.peek().is_none() && open.since_ms.abs_diff(now_ms) < open.lasts_ms {
+            let left_ms = open.since_ms.saturating_add(open.lasts_ms).saturating_sub(now_ms);
+            return Admission::Open { retry_after_ms: left_ms.clamp(1, open.lasts_ms) };
+        }
+        let mut taken = 0_usize;
+        let has_own = probes.inspect(|_| taken = taken.saturating_add(1)).any(|probe| probe.client == request.client);
+        if has_own || taken >= threshold.probes {
+            return Admission::Open { retry_after_ms: PROBE_WAIT_MS };
+        }
+        Admission::Probe
+    }
+
+    /// Notes that a request goes through as a probe.
+    pub(super) fn probe(&mut self, request: RequestKey, now_ms: u64) {
+        if let Some(open) = &mut self.open {
+            open.probes.retain(|probe| probe.holds(now_ms));
+            open.probes.push(Probe { client: request.client, since_ms: now_ms, has_failed: false });
+        }
+    }
+
+    pub(super) fn answered(&mut self) {
+        match &self.open {
+            Some(open) if open.probes.is_empty() => {}
+            Some(_) => *self = Self::default(),
+            None => self.successes = self.successes.saturating_add(1),
+        }
+    }
+
+    /// True if there is nothing in it that could still matter.
+    pub(super) fn is_spent(&self, threshold: &Threshold, now_ms: u64) -> bool {
+        match &self.open {
+            None => self.failures.back().is_none_or(|last| last.at_ms.abs_diff(now_ms) > threshold.window_ms),
+            // Nobody has asked for so long.
+            Some(open) => {
+                open.since_ms.abs_diff(now_ms) > open.lasts_ms.saturating_add(PROBE_LOST_MS)
+                    && !open.probes.iter().any(|probe| probe.holds(now_ms))
+            }
+        }
+    }
+
+    /// True if that has opened it.
+    pub(super) fn failed(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> bool {
+        if let Some(open) = &mut self.open {
+            open.failed(threshold, request, now_ms);
+            return false;
+        }
+        self.failures.retain(|failure| failure.at_ms.abs_diff(now_ms) <= threshold.window_ms);
+        self.make_room(threshold.of_client, |of| of.client == request.client);
+        self.make_room(threshold.of_path, |of| of.path == request.path);
+        self.make_room(threshold.failures, |_| true);
+        self.failures.push_back(Failure { at_ms: now_ms, of: request, successes: self.successes });
+        let before = self.failures.front().map_or(0, |oldest| oldest.successes);
+        let successes = usize::try_from(self.successes.saturating_sub(before)).unwrap_or(usize::MAX);
+        let is_open = self.failures.len() >= threshold.failures && successes < threshold.failures;
+        if is_open {
+            self.open = Some(Open { since_ms: now_ms, lasts_ms: OPEN_MS, probes: Vec::new() });
+        }
+        is_open
+    }
+
+    /// Makes room for one more failure of a kind that may have so many.
+    fn make_room(&mut self, most: usize, is_of_kind: impl Fn(RequestKey) -> bool) {
+        if self.failures.iter().filter(|failure| is_of_kind(failure.of)).count() >= most
+            && let Some(oldest) = self.failures.iter().position(|failure| is_of_kind(failure.of))
+        {
+            self.failures.remove(oldest);
+        }
+    }
+}
+
+impl Open {
+    /// Once all probes have failed, it stays open for longer.
+    fn failed(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) {
+        let own = self.probes.iter_mut().find(|probe| probe.client == request.client);
+        let Some(own) = own else { return };
+        own.has_failed = true;
+        if self.probes.iter().filter(|probe| probe.has_failed).count() >= threshold.probes {
+            let lasts_ms = self.lasts_ms.saturating_mul(2).min(OPEN_MAX_MS);
+            *self = Self { since_ms: now_ms, lasts_ms, probes: Vec::new() };
+        }
+    }
+}
+
+impl Probe {
+    /// True while it keeps its place.
+    fn holds(&self, now_ms: u64) -> bool {
+        self.since_ms.abs_diff(now_ms) < PROBE_LOST_MS
+    }
+}

@@ -1,0 +1,79 @@
+//! Who requests what, as far as circuits tell requests apart.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use sha2::{Digest, Sha256};
+
+/// A visitor and what they asked for, as hashes: nobody can read an address out of memory or a log, and nobody can choose a path that
+/// is taken for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Of the network that one visitor has.
+    pub(super) client: u64,
+    /// Of method, path and query: a path that fails for one query may work for another one.
+    pub(super) path: u64,
+}
+
+impl RequestKey {
+    /// `client` is what `CF-Connecting-IP` says; all who are unknown are one. An IPv6 address stands for its /48: that much one
+    /// visitor gets for nothing.
+    #[must_use]
+    pub fn new(method: &str, url: &str, client: Option<IpAddr>) -> Self {
+        let client = client.map(|ip| match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80).to_string(),
+        });
+        Self { client: hash(&[&client.unwrap_or_default()]), path: hash(&[method, url]) }
+    }
+}
+
+/// The first 64 bits of the SHA-256 of these texts.
+fn hash(texts: &[&str]) -> u64 {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update(text);
+        // No text has one.
+        hasher.update([0]);
+    }
+    let digest = hasher.finalize();
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(ip: &str) -> u64 {
+        RequestKey::new("GET", "https://a.example/", ip.parse().ok()).client
+    }
+
+    #[test]
+    fn a_visitor_is_an_ipv4_address_or_an_ipv6_site() {
+        for (one, other, is_same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("2001:db8:1:2::1", "2001:db8:1:ffff::2", true),
+            ("2001:db8:1::1", "2001:db8:2::1", false),
+            ("", "no address", true),
+            ("", "192.0.2.1", false),
+        ] {
+            assert_eq!(client(one) == client(other), is_same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn method_path_and_query_make_a_path() {
+        let path = |method, url| RequestKey::new(method, url, None).path;
+        let get = path("GET", "https://a.example/x");
+        assert_eq!(get, path("GET", "https://a.example/x"));
+        for (method, url) in [
+            ("POST", "https://a.example/x"),
+            ("GET", "https://a.example/x?"),
+            ("GET", "https://a.example/X"),
+            ("GEThttps://a.example/", "x"),
+        ] {
+            assert_ne!(get, path(method, url), "{method} {url}");
+        }
+    }
+}
