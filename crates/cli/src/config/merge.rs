@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::recent::Lately;
+use super::snapshot;
 use super::summary::Stopped;
 use crate::api::Listed;
 
@@ -39,6 +40,11 @@ pub(super) fn hash_in(metadata: &Value, prefix: &str) -> Option<String> {
     (sync.prefix == prefix).then_some(sync.hash)
 }
 
+/// The prefix of the sync whose row stands under a key with this metadata.
+pub(super) fn prefix_in(metadata: &Value) -> Option<String> {
+    Metadata::deserialize(metadata).ok().map(|metadata| metadata.sync.prefix)
+}
+
 /// A key in KV.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Stored {
@@ -46,6 +52,8 @@ pub(super) struct Stored {
     pub(super) id: String,
     /// The hash of the value; none for a key that is not the sync's own.
     pub(super) hash: Option<String>,
+    /// True if a snapshot stands there, by its metadata: no run writes a row over it or deletes it, whatever its flags.
+    pub(super) is_snapshot: bool,
 }
 
 /// Shows no key.
@@ -83,8 +91,9 @@ pub(super) fn stored<E: Into<Stopped>>(
             Some(Ordering::Equal) => return None,
             _ => last = Some(id.clone()),
         }
+        let is_snapshot = metadata.as_ref().is_some_and(snapshot::is_told);
         let hash = metadata.filter(|_| !is_reserved(&name)).and_then(|metadata| hash_in(&metadata, prefix));
-        Some(Ok(Stored { id, hash }))
+        Some(Ok(Stored { id, hash, is_snapshot }))
     })
 }
 
@@ -115,6 +124,9 @@ pub(super) fn believed(
 
 /// A key of which the list says this, if it has it.
 fn believe(listed: Option<Stored>, id: String, lately: Lately) -> Option<Stored> {
+    if listed.as_ref().is_some_and(|listed| listed.is_snapshot) {
+        return listed;
+    }
     let hash = match (lately, listed) {
         (Lately::Deleted, _) => return None,
         (Lately::Written(hash), _) => Some(hash.into()),
@@ -123,7 +135,7 @@ fn believe(listed: Option<Stored>, id: String, lately: Lately) -> Option<Stored>
         // No value has this hash: a row is written, and without one the key is deleted.
         (Lately::Unknown, _) => Some(String::new()),
     };
-    Some(Stored { id, hash })
+    Some(Stored { id, hash, is_snapshot: false })
 }
 
 fn strange(what: &str) -> Stopped {
@@ -179,7 +191,7 @@ impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
     /// Passes keys that no row has.
     fn pass(&mut self, is_passed: impl Fn(&Stored) -> bool) -> Result<(), Stopped> {
         while let Some(next) = self.stored.next_if(|next| next.as_ref().map_or(true, &is_passed)) {
-            let Stored { id, hash } = next?;
+            let Stored { id, hash, .. } = next?;
             if hash.is_some() {
                 self.own = self.own.saturating_add(1);
                 self.gone.push(id);
@@ -191,6 +203,8 @@ impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use serde_json::json;
 
     use super::*;
@@ -252,7 +266,30 @@ mod tests {
     }
 
     fn key(id: &str, hash: Option<&str>) -> Stored {
-        Stored { id: id.to_owned(), hash: hash.map(str::to_owned) }
+        Stored { id: id.to_owned(), hash: hash.map(str::to_owned), is_snapshot: false }
+    }
+
+    #[test]
+    fn a_snapshot_is_known_by_its_metadata_and_stays_whatever_became_of_its_key_lately() {
+        let told = json!({"snapshot": {"version": 7, "hash": "h", "count": 2}});
+        for (metadata, expected) in [
+            (Some(told.clone()), true),
+            (Some(json!({"snapshot": {"version": 7, "hash": "h", "count": 2, "more": 1}, "more": 1})), true),
+            (Some(json!({"snapshot": true})), false),
+            (Some(metadata("p:", "h")), false),
+            (None, false),
+        ] {
+            let page = Ok::<_, Stopped>(vec![listed("p:all", metadata.clone())]);
+            let stored = stored(iter::once(page), "p:", |_| false).next().unwrap().unwrap();
+            assert_eq!(stored.is_snapshot, expected, "{metadata:?}");
+            assert_eq!(stored.hash.is_some(), metadata.is_some_and(|metadata| metadata.get("sync").is_some()));
+        }
+        let snapshot = Stored { is_snapshot: true, ..key("all", None) };
+        for lately in [Lately::Written("1".into()), Lately::Deleted, Lately::Unknown] {
+            let found: Result<Vec<_>, _> =
+                believed(iter::once(Ok(snapshot.clone())), vec![("all".to_owned(), lately)]).collect();
+            assert_eq!(found.unwrap(), [snapshot.clone()]);
+        }
     }
 
     #[test]

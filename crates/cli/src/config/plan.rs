@@ -12,6 +12,10 @@ use super::merge::{Left, Merge, Stored};
 use super::row::Row;
 use super::summary::Stopped;
 
+/// Why a row cannot stand where KV has a snapshot.
+const SNAPSHOT: &str = "a snapshot stands under its key, which another run wrote (--snapshot), and no row takes its place; choose \
+                        another --prefix, or delete that key if nobody reads the snapshot any more";
+
 /// Under which keys rows may stand.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
@@ -162,7 +166,8 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
                 Cow::Owned(format!("its value has {length} bytes; Workers KV takes {VALUE_BYTES_MAX} at most"))
             })
         };
-        if let Some(why) = self.keys.fault(&id).or_else(too_long) {
+        let of_snapshot = || stored.as_ref().is_some_and(|stored| stored.is_snapshot).then_some(SNAPSHOT.into());
+        if let Some(why) = self.keys.fault(&id).or_else(of_snapshot).or_else(too_long) {
             return steps(Step::Fault(Fault { row: number, why }));
         }
         let hash = hash(value.as_bytes());

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::merge::Stored;
 use super::snapshot::Told;
 
 /// How long the list is not believed, in milliseconds: twice the minute that KV names.
@@ -58,6 +59,8 @@ struct Memory {
     /// By the whole key; with the time.
     keys: BTreeMap<Box<str>, (Lately, u64)>,
     snapshot: Option<(Told, u64)>,
+    /// The keys under which the last comparison found snapshots, in their order.
+    snapshots: Vec<Stored>,
     unsure_until: Option<u64>,
     /// How many keys were deleted, and when, minute by minute.
     deleted: VecDeque<(u64, u64)>,
@@ -136,6 +139,17 @@ impl Recent {
     /// The snapshot that was written lately.
     pub(super) fn snapshot(&self, now_ms: u64) -> Option<Told> {
         self.memory().snapshot.as_ref().filter(|(_, at)| is_fresh(*at, now_ms)).map(|(told, _)| told.clone())
+    }
+
+    /// Notes under which keys a comparison found snapshots, in their order; those of other runs are among them.
+    pub(super) fn note_snapshots(&self, snapshots: Vec<Stored>) {
+        self.memory().snapshots = snapshots;
+    }
+
+    /// The keys under which the last comparison found snapshots, in their order: no row takes their place, also in a pass that does
+    /// not list what KV has.
+    pub(super) fn snapshots(&self) -> Vec<Stored> {
+        self.memory().snapshots.clone()
     }
 
     /// Notes that so many keys were deleted.

@@ -7,10 +7,13 @@ use kv_edge_core::config::snapshot::BYTES_MAX;
 use kv_edge_core::content_hash::hash;
 use kv_edge_core::limits::Key;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::merge;
 use super::recent::Recent;
 use super::summary::SnapshotOutcome;
-use crate::api::{ApiError, Namespace};
+use super::sync::Target;
+use crate::api::ApiError;
 use crate::clock;
 
 /// The metadata of a snapshot.
@@ -28,9 +31,17 @@ pub(super) struct Told {
     pub(super) count: u64,
 }
 
+/// True for the metadata of a snapshot. Only the sync writes it, and a row of a table has other metadata, so that this tells every run,
+/// whatever its flags, which keys are no user's.
+pub(super) fn is_told(metadata: &Value) -> bool {
+    Metadata::deserialize(metadata).is_ok()
+}
+
 /// Why a snapshot is not written, where it is no call that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
+    /// A row of the sync with another prefix stands under its key.
+    Row { prefix: String },
     /// It would have so many bytes, or more.
     TooLong(u64),
     /// It would have `count` records, where the one before had `before`.
@@ -97,19 +108,23 @@ impl Records {
     }
 }
 
-/// Writes the snapshot where it has changed. With `least` it must have so many percent of the records of the one before.
+/// Writes the snapshot if it has changed, and if no row of another sync stands under its key. With `least` it must have so many
+/// percent of the records of the one before.
 pub(super) fn put(
-    namespace: &Namespace,
+    target: &Target,
     recent: &Recent,
     key: &Key<'_>,
     records: Records,
     now_ms: u64,
     least: Option<u64>,
-    dry_run: bool,
 ) -> Result<Result<SnapshotOutcome, Refused>, ApiError> {
+    let Target { namespace, prefix, dry_run, .. } = target;
     let before = match recent.snapshot(now_ms) {
         Some(told) => Some(told),
-        None => listed(namespace, key)?,
+        None => match before(namespace.find(key.as_str())?.and_then(|listed| listed.metadata).as_ref(), prefix) {
+            Ok(before) => before,
+            Err(refused) => return Ok(Err(refused)),
+        },
     };
     let before = before.as_ref();
     let Records { count, .. } = records;
@@ -133,15 +148,18 @@ pub(super) fn put(
     Ok(Ok(SnapshotOutcome::Written))
 }
 
-/// What stands in KV, as far as its list has it.
-fn listed(namespace: &Namespace, key: &Key<'_>) -> Result<Option<Told>, ApiError> {
-    let metadata = namespace.find(key.as_str())?.and_then(|listed| listed.metadata);
-    Ok(metadata.and_then(|metadata| serde_json::from_value::<Metadata>(metadata).ok()).map(|before| before.snapshot))
+/// The snapshot that stands under the key with this metadata, as far as KV's list has it.
+fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<Told>, Refused> {
+    let Some(metadata) = metadata else { return Ok(None) };
+    match merge::prefix_in(metadata).filter(|of_row| of_row != prefix) {
+        Some(prefix) => Err(Refused::Row { prefix }),
+        None => Ok(Metadata::deserialize(metadata).ok().map(|before| before.snapshot)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -172,6 +190,21 @@ mod tests {
             assert!(serde_json::from_slice::<Value>(&json).is_ok());
             let metadata = serde_json::to_value(Metadata { snapshot: told }).unwrap();
             assert_eq!(metadata, json!({"snapshot": {"version": 7, "hash": hash, "count": count}}));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_takes_no_row_from_the_sync_with_another_prefix() {
+        let of_another = Err(Refused::Row { prefix: "q:".to_owned() });
+        for (metadata, expected) in [
+            (None, Ok(None)),
+            (Some(Value::Null), Ok(None)),
+            (Some(json!({"plan": "by hand"})), Ok(None)),
+            (Some(serde_json::to_value(Metadata { snapshot: told(7, "h") }).unwrap()), Ok(Some(told(7, "h")))),
+            (Some(merge::metadata("p:", "h")), Ok(None)),
+            (Some(merge::metadata("q:", "h")), of_another),
+        ] {
+            assert_eq!(before(metadata.as_ref(), "p:"), expected, "{metadata:?}");
         }
     }
 

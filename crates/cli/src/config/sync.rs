@@ -8,7 +8,6 @@ mod deletions;
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::iter;
 use std::ops::ControlFlow;
 
 use kv_edge_core::config::snapshot::BYTES_MAX;
@@ -121,7 +120,10 @@ impl<'t> Pass<'t> {
         let mut records = self.keys.snapshot.as_ref().map(|_| Records::default());
         let (mut left, mut more_own) = (Left::default(), 0_u64);
         let lately = self.recent.keys(prefix, now_ms());
+        let mut snapshots = Vec::new();
         let listed = merge::stored(namespace.pages(prefix), prefix, |key| self.keys.is_reserved(key));
+        let listed = listed
+            .inspect(|stored| snapshots.extend(stored.as_ref().ok().filter(|stored| stored.is_snapshot).cloned()));
         self.uploader().write(|outbox| {
             left = self.walk(source, merge::believed(listed, lately), |kept| {
                 phase.add(1);
@@ -135,6 +137,7 @@ impl<'t> Pass<'t> {
             Ok(())
         })?;
         phase.done(&format!("{} rows", self.tally.change(|summary| summary.read)));
+        self.recent.note_snapshots(snapshots);
         self.note_unlisted(gone, &left);
         let is_refused = self.is_refused(&left);
         self.recent.note_compared(left.own.saturating_add(more_own), is_refused);
@@ -150,7 +153,7 @@ impl<'t> Pass<'t> {
     fn apply(&self, source: &mut Source, ids: &[String]) -> Result<Option<Vec<String>>, Stopped> {
         let mut there = HashSet::new();
         self.uploader().write(|outbox| {
-            let mut plan = Plan::new(&self.keys, iter::empty());
+            let mut plan = Plan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
             let mut steps = |step| match step {
                 Step::Keep(kept) => self.keep(kept, outbox),
                 Step::Fault(Fault { why, .. }) => self.fault(format!(
@@ -202,7 +205,7 @@ impl<'t> Pass<'t> {
             return Ok(());
         }
         let mut records = Records::default();
-        let mut plan = Plan::new(&self.keys, iter::empty());
+        let mut plan = Plan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
         // Faults were told by the pass that wrote the rows.
         let mut steps = |step| {
             if let Step::Keep(kept) = step {
@@ -287,14 +290,20 @@ impl<'t> Pass<'t> {
     }
 
     fn put_snapshot(&self, records: Option<Records>, least: Option<u64>) -> Result<(), Stopped> {
-        let Target { namespace, dry_run, .. } = self.target;
         let (Some(key), Some(records)) = (self.keys.snapshot.as_deref(), records) else { return Ok(()) };
         let key = Key::new(key).map_err(|error| Stopped::Told(error.to_string()))?;
-        match snapshot::put(namespace, self.recent, &key, records, now_ms(), least, *dry_run) {
+        match snapshot::put(self.target, self.recent, &key, records, now_ms(), least) {
             Ok(Ok(outcome)) => self.tally.change(|summary| summary.snapshot = Some(outcome)),
             Ok(Err(Refused::TooFew { count, before })) => {
                 self.refuse_snapshot(&format!("it would have {count} records instead of {before}"));
             }
+            Ok(Err(Refused::Row { prefix })) => self.tally.change(|summary| {
+                summary.snapshot = Some(SnapshotOutcome::Failed);
+                summary.problem(format!(
+                    "the snapshot is not written: under its key stands a row of the sync with the prefix {prefix:?}; name another key \
+                     with --snapshot"
+                ));
+            }),
             Ok(Err(Refused::TooLong(length))) => self.tally.change(|summary| {
                 summary.snapshot = Some(SnapshotOutcome::Failed);
                 summary.problem(format!(

@@ -40,11 +40,11 @@ fn line(step: &Step) -> String {
 }
 
 fn own(id: &str, value: &str) -> Stored {
-    Stored { id: id.to_owned(), hash: Some(hash(value.as_bytes())) }
+    Stored { id: id.to_owned(), hash: Some(hash(value.as_bytes())), is_snapshot: false }
 }
 
 fn foreign(id: &str) -> Stored {
-    Stored { id: id.to_owned(), hash: None }
+    Stored { id: id.to_owned(), hash: None, is_snapshot: false }
 }
 
 #[test]
@@ -110,6 +110,19 @@ fn a_row_that_kv_cannot_take_is_told_by_its_number_and_the_rest_goes_on() {
     let rows = [".", "..", "flags"].map(|id| row(Some(id), "{}"));
     let (steps, _) = planned(&plain, rows, []).unwrap();
     assert!(steps.iter().all(|step| matches!(step, Step::Fault(_))), "{steps:?}");
+}
+
+#[test]
+fn no_row_takes_the_place_of_a_snapshot_that_another_run_made_and_without_a_row_it_stays() {
+    let plain = Keys { prefix: String::new(), snapshot: None };
+    let snapshot = || Stored { is_snapshot: true, ..foreign("all") };
+    let (steps, left) = planned(&plain, ["all", "b"].map(|id| row(Some(id), "{}")), [snapshot()]).unwrap();
+    let lines: Vec<_> = steps.iter().map(line).collect();
+    assert!(lines[0].starts_with("row 1: a snapshot stands under its key"), "{lines:?}");
+    assert_eq!((lines.len(), lines[1].as_str()), (2, "b New"));
+    assert_eq!(left, Left::default());
+    let (_, left) = planned(&plain, [row(Some("b"), "{}")], [snapshot()]).unwrap();
+    assert_eq!(left, Left::default());
 }
 
 #[test]
