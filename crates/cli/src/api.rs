@@ -35,7 +35,7 @@ use serde_json::Value;
 pub(crate) use ahead::Ahead;
 pub(crate) use batches::{Batches, Item};
 use client::{Answer, Body, Client, Request};
-pub(crate) use connection::{Connection, NotOpened};
+pub(crate) use connection::{Connection, NotOpened, listed, misplaced_address, namespace};
 use connection::{Known, segment};
 pub(crate) use error::ApiError;
 use error::{Failed, KEY_NOT_FOUND};

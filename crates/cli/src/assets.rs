@@ -15,8 +15,9 @@ use kv_edge_core::limits::KeyError;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::api::{ApiError, Connection, Namespace, NotOpened};
-use crate::progress::Progress;
+use crate::api::{self, ApiError, Connection, Namespace, NotOpened};
+use crate::progress::{Progress, tell};
+use crate::report::{EQUAL_MAX, more};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +52,7 @@ struct Common {
     connection: Connection,
 
     /// The namespace, by its id or its title [default: kv-edge-assets, which `npm run deploy` makes; assets for a local one]
-    #[arg(long, value_name = "ID|TITLE")]
+    #[arg(long, value_name = "ID|TITLE", value_parser = api::namespace)]
     namespace: Option<String>,
 
     /// Say what would be done and change nothing
@@ -68,6 +69,8 @@ struct Common {
 enum Failure {
     /// A sentence for people that names the way out.
     Told(String),
+    /// What is wrong with a folder, a sentence for each.
+    Folder(Vec<String>),
     /// The output cannot be written.
     Output(io::Error),
 }
@@ -110,6 +113,20 @@ impl Common {
     }
 }
 
+/// One fault in a sentence, more in a list, of which only the first are shown.
+fn of_folder(faults: &[String]) -> String {
+    let sentence = match faults {
+        [fault] => fault.clone(),
+        _ => {
+            let shown = faults.get(..EQUAL_MAX).unwrap_or(faults);
+            let more = more(faults.len().saturating_sub(shown.len()), "fault").map(|more| format!("\n  {more}"));
+            let more = more.unwrap_or_default();
+            format!("{} things are wrong with the folder:\n  {}{more}", faults.len(), shown.join("\n  "))
+        }
+    };
+    format!("{sentence}\nnothing was uploaded")
+}
+
 impl Command {
     fn common(&self) -> &Common {
         match self {
@@ -137,12 +154,38 @@ impl Arguments {
             Ok(()) => Ok(Outcome::Good),
             Err(Failure::Output(error)) => Err(error),
             Err(Failure::Told(sentence)) => {
-                eprintln!("error: {sentence}");
+                tell(&format!("error: {sentence}"));
                 if is_json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }
                 Ok(Outcome::Faulty)
             }
+            Err(Failure::Folder(faults)) => {
+                let sentence = of_folder(&faults);
+                tell(&format!("error: {sentence}"));
+                if is_json {
+                    writeln!(out, "{}", json!({ "error": sentence, "faults": faults }))?;
+                }
+                Ok(Outcome::Faulty)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_faults_of_a_folder_the_first_are_shown() {
+        let faults = |count: usize| (1..=count).map(|line| format!("_redirects line {line}: no")).collect::<Vec<_>>();
+        assert_eq!(of_folder(&faults(1)), "_redirects line 1: no\nnothing was uploaded");
+        for (count, lines, last) in
+            [(20, 22, "  _redirects line 20: no"), (2900, 23, "  … and 2880 more faults; --json tells all")]
+        {
+            let sentence = of_folder(&faults(count));
+            assert!(sentence.starts_with(&format!("{count} things are wrong with the folder:\n")), "{sentence}");
+            assert_eq!((sentence.lines().count(), sentence.lines().rev().nth(1)), (lines, Some(last)));
         }
     }
 }

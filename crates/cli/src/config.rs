@@ -26,8 +26,9 @@ use self::recent::Recent;
 use self::source::{CHANNEL_MAX, Source};
 use self::sync::Target;
 use crate::Outcome;
-use crate::api::Connection;
-use crate::progress::Progress;
+use crate::api::{self, Connection};
+use crate::number::whole;
+use crate::progress::{Progress, tell};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +40,8 @@ Examples:
 const SYNC_EXAMPLES: &str = r#"DATABASE_URL says where the database is: postgres://user@host/database?sslmode=verify-full, or host=… dbname=…
 
 Each key gets a hash of its value as metadata, so that only what differs is written. Keys without that metadata, or with that of another
---prefix, are never deleted. The keys `flags` and that of --snapshot are never touched by a row.
+--prefix, are never deleted. No row is written over the key `flags`, that of --snapshot, or one under which another run put a snapshot,
+which its metadata tells; --watch knows of those that were there when it last compared everything.
 
 Examples:
   kv-edge config sync --local --query 'SELECT id, plan, preview_features_enabled FROM users'
@@ -104,7 +106,7 @@ enum Command {
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 struct Sync {
     /// The rows: first column the key, the others the JSON value
-    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users")]
+    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users", value_parser = query)]
     query: String,
 
     /// What stands before the id in each key; the Worker has it in `CONFIG_PREFIX`
@@ -136,14 +138,14 @@ struct Sync {
     channel: String,
 
     /// Compare everything after so many minutes; 0 for never
-    #[arg(long, value_name = "MINUTES", default_value_t = 10, allow_negative_numbers = true, requires = "watch")]
+    #[arg(long, value_name = "MINUTES", default_value_t = 10, allow_negative_numbers = true, requires = "watch", value_parser = whole(0_u64..=525_600))]
     full_every: u64,
 
     #[command(flatten)]
     connection: Connection,
 
     /// The namespace, by its id or its title [default: kv-edge-user-configuration; `USER_CONFIGURATION` for a local one]
-    #[arg(long, value_name = "ID|TITLE")]
+    #[arg(long, value_name = "ID|TITLE", value_parser = api::namespace)]
     namespace: Option<String>,
 
     /// Say what would be done and change nothing
@@ -153,6 +155,13 @@ struct Sync {
     /// Write one line of JSON for programs
     #[arg(long)]
     json: bool,
+}
+
+fn query(query: &str) -> Result<String, String> {
+    if query.trim().is_empty() {
+        return Err("it is empty; write a SELECT that gives the key and what stands under it".to_owned());
+    }
+    Ok(query.to_owned())
 }
 
 fn prefix(prefix: &str) -> Result<String, String> {
@@ -200,7 +209,7 @@ impl Sync {
         let (mut source, target) = match self.opened(progress) {
             Ok(opened) => opened,
             Err(sentence) => {
-                eprintln!("error: {sentence}");
+                tell(&format!("error: {sentence}"));
                 if self.json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }

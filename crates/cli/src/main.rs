@@ -6,6 +6,9 @@
 //! it did, 1 where it failed, and 2 for a mistake in the command line.
 
 #![forbid(unsafe_code)]
+// `eprintln!` and `println!` panic if nobody reads any more. What people are told goes through `progress::tell`, what was asked for
+// through the writer that `main` hands on.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod api;
 mod assets;
@@ -13,6 +16,7 @@ mod clock;
 mod config;
 mod input;
 mod json;
+mod number;
 mod progress;
 mod report;
 mod routes;
@@ -22,6 +26,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::progress::tell;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +52,9 @@ enum Group {
     Routes(routes::Arguments),
 }
 
+/// What a shell reports of a program that wrote into a pipe which nobody reads: 128 and the number of SIGPIPE.
+const CLOSED_PIPE: u8 = 128 + 13;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
@@ -63,7 +72,11 @@ fn main() -> ExitCode {
         && let Some(folder) = std::env::var_os("INIT_CWD")
         && let Err(error) = std::env::set_current_dir(&folder)
     {
-        eprintln!("error: {} cannot be entered: {error}", Path::new(&folder).display());
+        tell(&format!("error: {} cannot be entered: {error}", Path::new(&folder).display()));
+        return ExitCode::from(2);
+    }
+    if let Some(sentence) = api::misplaced_address(std::env::args_os().skip(1)) {
+        tell(&format!("error: {sentence}"));
         return ExitCode::from(2);
     }
     let arguments = Arguments::parse();
@@ -77,10 +90,11 @@ fn main() -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Faulty) => ExitCode::from(1),
         Ok(Outcome::Failed) => ExitCode::from(2),
-        // Whoever read the output has seen enough, as in `kv-edge … | head`.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(2),
+        // Whoever read the output has seen enough, as in `kv-edge … | head`. What the command was to do is done: it writes at its end,
+        // and `--watch` between two passes.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Err(error) => {
-            eprintln!("error: the output cannot be written: {error}");
+            tell(&format!("error: the output cannot be written: {error}"));
             ExitCode::from(2)
         }
     }

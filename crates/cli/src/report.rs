@@ -1,16 +1,23 @@
 //! What was found in files that were checked, as lines for people and as JSON for programs.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use kv_edge_core::schema::Fault;
+use kv_edge_core::schema::{FAULTS_MAX, Fault};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Outcome;
 use crate::input::Source;
 use crate::json::{SyntaxError, member_path};
+use crate::progress::tell;
+
+/// The most lines that tell the same problem.
+pub(crate) const EQUAL_MAX: usize = 20;
+/// The most lines for faults, and for warnings.
+const LINES_MAX: usize = 200;
 
 /// Something wrong in a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -40,8 +47,38 @@ pub(crate) struct FileReport {
     pub(crate) faults: Vec<Finding>,
     /// What the Worker takes, but may not be what was meant.
     pub(crate) warnings: Vec<Finding>,
+    /// True if faults may be missing, since of a record no more than [`FAULTS_MAX`] are found.
+    pub(crate) is_cut: bool,
     /// Why it could not be read at all.
     pub(crate) error: Option<String>,
+}
+
+/// Which lines are shown: of a file that a program wrote, one mistake may stand in each of thousands of records.
+#[derive(Debug, Default)]
+struct Shown<'r> {
+    /// How often each problem was shown.
+    equal: HashMap<&'r str, usize>,
+    count: usize,
+    /// How many lines are not shown.
+    left: usize,
+}
+
+impl<'r> Shown<'r> {
+    /// True for a line that is to be shown; counts it.
+    fn shows(&mut self, problem: &'r str) -> bool {
+        let equal = self.equal.entry(problem).or_default();
+        let is_shown = *equal < EQUAL_MAX && self.count < LINES_MAX;
+        *equal = equal.saturating_add(1);
+        let counter = if is_shown { &mut self.count } else { &mut self.left };
+        *counter = counter.saturating_add(1);
+        is_shown
+    }
+}
+
+/// `… and 2880 more faults; --json tells all`, if there are more.
+pub(crate) fn more(left: usize, name: &str) -> Option<String> {
+    let ending = if left == 1 { "" } else { "s" };
+    (left > 0).then(|| format!("… and {left} more {name}{ending}; --json tells all"))
 }
 
 /// What was found in all files.
@@ -71,12 +108,15 @@ impl Serialize for Report {
 
 impl Serialize for Named<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let FileReport { file, count, faults, warnings, error } = self.file;
+        let FileReport { file, count, faults, warnings, is_cut, error } = self.file;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("file", file)?;
         map.serialize_entry(&format!("{}s", self.noun), count)?;
         map.serialize_entry("faults", faults)?;
         map.serialize_entry("warnings", warnings)?;
+        if *is_cut {
+            map.serialize_entry("moreFaults", is_cut)?;
+        }
         if let Some(error) = error {
             map.serialize_entry("error", error)?;
         }
@@ -140,15 +180,23 @@ impl Report {
         files: impl IntoIterator<Item = PathBuf>,
         check: impl Fn(&str) -> FileReport,
     ) -> Self {
+        let mut unreadable = 0_usize;
         let files = files.into_iter().map(Source::from);
         let files = files.map(|source| match source.read() {
             Ok(text) => FileReport { file: source.to_string(), ..check(&text) },
             Err(error) => {
-                eprintln!("error: {source}: {error}");
+                unreadable = unreadable.saturating_add(1);
+                if unreadable <= EQUAL_MAX {
+                    tell(&format!("error: {source}: {error}"));
+                }
                 FileReport { file: source.to_string(), error: Some(error.to_string()), ..FileReport::default() }
             }
         });
-        Self::new(noun, files.collect())
+        let files = files.collect::<Vec<_>>();
+        if let Some(more) = more(unreadable.saturating_sub(EQUAL_MAX), "unreadable file") {
+            tell(&more);
+        }
+        Self::new(noun, files)
     }
 
     /// Writes it: lines for people, or one line of JSON for programs.
@@ -171,18 +219,25 @@ impl Report {
         self.files.iter().map(of).max().unwrap_or(Outcome::Good)
     }
 
-    /// Writes a line for each fault and each warning, and one that sums up.
+    /// Writes a line for each fault and each warning, if there are not too many of them, and one that sums up.
     fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
-        for FileReport { file, faults, warnings, .. } in &self.files {
-            for fault in faults {
+        let (mut of_faults, mut of_warnings) = (Shown::default(), Shown::default());
+        for FileReport { file, faults, warnings, is_cut, .. } in &self.files {
+            for fault in faults.iter().filter(|fault| of_faults.shows(&fault.problem)) {
                 match fault.position {
                     Some(Position { line, column }) => writeln!(out, "{file}:{line}:{column}: {fault}")?,
                     None => writeln!(out, "{file}: {fault}")?,
                 }
             }
-            for warning in warnings {
+            for warning in warnings.iter().filter(|warning| of_warnings.shows(&warning.problem)) {
                 writeln!(out, "{file}: warning: {warning}")?;
             }
+            if *is_cut {
+                writeln!(out, "{file}: there may be more faults: of each record the first {FAULTS_MAX} are told")?;
+            }
+        }
+        for more in [more(of_faults.left, "fault"), more(of_warnings.left, "warning")].into_iter().flatten() {
+            writeln!(out, "{more}")?;
         }
         writeln!(out, "{}", self.summary())
     }
@@ -197,6 +252,9 @@ impl Report {
             (0, _) if !self.valid => parts.push("no fault".to_owned()),
             (0, 1) => parts.push("valid".to_owned()),
             (0, _) => parts.push("all valid".to_owned()),
+            (faults, _) if self.files.iter().any(|file| file.is_cut) => {
+                parts.push(format!("{} or more", counted(faults, "fault")));
+            }
             (faults, _) => parts.push(counted(faults, "fault")),
         }
         let others =
@@ -237,7 +295,14 @@ mod tests {
         let file = |count, faults, warnings, error: Option<&str>| {
             let findings = |count| vec![Finding::of_file("", ""); count];
             let (faults, warnings) = (findings(faults), findings(warnings));
-            FileReport { file: "f".into(), count, faults, warnings, error: error.map(str::to_owned) }
+            FileReport {
+                file: "f".into(),
+                count,
+                faults,
+                warnings,
+                error: error.map(str::to_owned),
+                ..FileReport::default()
+            }
         };
         for (files, expected, outcome) in [
             (vec![file(2, 0, 0, None)], "2 storefronts, all valid", Outcome::Good),
@@ -258,6 +323,50 @@ mod tests {
             assert_eq!(report.valid, outcome == Outcome::Good);
         }
     }
+
+    fn lines(files: Vec<FileReport>) -> Vec<String> {
+        let mut out = Vec::new();
+        Report::new("flag", files).write_lines(&mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn with_faults(count: usize, problem: impl Fn(usize) -> String) -> FileReport {
+        let faults = (0..count).map(|n| Finding::of_file(&format!("f{n}"), problem(n))).collect();
+        FileReport { file: "f".into(), count, faults, ..FileReport::default() }
+    }
+
+    #[test]
+    fn the_same_problem_is_told_20_times_and_others_stay_to_be_seen() {
+        let same = || with_faults(2900, |_| "no".to_owned());
+        let mut file = same();
+        file.faults.push(Finding::of_file("last", "something else"));
+        let shown = lines(vec![file]);
+        assert_eq!(shown.len(), 20 + 1 + 2, "{shown:?}");
+        assert_eq!(
+            &shown[20..],
+            ["f: last: something else", "… and 2880 more faults; --json tells all", "2900 flags, 2901 faults"]
+        );
+        // Over all files, and also where each problem is another.
+        assert_eq!(lines(vec![same(), same()])[20], "… and 5780 more faults; --json tells all");
+        assert_eq!(lines(vec![with_faults(201, |n| n.to_string())])[200], "… and 1 more fault; --json tells all");
+        let warnings = FileReport { warnings: same().faults, ..FileReport::default() };
+        assert_eq!(lines(vec![warnings])[20], "… and 2880 more warnings; --json tells all");
+        let json = serde_json::to_value(Report::new("flag", vec![same()])).unwrap();
+        assert_eq!(json["files"][0]["faults"].as_array().unwrap().len(), 2900);
+    }
+
+    #[test]
+    fn that_faults_may_be_missing_is_said() {
+        let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
+        let json = serde_json::to_value(Report::new("flag", vec![cut])).unwrap();
+        assert_eq!(json["files"][0]["moreFaults"], true);
+        let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
+        assert_eq!(
+            &lines(vec![cut])[100..],
+            ["f: there may be more faults: of each record the first 100 are told", "100 flags, 100 faults or more"]
+        );
+    }
+
     #[test]
     fn programs_read_how_many_under_the_name_of_what_they_are() {
         let file = FileReport {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::record;
 
 /// No more faults than this are kept of one record.
-const FAULTS_MAX: usize = 100;
+pub const FAULTS_MAX: usize = 100;
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Which API is spoken with, as whom, and which namespace is meant.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,6 +9,7 @@ use ureq::http::Uri;
 
 use super::client::Client;
 use super::{ApiError, Namespace};
+use crate::number::whole;
 use crate::progress::Progress;
 
 const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
@@ -24,7 +27,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Connection {
     /// The account that the namespace belongs to
-    #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true)]
+    #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true, value_parser = account)]
     account: Option<String>,
 
     #[arg(
@@ -37,7 +40,7 @@ pub(crate) struct Connection {
 
     #[arg(
         long,
-        help = "Speak with a running `wrangler dev` instead: its local KV, no token; another address as --local=localhost:8800 [default URL: http://localhost:8787]",
+        help = "Speak with a running `wrangler dev` instead: its local KV, no token; another address as --local=localhost:8800 or --local=8800 [default URL: http://localhost:8787]",
         value_name = "URL",
         num_args = 0..=1,
         // Else `push --local static` would take the folder for the URL.
@@ -49,7 +52,7 @@ pub(crate) struct Connection {
     local: Option<Base>,
 
     /// Give up where a call to the API has not succeeded after this time, all its tries included
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
     deadline: u64,
 }
 
@@ -92,34 +95,73 @@ pub(crate) enum NotOpened {
     Unencrypted(String),
     #[error("there is no namespace {name:?} {at}; {}", there(.known))]
     NoNamespace { name: String, at: &'static str, known: Vec<String> },
-    #[error("several namespaces have the title {name:?}; say --namespace with the id of one: {}", .ids.join(", "))]
+    #[error("several namespaces have the title {name:?}; say --namespace with the id of one: {}", listed(.ids))]
     Ambiguous { name: String, ids: Vec<String> },
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
+/// An id in the path of every call. An empty one is none: a variable that a script leaves empty is one that is not set.
+fn account(id: &str) -> Result<String, String> {
+    if !id.trim().contains(|character: char| character.is_whitespace() || character.is_control()) {
+        Ok(id.trim().to_owned())
+    } else {
+        Err("it is no id of an account, which has 32 hex digits; `npx wrangler whoami` lists yours".to_owned())
+    }
+}
+
+/// The id or the title of a namespace.
+pub(crate) fn namespace(name: &str) -> Result<String, String> {
+    if name.trim().is_empty() {
+        return Err("it is empty; name a namespace by its id or its title, or leave --namespace out".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// The sentence for an address that stands behind `--local` as an argument of its own, where it would be taken for the folder.
+pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let mut arguments = arguments.take_while(|argument| argument != "--");
+    arguments.find(|argument| argument == "--local")?;
+    let next = arguments.next()?;
+    let address = next.to_str().filter(|text| is_address(text) && !Path::new(text).exists())?;
+    Some(format!("--local takes its address behind an equals sign: --local={address}"))
+}
+
+/// True for `http://localhost:8800`, `localhost`, `localhost:8800` and `8800`.
+fn is_address(text: &str) -> bool {
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port));
+    text.contains("://") || text == "localhost" || is_port(text) || has_port
+}
+
 fn there(known: &[String]) -> String {
-    let Some(last) = known.len().checked_sub(NAMED_MAX) else {
-        return if known.is_empty() {
-            "it has none at all; check --account and wrangler.toml".to_owned()
-        } else {
-            format!("say --namespace with one of these: {}", known.join(", "))
-        };
-    };
-    let shown = known.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-    let more = if last > 0 { format!(" and {last} more") } else { String::new() };
-    format!("say --namespace with one of these: {shown}{more}")
+    if known.is_empty() {
+        return "it has none at all; check --account and wrangler.toml".to_owned();
+    }
+    format!("say --namespace with one of these: {}", listed(known))
+}
+
+/// The first of some names, and how many more there are.
+pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
+    let more = names.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 impl Base {
     fn parse(url: &str) -> Result<Self, String> {
         let url = url.trim_end_matches('/');
-        let uri = url.parse::<Uri>().map_err(|error| format!("{error}; write https://host/path"))?;
+        let uri = url.parse::<Uri>().map_err(|error| format!("it is no address ({error}); write https://host/path"))?;
         let host = uri.host().unwrap_or_default();
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         if !is_http || host.is_empty() || uri.query().is_some() || url.contains('#') || has_user {
             return Err("write https://host/path, without user, query and fragment".to_owned());
+        }
+        let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(host)?.strip_prefix(':'));
+        if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return Err("its port is none; a port is a number from 1 to 65535".to_owned());
         }
         let is_loopback = host == "localhost"
             || host.ends_with(".localhost")
@@ -129,9 +171,16 @@ impl Base {
 
     /// The address of `wrangler dev`, with or without the path of its API.
     fn parse_local(url: &str) -> Result<Self, String> {
-        // `wrangler dev` prints http, and who types the address leaves it out.
-        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let base = Self::parse(&url)?;
+        // `wrangler dev` prints http, and who types the address leaves it out, or all but the port.
+        let url = match url {
+            _ if url.contains("://") => url.to_owned(),
+            port if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                format!("http://localhost:{port}")
+            }
+            host => format!("http://{host}"),
+        };
+        let base =
+            Self::parse(&url).map_err(|error| error.replace("https://host/path", "--local=http://localhost:8787"))?;
         let url = if base.is_local() { base.url } else { base.url + LOCAL };
         Ok(Self { url, ..base })
     }

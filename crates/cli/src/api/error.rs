@@ -218,6 +218,11 @@ impl ApiError {
                 return "go on after 00:00 UTC, or with the paid plan".to_owned();
             }
             Kind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
+            Kind::Strange(status) if status < 500 && *is_local => {
+                return format!(
+                    "see that it is `wrangler dev` that listens there, or name its address: --local=URL ({base})"
+                );
+            }
             Kind::Strange(status) if status < 500 => {
                 return format!("check the address of the API, which is {base} (--api-base)");
             }

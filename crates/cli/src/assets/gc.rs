@@ -15,6 +15,7 @@ use super::releases::{self, Release};
 use super::{Common, Failure, duration};
 use crate::api::{Listed, Namespace};
 use crate::clock;
+use crate::number::whole;
 use crate::progress::{Progress, Unit};
 
 /// Keys that a phase deletes between two steps of its bar.
@@ -35,7 +36,7 @@ With --json:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// How many releases to keep: the one that is served, whatever N, then those that were served before it, then the newest
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(0_usize..=1_000_000))]
     keep: usize,
 
     /// Keep what was uploaded less than this ago: 45s, 30m, 1h, 2d
@@ -186,7 +187,7 @@ fn stopped(failure: Failure) -> Failure {
             "{sentence}. Nothing is deleted, for nobody knows which bytes that release needs; run this again, or push again and keep \
              fewer releases (--keep)"
         )),
-        output @ Failure::Output(_) => output,
+        other @ (Failure::Folder(_) | Failure::Output(_)) => other,
     }
 }
 

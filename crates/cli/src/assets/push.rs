@@ -8,6 +8,7 @@ mod compress;
 mod digest;
 mod languages;
 mod parallel;
+mod pattern;
 mod plan;
 mod read;
 mod report;
@@ -39,6 +40,7 @@ use self::walk::Source;
 use super::{Common, Failure, releases};
 use crate::api::Namespace;
 use crate::clock::now_ms;
+use crate::number::whole;
 use crate::progress::{Progress, Unit};
 
 const EXAMPLES: &str = "\
@@ -81,7 +83,7 @@ pub(super) struct Arguments {
     language: Option<String>,
 
     /// How many releases before this one still answer for files that only they have
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=20))]
+    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = whole(0_u8..=20))]
     previous: u8,
 
     #[command(flatten)]
@@ -103,8 +105,13 @@ fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(Value::String(name)))
 }
 
+/// One pattern, for which a file can be looked for.
 fn glob(glob: &str) -> Result<String, String> {
-    GitignoreBuilder::new("").add_line(None, glob).map(|_| glob.to_owned()).map_err(|error| error.to_string())
+    let names = GitignoreBuilder::new("").add_line(None, glob).map_err(|error| error.to_string())?.build();
+    if names.is_ok_and(|names| names.is_empty()) {
+        return Err("no file has this pattern; write one such as '/static/**' or '*.woff2'".to_owned());
+    }
+    pattern::check(glob).map(|()| glob.to_owned())
 }
 
 fn language(tag: &str) -> Result<String, String> {
@@ -125,7 +132,7 @@ impl Arguments {
     pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
         let started_ms = now_ms();
         let progress = Progress::new(self.common.json);
-        let (sources, settings) = self.found().map_err(|faults| told(&faults))?;
+        let (sources, settings) = self.found().map_err(Failure::Folder)?;
         let namespace = self.common.open(&progress)?;
         let report = self.push(sources, &settings, &namespace, &progress)?;
         #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
@@ -136,6 +143,8 @@ impl Arguments {
 
     /// The files, and what is said about them; or all that is wrong with the folder.
     fn found(&self) -> Result<(Vec<Source>, Settings), Vec<String>> {
+        // Without a folder there is nothing to say of what it holds.
+        walk::root(&self.folder).map_err(|fault| vec![fault])?;
         let sources = walk::walk(&self.folder);
         let redirects = rules(&self.folder, "_redirects", Redirects::parse);
         let headers = rules(&self.folder, "_headers", HeaderRules::parse);
@@ -213,15 +222,6 @@ impl Arguments {
             ..Report::default()
         })
     }
-}
-
-/// One fault in a sentence, more in a list.
-fn told(faults: &[String]) -> Failure {
-    let sentence = match faults {
-        [fault] => fault.clone(),
-        _ => format!("{} things are wrong with the folder:\n  {}", faults.len(), faults.join("\n  ")),
-    };
-    Failure::Told(format!("{sentence}\nnothing was uploaded"))
 }
 
 /// Reads a file of rules, if it is there. Its faults name the file and the line.

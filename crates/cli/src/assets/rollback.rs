@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::releases::{self, Release};
 use super::{Common, Failure, marks};
+use crate::api::listed;
 use crate::clock;
 use crate::progress::Progress;
 
@@ -28,11 +29,18 @@ With --json:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The release, as `assets list` names it; without it, the one that was served before
-    #[arg(value_name = "RELEASE")]
+    #[arg(value_name = "RELEASE", value_parser = release)]
     release: Option<String>,
 
     #[command(flatten)]
     common: Common,
+}
+
+fn release(name: &str) -> Result<String, String> {
+    if name.trim().is_empty() {
+        return Err("it is empty; name a release that `kv-edge assets list` lists".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 impl Arguments {
@@ -103,7 +111,7 @@ fn not_there(to: &str, all: &[Release]) -> String {
         return format!("the release {to} is not there, and no other; push again");
     }
     let ids: Vec<_> = all.iter().map(|release| release.id.as_str()).collect();
-    format!("the release {to} is not there; name one of these: {}", ids.join(", "))
+    format!("the release {to} is not there; name one of these: {}", listed(&ids))
 }
 
 #[cfg(test)]

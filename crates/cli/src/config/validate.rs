@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kv_edge_core::flags::Definitions;
+use kv_edge_core::schema::FAULTS_MAX;
 
 use crate::Outcome;
 use crate::json::Tree;
@@ -17,8 +18,11 @@ Examples:
   npx wrangler kv key get flags --binding USER_CONFIGURATION --remote --text | kv-edge config validate -
 
 With --json:
-  {"files": [{"file", "flags", "faults": [{"key": null, "path", "problem"}], "warnings": […], "error"?}], "valid"}
-  "flags" is how many there are; a fault of the JSON itself has "line" and "column" too.
+  {"files": [{"file", "flags", "faults": [{"key": null, "path", "problem"}], "warnings": […], "moreFaults"?, "error"?}], "valid"}
+  "flags" is how many there are; a fault of the JSON itself has "line" and "column" too. "moreFaults" is true if there may be
+  more than the first 100, which are told.
+
+Without --json at most 20 lines tell the same problem.
 
 It ends with 0 where everything is valid, 1 where there are faults, 2 where a file cannot be read."#;
 
@@ -58,7 +62,10 @@ fn check(text: &str) -> FileReport {
                 report.warnings.push(Finding::of_file("", "there is no flag in it"));
             }
         }
-        Err(faults) => report.faults.extend(found(faults)),
+        Err(faults) => {
+            report.is_cut = faults.len() >= FAULTS_MAX;
+            report.faults.extend(found(faults));
+        }
     }
     report
 }

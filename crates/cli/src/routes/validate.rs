@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use kv_edge_core::limits::Key;
 use kv_edge_core::origin::AllowList;
+use kv_edge_core::schema::FAULTS_MAX;
 use kv_edge_core::tenants::address::{DOMAIN_KEY, Hosts, Named};
 use kv_edge_core::tenants::record::{OriginPolicy, Stored};
 
 use super::entries::{Entries, Entry};
 use crate::Outcome;
 use crate::json::{Tree, member_path};
+use crate::progress::tell;
 use crate::report::{FileReport, Finding, Report};
 
 const EXAMPLES: &str = r#"A FILE is one of
@@ -26,8 +28,11 @@ Examples:
   npx wrangler kv key get storefrontA --binding ROUTING_CONFIG --remote --text | kv-edge routes validate -
 
 With --json:
-  {"files": [{"file", "storefronts", "faults": [{"key", "path", "problem"}], "warnings": […], "error"?}], "valid"}
-  A fault of the JSON itself has "line" and "column" too; "key" is null for a file that is one record.
+  {"files": [{"file", "storefronts", "faults": [{"key", "path", "problem"}], "warnings": […], "moreFaults"?, "error"?}], "valid"}
+  A fault of the JSON itself has "line" and "column" too; "key" is null for a file that is one record; "moreFaults" is true if a
+  record may have more faults than the first 100, which are told.
+
+Without --json at most 20 lines tell the same problem.
 
 It ends with 0 where everything is valid, 1 where there are faults, 2 where a file cannot be read."#;
 
@@ -75,7 +80,7 @@ fn key(key: &str) -> Result<String, String> {
 impl Arguments {
     pub(super) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
         if self.key.is_some() && self.files.len() > 1 {
-            eprintln!("error: --key says where one record stands; name one FILE with it");
+            tell("error: --key says where one record stands; name one FILE with it");
             return Ok(Outcome::Failed);
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));
@@ -98,7 +103,7 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
     let keys: HashSet<&str> = entries.list.iter().filter_map(|entry| entry.key.as_deref()).collect();
     for entry in &entries.list {
         let key = key.or(entry.key.as_deref());
-        let Some(stored) = read(entry, key, policy, &mut report.faults) else { continue };
+        let Some(stored) = read(entry, key, policy, &mut report) else { continue };
         let warn = |path, problem| Finding::of_record(entry.key.as_deref(), path, problem);
         if let Stored::Storefront(id) = &stored
             && entry.key.is_some()
@@ -113,17 +118,18 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
 }
 
 /// Reads a record as the Worker does and notes its faults.
-fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, faults: &mut Vec<Finding>) -> Option<Stored> {
+fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, report: &mut FileReport) -> Option<Stored> {
     let shown = entry.key.as_deref();
     if let Some(Err(error)) = shown.map(Key::new) {
-        faults.push(Finding::of_record(shown, "", error.to_string()));
+        report.faults.push(Finding::of_record(shown, "", error.to_string()));
     }
-    faults.extend(entry.repeated.iter().map(|path| Finding::of_repeated(shown, path)));
+    report.faults.extend(entry.repeated.iter().map(|path| Finding::of_repeated(shown, path)));
     // Where the key is not known, it is taken for the usual kind: the id of a storefront.
     match Stored::parse(key.unwrap_or("id"), &entry.json, policy) {
         Ok(stored) => Some(stored),
         Err(error) => {
-            faults.extend(error.faults.into_iter().map(|fault| Finding::of_fault(shown, fault)));
+            report.is_cut |= error.faults.len() >= FAULTS_MAX;
+            report.faults.extend(error.faults.into_iter().map(|fault| Finding::of_fault(shown, fault)));
             None
         }
     }

@@ -1,7 +1,7 @@
 //! The built program, run in a folder with files.
 
 // All of this is for tests; Clippy knows that of the functions with `#[test]` only.
-#![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,22 @@ impl Folder {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
         std::fs::create_dir_all(&folder).unwrap();
         for (name, bytes) in files {
-            std::fs::write(folder.join(name), bytes).unwrap();
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
         }
         Self(folder)
     }
 
     /// The exit code, stdout and stderr.
     pub fn run(&self, arguments: &[&str], stdin: &[u8]) -> (i32, String, String) {
+        self.run_with(arguments, stdin, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn run_with(&self, arguments: &[&str], stdin: &[u8], variables: &[(&str, &str)]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));
-        command.args(arguments).current_dir(&self.0);
+        command.args(arguments).current_dir(&self.0).envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A program that does not read its input has closed it.
         let _closed = child.stdin.take().unwrap().write_all(stdin);

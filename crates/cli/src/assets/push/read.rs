@@ -106,7 +106,13 @@ fn open(source: &Source) -> Result<Disk, String> {
 }
 
 fn unreadable(source: &Source, error: &io::Error) -> String {
-    format!("{} cannot be read: {error}", source.file.display())
+    let file = source.file.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{file}: you may not read it; change its permissions (chmod u+r), or leave it out by .assetsignore")
+        }
+        _ => format!("{file} cannot be read: {error}"),
+    }
 }
 
 fn changed(source: &Source) -> String {

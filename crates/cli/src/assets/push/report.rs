@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::compress::CODINGS;
 use super::plan::Blob;
 use super::upload::Count;
+use crate::progress::tell;
 
 /// What a push came to.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -109,7 +110,7 @@ impl Report {
             return writeln!(out);
         }
         for warning in &self.warnings {
-            eprintln!("warning: {warning}");
+            tell(&format!("warning: {warning}"));
         }
         for planned in self.upload.iter().flatten() {
             let coding = planned.coding.map(|coding| format!(" ({})", coding.as_str())).unwrap_or_default();

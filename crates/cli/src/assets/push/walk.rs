@@ -4,13 +4,15 @@
 mod tests;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
 use kv_edge_core::assets;
+
+use super::pattern;
 
 /// Names what is left out, in the syntax of gitignore (Workers static assets, "Ignoring assets").
 const IGNORE_FILE: &str = ".assetsignore";
@@ -38,15 +40,12 @@ type Faults = Arc<Mutex<Vec<String>>>;
 /// # Errors
 /// A sentence for each file that cannot be pushed, and for each line of `.assetsignore` that is no pattern.
 pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
-    let root = fs::canonicalize(folder).map_err(|error| vec![format!("{}: {error}", folder.display())])?;
-    if !root.is_dir() {
-        return Err(vec![format!("{} is no folder", folder.display())]);
-    }
+    let root = root(folder).map_err(|fault| vec![fault])?;
     let ignored = ignored(&root)?;
     let faults = Faults::default();
     let mut sources = Vec::new();
     for entry in entries(&root, ignored, &faults) {
-        match entry.map_err(|error| Some(error.to_string())).and_then(|entry| source(&root, &entry)) {
+        match entry.map_err(|error| Some(unread(&error))).and_then(|entry| source(&root, &entry)) {
             Ok(source) => sources.push(source),
             Err(fault) => note(&faults, fault),
         }
@@ -66,6 +65,57 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
     Ok(sources)
 }
 
+/// The folder itself, without links.
+///
+/// # Errors
+/// A sentence that names the way out, if it is no folder that can be read.
+pub(super) fn root(folder: &Path) -> Result<PathBuf, String> {
+    let named = folder.display();
+    let root = fs::canonicalize(folder).map_err(|error| match error.kind() {
+        ErrorKind::NotFound if folder.is_relative() => {
+            let from = std::env::current_dir().map(|from| format!(", which counts from {}", from.display()));
+            format!("{named}: there is no such folder; check the path{}", from.unwrap_or_default())
+        }
+        ErrorKind::NotFound => format!("{named}: there is no such folder; check the path"),
+        _ => format!("{named}: {}", why(&error)),
+    })?;
+    if !root.is_dir() {
+        return Err(format!("{named} is a file, and a release is made of a folder: name the folder that has it"));
+    }
+    fs::read_dir(&root).map_err(|error| format!("{named}: {}", why(&error)))?;
+    Ok(root)
+}
+
+/// Why something of a folder cannot be read, with the way out where there is one.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "you may not read it; change its permissions (chmod -R u+rX), or leave it out by .assetsignore".to_owned()
+        }
+        ErrorKind::IsADirectory => "it is a folder, and must be a file; rename it".to_owned(),
+        ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is a file; check the path".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Where the walk could not go on, and why.
+fn unread(error: &ignore::Error) -> String {
+    let mut within = error;
+    let mut path = None;
+    loop {
+        match within {
+            ignore::Error::WithPath { path: at, err } => (path, within) = (Some(at), err),
+            ignore::Error::WithDepth { err, .. } => within = err,
+            _ => break,
+        }
+    }
+    match (path, within.io_error()) {
+        (Some(path), Some(error)) => format!("{}: {}", path.display(), why(error)),
+        _ => error.to_string(),
+    }
+}
+
 /// A file that tells how to serve, if it is there.
 ///
 /// # Errors
@@ -74,7 +124,7 @@ pub(super) fn told(folder: &Path, name: &str) -> Result<Option<String>, String> 
     match fs::read_to_string(folder.join(name)) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{name}: {error}")),
+        Err(error) => Err(format!("{name}: {}", why(&error))),
     }
 }
 
@@ -87,7 +137,8 @@ fn ignored(root: &Path) -> Result<Gitignore, Vec<String>> {
     let lines = own.lines().zip(1..).map(|(line, number)| (line, Some(number)));
     let built_in = |lines: &'static [&'static str]| lines.iter().map(|line| (*line, None));
     for (line, number) in built_in(&LEFT_OUT).chain(lines).chain(built_in(&TOLD)) {
-        if let (Err(error), number) = (builder.add_line(None, line), number.unwrap_or(0)) {
+        let added = builder.add_line(None, line).map(drop).map_err(|error| error.to_string());
+        if let (Err(error), number) = (added.and_then(|()| pattern::check(line)), number.unwrap_or(0)) {
             faults.push(format!("{IGNORE_FILE} line {number}: {error}"));
         }
     }

@@ -10,6 +10,8 @@ use super::error::{SourceError, cause, told};
 use super::session::{Session, Waiter};
 use super::tls;
 
+/// What to do about an answer in another protocol.
+const OTHER: &str = "what answers there is not PostgreSQL; correct host and port in DATABASE_URL";
 /// What to do where nothing comes.
 const SLOW: &str = "correct host and port in DATABASE_URL, see if it is PostgreSQL that listens there and no firewall stands between, \
                     or give more time with connect_timeout=SECONDS";
@@ -79,7 +81,8 @@ impl Connector {
         }
         let sentence = match (error.to_string().as_str(), cause(error).as_str()) {
             (_, "server does not support TLS") => {
-                "the server does no TLS; turn it on there (ssl = on), or write sslmode=disable in DATABASE_URL"
+                "the server does no TLS; turn it on there (ssl = on), write sslmode=disable in DATABASE_URL, or correct host and port if \
+                 it is not PostgreSQL that listens there"
                     .to_owned()
             }
             (_, "password missing") => {
@@ -87,6 +90,10 @@ impl Connector {
                     "the server asks {user:?} for a password; put one into DATABASE_URL (postgres://user:password@…)"
                 )
             }
+            ("connection closed", _) => {
+                "the server hung up; see if it is PostgreSQL that listens there, and its log".to_owned()
+            }
+            (what, _) if what.starts_with("unexpected message from server") => OTHER.to_owned(),
             (what, cause) if what == cause => format!("{what}; see the server's log"),
             (what, cause) => format!("{what} ({cause}); correct DATABASE_URL, or see the server's log"),
         };
@@ -94,9 +101,20 @@ impl Connector {
     }
 }
 
+/// True for what the reader of PostgreSQL's messages says of bytes that are none.
+fn is_of_another_protocol(error: &io::Error) -> bool {
+    const SAID: [&str; 4] =
+        ["bytes remaining on stream", "unknown message tag", "unknown authentication tag", "invalid message length"];
+    let said = error.to_string();
+    SAID.iter().any(|of_reader| said.starts_with(of_reader))
+}
+
 fn of_io(error: &io::Error) -> String {
     if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls::refusal(refused);
+    }
+    if is_of_another_protocol(error) {
+        return OTHER.to_owned();
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => {

@@ -181,6 +181,11 @@ impl ServerCertVerifier for Verifier {
 
 /// What a failed handshake means, and the way out.
 pub(super) fn refusal(error: &Error) -> String {
+    if matches!(error, Error::InvalidMessage(_)) {
+        return format!(
+            "what answers there speaks no TLS ({error}); see if it is PostgreSQL that listens there, and correct host and port in DATABASE_URL"
+        );
+    }
     let Error::InvalidCertificate(certificate) = error else {
         return format!("TLS fails: {error}; see the server's log");
     };

@@ -68,6 +68,14 @@ fn all_faults_are_told_at_once() {
     let faults = walk(folder.path()).unwrap_err();
     assert!(faults[0].starts_with(".assetsignore line 2: "), "{faults:?}");
 
+    let folder = self::folder(&[(".assetsignore", "*.map\n/drafts/[a\n"), ("a.txt", "")]);
+    assert_eq!(
+        walk(folder.path()).unwrap_err(),
+        [".assetsignore line 2: a [ in it is not closed; write \\[ for the character itself"]
+    );
+    let folder = self::folder(&[(".assetsignore/a", ""), ("a.txt", "")]);
+    assert_eq!(walk(folder.path()).unwrap_err(), [".assetsignore: it is a folder, and must be a file; rename it"]);
+
     let folder = self::folder(&[("kv-edge:blob", ""), ("kv-edge:current", ""), ("a.txt", "")]);
     let faults = walk(folder.path()).unwrap_err();
     assert_eq!(faults.len(), 2, "{faults:?}");
@@ -76,7 +84,9 @@ fn all_faults_are_told_at_once() {
     let folder = self::folder(&[("_headers", "")]);
     assert!(walk(folder.path()).unwrap_err()[0].starts_with("there is no file in "));
     assert!(walk(&folder.path().join("nowhere")).is_err());
-    assert!(walk(&folder.path().join("_headers")).unwrap_err()[0].ends_with("is no folder"));
+    assert!(
+        walk(&folder.path().join("_headers")).unwrap_err()[0].contains("is a file, and a release is made of a folder")
+    );
 }
 
 #[cfg(unix)]

@@ -1,0 +1,74 @@
+//! Patterns of `.gitignore` that are none, though git reads them: it takes an unclosed `[` for a pattern that no file has, so that a
+//! slip of the pen names nothing, and nobody is told.
+
+/// Checks a line that `ignore` has read.
+///
+/// # Errors
+/// A sentence, if a `[` in it is not closed.
+pub(super) fn check(line: &str) -> Result<(), String> {
+    if line.starts_with('#') {
+        return Ok(());
+    }
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '[' if !passes_class(&mut characters) => {
+                return Err("a [ in it is not closed; write \\[ for the character itself".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Goes behind the `]` of a class (POSIX.1 §9.3.5); false if there is none.
+fn passes_class(characters: &mut std::str::Chars<'_>) -> bool {
+    let rest = characters.as_str();
+    // One that comes first is a member of the class.
+    let members = rest.strip_prefix(['!', '^']).unwrap_or(rest);
+    let members = members.strip_prefix(']').unwrap_or(members);
+    let mut behind = members.chars();
+    while let Some(character) = behind.next() {
+        match character {
+            ']' => {
+                *characters = behind;
+                return true;
+            }
+            '\\' => drop(behind.next()),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_closed() {
+        for (line, expected) in [
+            ("", true),
+            ("*.map", true),
+            ("[a-z]*", true),
+            ("[!a]", true),
+            ("[]]", true),
+            ("[^]a]", true),
+            ("[\\]]", true),
+            ("\\[", true),
+            ("# [", true),
+            ("a]", true),
+            ("[", false),
+            ("[]", false),
+            ("[!]", false),
+            ("a[bc", false),
+            ("[a][", false),
+            ("!/static/[a", false),
+            ("\\\\[", false),
+            ("[a\\]", false),
+        ] {
+            assert_eq!(check(line).is_ok(), expected, "{line:?}");
+        }
+    }
+}

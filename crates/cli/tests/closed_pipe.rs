@@ -1,0 +1,84 @@
+//! A pipe that nobody reads any more, as in `kv-edge … 2>&1 | head`: the program ends as others do, without a panic.
+
+mod folder;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use folder::Folder;
+
+/// What a shell reports of a program that SIGPIPE ends.
+const CLOSED_PIPE: i32 = 141;
+
+/// Which streams lead into the pipe that nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    Stdout,
+    Stderr,
+    Both,
+}
+
+/// Runs the program after the reader is gone: the exit code, and what it wrote to the other stream.
+fn run(folder: &Folder, arguments: &[&str], stdin: &[u8], closed: Closed) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));
+    command.args(arguments).current_dir(&folder.0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if closed != Closed::Stderr {
+        command.stdout(writer.try_clone().unwrap());
+    }
+    if closed != Closed::Stdout {
+        command.stderr(writer);
+    }
+    let mut child = command.spawn().unwrap();
+    let _closed = child.stdin.take().unwrap().write_all(stdin);
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let folder = Folder::new("closed-pipe", &[]);
+    for closed in [Closed::Stdout, Closed::Both] {
+        for arguments in
+            [&["config", "validate", "-"][..], &["config", "validate", "-", "--json"], &["routes", "validate", "-"]]
+        {
+            for stdin in [&b"{}"[..], br#"{"flags": {}}"#, b"{", b""] {
+                let (code, rest) = run(&folder, arguments, stdin, closed);
+                assert_eq!(code, Some(CLOSED_PIPE), "{arguments:?} {}", stdin.escape_ascii());
+                assert!(!rest.contains("panicked") && !rest.contains("cannot be written"), "{rest}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_reads_what_is_told_beside_and_the_work_goes_on() {
+    let folder = Folder::new(
+        "closed-pipe-stderr",
+        &[("site/a.txt", b"a"), ("good.json", br#"{"flags": {"a": {"default": "off"}}}"#)],
+    );
+    let run = |arguments: &[&str]| run(&folder, arguments, b"", Closed::Stderr);
+    let (code, stdout) = run(&["config", "validate", "missing.json", "good.json"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), "1 flag in 2 files, no fault, 1 unreadable file\n"));
+    assert_eq!(run(&["assets", "push", "site", "--local=1"]).0, Some(1));
+    let (code, stdout) = run(&["assets", "push", "site", "--local=1", "--json"]);
+    assert!(code == Some(1) && stdout.starts_with(r#"{"error":"#), "{stdout}");
+    assert_eq!(run(&["config", "sync", "--local=1"]).0, Some(1));
+}
+
+#[test]
+fn nobody_reads_the_help_or_what_is_wrong_with_the_command_line() {
+    let folder = Folder::new("closed-pipe-help", &[]);
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["config", "sync", "--help"], 0),
+        (&["--version"], 0),
+        (&[], 2),
+        (&["no-such-command"], 2),
+        (&["routes", "validate", "--key", "a", "a.json", "b.json"], 2),
+        (&["assets", "list", "--local", "8800"], 2),
+    ] {
+        assert_eq!(run(&folder, arguments, b"", Closed::Both).0, Some(code), "{arguments:?}");
+    }
+}

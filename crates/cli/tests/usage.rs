@@ -1,0 +1,166 @@
+//! What a person reads who types something wrong, as the built program tells it. Each sentence names the way out.
+
+mod folder;
+
+use folder::Folder;
+
+#[test]
+fn a_mistake_in_the_command_line_is_told_with_the_way_out() {
+    let folder = Folder::new("usage", &[("site/a.txt", b"a"), ("a.json", br#"{"flags": {}}"#)]);
+    let local = |address| format!("--local={address}");
+    for (arguments, part) in [
+        (
+            vec!["assets", "list", "--local", "http://localhost:8800"],
+            "behind an equals sign: --local=http://localhost:8800",
+        ),
+        (vec!["assets", "push", "--local", "8800", "site"], "behind an equals sign: --local=8800"),
+        (vec!["assets", "push", "site", "--local", "localhost:8800"], "behind an equals sign: --local=localhost:8800"),
+        (vec!["assets", "list", &local("http://local host:8800")], "write --local=http://localhost:8787"),
+        (vec!["assets", "list", &local("")], "write --local=http://localhost:8787"),
+        (vec!["assets", "list", &local("ftp://localhost")], "write --local=http://localhost:8787"),
+        (vec!["assets", "list", &local("99999")], "a port is a number from 1 to 65535"),
+        (vec!["assets", "list", &local("localhost:0")], "a port is a number from 1 to 65535"),
+        (vec!["assets", "list", "--api-base", "https://api.example:99999"], "a port is a number from 1 to 65535"),
+        (vec!["assets", "list", "--account", "my account"], "`npx wrangler whoami` lists yours"),
+        (vec!["assets", "list", "--local", "--namespace", " "], "name a namespace by its id or its title"),
+        (vec!["config", "sync", "--namespace", ""], "name a namespace by its id or its title"),
+        (vec!["config", "sync", "--query", " "], "write a SELECT"),
+        (vec!["config", "sync", "--watch", "--full-every", "-1"], "write a whole number from 0 to 525600"),
+        (vec!["assets", "list", "--deadline", "soon"], "write a whole number from 1 to 86400"),
+        (vec!["assets", "gc", "--keep", "-1"], "write a whole number from 0 to 1000000"),
+        (vec!["assets", "push", "site", "--previous", "21"], "write a whole number from 0 to 20"),
+        (
+            vec!["assets", "push", "site", "--immutable", "["],
+            "a [ in it is not closed; write \\[ for the character itself",
+        ),
+        (vec!["assets", "push", "site", "--immutable", "!/static/[a"], "a [ in it is not closed"),
+        (vec!["assets", "push", "site", "--immutable", ""], "no file has this pattern; write one such as '/static/**'"),
+        (vec!["assets", "push", "site", "--immutable", "# hashed"], "no file has this pattern"),
+        (vec!["assets", "push", "site", "--immutable", "{a"], "'{a'"),
+        (vec!["assets", "rollback", ""], "name a release"),
+    ] {
+        let (code, stdout, stderr) = folder.run(&arguments, b"");
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(part), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_pushed_is_told_in_one_sentence() {
+    let redirects = "/only-a-source\n".repeat(2900);
+    let files: &[(&str, &[u8])] = &[
+        ("file.txt", b"a"),
+        ("empty/.assetsignore", b""),
+        ("folders/a.txt", b"a"),
+        ("folders/_redirects/a", b""),
+        ("bytes/a.txt", b"a"),
+        ("bytes/_headers", b"\xff"),
+        ("patterns/a.txt", b"a"),
+        ("patterns/.assetsignore", b"*.map\n/drafts/[a"),
+        ("redirects/a.txt", b"a"),
+        ("redirects/_redirects", redirects.as_bytes()),
+    ];
+    let folder = Folder::new("usage-folders", files);
+    for (pushed, expected) in [
+        ("nowhere", "error: nowhere: there is no such folder; check the path, which counts from "),
+        ("file.txt", "error: file.txt is a file, and a release is made of a folder: name the folder that has it\n"),
+        ("file.txt/site", "error: file.txt/site: a part of the path is a file; check the path\n"),
+        ("empty", "error: there is no file in empty, "),
+        ("folders", "error: _redirects: it is a folder, and must be a file; rename it\n"),
+        ("bytes", "error: _headers: it is not UTF-8; save it as UTF-8\n"),
+        ("patterns", "error: .assetsignore line 2: a [ in it is not closed; write \\[ for the character itself\n"),
+        ("redirects", "error: 2900 things are wrong with the folder:\n  _redirects line 1: "),
+    ] {
+        let (code, stdout, stderr) = folder.run(&["assets", "push", pushed, "--local=1"], b"");
+        assert_eq!((code, stdout.as_str()), (1, ""), "{pushed}: {stderr}");
+        assert!(stderr.starts_with(expected) && stderr.ends_with("\nnothing was uploaded\n"), "{pushed}: {stderr}");
+        assert!(stderr.lines().count() <= 23, "{pushed}: {stderr}");
+    }
+    let (_, stdout, _) = folder.run(&["assets", "push", "redirects", "--local=1", "--json"], b"");
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["faults"].as_array().map(Vec::len), Some(2900));
+}
+
+#[test]
+fn an_address_where_nobody_is_or_somebody_else_is_told_with_the_way_out() {
+    let folder = Folder::new("usage-addresses", &[]);
+    let (code, _, stderr) = folder.run(&["assets", "list", "--local=1"], b"");
+    assert_eq!(code, 1);
+    assert!(
+        stderr
+            .contains("start `npm start` or `npx wrangler dev`, or name its address: --local=URL (http://localhost:1/"),
+        "{stderr}"
+    );
+    let server = Answering::new(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let (code, _, stderr) = folder.run(&["assets", "list", &format!("--local={}", server.0)], b"");
+    assert_eq!(code, 1);
+    assert!(stderr.contains("see that it is `wrangler dev` that listens there"), "{stderr}");
+}
+
+#[test]
+fn a_port_that_is_no_postgresql_is_told() {
+    let folder = Folder::new("usage-postgres", &[]);
+    for (answer, modes) in [
+        (&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], &["disable", "prefer", "require"][..]),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", &["disable", "prefer", "require"]),
+        (b"J\0\0\0\n8.0.30\0", &["disable", "prefer", "require"]),
+        (b"", &["disable", "prefer", "require"]),
+    ] {
+        for mode in modes {
+            let server = Answering::new(answer);
+            let url = format!("postgres://u@127.0.0.1:{}/d?sslmode={mode}&connect_timeout=2", server.0);
+            let arguments = ["config", "sync", "--local=1"];
+            let (code, _, stderr) = folder.run_with(&arguments, b"", &[("DATABASE_URL", &url)]);
+            assert_eq!(code, 1, "{stderr}");
+            let is_helpful = stderr.contains("PostgreSQL that listens there")
+                || stderr.contains("what answers there is not PostgreSQL");
+            assert!(is_helpful, "{} {mode}: {stderr}", answer.escape_ascii());
+        }
+    }
+}
+
+/// A server on a port of its own that gives everybody the same answer and hangs up.
+struct Answering(u16);
+
+impl Answering {
+    fn new(answer: &'static [u8]) -> Self {
+        use std::io::{Read, Write};
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for socket in server.incoming() {
+                let mut socket = socket.unwrap();
+                let _asked = socket.read(&mut [0; 1024]);
+                let _gone = socket.write_all(answer);
+            }
+        });
+        Self(port)
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_read_is_told() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder =
+        Folder::new("usage-permissions", &[("closed/a.txt", b"a"), ("inner/sub/a.txt", b"a"), ("file/a.txt", b"a")]);
+    let set = |mode| {
+        for path in ["closed", "inner/sub", "file/a.txt"] {
+            set_permissions(folder.0.join(path), Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set(0o000);
+    // For root nothing is closed.
+    let is_root = std::fs::read_dir(folder.0.join("closed")).is_ok();
+    let told: Vec<_> =
+        ["closed", "inner"].map(|pushed| folder.run(&["assets", "push", pushed, "--local=1"], b"")).into();
+    set(0o755);
+    if !is_root {
+        for (code, _, stderr) in told {
+            assert_eq!(code, 1);
+            assert!(stderr.contains("you may not read it; change its permissions (chmod -R u+rX)"), "{stderr}");
+        }
+    }
+}
