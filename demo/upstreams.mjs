@@ -3,13 +3,23 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { pathToFileURL } from "node:url";
 
-export const ARTICLE_PORT = 8788;
-export const STOREFRONTS = { storefrontA: 8789, storefrontB: 8790 };
+/** The port of kv-edge for which the records in this folder and the links in static/ are written. */
+export const PORT = 8787;
+
+/** The ports of the upstreams, which follow that of kv-edge. */
+export const portsAfter = (port) => ({ article: port + 1, storefrontA: port + 2, storefrontB: port + 3 });
 
 /** Starts all of them on loopback; resolves when they listen, rejects when a port is taken. */
-export async function startUpstreams() {
-  await listen(ARTICLE_PORT, article);
-  for (const [name, port] of Object.entries(STOREFRONTS)) await listen(port, (request, response) => echo(name, request, response));
+export async function startUpstreams({ article: articlePort, ...storefronts } = portsAfter(PORT)) {
+  await listen(articlePort, article);
+  for (const [name, port] of Object.entries(storefronts)) await listen(port, (request, response) => echo(name, request, response));
+}
+
+/** A text of the demo in which the ports are those that kv-edge and its upstreams have. */
+export function atPort(text, port) {
+  const ports = new Map([[PORT, port], ...Object.entries(portsAfter(PORT)).map(([name, written]) => [written, portsAfter(port)[name]])]);
+  const written = new RegExp(`(localhost|127\\.0\\.0\\.1):(${[...ports.keys()].join("|")})\\b`, "g");
+  return text.replace(written, (_, host, found) => `${host}:${ports.get(Number(found))}`);
 }
 
 let answers = 0;

@@ -1,16 +1,37 @@
-// The ports `npm start` needs, checked before the long steps.
+// The ports that `npm start` needs, checked before the long steps, all of them together: where one is taken, others are proposed that
+// are free.
 import { connect, createServer } from "node:net";
 import { Failure } from "./run.mjs";
 
-/** Fails when something listens on a port already. `wayOut` tells what to do besides stopping it. */
-export async function requireFree(port, purpose, wayOut = "") {
-  if (!(await bindable(port)) || (await answers(port, "127.0.0.1")) || (await answers(port, "::1"))) {
-    throw occupied(port, purpose, wayOut);
+/** Where a proposal is looked for: from here on, in steps. */
+const PROPOSED = { first: 8800, step: 10, count: 100 };
+
+/** Fails if something listens on one of the ports (`{ name: port }`) of kv-edge on `port` already. `portsOf` tells those of another port. */
+export async function requireFree(port, portsOf) {
+  for (const [name, taken] of Object.entries(portsOf(port))) {
+    if (!(await isFree(taken))) throw await occupied(taken, name, portsOf);
   }
 }
 
-export function occupied(port, purpose, wayOut = "") {
-  return new Failure(`Port ${port} (${purpose}) is occupied: stop the program that listens there (\`lsof -i :${port}\` names it)${wayOut}.`);
+/** The sentence for a port that is taken, which names one that is free, with the ports that belong to it. */
+export async function occupied(taken, name, portsOf) {
+  const stop = `stop the program that listens there (\`lsof -i :${taken}\` names it)`;
+  const proposed = await proposal(portsOf);
+  const other = proposed ? `, or start this one elsewhere: \`npm start -- --port ${proposed}\` (it takes ${Object.values(portsOf(proposed)).join(", ")}, which are free)` : "";
+  return new Failure(`Port ${taken} (${name}) is occupied: ${stop}${other}.`);
+}
+
+async function proposal(portsOf) {
+  for (let n = 0; n < PROPOSED.count; n += 1) {
+    const port = PROPOSED.first + n * PROPOSED.step;
+    const free = await Promise.all(Object.values(portsOf(port)).map(isFree));
+    if (free.every(Boolean)) return port;
+  }
+  return undefined;
+}
+
+async function isFree(port) {
+  return (await bindable(port)) && !(await answers(port, "127.0.0.1")) && !(await answers(port, "::1"));
 }
 
 function bindable(port) {

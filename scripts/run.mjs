@@ -76,6 +76,12 @@ export async function main(body, { signalExitCode } = {}) {
 
 let ending = false;
 
+// Whoever read the output has seen enough, as in `npm start | head`: all ends as a shell's other programs do. What is told beside goes on
+// without a reader.
+const CLOSED_PIPE = 141;
+process.stdout.on("error", (error) => (error.code === "EPIPE" ? void end(CLOSED_PIPE) : void fail(`the output cannot be written: ${error.message}`)));
+process.stderr.on("error", () => {});
+
 /** Says what went wrong and ends everything with exit code 1; during an end it says nothing. */
 export async function fail(message) {
   if (!ending) console.error(`\nkv-edge: ${message}`);

@@ -1,15 +1,18 @@
 // Fills the local KV namespaces of a running `wrangler dev`.
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PORT, atPort } from "../demo/upstreams.mjs";
 import { ROOT, Failure, run } from "./run.mjs";
 
 /** Pushes the files of static/ with the tool, as one release, and puts the sample records of demo/; what else is in the namespaces stays. */
-export async function seed(base, tool) {
-  await run(tool, ["assets", "push", "static", `--local=${base}`], { doing: "pushing the files of static/" });
+export async function seed(port, tool) {
+  const base = `http://127.0.0.1:${port}`;
+  await withStatic(port, (folder) => run(tool, ["assets", "push", folder, `--local=${base}`], { doing: "pushing the files of static/" }));
   const api = `${base}/cdn-cgi/explorer/api/storage/kv/namespaces`;
   const puts = [];
   for (const [namespace, file] of [["USER_CONFIGURATION", "users.json"], ["ROUTING_CONFIG", "storefronts.json"]]) {
-    const records = JSON.parse(readFileSync(join(ROOT, "demo", file), "utf8"));
+    const records = JSON.parse(atPort(readFileSync(join(ROOT, "demo", file), "utf8"), port));
     for (const [key, record] of Object.entries(records)) puts.push([namespace, key, JSON.stringify(record)]);
   }
   puts.push(["USER_CONFIGURATION", "flags", readFileSync(join(ROOT, "demo", "flags.json"), "utf8")]);
@@ -21,4 +24,18 @@ export async function seed(base, tool) {
     }),
   );
   return puts.length;
+}
+
+/** Gives the folder of the demo's files, whose page links to the ports that are there. */
+async function withStatic(port, push) {
+  if (port === PORT) return push("static");
+  const folder = mkdtempSync(join(tmpdir(), "kv-edge-static-"));
+  try {
+    cpSync(join(ROOT, "static"), folder, { recursive: true });
+    const page = join(folder, "index.html");
+    writeFileSync(page, atPort(readFileSync(page, "utf8"), port));
+    await push(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }

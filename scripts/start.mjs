@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs, stripVTControlCharacters } from "node:util";
-import { ARTICLE_PORT, STOREFRONTS, startUpstreams } from "../demo/upstreams.mjs";
+import { PORT, portsAfter, startUpstreams } from "../demo/upstreams.mjs";
 import { build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
 import { occupied, requireFree } from "./ports.mjs";
@@ -13,17 +13,25 @@ import { nodeEnvironment } from "./setup.mjs";
 
 const HELP = `npm start [-- --port N]
 
-Serves kv-edge at http://localhost:8787 (or port N), with demo upstreams on the ports ${ARTICLE_PORT} to ${STOREFRONTS.storefrontB}.
-Ctrl-C ends it. Vars and the secret API_TOKEN in .dev.vars win over those of the demo.`;
+Serves kv-edge at http://localhost:${PORT} (or port N), with demo upstreams on the three ports after it. Each port has a local KV of its
+own; that of ${PORT} is the one that \`npx wrangler kv … --local\` reads. Ctrl-C ends it. Vars and the secret API_TOKEN in .dev.vars win over those of the demo.`;
 
 /** The vars under which the demo works. */
-const DEMO_VARS = {
-  CACHE_UPSTREAMS: `https://example.com,http://127.0.0.1:${ARTICLE_PORT}`,
-  ROUTING_ORIGINS: Object.values(STOREFRONTS).map((port) => `http://127.0.0.1:${port}`).join(","),
+const demoVars = ({ article, storefrontA, storefrontB }) => ({
+  CACHE_UPSTREAMS: `https://example.com,http://127.0.0.1:${article}`,
+  ROUTING_ORIGINS: [storefrontA, storefrontB].map((port) => `http://127.0.0.1:${port}`).join(","),
   ROUTING_INSECURE: "true",
   TENANT_DOMAIN: "shops.localhost",
   API_TOKEN: "local-demo-token",
+});
+
+/** The ports that kv-edge and the demo take, by what listens there. */
+const portsOf = (port) => {
+  const { article, storefrontA, storefrontB } = portsAfter(port);
+  return { "kv-edge": port, "a demo upstream, an article": article, "a demo upstream, storefront A": storefrontA, "a demo upstream, storefront B": storefrontB };
 };
+
+const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
 
 /** What wrangler repeats at every reload: the table of bindings, empty lines, the command it runs. */
 const NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
@@ -33,20 +41,19 @@ await main(
     const { help, port } = options();
     if (help) return console.log(HELP);
     const env = nodeEnvironment();
-    const workerPort = () => requireFree(port, "kv-edge", ", or choose another with `npm start -- --port 8800`");
-    await workerPort();
-    for (const demoPort of [ARTICLE_PORT, ...Object.values(STOREFRONTS)]) await requireFree(demoPort, "a demo upstream");
+    await requireFree(port, portsOf);
     // Before the build: whoever starts a second time meanwhile is told.
-    await startUpstreams().catch((error) => Promise.reject(error.code === "EADDRINUSE" ? occupied(error.port, "a demo upstream") : error));
+    await startUpstreams(portsAfter(port)).catch(async (error) => {
+      throw error.code === "EADDRINUSE" ? await occupied(error.port, "a demo upstream", portsOf) : error;
+    });
     await build({ quick: true });
     const tool = await buildTool(env);
-    await workerPort(); // the build may have taken a while
+    await requireFree(port, (port) => ({ "kv-edge": port })); // the build may have taken a while
 
     const server = await startWrangler(port, env);
-    const base = `http://127.0.0.1:${port}`;
-    const records = await seed(base, tool);
+    const records = await seed(port, tool);
     console.log(`Put ${records} records of users and storefronts\n`);
-    printAddresses(`http://localhost:${port}`);
+    printAddresses(port);
     server.showOutput();
   },
   { signalExitCode: 0 },
@@ -55,21 +62,25 @@ await main(
 function options() {
   let values;
   try {
-    ({ values } = parseArgs({ options: { port: { type: "string", default: "8787" }, help: { type: "boolean", short: "h" } } }));
+    ({ values } = parseArgs({ options: { port: { type: "string", default: String(PORT) }, help: { type: "boolean", short: "h" } } }));
   } catch (error) {
     throw new Failure(`${error.message}\n\n${HELP}`);
   }
   const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Failure(`--port takes a number from 1 to 65535, not "${values.port}".`);
+  if (!Number.isInteger(port) || port < 1 || port > PORT_MAX) {
+    throw new Failure(`--port takes a number from 1 to ${PORT_MAX}, not "${values.port}": the demo's upstreams have the ports after it.`);
+  }
   return { help: values.help, port };
 }
 
 /** Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown if it fails. */
 async function startWrangler(port, env) {
   const own = ownVars();
-  const vars = Object.entries(DEMO_VARS).filter(([name]) => !own.includes(name)).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const vars = Object.entries(demoVars(portsAfter(port))).filter(([name]) => !own.includes(name)).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
-  const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...vars];
+  // The records of storefronts have the ports of their upstreams in them: with one KV for all, the second would break the first.
+  const state = port === PORT ? [] : ["--persist-to", join(".wrangler", `state-${port}`)];
+  const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...state, ...vars];
   const child = start("node", args, {
     env: process.stdout.isTTY ? { ...env, FORCE_COLOR: "1" } : env,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
@@ -97,13 +108,15 @@ function ownVars() {
   return file ? [...readFileSync(file, "utf8").matchAll(/^\s*(?:export\s+)?(\w+)\s*=/gm)].map(([, name]) => name) : [];
 }
 
-function printAddresses(base) {
-  const token = ownVars().includes("API_TOKEN") ? "$API_TOKEN" : DEMO_VARS.API_TOKEN;
+function printAddresses(port) {
+  const base = `http://localhost:${port}`;
+  const ports = portsAfter(port);
+  const token = ownVars().includes("API_TOKEN") ? "$API_TOKEN" : demoVars(ports).API_TOKEN;
   const rows = [
     ["A page with links to all of these", `${base}/`],
     ["Get started: put a value, read it back", `curl ${base}/get-started`],
-    ["Cache: the answer of a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ARTICLE_PORT}/clock`],
-    ["Cache: a page as JSON, kept for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ARTICLE_PORT}/article'`],
+    ["Cache: the answer of a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ports.article}/clock`],
+    ["Cache: a page as JSON, kept for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ports.article}/article'`],
     ["Configuration: regular page", `curl '${base}/config?userId=user-id-abc'`],
     ["Configuration: preview banner", `curl '${base}/config?userId=user-id-def'`],
     ["Flags: one of them, by the user's record", `curl -d '{"context":{"targetingKey":"user-id-def"}}' ${base}/ofrep/v1/evaluate/flags/new-checkout`],

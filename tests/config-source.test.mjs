@@ -367,3 +367,17 @@ describe("reserved ids", async () => {
     });
   }
 });
+
+// Without CONFIG_SNAPSHOT, or with that of another table: a snapshot is known by what it is.
+for (const vars of [{}, { CONFIG_SNAPSHOT: "another" }]) {
+  describe(`a snapshot that the Worker does not know of (${JSON.stringify(vars)})`, async () => {
+    const config = await startConfig({ vars });
+    before(() => config.kv.put("everybody", snapshotOf({ sam: on }).replace("{", '{"preview_features_enabled":true,')));
+    test("is nobody's record", async () => {
+      const response = await config.page("everybody");
+      assert.equal(response.status, 200);
+      assert.doesNotMatch(response.text, /🎉/);
+      assert.equal((await config.users(["everybody"])).json().users.everybody.config, null);
+    });
+  });
+}

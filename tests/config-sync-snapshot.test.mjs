@@ -92,6 +92,44 @@ test("under the prefix of the rows it is not taken for one of them", async () =>
   await checkSnapshot(users, key);
 });
 
+test("what another run put as a snapshot is nobody's: no row takes its place, whatever the flags, and without a row it stays", async () => {
+  const { users } = await withSnapshot(rows(5));
+  const key = `${users.prefix}snapshot`;
+  await users.sync(["--snapshot", key]);
+  const before = (await sync.stored(key)).get(key);
+  const query = `SELECT ${`'${users.prefix.slice(1)}snapshot'`} AS id, true AS preview_features_enabled`;
+  await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
+  for (const [args, base = users.arguments()] of [
+    [["--dry-run"]],
+    [[]],
+    [["--no-delete", "--allow-mass-delete"]],
+    [["--snapshot", `another-of-${users.name}`]],
+    [[], ["sync", "--query", query, "--prefix", users.prefix[0], "--no-delete"]],
+  ]) {
+    const { code, summary, stderr } = await sync.run([...base, ...args, "--json"]);
+    assert.deepEqual([code, summary.written, summary.deleted, summary.failed], [1, 0, 0, 1], stderr);
+    assert.match(summary.problems.join("\n"), /row \d+: a snapshot stands under its key/);
+    assert.deepEqual((await sync.stored(key)).get(key), before, args.join(" "));
+  }
+  await checkSnapshot(users, `another-of-${users.name}`); // without that row
+  await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);
+  await users.sync([], { written: 0, deleted: 0, failed: 0 });
+  assert.deepEqual((await sync.stored(key)).get(key), before);
+});
+
+test("a row of the sync with another prefix: the snapshot does not take its place", async () => {
+  const { users } = await withSnapshot(rows(3));
+  await users.sync();
+  const { users: others } = await withSnapshot(rows(2));
+  for (const args of [["--dry-run"], []]) {
+    const { code, summary } = await others.run(["--snapshot", users.prefix + id("00001"), ...args]);
+    assert.deepEqual([code, summary.written, summary.snapshot], [1, 2, "failed"]);
+    assert.match(summary.problems.join("\n"), /name another key with --snapshot/);
+  }
+  await users.check();
+  await others.check();
+});
+
 test("no rows: an empty snapshot", async () => {
   const { users, key, args } = await withSnapshot({});
   await users.sync(args, { read: 0, snapshot: "written" });

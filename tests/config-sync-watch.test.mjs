@@ -183,3 +183,21 @@ test("the snapshot follows", async () => {
   await follows();
   assert.equal((await tool.end()).code, 0);
 });
+
+test("a row whose key is that of a snapshot which another run made is told and not written", async () => {
+  const users = await watched(rows(5));
+  const key = `${users.prefix}snapshot`;
+  await users.sync(["--snapshot", key]);
+  users.foreign.set(key, (await sync.stored(key)).get(key));
+  const tool = await watch(users);
+  await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
+  await eventually(() => tool.said().includes("a snapshot stands under its key"), "it is told", 20_000);
+  await users.set(rows(1, { from: 7 }));
+  await shows(users);
+  await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);
+  await users.set(rows(1, { from: 8 }));
+  await shows(users);
+  const { passes } = await tool.end();
+  assert.equal(passes.reduce((sum, { failed }) => sum + failed, 0) >= 1, true);
+  await users.check();
+});

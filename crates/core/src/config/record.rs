@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::snapshot::is_snapshot;
 use crate::record::{self, BrokenRecord};
 
 /// The member that the documented page looks at.
@@ -18,8 +19,12 @@ impl UserRecord {
     /// Reads a record. A column that is NULL in a table is `null` here: not set.
     ///
     /// # Errors
-    /// The record is no JSON object, or `preview_features_enabled` is no boolean.
+    /// The record is no JSON object, or `preview_features_enabled` is no boolean; or it is a snapshot, which holds all users' records
+    /// and must be nobody's: a Worker that does not know its key (`CONFIG_SNAPSHOT`) reads it for whoever calls themselves so.
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
+        if is_snapshot(json) {
+            return Err(BrokenRecord::of_kind("a snapshot, which is no user's record"));
+        }
         let members: Map<String, Value> = record::parse(json)?;
         let has_preview = match members.get(PREVIEW) {
             None | Some(Value::Null) => false,
@@ -68,7 +73,16 @@ mod tests {
 
     #[test]
     fn a_broken_record_is_an_error_and_not_a_guess() {
-        for json in ["", "{", "null", "[]", "true", r#"{"preview_features_enabled": "yes"}"#, "{} {}"] {
+        for json in [
+            "",
+            "{",
+            "null",
+            "[]",
+            "true",
+            r#"{"preview_features_enabled": "yes"}"#,
+            "{} {}",
+            r#"{"format":1,"records":{}}"#,
+        ] {
             assert!(UserRecord::parse(json).is_err(), "{json}");
         }
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::record::{self, BrokenRecord};
 
@@ -15,6 +16,25 @@ pub const FORMAT: u32 = 1;
 
 /// The longest, in bytes: 10 MiB. KV would take 25, but an isolate has 128 MB, and holds two while it reads the next one.
 pub const BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// What stands before the records is shorter than this, in bytes.
+const HEAD_BYTES_MAX: usize = 512;
+
+/// Returns true for the text of a snapshot, whatever the key that it stands under: before `records` stand the number `format` and
+/// `version`, `hash` and `count`, or nothing else than some of these. It looks at the beginning alone, for it is asked of every user's
+/// record.
+#[must_use]
+pub fn is_snapshot(text: &str) -> bool {
+    const TOLD: [&str; 3] = ["version", "hash", "count"];
+    let beginning = text.get(..text.floor_char_boundary(HEAD_BYTES_MAX)).unwrap_or_default();
+    let head = beginning.split_once("\"records\"").and_then(|(head, _)| head.trim_end().strip_suffix(','));
+    let members = head.and_then(|head| serde_json::from_str::<Map<String, Value>>(&format!("{head}}}")).ok());
+    members.is_some_and(|members| {
+        let is_told = |name: &str| name == "format" || TOLD.contains(&name);
+        members.get("format").is_some_and(Value::is_u64)
+            && (TOLD.iter().all(|name| members.contains_key(*name)) || members.keys().all(|name| is_told(name)))
+    })
+}
 
 /// A snapshot in memory: its text, and where each record stands in it. Nothing else is kept of 25 MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -158,7 +178,8 @@ impl Snapshot {
         // The head as an object of its own: only there is `hash` a member of the snapshot and not of a record.
         let closed = |head: &str| format!("{}}}", head.trim_end().trim_end_matches(','));
         head.filter(|head| {
-            head.len() < 512 && serde_json::from_str::<Head>(&closed(head)).is_ok_and(|head| head.hash.len() == 32)
+            head.len() < HEAD_BYTES_MAX
+                && serde_json::from_str::<Head>(&closed(head)).is_ok_and(|head| head.hash.len() == 32)
         })
         .unwrap_or(text)
     }
@@ -214,6 +235,28 @@ mod tests {
         for (spaces, is_good) in [(BYTES_MAX - 26, true), (BYTES_MAX - 25, false)] {
             let text = format!(r#"{{"format":1,"records":{{}} {}}}"#, " ".repeat(spaces));
             assert_eq!(Snapshot::parse(text).is_ok(), is_good, "{spaces}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_told_from_a_users_record_by_its_beginning() {
+        let long = "x".repeat(1000);
+        for (text, expected) in [
+            (format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{"a":{{}}}}}}"#), true),
+            (format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{"{long}"#), true),
+            ("{\n  \"format\": 1,\n  \"records\": {}\n}".to_owned(), true),
+            (r#"{"format":2,"records":{}}"#.to_owned(), true),
+            (format!(r#"{{"on":true,"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{}}}}"#), true),
+            (r#"{"records":[]}"#.to_owned(), false),
+            (r#"{"format":"pdf","records":[]}"#.to_owned(), false),
+            (format!(r#"{{"hash":"{HASH}","records":[]}}"#), false),
+            (r#"{"format":1,"plan":"pro","records":[]}"#.to_owned(), false),
+            (r#"{"x":{"format":1,"records":{}}}"#.to_owned(), false),
+            (format!(r#"{{"format":1,"x":"{long}","records":{{}}}}"#), false),
+            ("é".repeat(600), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_snapshot(&text), expected, "{text}");
         }
     }
 

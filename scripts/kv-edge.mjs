@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+// `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is not up to date, and runs it. Nothing but the tool writes to
+// stdout here, so that `--json` is JSON alone.
+import { spawn } from "node:child_process";
+import { buildTool } from "./cli.mjs";
+import { fail } from "./run.mjs";
+
+const args = process.argv.slice(2);
+const { npm_lifecycle_event: script, npm_config_loglevel: level, npm_config_json: json } = process.env;
+if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && level !== "silent" && json !== "true") {
+  console.error("kv-edge: `npm run` writes two lines of its own to stdout before the JSON; `npx kv-edge …` and `npm run --silent kv-edge -- …` write JSON alone.");
+}
+
+try {
+  const tool = await buildTool(process.env, console.error);
+  // npm runs a script in the folder of package.json, and says where it was called: there a path on the command line counts from.
+  const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
+  // Ctrl-C at a terminal reaches the tool by itself, which ends after what is under way; a second one would end it at once.
+  process.on("SIGINT", () => process.stderr.isTTY || child.kill("SIGINT"));
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => fail(`${tool} did not start (${error.code ?? error.message}).`));
+  child.on("exit", (code, signal) => {
+    process.exitCode = code ?? 128 + (signal === "SIGKILL" ? 9 : 15);
+  });
+} catch (error) {
+  await fail(error.message);
+}
