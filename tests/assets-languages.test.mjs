@@ -61,11 +61,19 @@ describe("by Accept-Language", () => {
     // Case does not matter.
     ["DE", "de"],
     ["ZH-hant-tw", "zh-Hant"],
+    // The script that is read there (CLDR, likely subtags).
+    ["zh-TW", "zh-Hant"],
+    ["zh-HK,zh;q=0.9,en;q=0.8", "zh-Hant"],
+    ["zh-MO, en;q=0.5", "zh-Hant"],
+    ["zh-SG", "zh-Hans"],
+    ["zh", "zh-Hans"],
     // No prefix fits: the same language in another region, as accept-language-parser's loose pick.
     ["pt", "pt-BR"],
     ["pt-PT", "pt-BR"],
     ["es", "es-419"],
     ["es-MX", "es-419"],
+    // That comes before the next range.
+    ["pt, de;q=0.9", "pt-BR"],
     // Weights count, wherever they stand; of equal ones the first.
     ["fr;q=0.5, de;q=0.8", "de"],
     ["en;q=0.1, fr;q=0.2", "fr"],

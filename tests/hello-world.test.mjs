@@ -55,6 +55,7 @@ describe("with the eight documented languages", () => {
     ["de-CH", "de"],
     ["de-CH-1996", "de"],
     ["zh-Hans-CN", "zh"],
+    ["zh-TW, en;q=0.5", "zh"],
     ["ar-EG", "ar"],
     ["en-GB,en;q=0.9", "en"],
     // Weights are honoured, wherever they stand.
@@ -104,6 +105,14 @@ describe("with the eight documented languages", () => {
     const byUrl = await send(worker, "/hello-world?lang=de-CH", { headers });
     assert.deepEqual([byUrl.status, byUrl.headers["content-language"], byUrl.headers.vary], [200, "de", undefined]);
     assertGreeting(await send(worker, "/hello-world?lang=tlh", { headers }), "fr");
+  });
+
+  test("another region comes before the next language, and the script that is read there before another", async () => {
+    const added = { "nl-BE": "Hallo wereld!", "zh-Hant": "你好，世界！（繁體）" };
+    await assets.put("hello-world.json", JSON.stringify([...file, ...Object.entries(added).map(([language_code, message]) => ({ language_code, message }))]));
+    for (const [field, language] of [["nl, en;q=0.7", "nl-BE"], ["zh-TW", "zh-Hant"], ["zh-HK, zh;q=0.9", "zh-Hant"], ["zh-CN", "zh"]]) {
+      assertGreeting(await hello(field), language, added[language] ?? messages[language]);
+    }
   });
 
   test("no Accept-Language gets English", async () => {

@@ -1,13 +1,18 @@
 //! Which language a visitor gets: `Accept-Language` (RFC 9110 §12.5.4) matched by lookup (RFC 4647 §3.4).
 //!
-//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. Where it finds nothing at all, a tag
-//! of the same language is still nearer to the visitor than the default, so a second pass looks for one. That is the choice of the
-//! `pick` of accept-language-parser with `loose`, as far as the RFC agrees with it: what a range names comes first.
+//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. But who asks for `nl, en;q=0.7` reads
+//! `nl-BE` more gladly than `en`, so a tag of a range's own language and script comes before the next range. The script is what a
+//! visitor can read: `zh-TW` gets `zh-Hant`, not `zh`, where both are there ([`subtags`]). Another script of the language is still
+//! nearer to the visitor than the default; it comes after all ranges. The documented choice, that of the `pick` of
+//! accept-language-parser with `loose`, is the same as far as the RFC agrees with it.
 //!
 //! The crate `accept-language` is not used. It reads an invalid weight as 0 and a weight above 1 as it stands, and it sorts
 //! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
 //! able to cause one.
 
+mod subtags;
+
+use self::subtags::{Subtags, is_prefix, shorter};
 use crate::cookie;
 use crate::fields::Fields;
 use crate::request_target::RequestTarget;
@@ -58,39 +63,68 @@ impl<'a> AcceptLanguage<'a> {
         parsed
     }
 
-    /// The best of the available tags, or `None` where the caller's default applies.
+    /// The best of the available tags, or `None` where the caller's default applies. For each range, the most wanted first:
     ///
-    /// A range is shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the case. Where no range
-    /// finds a tag so, the first tag of the language of a range (`de-AT` for `de-CH`). `*` takes the first tag that is not
-    /// excluded, after every range that names a language.
+    /// 1. Of the tags in the range's language and script, the one that lookup finds: the range is shortened from its end until a tag
+    ///    equals it (`de-CH-1996`, `de-CH`, `de`), whatever the case. Else the one that a later range finds so (`pt-AO, pt-PT` gets
+    ///    `pt-PT`), else the first (`de-AT` for `de-CH`).
+    /// 2. The tag that lookup finds in another script: `zh` for `zh-TW`.
+    ///
+    /// Then comes the first tag of a range's language in any script, then, for `*`, the first tag. What is excluded is never given.
     #[must_use]
     pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
-        let named = self.wanted.iter().filter(|wanted| wanted.range != "*").find_map(|wanted| {
-            std::iter::successors(Some(wanted.range), |range| shorten(range)).find_map(|range| {
-                available.iter().find(|tag| tag.eq_ignore_ascii_case(range) && !self.excludes(tag)).copied()
-            })
+        let allowed: Vec<&'t str> = available.iter().copied().filter(|tag| !self.excludes(tag)).collect();
+        let of_a_language = |tag: &&'t str| Subtags::parse(tag).map(|subtags| (*tag, subtags));
+        let tags: Vec<(&'t str, Subtags<'t>)> = allowed.iter().filter_map(of_a_language).collect();
+        let named = || self.wanted.iter().map(|wanted| wanted.range).filter(|range| *range != "*");
+        let nearest = named().enumerate().find_map(|(at, range)| {
+            let readable = Subtags::parse(range).and_then(|range| nearest(&range, named().skip(at), &tags));
+            readable.or_else(|| equal(range, &allowed))
         });
         let same_language = || {
-            self.wanted.iter().filter_map(|wanted| language(wanted.range)).find_map(|wanted| {
-                let is_wanted =
-                    |tag: &&&str| language(tag).is_some_and(|language| language.eq_ignore_ascii_case(wanted));
-                available.iter().find(|tag| is_wanted(tag) && !self.excludes(tag)).copied()
-            })
+            named()
+                .filter_map(Subtags::parse)
+                .find_map(|range| tags.iter().find(|(_, subtags)| subtags.is_language_of(&range)).map(|(tag, _)| *tag))
         };
-        let any = || {
-            let has_wildcard = self.wanted.iter().any(|wanted| wanted.range == "*");
-            available.iter().find(|tag| has_wildcard && !self.excludes(tag)).copied()
-        };
-        named.or_else(same_language).or_else(any)
+        let any = || allowed.first().copied().filter(|_| self.wanted.iter().any(|wanted| wanted.range == "*"));
+        nearest.or_else(same_language).or_else(any)
     }
 
     /// True where `q=0` names the tag or a prefix of it, and no wanted range names it more closely (RFC 4647 §3.3.1).
     fn excludes(&self, tag: &str) -> bool {
-        let closeness = |range: &str| if is_prefix(range, tag) { range.len() } else { 0 };
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let of_tag = Subtags::parse(tag);
+        let closeness = |range: &str| match (Subtags::parse(range), &of_tag) {
+            _ if range == "*" => 1,
+            (Some(range), Some(tag)) => range.closeness(tag).map_or(0, |subtags| subtags.saturating_add(1)),
+            (None, None) if is_prefix(range, tag) => range.split('-').count().saturating_add(1),
+            _ => 0,
+        };
         let excluded = self.excluded.iter().map(|range| closeness(range)).max().unwrap_or(0);
         let wanted = self.wanted.iter().map(|wanted| closeness(wanted.range)).max().unwrap_or(0);
         excluded > 0 && excluded >= wanted
     }
+}
+
+/// The nearest of the tags in the language and script of a range. `ranges` are that range and those that are wanted less.
+fn nearest<'r, 't>(
+    range: &Subtags<'_>,
+    ranges: impl Iterator<Item = &'r str>,
+    tags: &[(&'t str, Subtags<'t>)],
+) -> Option<&'t str> {
+    let near: Vec<_> = tags.iter().copied().filter(|(_, tag)| tag.is_read_as(range)).collect();
+    let (first, _) = near.first()?;
+    let found =
+        ranges.filter_map(Subtags::parse).filter(|other| other.is_read_as(range)).find_map(|other| other.lookup(&near));
+    Some(found.unwrap_or(first))
+}
+
+/// The tag that equals a range or what is left of it, letter for letter (RFC 4647 §3.4).
+fn equal<'t>(range: &str, tags: &[&'t str]) -> Option<&'t str> {
+    let shorter = std::iter::successors(Some(range), |range| shorter(range)).filter(|range| !range.is_empty());
+    shorter.into_iter().find_map(|range| tags.iter().find(|tag| tag.eq_ignore_ascii_case(range)).copied())
 }
 
 /// The language of a page that a request gets.
@@ -126,35 +160,10 @@ pub fn is_language_tag(tag: &str) -> bool {
     tag.len() <= TAG_LENGTH_MAX && tag.split('-').all(is_subtag)
 }
 
-/// True where the language is written from right to left, as far as its first subtag tells.
+/// True where the language is written from right to left, in the script that the tag names or else the likely one.
 #[must_use]
 pub fn is_right_to_left(tag: &str) -> bool {
-    let primary = tag.split('-').next().unwrap_or_default();
-    ["ar", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"].iter().any(|rtl| primary.eq_ignore_ascii_case(rtl))
-}
-
-/// Drops the last subtag, and a single letter that would then stand last (RFC 4647 §3.4).
-fn shorten(range: &str) -> Option<&str> {
-    let (mut shorter, _) = range.rsplit_once('-')?;
-    if let Some((before, single)) = shorter.rsplit_once('-')
-        && single.len() == 1
-    {
-        shorter = before;
-    }
-    Some(shorter)
-}
-
-/// The first subtag, where it names a language: `*` names none, and neither does the single letter of a private (`x-…`) or an old
-/// tag (`i-…`) (RFC 5646 §2.2.7, §2.2.8).
-fn language(range: &str) -> Option<&str> {
-    range.split('-').next().filter(|primary| primary.len() > 1)
-}
-
-fn is_prefix(range: &str, tag: &str) -> bool {
-    range == "*"
-        || tag
-            .split_at_checked(range.len())
-            .is_some_and(|(head, rest)| head.eq_ignore_ascii_case(range) && (rest.is_empty() || rest.starts_with('-')))
+    Subtags::parse(tag).is_some_and(|subtags| subtags.is_right_to_left())
 }
 
 #[cfg(test)]
@@ -173,12 +182,15 @@ mod tests {
             ("de-CH", Some("de")),
             ("de-ch-1996", Some("de")),
             ("pt-br", Some("pt-BR")),
-            // A second pass, where no range finds a tag.
+            // A region is no obstacle: it comes before the next range.
             ("pt", Some("pt-BR")),
             ("pt-PT, nl", Some("pt-BR")),
-            ("pt, de;q=0.1", Some("de")),
+            ("pt, de;q=0.1", Some("pt-BR")),
             ("zh-Hant-TW", Some("zh-Hant-TW")),
-            ("zh-Hant", Some("zh")),
+            // A script is: `zh` is in the simplified one.
+            ("zh-Hant", Some("zh-Hant-TW")),
+            ("zh-HK", Some("zh-Hant-TW")),
+            ("zh-SG", Some("zh")),
             ("zh-Hans-CN", Some("zh")),
             ("de-a-x", Some("de")),
             ("fr;q=0.5, es;q=0.9", Some("es")),
@@ -240,6 +252,7 @@ mod tests {
             (&["pt-BR"], "pt", Some("pt-BR")),
             (&["en-US"], "en-GB", Some("en-US")),
             (&["en", "pt-BR"], "pt-PT,pt;q=0.9,*;q=0.1", Some("pt-BR")),
+            (&["en", "pt-BR"], "pt, en;q=0.5", Some("pt-BR")),
             (&["zh-Hant-TW"], "zh-CN", Some("zh-Hant-TW")),
         ] {
             assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
@@ -254,8 +267,6 @@ mod tests {
             (&["fr", "fr-CA"], "fr-CA", Some("fr"), Some("fr-CA")),
             (&["en", "en-US", "pl"], "en-US;q=0.6", Some("en"), Some("en-US")),
             (&["zh-cn", "zh-Hant-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-cn"), Some("zh-Hant-cn")),
-            // RFC 4647 §3.4: a range that finds no tag gives way to the next one.
-            (&["en", "pt-BR"], "pt, en;q=0.5", Some("pt-BR"), Some("en")),
             // RFC 9110 §12.5.4: `*` matches each language that no other range does.
             (&["ko-KR"], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4,*;q=0.1", None, Some("ko-KR")),
             (&["de", "en"], "*", None, Some("de")),
@@ -265,6 +276,104 @@ mod tests {
             let chosen = AcceptLanguage::parse(field).lookup(available);
             assert_eq!(chosen, expected, "{available:?} {field}");
             assert_ne!(chosen, loose, "{available:?} {field}");
+        }
+    }
+
+    /// UTS #35, "Likely Subtags": a tag without a script has one all the same.
+    #[test]
+    fn the_script_that_a_visitor_reads_comes_before_the_next_range() {
+        let chinese = ["en", "zh-Hans", "zh-Hant"];
+        let regions = ["en", "zh-CN", "zh-TW"];
+        for (available, field, expected) in [
+            (&chinese[..], "zh-TW", Some("zh-Hant")),
+            (&chinese, "zh-HK", Some("zh-Hant")),
+            (&chinese, "zh-MO", Some("zh-Hant")),
+            (&chinese, "zh-Hant-HK", Some("zh-Hant")),
+            (&chinese, "zh", Some("zh-Hans")),
+            (&chinese, "zh-CN", Some("zh-Hans")),
+            (&chinese, "zh-SG", Some("zh-Hans")),
+            (&chinese, "zh-Hans-HK", Some("zh-Hans")),
+            (&chinese, "cmn-TW", Some("zh-Hant")),
+            (&chinese, "zh-TW,zh;q=0.9,en;q=0.8", Some("zh-Hant")),
+            (&regions, "zh-Hant-HK", Some("zh-TW")),
+            (&regions, "zh-HK", Some("zh-TW")),
+            (&regions, "zh-Hant", Some("zh-TW")),
+            (&regions, "zh-Hans-SG", Some("zh-CN")),
+            (&["zh-HK", "zh-TW"], "zh-Hant-TW", Some("zh-TW")),
+            (&["zh-HK", "zh-Hant-TW"], "zh-TW", Some("zh-Hant-TW")),
+            (&["zh", "zh-TW"], "zh-HK", Some("zh-TW")),
+            (&["zh", "zh-Hant"], "zh-HK, en", Some("zh-Hant")),
+            // Of two that are the same, the one that is spelled like the range.
+            (&["zh-Hans", "zh"], "zh-CN", Some("zh")),
+            (&["zh", "zh-Hans"], "zh-Hans-CN", Some("zh-Hans")),
+            // What RFC 4647 §3.4 finds in another script comes before the next range, and what it does not behind all.
+            (&["en", "zh"], "zh-TW, en;q=0.5", Some("zh")),
+            (&["en", "zh-Hans"], "zh-TW, en;q=0.5", Some("en")),
+            (&["en", "zh-Hans"], "zh-TW, fr;q=0.5", Some("zh-Hans")),
+            (&["en", "zh-Hans"], "zh-TW, *;q=0.5", Some("zh-Hans")),
+            (&["sr", "sr-Latn"], "sr-ME", Some("sr-Latn")),
+            (&["sr", "sr-Latn"], "sh", Some("sr-Latn")),
+            (&["sr", "sr-Latn"], "sr-RS", Some("sr")),
+            (&["uz", "uz-Cyrl"], "uz-Cyrl-UZ", Some("uz-Cyrl")),
+            (&["pa", "pa-Arab"], "pa-PK", Some("pa-Arab")),
+            (&["pa", "pa-Arab"], "pa-IN", Some("pa")),
+            (&["hi-Latn", "hi-IN"], "hi", Some("hi-IN")),
+            (&["ru-Cyrl"], "ru", Some("ru-Cyrl")),
+            (&["ja", "en"], "ja-Jpan-JP", Some("ja")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn another_region_of_a_language_comes_before_the_next_range() {
+        for (available, field, expected) in [
+            (&["en", "nl-BE"][..], "nl, en;q=0.7", Some("nl-BE")),
+            (&["en", "nl-BE"], "en, nl;q=0.7", Some("en")),
+            (&["en", "nl-BE"], "nl;q=0.6, en;q=0.7", Some("en")),
+            (&["en", "de-AT"], "de-CH, en;q=0.9", Some("de-AT")),
+            // The region that the visitor names next is nearer than one that they do not name.
+            (&["pt-BR", "pt-PT"], "pt-AO, pt-PT;q=0.5", Some("pt-PT")),
+            (&["en-AU", "en-US"], "en-GB,en-US;q=0.9,en;q=0.8", Some("en-US")),
+            (&["pt-BR", "pt-PT"], "pt-AO, en;q=0.5", Some("pt-BR")),
+            (&["pt-BR", "en", "pt-PT"], "pt-AO, en;q=0.9, pt-PT;q=0.5", Some("pt-PT")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    /// RFC 5646 §3.1.6: a deprecated subtag "SHOULD be" replaced by its preferred value.
+    #[test]
+    fn a_language_has_one_name() {
+        for (available, field, expected) in [
+            (&["en", "he"][..], "iw-IL, en;q=0.5", Some("he")),
+            (&["en", "iw"], "he, en;q=0.5", Some("iw")),
+            (&["en", "id"], "in-ID", Some("id")),
+            (&["en", "no"], "nb-NO,nb;q=0.9,en;q=0.8", Some("no")),
+            (&["en", "nb-NO"], "no, en;q=0.8", Some("nb-NO")),
+            (&["en", "nn", "nb"], "no", Some("nb")),
+            (&["en", "nn"], "nb, en;q=0.5", Some("en")),
+            (&["en", "fil"], "tl-PH", Some("fil")),
+            (&["en", "zh-Hant"], "zh-cmn-Hant-TW", Some("zh-Hant")),
+            (&["en", "yue"], "zh-yue-HK, en;q=0.5", Some("yue")),
+            (&["en", "zh"], "zh-yue-HK, en;q=0.5", Some("zh")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn weight_zero_excludes_what_is_meant_however_it_is_spelled() {
+        for (available, field, expected) in [
+            (&["zh-TW", "zh-CN"][..], "zh, zh-Hant;q=0", Some("zh-CN")),
+            (&["zh-Hant-TW", "zh-HK"], "zh-Hant, zh-TW;q=0", Some("zh-HK")),
+            (&["zh-CN"], "zh-TW, zh-CN;q=0", None),
+            (&["zh-CN"], "zh-TW, zh-Hans;q=0", None),
+            (&["zh-TW"], "zh;q=0, zh-Hant", Some("zh-TW")),
+            (&["he", "en"], "*, iw;q=0", Some("en")),
+            (&["x-one", "en"], "*, x;q=0", Some("en")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
         }
     }
 
@@ -326,11 +435,63 @@ mod tests {
 
     #[test]
     fn arabic_runs_from_right_to_left() {
-        assert!(is_right_to_left("ar") && is_right_to_left("AR-eg") && is_right_to_left("he"));
-        assert!(!is_right_to_left("de") && !is_right_to_left("arn"));
+        for (tag, expected) in [
+            ("ar", true),
+            ("AR-eg", true),
+            ("he", true),
+            ("iw", true),
+            ("yi", true),
+            ("dv", true),
+            ("ckb", true),
+            ("pa-PK", true),
+            ("az-Arab", true),
+            ("pa", false),
+            ("ur-Latn", false),
+            ("de", false),
+            ("arn", false),
+            ("x-ar", false),
+        ] {
+            assert_eq!(is_right_to_left(tag), expected, "{tag}");
+        }
+    }
+
+    /// Language and script of a tag, as CLDR has them.
+    fn read_as(tag: &str) -> (icu_locale::subtags::Language, Option<icu_locale::subtags::Script>) {
+        let mut id: icu_locale::LanguageIdentifier = tag.parse().unwrap();
+        icu_locale::LocaleExpander::new_extended().maximize(&mut id);
+        (id.language, id.script)
+    }
+
+    fn tags() -> impl Strategy<Value = String> {
+        "(zh|sr|pa|uz|nl|en|kk|ku)(-(Hans|Hant|Cyrl|Latn|Arab))?(-(CN|TW|HK|ME|PK|BE|AF|US))?"
     }
 
     proptest! {
+        /// However the ranges and the tags are spelled: the first range whose language and script there is decides these two.
+        #[test]
+        fn language_and_script_of_a_range_come_before_the_next_range(
+            ranges in prop::collection::vec(tags(), 1..5), available in prop::collection::vec(tags(), 0..6), refused in prop::option::of(tags()),
+        ) {
+            let weighted = ranges.iter().zip("9876".chars()).map(|(range, weight)| format!("{range};q=0.{weight}"));
+            let field: Vec<String> = weighted.chain(refused.map(|refused| format!("{refused};q=0"))).collect();
+            let accepted = AcceptLanguage::parse(&field.join(", ")).wanted.len();
+            prop_assert_eq!(accepted, ranges.len());
+            let field = field.join(", ");
+            let parsed = AcceptLanguage::parse(&field);
+            let available: Vec<&str> = available.iter().map(String::as_str).collect();
+            let allowed: Vec<&str> = available.iter().copied().filter(|tag| !parsed.excludes(tag)).collect();
+            let chosen = parsed.lookup(&available);
+            prop_assert_eq!(chosen, AcceptLanguage { excluded: Vec::new(), ..parsed.clone() }.lookup(&allowed), "{} {:?}", field, available);
+            let is_there = |range: &&String| allowed.iter().any(|tag| read_as(tag) == read_as(range));
+            if let Some(range) = ranges.iter().find(is_there) {
+                let before = ranges.iter().take_while(|other| *other != range);
+                let is_bare = |tag: &str| before.clone().any(|range| is_prefix(tag, range));
+                let chosen = chosen.unwrap();
+                // Or one that RFC 4647 finds for a range before it.
+                prop_assert!(read_as(chosen) == read_as(range) || is_bare(chosen), "{} {:?}: {}", field, available, chosen);
+            }
+        }
+
         #[test]
         fn any_field_gives_an_available_tag_or_none(field in "[a-zA-Z*;=,.q0-9 -]{0,80}") {
             let chosen = AcceptLanguage::parse(&field).lookup(&AVAILABLE);
