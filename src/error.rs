@@ -300,6 +300,7 @@ impl From<CacheError> for Failure {
                 .with_field("Retry-After", retry_after_seconds.to_string()),
             CacheError::Redirect => Self::new(502, "upstream_redirect", sentence),
             CacheError::TooLong => Self::new(502, "upstream_failed", sentence),
+            CacheError::Coding => Self::new(502, "unreadable_page", sentence),
             CacheError::Upstream(cause) => Self::new(502, "upstream_failed", BAD_GATEWAY).because(&cause),
             CacheError::Timeout => Self::new(504, "upstream_timeout", sentence),
         }

@@ -168,16 +168,11 @@ impl Sent<'_> {
         deadline: Duration,
         looked_for: &str,
     ) -> Result<Option<Received>, JsValue> {
-        let answer = self.to_decoded(url, deadline).await?;
+        let answer = self.send(url, deadline, None).await?;
         Ok(answer.map(|answer| Received::new(answer, looked_for)))
     }
 
-    /// The same for the answer alone. Who reads its body gets it decoded.
-    pub(crate) async fn to_decoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
-        self.send(url, deadline, None).await
-    }
-
-    /// The same for an answer whose body is wanted as the server encoded it.
+    /// The same for the answer alone, with its body as the server encoded it.
     pub(crate) async fn to_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
         self.send(url, deadline, Some("manual")).await
     }

@@ -2,7 +2,6 @@
 //! under a key of its own, for as long as that is fresh.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use kv_edge_core::cache::address::{CacheError, CachedUrl};
 use kv_edge_core::cache::answer::{VIA, is_null_body};
@@ -14,7 +13,6 @@ use kv_edge_core::cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
 use kv_edge_core::cache::stale;
 use kv_edge_core::cache::stored::{Kept, Stored};
 use kv_edge_core::cache::storing::storable;
-use kv_edge_core::cdn_loop::CDN_ID;
 use kv_edge_core::fields::{Edits, Fields, Lines};
 use kv_edge_core::limits::Key;
 use kv_edge_core::request_target::RequestTarget;
@@ -26,10 +24,10 @@ use super::exchange::{Exchange, Outcome, Source};
 use super::keeping::{self, Form, Found, hot};
 use super::{href, html_rewriter, purging};
 use crate::clock::Clock;
-use crate::error::{Failure, message_of};
+use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::Body;
-use crate::message::{self, Sent};
+use crate::message;
 use crate::{deadline, response};
 
 /// How the JSON of a page is kept: it is answered in the documented form around it.
@@ -148,7 +146,7 @@ impl View {
             let outcome = if is_refresh { exchange.renew().await? } else { exchange.answer().await? };
             let (status, fields, times) = outcome.source.head();
             let Some(location) = fields.get("location").filter(|_| page::is_redirect(status)) else {
-                let mut read = self.page_of(outcome, &url).await?;
+                let mut read = self.page_of(outcome).await?;
                 if let Some(seconds) = way_seconds {
                     let own = seconds_kept(&url, read.status, &read.fields, read.times);
                     read.fields = page::kept_for(seconds.min(own));
@@ -165,24 +163,17 @@ impl View {
     }
 
     /// Title and text of an answer.
-    async fn page_of(&self, outcome: Outcome, url: &CachedUrl) -> Result<Read, Failure> {
+    async fn page_of(&self, outcome: Outcome) -> Result<Read, Failure> {
         let Outcome { source, cache_status, .. } = outcome;
-        let (mut status, mut fields, times) = {
+        let (status, fields, times) = {
             let (status, fields, times) = source.head();
             (status, fields.clone(), times)
         };
-        let mut body: JsValue = match source {
+        let body: JsValue = match source {
             Source::Kept { found: Found { body: Body::Bytes(bytes), .. }, .. } => bytes.into(),
             Source::Kept { found: Found { body: Body::Stream(stream), .. }, .. } => stream.into(),
             Source::Upstream { body, .. } => body,
         };
-        let encoding = fields.get("content-encoding").unwrap_or_default();
-        if !page::is_readable(&encoding) {
-            // The runtime reads every coding that it asks for itself.
-            let answer = decoded(url, self.incoming.vars().upstream_timeout.of_request(false)).await?;
-            (status, fields) = (answer.status(), message::lines(&answer));
-            body = answer.body().map_or(JsValue::NULL, Into::into);
-        }
         let body = if is_null_body(status) { JsValue::NULL } else { body };
         let reading = html_rewriter::read_page(&body, &fields, times.received_ms);
         let timeout = self.incoming.vars().upstream_timeout.of_request(false);
@@ -246,17 +237,4 @@ fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i
     }
     let kept = Kept::new(Stored::received(&nobody, &none, status, fields, times, default_ms), default_ms);
     kept.ttl_seconds(Clock.now_ms())
-}
-
-/// An answer whose body the runtime decodes.
-async fn decoded(url: &CachedUrl, timeout: Duration) -> Result<Response, CacheError> {
-    let mut edits = Edits::default();
-    edits.set("via", VIA);
-    edits.set("cdn-loop", CDN_ID);
-    let sent = Sent { request: None, method: "GET", body: &JsValue::UNDEFINED, edits: &edits };
-    let answer = sent.to_decoded(url.as_str(), timeout).await;
-    let answer = answer.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?.ok_or(CacheError::Timeout)?;
-    // Else it would be decoded again.
-    answer.headers().delete("content-encoding").ok();
-    Ok(answer)
 }

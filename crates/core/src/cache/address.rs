@@ -53,6 +53,11 @@ pub enum CacheError {
     /// reading.
     #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
     TooLong,
+    /// The page has a content coding that is not read, or too many ([`Coding`](crate::cache::page::Coding)).
+    #[error(
+        "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
+    )]
+    Coding,
     /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
     #[error("The upstream did not answer in time.")]
     Timeout,

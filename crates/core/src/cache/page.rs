@@ -1,5 +1,10 @@
 //! The documented view: title and text of a page as JSON (KV documentation, "Cache data with Workers KV").
 
+pub mod charset;
+mod coding;
+
+pub use coding::Coding;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -78,12 +83,6 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// True for a content coding that the view reads itself (RFC 9110 §8.4.1).
-#[must_use]
-pub fn is_readable(encoding: &str) -> bool {
-    ["", "identity", "gzip", "x-gzip", "deflate"].iter().any(|readable| encoding.trim().eq_ignore_ascii_case(readable))
-}
-
 /// The fields of a page that is kept for so many seconds because of the way there.
 #[must_use]
 pub fn kept_for(seconds: i64) -> Lines {
@@ -134,15 +133,6 @@ mod tests {
     fn a_redirect_is_one_of_five_statuses() {
         let redirects: Vec<u16> = (100..600).filter(|status| is_redirect(*status)).collect();
         assert_eq!(redirects, [301, 302, 303, 307, 308]);
-    }
-
-    #[test]
-    fn the_platform_reads_gzip_and_deflate_apart_from_a_fetch_and_no_others() {
-        for (encoding, readable) in
-            [("", true), (" GZIP ", true), ("deflate", true), ("br", false), ("gzip, br", false)]
-        {
-            assert_eq!(is_readable(encoding), readable, "{encoding}");
-        }
     }
 
     #[test]
