@@ -16,8 +16,8 @@ const sha256 = async (value) => Buffer.from(await crypto.subtle.digest("SHA-256"
 
 describe("coalesce, waiting for KV", { concurrency: true }, () => {
   for (const [parameters, n] of [
-    [{}, 20],
-    [{ wait: "kv" }, 20],
+    [{ n: 20 }, 20],
+    [{ n: 20, wait: "kv" }, 20],
     [{ n: 1 }, 1],
     [{ n: 100, timeoutMs: 60000 }, 100],
   ]) {
@@ -109,7 +109,7 @@ describe("coalesce, waiting until the value is durable", { concurrency: true }, 
   test("202 at once, before KV is asked, and KV has the value in the end", async () => {
     const key = unique("durable");
     await setFaults(key, { put: ["slow for 1000"] });
-    const report = assertReport(await coalesce(key, { wait: "durable" }), 202, 20);
+    const report = assertReport(await coalesce(key, { n: 20, wait: "durable" }), 202, 20);
     assert.equal(report.acknowledged, 20);
     assert.equal(report.puts, 0);
     assert.equal(await inKv(key), null);

@@ -84,14 +84,7 @@ describe("a body is the value of one write", { concurrency: true }, () => {
     assert.equal(await inKv(key), "short");
   });
 
-  for (const parameters of [{}, { n: 1 }]) {
-    test(`n may be ${parameters.n ?? "absent"}`, async () => {
-      const key = unique("count");
-      assertReport(await write(key, { strategy: "coalesce", body: "value", ...parameters }), 200, 1);
-    });
-  }
-
-  for (const n of [2, 20, 100]) {
+  for (const n of [1, 2, 20, 100]) {
     test(`n=${n} with a body is answered 400, and nothing is written`, async () => {
       const key = unique("count");
       for (const strategy of ["direct", "backoff", "coalesce"]) {
@@ -101,11 +94,67 @@ describe("a body is the value of one write", { concurrency: true }, () => {
       assert.deepEqual((await object(key)).records, []);
     });
   }
+});
 
-  test("an empty body is none: the writes have the documented values", async () => {
+describe("an empty value", { concurrency: true }, () => {
+  /** A request without a body, which does not say that it has none. */
+  async function writeNothing(key, parameters) {
+    const path = `/writes/${key}?${new URLSearchParams(parameters)}`;
+    const { request, response } = open(worker, path, { method: "POST", headers: bearer });
+    // Node says it otherwise.
+    request.useChunkedEncodingByDefault = false;
+    request.end();
+    const answer = await response;
+    const text = (await answer.toArray()).join("");
+    return { status: answer.statusCode, headers: answer.headers, text, json: () => JSON.parse(text) };
+  }
+  const empties = [
+    ["Content-Length: 0", (key, parameters) => write(key, { body: "", ...parameters })],
+    ["no Content-Length and no body", writeNothing],
+  ];
+  for (const strategy of ["direct", "backoff", "coalesce"]) {
+    for (const [name, writeEmpty] of empties) {
+      test(`${strategy}, ${name}: is written like any other, in place of the one before, and read back`, async () => {
+        const key = unique("empty");
+        await WRITES.put(key, "before");
+        const response = await writeEmpty(key, { strategy });
+        if (strategy === "direct") assert.deepEqual([response.status, response.json()], [200, [{ attempt: 1, success: true }]]);
+        else assertReport(response, 200, 1);
+        assert.equal(await inKv(key), "");
+        assert.equal((await puts(key)).length, 1);
+        for (const get of [await read(key), await readNewest(key)]) {
+          assert.equal(get.status, 200);
+          assert.equal(get.bytes.length, 0);
+        }
+      });
+    }
+
+    test(`${strategy}: n asks for the demonstration, whose writes have the documented values`, async () => {
+      for (const [, writeEmpty] of empties) {
+        const key = unique("demonstration");
+        assert.equal((await writeEmpty(key, { strategy, n: 3 })).status, 200);
+        assert.match(await inKv(key), /^Write attempt #[123]$/);
+      }
+    });
+  }
+
+  test("coalesce keeps it while KV does not take it, with a version, and compares with If-Match", async () => {
     const key = unique("empty");
-    assertReport(await write(key, { strategy: "coalesce", n: 3, body: "" }), 200, 3);
-    assert.equal(await inKv(key), "Write attempt #3");
+    await setFaults(key, { put: ["500", "500", "ok"] });
+    const stored = await write(key, { strategy: "coalesce", wait: "durable", body: "" });
+    assert.equal(stored.status, 202);
+    assert.equal(stored.headers.etag, '"1"');
+    const newest = await readNewest(key);
+    assert.deepEqual([newest.status, newest.text, newest.headers.etag], [200, "", '"1"']);
+    await isFlushed(key);
+    assert.equal(await inKv(key), "");
+    const kept = await readNewest(key);
+    assert.deepEqual([kept.status, kept.text, kept.headers.etag], [200, "", '"1"']);
+    assert.equal((await readNewest(key, { headers: { "If-None-Match": '"1"' } })).status, 304);
+    const other = await write(key, { strategy: "coalesce", body: "", headers: { "If-Match": '"7"' } });
+    assertProblem(other, 412, "precondition_failed");
+    const again = await write(key, { strategy: "coalesce", body: "", headers: { "If-Match": '"1"' } });
+    assert.deepEqual([again.status, again.headers.etag], [200, '"2"']);
   });
 });
 

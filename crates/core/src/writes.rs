@@ -13,9 +13,6 @@ use timeline::Title;
 
 pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 
-/// The documented number of parallel writes.
-const WRITES_DEFAULT: u32 = 20;
-
 /// An invocation has 1,000 operations on KV ("Limits"). The isolate's retry budget keeps a run of 100 writes below that (800 puts
 /// in the simulation); a put beyond it is refused by the runtime, and told at once.
 const WRITES_MAX: u32 = 100;
@@ -36,7 +33,7 @@ pub enum WriteError {
     #[error("n must be a whole number from 1 to 100.")]
     Count,
     /// `n` and a body.
-    #[error("A request with a body makes one write, that of the body; leave n out.")]
+    #[error("n asks for the documented demonstration, which makes its own values; leave n out to write the body.")]
     CountAndBody,
     /// There is no such strategy.
     #[error("There is no such strategy; use direct, backoff or coalesce.")]
@@ -136,7 +133,7 @@ pub struct Run<'a> {
     pub strategy: Strategy,
     /// How long the answer may wait for KV, in milliseconds.
     pub timeout_ms: u32,
-    /// The length of the body, whose value is written, in bytes; `None` where each write has the documented value.
+    /// The length of the body, which is the value, in bytes; `None` for the documented demonstration.
     pub value_bytes: Option<u64>,
     /// What the key must be at; only for [`Strategy::Coalesce`].
     pub preconditions: Preconditions,
@@ -176,10 +173,11 @@ impl<'a> Run<'a> {
             return Err(WriteError::Conditional);
         }
         let value_bytes = fields.value_bytes()?;
-        let n = match (whole(target, "n", WRITES_MAX, WriteError::Count)?, value_bytes) {
-            (Some(1) | None, Some(_)) => 1,
-            (Some(_), Some(_)) => return Err(WriteError::CountAndBody),
-            (n, None) => n.unwrap_or(WRITES_DEFAULT),
+        // What was meant as a value is never lost for one of the demonstration.
+        let (n, value_bytes) = match whole(target, "n", WRITES_MAX, WriteError::Count)? {
+            None => (1, Some(value_bytes)),
+            Some(n) if value_bytes == 0 => (n, None),
+            Some(_) => return Err(WriteError::CountAndBody),
         };
         Ok(Self { key, n, strategy, timeout_ms, value_bytes, preconditions })
     }
@@ -194,14 +192,13 @@ impl Run<'_> {
 }
 
 impl Fields<'_> {
-    /// The length of the value in the body; `None` where there is none or an empty one.
-    fn value_bytes(&self) -> Result<Option<u64>, WriteError> {
+    /// The length of the body; 0 where there is none (RFC 9112 §6.3).
+    fn value_bytes(&self) -> Result<u64, WriteError> {
         match self.content_length.map(|length| length.trim().parse::<u64>()) {
-            Some(Ok(0)) => Ok(None),
             Some(Ok(length)) if length > VALUE_BYTES_MAX => Err(WriteError::TooLarge(length)),
-            Some(Ok(length)) => Ok(Some(length)),
+            Some(Ok(length)) => Ok(length),
             None | Some(Err(_)) if self.has_body => Err(WriteError::LengthRequired),
-            None | Some(Err(_)) => Ok(None),
+            None | Some(Err(_)) => Ok(0),
         }
     }
 }
@@ -262,15 +259,16 @@ mod tests {
     #[test]
     fn a_run_is_read_from_path_and_query() {
         for (key, query, expected) in [
-            ("hot", "", Ok(("hot".into(), 20, Strategy::Direct, 60_000))),
+            ("hot", "", Ok(("hot".into(), 1, Strategy::Direct, 60_000))),
+            ("hot", "?n=20", Ok(("hot".into(), 20, Strategy::Direct, 60_000))),
             ("hot", "?n=1&strategy=backoff", Ok(("hot".into(), 1, Strategy::Backoff, 60_000))),
             ("a%2Fb/c", "?n=100&strategy=direct", Ok(("a/b/c".into(), 100, Strategy::Direct, 60_000))),
-            ("hot", "?strategy=coalesce", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
-            ("hot", "?strategy=coalesce&wait=kv", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
+            ("hot", "?strategy=coalesce", Ok(("hot".into(), 1, Strategy::Coalesce(Wait::Kv), 60_000))),
+            ("hot", "?strategy=coalesce&wait=kv&n=20", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
             (
                 "hot",
                 "?strategy=coalesce&wait=durable&timeoutMs=500",
-                Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Durable), 500)),
+                Ok(("hot".into(), 1, Strategy::Coalesce(Wait::Durable), 500)),
             ),
             ("hot", "?n=0", Err(WriteError::Count)),
             ("hot", "?n=101", Err(WriteError::Count)),
@@ -297,21 +295,29 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_value_of_one_write() {
+    fn a_body_is_the_value_of_one_write_an_empty_one_too_and_the_demonstration_needs_n() {
         let with_length = |length| Fields { content_length: Some(length), has_body: true, ..NO_BODY };
         for (query, fields, expected) in [
             ("", with_length("5"), Ok((1, Some(5)))),
-            ("?n=1", with_length("5"), Ok((1, Some(5)))),
-            ("?n=2", with_length("5"), Err(WriteError::CountAndBody)),
             ("", with_length("26214400"), Ok((1, Some(26_214_400)))),
             ("", with_length("26214401"), Err(WriteError::TooLarge(26_214_401))),
-            ("", with_length("0"), Ok((20, None))),
-            ("", NO_BODY, Ok((20, None))),
+            ("", with_length("0"), Ok((1, Some(0)))),
+            ("", Fields { content_length: Some("0"), ..NO_BODY }, Ok((1, Some(0)))),
+            ("", NO_BODY, Ok((1, Some(0)))),
             ("", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
             ("", with_length("many"), Err(WriteError::LengthRequired)),
+            ("?n=1", NO_BODY, Ok((1, None))),
+            ("?n=20", NO_BODY, Ok((20, None))),
+            ("?n=20", with_length("0"), Ok((20, None))),
+            ("?n=1", with_length("5"), Err(WriteError::CountAndBody)),
+            ("?n=2", with_length("5"), Err(WriteError::CountAndBody)),
+            ("?n=2", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
         ] {
-            let run = parse("hot", query, &fields).map(|run| (run.n, run.value_bytes));
-            assert_eq!(run, expected, "{query} {fields:?}");
+            for strategy in ["direct", "backoff", "coalesce"] {
+                let and = if query.is_empty() { "?" } else { "&" };
+                let run = parse("hot", &format!("{query}{and}strategy={strategy}"), &fields);
+                assert_eq!(run.map(|run| (run.n, run.value_bytes)), expected, "{query} {strategy} {fields:?}");
+            }
         }
     }
 
