@@ -32,6 +32,8 @@ const KNOWN = {
   "age-parse-dup-old": FIRST_AGE,
   "invalidate-M-SEARCH": NO_METHOD,
   "invalidate-M-SEARCH-cl": NO_METHOD,
+  "headers-store-Set-Cookie":
+    "With max-age alone a cookie goes to the client that asked, and to nobody else: it may be that client's session. CDN-Cache-Control, s-maxage or public shares it.",
   "304-etag-update-response-ETag":
     "A 304 with another strong ETag than the kept answer's updates nothing (RFC 9111 §4.3.4), so the upstream is asked again.",
   "304-etag-update-response-Set-Cookie":
