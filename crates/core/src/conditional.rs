@@ -4,9 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::UNIX_EPOCH;
-
 use crate::fields::Fields;
+use crate::http_date;
 
 /// `If-Match` and `If-None-Match` of a request that writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -183,7 +182,7 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     let is_safe = matches!(method, "GET" | "HEAD");
     let tag = validators.etag.and_then(EntityTag::parse);
     let names = |field: &str, compare| EntityTags::parse(field).name(tag.as_ref(), compare);
-    let date = |name| request.find(name).and_then(|date| date_ms(&date));
+    let date = |name| request.find(name).and_then(|date| http_date::parse_ms(&date));
     let modified_ms = validators.last_modified_ms.unwrap_or(validators.received_ms);
     let holds = match request.find("if-match") {
         Some(if_match) => names(&if_match, Compare::Strongly),
@@ -212,12 +211,6 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
 /// Compares whole seconds: dates have no smaller ones.
 fn is_later(time_ms: u64, date_ms: u64) -> bool {
     time_ms / 1000 > date_ms / 1000
-}
-
-/// An HTTP date in milliseconds since the Unix epoch (RFC 9110 §5.6.7); 0 where it lies before.
-pub(crate) fn date_ms(date: &str) -> Option<u64> {
-    let time = httpdate::parse_http_date(date.trim()).ok()?;
-    time.duration_since(UNIX_EPOCH).map_or(Some(0), |since| u64::try_from(since.as_millis()).ok())
 }
 
 /// True where a client that sends this `If-None-Match` has the version already: 304 (RFC 9110 §13.1.2).

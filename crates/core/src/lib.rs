@@ -26,6 +26,8 @@
 //! | [`memory`] | how long a record out of KV is remembered |
 //! | [`circuit`] | which origins are left alone for a while |
 //! | [`conditional`] | whether a precondition holds (RFC 9110 §13) |
+//! | [`http_date`] | what a date in a field says (RFC 9110 §5.6.7) |
+//! | [`status`] | what a status code says to caches (RFC 9110 §15) |
 //! | [`range`] | which part of a representation is asked for (RFC 9110 §14) |
 //! | [`retry`] | when to try again, and how long to wait |
 //! | [`one_write`] | which of several writes of one request is made |
@@ -56,6 +58,7 @@ pub mod cors;
 pub mod fields;
 pub mod flags;
 pub mod forwarding_fields;
+pub mod http_date;
 pub mod key_writer;
 pub mod language;
 pub mod limits;
@@ -71,6 +74,7 @@ pub mod request_body;
 pub mod request_target;
 pub mod retry;
 pub mod schema;
+pub mod status;
 pub mod store;
 pub mod tenants;
 pub mod translations;

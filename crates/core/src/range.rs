@@ -5,8 +5,9 @@ mod tests;
 
 use std::ops;
 
-use crate::conditional::{EntityTag, Validators, date_ms};
+use crate::conditional::{EntityTag, Validators};
 use crate::fields::list;
+use crate::http_date;
 
 /// More parts than this are not sent: RFC 9110 §14.2, "a set of many small ranges".
 pub const PARTS_MAX: usize = 16;
@@ -118,7 +119,7 @@ fn is_same(if_range: &str, validators: &Validators<'_>) -> bool {
     }
     // §8.8.2.2: a date is strong where the answer was made at least a second after it.
     let strong = validators.last_modified_ms.filter(|at| at.saturating_add(1000) <= validators.received_ms);
-    strong.is_some() && date_ms(if_range) == strong
+    strong.is_some() && http_date::parse_ms(if_range) == strong
 }
 
 /// `Content-Range` of a part (RFC 9110 §14.4).

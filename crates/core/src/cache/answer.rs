@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range as Bytes;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::cache::cache_status::{CacheStatus, server_timing};
-use crate::cache::freshness::http_date_ms;
 use crate::cache::stored::Kept;
 use crate::cache::validation::not_modified_fields;
 use crate::conditional::{Condition, Validators, evaluate};
 use crate::fields::{Edits, Fields, Lines, continued, remove_hop_by_hop};
+use crate::http_date;
 use crate::range::{Range, content_range, unsatisfied};
 
 /// kv-edge in `Via` (RFC 9110 §7.6.3).
@@ -70,8 +69,13 @@ pub fn of_kept<'a>(
     let etag = stored.fields.get("etag");
     let validators = Validators {
         etag: etag.as_deref(),
-        last_modified_ms: stored.fields.get("last-modified").as_deref().and_then(http_date_ms),
-        received_ms: stored.fields.get("date").as_deref().and_then(http_date_ms).unwrap_or(stored.times.received_ms),
+        last_modified_ms: stored.fields.get("last-modified").as_deref().and_then(http_date::parse_ms),
+        received_ms: stored
+            .fields
+            .get("date")
+            .as_deref()
+            .and_then(http_date::parse_ms)
+            .unwrap_or(stored.times.received_ms),
     };
     let has_body = method != "HEAD" && !is_null_body(stored.status);
     let part = if has_body { Part::Whole } else { Part::Nothing };
@@ -163,9 +167,7 @@ pub fn dated(fields: Lines, received_ms: u64) -> Lines {
     if fields.has("date") {
         return fields;
     }
-    // Far from the end of what a `SystemTime` can say.
-    let Some(received) = UNIX_EPOCH.checked_add(Duration::from_millis(received_ms)) else { return fields };
-    Lines::parse([fields.as_str(), "date\n", &httpdate::fmt_http_date(received), "\n"].concat())
+    Lines::parse([fields.as_str(), "date\n", &http_date::format(received_ms), "\n"].concat())
 }
 
 #[cfg(test)]

@@ -115,6 +115,13 @@ impl CacheControl {
         (!members.is_empty()).then_some(directives)
     }
 
+    /// Returns true if the directives of an answer say that it must not be used stale: RFC 9111 §4.2.4,
+    /// "explicit in-protocol directive", with `s-maxage` as §5.2.2.10 has it.
+    #[must_use]
+    pub fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some() || self.no_cache == Qualified::All
+    }
+
     /// The directives of a request. `Pragma: no-cache` counts where there is no `Cache-Control` (RFC 9111 §5.4).
     #[must_use]
     pub fn of_request(fields: &impl Fields) -> Self {

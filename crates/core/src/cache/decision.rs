@@ -145,7 +145,7 @@ fn from_store(
     };
     // A client's word counts only for an answer that said explicitly that it was fresh: anything
     // else may have been stored for validation alone.
-    if is_taken_stale && kept.freshness.is_explicit() && !stale::is_forbidden(&kept.directives) {
+    if is_taken_stale && kept.freshness.is_explicit() && !kept.directives.forbids_stale() {
         return serve(Some(MAX_STALE), false);
     }
     // §5.2.1.1, §5.2.1.3: who limits the age wants no stale answer; §5.2.1.2: who says how stale wants none that is staler.

@@ -4,11 +4,9 @@
 #[allow(clippy::arithmetic_side_effects)] // Times of a few thousand years at most.
 mod tests;
 
-use std::time::SystemTime;
-
 use crate::cache::cache_control::{CacheControl, delta_seconds};
-use crate::cache::storing;
 use crate::fields::{self, Fields};
+use crate::{http_date, status as status_code};
 
 /// The longest heuristic lifetime. RFC 9111 §4.2.2 sets none; a day keeps a mistake short.
 const HEURISTIC_MAX_MS: u64 = 24 * 60 * 60 * 1000;
@@ -73,7 +71,7 @@ impl Freshness {
             (date_of_lines(&expires).unwrap_or(0).saturating_sub(date_ms), Basis::Explicit)
         } else if let Some(lifetime_ms) = default_lifetime_ms {
             (lifetime_ms, Basis::Default)
-        } else if !directives.public && !storing::is_heuristically_cacheable(status) {
+        } else if !directives.public && !status_code::is_heuristically_cacheable(status) {
             (0, Basis::None)
         } else if let Some(modified_ms) = fields.find("last-modified").and_then(|date| date_of_lines(&date)) {
             let part_ms = date_ms.saturating_sub(modified_ms).div_euclid(HEURISTIC_DIVISOR);
@@ -127,52 +125,9 @@ fn age_of_lines(lines: &str) -> u64 {
 /// The date of a field. Several lines count where they are the same; else the field is invalid, which is the careful one of
 /// the two ways of RFC 9111 §4.2.1 for "more than one value".
 fn date_of_lines(lines: &str) -> Option<u64> {
-    http_date_ms(lines).or_else(|| {
+    http_date::parse_ms(lines).or_else(|| {
         let length = lines.len().checked_sub(2)?.div_euclid(2);
         let (first, second) = (lines.get(..length)?, lines.get(length..)?.strip_prefix(", ")?);
-        if first == second { http_date_ms(first) } else { None }
+        if first == second { http_date::parse_ms(first) } else { None }
     })
-}
-
-/// A date of any of the three forms (RFC 9110 §5.6.7) in milliseconds since the Unix epoch; 0 for one before it.
-///
-/// RFC 9111 §4.2 is wider than the grammar: "a cache recipient SHOULD match the field value case-insensitively", and the
-/// zones "GMT" and "UTC" are both valid.
-#[must_use]
-pub fn http_date_ms(text: &str) -> Option<u64> {
-    strict_date_ms(text).or_else(|| unusual_date_ms(text))
-}
-
-fn strict_date_ms(text: &str) -> Option<u64> {
-    let since = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
-}
-
-/// The longest form is `Wednesday, 06-Nov-94 08:49:37 GMT`.
-const DATE_BYTES_MAX: usize = 40;
-
-/// A date of other case, in UTC, of a leap second, or before 1970.
-fn unusual_date_ms(text: &str) -> Option<u64> {
-    if text.len() > DATE_BYTES_MAX {
-        return None;
-    }
-    let mut usual = String::with_capacity(DATE_BYTES_MAX);
-    let mut is_in_word = false;
-    for char in text.trim().chars() {
-        let is_capital = !is_in_word && char.is_ascii_alphabetic();
-        is_in_word = char.is_ascii_alphabetic();
-        usual.push(if is_capital { char.to_ascii_uppercase() } else { char.to_ascii_lowercase() });
-    }
-    if let Some(date) = usual.strip_suffix(" Gmt").or_else(|| usual.strip_suffix(" Utc")) {
-        usual = [date, " GMT"].concat();
-    }
-    // §4.2: a time that cannot be represented is "the nearest time equal to or earlier than the received value".
-    usual = usual.replace(":60 ", ":59 ");
-    if let Some(ms) = strict_date_ms(&usual) {
-        return Some(ms);
-    }
-    // The calendar repeats every 400 years, weekdays too. So a date before 1970 is one if it is one 2000 years later.
-    let year = usual.split([' ']).find(|part| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let later = year.parse::<u16>().ok().filter(|year| *year < 1970)?.checked_add(2000)?;
-    strict_date_ms(&usual.replacen(year, &later.to_string(), 1)).map(|_| 0)
 }

@@ -1,6 +1,6 @@
 //! When a stale answer may be used (RFC 9111 §4.2.4, RFC 5861), when a fresh one is refreshed early, and how long KV keeps one.
 
-use crate::cache::cache_control::{CacheControl, Qualified};
+use crate::cache::cache_control::CacheControl;
 use crate::cache::freshness::Basis;
 use crate::cache::stored::Kept;
 use crate::cache::validation::has_validator;
@@ -20,17 +20,10 @@ pub fn is_error(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
-/// True where the answer says that it must not be used stale: RFC 9111 §4.2.4, "explicit in-protocol directive", with `s-maxage`
-/// as §5.2.2.10 has it.
-#[must_use]
-pub fn is_forbidden(answer: &CacheControl) -> bool {
-    answer.must_revalidate || answer.proxy_revalidate || answer.s_maxage.is_some() || answer.no_cache == Qualified::All
-}
-
 /// True where a stale answer may be used while it is refreshed (RFC 5861 §3). `stale_ms` is how long it has been stale.
 #[must_use]
 pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
-    !is_forbidden(answer) && is_within(answer.stale_while_revalidate, stale_ms)
+    !answer.forbids_stale() && is_within(answer.stale_while_revalidate, stale_ms)
 }
 
 /// True where a stale answer may be used in place of an error, of an answer that does not come, or of a connection that cannot be
@@ -40,7 +33,7 @@ pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
 pub fn if_error(kept: &Kept, request: &CacheControl, stale_ms: u64) -> bool {
     let answer = &kept.directives;
     let is_asked_for = kept.freshness.is_explicit() && is_within(request.stale_if_error, stale_ms);
-    !is_forbidden(answer) && (is_asked_for || is_within(answer.stale_if_error, stale_ms))
+    !answer.forbids_stale() && (is_asked_for || is_within(answer.stale_if_error, stale_ms))
 }
 
 fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
@@ -72,7 +65,7 @@ pub fn kept_seconds(kept: &Kept, now_ms: u64) -> u32 {
     let answer = &kept.directives;
     let fresh_ms = u64::try_from(kept.freshness.ttl_ms(now_ms)).unwrap_or(0);
     let windows = [answer.stale_while_revalidate, answer.stale_if_error];
-    let window_seconds = if is_forbidden(answer) { 0 } else { windows.into_iter().flatten().max().unwrap_or(0) };
+    let window_seconds = if answer.forbids_stale() { 0 } else { windows.into_iter().flatten().max().unwrap_or(0) };
     let margin_seconds = if kept.freshness.basis == Basis::Default {
         0
     } else if has_validator(&kept.stored.fields) {

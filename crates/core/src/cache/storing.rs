@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use crate::cache::cache_control::{CacheControl, Qualified};
 use crate::cache::credentials::CredentialFields;
 use crate::cache::freshness::{Basis, Freshness, Times};
-use crate::cache::stale;
 use crate::cache::validation::has_validator;
 use crate::cache::vary::Vary;
 use crate::fields::{self, Fields, Lines};
+use crate::status as status_code;
 
 /// An answer with a longer head is not kept, in bytes of [`Lines`].
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -121,7 +121,7 @@ pub fn storable(
         return Err(NotStored::Partial);
     }
     let (directives, is_targeted) = CacheControl::of_response(response);
-    if directives.must_understand && !is_understood(status) {
+    if directives.must_understand && !status_code::is_understood(status) {
         return Err(NotStored::NotUnderstood);
     }
     // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the status code's caching
@@ -203,19 +203,6 @@ pub fn is_obs_text(value: &str) -> bool {
     value.contains(char::REPLACEMENT_CHARACTER)
 }
 
-/// True for a status whose caching rules kv-edge knows and follows (RFC 9111 §5.2.2.3): those of RFC 9110 §15 without 206
-/// and 304, which are not kept by themselves.
-#[must_use]
-pub fn is_understood(status: u16) -> bool {
-    matches!(status, 200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505)
-}
-
-/// True for a status that may be kept without a word about its freshness (RFC 9110 §15.1; 451 by RFC 7725 §3).
-#[must_use]
-pub fn is_heuristically_cacheable(status: u16) -> bool {
-    matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
-}
-
 /// RFC 6585 §3 to §6: "Responses with the 428 status code MUST NOT be stored by a cache", and so 429, 431 and 511.
 fn is_never_stored(status: u16) -> bool {
     matches!(status, 428 | 429 | 431 | 511)
@@ -256,8 +243,9 @@ fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> 
 /// True where RFC 9111 §3 lets the answer be kept ("the response contains at least one of the following …"), and it can be
 /// used later: fresh, stale, or validated.
 fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, freshness: &Freshness) -> bool {
-    let may_be_kept = freshness.basis != Basis::None || directives.public || is_heuristically_cacheable(status);
-    let may_be_stale = !stale::is_forbidden(directives)
+    let may_be_kept =
+        freshness.basis != Basis::None || directives.public || status_code::is_heuristically_cacheable(status);
+    let may_be_stale = !directives.forbids_stale()
         && [directives.stale_while_revalidate, directives.stale_if_error]
             .into_iter()
             .flatten()

@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::cache::freshness::http_date_ms;
 use crate::conditional::{Compare, EntityTag};
 use crate::fields::{Fields, Lines, is_hop_by_hop, list};
+use crate::http_date;
 
 /// What the answer to a HEAD means for a kept answer to GET (RFC 9111 §4.3.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum HeadEffect {
 pub fn conditions(stored: &impl Fields) -> Vec<(&'static str, String)> {
     // An `ETag` that is no single tag is not sent: as `If-None-Match`, a `*` or a list would mean something else.
     let etag = stored.find("etag").filter(|etag| EntityTag::parse(etag).is_some());
-    let modified = stored.find("last-modified").filter(|date| http_date_ms(date).is_some());
+    let modified = stored.find("last-modified").filter(|date| http_date::parse_ms(date).is_some());
     let both = [("if-none-match", etag), ("if-modified-since", modified)];
     both.into_iter().filter_map(|(name, value)| Some((name, value?.trim().to_owned()))).collect()
 }
@@ -130,11 +130,11 @@ fn tag_of(fields: &impl Fields) -> Option<EntityTag> {
 }
 
 fn modified_ms(fields: &impl Fields) -> Option<u64> {
-    fields.find("last-modified").and_then(|date| http_date_ms(&date))
+    fields.find("last-modified").and_then(|date| http_date::parse_ms(&date))
 }
 
 fn date_of(fields: &impl Fields) -> Option<u64> {
-    fields.find("date").and_then(|date| http_date_ms(&date))
+    fields.find("date").and_then(|date| http_date::parse_ms(&date))
 }
 
 /// True where both have the same `Last-Modified`.

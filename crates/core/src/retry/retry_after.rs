@@ -1,6 +1,6 @@
 //! The `Retry-After` field (RFC 9110 §10.2.3).
 
-use std::time::SystemTime;
+use crate::http_date;
 
 /// How long a server asks to be left alone, in milliseconds: whole seconds, or the time until a date in one of the three forms
 /// of RFC 9110 §5.6.7 (zero where it has passed). `None` for anything else. `now_ms` is milliseconds since the Unix epoch.
@@ -11,9 +11,7 @@ pub fn retry_after_ms(field: &str, now_ms: u64) -> Option<u64> {
         // More digits than fit are still a number of seconds: a very long time.
         return Some(field.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000));
     }
-    let date = httpdate::parse_http_date(field).ok()?;
-    let date_ms = date.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    Some(u64::try_from(date_ms).unwrap_or(u64::MAX).saturating_sub(now_ms))
+    Some(http_date::parse_ms(field)?.saturating_sub(now_ms))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use kv_edge_core::cache::answer::{Part, Story, of_kept};
 use kv_edge_core::cache::cache_status::CacheStatus;
-use kv_edge_core::cache::freshness::{Times, http_date_ms};
+use kv_edge_core::cache::freshness::Times;
 use kv_edge_core::cache::stored::Kept;
 use kv_edge_core::fields::{Fields, Lines};
+use kv_edge_core::http_date;
 use proptest::prelude::*;
 
 use crate::World;
@@ -156,10 +157,10 @@ pub(crate) fn shares_cookies(request: &Lines, fields: &Lines) -> bool {
 
 /// The lifetime that an answer says it has (RFC 9111 §4.2.1): `s-maxage`, `max-age`, `Expires`.
 fn explicit_ms(fields: &Lines) -> Option<u64> {
-    let date = |name| fields.get(name).as_deref().and_then(http_date_ms);
+    let date = |name| fields.get(name).as_deref().and_then(http_date::parse_ms);
     let expires = fields.get("expires").filter(|_| !fields.has("cdn-cache-control"));
     let until_expiry = || {
-        let at_ms = http_date_ms(&expires?).unwrap_or(0);
+        let at_ms = http_date::parse_ms(&expires?).unwrap_or(0);
         Some(at_ms.saturating_sub(date("date").expect("all answers are dated")))
     };
     seconds(fields, "s-maxage").or_else(|| seconds(fields, "max-age")).or_else(until_expiry)
@@ -173,7 +174,7 @@ pub(crate) fn is_secret(status: u16, request: &Lines, fields: &Lines) -> bool {
 
 fn lifetime_ms(body: &Body) -> u64 {
     let heuristic = [200, 203, 301, 404].contains(&body.status) || has(&body.fields, "public");
-    let date = |name| body.fields.get(name).as_deref().and_then(http_date_ms);
+    let date = |name| body.fields.get(name).as_deref().and_then(http_date::parse_ms);
     let since = date("last-modified").filter(|_| heuristic).map_or(0, |at_ms| date("date").unwrap_or(at_ms) - at_ms);
     explicit_ms(&body.fields).unwrap_or(since / 10)
 }

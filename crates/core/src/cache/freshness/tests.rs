@@ -13,7 +13,7 @@ type Field<'a> = (&'static str, &'a str);
 /// A date so many seconds before or after [`NOW_MS`].
 fn date(seconds: i64) -> String {
     let ms = NOW_MS.checked_add_signed(seconds * 1000).unwrap();
-    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(ms))
+    http_date::format(ms)
 }
 
 fn of_times(status: u16, fields: &[Field<'_>], times: Times, default_ms: Option<u64>) -> Freshness {
@@ -211,67 +211,7 @@ fn an_answer_is_fresh_while_its_lifetime_is_greater_than_its_age() {
     assert_eq!(longest.ttl_ms(u64::MAX), i64::MAX - i64::try_from(u64::MAX - NOW_MS).unwrap_or(i64::MAX));
 }
 
-#[test]
-fn dates_have_three_forms() {
-    // RFC 9110 §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats."
-    // RFC 9111 §4.2: "a cache recipient SHOULD match the field value case-insensitively" and "SHOULD consider a date with a
-    // zone abbreviation other than "GMT" or "UTC" to be invalid".
-    for (text, ms) in [
-        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(NOW_MS)),
-        ("Sunday, 06-Nov-94 08:49:37 GMT", Some(NOW_MS)),
-        ("Sun Nov  6 08:49:37 1994", Some(NOW_MS)),
-        (" Sun, 06 Nov 1994 08:49:37 GMT ", Some(NOW_MS)),
-        ("SUN, 06 NOV 1994 08:49:37 gmt", Some(NOW_MS)),
-        ("sunday, 06-nov-94 08:49:37 Gmt", Some(NOW_MS)),
-        ("sun nov  6 08:49:37 1994", Some(NOW_MS)),
-        ("Sun, 06 Nov 1994 08:49:37 UTC", Some(NOW_MS)),
-        ("Sun, 06 Nov 1994 08:49:60 GMT", Some(NOW_MS + 22_000)),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-        ("Wed, 31 Dec 1969 23:59:59 GMT", Some(0)),
-        ("Mon, 01 Jan 0001 00:00:00 GMT", Some(0)),
-        ("Fri Nov  6 08:49:37 1914", Some(0)),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799_000)),
-        ("Sun, 06 Nov 1994 08:49:37 AEST", None),
-        ("Sun, 06 Nov 1994 08:49:37", None),
-        ("Sun, 06 Nov 94 08:49:37 GMT", None),
-        ("Sun 06 Nov 1994 08:49:37 GMT", None),
-        ("Sun, 06  Nov  1994 08:49:37 GMT", None),
-        ("Sun, 06-Nov-1994 08:49:37 GMT", None),
-        ("Sun, 06 Nov 1994 08.49.37 GMT", None),
-        ("Sun, 06 Nov 1994 8:49:37 GMT", None),
-        ("Sun, 06 Nov 1994 08:60:37 GMT", None),
-        ("Sun, 06 Nov 1994 24:00:00 GMT", None),
-        ("Mon, 06 Nov 1994 08:49:37 GMT", None),
-        ("Sun, 31 Feb 1994 08:49:37 GMT", None),
-        ("Sun, 31 Feb 1914 08:49:37 GMT", None),
-        ("0", None),
-        ("", None),
-        ("784111777", None),
-    ] {
-        assert_eq!(http_date_ms(text), ms, "{text}");
-    }
-}
-
 proptest! {
-    #[test]
-    fn dates_never_panic(
-        text in "\\PC{0,45}",
-        digits in "[A-Za-z]{3,9},? [0-9]{1,2}[ -][A-Z][a-z]{2}[ -][0-9]{2,4} [0-9:]{8} (GMT|UTC)",
-    ) {
-        for text in [text, digits] {
-            let _ = http_date_ms(&text);
-            let _ = date_of_lines(&text);
-        }
-    }
-
-    #[test]
-    fn a_date_is_read_back_in_each_case(seconds in 0..253_402_300_799_u64) {
-        let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-        for text in [text.to_ascii_lowercase(), text.to_ascii_uppercase(), text.replace("GMT", "UTC"), text] {
-            prop_assert_eq!(http_date_ms(&text), Some(seconds * 1000), "{}", text);
-        }
-    }
-
     #[test]
     fn what_is_left_and_the_age_make_the_lifetime(
         max_age in 0..(1_u64 << 31),
