@@ -77,7 +77,7 @@ async fn respond(
             let Some(previous) = release.remembered_previous() else { return Err(failure) };
             let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
             let Some(content) = site::remembered_content(&found.content) else { return Err(failure) };
-            site::warn_of_previous(&failure);
+            site::warn_of_previous(incoming, &failure);
             render(&found, &content, Standing::Stale)
         }
     }

@@ -11,7 +11,7 @@ use kv_edge_core::config::ConfigError;
 use kv_edge_core::key_writer::NotWritten;
 use kv_edge_core::limits::{Key, KeyError};
 use kv_edge_core::ofrep::{self, OfrepError};
-use kv_edge_core::problem::{Problem, ray_id, wants_json};
+use kv_edge_core::problem::{Problem, wants_json};
 use kv_edge_core::range;
 use kv_edge_core::request_target::BadPercentEncoding;
 use kv_edge_core::store::StoreError;
@@ -20,9 +20,7 @@ use kv_edge_core::writes::WriteError;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys;
 
-use crate::clock::Clock;
 use crate::incoming::{Incoming, NoBody};
-use crate::log;
 use crate::response;
 use crate::routes::{MethodNotAllowed, Route};
 
@@ -167,17 +165,12 @@ impl Failure {
     }
 
     /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
-    pub(crate) fn log(&self, incoming: &Incoming, route: &Route<'_>) -> Option<String> {
-        let id = (self.status >= 500).then(|| request_id(incoming))?;
-        log::write(&log::Event {
-            level: "error",
-            request_id: Some(&id),
-            code: self.code,
-            status: Some(self.status),
-            route: route.name(),
-            detail: self.cause(),
-        });
-        Some(id)
+    pub(crate) fn log<'i>(&self, incoming: &'i Incoming, route: &Route<'_>) -> Option<&'i str> {
+        if self.status < 500 {
+            return None;
+        }
+        incoming.log().error(route.name(), self.code, self.status, self.cause());
+        Some(incoming.log().id())
     }
 
     /// Says in the log where it happened.
@@ -196,7 +189,7 @@ impl Failure {
         let is_json = route.is_api(incoming.method()) || wants_json(incoming.header("accept").as_deref());
         let request_id = self.log(incoming, route);
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
-        problem.request_id = request_id.as_deref();
+        problem.request_id = request_id;
         let (content_type, body) = match &self.body {
             Some(body) => ("application/json", Cow::Borrowed(body.as_str())),
             None => problem.render(is_json),
@@ -205,15 +198,10 @@ impl Failure {
         let has_tag = self.fields.iter().any(|(name, _)| *name == "ETag");
         let cache_control = if has_tag { response::KEPT_AS_IT_IS } else { "no-store" };
         let mut fields = vec![("content-type", content_type), ("cache-control", cache_control)];
-        fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
+        fields.extend(request_id.map(|id| ("x-request-id", id)));
         fields.extend(self.fields.iter().map(|(name, value)| (*name, value.as_ref())));
         response::with_status(self.status, &JsValue::from_str(&body), &fields)
     }
-}
-
-/// Cloudflare's id of a request, or one that is made up: what ties an answer to its line in the log. It need not be secret.
-pub(crate) fn request_id(incoming: &Incoming) -> String {
-    ray_id(incoming.header("cf-ray")).unwrap_or_else(|| format!("{:013x}", Clock.random_bits()))
 }
 
 /// The message of something that JavaScript threw, without its stack.

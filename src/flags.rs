@@ -13,6 +13,7 @@ use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::kv::{GOOD_FACTOR, NotRead, Remembered, Store, Unreadable, all_of_it};
+use crate::log::RequestLog;
 
 thread_local! {
     static DEFINITIONS: RefCell<Memory<Rc<Option<Definitions>>>> = const { RefCell::new(Memory::new()) };
@@ -47,7 +48,7 @@ pub(crate) async fn flags(incoming: &Incoming, route: &'static str) -> Result<Fl
         memory: &DEFINITIONS,
         refresh_ms,
         good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
-        parse: async |_: &Store, _: &str, json: Option<String>| {
+        parse: async |_: &Store, _: &RequestLog, _: &str, json: Option<String>| {
             let parsed = json.as_deref().map(Definitions::parse).transpose();
             let fault = parsed.as_ref().err().and_then(|faults| faults.first()).cloned();
             FAULT.set(fault.clone());

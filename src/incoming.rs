@@ -13,6 +13,7 @@ use worker::{Context, web_sys};
 use crate::bindings::{Bindings, Vars};
 use crate::deadline;
 use crate::error::Failure;
+use crate::log::RequestLog;
 use crate::message::{self, MessageFields};
 
 /// Why a body is not read.
@@ -28,15 +29,18 @@ pub(crate) enum NoBody {
 
 /// One request, with the bindings and the context it runs in.
 pub(crate) struct Incoming {
-    request: web_sys::Request,
+    request: Rc<web_sys::Request>,
     method: String,
     env: Bindings,
     context: Context,
+    log: RequestLog,
 }
 
 impl Incoming {
     pub(crate) fn new(request: web_sys::Request, method: String, env: Bindings, context: Context) -> Self {
-        Self { request, method, env, context }
+        let request = Rc::new(request);
+        let log = RequestLog::new(&request);
+        Self { request, method, env, context, log }
     }
 
     /// The method, as it was sent.
@@ -104,6 +108,11 @@ impl Incoming {
     /// The request itself, to be sent on.
     pub(crate) fn request(&self) -> &web_sys::Request {
         &self.request
+    }
+
+    /// The log, for the lines of this request.
+    pub(crate) fn log(&self) -> &RequestLog {
+        &self.log
     }
 
     /// Goes on with work after the response is sent.

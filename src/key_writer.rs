@@ -190,7 +190,7 @@ impl Object {
                 retry_budget().borrow_mut().succeeded(ended_ms);
             }
             Err(error) => {
-                log::warning("KEY_WRITER", "kv_put_failed", error);
+                log::alarm_warning("KEY_WRITER", "kv_put_failed", error);
                 let (class, budget) = (error.class(), retry_budget());
                 state.failed(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
             }

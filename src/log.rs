@@ -1,35 +1,92 @@
-//! The log: one JSON line an event. Never a secret, never what a visitor sent.
+//! The log: one JSON line an event, under the id of its request. Never a secret, never what a visitor sent.
 
+use std::cell::OnceCell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use kv_edge_core::problem::ray_id;
 use serde::Serialize;
+use worker::web_sys;
+
+use crate::clock::Clock;
 
 /// One line of the log.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Event<'a> {
-    /// `error` where the visitor was told so, `warning` where the job went on.
-    pub(crate) level: &'static str,
+struct Line<'a> {
+    level: Level,
     /// The id that the answer carries.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) request_id: Option<&'a str>,
+    request_id: Option<&'a str>,
     /// The name of the problem.
-    pub(crate) code: &'a str,
+    code: &'a str,
     /// The status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<u16>,
+    status: Option<u16>,
     /// The route, without what the visitor wrote.
-    pub(crate) route: &'a str,
+    route: &'a str,
     /// What happened, for the one who looks after the Worker.
-    pub(crate) detail: &'a str,
+    detail: &'a str,
 }
 
-/// Writes a line.
-pub(crate) fn write(event: &Event<'_>) {
-    if let Ok(line) = serde_json::to_string(event) {
-        worker::console_error!("{line}");
+/// How much an event matters.
+#[derive(Serialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// The visitor was told so: `console.error`.
+    Error,
+    /// The job went on: `console.warn`.
+    Warning,
+}
+
+impl Line<'_> {
+    fn write(&self) {
+        match (serde_json::to_string(self), self.level) {
+            (Ok(line), Level::Error) => worker::console_error!("{line}"),
+            (Ok(line), Level::Warning) => worker::console_warn!("{line}"),
+            // Strings and a number always become JSON.
+            (Err(_), _) => {}
+        }
     }
 }
 
-/// Something went wrong and the job went on without it.
-pub(crate) fn warning(route: &'static str, code: &'static str, detail: &dyn std::fmt::Display) {
-    write(&Event { level: "warning", request_id: None, code, status: None, route, detail: &detail.to_string() });
+/// Writes the lines of one request, also of what it leaves to be done after its answer.
+#[derive(Clone)]
+pub(crate) struct RequestLog(Rc<Inner>);
+
+struct Inner {
+    request: Rc<web_sys::Request>,
+    id: OnceCell<String>,
+}
+
+impl RequestLog {
+    pub(crate) fn new(request: &Rc<web_sys::Request>) -> Self {
+        Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new() }))
+    }
+
+    /// Cloudflare's id of the request (`cf-ray`), or one that is made up: what ties an answer to its lines. It need not be secret.
+    pub(crate) fn id(&self) -> &str {
+        self.0.id.get_or_init(|| {
+            // Without the field as well as where it cannot be read.
+            let ray = self.0.request.headers().get("cf-ray").unwrap_or_default();
+            ray_id(ray).unwrap_or_else(|| format!("{:013x}", Clock.random_bits()))
+        })
+    }
+
+    /// The visitor was told of a failure, with this status.
+    pub(crate) fn error(&self, route: &str, code: &str, status: u16, detail: &str) {
+        let (level, request_id) = (Level::Error, Some(self.id()));
+        Line { level, request_id, code, status: Some(status), route, detail }.write();
+    }
+
+    /// Something went wrong and the job went on without it.
+    pub(crate) fn warning(&self, route: &str, code: &str, detail: &dyn Display) {
+        let (level, request_id, detail) = (Level::Warning, Some(self.id()), &*detail.to_string());
+        Line { level, request_id, code, status: None, route, detail }.write();
+    }
+}
+
+/// The same in an alarm, which is of no request.
+pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
+    Line { level: Level::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }.write();
 }

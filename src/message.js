@@ -124,7 +124,7 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
       late = true;
       resolve(null);
     }, milliseconds);
-    fetch(url, sent).then((answer) => (late ? answer.body?.cancel() : resolve(answer)), reject);
+    fetch(url, sent).then((answer) => (late ? answer.body?.cancel().catch(() => {}) : resolve(answer)), reject);
   });
 }
 

@@ -9,6 +9,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};
 
+use crate::stream;
+
 #[wasm_bindgen(module = "/src/message.js")]
 extern "C" {
     /// Method and URL of a request, with a space between them.
@@ -94,8 +96,7 @@ pub(crate) fn passed_on(received: &Response, edits: &Edits<'_>, body: &JsValue) 
 /// Ends an answer that nobody reads, so that its connection is free.
 pub(crate) fn discard(answer: &Response) {
     if let Some(body) = answer.body() {
-        // A body that is broken already ends by itself.
-        let _cancelled = body.cancel();
+        stream::end(&body);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::{Form, GOOD_FACTOR, NotRead, Remembered, Store, all_of_it, sliced};
-use crate::log;
+use crate::log::RequestLog;
 
 const ROUTE: &str = "/{key}";
 
@@ -119,7 +119,7 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
 
 /// Reads the release that a pointer names. Its manifest was written before the pointer, but another location may see the pointer first:
 /// then the release before serves.
-async fn load(store: &Store, _: &str, pointer: Option<String>) -> Result<Option<Site>, NotLoaded> {
+async fn load(store: &Store, log: &RequestLog, _: &str, pointer: Option<String>) -> Result<Option<Site>, NotLoaded> {
     let Some(json) = pointer else { return Ok(Some(Site::PlainKeys)) };
     let broken = |broken| NotRead::Broken(BrokenSite::Record(POINTER, broken));
     let pointer = Pointer::parse(&json).map_err(broken)?;
@@ -131,7 +131,7 @@ async fn load(store: &Store, _: &str, pointer: Option<String>) -> Result<Option<
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(store, id).await? {
             if *id != pointer.current {
-                log::warning(ROUTE, "release_behind", &format!("{} has no manifest, {id} is served", pointer.current));
+                log.warning(ROUTE, "release_behind", &format!("{} has no manifest, {id} is served", pointer.current));
             }
             return Ok(Some(Site::Release(Release { pointer, manifest })));
         }
@@ -203,11 +203,11 @@ impl Release {
         let manifest = match read {
             Ok(manifest) => manifest,
             Err(NotRead::Store(error)) => {
-                log::warning(ROUTE, "kv_read_failed", &format!("release {id}: {error}"));
+                incoming.log().warning(ROUTE, "kv_read_failed", &format!("release {id}: {error}"));
                 return None;
             }
             Err(NotRead::Broken(broken)) => {
-                log::warning(ROUTE, "broken_record", &broken);
+                incoming.log().warning(ROUTE, "broken_record", &broken);
                 remember(id, None, 0);
                 return None;
             }
@@ -229,8 +229,8 @@ impl Release {
 }
 
 /// Says in the log that the release before answered.
-pub(crate) fn warn_of_previous(failure: &Failure) {
-    log::warning(ROUTE, "previous_release", &failure.cause());
+pub(crate) fn warn_of_previous(incoming: &Incoming, failure: &Failure) {
+    incoming.log().warning(ROUTE, "previous_release", &failure.cause());
 }
 
 /// What follows the header fields of an answer. KV is read at most once before it begins.
@@ -354,13 +354,19 @@ pub(crate) async fn record<T: 'static>(
     route: &'static str,
 ) -> Result<Option<Rc<T>>, NotRead<BrokenRecord>> {
     // Where the release cannot be known, the file may still stand under its own key.
-    let in_release = served(incoming).await.ok().and_then(|site| match &*site.value {
-        Site::Release(release) => {
-            let file = release.manifest.file(&format!("/{}", key.as_str()))?;
-            blob_key(&file.body.hash).ok()
+    let in_release = match served(incoming).await {
+        Ok(site) => match &*site.value {
+            Site::Release(release) => {
+                let file = release.manifest.file(&format!("/{}", key.as_str()));
+                file.and_then(|file| blob_key(&file.body.hash).ok())
+            }
+            Site::PlainKeys => None,
+        },
+        Err(failure) => {
+            incoming.log().warning(route, "release_unknown", &failure.cause());
+            None
         }
-        Site::PlainKeys => None,
-    });
+    };
     let is_in_release = in_release.is_some();
     let refresh_ms = if is_in_release { u64::MAX } else { incoming.vars().assets_refresh_ms };
     let record = Remembered {
@@ -368,7 +374,7 @@ pub(crate) async fn record<T: 'static>(
         memory,
         refresh_ms,
         good_ms: refresh_ms.saturating_mul(2),
-        parse: async move |_: &Store, _: &str, json: Option<String>| match json {
+        parse: async move |_: &Store, _: &RequestLog, _: &str, json: Option<String>| match json {
             None if is_in_release => Err(NotRead::Store(StoreError::missing())),
             json => json.as_deref().map(parse).transpose().map_err(NotRead::Broken),
         },

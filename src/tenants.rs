@@ -24,8 +24,9 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::{NotRead, Remembered, Store, all_of_it};
+use crate::log::RequestLog;
 use crate::message::{Received, Sent};
-use crate::{error, log, response, site};
+use crate::{response, site};
 
 thread_local! {
     static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
@@ -85,7 +86,7 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
         memory: &RECORDS,
         refresh_ms: vars.routing_refresh_ms,
         good_ms: vars.routing_refresh_ms.saturating_mul(2),
-        parse: async move |_: &Store, key: &str, json: Option<String>| {
+        parse: async move |_: &Store, _: &RequestLog, key: &str, json: Option<String>| {
             let record = json.map(|json| Stored::parse(key, &json, Some(&vars.routing)));
             record.transpose().map_err(NotRead::Broken)
         },
@@ -195,7 +196,7 @@ impl<'a> Proxied<'a> {
                 self.warn("fallback", outcome);
                 outcome.discard();
             }
-            Err(failure) => log::warning(ROUTE, "fallback", &failure.cause()),
+            Err(failure) => self.incoming.log().warning(ROUTE, "fallback", &failure.cause()),
         }
         Some(answer)
     }
@@ -219,25 +220,18 @@ impl<'a> Proxied<'a> {
         let page = match site::page(self.incoming, key).await {
             Ok(page) => page,
             Err(failure) => {
-                log::warning(ROUTE, "fallback_failed", &format!("{place}: {}", failure.cause()));
+                self.incoming.log().warning(ROUTE, "fallback_failed", &format!("{place}: {}", failure.cause()));
                 return None;
             }
         };
         let id = id_field(self.address.key.as_str());
-        let request_id = error::request_id(self.incoming);
-        log::write(&log::Event {
-            level: "warning",
-            request_id: Some(&request_id),
-            code: "maintenance",
-            status: Some(503),
-            route: ROUTE,
-            detail: &place,
-        });
+        let log = self.incoming.log();
+        log.warning(ROUTE, "maintenance", &place);
         let fields = [
             ("content-type", "text/html; charset=utf-8"),
             ("cache-control", "no-store"),
             ("retry-after", "30"),
-            ("x-request-id", &request_id),
+            ("x-request-id", log.id()),
             ("x-served-by", SERVED_BY),
             ("x-storefront-id", &id),
             (ROUTING_SOURCE, FALLBACK),
@@ -277,12 +271,13 @@ impl<'a> Proxied<'a> {
     }
 
     fn warn(&self, code: &'static str, outcome: &Outcome<'_>) {
+        let log = self.incoming.log();
         match &outcome.result {
             Ok(received) => {
                 let place = self.place(outcome.asked);
-                log::warning(ROUTE, code, &format!("{place}: the origin answered {}", received.status));
+                log.warning(ROUTE, code, &format!("{place}: the origin answered {}", received.status));
             }
-            Err(failure) => log::warning(ROUTE, code, &failure.cause()),
+            Err(failure) => log.warning(ROUTE, code, &failure.cause()),
         }
     }
 
@@ -293,7 +288,8 @@ impl<'a> Proxied<'a> {
             Some(Opened::Outlier) => "it failed too often, others are asked in its place, if there are any",
             Some(Opened::Origin) => "it gives no answer to most requests",
         };
-        log::warning(ROUTE, "circuit_opened", &format!("{}: {what}", self.place(target)));
+        let place = self.place(target);
+        self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {what}"));
     }
 }
 

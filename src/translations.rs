@@ -13,7 +13,7 @@ use worker::web_sys;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::NotRead;
-use crate::{log, response, site};
+use crate::{response, site};
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 const ROUTE: &str = "/hello-world";
@@ -32,7 +32,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
         Err(NotRead::Broken(broken)) => Some(("broken_record", broken)),
     };
     if let Some((code, cause)) = failed {
-        log::warning(ROUTE, code, cause);
+        incoming.log().warning(ROUTE, code, cause);
     }
     let source = failed.map(|_| ("translation-source", "default"));
     let translations = read.ok().flatten();

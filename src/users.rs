@@ -19,7 +19,7 @@ use crate::bindings::{Bindings, Vars};
 use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::kv::{GOOD_FACTOR, NotRead, Remembered, Store, Unreadable, all_of_it};
-use crate::log;
+use crate::log::RequestLog;
 
 /// A user's record, or that there is none.
 type Own = Option<UserRecord>;
@@ -55,6 +55,7 @@ impl User {
     }
 }
 
+type Users<P> = Remembered<Own, P, BrokenRecord>;
 type Parsed = Result<Option<Own>, NotRead<BrokenRecord>>;
 type Read = Result<Option<Held<Rc<Own>>>, NotRead<BrokenRecord>>;
 
@@ -72,7 +73,7 @@ pub(crate) async fn find(incoming: &Incoming, id: &str, route: &'static str) -> 
     let read = remembered(&vars, route).get(incoming, &key, Clock.now_ms()).await;
     Ok(match own(read) {
         Ok(user) => user,
-        Err(without) => in_snapshot(&snapshot(incoming, route).await, id, without, route),
+        Err(without) => in_snapshot(incoming, &snapshot(incoming, route).await, id, without, route),
     })
 }
 
@@ -123,7 +124,7 @@ pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static 
                     if shared.is_none() {
                         shared = Some(snapshot(incoming, route).await);
                     }
-                    in_snapshot(shared.as_ref().unwrap_or(&Ok(None)), id, without, route)
+                    in_snapshot(incoming, shared.as_ref().unwrap_or(&Ok(None)), id, without, route)
                 }
             }
         });
@@ -138,7 +139,7 @@ fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
 fn remembered(
     vars: &Vars,
     route: &'static str,
-) -> Remembered<Own, impl AsyncFn(&Store, &str, Option<String>) -> Parsed + 'static, BrokenRecord> {
+) -> Users<impl AsyncFn(&Store, &RequestLog, &str, Option<String>) -> Parsed + 'static> {
     let refresh_ms = vars.config_refresh_ms;
     Remembered {
         store: Bindings::users,
@@ -147,7 +148,7 @@ fn remembered(
         // A user is at one isolate now and then: who was not seen for longer is read first.
         good_ms: refresh_ms.saturating_mul(2),
         // That there is none is remembered as well: with a snapshot most users may have none.
-        parse: async |_: &Store, _: &str, json: Option<String>| {
+        parse: async |_: &Store, _: &RequestLog, _: &str, json: Option<String>| {
             json.map(|json| UserRecord::parse(&json)).transpose().map(Some).map_err(NotRead::Broken)
         },
         unreadable: Some(&UNREADABLE),
@@ -170,14 +171,14 @@ fn own(read: Read) -> Result<User, Source> {
 }
 
 /// The user by the snapshot; `without` is told where that says nothing of him.
-fn in_snapshot(snapshot: &Shared, id: &str, without: Source, route: &'static str) -> User {
+fn in_snapshot(incoming: &Incoming, snapshot: &Shared, id: &str, without: Source, route: &'static str) -> User {
     let nothing = |source| User { found: Found::Nothing, source };
     let Ok(shared) = snapshot else { return nothing(Source::Default) };
     let Some(Held { value, standing }) = shared else { return nothing(without) };
     match value.record(id).map(UserRecord::parse) {
         Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*standing) },
         Some(Err(broken)) => {
-            log::warning(route, "broken_record", &format!("in the snapshot: {broken}"));
+            incoming.log().warning(route, "broken_record", &format!("in the snapshot: {broken}"));
             nothing(Source::Default)
         }
         // He may be in the one that cannot be read.
@@ -199,7 +200,7 @@ async fn snapshot(incoming: &Incoming, route: &'static str) -> Shared {
         refresh_ms,
         good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
         // One that is not there yet has no users.
-        parse: async |_: &Store, _: &str, json: Option<String>| {
+        parse: async |_: &Store, _: &RequestLog, _: &str, json: Option<String>| {
             json.map(Snapshot::parse).transpose().map(Option::unwrap_or_default).map(Some).map_err(NotRead::Broken)
         },
         unreadable: Some(&NO_SNAPSHOT),

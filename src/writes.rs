@@ -128,7 +128,7 @@ async fn write(
     let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
     let request_id = failure.as_ref().and_then(|failure| failure.log(incoming, &Route::Writes { key: encoded_key }));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
-    fields.extend(request_id.as_deref().map(|id| ("x-request-id", id)));
+    fields.extend(request_id.map(|id| ("x-request-id", id)));
     respond(status, &response::bytes(body.as_bytes()), &fields)
 }
 

@@ -21,11 +21,12 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::{ReadableStream, Request};
 
 use super::keeping::{self, AS_IT_CAME, Found, KV_UNAVAILABLE, NotFound, hot};
-use super::{href, purging};
+use super::{ROUTE, href, purging};
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::message::MessageFields;
+use crate::stream;
 use forward::Received;
 
 /// A request to the cache.
@@ -194,8 +195,9 @@ impl Exchange {
             if !is_renewed {
                 hot(|hot| hot.end_refresh(key.as_str(), true, Clock.now_ms()));
             }
-            if let Ok(outcome) = renewed {
-                outcome.discard();
+            match renewed {
+                Ok(outcome) => outcome.discard(),
+                Err(failure) => again.incoming.log().warning(ROUTE, "refresh_failed", &failure.cause()),
             }
         });
     }
@@ -249,7 +251,7 @@ impl Outcome {
             Source::Kept { found, .. } => keeping::discard(&found.body),
             Source::Upstream { body, .. } => {
                 if let Some(stream) = body.dyn_ref::<ReadableStream>() {
-                    let _cancelled = stream.cancel();
+                    stream::end(stream);
                 }
             }
         }

@@ -14,9 +14,11 @@ use worker::web_sys::ReadableStream;
 
 use super::ROUTE;
 use crate::clock::Clock;
+use crate::error::message_of;
 use crate::incoming::Incoming;
 use crate::kv::{Body, Store, to_put};
-use crate::log;
+use crate::log::RequestLog;
+use crate::stream;
 
 #[wasm_bindgen(module = "/src/cache/bodies.js")]
 extern "C" {
@@ -97,12 +99,12 @@ pub(super) async fn find(
         Ok(Some(headed)) => headed,
         Ok(None) => return Err(NotFound::Absent),
         Err(error) => {
-            log::warning(ROUTE, "kv_unavailable", &error);
+            incoming.log().warning(ROUTE, "kv_unavailable", &error);
             return Err(NotFound::Unavailable);
         }
     };
     let broken = || {
-        log::warning(ROUTE, "broken_record", &"what is kept does not parse");
+        incoming.log().warning(ROUTE, "broken_record", &"what is kept does not parse");
         NotFound::Broken
     };
     let stored = match headed.head {
@@ -145,7 +147,8 @@ pub(super) fn keep(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &j
         remember(incoming, key, kept, &body, Clock.now_ms());
     }
     let (key, kept, body, store) = (key.to_static(), Rc::clone(kept), body.clone(), incoming.env().pages());
-    incoming.wait_until(async move { put(&store, &key, &kept, &body).await });
+    let log = incoming.log().clone();
+    incoming.wait_until(async move { put(&store, &log, &key, &kept, &body).await });
 }
 
 /// Keeps an answer whose body still comes, when it has come and fits; `length` is its length where that is known.
@@ -158,16 +161,17 @@ pub(super) fn keep_stream(
 ) {
     let (key, again) = (key.to_static(), Rc::clone(incoming));
     incoming.wait_until(async move {
+        let log = again.log();
         let body = match collected(&stream, length).await {
             Ok(Some(body)) => body,
-            Ok(None) => return log::warning(ROUTE, "not_kept", &"a body was too long, or there was no room for it"),
-            Err(_) => return log::warning(ROUTE, "not_kept", &"a body broke off"),
+            Ok(None) => return log.warning(ROUTE, "not_kept", &"a body was too long, or there was no room for it"),
+            Err(_) => return log.warning(ROUTE, "not_kept", &"a body broke off"),
         };
         let kept = Rc::new(Kept::new(Stored { length: u64::from(body.byte_length()), ..stored }, None));
         // What is in memory is older, be it for its length only.
         hot(|hot| hot.forget_older(key.as_str(), kept.stored.times.requested_ms));
         remember(&again, &key, &kept, &body, Clock.now_ms());
-        put(&again.env().pages(), &key, &kept, &body).await;
+        put(&again.env().pages(), log, &key, &kept, &body).await;
     });
 }
 
@@ -181,27 +185,30 @@ pub(super) async fn collected(
     JsFuture::from(collect(stream, length, max)?).await.map(|bytes| bytes.dyn_into().ok())
 }
 
-async fn put(store: &Store, key: &Key<'_>, kept: &Kept, body: &js_sys::ArrayBuffer) {
+async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &Kept, body: &js_sys::ArrayBuffer) {
     let requested_ms = kept.stored.times.requested_ms;
     // A write to the URL came in between, or a newer answer: this is from before it.
     if hot(|hot| hot.is_outdated(key.as_str(), requested_ms)) {
         return;
     }
     let ttl_seconds = kept_seconds(kept, Clock.now_ms());
-    let Some((value, options)) = to_put(&kept.stored.to_json(), body, ttl_seconds) else { return };
+    let (value, options) = match to_put(&kept.stored.to_json(), body, ttl_seconds) {
+        Ok(put) => put,
+        Err(thrown) => return log.warning(ROUTE, "not_kept", &message_of(&thrown)),
+    };
     let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_AFTER_ANSWER, |_| {}).await;
     if let Err((error, _)) = put.outcome {
-        log::warning(ROUTE, "kv_put_failed", &error);
+        log.warning(ROUTE, "kv_put_failed", &error);
     }
     // KV may have taken this after the invalidation that came in between.
     if hot(|hot| hot.is_invalidated(key.as_str(), requested_ms)) {
-        delete(store, key).await;
+        delete(store, log, key).await;
     }
 }
 
-async fn delete(store: &Store, key: &Key<'_>) {
+async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
     if let Err((error, _)) = store.delete_with_retry(key, &Backoff::PUT_AFTER_ANSWER).await.outcome {
-        log::warning(ROUTE, "kv_delete_failed", &error);
+        log.warning(ROUTE, "kv_delete_failed", &error);
     }
 }
 
@@ -210,10 +217,10 @@ pub(super) fn invalidate(incoming: &Incoming, keys: Vec<Key<'static>>, now_ms: u
     for key in &keys {
         hot(|hot| hot.invalidate(key.as_str(), now_ms));
     }
-    let store = incoming.env().pages();
+    let (store, log) = (incoming.env().pages(), incoming.log().clone());
     incoming.wait_until(async move {
         for key in keys {
-            delete(&store, &key).await;
+            delete(&store, &log, &key).await;
         }
     });
 }
@@ -221,6 +228,6 @@ pub(super) fn invalidate(incoming: &Incoming, keys: Vec<Key<'static>>, now_ms: u
 /// Ends a body that nobody reads.
 pub(super) fn discard(body: &Body) {
     if let Body::Stream(stream) = body {
-        let _cancelled = stream.cancel();
+        stream::end(stream);
     }
 }

@@ -22,7 +22,7 @@ use worker::web_sys::{Request, Response};
 
 use super::exchange::{Exchange, Outcome, Source};
 use super::keeping::{self, Form, Found, hot};
-use super::{href, html_rewriter, purging};
+use super::{ROUTE, href, html_rewriter, purging};
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
@@ -92,7 +92,10 @@ impl View {
                 let now_ms = Clock.now_ms();
                 hot(|hot| hot.end_refresh(self.key.as_str(), true, now_ms));
                 return match found {
-                    Ok(found) if may_stand_in(&found, &asked, now_ms) => hit(&found, Some(IF_ERROR), now_ms),
+                    Ok(found) if may_stand_in(&found, &asked, now_ms) => {
+                        self.incoming.log().warning(ROUTE, "stale_if_error", &failure.cause());
+                        hit(&found, Some(IF_ERROR), now_ms)
+                    }
                     _ => Err(failure),
                 };
             }
@@ -128,8 +131,9 @@ impl View {
         self.incoming.wait_until(async move {
             let read = view.read(true).await;
             hot(|hot| hot.end_refresh(view.key.as_str(), read.is_err(), Clock.now_ms()));
-            if let Ok(read) = read {
-                view.keep(&read);
+            match read {
+                Ok(read) => drop(view.keep(&read)),
+                Err(failure) => view.incoming.log().warning(ROUTE, "refresh_failed", &failure.cause()),
             }
         });
     }

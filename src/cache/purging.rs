@@ -18,7 +18,8 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::incoming::Incoming;
 use crate::kv::{Listed, PutOptions, Store, Value};
-use crate::{log, response};
+use crate::log::RequestLog;
+use crate::response;
 
 thread_local! {
     static TABLE: RefCell<Memory<Rc<Purges>>> = const { RefCell::new(Memory::new()) };
@@ -38,19 +39,20 @@ const REFRESH_MIN_MS: u64 = 1000;
 /// What was purged, as this isolate knows it: read every `CACHE_REFRESH` seconds in the background.
 pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
     let refresh_ms = incoming.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
-    let store = incoming.env().pages();
+    let (store, log) = (incoming.env().pages(), incoming.log());
     match TABLE.with_borrow_mut(|table| table.look(NAME, refresh_ms, now_ms)) {
         Look::Fresh(held) => Ok(held.value),
         Look::Refresh(held) => {
             // What goes wrong is in the log, and the old list serves.
-            incoming.wait_until(async move { drop(read(&store).await) });
+            let log = log.clone();
+            incoming.wait_until(async move { drop(read(&store, &log).await) });
             Ok(held.value)
         }
-        Look::Read => read(&store).await,
+        Look::Read => read(&store, log).await,
     }
 }
 
-async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
+async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError> {
     let asked_ms = Clock.now_ms();
     match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
         Ok(Listed { metadata, is_complete }) => {
@@ -64,14 +66,14 @@ async fn read(store: &Store) -> Result<Rc<Purges>, StoreError> {
                 metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
                 OWN.with_borrow(|own| own.iter().for_each(|purge| purges.add(purge.clone())));
                 if !is_complete {
-                    log::warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
+                    log.warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
                     purges.add_all(asked_ms);
                 }
                 Ok(table.store(NAME, Some(source), Rc::new(purges), asked_ms).value)
             })
         }
         Err(error) => {
-            log::warning(ROUTE, "kv_list_failed", &error);
+            log.warning(ROUTE, "kv_list_failed", &error);
             TABLE.with_borrow_mut(|table| table.failed(NAME, asked_ms)).map(|held| held.value).ok_or(error)
         }
     }
@@ -87,7 +89,7 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache_upstreams))).await;
     made.into_iter().collect::<Result<(), Failure>>()?;
     let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
-    let json = serde_json::to_vec(&told).unwrap_or_default();
+    let json = serde_json::to_vec(&told).map_err(|error| Failure::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
 }

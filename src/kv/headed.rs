@@ -70,8 +70,8 @@ impl Store {
     }
 }
 
-/// A value and the options to put it with: head and body, dropped after so many seconds. `None` where the runtime refuses.
-pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -> Option<(Value, PutOptions)> {
+/// A value and the options to put it with: head and body, dropped after so many seconds. Fails where the runtime refuses.
+pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -> Result<(Value, PutOptions), JsValue> {
     let length = body.byte_length();
     let beside = serde_json::json!({ "head": head, "length": length }).to_string();
     let (value, metadata) = if beside.len() <= METADATA_BYTES_MAX {
@@ -81,5 +81,5 @@ pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -
         let metadata = serde_json::json!({ "prefix": prefixed.prefix(), "length": length }).to_string();
         (Value::bytes(prefixed.value()), metadata)
     };
-    Some((value, PutOptions::expiring(ttl_seconds).and_metadata(&metadata).ok()?))
+    Ok((value, PutOptions::expiring(ttl_seconds).and_metadata(&metadata)?))
 }

@@ -15,7 +15,7 @@ use super::{Form, Store};
 use crate::bindings::Bindings;
 use crate::clock::Clock;
 use crate::incoming::Incoming;
-use crate::log;
+use crate::log::RequestLog;
 
 /// Why there is no record.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ pub(crate) fn all_of_it(json: &str) -> &str {
 
 impl<T, P, E> Remembered<T, P, E>
 where
-    P: AsyncFn(&Store, &str, Option<String>) -> Result<Option<T>, NotRead<E>> + 'static,
+    P: AsyncFn(&Store, &RequestLog, &str, Option<String>) -> Result<Option<T>, NotRead<E>> + 'static,
     E: Display + Clone + 'static,
 {
     /// The record under a key; `None` where there is none. `now_ms` is milliseconds since the Unix epoch.
@@ -85,14 +85,14 @@ where
         match look {
             Look::Fresh(held) => Ok(Some(held)),
             Look::Refresh(held) => {
-                let (key, store) = (key.to_static(), (self.store)(incoming.env()));
+                let (key, store, log) = (key.to_static(), (self.store)(incoming.env()), incoming.log().clone());
                 // What goes wrong is in the log, and the request after it sees what came of it.
-                incoming.wait_until(async move { drop(self.read(&store, &key).await) });
+                incoming.wait_until(async move { drop(self.read(&store, &log, &key).await) });
                 Ok(Some(held))
             }
             Look::Read => match self.known_unreadable(key, now_ms) {
                 Some(why) => Err(why),
-                None => self.read(&(self.store)(incoming.env()), key).await,
+                None => self.read(&(self.store)(incoming.env()), incoming.log(), key).await,
             },
         }
     }
@@ -119,7 +119,7 @@ where
         let asked_ms = Clock.now_ms();
         let read = store.texts(&names).await;
         for ((key, record), read) in wanted.iter_mut().zip(read) {
-            **record = Some(self.settle(&store, key.as_str(), read, asked_ms).await);
+            **record = Some(self.settle(&store, incoming.log(), key.as_str(), read, asked_ms).await);
         }
         records.into_iter().flatten().collect()
     }
@@ -135,11 +135,11 @@ where
     }
 
     /// Leaves a key alone for a while; the log says why, once.
-    fn leave_alone(&self, name: &str, why: &NotRead<E>, asked_ms: u64) {
+    fn leave_alone(&self, log: &RequestLog, name: &str, why: &NotRead<E>, asked_ms: u64) {
         let Some(unreadable) = self.unreadable else { return };
         match why {
-            NotRead::Store(error) => self.warn("kv_unavailable", name, error),
-            NotRead::Broken(broken) => self.warn("broken_record", name, broken),
+            NotRead::Store(error) => self.warn(log, "kv_unavailable", name, error),
+            NotRead::Broken(broken) => self.warn(log, "broken_record", name, broken),
         }
         let until_ms = asked_ms.saturating_add(self.refresh_ms.min(LEFT_ALONE_MS));
         unreadable.with_borrow_mut(|unreadable| {
@@ -148,16 +148,17 @@ where
         });
     }
 
-    async fn read(&self, store: &Store, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
+    async fn read(&self, store: &Store, log: &RequestLog, key: &Key<'_>) -> Result<Option<Held<Rc<T>>>, NotRead<E>> {
         let asked_ms = Clock.now_ms();
         let json = store.read_with_retry(key, &Form::TEXT).await.map(|json| json.and_then(|json| json.as_string()));
-        self.settle(store, key.as_str(), json, asked_ms).await
+        self.settle(store, log, key.as_str(), json, asked_ms).await
     }
 
     /// Remembers what a read gave; what to go by where it gave nothing good.
     async fn settle(
         &self,
         store: &Store,
+        log: &RequestLog,
         name: &str,
         read: Result<Option<String>, StoreError>,
         asked_ms: u64,
@@ -169,7 +170,7 @@ where
                     return Ok(Some(held));
                 }
                 let source = source.map(str::to_owned);
-                (self.parse)(store, name, json).await.map(|record| record.map(|record| (record, source)))
+                (self.parse)(store, log, name, json).await.map(|record| record.map(|record| (record, source)))
             }
             Err(error) => Err(NotRead::Store(error)),
         };
@@ -185,20 +186,20 @@ where
                     NotRead::Store(error) => (memory.failed(name, asked_ms), "kv_read_failed", error),
                 };
                 let Some(held) = known else {
-                    self.leave_alone(name, &why, asked_ms);
+                    self.leave_alone(log, name, &why, asked_ms);
                     return Err(why);
                 };
-                self.warn(code, name, cause);
+                self.warn(log, code, name, cause);
                 Ok(Some(held))
             }
         })
     }
 
-    fn warn(&self, code: &'static str, name: &str, cause: &dyn Display) {
+    fn warn(&self, log: &RequestLog, code: &'static str, name: &str, cause: &dyn Display) {
         if self.is_private {
-            log::warning(self.route, code, cause);
+            log.warning(self.route, code, cause);
         } else {
-            log::warning(self.route, code, &format!("{name}: {cause}"));
+            log.warning(self.route, code, &format!("{name}: {cause}"));
         }
     }
 }

@@ -72,8 +72,8 @@ const vars = {
 /** The token that the tests use; never one that anything else accepts. */
 export const TOKEN = "token-of-the-integration-tests";
 
-/** What a panic, or a request that can never end, leaves in the log. */
-const crash = /panicked|critical|RuntimeError|Reinitializing|had hung/i;
+/** What a panic, a request that can never end, or a rejection that nobody handles leaves in the log. */
+const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|Uncaught/i;
 
 /**
  * Starts the Worker once for a test file and stops it after the last test.

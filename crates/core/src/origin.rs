@@ -107,15 +107,28 @@ impl AllowList {
     /// True where the list names this origin. Scheme and port count.
     #[must_use]
     pub fn admits(&self, origin: &Origin) -> bool {
-        self.exact.contains(origin)
-            || self.subdomains.iter().any(|(scheme, suffix)| {
-                origin
-                    .0
-                    .strip_prefix(scheme.as_str())
-                    .and_then(|host| host.strip_suffix(suffix.as_str()))
-                    .is_some_and(|subdomain| !subdomain.is_empty())
-                    && !is_ip_literal(origin)
-            })
+        self.exact.contains(origin) || self.subdomains_of(origin).is_some()
+    }
+
+    /// The entry that names this origin: the origin itself, or `https://*.shops.example`. What the log may hold of a host that a visitor
+    /// wrote. `None` where the list does not name it.
+    #[must_use]
+    pub fn entry(&self, origin: &Origin) -> Option<String> {
+        if self.exact.contains(origin) {
+            return Some(origin.0.clone());
+        }
+        self.subdomains_of(origin).map(|(scheme, suffix)| [scheme, "*", suffix].concat())
+    }
+
+    fn subdomains_of(&self, origin: &Origin) -> Option<&(String, String)> {
+        self.subdomains.iter().find(|(scheme, suffix)| {
+            origin
+                .0
+                .strip_prefix(scheme.as_str())
+                .and_then(|host| host.strip_suffix(suffix.as_str()))
+                .is_some_and(|subdomain| !subdomain.is_empty())
+                && !is_ip_literal(origin)
+        })
     }
 }
 
@@ -260,6 +273,21 @@ mod tests {
             assert!(admits(&["https", "http"], &format!("http://{host}")), "{host}");
         }
         assert!(!admits(&["https"], "https://b.example") && !admits(&["https"], "https://shops.example"));
+    }
+
+    #[test]
+    fn the_entry_of_an_origin_says_no_more_of_it_than_the_list() {
+        let list = AllowList::parse("https://api.example, https://*.shops.example, http://*.shops.example:8080", &[]);
+        for (url, entry) in [
+            ("https://api.example/a", Some("https://api.example")),
+            ("https://secret.shops.example/", Some("https://*.shops.example")),
+            ("https://a.secret.shops.example/", Some("https://*.shops.example")),
+            ("http://secret.shops.example:8080/", Some("http://*.shops.example:8080")),
+            ("http://secret.shops.example/", None),
+            ("https://other.example/", None),
+        ] {
+            assert_eq!(list.entry(&Origin::split(url).unwrap().0).as_deref(), entry, "{url}");
+        }
     }
 
     #[test]

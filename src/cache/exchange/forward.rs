@@ -15,6 +15,7 @@ use kv_edge_core::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
+use super::super::ROUTE;
 use super::super::keeping::{Found, hot};
 use super::{Exchange, Looked, Outcome, Source};
 use crate::clock::Clock;
@@ -146,6 +147,7 @@ impl Exchange {
         }
         match looked.found {
             Some(found) if is_usable => {
+                self.incoming.log().warning(ROUTE, "stale_if_error", &failure.at(&self.place()).cause());
                 let ttl = found.kept.ttl_seconds(now_ms);
                 let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
                 let upstream_ms = received.map(Received::took_ms);
@@ -159,9 +161,14 @@ impl Exchange {
             _ => {
                 let forwarded =
                     CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail: looked.detail };
-                Err(failure.at(self.url.origin().as_str()).with_field("Cache-Status", forwarded.to_string()))
+                Err(failure.at(&self.place()).with_field("Cache-Status", forwarded.to_string()))
             }
         }
+    }
+
+    /// The upstream as the log names it: a visitor wrote the host, if the list has a wildcard.
+    fn place(&self) -> String {
+        self.incoming.vars().cache_upstreams.entry(self.url.origin()).unwrap_or_default()
     }
 }
 

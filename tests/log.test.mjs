@@ -1,0 +1,243 @@
+// The log: warnings as warnings and errors as errors, each under the id of its request, and nothing in it that a visitor wrote.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { eventually, unique } from "./harness/eventually.mjs";
+import { open, send } from "./harness/http.mjs";
+import { closedOrigin, die, hang, startUpstream } from "./harness/upstream.mjs";
+import { startWorker, TOKEN } from "./harness/worker.mjs";
+
+const upstream = await startUpstream();
+/** Another one, which never hangs: its circuit stays closed. */
+const steady = await startUpstream();
+const closed = await closedOrigin();
+const worker = await startWorker({
+  faulty: true,
+  vars: {
+    // Any host of a wildcard is one that a visitor wrote.
+    CACHE_UPSTREAMS: `${upstream.origin},${steady.origin},${closed},http://*.nowhere.invalid,https://*.nowhere.invalid`,
+    CACHE_REFRESH: "0",
+    CONFIG_REFRESH: "0",
+    ROUTING_REFRESH: "0",
+    ASSETS_REFRESH: "0",
+    ROUTING_ORIGINS: `${upstream.origin},${closed},http://*.nowhere.invalid`,
+    TENANT_DOMAIN: "shops.localhost",
+    UPSTREAM_TIMEOUT_MS: "400",
+  },
+});
+const { CACHE_KV, ROUTING_CONFIG, USER_CONFIGURATION, assets } = worker.env;
+
+/** What a visitor writes, in every place where they can: no line of the log may have it. */
+const PLANTED = "plantedsecret";
+const fields = {
+  Cookie: `session=${PLANTED}cookie`,
+  Referer: `https://${PLANTED}referer.example/`,
+  "User-Agent": `${PLANTED}agent`,
+  "X-Own": `${PLANTED}field`,
+  [`X-${PLANTED}`]: "a name",
+  "If-None-Match": `"${PLANTED}tag"`,
+  Range: `bytes=0-1, ${PLANTED}`,
+  "Accept-Language": `de, x-${PLANTED.slice(0, 8)}`,
+  "X-Forwarded-Host": `${PLANTED}.example`,
+  Via: `1.1 ${PLANTED}via`,
+  // Cloudflare's own ids look different; elsewhere the field is a visitor's.
+  "CF-Ray": `${PLANTED} ray`,
+};
+const query = `?q=${PLANTED}query&${PLANTED}name=1`;
+const bearer = { Authorization: `Bearer ${TOKEN}` };
+
+/** Upstreams that fail in every way that there is, under paths that the visitor wrote. */
+const broken = {
+  dies: die(),
+  "dies with a length": die({ length: 100_000 }),
+  hangs: hang,
+  "answers 500": (_request, response) => response.writeHead(500).end(PLANTED),
+  "answers 999": (_request, response) => {
+    response.socket.end("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n");
+  },
+  "is no HTTP": (_request, response) => response.socket.end(`${PLANTED}\r\n\r\n`),
+  closes: (_request, response) => response.socket.destroy(),
+  "redirects elsewhere": (request, response) => response.writeHead(302, { location: `https://${PLANTED}.elsewhere.invalid/` }).end(),
+  "redirects in a circle": (request, response) => response.writeHead(302, { location: request.url }).end(),
+  "is too long": (_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end(Buffer.alloc(9 * 1024 * 1024, "x")),
+  "has another coding": (_request, response) => response.writeHead(200, { "content-encoding": "x-own" }).end("x"),
+  "is no gzip": (_request, response) => response.writeHead(200, { "content-encoding": "gzip" }).end("x"),
+  "is a gzip that breaks off": (_request, response) =>
+    response.writeHead(200, { "content-encoding": "gzip", "cache-control": "max-age=60" }).end(gzipSync("x".repeat(1000)).subarray(0, 20)),
+  "has a field that is no field": (_request, response) => response.socket.end(`HTTP/1.1 200 OK\r\n${PLANTED}\r\n\r\n`),
+};
+
+const kvFailures = ["500", "429", "no answer", "throws a string", "throws undefined"];
+const everywhere = (fault) =>
+  Object.fromEntries(
+    ["CACHE_KV", "USER_CONFIGURATION", "ROUTING_CONFIG", "assets", "WRITES", "USERS_NOTIFICATION_CONFIG"].map((binding) => [
+      binding,
+      { get: [fault], put: [fault], delete: [fault], list: [fault], bulk: [fault] },
+    ]),
+  );
+
+/** Sends what may fail in any way; the answer does not matter here. */
+const ask = (path, { headers, ...options } = {}) => send(worker, path, { headers: { ...fields, ...headers }, ...options }).catch(() => {});
+
+/** Makes a failure of ours and waits for its line: those of earlier requests are in the log then. */
+async function logIsComplete() {
+  await ROUTING_CONFIG.put("fence", "not json");
+  const id = unique("fence");
+  await send(worker, "/stores/fence/", { headers: { "CF-Ray": id } });
+  await eventually(() => worker.log().some(({ requestId }) => requestId === id), "a line in the log");
+}
+
+const putClockAhead = (ms) => send(worker, `/.clock?aheadMs=${ms}`, { method: "PUT" });
+
+/** What holds of all lines so far. */
+async function assertLog({ atLeast }) {
+  await logIsComplete();
+  const lines = worker.lines();
+  assert.deepEqual(lines.filter((line) => line.toLowerCase().includes(PLANTED.toLowerCase())), [], "a visitor wrote this");
+  assert.deepEqual(lines.filter((line) => line.includes(TOKEN)), []);
+  assert.deepEqual(lines.filter((line) => /uncaught/i.test(line)), []);
+  const log = worker.log();
+  assert.ok(log.length > atLeast, `${log.length} lines`);
+  for (const line of log) {
+    assert.match(line.requestId ?? "", line.route === "KEY_WRITER" ? /^$/ : /^[\w-]+$/, JSON.stringify(line));
+    assert.equal(line.stream, { warning: "warn", error: "error" }[line.level], JSON.stringify(line));
+    assert.equal(line.level === "error", line.status !== undefined, JSON.stringify(line));
+  }
+}
+
+test("upstreams of the cache that fail in every way", async () => {
+  for (const [index, [, handler]] of Object.entries(broken).entries()) {
+    const url = upstream.serve(handler, `/${PLANTED}path${index}`);
+    for (const path of [`/cache/${url}${query}`, `/cache?url=${encodeURIComponent(url + query)}`]) {
+      await ask(path);
+      await ask(path, { method: "HEAD" });
+    }
+    await ask(`/cache/${url}${query}`, { method: "POST", body: `${PLANTED}body` });
+  }
+  for (const origin of [closed, `http://${PLANTED}.nowhere.invalid`, `https://a.${PLANTED}.nowhere.invalid`]) {
+    const url = `${origin}/${PLANTED}path${query}`;
+    for (const path of [`/cache/${url}`, `/cache?url=${encodeURIComponent(url)}`]) await ask(path);
+  }
+  await assertLog({ atLeast: 30 });
+  const named = worker.log().filter(({ detail }) => detail.includes("nowhere"));
+  assert.ok(named.some(({ detail }) => detail.startsWith("http://*.nowhere.invalid: ")), JSON.stringify(named));
+  assert.ok(named.some(({ detail }) => detail.startsWith("https://*.nowhere.invalid: ")), JSON.stringify(named));
+});
+
+test("stale answers and refreshes after the answer, whose upstream fails", async () => {
+  for (const control of ["max-age=10, stale-while-revalidate=100, stale-if-error=100", "max-age=10, stale-if-error=100"]) {
+    for (const view of [false, true]) {
+      let isBroken = false;
+      const url = steady.serve((_request, response) => {
+        if (isBroken) return response.socket.destroy();
+        response.writeHead(200, { "content-type": "text/html", "content-length": 14, "cache-control": control, etag: `"${PLANTED}"` });
+        response.end("<title>t</titl");
+      }, `/${unique(PLANTED)}`);
+      const path = view ? `/cache?url=${encodeURIComponent(url + query)}` : `/cache/${url}${query}`;
+      const { "If-None-Match": _, Range: __, Cookie: ___, ...plain } = fields;
+      await send(worker, path, { headers: plain });
+      await eventually(() => CACHE_KV.get(`${view ? "page:" : "GET "}${url}${query}`), "it is stored");
+      isBroken = true;
+      await putClockAhead(20_000);
+      const before = worker.log().length;
+      const id = unique("stale");
+      const response = await send(worker, path, { headers: { ...plain, "CF-Ray": id } });
+      assert.equal(response.status, 200);
+      await eventually(() => worker.log().length > before, "a line in the log");
+      assert.deepEqual(worker.log().slice(before).map(({ level, requestId }) => [level, requestId]).slice(0, 1), [["warning", id]]);
+      await putClockAhead(0);
+    }
+  }
+  await assertLog({ atLeast: 4 });
+});
+
+test("bodies that are stored while they stream, and break off", async () => {
+  const url = steady.serve((_request, response) => {
+    response.writeHead(200, { "cache-control": "max-age=60" });
+    response.write("x".repeat(200_000), () => setTimeout(() => response.destroy(), 20));
+  }, `/${PLANTED}stream`);
+  const before = worker.log().length;
+  await ask(`/cache/${url}${query}`);
+  await eventually(() => worker.log().slice(before).some(({ code, requestId }) => code === "not_kept" && requestId), "a line in the log");
+  // A client that goes away.
+  const { request, response } = open(worker, `/cache/${steady.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
+  request.end();
+  await response;
+  request.destroy();
+  await assertLog({ atLeast: 1 });
+});
+
+test("a KV that fails, on every route", async () => {
+  await USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { state: "ENABLED", variants: { on: true }, defaultVariant: "on" } } }));
+  for (const fault of kvFailures) {
+    const headers = { "X-Kv-Faults": JSON.stringify(everywhere(fault)) };
+    const withToken = { ...headers, ...bearer };
+    const json = { ...headers, "Content-Type": "application/json" };
+    const body = `${PLANTED}body`;
+    await Promise.all([
+      ask(`/healthz${query}`, { headers }),
+      ask(`/get-started${query}`, { headers }),
+      ask(`/cache/${upstream.origin}/${PLANTED}${query}`, { headers }),
+      ask(`/cache?url=${encodeURIComponent(`${upstream.origin}/${PLANTED}${query}`)}`, { headers }),
+      ask("/cache/purge", { headers: withToken, method: "POST", body: JSON.stringify({ url: `${upstream.origin}/${PLANTED}` }) }),
+      ask("/cache/purge", { headers: withToken, method: "POST", body: JSON.stringify({ tag: PLANTED }) }),
+      ask(`/config?userId=${PLANTED}user`, { headers }),
+      ask("/config", { headers: { ...json, ...bearer }, method: "POST", body: JSON.stringify({ userIds: [`${PLANTED}user`] }) }),
+      ask("/ofrep/v1/evaluate/flags", { headers: json, method: "POST", body: JSON.stringify({ context: { targetingKey: `${PLANTED}user` } }) }),
+      ask(`/ofrep/v1/evaluate/flags/${PLANTED}flag`, { headers: json, method: "POST", body: JSON.stringify({ context: { targetingKey: PLANTED } }) }),
+      ask(`/stores/${PLANTED}store/${PLANTED}path${query}`, { headers, method: "POST", body }),
+      ask(`/${PLANTED}${query}`, { headers: { ...headers, Host: `${PLANTED}.shops.localhost` } }),
+      ask(`/hello-world?lang=${PLANTED.slice(0, 8)}`, { headers }),
+      ask(`/${PLANTED}file.html${query}`, { headers }),
+      ask("/", { headers }),
+      ...["direct", "backoff", "coalesce"].flatMap((strategy) => [
+        ask(`/writes/${PLANTED}key?strategy=${strategy}&timeoutMs=500`, { headers: withToken, method: "POST", body }),
+        ask(`/writes/${PLANTED}key?strategy=${strategy}&n=2&timeoutMs=500`, { headers: withToken, method: "POST" }),
+      ]),
+      ask(`/writes/${PLANTED}key`, { headers: withToken }),
+      ask(`/writes/${PLANTED}key?consistent=1`, { headers: withToken }),
+    ]);
+  }
+  await ask(`/writes/${PLANTED}key?strategy=coalesce`, { headers: { ...bearer, "X-Kv-Faults": '{"KEY_WRITER":"missing"}' }, method: "POST", body: PLANTED });
+  await send(worker, `/.kv-faults?key=${PLANTED}crash`, { method: "PUT", body: JSON.stringify({ object: ["throws"], put: ["500"] }) });
+  await ask(`/writes/${PLANTED}crash?strategy=coalesce`, { headers: bearer, method: "POST", body: PLANTED });
+  await ask(`/writes/${PLANTED}crash?consistent=1`, { headers: bearer });
+  await assertLog({ atLeast: 30 });
+});
+
+test("storefronts whose origins fail in every way", async () => {
+  await assets.put("sorry.html", "<p>Sorry");
+  const records = [
+    { origin: closed },
+    { origin: "http://gone.nowhere.invalid" },
+    { origin: upstream.origin, fallback: { origin: closed } },
+    { origin: closed, fallback: { asset: "sorry.html" } },
+    { origin: closed, fallback: { asset: "missing.html" } },
+    { variants: [{ name: "a", origin: closed, weight: 1 }, { name: "b", origin: upstream.origin, weight: 1 }] },
+  ];
+  for (const [index, record] of records.entries()) await ROUTING_CONFIG.put(`shop-${index}`, JSON.stringify(record));
+  await ROUTING_CONFIG.put("shop-text", "not json");
+  const shops = [...records.keys(), "text"].map((index) => `shop-${index}`);
+  for (const [index, [, handler]] of Object.entries(broken).entries()) {
+    const path = `/${PLANTED}origin${index}`;
+    upstream.serve(handler, path);
+    await Promise.all(
+      shops.flatMap((shop) => [
+        ask(`/stores/${shop}${path}${query}`),
+        ask(`${path}${query}`, { headers: { Host: `${shop}.shops.localhost` } }),
+        ask(`/stores/${shop}${path}${query}`, { method: "POST", body: `${PLANTED}body` }),
+      ]),
+    );
+  }
+  await assertLog({ atLeast: 30 });
+});
+
+test("a line of a warning has the id that Cloudflare gave its request, also if its work goes on after the answer", async () => {
+  const id = unique("8a1b2c3d4e5f6789-FRA");
+  const faults = JSON.stringify({ CACHE_KV: { put: ["400"] } });
+  const url = steady.serve((_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end("x"));
+  const response = await send(worker, `/cache/${url}`, { headers: { "CF-Ray": id, "X-Kv-Faults": faults } });
+  assert.equal(response.status, 200);
+  const line = await eventually(() => worker.log().find(({ requestId }) => requestId === id), "a line in the log");
+  assert.deepEqual([line.stream, line.level, line.code, line.status], ["warn", "warning", "kv_put_failed", undefined]);
+});
