@@ -17,7 +17,7 @@ Secret       npx wrangler secret put API_TOKEN --env staging
 Vars         in wrangler.toml, each explained there.
 Records      npx wrangler kv key put --binding ROUTING_CONFIG --remote storefrontA '{"origin":"https://shop.example"}'
              (with --env staging for that environment)
-Files        npm run kv-edge -- assets push dist
+Files        npx kv-edge assets push dist
              (with --namespace kv-edge-staging-assets for that environment; needs CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID)`;
 
 await main(async () => {

@@ -115,16 +115,13 @@ impl Common {
 
 /// One fault in a sentence, more in a list, of which only the first are shown.
 fn of_folder(faults: &[String]) -> String {
-    let sentence = match faults {
-        [fault] => fault.clone(),
-        _ => {
-            let shown = faults.get(..EQUAL_MAX).unwrap_or(faults);
-            let more = more(faults.len().saturating_sub(shown.len()), "fault").map(|more| format!("\n  {more}"));
-            let more = more.unwrap_or_default();
-            format!("{} things are wrong with the folder:\n  {}{more}", faults.len(), shown.join("\n  "))
-        }
-    };
-    format!("{sentence}\nnothing was uploaded")
+    if let [fault] = faults {
+        return format!("{fault}\nnothing was uploaded");
+    }
+    let shown = faults.get(..EQUAL_MAX).unwrap_or(faults);
+    let more = more(faults.len().saturating_sub(shown.len()), "fault").map(|more| format!("\n  {more}"));
+    let (count, shown, more) = (faults.len(), shown.join("\n  "), more.unwrap_or_default());
+    format!("{count} things are wrong with the folder:\n  {shown}{more}\nnothing was uploaded")
 }
 
 impl Command {

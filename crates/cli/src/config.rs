@@ -106,7 +106,7 @@ enum Command {
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 struct Sync {
     /// The rows: first column the key, the others the JSON value
-    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users", value_parser = query)]
+    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users")]
     query: String,
 
     /// What stands before the id in each key; the Worker has it in `CONFIG_PREFIX`
@@ -155,13 +155,6 @@ struct Sync {
     /// Write one line of JSON for programs
     #[arg(long)]
     json: bool,
-}
-
-fn query(query: &str) -> Result<String, String> {
-    if query.trim().is_empty() {
-        return Err("it is empty; write a SELECT that gives the key and what stands under it".to_owned());
-    }
-    Ok(query.to_owned())
 }
 
 fn prefix(prefix: &str) -> Result<String, String> {
@@ -228,6 +221,9 @@ impl Sync {
 
     fn opened(&self, progress: Progress) -> Result<(Source, Target), String> {
         let default = if self.connection.is_local() { "USER_CONFIGURATION" } else { "kv-edge-user-configuration" };
+        if self.query.trim().is_empty() {
+            return Err("--query is empty; write a SELECT that gives the key and what stands under it".to_owned());
+        }
         let source = Source::open(&self.query).map_err(|error| error.to_string())?;
         let namespace = self.connection.open(self.namespace.as_deref().unwrap_or(default), &progress);
         let target = Target {

@@ -1,5 +1,8 @@
 //! A pipe that nobody reads any more, as in `kv-edge … 2>&1 | head`: the program ends as others do, without a panic.
 
+// All of this is for tests; Clippy knows that of the functions with `#[test]` only.
+#![allow(clippy::unwrap_used)]
+
 mod folder;
 
 use std::io::Write;

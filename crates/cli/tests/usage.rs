@@ -1,5 +1,8 @@
 //! What a person reads who types something wrong, as the built program tells it. Each sentence names the way out.
 
+// All of this is for tests; Clippy knows that of the functions with `#[test]` only.
+#![allow(clippy::unwrap_used)]
+
 mod folder;
 
 use folder::Folder;
@@ -24,7 +27,6 @@ fn a_mistake_in_the_command_line_is_told_with_the_way_out() {
         (vec!["assets", "list", "--account", "my account"], "`npx wrangler whoami` lists yours"),
         (vec!["assets", "list", "--local", "--namespace", " "], "name a namespace by its id or its title"),
         (vec!["config", "sync", "--namespace", ""], "name a namespace by its id or its title"),
-        (vec!["config", "sync", "--query", " "], "write a SELECT"),
         (vec!["config", "sync", "--watch", "--full-every", "-1"], "write a whole number from 0 to 525600"),
         (vec!["assets", "list", "--deadline", "soon"], "write a whole number from 1 to 86400"),
         (vec!["assets", "gc", "--keep", "-1"], "write a whole number from 0 to 1000000"),
@@ -95,6 +97,13 @@ fn an_address_where_nobody_is_or_somebody_else_is_told_with_the_way_out() {
     let (code, _, stderr) = folder.run(&["assets", "list", &format!("--local={}", server.0)], b"");
     assert_eq!(code, 1);
     assert!(stderr.contains("see that it is `wrangler dev` that listens there"), "{stderr}");
+}
+
+#[test]
+fn a_query_that_is_empty_is_told_before_anybody_is_asked() {
+    let folder = Folder::new("usage-query", &[]);
+    let (code, _, stderr) = folder.run(&["config", "sync", "--query", " ", "--local=1"], b"");
+    assert_eq!((code, stderr.starts_with("error: --query is empty; write a SELECT")), (1, true), "{stderr}");
 }
 
 #[test]

@@ -103,11 +103,11 @@ pub(crate) enum NotOpened {
 
 /// An id in the path of every call. An empty one is none: a variable that a script leaves empty is one that is not set.
 fn account(id: &str) -> Result<String, String> {
-    if !id.trim().contains(|character: char| character.is_whitespace() || character.is_control()) {
-        Ok(id.trim().to_owned())
-    } else {
-        Err("it is no id of an account, which has 32 hex digits; `npx wrangler whoami` lists yours".to_owned())
+    let id = id.trim();
+    if id.contains(|character: char| character.is_whitespace() || character.is_control()) {
+        return Err("it is no id of an account, which has 32 hex digits; `npx wrangler whoami` lists yours".to_owned());
     }
+    Ok(id.to_owned())
 }
 
 /// The id or the title of a namespace.

@@ -26,8 +26,8 @@ const HEAD_BYTES_MAX: usize = 512;
 #[must_use]
 pub fn is_snapshot(text: &str) -> bool {
     const TOLD: [&str; 3] = ["version", "hash", "count"];
-    let beginning = text.get(..text.floor_char_boundary(HEAD_BYTES_MAX)).unwrap_or_default();
-    let head = beginning.split_once("\"records\"").and_then(|(head, _)| head.trim_end().strip_suffix(','));
+    let head = text.split_once("\"records\"").map(|(head, _)| head).filter(|head| head.len() < HEAD_BYTES_MAX);
+    let head = head.and_then(|head| head.trim_end().strip_suffix(','));
     let members = head.and_then(|head| serde_json::from_str::<Map<String, Value>>(&format!("{head}}}")).ok());
     members.is_some_and(|members| {
         let is_told = |name: &str| name == "format" || TOLD.contains(&name);

@@ -1,0 +1,91 @@
+// What whoever types `npm start` and `npx kv-edge` meets before anything runs: ports that are taken, pipes that nobody reads, JSON.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { atPort, portsAfter } from "../demo/upstreams.mjs";
+import { requireFree } from "../scripts/ports.mjs";
+import { ROOT } from "../scripts/run.mjs";
+
+const portsOf = (port) => ({ "kv-edge": port, ...portsAfter(port) });
+
+/** Listens on a port, or on any that is free; the port. */
+async function listen(port = 0) {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  after(() => server.close());
+  return server.address().port;
+}
+
+/** Runs a program to its end: `{ code, stdout, stderr }`. A `closed` stream leads into a pipe that nobody reads. */
+async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
+  const text = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) {
+    if (closed.includes(name)) child[name].destroy();
+    else child[name].setEncoding("utf8").on("data", (chunk) => (text[name] += chunk));
+  }
+  const [code] = await once(child, "close");
+  return { code, ...text };
+}
+
+describe("the ports of `npm start`", () => {
+  for (const name of ["kv-edge", "article", "storefrontB"]) {
+    test(`that of ${name} is taken: others are proposed together, and they are free`, async () => {
+      const taken = await listen();
+      const port = taken - (portsOf(0)[name] ?? 0);
+      const failure = await requireFree(port, portsOf).then(() => assert.fail("it is free"), (error) => error);
+      assert.match(failure.message, new RegExp(`^Port \\d+ \\(.+\\) is occupied: stop the program that listens there .*\`npm start -- --port \\d+\``));
+      const proposed = Number(failure.message.match(/--port (\d+)`/)[1]);
+      await requireFree(proposed, portsOf);
+    });
+  }
+
+  test("the records and the page of the demo move with them", () => {
+    const written = (path) => readFileSync(join(ROOT, path), "utf8");
+    for (const path of ["demo/storefronts.json", "static/index.html"]) {
+      assert.equal(atPort(written(path), 8787), written(path));
+      const moved = atPort(written(path), 8788); // each port becomes one that another had
+      const count = (text, port) => text.split(`:${port}`).length - 1;
+      for (const port of [8787, 8788, 8789, 8790]) assert.equal(count(moved, port + 1), count(written(path), port), `${path}: ${port}`);
+    }
+  });
+
+  for (const port of ["0", "65533", "x", "8787.5"]) {
+    test(`--port ${port}: a sentence`, async () => {
+      const { code, stdout, stderr } = await run("node", ["scripts/start.mjs", "--port", port]);
+      assert.deepEqual([code, stdout], [1, ""]);
+      assert.match(stderr, /^\nkv-edge: --port takes a number from 1 to 65532/);
+    });
+  }
+});
+
+describe("a pipe that nobody reads", () => {
+  test("a script ends as other programs do, without a stack", async () => {
+    assert.deepEqual(await run("node", ["scripts/start.mjs", "--help"], { closed: ["stdout"] }), { code: 141, stdout: "", stderr: "" });
+    assert.equal((await run("node", ["scripts/start.mjs", "--port", "x"], { closed: ["stderr"] })).code, 1);
+  });
+});
+
+describe("`npx kv-edge`", () => {
+  const validate = ["config", "validate", "flags.json", "--json"];
+  const cwd = join(ROOT, "demo");
+
+  test("in any folder of the project, its output is the tool's, and so is its exit code", async () => {
+    const { code, stdout } = await run("npx", ["kv-edge", ...validate], { cwd });
+    assert.equal(code, 0);
+    assert.deepEqual(JSON.parse(stdout), { files: [{ file: "flags.json", flags: 4, faults: [], warnings: [] }], valid: true });
+    assert.equal((await run("npx", ["kv-edge", "config", "validate", "no-such-file.json"], { cwd })).code, 2);
+  });
+
+  test("`npm run --silent kv-edge` too; without --silent it says what npm does", async () => {
+    const silent = await run("npm", ["run", "--silent", "kv-edge", "--", ...validate], { cwd });
+    assert.equal(JSON.parse(silent.stdout).valid, true);
+    assert.doesNotMatch(silent.stderr, /npx kv-edge/);
+    const loud = await run("npm", ["run", "kv-edge", "--", ...validate], { cwd, env: { npm_config_loglevel: "notice" } });
+    assert.match(loud.stderr, /`npx kv-edge …` and `npm run --silent kv-edge -- …` write JSON alone/);
+  });
+});
