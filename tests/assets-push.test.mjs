@@ -12,6 +12,14 @@ beforeEach(async () => {
   await site.delete();
 });
 
+test("a push whose output nobody reads any more, as in `kv-edge assets push … 2>&1 | head -1`: it does all of its work, and ends as others do", async () => {
+  await site.push(stamped(1));
+  const closed = (process) => [process.stdout, process.stderr].forEach((stream) => stream.destroy());
+  const { code, signal } = await attempt(2, { running: closed });
+  assert.deepEqual([code, signal], [141, null]);
+  await seen(2);
+});
+
 describe("a push that is killed", () => {
   test("at each of its REST calls, before it is made or when its answer is due: wholly the old or the new release; the next push completes", async () => {
     await site.push(stamped(1));

@@ -288,7 +288,7 @@ mod tests {
         for lately in [Lately::Written("1".into()), Lately::Deleted, Lately::Unknown] {
             let found: Result<Vec<_>, _> =
                 believed(iter::once(Ok(snapshot.clone())), vec![("all".to_owned(), lately)]).collect();
-            assert_eq!(found.unwrap(), [snapshot.clone()]);
+            assert_eq!(found.unwrap(), std::slice::from_ref(&snapshot));
         }
     }
 

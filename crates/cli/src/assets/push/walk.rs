@@ -89,9 +89,7 @@ pub(super) fn root(folder: &Path) -> Result<PathBuf, String> {
 /// Why something of a folder cannot be read, with the way out where there is one.
 fn why(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::PermissionDenied => {
-            "you may not read it; change its permissions (chmod -R u+rX), or leave it out by .assetsignore".to_owned()
-        }
+        ErrorKind::PermissionDenied => "you may not read it; change its permissions (chmod -R u+rX)".to_owned(),
         ErrorKind::IsADirectory => "it is a folder, and must be a file; rename it".to_owned(),
         ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is a file; check the path".to_owned(),
@@ -111,6 +109,9 @@ fn unread(error: &ignore::Error) -> String {
         }
     }
     match (path, within.io_error()) {
+        (Some(path), Some(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            format!("{}: {}, or leave it out by .assetsignore", path.display(), why(error))
+        }
         (Some(path), Some(error)) => format!("{}: {}", path.display(), why(error)),
         _ => error.to_string(),
     }
