@@ -11,10 +11,18 @@ use crate::response;
 
 const USER: Key<'static> = Key::literal("user_2");
 
-/// Puts `user_2` = `disabled`, reads it back and answers the value.
+const DISABLED: &str = "disabled";
+
+/// Puts `user_2` = `disabled`, reads it back and answers the value. HEAD is safe (RFC 9110 §9.2.1): it writes nothing, and says what GET
+/// would say as long as KV can be read.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
     let store = incoming.env().notifications();
-    store.put(&USER, &Value::text("disabled"), None).await?;
-    let value = store.text(&USER).await?.ok_or_else(Failure::value_not_found)?;
+    let value = if incoming.method() == "HEAD" {
+        store.text(&USER).await?;
+        DISABLED.to_owned()
+    } else {
+        store.put(&USER, &Value::text(DISABLED), None).await?;
+        store.text(&USER).await?.ok_or_else(Failure::value_not_found)?
+    };
     response::ok(&JsValue::from_str(&value), &[("content-type", "text/plain; charset=utf-8")])
 }

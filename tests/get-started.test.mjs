@@ -33,6 +33,17 @@ test("no other key is written", async () => {
   );
 });
 
+test("HEAD writes nothing, and says what GET says", async () => {
+  for (const older of [undefined, "enabled"]) {
+    await (older === undefined ? USERS_NOTIFICATION_CONFIG.delete("user_2") : USERS_NOTIFICATION_CONFIG.put("user_2", older));
+    const head = await send(worker, "/get-started", { method: "HEAD" });
+    assert.deepEqual([head.status, head.text], [200, ""]);
+    assert.equal(await USERS_NOTIFICATION_CONFIG.get("user_2"), older ?? null);
+    const { headers } = await send(worker, "/get-started");
+    for (const name of ["content-type", "content-length", "cache-control"]) assert.equal(head.headers[name], headers[name], name);
+  }
+});
+
 for (const method of ["POST", "PUT", "DELETE"]) {
   test(`${method} is answered 405 and writes nothing`, async () => {
     await USERS_NOTIFICATION_CONFIG.delete("user_2");
