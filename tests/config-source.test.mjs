@@ -80,9 +80,7 @@ describe("without a snapshot", async () => {
     const id = unique("never");
     await config.put(id, on);
     assertPage(await config.page(id), { preview: true });
-    const started = Date.now();
     assertPage(await failing(config, id, "never"), { preview: true, source: "stale" });
-    assert.ok(Date.now() - started < 20_000);
   });
 
   test("a user that was not there is not known to be there, also where KV fails", async () => {

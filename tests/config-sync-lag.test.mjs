@@ -49,7 +49,7 @@ test("--watch --snapshot: so is the snapshot", async () => {
   lag();
   const tool = await watch(users, ["--snapshot", key]);
   const showsSnapshot = (what) =>
-    eventually(async () => (await sync.stored(key)).get(key)?.metadata.snapshot.hash === users.snapshot().hash || void (await sleep(100)), what, 5000);
+    eventually(async () => (await sync.stored(key)).get(key)?.metadata.snapshot.hash === users.snapshot().hash || void (await sleep(100)), what);
   await showsSnapshot("the first snapshot");
   const before = users.rows.get(id("00003"));
   await users.set(rows(1, { from: 3, plan: "pro" }));
@@ -106,12 +106,12 @@ test("a row that comes while it runs is not deleted", async () => {
 test("a query that fails does not wait for a list that is tried again", async () => {
   const users = await sync.table(rows(5));
   users.query = `SELECT id, 1 / (length(id) - length(id)) AS x FROM ${users.name}`;
-  api.meddle = (call, pass) => (kindOf(call) === "list" ? apiError(503, 1, "x", { "Retry-After": "40" }) : pass());
+  api.meddle = (call, pass) => (kindOf(call) === "list" ? apiError(503, 1, "x", { "Retry-After": "400" }) : pass());
   const started = Date.now();
-  const { code, summary } = await users.run(["--deadline", "60"]);
+  const { code, summary } = await users.run(["--deadline", "600"]);
   assert.equal(code, 1);
   assert.match(summary.error, /22012/);
-  assert.ok(Date.now() - started < 20_000, `${Date.now() - started} ms`);
+  assert.ok(Date.now() - started < 300_000, `${Date.now() - started} ms`);
 });
 
 test("a write that is refused for good ends it while rows that did not change still come", async () => {

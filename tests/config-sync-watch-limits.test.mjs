@@ -34,7 +34,7 @@ const lookedAtAgain = (async () => {
   await sleep(5000);
   assert.ok((await lagging.stored(key)).has(key), "the list does not have it");
   isListed = true;
-  await eventually(async () => !(await lagging.stored(key)).has(key), "it is gone", 80_000);
+  await eventually(async () => !(await lagging.stored(key)).has(key), "it is gone", 240_000);
   await sleep(500); // The pass ends.
   child.kill("SIGTERM");
   return ended;
@@ -131,7 +131,7 @@ test("a database that accepts connections and says nothing: they do not pile up"
   const before = { fd: count("fd"), task: count("task") };
   isMute = true;
   for (const socket of sockets) socket.destroy();
-  await eventually(() => tool.said().split("the connection takes too long").length > 3, "three tries", 40_000);
+  await eventually(() => tool.said().split("the connection takes too long").length > 3, "three tries", 120_000);
   for (const [what, most] of Object.entries(before)) assert.ok(count(what) <= most + 3, `${count(what)} in ${what}, ${most} before`);
   assert.ok(sockets.size <= 1, `${sockets.size} connections`);
   isMute = false;

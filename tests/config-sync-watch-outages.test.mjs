@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { id, kindOf, rows, startSync } from "./harness/config-sync.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
@@ -53,7 +54,9 @@ test("an API that fails for a while: told, and mended", async () => {
   const tool = await watch(users, ["--deadline", "1"]);
   let isDown = true;
   api.meddle = (call, pass) => (isDown && kindOf(call) === "write" ? apiError(503, 10001, "out of order") : pass());
+  const before = api.calls.length;
   await users.set(rows(3, { from: 4, plan: "pro" }));
+  await eventually(() => api.calls.slice(before).some((call) => kindOf(call) === "write"), "a write");
   await sleep(4000);
   assert.ok(!tool.isOver());
   isDown = false;

@@ -1,9 +1,10 @@
 // `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at random: whatever happens, no
 // request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write.
 //
-// KV_EDGE_SOAK_REQUESTS says how many requests; 10,000 take a minute, and a file of `npm test` has two. `npm run soak` makes
-// 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same requests and faults again (the order in which they arrive is
-// the runtime's).
+// `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and tells how many these were: the verdict is on the
+// answers, never on the speed. KV_EDGE_SOAK_SECONDS sets the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made,
+// unless the time is set too; `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same requests and faults
+// again (the order in which they arrive is the runtime's).
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { openSync, writeSync } from "node:fs";
@@ -17,10 +18,11 @@ import { Model, bodyOf, randomFrom, titleOf } from "./harness/soak-model.mjs";
 import { TOKEN, startWorker } from "./harness/worker.mjs";
 
 const REQUESTS = Number(process.env.KV_EDGE_SOAK_REQUESTS ?? 10_000);
+const SECONDS = Number(process.env.KV_EDGE_SOAK_SECONDS ?? (process.env.KV_EDGE_SOAK_REQUESTS === undefined ? 60 : Number.POSITIVE_INFINITY));
 const seed = Number(process.env.KV_EDGE_SOAK_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 const AT_ONCE = 32;
-/** Longer than any deadline of the Worker. */
-const PATIENCE_MS = 20_000;
+/** Longer than any deadline of the Worker, on any machine: what takes this long hangs. */
+const PATIENCE_MS = 120_000;
 /** Fewer requests need not meet everything that can happen. */
 const ENOUGH = 10_000;
 
@@ -302,7 +304,8 @@ const MUST_HAPPEN = [
   "a purge refused",
 ];
 
-test(`${REQUESTS} requests with random faults: no wrong answer`, { timeout: Number.POSITIVE_INFINITY }, async () => {
+const budget = SECONDS === Number.POSITIVE_INFINITY ? "" : `, or as many as ${SECONDS} s are enough for,`;
+test(`${REQUESTS} requests${budget} with random faults: no wrong answer`, { timeout: Number.POSITIVE_INFINITY }, async () => {
   console.log(`http-cache-soak: KV_EDGE_SOAK_SEED=${seed}`);
   const startedMs = Date.now();
   const show = progress();
@@ -310,7 +313,7 @@ test(`${REQUESTS} requests with random faults: no wrong answer`, { timeout: Numb
   let done = 0;
   let isOver = false;
   const visitor = async () => {
-    while (begun < REQUESTS && !isOver) {
+    while (begun < REQUESTS && Date.now() - startedMs < SECONDS * 1000 && !isOver) {
       begun += 1;
       const [name, random] = [`request ${begun}`, randomFrom(seed + begun * 104_729)];
       await (random.chance(0.012) ? purge(random) : visit(random, name));
@@ -327,16 +330,16 @@ test(`${REQUESTS} requests with random faults: no wrong answer`, { timeout: Numb
   } finally {
     isOver = true;
     const seconds = (Date.now() - startedMs) / 1000;
-    console.log(`${done} requests in ${seconds.toFixed(1)} s, ${model.serial} of them or for them at the upstreams`);
+    console.log(`${done} of ${REQUESTS} requests in ${seconds.toFixed(1)} s, ${model.serial} of them or for them at the upstreams`);
     for (const [what, times] of [...counts].sort(([one], [other]) => (one < other ? -1 : 1))) console.log(`${String(times).padStart(7)}  ${what}`);
   }
   await outages;
-  if (REQUESTS >= ENOUGH) assert.deepEqual(MUST_HAPPEN.filter((what) => !counts.has(what)), [], "never happened");
+  if (done >= ENOUGH) assert.deepEqual(MUST_HAPPEN.filter((what) => !counts.has(what)), [], "never happened");
 
   // It still answers, and keeps.
   model.isQuiet = true;
   const resource = model.resources.find(({ policy, names }) => policy.fresh === 10 && names.length === 0);
   const isHit = async () => (await ask({ method: "GET", path: `/cache/${resource.url}`, headers: {} })).headers["cache-status"]?.startsWith("kv-edge; hit");
-  await eventually(isHit, "a hit after all", 30_000);
+  await eventually(isHit, "a hit after all");
   agent.destroy();
 });

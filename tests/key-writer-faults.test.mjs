@@ -87,7 +87,7 @@ describe("at the deadline, while KV has not taken the value", { concurrency: tru
   for (const [name, put] of [
     ["KV refuses", ["429", "429", "ok"]],
     ["KV is down", ["500", "500", "ok"]],
-    ["the put is slow", ["slow for 1500"]],
+    ["the put is slow", ["slow for 5000"]],
   ]) {
     test(`${name}: 504 with the version, the value is kept, and KV has it later`, async () => {
       const key = await keyWith(...put);

@@ -268,9 +268,9 @@ describe("reads", async () => {
     await config.evaluate("plain", {});
     await config.pass(61);
     const started = Date.now();
-    const { response } = await reading(() => config.evaluate("plain", {}, { faults: { get: ["slow for 3000"] } }));
+    const { response } = await reading(() => config.evaluate("plain", {}, { faults: { get: ["slow for 20000"] } }));
     assertEvaluated(response, plain("on"));
-    assert.ok(Date.now() - started < 2000);
+    assert.ok(Date.now() - started < 15_000);
   });
 
   for (const [method, path, options] of [["GET", "/ofrep/v1/evaluate/flags", {}], ["OPTIONS", "/ofrep/v1/evaluate/flags", {}], ["POST", "/ofrep/v1/evaluate/flags", { body: "{" }], ["POST", "/ofrep/v1/evaluate/flags/plain", { body: { context: 7 } }]]) {

@@ -94,7 +94,7 @@ test("a browser shows the picture, whole, on a wide window and on a narrow one",
     for (const width of [1200, 500]) {
       const profile = `--user-data-dir=${join(folder, "profile")}`;
       const flags = ["--headless", "--no-sandbox", "--disable-gpu", profile, `--window-size=${width},800`, "--dump-dom"];
-      const { stdout } = await promisify(execFile)(chromium, [...flags, `file://${page}`], { timeout: 30_000 });
+      const { stdout } = await promisify(execFile)(chromium, [...flags, `file://${page}`], { timeout: 300_000 });
       const size = JSON.parse(stdout.match(/<title>(.*?)<\/title>/)[1]);
       assert.ok(size.width > width / 2 && size.height > 20 * 10, JSON.stringify(size));
       assert.ok(size.fits, "nothing is cut off");

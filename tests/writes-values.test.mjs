@@ -219,9 +219,9 @@ describe("a body whose length is not told", { concurrency: true }, () => {
   }
 
   for (const [strategy, parameters, status] of [
-    ["backoff", { timeoutMs: 500 }, 200],
-    ["coalesce", { timeoutMs: 500 }, 200],
-    ["coalesce", { timeoutMs: 500, wait: "durable" }, 202],
+    ["backoff", { timeoutMs: 2000 }, 200],
+    ["coalesce", { timeoutMs: 2000 }, 200],
+    ["coalesce", { timeoutMs: 2000, wait: "durable" }, 202],
   ]) {
     test(`${strategy}, ${JSON.stringify(parameters)}: a client may send its value slowly; the deadline is for KV`, async () => {
       const key = unique("slow");
@@ -231,7 +231,7 @@ describe("a body whose length is not told", { concurrency: true }, () => {
       const { request, response } = open(worker, `/writes/${key}?${query}`, { method: "POST", headers });
       for (let start = 0; start < body.length; start += 500_000) {
         request.write(body.subarray(start, start + 500_000));
-        await new Promise((resolve) => setTimeout(resolve, 400));
+        await new Promise((resolve) => setTimeout(resolve, 700));
       }
       request.end();
       const answer = await response;

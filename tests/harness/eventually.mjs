@@ -1,8 +1,11 @@
 // Waiting for what happens after an answer, such as a put that the answer did not wait for.
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The first value of `look()` that is neither null, undefined nor false. Fails after ten seconds, or as many as are given. */
-export async function eventually(look, what, withinMs = 10_000) {
+/**
+ * The first value of `look()` that is neither null, undefined nor false. Fails after a minute, or as long as is given: far longer than
+ * it takes on a machine that is busy with something else.
+ */
+export async function eventually(look, what, withinMs = 60_000) {
   for (let tries = 0; tries < withinMs / 25; tries += 1) {
     const value = await look();
     if (value !== null && value !== undefined && value !== false) return value;
