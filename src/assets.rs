@@ -1,9 +1,11 @@
 //! `GET /{path}`: the file of the release that is served, or the one with that key.
 
+use js_sys::JsString;
 use kv_edge_core::assets::answer::{
-    Answer, Asked, CONDITIONS, Represented, may_be_retained, not_found, of_previous, of_release,
+    Answer, Asked, CONDITIONS, FieldLines, Represented, header_changes, may_be_retained, not_found, of_previous,
+    of_release,
 };
-use kv_edge_core::assets::{self, AssetError};
+use kv_edge_core::assets::{self, AssetError, AssetPath};
 use kv_edge_core::limits::Key;
 use kv_edge_core::memory::Standing;
 use kv_edge_core::request_target::RequestTarget;
@@ -17,36 +19,71 @@ use crate::site::{self, Release, Site};
 
 /// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<Response, Failure> {
-    let path = assets::decode(&target.path)?;
+    let path = AssetPath::of(&target.path);
     let site = site::served(incoming).await?;
     let Site::Release(release) = &*site.value else {
-        let key = assets::plain_key(&path)?;
+        let key = assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
         return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
     };
     let fields = incoming.asked(CONDITIONS);
-    let asked = Asked { method: incoming.method(), target, path: &path, fields: &fields };
+    let in_form_c;
     let served = release.served();
-    let respond = async |found: &Represented<'_>| respond(incoming, release, site.standing, &asked, found).await;
-    match of_release(served, &asked)? {
-        Answer::Redirect { status, location } => return redirect(status, &location),
+    let mut asked = Asked { method: incoming.method(), target, path: &path, fields: &fields };
+    let mut answer = of_release(served, &asked);
+    if matches!(answer, Ok(Answer::Nothing))
+        && let Some(composed) = composed(&path)
+    {
+        in_form_c = composed;
+        asked.path = &in_form_c;
+        answer = of_release(served, &asked);
+    }
+    let answered = match answer {
+        Ok(answer) => answered(incoming, release, site.standing, &path, &asked, answer).await,
+        Err(error) => Err(error.into()),
+    };
+    answered.map_err(|failure| failure.changed(header_changes(served, &asked)))
+}
+
+/// The path in Normalization Form C, in which releases have the names of files, where that is another one. macOS takes names apart: a
+/// link that was made from one there may be in Form D.
+fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
+    let path = path.file().filter(|path| assets::may_be_decomposed(path))?;
+    let composed = String::from(JsString::from(path).normalize("NFC"));
+    (composed != path).then(|| AssetPath::Decoded(composed.into()))
+}
+
+/// Answers what the release says, or else one before it, or the key beside it that is spelled as the path was sent.
+async fn answered(
+    incoming: &Incoming,
+    release: &Release,
+    standing: Standing,
+    path: &AssetPath<'_>,
+    asked: &Asked<'_, AskedFields<'_>>,
+    answer: Answer<'_>,
+) -> Result<Response, Failure> {
+    let served = release.served();
+    let respond = async |found: &Represented<'_>| respond(incoming, release, standing, asked, found).await;
+    match answer {
+        Answer::Redirect { status, fields } => return redirect(status, &fields),
         Answer::Represented(found) => return respond(&found).await,
         Answer::Nothing => {}
     }
-    if may_be_retained(&path) {
+    if may_be_retained(asked.path) {
         for id in release.previous() {
             let Some(previous) = release.before(incoming, id).await else { continue };
-            if let Answer::Represented(found) = of_previous(previous.served(), &asked)? {
+            if let Answer::Represented(found) = of_previous(previous.served(), asked)? {
                 return respond(&found).await;
             }
         }
     }
     if served.manifest.plain_keys
-        && let Ok(key) = assets::plain_key(&path)
+        && let Some(path) = path.file()
+        && let Ok(key) = assets::plain_key(path)
         && let Some(found) = plain(incoming, &key).await?
     {
         return Ok(found);
     }
-    match not_found(served, &asked)? {
+    match not_found(served, asked)? {
         Answer::Represented(page) => respond(&page).await,
         Answer::Redirect { .. } | Answer::Nothing => Err(AssetError::NotFound.into()),
     }
@@ -58,9 +95,9 @@ async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, F
     response::ok(&stream, &[("content-type", &assets::content_type(key.as_str()))]).map(Some)
 }
 
-fn redirect(status: u16, location: &str) -> Result<Response, Failure> {
-    response::with_status(status, &JsValue::NULL, &[("location", location)])
-        .map_err(|thrown| Failure::internal(&thrown))
+fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    response::with_status(status, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown))
 }
 
 /// Renders what core decided. Where the bytes cannot be read, the release before answers if memory has all of it.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kv_edge_core::assets::AssetError;
+use kv_edge_core::assets::answer::{FieldLines, change_error};
+use kv_edge_core::assets::header_rules::HeaderChanges;
 use kv_edge_core::cache::address::CacheError;
 use kv_edge_core::cache::purge::PurgeError;
 use kv_edge_core::conditional::entity_tag;
@@ -37,6 +39,8 @@ pub(crate) struct Failure {
     body: Option<String>,
     /// Fields that the status asks for.
     fields: Vec<(&'static str, Cow<'static, str>)>,
+    /// What `_headers` says of the answer, where a release of files gives it.
+    changes: HeaderChanges,
 }
 
 const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
@@ -44,7 +48,8 @@ const BAD_GATEWAY: &str = "The server behind this page did not give a usable ans
 
 impl Failure {
     fn new(status: u16, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, sentence: sentence.into(), cause: None, body: None, fields: Vec::new() }
+        let (fields, changes) = (Vec::new(), HeaderChanges::default());
+        Self { status, code, sentence: sentence.into(), cause: None, body: None, fields, changes }
     }
 
     pub(crate) fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
@@ -56,6 +61,11 @@ impl Failure {
     pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// The same as `_headers` has it. A 5xx is not the site's answer, and stays as it is.
+    pub(crate) fn changed(self, changes: HeaderChanges) -> Self {
+        if self.status < 500 { Self { changes, ..self } } else { self }
     }
 
     /// A var says nothing that can be used.
@@ -200,6 +210,9 @@ impl Failure {
         let mut fields = vec![("content-type", content_type), ("cache-control", cache_control)];
         fields.extend(request_id.map(|id| ("x-request-id", id)));
         fields.extend(self.fields.iter().map(|(name, value)| (*name, value.as_ref())));
+        let mut lines: FieldLines<'_> = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        change_error(&mut lines, self.changes.clone());
+        let fields: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
         response::with_status(self.status, &JsValue::from_str(&body), &fields)
     }
 }

@@ -151,6 +151,34 @@ https://:sub.many.example/*
     assert.deepEqual([none.status, none.headers["cache-control"]], [304, IMMUTABLE]);
   });
 
+  test("apply to redirects and to errors, as on Workers static assets", async () => {
+    for (const [path, headers, status] of [
+      ["/moved", {}, 302],
+      ["/file.html", {}, 307],
+      ["/none", {}, 404],
+      ["/none.js", { Accept: "application/json" }, 404],
+      ["/50%", { Accept: "application/json" }, 404],
+      ["/style.css", { Range: "bytes=999-" }, 416],
+      ["/style.css", { "If-Match": '"x"' }, 412],
+    ]) {
+      const response = await site.get(path, headers);
+      assert.deepEqual([response.status, response.headers["x-all"], response.headers["referrer-policy"]], [status, "yes", "no-referrer"], path);
+      if (status === 404 && headers.Accept) assertProblem(response, 404, "not_found");
+    }
+    // The site's own redirect is kept as long as the site says; where a file stands is not.
+    assert.equal((await site.get("/moved")).headers["cache-control"], IMMUTABLE);
+    assert.equal((await site.get("/file.html")).headers["cache-control"], REVALIDATED);
+  });
+
+  test("apply where there is no page that says so", async () => {
+    await site.push({ "a.txt": "a", _headers: "/*\n  X-Frame-Options: DENY\n  Content-Type: application/pdf\n" });
+    const bare = await site.get("/none");
+    assert.deepEqual([bare.status, bare.headers["x-frame-options"], bare.text.trim()], [404, "DENY", "Not found"]);
+    assert.match(bare.headers["content-type"], /^text\/plain/);
+    assert.equal(bare.headers["cache-control"], "no-store");
+    await site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" });
+  });
+
   test("never keep an error for long", async () => {
     for (const [path, headers, status] of [
       ["/none", {}, 404],

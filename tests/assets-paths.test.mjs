@@ -202,6 +202,30 @@ describe("decoding once and strictly", () => {
   });
 });
 
+describe("names in Unicode", () => {
+  const [composed, decomposed] = ["\u00fcber/k\u00e4se", "u\u0308ber/ka\u0308se"];
+  const files = { "404.html": page("root 404"), [`${decomposed}.html`]: page("cheese"), [`${decomposed}.txt`]: "text", "\u00fcber/404.html": page("über 404") };
+  before(() => site.push({ ...files, _headers: "/\u00fcber/*\n  X-A: 1\n" }));
+
+  for (const [form, path] of Object.entries({ C: encodeURI(`/${composed}`), D: encodeURI(`/${decomposed}`) })) {
+    test(`a file whose name is in Form D on the disk is found in Form ${form}`, async () => {
+      for (const [ending, text] of [["", page("cheese")], [".txt", "text"]]) {
+        const response = await site.get(path + ending);
+        assert.deepEqual([response.status, response.text, response.headers["x-a"]], [200, text, "1"]);
+      }
+      assert.equal((await site.get(`${path}.html`)).headers.location, encodeURI(`/${composed}`));
+      const none = await site.get(`${path}-none`);
+      assert.deepEqual([none.status, none.text], [404, page("über 404")]);
+    });
+  }
+
+  test("keys written the documented way answer as they are spelled", async () => {
+    await site.kv.put("key-a\u0308.txt", "in Form D");
+    assert.equal((await site.get("/key-a%CC%88.txt")).text, "in Form D");
+    assert.equal((await site.get("/key-%C3%A4.txt")).status, 404);
+  });
+});
+
 describe("where there is no file", () => {
   const nearest = [
     ["/none", "root 404"],
@@ -211,6 +235,14 @@ describe("where there is no file", () => {
     ["/folder/deep/none", "folder 404"],
     ["/folder/none/", "folder 404"],
     ["/folders/none", "root 404"],
+    // What names no file, decoded or not.
+    ["/50%", "root 404"],
+    ["/caf%E9", "root 404"],
+    ["/%00", "root 404"],
+    ["/%5C", "root 404"],
+    ["/folder/50%", "folder 404"],
+    ["/folder/deep/%C0%AF", "folder 404"],
+    [`/folder/${"a".repeat(600)}`, "folder 404"],
   ];
   describe("the nearest 404.html answers", () => {
     before(() => site.push(tree));
@@ -254,7 +286,7 @@ describe("where there is no file", () => {
     const navigation = { "Sec-Fetch-Mode": "navigate", Accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
     before(() => site.push({ "index.html": page("app"), "style.css": "body {}" }, "--not-found", "single-page-application"));
 
-    for (const path of ["/some/route", "/user/7", "/none.css", "/a.b"]) {
+    for (const path of ["/some/route", "/user/7", "/none.css", "/a.b", "/search/50%", "/caf%E9", "/%zz"]) {
       test(`a navigation to ${path} gets index.html with 200`, async () => {
         const response = await site.get(path, navigation);
         assert.deepEqual([response.status, response.text], [200, page("app")]);
@@ -276,10 +308,6 @@ describe("where there is no file", () => {
         assert.equal((await site.get("/some/route", headers)).status, 404);
       });
     }
-
-    test("bad encoding is no route of the page", async () => {
-      assert.equal((await site.get("/%zz", navigation)).status, 404);
-    });
   });
 });
 

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::limits::{Key, KeyError};
-use crate::request_target::percent_decode;
+use crate::request_target::{decode_unreserved, percent_decode};
 
 /// Why a request for a file is not answered with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,69 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
     let names_no_file =
         decoded.contains(['\0', '\\']) || decoded.split('/').any(|segment| matches!(segment, "." | ".."));
     if is_hidden || names_no_file { Err(AssetError::NotFound) } else { Ok(decoded) }
+}
+
+/// The path of a request, as the files, `_redirects` and `_headers` of a release see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssetPath<'a> {
+    /// One that may name a file, as [`decode`] gives it.
+    Decoded(Cow<'a, str>),
+    /// One that names no file, as it was sent: nobody can say what `/50%` or `/caf%E9` is, decoded. It gets what any path gets that has
+    /// no file: the redirect of a rule with placeholders, the page of a single-page application, or the nearest `404.html`.
+    Encoded(Cow<'a, str>),
+}
+
+impl<'a> AssetPath<'a> {
+    /// Reads the path of a request.
+    #[must_use]
+    pub fn of(path: &'a str) -> Self {
+        // The escapes of unreserved characters mean the characters, whatever stands beside them (RFC 3986 §6.2.2.2).
+        decode(path).map_or_else(|_| Self::Encoded(decode_unreserved(path)), Self::Decoded)
+    }
+
+    /// The path of the file that it names; `None` where it names none.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Decoded(path) => Some(path),
+            Self::Encoded(_) => None,
+        }
+    }
+
+    /// What rules are compared with.
+    pub(crate) fn text(&self) -> &str {
+        let (Self::Decoded(path) | Self::Encoded(path)) = self;
+        path
+    }
+
+    /// True where the escapes in it are those that were sent.
+    pub(crate) fn is_encoded(&self) -> bool {
+        matches!(self, Self::Encoded(_))
+    }
+
+    /// The decoded path as far as it has names: that of the folder which has no such file.
+    pub(crate) fn named(&self) -> Cow<'_, str> {
+        let path = match self {
+            Self::Decoded(path) => return Cow::Borrowed(path),
+            Self::Encoded(path) => path,
+        };
+        let mut named = String::with_capacity(path.len());
+        for segment in path.split('/').skip(1) {
+            named.push('/');
+            match decode(segment) {
+                Ok(segment) => named.push_str(&segment),
+                Err(_) => break,
+            }
+        }
+        Cow::Owned(named)
+    }
+}
+
+/// True where a path may be one that is spelled otherwise in Normalization Form C, in which `kv-edge assets push` stores the names of
+/// files: nothing before U+0300, the first combining character, is (UAX #15, "Detecting Normalization Forms").
+#[must_use]
+pub fn may_be_decomposed(path: &str) -> bool {
+    path.chars().any(|character| character >= '\u{300}')
 }
 
 /// What a path of an URL must escape (URL Standard, "path percent-encode set"), and `%` itself: the path is decoded.

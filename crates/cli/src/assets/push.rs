@@ -231,14 +231,15 @@ fn rules<T: Default, E: ToString>(
     parse: impl Fn(&str) -> Result<T, Vec<E>>,
 ) -> Result<T, Vec<String>> {
     let Some(text) = walk::told(folder, name).map_err(|fault| vec![fault])? else { return Ok(T::default()) };
-    parse(&text).map_err(|errors| errors.iter().map(|error| format!("{name} {}", error.to_string())).collect())
+    parse(&walk::form_c(&text))
+        .map_err(|errors| errors.iter().map(|error| format!("{name} {}", error.to_string())).collect())
 }
 
 /// Patterns relative to the folder.
 fn immutable(globs: &[String]) -> Result<Gitignore, String> {
     let mut builder = GitignoreBuilder::new("");
     for glob in globs {
-        builder.add_line(None, glob).map_err(|error| format!("--immutable: {error}"))?;
+        builder.add_line(None, &walk::form_c(glob)).map_err(|error| format!("--immutable: {error}"))?;
     }
     builder.build().map_err(|error| format!("--immutable: {error}"))
 }

@@ -9,13 +9,15 @@ mod tests;
 use std::borrow::Cow;
 use std::ops;
 
+use self::fields::Kept;
 pub use self::represent::Represented;
-use super::AssetError;
 use super::fingerprint::may_have_content_hash;
+use super::header_rules::HeaderChanges;
 use super::html_handling::{Resolved, not_found_pages};
 use super::manifest::{Body, Manifest, NotFound};
 use super::media_type;
 use super::release::Pointer;
+use super::{AssetError, AssetPath, single_slashes};
 use crate::fields::Fields;
 use crate::problem;
 use crate::request_target::RequestTarget;
@@ -31,8 +33,8 @@ pub struct Asked<'a, F> {
     pub method: &'a str,
     /// Its URL.
     pub target: &'a RequestTarget<'a>,
-    /// The path, decoded by [`super::decode`].
-    pub path: &'a str,
+    /// Its path.
+    pub path: &'a AssetPath<'a>,
     /// Its fields. `Accept-Encoding` as the client sent it, whatever the platform made of it on the way.
     pub fields: &'a F,
 }
@@ -53,8 +55,8 @@ pub enum Answer<'m> {
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: u16,
-        /// The value of `Location`.
-        location: String,
+        /// The header fields, `Location` among them.
+        fields: FieldLines<'m>,
     },
     /// A file, or a part of it, or that the client has it.
     Represented(Box<Represented<'m>>),
@@ -95,26 +97,44 @@ pub enum Part {
 /// [`AssetError`] where the request's preconditions, its range or its encodings cannot be met.
 pub fn of_release<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
     let manifest = served.manifest;
+    let redirect = |status, location, kept| {
+        Ok(Answer::Redirect { status, fields: fields::of_redirect(location, header_changes(served, asked), kept) })
+    };
     let rewritten = match manifest.redirects.find(asked.path, asked.target.query) {
-        Some(redirect) if redirect.status == 200 => Some(redirect.location),
-        Some(redirect) => return Ok(Answer::Redirect { status: redirect.status, location: redirect.location }),
+        Some(rule) if rule.status == 200 => Some(rule.location),
+        Some(rule) => return redirect(rule.status, rule.location, Kept::Nothing),
         None => None,
     };
-    let resolved = match (manifest.resolve(rewritten.as_deref().unwrap_or(asked.path)), &rewritten) {
+    let Some(path) = rewritten.as_deref().or(asked.path.file()) else { return Ok(Answer::Nothing) };
+    let resolved = match (manifest.resolve(path), &rewritten) {
         // A rewrite is served where it was asked for.
         (Resolved::Redirect(path), Some(_)) => manifest.resolve(&path),
         (resolved, _) => resolved,
     };
     match resolved {
         Resolved::File(path) => represent::at(served, &path, Place::Asked, asked),
-        Resolved::Redirect(path) => Ok(Answer::Redirect { status: 307, location: location(&path, asked.target.query) }),
+        // A later release may have a file where this one has a redirect.
+        Resolved::Redirect(path) => redirect(307, location(&path, asked.target.query), Kept::Caching),
         Resolved::Nothing => Ok(Answer::Nothing),
     }
 }
 
+/// What `_headers` says of the answer to a request.
+#[must_use]
+pub fn header_changes<F>(served: Served<'_>, asked: &Asked<'_, F>) -> HeaderChanges {
+    served.manifest.headers.of(&asked.target.host(), asked.path)
+}
+
+/// Changes the fields of an error, such as the 404 of a release that has no page for it, as `_headers` says: but for those that describe
+/// what it says, and how long it may be kept.
+pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
+    fields::change(lines, changes, Kept::CachingAndContent);
+}
+
 /// True where it is worth a look whether a release before has the file.
 #[must_use]
-pub fn may_be_retained(path: &str) -> bool {
+pub fn may_be_retained(path: &AssetPath<'_>) -> bool {
+    let Some(path) = path.file() else { return false };
     let has_extension = path.rsplit('/').next().is_some_and(|name| name.contains('.') && !name.ends_with('.'));
     has_extension && media_type::of_path(path).is_none_or(|media_type| !media_type::is_html(&media_type))
 }
@@ -125,9 +145,9 @@ pub fn may_be_retained(path: &str) -> bool {
 /// # Errors
 /// As [`of_release`].
 pub fn of_previous<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
-    let file = served.manifest.file(asked.path);
-    match file.filter(|file| file.is_immutable || may_have_content_hash(asked.path)) {
-        Some(_) => represent::at(served, asked.path, Place::Asked, asked),
+    let file = asked.path.file().and_then(|path| served.manifest.file(path));
+    match file.filter(|file| file.is_immutable || may_have_content_hash(&file.path)) {
+        Some(file) => represent::at(served, &file.path, Place::Asked, asked),
         None => Ok(Answer::Nothing),
     }
 }
@@ -155,7 +175,8 @@ pub fn not_found<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Res
             represent::at(served, "/index.html", Place::Fallback, asked)
         }
         NotFound::Page if !problem::wants_json(accept.as_deref()) => {
-            let page = not_found_pages(asked.path).find(|page| served.manifest.file(page).is_some());
+            let page =
+                not_found_pages(&single_slashes(&asked.path.named())).find(|page| served.manifest.file(page).is_some());
             page.map_or(Ok(Answer::Nothing), |page| represent::at(served, &page, Place::NotFound, asked))
         }
         _ => Ok(Answer::Nothing),

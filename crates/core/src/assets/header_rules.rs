@@ -5,6 +5,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use super::AssetPath;
 use super::pattern::{Pattern, STRICT};
 use super::redirects::LineError;
 use crate::fields;
@@ -88,16 +89,16 @@ impl HeaderRules {
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
     }
 
-    /// The changes to the answer for a decoded path on a host ([`host`](crate::request_target::RequestTarget::host)), of all rules that match in their order. A field that several
-    /// set has all their values, with commas between them.
+    /// The changes to the answer for a path on a host ([`host`](crate::request_target::RequestTarget::host)), of all rules that match in
+    /// their order. A field that several set has all their values, with commas between them.
     #[must_use]
-    pub fn of(&self, host: &str, path: &str) -> HeaderChanges {
+    pub fn of(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
         let mut changes = HeaderChanges::default();
         if self.0.is_empty() {
             return changes;
         }
         for rule in &self.0 {
-            let Some(captures) = rule.source.captures(host, path) else { continue };
+            let Some(captures) = rule.source.captures_of(host, path) else { continue };
             for name in &rule.remove {
                 changes.set.retain(|(set, _)| **set != **name);
                 if !changes.remove.iter().any(|removed| **removed == **name) {

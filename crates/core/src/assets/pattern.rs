@@ -12,7 +12,8 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::request_target::percent_decode;
+use super::AssetPath;
+use crate::request_target::{BadPercentEncoding, percent_decode};
 
 /// The name that the text of `*` has.
 const SPLAT: &str = "splat";
@@ -58,7 +59,11 @@ enum Gap {
 
 /// The texts of a match, by the name of their placeholder.
 #[derive(Debug, Default)]
-pub(super) struct Captures<'a>(Vec<(&'a str, &'a str)>);
+pub(super) struct Captures<'a> {
+    texts: Vec<(&'a str, &'a str)>,
+    /// True where they are percent-encoded, as a path was sent that cannot be decoded.
+    is_encoded: bool,
+}
 
 /// A piece of text with placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,8 +151,14 @@ impl Pattern {
             return None;
         }
         let mut captures = Captures::default();
-        self.visit(host, path, &mut |name, value| captures.0.push((name, value)));
+        self.visit(host, path, &mut |name, value| captures.texts.push((name, value)));
         Some(captures)
+    }
+
+    /// Compares it with the path of a request.
+    pub(super) fn captures_of<'a>(&'a self, host: &'a str, path: &'a AssetPath<'_>) -> Option<Captures<'a>> {
+        let captures = self.captures(host, path.text())?;
+        Some(Captures { is_encoded: path.is_encoded(), ..captures })
     }
 
     /// Tells each text that a placeholder stands for; those that were told mean nothing where the answer is no.
@@ -322,12 +333,21 @@ impl Gap {
 impl<'a> Captures<'a> {
     /// The text of a placeholder.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        self.texts.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// The same, decoded; empty where it is missing.
+    ///
+    /// # Errors
+    /// [`BadPercentEncoding`] where it cannot be decoded.
+    pub(super) fn decoded(&self, name: &str) -> Result<Cow<'a, str>, BadPercentEncoding> {
+        let text = self.get(name).unwrap_or_default();
+        if self.is_encoded { percent_decode(text) } else { Ok(Cow::Borrowed(text)) }
     }
 
     /// Puts the texts, percent-encoded, into another text. A name that the source does not have stays as it is.
     pub(super) fn fill<'t>(&self, text: &'t str, set: &'static AsciiSet) -> Cow<'t, str> {
-        if self.0.is_empty() {
+        if self.texts.is_empty() {
             return Cow::Borrowed(text);
         }
         let mut filled = String::with_capacity(text.len());
@@ -335,12 +355,22 @@ impl<'a> Captures<'a> {
             match token {
                 Token::Literal(literal) => filled.push_str(literal),
                 Token::Name(name) => match self.get(name) {
-                    Some(value) => filled.extend(utf8_percent_encode(value, set)),
+                    Some(value) => self.encode(value, set, &mut filled),
                     None => filled.extend([":", name]),
                 },
             }
         }
         Cow::Owned(filled)
+    }
+
+    /// Percent-encodes a text; the escapes that it has stay if they are those that were sent.
+    fn encode(&self, text: &str, set: &'static AsciiSet, filled: &mut String) {
+        let mut parts = text.split(|character| self.is_encoded && character == '%');
+        filled.extend(parts.next().into_iter().flat_map(|part| utf8_percent_encode(part, set)));
+        for part in parts {
+            filled.push('%');
+            filled.extend(utf8_percent_encode(part, set));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use self::destination::Destination;
+use super::AssetPath;
 use super::pattern::{Captures, Pattern};
 
 /// "Per file": redirects whose source is one path.
@@ -92,13 +93,14 @@ impl Redirects {
         if errors.is_empty() { Ok(redirects) } else { Err(errors) }
     }
 
-    /// Finds the rule for a decoded path: of all that match the first one, and sources that are one path before those with
+    /// Finds the rule for a path: of all that match the first one, and sources that are one path before those with
     /// placeholders. [`Redirects::parse`] sees to it that this is the order of the file.
     ///
     /// The query goes with the visitor where the destination has none. What placeholders stand for is percent-encoded, so it
-    /// cannot lead to another host, nor end the field.
+    /// cannot lead to another host, nor end the field. A path that cannot be decoded is compared as it was sent, and goes on so:
+    /// `/* https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
     #[must_use]
-    pub fn find(&self, path: &str, query: Option<&str>) -> Option<Redirect> {
+    pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
         self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))
     }
 
@@ -108,12 +110,12 @@ impl Redirects {
         self.fixed.is_empty() && self.dynamic.is_empty()
     }
 
-    fn first<'a>(&'a self, path: &'a str) -> Option<(&'a Rule, Captures<'a>)> {
-        let fixed = self.fixed.binary_search_by(|(source, _)| source.as_ref().cmp(path)).ok();
-        if let Some((_, rule)) = fixed.and_then(|at| self.fixed.get(at)) {
+    fn first<'a>(&'a self, path: &'a AssetPath<'_>) -> Option<(&'a Rule, Captures<'a>)> {
+        let at = |file: &str| self.fixed.binary_search_by(|(source, _)| source.as_ref().cmp(file)).ok();
+        if let Some((_, rule)) = path.file().and_then(at).and_then(|at| self.fixed.get(at)) {
             return Some((rule, Captures::default()));
         }
-        self.dynamic.iter().find_map(|rule| rule.source.captures("", path).map(|captures| (rule, captures)))
+        self.dynamic.iter().find_map(|rule| rule.source.captures_of("", path).map(|captures| (rule, captures)))
     }
 
     /// Adds the rule of a line to those of the lines before.
@@ -157,7 +159,7 @@ impl Redirects {
     /// True where a visitor who follows the rule comes to the same rule again. Of destinations with placeholders nothing is
     /// said.
     fn is_loop(&self, rule: &Rule) -> bool {
-        let path = rule.destination.fixed_path();
+        let path = rule.destination.fixed_path().map(|path| AssetPath::Decoded(path.into()));
         path.and_then(|path| self.first(&path).map(|(found, _)| std::ptr::eq(found, rule))).unwrap_or(false)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
 use kv_edge_core::assets;
+use unicode_normalization::UnicodeNormalization;
 
 use super::pattern;
 
@@ -24,7 +25,7 @@ const TOLD: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
 /// A file to push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// Under which path the release has it: decoded, with a leading slash.
+    /// Under which path the release has it: decoded, with a leading slash, in Normalization Form C ([`form_c`]).
     pub(super) path: String,
     /// Where it stands on the disk.
     pub(super) file: PathBuf,
@@ -61,8 +62,26 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
             folder.display()
         )]);
     }
-    sources.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    Ok(sources)
+    sources.sort_by(|one, other| (&one.path, &one.file).cmp(&(&other.path, &other.file)));
+    let twins: Vec<String> = sources.windows(2).filter_map(twins).collect();
+    if twins.is_empty() { Ok(sources) } else { Err(twins) }
+}
+
+/// A text in Normalization Form C (UAX #15), in which links and what people type have it. macOS may keep the name of a file in Form D,
+/// `u` and two dots for `ü`, and a visitor who asks for `/über` would not find it.
+pub(super) fn form_c(text: &str) -> String {
+    text.nfc().collect()
+}
+
+/// What is wrong with two files that would have one path.
+fn twins(pair: &[Source]) -> Option<String> {
+    let [one, other] = pair else { return None };
+    (one.path == other.path).then(|| {
+        let (one, other, path) = (one.file.display(), other.file.display(), &one.path);
+        format!(
+            "{one} and {other} differ only in how Unicode spells the same characters, and both would be {path}; rename one"
+        )
+    })
 }
 
 /// The folder itself, without links.
@@ -138,7 +157,7 @@ fn ignored(root: &Path) -> Result<Gitignore, Vec<String>> {
     let lines = own.lines().zip(1..).map(|(line, number)| (line, Some(number)));
     let built_in = |lines: &'static [&'static str]| lines.iter().map(|line| (*line, None));
     for (line, number) in built_in(&LEFT_OUT).chain(lines).chain(built_in(&TOLD)) {
-        let added = builder.add_line(None, line).map(drop).map_err(|error| error.to_string());
+        let added = builder.add_line(None, &form_c(line)).map(drop).map_err(|error| error.to_string());
         if let (Err(error), number) = (added.and_then(|()| pattern::check(line)), number.unwrap_or(0)) {
             faults.push(format!("{IGNORE_FILE} line {number}: {error}"));
         }
@@ -158,7 +177,10 @@ fn entries(root: &Path, ignored: Gitignore, faults: &Faults) -> impl Iterator<It
         if entry.depth() == 0 {
             return true;
         }
-        if ignored.matched(entry.path(), is_folder(entry)).is_ignore() {
+        // A pattern means the name, in whatever form the disk has it.
+        let below = entry.path().strip_prefix(&inside).ok().and_then(Path::to_str).map(form_c);
+        let path = below.map_or_else(|| entry.path().to_owned(), |below| inside.join(below));
+        if ignored.matched(path, is_folder(entry)).is_ignore() {
             return false;
         }
         // Asked before the walk goes down: a link may lead to the root of the disk.
@@ -210,6 +232,7 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Source, Option<String>> {
         // A name that is no UTF-8 was noted already.
         path.push_str(name.to_str().ok_or(None)?);
     }
+    let path = form_c(&path);
     // Asked of the Worker's own rules.
     if assets::decode(&assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
         return Err(fault("no visitor reaches this path; rename it, or leave it out by .assetsignore".to_owned()));

@@ -13,7 +13,7 @@ use crate::language;
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// A page is asked for anew each time: it names the other files (RFC 9111 §5.2.2.4).
 const ASK_ALWAYS: &str = "no-cache";
-/// What a page names without a hash in it.
+/// What a page names without a hash in it, and redirects.
 const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 
 /// Scripts, frames and connections of the page's own origin only; inline styles, and images in the page itself, do no harm (Content
@@ -59,27 +59,49 @@ pub(super) fn date(at_ms: u64) -> String {
     httpdate::fmt_http_date(at.unwrap_or(UNIX_EPOCH))
 }
 
-/// Changes what `_headers` says. A 404 may become a file at any moment: no rule makes caches keep it.
-pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, status: u16) {
-    let is_fixed = |name: &str| {
-        status == 404
-            && matches!(
-                name,
-                "cache-control"
-                    | "expires"
-                    | "cdn-cache-control"
-                    | "cloudflare-cdn-cache-control"
-                    | "surrogate-control"
-            )
-    };
-    for name in &changes.remove {
-        lines.retain(|(present, _)| present != name || is_fixed(name));
+/// What a redirect has.
+pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: Kept) -> FieldLines<'m> {
+    let mut lines = vec![("location".into(), location.into()), ("cache-control".into(), REVALIDATE.into())];
+    change(&mut lines, changes, kept);
+    lines
+}
+
+/// Which fields stay as they are, whatever `_headers` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// None: the fields of a file, or of a redirect that `_redirects` asks for.
+    Nothing,
+    /// Those that tell caches how long they may keep the answer: what is not there may be there at any moment.
+    Caching,
+    /// Also those that describe the body (RFC 9110 §8): it is no file, but a sentence.
+    CachingAndContent,
+}
+
+impl Kept {
+    fn includes(self, name: &str) -> bool {
+        let is_of = |names: &[&str]| names.contains(&name);
+        match self {
+            Self::Nothing => false,
+            Self::Caching => is_of(&CACHING),
+            Self::CachingAndContent => is_of(&CACHING) || is_of(&CONTENT),
+        }
+    }
+}
+
+const CACHING: [&str; 6] =
+    ["cache-control", "expires", "pragma", "cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
+const CONTENT: [&str; 4] = ["content-type", "content-language", "content-location", "content-disposition"];
+
+/// Changes what `_headers` says.
+pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: Kept) {
+    for name in changes.remove.iter().filter(|name| !kept.includes(name)) {
+        lines.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
     }
     for (name, value) in changes.set {
-        if is_fixed(&name) {
+        if kept.includes(&name) {
             continue;
         }
-        let present = lines.iter_mut().find(|(present, _)| *present == name);
+        let present = lines.iter_mut().find(|(present, _)| present.eq_ignore_ascii_case(&name));
         match present {
             // What the answer depends on, and its other languages, do not change because a rule names more.
             Some((_, present)) if matches!(name.as_str(), "vary" | "link") => {

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::ops;
 
+use super::fields::{self, Kept};
 use super::language::{self, Chosen};
-use super::{Answer, Asked, Content, FieldLines, Part, Place, Served, fields};
+use super::{Answer, Asked, Content, FieldLines, Part, Place, Served, header_changes};
 use crate::accept_encoding::{AcceptEncoding, Chosen as Encoding, Coding};
 use crate::assets::AssetError;
 use crate::assets::manifest::{Body, File};
@@ -169,7 +170,7 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
 
     fn lines(&self, form: &Form<'m>, status: u16) -> FieldLines<'m> {
         let file = self.chosen.file;
-        let is_own_path = self.asked.path == &*file.path;
+        let is_own_path = self.asked.path.file() == Some(&*file.path);
         let mut lines = fields::of_file(file, status, is_own_path);
         if status != 404 {
             lines.push(("etag".into(), form.etag.clone().into()));
@@ -181,9 +182,8 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
         }
         lines.extend(fields::vary(!file.encoded.is_empty(), self.chosen.varies, self.place));
         language::describe(self.served, self.page, &self.chosen, &mut lines);
-        let target = self.asked.target;
-        let changes = self.served.manifest.headers.of(&target.host(), self.asked.path);
-        fields::change(&mut lines, changes, status);
+        let kept = if status == 404 { Kept::Caching } else { Kept::Nothing };
+        fields::change(&mut lines, header_changes(self.served, self.asked), kept);
         if status == 304 {
             fields::keep_of_not_modified(&mut lines);
         }

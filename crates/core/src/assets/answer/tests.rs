@@ -16,10 +16,10 @@ use crate::accept_encoding::Coding;
 use crate::assets::header_rules::HeaderRules;
 use crate::assets::html_handling::HtmlHandling;
 use crate::assets::manifest::{Chunk, Encoded, File, Translation, VERSION};
+use crate::assets::media_type;
 use crate::assets::pieces::{self, Piece};
 use crate::assets::redirects::Redirects;
 use crate::assets::release::blob_key;
-use crate::assets::{decode, media_type};
 use crate::content_hash::hash;
 use crate::fields::tests::Given;
 use crate::fields::{is_name, is_value};
@@ -192,10 +192,8 @@ impl Site {
     fn ask(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> Sent {
         let url = if url.starts_with('/') { format!("https://example.com{url}") } else { url.to_owned() };
         let target = RequestTarget::parse(&url);
-        let sent = match decode(&target.path) {
-            Ok(path) => self.answered(&Asked { method, target: &target, path: &path, fields: &Given::new(fields) }),
-            Err(error) => failed(error),
-        };
+        let path = AssetPath::of(&target.path);
+        let sent = self.answered(&Asked { method, target: &target, path: &path, fields: &Given::new(fields) });
         for (name, value) in &sent.fields {
             assert!(is_name(name) && name.to_lowercase() == *name && is_value(value), "{name}: {value}");
             assert_eq!(sent.fields.iter().filter(|(other, _)| other == name).count(), 1, "{name} once");
@@ -220,9 +218,9 @@ impl Site {
         }
         match answer {
             Ok(Answer::Represented(found)) => self.sent(&found),
-            Ok(Answer::Redirect { status, location }) => plain(status, vec![("location".into(), location)]),
-            Ok(Answer::Nothing) => plain(404, Vec::new()),
-            Err(error) => failed(error),
+            Ok(Answer::Redirect { status, fields }) => plain(status, &fields),
+            Ok(Answer::Nothing) => failed(AssetError::NotFound, header_changes(served, asked)),
+            Err(error) => failed(error, header_changes(served, asked)),
         }
     }
 
@@ -246,8 +244,7 @@ impl Site {
             }
         }
         assert_eq!(bytes.len() as u64, length, "the length that is announced");
-        let fields = found.fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Sent { status: found.status, fields, body: bytes, read }
+        Sent { body: bytes, read, ..plain(found.status, &found.fields) }
     }
 }
 
@@ -265,17 +262,20 @@ fn manifest(id: &str) -> Manifest {
     }
 }
 
-fn plain(status: u16, fields: Vec<(String, String)>) -> Sent {
+fn plain(status: u16, fields: &FieldLines<'_>) -> Sent {
+    let fields = fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     Sent { status, fields, body: Vec::new(), read: Vec::new() }
 }
 
-/// As the Worker answers errors.
-fn failed(error: AssetError) -> Sent {
-    match error {
-        AssetError::Key(_) => plain(400, Vec::new()),
-        AssetError::NotFound => plain(404, Vec::new()),
-        AssetError::NotAcceptable => plain(406, Vec::new()),
-        AssetError::PreconditionFailed => plain(412, Vec::new()),
-        AssetError::RangeNotSatisfiable(length) => plain(416, vec![("content-range".into(), unsatisfied(length))]),
-    }
+/// As the Worker answers errors, but for the sentence.
+fn failed(error: AssetError, changes: HeaderChanges) -> Sent {
+    let (status, mut fields) = match error {
+        AssetError::Key(_) => (400, FieldLines::new()),
+        AssetError::NotFound => (404, FieldLines::new()),
+        AssetError::NotAcceptable => (406, FieldLines::new()),
+        AssetError::PreconditionFailed => (412, FieldLines::new()),
+        AssetError::RangeNotSatisfiable(length) => (416, vec![("content-range".into(), unsatisfied(length).into())]),
+    };
+    change_error(&mut fields, changes);
+    plain(status, &fields)
 }

@@ -23,7 +23,7 @@ fn parse(file: &str) -> HeaderRules {
 }
 
 fn changes(file: &str, host: &str, path: &str) -> (Vec<String>, Vec<(String, String)>) {
-    let changes = parse(file).of(&host_of(host), path);
+    let changes = parse(file).of(&host_of(host), &AssetPath::Decoded(path.into()));
     (changes.remove, changes.set)
 }
 
@@ -212,6 +212,7 @@ proptest! {
         if let Ok(rules) = HeaderRules::parse(&file) {
             let read: HeaderRules = serde_json::from_str(&serde_json::to_string(&rules).unwrap()).unwrap();
             prop_assert_eq!(&read, &rules);
+            let path = AssetPath::Decoded(path.into());
             prop_assert_eq!(read.of("a.de", &path), rules.of("a.de", &path));
         }
     }
@@ -225,7 +226,7 @@ proptest! {
         host in "\\PC{0,6}", path in "/.{0,8}",
     ) {
         if let Ok(rules) = serde_json::from_value::<HeaderRules>(serde_json::json!(blocks)) {
-            let changes = rules.of(&host, &path);
+            let changes = rules.of(&host, &AssetPath::of(&path));
             let mut names: Vec<_> = changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name)).collect();
             let count = names.len();
             names.sort_unstable();

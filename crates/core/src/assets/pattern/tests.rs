@@ -5,8 +5,12 @@ use super::*;
 /// The texts of a match by the order of their names, or `None` where it does not match.
 fn captured(pattern: &str, host: &str, path: &str) -> Option<Vec<(String, String)>> {
     let pattern = Pattern::parse(pattern).unwrap();
-    let mut captures: Vec<_> =
-        pattern.captures(host, path)?.0.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut captures: Vec<_> = pattern
+        .captures(host, path)?
+        .texts
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     captures.sort();
     Some(captures)
 }
@@ -195,7 +199,7 @@ proptest! {
             let mut expected = Vec::new();
             let is_match = slow(&pattern, &path, &mut expected);
             let captures = parsed.captures("", &path).map(|captures| {
-                captures.0.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+                captures.texts.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
             });
             expected.sort();
             let captures = captures.map(|mut captures| { captures.sort(); captures });

@@ -227,14 +227,14 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A path with the texts of its placeholders, decoded; `None` where its percent-encoding is broken. A text that is missing is
-/// empty.
+/// A path with the texts of its placeholders, decoded; `None` where the percent-encoding of either is broken. A text that is missing
+/// is empty.
 fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     let mut decoded = String::with_capacity(path.len());
     for token in tokens(path) {
         match token {
             Token::Literal(literal) => decoded.push_str(&percent_decode(literal).ok()?),
-            Token::Name(name) => decoded.push_str(captures.get(name).unwrap_or_default()),
+            Token::Name(name) => decoded.push_str(&captures.decoded(name).ok()?),
         }
     }
     Some(decoded)

@@ -23,7 +23,7 @@ fn parse(file: &str) -> Redirects {
 /// Code and location for a path and perhaps a query.
 fn found(file: &str, target: &str) -> Option<(u16, String)> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    parse(file).find(path, query).map(|redirect| (redirect.status, redirect.location))
+    parse(file).find(&AssetPath::Decoded(path.into()), query).map(|redirect| (redirect.status, redirect.location))
 }
 
 fn location(file: &str, target: &str) -> Option<String> {
@@ -118,7 +118,11 @@ fn what_a_visitor_sends_stays_on_the_host_and_in_its_place() {
     ] {
         let redirects = Redirects::parse(rule);
         assert_eq!(
-            redirects.ok().and_then(|rules| rules.find(path, None)).map(|it| it.location).as_deref(),
+            redirects
+                .ok()
+                .and_then(|rules| rules.find(&AssetPath::Decoded(path.into()), None))
+                .map(|it| it.location)
+                .as_deref(),
             expected,
             "{rule} {path}"
         );
@@ -267,6 +271,7 @@ proptest! {
             let json = serde_json::to_string(&redirects).unwrap();
             let read: Redirects = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(&read, &redirects);
+            let path = AssetPath::Decoded(path.into());
             prop_assert_eq!(read.find(&path, None), redirects.find(&path, None));
         }
     }
@@ -276,7 +281,7 @@ proptest! {
     fn a_visitor_never_chooses_the_host(line in line(), path in "/[a-c:@?#%é/\\\\ \t\r\n.-]{0,12}") {
         let (source, destination, status) = line;
         if let Ok(redirects) = Redirects::parse(&format!("{source} {destination} {status}"))
-            && let Some(redirect) = redirects.find(&path, Some(&path))
+            && let Some(redirect) = redirects.find(&AssetPath::Decoded(path.as_str().into()), Some(&path))
             && status != 200
         {
             let location = redirect.location;
@@ -294,7 +299,7 @@ proptest! {
     #[test]
     fn no_json_panics(lines in prop::collection::vec((".{0,12}", ".{0,12}", any::<u16>()), 0..3), path in ".{0,12}") {
         if let Ok(redirects) = serde_json::from_value::<Redirects>(serde_json::json!(lines)) {
-            let _ = redirects.find(&path, Some(&path));
+            let _ = redirects.find(&AssetPath::of(&path), Some(&path));
         }
     }
 }

@@ -62,6 +62,34 @@ fn assetsignore_is_read_as_gitignore_is() {
     assert_eq!(paths(folder.path()), expected);
 }
 
+/// UAX #15: the same characters have one path, in Form C, however the disk has them.
+#[test]
+fn names_are_in_normalization_form_c() {
+    let files = [
+        ("u\u{308}ber/ka\u{308}se.html", ""),
+        ("\u{1112}\u{1161}\u{11ab}.txt", ""),
+        ("é.txt", ""),
+        ("\u{212b}.txt", ""),
+    ];
+    let disk = folder(&files);
+    let expected = ["/\u{c5}.txt", "/\u{e9}.txt", "/\u{fc}ber/k\u{e4}se.html", "/\u{d55c}.txt"];
+    assert_eq!(paths(disk.path()), expected);
+    assert!(walk(disk.path()).unwrap().iter().all(|source| source.file.exists()));
+
+    // Two folders that are one; two files that would be.
+    let twins = folder(&[("u\u{308}/a", ""), ("\u{fc}/b", "")]);
+    assert_eq!(paths(twins.path()), ["/\u{fc}/a", "/\u{fc}/b"]);
+    let twins = folder(&[("u\u{308}.html", ""), ("\u{fc}.html", ""), ("a", "")]);
+    let [fault] = walk(twins.path()).unwrap_err().try_into().unwrap();
+    assert!(fault.ends_with("and both would be /\u{fc}.html; rename one"), "{fault}");
+
+    // What is left out stays out in either form.
+    for (pattern, name) in [("entwu\u{308}rfe/", "entw\u{fc}rfe"), ("/entw\u{fc}rfe", "entwu\u{308}rfe")] {
+        let ignored = folder(&[(".assetsignore", pattern), (&format!("{name}/secret"), ""), ("a", "")]);
+        assert_eq!(paths(ignored.path()), ["/a"], "{pattern}");
+    }
+}
+
 #[test]
 fn all_faults_are_told_at_once() {
     let folder = folder(&[(".assetsignore", "good\n[z-a]\n{\n"), ("a.txt", "")]);

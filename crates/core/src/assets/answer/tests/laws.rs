@@ -193,7 +193,8 @@ proptest! {
         let mut head = site.head(&url, &lent(&fields));
         prop_assert_eq!(head.status, get.status);
         prop_assert!(head.body.is_empty());
-        if matches!(get.status, 200 | 404) && !head.fields.is_empty() {
+        // What the Worker says where there is no page has a length of its own.
+        if get.status == 200 || get.status == 404 && get.field("cache-control").is_some() {
             let (name, length) = head.fields.pop().unwrap();
             prop_assert_eq!((name.as_str(), length), ("content-length", get.body.len().to_string()));
         }
@@ -205,7 +206,7 @@ proptest! {
     fn a_304_only_for_who_has_it(site in sites(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
         let url = format!("https://example.com{url}");
         let target = RequestTarget::parse(&url);
-        let Ok(path) = decode(&target.path) else { return Ok(()) };
+        let path = AssetPath::of(&target.path);
         let unconditional: Vec<_> = lent(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
         let given = Given::new(&unconditional);
         let asked = Asked { method: "GET", target: &target, path: &path, fields: &given };
@@ -338,10 +339,9 @@ proptest! {
         ];
         for method in ["GET", "HEAD"] {
             let target = RequestTarget::parse(&url);
-            if let Ok(path) = decode(&target.path) {
-                let asked = Asked { method, target: &target, path: &path, fields: &Given::new(&fields) };
-                let _answer = site.answered(&asked);
-            }
+            let path = AssetPath::of(&target.path);
+            let asked = Asked { method, target: &target, path: &path, fields: &Given::new(&fields) };
+            let _answer = site.answered(&asked);
         }
     }
 }

@@ -78,29 +78,110 @@ fn redirects_and_rewrites_of_a_release() {
     assert_eq!(site.get("/us", &[("range", "bytes=0-0")]).text(), "a");
 }
 
-/// Paths that name no file by themselves are answered before anything is looked up, `_redirects` and a page for what is not there included.
+/// What cannot be decoded, or is no name when it is: `names_no_file` in [`crate::assets`] has the reasons.
+const NO_FILES: [&str; 12] = [
+    "/50%",
+    "/%",
+    "/%zz",
+    "/caf%E9",
+    "/%ff",
+    "/a%00",
+    "/%5C",
+    "/..%2f",
+    "/a%2f%2e",
+    "/kv-edge:current",
+    "/%6bv-edge:blob:0",
+    "//kv-edge:push:a",
+];
+
+/// A path that names no file gets what any path gets that has none: the nearest page, whole folders of it being names.
 #[test]
-fn paths_that_name_no_file() {
-    let site = Site::of(&[("/index.html", "root"), ("/404.html", "no")]).redirects("/* https://example.org/ 302");
-    for path in [
-        "/%",
-        "/%ff",
-        "/a%00",
-        "/%2e%2e%2fa",
-        "/..%2f",
-        "/a%2f%2e",
-        "/kv-edge:current",
-        "/%6bv-edge:blob:0",
-        "//kv-edge:push:a",
-    ] {
-        // The URL Standard leaves some of these alone, others it resolves.
-        let target = format!("https://example.com{path}");
-        if decode(&RequestTarget::parse(&target).path).is_err() {
-            let sent = site.get(path, &[]);
-            assert_eq!((sent.status, sent.field("location"), sent.text()), (404, None, ""), "{path}");
-        } else {
-            assert_eq!(path, "/%2e%2e%2fa", "resolved");
+fn a_path_that_names_no_file_gets_the_nearest_page() {
+    let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/a/404.html", "a"), ("/ä/404.html", "ä")]);
+    for path in NO_FILES {
+        for html in [&[][..], &[("accept", "text/html")]] {
+            let sent = site.get(path, html);
+            assert_eq!((sent.status, sent.text()), (404, "no"), "{path}");
+            assert_eq!(sent.field("cache-control"), Some("no-cache"), "{path}");
+            assert_eq!(site.head(path, html).field("content-length"), Some("2"), "{path}");
         }
+        let json = site.get(path, &[("accept", "application/json")]);
+        assert_eq!((json.status, json.text()), (404, ""), "{path}");
+    }
+    for (path, text) in [
+        ("/a/50%", "a"),
+        ("/a/b/50%/c", "a"),
+        ("/a/50%/a/x", "a"),
+        ("/a%2Fb/50%", "a"),
+        ("/%C3%A4/caf%E9", "ä"),
+        ("/%E4/caf%E9", "no"),
+        ("/50%/a/x", "no"),
+        ("/a%00/x", "no"),
+        ("/kv-edge:blob/a", "no"),
+        ("//a//50%", "a"),
+        ("//", "root"),
+        ("///none", "no"),
+    ] {
+        let sent = site.get(path, &[]);
+        let found =
+            sent.field("location").map_or_else(|| sent.text().to_owned(), |to| site.get(to, &[]).text().to_owned());
+        assert_eq!(found, text, "{path}");
+    }
+    let long = format!("/{}", "%61".repeat(5000));
+    assert_eq!(site.get(&long, &[]).text(), "no");
+    let slashes = format!("/{}%", "%2F/".repeat(5000));
+    assert_eq!(site.get(&slashes, &[]).status, 404);
+    let none = Site::of(&[("/a.txt", "a")]).get("/50%", &[]);
+    assert_eq!((none.status, none.text()), (404, ""));
+}
+
+/// A single-page application reads its path itself, and may know what `/search/50%` is.
+#[test]
+fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
+    let site = Site::of(&[("/index.html", "app"), ("/404.html", "no")]).not_found(NotFound::SinglePageApplication);
+    for path in NO_FILES.into_iter().chain(["/search/50%", "/search/caf%E9?q=%"]) {
+        let sent = site.get(path, &[("sec-fetch-mode", "navigate"), ("accept", "text/html")]);
+        assert_eq!((sent.status, sent.text()), (200, "app"), "{path}");
+        let script = site.get(path, &[("sec-fetch-mode", "cors"), ("accept", "*/*")]);
+        assert_eq!((script.status, script.text()), (404, ""), "{path}");
+    }
+}
+
+/// Rules with placeholders hold for any path, and what cannot be decoded goes on as it came; `_headers` as well.
+#[test]
+fn rules_for_a_path_that_names_no_file() {
+    let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
+        .redirects(
+            "/caf%C3%A9 /found\n/old/* https://new.example/:splat 301\n/by/:id /to?id=:id#:id 302\n/app/* /app 200\n/js/* /:splat 200\n\
+             /own/* /:splat",
+        )
+        .headers("/*\n  X-Frame-Options: DENY\n/old/*\n  X-A: :splat\n/b%C3%A9/*\n  X-B: 1");
+    for (path, location) in [
+        ("/old/caf%E9", "https://new.example/caf%E9"),
+        ("/old/a%20b/50%", "https://new.example/a%20b/50%"),
+        ("/%6fld/%7e50%", "https://new.example/~50%"),
+        ("/old/a%5Cb?c=%", "https://new.example/a%5Cb?c=%"),
+        ("/old/..%2f%zz", "https://new.example/..%2f%zz"),
+        ("/by/50%", "/to?id=50%#50%"),
+        ("/own//%5Cevil.example", "/%5Cevil.example"),
+        ("/own/%2F%2Fevil.example%00", "/%2F%2Fevil.example%00"),
+    ] {
+        let sent = site.get(path, &[]);
+        assert_eq!(sent.field("location"), Some(location), "{path}");
+        assert_eq!(sent.field("x-frame-options"), Some("DENY"), "{path}");
+    }
+    assert_eq!(site.get("/old/caf%E9", &[]).field("x-a"), Some("caf%E9"));
+    for (path, status, text) in [
+        // A rule for one path is for a path that has a name.
+        ("/caf%E9", 404, "no"),
+        ("/app/50%", 200, "app"),
+        // It would be the name of a file.
+        ("/js/x%", 404, "no"),
+        ("/js/caf%E9", 404, "no"),
+    ] {
+        let sent = site.get(path, &[]);
+        assert_eq!((sent.status, sent.text(), sent.field("location")), (status, text, None), "{path}");
+        assert_eq!(sent.field("x-frame-options"), Some("DENY"), "{path}");
     }
 }
 
@@ -191,7 +272,7 @@ fn files_of_releases_before() {
         ("/a.js/b", false),
         ("/a.", false),
     ] {
-        assert_eq!(may_be_retained(path), expected, "{path}");
+        assert_eq!(may_be_retained(&AssetPath::Decoded(path.into())), expected, "{path}");
     }
     let before = Site::of(&[
         ("/app.1.js", "one"),
@@ -247,9 +328,9 @@ proptest! {
         let origin = Url::parse("https://example.com/").unwrap();
         let url = format!("https://example.com/{path}{}", query.as_deref().map(|query| format!("?{query}")).unwrap_or_default());
         let target = RequestTarget::parse(&url);
-        let Ok(decoded) = decode(&target.path) else { return Ok(()) };
+        let path = AssetPath::of(&target.path);
         // Each file there could be: as it is, without slashes in a row, and as a page or a folder.
-        let mut one = decoded.to_string();
+        let mut one = path.file().unwrap_or("/x").to_owned();
         while one.contains("//") {
             one = one.replace("//", "/");
         }
@@ -272,7 +353,7 @@ proptest! {
                 prop_assert!(location.starts_with('/') && !location[1..].starts_with(['/', '\\']), "{}", location);
                 let asked = Url::parse(&url).unwrap();
                 prop_assert_eq!(to.query().unwrap_or_default(), asked.query().unwrap_or_default());
-                if rules.is_empty() {
+                if rules.is_empty() && path.file().is_some() {
                     let there = site.get(to.as_str(), &[]);
                     prop_assert_eq!((there.status, there.text()), (200, "x"), "{} {}", file, location);
                 }

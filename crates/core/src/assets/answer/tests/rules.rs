@@ -83,9 +83,9 @@ fn rules_replace_remove_and_add() {
     }
 }
 
-/// Rules are for what is served: also a part, and what the client has; a redirect comes before them.
+/// As on Workers static assets, rules are for whatever is answered: also a part, what the client has, a redirect, and an error.
 #[test]
-fn rules_are_for_each_status_of_a_file() {
+fn rules_are_for_each_status() {
     let site = site()
         .headers("/*\n  X-A: 1\n  Cache-Control: public, max-age=60\n  Vary: Origin")
         .redirects("/old /a.txt 301");
@@ -102,10 +102,68 @@ fn rules_are_for_each_status_of_a_file() {
             [Some("1"), Some("public, max-age=60"), Some("Accept-Encoding, Origin")]
         );
     }
-    assert_eq!(site.get("/none", &[]).field("x-a"), Some("1"));
-    for path in ["/old", "/index.html"] {
-        assert_eq!(site.get(path, &[]).names(), ["location"], "{path}");
+    let bare = Site::of(&[("/a.txt", "a")]).headers("/*\n  X-A: 1").encoded("/a.txt", &[(Coding::Br, 3)]);
+    for (site, path, fields, status) in [
+        (&site, "/none", &[][..], 404),
+        (&site, "/50%", &[], 404),
+        (&site, "/old", &[], 301),
+        (&site, "/index.html", &[], 307),
+        (&site, "//a.txt", &[], 307),
+        (&bare, "/none", &[], 404),
+        (&bare, "/50%", &[("accept", "application/json")], 404),
+        (&bare, "/a.txt", &[("if-match", "\"other\"")], 412),
+        (&bare, "/a.txt", &[("range", "bytes=9-")], 416),
+        (&bare, "/a.txt", &[("accept-encoding", "identity;q=0")], 406),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let sent = site.ask(method, path, fields);
+            if method == "HEAD" && status == 416 {
+                continue;
+            }
+            assert_eq!((sent.status, sent.field("x-a")), (status, Some("1")), "{method} {path} {fields:?}");
+        }
     }
+}
+
+/// RFC 9111 §4.2.2: without `Cache-Control` a cache may keep a 301 for as long as it likes. What `_redirects` says is the site's own; where
+/// a file's one path is changes with the files.
+#[test]
+fn how_long_a_redirect_is_kept() {
+    let ask = "public, max-age=0, must-revalidate";
+    let (long, redirects) = ("public, max-age=31536000, immutable", "/old /a.txt 301\n/away https://example.org/ 302");
+    for (rules, path, expected) in [
+        ("", "/old", Some(ask)),
+        ("", "/away", Some(ask)),
+        ("", "/index.html", Some(ask)),
+        (long, "/old", Some(long)),
+        (long, "/away", Some(long)),
+        (long, "/index.html", Some(ask)),
+        (long, "//a.txt", Some(ask)),
+    ] {
+        let rules = if rules.is_empty() { String::new() } else { format!("/*\n  Cache-Control: {rules}") };
+        let sent = site().redirects(redirects).headers(&rules).get(path, &[]);
+        assert!(sent.field("location").is_some(), "{path}");
+        assert_eq!(sent.field("cache-control"), expected, "{rules} {path}");
+    }
+    let removed = site().redirects(redirects).headers("/*\n  ! Cache-Control");
+    assert_eq!(removed.get("/old", &[]).names(), ["location"]);
+    assert_eq!(removed.get("/index.html", &[]).names(), ["cache-control", "location"]);
+}
+
+/// RFC 9110 §8: what an error says is a sentence, whatever the file would have been.
+#[test]
+fn no_rule_describes_an_error_as_a_file() {
+    let rules = "/*\n  Content-Type: application/pdf\n  Content-Disposition: attachment\n  Content-Language: de\n  \
+                 Cache-Control: public, max-age=60\n  Vary: Origin\n  Access-Control-Allow-Origin: *";
+    let sent = Site::of(&[("/a.pdf", "a")]).headers(rules).get("/none.pdf", &[]);
+    assert_eq!((sent.status, sent.names()), (404, vec!["access-control-allow-origin", "vary"]));
+    let mut error = vec![("Content-Type".into(), "text/plain".into()), ("Vary".into(), "Accept-Encoding".into())];
+    let changes = HeaderRules::parse(rules).unwrap().of("example.com", &AssetPath::of("/none.pdf"));
+    change_error(&mut error, changes);
+    assert_eq!(
+        error[..2],
+        [("Content-Type".into(), "text/plain".into()), ("Vary".into(), "Accept-Encoding, Origin".into())]
+    );
 }
 
 /// RFC 9110 §15.5.5: a 404 "is heuristically cacheable"; what is not there may be there in a moment.
