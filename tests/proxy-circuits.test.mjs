@@ -1,11 +1,12 @@
 // An origin that keeps failing is left alone for a while; and what answers instead, where the record has a fallback.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import net from "node:net";
 import { test } from "node:test";
 import { eventually, unique } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { closes, failing, failures, inTurn, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import { bytesThenGone, closes, failing, failures, inTurn, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
@@ -76,11 +77,86 @@ test("four failures do not open it, nor five in more than ten seconds, nor five 
   assert.equal(busy.requests.length, 40);
 });
 
-test("the circuit belongs to the origin, not to the tenant", async () => {
+test("the circuit belongs to the path at the origin, not to the tenant", async () => {
   const { origin, id } = await opened(ok());
-  assertOpen(await post(await storefronts.add({ origin: `${origin.origin}/other` })));
+  assertOpen(await post(await storefronts.add({ origin: origin.origin })));
+  assert.equal((await post(await storefronts.add({ origin: `${origin.origin}/other` }))).status, 200);
   await storefronts.put(id, { origin: originOf(ok("elsewhere")).origin });
   assert.equal((await post(id)).text, "elsewhere");
+});
+
+/** A request of another visitor. */
+const asAnother = (id, path, more = {}) =>
+  send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
+
+const attacks = {
+  ...failures,
+  "500": failing("500 Internal Server Error"),
+  "no answer": silent,
+  "an end in the middle of the body": bytesThenGone("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345"),
+};
+for (const [name, attack] of Object.entries(attacks)) {
+  for (const method of ["GET", "POST"]) {
+    test(`a hundred times ${name} (${method}), and nobody else's request to a healthy path fails, nor the attacker's own`, async () => {
+      const origin = originOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : ok())(exchange));
+      const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
+      for (let round = 0; round < 5; round += 1) {
+        const body = method === "POST" ? "x" : undefined;
+        const paths = Array.from({ length: 20 }, (_, number) => (number % 2 ? "/bad" : `/bad/${round}/${number}`));
+        await Promise.all(paths.map((path) => send(worker, `/stores/${id}${path}`, { method, body })));
+        for (const path of ["/", "/healthy", "/x?y"]) {
+          assert.equal((await asAnother(id, path)).status, 200);
+          assert.equal((await send(worker, `/stores/${id}${path}`)).status, 200);
+        }
+        assert.equal((await asAnother(id, "/healthy", { method: "POST", body: "x" })).status, 200);
+      }
+    });
+  }
+}
+
+test("what one visitor's body makes fail is closed to that visitor, and to nobody else", async () => {
+  const origin = originOf(async (exchange) => {
+    await exchange.request.whole;
+    return (exchange.request.body.toString() === "bad" ? failing() : ok())(exchange);
+  });
+  const id = await storefronts.add({ origin: origin.origin });
+  for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id, "bad")).status, 503);
+  assertOpen(await post(id, "bad"));
+  assert.equal((await asAnother(id, "/x", { method: "POST", body: "good" })).status, 200);
+});
+
+test("a body that a visitor sends too slowly, or breaks off, is held against no origin", async () => {
+  const origin = originOf(async (exchange) => {
+    await exchange.request.whole;
+    return ok()(exchange);
+  });
+  const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
+  const { hostname, port } = worker.direct;
+  for (let requests = 0; requests < 30; requests += 1) {
+    const socket = net.connect(Number(port), hostname);
+    socket.on("error", () => {});
+    const length = requests % 2 ? 10 : 100_000;
+    socket.write(`POST /stores/${id}/x HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Length: ${length}\r\n\r\nx`);
+    setTimeout(() => socket.destroy(), 1500);
+  }
+  await eventually(() => origin.requests.length >= 10, "the streamed bodies at the origin");
+  for (let requests = 0; requests < 3; requests += 1) assert.equal((await post(id)).status, 200);
+});
+
+test("an origin that gives no answer to twenty requests of five visitors at five paths is asked for nothing", async () => {
+  const origin = originOf(closes);
+  const id = await storefronts.add({ origin: origin.origin });
+  const ask = (visitor, path) =>
+    sendForJson(worker, `/stores/${id}/${path}`, { method: "POST", body: "x", headers: { "CF-Connecting-IP": `192.0.2.${visitor}` } });
+  for (let visitor = 0; visitor < 5; visitor += 1) {
+    for (let path = 0; path < 4; path += 1) assertProblem(await ask(visitor, (visitor + path) % 5), 502, "origin_failed");
+  }
+  origin.otherwise(ok());
+  assertOpen(await ask(100, "healthy"));
+  assert.equal(origin.requests.length, 20);
+  await pass(11);
+  assert.equal((await ask(100, "healthy")).status, 200);
+  assert.equal((await ask(101, "healthy")).status, 200);
 });
 
 test("after ten seconds one request goes through as a probe; its success closes the circuit", async () => {

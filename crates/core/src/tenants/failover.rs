@@ -23,7 +23,7 @@ pub enum Ended {
 }
 
 /// What an isolate knows of its origins, for all storefronts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Failover {
     circuits: Circuits,
     second_tries: SecondTries,
@@ -110,6 +110,8 @@ impl Failover {
             Some(Fallback::Page(_)) | None => None,
         };
         let backends = plan.targets().map(|other| other.backend).chain(fallback);
+        // Only of a request that can be sent again if the alternative fails.
+        let backends = backends.filter(|_| plan.may_resend);
         let mut origins = backends.map(Backend::origin).filter(|origin| *origin != target.backend.origin());
         origins.any(|origin| !self.circuits.has_failed_lately(origin.as_str()))
     }
@@ -120,8 +122,9 @@ impl Failover {
         !ended.is_failure() && !self.circuits.has_failed_lately(asked.backend.origin().as_str())
     }
 
-    /// Notes how the first try ended, `spent` after it began, and says who is asked once more: another variant at another
-    /// origin, best one that is no outlier, or else the same server, unless a circuit has opened. Nobody, where the request was served, cannot be sent
+    /// Notes how the first try ended, `spent` after it began, and says who is asked once more: the request's own server, if that was
+    /// passed over, or else another variant at another origin, best one that is no outlier, or else the same server, unless a circuit
+    /// has opened. Nobody, where the request was served, cannot be sent
     /// again, has no time left, or the isolate's second tries are used up.
     pub fn after<'r>(
         &mut self,
@@ -132,19 +135,38 @@ impl Failover {
         now_ms: u64,
     ) -> After<'r> {
         let opened = self.note(plan, asked, ended, plan.timeout, now_ms);
-        let left = plan.timeout.saturating_sub(spent);
-        let may = ended.is_failure() && ended != Ended::Late && plan.may_resend && !left.is_zero();
-        // Each takes something away, so nothing is asked for in vain: first a try, then a probe.
-        let second = if may && self.second_tries.take() { self.second(plan, asked, now_ms) } else { None };
-        After { second: second.map(|target| (target, left)), opened }
+        let second = if ended.is_failure() && plan.may_resend {
+            let left = plan.timeout.saturating_sub(spent);
+            self.own(plan, asked, now_ms).or_else(|| self.second(plan, asked, (ended, left), now_ms))
+        } else {
+            None
+        };
+        After { second, opened }
     }
 
-    fn second<'r>(&mut self, plan: &Plan<'r>, failed: Target<'r>, now_ms: u64) -> Option<Target<'r>> {
+    /// The request's own server, if that was passed over as an outlier: it has the same time again, and costs no second try, as
+    /// it would have been asked first but for the failures of others.
+    fn own<'r>(&mut self, plan: &Plan<'r>, failed: Target<'_>, now_ms: u64) -> Option<(Target<'r>, Duration)> {
+        let was_passed_over = failed.backend.origin() != plan.target.backend.origin();
+        (was_passed_over && self.admits(plan, plan.target, false, now_ms)).then_some((plan.target, plan.timeout))
+    }
+
+    fn second<'r>(
+        &mut self,
+        plan: &Plan<'r>,
+        failed: Target<'r>,
+        (ended, left): (Ended, Duration),
+        now_ms: u64,
+    ) -> Option<(Target<'r>, Duration)> {
+        // Each takes something away, so nothing is asked for in vain: first a try, then a probe.
+        if ended == Ended::Late || left.is_zero() || !self.second_tries.take() {
+            return None;
+        }
         let elsewhere = || plan.targets().filter(|other| other.backend.origin() != failed.backend.origin());
         let healthy = elsewhere().map(|target| (target, true));
         let all = healthy.chain(elsewhere().map(|target| (target, false))).chain([(failed, false)]);
         let mut all = all.filter(|(target, has_alternative)| self.admits(plan, *target, *has_alternative, now_ms));
-        all.next().map(|(target, _)| target)
+        all.next().map(|(target, _)| (target, left))
     }
 
     /// Notes how a try ended that no other follows, and says what has opened just now.
@@ -243,8 +265,11 @@ impl Default for SecondTries {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fields::Edits;
+    use crate::limits::Key;
     use crate::tenants::backend::Backend;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -406,7 +431,7 @@ mod tests {
     fn the_fallback_answers_where_the_servers_failed_and_the_request_can_be_sent_to_it() {
         let backends = backends();
         let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
-        let page = Fallback::Page(crate::limits::Key::literal("maintenance.html"));
+        let page = Fallback::Page(Key::literal("maintenance.html"));
         let server = Fallback::Backend(b.backend.clone());
         let again = plan(a, &[]);
         let never = Plan { may_resend: false, ..plan(a, &[]) };
@@ -427,5 +452,134 @@ mod tests {
         let mut failover = Failover::new();
         open(&mut failover, b);
         assert_eq!(failover.fallback(Some(&server), &again, None, 1), None, "its own circuit is open");
+    }
+
+    /// All tries of one request, as the Worker makes them. True if the visitor gets an answer that is no failure.
+    fn is_served<'r>(
+        failover: &mut Failover,
+        plan: &Plan<'r>,
+        fallback: Option<&'r Fallback>,
+        now_ms: u64,
+        world: &impl Fn(&Plan<'_>, Target<'_>) -> Ended,
+    ) -> bool {
+        let tries = |failover: &mut Failover, first: Target<'r>| {
+            let ended = world(plan, first);
+            let Some((second, left)) = failover.after(plan, first, ended, Duration::from_secs(1), now_ms).second else {
+                return ended;
+            };
+            let later = world(plan, second);
+            failover.note_second(plan, (first, second), later, left, now_ms);
+            if later.replaces(ended) { later } else { ended }
+        };
+        let first = failover.first(plan, fallback, now_ms).ok();
+        let ended = first.map(|first| tries(failover, first));
+        if ended.is_some_and(|ended| !ended.is_failure()) {
+            return true;
+        }
+        match failover.fallback(fallback, plan, ended, now_ms) {
+            Some(Fallback::Backend(backend)) => {
+                let asked = Target { variant: None, backend };
+                let answered = world(plan, asked);
+                failover.note(plan, asked, answered, plan.timeout, now_ms);
+                if !answered.is_failure() {
+                    return true;
+                }
+            }
+            Some(Fallback::Page(_)) => return false,
+            None => {}
+        }
+        let outlier = if ended.is_none() { failover.in_panic(plan, now_ms) } else { None };
+        outlier.is_some_and(|outlier| !tries(failover, outlier).is_failure())
+    }
+
+    /// What an attacker can make of each of their requests: every kind of failure, and any answer.
+    const KINDS: [Ended; 7] = [
+        Ended::Answered(200),
+        Ended::Answered(500),
+        Ended::Answered(502),
+        Ended::Answered(503),
+        Ended::Answered(504),
+        Ended::Unreached,
+        Ended::Late,
+    ];
+
+    proptest! {
+        /// The attacker has one address, as many paths as they like and any method, and decides how each request ends: by its path, its
+        /// fields or its body.
+        #[test]
+        fn whatever_one_visitor_makes_fail_no_other_visitors_request_to_a_healthy_path_fails(
+            requests in prop::collection::vec((0..7_usize, 0..30_usize, 0..3_usize, 0..3000_u64, any::<bool>()), 1..150),
+            (storefront, elsewhere_fails) in (0..5_u8, prop::option::of(2..7_usize)),
+        ) {
+            let backends = backends();
+            let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+            let (page, server) = (Fallback::Page(Key::literal("maintenance.html")), Fallback::Backend(b.backend.clone()));
+            let others = if storefront == 0 { vec![b] } else { Vec::new() };
+            let fallback = match storefront {
+                1 => Some(&page),
+                2 => Some(&server),
+                _ => None,
+            };
+            let elsewhere = elsewhere_fails.map_or(Ended::Answered(200), |kind| KINDS[kind]);
+            let mut failover = Failover::new();
+            let mut now_ms = 0;
+            let paths: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
+            for (kind, path, method, pause_ms, is_resent) in requests {
+                now_ms += pause_ms;
+                let client = Some("192.0.2.1".parse().unwrap());
+                let method = ["GET", "PUT", "POST"][method];
+                let attack = Plan { method, rest: &paths[path], client, may_resend: method != "POST", ..plan(a, &others) };
+                let attacked = |_: &Plan<'_>, target: Target<'_>| if target == a { KINDS[kind] } else { elsewhere };
+                is_served(&mut failover, &attack, fallback, now_ms, &attacked);
+
+                let healthy = |_: &Plan<'_>, target: Target<'_>| if target == a { Ended::Answered(200) } else { elsewhere };
+                // Paths that the attacker makes fail for themselves are among them.
+                let asked = Plan {
+                    method: if is_resent { "GET" } else { "POST" },
+                    rest: &paths[path],
+                    client: Some("192.0.2.2".parse().unwrap()),
+                    may_resend: is_resent,
+                    ..plan(a, &others)
+                };
+                // Nobody else's success makes up for the failures.
+                let mut failover = failover.clone();
+                prop_assert!(is_served(&mut failover, &asked, fallback, now_ms, &healthy), "{:?} {}", KINDS[kind], path);
+            }
+        }
+    }
+
+    #[test]
+    fn an_outlier_is_passed_over_for_an_alternative_and_asked_if_that_fails() {
+        let backends = backends();
+        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let [other, here] = ["/other", "/x"];
+        let server = Fallback::Backend(b.backend.clone());
+        for (others, fallback) in [(vec![b], None), (Vec::new(), Some(&server))] {
+            let mut failover = Failover::new();
+            open(&mut failover, a);
+            let elsewhere = Plan { rest: other, ..plan(a, &others) };
+            assert_eq!(failover.first(&elsewhere, fallback, 1).ok(), others.first().copied());
+            let never = Plan { rest: other, may_resend: false, ..plan(a, &others) };
+            assert_eq!(failover.first(&never, fallback, 1), Ok(a), "it could not be sent again");
+            assert_eq!(failover.first(&Plan { rest: here, ..plan(a, &[]) }, None, 1).ok(), None, "the path that fails");
+            assert_eq!(failover.in_panic(&elsewhere, 1), Some(a));
+            failover.note(&elsewhere, b, Ended::Answered(503), SECOND, 1);
+            assert_eq!(failover.first(&elsewhere, fallback, 1), Ok(a), "the alternative has failed lately");
+        }
+        let mut failover = Failover::new();
+        open(&mut failover, a);
+        let both = Plan { rest: other, ..plan(a, &[b]) };
+        for ended in [Ended::Answered(503), Ended::Late] {
+            let after = failover.after(&both, b, ended, both.timeout, 1);
+            assert_eq!(after.second, Some((a, both.timeout)), "its own server, with the same time again");
+        }
+        let page = Fallback::Page(Key::literal("maintenance.html"));
+        let mut failover = Failover::new();
+        open(&mut failover, a);
+        assert_eq!(
+            failover.first(&Plan { rest: other, ..plan(a, &[]) }, Some(&page), 1),
+            Ok(a),
+            "a page is no alternative"
+        );
     }
 }

@@ -1,0 +1,63 @@
+// A body that is read whole before anything is done with it has a deadline: whoever stalls is told 408 (RFC 9110, 15.5.9).
+import assert from "node:assert/strict";
+import net from "node:net";
+import { test } from "node:test";
+import { assertProblem } from "./harness/problem.mjs";
+import { ok, startRawOrigins } from "./harness/raw-origin.mjs";
+import { storefrontsOf } from "./harness/storefronts.mjs";
+import { TOKEN, startWorker } from "./harness/worker.mjs";
+
+const { listed, originOf } = await startRawOrigins(1);
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0" } });
+const origin = originOf(ok());
+const id = await storefrontsOf(worker).add({ origin: origin.origin });
+
+/** Sends a head and the first byte of a body, and nothing more; the whole answer. */
+function stall(path, framing) {
+  const { hostname, port } = worker.direct;
+  const head = [`POST ${path} HTTP/1.1`, `Host: ${hostname}:${port}`, "Accept: application/json", `Authorization: Bearer ${TOKEN}`, "Content-Type: application/json", framing];
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(Number(port), hostname, () => socket.write(`${head.join("\r\n")}\r\n\r\n${framing.startsWith("T") ? "1\r\n{\r\n" : "{"}`));
+    let text = "";
+    socket.setEncoding("latin1").on("error", reject);
+    socket.on("data", (data) => (text += data)).on("end", () => resolve(parsed(text)));
+    // The answer is whole when its JSON is.
+    socket.on("data", () => text.endsWith("}") && socket.end());
+  });
+}
+
+function parsed(text) {
+  const [head, body] = text.split("\r\n\r\n");
+  const [line, ...fields] = head.split("\r\n");
+  const headers = Object.fromEntries(fields.map((field) => [field.slice(0, field.indexOf(":")).toLowerCase(), field.slice(field.indexOf(":") + 1).trim()]));
+  const json = body.slice(body.indexOf("{"), body.lastIndexOf("}") + 1);
+  return { status: Number(line.split(" ")[1]), headers, text: json, json: () => JSON.parse(json) };
+}
+
+const LENGTH = "Content-Length: 100";
+const CHUNKED = "Transfer-Encoding: chunked";
+test("every route that reads a body whole answers 408 to one that stalls", async () => {
+  const routes = [
+    [`/stores/${id}/x`, LENGTH],
+    [`/stores/${id}/x`, "Content-Length: 65536"],
+    ["/writes/stalled", LENGTH],
+    ["/writes/stalled?strategy=coalesce", LENGTH],
+    ["/config", LENGTH],
+    ["/config", CHUNKED],
+    ["/cache/purge", LENGTH],
+    ["/ofrep/v1/evaluate/flags", LENGTH],
+    ["/ofrep/v1/evaluate/flags/a", CHUNKED],
+  ];
+  const answers = await Promise.all(routes.map(([path, framing]) => stall(path, framing)));
+  for (const [index, answer] of answers.entries()) {
+    const [path] = routes[index];
+    if (path.startsWith("/ofrep")) {
+      assert.equal(answer.status, 408, path);
+      assert.equal(answer.json().errorCode, "GENERAL", path);
+      assert.equal(answer.headers["cache-control"], "no-store");
+    } else {
+      assertProblem(answer, 408, "body_timeout");
+    }
+  }
+  assert.equal(origin.requests.length, 0);
+});
