@@ -1,5 +1,6 @@
 // The answer of a tenant's origin, as the visitor gets it: redirects and cookies that work under the prefix, fields, statuses.
 import assert from "node:assert/strict";
+import net from "node:net";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
@@ -245,11 +246,62 @@ test("an answer that comes before the request's body is whole is handed on", asy
   assert.equal(response.text, "too much");
 });
 
-test("an answer that breaks off in its body breaks off for the visitor", async () => {
-  origin.serve(bytesThenGone("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), "/base/half");
-  const response = await send(worker, "/stores/shop/half");
-  assert.equal(response.status, 200);
-  assert.equal(response.complete, false);
+for (const [framing, body] of [
+  ["Content-Length: 100", "half"],
+  ["Content-Length: 100", ""],
+  ["Content-Length: 100000", "half"],
+  ["Transfer-Encoding: chunked", "4\r\nhalf\r\n"],
+  ["Transfer-Encoding: chunked", "64\r\nhalf"],
+]) {
+  for (const reset of [false, true]) {
+    test(`an answer with ${framing} that breaks off after ${JSON.stringify(body)}${reset ? " with a reset" : ""} is never complete for the visitor`, async () => {
+      origin.serve(bytesThenGone(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n${body}`, { reset }), "/base/half");
+      // It may also break off before the visitor has its head.
+      const response = await send(worker, "/stores/shop/half").catch((error) => ({ error, complete: false }));
+      assert.equal(response.complete, false);
+      if (!response.error) assert.equal(response.status, 200);
+    });
+  }
+}
+
+// workerd shows bytes over 0x7F that are no UTF-8 as U+FFFD; only an answer's own fields keep them.
+/** The values of a field as bytes, read as Latin-1. */
+async function bytesOf(path, name, headers = []) {
+  const { hostname, port } = worker.direct;
+  const lines = [`GET ${path} HTTP/1.1`, ...(headers.length ? headers : [`Host: ${hostname}:${port}`]), "Connection: close"];
+  const text = await new Promise((resolve, reject) => {
+    let text = "";
+    const socket = net.connect(Number(port), hostname, () => socket.write(`${lines.join("\r\n")}\r\n\r\n`));
+    socket.setEncoding("latin1").on("error", reject).on("end", () => resolve(text)).on("data", (data) => (text += data));
+  });
+  const fields = text.split("\r\n\r\n")[0].split("\r\n").slice(1);
+  return fields.filter((field) => field.toLowerCase().startsWith(`${name}: `)).map((field) => field.slice(name.length + 2));
+}
+
+for (const [field, value, expected] of [
+  ["X-Note", "gr\xfc\xdfe", ["gr\xfc\xdfe"]],
+  ["Content-Disposition", 'attachment; filename="M\xe4rz.pdf"', ['attachment; filename="M\xe4rz.pdf"']],
+  ["Location", "/caf\xe9", ["/caf\xe9"]],
+  ["Refresh", "1; url=/caf\xe9", ["1; url=/caf\xe9"]],
+  ["Set-Cookie", "n=J\xfcrgen; Path=/", ["n=J\xfcrgen; Path=/"]],
+  // UTF-8 is shown, and stays UTF-8.
+  ["Location", "/base/caf\xc3\xa9", ["/stores/shop/caf\xc3\xa9"]],
+  ["Set-Cookie", "n=J\xc3\xbcrgen; Path=/", ["n=J\xc3\xbcrgen; Path=/stores/shop"]],
+  // What reaches other hosts must not: the byte is lost.
+  ["Set-Cookie", "n=J\xfcrgen; Domain=example.com; Path=/", ["n=J\xef\xbf\xbdrgen; Path=/stores/shop"]],
+]) {
+  test(`bytes of ${field}: ${JSON.stringify(value)} arrives as ${JSON.stringify(expected)}`, async () => {
+    origin.serve(bytes(Buffer.from(`HTTP/1.1 200 OK\r\n${field}: ${value}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/base/bytes");
+    assert.deepEqual(await bytesOf("/stores/shop/bytes", field.toLowerCase()), expected);
+  });
+}
+
+test("bytes of a cookie with the path of a storefront that has a host of its own arrive as they are, other cookies beside it too", async () => {
+  const lines = ["Set-Cookie: n=J\xfcrgen; Path=/", "Set-Cookie: a=1; Path=/", "Location: /caf\xe9"];
+  origin.serve(bytes(Buffer.from(`HTTP/1.1 302 Found\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/bytes");
+  const host = ["Host: root.shops.example.com"];
+  assert.deepEqual(await bytesOf("/bytes", "set-cookie", host), ["n=J\xfcrgen; Path=/", "a=1; Path=/"]);
+  assert.deepEqual(await bytesOf("/bytes", "location", host), ["/caf\xe9"]);
 });
 
 test("the record's edits of the answer are made", async () => {

@@ -7,7 +7,7 @@ use super::address::{Address, id_field};
 use super::backend::Backend;
 use super::plan::Target;
 use super::record::{Record, Serving, Variant};
-use super::view::{Backends, View};
+use super::view::{Backends, View, has_domain};
 use crate::fields::{Edits, Fields, remove_hop_by_hop};
 use crate::memory::Standing;
 use crate::request_target::RequestTarget;
@@ -17,6 +17,10 @@ use crate::request_target::RequestTarget;
 pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
                               location,content-location,refresh,set-cookie,x-variant,routing-source,\
                               service-worker-allowed,clear-site-data";
+
+/// Stands where the platform found bytes that are no UTF-8: which ones, only the answer's own fields know, and only as long as nobody
+/// sets them anew.
+const LOST_BYTES: char = char::REPLACEMENT_CHARACTER;
 
 /// The value of `X-Served-By`, as documented.
 pub const SERVED_BY: &str = "Cloudflare Worker";
@@ -100,19 +104,25 @@ impl<F: Fields> Answered<'_, F> {
         let path = url.strip_prefix(backend.origin().as_str()).unwrap_or_default();
         let view = View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
         let backends = Reachable { record, asked: backend, is_fallback: self.is_fallback };
+        // A URL with lost bytes would be another one after a rewriting.
+        let url_field = |name: &str| self.fields.find(name).filter(|value| !value.contains(LOST_BYTES));
         for name in ["location", "content-location"] {
-            if let Some(field) = self.fields.find(name).and_then(|value| view.location(&value, &backends)) {
+            if let Some(field) = url_field(name).and_then(|value| view.location(&value, &backends)) {
                 edits.set(name, field);
             }
         }
-        if let Some(field) = self.fields.find("refresh").and_then(|value| view.refresh(&value, &backends)) {
+        if let Some(field) = url_field("refresh").and_then(|value| view.refresh(&value, &backends)) {
             edits.set("refresh", field);
         }
         if self.fields.has("set-cookie") {
             let lines = self.fields.set_cookies();
             let visible: Vec<String> = lines.iter().map(|line| view.set_cookie(line)).collect();
-            // What need not change stays as it is, byte for byte: a line may be no UTF-8.
-            if visible != lines {
+            // What need not change stays as it is, byte for byte: a line may be no UTF-8. All lines are set anew, or none. One with
+            // lost bytes keeps them if it reaches no other host: its path is then the server's, no boundary anyway (RFC 6265 §8.5).
+            // Beside a line that has to change, which may be a session, it does not.
+            let mut changed = lines.iter().zip(&visible).filter(|(line, visible)| line != visible).peekable();
+            let has_changed = changed.peek().is_some();
+            if has_changed && !changed.all(|(line, _)| line.contains(LOST_BYTES) && !has_domain(line)) {
                 edits.remove("set-cookie");
                 for line in visible {
                     edits.append("set-cookie", line);

@@ -6,6 +6,7 @@ mod refresh;
 mod set_cookie;
 
 use percent_encoding::percent_encode_byte;
+pub use set_cookie::has_domain;
 
 use super::backend::Backend;
 

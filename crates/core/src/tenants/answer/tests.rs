@@ -236,3 +236,38 @@ fn a_record_that_removes_cookies_removes_the_rewritten_ones_and_not_the_visitors
     let appended: Vec<_> = edits.iter().filter(|edit| edit.starts_with('+')).collect();
     assert_eq!(appended, ["+set-cookie: kv-edge-visitor=1"]);
 }
+
+#[test]
+fn a_field_with_bytes_that_the_platform_does_not_show_is_handed_on_as_it_is() {
+    for (name, value) in [
+        ("location", "/shop/caf\u{fffd}"),
+        ("content-location", "https://blue.example/shop/caf\u{fffd}"),
+        ("refresh", "0; url=/shop/caf\u{fffd}"),
+        ("set-cookie", "n=J\u{fffd}rgen; Path=/"),
+        ("set-cookie", "n=J\u{fffd}rgen"),
+    ] {
+        let edits = Answer { fields: &[(name, value)], ..BLUE }.edits(&record(""));
+        assert!(!edits.iter().any(|edit| edit[1..].starts_with(name)), "{edits:?}");
+    }
+    let utf8 = Answer { fields: &[("location", "/shop/caf\u{e9}")], ..BLUE };
+    assert_eq!(utf8.set(&record(""), "location").as_deref(), Some("/stores/shop/caf\u{e9}"));
+}
+
+#[test]
+fn a_cookie_with_such_bytes_loses_them_if_it_reaches_other_hosts_or_stands_beside_one_that_has_to_change() {
+    for (fields, expected) in [
+        (
+            &[("set-cookie", "n=J\u{fffd}rgen; Domain=v.example; Path=/")] as &[_],
+            &["+set-cookie: n=J\u{fffd}rgen; Path=/stores/shop"] as &[_],
+        ),
+        (
+            &[("set-cookie", "n=J\u{fffd}rgen; Path=/"), ("set-cookie", "session=1; Path=/")],
+            &["+set-cookie: n=J\u{fffd}rgen; Path=/stores/shop", "+set-cookie: session=1; Path=/stores/shop"],
+        ),
+        (&[("set-cookie", "n=J\u{fffd}rgen; Path=/"), ("set-cookie", "a=1; Path=/stores/shop")], &[]),
+    ] {
+        let edits = Answer { fields, ..BLUE }.edits(&record(""));
+        let appended: Vec<&str> = edits.iter().map(String::as_str).filter(|edit| edit.starts_with('+')).collect();
+        assert_eq!(appended, expected);
+    }
+}

@@ -95,6 +95,12 @@ impl<'a> Kind<'a> {
     }
 }
 
+/// True for the value of a `Set-Cookie` field with a `Domain`, which may reach other hosts.
+#[must_use]
+pub fn has_domain(value: &str) -> bool {
+    value.split(';').skip(1).any(|attribute| Kind::of(attribute).1 == Kind::Domain)
+}
+
 /// RFC 6265 §5.1.4.
 fn default_path(path: &str) -> &str {
     path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| folder.starts_with('/')).unwrap_or("/")
