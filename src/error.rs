@@ -34,13 +34,13 @@ pub(crate) struct Failure {
     /// What the visitor reads.
     sentence: Cow<'static, str>,
     /// What the log says; only for a 5xx.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
     /// JSON of a protocol that has its own form of errors, instead of problem details.
     body: Option<String>,
     /// Fields that the status asks for.
     fields: Vec<(&'static str, Cow<'static, str>)>,
     /// What `_headers` says of the answer, where a release of files gives it.
-    changes: HeaderChanges,
+    changes: Option<Box<HeaderChanges>>,
 }
 
 const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
@@ -48,12 +48,12 @@ const BAD_GATEWAY: &str = "The server behind this page did not give a usable ans
 
 impl Failure {
     fn new(status: u16, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        let (fields, changes) = (Vec::new(), HeaderChanges::default());
+        let (fields, changes) = (Vec::new(), None);
         Self { status, code, sentence: sentence.into(), cause: None, body: None, fields, changes }
     }
 
     pub(crate) fn because(mut self, cause: &(impl ToString + ?Sized)) -> Self {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(cause.to_string().into());
         self
     }
 
@@ -65,7 +65,7 @@ impl Failure {
 
     /// The same as `_headers` has it. A 5xx is not the site's answer, and stays as it is.
     pub(crate) fn changed(self, changes: HeaderChanges) -> Self {
-        if self.status < 500 { Self { changes, ..self } } else { self }
+        if self.status < 500 { Self { changes: Some(Box::new(changes)), ..self } } else { self }
     }
 
     /// A var says nothing that can be used.
@@ -185,7 +185,7 @@ impl Failure {
 
     /// Says in the log where it happened.
     pub(crate) fn at(mut self, place: &str) -> Self {
-        self.cause = self.cause.map(|cause| format!("{place}: {cause}"));
+        self.cause = self.cause.map(|cause| format!("{place}: {cause}").into());
         self
     }
 
@@ -211,7 +211,9 @@ impl Failure {
         fields.extend(request_id.map(|id| ("x-request-id", id)));
         fields.extend(self.fields.iter().map(|(name, value)| (*name, value.as_ref())));
         let mut lines: FieldLines<'_> = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        change_error(&mut lines, self.changes.clone());
+        if let Some(changes) = &self.changes {
+            change_error(&mut lines, HeaderChanges::clone(changes));
+        }
         let fields: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
         response::with_status(self.status, &JsValue::from_str(&body), &fields)
     }

@@ -1,5 +1,6 @@
 // `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at random: whatever happens, no
-// request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write.
+// request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write; and nobody gets
+// what was made for another visitor's credentials, unless that answer was explicitly fresh for shared caches.
 //
 // `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and tells how many these were: the verdict is on the
 // answers, never on the speed. KV_EDGE_SOAK_SECONDS sets the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made,
@@ -64,6 +65,7 @@ function requestOf(random) {
   if (resource.isZipped) headers["Accept-Encoding"] = "gzip";
   if (chance(0.9)) headers["X-Variant"] = pick(["a", "b", "c"]);
   if (chance(0.3)) headers["X-Other"] = pick(["a", "b"]);
+  if (chance(0.1)) headers.Cookie = `session=${pick(["alice", "bob", "carol"])}`;
   if (chance(0.02)) headers.Authorization = `Bearer ${int(1, 1e9)}`;
   if (method === "GET") {
     if (chance(0.08)) headers.Range = chance(0.1) ? "bytes=999999-" : `bytes=${int(0, 500)}-${int(500, 100_000)}`;
@@ -142,7 +144,7 @@ function wrong(asked, answer, floor, askedMs) {
   record.givenTo = asked.name;
   if (isSafe && record.serial < floor.serial) return `answer ${serial} is from before ${floor.serial}, as of a purge or a write`;
   const cookies = answer.headers["set-cookie"] ?? [];
-  if (cookies.length > 0 && resource.policy.isHeuristic) {
+  if (cookies.length > 0 && !record.sharesCookies) {
     if (record.cookieGivenTo !== undefined) return `a cookie that was given before to ${record.cookieGivenTo}`;
     record.cookieGivenTo = asked.name;
   }

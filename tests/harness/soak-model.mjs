@@ -188,17 +188,21 @@ export class Model {
       return this.#oneOff(record, { status: pick(ERRORS), headers: [...headers, ...control] });
     }
     if (resource.names.length > 0) headers.push(`Vary: ${resource.names.join(", ")}`);
-    const hasCredentials = request.field("authorization") !== undefined;
+    const hasAuthorization = request.field("authorization") !== undefined;
+    const hasCredentials = hasAuthorization || request.field("cookie") !== undefined;
     const saysSo = !hasCredentials && chance(0.04);
-    // RFC 9111 §3.5: what credentials got is for all only where the answer says so.
-    const isForOne = saysSo || (hasCredentials && !/s-maxage|must-revalidate/.test(policy.control));
+    // What credentials got is for all only if the answer says explicitly that it is fresh, and for `Authorization` as RFC 9111 §3.5
+    // has it.
+    const isFreshForAll = policy.fresh > 0 && !policy.isHeuristic;
+    const isForOne = saysSo || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
+    record.sharesCookies = !hasCredentials && !saysSo && isFreshForAll && (/s-maxage/.test(policy.control) || policy.cdn !== undefined);
     record.control = saysSo ? pick(ONE_OFF) : policy.control;
     if (saysSo) headers.push(`${policy.cdn ? "CDN-Cache-Control" : "Cache-Control"}: ${record.control}`);
     else {
       if (policy.control) headers.push(`Cache-Control: ${policy.control}`);
       if (policy.cdn) headers.push(`CDN-Cache-Control: ${policy.cdn}`);
     }
-    if (isForOne || policy.isHeuristic) headers.push(`Set-Cookie: id=${record.serial}`);
+    if (isForOne || policy.isHeuristic || chance(0.3)) headers.push(`Set-Cookie: id=${record.serial}`);
     this.#represent(record, resource.version);
     const etag = policy.etag ? `"${resource.id}-${resource.version}-${crc32(record.identity)}"` : undefined;
     // A second for each version, so that no two have the same.
@@ -212,7 +216,11 @@ export class Model {
       record.isOneOff = isForOne;
       return { status: 304, headers: [...headers, ...validators] };
     }
-    if (isForOne) return this.#oneOff(record, { status: record.ofStatus, headers });
+    if (isForOne) {
+      // With validators of its own, by which a cache could store it.
+      const own = [...(etag && !saysSo ? [`ETag: "only-${record.serial}"`] : []), ...(modified && !saysSo ? [`Last-Modified: ${modified}`] : [])];
+      return this.#oneOff(record, { status: record.ofStatus, headers: [...headers, ...own] });
+    }
     if (resource.isZipped) headers.push("Content-Encoding: gzip");
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.field("range") ?? "");
     const length = bodyOf(record).length;
@@ -286,5 +294,5 @@ export class Model {
   }
 }
 
-const TOLD = ["if-none-match", "if-modified-since", "range", "cache-control", "x-variant", "x-other", "authorization"];
+const TOLD = ["if-none-match", "if-modified-since", "range", "cache-control", "x-variant", "x-other", "authorization", "cookie"];
 const told = (request) => Object.fromEntries(TOLD.flatMap((name) => (request.field(name) === undefined ? [] : [[name, request.field(name)]])));

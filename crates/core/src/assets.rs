@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::limits::{Key, KeyError};
-use crate::request_target::{decode_unreserved, percent_decode};
+use crate::request_target::{normal_escapes, percent_decode};
 
 /// Why a request for a file is not answered with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ impl<'a> AssetPath<'a> {
     #[must_use]
     pub fn of(path: &'a str) -> Self {
         // The escapes of unreserved characters mean the characters, whatever stands beside them (RFC 3986 §6.2.2.2).
-        decode(path).map_or_else(|_| Self::Encoded(decode_unreserved(path)), Self::Decoded)
+        decode(path).map_or_else(|_| Self::Encoded(normal_escapes(path)), Self::Decoded)
     }
 
     /// The path of the file that it names; `None` where it names none.

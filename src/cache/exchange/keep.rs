@@ -182,7 +182,7 @@ impl Exchange {
         let detail = match fate(&self.method, self.url.as_str(), &request, credentials, status, &received.fields, times)
         {
             Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
-            Fate::Keep if may_keep => return Ok(self.take_to_keep(looked, fwd, received, length, whole)),
+            Fate::Keep if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
             Fate::Forget(why) if looked.found.is_some() => {
                 // What is kept is out of date, and nothing takes its place.
                 self.forget(looked.key.clone(), times.received_ms);
@@ -197,7 +197,7 @@ impl Exchange {
 
     fn take_to_keep(
         &self,
-        looked: Looked,
+        looked: &Looked,
         fwd: Fwd,
         mut received: Received,
         length: Option<u64>,
@@ -205,7 +205,7 @@ impl Exchange {
     ) -> Outcome {
         let Received { status, times, .. } = received;
         looked.discard();
-        let (key, stored) = self.to_keep(&looked, &received, length);
+        let (key, stored) = self.to_keep(looked, &received, length);
         let (kept, upstream_ms) = (Rc::new(Kept::new(stored, None)), Some(received.took_ms()));
         let source = if let Some(body) = whole {
             keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
