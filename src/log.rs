@@ -1,4 +1,5 @@
-//! The log: one JSON line an event, under the id of its request. Never a secret, never what a visitor sent.
+//! The log: one JSON line an event, under the id of its request. Never a secret, never what a
+//! visitor sent.
 
 use std::cell::OnceCell;
 use std::fmt::Display;
@@ -64,10 +65,10 @@ impl RequestLog {
         Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new() }))
     }
 
-    /// Cloudflare's id of the request (`cf-ray`), or one that is made up: what ties an answer to its lines. It need not be secret.
+    /// Cloudflare's id of the request (`cf-ray`), or one that is made up: what ties an answer to
+    /// its lines. It need not be secret.
     pub(crate) fn id(&self) -> &str {
         self.0.id.get_or_init(|| {
-            // Without the field as well as where it cannot be read.
             let ray = self.0.request.headers().get("cf-ray").unwrap_or_default();
             ray_id(ray).unwrap_or_else(|| format!("{:013x}", Clock.random_bits()))
         })

@@ -1,21 +1,29 @@
-// Collects title and text of a page while it streams through the platform's HTMLRewriter. In JavaScript because a page has
-// hundreds of text nodes: calls into WebAssembly for each of them, and for each piece of the rewriter's output, made a miss
-// cost three times what it costs this way.
+// Collects title and text of a page while it streams through the platform's HTMLRewriter. In
+// JavaScript because a page has hundreds of text nodes: calls into WebAssembly for each of them,
+// and for each piece of the rewriter's output, made a miss cost three times what it costs this
+// way.
 //
-// No handler throws, and no pipe breaks off: the runtime logs that as `Uncaught Error`, whoever catches it. For the rewriter a page that
-// is too long, or breaks off, just ends there; what was wrong with it is told afterwards.
+// No handler throws, and no pipe breaks off: the runtime logs that as `Uncaught Error`, whoever
+// catches it. For the rewriter a page that is too long, or breaks off, just ends there; what was
+// wrong with it is told afterwards.
 
-// Text that nobody reads on the page. Plain names, and the text taken from the document, because the rewriter searches all
-// open elements for `body script`, which a page with many of them turns into seconds.
+// Text that nobody reads on the page. Plain names, and the text taken from the document, because
+// the rewriter searches all open elements for `body script`, which a page with many of them turns
+// into seconds.
 const UNREAD = "script, style, noscript, template";
 
-// Calls of the handlers below for one page. Each costs some 10 µs, and the deadline cannot end what runs without a pause.
+// Calls of the handlers below for one page. Each costs some 10 µs, and the deadline cannot end
+// what runs without a pause.
 const CALLS_MAX = 50_000;
 
-// The rewriter gets so many bytes at a time, so that a page with too many elements ends soon after the last call that counts.
+// The rewriter gets so many bytes at a time, so that a page with too many elements ends soon after
+// the last call that counts.
 const SLICE_BYTES = 16 * 1024;
 
-/** The name of the encoding that a label names (Encoding Standard, §4.2); `undefined` for none that the platform decodes. */
+/**
+ * The name of the encoding that a label names (Encoding Standard, §4.2); `undefined` for none that
+ * the platform decodes.
+ */
 export function encodingOf(label) {
   try {
     return new TextDecoder(label).encoding;
@@ -25,8 +33,9 @@ export function encodingOf(label) {
 }
 
 /**
- * Begins to read a page, which is a stream, bytes or `null`: takes off its content codings, separated by commas, and looks at its first bytes,
- * its `head`. `length` is what its header fields say. Rejects where the page breaks off in its head.
+ * Begins to read a page, which is a stream, bytes or `null`. Takes off its content codings,
+ * separated by commas, and looks at its first bytes, its `head`. `length` is what its header
+ * fields say. Rejects if the page breaks off in its head.
  */
 export async function openPage(body, codings, length, bytesMax, headBytes) {
   const page = { head: new Uint8Array(), begun: [], rest: undefined, tooLong: false, title: undefined, content: undefined };
@@ -74,8 +83,9 @@ async function* bounded(chunks, bytesMax, page) {
 
 /** The same bytes without their content coding. */
 function decoded(chunks, coding) {
-  // The platform's own `DecompressionStream` reads neither `br` nor `zstd`, and logs what it cannot read as uncaught. Not `import`: the
-  // bundler of the build would look for the modules on the disk.
+  // The platform's own `DecompressionStream` reads neither `br` nor `zstd`, and logs what it
+  // cannot read as uncaught. Not `import`: the bundler of the build would look for the modules on
+  // the disk.
   const zlib = process.getBuiltinModule("node:zlib");
   const { pipeline } = process.getBuiltinModule("node:stream");
   const decoders = {
@@ -89,9 +99,10 @@ function decoded(chunks, coding) {
 }
 
 /**
- * Reads an opened page in this encoding to its end, or until it is too long: raw text, character references and all; `undefined` where the page
- * has no such element. Each tag and comment is a space. `isDecodedBefore`: the rewriter does not know the encoding, and gets UTF-8. Rejects
- * where the page breaks off.
+ * Reads an opened page in this encoding to its end, or until it is too long. `title` and `content`
+ * of the page are then raw text, character references and all, or `undefined` if the page has no
+ * such element. Each tag and comment is a space. `isDecodedBefore`: the rewriter does not know the
+ * encoding, and gets UTF-8. Rejects if the page breaks off.
  */
 export async function readText(page, encoding, isDecodedBefore) {
   let isTitle = false;
@@ -140,13 +151,17 @@ export async function readText(page, encoding, isDecodedBefore) {
   const { readable, writable } = new IdentityTransformStream();
   const fed = feed(page, writable, isDecodedBefore ? new TextDecoder(encoding) : undefined);
   const headers = { "content-type": `text/html; charset=${isDecodedBefore ? "utf-8" : encoding}` };
-  // The rewriter gives its output in very many small pieces: reading them one by one would cost more than the parsing.
+  // The rewriter gives its output in very many small pieces: reading them one by one would cost
+  // more than the parsing.
   await rewriter.transform(new Response(readable, { headers })).arrayBuffer();
   const broken = await fed;
   if (broken !== undefined && !page.tooLong) throw broken;
 }
 
-/** Writes a page slice by slice, in UTF-8 where there is a decoder, until it ends or is too long. What it broke off with, if so. */
+/**
+ * Writes a page slice by slice, in UTF-8 if there is a decoder, until it ends or is too long.
+ * Resolves to what it broke off with, if it did.
+ */
 async function feed(page, writable, decoder) {
   const writer = writable.getWriter();
   const utf8 = new TextEncoder();

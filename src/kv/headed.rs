@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-/// A value and the options to put it with: head and body, dropped after so many seconds. Fails where the runtime refuses.
+/// A value and the options to put it with: head and body, dropped after so many seconds. Fails if the runtime refuses.
 pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -> Result<(Value, PutOptions), JsValue> {
     let length = body.byte_length();
     let beside = serde_json::json!({ "head": head, "length": length }).to_string();

@@ -110,8 +110,8 @@ impl AllowList {
         self.exact.contains(origin) || self.subdomains_of(origin).is_some()
     }
 
-    /// The entry that names this origin: the origin itself, or `https://*.shops.example`. What the log may hold of a host that a visitor
-    /// wrote. `None` where the list does not name it.
+    /// Returns the entry that names this origin, the origin itself or `https://*.shops.example`: what the log may hold of a
+    /// host that a visitor wrote. `None` if the list does not name it.
     #[must_use]
     pub fn entry(&self, origin: &Origin) -> Option<String> {
         if self.exact.contains(origin) {

@@ -1,5 +1,6 @@
-//! The character encoding of a page: the encoding sniffing algorithm of the HTML Standard (§13.2.3.2), but for its last resort, which is
-//! UTF-8 here and depends on a browser's language there.
+//! The character encoding of a page: the encoding sniffing algorithm of the HTML Standard
+//! (§13.2.3.2), but for its last resort, which is UTF-8 here and depends on a browser's language
+//! there.
 //!
 //! ```
 //! use kv_edge_core::cache::page::charset::Charset;
@@ -10,7 +11,8 @@
 //! assert_eq!(Charset::sniff(page, Some("text/html"), encoding), Charset::Parser("windows-1252".to_owned()));
 //! ```
 
-/// How many bytes of a page are looked through for what it says of its encoding (HTML Standard, §13.2.3.2).
+/// How many bytes of a page are looked through for what it says of its encoding (HTML Standard,
+/// §13.2.3.2).
 pub const HEAD_BYTES: u32 = 1024;
 
 /// The encoding of a page, by its name in the Encoding Standard, and who decodes it.
@@ -18,14 +20,15 @@ pub const HEAD_BYTES: u32 = 1024;
 pub enum Charset {
     /// The HTML parser itself.
     Parser(String),
-    /// A decoder before the parser, which then reads UTF-8: tags in this encoding are not the bytes of ASCII.
+    /// A decoder before the parser, which then reads UTF-8: tags in this encoding are not the
+    /// bytes of ASCII.
     Decoder(String),
 }
 
 impl Charset {
-    /// Finds the encoding out of the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte order mark, else the `charset` of
-    /// `Content-Type`, else what the page declares. A label that names no encoding says nothing. `encoding` is the name of the
-    /// encoding that a label names.
+    /// Finds the encoding out of the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte
+    /// order mark, else the `charset` of `Content-Type`, else what the page declares. A label that
+    /// names no encoding says nothing. `encoding` is the name of the encoding that a label names.
     #[must_use]
     pub fn sniff(head: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> Self {
         let name = byte_order_mark(head)
@@ -33,7 +36,8 @@ impl Charset {
             .or_else(|| charset_parameters(content_type?).find_map(|label| encoding(&label)))
             .or_else(|| declared(head, &encoding))
             .unwrap_or_else(|| "utf-8".to_owned());
-        // The parser needs the bytes of `<` and `>` to mean nothing else (Encoding Standard, "ASCII-compatible").
+        // The parser needs the bytes of `<` and `>` to mean nothing else (Encoding Standard,
+        // "ASCII-compatible").
         if matches!(name.as_str(), "utf-16le" | "utf-16be" | "iso-2022-jp") {
             Self::Decoder(name)
         } else {
@@ -89,8 +93,8 @@ fn quoted_string(quoted: &str) -> (String, &str) {
     (value, "")
 }
 
-/// What the page declares: in an XML declaration of UTF-16, a `<meta>`, or an XML declaration ("prescan a byte stream to determine its
-/// encoding").
+/// What the page declares: in an XML declaration of UTF-16, a `<meta>`, or an XML declaration
+/// ("prescan a byte stream to determine its encoding").
 fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<String> {
     match head {
         [b'<', 0, b'?', 0, b'x', 0, ..] => return Some("utf-16le".to_owned()),
@@ -139,7 +143,8 @@ fn xml_encoding(head: &[u8]) -> Option<&[u8]> {
     (!label.iter().any(|byte| is_blank(*byte))).then_some(label)
 }
 
-/// The label in a `content` such as `text/html; charset=utf-8` ("extracting a character encoding from a meta element").
+/// The label in a `content` such as `text/html; charset=utf-8` ("extracting a character encoding
+/// from a meta element").
 fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
     let mut scan = Scan { rest: content };
     loop {
@@ -223,7 +228,8 @@ impl Scan<'_> {
         charset?.filter(|_| has_pragma || !needs_pragma)
     }
 
-    /// The next attribute of a tag: its name in lower case and its value ("get an attribute"). `None` behind the last one.
+    /// The next attribute of a tag: its name in lower case and its value ("get an attribute").
+    /// `None` behind the last one.
     fn attribute(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         self.skip_to(|byte| !is_space(byte) && byte != b'/');
         if self.rest.first().is_none_or(|byte| *byte == b'>') {

@@ -19,7 +19,8 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The codings of a page in the order in which they are taken off, the last applied first; none for a page that is as it is.
+    /// The codings of a page in the order in which they are taken off, the last applied first;
+    /// none for a page that is as it is.
     ///
     /// # Errors
     /// [`CacheError::Coding`] for a coding that is not read, and for more than three.
