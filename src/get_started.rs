@@ -17,12 +17,15 @@ const DISABLED: &str = "disabled";
 /// would say as long as KV can be read.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
     let store = incoming.env().notifications();
-    let value = if incoming.method() == "HEAD" {
+    // Whoever asks wants it done, so no cache answers.
+    let mut fields = vec![("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")];
+    if incoming.method() == "HEAD" {
         store.text(&USER).await?;
-        DISABLED.to_owned()
-    } else {
-        store.put(&USER, &Value::text(DISABLED), None).await?;
-        store.text(&USER).await?.ok_or_else(Failure::value_not_found)?
-    };
-    response::ok(&JsValue::from_str(&value), &[("content-type", "text/plain; charset=utf-8")])
+        let length = DISABLED.len().to_string();
+        fields.push(("content-length", &length));
+        return response::ok(&JsValue::NULL, &fields);
+    }
+    store.put(&USER, &Value::text(DISABLED), None).await?;
+    let value = store.text(&USER).await?.ok_or_else(Failure::value_not_found)?;
+    response::ok(&JsValue::from_str(&value), &fields)
 }
