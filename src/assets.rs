@@ -44,15 +44,16 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     answered.map_err(|failure| failure.changed(header_changes(served, &asked)))
 }
 
-/// The path in Normalization Form C, in which releases have the names of files, where that is another one. macOS takes names apart: a
-/// link that was made from one there may be in Form D.
+/// The path in Normalization Form C, in which releases have the names of files, where that is
+/// another one. macOS takes names apart: a link that was made from one there may be in Form D.
 fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
     let path = path.file().filter(|path| assets::may_be_decomposed(path))?;
     let composed = String::from(JsString::from(path).normalize("NFC"));
     (composed != path).then(|| AssetPath::Decoded(composed.into()))
 }
 
-/// Answers what the release says, or else one before it, or the key beside it that is spelled as the path was sent.
+/// Answers what the release says, or else one before it, or the key beside it that is spelled as
+/// the path was sent.
 async fn answered(
     incoming: &Incoming,
     release: &Release,

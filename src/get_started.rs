@@ -13,8 +13,8 @@ const USER: Key<'static> = Key::literal("user_2");
 
 const DISABLED: &str = "disabled";
 
-/// Puts `user_2` = `disabled`, reads it back and answers the value. HEAD is safe (RFC 9110 §9.2.1): it writes nothing, and says what GET
-/// would say as long as KV can be read.
+/// Puts `user_2` = `disabled`, reads it back and answers the value. HEAD is safe (RFC 9110
+/// §9.2.1): it writes nothing, and says what GET would say as long as KV can be read.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
     let store = incoming.env().notifications();
     // Whoever asks wants it done, so no cache answers.

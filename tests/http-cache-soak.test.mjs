@@ -2,10 +2,11 @@
 // request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write; and nobody gets
 // what was made for another visitor's credentials, unless that answer was explicitly fresh for shared caches.
 //
-// `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and tells how many these were: the verdict is on the
-// answers, never on the speed. KV_EDGE_SOAK_SECONDS sets the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made,
-// unless the time is set too; `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same requests and faults
-// again (the order in which they arrive is the runtime's).
+// `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and tells how
+// many these were: the verdict is on the answers, never on the speed. KV_EDGE_SOAK_SECONDS sets
+// the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made, unless the time is
+// set too; `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same
+// requests and faults again (the order in which they arrive is the runtime's).
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { openSync, writeSync } from "node:fs";

@@ -60,8 +60,9 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
 pub enum AssetPath<'a> {
     /// One that may name a file, as [`decode`] gives it.
     Decoded(Cow<'a, str>),
-    /// One that names no file, as it was sent: nobody can say what `/50%` or `/caf%E9` is, decoded. It gets what any path gets that has
-    /// no file: the redirect of a rule with placeholders, the page of a single-page application, or the nearest `404.html`.
+    /// One that names no file, as it was sent: nobody can say what `/50%` or `/caf%E9` is,
+    /// decoded. It gets what any path gets that has no file: the redirect of a rule with
+    /// placeholders, the page of a single-page application, or the nearest `404.html`.
     Encoded(Cow<'a, str>),
 }
 
@@ -69,7 +70,8 @@ impl<'a> AssetPath<'a> {
     /// Reads the path of a request.
     #[must_use]
     pub fn of(path: &'a str) -> Self {
-        // The escapes of unreserved characters mean the characters, whatever stands beside them (RFC 3986 §6.2.2.2).
+        // The escapes of unreserved characters mean the characters, whatever stands beside them
+        // (RFC 3986 §6.2.2.2).
         decode(path).map_or_else(|_| Self::Encoded(normal_escapes(path)), Self::Decoded)
     }
 
@@ -111,8 +113,9 @@ impl<'a> AssetPath<'a> {
     }
 }
 
-/// True where a path may be one that is spelled otherwise in Normalization Form C, in which `kv-edge assets push` stores the names of
-/// files: nothing before U+0300, the first combining character, is (UAX #15, "Detecting Normalization Forms").
+/// True where a path may be one that is spelled otherwise in Normalization Form C, in which
+/// `kv-edge assets push` stores the names of files: nothing before U+0300, the first combining
+/// character, is (UAX #15, "Detecting Normalization Forms").
 #[must_use]
 pub fn may_be_decomposed(path: &str) -> bool {
     path.chars().any(|character| character >= '\u{300}')

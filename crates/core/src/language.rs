@@ -1,10 +1,12 @@
 //! Which language a visitor gets: `Accept-Language` (RFC 9110 §12.5.4) matched by lookup (RFC 4647 §3.4).
 //!
-//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. But who asks for `nl, en;q=0.7` reads
-//! `nl-BE` more gladly than `en`, so a tag of a range's own language and script comes before the next range. The script is what a
-//! visitor can read: `zh-TW` gets `zh-Hant`, not `zh`, where both are there ([`subtags`]). Another script of the language is still
-//! nearer to the visitor than the default; it comes after all ranges. The documented choice, that of the `pick` of
-//! accept-language-parser with `loose`, is the same as far as the RFC agrees with it.
+//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. But
+//! who asks for `nl, en;q=0.7` reads `nl-BE` more gladly than `en`, so a tag of a range's own
+//! language and script comes before the next range. The script is what a visitor can read: `zh-TW`
+//! gets `zh-Hant`, not `zh`, where both are there. Another script of the language is
+//! still nearer to the visitor than the default; it comes after all ranges. The documented choice,
+//! that of the `pick` of accept-language-parser with `loose`, is the same as far as the RFC agrees
+//! with it.
 //!
 //! The crate `accept-language` is not used. It reads an invalid weight as 0 and a weight above 1 as it stands, and it sorts
 //! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
@@ -63,14 +65,17 @@ impl<'a> AcceptLanguage<'a> {
         parsed
     }
 
-    /// The best of the available tags, or `None` where the caller's default applies. For each range, the most wanted first:
+    /// The best of the available tags, or `None` where the caller's default applies. For each
+    /// range, the most wanted first:
     ///
-    /// 1. Of the tags in the range's language and script, the one that lookup finds: the range is shortened from its end until a tag
-    ///    equals it (`de-CH-1996`, `de-CH`, `de`), whatever the case. Else the one that a later range finds so (`pt-AO, pt-PT` gets
-    ///    `pt-PT`), else the first (`de-AT` for `de-CH`).
+    /// 1. Of the tags in the range's language and script, the one that lookup finds: the range is
+    ///    shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the
+    ///    case. Else the one that a later range finds so (`pt-AO, pt-PT` gets `pt-PT`), else the
+    ///    first (`de-AT` for `de-CH`).
     /// 2. The tag that lookup finds in another script: `zh` for `zh-TW`.
     ///
-    /// Then comes the first tag of a range's language in any script, then, for `*`, the first tag. What is excluded is never given.
+    /// Then comes the first tag of a range's language in any script, then, for `*`, the first tag.
+    /// What is excluded is never given.
     #[must_use]
     pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
         let allowed: Vec<&'t str> = available.iter().copied().filter(|tag| !self.excludes(tag)).collect();
@@ -108,7 +113,8 @@ impl<'a> AcceptLanguage<'a> {
     }
 }
 
-/// The nearest of the tags in the language and script of a range. `ranges` are that range and those that are wanted less.
+/// The nearest of the tags in the language and script of a range. `ranges` are that range and
+/// those that are wanted less.
 fn nearest<'r, 't>(
     range: &Subtags<'_>,
     ranges: impl Iterator<Item = &'r str>,
@@ -160,7 +166,8 @@ pub fn is_language_tag(tag: &str) -> bool {
     tag.len() <= TAG_LENGTH_MAX && tag.split('-').all(is_subtag)
 }
 
-/// True where the language is written from right to left, in the script that the tag names or else the likely one.
+/// True where the language is written from right to left, in the script that the tag names or else
+/// the likely one.
 #[must_use]
 pub fn is_right_to_left(tag: &str) -> bool {
     Subtags::parse(tag).is_some_and(|subtags| subtags.is_right_to_left())
@@ -306,7 +313,8 @@ mod tests {
             // Of two that are the same, the one that is spelled like the range.
             (&["zh-Hans", "zh"], "zh-CN", Some("zh")),
             (&["zh", "zh-Hans"], "zh-Hans-CN", Some("zh-Hans")),
-            // What RFC 4647 §3.4 finds in another script comes before the next range, and what it does not behind all.
+            // What RFC 4647 §3.4 finds in another script comes before the next range, and what it
+            // does not behind all.
             (&["en", "zh"], "zh-TW, en;q=0.5", Some("zh")),
             (&["en", "zh-Hans"], "zh-TW, en;q=0.5", Some("en")),
             (&["en", "zh-Hans"], "zh-TW, fr;q=0.5", Some("zh-Hans")),
@@ -467,7 +475,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the ranges and the tags are spelled: the first range whose language and script there is decides these two.
+        /// However the ranges and the tags are spelled: the first range whose language and script
+        /// there is decides these two.
         #[test]
         fn language_and_script_of_a_range_come_before_the_next_range(
             ranges in prop::collection::vec(tags(), 1..5), available in prop::collection::vec(tags(), 0..6), refused in prop::option::of(tags()),

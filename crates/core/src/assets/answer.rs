@@ -125,8 +125,8 @@ pub fn header_changes<F>(served: Served<'_>, asked: &Asked<'_, F>) -> HeaderChan
     served.manifest.headers.of(&asked.target.host(), asked.path)
 }
 
-/// Changes the fields of an error, such as the 404 of a release that has no page for it, as `_headers` says: but for those that describe
-/// what it says, and how long it may be kept.
+/// Changes the fields of an error, such as the 404 of a release that has no page for it, as
+/// `_headers` says: but for those that describe what it says, and how long it may be kept.
 pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
     fields::change(lines, changes, Kept::CachingAndContent);
 }

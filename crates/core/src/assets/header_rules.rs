@@ -89,8 +89,9 @@ impl HeaderRules {
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
     }
 
-    /// The changes to the answer for a path on a host ([`host`](crate::request_target::RequestTarget::host)), of all rules that match in
-    /// their order. A field that several set has all their values, with commas between them.
+    /// The changes to the answer for a path on a host
+    /// ([`host`](crate::request_target::RequestTarget::host)), of all rules that match in their
+    /// order. A field that several set has all their values, with commas between them.
     #[must_use]
     pub fn of(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
         let mut changes = HeaderChanges::default();

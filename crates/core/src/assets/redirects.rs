@@ -93,12 +93,14 @@ impl Redirects {
         if errors.is_empty() { Ok(redirects) } else { Err(errors) }
     }
 
-    /// Finds the rule for a path: of all that match the first one, and sources that are one path before those with
-    /// placeholders. [`Redirects::parse`] sees to it that this is the order of the file.
+    /// Finds the rule for a path: of all that match the first one, and sources that are one path
+    /// before those with placeholders. [`Redirects::parse`] sees to it that this is the order of
+    /// the file.
     ///
-    /// The query goes with the visitor where the destination has none. What placeholders stand for is percent-encoded, so it
-    /// cannot lead to another host, nor end the field. A path that cannot be decoded is compared as it was sent, and goes on so:
-    /// `/* https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
+    /// The query goes with the visitor where the destination has none. What placeholders stand for
+    /// is percent-encoded, so it cannot lead to another host, nor end the field. A path that
+    /// cannot be decoded is compared as it was sent, and goes on so: `/*
+    /// https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
     #[must_use]
     pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
         self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))

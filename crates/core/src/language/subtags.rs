@@ -1,5 +1,6 @@
-//! What a language tag says (RFC 5646) and what it leaves out: the script, which CLDR's likely subtags know (UTS #35, "Likely Subtags").
-//! `zh-TW` is written in the traditional script although it does not say so; `zh` and `zh-SG` are in the simplified one.
+//! What a language tag says (RFC 5646) and what it leaves out: the script, which CLDR's likely
+//! subtags know (UTS #35, "Likely Subtags"). `zh-TW` is written in the traditional script although
+//! it does not say so; `zh` and `zh-SG` are in the simplified one.
 
 use std::iter::successors;
 
@@ -15,8 +16,9 @@ pub(super) struct Subtags<'a> {
     rest: &'a str,
 }
 
-/// Codes that stand for another one, sorted: deprecated ones (RFC 5646 §3.1.6), and those of the language that is meant by a macrolanguage
-/// (CLDR, "languageAlias"). `nb` and `no` are the same to all who read either. Serbo-Croatian is Serbian in Latin script.
+/// Codes that stand for another one, sorted: deprecated ones (RFC 5646 §3.1.6), and those of the
+/// language that is meant by a macrolanguage (CLDR, "languageAlias"). `nb` and `no` are the same
+/// to all who read either. Serbo-Croatian is Serbian in Latin script.
 const ALIASES: [(&str, &str); 24] = [
     ("arb", "ar"),
     ("azj", "az"),
@@ -47,7 +49,8 @@ const SERBO_CROATIAN: [&str; 2] = ["sh", "hbs"];
 
 const LATIN: &str = "Latn";
 
-/// The script of each language that is not in Latin script, sorted by it. A test holds this against CLDR.
+/// The script of each language that is not in Latin script, sorted by it. A test holds this
+/// against CLDR.
 const SCRIPTS: [(&str, &str); 87] = [
     ("ab", "Cyrl"),
     ("ady", "Cyrl"),
@@ -165,8 +168,8 @@ const ELSEWHERE: [(&str, &str, &str); 19] = [
 const RIGHT_TO_LEFT: [&str; 7] = ["Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg"];
 
 impl<'a> Subtags<'a> {
-    /// Takes a tag apart. `None` for one that names no language: `*`, and what begins with the single letter of a private (`x-…`) or an
-    /// old tag (`i-…`) (RFC 5646 §2.2.7, §2.2.8).
+    /// Takes a tag apart. `None` for one that names no language: `*`, and what begins with the
+    /// single letter of a private (`x-…`) or an old tag (`i-…`) (RFC 5646 §2.2.7, §2.2.8).
     pub(super) fn parse(tag: &'a str) -> Option<Self> {
         let (mut named, mut rest) = first(tag);
         if named.len() < 2 {
@@ -199,8 +202,9 @@ impl<'a> Subtags<'a> {
         self.is_language_of(other) && self.script.eq_ignore_ascii_case(other.script)
     }
 
-    /// Finds, among tags of this language and script, the one that lookup comes to first (RFC 4647 §3.4): what follows the script is
-    /// made shorter from its end until it equals that of a tag. Of `zh` and `zh-Hans` the one that is spelled like this one comes first.
+    /// Finds, among tags of this language and script, the one that lookup comes to first (RFC 4647
+    /// §3.4): what follows the script is made shorter from its end until it equals that of a tag.
+    /// Of `zh` and `zh-Hans` the one that is spelled like this one comes first.
     pub(super) fn lookup<T: Copy>(&self, near: &[(T, Subtags<'_>)]) -> Option<T> {
         successors(Some(self.rest), |rest| shorter(rest)).find_map(|rest| {
             let equal = near.iter().filter(|(_, tag)| tag.rest.eq_ignore_ascii_case(rest));
@@ -208,8 +212,9 @@ impl<'a> Subtags<'a> {
         })
     }
 
-    /// How closely a range names a tag, in subtags; `None` where it does not. A range without a script names all of them, unless its
-    /// region tells which one is meant: `zh-TW` is `zh-Hant-TW`.
+    /// How closely a range names a tag, in subtags; `None` where it does not. A range without a
+    /// script names all of them, unless its region tells which one is meant: `zh-TW` is
+    /// `zh-Hant-TW`.
     pub(super) fn closeness(&self, tag: &Subtags<'_>) -> Option<usize> {
         let tells_script = self.names_script || !self.rest.is_empty();
         let names = if tells_script { self.is_read_as(tag) } else { self.is_language_of(tag) };
@@ -224,7 +229,8 @@ impl<'a> Subtags<'a> {
     }
 }
 
-/// Drops the last subtag, and a single letter that would then stand last (RFC 4647 §3.4); `None` where there is none.
+/// Drops the last subtag, and a single letter that would then stand last (RFC 4647 §3.4); `None`
+/// where there is none.
 pub(super) fn shorter(subtags: &str) -> Option<&str> {
     let split_last = |subtags| str::rsplit_once(subtags, '-').unwrap_or(("", subtags));
     let (shorter, last) = split_last(subtags);
@@ -270,7 +276,8 @@ mod tests {
 
     use super::*;
 
-    /// The languages that CLDR has more than a name of, and all with two letters, with every region.
+    /// The languages that CLDR has more than a name of, and all with two letters, with every
+    /// region.
     #[test]
     fn likely_scripts_are_those_of_cldr() {
         let [common, extended] = [LocaleExpander::new_common(), LocaleExpander::new_extended()];

@@ -25,7 +25,8 @@ const TOLD: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
 /// A file to push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// Under which path the release has it: decoded, with a leading slash, in Normalization Form C ([`form_c`]).
+    /// Under which path the release has it: decoded, with a leading slash, in Normalization Form C
+    /// ([`form_c`]).
     pub(super) path: String,
     /// Where it stands on the disk.
     pub(super) file: PathBuf,
@@ -67,8 +68,9 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
     if twins.is_empty() { Ok(sources) } else { Err(twins) }
 }
 
-/// A text in Normalization Form C (UAX #15), in which links and what people type have it. macOS may keep the name of a file in Form D,
-/// `u` and two dots for `ü`, and a visitor who asks for `/über` would not find it.
+/// A text in Normalization Form C (UAX #15), in which links and what people type have it. macOS
+/// may keep the name of a file in Form D, `u` and two dots for `ü`, and a visitor who asks for
+/// `/über` would not find it.
 pub(super) fn form_c(text: &str) -> String {
     text.nfc().collect()
 }

@@ -71,7 +71,8 @@ pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: Ke
 pub(super) enum Kept {
     /// None: the fields of a file, or of a redirect that `_redirects` asks for.
     Nothing,
-    /// Those that tell caches how long they may keep the answer: what is not there may be there at any moment.
+    /// Those that tell caches how long they may keep the answer: what is not there may be there at
+    /// any moment.
     Caching,
     /// Also those that describe the body (RFC 9110 §8): it is no file, but a sentence.
     CachingAndContent,

@@ -227,8 +227,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A path with the texts of its placeholders, decoded; `None` where the percent-encoding of either is broken. A text that is missing
-/// is empty.
+/// A path with the texts of its placeholders, decoded; `None` where the percent-encoding of either
+/// is broken. A text that is missing is empty.
 fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     let mut decoded = String::with_capacity(path.len());
     for token in tokens(path) {

@@ -76,6 +76,12 @@ fn names_are_in_normalization_form_c() {
     assert_eq!(paths(disk.path()), expected);
     assert!(walk(disk.path()).unwrap().iter().all(|source| source.file.exists()));
 
+    // What the Worker, which has no table of Unicode, takes for a name in Form C is one.
+    let is_taken = |text: &str| !assets::may_be_decomposed(text);
+    let mut characters = (0..0x300).filter_map(char::from_u32).map(String::from);
+    assert!(characters.all(|text| is_taken(&text) && form_c(&text) == text));
+    assert!(files.iter().all(|(name, _)| !is_taken(name) || form_c(name) == *name));
+
     // Two folders that are one; two files that would be.
     let twins = folder(&[("u\u{308}/a", ""), ("\u{fc}/b", "")]);
     assert_eq!(paths(twins.path()), ["/\u{fc}/a", "/\u{fc}/b"]);

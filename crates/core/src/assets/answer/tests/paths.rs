@@ -78,7 +78,8 @@ fn redirects_and_rewrites_of_a_release() {
     assert_eq!(site.get("/us", &[("range", "bytes=0-0")]).text(), "a");
 }
 
-/// What cannot be decoded, or is no name when it is: `names_no_file` in [`crate::assets`] has the reasons.
+/// What cannot be decoded, or is no name when it is: `names_no_file` in [`crate::assets`] has the
+/// reasons.
 const NO_FILES: [&str; 12] = [
     "/50%",
     "/%",
@@ -94,7 +95,8 @@ const NO_FILES: [&str; 12] = [
     "//kv-edge:push:a",
 ];
 
-/// A path that names no file gets what any path gets that has none: the nearest page, whole folders of it being names.
+/// A path that names no file gets what any path gets that has none: the nearest page, whole
+/// folders of it being names.
 #[test]
 fn a_path_that_names_no_file_gets_the_nearest_page() {
     let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/a/404.html", "a"), ("/ä/404.html", "ä")]);
@@ -147,7 +149,8 @@ fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
     }
 }
 
-/// Rules with placeholders hold for any path, and what cannot be decoded goes on as it came; `_headers` as well.
+/// Rules with placeholders hold for any path, and what cannot be decoded goes on as it came;
+/// `_headers` as well.
 #[test]
 fn rules_for_a_path_that_names_no_file() {
     let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])

@@ -83,7 +83,8 @@ fn rules_replace_remove_and_add() {
     }
 }
 
-/// As on Workers static assets, rules are for whatever is answered: also a part, what the client has, a redirect, and an error.
+/// As on Workers static assets, rules are for whatever is answered: also a part, what the client
+/// has, a redirect, and an error.
 #[test]
 fn rules_are_for_each_status() {
     let site = site()
@@ -125,8 +126,8 @@ fn rules_are_for_each_status() {
     }
 }
 
-/// RFC 9111 §4.2.2: without `Cache-Control` a cache may keep a 301 for as long as it likes. What `_redirects` says is the site's own; where
-/// a file's one path is changes with the files.
+/// RFC 9111 §4.2.2: without `Cache-Control` a cache may keep a 301 for as long as it likes. What
+/// `_redirects` says is the site's own; where a file's one path is changes with the files.
 #[test]
 fn how_long_a_redirect_is_kept() {
     let ask = "public, max-age=0, must-revalidate";
