@@ -24,7 +24,7 @@
 //! | [`by_name`] | which value has a name |
 //! | [`recent`] | which value was not used for the longest time |
 //! | [`memory`] | how long a record out of KV is remembered |
-//! | [`circuit`] | which origins are left alone for a while |
+//! | [`circuit`] | which paths and origins are not asked for a while |
 //! | [`conditional`] | whether a precondition holds (RFC 9110 §13) |
 //! | [`http_date`] | what a date in a field says (RFC 9110 §5.6.7) |
 //! | [`status`] | what a status code says to caches (RFC 9110 §15) |

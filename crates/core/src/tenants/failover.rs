@@ -522,10 +522,10 @@ mod tests {
             };
             let elsewhere = elsewhere_fails.map_or(Ended::Answered(200), |kind| KINDS[kind]);
             let mut failover = Failover::new();
-            let mut now_ms = 0;
+            let mut now_ms = 0_u64;
             let paths: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
             for (kind, path, method, pause_ms, is_resent) in requests {
-                now_ms += pause_ms;
+                now_ms = now_ms.saturating_add(pause_ms);
                 let client = Some("192.0.2.1".parse().unwrap());
                 let method = ["GET", "PUT", "POST"][method];
                 let attack = Plan { method, rest: &paths[path], client, may_resend: method != "POST", ..plan(a, &others) };
