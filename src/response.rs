@@ -35,10 +35,13 @@ pub(crate) const KEPT_AS_IT_IS: &str = "no-store, no-transform";
 /// Header fields of an answer.
 pub(crate) type Fields<'a> = [(&'a str, &'a str)];
 
-/// 200 with fields that come again: the runtime's form of them is made once and kept.
+/// 200 with fields that come again: the runtime's form of them is made once and kept. Without a `Cache-Control` of its own the answer
+/// says `no-cache`: a cache in front of the Worker must never decide by itself how long it holds.
 pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, Failure> {
-    let with_nosniff = std::iter::once(("x-content-type-options", "nosniff")).chain(fields.iter().copied());
-    encoded(200, body, with_nosniff)
+    let is_silent = !fields.iter().any(|(name, _)| *name == "cache-control");
+    let own =
+        [("x-content-type-options", "nosniff")].into_iter().chain(is_silent.then_some(("cache-control", "no-cache")));
+    encoded(200, body, own.chain(fields.iter().copied()))
 }
 
 /// An answer with just these fields, which come again, and a body that is encoded already as they say.

@@ -223,6 +223,7 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
     let cache_status = cache_status.to_string();
     let fields: Lines = [
         ("content-type", "application/json"),
+        ("cache-control", "no-cache"),
         ("x-content-type-options", "nosniff"),
         ("cache-status", &cache_status),
         ("via", VIA),

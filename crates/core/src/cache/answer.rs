@@ -130,6 +130,10 @@ impl Answer<'_> {
     }
 
     fn tell(&mut self, story: &Story, fields: &Lines) {
+        // kv-edge is the shared cache. Another one in front of it might store an answer that says nothing, whoever it is for.
+        if !fields.has("cache-control") {
+            self.edits.set("cache-control", "private");
+        }
         self.edits.set("via", continued(fields.get("via"), VIA));
         let own = story.cache_status.to_string();
         self.edits.set(

@@ -16,7 +16,7 @@ use crate::request_target::RequestTarget;
 /// that are rewritten, and those that only kv-edge may set.
 pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
                               location,content-location,refresh,set-cookie,x-variant,routing-source,\
-                              service-worker-allowed,clear-site-data";
+                              service-worker-allowed,clear-site-data,cache-control";
 
 /// Stands where the platform found bytes that are no UTF-8: which ones, only the answer's own fields know, and only as long as nobody
 /// sets them anew.
@@ -44,7 +44,7 @@ pub struct Answered<'a, F> {
 
 impl<F: Fields> Answered<'_, F> {
     /// The edits: fields of the connection and `Alt-Svc` go (it would lead around kv-edge, RFC 7838 §3), URLs and cookies become
-    /// the visitor's, then come the record's own edits, and last who served it.
+    /// the visitor's, an answer that says nothing of caches is `private`, then come the record's own edits, and last who served it.
     #[must_use]
     pub fn edits<'e>(
         &'e self,
@@ -56,6 +56,10 @@ impl<F: Fields> Answered<'_, F> {
         remove_hop_by_hop(self.fields, true, &mut edits);
         if self.fields.has("alt-svc") {
             edits.remove("alt-svc");
+        }
+        // A cache in front of kv-edge might key without the host or the cookie, and store what says nothing of it.
+        if !self.fields.has("cache-control") {
+            edits.set("cache-control", "private");
         }
         // Both would reach past the storefront's own paths: to all others at the same host.
         for name in ["service-worker-allowed", "clear-site-data"] {

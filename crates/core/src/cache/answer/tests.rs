@@ -369,6 +369,8 @@ fn the_upstreams_answer_passes_as_it_is() {
             "content-length: 4",
             "content-range: bytes 0-3/10",
             "age: 3",
+            // Nothing was said of caches, and another one may stand in front of kv-edge.
+            "cache-control: private",
             "via: 1.1 a, 1.1 kv-edge",
             "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
         ];

@@ -80,17 +80,32 @@ impl Answer<'_> {
     }
 }
 
+/// What is added to an answer that says nothing of caching.
+const SILENT: &str = "=cache-control: private";
+
+#[test]
+fn an_answer_that_says_nothing_of_caching_is_the_visitors_alone() {
+    let control = |record: &Record, fields| Answer { fields, ..BLUE }.set(record, "cache-control");
+    assert_eq!(control(&record(""), &[]).as_deref(), Some("private"));
+    assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
+    let own = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
+    assert_eq!(control(&own, &[]).as_deref(), Some("max-age=5"), "the record's word counts");
+}
+
 #[test]
 fn every_answer_says_who_served_it() {
     let all = record("");
-    assert_eq!(BLUE.edits(&all), ["=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]);
+    assert_eq!(
+        BLUE.edits(&all),
+        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]
+    );
     assert_eq!(
         Answer { by: By::Admin, ..BLUE }.edits(&all),
-        ["=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
     assert_eq!(
         Answer { by: By::Fallback, url: "https://v.example/stores/caf%C3%A9/", ..BLUE }.edits(&all),
-        ["=x-served-by: Cloudflare Worker", "=x-storefront-id: caf%C3%A9", "=routing-source: fallback"]
+        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: caf%C3%A9", "=routing-source: fallback"]
     );
 }
 
@@ -114,7 +129,7 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
     let all = record("");
     assert_eq!(
         Answer { by: By::Admin, fields: spoofed, ..BLUE }.edits(&all),
-        ["-x-variant", "-routing-source", "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+        ["-x-variant", "-routing-source", SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
     let answer = Answer { fields: spoofed, standing: Standing::Stale, ..BLUE };
     assert_eq!(answer.set(&all, "x-variant").as_deref(), Some("blue"));
@@ -216,6 +231,7 @@ fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
         [
             "-server",
             "-refresh",
+            SILENT,
             "=location: /stores/shop/z",
             "=etag: ",
             "=location: /elsewhere",
