@@ -1,4 +1,4 @@
-// Parts of streams, and streams that nobody reads. KV gives a value from its beginning only.
+// Parts of streams. KV gives a value from its beginning only.
 
 /** Reads a stream once, from its beginning to its end, and passes parts of it on. */
 export class Reader {
@@ -37,11 +37,6 @@ export class Reader {
   cancel() {
     return this.#reader.cancel();
   }
-}
-
-/** Ends a stream that nobody reads. One that is broken has ended, and the runtime logs a rejection that nobody handles. */
-export function end(stream) {
-  stream.cancel().catch(() => {});
 }
 
 /** `length` bytes of a stream from `start` on. */
