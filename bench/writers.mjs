@@ -6,7 +6,7 @@ import { Fault } from "./fault.mjs";
 import { ROOT } from "./options.mjs";
 
 function writers(...options) {
-  const example = ["run", "--release", "--quiet", "-p", "kv-edge-core", "--example", "writers"];
+  const example = ["run", "--release", "--quiet", "-p", "simulation", "--example", "writers"];
   const { status, stdout, stderr, error } = spawnSync("cargo", [...example, "--", ...options], {
     cwd: ROOT,
     encoding: "utf8",

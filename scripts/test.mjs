@@ -10,7 +10,7 @@ import { chromium, setUp } from "./setup.mjs";
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
-  "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "-p", "kv-edge", "-p", "kv-edge-core", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
+  "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--exclude", "kv-edge-cli", "--exclude", "simulation", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: {
@@ -58,7 +58,7 @@ async function cargo({ about, component, cargo: args }, env) {
 async function fuzz(env) {
   const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 60);
   if (!(seconds >= 0)) throw new Failure(`KV_EDGE_FUZZ_SECONDS takes a number of seconds, not "${process.env.KV_EDGE_FUZZ_SECONDS}".`);
-  const args = ["test", "--quiet", "--package", "kv-edge-core", "--test", "fuzz_routing"];
+  const args = ["test", "--quiet", "--package", "tenant-router", "--test", "fuzz_routing"];
   await run("cargo", [...args, "--no-run"], { doing: STAGES.fuzz.about, env });
   const started = Date.now();
   do {

@@ -1,14 +1,14 @@
 //! `GET /{path}`: the file of the release that is served, or the one with that key.
 
+use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;
-use kv_edge_core::assets::answer::{
+use kv_store::limits::Key;
+use kv_store::memory::Standing;
+use static_assets::answer::{
     Answer, Asked, CONDITIONS, FieldLines, Represented, header_changes, may_be_retained, not_found, of_previous,
     of_release,
 };
-use kv_edge_core::assets::{self, AssetError, AssetPath};
-use kv_edge_core::limits::Key;
-use kv_edge_core::memory::Standing;
-use kv_edge_core::request_target::RequestTarget;
+use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
@@ -22,7 +22,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let path = AssetPath::of(&target.path);
     let site = site::served(incoming).await?;
     let Site::Release(release) = &*site.value else {
-        let key = assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
+        let key = static_assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
         return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
     };
     let fields = incoming.asked(CONDITIONS);
@@ -47,7 +47,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
 /// The path in Normalization Form C, in which releases have the names of files, where that is
 /// another one. macOS takes names apart: a link that was made from one there may be in Form D.
 fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
-    let path = path.file().filter(|path| assets::may_be_decomposed(path))?;
+    let path = path.file().filter(|path| static_assets::may_be_decomposed(path))?;
     let composed = String::from(JsString::from(path).normalize("NFC"));
     (composed != path).then(|| AssetPath::Decoded(composed.into()))
 }
@@ -79,7 +79,7 @@ async fn answered(
     }
     if served.manifest.plain_keys
         && let Some(path) = path.file()
-        && let Ok(key) = assets::plain_key(path)
+        && let Ok(key) = static_assets::plain_key(path)
         && let Some(found) = plain(incoming, &key).await?
     {
         return Ok(found);
@@ -93,7 +93,7 @@ async fn answered(
 /// The file under its own key, as documented. The runtime sends no body for HEAD.
 async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
     let Some(stream) = site::plain(incoming, key).await? else { return Ok(None) };
-    response::ok(&stream, &[("content-type", &assets::content_type(key.as_str()))]).map(Some)
+    response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)
 }
 
 fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {

@@ -3,17 +3,17 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use kv_edge_core::cache::credentials::CredentialFields;
-use kv_edge_core::config::user_id::{NotUserIdFrom, UserIdFrom};
-use kv_edge_core::cors::AllowedOrigins;
-use kv_edge_core::limits::Key;
-use kv_edge_core::origin::AllowList;
-use kv_edge_core::tenants::address::Hosts;
-use kv_edge_core::tenants::record::OriginPolicy;
-use kv_edge_core::tenants::visitor::VisitorKey;
-use kv_edge_core::vars::{
+use feature_flags::config::user_id::{NotUserIdFrom, UserIdFrom};
+use http_cache::credentials::CredentialFields;
+use http_semantics::cors::AllowedOrigins;
+use http_semantics::origin::AllowList;
+use http_semantics::vars::{
     ASSETS_REFRESH_SECONDS, CONFIG_REFRESH_SECONDS, REFRESH_SECONDS, UpstreamTimeout, is_true, refresh_ms,
 };
+use kv_store::limits::Key;
+use tenant_router::address::Hosts;
+use tenant_router::record::OriginPolicy;
+use tenant_router::visitor::VisitorKey;
 use wasm_bindgen::prelude::*;
 
 use crate::key_writer::KeyWriters;

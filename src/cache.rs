@@ -8,11 +8,11 @@ pub(crate) mod purging;
 
 use std::rc::Rc;
 
-use kv_edge_core::cache::address::CachedUrl;
-use kv_edge_core::cache::answer::{self, Answer, Part, Story};
-use kv_edge_core::fields::Fields;
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::Time;
+use http_cache::address::CachedUrl;
+use http_cache::answer::{self, Answer, Part, Story};
+use http_semantics::fields::Fields;
+use http_semantics::request_target::RequestTarget;
+use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{self, Response};
 

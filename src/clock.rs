@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_edge_core::retry::Time;
+use kv_store::retry::Time;
 
 /// The runtime's clock, timers and random numbers.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 mod batch;
 
-use kv_edge_core::config::page::page;
-use kv_edge_core::config::record::UserRecord;
-use kv_edge_core::request_target::RequestTarget;
+use feature_flags::config::page::page;
+use feature_flags::config::record::UserRecord;
+use http_semantics::request_target::RequestTarget;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 

@@ -3,22 +3,22 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use kv_edge_core::assets::AssetError;
-use kv_edge_core::assets::answer::{FieldLines, change_error};
-use kv_edge_core::assets::header_rules::HeaderChanges;
-use kv_edge_core::cache::address::CacheError;
-use kv_edge_core::cache::purge::PurgeError;
-use kv_edge_core::conditional::entity_tag;
-use kv_edge_core::config::ConfigError;
-use kv_edge_core::key_writer::NotWritten;
-use kv_edge_core::limits::{Key, KeyError};
-use kv_edge_core::ofrep::{self, OfrepError};
-use kv_edge_core::problem::{Problem, wants_json};
-use kv_edge_core::range;
-use kv_edge_core::request_target::BadPercentEncoding;
-use kv_edge_core::store::StoreError;
-use kv_edge_core::tenants::TenantError;
-use kv_edge_core::writes::WriteError;
+use feature_flags::config::ConfigError;
+use feature_flags::ofrep::{self, OfrepError};
+use http_cache::address::CacheError;
+use http_cache::purge::PurgeError;
+use http_semantics::conditional::entity_tag;
+use http_semantics::problem::{Problem, wants_json};
+use http_semantics::range;
+use http_semantics::request_target::BadPercentEncoding;
+use kv_store::key_writer::NotWritten;
+use kv_store::limits::{Key, KeyError};
+use kv_store::store::StoreError;
+use kv_store::writes::WriteError;
+use static_assets::AssetError;
+use static_assets::answer::{FieldLines, change_error};
+use static_assets::header_rules::HeaderChanges;
+use tenant_router::TenantError;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys;
 

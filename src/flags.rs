@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kv_edge_core::flags::{Definitions, KEY};
-use kv_edge_core::memory::{Held, Memory, Standing};
-use kv_edge_core::retry::Time;
-use kv_edge_core::schema::Fault;
+use feature_flags::flags::{Definitions, KEY};
+use kv_store::memory::{Held, Memory, Standing};
+use kv_store::retry::Time;
+use kv_store::schema::Fault;
 
 use crate::bindings::Bindings;
 use crate::clock::Clock;

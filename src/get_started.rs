@@ -1,6 +1,6 @@
 //! `GET /get-started`: the documented first steps (KV documentation, "Getting started").
 
-use kv_edge_core::limits::Key;
+use kv_store::limits::Key;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 

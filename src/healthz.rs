@@ -1,7 +1,7 @@
 //! `GET /healthz`: the Worker runs, which build it is, and how the flags stand in this isolate.
 
-use kv_edge_core::memory::Standing;
-use kv_edge_core::schema::Fault;
+use kv_store::memory::Standing;
+use kv_store::schema::Fault;
 use serde::Serialize;
 use worker::web_sys;
 

@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use kv_edge_core::authorization::is_bearer;
-use kv_edge_core::fields::{Fields, Lines};
-use kv_edge_core::request_body;
+use http_semantics::authorization::is_bearer;
+use http_semantics::fields::{Fields, Lines};
+use http_semantics::request_body;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};

@@ -1,4 +1,4 @@
-//! `KEY_WRITER`: the Durable Object that writes one key of `WRITES`. [`kv_edge_core::key_writer`] decides; this is its storage, its
+//! `KEY_WRITER`: the Durable Object that writes one key of `WRITES`. [`kv_store::key_writer`] decides; this is its storage, its
 //! alarm and those who wait.
 //!
 //! Every put is made by the alarm, which the runtime calls again where it failed. So a value that was answered for reaches KV also
@@ -12,13 +12,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use kv_edge_core::conditional::entity_tag;
-use kv_edge_core::key_writer::{self, Answer, Due, KeyState, Metadata, Newest, NotWritten};
-use kv_edge_core::limits::Key;
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::{Classify, FailureClass, Time, Try};
-use kv_edge_core::store::StoreError;
-use kv_edge_core::writes::{Fields, Read, Run, Strategy, Wait};
+use http_semantics::conditional::entity_tag;
+use http_semantics::request_target::RequestTarget;
+use kv_store::key_writer::{self, Answer, Due, KeyState, Metadata, Newest, NotWritten};
+use kv_store::limits::Key;
+use kv_store::retry::{Classify, FailureClass, Time, Try};
+use kv_store::store::StoreError;
+use kv_store::writes::{Fields, Read, Run, Strategy, Wait};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::web_sys;

@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::thread::LocalKey;
 use std::time::Duration;
 
-use kv_edge_core::limits::{BULK_READ_KEYS_MAX, Key};
-use kv_edge_core::retry::{self, Backoff, Budget, Retried, Time, Try};
-use kv_edge_core::store::StoreError;
+use kv_store::limits::{BULK_READ_KEYS_MAX, Key};
+use kv_store::retry::{self, Backoff, Budget, Retried, Time, Try};
+use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;

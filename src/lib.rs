@@ -1,4 +1,4 @@
-//! The Worker: a thin shell around [`kv_edge_core`]. It knows workerd and decides nothing.
+//! The Worker: a thin shell around the crates in `crates/`. It knows workerd and decides nothing.
 //!
 //! A request takes one way: `routes::Route::of` names the job, the job reads the few header fields its decision needs and
 //! as little of KV as it can, core decides, the job renders. An error becomes a response in one place, `error.rs`.
@@ -33,9 +33,9 @@ pub use crate::key_writer::KeyWriter;
 
 use std::rc::Rc;
 
-use kv_edge_core::assets::answer::CONDITIONS;
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::tenants::answer::LOOKED_FOR;
+use http_semantics::request_target::RequestTarget;
+use static_assets::answer::CONDITIONS;
+use tenant_router::answer::LOOKED_FOR;
 use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
 

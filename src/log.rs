@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use kv_edge_core::problem::ray_id;
+use http_semantics::problem::ray_id;
 use serde::Serialize;
 use worker::web_sys;
 

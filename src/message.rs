@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use kv_edge_core::fields::{Edits, Fields, Lines};
+use http_semantics::fields::{Edits, Fields, Lines};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};

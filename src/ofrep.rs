@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use kv_edge_core::config::record::UserRecord;
-use kv_edge_core::config::source::Source;
-use kv_edge_core::flags::{Flag, Known, Subject};
-use kv_edge_core::memory::Standing;
-use kv_edge_core::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
-use kv_edge_core::request_target::percent_decode;
+use feature_flags::config::record::UserRecord;
+use feature_flags::config::source::Source;
+use feature_flags::flags::{Flag, Known, Subject};
+use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
+use http_semantics::request_target::percent_decode;
+use kv_store::memory::Standing;
 use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 
-use kv_edge_core::recent::Recent;
+use kv_store::recent::Recent;
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 

@@ -1,7 +1,7 @@
 //! Which job answers a request: a pure match over host, path and method.
 
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::tenants::address::{Hosts, Named};
+use http_semantics::request_target::RequestTarget;
+use tenant_router::address::{Hosts, Named};
 
 /// The job that answers, with the part of the path it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]

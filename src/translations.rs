@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kv_edge_core::language::{self, Negotiated};
-use kv_edge_core::limits::Key;
-use kv_edge_core::memory::Memory;
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::translations::{TranslatedPage, Translations};
+use http_semantics::language::{self, Negotiated};
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::Key;
+use kv_store::memory::Memory;
+use static_assets::translations::{TranslatedPage, Translations};
 use worker::web_sys;
 
 use crate::error::Failure;

@@ -4,16 +4,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kv_edge_core::config::batch::ANSWER_BYTES_MAX;
-use kv_edge_core::config::is_reserved;
-use kv_edge_core::config::record::UserRecord;
-use kv_edge_core::config::snapshot::{BYTES_MAX, Snapshot};
-use kv_edge_core::config::source::Source;
-use kv_edge_core::config::user_id::key;
-use kv_edge_core::limits::{BULK_READ_KEYS_MAX, Key, KeyError};
-use kv_edge_core::memory::{Held, Memory};
-use kv_edge_core::record::BrokenRecord;
-use kv_edge_core::retry::Time;
+use feature_flags::config::batch::ANSWER_BYTES_MAX;
+use feature_flags::config::is_reserved;
+use feature_flags::config::record::UserRecord;
+use feature_flags::config::snapshot::{BYTES_MAX, Snapshot};
+use feature_flags::config::source::Source;
+use feature_flags::config::user_id::key;
+use kv_store::limits::{BULK_READ_KEYS_MAX, Key, KeyError};
+use kv_store::memory::{Held, Memory};
+use kv_store::record::BrokenRecord;
+use kv_store::retry::Time;
 
 use crate::bindings::{Bindings, Vars};
 use crate::clock::Clock;

@@ -1,14 +1,14 @@
 //! `POST /writes/{key}`: writes to one key, many at once. `GET /writes/{key}`: what the key holds.
 
 use futures_util::future::join_all;
-use kv_edge_core::conditional::{entity_tag, is_not_modified, version};
-use kv_edge_core::key_writer::Answer;
-use kv_edge_core::one_write::{Carried, OneWrite};
-use kv_edge_core::problem::wants_html;
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::{Time, Try};
-use kv_edge_core::store::StoreError;
-use kv_edge_core::writes::{self, Attempt, Fields, Read, Report, RetriedAttempt, Run, Strategy, Wait};
+use http_semantics::conditional::{entity_tag, is_not_modified, version};
+use http_semantics::problem::wants_html;
+use http_semantics::request_target::RequestTarget;
+use kv_store::key_writer::Answer;
+use kv_store::one_write::{Carried, OneWrite};
+use kv_store::retry::{Time, Try};
+use kv_store::store::StoreError;
+use kv_store::writes::{self, Attempt, Fields, Read, Report, RetriedAttempt, Run, Strategy, Wait};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys;

@@ -6,17 +6,17 @@ mod keep;
 use std::rc::Rc;
 
 use futures_util::future::join;
-use kv_edge_core::cache::address::{CacheError, CachedUrl};
-use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
-use kv_edge_core::cache::decision::{self, Asked, Decision, Selected};
-use kv_edge_core::cache::freshness::Times;
-use kv_edge_core::cache::stored::{Kept, Stored};
-use kv_edge_core::cache::validation::conditions;
-use kv_edge_core::cache::vary;
-use kv_edge_core::cdn_loop;
-use kv_edge_core::fields::{Fields, Lines};
-use kv_edge_core::limits::Key;
-use kv_edge_core::retry::Time;
+use http_cache::address::{CacheError, CachedUrl};
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::decision::{self, Asked, Decision, Selected};
+use http_cache::freshness::Times;
+use http_cache::stored::{Kept, Stored};
+use http_cache::validation::conditions;
+use http_cache::vary;
+use http_semantics::cdn_loop;
+use http_semantics::fields::{Fields, Lines};
+use kv_store::limits::Key;
+use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::{ReadableStream, Request};
 

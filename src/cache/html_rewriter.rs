@@ -1,10 +1,10 @@
 //! The platform's `HTMLRewriter` reads the page: a streaming HTML parser, not a regular
 //! expression.
 
-use kv_edge_core::cache::address::CacheError;
-use kv_edge_core::cache::page::charset::{Charset, HEAD_BYTES};
-use kv_edge_core::cache::page::{Coding, PAGE_BYTES_MAX, Page};
-use kv_edge_core::fields::{Fields, Lines};
+use http_cache::address::CacheError;
+use http_cache::page::charset::{Charset, HEAD_BYTES};
+use http_cache::page::{Coding, PAGE_BYTES_MAX, Page};
+use http_semantics::fields::{Fields, Lines};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 

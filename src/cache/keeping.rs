@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kv_edge_core::cache::hot::{BODY_BYTES_MAX, Entry, Hot};
-use kv_edge_core::cache::stale::kept_seconds;
-use kv_edge_core::cache::stored::{Kept, RecordError, Stored};
-use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
-use kv_edge_core::retry::{Backoff, Time};
+use http_cache::hot::{BODY_BYTES_MAX, Entry, Hot};
+use http_cache::stale::kept_seconds;
+use http_cache::stored::{Kept, RecordError, Stored};
+use kv_store::limits::{Key, VALUE_BYTES_MAX};
+use kv_store::retry::{Backoff, Time};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;

@@ -3,20 +3,20 @@
 
 use std::rc::Rc;
 
-use kv_edge_core::cache::address::{CacheError, CachedUrl};
-use kv_edge_core::cache::answer::{VIA, is_null_body};
-use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
-use kv_edge_core::cache::credentials::CredentialFields;
-use kv_edge_core::cache::decision::{self, Asked, Decision, IF_ERROR, Selected};
-use kv_edge_core::cache::freshness::Times;
-use kv_edge_core::cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
-use kv_edge_core::cache::stale;
-use kv_edge_core::cache::stored::{Kept, Stored};
-use kv_edge_core::cache::storing::storable;
-use kv_edge_core::fields::{Edits, Fields, Lines};
-use kv_edge_core::limits::Key;
-use kv_edge_core::request_target::RequestTarget;
-use kv_edge_core::retry::Time;
+use http_cache::address::{CacheError, CachedUrl};
+use http_cache::answer::{VIA, is_null_body};
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::credentials::CredentialFields;
+use http_cache::decision::{self, Asked, Decision, IF_ERROR, Selected};
+use http_cache::freshness::Times;
+use http_cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
+use http_cache::stale;
+use http_cache::stored::{Kept, Stored};
+use http_cache::storing::storable;
+use http_semantics::fields::{Edits, Fields, Lines};
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::Key;
+use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{Request, Response};
 

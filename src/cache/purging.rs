@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
-use kv_edge_core::cache::address::CachedUrl;
-use kv_edge_core::cache::purge::{self, Purge, PurgeError, Purges, Target};
-use kv_edge_core::memory::{Look, Memory};
-use kv_edge_core::origin::AllowList;
-use kv_edge_core::retry::{Backoff, Time};
-use kv_edge_core::store::StoreError;
+use http_cache::address::CachedUrl;
+use http_cache::purge::{self, Purge, PurgeError, Purges, Target};
+use http_semantics::origin::AllowList;
+use kv_store::memory::{Look, Memory};
+use kv_store::retry::{Backoff, Time};
+use kv_store::store::StoreError;
 use serde::Serialize;
 use worker::web_sys::Response;
 

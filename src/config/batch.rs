@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kv_edge_core::config::ConfigError;
-use kv_edge_core::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
+use feature_flags::config::ConfigError;
+use feature_flags::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
 use serde::Serialize;
 use worker::web_sys::Response;
 

@@ -1,6 +1,6 @@
 //! What an object stores: one record, and the value while KV does not have it.
 
-use kv_edge_core::key_writer::KeyState;
+use kv_store::key_writer::KeyState;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 

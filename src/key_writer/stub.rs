@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kv_edge_core::conditional::version;
-use kv_edge_core::key_writer::Answer;
-use kv_edge_core::limits::Key;
-use kv_edge_core::store::StoreError;
-use kv_edge_core::writes::Wait;
+use http_semantics::conditional::version;
+use kv_store::key_writer::Answer;
+use kv_store::limits::Key;
+use kv_store::store::StoreError;
+use kv_store::writes::Wait;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;

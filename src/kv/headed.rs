@@ -1,7 +1,7 @@
 //! Values with a head: JSON beside the body, which is handed on as a stream, or as bytes where it is small. One read gives both.
 
-use kv_edge_core::limits::{Key, METADATA_BYTES_MAX};
-use kv_edge_core::store::StoreError;
+use kv_store::limits::{Key, METADATA_BYTES_MAX};
+use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 

@@ -5,11 +5,11 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::thread::LocalKey;
 
-use kv_edge_core::limits::Key;
-use kv_edge_core::memory::{Held, Look, Memory};
-use kv_edge_core::recent::Recent;
-use kv_edge_core::retry::Time;
-use kv_edge_core::store::StoreError;
+use kv_store::limits::Key;
+use kv_store::memory::{Held, Look, Memory};
+use kv_store::recent::Recent;
+use kv_store::retry::Time;
+use kv_store::store::StoreError;
 
 use super::{Form, Store};
 use crate::bindings::Bindings;

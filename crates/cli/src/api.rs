@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use kv_edge_core::limits::Key;
+use kv_store::limits::Key;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ mod rollback;
 use std::io::{self, Write};
 
 use clap::Subcommand;
-use kv_edge_core::limits::KeyError;
+use kv_store::limits::KeyError;
 use serde_json::json;
 
 use crate::Outcome;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kv_edge_core::retry::Time;
+use kv_store::retry::Time;
 
 /// When the program first looked at the clock: later times are counted from there, so that they never go back when somebody sets it.
 static START: OnceLock<(Instant, u64)> = OnceLock::new();

@@ -17,9 +17,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Subcommand;
-use kv_edge_core::config;
-use kv_edge_core::content_hash::hash;
-use kv_edge_core::limits::{KEY_BYTES_MAX, Key, METADATA_BYTES_MAX};
+use feature_flags::config;
+use http_semantics::content_hash::hash;
+use kv_store::limits::{KEY_BYTES_MAX, Key, METADATA_BYTES_MAX};
 use serde_json::json;
 
 use self::recent::Recent;

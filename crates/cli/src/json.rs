@@ -90,7 +90,7 @@ pub(crate) fn repeated<'t>(texts: impl Iterator<Item = &'t str>) -> impl Iterato
     texts.filter(move |text| !seen.insert(*text) && told.insert(*text))
 }
 
-/// The path of a member, written as `kv_edge_core::schema` writes it: `a.b`, but `a["b c"]`.
+/// The path of a member, written as `kv_store::schema` writes it: `a.b`, but `a["b c"]`.
 pub(crate) fn member_path(parent: &str, name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
     if name.is_empty() || !name.bytes().all(is_plain) {
@@ -170,7 +170,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
 #[cfg(test)]
 mod tests {
-    use kv_edge_core::schema::{self, Node};
+    use kv_store::schema::{self, Node};
     use proptest::prelude::*;
 
     use super::*;

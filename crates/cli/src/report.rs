@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use kv_edge_core::schema::{FAULTS_MAX, Fault};
+use kv_store::schema::{FAULTS_MAX, Fault};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Outcome;

@@ -2,16 +2,16 @@
 
 use std::cell::RefCell;
 
-use kv_edge_core::cache::address::CacheError;
-use kv_edge_core::cache::answer::dated;
-use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
-use kv_edge_core::cache::decision::IF_ERROR;
-use kv_edge_core::cache::freshness::Times;
-use kv_edge_core::cache::stale;
-use kv_edge_core::cache::upstream;
-use kv_edge_core::circuit::{Admission, Circuits, Outcome as Ended, RequestKey};
-use kv_edge_core::fields::{Fields, Lines};
-use kv_edge_core::retry::Time;
+use http_cache::address::CacheError;
+use http_cache::answer::dated;
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::decision::IF_ERROR;
+use http_cache::freshness::Times;
+use http_cache::stale;
+use http_cache::upstream;
+use http_semantics::fields::{Fields, Lines};
+use kv_store::retry::Time;
+use tenant_router::circuit::{Admission, Circuits, Outcome as Ended, RequestKey};
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 

@@ -2,17 +2,17 @@
 
 use std::rc::Rc;
 
-use kv_edge_core::cache::address::{CacheError, CachedUrl};
-use kv_edge_core::cache::answer::is_null_body;
-use kv_edge_core::cache::cache_status::{CacheStatus, Fwd};
-use kv_edge_core::cache::freshness::Times;
-use kv_edge_core::cache::hot::BODY_BYTES_MAX;
-use kv_edge_core::cache::stored::{Kept, Place, Stored};
-use kv_edge_core::cache::storing::{Fate, fate, is_obs_text};
-use kv_edge_core::cache::validation::{HeadEffect, freshened, head_effect, is_about};
-use kv_edge_core::cache::vary::{self, Selecting, Vary};
-use kv_edge_core::fields::{Fields, Lines};
-use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
+use http_cache::address::{CacheError, CachedUrl};
+use http_cache::answer::is_null_body;
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::freshness::Times;
+use http_cache::hot::BODY_BYTES_MAX;
+use http_cache::stored::{Kept, Place, Stored};
+use http_cache::storing::{Fate, fate, is_obs_text};
+use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
+use http_cache::vary::{self, Selecting, Vary};
+use http_semantics::fields::{Fields, Lines};
+use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{ReadableStream, Response};

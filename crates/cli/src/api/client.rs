@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kv_edge_core::retry::{Backoff, Budget, retry, retry_after_ms};
+use kv_store::retry::{Backoff, Budget, retry, retry_after_ms};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

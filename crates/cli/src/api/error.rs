@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 
-use kv_edge_core::retry::{Classify, FailureClass, GaveUp};
+use kv_store::retry::{Classify, FailureClass, GaveUp};
 use ureq::Timeout;
 
 use crate::clock;

@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use kv_edge_core::assets::manifest::{Body, File, Manifest};
-use kv_edge_core::assets::release::{BLOBS, BlobMetadata, MANIFESTS, PUSHES, Pointer};
 use serde::Serialize;
+use static_assets::manifest::{Body, File, Manifest};
+use static_assets::release::{BLOBS, BlobMetadata, MANIFESTS, PUSHES, Pointer};
 
 use super::marks::{self, Mark};
 use super::releases::{self, Release};

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use indicatif::DecimalBytes;
-use kv_edge_core::assets::release::Pointer;
 use serde::Serialize;
+use static_assets::release::Pointer;
 
 use super::releases::{self, Release};
 use super::{Common, Failure, duration};
@@ -111,7 +111,7 @@ fn lines(pointer: Option<&Pointer>, all: &[Release], now_ms: u64) -> Vec<String>
 
 #[cfg(test)]
 mod tests {
-    use kv_edge_core::assets::release::ManifestMetadata;
+    use static_assets::release::ManifestMetadata;
 
     use super::*;
 

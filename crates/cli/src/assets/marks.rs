@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kv_edge_core::assets::release::PUSHES;
-use kv_edge_core::limits::Key;
+use kv_store::limits::Key;
 use serde_json::json;
+use static_assets::release::PUSHES;
 
 use crate::api::{ApiError, Listed, Namespace};
 use crate::clock;

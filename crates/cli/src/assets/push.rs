@@ -21,15 +21,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use http_semantics::language::is_language_tag;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use kv_edge_core::assets::header_rules::HeaderRules;
-use kv_edge_core::assets::html_handling::HtmlHandling;
-use kv_edge_core::assets::manifest::{Encoded, NotFound};
-use kv_edge_core::assets::media_type::is_compressible;
-use kv_edge_core::assets::redirects::Redirects;
-use kv_edge_core::language::is_language_tag;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use static_assets::header_rules::HeaderRules;
+use static_assets::html_handling::HtmlHandling;
+use static_assets::manifest::{Encoded, NotFound};
+use static_assets::media_type::is_compressible;
+use static_assets::redirects::Redirects;
 
 use self::plan::{Encodings, Served, Settings};
 use self::read::Known;

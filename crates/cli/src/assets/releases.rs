@@ -1,7 +1,7 @@
 //! The releases in a namespace, and which of them is served.
 
-use kv_edge_core::assets::manifest::Manifest;
-use kv_edge_core::assets::release::{MANIFESTS, ManifestMetadata, POINTER, Pointer, manifest_key};
+use static_assets::manifest::Manifest;
+use static_assets::release::{MANIFESTS, ManifestMetadata, POINTER, Pointer, manifest_key};
 
 use super::Failure;
 use crate::api::{ApiError, Listed, Namespace};

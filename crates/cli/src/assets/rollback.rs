@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use kv_edge_core::assets::release::{POINTER, Pointer};
 use serde_json::json;
+use static_assets::release::{POINTER, Pointer};
 
 use super::releases::{self, Release};
 use super::{Common, Failure, marks};

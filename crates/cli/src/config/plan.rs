@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use kv_edge_core::config::is_reserved;
-use kv_edge_core::config::record::UserRecord;
-use kv_edge_core::content_hash::hash;
-use kv_edge_core::limits::{Key, VALUE_BYTES_MAX};
+use feature_flags::config::is_reserved;
+use feature_flags::config::record::UserRecord;
+use http_semantics::content_hash::hash;
+use kv_store::limits::{Key, VALUE_BYTES_MAX};
 
 use super::merge::{Left, Merge, Stored};
 use super::row::Row;

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use kv_edge_core::config::snapshot::BYTES_MAX;
-use kv_edge_core::content_hash::hash;
-use kv_edge_core::limits::Key;
+use feature_flags::config::snapshot::BYTES_MAX;
+use http_semantics::content_hash::hash;
+use kv_store::limits::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -10,8 +10,8 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use kv_edge_core::config::snapshot::BYTES_MAX;
-use kv_edge_core::limits::Key;
+use feature_flags::config::snapshot::BYTES_MAX;
+use kv_store::limits::Key;
 
 use super::merge::{self, Left, Stored};
 use super::plan::{Fault, Kept, Keys, Plan, State, Step};

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use kv_edge_core::flags::Definitions;
-use kv_edge_core::schema::FAULTS_MAX;
+use feature_flags::flags::Definitions;
+use kv_store::schema::FAULTS_MAX;
 
 use crate::Outcome;
 use crate::json::Tree;

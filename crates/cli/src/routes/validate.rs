@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use kv_edge_core::limits::Key;
-use kv_edge_core::origin::AllowList;
-use kv_edge_core::schema::FAULTS_MAX;
-use kv_edge_core::tenants::address::{DOMAIN_KEY, Hosts, Named};
-use kv_edge_core::tenants::record::{OriginPolicy, Stored};
+use http_semantics::origin::AllowList;
+use kv_store::limits::Key;
+use kv_store::schema::FAULTS_MAX;
+use tenant_router::address::{DOMAIN_KEY, Hosts, Named};
+use tenant_router::record::{OriginPolicy, Stored};
 
 use super::entries::{Entries, Entry};
 use crate::Outcome;

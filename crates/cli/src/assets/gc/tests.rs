@@ -1,8 +1,8 @@
 #![allow(clippy::arithmetic_side_effects)] // Small numbers.
 
-use kv_edge_core::assets::release::ManifestMetadata;
 use proptest::prelude::*;
 use serde_json::json;
+use static_assets::release::ManifestMetadata;
 
 use super::*;
 

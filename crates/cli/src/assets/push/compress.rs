@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
-use kv_edge_core::accept_encoding::Coding;
+use http_semantics::accept_encoding::Coding;
 
 /// The encodings that are tried, all of them or none.
 pub(super) const CODINGS: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];

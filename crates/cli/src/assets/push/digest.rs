@@ -1,9 +1,9 @@
 //! How bytes become values in KV: under the hash of all of them, or in chunks.
 
-use kv_edge_core::assets::manifest::{Body, Chunk};
-use kv_edge_core::assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX};
-use kv_edge_core::content_hash::hex;
+use http_semantics::content_hash::hex;
 use sha2::{Digest as _, Sha256};
+use static_assets::manifest::{Body, Chunk};
+use static_assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX};
 
 /// What becomes a value of its own.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ impl Chunks {
 
 #[cfg(test)]
 mod tests {
-    use kv_edge_core::content_hash::hash;
+    use http_semantics::content_hash::hash;
 
     use super::*;
 

@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use kv_edge_core::assets::manifest::{File, Translation};
-use kv_edge_core::assets::media_type::is_html;
-use kv_edge_core::language::is_language_tag;
+use http_semantics::language::is_language_tag;
+use static_assets::manifest::{File, Translation};
+use static_assets::media_type::is_html;
 
 /// Where a page says its language: in so many bytes from its start, as the encoding of a page must be (HTML, "Specifying the
 /// document's character encoding", has 1,024).

@@ -5,17 +5,17 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
+use http_semantics::accept_encoding::Coding;
+use http_semantics::content_hash;
 use ignore::gitignore::Gitignore;
-use kv_edge_core::accept_encoding::Coding;
-use kv_edge_core::assets::fingerprint::has_content_hash;
-use kv_edge_core::assets::header_rules::HeaderRules;
-use kv_edge_core::assets::html_handling::HtmlHandling;
-use kv_edge_core::assets::manifest::{Body, Encoded, File, Manifest, NotFound, VERSION};
-use kv_edge_core::assets::media_type::{self, is_compressible};
-use kv_edge_core::assets::redirects::Redirects;
-use kv_edge_core::assets::release::{CHUNK_BYTES, Pointer};
-use kv_edge_core::content_hash;
-use kv_edge_core::limits::VALUE_BYTES_MAX;
+use kv_store::limits::VALUE_BYTES_MAX;
+use static_assets::fingerprint::has_content_hash;
+use static_assets::header_rules::HeaderRules;
+use static_assets::html_handling::HtmlHandling;
+use static_assets::manifest::{Body, Encoded, File, Manifest, NotFound, VERSION};
+use static_assets::media_type::{self, is_compressible};
+use static_assets::redirects::Redirects;
+use static_assets::release::{CHUNK_BYTES, Pointer};
 
 use super::languages;
 use super::read::{Known, Variant};

@@ -7,8 +7,8 @@ mod tests;
 use std::fs::File as Disk;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use kv_edge_core::assets::manifest::{Body, Encoded};
-use kv_edge_core::content_hash;
+use http_semantics::content_hash;
+use static_assets::manifest::{Body, Encoded};
 
 use super::compress::{self, CODINGS};
 use super::digest::{Digest, SIZES};

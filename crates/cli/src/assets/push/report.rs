@@ -3,9 +3,9 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
-use kv_edge_core::accept_encoding::Coding;
-use kv_edge_core::assets::manifest::Manifest;
+use http_semantics::accept_encoding::Coding;
 use serde::Serialize;
+use static_assets::manifest::Manifest;
 
 use super::compress::CODINGS;
 use super::plan::Blob;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
 
-use kv_edge_core::assets::manifest::Body;
+use static_assets::manifest::Body;
 
 use super::digest::{Digest, Sizes};
 
@@ -107,7 +107,7 @@ impl Write for Sink<'_> {
 
 #[cfg(test)]
 mod tests {
-    use kv_edge_core::content_hash::hash;
+    use http_semantics::content_hash::hash;
 
     use super::*;
 

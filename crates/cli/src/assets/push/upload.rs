@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kv_edge_core::assets::manifest::Manifest;
-use kv_edge_core::assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
 use serde_json::Value;
+use static_assets::manifest::Manifest;
+use static_assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
 
 use super::plan::{self, Blob, Origin};
 use super::read;

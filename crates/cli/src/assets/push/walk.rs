@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
-use kv_edge_core::assets;
 use unicode_normalization::UnicodeNormalization;
 
 use super::pattern;
@@ -236,7 +235,7 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Source, Option<String>> {
     }
     let path = form_c(&path);
     // Asked of the Worker's own rules.
-    if assets::decode(&assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
+    if static_assets::decode(&static_assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
         return Err(fault("no visitor reaches this path; rename it, or leave it out by .assetsignore".to_owned()));
     }
     Ok(Source { path, file: entry.path().to_owned(), length: metadata.len() })

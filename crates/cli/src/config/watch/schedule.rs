@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kv_edge_core::retry::{Backoff, FailureClass};
+use kv_store::retry::{Backoff, FailureClass};
 
 use crate::config::source::Changed;
 

@@ -1,4 +1,4 @@
-use kv_edge_core::assets::manifest::Body;
+use static_assets::manifest::Body;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 use std::fs;
 
 use ignore::gitignore::GitignoreBuilder;
-use kv_edge_core::assets::release::WHOLE_BYTES_MAX;
+use static_assets::release::WHOLE_BYTES_MAX;
 
 use super::*;
 use crate::assets::push::read;

@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::Path;
 
-use kv_edge_core::accept_encoding::Coding;
-use kv_edge_core::content_hash::hash;
+use http_semantics::accept_encoding::Coding;
+use http_semantics::content_hash::hash;
 
 use super::*;
 

@@ -77,7 +77,7 @@ fn names_are_in_normalization_form_c() {
     assert!(walk(disk.path()).unwrap().iter().all(|source| source.file.exists()));
 
     // What the Worker, which has no table of Unicode, takes for a name in Form C is one.
-    let is_taken = |text: &str| !assets::may_be_decomposed(text);
+    let is_taken = |text: &str| !static_assets::may_be_decomposed(text);
     let mut characters = (0..0x300).filter_map(char::from_u32).map(String::from);
     assert!(characters.all(|text| is_taken(&text) && form_c(&text) == text));
     assert!(files.iter().all(|(name, _)| !is_taken(name) || form_c(name) == *name));

@@ -1,0 +1,62 @@
+//! The configuration of users (KV documentation, "Build a distributed configuration store").
+//!
+//! [`user_id`] finds out whom a request is for, [`record`] and [`snapshot`] read what KV holds, [`source`] says which of it counted, [`page`] is
+//! the documented page, and [`batch`] tells of many users at once.
+
+pub mod batch;
+pub mod page;
+pub mod record;
+pub mod snapshot;
+pub mod source;
+pub mod user_id;
+
+use crate::flags;
+use http_semantics::request_target::BadPercentEncoding;
+use kv_store::limits::KeyError;
+
+use user_id::UserIdFrom;
+
+/// Why a request for configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no id.
+    #[error("{}", .0.missing())]
+    MissingUserId(UserIdFrom),
+    /// The id's percent-encoding is broken.
+    #[error(transparent)]
+    Encoding(#[from] BadPercentEncoding),
+    /// An id of `POST /config` is no key of Workers KV.
+    #[error("userIds[{index}]: {error}")]
+    BatchKey {
+        /// Where it stands, from 0.
+        index: usize,
+        /// Why it is none.
+        error: KeyError,
+    },
+    /// The body of `POST /config` is not what it must be.
+    #[error("{0}")]
+    InvalidBatch(String),
+    /// The records are longer than [`batch::ANSWER_BYTES_MAX`].
+    #[error("The records of these users are longer than {} bytes; ask for fewer at once.", batch::ANSWER_BYTES_MAX)]
+    BatchAnswerTooLong,
+    /// The body is longer than [`batch::REQUEST_BYTES_MAX`].
+    #[error("The body is longer than {} bytes.", batch::REQUEST_BYTES_MAX)]
+    BatchTooLong,
+}
+
+/// True for a key that holds something else than a user's record: the flags' definitions, or the snapshot.
+#[must_use]
+pub fn is_reserved(key: &str, snapshot: Option<&str>) -> bool {
+    key == flags::KEY.as_str() || snapshot == Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_flags_and_snapshot_are_nobodys() {
+        assert!(is_reserved("flags", None) && is_reserved("all", Some("all")));
+        assert!(!is_reserved("all", None) && !is_reserved("user:flags", Some("all")));
+    }
+}

@@ -1,0 +1,83 @@
+//! `POST /config`: the records of many users at once.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::ConfigError;
+use super::record::UserRecord;
+use super::source::Source;
+use kv_store::record;
+
+/// The most users of a request.
+pub const USERS_MAX: usize = 1000;
+
+/// The longest body of a request, in bytes: room for [`USERS_MAX`] ids that are as long as a key can be.
+pub const REQUEST_BYTES_MAX: u32 = 600 * 1024;
+
+/// The most bytes of all records of an answer: 16 MiB. An isolate has 128 MB.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Reads whom a request asks for: `{"userIds": ["a", "b"]}`.
+///
+/// # Errors
+/// [`ConfigError::InvalidBatch`] says what is wrong.
+pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Asked {
+        user_ids: Vec<String>,
+    }
+    let Asked { user_ids } = record::parse(body).map_err(|_| {
+        ConfigError::InvalidBatch("The body must be JSON like {\"userIds\": [\"a\", \"b\"]}.".to_owned())
+    })?;
+    if user_ids.len() > USERS_MAX {
+        let sentence = format!("The body has {} userIds; {USERS_MAX} are the most.", user_ids.len());
+        return Err(ConfigError::InvalidBatch(sentence));
+    }
+    Ok(user_ids)
+}
+
+/// What is known of a user.
+#[derive(Debug, Serialize)]
+pub struct Told<'a> {
+    source: &'static str,
+    config: Option<&'a RawValue>,
+}
+
+impl<'a> Told<'a> {
+    /// What a record says, or that there is none.
+    #[must_use]
+    pub fn new(source: Source, record: Option<&'a UserRecord>) -> Self {
+        // It was read once, so it is JSON.
+        Self { source: source.as_str(), config: record.and_then(|record| serde_json::from_str(record.json()).ok()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_up_to_a_thousand_users() {
+        assert_eq!(parse_request(br#"{"userIds": ["a", "", "a"]}"#), Ok(vec!["a".into(), String::new(), "a".into()]));
+        assert_eq!(parse_request(br#"{"userIds": []}"#), Ok(Vec::new()));
+        for body in
+            ["", "{}", "[]", r#"["a"]"#, r#"{"userIds": "a"}"#, r#"{"userIds": [1]}"#, r#"{"userIds": ["a"], "x": 1}"#]
+        {
+            assert!(matches!(parse_request(body.as_bytes()), Err(ConfigError::InvalidBatch(_))), "{body}");
+        }
+        for (count, is_good) in [(USERS_MAX, true), (USERS_MAX + 1, false)] {
+            let body = format!("{{\"userIds\": [{}]}}", vec!["\"a\""; count].join(","));
+            assert_eq!(parse_request(body.as_bytes()).is_ok(), is_good, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_told_with_every_digit() {
+        let record = UserRecord::parse("{ \"n\": 1.50 }").unwrap();
+        let told = Told::new(Source::Record, Some(&record));
+        assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"source":"record","config":{ "n": 1.50 }}"#);
+        let told = Told::new(Source::Nobody, None);
+        assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"source":"none","config":null}"#);
+    }
+}

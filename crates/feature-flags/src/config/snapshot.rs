@@ -1,0 +1,294 @@
+//! The snapshot: all users' records as one value (KV documentation, "Reducing cardinality by coalescing keys").
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use kv_store::record::{self, BrokenRecord};
+
+/// The form that is written now.
+pub const FORMAT: u32 = 1;
+
+/// The longest, in bytes: 10 MiB. KV would take 25, but an isolate has 128 MB, and holds two while it reads the next one.
+pub const BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// What stands before the records is shorter than this, in bytes.
+const HEAD_BYTES_MAX: usize = 512;
+
+/// Returns true for the text of a snapshot, whatever the key that it stands under: before `records` stand the number `format` and
+/// `version`, `hash` and `count`, or nothing else than some of these. It looks at the beginning alone, for it is asked of every user's
+/// record.
+#[must_use]
+pub fn is_snapshot(text: &str) -> bool {
+    const TOLD: [&str; 3] = ["version", "hash", "count"];
+    let head = text.split_once("\"records\"").map(|(head, _)| head).filter(|head| head.len() < HEAD_BYTES_MAX);
+    let head = head.and_then(|head| head.trim_end().strip_suffix(','));
+    let members = head.and_then(|head| serde_json::from_str::<Map<String, Value>>(&format!("{head}}}")).ok());
+    members.is_some_and(|members| {
+        let is_told = |name: &str| name == "format" || TOLD.contains(&name);
+        members.get("format").is_some_and(Value::is_u64)
+            && (TOLD.iter().all(|name| members.contains_key(*name)) || members.keys().all(|name| is_told(name)))
+    })
+}
+
+/// A snapshot in memory: its text, and where each record stands in it. Nothing else is kept of 25 MiB.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    text: Box<str>,
+    /// In the order of the ids.
+    users: Vec<User>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct User {
+    id: Id,
+    record: Range<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Id {
+    At(Range<usize>),
+    /// One that is escaped in the text.
+    Own(Box<str>),
+}
+
+/// As it stands in KV.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    format: u32,
+    #[serde(borrow)]
+    records: Records<'a>,
+}
+
+struct Records<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Records<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RecordsVisitor)
+    }
+}
+
+struct RecordsVisitor;
+
+impl<'de> Visitor<'de> for RecordsVisitor {
+    type Value = Records<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of records")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut records = Vec::new();
+        while let Some(MaybeBorrowed(id)) = map.next_key()? {
+            records.push((id, map.next_value()?));
+        }
+        Ok(Records(records))
+    }
+}
+
+/// `Cow` itself is always read as an owned text.
+struct MaybeBorrowed<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for MaybeBorrowed<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = MaybeBorrowed<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an id")
+            }
+
+            fn visit_borrowed_str<E>(self, id: &'de str) -> Result<Self::Value, E> {
+                Ok(MaybeBorrowed(Cow::Borrowed(id)))
+            }
+
+            fn visit_str<E>(self, id: &str) -> Result<Self::Value, E> {
+                Ok(MaybeBorrowed(Cow::Owned(id.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl Snapshot {
+    /// Reads a snapshot.
+    ///
+    /// # Errors
+    /// It is no JSON object with `format` 1 and an object `records`, names an id twice, or is longer than [`BYTES_MAX`].
+    pub fn parse(text: String) -> Result<Self, BrokenRecord> {
+        if text.len() > BYTES_MAX {
+            return Err(BrokenRecord::of_kind("a snapshot of more than 10 MiB"));
+        }
+        let users = Self::users(&text)?;
+        Ok(Self { text: text.into(), users })
+    }
+
+    /// Where the records stand.
+    fn users(text: &str) -> Result<Vec<User>, BrokenRecord> {
+        let Stored { format, records: Records(records) } = record::parse(text)?;
+        if format != FORMAT {
+            return Err(BrokenRecord::of_kind("a snapshot of another format"));
+        }
+        // Where a part of the text begins in it.
+        let start = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        let range = |part: &str| start(part)..start(part).saturating_add(part.len());
+        let mut users: Vec<User> = records
+            .into_iter()
+            .map(|(id, record)| User {
+                id: match id {
+                    Cow::Borrowed(id) => Id::At(range(id)),
+                    Cow::Owned(id) => Id::Own(id.into()),
+                },
+                record: range(record.get()),
+            })
+            .collect();
+        // `kv-edge config sync` writes them in order; somebody else may not.
+        users.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
+        let is_twice = |pair: &[User]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
+        if users.windows(2).any(is_twice) {
+            return Err(BrokenRecord::of_kind("a snapshot with an id that stands twice"));
+        }
+        users.shrink_to_fit();
+        Ok(users)
+    }
+
+    /// The record of a user, as JSON. It is checked where it is used.
+    #[must_use]
+    pub fn record(&self, id: &str) -> Option<&str> {
+        let at = self.users.binary_search_by(|user| user.id.of(&self.text).cmp(id)).ok()?;
+        self.text.get(self.users.get(at)?.record.clone())
+    }
+
+    /// What tells a snapshot from others: the part before its records, which has their hash; the whole where it has none.
+    #[must_use]
+    pub fn identity(text: &str) -> &str {
+        #[derive(Deserialize)]
+        struct Head {
+            hash: String,
+            #[serde(rename = "records")]
+            _records: Option<IgnoredAny>,
+        }
+        let head = text.split_once("\"records\":").map(|(head, _)| head);
+        // The head as an object of its own: only there is `hash` a member of the snapshot and not of a record.
+        let closed = |head: &str| format!("{}}}", head.trim_end().trim_end_matches(','));
+        head.filter(|head| {
+            head.len() < HEAD_BYTES_MAX
+                && serde_json::from_str::<Head>(&closed(head)).is_ok_and(|head| head.hash.len() == 32)
+        })
+        .unwrap_or(text)
+    }
+}
+
+impl Id {
+    fn of<'a>(&'a self, text: &'a str) -> &'a str {
+        match self {
+            Self::At(range) => text.get(range.clone()).unwrap_or_default(),
+            Self::Own(id) => id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HASH: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_record_is_found_by_its_id_whatever_the_order() {
+        let text =
+            r#"{"format":1,"version":7,"hash":"x","count":3,"records":{"b":{"n": 1.50},"a":{},"\u00e9\"":{"x":[1]}}}"#;
+        let snapshot = Snapshot::parse(text.to_owned()).unwrap();
+        for (id, record) in
+            [("a", Some("{}")), ("b", Some(r#"{"n": 1.50}"#)), ("é\"", Some(r#"{"x":[1]}"#)), ("", None), ("c", None)]
+        {
+            assert_eq!(snapshot.record(id), record, "{id}");
+        }
+        assert_eq!(Snapshot::default().record("a"), None);
+    }
+
+    #[test]
+    fn what_is_no_snapshot_is_an_error() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"format":1}"#,
+            r#"{"format":2,"records":{}}"#,
+            r#"{"format":1,"records":[]}"#,
+            r#"{"format":1,"records":{"a":}}"#,
+            r#"{"format":1,"records":{"a":{},"\u0061":{}}}"#,
+            r#"{"format":1,"records":{"a":{}}"#,
+        ] {
+            assert!(Snapshot::parse(text.to_owned()).is_err(), "{text}");
+        }
+        for (spaces, is_good) in [(BYTES_MAX - 26, true), (BYTES_MAX - 25, false)] {
+            let text = format!(r#"{{"format":1,"records":{{}} {}}}"#, " ".repeat(spaces));
+            assert_eq!(Snapshot::parse(text).is_ok(), is_good, "{spaces}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_told_from_a_users_record_by_its_beginning() {
+        let long = "x".repeat(1000);
+        for (text, expected) in [
+            (format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{"a":{{}}}}}}"#), true),
+            (format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{"{long}"#), true),
+            ("{\n  \"format\": 1,\n  \"records\": {}\n}".to_owned(), true),
+            (r#"{"format":2,"records":{}}"#.to_owned(), true),
+            (format!(r#"{{"on":true,"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{}}}}"#), true),
+            (r#"{"records":[]}"#.to_owned(), false),
+            (r#"{"format":"pdf","records":[]}"#.to_owned(), false),
+            (format!(r#"{{"hash":"{HASH}","records":[]}}"#), false),
+            (r#"{"format":1,"plan":"pro","records":[]}"#.to_owned(), false),
+            (r#"{"x":{"format":1,"records":{}}}"#.to_owned(), false),
+            (format!(r#"{{"format":1,"x":"{long}","records":{{}}}}"#), false),
+            ("é".repeat(600), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_snapshot(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_with_a_hash_is_known_by_what_stands_before_its_records() {
+        let head = format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"#);
+        let text = format!(r#"{head}"records":{{"a":{{}}}}}}"#);
+        assert_eq!(Snapshot::identity(&text), head);
+        for text in [
+            r#"{"format":1,"records":{"a":{"hash":"x","records":{}}}}"#.to_owned(),
+            format!(r#"{{"x":{{"hash":"{HASH}","records":{{}}}},"format":1,"records":{{}}}}"#),
+            "{".to_owned(),
+        ] {
+            assert_eq!(Snapshot::identity(&text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_record_is_found_and_no_other(records: BTreeMap<String, u32>, others: Vec<String>) {
+            let text = format!("{{\"format\":1,\"records\":{}}}", serde_json::to_string(&records).unwrap());
+            let snapshot = Snapshot::parse(text.clone()).unwrap();
+            for id in records.keys().chain(&others) {
+                let expected = records.get(id).map(ToString::to_string);
+                prop_assert_eq!(snapshot.record(id).map(str::to_owned), expected);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _read = Snapshot::parse(text.clone());
+            prop_assert!(text.starts_with(Snapshot::identity(&text)));
+        }
+    }
+}

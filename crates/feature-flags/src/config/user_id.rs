@@ -1,0 +1,158 @@
+//! Who the user is: the var `USER_ID_FROM` says where a request names him.
+
+use std::borrow::Cow;
+
+use super::ConfigError;
+use http_semantics::cookie;
+use http_semantics::fields::{Fields, is_name};
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::{Key, KeyError};
+
+/// The documented query parameter.
+const PARAMETER: &str = "userId";
+
+/// Where a request names its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserIdFrom {
+    /// `query`: the parameter `userId`, as documented.
+    Query,
+    /// `header:NAME`: a field that something in front of the Worker sets, which has authenticated the user. In lower case.
+    Header(String),
+    /// `cookie:NAME`.
+    Cookie(String),
+}
+
+/// `USER_ID_FROM` says something else. Nothing is guessed then: who is asked for must not depend on a typing error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("USER_ID_FROM is {0:?}; write query, header:NAME or cookie:NAME")]
+pub struct NotUserIdFrom(String);
+
+impl UserIdFrom {
+    /// Reads the var; empty is `query`.
+    ///
+    /// # Errors
+    /// [`NotUserIdFrom`] for anything else than the three.
+    pub fn parse(var: &str) -> Result<Self, NotUserIdFrom> {
+        let var = var.trim();
+        match var.split_once(':').map(|(kind, name)| (kind.trim_end(), name.trim_start())) {
+            Some(("header", name)) if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+            // RFC 6265 §4.1.1: a cookie's name is a token, too.
+            Some(("cookie", name)) if is_name(name) => Ok(Self::Cookie(name.to_owned())),
+            None if matches!(var, "" | "query") => Ok(Self::Query),
+            _ => Err(NotUserIdFrom(var.to_owned())),
+        }
+    }
+
+    /// The user's id.
+    ///
+    /// # Errors
+    /// [`ConfigError::MissingUserId`] where there is none or it is empty, [`ConfigError::Encoding`] where its percent-encoding is broken.
+    pub fn id<'a>(&self, target: &RequestTarget<'a>, fields: &impl Fields) -> Result<Cow<'a, str>, ConfigError> {
+        let id = match self {
+            Self::Query => target.parameter(PARAMETER)?,
+            Self::Header(name) => fields.get(name).map(Cow::Owned),
+            Self::Cookie(name) => {
+                let field = fields.get("cookie").unwrap_or_default();
+                cookie::values(&field, name).next().map(|id| Cow::Owned(id.to_owned()))
+            }
+        };
+        id.filter(|id| !id.is_empty()).ok_or_else(|| ConfigError::MissingUserId(self.clone()))
+    }
+
+    /// The field that the answer depends on beside the URL, for `Vary` (RFC 9110 §12.5.5).
+    #[must_use]
+    pub fn vary(&self) -> Option<&str> {
+        match self {
+            Self::Query => None,
+            Self::Header(name) => Some(name),
+            Self::Cookie(_) => Some("Cookie"),
+        }
+    }
+
+    /// The sentence for a request that names nobody; for the query parameter it is the documented one.
+    pub(super) fn missing(&self) -> String {
+        match self {
+            Self::Query => format!("Please provide a {PARAMETER} query parameter"),
+            Self::Header(name) => format!("Please provide the user's id in the header {name}"),
+            Self::Cookie(name) => format!("Please provide the user's id in the cookie {name}"),
+        }
+    }
+}
+
+/// The key of a user's record.
+///
+/// # Errors
+/// [`KeyError`] where Workers KV takes no such key.
+pub fn key<'a>(prefix: &str, id: impl Into<Cow<'a, str>>) -> Result<Key<'a>, KeyError> {
+    let id = id.into();
+    Key::new(if prefix.is_empty() { id } else { Cow::Owned(format!("{prefix}{id}")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_semantics::fields::Lines;
+    use http_semantics::request_target::BadPercentEncoding;
+
+    fn id(var: &str, url: &str, fields: &[(&str, &str)]) -> Result<String, ConfigError> {
+        let fields: Lines = fields.iter().copied().collect();
+        let from = UserIdFrom::parse(var).unwrap();
+        from.id(&RequestTarget::parse(url), &fields).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn by_default_the_user_is_the_query_parameter_user_id() {
+        for var in ["", "query", " query "] {
+            assert_eq!(id(var, "http://h/config?userId=user-id-abc", &[]), Ok("user-id-abc".into()));
+        }
+        assert_eq!(id("query", "http://h/config?x=1&userId=a%2Fb+c", &[]), Ok("a/b c".into()));
+        for url in ["http://h/config", "http://h/config?userId=", "http://h/config?userid=a"] {
+            assert_eq!(id("query", url, &[]), Err(ConfigError::MissingUserId(UserIdFrom::Query)), "{url}");
+        }
+        let broken = Err(ConfigError::Encoding(BadPercentEncoding));
+        assert_eq!(id("query", "http://h/config?userId=%zz", &[]), broken);
+    }
+
+    #[test]
+    fn a_header_or_a_cookie_may_name_the_user_and_the_query_does_not_then() {
+        let fields = [("x-user", "ann"), ("cookie", "a=1; uid=\"bob\"; uid=eve"), ("x-empty", "")];
+        for (var, expected) in [
+            ("header:X-User", Some("ann")),
+            ("header: x-user", Some("ann")),
+            ("cookie:uid", Some("bob")),
+            ("header:x-other", None),
+            ("header:x-empty", None),
+            ("cookie:UID", None),
+        ] {
+            let given = id(var, "http://h/config?userId=eve", &fields);
+            assert_eq!(given.ok().as_deref(), expected, "{var}");
+        }
+    }
+
+    #[test]
+    fn the_sentence_and_vary_name_the_place() {
+        for (var, sentence, vary) in [
+            ("query", "Please provide a userId query parameter", None),
+            ("header:X-User", "Please provide the user's id in the header x-user", Some("x-user")),
+            ("cookie:uid", "Please provide the user's id in the cookie uid", Some("Cookie")),
+        ] {
+            let from = UserIdFrom::parse(var).unwrap();
+            assert_eq!((from.missing().as_str(), from.vary()), (sentence, vary));
+        }
+    }
+
+    #[test]
+    fn another_word_is_no_default() {
+        for var in ["querry", "header", "header:", "header:a b", "cookie:a=b", "cookie:", "query:userId", "jwt:sub"] {
+            assert!(UserIdFrom::parse(var).is_err(), "{var}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_key_of_kv_with_the_prefix() {
+        assert_eq!(key("", "ann").unwrap().as_str(), "ann");
+        assert_eq!(key("user:", "..").unwrap().as_str(), "user:..");
+        assert_eq!(key("", ".."), Err(KeyError::Dots));
+        assert_eq!(key("u:", "a".repeat(511)), Err(KeyError::TooLong(513)));
+    }
+}

@@ -1,0 +1,233 @@
+//! The reader of the definitions, member by member.
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use super::attribute::{Attribute, Scalar};
+use super::bucket::Bucket;
+use super::condition::{Comparison, Condition, Scalars, Test};
+use super::ids::Ids;
+use super::number::Number;
+use super::semver::Version;
+use super::{DEFINITIONS_BYTES_MAX, Definitions, Flag, Rule, Variant};
+use kv_store::schema::{self, Fault, Node};
+
+/// No more flags than this are read.
+const FLAGS_MAX: usize = 5000;
+/// The longest name of a flag or a variant, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+const VARIANTS_MAX: usize = 50;
+const METADATA_MAX: usize = 50;
+const RULES_MAX: usize = 100;
+const CONDITIONS_MAX: usize = 100;
+const IDS_MAX: usize = 10_000;
+const VALUES_MAX: usize = 1000;
+
+/// What may be asked of an attribute.
+const OPERATORS: [&str; 12] =
+    ["eq", "in", "startsWith", "lt", "lte", "gt", "gte", "semverEq", "semverLt", "semverLte", "semverGt", "semverGte"];
+
+/// Reads the definitions.
+pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
+    if json.len() > DEFINITIONS_BYTES_MAX {
+        let problem = format!("it has {} bytes; {DEFINITIONS_BYTES_MAX} are the most", json.len());
+        return Err(vec![Fault { path: String::new(), problem: problem.into() }]);
+    }
+    schema::read(json, |root| {
+        let object = root.object(&["flags"])?;
+        let mut flags = object.required("flags", |flags| {
+            flags.map(FLAGS_MAX, |name, node| {
+                let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+                if !is_name || name.is_empty() || name.len() > NAME_BYTES_MAX {
+                    let _noted: Option<()> =
+                        node.fault("a flag's name has 1 to 128 letters, digits, dots, underscores and hyphens");
+                }
+                Some((Box::from(name), flag(node)?))
+            })
+        })?;
+        flags.sort_unstable_by(|(one, _): &(Box<str>, Flag), (other, _)| one.cmp(other));
+        Some(Definitions { flags })
+    })
+}
+
+fn flag(node: &Node<'_>) -> Option<Flag> {
+    let object = node.object(&["description", "on", "variants", "default", "off", "metadata", "rules"])?;
+    object.member("description", |text| text.text().map(drop));
+    let is_on = object.member("on", boolean).unwrap_or(true);
+    let has_own_variants = object.has("variants");
+    let variants = if has_own_variants { object.member("variants", variants) } else { Some(Variants::of_a_switch()) };
+    let names = Names(variants.as_ref().map(|variants| variants.names.as_slice()));
+    let default = object.required("default", |name| names.index(name));
+    // A switch that is off gives `off`, the first of its variants.
+    let is_plain_switch = !has_own_variants && !object.has("off");
+    let off = if is_plain_switch { Some(0) } else { object.member("off", |name| names.index(name)) };
+    let metadata = object.member("metadata", metadata);
+    let rules = object.member("rules", |rules| rules.list(RULES_MAX, |node| rule(node, names, default)));
+    Some(Flag {
+        is_on,
+        has_own_variants,
+        default: default?,
+        off,
+        metadata,
+        rules: rules.unwrap_or_default().into(),
+        variants: variants?.good.into(),
+    })
+}
+
+/// What `variants` lists. One with a fault is not among the good ones, but it has a name: what is wrong with it is said once.
+struct Variants {
+    names: Vec<Box<str>>,
+    good: Vec<Variant>,
+}
+
+impl Variants {
+    /// Those of a flag that names none.
+    fn of_a_switch() -> Self {
+        let variant = |name: &str, json: &str| Variant { name: name.into(), json: json.into() };
+        Self { names: vec!["off".into(), "on".into()], good: vec![variant("off", "false"), variant("on", "true")] }
+    }
+}
+
+/// The names of a flag's variants; `None` where they cannot be read, and nothing can be said of one.
+#[derive(Clone, Copy)]
+struct Names<'a>(Option<&'a [Box<str>]>);
+
+impl Names<'_> {
+    fn index(self, node: &Node<'_>) -> Option<usize> {
+        let name = node.text()?;
+        let Some(names) = self.0 else { return Some(0) };
+        let index = names.iter().position(|known| **known == *name);
+        index.or_else(|| node.fault(format!("it names no variant; there are: {}", names.join(", "))))
+    }
+}
+
+fn variants(node: &Node<'_>) -> Option<Variants> {
+    let (mut names, mut first) = (Vec::new(), None);
+    let good = node.map(VARIANTS_MAX, |name, node| {
+        names.push(Box::from(name));
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return node.fault("a variant's name has 1 to 128 bytes");
+        }
+        let of_type = match node.value() {
+            Value::Null => return node.fault("it must not be null"),
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) | Value::Object(_) => "an object or an array",
+        };
+        if *first.get_or_insert(of_type) != of_type {
+            let first = first.unwrap_or_default();
+            return node.fault(format!("it must be {first}: all variants of a flag have one type"));
+        }
+        Some(Variant { name: name.into(), json: node.value().to_string().into() })
+    })?;
+    if names.is_empty() {
+        return node.fault("it has no variant; leave it out for on and off");
+    }
+    Some(Variants { names, good })
+}
+
+/// The protocol's `metadata`: names with strings, numbers and booleans.
+fn metadata(node: &Node<'_>) -> Option<Box<str>> {
+    node.map(METADATA_MAX, |_, value| match value.value() {
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
+        _ => value.fault("it must be a string, a number or a boolean"),
+    })?;
+    Some(node.value().to_string().into())
+}
+
+fn rule(node: &Node<'_>, variants: Names<'_>, default: Option<usize>) -> Option<Rule> {
+    let object = node.object(&["deny", "allow", "match", "percentage", "variant"])?;
+    let is_deny = object.has("deny");
+    if is_deny {
+        for other in ["allow", "match", "percentage"] {
+            let _noted: Option<()> =
+                object.member_or_null(other, |member| member.fault("a rule with deny has nothing else but a variant"));
+        }
+    } else if !(object.has("allow") || object.has("match") || object.has("percentage")) {
+        let _noted: Option<()> = node.fault("it needs allow, match or percentage (or deny)");
+    }
+    let allow = object.member(if is_deny { "deny" } else { "allow" }, ids);
+    let conditions = object.member("match", |list| {
+        let conditions = list.list(CONDITIONS_MAX, condition)?;
+        if list.value().as_array().is_some_and(Vec::is_empty) {
+            list.fault("it has no condition")
+        } else {
+            Some(conditions)
+        }
+    });
+    let percentage = object.member("percentage", |percentage| {
+        let border = percentage.value().as_f64().and_then(Bucket::border);
+        border.or_else(|| percentage.fault("it must be a number from 0 to 100 with three decimals at most"))
+    });
+    let variant = if is_deny && !object.has("variant") {
+        default
+    } else {
+        object.required("variant", |name| variants.index(name))
+    };
+    Some(Rule { is_deny, allow, conditions: conditions.unwrap_or_default().into(), percentage, variant: variant? })
+}
+
+fn boolean(node: &Node<'_>) -> Option<bool> {
+    node.value().as_bool().or_else(|| node.fault("it must be true or false"))
+}
+
+fn ids(node: &Node<'_>) -> Option<Ids> {
+    Some(node.list(IDS_MAX, filled_text)?.into_iter().collect())
+}
+
+/// A text that is not empty: a template that left one empty must not pass for one that says something.
+fn filled_text(node: &Node<'_>) -> Option<Box<str>> {
+    let text = node.text()?;
+    if text.is_empty() { node.fault("it must not be empty") } else { Some(text.into()) }
+}
+
+fn condition(node: &Node<'_>) -> Option<Condition> {
+    let object = node.object(&[&["attribute", "not"][..], &OPERATORS].concat())?;
+    let attribute = object.required("attribute", filled_text);
+    let is_negated = object.member("not", boolean).unwrap_or(false);
+    let mut operators = OPERATORS.iter().filter(|operator| object.has(operator));
+    let test = match (operators.next(), operators.next()) {
+        (Some(operator), None) => object.member_or_null(operator, |node| test(operator, node)),
+        (None, _) => node.fault(format!("it needs one of {}", OPERATORS.join(", "))),
+        (Some(one), Some(other)) => node.fault(format!("it has both {one} and {other}; write a condition for each")),
+    };
+    Some(Condition { attribute: Attribute::new(&attribute?), test: test?, is_negated })
+}
+
+fn test(operator: &str, node: &Node<'_>) -> Option<Test> {
+    let comparison = match operator {
+        "lt" | "semverLt" => Comparison::Less,
+        "lte" | "semverLte" => Comparison::LessOrEqual,
+        "gt" | "semverGt" => Comparison::Greater,
+        "gte" | "semverGte" => Comparison::GreaterOrEqual,
+        _ => Comparison::Equal,
+    };
+    match operator {
+        "eq" => scalar(node, node.value()).map(|value| Test::In(Scalars::from_iter([value]))),
+        "in" => {
+            // What is said of each element needs its place, which does not outlive the list.
+            node.list(VALUES_MAX, |element| scalar(element, element.value()).map(drop))?;
+            Some(Test::In(node.value().as_array()?.iter().filter_map(Scalar::of).collect()))
+        }
+        "startsWith" if node.value().is_array() => Some(Test::StartsWith(node.list(VALUES_MAX, filled_text)?.into())),
+        "startsWith" if node.value().is_string() => Some(Test::StartsWith([filled_text(node)?].into())),
+        "startsWith" => node.fault("it must be a string or a list of strings"),
+        "lt" | "lte" | "gt" | "gte" => {
+            let number = node.value().as_number().and_then(Number::of);
+            Some(Test::Number(comparison, number.or_else(|| node.fault("it must be a number"))?))
+        }
+        _ => {
+            let version = Version::parse(node.text()?).map(Version::into_static);
+            let version =
+                version.or_else(|| node.fault("it must be a version such as 2.1.0 (Semantic Versioning 2.0.0)"))?;
+            Some(Test::Version(comparison, version))
+        }
+    }
+}
+
+fn scalar<'a>(node: &Node<'_>, value: &'a Value) -> Option<Scalar<'a>> {
+    Scalar::of(value).or_else(|| node.fault("it must be a string, a number, a boolean or null"))
+}

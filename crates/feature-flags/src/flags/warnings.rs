@@ -1,0 +1,85 @@
+//! What is no fault, but can hardly be meant. None of it keeps definitions from being used.
+
+#[cfg(test)]
+mod tests;
+
+use super::bucket::Bucket;
+use super::{Definitions, Flag, Rule};
+use kv_store::schema::{self, Fault};
+
+pub(super) fn of(definitions: &Definitions) -> Vec<Fault> {
+    let mut warnings = Vec::new();
+    for (name, flag) in definitions.iter() {
+        of_flag(flag, &format!("flags{}", member(name)), &mut warnings);
+    }
+    warnings
+}
+
+/// A step of a place, as [`schema`] writes it behind another one.
+fn member(name: &str) -> String {
+    if schema::is_plain(name) { format!(".{name}") } else { format!("[{name:?}]") }
+}
+
+fn of_flag(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
+    let mut gets = vec![flag.default];
+    gets.extend(flag.off);
+    for (index, rule) in flag.rules.iter().enumerate() {
+        let mut warn = |path: &str, problem: String| {
+            warnings.push(Fault { path: format!("{place}.rules[{index}]{path}"), problem: problem.into() });
+        };
+        let before = || flag.rules.iter().take(index).enumerate();
+        if let Some((path, problem)) = takes_nobody(rule) {
+            warn(&path, problem.to_owned());
+        } else if let Some((taken_by, other)) = before().find(|(_, other)| other.leaves_nobody_to(rule)) {
+            let is_smaller = rule.percentage.is_some() && other.percentage.is_some_and(|border| border < Bucket::ALL);
+            if is_smaller {
+                let problem = format!(
+                    "nobody gets it: every percentage counts from 0, and rules[{taken_by}] before it goes at least as far"
+                );
+                warn(".percentage", problem);
+            } else {
+                warn("", format!("it is never reached: rules[{taken_by}] takes everybody it is for"));
+            }
+        } else {
+            gets.push(rule.variant);
+            if let Some((taken_by, _)) = before().find(|(_, other)| rule.is_deny && !other.is_deny) {
+                warn("", format!("whom rules[{taken_by}] takes is not denied; write deny before it"));
+            }
+        }
+    }
+    for (index, variant) in flag.variants.iter().enumerate() {
+        if flag.has_own_variants && !gets.contains(&index) {
+            let path = format!("{place}.variants{}", member(&variant.name));
+            warnings.push(Fault { path, problem: "nobody gets it".into() });
+        }
+    }
+}
+
+/// Where and why a rule is for nobody at all.
+fn takes_nobody(rule: &Rule) -> Option<(String, &'static str)> {
+    if rule.allow.as_ref().is_some_and(super::ids::Ids::is_empty) {
+        let path = if rule.is_deny { ".deny" } else { ".allow" };
+        return Some((path.to_owned(), "it is empty, so the rule takes nobody"));
+    }
+    if let Some(index) = rule.conditions.iter().position(|condition| condition.test.is_empty()) {
+        return Some((format!(".match[{index}]"), "its list is empty, so the rule takes nobody"));
+    }
+    (rule.percentage == Some(Bucket::NONE)).then(|| (".percentage".to_owned(), "0 % is nobody"))
+}
+
+impl Rule {
+    /// True where this rule, asked first, takes everybody whom the other one would take: it asks nothing that the other one does not ask,
+    /// and its percentage goes at least as far.
+    fn leaves_nobody_to(&self, other: &Self) -> bool {
+        let allows = match (&self.allow, &other.allow) {
+            (None, _) => true,
+            (Some(ids), Some(others)) => ids.has_all(others),
+            (Some(_), None) => false,
+        };
+        allows
+            && self.conditions.iter().all(|condition| other.conditions.contains(condition))
+            && self
+                .percentage
+                .is_none_or(|border| border == Bucket::ALL || other.percentage.is_some_and(|smaller| smaller <= border))
+    }
+}

@@ -1,0 +1,120 @@
+//! The JSON of an answer, written out of pieces that are JSON already.
+
+use serde_json::Value;
+
+use super::{ErrorCode, OfrepError};
+use crate::flags::{Definitions, Evaluated, Flag, Subject, TargetingKeyMissing};
+use http_semantics::conditional::{self, Condition, Validators};
+use http_semantics::content_hash::hash;
+use http_semantics::fields::Lines;
+
+/// The answer to a bulk request: the schema `bulkEvaluationSuccess`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bulk {
+    /// The body.
+    pub json: String,
+    /// Its strong entity tag, in quotes (RFC 9110 §8.8.3): the same bytes have the same.
+    pub etag: String,
+}
+
+/// Evaluates one flag: the schema `evaluationSuccess`.
+///
+/// # Errors
+/// [`ErrorCode::FlagNotFound`], or [`ErrorCode::TargetingKeyMissing`] where a percentage is reached without one.
+pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> Result<String, OfrepError> {
+    let Some(found) = definitions.get(flag) else {
+        return Err(OfrepError::of_request(ErrorCode::FlagNotFound, "there is no flag of this name"));
+    };
+    let evaluated = found.evaluate(flag, subject)?;
+    let mut json = String::with_capacity(length(flag, &evaluated));
+    push_evaluated(&mut json, flag, &evaluated);
+    Ok(json)
+}
+
+/// Evaluates all flags. One that cannot be evaluated is in the list with its error: the schema `evaluationFailure`.
+#[must_use]
+pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> Bulk {
+    let mut json = String::with_capacity(definitions.len().saturating_mul(128));
+    json.push_str("{\"flags\":[");
+    for (index, (name, flag)) in definitions.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        push(&mut json, name, flag, subject);
+    }
+    json.push_str("]}");
+    let etag = format!("\"{}\"", hash(json.as_bytes()));
+    Bulk { json, etag }
+}
+
+/// The body of an error: the schemas `evaluationFailure` and `flagNotFound`, or without a flag `bulkEvaluationFailure`.
+#[must_use]
+pub fn error_json(flag: Option<&str>, error: &OfrepError) -> String {
+    let mut json = String::from("{");
+    if let Some(flag) = flag {
+        json.push_str("\"key\":");
+        push_text(&mut json, flag);
+        json.push(',');
+    }
+    json.push_str("\"errorCode\":\"");
+    json.push_str(error.code.as_str());
+    json.push_str("\",\"errorDetails\":");
+    push_text(&mut json, &error.details);
+    json.push('}');
+    json
+}
+
+/// True where the client has these bytes already: 304. The protocol lets `If-None-Match` count for this POST as it does for a GET
+/// (RFC 9110 §13.1.2).
+#[must_use]
+pub fn is_not_modified(if_none_match: Option<&str>, etag: &str) -> bool {
+    let validators = Validators { etag: Some(etag), last_modified_ms: None, received_ms: u64::MAX };
+    let fields: Lines = if_none_match.into_iter().map(|field| ("if-none-match", field)).collect();
+    conditional::evaluate("GET", &fields, &validators) == Condition::NotModified
+}
+
+impl From<TargetingKeyMissing> for OfrepError {
+    fn from(missing: TargetingKeyMissing) -> Self {
+        Self::of_request(ErrorCode::TargetingKeyMissing, missing.to_string())
+    }
+}
+
+fn push(json: &mut String, name: &str, flag: &Flag, subject: &Subject<'_>) {
+    match flag.evaluate(name, subject) {
+        Ok(evaluated) => push_evaluated(json, name, &evaluated),
+        Err(missing) => json.push_str(&error_json(Some(name), &missing.into())),
+    }
+}
+
+/// The schema `evaluationSuccess`.
+fn push_evaluated(json: &mut String, flag: &str, evaluated: &Evaluated<'_>) {
+    json.push_str("{\"key\":");
+    push_text(json, flag);
+    json.push_str(",\"value\":");
+    json.push_str(evaluated.value_json);
+    json.push_str(",\"variant\":");
+    push_text(json, evaluated.variant);
+    json.push_str(",\"reason\":\"");
+    json.push_str(evaluated.reason.as_str());
+    json.push('"');
+    if let Some(metadata) = evaluated.metadata_json {
+        json.push_str(",\"metadata\":");
+        json.push_str(metadata);
+    }
+    json.push('}');
+}
+
+/// About as long as the answer is.
+fn length(flag: &str, evaluated: &Evaluated<'_>) -> usize {
+    let parts = [flag, evaluated.value_json, evaluated.variant, evaluated.metadata_json.unwrap_or_default()];
+    parts.iter().map(|part| part.len()).fold(80, usize::saturating_add)
+}
+
+/// A JSON string (RFC 8259 §7). Names hardly ever have something to escape.
+fn push_text(json: &mut String, text: &str) {
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
+        json.push_str(&Value::from(text).to_string());
+    } else {
+        json.extend(["\"", text, "\""]);
+    }
+}

@@ -1,0 +1,380 @@
+//! Which URL a request to the cache means, whether it may be fetched, and under which keys its answers are kept.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::vary::Selecting;
+use http_semantics::origin::{AllowList, Origin, OriginError};
+use http_semantics::request_target::{BadPercentEncoding, RequestTarget, normal_escapes, resolve_dot_segments};
+use kv_store::limits::{KEY_BYTES_MAX, Key};
+
+/// The longest URL that is fetched, in bytes. RFC 9110 §4.1 asks for 8000 at least.
+pub const URL_BYTES_MAX: usize = 8192;
+
+/// What stands before the URL in the path of a request.
+const PATH_PREFIX: &str = "/cache/";
+
+/// Why the cache has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// The query has no `url`.
+    #[error("Please provide a url query parameter")]
+    MissingUrl,
+    /// Broken percent-encoding in the `url` parameter.
+    #[error(transparent)]
+    Encoding(#[from] BadPercentEncoding),
+    /// It is no URL.
+    #[error("This is not an absolute URL; use /cache/https://host/path or /cache?url=https://host/path.")]
+    NotAUrl,
+    /// The URL is not one that kv-edge fetches.
+    #[error("The URL cannot be fetched: {0}; use /cache/https://host/path or /cache?url=https://host/path.")]
+    Unusable(#[from] OriginError),
+    /// The URL is longer than [`URL_BYTES_MAX`] (RFC 9110 §15.5.15).
+    #[error("The URL has more than {URL_BYTES_MAX} bytes.")]
+    UrlTooLong,
+    /// The URL's origin is not on `CACHE_UPSTREAMS`.
+    #[error("The origin {0} is not on the list CACHE_UPSTREAMS.")]
+    NotAllowed(String),
+    /// `CDN-Loop` says that the request was here before (RFC 8586 §2).
+    #[error("The request came back to kv-edge: the upstream sends it here.")]
+    Loop,
+    /// A `GET` or `HEAD` with a body: it could be part of what is asked for, and nothing is kept by it (RFC 9110 §9.3.1).
+    #[error("A GET or HEAD with a body is not passed on.")]
+    UnexpectedBody,
+    /// The upstream redirects to a URL that the client could not have asked for, or too often.
+    #[error("The upstream redirects to where kv-edge does not follow.")]
+    Redirect,
+    /// The upstream did not answer, or its answer broke off. The text is for the log.
+    #[error("the upstream failed: {0}")]
+    Upstream(String),
+    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page::PAGE_BYTES_MAX), or has more elements than are worth
+    /// reading.
+    #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
+    TooLong,
+    /// The page has a content coding that is not read, or too many ([`Coding`](crate::page::Coding)).
+    #[error(
+        "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
+    )]
+    Coding,
+    /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
+    #[error("The upstream did not answer in time.")]
+    Timeout,
+    /// The upstream kept failing and is left alone for a while.
+    #[error("The upstream keeps failing and is left alone for a while.")]
+    CircuitOpen {
+        /// When to ask again; at least 1.
+        retry_after_seconds: u64,
+    },
+    /// `only-if-cached`, and nothing is kept that may be used (RFC 9111 §5.2.1.7).
+    #[error("The request is for a stored answer only, and there is none that may be used.")]
+    NotCached,
+}
+
+/// A URL that may be fetched, in the one form that it has here (RFC 3986 §6.2.2): the origin in lower case and without its default
+/// port, a path without dot segments, the query, escapes in upper case and only if they are needed; no fragment, because that never reaches an upstream. Only printable ASCII, so nothing in it
+/// can end a request line. The platform's parser changes nothing in it, so what is checked here is what is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedUrl {
+    url: String,
+    origin: Origin,
+}
+
+/// The keys below always keep the limits; this stands where the compiler cannot know it.
+const NEVER_USED: Key<'static> = Key::literal("GET");
+
+impl CachedUrl {
+    /// The URL that follows `/cache/` in a request's target; the query of the request is its query. One slash behind the scheme
+    /// is as good as two: proxies merge slashes.
+    ///
+    /// The target's path is without dot segments as a whole, so `..` may have taken away a host: what is left is checked as if
+    /// it had been asked for.
+    ///
+    /// # Errors
+    /// [`CacheError::NotAUrl`], [`CacheError::Unusable`], [`CacheError::UrlTooLong`] and [`CacheError::NotAllowed`].
+    pub fn of_target(target: &RequestTarget<'_>, allowed: &AllowList) -> Result<Self, CacheError> {
+        let rest = target.path.strip_prefix(PATH_PREFIX).ok_or(OriginError::Scheme)?;
+        let (scheme, rest) = rest.split_once(":/").ok_or(OriginError::Scheme)?;
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        let query = target.query.map_or(["", ""], |query| ["?", query]).concat();
+        Self::of_href(&[scheme, "://", rest, &query].concat(), allowed)
+    }
+
+    /// An absolute URL, such as the platform's parser writes (`URL.href`).
+    ///
+    /// # Errors
+    /// As [`CachedUrl::of_target`].
+    pub fn of_href(href: &str, allowed: &AllowList) -> Result<Self, CacheError> {
+        let href = href.split_once('#').map_or(href, |(url, _)| url);
+        if href.len() > URL_BYTES_MAX {
+            return Err(CacheError::UrlTooLong);
+        }
+        let (origin, after) = Origin::split(href)?;
+        let (path, query) = after.split_once('?').map_or((after, None), |(path, query)| (path, Some(query)));
+        let path = resolve_dot_segments(if path.is_empty() { "/" } else { path });
+        let url = [origin.as_str(), &encoded(&path, query)?].concat();
+        if url.len() > URL_BYTES_MAX {
+            return Err(CacheError::UrlTooLong);
+        }
+        if allowed.admits(&origin) {
+            Ok(Self { url, origin })
+        } else {
+            Err(CacheError::NotAllowed(origin.as_str().to_owned()))
+        }
+    }
+
+    /// The URL as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL's origin, with which its text begins.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The key of the answer to `GET` in `CACHE_KV` (RFC 9111 §2, "cache key"): method and URL. A URL too long for a key
+    /// stands as its SHA-256, and no URL looks like that.
+    #[must_use]
+    pub fn key(&self) -> Key<'static> {
+        self.key_in("GET ", "")
+    }
+
+    /// The key of one of several answers, which these request fields select (RFC 9111 §4.1). No URL has a `#`. Where nothing
+    /// selects there is one answer, under [`CachedUrl::key`].
+    #[must_use]
+    pub fn variant_key(&self, selecting: &Selecting) -> Key<'static> {
+        if selecting.is_empty() {
+            return self.key();
+        }
+        let mut hash = Sha256::new();
+        // Each text behind its length, so that no two lists are one text.
+        for text in selecting.iter().flat_map(|(name, value)| [name, value]) {
+            hash.update(format!("{}:{text}", text.len()));
+        }
+        self.key_in("GET ", &format!("#{:x}", hash.finalize()))
+    }
+
+    /// The key of the JSON view of the page in `CACHE_KV`.
+    #[must_use]
+    pub fn page_key(&self) -> Key<'static> {
+        self.key_in("page:", "")
+    }
+
+    fn key_in(&self, space: &str, variant: &str) -> Key<'static> {
+        let plain = [space, &self.url, variant].concat();
+        let key = if plain.len() <= KEY_BYTES_MAX {
+            plain
+        } else {
+            format!("{space}sha256:{:x}{variant}", Sha256::digest(&self.url))
+        };
+        Key::new(key).unwrap_or(NEVER_USED)
+    }
+}
+
+/// What the URL Standard writes as an escape in a path ("path percent-encode set"), and so the platform's `fetch`.
+const PATH: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'}');
+/// The same in a query ("special-query percent-encode set").
+const QUERY: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'\'');
+
+/// Path and query in their one form: what the platform's `fetch` would escape is escaped, and so the key names what is fetched. The
+/// upstream gets this form as well: a server that tells `%7E` from `~` cannot be made to give one's answer for the other. A character
+/// that is not printable ASCII is refused: the platform lets none through.
+pub(super) fn encoded(path: &str, query: Option<&str>) -> Result<String, CacheError> {
+    if !path.bytes().chain(query.unwrap_or_default().bytes()).all(|byte| byte.is_ascii_graphic()) {
+        return Err(CacheError::NotAUrl);
+    }
+    let path = normal_escapes(path);
+    let mut encoded = Cow::from(utf8_percent_encode(&path, PATH)).into_owned();
+    if let Some(query) = query {
+        encoded.push('?');
+        encoded.extend(utf8_percent_encode(&normal_escapes(query), QUERY));
+    }
+    Ok(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UPSTREAMS: &str = "https://example.com,http://localhost:8788,http://[::1]:8788,https://*.shops.example";
+
+    fn of_href(href: &str) -> Result<CachedUrl, CacheError> {
+        CachedUrl::of_href(href, &AllowList::parse(UPSTREAMS, &[]))
+    }
+
+    fn of_target(path_and_query: &str) -> Result<CachedUrl, CacheError> {
+        let url = format!("https://edge.example{path_and_query}");
+        CachedUrl::of_target(&RequestTarget::parse(&url), &AllowList::parse(UPSTREAMS, &[]))
+    }
+
+    // RFC 9110 §7.1: "The target URI excludes the reference's fragment component, if any, since fragment identifiers are reserved
+    // for client-side processing".
+    #[test]
+    fn the_url_is_what_follows_in_the_target_in_its_canonical_form() {
+        for (target, url) in [
+            ("/cache/https://example.com/a?b=c", "https://example.com/a?b=c"),
+            ("/cache/https:/example.com/a?b=c", "https://example.com/a?b=c"),
+            ("/cache/HTTPS://Example.COM:443/A?B", "https://example.com/A?B"),
+            ("/cache/https://example.com", "https://example.com/"),
+            ("/cache/https://example.com?b", "https://example.com/?b"),
+            ("/cache/https://example.com/?", "https://example.com/?"),
+            ("/cache/https://example.com/a?b=https://c/?d", "https://example.com/a?b=https://c/?d"),
+            ("/cache/https://example.com//a//?%2f%zz%41", "https://example.com//a//?%2F%zzA"),
+            ("/cache/https://example.com/a%2Fb%2f%41%", "https://example.com/a%2Fb%2FA%"),
+            ("/cache/https://example.com/a%23b", "https://example.com/a%23b"),
+            ("/cache/https://example.com/a#b?c", "https://example.com/a"),
+            ("/cache/http://localhost:8788/:@!$&'()*+,;=-._~|[]", "http://localhost:8788/:@!$&'()*+,;=-._~|[]"),
+            ("/cache/http://[::1]:8788/a", "http://[::1]:8788/a"),
+            ("/cache/http:/[0:0:0:0:0:0:0:1]:8788/a", "http://[::1]:8788/a"),
+            ("/cache/https://one.shops.example/a/./b/../c", "https://one.shops.example/a/c"),
+            ("/cache/https://example.com/a\\b", "https://example.com/a/b"),
+            ("/cache/https://evil.example/../example.com/a", "https://example.com/a"),
+        ] {
+            let cached = of_target(target).unwrap();
+            assert_eq!(cached.as_str(), url, "{target}");
+            assert!(url.starts_with(cached.origin().as_str()), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_listed_http_url_is_refused() {
+        let not_allowed = |origin: &str| CacheError::NotAllowed(origin.into());
+        for (href, error) in [
+            ("https://evil.example/", not_allowed("https://evil.example")),
+            ("http://example.com/", not_allowed("http://example.com")),
+            ("https://example.com:8443/", not_allowed("https://example.com:8443")),
+            ("https://example.com.evil.example/", not_allowed("https://example.com.evil.example")),
+            ("ftp://example.com/", OriginError::Scheme.into()),
+            ("javascript:alert(1)", OriginError::Scheme.into()),
+            ("https://u:p@example.com/", OriginError::UserInfo.into()),
+            ("https://example.com@evil.example/", OriginError::UserInfo.into()),
+            ("https:///example.com/", OriginError::Authority.into()),
+            ("https://example.com%2f.evil.example/", OriginError::Authority.into()),
+            ("https://example.com:/", OriginError::Authority.into()),
+        ] {
+            assert_eq!(of_href(href), Err(error.clone()), "{href}");
+            assert_eq!(of_target(&format!("/cache/{href}")), Err(error), "{href}");
+        }
+        // No scheme, or not the path of this route.
+        for target in
+            ["/cache/", "/cache", "/cache/example.com/", "/https://example.com/", "/cache//https://example.com/"]
+        {
+            assert_eq!(of_target(target), Err(OriginError::Scheme.into()), "{target}");
+        }
+        assert_eq!(of_target("/cache/https://example.com/../evil.example"), Err(not_allowed("https://evil.example")));
+    }
+
+    #[test]
+    fn nothing_that_could_end_a_request_line_is_in_a_url() {
+        for bad in ["\r\nx: y", "\n", "\t", "\0", "\u{7f}", " HTTP/1.1", "é", "\u{2028}", "\u{85}"] {
+            for target in [format!("/cache/https://example.com/a{bad}"), format!("/cache/https://example.com/?{bad}a")]
+            {
+                assert_eq!(of_target(&target), Err(CacheError::NotAUrl), "{target:?}");
+            }
+            assert_eq!(of_target(&format!("/cache/https://example{bad}.com/")), Err(OriginError::Authority.into()));
+        }
+    }
+
+    #[test]
+    fn what_the_platform_would_escape_is_escaped() {
+        let url = of_href("https://example.com/\"<>`{}^'?\"<>`{}^'").unwrap();
+        assert_eq!(url.as_str(), "https://example.com/%22%3C%3E%60%7B%7D%5E'?%22%3C%3E`{}^%27");
+        assert_eq!(of_href(url.as_str()).unwrap(), url);
+    }
+
+    #[test]
+    fn a_url_has_8192_bytes_at_most() {
+        let longest = format!("https://example.com/{}", "a".repeat(URL_BYTES_MAX - 20));
+        assert_eq!(of_href(&longest).unwrap().as_str(), longest);
+        assert_eq!(of_target(&format!("/cache/{longest}#fragment")).unwrap().as_str(), longest);
+        let too_long = format!("https://example.com/?{}", "a".repeat(URL_BYTES_MAX - 20));
+        assert_eq!(of_href(&too_long), Err(CacheError::UrlTooLong));
+        assert_eq!(of_target(&format!("/cache/{too_long}")), Err(CacheError::UrlTooLong));
+        assert_eq!(of_href(&longest.replace("aa", "a{")), Err(CacheError::UrlTooLong), "with its escapes");
+        assert_eq!(CacheError::UrlTooLong.to_string(), "The URL has more than 8192 bytes.");
+    }
+
+    fn variant(value: &str) -> Selecting {
+        vec![("accept".to_owned(), value.to_owned())]
+    }
+
+    // RFC 9111 §2: "The 'cache key' is the information a cache uses to choose a response and is composed from, at a minimum, the
+    // request method and target URI used to retrieve the stored response".
+    #[test]
+    fn keys_name_method_url_and_variant_within_512_bytes() {
+        let url = of_href("https://example.com/a?b").unwrap();
+        assert_eq!(url.key().as_str(), "GET https://example.com/a?b");
+        assert_eq!(url.page_key().as_str(), "page:https://example.com/a?b");
+        assert_eq!(url.variant_key(&Selecting::default()), url.key(), "nothing selects");
+        let key = url.variant_key(&variant("-"));
+        // `printf 6:accept1:- | sha256sum`
+        let hash = "68fca5e0b2b6ec649b7212c1ba9b7ca6d20efd816fee8e746eb51314382d6bbf";
+        assert_eq!(key.as_str(), format!("GET https://example.com/a?b#{hash}"));
+
+        let url = of_href(&format!("https://example.com/{}", "a".repeat(512 - 4 - 20))).unwrap();
+        assert_eq!(url.key().as_str(), format!("GET {}", url.as_str()));
+        // `printf %s "$url" | sha256sum`
+        let hex = "b3b4626db57567191e5d46fcec781795f6e2c15953f057a487cce7edd95310ea";
+        assert_eq!(url.page_key().as_str(), format!("page:sha256:{hex}"), "one byte more");
+        let key = url.variant_key(&variant("-"));
+        assert!(key.as_str().starts_with(&format!("GET sha256:{hex}#")));
+        assert_eq!(key.as_str().len(), 4 + 7 + 64 + 1 + 64);
+    }
+
+    #[test]
+    fn lists_that_read_alike_are_other_variants() {
+        let url = of_href("https://example.com/").unwrap();
+        let key = |list: &[(&str, &str)]| {
+            let list: Selecting = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            url.variant_key(&list)
+        };
+        let keys =
+            [key(&[("a", "bc")]), key(&[("ab", "c")]), key(&[("a", "b"), ("c", "")]), key(&[("abc", "")]), key(&[])];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(index + 1).all(|other| other != one), "{one:?}");
+        }
+    }
+
+    const URLS: &str = "https://example\\.com(/[a-z./%2eE\\\\|^~!\"'<>`{}-]{0,12}|/a{470,500})?(\\?[ -\"$-~]{0,8})?";
+
+    proptest! {
+        #[test]
+        fn the_platforms_parser_changes_nothing_in_a_canonical_url(url in URLS) {
+            let Ok(cached) = of_href(&url) else { return Ok(()) };
+            // Whether `^` is escaped differs between versions of the URL Standard.
+            let parsed = url::Url::parse(cached.as_str()).unwrap().to_string().replace("%5E", "^");
+            prop_assert_eq!(&parsed, &cached.as_str().replace("%5E", "^"));
+            prop_assert_eq!(&of_href(cached.as_str()).unwrap(), &cached);
+            prop_assert!(cached.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
+        }
+
+        #[test]
+        fn a_target_means_what_its_href_means(url in URLS) {
+            // In a target `..` can take away the host.
+            prop_assume!(!url.replace('\\', "/").contains("/..") && !url.to_ascii_lowercase().contains("%2e"));
+            prop_assert_eq!(of_target(&format!("/cache/{url}")), of_href(&url));
+        }
+
+        #[test]
+        fn other_urls_variants_and_views_have_other_keys(
+            one in URLS, other in URLS, selecting in "-|[a-f]{0,3}", another in "-|[a-f]{0,3}"
+        ) {
+            let (Ok(one), Ok(other)) = (of_href(&one), of_href(&other)) else { return Ok(()) };
+            let keys = |url: &CachedUrl, selecting: &str| [url.key(), url.variant_key(&variant(selecting)), url.page_key()];
+            let (ones, others) = (keys(&one, &selecting), keys(&other, &another));
+            for (index, key) in ones.iter().enumerate() {
+                prop_assert!(key.as_str().len() <= KEY_BYTES_MAX && *key != NEVER_USED);
+                for (place, same) in others.iter().enumerate() {
+                    let is_same = index == place && one == other && (index != 1 || selecting == another);
+                    prop_assert_eq!(key == same, is_same, "{:?} {:?}", key, same);
+                }
+            }
+        }
+    }
+}

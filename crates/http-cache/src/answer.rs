@@ -1,0 +1,178 @@
+//! The answer to the client: out of what is kept, or as the upstream gave it.
+
+use std::borrow::Cow;
+use std::ops::Range as Bytes;
+
+use crate::cache_status::{CacheStatus, server_timing};
+use crate::stored::Kept;
+use crate::validation::not_modified_fields;
+use http_semantics::conditional::{Condition, Validators, evaluate};
+use http_semantics::fields::{Edits, Fields, Lines, continued, remove_hop_by_hop};
+use http_semantics::http_date;
+use http_semantics::range::{Range, content_range, unsatisfied};
+
+/// kv-edge in `Via` (RFC 9110 §7.6.3).
+pub const VIA: &str = "1.1 kv-edge";
+
+/// What is told of how an answer came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Story {
+    /// How the cache handled the request.
+    pub cache_status: CacheStatus,
+    /// How long KV took, in milliseconds, where it was asked.
+    pub kv_ms: Option<u64>,
+    /// How long the upstream took, in milliseconds, where it was asked.
+    pub upstream_ms: Option<u64>,
+}
+
+/// How much of the body is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Nothing.
+    Nothing,
+    /// These bytes of it.
+    Bytes(Bytes<u64>),
+}
+
+/// An answer to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The status.
+    pub status: u16,
+    /// Its header fields.
+    pub fields: Cow<'a, Lines>,
+    /// What is changed in them.
+    pub edits: Edits<'static>,
+    /// How much of the body follows.
+    pub part: Part,
+}
+
+/// An answer out of what is kept: the client's conditions and ranges hold against it (RFC 9111 §4, §4.3.2). `received` are the fields
+/// of an answer that came just now: it has more of them than are kept.
+#[must_use]
+pub fn of_kept<'a>(
+    method: &str,
+    request: &impl Fields,
+    kept: &'a Kept,
+    received: Option<&'a Lines>,
+    story: &Story,
+    now_ms: u64,
+) -> Answer<'a> {
+    let stored = &kept.stored;
+    let fields = received.unwrap_or(&stored.fields);
+    let mut edits = Edits::default();
+    if received.is_some() {
+        remove_connection(fields, &mut edits);
+    }
+    let etag = stored.fields.get("etag");
+    let validators = Validators {
+        etag: etag.as_deref(),
+        last_modified_ms: stored.fields.get("last-modified").as_deref().and_then(http_date::parse_ms),
+        received_ms: stored
+            .fields
+            .get("date")
+            .as_deref()
+            .and_then(http_date::parse_ms)
+            .unwrap_or(stored.times.received_ms),
+    };
+    let has_body = method != "HEAD" && !is_null_body(stored.status);
+    let part = if has_body { Part::Whole } else { Part::Nothing };
+    let mut answer = Answer { status: stored.status, fields: Cow::Borrowed(fields), edits, part };
+    // RFC 9110 §13.2.1: conditions are ignored where the answer without them is no 2xx. §14.2: a range is one of a GET and a 200.
+    if (200..300).contains(&stored.status) && evaluate(method, request, &validators) == Condition::NotModified {
+        answer.status = 304;
+        answer.fields = Cow::Owned(not_modified_fields(fields));
+        answer.part = Part::Nothing;
+    } else if stored.status == 200 && method == "GET" {
+        answer.take_range(request, &validators, stored.length);
+    }
+    // RFC 9111 §5.1: the field says that the origin did not make or validate the answer for this request.
+    if matches!(story.cache_status, CacheStatus::Hit { .. }) {
+        answer.edits.set("age", kept.freshness.age_ms(now_ms).div_euclid(1000).to_string());
+    }
+    answer.tell(story, fields);
+    answer
+}
+
+/// The upstream's own answer.
+#[must_use]
+pub fn of_upstream<'a>(method: &str, status: u16, fields: &'a Lines, story: &Story) -> Answer<'a> {
+    let mut edits = Edits::default();
+    remove_connection(fields, &mut edits);
+    let part = if method == "HEAD" || is_null_body(status) { Part::Nothing } else { Part::Whole };
+    let mut answer = Answer { status, fields: Cow::Borrowed(fields), edits, part };
+    answer.tell(story, fields);
+    answer
+}
+
+impl Answer<'_> {
+    fn take_range(&mut self, request: &impl Fields, validators: &Validators<'_>, length: u64) {
+        let Some(range) = request.find("range") else { return };
+        match Range::of(Some(&range), request.find("if-range").as_deref(), validators, length) {
+            Range::Satisfiable(ranges) => {
+                // Several ranges in one answer are for who asks the upstream; §14.2 lets a server ignore them.
+                let [range] = ranges.as_slice() else { return };
+                self.status = 206;
+                self.edits.remove("content-length");
+                self.edits.set("content-range", content_range(range, length));
+                self.part = Part::Bytes(range.clone());
+            }
+            Range::Unsatisfiable => {
+                self.status = 416;
+                self.fields = Cow::Owned(Lines::default());
+                self.edits.set("content-range", unsatisfied(length));
+                self.part = Part::Nothing;
+            }
+            Range::Whole => {}
+        }
+    }
+
+    fn tell(&mut self, story: &Story, fields: &Lines) {
+        // kv-edge is the shared cache. Another one in front of it might store an answer that says nothing, whoever it is for.
+        if !fields.has("cache-control") {
+            self.edits.set("cache-control", "private");
+        }
+        self.edits.set("via", continued(fields.get("via"), VIA));
+        let own = story.cache_status.to_string();
+        self.edits.set(
+            "cache-status",
+            match fields.get("cache-status") {
+                Some(others) => format!("{others}, {own}"),
+                None => own,
+            },
+        );
+        if let Some(timing) = server_timing(story.kv_ms, story.upstream_ms) {
+            self.edits.append("server-timing", timing);
+        }
+    }
+}
+
+/// Removes what belongs to the connection to the upstream. What is made anew here has no framing that the runtime would set right.
+fn remove_connection(fields: &Lines, edits: &mut Edits<'_>) {
+    remove_hop_by_hop(fields, false, edits);
+    for name in ["connection", "keep-alive", "transfer-encoding"] {
+        if fields.has(name) {
+            edits.remove(name);
+        }
+    }
+}
+
+/// True for a status whose answer has no body (RFC 9110 §6.4.1; Fetch Standard, "null body status").
+#[must_use]
+pub fn is_null_body(status: u16) -> bool {
+    matches!(status, 204 | 205 | 304)
+}
+
+/// The fields of an answer with a `Date`, that of its arrival where it had none (RFC 9110 §6.6.1).
+#[must_use]
+pub fn dated(fields: Lines, received_ms: u64) -> Lines {
+    if fields.has("date") {
+        return fields;
+    }
+    Lines::parse([fields.as_str(), "date\n", &http_date::format(received_ms), "\n"].concat())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! What a `Cache-Control` field says (RFC 9111 §5.2), or `CDN-Cache-Control` in its place (RFC 9213).
+//!
+//! `Cache-Control` is read as widely as is safe: both forms of an argument, any case, unknown directives. What cannot be
+//! read is taken the careful way: a `max-age` that is no number is 0 (RFC 9111 §4.2.1: "encouraged to consider responses
+//! that have invalid freshness information … to be stale"), a list of field names that is none is no list, and `no-store`,
+//! `no-cache` and `private` count even where a comma is missing beside them. `CDN-Cache-Control` is a Structured Field: it
+//! is valid or ignored.
+
+mod dictionary;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::mem;
+
+use dictionary::Value;
+use http_semantics::fields::{self, Fields};
+
+/// The greatest number of seconds (RFC 9111 §1.2.2): 68 years.
+const SECONDS_MAX: u64 = 1 << 31;
+
+/// White space inside of a field.
+const SPACE: [char; 2] = [' ', '\t'];
+
+/// A directive that speaks of the whole message, or of some of its fields (RFC 9111 §5.2.2.4, §5.2.2.7).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Qualified {
+    /// The directive is not there.
+    #[default]
+    Absent,
+    /// The whole message.
+    All,
+    /// The fields of these names, in lower case.
+    Fields(Vec<String>),
+}
+
+/// How stale an answer a client takes (RFC 9111 §5.2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxStale {
+    /// "If no value is assigned to max-stale, then the client will accept a stale response of any age."
+    Any,
+    /// For no more than so many seconds.
+    Seconds(u64),
+}
+
+/// The directives of a request or an answer (RFC 9111 §5.2, RFC 5861). Of a directive with seconds the first one counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Each is a directive that is there or not.
+pub struct CacheControl {
+    /// `no-store` (§5.2.1.5, §5.2.2.5).
+    pub no_store: bool,
+    /// `no-cache` (§5.2.1.4, §5.2.2.4).
+    pub no_cache: Qualified,
+    /// `private` (§5.2.2.7).
+    pub private: Qualified,
+    /// `public` (§5.2.2.9).
+    pub public: bool,
+    /// `must-revalidate` (§5.2.2.2).
+    pub must_revalidate: bool,
+    /// `proxy-revalidate` (§5.2.2.8).
+    pub proxy_revalidate: bool,
+    /// `must-understand` (§5.2.2.3).
+    pub must_understand: bool,
+    /// `only-if-cached` (§5.2.1.7).
+    pub only_if_cached: bool,
+    /// `max-age` (§5.2.1.1, §5.2.2.1); 0 where it is invalid.
+    pub max_age: Option<u64>,
+    /// `s-maxage` (§5.2.2.10); 0 where it is invalid.
+    pub s_maxage: Option<u64>,
+    /// `min-fresh` (§5.2.1.3). An invalid one asks for nothing: a cache may ignore what a request wishes (§5.2.1).
+    pub min_fresh: Option<u64>,
+    /// `max-stale` (§5.2.1.2). An invalid one allows nothing.
+    pub max_stale: Option<MaxStale>,
+    /// `stale-while-revalidate` (RFC 5861 §3). An invalid one allows nothing.
+    pub stale_while_revalidate: Option<u64>,
+    /// `stale-if-error` (RFC 5861 §4). An invalid one allows nothing.
+    pub stale_if_error: Option<u64>,
+}
+
+/// The number of seconds that a text is (RFC 9111 §1.2.2), at most 2^31.
+#[must_use]
+pub fn delta_seconds(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Only an overflow fails here.
+    is_number.then(|| text.parse().unwrap_or(SECONDS_MAX).min(SECONDS_MAX))
+}
+
+impl CacheControl {
+    /// Reads a `Cache-Control` field (RFC 9111 §5.2).
+    #[must_use]
+    pub fn parse(field: &str) -> Self {
+        let mut directives = Self::default();
+        let mut rest = field;
+        while let Some(directive) = Directive::take(&mut rest) {
+            directives.note(directive);
+        }
+        directives
+    }
+
+    /// Reads a targeted field (RFC 9213 §2.1): a dictionary of RFC 8941. `None` where it must be ignored: it is empty, no
+    /// dictionary, or a directive's value is of a type that the directive does not have.
+    #[must_use]
+    pub fn parse_targeted(field: &str) -> Option<Self> {
+        let members = dictionary::parse(field)?;
+        let mut directives = Self::default();
+        let mut rest = members.as_slice();
+        while let [(name, value), after @ ..] = rest {
+            // RFC 8941 §3.2: of members with one key the last counts.
+            if directives.note_member(name, value).is_none() && !after.iter().any(|(later, _)| later == name) {
+                return None;
+            }
+            rest = after;
+        }
+        (!members.is_empty()).then_some(directives)
+    }
+
+    /// Returns true if the directives of an answer say that it must not be used stale: RFC 9111 §4.2.4,
+    /// "explicit in-protocol directive", with `s-maxage` as §5.2.2.10 has it.
+    #[must_use]
+    pub fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some() || self.no_cache == Qualified::All
+    }
+
+    /// The directives of a request. `Pragma: no-cache` counts where there is no `Cache-Control` (RFC 9111 §5.4).
+    #[must_use]
+    pub fn of_request(fields: &impl Fields) -> Self {
+        if let Some(field) = fields.find("cache-control") {
+            return Self::parse(&field);
+        }
+        let no_cache = fields.find("pragma").map(|pragma| Self::parse(&pragma).no_cache).unwrap_or_default();
+        Self { no_cache, ..Self::default() }
+    }
+
+    /// The directives of an answer, and whether they come from `CDN-Cache-Control`: "it MUST ignore the Cache-Control and
+    /// Expires header fields" then (RFC 9213 §2.2).
+    #[must_use]
+    pub fn of_response(fields: &impl Fields) -> (Self, bool) {
+        if let Some(directives) = fields.find("cdn-cache-control").and_then(|field| Self::parse_targeted(&field)) {
+            return (directives, true);
+        }
+        (fields.find("cache-control").map(|field| Self::parse(&field)).unwrap_or_default(), false)
+    }
+
+    fn note(&mut self, directive: Directive<'_>) {
+        let Directive { name, argument, malformed } = directive;
+        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        };
+        match &*name {
+            "max-age" => note_lifetime(&mut self.max_age, &argument),
+            "s-maxage" => note_lifetime(&mut self.s_maxage, &argument),
+            "min-fresh" => note_seconds(&mut self.min_fresh, &argument),
+            "stale-while-revalidate" => note_seconds(&mut self.stale_while_revalidate, &argument),
+            "stale-if-error" => note_seconds(&mut self.stale_if_error, &argument),
+            "max-stale" => {
+                let max_stale = match argument {
+                    Argument::Absent => Some(MaxStale::Any),
+                    _ => argument.seconds().map(MaxStale::Seconds),
+                };
+                self.max_stale = self.max_stale.or(max_stale);
+            }
+            "no-cache" => self.no_cache.add(Qualified::of_argument(&argument)),
+            "private" => self.private.add(Qualified::of_argument(&argument)),
+            "no-store" => self.no_store = true,
+            "must-revalidate" => self.must_revalidate = true,
+            "proxy-revalidate" => self.proxy_revalidate = true,
+            "must-understand" => self.must_understand = true,
+            "only-if-cached" => self.only_if_cached = true,
+            // What widens the use of an answer has to be plain.
+            "public" => self.public |= matches!(argument, Argument::Absent),
+            _ => {}
+        }
+        if let Some(text) = malformed {
+            self.note_malformed(text);
+        }
+    }
+
+    /// Looks for the directives that keep an answer from others in what is no directive: `private max-age=60`, `no-store;
+    /// …`. To find one too many costs a hit; to miss one could show somebody's answer to somebody else.
+    fn note_malformed(&mut self, text: &str) {
+        for word in text.split([' ', '\t', ';', ',', '"']) {
+            if word.eq_ignore_ascii_case("no-store") {
+                self.no_store = true;
+            } else if word.eq_ignore_ascii_case("no-cache") {
+                self.no_cache = Qualified::All;
+            } else if word.eq_ignore_ascii_case("private") {
+                self.private = Qualified::All;
+            }
+        }
+    }
+
+    /// Notes a member of a dictionary, in place of one before with the same key. `None` where the type is wrong.
+    fn note_member(&mut self, name: &str, value: &Value) -> Option<()> {
+        match name {
+            "max-age" => self.max_age = Some(value.seconds()?),
+            "s-maxage" => self.s_maxage = Some(value.seconds()?),
+            "stale-while-revalidate" => self.stale_while_revalidate = Some(value.seconds()?),
+            "stale-if-error" => self.stale_if_error = Some(value.seconds()?),
+            "no-cache" => self.no_cache = Qualified::of_value(value)?,
+            "private" => self.private = Qualified::of_value(value)?,
+            "no-store" => self.no_store = value.flag()?,
+            "public" => self.public = value.flag()?,
+            "must-revalidate" => self.must_revalidate = value.flag()?,
+            "proxy-revalidate" => self.proxy_revalidate = value.flag()?,
+            "must-understand" => self.must_understand = value.flag()?,
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+fn note_lifetime(seconds: &mut Option<u64>, argument: &Argument<'_>) {
+    *seconds = seconds.or_else(|| Some(argument.seconds().unwrap_or(0)));
+}
+
+fn note_seconds(seconds: &mut Option<u64>, argument: &Argument<'_>) {
+    *seconds = seconds.or_else(|| argument.seconds());
+}
+
+impl Qualified {
+    /// True where the directive names this field, in lower case.
+    #[must_use]
+    pub fn names(&self, field: &str) -> bool {
+        matches!(self, Self::Fields(names) if names.iter().any(|name| name == field))
+    }
+
+    /// A list of field names. What is none speaks of the whole message: that is the careful reading.
+    fn of_list(text: &str) -> Self {
+        let names: Vec<String> = fields::list(text).map(str::to_ascii_lowercase).collect();
+        if names.is_empty() || !names.iter().all(|name| fields::is_name(name)) {
+            Self::All
+        } else {
+            Self::Fields(names)
+        }
+    }
+
+    fn of_argument(argument: &Argument<'_>) -> Self {
+        match argument {
+            Argument::Text(text) => Self::of_list(text),
+            Argument::Absent | Argument::Invalid => Self::All,
+        }
+    }
+
+    fn of_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Boolean(true) => Some(Self::All),
+            Value::Text(text) => Some(Self::of_list(text)),
+            Value::Boolean(false) | Value::Integer(_) | Value::Other => None,
+        }
+    }
+
+    /// Adds another directive of the same name: the wider one counts, and lists count together.
+    fn add(&mut self, other: Self) {
+        *self = match (mem::take(self), other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::Fields(mut names), Self::Fields(more)) => {
+                names.extend(more);
+                Self::Fields(names)
+            }
+            (Self::Absent, one) | (one, Self::Absent) => one,
+        };
+    }
+}
+
+/// `name`, `name=token` or `name="text"` (RFC 9111 §5.2: "recipients ought to accept both forms").
+struct Directive<'a> {
+    name: &'a str,
+    argument: Argument<'a>,
+    /// The whole, where it is not of that form.
+    malformed: Option<&'a str>,
+}
+
+enum Argument<'a> {
+    Absent,
+    Text(Cow<'a, str>),
+    Invalid,
+}
+
+impl Argument<'_> {
+    fn seconds(&self) -> Option<u64> {
+        match self {
+            Self::Text(text) => delta_seconds(text),
+            Self::Absent | Self::Invalid => None,
+        }
+    }
+}
+
+impl<'a> Directive<'a> {
+    /// Takes the next member off a list (RFC 9110 §5.6.1.2: empty ones do not count).
+    fn take(rest: &mut &'a str) -> Option<Self> {
+        let text = rest.trim_start_matches([' ', '\t', ',']);
+        if text.is_empty() {
+            return None;
+        }
+        let (name, after) = text.split_at(text.find([',', '=']).unwrap_or(text.len()));
+        let name_trimmed = name.trim_end_matches(SPACE);
+        let (argument, next) = match after.strip_prefix('=') {
+            None => (Argument::Absent, after),
+            // The grammar has no white space around the "=".
+            Some(value) => Argument::take(value, name_trimmed.len() < name.len()),
+        };
+        *rest = next;
+        let is_malformed = matches!(argument, Argument::Invalid) || !fields::is_name(name_trimmed);
+        let malformed = is_malformed.then(|| text.split_at(text.len().saturating_sub(next.len())).0);
+        Some(Self { name: name_trimmed, argument, malformed })
+    }
+}
+
+impl<'a> Argument<'a> {
+    /// Takes an argument and what else there is before the next comma.
+    fn take(value: &'a str, is_invalid: bool) -> (Self, &'a str) {
+        let start = value.trim_start_matches(SPACE);
+        let is_invalid = is_invalid || start.len() < value.len();
+        let quoted = start.strip_prefix('"').and_then(unquoted);
+        let (text, after) = quoted.map_or((None, start), |(text, after)| (Some(text), after));
+        let (tail, next) = after.split_at(after.find(',').unwrap_or(after.len()));
+        let tail = tail.trim_end_matches(SPACE);
+        let argument = match text {
+            _ if is_invalid => Self::Invalid,
+            Some(text) if tail.is_empty() => Self::Text(text),
+            None if fields::is_name(tail) => Self::Text(Cow::Borrowed(tail)),
+            _ => Self::Invalid,
+        };
+        (argument, next)
+    }
+}
+
+/// The text of a quoted string (RFC 9110 §5.6.4) after its first quote, and what follows it. `None` where it does not end:
+/// then the quote means nothing, or it would swallow the field's next lines.
+fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut chars = text.chars();
+    let mut unescaped: Option<String> = None;
+    let mut length: usize = 0;
+    loop {
+        let char = match chars.next()? {
+            '"' => {
+                let inside = text.get(..length)?;
+                return Some((unescaped.map_or(Cow::Borrowed(inside), Cow::Owned), chars.as_str()));
+            }
+            '\\' => {
+                let char = chars.next()?;
+                unescaped.get_or_insert_with(|| text.get(..length).unwrap_or_default().to_owned()).push(char);
+                continue;
+            }
+            char => char,
+        };
+        length = length.saturating_add(char.len_utf8());
+        if let Some(unescaped) = &mut unescaped {
+            unescaped.push(char);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which request fields say who asks.
+//!
+//! An answer to such a request may be made for that visitor alone, even if the upstream does not
+//! say so: a page that reads a session cookie and sends no `Cache-Control`, for example.
+
+use http_semantics::fields::{self, Fields};
+
+/// Fields that always carry credentials, in lower case: cookies (RFC 6265), HTTP authentication
+/// (RFC 9110 §11.6.2), and usual names of API keys and tokens.
+const ALWAYS: [&str; 4] = ["cookie", "authorization", "x-api-key", "x-auth-token"];
+
+/// The names of the request fields that say who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialFields {
+    /// Those of `CACHE_CREDENTIALS`, in lower case.
+    further: Vec<String>,
+}
+
+impl CredentialFields {
+    /// Reads the var `CACHE_CREDENTIALS`: names of further fields, separated by commas. Case does
+    /// not count. A name that is no field name matches nothing.
+    #[must_use]
+    pub fn parse(var: &str) -> Self {
+        Self { further: fields::list(var).map(str::to_ascii_lowercase).collect() }
+    }
+
+    /// Returns true if the request has at least one of the fields, an empty one included.
+    #[must_use]
+    pub fn are_in(&self, request: &impl Fields) -> bool {
+        let mut names = request.names().split(',');
+        names.any(|name| ALWAYS.contains(&name) || self.further.iter().any(|further| further == name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_semantics::fields::Lines;
+
+    #[test]
+    fn cookies_authentication_and_the_usual_keys_are_always_credentials() {
+        let none = CredentialFields::parse("");
+        for name in ALWAYS {
+            assert!(none.are_in(&Lines::from(&[("accept", "*/*"), (name, "")])), "{name}");
+        }
+        for fields in [&[][..], &[("accept", "cookie")], &[("x-cookie", "a")], &[("x-session", "a")]] {
+            assert!(!none.are_in(&Lines::from(fields)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_var_names_further_ones_in_any_case() {
+        for var in ["X-Session", " x-a, X-SESSION,,", "x-session,"] {
+            let fields = CredentialFields::parse(var);
+            assert!(fields.are_in(&Lines::from(&[("x-session", "a")])), "{var}");
+            assert!(fields.are_in(&Lines::from(&[("cookie", "a")])), "{var}: cookies too");
+            assert!(!fields.are_in(&Lines::from(&[("x-other", "a")])), "{var}");
+        }
+    }
+}

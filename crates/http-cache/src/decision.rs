@@ -1,0 +1,165 @@
+//! What is done with a request, out of what it says, what is kept for it, and the time.
+
+use crate::cache_control::{CacheControl, MaxStale, Qualified};
+use crate::cache_status::Fwd;
+use crate::stale;
+use crate::stored::Kept;
+use crate::validation;
+use http_semantics::fields::Fields;
+
+/// Served stale while it is refreshed (RFC 5861 §3).
+pub const WHILE_REVALIDATE: &str = "stale-while-revalidate";
+/// Served stale in place of an error (RFC 5861 §4).
+pub const IF_ERROR: &str = "stale-if-error";
+/// Served stale because the client takes it so (RFC 9111 §5.2.1.2).
+pub const MAX_STALE: &str = "max-stale";
+
+/// What a request says to the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// `GET` or `HEAD`; anything else is no business of the store.
+    pub is_safe: bool,
+    /// Its `Cache-Control`, or `Pragma` in its place.
+    pub directives: CacheControl,
+    /// `If-Match` or `If-Unmodified-Since`: the upstream has to judge them (RFC 9111 §4.3.2).
+    pub has_foreign_condition: bool,
+}
+
+/// True where a `GET` or `HEAD` has a body (RFC 9112 §6.3).
+#[must_use]
+pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
+    let is_long = || fields.find("content-length").is_some_and(|length| length.trim() != "0");
+    matches!(method, "GET" | "HEAD") && (fields.has("transfer-encoding") || is_long())
+}
+
+impl Asked {
+    /// Reads a request.
+    #[must_use]
+    pub fn of(method: &str, fields: &impl Fields) -> Self {
+        let has_foreign_condition = ["if-match", "if-unmodified-since"].into_iter().any(|name| fields.has(name));
+        Self {
+            is_safe: matches!(method, "GET" | "HEAD"),
+            directives: CacheControl::of_request(fields),
+            has_foreign_condition,
+        }
+    }
+
+    /// True where a kept answer may come into play at all; otherwise KV need not be asked.
+    #[must_use]
+    pub fn looks_in_store(&self) -> bool {
+        self.is_safe && !self.directives.no_store && !self.has_foreign_condition
+    }
+}
+
+/// A kept answer that fits a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Selected<'a> {
+    /// The answer.
+    pub kept: &'a Kept,
+    /// The upstream failed for it lately, and is left alone for a while.
+    pub is_left_alone: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Answer with what is kept (RFC 9111 §4).
+    Serve {
+        /// Why a stale answer is used; `None` for a fresh one.
+        stale: Option<&'static str>,
+        /// Refresh it after the answer.
+        refresh: bool,
+    },
+    /// Ask the upstream.
+    Forward {
+        /// Why.
+        fwd: Fwd,
+        /// The fields that make the request conditional; empty where nothing is validated.
+        conditions: Vec<(&'static str, String)>,
+    },
+    /// `only-if-cached`, and nothing that may be used is kept: 504 (RFC 9111 §5.2.1.7).
+    NotCached,
+}
+
+/// Decides. `missing` says why nothing is kept, where `selected` is `None`; `random` gives 52 random bits.
+pub fn decide(
+    asked: &Asked,
+    selected: Option<Selected<'_>>,
+    missing: Fwd,
+    now_ms: u64,
+    random: impl FnOnce() -> u64,
+) -> Decision {
+    let forward = |fwd, conditions| Decision::Forward { fwd, conditions };
+    if !asked.is_safe {
+        return forward(Fwd::Method, Vec::new());
+    }
+    let Some(selected) = selected.filter(|_| asked.looks_in_store()) else {
+        let fwd = if asked.looks_in_store() { missing } else { Fwd::Bypass };
+        return if asked.directives.only_if_cached { Decision::NotCached } else { forward(fwd, Vec::new()) };
+    };
+    let kept = selected.kept;
+    let ttl_ms = kept.freshness.ttl_ms(now_ms);
+    if let Some(decision) = from_store(&asked.directives, selected, now_ms, ttl_ms, random) {
+        return decision;
+    }
+    if asked.directives.only_if_cached {
+        return Decision::NotCached;
+    }
+    let is_fresh = ttl_ms > 0 && kept.directives.no_cache != Qualified::All;
+    forward(if is_fresh { Fwd::Request } else { Fwd::Stale }, validation::conditions(&kept.stored.fields))
+}
+
+/// Whether what is kept may be used without asking the upstream (RFC 9111 §4, §5.2.1).
+fn from_store(
+    request: &CacheControl,
+    Selected { kept, is_left_alone }: Selected<'_>,
+    now_ms: u64,
+    ttl_ms: i64,
+    random: impl FnOnce() -> u64,
+) -> Option<Decision> {
+    let serve = |stale, refresh| Some(Decision::Serve { stale, refresh });
+    // §5.2.1.4, §5.2.2.4: "MUST NOT be used … without successful validation".
+    if request.no_cache != Qualified::Absent || kept.directives.no_cache == Qualified::All {
+        return None;
+    }
+    // §5.2.1.1: "an age … less than or equal to the specified number of seconds".
+    if request.max_age.is_some_and(|seconds| kept.freshness.age_ms(now_ms) > seconds.saturating_mul(1000)) {
+        return None;
+    }
+    if let Ok(left_ms) = u64::try_from(ttl_ms)
+        && left_ms > 0
+    {
+        // §5.2.1.3: "no less than its current age plus the specified time".
+        if request.min_fresh.is_some_and(|seconds| left_ms < seconds.saturating_mul(1000)) {
+            return None;
+        }
+        let times = kept.stored.times;
+        let cost_ms = times.received_ms.saturating_sub(times.requested_ms);
+        return serve(None, !is_left_alone && stale::is_early(cost_ms, left_ms, random));
+    }
+    let stale_ms = ttl_ms.unsigned_abs();
+    let is_taken_stale = match request.max_stale {
+        None => false,
+        Some(MaxStale::Any) => true,
+        Some(MaxStale::Seconds(seconds)) => stale_ms <= seconds.saturating_mul(1000),
+    };
+    // A client's word counts only for an answer that said explicitly that it was fresh: anything
+    // else may have been stored for validation alone.
+    if is_taken_stale && kept.freshness.is_explicit() && !kept.directives.forbids_stale() {
+        return serve(Some(MAX_STALE), false);
+    }
+    // §5.2.1.1, §5.2.1.3: who limits the age wants no stale answer; §5.2.1.2: who says how stale wants none that is staler.
+    if request.max_age.is_some() || request.min_fresh.is_some() || request.max_stale.is_some() {
+        return None;
+    }
+    if stale::while_revalidate(&kept.directives, stale_ms) {
+        return serve(Some(WHILE_REVALIDATE), !is_left_alone);
+    }
+    if is_left_alone && stale::if_error(kept, request, stale_ms) {
+        return serve(Some(IF_ERROR), false);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+#![allow(clippy::arithmetic_side_effects)] // Small numbers.
+
+use super::*;
+use crate::credentials::CredentialFields;
+use crate::freshness::Times;
+use crate::stored::Stored;
+use http_semantics::fields::Lines;
+
+/// When the kept answer came. It took no time: nothing is refreshed early, and no random bits are asked for.
+const RECEIVED_MS: u64 = 784_111_777_000;
+
+/// A 200 that came at [`RECEIVED_MS`] after `cost_ms`, with an entity tag.
+fn kept(cache_control: &str, cost_ms: u64) -> Kept {
+    let fields: Lines = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
+    let times = Times { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
+    Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None), None)
+}
+
+/// A decision as text: `hit` or why a stale answer is used, with ` refresh`; `fwd=` and why, with the conditions; `504`.
+fn told(decision: Decision) -> String {
+    match decision {
+        Decision::Serve { stale, refresh } => {
+            format!("{}{}", stale.unwrap_or("hit"), if refresh { " refresh" } else { "" })
+        }
+        Decision::Forward { fwd, conditions } => {
+            let conditions = conditions.iter().map(|(name, value)| format!(" {name}: {value}"));
+            format!("fwd={fwd}{}", conditions.collect::<String>())
+        }
+        Decision::NotCached => "504".to_owned(),
+    }
+}
+
+fn asked(method: &str, cache_control: &str) -> Asked {
+    Asked::of(method, &Lines::from(&[("cache-control", cache_control)]))
+}
+
+/// What is decided on a GET with this `Cache-Control`, so many milliseconds after an answer with that one came.
+fn decided(request: &str, answer: &str, after_ms: u64, is_left_alone: bool) -> String {
+    let kept = kept(answer, 0);
+    let selected = Selected { kept: &kept, is_left_alone };
+    let never = || unreachable!("no random bits are needed");
+    told(decide(&asked("GET", request), Some(selected), Fwd::UriMiss, RECEIVED_MS + after_ms, never))
+}
+
+/// The rule, the request's `Cache-Control`, the kept one, milliseconds since the answer came, and what is decided.
+type Row = (&'static str, &'static str, &'static str, u64, &'static str);
+
+fn check(is_left_alone: bool, rows: &[Row]) {
+    for (rule, request, answer, after_ms, expected) in rows {
+        assert_eq!(
+            decided(request, answer, *after_ms, is_left_alone),
+            *expected,
+            "{rule}: {request:?} asks for {answer:?} after {after_ms} ms"
+        );
+    }
+}
+
+const SENT: &str = "fwd=stale if-none-match: \"a\"";
+const AGAIN: &str = "fwd=request if-none-match: \"a\"";
+
+#[test]
+fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
+    // RFC 9111 §4: "the stored response is one of the following: fresh …, allowed to be served stale …, or successfully
+    // validated". §4.2: "response_is_fresh = (freshness_lifetime > current_age)". RFC 9211 §2.2: "stale: The cache was able to
+    // select a response for the request, but it was stale."
+    check(
+        false,
+        &[
+            ("just come", "", "max-age=60", 0, "hit"),
+            ("the last millisecond", "", "max-age=60", 59_999, "hit"),
+            ("as old as its lifetime", "", "max-age=60", 60_000, SENT),
+            ("older", "", "max-age=60", 60_001, SENT),
+            ("never fresh", "", "max-age=0", 0, SENT),
+            ("no freshness at all", "", "", 0, SENT),
+            ("a directive that is not known", "x=1", "max-age=60, x", 59_999, "hit"),
+            ("a shared cache's lifetime goes first", "", "s-maxage=1, max-age=60", 1000, SENT),
+            ("must-revalidate is about stale ones", "", "max-age=60, must-revalidate", 59_999, "hit"),
+        ],
+    );
+    let came_old: Lines = [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
+    let times = Times { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
+    let kept =
+        Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &came_old, times, None), None);
+    let selected = Selected { kept: &kept, is_left_alone: true };
+    for (after_ms, expected) in [(699, "hit"), (700, SENT)] {
+        // §4.2.3: "corrected_age_value = age_value + response_delay".
+        let decision = decide(&asked("GET", ""), Some(selected), Fwd::UriMiss, RECEIVED_MS + after_ms, || 0);
+        assert_eq!(told(decision), expected, "an answer that came 59.3 s old, after {after_ms} ms");
+    }
+}
+
+#[test]
+fn max_age_of_a_request_bounds_the_age() {
+    // RFC 9111 §5.2.1.1: "the client prefers a response whose age is less than or equal to the specified number of seconds.
+    // Unless the max-stale request directive is also present, the client does not wish to receive a stale response." RFC 9211
+    // §2.2: "request: The cache was able to select a fresh response for the request, but the request's semantics … did not
+    // allow its use."
+    let stale_ok = "max-age=60, stale-while-revalidate=60";
+    check(
+        false,
+        &[
+            ("equal", "max-age=10", "max-age=60", 10_000, "hit"),
+            ("greater", "max-age=10", "max-age=60", 10_001, AGAIN),
+            ("none older than this moment", "max-age=0", "max-age=60", 0, "hit"),
+            ("reload", "max-age=0", "max-age=60", 1, AGAIN),
+            ("invalid: 0", "max-age=a", "max-age=60", 1, AGAIN),
+            ("wider than the answer's own", "max-age=100", "max-age=60", 60_000, SENT),
+            ("no stale one without max-stale", "max-age=100", stale_ok, 60_000, SENT),
+            ("with max-stale, within both", "max-age=100, max-stale=40", "max-age=60", 100_000, "max-stale"),
+            ("with max-stale, too old", "max-age=99, max-stale=60", "max-age=60", 99_001, SENT),
+            ("with max-stale, too stale", "max-age=120, max-stale=40", "max-age=60", 100_001, SENT),
+        ],
+    );
+}
+
+#[test]
+fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
+    // RFC 9111 §5.2.1.2: "the client will accept a response that has exceeded its freshness lifetime. If a value is present,
+    // then the client is willing to accept a response that has exceeded its freshness lifetime by no more than the specified
+    // number of seconds. If no value is assigned to max-stale, then the client will accept a stale response of any age."
+    check(
+        false,
+        &[
+            ("fresh all the same", "max-stale=10", "max-age=60", 59_999, "hit"),
+            ("stale from now on", "max-stale=0", "max-age=60", 60_000, "max-stale"),
+            ("0 is no more than 0", "max-stale=0", "max-age=60", 60_001, SENT),
+            ("the last millisecond", "max-stale=10", "max-age=60", 70_000, "max-stale"),
+            ("by more", "max-stale=10", "max-age=60", 70_001, SENT),
+            ("any age", "max-stale", "max-age=60", 86_400_000, "max-stale"),
+            ("no number allows nothing", "max-stale=a", "max-age=60", 60_000, SENT),
+        ],
+    );
+    // §4.2.4: "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g., by a
+    // no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or proxy-revalidate response
+    // directive)". So whatever else would allow it.
+    let windows = "stale-while-revalidate=60, stale-if-error=60";
+    for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=60", "no-cache"] {
+        for (request, is_left_alone) in
+            [("max-stale", false), ("max-stale=60", true), ("stale-if-error=60", true), ("", false), ("", true)]
+        {
+            let answer = format!("max-age=60, {windows}, {forbids}");
+            assert_eq!(decided(request, &answer, 60_000, is_left_alone), SENT, "{forbids}, {request}");
+        }
+    }
+}
+
+#[test]
+fn min_fresh_asks_for_freshness_that_lasts() {
+    // RFC 9111 §5.2.1.3: "the client prefers a response whose freshness lifetime is no less than its current age plus the
+    // specified time in seconds."
+    check(
+        false,
+        &[
+            ("no less: equal", "min-fresh=10", "max-age=60", 50_000, "hit"),
+            ("less", "min-fresh=10", "max-age=60", 50_001, AGAIN),
+            ("longer than any", "min-fresh=61", "max-age=60", 0, AGAIN),
+            ("0: fresh", "min-fresh=0", "max-age=60", 59_999, "hit"),
+            ("0: stale", "min-fresh=0", "max-age=60, stale-while-revalidate=60", 60_000, SENT),
+            ("invalid", "min-fresh=a", "max-age=60", 59_999, "hit"),
+            ("with max-age, one of them fails", "max-age=10, min-fresh=10", "max-age=60", 10_001, AGAIN),
+            ("with max-age, both hold", "max-age=10, min-fresh=50", "max-age=60", 10_000, "hit"),
+        ],
+    );
+}
+
+#[test]
+fn no_cache_asks_for_validation_on_either_side() {
+    // RFC 9111 §5.2.1.4: "the client prefers stored response not be used to satisfy the request without successful validation on
+    // the origin server." §5.2.2.4: "in its unqualified form … the response MUST NOT be used to satisfy any other request
+    // without forwarding it for validation and receiving a successful response"; qualified: "a cache MUST exclude the listed
+    // header fields", and that is all.
+    check(
+        false,
+        &[
+            ("of the request", "no-cache", "max-age=60", 0, AGAIN),
+            ("of the request, stale", "no-cache", "max-age=60, stale-while-revalidate=60", 60_000, SENT),
+            ("of the request, ahead of max-stale", "no-cache, max-stale", "max-age=60", 60_000, SENT),
+            ("of the answer", "", "no-cache, max-age=60", 0, SENT),
+            ("of the answer, ahead of max-stale", "max-stale", "no-cache, max-age=60", 0, SENT),
+            ("of the answer, with field names", "", "no-cache=\"x-a\", max-age=60", 59_999, "hit"),
+            ("of the answer, with no names", "", "no-cache=\"\", max-age=60", 0, SENT),
+        ],
+    );
+    let kept = kept("max-age=60, stale-if-error=60", 0);
+    let selected = Some(Selected { kept: &kept, is_left_alone: false });
+    // §5.4: Pragma: no-cache counts where there is no Cache-Control.
+    for (fields, expected) in [
+        (&[("pragma", "no-cache")][..], AGAIN),
+        (&[("pragma", "no-cache"), ("cache-control", "max-stale=1")], "hit"),
+        (&[("pragma", "x")], "hit"),
+    ] {
+        let asked = Asked::of("GET", &Lines::from(fields));
+        assert_eq!(told(decide(&asked, selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn no_store_of_a_request_takes_no_part_in_the_cache() {
+    // RFC 9111 §5.2.1.5. RFC 9211 §2.2: "bypass: The cache was configured to not handle this request."
+    check(false, &[("no-store", "no-store", "max-age=60", 0, "fwd=bypass")]);
+    assert!(!asked("GET", "no-store").looks_in_store() && asked("GET", "no-cache").looks_in_store());
+    assert_eq!(told(decide(&asked("GET", "no-store"), None, Fwd::UriMiss, 0, || 0)), "fwd=bypass");
+}
+
+#[test]
+fn only_if_cached_never_goes_to_the_upstream() {
+    // RFC 9111 §5.2.1.7: "the client only wishes to obtain a stored response. Caches that honor this request directive SHOULD,
+    // upon receiving it, respond with either a stored response consistent with the other constraints of the request or a 504".
+    check(
+        false,
+        &[
+            ("fresh", "only-if-cached", "max-age=60", 59_999, "hit"),
+            ("stale", "only-if-cached", "max-age=60", 60_000, "504"),
+            ("not validated", "only-if-cached", "no-cache, max-age=60", 0, "504"),
+            ("other constraints", "only-if-cached, max-age=0", "max-age=60", 1, "504"),
+            ("other constraints", "only-if-cached, max-stale", "max-age=60", 60_000, "max-stale"),
+            (
+                "allowed to be stale",
+                "only-if-cached",
+                "max-age=60, stale-while-revalidate=1",
+                61_000,
+                "stale-while-revalidate refresh",
+            ),
+        ],
+    );
+    for missing in [Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss] {
+        assert_eq!(told(decide(&asked("HEAD", "only-if-cached"), None, missing, 0, || 0)), "504", "{missing}");
+    }
+}
+
+#[test]
+fn only_if_cached_holds_where_the_store_has_no_say() {
+    // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request to the upstream.
+    assert_eq!(told(decide(&asked("GET", "only-if-cached, no-store"), None, Fwd::UriMiss, 0, || 0)), "504", "no-store");
+    let fields = [("cache-control", "only-if-cached"), ("if-match", "\"a\"")];
+    let conditional = Asked::of("GET", &Lines::from(&fields));
+    assert_eq!(told(decide(&conditional, None, Fwd::UriMiss, 0, || 0)), "504", "with If-Match");
+}
+
+#[test]
+fn stale_while_revalidate_answers_at_once_and_refreshes() {
+    // RFC 5861 §3: "caches MAY serve the response in which it appears after it becomes stale, up to the indicated number of
+    // seconds … the cache SHOULD attempt to revalidate it while still serving stale responses".
+    let (answer, refreshed) = ("max-age=60, stale-while-revalidate=10", "stale-while-revalidate refresh");
+    check(
+        false,
+        &[
+            ("fresh: nothing to do", "", answer, 59_999, "hit"),
+            ("the first millisecond", "", answer, 60_000, refreshed),
+            ("the last millisecond", "", answer, 70_000, refreshed),
+            ("over", "", answer, 70_001, SENT),
+            ("0", "", "max-age=60, stale-while-revalidate=0", 60_000, refreshed),
+            ("0, over", "", "max-age=60, stale-while-revalidate=0", 60_001, SENT),
+            ("invalid", "", "max-age=60, stale-while-revalidate=a", 60_000, SENT),
+            ("of a request: means nothing", "stale-while-revalidate=60", "max-age=60", 60_000, SENT),
+            ("stale-if-error alone needs an error", "", "max-age=60, stale-if-error=60", 60_000, SENT),
+        ],
+    );
+    // A refresh failed lately: the next one waits.
+    check(
+        true,
+        &[("left alone", "", answer, 60_000, "stale-while-revalidate"), ("left alone, over", "", answer, 70_001, SENT)],
+    );
+}
+
+#[test]
+fn stale_if_error_stands_in_while_the_upstream_is_left_alone() {
+    // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used to satisfy the request, regardless of
+    // other freshness information. When used as a request Cache-Control extension, its scope of application is the request it
+    // appears in".
+    let answer = "max-age=60, stale-if-error=10";
+    check(
+        true,
+        &[
+            ("fresh", "", answer, 59_999, "hit"),
+            ("the first millisecond", "", answer, 60_000, IF_ERROR),
+            ("the last millisecond", "", answer, 70_000, IF_ERROR),
+            ("over", "", answer, 70_001, SENT),
+            ("the request's is longer", "stale-if-error=20", answer, 80_000, IF_ERROR),
+            ("the request's is over, too", "stale-if-error=20", answer, 80_001, SENT),
+            ("the request's alone", "stale-if-error=1", "max-age=60", 61_000, IF_ERROR),
+            ("no directive, no stale answer", "", "max-age=60", 60_000, SENT),
+            ("validation was asked for", "no-cache", answer, 60_000, SENT),
+            ("only what is kept", "only-if-cached", answer, 70_000, IF_ERROR),
+        ],
+    );
+}
+
+#[test]
+fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
+    let most: u64 = (1 << 53) - 1;
+    let early = |cost_ms: u64, left_ms: u64, is_left_alone: bool, random: Option<u64>| {
+        let kept = kept("max-age=60", cost_ms);
+        let selected = Selected { kept: &kept, is_left_alone };
+        // The time that the answer took on its way is part of its age.
+        let now_ms = RECEIVED_MS + 60_000 - cost_ms - left_ms;
+        let random = || random.expect("no random bits are needed");
+        told(decide(&asked("GET", ""), Some(selected), Fwd::UriMiss, now_ms, random))
+    };
+    assert_eq!(early(100, 1, false, Some(0)), "hit refresh", "drawn");
+    assert_eq!(early(100, 1, false, Some(most)), "hit", "not drawn");
+    assert_eq!(early(100, 3000, false, Some(0)), "hit refresh", "as early as it gets");
+    assert_eq!(early(100, 3001, false, None), "hit", "far from its expiry");
+    assert_eq!(early(0, 1, false, None), "hit", "what costs nothing can wait");
+    assert_eq!(early(100, 1, true, None), "hit", "the upstream is left alone");
+    assert_eq!(early(100, 0, false, None), SENT, "expired");
+}
+
+#[test]
+fn what_is_missing_is_forwarded_and_says_why() {
+    // RFC 9211 §2.2: "uri-miss: The cache did not contain any responses that matched the request URI. vary-miss: The cache
+    // contained a response that matched the request URI, but it could not select a response based upon this request's header
+    // fields". Nothing is validated.
+    for missing in [Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss] {
+        for request in ["", "no-cache", "max-age=0", "max-stale", "min-fresh=1"] {
+            let decision = decide(&asked("GET", request), None, missing, 0, || 0);
+            assert_eq!(decision, Decision::Forward { fwd: missing, conditions: Vec::new() }, "{request}");
+        }
+    }
+}
+
+#[test]
+fn other_methods_and_foreign_conditions_are_for_the_upstream() {
+    // RFC 9111 §4: "a cache MUST write through requests with methods that are unsafe". RFC 9211 §2.2: "method: The request
+    // method's semantics require the request to be forwarded." RFC 9111 §4.3.2: a cache "MUST NOT evaluate conditional header
+    // fields that only apply to an origin server": If-Match and If-Unmodified-Since.
+    let kept = kept("max-age=60", 0);
+    let selected = Some(Selected { kept: &kept, is_left_alone: false });
+    for (method, name, expected) in [
+        ("GET", "if-none-match", "hit"),
+        ("GET", "if-modified-since", "hit"),
+        ("GET", "range", "hit"),
+        ("GET", "if-range", "hit"),
+        ("HEAD", "if-none-match", "hit"),
+        ("GET", "if-match", "fwd=bypass"),
+        ("GET", "if-unmodified-since", "fwd=bypass"),
+        ("HEAD", "if-match", "fwd=bypass"),
+        ("POST", "range", "fwd=method"),
+        ("PUT", "if-match", "fwd=method"),
+        ("DELETE", "accept", "fwd=method"),
+        ("OPTIONS", "accept", "fwd=method"),
+        ("get", "accept", "fwd=method"),
+    ] {
+        let asked = Asked::of(method, &Lines::from(&[(name, "x")]));
+        assert_eq!(asked.looks_in_store(), expected == "hit", "{method}, {name}");
+        assert_eq!(told(decide(&asked, selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected, "{method}, {name}");
+    }
+}
+
+#[test]
+fn a_stale_answer_is_validated_with_all_that_it_has() {
+    // RFC 9111 §4.3.1: a cache "MUST send the relevant entity tags … SHOULD send the Last-Modified value".
+    let modified = "Sun, 06 Nov 1994 08:00:00 GMT";
+    let cases: [(&[(&str, &str)], String); 3] = [
+        (
+            &[("etag", "\"a\""), ("last-modified", modified)],
+            format!("fwd=stale if-none-match: \"a\" if-modified-since: {modified}"),
+        ),
+        (&[("last-modified", modified)], format!("fwd=stale if-modified-since: {modified}")),
+        (&[], "fwd=stale".to_owned()),
+    ];
+    for (fields, expected) in cases {
+        let fields: Lines = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
+        let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
+        let kept = Kept::new(
+            Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
+            None,
+        );
+        let selected = Some(Selected { kept: &kept, is_left_alone: false });
+        assert_eq!(told(decide(&asked("GET", ""), selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected);
+    }
+}

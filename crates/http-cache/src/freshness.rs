@@ -1,0 +1,134 @@
+//! How old an answer is, and for how long it is fresh (RFC 9111 §4.2).
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Times of a few thousand years at most.
+mod tests;
+
+use crate::cache_control::{CacheControl, delta_seconds};
+use http_semantics::fields::{self, Fields};
+use http_semantics::http_date;
+use http_semantics::status as status_code;
+
+/// The longest heuristic lifetime. RFC 9111 §4.2.2 sets none; a day keeps a mistake short.
+const HEURISTIC_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// §4.2.2: "A typical setting of this fraction might be 10%."
+const HEURISTIC_DIVISOR: u64 = 10;
+
+/// When the upstream was asked and when it answered, in milliseconds since the Unix epoch (RFC 9111 §4.2.3, `request_time`
+/// and `response_time`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When the request was sent.
+    pub requested_ms: u64,
+    /// When the answer's head came.
+    pub received_ms: u64,
+}
+
+/// Where a lifetime comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The answer says it (RFC 9111 §4.2.1).
+    Explicit,
+    /// A part of the time since it was last modified (§4.2.2).
+    Heuristic,
+    /// The default of whoever asks, which is a heuristic too (§4.2.2).
+    Default,
+    /// Nowhere: the lifetime is 0.
+    None,
+}
+
+/// An answer's lifetime and age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freshness {
+    /// `freshness_lifetime` (RFC 9111 §4.2.1), in milliseconds.
+    pub lifetime_ms: u64,
+    /// Where that comes from.
+    pub basis: Basis,
+    /// `corrected_initial_age` (§4.2.3), in milliseconds: how old it was when it came.
+    pub initial_age_ms: u64,
+    /// When it came, in milliseconds since the Unix epoch.
+    pub received_ms: u64,
+}
+
+impl Freshness {
+    /// Reads an answer. `directives` and `is_targeted` are those of [`CacheControl::of_response`]. The default lifetime
+    /// stands in for the heuristic, and for any status: whoever sets it knows which ones it is for.
+    #[must_use]
+    pub fn of(
+        status: u16,
+        fields: &impl Fields,
+        directives: &CacheControl,
+        is_targeted: bool,
+        times: Times,
+        default_lifetime_ms: Option<u64>,
+    ) -> Self {
+        let Times { requested_ms, received_ms } = times;
+        // RFC 9110 §6.6.1: an answer without a date is as if it were dated when it came.
+        let date_ms = fields.find("date").and_then(|date| date_of_lines(&date)).unwrap_or(received_ms);
+        let (lifetime_ms, basis) = if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
+            (seconds.saturating_mul(1000), Basis::Explicit)
+        } else if let Some(expires) = if is_targeted { None } else { fields.find("expires") } {
+            // RFC 9111 §5.3: "MUST interpret invalid date formats, especially the value "0", as … already expired".
+            (date_of_lines(&expires).unwrap_or(0).saturating_sub(date_ms), Basis::Explicit)
+        } else if let Some(lifetime_ms) = default_lifetime_ms {
+            (lifetime_ms, Basis::Default)
+        } else if !directives.public && !status_code::is_heuristically_cacheable(status) {
+            (0, Basis::None)
+        } else if let Some(modified_ms) = fields.find("last-modified").and_then(|date| date_of_lines(&date)) {
+            let part_ms = date_ms.saturating_sub(modified_ms).div_euclid(HEURISTIC_DIVISOR);
+            (part_ms.min(HEURISTIC_MAX_MS), Basis::Heuristic)
+        } else {
+            (0, Basis::None)
+        };
+        // A date has whole seconds. So has the time that it is compared with: an answer of this very second is 0 s old.
+        let received_second_ms = received_ms.div_euclid(1000).saturating_mul(1000);
+        let apparent_age_ms = received_second_ms.saturating_sub(date_ms);
+        let delay_ms = received_ms.saturating_sub(requested_ms);
+        let age_ms = fields.find("age").map_or(0, |age| age_of_lines(&age)).saturating_mul(1000);
+        let initial_age_ms = apparent_age_ms.max(age_ms.saturating_add(delay_ms));
+        Self { lifetime_ms, basis, initial_age_ms, received_ms }
+    }
+
+    /// `current_age` (RFC 9111 §4.2.3). A clock that was set back gives no negative one.
+    #[must_use]
+    pub fn age_ms(&self, now_ms: u64) -> u64 {
+        self.initial_age_ms.saturating_add(now_ms.saturating_sub(self.received_ms))
+    }
+
+    /// Returns true if the answer itself says that it is fresh for a while, if only for the
+    /// second in which it came (RFC 9111 §4.2.1). A heuristic or a default says nothing of whom
+    /// it is for.
+    #[must_use]
+    pub fn is_explicit(&self) -> bool {
+        self.basis == Basis::Explicit && self.lifetime_ms > 0
+    }
+
+    /// For how long it stays fresh; where negative, for how long it has been stale.
+    #[must_use]
+    pub fn ttl_ms(&self, now_ms: u64) -> i64 {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        signed(self.lifetime_ms).saturating_sub(signed(self.age_ms(now_ms)))
+    }
+
+    /// RFC 9111 §4.2: `response_is_fresh = (freshness_lifetime > current_age)`.
+    #[must_use]
+    pub fn is_fresh(&self, now_ms: u64) -> bool {
+        self.lifetime_ms > self.age_ms(now_ms)
+    }
+}
+
+/// The seconds of an `Age` field: "SHOULD use the first member of the field value … If the field value … is invalid … a
+/// cache SHOULD ignore the field" (RFC 9111 §5.1).
+fn age_of_lines(lines: &str) -> u64 {
+    fields::list(lines).next().and_then(delta_seconds).unwrap_or(0)
+}
+
+/// The date of a field. Several lines count where they are the same; else the field is invalid, which is the careful one of
+/// the two ways of RFC 9111 §4.2.1 for "more than one value".
+fn date_of_lines(lines: &str) -> Option<u64> {
+    http_date::parse_ms(lines).or_else(|| {
+        let length = lines.len().checked_sub(2)?.div_euclid(2);
+        let (first, second) = (lines.get(..length)?, lines.get(length..)?.strip_prefix(", ")?);
+        if first == second { http_date::parse_ms(first) } else { None }
+    })
+}

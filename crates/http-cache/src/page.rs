@@ -1,0 +1,152 @@
+//! The documented view: title and text of a page as JSON (KV documentation, "Cache data with Workers KV").
+
+pub mod charset;
+mod coding;
+
+pub use coding::Coding;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use http_semantics::fields::Lines;
+use kv_store::record;
+
+/// How long a page is kept that does not say how long it is fresh, in milliseconds: a minute, as in the documented example.
+pub const DEFAULT_LIFETIME_MS: u64 = 60_000;
+
+/// The longest page that is read, in bytes.
+pub const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
+
+/// How many redirects are followed for one page.
+pub const REDIRECTS_MAX: u32 = 5;
+
+/// What is kept of a page, under the documented names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<'a> {
+    /// The text of `<title>`.
+    #[serde(borrow)]
+    pub title: Cow<'a, str>,
+    /// The text of `<body>`.
+    #[serde(borrow)]
+    pub content: Cow<'a, str>,
+    /// When the page was fetched, ISO 8601.
+    #[serde(borrow)]
+    pub last_updated: Cow<'a, str>,
+}
+
+impl Page<'static> {
+    /// A page from the raw text of its title and its body, with the documented words where it has none. Character references
+    /// that end in `;` are decoded; a browser also forgives some that do not. Runs of white space become one space, the
+    /// no-break space included, as in the documented example.
+    #[must_use]
+    pub fn from_text(title: Option<&str>, content: Option<&str>, last_updated: String) -> Self {
+        let text = |raw: Option<&str>, none: &'static str| {
+            raw.map_or(Cow::Borrowed(none), |raw| collapse_white_space(&html_escape::decode_html_entities(raw)).into())
+        };
+        Self {
+            title: text(title, "No title found"),
+            content: text(content, "No content found"),
+            last_updated: last_updated.into(),
+        }
+    }
+}
+
+fn collapse_white_space(text: &str) -> String {
+    let mut collapsed = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !collapsed.is_empty() {
+            collapsed.push(' ');
+        }
+        collapsed.push_str(word);
+    }
+    collapsed
+}
+
+/// The answer from a record in `CACHE_KV`; `None` where the record is broken, which is a miss.
+#[must_use]
+pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
+    record::parse::<Page<'_>>(record).is_ok().then(|| [&b"{\"data\":"[..], record, b",\"fromCache\":true}"].concat())
+}
+
+/// The documented answer around the JSON of a page that was read just now: from the upstream, or out of the cache.
+#[must_use]
+pub fn answer_around(page: &str, is_from_cache: bool) -> String {
+    let end = if is_from_cache { ",\"fromCache\":true}" } else { ",\"fromCache\":false}" };
+    ["{\"data\":", page, end].concat()
+}
+
+/// True for a status that sends the client elsewhere, where a `Location` says so (RFC 9110 §15.4).
+#[must_use]
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// The fields of a page that is kept for so many seconds because of the way there.
+#[must_use]
+pub fn kept_for(seconds: i64) -> Lines {
+    let control = if seconds > 0 { format!("max-age={seconds}") } else { "no-store".to_owned() };
+    [("cache-control", control.as_str())].into_iter().collect()
+}
+
+/// True for a status whose page is kept: 2xx only.
+#[must_use]
+pub fn is_stored(status: u16) -> bool {
+    (200..=299).contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_semantics::fields::Fields;
+
+    #[test]
+    fn a_record_is_answered_as_it_stands_and_a_broken_one_is_a_miss() {
+        let record = r#"{"title":"A \"b\"","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}"#;
+        let answer = answer_from_record(record.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), format!(r#"{{"data":{record},"fromCache":true}}"#));
+        assert_eq!(answer_around(record, true), format!(r#"{{"data":{record},"fromCache":true}}"#));
+        assert_eq!(answer_around(record, false), format!(r#"{{"data":{record},"fromCache":false}}"#));
+        assert_eq!(answer_from_record(b"{\"title\":\"\xff\",\"content\":\"\",\"lastUpdated\":\"\"}"), None);
+        for broken in ["", "{", "null", "[]", "{}", r#"{"title":1,"content":"","lastUpdated":""}"#] {
+            assert_eq!(answer_from_record(broken.as_bytes()), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn references_are_decoded_and_white_space_collapses() {
+        for (raw, text) in [
+            ("\n  A\n  title &amp; more\n ", "A title & more"),
+            ("Hello World  ! &nbsp; &lt;b&gt; &#x20AC;&#8364; &eacute;", "Hello World ! <b> €€ é"),
+            ("&amp;lt; &unknown; & &#0;", "&lt; &unknown; & &#0;"),
+            (" \t\n", ""),
+        ] {
+            let page = Page::from_text(Some(raw), Some(raw), "now".to_owned());
+            assert_eq!((page.title.as_ref(), page.content.as_ref()), (text, text), "{raw}");
+        }
+        let empty = Page::from_text(None, None, "now".to_owned());
+        assert_eq!((empty.title.as_ref(), empty.content.as_ref()), ("No title found", "No content found"));
+    }
+
+    #[test]
+    fn a_redirect_is_one_of_five_statuses() {
+        let redirects: Vec<u16> = (100..600).filter(|status| is_redirect(*status)).collect();
+        assert_eq!(redirects, [301, 302, 303, 307, 308]);
+    }
+
+    #[test]
+    fn a_page_behind_a_redirect_is_kept_as_long_as_the_way_there_holds() {
+        assert_eq!(kept_for(5).get("cache-control").as_deref(), Some("max-age=5"));
+        assert_eq!(kept_for(0).get("cache-control").as_deref(), Some("no-store"));
+    }
+
+    #[test]
+    fn only_a_2xx_is_stored() {
+        for (status, stored) in
+            [(199, false), (200, true), (204, true), (299, true), (301, false), (404, false), (500, false)]
+        {
+            assert_eq!(is_stored(status), stored, "{status}");
+        }
+    }
+}

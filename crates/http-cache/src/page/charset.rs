@@ -1,0 +1,409 @@
+//! The character encoding of a page: the encoding sniffing algorithm of the HTML Standard
+//! (§13.2.3.2), but for its last resort, which is UTF-8 here and depends on a browser's language
+//! there.
+//!
+//! ```
+//! use crate::page::charset::Charset;
+//!
+//! // The platform knows the labels and the encodings that they name (Encoding Standard, §4.2).
+//! let encoding = |label: &str| label.eq_ignore_ascii_case("latin1").then(|| "windows-1252".to_owned());
+//! let page = b"<!doctype html><meta charset=latin1><title>K\xe4se</title>";
+//! assert_eq!(Charset::sniff(page, Some("text/html"), encoding), Charset::Parser("windows-1252".to_owned()));
+//! ```
+
+/// How many bytes of a page are looked through for what it says of its encoding (HTML Standard,
+/// §13.2.3.2).
+pub const HEAD_BYTES: u32 = 1024;
+
+/// The encoding of a page, by its name in the Encoding Standard, and who decodes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Charset {
+    /// The HTML parser itself.
+    Parser(String),
+    /// A decoder before the parser, which then reads UTF-8: tags in this encoding are not the
+    /// bytes of ASCII.
+    Decoder(String),
+}
+
+impl Charset {
+    /// Finds the encoding out of the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte
+    /// order mark, else the `charset` of `Content-Type`, else what the page declares. A label that
+    /// names no encoding says nothing. `encoding` is the name of the encoding that a label names.
+    #[must_use]
+    pub fn sniff(head: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> Self {
+        let name = byte_order_mark(head)
+            .map(str::to_owned)
+            .or_else(|| charset_parameters(content_type?).find_map(|label| encoding(&label)))
+            .or_else(|| declared(head, &encoding))
+            .unwrap_or_else(|| "utf-8".to_owned());
+        // The parser needs the bytes of `<` and `>` to mean nothing else (Encoding Standard,
+        // "ASCII-compatible").
+        if matches!(name.as_str(), "utf-16le" | "utf-16be" | "iso-2022-jp") {
+            Self::Decoder(name)
+        } else {
+            Self::Parser(name)
+        }
+    }
+}
+
+/// The encoding that a byte order mark says (Encoding Standard, §6).
+fn byte_order_mark(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [0xef, 0xbb, 0xbf, ..] => Some("utf-8"),
+        [0xfe, 0xff, ..] => Some("utf-16be"),
+        [0xff, 0xfe, ..] => Some("utf-16le"),
+        _ => None,
+    }
+}
+
+/// The values of `charset` in a `Content-Type` (RFC 9110 §8.3.1): a token or a quoted string.
+fn charset_parameters(content_type: &str) -> impl Iterator<Item = String> {
+    let mut rest = content_type.split_once(';').map_or("", |(_, parameters)| parameters);
+    std::iter::from_fn(move || {
+        loop {
+            let (name, value) = rest.split_once('=')?;
+            // A parameter without a value may stand before.
+            let name = name.rsplit(';').next().unwrap_or(name).trim();
+            let value = value.trim_start();
+            let (value, after) = if let Some(quoted) = value.strip_prefix('"') {
+                quoted_string(quoted)
+            } else {
+                let (token, after) = value.split_at(value.find(';').unwrap_or(value.len()));
+                (token.trim().to_owned(), after)
+            };
+            rest = after;
+            if name.eq_ignore_ascii_case("charset") {
+                return Some(value);
+            }
+        }
+    })
+}
+
+/// What stands between the quotes, and what follows them (RFC 9110 §5.6.4).
+fn quoted_string(quoted: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, quoted.get(at.saturating_add(1)..).unwrap_or_default()),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            _ => value.push(character),
+        }
+    }
+    (value, "")
+}
+
+/// What the page declares: in an XML declaration of UTF-16, a `<meta>`, or an XML declaration
+/// ("prescan a byte stream to determine its encoding").
+fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    match head {
+        [b'<', 0, b'?', 0, b'x', 0, ..] => return Some("utf-16le".to_owned()),
+        [0, b'<', 0, b'?', 0, b'x', ..] => return Some("utf-16be".to_owned()),
+        _ => {}
+    }
+    let read = |label: &[u8]| match encoding(&String::from_utf8_lossy(label))?.as_str() {
+        // Who could read this far reads ASCII.
+        "utf-16le" | "utf-16be" => Some("utf-8".to_owned()),
+        "x-user-defined" => Some("windows-1252".to_owned()),
+        name => Some(name.to_owned()),
+    };
+    let mut scan = Scan { rest: head };
+    while !scan.rest.is_empty() {
+        if scan.rest.starts_with(b"<!--") {
+            scan.skip(2);
+            scan.skip_behind(b"-->");
+        } else if scan.starts_with_tag(b"meta") {
+            scan.skip(b"<meta".len());
+            if let Some(name) = scan.meta(&read) {
+                return Some(name);
+            }
+        } else if scan.starts_with_tag(b"") {
+            scan.skip_to(|byte| is_space(byte) || byte == b'>');
+            while scan.attribute().is_some() {}
+        } else if [&b"<!"[..], b"</", b"<?"].iter().any(|start| scan.rest.starts_with(start)) {
+            scan.skip_to(|byte| byte == b'>');
+        } else {
+            scan.skip(1);
+        }
+    }
+    read(xml_encoding(head)?)
+}
+
+/// The `encoding` of an XML declaration ("get an XML encoding").
+fn xml_encoding(head: &[u8]) -> Option<&[u8]> {
+    let declaration = head.strip_prefix(b"<?xml")?;
+    let mut scan = Scan { rest: declaration.get(..declaration.iter().position(|byte| *byte == b'>')?)? };
+    scan.skip_behind(b"encoding");
+    let is_blank = |byte: u8| byte <= b' ';
+    scan.skip_to(|byte| !is_blank(byte));
+    scan.rest = scan.rest.strip_prefix(b"=")?;
+    scan.skip_to(|byte| !is_blank(byte));
+    let quote = scan.next().filter(|quote| matches!(quote, b'"' | b'\''))?;
+    let label = scan.rest.get(..scan.rest.iter().position(|byte| *byte == quote)?)?;
+    (!label.iter().any(|byte| is_blank(*byte))).then_some(label)
+}
+
+/// The label in a `content` such as `text/html; charset=utf-8` ("extracting a character encoding
+/// from a meta element").
+fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
+    let mut scan = Scan { rest: content };
+    loop {
+        let at = scan.rest.windows(b"charset".len()).position(|part| part.eq_ignore_ascii_case(b"charset"))?;
+        scan.skip(at.saturating_add(b"charset".len()));
+        scan.skip_to(|byte| !is_space(byte));
+        let Some(value) = scan.rest.strip_prefix(b"=") else { continue };
+        scan.rest = value;
+        scan.skip_to(|byte| !is_space(byte));
+        return match scan.rest {
+            [quote @ (b'"' | b'\''), label @ ..] => label.get(..label.iter().position(|byte| byte == quote)?),
+            label => label.split(|byte| is_space(*byte) || *byte == b';').next(),
+        };
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | 0x0c | b'\r' | b' ')
+}
+
+/// What is left to look through.
+struct Scan<'a> {
+    rest: &'a [u8],
+}
+
+impl Scan<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    /// Goes to the first such byte, or to the end.
+    fn skip_to(&mut self, is_wanted: impl Fn(u8) -> bool) {
+        self.skip(self.rest.iter().position(|byte| is_wanted(*byte)).unwrap_or(self.rest.len()));
+    }
+
+    /// Goes behind the first such bytes, or to the end.
+    fn skip_behind(&mut self, bytes: &[u8]) {
+        let at = self.rest.windows(bytes.len()).position(|part| part == bytes);
+        self.skip(at.map_or(self.rest.len(), |at| at.saturating_add(bytes.len())));
+    }
+
+    /// True at the tag of this element with an attribute, or with an empty name at any tag.
+    fn starts_with_tag(&self, name: &[u8]) -> bool {
+        let Some(tag) = self.rest.strip_prefix(b"<") else { return false };
+        if name.is_empty() {
+            let tag = tag.strip_prefix(b"/").unwrap_or(tag);
+            return tag.first().is_some_and(u8::is_ascii_alphabetic);
+        }
+        tag.split_at_checked(name.len()).is_some_and(|(start, after)| {
+            start.eq_ignore_ascii_case(name) && after.first().is_some_and(|byte| is_space(*byte) || *byte == b'/')
+        })
+    }
+
+    /// What a `<meta>` says, of whose tag the name was read.
+    fn meta(&mut self, encoding: &impl Fn(&[u8]) -> Option<String>) -> Option<String> {
+        let (mut has_pragma, mut needs_pragma, mut charset) = (false, false, None);
+        let mut known: Vec<Vec<u8>> = Vec::new();
+        while let Some((name, value)) = self.attribute() {
+            // The first of a name counts.
+            if known.contains(&name) {
+                continue;
+            }
+            match name.as_slice() {
+                b"http-equiv" => has_pragma |= value.eq_ignore_ascii_case(b"content-type"),
+                b"content" if charset.is_none() => {
+                    if let Some(name) = charset_in_content(&value).and_then(encoding) {
+                        (charset, needs_pragma) = (Some(Some(name)), true);
+                    }
+                }
+                b"charset" => (charset, needs_pragma) = (Some(encoding(&value)), false),
+                _ => {}
+            }
+            known.push(name);
+        }
+        charset?.filter(|_| has_pragma || !needs_pragma)
+    }
+
+    /// The next attribute of a tag: its name in lower case and its value ("get an attribute").
+    /// `None` behind the last one.
+    fn attribute(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.skip_to(|byte| !is_space(byte) && byte != b'/');
+        if self.rest.first().is_none_or(|byte| *byte == b'>') {
+            return None;
+        }
+        // A `=` may begin a name, and not end it.
+        let end = self
+            .rest
+            .iter()
+            .enumerate()
+            .position(|(at, byte)| is_space(*byte) || matches!(byte, b'/' | b'>') || (*byte == b'=' && at > 0))?;
+        let name = self.rest.get(..end)?.to_ascii_lowercase();
+        self.skip(end);
+        self.skip_to(|byte| !is_space(byte));
+        let Some(value) = self.rest.strip_prefix(b"=") else { return Some((name, Vec::new())) };
+        self.rest = value;
+        self.skip_to(|byte| !is_space(byte));
+        let value = if let quote @ (b'"' | b'\'') = *self.rest.first()? {
+            self.skip(1);
+            let value = self.rest.get(..self.rest.iter().position(|byte| *byte == quote)?)?;
+            self.skip(value.len().saturating_add(1));
+            value
+        } else {
+            let value = self.rest.split(|byte| is_space(*byte) || *byte == b'>').next()?;
+            self.skip(value.len());
+            value
+        };
+        Some((name, value.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Some labels of the Encoding Standard.
+    fn encoding(label: &str) -> Option<String> {
+        let name = match label.trim_ascii().to_ascii_lowercase().as_str() {
+            "utf-8" | "utf8" => "utf-8",
+            "iso-8859-1" | "latin1" | "windows-1252" => "windows-1252",
+            "windows-1251" => "windows-1251",
+            "shift_jis" | "sjis" => "shift_jis",
+            "euc-jp" => "euc-jp",
+            "iso-2022-jp" => "iso-2022-jp",
+            "utf-16" | "utf-16le" => "utf-16le",
+            "utf-16be" => "utf-16be",
+            "x-user-defined" => "x-user-defined",
+            _ => return None,
+        };
+        Some(name.to_owned())
+    }
+
+    fn sniffed(head: &[u8], content_type: Option<&str>) -> String {
+        match Charset::sniff(head, content_type, encoding) {
+            Charset::Parser(name) | Charset::Decoder(name) => name,
+        }
+    }
+
+    #[test]
+    fn the_charset_of_content_type_counts_unless_it_names_no_encoding() {
+        for (content_type, name) in [
+            ("text/html", "utf-8"),
+            ("text/html; charset=iso-8859-1", "windows-1252"),
+            ("text/html;charset=\"Shift_JIS\"", "shift_jis"),
+            ("text/html; CHARSET = EUC-JP ; a=b", "euc-jp"),
+            ("text/html; a; charset=euc-jp", "euc-jp"),
+            ("text/html; a=\"; charset=euc-jp\"; charset=windows-1251", "windows-1251"),
+            ("text/html; a=\"\\\"; charset=euc-jp\"; charset=\"windows\\-1251\"", "windows-1251"),
+            ("text/html; x-charset=euc-jp", "utf-8"),
+            ("text/html; charset=nonsense", "utf-8"),
+            ("text/html; charset=nonsense; charset=euc-jp", "euc-jp"),
+            ("text/html; charset=", "utf-8"),
+            ("text/html; charset=\"", "utf-8"),
+            ("charset=euc-jp", "utf-8"),
+            ("", "utf-8"),
+        ] {
+            assert_eq!(sniffed(b"", Some(content_type)), name, "{content_type}");
+        }
+        assert_eq!(sniffed(b"", None), "utf-8");
+    }
+
+    #[test]
+    fn a_byte_order_mark_goes_before_all_and_content_type_before_what_the_page_declares() {
+        let windows = Some("text/html; charset=windows-1251");
+        for (head, content_type, name) in [
+            (&b"\xef\xbb\xbf<meta charset=euc-jp>"[..], windows, "utf-8"),
+            (b"\xfe\xff\0<", windows, "utf-16be"),
+            (b"\xff\xfe<\0", windows, "utf-16le"),
+            (b"<meta charset=euc-jp>", windows, "windows-1251"),
+            (b"<meta charset=euc-jp>", Some("text/html; charset=nonsense"), "euc-jp"),
+            (b"<meta charset=euc-jp>", Some("text/html"), "euc-jp"),
+            (b"<\0?\0x\0", None, "utf-16le"),
+            (b"\0<\0?\0x", None, "utf-16be"),
+        ] {
+            assert_eq!(sniffed(head, content_type), name, "{head:?} {content_type:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_page_declares_is_found_as_the_html_standard_says() {
+        for (head, name) in [
+            ("<!doctype html><html><head><meta charset=\"Shift_JIS\">", "shift_jis"),
+            ("<META CHARSET='sjis'/>", "shift_jis"),
+            ("<meta/charset = sjis >", "shift_jis"),
+            ("<meta name=a charset=sjis>", "shift_jis"),
+            ("<meta http-equiv=Content-Type content='text/html; charset=euc-jp'>", "euc-jp"),
+            ("<meta content=\"text/html; Charset = 'euc-jp'\" http-equiv=content-type>", "euc-jp"),
+            ("<meta http-equiv=content-type content='a charset b charset=euc-jp;c'>", "euc-jp"),
+            // Without the pragma `content` is about something else.
+            ("<meta content='text/html; charset=euc-jp'>", "utf-8"),
+            ("<meta http-equiv=refresh content='0; charset=euc-jp'>", "utf-8"),
+            // `charset` goes before `content`, and the first of a name counts.
+            ("<meta http-equiv=content-type content='charset=euc-jp' charset=sjis>", "shift_jis"),
+            ("<meta charset=sjis charset=euc-jp>", "shift_jis"),
+            // A label that names no encoding: the next one counts.
+            ("<meta charset=nonsense><meta charset=sjis>", "shift_jis"),
+            ("<meta charset=\"sjis", "utf-8"),
+            ("<meta charset>", "utf-8"),
+            ("<metas charset=sjis>", "utf-8"),
+            ("<meta>", "utf-8"),
+            // Comments, other tags and what is in their attributes.
+            ("<!-- <meta charset=sjis> --><meta charset=euc-jp>", "euc-jp"),
+            ("<!--><meta charset=euc-jp>", "euc-jp"),
+            ("<!---><meta charset=euc-jp>", "euc-jp"),
+            ("<p title='<meta charset=sjis>'><meta charset=euc-jp>", "euc-jp"),
+            ("</p title='<meta charset=sjis>'><meta charset=euc-jp>", "euc-jp"),
+            ("<!a <meta charset=sjis><meta charset=euc-jp>", "euc-jp"),
+            ("< meta charset=sjis>", "utf-8"),
+            // Who reads ASCII reads no UTF-16.
+            ("<meta charset=utf-16>", "utf-8"),
+            ("<meta charset=utf-16be>", "utf-8"),
+            ("<meta charset=x-user-defined>", "windows-1252"),
+            ("<?xml version='1.0' encoding='euc-jp'?><html>", "euc-jp"),
+            ("<?xml encoding = \"euc-jp\"?><meta charset=sjis>", "shift_jis"),
+            ("<?xml encoding='euc jp'?>", "utf-8"),
+            ("<?xml encoding=euc-jp?>", "utf-8"),
+            ("<?xml encoding='utf-16'?>", "utf-8"),
+            ("<?xml encoding='euc-jp'", "utf-8"),
+            (" <?xml encoding='euc-jp'?>", "utf-8"),
+        ] {
+            assert_eq!(sniffed(head.as_bytes(), Some("text/html")), name, "{head}");
+        }
+    }
+
+    #[test]
+    fn an_encoding_whose_tags_are_not_ascii_is_decoded_before_the_parser() {
+        for (label, is_decoded_before) in
+            [("utf-16le", true), ("utf-16be", true), ("iso-2022-jp", true), ("shift_jis", false), ("utf-8", false)]
+        {
+            let charset = Charset::sniff(b"", Some(&format!("text/html; charset={label}")), encoding);
+            assert_eq!(matches!(charset, Charset::Decoder(_)), is_decoded_before, "{label}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(head in proptest::collection::vec(any::<u8>(), 0..1024), content_type in ".*") {
+            sniffed(&head, Some(&content_type));
+        }
+
+        #[test]
+        fn nothing_that_looks_like_markup_makes_it_panic(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "<", ">", "/", "!", "--", "?", "=", "'", "\"", " ", "meta", "charset", "content", "http-equiv", "xml", "encoding", "sjis",
+                    "content-type", ";", "a", "\0",
+                ]),
+                0..60,
+            ),
+        ) {
+            let head = parts.concat();
+            sniffed(head.as_bytes(), None);
+        }
+    }
+}

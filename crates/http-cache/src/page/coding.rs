@@ -1,0 +1,84 @@
+//! The content codings of a page (RFC 9110 §8.4).
+
+use crate::address::CacheError;
+
+/// The most codings that are taken off a page: each costs as much as reading it.
+const CODINGS_MAX: usize = 3;
+
+/// A content coding that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// `gzip`, also by its old name `x-gzip` (RFC 1952).
+    Gzip,
+    /// `deflate`: the zlib format (RFC 1950).
+    Deflate,
+    /// `br` (RFC 7932).
+    Brotli,
+    /// `zstd` (RFC 8878).
+    Zstandard,
+}
+
+impl Coding {
+    /// The codings of a page in the order in which they are taken off, the last applied first;
+    /// none for a page that is as it is.
+    ///
+    /// # Errors
+    /// [`CacheError::Coding`] for a coding that is not read, and for more than three.
+    pub fn of_page(content_encoding: Option<&str>) -> Result<Vec<Self>, CacheError> {
+        let mut codings = Vec::new();
+        for name in content_encoding.unwrap_or_default().split(',').map(str::trim).rev() {
+            let coding = match name.to_ascii_lowercase().as_str() {
+                "" | "identity" => continue,
+                "gzip" | "x-gzip" => Self::Gzip,
+                "deflate" => Self::Deflate,
+                "br" => Self::Brotli,
+                "zstd" => Self::Zstandard,
+                _ => return Err(CacheError::Coding),
+            };
+            if codings.len() == CODINGS_MAX {
+                return Err(CacheError::Coding);
+            }
+            codings.push(coding);
+        }
+        Ok(codings)
+    }
+
+    /// Its registered name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstandard => "zstd",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codings_are_taken_off_from_the_last_to_the_first() {
+        use Coding::{Brotli, Deflate, Gzip, Zstandard};
+        for (field, codings) in [
+            (None, Ok(vec![])),
+            (Some(""), Ok(vec![])),
+            (Some("identity"), Ok(vec![])),
+            (Some(" GZIP "), Ok(vec![Gzip])),
+            (Some("x-gzip"), Ok(vec![Gzip])),
+            (Some("deflate"), Ok(vec![Deflate])),
+            (Some("br"), Ok(vec![Brotli])),
+            (Some("zstd"), Ok(vec![Zstandard])),
+            (Some("gzip, identity,, br"), Ok(vec![Brotli, Gzip])),
+            (Some("gzip, br, zstd"), Ok(vec![Zstandard, Brotli, Gzip])),
+            (Some("gzip, gzip, gzip, gzip"), Err(CacheError::Coding)),
+            (Some("compress"), Err(CacheError::Coding)),
+            (Some("gzip, x-own"), Err(CacheError::Coding)),
+            (Some("gzip;q=1"), Err(CacheError::Coding)),
+        ] {
+            assert_eq!(Coding::of_page(field), codings, "{field:?}");
+        }
+    }
+}

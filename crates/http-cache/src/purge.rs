@@ -1,0 +1,313 @@
+//! Purging: what was stored until a moment is no longer used, by URL, by prefix or by tag. A purge is one record, which every
+//! hit is compared with; nothing that is stored is touched.
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::address::{CacheError, CachedUrl, URL_BYTES_MAX, encoded};
+use crate::stale::KEPT_MAX_SECONDS;
+use crate::stored::Stored;
+use http_semantics::fields::{self, Fields};
+use http_semantics::origin::{AllowList, Origin};
+use http_semantics::request_target::{ends_within_escape, has_dot_segments};
+use kv_store::limits::Key;
+use kv_store::schema::{self, Fault, Node};
+
+/// What the key of each purge begins with.
+pub const KEY_PREFIX: &str = "purge:";
+
+/// How long the record of a prefix or a tag is kept, in seconds: as long as anything may be that it covers.
+const KEPT_SECONDS: u32 = KEPT_MAX_SECONDS;
+
+/// How long the record of a URL is kept, in seconds. What KV holds for it is deleted as well: this is for those that still see it, or
+/// asked the upstream before.
+const URL_KEPT_SECONDS: u32 = 60 * 60;
+
+/// The longest request for a purge, in bytes.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The most that one request purges.
+const TARGETS_MAX: usize = 30;
+
+/// The longest text in a record of a purge, in bytes: with each `\` doubled it fits into the 1024 bytes of a value's metadata,
+/// and a key that has it keeps its limit. A longer URL stands as its SHA-256, which looks like no URL.
+const TEXT_BYTES_MAX: usize = 480;
+
+/// What is purged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// All answers of this URL.
+    Url(String),
+    /// All answers of URLs that begin so.
+    Prefix(String),
+    /// All answers that carry this tag.
+    Tag(String),
+}
+
+/// What is purged, and until when it must have been asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// What.
+    pub target: Target,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// The form in the metadata of a value in Workers KV: `{"tag":"x","atMs":1700000000000}`.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    target: Target,
+    #[serde(rename = "atMs")]
+    at_ms: u64,
+}
+
+/// [`Purge::key`] always keeps the limits; this stands where the compiler cannot know it.
+const NEVER_USED: Key<'static> = Key::literal("purge:");
+
+impl Purge {
+    /// For how many seconds KV keeps the record.
+    #[must_use]
+    pub fn kept_seconds(&self) -> u32 {
+        if matches!(self.target, Target::Url(_)) { URL_KEPT_SECONDS } else { KEPT_SECONDS }
+    }
+
+    /// The key of the record in `CACHE_KV`: one for each target, so a later purge of the same takes the place of the former.
+    #[must_use]
+    pub fn key(&self) -> Key<'static> {
+        let key = match &self.target {
+            Target::Url(url) => format!("purge:url:{}", short(url)),
+            Target::Prefix(prefix) => format!("purge:prefix:{}", short(prefix)),
+            Target::Tag(tag) => format!("purge:tag:{}", short(tag)),
+        };
+        Key::new(key).unwrap_or(NEVER_USED)
+    }
+
+    /// The record, which stands in the value's metadata: a list of the keys gives it too.
+    #[must_use]
+    pub fn metadata(&self) -> String {
+        let target = match &self.target {
+            Target::Url(url) => Target::Url(short(url).into_owned()),
+            other => other.clone(),
+        };
+        // Text and a number always serialise.
+        serde_json::to_string(&Record { target, at_ms: self.at_ms }).unwrap_or_default()
+    }
+
+    /// Reads a record. `None` where it is broken, or would purge everything.
+    #[must_use]
+    pub fn parse(metadata: &str) -> Option<Self> {
+        let Record { target, at_ms } = serde_json::from_str(metadata).ok()?;
+        let (Target::Url(text) | Target::Prefix(text) | Target::Tag(text)) = &target;
+        (!text.is_empty()).then_some(Self { target, at_ms })
+    }
+}
+
+/// The text of a target as it is compared.
+fn short(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_BYTES_MAX {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("sha256:{:x}", Sha256::digest(text)))
+    }
+}
+
+/// All purges that are known. Each takes some hundred bytes at most, and dropping one would bring back what it covers, so the
+/// number is not bounded here: records in KV end by themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purges {
+    urls: BTreeMap<String, u64>,
+    /// By length: of each length one look-up is enough.
+    prefixes: BTreeMap<usize, BTreeMap<String, u64>>,
+    tags: BTreeMap<String, u64>,
+    all_ms: Option<u64>,
+    newest_ms: u64,
+}
+
+/// Stands for a listing: two that say the same have the same one.
+#[must_use]
+pub fn digest(metadata: &[String]) -> String {
+    let mut digest = Sha256::new();
+    for purge in metadata {
+        digest.update(purge);
+        digest.update([0]);
+    }
+    format!("{:x}", digest.finalize())
+}
+
+impl Purges {
+    /// Adds everything that was asked for until then: where it is not known what was purged.
+    pub fn add_all(&mut self, at_ms: u64) {
+        self.all_ms = self.all_ms.max(Some(at_ms));
+        self.newest_ms = at_ms.max(self.newest_ms);
+    }
+
+    /// Adds a purge. The newest one of a target counts.
+    pub fn add(&mut self, purge: Purge) {
+        let Purge { target, at_ms } = purge;
+        let (purges, text) = match target {
+            Target::Url(url) => (&mut self.urls, short(&url).into_owned()),
+            Target::Prefix(prefix) => (self.prefixes.entry(prefix.len()).or_default(), prefix),
+            Target::Tag(tag) => (&mut self.tags, tag.to_ascii_lowercase()),
+        };
+        let newest = purges.entry(text).or_default();
+        *newest = at_ms.max(*newest);
+        self.newest_ms = at_ms.max(self.newest_ms);
+    }
+
+    /// True where a stored answer was asked for before it was purged. An answer that came after all purges, which is what most
+    /// hits are, costs one comparison.
+    #[must_use]
+    pub fn covers(&self, url: &str, stored: &Stored) -> bool {
+        let requested_ms = stored.times.requested_ms;
+        let is_covered =
+            |purges: &BTreeMap<String, u64>, text: &str| purges.get(text).is_some_and(|at_ms| requested_ms <= *at_ms);
+        if requested_ms > self.newest_ms {
+            return false;
+        }
+        self.all_ms.is_some_and(|at_ms| requested_ms <= at_ms)
+            || (!self.urls.is_empty() && is_covered(&self.urls, &short(url)))
+            || self
+                .prefixes
+                .iter()
+                .any(|(length, purges)| url.get(..*length).is_some_and(|head| is_covered(purges, head)))
+            || (!self.tags.is_empty() && tags(&stored.fields).iter().any(|tag| is_covered(&self.tags, tag)))
+    }
+}
+
+/// The tags of an answer in lower case: `Cache-Tag` has them between commas, `Surrogate-Key` between white space. Case does not
+/// count, as with Cloudflare's `Cache-Tag`; in a `Surrogate-Key` it would elsewhere, but it is better to purge too much.
+#[must_use]
+pub fn tags(fields: &impl Fields) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    if let Some(field) = fields.find("cache-tag") {
+        tags.extend(fields::list(&field).filter_map(tag));
+    }
+    if let Some(field) = fields.find("surrogate-key") {
+        tags.extend(field.split_ascii_whitespace().filter_map(tag));
+    }
+    tags
+}
+
+/// A tag as it is compared. A comma at its end comes from joining the lines of a field.
+fn tag(text: &str) -> Option<String> {
+    let tag = text.trim().trim_matches(',');
+    (!tag.is_empty()).then(|| tag.to_ascii_lowercase())
+}
+
+/// Why a request purges nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PurgeError {
+    /// It does not say how long it is (RFC 9110 §15.5.12).
+    #[error("The purge needs a Content-Length.")]
+    LengthRequired,
+    /// The request is longer than [`REQUEST_BYTES_MAX`].
+    #[error("The purge has more than {} KiB.", REQUEST_BYTES_MAX / 1024)]
+    TooLong,
+    /// It is not of the expected form.
+    #[error("The purge is not valid: {}.", sentence(.0))]
+    Invalid(Vec<Fault>),
+}
+
+/// The first faults; nobody reads a hundred of them.
+fn sentence(faults: &[Fault]) -> String {
+    let first: Vec<String> = faults.iter().take(3).map(ToString::to_string).collect();
+    first.join("; ")
+}
+
+/// Reads the request: `url`, `prefix` and `tag` with one text, `urls`, `prefixes` and `tags` with several, 1 to 30 in all. URLs
+/// and prefixes come out as [`CachedUrl`] writes URLs, each target once.
+///
+/// # Errors
+/// [`PurgeError`] names the place.
+pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<Target>, PurgeError> {
+    if body.len() > REQUEST_BYTES_MAX {
+        return Err(PurgeError::TooLong);
+    }
+    let fault = |problem: &'static str| Fault { path: String::new(), problem: problem.into() };
+    let json = str::from_utf8(body).map_err(|_| PurgeError::Invalid(vec![fault("it is not UTF-8")]))?;
+    let url = |node: &Node<'_>| node.parsed(|text| parse_url(text, allowed));
+    let prefix = |node: &Node<'_>| node.parsed(|text| parse_prefix(text, allowed));
+    let tag = |node: &Node<'_>| node.parsed(parse_tag);
+    let read = schema::read(json, |root| {
+        let request = root.object(&["url", "urls", "prefix", "prefixes", "tag", "tags"])?;
+        let mut targets: Vec<Target> = Vec::new();
+        targets.extend(request.member("url", url));
+        targets.extend(request.member("urls", |list| list.list(TARGETS_MAX, url)).unwrap_or_default());
+        targets.extend(request.member("prefix", prefix));
+        targets.extend(request.member("prefixes", |list| list.list(TARGETS_MAX, prefix)).unwrap_or_default());
+        targets.extend(request.member("tag", tag));
+        targets.extend(request.member("tags", |list| list.list(TARGETS_MAX, tag)).unwrap_or_default());
+        if targets.len() > TARGETS_MAX {
+            return root.fault(format!("it names {} targets; {TARGETS_MAX} are the most", targets.len()));
+        }
+        Some(targets)
+    });
+    let mut targets: Vec<Target> = Vec::new();
+    for target in read.map_err(PurgeError::Invalid)? {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    if targets.is_empty() {
+        return Err(PurgeError::Invalid(vec![fault("it names no url, prefix or tag")]));
+    }
+    Ok(targets)
+}
+
+fn parse_url(url: &str, allowed: &AllowList) -> Result<Target, String> {
+    CachedUrl::of_href(url, allowed).map(|url| Target::Url(url.as_str().to_owned())).map_err(problem)
+}
+
+/// A prefix of canonical URLs: a whole origin and the beginning of what follows it. Its last segment is a part of one, so `/.`
+/// stays what it is, the beginning of `/.well-known`.
+fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<Target, String> {
+    let (origin, after) = Origin::split(prefix).map_err(|error| problem(error.into()))?;
+    if !allowed.admits(&origin) {
+        return Err(problem(CacheError::NotAllowed(origin.as_str().to_owned())));
+    }
+    let (path, query) = after.split_once('?').map_or((after, None), |(path, query)| (path, Some(query)));
+    let whole_segments = if query.is_some() { path } else { path.rsplit_once('/').map_or("", |(whole, _)| whole) };
+    if after.contains('#') || path.contains('\\') || has_dot_segments(whole_segments) {
+        return Err("it has a fragment, a backslash or a dot segment, so no URL in the cache begins with it".to_owned());
+    }
+    if ends_within_escape(after) {
+        return Err("it ends within a percent-escape".to_owned());
+    }
+    let path = if path.is_empty() { "/" } else { path };
+    let prefix = [origin.as_str(), &encoded(path, query).map_err(problem)?].concat();
+    short_enough(&prefix)?;
+    Ok(Target::Prefix(prefix))
+}
+
+fn parse_tag(text: &str) -> Result<Target, String> {
+    let tag = tag(text).ok_or("it is empty")?;
+    if !fields::is_value(&tag) {
+        return Err("it has characters that are not printable ASCII".to_owned());
+    }
+    short_enough(&tag)?;
+    Ok(Target::Tag(tag))
+}
+
+fn short_enough(text: &str) -> Result<(), String> {
+    if text.len() > TEXT_BYTES_MAX { Err(format!("it has more than {TEXT_BYTES_MAX} bytes")) } else { Ok(()) }
+}
+
+/// What is wrong with a URL, in words that follow its place.
+fn problem(error: CacheError) -> String {
+    match error {
+        CacheError::Unusable(error) => error.to_string(),
+        CacheError::NotAUrl => "it has characters that a URL has as escapes only".to_owned(),
+        CacheError::UrlTooLong => format!("it has more than {URL_BYTES_MAX} bytes"),
+        CacheError::NotAllowed(origin) => format!("the origin {origin} is not on the list CACHE_UPSTREAMS"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,300 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::freshness::Times;
+use http_semantics::fields::Lines;
+use kv_store::limits::KEY_BYTES_MAX;
+
+fn stored(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> Stored {
+    Stored {
+        status: 200,
+        fields: fields.iter().copied().collect(),
+        times: Times { requested_ms, received_ms: requested_ms + 1 },
+        length: 0,
+        selecting: Vec::new(),
+        epoch_ms: requested_ms,
+    }
+}
+
+fn url(text: &str) -> Target {
+    Target::Url(text.to_owned())
+}
+
+fn prefix(text: &str) -> Target {
+    Target::Prefix(text.to_owned())
+}
+
+fn tagged(text: &str) -> Target {
+    Target::Tag(text.to_owned())
+}
+
+fn purges(targets: impl IntoIterator<Item = (Target, u64)>) -> Purges {
+    let mut purges = Purges::default();
+    targets.into_iter().for_each(|(target, at_ms)| purges.add(Purge { target, at_ms }));
+    purges
+}
+
+#[test]
+fn a_record_is_read_back_and_a_broken_one_is_none() {
+    for (target, key, metadata) in [
+        (url("https://a/b"), "purge:url:https://a/b", r#"{"url":"https://a/b","atMs":7}"#),
+        (prefix("https://a/"), "purge:prefix:https://a/", r#"{"prefix":"https://a/","atMs":7}"#),
+        (tagged("x"), "purge:tag:x", r#"{"tag":"x","atMs":7}"#),
+    ] {
+        let purge = Purge { target, at_ms: 7 };
+        assert_eq!((purge.key().as_str(), purge.metadata().as_str()), (key, metadata));
+        assert_eq!(Purge::parse(metadata), Some(purge));
+    }
+    for broken in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        r#"{"url":"https://a/"}"#,
+        r#"{"atMs":7}"#,
+        r#"{"prefix":"","atMs":7}"#,
+        r#"{"tag":"","atMs":7}"#,
+        r#"{"tag":1,"atMs":7}"#,
+        r#"{"tag":"x","atMs":-1}"#,
+        r#"{"tag":"x","atMs":"7"}"#,
+        r#"{"host":"x","atMs":7}"#,
+    ] {
+        assert_eq!(Purge::parse(broken), None, "{broken}");
+    }
+}
+
+#[test]
+fn a_purge_covers_what_was_asked_for_until_its_moment() {
+    let address = "https://a.example/b/c?d";
+    for (target, covers) in [
+        (url("https://a.example/b/c?d"), true),
+        (url("https://a.example/b/c"), false),
+        (url("https://a.example/b/c?D"), false),
+        (prefix("https://a.example/"), true),
+        (prefix("https://a.example/b/c?d"), true),
+        (prefix("https://a.example/b/c?de"), false),
+        (prefix("https://a.example/c"), false),
+        (tagged("x"), true),
+        (tagged("X"), true),
+        (tagged("y z"), true),
+        (tagged("key"), true),
+        (tagged("ke"), false),
+    ] {
+        let purges = purges([(target.clone(), 100)]);
+        let fields = [("cache-tag", "X, y z"), ("surrogate-key", "other key")];
+        assert_eq!(purges.covers(address, &stored(99, &fields)), covers, "{target:?}");
+        assert_eq!(purges.covers(address, &stored(100, &fields)), covers, "{target:?}: in the same millisecond");
+        assert!(!purges.covers(address, &stored(101, &fields)), "{target:?}");
+    }
+    assert!(!Purges::default().covers(address, &stored(0, &[])));
+}
+
+#[test]
+fn the_newest_purge_of_a_target_counts() {
+    let one = url("https://a/");
+    let purges = purges([(one.clone(), 5), (one.clone(), 9), (one, 7), (tagged("x"), 99)]);
+    assert!(purges.covers("https://a/", &stored(9, &[])));
+    assert!(!purges.covers("https://a/", &stored(10, &[])), "another target's moment is not this one's");
+}
+
+#[test]
+fn a_long_url_is_purged_by_its_hash_and_no_other_one_with_it() {
+    let long = format!("https://a.example/{}", "a".repeat(8000));
+    let purge = Purge { target: url(&long), at_ms: 7 };
+    let hash = format!("sha256:{:x}", Sha256::digest(&long));
+    assert_eq!(purge.key().as_str(), format!("purge:url:{hash}"));
+    assert_eq!(purge.metadata(), format!(r#"{{"url":"{hash}","atMs":7}}"#));
+    let read = Purge::parse(&purge.metadata()).unwrap();
+    assert_eq!(read.key(), purge.key());
+    for purge in [purge, read] {
+        let purges = purges([(purge.target, purge.at_ms)]);
+        assert!(purges.covers(&long, &stored(7, &[])));
+        assert!(!purges.covers(&format!("{long}a"), &stored(7, &[])));
+    }
+}
+
+#[test]
+fn records_keep_the_limits_of_keys_and_metadata() {
+    let text = "\\".repeat(TEXT_BYTES_MAX);
+    let longer = "\\".repeat(TEXT_BYTES_MAX + 1);
+    for target in [url(&text), prefix(&text), tagged(&text), url(&longer)] {
+        let purge = Purge { target, at_ms: u64::MAX };
+        assert!(purge.key().as_str().len() <= KEY_BYTES_MAX && purge.key() != NEVER_USED);
+        assert!(purge.metadata().len() <= 1024, "{}", purge.metadata().len());
+    }
+    assert_eq!(Purge { target: url("https://a.example/"), at_ms: 0 }.kept_seconds(), 3600);
+    assert_eq!(Purge { target: tagged("a"), at_ms: 0 }.kept_seconds(), 2_592_000);
+}
+
+#[test]
+fn tags_stand_between_commas_or_white_space_and_their_case_does_not_count() {
+    for (fields, expected) in [
+        (&[] as &[(&'static str, &'static str)], &[] as &[&str]),
+        (&[("cache-tag", "")], &[]),
+        (&[("cache-tag", "A,b , c d,,")], &["a", "b", "c d"]),
+        (&[("cache-tag", "a"), ("cache-tag", "b")], &["a", "b"]),
+        (&[("surrogate-key", "A  b\tc,d")], &["a", "b", "c,d"]),
+        (&[("surrogate-key", "a b"), ("surrogate-key", "c")], &["a", "b", "c"]),
+        (&[("surrogate-key", "s"), ("cache-tag", "t")], &["t", "s"]),
+    ] {
+        assert_eq!(tags(&fields.iter().copied().collect::<Lines>()), expected, "{fields:?}");
+    }
+}
+
+fn allowed() -> AllowList {
+    AllowList::parse("https://a.example,http://[::1]:8788", &[])
+}
+
+fn request(body: &str) -> Result<Vec<Target>, String> {
+    parse_request(body.as_bytes(), &allowed()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_request_names_urls_prefixes_and_tags_which_come_out_canonical() {
+    for (body, targets) in [
+        (r#"{"url": "HTTPS://A.example:443"}"#, vec![url("https://a.example/")]),
+        (r#"{"url": "https://a.example/b/../c?d#e"}"#, vec![url("https://a.example/c?d")]),
+        (r#"{"url": "http://[0:0:0:0:0:0:0:1]:8788/{x}"}"#, vec![url("http://[::1]:8788/%7Bx%7D")]),
+        (r#"{"prefix": "https://A.example"}"#, vec![prefix("https://a.example/")]),
+        (r#"{"prefix": "https://a.example/b"}"#, vec![prefix("https://a.example/b")]),
+        (r#"{"prefix": "https://a.example/."}"#, vec![prefix("https://a.example/.")]),
+        (r#"{"prefix": "https://a.example/b/.."}"#, vec![prefix("https://a.example/b/..")]),
+        (r#"{"prefix": "https://a.example/t%c3%bc%7e"}"#, vec![prefix("https://a.example/t%C3%BC~")]),
+        (r#"{"url": "https://a.example/t%c3%bc?%7e"}"#, vec![url("https://a.example/t%C3%BC?~")]),
+        (r#"{"prefix": "https://a.example?b=../c"}"#, vec![prefix("https://a.example/?b=../c")]),
+        (r#"{"tag": " Shop-1 "}"#, vec![tagged("shop-1")]),
+        (
+            r#"{"tags": ["x", "X", "y"], "tag": "z", "urls": ["https://a.example/"], "prefixes": ["https://a.example/"]}"#,
+            vec![url("https://a.example/"), prefix("https://a.example/"), tagged("z"), tagged("x"), tagged("y")],
+        ),
+    ] {
+        assert_eq!(request(body), Ok(targets), "{body}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_request_is_said_with_its_place() {
+    for (body, sentence) in [
+        ("", "no JSON object at line 1, column 1"),
+        ("[]", "no JSON object at line 1, column 1"),
+        ("{}", "it names no url, prefix or tag"),
+        (r#"{"urls": [], "tags": []}"#, "it names no url, prefix or tag"),
+        (r#"{"url": 1}"#, "url: it must be a string"),
+        (r#"{"url": null}"#, "url: it must not be null; leave it out"),
+        (r#"{"urls": "https://a.example/"}"#, "urls: it must be an array"),
+        (r#"{"everything": true}"#, "everything: unknown member; known: url, urls, prefix, prefixes, tag, tags"),
+        (
+            r#"{"urls": ["https://a.example/", "a.example"], "tag": ""}"#,
+            "urls[1]: it does not start with http:// or https://; tag: it is empty",
+        ),
+        (r#"{"url": "https://b.example/"}"#, "url: the origin https://b.example is not on the list CACHE_UPSTREAMS"),
+        (
+            r#"{"prefix": "https://b.example"}"#,
+            "prefix: the origin https://b.example is not on the list CACHE_UPSTREAMS",
+        ),
+        (r#"{"prefix": "https://"}"#, "prefix: its host or port is not valid"),
+        (r#"{"prefix": "https://u@a.example"}"#, "prefix: it has a user name or password"),
+        (r#"{"prefix": "https://a.example/b%2"}"#, "prefix: it ends within a percent-escape"),
+        (r#"{"prefix": ""}"#, "prefix: it does not start with http:// or https://"),
+        (r#"{"url": "https://a.example/é"}"#, "url: it has characters that a URL has as escapes only"),
+        (r#"{"prefix": "https://a.example/a b"}"#, "prefix: it has characters that a URL has as escapes only"),
+        (r#"{"tag": "é"}"#, "tag: it has characters that are not printable ASCII"),
+        (r#"{"tag": "a\nb"}"#, "tag: it has characters that are not printable ASCII"),
+    ] {
+        assert_eq!(request(body), Err(format!("The purge is not valid: {sentence}.")), "{body}");
+    }
+    for path in ["/#", "/b\\\\c", "/../b", "/b/%2E/c", "/b/..?c", "?#"] {
+        let body = format!(r#"{{"prefix": "https://a.example{path}"}}"#);
+        assert!(request(&body).unwrap_err().contains("no URL in the cache begins with it"), "{body}");
+    }
+    assert_eq!(
+        parse_request(b"{\"tag\":\"\xff\"}", &allowed()).unwrap_err().to_string(),
+        "The purge is not valid: it is not UTF-8."
+    );
+}
+
+#[test]
+fn a_request_is_bounded_in_bytes_targets_and_their_length() {
+    let tags = |count: usize| (0..count).map(|index| format!("\"{index}\"")).collect::<Vec<_>>().join(",");
+    assert_eq!(request(&format!(r#"{{"tags": [{}]}}"#, tags(30))).unwrap().len(), 30);
+    assert_eq!(
+        request(&format!(r#"{{"tags": [{}]}}"#, tags(31))),
+        Err("The purge is not valid: tags: it has 31 elements; 30 are the most.".to_owned())
+    );
+    assert_eq!(
+        request(&format!(r#"{{"tag": "x", "tags": [{}]}}"#, tags(30))),
+        Err("The purge is not valid: it names 31 targets; 30 are the most.".to_owned())
+    );
+    let longest = "x".repeat(TEXT_BYTES_MAX);
+    assert_eq!(request(&format!(r#"{{"tag": "{longest}"}}"#)), Ok(vec![tagged(&longest)]));
+    for body in [format!(r#"{{"tag": "{longest}x"}}"#), format!(r#"{{"prefix": "https://a.example/{longest}"}}"#)] {
+        assert!(request(&body).unwrap_err().contains("it has more than 480 bytes"), "{body}");
+    }
+    let long = format!("https://a.example/{}", "x".repeat(URL_BYTES_MAX));
+    assert!(request(&format!(r#"{{"url": "{long}"}}"#)).unwrap_err().contains("it has more than 8192 bytes"));
+    let spaces = " ".repeat(REQUEST_BYTES_MAX);
+    assert_eq!(request(&spaces[..REQUEST_BYTES_MAX - 9]).unwrap_err(), request("").unwrap_err());
+    assert_eq!(request(&format!("{spaces} ")), Err("The purge has more than 64 KiB.".to_owned()));
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        "https://a/[ab]{0,3}".prop_map(Target::Url),
+        "https://a/[ab]{0,3}".prop_map(Target::Prefix),
+        "[abAB]{1,2}".prop_map(Target::Tag),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn covers_is_what_looking_at_every_purge_gives(
+        targets in prop::collection::vec((target(), 0..20_u64), 0..12),
+        address in "https://a/[ab]{0,3}", requested_ms in 0..20_u64, tag_list in "[abAB]{1,2}(,[abAB]{1,2})?"
+    ) {
+        let mut stored = stored(requested_ms, &[]);
+        stored.fields = [("cache-tag", tag_list.as_str())].into_iter().collect();
+        let naive = targets.iter().any(|(target, at_ms)| requested_ms <= *at_ms && match target {
+            Target::Url(url) => *url == address,
+            Target::Prefix(prefix) => address.starts_with(prefix),
+            Target::Tag(tag) => tag_list.split(',').any(|tagged| tagged.eq_ignore_ascii_case(tag)),
+        });
+        let here = purges(targets.clone());
+        prop_assert_eq!(here.covers(&address, &stored), naive);
+        let mut elsewhere = Purges::default();
+        for (target, at_ms) in targets {
+            elsewhere.add(Purge::parse(&Purge { target, at_ms }.metadata()).unwrap());
+        }
+        prop_assert_eq!(elsewhere.covers(&address, &stored), naive, "through KV");
+    }
+
+    #[test]
+    fn other_targets_have_other_keys(
+        one in target(), other in target(), is_long in any::<bool>(), at_ms in any::<u64>()
+    ) {
+        let lengthened = |target: Target| match target {
+            Target::Url(url) if is_long => Target::Url(url + &"/".repeat(TEXT_BYTES_MAX)),
+            target => target,
+        };
+        let keys = [&one, &other].map(|target| Purge { target: lengthened(target.clone()), at_ms }.key());
+        prop_assert_eq!(keys[0] == keys[1], one == other);
+    }
+
+    #[test]
+    fn a_prefix_that_is_taken_covers_a_url_that_begins_with_it(path in "(/[a-z.{%2]{0,4}){0,3}(\\?[a-z'/]{0,4})?") {
+        let text = format!("https://a.example{path}");
+        let Ok(targets) = request(&serde_json::json!({"prefix": text}).to_string()) else { return Ok(()) };
+        let Ok(cached) = CachedUrl::of_href(&format!("{text}x"), &allowed()) else { return Ok(()) };
+        let purges = purges(targets.into_iter().map(|target| (target, 1)));
+        prop_assert!(purges.covers(cached.as_str(), &stored(1, &[])), "{}", cached.as_str());
+    }
+}
+
+#[test]
+fn where_it_is_not_known_what_was_purged_all_is() {
+    let mut purges = Purges::default();
+    purges.add_all(10);
+    assert!(
+        purges.covers("https://a.example/", &stored(10, &[])) && !purges.covers("https://a.example/", &stored(11, &[]))
+    );
+}

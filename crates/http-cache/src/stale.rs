@@ -1,0 +1,184 @@
+//! When a stale answer may be used (RFC 9111 §4.2.4, RFC 5861), when a fresh one is refreshed early, and how long KV keeps one.
+
+use crate::cache_control::CacheControl;
+use crate::freshness::Basis;
+use crate::stored::Kept;
+use crate::validation::has_validator;
+use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
+
+/// How much longer KV keeps an answer than it can be used, in seconds: with a validator it can still be validated; without one it
+/// is of no more use, and KV's clock may be a little off.
+const MARGIN_SECONDS: u64 = 60;
+const VALIDATED_MARGIN_SECONDS: u64 = 60 * 60;
+
+/// Nothing is kept in KV for longer, in seconds.
+pub const KEPT_MAX_SECONDS: u32 = 30 * 24 * 60 * 60;
+
+/// True for a status in whose place a stale answer may be used (RFC 5861 §4).
+#[must_use]
+pub fn is_error(status: u16) -> bool {
+    matches!(status, 500 | 502 | 503 | 504)
+}
+
+/// True where a stale answer may be used while it is refreshed (RFC 5861 §3). `stale_ms` is how long it has been stale.
+#[must_use]
+pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
+    !answer.forbids_stale() && is_within(answer.stale_while_revalidate, stale_ms)
+}
+
+/// True where a stale answer may be used in place of an error, of an answer that does not come, or of a connection that cannot be
+/// made (RFC 5861 §4). Only if a directive says so: RFC 9111 §4.2.4 would let a disconnected cache do without, but one failed
+/// request does not make it that. The request may ask for it as well, but only for an answer that said explicitly that it was fresh.
+#[must_use]
+pub fn if_error(kept: &Kept, request: &CacheControl, stale_ms: u64) -> bool {
+    let answer = &kept.directives;
+    let is_asked_for = kept.freshness.is_explicit() && is_within(request.stale_if_error, stale_ms);
+    !answer.forbids_stale() && (is_asked_for || is_within(answer.stale_if_error, stale_ms))
+}
+
+fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
+    seconds.is_some_and(|seconds| stale_ms <= seconds.saturating_mul(1000))
+}
+
+/// Beyond so many times the cost of a refresh before expiry, the draw of [`is_early`] practically never says yes (e^-30).
+const EARLY_FACTOR: u64 = 30;
+
+/// True where a fresh answer is refreshed now, before it expires: the more likely, the nearer its expiry and the longer a refresh
+/// takes. So one visitor of a hot answer refreshes it, and the others do not all find it expired at the same moment (`XFetch`:
+/// Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015, with β = 1).
+///
+/// `cost_ms` is what the last refresh took; `random` gives 52 random bits and is asked only where they matter.
+pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool {
+    if ttl_ms > cost_ms.saturating_mul(EARLY_FACTOR) {
+        return false;
+    }
+    #[allow(clippy::cast_precision_loss)] // Times of hours and 52 bits fit.
+    let (draw, cost, ttl) =
+        ((random().saturating_add(1) as f64) / 4_503_599_627_370_496.0, cost_ms as f64, ttl_ms as f64);
+    -draw.ln() * cost >= ttl
+}
+
+/// For how many seconds KV keeps an answer: while it is fresh, while it may be used stale, and a margin; never less than KV's minimum
+/// ("Write key-value pairs"). One that is fresh by default only is kept for that time.
+#[must_use]
+pub fn kept_seconds(kept: &Kept, now_ms: u64) -> u32 {
+    let answer = &kept.directives;
+    let fresh_ms = u64::try_from(kept.freshness.ttl_ms(now_ms)).unwrap_or(0);
+    let windows = [answer.stale_while_revalidate, answer.stale_if_error];
+    let window_seconds = if answer.forbids_stale() { 0 } else { windows.into_iter().flatten().max().unwrap_or(0) };
+    let margin_seconds = if kept.freshness.basis == Basis::Default {
+        0
+    } else if has_validator(&kept.stored.fields) {
+        VALIDATED_MARGIN_SECONDS
+    } else {
+        MARGIN_SECONDS
+    };
+    let seconds = fresh_ms.div_ceil(1000).saturating_add(window_seconds).saturating_add(margin_seconds);
+    u32::try_from(seconds).unwrap_or(u32::MAX).clamp(EXPIRATION_TTL_MIN_SECONDS, KEPT_MAX_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::CredentialFields;
+    use crate::freshness::Times;
+    use crate::stored::Stored;
+    use http_semantics::fields::Lines;
+
+    #[test]
+    fn stale_while_revalidate_lasts_for_its_seconds() {
+        let answer = CacheControl::parse("max-age=1, stale-while-revalidate=10");
+        assert!(
+            while_revalidate(&answer, 0) && while_revalidate(&answer, 10_000) && !while_revalidate(&answer, 10_001)
+        );
+        assert!(!while_revalidate(&CacheControl::parse("max-age=1"), 0));
+    }
+
+    /// A stored answer with this `Cache-Control` and a `Last-Modified` of the day before.
+    fn kept(control: &str) -> Kept {
+        let fields: Lines =
+            [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
+        let times = Times { requested_ms: 86_400_000, received_ms: 86_400_000 };
+        let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None);
+        Kept::new(stored, None)
+    }
+
+    #[test]
+    fn stale_if_error_of_answer_or_request_lasts_for_its_seconds() {
+        let answer = kept("max-age=1, stale-if-error=10");
+        let request = CacheControl::parse("stale-if-error=20");
+        let none = CacheControl::default();
+        assert!(if_error(&answer, &none, 10_000) && !if_error(&answer, &none, 10_001));
+        assert!(if_error(&answer, &request, 20_000) && !if_error(&answer, &request, 20_001));
+        assert!(!if_error(&kept("max-age=1"), &none, 0), "not without a directive");
+    }
+
+    #[test]
+    fn a_clients_stale_if_error_counts_only_for_an_answer_that_said_that_it_was_fresh() {
+        let (request, none) = (CacheControl::parse("stale-if-error=20"), CacheControl::default());
+        for control in ["", "max-age=0", "no-cache=\"set-cookie\"", "max-age=x"] {
+            assert!(!if_error(&kept(control), &request, 0), "{control}");
+        }
+        assert!(if_error(&kept("max-age=1"), &request, 0));
+        assert!(if_error(&kept("max-age=0, stale-if-error=10"), &none, 0), "the answer's own word counts");
+    }
+
+    #[test]
+    fn the_errors_are_those_of_rfc_5861() {
+        // §4: "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response status code".
+        let errors: Vec<u16> = (100..600).filter(|status| is_error(*status)).collect();
+        assert_eq!(errors, [500, 502, 503, 504]);
+    }
+
+    #[test]
+    fn nothing_is_served_stale_where_a_directive_forbids_it() {
+        // RFC 9111 §5.2.2.2: "must-revalidate" … "MUST NOT reuse that response … until it has been successfully validated".
+        // §5.2.2.8 proxy-revalidate, §5.2.2.10 s-maxage: the same for a shared cache. §5.2.2.4 no-cache.
+        for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
+            let answer = CacheControl::parse(&format!("{forbids}, stale-while-revalidate=60, stale-if-error=60"));
+            assert!(!while_revalidate(&answer, 0), "{forbids}");
+            let kept = kept(&format!("{forbids}, max-age=1, stale-while-revalidate=60, stale-if-error=60"));
+            assert!(!if_error(&kept, &answer, 0), "{forbids}");
+        }
+        let qualified = CacheControl::parse("no-cache=\"a\", stale-while-revalidate=60");
+        assert!(while_revalidate(&qualified, 0), "the qualified form speaks of the field only (§5.2.2.4)");
+    }
+
+    #[test]
+    fn an_early_refresh_is_the_likelier_the_nearer_expiry_and_the_dearer_it_is() {
+        let most: u64 = (1 << 52) - 1;
+        assert!(is_early(100, 0, || most), "expired");
+        assert!(!is_early(100, 10, || most) && is_early(100, 10, || 0));
+        assert!(!is_early(0, 1, || 0), "what costs nothing is never early");
+        assert!(!is_early(100, 3001, || panic!("not asked far from expiry")));
+        // P(early) = e^(-ttl/cost).
+        let hits = |ttl_ms: u64| (0..1000_u64).filter(|at| is_early(100, ttl_ms, || at * (most / 1000))).count();
+        assert!((355..=380).contains(&hits(100)), "{}", hits(100));
+        assert!((595..=617).contains(&hits(50)), "{}", hits(50));
+    }
+
+    #[test]
+    fn kv_keeps_an_answer_past_its_stale_windows_within_limits() {
+        let kept = |control: &str, etag: Option<&str>, default_ms, now_ms| {
+            let fields: Lines =
+                [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();
+            let stored = Stored::received(
+                &Lines::default(),
+                &CredentialFields::default(),
+                200,
+                &fields,
+                Times { requested_ms: 0, received_ms: 0 },
+                default_ms,
+            );
+            kept_seconds(&Kept::new(stored, default_ms), now_ms)
+        };
+        assert_eq!(kept("max-age=10", None, None, 0), 70);
+        assert_eq!(kept("max-age=10", Some("\"a\""), None, 0), 3610);
+        assert_eq!(kept("max-age=10", Some("\"a\""), None, 4_000), 3606);
+        assert_eq!(kept("max-age=10", None, None, 60_000), 60, "stale already");
+        assert_eq!(kept("max-age=10, stale-while-revalidate=20, stale-if-error=7200", None, None, 0), 7270);
+        assert_eq!(kept("max-age=10, stale-if-error=7200, must-revalidate", None, None, 0), 70);
+        assert_eq!(kept("max-age=99999999999", None, None, 0), KEPT_MAX_SECONDS);
+        assert_eq!(kept("", Some("\"a\""), Some(60_000), 0), 60, "by default: as documented");
+    }
+}

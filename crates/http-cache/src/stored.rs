@@ -1,0 +1,365 @@
+//! What is kept of an answer beside its body.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache_control::CacheControl;
+use crate::credentials::CredentialFields;
+use crate::freshness::{Freshness, Times};
+use crate::storing::{kept_fields, shares_cookies};
+use crate::vary::{self, Selecting, Vary};
+use http_semantics::fields::{Fields, Lines};
+
+/// A kept answer without its body (RFC 9111 §2, "stored response").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The status.
+    pub status: u16,
+    /// The header fields, without those that are not kept (RFC 9111 §3.1).
+    pub fields: Lines,
+    /// When the upstream was last asked about it and when it answered, the last validation included.
+    pub times: Times,
+    /// Bytes of the body.
+    pub length: u64,
+    /// The request fields that select it (RFC 9111 §4.1); empty where its `Vary` names none.
+    pub selecting: Selecting,
+    /// When the URL was first kept under this rule of selection, in milliseconds since the Unix epoch. A variant counts only
+    /// beside the answer that has the same one.
+    pub epoch_ms: u64,
+}
+
+impl Stored {
+    /// What is kept of an answer that came just now. Length, selection and epoch are the caller's to set.
+    #[must_use]
+    pub fn received(
+        request: &impl Fields,
+        credentials: &CredentialFields,
+        status: u16,
+        fields: &Lines,
+        times: Times,
+        default_lifetime_ms: Option<u64>,
+    ) -> Self {
+        let (directives, is_targeted) = CacheControl::of_response(fields);
+        let freshness = Freshness::of(status, fields, &directives, is_targeted, times, default_lifetime_ms);
+        // A cookie that answers a cookie may be the visitor's own session.
+        let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness) && !credentials.are_in(request);
+        let fields = kept_fields(fields, keeps_cookies);
+        Self { status, fields, times, length: 0, selecting: Selecting::new(), epoch_ms: 0 }
+    }
+
+    /// The same answer with other fields, out of a validation. Where its `Vary` names other fields now, it is the answer to this
+    /// request, under a rule of selection that begins here (RFC 9111 §4.1).
+    #[must_use]
+    pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: Times) -> Self {
+        let (directives, is_targeted) = CacheControl::of_response(fields);
+        let freshness = Freshness::of(self.status, fields, &directives, is_targeted, times, None);
+        let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness);
+        let renewed = Self { fields: kept_fields(fields, keeps_cookies), times, ..self.clone() };
+        let names = match Vary::parse(fields.get("vary").as_deref()) {
+            Vary::Names(names) => names,
+            // Such an answer is not kept.
+            Vary::Nothing | Vary::Star => Vec::new(),
+        };
+        if self.selecting.iter().map(|(name, _)| name).eq(&names) {
+            return renewed;
+        }
+        Self { selecting: vary::selecting(&names, request), epoch_ms: times.received_ms, ..renewed }
+    }
+
+    /// A value in KV that has no head: nothing is known of it but that KV still has it.
+    #[must_use]
+    pub fn undated(now_ms: u64) -> Self {
+        let times = Times { requested_ms: now_ms, received_ms: now_ms };
+        Self::received(&Lines::default(), &CredentialFields::default(), 200, &Lines::default(), times, None)
+    }
+}
+
+/// A kept answer with what it says of its use, which is read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The answer.
+    pub stored: Stored,
+    /// Its directives: those of `CDN-Cache-Control`, else of `Cache-Control`.
+    pub directives: CacheControl,
+    /// Its age and how long it is fresh.
+    pub freshness: Freshness,
+}
+
+impl Kept {
+    /// Reads what the answer says. `default_lifetime_ms` is for how long it is fresh where it says nothing.
+    #[must_use]
+    pub fn new(stored: Stored, default_lifetime_ms: Option<u64>) -> Self {
+        let (directives, is_targeted) = CacheControl::of_response(&stored.fields);
+        let Stored { status, times, .. } = stored;
+        let freshness = Freshness::of(status, &stored.fields, &directives, is_targeted, times, default_lifetime_ms);
+        Self { stored, directives, freshness }
+    }
+
+    /// Whole seconds that it stays fresh: its lifetime without the `Age` that it is answered with.
+    #[must_use]
+    pub fn ttl_seconds(&self, now_ms: u64) -> i64 {
+        self.freshness.ttl_ms(now_ms).saturating_add(999).div_euclid(1000)
+    }
+
+    /// For how long it has been stale, in milliseconds; 0 while it is fresh.
+    #[must_use]
+    pub fn stale_ms(&self, now_ms: u64) -> u64 {
+        u64::try_from(self.freshness.ttl_ms(now_ms).saturating_neg()).unwrap_or(0)
+    }
+}
+
+/// Under which of its URL's keys an answer is kept. The URL's own key holds an answer that has no variants, or one of the
+/// variants; the others stand under keys of their own, which only a look at the first one leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Under the URL's key, in the place of what stands there.
+    Url {
+        /// See [`Stored::epoch_ms`].
+        epoch_ms: u64,
+    },
+    /// Under the key of its variant.
+    Variant {
+        /// See [`Stored::epoch_ms`].
+        epoch_ms: u64,
+    },
+}
+
+impl Place {
+    /// The place of an answer with this selection: where `found`, which it takes the place of, stands (true: under the key of a
+    /// variant). Otherwise `first`, which stands under the URL's key, says: a fresh variant keeps that place, a stale one makes room.
+    #[must_use]
+    pub fn of(first: Option<&Kept>, found: Option<(&Kept, bool)>, selecting: &Selecting, now_ms: u64) -> Self {
+        let is_same_rule = |kept: &Kept| {
+            let (one, other) = (&kept.stored.selecting, selecting);
+            one.len() == other.len() && one.iter().zip(other).all(|((one, _), (other, _))| one == other)
+        };
+        if let Some((found, is_variant)) = found.filter(|(found, _)| is_same_rule(found)) {
+            let epoch_ms = found.stored.epoch_ms;
+            return if is_variant { Self::Variant { epoch_ms } } else { Self::Url { epoch_ms } };
+        }
+        let Some(first) = first.filter(|first| is_same_rule(first)) else { return Self::Url { epoch_ms: now_ms } };
+        let epoch_ms = first.stored.epoch_ms;
+        if first.stored.selecting == *selecting || !first.freshness.is_fresh(now_ms) {
+            Self::Url { epoch_ms }
+        } else {
+            Self::Variant { epoch_ms }
+        }
+    }
+
+    /// See [`Stored::epoch_ms`].
+    #[must_use]
+    pub fn epoch_ms(self) -> u64 {
+        let (Self::Url { epoch_ms } | Self::Variant { epoch_ms }) = self;
+        epoch_ms
+    }
+}
+
+/// The form in Workers KV. Short names: it has to fit into 1024 bytes of metadata.
+#[derive(Serialize, Deserialize)]
+struct Record<'a> {
+    /// The version of the form.
+    v: u8,
+    s: u16,
+    #[serde(borrow)]
+    f: Cow<'a, str>,
+    q: u64,
+    r: u64,
+    l: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    y: Vec<(String, String)>,
+    e: u64,
+}
+
+/// Version 1 held answers that were made for one visitor's credentials: none of them is used.
+const VERSION: u8 = 2;
+
+/// Why a record out of Workers KV is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordError {
+    /// Another version of kv-edge wrote it: it counts as not there.
+    OtherVersion,
+    /// It is no record.
+    Broken,
+}
+
+impl Stored {
+    /// The form in Workers KV.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let record = Record {
+            v: VERSION,
+            s: self.status,
+            f: Cow::Borrowed(self.fields.as_str()),
+            q: self.times.requested_ms,
+            r: self.times.received_ms,
+            l: self.length,
+            y: self.selecting.clone(),
+            e: self.epoch_ms,
+        };
+        // Text and numbers always serialise.
+        serde_json::to_string(&record).unwrap_or_default()
+    }
+
+    /// Reads that form.
+    ///
+    /// # Errors
+    /// [`RecordError`] says why it is not used.
+    pub fn from_json(json: &str) -> Result<Self, RecordError> {
+        let record: Record<'_> = serde_json::from_str(json).map_err(|_| RecordError::Broken)?;
+        if record.v != VERSION {
+            return Err(RecordError::OtherVersion);
+        }
+        if !(200..=599).contains(&record.s) {
+            return Err(RecordError::Broken);
+        }
+        Ok(Self {
+            status: record.s,
+            fields: Lines::parse(record.f.into_owned()),
+            times: Times { requested_ms: record.q, received_ms: record.r },
+            length: record.l,
+            selecting: record.y,
+            epoch_ms: record.e,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_in_kv_is_read_back_and_a_broken_one_is_none() {
+        let stored = Stored {
+            status: 203,
+            fields: [("etag", "\"a\\b\""), ("vary", "x"), ("set-cookie", "ü=1")].into_iter().collect(),
+            times: Times { requested_ms: 1, received_ms: u64::MAX },
+            length: 3,
+            selecting: vec![("x".to_owned(), "-".to_owned())],
+            epoch_ms: 4,
+        };
+        let json = stored.to_json();
+        assert_eq!(Stored::from_json(&json).as_ref(), Ok(&stored));
+        for broken in ["", "{", "null", "[]", "{}", &json.replace("203", "99")] {
+            assert_eq!(Stored::from_json(broken), Err(RecordError::Broken), "{broken}");
+        }
+        for version in ["1", "3"] {
+            let other = json.replace("\"v\":2", &format!("\"v\":{version}"));
+            assert_eq!(Stored::from_json(&other), Err(RecordError::OtherVersion), "{other}");
+        }
+    }
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW_MS: u64 = 784_111_777_000;
+    const NOW: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
+
+    /// A kept variant that is fresh for a minute.
+    fn variant(selecting: &Selecting, epoch_ms: u64) -> Kept {
+        let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
+        let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, NOW, None);
+        Kept::new(Stored { selecting: selecting.clone(), epoch_ms, ..stored }, None)
+    }
+
+    fn selecting(list: &[(&str, &str)]) -> Selecting {
+        list.iter().map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_variant_stands_beside_a_fresh_one_and_in_the_place_of_a_stale_one() {
+        // RFC 9111 §4.1: "If no stored response matches, the cache cannot satisfy the presented request. Typically, the request is
+        // forwarded to the origin server".
+        let (one, other) = (selecting(&[("accept", "a")]), selecting(&[("accept", "b")]));
+        let (first, fresh_ms, stale_ms) = (variant(&one, 7), NOW_MS + 59_999, NOW_MS + 60_000);
+        for (rule, new, now_ms, place) in [
+            ("the same", &one, fresh_ms, Place::Url { epoch_ms: 7 }),
+            ("the same, stale", &one, stale_ms, Place::Url { epoch_ms: 7 }),
+            ("another", &other, fresh_ms, Place::Variant { epoch_ms: 7 }),
+            ("another, stale", &other, stale_ms, Place::Url { epoch_ms: 7 }),
+        ] {
+            assert_eq!(Place::of(Some(&first), None, new, now_ms), place, "{rule}");
+            assert_eq!(place.epoch_ms(), 7);
+        }
+        // What was found for the request is replaced where it stands: an older copy of it elsewhere could come back.
+        let found = variant(&other, 7);
+        for (is_variant, place) in [(true, Place::Variant { epoch_ms: 7 }), (false, Place::Url { epoch_ms: 7 })] {
+            for now_ms in [fresh_ms, stale_ms] {
+                assert_eq!(Place::of(Some(&first), Some((&found, is_variant)), &other, now_ms), place);
+            }
+        }
+    }
+
+    #[test]
+    fn another_rule_of_selection_begins_anew() {
+        let [accept, both, language, none] =
+            [&[("accept", "a")][..], &[("accept", "a"), ("cookie", "b")], &[("accept-language", "a")], &[]]
+                .map(selecting);
+        let anew = Place::Url { epoch_ms: NOW_MS };
+        assert_eq!(Place::of(None, None, &accept, NOW_MS), anew, "the first");
+        for (first, new) in
+            [(&accept, &both), (&both, &accept), (&accept, &language), (&none, &accept), (&accept, &none)]
+        {
+            assert_eq!(Place::of(Some(&variant(first, 7)), None, new, NOW_MS), anew, "{first:?} {new:?}");
+        }
+        assert_eq!(Place::of(Some(&variant(&none, 7)), None, &none, NOW_MS), Place::Url { epoch_ms: 7 });
+    }
+
+    #[test]
+    fn a_validation_renews_fields_and_times_but_neither_body_nor_selection() {
+        let selecting = selecting(&[("accept", "a")]);
+        let first = Stored { length: 3, ..variant(&selecting, 7).stored };
+        let first = Stored { status: 203, ..first };
+        let later = Times { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
+        let fields: Lines = [
+            ("cache-control", "max-age=5, private=\"x-a\""),
+            ("x-a", "1"),
+            ("connection", "x-b"),
+            ("x-b", "2"),
+            ("vary", "accept"),
+        ]
+        .into_iter()
+        .collect();
+        let request: Lines = [("accept", "b")].into_iter().collect();
+        let renewed = first.renewed(&request, &fields, later);
+        let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
+        assert_eq!(renewed, Stored { fields: kept, times: later, ..first });
+        // RFC 9111 §4.1: another rule of selection makes it the answer to this request.
+        let other: Lines = [("vary", "x-c")].into_iter().collect();
+        let of_another = renewed.renewed(&request, &other, later);
+        assert_eq!((of_another.selecting.len(), of_another.epoch_ms), (1, later.received_ms));
+        assert_eq!(of_another.selecting[0], ("x-c".to_owned(), "-".to_owned()));
+        // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the validation.
+        let kept = Kept::new(renewed, None);
+        assert_eq!(kept.freshness.age_ms(NOW_MS + 71_000), 1000);
+        assert_eq!(kept.freshness.ttl_ms(NOW_MS + 71_000), 4000);
+    }
+
+    #[test]
+    fn what_is_left_and_what_is_over_is_told_in_whole_seconds_and_milliseconds() {
+        // With `Age`, which is rounded down, it adds up to the lifetime.
+        let kept = variant(&Selecting::new(), 0);
+        for (after_ms, ttl, stale_ms) in [
+            (0, 60, 0),
+            (1, 60, 0),
+            (999, 60, 0),
+            (1000, 59, 0),
+            (59_999, 1, 0),
+            (60_000, 0, 0),
+            (60_001, 0, 1),
+            (60_999, 0, 999),
+            (61_000, -1, 1000),
+        ] {
+            let now_ms = NOW_MS + after_ms;
+            assert_eq!((kept.ttl_seconds(now_ms), kept.stale_ms(now_ms)), (ttl, stale_ms), "after {after_ms} ms");
+        }
+    }
+
+    #[test]
+    fn freshness_by_default_is_for_what_says_nothing_of_its_own() {
+        let undated = Stored::undated(NOW_MS);
+        assert_eq!(Kept::new(undated.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
+        assert_eq!(Kept::new(undated, None).ttl_seconds(NOW_MS), 0);
+        let said = variant(&Selecting::new(), 0).stored;
+        assert_eq!(Kept::new(said, Some(1000)).ttl_seconds(NOW_MS), 60);
+    }
+}

@@ -1,0 +1,387 @@
+use super::*;
+use http_semantics::fields::Lines;
+
+const URL: &str = "https://api.example.com/a?b=c";
+const NOW_MS: u64 = 784_111_777_000;
+const TIMES: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
+
+fn answer(
+    method: &str,
+    request: &[(&'static str, &str)],
+    status: u16,
+    response: &[(&'static str, &str)],
+) -> Result<(), NotStored> {
+    storable(
+        method,
+        URL,
+        &Lines::from(request),
+        &CredentialFields::default(),
+        status,
+        &Lines::from(response),
+        TIMES,
+        None,
+    )
+}
+
+/// A `GET` without fields.
+fn got(status: u16, response: &[(&'static str, &str)]) -> Result<(), NotStored> {
+    answer("GET", &[], status, response)
+}
+
+/// A `GET` without fields, answered with 200 and this `Cache-Control`.
+fn said(cache_control: &str) -> Result<(), NotStored> {
+    got(200, &[("cache-control", cache_control)])
+}
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+#[test]
+fn the_method_is_understood() {
+    // RFC 9111 §3: "the request method is understood by the cache". RFC 9110 §9.3.2: an answer to HEAD has no content to
+    // keep.
+    assert_eq!(answer("GET", &[], 200, &[FRESH]), Ok(()));
+    for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "QUERY", ""] {
+        assert_eq!(answer(method, &[], 200, &[FRESH]), Err(NotStored::Method), "{method}");
+    }
+}
+
+#[test]
+fn an_answer_to_post_is_kept_where_it_says_that_it_is_the_resource() {
+    // RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information … and
+    // a Content-Location header field that has the same value as the POST's target URI".
+    for (location, expected) in [
+        (URL, Ok(())),
+        ("/a?b=c", Ok(())),
+        (" /a?b=c ", Ok(())),
+        ("/a", Err(NotStored::Method)),
+        ("a?b=c", Err(NotStored::Method)),
+        ("", Err(NotStored::Method)),
+        ("https://other.example.com/a?b=c", Err(NotStored::Method)),
+        ("//api.example.com/a?b=c", Err(NotStored::Method)),
+    ] {
+        assert_eq!(answer("POST", &[], 200, &[FRESH, ("content-location", location)]), expected, "{location}");
+    }
+    let location = ("content-location", URL);
+    let expires = [("expires", "Sun, 06 Nov 1994 09:49:37 GMT"), location];
+    assert_eq!(answer("POST", &[], 200, &expires), Ok(()));
+    assert_eq!(answer("POST", &[], 200, &[FRESH]), Err(NotStored::Method));
+    let heuristic = [("last-modified", "Sun, 06 Nov 1984 09:49:37 GMT"), location];
+    assert_eq!(answer("POST", &[], 200, &heuristic), Err(NotStored::Method));
+    assert_eq!(
+        answer("POST", &[], 404, &[FRESH, location]),
+        Err(NotStored::Method),
+        "what failed is not what a GET gets"
+    );
+    assert_eq!(
+        answer("POST", &[], 200, &[("cache-control", "max-age=60, private"), location]),
+        Err(NotStored::Private)
+    );
+}
+
+#[test]
+fn the_status_is_final_and_one_of_the_whole() {
+    // RFC 9111 §3: "the response status code is final". §3.3: partial answers only where they are understood. RFC 6585:
+    // "Responses with the 428 status code MUST NOT be stored by a cache" (429, 431 and 511 too).
+    for (status, expected) in [
+        (100, Err(NotStored::Status)),
+        (199, Err(NotStored::Status)),
+        (428, Err(NotStored::Status)),
+        (429, Err(NotStored::Status)),
+        (431, Err(NotStored::Status)),
+        (511, Err(NotStored::Status)),
+        (206, Err(NotStored::Partial)),
+        (304, Err(NotStored::Partial)),
+        (412, Err(NotStored::Partial)),
+        (416, Err(NotStored::Partial)),
+    ] {
+        assert_eq!(got(status, &[FRESH]), expected, "{status}");
+    }
+    for status in
+        [200, 201, 203, 204, 299, 301, 302, 303, 307, 308, 400, 401, 403, 404, 410, 499, 500, 502, 503, 504, 599]
+    {
+        assert_eq!(got(status, &[FRESH]), Ok(()), "explicit freshness: {status}");
+    }
+}
+
+#[test]
+fn must_understand_needs_a_known_status_and_then_outweighs_no_store() {
+    // RFC 9111 §5.2.2.3: "limits caching of the response to a cache that understands and conforms to the requirements for
+    // that response's status code"; such a cache "SHOULD ignore the no-store directive".
+    let field = ("cache-control", "max-age=60, must-understand, no-store");
+    for status in [200, 203, 301, 308, 404, 410, 451, 500, 501, 503] {
+        assert_eq!(got(status, &[field]), Ok(()), "{status}");
+    }
+    for status in [299, 399, 418, 499, 506, 599] {
+        assert_eq!(got(status, &[field]), Err(NotStored::NotUnderstood), "{status}");
+        assert_eq!(
+            got(status, &[("cache-control", "max-age=60, must-understand")]),
+            Err(NotStored::NotUnderstood),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn no_store_holds_in_both_directions() {
+    // RFC 9111 §5.2.1.5, §5.2.2.5: a cache "MUST NOT store any part of either this request or any response to it", "… of
+    // either the immediate request or the response".
+    for field in ["no-store", "No-StOrE", "max-age=10000, no-store", "no-store, public, s-maxage=1"] {
+        assert_eq!(said(field), Err(NotStored::NoStore), "{field}");
+    }
+    let request = [("cache-control", "no-store")];
+    assert_eq!(answer("GET", &request, 200, &[FRESH]), Err(NotStored::NoStore));
+    // must-understand speaks of the answer's no-store only.
+    assert_eq!(
+        answer("GET", &request, 200, &[("cache-control", "max-age=60, must-understand")]),
+        Err(NotStored::NoStore)
+    );
+    assert_eq!(answer("GET", &[("pragma", "no-cache")], 200, &[FRESH]), Ok(()));
+}
+
+#[test]
+fn private_is_not_for_a_shared_cache() {
+    // RFC 9111 §5.2.2.7: "a shared cache MUST NOT store the response"; of the qualified form, "the listed header fields".
+    assert_eq!(said("private, max-age=60"), Err(NotStored::Private));
+    assert_eq!(said("max-age=60 private"), Err(NotStored::Private), "a comma is missing");
+    assert_eq!(said("max-age=60, private=\"set-cookie\""), Ok(()));
+    for hidden in ["vary", "cache-control", "Expires", "a, date"] {
+        assert_eq!(said(&format!("max-age=60, private=\"{hidden}\"")), Err(NotStored::Private), "{hidden}");
+        assert_eq!(said(&format!("max-age=60, no-cache=\"{hidden}\"")), Err(NotStored::Private), "{hidden}");
+    }
+}
+
+#[test]
+fn an_answer_to_credentials_is_kept_where_it_says_so() {
+    // RFC 9111 §3.5: "A shared cache MUST NOT use a cached response to a request with an Authorization header field … unless
+    // the response contains a Cache-Control field with a response directive … that allows it to be stored by a shared
+    // cache".
+    let request = [("authorization", "Basic Zm9v")];
+    for (field, expected) in [
+        ("max-age=60", Err(NotStored::Authorization)),
+        ("max-age=60, proxy-revalidate", Err(NotStored::Authorization)),
+        ("max-age=60, public", Ok(())),
+        ("max-age=60, must-revalidate", Ok(())),
+        ("s-maxage=60", Ok(())),
+    ] {
+        assert_eq!(answer("GET", &request, 200, &[("cache-control", field)]), expected, "{field}");
+    }
+    let targeted = [("cdn-cache-control", "max-age=60"), ("cache-control", "public")];
+    assert_eq!(
+        answer("GET", &request, 200, &targeted),
+        Err(NotStored::Authorization),
+        "Cache-Control is ignored (RFC 9213 §2.2)"
+    );
+}
+
+#[test]
+fn what_varies_with_everything_is_not_kept() {
+    // RFC 9111 §4.1: "A stored response with a Vary header field value containing a member "*" always fails to match."
+    for (vary, expected) in
+        [("*", Err(NotStored::VaryStar)), ("a, *", Err(NotStored::VaryStar)), ("a", Ok(())), ("", Ok(()))]
+    {
+        assert_eq!(got(200, &[FRESH, ("vary", vary)]), expected, "{vary}");
+    }
+}
+
+#[test]
+fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
+    // RFC 9111 §3: "the response contains at least one of the following: a public response directive …; an Expires header
+    // field; a max-age response directive; … an s-maxage response directive …; or a status code that is defined as
+    // heuristically cacheable." And: "some caches will not store a response that has neither a cache validator nor an
+    // explicit expiration time".
+    let none = Err(NotStored::NoFreshness);
+    let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
+    let cases: [(u16, &[(&str, &str)], _); 17] = [
+        (200, &[], none),
+        (200, &[etag], Ok(())),
+        (200, &[modified], Ok(())),
+        (404, &[etag], Ok(())),
+        (500, &[etag], none),
+        (500, &[modified], none),
+        (599, &[("cache-control", "public"), modified], Ok(())),
+        (200, &[("cache-control", "public")], none),
+        (200, &[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")], Ok(())),
+        (200, &[("expires", "0")], none),
+        (500, &[("expires", "0"), etag], Ok(())),
+        (200, &[("cache-control", "max-age=0")], none),
+        (200, &[("cache-control", "max-age=0"), etag], Ok(())),
+        (200, &[("cache-control", "max-age=60"), ("age", "100")], Ok(())),
+        (200, &[("cache-control", "max-age=0, stale-while-revalidate=60")], Ok(())),
+        (200, &[("cache-control", "max-age=0, stale-if-error=60, must-revalidate")], none),
+        (200, &[("cdn-cache-control", "a"), ("cache-control", "max-age=60")], none),
+    ];
+    for (status, fields, expected) in cases {
+        assert_eq!(got(status, fields), expected, "{status} {fields:?}");
+    }
+    let default = |status, fields: &[(&'static str, &str)]| {
+        storable(
+            "GET",
+            URL,
+            &Lines::from(&[]),
+            &CredentialFields::default(),
+            status,
+            &Lines::from(fields),
+            TIMES,
+            Some(60_000),
+        )
+    };
+    assert_eq!((default(200, &[]), default(201, &[])), (Ok(()), Ok(())));
+    assert_eq!(default(200, &[("cache-control", "max-age=0")]), none);
+}
+
+#[test]
+fn no_cache_is_kept_for_its_validator() {
+    // RFC 9111 §5.2.2.4: "the response MUST NOT be used to satisfy any other request without forwarding it for validation".
+    assert_eq!(said("no-cache, max-age=60"), Err(NotStored::NoFreshness));
+    assert_eq!(got(200, &[("cache-control", "no-cache, max-age=60"), ("etag", "\"a\"")]), Ok(()));
+    assert_eq!(got(200, &[("cache-control", "no-cache"), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")]), Ok(()));
+    assert_eq!(said("no-cache=\"a\", max-age=60"), Ok(()));
+}
+
+#[test]
+fn a_head_of_more_than_32_kib_is_not_kept() {
+    let rest = HEAD_BYTES_MAX - "cache-control\nmax-age=60\na\n\n".len();
+    let (fits, too_long) = ("x".repeat(rest), "x".repeat(rest + 1));
+    let fields = |long: &str| -> Lines { [FRESH, ("a", long)].into_iter().collect() };
+    assert_eq!(fields(&fits).as_str().len(), HEAD_BYTES_MAX);
+    for (long, expected) in [(fits, Ok(())), (too_long, Err(NotStored::HeadTooLarge))] {
+        assert_eq!(
+            storable("GET", URL, &Lines::from(&[]), &CredentialFields::default(), 200, &fields(&long), TIMES, None),
+            expected
+        );
+    }
+}
+
+fn kept(fields: &[(&'static str, &'static str)], keeps_cookies: bool) -> Vec<String> {
+    let response: Lines = fields.iter().copied().collect();
+    kept_fields(&response, keeps_cookies).iter().map(|(name, value)| format!("{name}: {value}")).collect()
+}
+
+#[test]
+fn all_fields_are_kept_but_those_of_connection_and_proxy() {
+    // RFC 9111 §3.1: "Caches MUST include all received response header fields -- including unrecognized ones", but not "the
+    // Connection header field and fields whose names are listed in it", "Header fields that are specific to the proxy", and
+    // what "no-cache and private cache directives … prevent storage of".
+    let fields = [
+        ("date", "d"),
+        ("x-unknown", "1"),
+        ("x-unknown", "2"),
+        ("proxy-status", "a"),
+        ("age", "7"),
+        ("connection", "X-Listed, cache-control, Vary"),
+        ("connection", "content-length, Close"),
+        ("x-listed", "3"),
+        ("cache-control", "max-age=1"),
+        ("vary", "a"),
+        ("content-length", "4"),
+        ("keep-alive", "timeout=5"),
+        ("transfer-encoding", "chunked"),
+        ("trailer", "a"),
+        ("te", "trailers"),
+        ("upgrade", "h2c"),
+        ("proxy-connection", "a"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-authentication-info", "a"),
+        ("proxy-authorization", "Basic"),
+    ];
+    let expected = [
+        "date: d",
+        "x-unknown: 1",
+        "x-unknown: 2",
+        "proxy-status: a",
+        "age: 7",
+        "cache-control: max-age=1",
+        "vary: a",
+        "content-length: 4",
+    ];
+    assert_eq!(kept(&fields, true), expected);
+}
+
+#[test]
+fn fields_that_no_cache_or_private_names_are_not_kept() {
+    let of = |name: &'static str, directives: &'static str| {
+        kept(&[(name, directives), ("a", "1"), ("b", "2"), ("c", "3")], true).split_off(1).join(", ")
+    };
+    assert_eq!(of("cache-control", "no-cache=\"A, b\", max-age=60"), "c: 3");
+    assert_eq!(of("cache-control", "private=a, no-cache=\"c\""), "b: 2");
+    assert_eq!(of("cdn-cache-control", "private=\"a\""), "b: 2, c: 3");
+    assert_eq!(of("cache-control", "no-cache"), "a: 1, b: 2, c: 3");
+}
+
+#[test]
+fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
+    // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But frameworks add one to any answer.
+    let shares = |fields: &[(&'static str, &str)]| {
+        let fields = Lines::from(fields);
+        let (directives, is_targeted) = CacheControl::of_response(&fields);
+        let freshness = Freshness::of(200, &fields, &directives, is_targeted, TIMES, None);
+        shares_cookies(&directives, is_targeted, &freshness)
+    };
+    let modified = ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT");
+    for control in ["public, max-age=60", "s-maxage=60", "max-age=0, s-maxage=60"] {
+        assert!(shares(&[("cache-control", control), modified]), "{control}");
+    }
+    for control in ["", "max-age=60", "public", "public, max-age=0", "s-maxage=0", "public, max-age=60, no-cache"] {
+        assert!(!shares(&[("cache-control", control), modified]), "{control}");
+    }
+    assert!(shares(&[("cdn-cache-control", "max-age=60"), ("cache-control", "private")]));
+    assert!(!shares(&[("cdn-cache-control", "max-age=0"), ("cache-control", "public, max-age=60")]));
+    assert!(!shares(&[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")]));
+    let fields = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("etag", "\"a\"")];
+    assert_eq!((kept(&fields, true).len(), kept(&fields, false).len()), (3, 1));
+}
+
+/// Fields that say who asks, and what an upstream may answer without a thought for shared caches.
+const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key", "alice"), ("x-session", "alice")];
+
+#[test]
+fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_shared_caches() {
+    let further = CredentialFields::parse("X-Session");
+    let stored = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
+        storable("GET", URL, &Lines::from(request), &further, 200, &Lines::from(response), TIMES, None)
+    };
+    let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
+    let implicit: [&[(&str, &str)]; 9] = [
+        &[etag],
+        &[modified],
+        &[("expires", "0"), etag],
+        &[("cache-control", "max-age=0"), etag],
+        &[("pragma", "no-cache"), etag],
+        &[("cache-control", "no-cache=\"set-cookie\""), etag],
+        &[("cache-control", "no-cache, max-age=60"), etag],
+        &[("cache-control", "public"), modified],
+        &[("cache-control", "max-age=0, stale-if-error=60, stale-while-revalidate=60"), etag],
+    ];
+    let explicit: [&[(&str, &str)]; 4] = [
+        &[("cache-control", "max-age=60"), etag],
+        &[("cache-control", "max-age=0, s-maxage=60")],
+        &[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")],
+        &[("cdn-cache-control", "max-age=60"), ("cache-control", "private")],
+    ];
+    for credentials in CREDENTIALS {
+        for response in implicit {
+            assert_eq!(stored(&[credentials], response), Err(NotStored::Credentials), "{credentials:?} {response:?}");
+            assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
+            // What is stored for others is not out of date for that.
+            let request = Lines::from(&[credentials]);
+            let fate = fate("GET", URL, &request, &further, 200, &Lines::from(response), TIMES);
+            assert_eq!(fate, Fate::Pass(NotStored::Credentials), "{response:?}");
+        }
+        for response in explicit {
+            assert_eq!(stored(&[credentials], response), Ok(()), "{credentials:?} {response:?}");
+        }
+    }
+    let shared = [("cache-control", "must-revalidate"), etag];
+    assert_eq!(stored(&[("authorization", "Basic Zm9v")], &shared), Err(NotStored::Credentials), "RFC 9111 §3.5 too");
+}
+
+#[test]
+fn what_the_runtime_cannot_show_is_not_stored() {
+    // RFC 9110 §5.5: obs-text = %x80-FF. The runtime reads fields as UTF-8.
+    let lossy = ("content-disposition", "attachment; filename=\"M\u{fffd}rz.pdf\"");
+    let utf8 = ("content-disposition", "attachment; filename=\"März.pdf\"");
+    assert_eq!((got(200, &[FRESH, lossy]), got(200, &[FRESH, utf8])), (Err(NotStored::ObsText), Ok(())));
+    let request = [("x-name", "M\u{fffd}rz")];
+    assert_eq!(answer("GET", &request, 200, &[FRESH]), Ok(()), "it selects nothing");
+    assert_eq!(answer("GET", &request, 200, &[FRESH, ("vary", "accept, X-Name")]), Err(NotStored::ObsText));
+}

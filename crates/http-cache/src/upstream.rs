@@ -1,0 +1,104 @@
+//! The request that goes to the upstream.
+
+use crate::address::CacheError;
+use crate::answer::VIA;
+use http_semantics::cdn_loop;
+use http_semantics::fields::{Edits, Fields, continued, remove_hop_by_hop};
+use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};
+
+/// Conditions and ranges of a client (RFC 9110 §13.1, §14.2).
+const OF_THE_CLIENT: [&str; 6] =
+    ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
+
+/// What is changed in the client's header fields. Where something is kept, the request asks for all of the representation under
+/// the cache's own `conditions`; otherwise the client's conditions and ranges go along (RFC 9111 §4.3.1).
+///
+/// Fields by which a proxy speaks of host, path, method and client are no part of a key, so none of them goes along, whoever sent
+/// it: an answer that depends on one would be stored for everybody.
+///
+/// # Errors
+/// [`CacheError::Loop`] where the request was here before (RFC 8586).
+pub fn edits(
+    method: &str,
+    request: &impl Fields,
+    conditions: Vec<(&'static str, String)>,
+    is_kept: bool,
+) -> Result<Edits<'static>, CacheError> {
+    let mut edits = Edits::default();
+    remove_hop_by_hop(request, false, &mut edits);
+    let is_safe = matches!(method, "GET" | "HEAD");
+    for name in request.names().split(',') {
+        // A `GET` is sent without a body (RFC 9110 §9.3.1), so without its framing.
+        let is_framing = is_safe && matches!(name, "content-length" | "transfer-encoding");
+        let own = OF_THE_CLIENT.into_iter().find(|of_the_client| *of_the_client == name);
+        if let Some(name) = own.filter(|_| is_kept && is_safe) {
+            edits.remove(name);
+        } else if is_framing || is_stripped(name) || (is_of_cloudflare(name) && name != "cdn-loop") {
+            edits.remove(name.to_owned());
+        }
+    }
+    let cdn_loop = cdn_loop::continued(request.find("cdn-loop")).ok_or(CacheError::Loop)?;
+    edits.set("cdn-loop", cdn_loop);
+    edits.set("via", continued(request.find("via"), VIA));
+    for (name, value) in conditions {
+        edits.set(name, value);
+    }
+    Ok(edits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_semantics::fields::Lines;
+
+    fn changed(method: &str, fields: &[(&'static str, &str)], is_kept: bool) -> (Vec<String>, Vec<String>) {
+        let conditions = if is_kept { vec![("if-none-match", "\"kept\"".to_owned())] } else { Vec::new() };
+        let edits = edits(method, &Lines::from(fields), conditions, is_kept).unwrap();
+        let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        (edits.remove.iter().map(ToString::to_string).collect(), set)
+    }
+
+    #[test]
+    fn a_validation_replaces_the_clients_conditions_and_range() {
+        let fields = [("if-none-match", "\"a\""), ("if-range", "\"a\""), ("range", "bytes=0-1"), ("accept", "*/*")];
+        let own = ["cdn-loop: kv-edge", "via: 1.1 kv-edge"];
+        assert_eq!(changed("GET", &fields, false), (vec![], own.map(str::to_owned).to_vec()));
+        let (removed, set) = changed("GET", &fields, true);
+        assert_eq!(removed, ["if-none-match", "if-range", "range"]);
+        assert_eq!(set, [own[0], own[1], "if-none-match: \"kept\""]);
+    }
+
+    #[test]
+    fn a_write_keeps_its_conditions_and_its_framing_and_a_get_is_sent_without_a_body() {
+        let fields = [("if-match", "\"a\""), ("content-length", "0"), ("transfer-encoding", "chunked")];
+        assert_eq!(changed("PUT", &fields, false).0, [""; 0]);
+        assert_eq!(changed("GET", &fields, false).0, ["content-length", "transfer-encoding"]);
+    }
+
+    #[test]
+    fn what_a_visitor_says_of_host_path_method_and_client_does_not_reach_the_upstream() {
+        for name in [
+            "x-forwarded-host",
+            "x-forwarded-for",
+            "forwarded",
+            "x-host",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+            "x-force-variant-token",
+            "cf-connecting-ip",
+        ] {
+            for method in ["GET", "HEAD", "POST"] {
+                assert_eq!(changed(method, &[(name, "evil.example"), ("accept", "*/*")], false).0, [name], "{method}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_a_loop() {
+        let fields = Lines::from(&[("cdn-loop", "a, kv-edge")]);
+        assert_eq!(edits("GET", &fields, Vec::new(), false), Err(CacheError::Loop));
+        let (_, set) = changed("GET", &[("cdn-loop", "a"), ("via", "1.0 b")], false);
+        assert_eq!(set, ["cdn-loop: a, kv-edge", "via: 1.0 b, 1.1 kv-edge"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! What is asked of the upstream about a stale answer, and what comes of it (RFC 9111 §4.3).
+
+#[cfg(test)]
+mod tests;
+
+use http_semantics::conditional::{Compare, EntityTag};
+use http_semantics::fields::{Fields, Lines, is_hop_by_hop, list};
+use http_semantics::http_date;
+
+/// What the answer to a HEAD means for a kept answer to GET (RFC 9111 §4.3.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadEffect {
+    /// It is still the same: these are its fields now.
+    Update(Lines),
+    /// It is another one: it counts as stale.
+    Invalidate,
+}
+
+/// The fields that make a request conditional: both validators, as they came (RFC 9111 §4.3.1).
+#[must_use]
+pub fn conditions(stored: &impl Fields) -> Vec<(&'static str, String)> {
+    // An `ETag` that is no single tag is not sent: as `If-None-Match`, a `*` or a list would mean something else.
+    let etag = stored.find("etag").filter(|etag| EntityTag::parse(etag).is_some());
+    let modified = stored.find("last-modified").filter(|date| http_date::parse_ms(date).is_some());
+    let both = [("if-none-match", etag), ("if-modified-since", modified)];
+    both.into_iter().filter_map(|(name, value)| Some((name, value?.trim().to_owned()))).collect()
+}
+
+/// True where an answer can be validated.
+#[must_use]
+pub fn has_validator(fields: &impl Fields) -> bool {
+    tag_of(fields).is_some() || modified_ms(fields).is_some()
+}
+
+/// The fields of a kept answer after a 304 (RFC 9111 §3.2). They can hold what `Cache-Control` now keeps out of the store (§3.1):
+/// the caller passes them through [`crate::storing::kept_fields`].
+///
+/// An age is that of the answer it came with, and so is a date: where the 304 has none, the time it came counts.
+#[must_use]
+pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
+    let connection = not_modified.get("connection").unwrap_or_default();
+    let is_taken = |name: &str| {
+        let is_stored_etag = name == "etag" && stored.has("etag");
+        !(is_of_the_body(name)
+            || is_stored_etag
+            || is_hop_by_hop(name)
+            // A cookie is for the one who asked.
+            || matches!(name, "proxy-authentication-info" | "set-cookie")
+            || list(&connection).any(|listed| listed.eq_ignore_ascii_case(name)))
+    };
+    let is_replaced = |name: &str| {
+        matches!(name, "age" | "date") || ((is_taken(name) || name == "set-cookie") && not_modified.has(name))
+    };
+    let kept = stored.iter().filter(|(name, _)| !is_replaced(name));
+    kept.chain(not_modified.iter().filter(|(name, _)| is_taken(name))).collect()
+}
+
+/// Fields that say of the kept bytes how to read them or what they add up to. A message without a body, or about a body that is
+/// only much the same (a weak validator), cannot know. RFC 9111 §3.2: `Content-Length` is never updated, the others may be left
+/// out "to ensure integrity of the stored response". `Content-Type` is updated: its bytes are kept as they came.
+fn is_of_the_body(name: &str) -> bool {
+    matches!(
+        name,
+        "content-length"
+            | "content-encoding"
+            | "content-range"
+            | "content-md5"
+            | "content-digest"
+            | "repr-digest"
+            | "digest"
+    )
+}
+
+/// True where a 304 is about this kept answer (RFC 9111 §4.3.4). An entity tag decides where both have one; otherwise the dates
+/// do. A 304 without validators is about the one answer that was asked about.
+#[must_use]
+pub fn is_about(stored: &impl Fields, not_modified: &impl Fields) -> bool {
+    match (tag_of(stored), tag_of(not_modified)) {
+        // "If the 304 response contains one or more strong validators": the same one.
+        (Some(stored), Some(tag)) => {
+            stored.equals(&tag, if tag.is_weak() { Compare::Weakly } else { Compare::Strongly })
+        }
+        (None, Some(tag)) => {
+            let is_strong = modified_ms(stored).is_some_and(|at| date_of(stored) >= Some(at.saturating_add(1000)));
+            has_same_date(stored, not_modified) && (tag.is_weak() || is_strong)
+        }
+        (_, None) => modified_ms(not_modified).is_none() || has_same_date(stored, not_modified),
+    }
+}
+
+/// What the answer to a HEAD says of the kept 200 to GET (RFC 9111 §4.3.5). With another status than 200, GET would get another
+/// answer, too (RFC 9110 §9.3.2). The caller does not ask about what says nothing of the kept answer: an error of the upstream
+/// (5xx), and a 304 to the client's own condition.
+#[must_use]
+pub fn head_effect(stored: &Lines, stored_length: u64, status: u16, head: &Lines) -> HeadEffect {
+    if status == 200 && is_of_head(stored, stored_length, head) {
+        HeadEffect::Update(freshened(stored, head))
+    } else {
+        HeadEffect::Invalidate
+    }
+}
+
+/// "matching values for any received validator fields (`ETag` and `Last-Modified`) and, if the HEAD response has a Content-Length
+/// header field, the value of Content-Length matches that of the stored response".
+fn is_of_head(stored: &Lines, stored_length: u64, head: &Lines) -> bool {
+    let has_same_tag = !head.has("etag") || (tag_of(head).is_some() && tag_of(stored) == tag_of(head));
+    let has_same_modified = !head.has("last-modified") || has_same_date(stored, head);
+    let has_same_length = head.get("content-length").is_none_or(|length| length.trim().parse() == Ok(stored_length));
+    has_same_tag && has_same_modified && has_same_length
+}
+
+/// The fields of a 304 in place of a kept answer: RFC 9110 §15.4.5, with `CDN-Cache-Control`, which guides the updates of caches
+/// as `Cache-Control` does (RFC 9213), and the way the answer took. `Age` is up to the caller.
+#[must_use]
+pub fn not_modified_fields(stored: &Lines) -> Lines {
+    let has_etag = stored.has("etag");
+    let is_sent = |name: &str| match name {
+        "cache-control" | "cdn-cache-control" | "content-location" | "date" | "etag" | "expires" | "vary" | "via" => {
+            true
+        }
+        // "Last-Modified might be useful if the response does not have an ETag field".
+        "last-modified" => !has_etag,
+        _ => false,
+    };
+    stored.iter().filter(|(name, _)| is_sent(name)).collect()
+}
+
+fn tag_of(fields: &impl Fields) -> Option<EntityTag> {
+    fields.find("etag").and_then(|etag| EntityTag::parse(&etag))
+}
+
+fn modified_ms(fields: &impl Fields) -> Option<u64> {
+    fields.find("last-modified").and_then(|date| http_date::parse_ms(&date))
+}
+
+fn date_of(fields: &impl Fields) -> Option<u64> {
+    fields.find("date").and_then(|date| http_date::parse_ms(&date))
+}
+
+/// True where both have the same `Last-Modified`.
+fn has_same_date(stored: &impl Fields, other: &impl Fields) -> bool {
+    modified_ms(stored).is_some_and(|at| modified_ms(other) == Some(at))
+}

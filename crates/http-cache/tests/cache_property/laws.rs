@@ -1,0 +1,201 @@
+//! The laws of reuse. They read the fields by themselves, in a few simple words.
+
+use http_cache::answer::{Part, Story, of_kept};
+use http_cache::cache_status::CacheStatus;
+use http_cache::freshness::Times;
+use http_cache::stored::Kept;
+use http_semantics::fields::{Fields, Lines};
+use http_semantics::http_date;
+use proptest::prelude::*;
+
+use crate::World;
+use crate::input::Step;
+
+/// What is known of a body that the upstream gave.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) url: &'static str,
+    pub(crate) status: u16,
+    /// Its fields with those of later validations.
+    pub(crate) fields: Lines,
+    pub(crate) times: Times,
+    /// The requests it is for, as the upstream says.
+    pub(crate) requests: Vec<Lines>,
+    pub(crate) is_secret: bool,
+    /// Who contributed to it: the visitor it was made for, and those whose validations changed
+    /// its fields.
+    pub(crate) contributions: Vec<Contribution>,
+    /// Its `Set-Cookie` may be given to everybody.
+    pub(crate) shares_cookies: bool,
+}
+
+/// What one visitor had to do with a stored answer.
+#[derive(Debug)]
+pub(crate) struct Contribution {
+    /// The visitor's credentials; empty for none.
+    pub(crate) credentials: String,
+    /// The upstream said explicitly that what it answered was fresh for shared caches.
+    pub(crate) was_fresh_for_all: bool,
+}
+
+/// Under what circumstances a kept body is served.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Served {
+    /// Without a word from the upstream.
+    FromStore,
+    /// The upstream failed just now.
+    InPlaceOfError,
+    /// The upstream said just now that it is still the same.
+    Validated,
+}
+
+pub(crate) type Law = Result<(), TestCaseError>;
+impl World {
+    /// The laws of reuse.
+    pub(crate) fn serve(&mut self, step: &Step, kept: &Kept, id: usize, served: Served) -> Law {
+        self.hits += 1;
+        let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
+        let said = |directive: &str| has(&body.fields, directive);
+        prop_assert!(!body.is_secret, "private or no-store (RFC 9111 §5.2.2.5, §5.2.2.7)");
+        prop_assert_eq!(body.url, step.url);
+        let is_shared = ["public", "must-revalidate", "s-maxage"].into_iter().any(said);
+        let is_for_all = body.requests.iter().any(|request| !request.has("authorization"));
+        prop_assert!(is_for_all || is_shared, "credentials (§3.5)");
+        let own = credentials_of(request);
+        let is_foreign = |one: &&Contribution| !one.credentials.is_empty() && one.credentials != own;
+        let has_leaked = body.contributions.iter().filter(is_foreign).any(|one| !one.was_fresh_for_all);
+        prop_assert!(!has_leaked, "what was made for another visitor's credentials, and not said to be for all");
+        if served == Served::Validated {
+            return Ok(());
+        }
+        prop_assert!(body.shares_cookies || !kept.stored.fields.has("set-cookie"), "another visitor's cookie");
+        let vary = body.fields.get("vary").unwrap_or_default().to_lowercase();
+        let is_list = vary.split(", ").all(|name| name != "*" && !name.contains(' '));
+        let is_wanted = |name: &str| {
+            name == "accept-language"
+                && body.fields.has("content-language")
+                && wanted(request) == body.fields.get("content-language")
+        };
+        let is_like = |given: &&Lines| {
+            vary.split(", ")
+                .all(|name| name.is_empty() || sorted(given, name) == sorted(request, name) || is_wanted(name))
+        };
+        prop_assert!(is_list && body.requests.iter().any(|given| is_like(&given)), "Vary (§4.1)");
+        if !is_wanted("accept-language")
+            && let Some(newest) = self.newest.get(&(step.url, who(request)))
+        {
+            prop_assert!(id >= *newest, "an older body after a newer one (§4)");
+        }
+        let (age_ms, lifetime_ms, is_error) =
+            (age_ms(body, now_ms), lifetime_ms(body), served == Served::InPlaceOfError);
+        prop_assert!(!said("no-cache"), "not without validation (§5.2.2.4)");
+        prop_assert!(is_error || !has(request, "no-cache"), "validation was asked for (§5.2.1.4)");
+        prop_assert!(
+            is_error || seconds(request, "max-age").is_none_or(|most_ms| age_ms <= most_ms),
+            "too old (§5.2.1.1)"
+        );
+        prop_assert!(!has(request, "no-store"));
+        if let Some(stale_ms) = age_ms.checked_sub(lifetime_ms) {
+            let forbidden = ["must-revalidate", "proxy-revalidate", "s-maxage"];
+            prop_assert!(!forbidden.into_iter().any(said), "never stale (§4.2.4)");
+            let within = |fields, directive| seconds(fields, directive).is_some_and(|most_ms| stale_ms <= most_ms);
+            let is_if_error = within(&body.fields, "stale-if-error") || within(request, "stale-if-error");
+            let is_taken =
+                within(request, "max-stale") || (has(request, "max-stale") && seconds(request, "max-stale").is_none());
+            let is_failing = is_error || step.is_left_alone;
+            let is_allowed = is_taken || within(&body.fields, "stale-while-revalidate") || (is_failing && is_if_error);
+            prop_assert!(is_allowed, "stale by {stale_ms} ms without a reason (RFC 5861)");
+        }
+        let story = Story { cache_status: CacheStatus::Hit { ttl: 0, detail: None }, kv_ms: None, upstream_ms: None };
+        let answer = of_kept(step.method, request, kept, None, &story, now_ms);
+        prop_assert!(!answer.fields.has("x-secret") || !said("private=\"x-secret\""), "a private field (§5.2.2.7)");
+        let age = answer.edits.set.iter().find(|(name, _)| name == "age").map(|(_, value)| value.to_string());
+        prop_assert_eq!(age, Some((age_ms / 1000).to_string()), "Age (§5.1)");
+        let tag = |fields: &Lines, name| fields.get(name).map(|tag| tag.trim_start_matches("W/").to_owned());
+        let is_same = request.has("if-none-match") && tag(request, "if-none-match") == tag(&body.fields, "etag");
+        prop_assert_eq!(answer.status == 304, is_same && body.status < 300, "If-None-Match (RFC 9110 §13.1.2)");
+        prop_assert_eq!(answer.part == Part::Nothing, answer.status == 304 || step.method == "HEAD");
+        Ok(())
+    }
+}
+
+/// The directives that count: those of `CDN-Cache-Control`, else of `Cache-Control`.
+fn directives(fields: &Lines) -> Vec<String> {
+    let field = fields.get("cdn-cache-control").or_else(|| fields.get("cache-control")).unwrap_or_default();
+    field.split(", ").map(str::to_owned).collect()
+}
+
+pub(crate) fn has(fields: &Lines, name: &str) -> bool {
+    directives(fields).iter().any(|directive| {
+        directive == name
+            || directive.split_once('=').is_some_and(|(left, value)| left == name && !value.starts_with('"'))
+    })
+}
+
+fn seconds(fields: &Lines, name: &str) -> Option<u64> {
+    let found = directives(fields)
+        .into_iter()
+        .find_map(|directive| directive.strip_prefix(&format!("{name}="))?.parse::<u64>().ok());
+    found.map(|seconds| seconds * 1000)
+}
+
+/// All that says who asks, as a text; empty for an anonymous request.
+pub(crate) fn credentials_of(request: &Lines) -> String {
+    ["cookie", "authorization", "x-api-key", "x-session"].into_iter().filter_map(|name| request.get(name)).collect()
+}
+
+/// True where the upstream says that shared caches may use the answer for a while without asking.
+pub(crate) fn is_fresh_for_all(fields: &Lines) -> bool {
+    explicit_ms(fields).is_some_and(|lifetime_ms| lifetime_ms > 0) && !has(fields, "no-cache")
+}
+
+/// True where the upstream speaks to shared caches, of an answer that it made for nobody in particular.
+pub(crate) fn shares_cookies(request: &Lines, fields: &Lines) -> bool {
+    let speaks = fields.has("cdn-cache-control") || has(fields, "public") || has(fields, "s-maxage");
+    credentials_of(request).is_empty() && speaks && is_fresh_for_all(fields)
+}
+
+/// The lifetime that an answer says it has (RFC 9111 §4.2.1): `s-maxage`, `max-age`, `Expires`.
+fn explicit_ms(fields: &Lines) -> Option<u64> {
+    let date = |name| fields.get(name).as_deref().and_then(http_date::parse_ms);
+    let expires = fields.get("expires").filter(|_| !fields.has("cdn-cache-control"));
+    let until_expiry = || {
+        let at_ms = http_date::parse_ms(&expires?).unwrap_or(0);
+        Some(at_ms.saturating_sub(date("date").expect("all answers are dated")))
+    };
+    seconds(fields, "s-maxage").or_else(|| seconds(fields, "max-age")).or_else(until_expiry)
+}
+
+/// `must-understand` outweighs `no-store` (RFC 9111 §5.2.2.3): all statuses here are understood.
+pub(crate) fn is_secret(status: u16, request: &Lines, fields: &Lines) -> bool {
+    let is_no_store = has(fields, "no-store") && !has(fields, "must-understand");
+    status == 206 || has(fields, "private") || is_no_store || has(request, "no-store")
+}
+
+fn lifetime_ms(body: &Body) -> u64 {
+    let heuristic = [200, 203, 301, 404].contains(&body.status) || has(&body.fields, "public");
+    let date = |name| body.fields.get(name).as_deref().and_then(http_date::parse_ms);
+    let since = date("last-modified").filter(|_| heuristic).map_or(0, |at_ms| date("date").unwrap_or(at_ms) - at_ms);
+    explicit_ms(&body.fields).unwrap_or(since / 10)
+}
+
+fn age_ms(body: &Body, now_ms: u64) -> u64 {
+    let age_seconds: u64 = body.fields.get("age").map_or(0, |age| age.parse().unwrap_or(0));
+    age_seconds * 1000 + now_ms - body.times.requested_ms
+}
+
+fn sorted(request: &Lines, name: &str) -> Option<Vec<String>> {
+    let mut members: Vec<String> = request.get(name)?.split(", ").map(str::to_owned).collect();
+    members.sort();
+    Some(members)
+}
+
+/// The language that the request wants most.
+fn wanted(request: &Lines) -> Option<String> {
+    let accepted = request.get("accept-language")?;
+    Some(if accepted.contains("de") { "de" } else { "en" }.to_owned())
+}
+
+pub(crate) fn who(request: &Lines) -> String {
+    format!("{:?}", ["cookie", "accept-language", "authorization"].map(|name| sorted(request, name)))
+}

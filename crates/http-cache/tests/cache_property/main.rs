@@ -1,0 +1,277 @@
+//! Random requests and answers through a small cache: the decisions of the real one around a map and a virtual clock. Whatever
+//! they are, nobody gets what is not meant for them: above all, for any sequence of requests by several visitors with any directives
+//! and any answers of the upstream, nobody gets what was made for another visitor's credentials, unless that answer was explicitly
+//! fresh for shared caches.
+
+#![allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)] // All of it is a test.
+
+mod input;
+mod laws;
+
+use std::collections::BTreeMap;
+
+use http_cache::answer::dated;
+use http_cache::cache_status::Fwd;
+use http_cache::credentials::CredentialFields;
+use http_cache::decision::{Asked, Decision, Selected, decide};
+use http_cache::freshness::Times;
+use http_cache::stale;
+use http_cache::stored::{Kept, Place, Stored};
+use http_cache::storing::{Fate, fate};
+use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
+use http_cache::vary::{self, Selecting, Vary};
+use http_semantics::fields::{Fields, Lines};
+use proptest::prelude::*;
+
+use input::{Step, steps};
+use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_all, is_secret, shares_cookies, who};
+
+/// Cookies and API keys, and a field that a site names itself.
+fn credentials() -> CredentialFields {
+    CredentialFields::parse("X-Session")
+}
+
+type PlaceKey = (&'static str, Selecting);
+type Found = (PlaceKey, Kept, usize);
+
+#[derive(Default)]
+struct World {
+    now_ms: u64,
+    kept: BTreeMap<PlaceKey, (Kept, usize)>,
+    bodies: Vec<Body>,
+    /// The newest body that was kept for a request with these fields.
+    newest: BTreeMap<(&'static str, String), usize>,
+    hits: usize,
+}
+
+impl World {
+    /// As the Worker does it.
+    fn take_step(&mut self, step: &Step) -> Law {
+        self.now_ms += step.wait_ms;
+        let asked = Asked::of(step.method, &step.request);
+        let (found, first) = if asked.looks_in_store() { self.look(step) } else { (None, None) };
+        let selected = found.as_ref().map(|(_, kept, _)| Selected { kept, is_left_alone: step.is_left_alone });
+        let random = || if step.is_drawn { 0 } else { (1 << 53) - 1 };
+        match decide(&asked, selected, Fwd::UriMiss, self.now_ms, random) {
+            Decision::Serve { refresh, .. } => {
+                let (key, kept, body) = found.expect("something is selected");
+                self.serve(step, &kept, body, Served::FromStore)?;
+                let again = Step { method: "GET", ..step.clone() };
+                let validators = conditions(&kept.stored.fields);
+                if refresh {
+                    self.forward(&again, Some((key, kept, body)), first.as_ref(), &validators)
+                } else {
+                    Ok(())
+                }
+            }
+            Decision::Forward { conditions, .. } => {
+                prop_assert!(!has(&step.request, "only-if-cached") || step.method == "POST" || !asked.looks_in_store());
+                self.forward(step, found, first.as_ref(), &conditions)
+            }
+            Decision::NotCached => Ok(()),
+        }
+    }
+
+    fn look(&self, step: &Step) -> (Option<Found>, Option<Kept>) {
+        let key = (step.url, Selecting::new());
+        let Some((first, body)) = self.kept.get(&key) else { return (None, None) };
+        if vary::matches(&first.stored.selecting, &first.stored.fields, &step.request) {
+            return (Some((key, first.clone(), *body)), Some(first.clone()));
+        }
+        let names: Vec<String> = first.stored.selecting.iter().map(|(name, _)| name.clone()).collect();
+        let key = (step.url, vary::selecting(&names, &step.request));
+        let variant = self.kept.get(&key).filter(|(variant, _)| {
+            variant.stored.epoch_ms == first.stored.epoch_ms && variant.stored.selecting == key.1
+        });
+        (variant.map(|(variant, body)| (key.clone(), variant.clone(), *body)), Some(first.clone()))
+    }
+
+    fn forward(
+        &mut self,
+        step: &Step,
+        found: Option<Found>,
+        first: Option<&Kept>,
+        conditions: &[(&'static str, String)],
+    ) -> Law {
+        let requested_ms = self.now_ms;
+        self.now_ms += step.takes_ms;
+        let times = Times { requested_ms, received_ms: self.now_ms };
+        let request = Asked::of(step.method, &step.request).directives;
+        let status = step.status.filter(|status| !stale::is_error(*status));
+        if let (None, Some((_, kept, body))) = (status, &found)
+            && stale::if_error(kept, &request, kept.stale_ms(self.now_ms))
+        {
+            return self.serve(step, kept, *body, Served::InPlaceOfError);
+        }
+        let Some(status) = step.status else { return Ok(()) };
+        let fields = dated(step.answer.clone(), self.now_ms);
+        if let Some((key, kept, body)) = found.clone()
+            && (step.validates && step.method == "GET" && !conditions.is_empty())
+            && is_about(&kept.stored.fields, &fields)
+        {
+            self.serve(step, &kept, body, Served::Validated)?;
+            self.renew(step, &key, &kept, body, &freshened(&kept.stored.fields, &fields), times);
+            return Ok(());
+        }
+        self.effects(step, found.as_ref(), status, &fields, times);
+        match fate(step.method, step.url, &step.request, &credentials(), status, &fields, times) {
+            Fate::Keep => self.keep(step, first, found.as_ref(), status, fields, times),
+            Fate::Pass(_) => {}
+            Fate::Forget(_) => {
+                if let Some((key, ..)) = found {
+                    self.kept.remove(&key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a write and a HEAD do to what is kept.
+    fn effects(&mut self, step: &Step, found: Option<&Found>, status: u16, fields: &Lines, times: Times) {
+        if step.method == "POST" && status < 400 {
+            self.kept.remove(&(step.url, Selecting::new()));
+        }
+        if let (Some((key, kept, body)), "HEAD", 200) = (found, step.method, status) {
+            match head_effect(&kept.stored.fields, kept.stored.length, status, fields) {
+                HeadEffect::Update(fields) if kept.stored.status == 200 => {
+                    self.renew(step, &key.clone(), kept, *body, &fields, times);
+                }
+                _ => drop(self.kept.remove(key)),
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        step: &Step,
+        first: Option<&Kept>,
+        found: Option<&Found>,
+        status: u16,
+        fields: Lines,
+        times: Times,
+    ) {
+        let selecting = match Vary::parse(fields.get("vary").as_deref()) {
+            Vary::Names(names) => vary::selecting(&names, &step.request),
+            Vary::Nothing | Vary::Star => Selecting::new(),
+        };
+        let found = found.map(|(key, kept, _)| (kept, !key.1.is_empty()));
+        let place = Place::of(first, found, &selecting, times.received_ms);
+        let key = if matches!(place, Place::Url { .. }) { Selecting::new() } else { selecting.clone() };
+        let stored = Stored {
+            length: 4,
+            selecting,
+            epoch_ms: place.epoch_ms(),
+            ..Stored::received(&step.request, &credentials(), status, &fields, times, None)
+        };
+        self.newest.insert((step.url, who(&step.request)), self.bodies.len());
+        self.kept.insert((step.url, key), (Kept::new(stored, None), self.bodies.len()));
+        let (is_secret, requests) = (is_secret(status, &step.request, &fields), vec![step.request.clone()]);
+        let contributions = vec![contribution(step, &fields)];
+        let shares_cookies = shares_cookies(&step.request, &fields);
+        let url = step.url;
+        self.bodies.push(Body { url, status, fields, times, requests, is_secret, contributions, shares_cookies });
+    }
+
+    fn renew(&mut self, step: &Step, key: &PlaceKey, kept: &Kept, body: usize, fields: &Lines, times: Times) {
+        let stored = kept.stored.renewed(&step.request, fields, times);
+        let new_key = if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, Selecting::new()) };
+        let (request, url) = (&step.request, step.url);
+        let fate = fate("GET", url, request, &credentials(), stored.status, &stored.fields, times);
+        match fate {
+            Fate::Keep => {}
+            // What is stored stays as it is.
+            Fate::Pass(_) => return,
+            Fate::Forget(_) => return drop(self.kept.remove(key)),
+        }
+        let known = &mut self.bodies[body];
+        let answer = dated(step.answer.clone(), times.received_ms);
+        let is_old = |name: &str| !answer.has(name) && !matches!(name, "age" | "date");
+        let tag = known.fields.get("etag").unwrap_or_default();
+        let renewed: Lines = known.fields.iter().filter(|(name, _)| is_old(name)).chain(answer.iter()).collect();
+        known.fields = renewed
+            .iter()
+            .map(|(name, value)| (name, if name == "etag" && !tag.is_empty() { &tag } else { value }))
+            .collect();
+        known.times = times;
+        known.requests.push(step.request.clone());
+        known.is_secret |= is_secret(known.status, &step.request, &known.fields);
+        known.contributions.push(contribution(step, &known.fields));
+        // A cookie of a validation is not stored, and takes away the one before.
+        known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&Lines::default(), &known.fields);
+        self.kept.insert(new_key, (Kept::new(stored, None), body));
+    }
+}
+
+/// What the visitor of this step has to do with an answer that has these fields.
+fn contribution(step: &Step, fields: &Lines) -> Contribution {
+    let credentials = credentials_of(&step.request);
+    Contribution { credentials, was_fresh_for_all: is_fresh_for_all(fields) }
+}
+
+fn run(steps: &[Step]) -> Result<usize, TestCaseError> {
+    let mut world = World { now_ms: 784_111_777_000, ..World::default() };
+    steps.iter().try_for_each(|step| world.take_step(step))?;
+    Ok(world.hits)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nobody_gets_what_is_not_meant_for_them(steps in prop::collection::vec(steps(), 1..40)) {
+        run(&steps)?;
+    }
+}
+
+/// A GET, so long after the one before, with this `Cookie`, and an answer with these fields.
+fn get(wait_ms: u64, cookie: &str, control: &str, answer: &[(&str, &str)]) -> Step {
+    let request = [("cookie", cookie), ("cache-control", control)].into_iter().filter(|(_, value)| !value.is_empty());
+    Step {
+        wait_ms,
+        url: "https://a.example/",
+        method: "GET",
+        request: request.collect(),
+        is_left_alone: false,
+        is_drawn: false,
+        takes_ms: 0,
+        status: Some(200),
+        answer: answer.iter().copied().collect(),
+        validates: true,
+    }
+}
+
+const VARY: (&str, &str) = ("vary", "cookie");
+const FRESH: (&str, &str) = ("cache-control", "max-age=20");
+
+#[test]
+fn variants_of_one_url_are_hits_side_by_side() {
+    let steps =
+        [get(0, "a", "", &[FRESH, VARY]), get(1, "b", "", &[FRESH, VARY]), get(1, "a", "", &[]), get(1, "b", "", &[])];
+    assert_eq!(run(&steps).unwrap(), 2);
+}
+
+#[test]
+fn what_varies_with_something_that_is_no_field_is_not_used_again() {
+    // RFC 9110 §12.5.5: Vary = #( "*" / field-name ). What else it says cannot be compared.
+    run(&[get(0, "a", "", &[FRESH, ("vary", "cookie accept")]), get(1, "b", "", &[])]).unwrap();
+    run(&[get(0, "a", "", &[FRESH, ("vary", "x y")]), get(1, "b", "", &[])]).unwrap();
+}
+
+#[test]
+fn a_304_can_make_an_answer_vary() {
+    // RFC 9111 §3.2: a 304 updates the stored fields, Vary among them; §4.1: a cache "MUST NOT use that stored response … unless
+    // all the presented request header fields nominated by that Vary field value match".
+    let (tag, validated) = (("etag", "\"a\""), [FRESH, VARY]);
+    run(&[get(0, "", "", &[tag]), get(1, "a", "", &validated), get(1, "b", "", &[FRESH])]).unwrap();
+}
+
+#[test]
+fn a_newer_variant_is_not_followed_by_an_older_one() {
+    // RFC 9111 §4: "When more than one suitable response is stored, a cache MUST use the most recent one". The second answer for b
+    // takes the place of the stale one for a, and gives it back; the first one for b is older.
+    let short = ("cache-control", "max-age=2");
+    let of_b = [get(1, "b", "", &[FRESH, VARY]), get(2000, "b", "no-cache", &[short, VARY])];
+    let of_a = [get(0, "a", "", &[short, VARY]), get(2000, "a", "", &[short, VARY])];
+    let [[b1, b2], [a1, a2]] = [of_b, of_a];
+    run(&[a1, b1, b2, a2, get(1, "b", "", &[FRESH, VARY])]).unwrap();
+}

@@ -1,0 +1,309 @@
+//! Header fields: which a message has, which belong to one connection only (RFC 9110 §7.6.1), and what is changed on the way.
+
+use std::borrow::Cow;
+
+/// The header fields of a message, read one by one: only what a decision needs crosses into WebAssembly.
+pub trait Fields {
+    /// The names of all fields in lower case, separated by commas.
+    fn names(&self) -> &str;
+    /// The value of a field, its lines joined with `, ` (RFC 9110 §5.3).
+    fn get(&self, name: &str) -> Option<String>;
+    /// The lines of a field that cannot be joined: `Set-Cookie` (RFC 9110 §5.3).
+    fn set_cookies(&self) -> Vec<String>;
+
+    /// True where the message has such a field; the name in lower case.
+    fn has(&self, name: &str) -> bool {
+        self.names().split(',').any(|present| present == name)
+    }
+
+    /// The value of a field, without asking for one that is not there.
+    fn find(&self, name: &str) -> Option<String> {
+        if self.has(name) { self.get(name) } else { None }
+    }
+}
+
+/// All header fields of a message as text: a name in lower case and a value in turns, each ended by a line feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    text: String,
+    names: String,
+}
+
+impl Lines {
+    /// Reads the text. A name without a value at its end is dropped.
+    #[must_use]
+    pub fn parse(text: String) -> Self {
+        let mut lines = Self { text, names: String::new() };
+        let names: Vec<&str> = lines.iter().map(|(name, _)| name).collect();
+        lines.names = names.join(",");
+        lines
+    }
+
+    /// Each line: name and value. A field of several lines comes several times.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self.text.split('\n');
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Lines {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(lines: I) -> Self {
+        let mut text = String::with_capacity(512);
+        for (name, value) in lines {
+            text.extend([name, "\n", value, "\n"]);
+        }
+        Self::parse(text)
+    }
+}
+
+impl<'a, const N: usize> From<&[(&'a str, &'a str); N]> for Lines {
+    fn from(lines: &[(&'a str, &'a str); N]) -> Self {
+        lines.iter().copied().collect()
+    }
+}
+
+impl<'a> From<&Vec<(&'a str, &'a str)>> for Lines {
+    fn from(lines: &Vec<(&'a str, &'a str)>) -> Self {
+        lines.iter().copied().collect()
+    }
+}
+
+impl<'a> From<&[(&'a str, &'a str)]> for Lines {
+    fn from(lines: &[(&'a str, &'a str)]) -> Self {
+        lines.iter().copied().collect()
+    }
+}
+
+impl Fields for Lines {
+    fn names(&self) -> &str {
+        &self.names
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let mut joined: Option<String> = None;
+        for (_, value) in self.iter().filter(|(field, _)| *field == name) {
+            match &mut joined {
+                None => joined = Some(value.to_owned()),
+                Some(joined) => joined.extend([", ", value]),
+            }
+        }
+        joined
+    }
+
+    fn set_cookies(&self) -> Vec<String> {
+        self.iter().filter(|(name, _)| *name == "set-cookie").map(|(_, value)| value.to_owned()).collect()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.iter().any(|(field, _)| field == name)
+    }
+}
+
+/// What is changed in a message's header fields: first removed, then set, then appended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edits<'a> {
+    /// Names of fields that go.
+    pub remove: Vec<Cow<'a, str>>,
+    /// Fields that have this one value afterwards.
+    pub set: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Lines that are added.
+    pub append: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Edits<'a> {
+    /// Removes a field.
+    pub fn remove(&mut self, name: impl Into<Cow<'a, str>>) {
+        self.remove.push(name.into());
+    }
+
+    /// Gives a field one value.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        self.set.push((name.into(), value.into()));
+    }
+
+    /// The changes as lines of text: `-` and a name, `=` or `+`, a name and a value. A value with a line end, which no message
+    /// has, is left out.
+    #[must_use]
+    pub fn to_lines(&self) -> String {
+        let mut lines = String::with_capacity(512);
+        for name in &self.remove {
+            lines.extend(["-\n", name, "\n"]);
+        }
+        for (operator, fields) in [("=\n", &self.set), ("+\n", &self.append)] {
+            for (name, value) in fields.iter().filter(|(_, value)| !value.contains(['\r', '\n'])) {
+                lines.extend([operator, name, "\n", value, "\n"]);
+            }
+        }
+        lines
+    }
+
+    /// Adds a line.
+    pub fn append(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        self.append.push((name.into(), value.into()));
+    }
+}
+
+/// Fields of one connection, whatever `Connection` lists (RFC 9110 §7.6.1, §11.7; RFC 9112 §6.1), in lower case.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that say what a message is. `Connection` cannot take them away, nor what the platform vouches for.
+fn is_needed(name: &str) -> bool {
+    matches!(name, "host" | "content-length") || name.starts_with("cf-")
+}
+
+/// True for a field that belongs to one connection; the name in lower case.
+#[must_use]
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+/// True for a field name (a token, RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_tchar)
+}
+
+/// True for a field value without control characters and without space at its ends (RFC 9110 §5.5). Only ASCII: what lies
+/// beyond has no meaning that all agree on.
+#[must_use]
+pub fn is_value(value: &str) -> bool {
+    value.trim() == value && value.bytes().all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
+}
+
+/// The members of a comma-separated field.
+pub fn list(field: &str) -> impl Iterator<Item = &str> {
+    field.split(',').map(str::trim).filter(|member| !member.is_empty())
+}
+
+/// Notes the removal of all that belongs to the connection a message came over: the fields of RFC 9110 §7.6.1 and those that
+/// `Connection` lists. `TE: trailers` stays, and `Upgrade: websocket` where it may: the next connection can have them too.
+/// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each connection itself and passes none of
+/// them on.
+pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Edits<'_>) {
+    let mut has_connection = false;
+    for name in fields.names().split(',') {
+        has_connection |= name == "connection";
+        let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
+        let is_kept = match name {
+            "connection" | "keep-alive" | "transfer-encoding" => true,
+            "te" => fields.get(name).is_some_and(|te| te.trim().eq_ignore_ascii_case("trailers")),
+            "upgrade" => may_upgrade && is_websocket(fields),
+            _ => false,
+        };
+        if !is_kept {
+            edits.remove(name);
+        }
+    }
+    let connection = if has_connection { fields.get("connection") } else { None };
+    for name in list(&connection.unwrap_or_default()).map(str::to_ascii_lowercase) {
+        if is_name(&name) && !is_hop_by_hop(&name) && !is_needed(&name) && name != "close" {
+            edits.remove(name);
+        }
+    }
+}
+
+/// A list field with one more member (RFC 9110 §5.6.1).
+#[must_use]
+pub fn continued(field: Option<String>, member: &'static str) -> Cow<'static, str> {
+    match field {
+        Some(field) if !field.trim().is_empty() => Cow::Owned(format!("{field}, {member}")),
+        _ => Cow::Borrowed(member),
+    }
+}
+
+/// True where a request wants to become a WebSocket (RFC 6455 §4.1).
+#[must_use]
+pub fn is_websocket(fields: &impl Fields) -> bool {
+    fields.find("upgrade").is_some_and(|upgrade| upgrade.trim().eq_ignore_ascii_case("websocket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn removed(fields: &[(&'static str, &str)]) -> Vec<String> {
+        let mut edits = Edits::default();
+        remove_hop_by_hop(&Lines::from(fields), true, &mut edits);
+        edits.remove.into_iter().map(Cow::into_owned).collect()
+    }
+
+    #[test]
+    fn fields_of_one_connection_and_those_it_lists_are_removed() {
+        assert_eq!(removed(&[("accept", "a"), ("host", "b"), ("x-a", "c")]), [""; 0]);
+        assert_eq!(removed(&[("connection", "X-A, keep-alive,,close, a b"), ("x-a", "1"), ("x-b", "2")]), ["x-a"]);
+        for name in
+            HOP_BY_HOP.into_iter().filter(|name| !["connection", "keep-alive", "transfer-encoding"].contains(name))
+        {
+            assert_eq!(removed(&[(name, "something")]), [name]);
+        }
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_a_message_is() {
+        let fields = [
+            ("connection", "host, content-length, cf-connecting-ip"),
+            ("host", "a"),
+            ("cf-connecting-ip", "192.0.2.1"),
+        ];
+        assert_eq!(removed(&fields), [""; 0]);
+    }
+
+    #[test]
+    fn te_trailers_and_a_websocket_upgrade_are_kept() {
+        assert_eq!(removed(&[("te", " Trailers ")]), [""; 0]);
+        assert_eq!(removed(&[("te", "trailers, gzip")]), ["te"]);
+        assert_eq!(removed(&[("connection", "Upgrade"), ("upgrade", "WebSocket")]), [""; 0]);
+        assert_eq!(removed(&[("upgrade", "h2c")]), ["upgrade"]);
+        let mut edits = Edits::default();
+        remove_hop_by_hop(&Lines::from(&[("upgrade", "websocket")]), false, &mut edits);
+        assert_eq!(edits.remove, ["upgrade"], "a POST becomes no WebSocket");
+    }
+
+    #[test]
+    fn each_change_has_its_lines_and_no_value_makes_another_one() {
+        let mut edits = Edits::default();
+        edits.append("set-cookie", "a=1");
+        edits.set("via", "1.1 a:b");
+        edits.set("x-a", "b\n-cookie");
+        edits.remove("te");
+        assert_eq!(edits.to_lines(), "-\nte\n=\nvia\n1.1 a:b\n+\nset-cookie\na=1\n");
+    }
+
+    #[test]
+    fn lines_keep_order_and_several_lines_of_a_field() {
+        let lines: Lines =
+            [("set-cookie", "a=1"), ("vary", "A"), ("set-cookie", "b=2"), ("vary", "B")].into_iter().collect();
+        assert_eq!(lines.get("vary").as_deref(), Some("A, B"));
+        assert_eq!(lines.set_cookies(), ["a=1", "b=2"]);
+        assert_eq!(lines.names(), "set-cookie,vary,set-cookie,vary");
+        assert_eq!(Lines::parse(lines.as_str().to_owned()), lines);
+        assert!(lines.has("vary") && !lines.has("var") && lines.get("x").is_none());
+        assert_eq!(Lines::parse("a\n".to_owned()).iter().count(), 1, "an empty value");
+        assert_eq!(Lines::parse(String::new()).iter().count(), 0);
+    }
+
+    #[test]
+    fn names_are_tokens_and_values_have_no_control_characters() {
+        assert!(is_name("X-A") && is_name("a!#$%&'*+-.^_`|~1"));
+        assert!(!is_name("") && !is_name("x a") && !is_name("x:") && !is_name("é") && !is_name("a\n"));
+        assert!(is_value("") && is_value("a b\tc"));
+        assert!(!is_value(" a") && !is_value("a\r\nb: c") && !is_value("é") && !is_value("a\0"));
+    }
+}

@@ -1,0 +1,287 @@
+//! Request fields by which a proxy tells the server behind it what the client asked for and who the client is. No client may
+//! say that itself.
+//!
+//! Servers and frameworks take host, scheme, path, method and client out of such fields in place of the request's own. None of
+//! them is part of a cache's key, so an answer that a visitor bent with one would be stored for everybody ("web cache poisoning
+//! by unkeyed headers"; RFC 7239 §8.1, RFC 9440 §2.4 for `Client-Cert`). kv-edge stands right behind Cloudflare's proxy, which sends
+//! none of these: whoever sends one is the visitor.
+//!
+//! Fields that browsers and their scripts send stay (`Origin`, `Referer`, `X-Requested-With`, `X-Nextjs-Data`, …): a server that
+//! answers by them has to say so in `Vary`.
+//!
+//! ```
+//! use crate::forwarding_fields::{is_of_cloudflare, is_stripped};
+//!
+//! assert!(is_stripped("X-Forwarded-Host") && is_stripped("x_forwarded_host") && !is_stripped("X-Requested-With"));
+//! assert!(is_of_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry") && is_stripped("CF_IPCountry"));
+//! ```
+
+use std::borrow::Cow;
+
+/// What fields of a proxy, a platform or kv-edge itself begin with; in order.
+const PREFIXES: [&str; 31] = [
+    "cloudfront-",
+    "fly-",
+    "forwarded-",
+    "ssl-client-",
+    "x-accel-",
+    "x-akamai-",
+    "x-amzn-oidc-",
+    "x-amzn-remapped-",
+    "x-appengine-",
+    "x-arr-",
+    "x-auth-request-",
+    "x-azure-",
+    "x-envoy-",
+    "x-force-variant",
+    "x-forward-",
+    "x-forwarded-",
+    "x-geoip-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-http-",
+    "x-invoke-",
+    "x-middleware-",
+    "x-ms-client-principal",
+    "x-nf-",
+    "x-original-",
+    "x-originally-",
+    "x-proxy-",
+    "x-remote-",
+    "x-rewrite-",
+    "x-ssl-",
+    "x-vercel-",
+];
+
+/// The other ones; in order. `Proxy` becomes the variable `HTTP_PROXY` ("httpoxy"), and `Surrogate-Capability` makes a server
+/// answer with markup that only a surrogate understands.
+const NAMES: [&str; 84] = [
+    "akamai-origin-hop",
+    "base-url",
+    "cdn-client-ip",
+    "client-address",
+    "client-cert",
+    "client-cert-chain",
+    "client-ip",
+    "clientip",
+    "context-path",
+    "disguised-host",
+    "fastly-client-ip",
+    "fastly-ssl",
+    "forwarded",
+    "front-end-https",
+    "host-name",
+    "http-host",
+    "https-from-lb",
+    "incap-client-ip",
+    "iv-groups",
+    "iv-user",
+    "orig-path-info",
+    "path-info",
+    "path-translated",
+    "proxy",
+    "proxy-client-ip",
+    "proxy-host",
+    "proxy-request-fulluri",
+    "proxy-url",
+    "query-string",
+    "real-ip",
+    "real-method",
+    "remote-addr",
+    "remote-host",
+    "remote-user",
+    "request-method",
+    "request-uri",
+    "script-name",
+    "server-name",
+    "server-port",
+    "ssl-offloaded",
+    "surrogate-capability",
+    "true-client-ip",
+    "unencoded-url",
+    "wl-proxy-client-ip",
+    "x-ajax-real-method",
+    "x-authenticated-user",
+    "x-azc-remote-addr",
+    "x-backend-host",
+    "x-base-url",
+    "x-cf-url",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-host",
+    "x-client-ip",
+    "x-client-port",
+    "x-client-verify",
+    "x-clientip",
+    "x-cluster-client-ip",
+    "x-context-path",
+    "x-custom-ip-authorization",
+    "x-forwarded",
+    "x-forwarder-for",
+    "x-host",
+    "x-host-override",
+    "x-hostname",
+    "x-https",
+    "x-ip",
+    "x-matched-path",
+    "x-method-override",
+    "x-now-route-matches",
+    "x-originating-ip",
+    "x-originating-url",
+    "x-real-ip",
+    "x-request-uri",
+    "x-scheme",
+    "x-script-name",
+    "x-sendfile-type",
+    "x-server-name",
+    "x-server-port",
+    "x-true-client-ip",
+    "x-url-scheme",
+    "x-wap-profile",
+    "x-webauth-user",
+    "xxx-real-ip",
+];
+
+/// True for a field that a visitor sends and no upstream gets, `X-Force-Variant-Token`, which is `API_TOKEN`, among them. In any
+/// case of letters, and with `_` for `-`: servers that hand fields on as variables (CGI, WSGI, PHP) do not tell those apart.
+#[must_use]
+pub fn is_stripped(name: &str) -> bool {
+    let spelled = spelled(name);
+    let is_disguised = name.contains('_') && (spelled.starts_with("cf-") || spelled == "cdn-loop");
+    is_disguised || NAMES.binary_search(&&*spelled).is_ok() || PREFIXES.iter().any(|prefix| spelled.starts_with(prefix))
+}
+
+/// True for a field by which Cloudflare says who the visitor is (`CF-Connecting-IP`, `CF-IPCountry`, `CF-Ray`, `CF-Visitor`,
+/// `CF-Access-*`, …). On Cloudflare it is true, so a server that answers each visitor may have it. It is of this one
+/// visitor, though, and part of no key: where an answer is stored for everybody, it does not go along.
+#[must_use]
+pub fn is_of_cloudflare(name: &str) -> bool {
+    spelled(name).starts_with("cf-")
+}
+
+/// The name in lower case, with `-`.
+fn spelled(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte == b'_' || byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase().replace('_', "-"))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_in_order_and_say_nothing_twice() {
+        assert!(NAMES.is_sorted() && PREFIXES.is_sorted());
+        for name in NAMES {
+            assert!(!PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_would_say_of_host_url_scheme_method_and_client_is_stripped() {
+        for name in [
+            "Forwarded",
+            "X-Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Path",
+            "X-Forwarded-Port",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Scheme",
+            "X-Forwarded-Server",
+            "X-Forwarded-Ssl",
+            "X-Forward-For",
+            "X-Host",
+            "X-HTTP-Host-Override",
+            "X-HTTP-Method",
+            "X-HTTP-Method-Override",
+            "X-HTTP-DestinationURL",
+            "X-Method-Override",
+            "X-Original-Host",
+            "X-Original-URL",
+            "X-Originating-URL",
+            "X-Rewrite-URL",
+            "X-Proxy-URL",
+            "X-Envoy-Original-Path",
+            "X-Middleware-Subrequest",
+            "X-Invoke-Status",
+            "X-Now-Route-Matches",
+            "X-Url-Scheme",
+            "X-Wap-Profile",
+            "Front-End-Https",
+            "True-Client-IP",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "X-Real-IP",
+            "Fastly-Client-IP",
+            "Client-Cert",
+            "Proxy",
+            "Surrogate-Capability",
+            "X-Accel-Mapping",
+            "X-Force-Variant",
+            "X-Force-Variant-Token",
+            "X_Forwarded_Host",
+            "x_original-url",
+            "CF_Connecting_IP",
+            "cf-connecting_ip",
+            "CDN_Loop",
+        ] {
+            assert!(
+                is_stripped(name) && is_stripped(&name.to_lowercase()) && is_stripped(&name.to_uppercase()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_browsers_scripts_and_cloudflare_send_stays() {
+        for name in [
+            "Accept",
+            "Accept-Language",
+            "Authorization",
+            "CDN-Loop",
+            "CF-Connecting-IP",
+            "CF-IPCountry",
+            "Client-Version",
+            "Cookie",
+            "Host",
+            "If-None-Match",
+            "Origin",
+            "Range",
+            "Referer",
+            "Sec-Fetch-Mode",
+            "Traceparent",
+            "User-Agent",
+            "Via",
+            "X-Amz-Date",
+            "X-Api-Key",
+            "X-Client-Id",
+            "X-CSRF-Token",
+            "X-Nextjs-Data",
+            "X-Real-Estate",
+            "X-Request-Id",
+            "X-Requested-With",
+            "X-Storefront",
+        ] {
+            assert!(!is_stripped(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cloudflare_says_of_the_visitor_is_of_this_visitor() {
+        for (name, is_of_the_visitor) in [
+            ("CF-Connecting-IP", true),
+            ("cf-ipcountry", true),
+            ("CF-Ray", true),
+            ("CF-Access-Client-Secret", true),
+            ("CDN-Loop", false),
+            ("Cookie", false),
+        ] {
+            assert_eq!(is_of_cloudflare(name), is_of_the_visitor, "{name}");
+        }
+    }
+}

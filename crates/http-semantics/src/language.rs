@@ -1,0 +1,519 @@
+//! Which language a visitor gets: `Accept-Language` (RFC 9110 §12.5.4) matched by lookup (RFC 4647 §3.4).
+//!
+//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. But
+//! who asks for `nl, en;q=0.7` reads `nl-BE` more gladly than `en`, so a tag of a range's own
+//! language and script comes before the next range. The script is what a visitor can read: `zh-TW`
+//! gets `zh-Hant`, not `zh`, where both are there. Another script of the language is
+//! still nearer to the visitor than the default; it comes after all ranges. The documented choice,
+//! that of the `pick` of accept-language-parser with `loose`, is the same as far as the RFC agrees
+//! with it.
+//!
+//! The crate `accept-language` is not used. It reads an invalid weight as 0 and a weight above 1 as it stands, and it sorts
+//! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
+//! able to cause one.
+
+mod subtags;
+
+use self::subtags::{Subtags, is_prefix, shorter};
+use crate::cookie;
+use crate::fields::Fields;
+use crate::request_target::RequestTarget;
+use crate::weight;
+
+/// The languages that the visitor asks for, most wanted first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptLanguage<'a> {
+    wanted: Vec<LanguageRange<'a>>,
+    /// Ranges with `q=0`: never to be answered.
+    excluded: Vec<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LanguageRange<'a> {
+    range: &'a str,
+    /// In thousandths: 1 to 1000 (RFC 9110 §12.4.2).
+    weight: u16,
+}
+
+/// More ranges than any browser sends; what follows is ignored.
+const RANGES_MAX: usize = 64;
+
+/// A language tag is 35 characters at most in practice (RFC 5646 §4.4.1).
+const TAG_LENGTH_MAX: usize = 35;
+
+impl<'a> AcceptLanguage<'a> {
+    /// Reads the field. A range that is no language range, or whose weight is invalid, is left out.
+    #[must_use]
+    pub fn parse(field: &'a str) -> Self {
+        let mut parsed = Self { wanted: Vec::new(), excluded: Vec::new() };
+        for element in field.split(',').take(RANGES_MAX) {
+            let (range, weight) = match element.split_once(';') {
+                Some((range, parameter)) => (range.trim(), weight::parse(parameter)),
+                None => (element.trim(), Some(1000)),
+            };
+            if range != "*" && !is_language_tag(range) {
+                continue;
+            }
+            match weight {
+                Some(0) => parsed.excluded.push(range),
+                Some(weight) => parsed.wanted.push(LanguageRange { range, weight }),
+                None => {}
+            }
+        }
+        // Stable: of two ranges with the same weight the first one stays first.
+        parsed.wanted.sort_by_key(|range| std::cmp::Reverse(range.weight));
+        parsed
+    }
+
+    /// The best of the available tags, or `None` where the caller's default applies. For each
+    /// range, the most wanted first:
+    ///
+    /// 1. Of the tags in the range's language and script, the one that lookup finds: the range is
+    ///    shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the
+    ///    case. Else the one that a later range finds so (`pt-AO, pt-PT` gets `pt-PT`), else the
+    ///    first (`de-AT` for `de-CH`).
+    /// 2. The tag that lookup finds in another script: `zh` for `zh-TW`.
+    ///
+    /// Then comes the first tag of a range's language in any script, then, for `*`, the first tag.
+    /// What is excluded is never given.
+    #[must_use]
+    pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
+        let allowed: Vec<&'t str> = available.iter().copied().filter(|tag| !self.excludes(tag)).collect();
+        let of_a_language = |tag: &&'t str| Subtags::parse(tag).map(|subtags| (*tag, subtags));
+        let tags: Vec<(&'t str, Subtags<'t>)> = allowed.iter().filter_map(of_a_language).collect();
+        let named = || self.wanted.iter().map(|wanted| wanted.range).filter(|range| *range != "*");
+        let nearest = named().enumerate().find_map(|(at, range)| {
+            let readable = Subtags::parse(range).and_then(|range| nearest(&range, named().skip(at), &tags));
+            readable.or_else(|| equal(range, &allowed))
+        });
+        let same_language = || {
+            named()
+                .filter_map(Subtags::parse)
+                .find_map(|range| tags.iter().find(|(_, subtags)| subtags.is_language_of(&range)).map(|(tag, _)| *tag))
+        };
+        let any = || allowed.first().copied().filter(|_| self.wanted.iter().any(|wanted| wanted.range == "*"));
+        nearest.or_else(same_language).or_else(any)
+    }
+
+    /// True where `q=0` names the tag or a prefix of it, and no wanted range names it more closely (RFC 4647 §3.3.1).
+    fn excludes(&self, tag: &str) -> bool {
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let of_tag = Subtags::parse(tag);
+        let closeness = |range: &str| match (Subtags::parse(range), &of_tag) {
+            _ if range == "*" => 1,
+            (Some(range), Some(tag)) => range.closeness(tag).map_or(0, |subtags| subtags.saturating_add(1)),
+            (None, None) if is_prefix(range, tag) => range.split('-').count().saturating_add(1),
+            _ => 0,
+        };
+        let excluded = self.excluded.iter().map(|range| closeness(range)).max().unwrap_or(0);
+        let wanted = self.wanted.iter().map(|wanted| closeness(wanted.range)).max().unwrap_or(0);
+        excluded > 0 && excluded >= wanted
+    }
+}
+
+/// The nearest of the tags in the language and script of a range. `ranges` are that range and
+/// those that are wanted less.
+fn nearest<'r, 't>(
+    range: &Subtags<'_>,
+    ranges: impl Iterator<Item = &'r str>,
+    tags: &[(&'t str, Subtags<'t>)],
+) -> Option<&'t str> {
+    let near: Vec<_> = tags.iter().copied().filter(|(_, tag)| tag.is_read_as(range)).collect();
+    let (first, _) = near.first()?;
+    let found =
+        ranges.filter_map(Subtags::parse).filter(|other| other.is_read_as(range)).find_map(|other| other.lookup(&near));
+    Some(found.unwrap_or(first))
+}
+
+/// The tag that equals a range or what is left of it, letter for letter (RFC 4647 §3.4).
+fn equal<'t>(range: &str, tags: &[&'t str]) -> Option<&'t str> {
+    let shorter = std::iter::successors(Some(range), |range| shorter(range)).filter(|range| !range.is_empty());
+    shorter.into_iter().find_map(|range| tags.iter().find(|tag| tag.eq_ignore_ascii_case(range)).copied())
+}
+
+/// The language of a page that a request gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Negotiated<'t> {
+    /// One of the available tags; `None` where the caller's default applies.
+    pub tag: Option<&'t str>,
+    /// True where header fields have a say: those of [`VARY`].
+    pub varies: bool,
+}
+
+/// What the language depends on where the URL does not settle it (RFC 9110 §12.5.5).
+pub const VARY: &str = "Accept-Language, Cookie";
+
+/// Chooses by the parameter `lang` of the URL, then by the cookie `lang`, then by `Accept-Language`. Of the first two, each is one tag, and
+/// neither a list nor `*`.
+#[must_use]
+pub fn negotiate<'t>(available: &[&'t str], target: &RequestTarget<'_>, fields: &impl Fields) -> Negotiated<'t> {
+    let named = |tag: &str| if is_language_tag(tag) { AcceptLanguage::parse(tag).lookup(available) } else { None };
+    if let Some(tag) = target.parameter("lang").ok().flatten().and_then(|lang| named(&lang)) {
+        return Negotiated { tag: Some(tag), varies: false };
+    }
+    let by_cookie = fields.find("cookie").and_then(|cookies| cookie::values(&cookies, "lang").find_map(named));
+    let tag = by_cookie.or_else(|| AcceptLanguage::parse(&fields.find("accept-language")?).lookup(available));
+    Negotiated { tag, varies: true }
+}
+
+/// True for what may stand in `lang` and `Content-Language`: subtags of 1 to 8 letters and digits (RFC 5646 §2.1).
+#[must_use]
+pub fn is_language_tag(tag: &str) -> bool {
+    let is_subtag =
+        |subtag: &str| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    tag.len() <= TAG_LENGTH_MAX && tag.split('-').all(is_subtag)
+}
+
+/// True where the language is written from right to left, in the script that the tag names or else
+/// the likely one.
+#[must_use]
+pub fn is_right_to_left(tag: &str) -> bool {
+    Subtags::parse(tag).is_some_and(|subtags| subtags.is_right_to_left())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AVAILABLE: [&str; 10] = ["en", "es", "fr", "de", "zh", "ja", "hi", "ar", "pt-BR", "zh-Hant-TW"];
+
+    #[test]
+    fn lookup_of_rfc_4647_over_weights_of_rfc_9110() {
+        for (field, expected) in [
+            ("de", Some("de")),
+            ("DE", Some("de")),
+            ("de-CH", Some("de")),
+            ("de-ch-1996", Some("de")),
+            ("pt-br", Some("pt-BR")),
+            // A region is no obstacle: it comes before the next range.
+            ("pt", Some("pt-BR")),
+            ("pt-PT, nl", Some("pt-BR")),
+            ("pt, de;q=0.1", Some("pt-BR")),
+            ("zh-Hant-TW", Some("zh-Hant-TW")),
+            // A script is: `zh` is in the simplified one.
+            ("zh-Hant", Some("zh-Hant-TW")),
+            ("zh-HK", Some("zh-Hant-TW")),
+            ("zh-SG", Some("zh")),
+            ("zh-Hans-CN", Some("zh")),
+            ("de-a-x", Some("de")),
+            ("fr;q=0.5, es;q=0.9", Some("es")),
+            ("fr;q=0.5,es;q=0.501", Some("es")),
+            ("fr, es", Some("fr")),
+            ("nl, fr;q=0.1", Some("fr")),
+            ("nl", None),
+            ("", None),
+            ("fr ; q=0.2 , ja;q=0.3", Some("ja")),
+            ("fr;Q=0.2", Some("fr")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&AVAILABLE), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn weight_zero_excludes() {
+        for (field, expected) in [
+            ("de;q=0", None),
+            ("de;q=0.000, fr;q=0.1", Some("fr")),
+            ("de-CH, de;q=0", None),
+            ("pt, pt-BR;q=0", None),
+            ("pt-PT, pt;q=0, *;q=0.1", Some("en")),
+            ("*, en;q=0", Some("es")),
+            ("*;q=0", None),
+            ("*;q=0, de", Some("de")),
+            ("en;q=0, *;q=0.1, nl", Some("es")),
+            ("zh;q=0, zh-Hant-TW", Some("zh-Hant-TW")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&AVAILABLE), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn wildcard_comes_after_every_named_language() {
+        assert_eq!(AcceptLanguage::parse("*, fr;q=0.1").lookup(&AVAILABLE), Some("fr"));
+        assert_eq!(AcceptLanguage::parse("*").lookup(&AVAILABLE), Some("en"));
+        assert_eq!(AcceptLanguage::parse("*, pt-PT;q=0.1").lookup(&AVAILABLE), Some("pt-BR"));
+    }
+
+    /// What `pick` of accept-language-parser 1.5.0 gives with `loose`: the cases of its README and its tests.
+    #[test]
+    fn the_loose_choice_of_accept_language_parser() {
+        for (available, field, expected) in [
+            (&["fr-CA", "fr-FR", "fr"][..], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("fr-CA")),
+            // Its README says `fr`; it gives `en`, as RFC 4647 does.
+            (&["fr", "en"], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("en")),
+            (&["en-US", "fr-CA"], "fr-CA,fr;q=0.2,en-US;q=0.6,en;q=0.4,*;q=0.5", Some("fr-CA")),
+            (&["zh-Hant-cn", "zh-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-Hant-cn")),
+            (&["eN-Us", "Fr-cA"], "fR-Ca,fr;q=0.2,en-US;q=0.6,en;q=0.4,*;q=0.5", Some("Fr-cA")),
+            (&["en", "fr-CA"], "ja-JP,ja;1=0.5,en;q=0.2", Some("en")),
+            (&["en-us", "it-IT"], "pl-PL,en", Some("en-us")),
+            (&["ko-KR"], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4", None),
+            (&[], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4,*;q=0.1", None),
+            (&["en"], "", None),
+            (&["en", "pl"], "en-US;q=0.6", Some("en")),
+            (&["en-US", "en", "pl"], "en-US;q=0.6", Some("en-US")),
+            (&["es", "fr-150"], "fr-150", Some("fr-150")),
+            (&["pt-BR"], "pt", Some("pt-BR")),
+            (&["en-US"], "en-GB", Some("en-US")),
+            (&["en", "pt-BR"], "pt-PT,pt;q=0.9,*;q=0.1", Some("pt-BR")),
+            (&["en", "pt-BR"], "pt, en;q=0.5", Some("pt-BR")),
+            (&["zh-Hant-TW"], "zh-CN", Some("zh-Hant-TW")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn where_the_loose_choice_is_not_that_of_the_rfc() {
+        for (available, field, loose, expected) in [
+            // RFC 4647 §3.4: the tag that equals the range, whatever stands before it.
+            (&["fr-CA", "fr"][..], "fr", Some("fr-CA"), Some("fr")),
+            (&["fr", "fr-CA"], "fr-CA", Some("fr"), Some("fr-CA")),
+            (&["en", "en-US", "pl"], "en-US;q=0.6", Some("en"), Some("en-US")),
+            (&["zh-cn", "zh-Hant-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-cn"), Some("zh-Hant-cn")),
+            // RFC 9110 §12.5.4: `*` matches each language that no other range does.
+            (&["ko-KR"], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4,*;q=0.1", None, Some("ko-KR")),
+            (&["de", "en"], "*", None, Some("de")),
+            // RFC 9110 §12.4.2: a weight of 0 is a refusal.
+            (&["de", "en"], "de;q=0", Some("de"), None),
+        ] {
+            let chosen = AcceptLanguage::parse(field).lookup(available);
+            assert_eq!(chosen, expected, "{available:?} {field}");
+            assert_ne!(chosen, loose, "{available:?} {field}");
+        }
+    }
+
+    /// UTS #35, "Likely Subtags": a tag without a script has one all the same.
+    #[test]
+    fn the_script_that_a_visitor_reads_comes_before_the_next_range() {
+        let chinese = ["en", "zh-Hans", "zh-Hant"];
+        let regions = ["en", "zh-CN", "zh-TW"];
+        for (available, field, expected) in [
+            (&chinese[..], "zh-TW", Some("zh-Hant")),
+            (&chinese, "zh-HK", Some("zh-Hant")),
+            (&chinese, "zh-MO", Some("zh-Hant")),
+            (&chinese, "zh-Hant-HK", Some("zh-Hant")),
+            (&chinese, "zh", Some("zh-Hans")),
+            (&chinese, "zh-CN", Some("zh-Hans")),
+            (&chinese, "zh-SG", Some("zh-Hans")),
+            (&chinese, "zh-Hans-HK", Some("zh-Hans")),
+            (&chinese, "cmn-TW", Some("zh-Hant")),
+            (&chinese, "zh-TW,zh;q=0.9,en;q=0.8", Some("zh-Hant")),
+            (&regions, "zh-Hant-HK", Some("zh-TW")),
+            (&regions, "zh-HK", Some("zh-TW")),
+            (&regions, "zh-Hant", Some("zh-TW")),
+            (&regions, "zh-Hans-SG", Some("zh-CN")),
+            (&["zh-HK", "zh-TW"], "zh-Hant-TW", Some("zh-TW")),
+            (&["zh-HK", "zh-Hant-TW"], "zh-TW", Some("zh-Hant-TW")),
+            (&["zh", "zh-TW"], "zh-HK", Some("zh-TW")),
+            (&["zh", "zh-Hant"], "zh-HK, en", Some("zh-Hant")),
+            // Of two that are the same, the one that is spelled like the range.
+            (&["zh-Hans", "zh"], "zh-CN", Some("zh")),
+            (&["zh", "zh-Hans"], "zh-Hans-CN", Some("zh-Hans")),
+            // What RFC 4647 §3.4 finds in another script comes before the next range, and what it
+            // does not behind all.
+            (&["en", "zh"], "zh-TW, en;q=0.5", Some("zh")),
+            (&["en", "zh-Hans"], "zh-TW, en;q=0.5", Some("en")),
+            (&["en", "zh-Hans"], "zh-TW, fr;q=0.5", Some("zh-Hans")),
+            (&["en", "zh-Hans"], "zh-TW, *;q=0.5", Some("zh-Hans")),
+            (&["sr", "sr-Latn"], "sr-ME", Some("sr-Latn")),
+            (&["sr", "sr-Latn"], "sh", Some("sr-Latn")),
+            (&["sr", "sr-Latn"], "sr-RS", Some("sr")),
+            (&["uz", "uz-Cyrl"], "uz-Cyrl-UZ", Some("uz-Cyrl")),
+            (&["pa", "pa-Arab"], "pa-PK", Some("pa-Arab")),
+            (&["pa", "pa-Arab"], "pa-IN", Some("pa")),
+            (&["hi-Latn", "hi-IN"], "hi", Some("hi-IN")),
+            (&["ru-Cyrl"], "ru", Some("ru-Cyrl")),
+            (&["ja", "en"], "ja-Jpan-JP", Some("ja")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn another_region_of_a_language_comes_before_the_next_range() {
+        for (available, field, expected) in [
+            (&["en", "nl-BE"][..], "nl, en;q=0.7", Some("nl-BE")),
+            (&["en", "nl-BE"], "en, nl;q=0.7", Some("en")),
+            (&["en", "nl-BE"], "nl;q=0.6, en;q=0.7", Some("en")),
+            (&["en", "de-AT"], "de-CH, en;q=0.9", Some("de-AT")),
+            // The region that the visitor names next is nearer than one that they do not name.
+            (&["pt-BR", "pt-PT"], "pt-AO, pt-PT;q=0.5", Some("pt-PT")),
+            (&["en-AU", "en-US"], "en-GB,en-US;q=0.9,en;q=0.8", Some("en-US")),
+            (&["pt-BR", "pt-PT"], "pt-AO, en;q=0.5", Some("pt-BR")),
+            (&["pt-BR", "en", "pt-PT"], "pt-AO, en;q=0.9, pt-PT;q=0.5", Some("pt-PT")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    /// RFC 5646 §3.1.6: a deprecated subtag "SHOULD be" replaced by its preferred value.
+    #[test]
+    fn a_language_has_one_name() {
+        for (available, field, expected) in [
+            (&["en", "he"][..], "iw-IL, en;q=0.5", Some("he")),
+            (&["en", "iw"], "he, en;q=0.5", Some("iw")),
+            (&["en", "id"], "in-ID", Some("id")),
+            (&["en", "no"], "nb-NO,nb;q=0.9,en;q=0.8", Some("no")),
+            (&["en", "nb-NO"], "no, en;q=0.8", Some("nb-NO")),
+            (&["en", "nn", "nb"], "no", Some("nb")),
+            (&["en", "nn"], "nb, en;q=0.5", Some("en")),
+            (&["en", "fil"], "tl-PH", Some("fil")),
+            (&["en", "zh-Hant"], "zh-cmn-Hant-TW", Some("zh-Hant")),
+            (&["en", "yue"], "zh-yue-HK, en;q=0.5", Some("yue")),
+            (&["en", "zh"], "zh-yue-HK, en;q=0.5", Some("zh")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn weight_zero_excludes_what_is_meant_however_it_is_spelled() {
+        for (available, field, expected) in [
+            (&["zh-TW", "zh-CN"][..], "zh, zh-Hant;q=0", Some("zh-CN")),
+            (&["zh-Hant-TW", "zh-HK"], "zh-Hant, zh-TW;q=0", Some("zh-HK")),
+            (&["zh-CN"], "zh-TW, zh-CN;q=0", None),
+            (&["zh-CN"], "zh-TW, zh-Hans;q=0", None),
+            (&["zh-TW"], "zh;q=0, zh-Hant", Some("zh-TW")),
+            (&["he", "en"], "*, iw;q=0", Some("en")),
+            (&["x-one", "en"], "*, x;q=0", Some("en")),
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(available), expected, "{available:?} {field}");
+        }
+    }
+
+    #[test]
+    fn private_and_old_tags_share_no_language() {
+        for (available, field) in [("x-one", "x-two"), ("i-klingon", "i-navajo"), ("x-one", "x")] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&[available]), None, "{field}");
+        }
+        assert_eq!(AcceptLanguage::parse("X-ONE").lookup(&["x-one"]), Some("x-one"));
+    }
+
+    #[test]
+    fn invalid_weights_and_ranges_are_left_out() {
+        for field in [
+            "de;q=2",
+            "de;q=1.001",
+            "de;q=-1",
+            "de;q=NaN",
+            "de;q=0.1234",
+            "de;q=",
+            "de;x=1",
+            "de;q=1;q=0",
+            "d e",
+            "*-de",
+            "de-toolongsubtag",
+        ] {
+            assert_eq!(AcceptLanguage::parse(field).lookup(&AVAILABLE), None, "{field}");
+        }
+        assert_eq!(AcceptLanguage::parse("de;q=NaN, fr;q=0.1").lookup(&AVAILABLE), Some("fr"));
+    }
+
+    #[test]
+    fn language_tags_are_safe_to_print() {
+        for (tag, valid) in
+            [("de", true), ("zh-Hant-TW", true), ("", false), ("de-", false), ("de\"", false), ("x\ny", false)]
+        {
+            assert_eq!(is_language_tag(tag), valid, "{tag}");
+        }
+    }
+
+    #[test]
+    fn the_url_comes_before_the_cookie_and_the_cookie_before_the_field() {
+        use crate::fields::Lines;
+        for (url, fields, expected) in [
+            ("/p?lang=fr", &[("cookie", "lang=de"), ("accept-language", "es")][..], (Some("fr"), false)),
+            ("/p?lang=FR-ca", &[], (Some("fr"), false)),
+            ("/p?lang=nl", &[("cookie", "lang=de"), ("accept-language", "es")], (Some("de"), true)),
+            ("/p?lang=*", &[("accept-language", "es")], (Some("es"), true)),
+            ("/p?lang=%zz", &[("cookie", "lang=nl; lang=de")], (Some("de"), true)),
+            ("/p", &[("cookie", "lang=fr, es"), ("accept-language", "es")], (Some("es"), true)),
+            ("/p", &[("accept-language", "nl")], (None, true)),
+            ("/p", &[], (None, true)),
+        ] {
+            let url = format!("https://a.example{url}");
+            let negotiated = negotiate(&AVAILABLE, &RequestTarget::parse(&url), &Lines::from(fields));
+            assert_eq!((negotiated.tag, negotiated.varies), expected, "{url} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn arabic_runs_from_right_to_left() {
+        for (tag, expected) in [
+            ("ar", true),
+            ("AR-eg", true),
+            ("he", true),
+            ("iw", true),
+            ("yi", true),
+            ("dv", true),
+            ("ckb", true),
+            ("pa-PK", true),
+            ("az-Arab", true),
+            ("pa", false),
+            ("ur-Latn", false),
+            ("de", false),
+            ("arn", false),
+            ("x-ar", false),
+        ] {
+            assert_eq!(is_right_to_left(tag), expected, "{tag}");
+        }
+    }
+
+    /// Language and script of a tag, as CLDR has them.
+    fn read_as(tag: &str) -> (icu_locale::subtags::Language, Option<icu_locale::subtags::Script>) {
+        let mut id: icu_locale::LanguageIdentifier = tag.parse().unwrap();
+        icu_locale::LocaleExpander::new_extended().maximize(&mut id);
+        (id.language, id.script)
+    }
+
+    fn tags() -> impl Strategy<Value = String> {
+        "(zh|sr|pa|uz|nl|en|kk|ku)(-(Hans|Hant|Cyrl|Latn|Arab))?(-(CN|TW|HK|ME|PK|BE|AF|US))?"
+    }
+
+    proptest! {
+        /// However the ranges and the tags are spelled: the first range whose language and script
+        /// there is decides these two.
+        #[test]
+        fn language_and_script_of_a_range_come_before_the_next_range(
+            ranges in prop::collection::vec(tags(), 1..5), available in prop::collection::vec(tags(), 0..6), refused in prop::option::of(tags()),
+        ) {
+            let weighted = ranges.iter().zip("9876".chars()).map(|(range, weight)| format!("{range};q=0.{weight}"));
+            let field: Vec<String> = weighted.chain(refused.map(|refused| format!("{refused};q=0"))).collect();
+            let accepted = AcceptLanguage::parse(&field.join(", ")).wanted.len();
+            prop_assert_eq!(accepted, ranges.len());
+            let field = field.join(", ");
+            let parsed = AcceptLanguage::parse(&field);
+            let available: Vec<&str> = available.iter().map(String::as_str).collect();
+            let allowed: Vec<&str> = available.iter().copied().filter(|tag| !parsed.excludes(tag)).collect();
+            let chosen = parsed.lookup(&available);
+            prop_assert_eq!(chosen, AcceptLanguage { excluded: Vec::new(), ..parsed.clone() }.lookup(&allowed), "{} {:?}", field, available);
+            let is_there = |range: &&String| allowed.iter().any(|tag| read_as(tag) == read_as(range));
+            if let Some(range) = ranges.iter().find(is_there) {
+                let before = ranges.iter().take_while(|other| *other != range);
+                let is_bare = |tag: &str| before.clone().any(|range| is_prefix(tag, range));
+                let chosen = chosen.unwrap();
+                // Or one that RFC 4647 finds for a range before it.
+                prop_assert!(read_as(chosen) == read_as(range) || is_bare(chosen), "{} {:?}: {}", field, available, chosen);
+            }
+        }
+
+        #[test]
+        fn any_field_gives_an_available_tag_or_none(field in "[a-zA-Z*;=,.q0-9 -]{0,80}") {
+            let chosen = AcceptLanguage::parse(&field).lookup(&AVAILABLE);
+            prop_assert!(chosen.is_none_or(|tag| AVAILABLE.contains(&tag)));
+        }
+
+        #[test]
+        fn what_is_refused_by_its_own_name_is_never_chosen(
+            field in "((en|es|pt|pt-BR|zh|zh-Hant|nl|\\*)(;q=0(\\.[0-9])?)?, ?){0,5}",
+            refused in prop::sample::select(&AVAILABLE[..]),
+        ) {
+            let field = format!("{field}{refused};q=0");
+            prop_assert_ne!(AcceptLanguage::parse(&field).lookup(&AVAILABLE), Some(refused), "{}", field);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What a request asks for: its path and query, taken from the URL that the platform hands over.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// The parts of the URL that a request asks for (RFC 9110 §7.1).
+///
+/// The path is as the URL Standard leaves it: dot segments resolved (`%2e` counts as a dot) and `\` read as `/`. Where the
+/// platform has done that already nothing is copied. Everything else stays byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestTarget<'a> {
+    /// The scheme, `http` or `https`.
+    pub scheme: &'a str,
+    /// Host and port, as the client named them (RFC 9110 §7.2).
+    pub authority: &'a str,
+    /// The path, always starting with `/`.
+    pub path: Cow<'a, str>,
+    /// The query without its `?`; `None` where the URL has no `?`.
+    pub query: Option<&'a str>,
+}
+
+/// A part of the URL has `%` without two hex digits behind it, or its bytes are no UTF-8 (RFC 3986 §2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("The URL has a percent-encoding that is broken or is not UTF-8.")]
+pub struct BadPercentEncoding;
+
+impl<'a> RequestTarget<'a> {
+    /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. Never fails: what is missing is empty.
+    #[must_use]
+    pub fn parse(url: &'a str) -> Self {
+        let (scheme, after_scheme) = url.split_once("://").unwrap_or(("", url));
+        let without_fragment = after_scheme.split_once('#').map_or(after_scheme, |(head, _)| head);
+        let (authority_and_path, query) = match without_fragment.split_once('?') {
+            Some((head, query)) => (head, Some(query)),
+            None => (without_fragment, None),
+        };
+        let start = authority_and_path.find(['/', '\\']).unwrap_or(authority_and_path.len());
+        let (authority, path) = authority_and_path.split_at(start);
+        let path = if path.is_empty() { "/" } else { path };
+        Self { scheme, authority, path: resolve_dot_segments(path), query }
+    }
+
+    /// The host, as [`host_of`] writes it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host_of(self.authority)
+    }
+
+    /// The first value of a query parameter, decoded as `application/x-www-form-urlencoded`: `+` is a space.
+    ///
+    /// `form_urlencoded` is not used because it reads `%zz` and broken UTF-8 as something, and two broken ids would become
+    /// the same id.
+    ///
+    /// # Errors
+    /// [`BadPercentEncoding`] where the value of this parameter is broken. Other parameters are not looked at.
+    pub fn parameter(&self, name: &str) -> Result<Option<Cow<'a, str>>, BadPercentEncoding> {
+        self.query
+            .unwrap_or_default()
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .find(|(key, _)| form_decode(key).is_ok_and(|key| key == name))
+            .map(|(_, value)| form_decode(value))
+            .transpose()
+    }
+
+    /// The first parameter that is none of these, as it was sent.
+    #[must_use]
+    pub fn parameter_besides(&self, known: &[&str]) -> Option<&'a str> {
+        let names = self.query?.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        names
+            .filter(|name| !name.is_empty())
+            .find(|name| !known.iter().any(|known| form_decode(name).as_deref() == Ok(*known)))
+    }
+}
+
+/// The host of an authority in lower case, without a port and without a dot at its end.
+#[must_use]
+pub fn host_of(authority: &str) -> String {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// Decodes percent-encoding once, strictly (RFC 3986 §2.1).
+///
+/// # Errors
+/// [`BadPercentEncoding`] for `%` without two hex digits and for bytes that are no UTF-8.
+pub fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
+    let broken = encoded
+        .split('%')
+        .skip(1)
+        .any(|after| !after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
+    if broken {
+        return Err(BadPercentEncoding);
+    }
+    percent_decode_str(encoded).decode_utf8().map_err(|_| BadPercentEncoding)
+}
+
+fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
+    if encoded.contains('+') {
+        percent_decode(&encoded.replace('+', " ")).map(|decoded| Cow::Owned(decoded.into_owned()))
+    } else {
+        percent_decode(encoded)
+    }
+}
+
+/// Returns the one form of the escapes in a path or a query, for keys and for comparing: hex digits
+/// in upper case (RFC 3986 §6.2.2.1), and unreserved characters as they are (§6.2.2.2).
+///
+/// Once is enough: an escape right behind a broken one stays, or `%%36%31` would become the escape
+/// `%61`.
+#[must_use]
+pub fn normal_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split('%');
+    let mut normal = parts.next().unwrap_or_default().to_owned();
+    let mut is_behind_broken = false;
+    for part in parts {
+        match part.split_at_checked(2).and_then(|(digits, rest)| Some((escaped_byte(digits)?, digits, rest))) {
+            Some((byte, _, rest)) if is_unreserved(byte) && !is_behind_broken => {
+                normal.push(char::from(byte));
+                normal.push_str(rest);
+            }
+            Some((_, digits, rest)) => normal.extend(["%", &digits.to_ascii_uppercase(), rest]),
+            None => normal.extend(["%", part]),
+        }
+        is_behind_broken = part.len() < 2;
+    }
+    Cow::Owned(normal)
+}
+
+/// The byte that two hex digits stand for; `from_str_radix` alone takes a sign, too.
+fn escaped_byte(digits: &str) -> Option<u8> {
+    if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// Returns true if a text ends within an escape: in `%`, or `%` and one hex digit.
+#[must_use]
+pub fn ends_within_escape(text: &str) -> bool {
+    text.ends_with('%') || text.rsplit_once('%').is_some_and(|(_, digit)| digit.len() == 1)
+}
+
+/// True where a path has a `.` or `..` segment, also one written `%2e`.
+#[must_use]
+pub fn has_dot_segments(path: &str) -> bool {
+    path.split('/').any(|segment| dots(segment) > 0)
+}
+
+/// Removes `.` and `..` segments as the URL Standard does ("path state"), also where they are written `%2e`.
+#[must_use]
+pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
+    if !path.contains('\\') && !has_dot_segments(path) {
+        return Cow::Borrowed(path);
+    }
+    let path = path.replace('\\', "/");
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match dots(segment) {
+            0 => kept.push(segment),
+            dots => {
+                if dots == 2 {
+                    kept.pop();
+                }
+                // `/a/.` and `/a/b/..` name the folder: they end in `/`.
+                if is_last {
+                    kept.push("");
+                }
+            }
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
+}
+
+/// 1 for a single-dot segment, 2 for a double-dot segment, 0 for any other.
+fn dots(segment: &str) -> u8 {
+    const ENCODED_DOT: &str = "%2e";
+    let mut rest = segment;
+    let mut count: u8 = 0;
+    while !rest.is_empty() {
+        let after = if let Some(after) = rest.strip_prefix('.') {
+            after
+        } else if rest.get(..3).is_some_and(|head| head.eq_ignore_ascii_case(ENCODED_DOT)) {
+            rest.get(3..).unwrap_or_default()
+        } else {
+            return 0;
+        };
+        if count == 2 {
+            return 0;
+        }
+        count = count.saturating_add(1);
+        rest = after;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn url_splits_into_path_and_query() {
+        for (url, path, query) in [
+            ("https://example.com/a/b?c=d", "/a/b", Some("c=d")),
+            ("https://example.com", "/", None),
+            ("https://example.com?x", "/", Some("x")),
+            ("https://example.com/?", "/", Some("")),
+            ("https://example.com/a?b=http://c/d?e", "/a", Some("b=http://c/d?e")),
+            ("https://example.com/a#f?g", "/a", None),
+            ("https://example.com//a//b/", "//a//b/", None),
+        ] {
+            let target = RequestTarget::parse(url);
+            assert_eq!((target.path.as_ref(), target.query), (path, query), "{url}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_resolve_as_in_the_url_standard() {
+        for (raw, path) in [
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/%2E%2e/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/..", "/"),
+            ("/../../a", "/a"),
+            ("/a\\..\\b", "/b"),
+            ("/a//../b", "/a/b"),
+            ("/a/.../b", "/a/.../b"),
+            ("/a/.b/%2ec", "/a/.b/%2ec"),
+            ("/a/%252e%252e/b", "/a/%252e%252e/b"),
+        ] {
+            let url = format!("http://h{raw}");
+            assert_eq!(RequestTarget::parse(&url).path, path, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_text_ends_within_an_escape_or_not() {
+        for (text, expected) in
+            [("%", true), ("a%", true), ("a%c", true), ("a%c3", false), ("a%g", true), ("", false), ("c3", false)]
+        {
+            assert_eq!(ends_within_escape(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameter_is_the_first_value_form_decoded() {
+        let target = RequestTarget::parse("http://h/?a=1&b=x+y%26&a=2&c&%64=4&bad=%zz&euro=%E2%82%AC");
+        assert_eq!(target.parameter("a"), Ok(Some("1".into())));
+        assert_eq!(target.parameter("b"), Ok(Some("x y&".into())));
+        assert_eq!(target.parameter("c"), Ok(Some("".into())));
+        assert_eq!(target.parameter("d"), Ok(Some("4".into())));
+        assert_eq!(target.parameter("euro"), Ok(Some("€".into())));
+        assert_eq!(target.parameter("none"), Ok(None));
+        assert_eq!(target.parameter("bad"), Err(BadPercentEncoding));
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_found() {
+        for (query, other) in [
+            ("", None),
+            ("?", None),
+            ("?a=1&b", None),
+            ("?%61=1&&b=&", None),
+            ("?a=1&B=2", Some("B")),
+            ("?bb", Some("bb")),
+            ("?a&%zz=1", Some("%zz")),
+        ] {
+            let url = format!("http://h/{query}");
+            assert_eq!(RequestTarget::parse(&url).parameter_besides(&["a", "b"]), other, "{query}");
+        }
+    }
+
+    #[test]
+    fn percent_decoding_is_strict_and_happens_once() {
+        assert_eq!(percent_decode("a%20b%2520"), Ok("a b%20".into()));
+        for broken in ["%", "%1", "%zz", "a%2", "%ff", "%c3%28", "%+1"] {
+            assert_eq!(percent_decode(broken), Err(BadPercentEncoding), "{broken}");
+        }
+    }
+
+    #[test]
+    fn escapes_have_one_form() {
+        for (path, decoded) in [
+            ("", ""),
+            ("/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/%41%5A%5a%30%39%2D%2e%5F%7e", "/AZZ09-._~"),
+            ("/%2F%2f%3F%23%25%20%3B%c3%a9%00", "/%2F%2F%3F%23%25%20%3B%C3%A9%00"),
+            ("/%2561", "/%2561"),
+            ("/%25%36%31", "/%2561"),
+            ("/%2e%2E%2f", "/..%2F"),
+            ("/%", "/%"),
+            ("/%6", "/%6"),
+            ("/%6g%61", "/%6ga"),
+            ("/%+1", "/%+1"),
+            ("/%é%61é", "/%éaé"),
+            ("/%%61", "/%%61"),
+            ("/%%36%31", "/%%361"),
+            ("/%6%31", "/%6%31"),
+        ] {
+            assert_eq!(normal_escapes(path), decoded, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_form_is_reached_at_once_and_moves_no_border(
+            path in "(/|\\?|%|%2[Ff5eE]|%3[0-9Ff]|%6[0-9]|[0-9a-f]|é|.){0,12}"
+        ) {
+            let once = normal_escapes(&path);
+            prop_assert_eq!(normal_escapes(&once), &*once);
+            for border in ["/", "?", "#"] {
+                prop_assert_eq!(once.matches(border).count(), path.matches(border).count());
+            }
+            let slashes = |path: &str| path.to_ascii_lowercase().matches("%2f").count();
+            prop_assert_eq!(slashes(&once), slashes(&path));
+            if let (Ok(before), Ok(after)) = (percent_decode(&path), percent_decode(&once)) {
+                prop_assert_eq!(before, after);
+            }
+        }
+
+        #[test]
+        fn any_url_parses_to_a_path_without_dot_segments(url in "(http://h)?[a-z./%2eE\\\\?#]{0,40}") {
+            let target = RequestTarget::parse(&url);
+            prop_assert!(target.path.starts_with('/'));
+            prop_assert!(target.path.split('/').all(|segment| dots(segment) == 0));
+        }
+
+        #[test]
+        fn resolving_twice_changes_nothing(path in "/[a./%2e\\\\]{0,40}") {
+            let once = resolve_dot_segments(&path);
+            let twice = resolve_dot_segments(&once);
+            prop_assert_eq!(&twice, &once);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The writer of one key: keeps the latest value durably, brings it to Workers KV at most once a second, and does not stop before
+//! KV has it. The Durable Object `KEY_WRITER` is this, with storage and an alarm.
+
+mod answer;
+#[cfg(test)]
+mod schedules;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use answer::{Answer, NotWritten, Wire};
+
+use crate::retry::{Backoff, Budget, FailureClass};
+use http_semantics::conditional::{PreconditionFailed, Preconditions};
+
+/// Workers KV takes one write a second to a key ("Limits to KV writes to the same key"), in milliseconds.
+pub const WRITE_INTERVAL_MS: u64 = 1000;
+
+/// Where KV shows another value than the one that was put, it may still be the one before: for this long, in milliseconds
+/// ("How KV works": changes may take up to 60 seconds to be seen).
+pub const VISIBLE_WITHIN_MS: u64 = 60_000;
+
+/// A value that KV refuses for good (for a quota, say) is put again this often, in milliseconds: it is promised.
+const REFUSED_RETRY_MS: u64 = 300_000;
+
+/// How the object goes on trying. It never gives up: only the waits count.
+const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_ms: u64::MAX, ..Backoff::PUT };
+
+/// What the object knows of its key. This, and the value while KV does not have it, is all it stores.
+///
+/// A later version of the Worker may add fields: one that is missing has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyState {
+    /// The key in `WRITES`.
+    key: String,
+    /// The number of the last write that was accepted; the first is 1.
+    version: u64,
+    /// SHA-256 of its value, in hex.
+    sha256: String,
+    /// The last version that KV took.
+    flushed: u64,
+    /// When KV took it, in milliseconds since the Unix epoch.
+    flushed_ms: u64,
+    /// No put begins before this, in milliseconds since the Unix epoch.
+    not_before_ms: u64,
+    /// Puts that failed since one succeeded.
+    failures: u32,
+    /// When KV refused the last accepted value for good, or the object woke up after that, in milliseconds since the Unix epoch.
+    refused_ms: Option<u64>,
+}
+
+/// What the alarm finds to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// KV has the last version: no alarm.
+    Nothing,
+    /// Too early: the alarm again, at this time in milliseconds since the Unix epoch.
+    Later(u64),
+    /// Put this version now.
+    Put(u64),
+}
+
+/// The SHA-256 of a value that comes in parts, in hex.
+#[must_use]
+pub fn sha256(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    format!("{:x}", hash.finalize())
+}
+
+/// The metadata of a value in KV that an object wrote: how a reader knows which version it sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The version of the value.
+    pub version: u64,
+    /// SHA-256 of the value, in hex.
+    pub sha256: String,
+}
+
+/// Where the newest value of a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newest {
+    /// In the object's storage: this version.
+    Here(u64),
+    /// What KV shows: this version.
+    Shown(u64),
+    /// KV shows an older value than the object has put.
+    NotShownYet,
+    /// What KV shows, for all the object knows: it never wrote the key, or somebody wrote past it.
+    Unknown,
+}
+
+impl KeyState {
+    /// A key that its object has not written yet.
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        Self { key: key.to_owned(), ..Self::default() }
+    }
+
+    /// The key in `WRITES`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Accepts a value: the last write wins, in the order of these calls. Gives its version.
+    ///
+    /// # Errors
+    /// [`PreconditionFailed`]: nothing has changed.
+    pub fn accept(&mut self, sha256: String, preconditions: &Preconditions) -> Result<u64, PreconditionFailed> {
+        preconditions.check(self.accepted())?;
+        self.version = self.version.saturating_add(1);
+        self.sha256 = sha256;
+        // What KV has against the value before need not hold for this one.
+        if let Some(refused_ms) = self.refused_ms.take() {
+            self.not_before_ms = refused_ms.saturating_add(WRITE_INTERVAL_MS);
+        }
+        Ok(self.version)
+    }
+
+    /// The last accepted version; `None` before the first.
+    #[must_use]
+    pub fn accepted(&self) -> Option<u64> {
+        (self.version > 0).then_some(self.version)
+    }
+
+    /// True where KV has this version or a later one.
+    #[must_use]
+    pub fn has_flushed(&self, version: u64) -> bool {
+        self.flushed >= version
+    }
+
+    /// What there is to do at this time, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn due(&self, now_ms: u64) -> Due {
+        if self.has_flushed(self.version) {
+            Due::Nothing
+        } else if now_ms < self.not_before_ms {
+            // No wait is longer; a clock that was set back would make it so.
+            Due::Later(self.not_before_ms.min(now_ms.saturating_add(REFUSED_RETRY_MS)))
+        } else {
+            Due::Put(self.version)
+        }
+    }
+
+    /// What KV is to hold beside the last accepted value.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        Metadata { version: self.version, sha256: self.sha256.clone() }
+    }
+
+    /// KV took a version. The interval counts from the end of the put, so that two never arrive within one second.
+    pub fn took(&mut self, version: u64, now_ms: u64) {
+        self.flushed = self.flushed.max(version);
+        self.flushed_ms = now_ms;
+        self.failures = 0;
+        self.refused_ms = None;
+        self.not_before_ms = now_ms.saturating_add(WRITE_INTERVAL_MS);
+    }
+
+    /// KV did not take a version. It stays promised: the next put follows after the backoff, and after the longest wait where
+    /// the isolate's budget is used up.
+    pub fn failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
+        self.failures = self.failures.saturating_add(1);
+        let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {
+            Ok(wait_ms) if budget.spend(class, now_ms) => wait_ms.max(WRITE_INTERVAL_MS),
+            Ok(_) => FLUSH.cap_ms.into(),
+            Err(_) if version == self.version => {
+                self.refused_ms = Some(now_ms);
+                REFUSED_RETRY_MS
+            }
+            Err(_) => WRITE_INTERVAL_MS,
+        };
+        self.not_before_ms = now_ms.saturating_add(wait_ms);
+    }
+
+    /// The version whose value is in the object's storage, and not in KV yet.
+    #[must_use]
+    pub fn unflushed(&self) -> Option<u64> {
+        (!self.has_flushed(self.version)).then_some(self.version)
+    }
+
+    /// Where the newest value is, given what KV shows.
+    #[must_use]
+    pub fn newest(&self, shown: Option<&Metadata>, now_ms: u64) -> Newest {
+        if let Some(version) = self.unflushed() {
+            return Newest::Here(version);
+        }
+        if self.version == 0 {
+            return Newest::Unknown;
+        }
+        match shown {
+            Some(shown) if shown.version == self.version && shown.sha256 == self.sha256 => Newest::Shown(self.version),
+            // Our own, from before: however long KV takes, it is not the newest.
+            Some(shown) if shown.version < self.version => Newest::NotShownYet,
+            _ if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotShownYet,
+            _ => Newest::Unknown,
+        }
+    }
+
+    /// The object wakes up. Where its last put was under way when it went, KV may just have taken it, or still be about to:
+    /// the next one keeps its distance.
+    pub fn woke_up(&mut self, now_ms: u64) {
+        if self.unflushed().is_some() {
+            self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(WRITE_INTERVAL_MS));
+            // A new value, which need not wait as long as a refused one, keeps it too.
+            self.refused_ms = self.refused_ms.map(|_| now_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // Small numbers.
+mod tests {
+    use super::*;
+
+    const BUSY: FailureClass = FailureClass::RateLimited { retry_after_ms: None };
+    const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
+
+    fn accept(writer: &mut KeyState, value: &str) -> u64 {
+        writer.accept(value.to_owned(), &Preconditions::default()).unwrap()
+    }
+
+    #[test]
+    fn a_first_write_is_due_at_once_and_then_nothing_is() {
+        let mut writer = KeyState::new("hot");
+        assert_eq!((writer.due(0), writer.newest(None, 0)), (Due::Nothing, Newest::Unknown));
+        assert_eq!(accept(&mut writer, "a"), 1);
+        assert_eq!((writer.due(5), writer.newest(None, 5)), (Due::Put(1), Newest::Here(1)));
+        writer.took(1, 9);
+        assert_eq!((writer.due(10), writer.unflushed()), (Due::Nothing, None));
+    }
+
+    #[test]
+    fn writes_within_a_second_become_one_put_of_the_last() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        writer.took(1, 1000);
+        for value in ["b", "c", "d"] {
+            accept(&mut writer, value);
+        }
+        assert_eq!(writer.due(1001), Due::Later(2000));
+        assert_eq!(writer.due(2000), Due::Put(4));
+        assert_eq!(writer.metadata(), Metadata { version: 4, sha256: "d".to_owned() });
+    }
+
+    #[test]
+    fn a_value_accepted_during_a_put_is_due_after_it() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        accept(&mut writer, "b");
+        writer.took(1, 500);
+        assert!(writer.has_flushed(1) && !writer.has_flushed(2));
+        assert_eq!(writer.due(500), Due::Later(1500));
+        assert_eq!(writer.due(1500), Due::Put(2));
+    }
+
+    #[test]
+    fn a_refused_put_is_made_again_until_kv_takes_it() {
+        let mut writer = KeyState::new("hot");
+        let mut budget = Budget::new();
+        accept(&mut writer, "a");
+        for (class, random, wait_ms) in [
+            (BUSY, 0.0, 1000),
+            (BUSY, 1.0, 2000),
+            (DOWN, 1.0, 4000),
+            (DOWN, 1.0, 8000),
+            (DOWN, 1.0, 16_000),
+            (DOWN, 1.0, 30_000),
+            (DOWN, 1.0, 30_000),
+            (FailureClass::Permanent, 1.0, 300_000),
+        ] {
+            writer.failed(1, class, 50, random, &mut budget);
+            assert_eq!(writer.due(51), Due::Later(50 + wait_ms));
+        }
+        writer.took(1, 99);
+        assert_eq!(writer.due(99), Due::Nothing);
+    }
+
+    #[test]
+    fn what_kv_has_against_one_value_does_not_hold_up_the_next() {
+        let mut writer = KeyState::new("hot");
+        let mut budget = Budget::new();
+        accept(&mut writer, "bad");
+        writer.failed(1, FailureClass::Permanent, 50, 0.0, &mut budget);
+        assert_eq!(writer.due(51), Due::Later(300_050));
+        accept(&mut writer, "good");
+        assert_eq!(writer.due(60), Due::Later(1050));
+        // Accepted while the refused put was under way.
+        accept(&mut writer, "better");
+        writer.failed(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
+        assert_eq!(writer.due(2001), Due::Later(3000));
+    }
+
+    #[test]
+    fn in_an_outage_of_the_whole_isolate_a_key_waits_its_longest() {
+        let mut writer = KeyState::new("hot");
+        let mut budget = Budget::new();
+        accept(&mut writer, "a");
+        while budget.spend(DOWN, 0) {}
+        writer.failed(1, DOWN, 0, 0.0, &mut budget);
+        assert_eq!(writer.due(1), Due::Later(30_000));
+    }
+
+    #[test]
+    fn compare_and_set_takes_the_last_version_only() {
+        let mut writer = KeyState::new("hot");
+        let at = |version: &str| Preconditions::parse(Some(version), None);
+        assert_eq!(writer.accept("a".into(), &at("\"1\"")), Err(PreconditionFailed));
+        assert_eq!(writer.accept("a".into(), &Preconditions::parse(None, Some("*"))), Ok(1));
+        assert_eq!(writer.accept("b".into(), &at("\"1\"")), Ok(2));
+        assert_eq!(writer.accept("c".into(), &at("\"1\"")), Err(PreconditionFailed));
+        assert_eq!(writer.metadata().sha256, "b");
+        writer.took(2, 0);
+        assert_eq!(writer.accept("c".into(), &at("\"2\"")), Ok(3));
+    }
+
+    #[test]
+    fn what_kv_shows_is_the_newest_value_perhaps_an_old_one_or_somebody_elses() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        accept(&mut writer, "b");
+        writer.took(2, 1000);
+        let shown = |version, sha256: &str| Metadata { version, sha256: sha256.into() };
+        for (metadata, now_ms, seen) in [
+            (Some(shown(2, "b")), 1001, Newest::Shown(2)),
+            (Some(shown(2, "b")), 999_999, Newest::Shown(2)),
+            (Some(shown(1, "a")), 60_999, Newest::NotShownYet),
+            (Some(shown(1, "a")), 999_999, Newest::NotShownYet),
+            (None, 60_999, Newest::NotShownYet),
+            (None, 61_000, Newest::Unknown),
+            (Some(shown(2, "x")), 61_000, Newest::Unknown),
+        ] {
+            assert_eq!(writer.newest(metadata.as_ref(), now_ms), seen, "{metadata:?} {now_ms}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_can_be_read_again() {
+        let mut writer = KeyState::new("ключ");
+        accept(&mut writer, "a");
+        writer.failed(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
+        let stored = serde_json::to_string(&writer).unwrap();
+        assert_eq!(serde_json::from_str::<KeyState>(&stored).unwrap(), writer);
+        let first_release =
+            r#"{"key":"k","version":3,"sha256":"ab","flushed":2,"flushedMs":5,"notBeforeMs":6,"failures":1}"#;
+        assert_eq!(serde_json::from_str::<KeyState>(first_release).unwrap().due(7), Due::Put(3));
+    }
+
+    #[test]
+    fn an_object_that_wakes_up_keeps_its_distance_from_a_put_that_may_be_under_way() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        writer.woke_up(500);
+        assert_eq!(writer.due(500), Due::Later(1500));
+        writer.took(1, 1500);
+        writer.woke_up(9000);
+        assert_eq!(writer.due(9000), Due::Nothing);
+
+        // The put that follows a refusal after five minutes may be under way, too, when a new value comes.
+        accept(&mut writer, "refused");
+        writer.failed(2, FailureClass::Permanent, 10_000, 0.0, &mut Budget::new());
+        writer.woke_up(310_500);
+        accept(&mut writer, "new");
+        assert_eq!(writer.due(310_600), Due::Later(311_500));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_hold_a_put_up_for_longer_than_the_longest_wait() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        writer.took(1, 90_000_000);
+        accept(&mut writer, "b");
+        assert_eq!(writer.due(5), Due::Later(300_005));
+    }
+}

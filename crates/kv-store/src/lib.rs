@@ -1,0 +1,15 @@
+//! Workers KV: keys and limits, what a failure means, when to try again, and what is remembered.
+
+#![forbid(unsafe_code)]
+
+pub mod by_name;
+pub mod key_writer;
+pub mod limits;
+pub mod memory;
+pub mod one_write;
+pub mod recent;
+pub mod record;
+pub mod retry;
+pub mod schema;
+pub mod store;
+pub mod writes;

@@ -1,0 +1,74 @@
+//! JSON records out of KV. KV holds what somebody once put there, so a record is checked on every read.
+
+use serde::Deserialize;
+
+/// A record is no JSON object of the expected form. Its text is for the log: it names the place, never what stands there,
+/// because a record may hold a user's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} at line {line}, column {column}")]
+pub struct BrokenRecord {
+    kind: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl BrokenRecord {
+    /// A record that is broken as a whole.
+    #[must_use]
+    pub fn of_kind(kind: &'static str) -> Self {
+        Self { kind, line: 1, column: 1 }
+    }
+}
+
+/// Reads a JSON object. An array is refused, which serde would take for the members in their order.
+///
+/// # Errors
+/// [`BrokenRecord`] where the text is no JSON, no object, or a member is missing or of another type.
+pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<T, BrokenRecord> {
+    let json = json.as_ref();
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(BrokenRecord::of_kind("no JSON object"));
+    }
+    from_json(json)
+}
+
+/// Reads a JSON array of objects.
+///
+/// # Errors
+/// [`BrokenRecord`] where the text is no JSON, no array, or an element is not as expected.
+pub fn parse_list<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Vec<T>, BrokenRecord> {
+    from_json(json.as_ref())
+}
+
+fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> {
+    serde_json::from_slice(json).map_err(|error| BrokenRecord {
+        kind: if error.is_data() { "missing or mistyped member" } else { "no JSON" },
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Record {
+        #[serde(default)]
+        a: u8,
+    }
+
+    #[test]
+    fn the_error_names_the_place_and_not_the_value() {
+        let error = parse::<Record>("{\n\"a\": \"secret\"}").unwrap_err();
+        assert_eq!(error.to_string(), "missing or mistyped member at line 2, column 13");
+    }
+
+    #[test]
+    fn only_an_object_is_a_record() {
+        assert_eq!(parse(" \n{\"a\": 1, \"b\": 2}"), Ok(Record { a: 1 }));
+        for json in ["", "{", "[]", "[1]", "null", "1", "\"a\"", "{\"a\": true}", "{} {}"] {
+            assert!(parse::<Record>(json).is_err(), "{json}");
+        }
+    }
+}

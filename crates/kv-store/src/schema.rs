@@ -1,0 +1,287 @@
+//! Reading a JSON record by hand, so that each fault names its place: `routes[1].origin`.
+//!
+//! serde's derived readers stop at the first fault and know its line only. Here a [`Node`] carries the path to itself, which is
+//! written out only where something is wrong, and reading goes on behind a fault, so that all are found in one go.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::record;
+
+/// No more faults than this are kept of one record.
+pub const FAULTS_MAX: usize = 100;
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The place, such as `variants[0].weight`; empty for the record as a whole.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: Cow<'static, str>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            formatter.write_str(&self.problem)
+        } else {
+            write!(formatter, "{}: {}", self.path, self.problem)
+        }
+    }
+}
+
+/// Reads a JSON object with a function that reads its root. What it returns counts only where there is no fault.
+///
+/// # Errors
+/// Every fault that was found, one at least.
+pub fn read<T>(json: &str, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
+    let value: Value = record::parse(json)
+        .map_err(|broken| vec![Fault { path: String::new(), problem: Cow::Owned(broken.to_string()) }])?;
+    read_value(&value, root)
+}
+
+/// Reads a JSON value that is parsed already. As [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
+    let faults = RefCell::default();
+    let node = Node { value, place: Place { parent: None, step: Step::Root }, faults: &faults };
+    let read = root(&node);
+    let faults = faults.into_inner();
+    match read {
+        Some(read) if faults.is_empty() => Ok(read),
+        _ if faults.is_empty() => Err(vec![Fault { path: String::new(), problem: "it is not complete".into() }]),
+        _ => Err(faults),
+    }
+}
+
+/// One value of a record, which knows where it stands.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    value: &'a Value,
+    place: Place<'a>,
+    faults: &'a RefCell<Vec<Fault>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    parent: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Member(&'a str),
+    Element(usize),
+}
+
+impl Node<'_> {
+    /// Notes that something is wrong here. Always `None`, for use as the last expression of a reader.
+    pub fn fault<T>(&self, problem: impl Into<Cow<'static, str>>) -> Option<T> {
+        self.note(problem.into());
+        None
+    }
+
+    /// Apart, so that it is compiled once and not for each type that a reader reads.
+    fn note(&self, problem: Cow<'static, str>) {
+        let mut faults = self.faults.borrow_mut();
+        if faults.len() < FAULTS_MAX {
+            faults.push(Fault { path: self.place.to_string(), problem });
+        }
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.value.as_str().or_else(|| self.fault("it must be a string"))
+    }
+
+    /// The text without a fault where it is something else.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        self.value.as_str()
+    }
+
+    /// A text that a function takes.
+    pub fn parsed<T, E: fmt::Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        parse(self.text()?).map_or_else(|error| self.fault(error.to_string()), Some)
+    }
+
+    /// What stands here, for a reader of its own.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        self.value
+    }
+
+    /// A whole number of a range.
+    #[must_use]
+    pub fn integer(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let number = self.value.as_u64().and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|number| range.contains(number))
+            .or_else(|| self.fault(format!("it must be a whole number from {} to {}", range.start(), range.end())))
+    }
+
+    /// Each element of an array, at most so many.
+    pub fn list<T>(&self, max: usize, mut read: impl FnMut(&Node<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let Some(elements) = self.value.as_array() else { return self.fault("it must be an array") };
+        if elements.len() > max {
+            return self.fault(format!("it has {} elements; {max} are the most", elements.len()));
+        }
+        let of = |(index, value)| read(&self.child(value, Step::Element(index)));
+        Some(elements.iter().enumerate().filter_map(of).collect())
+    }
+
+    /// Each member of an object whose names are free, at most so many.
+    pub fn map<T>(&self, max: usize, mut read: impl FnMut(&str, &Node<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
+        if members.len() > max {
+            return self.fault(format!("it has {} members; {max} are the most", members.len()));
+        }
+        let of = |(name, value): (&String, _)| read(name, &self.child(value, Step::Member(name)));
+        Some(members.iter().filter_map(of).collect())
+    }
+
+    /// An object with these members and no other: a misspelt name must not pass for a member that is missing. `$schema` is
+    /// always allowed.
+    #[must_use]
+    pub fn object(&self, known: &[&str]) -> Option<Object<'_>> {
+        let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
+        for (name, value) in members {
+            if name != "$schema" && !known.contains(&name.as_str()) {
+                let _noted: Option<()> =
+                    self.child(value, Step::Member(name)).fault(format!("unknown member; known: {}", known.join(", ")));
+            }
+        }
+        Some(Object { node: *self, members })
+    }
+
+    fn child<'c>(&'c self, value: &'c Value, step: Step<'c>) -> Node<'c> {
+        Node { value, place: Place { parent: Some(&self.place), step }, faults: self.faults }
+    }
+}
+
+/// An object whose members are known.
+#[derive(Clone, Copy)]
+pub struct Object<'a> {
+    node: Node<'a>,
+    members: &'a serde_json::Map<String, Value>,
+}
+
+impl Object<'_> {
+    /// Reads a member where there is one. `null` is a fault: a list that a template left empty must not pass for none.
+    pub fn member<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
+        read(&self.filled(name)?)
+    }
+
+    /// Reads a member where there is one, `null` too: where `null` is a value like others.
+    pub fn member_or_null<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
+        read(&self.node(name)?)
+    }
+
+    /// Reads a member that must be there.
+    pub fn required<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
+        if !self.has(name) {
+            return self.node.child(&Value::Null, Step::Member(name)).fault("it is missing");
+        }
+        self.member(name, read)
+    }
+
+    /// A member that is there and not `null`. Apart, as [`Node::note`] is.
+    fn filled<'s>(&'s self, name: &'s str) -> Option<Node<'s>> {
+        let node = self.node(name)?;
+        if node.value.is_null() { node.fault("it must not be null; leave it out") } else { Some(node) }
+    }
+
+    fn node<'s>(&'s self, name: &'s str) -> Option<Node<'s>> {
+        Some(self.node.child(self.members.get(name)?, Step::Member(name)))
+    }
+
+    /// True where the object has such a member.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+}
+
+/// A name that needs no quotes behind a dot.
+#[must_use]
+pub fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(formatter)?;
+        }
+        let is_first = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Member(name) if is_plain(name) && is_first => formatter.write_str(name),
+            Step::Member(name) if is_plain(name) => write!(formatter, ".{name}"),
+            Step::Member(name) => write!(formatter, "[{name:?}]"),
+            Step::Element(index) => write!(formatter, "[{index}]"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(json: &str) -> Vec<String> {
+        let root = |node: &Node<'_>| {
+            let object = node.object(&["name", "items"])?;
+            let name = object.required("name", |name| name.text().map(str::to_owned));
+            let items = object.member("items", |items| {
+                items.list(2, |item| {
+                    let item = item.object(&["weight", "set"])?;
+                    item.member("set", |set| set.map(9, |_, value| value.text().map(str::to_owned)));
+                    item.required("weight", |weight| weight.integer(1..=9))
+                })
+            });
+            Some((name, items))
+        };
+        read(json, root).map_or_else(|faults| faults.iter().map(ToString::to_string).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn each_fault_names_its_place() {
+        for (json, expected) in [
+            (r#"{"name": "a", "items": [{"weight": 1}], "$schema": "x"}"#, &[] as &[&str]),
+            (r#"{"name": "a", "items": null}"#, &["items: it must not be null; leave it out"]),
+            ("[]", &["no JSON object at line 1, column 1"]),
+            ("{", &["no JSON at line 1, column 1"]),
+            ("{}", &["name: it is missing"]),
+            (r#"{"name": null}"#, &["name: it must not be null; leave it out"]),
+            (r#"{"name": 1}"#, &["name: it must be a string"]),
+            (r#"{"name": "a", "nmae": 1}"#, &["nmae: unknown member; known: name, items"]),
+            (r#"{"name": "a", "items": {}}"#, &["items: it must be an array"]),
+            (r#"{"name": "a", "items": [{"weight": 1}, 2]}"#, &["items[1]: it must be an object"]),
+            (
+                r#"{"items": [{"weight": 0}, {}]}"#,
+                &[
+                    "name: it is missing",
+                    "items[0].weight: it must be a whole number from 1 to 9",
+                    "items[1].weight: it is missing",
+                ],
+            ),
+            (
+                r#"{"name": "a", "items": [{"weight": 1.5, "set": {"X A": 1}}]}"#,
+                &[
+                    "items[0].set[\"X A\"]: it must be a string",
+                    "items[0].weight: it must be a whole number from 1 to 9",
+                ],
+            ),
+            (r#"{"name": "a", "items": [1, 2, 3]}"#, &["items: it has 3 elements; 2 are the most"]),
+        ] {
+            assert_eq!(faults(json), expected, "{json}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Writes to one key, many at once (KV documentation, "Limits to KV writes to the same key").
+
+mod report;
+mod timeline;
+
+use crate::limits::{Key, KeyError, VALUE_BYTES_MAX};
+use crate::retry::Backoff;
+use http_semantics::conditional::Preconditions;
+use http_semantics::request_target::{BadPercentEncoding, RequestTarget, percent_decode};
+
+use timeline::Title;
+
+pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
+
+/// An invocation has 1,000 operations on KV ("Limits"). The isolate's retry budget keeps a run of 100 writes below that (800 puts
+/// in the simulation); a put beyond it is refused by the runtime, and told at once.
+const WRITES_MAX: u32 = 100;
+
+/// The longest that an answer waits for KV, in milliseconds.
+const TIMEOUT_MS_MAX: u32 = 60_000;
+
+/// Why a run does not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Broken percent-encoding in the path or the query.
+    #[error(transparent)]
+    Encoding(#[from] BadPercentEncoding),
+    /// The path's last part is no key of Workers KV.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// `n` is no whole number from 1 to 100.
+    #[error("n must be a whole number from 1 to 100.")]
+    Count,
+    /// `n` and a body.
+    #[error("n asks for the documented demonstration, which makes its own values; leave n out to write the body.")]
+    CountAndBody,
+    /// There is no such strategy.
+    #[error("There is no such strategy; use direct, backoff or coalesce.")]
+    Strategy,
+    /// There is no such `wait`.
+    #[error("wait must be durable or kv.")]
+    Wait,
+    /// Only an object can answer before KV has the value.
+    #[error("wait needs strategy=coalesce: the other strategies always wait for KV.")]
+    WaitUnused,
+    /// A misspelt parameter would pass for one that is not there.
+    #[error("There is no such parameter here; there are: {0}.")]
+    Parameter(String),
+    /// `timeoutMs` is no whole number from 1 to 60000.
+    #[error("timeoutMs must be a whole number of milliseconds from 1 to 60000.")]
+    Timeout,
+    /// `consistent` is not 1.
+    #[error("consistent must be 1; leave it out to read what Workers KV shows here.")]
+    Consistent,
+    /// Workers KV itself knows no conditional write.
+    #[error("If-Match and If-None-Match need strategy=coalesce: Workers KV alone cannot compare before it writes.")]
+    Conditional,
+    /// A body whose length is not told (RFC 9110 §15.5.12).
+    #[error("A body needs a Content-Length.")]
+    LengthRequired,
+    /// The body is longer than a value may be.
+    #[error("The value has {0} bytes; Workers KV takes {VALUE_BYTES_MAX} at most (25 MiB).")]
+    TooLarge(u64),
+}
+
+/// How the puts of a run are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Every write is put once, at the same time, as in the documented demonstration.
+    Direct,
+    /// As `Direct`, but a put that fails is tried again after a wait ([`crate::retry::Backoff::PUT`]).
+    Backoff,
+    /// The writes become one, which the key's Durable Object brings to KV ([`crate::key_writer`]).
+    Coalesce(Wait),
+}
+
+/// What the answer of a coalesced write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The value is stored by the object, and will reach KV.
+    Durable,
+    /// KV has the value or a later one.
+    Kv,
+}
+
+/// A read of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read<'a> {
+    /// The key in `WRITES`.
+    pub key: Key<'a>,
+    /// The newest value, from the key's object; else what KV shows here.
+    pub is_consistent: bool,
+}
+
+impl<'a> Read<'a> {
+    /// Reads `/writes/{key}?consistent=1`; `encoded_key` is what stands behind `/writes/`.
+    ///
+    /// # Errors
+    /// [`WriteError`] names the part that is wrong.
+    pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>) -> Result<Self, WriteError> {
+        let key = key(encoded_key)?;
+        no_other_parameters(target, &["consistent"])?;
+        match target.parameter("consistent")?.as_deref() {
+            None => Ok(Self { key, is_consistent: false }),
+            Some("1") => Ok(Self { key, is_consistent: true }),
+            Some(_) => Err(WriteError::Consistent),
+        }
+    }
+}
+
+/// The header fields that a run depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields<'a> {
+    /// `Content-Length`
+    pub content_length: Option<&'a str>,
+    /// The request carries a body.
+    pub has_body: bool,
+    /// `If-Match`
+    pub if_match: Option<&'a str>,
+    /// `If-None-Match`
+    pub if_none_match: Option<&'a str>,
+}
+
+/// A run of parallel writes to one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// The key in `WRITES`.
+    pub key: Key<'a>,
+    /// How many writes, 1 to 100.
+    pub n: u32,
+    /// How they are made.
+    pub strategy: Strategy,
+    /// How long the answer may wait for KV, in milliseconds.
+    pub timeout_ms: u32,
+    /// The length of the body, which is the value, in bytes; `None` for the documented demonstration.
+    pub value_bytes: Option<u64>,
+    /// What the key must be at; only for [`Strategy::Coalesce`].
+    pub preconditions: Preconditions,
+}
+
+/// The key of a path.
+fn key(encoded_key: &str) -> Result<Key<'_>, WriteError> {
+    Ok(Key::new(percent_decode(encoded_key)?)?)
+}
+
+impl<'a> Run<'a> {
+    /// Reads `/writes/{key}?n=20&strategy=direct|backoff|coalesce&wait=durable|kv&timeoutMs=60000`; `encoded_key` is what stands
+    /// behind `/writes/`.
+    ///
+    /// # Errors
+    /// [`WriteError`] names the part that is wrong.
+    pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>, fields: &Fields<'_>) -> Result<Self, WriteError> {
+        let key = key(encoded_key)?;
+        no_other_parameters(target, &["n", "strategy", "wait", "timeoutMs"])?;
+        let wait = match target.parameter("wait")?.as_deref() {
+            None | Some("kv") => Wait::Kv,
+            Some("durable") => Wait::Durable,
+            Some(_) => return Err(WriteError::Wait),
+        };
+        let strategy = match target.parameter("strategy")?.as_deref() {
+            None | Some("direct") => Strategy::Direct,
+            Some("backoff") => Strategy::Backoff,
+            Some("coalesce") => Strategy::Coalesce(wait),
+            Some(_) => return Err(WriteError::Strategy),
+        };
+        if target.parameter("wait")?.is_some() && !matches!(strategy, Strategy::Coalesce(_)) {
+            return Err(WriteError::WaitUnused);
+        }
+        let timeout_ms = whole(target, "timeoutMs", TIMEOUT_MS_MAX, WriteError::Timeout)?.unwrap_or(TIMEOUT_MS_MAX);
+        let preconditions = Preconditions::parse(fields.if_match, fields.if_none_match);
+        if !preconditions.is_empty() && !matches!(strategy, Strategy::Coalesce(_)) {
+            return Err(WriteError::Conditional);
+        }
+        let value_bytes = fields.value_bytes()?;
+        // What was meant as a value is never lost for one of the demonstration.
+        let (n, value_bytes) = match whole(target, "n", WRITES_MAX, WriteError::Count)? {
+            None => (1, Some(value_bytes)),
+            Some(n) if value_bytes == 0 => (n, None),
+            Some(_) => return Err(WriteError::CountAndBody),
+        };
+        Ok(Self { key, n, strategy, timeout_ms, value_bytes, preconditions })
+    }
+}
+
+impl Run<'_> {
+    /// The policy of its retries: within the time that its answer may wait.
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        Backoff { deadline_ms: self.timeout_ms.into(), ..Backoff::PUT }
+    }
+}
+
+impl Fields<'_> {
+    /// The length of the body; 0 where there is none (RFC 9112 §6.3).
+    fn value_bytes(&self) -> Result<u64, WriteError> {
+        match self.content_length.map(|length| length.trim().parse::<u64>()) {
+            Some(Ok(length)) if length > VALUE_BYTES_MAX => Err(WriteError::TooLarge(length)),
+            Some(Ok(length)) => Ok(length),
+            None | Some(Err(_)) if self.has_body => Err(WriteError::LengthRequired),
+            None | Some(Err(_)) => Ok(0),
+        }
+    }
+}
+
+/// The page that shows a run as a timeline.
+#[must_use]
+pub fn page(run: &Run<'_>, report: &Report) -> String {
+    let (strategy, status) = match run.strategy {
+        Strategy::Direct => ("direct", "Each write was put once."),
+        Strategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),
+        Strategy::Coalesce(Wait::Kv) => ("coalesce, wait=kv", "KV has the last write or a later one."),
+        Strategy::Coalesce(Wait::Durable) => ("coalesce, wait=durable", "The last write is stored and will reach KV."),
+    };
+    let is_durable = run.strategy == Strategy::Coalesce(Wait::Durable);
+    timeline::page(&Title { key: run.key.as_str(), strategy, n: run.n, status, is_durable }, report)
+}
+
+fn no_other_parameters(target: &RequestTarget<'_>, known: &[&str]) -> Result<(), WriteError> {
+    match target.parameter_besides(known) {
+        None => Ok(()),
+        Some(_) => Err(WriteError::Parameter(known.join(", "))),
+    }
+}
+
+/// A whole number from 1 to `max` in the query.
+fn whole(target: &RequestTarget<'_>, name: &str, max: u32, error: WriteError) -> Result<Option<u32>, WriteError> {
+    match target.parameter(name)? {
+        None => Ok(None),
+        // `parse` alone would take `+5`.
+        Some(number) if number.starts_with('+') => Err(error),
+        Some(number) => number.parse().ok().filter(|number| (1..=max).contains(number)).map(Some).ok_or(error),
+    }
+}
+
+/// The documented value of a write; attempts are numbered from 1.
+#[must_use]
+pub fn value(attempt: u32) -> String {
+    format!("Write attempt #{attempt}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_BODY: Fields<'static> =
+        Fields { content_length: None, has_body: false, if_match: None, if_none_match: None };
+
+    fn parse<'a>(encoded_key: &'a str, query: &str, fields: &Fields<'_>) -> Result<Run<'a>, WriteError> {
+        let url = format!("http://h/writes/{encoded_key}{query}");
+        Run::parse(encoded_key, &RequestTarget::parse(&url), fields)
+    }
+
+    fn run(encoded_key: &str, query: &str) -> Result<(String, u32, Strategy, u32), WriteError> {
+        parse(encoded_key, query, &NO_BODY)
+            .map(|run| (run.key.as_str().to_owned(), run.n, run.strategy, run.timeout_ms))
+    }
+
+    #[test]
+    fn a_run_is_read_from_path_and_query() {
+        for (key, query, expected) in [
+            ("hot", "", Ok(("hot".into(), 1, Strategy::Direct, 60_000))),
+            ("hot", "?n=20", Ok(("hot".into(), 20, Strategy::Direct, 60_000))),
+            ("hot", "?n=1&strategy=backoff", Ok(("hot".into(), 1, Strategy::Backoff, 60_000))),
+            ("a%2Fb/c", "?n=100&strategy=direct", Ok(("a/b/c".into(), 100, Strategy::Direct, 60_000))),
+            ("hot", "?strategy=coalesce", Ok(("hot".into(), 1, Strategy::Coalesce(Wait::Kv), 60_000))),
+            ("hot", "?strategy=coalesce&wait=kv&n=20", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
+            (
+                "hot",
+                "?strategy=coalesce&wait=durable&timeoutMs=500",
+                Ok(("hot".into(), 1, Strategy::Coalesce(Wait::Durable), 500)),
+            ),
+            ("hot", "?n=0", Err(WriteError::Count)),
+            ("hot", "?n=101", Err(WriteError::Count)),
+            ("hot", "?n=", Err(WriteError::Count)),
+            ("hot", "?n=-1", Err(WriteError::Count)),
+            ("hot", "?n=2.5", Err(WriteError::Count)),
+            ("hot", "?n=%2B5", Err(WriteError::Count)),
+            ("hot", "?n=99999999999", Err(WriteError::Count)),
+            ("hot", "?strategy=coalesced", Err(WriteError::Strategy)),
+            ("hot", "?strategy=", Err(WriteError::Strategy)),
+            ("hot", "?strategy=coalesce&wait=", Err(WriteError::Wait)),
+            ("hot", "?wait=forever", Err(WriteError::Wait)),
+            ("hot", "?wait=durable", Err(WriteError::WaitUnused)),
+            ("hot", "?stategy=coalesce", Err(WriteError::Parameter("n, strategy, wait, timeoutMs".into()))),
+            ("hot", "?timeoutMs=0", Err(WriteError::Timeout)),
+            ("hot", "?timeoutMs=60001", Err(WriteError::Timeout)),
+            ("hot", "?timeoutMs=1s", Err(WriteError::Timeout)),
+            ("", "", Err(WriteError::Key(KeyError::Empty))),
+            ("%2e", "", Err(WriteError::Key(KeyError::Dots))),
+            ("%zz", "", Err(WriteError::Encoding(BadPercentEncoding))),
+        ] {
+            assert_eq!(run(key, query), expected, "{key}{query}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_the_value_of_one_write_an_empty_one_too_and_the_demonstration_needs_n() {
+        let with_length = |length| Fields { content_length: Some(length), has_body: true, ..NO_BODY };
+        for (query, fields, expected) in [
+            ("", with_length("5"), Ok((1, Some(5)))),
+            ("", with_length("26214400"), Ok((1, Some(26_214_400)))),
+            ("", with_length("26214401"), Err(WriteError::TooLarge(26_214_401))),
+            ("", with_length("0"), Ok((1, Some(0)))),
+            ("", Fields { content_length: Some("0"), ..NO_BODY }, Ok((1, Some(0)))),
+            ("", NO_BODY, Ok((1, Some(0)))),
+            ("", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
+            ("", with_length("many"), Err(WriteError::LengthRequired)),
+            ("?n=1", NO_BODY, Ok((1, None))),
+            ("?n=20", NO_BODY, Ok((20, None))),
+            ("?n=20", with_length("0"), Ok((20, None))),
+            ("?n=1", with_length("5"), Err(WriteError::CountAndBody)),
+            ("?n=2", with_length("5"), Err(WriteError::CountAndBody)),
+            ("?n=2", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
+        ] {
+            for strategy in ["direct", "backoff", "coalesce"] {
+                let and = if query.is_empty() { "?" } else { "&" };
+                let run = parse("hot", &format!("{query}{and}strategy={strategy}"), &fields);
+                assert_eq!(run.map(|run| (run.n, run.value_bytes)), expected, "{query} {strategy} {fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_is_what_kv_shows_or_the_newest_value() {
+        let read = |query: &str| {
+            let url = format!("http://h/writes/a%20b{query}");
+            Read::parse("a%20b", &RequestTarget::parse(&url)).map(|read| read.is_consistent)
+        };
+        for (query, expected) in [
+            ("", Ok(false)),
+            ("?consistent=1", Ok(true)),
+            ("?consistent=0", Err(WriteError::Consistent)),
+            ("?consistent=true", Err(WriteError::Consistent)),
+            ("?Consistent=1", Err(WriteError::Parameter("consistent".into()))),
+        ] {
+            assert_eq!(read(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_precondition_is_refused_where_it_could_not_be_kept() {
+        let fields = Fields { if_match: Some("\"1\""), ..NO_BODY };
+        assert_eq!(parse("hot", "?strategy=backoff", &fields).map(|run| run.n), Err(WriteError::Conditional));
+        assert!(parse("hot", "?strategy=coalesce", &fields).is_ok_and(|run| !run.preconditions.is_empty()));
+    }
+}

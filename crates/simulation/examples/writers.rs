@@ -1,0 +1,209 @@
+//! Prints what each strategy makes of many writers of one key, side by side: see [`simulation::writers`].
+
+use std::process::ExitCode;
+
+use kv_store::retry::Backoff;
+use serde_json::{Value, json};
+use simulation::writers::{Outcome, Strategy, simulate};
+
+const HELP: &str = "Simulates many writers of one key against a Workers KV that takes one put a second to it.
+
+  cargo run --release -p kv-edge-core --example writers -- [options]
+
+  --constants   the backoff with other figures, for 20, 50 and 100 writers, in place of the strategies
+  --json        the same as one line of JSON
+  --help        this text
+
+direct      each write is put once, all in the same moment
+documented  the retry of the Workers KV documentation: 5 tries, waits of 1, 2, 4 and 8 s
+backoff     kv-edge's retry: full jitter, and one budget for all
+coalesce    the writes of a request become one, which the Durable Object of the key puts";
+
+/// Each row is over so many seeds.
+const SEEDS: u64 = 300;
+
+/// One strategy with one number of writers, over all seeds.
+struct Row {
+    name: String,
+    writers: u32,
+    outcomes: Vec<Outcome>,
+}
+
+impl Row {
+    fn new(name: impl Into<String>, strategy: Strategy, writers: u32) -> Self {
+        let outcomes = (0..SEEDS).map(|seed| simulate(strategy, writers, seed)).collect();
+        Self { name: name.into(), writers, outcomes }
+    }
+
+    /// Of how many in a hundred runs something is true, to a tenth.
+    fn percent(&self, is: impl Fn(&Outcome) -> bool) -> f64 {
+        let part = self.outcomes.iter().filter(|outcome| is(outcome)).count();
+        // A few hundred runs. Rounded down, so that 100 means all of them.
+        #[allow(clippy::cast_precision_loss)]
+        let percent = (part as f64 / self.outcomes.len() as f64 * 1000.0).floor() / 10.0;
+        percent
+    }
+
+    fn spread(&self, value: impl Fn(&Outcome) -> u64) -> Spread {
+        let mut values: Vec<u64> = self.outcomes.iter().map(value).collect();
+        values.sort_unstable();
+        let at = |index: usize| values.get(index).copied().unwrap_or(0);
+        Spread { least: at(0), median: at(values.len() / 2), most: at(values.len().saturating_sub(1)) }
+    }
+
+    fn acknowledged(&self) -> Spread {
+        self.spread(|outcome| outcome.acknowledged.into())
+    }
+
+    fn puts(&self) -> Spread {
+        self.spread(|outcome| outcome.puts.into())
+    }
+
+    fn elapsed_ms(&self) -> Spread {
+        self.spread(|outcome| outcome.elapsed_ms)
+    }
+
+    /// In how many of a hundred runs at most one writer of 20 is left behind.
+    fn nearly_all_percent(&self) -> f64 {
+        self.percent(|outcome| u64::from(outcome.acknowledged) * 20 >= u64::from(self.writers) * 19)
+    }
+
+    fn last_kept_percent(&self) -> f64 {
+        self.percent(|outcome| outcome.is_last_kept)
+    }
+
+    fn cells(&self) -> [String; 7] {
+        [
+            self.name.clone(),
+            self.writers.to_string(),
+            self.acknowledged().text(u64::to_string),
+            format!("{} %", self.nearly_all_percent()),
+            format!("{} %", self.last_kept_percent()),
+            self.puts().text(u64::to_string),
+            self.elapsed_ms().text(|ms| format!("{}.{}", ms / 1000, ms / 100 % 10)),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "strategy": self.name,
+            "writers": self.writers,
+            "acknowledged": self.acknowledged().json(),
+            "nearlyAllPercent": self.nearly_all_percent(),
+            "lastKeptPercent": self.last_kept_percent(),
+            "puts": self.puts().json(),
+            "elapsedMs": self.elapsed_ms().json(),
+        })
+    }
+}
+
+/// The middle of the runs, and the two ends.
+struct Spread {
+    least: u64,
+    median: u64,
+    most: u64,
+}
+
+impl Spread {
+    fn text(&self, form: impl Fn(&u64) -> String) -> String {
+        let median = form(&self.median);
+        if self.least == self.most {
+            return median;
+        }
+        format!("{median} ({}–{})", form(&self.least), form(&self.most))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "median": self.median, "least": self.least, "most": self.most })
+    }
+}
+
+/// The strategies side by side.
+fn strategies() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for writers in [5, 20, 50, 100] {
+        rows.push(Row::new("direct", Strategy::Direct, writers));
+        rows.push(Row::new("documented", Strategy::Documented, writers));
+        rows.push(Row::new("backoff", Strategy::Backoff(Backoff::PUT), writers));
+        rows.push(Row::new("coalesce, 1 request", Strategy::Coalesce { requests: 1 }, writers));
+        rows.push(Row::new("coalesce, a request each", Strategy::Coalesce { requests: writers }, writers));
+    }
+    rows.push(Row::new("coalesce, 10 requests", Strategy::Coalesce { requests: 10 }, 200));
+    rows
+}
+
+/// The backoff with other figures.
+fn constants() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for writers in [20, 50, 100] {
+        for cap_ms in [2000, 4000, 8000, 16_000] {
+            for tries_max in [10, 15, 20, 30, 40] {
+                let name = format!("cap {} s, {tries_max} tries", cap_ms / 1000);
+                rows.push(Row::new(name, Strategy::Backoff(Backoff { cap_ms, tries_max, ..Backoff::PUT }), writers));
+            }
+        }
+    }
+    rows
+}
+
+/// A table with a line between the numbers of writers.
+fn print_table(rows: &[Row]) {
+    let head =
+        ["strategy", "writers", "acknowledged", "19 of 20", "last kept", "puts", "elapsed, s"].map(str::to_owned);
+    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+    let lines = || std::iter::once(&head).chain(&cells);
+    let mut widths = [0; 7];
+    for line in lines() {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let rule = widths.map(|width| "-".repeat(width)).join("  ");
+    let mut writers = None;
+    for (line, row) in lines().zip(std::iter::once(None).chain(rows.iter().map(Some))) {
+        if row.is_some_and(|row| writers.replace(row.writers) != Some(row.writers)) {
+            println!("{rule}");
+        }
+        let padded = line.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+            0 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        println!("{}", padded.collect::<Vec<_>>().join("  "));
+    }
+}
+
+/// What the columns mean.
+fn heading() -> String {
+    [
+        format!("Writers of one key that begin together; simulated, {SEEDS} seeds: median (least–most). 19 of 20: the runs in"),
+        "which at least that share of the writers is acknowledged. Last kept: the runs after which KV holds the value that".into(),
+        "was written last.".into(),
+    ]
+    .join("\n")
+}
+
+fn main() -> ExitCode {
+    let (mut as_json, mut with_constants) = (false, false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--json" => as_json = true,
+            "--constants" => with_constants = true,
+            "--help" => {
+                println!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            _ => {
+                eprintln!("There is no option {argument}. See --help.");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let rows = if with_constants { constants() } else { strategies() };
+    if as_json {
+        println!("{}", json!({ "seeds": SEEDS, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+        return ExitCode::SUCCESS;
+    }
+    println!("{}", heading());
+    print_table(&rows);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,83 @@
+//! Which language of a page a visitor gets.
+
+use std::fmt::Write;
+
+use super::{Asked, FieldLines, Served};
+use crate::encode;
+use crate::manifest::File;
+use http_semantics::fields::Fields;
+use http_semantics::language::{self, Negotiated};
+
+/// The file that is chosen among the languages of a page.
+pub(super) struct Chosen<'m> {
+    pub(super) file: &'m File,
+    /// The tag that tells it from the page's other languages; `None` for the plain file.
+    pub(super) tag: Option<&'m str>,
+    /// True where the choice depends on header fields of the request.
+    pub(super) varies: bool,
+}
+
+/// Chooses among a file and its translations; the plain file where nothing fits.
+pub(super) fn choose<'m, F: Fields>(served: Served<'m>, file: &'m File, asked: &Asked<'_, F>) -> Chosen<'m> {
+    if file.translations.is_empty() {
+        return Chosen { file, tag: None, varies: false };
+    }
+    // The plain file comes first: it is what `*` gets. Where its language is not known, no range names it.
+    let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
+        .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
+        .collect();
+    let Negotiated { tag, varies } = language::negotiate(&tags, asked.target, asked.fields);
+    let translation = tag.and_then(|tag| {
+        let translation = file.translations.iter().find(|translation| *translation.language == *tag)?;
+        Some((served.manifest.file(&translation.path)?, translation.language.as_ref()))
+    });
+    match translation {
+        Some((file, tag)) => Chosen { file, tag: Some(tag), varies },
+        None => Chosen { file, tag: None, varies },
+    }
+}
+
+/// `Content-Language`, `Content-Location` (RFC 9110 §8.5, §8.7) and the links to the other languages (RFC 8288; HTML, "hreflang").
+pub(super) fn describe<'m>(served: Served<'m>, page: &File, chosen: &Chosen<'m>, lines: &mut FieldLines<'m>) {
+    if let Some(language) = chosen.file.language.as_deref() {
+        lines.push(("content-language".into(), language.into()));
+    }
+    // A translation that was asked for by its own path knows its page.
+    let page = match chosen.file.language.as_deref() {
+        Some(tag) if page.translations.is_empty() => page_of(served, &page.path, tag),
+        _ => Some(page),
+    };
+    let Some(page) = page.filter(|page| !page.translations.is_empty()) else { return };
+    let address = |path: &str| encode(&served.manifest.address(path)).into_owned();
+    let plain = address(&page.path);
+    let of_plain = page.language.as_deref().map(|language| (language, format!("{plain}?lang={language}")));
+    if chosen.varies || chosen.tag.is_some() {
+        let location = match (chosen.tag, &of_plain) {
+            (Some(_), _) => Some(address(&chosen.file.path)),
+            (None, Some((_, location))) => Some(location.clone()),
+            (None, None) => None,
+        };
+        lines.extend(location.map(|location| ("content-location".into(), location.into())));
+    }
+    let mut alternates = String::new();
+    let mut link = |address: &str, tag: &str| {
+        let separator = if alternates.is_empty() { "" } else { ", " };
+        let _infallible = write!(alternates, "{separator}<{address}>; rel=\"alternate\"; hreflang=\"{tag}\"");
+    };
+    for translation in &page.translations {
+        link(&address(&translation.path), &translation.language);
+    }
+    if let Some((language, location)) = &of_plain {
+        link(location, language);
+    }
+    link(&plain, "x-default");
+    lines.push(("link".into(), alternates.into()));
+}
+
+/// The page that a file is a translation of: `/about.html` of `/about.de.html`.
+fn page_of<'m>(served: Served<'m>, path: &str, tag: &str) -> Option<&'m File> {
+    let (stem, extension) = path.rsplit_once('.')?;
+    let stem = stem.get(..stem.len().checked_sub(tag.len())?)?.strip_suffix('.')?;
+    let page = served.manifest.file(&format!("{stem}.{extension}"))?;
+    page.translations.iter().any(|translation| *translation.path == *path).then_some(page)
+}

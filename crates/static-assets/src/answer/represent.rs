@@ -1,0 +1,217 @@
+//! How much of a file a request gets: conditions, encodings and ranges, in the order of RFC 9110 §13.2.2.
+
+use std::fmt::Write;
+use std::ops;
+
+use super::fields::{self, Kept};
+use super::language::{self, Chosen};
+use super::{Answer, Asked, Content, FieldLines, Part, Place, Served, header_changes};
+use crate::AssetError;
+use crate::manifest::{Body, File};
+use http_semantics::accept_encoding::{AcceptEncoding, Chosen as Encoding, Coding};
+use http_semantics::conditional::{self, Condition, Validators};
+use http_semantics::fields::Fields;
+use http_semantics::range::{Range, content_range};
+
+/// A file as a request gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Represented<'m> {
+    /// 200, 206, 304 or 404.
+    pub status: u16,
+    /// The header fields.
+    pub fields: FieldLines<'m>,
+    /// What follows them.
+    pub content: Content<'m>,
+    /// The file in its release.
+    pub file: &'m File,
+}
+
+/// One of the forms that a file is kept in.
+struct Form<'m> {
+    body: &'m Body,
+    coding: Option<Coding>,
+    etag: String,
+}
+
+/// Answers with the file at a path, or one of its translations. Of a page that says that there is none, nothing but the language and the
+/// encoding is chosen (RFC 9110 §13.2.1).
+pub(super) fn at<'m, F: Fields>(
+    served: Served<'m>,
+    path: &str,
+    place: Place,
+    asked: &Asked<'_, F>,
+) -> Result<Answer<'m>, AssetError> {
+    let Some(page) = served.manifest.file(path) else { return Ok(Answer::Nothing) };
+    let chosen = language::choose(served, page, asked);
+    let represented = Answerer { served, page, chosen, place, asked }.answer()?;
+    Ok(Answer::Represented(Box::new(represented)))
+}
+
+struct Answerer<'m, 'a, F> {
+    served: Served<'m>,
+    page: &'m File,
+    chosen: Chosen<'m>,
+    place: Place,
+    asked: &'a Asked<'a, F>,
+}
+
+impl<'m, F: Fields> Answerer<'m, '_, F> {
+    fn answer(&self) -> Result<Represented<'m>, AssetError> {
+        let file = self.chosen.file;
+        // A file that has no other encodings does not depend on the field: it is sent as it is, also where the client would refuse
+        // that (RFC 9110 §12.5.3 leaves it to the server).
+        let accepted = (!file.encoded.is_empty())
+            .then(|| AcceptEncoding::parse(self.asked.fields.find("accept-encoding").as_deref()));
+        if self.place != Place::NotFound
+            && self.asked.method == "GET"
+            && let Some(range) = self.asked.fields.find("range")
+            && accepted.as_ref().is_none_or(AcceptEncoding::takes_identity)
+        {
+            let form = self.form(&file.body, None);
+            let if_range = self.asked.fields.find("if-range");
+            let range =
+                Range::of(Some(&range), if_range.as_deref(), &self.if_range_validators(&form), form.body.length);
+            // A field that is ignored has no say in what the conditions are held against.
+            if range != Range::Whole
+                && let Some(unchanged) = self.unchanged(&form)?
+            {
+                return Ok(unchanged);
+            }
+            match range {
+                Range::Satisfiable(parts) => return Ok(self.partial(&form, &parts)),
+                Range::Unsatisfiable => return Err(AssetError::RangeNotSatisfiable(form.body.length)),
+                Range::Whole => {}
+            }
+        }
+        let encoded: Vec<(Coding, u64)> =
+            file.encoded.iter().map(|encoded| (encoded.coding, encoded.body.length)).collect();
+        let chosen = match accepted.map(|accepted| accepted.choose(file.body.length, &encoded)) {
+            Some(Encoding::Encoded(coding)) => file.encoded.iter().find(|encoded| encoded.coding == coding),
+            Some(Encoding::Identity) | None => None,
+            // An error is a poor reason to refuse to say what it is.
+            Some(Encoding::NotAcceptable) if self.place == Place::NotFound => None,
+            Some(Encoding::NotAcceptable) => return Err(AssetError::NotAcceptable),
+        };
+        let form = match chosen {
+            Some(encoded) => self.form(&encoded.body, Some(encoded.coding)),
+            None => self.form(&file.body, None),
+        };
+        if self.place != Place::NotFound
+            && let Some(unchanged) = self.unchanged(&form)?
+        {
+            return Ok(unchanged);
+        }
+        let status = if self.place == Place::NotFound { 404 } else { 200 };
+        let mut lines = self.lines(&form, status);
+        let is_head = self.asked.method == "HEAD";
+        if is_head {
+            lines.push(("content-length".into(), form.body.length.to_string().into()));
+        }
+        let content = if is_head { Content::None } else { Content::Whole(form.body) };
+        Ok(Represented { status, fields: lines, content, file })
+    }
+
+    /// The entity tag is the hash of the very bytes that are sent, so each encoding has its own (RFC 9110 §8.8.3.3). Two languages may have
+    /// the same bytes.
+    fn form(&self, body: &'m Body, coding: Option<Coding>) -> Form<'m> {
+        let etag = match self.chosen.tag {
+            Some(tag) => format!("\"{}.{tag}\"", body.hash),
+            None => format!("\"{}\"", body.hash),
+        };
+        Form { body, coding, etag }
+    }
+
+    fn modified_ms(&self) -> u64 {
+        self.served.pointer.modified_seconds(self.chosen.file).saturating_mul(1000)
+    }
+
+    fn validators<'f>(&self, form: &'f Form<'m>) -> Validators<'f> {
+        // Another language of the page may have the same date: only the entity tag tells them apart.
+        let last_modified_ms = self.page.translations.is_empty().then(|| self.modified_ms());
+        Validators { etag: Some(&form.etag), last_modified_ms, received_ms: u64::MAX }
+    }
+
+    /// A date that several encodings or languages have in common is weak (RFC 9110 §8.8.1): parts of two of them would be put together.
+    fn if_range_validators<'f>(&self, form: &'f Form<'m>) -> Validators<'f> {
+        let is_shared = !(self.chosen.file.encoded.is_empty() && self.page.translations.is_empty());
+        let validators = self.validators(form);
+        Validators { last_modified_ms: validators.last_modified_ms.filter(|_| !is_shared), ..validators }
+    }
+
+    /// 304 where the client has this form of the file already.
+    fn unchanged(&self, form: &Form<'m>) -> Result<Option<Represented<'m>>, AssetError> {
+        match conditional::evaluate(self.asked.method, self.asked.fields, &self.validators(form)) {
+            Condition::None => Ok(None),
+            Condition::Failed => Err(AssetError::PreconditionFailed),
+            Condition::NotModified => {
+                let fields = self.lines(form, 304);
+                Ok(Some(Represented { status: 304, fields, content: Content::None, file: self.chosen.file }))
+            }
+        }
+    }
+
+    fn partial(&self, form: &Form<'m>, ranges: &[ops::Range<u64>]) -> Represented<'m> {
+        let mut fields = self.lines(form, 206);
+        let body = form.body;
+        let (parts, length) = if let [range] = ranges {
+            fields.push(("content-range".into(), content_range(range, body.length).into()));
+            (vec![Part::Bytes(range.clone())], length(range))
+        } else {
+            // The bytes cannot hold their own hash but by a chance of 2^-128.
+            let boundary = format!("kv-edge-{}", body.hash);
+            // As `_headers` left it.
+            let media_type = fields.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.clone());
+            fields.retain(|(name, _)| name != "content-type");
+            fields.push(("content-type".into(), format!("multipart/byteranges; boundary={boundary}").into()));
+            multipart(&boundary, media_type.as_deref(), ranges, body.length)
+        };
+        Represented { status: 206, fields, content: Content::Parts { body, parts, length }, file: self.chosen.file }
+    }
+
+    fn lines(&self, form: &Form<'m>, status: u16) -> FieldLines<'m> {
+        let file = self.chosen.file;
+        let is_own_path = self.asked.path.file() == Some(&*file.path);
+        let mut lines = fields::of_file(file, status, is_own_path);
+        if status != 404 {
+            lines.push(("etag".into(), form.etag.clone().into()));
+            lines.push(("last-modified".into(), fields::date(self.modified_ms()).into()));
+            lines.push(("accept-ranges".into(), "bytes".into()));
+        }
+        if let Some(coding) = form.coding {
+            lines.push(("content-encoding".into(), coding.as_str().into()));
+        }
+        lines.extend(fields::vary(!file.encoded.is_empty(), self.chosen.varies, self.place));
+        language::describe(self.served, self.page, &self.chosen, &mut lines);
+        let kept = if status == 404 { Kept::Caching } else { Kept::Nothing };
+        fields::change(&mut lines, header_changes(self.served, self.asked), kept);
+        if status == 304 {
+            fields::keep_of_not_modified(&mut lines);
+        }
+        lines
+    }
+}
+
+fn length(range: &ops::Range<u64>) -> u64 {
+    range.end.saturating_sub(range.start)
+}
+
+/// The parts of `multipart/byteranges` (RFC 9110 §14.6) and the bytes of all of it.
+fn multipart(boundary: &str, media_type: Option<&str>, ranges: &[ops::Range<u64>], whole: u64) -> (Vec<Part>, u64) {
+    let mut parts = Vec::new();
+    let mut bytes: u64 = 0;
+    for (index, range) in ranges.iter().enumerate() {
+        let before = if index == 0 { "" } else { "\r\n" };
+        let mut head = String::with_capacity(192);
+        let _infallible = write!(head, "{before}--{boundary}\r\n");
+        if let Some(media_type) = media_type {
+            let _infallible = write!(head, "Content-Type: {media_type}\r\n");
+        }
+        let _infallible = write!(head, "Content-Range: {}\r\n\r\n", content_range(range, whole));
+        bytes = bytes.saturating_add(u64::try_from(head.len()).unwrap_or(u64::MAX)).saturating_add(length(range));
+        parts.extend([Part::Text(head), Part::Bytes(range.clone())]);
+    }
+    let end = format!("\r\n--{boundary}--\r\n");
+    bytes = bytes.saturating_add(u64::try_from(end.len()).unwrap_or(u64::MAX));
+    parts.push(Part::Text(end));
+    (parts, bytes)
+}

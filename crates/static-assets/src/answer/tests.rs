@@ -1,0 +1,281 @@
+//! Releases that are made up here, asked as the Worker asks them: what comes back is held against RFC 9110, and against the documentation
+//! of Workers static assets.
+
+mod conditionals;
+mod encodings;
+mod languages;
+mod laws;
+mod paths;
+mod ranges;
+mod rules;
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::header_rules::HeaderRules;
+use crate::html_handling::HtmlHandling;
+use crate::manifest::{Chunk, Encoded, File, Translation, VERSION};
+use crate::media_type;
+use crate::pieces::{self, Piece};
+use crate::redirects::Redirects;
+use crate::release::blob_key;
+use http_semantics::accept_encoding::Coding;
+use http_semantics::content_hash::hash;
+use http_semantics::fields::Lines;
+use http_semantics::fields::{is_name, is_value};
+use http_semantics::range::unsatisfied;
+
+/// The dates of RFC 9110 §5.6.7, in seconds since the Unix epoch.
+const MODIFIED_SECONDS: u64 = 784_111_777;
+const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+/// A release, and what KV holds.
+#[derive(Debug)]
+struct Site {
+    pointer: Pointer,
+    manifest: Manifest,
+    previous: Vec<Manifest>,
+    values: HashMap<String, Vec<u8>>,
+}
+
+/// What a client gets.
+#[derive(Debug, PartialEq, Eq)]
+struct Sent {
+    status: u16,
+    fields: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// The keys that were read.
+    read: Vec<String>,
+}
+
+impl Sent {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
+    }
+
+    fn etag(&self) -> &str {
+        self.field("etag").expect("an entity tag")
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl Site {
+    /// Files with paths and texts.
+    fn of(files: &[(&str, &str)]) -> Self {
+        let mut site = Self {
+            pointer: Pointer { current: "b".into(), previous: vec!["a".into()], switched_ms: 1, rolled_back_ms: None },
+            manifest: manifest("b"),
+            previous: Vec::new(),
+            values: HashMap::new(),
+        };
+        for (path, text) in files {
+            site.add(path, text.as_bytes(), usize::MAX);
+        }
+        site
+    }
+
+    /// Adds a file in chunks of so many bytes.
+    fn add(&mut self, path: &str, bytes: &[u8], chunk: usize) {
+        let body = self.body(bytes, chunk);
+        let file = File {
+            path: path.into(),
+            body,
+            media_type: media_type::of_path(path).unwrap_or(media_type::UNKNOWN.into()).into(),
+            modified_seconds: MODIFIED_SECONDS,
+            is_immutable: false,
+            encoded: Vec::new(),
+            language: None,
+            translations: Vec::new(),
+        };
+        self.manifest.files.push(file);
+        self.manifest.files.sort_by(|one, other| one.path.cmp(&other.path));
+    }
+
+    fn body(&mut self, bytes: &[u8], chunk: usize) -> Body {
+        let mut keep = |bytes: &[u8]| {
+            let hash = hash(bytes);
+            self.values.insert(blob_key(&hash).unwrap().as_str().to_owned(), bytes.to_vec());
+            Chunk { hash: hash.into(), length: bytes.len() as u64 }
+        };
+        if bytes.len() <= chunk {
+            let Chunk { hash, length } = keep(bytes);
+            return Body { hash, length, chunks: Vec::new() };
+        }
+        let chunks = bytes.chunks(chunk).map(keep).collect();
+        Body { hash: hash(bytes).into(), length: bytes.len() as u64, chunks }
+    }
+
+    fn file(&mut self, path: &str) -> &mut File {
+        self.manifest.files.iter_mut().find(|file| *file.path == *path).expect(path)
+    }
+
+    /// Gives a file other encodings: texts that say which, as nobody decodes them here.
+    fn encoded(mut self, path: &str, codings: &[(Coding, usize)]) -> Self {
+        for (coding, length) in codings {
+            let mut text = format!("{coding:?} {path} ");
+            text.extend(std::iter::repeat_n('.', length.saturating_sub(text.len())));
+            let body = self.body(text.as_bytes(), usize::MAX);
+            self.file(path).encoded.push(Encoded { coding: *coding, body });
+        }
+        self
+    }
+
+    /// Makes `/about.de.html` a translation of `/about.html`.
+    fn translated(mut self, page: &str, tags: &[&str]) -> Self {
+        let stem = page.strip_suffix(".html").expect("a page").to_owned();
+        for tag in tags {
+            let path = format!("{stem}.{tag}.html");
+            self.file(&path).language = Some((*tag).into());
+            let translation = Translation { language: (*tag).into(), path: path.into() };
+            self.file(page).translations.push(translation);
+        }
+        self
+    }
+
+    fn language(mut self, path: &str, tag: &str) -> Self {
+        self.file(path).language = Some(tag.into());
+        self
+    }
+
+    fn immutable(mut self, path: &str) -> Self {
+        self.file(path).is_immutable = true;
+        self
+    }
+
+    fn redirects(mut self, file: &str) -> Self {
+        self.manifest.redirects = Redirects::parse(file).unwrap();
+        self
+    }
+
+    fn headers(mut self, file: &str) -> Self {
+        self.manifest.headers = HeaderRules::parse(file).unwrap();
+        self
+    }
+
+    fn not_found(mut self, not_found: NotFound) -> Self {
+        self.manifest.not_found = not_found;
+        self
+    }
+
+    fn html_handling(mut self, mode: HtmlHandling) -> Self {
+        self.manifest.html_handling = mode;
+        self
+    }
+
+    /// Puts another release before this one.
+    fn after(mut self, before: Self) -> Self {
+        self.previous.push(before.manifest);
+        self.values.extend(before.values);
+        self
+    }
+
+    fn get(&self, url: &str, fields: &[(&'static str, &str)]) -> Sent {
+        self.ask("GET", url, fields)
+    }
+
+    fn head(&self, url: &str, fields: &[(&'static str, &str)]) -> Sent {
+        self.ask("HEAD", url, fields)
+    }
+
+    /// Path and query; with an origin in front where that matters.
+    fn ask(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> Sent {
+        let url = if url.starts_with('/') { format!("https://example.com{url}") } else { url.to_owned() };
+        let target = RequestTarget::parse(&url);
+        let path = AssetPath::of(&target.path);
+        let sent = self.answered(&Asked { method, target: &target, path: &path, fields: &Lines::from(fields) });
+        for (name, value) in &sent.fields {
+            assert!(is_name(name) && name.to_lowercase() == *name && is_value(value), "{name}: {value}");
+            assert_eq!(sent.fields.iter().filter(|(other, _)| other == name).count(), 1, "{name} once");
+        }
+        sent
+    }
+
+    fn served<'m>(&'m self, manifest: &'m Manifest) -> Served<'m> {
+        Served { pointer: &self.pointer, manifest }
+    }
+
+    /// In the order of the Worker, but for the keys that are no part of a release.
+    fn answered(&self, asked: &Asked<'_, Lines>) -> Sent {
+        let served = self.served(&self.manifest);
+        let mut answer = of_release(served, asked);
+        if matches!(answer, Ok(Answer::Nothing)) && may_be_retained(asked.path) {
+            let found = self.previous.iter().map(|manifest| of_previous(self.served(manifest), asked));
+            answer = found.into_iter().find(|found| *found != Ok(Answer::Nothing)).unwrap_or(Ok(Answer::Nothing));
+        }
+        if matches!(answer, Ok(Answer::Nothing)) {
+            answer = not_found(served, asked);
+        }
+        match answer {
+            Ok(Answer::Represented(found)) => self.sent(&found),
+            Ok(Answer::Redirect { status, fields }) => plain(status, &fields),
+            Ok(Answer::Nothing) => failed(AssetError::NotFound, header_changes(served, asked)),
+            Err(error) => failed(error, header_changes(served, asked)),
+        }
+    }
+
+    fn sent(&self, found: &Represented<'_>) -> Sent {
+        let (pieces, length) = match &found.content {
+            Content::None => (Vec::new(), 0),
+            Content::Whole(body) => (pieces::of_whole(body).unwrap(), body.length),
+            Content::Parts { body, parts, length } => (pieces::of_parts(body, parts).unwrap(), *length),
+        };
+        let (mut bytes, mut read) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                Piece::Bytes { key, length, range } => {
+                    let value = &self.values[key.as_str()];
+                    assert_eq!(value.len() as u64, length);
+                    let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap());
+                    bytes.extend_from_slice(&value[start..end]);
+                    read.push(key.as_str().to_owned());
+                }
+            }
+        }
+        assert_eq!(bytes.len() as u64, length, "the length that is announced");
+        Sent { body: bytes, read, ..plain(found.status, &found.fields) }
+    }
+}
+
+fn manifest(id: &str) -> Manifest {
+    Manifest {
+        version: VERSION,
+        id: id.into(),
+        created_ms: 0,
+        html_handling: HtmlHandling::default(),
+        not_found: NotFound::default(),
+        plain_keys: true,
+        redirects: Redirects::default(),
+        headers: HeaderRules::default(),
+        files: Vec::new(),
+    }
+}
+
+fn plain(status: u16, fields: &FieldLines<'_>) -> Sent {
+    let fields = fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Sent { status, fields, body: Vec::new(), read: Vec::new() }
+}
+
+/// As the Worker answers errors, but for the sentence.
+fn failed(error: AssetError, changes: HeaderChanges) -> Sent {
+    let (status, mut fields) = match error {
+        AssetError::Key(_) => (400, FieldLines::new()),
+        AssetError::NotFound => (404, FieldLines::new()),
+        AssetError::NotAcceptable => (406, FieldLines::new()),
+        AssetError::PreconditionFailed => (412, FieldLines::new()),
+        AssetError::RangeNotSatisfiable(length) => (416, vec![("content-range".into(), unsatisfied(length).into())]),
+    };
+    change_error(&mut fields, changes);
+    plain(status, &fields)
+}

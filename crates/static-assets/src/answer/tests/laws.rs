@@ -1,0 +1,347 @@
+//! What holds of each release and each request.
+
+#![allow(clippy::arithmetic_side_effects)] // Small numbers.
+
+use std::ops::Range;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use http_semantics::conditional::{Compare, EntityTag};
+
+/// A file: its path, how long it is, the bytes of its chunks, its encodings.
+type Made = (&'static str, usize, usize, [bool; 3], bool);
+
+const PATHS: [&str; 12] = [
+    "/index.html",
+    "/a.html",
+    "/a.de.html",
+    "/a.pt-BR.html",
+    "/a/index.html",
+    "/a/b.txt",
+    "/a/404.html",
+    "/404.html",
+    "/c",
+    "/d.bin",
+    "/ü.html",
+    "/ü.de.html",
+];
+
+fn made() -> impl Strategy<Value = Made> {
+    (prop::sample::select(PATHS.to_vec()), 0..60_usize, 1..30_usize, any::<[bool; 3]>(), any::<bool>())
+}
+
+fn sites() -> impl Strategy<Value = Site> {
+    let modes = prop::sample::select(vec![
+        HtmlHandling::AutoTrailingSlash,
+        HtmlHandling::ForceTrailingSlash,
+        HtmlHandling::DropTrailingSlash,
+        HtmlHandling::None,
+    ]);
+    let not_found = prop::sample::select(vec![NotFound::Page, NotFound::SinglePageApplication, NotFound::None]);
+    let rules = prop::sample::select(vec![
+        "",
+        "/*\n  Vary: Origin\n  Cache-Control: public, max-age=99\n  X-A: :splat",
+        "/a*\n  ! ETag\n  ! Content-Type\n  ! Accept-Ranges",
+    ]);
+    let redirects = prop::sample::select(vec!["", "/a/* /:splat 200", "/x /a 301\n/y/:z /:z 200"]);
+    (vec(made(), 0..9), modes, not_found, rules, redirects, option::of(0..2_000_000_000_000_u64)).prop_map(
+        |(files, mode, not_found, rules, redirects, rolled_back_ms)| {
+            let mut site = Site::of(&[]).html_handling(mode).not_found(not_found).headers(rules).redirects(redirects);
+            site.pointer.rolled_back_ms = rolled_back_ms;
+            for (path, length, chunk, codings, has_language) in files {
+                if site.manifest.file(path).is_some() {
+                    continue;
+                }
+                let bytes: Vec<u8> = path.bytes().cycle().take(length).collect();
+                site.add(path, &bytes, chunk);
+                let all = [(Coding::Br, 21), (Coding::Zstd, 22), (Coding::Gzip, 23)];
+                let some: Vec<_> =
+                    all.into_iter().zip(codings).filter(|(_, is_there)| *is_there).map(|(one, _)| one).collect();
+                site = site.encoded(path, &some);
+                if has_language && media_type::of_path(path).is_some_and(|media_type| media_type::is_html(&media_type))
+                {
+                    site = site.language(path, "en");
+                }
+            }
+            for (page, tag) in [("/a.html", "de"), ("/a.html", "pt-BR"), ("/ü.html", "de")] {
+                let translation = page.replace(".html", &format!(".{tag}.html"));
+                if site.manifest.file(page).is_some() && site.manifest.file(&translation).is_some() {
+                    site = site.translated(page, &[tag]);
+                }
+            }
+            site
+        },
+    )
+}
+
+fn urls() -> impl Strategy<Value = String> {
+    let path = prop::sample::select(PATHS.to_vec()).prop_flat_map(|path| {
+        let bare = path.trim_end_matches("index.html").trim_end_matches(".html").replace('ü', "%C3%BC");
+        let named = path.replace('ü', "%C3%BC");
+        prop::sample::select(vec![
+            bare.clone(),
+            format!("{bare}/"),
+            named,
+            format!("/{bare}"),
+            "/x".into(),
+            "/y/c".into(),
+            "/a/c".into(),
+        ])
+    });
+    let path = prop_oneof![6 => path, 1 => "/[a-d./%]{0,8}"];
+    (path, option::of(prop::sample::select(vec!["lang=de", "lang=en", "lang=xx", "", "a&lang=pt"])))
+        .prop_map(|(path, query)| query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
+}
+
+/// Fields that matter, with values that are good, odd and none.
+fn fields() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let tag = "(W/)?\"[a-f0-9]{0,3}\"|\\*|[a-z]{0,3}";
+    let date =
+        prop_oneof![Just(BEFORE.to_owned()), Just(MODIFIED.to_owned()), Just(AFTER.to_owned()), "[a-z]{0,4}".boxed()];
+    let coding = "((br|zstd|gzip|identity|\\*|x)(;q=(0|1|0\\.[0-9]{1,3}))?, ?){0,4}";
+    let language = "((de|en|pt|pt-BR|fr|\\*)(;q=(0|0\\.[0-9]))?,){0,3}";
+    let accept = prop::sample::select(vec!["text/html", "*/*", "application/json"]).prop_map(str::to_owned);
+    let mode = prop::sample::select(vec!["navigate", "cors"]).prop_map(str::to_owned);
+    (
+        option::of(coding),
+        option::of(language),
+        option::of("lang=(de|en|xx)?"),
+        option::weighted(0.2, tag),
+        option::weighted(0.2, tag),
+        option::weighted(0.2, date.clone()),
+        option::weighted(0.2, date),
+        option::of(accept),
+        option::of(mode),
+    )
+        .prop_map(|(coding, language, cookie, matches, none, modified, unmodified, accept, mode)| {
+            let all = [
+                ("accept-encoding", coding),
+                ("accept-language", language),
+                ("cookie", cookie),
+                ("if-match", matches),
+                ("if-none-match", none),
+                ("if-modified-since", modified),
+                ("if-unmodified-since", unmodified),
+                ("accept", accept),
+                ("sec-fetch-mode", mode),
+            ];
+            all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        })
+}
+
+fn lent<'a>(fields: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    fields.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// The parts of a multipart body (RFC 2046 §5.1.1), read without any of the code that wrote it.
+fn parts_of(body: &[u8], content_type: &str) -> Vec<(Range<usize>, Vec<u8>)> {
+    let boundary = content_type.split_once("boundary=").unwrap().1;
+    let delimiter = format!("\r\n--{boundary}").into_bytes();
+    let body = [b"\r\n", body].concat();
+    let mut starts: Vec<usize> =
+        (0..body.len()).filter(|at| body[*at..].starts_with(&delimiter)).map(|at| at + delimiter.len()).collect();
+    let end = starts.pop().unwrap();
+    assert_eq!(&body[end..], b"--\r\n");
+    starts.push(end);
+    let parts = starts.windows(2).map(|pair| {
+        let part = &body[pair[0]..pair[1] - delimiter.len()];
+        let head = part.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+        let text = std::str::from_utf8(&part[..head]).unwrap();
+        let range = text.lines().find_map(|line| line.strip_prefix("Content-Range: ")).unwrap();
+        (of_content_range(range), part[head + 4..].to_vec())
+    });
+    parts.collect()
+}
+
+fn of_content_range(field: &str) -> Range<usize> {
+    let (range, _) = field.strip_prefix("bytes ").unwrap().split_once('/').unwrap();
+    let (first, last) = range.split_once('-').unwrap();
+    first.parse().unwrap()..last.parse::<usize>().unwrap() + 1
+}
+
+/// True where the conditions of a request name what would be sent: the only reason for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` where
+/// they may: the date of a page that comes in several languages says nothing, unless the language has a URL of its own.
+fn has_it(fields: &[(&'static str, String)], whole: &Represented<'_>, etag: &str) -> Option<bool> {
+    let find = |wanted| fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
+    let tag = EntityTag::parse(etag).unwrap();
+    match (find("if-none-match"), find("if-modified-since")) {
+        (Some(none), _) => {
+            let is_same = |one: &str| EntityTag::parse(one).is_some_and(|one| one.equals(&tag, Compare::Weakly));
+            Some(none.trim() == "*" || none.split(',').any(is_same))
+        }
+        (None, Some(since)) => {
+            let date = |text: &str| httpdate::parse_http_date(text).ok();
+            let (_, modified) = whole.fields.iter().find(|(name, _)| name == "last-modified").unwrap();
+            let is_later = date(since).is_some_and(|since| date(modified).unwrap() <= since);
+            let has_languages = whole.fields.iter().any(|(name, _)| name == "link");
+            if is_later && has_languages { None } else { Some(is_later) }
+        }
+        (None, None) => Some(false),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// RFC 9110 §8.6: `Content-Length` of HEAD is what GET would send. §9.3.2: "the same header fields … as … GET".
+    #[test]
+    fn head_is_get_without_content(site in sites(), url in urls(), fields in fields()) {
+        let get = site.get(&url, &lent(&fields));
+        let mut head = site.head(&url, &lent(&fields));
+        prop_assert_eq!(head.status, get.status);
+        prop_assert!(head.body.is_empty());
+        // What the Worker says where there is no page has a length of its own.
+        if get.status == 200 || get.status == 404 && get.field("cache-control").is_some() {
+            let (name, length) = head.fields.pop().unwrap();
+            prop_assert_eq!((name.as_str(), length), ("content-length", get.body.len().to_string()));
+        }
+        prop_assert_eq!(head.fields, get.fields);
+    }
+
+    /// §15.4.5: "the client … already has a valid representation".
+    #[test]
+    fn a_304_only_for_who_has_it(site in sites(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
+        let url = format!("https://example.com{url}");
+        let target = RequestTarget::parse(&url);
+        let path = AssetPath::of(&target.path);
+        let unconditional: Vec<_> = lent(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
+        let given = Lines::from(&unconditional);
+        let asked = Asked { method: "GET", target: &target, path: &path, fields: &given };
+        // Where `_headers` takes the tag away it is there all the same.
+        let mut bare = Site::of(&[]);
+        bare.pointer = site.pointer.clone();
+        bare.manifest = Manifest { headers: HeaderRules::default(), ..site.manifest.clone() };
+        let Ok(Answer::Represented(whole)) = of_release(bare.served(&bare.manifest), &asked) else { return Ok(()) };
+        let etag = whole.fields.iter().find(|(name, _)| name == "etag").unwrap().1.to_string();
+        let mut fields = fields;
+        match own {
+            0 => {
+                fields.retain(|(name, _)| *name != "if-none-match");
+                fields.push(("if-none-match", etag.clone()));
+            }
+            1 => fields.iter_mut().filter(|(name, _)| *name == "if-none-match").for_each(|(_, value)| *value = format!("\"x\", W/{etag}")),
+            _ => {}
+        }
+        if same_date {
+            let date = whole.fields.iter().find(|(name, _)| name == "last-modified").unwrap().1.to_string();
+            fields.iter_mut().filter(|(name, _)| name.ends_with("modified-since")).for_each(|(_, value)| value.clone_from(&date));
+        }
+        let sent = site.get(&url, &lent(&fields));
+        let has_it = has_it(&fields, &whole, &etag);
+        match sent.status {
+            304 => prop_assert!(has_it != Some(false) && sent.body.is_empty()),
+            412 => prop_assert!(fields.iter().any(|(name, _)| matches!(*name, "if-match" | "if-unmodified-since"))),
+            status => prop_assert!(has_it != Some(true) && status == 200, "{}", status),
+        }
+    }
+
+    /// §14.2: each byte that was asked for, and no other; in order and once.
+    #[test]
+    fn a_206_has_the_bytes_that_were_asked_for(
+        site in sites(),
+        url in urls(),
+        ranges in vec((option::of(0..70_u64), option::of(0..70_u64)), 1..6),
+        coding in option::of("(br|identity|\\*)(;q=0)?"),
+    ) {
+        let text = |(first, last): &(Option<u64>, Option<u64>)| {
+            format!("{}-{}", first.map(|at| at.to_string()).unwrap_or_default(), last.map(|at| at.to_string()).unwrap_or_default())
+        };
+        let field = format!("bytes={}", ranges.iter().map(text).collect::<Vec<_>>().join(", "));
+        let accepted: Vec<_> = coding.iter().map(|coding| ("accept-encoding", coding.as_str())).collect();
+        let whole = site.get(&url, &[("accept-encoding", "identity")]);
+        let sent = site.get(&url, &[accepted.as_slice(), &[("range", &field)]].concat());
+        // What each range means, by the words of §14.1.2; nothing where one is malformed.
+        let length = whole.body.len() as u64;
+        let wanted: Option<Vec<Range<u64>>> = ranges.iter().map(|range| match *range {
+            (Some(first), Some(last)) => (first <= last).then_some(first..last.saturating_add(1).min(length)),
+            (Some(first), None) => Some(first..length),
+            (None, Some(suffix)) => Some(length.saturating_sub(suffix)..length),
+            (None, None) => None,
+        }).collect();
+        let is_wanted = |at: u64| wanted.as_ref().is_some_and(|wanted| wanted.iter().any(|range| range.contains(&at)));
+        match sent.status {
+            206 => {
+                let parts = match sent.field("content-range") {
+                    Some(range) => vec![(of_content_range(range), sent.body.clone())],
+                    None => parts_of(&sent.body, sent.field("content-type").unwrap()),
+                };
+                let mut seen = vec![false; whole.body.len()];
+                let mut end = None;
+                for (range, bytes) in parts {
+                    prop_assert!(end.is_none_or(|end| range.start > end), "apart and in order");
+                    prop_assert_eq!(&whole.body[range.clone()], bytes.as_slice());
+                    end = Some(range.end);
+                    seen[range].fill(true);
+                }
+                for (at, seen) in seen.into_iter().enumerate() {
+                    prop_assert_eq!(seen, is_wanted(at as u64), "{} of {}", at, &field);
+                }
+                prop_assert_eq!(sent.field("content-encoding"), None);
+                prop_assert_eq!(sent.field("etag"), whole.field("etag"));
+            }
+            416 => {
+                prop_assert!(wanted.is_some() && (0..length).all(|at| !is_wanted(at)));
+                prop_assert_eq!(sent.field("content-range").map(str::to_owned), Some(format!("bytes */{length}")));
+            }
+            200 => {
+                let is_empty_suffix = length == 0;
+                prop_assert!(wanted.is_none() || is_empty_suffix || sent.field("content-encoding").is_some(), "{}", field);
+            }
+            _ => prop_assert!(matches!(sent.status, 301 | 302 | 307 | 404 | 406), "{}", sent.status),
+        }
+    }
+
+    /// §12.5.5: of two answers to the same URL that differ, each says by which fields they could.
+    #[test]
+    fn answers_that_differ_name_the_fields_that_made_them(site in sites(), url in urls(), one in fields(), other in fields()) {
+        let negotiated = |fields: &[(&'static str, String)]| {
+            let chosen = ["accept-encoding", "accept-language", "cookie"];
+            fields.iter().filter(|(name, _)| chosen.contains(name)).cloned().collect::<Vec<_>>()
+        };
+        let (one, other) = (negotiated(&one), negotiated(&other));
+        let answers = [site.get(&url, &lent(&one)), site.get(&url, &lent(&other))];
+        let [first, second] = &answers;
+        if first.status != 200 || second.status != 200 || first == second {
+            return Ok(());
+        }
+        for sent in &answers {
+            let vary = sent.field("vary").unwrap_or_default().to_lowercase();
+            let value = |fields: &[(&'static str, String)], name: &str| fields.iter().find(|(one, _)| *one == name).map(|(_, value)| value.clone());
+            let mut names = vary.split(", ").filter(|name| !name.is_empty());
+            prop_assert!(names.any(|name| value(&one, name) != value(&other, name)), "{:?} {:?} {}", one, other, vary);
+        }
+    }
+
+    /// Whatever a client sends, and whatever a manifest holds: an answer.
+    #[test]
+    fn any_request_has_an_answer(
+        site in sites(),
+        url in ".{0,20}",
+        range in ".{0,20}",
+        condition in ".{0,20}",
+        accepted in ".{0,20}",
+        cookie in ".{0,20}",
+    ) {
+        let url = format!("https://example.com/{url}");
+        let fields = [
+            ("range", range.as_str()),
+            ("if-range", &condition),
+            ("if-match", &condition),
+            ("if-none-match", &condition),
+            ("if-modified-since", &condition),
+            ("accept-encoding", &accepted),
+            ("accept-language", &accepted),
+            ("cookie", &cookie),
+            ("accept", &accepted),
+        ];
+        for method in ["GET", "HEAD"] {
+            let target = RequestTarget::parse(&url);
+            let path = AssetPath::of(&target.path);
+            let asked = Asked { method, target: &target, path: &path, fields: &Lines::from(&fields) };
+            let _answer = site.answered(&asked);
+        }
+    }
+}

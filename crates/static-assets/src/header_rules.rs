@@ -1,0 +1,238 @@
+//! `_headers` (Workers static assets, "Headers"): a source on one line, indented below it the fields of its answers.
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use super::AssetPath;
+use super::pattern::{Pattern, STRICT};
+use super::redirects::LineError;
+use http_semantics::fields;
+
+/// "You may define up to 100 header rules."
+const RULES_MAX: usize = 100;
+/// "Each line … has a 2,000 character limit", spaces included.
+const LINE_MAX: usize = 2000;
+
+/// The rules of a `_headers` file.
+///
+/// As JSON a list of `[source, [name…], [[name, value]…]]`: what is removed, then what is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
+pub struct HeaderRules(Vec<Rule>);
+
+/// A rule as JSON.
+type Block = (Box<str>, Vec<Box<str>>, Vec<(Box<str>, Box<str>)>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    source: Pattern,
+    /// In lower case.
+    remove: Vec<Box<str>>,
+    /// Names in lower case, each once.
+    set: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What `_headers` says of one answer. A name is in one of the lists only, and there once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderChanges {
+    /// Names of fields that are left out, in lower case.
+    pub remove: Vec<String>,
+    /// Fields that are sent in place of those of the same name, these in lower case. A `Vary` is to be added to what depends on
+    /// the request anyway: caches would mix up encodings.
+    pub set: Vec<(String, String)>,
+}
+
+impl HeaderRules {
+    /// Reads a file.
+    ///
+    /// Cloudflare leaves out what it cannot read and warns. Here it is an error: a policy that is not there would not be
+    /// noticed.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(file: &str) -> Result<Self, Vec<LineError>> {
+        let mut rules = Vec::new();
+        let mut errors = Vec::new();
+        // The rule that lines belong to; `None` where something in it is wrong.
+        let mut open: Option<(usize, Option<Rule>)> = None;
+        for (text, line) in file.trim_start_matches('\u{feff}').lines().zip(1..) {
+            let content = text.trim();
+            if content.is_empty() || content.starts_with('#') {
+                continue;
+            }
+            let mut note = |line, problem| errors.push(LineError { line, problem });
+            let length = text.chars().count();
+            let read = if length > LINE_MAX {
+                Err(format!("It has {length} characters. At most {LINE_MAX} are allowed."))
+            } else if is_source(content) {
+                close(open.take(), &mut rules, &mut note);
+                open = Some((line, None));
+                Pattern::parse(content).map(|source| {
+                    open = Some((line, Some(Rule { source, remove: Vec::new(), set: Vec::new() })));
+                })
+            } else if let Some((_, rule)) = &mut open {
+                Field::parse(content).map(|field| rule.iter_mut().for_each(|rule| rule.add(field)))
+            } else {
+                Err("It belongs to no source. Above it write a line that starts with `/` or `https://`.".into())
+            };
+            if let Err(problem) = read {
+                note(line, problem);
+                if let Some((_, rule)) = &mut open {
+                    *rule = None;
+                }
+            }
+        }
+        close(open, &mut rules, &mut |line, problem| errors.push(LineError { line, problem }));
+        errors.sort_by_key(|error| error.line);
+        if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
+    }
+
+    /// The changes to the answer for a path on a host
+    /// ([`host`](http_semantics::request_target::RequestTarget::host)), of all rules that match in their
+    /// order. A field that several set has all their values, with commas between them.
+    #[must_use]
+    pub fn of(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
+        let mut changes = HeaderChanges::default();
+        if self.0.is_empty() {
+            return changes;
+        }
+        for rule in &self.0 {
+            let Some(captures) = rule.source.captures_of(host, path) else { continue };
+            for name in &rule.remove {
+                changes.set.retain(|(set, _)| **set != **name);
+                if !changes.remove.iter().any(|removed| **removed == **name) {
+                    changes.remove.push(name.to_string());
+                }
+            }
+            for (name, value) in &rule.set {
+                let value = captures.fill(value, STRICT);
+                // A placeholder at an end may stand for nothing.
+                let value = value.trim();
+                if let Some((_, set)) = changes.set.iter_mut().find(|(set, _)| **set == **name) {
+                    set.extend([", ", value]);
+                } else {
+                    changes.remove.retain(|removed| **removed != **name);
+                    changes.set.push((name.to_string(), value.to_owned()));
+                }
+            }
+        }
+        changes
+    }
+}
+
+/// Ends a rule, which must have fields.
+fn close(open: Option<(usize, Option<Rule>)>, rules: &mut Vec<Rule>, note: &mut impl FnMut(usize, String)) {
+    let Some((line, Some(rule))) = open else { return };
+    if rule.remove.is_empty() && rule.set.is_empty() {
+        note(line, "It has no fields. Below it write `Name: value` or `! Name`.".into());
+    } else if rules.len() >= RULES_MAX {
+        note(line, format!("There are more than {RULES_MAX} rules."));
+    } else {
+        rules.push(rule);
+    }
+}
+
+/// True for the first line of a rule, also where it is none that can be read: `http://…`.
+fn is_source(line: &str) -> bool {
+    let scheme = line.split_once("://").map(|(scheme, _)| scheme);
+    line.starts_with('/') || scheme.is_some_and(|scheme| !scheme.contains(char::is_whitespace))
+}
+
+/// A line below a source.
+#[derive(Clone, Copy)]
+enum Field<'a> {
+    Remove(&'a str),
+    Set(&'a str, &'a str),
+}
+
+impl<'a> Field<'a> {
+    fn parse(line: &'a str) -> Result<Self, String> {
+        let (name, value) = match (line.split_once(':'), line.strip_prefix("! ")) {
+            (Some((name, value)), _) => (name.trim(), Some(value.trim())),
+            (None, Some(name)) => (name.trim(), None),
+            (None, None) => return Err("A field is `Name: value`, or `! Name` where it is to be removed.".into()),
+        };
+        let field = value.map_or(Self::Remove(name), |value| Self::Set(name, value));
+        field.check()?;
+        Ok(field)
+    }
+
+    /// Refuses what cannot be sent, and what is not for `_headers` to say.
+    fn check(self) -> Result<(), String> {
+        let (Self::Remove(name) | Self::Set(name, _)) = self;
+        if !fields::is_name(name) {
+            return Err(format!("`{name}` is no name of a field."));
+        }
+        if let Self::Set(_, value) = self {
+            if value.is_empty() {
+                return Err(format!("`{name}` has no value. To remove it, write `! {name}`."));
+            }
+            if !fields::is_value(value) {
+                return Err(format!(
+                    "The value of `{name}` has a character that is not ASCII, or a control character."
+                ));
+            }
+        }
+        let name = name.to_ascii_lowercase();
+        let reason = match (name.as_str(), self) {
+            ("content-length" | "content-encoding" | "content-range", _) => "It follows from the bytes that are sent.",
+            (name, _) if fields::is_hop_by_hop(name) => "It is for one connection, and the platform sets it.",
+            ("date" | "age", _) => "The platform and caches set it.",
+            ("location", _) => "Redirects stand in `_redirects`.",
+            ("set-cookie", _) => "Files are kept by caches that many share; a cookie would be given to all of them.",
+            ("x-content-type-options", Self::Remove(_)) => {
+                "Every answer has it: no browser shall guess what a file is."
+            }
+            ("x-content-type-options", Self::Set(_, value)) if !value.eq_ignore_ascii_case("nosniff") => {
+                "It has no other value than `nosniff`."
+            }
+            ("vary", Self::Remove(_)) => "Caches would give one visitor what is for another.",
+            ("etag" | "last-modified" | "accept-ranges", Self::Set(..)) => {
+                "It follows from the release, and conditional requests lean on it. It can only be removed."
+            }
+            _ => return Ok(()),
+        };
+        Err(format!("`{name}` is not for `_headers` to change. {reason}"))
+    }
+}
+
+impl Rule {
+    /// Adds a field. "If a header is applied twice …, the values are joined with a comma separator."
+    fn add(&mut self, field: Field<'_>) {
+        match field {
+            Field::Remove(name) => self.remove.push(name.to_ascii_lowercase().into()),
+            Field::Set(name, value) => {
+                let name = name.to_ascii_lowercase();
+                match self.set.iter_mut().find(|(set, _)| **set == *name) {
+                    Some((_, joined)) => *joined = [joined, ", ", value].concat().into(),
+                    None => self.set.push((name.into(), value.into())),
+                }
+            }
+        }
+    }
+}
+
+impl TryFrom<Vec<Block>> for HeaderRules {
+    type Error = String;
+
+    fn try_from(blocks: Vec<Block>) -> Result<Self, String> {
+        let rules = blocks.into_iter().map(|(source, remove, set)| {
+            let mut rule = Rule { source: Pattern::parse(&source)?, remove: Vec::new(), set: Vec::new() };
+            let removed = remove.iter().map(|name| Field::Remove(name));
+            for field in removed.chain(set.iter().map(|(name, value)| Field::Set(name, value))) {
+                field.check()?;
+                rule.add(field);
+            }
+            Ok(rule)
+        });
+        rules.collect::<Result<_, String>>().map(Self)
+    }
+}
+
+impl From<HeaderRules> for Vec<Block> {
+    fn from(rules: HeaderRules) -> Self {
+        rules.0.into_iter().map(|rule| (rule.source.text().into(), rule.remove, rule.set)).collect()
+    }
+}

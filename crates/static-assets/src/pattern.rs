@@ -1,0 +1,405 @@
+//! The sources of `_redirects` and `_headers` (Workers static assets, "Redirects" and "Headers"): a path in which `*` stands
+//! for anything and `:name` for a part of one segment, perhaps behind `https://` and a host.
+//!
+//! A slash is matched by itself or by `*`, never by `:name`. So a path is compared segment by segment, and within one from its
+//! end: where each literal is taken as far right as it goes, each placeholder is as long as it goes, first ones first, which
+//! is what the documentation calls greedy. No way is tried twice; the time is linear in the path's length.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::AssetPath;
+use http_semantics::request_target::{BadPercentEncoding, percent_decode};
+
+/// The name that the text of `*` has.
+const SPLAT: &str = "splat";
+
+/// All but the unreserved characters of RFC 3986 §2.3 and the slash: such text ends nothing it is put into, be it a field
+/// value, a query or a fragment.
+pub(super) const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    /// As it was written.
+    text: Box<str>,
+    /// In lower case; `None` matches any.
+    host: Option<Sequence>,
+    path: Sequence,
+}
+
+/// Segments with a delimiter between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sequence {
+    delimiter: char,
+    segments: Vec<Segment>,
+    /// Where the splat is: the segment, and the index in its `rest`.
+    splat: Option<(usize, usize)>,
+}
+
+/// A literal, then placeholders with a literal behind each. A literal may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Segment {
+    first: String,
+    rest: Vec<(Gap, String)>,
+}
+
+/// What stands for text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Gap {
+    /// `*`: any text, none too.
+    Splat,
+    /// `:name`: at least one character.
+    Name(Box<str>),
+}
+
+/// The texts of a match, by the name of their placeholder.
+#[derive(Debug, Default)]
+pub(super) struct Captures<'a> {
+    texts: Vec<(&'a str, &'a str)>,
+    /// True where they are percent-encoded, as a path was sent that cannot be decoded.
+    is_encoded: bool,
+}
+
+/// A piece of text with placeholders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    Literal(&'a str),
+    /// Without its colon.
+    Name(&'a str),
+}
+
+impl Pattern {
+    /// Reads a source, percent-encoded or not.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        // "any fragments in the source are not evaluated"
+        let source = text.split_once('#').map_or(text, |(source, _)| source);
+        if source.contains('?') {
+            return Err("The source has a query. Only paths are compared.".into());
+        }
+        if source.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err("The source has a space. Write it as `%20`.".into());
+        }
+        if source.matches('*').count() > 1 {
+            return Err("The source has more than one `*`.".into());
+        }
+        let (host, path) = match source.strip_prefix("https://") {
+            None => (None, source),
+            Some(after) => {
+                let (host, path) =
+                    after.split_at_checked(after.find('/').unwrap_or(after.len())).unwrap_or((after, ""));
+                (Some(host_sequence(host)?), if path.is_empty() { "/" } else { path })
+            }
+        };
+        if !path.starts_with('/') {
+            return Err("The source starts neither with `/` nor with `https://`.".into());
+        }
+        let path = Sequence::parse('/', path, |literal| {
+            percent_decode(literal).map_err(|_| "The source has a broken percent-encoding.".into())
+        })?;
+        if path.segments.iter().any(|segment| segment.rest.is_empty() && is_dots(&segment.first)) {
+            return Err("The source has a segment `.` or `..`, which no request has.".into());
+        }
+        let pattern = Self { text: text.into(), host, path };
+        let mut names: Vec<&str> = pattern.names().collect();
+        names.sort_unstable();
+        match names.windows(2).find_map(|pair| pair.first().filter(|name| pair.get(1) == Some(name))) {
+            Some(twice) => Err(format!("The source has `:{twice}` twice.")),
+            None => Ok(pattern),
+        }
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// True where it is for one host, or some.
+    pub(super) fn has_host(&self) -> bool {
+        self.host.is_some()
+    }
+
+    /// The names of its placeholders, `splat` among them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let segments = self.host.iter().chain([&self.path]).flat_map(|sequence| &sequence.segments);
+        segments.flat_map(|segment| &segment.rest).map(|(gap, _)| match gap {
+            Gap::Splat => SPLAT,
+            Gap::Name(name) => name,
+        })
+    }
+
+    /// The one path that it matches, decoded; `None` where it has placeholders.
+    pub(super) fn literal(&self) -> Option<String> {
+        if self.names().next().is_some() {
+            return None;
+        }
+        let segments: Vec<&str> = self.path.segments.iter().map(|segment| segment.first.as_str()).collect();
+        Some(segments.join("/"))
+    }
+
+    /// Compares it with a host, in lower case and without a port, and a decoded path. Allocates only where it matches and has
+    /// placeholders.
+    pub(super) fn captures<'a>(&'a self, host: &'a str, path: &'a str) -> Option<Captures<'a>> {
+        if !self.visit(host, path, &mut |_, _| ()) {
+            return None;
+        }
+        let mut captures = Captures::default();
+        self.visit(host, path, &mut |name, value| captures.texts.push((name, value)));
+        Some(captures)
+    }
+
+    /// Compares it with the path of a request.
+    pub(super) fn captures_of<'a>(&'a self, host: &'a str, path: &'a AssetPath<'_>) -> Option<Captures<'a>> {
+        let captures = self.captures(host, path.text())?;
+        Some(Captures { is_encoded: path.is_encoded(), ..captures })
+    }
+
+    /// Tells each text that a placeholder stands for; those that were told mean nothing where the answer is no.
+    fn visit<'a>(&'a self, host: &'a str, path: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> bool {
+        self.host.as_ref().is_none_or(|pattern| pattern.visit(host, found).is_some())
+            && self.path.visit(path, found).is_some()
+    }
+}
+
+/// Reads the host of an absolute source.
+fn host_sequence(host: &str) -> Result<Sequence, String> {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if host.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) {
+        return Err("The source has a port. Leave it out: any port matches.".into());
+    }
+    if host.is_empty() {
+        return Err("The source has no host behind `https://`.".into());
+    }
+    Sequence::parse('.', host, |literal| {
+        let is_host = literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if is_host {
+            Ok(Cow::Owned(literal.to_ascii_lowercase()))
+        } else {
+            Err("The host of the source has a character that no host has. Write international names in their ASCII \
+                 form, `xn--…`."
+                .into())
+        }
+    })
+}
+
+impl Sequence {
+    /// Reads segments. `literal` gives the text that a literal stands for.
+    fn parse(
+        delimiter: char,
+        text: &str,
+        literal: impl Fn(&str) -> Result<Cow<'_, str>, String>,
+    ) -> Result<Self, String> {
+        let mut sequence = Self { delimiter, segments: Vec::new(), splat: None };
+        let mut segment = Segment::default();
+        for (index, part) in text.split('*').enumerate() {
+            if index > 0 {
+                sequence.splat = Some((sequence.segments.len(), segment.rest.len()));
+                segment.rest.push((Gap::Splat, String::new()));
+            }
+            for token in tokens(part) {
+                let text = match token {
+                    Token::Name(name) => {
+                        segment.rest.push((Gap::Name(name.into()), String::new()));
+                        continue;
+                    }
+                    Token::Literal(text) => literal(text)?,
+                };
+                for (index, part) in text.split(delimiter).enumerate() {
+                    if index > 0 {
+                        sequence.segments.push(std::mem::take(&mut segment));
+                    }
+                    segment.last().push_str(part);
+                }
+            }
+        }
+        sequence.segments.push(segment);
+        Ok(sequence)
+    }
+
+    /// Compares it with a text.
+    fn visit<'a>(&'a self, text: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> Option<()> {
+        let (before, behind) = match self.splat {
+            None => (self.segments.as_slice(), None),
+            Some((at, gap)) => {
+                let (before, behind) = self.segments.split_at_checked(at)?;
+                let (segment, after) = behind.split_first()?;
+                (before, Some((segment, gap, after)))
+            }
+        };
+        let mut left = Some(text);
+        for segment in before {
+            let whole = left?;
+            let part;
+            (part, left) = whole.split_once(self.delimiter).map_or((whole, None), |(part, rest)| (part, Some(rest)));
+            segment.visit(part, found)?;
+        }
+        let Some((segment, gap, after)) = behind else { return left.is_none().then_some(()) };
+        let mut left = left?;
+        for segment in after.iter().rev() {
+            let part;
+            (left, part) = left.rsplit_once(self.delimiter)?;
+            segment.visit(part, found)?;
+        }
+        let value = match (left.split_once(self.delimiter), left.rsplit_once(self.delimiter)) {
+            (Some((first, _)), Some((_, last))) => {
+                let (start, end) = segment.visit_ends(gap, first, last, found)?;
+                left.get(start..left.len().checked_sub(end)?)?
+            }
+            _ => segment.visit(left, found)?,
+        };
+        found(SPLAT, value);
+        Some(())
+    }
+}
+
+impl Segment {
+    /// The literal that is at the end so far.
+    fn last(&mut self) -> &mut String {
+        self.rest.last_mut().map_or(&mut self.first, |(_, literal)| literal)
+    }
+
+    /// Compares it with one segment. Gives the text of the splat, which is not told.
+    fn visit<'a>(&'a self, text: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> Option<&'a str> {
+        fit(&self.first, self.rest.iter().map(|(gap, literal)| (gap, literal.as_str())), text, found)
+    }
+
+    /// Compares what is before its splat with the start of one segment, what is behind it with the end of another one. Gives
+    /// how many bytes each takes.
+    fn visit_ends<'a>(
+        &'a self,
+        gap: usize,
+        first: &'a str,
+        last: &'a str,
+        found: &mut impl FnMut(&'a str, &'a str),
+    ) -> Option<(usize, usize)> {
+        static OPEN: Gap = Gap::Splat;
+        let mut pieces = self.rest.iter().map(|(gap, literal)| (gap, literal.as_str()));
+        let behind = pieces.clone().skip(gap);
+        let before = pieces.by_ref().take(gap);
+        let open = fit(&self.first, before.chain([(&OPEN, "")]), first, found)?;
+        let closed = fit("", behind, last, found)?;
+        Some((first.len().checked_sub(open.len())?, last.len().checked_sub(closed.len())?))
+    }
+}
+
+/// Compares a literal and what follows it with all of a text. Gives the text of the splat, which is not told; empty where
+/// there is none.
+fn fit<'a>(
+    first: &'a str,
+    rest: impl DoubleEndedIterator<Item = (&'a Gap, &'a str)>,
+    text: &'a str,
+    found: &mut impl FnMut(&'a str, &'a str),
+) -> Option<&'a str> {
+    let mut rest = rest.rev().peekable();
+    let Some((_, last)) = rest.peek() else { return (text == first).then_some("") };
+    let mut left = text.strip_prefix(first)?.strip_suffix(last)?;
+    let mut splat = "";
+    while let Some((gap, _)) = rest.next() {
+        let value = match rest.peek() {
+            None => left,
+            Some((_, literal)) => {
+                let at = gap.room(left)?.rfind(literal)?;
+                let value = left.get(at.checked_add(literal.len())?..)?;
+                left = left.get(..at)?;
+                value
+            }
+        };
+        match gap {
+            Gap::Splat => splat = value,
+            Gap::Name(_) if value.is_empty() => return None,
+            Gap::Name(name) => found(name, value),
+        }
+    }
+    Some(splat)
+}
+
+impl Gap {
+    /// Where the literal before it can be, if it is to have what it needs at the end of a text.
+    fn room<'a>(&self, text: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Splat => Some(text),
+            Self::Name(_) => text.get(..text.char_indices().next_back()?.0),
+        }
+    }
+}
+
+impl<'a> Captures<'a> {
+    /// The text of a placeholder.
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        self.texts.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// The same, decoded; empty where it is missing.
+    ///
+    /// # Errors
+    /// [`BadPercentEncoding`] where it cannot be decoded.
+    pub(super) fn decoded(&self, name: &str) -> Result<Cow<'a, str>, BadPercentEncoding> {
+        let text = self.get(name).unwrap_or_default();
+        if self.is_encoded { percent_decode(text) } else { Ok(Cow::Borrowed(text)) }
+    }
+
+    /// Puts the texts, percent-encoded, into another text. A name that the source does not have stays as it is.
+    pub(super) fn fill<'t>(&self, text: &'t str, set: &'static AsciiSet) -> Cow<'t, str> {
+        if self.texts.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut filled = String::with_capacity(text.len());
+        for token in tokens(text) {
+            match token {
+                Token::Literal(literal) => filled.push_str(literal),
+                Token::Name(name) => match self.get(name) {
+                    Some(value) => self.encode(value, set, &mut filled),
+                    None => filled.extend([":", name]),
+                },
+            }
+        }
+        Cow::Owned(filled)
+    }
+
+    /// Percent-encodes a text; the escapes that it has stay if they are those that were sent.
+    fn encode(&self, text: &str, set: &'static AsciiSet, filled: &mut String) {
+        let mut parts = text.split(|character| self.is_encoded && character == '%');
+        filled.extend(parts.next().into_iter().flat_map(|part| utf8_percent_encode(part, set)));
+        for part in parts {
+            filled.push('%');
+            filled.extend(utf8_percent_encode(part, set));
+        }
+    }
+}
+
+/// True for `.` and `..`.
+pub(super) fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+/// Takes text with placeholders, `:[A-Za-z]\w*`, apart.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut left = text;
+    std::iter::from_fn(move || {
+        if left.is_empty() {
+            return None;
+        }
+        if let Some((name, rest)) = name(left) {
+            left = rest;
+            return Some(Token::Name(name));
+        }
+        let colons = left.match_indices(':').map(|(at, _)| at);
+        let next = colons.filter_map(|at| left.split_at_checked(at)).find(|(_, rest)| name(rest).is_some());
+        let (literal, rest) = next.unwrap_or((left, ""));
+        left = rest;
+        Some(Token::Literal(literal))
+    })
+}
+
+/// The name of the placeholder that a text starts with, and what is behind it.
+fn name(text: &str) -> Option<(&str, &str)> {
+    let text = text.strip_prefix(':').filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+    text.split_at_checked(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()))
+}

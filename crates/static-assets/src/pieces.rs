@@ -1,0 +1,121 @@
+//! Which values of KV a body, or a part of it, is put together of.
+
+use std::ops;
+
+use serde::Serialize;
+use serde::ser::{SerializeTuple, Serializer};
+
+use super::answer::Part;
+use super::manifest::Body;
+use super::release::blob_key;
+use kv_store::limits::{Key, KeyError};
+
+/// A piece of what is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Bytes of a value.
+    Bytes {
+        /// The value's key.
+        key: Key<'static>,
+        /// How many bytes the value has.
+        length: u64,
+        /// Those that are wanted.
+        range: ops::Range<u64>,
+    },
+}
+
+/// The pieces of all of a body.
+///
+/// # Errors
+/// [`KeyError`] where the manifest holds a hash that is none.
+pub fn of_whole(body: &Body) -> Result<Vec<Piece<'_>>, KeyError> {
+    let mut pieces = Vec::new();
+    add(&mut pieces, body, &(0..body.length))?;
+    Ok(pieces)
+}
+
+/// The pieces of some parts of a body: only the chunks that these touch.
+///
+/// # Errors
+/// As [`of_whole`].
+pub fn of_parts<'a>(body: &Body, parts: &'a [Part]) -> Result<Vec<Piece<'a>>, KeyError> {
+    let mut pieces = Vec::new();
+    for part in parts {
+        match part {
+            Part::Text(text) => pieces.push(Piece::Text(text)),
+            Part::Bytes(range) => add(&mut pieces, body, range)?,
+        }
+    }
+    Ok(pieces)
+}
+
+fn add(pieces: &mut Vec<Piece<'_>>, body: &Body, wanted: &ops::Range<u64>) -> Result<(), KeyError> {
+    let mut begins: u64 = 0;
+    for (hash, length) in body.parts() {
+        let ends = begins.saturating_add(length);
+        let range = wanted.start.max(begins).saturating_sub(begins)..wanted.end.min(ends).saturating_sub(begins);
+        if !range.is_empty() {
+            pieces.push(Piece::Bytes { key: blob_key(hash)?, length, range });
+        }
+        begins = ends;
+    }
+    Ok(())
+}
+
+/// As `kv/assembled.js` reads them: a text, or key, length, start and end.
+impl Serialize for Piece<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Bytes { key, length, range } => {
+                let mut tuple = serializer.serialize_tuple(4)?;
+                tuple.serialize_element(key.as_str())?;
+                tuple.serialize_element(length)?;
+                tuple.serialize_element(&range.start)?;
+                tuple.serialize_element(&range.end)?;
+                tuple.end()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Chunk;
+
+    fn body(lengths: &[u64]) -> Body {
+        let chunk = |(index, length): (usize, &u64)| Chunk { hash: format!("c{index}").into(), length: *length };
+        let chunks: Vec<Chunk> = lengths.iter().enumerate().map(chunk).collect();
+        Body { hash: "all".into(), length: lengths.iter().sum(), chunks }
+    }
+
+    fn json(pieces: &[Piece<'_>]) -> String {
+        serde_json::to_string(pieces).unwrap().replace("kv-edge:blob:", "")
+    }
+
+    #[test]
+    fn a_body_without_chunks_stands_under_its_own_hash() {
+        let whole = Body { chunks: Vec::new(), ..body(&[7]) };
+        assert_eq!(json(&of_whole(&whole).unwrap()), r#"[["all",7,0,7]]"#);
+        assert_eq!(json(&of_parts(&whole, &[Part::Bytes(2..3)]).unwrap()), r#"[["all",7,2,3]]"#);
+    }
+
+    #[test]
+    fn a_range_of_a_chunked_body_takes_just_the_chunks_that_it_touches() {
+        let chunked = body(&[10, 10, 5]);
+        for (range, expected) in [
+            (0..25, r#"[["c0",10,0,10],["c1",10,0,10],["c2",5,0,5]]"#),
+            (0..10, r#"[["c0",10,0,10]]"#),
+            (9..11, r#"[["c0",10,9,10],["c1",10,0,1]]"#),
+            (10..20, r#"[["c1",10,0,10]]"#),
+            (24..25, r#"[["c2",5,4,5]]"#),
+        ] {
+            assert_eq!(json(&of_parts(&chunked, &[Part::Bytes(range)]).unwrap()), expected);
+        }
+        let parts = [Part::Text("a\"".into()), Part::Bytes(12..13), Part::Text("b".into())];
+        assert_eq!(json(&of_parts(&chunked, &parts).unwrap()), r#"["a\"",["c1",10,2,3],"b"]"#);
+    }
+}

@@ -1,0 +1,253 @@
+//! Where a redirect leads.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::Redirect;
+use crate::pattern::{Captures, Pattern, STRICT, Token, is_dots, tokens};
+use crate::release::PREFIX;
+use crate::single_slashes;
+use http_semantics::request_target::percent_decode;
+
+/// What a path has besides [`STRICT`]: RFC 3986 §3.3, `pchar`.
+const PATH: &AsciiSet = &STRICT
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// What is encoded in a query where it was not (URL Standard, "query percent-encode set").
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// What is encoded where it was not, in a destination. `\` too: browsers read it as a slash.
+const URL: &AsciiSet = &QUERY.add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+/// A destination and its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Destination {
+    /// As it was written.
+    text: Box<str>,
+    status: u16,
+}
+
+/// The parts of a destination (RFC 3986 §3).
+struct Parts<'a> {
+    /// Scheme and authority, empty for a path on this host.
+    origin: &'a str,
+    path: &'a str,
+    /// Without its `?`; `None` where there is none, or nothing in it.
+    query: Option<&'a str>,
+    /// With its `#`, or empty.
+    fragment: &'a str,
+}
+
+impl Destination {
+    /// Reads a destination.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a redirect with this code and from this source.
+    pub(super) fn parse(text: &str, status: u16, source: &Pattern) -> Result<Self, String> {
+        if !matches!(status, 200 | 301 | 302 | 303 | 307 | 308) {
+            return Err(format!("{status} is no code of a redirect. Use 301, 302, 303, 307, 308 or 200."));
+        }
+        let destination = Self { text: text.into(), status };
+        let parts = destination.parts();
+        if let Some(name) = names(text).find(|name| source.names().all(|known| known != *name)) {
+            return Err(format!("The source has no `:{name}`. Where no placeholder is meant, write `%3A{name}`."));
+        }
+        if parts.origin.is_empty() {
+            if !text.starts_with('/') {
+                return Err("The destination starts neither with `/` nor with `https://`.".into());
+            }
+            if text.starts_with("//") || text.starts_with("/\\") {
+                return Err("The destination starts with two slashes, which is another host. Write `https://`.".into());
+            }
+        } else {
+            check_origin(parts.origin)?;
+        }
+        if status == 200 {
+            destination.check_rewrite(source)?;
+        } else {
+            let folder = source.literal().filter(|source| source.ends_with('/'));
+            let name = folder.and_then(|folder| destination.fixed_path()?.strip_prefix(&folder).map(str::to_owned));
+            if matches!(name.as_deref(), Some("index" | "index.html")) {
+                return Err("The destination is sent back to the source, under which it is served already.".into());
+            }
+        }
+        Ok(destination)
+    }
+
+    /// "Proxying will only support relative URLs on your site."
+    fn check_rewrite(&self, source: &Pattern) -> Result<(), String> {
+        let parts = self.parts();
+        if !parts.origin.is_empty() {
+            return Err("With 200 the destination is a path: other sites are not fetched.".into());
+        }
+        if parts.query.is_some() || !parts.fragment.is_empty() {
+            return Err("With 200 the destination is a path without query or fragment.".into());
+        }
+        let is_literal = names(&self.text).next().is_none();
+        if source.text() == "/*" && is_literal {
+            return Err(
+                "One page would answer for all files, scripts and styles too. For a single-page application push with \
+                        `--not-found single-page-application`."
+                    .into(),
+            );
+        }
+        let path = decoded(&self.text, &Captures::default()).ok_or("The destination has a broken percent-encoding.")?;
+        if !is_servable(&path) {
+            return Err("The destination is no path that a file can have.".into());
+        }
+        Ok(())
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The decoded path on this host that visitors are sent to, where that is one path.
+    pub(super) fn fixed_path(&self) -> Option<String> {
+        let parts = self.parts();
+        let is_fixed = self.status != 200 && parts.origin.is_empty() && names(parts.path).next().is_none();
+        let path = is_fixed.then(|| single_slashes(parts.path).into_owned())?;
+        percent_decode(&path).ok().map(Cow::into_owned)
+    }
+
+    /// The answer to a request. `None` where the texts of the placeholders make it none that may be given.
+    pub(super) fn redirect(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<Redirect> {
+        let location = if self.status == 200 { self.rewritten(captures) } else { self.location(captures, query) };
+        Some(Redirect { status: self.status, location: location? })
+    }
+
+    fn rewritten(&self, captures: &Captures<'_>) -> Option<String> {
+        // Placeholders reach no further than a visitor does: not to the bytes of other releases.
+        decoded(&self.text, captures).map(|path| single_slashes(&path).into_owned()).filter(|path| is_servable(path))
+    }
+
+    fn location(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<String> {
+        let parts = self.parts();
+        // A name of a host has no escapes: what is no label does not match.
+        if !names(parts.origin).all(|name| captures.get(name).is_some_and(is_label)) {
+            return None;
+        }
+        let path: String = utf8_percent_encode(parts.path, URL).collect();
+        let path = captures.fill(&path, PATH).into_owned();
+        let mut location = if parts.origin.is_empty() {
+            single_slashes(&path).into_owned()
+        } else {
+            let slash = if path.is_empty() { "/" } else { "" };
+            [&captures.fill(parts.origin, STRICT), slash, &path].concat()
+        };
+        if let Some(own) = parts.query {
+            let own: String = utf8_percent_encode(own, URL).collect();
+            location.extend(["?", &captures.fill(&own, STRICT)]);
+        } else if let Some(query) = query.filter(|query| !query.is_empty()) {
+            location.push('?');
+            location.extend(utf8_percent_encode(query, QUERY));
+        }
+        if let Some(fragment) = parts.fragment.strip_prefix('#') {
+            let fragment: String = utf8_percent_encode(fragment, URL).collect();
+            location.extend(["#", &captures.fill(&fragment, STRICT)]);
+        }
+        Some(location)
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        let text = self.text.as_ref();
+        let (text, fragment) = text.split_at_checked(text.find('#').unwrap_or(text.len())).unwrap_or((text, ""));
+        let (text, query) = text.split_once('?').map_or((text, None), |(text, query)| (text, Some(query)));
+        let host = text.strip_prefix("https://");
+        let length = host.map_or(0, |host| {
+            text.len().saturating_sub(host.len()).saturating_add(host.find('/').unwrap_or(host.len()))
+        });
+        let (origin, path) = text.split_at_checked(length).unwrap_or(("", text));
+        Parts { origin, path, query: query.filter(|query| !query.is_empty()), fragment }
+    }
+}
+
+/// Refuses an origin that a visitor could choose: `https://:host/`.
+fn check_origin(origin: &str) -> Result<(), String> {
+    let host = origin.strip_prefix("https://").unwrap_or(origin);
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (host, None),
+    };
+    let mut end = "";
+    for token in tokens(host) {
+        match token {
+            Token::Name("splat") => {
+                return Err("The destination has `:splat` in its host: visitors could choose it.".into());
+            }
+            Token::Name(_) => end = "",
+            Token::Literal(literal) => end = literal,
+        }
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if !end.bytes().all(is_host) {
+            return Err(
+                "The host of the destination has a character that no host has. Write international names in their \
+                        ASCII form, `xn--…`."
+                    .into(),
+            );
+        }
+    }
+    if port == Some("") || host.is_empty() {
+        return Err("The destination has no host, or no port behind its colon.".into());
+    }
+    // What is behind the last placeholder has to be a site: `.example.com`.
+    let is_site = end.starts_with('.') && end.split('.').filter(|label| !label.is_empty()).count() >= 2;
+    if names(host).next().is_some() && !is_site {
+        return Err(
+            "Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`."
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// The names of the placeholders in a text.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    tokens(text).filter_map(|token| match token {
+        Token::Name(name) => Some(name),
+        Token::Literal(_) => None,
+    })
+}
+
+/// A path with the texts of its placeholders, decoded; `None` where the percent-encoding of either
+/// is broken. A text that is missing is empty.
+fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
+    let mut decoded = String::with_capacity(path.len());
+    for token in tokens(path) {
+        match token {
+            Token::Literal(literal) => decoded.push_str(&percent_decode(literal).ok()?),
+            Token::Name(name) => decoded.push_str(&captures.decoded(name).ok()?),
+        }
+    }
+    Some(decoded)
+}
+
+/// True where a visitor may have what stands under a path.
+fn is_servable(path: &str) -> bool {
+    let name = path.trim_start_matches('/');
+    !name.starts_with(PREFIX) && !path.split('/').any(is_dots) && !path.contains(|c: char| c.is_control() || c == '\\')
+}
+
+/// True for a part of a host's name (RFC 1123 §2.1).
+fn is_label(text: &str) -> bool {
+    let is_ldh = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.bytes().all(is_ldh) && !text.starts_with('-') && !text.ends_with('-')
+}

@@ -1,0 +1,121 @@
+//! The translated page (KV documentation, "Generate dynamic responses from your key-value pairs").
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use http_semantics::language::{is_language_tag, is_right_to_left};
+use kv_store::record::{self, BrokenRecord};
+
+/// One entry of `hello-world.json`.
+#[derive(Debug, Deserialize)]
+struct Translation<'a> {
+    #[serde(borrow)]
+    language_code: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+/// What `hello-world.json` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translations {
+    /// Tag and page, in the order of the file.
+    pages: Vec<TranslatedPage>,
+}
+
+/// The page in the visitor's language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranslatedPage {
+    /// The tag for `Content-Language`.
+    pub language: String,
+    /// The HTML.
+    pub html: String,
+}
+
+impl Translations {
+    /// Reads `hello-world.json`, and makes its pages.
+    ///
+    /// # Errors
+    /// The file is no JSON array of translations. Answer [`TranslatedPage::english`] then.
+    pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
+        let translations: Vec<Translation<'_>> = record::parse_list(json)?;
+        let valid = translations.iter().filter(|entry| is_language_tag(&entry.language_code));
+        Ok(Self { pages: valid.map(|entry| TranslatedPage::new(&entry.language_code, &entry.message)).collect() })
+    }
+
+    /// The tags there are, in the order of the file.
+    #[must_use]
+    pub fn tags(&self) -> Vec<&str> {
+        self.pages.iter().map(|page| page.language.as_str()).collect()
+    }
+
+    /// The page in a language, or else in English; `None` where neither is there: answer [`TranslatedPage::english`] then.
+    #[must_use]
+    pub fn page(&self, tag: Option<&str>) -> Option<&TranslatedPage> {
+        let tag = tag.unwrap_or("en");
+        self.pages.iter().find(|page| page.language.eq_ignore_ascii_case(tag))
+    }
+}
+
+impl TranslatedPage {
+    /// Says "Hello World!" in English; what a visitor gets where the translations are missing or broken.
+    #[must_use]
+    pub fn english() -> Self {
+        Self::new("en", "Hello World!")
+    }
+
+    fn new(language: &str, message: &str) -> Self {
+        let direction = if is_right_to_left(language) { " dir=\"rtl\"" } else { "" };
+        let message = html_escape::encode_text(message);
+        let html = format!(
+            "<!DOCTYPE html>\n<html lang=\"{language}\"{direction}>\n<head>\n<meta charset=\"utf-8\">\n\
+             <title>Hello World translation</title>\n</head>\n<body>\n<h1>{message}</h1>\n</body>\n</html>\n"
+        );
+        Self { language: language.to_owned(), html }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"[
+        {"language_code": "en", "message": "Hello World!"},
+        {"language_code": "de", "message": "Hallo Welt!"},
+        {"language_code": "ar", "message": "مرحبا بالعالم!"},
+        {"language_code": "x-esc", "message": "<b>&\"\u0021</b>"},
+        {"language_code": "bad\"tag", "message": "never"}
+    ]"#;
+
+    #[test]
+    fn the_visitor_reads_the_wanted_language_else_english() {
+        let translations = Translations::parse(FILE).unwrap();
+        assert_eq!(translations.tags(), ["en", "de", "ar", "x-esc"]);
+        for (tag, language, text) in [
+            (Some("de"), "de", "<html lang=\"de\">"),
+            (Some("de"), "de", "<h1>Hallo Welt!</h1>"),
+            (Some("ar"), "ar", "<html lang=\"ar\" dir=\"rtl\">"),
+            (None, "en", "<h1>Hello World!</h1>"),
+        ] {
+            let page = translations.page(tag).unwrap();
+            assert_eq!(page.language, language, "{tag:?}");
+            assert!(page.html.contains(text), "{tag:?}: {}", page.html);
+        }
+        assert_eq!(translations.page(Some("bad\"tag")), None);
+    }
+
+    #[test]
+    fn the_message_is_escaped() {
+        let translations = Translations::parse(FILE).unwrap();
+        let page = translations.page(Some("x-esc")).unwrap();
+        assert!(page.html.contains("<h1>&lt;b&gt;&amp;\"!&lt;/b&gt;</h1>"), "{}", page.html);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_and_a_file_without_english_has_a_default() {
+        for file in ["", "{}", "[{}]", "[{\"language_code\": 1, \"message\": 2}]"] {
+            assert!(Translations::parse(file).is_err(), "{file}");
+        }
+        assert_eq!(Translations::parse("[]").unwrap().page(Some("de")), None);
+    }
+}

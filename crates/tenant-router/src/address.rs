@@ -1,0 +1,239 @@
+//! Which storefront a request is for: by the host it names, or else by its path.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+
+use super::TenantError;
+use http_semantics::request_target::{RequestTarget, host_of, percent_decode};
+use kv_store::limits::Key;
+
+/// The key of a custom domain's record is this and the host: `domain:www.example.com`.
+pub const DOMAIN_KEY: &str = "domain:";
+
+/// A storefront as a request addresses it, and the path it asks for there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address<'a> {
+    /// The key of its record in `ROUTING_CONFIG`.
+    pub key: Key<'a>,
+    /// What stands before the storefront's own paths, byte for byte: `/stores/{id}`, or nothing where the host names it.
+    pub prefix: &'a str,
+    /// The path below the storefront, byte for byte: empty, or starts with `/`.
+    pub rest: &'a str,
+}
+
+/// The hosts that name storefronts: the vars `TENANT_DOMAIN` and `PLATFORM_HOSTS`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// With a dot before it: `.shops.example.com`. Without it no host names a storefront.
+    suffix: Option<String>,
+    own: Vec<String>,
+}
+
+/// Whom a host names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// kv-edge itself: its routes answer, also `/stores/{id}`.
+    Platform,
+    /// A storefront, whatever the path.
+    Storefront(Key<'a>),
+    /// Nobody, though it looks like a storefront's host.
+    Nobody,
+}
+
+impl Hosts {
+    /// Reads the vars: `shops.example.com`, and further hosts of kv-edge itself, comma-separated.
+    #[must_use]
+    pub fn parse(tenant_domain: &str, platform_hosts: &str) -> Self {
+        let domain = host_of(tenant_domain.trim().trim_start_matches("*."));
+        let own = platform_hosts.split(',').map(|host| host_of(host.trim())).filter(|host| !host.is_empty());
+        Self { suffix: (!domain.is_empty()).then(|| format!(".{domain}")), own: own.collect() }
+    }
+
+    /// Whom the host of a request names (RFC 9110 §7.2); a port and a dot at its end do not count. With `TENANT_DOMAIN` every
+    /// host is a storefront's but those of kv-edge itself: that domain, `*.workers.dev`, `localhost`, IP addresses, and
+    /// `PLATFORM_HOSTS`.
+    #[must_use]
+    pub fn named(&self, authority: &str) -> Named<'static> {
+        let Some(suffix) = &self.suffix else { return Named::Platform };
+        let host = host_of(authority);
+        if let Some(label) = host.strip_suffix(suffix.as_str()) {
+            let is_label = !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            return if is_label { storefront(label.to_owned()) } else { Named::Nobody };
+        }
+        let is_own = suffix.strip_prefix('.') == Some(host.as_str())
+            || host.is_empty()
+            || host == "localhost"
+            || host.ends_with(".workers.dev")
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+            || self.own.contains(&host);
+        if is_own { Named::Platform } else { storefront(format!("{DOMAIN_KEY}{host}")) }
+    }
+}
+
+/// No key is too long: a host has 253 bytes at most (RFC 1035 §2.3.4).
+fn storefront(key: String) -> Named<'static> {
+    Key::new(key).map_or(Named::Nobody, Named::Storefront)
+}
+
+impl<'a> Address<'a> {
+    /// The address of a request: by whom its host names, or else by its path, `/stores/{id}` and what follows.
+    ///
+    /// # Errors
+    /// [`TenantError`] where the host names nobody, or there is no id in the path, it is no key of Workers KV, or it is the
+    /// key of a custom domain.
+    pub fn of(named: &Named<'a>, target: &'a RequestTarget<'_>) -> Result<Self, TenantError> {
+        match named {
+            Named::Platform => Self::by_path(&target.path),
+            Named::Storefront(key) => Ok(Self { key: key.clone(), prefix: "", rest: &target.path }),
+            Named::Nobody => Err(TenantError::NotFound(target.host())),
+        }
+    }
+
+    /// No record has this address.
+    #[must_use]
+    pub fn not_found(&self) -> TenantError {
+        let key = self.key.as_str();
+        let name = key.strip_prefix(DOMAIN_KEY).unwrap_or(key);
+        // The sentence is text, whatever the id is.
+        TenantError::NotFound(name.replace(char::is_control, "\u{fffd}"))
+    }
+
+    pub(super) fn by_path(path: &'a str) -> Result<Self, TenantError> {
+        let behind = path.strip_prefix("/stores/").ok_or(TenantError::MissingId)?;
+        let id_ends = behind.find('/').unwrap_or(behind.len());
+        let (prefix, rest) = path.split_at(path.len().saturating_sub(behind.len()).saturating_add(id_ends));
+        let (id, _) = behind.split_at(id_ends);
+        if id.is_empty() {
+            return Err(TenantError::MissingId);
+        }
+        let key = Key::new(percent_decode(id)?)?;
+        if key.as_str().starts_with(DOMAIN_KEY) {
+            return Err(TenantError::NotFound(key.as_str().to_owned()));
+        }
+        Ok(Self { key, prefix, rest })
+    }
+
+    /// Checks what of a request goes on to an origin byte for byte.
+    ///
+    /// # Errors
+    /// [`TenantError::Whitespace`] for what a URL parser would drop, [`TenantError::Host`] for a host that is none: both would
+    /// make the request mean something else behind kv-edge than before it.
+    pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
+        let dropped_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
+        let passed_on = [self.prefix, self.rest, target.query.unwrap_or_default()];
+        if passed_on.iter().any(|part| part.bytes().any(dropped_by_parser)) {
+            return Err(TenantError::Whitespace);
+        }
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if target.authority.bytes().all(is_host) { Ok(()) } else { Err(TenantError::Host) }
+    }
+}
+
+/// The id of a storefront as a header field takes it: what is not visible ASCII is percent-encoded.
+#[must_use]
+pub fn id_field(key: &str) -> Cow<'_, str> {
+    const NOT_VISIBLE: &percent_encoding::AsciiSet = &CONTROLS.add(b' ').add(b'%');
+    utf8_percent_encode(key.strip_prefix(DOMAIN_KEY).unwrap_or(key), NOT_VISIBLE).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_semantics::request_target::BadPercentEncoding;
+    use kv_store::limits::KeyError;
+
+    #[test]
+    fn the_first_segment_is_the_storefront_decoded_once() {
+        for (path, id, prefix, rest) in [
+            ("/stores/a", "a", "/stores/a", ""),
+            ("/stores/a/", "a", "/stores/a", "/"),
+            ("/stores/a%20b/c", "a b", "/stores/a%20b", "/c"),
+            ("/stores/a%252Fb", "a%2Fb", "/stores/a%252Fb", ""),
+            ("/stores/a%2Fb//c", "a/b", "/stores/a%2Fb", "//c"),
+        ] {
+            let address = Address::by_path(path).unwrap();
+            assert_eq!((address.key.as_str(), address.prefix, address.rest), (id, prefix, rest), "{path}");
+        }
+        for path in ["/stores", "/stores/", "/stores//a"] {
+            assert_eq!(Address::by_path(path), Err(TenantError::MissingId), "{path}");
+        }
+        assert_eq!(Address::by_path("/stores/%"), Err(TenantError::Encoding(BadPercentEncoding)));
+        assert_eq!(Address::by_path("/stores/%2e%2e/x"), Err(TenantError::Key(KeyError::Dots)));
+        for path in ["/stores/domain:a.example/", "/stores/domain%3Aa.example"] {
+            assert_eq!(Address::by_path(path), Err(TenantError::NotFound("domain:a.example".into())), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_names_a_storefront_of_the_tenant_domain_or_by_its_own_key() {
+        let hosts = Hosts::parse("Shops.Example.com.", "www.example.com, Edge.example:8443");
+        for (authority, key) in [
+            ("tea.shops.example.com", "tea"),
+            ("TEA.Shops.Example.COM:8443", "tea"),
+            ("tea-2.shops.example.com.", "tea-2"),
+            ("www.tea.example", "domain:www.tea.example"),
+            ("WWW.Tea.example.:80", "domain:www.tea.example"),
+            ("evilshops.example.com", "domain:evilshops.example.com"),
+        ] {
+            assert_eq!(hosts.named(authority), Named::Storefront(Key::new(key).unwrap()), "{authority}");
+        }
+        for authority in
+            ["a.b.shops.example.com", ".shops.example.com", "a_b.shops.example.com", "a%20.shops.example.com"]
+        {
+            assert_eq!(hosts.named(authority), Named::Nobody, "{authority}");
+        }
+        for authority in [
+            "shops.example.com",
+            "SHOPS.example.com.:80",
+            "www.example.com",
+            "edge.example",
+            "kv-edge.me.workers.dev",
+            "localhost:8787",
+            "127.0.0.1:8787",
+            "[::1]:8787",
+            "[::1]",
+            "",
+        ] {
+            assert_eq!(hosts.named(authority), Named::Platform, "{authority}");
+        }
+    }
+
+    #[test]
+    fn without_a_tenant_domain_no_host_names_a_storefront() {
+        assert_eq!(Hosts::parse(" ", "").named("tea.shops.example.com"), Named::Platform);
+    }
+
+    #[test]
+    fn the_id_is_safe_in_a_header_field() {
+        for (key, field) in [
+            ("storefrontA", "storefrontA"),
+            ("a\nb", "a%0Ab"),
+            ("€", "%E2%82%AC"),
+            ("a%25", "a%2525"),
+            ("domain:a.example", "a.example"),
+        ] {
+            assert_eq!(id_field(key), field);
+        }
+    }
+
+    #[test]
+    fn what_the_url_parser_would_drop_is_refused() {
+        for url in
+            ["http://h/stores/a/\n", "http://h/stores/a/x?a b", "http://h/stores/a/\u{7f}", "http://h/stores/a/ x"]
+        {
+            let target = RequestTarget::parse(url);
+            let address = Address::by_path(&target.path).unwrap();
+            assert_eq!(address.check(&target), Err(TenantError::Whitespace), "{url:?}");
+        }
+        for host in ["a\"b", "a;b", "a b", "u@h", "é"] {
+            let url = format!("http://{host}/stores/a/");
+            let target = RequestTarget::parse(&url);
+            let address = Address::by_path(&target.path).unwrap();
+            assert_eq!(address.check(&target), Err(TenantError::Host), "{url}");
+        }
+    }
+}

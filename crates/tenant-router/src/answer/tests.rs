@@ -1,0 +1,289 @@
+use super::*;
+use crate::record::{Fallback, Stored};
+use http_semantics::fields::Lines;
+
+/// A server for `/admin`, two variants, one of which is at the host of that server, and a fallback.
+const RECORD: &str = r#"{
+    "routes": [{"path": "/admin", "origin": "https://admin.example/panel"}],
+    "variants": [
+        {"name": "blue", "origin": "https://blue.example/shop", "weight": 1},
+        {"name": "green", "origin": "https://admin.example/green", "weight": 1}
+    ],
+    "fallback": "https://backup.example/copy"
+    HEADERS
+}"#;
+
+fn record(response: &str) -> Record {
+    let headers =
+        if response.is_empty() { String::new() } else { format!(r#", "headers": {{"response": {response}}}"#) };
+    match Stored::parse("shop", &RECORD.replace("HEADERS", &headers), None).unwrap() {
+        Stored::Record(record) => *record,
+        Stored::Storefront(_) => unreachable!(),
+    }
+}
+
+/// Who answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Blue,
+    Admin,
+    Fallback,
+}
+
+struct Answer<'a> {
+    by: By,
+    url: &'a str,
+    fields: &'a [(&'static str, &'a str)],
+    standing: Standing,
+    set_cookie: Option<&'a str>,
+}
+
+const BLUE: Answer<'static> = Answer {
+    by: By::Blue,
+    url: "https://v.example/stores/shop/x/y",
+    fields: &[],
+    standing: Standing::Current,
+    set_cookie: None,
+};
+
+impl Answer<'_> {
+    /// The edits in their order, as `-name`, `=name: value` and `+name: value`.
+    fn edits(&self, record: &Record) -> Vec<String> {
+        let (target, fields) = (RequestTarget::parse(self.url), Lines::from(self.fields));
+        let address = Address::by_path(&target.path).unwrap();
+        let served = match (self.by, record.variants(), record.serving("/admin"), &record.fallback) {
+            (By::Blue, [blue, ..], ..) => Target::from(blue),
+            (By::Admin, _, Some(Serving::One(backend)), _) | (By::Fallback, _, _, Some(Fallback::Backend(backend))) => {
+                Target { variant: None, backend }
+            }
+            _ => unreachable!(),
+        };
+        let answered = Answered {
+            fields: &fields,
+            target: served,
+            is_fallback: self.by == By::Fallback,
+            standing: self.standing,
+            set_cookie: self.set_cookie,
+        };
+        let edits = answered.edits(&target, &address, record);
+        let fields = |sign: char, fields: &[(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)]| -> Vec<String> {
+            fields.iter().map(|(name, value)| format!("{sign}{name}: {value}")).collect()
+        };
+        let removed = edits.remove.iter().map(|name| format!("-{name}"));
+        removed.chain(fields('=', &edits.set)).chain(fields('+', &edits.append)).collect()
+    }
+
+    /// The value that a field is given; the last one counts.
+    fn set(&self, record: &Record, name: &str) -> Option<String> {
+        let start = format!("={name}: ");
+        self.edits(record).iter().rev().find_map(|edit| edit.strip_prefix(&start).map(str::to_owned))
+    }
+}
+
+/// What is added to an answer that says nothing of caching.
+const SILENT: &str = "=cache-control: private";
+
+#[test]
+fn an_answer_that_says_nothing_of_caching_is_the_visitors_alone() {
+    let control = |record: &Record, fields| Answer { fields, ..BLUE }.set(record, "cache-control");
+    assert_eq!(control(&record(""), &[]).as_deref(), Some("private"));
+    assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
+    let own = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
+    assert_eq!(control(&own, &[]).as_deref(), Some("max-age=5"), "the record's word counts");
+}
+
+#[test]
+fn every_answer_says_who_served_it() {
+    let all = record("");
+    assert_eq!(
+        BLUE.edits(&all),
+        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]
+    );
+    assert_eq!(
+        Answer { by: By::Admin, ..BLUE }.edits(&all),
+        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+    );
+    assert_eq!(
+        Answer { by: By::Fallback, url: "https://v.example/stores/caf%C3%A9/", ..BLUE }.edits(&all),
+        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: caf%C3%A9", "=routing-source: fallback"]
+    );
+}
+
+#[test]
+fn an_answer_that_did_not_come_about_as_usual_says_so() {
+    for (standing, by, source) in [
+        (Standing::Current, By::Blue, None),
+        (Standing::LastGood, By::Blue, Some("last-good")),
+        (Standing::Stale, By::Blue, Some("stale")),
+        (Standing::Current, By::Fallback, Some("fallback")),
+        (Standing::LastGood, By::Fallback, Some("fallback")),
+        (Standing::Stale, By::Fallback, Some("fallback")),
+    ] {
+        assert_eq!(Answer { by, standing, ..BLUE }.set(&record(""), ROUTING_SOURCE).as_deref(), source);
+    }
+}
+
+#[test]
+fn an_origin_cannot_say_which_variant_or_source_it_is() {
+    let spoofed: &[_] = &[("x-variant", "green"), ("routing-source", "fallback"), ("x-served-by", "me")];
+    let all = record("");
+    assert_eq!(
+        Answer { by: By::Admin, fields: spoofed, ..BLUE }.edits(&all),
+        ["-x-variant", "-routing-source", SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+    );
+    let answer = Answer { fields: spoofed, standing: Standing::Stale, ..BLUE };
+    assert_eq!(answer.set(&all, "x-variant").as_deref(), Some("blue"));
+    assert_eq!(answer.set(&all, ROUTING_SOURCE).as_deref(), Some("stale"));
+}
+
+#[test]
+fn fields_of_the_connection_and_alternative_services_are_removed() {
+    let fields =
+        &[("connection", "x-hop"), ("x-hop", "1"), ("alt-svc", "h3=\":443\""), ("trailer", "x"), ("etag", "\"e\"")];
+    let edits = Answer { fields, ..BLUE }.edits(&record(""));
+    let removed: Vec<_> = edits.iter().filter(|edit| edit.starts_with('-')).collect();
+    assert_eq!(removed, ["-trailer", "-x-hop", "-alt-svc"]);
+}
+
+#[test]
+fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it() {
+    let all = record("");
+    for (by, location, seen) in [
+        (By::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
+        (By::Blue, "z", Some("/stores/shop/x/z")),
+        (By::Blue, "https://blue.example/shop", Some("https://v.example/stores/shop")),
+        // A visitor of one variant who asks for another one's URL would be led back to his own.
+        (By::Blue, "https://admin.example/green/z", None),
+        (By::Admin, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
+        // The route's paths stand behind its base path.
+        (By::Blue, "https://admin.example/panel/admin/z", Some("https://v.example/stores/shop/admin/z")),
+        (By::Admin, "/panel/admin/z", Some("/stores/shop/admin/z")),
+        (By::Admin, "https://blue.example/shop/", Some("https://v.example/stores/shop/")),
+        // Asking for these would reach another server.
+        (By::Blue, "/shop/admin/z", Some("https://blue.example/shop/admin/z")),
+        (By::Blue, "https://admin.example/panel/z", None),
+        (By::Blue, "https://admin.example/green/admin", None),
+        (By::Admin, "/panel/z", Some("https://admin.example/panel/z")),
+        // Outside of the base path.
+        (By::Blue, "/", Some("https://blue.example/")),
+        (By::Blue, "/shops", Some("https://blue.example/shops")),
+        // The fallback stands in for all paths, and only where it answered.
+        (By::Fallback, "/copy/admin/z", Some("/stores/shop/admin/z")),
+        (By::Fallback, "https://backup.example/copy/z", Some("https://v.example/stores/shop/z")),
+        (By::Fallback, "https://blue.example/shop/z", Some("https://v.example/stores/shop/z")),
+        (By::Blue, "https://backup.example/copy/z", None),
+        (By::Blue, "https://other.example/", None),
+    ] {
+        for name in ["location", "content-location"] {
+            assert_eq!(
+                Answer { by, fields: &[(name, location)], ..BLUE }.set(&all, name).as_deref(),
+                seen,
+                "{location}"
+            );
+        }
+        let refresh = format!("5; url={location}");
+        let seen = seen.map(|seen| format!("5; url={seen}"));
+        assert_eq!(Answer { by, fields: &[("refresh", &refresh)], ..BLUE }.set(&all, "refresh"), seen, "{location}");
+    }
+}
+
+#[test]
+fn a_relative_url_starts_from_what_was_asked_of_the_server() {
+    for (url, seen) in [
+        ("https://v.example/stores/shop", "/stores/shop/z"),
+        ("https://v.example/stores/shop/", "/stores/shop/z"),
+        ("https://v.example/stores/shop/x/", "/stores/shop/x/z"),
+        ("https://v.example/stores/sh%6Fp/x?y=/a/", "/stores/sh%6Fp/z"),
+    ] {
+        let answer = Answer { url, fields: &[("location", "z")], ..BLUE };
+        assert_eq!(answer.set(&record(""), "location").as_deref(), Some(seen), "{url}");
+    }
+}
+
+#[test]
+fn every_cookie_is_rewritten_on_its_own_and_the_visitors_comes_last() {
+    let fields = &[
+        ("set-cookie", "a=1; Path=/shop; Domain=blue.example"),
+        ("set-cookie", "b=2, 3; Path=/"),
+        ("set-cookie", "c"),
+    ];
+    let edits = Answer { fields, set_cookie: Some("kv-edge-visitor=1"), ..BLUE }.edits(&record(""));
+    assert!(edits.contains(&"-set-cookie".to_owned()), "{edits:?}");
+    let appended: Vec<_> = edits.iter().filter(|edit| edit.starts_with('+')).collect();
+    assert_eq!(
+        appended,
+        [
+            "+set-cookie: a=1; Path=/stores/shop",
+            "+set-cookie: b=2, 3; Path=/stores/shop",
+            "+set-cookie: c; Path=/stores/shop/x",
+            "+set-cookie: kv-edge-visitor=1",
+        ]
+    );
+}
+
+#[test]
+fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
+    let record =
+        record(r#"{"set": {"Location": "/elsewhere", "X-A": "1", "ETag": ""}, "remove": ["Server", "refresh"]}"#);
+    let fields = &[("location", "/shop/z"), ("refresh", "0; url=/shop/z"), ("x-variant", "spoofed")];
+    assert_eq!(
+        Answer { fields, ..BLUE }.edits(&record),
+        [
+            "-server",
+            "-refresh",
+            SILENT,
+            "=location: /stores/shop/z",
+            "=etag: ",
+            "=location: /elsewhere",
+            "=x-a: 1",
+            "=x-served-by: Cloudflare Worker",
+            "=x-storefront-id: shop",
+            "=x-variant: blue",
+        ]
+    );
+}
+
+#[test]
+fn a_record_that_removes_cookies_removes_the_rewritten_ones_and_not_the_visitors() {
+    let record = record(r#"{"remove": ["Set-Cookie"]}"#);
+    let fields = &[("set-cookie", "a=1"), ("set-cookie", "b=2")];
+    let edits = Answer { fields, set_cookie: Some("kv-edge-visitor=1"), ..BLUE }.edits(&record);
+    assert!(edits.contains(&"-set-cookie".to_owned()));
+    let appended: Vec<_> = edits.iter().filter(|edit| edit.starts_with('+')).collect();
+    assert_eq!(appended, ["+set-cookie: kv-edge-visitor=1"]);
+}
+
+#[test]
+fn a_field_with_bytes_that_the_platform_does_not_show_is_handed_on_as_it_is() {
+    for (name, value) in [
+        ("location", "/shop/caf\u{fffd}"),
+        ("content-location", "https://blue.example/shop/caf\u{fffd}"),
+        ("refresh", "0; url=/shop/caf\u{fffd}"),
+        ("set-cookie", "n=J\u{fffd}rgen; Path=/"),
+        ("set-cookie", "n=J\u{fffd}rgen"),
+    ] {
+        let edits = Answer { fields: &[(name, value)], ..BLUE }.edits(&record(""));
+        assert!(!edits.iter().any(|edit| edit[1..].starts_with(name)), "{edits:?}");
+    }
+    let utf8 = Answer { fields: &[("location", "/shop/caf\u{e9}")], ..BLUE };
+    assert_eq!(utf8.set(&record(""), "location").as_deref(), Some("/stores/shop/caf\u{e9}"));
+}
+
+#[test]
+fn a_cookie_with_such_bytes_loses_them_if_it_reaches_other_hosts_or_stands_beside_one_that_has_to_change() {
+    for (fields, expected) in [
+        (
+            &[("set-cookie", "n=J\u{fffd}rgen; Domain=v.example; Path=/")] as &[_],
+            &["+set-cookie: n=J\u{fffd}rgen; Path=/stores/shop"] as &[_],
+        ),
+        (
+            &[("set-cookie", "n=J\u{fffd}rgen; Path=/"), ("set-cookie", "session=1; Path=/")],
+            &["+set-cookie: n=J\u{fffd}rgen; Path=/stores/shop", "+set-cookie: session=1; Path=/stores/shop"],
+        ),
+        (&[("set-cookie", "n=J\u{fffd}rgen; Path=/"), ("set-cookie", "a=1; Path=/stores/shop")], &[]),
+    ] {
+        let edits = Answer { fields, ..BLUE }.edits(&record(""));
+        let appended: Vec<&str> = edits.iter().map(String::as_str).filter(|edit| edit.starts_with('+')).collect();
+        assert_eq!(appended, expected);
+    }
+}

@@ -1,0 +1,291 @@
+//! The whole plan of a request to a storefront: where it goes, what is changed in it, and what may be tried again.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::address::Address;
+use super::backend::Backend;
+use super::record::{Record, Serving, Split, Variant};
+use super::visitor::{Visitor, VisitorKey};
+use super::{TenantError, forwarded, split};
+use crate::circuit::RequestKey;
+use http_semantics::authorization;
+use http_semantics::cookie;
+use http_semantics::fields::{Edits, Fields};
+use http_semantics::request_target::RequestTarget;
+use http_semantics::vars::UpstreamTimeout;
+
+/// A body up to this many bytes is kept aside.
+pub const KEPT_BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Names a variant for one request, whatever the visitor has; needs [`FORCE_TOKEN`].
+const FORCE: &str = "x-force-variant";
+
+/// The token that [`FORCE`] needs: `API_TOKEN`. Not `Authorization`, which is the origin's.
+const FORCE_TOKEN: &str = "x-force-variant-token";
+
+/// A request, as far as it decides.
+pub struct Asked<'a, F> {
+    /// The method, as it was sent.
+    pub method: &'a str,
+    /// Its URL.
+    pub target: &'a RequestTarget<'a>,
+    /// Its header fields.
+    pub fields: &'a F,
+    /// True where the platform has a body of it; need not be known of a `GET` or `HEAD`.
+    pub has_body: bool,
+}
+
+/// What the deployment decides.
+pub struct Settings<'a> {
+    /// The secret `API_TOKEN`.
+    pub token: Option<&'a str>,
+    /// What signs the visitors' cookies.
+    pub visitor_key: Option<&'a VisitorKey>,
+    /// `UPSTREAM_TIMEOUT_MS`.
+    pub timeout: UpstreamTimeout,
+}
+
+/// A server to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'r> {
+    /// The variant that it is, where variants decide.
+    pub variant: Option<&'r str>,
+    /// The server.
+    pub backend: &'r Backend,
+}
+
+/// What becomes of a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// It has none, or an empty one.
+    None,
+    /// It is short, and read before the request goes on: so it can be sent again, and where it breaks off that is no origin's
+    /// fault.
+    Kept,
+    /// It goes on as it comes.
+    Streamed,
+}
+
+/// What to do with a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan<'a> {
+    /// The method, as it was sent.
+    pub method: &'a str,
+    /// The path below the storefront.
+    pub rest: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+    /// Who asks, as far as Cloudflare says so.
+    pub client: Option<IpAddr>,
+    /// The server that the request is for.
+    pub target: Target<'a>,
+    /// Others that may take it where that one fails.
+    pub others: Vec<Target<'a>>,
+    /// What is changed in the header fields on the way there.
+    pub edits: Edits<'a>,
+    /// `Set-Cookie` for a visitor that is new here.
+    pub set_cookie: Option<String>,
+    /// How long all tries together may take until an answer begins.
+    pub timeout: Duration,
+    /// What becomes of its body.
+    pub body: Body,
+    /// True where it may be sent a second time: its method is idempotent (RFC 9110 §9.2.2), and its body is still there.
+    pub may_resend: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// Decides. `random` is for the id of a new visitor.
+    ///
+    /// # Errors
+    /// [`TenantError`] where the request goes to no origin.
+    pub fn new<F: Fields>(
+        asked: &Asked<'a, F>,
+        address: &Address<'a>,
+        record: &'a Record,
+        settings: &Settings<'_>,
+        random: impl FnOnce() -> u64,
+    ) -> Result<Self, TenantError> {
+        // A TRACE would show the visitor fields that are not his (RFC 9110 §9.3.8).
+        if asked.method == "TRACE" {
+            return Err(TenantError::Trace);
+        }
+        address.check(asked.target)?;
+        if !is_admitted(record, asked.fields) {
+            return Err(TenantError::AccessDenied);
+        }
+        let body = body(asked)?;
+        let forced = forced(record, asked.fields, settings.token)?;
+        let mut set_cookie = None;
+        let (target, others) = match record.serving(address.rest) {
+            None => return Err(address.not_found()),
+            Some(Serving::One(backend)) => (Target { variant: None, backend }, Vec::new()),
+            Some(Serving::Variants) => {
+                if let Some(variant) = forced.or_else(|| record.active()) {
+                    (variant.into(), Vec::new())
+                } else {
+                    let (visitor, is_new) = Chosen::of(record, asked.fields, address, settings.visitor_key, random)?;
+                    if is_new
+                        && let Chosen::Visitor(visitor) = &visitor
+                        && let Some(key) = settings.visitor_key
+                    {
+                        let path = if address.prefix.is_empty() { "/" } else { address.prefix };
+                        set_cookie = Some(visitor.set_cookie(address.key.as_str(), path, key));
+                    }
+                    ranked(record, address.key.as_str(), &visitor).ok_or_else(|| address.not_found())?
+                }
+            }
+        };
+        let client = asked.fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
+        Ok(Self {
+            method: asked.method,
+            rest: address.rest,
+            query: asked.target.query,
+            client,
+            target,
+            others,
+            edits: forwarded::edits(
+                asked.fields,
+                asked.target,
+                address,
+                client,
+                &record.request_fields,
+                asked.method == "GET",
+            )?,
+            set_cookie,
+            // The time to send a streamed body is the visitor's.
+            timeout: record.timeout.unwrap_or(settings.timeout).of_request(body == Body::Streamed),
+            body,
+            may_resend: body != Body::Streamed && is_idempotent(asked.method),
+        })
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// All servers that may take it, in order.
+    pub fn targets(&self) -> impl Iterator<Item = Target<'a>> {
+        std::iter::once(self.target).chain(self.others.iter().copied())
+    }
+
+    /// What circuits know the request by, once it goes to this server.
+    #[must_use]
+    pub fn request_key(&self, target: Target<'_>) -> RequestKey {
+        RequestKey::new(self.method, &target.backend.join(self.rest, self.query), self.client)
+    }
+}
+
+impl<'r> From<&'r Variant> for Target<'r> {
+    fn from(variant: &'r Variant) -> Self {
+        Self { variant: Some(&variant.name), backend: &variant.backend }
+    }
+}
+
+fn is_admitted(record: &Record, fields: &impl Fields) -> bool {
+    record.access.as_ref().is_none_or(|access| {
+        let ip = if access.needs_ip() { fields.find("cf-connecting-ip") } else { None };
+        let country = if access.needs_country() { fields.find("cf-ipcountry") } else { None };
+        access.admits(ip.as_deref(), country.as_deref())
+    })
+}
+
+/// The variant that the request itself asks for, with the token.
+fn forced<'r>(
+    record: &'r Record,
+    fields: &impl Fields,
+    token: Option<&str>,
+) -> Result<Option<&'r Variant>, TenantError> {
+    let Some(name) = fields.find(FORCE) else { return Ok(None) };
+    let token = token.ok_or(TenantError::ForceClosed)?;
+    if !authorization::is_token(fields.find(FORCE_TOKEN).as_deref(), token) {
+        return Err(TenantError::ForceUnauthorized);
+    }
+    let variant = record.variants().iter().find(|variant| variant.name == name.trim());
+    variant.map(Some).ok_or(TenantError::UnknownVariant)
+}
+
+/// What decides between the variants for this request.
+enum Chosen<'r> {
+    Named(&'r Variant),
+    User(String),
+    Visitor(Visitor),
+}
+
+impl<'r> Chosen<'r> {
+    /// The second part is true for a visitor who has no cookie yet.
+    fn of(
+        record: &'r Record,
+        fields: &impl Fields,
+        address: &Address<'_>,
+        key: Option<&VisitorKey>,
+        random: impl FnOnce() -> u64,
+    ) -> Result<(Self, bool), TenantError> {
+        let cookies = || fields.find("cookie").unwrap_or_default();
+        match &record.split {
+            Split::Cookie => {}
+            Split::Header(name) => {
+                let value = fields.find(name).unwrap_or_default();
+                let is_named = |variant: &&Variant| variant.weight > 0 && variant.name == value.trim();
+                if let Some(variant) = record.variants().iter().find(is_named) {
+                    return Ok((Self::Named(variant), false));
+                }
+            }
+            Split::UserHeader(name) => {
+                if let Some(user) = fields.find(name).filter(|user| !user.trim().is_empty()) {
+                    return Ok((Self::User(user), false));
+                }
+            }
+            Split::UserCookie(name) => {
+                if let Some(user) = cookie::values(&cookies(), name).find(|user| !user.is_empty()) {
+                    return Ok((Self::User(user.to_owned()), false));
+                }
+            }
+        }
+        let key = key.ok_or(TenantError::NoVisitorKey)?;
+        let known = Visitor::read(&cookies(), address.key.as_str(), key);
+        let is_new = known.is_none();
+        Ok((Self::Visitor(known.unwrap_or_else(|| Visitor::new(random()))), is_new))
+    }
+}
+
+/// The chosen variant, and the others that have a weight in the order in which they would be chosen without it.
+fn ranked<'r>(record: &'r Record, tenant: &str, chosen: &Chosen<'r>) -> Option<(Target<'r>, Vec<Target<'r>>)> {
+    let visitor = match chosen {
+        Chosen::Named(variant) => variant.name.as_str(),
+        Chosen::User(user) => user,
+        Chosen::Visitor(visitor) => visitor.id(),
+    };
+    let variants = record.variants();
+    let order = split::rank(tenant, visitor, variants.iter().map(|variant| (variant.name.as_str(), variant.weight)));
+    let named = if let Chosen::Named(named) = chosen { Some(*named) } else { None };
+    let others = order.iter().filter_map(|index| variants.get(*index));
+    let others = others.filter(|variant| named.is_none_or(|named| named.name != variant.name));
+    let mut ranked = named.into_iter().chain(others).map(Target::from);
+    Some((ranked.next()?, ranked.collect()))
+}
+
+/// What becomes of the body.
+///
+/// # Errors
+/// [`TenantError::UnexpectedBody`] for a `GET` or `HEAD` with one, which the platform cannot send (Fetch Standard, "Request").
+fn body<F: Fields>(asked: &Asked<'_, F>) -> Result<Body, TenantError> {
+    let length = asked.fields.find("content-length").and_then(|length| length.trim().parse::<u64>().ok());
+    let has_body = match asked.method {
+        "GET" | "HEAD" if length.is_some_and(|length| length > 0) || asked.fields.has("transfer-encoding") => {
+            return Err(TenantError::UnexpectedBody);
+        }
+        "GET" | "HEAD" => false,
+        _ => asked.has_body && length != Some(0),
+    };
+    Ok(match length {
+        _ if !has_body => Body::None,
+        Some(length) if length <= KEPT_BODY_BYTES_MAX => Body::Kept,
+        _ => Body::Streamed,
+    })
+}
+
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+}

@@ -1,0 +1,184 @@
+//! The answer of a storefront's server as the visitor has to read it: `Location`, `Content-Location`, `Refresh` and
+//! `Set-Cookie` name URLs of the server, which the visitor knows below `/stores/{id}` or at another host.
+
+mod location;
+mod refresh;
+mod set_cookie;
+
+use percent_encoding::percent_encode_byte;
+pub use set_cookie::has_domain;
+
+use super::backend::Backend;
+
+/// How a visitor sees a storefront, and where the request went.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// `http` or `https`, as the visitor asked.
+    pub scheme: &'a str,
+    /// Host and port, as the visitor sent them.
+    pub host: &'a str,
+    /// `/stores/{id}` as the visitor sent it, or empty where the host names the storefront.
+    pub prefix: &'a str,
+    /// The server that gave the answer.
+    pub backend: &'a Backend,
+    /// What was asked there: the path without query, below the backend's base path.
+    pub path: &'a str,
+}
+
+/// The servers behind a storefront: routes, variants, the origin.
+pub trait Backends {
+    /// All of them. The one that gave the answer may be among them.
+    fn all(&self) -> impl Iterator<Item = &Backend>;
+
+    /// True where this visitor's request for a path below the storefront (empty, or starting with `/`) goes to this server.
+    fn reaches(&self, rest: &str, backend: &Backend) -> bool;
+}
+
+impl View<'_> {
+    /// True for an absolute path that a server has written as the visitor sees it, because it heeds `X-Forwarded-Prefix`. A
+    /// path below the server's own base path is never taken for one.
+    fn is_visitors(&self, path: &str) -> bool {
+        let base = self.backend.base();
+        let after = path.strip_prefix(self.prefix).filter(|_| !self.prefix.is_empty());
+        after.is_some_and(|after| after.is_empty() || after.starts_with('/'))
+            && (base.is_empty() || self.backend.strip(path).is_none())
+    }
+}
+
+/// Percent-encodes spaces, control characters and these ones (ASCII).
+fn escaped(text: &str, more: &[char]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) if byte <= b' ' || byte == 0x7f || more.contains(&character) => {
+                escaped.push_str(percent_encode_byte(byte));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use http_semantics::origin::Origin;
+    use http_semantics::request_target::RequestTarget;
+
+    /// The server that answers, and the routes beside it: longest prefix first.
+    pub(super) struct Storefront {
+        server: Backend,
+        routes: Vec<(&'static str, Backend)>,
+    }
+
+    impl Storefront {
+        pub(super) fn of(server: &str, routes: &[(&'static str, &str)]) -> Self {
+            let routes = routes.iter().map(|(path, url)| (*path, Backend::parse(url).unwrap()));
+            Self { server: Backend::parse(server).unwrap(), routes: routes.collect() }
+        }
+
+        pub(super) fn shop() -> Self {
+            Self::of("https://a.example/shop", &[])
+        }
+
+        pub(super) fn routed() -> Self {
+            let routes = [
+                ("/admin", "https://a.example"),
+                ("/api", "https://api.example:8443"),
+                ("/x/old", "https://old.example"),
+            ];
+            Self::of("https://a.example/shop", &routes)
+        }
+
+        fn route(&self, rest: &str) -> &Backend {
+            let is_below =
+                |path: &str| rest.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            self.routes.iter().find(|(path, _)| is_below(path)).map_or(&self.server, |(_, backend)| backend)
+        }
+    }
+
+    impl Backends for Storefront {
+        fn all(&self) -> impl Iterator<Item = &Backend> {
+            self.routes.iter().map(|(_, backend)| backend)
+        }
+
+        fn reaches(&self, rest: &str, backend: &Backend) -> bool {
+            self.route(rest) == backend
+        }
+    }
+
+    pub(super) fn view<'a>(storefront: &'a Storefront, prefix: &'a str) -> View<'a> {
+        View { scheme: "https", host: "v.example", prefix, backend: &storefront.server, path: "/shop/x/y" }
+    }
+
+    /// Origin and path that a browser at `https://v.example` goes to, for the two forms that a rewritten value may have.
+    fn visited(value: &str) -> Option<(String, String)> {
+        let end = value.find(['?', '#']).unwrap_or(value.len());
+        let head = value[..end].replace(['\t', '\r', '\n'], "").replace('\\', "/");
+        let url = if head.starts_with("//") {
+            format!("https:{head}")
+        } else if head.starts_with('/') {
+            format!("https://v.example{head}")
+        } else {
+            head
+        };
+        let (origin, _) = Origin::split(&url).ok()?;
+        Some((origin.as_str().to_owned(), RequestTarget::parse(&url).path.into_owned()))
+    }
+
+    fn pieces(base: &'static str) -> impl Strategy<Value = String> {
+        let piece = "//?|\\\\|https?:|//a\\.example|/shop|/admin|/x/old|stores|/b|\\.\\.?|%2e|[a-z@:?#;\t ]|//api\\.example:8443|/api";
+        (proptest::option::of(Just(base)), prop::collection::vec(piece, 0..7))
+            .prop_map(|(base, pieces)| base.unwrap_or_default().to_owned() + &pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn a_rewritten_value_stays_in_the_storefront_or_at_its_server(
+            value in prop_oneof![pieces("https://a.example/shop"), pieces("/shop"), any::<String>()],
+            prefix in "(/stores/a)?",
+            server in prop_oneof![Just("https://a.example/shop"), Just("https://a.example"), Just("http://a.example/shop/x")],
+        ) {
+            let storefront = Storefront { server: Backend::parse(server).unwrap(), ..Storefront::routed() };
+            let base = storefront.server.base();
+            let path = format!("{base}/x/y");
+            let view = View { path: &path, ..view(&storefront, &prefix) };
+            if let Some(rewritten) = view.location(&value, &storefront) {
+                prop_assert!(rewritten.bytes().all(|byte| byte > b' ' && byte != 0x7f), "{:?}", rewritten);
+                let (origin, path) = visited(&rewritten).unwrap();
+                if origin == "https://v.example" {
+                    let rest = path.strip_prefix(&prefix).unwrap();
+                    prop_assert!(rest.is_empty() || rest.starts_with('/'), "{}", rewritten);
+                } else {
+                    prop_assert_eq!(origin, storefront.server.origin().as_str());
+                }
+            }
+        }
+
+        #[test]
+        fn asking_for_a_rewritten_path_reaches_what_the_server_meant(
+            value in "(/shop|/admin|\\.\\.?)?(/(x|old|admin|\\.\\.?|%2E|%2F|;|shop)?){0,5}(\\?[a-z/?.]{0,4})?",
+            prefix in "(/stores/a)?",
+        ) {
+            let routed = Storefront::routed();
+            prop_assume!(!value.starts_with("//") && !value.is_empty() && !value.starts_with('?'));
+            let merged = if value.starts_with('/') { value.clone() } else { format!("/shop/x/{value}") };
+            let meant = RequestTarget::parse(&format!("https://a.example{merged}")).path.into_owned();
+            let rewritten = view(&routed, &prefix).location(&value, &routed).unwrap_or(value);
+            let (origin, path) = visited(&rewritten).unwrap();
+            let reached = if origin == "https://v.example" {
+                let rest = path.strip_prefix(&prefix).unwrap();
+                routed.route(rest).join(rest, None)
+            } else {
+                origin + &path
+            };
+            // The base path itself is asked for with a slash at its end.
+            let slash = if meant == "/shop" { "/" } else { "" };
+            prop_assert_eq!(reached, format!("https://a.example{meant}{slash}"));
+        }
+    }
+}

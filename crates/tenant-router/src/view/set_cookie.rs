@@ -1,0 +1,234 @@
+//! `Set-Cookie` (RFC 6265): a server's cookies go back to its storefront, and to no other.
+
+use super::{View, escaped};
+use http_semantics::request_target::has_dot_segments;
+
+/// Longer values of an attribute are ignored by browsers (RFC 6265bis §5.6), in bytes.
+const MAX_ATTRIBUTE: usize = 1024;
+
+/// How the attributes matter here.
+#[derive(PartialEq, Eq)]
+enum Kind<'a> {
+    Domain,
+    /// Its value, trimmed.
+    Path(&'a str),
+    Other,
+}
+
+impl View<'_> {
+    /// The value of one `Set-Cookie` field for the visitor.
+    ///
+    /// `Domain` goes: the cookie belongs to the visitor's host. The last `Path` counts (§5.3), is mapped and stays in its
+    /// place. A cookie without one (or with one that does not start with `/`) has the default path of the request at the
+    /// server (§5.1.4), which is written out under a prefix: for `/stores/a` the visitor's default path would be `/stores`,
+    /// that of every storefront. Everything else stays byte for byte. `;` in the prefix is written `%3B`: such a cookie does
+    /// not come back, but cannot have other attributes either. A `__Host-` cookie gets the prefix like any other, and browsers
+    /// refuse it then.
+    #[must_use]
+    pub fn set_cookie(&self, value: &str) -> String {
+        let (pair, attributes) = value.split_once(';').map_or((value, None), |(pair, rest)| (pair, Some(rest)));
+        let attributes = || attributes.into_iter().flat_map(|attributes| attributes.split(';').map(Kind::of));
+        let last =
+            attributes().enumerate().filter_map(|(place, (_, kind))| kind.path().map(|path| (place, path))).last();
+        let sent = last.map(|(_, path)| path).filter(|path| path.starts_with('/'));
+        let path = match sent {
+            Some(path) => Some(self.cookie_path(path)),
+            None => (!self.prefix.is_empty()).then(|| self.cookie_path(default_path(self.path))),
+        };
+        let is_as_sent = path.as_deref() == sent;
+        let mut cookie = pair.to_owned();
+        for (place, (attribute, kind)) in attributes().enumerate() {
+            let is_last_path = last.is_some_and(|(last, _)| last == place);
+            match (&kind, &path) {
+                (Kind::Path(_), Some(path)) if is_last_path && !is_as_sent => cookie.extend(["; Path=", path]),
+                (Kind::Path(_), Some(_)) if is_last_path => cookie.extend([";", attribute]),
+                (Kind::Other, _) => cookie.extend([";", attribute]),
+                (Kind::Domain | Kind::Path(_), _) => {}
+            }
+        }
+        if let (None, Some(path)) = (last, &path) {
+            cookie.extend(["; Path=", path]);
+        }
+        cookie
+    }
+
+    /// A cookie's path at the server, as the visitor sees it.
+    fn cookie_path(&self, path: &str) -> String {
+        if self.is_visitors(path) && path.len() <= MAX_ATTRIBUTE && !has_dot_segments(path) {
+            return path.to_owned();
+        }
+        let base = self.backend.base();
+        let is_above = base.strip_prefix(path).is_some_and(|after| path.ends_with('/') || after.starts_with('/'));
+        let rest = match self.backend.strip(path) {
+            Some("/") => "",
+            Some(rest) => rest,
+            None if is_above => "",
+            None => path,
+        };
+        let prefix = escaped(self.prefix, &[';']);
+        // With a path that it ignores the browser would take its own default path, which may be that of every storefront.
+        let is_ignored = prefix.len().saturating_add(rest.len()) > MAX_ATTRIBUTE;
+        match (prefix.as_str(), rest) {
+            ("", "") => "/".to_owned(),
+            ("", rest) => rest.to_owned(),
+            (prefix, _) if is_ignored => prefix.to_owned(),
+            (prefix, rest) => [prefix, rest].concat(),
+        }
+    }
+}
+
+impl<'a> Kind<'a> {
+    /// RFC 6265 §5.2: name and value are trimmed, and the case of the name does not count.
+    fn of(attribute: &'a str) -> (&'a str, Self) {
+        let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+        let trim = |text: &'a str| text.trim_matches(|character| character <= ' ');
+        let kind = match trim(name) {
+            name if name.eq_ignore_ascii_case("domain") => Self::Domain,
+            name if name.eq_ignore_ascii_case("path") => Self::Path(trim(value)),
+            _ => Self::Other,
+        };
+        (attribute, kind)
+    }
+
+    fn path(&self) -> Option<&'a str> {
+        if let Self::Path(path) = self { Some(path) } else { None }
+    }
+}
+
+/// True for the value of a `Set-Cookie` field with a `Domain`, which may reach other hosts.
+#[must_use]
+pub fn has_domain(value: &str) -> bool {
+    value.split(';').skip(1).any(|attribute| Kind::of(attribute).1 == Kind::Domain)
+}
+
+/// RFC 6265 §5.1.4.
+fn default_path(path: &str) -> &str {
+    path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| folder.starts_with('/')).unwrap_or("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{Storefront, view};
+    use super::*;
+
+    fn cookie(server: &str, prefix: &str, path: &str, value: &str) -> String {
+        let storefront = Storefront::of(server, &[]);
+        View { path, ..view(&storefront, prefix) }.set_cookie(value)
+    }
+
+    #[test]
+    fn under_a_prefix_every_cookie_has_a_path_below_it_and_no_domain() {
+        for (value, expected) in [
+            ("a=b", "a=b; Path=/stores/a/x"),
+            ("a=b; Path=/shop", "a=b; Path=/stores/a"),
+            ("a=b; Path=/shop/", "a=b; Path=/stores/a"),
+            ("a=b; Path=/shop/cart", "a=b; Path=/stores/a/cart"),
+            ("a=b; Path=/shop/cart/", "a=b; Path=/stores/a/cart/"),
+            ("a=b; Path=/", "a=b; Path=/stores/a"),
+            ("a=b; Path=/shops", "a=b; Path=/stores/a/shops"),
+            ("a=b; Path=/sh", "a=b; Path=/stores/a/sh"),
+            ("a=b; Path=/stores/b", "a=b; Path=/stores/a/stores/b"),
+            ("a=b; Path=/shop/../../b", "a=b; Path=/stores/a/../../b"),
+            ("a=b; Path=//x", "a=b; Path=/stores/a//x"),
+            ("a=b; Path=shop", "a=b; Path=/stores/a/x"),
+            ("a=b; Path=\"/shop\"", "a=b; Path=/stores/a/x"),
+            ("a=b; Path", "a=b; Path=/stores/a/x"),
+            ("a=b; Path=", "a=b; Path=/stores/a/x"),
+            ("a=b; Path=/shop/y; Path=/", "a=b; Path=/stores/a"),
+            ("a=b; Path=/; Path=y", "a=b; Path=/stores/a/x"),
+            ("a=b; Domain=v.example; Secure", "a=b; Secure; Path=/stores/a/x"),
+            ("a=b; dOMAIN =.example;\tpAtH\t= /shop \t;HttpOnly", "a=b; Path=/stores/a;HttpOnly"),
+            ("a=b; Domain=x; domain; DOMAIN=", "a=b; Path=/stores/a/x"),
+            (
+                "a=\"b,=\";  Expires=Wed, 01 Jan 2030 00:00:00 GMT;path=/shop/c; SameSite=None;; Partitioned;x=€",
+                "a=\"b,=\";  Expires=Wed, 01 Jan 2030 00:00:00 GMT; Path=/stores/a/c; SameSite=None;; Partitioned;x=€",
+            ),
+            ("__Host-a=b; Secure; Path=/", "__Host-a=b; Secure; Path=/stores/a"),
+            ("Path=/; Secure", "Path=/; Secure; Path=/stores/a/x"),
+            ("domain=x", "domain=x; Path=/stores/a/x"),
+            ("a", "a; Path=/stores/a/x"),
+            ("", "; Path=/stores/a/x"),
+            (";", ";; Path=/stores/a/x"),
+            ("=", "=; Path=/stores/a/x"),
+        ] {
+            assert_eq!(cookie("https://a.example/shop", "/stores/a", "/shop/x/y", value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn at_a_host_of_its_own_a_storefront_sets_cookies_for_it() {
+        for (server, value, expected) in [
+            ("https://a.example", "a=b", "a=b"),
+            ("https://a.example", "a=b; path=/; HttpOnly", "a=b; path=/; HttpOnly"),
+            ("https://a.example", "a=b; Path=/x; Domain=a.example", "a=b; Path=/x"),
+            ("https://a.example", "a=b; Path=x; Secure", "a=b; Secure"),
+            ("https://a.example", "a=b; Path=/x; Path=", "a=b"),
+            ("https://a.example", "__Host-a=b; Secure; Path=/", "__Host-a=b; Secure; Path=/"),
+            ("https://a.example/shop", "__Host-a=b; Secure; Path=/", "__Host-a=b; Secure; Path=/"),
+            ("https://a.example/shop", "a=b; Path=/shop; Secure", "a=b; Path=/; Secure"),
+            ("https://a.example/shop", "a=b; Path=/shop/x", "a=b; Path=/x"),
+            ("https://a.example/shop", "a=b; Path=/other", "a=b; Path=/other"),
+            ("https://a.example/shop/de", "a=b; Path=/shop", "a=b; Path=/"),
+            ("https://a.example/shop/de", "a=b; Path=/shop/", "a=b; Path=/"),
+            ("https://a.example/shop/de", "a=b", "a=b"),
+        ] {
+            assert_eq!(cookie(server, "", "/shop/de/x", value), expected, "{server} {value}");
+        }
+    }
+
+    #[test]
+    fn the_default_path_is_that_of_the_request_at_the_server() {
+        for (server, path, expected) in [
+            ("https://a.example", "/", "/stores/a"),
+            ("https://a.example", "/x", "/stores/a"),
+            ("https://a.example", "/x/", "/stores/a/x"),
+            ("https://a.example", "/x/y", "/stores/a/x"),
+            ("https://a.example", "//x", "/stores/a"),
+            ("https://a.example", "", "/stores/a"),
+            ("https://a.example/shop", "/shop/", "/stores/a"),
+            ("https://a.example/shop", "/shop/x/", "/stores/a/x"),
+        ] {
+            assert_eq!(cookie(server, "/stores/a", path, "a=b"), format!("a=b; Path={expected}"), "{server} {path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_cannot_end_the_attribute_nor_make_the_browser_ignore_it() {
+        let path = |prefix: &str, value: &str| cookie("https://a.example", prefix, "/x", value);
+        assert_eq!(path("/stores/a;Domain=x\u{1}", "a=b"), "a=b; Path=/stores/a%3BDomain=x%01");
+        let long = format!("a=b; Path=/{}", "x".repeat(1024));
+        assert_eq!(path("/stores/a", &long), "a=b; Path=/stores/a");
+        assert_eq!(path("", &long), long);
+    }
+
+    proptest! {
+        #[test]
+        fn no_cookie_is_for_another_storefront(
+            value in "[a-c]{0,2}=?[a-c]{0,2}(;[ \t]?([Pp]ath|[Dd]omain|Secure|x)[ \t]?(=[ \t]?(/?(shop|stores|b|\\.\\.)){0,4}/?[ \t]?)?){0,4};?",
+            base in "(/shop|/shop/b)?",
+            request in "(/[a-z]{0,3}){0,4}",
+        ) {
+            let server = format!("https://a.example{base}");
+            let cookie = cookie(&server, "/stores/a", &format!("{base}/{request}"), &value);
+            let sent: Vec<_> = value.split(';').skip(1).map(Kind::of).collect();
+            let seen: Vec<_> = cookie.split(';').skip(1).map(Kind::of).collect();
+            prop_assert_eq!(cookie.split(';').next(), value.split(';').next());
+            prop_assert!(seen.iter().all(|(_, kind)| *kind != Kind::Domain));
+            let paths: Vec<_> = seen.iter().filter_map(|(_, kind)| kind.path()).collect();
+            prop_assert_eq!(paths.len(), 1);
+            prop_assert!(paths[0] == "/stores/a" || paths[0].starts_with("/stores/a/"), "{}", cookie);
+            let others = |all: &[(&str, Kind<'_>)]| -> Vec<String> {
+                all.iter().filter(|(_, kind)| *kind == Kind::Other).map(|(text, _)| (*text).to_owned()).collect()
+            };
+            prop_assert_eq!(others(&seen), others(&sent));
+        }
+
+        #[test]
+        fn any_text_is_a_cookie_that_can_be_rewritten(value in any::<String>(), prefix in "(/stores/a)?") {
+            let cookie = cookie("https://a.example/shop", &prefix, "/shop/x", &value);
+            prop_assert_eq!(cookie.split(';').next(), value.split(';').next());
+        }
+    }
+}

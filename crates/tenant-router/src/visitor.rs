@@ -1,0 +1,222 @@
+//! The cookie that makes a visitor come back to the same variant. It is signed, so that nobody chooses a variant by making up
+//! an id, and bound to its tenant: storefronts share a host, and no cookie of one is worth anything at another.
+
+use std::fmt;
+
+use hmac::digest::Key;
+use hmac::{Hmac, Mac};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use http_semantics::cookie;
+
+/// The name of the cookie.
+pub const COOKIE: &str = "kv-edge-visitor";
+
+/// A year, in seconds.
+const MAX_AGE: u32 = 31_536_000;
+/// Cookies of one request that are tried: each costs a hash.
+const TRIED_MAX: usize = 8;
+/// Makes a key of its own out of a secret that may have other uses: no cookie holds a mac under the secret itself.
+const LABEL: &[u8] = b"kv-edge visitor cookie 1";
+/// RFC 6265 §4.1.1: `path-value` ends at a `;` and has no control characters.
+const NOT_IN_PATH: &AsciiSet = &CONTROLS.add(b';');
+
+/// What signs the cookies: HMAC-SHA256 (RFC 2104), with the key already taken in.
+#[derive(Clone)]
+pub struct VisitorKey(Hmac<Sha256>);
+
+impl VisitorKey {
+    /// Derives the key from a secret of any length.
+    #[must_use]
+    pub fn derive(secret: &str) -> Self {
+        let key = keyed(secret.as_bytes()).chain_update(LABEL).finalize().into_bytes();
+        Self(keyed(&key))
+    }
+
+    /// The length stands before the tenant, so that no part of a tenant's name can be one of an id.
+    fn mac(&self, tenant: &str, id: &str) -> Hmac<Sha256> {
+        self.0.clone().chain_update((tenant.len() as u64).to_be_bytes()).chain_update(tenant).chain_update(id)
+    }
+}
+
+impl fmt::Debug for VisitorKey {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorKey(..)")
+    }
+}
+
+/// RFC 2104 §2: a key longer than a block is hashed, a shorter one is filled up with zeros. `Hmac::new_from_slice` does the
+/// same, as a `Result`; this cannot fail.
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    let mut block = Key::<Hmac<Sha256>>::default();
+    let hash: [u8; 32] = Sha256::digest(key).into();
+    let key = if key.len() > block.len() { &hash } else { key };
+    block.iter_mut().zip(key).for_each(|(byte, given)| *byte = *given);
+    Hmac::new(&block)
+}
+
+/// Someone who comes back, as the cookie says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    id: String,
+}
+
+impl Visitor {
+    /// Someone new, out of random bits, 48 of them at least.
+    #[must_use]
+    pub fn new(random: u64) -> Self {
+        Self { id: format!("{random:016x}") }
+    }
+
+    /// 16 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The visitor of a `Cookie` field: the first one that is signed for this tenant with this key. There can be several
+    /// cookies of the name, of other paths or made up; the first 8 are tried. The time it takes does not tell how much of a
+    /// guess was right.
+    #[must_use]
+    pub fn read(cookie_field: &str, tenant: &str, key: &VisitorKey) -> Option<Self> {
+        cookie::values(cookie_field, COOKIE).take(TRIED_MAX).find_map(|value| {
+            let (id, mac) = value.split_once('.')?;
+            let mac = hex128(mac)?.to_be_bytes();
+            let is_id = id.len() == 16 && is_hex(id);
+            (is_id && key.mac(tenant, id).verify_truncated_left(&mac).is_ok()).then(|| Self { id: id.to_owned() })
+        })
+    }
+
+    /// The `Set-Cookie` field (RFC 6265 §4.1) that makes the visitor come back as this one, for a year. `path` starts with `/`;
+    /// what cannot stand in the field is percent-encoded.
+    #[must_use]
+    pub fn set_cookie(&self, tenant: &str, path: &str, key: &VisitorKey) -> String {
+        let id = &self.id;
+        let hash = key.mac(tenant, id).finalize().into_bytes();
+        // As verify_truncated_left: the first 128 bits.
+        let mac = hash.iter().take(16).fold(0, |mac: u128, byte| (mac << 8) | u128::from(*byte));
+        let path = utf8_percent_encode(path, NOT_IN_PATH);
+        format!("{COOKIE}={id}.{mac:032x}; Path={path}; Max-Age={MAX_AGE}; Secure; HttpOnly; SameSite=Lax")
+    }
+}
+
+/// 32 lower-case hexadecimal digits: one way to write a mac, so that a cookie cannot be changed and still be valid.
+fn hex128(digits: &str) -> Option<u128> {
+    if digits.len() == 32 && is_hex(digits) { u128::from_str_radix(digits, 16).ok() } else { None }
+}
+
+fn is_hex(digits: &str) -> bool {
+    digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pair(visitor: &Visitor, tenant: &str, key: &VisitorKey) -> String {
+        visitor.set_cookie(tenant, "/", key).split_once(';').unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn the_mac_is_the_one_of_rfc_4231() {
+        for (key, data, mac) in [
+            (&[0x0b; 20][..], "Hi There", 0xb034_4c61_d8db_3853_5ca8_afce_af0b_f12b_u128),
+            (b"Jefe", "what do ya want for nothing?", 0x5bdc_c146_bf60_754e_6a04_2426_0895_75c7),
+            (
+                &[0xaa; 131],
+                "Test Using Larger Than Block-Size Key - Hash Key First",
+                0x60e4_3159_1ee0_b67f_0d8a_26aa_cbf5_b77f,
+            ),
+        ] {
+            assert!(keyed(key).chain_update(data).verify_truncated_left(&mac.to_be_bytes()).is_ok(), "{data}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_for_https_and_out_of_reach_of_scripts() {
+        let cookie = Visitor::new(0xfe).set_cookie("shop", "/stores/shop", &VisitorKey::derive("secret"));
+        assert_eq!(
+            cookie,
+            "kv-edge-visitor=00000000000000fe.9d57ab793b81bd713d42d18f2eb22392; \
+             Path=/stores/shop; Max-Age=31536000; Secure; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn the_path_cannot_add_attributes() {
+        let key = VisitorKey::derive("secret");
+        for (path, written) in [
+            ("/stores/a; Domain=x", "; Path=/stores/a%3B Domain=x; Max"),
+            ("/a\r\nX: y\u{7f}", "; Path=/a%0D%0AX: y%7F; Max"),
+            ("/stores/%3B/é", "; Path=/stores/%3B/%C3%A9; Max"),
+        ] {
+            assert!(Visitor::new(1).set_cookie("shop", path, &key).contains(written), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_signed_for_this_tenant_with_this_key_is_ignored() {
+        let key = VisitorKey::derive("secret");
+        let visitor = Visitor::new(0xab_cdef);
+        let valid = pair(&visitor, "shop", &key);
+        let (id, mac) = valid.strip_prefix("kv-edge-visitor=").unwrap().split_once('.').unwrap();
+        let other_mac = format!("{:032x}", u128::from_str_radix(mac, 16).unwrap() ^ 1);
+        assert_eq!(Visitor::read(&valid, "shop", &key), Some(visitor.clone()));
+        for cookie in [
+            String::new(),
+            "kv-edge-visitor=".to_owned(),
+            "kv-edge-visitor=.".to_owned(),
+            pair(&visitor, "shop2", &key),
+            pair(&visitor, "", &key),
+            pair(&visitor, "shop", &VisitorKey::derive("Secret")),
+            format!("kv-edge-visitor=1000000000abcdef.{mac}"),
+            format!("kv-edge-visitor={id}.{other_mac}"),
+            format!("kv-edge-visitor={id}.{}", mac.to_ascii_uppercase()),
+            format!("kv-edge-visitor={}.{mac}", id.to_ascii_uppercase()),
+            format!("kv-edge-visitor={id}.{}", &mac[..30]),
+            format!("kv-edge-visitor={id}.+{}", &mac[1..]),
+            format!("kv-edge-visitor={id}.{mac}00"),
+            format!("kv-edge-visitor={id}."),
+            format!("kv-edge-visitor={id}"),
+            format!("kv-edge-visitor={id}{mac}"),
+            format!("kv-edge-visitors={id}.{mac}"),
+        ] {
+            assert_eq!(Visitor::read(&cookie, "shop", &key), None, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn the_first_valid_one_of_eight_cookies_counts() {
+        let key = VisitorKey::derive("secret");
+        let (one, two) = (pair(&Visitor::new(1), "shop", &key), pair(&Visitor::new(2), "shop", &key));
+        let forged = |times| "kv-edge-visitor=x; uid=7; ".repeat(times);
+        assert_eq!(Visitor::read(&format!("{}{one}; {two}", forged(7)), "shop", &key), Some(Visitor::new(1)));
+        assert_eq!(Visitor::read(&format!("{}{one}; {two}", forged(8)), "shop", &key), None);
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        assert_eq!(format!("{:?}", VisitorKey::derive("secret")), "VisitorKey(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_cookie_is_read_back_by_its_tenant_only(random in any::<u64>(), tenant in ".*", other in ".*", secret in ".*") {
+            let (key, visitor) = (VisitorKey::derive(&secret), Visitor::new(random));
+            let cookie = pair(&visitor, &tenant, &key);
+            prop_assert_eq!(Visitor::read(&cookie, &other, &key).is_some(), tenant == other);
+            prop_assert_eq!(Visitor::read(&cookie, &tenant, &key), Some(visitor));
+        }
+
+        #[test]
+        fn no_other_cookie_is_valid(value in "[0-9a-f]{16}\\.[0-9a-f]{32}|.*") {
+            let key = VisitorKey::derive("secret");
+            prop_assert_eq!(Visitor::read(&format!("{COOKIE}={value}"), "shop", &key), None);
+            prop_assert_eq!(Visitor::read(&value, "shop", &key), None);
+        }
+    }
+}
