@@ -6,6 +6,7 @@
 
 mod assembled;
 mod headed;
+pub(crate) mod key_writers;
 mod remembered;
 
 use std::cell::RefCell;
@@ -23,8 +24,8 @@ use worker::web_sys::ReadableStream;
 pub(crate) use self::assembled::sliced;
 pub(crate) use self::headed::{Body, to_put};
 pub(crate) use self::remembered::{GOOD_FACTOR, NotRead, Remembered, Unreadable, all_of_it};
-use crate::clock::Clock;
-use crate::deadline;
+use crate::platform::clock::Clock;
+use crate::platform::deadline;
 
 #[wasm_bindgen]
 extern "C" {
@@ -326,7 +327,7 @@ async fn settled(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, S
     match promise {
         Ok(promise) => JsFuture::from(promise)
             .await
-            .map_err(|rejected| StoreError::from_message(crate::error::message_of(&rejected))),
-        Err(thrown) => Err(StoreError::not_asked(crate::error::message_of(&thrown))),
+            .map_err(|rejected| StoreError::from_message(crate::http::error::message_of(&rejected))),
+        Err(thrown) => Err(StoreError::not_asked(crate::http::error::message_of(&thrown))),
     }
 }

@@ -3,33 +3,13 @@
 //! A request takes one way: `routes::Route::of` names the job, the job reads the few header fields its decision needs and
 //! as little of KV as it can, core decides, the job renders. An error becomes a response in one place, `error.rs`.
 
-mod assets;
-mod bindings;
-mod cache;
-mod clock;
-mod config;
-mod deadline;
-mod error;
-mod flags;
-mod get_started;
-mod healthz;
-mod incoming;
-mod key_writer;
+mod http;
+mod jobs;
 mod kv;
-mod log;
-mod message;
-mod ofrep;
-mod response;
+mod platform;
 mod routes;
-mod site;
-mod stream;
-mod tenants;
-mod translations;
-mod users;
-mod wake_up;
-mod writes;
 
-pub use crate::key_writer::KeyWriter;
+pub use crate::jobs::key_writer::KeyWriter;
 
 use std::rc::Rc;
 
@@ -39,8 +19,9 @@ use tenant_router::answer::LOOKED_FOR;
 use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
 
-use crate::error::Failure;
-use crate::incoming::Incoming;
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::jobs::{assets, cache, config, get_started, healthz, hello_world, ofrep, storefronts, writes};
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
@@ -59,7 +40,7 @@ const REPEATED: [&str; 9] = [
 /// Runs once an isolate.
 #[event(start)]
 fn start() {
-    wake_up::by_promise();
+    platform::wake_up::by_promise();
     for text in REPEATED {
         intern(text);
     }
@@ -67,7 +48,7 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let head = message::head(&request);
+    let head = http::message::head(&request);
     let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
     let target = RequestTarget::parse(url);
     let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
@@ -92,8 +73,8 @@ async fn answer(
         Route::Purge => cache::purging::answer(incoming).await,
         Route::Config => config::answer(incoming, target).await,
         Route::Evaluate { flag } => ofrep::answer(incoming, *flag).await,
-        Route::Storefront { named } => tenants::answer(incoming, named, target).await,
-        Route::HelloWorld => translations::answer(incoming, target).await,
+        Route::Storefront { named } => storefronts::answer(incoming, named, target).await,
+        Route::HelloWorld => hello_world::answer(incoming, target).await,
         Route::Writes { key } => writes::answer(incoming, key, target).await,
         Route::Asset => assets::answer(incoming, target).await,
     }

@@ -12,10 +12,10 @@ use kv_store::retry::Time;
 use kv_store::store::StoreError;
 
 use super::{Form, Store};
-use crate::bindings::Bindings;
-use crate::clock::Clock;
-use crate::incoming::Incoming;
-use crate::log::RequestLog;
+use crate::http::incoming::Incoming;
+use crate::platform::bindings::Bindings;
+use crate::platform::clock::Clock;
+use crate::platform::log::RequestLog;
 
 /// Why there is no record.
 #[derive(Clone)]

@@ -1,0 +1,118 @@
+//! Responses, made with as few calls into the runtime as it takes.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+
+use kv_store::recent::Recent;
+use wasm_bindgen::prelude::*;
+use worker::web_sys;
+
+use crate::http::error::Failure;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The runtime's `Response`, whose constructor takes any body.
+    #[wasm_bindgen(js_name = Response)]
+    type AnyResponse;
+    #[wasm_bindgen(constructor, catch, js_class = "Response")]
+    fn new(body: &JsValue, init: &Init) -> Result<AnyResponse, JsValue>;
+
+    /// The options of a response.
+    #[wasm_bindgen(extends = js_sys::Object)]
+    #[derive(Clone)]
+    type Init;
+    #[wasm_bindgen(method, setter)]
+    fn set_status(this: &Init, status: u16);
+    #[wasm_bindgen(method, setter)]
+    fn set_headers(this: &Init, headers: &web_sys::Headers);
+    #[wasm_bindgen(method, setter, js_name = encodeBody)]
+    fn set_encode_body(this: &Init, how: &str);
+}
+
+/// `Cache-Control` of an answer whose entity tag must arrive as it is (RFC 9111 §5.2.2.6).
+pub(crate) const KEPT_AS_IT_IS: &str = "no-store, no-transform";
+
+/// Header fields of an answer.
+pub(crate) type Fields<'a> = [(&'a str, &'a str)];
+
+/// 200 with fields that come again: the runtime's form of them is made once and kept. Without a `Cache-Control` of its own the answer
+/// says `no-cache`: a cache in front of the Worker must never decide by itself how long it holds.
+pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, Failure> {
+    let is_silent = !fields.iter().any(|(name, _)| *name == "cache-control");
+    let own =
+        [("x-content-type-options", "nosniff")].into_iter().chain(is_silent.then_some(("cache-control", "no-cache")));
+    encoded(200, body, own.chain(fields.iter().copied()))
+}
+
+/// An answer with just these fields, which come again, and a body that is encoded already as they say.
+pub(crate) fn encoded<'f>(
+    status: u16,
+    body: &JsValue,
+    fields: impl Iterator<Item = (&'f str, &'f str)> + Clone,
+) -> Result<web_sys::Response, Failure> {
+    let init = kept_init(status, fields);
+    init.and_then(|init| respond(body, &init)).map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// An answer with fields that are not worth keeping.
+pub(crate) fn with_status(status: u16, body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
+    respond(body, &init(status, fields)?)
+}
+
+/// A body of bytes; UTF-8 need not become UTF-16 and back.
+pub(crate) fn bytes(body: &[u8]) -> JsValue {
+    js_sys::Uint8Array::from(body).into()
+}
+
+fn respond(body: &JsValue, init: &Init) -> Result<web_sys::Response, JsValue> {
+    AnyResponse::new(body, init).map(JsCast::unchecked_into)
+}
+
+fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
+    // Not a plain object: the runtime copies its own `Headers` much faster than it reads the members of an object.
+    let headers = web_sys::Headers::new()?;
+    // No browser shall take an answer for something else than it says (Fetch Standard, "nosniff").
+    headers.set("x-content-type-options", "nosniff")?;
+    for (name, value) in fields {
+        headers.set(name, value)?;
+    }
+    let init: Init = js_sys::Object::new().unchecked_into();
+    init.set_status(status);
+    init.set_headers(&headers);
+    Ok(init)
+}
+
+/// Sets of fields that are kept: those of files have an entity tag each.
+const KEPT_MAX: usize = 1024;
+
+/// Longer sets, in bytes, are made anew each time: 2 MB are kept at most, and as much again by the runtime.
+const KEPT_BYTES_MAX: usize = 2048;
+
+fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Result<Init, JsValue> {
+    thread_local!(static KEPT: RefCell<Recent<Init>> = const { RefCell::new(Recent::new()) });
+    let mut name = String::with_capacity(512);
+    let _infallible = write!(name, "{status}");
+    for (field, value) in fields.clone() {
+        name.extend(["\n", field, ":", value]);
+    }
+    let is_kept = name.len() <= KEPT_BYTES_MAX;
+    KEPT.with_borrow_mut(|kept| {
+        kept.touch(&name);
+        if let Some(init) = kept.get(&name) {
+            return Ok(init.clone());
+        }
+        let headers = web_sys::Headers::new()?;
+        for (name, value) in fields {
+            headers.append(name, value)?;
+        }
+        let init: Init = js_sys::Object::new().unchecked_into();
+        init.set_status(status);
+        init.set_headers(&headers);
+        init.set_encode_body("manual");
+        if is_kept {
+            kept.insert(&name, init.clone());
+            kept.bound(KEPT_MAX);
+        }
+        Ok(init)
+    })
+}

@@ -1,0 +1,134 @@
+//! `GET /{path}`: the file of the release that is served, or the one with that key.
+
+use http_semantics::request_target::RequestTarget;
+use js_sys::JsString;
+use kv_store::limits::Key;
+use kv_store::memory::Standing;
+use static_assets::answer::{
+    Answer, Asked, CONDITIONS, FieldLines, Represented, header_changes, may_be_retained, not_found, of_previous,
+    of_release,
+};
+use static_assets::{AssetError, AssetPath};
+use wasm_bindgen::JsValue;
+use worker::web_sys::Response;
+
+use crate::http::error::Failure;
+use crate::http::incoming::{AskedFields, Incoming};
+use crate::http::response;
+use crate::jobs::site::{self, Release, Site};
+
+/// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
+pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    let path = AssetPath::of(&target.path);
+    let site = site::served(incoming).await?;
+    let Site::Release(release) = &*site.value else {
+        let key = static_assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
+        return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
+    };
+    let fields = incoming.asked(CONDITIONS);
+    let in_form_c;
+    let served = release.served();
+    let mut asked = Asked { method: incoming.method(), target, path: &path, fields: &fields };
+    let mut answer = of_release(served, &asked);
+    if matches!(answer, Ok(Answer::Nothing))
+        && let Some(composed) = composed(&path)
+    {
+        in_form_c = composed;
+        asked.path = &in_form_c;
+        answer = of_release(served, &asked);
+    }
+    let answered = match answer {
+        Ok(answer) => answered(incoming, release, site.standing, &path, &asked, answer).await,
+        Err(error) => Err(error.into()),
+    };
+    answered.map_err(|failure| failure.changed(header_changes(served, &asked)))
+}
+
+/// The path in Normalization Form C, in which releases have the names of files, where that is
+/// another one. macOS takes names apart: a link that was made from one there may be in Form D.
+fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
+    let path = path.file().filter(|path| static_assets::may_be_decomposed(path))?;
+    let composed = String::from(JsString::from(path).normalize("NFC"));
+    (composed != path).then(|| AssetPath::Decoded(composed.into()))
+}
+
+/// Answers what the release says, or else one before it, or the key beside it that is spelled as
+/// the path was sent.
+async fn answered(
+    incoming: &Incoming,
+    release: &Release,
+    standing: Standing,
+    path: &AssetPath<'_>,
+    asked: &Asked<'_, AskedFields<'_>>,
+    answer: Answer<'_>,
+) -> Result<Response, Failure> {
+    let served = release.served();
+    let respond = async |found: &Represented<'_>| respond(incoming, release, standing, asked, found).await;
+    match answer {
+        Answer::Redirect { status, fields } => return redirect(status, &fields),
+        Answer::Represented(found) => return respond(&found).await,
+        Answer::Nothing => {}
+    }
+    if may_be_retained(asked.path) {
+        for id in release.previous() {
+            let Some(previous) = release.before(incoming, id).await else { continue };
+            if let Answer::Represented(found) = of_previous(previous.served(), asked)? {
+                return respond(&found).await;
+            }
+        }
+    }
+    if served.manifest.plain_keys
+        && let Some(path) = path.file()
+        && let Ok(key) = static_assets::plain_key(path)
+        && let Some(found) = plain(incoming, &key).await?
+    {
+        return Ok(found);
+    }
+    match not_found(served, asked)? {
+        Answer::Represented(page) => respond(&page).await,
+        Answer::Redirect { .. } | Answer::Nothing => Err(AssetError::NotFound.into()),
+    }
+}
+
+/// The file under its own key, as documented. The runtime sends no body for HEAD.
+async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
+    let Some(stream) = site::plain(incoming, key).await? else { return Ok(None) };
+    response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)
+}
+
+fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    response::with_status(status, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// Renders what core decided. Where the bytes cannot be read, the release before answers if memory has all of it.
+async fn respond(
+    incoming: &Incoming,
+    release: &Release,
+    standing: Standing,
+    asked: &Asked<'_, AskedFields<'_>>,
+    found: &Represented<'_>,
+) -> Result<Response, Failure> {
+    match site::content(incoming, &found.content).await {
+        Ok(content) => render(found, &content, standing),
+        Err(failure) => {
+            let Some(previous) = release.remembered_previous() else { return Err(failure) };
+            let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
+            let Some(content) = site::remembered_content(&found.content) else { return Err(failure) };
+            site::warn_of_previous(incoming, &failure);
+            render(&found, &content, Standing::Stale)
+        }
+    }
+}
+
+/// `Asset-Source` says where the answer is not known to be that of the release that is served now.
+fn render(found: &Represented<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
+    let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
+    let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    if found.status == 206 {
+        // Hardly any part is asked for twice.
+        let fields: Vec<(&str, &str)> = fields.chain(source).collect();
+        return response::with_status(206, content, &fields).map_err(|thrown| Failure::internal(&thrown));
+    }
+    response::encoded(found.status, content, fields.chain(source))
+}

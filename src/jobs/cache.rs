@@ -1,0 +1,89 @@
+//! `* /cache/{absolute URL}`: the shared HTTP cache. `GET /cache?url={URL}` is the documented view of it.
+
+mod exchange;
+mod html_rewriter;
+mod keeping;
+mod page;
+pub(crate) mod purging;
+
+use std::rc::Rc;
+
+use http_cache::address::CachedUrl;
+use http_cache::answer::{self, Answer, Part, Story};
+use http_semantics::fields::Fields;
+use http_semantics::request_target::RequestTarget;
+use kv_store::retry::Time;
+use wasm_bindgen::JsValue;
+use worker::web_sys::{self, Response};
+
+use self::exchange::{Exchange, Outcome, Source};
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::message;
+use crate::http::stream::part;
+use crate::kv::Body;
+use crate::platform::clock::Clock;
+
+/// The route, for the log.
+const ROUTE: &str = "/cache";
+
+/// Answers the JSON of a page.
+pub(crate) async fn page(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    page::answer(incoming, target).await
+}
+
+/// Answers what the upstream answers, out of what is kept where that may be used.
+pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    let url = CachedUrl::of_target(target, &incoming.vars().cache_upstreams)?;
+    let exchange = Exchange::new(incoming, Clone::clone(incoming.request()), incoming.method(), url);
+    let Outcome { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
+    let story = Story { cache_status, kv_ms, upstream_ms };
+    match &source {
+        Source::Kept { found, received } => {
+            let (method, fields) = (incoming.method(), exchange.fields());
+            let answer = answer::of_kept(method, &fields, &found.kept, received.as_ref(), &story, Clock.now_ms());
+            let body = match (&answer.part, &found.body) {
+                (Part::Nothing, body) => {
+                    keeping::discard(body);
+                    JsValue::NULL
+                }
+                (Part::Whole, Body::Bytes(bytes)) => bytes.into(),
+                (Part::Whole, Body::Stream(stream)) => stream.into(),
+                (Part::Bytes(range), Body::Bytes(bytes)) => {
+                    let [start, length] = [range.start, range.end.saturating_sub(range.start)]
+                        .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+                    js_sys::Uint8Array::new_with_byte_offset_and_length(bytes, start, length).into()
+                }
+                #[allow(clippy::cast_precision_loss)] // 25 MiB at most.
+                (Part::Bytes(range), Body::Stream(stream)) => {
+                    part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
+                }
+            };
+            render(&answer, &body)
+        }
+        Source::Upstream { received, body } => {
+            let mut answer = answer::of_upstream(incoming.method(), received.status, &received.fields, &story);
+            if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
+                answer.edits.set("date", date);
+            }
+            let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
+            message::passed_on(&received.response, &answer.edits, body)
+                .map_err(|thrown| Failure::upstream_failed(&thrown))
+        }
+    }
+}
+
+fn render(answer: &Answer<'_>, body: &JsValue) -> Result<Response, Failure> {
+    // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
+    message::answer(answer.status, &answer.fields, &answer.edits, body)
+        .map_err(|thrown| Failure::upstream_failed(&thrown))
+}
+
+/// The URL as the platform's parser writes it; what that parser refuses is no URL.
+fn href(url: &str, base: Option<&str>) -> Option<String> {
+    let parsed = match base {
+        Some(base) => web_sys::Url::new_with_base(url, base),
+        None => web_sys::Url::new(url),
+    };
+    parsed.ok().map(|url| url.href())
+}

@@ -1,0 +1,259 @@
+//! One request to the cache: what is kept for it, what the upstream says, and what is kept of that.
+
+mod forward;
+mod keep;
+
+use std::rc::Rc;
+
+use futures_util::future::join;
+use http_cache::address::{CacheError, CachedUrl};
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::decision::{self, Asked, Decision, Selected};
+use http_cache::freshness::Times;
+use http_cache::stored::{Kept, Stored};
+use http_cache::validation::conditions;
+use http_cache::vary;
+use http_semantics::cdn_loop;
+use http_semantics::fields::{Fields, Lines};
+use kv_store::limits::Key;
+use kv_store::retry::Time;
+use wasm_bindgen::prelude::*;
+use worker::web_sys::{ReadableStream, Request};
+
+use super::keeping::{self, AS_IT_CAME, Found, KV_UNAVAILABLE, NotFound, hot};
+use super::{ROUTE, href, purging};
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::message::MessageFields;
+use crate::http::stream;
+use crate::platform::clock::Clock;
+use forward::Received;
+
+/// A request to the cache.
+#[derive(Clone)]
+pub(super) struct Exchange {
+    incoming: Rc<Incoming>,
+    /// The client's request, or one that kv-edge makes for itself.
+    request: Request,
+    names: String,
+    method: String,
+    url: CachedUrl,
+    asked: Asked,
+}
+
+/// What came of it.
+pub(super) struct Outcome {
+    pub(super) source: Source,
+    pub(super) cache_status: CacheStatus,
+    pub(super) kv_ms: Option<u64>,
+    pub(super) upstream_ms: Option<u64>,
+}
+
+/// Where the answer comes from.
+pub(super) enum Source {
+    /// What is kept: head and body are known, so that conditions and ranges hold against it.
+    Kept {
+        found: Found,
+        /// All fields, where the answer came or was validated just now.
+        received: Option<Lines>,
+    },
+    /// The upstream, passed on.
+    Upstream {
+        received: Received,
+        /// A stream, an `ArrayBuffer`, or `null`.
+        body: JsValue,
+    },
+}
+
+/// What is kept for a request.
+struct Looked {
+    found: Option<Found>,
+    /// The key it stands under, or else the URL's.
+    key: Key<'static>,
+    /// What stands under the URL's key.
+    first: Option<Rc<Kept>>,
+    /// Why nothing was found.
+    missing: Fwd,
+    detail: Option<&'static str>,
+    kv_ms: Option<u64>,
+}
+
+impl Exchange {
+    pub(super) fn new(incoming: &Rc<Incoming>, request: Request, method: &str, url: CachedUrl) -> Self {
+        let fields = MessageFields::of_request(&request);
+        let (asked, names) = (Asked::of(method, &fields), fields.names().to_owned());
+        Self { incoming: Rc::clone(incoming), request, names, method: method.to_owned(), url, asked }
+    }
+
+    /// The client's header fields.
+    pub(super) fn fields(&self) -> MessageFields<'_> {
+        MessageFields::with_names(&self.request, &self.names)
+    }
+
+    pub(super) async fn answer(&self) -> Result<Outcome, Failure> {
+        if decision::has_unexpected_body(&self.method, &self.fields()) {
+            return Err(CacheError::UnexpectedBody.into());
+        }
+        // A loop is told as such, whatever is kept (RFC 8586 §3).
+        cdn_loop::continued(self.fields().find("cdn-loop")).ok_or(CacheError::Loop)?;
+        let now_ms = Clock.now_ms();
+        let looked = self.look(now_ms).await;
+        let now_ms = if looked.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
+        match self.decide(&looked, now_ms) {
+            Decision::Serve { stale, refresh } => {
+                let Looked { found: Some(found), key, kv_ms, .. } = looked else {
+                    return Err(CacheError::NotCached.into());
+                };
+                if refresh {
+                    self.refresh(&key, now_ms);
+                }
+                let cache_status = CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale };
+                Ok(Outcome { source: Source::Kept { found, received: None }, cache_status, kv_ms, upstream_ms: None })
+            }
+            Decision::Forward { fwd, conditions } => self.forward(looked, fwd, conditions).await,
+            Decision::NotCached => {
+                looked.discard();
+                Err(CacheError::NotCached.into())
+            }
+        }
+    }
+
+    fn decide(&self, looked: &Looked, now_ms: u64) -> Decision {
+        let selected = looked.found.as_ref().map(|found| Selected {
+            kept: &found.kept,
+            is_left_alone: hot(|hot| hot.is_left_alone(looked.key.as_str(), now_ms)),
+        });
+        decision::decide(&self.asked, selected, looked.missing, now_ms, || Clock.random_bits())
+    }
+
+    /// What is kept for the request: under the URL's key, or under that of the variant which the request selects.
+    async fn look(&self, now_ms: u64) -> Looked {
+        let key = self.url.key();
+        let mut looked = Looked { found: None, key, first: None, missing: Fwd::UriMiss, detail: None, kv_ms: None };
+        if !self.asked.looks_in_store() {
+            return looked;
+        }
+        let find = keeping::find(&self.incoming, &looked.key, &AS_IT_CAME, now_ms, &mut looked.kv_ms);
+        let (first, purges) = join(find, purging::table(&self.incoming, now_ms)).await;
+        let first = match first {
+            Ok(first) => first,
+            Err(not_found) => return looked.because(not_found),
+        };
+        let Ok(purges) = purges else {
+            keeping::discard(&first.body);
+            return looked.without(Fwd::Miss, Some(KV_UNAVAILABLE));
+        };
+        if purges.covers(self.url.as_str(), &first.kept.stored) {
+            keeping::discard(&first.body);
+            return looked.without(Fwd::Miss, Some("purged"));
+        }
+        let kept = Rc::clone(&first.kept);
+        looked.first = Some(Rc::clone(&kept));
+        let fields = self.fields();
+        if vary::matches(&kept.stored.selecting, &kept.stored.fields, &fields) {
+            looked.found = Some(first);
+            return looked;
+        }
+        keeping::discard(&first.body);
+        let names: Vec<String> = kept.stored.selecting.iter().map(|(name, _)| name.clone()).collect();
+        let selecting = vary::selecting(&names, &fields);
+        let key = self.url.variant_key(&selecting);
+        match keeping::find(&self.incoming, &key, &AS_IT_CAME, now_ms, &mut looked.kv_ms).await {
+            Ok(variant)
+                if variant.kept.stored.epoch_ms == kept.stored.epoch_ms
+                    && !hot(|hot| hot.is_invalidated(looked.key.as_str(), variant.kept.stored.times.requested_ms))
+                    && variant.kept.stored.selecting == selecting
+                    && !purges.covers(self.url.as_str(), &variant.kept.stored) =>
+            {
+                looked.key = key;
+                looked.found = Some(variant);
+                looked
+            }
+            Ok(variant) => {
+                keeping::discard(&variant.body);
+                looked.without(Fwd::VaryMiss, None)
+            }
+            Err(NotFound::Absent) => looked.without(Fwd::VaryMiss, None),
+            Err(not_found) => looked.because(not_found),
+        }
+    }
+
+    /// Refreshes what is kept, after the answer: once at a time.
+    fn refresh(&self, key: &Key<'_>, now_ms: u64) {
+        if !hot(|hot| hot.begin_refresh(key.as_str(), now_ms)) {
+            return;
+        }
+        let mut again = self.clone();
+        "GET".clone_into(&mut again.method);
+        // What is kept is for everybody, and so is the answer that takes its place.
+        again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
+        let key = key.to_static();
+        self.incoming.wait_until(async move {
+            let renewed = again.renew().await;
+            let is_renewed =
+                renewed.as_ref().is_ok_and(|outcome| matches!(outcome.cache_status, CacheStatus::Forwarded { .. }));
+            if !is_renewed {
+                hot(|hot| hot.end_refresh(key.as_str(), true, Clock.now_ms()));
+            }
+            match renewed {
+                Ok(outcome) => outcome.discard(),
+                Err(failure) => again.incoming.log().warning(ROUTE, "refresh_failed", &failure.cause()),
+            }
+        });
+    }
+
+    /// Asks the upstream about what is kept, however fresh it is.
+    pub(super) async fn renew(&self) -> Result<Outcome, Failure> {
+        let looked = self.look(Clock.now_ms()).await;
+        let conditions = looked.found.as_ref().map(|found| conditions(&found.kept.stored.fields)).unwrap_or_default();
+        let fwd = if looked.found.is_some() { Fwd::Stale } else { looked.missing };
+        self.forward(looked, fwd, conditions).await
+    }
+}
+
+impl Looked {
+    /// Ends the body of what was found, which nobody reads.
+    fn discard(&self) {
+        if let Some(found) = &self.found {
+            keeping::discard(&found.body);
+        }
+    }
+
+    fn without(mut self, missing: Fwd, detail: Option<&'static str>) -> Self {
+        self.missing = missing;
+        self.detail = detail;
+        self
+    }
+
+    fn because(self, not_found: NotFound) -> Self {
+        let missing = if not_found == NotFound::Absent { Fwd::UriMiss } else { Fwd::Miss };
+        self.without(missing, not_found.detail())
+    }
+}
+
+impl Source {
+    /// Status, header fields and times.
+    pub(super) fn head(&self) -> (u16, &Lines, Times) {
+        match self {
+            Self::Kept { found: Found { kept, .. }, received } => {
+                let Stored { status, times, .. } = kept.stored;
+                (status, received.as_ref().unwrap_or(&kept.stored.fields), times)
+            }
+            Self::Upstream { received: Received { status, fields, times, .. }, .. } => (*status, fields, *times),
+        }
+    }
+}
+
+impl Outcome {
+    /// Ends the body, which nobody reads.
+    pub(super) fn discard(&self) {
+        match &self.source {
+            Source::Kept { found, .. } => keeping::discard(&found.body),
+            Source::Upstream { body, .. } => {
+                if let Some(stream) = body.dyn_ref::<ReadableStream>() {
+                    stream::end(stream);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What goes to the upstream, and what comes back.
+
+use std::cell::RefCell;
+
+use http_cache::address::CacheError;
+use http_cache::answer::dated;
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::decision::IF_ERROR;
+use http_cache::freshness::Times;
+use http_cache::stale;
+use http_cache::upstream;
+use http_semantics::fields::{Fields, Lines};
+use kv_store::retry::Time;
+use tenant_router::circuit::{Admission, Circuits, Outcome as Ended, RequestKey};
+use wasm_bindgen::prelude::*;
+use worker::web_sys::Response;
+
+use super::super::ROUTE;
+use super::super::keeping::{Found, hot};
+use super::{Exchange, Looked, Outcome, Source};
+use crate::http::error::{Failure, message_of};
+use crate::http::message::{self, Sent};
+use crate::platform::clock::Clock;
+
+thread_local! {
+    static CIRCUITS: RefCell<Circuits> = const { RefCell::new(Circuits::new()) };
+}
+
+/// An answer of the upstream.
+pub(in crate::jobs::cache) struct Received {
+    pub(in crate::jobs::cache) response: Response,
+    pub(in crate::jobs::cache) status: u16,
+    /// Its fields, with a `Date` if it has none.
+    pub(in crate::jobs::cache) fields: Lines,
+    pub(in crate::jobs::cache) has_date: bool,
+    pub(in crate::jobs::cache) times: Times,
+}
+
+impl Exchange {
+    /// Asks the upstream.
+    pub(super) async fn forward(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        conditions: Vec<(&'static str, String)>,
+    ) -> Result<Outcome, Failure> {
+        let is_conditional = !conditions.is_empty() && self.method == "GET";
+        let conditions = if is_conditional { conditions } else { Vec::new() };
+        let has_stale = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
+        let received = match self.ask(conditions, looked.found.is_some(), has_stale).await {
+            Ok(received) => received,
+            Err(failure) => return self.instead(looked, fwd, failure, None),
+        };
+        if stale::is_error(received.status) && looked.found.as_ref().is_some_and(|found| self.may_be_stale(found)) {
+            message::discard(&received.response);
+            let failure = CacheError::Upstream(format!("it answered {}", received.status)).into();
+            return self.instead(looked, fwd, failure, Some(&received));
+        }
+        // An error that is passed on is no refresh either.
+        self.note_refresh(&looked, stale::is_error(received.status), received.times.received_ms);
+        if received.status == 304 && is_conditional {
+            return self.validated(looked, fwd, received).await;
+        }
+        // A write that began after this one and ended before it: which of the two the upstream made last is not known.
+        let key = self.url.key();
+        let is_overtaken =
+            !self.asked.is_safe && hot(|hot| hot.is_invalidated(key.as_str(), received.times.requested_ms));
+        self.note_effects(&looked, &received);
+        self.take(looked, fwd, received, is_overtaken).await
+    }
+
+    /// Sends the request to the upstream, unless its circuits are open. `has_stale` is true if a stale answer may be given in its
+    /// place.
+    pub(super) async fn ask(
+        &self,
+        conditions: Vec<(&'static str, String)>,
+        is_kept: bool,
+        has_stale: bool,
+    ) -> Result<Received, Failure> {
+        let mut edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
+        if !self.fields().has("authorization") {
+            // Of a refresh, which is made for everybody.
+            edits.remove("authorization");
+        }
+        let requested_ms = Clock.now_ms();
+        let origin = self.url.origin().as_str();
+        let request = || {
+            let client = self.incoming.header("cf-connecting-ip").and_then(|ip| ip.trim().parse().ok());
+            RequestKey::new(&self.method, self.url.as_str(), client)
+        };
+        let admission = circuits(|circuits| circuits.admit(origin, request, has_stale, requested_ms));
+        if let Admission::Open { retry_after_ms } = admission {
+            let retry_after_seconds = retry_after_ms.div_ceil(1000);
+            return Err(CacheError::CircuitOpen { retry_after_seconds }.into());
+        }
+        let body = if self.asked.is_safe { JsValue::UNDEFINED } else { self.incoming.body() };
+        let has_body = !body.is_null() && !body.is_undefined();
+        let timeout = self.incoming.vars().upstream_timeout.of_request(has_body);
+        let sent = Sent { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
+        let answer = sent.to_encoded(self.url.as_str(), timeout).await;
+        let received_ms = Clock.now_ms();
+        // An upstream that does not answer costs everybody the deadline. One that refuses says so at once. A body takes its time
+        // as the client sends it.
+        let ended = match &answer {
+            Ok(Some(_)) => Some(Ended::Answered),
+            Ok(None) => (!has_body).then_some(Ended::NoAnswer),
+            Err(_) => (admission == Admission::Probe && !has_body).then_some(Ended::NoAnswer),
+        };
+        if let Some(ended) = ended {
+            circuits(|circuits| circuits.ended(origin, request, ended, received_ms));
+        }
+        let response = answer
+            .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
+            .and_then(|answer| answer.ok_or(CacheError::Timeout))?;
+        let fields = message::lines(&response);
+        let has_date = fields.has("date");
+        let (status, fields) = (response.status(), dated(fields, received_ms));
+        Ok(Received { response, status, fields, has_date, times: Times { requested_ms, received_ms } })
+    }
+
+    /// Notes how a refresh of what is kept went. A write, or a request that had to pass, is none.
+    fn note_refresh(&self, looked: &Looked, has_failed: bool, now_ms: u64) {
+        if self.asked.looks_in_store() && looked.found.is_some() {
+            hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, now_ms));
+        }
+    }
+
+    pub(super) fn may_be_stale(&self, found: &Found) -> bool {
+        let stale_ms = found.kept.stale_ms(Clock.now_ms());
+        stale::if_error(&found.kept, &self.asked.directives, stale_ms)
+    }
+
+    /// What is answered in place of a failure: what is kept, where that may be used.
+    pub(super) fn instead(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        failure: Failure,
+        received: Option<&Received>,
+    ) -> Result<Outcome, Failure> {
+        let now_ms = Clock.now_ms();
+        self.note_refresh(&looked, true, now_ms);
+        let status = received.map(|received| received.status);
+        let is_usable = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
+        if !is_usable {
+            looked.discard();
+        }
+        match looked.found {
+            Some(found) if is_usable => {
+                self.incoming.log().warning(ROUTE, "stale_if_error", &failure.at(&self.place()).cause());
+                let ttl = found.kept.ttl_seconds(now_ms);
+                let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
+                let upstream_ms = received.map(Received::took_ms);
+                Ok(Outcome {
+                    source: Source::Kept { found, received: None },
+                    cache_status,
+                    kv_ms: looked.kv_ms,
+                    upstream_ms,
+                })
+            }
+            _ => {
+                let forwarded =
+                    CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail: looked.detail };
+                Err(failure.at(&self.place()).with_field("Cache-Status", forwarded.to_string()))
+            }
+        }
+    }
+
+    /// The upstream as the log names it: a visitor wrote the host, if the list has a wildcard.
+    fn place(&self) -> String {
+        self.incoming.vars().cache_upstreams.entry(self.url.origin()).unwrap_or_default()
+    }
+}
+
+impl Received {
+    /// The length that the answer says it has.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.fields.find("content-length").and_then(|length| length.trim().parse().ok())
+    }
+
+    /// The upstream's answer as it is, not kept; with its body, if that has come already.
+    pub(super) fn passed_on(
+        self,
+        whole: Option<js_sys::ArrayBuffer>,
+        fwd: Fwd,
+        kv_ms: Option<u64>,
+        detail: Option<&'static str>,
+    ) -> Outcome {
+        let (upstream_ms, status) = (Some(self.took_ms()), Some(self.status));
+        let stream = || self.response.body().map_or(JsValue::NULL, Into::into);
+        let body = whole.map_or_else(stream, Into::into);
+        let cache_status = CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail };
+        Outcome { source: Source::Upstream { received: self, body }, cache_status, kv_ms, upstream_ms }
+    }
+
+    pub(super) fn took_ms(&self) -> u64 {
+        self.times.received_ms.saturating_sub(self.times.requested_ms)
+    }
+}
+
+fn circuits<R>(ask: impl FnOnce(&mut Circuits) -> R) -> R {
+    CIRCUITS.with_borrow_mut(ask)
+}

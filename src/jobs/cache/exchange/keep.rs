@@ -1,0 +1,280 @@
+//! What is kept of the upstream's answer, and what that means for what was kept before.
+
+use std::rc::Rc;
+
+use http_cache::address::{CacheError, CachedUrl};
+use http_cache::answer::is_null_body;
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::freshness::Times;
+use http_cache::hot::BODY_BYTES_MAX;
+use http_cache::stored::{Kept, Place, Stored};
+use http_cache::storing::{Fate, fate, is_obs_text};
+use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
+use http_cache::vary::{self, Selecting, Vary};
+use http_semantics::fields::{Fields, Lines};
+use kv_store::limits::{Key, VALUE_BYTES_MAX};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{ReadableStream, Response};
+
+use super::super::keeping::{self, AS_IT_CAME, Found, hot};
+use super::forward::Received;
+use super::{Exchange, Looked, Outcome, Source, href};
+use crate::http::error::{Failure, message_of};
+use crate::kv::Body;
+use crate::platform::deadline;
+
+impl Exchange {
+    /// The upstream says that what is kept is still what it would send (RFC 9111 §4.3.4).
+    pub(super) async fn validated(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
+        let Some(found) = looked.found else {
+            return Ok(received.passed_on(None, fwd, looked.kv_ms, looked.detail));
+        };
+        let is_readable = !is_obs_text(received.fields.as_str());
+        if !is_readable || !is_about(&found.kept.stored.fields, &received.fields) {
+            // It speaks of another answer than the kept one, or its fields cannot be merged into that.
+            let has_stale = self.may_be_stale(&found);
+            let looked = Looked { found: Some(found), ..looked };
+            let received = match self.ask(Vec::new(), true, has_stale).await {
+                Ok(received) => received,
+                Err(failure) => return self.instead(looked, fwd, failure, None),
+            };
+            return self.take(looked, fwd, received, false).await;
+        }
+        let (times, upstream_ms) = (received.times, Some(received.took_ms()));
+        let fields = freshened(&found.kept.stored.fields, &received.fields);
+        let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
+        let request = self.fields();
+        let credentials = &self.incoming.vars().cache_credentials;
+        let fate = fate("GET", self.url.as_str(), &request, credentials, stored.status, &stored.fields, times);
+        let kept = Rc::new(Kept::new(stored, None));
+        let body = match (fate, found.body) {
+            (Fate::Keep, Body::Bytes(bytes)) => {
+                // What has to be validated each time need not be written each time.
+                if kept.freshness.is_fresh(times.received_ms) {
+                    keeping::keep(&self.incoming, &key, &kept, &bytes, &AS_IT_CAME);
+                } else {
+                    keeping::remember(&self.incoming, &key, &kept, &bytes, times.received_ms);
+                }
+                Body::Bytes(bytes)
+            }
+            (Fate::Keep, Body::Stream(stream)) if kept.freshness.is_fresh(times.received_ms) => {
+                let (ours, theirs) = tee(&stream);
+                let length = Some(kept.stored.length);
+                keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
+                Body::Stream(theirs)
+            }
+            (fate, body) => {
+                if matches!(fate, Fate::Forget(_)) {
+                    self.forget(looked.key, times.received_ms);
+                }
+                body
+            }
+        };
+        let is_stored = fate == Fate::Keep;
+        let ttl = is_stored.then(|| kept.ttl_seconds(times.received_ms));
+        let cache_status = CacheStatus::Forwarded { fwd, status: Some(304), is_stored, ttl, detail: looked.detail };
+        // A cookie of the 304 is for this client, and not kept.
+        let cookies = received.fields.iter().filter(|(name, _)| *name == "set-cookie");
+        let fields = fields.iter().chain(cookies).collect();
+        let source = Source::Kept { found: Found { kept, body }, received: Some(fields) };
+        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+    }
+
+    /// What is kept with fields out of a validation, and its key: the URL's own, where it is selected by something else than before.
+    fn renewed(&self, key: &Key<'static>, stored: &Stored, fields: &Lines, times: Times) -> (Key<'static>, Stored) {
+        let mut renewed = stored.renewed(&self.fields(), fields, times);
+        if self.has_ended(stored.epoch_ms) {
+            renewed.epoch_ms = times.received_ms;
+        }
+        let key = if renewed.epoch_ms == stored.epoch_ms { key.clone() } else { self.url.key() };
+        (key, renewed)
+    }
+
+    /// True where the URL was invalidated since this epoch began: the variants of it must not come back.
+    fn has_ended(&self, epoch_ms: u64) -> bool {
+        hot(|hot| hot.is_invalidated(self.url.key().as_str(), epoch_ms))
+    }
+
+    /// What of the request selects an answer with these fields.
+    fn selecting(&self, fields: &Lines) -> Selecting {
+        match Vary::parse(fields.get("vary").as_deref()) {
+            Vary::Names(names) => vary::selecting(&names, &self.fields()),
+            Vary::Nothing | Vary::Star => Selecting::new(),
+        }
+    }
+
+    /// What the answer says of other answers that are kept (RFC 9111 §4.3.5, §4.4).
+    pub(super) fn note_effects(&self, looked: &Looked, received: &Received) {
+        // RFC 9110 §9.2.1: what is not known to be safe is not.
+        let is_unsafe = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
+        if is_unsafe && (200..400).contains(&received.status) {
+            self.invalidate(received);
+        }
+        let Some(found) = looked.found.as_ref().filter(|_| self.method == "HEAD" && received.status == 200) else {
+            return;
+        };
+        let kept = &found.kept.stored;
+        if kept.status != 200 {
+            return self.forget(looked.key.to_static(), received.times.received_ms);
+        }
+        match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
+            HeadEffect::Update(fields) => {
+                let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
+                let (fields, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
+                let (url, times) = (self.url.as_str(), received.times);
+                let fate = fate("GET", url, &fields, credentials, kept.status, &stored.fields, times);
+                match (&found.body, fate) {
+                    (Body::Bytes(bytes), Fate::Keep) => {
+                        keeping::keep(&self.incoming, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
+                    }
+                    (Body::Stream(stream), Fate::Keep) => {
+                        let length = Some(stored.length);
+                        keeping::keep_stream(&self.incoming, &key, stored, stream.clone(), length);
+                    }
+                    (_, Fate::Forget(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
+                    (_, Fate::Pass(_)) => {}
+                }
+            }
+            HeadEffect::Invalidate => self.forget(looked.key.to_static(), received.times.received_ms),
+        }
+    }
+
+    fn invalidate(&self, received: &Received) {
+        let mut keys = vec![self.url.key(), self.url.page_key()];
+        for name in ["location", "content-location"] {
+            let other = received.fields.find(name).and_then(|to| href(&to, Some(self.url.as_str())));
+            let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache_upstreams).ok());
+            // §4.4: another origin's answers are not ours to invalidate.
+            if let Some(other) = other.filter(|other| other.origin() == self.url.origin() && *other != self.url) {
+                keys.extend([other.key(), other.page_key()]);
+            }
+        }
+        keeping::invalidate(&self.incoming, keys, received.times.received_ms);
+    }
+
+    fn forget(&self, key: Key<'static>, now_ms: u64) {
+        keeping::invalidate(&self.incoming, vec![key], now_ms);
+    }
+
+    /// Keeps the upstream's answer where it may be kept, and passes it on.
+    ///
+    /// One rule for all answers, stored or not: a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its end before
+    /// the answer begins, so that a break is an error, or a stale answer, and never half an answer. A longer one streams.
+    pub(super) async fn take(
+        &self,
+        looked: Looked,
+        fwd: Fwd,
+        received: Received,
+        is_overtaken: bool,
+    ) -> Result<Outcome, Failure> {
+        let Received { status, times, .. } = received;
+        let length = self.length_of_body(&received);
+        let whole = match length.filter(|length| *length <= u64::from(BODY_BYTES_MAX)) {
+            Some(length) => match self.whole(&received.response, length).await {
+                Ok(body) => Some(body),
+                Err(error) => return self.instead(looked, fwd, error.into(), Some(&received)),
+            },
+            None => None,
+        };
+        let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
+        let (request, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
+        let detail = match fate(&self.method, self.url.as_str(), &request, credentials, status, &received.fields, times)
+        {
+            Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
+            Fate::Keep if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
+            Fate::Forget(why) if looked.found.is_some() => {
+                // What is kept is out of date, and nothing takes its place.
+                self.forget(looked.key.clone(), times.received_ms);
+                why.detail()
+            }
+            Fate::Pass(why) | Fate::Forget(why) => why.detail(),
+            Fate::Keep => None,
+        };
+        looked.discard();
+        Ok(received.passed_on(whole, fwd, looked.kv_ms, looked.detail.or(detail)))
+    }
+
+    fn take_to_keep(
+        &self,
+        looked: &Looked,
+        fwd: Fwd,
+        mut received: Received,
+        length: Option<u64>,
+        whole: Option<js_sys::ArrayBuffer>,
+    ) -> Outcome {
+        let Received { status, times, .. } = received;
+        looked.discard();
+        let (key, stored) = self.to_keep(looked, &received, length);
+        let (kept, upstream_ms) = (Rc::new(Kept::new(stored, None)), Some(received.took_ms()));
+        let source = if let Some(body) = whole {
+            keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
+            let found = Found { kept: Rc::clone(&kept), body: Body::Bytes(body) };
+            Source::Kept { found, received: Some(std::mem::take(&mut received.fields)) }
+        } else if let Some(body) = received.response.body() {
+            let (ours, theirs) = tee(&body);
+            keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
+            Source::Upstream { received, body: theirs.into() }
+        } else {
+            return received.passed_on(None, fwd, looked.kv_ms, looked.detail);
+        };
+        let ttl = Some(kept.ttl_seconds(times.received_ms));
+        let cache_status =
+            CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
+        Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms }
+    }
+
+    /// Bytes of the body that comes, where that is known; `None` for the answer to a HEAD, whose `Content-Length` is that of a GET.
+    fn length_of_body(&self, received: &Received) -> Option<u64> {
+        match self.method.as_str() {
+            "HEAD" => None,
+            _ if is_null_body(received.status) => Some(0),
+            _ => received.length(),
+        }
+    }
+
+    /// What is kept of an answer, and its key.
+    fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
+        let Received { status, times, .. } = *received;
+        let credentials = &self.incoming.vars().cache_credentials;
+        let selecting = self.selecting(&received.fields);
+        let is_current = |kept: &&Kept| !self.has_ended(kept.stored.epoch_ms);
+        let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);
+        let found = found.map(|found| (found, looked.key != self.url.key()));
+        let place = Place::of(looked.first.as_deref().filter(is_current), found, &selecting, times.received_ms);
+        let key = match place {
+            Place::Url { .. } => self.url.key(),
+            Place::Variant { .. } => self.url.variant_key(&selecting),
+        };
+        // The answer to a write is newer than the invalidation it makes.
+        let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
+        let stored = Stored {
+            times: Times { requested_ms, ..times },
+            length: length.unwrap_or_default(),
+            selecting,
+            epoch_ms: place.epoch_ms(),
+            ..Stored::received(&self.fields(), credentials, status, &received.fields, times, None)
+        };
+        (key, stored)
+    }
+
+    /// A small body, to its end. One that breaks off, or has another length than it says, is none.
+    async fn whole(&self, response: &Response, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
+        let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
+        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
+        let reading = JsFuture::from(response.array_buffer().map_err(broken)?);
+        let body = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)?.map_err(broken)?;
+        let body: js_sys::ArrayBuffer = body.unchecked_into();
+        if u64::from(body.byte_length()) == length {
+            Ok(body)
+        } else {
+            Err(CacheError::Upstream("its body has another length than it says".to_owned()))
+        }
+    }
+}
+
+/// A stream twice.
+fn tee(stream: &ReadableStream) -> (ReadableStream, ReadableStream) {
+    let streams = stream.tee();
+    (streams.get(0).unchecked_into(), streams.get(1).unchecked_into())
+}

@@ -1,0 +1,246 @@
+//! `GET /cache?url={URL}`: the documented JSON of a page, a view of the same cache. The JSON is kept beside the page's own answer,
+//! under a key of its own, for as long as that is fresh.
+
+use std::rc::Rc;
+
+use http_cache::address::{CacheError, CachedUrl};
+use http_cache::answer::{VIA, is_null_body};
+use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::credentials::CredentialFields;
+use http_cache::decision::{self, Asked, Decision, IF_ERROR, Selected};
+use http_cache::freshness::Times;
+use http_cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
+use http_cache::stale;
+use http_cache::stored::{Kept, Stored};
+use http_cache::storing::storable;
+use http_semantics::fields::{Edits, Fields, Lines};
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::Key;
+use kv_store::retry::Time;
+use wasm_bindgen::JsValue;
+use worker::web_sys::{Request, Response};
+
+use super::exchange::{Exchange, Outcome, Source};
+use super::keeping::{self, Form, Found, hot};
+use super::{ROUTE, href, html_rewriter, purging};
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::message;
+use crate::http::response;
+use crate::kv::Body;
+use crate::platform::clock::Clock;
+use crate::platform::deadline;
+
+/// How the JSON of a page is kept: it is answered in the documented form around it.
+pub(super) const FORM: Form =
+    Form { default_lifetime_ms: Some(DEFAULT_LIFETIME_MS), is_whole: true, body: answer_body };
+
+fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
+    let answer = page::answer_from_record(&js_sys::Uint8Array::new(json).to_vec())?;
+    Some(js_sys::Uint8Array::from(answer.as_slice()).buffer())
+}
+
+/// Answers the JSON.
+pub(super) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
+    let url = url.ok_or(CacheError::MissingUrl)?;
+    let allowed = &incoming.vars().cache_upstreams;
+    // What is in its one form already means the same to the platform's parser, which costs more.
+    let url = match CachedUrl::of_href(&url, allowed).ok().filter(|cached| cached.as_str() == url) {
+        Some(cached) => cached,
+        None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
+    };
+    View { incoming: Rc::clone(incoming), key: url.page_key(), url }.answer().await
+}
+
+#[derive(Clone)]
+struct View {
+    incoming: Rc<Incoming>,
+    url: CachedUrl,
+    key: Key<'static>,
+}
+
+/// A page that was read just now.
+struct Read {
+    json: String,
+    status: u16,
+    fields: Lines,
+    times: Times,
+    cache_status: CacheStatus,
+}
+
+impl View {
+    async fn answer(&self) -> Result<Response, Failure> {
+        let now_ms = Clock.now_ms();
+        let asked = Asked::of("GET", &Lines::default());
+        let mut kv_ms = None;
+        let found = self.find(now_ms, &mut kv_ms).await;
+        let selected = found.as_ref().ok().map(|found| Selected {
+            kept: &found.kept,
+            is_left_alone: hot(|hot| hot.is_left_alone(self.key.as_str(), now_ms)),
+        });
+        let decision = decision::decide(&asked, selected, Fwd::UriMiss, now_ms, || Clock.random_bits());
+        if let (Decision::Serve { stale, refresh }, Ok(found)) = (&decision, &found) {
+            if *refresh {
+                self.refresh(now_ms);
+            }
+            return hit(found, *stale, now_ms);
+        }
+        let detail = found.as_ref().err().copied().flatten();
+        let read = match self.read(false).await {
+            Ok(read) => read,
+            Err(failure) => {
+                let now_ms = Clock.now_ms();
+                hot(|hot| hot.end_refresh(self.key.as_str(), true, now_ms));
+                return match found {
+                    Ok(found) if may_stand_in(&found, &asked, now_ms) => {
+                        self.incoming.log().warning(ROUTE, "stale_if_error", &failure.cause());
+                        hit(&found, Some(IF_ERROR), now_ms)
+                    }
+                    _ => Err(failure),
+                };
+            }
+        };
+        let ttl = self.keep(&read);
+        let mut cache_status = read.cache_status;
+        let is_hit = matches!(cache_status, CacheStatus::Hit { .. });
+        if let CacheStatus::Forwarded { is_stored, ttl: told, detail: why, .. } = &mut cache_status {
+            (*is_stored, *told, *why) = (ttl.is_some(), ttl, why.or(detail));
+        }
+        let body = page::answer_around(&read.json, is_hit);
+        json(&response::bytes(body.as_bytes()), &cache_status)
+    }
+
+    /// The JSON that is kept; else why there is none, where that is worth telling.
+    async fn find(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<Found, Option<&'static str>> {
+        let find = keeping::find(&self.incoming, &self.key, &FORM, now_ms, kv_ms);
+        let (found, purges) = futures_util::future::join(find, purging::table(&self.incoming, now_ms)).await;
+        let found = found.map_err(keeping::NotFound::detail)?;
+        match purges {
+            Ok(purges) if purges.covers(self.url.as_str(), &found.kept.stored) => Err(Some("purged")),
+            Ok(_) => Ok(found),
+            Err(_) => Err(Some(keeping::KV_UNAVAILABLE)),
+        }
+    }
+
+    /// Reads the page anew, after the answer: once at a time.
+    fn refresh(&self, now_ms: u64) {
+        if !hot(|hot| hot.begin_refresh(self.key.as_str(), now_ms)) {
+            return;
+        }
+        let view = self.clone();
+        self.incoming.wait_until(async move {
+            let read = view.read(true).await;
+            hot(|hot| hot.end_refresh(view.key.as_str(), read.is_err(), Clock.now_ms()));
+            match read {
+                Ok(read) => drop(view.keep(&read)),
+                Err(failure) => view.incoming.log().warning(ROUTE, "refresh_failed", &failure.cause()),
+            }
+        });
+    }
+
+    /// Reads the page, by the cache, following redirects as far as `CACHE_UPSTREAMS` admits them, and turns it into JSON. A refresh
+    /// asks the upstream, whatever is kept.
+    async fn read(&self, is_refresh: bool) -> Result<Read, Failure> {
+        let mut url = self.url.clone();
+        // Where the page is somewhere else, its JSON is kept no longer than the way there holds.
+        let mut way_seconds: Option<i64> = None;
+        for _ in 0..=REDIRECTS_MAX {
+            let request = Request::new_with_str(url.as_str()).map_err(|thrown| Failure::internal(&thrown))?;
+            let exchange = Exchange::new(&self.incoming, request, "GET", url.clone());
+            let outcome = if is_refresh { exchange.renew().await? } else { exchange.answer().await? };
+            let (status, fields, times) = outcome.source.head();
+            let Some(location) = fields.get("location").filter(|_| page::is_redirect(status)) else {
+                let mut read = self.page_of(outcome).await?;
+                if let Some(seconds) = way_seconds {
+                    let own = seconds_kept(&url, read.status, &read.fields, read.times);
+                    read.fields = page::kept_for(seconds.min(own));
+                }
+                return Ok(read);
+            };
+            let own = seconds_kept(&url, 200, fields, times);
+            way_seconds = Some(way_seconds.map_or(own, |seconds| seconds.min(own)));
+            let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
+            outcome.discard();
+            url = CachedUrl::of_href(&next, &self.incoming.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;
+        }
+        Err(CacheError::Redirect.into())
+    }
+
+    /// Title and text of an answer.
+    async fn page_of(&self, outcome: Outcome) -> Result<Read, Failure> {
+        let Outcome { source, cache_status, .. } = outcome;
+        let (status, fields, times) = {
+            let (status, fields, times) = source.head();
+            (status, fields.clone(), times)
+        };
+        let body: JsValue = match source {
+            Source::Kept { found: Found { body: Body::Bytes(bytes), .. }, .. } => bytes.into(),
+            Source::Kept { found: Found { body: Body::Stream(stream), .. }, .. } => stream.into(),
+            Source::Upstream { body, .. } => body,
+        };
+        let body = if is_null_body(status) { JsValue::NULL } else { body };
+        let reading = html_rewriter::read_page(&body, &fields, times.received_ms);
+        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
+        let page = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)??;
+        let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
+        Ok(Read { json, status, fields, times, cache_status })
+    }
+
+    /// Keeps the JSON, where the page may be kept; for how many seconds it is fresh then.
+    fn keep(&self, read: &Read) -> Option<i64> {
+        let Read { json, status, fields, times, .. } = read;
+        let (nobody, none) = (Lines::default(), CredentialFields::default());
+        let may_be_kept =
+            storable("GET", self.url.as_str(), &nobody, &none, *status, fields, *times, Some(DEFAULT_LIFETIME_MS))
+                .is_ok();
+        // The view is the same for all, whatever selects the page itself.
+        if !page::is_stored(*status) || !may_be_kept {
+            return None;
+        }
+        let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
+        let length = u64::from(body.byte_length());
+        let stored = Stored::received(&nobody, &none, *status, fields, *times, FORM.default_lifetime_ms);
+        let stored = Stored { length, ..stored };
+        let kept = Rc::new(Kept::new(stored, FORM.default_lifetime_ms));
+        keeping::keep(&self.incoming, &self.key, &kept, &body, &FORM);
+        Some(kept.ttl_seconds(Clock.now_ms()))
+    }
+}
+
+fn may_stand_in(found: &Found, asked: &Asked, now_ms: u64) -> bool {
+    let stale_ms = found.kept.stale_ms(now_ms);
+    stale::if_error(&found.kept, &asked.directives, stale_ms)
+}
+
+fn hit(found: &Found, stale: Option<&'static str>, now_ms: u64) -> Result<Response, Failure> {
+    let Body::Bytes(body) = &found.body else {
+        return Err(Failure::internal(&JsValue::from_str("a page as a stream")));
+    };
+    json(body, &CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale })
+}
+
+fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure> {
+    let cache_status = cache_status.to_string();
+    let fields: Lines = [
+        ("content-type", "application/json"),
+        ("cache-control", "no-cache"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-status", &cache_status),
+        ("via", VIA),
+    ]
+    .into_iter()
+    .collect();
+    message::answer(200, &fields, &Edits::default(), body).map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// For how many seconds an answer may stand for a page; 0 where it may not be kept.
+fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i64 {
+    let default_ms = FORM.default_lifetime_ms;
+    let (nobody, none) = (Lines::default(), CredentialFields::default());
+    if storable("GET", url.as_str(), &nobody, &none, status, fields, times, default_ms).is_err() {
+        return 0;
+    }
+    let kept = Kept::new(Stored::received(&nobody, &none, status, fields, times, default_ms), default_ms);
+    kept.ttl_seconds(Clock.now_ms())
+}

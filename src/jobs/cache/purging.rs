@@ -1,0 +1,146 @@
+//! `POST /cache/purge`, and the list of purges that every use of a kept answer is held against.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_util::future::join_all;
+use http_cache::address::CachedUrl;
+use http_cache::purge::{self, Purge, PurgeError, Purges, Target};
+use http_semantics::origin::AllowList;
+use kv_store::memory::{Look, Memory};
+use kv_store::retry::{Backoff, Time};
+use kv_store::store::StoreError;
+use serde::Serialize;
+use worker::web_sys::Response;
+
+use super::ROUTE;
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::response;
+use crate::kv::{Listed, PutOptions, Store, Value};
+use crate::platform::clock::Clock;
+use crate::platform::log::RequestLog;
+
+thread_local! {
+    static TABLE: RefCell<Memory<Rc<Purges>>> = const { RefCell::new(Memory::new()) };
+    /// What this isolate purged itself: the list in KV may not show it yet.
+    static OWN: RefCell<Vec<Purge>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Under which the table stands in memory.
+const NAME: &str = "purges";
+
+/// The list is read in so many pages of 1000 at most. Past that it says nothing that can be relied on.
+const PAGES_MAX: u32 = 20;
+
+/// The shortest time between two reads of the list, in milliseconds: without a memory, too, not each request asks for it.
+const REFRESH_MIN_MS: u64 = 1000;
+
+/// What was purged, as this isolate knows it: read every `CACHE_REFRESH` seconds in the background.
+pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
+    let refresh_ms = incoming.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
+    let (store, log) = (incoming.env().pages(), incoming.log());
+    match TABLE.with_borrow_mut(|table| table.look(NAME, refresh_ms, now_ms)) {
+        Look::Fresh(held) => Ok(held.value),
+        Look::Refresh(held) => {
+            // What goes wrong is in the log, and the old list serves.
+            let log = log.clone();
+            incoming.wait_until(async move { drop(read(&store, &log).await) });
+            Ok(held.value)
+        }
+        Look::Read => read(&store, log).await,
+    }
+}
+
+async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError> {
+    let asked_ms = Clock.now_ms();
+    match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
+        Ok(Listed { metadata, is_complete }) => {
+            // A digest, because the memory of what KV holds is bounded.
+            let source = purge::digest(&metadata);
+            TABLE.with_borrow_mut(|table| {
+                if is_complete && let Some(held) = table.unchanged(NAME, Some(&source), asked_ms) {
+                    return Ok(held.value);
+                }
+                let mut purges = Purges::default();
+                metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
+                OWN.with_borrow(|own| own.iter().for_each(|purge| purges.add(purge.clone())));
+                if !is_complete {
+                    log.warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
+                    purges.add_all(asked_ms);
+                }
+                Ok(table.store(NAME, Some(source), Rc::new(purges), asked_ms).value)
+            })
+        }
+        Err(error) => {
+            log.warning(ROUTE, "kv_list_failed", &error);
+            TABLE.with_borrow_mut(|table| table.failed(NAME, asked_ms)).map(|held| held.value).ok_or(error)
+        }
+    }
+}
+
+/// `POST /cache/purge`: one write to KV for each target.
+pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
+    incoming.authorize()?;
+    let vars = incoming.vars();
+    let targets = purge::parse_request(&body(incoming).await?, &vars.cache_upstreams)?;
+    let (store, at_ms) = (incoming.env().pages(), Clock.now_ms());
+    let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
+    let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache_upstreams))).await;
+    made.into_iter().collect::<Result<(), Failure>>()?;
+    let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
+    let json = serde_json::to_vec(&told).map_err(|error| Failure::internal(&error.to_string().into()))?;
+    let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
+    response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// Writes a purge. What a URL's keys hold is deleted as well, so that the record is needed only until KV shows that everywhere.
+async fn make(store: &Store, purge: &Purge, allowed: &AllowList) -> Result<(), Failure> {
+    let options = PutOptions::expiring(purge.kept_seconds()).and_metadata(&purge.metadata());
+    let options = options.map_err(|thrown| Failure::internal(&thrown))?;
+    let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
+    store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
+    remember(purge);
+    if let Target::Url(url) = &purge.target
+        && let Ok(url) = CachedUrl::of_href(url, allowed)
+    {
+        for key in [url.key(), url.page_key()] {
+            store.delete_with_retry(&key, &backoff).await.outcome.map_err(|(error, _)| error)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    purged: Vec<&'a Target>,
+    at_ms: u64,
+}
+
+/// The body, up to what a request may have.
+async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
+    let length = incoming.header("content-length").and_then(|length| length.trim().parse::<usize>().ok());
+    let length = length.ok_or(PurgeError::LengthRequired)?;
+    if length > purge::REQUEST_BYTES_MAX {
+        return Err(PurgeError::TooLong.into());
+    }
+    let body = incoming.body_bytes(u64::try_from(length).unwrap_or(u64::MAX)).await?;
+    Ok(js_sys::Uint8Array::new(&body).to_vec())
+}
+
+/// Purges made here that are remembered until the list shows them.
+const OWN_MAX: usize = 1000;
+
+fn remember(purge: &Purge) {
+    OWN.with_borrow_mut(|own| {
+        if own.len() >= OWN_MAX {
+            own.remove(0);
+        }
+        own.push(purge.clone());
+    });
+    TABLE.with_borrow_mut(|table| {
+        // The next request reads the list and adds what was purged here.
+        table.remove(NAME, Clock.now_ms());
+    });
+}

@@ -1,0 +1,45 @@
+//! `GET /config`: the page that a user's configuration personalises. `POST /config`: the records of many users, for programs.
+
+mod batch;
+
+use feature_flags::config::page::page;
+use feature_flags::config::record::UserRecord;
+use http_semantics::request_target::RequestTarget;
+use wasm_bindgen::JsValue;
+use worker::web_sys;
+
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::response;
+use crate::jobs::users;
+
+/// The route as the log names it.
+const ROUTE: &str = "/config";
+
+/// Answers the page, or the records where the request is a `POST`. A broken record or a failing read gets what is known instead, and says
+/// so in `Config-Source`.
+pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
+    if incoming.method() == "POST" {
+        return batch::answer(incoming).await;
+    }
+    let vars = incoming.vars();
+    let from = vars.user_id_from.as_ref().map_err(Failure::bad_var)?;
+    let id = from.id(target, &incoming.asked(""))?;
+    let user = users::find(incoming, &id, ROUTE).await?;
+    let mut fields = vec![("content-type", "text/html; charset=utf-8")];
+    if let Some(vary) = from.vary() {
+        // The URL is everybody's: no shared cache may give one user's page to another.
+        fields.extend([("vary", vary), ("cache-control", "private")]);
+    }
+    fields.extend(user.source.field().map(|source| ("config-source", source)));
+    response::ok(&body(user.record().is_some_and(UserRecord::has_preview)), &fields)
+}
+
+/// Both pages are constants: their JavaScript strings are made once an isolate.
+fn body(has_preview: bool) -> JsValue {
+    thread_local! {
+        static REGULAR: JsValue = JsValue::from_str(page(false));
+        static PREVIEW: JsValue = JsValue::from_str(page(true));
+    }
+    if has_preview { PREVIEW.with(JsValue::clone) } else { REGULAR.with(JsValue::clone) }
+}

@@ -1,0 +1,45 @@
+//! `POST /config`: the records of many users. It needs the token: the page shows a switch of a user, this all that is known of him.
+
+use std::collections::BTreeMap;
+
+use feature_flags::config::ConfigError;
+use feature_flags::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
+use serde::Serialize;
+use worker::web_sys::Response;
+
+use super::ROUTE;
+use crate::http::error::Failure;
+use crate::http::incoming::{Incoming, NoBody};
+use crate::http::response;
+use crate::jobs::users;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    users: BTreeMap<&'a str, Told<'a>>,
+}
+
+/// Answers with what is known of each user, once for one that is named twice.
+pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
+    incoming.authorize()?;
+    let body = incoming.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
+        NoBody::TooLong => Failure::from(ConfigError::BatchTooLong),
+        NoBody::Late | NoBody::Broken => error.into(),
+    })?;
+    let asked = parse_request(&body)?;
+    let mut ids: Vec<&str> = Vec::with_capacity(asked.len());
+    let mut seen = std::collections::BTreeSet::new();
+    ids.extend(asked.iter().map(String::as_str).filter(|id| seen.insert(*id)));
+    let found = users::find_all(incoming, &ids, ROUTE).await.map_err(|error| match error {
+        users::NotFound::Key(index, error) => {
+            // Where it stands among all that were asked for.
+            let id = ids.get(index).copied().unwrap_or_default();
+            let index = asked.iter().position(|asked| asked == id).unwrap_or(index);
+            ConfigError::BatchKey { index, error }
+        }
+        users::NotFound::TooLong => ConfigError::BatchAnswerTooLong,
+    })?;
+    let users = ids.iter().zip(&found).map(|(id, user)| (*id, Told::new(user.source, user.record()))).collect();
+    let json = serde_json::to_vec(&Answer { users }).map_err(|error| Failure::internal(&error.to_string().into()))?;
+    let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
+    response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+}

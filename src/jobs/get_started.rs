@@ -1,0 +1,31 @@
+//! `GET /get-started`: the documented first steps (KV documentation, "Getting started").
+
+use kv_store::limits::Key;
+use wasm_bindgen::JsValue;
+use worker::web_sys;
+
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::response;
+use crate::kv::Value;
+
+const USER: Key<'static> = Key::literal("user_2");
+
+const DISABLED: &str = "disabled";
+
+/// Puts `user_2` = `disabled`, reads it back and answers the value. HEAD is safe (RFC 9110
+/// §9.2.1): it writes nothing, and says what GET would say as long as KV can be read.
+pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
+    let store = incoming.env().notifications();
+    // Whoever asks wants it done, so no cache answers.
+    let mut fields = vec![("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")];
+    if incoming.method() == "HEAD" {
+        store.text(&USER).await?;
+        let length = DISABLED.len().to_string();
+        fields.push(("content-length", &length));
+        return response::ok(&JsValue::NULL, &fields);
+    }
+    store.put(&USER, &Value::text(DISABLED), None).await?;
+    let value = store.text(&USER).await?.ok_or_else(Failure::value_not_found)?;
+    response::ok(&JsValue::from_str(&value), &fields)
+}

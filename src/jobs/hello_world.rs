@@ -1,0 +1,54 @@
+//! `GET /hello-world`: the translated page.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http_semantics::language::{self, Negotiated};
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::Key;
+use kv_store::memory::Memory;
+use static_assets::translations::{TranslatedPage, Translations};
+use worker::web_sys;
+
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::response;
+use crate::jobs::site;
+use crate::kv::NotRead;
+
+const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
+const ROUTE: &str = "/hello-world";
+
+thread_local! {
+    static KNOWN: RefCell<Memory<Rc<Translations>>> = const { RefCell::new(Memory::new()) };
+}
+
+/// Answers in the visitor's language; in English where the translations are missing, and with `Translation-Source: default`
+/// where they cannot be read.
+pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
+    let read = site::record(incoming, &TRANSLATIONS, &KNOWN, Translations::parse, ROUTE).await;
+    let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
+        Ok(_) => None,
+        Err(NotRead::Store(error)) => Some(("kv_unavailable", error)),
+        Err(NotRead::Broken(broken)) => Some(("broken_record", broken)),
+    };
+    if let Some((code, cause)) = failed {
+        incoming.log().warning(ROUTE, code, cause);
+    }
+    let source = failed.map(|_| ("translation-source", "default"));
+    let translations = read.ok().flatten();
+    let tags = translations.as_ref().map(|translations| translations.tags()).unwrap_or_default();
+    let Negotiated { tag, varies } = language::negotiate(&tags, target, &incoming.asked(""));
+    let chosen = translations.as_ref().and_then(|translations| translations.page(tag));
+    let english;
+    let page = if let Some(page) = chosen {
+        page
+    } else {
+        english = TranslatedPage::english();
+        &english
+    };
+    let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("content-language", page.language.as_str())];
+    fields.extend(varies.then_some(("vary", language::VARY)));
+    fields.extend(source);
+    response::ok(&response::bytes(page.html.as_bytes()), &fields)
+}

@@ -1,0 +1,326 @@
+//! `KEY_WRITER`: the Durable Object that writes one key of `WRITES`. [`kv_store::key_writer`] decides; this is its storage, its
+//! alarm and those who wait.
+//!
+//! Every put is made by the alarm, which the runtime calls again where it failed. So a value that was answered for reaches KV also
+//! where the object is evicted or crashes in between.
+
+mod storage;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use http_semantics::conditional::entity_tag;
+use http_semantics::request_target::RequestTarget;
+use kv_store::key_writer::{self, Answer, Due, KeyState, Metadata, Newest, NotWritten};
+use kv_store::limits::Key;
+use kv_store::retry::{Classify, FailureClass, Time, Try};
+use kv_store::store::StoreError;
+use kv_store::writes::{Fields, Read, Run, Strategy, Wait};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use worker::web_sys;
+
+use crate::http::response;
+use crate::kv::{PutOptions, Value, retry_budget};
+use crate::platform::bindings::Bindings;
+use crate::platform::clock::Clock;
+use crate::platform::deadline;
+use crate::platform::log;
+
+use storage::Storage;
+
+/// A long value is copied into WebAssembly in pieces of this many bytes, whose memory never shrinks.
+const HASHED_AT_ONCE: u32 = 1024 * 1024;
+
+/// An alarm that fails again rings again after this long, in milliseconds, where nothing sets it anew.
+const RINGS_AGAIN_MS: u64 = 5000;
+
+/// The class that the runtime makes an object of. Not `#[durable_object]`: that reads every field of a request beforehand.
+#[wasm_bindgen]
+pub struct KeyWriter(Rc<Object>);
+
+#[wasm_bindgen]
+impl KeyWriter {
+    /// Called by the runtime when an object wakes up.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: JsValue, env: JsValue) -> Self {
+        let storage = Storage::new(&state.unchecked_into());
+        let env = env.unchecked_into();
+        Self(Rc::new(Object {
+            storage,
+            env,
+            state: RefCell::new(None),
+            alarm: Cell::new(Alarm::Unknown),
+            waiting: RefCell::default(),
+        }))
+    }
+
+    /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
+    pub fn touch() {}
+
+    /// A request of the Worker: `/{key}` with the query and the fields of `/writes/{key}`.
+    pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
+        let object = Rc::clone(&self.0);
+        future_to_promise(async move { object.answer(request).await.map(Into::into) })
+    }
+
+    /// The put that is due. `is_retry`: the alarm failed the last time.
+    pub fn alarm(&self, is_retry: bool) -> js_sys::Promise {
+        let object = Rc::clone(&self.0);
+        future_to_promise(async move { object.ring(is_retry).await.map(|()| JsValue::UNDEFINED) })
+    }
+}
+
+struct Object {
+    storage: Storage,
+    env: Bindings,
+    /// As it is stored; `None` until it is read.
+    state: RefCell<Option<KeyState>>,
+    alarm: Cell<Alarm>,
+    waiting: RefCell<Vec<Waiting>>,
+}
+
+/// What is known of the object's alarm.
+///
+/// A write looks here whether it must set it. While the alarm rings it need not: `flush` reads the state anew after its put, and
+/// from there to the setting of the next alarm nothing waits, so no write comes in between unseen. One that comes while that
+/// alarm is being set finds `SetFor`, and compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alarm {
+    /// Nothing: the object woke up, or something failed.
+    Unknown,
+    /// It is set for what is due.
+    SetFor(Due),
+    /// It rings, and sets the next one when it ends.
+    Rings,
+}
+
+/// A request that is answered when KV has its version or a later one.
+struct Waiting {
+    version: u64,
+    arrived_ms: u64,
+    tries: Vec<Try>,
+    told: oneshot::Sender<Answer>,
+}
+
+impl Object {
+    async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let url = request.url();
+        let target = RequestTarget::parse(&url);
+        let encoded_key = target.path.strip_prefix('/').unwrap_or_default();
+        if request.method() == "GET" {
+            let read = Read::parse(encoded_key, &target).map_err(|error| thrown(&error))?;
+            return self.read(&read.key).await;
+        }
+        let header = |name| request.headers().get(name);
+        let (if_match, if_none_match) = (header("if-match")?, header("if-none-match")?);
+        let fields =
+            Fields { if_match: if_match.as_deref(), if_none_match: if_none_match.as_deref(), ..Fields::default() };
+        let run = Run::parse(encoded_key, &target, &fields).map_err(|error| thrown(&error))?;
+        let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
+        drop(request);
+        let (status, version, body) = self.write(&run, value).await?.to_wire().map_err(|error| thrown(&error))?;
+        answered(status, version, &JsValue::from_str(&body))
+    }
+
+    /// Stores a value, sees to its alarm, and waits for as long as the request asks.
+    async fn write(&self, run: &Run<'_>, value: js_sys::ArrayBuffer) -> Result<Answer, JsValue> {
+        // From here to the alarm nothing waits: writes are accepted one after the other.
+        let arrived_ms = Clock.now_ms();
+        let mut state = self.load(&run.key)?;
+        let Ok(version) = state.accept(sha256(&value), &run.preconditions) else {
+            let version = state.accepted();
+            self.see_to_alarm(&state).await?;
+            return Ok(Answer::NotWritten(NotWritten::PreconditionFailed { version }));
+        };
+        self.storage.keep_with_value(&state, &value)?;
+        // It may be long, and the wait too.
+        drop(value);
+        self.state.replace(Some(state.clone()));
+        let flushed = matches!(run.strategy, Strategy::Coalesce(Wait::Kv)).then(|| self.wait_for(version, arrived_ms));
+        self.see_to_alarm(&state).await?;
+
+        let Some(flushed) = flushed else { return Ok(Answer::Stored(version)) };
+        let deadline = Duration::from_millis(run.timeout_ms.into());
+        if let Some(Ok(told)) = deadline::within(deadline, flushed).await {
+            return Ok(told);
+        }
+        self.waiting.borrow_mut().retain(|one| one.version != version);
+        Ok(Answer::NotWritten(NotWritten::TimedOut { version }))
+    }
+
+    async fn ring(&self, is_retry: bool) -> Result<(), JsValue> {
+        if is_retry {
+            // The runtime calls an alarm that fails six times again, and no more. This one takes its place.
+            self.storage.set_alarm(Clock.now_ms().saturating_add(RINGS_AGAIN_MS)).await?;
+        }
+        self.alarm.set(Alarm::Rings);
+        let flushed = self.flush().await;
+        self.alarm.set(flushed.as_ref().map_or(Alarm::Unknown, |due| Alarm::SetFor(*due)));
+        if is_retry && matches!(flushed, Ok(Due::Nothing)) {
+            self.storage.delete_alarm().await?;
+        }
+        flushed.map(|_| ())
+    }
+
+    /// Makes the put that is due: one, then sets the alarm for the next.
+    async fn flush(&self) -> Result<Due, JsValue> {
+        let Some(state) = self.stored()? else { return Ok(Due::Nothing) };
+        let due = state.due(Clock.now_ms());
+        let Due::Put(version) = due else { return self.set_alarm(due).await };
+        let key = Key::new(state.key()).map_err(|error| thrown(&error))?;
+        let metadata = serde_json::to_string(&state.metadata()).map_err(|error| thrown(&error))?;
+        let value = Value::bytes(self.storage.value()?);
+        let options = PutOptions::with_metadata(&metadata)?;
+
+        // Without a deadline: a put that is given up can still arrive, and replace a later one. The runtime ends an alarm after
+        // 15 minutes and calls it again.
+        let started_ms = Clock.now_ms();
+        let outcome = self.env.hot_keys().put(&key, &value, Some(&options)).await;
+        let ended_ms = Clock.now_ms();
+
+        // Others may have written meanwhile.
+        let Some(mut state) = self.stored()? else { return Ok(Due::Nothing) };
+        match &outcome {
+            Ok(()) => {
+                state.took(version, ended_ms);
+                retry_budget().borrow_mut().succeeded(ended_ms);
+            }
+            Err(error) => {
+                log::alarm_warning("KEY_WRITER", "kv_put_failed", error);
+                let (class, budget) = (error.class(), retry_budget());
+                state.failed(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
+            }
+        }
+        let due = state.due(ended_ms);
+        if due == Due::Nothing {
+            self.storage.keep_without_value(&state)?;
+        } else {
+            self.storage.keep(&state)?;
+        }
+        self.tell(&state, version, started_ms, ended_ms, outcome.as_ref().err());
+        self.state.replace(Some(state));
+        self.set_alarm(due).await
+    }
+
+    async fn read(&self, key: &Key<'_>) -> Result<web_sys::Response, JsValue> {
+        let state = self.load(key)?;
+        if let Some(version) = state.unflushed() {
+            let value = self.storage.value()?;
+            self.see_to_alarm(&state).await?;
+            return answered(200, Some(version), &value);
+        }
+        let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
+            Ok(found) => found,
+            Err(error) => return answered(502, None, &JsValue::from_str(&error.to_string())),
+        };
+        let shown: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
+        // Others may have written meanwhile.
+        match (self.load(key)?.newest(shown.as_ref(), Clock.now_ms()), value) {
+            (Newest::Here(version), _) => answered(200, Some(version), &self.storage.value()?),
+            (Newest::Shown(version), Some(value)) => answered(200, Some(version), &value),
+            (Newest::NotShownYet, _) => answered(503, None, &JsValue::NULL),
+            (Newest::Unknown, Some(value)) => answered(200, None, &value),
+            (Newest::Shown(_) | Newest::Unknown, None) => answered(404, None, &JsValue::NULL),
+        }
+    }
+
+    /// What is known of the key.
+    fn load(&self, key: &Key<'_>) -> Result<KeyState, JsValue> {
+        Ok(self.stored()?.unwrap_or_else(|| KeyState::new(key.as_str())))
+    }
+
+    fn stored(&self) -> Result<Option<KeyState>, JsValue> {
+        if self.state.borrow().is_none() {
+            let mut stored = self.storage.state()?;
+            if let Some(state) = &mut stored {
+                state.woke_up(Clock.now_ms());
+            }
+            self.state.replace(stored);
+        }
+        Ok(self.state.borrow().clone())
+    }
+
+    /// Sets the alarm for what is due, unless it is set, or rings and sets the next one itself.
+    async fn see_to_alarm(&self, state: &KeyState) -> Result<(), JsValue> {
+        let due = state.due(Clock.now_ms());
+        match (self.alarm.get(), due) {
+            (_, Due::Nothing) | (Alarm::Rings, _) | (Alarm::SetFor(Due::Put(_)), Due::Put(_)) => Ok(()),
+            (Alarm::SetFor(set), due) if set == due => Ok(()),
+            _ => self.set_alarm(due).await.map(|_| ()),
+        }
+    }
+
+    async fn set_alarm(&self, due: Due) -> Result<Due, JsValue> {
+        let at_ms = match due {
+            Due::Nothing => return Ok(due),
+            Due::Later(at_ms) => at_ms,
+            Due::Put(_) => Clock.now_ms(),
+        };
+        // Others who write meanwhile need not set it again.
+        let before = self.alarm.replace(Alarm::SetFor(due));
+        if let Err(failed) = self.storage.set_alarm(at_ms).await {
+            self.alarm.set(Alarm::Unknown);
+            return Err(failed);
+        }
+        if before == Alarm::Rings {
+            self.alarm.set(Alarm::Rings);
+        }
+        Ok(due)
+    }
+
+    fn wait_for(&self, version: u64, arrived_ms: u64) -> oneshot::Receiver<Answer> {
+        let (told, flushed) = oneshot::channel();
+        self.waiting.borrow_mut().push(Waiting { version, arrived_ms, tries: Vec::new(), told });
+        flushed
+    }
+
+    /// Tells those who wait what became of a put of this version.
+    fn tell(&self, state: &KeyState, version: u64, started_ms: u64, ended_ms: u64, error: Option<&StoreError>) {
+        let refused = error.filter(|error| error.class() == FailureClass::Permanent);
+        let mut still_waiting = Vec::new();
+        for mut one in self.waiting.take() {
+            if one.version == version {
+                one.tries.push(Try {
+                    started_ms: started_ms.saturating_sub(one.arrived_ms),
+                    ended_ms: ended_ms.saturating_sub(one.arrived_ms),
+                    taken: error.is_none(),
+                });
+            }
+            let answer = if state.has_flushed(one.version) {
+                Answer::InKv { version: one.version, tries: one.tries }
+            } else if let Some(error) = refused.filter(|_| one.version <= version) {
+                Answer::NotWritten(NotWritten::Refused { version: one.version, cause: error.to_string() })
+            } else {
+                still_waiting.push(one);
+                continue;
+            };
+            // Whoever is gone need not be told.
+            let _gone = one.told.send(answer);
+        }
+        self.waiting.replace(still_waiting);
+    }
+}
+
+fn answered(status: u16, version: Option<u64>, body: &JsValue) -> Result<web_sys::Response, JsValue> {
+    let tag = version.map(entity_tag);
+    let fields: Vec<_> = tag.iter().map(|tag| ("etag", tag.as_str())).collect();
+    response::with_status(status, body, &fields)
+}
+
+fn sha256(value: &js_sys::ArrayBuffer) -> String {
+    let length = value.byte_length();
+    let starts = (0..length).step_by(HASHED_AT_ONCE as usize);
+    key_writer::sha256(starts.map(|start| {
+        let end = start.saturating_add(HASHED_AT_ONCE).min(length);
+        js_sys::Uint8Array::new_with_byte_offset_and_length(value, start, end.saturating_sub(start)).to_vec()
+    }))
+}
+
+/// What the runtime takes for an exception. The Worker logs it; nobody outside sees it.
+fn thrown(error: &dyn std::fmt::Display) -> JsValue {
+    JsValue::from_str(&error.to_string())
+}

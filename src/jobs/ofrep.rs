@@ -1,0 +1,169 @@
+//! `POST /ofrep/v1/evaluate/flags/{key}` and `POST /ofrep/v1/evaluate/flags`: flags through the OpenFeature Remote Evaluation Protocol.
+
+use std::borrow::Cow;
+
+use feature_flags::config::record::UserRecord;
+use feature_flags::config::source::Source;
+use feature_flags::flags::{Flag, Known, Subject};
+use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
+use http_semantics::request_target::percent_decode;
+use kv_store::memory::Standing;
+use serde_json::{Map, Value};
+use wasm_bindgen::JsValue;
+use worker::web_sys::Response;
+
+use crate::http::error::Failure;
+use crate::http::incoming::{Incoming, NoBody};
+use crate::http::response;
+use crate::jobs::flags::{self, Flags};
+use crate::jobs::users::{self, User};
+use crate::kv::NotRead;
+
+const ROUTE: &str = "/ofrep/v1/evaluate/flags";
+
+/// The longest body, in bytes.
+const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
+
+/// For so long a browser need not ask again whether it may ask, in seconds.
+const PREFLIGHT_SECONDS: &str = "7200";
+
+/// Answers with one flag, or with all.
+pub(crate) async fn answer(incoming: &Incoming, flag: Option<&str>) -> Result<Response, Failure> {
+    let admitted = admitted(incoming);
+    if incoming.method() == "OPTIONS" {
+        return preflight(&admitted);
+    }
+    let answered = match flag {
+        Some(flag) => single(incoming, flag, &admitted).await,
+        None => bulk(incoming, &admitted).await,
+    };
+    // A page that may read answers may read errors as well.
+    answered
+        .map_err(|failure| admitted.into_iter().fold(failure, |failure, (name, value)| failure.with_field(name, value)))
+}
+
+type Field = (&'static str, Cow<'static, str>);
+
+/// What the answer tells the browser of a page of another site (Fetch Standard, "CORS protocol"); nothing where no other site may ask.
+fn admitted(incoming: &Incoming) -> Vec<Field> {
+    let settings = incoming.vars();
+    let origins = &settings.ofrep_origins;
+    if origins.is_empty() {
+        return Vec::new();
+    }
+    let origin = incoming.header("origin").unwrap_or_default();
+    let admitted = origins.admits(&origin).map(Cow::into_owned);
+    let vary = (admitted.as_deref() != Some("*")).then_some(("vary", Cow::Borrowed("Origin")));
+    let fields = admitted.into_iter().flat_map(|origin| {
+        [
+            ("access-control-allow-origin", Cow::Owned(origin)),
+            ("access-control-expose-headers", Cow::Borrowed("ETag, Config-Source, Retry-After")),
+        ]
+    });
+    fields.chain(vary).collect()
+}
+
+fn preflight(admitted: &[Field]) -> Result<Response, Failure> {
+    let mut fields: Vec<_> = lent(admitted).collect();
+    if admitted.iter().any(|(name, _)| *name == "access-control-allow-origin") {
+        fields.extend([
+            ("access-control-allow-methods", "POST"),
+            // `Authorization` and `X-API-Key` are what the protocol's clients may send. Nothing here asks for them.
+            ("access-control-allow-headers", "Content-Type, If-None-Match, Authorization, X-API-Key"),
+            ("access-control-max-age", PREFLIGHT_SECONDS),
+        ]);
+    }
+    fields.push(("allow", "POST, OPTIONS"));
+    response::with_status(204, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown))
+}
+
+fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
+    fields.iter().map(|(name, value)| (*name, value.as_ref()))
+}
+
+async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Result<Response, Failure> {
+    let flag = percent_decode(encoded).map_err(|error| {
+        let error = OfrepError::of_request(ErrorCode::ParseError, error.to_string());
+        Failure::of_ofrep(Some(encoded), &error)
+    })?;
+    let of_flag = |error: OfrepError| Failure::of_ofrep(Some(&flag), &error);
+    let context = context(incoming).await.map_err(of_flag)?;
+    let flags = definitions(incoming, Some(&flag)).await?;
+    let needs_user = flags.definitions().get(&flag).is_some_and(Flag::needs_attributes);
+    let user = if needs_user { user(incoming, &context).await.map_err(of_flag)? } else { None };
+    let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
+    let attributes = attributes(user.as_ref());
+    let json =
+        ofrep::single(&flag, flags.definitions(), &subject(&context, user.as_ref(), &attributes)).map_err(|error| {
+            // That there is no such flag, too, may be due to a broken edit.
+            source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
+        })?;
+    let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
+    response::ok(&JsValue::from_str(&json), &fields.into_iter().chain(source).chain(lent(admitted)).collect::<Vec<_>>())
+}
+
+async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failure> {
+    let of_all = |error: OfrepError| Failure::of_ofrep(None, &error);
+    let context = context(incoming).await.map_err(of_all)?;
+    let flags = definitions(incoming, None).await?;
+    let needs_user = flags.definitions().needs_attributes();
+    let user = if needs_user { user(incoming, &context).await.map_err(of_all)? } else { None };
+    let attributes = attributes(user.as_ref());
+    let Bulk { json, etag } = ofrep::bulk(flags.definitions(), &subject(&context, user.as_ref(), &attributes));
+    let is_known = ofrep::is_not_modified(incoming.header("if-none-match").as_deref(), &etag);
+    let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
+    // A compression on the way would weaken the tag: RFC 9110 §8.8.1.
+    let fields = [("etag", etag.as_str()), ("cache-control", "private, no-cache, no-transform")];
+    let fields: Vec<_> = fields.into_iter().chain(source).chain(lent(admitted)).collect();
+    if is_known {
+        return response::with_status(304, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown));
+    }
+    let content_type = [("content-type", "application/json")];
+    let fields: Vec<_> = content_type.into_iter().chain(fields).collect();
+    response::with_status(200, &JsValue::from_str(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+}
+
+/// What the client says of the user.
+async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
+    let body = incoming.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
+        NoBody::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
+        NoBody::Late => OfrepError::too_late(),
+        NoBody::Broken => OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end"),
+    })?;
+    ofrep::parse_request(&body, &incoming.vars().config_prefix)
+}
+
+async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Flags, Failure> {
+    flags::flags(incoming, ROUTE).await.map_err(|error| match error {
+        NotRead::Store(error) => Failure::of_ofrep(flag, &OfrepError::no_definitions()).because(&error),
+        NotRead::Broken(fault) => Failure::of_ofrep(flag, &OfrepError::broken_definitions()).because(&fault),
+    })
+}
+
+/// What is known of the user.
+async fn user(incoming: &Incoming, context: &Context) -> Result<Option<User>, OfrepError> {
+    let Some(id) = &context.targeting_key else { return Ok(None) };
+    users::find(incoming, id, ROUTE).await.map(Some).map_err(Into::into)
+}
+
+/// The members of the user's record.
+fn attributes(user: Option<&User>) -> Map<String, Value> {
+    user.and_then(User::record).map(UserRecord::members).unwrap_or_default()
+}
+
+fn subject<'a>(context: &'a Context, user: Option<&User>, attributes: &'a Map<String, Value>) -> Subject<'a> {
+    let known = match user {
+        Some(user) if user.record().is_some() => Known::Record(attributes),
+        Some(User { source: Source::Default, .. }) => Known::Unreadable,
+        _ => Known::Nothing,
+    };
+    Subject { targeting_key: context.targeting_key.as_deref(), context: &context.attributes, known }
+}
+
+/// The value of `Config-Source`: how the definitions stand, where that is not as usual, and else the user's record.
+fn source(flags: &Flags, user: Option<&User>) -> Option<&'static str> {
+    match flags.standing() {
+        Standing::Current => user.and_then(|user| user.source.field()),
+        standing => Source::of_record(standing).field(),
+    }
+}

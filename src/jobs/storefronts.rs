@@ -1,0 +1,308 @@
+//! `* /stores/{storefrontId}/{path}`, and every path of a storefront's own host: the tenant router.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::Key;
+use kv_store::memory::{Held, Memory, Standing};
+use kv_store::retry::Time;
+use tenant_router::TenantError;
+use tenant_router::address::{Address, Named, id_field};
+use tenant_router::answer::{Answered, FALLBACK, LOOKED_FOR, ROUTING_SOURCE, SERVED_BY};
+use tenant_router::backend::Backend;
+use tenant_router::circuit::Opened;
+use tenant_router::failover::{Ended, Failover};
+use tenant_router::plan::{Asked, Body, KEPT_BODY_BYTES_MAX, Plan, Settings, Target};
+use tenant_router::record::{Fallback, Record, Stored};
+use wasm_bindgen::JsValue;
+use worker::web_sys::Response;
+
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::message::{Received, Sent};
+use crate::http::response;
+use crate::jobs::site;
+use crate::kv::{NotRead, Remembered, Store, all_of_it};
+use crate::platform::bindings::Bindings;
+use crate::platform::clock::Clock;
+use crate::platform::log::RequestLog;
+
+thread_local! {
+    static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
+    static FAILOVER: RefCell<Failover> = const { RefCell::new(Failover::new()) };
+}
+
+const ROUTE: &str = "/stores/{storefrontId}";
+
+/// Sends the request to the storefront's origin and streams the answer back.
+pub(crate) async fn answer(
+    incoming: &Incoming,
+    named: &Named<'static>,
+    target: &RequestTarget<'_>,
+) -> Result<Response, Failure> {
+    let mut address = Address::of(named, target)?;
+    let now_ms = Clock.now_ms();
+    let mut held = stored(incoming, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
+    if let Stored::Storefront(id) = &*held.value {
+        let id = id.clone();
+        let dangling = || TenantError::DanglingDomain(id.as_str().to_owned());
+        held = stored(incoming, &id, now_ms).await?.ok_or_else(dangling)?;
+        address.key = id;
+    }
+    let Stored::Record(record) = &*held.value else { return Err(address.not_found().into()) };
+
+    let vars = incoming.vars();
+    let fields = incoming.fields();
+    let method = incoming.method();
+    // Core does not ask that of a GET, and the question costs a call.
+    let has_body = !matches!(method, "GET" | "HEAD") && incoming.has_body();
+    let asked = Asked { method, target, fields: &fields, has_body };
+    let settings = Settings {
+        token: vars.token.as_deref(),
+        visitor_key: vars.visitor_key.as_ref(),
+        timeout: vars.upstream_timeout,
+    };
+    let plan = Plan::new(&asked, &address, record, &settings, || Clock.random_bits())?;
+    let (body, began_ms) = match plan.body {
+        Body::None => (JsValue::UNDEFINED, now_ms),
+        Body::Kept => {
+            let body = incoming.body_bytes(KEPT_BODY_BYTES_MAX).await?;
+            // A visitor who sends slowly does not use up the origin's time.
+            (body.into(), Clock.now_ms())
+        }
+        Body::Streamed => (incoming.body(), now_ms),
+    };
+    let sent = Sent { request: Some(incoming.request()), method, body: &body, edits: &plan.edits };
+    let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, standing: held.standing };
+    proxied.answer(began_ms).await
+}
+
+/// What stands under a key of `ROUTING_CONFIG`.
+async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Option<Held<Rc<Stored>>>, Failure> {
+    let vars = incoming.vars();
+    let records = Remembered {
+        store: Bindings::storefronts,
+        memory: &RECORDS,
+        refresh_ms: vars.routing_refresh_ms,
+        good_ms: vars.routing_refresh_ms.saturating_mul(2),
+        parse: async move |_: &Store, _: &RequestLog, key: &str, json: Option<String>| {
+            let record = json.map(|json| Stored::parse(key, &json, Some(&vars.routing)));
+            record.transpose().map_err(NotRead::Broken)
+        },
+        identity: all_of_it,
+        unreadable: None,
+        route: ROUTE,
+        is_private: false,
+    };
+    records.get(incoming, key, now_ms).await.map_err(|error| match error {
+        NotRead::Store(error) => error.into(),
+        NotRead::Broken(error) => Failure::from(TenantError::from(error)).at(key.as_str()),
+    })
+}
+
+/// A request that goes to an origin.
+struct Proxied<'a> {
+    incoming: &'a Incoming,
+    target: &'a RequestTarget<'a>,
+    address: &'a Address<'a>,
+    record: &'a Record,
+    plan: &'a Plan<'a>,
+    sent: Sent<'a>,
+    /// How the record stands to what KV holds.
+    standing: Standing,
+}
+
+/// What came of asking one server. The failure of one that gave an answer, 502 to 504, is an answer too.
+struct Outcome<'a> {
+    asked: Target<'a>,
+    ended: Ended,
+    result: Result<Received, Failure>,
+}
+
+impl<'a> Proxied<'a> {
+    /// `now_ms` is milliseconds since the Unix epoch.
+    async fn answer(&self, now_ms: u64) -> Result<Response, Failure> {
+        let fallback = self.record.fallback.as_ref();
+        let mut outcome = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
+            Ok(first) => Ok(self.tries(first, now_ms).await),
+            Err(open) => Err(self.told(self.plan.target, open.into())),
+        };
+        if let Some(answer) = self.fall_back(&outcome, now_ms).await {
+            return answer;
+        }
+        if outcome.is_err() {
+            let now_ms = Clock.now_ms();
+            if let Some(outlier) = failover(|failover| failover.in_panic(self.plan, now_ms)) {
+                outcome = Ok(self.tries(outlier, now_ms).await);
+            }
+        }
+        let Outcome { asked, result, .. } = outcome?;
+        match result {
+            Ok(received) => self.visible(&received, asked, false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// One try, and a second one where core says so.
+    async fn tries(&self, first: Target<'a>, began_ms: u64) -> Outcome<'a> {
+        let outcome = self.ask(first, self.plan.timeout).await;
+        // The usual answer is worth no look at the clock.
+        if failover(|failover| failover.is_of_no_matter(first, outcome.ended)) {
+            return outcome;
+        }
+        let now_ms = Clock.now_ms();
+        let spent = Duration::from_millis(now_ms.saturating_sub(began_ms));
+        let after = failover(|failover| failover.after(self.plan, first, outcome.ended, spent, now_ms));
+        self.warn_of_opened(after.opened, first);
+        let Some((second, left)) = after.second else { return outcome };
+        self.warn("tried_again", &outcome);
+        let later = self.ask(second, left).await;
+        let now_ms = Clock.now_ms();
+        let asked = (first, second);
+        let opened = failover(|failover| failover.note_second(self.plan, asked, later.ended, left, now_ms));
+        self.warn_of_opened(opened, second);
+        let (stands, unread) = if later.ended.replaces(outcome.ended) { (later, outcome) } else { (outcome, later) };
+        unread.discard();
+        stands
+    }
+
+    /// Sends the request to one server.
+    async fn ask(&self, asked: Target<'a>, deadline: Duration) -> Outcome<'a> {
+        let url = asked.backend.join(self.address.rest, self.target.query);
+        let (ended, result) = match self.sent.to(&url, deadline, LOOKED_FOR).await {
+            Ok(Some(received)) => (Ended::Answered(received.status), Ok(received)),
+            Ok(None) => (Ended::Late, Err(self.told(asked, Failure::origin_timeout(deadline)))),
+            Err(thrown) => (Ended::Unreached, Err(self.told(asked, Failure::origin_failed(&thrown)))),
+        };
+        Outcome { asked, ended, result }
+    }
+
+    /// The answer of the record's fallback; `None` where it has none to give, and what came of the tries stands.
+    async fn fall_back(
+        &self,
+        outcome: &Result<Outcome<'a>, Failure>,
+        now_ms: u64,
+    ) -> Option<Result<Response, Failure>> {
+        let ended = outcome.as_ref().ok().map(|outcome| outcome.ended);
+        let fallback = self.record.fallback.as_ref();
+        let answer = match failover(|failover| failover.fallback(fallback, self.plan, ended, now_ms))? {
+            Fallback::Backend(backend) => self.fall_back_to(backend).await?,
+            Fallback::Page(key) => self.maintenance(key).await?,
+        };
+        // The visitor is not told of the failure, so the log is.
+        match outcome {
+            Ok(outcome) => {
+                self.warn("fallback", outcome);
+                outcome.discard();
+            }
+            Err(failure) => self.incoming.log().warning(ROUTE, "fallback", &failure.cause()),
+        }
+        Some(answer)
+    }
+
+    async fn fall_back_to(&self, backend: &'a Backend) -> Option<Result<Response, Failure>> {
+        let asked = Target { variant: None, backend };
+        let timeout = self.plan.timeout;
+        let answer = self.ask(asked, timeout).await;
+        let now_ms = Clock.now_ms();
+        let opened = failover(|failover| failover.note(self.plan, asked, answer.ended, timeout, now_ms));
+        self.warn_of_opened(opened, asked);
+        if answer.result.is_err() {
+            self.warn("fallback_failed", &answer);
+        }
+        answer.result.ok().map(|received| self.visible(&received, asked, true))
+    }
+
+    /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
+    async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
+        let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
+        let page = match site::page(self.incoming, key).await {
+            Ok(page) => page,
+            Err(failure) => {
+                self.incoming.log().warning(ROUTE, "fallback_failed", &format!("{place}: {}", failure.cause()));
+                return None;
+            }
+        };
+        let id = id_field(self.address.key.as_str());
+        let log = self.incoming.log();
+        log.warning(ROUTE, "maintenance", &place);
+        let fields = [
+            ("content-type", "text/html; charset=utf-8"),
+            ("cache-control", "no-store"),
+            ("retry-after", "30"),
+            ("x-request-id", log.id()),
+            ("x-served-by", SERVED_BY),
+            ("x-storefront-id", &id),
+            (ROUTING_SOURCE, FALLBACK),
+        ];
+        Some(response::with_status(503, &page, &fields).map_err(|thrown| Failure::internal(&thrown)))
+    }
+
+    /// The answer as the visitor sees it.
+    fn visible(&self, received: &Received, target: Target<'_>, is_fallback: bool) -> Result<Response, Failure> {
+        let fields = received.fields();
+        let answered = Answered {
+            fields: &fields,
+            target,
+            is_fallback,
+            standing: self.standing,
+            set_cookie: self.plan.set_cookie.as_deref(),
+        };
+        let edits = answered.edits(self.target, self.address, self.record);
+        // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
+        received.changed(&edits).map_err(|thrown| self.told(target, Failure::origin_failed(&thrown)))
+    }
+
+    /// A failure with what an answer of the storefront says of itself; the log has the storefront and the origin as well.
+    fn told(&self, target: Target<'_>, failure: Failure) -> Failure {
+        let id = id_field(self.address.key.as_str()).into_owned();
+        let failure =
+            failure.at(&self.place(target)).with_field("X-Served-By", SERVED_BY).with_field("X-Storefront-ID", id);
+        match target.variant {
+            Some(variant) => failure.with_field("X-Variant", variant.to_owned()),
+            None => failure,
+        }
+    }
+
+    /// A server as the log names it: the key of the record, and the origin.
+    fn place(&self, target: Target<'_>) -> String {
+        format!("{}: {}", self.address.key.as_str(), target.backend.origin().as_str())
+    }
+
+    fn warn(&self, code: &'static str, outcome: &Outcome<'_>) {
+        let log = self.incoming.log();
+        match &outcome.result {
+            Ok(received) => {
+                let place = self.place(outcome.asked);
+                log.warning(ROUTE, code, &format!("{place}: the origin answered {}", received.status));
+            }
+            Err(failure) => log.warning(ROUTE, code, &failure.cause()),
+        }
+    }
+
+    fn warn_of_opened(&self, opened: Option<Opened>, target: Target<'_>) {
+        let what = match opened {
+            None => return,
+            Some(Opened::Path) => "a path of it failed too often",
+            Some(Opened::Outlier) => "it failed too often, others are asked in its place, if there are any",
+            Some(Opened::Origin) => "it gives no answer to most requests",
+        };
+        let place = self.place(target);
+        self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {what}"));
+    }
+}
+
+impl Outcome<'_> {
+    /// Ends an answer that nobody reads.
+    fn discard(&self) {
+        if let Ok(received) = &self.result {
+            received.discard();
+        }
+    }
+}
+
+fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
+    FAILOVER.with_borrow_mut(ask)
+}

@@ -1,0 +1,218 @@
+//! `POST /writes/{key}`: writes to one key, many at once. `GET /writes/{key}`: what the key holds.
+
+use futures_util::future::join_all;
+use http_semantics::conditional::{entity_tag, is_not_modified, version};
+use http_semantics::problem::wants_html;
+use http_semantics::request_target::RequestTarget;
+use kv_store::key_writer::Answer;
+use kv_store::one_write::{Carried, OneWrite};
+use kv_store::retry::{Time, Try};
+use kv_store::store::StoreError;
+use kv_store::writes::{self, Attempt, Fields, Read, Report, RetriedAttempt, Run, Strategy, Wait};
+use serde::Serialize;
+use wasm_bindgen::JsValue;
+use worker::web_sys;
+
+use crate::http::error::Failure;
+use crate::http::incoming::Incoming;
+use crate::http::response;
+use crate::kv::key_writers::{KeyWriters, NewestValue, Write};
+use crate::kv::{Form, Store, Value};
+use crate::platform::clock::Clock;
+use crate::routes::Route;
+
+/// The page of a run holds no more than text, styles and an inline picture.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+const NO_STORE: (&str, &str) = ("cache-control", response::KEPT_AS_IT_IS);
+
+/// Reads or writes. Both need the token.
+pub(crate) async fn answer(
+    incoming: &Incoming,
+    encoded_key: &str,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, Failure> {
+    incoming.authorize()?;
+    if incoming.method() == "POST" {
+        write(incoming, encoded_key, target).await
+    } else {
+        read(incoming, encoded_key, target).await
+    }
+}
+
+async fn read(
+    incoming: &Incoming,
+    encoded_key: &str,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, Failure> {
+    let read = Read::parse(encoded_key, target)?;
+    let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
+    if !read.is_consistent {
+        let value = incoming
+            .env()
+            .hot_keys()
+            .read_with_retry(&read.key, &Form::STREAM)
+            .await?
+            .ok_or_else(Failure::key_not_found)?;
+        return respond(200, &value, &fields);
+    }
+    let newest = incoming.env().key_writers().read(&read.key, encoded_key).await;
+    match newest.map_err(|cause| Failure::writer_unavailable(&cause))? {
+        NewestValue::Found { value, tag } => {
+            fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
+            let if_none_match = incoming.header("if-none-match");
+            if tag
+                .as_deref()
+                .and_then(version)
+                .is_some_and(|version| is_not_modified(if_none_match.as_deref(), version))
+            {
+                return respond(304, &JsValue::NULL, &fields);
+            }
+            respond(200, &value, &fields)
+        }
+        NewestValue::NotFound => Err(Failure::key_not_found()),
+        NewestValue::NotVisibleYet => Err(Failure::not_visible_yet()),
+        NewestValue::KvFailed(error) => Err(error.into()),
+    }
+}
+
+async fn write(
+    incoming: &Incoming,
+    encoded_key: &str,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, Failure> {
+    let content_length = incoming.header("content-length");
+    let (if_match, if_none_match) = (incoming.header("if-match"), incoming.header("if-none-match"));
+    let fields = Fields {
+        content_length: content_length.as_deref(),
+        has_body: incoming.has_body(),
+        if_match: if_match.as_deref(),
+        if_none_match: if_none_match.as_deref(),
+    };
+    let run = Run::parse(encoded_key, target, &fields)?;
+    let body = body(incoming, &run).await?;
+    let value = |number| body.clone().unwrap_or_else(|| Value::text(&writes::value(number)));
+    let start_ms = Clock.now_ms();
+    let mut failure = None;
+    let (status, version, attempts) = match run.strategy {
+        Strategy::Direct | Strategy::Backoff => {
+            let store = incoming.env().hot_keys();
+            let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
+            let (attempts, errors): (Vec<_>, Vec<_>) = join_all(puts).await.into_iter().unzip();
+            // Of the documented demonstration failures are a part. A value that was sent is kept or not.
+            failure = run.value_bytes.and(errors.into_iter().flatten().next()).map(Failure::from);
+            (200, None, attempts)
+        }
+        Strategy::Coalesce(wait) => {
+            let (timeout_ms, key) = (run.timeout_ms, &run.key);
+            let Fields { if_match, if_none_match, .. } = fields;
+            let write = Write { key, encoded_key, wait, timeout_ms, if_match, if_none_match };
+            let (version, attempts) = coalesce(&incoming.env().key_writers(), &write, run.n, value, start_ms).await?;
+            (if wait == Wait::Kv { 200 } else { 202 }, Some(version), attempts)
+        }
+    };
+    let report = Report::new(attempts, since_ms(start_ms));
+    let tag = version.map(entity_tag);
+    let mut fields = vec![NO_STORE, ("vary", "Accept")];
+    fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
+    let body = if wants_html(incoming.header("accept").as_deref()) {
+        fields.extend([("content-type", "text/html; charset=utf-8"), ("content-security-policy", POLICY)]);
+        writes::page(&run, &report)
+    } else {
+        fields.push(("content-type", "application/json"));
+        match run.strategy {
+            Strategy::Direct => json(&report.attempts.iter().map(|retried| &retried.attempt).collect::<Vec<_>>())?,
+            Strategy::Backoff | Strategy::Coalesce(_) => json(&report)?,
+        }
+    };
+    let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
+    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming, &Route::Writes { key: encoded_key }));
+    fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
+    fields.extend(request_id.map(|id| ("x-request-id", id)));
+    respond(status, &response::bytes(body.as_bytes()), &fields)
+}
+
+/// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
+/// can be tried again, and a slow client does not use up the time that KV has.
+async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failure> {
+    let Some(length) = run.value_bytes else { return Ok(None) };
+    Ok(Some(Value::bytes(incoming.body_bytes(length).await?)))
+}
+
+/// One of the writes that are made beside each other, each by itself; with the error that ended it.
+async fn put(
+    store: &Store,
+    run: &Run<'_>,
+    number: u32,
+    value: Value,
+    start_ms: u64,
+) -> (RetriedAttempt, Option<StoreError>) {
+    let started_ms = since_ms(start_ms);
+    let mut tries = Vec::new();
+    let (attempt, error) = if run.strategy == Strategy::Direct {
+        let outcome = store.put(&run.key, &value, None).await;
+        tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
+        (Attempt::new(number, outcome.as_ref().map(|&()| ())), outcome.err())
+    } else {
+        let note = |tried: Try| {
+            tries.push(Try {
+                started_ms: tried.started_ms.saturating_sub(start_ms),
+                ended_ms: tried.ended_ms.saturating_sub(start_ms),
+                ..tried
+            });
+        };
+        let outcome = store.put_with_retry(&run.key, &value, None, &run.backoff(), note).await.outcome;
+        (Attempt::retried(number, &outcome), outcome.err().map(|(error, _)| error))
+    };
+    (RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }, error)
+}
+
+/// The writes become one, which the key's object keeps: its version, and what became of each.
+async fn coalesce(
+    writers: &KeyWriters,
+    write: &Write<'_>,
+    n: u32,
+    value: impl Fn(u32) -> Value,
+    start_ms: u64,
+) -> Result<(u64, Vec<RetriedAttempt>), Failure> {
+    let one = OneWrite::new();
+    let send = async |number| {
+        let sent_ms = since_ms(start_ms);
+        writers.write(write, &value(number)).await.map(|answer| (answer, sent_ms))
+    };
+    let started_ms = since_ms(start_ms);
+    let written = join_all((1..=n).map(async |number| (number, one.put(number, send).await))).await;
+    let ended_ms = since_ms(start_ms);
+
+    let mut newest = 0;
+    let mut attempts = Vec::with_capacity(written.len());
+    for (number, carried) in written {
+        let (answer, is_sent) = match carried {
+            Some(Carried::Sent(answer)) => (answer, true),
+            Some(Carried::Superseded(answer)) => (answer, false),
+            None => (Err("the write was not sent".to_owned()), false),
+        };
+        let (answer, sent_ms) = answer.map_err(|cause| Failure::writer_unavailable(&cause))?;
+        let (version, tries) = match answer {
+            Answer::Stored(version) => (version, Vec::new()),
+            Answer::InKv { version, tries } => (version, tries),
+            Answer::NotWritten(reason) => return Err(reason.into()),
+        };
+        let tries = if is_sent { tries.into_iter().map(|tried| tried.counted_from(sent_ms)).collect() } else { vec![] };
+        attempts.push(RetriedAttempt { attempt: Attempt::new(number, Ok(())), tries, started_ms, ended_ms });
+        newest = version;
+    }
+    Ok((newest, attempts))
+}
+
+fn since_ms(start_ms: u64) -> u64 {
+    Clock.now_ms().saturating_sub(start_ms)
+}
+
+fn json(body: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(body).map_err(|error| Failure::internal(&JsValue::from_str(&error.to_string())))
+}
+
+fn respond(status: u16, body: &JsValue, fields: &response::Fields<'_>) -> Result<web_sys::Response, Failure> {
+    response::with_status(status, body, fields).map_err(|thrown| Failure::internal(&thrown))
+}

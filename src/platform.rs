@@ -1,0 +1,7 @@
+//! What binds the Worker to its runtime: bindings, clock, log, and each workaround for workerd or wasm-bindgen.
+
+pub(crate) mod bindings;
+pub(crate) mod clock;
+pub(crate) mod deadline;
+pub(crate) mod log;
+pub(crate) mod wake_up;

@@ -1,0 +1,93 @@
+//! The log: one JSON line an event, under the id of its request. Never a secret, never what a
+//! visitor sent.
+
+use std::cell::OnceCell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use http_semantics::problem::ray_id;
+use serde::Serialize;
+use worker::web_sys;
+
+use crate::platform::clock::Clock;
+
+/// One line of the log.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    level: Level,
+    /// The id that the answer carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    /// The name of the problem.
+    code: &'a str,
+    /// The status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The route, without what the visitor wrote.
+    route: &'a str,
+    /// What happened, for the one who looks after the Worker.
+    detail: &'a str,
+}
+
+/// How much an event matters.
+#[derive(Serialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// The visitor was told so: `console.error`.
+    Error,
+    /// The job went on: `console.warn`.
+    Warning,
+}
+
+impl Line<'_> {
+    fn write(&self) {
+        match (serde_json::to_string(self), self.level) {
+            (Ok(line), Level::Error) => worker::console_error!("{line}"),
+            (Ok(line), Level::Warning) => worker::console_warn!("{line}"),
+            // Strings and a number always become JSON.
+            (Err(_), _) => {}
+        }
+    }
+}
+
+/// Writes the lines of one request, also of what it leaves to be done after its answer.
+#[derive(Clone)]
+pub(crate) struct RequestLog(Rc<Inner>);
+
+struct Inner {
+    request: Rc<web_sys::Request>,
+    id: OnceCell<String>,
+}
+
+impl RequestLog {
+    pub(crate) fn new(request: &Rc<web_sys::Request>) -> Self {
+        Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new() }))
+    }
+
+    /// Cloudflare's id of the request (`cf-ray`), or one that is made up: what ties an answer to
+    /// its lines. It need not be secret.
+    pub(crate) fn id(&self) -> &str {
+        self.0.id.get_or_init(|| {
+            let ray = self.0.request.headers().get("cf-ray").unwrap_or_default();
+            ray_id(ray).unwrap_or_else(|| format!("{:013x}", Clock.random_bits()))
+        })
+    }
+
+    /// The visitor was told of a failure, with this status.
+    pub(crate) fn error(&self, route: &str, code: &str, status: u16, detail: &str) {
+        let (level, request_id) = (Level::Error, Some(self.id()));
+        Line { level, request_id, code, status: Some(status), route, detail }.write();
+    }
+
+    /// Something went wrong and the job went on without it.
+    pub(crate) fn warning(&self, route: &str, code: &str, detail: &dyn Display) {
+        let (level, request_id, detail) = (Level::Warning, Some(self.id()), &*detail.to_string());
+        Line { level, request_id, code, status: None, route, detail }.write();
+    }
+}
+
+/// The same in an alarm, which is of no request.
+pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
+    Line { level: Level::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }.write();
+}
