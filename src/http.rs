@@ -3,5 +3,6 @@
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod message;
+pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod stream;

@@ -327,7 +327,7 @@ async fn settled(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, S
     match promise {
         Ok(promise) => JsFuture::from(promise)
             .await
-            .map_err(|rejected| StoreError::from_message(crate::http::error::message_of(&rejected))),
-        Err(thrown) => Err(StoreError::not_asked(crate::http::error::message_of(&thrown))),
+            .map_err(|rejected| StoreError::from_message(crate::platform::js_error::message_of(&rejected))),
+        Err(thrown) => Err(StoreError::not_asked(crate::platform::js_error::message_of(&thrown))),
     }
 }

@@ -55,7 +55,9 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let route = Route::of(&incoming.vars().hosts, &target);
     match answer(&incoming, &route, &target).await {
         Ok(response) => Ok(response),
-        Err(failure) => failure.render(&incoming, &route).map_err(Into::into),
+        Err(failure) => failure
+            .render(&route, incoming.method(), incoming.header("accept").as_deref(), incoming.log())
+            .map_err(Into::into),
     }
 }
 

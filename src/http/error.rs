@@ -7,6 +7,7 @@ use feature_flags::config::ConfigError;
 use feature_flags::ofrep::{self, OfrepError};
 use http_cache::address::CacheError;
 use http_cache::purge::PurgeError;
+use http_semantics::authorization::NotAuthorized;
 use http_semantics::conditional::entity_tag;
 use http_semantics::problem::{Problem, wants_json};
 use http_semantics::range;
@@ -19,11 +20,13 @@ use static_assets::AssetError;
 use static_assets::answer::{FieldLines, change_error};
 use static_assets::header_rules::HeaderChanges;
 use tenant_router::TenantError;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use worker::web_sys;
 
-use crate::http::incoming::{Incoming, NoBody};
+use crate::http::request_body::NoBody;
 use crate::http::response;
+use crate::platform::js_error::message_of;
+use crate::platform::log::RequestLog;
 use crate::routes::{MethodNotAllowed, Route};
 
 /// Why a request gets no answer from its job.
@@ -175,12 +178,12 @@ impl Failure {
     }
 
     /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
-    pub(crate) fn log<'i>(&self, incoming: &'i Incoming, route: &Route<'_>) -> Option<&'i str> {
+    pub(crate) fn log<'l>(&self, log: &'l RequestLog, route: &Route<'_>) -> Option<&'l str> {
         if self.status < 500 {
             return None;
         }
-        incoming.log().error(route.name(), self.code, self.status, self.cause());
-        Some(incoming.log().id())
+        log.error(route.name(), self.code, self.status, self.cause());
+        Some(log.id())
     }
 
     /// Says in the log where it happened.
@@ -194,10 +197,16 @@ impl Failure {
         self.cause.as_deref().unwrap_or(&self.sentence)
     }
 
-    /// The response.
-    pub(crate) fn render(&self, incoming: &Incoming, route: &Route<'_>) -> Result<web_sys::Response, JsValue> {
-        let is_json = route.is_api(incoming.method()) || wants_json(incoming.header("accept").as_deref());
-        let request_id = self.log(incoming, route);
+    /// The response to a request of this route with this method and `Accept`.
+    pub(crate) fn render(
+        &self,
+        route: &Route<'_>,
+        method: &str,
+        accept: Option<&str>,
+        log: &RequestLog,
+    ) -> Result<web_sys::Response, JsValue> {
+        let is_json = route.is_api(method) || wants_json(accept);
+        let request_id = self.log(log, route);
         let mut problem = Problem::new(self.status, self.code, &self.sentence);
         problem.request_id = request_id;
         let (content_type, body) = match &self.body {
@@ -219,11 +228,19 @@ impl Failure {
     }
 }
 
-/// The message of something that JavaScript threw, without its stack.
-pub(crate) fn message_of(thrown: &JsValue) -> String {
-    match thrown.dyn_ref::<js_sys::Error>() {
-        Some(error) => error.message().into(),
-        None => thrown.as_string().unwrap_or_else(|| "an exception without a message".to_owned()),
+/// The runtime refused to make a response, which it never does.
+impl From<JsValue> for Failure {
+    fn from(thrown: JsValue) -> Self {
+        Self::internal(&thrown)
+    }
+}
+
+impl From<NotAuthorized> for Failure {
+    fn from(error: NotAuthorized) -> Self {
+        match error {
+            NotAuthorized::NoToken => Self::not_configured("API_TOKEN"),
+            NotAuthorized::WrongToken => Self::unauthorized(),
+        }
     }
 }
 

@@ -3,29 +3,15 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use http_semantics::authorization::is_bearer;
+use http_semantics::authorization::{NotAuthorized, is_bearer};
 use http_semantics::fields::{Fields, Lines};
-use http_semantics::request_body;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use worker::{Context, web_sys};
 
-use crate::http::error::Failure;
 use crate::http::message::{self, MessageFields};
+use crate::http::request_body::{NoBody, whole};
 use crate::platform::bindings::{Bindings, Vars};
-use crate::platform::deadline;
 use crate::platform::log::RequestLog;
-
-/// Why a body is not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoBody {
-    /// It is longer than it may be.
-    TooLong,
-    /// It ended before its length was reached.
-    Broken,
-    /// It took longer than it may.
-    Late,
-}
 
 /// One request, with the bindings and the context it runs in.
 pub(crate) struct Incoming {
@@ -82,10 +68,10 @@ impl Incoming {
     }
 
     /// Checks that the request has the token, as all that changes something or tells of users asks for.
-    pub(crate) fn authorize(&self) -> Result<(), Failure> {
+    pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
-        let token = vars.token.as_deref().ok_or_else(|| Failure::not_configured("API_TOKEN"))?;
-        if is_bearer(self.header("authorization").as_deref(), token) { Ok(()) } else { Err(Failure::unauthorized()) }
+        let token = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
+        if is_bearer(self.header("authorization").as_deref(), token) { Ok(()) } else { Err(NotAuthorized::WrongToken) }
     }
 
     /// The whole body, of up to so many bytes, whether or not its length is known.
@@ -119,12 +105,6 @@ impl Incoming {
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.context.wait_until(work);
     }
-}
-
-/// What reading a body of so many bytes comes to. No body that is read whole is read without a deadline.
-async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {
-    let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
-    read.ok_or(NoBody::Late)?.map_err(|_| NoBody::Broken)
 }
 
 /// The header fields of a request. `Accept-Encoding` is the client's own: the platform puts another in its place.

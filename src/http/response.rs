@@ -7,8 +7,6 @@ use kv_store::recent::Recent;
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
-use crate::http::error::Failure;
-
 #[wasm_bindgen]
 extern "C" {
     /// The runtime's `Response`, whose constructor takes any body.
@@ -37,7 +35,7 @@ pub(crate) type Fields<'a> = [(&'a str, &'a str)];
 
 /// 200 with fields that come again: the runtime's form of them is made once and kept. Without a `Cache-Control` of its own the answer
 /// says `no-cache`: a cache in front of the Worker must never decide by itself how long it holds.
-pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, Failure> {
+pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
     let is_silent = !fields.iter().any(|(name, _)| *name == "cache-control");
     let own =
         [("x-content-type-options", "nosniff")].into_iter().chain(is_silent.then_some(("cache-control", "no-cache")));
@@ -49,9 +47,8 @@ pub(crate) fn encoded<'f>(
     status: u16,
     body: &JsValue,
     fields: impl Iterator<Item = (&'f str, &'f str)> + Clone,
-) -> Result<web_sys::Response, Failure> {
-    let init = kept_init(status, fields);
-    init.and_then(|init| respond(body, &init)).map_err(|thrown| Failure::internal(&thrown))
+) -> Result<web_sys::Response, JsValue> {
+    respond(body, &kept_init(status, fields)?)
 }
 
 /// An answer with fields that are not worth keeping.

@@ -93,12 +93,12 @@ async fn answered(
 /// The file under its own key, as documented. The runtime sends no body for HEAD.
 async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
     let Some(stream) = site::plain(incoming, key).await? else { return Ok(None) };
-    response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)
+    Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
 }
 
 fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-    response::with_status(status, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown))
+    Ok(response::with_status(status, &JsValue::NULL, &fields)?)
 }
 
 /// Renders what core decided. Where the bytes cannot be read, the release before answers if memory has all of it.
@@ -128,7 +128,7 @@ fn render(found: &Represented<'_>, content: &JsValue, standing: Standing) -> Res
     if found.status == 206 {
         // Hardly any part is asked for twice.
         let fields: Vec<(&str, &str)> = fields.chain(source).collect();
-        return response::with_status(206, content, &fields).map_err(|thrown| Failure::internal(&thrown));
+        return Ok(response::with_status(206, content, &fields)?);
     }
-    response::encoded(found.status, content, fields.chain(source))
+    Ok(response::encoded(found.status, content, fields.chain(source))?)
 }

@@ -32,7 +32,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
         fields.extend([("vary", vary), ("cache-control", "private")]);
     }
     fields.extend(user.source.field().map(|source| ("config-source", source)));
-    response::ok(&body(user.record().is_some_and(UserRecord::has_preview)), &fields)
+    Ok(response::ok(&body(user.record().is_some_and(UserRecord::has_preview)), &fields)?)
 }
 
 /// Both pages are constants: their JavaScript strings are made once an isolate.

@@ -23,9 +23,9 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
         store.text(&USER).await?;
         let length = DISABLED.len().to_string();
         fields.push(("content-length", &length));
-        return response::ok(&JsValue::NULL, &fields);
+        return Ok(response::ok(&JsValue::NULL, &fields)?);
     }
     store.put(&USER, &Value::text(DISABLED), None).await?;
     let value = store.text(&USER).await?.ok_or_else(Failure::value_not_found)?;
-    response::ok(&JsValue::from_str(&value), &fields)
+    Ok(response::ok(&JsValue::from_str(&value), &fields)?)
 }

@@ -36,7 +36,7 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
     let health = Health { status: "ok", version: env!("CARGO_PKG_VERSION"), flags: flags(incoming).await };
     let json = serde_json::to_vec(&health).map_err(|error| Failure::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
-    response::ok(&response::bytes(&json), &fields)
+    Ok(response::ok(&response::bytes(&json), &fields)?)
 }
 
 async fn flags(incoming: &Incoming) -> Flags {

@@ -50,5 +50,5 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("content-language", page.language.as_str())];
     fields.extend(varies.then_some(("vary", language::VARY)));
     fields.extend(source);
-    response::ok(&response::bytes(page.html.as_bytes()), &fields)
+    Ok(response::ok(&response::bytes(page.html.as_bytes()), &fields)?)
 }

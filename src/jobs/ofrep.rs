@@ -13,7 +13,8 @@ use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use crate::http::error::Failure;
-use crate::http::incoming::{Incoming, NoBody};
+use crate::http::incoming::Incoming;
+use crate::http::request_body::NoBody;
 use crate::http::response;
 use crate::jobs::flags::{self, Flags};
 use crate::jobs::users::{self, User};
@@ -74,7 +75,7 @@ fn preflight(admitted: &[Field]) -> Result<Response, Failure> {
         ]);
     }
     fields.push(("allow", "POST, OPTIONS"));
-    response::with_status(204, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown))
+    Ok(response::with_status(204, &JsValue::NULL, &fields)?)
 }
 
 fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
@@ -99,7 +100,10 @@ async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Resul
             source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
         })?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
-    response::ok(&JsValue::from_str(&json), &fields.into_iter().chain(source).chain(lent(admitted)).collect::<Vec<_>>())
+    Ok(response::ok(
+        &JsValue::from_str(&json),
+        &fields.into_iter().chain(source).chain(lent(admitted)).collect::<Vec<_>>(),
+    )?)
 }
 
 async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failure> {
@@ -116,11 +120,11 @@ async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failu
     let fields = [("etag", etag.as_str()), ("cache-control", "private, no-cache, no-transform")];
     let fields: Vec<_> = fields.into_iter().chain(source).chain(lent(admitted)).collect();
     if is_known {
-        return response::with_status(304, &JsValue::NULL, &fields).map_err(|thrown| Failure::internal(&thrown));
+        return Ok(response::with_status(304, &JsValue::NULL, &fields)?);
     }
     let content_type = [("content-type", "application/json")];
     let fields: Vec<_> = content_type.into_iter().chain(fields).collect();
-    response::with_status(200, &JsValue::from_str(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+    Ok(response::with_status(200, &JsValue::from_str(&json), &fields)?)
 }
 
 /// What the client says of the user.

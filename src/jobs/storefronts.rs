@@ -237,7 +237,7 @@ impl<'a> Proxied<'a> {
             ("x-storefront-id", &id),
             (ROUTING_SOURCE, FALLBACK),
         ];
-        Some(response::with_status(503, &page, &fields).map_err(|thrown| Failure::internal(&thrown)))
+        Some(response::with_status(503, &page, &fields).map_err(Failure::from))
     }
 
     /// The answer as the visitor sees it.

@@ -126,7 +126,8 @@ async fn write(
         }
     };
     let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
-    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming, &Route::Writes { key: encoded_key }));
+    let request_id =
+        failure.as_ref().and_then(|failure| failure.log(incoming.log(), &Route::Writes { key: encoded_key }));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
     fields.extend(request_id.map(|id| ("x-request-id", id)));
     respond(status, &response::bytes(body.as_bytes()), &fields)
@@ -214,5 +215,5 @@ fn json(body: &impl Serialize) -> Result<String, Failure> {
 }
 
 fn respond(status: u16, body: &JsValue, fields: &response::Fields<'_>) -> Result<web_sys::Response, Failure> {
-    response::with_status(status, body, fields).map_err(|thrown| Failure::internal(&thrown))
+    Ok(response::with_status(status, body, fields)?)
 }

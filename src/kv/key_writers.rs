@@ -11,9 +11,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
-use crate::http::error::message_of;
 use crate::kv::Value;
 use crate::platform::deadline;
+use crate::platform::js_error::message_of;
 
 #[wasm_bindgen]
 extern "C" {

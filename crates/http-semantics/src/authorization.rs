@@ -2,6 +2,15 @@
 
 use subtle::ConstantTimeEq;
 
+/// Why a request may not do what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAuthorized {
+    /// The Worker has no token, so no request can have the right one.
+    NoToken,
+    /// The request has no token, or another one.
+    WrongToken,
+}
+
 /// True where the `Authorization` field is `Bearer <token>`. The scheme's case does not matter (RFC 9110 §11.1). The time it
 /// takes tells the length of the token at most, never how much of a guess was right.
 #[must_use]

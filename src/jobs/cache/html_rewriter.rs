@@ -8,7 +8,7 @@ use http_semantics::fields::{Fields, Lines};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::http::error::message_of;
+use crate::platform::js_error::message_of;
 
 #[wasm_bindgen(module = "/src/jobs/cache/page_text.js")]
 extern "C" {

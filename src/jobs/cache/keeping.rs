@@ -13,11 +13,11 @@ use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
 use super::ROUTE;
-use crate::http::error::message_of;
 use crate::http::incoming::Incoming;
 use crate::http::stream;
 use crate::kv::{Body, Store, to_put};
 use crate::platform::clock::Clock;
+use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
 
 #[wasm_bindgen(module = "/src/jobs/cache/bodies.js")]

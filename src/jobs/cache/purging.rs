@@ -91,7 +91,7 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
     let json = serde_json::to_vec(&told).map_err(|error| Failure::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
-    response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+    Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
 /// Writes a purge. What a URL's keys hold is deleted as well, so that the record is needed only until KV shows that everywhere.

@@ -9,7 +9,8 @@ use worker::web_sys::Response;
 
 use super::ROUTE;
 use crate::http::error::Failure;
-use crate::http::incoming::{Incoming, NoBody};
+use crate::http::incoming::Incoming;
+use crate::http::request_body::NoBody;
 use crate::http::response;
 use crate::jobs::users;
 
@@ -41,5 +42,5 @@ pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     let users = ids.iter().zip(&found).map(|(id, user)| (*id, Told::new(user.source, user.record()))).collect();
     let json = serde_json::to_vec(&Answer { users }).map_err(|error| Failure::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
-    response::with_status(200, &response::bytes(&json), &fields).map_err(|thrown| Failure::internal(&thrown))
+    Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }

@@ -18,9 +18,10 @@ use worker::web_sys::Response;
 use super::super::ROUTE;
 use super::super::keeping::{Found, hot};
 use super::{Exchange, Looked, Outcome, Source};
-use crate::http::error::{Failure, message_of};
+use crate::http::error::Failure;
 use crate::http::message::{self, Sent};
 use crate::platform::clock::Clock;
+use crate::platform::js_error::message_of;
 
 thread_local! {
     static CIRCUITS: RefCell<Circuits> = const { RefCell::new(Circuits::new()) };

@@ -20,9 +20,10 @@ use worker::web_sys::{ReadableStream, Response};
 use super::super::keeping::{self, AS_IT_CAME, Found, hot};
 use super::forward::Received;
 use super::{Exchange, Looked, Outcome, Source, href};
-use crate::http::error::{Failure, message_of};
+use crate::http::error::Failure;
 use crate::kv::Body;
 use crate::platform::deadline;
+use crate::platform::js_error::message_of;
 
 impl Exchange {
     /// The upstream says that what is kept is still what it would send (RFC 9111 §4.3.4).
