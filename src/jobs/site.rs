@@ -15,9 +15,10 @@ use kv_store::store::StoreError;
 use static_assets::AssetError;
 use static_assets::answer::{Content, Served};
 use static_assets::blobs::{BLOB_BYTES_MAX, Blobs};
+use static_assets::keys::POINTER;
 use static_assets::manifest::{Body, Manifest};
 use static_assets::pieces::{self, Piece};
-use static_assets::release::{POINTER, Pointer, blob_key, manifest_key};
+use static_assets::release::{Pointer, blob_key, manifest_key};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::http::error::Failure;

@@ -6,8 +6,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::AssetPath;
+use super::line_error::LineError;
 use super::pattern::{Pattern, STRICT};
-use super::redirects::LineError;
 use http_semantics::fields;
 
 /// "You may define up to 100 header rules."

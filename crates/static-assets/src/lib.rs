@@ -7,6 +7,8 @@ pub mod blobs;
 pub mod fingerprint;
 pub mod header_rules;
 pub mod html_handling;
+pub mod keys;
+pub mod line_error;
 pub mod manifest;
 pub mod media_type;
 mod pattern;
@@ -52,7 +54,7 @@ const INDEX: Key<'static> = Key::literal("index.html");
 /// for a slash, and segments `.` and `..`, which only an encoded slash can have left there.
 pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
     let decoded = percent_decode(path).map_err(|_| AssetError::NotFound)?;
-    let is_hidden = decoded.trim_start_matches('/').starts_with(release::PREFIX);
+    let is_hidden = decoded.trim_start_matches('/').starts_with(keys::PREFIX);
     let names_no_file =
         decoded.contains(['\0', '\\']) || decoded.split('/').any(|segment| matches!(segment, "." | ".."));
     if is_hidden || names_no_file { Err(AssetError::NotFound) } else { Ok(decoded) }

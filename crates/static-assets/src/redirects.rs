@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use self::destination::Destination;
+pub use self::destination::Redirect;
 use super::AssetPath;
+use super::line_error::LineError;
 use super::pattern::{Captures, Pattern};
 
 /// "Per file": redirects whose source is one path.
@@ -38,26 +40,6 @@ type Line = (Box<str>, Box<str>, u16);
 struct Rule {
     source: Pattern,
     destination: Destination,
-}
-
-/// Where a request is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redirect {
-    /// 301, 302, 303, 307 or 308, or 200 where another file answers under the path that was asked for.
-    pub status: u16,
-    /// The `Location`: relative to the root, or absolute. With 200 the decoded path of what answers: it is served without a
-    /// redirect of its own, and no rule is looked for again.
-    pub location: String,
-}
-
-/// What is wrong in a line of `_redirects` or `_headers`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}")]
-pub struct LineError {
-    /// Counted from 1.
-    pub line: usize,
-    /// A sentence or more.
-    pub problem: String,
 }
 
 impl Redirects {

@@ -3,20 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::{BLOBS, MANIFESTS};
 use super::manifest::File;
 use kv_store::limits::{Key, KeyError};
 use kv_store::record::{self, BrokenRecord};
-
-/// All keys of releases begin so; no visitor reaches them by a path.
-pub const PREFIX: &str = "kv-edge:";
-/// Keys of bytes begin so.
-pub const BLOBS: &str = "kv-edge:blob:";
-/// Keys of manifests begin so.
-pub const MANIFESTS: &str = "kv-edge:release:";
-/// Keys that say that a push is under way begin so; they expire by themselves.
-pub const PUSHES: &str = "kv-edge:push:";
-/// The key of the [`Pointer`].
-pub const POINTER: Key<'static> = Key::literal("kv-edge:current");
 
 /// Longer files are stored in chunks, in bytes: with what the REST API adds, a value stays below 25 MiB ("Limits").
 pub const WHOLE_BYTES_MAX: u64 = 24 * 1024 * 1024;

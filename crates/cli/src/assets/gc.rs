@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use serde::Serialize;
+use static_assets::keys::{BLOBS, MANIFESTS, PUSHES};
 use static_assets::manifest::{Body, File, Manifest};
-use static_assets::release::{BLOBS, BlobMetadata, MANIFESTS, PUSHES, Pointer};
+use static_assets::release::{BlobMetadata, Pointer};
 
 use super::marks::{self, Mark};
 use super::releases::{self, Release};

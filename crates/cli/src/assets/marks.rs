@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kv_store::limits::Key;
 use serde_json::json;
-use static_assets::release::PUSHES;
+use static_assets::keys::PUSHES;
 
 use crate::api::{ApiError, Listed, Namespace};
 use crate::clock;

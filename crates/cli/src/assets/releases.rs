@@ -1,7 +1,8 @@
 //! The releases in a namespace, and which of them is served.
 
+use static_assets::keys::{MANIFESTS, POINTER};
 use static_assets::manifest::Manifest;
-use static_assets::release::{MANIFESTS, ManifestMetadata, POINTER, Pointer, manifest_key};
+use static_assets::release::{ManifestMetadata, Pointer, manifest_key};
 
 use super::Failure;
 use crate::api::{ApiError, Listed, Namespace};

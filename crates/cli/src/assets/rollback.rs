@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use serde_json::json;
-use static_assets::release::{POINTER, Pointer};
+use static_assets::keys::POINTER;
+use static_assets::release::Pointer;
 
 use super::releases::{self, Release};
 use super::{Common, Failure, marks};

@@ -4,11 +4,20 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::Redirect;
+use crate::keys::PREFIX;
 use crate::pattern::{Captures, Pattern, STRICT, Token, is_dots, tokens};
-use crate::release::PREFIX;
 use crate::single_slashes;
 use http_semantics::request_target::percent_decode;
+
+/// Where a request is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308, or 200 where another file answers under the path that was asked for.
+    pub status: u16,
+    /// The `Location`: relative to the root, or absolute. With 200 the decoded path of what answers: it is served without a
+    /// redirect of its own, and no rule is looked for again.
+    pub location: String,
+}
 
 /// What a path has besides [`STRICT`]: RFC 3986 §3.3, `pchar`.
 const PATH: &AsciiSet = &STRICT

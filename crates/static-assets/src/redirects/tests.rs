@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::release::BLOBS;
+use crate::keys::BLOBS;
 
 /// The example of the documentation.
 const EXAMPLE: &str = "

@@ -44,8 +44,11 @@ impl Count {
 
 /// The hashes of the values that KV has.
 pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
-    let listed = namespace.list(release::BLOBS)?;
-    Ok(listed.into_iter().filter_map(|key| key.name.strip_prefix(release::BLOBS).map(str::to_owned)).collect())
+    let listed = namespace.list(static_assets::keys::BLOBS)?;
+    Ok(listed
+        .into_iter()
+        .filter_map(|key| key.name.strip_prefix(static_assets::keys::BLOBS).map(str::to_owned))
+        .collect())
 }
 
 impl Upload<'_> {
@@ -78,7 +81,7 @@ impl Upload<'_> {
             let before = releases::find_pointer(self.namespace).map_err(|error| error.to_string())?.ok().flatten();
             let pointer = Pointer::switched(before.as_ref(), &manifest.id, keep, self.now_ms);
             let json = serde_json::to_vec(&pointer).map_err(|error| error.to_string())?;
-            self.namespace.put(&release::POINTER, &json, None, None).map_err(|error| error.to_string())?;
+            self.namespace.put(&static_assets::keys::POINTER, &json, None, None).map_err(|error| error.to_string())?;
             Ok(uploaded)
         })
     }
