@@ -59,7 +59,7 @@ for (const [key, type] of types) {
   });
 }
 
-test("besides Content-Type only nosniff is sent", async () => {
+test("besides Content-Type only Cache-Control and nosniff are sent", async () => {
   const key = unique("plain.txt");
   await assets.put(key, "text");
   const { headers } = await send(worker, `/${key}`);
@@ -68,7 +68,7 @@ test("besides Content-Type only nosniff is sent", async () => {
     Object.keys(headers)
       .filter((name) => !transport.has(name))
       .sort(),
-    ["content-type", "x-content-type-options"],
+    ["cache-control", "content-type", "x-content-type-options"],
   );
   assert.equal(headers["x-content-type-options"], "nosniff");
 });

@@ -86,6 +86,19 @@ test("a validation by one visitor changes nothing for the others", async () => {
   assert.equal((await page.calls("put")).length, 1);
 });
 
+test("the name in a visitor's 304 is in nobody else's answer, though the stored answer is fresh for all", async () => {
+  const page = resource((request) => {
+    const isKnown = request.field("If-None-Match") !== undefined;
+    const own = request.field("Cookie") ? [] : ["Cache-Control: max-age=5"];
+    return { status: isKnown ? 304 : 200, headers: ['ETag: "a"', `X-Name: ${request.field("Cookie") ?? "nobody"}`, ...own] };
+  });
+  await page.primed();
+  await pass(10);
+  assert.equal((await page.get({ Cookie: "alice" })).headers["x-name"], "alice");
+  await pass(1);
+  assert.equal((await page.get()).headers["x-name"], "nobody");
+});
+
 for (const version of [1, 9]) {
   test(`what version ${version} of the record holds counts as not there, and is no fault`, async () => {
     // Version 1 held answers to credentials that were not for everybody.

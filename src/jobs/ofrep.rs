@@ -74,7 +74,7 @@ fn preflight(admitted: &[Field]) -> Result<Response, Failure> {
             ("access-control-max-age", PREFLIGHT_SECONDS),
         ]);
     }
-    fields.push(("allow", "POST, OPTIONS"));
+    fields.extend([("allow", "POST, OPTIONS"), ("cache-control", "no-store")]);
     Ok(response::with_status(204, &JsValue::NULL, &fields)?)
 }
 

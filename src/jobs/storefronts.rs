@@ -283,14 +283,10 @@ impl<'a> Proxied<'a> {
     }
 
     fn warn_of_opened(&self, opened: Option<Opened>, target: Target<'_>) {
-        let what = match opened {
-            None => return,
-            Some(Opened::Path) => "a path of it failed too often",
-            Some(Opened::Outlier) => "it failed too often, others are asked in its place, if there are any",
-            Some(Opened::Origin) => "it gives no answer to most requests",
-        };
-        let place = self.place(target);
-        self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {what}"));
+        if let Some(opened) = opened {
+            let place = self.place(target);
+            self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {opened}"));
+        }
     }
 }
 

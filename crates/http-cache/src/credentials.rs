@@ -21,15 +21,21 @@ impl CredentialFields {
     /// not count. A name that is no field name matches nothing.
     #[must_use]
     pub fn parse(var: &str) -> Self {
-        Self { further: fields::list(var).map(str::to_ascii_lowercase).collect() }
+        Self { further: fields::list(var).map(normalized).collect() }
     }
 
     /// Returns true if the request has at least one of the fields, an empty one included.
     #[must_use]
     pub fn are_in(&self, request: &impl Fields) -> bool {
-        let mut names = request.names().split(',');
-        names.any(|name| ALWAYS.contains(&name) || self.further.iter().any(|further| further == name))
+        let names = request.names().split(',');
+        names.map(normalized).any(|name| ALWAYS.contains(&&*name) || self.further.contains(&name))
     }
+}
+
+/// Returns a name in lower case and with `-` for `_`: many servers hand both to an application as
+/// one name (RFC 3875 §4.1.18).
+fn normalized(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
 }
 
 #[cfg(test)]
@@ -52,7 +58,10 @@ mod tests {
     fn a_var_names_further_ones_in_any_case() {
         for var in ["X-Session", " x-a, X-SESSION,,", "x-session,"] {
             let fields = CredentialFields::parse(var);
-            assert!(fields.are_in(&Lines::from(&[("x-session", "a")])), "{var}");
+            for name in ["x-session", "x_session"] {
+                assert!(fields.are_in(&Lines::from(&[(name, "a")])), "{var} {name}");
+            }
+            assert!(fields.are_in(&Lines::from(&[("x_api_key", "a")])), "{var}");
             assert!(fields.are_in(&Lines::from(&[("cookie", "a")])), "{var}: cookies too");
             assert!(!fields.are_in(&Lines::from(&[("x-other", "a")])), "{var}");
         }

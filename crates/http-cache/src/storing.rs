@@ -95,6 +95,31 @@ pub fn fate(
     if is_of_the_resource && is_of_the_answer { Fate::Forget(why) } else { Fate::Pass(why) }
 }
 
+/// Decides what becomes of a stored answer whose fields a 304 or a HEAD updates (RFC 9111 §4.3.4, §4.3.5). `fields` are the fields
+/// after the update, `update` those of the 304 or HEAD alone.
+///
+/// The freshness of `fields` may come from the stored answer. So if the request has credentials, `update` itself has to say that it
+/// is fresh for shared caches: it may have fields that are for this visitor only.
+#[must_use]
+#[allow(clippy::too_many_arguments)] // A request, an answer, its update and when; each caller has them apart.
+pub fn fate_of_update(
+    url: &str,
+    request: &impl Fields,
+    credentials: &CredentialFields,
+    status: u16,
+    fields: &impl Fields,
+    update: &impl Fields,
+    times: Times,
+) -> Fate {
+    let fate = fate("GET", url, request, credentials, status, fields, times);
+    if fate != Fate::Keep || !credentials.are_in(request) {
+        return fate;
+    }
+    let (directives, is_targeted) = CacheControl::of_response(update);
+    let freshness = Freshness::of(status, update, &directives, is_targeted, times, None);
+    if is_for_everybody(&directives, &freshness) { fate } else { Fate::Pass(NotStored::Credentials) }
+}
+
 /// Whether an answer may be kept (RFC 9111 §3) and is worth it. `url` is the absolute URL that was asked for.
 ///
 /// # Errors

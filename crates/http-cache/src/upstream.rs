@@ -33,7 +33,7 @@ pub fn edits(
         let own = OF_THE_CLIENT.into_iter().find(|of_the_client| *of_the_client == name);
         if let Some(name) = own.filter(|_| is_kept && is_safe) {
             edits.remove(name);
-        } else if is_framing || is_stripped(name) || (is_of_cloudflare(name) && name != "cdn-loop") {
+        } else if is_framing || is_stripped(name) || is_of_cloudflare(name) {
             edits.remove(name.to_owned());
         }
     }

@@ -10,7 +10,7 @@
 //! answers by them has to say so in `Vary`.
 //!
 //! ```
-//! use crate::forwarding_fields::{is_of_cloudflare, is_stripped};
+//! use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};
 //!
 //! assert!(is_stripped("X-Forwarded-Host") && is_stripped("x_forwarded_host") && !is_stripped("X-Requested-With"));
 //! assert!(is_of_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry") && is_stripped("CF_IPCountry"));

@@ -9,7 +9,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops;
 
-use self::fields::Kept;
+use self::fields::FixedFields;
 pub use self::represent::Represented;
 use super::fingerprint::may_have_content_hash;
 use super::header_rules::HeaderChanges;
@@ -102,7 +102,7 @@ pub fn of_release<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Re
     };
     let rewritten = match manifest.redirects.find(asked.path, asked.target.query) {
         Some(rule) if rule.status == 200 => Some(rule.location),
-        Some(rule) => return redirect(rule.status, rule.location, Kept::Nothing),
+        Some(rule) => return redirect(rule.status, rule.location, FixedFields::Nothing),
         None => None,
     };
     let Some(path) = rewritten.as_deref().or(asked.path.file()) else { return Ok(Answer::Nothing) };
@@ -114,7 +114,7 @@ pub fn of_release<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Re
     match resolved {
         Resolved::File(path) => represent::at(served, &path, Place::Asked, asked),
         // A later release may have a file where this one has a redirect.
-        Resolved::Redirect(path) => redirect(307, location(&path, asked.target.query), Kept::Caching),
+        Resolved::Redirect(path) => redirect(307, location(&path, asked.target.query), FixedFields::Caching),
         Resolved::Nothing => Ok(Answer::Nothing),
     }
 }
@@ -128,7 +128,7 @@ pub fn header_changes<F>(served: Served<'_>, asked: &Asked<'_, F>) -> HeaderChan
 /// Changes the fields of an error, such as the 404 of a release that has no page for it, as
 /// `_headers` says: but for those that describe what it says, and how long it may be kept.
 pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
-    fields::change(lines, changes, Kept::CachingAndContent);
+    fields::change(lines, changes, FixedFields::CachingAndContent);
 }
 
 /// True where it is worth a look whether a release before has the file.

@@ -57,10 +57,6 @@ impl<F: Fields> Answered<'_, F> {
         if self.fields.has("alt-svc") {
             edits.remove("alt-svc");
         }
-        // A cache in front of kv-edge might key without the host or the cookie, and store what says nothing of it.
-        if !self.fields.has("cache-control") {
-            edits.set("cache-control", "private");
-        }
         // Both would reach past the storefront's own paths: to all others at the same host.
         for name in ["service-worker-allowed", "clear-site-data"] {
             if !address.prefix.is_empty() && self.fields.has(name) {
@@ -77,6 +73,12 @@ impl<F: Fields> Answered<'_, F> {
         }
         for (name, value) in &own.set {
             edits.set(name.as_str(), value.as_str());
+        }
+        // A cache in front of kv-edge might key without the host or the cookie, and store what says nothing.
+        let is_removed = edits.remove.iter().any(|name| name == "cache-control");
+        let is_set = edits.set.iter().any(|(name, _)| name == "cache-control");
+        if !is_set && (is_removed || !self.fields.has("cache-control")) {
+            edits.set("cache-control", "private");
         }
         edits.set("x-served-by", SERVED_BY);
         edits.set("x-storefront-id", id_field(address.key.as_str()));

@@ -26,10 +26,11 @@ mod request_key;
 #[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests;
 
+use std::fmt;
 use std::rc::Rc;
 
 use breaker::{Circuit, Threshold};
-pub use request_key::RequestKey;
+pub use request_key::{RequestKey, client_address};
 
 use kv_store::by_name::ByName;
 
@@ -91,6 +92,16 @@ pub enum Opened {
     Outlier,
     /// The circuit of the origin.
     Origin,
+}
+
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Path => "a path of it failed too often",
+            Self::Outlier => "it failed too often, others are asked in its place, if there are any",
+            Self::Origin => "it gives no answer to most requests",
+        })
+    }
 }
 
 /// What happened lately at one origin.

@@ -11,7 +11,7 @@ use super::backend::Backend;
 use super::record::{Record, Serving, Split, Variant};
 use super::visitor::{Visitor, VisitorKey};
 use super::{TenantError, forwarded, split};
-use crate::circuit::RequestKey;
+use crate::circuit::{RequestKey, client_address};
 use http_semantics::authorization;
 use http_semantics::cookie;
 use http_semantics::fields::{Edits, Fields};
@@ -139,7 +139,7 @@ impl<'a> Plan<'a> {
                 }
             }
         };
-        let client = asked.fields.find("cf-connecting-ip").and_then(|ip| ip.trim().parse::<IpAddr>().ok());
+        let client = client_address(asked.fields.find("cf-connecting-ip").as_deref());
         Ok(Self {
             method: asked.method,
             rest: address.rest,

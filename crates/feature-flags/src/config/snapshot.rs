@@ -26,7 +26,9 @@ const HEAD_BYTES_MAX: usize = 512;
 #[must_use]
 pub fn is_snapshot(text: &str) -> bool {
     const TOLD: [&str; 3] = ["version", "hash", "count"];
-    let head = text.split_once("\"records\"").map(|(head, _)| head).filter(|head| head.len() < HEAD_BYTES_MAX);
+    let end = (0..=HEAD_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    let beginning = end.and_then(|end| text.get(..end)).unwrap_or_default();
+    let head = beginning.split_once("\"records\"").map(|(head, _)| head);
     let head = head.and_then(|head| head.trim_end().strip_suffix(','));
     let members = head.and_then(|head| serde_json::from_str::<Map<String, Value>>(&format!("{head}}}")).ok());
     members.is_some_and(|members| {

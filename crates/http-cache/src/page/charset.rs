@@ -3,7 +3,7 @@
 //! there.
 //!
 //! ```
-//! use crate::page::charset::Charset;
+//! use http_cache::page::charset::Charset;
 //!
 //! // The platform knows the labels and the encodings that they name (Encoding Standard, §4.2).
 //! let encoding = |label: &str| label.eq_ignore_ascii_case("latin1").then(|| "windows-1252".to_owned());

@@ -376,6 +376,22 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
 }
 
 #[test]
+fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_itself() {
+    // RFC 9111 §3.2 stores the fields of a 304, which may be for the visitor who asked: a name, a nonce.
+    let merged = Lines::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
+    let none = CredentialFields::default();
+    let fate = |request: &[(&'static str, &str)], update: &[(&'static str, &str)]| {
+        fate_of_update(URL, &Lines::from(request), &none, 200, &merged, &Lines::from(update), TIMES)
+    };
+    let (silent, fresh) = ([("x-name", "alice")], [("x-name", "alice"), ("cache-control", "max-age=60")]);
+    assert_eq!(fate(&[], &silent), Fate::Keep, "nobody in particular asked");
+    for credentials in CREDENTIALS.into_iter().take(2) {
+        assert_eq!(fate(&[credentials], &silent), Fate::Pass(NotStored::Credentials), "{credentials:?}");
+        assert_eq!(fate(&[credentials], &fresh), Fate::Keep, "{credentials:?}");
+    }
+}
+
+#[test]
 fn what_the_runtime_cannot_show_is_not_stored() {
     // RFC 9110 §5.5: obs-text = %x80-FF. The runtime reads fields as UTF-8.
     let lossy = ("content-disposition", "attachment; filename=\"M\u{fffd}rz.pdf\"");

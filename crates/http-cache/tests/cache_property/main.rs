@@ -17,7 +17,7 @@ use http_cache::decision::{Asked, Decision, Selected, decide};
 use http_cache::freshness::Times;
 use http_cache::stale;
 use http_cache::stored::{Kept, Place, Stored};
-use http_cache::storing::{Fate, fate};
+use http_cache::storing::{Fate, fate, fate_of_update};
 use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
 use http_cache::vary::{self, Selecting, Vary};
 use http_semantics::fields::{Fields, Lines};
@@ -176,7 +176,8 @@ impl World {
         let stored = kept.stored.renewed(&step.request, fields, times);
         let new_key = if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, Selecting::new()) };
         let (request, url) = (&step.request, step.url);
-        let fate = fate("GET", url, request, &credentials(), stored.status, &stored.fields, times);
+        let (status, update) = (stored.status, &dated(step.answer.clone(), times.received_ms));
+        let fate = fate_of_update(url, request, &credentials(), status, &stored.fields, update, times);
         match fate {
             Fate::Keep => {}
             // What is stored stays as it is.
@@ -195,7 +196,8 @@ impl World {
         known.times = times;
         known.requests.push(step.request.clone());
         known.is_secret |= is_secret(known.status, &step.request, &known.fields);
-        known.contributions.push(contribution(step, &known.fields));
+        // What counts is what this visitor was told, not what is inherited from an answer to somebody else.
+        known.contributions.push(contribution(step, &answer));
         // A cookie of a validation is not stored, and takes away the one before.
         known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&Lines::default(), &known.fields);
         self.kept.insert(new_key, (Kept::new(stored, None), body));

@@ -1,7 +1,6 @@
 //! The header fields of a file.
 
 use std::borrow::Cow;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::{FieldLines, Place};
 use crate::header_rules::HeaderChanges;
@@ -51,16 +50,8 @@ pub(super) fn vary<'m>(by_encoding: bool, by_language: bool, place: Place) -> Op
     (!names.is_empty()).then(|| ("vary".into(), names.join(", ").into()))
 }
 
-/// An HTTP date (RFC 9110 §5.6.7) of milliseconds since the Unix epoch; the last one there is, for those beyond it.
-pub(super) fn date(at_ms: u64) -> String {
-    /// The end of the year 9999, in seconds.
-    const LAST: u64 = 253_402_300_799;
-    let at = UNIX_EPOCH.checked_add(Duration::from_secs((at_ms / 1000).min(LAST)));
-    httpdate::fmt_http_date(at.unwrap_or(UNIX_EPOCH))
-}
-
 /// What a redirect has.
-pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: Kept) -> FieldLines<'m> {
+pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: FixedFields) -> FieldLines<'m> {
     let mut lines = vec![("location".into(), location.into()), ("cache-control".into(), REVALIDATE.into())];
     change(&mut lines, changes, kept);
     lines
@@ -68,7 +59,7 @@ pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: Ke
 
 /// Which fields stay as they are, whatever `_headers` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum FixedFields {
     /// None: the fields of a file, or of a redirect that `_redirects` asks for.
     Nothing,
     /// Those that tell caches how long they may keep the answer: what is not there may be there at
@@ -78,7 +69,7 @@ pub(super) enum Kept {
     CachingAndContent,
 }
 
-impl Kept {
+impl FixedFields {
     fn includes(self, name: &str) -> bool {
         let is_of = |names: &[&str]| names.contains(&name);
         match self {
@@ -94,7 +85,7 @@ const CACHING: [&str; 6] =
 const CONTENT: [&str; 4] = ["content-type", "content-language", "content-location", "content-disposition"];
 
 /// Changes what `_headers` says.
-pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: Kept) {
+pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: FixedFields) {
     for name in changes.remove.iter().filter(|name| !kept.includes(name)) {
         lines.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
     }

@@ -1,9 +1,10 @@
 //! How much of a file a request gets: conditions, encodings and ranges, in the order of RFC 9110 §13.2.2.
 
+use http_semantics::http_date;
 use std::fmt::Write;
 use std::ops;
 
-use super::fields::{self, Kept};
+use super::fields::{self, FixedFields};
 use super::language::{self, Chosen};
 use super::{Answer, Asked, Content, FieldLines, Part, Place, Served, header_changes};
 use crate::AssetError;
@@ -174,7 +175,7 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
         let mut lines = fields::of_file(file, status, is_own_path);
         if status != 404 {
             lines.push(("etag".into(), form.etag.clone().into()));
-            lines.push(("last-modified".into(), fields::date(self.modified_ms()).into()));
+            lines.push(("last-modified".into(), http_date::format(self.modified_ms()).into()));
             lines.push(("accept-ranges".into(), "bytes".into()));
         }
         if let Some(coding) = form.coding {
@@ -182,7 +183,7 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
         }
         lines.extend(fields::vary(!file.encoded.is_empty(), self.chosen.varies, self.place));
         language::describe(self.served, self.page, &self.chosen, &mut lines);
-        let kept = if status == 404 { Kept::Caching } else { Kept::Nothing };
+        let kept = if status == 404 { FixedFields::Caching } else { FixedFields::Nothing };
         fields::change(&mut lines, header_changes(self.served, self.asked), kept);
         if status == 304 {
             fields::keep_of_not_modified(&mut lines);

@@ -90,6 +90,10 @@ fn an_answer_that_says_nothing_of_caching_is_the_visitors_alone() {
     assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
     let own = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
     assert_eq!(control(&own, &[]).as_deref(), Some("max-age=5"), "the record's word counts");
+    let without = record(r#"{"remove": ["Cache-Control"]}"#);
+    for fields in [&[][..], &[("cache-control", "public, max-age=60")]] {
+        assert_eq!(control(&without, fields).as_deref(), Some("private"), "{fields:?}");
+    }
 }
 
 #[test]
@@ -231,11 +235,11 @@ fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
         [
             "-server",
             "-refresh",
-            SILENT,
             "=location: /stores/shop/z",
             "=etag: ",
             "=location: /elsewhere",
             "=x-a: 1",
+            SILENT,
             "=x-served-by: Cloudflare Worker",
             "=x-storefront-id: shop",
             "=x-variant: blue",

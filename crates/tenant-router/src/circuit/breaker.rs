@@ -8,7 +8,8 @@ use super::request_key::RequestKey;
 /// How long a circuit is open for the first time; each time that all of its probes fail doubles it.
 pub(super) const OPEN_MS: u64 = 10_000;
 pub(super) const OPEN_MAX_MS: u64 = 60_000;
-/// A probe that has not reported by then never will: its visitor went away, or its request was ended.
+/// A probe that has not reported by then never will: its visitor went away, or its request was ended. One that
+/// has failed gives up its place after [`OPEN_MS`]: its visitor may be the only one who asks.
 pub(super) const PROBE_LOST_MS: u64 = 60_000;
 /// How long others are told to wait while the probes are under way.
 pub(super) const PROBE_WAIT_MS: u64 = 1000;
@@ -20,7 +21,7 @@ pub(super) struct Threshold {
     pub(super) failures: usize,
     /// Of which so many at most are one visitor's.
     pub(super) of_client: usize,
-    /// And so many at one path.
+    /// And so many at one path, whatever the query.
     pub(super) of_path: usize,
     /// Failures further back than this do not count.
     pub(super) window_ms: u64,
@@ -68,12 +69,16 @@ impl Circuit {
             let left_ms = open.since_ms.saturating_add(open.lasts_ms).saturating_sub(now_ms);
             return Admission::Open { retry_after_ms: left_ms.clamp(1, open.lasts_ms) };
         }
-        let mut taken = 0_usize;
-        let has_own = probes.inspect(|_| taken = taken.saturating_add(1)).any(|probe| probe.client == request.client);
-        if has_own || taken >= threshold.probes {
-            return Admission::Open { retry_after_ms: PROBE_WAIT_MS };
+        let (mut taken, mut own) = (0_usize, None);
+        for probe in probes {
+            taken = taken.saturating_add(1);
+            own = own.or((probe.client == request.client).then_some(probe));
         }
-        Admission::Probe
+        match own {
+            Some(own) => Admission::Open { retry_after_ms: own.wait_ms(now_ms) },
+            None if taken >= threshold.probes => Admission::Open { retry_after_ms: PROBE_WAIT_MS },
+            None => Admission::Probe,
+        }
     }
 
     /// Notes that a request goes through as a probe.
@@ -112,7 +117,7 @@ impl Circuit {
         }
         self.failures.retain(|failure| failure.at_ms.abs_diff(now_ms) <= threshold.window_ms);
         self.make_room(threshold.of_client, |of| of.client == request.client);
-        self.make_room(threshold.of_path, |of| of.path == request.path);
+        self.make_room(threshold.of_path, |of| of.without_query == request.without_query);
         self.make_room(threshold.failures, |_| true);
         self.failures.push_back(Failure { at_ms: now_ms, of: request, successes: self.successes });
         let before = self.failures.front().map_or(0, |oldest| oldest.successes);
@@ -150,6 +155,12 @@ impl Open {
 impl Probe {
     /// True while it keeps its place.
     fn holds(&self, now_ms: u64) -> bool {
-        self.since_ms.abs_diff(now_ms) < PROBE_LOST_MS
+        self.since_ms.abs_diff(now_ms) < if self.has_failed { OPEN_MS } else { PROBE_LOST_MS }
+    }
+
+    /// How long its visitor waits for the next one, in milliseconds.
+    fn wait_ms(&self, now_ms: u64) -> u64 {
+        let left_ms = OPEN_MS.saturating_sub(self.since_ms.abs_diff(now_ms));
+        if self.has_failed { left_ms.max(1) } else { PROBE_WAIT_MS }
     }
 }

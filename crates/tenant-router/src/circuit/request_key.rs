@@ -4,14 +4,16 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// A visitor and what they asked for, as hashes: nobody can read an address out of memory or a log, and nobody can choose a path that
-/// is taken for another one.
+/// A visitor and what they asked for, as hashes: short to keep, and nobody can choose a path that is
+/// taken for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
     /// Of the network that one visitor has.
     pub(super) client: u64,
     /// Of method, path and query: a path that fails for one query may work for another one.
     pub(super) path: u64,
+    /// Of method and path. Anybody can make up queries, so many of them are one place to fail at.
+    pub(super) without_query: u64,
 }
 
 impl RequestKey {
@@ -23,8 +25,20 @@ impl RequestKey {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80).to_string(),
         });
-        Self { client: hash(&[&client.unwrap_or_default()]), path: hash(&[method, url]) }
+        let without_query = url.split_once('?').map_or(url, |(path, _)| path);
+        Self {
+            client: hash(&[&client.unwrap_or_default()]),
+            path: hash(&[method, url]),
+            without_query: hash(&[method, without_query]),
+        }
     }
+}
+
+/// Returns the address that `CF-Connecting-IP` names. Cloudflare sets that field; anywhere else it is
+/// the visitor's own word.
+#[must_use]
+pub fn client_address(field: Option<&str>) -> Option<IpAddr> {
+    field.and_then(|address| address.trim().parse().ok())
 }
 
 /// The first 64 bits of the SHA-256 of these texts.

@@ -14,7 +14,7 @@ const T: u64 = 1_000_000;
 
 /// Visitor and path, by number.
 fn of(client: u64, path: u64) -> RequestKey {
-    RequestKey { client, path }
+    RequestKey { client, path, without_query: path }
 }
 
 /// One visitor at one path of origins that have alternatives: all four circuits matter.
@@ -219,6 +219,32 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
         assert_eq!(stranger(&mut circuits, false, T), expected, "{requests} {outcome:?} {clients} {paths}");
         assert_eq!(stranger(&mut circuits, true, T), open(10_000), "an outlier");
     }
+}
+
+#[test]
+fn many_queries_of_one_path_are_one_place_to_fail_at() {
+    // A visitor makes up as many queries as they like; five addresses are cheap.
+    let mut circuits = Circuits::new();
+    for query in 0..100 {
+        let request = RequestKey { client: query % 5, path: query, without_query: 0 };
+        circuits.ended(A, || request, NoAnswer, T);
+    }
+    assert_eq!(stranger(&mut circuits, false, T), Closed);
+}
+
+#[test]
+fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_failed() {
+    let mut circuits = Circuits::new();
+    for client in 1..=3 {
+        for _ in 0..2 {
+            circuits.ended(A, || of(client, 1), GatewayError, T);
+        }
+    }
+    let alone = |circuits: &mut Circuits, now_ms| circuits.admit(A, || of(1, 1), false, now_ms);
+    assert_eq!(alone(&mut circuits, T + 10_000), Probe);
+    circuits.ended(A, || of(1, 1), GatewayError, T + 10_500);
+    assert_eq!(alone(&mut circuits, T + 10_500), open(9500), "as long as Retry-After says");
+    assert_eq!(alone(&mut circuits, T + 20_000), Probe);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use http_cache::stale;
 use http_cache::upstream;
 use http_semantics::fields::{Fields, Lines};
 use kv_store::retry::Time;
-use tenant_router::circuit::{Admission, Circuits, Outcome as Ended, RequestKey};
+use tenant_router::circuit::{Admission, Circuits, Outcome as Ended, RequestKey, client_address};
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
@@ -86,7 +86,7 @@ impl Exchange {
         let requested_ms = Clock.now_ms();
         let origin = self.url.origin().as_str();
         let request = || {
-            let client = self.incoming.header("cf-connecting-ip").and_then(|ip| ip.trim().parse().ok());
+            let client = client_address(self.incoming.header("cf-connecting-ip").as_deref());
             RequestKey::new(&self.method, self.url.as_str(), client)
         };
         let admission = circuits(|circuits| circuits.admit(origin, request, has_stale, requested_ms));
@@ -107,8 +107,10 @@ impl Exchange {
             Ok(None) => (!has_body).then_some(Ended::NoAnswer),
             Err(_) => (admission == Admission::Probe && !has_body).then_some(Ended::NoAnswer),
         };
-        if let Some(ended) = ended {
-            circuits(|circuits| circuits.ended(origin, request, ended, received_ms));
+        let opened = ended.and_then(|ended| circuits(|circuits| circuits.ended(origin, request, ended, received_ms)));
+        if let Some(opened) = opened {
+            let place = self.place();
+            self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {opened}"));
         }
         let response = answer
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))

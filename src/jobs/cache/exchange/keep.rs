@@ -8,7 +8,7 @@ use http_cache::cache_status::{CacheStatus, Fwd};
 use http_cache::freshness::Times;
 use http_cache::hot::BODY_BYTES_MAX;
 use http_cache::stored::{Kept, Place, Stored};
-use http_cache::storing::{Fate, fate, is_obs_text};
+use http_cache::storing::{Fate, fate, fate_of_update, is_obs_text};
 use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
 use http_cache::vary::{self, Selecting, Vary};
 use http_semantics::fields::{Fields, Lines};
@@ -47,7 +47,8 @@ impl Exchange {
         let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
         let request = self.fields();
         let credentials = &self.incoming.vars().cache_credentials;
-        let fate = fate("GET", self.url.as_str(), &request, credentials, stored.status, &stored.fields, times);
+        let (url, status, update) = (self.url.as_str(), stored.status, &received.fields);
+        let fate = fate_of_update(url, &request, credentials, status, &stored.fields, update, times);
         let kept = Rc::new(Kept::new(stored, None));
         let body = match (fate, found.body) {
             (Fate::Keep, Body::Bytes(bytes)) => {
@@ -124,7 +125,8 @@ impl Exchange {
                 let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
                 let (fields, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
                 let (url, times) = (self.url.as_str(), received.times);
-                let fate = fate("GET", url, &fields, credentials, kept.status, &stored.fields, times);
+                let (status, update) = (kept.status, &received.fields);
+                let fate = fate_of_update(url, &fields, credentials, status, &stored.fields, update, times);
                 match (&found.body, fate) {
                     (Body::Bytes(bytes), Fate::Keep) => {
                         keeping::keep(&self.incoming, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
