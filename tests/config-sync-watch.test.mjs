@@ -188,7 +188,7 @@ test("a row whose key is that of a snapshot which another run made is told and n
   users.foreign.set(key, (await sync.stored(key)).get(key));
   const tool = await watch(users);
   await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
-  await eventually(() => tool.said().includes("a snapshot stands under its key"), "it is told", 20_000);
+  await eventually(() => tool.said().includes("a snapshot stands under its key"), "it is told");
   await users.set(rows(1, { from: 7 }));
   await shows(users);
   await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);

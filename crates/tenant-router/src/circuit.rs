@@ -45,7 +45,7 @@ const DOWN: Threshold = Threshold { failures: 20, of_client: 4, of_path: 4, wind
 
 /// An isolate has little memory, and records can name any number of origins.
 const ORIGINS_MAX: usize = 256;
-/// Whoever makes paths fail makes room for new ones with their own.
+/// A visitor who makes ever new paths fail pushes out their own older ones.
 const PATHS_MAX: usize = 32;
 
 /// The circuits of all origins, as one isolate sees them. There are entries only for origins that failed lately, at most 256, and
