@@ -5,7 +5,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startSite } from "./harness/site.mjs";
 
-const site = await startSite();
+const site = await startSite({ mayBreakOff: true });
 
 const POINTER = "kv-edge:current";
 const json = { Accept: "application/json" };

@@ -67,6 +67,17 @@ test("a cookie is stored only with an answer that speaks to shared caches", asyn
   }
 });
 
+test("the cookie that answers a POST is nobody else's, whatever the answer says", async () => {
+  // RFC 9110 §9.3.3: such an answer may answer a GET. The body of a POST can be a password.
+  const page = resource((request) => ({ headers: [...fresh(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"], body: request.method }));
+  const login = await page.ask("POST", { body: "user=alice" });
+  assert.deepEqual(login.headers["set-cookie"], ["session=alice"]);
+  await page.isKept();
+  const second = await page.get();
+  assertHit(second, "POST");
+  assert.equal(second.headers["set-cookie"], undefined);
+});
+
 test("an anonymous answer that is stored to be validated comes from the store for no client's word", async () => {
   const page = resource({ headers: ['ETag: "a"'] });
   await page.primed();

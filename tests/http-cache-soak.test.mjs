@@ -144,10 +144,12 @@ function wrong(asked, answer, floor, askedMs) {
   if (record.isOneOff && record.givenTo !== undefined) return `an answer for one request only, given before to ${record.givenTo}`;
   record.givenTo = asked.name;
   if (isSafe && record.serial < floor.serial) return `answer ${serial} is from before ${floor.serial}, as of a purge or a write`;
-  const cookies = answer.headers["set-cookie"] ?? [];
-  if (cookies.length > 0 && !record.sharesCookies) {
-    if (record.cookieGivenTo !== undefined) return `a cookie that was given before to ${record.cookieGivenTo}`;
-    record.cookieGivenTo = asked.name;
+  for (const cookie of answer.headers["set-cookie"] ?? []) {
+    // An answer that is validated keeps the cookie it came with.
+    const from = model.records.get(Number(/^id=(\d+)$/.exec(cookie)[1]));
+    if (from.sharesCookies) continue;
+    if (from.cookieGivenTo !== undefined) return `the cookie ${cookie}, which was given before to ${from.cookieGivenTo}`;
+    from.cookieGivenTo = asked.name;
   }
   const told = answer.headers["cache-status"]?.split(",").at(-1) ?? "";
   if (/; hit/.test(told)) {

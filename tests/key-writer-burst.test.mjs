@@ -45,7 +45,7 @@ const byVersion = (a, b) => Number(a.slice(1, -1)) - Number(b.slice(1, -1));
 describe("one put a second", { concurrency: true }, () => {
   test("20 writers in one request: 20 acknowledged, the last value in KV, one put", async () => {
     const key = await limitedKey("request");
-    const { last } = await assertKept(key, await atOnce(key, [{}]), { n: 20, putsMax: 1 });
+    const { last } = await assertKept(key, await atOnce(key, [{ n: 20 }]), { n: 20, putsMax: 1 });
     assert.equal(last, "Write attempt #20");
   });
 

@@ -73,7 +73,9 @@ const vars = {
 export const TOKEN = "token-of-the-integration-tests";
 
 /** What a panic, a request that can never end, or a rejection that nobody handles leaves in the log. */
-const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|Uncaught/i;
+const crash = /panicked|critical|RuntimeError|Reinitializing|had hung/i;
+/** What workerd logs of a body that breaks off after its head, which no client can be told otherwise. */
+const uncaught = /Uncaught/i;
 
 /**
  * Starts the Worker once for a test file and stops it after the last test.
@@ -81,9 +83,10 @@ const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|Uncaught/i
  * - `vars` are set on top of those above; one that is `undefined` stays as wrangler.toml has it.
  * - `faulty` starts the Worker behind tests/faulty/entry.mjs, which makes KV operations fail on request. It has no secrets
  *   and vars but those given here, not even from a `.dev.vars`. `configPath` starts it behind yet another entry.
- * - `mayCrash` is for tests that crash the Worker; with all others a crash fails the file.
+ * - `mayCrash` is for tests that crash the Worker; with all others a crash fails the file. `mayBreakOff` is for tests of bodies that
+ *   the Worker breaks off; with all others an exception that nobody catches fails the file.
  */
-export async function startWorker({ faulty = false, configPath, secrets, mayCrash = false, ...given } = {}) {
+export async function startWorker({ faulty = false, configPath, secrets, mayCrash = false, mayBreakOff = mayCrash, ...given } = {}) {
   assert.ok(existsSync(`${root}build/entry.js`), "build/entry.js is missing: run `npm run build` first");
   const set = Object.entries({ ...vars, ...given.vars }).filter(([, value]) => value !== undefined);
   const harness = wrangler.createTestHarness({
@@ -103,7 +106,7 @@ export async function startWorker({ faulty = false, configPath, secrets, mayCras
   let env = await harness.getWorker().getEnv();
   const lines = () => harness.getLogs().map(({ message }) => message);
   after(async () => {
-    const crashes = lines().filter((line) => crash.test(line));
+    const crashes = lines().filter((line) => crash.test(line) || (!mayBreakOff && uncaught.test(line)));
     await harness.close();
     if (!mayCrash) assert.deepEqual(crashes, [], "a request crashed the Worker");
   });

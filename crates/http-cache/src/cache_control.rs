@@ -171,7 +171,8 @@ impl CacheControl {
             "only-if-cached" => self.only_if_cached = true,
             // What widens the use of an answer has to be plain.
             "public" => self.public |= matches!(argument, Argument::Absent),
-            _ => {}
+            // `'private'` and `no_store` are names of directives that nobody knows.
+            unknown => self.note_malformed(unknown),
         }
         if let Some(text) = malformed {
             self.note_malformed(text);
@@ -181,7 +182,9 @@ impl CacheControl {
     /// Looks for the directives that keep an answer from others in what is no directive: `private max-age=60`, `no-store;
     /// …`. To find one too many costs a hit; to miss one could show somebody's answer to somebody else.
     fn note_malformed(&mut self, text: &str) {
-        for word in text.split([' ', '\t', ';', ',', '"']) {
+        // Whatever stands between two words: `private: true`, `'private'`, `private/x`.
+        let is_between = |char: char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_');
+        for word in text.split(is_between).map(|word| word.replace('_', "-")) {
             if word.eq_ignore_ascii_case("no-store") {
                 self.no_store = true;
             } else if word.eq_ignore_ascii_case("no-cache") {

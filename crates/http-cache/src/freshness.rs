@@ -95,12 +95,11 @@ impl Freshness {
         self.initial_age_ms.saturating_add(now_ms.saturating_sub(self.received_ms))
     }
 
-    /// Returns true if the answer itself says that it is fresh for a while, if only for the
-    /// second in which it came (RFC 9111 §4.2.1). A heuristic or a default says nothing of whom
-    /// it is for.
+    /// Returns true if the answer itself says that it was fresh when it came (RFC 9111 §4.2.1). A
+    /// heuristic or a default says nothing of whom it is for.
     #[must_use]
     pub fn is_explicit(&self) -> bool {
-        self.basis == Basis::Explicit && self.lifetime_ms > 0
+        self.basis == Basis::Explicit && self.lifetime_ms > self.initial_age_ms
     }
 
     /// For how long it stays fresh; where negative, for how long it has been stale.

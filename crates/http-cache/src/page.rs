@@ -83,11 +83,14 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The fields of a page that is kept for so many seconds because of the way there.
+/// The fields of a page that is kept for so many seconds because of the way there: with the tags of
+/// all answers on the way, its own included, by which it is purged.
 #[must_use]
-pub fn kept_for(seconds: i64) -> Lines {
+pub fn kept_for(seconds: i64, tags: &[String]) -> Lines {
     let control = if seconds > 0 { format!("max-age={seconds}") } else { "no-store".to_owned() };
-    [("cache-control", control.as_str())].into_iter().collect()
+    let tags = tags.join(",");
+    let tags = (!tags.is_empty()).then_some(("cache-tag", tags.as_str()));
+    [("cache-control", control.as_str())].into_iter().chain(tags).collect()
 }
 
 /// True for a status whose page is kept: 2xx only.
@@ -137,8 +140,10 @@ mod tests {
 
     #[test]
     fn a_page_behind_a_redirect_is_kept_as_long_as_the_way_there_holds() {
-        assert_eq!(kept_for(5).get("cache-control").as_deref(), Some("max-age=5"));
-        assert_eq!(kept_for(0).get("cache-control").as_deref(), Some("no-store"));
+        assert_eq!(kept_for(5, &["a".to_owned(), "b".to_owned()]).get("cache-tag").as_deref(), Some("a,b"));
+        assert!(!kept_for(5, &[]).has("cache-tag"));
+        assert_eq!(kept_for(5, &[]).get("cache-control").as_deref(), Some("max-age=5"));
+        assert_eq!(kept_for(0, &[]).get("cache-control").as_deref(), Some("no-store"));
     }
 
     #[test]

@@ -48,6 +48,12 @@ impl Stored {
         Self { status, fields, times, length: 0, selecting: Selecting::new(), epoch_ms: 0 }
     }
 
+    /// The same answer without cookies: what answers a POST may be the session that it began.
+    #[must_use]
+    pub fn without_cookies(self) -> Self {
+        Self { fields: kept_fields(&self.fields, false), ..self }
+    }
+
     /// The same answer with other fields, out of a validation. Where its `Vary` names other fields now, it is the answer to this
     /// request, under a rule of selection that begins here (RFC 9111 §4.1).
     #[must_use]

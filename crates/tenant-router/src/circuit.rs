@@ -12,8 +12,8 @@
 //! | an origin that is an outlier | 5 in 10 s | 5 | 5 | if there is an alternative: without one it is asked all the same |
 //! | an origin that gives no answer | 20 in 30 s | 4 | 4 | always |
 //!
-//! None opens if as many requests succeeded since the oldest of these failures. For the last one every answer is a success, a 503
-//! too. More failures of one visitor or at one path than the table says take the place of their older ones: twenty failures are those of
+//! None opens if as many requests succeeded since the oldest of these failures. The path for everybody has to fail for 5 s, and the
+//! origin for 10 s, with fewer successes all the while. For the last one every answer is a success, a 503 too. More failures of one visitor or at one path than the table says take the place of their older ones: twenty failures are those of
 //! five visitors and five paths at least.
 //!
 //! A time is milliseconds since the Unix epoch. Clocks of requests that run side by side in one isolate differ by seconds
@@ -35,13 +35,17 @@ pub use request_key::{RequestKey, client_address};
 use kv_store::by_name::ByName;
 
 /// A path that fails for one visitor is closed to them, whatever others do.
-const PATH_OF_CLIENT: Threshold = Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, probes: 1 };
+const PATH_OF_CLIENT: Threshold =
+    Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
 /// A path that fails for three visitors is closed.
-const PATH: Threshold = Threshold { failures: 5, of_client: 2, of_path: 5, window_ms: 10_000, probes: 3 };
+const PATH: Threshold =
+    Threshold { failures: 5, of_client: 2, of_path: 5, window_ms: 10_000, sustained_ms: 5_000, probes: 3 };
 /// Outlier detection: an origin that fails, be it at one path, is not the first choice.
-const OUTLIER: Threshold = Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, probes: 1 };
+const OUTLIER: Threshold =
+    Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
 /// An origin that gives no answer to several visitors at several paths is down.
-const DOWN: Threshold = Threshold { failures: 20, of_client: 4, of_path: 4, window_ms: 30_000, probes: 5 };
+const DOWN: Threshold =
+    Threshold { failures: 20, of_client: 4, of_path: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
 
 /// An isolate has little memory, and records can name any number of origins.
 const ORIGINS_MAX: usize = 256;

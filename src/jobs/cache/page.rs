@@ -10,6 +10,7 @@ use http_cache::credentials::CredentialFields;
 use http_cache::decision::{self, Asked, Decision, IF_ERROR, Selected};
 use http_cache::freshness::Times;
 use http_cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
+use http_cache::purge;
 use http_cache::stale;
 use http_cache::stored::{Kept, Stored};
 use http_cache::storing::storable;
@@ -144,7 +145,7 @@ impl View {
     async fn read(&self, is_refresh: bool) -> Result<Read, Failure> {
         let mut url = self.url.clone();
         // Where the page is somewhere else, its JSON is kept no longer than the way there holds.
-        let mut way_seconds: Option<i64> = None;
+        let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| Failure::internal(&thrown))?;
             let exchange = Exchange::new(&self.incoming, request, "GET", url.clone());
@@ -154,12 +155,14 @@ impl View {
                 let mut read = self.page_of(outcome).await?;
                 if let Some(seconds) = way_seconds {
                     let own = seconds_kept(&url, read.status, &read.fields, read.times);
-                    read.fields = page::kept_for(seconds.min(own));
+                    way_tags.extend(purge::tags(&read.fields));
+                    read.fields = page::kept_for(seconds.min(own), &way_tags);
                 }
                 return Ok(read);
             };
             let own = seconds_kept(&url, 200, fields, times);
             way_seconds = Some(way_seconds.map_or(own, |seconds| seconds.min(own)));
+            way_tags.extend(purge::tags(fields));
             let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             outcome.discard();
             url = CachedUrl::of_href(&next, &self.incoming.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;

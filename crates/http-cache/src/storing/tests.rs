@@ -140,6 +140,10 @@ fn no_store_holds_in_both_directions() {
 
 #[test]
 fn private_is_not_for_a_shared_cache() {
+    for malformed in ["private: true", "'private'", "private/*x*/", "\u{a0}private", "private;x"] {
+        assert_eq!(said(&format!("max-age=60, {malformed}")), Err(NotStored::Private), "{malformed}");
+    }
+    assert_eq!(said("max-age=60, no_store"), Err(NotStored::NoStore));
     // RFC 9111 §5.2.2.7: "a shared cache MUST NOT store the response"; of the qualified form, "the listed header fields".
     assert_eq!(said("private, max-age=60"), Err(NotStored::Private));
     assert_eq!(said("max-age=60 private"), Err(NotStored::Private), "a comma is missing");
@@ -329,6 +333,7 @@ fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
     assert!(!shares(&[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")]));
     let fields = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("etag", "\"a\"")];
     assert_eq!((kept(&fields, true).len(), kept(&fields, false).len()), (3, 1));
+    assert_eq!(kept(&[("set-cookie2", "a=1"), ("etag", "\"a\"")], false), ["etag: \"a\""]);
 }
 
 /// Fields that say who asks, and what an upstream may answer without a thought for shared caches.
@@ -341,7 +346,7 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
         storable("GET", URL, &Lines::from(request), &further, 200, &Lines::from(response), TIMES, None)
     };
     let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
-    let implicit: [&[(&str, &str)]; 9] = [
+    let implicit: [&[(&str, &str)]; 11] = [
         &[etag],
         &[modified],
         &[("expires", "0"), etag],
@@ -351,6 +356,9 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
         &[("cache-control", "no-cache, max-age=60"), etag],
         &[("cache-control", "public"), modified],
         &[("cache-control", "max-age=0, stale-if-error=60, stale-while-revalidate=60"), etag],
+        // Never fresh here: a client's `max-stale` must not take it out.
+        &[("cache-control", "max-age=60"), ("age", "60"), etag],
+        &[("expires", "Sun, 06 Nov 1994 08:40:00 GMT"), ("date", "Sun, 06 Nov 1994 08:39:00 GMT"), etag],
     ];
     let explicit: [&[(&str, &str)]; 4] = [
         &[("cache-control", "max-age=60"), etag],

@@ -25,6 +25,9 @@ pub(super) struct Threshold {
     pub(super) of_path: usize,
     /// Failures further back than this do not count.
     pub(super) window_ms: u64,
+    /// It has to go on for so long, with fewer successes than `failures` all the while. Requests that
+    /// hang end in the same moment: what others were answered meanwhile is seen only afterwards.
+    pub(super) sustained_ms: u64,
     /// So many probes, each of another visitor, find out whether it works again: one who makes their own fail, or never ends it,
     /// keeps it closed to nobody.
     pub(super) probes: usize,
@@ -36,7 +39,16 @@ pub(super) struct Circuit {
     /// The last ones that count, the oldest first. None are added while the circuit is open.
     failures: VecDeque<Failure>,
     successes: u64,
+    /// The last two moments at which successes were counted, [`Threshold::sustained_ms`] apart or more.
+    marks: [Option<Mark>; 2],
     open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at_ms: u64,
+    /// [`Circuit::successes`] at that moment.
+    successes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -116,17 +128,37 @@ impl Circuit {
             return false;
         }
         self.failures.retain(|failure| failure.at_ms.abs_diff(now_ms) <= threshold.window_ms);
+        self.mark(threshold, now_ms);
         self.make_room(threshold.of_client, |of| of.client == request.client);
         self.make_room(threshold.of_path, |of| of.without_query == request.without_query);
         self.make_room(threshold.failures, |_| true);
         self.failures.push_back(Failure { at_ms: now_ms, of: request, successes: self.successes });
-        let before = self.failures.front().map_or(0, |oldest| oldest.successes);
-        let successes = usize::try_from(self.successes.saturating_sub(before)).unwrap_or(usize::MAX);
-        let is_open = self.failures.len() >= threshold.failures && successes < threshold.failures;
+        let since = |before: u64| usize::try_from(self.successes.saturating_sub(before)).unwrap_or(usize::MAX);
+        let has_failed_since = |before: u64| since(before) < threshold.failures;
+        let is_sustained = match self.marks {
+            _ if threshold.sustained_ms == 0 => true,
+            [Some(earlier), _] => has_failed_since(earlier.successes),
+            [None, _] => false,
+        };
+        let is_open = is_sustained
+            && self.failures.len() >= threshold.failures
+            && self.failures.front().is_some_and(|oldest| has_failed_since(oldest.successes));
         if is_open {
             self.open = Some(Open { since_ms: now_ms, lasts_ms: OPEN_MS, probes: Vec::new() });
         }
         is_open
+    }
+
+    /// Counts the successes anew, if the last count is long enough ago.
+    fn mark(&mut self, threshold: &Threshold, now_ms: u64) {
+        let mark = Some(Mark { at_ms: now_ms, successes: self.successes });
+        if self.failures.is_empty() {
+            self.marks = [None, mark];
+        } else if let [_, Some(last)] = self.marks
+            && last.at_ms.abs_diff(now_ms) >= threshold.sustained_ms
+        {
+            self.marks = [Some(last), mark];
+        }
     }
 
     /// Makes room for one more failure of a kind that may have so many.

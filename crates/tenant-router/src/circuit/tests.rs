@@ -197,6 +197,14 @@ fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths
     }
 }
 
+/// The same again ten seconds later: when [`DOWN`] opens, if it does.
+fn go_on(circuits: &mut Circuits, requests: u64, outcome: Outcome, of: (u64, u64)) {
+    [T, LATER].into_iter().for_each(|now_ms| end(circuits, requests, outcome, of, now_ms));
+}
+
+/// When a circuit that has to fail for a while opens.
+const LATER: u64 = T + 10_000;
+
 /// What another visitor at another path is told.
 fn stranger(circuits: &mut Circuits, has_alternative: bool, now_ms: u64) -> Admission {
     circuits.admit(A, || of(1000, 1000), has_alternative, now_ms)
@@ -207,7 +215,7 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
     for (requests, outcome, clients, paths, is_down) in [
         (20, NoAnswer, 5, 5, true),
         (20, NoAnswer, 20, 20, true),
-        (19, NoAnswer, 19, 19, false),
+        (9, NoAnswer, 9, 9, false),
         (1000, NoAnswer, 4, 1000, false),
         (1000, NoAnswer, 1000, 4, false),
         (1000, NoAnswer, 1, 1, false),
@@ -215,9 +223,11 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
     ] {
         let mut circuits = Circuits::new();
         end(&mut circuits, requests, outcome, (clients, paths), T);
-        let expected = if is_down { open(10_000) } else { Closed };
-        assert_eq!(stranger(&mut circuits, false, T), expected, "{requests} {outcome:?} {clients} {paths}");
+        assert_eq!(stranger(&mut circuits, false, T), Closed, "it has not gone on for long");
         assert_eq!(stranger(&mut circuits, true, T), open(10_000), "an outlier");
+        end(&mut circuits, requests, outcome, (clients, paths), LATER);
+        let expected = if is_down { open(10_000) } else { Closed };
+        assert_eq!(stranger(&mut circuits, false, LATER), expected, "{requests} {outcome:?} {clients} {paths}");
     }
 }
 
@@ -225,44 +235,68 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
 fn many_queries_of_one_path_are_one_place_to_fail_at() {
     // A visitor makes up as many queries as they like; five addresses are cheap.
     let mut circuits = Circuits::new();
-    for query in 0..100 {
+    for query in 0..200 {
         let request = RequestKey { client: query % 5, path: query, without_query: 0 };
-        circuits.ended(A, || request, NoAnswer, T);
+        circuits.ended(A, || request, NoAnswer, T + query * 100);
     }
-    assert_eq!(stranger(&mut circuits, false, T), Closed);
+    assert_eq!(stranger(&mut circuits, false, T + 20_000), Closed);
+}
+
+proptest! {
+    #[test]
+    fn visitors_whose_requests_fail_close_nothing_that_answers_others(
+        clients in 1..50_u64, at_once in 1..100_u64, every_ms in 100..3000_u64, answered_each_second in 5..50_u64,
+        has_own_paths: bool, outcome in prop::sample::select(vec![NoAnswer, GatewayError]),
+    ) {
+        // Waves of requests that end in the same moment, at paths of their own or at the one that works for others.
+        let mut circuits = Circuits::new();
+        let other = of(1_000_000, 0);
+        for now_ms in (T..T + 60_000).step_by(10) {
+            if (now_ms - T) % every_ms < 10 {
+                for number in 0..at_once {
+                    let path = if has_own_paths { 1 + number % 7 } else { 0 };
+                    circuits.ended(A, || of(number % clients, path), outcome, now_ms);
+                }
+            }
+            if (now_ms - T) % (1000 / answered_each_second) < 10 {
+                prop_assert_eq!(circuits.admit(A, || other, false, now_ms), Closed);
+                circuits.ended(A, || other, Answered, now_ms);
+            }
+        }
+    }
 }
 
 #[test]
 fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_failed() {
     let mut circuits = Circuits::new();
-    for client in 1..=3 {
-        for _ in 0..2 {
-            circuits.ended(A, || of(client, 1), GatewayError, T);
+    for now_ms in [T, T + 5000] {
+        for client in [1, 1, 2, 2, 3, 3] {
+            circuits.ended(A, || of(client, 1), GatewayError, now_ms);
         }
     }
     let alone = |circuits: &mut Circuits, now_ms| circuits.admit(A, || of(1, 1), false, now_ms);
-    assert_eq!(alone(&mut circuits, T + 10_000), Probe);
-    circuits.ended(A, || of(1, 1), GatewayError, T + 10_500);
-    assert_eq!(alone(&mut circuits, T + 10_500), open(9500), "as long as Retry-After says");
-    assert_eq!(alone(&mut circuits, T + 20_000), Probe);
+    assert_eq!(alone(&mut circuits, T + 15_000), Probe);
+    circuits.ended(A, || of(1, 1), GatewayError, T + 15_500);
+    assert_eq!(alone(&mut circuits, T + 15_500), open(9500), "as long as Retry-After says");
+    assert_eq!(alone(&mut circuits, T + 25_000), Probe);
 }
 
 #[test]
 fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
-    for (answer, answers_each, is_down) in [
+    for (answer, answers, is_down) in [
         (Answered, 0, true),
-        (Answered, 1, true),
-        (Answered, 2, false),
-        (GatewayError, 1, true),
-        (GatewayError, 2, false),
+        (Answered, 19, true),
+        (Answered, 20, false),
+        (GatewayError, 19, true),
+        (GatewayError, 20, false),
     ] {
+        // Within the ten seconds that it has to go on for.
         let mut circuits = Circuits::new();
-        for number in 0..100 {
-            circuits.ended(A, || of(number, number), NoAnswer, T);
-            (0..answers_each).for_each(|other| _ = circuits.ended(A, || of(1000 + other, 1000), answer, T));
-        }
-        let admission = circuits.admit(A, || of(2000, 2000), false, T);
-        assert_eq!(admission, if is_down { open(10_000) } else { Closed }, "{answer:?} {answers_each}");
+        end(&mut circuits, 100, NoAnswer, (100, 100), T);
+        (0..answers).for_each(|other| _ = circuits.ended(A, || of(1000 + other, 1000), answer, T + 5000));
+        end(&mut circuits, 100, NoAnswer, (100, 100), LATER);
+        let admission = circuits.admit(A, || of(2000, 2000), false, LATER);
+        assert_eq!(admission, if is_down { open(10_000) } else { Closed }, "{answer:?} {answers}");
     }
 }
 
@@ -278,10 +312,13 @@ fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all
     for (clients, is_closed_to_all) in [(1, false), (2, false), (3, true), (9, true)] {
         let mut circuits = Circuits::new();
         end(&mut circuits, 30, GatewayError, (clients, 1), T);
-        assert_eq!(circuits.admit(A, || of(0, 0), false, T), open(10_000), "{clients}");
-        let other = circuits.admit(A, || of(1000, 0), false, T);
+        let own = circuits.admit(A, || of(0, 0), false, T);
+        assert_eq!(own, if clients < 9 { open(10_000) } else { Closed }, "{clients}: five times, at once");
+        assert_eq!(circuits.admit(A, || of(1000, 0), false, T), Closed, "{clients}: it has not gone on for long");
+        end(&mut circuits, 30, GatewayError, (clients, 1), T + 5000);
+        let other = circuits.admit(A, || of(1000, 0), false, T + 5000);
         assert_eq!(other, if is_closed_to_all { open(10_000) } else { Closed }, "{clients}");
-        assert_eq!(stranger(&mut circuits, false, T), Closed, "{clients}");
+        assert_eq!(stranger(&mut circuits, false, T + 5000), Closed, "{clients}");
     }
 }
 
@@ -289,8 +326,8 @@ fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all
 fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody() {
     for ends in [false, true] {
         let mut circuits = Circuits::new();
-        end(&mut circuits, 20, NoAnswer, (5, 5), T);
-        let mut now_ms = T + 10_000;
+        go_on(&mut circuits, 20, NoAnswer, (5, 5));
+        let mut now_ms = LATER + 10_000;
         for _ in 0..100 {
             if circuits.admit(A, || of(1, 1), false, now_ms) == Probe && ends {
                 circuits.ended(A, || of(1, 1), NoAnswer, now_ms);
@@ -299,7 +336,7 @@ fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody()
         }
         assert_eq!(stranger(&mut circuits, false, now_ms), Probe, "{ends}");
         circuits.ended(A, || of(1000, 1000), Answered, now_ms);
-        assert_eq!(circuits.admit(A, || of(2, 2), false, now_ms), Closed, "{ends}");
+        assert_eq!(circuits.admit(A, || of(2, 7), false, now_ms), Closed, "{ends}");
     }
 }
 

@@ -251,12 +251,14 @@ impl Exchange {
         };
         // The answer to a write is newer than the invalidation it makes.
         let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
+        let received = Stored::received(&self.fields(), credentials, status, &received.fields, times, None);
+        let received = if self.asked.is_safe { received } else { received.without_cookies() };
         let stored = Stored {
             times: Times { requested_ms, ..times },
             length: length.unwrap_or_default(),
             selecting,
             epoch_ms: place.epoch_ms(),
-            ..Stored::received(&self.fields(), credentials, status, &received.fields, times, None)
+            ..received
         };
         (key, stored)
     }
