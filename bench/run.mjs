@@ -32,7 +32,7 @@ async function main() {
   const root = mkdtempSync(join(tmpdir(), "kv-edge-bench-"));
   process.on("exit", () => rmSync(root, { recursive: true, force: true }));
   const upstream = `http://127.0.0.1:${ports[3]}`;
-  const common = { root, upstream, wranglerToml: join(ROOT, "wrangler.toml") };
+  const common = { root, upstream };
   const baseline = join(ROOT, "bench", "baseline");
   const sides = [
     await prepareSide({ ...common, name: "kv-edge", isWorker: true, from: chosen.build, port: ports[0] }),

@@ -1,43 +1,13 @@
 // The sides that are compared: kv-edge, the baseline, and the baseline once more as the noise. Each is a directory with its
 // modules, its KV namespaces and its workerd configuration.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 
+import { modulesOf, readWorker } from "../scripts/worker.mjs";
 import { API_TOKEN } from "./examples.mjs";
-import { Fault } from "./fault.mjs";
 import { namespaces } from "./fixtures.mjs";
 import { serveStore } from "./loopback.mjs";
-
-/** What wrangler.toml says to the runtime; date and flags are the same for each side, the objects are kv-edge's. */
-function runtime(wranglerToml) {
-  const toml = readFileSync(wranglerToml, "utf8");
-  const date = /^compatibility_date\s*=\s*"([\d-]+)"/m.exec(toml)?.[1];
-  if (!date) throw new Fault("wrangler.toml has no compatibility_date.");
-  const flags = /^compatibility_flags\s*=\s*\[([^\]]*)\]/m.exec(toml)?.[1] ?? "";
-  // The first is that of the top level; the environments' follow.
-  const bindings = /^durable_objects\.bindings\s*=\s*\[([^\]]*)\]/m.exec(toml)?.[1] ?? "";
-  const objects = [...bindings.matchAll(/\{\s*name = "(\w+)", class_name = "(\w+)"\s*\}/g)];
-  return {
-    date,
-    flags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag),
-    objects: objects.map(([, name, className]) => ({ name, className })),
-  };
-}
-
-/** The entry and every module it leads to, each by its path below `directory`. */
-function modules(directory, entry, found = new Map()) {
-  if (found.has(entry)) return found;
-  const path = join(directory, entry);
-  if (!existsSync(path)) throw new Fault(`${path} is missing: run \`npm run build\`.`);
-  const content = readFileSync(path);
-  found.set(entry, content);
-  if (entry.endsWith(".wasm")) return found;
-  for (const [, , to] of content.toString().matchAll(/\b(from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g)) {
-    modules(directory, join(dirname(entry), to), found);
-  }
-  return found;
-}
 
 /** Bytes of the modules, as they are and as gzip makes them. */
 function size(content) {
@@ -51,7 +21,8 @@ function size(content) {
 
 const text = (value) => JSON.stringify(String(value));
 
-function configuration({ content, date, flags, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
+function configuration({ content, worker, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
+  const { compatibilityDate: date, compatibilityFlags: flags } = worker;
   const embedded = [...content.keys()].map(
     (name) =>
       `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
@@ -71,7 +42,7 @@ function configuration({ content, date, flags, objects, objectsPath, port, kv, c
     ...objects.map(({ name, className }) => `(name = ${text(name)}, durableObjectNamespace = ${text(className)})`),
   ];
   const classes = objects.map(
-    ({ className }) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = true)`,
+    ({ className, isSqlite }) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = ${isSqlite})`,
   );
   const storage = `durableObjectNamespaces = [${classes.join(", ")}], durableObjectStorage = (localDisk = "objects"),`;
   const disks = Object.entries(kv).map(
@@ -97,9 +68,9 @@ const config :Workerd.Config = (
 }
 
 /** Lays out a side below `root`. */
-export async function prepareSide({ name, isWorker = false, from, root, port, upstream, wranglerToml }) {
+export async function prepareSide({ name, isWorker = false, from, root, port, upstream }) {
   const directory = join(root, name);
-  const content = modules(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
+  const content = modulesOf(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
   for (const [path, bytes] of content) {
     mkdirSync(dirname(join(directory, "modules", path)), { recursive: true });
     writeFileSync(join(directory, "modules", path), bytes);
@@ -114,11 +85,12 @@ export async function prepareSide({ name, isWorker = false, from, root, port, up
   const store = await serveStore(cacheSocket);
   const objectsPath = join(directory, "objects");
   mkdirSync(objectsPath);
-  const { date, flags, objects } = runtime(wranglerToml);
+  const worker = await readWorker();
+  const objects = isWorker ? worker.durableObjects : [];
   const where = { port, kv, objectsPath, cacheSocket, upstream };
   const write = (file, ownVars) => {
     const path = join(directory, file);
-    writeFileSync(path, configuration({ content, date, flags, objects: isWorker ? objects : [], ...where, ownVars }));
+    writeFileSync(path, configuration({ content, worker, objects, ...where, ownVars }));
     return path;
   };
   const config = write("config.capnp", {});

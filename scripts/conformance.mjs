@@ -84,7 +84,7 @@ await main(async () => {
   const selected = select(suites, chosen.id);
   const server = await startServer(chosen, env);
   const worker = chosen.base ? undefined : await startWorker(server.origin);
-  const base = (chosen.base ?? `${worker.url}cache/{origin}`).replace("{origin}", server.origin);
+  const base = (chosen.base ?? `${worker.direct}cache/{origin}`).replace("{origin}", server.origin);
   const started = Date.now();
   try {
     await requireAnswer(base);
@@ -174,29 +174,10 @@ async function startServer({ port, id }, env) {
   return { origin, stop: () => child.kill() };
 }
 
-/**
- * The Worker in workerd, with KV namespaces that begin empty, at a socket of its own. What stands before it otherwise would
- * be tested too: the proxy of `wrangler dev` repeats requests, and miniflare's entry compresses answers.
- */
+/** Not before `npm install` is known to be done. The suite talks to the Worker's own socket: miniflare's entry would be tested too. */
 async function startWorker(origin) {
-  process.env.CLOUDFLARE_CF_FETCH_ENABLED ??= "false"; // nothing reads `request.cf`, and it would be downloaded
-  const { default: wrangler } = await import("wrangler");
-  const { Miniflare, convertV4MiniflareOptions } = createRequire(createRequire(import.meta.url).resolve("wrangler"))("miniflare");
-  const { rootPath, modulesRules, ...options } = wrangler.unstable_getMiniflareWorkerOptions(join(ROOT, "wrangler.toml")).workerOptions;
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      ...options,
-      modulesRoot: join(ROOT, "build"),
-      modules: [
-        { type: "ESModule", path: join(ROOT, "build", "entry.js") },
-        { type: "CompiledWasm", path: join(ROOT, "build", "index_bg.wasm") },
-      ],
-      bindings: { ...options.bindings, CACHE_UPSTREAMS: origin },
-      unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
-    }),
-  );
-  await miniflare.ready;
-  return { url: await miniflare.unsafeGetDirectURL(), stop: () => miniflare.dispose() };
+  const { startLocalWorker } = await import("./local-worker.mjs");
+  return startLocalWorker({ vars: (ofWrangler) => ({ ...ofWrangler, CACHE_UPSTREAMS: origin }) });
 }
 
 /** What became of each test. */

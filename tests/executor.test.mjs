@@ -6,7 +6,7 @@ import { send } from "./harness/http.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, writesOf } from "./harness/writes.mjs";
 
-const worker = await startWorker({ configPath: "tests/executor/wrangler.toml", mayCrash: true, vars: { CONFIG_REFRESH: "0" } });
+const worker = await startWorker({ entry: "tests/executor/entry.mjs", mayCrash: true, vars: { CONFIG_REFRESH: "0" } });
 const { coalesce, storeAll, inKv, readNewest, reachesKv } = writesOf(worker);
 const config = (options) => send(worker, "/config?userId=somebody", options);
 const executor = async () => (await send(worker, "/.executor")).json();

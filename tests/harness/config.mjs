@@ -37,21 +37,13 @@ export function snapshotOf(records, version = 1) {
   return `{"format":1,"version":${version},"hash":"${hash}","count":${ids.length},"records":${text}}`;
 }
 
-/** Workers start and end one after the other: the harness tells which process is whose by the order of their starts. */
-let turn = Promise.resolve();
-const inTurn = (action) => {
-  const result = turn.then(action);
-  turn = result.catch(() => {});
-  return result;
-};
-
 /**
  * Starts a Worker for a test file, a suite or a test, behind the entry that counts and fails KV calls. It asks KV at every request, so
  * that an edit shows at once, unless `refresh` says otherwise; `null` leaves the default.
  */
 export async function startConfig({ refresh = "0", vars, ...options } = {}) {
   const set = { CONFIG_REFRESH: refresh ?? undefined, ...vars };
-  return new Config(await inTurn(() => startWorker({ faulty: true, vars: set, ...options })));
+  return new Config(await startWorker({ faulty: true, vars: set, ...options }));
 }
 
 class Config {
@@ -141,7 +133,7 @@ class Config {
 
   /** Starts the Worker again on the same KV: with nothing in its memory. */
   async restart() {
-    await inTurn(() => this.worker.kill());
+    await this.worker.kill();
     if (this.aheadMs) await this.pass(0);
   }
 }

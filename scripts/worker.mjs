@@ -1,0 +1,61 @@
+// The Worker as wrangler.toml and the files describe it: what tests, conformance and benchmark start workerd with. wrangler itself reads the
+// same file under `npm start` and at a deploy; tests/wrangler.test.mjs checks that both understand the same.
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { ROOT, Failure } from "./run.mjs";
+
+/** What concerns wrangler alone: how it builds, where and how it deploys. */
+const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "workers_dev", "preview_urls", "observability", "placement", "limits"];
+
+/**
+ * Returns what the top level of wrangler.toml says to the runtime:
+ * `{ name, compatibilityDate, compatibilityFlags, vars, kvNamespaces: [name], durableObjects: [{ name, className, isSqlite }] }`.
+ * Throws a `Failure` for a section that nothing here hands to workerd, so that no binding is missing unnoticed.
+ */
+export async function readWorker() {
+  // As a promise, so that who has not installed it yet is told in a sentence.
+  const { parse } = await import("smol-toml").catch(() => {
+    throw new Failure("The npm package smol-toml is missing: run `npm install` first.");
+  });
+  const {
+    name,
+    compatibility_date: compatibilityDate,
+    compatibility_flags: compatibilityFlags = [],
+    vars = {},
+    kv_namespaces: kvNamespaces = [],
+    durable_objects: { bindings: objects = [] } = {},
+    migrations = [],
+    ...others
+  } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
+  const unread = Object.keys(others).filter((section) => !NOT_FOR_THE_RUNTIME.includes(section));
+  if (unread.length > 0) {
+    throw new Failure(`wrangler.toml has ${unread.join(", ")}, which scripts/worker.mjs does not read: tests and benchmark would run without it.`);
+  }
+  if (typeof compatibilityDate !== "string") throw new Failure("wrangler.toml has no compatibility_date.");
+  const sqlite = new Set(migrations.flatMap(({ new_sqlite_classes: classes = [] }) => classes));
+  return {
+    name,
+    compatibilityDate,
+    compatibilityFlags,
+    vars,
+    kvNamespaces: kvNamespaces.map(({ binding }) => binding),
+    durableObjects: objects.map(({ name: binding, class_name: className }) => ({ name: binding, className, isSqlite: sqlite.has(className) })),
+  };
+}
+
+/**
+ * Returns the entry and every module it leads to by a relative path, as a `Map` from the path below `directory` to the content, the entry
+ * first. Throws a `Failure` if one of them is missing.
+ */
+export function modulesOf(directory, entry, found = new Map()) {
+  if (found.has(entry)) return found;
+  const path = join(directory, entry);
+  if (!existsSync(path)) throw new Failure(`${path} is missing: run \`npm run build\`.`);
+  const content = readFileSync(path);
+  found.set(entry, content);
+  if (entry.endsWith(".wasm")) return found;
+  for (const [, , to] of content.toString().matchAll(/\b(from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g)) {
+    modulesOf(directory, join(dirname(entry), to), found);
+  }
+  return found;
+}

@@ -1,0 +1,70 @@
+// What only wrangler shows: that it reads wrangler.toml as the tests do, that the Worker runs under `wrangler dev`, and that its tool finds the
+// local KV there. All other tests start workerd themselves; see scripts/local-worker.mjs.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { parse } from "smol-toml";
+import { ROOT } from "../scripts/run.mjs";
+import { readWorker } from "../scripts/worker.mjs";
+import { cli, site } from "./harness/site.mjs";
+
+const require = createRequire(import.meta.url);
+const folder = mkdtempSync(join(tmpdir(), "kv-edge-wrangler-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** wrangler.toml without the build, which `npm test` has made, and away from what a `.dev.vars` sets. */
+const { build: _build, env: _environments, ...config } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
+const configPath = join(folder, "wrangler.json");
+writeFileSync(configPath, JSON.stringify({ ...config, main: join(ROOT, config.main) }));
+
+function wrangler(...args) {
+  const env = { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
+  const child = spawn(process.execPath, [join(ROOT, "node_modules/wrangler/bin/wrangler.js"), ...args, "--config", configPath], {
+    cwd: folder,
+    env,
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  const output = { text: "" };
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output.text += text));
+  return { child, output };
+}
+
+test("the tests run on the miniflare and the workerd that wrangler brings", () => {
+  const wanted = require("wrangler/package.json").dependencies;
+  const ofMiniflare = createRequire(require.resolve("miniflare"));
+  assert.equal(require("miniflare/package.json").version, wanted.miniflare, "set miniflare in package.json to the version that wrangler asks for");
+  assert.equal(ofMiniflare("workerd/package.json").version, wanted.workerd);
+});
+
+test("wrangler finds in wrangler.toml what the tests bind, and the build deploys", async () => {
+  const { child, output } = wrangler("deploy", "--dry-run", "--outdir", join(folder, "bundle"));
+  const [code] = await once(child, "close");
+  assert.equal(code, 0, output.text);
+  const listed = [...output.text.matchAll(/^env\.(\w+)/gm)].map(([, name]) => name);
+  const { vars, kvNamespaces, durableObjects } = await readWorker();
+  const bound = [...Object.keys(vars), ...kvNamespaces, ...durableObjects.map(({ name }) => name)];
+  assert.deepEqual(listed.sort(), bound.sort(), output.text);
+});
+
+test("wrangler dev serves the Worker, with the REST API over its KV that `kv-edge assets push --local` talks to", async () => {
+  const { child, output } = wrangler("dev", "--local", "--ip", "127.0.0.1", "--port", "0", "--show-interactive-dev-session=false");
+  const ended = once(child, "close");
+  try {
+    const port = await Promise.race([once(child, "message").then(([message]) => JSON.parse(message).port), ended.then(() => undefined)]);
+    assert.ok(port, `wrangler dev does not serve: ${output.text}`);
+    const base = `http://127.0.0.1:${port}`;
+    assert.equal((await fetch(`${base}/healthz`)).status, 200);
+    const pushed = await cli(["assets", "push", site({ "about.html": "<h1>About</h1>" }), `--local=${base}`]);
+    assert.equal(pushed.code, 0, `${pushed.stdout}\n${pushed.stderr}`);
+    const page = await fetch(`${base}/about`);
+    assert.deepEqual([page.status, await page.text()], [200, "<h1>About</h1>"]);
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+});
