@@ -26,13 +26,16 @@ subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(ch
  */
 export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, onLog = () => {} } = {}) {
   const worker = await readWorker();
+  const modules = modulesOf(ROOT, entry);
   const storage = mkdtempSync(join(tmpdir(), "kv-edge-local-"));
-  const removeStorage = () => rmSync(storage, { recursive: true, force: true });
-  process.once("exit", removeStorage);
-  const started = new LocalWorker({ worker, entry, vars: vars(worker.vars), onLog, storage });
+  const started = new LocalWorker({ worker, entry, modules, vars: vars(worker.vars), onLog, storage });
+  running.add(started);
   await started.start();
   return started;
 }
+
+const running = new Set();
+process.on("exit", () => running.forEach((worker) => worker.abandon()));
 
 class LocalWorker {
   #options;
@@ -62,16 +65,18 @@ class LocalWorker {
     class Silent extends Log {
       log() {}
     }
+    const options = miniflareOptions({ ...this.#options, log: new Silent(LogLevel.ERROR) });
     const children = [];
     try {
-      this.#miniflare = startedBy.run(children, () => new Miniflare(miniflareOptions({ ...this.#options, log: new Silent(LogLevel.ERROR) })));
+      this.#miniflare = startedBy.run(children, () => new Miniflare(options));
       this.url = await this.#miniflare.ready;
       this.direct = await this.#miniflare.unsafeGetDirectURL(worker.name);
       this.env = await this.#miniflare.getBindings(worker.name);
     } catch (error) {
-      throw new Failure(`miniflare does not start the Worker as scripts/local-worker.mjs asks: ${error.message}`);
+      await this.#miniflare?.dispose().catch(() => {});
+      throw new Failure(`miniflare does not start the Worker as scripts/local-worker.mjs asks it to: ${error.message}`, { cause: error });
     }
-    const workerd = children.findLast(({ spawnfile, exitCode }) => spawnfile.endsWith("workerd") && exitCode === null);
+    const workerd = children.findLast((child) => child.spawnfile.endsWith("workerd") && isRunning(child));
     if (workerd === undefined) throw new Failure("miniflare starts workerd in a way that scripts/local-worker.mjs does not see.");
     workerd.once("exit", (code, signal) => {
       if (workerd === this.#workerd) onLog({ level: "error", message: `workerd ended by itself: ${signal ?? code}` });
@@ -95,22 +100,31 @@ class LocalWorker {
   /** Stops it and forgets what it stored. */
   async stop() {
     await this.#end();
+    this.abandon();
+  }
+
+  /** The same at once, as this process ends. */
+  abandon() {
+    running.delete(this);
+    this.#workerd?.kill("SIGKILL");
     rmSync(this.#options.storage, { recursive: true, force: true });
   }
 
-  /** The process goes first: miniflare has more to end, and restarts a workerd that ends before it is told. */
+  /** The process goes first: miniflare has more to end, and would restart a workerd that ends before it is told. */
   async #end() {
     const workerd = this.#workerd;
     this.#workerd = undefined;
-    const exit = once(workerd, "exit");
+    const exit = isRunning(workerd) ? once(workerd, "exit") : undefined;
     workerd.kill("SIGKILL");
     await Promise.all([exit, this.#miniflare.dispose()]);
   }
 }
 
-function miniflareOptions({ worker, entry, vars, onLog, storage, log }) {
+const isRunning = ({ exitCode, signalCode }) => exitCode === null && signalCode === null;
+
+function miniflareOptions({ worker, entry, modules, vars, onLog, storage, log }) {
   const { name, compatibilityDate, compatibilityFlags, kvNamespaces, durableObjects } = worker;
-  const modules = [...modulesOf(ROOT, entry)].map(([path, contents]) => [path, { type: path.endsWith(".wasm") ? "wasm" : "esm", contents }]);
+  const manifest = [...modules].map(([path, contents]) => [path, { type: path.endsWith(".wasm") ? "wasm" : "esm", contents }]);
   const env = [
     ...Object.entries(vars).map(([variable, value]) => [variable, { type: typeof value === "string" ? "text" : "json", value }]),
     ...kvNamespaces.map((namespace) => [namespace, { type: "kv", id: namespace }]),
@@ -139,7 +153,7 @@ function miniflareOptions({ worker, entry, vars, onLog, storage, log }) {
           name,
           compatibilityDate,
           compatibilityFlags,
-          manifest: { mainModule: entry, modulesRoot: ROOT, modules: Object.fromEntries(modules) },
+          manifest: { mainModule: entry, modulesRoot: ROOT, modules: Object.fromEntries(manifest) },
           env: Object.fromEntries(env),
           exports: Object.fromEntries(classes),
         },
