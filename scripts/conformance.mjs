@@ -83,7 +83,7 @@ await main(async () => {
   const [{ default: suites }, client, display] = await Promise.all(["tests/index.mjs", "client/runner.mjs", "lib/display.mjs"].map(load));
   const selected = select(suites, chosen.id);
   const server = await startServer(chosen, env);
-  const worker = chosen.base ? undefined : await startWorker(server.origin);
+  const worker = chosen.base ? undefined : await startWorker(server.origin, chosen);
   const base = (chosen.base ?? `${worker.direct}cache/{origin}`).replace("{origin}", server.origin);
   const started = Date.now();
   try {
@@ -175,9 +175,10 @@ async function startServer({ port, id }, env) {
 }
 
 /** Not before `npm install` is known to be done. The suite talks to the Worker's own socket: miniflare's entry would be tested too. */
-async function startWorker(origin) {
+async function startWorker(origin, { id }) {
   const { startLocalWorker } = await import("./local-worker.mjs");
-  return startLocalWorker({ vars: (ofWrangler) => ({ ...ofWrangler, CACHE_UPSTREAMS: origin }) });
+  const onLog = id ? ({ message }) => console.log(message) : undefined;
+  return startLocalWorker({ vars: (ofWrangler) => ({ ...ofWrangler, CACHE_UPSTREAMS: origin }), onLog });
 }
 
 /** What became of each test. */
