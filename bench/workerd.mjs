@@ -9,7 +9,10 @@ import { Fault } from "./fault.mjs";
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
-/** The native binary, the one that the tests run on; that in node_modules/.bin may be a script that starts it. */
+/**
+ * The native binary, the one that the tests run on; that in node_modules/.bin may be a script
+ * that starts it.
+ */
 export function findWorkerd() {
   const require = createRequire(import.meta.url);
   try {

@@ -174,7 +174,10 @@ async function startServer({ port, id }, env) {
   return { origin, stop: () => child.kill() };
 }
 
-/** Not before `npm install` is known to be done. The suite talks to the Worker's own socket: miniflare's entry would be tested too. */
+/**
+ * Not before `npm install` is known to be done. The suite talks to the Worker's own socket:
+ * miniflare's entry would be tested too.
+ */
 async function startWorker(origin, { id }) {
   const { startLocalWorker } = await import("./local-worker.mjs");
   const onLog = id ? ({ message }) => console.log(message) : undefined;

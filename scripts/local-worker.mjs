@@ -1,9 +1,11 @@
-// Starts the Worker in workerd with the local KV of `wrangler dev`: through miniflare, the library that wrangler itself starts workerd
-// with. The tests and the conformance suite use it. The benchmark starts the bare workerd instead (bench/workerd.mjs): a read of this KV
-// costs ten times what it times.
+// Starts the Worker in workerd with the local KV of `wrangler dev`: through miniflare, the
+// library that wrangler itself starts workerd with. The tests and the conformance suite use it.
+// The benchmark starts the bare workerd instead (bench/workerd.mjs): a read of this KV costs ten
+// times what it times.
 //
-// Everything here is of miniflare's exported interface. Some of it is called `unsafe…`, which means that a release may change it: a socket
-// of the Worker's own, the REST API over the KV, evicting an object. This file alone knows them, and says so if they are gone.
+// Everything here is of miniflare's exported interface. Some of it is called `unsafe…`, which
+// means that a release may change it: a socket of the Worker's own, the REST API over the KV,
+// evicting an object. This file alone knows them, and says so if they are gone.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
@@ -13,7 +15,10 @@ import { join } from "node:path";
 import { ROOT, Failure } from "./run.mjs";
 import { modulesOf, readWorker } from "./worker.mjs";
 
-/** The processes that a start has made. miniflare does not tell the one of workerd, which a test measures and kills. */
+/**
+ * The processes that a start has made. miniflare does not tell the one of workerd, which a test
+ * measures and kills; Node's own channel for child processes does.
+ */
 const startedBy = new AsyncLocalStorage();
 subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(child));
 
@@ -46,9 +51,15 @@ class LocalWorker {
     this.#options = options;
   }
 
-  /** The address of miniflare's entry, which recodes bodies and resolves dots in paths, and has the REST API over the KV. */
+  /**
+   * The address of miniflare's entry, which recodes bodies and resolves dots in paths, and has
+   * the REST API over the KV.
+   */
   url;
-  /** The address of the Worker itself: what it receives and sends goes over the wire byte for byte, whatever the encoding. */
+  /**
+   * The address of the Worker itself: what it receives and sends goes over the wire byte for
+   * byte, whatever the encoding.
+   */
   direct;
   /** The real bindings, to seed and to look at what the Worker wrote. */
   env;
@@ -84,14 +95,20 @@ class LocalWorker {
     this.#workerd = workerd;
   }
 
-  /** Evicts the object of that name from memory; it is made again from its storage when it is needed. Fails if it stays busy. */
+  /**
+   * Evicts the object of that name from memory; it is made again from its storage when it is
+   * needed. Fails if it stays busy.
+   */
   evict(binding, name) {
     const { worker } = this.#options;
     const { className } = worker.durableObjects.find((object) => object.name === binding);
     return this.#miniflare.unsafeEvictDurableObject(worker.name, className, { name });
   }
 
-  /** Kills workerd, in the midst of whatever it does, and starts it again on the same storage, at another address. */
+  /**
+   * Kills workerd, in the midst of whatever it does, and starts it again on the same storage, at
+   * another address.
+   */
   async kill() {
     await this.#end();
     await this.start();
@@ -110,7 +127,10 @@ class LocalWorker {
     rmSync(this.#options.storage, { recursive: true, force: true });
   }
 
-  /** The process goes first: miniflare has more to end, and would restart a workerd that ends before it is told. */
+  /**
+   * The process goes first: miniflare has more to end, and would restart a workerd that ends
+   * before it is told.
+   */
   async #end() {
     const workerd = this.#workerd;
     this.#workerd = undefined;

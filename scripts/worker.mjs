@@ -1,5 +1,6 @@
-// The Worker as wrangler.toml and the files describe it: what tests, conformance and benchmark start workerd with. wrangler itself reads the
-// same file under `npm start` and at a deploy; tests/wrangler.test.mjs checks that both understand the same.
+// The Worker as wrangler.toml and the files describe it: what tests, conformance and benchmark
+// start workerd with. wrangler itself reads the same file under `npm start` and at a deploy;
+// tests/wrangler.test.mjs checks that both understand the same.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ROOT, Failure } from "./run.mjs";
@@ -8,9 +9,10 @@ import { ROOT, Failure } from "./run.mjs";
 const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "workers_dev", "preview_urls", "observability", "placement", "limits"];
 
 /**
- * Returns what the top level of wrangler.toml says to the runtime:
- * `{ name, compatibilityDate, compatibilityFlags, vars, kvNamespaces: [name], durableObjects: [{ name, className, isSqlite }] }`.
- * Throws a `Failure` for a section that nothing here hands to workerd, so that no binding is missing unnoticed.
+ * Returns what the top level of wrangler.toml says to the runtime: `name`, `compatibilityDate`,
+ * `compatibilityFlags`, `vars`, `kvNamespaces` (names of bindings) and `durableObjects`, each
+ * `{ name, className, isSqlite }`. Throws a `Failure` for a section that nothing here hands to
+ * workerd, so that no binding is missing unnoticed.
  */
 export async function readWorker() {
   // As a promise, so that who has not installed it yet is told in a sentence.
@@ -44,8 +46,9 @@ export async function readWorker() {
 }
 
 /**
- * Returns the entry and every module it leads to by a relative path, as a `Map` from the path below `directory` to the content, the entry
- * first. Throws a `Failure` if one of them is missing.
+ * Returns the entry and every module it leads to by a relative path, as a `Map` from the path
+ * below `directory` to the content, the entry first. Throws a `Failure` if one of them is
+ * missing.
  */
 export function modulesOf(directory, entry, found = new Map()) {
   if (found.has(entry)) return found;

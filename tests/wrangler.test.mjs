@@ -1,5 +1,6 @@
-// What only wrangler shows: that it reads wrangler.toml as the tests do, that the Worker runs under `wrangler dev`, and that its tool finds the
-// local KV there. All other tests start workerd themselves; see scripts/local-worker.mjs.
+// What only wrangler shows: that it reads wrangler.toml as the tests do, that the Worker runs
+// under `wrangler dev`, and that its tool finds the local KV there. All other tests start workerd
+// themselves; see scripts/local-worker.mjs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -17,7 +18,10 @@ const require = createRequire(import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "kv-edge-wrangler-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** wrangler.toml without the build, which `npm test` has made, and away from what a `.dev.vars` sets. */
+/**
+ * wrangler.toml without the build, which `npm test` has made, and away from what a `.dev.vars`
+ * sets.
+ */
 const { build: _build, env: _environments, ...config } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
 const configPath = join(folder, "wrangler.json");
 writeFileSync(configPath, JSON.stringify({ ...config, main: join(ROOT, config.main) }));

@@ -25,8 +25,9 @@ const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|Uncaught|w
  * Starts the Worker once for a test file and stops it after the last test.
  *
  * - `vars` are set on top of those above; one that is `undefined` stays as wrangler.toml has it.
- * - `faulty` starts the Worker behind tests/faulty/entry.mjs, which makes KV operations fail on request; `entry` behind yet another
- *   module. It has no vars of wrangler.toml then, only those given here.
+ * - `faulty` starts the Worker behind tests/faulty/entry.mjs, which makes KV operations fail on
+ *   request; `entry` behind yet another module. It has no vars of wrangler.toml then, only those
+ *   given here.
  * - `secrets` are instead of the token. Those of a `.dev.vars` are never set.
  * - `mayCrash` is for tests that crash the Worker; with all others a crash fails the file.
  */
@@ -48,7 +49,10 @@ export async function startWorker({ faulty = false, entry = faulty ? "tests/faul
     get url() {
       return worker.url;
     },
-    /** The address of the Worker itself: what it receives and sends goes over the wire byte for byte, whatever the encoding. */
+    /**
+     * The address of the Worker itself: what it receives and sends goes over the wire byte for
+     * byte, whatever the encoding.
+     */
     get direct() {
       return worker.direct;
     },
@@ -61,11 +65,14 @@ export async function startWorker({ faulty = false, entry = faulty ? "tests/faul
       return worker.env;
     },
     /**
-     * Evicts a key's object from memory; it is made again from its storage when it is needed. Fails where the object is still
-     * busy after half a minute, and blocks this process meanwhile: let no request be under way.
+     * Evicts a key's object from memory; it is made again from its storage when it is needed.
+     * Fails where the object is still busy after half a minute, and blocks this process
+     * meanwhile: let no request be under way.
      */
     evict: (key) => worker.evict("KEY_WRITER", key),
-    /** Kills workerd, in the midst of whatever it does, and starts it again on the same storage. */
+    /**
+     * Kills workerd, in the midst of whatever it does, and starts it again on the same storage.
+     */
     kill: () => worker.kill(),
     /** Every line of the log. */
     lines,
