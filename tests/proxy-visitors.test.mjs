@@ -1,6 +1,7 @@
 // What a visitor does wrong: it gets a clear answer, and is held neither against the origin nor against other visitors.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { eventually } from "./harness/eventually.mjs";
 import { open, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { answer, failing, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
@@ -83,8 +84,9 @@ test("what would reach past the storefront's own paths is not handed on under a 
 test("a fallback page that is not there is named in the log, and the failure stands", async () => {
   const { id } = await shop(failing(), { fallback: { asset: "nowhere.html" } });
   assert.equal((await get(id)).status, 503);
-  const lines = worker.log().filter(({ code, detail }) => code === "fallback_failed" && detail.startsWith(id));
-  assert.match(lines.map(({ detail }) => detail).join(), /the page nowhere\.html of assets: Not found/);
+  const isMeant = ({ code, detail }) => code === "fallback_failed" && detail.startsWith(id);
+  const { detail } = await eventually(() => worker.log().find(isMeant), "a line in the log");
+  assert.match(detail, /the page nowhere\.html of assets: Not found/);
 });
 
 test("a maintenance page carries the id of its line in the log", async () => {
@@ -92,7 +94,8 @@ test("a maintenance page carries the id of its line in the log", async () => {
   const { id } = await shop(failing(), { fallback: { asset: "back-soon.html" } });
   const { status, text, headers } = await get(id);
   assert.deepEqual([status, text, headers["routing-source"]], [503, "<p>Back soon", "fallback"]);
-  assert.ok(worker.log().some(({ requestId, code }) => code === "maintenance" && requestId === headers["x-request-id"]));
+  const isMeant = ({ requestId, code }) => code === "maintenance" && requestId === headers["x-request-id"];
+  await eventually(() => worker.log().some(isMeant), "a line in the log");
 });
 
 test("the log names the storefront and the origin of a failure, a second try and a circuit that opens", async () => {
@@ -100,8 +103,9 @@ test("the log names the storefront and the origin of a failure, a second try and
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await get(id)).status, 503);
   assertProblem(await get(id), 502, "circuit_open");
   const place = `${id}: ${origin.origin}`;
-  const lines = worker.log().filter(({ detail }) => detail.startsWith(place));
-  const codes = lines.map(({ code }) => code);
+  const logged = () => worker.log().filter(({ detail }) => detail.startsWith(place));
+  await eventually(() => logged().some(({ code }) => code === "circuit_open"), "the last line in the log");
+  const codes = logged().map(({ code }) => code);
   // The fifth failure opens the circuit, so that request is not tried again.
   assert.equal(codes.filter((code) => code === "tried_again").length, 4);
   assert.equal(codes.filter((code) => code === "circuit_opened").length, 1);

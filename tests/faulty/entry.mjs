@@ -220,6 +220,20 @@ const controls = {
   },
 };
 
+/**
+ * Reads what the Worker left of a body. workerd closes a connection on which one is still under
+ * way, and the client may miss the answer; `wrangler dev` reads it in this way.
+ */
+async function drain({ body, bodyUsed }) {
+  if (body === null || bodyUsed) return;
+  const reader = body.getReader();
+  try {
+    while (!(await reader.read()).done);
+  } catch {
+    // The client has broken it off.
+  }
+}
+
 export default {
   async fetch(request, env, ctx) {
     const url = new URL(request.url);
@@ -239,6 +253,8 @@ export default {
       const faultsFor = header === null && binding === "WRITES" ? scriptOf : () => ofRequest;
       faulty[binding] = wrap(value, binding, faultsFor);
     }
-    return worker.fetch(request, faulty, ctx);
+    const response = await worker.fetch(request, faulty, ctx);
+    await drain(request);
+    return response;
   },
 };
