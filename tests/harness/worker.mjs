@@ -19,7 +19,9 @@ export const TOKEN = "token-of-the-integration-tests";
  * What a panic, a request that can never end, a rejection that nobody handles, or the end of
  * workerd leaves in the log.
  */
-const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|Uncaught|workerd ended/i;
+const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|workerd ended/i;
+/** What workerd logs of a body that breaks off after its head, which no client can be told otherwise. */
+const uncaught = /Uncaught/i;
 
 /**
  * Starts the Worker once for a test file and stops it after the last test.
@@ -30,8 +32,10 @@ const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|Uncaught|w
  *   given here.
  * - `secrets` are instead of the token. Those of a `.dev.vars` are never set.
  * - `mayCrash` is for tests that crash the Worker; with all others a crash fails the file.
+ *   `mayBreakOff` is for tests of bodies that the Worker breaks off; with all others an
+ *   exception that nobody catches fails the file.
  */
-export async function startWorker({ faulty = false, entry = faulty ? "tests/faulty/entry.mjs" : undefined, secrets, mayCrash = false, ...given } = {}) {
+export async function startWorker({ faulty = false, entry = faulty ? "tests/faulty/entry.mjs" : undefined, secrets, mayCrash = false, mayBreakOff = mayCrash, ...given } = {}) {
   const set = Object.entries({ ...vars, ...given.vars }).filter(([, value]) => value !== undefined);
   const logged = [];
   const lines = () => logged.map(({ message }) => message);
@@ -41,7 +45,7 @@ export async function startWorker({ faulty = false, entry = faulty ? "tests/faul
     onLog: (line) => logged.push(line),
   });
   after(async () => {
-    const crashes = lines().filter((line) => crash.test(line));
+    const crashes = lines().filter((line) => crash.test(line) || (!mayBreakOff && uncaught.test(line)));
     await worker.stop();
     if (!mayCrash) assert.deepEqual(crashes, [], "a request crashed the Worker");
   });
