@@ -20,6 +20,7 @@ mod connection;
 mod error;
 mod in_flight;
 mod pages;
+mod target;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -35,12 +36,13 @@ use serde_json::Value;
 pub(crate) use ahead::Ahead;
 pub(crate) use batches::{Batches, Item};
 use client::{Answer, Body, Client, Request};
+use connection::Known;
 pub(crate) use connection::{Connection, NotOpened, listed, misplaced_address, namespace};
-use connection::{Known, segment};
 pub(crate) use error::ApiError;
 use error::{Failed, KEY_NOT_FOUND};
 pub(crate) use in_flight::{Taker, in_flight};
 use pages::Pages;
+use target::segment;
 
 /// The most namespaces on a page.
 const NAMESPACES_MAX: u32 = 100;

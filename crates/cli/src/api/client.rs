@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::Agent;
 
-use super::connection::Target;
 use super::error::{ApiError, Failed};
+use super::target::Target;
 use crate::clock::{self, Blocking};
 use crate::progress::Progress;
 

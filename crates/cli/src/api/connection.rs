@@ -4,24 +4,17 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ureq::http::Uri;
-
 use super::client::Client;
+use super::target::{Base, Target, Token, segment};
 use super::{ApiError, Namespace};
 use crate::number::whole;
 use crate::progress::Progress;
 
 const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
-/// Where `wrangler dev` serves the API of the local KV.
-const LOCAL: &str = "/cdn-cgi/explorer/api";
 /// The variable that holds the token. There is no argument for it: every user of a machine sees those.
 const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
 /// Names that a sentence lists at most.
 const NAMED_MAX: usize = 10;
-
-/// What a segment of a path leaves as it is (RFC 3986 §2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Which API is spoken with. Part of the arguments of every command that does.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,26 +47,6 @@ pub(crate) struct Connection {
     /// Give up where a call to the API has not succeeded after this time, all its tries included
     #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
     deadline: u64,
-}
-
-/// The address of an API, without a slash at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Base {
-    url: String,
-    is_loopback: bool,
-}
-
-/// Where requests go, and as whom. It is never shown: it holds a secret.
-pub(super) struct Target {
-    base: Base,
-    /// Empty for an API that knows no accounts.
-    account_path: String,
-    token: Option<Token>,
-}
-
-struct Token {
-    token: String,
-    authorization: String,
 }
 
 /// Why there is no namespace to work with.
@@ -149,48 +122,6 @@ pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-impl Base {
-    fn parse(url: &str) -> Result<Self, String> {
-        let url = url.trim_end_matches('/');
-        let uri = url.parse::<Uri>().map_err(|error| format!("it is no address ({error}); write https://host/path"))?;
-        let host = uri.host().unwrap_or_default();
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        if !is_http || host.is_empty() || uri.query().is_some() || url.contains('#') || has_user {
-            return Err("write https://host/path, without user, query and fragment".to_owned());
-        }
-        let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(host)?.strip_prefix(':'));
-        if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
-            return Err("its port is none; a port is a number from 1 to 65535".to_owned());
-        }
-        let is_loopback = host == "localhost"
-            || host.ends_with(".localhost")
-            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        Ok(Self { url: url.to_owned(), is_loopback })
-    }
-
-    /// The address of `wrangler dev`, with or without the path of its API.
-    fn parse_local(url: &str) -> Result<Self, String> {
-        // `wrangler dev` prints http, and who types the address leaves it out, or all but the port.
-        let url = match url {
-            _ if url.contains("://") => url.to_owned(),
-            port if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                format!("http://localhost:{port}")
-            }
-            host => format!("http://{host}"),
-        };
-        let base =
-            Self::parse(&url).map_err(|error| error.replace("https://host/path", "--local=http://localhost:8787"))?;
-        let url = if base.is_local() { base.url } else { base.url + LOCAL };
-        Ok(Self { url, ..base })
-    }
-
-    /// True for the API of `wrangler dev`, which knows neither accounts nor tokens.
-    fn is_local(&self) -> bool {
-        self.url.contains(LOCAL)
-    }
-}
-
 impl Connection {
     /// True for the API of `wrangler dev`.
     pub(crate) fn is_local(&self) -> bool {
@@ -236,11 +167,6 @@ impl Connection {
     }
 }
 
-/// Text as a segment of a path.
-pub(super) fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
-}
-
 /// True for what Cloudflare names namespaces: 32 hex digits.
 fn is_id(namespace: &str) -> bool {
     namespace.len() == 32 && namespace.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -272,38 +198,6 @@ pub(super) struct Known {
     pub(super) id: String,
     #[serde(default)]
     pub(super) title: String,
-}
-
-impl Target {
-    pub(super) fn base(&self) -> &str {
-        &self.base.url
-    }
-
-    pub(super) fn is_local(&self) -> bool {
-        self.base.is_local()
-    }
-
-    pub(super) fn is_loopback(&self) -> bool {
-        self.base.is_loopback
-    }
-
-    pub(super) fn url(&self, path: &str) -> String {
-        format!("{}{}{path}", self.base.url, self.account_path)
-    }
-
-    pub(super) fn token(&self) -> Option<&str> {
-        self.token.as_ref().map(|token| token.token.as_str())
-    }
-
-    pub(super) fn authorization(&self) -> Option<&str> {
-        self.token.as_ref().map(|token| token.authorization.as_str())
-    }
-}
-
-impl std::fmt::Debug for Target {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Target").field("base", &self.base).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,108 @@
+//! Where requests go: the address of an API, and paths below it.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use ureq::http::Uri;
+
+/// Where `wrangler dev` serves the API of the local KV.
+const LOCAL: &str = "/cdn-cgi/explorer/api";
+/// What a segment of a path leaves as it is (RFC 3986 §2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The address of an API, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(super) url: String,
+    pub(super) is_loopback: bool,
+}
+
+/// Where requests go, and as whom. It is never shown: it holds a secret.
+pub(super) struct Target {
+    pub(super) base: Base,
+    /// Empty for an API that knows no accounts.
+    pub(super) account_path: String,
+    pub(super) token: Option<Token>,
+}
+
+pub(super) struct Token {
+    pub(super) token: String,
+    pub(super) authorization: String,
+}
+
+impl Base {
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let url = url.trim_end_matches('/');
+        let uri = url.parse::<Uri>().map_err(|error| format!("it is no address ({error}); write https://host/path"))?;
+        let host = uri.host().unwrap_or_default();
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if !is_http || host.is_empty() || uri.query().is_some() || url.contains('#') || has_user {
+            return Err("write https://host/path, without user, query and fragment".to_owned());
+        }
+        let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(host)?.strip_prefix(':'));
+        if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return Err("its port is none; a port is a number from 1 to 65535".to_owned());
+        }
+        let is_loopback = host == "localhost"
+            || host.ends_with(".localhost")
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        Ok(Self { url: url.to_owned(), is_loopback })
+    }
+
+    /// The address of `wrangler dev`, with or without the path of its API.
+    pub(super) fn parse_local(url: &str) -> Result<Self, String> {
+        // `wrangler dev` prints http, and who types the address leaves it out, or all but the port.
+        let url = match url {
+            _ if url.contains("://") => url.to_owned(),
+            port if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                format!("http://localhost:{port}")
+            }
+            host => format!("http://{host}"),
+        };
+        let base =
+            Self::parse(&url).map_err(|error| error.replace("https://host/path", "--local=http://localhost:8787"))?;
+        let url = if base.is_local() { base.url } else { base.url + LOCAL };
+        Ok(Self { url, ..base })
+    }
+
+    /// True for the API of `wrangler dev`, which knows neither accounts nor tokens.
+    pub(super) fn is_local(&self) -> bool {
+        self.url.contains(LOCAL)
+    }
+}
+
+impl Target {
+    pub(super) fn base(&self) -> &str {
+        &self.base.url
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.base.is_local()
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        self.base.is_loopback
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{}{path}", self.base.url, self.account_path)
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.token.as_str())
+    }
+
+    pub(super) fn authorization(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.authorization.as_str())
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Target").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// Text as a segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
