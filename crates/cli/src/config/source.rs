@@ -4,6 +4,7 @@
 //! Rows are streamed: the server sends on as they are taken.
 
 mod address;
+mod changed;
 mod connect;
 mod error;
 mod listen;
@@ -25,9 +26,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, IsolationLevel, RowStream, SimpleQueryMessage, Transaction};
 
+pub(super) use self::changed::Changed;
 use self::connect::Connector;
 pub(super) use self::error::SourceError;
-pub(super) use self::listen::{CHANNEL_MAX, Changed};
+pub(super) use self::listen::CHANNEL_MAX;
 use self::session::{Link, Session};
 use self::sql::Shape;
 use super::row::Row;

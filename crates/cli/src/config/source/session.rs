@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, Error, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::changed::Changed;
 use super::error::SourceError;
-use super::listen::Changed;
 
 /// How long a signal may go unseen.
 const SLICE: Duration = Duration::from_millis(100);

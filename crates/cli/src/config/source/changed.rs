@@ -1,0 +1,78 @@
+//! Which rows changed, as notices say.
+
+use std::collections::BTreeSet;
+
+/// More keys than this are not looked at one by one.
+pub(in crate::config) const KEYS_MAX: usize = 1000;
+
+/// What changed.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::config) enum Changed {
+    /// The rows of these keys, each named once; may be none.
+    Keys(BTreeSet<String>),
+    /// Everything, or more keys than are worth being looked at one by one.
+    Everything,
+}
+
+/// Shows no ids.
+impl std::fmt::Debug for Changed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Keys(keys) => write!(formatter, "{} keys", keys.len()),
+            Self::Everything => formatter.write_str("everything"),
+        }
+    }
+}
+
+impl Changed {
+    pub(in crate::config) fn nothing() -> Self {
+        Self::Keys(BTreeSet::new())
+    }
+
+    pub(in crate::config) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Keys(keys) if keys.is_empty())
+    }
+
+    /// Adds what a notice says: a key, or nothing, which stands for everything.
+    pub(in crate::config) fn add(&mut self, payload: &str) {
+        if let Self::Keys(keys) = self {
+            if !payload.is_empty() {
+                keys.insert(payload.to_owned());
+            }
+            if payload.is_empty() || keys.len() > KEYS_MAX {
+                *self = Self::Everything;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_add_up() {
+        let keys = |keys: &[&str]| Changed::Keys(keys.iter().map(|key| (*key).to_owned()).collect());
+        for (payloads, expected) in [
+            (&[][..], Changed::nothing()),
+            (&["b", "a", "b"], keys(&["a", "b"])),
+            (&["a", ""], Changed::Everything),
+            (&["", "a"], Changed::Everything),
+        ] {
+            let mut changed = Changed::nothing();
+            for payload in payloads {
+                changed.add(payload);
+            }
+            assert_eq!(changed, expected, "{payloads:?}");
+        }
+    }
+
+    #[test]
+    fn more_keys_than_are_looked_at_one_by_one_are_everything() {
+        let mut changed = Changed::nothing();
+        (0..KEYS_MAX).chain(0..KEYS_MAX).for_each(|key| changed.add(&key.to_string()));
+        assert!(matches!(&changed, Changed::Keys(keys) if keys.len() == KEYS_MAX));
+        changed.add("one more");
+        assert_eq!(changed, Changed::Everything);
+    }
+}
