@@ -1,13 +1,16 @@
 //! `kv-edge config`: users' records and flags in the namespace `USER_CONFIGURATION`.
 
 mod merge;
+mod metadata;
 mod plan;
 mod recent;
 mod row;
 mod snapshot;
 mod source;
+mod stored;
 mod summary;
 mod sync;
+mod target;
 mod upload;
 mod validate;
 mod watch;
@@ -24,7 +27,7 @@ use serde_json::json;
 
 use self::recent::Recent;
 use self::source::{CHANNEL_MAX, Source};
-use self::sync::Target;
+use self::target::Target;
 use crate::Outcome;
 use crate::api::{self, Connection};
 use crate::number::whole;
@@ -162,7 +165,7 @@ fn prefix(prefix: &str) -> Result<String, String> {
     if prefix.len() >= KEY_BYTES_MAX {
         return Err(format!("it has {} bytes; Workers KV takes keys of {KEY_BYTES_MAX}", prefix.len()));
     }
-    let metadata = merge::metadata(prefix, &hash(b"")).to_string();
+    let metadata = metadata::of_row(prefix, &hash(b"")).to_string();
     if metadata.len() > METADATA_BYTES_MAX {
         let length = metadata.len();
         return Err(format!("the metadata of keys would have {length} bytes; Workers KV takes {METADATA_BYTES_MAX}"));

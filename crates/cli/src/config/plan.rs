@@ -8,8 +8,9 @@ use feature_flags::config::record::UserRecord;
 use http_semantics::content_hash::hash;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 
-use super::merge::{Left, Merge, Stored};
+use super::merge::{Left, Merge};
 use super::row::Row;
+use super::stored::Stored;
 use super::summary::Stopped;
 
 /// Why a row cannot stand where KV has a snapshot.

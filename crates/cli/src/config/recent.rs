@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::merge::Stored;
-use super::snapshot::Told;
+use super::metadata::Told;
+use super::stored::Stored;
 
 /// How long the list is not believed, in milliseconds: twice the minute that KV names.
 const LAG_MS: u64 = 120_000;

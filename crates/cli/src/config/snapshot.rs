@@ -6,36 +6,14 @@ use std::fmt;
 use feature_flags::config::snapshot::BYTES_MAX;
 use http_semantics::content_hash::hash;
 use kv_store::limits::Key;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::merge;
+use super::metadata::{self, Told};
 use super::recent::Recent;
 use super::summary::SnapshotOutcome;
-use super::sync::Target;
+use super::target::Target;
 use crate::api::ApiError;
 use crate::clock;
-
-/// The metadata of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Metadata {
-    snapshot: Told,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Told {
-    /// Milliseconds since the Unix epoch; always more than the one before.
-    pub(super) version: u64,
-    /// Of the bytes of the records; empty where nobody knows whether it was written.
-    pub(super) hash: String,
-    pub(super) count: u64,
-}
-
-/// True for the metadata of a snapshot. Only the sync writes it, and a row of a table has other metadata, so that this tells every run,
-/// whatever its flags, which keys are no user's.
-pub(super) fn is_told(metadata: &Value) -> bool {
-    Metadata::deserialize(metadata).is_ok()
-}
 
 /// Why a snapshot is not written, where it is no call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +117,7 @@ pub(super) fn put(
         Err(length) => return Ok(Err(Refused::TooLong(length))),
     };
     if !dry_run {
-        let metadata = serde_json::to_value(Metadata { snapshot: snapshot.clone() }).ok();
+        let metadata = Some(metadata::of_snapshot(&snapshot));
         let written = namespace.put(key, &json, metadata.as_ref(), None);
         let hash = if written.is_ok() { snapshot.hash } else { String::new() };
         recent.note_snapshot(Told { hash, ..snapshot }, clock::now_ms());
@@ -151,9 +129,9 @@ pub(super) fn put(
 /// The snapshot that stands under the key with this metadata, as far as KV's list has it.
 fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<Told>, Refused> {
     let Some(metadata) = metadata else { return Ok(None) };
-    match merge::prefix_in(metadata).filter(|of_row| of_row != prefix) {
+    match metadata::prefix_in(metadata).filter(|of_row| of_row != prefix) {
         Some(prefix) => Err(Refused::Row { prefix }),
-        None => Ok(Metadata::deserialize(metadata).ok().map(|before| before.snapshot)),
+        None => Ok(metadata::snapshot_in(metadata)),
     }
 }
 
@@ -188,7 +166,7 @@ mod tests {
             let expected = format!(r#"{{"format":1,"version":7,"hash":"{hash}","count":{count},"records":{text}}}"#);
             assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
             assert!(serde_json::from_slice::<Value>(&json).is_ok());
-            let metadata = serde_json::to_value(Metadata { snapshot: told }).unwrap();
+            let metadata = metadata::of_snapshot(&told);
             assert_eq!(metadata, json!({"snapshot": {"version": 7, "hash": hash, "count": count}}));
         }
     }
@@ -200,9 +178,9 @@ mod tests {
             (None, Ok(None)),
             (Some(Value::Null), Ok(None)),
             (Some(json!({"plan": "by hand"})), Ok(None)),
-            (Some(serde_json::to_value(Metadata { snapshot: told(7, "h") }).unwrap()), Ok(Some(told(7, "h")))),
-            (Some(merge::metadata("p:", "h")), Ok(None)),
-            (Some(merge::metadata("q:", "h")), of_another),
+            (Some(metadata::of_snapshot(&told(7, "h"))), Ok(Some(told(7, "h")))),
+            (Some(metadata::of_row("p:", "h")), Ok(None)),
+            (Some(metadata::of_row("q:", "h")), of_another),
         ] {
             assert_eq!(before(metadata.as_ref(), "p:"), expected, "{metadata:?}");
         }

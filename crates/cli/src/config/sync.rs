@@ -6,24 +6,26 @@
 
 mod deletions;
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use feature_flags::config::snapshot::BYTES_MAX;
 use kv_store::limits::Key;
 
-use super::merge::{self, Left, Stored};
+use super::merge::{self, Left};
+use super::metadata;
 use super::plan::{Fault, Kept, Keys, Plan, State, Step};
 use super::recent::{Lately, Recent};
 use super::row::Row;
 use super::snapshot::{self, Records, Refused};
 use super::source::{Source, SourceError};
+use super::stored::{self, Stored};
 use super::summary::{SnapshotOutcome, Stopped, Summary};
+use super::target::Target;
 use super::upload::{Outbox, Tally, Uploader};
-use crate::api::{Item, Namespace};
+use crate::api::Item;
 use crate::clock::now_ms;
-use crate::progress::{Progress, Unit};
+use crate::progress::Unit;
 
 /// The most keys that [`apply`] looks up one by one. Each is a call, and an account may make 1,200 of them in five minutes.
 const LOOKED_UP_MAX: u64 = 100;
@@ -31,23 +33,6 @@ const LOOKED_UP_MAX: u64 = 100;
 const PAGE: u64 = 1000;
 /// A snapshot that is made on its own has so many percent of the records before, where deletions are guarded.
 const RECORDS_LEAST: u64 = 80;
-
-/// Where rows go, and how.
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Flags of a command line.
-pub(super) struct Target {
-    pub(super) namespace: Namespace,
-    pub(super) prefix: String,
-    /// The key of the snapshot.
-    pub(super) snapshot: Option<String>,
-    pub(super) delete: bool,
-    pub(super) allow_mass_delete: bool,
-    pub(super) strict: bool,
-    pub(super) dry_run: bool,
-    pub(super) progress: Progress,
-    /// Calls that stand in a summary already.
-    pub(super) summed_calls: Cell<u64>,
-}
 
 /// A full comparison: all rows, all keys, then the snapshot.
 pub(super) fn run(source: &mut Source, target: &Target, recent: &Recent) -> Summary {
@@ -121,7 +106,7 @@ impl<'t> Pass<'t> {
         let (mut left, mut more_own) = (Left::default(), 0_u64);
         let lately = self.recent.keys(prefix, now_ms());
         let mut snapshots = Vec::new();
-        let listed = merge::stored(namespace.pages(prefix), prefix, |key| self.keys.is_reserved(key));
+        let listed = stored::stored(namespace.pages(prefix), prefix, |key| self.keys.is_reserved(key));
         let listed = listed
             .inspect(|stored| snapshots.extend(stored.as_ref().ok().filter(|stored| stored.is_snapshot).cloned()));
         self.uploader().write(|outbox| {
@@ -271,7 +256,7 @@ impl<'t> Pass<'t> {
             });
             return Ok(());
         }
-        let metadata = Some(merge::metadata(&self.keys.prefix, &hash));
+        let metadata = Some(metadata::of_row(&self.keys.prefix, &hash));
         let item = Item { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
         if outbox.push(item) { Ok(()) } else { over() }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::merge;
+use super::metadata;
 use super::recent::{Lately, Recent};
 use super::summary::{Stopped, Summary};
 use crate::api::{ApiError, Batches, Item, Namespace, Taker, in_flight};
@@ -125,7 +125,7 @@ impl Uploader<'_> {
     fn written(&self, items: &[Item]) -> Vec<(String, Lately)> {
         let items = if self.recent.remembers() { items } else { &[] };
         let written = |item: &Item| {
-            let hash = merge::hash_in(item.metadata.as_ref()?, self.prefix)?;
+            let hash = metadata::hash_in(item.metadata.as_ref()?, self.prefix)?;
             Some((item.key.clone(), Lately::Written(hash.into())))
         };
         items.iter().filter_map(written).collect()

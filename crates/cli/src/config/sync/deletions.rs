@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::iter;
 use std::ops::ControlFlow;
 
-use super::{Pass, Target};
+use super::Pass;
 use crate::clock::now_ms;
 use crate::config::merge::{self, Left};
 use crate::config::plan::is_mass;
 use crate::config::recent::Lately;
 use crate::config::source::Source;
+use crate::config::stored;
 use crate::config::summary::Stopped;
+use crate::config::target::Target;
 use crate::progress::Unit;
 
 /// The most ids that the source is asked for at once.
@@ -33,7 +35,7 @@ impl Pass<'_> {
             _ => self.target.namespace.find(&self.keys.key(id))?,
         };
         let page = iter::once(Ok::<_, Stopped>(listed.into_iter().collect()));
-        let stored = merge::stored(page, &self.target.prefix, |key| self.keys.is_reserved(key));
+        let stored = stored::stored(page, &self.target.prefix, |key| self.keys.is_reserved(key));
         let lately = lately.map(|lately| (id.to_owned(), lately)).into_iter().collect();
         let stored = merge::believed(stored, lately).next().transpose()?;
         Ok(stored.map(|stored| stored.hash.is_some()))

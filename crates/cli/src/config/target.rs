@@ -1,0 +1,23 @@
+//! Where a sync puts rows, and how.
+
+use std::cell::Cell;
+
+use crate::api::Namespace;
+use crate::progress::Progress;
+
+/// Where rows go, and how.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Flags of a command line.
+pub(super) struct Target {
+    pub(super) namespace: Namespace,
+    pub(super) prefix: String,
+    /// The key of the snapshot.
+    pub(super) snapshot: Option<String>,
+    pub(super) delete: bool,
+    pub(super) allow_mass_delete: bool,
+    pub(super) strict: bool,
+    pub(super) dry_run: bool,
+    pub(super) progress: Progress,
+    /// Calls that stand in a summary already.
+    pub(super) summed_calls: Cell<u64>,
+}
