@@ -156,7 +156,7 @@ mod tests {
         }
         let lately = [("a", Lately::Deleted), ("b", written()), ("d", written())];
         let lately: Vec<_> = lately.map(|(id, lately)| (id.to_owned(), lately)).into();
-        let failing = [Ok(key("c", None)), Err(Stopped::Told("down".to_owned()))];
+        let failing = [Ok(key("c", None)), Err(Stopped::CallFailed)];
         let found: Vec<_> = believed(failing.into_iter(), lately).take(3).collect();
         assert!(matches!(found.as_slice(), [Ok(_), Ok(_), Err(_)]), "{found:?}");
     }
@@ -172,7 +172,7 @@ mod tests {
         let left = merge.finish().unwrap();
         assert_eq!(left, Left { gone: vec!["a".to_owned(), "e".to_owned()], own: 3 });
 
-        let failing = [Ok(key("a", Some("1"))), Err(Stopped::Told("down".to_owned()))];
+        let failing = [Ok(key("a", Some("1"))), Err(Stopped::CallFailed)];
         let mut merge = Merge::new(failing.into_iter());
         assert!(merge.meet("b").is_err());
     }

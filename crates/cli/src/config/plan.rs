@@ -135,9 +135,7 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
                     return steps(Step::Fault(Fault { row: number, why: why.into() }));
                 }
                 Ordering::Greater => {
-                    return Err(Stopped::Told(format!(
-                        "the database gives rows that are not in the order of their keys (row {number}); nothing was deleted"
-                    )));
+                    return Err(Stopped::Unordered(number));
                 }
             }
         }

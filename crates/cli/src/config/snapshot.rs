@@ -15,15 +15,28 @@ use super::target::Target;
 use crate::api::ApiError;
 use crate::clock;
 
-/// Why a snapshot is not written, where it is no call that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refused {
+/// Why a snapshot is not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SnapshotError {
     /// A row of the sync with another prefix stands under its key.
+    #[error(
+        "the snapshot is not written: under its key stands a row of the sync with the prefix {prefix:?}; name another key with \
+         --snapshot"
+    )]
     Row { prefix: String },
     /// It would have so many bytes, or more.
+    #[error(
+        "the snapshot would have {0} bytes or more, and the Worker takes {mib} MiB, since the memory of an isolate has to hold it: leave \
+         --snapshot out, or let the query give less; the rows themselves are written",
+        mib = BYTES_MAX / (1024 * 1024)
+    )]
     TooLong(u64),
     /// It would have `count` records, where the one before had `before`.
+    #[error("it would have {count} records instead of {before}")]
     TooFew { count: u64, before: u64 },
+    /// The call failed.
+    #[error("the snapshot is not written: {0}")]
+    Api(#[from] ApiError),
 }
 
 /// The longest snapshot that the Worker takes, in bytes.
@@ -67,10 +80,13 @@ impl Records {
         }
     }
 
-    /// The snapshot and its metadata, if it is another than the one before; or how many bytes are too many.
-    fn finish(mut self, before: Option<&Told>, now_ms: u64) -> Result<Option<(Vec<u8>, Told)>, u64> {
+    /// The snapshot and its metadata, if it is another than the one before.
+    ///
+    /// # Errors
+    /// [`SnapshotError::TooLong`]
+    fn finish(mut self, before: Option<&Told>, now_ms: u64) -> Result<Option<(Vec<u8>, Told)>, SnapshotError> {
         if self.length > LENGTH_MAX {
-            return Err(self.length);
+            return Err(SnapshotError::TooLong(self.length));
         }
         self.json.insert(0, '{');
         self.json.push('}');
@@ -82,7 +98,10 @@ impl Records {
         let Self { json: records, count, .. } = self;
         let json = format!(r#"{{"format":1,"version":{version},"hash":"{hash}","count":{count},"records":{records}}}"#);
         let length = json.len() as u64;
-        if length > LENGTH_MAX { Err(length) } else { Ok(Some((json.into_bytes(), Told { version, hash, count }))) }
+        if length > LENGTH_MAX {
+            return Err(SnapshotError::TooLong(length));
+        }
+        Ok(Some((json.into_bytes(), Told { version, hash, count })))
     }
 }
 
@@ -95,27 +114,20 @@ pub(super) fn put(
     records: Records,
     now_ms: u64,
     least: Option<u64>,
-) -> Result<Result<SnapshotOutcome, Refused>, ApiError> {
+) -> Result<SnapshotOutcome, SnapshotError> {
     let Target { namespace, prefix, dry_run, .. } = target;
     let before = match recent.snapshot(now_ms) {
         Some(told) => Some(told),
-        None => match before(namespace.find(key.as_str())?.and_then(|listed| listed.metadata).as_ref(), prefix) {
-            Ok(before) => before,
-            Err(refused) => return Ok(Err(refused)),
-        },
+        None => before(namespace.find(key.as_str())?.and_then(|listed| listed.metadata).as_ref(), prefix)?,
     };
     let before = before.as_ref();
     let Records { count, .. } = records;
     if let (Some(least), Some(before)) = (least, before)
         && count.saturating_mul(100) < before.count.saturating_mul(least)
     {
-        return Ok(Err(Refused::TooFew { count, before: before.count }));
+        return Err(SnapshotError::TooFew { count, before: before.count });
     }
-    let (json, snapshot) = match records.finish(before, now_ms) {
-        Ok(Some(finished)) => finished,
-        Ok(None) => return Ok(Ok(SnapshotOutcome::Unchanged)),
-        Err(length) => return Ok(Err(Refused::TooLong(length))),
-    };
+    let Some((json, snapshot)) = records.finish(before, now_ms)? else { return Ok(SnapshotOutcome::Unchanged) };
     if !dry_run {
         let metadata = Some(metadata::of_snapshot(&snapshot));
         let written = namespace.put(key, &json, metadata.as_ref(), None);
@@ -123,14 +135,14 @@ pub(super) fn put(
         recent.note_snapshot(Told { hash, ..snapshot }, clock::now_ms());
         written?;
     }
-    Ok(Ok(SnapshotOutcome::Written))
+    Ok(SnapshotOutcome::Written)
 }
 
 /// The snapshot that stands under the key with this metadata, as far as KV's list has it.
-fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<Told>, Refused> {
+fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<Told>, SnapshotError> {
     let Some(metadata) = metadata else { return Ok(None) };
     match metadata::prefix_in(metadata).filter(|of_row| of_row != prefix) {
-        Some(prefix) => Err(Refused::Row { prefix }),
+        Some(prefix) => Err(SnapshotError::Row { prefix }),
         None => Ok(metadata::snapshot_in(metadata)),
     }
 }
@@ -173,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_takes_no_row_from_the_sync_with_another_prefix() {
-        let of_another = Err(Refused::Row { prefix: "q:".to_owned() });
+        let of_another = Err(SnapshotError::Row { prefix: "q:".to_owned() });
         for (metadata, expected) in [
             (None, Ok(None)),
             (Some(Value::Null), Ok(None)),
@@ -206,7 +218,7 @@ mod tests {
         assert!(records(&[("a", &long)]).finish(None, 1).unwrap().is_some());
         let both = records(&[("a", &long), ("b", &long)]);
         assert!(both.json.is_empty(), "it holds no more than fits");
-        assert_eq!(both.finish(None, 1), Err(2 * (long.len() as u64 + 4) + 1));
+        assert_eq!(both.finish(None, 1), Err(SnapshotError::TooLong(2 * (long.len() as u64 + 4) + 1)));
         // The members around the records count too.
         let nearly = format!("{{\"x\":\"{}\"}}", "x".repeat((10 << 20) - 20));
         assert!(records(&[("a", &nearly)]).finish(None, 1).is_err());

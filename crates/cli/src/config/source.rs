@@ -183,7 +183,7 @@ fn stream(
     let mut rows = pin!(link.run(rows)?);
     let mut next = || {
         let row = link.run(async { poll_fn(|context| rows.as_mut().poll_next(context)).await.transpose() })?;
-        row.map(|row| if link.is_stopped() { Err(SourceError::stopped()) } else { read(&row) }).transpose()
+        row.map(|row| if link.is_stopped() { Err(SourceError::Stopped) } else { read(&row) }).transpose()
     };
     loop {
         match next().map(|row| row.map(&mut *each)) {

@@ -45,10 +45,10 @@ pub(super) fn stored<E: Into<Stopped>>(
             Err(error) => return Some(Err(error)),
         };
         let Some(id) = name.strip_prefix(prefix).map(str::to_owned) else {
-            return Some(Err(strange("a key without the prefix that was asked for")));
+            return Some(Err(Stopped::UnreliableList("a key without the prefix that was asked for")));
         };
         match last.as_deref().map(|last| last.cmp(&id)) {
-            Some(Ordering::Greater) => return Some(Err(strange("keys that are not in order"))),
+            Some(Ordering::Greater) => return Some(Err(Stopped::UnreliableList("keys that are not in order"))),
             // The end of one page and the beginning of the next.
             Some(Ordering::Equal) => return None,
             _ => last = Some(id.clone()),
@@ -57,10 +57,6 @@ pub(super) fn stored<E: Into<Stopped>>(
         let hash = metadata.filter(|_| !is_reserved(&name)).and_then(|metadata| metadata::hash_in(&metadata, prefix));
         Some(Ok(Stored { id, hash, is_snapshot }))
     })
-}
-
-fn strange(what: &str) -> Stopped {
-    Stopped::Told(format!("the API lists {what}; nothing was deleted, run it again"))
 }
 
 #[cfg(test)]
@@ -122,7 +118,7 @@ mod tests {
                 vec![page(&["a"])],
                 "the API lists a key without the prefix that was asked for; nothing was deleted, run it again",
             ),
-            (vec![page(&["p:a"]), Err(Stopped::Told("down".to_owned()))], "down"),
+            (vec![page(&["p:a"]), Err(Stopped::CallFailed)], "a call failed"),
         ] {
             assert_eq!(read(pages).unwrap_err(), expected);
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use kv_store::limits::KeyError;
 use serde::{Serialize, Serializer};
 
 use super::source::SourceError;
@@ -22,9 +23,21 @@ pub(super) enum Stopped {
     /// The API.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// Something else, as a sentence.
-    #[error("{0}")]
-    Told(String),
+    /// Workers KV takes no such key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// KV's list is not what was asked for: a key in it could be taken for one without a row.
+    #[error("the API lists {0}; nothing was deleted, run it again")]
+    UnreliableList(&'static str),
+    /// The row of this number, counted from 1, has a key that belongs before the one that came before it.
+    #[error("the database gives rows that are not in the order of their keys (row {0}); nothing was deleted")]
+    Unordered(u64),
+    /// A row cannot stand in KV, and none is to be passed over.
+    #[error("--strict stops at the first row that Workers KV cannot take; nothing was deleted")]
+    Strict,
+    /// A call failed, so that nobody takes what is written any more. The error of that call comes before this one.
+    #[error("a call failed")]
+    CallFailed,
 }
 
 /// What became of the snapshot.
@@ -164,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_pass_is_good_only_where_all_is_in_kv() {
-        let stopped = Some(Stopped::Told("no".to_owned()));
+        let stopped = Some(Stopped::CallFailed);
         for (summary, expected) in [
             (Summary::default(), Outcome::Good),
             (Summary { failed: 1, ..Summary::default() }, Outcome::Faulty),
@@ -194,10 +207,13 @@ mod tests {
 
     #[test]
     fn programs_get_one_object() {
-        let mut summary = Summary { stopped: Some(Stopped::Told("no".to_owned())), ..Summary::default() };
+        let mut summary = Summary { stopped: Some(Stopped::CallFailed), ..Summary::default() };
         (0..25).for_each(|row| summary.problem(format!("row {row}")));
         let json = serde_json::to_value(&summary).unwrap();
-        assert_eq!((&json["error"], &json["moreProblems"], &json["dryRun"]), (&"no".into(), &5.into(), &false.into()));
+        assert_eq!(
+            (&json["error"], &json["moreProblems"], &json["dryRun"]),
+            (&"a call failed".into(), &5.into(), &false.into())
+        );
         assert_eq!(json["problems"].as_array().map(Vec::len), Some(PROBLEMS_MAX));
         assert!(json.get("snapshot").is_none(), "{json}");
     }

@@ -9,7 +9,6 @@ mod deletions;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use feature_flags::config::snapshot::BYTES_MAX;
 use kv_store::limits::Key;
 
 use super::merge::{self, Left};
@@ -17,7 +16,7 @@ use super::metadata;
 use super::plan::{Fault, Kept, Keys, Plan, State, Step};
 use super::recent::{Lately, Recent};
 use super::row::Row;
-use super::snapshot::{self, Records, Refused};
+use super::snapshot::{self, Records, SnapshotError};
 use super::source::{Source, SourceError};
 use super::stored::{self, Stored};
 use super::summary::{SnapshotOutcome, Stopped, Summary};
@@ -238,10 +237,8 @@ impl<'t> Pass<'t> {
 
     /// Writes a row, if it differs.
     fn keep(&self, kept: Kept, outbox: &mut Outbox<'_>) -> Result<(), Stopped> {
-        // The error of the call that failed stands before this one.
-        let over = || Err(Stopped::Told("a call failed".to_owned()));
         if outbox.is_over() {
-            return over();
+            return Err(Stopped::CallFailed);
         }
         let Kept { id, value, hash, state } = kept;
         if state == State::Unchanged {
@@ -258,7 +255,7 @@ impl<'t> Pass<'t> {
         }
         let metadata = Some(metadata::of_row(&self.keys.prefix, &hash));
         let item = Item { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
-        if outbox.push(item) { Ok(()) } else { over() }
+        outbox.push(item)
     }
 
     /// Notes a row that KV cannot take.
@@ -266,42 +263,21 @@ impl<'t> Pass<'t> {
         self.tally.change(|summary| {
             summary.failed = summary.failed.saturating_add(1);
             summary.problem(sentence);
-            if self.target.strict {
-                let sentence = "--strict stops at the first row that Workers KV cannot take; nothing was deleted";
-                return Err(Stopped::Told(sentence.to_owned()));
-            }
-            Ok(())
+            if self.target.strict { Err(Stopped::Strict) } else { Ok(()) }
         })
     }
 
     fn put_snapshot(&self, records: Option<Records>, least: Option<u64>) -> Result<(), Stopped> {
         let (Some(key), Some(records)) = (self.keys.snapshot.as_deref(), records) else { return Ok(()) };
-        let key = Key::new(key).map_err(|error| Stopped::Told(error.to_string()))?;
+        let key = Key::new(key)?;
         match snapshot::put(self.target, self.recent, &key, records, now_ms(), least) {
-            Ok(Ok(outcome)) => self.tally.change(|summary| summary.snapshot = Some(outcome)),
-            Ok(Err(Refused::TooFew { count, before })) => {
-                self.refuse_snapshot(&format!("it would have {count} records instead of {before}"));
-            }
-            Ok(Err(Refused::Row { prefix })) => self.tally.change(|summary| {
-                summary.snapshot = Some(SnapshotOutcome::Failed);
-                summary.problem(format!(
-                    "the snapshot is not written: under its key stands a row of the sync with the prefix {prefix:?}; name another key \
-                     with --snapshot"
-                ));
-            }),
-            Ok(Err(Refused::TooLong(length))) => self.tally.change(|summary| {
-                summary.snapshot = Some(SnapshotOutcome::Failed);
-                summary.problem(format!(
-                    "the snapshot would have {length} bytes or more, and the Worker takes {} MiB, since the memory of an isolate has to \
-                     hold it: leave --snapshot out, or let the query give less; the rows themselves are written",
-                    BYTES_MAX / (1024 * 1024)
-                ));
-            }),
-            Err(error) if error.is_of_all_calls() => return Err(error.into()),
+            Ok(outcome) => self.tally.change(|summary| summary.snapshot = Some(outcome)),
+            Err(few @ SnapshotError::TooFew { .. }) => self.refuse_snapshot(&few.to_string()),
+            Err(SnapshotError::Api(error)) if error.is_of_all_calls() => return Err(error.into()),
             Err(error) => self.tally.change(|summary| {
                 summary.snapshot = Some(SnapshotOutcome::Failed);
-                summary.call_failed = true;
-                summary.problem(format!("the snapshot is not written: {error}"));
+                summary.call_failed |= matches!(error, SnapshotError::Api(_));
+                summary.problem(error.to_string());
             }),
         }
         Ok(())

@@ -68,11 +68,14 @@ impl Outbox<'_> {
         self.taker.is_over()
     }
 
-    /// Adds a value; false where nobody takes any more.
-    pub(super) fn push(&mut self, item: Item) -> bool {
+    /// Adds a value.
+    ///
+    /// # Errors
+    /// [`Stopped::CallFailed`] where nobody takes any more.
+    pub(super) fn push(&mut self, item: Item) -> Result<(), Stopped> {
         // In a group it would be one call more too, and the others would wait for it.
         let group = if item.needs_call_of_its_own() { Some(vec![item]) } else { self.batches.push(item) };
-        group.is_none_or(|group| self.taker.take(group))
+        if group.is_none_or(|group| self.taker.take(group)) { Ok(()) } else { Err(Stopped::CallFailed) }
     }
 }
 

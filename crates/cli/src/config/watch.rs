@@ -259,7 +259,7 @@ mod tests {
             (Summary { refused: 5, problems: told("5 of 9 keys"), ..Summary::default() }, Ended::Behind),
             (Summary { problems: told("the snapshot would have"), ..Summary::default() }, Ended::Behind),
             (Summary { failed: 1, call_failed: true, ..Summary::default() }, Ended::Failed),
-            (Summary { stopped: Some(Stopped::Told("no".to_owned())), ..Summary::default() }, Ended::Failed),
+            (Summary { stopped: Some(Stopped::CallFailed), ..Summary::default() }, Ended::Failed),
         ] {
             assert_eq!(how_it_ended(&summary), expected, "{summary:?}");
         }

@@ -7,7 +7,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
 use super::error::{SourceError, cause, told};
-use super::session::{Session, Waiter};
+use super::session::{ConnectError, Session, Waiter};
 use super::tls;
 
 /// What to do about an answer in another protocol.
@@ -46,10 +46,13 @@ impl Connector {
     /// Connects within [`Address::patience`]: the client library bounds no more than the time until there is a socket.
     pub(super) fn connect(&self) -> Result<Session, SourceError> {
         let Self { address, tls, waiter } = self;
-        let connected = Session::connect(&address.config, tls, waiter, address.patience())?.ok_or_else(|| {
-            SourceError::lost(format!("PostgreSQL at {}: the connection takes too long; {SLOW}", address.place()))
-        })?;
-        connected.map_err(|error| self.refusal(&error))
+        Session::connect(&address.config, tls, waiter, address.patience()).map_err(|error| match error {
+            slow @ ConnectError::Slow => {
+                SourceError::lost(format!("PostgreSQL at {}: {slow}; {SLOW}", address.place()))
+            }
+            ConnectError::Refused(error) => self.refusal(&error),
+            ConnectError::Source(error) => error,
+        })
     }
 
     fn refusal(&self, error: &tokio_postgres::Error) -> SourceError {

@@ -4,42 +4,36 @@
 //! value are told (PostgreSQL manual, appendix A "PostgreSQL Error Codes").
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-/// Why there are no rows.
-#[derive(Debug)]
-pub(in crate::config) struct SourceError {
-    kind: Kind,
-    sentence: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// Why there are no rows, in a sentence.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::config) enum SourceError {
     /// The connection is gone, or there was none; a new one may do better.
-    Lost,
-    Other,
+    #[error("{0}")]
+    Lost(String),
+    /// What a signal makes of a wait, or of rows that were not all read yet.
+    #[error("it was stopped before all rows were read")]
+    Stopped,
+    /// A new connection would do no better.
+    #[error("{0}")]
+    Other(String),
 }
 
 impl SourceError {
     pub(super) fn new(sentence: impl Into<String>) -> Self {
-        Self { kind: Kind::Other, sentence: sentence.into() }
+        Self::Other(sentence.into())
     }
 
     pub(super) fn lost(sentence: impl Into<String>) -> Self {
-        Self { kind: Kind::Lost, sentence: sentence.into() }
-    }
-
-    /// What a signal makes of a wait, or of rows that were not all read yet.
-    pub(super) fn stopped() -> Self {
-        Self::new("it was stopped before all rows were read")
+        Self::Lost(sentence.into())
     }
 
     /// True where only a new connection helps.
     pub(in crate::config) fn is_lost(&self) -> bool {
-        self.kind == Kind::Lost
+        matches!(self, Self::Lost(_))
     }
 
     /// Of a statement that failed. `query` is the text that positions count in; none where it is not what somebody wrote.
@@ -58,14 +52,6 @@ impl SourceError {
         Self::new(format!("what PostgreSQL answers cannot be read ({cause}); see if the database's encoding is UTF8"))
     }
 }
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.sentence)
-    }
-}
-
-impl Error for SourceError {}
 
 /// True where the server ends the connection with this: class 57P (shutdown) and what it does to a session that it does not want.
 fn ends_connection(code: &SqlState) -> bool {

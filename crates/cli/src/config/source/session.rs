@@ -56,7 +56,7 @@ impl Waiter {
             loop {
                 match timeout(SLICE, future.as_mut()).await {
                     Ok(outcome) => return Ok(outcome),
-                    Err(_) if self.is_stopped() => return Err(SourceError::stopped()),
+                    Err(_) if self.is_stopped() => return Err(SourceError::Stopped),
                     Err(_) => {}
                 }
             }
@@ -68,6 +68,19 @@ impl Waiter {
         // A timer is made within the runtime.
         self.runtime.block_on(async { timeout(limit, future).await.ok() })
     }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("the connection takes too long")]
+    Slow,
+    /// What the client library says, or PostgreSQL.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// It is to stop.
+    #[error(transparent)]
+    Source(#[from] SourceError),
 }
 
 /// A connection.
@@ -100,21 +113,23 @@ impl Heard {
 }
 
 impl Session {
-    /// Connects. None where it takes longer than that.
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
     pub(super) fn connect(
         config: &Config,
         tls: &MakeRustlsConnect,
         waiter: &Waiter,
         patience: Duration,
-    ) -> Result<Option<Result<Self, Error>>, SourceError> {
-        let connecting = async { timeout(patience, config.connect(tls.clone())).await.ok() };
-        let Some(connected) = waiter.wait(connecting)? else { return Ok(None) };
-        Ok(Some(connected.map(|(client, connection)| {
-            let heard = Arc::new(Heard { changed: Mutex::new(Changed::nothing()), is_more: Notify::new() });
-            let task = waiter.runtime.spawn(serve(connection, Arc::clone(&heard)));
-            let (waiter, token, tls) = (waiter.clone(), client.cancel_token(), tls.clone());
-            Self { client, link: Link { waiter, task, heard, token, tls } }
-        })))
+    ) -> Result<Self, ConnectError> {
+        // A timer is made within the runtime.
+        let connecting = async { timeout(patience, config.connect(tls.clone())).await };
+        let (client, connection) = waiter.wait(connecting)?.map_err(|_| ConnectError::Slow)??;
+        let heard = Arc::new(Heard { changed: Mutex::new(Changed::nothing()), is_more: Notify::new() });
+        let task = waiter.runtime.spawn(serve(connection, Arc::clone(&heard)));
+        let (waiter, token, tls) = (waiter.clone(), client.cancel_token(), tls.clone());
+        Ok(Self { client, link: Link { waiter, task, heard, token, tls } })
     }
 
     /// True where the connection still answers, within a time.
