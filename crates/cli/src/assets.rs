@@ -14,6 +14,11 @@ use clap::Subcommand;
 use kv_store::limits::KeyError;
 use serde_json::json;
 
+use self::gc::GcError;
+use self::marks::Busy;
+use self::push::PushError;
+use self::releases::ReleaseError;
+use self::rollback::RollbackError;
 use crate::Outcome;
 use crate::api::{self, ApiError, Connection, Namespace, NotOpened};
 use crate::progress::{Progress, tell};
@@ -64,45 +69,33 @@ struct Common {
     json: bool,
 }
 
-/// Why a command ends with 1.
-#[derive(Debug)]
+/// Why a command ends with 1, in a sentence for people that names the way out.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// A sentence for people that names the way out.
-    Told(String),
+    #[error(transparent)]
+    NotOpened(#[from] NotOpened),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
+    #[error(transparent)]
+    Gc(#[from] GcError),
     /// What is wrong with a folder, a sentence for each.
+    #[error("{}", of_folder(.0))]
     Folder(Vec<String>),
     /// The output cannot be written.
-    Output(io::Error),
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self::Told(error.to_string())
-    }
-}
-
-impl From<NotOpened> for Failure {
-    fn from(error: NotOpened) -> Self {
-        Self::Told(error.to_string())
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::Told(error.to_string())
-    }
-}
-
-impl From<String> for Failure {
-    fn from(sentence: String) -> Self {
-        Self::Told(sentence)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
+    #[error(transparent)]
+    Output(#[from] io::Error),
 }
 
 impl Common {
@@ -150,18 +143,15 @@ impl Arguments {
         match self.command.run(out) {
             Ok(()) => Ok(Outcome::Good),
             Err(Failure::Output(error)) => Err(error),
-            Err(Failure::Told(sentence)) => {
+            Err(failure) => {
+                let sentence = failure.to_string();
                 tell(&format!("error: {sentence}"));
                 if is_json {
-                    writeln!(out, "{}", json!({ "error": sentence }))?;
-                }
-                Ok(Outcome::Faulty)
-            }
-            Err(Failure::Folder(faults)) => {
-                let sentence = of_folder(&faults);
-                tell(&format!("error: {sentence}"));
-                if is_json {
-                    writeln!(out, "{}", json!({ "error": sentence, "faults": faults }))?;
+                    let report = match failure {
+                        Failure::Folder(faults) => json!({ "error": sentence, "faults": faults }),
+                        _ => json!({ "error": sentence }),
+                    };
+                    writeln!(out, "{report}")?;
                 }
                 Ok(Outcome::Faulty)
             }

@@ -12,9 +12,9 @@ use static_assets::manifest::{Body, File, Manifest};
 use static_assets::release::{BlobMetadata, Pointer};
 
 use super::marks::{self, Mark};
-use super::releases::{self, Release};
+use super::releases::{self, Release, ReleaseError};
 use super::{Common, Failure, duration};
-use crate::api::{Listed, Namespace};
+use crate::api::{ApiError, Listed, Namespace};
 use crate::clock;
 use crate::number::whole;
 use crate::progress::{Progress, Unit};
@@ -57,6 +57,22 @@ pub(super) struct Arguments {
 struct Releases {
     kept: Vec<String>,
     dropped: Vec<String>,
+}
+
+/// Why nothing is deleted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GcError {
+    #[error("meanwhile another release was switched to; nothing is deleted, run it again")]
+    Switched,
+    /// A namespace whose pointer is lost looks so too.
+    #[error("there are releases, such as {newest}, and none of them is served; push again before anything is deleted")]
+    NoneServed { newest: String },
+    /// The manifest of a release that is kept cannot be read.
+    #[error(
+        "{0}. Nothing is deleted, for nobody knows which bytes that release needs; run this again, or push again and keep fewer \
+         releases (--keep)"
+    )]
+    Manifest(ReleaseError),
 }
 
 /// What becomes of bytes.
@@ -105,12 +121,11 @@ impl Arguments {
             marks::under(&namespace, &progress, &marks::of_gc(clock::now_ms()), |mark| {
                 self.heed_others(&namespace, Some(mark))?;
                 if releases::pointer(&namespace)? != pointer {
-                    let sentence = "meanwhile another release was switched to; nothing is deleted, run it again";
-                    return Err(Failure::Told(sentence.to_owned()));
+                    return Err(GcError::Switched.into());
                 }
                 let manifests: Vec<_> = releases.dropped.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
                 delete(mark, &namespace, &progress, "deleting releases", &manifests)?;
-                delete(mark, &namespace, &progress, "deleting bytes", &blobs.unneeded)
+                Ok::<_, Failure>(delete(mark, &namespace, &progress, "deleting bytes", &blobs.unneeded)?)
             })?;
         }
         self.report(&releases, &blobs, namespace.calls(), out)
@@ -119,7 +134,7 @@ impl Arguments {
     /// Stops where a push is under way: what it uploads is not reached by any release yet, and what it found there is counted on.
     fn heed_others(&self, namespace: &Namespace, own: Option<&Mark>) -> Result<(), Failure> {
         let marks = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
-        marks::of_others(&marks, own).map_or(Ok(()), |sentence| Err(Failure::Told(sentence)))
+        Ok(marks::nothing_else(&marks, own)?)
     }
 
     fn plan(
@@ -136,10 +151,9 @@ impl Arguments {
         let phase = progress.phase("reading releases", total, Unit::Keys);
         let mut reached = HashSet::new();
         for id in &releases.kept {
-            let manifest = releases::manifest(namespace, id).and_then(|manifest| {
-                manifest.ok_or_else(|| Failure::Told(format!("the manifest of the release {id} is not found")))
-            });
-            reach(&mut reached, &manifest.map_err(stopped)?);
+            let manifest = releases::manifest(namespace, id)
+                .and_then(|manifest| manifest.ok_or_else(|| ReleaseError::NotFound(id.clone())));
+            reach(&mut reached, &manifest.map_err(GcError::Manifest)?);
             phase.add(1);
         }
         phase.done(&format!("{total}"));
@@ -181,17 +195,6 @@ fn counted(count: usize, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The sentence of a manifest that cannot be read.
-fn stopped(failure: Failure) -> Failure {
-    match failure {
-        Failure::Told(sentence) => Failure::Told(format!(
-            "{sentence}. Nothing is deleted, for nobody knows which bytes that release needs; run this again, or push again and keep \
-             fewer releases (--keep)"
-        )),
-        other @ (Failure::Folder(_) | Failure::Output(_)) => other,
-    }
-}
-
 /// Divides releases, which come the newest first. What is served and not there is kept too, and stops whoever reads it. What was
 /// served before goes before what is newer: its hashed files still answer.
 fn divide(
@@ -200,15 +203,11 @@ fn divide(
     keep: usize,
     now_ms: u64,
     min_age_ms: u64,
-) -> Result<Releases, Failure> {
+) -> Result<Releases, GcError> {
     let Some(pointer) = pointer else {
-        // A namespace whose pointer is lost looks so too.
         return match all.first() {
             None => Ok(Releases { kept: Vec::new(), dropped: Vec::new() }),
-            Some(newest) => Err(Failure::Told(format!(
-                "there are releases, such as {}, and none of them is served; push again before anything is deleted",
-                newest.id
-            ))),
+            Some(newest) => Err(GcError::NoneServed { newest: newest.id.clone() }),
         };
     };
     let there: HashSet<&str> = all.iter().map(|release| release.id.as_str()).collect();
@@ -262,7 +261,13 @@ fn sort(listed: Vec<Listed>, reached: &HashSet<String>, now_ms: u64, min_age_ms:
     blobs
 }
 
-fn delete(mark: &Mark, namespace: &Namespace, progress: &Progress, what: &str, keys: &[String]) -> Result<(), Failure> {
+fn delete(
+    mark: &Mark,
+    namespace: &Namespace,
+    progress: &Progress,
+    what: &str,
+    keys: &[String],
+) -> Result<(), ApiError> {
     if keys.is_empty() {
         return Ok(());
     }

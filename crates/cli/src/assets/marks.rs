@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kv_store::limits::Key;
+use kv_store::limits::{Key, KeyError};
 use serde_json::json;
 use static_assets::keys::PUSHES;
 
@@ -31,6 +31,23 @@ pub(super) struct Mark<'a> {
     written_ms: AtomicU64,
 }
 
+/// Something else is under way in the namespace.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Busy {
+    /// The `assets gc` of this mark keeps whoever switches waiting.
+    #[error(
+        "`assets gc` is running ({0}), so nothing is switched; try again when it is done. Where it has died, its mark is gone after an \
+         hour, or after --deadline and ten minutes where that is longer"
+    )]
+    Gc(String),
+    /// Anything, another gc too, keeps `assets gc` waiting.
+    #[error(
+        "{what} is under way ({name}); run this again when it is over. Where it has died, that is in an hour (or in its --deadline and \
+         ten minutes), or at once with --force"
+    )]
+    Other { what: &'static str, name: String },
+}
+
 /// The name of the mark of `assets gc`.
 pub(super) fn of_gc(now_ms: u64) -> String {
     format!("{GC}{now_ms}")
@@ -44,17 +61,17 @@ pub(super) fn of_rollback(now_ms: u64) -> String {
 /// Does some work under a mark, which is taken away whatever comes of it.
 ///
 /// # Errors
-/// Those of the work, or a sentence where the mark cannot be written.
-pub(super) fn under<T, E: From<String>>(
+/// Those of the work, or that of the call where the mark cannot be written.
+pub(super) fn under<T, E: From<ApiError> + From<KeyError>>(
     namespace: &Namespace,
     progress: &Progress,
     id: &str,
     work: impl FnOnce(&Mark) -> Result<T, E>,
 ) -> Result<T, E> {
-    let key = Key::new(format!("{PUSHES}{id}")).map_err(|error| error.to_string())?;
+    let key = Key::new(format!("{PUSHES}{id}"))?;
     let started_ms = clock::now_ms();
     let mark = Mark { namespace, progress, key, started_ms, written_ms: AtomicU64::new(started_ms) };
-    mark.write().map_err(|error| error.to_string())?;
+    mark.write()?;
     let done = work(&mark);
     mark.over();
     done
@@ -63,44 +80,40 @@ pub(super) fn under<T, E: From<String>>(
 /// Does what switches to a release, or uploads for one, under a mark; not while `assets gc` deletes.
 ///
 /// # Errors
-/// Those of the work, or a sentence.
-pub(super) fn away_from_gc<T, E: From<String>>(
+/// [`Busy::Gc`], those of the work, or that of a call which has to do with the mark.
+pub(super) fn away_from_gc<T, E: From<ApiError> + From<KeyError> + From<Busy>>(
     namespace: &Namespace,
     progress: &Progress,
     id: &str,
     work: impl FnOnce(&Mark) -> Result<T, E>,
 ) -> Result<T, E> {
     under(namespace, progress, id, |mark| {
-        let marks = namespace.list(PUSHES).map_err(|error| error.to_string())?;
-        match of_a_gc(&marks) {
-            Some(sentence) => Err(sentence.into()),
-            None => work(mark),
-        }
+        let marks = namespace.list(PUSHES)?;
+        no_gc(&marks)?;
+        work(mark)
     })
 }
 
-/// What is said where `assets gc` is running.
-fn of_a_gc(marks: &[Listed]) -> Option<String> {
-    let gc = marks.iter().map(name).find(|name| name.starts_with(GC))?;
-    Some(format!(
-        "`assets gc` is running ({gc}), so nothing is switched; try again when it is done. Where it has died, its mark is gone after an \
-         hour, or after --deadline and ten minutes where that is longer"
-    ))
+/// An error where `assets gc` is running.
+fn no_gc(marks: &[Listed]) -> Result<(), Busy> {
+    let gc = marks.iter().map(name).find(|name| name.starts_with(GC));
+    gc.map_or(Ok(()), |gc| Err(Busy::Gc(gc.to_owned())))
 }
 
-/// What is said to `assets gc` where something else is under way, another gc too; `own` is its mark.
-pub(super) fn of_others(marks: &[Listed], own: Option<&Mark>) -> Option<String> {
-    let other = marks.iter().find(|mark| own.is_none_or(|own| own.key.as_str() != mark.name))?;
+/// Checks for `assets gc` that nothing else is under way; `own` is its mark.
+///
+/// # Errors
+/// [`Busy::Other`], for another gc too.
+pub(super) fn nothing_else(marks: &[Listed], own: Option<&Mark>) -> Result<(), Busy> {
+    let is_other = |mark: &&Listed| own.is_none_or(|own| own.key.as_str() != mark.name);
+    let Some(other) = marks.iter().find(is_other) else { return Ok(()) };
     let name = name(other);
     let what = match name {
         gc if gc.starts_with(GC) => "another gc",
         rollback if rollback.starts_with("rollback-") => "a rollback",
         _ => "a push",
     };
-    Some(format!(
-        "{what} is under way ({name}); run this again when it is over. Where it has died, that is in an hour (or in its --deadline and \
-         ten minutes), or at once with --force"
-    ))
+    Err(Busy::Other { what, name: name.to_owned() })
 }
 
 fn name(mark: &Listed) -> &str {
@@ -157,7 +170,8 @@ mod tests {
             (&["gc-5"], Some("`assets gc` is running (gc-5),"), Some("another gc is under way (gc-5);")),
             (&["2026", "gc-5"], Some("`assets gc` is running (gc-5),"), Some("a push is under way (2026);")),
         ] {
-            for (found, expected) in [(of_a_gc(&marks(names)), gc), (of_others(&marks(names), None), other)] {
+            for (found, expected) in [(no_gc(&marks(names)), gc), (nothing_else(&marks(names), None), other)] {
+                let found = found.err().map(|busy| busy.to_string());
                 let is_said = match (&found, expected) {
                     (Some(found), Some(expected)) => found.starts_with(expected),
                     (found, expected) => found.is_none() && expected.is_none(),

@@ -6,6 +6,7 @@
 
 mod compress;
 mod digest;
+mod error;
 mod languages;
 mod parallel;
 mod pattern;
@@ -31,13 +32,15 @@ use static_assets::manifest::{Encoded, NotFound};
 use static_assets::media_type::is_compressible;
 use static_assets::redirects::Redirects;
 
+pub(super) use self::error::PushError;
 use self::plan::{Encodings, Served, Settings};
-use self::read::Known;
+use self::read::{FileError, Known};
 use self::report::Report;
 use self::spool::Spool;
 use self::upload::{Count, Upload};
 use self::walk::Source;
-use super::{Common, Failure, releases};
+use super::releases::{self, ReleaseError};
+use super::{Common, Failure};
 use crate::api::Namespace;
 use crate::clock::now_ms;
 use crate::number::whole;
@@ -175,12 +178,12 @@ impl Arguments {
         settings: &Settings,
         namespace: &Namespace,
         progress: &Progress,
-    ) -> Result<Report, Failure> {
+    ) -> Result<Report, PushError> {
         let folder = hashed(sources, progress)?;
         let (served, warnings) = served(namespace)?;
         let before = served.as_ref().and_then(|served| served.manifest.as_ref());
         let there = upload::there(namespace)?;
-        let spool = Spool::new().map_err(|error| format!("there can be no temporary file: {error}"))?;
+        let spool = Spool::new().map_err(PushError::NoSpool)?;
         let encodings = encoded(&folder, &plan::kept(before, &there), &spool, progress)?;
 
         let now_ms = now_ms();
@@ -189,9 +192,7 @@ impl Arguments {
         let content = plan::content_hash(&manifest);
         let unchanged = before.filter(|before| plan::content_hash(before) == content);
         manifest.id = unchanged.map_or_else(|| plan::id(now_ms, &content), |unchanged| unchanged.id.clone());
-        if let Some(sentence) = plan::too_long(&manifest, plan::json(&manifest).len()) {
-            return Err(sentence.into());
-        }
+        plan::check_length(&manifest, plan::json(&manifest).len())?;
 
         let blobs = plan::blobs(&manifest, &encodings);
         let lacking = || blobs.iter().filter(|blob| !there.contains(blob.hash.as_ref()));
@@ -245,23 +246,25 @@ fn immutable(globs: &[String]) -> Result<Gitignore, String> {
 }
 
 /// The release that is served, and what is to be said of it.
-fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), Failure> {
-    let pointer = match releases::find_pointer(namespace)? {
-        Ok(Some(pointer)) => pointer,
-        Ok(None) => return Ok((None, Vec::new())),
-        Err(fault) => return Ok((None, vec![format!("{fault}; it is written anew")])),
+fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), ReleaseError> {
+    let pointer = match releases::pointer(namespace) {
+        Err(ReleaseError::Pointer(fault)) => return Ok((None, vec![format!("{fault}; it is written anew")])),
+        read => read?,
     };
-    let found = releases::find_manifest(namespace, &pointer.current)?;
-    let found = found
-        .and_then(|found| found.ok_or_else(|| format!("the manifest of the release {} is not found", pointer.current)));
+    let Some(pointer) = pointer else { return Ok((None, Vec::new())) };
+    let found = releases::manifest(namespace, &pointer.current)
+        .and_then(|manifest| manifest.ok_or_else(|| ReleaseError::NotFound(pointer.current.clone())));
     let (manifest, warnings) = match found {
         Ok(manifest) => (Some(manifest), Vec::new()),
-        Err(fault) => (None, vec![format!("{fault}; nothing is taken over from it")]),
+        Err(fault @ (ReleaseError::Manifest { .. } | ReleaseError::NotFound(_))) => {
+            (None, vec![format!("{fault}; nothing is taken over from it")])
+        }
+        Err(error) => return Err(error),
     };
     Ok((Some(Served { pointer, manifest }), warnings))
 }
 
-fn hashed(sources: Vec<Source>, progress: &Progress) -> Result<Folder, String> {
+fn hashed(sources: Vec<Source>, progress: &Progress) -> Result<Folder, FileError> {
     let bytes = sources.iter().map(|source| source.length).fold(0, u64::saturating_add);
     let phase = progress.phase("hashing", bytes, Unit::Bytes);
     let known = parallel::map(&sources, |source| {
@@ -279,7 +282,7 @@ fn encoded(
     kept: &HashMap<&str, &[Encoded]>,
     spool: &Spool,
     progress: &Progress,
-) -> Result<HashMap<Box<str>, Encodings>, String> {
+) -> Result<HashMap<Box<str>, Encodings>, FileError> {
     let mut seen = HashSet::new();
     let files = folder.sources.iter().zip(&folder.known);
     let files = files.filter(|(source, known)| {

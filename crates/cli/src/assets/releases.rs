@@ -1,10 +1,10 @@
 //! The releases in a namespace, and which of them is served.
 
+use kv_store::limits::KeyError;
 use static_assets::keys::{MANIFESTS, POINTER};
 use static_assets::manifest::Manifest;
 use static_assets::release::{ManifestMetadata, Pointer, manifest_key};
 
-use super::Failure;
 use crate::api::{ApiError, Listed, Namespace};
 
 /// A release whose manifest is there.
@@ -15,8 +15,28 @@ pub(super) struct Release {
     pub(super) metadata: Option<ManifestMetadata>,
 }
 
+/// Why nobody knows what release is served, or what is in one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReleaseError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("{0}; push again, which writes it anew")]
+    Pointer(#[from] UnreadablePointer),
+    #[error("the manifest of the release {id} cannot be read: {why}")]
+    Manifest { id: String, why: String },
+    #[error("the manifest of the release {0} is not found")]
+    NotFound(String),
+}
+
+/// What says which release is served is no pointer.
+#[derive(Debug, thiserror::Error)]
+#[error("{key:?}, which says what release is served, cannot be read ({0})", key = POINTER.as_str())]
+pub(super) struct UnreadablePointer(String);
+
 /// All releases, the newest first.
-pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, Failure> {
+pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, ApiError> {
     Ok(newest_first(namespace.list(MANIFESTS)?))
 }
 
@@ -42,34 +62,23 @@ impl Release {
 }
 
 /// Which release is served; none where nothing was pushed yet.
-pub(super) fn pointer(namespace: &Namespace) -> Result<Option<Pointer>, Failure> {
-    find_pointer(namespace)?.map_err(|fault| Failure::Told(format!("{fault}; push again, which writes it anew")))
+pub(super) fn pointer(namespace: &Namespace) -> Result<Option<Pointer>, ReleaseError> {
+    let value = namespace.get(&POINTER)?;
+    Ok(value.map(|value| read_pointer(&value)).transpose()?)
 }
 
-/// The same for who can do without: within, why the pointer cannot be read.
-pub(super) fn find_pointer(namespace: &Namespace) -> Result<Result<Option<Pointer>, String>, ApiError> {
-    Ok(namespace.get(&POINTER)?.map(|value| read_pointer(&value)).transpose())
-}
-
-fn read_pointer(value: &[u8]) -> Result<Pointer, String> {
-    let json = String::from_utf8_lossy(value);
-    Pointer::parse(&json)
-        .map_err(|error| format!("{:?}, which says what release is served, cannot be read ({error})", POINTER.as_str()))
+fn read_pointer(value: &[u8]) -> Result<Pointer, UnreadablePointer> {
+    Pointer::parse(&String::from_utf8_lossy(value)).map_err(|error| UnreadablePointer(error.to_string()))
 }
 
 /// The manifest of a release; none where it is not there.
-pub(super) fn manifest(namespace: &Namespace, id: &str) -> Result<Option<Manifest>, Failure> {
-    find_manifest(namespace, id)?.map_err(Failure::Told)
-}
-
-/// The same for who can do without: within, why the manifest cannot be read.
-pub(super) fn find_manifest(namespace: &Namespace, id: &str) -> Result<Result<Option<Manifest>, String>, Failure> {
-    Ok(namespace.get(&manifest_key(id)?)?.map(|value| read_manifest(id, &value)).transpose())
+pub(super) fn manifest(namespace: &Namespace, id: &str) -> Result<Option<Manifest>, ReleaseError> {
+    namespace.get(&manifest_key(id)?)?.map(|value| read_manifest(id, &value)).transpose()
 }
 
 /// Reads a manifest as the Worker does.
-fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, String> {
-    let unreadable = |why: String| format!("the manifest of the release {id} cannot be read: {why}");
+fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, ReleaseError> {
+    let unreadable = |why: String| ReleaseError::Manifest { id: id.to_owned(), why };
     let json = String::from_utf8_lossy(value);
     let manifest = Manifest::parse(&json).map_err(|error| unreadable(error.to_string()))?;
     if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it says that it is {}", manifest.id))) }
@@ -119,7 +128,7 @@ mod tests {
                 "the manifest of the release r cannot be read: it says that it is s",
             ),
         ] {
-            let Err(sentence) = read_manifest("r", value.as_bytes()) else { panic!("{value}") };
+            let sentence = read_manifest("r", value.as_bytes()).unwrap_err().to_string();
             assert!(sentence.starts_with(expected), "{sentence}");
         }
         assert!(read_manifest("r", br#"{"version": 1, "id": "r", "createdMs": 1, "files": []}"#).is_ok());
@@ -127,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pointer_is_told() {
-        let Err(sentence) = read_pointer(b"[]") else { panic!() };
+        let sentence = read_pointer(b"[]").unwrap_err().to_string();
         assert!(sentence.contains(", which says what release is served, cannot be read"), "{sentence}");
         assert!(read_pointer(br#"{"current": "a", "switchedMs": 1}"#).is_ok());
     }

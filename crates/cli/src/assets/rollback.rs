@@ -37,6 +37,26 @@ pub(super) struct Arguments {
     common: Common,
 }
 
+/// Why there is no release to go back to.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RollbackError {
+    #[error("nothing was pushed yet; `kv-edge assets push DIR` makes a release")]
+    NothingPushed,
+    #[error("no release was served before {0}; name one of `kv-edge assets list`")]
+    NoneBefore(String),
+    #[error("the release {to} is not there; name one of these: {}", listed(.known))]
+    NotThere { to: String, known: Vec<String> },
+    #[error("the release {0} is not there, and no other; push again")]
+    NoneThere(String),
+}
+
+impl RollbackError {
+    fn not_there(to: &str, all: &[Release]) -> Self {
+        let (to, known) = (to.to_owned(), all.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
+        if known.is_empty() { Self::NoneThere(to) } else { Self::NotThere { to, known } }
+    }
+}
+
 fn release(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
         return Err("it is empty; name a release that `kv-edge assets list` lists".to_owned());
@@ -59,7 +79,7 @@ impl Arguments {
         if is_changed {
             // A list may name what a read does not find yet, or no more; and what nobody can read must not be served.
             let check = || match releases::manifest(&namespace, to)? {
-                None => Err(Failure::from(not_there(to, &all))),
+                None => Err(Failure::from(RollbackError::not_there(to, &all))),
                 Some(_) => Ok(()),
             };
             let now_ms = clock::now_ms();
@@ -71,7 +91,7 @@ impl Arguments {
                     check()?;
                     let previous_max = before.previous.len().max(PREVIOUS_MIN);
                     let after = Pointer::rolled_back(before, to, previous_max, now_ms);
-                    let value = serde_json::to_vec(&after).map_err(|error| error.to_string())?;
+                    let value = serde_json::to_vec(&after)?;
                     Ok::<(), Failure>(namespace.put(&POINTER, &value, None, None)?)
                 })?;
             }
@@ -98,21 +118,11 @@ fn target<'a>(
     before: Option<&'a Pointer>,
     release: Option<&'a str>,
     all: &[Release],
-) -> Result<(&'a Pointer, &'a str), String> {
-    let before = before.ok_or("nothing was pushed yet; `kv-edge assets push DIR` makes a release")?;
+) -> Result<(&'a Pointer, &'a str), RollbackError> {
+    let before = before.ok_or(RollbackError::NothingPushed)?;
     let previous = || before.previous.first().map(String::as_str);
-    let to = release
-        .or_else(previous)
-        .ok_or_else(|| format!("no release was served before {}; name one of `kv-edge assets list`", before.current))?;
-    if all.iter().any(|release| release.id == to) { Ok((before, to)) } else { Err(not_there(to, all)) }
-}
-
-fn not_there(to: &str, all: &[Release]) -> String {
-    if all.is_empty() {
-        return format!("the release {to} is not there, and no other; push again");
-    }
-    let ids: Vec<_> = all.iter().map(|release| release.id.as_str()).collect();
-    format!("the release {to} is not there; name one of these: {}", listed(&ids))
+    let to = release.or_else(previous).ok_or_else(|| RollbackError::NoneBefore(before.current.clone()))?;
+    if all.iter().any(|release| release.id == to) { Ok((before, to)) } else { Err(RollbackError::not_there(to, all)) }
 }
 
 #[cfg(test)]
@@ -138,12 +148,12 @@ mod tests {
             (None, None, Err("nothing was pushed yet; `kv-edge assets push DIR` makes a release")),
             (None, Some("d"), Err("nothing was pushed yet; `kv-edge assets push DIR` makes a release")),
         ] {
-            let found = target(before.as_ref(), release, &all).map(|(_, to)| to);
+            let found = target(before.as_ref(), release, &all).map(|(_, to)| to).map_err(|error| error.to_string());
             assert_eq!(found, expected.map_err(str::to_owned), "{before:?} {release:?}");
         }
         let before = pointer("d", &["c"]);
         assert_eq!(
-            target(Some(&before), None, &[]).unwrap_err(),
+            target(Some(&before), None, &[]).unwrap_err().to_string(),
             "the release c is not there, and no other; push again"
         );
     }

@@ -13,12 +13,21 @@ pub(super) const HEAD_BYTES: usize = 4096;
 
 const HTML: &str = ".html";
 
+/// Pages have translations into their own language, a sentence for each: nobody would know which of the two a visitor gets.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub(in crate::assets) struct SameLanguage(Vec<String>);
+
 /// Says of each page its language, and of each page in which others there is the same. `declared` are the languages that the
 /// pages themselves name, in the order of the files; `usual` is that of pages that name none. The files are sorted by path.
 ///
 /// # Errors
-/// A sentence where a page has a translation into its own language: nobody would know which of the two a visitor gets.
-pub(super) fn describe(files: &mut [File], declared: &[Option<String>], usual: Option<&str>) -> Result<(), String> {
+/// [`SameLanguage`]
+pub(super) fn describe(
+    files: &mut [File],
+    declared: &[Option<String>],
+    usual: Option<&str>,
+) -> Result<(), SameLanguage> {
     for (file, declared) in files.iter_mut().zip(declared) {
         if is_html(&file.media_type) {
             file.language = declared.as_deref().or(usual).map(Into::into);
@@ -48,7 +57,7 @@ pub(super) fn describe(files: &mut [File], declared: &[Option<String>], usual: O
     }
     let twins: Vec<String> = files.iter().filter_map(twin).collect();
     if !twins.is_empty() {
-        return Err(twins.join("\n"));
+        return Err(SameLanguage(twins));
     }
     for file in files {
         file.translations.sort_unstable_by(|one, other| one.language.cmp(&other.language));

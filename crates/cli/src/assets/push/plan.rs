@@ -17,7 +17,7 @@ use static_assets::media_type::{self, is_compressible};
 use static_assets::redirects::Redirects;
 use static_assets::release::{CHUNK_BYTES, Pointer};
 
-use super::languages;
+use super::languages::{self, SameLanguage};
 use super::read::{Known, Variant};
 use super::spool::Segment;
 use super::walk::Source;
@@ -95,7 +95,7 @@ pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) ->
 /// The manifest of a release, as yet without its name. `known` is in the order of the sources; `encodings` by the hash of the file.
 ///
 /// # Errors
-/// A sentence where two files are the same page in the same language.
+/// [`SameLanguage`]
 pub(super) fn manifest(
     settings: &Settings,
     sources: &[Source],
@@ -103,7 +103,7 @@ pub(super) fn manifest(
     encodings: &HashMap<Box<str>, Encodings>,
     served: Option<&Served>,
     now_ms: u64,
-) -> Result<Manifest, String> {
+) -> Result<Manifest, SameLanguage> {
     let files = sources.iter().zip(known).map(|(source, known)| {
         let encoded = match encodings.get(&known.body.hash) {
             Some(Encodings::New(variants)) => variants.iter().map(|variant| variant.encoded.clone()).collect(),
@@ -161,15 +161,24 @@ pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
     serde_json::to_vec(manifest).unwrap_or_default()
 }
 
-/// Says what to do where a manifest is too long for a value.
-pub(super) fn too_long(manifest: &Manifest, length: usize) -> Option<String> {
+/// A manifest is longer than a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the manifest of {files} files has {length} bytes, and a value in Workers KV {VALUE_BYTES_MAX} at most (25 MiB); leave out by \
+     .assetsignore what no visitor needs, such as source maps, or serve a part of the folder out of another namespace"
+)]
+pub(in crate::assets) struct ManifestTooLong {
+    files: usize,
+    length: usize,
+}
+
+/// Checks that a manifest whose JSON has so many bytes can be a value.
+///
+/// # Errors
+/// [`ManifestTooLong`]
+pub(super) fn check_length(manifest: &Manifest, length: usize) -> Result<(), ManifestTooLong> {
     let files = manifest.files.len();
-    (length as u64 > VALUE_BYTES_MAX).then(|| {
-        format!(
-            "the manifest of {files} files has {length} bytes, and a value in Workers KV {VALUE_BYTES_MAX} at most (25 MiB); leave out by \
-             .assetsignore what no visitor needs, such as source maps, or serve a part of the folder out of another namespace"
-        )
-    })
+    if length as u64 > VALUE_BYTES_MAX { Err(ManifestTooLong { files, length }) } else { Ok(()) }
 }
 
 /// The name of a release: when it was pushed, and what is in it.

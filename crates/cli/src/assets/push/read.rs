@@ -6,7 +6,9 @@ mod tests;
 
 use std::fs::File as Disk;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
 
+use http_semantics::accept_encoding::Coding;
 use http_semantics::content_hash;
 use static_assets::manifest::{Body, Encoded};
 
@@ -34,14 +36,31 @@ pub(super) struct Variant {
     pub(super) segments: Vec<Segment>,
 }
 
+/// Why the bytes of a file are not those to push.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::assets) enum FileError {
+    #[error("{}: you may not read it; change its permissions (chmod u+r), or leave it out by .assetsignore", .0.display())]
+    Forbidden(PathBuf),
+    #[error("{} cannot be read: {error}", .file.display())]
+    Unreadable { file: PathBuf, error: io::Error },
+    /// Since it was found, or hashed.
+    #[error(
+        "{} has changed while it was being pushed; nothing was switched, push again once the folder rests",
+        .0.display()
+    )]
+    Changed(PathBuf),
+    #[error("{} cannot be encoded ({}): {error}", .file.display(), .coding.as_str())]
+    NotEncoded { file: PathBuf, coding: Coding, error: io::Error },
+}
+
 /// Hashes a file.
 ///
 /// # Errors
 /// Where it cannot be read, or has changed since it was found.
-pub(super) fn know(source: &Source) -> Result<Known, String> {
+pub(super) fn know(source: &Source) -> Result<Known, FileError> {
     let mut file = open(source)?;
     let mut head = Vec::with_capacity(HEAD_BYTES);
-    (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|error| unreadable(source, &error))?;
+    (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|error| unreadable(source, error))?;
     let mut digest = Digest::new(source.length, SIZES);
     digest.update(&head);
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -50,7 +69,7 @@ pub(super) fn know(source: &Source) -> Result<Known, String> {
             Ok(0) => break,
             Ok(length) => digest.update(buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(source, &error)),
+            Err(error) => return Err(unreadable(source, error)),
         }
     }
     let body = digest.finish();
@@ -64,7 +83,7 @@ pub(super) fn know(source: &Source) -> Result<Known, String> {
 ///
 /// # Errors
 /// Where it cannot be read, has changed since it was hashed, or the spool cannot be written.
-pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<Variant>, String> {
+pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<Variant>, FileError> {
     let mut variants = Vec::new();
     for coding in CODINGS {
         let mut from = Checked { file: open(source)?.take(body.length), digest: Digest::new(0, SIZES) };
@@ -79,9 +98,8 @@ pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<
             return Err(changed(source));
         }
         let finished = outcome.and_then(|()| sink.finish());
-        let (body, segments) = finished.map_err(|error| match error.kind() {
-            _ if !is_same => changed(source),
-            _ => format!("{} cannot be encoded ({}): {error}", source.file.display(), coding.as_str()),
+        let (body, segments) = finished.map_err(|error| {
+            if is_same { FileError::NotEncoded { file: source.file.clone(), coding, error } } else { changed(source) }
         })?;
         variants.push(Variant { encoded: Encoded { coding, body }, segments });
     }
@@ -93,31 +111,28 @@ pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<
 ///
 /// # Errors
 /// Where it cannot be read, or has changed since it was hashed.
-pub(super) fn part(source: &Source, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, String> {
+pub(super) fn part(source: &Source, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, FileError> {
     let mut file = open(source)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length).read_to_end(&mut bytes));
-    read.map_err(|error| unreadable(source, &error))?;
+    read.map_err(|error| unreadable(source, error))?;
     if content_hash::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
 }
 
-fn open(source: &Source) -> Result<Disk, String> {
-    Disk::open(&source.file).map_err(|error| unreadable(source, &error))
+fn open(source: &Source) -> Result<Disk, FileError> {
+    Disk::open(&source.file).map_err(|error| unreadable(source, error))
 }
 
-fn unreadable(source: &Source, error: &io::Error) -> String {
-    let file = source.file.display();
+fn unreadable(source: &Source, error: io::Error) -> FileError {
+    let file = source.file.clone();
     match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            format!("{file}: you may not read it; change its permissions (chmod u+r), or leave it out by .assetsignore")
-        }
-        _ => format!("{file} cannot be read: {error}"),
+        io::ErrorKind::PermissionDenied => FileError::Forbidden(file),
+        _ => FileError::Unreadable { file, error },
     }
 }
 
-fn changed(source: &Source) -> String {
-    let file = source.file.display();
-    format!("{file} has changed while it was being pushed; nothing was switched, push again once the folder rests")
+fn changed(source: &Source) -> FileError {
+    FileError::Changed(source.file.clone())
 }
 
 /// Hashes what passes.

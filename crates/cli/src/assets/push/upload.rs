@@ -8,13 +8,14 @@ use serde_json::Value;
 use static_assets::manifest::Manifest;
 use static_assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
 
+use super::error::PushError;
 use super::plan::{self, Blob, Origin};
 use super::read;
 use super::spool::Spool;
 use super::walk::Source;
 use crate::api::{ApiError, Item, Namespace, Taker, in_flight};
 use crate::assets::marks::{self, Mark};
-use crate::assets::releases;
+use crate::assets::releases::{self, ReleaseError};
 use crate::progress::{Progress, Unit};
 
 /// What is needed to upload values.
@@ -64,24 +65,27 @@ impl Upload<'_> {
     /// A push that dies before 5 leaves values that nobody reads, and the next push finds them there.
     ///
     /// # Errors
-    /// A sentence. Nothing was switched then, except where it says so.
+    /// [`PushError`]. Nothing was switched then, except where it says so.
     pub(super) fn release(
         &self,
         manifest: &Manifest,
         blobs: &[Blob],
         there: &HashSet<String>,
         keep: usize,
-    ) -> Result<Count, String> {
+    ) -> Result<Count, PushError> {
         marks::away_from_gc(self.namespace, self.progress, &manifest.id, |mark| {
             let uploaded = self.values(mark, blobs, there)?;
             self.progress.note("writing the manifest and switching");
             self.write_manifest(manifest)?;
-            mark.renew().map_err(|error| error.to_string())?;
+            mark.renew()?;
             // Read anew: who went back to another release meanwhile finds it among those before.
-            let before = releases::find_pointer(self.namespace).map_err(|error| error.to_string())?.ok().flatten();
+            let before = match releases::pointer(self.namespace) {
+                Err(ReleaseError::Pointer(_)) => None,
+                read => read?,
+            };
             let pointer = Pointer::switched(before.as_ref(), &manifest.id, keep, self.now_ms);
-            let json = serde_json::to_vec(&pointer).map_err(|error| error.to_string())?;
-            self.namespace.put(&static_assets::keys::POINTER, &json, None, None).map_err(|error| error.to_string())?;
+            let json = serde_json::to_vec(&pointer)?;
+            self.namespace.put(&static_assets::keys::POINTER, &json, None, None)?;
             Ok(uploaded)
         })
     }
@@ -89,13 +93,13 @@ impl Upload<'_> {
     /// Brings back what KV has lost of the release that is served.
     ///
     /// # Errors
-    /// A sentence.
-    pub(super) fn mend(&self, id: &str, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
+    /// [`PushError`]
+    pub(super) fn mend(&self, id: &str, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, PushError> {
         marks::away_from_gc(self.namespace, self.progress, id, |mark| self.values(mark, blobs, there))
     }
 
     /// Steps 2 and 3.
-    fn values(&self, mark: &Mark, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, String> {
+    fn values(&self, mark: &Mark, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, PushError> {
         let (skipped, lacking): (Vec<&Blob>, Vec<&Blob>) =
             blobs.iter().partition(|blob| there.contains(blob.hash.as_ref()));
         self.send(mark, &lacking, "uploading")?;
@@ -103,15 +107,15 @@ impl Upload<'_> {
             return Ok(Count::of(lacking));
         }
         // Only those: a list may not have yet what was just written.
-        let there = self::there(self.namespace).map_err(|error| error.to_string())?;
-        mark.renew().map_err(|error| error.to_string())?;
+        let there = self::there(self.namespace)?;
+        mark.renew()?;
         let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !there.contains(blob.hash.as_ref())).collect();
         self.send(mark, &lost, "uploading what was deleted meanwhile")?;
         Ok(Count::of(lacking.into_iter().chain(lost)))
     }
 
     /// Uploads values, a few calls at a time. Values are read as calls have room for them, so that few are in memory.
-    fn send(&self, mark: &Mark, blobs: &[&Blob], what: &str) -> Result<(), String> {
+    fn send(&self, mark: &Mark, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
         if blobs.is_empty() {
             return Ok(());
         }
@@ -123,7 +127,7 @@ impl Upload<'_> {
             |items: Vec<Item>| {
                 let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
                 let put = self.namespace.bulk_put(items).and_then(|()| mark.renew());
-                put.map_err(|error| format!("{error}; nothing was switched, the release before is served as it was"))?;
+                put.map_err(PushError::NotUploaded)?;
                 uploaded.fetch_add(values, Ordering::Relaxed);
                 phase.add(bytes);
                 Ok(())
@@ -134,7 +138,7 @@ impl Upload<'_> {
     }
 
     /// Reads values and hands over a group as soon as it fills a call, until nobody takes them.
-    fn batch(&self, blobs: &[&Blob], taker: &Taker<'_, Vec<Item>>) -> Result<(), String> {
+    fn batch(&self, blobs: &[&Blob], taker: &Taker<'_, Vec<Item>>) -> Result<(), PushError> {
         let metadata = serde_json::to_value(BlobMetadata { uploaded_ms: self.now_ms }).ok();
         let mut batches = self.namespace.batches();
         for blob in blobs {
@@ -149,31 +153,23 @@ impl Upload<'_> {
         Ok(())
     }
 
-    fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<Item, String> {
-        let key = release::blob_key(&blob.hash).map_err(|error| error.to_string())?.as_str().to_owned();
-        let source = self.sources.get(blob.file).ok_or("a value is of no file")?;
+    fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<Item, PushError> {
+        let key = release::blob_key(&blob.hash)?.as_str().to_owned();
+        #[expect(clippy::expect_used, reason = "the plan counts the values off the sources")]
+        let source = self.sources.get(blob.file).expect("a value is of a file");
         let value = match &blob.origin {
             Origin::File(offset) => read::part(source, *offset, blob.length, &blob.hash)?,
-            Origin::Spool(segments) => {
-                let read = self.spool.read(segments);
-                read.map_err(|error| format!("the temporary file with what was encoded cannot be read: {error}"))?
-            }
-            Origin::Kv => {
-                let path = &source.path;
-                return Err(format!(
-                    "an encoded value of {path} was deleted from KV while this push counted on it; nothing was switched, push again"
-                ));
-            }
+            Origin::Spool(segments) => self.spool.read(segments).map_err(PushError::SpoolUnreadable)?,
+            Origin::Kv => return Err(PushError::Deleted(source.path.clone())),
         };
         Ok(Item { key, value, metadata, expiration_ttl: None })
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), String> {
-        let key = release::manifest_key(&manifest.id).map_err(|error| error.to_string())?;
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), PushError> {
+        let key = release::manifest_key(&manifest.id)?;
         let bytes = manifest.files.iter().map(|file| file.body.length).fold(0, u64::saturating_add);
         let metadata = ManifestMetadata { created_ms: manifest.created_ms, files: manifest.files.len() as u64, bytes };
-        let metadata = serde_json::to_value(metadata).map_err(|error| error.to_string())?;
-        let put = self.namespace.put(&key, &plan::json(manifest), Some(&metadata), None);
-        put.map_err(|error| error.to_string())
+        let metadata = serde_json::to_value(metadata)?;
+        Ok(self.namespace.put(&key, &plan::json(manifest), Some(&metadata), None)?)
     }
 }

@@ -46,9 +46,9 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
     let faults = Faults::default();
     let mut sources = Vec::new();
     for entry in entries(&root, ignored, &faults) {
-        match entry.map_err(|error| Some(unread(&error))).and_then(|entry| source(&root, &entry)) {
-            Ok(source) => sources.push(source),
-            Err(fault) => note(&faults, fault),
+        match entry.map_err(|error| unread(&error)).and_then(|entry| source(&root, &entry)) {
+            Ok(source) => sources.extend(source),
+            Err(fault) => note(&faults, Some(fault)),
         }
     }
     let mut faults = std::mem::take(&mut *faults.lock().unwrap_or_else(PoisonError::into_inner));
@@ -216,9 +216,12 @@ fn leads_out(root: &Path, entry: &DirEntry) -> Option<String> {
     })
 }
 
-/// The file of an entry; the fault where there is none to push.
-fn source(root: &Path, entry: &DirEntry) -> Result<Source, Option<String>> {
-    let fault = |problem: String| Some(format!("{}: {problem}", entry.path().display()));
+/// The file of an entry; none where its fault was noted already.
+///
+/// # Errors
+/// A sentence where there is no file to push.
+fn source(root: &Path, entry: &DirEntry) -> Result<Option<Source>, String> {
+    let fault = |problem: String| format!("{}: {problem}", entry.path().display());
     let metadata = entry.metadata().map_err(|error| fault(error.to_string()))?;
     if !metadata.is_file() {
         return Err(fault("it is neither a file nor a folder".to_owned()));
@@ -229,14 +232,15 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Source, Option<String>> {
         let Component::Normal(name) = component else {
             return Err(fault("it is no path below the folder".to_owned()));
         };
-        path.push('/');
         // A name that is no UTF-8 was noted already.
-        path.push_str(name.to_str().ok_or(None)?);
+        let Some(name) = name.to_str() else { return Ok(None) };
+        path.push('/');
+        path.push_str(name);
     }
     let path = form_c(&path);
     // Asked of the Worker's own rules.
     if static_assets::decode(&static_assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
         return Err(fault("no visitor reaches this path; rename it, or leave it out by .assetsignore".to_owned()));
     }
-    Ok(Source { path, file: entry.path().to_owned(), length: metadata.len() })
+    Ok(Some(Source { path, file: entry.path().to_owned(), length: metadata.len() }))
 }

@@ -88,7 +88,8 @@ fn two_files_are_not_the_same_page_in_one_language() {
         let mut files = [file(other), file("/about.html")];
         let described = describe(&mut files, &[None, declared.map(str::to_owned)], usual);
         assert_eq!(described.is_ok(), is_taken, "{declared:?} {usual:?} {other}");
-        if let Err(sentence) = described {
+        if let Err(error) = described {
+            let sentence = error.to_string();
             assert!(sentence.contains("/about.html") && sentence.contains("/about.en.html"), "{sentence}");
         }
     }

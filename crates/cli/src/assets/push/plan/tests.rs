@@ -171,6 +171,6 @@ fn a_release_is_named_after_its_time_and_content() {
 fn a_manifest_that_is_too_long_names_the_way_out() {
     let manifest = push(&[("a.txt", String::new())], None, &[], 1).manifest;
     let longest = usize::try_from(VALUE_BYTES_MAX).unwrap();
-    assert_eq!(too_long(&manifest, longest), None);
-    assert!(too_long(&manifest, longest + 1).unwrap().contains(".assetsignore"));
+    assert_eq!(check_length(&manifest, longest), Ok(()));
+    assert!(check_length(&manifest, longest + 1).unwrap_err().to_string().contains(".assetsignore"));
 }

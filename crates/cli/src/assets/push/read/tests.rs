@@ -1,7 +1,6 @@
 use std::fs;
 use std::path::Path;
 
-use http_semantics::accept_encoding::Coding;
 use http_semantics::content_hash::hash;
 
 use super::*;
@@ -73,10 +72,11 @@ fn a_file_that_changes_is_named() {
         let fault = part(&source, 0, known.body.length, &known.body.hash);
         assert_eq!(fault.is_err(), !is_longer, "{}", after.len());
         if let Err(fault) = fault {
+            let fault = fault.to_string();
             assert!(fault.contains("file.html has changed while it was being pushed"), "{fault}");
         }
     }
     let gone = source(folder.path(), b"");
     fs::remove_file(&gone.file).unwrap();
-    assert!(know(&gone).unwrap_err().contains("file.html cannot be read: "));
+    assert!(know(&gone).unwrap_err().to_string().contains("file.html cannot be read: "));
 }
