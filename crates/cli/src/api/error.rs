@@ -36,12 +36,12 @@ pub(super) struct Failed {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The API answers with an error. The message is empty where it is not shown.
-    Status { status: u16, code: Option<u64>, message: String },
+    /// The API answers with an error. The message is none where it says nothing, or is not shown.
+    Status { status: u16, code: Option<u64>, message: Option<String> },
     /// What answers is not the API.
     Strange(u16),
-    /// A bulk call left keys out: how many, and one of them; empty where it is not shown.
-    LeftOut(usize, String),
+    /// A bulk call left keys out: how many, and one of them; none where it is not shown.
+    LeftOut(usize, Option<String>),
     /// Nobody was reached.
     Unreached(String),
     /// TLS failed.
@@ -84,8 +84,10 @@ impl Failed {
             Some(DAILY_LIMIT) => FailureClass::Permanent,
             _ => FailureClass::of_status(Some(status), retry_after_ms),
         };
-        let kind =
-            message.map_or(Kind::Strange(status), |message| Kind::Status { status, code, message: message.to_owned() });
+        let kind = message.map_or(Kind::Strange(status), |message| {
+            let message = (!message.is_empty()).then(|| message.to_owned());
+            Kind::Status { status, code, message }
+        });
         Self { kind, class }
     }
 
@@ -119,15 +121,15 @@ impl Failed {
 
     /// A bulk call left these keys out; the documentation says to send them again.
     pub(super) fn left_out(keys: &[String]) -> Self {
-        let kind = Kind::LeftOut(keys.len(), keys.first().cloned().unwrap_or_default());
+        let kind = Kind::LeftOut(keys.len(), keys.first().cloned());
         Self { kind, class: FailureClass::Unavailable { retry_after_ms: None } }
     }
 
     /// The same, which names no key: neither one that was left out, nor what the API says, who may repeat keys and values.
     pub(super) fn discreet(self) -> Self {
         let kind = match self.kind {
-            Kind::Status { status, code, .. } => Kind::Status { status, code, message: String::new() },
-            Kind::LeftOut(count, _) => Kind::LeftOut(count, String::new()),
+            Kind::Status { status, code, .. } => Kind::Status { status, code, message: None },
+            Kind::LeftOut(count, _) => Kind::LeftOut(count, None),
             kind => kind,
         };
         Self { kind, ..self }
@@ -149,7 +151,7 @@ impl Kind {
             text.take(MESSAGE_MAX).collect()
         };
         match self {
-            Self::Status { status, code, message } => Self::Status { status, code, message: shown(message) },
+            Self::Status { status, code, message } => Self::Status { status, code, message: message.map(shown) },
             Self::Unreached(why) => Self::Unreached(shown(why)),
             Self::Untrusted(why) => Self::Untrusted(shown(why)),
             Self::Cut(why) => Self::Cut(shown(why)),
@@ -162,19 +164,16 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, code, message } if message.is_empty() => {
+            Self::Status { status, code, message } => {
                 write!(formatter, "the API answers {status}")?;
+                message.as_ref().map_or(Ok(()), |message| write!(formatter, ", {message:?}"))?;
                 code.map_or(Ok(()), |code| write!(formatter, " (code {code})"))
             }
-            Self::Status { status, code: Some(code), message } => {
-                write!(formatter, "the API answers {status}, {message:?} (code {code})")
-            }
-            Self::Status { status, code: None, message } => write!(formatter, "the API answers {status}, {message:?}"),
             Self::Strange(status) => write!(formatter, "the answer is a {status} that is not the API's"),
-            Self::LeftOut(1, key) if key.is_empty() => formatter.write_str("the API did not take one key"),
-            Self::LeftOut(count, key) if key.is_empty() => write!(formatter, "the API did not take {count} keys"),
-            Self::LeftOut(1, key) => write!(formatter, "the API did not take {key:?}"),
-            Self::LeftOut(count, key) => write!(formatter, "the API did not take {count} keys, such as {key:?}"),
+            Self::LeftOut(1, None) => formatter.write_str("the API did not take one key"),
+            Self::LeftOut(count, None) => write!(formatter, "the API did not take {count} keys"),
+            Self::LeftOut(1, Some(key)) => write!(formatter, "the API did not take {key:?}"),
+            Self::LeftOut(count, Some(key)) => write!(formatter, "the API did not take {count} keys, such as {key:?}"),
             Self::Unreached(why) => write!(formatter, "nobody is reached ({why})"),
             Self::Untrusted(why) => write!(formatter, "no safe connection is made ({why})"),
             Self::Cut(why) => write!(formatter, "no answer comes ({why})"),
@@ -253,7 +252,7 @@ impl ApiError {
             500.. => "run it again later, what is written stays; https://www.cloudflarestatus.com tells of outages"
                 .to_owned(),
             300..=399 => format!("check the address of the API, which is {base} (--api-base)"),
-            _ if matches!(&self.kind, Kind::Status { message, .. } if message.is_empty()) => {
+            _ if matches!(&self.kind, Kind::Status { message: None, .. }) => {
                 "its message is not shown, as it may name keys; it would not be taken the next time either".to_owned()
             }
             _ => "the message says why it would not be taken the next time either".to_owned(),

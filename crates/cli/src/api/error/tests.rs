@@ -53,7 +53,7 @@ fn check(kind: Kind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str
 
 #[test]
 fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
-    let status = |status, code, message: &str| Kind::Status { status, code, message: message.to_owned() };
+    let status = |status, code, message: &str| Kind::Status { status, code, message: Some(message.to_owned()) };
     for (kind, tries, gave_up, is_local, expected) in [
         (
             status(403, Some(10_000), "Authentication error"),
@@ -135,7 +135,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
              http://h:1/x (--api-base)",
         ),
         (
-            Kind::LeftOut(2, "a".to_owned()),
+            Kind::LeftOut(2, Some("a".to_owned())),
             8,
             GaveUp::Tries,
             true,
@@ -165,7 +165,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
 #[test]
 fn a_message_of_the_api_is_bounded_and_one_line() {
     let failed = Failed::of_status(400, None, Some(&format!("a\n\x1b[31m{}", "€".repeat(1000))), None);
-    let Kind::Status { message, .. } = failed.kind.shown(None) else { panic!() };
+    let Kind::Status { message: Some(message), .. } = failed.kind.shown(None) else { panic!() };
     assert!(message.starts_with("a  [31m€") && message.chars().count() == 300, "{message}");
 }
 
@@ -200,7 +200,7 @@ fn where_keys_are_not_to_be_named_none_is() {
         let discreet = failed.discreet();
         assert_eq!((discreet.kind.to_string().as_str(), discreet.class), (expected, class));
     }
-    let kind = Kind::Status { status: 400, code: None, message: String::new() };
+    let kind = Kind::Status { status: 400, code: None, message: None };
     let expected = "cannot write 3 keys: the API answers 400; its message is not shown, as it may name keys; it would not be taken \
                     the next time either";
     check(kind, 1, GaveUp::Permanent, false, expected);
@@ -224,7 +224,7 @@ fn what_is_not_about_the_values_fails_every_call() {
         (of_status(500, None), false),
         (Kind::Strange(413), false),
         (Kind::Strange(502), false),
-        (Kind::LeftOut(1, String::new()), false),
+        (Kind::LeftOut(1, None), false),
         (Kind::Cut("reset".to_owned()), false),
         (Kind::Late, false),
     ] {
