@@ -4,7 +4,7 @@
 //!
 //! | | Cloudflare | `wrangler dev` | here |
 //! |---|---|---|---|
-//! | paths | behind `/accounts/{id}` | no account, no token | [`Connection`] |
+//! | paths | behind `/accounts/{id}` | no account, no token | [`connection`] |
 //! | an id that no namespace has | 404, code 10013 | an empty namespace that can be written | the namespaces are listed first |
 //! | single put, `expiration_ttl` | in the query | left unheeded | a put is a bulk write of one |
 //! | bulk write that leaves keys out | 200, `unsuccessful_keys` | an error, `unsuccessful_keys` beside it | both are read |
@@ -14,6 +14,7 @@
 //! | 429 | after 1,200 calls in 5 minutes | never | tried again |
 
 mod ahead;
+mod arguments;
 mod batches;
 mod client;
 mod connection;
@@ -34,10 +35,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use ahead::Ahead;
+pub(crate) use arguments::{DefaultNamespace, NamespaceArguments};
 pub(crate) use batches::{Batches, Item};
 use client::{Answer, Body, Client, Request};
 use connection::Known;
-pub(crate) use connection::{Connection, NotOpened, listed, misplaced_address, namespace};
+pub(crate) use connection::{NotOpened, listed, misplaced_address};
 pub(crate) use error::ApiError;
 use error::{Failed, KEY_NOT_FOUND};
 pub(crate) use in_flight::{Taker, in_flight};

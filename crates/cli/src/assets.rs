@@ -20,8 +20,8 @@ use self::push::PushError;
 use self::releases::ReleaseError;
 use self::rollback::RollbackError;
 use crate::Outcome;
-use crate::api::{self, ApiError, Connection, Namespace, NotOpened};
-use crate::progress::{Progress, tell};
+use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, NotOpened};
+use crate::progress::tell;
 use crate::report::{EQUAL_MAX, more};
 
 const EXAMPLES: &str = "\
@@ -51,22 +51,16 @@ enum Command {
 }
 
 /// What all commands of the group take.
-#[derive(Debug, clap::Args)]
-struct Common {
-    #[command(flatten)]
-    connection: Connection,
+type Common = NamespaceArguments<Assets>;
 
-    /// The namespace, by its id or its title [default: kv-edge-assets, which `npm run deploy` makes; assets for a local one]
-    #[arg(long, value_name = "ID|TITLE", value_parser = api::namespace)]
-    namespace: Option<String>,
+/// The namespace that files are pushed to.
+#[derive(Debug)]
+struct Assets;
 
-    /// Say what would be done and change nothing
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Write one line of JSON for programs
-    #[arg(long)]
-    json: bool,
+impl DefaultNamespace for Assets {
+    const TITLE: &str = "kv-edge-assets";
+    const LOCAL_TITLE: &str = "assets";
+    const HELP: &str = "The namespace, by its id or its title [default: kv-edge-assets, which `npm run deploy` makes; assets for a local one]";
 }
 
 /// Why a command ends with 1, in a sentence for people that names the way out.
@@ -96,14 +90,6 @@ enum Failure {
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] io::Error),
-}
-
-impl Common {
-    /// Finds the namespace.
-    fn open(&self, progress: &Progress) -> Result<Namespace, Failure> {
-        let default = if self.connection.is_local() { "assets" } else { "kv-edge-assets" };
-        Ok(self.connection.open(self.namespace.as_deref().unwrap_or(default), progress)?)
-    }
 }
 
 /// One fault in a sentence, more in a list, of which only the first are shown.

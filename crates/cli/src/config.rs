@@ -29,7 +29,7 @@ use self::recent::Recent;
 use self::source::{CHANNEL_MAX, Source};
 use self::target::Target;
 use crate::Outcome;
-use crate::api::{self, Connection};
+use crate::api::{DefaultNamespace, NamespaceArguments};
 use crate::number::whole;
 use crate::progress::{Progress, tell};
 
@@ -145,19 +145,17 @@ struct Sync {
     full_every: u64,
 
     #[command(flatten)]
-    connection: Connection,
+    common: NamespaceArguments<UserConfiguration>,
+}
 
-    /// The namespace, by its id or its title [default: kv-edge-user-configuration; `USER_CONFIGURATION` for a local one]
-    #[arg(long, value_name = "ID|TITLE", value_parser = api::namespace)]
-    namespace: Option<String>,
+/// The namespace of users' records and flags.
+#[derive(Debug)]
+struct UserConfiguration;
 
-    /// Say what would be done and change nothing
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Write one line of JSON for programs
-    #[arg(long)]
-    json: bool,
+impl DefaultNamespace for UserConfiguration {
+    const TITLE: &str = "kv-edge-user-configuration";
+    const LOCAL_TITLE: &str = "USER_CONFIGURATION";
+    const HELP: &str = "The namespace, by its id or its title [default: kv-edge-user-configuration; `USER_CONFIGURATION` for a local one]";
 }
 
 fn prefix(prefix: &str) -> Result<String, String> {
@@ -201,12 +199,12 @@ impl Arguments {
 
 impl Sync {
     fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
-        let progress = Progress::new(self.json);
+        let progress = Progress::new(self.common.json);
         let (mut source, target) = match self.opened(progress) {
             Ok(opened) => opened,
             Err(sentence) => {
                 tell(&format!("error: {sentence}"));
-                if self.json {
+                if self.common.json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }
                 return Ok(Outcome::Faulty);
@@ -214,21 +212,20 @@ impl Sync {
         };
         if self.watch {
             let full_every = (self.full_every > 0).then(|| Duration::from_secs(self.full_every.saturating_mul(60)));
-            let options = watch::Options { channel: self.channel, full_every, json: self.json };
+            let options = watch::Options { channel: self.channel, full_every, json: self.common.json };
             return watch::watch(&mut source, &target, &options, out);
         }
         let summary = sync::run(&mut source, &target, &Recent::nothing());
-        summary.write(self.json, out)?;
+        summary.write(self.common.json, out)?;
         Ok(summary.outcome())
     }
 
     fn opened(&self, progress: Progress) -> Result<(Source, Target), String> {
-        let default = if self.connection.is_local() { "USER_CONFIGURATION" } else { "kv-edge-user-configuration" };
         if self.query.trim().is_empty() {
             return Err("--query is empty; write a SELECT that gives the key and what stands under it".to_owned());
         }
         let source = Source::open(&self.query).map_err(|error| error.to_string())?;
-        let namespace = self.connection.open(self.namespace.as_deref().unwrap_or(default), &progress);
+        let namespace = self.common.open(&progress);
         let target = Target {
             namespace: namespace.map_err(|error| error.to_string())?.discreet(),
             prefix: self.prefix.clone(),
@@ -236,7 +233,7 @@ impl Sync {
             delete: !self.no_delete,
             allow_mass_delete: self.allow_mass_delete,
             strict: self.strict,
-            dry_run: self.dry_run,
+            dry_run: self.common.dry_run,
             progress,
             summed_calls: Cell::new(0),
         };

@@ -16,9 +16,9 @@ const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
 /// Names that a sentence lists at most.
 const NAMED_MAX: usize = 10;
 
-/// Which API is spoken with. Part of the arguments of every command that does.
+/// Which API is spoken with.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Connection {
+pub(super) struct Connection {
     /// The account that the namespace belongs to
     #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true, value_parser = account)]
     account: Option<String>,
@@ -83,14 +83,6 @@ fn account(id: &str) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-/// The id or the title of a namespace.
-pub(crate) fn namespace(name: &str) -> Result<String, String> {
-    if name.trim().is_empty() {
-        return Err("it is empty; name a namespace by its id or its title, or leave --namespace out".to_owned());
-    }
-    Ok(name.to_owned())
-}
-
 /// The sentence for an address that stands behind `--local` as an argument of its own, where it would be taken for the folder.
 pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let mut arguments = arguments.take_while(|argument| argument != "--");
@@ -124,12 +116,12 @@ pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
 
 impl Connection {
     /// True for the API of `wrangler dev`.
-    pub(crate) fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         self.local.as_ref().or(self.api_base.as_ref()).is_some_and(Base::is_local)
     }
 
     /// Finds a namespace by its id or its title.
-    pub(crate) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
+    pub(super) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
         let token = std::env::var(TOKEN).unwrap_or_default();
         let target = self.target(token.trim())?;
         // In the local API any id is taken, and is empty: there a title is what people have, and a mistake in it would not be seen.
