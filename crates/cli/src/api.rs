@@ -27,17 +27,17 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kv_store::limits::Key;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use ahead::Ahead;
 pub(crate) use arguments::{DefaultNamespace, NamespaceArguments};
 pub(crate) use batches::{Batches, Item};
-use client::{Answer, Body, Client, Request};
+use client::{Answer, Body, Cancellation, Client, Request};
 use connection::Known;
 pub(crate) use connection::{NotOpened, listed, misplaced_address};
 pub(crate) use error::ApiError;
@@ -57,8 +57,7 @@ pub(crate) struct Namespace {
     client: Arc<Client>,
     id: String,
     is_discreet: bool,
-    /// Once it is true, nothing is tried again.
-    stop: Arc<AtomicBool>,
+    cancellation: Cancellation,
 }
 
 /// A key of a list.
@@ -93,7 +92,7 @@ impl BulkResult {
 
 impl Namespace {
     fn new(client: Client, id: &str) -> Self {
-        Self { client: Arc::new(client), id: id.to_owned(), is_discreet: false, stop: Arc::default() }
+        Self { client: Arc::new(client), id: id.to_owned(), is_discreet: false, cancellation: Cancellation::default() }
     }
 
     fn with_id(self, id: String) -> Self {
@@ -105,9 +104,17 @@ impl Namespace {
         Self { is_discreet: true, ..self }
     }
 
-    /// The same for as long as `stop` is false: later its calls fail without another try.
-    fn until(&self, stop: &Arc<AtomicBool>) -> Self {
-        Self { stop: Arc::clone(stop), ..self.clone() }
+    /// The same, whose calls wait for no other try once `token` is cancelled.
+    pub(crate) fn without_retries_after(mut self, token: &CancellationToken) -> Self {
+        self.cancellation.retries = token.clone();
+        self
+    }
+
+    /// The same, whose calls are not made any more once `token` is cancelled.
+    fn without_calls_after(&self, token: &CancellationToken) -> Self {
+        let mut namespace = self.clone();
+        namespace.cancellation.calls = token.clone();
+        namespace
     }
 
     fn is_local(&self) -> bool {
@@ -127,9 +134,10 @@ impl Namespace {
         mut attempt: impl FnMut(&Client, Duration) -> Result<T, Failed>,
     ) -> Result<T, ApiError> {
         if self.is_discreet {
-            self.client.call(discreetly, &self.stop, |client, left| attempt(client, left).map_err(Failed::discreet))
+            self.client
+                .call(discreetly, &self.cancellation, |client, left| attempt(client, left).map_err(Failed::discreet))
         } else {
-            self.client.call(what, &self.stop, attempt)
+            self.client.call(what, &self.cancellation, attempt)
         }
     }
 
@@ -138,7 +146,7 @@ impl Namespace {
         let mut all: Vec<Known> = Vec::new();
         for page in 1_u64.. {
             let path = format!("/storage/kv/namespaces?per_page={NAMESPACES_MAX}&page={page}");
-            let (known, pages) = self.client.call("list the namespaces", &self.stop, |client, left| {
+            let (known, pages) = self.client.call("list the namespaces", &self.cancellation, |client, left| {
                 let envelope = client.send(Request::Get(&path), left)?.success::<Vec<Known>>()?;
                 let pages = envelope.result_info.unwrap_or_default().total_pages;
                 Ok((envelope.result.unwrap_or_default(), pages))
@@ -172,8 +180,8 @@ impl Namespace {
     /// The keys that begin so, in order, a page at a time, each asked for while the one before is looked at. Once they are dropped, nothing
     /// is tried again.
     pub(crate) fn pages(&self, prefix: &str) -> Ahead<Result<Vec<Listed>, ApiError>> {
-        let stop = Arc::default();
-        Ahead::new(Pages::new(self.until(&stop), prefix, pages::KEYS_MAX), stop)
+        let token = CancellationToken::new();
+        Ahead::new(Pages::new(self.without_calls_after(&token), prefix, pages::KEYS_MAX), token)
     }
 
     /// All keys that begin so, in order.

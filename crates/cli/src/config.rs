@@ -24,6 +24,7 @@ use feature_flags::config;
 use http_semantics::content_hash::hash;
 use kv_store::limits::{KEY_BYTES_MAX, Key, METADATA_BYTES_MAX};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use self::recent::Recent;
 use self::source::{CHANNEL_MAX, Source};
@@ -200,7 +201,8 @@ impl Arguments {
 impl Sync {
     fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
         let progress = Progress::new(self.common.json);
-        let (mut source, target) = match self.opened(progress) {
+        let stop = CancellationToken::new();
+        let (mut source, target) = match self.opened(progress, &stop) {
             Ok(opened) => opened,
             Err(sentence) => {
                 tell(&format!("error: {sentence}"));
@@ -213,21 +215,21 @@ impl Sync {
         if self.watch {
             let full_every = (self.full_every > 0).then(|| Duration::from_secs(self.full_every.saturating_mul(60)));
             let options = watch::Options { channel: self.channel, full_every, json: self.common.json };
-            return watch::watch(&mut source, &target, &options, out);
+            return watch::watch(&mut source, &target, &options, stop, out);
         }
         let summary = sync::run(&mut source, &target, &Recent::nothing());
         summary.write(self.common.json, out)?;
         Ok(summary.outcome())
     }
 
-    fn opened(&self, progress: Progress) -> Result<(Source, Target), String> {
+    fn opened(&self, progress: Progress, stop: &CancellationToken) -> Result<(Source, Target), String> {
         if self.query.trim().is_empty() {
             return Err("--query is empty; write a SELECT that gives the key and what stands under it".to_owned());
         }
-        let source = Source::open(&self.query).map_err(|error| error.to_string())?;
+        let source = Source::open(&self.query, stop.clone()).map_err(|error| error.to_string())?;
         let namespace = self.common.open(&progress);
         let target = Target {
-            namespace: namespace.map_err(|error| error.to_string())?.discreet(),
+            namespace: namespace.map_err(|error| error.to_string())?.discreet().without_retries_after(stop),
             prefix: self.prefix.clone(),
             snapshot: self.snapshot.clone(),
             delete: !self.no_delete,

@@ -1,27 +1,27 @@
 //! An iterator that is a step ahead of whoever takes from it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{IntoIter, sync_channel};
 use std::thread;
 
-/// What an iterator gives that works on a thread of its own. Dropping this waits for nobody: the thread is told to stop and left behind.
+use tokio_util::sync::CancellationToken;
+
+/// What an iterator gives that works on a thread of its own. Dropping this waits for nobody: the token is cancelled and the thread left behind.
 #[derive(Debug)]
 pub(crate) struct Ahead<T> {
     items: IntoIter<T>,
-    stop: Arc<AtomicBool>,
+    token: CancellationToken,
 }
 
 impl<T: Send + 'static> Ahead<T> {
-    /// `items` are to end soon once `stop` is true.
-    pub(super) fn new(items: impl Iterator<Item = T> + Send + 'static, stop: Arc<AtomicBool>) -> Self {
+    /// `items` are to end soon once `token` is cancelled.
+    pub(super) fn new(items: impl Iterator<Item = T> + Send + 'static, token: CancellationToken) -> Self {
         let (sender, receiver) = sync_channel(1);
         thread::spawn(move || {
             let mut items = items;
             // Until nobody takes any more.
             let _taken = items.try_for_each(|item| sender.send(item));
         });
-        Self { items: receiver.into_iter(), stop }
+        Self { items: receiver.into_iter(), token }
     }
 }
 
@@ -35,7 +35,7 @@ impl<T> Iterator for Ahead<T> {
 
 impl<T> Drop for Ahead<T> {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.token.cancel();
     }
 }
 
@@ -48,18 +48,18 @@ mod tests {
 
     #[test]
     fn it_gives_what_the_iterator_gives() {
-        assert_eq!(Ahead::new(0..1000, Arc::default()).collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
+        assert_eq!(Ahead::new(0..1000, CancellationToken::new()).collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
     }
 
     #[test]
-    fn dropping_it_waits_for_nobody_and_tells_to_stop() {
-        let stop = Arc::new(AtomicBool::new(false));
+    fn dropping_it_waits_for_nobody_and_cancels_what_it_does() {
+        let token = CancellationToken::new();
         let begun_ms = now_ms();
         let slow = std::iter::from_fn(|| {
             thread::sleep(Duration::from_secs(3600));
             Some(())
         });
-        drop(Ahead::new(slow, Arc::clone(&stop)));
-        assert!(stop.load(Ordering::Relaxed) && now_ms() < begun_ms + 60_000);
+        drop(Ahead::new(slow, token.clone()));
+        assert!(token.is_cancelled() && now_ms() < begun_ms + 60_000);
     }
 }

@@ -1,6 +1,6 @@
 //! Calls over HTTP: one try, and the tries of a call.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use kv_store::retry::{Backoff, Budget, retry, retry_after_ms};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use ureq::Agent;
 
 use super::error::{ApiError, Failed};
@@ -39,6 +40,23 @@ pub(super) struct Client {
     /// True once anybody has answered.
     has_answered: AtomicBool,
     progress: Progress,
+}
+
+/// What ends calls before their time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cancellation {
+    /// Once it is cancelled, no call is made.
+    pub(super) calls: CancellationToken,
+    /// Once it is cancelled, no call waits for another try. A call that was not made yet still gets its first one, so that what is under
+    /// way is brought to its end.
+    pub(super) retries: CancellationToken,
+}
+
+impl Cancellation {
+    /// True where a try, the first or another one, is not to be made.
+    fn is_cancelled(&self, is_retry: bool) -> bool {
+        self.calls.is_cancelled() || is_retry && self.retries.is_cancelled()
+    }
 }
 
 /// A request; its path counts from the account, or from the base of an API that knows none.
@@ -133,11 +151,11 @@ impl Client {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Makes a call: tries until one succeeds, none can, its time is over or `stop` is true. `what` says what it is to do.
+    /// Makes a call: tries until one succeeds, none can, its time is over or it is cancelled. `what` says what it is to do.
     pub(super) fn call<T>(
         &self,
         what: &str,
-        stop: &AtomicBool,
+        cancellation: &Cancellation,
         mut attempt: impl FnMut(&Self, Duration) -> Result<T, Failed>,
     ) -> Result<T, ApiError> {
         let backoff = Backoff { deadline_ms: self.deadline_ms, ..BACKOFF };
@@ -148,12 +166,15 @@ impl Client {
                 self.progress.note(&format!("to {what} again in {seconds} s: {}", failure.borrow()));
             }
         };
-        let is_wanted = || !stop.load(Ordering::Relaxed);
-        let time = Blocking::new(tell, is_wanted);
+        let time = Blocking::new(tell, || cancellation.is_cancelled(true));
+        let is_retry = Cell::new(false);
         // Each call has tries of its own, so that the budget of an isolate never binds.
         let budget = RefCell::new(Budget::new());
         let retried = clock::run(retry(&backoff, &budget, &time, async |left_ms| {
-            if left_ms == 0 || !is_wanted() {
+            if cancellation.is_cancelled(is_retry.replace(true)) {
+                return Err(Failed::cancelled());
+            }
+            if left_ms == 0 {
                 return Err(Failed::late());
             }
             // Here, so that nobody sees what the answer says before.
@@ -248,5 +269,41 @@ impl Answer {
 
     pub(super) fn status(&self) -> u16 {
         self.status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_store::retry::FailureClass;
+
+    use super::*;
+    use crate::api::error::Kind;
+    use crate::api::target::Base;
+
+    #[test]
+    fn a_call_that_is_cancelled_is_not_tried_again_or_not_at_all() {
+        let base = Base { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
+        let target = Target { base, account_path: String::new(), token: None };
+        let client = Client::new(target, Duration::from_secs(3600), Progress::new(true));
+        for (calls, retries, expected) in [(true, false, 0), (false, true, 1), (true, true, 0)] {
+            let cancellation = Cancellation::default();
+            let mut tries = 0;
+            if calls {
+                cancellation.calls.cancel();
+            }
+            let called = client.call("list the keys", &cancellation, |_, _| {
+                tries += 1;
+                // While it is under way.
+                if retries {
+                    cancellation.retries.cancel();
+                }
+                let class = FailureClass::Unavailable { retry_after_ms: Some(3_600_000) };
+                Err::<(), _>(Failed { kind: Kind::Cut("reset".to_owned()), class })
+            });
+            let sentence = called.unwrap_err().to_string();
+            assert_eq!(tries, expected, "{sentence}");
+            assert!(sentence.starts_with("cannot list the keys: no time is left"), "{sentence}");
+            assert!(sentence.ends_with("; a signal ended it; run it again, what is written stays"), "{sentence}");
+        }
     }
 }

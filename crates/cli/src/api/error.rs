@@ -6,8 +6,6 @@ use std::io::ErrorKind;
 use kv_store::retry::{Classify, FailureClass, GaveUp};
 use ureq::Timeout;
 
-use crate::clock;
-
 /// The code of the free plan's "your account has reached the free usage limit for this operation for today".
 const DAILY_LIMIT: u64 = 10_048;
 /// The code of "key not found", as against a namespace that is not there.
@@ -50,6 +48,8 @@ pub(super) enum Kind {
     Cut(String),
     /// No time was left for a try.
     Late,
+    /// Nobody waits for another try any more, or for the call.
+    Cancelled,
 }
 
 /// Why a call failed, as a sentence that names the way out.
@@ -135,6 +135,11 @@ impl Failed {
         Self { kind, ..self }
     }
 
+    /// No try is to be made any more.
+    pub(super) fn cancelled() -> Self {
+        Self { kind: Kind::Cancelled, class: FailureClass::Permanent }
+    }
+
     /// No time was left.
     pub(super) fn late() -> Self {
         Self { kind: Kind::Late, class: FailureClass::Permanent }
@@ -156,7 +161,7 @@ impl Kind {
             Self::Untrusted(why) => Self::Untrusted(shown(why)),
             Self::Cut(why) => Self::Cut(shown(why)),
             // The command's own words.
-            Self::Strange(_) | Self::LeftOut(..) | Self::Late => self,
+            Self::Strange(_) | Self::LeftOut(..) | Self::Late | Self::Cancelled => self,
         }
     }
 }
@@ -177,7 +182,7 @@ impl fmt::Display for Kind {
             Self::Unreached(why) => write!(formatter, "nobody is reached ({why})"),
             Self::Untrusted(why) => write!(formatter, "no safe connection is made ({why})"),
             Self::Cut(why) => write!(formatter, "no answer comes ({why})"),
-            Self::Late => formatter.write_str("no time is left"),
+            Self::Late | Self::Cancelled => formatter.write_str("no time is left"),
         }
     }
 }
@@ -205,7 +210,7 @@ impl ApiError {
             Kind::Status { status, .. } => matches!(status, 300..=399 | 401 | 403 | 404),
             Kind::Strange(status) => !matches!(status, 408 | 413 | 429 | 500..),
             Kind::Unreached(_) | Kind::Untrusted(_) => true,
-            Kind::LeftOut(..) | Kind::Cut(_) | Kind::Late => false,
+            Kind::LeftOut(..) | Kind::Cut(_) | Kind::Late | Kind::Cancelled => false,
         }
     }
 
@@ -232,9 +237,7 @@ impl ApiError {
             }
             Kind::Unreached(_) => return format!("check the network, the proxy and --api-base ({base})"),
             Kind::Untrusted(_) => return format!("check the clock of this machine, the proxy and --api-base ({base})"),
-            Kind::Late if clock::is_stopping() => {
-                return "a signal ended it; run it again, what is written stays".to_owned();
-            }
+            Kind::Cancelled => return "a signal ended it; run it again, what is written stays".to_owned(),
             Kind::Late => return "--deadline SECONDS gives each call more".to_owned(),
         };
         match status {

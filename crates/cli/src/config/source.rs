@@ -15,8 +15,6 @@ mod tls;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -25,6 +23,7 @@ use serde_json::Value;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, IsolationLevel, RowStream, SimpleQueryMessage, Transaction};
+use tokio_util::sync::CancellationToken;
 
 pub(super) use self::changed::Changed;
 use self::connect::Connector;
@@ -63,9 +62,10 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// Connects to the database of `DATABASE_URL` and sees what the query gives.
-    pub(super) fn open(query: &str) -> Result<Self, SourceError> {
-        Self::open_at(Connector::from_environment()?, query)
+    /// Connects to the database of `DATABASE_URL` and sees what the query gives. Once `stop` is cancelled, whatever waits for the
+    /// database ends with an error.
+    pub(super) fn open(query: &str, stop: CancellationToken) -> Result<Self, SourceError> {
+        Self::open_at(Connector::from_environment(stop)?, query)
     }
 
     fn open_at(connector: Connector, query: &str) -> Result<Self, SourceError> {
@@ -83,11 +83,6 @@ impl Source {
         self.session = self.connector.connect()?;
         self.silent_for = Duration::ZERO;
         Ok(())
-    }
-
-    /// Once this is true, whatever waits for the database ends with an error.
-    pub(super) fn stop(&self) -> &Arc<AtomicBool> {
-        self.connector.waiter.stop()
     }
 
     /// The names of the columns, the key's first.
@@ -122,7 +117,7 @@ impl Source {
     }
 
     /// All rows, in the order of the bytes of their keys; such without a key come last. They are of one moment, with the columns that the
-    /// query has then, and as few of them are in memory as the network holds. An error, [`stop`](Self::stop) too, means that not all were
+    /// query has then, and as few of them are in memory as the network holds. An error, which a cancelled token makes too, means that not all were
     /// given.
     pub(super) fn rows(&mut self, each: &mut dyn FnMut(Row) -> ControlFlow<()>) -> Result<(), SourceError> {
         self.has_new_columns = false;

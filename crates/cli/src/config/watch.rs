@@ -8,7 +8,7 @@ mod schedule;
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 
 use serde::Serialize;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use self::schedule::{Ended, Schedule, Todo, wait_ms};
 use super::recent::Recent;
@@ -26,7 +27,7 @@ use super::summary::{Stopped, Summary};
 use super::sync;
 use super::target::Target;
 use crate::Outcome;
-use crate::clock::{self, now_ms};
+use crate::clock::now_ms;
 use crate::progress::tell;
 
 /// How long a signal may go unseen, in milliseconds.
@@ -41,15 +42,15 @@ pub(super) struct Options {
     pub(super) json: bool,
 }
 
-/// Follows changes until a signal ends it: good where all that was heard of is in KV then.
+/// Follows changes until a signal, which cancels `stop`, ends it: good where all that was heard of is in KV then.
 pub(super) fn watch(
     source: &mut Source,
     target: &Target,
     options: &Options,
+    stop: CancellationToken,
     out: &mut impl Write,
 ) -> io::Result<Outcome> {
-    let stop = Arc::clone(source.stop());
-    heed_signals(&stop)?;
+    heed_signals(stop.clone())?;
     // A channel that cannot be listened to now never can.
     if let Err(error) = source.listen(&options.channel) {
         tell(&format!("error: {error}"));
@@ -66,17 +67,18 @@ pub(super) fn watch(
 }
 
 /// The first signal ends it after what is under way, and the second at once.
-fn heed_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
+fn heed_signals(stop: CancellationToken) -> io::Result<()> {
     const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+    let is_second = Arc::new(AtomicBool::new(false));
     for signal in SIGNALS {
         // In this order.
-        flag::register_conditional_shutdown(signal, 1, Arc::clone(stop))?;
-        flag::register(signal, Arc::clone(stop))?;
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&is_second))?;
+        flag::register(signal, Arc::clone(&is_second))?;
     }
-    clock::stop_on(Arc::clone(stop));
     let mut signals = Signals::new(SIGNALS)?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
+            stop.cancel();
             tell("stopping after what is under way; once more to stop at once");
         }
     });
@@ -87,7 +89,7 @@ struct Watch<'a> {
     source: &'a mut Source,
     target: &'a Target,
     options: &'a Options,
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
     schedule: Schedule,
     recent: Recent,
     sum: Sum,
@@ -127,7 +129,7 @@ impl Watch<'_> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_cancelled()
     }
 
     /// Waits a while for notices.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
 use super::error::{SourceError, cause, told};
@@ -25,9 +26,9 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Reads `DATABASE_URL`. It is no argument: whoever is on a machine sees the arguments of every program.
-    pub(super) fn from_environment() -> Result<Self, SourceError> {
+    pub(super) fn from_environment(stop: CancellationToken) -> Result<Self, SourceError> {
         match std::env::var("DATABASE_URL") {
-            Ok(url) if !url.trim().is_empty() => Self::new(url.trim()),
+            Ok(url) if !url.trim().is_empty() => Self::new(url.trim(), stop),
             Ok(_) | Err(std::env::VarError::NotPresent) => Err(SourceError::new(
                 "DATABASE_URL is not set; set it in the environment: DATABASE_URL='postgres://user:password@host/database'",
             )),
@@ -37,10 +38,10 @@ impl Connector {
         }
     }
 
-    pub(super) fn new(url: &str) -> Result<Self, SourceError> {
+    pub(super) fn new(url: &str, stop: CancellationToken) -> Result<Self, SourceError> {
         let address = Address::parse(url)?;
         let tls = tls::connector(&address.tls)?;
-        Ok(Self { address, tls, waiter: Waiter::new()? })
+        Ok(Self { address, tls, waiter: Waiter::new(stop)? })
     }
 
     /// Connects within [`Address::patience`]: the client library bounds no more than the time until there is a socket.
@@ -137,7 +138,6 @@ fn of_io(error: &io::Error) -> String {
 mod tests {
     use std::io::Read;
     use std::net::TcpListener;
-    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::*;
@@ -146,7 +146,9 @@ mod tests {
     fn a_server_that_says_nothing_is_given_up_and_leaves_nothing_behind() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
-        let connector = Connector::new(&format!("postgres://u:hunter2@127.0.0.1:{port}/d?connect_timeout=1")).unwrap();
+        let (url, stop) =
+            (format!("postgres://u:hunter2@127.0.0.1:{port}/d?connect_timeout=1"), CancellationToken::new());
+        let connector = Connector::new(&url, stop.clone()).unwrap();
         let sentence = connector.connect().err().unwrap().to_string();
         assert!(sentence.contains("the connection takes too long") && !sentence.contains("hunter2"), "{sentence}");
         let (mut socket, _) = server.accept().unwrap();
@@ -155,7 +157,7 @@ mod tests {
         // It asked for TLS, and hung up.
         assert_eq!(socket.read_to_end(&mut sent).unwrap(), 8);
         // A signal ends it sooner.
-        connector.waiter.stop().store(true, Ordering::Relaxed);
+        stop.cancel();
         assert!(connector.connect().err().unwrap().to_string().contains("it was stopped"));
     }
 }

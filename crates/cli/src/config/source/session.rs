@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, Error, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
 
 use super::changed::Changed;
 use super::error::SourceError;
@@ -29,24 +29,20 @@ const BYE: Duration = Duration::from_secs(2);
 pub(super) struct Waiter {
     /// Never dropped: that would wait for a name that is being looked up.
     runtime: &'static Runtime,
-    stop: Arc<AtomicBool>,
+    pub(super) stop: CancellationToken,
 }
 
 impl Waiter {
-    pub(super) fn new() -> Result<Self, SourceError> {
+    /// Once `stop` is cancelled, all waits end with an error.
+    pub(super) fn new(stop: CancellationToken) -> Result<Self, SourceError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             SourceError::new(format!("nothing can be waited for on this machine: {error}; see its limits (ulimit -n)"))
         })?;
-        Ok(Self { runtime: Box::leak(Box::new(runtime)), stop: Arc::default() })
-    }
-
-    /// Whoever sets it ends all waits, with an error.
-    pub(super) fn stop(&self) -> &Arc<AtomicBool> {
-        &self.stop
+        Ok(Self { runtime: Box::leak(Box::new(runtime)), stop })
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_cancelled()
     }
 
     /// Waits for something; an error where it is to stop before that is there. What is there at once is given in any case.
@@ -92,7 +88,7 @@ pub(super) struct Session {
 
 /// What of a connection goes on by itself.
 pub(super) struct Link {
-    waiter: Waiter,
+    pub(super) waiter: Waiter,
     task: JoinHandle<()>,
     heard: Arc<Heard>,
     token: CancelToken,

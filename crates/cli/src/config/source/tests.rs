@@ -2,7 +2,6 @@
 //! -- --only postgres` starts one for them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::*;
@@ -11,8 +10,19 @@ fn url() -> String {
     std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL names a database")
 }
 
+fn connector(url: &str) -> Result<Connector, SourceError> {
+    Connector::new(url, CancellationToken::new())
+}
+
+/// Has a source that was stopped go on, on the same connection.
+fn go_on(source: &mut Source) {
+    let token = CancellationToken::new();
+    source.connector.waiter.stop = token.clone();
+    source.session.link.waiter.stop = token;
+}
+
 fn try_open(query: &str) -> Result<Source, SourceError> {
-    Source::open_at(Connector::new(&url())?, query)
+    Source::open_at(connector(&url())?, query)
 }
 
 fn open(query: &str) -> Source {
@@ -21,7 +31,7 @@ fn open(query: &str) -> Source {
 
 /// Does something beside the source.
 fn execute(sql: &str) {
-    let session = Connector::new(&url()).unwrap().connect().unwrap();
+    let session = connector(&url()).unwrap().connect().unwrap();
     session.link.run(session.client.batch_execute(sql)).unwrap();
 }
 
@@ -128,7 +138,7 @@ fn the_order_is_that_of_utf8_whatever_the_database_holds() {
         execute(&format!("DROP DATABASE IF EXISTS other_{encoding}"));
         execute(&format!("CREATE DATABASE other_{encoding} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"));
         let list = keys.iter().map(|key| format!("('{key}')")).collect::<Vec<_>>().join(", ");
-        let connector = Connector::new(&format!("{base}/other_{}", encoding.to_lowercase())).unwrap();
+        let connector = connector(&format!("{base}/other_{}", encoding.to_lowercase())).unwrap();
         let mut source = Source::open_at(connector, &format!("SELECT k, k AS v FROM (VALUES {list}) AS t(k)")).unwrap();
         let mut expected: Vec<_> =
             keys.iter().map(|key| (Some((*key).to_owned()), format!("{{\"v\":\"{key}\"}}"))).collect();
@@ -253,7 +263,7 @@ fn a_connection_that_is_not_to_be_had_says_why() {
             "permission denied for table locked",
         ),
     ] {
-        let source = Connector::new(&url).and_then(|connector| Source::open_at(connector, query));
+        let source = connector(&url).and_then(|connector| Source::open_at(connector, query));
         let sentence = source.expect_err(query).to_string();
         assert!(sentence.contains(expected), "{sentence}");
         assert!(!sentence.contains("hunter2"), "{sentence}");
@@ -274,13 +284,13 @@ fn a_stream_that_is_stopped_ends_and_the_source_goes_on() {
         })
         .unwrap();
     assert_eq!(count, 3);
-    let stop = Arc::clone(source.stop());
+    let stop = source.connector.waiter.stop.clone();
     let error = source.rows(&mut |_| {
-        stop.store(true, Ordering::Relaxed);
+        stop.cancel();
         ControlFlow::Continue(())
     });
     assert!(error.unwrap_err().to_string().contains("it was stopped"));
-    stop.store(false, Ordering::Relaxed);
+    go_on(&mut source);
     assert_eq!(rows_of(&mut source, &["7", "10", "9"]), ["10", "7", "9"]);
 }
 
@@ -290,13 +300,13 @@ fn a_stream_that_is_stopped_ends_and_the_source_goes_on() {
 fn a_statement_that_waits_for_a_lock_is_stopped_and_cancelled() {
     execute("DROP TABLE IF EXISTS waits; CREATE TABLE waits (id text, n int); INSERT INTO waits VALUES ('a', 1)");
     let mut source = open("SELECT id, n FROM waits");
-    let holder = Connector::new(&url()).unwrap().connect().unwrap();
+    let holder = connector(&url()).unwrap().connect().unwrap();
     let run = |sql: &str| holder.link.run(holder.client.query(sql, &[]));
     holder.link.run(holder.client.batch_execute("BEGIN; LOCK TABLE waits IN ACCESS EXCLUSIVE MODE")).unwrap();
-    let stop = Arc::clone(source.stop());
+    let stop = source.connector.waiter.stop.clone();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        stop.store(true, Ordering::Relaxed);
+        stop.cancel();
     });
     let error = source.rows(&mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().contains("it was stopped") && !error.is_lost(), "{error}");
@@ -309,7 +319,7 @@ fn a_statement_that_waits_for_a_lock_is_stopped_and_cancelled() {
         false
     }));
     run("ROLLBACK").unwrap();
-    source.stop().store(false, Ordering::Relaxed);
+    go_on(&mut source);
     assert_eq!(all(&mut source).len(), 1);
 }
 
