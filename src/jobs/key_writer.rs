@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use http_semantics::conditional::entity_tag;
+use http_semantics::content_hash;
 use http_semantics::request_target::RequestTarget;
-use kv_store::key_writer::{self, Answer, Due, KeyState, Metadata, Newest, NotWritten};
+use kv_store::key_writer::{Answer, Due, KeyState, Metadata, Newest, NotWritten};
 use kv_store::limits::Key;
 use kv_store::retry::{Classify, FailureClass, Time, Try};
 use kv_store::store::StoreError;
@@ -314,7 +315,7 @@ fn answered(status: u16, version: Option<u64>, body: &JsValue) -> Result<web_sys
 fn sha256(value: &js_sys::ArrayBuffer) -> String {
     let length = value.byte_length();
     let starts = (0..length).step_by(HASHED_AT_ONCE as usize);
-    key_writer::sha256(starts.map(|start| {
+    content_hash::sha256(starts.map(|start| {
         let end = start.saturating_add(HASHED_AT_ONCE).min(length);
         js_sys::Uint8Array::new_with_byte_offset_and_length(value, start, end.saturating_sub(start)).to_vec()
     }))

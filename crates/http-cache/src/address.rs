@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use sha2::{Digest, Sha256};
 
 use crate::vary::Selecting;
+use http_semantics::content_hash;
 use http_semantics::origin::{AllowList, Origin, OriginError};
 use http_semantics::request_target::{BadPercentEncoding, RequestTarget, normal_escapes, resolve_dot_segments};
 use kv_store::limits::{KEY_BYTES_MAX, Key};
@@ -150,12 +150,10 @@ impl CachedUrl {
         if selecting.is_empty() {
             return self.key();
         }
-        let mut hash = Sha256::new();
+        let texts = selecting.iter().flat_map(|(name, value)| [name, value]);
         // Each text behind its length, so that no two lists are one text.
-        for text in selecting.iter().flat_map(|(name, value)| [name, value]) {
-            hash.update(format!("{}:{text}", text.len()));
-        }
-        self.key_in("GET ", &format!("#{:x}", hash.finalize()))
+        let hash = content_hash::sha256(texts.map(|text| format!("{}:{text}", text.len())));
+        self.key_in("GET ", &format!("#{hash}"))
     }
 
     /// The key of the JSON view of the page in `CACHE_KV`.
@@ -169,7 +167,7 @@ impl CachedUrl {
         let key = if plain.len() <= KEY_BYTES_MAX {
             plain
         } else {
-            format!("{space}sha256:{:x}{variant}", Sha256::digest(&self.url))
+            format!("{space}sha256:{}{variant}", content_hash::sha256([&self.url]))
         };
         Key::new(key).unwrap_or(NEVER_USED)
     }

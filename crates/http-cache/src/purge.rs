@@ -9,11 +9,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::address::{CacheError, CachedUrl, URL_BYTES_MAX, encoded};
 use crate::stale::KEPT_MAX_SECONDS;
 use crate::stored::Stored;
+use http_semantics::content_hash;
 use http_semantics::fields::{self, Fields};
 use http_semantics::origin::{AllowList, Origin};
 use http_semantics::request_target::{ends_within_escape, has_dot_segments};
@@ -116,7 +116,7 @@ fn short(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_BYTES_MAX {
         Cow::Borrowed(text)
     } else {
-        Cow::Owned(format!("sha256:{:x}", Sha256::digest(text)))
+        Cow::Owned(format!("sha256:{}", content_hash::sha256([text])))
     }
 }
 
@@ -135,12 +135,7 @@ pub struct Purges {
 /// Stands for a listing: two that say the same have the same one.
 #[must_use]
 pub fn digest(metadata: &[String]) -> String {
-    let mut digest = Sha256::new();
-    for purge in metadata {
-        digest.update(purge);
-        digest.update([0]);
-    }
-    format!("{:x}", digest.finalize())
+    content_hash::sha256(metadata.iter().flat_map(|purge| [purge.as_bytes(), &[0]]))
 }
 
 impl Purges {

@@ -1,31 +1,69 @@
-//! What tells bytes from others: in the names of blobs, in entity tags, in the metadata of records.
-
-use std::fmt::Write;
+//! What tells bytes from others: in the names of blobs, in entity tags, in the metadata of records. All of it is SHA-256 in hex.
 
 use sha2::{Digest, Sha256};
+
+/// Hex digits of a content hash: 128 bits.
+const CONTENT_DIGITS: usize = 32;
 
 /// The hash of bytes: the first 128 bits of their SHA-256, in hex.
 #[must_use]
 pub fn hash(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    content_hash(Sha256::new_with_prefix(bytes))
 }
 
-/// The first 128 bits of a SHA-256, in hex.
+/// Hashes bytes as they come, to what [`hash`] makes of all of them.
+#[derive(Debug, Clone, Default)]
+pub struct ContentHasher(Sha256);
+
+impl ContentHasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of the bytes that came.
+    #[must_use]
+    pub fn finish(self) -> String {
+        content_hash(self.0)
+    }
+}
+
+/// The whole SHA-256 of bytes that come in parts, in hex.
 #[must_use]
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
+pub fn sha256(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    hex(parts.into_iter().fold(Sha256::new(), Sha256::chain_update))
+}
+
+fn content_hash(digest: Sha256) -> String {
+    let mut hex = hex(digest);
+    hex.truncate(CONTENT_DIGITS);
+    hex
+}
+
+fn hex(digest: Sha256) -> String {
+    format!("{:x}", digest.finalize())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// FIPS 180-4, of "abc".
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
     #[test]
     fn a_hash_is_128_bits_of_sha_256() {
-        // FIPS 180-4: the digest of "abc" begins so.
-        assert_eq!(hash(b"abc"), "ba7816bf8f01cfea414140de5dae2223");
+        assert_eq!(hash(b"abc"), ABC[..32]);
+    }
+
+    #[test]
+    fn parts_have_the_hash_of_the_whole() {
+        for parts in [&["abc"][..], &["a", "bc"], &["", "ab", "", "c"]] {
+            let mut hasher = ContentHasher::default();
+            for part in parts {
+                hasher.update(part.as_bytes());
+            }
+            assert_eq!((hasher.finish().as_str(), sha256(parts).as_str()), (&ABC[..32], ABC), "{parts:?}");
+        }
     }
 }

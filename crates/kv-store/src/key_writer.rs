@@ -6,7 +6,6 @@ mod answer;
 mod schedules;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub use answer::{Answer, NotWritten, Wire};
 
@@ -59,16 +58,6 @@ pub enum Due {
     Later(u64),
     /// Put this version now.
     Put(u64),
-}
-
-/// The SHA-256 of a value that comes in parts, in hex.
-#[must_use]
-pub fn sha256(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-    }
-    format!("{:x}", hash.finalize())
 }
 
 /// The metadata of a value in KV that an object wrote: how a reader knows which version it sees.

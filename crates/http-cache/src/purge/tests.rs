@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::freshness::Times;

@@ -1,7 +1,6 @@
 //! How bytes become values in KV: under the hash of all of them, or in chunks.
 
-use http_semantics::content_hash::hex;
-use sha2::{Digest as _, Sha256};
+use http_semantics::content_hash::ContentHasher;
 use static_assets::manifest::{Body, Chunk};
 use static_assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX};
 
@@ -19,7 +18,7 @@ pub(super) const SIZES: Sizes = Sizes { whole_max: WHOLE_BYTES_MAX, chunk: CHUNK
 /// Hashes bytes as they come, all of them and each chunk.
 pub(super) struct Digest {
     sizes: Sizes,
-    whole: Sha256,
+    whole: ContentHasher,
     length: u64,
     chunks: Option<Chunks>,
 }
@@ -27,15 +26,16 @@ pub(super) struct Digest {
 struct Chunks {
     size: usize,
     done: Vec<Chunk>,
-    current: Sha256,
+    current: ContentHasher,
     current_length: usize,
 }
 
 impl Digest {
     /// For at most so many bytes: where they will not be in chunks, none is hashed.
     pub(super) fn new(length_max: u64, sizes: Sizes) -> Self {
-        let chunks = || Chunks { size: sizes.chunk, done: Vec::new(), current: Sha256::new(), current_length: 0 };
-        Self { sizes, whole: Sha256::new(), length: 0, chunks: (length_max > sizes.whole_max).then(chunks) }
+        let chunks =
+            || Chunks { size: sizes.chunk, done: Vec::new(), current: ContentHasher::default(), current_length: 0 };
+        Self { sizes, whole: ContentHasher::default(), length: 0, chunks: (length_max > sizes.whole_max).then(chunks) }
     }
 
     /// Takes the next bytes.
@@ -55,7 +55,7 @@ impl Digest {
     /// What the manifest says of the bytes.
     pub(super) fn finish(self) -> Body {
         let chunks = self.chunks.filter(|_| self.length > self.sizes.whole_max).map(Chunks::finish).unwrap_or_default();
-        Body { hash: hex(&self.whole.finalize()).into(), length: self.length, chunks }
+        Body { hash: self.whole.finish().into(), length: self.length, chunks }
     }
 }
 
@@ -75,7 +75,7 @@ impl Chunks {
 
     fn close(&mut self) {
         if self.current_length > 0 {
-            let hash = hex(&self.current.finalize_reset()).into();
+            let hash = std::mem::take(&mut self.current).finish().into();
             self.done.push(Chunk { hash, length: self.current_length as u64 });
             self.current_length = 0;
         }
