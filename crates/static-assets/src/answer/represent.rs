@@ -12,7 +12,6 @@ use crate::manifest::{Body, File};
 use http_semantics::accept_encoding::{AcceptEncoding, Chosen as Encoding, Coding};
 use http_semantics::conditional::{self, Condition, Validators};
 use http_semantics::fields::Fields;
-use http_semantics::http_date;
 use http_semantics::range::{Range, content_range};
 
 /// A file as a request gets it.

@@ -199,7 +199,9 @@ fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths
 
 /// The same again ten seconds later: when [`DOWN`] opens, if it does.
 fn go_on(circuits: &mut Circuits, requests: u64, outcome: Outcome, of: (u64, u64)) {
-    [T, LATER].into_iter().for_each(|now_ms| end(circuits, requests, outcome, of, now_ms));
+    for now_ms in [T, LATER] {
+        end(circuits, requests, outcome, of, now_ms);
+    }
 }
 
 /// When a circuit that has to fail for a while opens.
