@@ -1,6 +1,9 @@
 //! Which job answers a request: a pure match over host, path and method.
 
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::one_of_each;
 use http_semantics::request_target::RequestTarget;
+use http_semantics::status::Status;
 use tenant_router::address::{Hosts, Named};
 
 /// The job that answers, with the part of the path it needs.
@@ -44,6 +47,17 @@ pub(crate) enum Route<'p> {
 pub(crate) struct MethodNotAllowed {
     /// The value of `Allow`.
     pub(crate) allow: &'static str,
+}
+
+impl HttpError for MethodNotAllowed {
+    fn response(&self) -> ErrorResponse {
+        let sentence = format!("Method not allowed; use {}.", self.allow);
+        ErrorResponse::new(Status::MethodNotAllowed, "method_not_allowed", sentence).with_field("Allow", self.allow)
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! { Self { .. } => Self { allow: "GET, HEAD" }, "The path takes other methods, which `Allow` lists."; }
+    }
 }
 
 impl<'p> Route<'p> {

@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use http_semantics::authorization::{NotAuthorized, is_bearer};
 use http_semantics::fields::{Fields, Lines};
+use http_semantics::request_body::NoBody;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Context, web_sys};
 
 use crate::http::message::{self, MessageFields};
-use crate::http::request_body::{NoBody, whole};
+use crate::http::request_body::whole;
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::log::RequestLog;
 

@@ -1,21 +1,10 @@
 //! Bodies of requests that are read whole.
 
-use http_semantics::request_body;
+use http_semantics::request_body::{self, NoBody};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::platform::deadline;
-
-/// Why a body is not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoBody {
-    /// It is longer than it may be.
-    TooLong,
-    /// It ended before its length was reached.
-    Broken,
-    /// It took longer than it may.
-    Late,
-}
 
 /// What reading a body of so many bytes comes to. No body that is read whole is read without a deadline.
 pub(crate) async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {

@@ -8,7 +8,7 @@ pub(crate) mod purging;
 
 use std::rc::Rc;
 
-use http_cache::address::CachedUrl;
+use http_cache::address::{CacheError, CachedUrl};
 use http_cache::answer::{self, Answer, Part, Story};
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
@@ -23,6 +23,7 @@ use crate::http::message;
 use crate::http::stream::part;
 use crate::kv::Body;
 use crate::platform::clock::Clock;
+use crate::platform::js_error::message_of;
 
 /// The route, for the log.
 const ROUTE: &str = "/cache";
@@ -68,7 +69,7 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
             }
             let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
             message::passed_on(&received.response, &answer.edits, body)
-                .map_err(|thrown| Failure::upstream_failed(&thrown))
+                .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
         }
     }
 }
@@ -76,7 +77,7 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
 fn render(answer: &Answer<'_>, body: &JsValue) -> Result<Response, Failure> {
     // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
     message::answer(answer.status, &answer.fields, &answer.edits, body)
-        .map_err(|thrown| Failure::upstream_failed(&thrown))
+        .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
 }
 
 /// The URL as the platform's parser writes it; what that parser refuses is no URL.

@@ -1,6 +1,7 @@
 //! `GET /get-started`: the documented first steps (KV documentation, "Getting started").
 
 use kv_store::limits::Key;
+use kv_store::store::ValueNotFound;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 
@@ -26,6 +27,6 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
         return Ok(response::ok(&JsValue::NULL, &fields)?);
     }
     store.put(&USER, &Value::text(DISABLED), None).await?;
-    let value = store.text(&USER).await?.ok_or_else(Failure::value_not_found)?;
+    let value = store.text(&USER).await?.ok_or(ValueNotFound)?;
     Ok(response::ok(&JsValue::from_str(&value), &fields)?)
 }

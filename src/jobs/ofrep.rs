@@ -6,6 +6,7 @@ use feature_flags::config::record::UserRecord;
 use feature_flags::config::source::Source;
 use feature_flags::flags::{Flag, Known, Subject};
 use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
+use http_semantics::request_body::NoBody;
 use http_semantics::request_target::percent_decode;
 use kv_store::memory::Standing;
 use serde_json::{Map, Value};
@@ -14,7 +15,6 @@ use worker::web_sys::Response;
 
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
-use crate::http::request_body::NoBody;
 use crate::http::response;
 use crate::jobs::flags::{self, Flags};
 use crate::jobs::users::{self, User};
@@ -85,9 +85,9 @@ fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
 async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Result<Response, Failure> {
     let flag = percent_decode(encoded).map_err(|error| {
         let error = OfrepError::of_request(ErrorCode::ParseError, error.to_string());
-        Failure::of_ofrep(Some(encoded), &error)
+        refused(Some(encoded), &error)
     })?;
-    let of_flag = |error: OfrepError| Failure::of_ofrep(Some(&flag), &error);
+    let of_flag = |error: OfrepError| refused(Some(&flag), &error);
     let context = context(incoming).await.map_err(of_flag)?;
     let flags = definitions(incoming, Some(&flag)).await?;
     let needs_user = flags.definitions().get(&flag).is_some_and(Flag::needs_attributes);
@@ -107,7 +107,7 @@ async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Resul
 }
 
 async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failure> {
-    let of_all = |error: OfrepError| Failure::of_ofrep(None, &error);
+    let of_all = |error: OfrepError| refused(None, &error);
     let context = context(incoming).await.map_err(of_all)?;
     let flags = definitions(incoming, None).await?;
     let needs_user = flags.definitions().needs_attributes();
@@ -127,6 +127,11 @@ async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failu
     Ok(response::with_status(200, &JsValue::from_str(&json), &fields)?)
 }
 
+/// An error in the words of the protocol: of a flag, or of all.
+fn refused(flag: Option<&str>, error: &OfrepError) -> Failure {
+    Failure::of(error).with_json(ofrep::error_json(flag, error))
+}
+
 /// What the client says of the user.
 async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
     let body = incoming.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
@@ -139,8 +144,8 @@ async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
 
 async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Flags, Failure> {
     flags::flags(incoming, ROUTE).await.map_err(|error| match error {
-        NotRead::Store(error) => Failure::of_ofrep(flag, &OfrepError::no_definitions()).because(&error),
-        NotRead::Broken(fault) => Failure::of_ofrep(flag, &OfrepError::broken_definitions()).because(&fault),
+        NotRead::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
+        NotRead::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
     })
 }
 

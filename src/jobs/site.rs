@@ -12,13 +12,13 @@ use kv_store::recent::Recent;
 use kv_store::record::BrokenRecord;
 use kv_store::retry::Time;
 use kv_store::store::StoreError;
-use static_assets::AssetError;
 use static_assets::answer::{Content, Served};
 use static_assets::blobs::{BLOB_BYTES_MAX, Blobs};
 use static_assets::keys::POINTER;
 use static_assets::manifest::{Body, Manifest};
 use static_assets::pieces::{self, Piece};
 use static_assets::release::{Pointer, blob_key, manifest_key};
+use static_assets::{AssetError, FileError};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::http::error::Failure;
@@ -113,8 +113,8 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
         }
         // `load` makes something of every pointer, also of none.
         Ok(None) => Ok(Held { value: Rc::new(Site::PlainKeys), standing: Standing::Current }),
-        Err(NotRead::Store(error)) => Err(Failure::file_unavailable(&error)),
-        Err(NotRead::Broken(broken)) => Err(Failure::file_unavailable(&broken)),
+        Err(NotRead::Store(error)) => Err(FileError::unavailable(&error).into()),
+        Err(NotRead::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
     }
 }
 
@@ -277,18 +277,18 @@ async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failur
         return Ok(bytes);
     }
     let key = blob_key(&body.hash).map_err(AssetError::Key)?;
-    let read = present(store, &key, &Form::LASTING_BYTES).await.map_err(|error| Failure::file_unavailable(&error))?;
-    let bytes: js_sys::ArrayBuffer = read.ok_or_else(|| Failure::file_missing(&key))?.unchecked_into();
+    let read = present(store, &key, &Form::LASTING_BYTES).await.map_err(|error| FileError::unavailable(&error))?;
+    let bytes: js_sys::ArrayBuffer = read.ok_or_else(|| FileError::missing(&key))?.unchecked_into();
     if u64::from(bytes.byte_length()) != body.length {
-        return Err(Failure::file_missing(&key));
+        return Err(FileError::missing(&key).into());
     }
     BLOBS.with_borrow_mut(|blobs| blobs.insert(&body.hash, body.length, bytes.clone()));
     Ok(bytes)
 }
 
 async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
-    let read = present(store, key, &Form::LASTING_STREAM).await.map_err(|error| Failure::file_unavailable(&error))?;
-    read.ok_or_else(|| Failure::file_missing(key))
+    let read = present(store, key, &Form::LASTING_STREAM).await.map_err(|error| FileError::unavailable(&error))?;
+    Ok(read.ok_or_else(|| FileError::missing(key))?)
 }
 
 /// Pieces of a body. The first value among them is read before the answer begins.
@@ -325,7 +325,7 @@ pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<J
         return Ok(None);
     }
     let store = incoming.env().files();
-    let read = store.read_with_retry(key, &Form::STREAM).await.map_err(|error| Failure::file_unavailable(&error))?;
+    let read = store.read_with_retry(key, &Form::STREAM).await.map_err(|error| FileError::unavailable(&error))?;
     if read.is_none() {
         ABSENT.with_borrow_mut(|absent| {
             absent.insert(key.as_str(), now_ms);

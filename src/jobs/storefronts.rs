@@ -27,6 +27,7 @@ use crate::jobs::site;
 use crate::kv::{NotRead, Remembered, Store, all_of_it};
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
+use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
 
 thread_local! {
@@ -127,7 +128,7 @@ impl<'a> Proxied<'a> {
         let fallback = self.record.fallback.as_ref();
         let mut outcome = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
             Ok(first) => Ok(self.tries(first, now_ms).await),
-            Err(open) => Err(self.told(self.plan.target, open.into())),
+            Err(open) => Err(self.told(self.plan.target, open)),
         };
         if let Some(answer) = self.fall_back(&outcome, now_ms).await {
             return answer;
@@ -173,8 +174,8 @@ impl<'a> Proxied<'a> {
         let url = asked.backend.join(self.address.rest, self.target.query);
         let (ended, result) = match self.sent.to(&url, deadline, LOOKED_FOR).await {
             Ok(Some(received)) => (Ended::Answered(received.status), Ok(received)),
-            Ok(None) => (Ended::Late, Err(self.told(asked, Failure::origin_timeout(deadline)))),
-            Err(thrown) => (Ended::Unreached, Err(self.told(asked, Failure::origin_failed(&thrown)))),
+            Ok(None) => (Ended::Late, Err(self.told(asked, TenantError::OriginTimeout(deadline)))),
+            Err(thrown) => (Ended::Unreached, Err(self.told(asked, TenantError::OriginFailed(message_of(&thrown))))),
         };
         Outcome { asked, ended, result }
     }
@@ -252,12 +253,13 @@ impl<'a> Proxied<'a> {
         };
         let edits = answered.edits(self.target, self.address, self.record);
         // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
-        received.changed(&edits).map_err(|thrown| self.told(target, Failure::origin_failed(&thrown)))
+        received.changed(&edits).map_err(|thrown| self.told(target, TenantError::OriginFailed(message_of(&thrown))))
     }
 
     /// A failure with what an answer of the storefront says of itself; the log has the storefront and the origin as well.
-    fn told(&self, target: Target<'_>, failure: Failure) -> Failure {
+    fn told(&self, target: Target<'_>, failure: impl Into<Failure>) -> Failure {
         let id = id_field(self.address.key.as_str()).into_owned();
+        let failure: Failure = failure.into();
         let failure =
             failure.at(&self.place(target)).with_field("X-Served-By", SERVED_BY).with_field("X-Storefront-ID", id);
         match target.variant {

@@ -4,11 +4,11 @@ use futures_util::future::join_all;
 use http_semantics::conditional::{entity_tag, is_not_modified, version};
 use http_semantics::problem::wants_html;
 use http_semantics::request_target::RequestTarget;
-use kv_store::key_writer::Answer;
+use kv_store::key_writer::{Answer, WriterUnavailable};
 use kv_store::one_write::{Carried, OneWrite};
 use kv_store::retry::{Time, Try};
 use kv_store::store::StoreError;
-use kv_store::writes::{self, Attempt, Fields, Read, Report, RetriedAttempt, Run, Strategy, Wait};
+use kv_store::writes::{self, Attempt, Fields, Read, ReadError, Report, RetriedAttempt, Run, Strategy, Wait};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
@@ -48,16 +48,12 @@ async fn read(
     let read = Read::parse(encoded_key, target)?;
     let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
     if !read.is_consistent {
-        let value = incoming
-            .env()
-            .hot_keys()
-            .read_with_retry(&read.key, &Form::STREAM)
-            .await?
-            .ok_or_else(Failure::key_not_found)?;
+        let value =
+            incoming.env().hot_keys().read_with_retry(&read.key, &Form::STREAM).await?.ok_or(ReadError::NotFound)?;
         return respond(200, &value, &fields);
     }
     let newest = incoming.env().key_writers().read(&read.key, encoded_key).await;
-    match newest.map_err(|cause| Failure::writer_unavailable(&cause))? {
+    match newest.map_err(WriterUnavailable)? {
         NewestValue::Found { value, tag } => {
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
             let if_none_match = incoming.header("if-none-match");
@@ -70,8 +66,8 @@ async fn read(
             }
             respond(200, &value, &fields)
         }
-        NewestValue::NotFound => Err(Failure::key_not_found()),
-        NewestValue::NotVisibleYet => Err(Failure::not_visible_yet()),
+        NewestValue::NotFound => Err(ReadError::NotFound.into()),
+        NewestValue::NotVisibleYet => Err(ReadError::NotVisibleYet.into()),
         NewestValue::KvFailed(error) => Err(error.into()),
     }
 }
@@ -193,7 +189,7 @@ async fn coalesce(
             Some(Carried::Superseded(answer)) => (answer, false),
             None => (Err("the write was not sent".to_owned()), false),
         };
-        let (answer, sent_ms) = answer.map_err(|cause| Failure::writer_unavailable(&cause))?;
+        let (answer, sent_ms) = answer.map_err(WriterUnavailable)?;
         let (version, tries) = match answer {
             Answer::Stored(version) => (version, Vec::new()),
             Answer::InKv { version, tries } => (version, tries),

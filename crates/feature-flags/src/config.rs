@@ -11,7 +11,10 @@ pub mod source;
 pub mod user_id;
 
 use crate::flags;
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::one_of_each;
 use http_semantics::request_target::BadPercentEncoding;
+use http_semantics::status::Status;
 use kv_store::limits::KeyError;
 
 use user_id::UserIdFrom;
@@ -42,6 +45,35 @@ pub enum ConfigError {
     /// The body is longer than [`batch::REQUEST_BYTES_MAX`].
     #[error("The body is longer than {} bytes.", batch::REQUEST_BYTES_MAX)]
     BatchTooLong,
+}
+
+impl HttpError for ConfigError {
+    fn response(&self) -> ErrorResponse {
+        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        match self {
+            Self::MissingUserId(_) => told(Status::BadRequest, "missing_user_id"),
+            Self::Encoding(error) => error.response(),
+            Self::BatchKey { .. } => told(Status::BadRequest, "invalid_key"),
+            Self::InvalidBatch(_) => told(Status::BadRequest, "invalid_user_ids"),
+            Self::BatchAnswerTooLong => told(Status::BadRequest, "answer_too_large"),
+            Self::BatchTooLong => told(Status::ContentTooLarge, "user_ids_too_large"),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::MissingUserId(_) => Self::MissingUserId(UserIdFrom::Query),
+                "The request does not say whose configuration it asks for. The var `USER_ID_FROM` says where it must.";
+            Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The user's id cannot be decoded.";
+            Self::BatchKey { .. } => Self::BatchKey { index: 3, error: KeyError::Empty },
+                "One of the ids of `POST /config` is no key of Workers KV.";
+            Self::InvalidBatch(_) => Self::InvalidBatch("The body must be JSON like {\"userIds\": [\"a\", \"b\"]}.".to_owned()),
+                "The body of `POST /config` is not of the form that the README describes.";
+            Self::BatchAnswerTooLong => Self::BatchAnswerTooLong,
+                "The records that `POST /config` asks for are too long together.";
+            Self::BatchTooLong => Self::BatchTooLong, "The body of `POST /config` is too long.";
+        }
+    }
 }
 
 /// True for a key that holds something else than a user's record: the flags' definitions, or the snapshot.

@@ -6,8 +6,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::vary::Selecting;
 use http_semantics::content_hash;
+use http_semantics::error_response::{BAD_GATEWAY, ErrorResponse, HttpError};
+use http_semantics::one_of_each;
 use http_semantics::origin::{AllowList, Origin, OriginError};
 use http_semantics::request_target::{BadPercentEncoding, RequestTarget, normal_escapes, resolve_dot_segments};
+use http_semantics::status::Status;
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 
 /// The longest URL that is fetched, in bytes. RFC 9110 §4.1 asks for 8000 at least.
@@ -70,6 +73,58 @@ pub enum CacheError {
     /// `only-if-cached`, and nothing is kept that may be used (RFC 9111 §5.2.1.7).
     #[error("The request is for a stored answer only, and there is none that may be used.")]
     NotCached,
+}
+
+impl HttpError for CacheError {
+    fn response(&self) -> ErrorResponse {
+        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        match self {
+            Self::MissingUrl => told(Status::BadRequest, "missing_url"),
+            Self::Encoding(error) => error.response(),
+            Self::NotAUrl | Self::Unusable(_) => told(Status::BadRequest, "invalid_url"),
+            Self::UrlTooLong => told(Status::UriTooLong, "url_too_long"),
+            Self::NotAllowed(_) => told(Status::Forbidden, "upstream_not_allowed"),
+            Self::Loop => told(Status::LoopDetected, "loop_detected"),
+            Self::UnexpectedBody => told(Status::BadRequest, "unexpected_body"),
+            Self::Redirect => told(Status::BadGateway, "upstream_redirect"),
+            Self::Upstream(cause) => {
+                ErrorResponse::new(Status::BadGateway, "upstream_failed", BAD_GATEWAY).because(cause)
+            }
+            Self::TooLong => told(Status::BadGateway, "upstream_failed"),
+            Self::Coding => told(Status::BadGateway, "unreadable_page"),
+            Self::Timeout => told(Status::GatewayTimeout, "upstream_timeout"),
+            Self::CircuitOpen { retry_after_seconds } => {
+                let told = ErrorResponse::new(Status::BadGateway, "circuit_open", BAD_GATEWAY);
+                told.because(self).retry_after(*retry_after_seconds)
+            }
+            Self::NotCached => told(Status::GatewayTimeout, "not_cached"),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::MissingUrl => Self::MissingUrl, "`/cache` is asked for without saying for which page.";
+            Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The parameter `url` cannot be decoded.";
+            Self::NotAUrl => Self::NotAUrl, "What `/cache` is asked for is no absolute URL.";
+            Self::Unusable(_) => Self::Unusable(OriginError::Scheme),
+                "What `/cache` is asked for is a URL that it does not fetch: the sentence says why.";
+            Self::UrlTooLong => Self::UrlTooLong, "The URL that `/cache` is asked for is too long.";
+            Self::NotAllowed(_) => Self::NotAllowed("https://other.example".to_owned()),
+                "The var `CACHE_UPSTREAMS` does not list the origin of the URL. Add it there, if it is to be cached.";
+            Self::Loop => Self::Loop, "`CDN-Loop` shows that the upstream sends the request back to where it comes from.";
+            Self::UnexpectedBody => Self::UnexpectedBody, "A `GET` or `HEAD` comes with a body, by which nothing is kept.";
+            Self::Redirect => Self::Redirect,
+                "The upstream of a page redirects to what the var `CACHE_UPSTREAMS` does not list, or too often.";
+            Self::Upstream(_) => Self::Upstream("Network connection lost.".to_owned()),
+                "The upstream cannot be reached, or its answer broke off or is none. The log says what happened.";
+            Self::TooLong => Self::TooLong, "The upstream's page is too much to be read.";
+            Self::Coding => Self::Coding, "The upstream's page is compressed in a way that is not read here.";
+            Self::Timeout => Self::Timeout, "The upstream took longer than the var `UPSTREAM_TIMEOUT_MS` says.";
+            Self::CircuitOpen { .. } => Self::CircuitOpen { retry_after_seconds: 30 },
+                "The upstream failed again and again, and is not asked before `Retry-After` has passed.";
+            Self::NotCached => Self::NotCached, "The request says `only-if-cached`, and nothing is kept that may be used.";
+        }
+    }
 }
 
 /// A URL that may be fetched, in the one form that it has here (RFC 3986 §6.2.2): the origin in lower case and without its default

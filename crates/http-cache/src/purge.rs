@@ -14,9 +14,12 @@ use crate::address::{CacheError, CachedUrl, URL_BYTES_MAX, encoded};
 use crate::stale::KEPT_MAX_SECONDS;
 use crate::stored::Stored;
 use http_semantics::content_hash;
+use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::fields::{self, Fields};
+use http_semantics::one_of_each;
 use http_semantics::origin::{AllowList, Origin};
 use http_semantics::request_target::{ends_within_escape, has_dot_segments};
+use http_semantics::status::Status;
 use kv_store::limits::Key;
 use kv_store::schema::{self, Fault, Node};
 
@@ -210,6 +213,26 @@ pub enum PurgeError {
     /// It is not of the expected form.
     #[error("The purge is not valid: {}.", sentence(.0))]
     Invalid(Vec<Fault>),
+}
+
+impl HttpError for PurgeError {
+    fn response(&self) -> ErrorResponse {
+        let (status, code) = match self {
+            Self::LengthRequired => (Status::LengthRequired, "length_required"),
+            Self::TooLong => (Status::ContentTooLarge, "purge_too_large"),
+            Self::Invalid(_) => (Status::BadRequest, "invalid_purge"),
+        };
+        ErrorResponse::new(status, code, self.to_string())
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        let fault = Fault { path: String::new(), problem: "it is not UTF-8".into() };
+        one_of_each! {
+            Self::LengthRequired => Self::LengthRequired, "The purge comes without a `Content-Length`.";
+            Self::TooLong => Self::TooLong, "The purge is too long.";
+            Self::Invalid(_) => Self::Invalid(vec![fault]), "The purge is not of the form that the README describes.";
+        }
+    }
 }
 
 /// The first faults; nobody reads a hundred of them.

@@ -2,6 +2,10 @@
 
 use subtle::ConstantTimeEq;
 
+use crate::error_response::{ErrorResponse, HttpError};
+use crate::one_of_each;
+use crate::status::Status;
+
 /// Why a request may not do what it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAuthorized {
@@ -9,6 +13,34 @@ pub enum NotAuthorized {
     NoToken,
     /// The request has no token, or another one.
     WrongToken,
+}
+
+impl HttpError for NotAuthorized {
+    fn response(&self) -> ErrorResponse {
+        match self {
+            Self::NoToken => ErrorResponse::new(
+                Status::ServiceUnavailable,
+                "not_configured",
+                "This route is closed until the secret API_TOKEN is set.",
+            )
+            .because("the secret API_TOKEN is not set")
+            .retry_after(60),
+            // RFC 6750 §3
+            Self::WrongToken => ErrorResponse::new(
+                Status::Unauthorized,
+                "unauthorized",
+                "This needs the header Authorization: Bearer <API_TOKEN>.",
+            )
+            .with_field("WWW-Authenticate", "Bearer"),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::NoToken => Self::NoToken, "The route needs the token, and the Worker has none to compare with.";
+            Self::WrongToken => Self::WrongToken, "The request has no bearer token, or another one than the secret `API_TOKEN`.";
+        }
+    }
 }
 
 /// True where the `Authorization` field is `Bearer <token>`. The scheme's case does not matter (RFC 9110 §11.1). The time it

@@ -9,6 +9,7 @@ pub mod conditional;
 pub mod content_hash;
 pub mod cookie;
 pub mod cors;
+pub mod error_response;
 pub mod fields;
 pub mod forwarding_fields;
 pub mod http_date;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::status::Status;
 use crate::weight;
 
 /// Problem details, RFC 9457 §3.1, with two extension members: `code` and `requestId`.
@@ -28,8 +29,8 @@ pub struct Problem<'a> {
 impl<'a> Problem<'a> {
     /// A problem without a request id.
     #[must_use]
-    pub fn new(status: u16, code: &'static str, detail: &'a str) -> Self {
-        Self { kind: "about:blank", title: reason_phrase(status), status, code, detail, request_id: None }
+    pub fn new(status: Status, code: &'static str, detail: &'a str) -> Self {
+        Self { kind: "about:blank", title: status.phrase(), status: status.code(), code, detail, request_id: None }
     }
 
     /// Content type and body of the answer: problem details where the client asks for JSON, else the sentence alone.
@@ -74,43 +75,19 @@ pub fn ray_id(field: Option<String>) -> Option<String> {
     field.filter(is_id)
 }
 
-/// The reason phrases of RFC 9110 §15 for the statuses that kv-edge answers errors with.
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        411 => "Length Required",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        416 => "Range Not Satisfiable",
-        429 => "Too Many Requests",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        508 => "Loop Detected",
-        _ => "Internal Server Error",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn plain_text_is_the_sentence_alone() {
-        let problem = Problem::new(404, "not_found", "Not found");
+        let problem = Problem::new(Status::NotFound, "not_found", "Not found");
         assert_eq!(problem.render(false), ("text/plain; charset=utf-8", "Not found".into()));
     }
 
     #[test]
     fn json_is_problem_details_of_rfc_9457() {
-        let mut problem = Problem::new(502, "origin_failed", "He said \"no\".");
+        let mut problem = Problem::new(Status::BadGateway, "origin_failed", "He said \"no\".");
         problem.request_id = Some("abc");
         let (content_type, body) = problem.render(true);
         assert_eq!(content_type, "application/problem+json");
@@ -118,7 +95,18 @@ mod tests {
             body,
             r#"{"type":"about:blank","title":"Bad Gateway","status":502,"code":"origin_failed","detail":"He said \"no\".","requestId":"abc"}"#
         );
-        assert!(!Problem::new(400, "x", "y").render(true).1.contains("requestId"));
+        assert!(!Problem::new(Status::BadRequest, "x", "y").render(true).1.contains("requestId"));
+    }
+
+    #[test]
+    fn the_title_is_the_phrase_of_the_status() {
+        for (status, start) in [
+            (Status::NotAcceptable, r#"{"type":"about:blank","title":"Not Acceptable","status":406,"#),
+            (Status::RangeNotSatisfiable, r#"{"type":"about:blank","title":"Range Not Satisfiable","status":416,"#),
+        ] {
+            let (_, body) = Problem::new(status, "x", "y").render(true);
+            assert!(body.starts_with(start), "{body}");
+        }
     }
 
     #[test]

@@ -1,6 +1,42 @@
-//! How long a request may take to send a body that is read whole before anything is done with it.
+//! Bodies of requests that are read whole before anything is done with them: how long they may take, and why there is
+//! none.
 
 use std::time::Duration;
+
+use crate::error_response::{ErrorResponse, HttpError};
+use crate::one_of_each;
+use crate::status::Status;
+
+/// Why a body is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoBody {
+    /// It is longer than it may be.
+    TooLong,
+    /// It ended before its length was reached.
+    Broken,
+    /// It took longer than it may.
+    Late,
+}
+
+impl HttpError for NoBody {
+    fn response(&self) -> ErrorResponse {
+        match self {
+            Self::TooLong => ErrorResponse::new(Status::ContentTooLarge, "body_too_large", "The body is too long."),
+            Self::Broken => {
+                ErrorResponse::new(Status::BadRequest, "body_broken", "The body could not be read to its end.")
+            }
+            Self::Late => ErrorResponse::new(Status::RequestTimeout, "body_timeout", "The body took too long."),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::TooLong => Self::TooLong, "The body is longer than this route reads.";
+            Self::Broken => Self::Broken, "The body ended before its length was reached.";
+            Self::Late => Self::Late, "The body took longer than 20 s and a second more for each 64 KiB.";
+        }
+    }
+}
 
 /// How long even the shortest body may take.
 const LEAST_SECONDS: u64 = 20;

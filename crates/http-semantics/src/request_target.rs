@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::error_response::{ErrorResponse, HttpError};
+use crate::status::Status;
+
 /// The parts of the URL that a request asks for (RFC 9110 §7.1).
 ///
 /// The path is as the URL Standard leaves it: dot segments resolved (`%2e` counts as a dot) and `\` read as `/`. Where the
@@ -24,6 +27,19 @@ pub struct RequestTarget<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("The URL has a percent-encoding that is broken or is not UTF-8.")]
 pub struct BadPercentEncoding;
+
+impl HttpError for BadPercentEncoding {
+    fn response(&self) -> ErrorResponse {
+        ErrorResponse::new(Status::BadRequest, "bad_percent_encoding", self.to_string())
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        vec![(
+            Self,
+            "The path or a parameter cannot be decoded: `%` without two hex digits, or bytes that are no UTF-8.",
+        )]
+    }
+}
 
 impl<'a> RequestTarget<'a> {
     /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. Never fails: what is missing is empty.

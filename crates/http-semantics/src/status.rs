@@ -1,4 +1,85 @@
-//! What a status code says to caches (RFC 9110 §15).
+//! Status codes (RFC 9110 §15): their reason phrases, and what they say to caches.
+
+/// A status that errors are answered with. It cannot be without its reason phrase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Status {
+    /// RFC 9110 §15.5.1
+    BadRequest = 400,
+    /// RFC 9110 §15.5.2
+    Unauthorized = 401,
+    /// RFC 9110 §15.5.4
+    Forbidden = 403,
+    /// RFC 9110 §15.5.5
+    NotFound = 404,
+    /// RFC 9110 §15.5.6
+    MethodNotAllowed = 405,
+    /// RFC 9110 §15.5.7
+    NotAcceptable = 406,
+    /// RFC 9110 §15.5.9
+    RequestTimeout = 408,
+    /// RFC 9110 §15.5.12
+    LengthRequired = 411,
+    /// RFC 9110 §15.5.13
+    PreconditionFailed = 412,
+    /// RFC 9110 §15.5.14
+    ContentTooLarge = 413,
+    /// RFC 9110 §15.5.15
+    UriTooLong = 414,
+    /// RFC 9110 §15.5.17
+    RangeNotSatisfiable = 416,
+    /// RFC 6585 §4
+    TooManyRequests = 429,
+    /// RFC 9110 §15.6.1
+    InternalServerError = 500,
+    /// RFC 9110 §15.6.3
+    BadGateway = 502,
+    /// RFC 9110 §15.6.4
+    ServiceUnavailable = 503,
+    /// RFC 9110 §15.6.5
+    GatewayTimeout = 504,
+    /// RFC 5842 §7.2
+    LoopDetected = 508,
+}
+
+impl Status {
+    /// Returns the number.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// Returns the reason phrase, as the RFC of the status has it.
+    #[must_use]
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::NotAcceptable => "Not Acceptable",
+            Self::RequestTimeout => "Request Timeout",
+            Self::LengthRequired => "Length Required",
+            Self::PreconditionFailed => "Precondition Failed",
+            Self::ContentTooLarge => "Content Too Large",
+            Self::UriTooLong => "URI Too Long",
+            Self::RangeNotSatisfiable => "Range Not Satisfiable",
+            Self::TooManyRequests => "Too Many Requests",
+            Self::InternalServerError => "Internal Server Error",
+            Self::BadGateway => "Bad Gateway",
+            Self::ServiceUnavailable => "Service Unavailable",
+            Self::GatewayTimeout => "Gateway Timeout",
+            Self::LoopDetected => "Loop Detected",
+        }
+    }
+
+    /// Returns true for a 5xx: the server is at fault, not the request (RFC 9110 §15.6).
+    #[must_use]
+    pub const fn is_server_error(self) -> bool {
+        self.code() >= 500
+    }
+}
 
 /// Returns true for a status whose caching rules kv-edge knows and follows (RFC 9111 §5.2.2.3): those of
 /// RFC 9110 §15 without 206 and 304, which are not stored by themselves.
@@ -17,6 +98,20 @@ pub fn is_heuristically_cacheable(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_has_the_number_and_the_phrase_of_its_rfc() {
+        for (status, number, phrase) in [
+            (Status::NotAcceptable, 406, "Not Acceptable"),
+            (Status::ContentTooLarge, 413, "Content Too Large"),
+            (Status::UriTooLong, 414, "URI Too Long"),
+            (Status::RangeNotSatisfiable, 416, "Range Not Satisfiable"),
+            (Status::LoopDetected, 508, "Loop Detected"),
+        ] {
+            assert_eq!((status.code(), status.phrase()), (number, phrase));
+        }
+        assert!(Status::InternalServerError.is_server_error() && !Status::TooManyRequests.is_server_error());
+    }
 
     #[test]
     fn statuses_as_rfc_9110_lists_them() {

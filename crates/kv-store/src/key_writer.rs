@@ -7,7 +7,7 @@ mod schedules;
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, NotWritten, Wire};
+pub use answer::{Answer, NotWritten, Wire, WriterUnavailable};
 
 use crate::retry::{Backoff, Budget, FailureClass};
 use http_semantics::conditional::{PreconditionFailed, Preconditions};

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::one_of_each;
+use http_semantics::status::Status;
+
 /// The longest key, in bytes of UTF-8.
 pub const KEY_BYTES_MAX: usize = 512;
 
@@ -33,6 +37,20 @@ pub enum KeyError {
     /// The key is longer than [`KEY_BYTES_MAX`].
     #[error("The key has {0} bytes; Workers KV takes 512 at most.")]
     TooLong(usize),
+}
+
+impl HttpError for KeyError {
+    fn response(&self) -> ErrorResponse {
+        ErrorResponse::new(Status::BadRequest, "invalid_key", self.to_string())
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::Empty => Self::Empty, "The request names an empty key, which Workers KV does not take.";
+            Self::Dots => Self::Dots, "The request names a key that Workers KV does not take.";
+            Self::TooLong(_) => Self::TooLong(513), "The request names a key that is too long for Workers KV.";
+        }
+    }
 }
 
 impl<'a> Key<'a> {

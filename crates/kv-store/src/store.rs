@@ -1,5 +1,9 @@
 //! What a failure of Workers KV means.
 
+use http_semantics::error_response::{ErrorResponse, HttpError, UNAVAILABLE};
+use http_semantics::one_of_each;
+use http_semantics::status::Status;
+
 use crate::retry::{Classify, FailureClass};
 
 /// A Workers KV operation failed. Carries the runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
@@ -87,6 +91,45 @@ impl StoreError {
             Kind::Status(_) | Kind::DailyQuota => &self.message,
             Kind::NoAnswer | Kind::NotAsked => "KV PUT failed",
         }
+    }
+}
+
+impl HttpError for StoreError {
+    fn response(&self) -> ErrorResponse {
+        if self.is_rate_limited() {
+            let sentence = "Workers KV is asked too often; a key takes one write a second. Please try again.";
+            ErrorResponse::new(Status::TooManyRequests, "kv_rate_limited", sentence).retry_after(1)
+        } else {
+            ErrorResponse::new(Status::ServiceUnavailable, "kv_unavailable", UNAVAILABLE).because(self).retry_after(5)
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        vec![
+            (
+                Self::from_message("KV PUT failed: 429 Too Many Requests"),
+                "Workers KV takes one write a second to a key, and this one came too early.",
+            ),
+            (
+                Self::from_message("KV GET failed: 500 Internal Server Error"),
+                "Workers KV does not answer, and nothing that is remembered may be used in its place.",
+            ),
+        ]
+    }
+}
+
+/// Workers KV holds nothing under the key of the documented first steps, although it was written just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueNotFound;
+
+impl HttpError for ValueNotFound {
+    /// The sentence is the documented one.
+    fn response(&self) -> ErrorResponse {
+        ErrorResponse::new(Status::NotFound, "value_not_found", "Value not found")
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! { Self => Self, "`/get-started` has written the value, and Workers KV does not show it here yet."; }
     }
 }
 

@@ -6,7 +6,10 @@ mod timeline;
 use crate::limits::{Key, KeyError, VALUE_BYTES_MAX};
 use crate::retry::Backoff;
 use http_semantics::conditional::Preconditions;
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::one_of_each;
 use http_semantics::request_target::{BadPercentEncoding, RequestTarget, percent_decode};
+use http_semantics::status::Status;
 
 use timeline::Title;
 
@@ -61,6 +64,78 @@ pub enum WriteError {
     /// The body is longer than a value may be.
     #[error("The value has {0} bytes; Workers KV takes {VALUE_BYTES_MAX} at most (25 MiB).")]
     TooLarge(u64),
+}
+
+impl HttpError for WriteError {
+    fn response(&self) -> ErrorResponse {
+        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        match self {
+            Self::Encoding(error) => error.response(),
+            Self::Key(error) => error.response(),
+            Self::Count | Self::CountAndBody => told(Status::BadRequest, "invalid_n"),
+            Self::Strategy => told(Status::BadRequest, "unknown_strategy"),
+            Self::Wait => told(Status::BadRequest, "unknown_wait"),
+            Self::WaitUnused => told(Status::BadRequest, "wait_unsupported"),
+            Self::Parameter(_) => told(Status::BadRequest, "unknown_parameter"),
+            Self::Timeout => told(Status::BadRequest, "invalid_timeout"),
+            Self::Conditional => told(Status::BadRequest, "precondition_unsupported"),
+            Self::Consistent => told(Status::BadRequest, "invalid_consistent"),
+            Self::LengthRequired => told(Status::LengthRequired, "length_required"),
+            Self::TooLarge(_) => told(Status::ContentTooLarge, "value_too_large"),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The key or a parameter cannot be decoded.";
+            Self::Key(_) => Self::Key(KeyError::Empty), "The path names no key.";
+            Self::Count => Self::Count, "The number of writes of the demonstration is out of its bounds.";
+            Self::CountAndBody => Self::CountAndBody, "The request has both a value and a number of values to be made up.";
+            Self::Strategy => Self::Strategy, "`strategy` is none of the three.";
+            Self::Wait => Self::Wait, "`wait` is neither of the two.";
+            Self::WaitUnused => Self::WaitUnused, "Only `strategy=coalesce` can answer before Workers KV has the value.";
+            Self::Parameter(_) => Self::Parameter("strategy, n, wait, timeoutMs".to_owned()),
+                "The query has a parameter that is not known, such as one that is misspelt.";
+            Self::Timeout => Self::Timeout, "`timeoutMs` is out of its bounds.";
+            Self::Consistent => Self::Consistent, "`consistent` has another value than 1.";
+            Self::Conditional => Self::Conditional, "Only `strategy=coalesce` compares before it writes.";
+            Self::LengthRequired => Self::LengthRequired, "The value comes without a `Content-Length`.";
+            Self::TooLarge(_) => Self::TooLarge(VALUE_BYTES_MAX.saturating_add(1)),
+                "The value is longer than Workers KV takes.";
+        }
+    }
+}
+
+/// Why a read has no value to answer with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadError {
+    /// KV holds no such key.
+    NotFound,
+    /// KV shows another value than the one that the key's object has put.
+    NotVisibleYet,
+}
+
+impl HttpError for ReadError {
+    fn response(&self) -> ErrorResponse {
+        match self {
+            Self::NotFound => ErrorResponse::new(Status::NotFound, "key_not_found", "Workers KV holds no such key."),
+            Self::NotVisibleYet => ErrorResponse::new(
+                Status::ServiceUnavailable,
+                "not_visible_yet",
+                "Workers KV does not show the newest value yet. Please try again; write it again if that lasts.",
+            )
+            .because("KV shows another value than the one that the key's object has put")
+            .retry_after(5),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::NotFound => Self::NotFound, "There is no value under the key, or Workers KV does not show it here yet.";
+            Self::NotVisibleYet => Self::NotVisibleYet,
+                "`consistent=1` asks for the newest value, and Workers KV still shows another one here.";
+        }
+    }
 }
 
 /// How the puts of a run are made.

@@ -21,7 +21,11 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use http_semantics::error_response::{ErrorResponse, HttpError, UNAVAILABLE};
+use http_semantics::one_of_each;
+use http_semantics::range;
 use http_semantics::request_target::{normal_escapes, percent_decode};
+use http_semantics::status::Status;
 use kv_store::limits::{Key, KeyError};
 
 /// Why a request for a file is not answered with one.
@@ -42,6 +46,77 @@ pub enum AssetError {
     /// The file has none of the bytes that `Range` asks for; how many it has (RFC 9110 §15.5.17).
     #[error("The file has {0} bytes, and none of those that Range asks for.")]
     RangeNotSatisfiable(u64),
+}
+
+impl HttpError for AssetError {
+    fn response(&self) -> ErrorResponse {
+        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        match self {
+            Self::Key(error) => error.response(),
+            Self::NotFound => told(Status::NotFound, "not_found"),
+            Self::NotAcceptable => told(Status::NotAcceptable, "not_acceptable").with_field("Vary", "Accept-Encoding"),
+            Self::PreconditionFailed => told(Status::PreconditionFailed, "precondition_failed"),
+            Self::RangeNotSatisfiable(length) => told(Status::RangeNotSatisfiable, "range_not_satisfiable")
+                .with_field("Content-Range", range::unsatisfied(*length)),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::Key(_) => Self::Key(KeyError::TooLong(513)), "The path is too long to be a key of Workers KV.";
+            Self::NotFound => Self::NotFound, "No file answers the path, or the path is not one that a file can have.";
+            Self::NotAcceptable => Self::NotAcceptable,
+                "`Accept-Encoding` forbids every encoding that the file has, the plain one among them.";
+            Self::PreconditionFailed => Self::PreconditionFailed,
+                "`If-Match` or `If-Unmodified-Since` does not hold for the file.";
+            Self::RangeNotSatisfiable(_) => Self::RangeNotSatisfiable(1000),
+                "`Range` asks for bytes behind the end of the file, whose length `Content-Range` tells.";
+        }
+    }
+}
+
+/// Why a file cannot be sent although there is one, or what says which files there are cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// Workers KV does not answer, or with what cannot be read. The text is for the log.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The key of the file's bytes, which its release names, holds nothing, or bytes of another length.
+    #[error("{0} is not there, or not whole")]
+    Missing(String),
+}
+
+impl FileError {
+    /// Says why, for the log.
+    #[must_use]
+    pub fn unavailable(cause: &impl ToString) -> Self {
+        Self::Unavailable(cause.to_string())
+    }
+
+    /// Names the key, for the log.
+    #[must_use]
+    pub fn missing(key: &Key<'_>) -> Self {
+        Self::Missing(key.as_str().to_owned())
+    }
+}
+
+impl HttpError for FileError {
+    fn response(&self) -> ErrorResponse {
+        let (code, seconds) = match self {
+            Self::Unavailable(_) => ("kv_unavailable", 5),
+            Self::Missing(_) => ("file_missing", 30),
+        };
+        ErrorResponse::new(Status::ServiceUnavailable, code, UNAVAILABLE).because(self).retry_after(seconds)
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::Unavailable(_) => Self::Unavailable("KV GET failed: 500 Internal Server Error".to_owned()),
+                "Workers KV does not answer, and nothing that is remembered may be used in its place.";
+            Self::Missing(_) => Self::Missing("blob/0123".to_owned()),
+                "Workers KV does not show the bytes of a file here that the release has. If that lasts, push the files again.";
+        }
+    }
 }
 
 /// The file that answers `/`.

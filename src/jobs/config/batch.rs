@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use feature_flags::config::ConfigError;
 use feature_flags::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
+use http_semantics::request_body::NoBody;
 use serde::Serialize;
 use worker::web_sys::Response;
 
 use super::ROUTE;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
-use crate::http::request_body::NoBody;
 use crate::http::response;
 use crate::jobs::users;
 
@@ -23,8 +23,8 @@ struct Answer<'a> {
 pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     incoming.authorize()?;
     let body = incoming.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
-        NoBody::TooLong => Failure::from(ConfigError::BatchTooLong),
-        NoBody::Late | NoBody::Broken => error.into(),
+        NoBody::TooLong => ConfigError::BatchTooLong.into(),
+        NoBody::Late | NoBody::Broken => Failure::from(error),
     })?;
     let asked = parse_request(&body)?;
     let mut ids: Vec<&str> = Vec::with_capacity(asked.len());

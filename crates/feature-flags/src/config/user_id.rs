@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use super::ConfigError;
 use http_semantics::cookie;
+use http_semantics::error_response::{ErrorResponse, HttpError, UNAVAILABLE};
 use http_semantics::fields::{Fields, is_name};
 use http_semantics::request_target::RequestTarget;
+use http_semantics::status::Status;
 use kv_store::limits::{Key, KeyError};
 
 /// The documented query parameter.
@@ -26,6 +28,19 @@ pub enum UserIdFrom {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("USER_ID_FROM is {0:?}; write query, header:NAME or cookie:NAME")]
 pub struct NotUserIdFrom(String);
+
+impl HttpError for NotUserIdFrom {
+    fn response(&self) -> ErrorResponse {
+        ErrorResponse::new(Status::ServiceUnavailable, "not_configured", UNAVAILABLE).because(self).retry_after(60)
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        vec![(
+            Self("path".to_owned()),
+            "A var says nothing that can be used, such as `USER_ID_FROM`. The log names it.",
+        )]
+    }
+}
 
 impl UserIdFrom {
     /// Reads the var; empty is `query`.

@@ -23,7 +23,7 @@ pub struct Bulk {
 /// [`ErrorCode::FlagNotFound`], or [`ErrorCode::TargetingKeyMissing`] where a percentage is reached without one.
 pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> Result<String, OfrepError> {
     let Some(found) = definitions.get(flag) else {
-        return Err(OfrepError::of_request(ErrorCode::FlagNotFound, "there is no flag of this name"));
+        return Err(OfrepError::flag_not_found());
     };
     let evaluated = found.evaluate(flag, subject)?;
     let mut json = String::with_capacity(length(flag, &evaluated));

@@ -1,5 +1,10 @@
 //! What the object of a key answers to a write.
 
+use http_semantics::conditional::entity_tag;
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::one_of_each;
+use http_semantics::status::Status;
+
 use crate::retry::Try;
 
 /// What became of a write at its object.
@@ -41,6 +46,60 @@ pub enum NotWritten {
         /// KV's message, for the log.
         cause: String,
     },
+}
+
+impl HttpError for NotWritten {
+    /// Each names the version that the key is at, as its `ETag`.
+    fn response(&self) -> ErrorResponse {
+        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let (told, version) = match self {
+            Self::PreconditionFailed { version } => (told(Status::PreconditionFailed, "precondition_failed"), *version),
+            Self::TimedOut { version } => {
+                let cause = "KV did not take the value within timeoutMs";
+                (told(Status::GatewayTimeout, "kv_timeout").because(cause), Some(*version))
+            }
+            Self::Refused { version, cause } => {
+                (told(Status::ServiceUnavailable, "kv_refused").because(cause).retry_after(300), Some(*version))
+            }
+        };
+        match version {
+            Some(version) => told.with_field("ETag", entity_tag(version)),
+            None => told,
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::PreconditionFailed { .. } => Self::PreconditionFailed { version: Some(7) },
+                "`If-Match` or `If-None-Match` does not hold for the key's newest version. Nothing is stored.";
+            Self::TimedOut { .. } => Self::TimedOut { version: 7 },
+                "Workers KV has not taken the value within `timeoutMs`. It is stored, and will reach Workers KV.";
+            Self::Refused { .. } => Self::Refused { version: 7, cause: "KV PUT failed: 400 Bad Request".to_owned() },
+                "Workers KV refuses the value, for a quota that is used up for one. It is stored, and tried again.";
+        }
+    }
+}
+
+/// The key's Durable Object gave no usable answer. Whether it stored a value is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriterUnavailable(
+    /// What the runtime says, for the log.
+    pub String,
+);
+
+impl HttpError for WriterUnavailable {
+    fn response(&self) -> ErrorResponse {
+        let sentence = "The key's writer does not answer. A value sent to it may or may not be stored.";
+        let told = ErrorResponse::new(Status::ServiceUnavailable, "writer_unavailable", sentence);
+        told.because(&self.0).retry_after(5)
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        vec![(
+            Self("no answer in time".to_owned()),
+            "The Durable Object of the key does not answer. Read the key with `consistent=1` before you write it again.",
+        )]
+    }
 }
 
 fn current(version: Option<u64>) -> String {

@@ -1,0 +1,104 @@
+//! `docs/errors.md`, written out of the errors themselves, and the rules that all of them keep.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use feature_flags::ofrep::OfrepError;
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::status::Status;
+
+type Row = (ErrorResponse, &'static str);
+
+const HEAD: &str = "\
+# Errors
+
+What the Worker answers with when it cannot do what it is asked for. Values in the sentences, such as
+`tea` or 513, are examples.
+
+A client that names `application/json` or `application/problem+json` in `Accept` gets problem details
+([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`, the code
+and the sentence as `detail`. So does every client of `/writes/…`, `POST /cache/purge` and
+`POST /config`. Everybody else gets the sentence alone. The code of a problem stays the same between
+releases; sentences may change. A 5xx carries `X-Request-Id`, which names the line in the log that
+says what happened.
+
+";
+
+const FLAGS: &str = "
+## Flags
+
+`POST /ofrep/v1/evaluate/flags` and `…/{key}` answer in the form of the OpenFeature Remote Evaluation
+Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of all cannot be evaluated,
+both stand in its place in the list. A method that is not allowed, or a fault of the service, is told
+by problem details.
+
+";
+
+/// The rows of one type.
+pub(super) fn rows<E: HttpError>() -> Vec<Row> {
+    E::examples().iter().map(|(error, meaning)| (error.response(), *meaning)).collect()
+}
+
+/// A table, by status and code. An error that another one hands on is in the row of that one.
+fn table(page: &mut String, mut rows: Vec<Row>) {
+    page.push_str("| Status | Code | Sentence | What it means | Fields |\n|---|---|---|---|---|\n");
+    rows.sort_by_key(|(error, _)| (error.status(), error.code(), error.sentence().to_owned()));
+    rows.dedup_by(|(later, _), (error, _)| later == error);
+    for (error, meaning) in rows {
+        let (status, code) = (error.status(), error.code());
+        let sentence = error.sentence().replace('<', "&lt;").replace('|', "\\|");
+        let fields: Vec<String> = error.fields().map(|(name, value)| format!("`{name}: {value}`")).collect();
+        let (number, phrase, fields) = (status.code(), status.phrase(), fields.join(", "));
+        writeln!(page, "| {number} {phrase} | `{code}` | {sentence} | {meaning} | {fields} |").unwrap();
+    }
+}
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    table(&mut page, super::all_rows());
+    page.push_str(FLAGS);
+    table(&mut page, rows::<OfrepError>());
+    page
+}
+
+#[test]
+fn errors_md_is_what_the_code_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors.md");
+    if std::env::var_os("WRITE_ERRORS_MD").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, page()).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let hint = "docs/errors.md is behind the code. Write it anew: WRITE_ERRORS_MD=1 cargo test -p kv-edge errors_md";
+    assert!(written == page(), "{hint}");
+}
+
+#[test]
+fn every_error_has_the_field_that_its_status_asks_for() {
+    for (error, _) in [super::all_rows(), rows::<OfrepError>()].concat() {
+        let field = match error.status() {
+            Status::Unauthorized => "WWW-Authenticate",     // RFC 9110 §15.5.2
+            Status::MethodNotAllowed => "Allow",            // RFC 9110 §15.5.6
+            Status::RangeNotSatisfiable => "Content-Range", // RFC 9110 §15.5.17
+            Status::TooManyRequests | Status::ServiceUnavailable => "Retry-After",
+            _ => continue,
+        };
+        assert!(error.field(field).is_some(), "{error:?}");
+    }
+}
+
+#[test]
+fn a_sentence_never_shows_the_cause_that_is_for_the_log() {
+    for (error, _) in super::all_rows() {
+        let (sentence, cause) = (error.sentence(), error.cause());
+        assert!(cause == sentence || !sentence.contains(cause), "{error:?}");
+    }
+}
+
+#[test]
+fn codes_are_words_of_lower_case_letters() {
+    for (error, _) in super::all_rows() {
+        assert!(error.code().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{error:?}");
+    }
+}
