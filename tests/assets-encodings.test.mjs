@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
+import { assertProblem } from "./harness/problem.mjs";
 import { members, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
@@ -155,6 +156,11 @@ for (const [field, expected] of cases) {
     assert.equal((await site.head("/text.txt", headers)).status, response.status);
   });
 }
+
+test("a client that asks for JSON gets problem details that say Not Acceptable", async () => {
+  const response = await site.get("/text.txt", { "Accept-Encoding": "identity;q=0", Accept: "application/json" });
+  assertProblem(response, 406, "not_acceptable");
+});
 
 test("what the visitor sent counts, where Cloudflare has rewritten the field on the way", async () => {
   const from = (clientAcceptEncoding) => ({ "Accept-Encoding": "br, gzip", "MF-CF-Blob": JSON.stringify({ clientAcceptEncoding }) });

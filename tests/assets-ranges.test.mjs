@@ -4,6 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { open } from "./harness/http.mjs";
+import { assertProblem } from "./harness/problem.mjs";
 import { startSite } from "./harness/site.mjs";
 
 const site = await startSite();
@@ -127,6 +128,12 @@ for (const [range, expected] of ranges) {
     }
   });
 }
+
+test("a client that asks for JSON gets problem details that say Range Not Satisfiable", async () => {
+  const response = await site.get("/data.bin", { Range: "bytes=1000-", Accept: "application/json" });
+  assertProblem(response, 416, "range_not_satisfiable");
+  assert.equal(response.headers["content-range"], "bytes */1000");
+});
 
 test("a Range on HEAD is ignored (section 14.2)", async () => {
   for (const range of ["bytes=0-3", "bytes=0-0,-1", "bytes=1000-"]) {

@@ -1,5 +1,6 @@
 // The rules that every error answer keeps, whichever route gives it.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 
 const titles = {
   400: "Bad Request",
@@ -12,13 +13,19 @@ const titles = {
   411: "Length Required",
   412: "Precondition Failed",
   413: "Content Too Large",
+  414: "URI Too Long",
   416: "Range Not Satisfiable",
   429: "Too Many Requests",
+  500: "Internal Server Error",
   502: "Bad Gateway",
   503: "Service Unavailable",
   504: "Gateway Timeout",
   508: "Loop Detected",
 };
+
+/** `status phrase code` of every problem that the documentation lists. */
+const page = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
+const documented = new Set(Array.from(page.matchAll(/^\| (\d{3} [^|]+?) \| `(\w+)` \|/gm), ([, status, code]) => `${status} ${code}`));
 
 /** What only a log may say: messages of the runtime and of Rust, stacks, source files. */
 const internals = /failed: \d{3}|JsValue|Error:|panicked|\bat .+:\d+|\.rs\b|Network connection|expected .+ at line|invalid type/;
@@ -31,6 +38,7 @@ export function assertProblem(response, status, code) {
   const problem = response.json();
   const { detail, requestId, ...rest } = problem;
   assert.deepEqual(rest, { type: "about:blank", title: titles[status], status, code });
+  assert.ok(documented.has(`${status} ${titles[status]} ${code}`), `docs/errors.md has no ${status} ${titles[status]} ${code}`);
   assert.equal(typeof detail, "string");
   assert.notEqual(detail, "");
   assertErrorHeaders(response);
