@@ -143,7 +143,7 @@ test("a body that a visitor sends too slowly, or breaks off, is held against no 
   for (let requests = 0; requests < 3; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
-test("an origin that gives no answer to twenty requests of five visitors at five paths is asked for nothing", async () => {
+test("an origin that gives no answer to five visitors at five paths for ten seconds is asked for nothing", async () => {
   const origin = originOf(closes);
   const id = await storefronts.add({ origin: origin.origin });
   const ask = (visitor, path) =>
@@ -151,9 +151,13 @@ test("an origin that gives no answer to twenty requests of five visitors at five
   for (let visitor = 0; visitor < 5; visitor += 1) {
     for (let path = 0; path < 4; path += 1) assertProblem(await ask(visitor, (visitor + path) % 5), 502, "origin_failed");
   }
+  // Twenty requests that fail at once say nothing of what others are answered meanwhile.
+  assertProblem(await ask(99, "another"), 502, "origin_failed");
+  await pass(11);
+  assertProblem(await ask(0, 0), 502, "origin_failed");
   origin.otherwise(ok());
   assertOpen(await ask(100, "healthy"));
-  assert.equal(origin.requests.length, 20);
+  assert.equal(origin.requests.length, 22);
   await pass(11);
   assert.equal((await ask(100, "healthy")).status, 200);
   assert.equal((await ask(101, "healthy")).status, 200);
