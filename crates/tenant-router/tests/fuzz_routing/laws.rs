@@ -314,6 +314,8 @@ fn answered(
     for (name, sent) in case.answer.iter().filter(|(name, _)| !is_of_record(name)) {
         let rewritten = last(&edits, name);
         match name.as_str() {
+            // Bytes that are no UTF-8 are shown as U+FFFD: a URL with them is handed on as it is.
+            _ if sent.contains(char::REPLACEMENT_CHARACTER) => {}
             "location" | "content-location" => location(case, sent, rewritten, target.backend, address, reached)?,
             "refresh" => {
                 let url = |value: &str| value.strip_prefix("5; url=").map(|url| url.trim_start().to_owned());
