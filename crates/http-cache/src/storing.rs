@@ -201,7 +201,7 @@ pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
             || name == "proxy-authentication-info"
             || (fields::list(&connection).any(|listed| listed == name) && !steers(name) && name != "content-length");
         let is_hidden = no_cache.names(name) || private.names(name);
-        !is_of_connection && !is_hidden && (keeps_cookies || !matches!(name, "set-cookie" | "set-cookie2"))
+        !is_of_connection && !is_hidden && (keeps_cookies || name != "set-cookie")
     };
     response.iter().filter(|(name, _)| is_kept(name)).collect()
 }
