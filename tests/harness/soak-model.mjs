@@ -72,12 +72,15 @@ const POLICIES = [
   { fresh: 160, modified: true, isHeuristic: true },
 ];
 const RESOURCES = 216;
+/** So many failures close a path to its visitor. */
+const CIRCUIT_OPENS_AFTER = 5;
 const GROUPS = 12;
 /** Answers that are for one request only. */
 const ONE_OFF = ["private", "no-store", "private, max-age=60", "no-store, max-age=60", "max-age=60, private, stale-if-error=60"];
 const ERRORS = [500, 502, 503, 504];
-/** Outages of a whole origin, in turn. One that hangs opens its circuit, for much longer than it lasts itself. */
-const OUTAGES = [{ breaksAt: "head" }, { isError: true }, { hangs: true }, { breaksAt: "head", reset: true }, { isError: true }, { breaksAt: "in head" }, { isError: true }];
+const HANGS = { hangs: true };
+/** Outages of a whole origin, in turn. */
+const OUTAGES = [{ breaksAt: "head" }, { isError: true }, HANGS, { breaksAt: "head", reset: true }, { isError: true }, { breaksAt: "in head" }, { isError: true }];
 
 /** The resources of these upstreams, and all that was ever answered for them. */
 export class Model {
@@ -86,6 +89,8 @@ export class Model {
   outages = new Map();
   isQuiet = false;
   #outagesSoFar = 0;
+  /** While an upstream hangs: for each method and path of it, how many requests wait in vain. */
+  #hangs;
 
   constructor(seed, upstreams) {
     this.seed = seed;
@@ -110,12 +115,19 @@ export class Model {
     }
   }
 
-  /** Begins or ends an outage of one upstream. */
+  /**
+   * Begins or ends an outage of one upstream. The upstream that hangs is that of the resource that is asked for most, and it
+   * hangs until that has opened a circuit, however many requests the machine makes in a second.
+   */
   turnOutage({ chance, pick }) {
+    if (this.#hangs !== undefined && Math.max(0, ...this.#hangs.values()) < CIRCUIT_OPENS_AFTER) return undefined;
+    this.#hangs = undefined;
     if (this.outages.size > 0) return this.outages.clear();
     if (chance(0.5)) return undefined;
     this.#outagesSoFar += 1;
-    return this.outages.set(pick(this.resources).upstream, OUTAGES[this.#outagesSoFar % OUTAGES.length]);
+    const outage = OUTAGES[this.#outagesSoFar % OUTAGES.length];
+    if (outage === HANGS) this.#hangs = new Map();
+    return this.outages.set(outage === HANGS ? this.resources[0].upstream : pick(this.resources).upstream, outage);
   }
 
   /** The resource's state is new: nothing that was given before is up to date. */
@@ -141,6 +153,10 @@ export class Model {
       }
     } else if (chance(changes)) this.#change(resource);
     const faults = this.isQuiet ? {} : this.#faults(resource, random);
+    if (faults === HANGS) {
+      const path = `${request.method} ${resource.path}`;
+      this.#hangs?.set(path, (this.#hangs.get(path) ?? 0) + 1);
+    }
     const answer = isSafe ? this.#read(record, request, faults, random) : this.#written(record, faults, random);
     const body = bodyOf(record);
     const hasBody = request.method !== "HEAD" && ![204, 304].includes(answer.status);
