@@ -41,9 +41,7 @@ async function answered(side, example, request) {
 /** Fails where the sides' answers differ. */
 export async function requireEqualAnswers(sides, examples) {
   for (const example of examples) {
-    const [first, ...others] = await Promise.all(
-      sides.map(async (side) => ({ side, answer: comparable(await prime(side, example), example) })),
-    );
+    const [first, ...others] = await Promise.all(sides.map(async (side) => ({ side, answer: comparable(await prime(side, example), example) })));
     if (example.writes) await Promise.all(sides.map((side) => requireWritten(side, example)));
     for (const other of others) {
       for (const what of Object.keys(first.answer)) {

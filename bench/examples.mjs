@@ -138,8 +138,7 @@ export function examples(upstream) {
         `${WRITES} writes of a key with an object (202: stored); the baseline by the documented retry`,
         "the object's puts are in the figure, at most one a second; one that follows the last answer of a window is not",
       ].join("; "),
-      source: (isWorker) =>
-        same(`POST /writes/hot-key?n=${WRITES}&strategy=${isWorker ? "coalesce&wait=durable" : "backoff"}`, writes)(),
+      source: (isWorker) => same(`POST /writes/hot-key?n=${WRITES}&strategy=${isWorker ? "coalesce&wait=durable" : "backoff"}`, writes)(),
       goal: 1,
       acknowledges: WRITES,
       writes: "hot-key",

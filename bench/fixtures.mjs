@@ -67,11 +67,7 @@ function release(files) {
 
 /** Twenty flags, with rules of each kind; the baseline has none. */
 function flags() {
-  const rules = [
-    { deny: ["user-id-abc"] },
-    { match: [{ attribute: "appVersion", semverGte: "3.0.0" }], variant: "on" },
-    { percentage: 10, variant: "on" },
-  ];
+  const rules = [{ deny: ["user-id-abc"] }, { match: [{ attribute: "appVersion", semverGte: "3.0.0" }], variant: "on" }, { percentage: 10, variant: "on" }];
   const others = Array.from({ length: 19 }, (_, index) => [`flag-${index}`, { default: "off", rules }]);
   const preview = { default: "off", rules: [{ match: [{ attribute: "preview_features_enabled", eq: true }], variant: "on" }] };
   return { preview, ...Object.fromEntries(others) };
@@ -136,8 +132,7 @@ ${paragraphs.join("\n")}
 
 /** A page as plain as the documented regular expressions need it, of about the same length. */
 function plainArticle() {
-  const paragraph = (number) =>
-    `<p>${SENTENCE} See <a href="/kv/${number}">part ${number}</a> and <em>the rest</em>.</p>`;
+  const paragraph = (number) => `<p>${SENTENCE} See <a href="/kv/${number}">part ${number}</a> and <em>the rest</em>.</p>`;
   const paragraphs = Array.from({ length: 52 }, (_, index) => paragraph(index + 1));
   return `<!DOCTYPE html>
 <html lang="en">

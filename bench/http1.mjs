@@ -85,8 +85,6 @@ export class MessageReader {
 /** A message of a start line, header fields and a body. */
 export function message(startLine, fields, body = "") {
   const bytes = Buffer.from(body);
-  const head = Object.entries({ ...fields, "content-length": bytes.length }).map(
-    ([name, value]) => `${name}: ${value}\r\n`,
-  );
+  const head = Object.entries({ ...fields, "content-length": bytes.length }).map(([name, value]) => `${name}: ${value}\r\n`);
   return Buffer.concat([Buffer.from(`${startLine}\r\n${head.join("")}\r\n`, "latin1"), bytes]);
 }

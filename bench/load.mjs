@@ -46,9 +46,7 @@ export async function ask(port, request) {
 
 function parseHead(head) {
   const [statusLine, ...lines] = head.split("\r\n");
-  const headers = Object.fromEntries(
-    lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
-  );
+  const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
   return { status: Number(statusLine.split(" ")[1]), headers };
 }
 

@@ -43,22 +43,13 @@ const BEFORE_OUTAGE = 3;
  * `?kept` says that it is fresh for a day: it must not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
-  const html = new Map(
-    Object.entries(pages).map(([path, page]) => [
-      path,
-      message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page),
-    ]),
-  );
+  const html = new Map(Object.entries(pages).map(([path, page]) => [path, message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page)]));
   const outage = message(
     "HTTP/1.1 200 OK",
     { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=1, stale-while-revalidate=86400" },
     Object.values(pages)[0],
   );
-  const kept = message(
-    "HTTP/1.1 200 OK",
-    { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=86400" },
-    Object.values(pages)[0],
-  );
+  const kept = message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=86400" }, Object.values(pages)[0]);
   const outages = new Map();
   return serve({ port, host: "127.0.0.1" }, (method, target) => {
     if (target.startsWith("/outage")) {
@@ -68,14 +59,7 @@ export function serveUpstream(port, pages) {
     }
     if (target.endsWith("?kept")) return kept;
     const page = html.get(target.split("?", 1)[0]);
-    return (
-      page ??
-      message(
-        "HTTP/1.1 200 OK",
-        { "content-type": "application/json" },
-        JSON.stringify({ storefront: "A", method, target }),
-      )
-    );
+    return page ?? message("HTTP/1.1 200 OK", { "content-type": "application/json" }, JSON.stringify({ storefront: "A", method, target }));
   });
 }
 

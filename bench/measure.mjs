@@ -35,8 +35,7 @@ async function timeWindow(side, example, milliseconds) {
   try {
     window = await drive({ ...load, milliseconds, counters });
   } catch (error) {
-    if (side.process.isRunning && error instanceof Fault)
-      throw new Fault(`${example.name}, ${side.name}: ${error.message}`);
+    if (side.process.isRunning && error instanceof Fault) throw new Fault(`${example.name}, ${side.name}: ${error.message}`);
     throw new Fault(`${example.name}: the workerd of ${side.name} ended. ${side.process.errors}`);
   }
   const requests = window.latencies.length;

@@ -27,8 +27,7 @@ const QUICK = { sets: 1, rounds: 4, windowMs: 300, starts: 3 };
 
 function whole(name, value, least, most) {
   const number = Number(value);
-  if (!Number.isInteger(number) || number < least || number > most)
-    throw new Fault(`--${name} takes a whole number from ${least} to ${most}.`);
+  if (!Number.isInteger(number) || number < least || number > most) throw new Fault(`--${name} takes a whole number from ${least} to ${most}.`);
   return number;
 }
 

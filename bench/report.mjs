@@ -20,10 +20,7 @@ function summarise(rounds) {
 
 /** Everything that `--json` writes. */
 export function results({ examples, windows, memory, downloads, firstAnswers, sides, ...rest }) {
-  const named = (samples) =>
-    Object.fromEntries(
-      Object.entries(samples).map(([side, values]) => [side, values.length > 0 ? spread(values) : null]),
-    );
+  const named = (samples) => Object.fromEntries(Object.entries(samples).map(([side, values]) => [side, values.length > 0 ? spread(values) : null]));
   return {
     ...rest,
     examples: examples
@@ -61,9 +58,7 @@ const mega = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 const kilo = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
 
 export function print(result, say, simulation) {
-  say(
-    "\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (middle half) of the windows.",
-  );
+  say("\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (middle half) of the windows.");
   say(
     table(
       ["example", "kv-edge", "baseline", "ratio", "noise: baseline / itself", "goal", ""],
@@ -98,8 +93,7 @@ export function print(result, say, simulation) {
       ]),
     ),
   );
-  if (result.examples.some(isLoadBound))
-    say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
+  if (result.examples.some(isLoadBound)) say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
   if (simulation) say(`\n${simulation}`);
   say("");
   say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
@@ -110,13 +104,7 @@ function wholes({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipByte
   const peak = { worker: peakMemoryBytes["kv-edge"], baseline: peakMemoryBytes.baseline };
   if (peak.worker) {
     const goal = 100e6;
-    rows.push([
-      "peak memory, 20 MiB film",
-      mega(peak.worker.median),
-      mega(peak.baseline.median),
-      `≤ ${mega(goal)}`,
-      verdict(peak.worker.median, goal),
-    ]);
+    rows.push(["peak memory, 20 MiB film", mega(peak.worker.median), mega(peak.baseline.median), `≤ ${mega(goal)}`, verdict(peak.worker.median, goal)]);
   }
   if (downloadsMemoryBytes) {
     rows.push(["the same, then with 50 downloads at once", mega(downloadsMemoryBytes.median), "", "", ""]);
@@ -125,13 +113,7 @@ function wholes({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipByte
   const goal = 250e3;
   rows.push(["bundle, gzip: WebAssembly", kilo(ours.wasm), kilo(theirs.wasm), "", ""]);
   rows.push(["bundle, gzip: JavaScript", kilo(ours.js), kilo(theirs.js), "", ""]);
-  rows.push([
-    "bundle, gzip: in all",
-    kilo(ours.total),
-    kilo(theirs.total),
-    `≤ ${kilo(goal)}`,
-    verdict(ours.total, goal),
-  ]);
+  rows.push(["bundle, gzip: in all", kilo(ours.total), kilo(theirs.total), `≤ ${kilo(goal)}`, verdict(ours.total, goal)]);
   const first = ({ median, low, high }) => `${median.toFixed(0)} ms (${low.toFixed(0)}–${high.toFixed(0)})`;
   rows.push(["first answer after start", first(firstAnswerMs["kv-edge"]), first(firstAnswerMs.baseline), "", ""]);
   return rows;

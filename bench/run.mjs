@@ -84,12 +84,9 @@ function describe({ sets, rounds, windowMs, seed }, workerd, cores, machine) {
   console.log(`workerd ${workerd.version}, Node ${process.version}, ${machine.cores} cores (${machine.cpu})`);
   if (cores.warning) console.log(cores.warning);
   else console.log(`workerd on core ${cores.worker}, load and upstream on core ${cores.load}`);
-  console.log(
-    `${sets * rounds} windows of ${windowMs} ms for each example and side, in ${sets} sets of processes; --seed ${seed}`,
-  );
+  console.log(`${sets * rounds} windows of ${windowMs} ms for each example and side, in ${sets} sets of processes; --seed ${seed}`);
   if (sets > 1) console.log("What has no goal is timed in the first set only.");
-  if (machine.loadAverage > 0.5)
-    console.log(`The machine is busy (load ${machine.loadAverage.toFixed(1)}): expect more noise.`);
+  if (machine.loadAverage > 0.5) console.log(`The machine is busy (load ${machine.loadAverage.toFixed(1)}): expect more noise.`);
 }
 
 function progress(text) {

@@ -12,9 +12,7 @@ import { serveStore } from "./loopback.mjs";
 /** Bytes of the modules, as they are and as gzip makes them. */
 function size(content) {
   const gzip = (kind) =>
-    [...content]
-      .filter(([name]) => name.endsWith(".wasm") === (kind === "wasm"))
-      .reduce((sum, [, bytes]) => sum + gzipSync(bytes).length, 0);
+    [...content].filter(([name]) => name.endsWith(".wasm") === (kind === "wasm")).reduce((sum, [, bytes]) => sum + gzipSync(bytes).length, 0);
   const [wasm, js] = [gzip("wasm"), gzip("js")];
   return { wasm, js, total: wasm + js };
 }
@@ -24,8 +22,7 @@ const text = (value) => JSON.stringify(String(value));
 function configuration({ content, worker, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
   const { compatibilityDate: date, compatibilityFlags: flags } = worker;
   const embedded = [...content.keys()].map(
-    (name) =>
-      `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
+    (name) => `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
   );
   const vars = {
     CACHE_UPSTREAMS: upstream,
@@ -41,13 +38,9 @@ function configuration({ content, worker, objects, objectsPath, port, kv, cacheS
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
     ...objects.map(({ name, className }) => `(name = ${text(name)}, durableObjectNamespace = ${text(className)})`),
   ];
-  const classes = objects.map(
-    ({ className, isSqlite }) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = ${isSqlite})`,
-  );
+  const classes = objects.map(({ className, isSqlite }) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = ${isSqlite})`);
   const storage = `durableObjectNamespaces = [${classes.join(", ")}], durableObjectStorage = (localDisk = "objects"),`;
-  const disks = Object.entries(kv).map(
-    ([name, path]) => `(name = ${text(`kv-${name}`)}, disk = (path = ${text(path)}, writable = true))`,
-  );
+  const disks = Object.entries(kv).map(([name, path]) => `(name = ${text(`kv-${name}`)}, disk = (path = ${text(path)}, writable = true))`);
   const list = (items) => `[\n      ${items.join(",\n      ")}\n    ]`;
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (

@@ -61,10 +61,23 @@ await main(async () => {
   const kv = await startKv(folder, env);
 
   await database.query(`CREATE TABLE users (id text PRIMARY KEY, preview_features_enabled boolean NOT NULL, plan text, created_at timestamptz)`);
-  await database.query(`INSERT INTO users SELECT gen_random_uuid(), n % 3 = 0, (ARRAY['free', 'pro', 'team'])[n % 3 + 1], now() - n * interval '1 minute' FROM generate_series(1, $1) n`, [chosen.rows]);
+  await database.query(
+    `INSERT INTO users SELECT gen_random_uuid(), n % 3 = 0, (ARRAY['free', 'pro', 'team'])[n % 3 + 1], now() - n * interval '1 minute' FROM generate_series(1, $1) n`,
+    [chosen.rows],
+  );
   await database.query("ANALYZE users");
 
-  const arguments_ = ["config", "sync", `--local=${kv.base}`, "--query", QUERY, "--prefix", "user:", "--json", ...(chosen.snapshot ? ["--snapshot", "users"] : [])];
+  const arguments_ = [
+    "config",
+    "sync",
+    `--local=${kv.base}`,
+    "--query",
+    QUERY,
+    "--prefix",
+    "user:",
+    "--json",
+    ...(chosen.snapshot ? ["--snapshot", "users"] : []),
+  ];
   const measure = () => timed(tool, arguments_, { ...env, DATABASE_URL: database.url() });
   const passes = [];
   const pass = async (what, expected) => {
@@ -83,7 +96,11 @@ await main(async () => {
   const machine = `${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})`;
   console.log(`${chosen.rows} rows${chosen.snapshot ? " and a snapshot" : ""}, ${machine}\n`);
   print(passes);
-  if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify({ date: new Date().toISOString(), machine, rows: chosen.rows, snapshot: chosen.snapshot ?? false, passes }, null, 2)}\n`);
+  if (chosen.json)
+    writeFileSync(
+      chosen.json,
+      `${JSON.stringify({ date: new Date().toISOString(), machine, rows: chosen.rows, snapshot: chosen.snapshot ?? false, passes }, null, 2)}\n`,
+    );
 });
 
 function print(passes) {
@@ -116,7 +133,9 @@ function look(pid) {
     const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     if (peakKib === undefined) return undefined;
     // Behind the name, which may hold anything: utime and stime are the 14th and 15th field, in hundredths of a second (proc(5)).
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /s, "")
+      .split(" ");
     return { peakBytes: Number(peakKib) * 1024, cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100 };
   } catch {
     return undefined;
@@ -126,7 +145,10 @@ function look(pid) {
 /** Starts `wrangler dev` over an empty KV: `{ base, stop }`. */
 async function startKv(folder, env) {
   writeFileSync(join(folder, "worker.js"), "export default { fetch: () => new Response() };\n");
-  writeFileSync(join(folder, "wrangler.toml"), 'name = "bench-sync"\nmain = "worker.js"\ncompatibility_date = "2026-11-01"\nkv_namespaces = [{ binding = "USER_CONFIGURATION" }]\n');
+  writeFileSync(
+    join(folder, "wrangler.toml"),
+    'name = "bench-sync"\nmain = "worker.js"\ncompatibility_date = "2026-11-01"\nkv_namespaces = [{ binding = "USER_CONFIGURATION" }]\n',
+  );
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   const port = await freePort();
   const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false"];

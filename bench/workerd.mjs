@@ -50,9 +50,7 @@ export function chooseCores() {
 export function requireFreePort(port) {
   return new Promise((resolve, reject) => {
     const server = net.createServer();
-    server.once("error", () =>
-      reject(new Fault(`Port ${port} is in use: stop what listens there or choose others with --port.`)),
-    );
+    server.once("error", () => reject(new Fault(`Port ${port} is in use: stop what listens there or choose others with --port.`)));
     server.listen({ port, host: "127.0.0.1" }, () => server.close(resolve));
   });
 }

@@ -24,11 +24,26 @@ export async function build({ quick }) {
   console.log(first ? "Building the Worker (the first time about a minute)" : "Building the Worker");
   const started = Date.now();
   rmSync(STAMP, { force: true });
-  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : [])], { doing: "the build", env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" } });
+  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : [])], {
+    doing: "the build",
+    env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" },
+  });
   // The names of functions are a tenth of the upload, and nothing reads them: a panic tells its file and line by itself.
-  if (!quick) await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", "build/index_bg.wasm", "-o", "build/index_bg.wasm"], { doing: "stripping the wasm", env });
+  if (!quick)
+    await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", "build/index_bg.wasm", "-o", "build/index_bg.wasm"], {
+      doing: "stripping the wasm",
+      env,
+    });
   // The entry and what worker-build made become one module beside the wasm.
-  const bundle = ["src/platform/entry.mjs", "--bundle", "--format=esm", "--minify", "--external:./index_bg.wasm", "--external:cloudflare:workers", "--outfile=build/entry.js"];
+  const bundle = [
+    "src/platform/entry.mjs",
+    "--bundle",
+    "--format=esm",
+    "--minify",
+    "--external:./index_bg.wasm",
+    "--external:cloudflare:workers",
+    "--outfile=build/entry.js",
+  ];
   await run(env.ESBUILD_BIN, [...bundle, "--log-level=warning"], { doing: "bundling the entry", env });
   writeFileSync(STAMP, stamps[0]);
   console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);

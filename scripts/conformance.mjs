@@ -34,10 +34,8 @@ const KNOWN = {
   "invalidate-M-SEARCH-cl": NO_METHOD,
   "headers-store-Set-Cookie":
     "With max-age alone a cookie goes to the client that asked, and to nobody else: it may be that client's session. CDN-Cache-Control, s-maxage or public shares it.",
-  "304-etag-update-response-ETag":
-    "A 304 with another strong ETag than the kept answer's updates nothing (RFC 9111 §4.3.4), so the upstream is asked again.",
-  "304-etag-update-response-Set-Cookie":
-    "A cookie of a 304 goes to the client that asked, and to nobody else; later editions of the suite do not require it.",
+  "304-etag-update-response-ETag": "A 304 with another strong ETag than the kept answer's updates nothing (RFC 9111 §4.3.4), so the upstream is asked again.",
+  "304-etag-update-response-Set-Cookie": "A cookie of a 304 goes to the client that asked, and to nobody else; later editions of the suite do not require it.",
 };
 
 const HELP = `npm run conformance [-- options]
@@ -169,7 +167,11 @@ async function startServer({ port, id }, env) {
       else if (id) console.log(line);
     });
     child.once("error", reject);
-    child.once("close", () => reject(new Failure(errors.includes("EADDRINUSE") ? `Port ${port} is occupied: choose another with --port.` : `The suite's server did not start.\n${errors}`)));
+    child.once("close", () =>
+      reject(
+        new Failure(errors.includes("EADDRINUSE") ? `Port ${port} is occupied: choose another with --port.` : `The suite's server did not start.\n${errors}`),
+      ),
+    );
   });
   return { origin, stop: () => child.kill() };
 }
@@ -223,9 +225,21 @@ function report(tests, totals, { all, id }) {
   const unexpected = required.filter(({ known }) => !known);
   if (!id) {
     list("Required tests that fail", unexpected, line);
-    list("Known exceptions", required.filter(({ known }) => known), ({ id: name, known }) => `${name}: ${known}`);
-    list("Optimal tests that fail", failing.filter(({ kind }) => kind === "optimal"), line);
-    list("Known exceptions that pass now: take them out of scripts/conformance.mjs", tests.filter(({ known, result }) => known && result === "pass"), line);
+    list(
+      "Known exceptions",
+      required.filter(({ known }) => known),
+      ({ id: name, known }) => `${name}: ${known}`,
+    );
+    list(
+      "Optimal tests that fail",
+      failing.filter(({ kind }) => kind === "optimal"),
+      line,
+    );
+    list(
+      "Known exceptions that pass now: take them out of scripts/conformance.mjs",
+      tests.filter(({ known, result }) => known && result === "pass"),
+      line,
+    );
     console.log(`\n${"".padEnd(8)}${["pass", "fail", "setup", "retry", "skipped"].map((name) => name.padStart(9)).join("")}`);
     for (const kind of ["required", "optimal"]) {
       console.log(kind.padEnd(8) + ["pass", "fail", "setup", "retry", "skipped"].map((result) => String(totals[kind][result] ?? 0).padStart(9)).join(""));

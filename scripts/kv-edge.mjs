@@ -8,7 +8,9 @@ import { fail } from "./run.mjs";
 const args = process.argv.slice(2);
 const { npm_lifecycle_event: script, npm_config_loglevel: level, npm_config_json: json } = process.env;
 if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && level !== "silent" && json !== "true") {
-  console.error("kv-edge: `npm run` writes two lines of its own to stdout before the JSON; `npx kv-edge …` and `npm run --silent kv-edge -- …` write JSON alone.");
+  console.error(
+    "kv-edge: `npm run` writes two lines of its own to stdout before the JSON; `npx kv-edge …` and `npm run --silent kv-edge -- …` write JSON alone.",
+  );
 }
 
 try {

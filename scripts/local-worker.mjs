@@ -150,10 +150,7 @@ function miniflareOptions({ worker, entry, modules, vars, onLog, storage, log })
     ...kvNamespaces.map((namespace) => [namespace, { type: "kv", id: namespace }]),
     ...durableObjects.map(({ name: binding, className }) => [binding, { type: "durable-object", worker: name, exportName: className }]),
   ];
-  const classes = durableObjects.map(({ className, isSqlite }) => [
-    className,
-    { type: "durable-object", storage: isSqlite ? "sqlite" : "legacy-kv" },
-  ]);
+  const classes = durableObjects.map(({ className, isSqlite }) => [className, { type: "durable-object", storage: isSqlite ? "sqlite" : "legacy-kv" }]);
   return {
     host: "127.0.0.1",
     port: 0,

@@ -17,7 +17,9 @@ export async function requireFree(port, portsOf) {
 export async function occupied(taken, name, portsOf) {
   const stop = `stop the program that listens there (\`lsof -i :${taken}\` names it)`;
   const proposed = await proposal(portsOf);
-  const other = proposed ? `, or start this one elsewhere: \`npm start -- --port ${proposed}\` (it takes ${Object.values(portsOf(proposed)).join(", ")}, which are free)` : "";
+  const other = proposed
+    ? `, or start this one elsewhere: \`npm start -- --port ${proposed}\` (it takes ${Object.values(portsOf(proposed)).join(", ")}, which are free)`
+    : "";
   return new Failure(`Port ${taken} (${name}) is occupied: ${stop}${other}.`);
 }
 

@@ -61,7 +61,11 @@ export const cargoProgress = process.stderr.isTTY
 
 /** Runs the script's main function; ends every child on Ctrl-C, SIGTERM or a closed terminal. */
 export async function main(body, { signalExitCode } = {}) {
-  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]]) {
+  for (const [signal, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ]) {
     process.on(signal, () => end(signalExitCode ?? code));
   }
   // When npm itself is killed, the script it ran must not stay behind.

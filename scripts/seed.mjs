@@ -11,7 +11,10 @@ export async function seed(port, tool) {
   await withStatic(port, (folder) => run(tool, ["assets", "push", folder, `--local=${base}`], { doing: "pushing the files of static/" }));
   const api = `${base}/cdn-cgi/explorer/api/storage/kv/namespaces`;
   const puts = [];
-  for (const [namespace, file] of [["USER_CONFIGURATION", "users.json"], ["ROUTING_CONFIG", "storefronts.json"]]) {
+  for (const [namespace, file] of [
+    ["USER_CONFIGURATION", "users.json"],
+    ["ROUTING_CONFIG", "storefronts.json"],
+  ]) {
     const records = JSON.parse(atPort(readFileSync(join(ROOT, "demo", file), "utf8"), port));
     for (const [key, record] of Object.entries(records)) puts.push([namespace, key, JSON.stringify(record)]);
   }

@@ -44,7 +44,9 @@ export function nodeEnvironment() {
   const node = ask("node", ["--version"], env);
   const [major, minor] = (node ?? "v0.0").slice(1).split(".").map(Number);
   if (major < 22 || (major === 22 && minor < 12)) {
-    throw new Failure(`wrangler needs Node 22.12 or later, and \`node\` is ${node ?? "missing"}: run \`npm install\` again with install scripts allowed, or install a newer Node.`);
+    throw new Failure(
+      `wrangler needs Node 22.12 or later, and \`node\` is ${node ?? "missing"}: run \`npm install\` again with install scripts allowed, or install a newer Node.`,
+    );
   }
   return env;
 }
@@ -62,7 +64,10 @@ export async function chromium() {
   if (!path && isDebian && process.getuid() === 0) {
     console.log("Installing Chromium (once, about a minute): apt-get install chromium");
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    for (const args of [["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]]) {
+    for (const args of [
+      ["update", "-q"],
+      ["install", "-q", "-y", "--no-install-recommends", "chromium"],
+    ]) {
       await run("apt-get", args, { doing: "installing Chromium (apt-get install chromium)", env });
     }
     path = found();
@@ -127,7 +132,10 @@ function onPath(name) {
 }
 
 function pathOf(name) {
-  return (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)).find(executable);
+  return (process.env.PATH ?? "")
+    .split(delimiter)
+    .map((folder) => join(folder, name))
+    .find(executable);
 }
 
 function executable(path) {

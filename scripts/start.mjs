@@ -28,7 +28,12 @@ const demoVars = ({ article, storefrontA, storefrontB }) => ({
 /** The ports that kv-edge and the demo take, by what listens there. */
 const portsOf = (port) => {
   const { article, storefrontA, storefrontB } = portsAfter(port);
-  return { "kv-edge": port, "a demo upstream, an article": article, "a demo upstream, storefront A": storefrontA, "a demo upstream, storefront B": storefrontB };
+  return {
+    "kv-edge": port,
+    "a demo upstream, an article": article,
+    "a demo upstream, storefront A": storefrontA,
+    "a demo upstream, storefront B": storefrontB,
+  };
 };
 
 const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
@@ -76,7 +81,9 @@ function options() {
 /** Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown if it fails. */
 async function startWrangler(port, env) {
   const own = ownVars();
-  const vars = Object.entries(demoVars(portsAfter(port))).filter(([name]) => !own.includes(name)).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const vars = Object.entries(demoVars(portsAfter(port)))
+    .filter(([name]) => !own.includes(name))
+    .flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   // The records of storefronts have the ports of their upstreams in them: with one KV for all, the second would break the first.
   const state = port === PORT ? [] : ["--persist-to", join(".wrangler", `state-${port}`)];

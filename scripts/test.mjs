@@ -10,7 +10,11 @@ import { chromium, setUp } from "./setup.mjs";
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
-  "clippy-wasm": { about: "lints, wasm (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--exclude", "kv-edge-cli", "--exclude", "simulation", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"] },
+  "clippy-wasm": {
+    about: "lints, wasm (cargo clippy)",
+    component: "clippy",
+    cargo: ["clippy", "--workspace", "--exclude", "kv-edge-cli", "--exclude", "simulation", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"],
+  },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: {
@@ -93,9 +97,17 @@ function inBrowser(env, words) {
 
 /** Runs the files of a folder that have all these words in their name. Files are pushed with the tool itself. */
 async function nodeTests(folder, words, doing, flags, env) {
-  const names = existsSync(join(ROOT, folder)) ? readdirSync(join(ROOT, folder)).filter((name) => name.endsWith(".test.mjs")).sort() : [];
+  const names = existsSync(join(ROOT, folder))
+    ? readdirSync(join(ROOT, folder))
+        .filter((name) => name.endsWith(".test.mjs"))
+        .sort()
+    : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
   if (files.length === 0) throw new Failure(`No test fits: ${folder}/ has ${names.join(", ") || "no *.test.mjs"}.`);
   const tool = await buildTool(env);
-  await run("node", ["--test", ...flags, ...files.map((name) => join(folder, name))], { doing, env: { ...env, KV_EDGE_CLI: tool }, stdio: ["ignore", "inherit", "inherit"] });
+  await run("node", ["--test", ...flags, ...files.map((name) => join(folder, name))], {
+    doing,
+    env: { ...env, KV_EDGE_CLI: tool },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
 }

@@ -6,7 +6,12 @@ import { members, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
 const text = "a text that is long enough to be worth a gzip. ".repeat(100);
-await site.push({ "page.html": `<!doctype html><p>${text}`, "page.de.html": `<!doctype html><p lang="de">${text}`, "text.txt": text, "image.png": "not really a png" });
+await site.push({
+  "page.html": `<!doctype html><p>${text}`,
+  "page.de.html": `<!doctype html><p lang="de">${text}`,
+  "text.txt": text,
+  "image.png": "not really a png",
+});
 
 const plain = await site.get("/text.txt");
 const etag = plain.headers.etag;

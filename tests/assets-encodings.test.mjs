@@ -164,7 +164,12 @@ test("a client that asks for JSON gets problem details that say Not Acceptable",
 
 test("what the visitor sent counts, where Cloudflare has rewritten the field on the way", async () => {
   const from = (clientAcceptEncoding) => ({ "Accept-Encoding": "br, gzip", "MF-CF-Blob": JSON.stringify({ clientAcceptEncoding }) });
-  for (const [sent, coding] of [["gzip", "gzip"], ["zstd", "zstd"], ["", undefined], ["br;q=0.5, gzip", "gzip"]]) {
+  for (const [sent, coding] of [
+    ["gzip", "gzip"],
+    ["zstd", "zstd"],
+    ["", undefined],
+    ["br;q=0.5, gzip", "gzip"],
+  ]) {
     assert.equal((await site.get("/text.txt", from(sent))).headers["content-encoding"], coding, sent);
   }
 });

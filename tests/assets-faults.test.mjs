@@ -10,7 +10,13 @@ const site = await startSite({ mayBreakOff: true });
 const POINTER = "kv-edge:current";
 const json = { Accept: "application/json" };
 const film = randomBytes(26 * 1024 * 1024);
-const files = { "index.html": "<!doctype html><p>start", "a.txt": "file a", "b.txt": "file b", "image.png": randomBytes(300_000), "404.html": "<!doctype html><p>none" };
+const files = {
+  "index.html": "<!doctype html><p>start",
+  "a.txt": "file a",
+  "b.txt": "file b",
+  "image.png": randomBytes(300_000),
+  "404.html": "<!doctype html><p>none",
+};
 
 /** Which call of a request fails is told by its turn: with the manifest in memory the pointer is the first, the file the second. */
 const READS = { pointer: 0, file: 1 };
@@ -112,7 +118,19 @@ describe("a read that fails", () => {
 });
 
 /** What may stand where the pointer or the manifest should. */
-const broken = ["", "not json", "{", "null", "42", "[]", "{}", '{"current":5}', '{"version":1}', '{"current":"../../x","switchedMs":1}', new Uint8Array([0xff, 0xfe, 0])];
+const broken = [
+  "",
+  "not json",
+  "{",
+  "null",
+  "42",
+  "[]",
+  "{}",
+  '{"current":5}',
+  '{"version":1}',
+  '{"current":"../../x","switchedMs":1}',
+  new Uint8Array([0xff, 0xfe, 0]),
+];
 const named = (value) => (typeof value === "string" ? JSON.stringify(value) : "bytes that are no text");
 
 describe("the pointer", () => {
@@ -181,7 +199,11 @@ describe("the manifest", () => {
 
   const later = () => JSON.stringify({ ...JSON.parse(good), version: 2 });
   const cut = () => good.slice(0, -20);
-  for (const [name, make] of [...["", "not json", "null", "{}"].map((value) => [named(value), () => value]), ["a manifest of a later version", later], ["a manifest that is cut off", cut]]) {
+  for (const [name, make] of [
+    ...["", "not json", "null", "{}"].map((value) => [named(value), () => value]),
+    ["a manifest of a later version", later],
+    ["a manifest that is cut off", cut],
+  ]) {
     test(`as ${name}: 503 where nothing is in memory, and all is well when it is mended`, async () => {
       await site.kv.put(key, make());
       await site.restart();
@@ -216,7 +238,10 @@ describe("bytes that the manifest names", () => {
       await site.kv.delete(key);
       const { response, reads } = await site.reading(() => site.get(path, json));
       assertProblem(response, 503, "file_missing");
-      assert.deepEqual(reads.filter((read) => read === key), [key, key]);
+      assert.deepEqual(
+        reads.filter((read) => read === key),
+        [key, key],
+      );
       await assertUnavailable((headers) => site.get(path, { ...headers, Range: "bytes=0-3" }), "file_missing");
       assert.equal((await site.head(path)).status, 200);
       await site.kv.put(key, bytes);
@@ -243,7 +268,10 @@ describe("bytes that the manifest names", () => {
   });
 
   test("a chunk is gone: parts of others are served, its own are 503, and the whole breaks off", async () => {
-    const { keys: [, key], lengths: [length] } = await site.file("/film.mp4");
+    const {
+      keys: [, key],
+      lengths: [length],
+    } = await site.file("/film.mp4");
     const bytes = await site.kv.get(key, "arrayBuffer");
     await site.kv.delete(key);
     assert.equal((await site.get("/film.mp4", { Range: "bytes=0-99" })).status, 206);
@@ -255,7 +283,10 @@ describe("bytes that the manifest names", () => {
   });
 
   test("a chunk is shorter than the manifest says: the body breaks off", async () => {
-    const { keys: [, key], lengths: [length] } = await site.file("/film.mp4");
+    const {
+      keys: [, key],
+      lengths: [length],
+    } = await site.file("/film.mp4");
     const bytes = await site.kv.get(key, "arrayBuffer");
     await site.kv.put(key, bytes.slice(0, 5));
     for (const headers of [{}, { Range: `bytes=${length - 10}-` }]) {

@@ -63,7 +63,10 @@ describe("by default", () => {
   test("HTML has a Content-Security-Policy and a Referrer-Policy, nothing else has", async () => {
     for (const path of ["/", "/file"]) {
       const { headers } = await site.get(path);
-      assert.match(headers["content-security-policy"], /^default-src 'self';.*\bobject-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'$/);
+      assert.match(
+        headers["content-security-policy"],
+        /^default-src 'self';.*\bobject-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'$/,
+      );
       assert.equal(headers["referrer-policy"], "strict-origin-when-cross-origin");
     }
     const { headers } = await site.get("/style.css");
@@ -138,7 +141,11 @@ https://:sub.many.example/*
   });
 
   test("that name a host apply there only", async () => {
-    for (const [host, own, sub] of [["only.example", "only", undefined], ["a.many.example", undefined, "a"], ["other.example", undefined, undefined]]) {
+    for (const [host, own, sub] of [
+      ["only.example", "only", undefined],
+      ["a.many.example", undefined, "a"],
+      ["other.example", undefined, undefined],
+    ]) {
       const { headers } = await site.get("/style.css", { Host: host });
       assert.deepEqual([headers["x-host"], headers["x-sub"]], [own, sub], host);
     }
@@ -253,7 +260,11 @@ describe("_redirects", () => {
   }
 
   test("200 serves another path of the release under this one", async () => {
-    for (const [path, file, type] of [["/app/some/route?x=1", "app.html", "text/html; charset=utf-8"], ["/app/", "app.html", "text/html; charset=utf-8"], ["/rewritten", "style.css", "text/css; charset=utf-8"]]) {
+    for (const [path, file, type] of [
+      ["/app/some/route?x=1", "app.html", "text/html; charset=utf-8"],
+      ["/app/", "app.html", "text/html; charset=utf-8"],
+      ["/rewritten", "style.css", "text/css; charset=utf-8"],
+    ]) {
       const response = await site.get(path);
       assert.deepEqual([response.status, response.text, response.headers["content-type"]], [200, files[file], type]);
       assert.equal((await site.get(path, { "If-None-Match": response.headers.etag })).status, 304);
@@ -262,9 +273,31 @@ describe("_redirects", () => {
     assert.equal((await site.get("/nowhere")).status, 404);
   });
 
-  for (const target of ["/evil.example", "//evil.example", "%2Fevil.example", "%2F%2Fevil.example", "%5Cevil.example", "\\evil.example", "/%5Cevil.example", "%09/evil.example", "https://evil.example", "https:evil.example", "%0d%0aSet-Cookie:%20a=b", "..//evil.example", "javascript:alert(1)", "@evil.example", ".evil.example"]) {
+  for (const target of [
+    "/evil.example",
+    "//evil.example",
+    "%2Fevil.example",
+    "%2F%2Fevil.example",
+    "%5Cevil.example",
+    "\\evil.example",
+    "/%5Cevil.example",
+    "%09/evil.example",
+    "https://evil.example",
+    "https:evil.example",
+    "%0d%0aSet-Cookie:%20a=b",
+    "..//evil.example",
+    "javascript:alert(1)",
+    "@evil.example",
+    ".evil.example",
+  ]) {
     test(`no path leads to a host that no rule names: ${target}`, async () => {
-      for (const [path, host] of [[`/open/${target}`, "site.example"], [`/pair/${target}`, "site.example"], [`/pair/a/${target}`, "site.example"], [`/away/${target}`, "other.example"], [`/${target}`, "site.example"]]) {
+      for (const [path, host] of [
+        [`/open/${target}`, "site.example"],
+        [`/pair/${target}`, "site.example"],
+        [`/pair/a/${target}`, "site.example"],
+        [`/away/${target}`, "other.example"],
+        [`/${target}`, "site.example"],
+      ]) {
         const { status, headers } = await site.get(path, { Host: "site.example" });
         assert.ok(status < 500, `${status}`);
         assert.equal(headers["set-cookie"], undefined);

@@ -101,7 +101,10 @@ describe("by Accept-Language", () => {
       const headers = field === undefined ? {} : { "Accept-Language": field };
       const response = await site.get("/about", headers);
       assertAbout(response, language);
-      assert.deepEqual(members(response.headers.vary).filter((name) => name !== "Accept-Encoding"), ["Accept-Language", "Cookie"]);
+      assert.deepEqual(
+        members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+        ["Accept-Language", "Cookie"],
+      );
       const head = await site.head("/about", headers);
       assert.deepEqual([head.status, head.headers["content-language"], head.headers.etag], [200, language, response.headers.etag]);
     });
@@ -134,7 +137,10 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
       assertAbout(response, language);
       // Where the query settles it, nothing else could have changed the answer.
       const settled = /[?&]lang=(fr|en|zh-hant)\b/i.test(query);
-      assert.deepEqual(members(response.headers.vary).filter((name) => name !== "Accept-Encoding"), settled ? [] : ["Accept-Language", "Cookie"]);
+      assert.deepEqual(
+        members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+        settled ? [] : ["Accept-Language", "Cookie"],
+      );
     });
   }
 });
@@ -172,7 +178,10 @@ test("each language has an ETag of its own; that of another is not modified", as
   for (const [etag, language] of tags) {
     const none = await site.get("/about", { "Accept-Language": language, "If-None-Match": etag });
     assert.equal(none.status, 304);
-    assert.deepEqual(members(none.headers.vary).filter((name) => name !== "Accept-Encoding"), ["Accept-Language", "Cookie"]);
+    assert.deepEqual(
+      members(none.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      ["Accept-Language", "Cookie"],
+    );
     const other = language === "de" ? "fr" : "de";
     assert.equal((await site.get("/about", { "Accept-Language": other, "If-None-Match": etag })).status, 200);
   }
@@ -187,12 +196,20 @@ test("the same bytes in two languages are two representations", async () => {
 });
 
 test("a language's own address answers that language, whoever asks", async () => {
-  for (const [path, language] of [["/about.de", "de"], ["/about.pt-BR", "pt-BR"], ["/index.de", "de"], ["/docs/index.fr", "fr"]]) {
+  for (const [path, language] of [
+    ["/about.de", "de"],
+    ["/about.pt-BR", "pt-BR"],
+    ["/index.de", "de"],
+    ["/docs/index.fr", "fr"],
+  ]) {
     const response = await site.get(path, { "Accept-Language": "zh-Hans", Cookie: "lang=zh-Hans" });
     assert.equal(response.status, 200, path);
     assert.equal(response.text, files[`${path.slice(1)}.html`]);
     assert.equal(response.headers["content-language"], language);
-    assert.deepEqual(members(response.headers.vary).filter((name) => name !== "Accept-Encoding"), []);
+    assert.deepEqual(
+      members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      [],
+    );
   }
   const { status, headers } = await site.get("/about.de.html?x=1");
   assert.deepEqual([status, headers.location], [307, "/about.de?x=1"]);
@@ -217,7 +234,10 @@ test("a plain file without a language is what is left", async () => {
   assert.equal(plain.headers["content-language"], undefined);
   assert.equal(german.text, files["unmarked.de.html"]);
   assert.equal(german.headers["content-language"], "de");
-  assert.deepEqual(members(plain.headers.vary).filter((name) => name !== "Accept-Encoding"), ["Accept-Language", "Cookie"]);
+  assert.deepEqual(
+    members(plain.headers.vary).filter((name) => name !== "Accept-Encoding"),
+    ["Accept-Language", "Cookie"],
+  );
 });
 
 test("--language says which language plain pages have", async () => {
@@ -228,10 +248,19 @@ test("--language says which language plain pages have", async () => {
 });
 
 test("what has no translations is not negotiated", async () => {
-  for (const [path, file] of [["/alone", "alone.html"], ["/release", "release.html"], ["/release.v2", "release.v2.html"], ["/jquery.js", "jquery.js"], ["/style.css", "style.css"]]) {
+  for (const [path, file] of [
+    ["/alone", "alone.html"],
+    ["/release", "release.html"],
+    ["/release.v2", "release.v2.html"],
+    ["/jquery.js", "jquery.js"],
+    ["/style.css", "style.css"],
+  ]) {
     const response = await site.get(path, { "Accept-Language": "de", Cookie: "lang=de" });
     assert.equal(response.text, files[file], path);
-    assert.deepEqual(members(response.headers.vary).filter((name) => name !== "Accept-Encoding"), []);
+    assert.deepEqual(
+      members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      [],
+    );
     assert.equal(response.headers.link, undefined);
     assert.equal(response.headers["content-location"], undefined);
   }

@@ -143,7 +143,16 @@ describe("a redirect to the canonical path", () => {
     });
   }
 
-  for (const path of ["//file.html", "///folder", "//evil.example/..", "//folder/index.html", "/%2Ffile.html", "/%5Cfile.html", "/\\file.html", "//%5cevil.example/file.html"]) {
+  for (const path of [
+    "//file.html",
+    "///folder",
+    "//evil.example/..",
+    "//folder/index.html",
+    "/%2Ffile.html",
+    "/%5Cfile.html",
+    "/\\file.html",
+    "//%5cevil.example/file.html",
+  ]) {
     test(`never leaves the host: ${path}`, async () => {
       const { status, headers } = await site.get(path);
       assert.ok([200, 307, 404].includes(status), `${status}`);
@@ -176,7 +185,10 @@ describe("decoding once and strictly", () => {
       const { response, reads } = await site.reading(() => site.get(path));
       assertPlainError(response, 404, "Not found");
       // What is served where there is no file is for the release to say.
-      assert.deepEqual(reads.filter((key) => !/^kv-edge:(current$|release:)/.test(key)), []);
+      assert.deepEqual(
+        reads.filter((key) => !/^kv-edge:(current$|release:)/.test(key)),
+        [],
+      );
       assertProblem(await site.get(path, { Accept: "application/json" }), 404, "not_found");
     });
   }
@@ -210,7 +222,10 @@ describe("names in Unicode", () => {
 
   for (const [form, path] of Object.entries({ C: encodeURI(`/${composed}`), D: encodeURI(`/${decomposed}`) })) {
     test(`a file whose name is in Form D on the disk is found in Form ${form}`, async () => {
-      for (const [ending, text] of [["", page("cheese")], [".txt", "text"]]) {
+      for (const [ending, text] of [
+        ["", page("cheese")],
+        [".txt", "text"],
+      ]) {
         const response = await site.get(path + ending);
         assert.deepEqual([response.status, response.text, response.headers["x-a"]], [200, text, "1"]);
       }
@@ -348,10 +363,22 @@ describe("keys written the documented way", () => {
 test("what belongs to the releases themselves is no file, however it is spelled", async () => {
   await site.push(tree, "--not-found", "none");
   const { current } = await site.pointer();
-  const { keys: [blob] } = await site.file("/style.css");
+  const {
+    keys: [blob],
+  } = await site.file("/style.css");
   await site.kv.put("kv-edge:own", "a key that was written by hand");
   for (const key of ["current", "own", `release:${current}`, blob.slice("kv-edge:".length), "", "push:"]) {
-    for (const prefix of ["/kv-edge:", "//kv-edge:", "/%6bv-edge:", "/kv%2Dedge:", "/kv-edge%3a", "/%2fkv-edge:", "/x/../kv-edge:", "/./kv-edge:", "/\\kv-edge:"]) {
+    for (const prefix of [
+      "/kv-edge:",
+      "//kv-edge:",
+      "/%6bv-edge:",
+      "/kv%2Dedge:",
+      "/kv-edge%3a",
+      "/%2fkv-edge:",
+      "/x/../kv-edge:",
+      "/./kv-edge:",
+      "/\\kv-edge:",
+    ]) {
       const response = await site.get(prefix + key);
       assert.equal(response.status, 404, `${prefix}${key}: ${response.text.slice(0, 80)}`);
     }

@@ -101,7 +101,8 @@ describe("an API that fails for a while", () => {
 describe("against an account of Cloudflare", () => {
   const NAMESPACE = "assets";
   const env = { CLOUDFLARE_API_TOKEN: API_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
-  const account = (n, options = {}, ...args) => cli(["assets", "push", folderOf(stamped(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
+  const account = (n, options = {}, ...args) =>
+    cli(["assets", "push", folderOf(stamped(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
 
   test("with a token and an account: the push completes, and the token shows nowhere", async () => {
     const { code, stdout, stderr, calls } = await callsOf(() => account(1));

@@ -95,7 +95,9 @@ describe("what is written", () => {
 
   test("only what KV lacks is uploaded", async () => {
     await site.push({ ...stamped(1), "large.bin": randomBytes(3_000_000) });
-    const { keys: [large] } = await site.file("/large.bin");
+    const {
+      keys: [large],
+    } = await site.file("/large.bin");
     const { calls } = await callsOf(() => site.push({ ...stamped(1), "new.txt": "new" }));
     const bytes = writes(calls).reduce((sum, { body }) => sum + body.length, 0);
     assert.ok(bytes < 100_000, `${bytes} bytes were sent`);
@@ -149,7 +151,19 @@ describe("what is written", () => {
   });
 
   test(".assetsignore, _headers, _redirects and what it names are no files", async () => {
-    await site.push({ ".assetsignore": "*.map\n/drafts/\n!keep.map\n", _headers: "/*\n  X-A: b\n", "a.js": "a", "a.js.map": "{}", "keep.map": "{}", "drafts/x.html": "x", "sub/drafts/y.html": "y", ".well-known/security.txt": "hidden, and a file" });
-    assert.deepEqual((await site.files()).map(({ path }) => path), ["/.well-known/security.txt", "/a.js", "/keep.map", "/sub/drafts/y.html"]);
+    await site.push({
+      ".assetsignore": "*.map\n/drafts/\n!keep.map\n",
+      _headers: "/*\n  X-A: b\n",
+      "a.js": "a",
+      "a.js.map": "{}",
+      "keep.map": "{}",
+      "drafts/x.html": "x",
+      "sub/drafts/y.html": "y",
+      ".well-known/security.txt": "hidden, and a file",
+    });
+    assert.deepEqual(
+      (await site.files()).map(({ path }) => path),
+      ["/.well-known/security.txt", "/a.js", "/keep.map", "/sub/drafts/y.html"],
+    );
   });
 });

@@ -20,7 +20,10 @@ const files = {
   "large.bin": randomBytes(20 * 1024 * 1024),
   "404.html": "<!doctype html><p>none",
   _redirects: "/old /small.txt 301\n",
-  "hello-world.json": JSON.stringify([{ language_code: "en", message: "Hello World!" }, { language_code: "de", message: "Hallo Welt!" }]),
+  "hello-world.json": JSON.stringify([
+    { language_code: "en", message: "Hello World!" },
+    { language_code: "de", message: "Hallo Welt!" },
+  ]),
 };
 
 before(async () => {
@@ -85,7 +88,14 @@ describe("with the manifest in memory", () => {
     });
   }
 
-  for (const [path, headers] of [["/small.txt", { "Accept-Encoding": "br" }], ["/small.txt", { "Accept-Encoding": "gzip" }], ["/about", { "Accept-Language": "de" }], ["/about", { "Accept-Language": "en", "Accept-Encoding": "zstd" }], ["/", {}], ["/hello-world", { "Accept-Language": "de" }]]) {
+  for (const [path, headers] of [
+    ["/small.txt", { "Accept-Encoding": "br" }],
+    ["/small.txt", { "Accept-Encoding": "gzip" }],
+    ["/about", { "Accept-Language": "de" }],
+    ["/about", { "Accept-Language": "en", "Accept-Encoding": "zstd" }],
+    ["/", {}],
+    ["/hello-world", { "Accept-Language": "de" }],
+  ]) {
     test(`${path} ${JSON.stringify(headers)} costs one read at most, and none the second time`, async () => {
       const first = await site.reading(() => site.get(path, headers));
       assert.equal(first.response.status, 200);

@@ -121,8 +121,14 @@ describe("rollback", () => {
     const before = calls.length;
     const { code, stderr } = await site.run("rollback");
     assert.equal(code, 0, stderr);
-    const writes = calls.slice(before).filter(({ method }) => method === "PUT").map(({ body }) => JSON.parse(body).map(({ key }) => key));
-    assert.deepEqual(writes.filter(([key]) => !key.startsWith("kv-edge:push:")), [["kv-edge:current"]]);
+    const writes = calls
+      .slice(before)
+      .filter(({ method }) => method === "PUT")
+      .map(({ body }) => JSON.parse(body).map(({ key }) => key));
+    assert.deepEqual(
+      writes.filter(([key]) => !key.startsWith("kv-edge:push:")),
+      [["kv-edge:current"]],
+    );
     assert.deepEqual(await site.keys("kv-edge:push:"), []);
     assert.equal(await served(), 1);
     assert.equal((await site.pointer()).current, first);
@@ -162,7 +168,10 @@ describe("rollback", () => {
     assert.equal(await served(), 2);
   });
 
-  for (const [what, args] of [["a release that is not there", ["20200101T000000Z-00000000"]], ["what is no release", ["../current"]]]) {
+  for (const [what, args] of [
+    ["a release that is not there", ["20200101T000000Z-00000000"]],
+    ["what is no release", ["../current"]],
+  ]) {
     test(`${what}: exit code 1 and a sentence, and nothing is switched`, async () => {
       const [, id] = await pushed(2);
       const { code, stderr } = await site.run("rollback", args);
@@ -217,7 +226,10 @@ describe("gc", () => {
     const before = await site.keys("kv-edge:blob:");
     const { code, stderr } = await site.run("gc", ["--keep", "2", "--min-age", "0s"]);
     assert.equal(code, 0, stderr);
-    assert.deepEqual((await site.keys("kv-edge:release:")).map((key) => key.slice("kv-edge:release:".length)), ids.slice(2).sort());
+    assert.deepEqual(
+      (await site.keys("kv-edge:release:")).map((key) => key.slice("kv-edge:release:".length)),
+      ids.slice(2).sort(),
+    );
     await assertWhole();
     const after = await site.keys("kv-edge:blob:");
     assert.ok(after.length < before.length);
@@ -268,7 +280,11 @@ describe("gc", () => {
     const { reached, release: goOn } = hold("kv-edge:release:", true);
     const gc = site.run("gc", ["--keep", "1", "--min-age", "0s"]);
     await reached;
-    for (const [command, args] of [["rollback", [ids[0]]], ["push", [folderOf(release(4).files)]], ["gc", ["--min-age", "0s"]]]) {
+    for (const [command, args] of [
+      ["rollback", [ids[0]]],
+      ["push", [folderOf(release(4).files)]],
+      ["gc", ["--min-age", "0s"]],
+    ]) {
       const { code, stderr } = await site.run(command, args);
       assert.equal(code, 1, `${command}: ${stderr}`);
       assert.match(stderr, /gc.* is (running|under way)/, command);
@@ -301,8 +317,7 @@ describe("gc", () => {
 
   test("that fails takes its mark away", async () => {
     await pushed(3, "--previous", "0");
-    site.api.meddle = ({ path, body }, pass) =>
-      path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass();
+    site.api.meddle = ({ path, body }, pass) => (path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass());
     const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
     assert.equal(code, 1);
     assert.match(stderr, /not today/);

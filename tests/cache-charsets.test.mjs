@@ -82,7 +82,11 @@ describe("the charset of Content-Type", { concurrency: true }, () => {
     });
   }
 
-  for (const [label, encode] of [["utf-16le", (text) => Buffer.from(text, "utf16le")], ["utf-16be", utf16be], ["UTF-16", (text) => Buffer.from(text, "utf16le")]]) {
+  for (const [label, encode] of [
+    ["utf-16le", (text) => Buffer.from(text, "utf16le")],
+    ["utf-16be", utf16be],
+    ["UTF-16", (text) => Buffer.from(text, "utf16le")],
+  ]) {
     test(`${label}`, async () => {
       const page = encode("<title>Grüße 日本 😀</title><body>Grüße 日本 😀</body>");
       assertText(await view(serve(page, { type: `text/html; charset=${label}` })), "Grüße 日本 😀");
@@ -121,7 +125,10 @@ describe("what the page declares itself", { concurrency: true }, () => {
     assertText(await view(serve(around(latin1("Grüße"), meta), { type: "text/html; charset=windows-1252" })), "Grüße");
     const marked = Buffer.concat([bytes("efbbbf"), around(Buffer.from("Grüße"), meta)]);
     assertText(await view(serve(marked, { type: "text/html; charset=windows-1252" })), "Grüße");
-    for (const [mark, encode] of [["fffe", (text) => Buffer.from(text, "utf16le")], ["feff", utf16be]]) {
+    for (const [mark, encode] of [
+      ["fffe", (text) => Buffer.from(text, "utf16le")],
+      ["feff", utf16be],
+    ]) {
       const page = Buffer.concat([bytes(mark), encode("<title>Grüße</title><body>Grüße</body>")]);
       assertText(await view(serve(page, { type: "text/html; charset=windows-1252" })), "Grüße");
     }
@@ -146,7 +153,14 @@ const long = Buffer.alloc(16 * 1024 * 1024, "x");
 const bombs = Object.fromEntries(
   ["gzip", "deflate", "br", "zstd"].map((coding) => {
     const bomb = coded[coding](long);
-    return [coding, [[coding, bomb], [`gzip, ${coding}`, coded[coding](zlib.gzipSync(long))], [`${coding}, gzip`, zlib.gzipSync(bomb)]]];
+    return [
+      coding,
+      [
+        [coding, bomb],
+        [`gzip, ${coding}`, coded[coding](zlib.gzipSync(long))],
+        [`${coding}, gzip`, zlib.gzipSync(bomb)],
+      ],
+    ];
   }),
 );
 
@@ -236,5 +250,8 @@ test("a page that is too long, breaks off or cannot be read leaves nothing uncau
   const id = unique("fence");
   await send(worker, pathOf(urls[0]), { headers: { "CF-Ray": id } });
   await eventually(() => worker.lines().some((line) => line.includes(id)), "a line in the log");
-  assert.deepEqual(worker.lines().filter((line) => /uncaught/i.test(line)), []);
+  assert.deepEqual(
+    worker.lines().filter((line) => /uncaught/i.test(line)),
+    [],
+  );
 });

@@ -20,8 +20,7 @@ function assertMiss(response, { status = 200, isStored = status === 200, detail 
   assert.equal(response.status, 200, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
   assert.equal(response.json().fromCache, false);
-  const cacheStatus =
-    `kv-edge; fwd=uri-miss; fwd-status=${status}` + (isStored ? "; stored; ttl=60" : "") + (detail ? `; detail=${detail}` : "");
+  const cacheStatus = `kv-edge; fwd=uri-miss; fwd-status=${status}` + (isStored ? "; stored; ttl=60" : "") + (detail ? `; detail=${detail}` : "");
   assert.equal(response.headers["cache-status"], cacheStatus);
 }
 

@@ -87,7 +87,11 @@ describe("without a snapshot", async () => {
   });
 
   // Twice thirty seconds; the clock goes on by itself, too.
-  for (const [seconds, isWaitedFor] of [[55, false], [61, true], [24 * 60 * 60, true]]) {
+  for (const [seconds, isWaitedFor] of [
+    [55, false],
+    [61, true],
+    [24 * 60 * 60, true],
+  ]) {
     test(`who was away for ${seconds} s gets what ${isWaitedFor ? "KV has now" : "is in memory"}`, async () => {
       const id = unique("away");
       await config.put(id, on);
@@ -155,7 +159,11 @@ describe("with a snapshot", async () => {
   });
 
   // Twenty times thirty seconds; the clock goes on by itself, too.
-  for (const [seconds, isWaitedFor] of [[61, false], [595, false], [601, true]]) {
+  for (const [seconds, isWaitedFor] of [
+    [61, false],
+    [595, false],
+    [601, true],
+  ]) {
     test(`one that was read ${seconds} s ago is ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
       await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
       await config.restart();
@@ -198,7 +206,13 @@ describe("with a snapshot", async () => {
   });
 });
 
-for (const [value, seconds] of [["3600", 3600], ["1", 1], ["3601", 3600], ["-1", 30], ["", 30]]) {
+for (const [value, seconds] of [
+  ["3600", 3600],
+  ["1", 1],
+  ["3601", 3600],
+  ["-1", 30],
+  ["", 30],
+]) {
   test(`CONFIG_REFRESH = ${JSON.stringify(value)} holds for ${seconds} s`, async () => {
     const config = await startConfig({ refresh: value });
     await config.page("user");

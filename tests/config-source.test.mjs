@@ -137,10 +137,20 @@ describe("without a snapshot", async () => {
 describe("with a snapshot", async () => {
   const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
   const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1, plan: "pro" }]));
-  const others = { pat: on, "a b": on, été: on, none: {}, "null": { preview_features_enabled: null }, broken: { preview_features_enabled: 1 }, ...many };
+  const others = { pat: on, "a b": on, été: on, none: {}, null: { preview_features_enabled: null }, broken: { preview_features_enabled: 1 }, ...many };
   before(() => config.putSnapshot(others));
 
-  for (const [id, preview] of [["pat", true], ["a b", true], ["été", true], ["none", false], ["null", false], ["id-0", false], ["id-1", true], ["id-9999", true], ["id-5000", false]]) {
+  for (const [id, preview] of [
+    ["pat", true],
+    ["a b", true],
+    ["été", true],
+    ["none", false],
+    ["null", false],
+    ["id-0", false],
+    ["id-1", true],
+    ["id-9999", true],
+    ["id-5000", false],
+  ]) {
     test(`${id} is in the snapshot`, async () => assertPage(await config.page(id), { preview, source: "snapshot" }));
   }
 
@@ -287,7 +297,14 @@ describe("a snapshot that was good", async () => {
     }
   }
 
-  for (const [id, asked, preview, source] of [["sam", true, true, "stale"], ["sam", false, true, "stale"], ["nobody", true, false, "stale"], ["nobody", false, false, "default"], ["own", true, true, "stale"], ["own", false, false, "default"]]) {
+  for (const [id, asked, preview, source] of [
+    ["sam", true, true, "stale"],
+    ["sam", false, true, "stale"],
+    ["nobody", true, false, "stale"],
+    ["nobody", false, false, "default"],
+    ["own", true, true, "stale"],
+    ["own", false, false, "default"],
+  ]) {
     test(`all of KV fails: ${id}, who was ${asked ? "" : "not "}asked for before, has ${source}`, async () => {
       await config.put("own", on);
       await config.putSnapshot(good);

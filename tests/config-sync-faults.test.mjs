@@ -21,7 +21,10 @@ describe("an API that fails for a while: the pass completes", () => {
     ["a cut connection for every call once, which was made all the same", onceEach(async (_call, pass) => void (await pass()))],
     ["500 to every call once, which was made all the same", onceEach(async (_call, pass) => (await pass(), apiError(500, 10001, "internal error")))],
     ["every bulk call leaves out half of its keys once", onceEach((call, pass) => partly(sync, call, pass, (_, index) => index % 2 === 0))],
-    ["every bulk call leaves out half of its keys", (call, pass) => partly(sync, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2))],
+    [
+      "every bulk call leaves out half of its keys",
+      (call, pass) => partly(sync, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2)),
+    ],
     ["every bulk call takes none once", onceEach((call, pass) => partly(sync, call, pass, () => false))],
   ]) {
     test(what, async () => {

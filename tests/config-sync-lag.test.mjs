@@ -153,7 +153,10 @@ test("--watch: a key is looked up in a list of ten", async () => {
   await users.delete(id("00002"));
   await shows(users);
   const lists = api.calls.slice(before).filter((call) => kindOf(call) === "list");
-  assert.deepEqual(lists.map(({ path }) => new URL(path, api.base).searchParams.get("limit")), ["10"]);
+  assert.deepEqual(
+    lists.map(({ path }) => new URL(path, api.base).searchParams.get("limit")),
+    ["10"],
+  );
   assert.equal((await tool.end()).code, 0);
 });
 

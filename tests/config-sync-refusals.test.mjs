@@ -64,7 +64,8 @@ describe("an API that goes on failing", () => {
   for (const status of [401, 403]) {
     test(`${status} to the bulk writes: no second try, and after those under way there are no more`, async () => {
       const users = await sync.table(rows(9000));
-      api.meddle = async (call, pass) => (kindOf(call) === "write" ? (await sleep(200), apiError(status, 10000, `refused because of "${keysOf(call)[0]}"`)) : pass());
+      api.meddle = async (call, pass) =>
+        kindOf(call) === "write" ? (await sleep(200), apiError(status, 10000, `refused because of "${keysOf(call)[0]}"`)) : pass();
       const { code, stderr, calls } = await users.run();
       assert.equal(code, 1, stderr);
       const writes = calls.filter((call) => kindOf(call) === "write").map((call) => keysOf(call)[0]);
@@ -104,7 +105,10 @@ test("against an account of Cloudflare, with a token: the pass completes", async
   const { users, args, checkAll } = await changed(sync);
   const env = { CLOUDFLARE_API_TOKEN: API_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
   api.meddle = onceEach(() => apiError(500, 10001, `proxy refused Bearer ${API_TOKEN}`));
-  const { code, stderr, stdout, calls } = await sync.run([...users.arguments(...args), "--api-base", api.accountBase, "--namespace", sync.namespace], { env, api: false });
+  const { code, stderr, stdout, calls } = await sync.run([...users.arguments(...args), "--api-base", api.accountBase, "--namespace", sync.namespace], {
+    env,
+    api: false,
+  });
   assert.equal(code, 0, stdout + stderr);
   assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${API_TOKEN}`));
   await checkAll();

@@ -62,8 +62,8 @@ describe("types of SQL", () => {
     ["'2026-11-21 12:00:00.5+03:30'::timestamptz", '"2026-11-21T08:30:00.5+00:00"'],
     ["'2026-11-21 12:00:00'::timestamp", '"2026-11-21T12:00:00"'],
     ["'2026-11-21'::date", '"2026-11-21"'],
-    ["'{\"b\": [1, {\"c\": null}], \"a\": 1.0}'::jsonb", '{"a":1.0,"b":[1,{"c":null}]}'],
-    ["'{\"b\":1,\"a\":1e2}'::json", '{"b":1,"a":1e2}'],
+    ['\'{"b": [1, {"c": null}], "a": 1.0}\'::jsonb', '{"a":1.0,"b":[1,{"c":null}]}'],
+    ['\'{"b":1,"a":1e2}\'::json', '{"b":1,"a":1e2}'],
     ["'null'::jsonb", "null"],
     ["ARRAY['a', NULL, 'b \"c\"']", '["a",null,"b \\"c\\""]'],
     ["ARRAY[[1,2],[3,4]]", "[[1,2],[3,4]]"],
@@ -119,7 +119,9 @@ describe("types of SQL", () => {
   }
 
   test("a query may take longer than the database lets others", async () => {
-    await sync.database.query("ALTER ROLE CURRENT_USER SET statement_timeout = '300ms'; ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '300ms'");
+    await sync.database.query(
+      "ALTER ROLE CURRENT_USER SET statement_timeout = '300ms'; ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '300ms'",
+    );
     const { code, stderr, summary } = await syncQuery("SELECT n::text AS id, pg_sleep(0.3)::text AS x FROM generate_series(1, 4) n");
     await sync.database.query("ALTER ROLE CURRENT_USER RESET ALL");
     assert.equal(code, 0, stderr);
@@ -139,7 +141,9 @@ describe("types of SQL", () => {
     ["a row that fails only when it is read, with its contents in PostgreSQL's message", `SELECT id, plan::int FROM unharmed`, /a row/],
   ]) {
     test(`${what}: exit code 1, a sentence, and nothing is written or deleted`, async () => {
-      await sync.database.query(`CREATE TABLE IF NOT EXISTS unharmed (id text, plan text); TRUNCATE unharmed; INSERT INTO unharmed VALUES ('${id(1)}', '${MARK}')`);
+      await sync.database.query(
+        `CREATE TABLE IF NOT EXISTS unharmed (id text, plan text); TRUNCATE unharmed; INSERT INTO unharmed VALUES ('${id(1)}', '${MARK}')`,
+      );
       const { code, stderr, stdout, stored, calls } = await syncQuery(query);
       assert.equal(code, 1, stderr);
       assert.match(stdout + stderr, word);
@@ -151,7 +155,35 @@ describe("types of SQL", () => {
 });
 
 describe("the order of keys", () => {
-  const names = ["A", "a", "B", "b", "_", "-", "é", "e\u0301", "z", "ä", "ß", "日本", "\uFFFF", "\uE000", "🎉", "\u{10FFFF}", "\u{10000}", "a b", "a\u00A0b", "I", "ı", "İ", "~", "\u007F", "0", "10", "9"];
+  const names = [
+    "A",
+    "a",
+    "B",
+    "b",
+    "_",
+    "-",
+    "é",
+    "e\u0301",
+    "z",
+    "ä",
+    "ß",
+    "日本",
+    "\uFFFF",
+    "\uE000",
+    "🎉",
+    "\u{10FFFF}",
+    "\u{10000}",
+    "a b",
+    "a\u00A0b",
+    "I",
+    "ı",
+    "İ",
+    "~",
+    "\u007F",
+    "0",
+    "10",
+    "9",
+  ];
   const planned = Object.fromEntries(names.map((name, n) => [id(name), { on: n % 2 === 0, plan: `${MARK} ${name}` }]));
 
   test("is that of their bytes in UTF-8, whatever the database sorts by", async () => {
@@ -165,7 +197,11 @@ describe("the order of keys", () => {
     await users.check();
   });
 
-  for (const [gone, args] of [[["\uFFFF", "\uE000"], []], [["🎉", "\u{10FFFF}"], []], [names.slice(1), ["--allow-mass-delete"]]]) {
+  for (const [gone, args] of [
+    [["\uFFFF", "\uE000"], []],
+    [["🎉", "\u{10FFFF}"], []],
+    [names.slice(1), ["--allow-mass-delete"]],
+  ]) {
     test(`without ${gone.length} of them`, async () => {
       const users = await sync.table(planned);
       await users.sync([]);
@@ -186,7 +222,10 @@ describe("the order of keys", () => {
       assert.equal(code, 0, stdout + stderr);
       assert.equal(summary.written, written);
     }
-    assert.deepEqual([...(await sync.stored(prefix)).keys()], ["z", "é", "Ÿ", "€"].map((name) => prefix + id(name)));
+    assert.deepEqual(
+      [...(await sync.stored(prefix)).keys()],
+      ["z", "é", "Ÿ", "€"].map((name) => prefix + id(name)),
+    );
   });
 
   test("a list that is not in order: an error, and nothing is deleted", async () => {
@@ -277,7 +316,9 @@ describe("rows that KV cannot take", () => {
   test("the same key twice: reported, the rest goes on, and what KV holds of it is one of the two", async () => {
     const users = await sync.table(rows(5));
     await users.sync([]);
-    await sync.database.query(`INSERT INTO ${users.name} VALUES ('${id("00002")}', true, 'x'), ('${id("twice")}', true, 'a'), ('${id("twice")}', true, 'b'), ('${id("twice")}', true, 'c')`);
+    await sync.database.query(
+      `INSERT INTO ${users.name} VALUES ('${id("00002")}', true, 'x'), ('${id("twice")}', true, 'a'), ('${id("twice")}', true, 'b'), ('${id("twice")}', true, 'c')`,
+    );
     const { code, summary } = await users.run();
     assert.equal(code, 1);
     assert.ok(summary.failed >= 3, JSON.stringify(summary));
@@ -299,7 +340,10 @@ describe("rows that KV cannot take", () => {
     const { code, summary } = await users.run();
     assert.deepEqual([code, summary.written, summary.failed], [1, 3, 1]);
     const [, hint] = summary.problems[0].match(/\((SELECT .*)\)$/);
-    assert.deepEqual((await sync.database.query(hint.replace("the query", users.query))).map(({ id }) => id), [null]);
+    assert.deepEqual(
+      (await sync.database.query(hint.replace("the query", users.query))).map(({ id }) => id),
+      [null],
+    );
   });
 
   test("a row that became too long keeps its key from being deleted", async () => {

@@ -26,7 +26,12 @@ async function withSnapshot(given, options) {
 }
 
 test("all rows in one value, in the order of their bytes; written anew only where it changed, with a version that grows", async () => {
-  const names = { [id("🎉")]: { on: true, plan: `${MARK} ü` }, [id("\uFFFF")]: { on: false, plan: '" \\ \n' }, [id("B")]: { on: true, plan: null }, [id("a")]: { on: null, plan: "" } };
+  const names = {
+    [id("🎉")]: { on: true, plan: `${MARK} ü` },
+    [id("\uFFFF")]: { on: false, plan: '" \\ \n' },
+    [id("B")]: { on: true, plan: null },
+    [id("a")]: { on: null, plan: "" },
+  };
   const { users, key, args } = await withSnapshot({ ...rows(20), ...names });
   const first = await users.sync(args, { written: 24, snapshot: "written" });
   assert.deepEqual(changes(first.calls).flatMap(keysOf).at(-1), key, "the snapshot comes last");
@@ -55,7 +60,13 @@ test("a version that is ahead of the clock is still smaller than the next one", 
   await users.sync(args);
   const ahead = Date.now() + 1e9;
   const { hash, count, text } = users.snapshot();
-  await sync.put([{ key, value: `{"format":1,"version":${ahead},"hash":"${hash}","count":${count},"records":${text}}`, metadata: { snapshot: { version: ahead, hash, count } } }]);
+  await sync.put([
+    {
+      key,
+      value: `{"format":1,"version":${ahead},"hash":"${hash}","count":${count},"records":${text}}`,
+      metadata: { snapshot: { version: ahead, hash, count } },
+    },
+  ]);
   await users.sync(args, { snapshot: "unchanged" });
   assert.equal(await checkSnapshot(users, key), ahead);
   await users.set(rows(1, { plan: "pro" }));
@@ -197,7 +208,11 @@ test("one over 10 MiB, which the Worker does not take: reported, exit code 1, th
 test("a Worker with CONFIG_SNAPSHOT serves what has no record of its own out of it", async () => {
   const { users } = await withSnapshot({ [id("on")]: { on: true, plan: null }, [id("off")]: { on: false, plan: null } }, { prefix: "elsewhere:" });
   await users.sync(["--snapshot", "snapshot"], { snapshot: "written" });
-  for (const [name, isOn, source] of [["on", true, "snapshot"], ["off", false, "snapshot"], ["nobody", false, null]]) {
+  for (const [name, isOn, source] of [
+    ["on", true, "snapshot"],
+    ["off", false, "snapshot"],
+    ["nobody", false, null],
+  ]) {
     const answer = await fetch(new URL(`/config?userId=${id(name)}`, sync.worker.url));
     assert.equal((await answer.text()).includes("🎉"), isOn, name);
     assert.equal(answer.headers.get("config-source"), source, name);

@@ -19,7 +19,13 @@ const plain = await startPostgres();
 const alone = await startPostgres({ tls: selfSigned });
 after(() => Promise.all([plain.stop(), alone.stop()]));
 
-const folder = folderOf({ "authority.pem": authority.cert, "stranger.pem": stranger.cert, "both.pem": stranger.cert + authority.cert, "alone.pem": selfSigned.cert, "broken.pem": "no certificate" });
+const folder = folderOf({
+  "authority.pem": authority.cert,
+  "stranger.pem": stranger.cert,
+  "both.pem": stranger.cert + authority.cert,
+  "alone.pem": selfSigned.cert,
+  "broken.pem": "no certificate",
+});
 const pem = (name) => join(folder, `${name}.pem`);
 const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
 
@@ -56,11 +62,16 @@ describe("TLS", () => {
     ["alone", "localhost", { sslmode: "verify-full", sslrootcert: pem("alone") }, true],
     ["alone", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
   ]) {
-    const shown = Object.entries(parameters).map(([name, value]) => `${name}=${value.replace(`${folder}/`, "")}`).join("&") || "nothing said";
+    const shown =
+      Object.entries(parameters)
+        .map(([name, value]) => `${name}=${value.replace(`${folder}/`, "")}`)
+        .join("&") || "nothing said";
     test(`${database} at ${host}, ${shown}: ${isReached ? "reached" : "a sentence"}`, async () => {
       const query = new URLSearchParams(parameters).toString();
       const url = databases[database].url({ host, parameters: query && `?${query}` });
-      const words = `${databases[database].keywords({ host })} ${Object.entries(parameters).map(([name, value]) => `${name}='${value}'`).join(" ")}`;
+      const words = `${databases[database].keywords({ host })} ${Object.entries(parameters)
+        .map(([name, value]) => `${name}='${value}'`)
+        .join(" ")}`;
       for (const form of [url, words]) {
         const { code, stderr, summary } = await reach(form);
         assert.equal(code, isReached ? 0 : 1, stderr);
@@ -87,7 +98,9 @@ describe("TLS", () => {
 
   test("what is read over TLS is what is in KV", async () => {
     const users = await sync.table(rows(200));
-    const result = await users.run([], { env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}` }) } });
+    const result = await users.run([], {
+      env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}` }) },
+    });
     assert.equal(result.code, 0, result.stderr);
     await users.check();
   });

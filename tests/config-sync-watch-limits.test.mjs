@@ -76,10 +76,14 @@ test("a column that is new, or gone, is in all rows", async () => {
   users.query = `SELECT * FROM ${users.name}`;
   const tool = await watch(users);
   const hold = (columns) =>
-    eventually(async () => {
-      const stored = await sync.stored(users.prefix + id(""));
-      return [...users.rows.keys()].every((name) => Object.keys(JSON.parse(stored.get(users.prefix + name).value)).join() === columns);
-    }, columns, 20_000);
+    eventually(
+      async () => {
+        const stored = await sync.stored(users.prefix + id(""));
+        return [...users.rows.keys()].every((name) => Object.keys(JSON.parse(stored.get(users.prefix + name).value)).join() === columns);
+      },
+      columns,
+      20_000,
+    );
   await sync.database.query(`ALTER TABLE ${users.name} ADD COLUMN tier text DEFAULT 'free'`);
   await sync.database.query(`UPDATE ${users.name} SET tier = 'more' WHERE id = '${id("00001")}'`);
   await hold("preview_features_enabled,plan,tier");
@@ -157,5 +161,13 @@ for (const [what, args, says] of [
 test("a key without a row that KV's list had too late is deleted after a minute", async () => {
   const { code, lines, stderr } = await lookedAtAgain;
   assert.equal(code, 0, stderr);
-  assert.deepEqual(lines.map(({ read, deleted, behind }) => [read, deleted, behind]), [[20, 0, undefined], [0, 0, undefined], [0, 1, undefined], [20, 1, false]]);
+  assert.deepEqual(
+    lines.map(({ read, deleted, behind }) => [read, deleted, behind]),
+    [
+      [20, 0, undefined],
+      [0, 0, undefined],
+      [0, 1, undefined],
+      [20, 1, false],
+    ],
+  );
 });

@@ -66,7 +66,10 @@ test("an API that fails for a while: told, and mended", async () => {
   await users.set(rows(1, { from: 30 }));
   await shows(users, {}, 60_000);
   const { passes } = await tool.end();
-  assert.ok(passes.some(({ failed, problems }) => failed > 0 || problems.length > 0), "the failed pass is told");
+  assert.ok(
+    passes.some(({ failed, problems }) => failed > 0 || problems.length > 0),
+    "the failed pass is told",
+  );
 });
 
 test("a database that is not there, or a query that fails: exit code 1 at once", async () => {
@@ -80,5 +83,11 @@ test("a database that is not there, or a query that fails: exit code 1 at once",
 test("--full-every 1: after a minute, what nobody notified of shows too", async () => {
   const { code, lines, stderr } = await everyMinute;
   assert.equal(code, 0, stderr);
-  assert.deepEqual(lines.slice(0, 2).map(({ read, written }) => [read, written]), [[5, 5], [5, 2]]);
+  assert.deepEqual(
+    lines.slice(0, 2).map(({ read, written }) => [read, written]),
+    [
+      [5, 5],
+      [5, 2],
+    ],
+  );
 });

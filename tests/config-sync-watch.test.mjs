@@ -48,7 +48,10 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
     await shows(users);
     const result = await tool.end(signal);
     assert.equal(result.code, 0, result.stderr);
-    assert.match(result.stdout, /\nstopped after \d+ passes: \d+ read, 5 written, \d+ unchanged, 0 deleted, 0 failed, \d+ calls, \d+\.\d s; all of it is in KV\n$/);
+    assert.match(
+      result.stdout,
+      /\nstopped after \d+ passes: \d+ read, 5 written, \d+ unchanged, 0 deleted, 0 failed, \d+ calls, \d+\.\d s; all of it is in KV\n$/,
+    );
   });
 }
 
@@ -87,12 +90,20 @@ test("ids that are numbers", async () => {
       return stored.size === count && stored.get(`${name}:7`)?.value === `{"plan":"${plan}"}`;
     }, `${count} keys`);
   await holds(10, MARK);
-  await sync.database.query(`UPDATE ${name} SET plan = '${MARK}!' WHERE id = 7; DELETE FROM ${name} WHERE id = 3; SELECT pg_notify('${users.channel}', n) FROM unnest(ARRAY['3', '7', 'no number']) n`);
+  await sync.database.query(
+    `UPDATE ${name} SET plan = '${MARK}!' WHERE id = 7; DELETE FROM ${name} WHERE id = 3; SELECT pg_notify('${users.channel}', n) FROM unnest(ARRAY['3', '7', 'no number']) n`,
+  );
   await holds(9, `${MARK}!`);
   child.kill("SIGTERM");
   const { code, lines, stderr } = await ended;
   assert.equal(code, 1, stderr);
-  assert.deepEqual(lines.slice(0, -1).map(({ written, deleted }) => [written, deleted]), [[10, 0], [1, 1]]);
+  assert.deepEqual(
+    lines.slice(0, -1).map(({ written, deleted }) => [written, deleted]),
+    [
+      [10, 0],
+      [1, 1],
+    ],
+  );
   assert.deepEqual([lines.at(-1).passes, lines.at(-1).behind], [2, true], "the list may lack the key that is no number");
 });
 
@@ -160,9 +171,15 @@ test("a key that is not the sync's own is not deleted, and the guard holds", asy
   await users.set(rows(2, { from: 30 }));
   await shows(users, { beside: gone.map((id) => users.prefix + id) });
   const stored = await sync.stored(users.prefix);
-  assert.ok(gone.every((id) => stored.has(users.prefix + id)), "half of the keys would be gone");
+  assert.ok(
+    gone.every((id) => stored.has(users.prefix + id)),
+    "half of the keys would be gone",
+  );
   const { code, passes, sum, stderr } = await tool.end();
-  assert.ok(passes.some(({ refused }) => refused === 5), `${JSON.stringify(passes)} ${stderr}`);
+  assert.ok(
+    passes.some(({ refused }) => refused === 5),
+    `${JSON.stringify(passes)} ${stderr}`,
+  );
   assert.deepEqual([code, sum.behind, sum.deleted], [1, true, 0]);
 });
 

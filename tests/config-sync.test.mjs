@@ -16,7 +16,10 @@ describe("passes", () => {
 
     const second = await users.sync([], { read: 50, written: 0, unchanged: 50, deleted: 0, failed: 0 });
     assert.deepEqual(changes(second.calls), []);
-    assert.ok(second.calls.every((call) => ["namespaces", "list"].includes(kindOf(call))), "no value is read");
+    assert.ok(
+      second.calls.every((call) => ["namespaces", "list"].includes(kindOf(call))),
+      "no value is read",
+    );
     await users.check();
 
     await users.set(rows(10, { from: 5, plan: "pro" }));
@@ -43,7 +46,10 @@ describe("passes", () => {
 
   test("a key of someone else that has a row is taken over", async () => {
     const users = await sync.table(rows(5));
-    await sync.put([{ key: users.prefix + id("00002"), value: users.entry(id("00002"))[1].value }, { key: users.prefix + id("00003"), value: "by hand" }]);
+    await sync.put([
+      { key: users.prefix + id("00002"), value: users.entry(id("00002"))[1].value },
+      { key: users.prefix + id("00003"), value: "by hand" },
+    ]);
     await users.sync([], { read: 5, written: 5, unchanged: 0 });
     await users.check();
   });
@@ -57,7 +63,10 @@ describe("passes", () => {
     const { value, metadata } = (await sync.stored(id("on"))).get(id("on"));
     assert.equal(value, '{"preview_features_enabled":true}');
     assert.deepEqual(metadata, { sync: { prefix: "", hash: hashOf(value) } });
-    for (const [name, isOn] of [["on", true], ["off", false]]) {
+    for (const [name, isOn] of [
+      ["on", true],
+      ["off", false],
+    ]) {
       const page = await fetch(new URL(`/config?userId=${id(name)}`, sync.worker.url)).then((answer) => answer.text());
       assert.equal(page.includes("🎉"), isOn, page);
     }
@@ -69,7 +78,11 @@ describe("passes", () => {
 
 describe("prefixes", () => {
   test("two in one namespace and none: each deletes only its own", async () => {
-    const tables = [await sync.table(rows(10, { plan: "pro" }), { prefix: "" }), await sync.table(rows(10), { prefix: "a:" }), await sync.table(rows(10, { plan: "team" }), { prefix: "a:b:" })];
+    const tables = [
+      await sync.table(rows(10, { plan: "pro" }), { prefix: "" }),
+      await sync.table(rows(10), { prefix: "a:" }),
+      await sync.table(rows(10, { plan: "team" }), { prefix: "a:b:" }),
+    ];
     /** All that stands under the widest prefix is someone's. */
     const checkAll = async () => {
       const stored = await sync.stored();
@@ -195,12 +208,16 @@ describe("output", () => {
     const users = await sync.table(rows(12));
     const text = await users.run([], { json: false });
     assert.equal(text.code, 0, text.stderr);
-    for (const figure of [/12[^\n]*written|written[^\n]*12/i, /read/i, /unchanged/i, /deleted/i, /failed/i, /calls/i, /\d s\b|seconds/i]) assert.match(text.stdout, figure);
+    for (const figure of [/12[^\n]*written|written[^\n]*12/i, /read/i, /unchanged/i, /deleted/i, /failed/i, /calls/i, /\d s\b|seconds/i])
+      assert.match(text.stdout, figure);
     const json = await users.run();
     assert.equal(json.lines.length, 1);
     assert.equal(json.stderr, "");
     for (const name of ["read", "written", "unchanged", "deleted", "failed", "refused", "calls"]) assert.ok(Number.isInteger(json.summary[name]), name);
-    assert.deepEqual(Object.keys(json.summary).filter((name) => name === "snapshot"), []);
+    assert.deepEqual(
+      Object.keys(json.summary).filter((name) => name === "snapshot"),
+      [],
+    );
   });
 
   for (const [args, word] of [

@@ -28,7 +28,11 @@ async function readsOf(config, key, request, requests = REQUESTS) {
 }
 
 /** The lines of the log that say that the job went on without something. */
-const warnings = (config) => config.worker.log().filter(({ level }) => level === "warning").map(({ code }) => code);
+const warnings = (config) =>
+  config.worker
+    .log()
+    .filter(({ level }) => level === "warning")
+    .map(({ code }) => code);
 
 /**
  * Checks that a key costs one read and one line, after five seconds another one, and counts once it is good.
@@ -75,7 +79,14 @@ describe("a user's record", async () => {
       test(`${route}: one that ${what}`, async () => {
         const id = unique("user");
         await config.evaluate("plain", {});
-        await assertLeftAlone(config, id, reason, JSON.stringify(on), ({ fault }) => unknown(id, faultsOf(id, fault)), () => known(id));
+        await assertLeftAlone(
+          config,
+          id,
+          reason,
+          JSON.stringify(on),
+          ({ fault }) => unknown(id, faultsOf(id, fault)),
+          () => known(id),
+        );
       });
     }
   }
@@ -182,14 +193,24 @@ describe("the snapshot", async () => {
         users = Array.from({ length: REQUESTS }, (_, index) => `user-${index}`);
         const good = snapshotOf(Object.fromEntries(users.map((id) => [id, on])));
         const faults = reason.fault && { "get snapshot": [reason.fault] };
-        await assertLeftAlone(config, "snapshot", reason, good, (_, turn) => unknown(`other-${turn}`, faults), (turn) => known(users[turn]));
+        await assertLeftAlone(
+          config,
+          "snapshot",
+          reason,
+          good,
+          (_, turn) => unknown(`other-${turn}`, faults),
+          (turn) => known(users[turn]),
+        );
       });
     }
   }
 });
 
 describe("CONFIG_REFRESH is the longest time that anything is left alone", async () => {
-  for (const [refresh, first, later] of [["0", 3, 3], ["2", 1, 1]]) {
+  for (const [refresh, first, later] of [
+    ["0", 3, 3],
+    ["2", 1, 1],
+  ]) {
     test(`CONFIG_REFRESH = ${refresh}: ${first} of 3 requests read`, async () => {
       const config = await startConfig({ refresh, vars: { CONFIG_SNAPSHOT: "snapshot" } });
       for (const key of ["user", "flags", "snapshot"]) await config.kv.put(key, "{");

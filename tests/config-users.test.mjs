@@ -66,7 +66,13 @@ describe("who may ask, and for what", async () => {
     });
   }
 
-  for (const [what, id] of [["empty", ""], [".", "."], ["..", ".."], ["513 bytes", "a".repeat(513)], ["171 times three bytes", "€".repeat(171)]]) {
+  for (const [what, id] of [
+    ["empty", ""],
+    [".", "."],
+    ["..", ".."],
+    ["513 bytes", "a".repeat(513)],
+    ["171 times three bytes", "€".repeat(171)],
+  ]) {
     test(`an id that is no key (${what}) is answered 400 by its index, without a read`, async () => {
       const { response, reads } = await config.reading(() => post({ userIds: ["fine", "a", id, "b"] }));
       assert.equal(response.status, 400, response.text);
@@ -82,11 +88,18 @@ describe("who may ask, and for what", async () => {
     assert.deepEqual(reads, []);
   });
 
-  for (const [what, length, status] of [["short", 0, 200], ["as long as it may be", BODY_MAX, 200], ["too long", BODY_MAX + 1, 413]]) {
+  for (const [what, length, status] of [
+    ["short", 0, 200],
+    ["as long as it may be", BODY_MAX, 200],
+    ["too long", BODY_MAX + 1, 413],
+  ]) {
     test(`a body without a length that is ${what} is answered ${status}`, async () => {
       const { hostname, port } = config.worker.direct;
       const response = await new Promise((resolve, reject) => {
-        const request = http.request({ hostname, port, path: "/config", method: "POST", headers: { ...bearer, "Transfer-Encoding": "chunked" }, agent: false }, resolve);
+        const request = http.request(
+          { hostname, port, path: "/config", method: "POST", headers: { ...bearer, "Transfer-Encoding": "chunked" }, agent: false },
+          resolve,
+        );
         request.on("error", reject).end('{"userIds":["a"]}'.padEnd(length, " "));
       });
       response.resume();
@@ -131,7 +144,7 @@ describe("what is answered", async () => {
   before(() => config.kv.put("snapshot", snapshotOf({ sam, both: off })));
 
   test("each user's source and whole record", async () => {
-    const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: "<b>\"é\u2028", list: [1, { a: null }], nothing: null };
+    const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: '<b>"é\u2028', list: [1, { a: null }], nothing: null };
     const [own, broken, nobody] = ids(3);
     await config.put(own, full);
     await config.kv.put(broken, "{");
@@ -156,7 +169,13 @@ describe("what is answered", async () => {
     const [a, b] = ids(2);
     const { response, reads } = await config.reading(() => config.users([a, b, a, a]));
     assert.deepEqual(Object.keys(usersOf(response)).toSorted(), [a, b].toSorted());
-    assert.deepEqual(reads.flat().filter((key) => key !== "snapshot").toSorted(), [a, b].toSorted());
+    assert.deepEqual(
+      reads
+        .flat()
+        .filter((key) => key !== "snapshot")
+        .toSorted(),
+      [a, b].toSorted(),
+    );
   });
 
   test("names of JavaScript's own are ids like others", async () => {
@@ -173,16 +192,27 @@ describe("what is answered", async () => {
   });
 
   /** How many calls, each of 100 keys at most, so many ids cost. */
-  for (const [count, calls] of [[1, [1]], [99, [99]], [100, [100]], [101, [1, 100]], [250, [50, 100, 100]], [1000, Array(10).fill(100)]]) {
+  for (const [count, calls] of [
+    [1, [1]],
+    [99, [99]],
+    [100, [100]],
+    [101, [1, 100]],
+    [250, [50, 100, 100]],
+    [1000, Array(10).fill(100)],
+  ]) {
     test(`${count} ids cost ${calls.length} calls, and none the second time`, async () => {
       const userIds = ids(count);
       await Promise.all(userIds.slice(0, 20).map((id) => config.put(id, on)));
       await config.users(["sam"]); // the snapshot is in memory
       const { response, reads } = await config.reading(() => config.users(userIds));
-      assert.deepEqual(reads.map((keys) => (Array.isArray(keys) ? keys.length : 1)).toSorted((a, b) => a - b), calls);
+      assert.deepEqual(
+        reads.map((keys) => (Array.isArray(keys) ? keys.length : 1)).toSorted((a, b) => a - b),
+        calls,
+      );
       assert.deepEqual(new Set(reads.flat()), new Set(userIds));
       const users = usersOf(response);
-      for (const [index, id] of userIds.entries()) assert.deepEqual(users[id], index < 20 ? { source: "record", config: on } : { source: "none", config: null });
+      for (const [index, id] of userIds.entries())
+        assert.deepEqual(users[id], index < 20 ? { source: "record", config: on } : { source: "none", config: null });
       if (count > 250) return; // more do not fit in memory beside others
       const again = await config.reading(() => config.users(userIds));
       assert.deepEqual(again.reads, []);
@@ -250,7 +280,10 @@ describe("faults", async () => {
     await Promise.all(userIds.map((id) => config.put(id, on)));
     usersOf(await config.users(userIds));
     const users = usersOf(await config.users(userIds, { faults: { bulk: ["ok", "400", "ok", "500"] } }));
-    assert.deepEqual(userIds.map((id) => users[id].source), userIds.map((_, index) => (index >= 100 && index < 200 ? "stale" : "record")));
+    assert.deepEqual(
+      userIds.map((id) => users[id].source),
+      userIds.map((_, index) => (index >= 100 && index < 200 ? "stale" : "record")),
+    );
     assert.ok(Object.values(users).every(({ config }) => config.preview_features_enabled));
   });
 });
@@ -270,10 +303,22 @@ describe("long records", async () => {
 
   /** What calls do, and of how many keys they are. */
   for (const [faults, calls] of [
-    [["413", "ok"], [5, 2, 3]],
-    [["413", "413", "ok"], [5, 2, 1, 1, 3]],
-    [["413", "ok", "500", "ok"], [5, 2, 3, 3]],
-    [["413", "ok", "413", "ok"], [5, 2, 3, 1, 2]],
+    [
+      ["413", "ok"],
+      [5, 2, 3],
+    ],
+    [
+      ["413", "413", "ok"],
+      [5, 2, 1, 1, 3],
+    ],
+    [
+      ["413", "ok", "500", "ok"],
+      [5, 2, 3, 3],
+    ],
+    [
+      ["413", "ok", "413", "ok"],
+      [5, 2, 3, 1, 2],
+    ],
   ]) {
     test(`each half by itself: ${faults}`, async () => {
       const userIds = ids(5);
@@ -291,7 +336,11 @@ describe("long records", async () => {
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
   });
 
-  for (const [what, more, isAnswered] of [["16 MiB of records are answered", [], true], ["more is refused", ["{}"], false], ["more is refused, also where it is another call's", [...Array(100).fill("{}")], false]]) {
+  for (const [what, more, isAnswered] of [
+    ["16 MiB of records are answered", [], true],
+    ["more is refused", ["{}"], false],
+    ["more is refused, also where it is another call's", [...Array(100).fill("{}")], false],
+  ]) {
     test(what, async () => {
       const records = [...Array(16).fill(`{"a":"${"x".repeat(MIB - 8)}"}`), ...more];
       const userIds = ids(records.length);
@@ -330,7 +379,10 @@ describe("with a snapshot that is not remembered", async () => {
     const userIds = ids(3);
     for (const id of userIds) await config.put(id, on);
     const { reads } = await config.reading(() => config.users(userIds));
-    assert.deepEqual(reads.map((keys) => keys.length), [3]);
+    assert.deepEqual(
+      reads.map((keys) => keys.length),
+      [3],
+    );
   });
 });
 

@@ -29,11 +29,22 @@ const GOOD = {
       rules: [
         { deny: ["user-13"] },
         { allow: ["user-7"], variant: "on" },
-        { match: [{ attribute: "plan", in: ["pro", "team"] }, { attribute: "appVersion", semverGte: "2.1.0" }], percentage: 50, variant: "on" },
+        {
+          match: [
+            { attribute: "plan", in: ["pro", "team"] },
+            { attribute: "appVersion", semverGte: "2.1.0" },
+          ],
+          percentage: 50,
+          variant: "on",
+        },
         { percentage: 60.125, variant: "on" },
       ],
     },
-    "button.colour": { variants: { red: "#f00", blue: "#00f" }, default: "red", rules: [{ match: [{ attribute: "a.b", not: true, startsWith: ["x", "y"] }], variant: "blue" }] },
+    "button.colour": {
+      variants: { red: "#f00", blue: "#00f" },
+      default: "red",
+      rules: [{ match: [{ attribute: "a.b", not: true, startsWith: ["x", "y"] }], variant: "blue" }],
+    },
     limit: { variants: { low: 1, high: 1e3 }, default: "low", rules: [{ match: [{ attribute: "age", gte: 18 }], variant: "high" }] },
     layout: { variants: { a: { columns: 2 }, b: [1, 2] }, default: "a", on: false },
   },
@@ -81,7 +92,13 @@ describe("definitions that are wrong: exit code 1, each fault with its place", (
     ["metadata that nest", { a: boolean([], { metadata: { x: {} } }) }, /a\.metadata\.x/],
     ["a name with a space", { "a b": boolean() }, /a b/],
     ["a name that is too long", { ["a".repeat(129)]: boolean() }, /aaa/],
-    ["several at once", { a: boolean([], { default: "none" }), b: on({ percentage: 200 }), c: boolean([{ allow: ["x"], variant: "none" }]) }, /a\.default/, /b\.rules\[0\]\.percentage/, /c\.rules\[0\]\.variant/],
+    [
+      "several at once",
+      { a: boolean([], { default: "none" }), b: on({ percentage: 200 }), c: boolean([{ allow: ["x"], variant: "none" }]) },
+      /a\.default/,
+      /b\.rules\[0\]\.percentage/,
+      /c\.rules\[0\]\.variant/,
+    ],
   ]) {
     test(what, async () => {
       const text = flags(definitions);
@@ -90,7 +107,11 @@ describe("definitions that are wrong: exit code 1, each fault with its place", (
       assert.equal(report.valid, false);
       const { faults } = report.files[0];
       assert.ok(faults.every(({ path, problem }) => typeof path === "string" && problem.length > 5));
-      for (const place of places) assert.ok(faults.some(({ path }) => place.test(path)), `${place}: ${JSON.stringify(faults)}`);
+      for (const place of places)
+        assert.ok(
+          faults.some(({ path }) => place.test(path)),
+          `${place}: ${JSON.stringify(faults)}`,
+        );
       const lines = await validate(text, []);
       assert.equal(lines.code, 1);
       assert.equal(lines.stdout.split("\n").filter((line) => line.startsWith(lines.file)).length, faults.length);
@@ -123,23 +144,50 @@ describe("definitions that are wrong: exit code 1, each fault with its place", (
     test(`${what} twice`, async () => {
       const { code, report } = await validate(text);
       assert.equal(code, 1, JSON.stringify(report));
-      assert.ok(report.files[0].faults.some(({ path }) => place.test(path)), JSON.stringify(report));
+      assert.ok(
+        report.files[0].faults.some(({ path }) => place.test(path)),
+        JSON.stringify(report),
+      );
     });
   }
 });
 
 describe("what may not be meant: a warning, and exit code 0", () => {
   for (const [what, definition, place] of [
-    ["a rule behind one that takes all", boolean([{ percentage: 100, variant: "on" }, { percentage: 5, variant: "on" }]), /a\.rules\[1\]/],
-    ["a percentage that is not larger than the one before", boolean([{ percentage: 50, variant: "on" }, { percentage: 25, variant: "off" }]), /a\.rules\[1\]/],
+    [
+      "a rule behind one that takes all",
+      boolean([
+        { percentage: 100, variant: "on" },
+        { percentage: 5, variant: "on" },
+      ]),
+      /a\.rules\[1\]/,
+    ],
+    [
+      "a percentage that is not larger than the one before",
+      boolean([
+        { percentage: 50, variant: "on" },
+        { percentage: 25, variant: "off" },
+      ]),
+      /a\.rules\[1\]/,
+    ],
     ["a variant that nobody gets", { variants: { x: "1", y: "2", z: "3" }, default: "x", rules: [{ allow: ["u"], variant: "y" }] }, /a\.variants\.z/],
-    ["the same rule again", boolean([{ allow: ["u"], variant: "on" }, { allow: ["u"], variant: "off" }]), /a\.rules\[1\]/],
+    [
+      "the same rule again",
+      boolean([
+        { allow: ["u"], variant: "on" },
+        { allow: ["u"], variant: "off" },
+      ]),
+      /a\.rules\[1\]/,
+    ],
   ]) {
     test(what, async () => {
       const { code, report } = await validate(flags({ a: definition }));
       assert.equal(code, 0, JSON.stringify(report));
       assert.deepEqual([report.valid, report.files[0].faults], [true, []]);
-      assert.ok(report.files[0].warnings.some(({ path }) => place.test(path)), JSON.stringify(report.files[0].warnings));
+      assert.ok(
+        report.files[0].warnings.some(({ path }) => place.test(path)),
+        JSON.stringify(report.files[0].warnings),
+      );
       assert.match((await validate(flags({ a: definition }), [])).stdout, /warning/);
     });
   }
@@ -166,7 +214,12 @@ describe("files", () => {
     });
   }
 
-  for (const [text, expected] of [[good, 0], [bad, 1], ["{", 1], ["", 2]]) {
+  for (const [text, expected] of [
+    [good, 0],
+    [bad, 1],
+    ["{", 1],
+    ["", 2],
+  ]) {
     test(`${text.length} bytes of standard input: exit code ${expected}`, async () => {
       const lines = await cli(["config", "validate", "-"], { input: text });
       assert.equal(lines.code, expected, lines.stderr);

@@ -12,53 +12,53 @@ const config = (options) => send(worker, "/config?userId=somebody", options);
 const executor = async () => (await send(worker, "/.executor")).json();
 
 test("futures are woken by promises, not by queueMicrotask", async () => {
-	assert.equal((await config()).status, 200);
-	assert.equal((await executor()).queueMicrotaskCalls, 0);
+  assert.equal((await config()).status, 200);
+  assert.equal((await executor()).queueMicrotaskCalls, 0);
 });
 
 test("a trap costs its own request, and the next ones get a new instance", async () => {
-	const { instance } = await executor();
-	assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
-	for (let request = 0; request < 3; request += 1) {
-		const response = await config();
-		assert.equal(response.status, 200);
-		assert.match(response.text, /Welcome to My App/);
-	}
-	const after = await executor();
-	assert.ok(after.instance > instance, "the instance that trapped was replaced");
-	assert.equal(after.queueMicrotaskCalls, 0);
+  const { instance } = await executor();
+  assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
+  for (let request = 0; request < 3; request += 1) {
+    const response = await config();
+    assert.equal(response.status, 200);
+    assert.match(response.text, /Welcome to My App/);
+  }
+  const after = await executor();
+  assert.ok(after.instance > instance, "the instance that trapped was replaced");
+  assert.equal(after.queueMicrotaskCalls, 0);
 });
 
 const trap = async () => assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
 
 test("an object outlives a trap: it writes and reads on", async () => {
-	assertReport(await coalesce("awake", { body: "before" }), 200, 1);
-	await trap();
-	assert.equal((await readNewest("awake")).text, "before");
-	const response = await coalesce("awake", { body: "after" });
-	assertReport(response, 200, 1);
-	assert.equal(response.headers.etag, '"2"');
-	assert.equal(await inKv("awake"), "after");
+  assertReport(await coalesce("awake", { body: "before" }), 200, 1);
+  await trap();
+  assert.equal((await readNewest("awake")).text, "before");
+  const response = await coalesce("awake", { body: "after" });
+  assertReport(response, 200, 1);
+  assert.equal(response.headers.etag, '"2"');
+  assert.equal(await inKv("awake"), "after");
 });
 
 test("a value that was acknowledged before a trap reaches KV after it", async () => {
-	assertReport(await coalesce("pending", { body: "before" }), 200, 1);
-	// Its put is due a second after the one before.
-	await storeAll("pending", ["acknowledged"]);
-	await trap();
-	await reachesKv("pending", "acknowledged");
+  assertReport(await coalesce("pending", { body: "before" }), 200, 1);
+  // Its put is due a second after the one before.
+  await storeAll("pending", ["acknowledged"]);
+  await trap();
+  await reachesKv("pending", "acknowledged");
 });
 
 test("a trap in the object itself, at its put: the put is made again", async () => {
-	assert.equal((await send(worker, "/.trap", { method: "PUT" })).status, 204);
-	await storeAll("trapping", ["acknowledged"]);
-	await reachesKv("trapping", "acknowledged");
-	assert.equal((await readNewest("trapping")).text, "acknowledged");
+  assert.equal((await send(worker, "/.trap", { method: "PUT" })).status, 204);
+  await storeAll("trapping", ["acknowledged"]);
+  await reachesKv("trapping", "acknowledged");
+  assert.equal((await readNewest("trapping")).text, "acknowledged");
 });
 
 test("a trap elsewhere while an object's put is under way: the key's next write reaches KV", async () => {
-	await storeAll("slow", ["first"]);
-	await sleep(200);
-	await trap();
-	assertReport(await coalesce("slow", { body: "second", timeoutMs: 8000 }), 200, 1);
+  await storeAll("slow", ["first"]);
+  await sleep(200);
+  await trap();
+  assertReport(await coalesce("slow", { body: "second", timeoutMs: 8000 }), 200, 1);
 });

@@ -88,8 +88,18 @@ describe("the flags", async () => {
     await config.define(good);
     await stateOf();
     for (const edit of [
-      { flags: { x: { default: "a-secret", description: "a-secret", metadata: { a: "a-secret" }, variants: { "b": "a-secret" } } } },
-      { flags: { x: { default: "on", rules: [{ allow: ["a-secret", 7], variant: "on" }, { match: [{ attribute: "a", semverGte: "a-secret" }], variant: "on" }] } } },
+      { flags: { x: { default: "a-secret", description: "a-secret", metadata: { a: "a-secret" }, variants: { b: "a-secret" } } } },
+      {
+        flags: {
+          x: {
+            default: "on",
+            rules: [
+              { allow: ["a-secret", 7], variant: "on" },
+              { match: [{ attribute: "a", semverGte: "a-secret" }], variant: "on" },
+            ],
+          },
+        },
+      },
       { flags: { x: { default: "on", rules: [{ deny: "a-secret" }] } } },
       { flags: { x: { default: "none", variants: { "a-secret": true } } } },
     ]) {

@@ -22,8 +22,7 @@ const messages = {
 };
 const file = Object.entries(messages).map(([language_code, message]) => ({ language_code, message }));
 
-const hello = (acceptLanguage) =>
-  send(worker, "/hello-world", { headers: acceptLanguage === undefined ? {} : { "Accept-Language": acceptLanguage } });
+const hello = (acceptLanguage) => send(worker, "/hello-world", { headers: acceptLanguage === undefined ? {} : { "Accept-Language": acceptLanguage } });
 
 function assertGreeting(response, language, message = messages[language]) {
   assert.equal(response.status, 200, response.text);
@@ -110,7 +109,12 @@ describe("with the eight documented languages", () => {
   test("another region comes before the next language, and the script that is read there before another", async () => {
     const added = { "nl-BE": "Hallo wereld!", "zh-Hant": "你好，世界！（繁體）" };
     await assets.put("hello-world.json", JSON.stringify([...file, ...Object.entries(added).map(([language_code, message]) => ({ language_code, message }))]));
-    for (const [field, language] of [["nl, en;q=0.7", "nl-BE"], ["zh-TW", "zh-Hant"], ["zh-HK, zh;q=0.9", "zh-Hant"], ["zh-CN", "zh"]]) {
+    for (const [field, language] of [
+      ["nl, en;q=0.7", "nl-BE"],
+      ["zh-TW", "zh-Hant"],
+      ["zh-HK, zh;q=0.9", "zh-Hant"],
+      ["zh-CN", "zh"],
+    ]) {
       assertGreeting(await hello(field), language, added[language] ?? messages[language]);
     }
   });

@@ -42,7 +42,13 @@ test("a short body in chunks is kept, too", async () => {
 });
 
 test("a short body that breaks off is answered 502, never in part, and not kept", async () => {
-  const page = resource([{ headers: fresh(100), body: "a whole body", breaksAt: 5 }, { headers: fresh(100), body: "a whole body" }], { at: another() });
+  const page = resource(
+    [
+      { headers: fresh(100), body: "a whole body", breaksAt: 5 },
+      { headers: fresh(100), body: "a whole body" },
+    ],
+    { at: another() },
+  );
   assertProblem(await page.getForJson(), 502, "upstream_failed");
   await page.isNotKept();
   assert.equal((await page.get()).text, "a whole body");
@@ -61,7 +67,13 @@ for (const [name, script] of [
   ["a short one in chunks", { body: "a whole body", framing: "chunked", breaksAt: 5 }],
 ]) {
   test(`a body that breaks off, ${name}, is not taken for a whole one, and not kept`, async () => {
-    const page = resource([{ headers: fresh(100), ...script }, { headers: fresh(100), body: "whole" }], { at: another() });
+    const page = resource(
+      [
+        { headers: fresh(100), ...script },
+        { headers: fresh(100), body: "whole" },
+      ],
+      { at: another() },
+    );
     const response = await page.get();
     assert.ok(response.status >= 500 || !response.complete, `${response.status} with ${response.bytes.length} bytes`);
     const next = await page.primed();

@@ -29,7 +29,10 @@ for (const [name, script] of [
   test(`a hit of ${name} costs one read of KV, and its miss one read and one put`, async () => {
     const page = resource(script);
     await page.primed();
-    assert.deepEqual((await page.calls()).map(({ operation }) => operation.slice(0, 3)), ["get", "put"]);
+    assert.deepEqual(
+      (await page.calls()).map(({ operation }) => operation.slice(0, 3)),
+      ["get", "put"],
+    );
     for (let hits = 1; hits <= 3; hits += 1) {
       const hit = await page.get();
       assertHit(hit);
@@ -54,7 +57,7 @@ test("the value is the body, byte for byte; status and fields stand beside it", 
 test("fields that do not fit beside the value stand before the body, within the limits of KV", async () => {
   const body = random.subarray(0, 5000);
   for (const size of [500, 800, 1000, 1100, 3000, 12_000]) {
-    const value = "ü\"\\".repeat(size).slice(0, size);
+    const value = 'ü"\\'.repeat(size).slice(0, size);
     const page = resource({ headers: fresh(100, `X-Long: ${encodeURIComponent(value).slice(0, size)}`), body });
     const miss = await page.primed();
     const { bytes, metadata } = await inKv(page.key);
@@ -148,7 +151,10 @@ describe("KV that is slow", { concurrency: true }, () => {
     const page = resource({ headers: fresh(100), body: "answer" });
     const response = await page.get({}, { faults: { put: ["slow for 3000"] } });
     assertForwarded(response, "uri-miss", "answer", { stored: true });
-    assert.ok((await page.calls("put")).every(({ done }) => !done), "the answer waited for the put");
+    assert.ok(
+      (await page.calls("put")).every(({ done }) => !done),
+      "the answer waited for the put",
+    );
     assert.equal(await kv.get(page.key), null);
     await page.isKept();
     assertHit(await page.get(), "answer");
@@ -158,7 +164,12 @@ describe("KV that is slow", { concurrency: true }, () => {
 test("without KV everything is answered by the upstream", async () => {
   const page = resource({ headers: fresh(1000) });
   const faults = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
-  for (const [method, text] of [["GET", "1"], ["HEAD", ""], ["POST", "3"], ["GET", "4"]]) {
+  for (const [method, text] of [
+    ["GET", "1"],
+    ["HEAD", ""],
+    ["POST", "3"],
+    ["GET", "4"],
+  ]) {
     const response = await page.ask(method, { faults });
     assert.equal(response.status, 200);
     assert.equal(response.text, text);
@@ -189,7 +200,10 @@ const broken = [
   ["an empty value", (_value, metadata) => ({ value: "", metadata })],
   ["a page's JSON", () => ({ value: '{"title":"t","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}' })],
 ];
-for (const [form, headers] of [["beside", fresh(1000)], ["before", padded]]) {
+for (const [form, headers] of [
+  ["beside", fresh(1000)],
+  ["before", padded],
+]) {
   for (const [name, breaking] of broken) {
     test(`${name}, where the head stands ${form} the body: a miss that says so, and it is replaced`, async () => {
       const page = resource({ headers, body: "a whole body" });

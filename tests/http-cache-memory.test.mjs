@@ -60,7 +60,12 @@ test("variants are remembered side by side", async () => {
   assert.equal(await page.reads(), before);
 });
 
-for (const [size, isRemembered] of [[0, true], [64 * KIB, true], [64 * KIB + 1, false], [1024 * KIB, false]]) {
+for (const [size, isRemembered] of [
+  [0, true],
+  [64 * KIB, true],
+  [64 * KIB + 1, false],
+  [1024 * KIB, false],
+]) {
   test(`a body of ${size} bytes is ${isRemembered ? "answered out of memory" : "read from KV each time"}, the same bytes each time`, async () => {
     const body = randomBytes(size);
     const page = resource({ headers: fresh(1000), body });

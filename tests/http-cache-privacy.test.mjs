@@ -60,7 +60,11 @@ test("an answer to credentials that is explicitly fresh for shared caches is for
 });
 
 test("a cookie is stored only with an answer that speaks to shared caches", async () => {
-  for (const [field, shares] of [["Cache-Control: max-age=60", false], ["Cache-Control: public, max-age=60", true], ["CDN-Cache-Control: max-age=60", true]]) {
+  for (const [field, shares] of [
+    ["Cache-Control: max-age=60", false],
+    ["Cache-Control: public, max-age=60", true],
+    ["CDN-Cache-Control: max-age=60", true],
+  ]) {
     const page = resource({ headers: [field, "Set-Cookie: a=1"] });
     await page.primed();
     assert.deepEqual((await page.get()).headers["set-cookie"], shares ? ["a=1"] : undefined, field);
@@ -69,7 +73,10 @@ test("a cookie is stored only with an answer that speaks to shared caches", asyn
 
 test("the cookie that answers a POST is nobody else's, whatever the answer says", async () => {
   // RFC 9110 §9.3.3: such an answer may answer a GET. The body of a POST can be a password.
-  const page = resource((request) => ({ headers: [...fresh(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"], body: request.method }));
+  const page = resource((request) => ({
+    headers: [...fresh(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"],
+    body: request.method,
+  }));
   const login = await page.ask("POST", { body: "user=alice" });
   assert.deepEqual(login.headers["set-cookie"], ["session=alice"]);
   await page.isKept();
@@ -145,7 +152,11 @@ test("what a visitor says of host, path and method, and the token of kv-edge, do
 });
 
 /** Answers that are not stored, and one that says nothing. */
-const UNSTORED = [["private", ["Cache-Control: private"]], ["no-store", ["Cache-Control: no-store"]], ["no directive", []]];
+const UNSTORED = [
+  ["private", ["Cache-Control: private"]],
+  ["no-store", ["Cache-Control: no-store"]],
+  ["no directive", []],
+];
 for (const [name, headers] of UNSTORED) {
   test(`a short body that breaks off with ${name} is an error, not half an answer`, async () => {
     const page = resource({ headers, body: "a whole body", breaksAt: 5, closes: true }, { at: another() });
@@ -198,7 +209,11 @@ test("UTF-8 in a field is stored and comes back as it was sent", async () => {
 });
 
 test("a validation whose fields have bytes over 0x7F is asked for again as a whole", async () => {
-  const page = resource([{ headers: ['ETag: "a"'], body: "one" }, { status: 304, headers: ['ETag: "a"', "X-Note: \xfc"] }, { headers: ['ETag: "a"', "X-Note: \xfc"], body: "one" }]);
+  const page = resource([
+    { headers: ['ETag: "a"'], body: "one" },
+    { status: 304, headers: ['ETag: "a"', "X-Note: \xfc"] },
+    { headers: ['ETag: "a"', "X-Note: \xfc"], body: "one" },
+  ]);
   await page.primed();
   const response = await page.get();
   assert.equal(field(response, "x-note"), "\xfc");

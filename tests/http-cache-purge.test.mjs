@@ -42,7 +42,10 @@ test("a purged URL is not answered out of the store any more, here at once; anot
   assertHit(await other.get(), "1");
 });
 
-for (const [name, refresh] of [["out of memory", 0], ["from KV", 11]]) {
+for (const [name, refresh] of [
+  ["out of memory", 0],
+  ["from KV", 11],
+]) {
   test(`a purge holds for what would be answered ${name}, and not for what is kept later`, async () => {
     const one = page();
     await one.primed();
@@ -224,7 +227,11 @@ for (const [name, body] of invalid) {
 }
 
 test("a sentence names the place of what is wrong", async () => {
-  for (const [body, place] of [[{ urls: [GOOD, 1] }, /urls.*1|1.*urls/], [{ url: "/x" }, /url/], [{ nonsense: 1 }, /nonsense/]]) {
+  for (const [body, place] of [
+    [{ urls: [GOOD, 1] }, /urls.*1|1.*urls/],
+    [{ url: "/x" }, /url/],
+    [{ nonsense: 1 }, /nonsense/],
+  ]) {
     assert.match((await post(body)).json().detail, place);
   }
 });
@@ -260,7 +267,11 @@ for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
 
 // KV is asked several times, with pauses.
 describe("a KV that refuses", { concurrency: true }, () => {
-  for (const [fault, status, code] of [["500", 503, "kv_unavailable"], ["429", 429, "kv_rate_limited"], ["no answer", 503, "kv_unavailable"]]) {
+  for (const [fault, status, code] of [
+    ["500", 503, "kv_unavailable"],
+    ["429", 429, "kv_rate_limited"],
+    ["no answer", 503, "kv_unavailable"],
+  ]) {
     test(`a purge that KV refuses (${fault}) is answered ${status}: it would hold here only`, async () => {
       const one = page();
       await one.primed();

@@ -115,12 +115,23 @@ test("there is no part of an empty body", async () => {
 });
 
 const large = randomBytes(1_000_000);
-for (const [framing, size] of [["length", 60_000], ["length", 70_000], ["length", 1_000_000], ["chunked", 1_000_000]]) {
+for (const [framing, size] of [
+  ["length", 60_000],
+  ["length", 70_000],
+  ["length", 1_000_000],
+  ["chunked", 1_000_000],
+]) {
   test(`parts of ${size} bytes that came with the framing ${framing} are those bytes`, async () => {
     const body = large.subarray(0, size);
     const page = resource({ headers: fresh(1000), body, framing });
     await page.primed();
-    for (const [from, to] of [[0, 9], [size - 10, size - 1], [Math.floor(size / 2), Math.floor(size / 2) + 9999], [0, size - 1], [1, size - 2]]) {
+    for (const [from, to] of [
+      [0, 9],
+      [size - 10, size - 1],
+      [Math.floor(size / 2), Math.floor(size / 2) + 9999],
+      [0, size - 1],
+      [1, size - 2],
+    ]) {
       const response = await page.get({ Range: `bytes=${from}-${to}` });
       assert.equal(response.status, 206);
       assert.equal(response.headers["content-range"], `bytes ${from}-${to}/${size}`);
@@ -184,7 +195,9 @@ test("what is stale is validated as a whole; the part comes out of the outcome",
 
 test("what is stale and has no validator is asked for as a whole; the part comes out of the outcome, or the whole is answered", async () => {
   const page = resource((request, turn) =>
-    request.field("Range") === undefined ? { headers: fresh(1000), body: `${turn}123456789` } : { status: 206, headers: ["Content-Range: bytes 0-0/1"], body: "x" },
+    request.field("Range") === undefined
+      ? { headers: fresh(1000), body: `${turn}123456789` }
+      : { status: 206, headers: ["Content-Range: bytes 0-0/1"], body: "x" },
   );
   await page.primed();
   await pass(1500);

@@ -75,7 +75,8 @@ for (const rest of [
   "http://ex%61ct.invalid/x",
   "http://exact.invalid%00.unlisted.invalid/x",
 ]) {
-  test(`${hidePorts(rest) || "nothing"} is no http(s) URL that may be fetched: 400`, () => refused(`/cache/${rest.replaceAll(" ", "%20")}`, 400, "invalid_url"));
+  test(`${hidePorts(rest) || "nothing"} is no http(s) URL that may be fetched: 400`, () =>
+    refused(`/cache/${rest.replaceAll(" ", "%20")}`, 400, "invalid_url"));
 }
 
 test("one slash behind the scheme is as good as two, and scheme and host have no case", async () => {
@@ -134,7 +135,10 @@ for (const [sent, target] of paths) {
       assert.deepEqual(seen, []);
       return;
     }
-    assert.deepEqual(seen.map(({ line }) => line), [`GET ${target} HTTP/1.1`]);
+    assert.deepEqual(
+      seen.map(({ line }) => line),
+      [`GET ${target} HTTP/1.1`],
+    );
     assert.deepEqual(seen[0].values("Host"), [host]);
     assert.equal(seen[0].field("X-Injected"), undefined);
   });
@@ -195,7 +199,9 @@ for (const status of [301, 302, 303, 307, 308]) {
 }
 
 /** An upstream that answers with the visitor's cookie. */
-const personal = (...lines) => (request) => ({ headers: lines, body: `for ${request.field("Cookie") ?? request.field("Authorization") ?? "nobody"}` });
+const personal =
+  (...lines) =>
+  (request) => ({ headers: lines, body: `for ${request.field("Cookie") ?? request.field("Authorization") ?? "nobody"}` });
 
 for (const [name, lines] of [
   ["private", ["Cache-Control: private, max-age=1000"]],
@@ -228,7 +234,20 @@ test("an answer to one visitor's Authorization is never another one's, nor nobod
 
 test("URLs that look alike are answered each by its own", async () => {
   const base = `/${"alike"}`;
-  const targets = [base, `${base}/`, `${base}?`, `${base}%3F`, `/Alike`, `/${base}`, `${base}//`, `${base}%2F`, `${base}?a`, `${base}?A`, `${base}?a=`, `${base}%23x`];
+  const targets = [
+    base,
+    `${base}/`,
+    `${base}?`,
+    `${base}%3F`,
+    `/Alike`,
+    `/${base}`,
+    `${base}//`,
+    `${base}%2F`,
+    `${base}?a`,
+    `${base}?A`,
+    `${base}?a=`,
+    `${base}%23x`,
+  ];
   for (let rounds = 0; rounds < 2; rounds += 1) {
     for (const target of targets) assert.equal((await at(`/cache/${origin}${target}`)).text, target);
     // RFC 3986 §6.2.2.2: an escape that is not needed means the same, and the upstream sees the one form.

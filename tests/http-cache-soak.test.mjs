@@ -42,7 +42,18 @@ const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
 
 const KV_FAULTS = {
   put: [["limit"], ["limit"], ["limit"], ["429", "ok"], ["429"], ["500"], ["slow for 200"], ["slow for 1500"], ["lost answer"], ["pretends"]],
-  get: [["500"], ["no answer"], ["slow for 30"], ["slow for 30"], ["slow for 200", "ok"], ["missing"], ["missing", "ok"], ["ok", "500"], ["ok", "slow for 200"], ["throws a string"]],
+  get: [
+    ["500"],
+    ["no answer"],
+    ["slow for 30"],
+    ["slow for 30"],
+    ["slow for 200", "ok"],
+    ["missing"],
+    ["missing", "ok"],
+    ["ok", "500"],
+    ["ok", "slow for 200"],
+    ["throws a string"],
+  ],
   delete: [["500", "ok"], ["no answer", "ok"], ["slow for 300"], ["lost answer"], ["500"]],
   list: [["500"], ["slow for 100"]],
 };
@@ -61,7 +72,11 @@ function kvFaults({ chance, pick }, { policy }) {
 function requestOf(random) {
   const { chance, pick, int } = random;
   const resource = model.resources[Math.floor(model.resources.length * random.random() ** 3)];
-  const method = chance(0.03) ? pick(["POST", "POST", "PUT", "DELETE", "PATCH"]) : chance(0.05) && (resource.policy.etag || resource.policy.modified) ? "HEAD" : "GET";
+  const method = chance(0.03)
+    ? pick(["POST", "POST", "PUT", "DELETE", "PATCH"])
+    : chance(0.05) && (resource.policy.etag || resource.policy.modified)
+      ? "HEAD"
+      : "GET";
   const headers = { Accept: "application/json", "X-Kv-Faults": JSON.stringify({ CACHE_KV: kvFaults(random, resource) }) };
   if (resource.isZipped) headers["Accept-Encoding"] = "gzip";
   if (chance(0.9)) headers["X-Variant"] = pick(["a", "b", "c"]);
@@ -76,7 +91,14 @@ function requestOf(random) {
       headers["Cache-Control"] = pick(["no-cache", "no-store", "max-age=0", "max-stale=3", "min-fresh=1", "only-if-cached", "stale-if-error=5"]);
     }
   }
-  return { resource, method, headers, leaves: method === "GET" && chance(0.01), path: `/cache/${resource.url}`, body: method !== "GET" && method !== "HEAD" && chance(0.3) ? "a write" : undefined };
+  return {
+    resource,
+    method,
+    headers,
+    leaves: method === "GET" && chance(0.01),
+    path: `/cache/${resource.url}`,
+    body: method !== "GET" && method !== "HEAD" && chance(0.3) ? "a write" : undefined,
+  };
 }
 
 /** Sends a request; `complete` is false where the answer broke off. */
@@ -184,7 +206,10 @@ function wrong(asked, answer, floor, askedMs) {
 function note(asked, { status, headers, complete }) {
   const told = headers["cache-status"]?.split(",").at(-1);
   if (told === undefined) return count(`no Cache-Status, ${status}`);
-  const [kind, ...more] = told.split(";").slice(1).map((part) => part.trim());
+  const [kind, ...more] = told
+    .split(";")
+    .slice(1)
+    .map((part) => part.trim());
   const detail = more.find((part) => part.startsWith("detail="));
   const isStored = more.includes("stored");
   if (kind === "hit" && !detail) count(/kv;/.test(headers["server-timing"] ?? "") ? "hit in KV" : "hit in memory");
@@ -339,7 +364,12 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong answer`, { time
     for (const [what, times] of [...counts].sort(([one], [other]) => (one < other ? -1 : 1))) console.log(`${String(times).padStart(7)}  ${what}`);
   }
   await outages;
-  if (done >= ENOUGH) assert.deepEqual(MUST_HAPPEN.filter((what) => !counts.has(what)), [], "never happened");
+  if (done >= ENOUGH)
+    assert.deepEqual(
+      MUST_HAPPEN.filter((what) => !counts.has(what)),
+      [],
+      "never happened",
+    );
 
   // It still answers, and keeps.
   model.isQuiet = true;

@@ -85,7 +85,10 @@ test("stale-while-revalidate: the refresh is a validation where there is a valid
 });
 
 test("stale-while-revalidate: the refresh is a GET of the whole, whatever part or HEAD was asked for", async () => {
-  for (const [method, headers] of [["HEAD", {}], ["GET", { Range: "bytes=0-0", "If-None-Match": '"x"' }]]) {
+  for (const [method, headers] of [
+    ["HEAD", {}],
+    ["GET", { Range: "bytes=0-0", "If-None-Match": '"x"' }],
+  ]) {
     const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100) });
     assertHit(await page.ask(method, { headers }), undefined, WHILE);
     await page.isKept(2);
@@ -107,7 +110,11 @@ test("stale-while-revalidate: a request that limits the age is not answered with
   }
 });
 
-for (const [name, trouble] of [["503", { status: 503 }], ["a closed connection", { breaksAt: "head" }], ["no answer in time", { hangs: true }]]) {
+for (const [name, trouble] of [
+  ["503", { status: 503 }],
+  ["a closed connection", { breaksAt: "head" }],
+  ["no answer in time", { hangs: true }],
+]) {
   test(`stale-while-revalidate: after a refresh that failed (${name}) what is kept stays, and the next refresh waits`, async () => {
     const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: fresh(100) }]);
     assertHit(await page.get(), "1", WHILE);
@@ -251,8 +258,7 @@ test("a POST is sent once, and its failure is told, whatever is kept", async () 
 });
 
 /** Has an upstream fail five times at once, each at a path of its own. */
-const failFiveTimes = (at, trouble) =>
-  Promise.all(Array.from({ length: 5 }, () => cache.resource(trouble, { at }).get()));
+const failFiveTimes = (at, trouble) => Promise.all(Array.from({ length: 5 }, () => cache.resource(trouble, { at }).get()));
 
 test("five times no answer in time make the upstream an outlier: it is asked only if nothing stale can be answered", async () => {
   const at = another();
@@ -295,7 +301,10 @@ test("a resource that hangs five times is closed to its visitor", async () => {
   assert.equal(page.requests.length, 5);
 });
 
-for (const [name, trouble] of [["503", { status: 503 }], ["a closed connection", { breaksAt: "head" }]]) {
+for (const [name, trouble] of [
+  ["503", { status: 503 }],
+  ["a closed connection", { breaksAt: "head" }],
+]) {
   test(`${name} is told at once, and costs nobody a deadline: it opens no circuit`, async () => {
     const at = another();
     await failFiveTimes(at, trouble);
@@ -320,7 +329,10 @@ test("a validation that fails leaves what is kept for the next one", async () =>
   assertHit(await page.get(), "1", ERROR);
   await pass(30);
   assertForwarded(await page.get(), "stale", "1", { "fwd-status": 304 });
-  assert.deepEqual(page.requests.map((request) => request.field("If-None-Match")), [undefined, '"a"', '"a"']);
+  assert.deepEqual(
+    page.requests.map((request) => request.field("If-None-Match")),
+    [undefined, '"a"', '"a"'],
+  );
 });
 
 test("what is fresh is answered though the upstream hangs, and the upstream is not asked", async () => {

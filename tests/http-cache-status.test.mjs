@@ -11,11 +11,27 @@ const members = [
   ["a miss that is kept", async (page) => page.get(), /^kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=(99|100)$/],
   ["a miss that is not kept", async (page) => page.get({ "Cache-Control": "no-store" }), /^kv-edge; fwd=bypass; fwd-status=200$/],
   ["a hit", async (page) => (await page.primed(), pass(50), page.get()), /^kv-edge; hit; ttl=(49|50|4\d)$/],
-  ["what is stale, and forwarded", async (page) => (await page.primed(), await pass(150), page.get()), /^kv-edge; fwd=stale; fwd-status=200; stored; ttl=(99|100)$/],
-  ["what is stale, and asked for so", async (page) => (await page.primed(), await pass(150), page.get({ "Cache-Control": "max-stale" })), /^kv-edge; hit; ttl=-5\d; detail=max-stale$/],
-  ["a request that wants it anew", async (page) => (await page.primed(), page.get({ "Cache-Control": "no-cache" })), /^kv-edge; fwd=request; fwd-status=200; stored; ttl=(99|100)$/],
+  [
+    "what is stale, and forwarded",
+    async (page) => (await page.primed(), await pass(150), page.get()),
+    /^kv-edge; fwd=stale; fwd-status=200; stored; ttl=(99|100)$/,
+  ],
+  [
+    "what is stale, and asked for so",
+    async (page) => (await page.primed(), await pass(150), page.get({ "Cache-Control": "max-stale" })),
+    /^kv-edge; hit; ttl=-5\d; detail=max-stale$/,
+  ],
+  [
+    "a request that wants it anew",
+    async (page) => (await page.primed(), page.get({ "Cache-Control": "no-cache" })),
+    /^kv-edge; fwd=request; fwd-status=200; stored; ttl=(99|100)$/,
+  ],
   ["another method", async (page) => page.ask("POST", { body: "x" }), /^kv-edge; fwd=method; fwd-status=200$/],
-  ["KV that fails", async (page) => page.get({}, { faults: { get: ["500"] } }), /^kv-edge; fwd=miss; fwd-status=200; stored; ttl=(99|100); detail=kv-unavailable$/],
+  [
+    "KV that fails",
+    async (page) => page.get({}, { faults: { get: ["500"] } }),
+    /^kv-edge; fwd=miss; fwd-status=200; stored; ttl=(99|100); detail=kv-unavailable$/,
+  ],
 ];
 for (const [name, ask, expected] of members) {
   test(`Cache-Status of ${name}`, async () => {
@@ -88,7 +104,10 @@ test("Age begins anew with a validation", async () => {
 });
 
 test("Via names kv-edge once, behind those before it, in every answer", async () => {
-  for (const [lines, expected] of [[[], "1.1 kv-edge"], [["Via: 1.0 fred", "Via: 2 barney"], "1.0 fred, 2 barney, 1.1 kv-edge"]]) {
+  for (const [lines, expected] of [
+    [[], "1.1 kv-edge"],
+    [["Via: 1.0 fred", "Via: 2 barney"], "1.0 fred, 2 barney, 1.1 kv-edge"],
+  ]) {
     const page = resource({ headers: fresh(100, 'ETag: "a"', ...lines) });
     const answers = [await page.primed(), await page.get(), await page.head(), await page.get({ Range: "bytes=0-0" })];
     await pass(11);
@@ -128,7 +147,9 @@ test("Date stays the upstream's, and an answer without one gets the time when it
 
 test("Cache-Control, Expires and Vary are the upstream's own", async () => {
   const expires = httpDate(5000);
-  const page = resource({ headers: ["Cache-Control: public, max-age=100, x=y", "CDN-Cache-Control: max-age=1000", `Expires: ${expires}`, "Vary: X-A, accept"] });
+  const page = resource({
+    headers: ["Cache-Control: public, max-age=100, x=y", "CDN-Cache-Control: max-age=1000", `Expires: ${expires}`, "Vary: X-A, accept"],
+  });
   for (const { headers } of [await page.primed(), await page.get()]) {
     assert.equal(headers["cache-control"], "public, max-age=100, x=y");
     assert.equal(headers.expires, expires);

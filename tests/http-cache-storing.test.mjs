@@ -183,7 +183,10 @@ test("cookies are kept only with an answer that speaks to shared caches, each by
   for (const [lines, kept] of [
     [() => [`Last-Modified: ${httpDate(-1000)}`, ...cookies], undefined],
     [fresh(100, ...cookies), undefined],
-    [["Cache-Control: s-maxage=100", ...cookies], ["a=1; Path=/", "b=2"]],
+    [
+      ["Cache-Control: s-maxage=100", ...cookies],
+      ["a=1; Path=/", "b=2"],
+    ],
   ]) {
     const page = resource({ headers: lines });
     assert.deepEqual((await page.primed()).headers["set-cookie"], ["a=1; Path=/", "b=2"]);
@@ -193,7 +196,17 @@ test("cookies are kept only with an answer that speaks to shared caches, each by
   }
 });
 
-const hopByHop = ["Connection: X-Hop, x-other", "X-Hop: 1", "X-Other: 1", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "Proxy-Authenticate: Basic", "TE: x", "Trailer: X-T", "Upgrade: h2c"];
+const hopByHop = [
+  "Connection: X-Hop, x-other",
+  "X-Hop: 1",
+  "X-Other: 1",
+  "Keep-Alive: timeout=5",
+  "Proxy-Connection: keep-alive",
+  "Proxy-Authenticate: Basic",
+  "TE: x",
+  "Trailer: X-T",
+  "Upgrade: h2c",
+];
 test("hop-by-hop fields and what Connection lists are neither passed on nor kept; all others are", async () => {
   const own = ["X-Own: a  b", "X-Two: 1", "X-Two: 2", "Content-Type: text/x-test; a=b", "Content-Language: de", 'ETag: W/"x,y"', "X-Empty:"];
   const page = resource({ headers: fresh(100, ...hopByHop, ...own) });
@@ -257,10 +270,16 @@ const askedStale = [
   ["only-if-cached", { "Cache-Control": "only-if-cached" }, 504],
   ["only-if-cached, max-stale", { "Cache-Control": "only-if-cached, max-stale" }, "max-stale"],
   ...["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"].map((forbids) => [
-    `max-stale, where the answer says ${forbids}`, { "Cache-Control": "max-stale" }, "stale", `, ${forbids}`,
+    `max-stale, where the answer says ${forbids}`,
+    { "Cache-Control": "max-stale" },
+    "stale",
+    `, ${forbids}`,
   ]),
 ];
-for (const [state, seconds, table] of [["fresh", 50, asked], ["stale", 150, askedStale]]) {
+for (const [state, seconds, table] of [
+  ["fresh", 50, asked],
+  ["stale", 150, askedStale],
+]) {
   for (const [rule, headers, outcome, more = ""] of table) {
     test(`an answer that is ${state}, and a request that says ${rule}: ${outcome}`, async () => {
       const page = resource({ headers: [`Cache-Control: max-age=100${more}`, 'ETag: "a"'] });

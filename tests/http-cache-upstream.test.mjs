@@ -18,8 +18,16 @@ const fields = [
   ["two identical fields", { "X-Two": ["1", "2"] }, { "X-Two": "1, 2" }],
   ["an empty field", { "X-Empty": "" }, { "X-Empty": "" }],
   ["Cookie and Authorization", { Cookie: "a=1; b=2", Authorization: "Basic eDp5" }, { Cookie: "a=1; b=2", Authorization: "Basic eDp5" }],
-  ["a range and conditions, where nothing is kept", { Range: "bytes=0-1", "If-Range": '"x"', "If-None-Match": 'W/"x"' }, { Range: "bytes=0-1", "If-Range": '"x"', "If-None-Match": 'W/"x"' }],
-  ["Accept, Accept-Language and User-Agent", { Accept: "text/html;q=0.5", "Accept-Language": "de, en;q=0.1", "User-Agent": "u (x)" }, { Accept: "text/html;q=0.5", "Accept-Language": "de, en;q=0.1", "User-Agent": "u (x)" }],
+  [
+    "a range and conditions, where nothing is kept",
+    { Range: "bytes=0-1", "If-Range": '"x"', "If-None-Match": 'W/"x"' },
+    { Range: "bytes=0-1", "If-Range": '"x"', "If-None-Match": 'W/"x"' },
+  ],
+  [
+    "Accept, Accept-Language and User-Agent",
+    { Accept: "text/html;q=0.5", "Accept-Language": "de, en;q=0.1", "User-Agent": "u (x)" },
+    { Accept: "text/html;q=0.5", "Accept-Language": "de, en;q=0.1", "User-Agent": "u (x)" },
+  ],
   ["Cache-Control and Pragma", { "Cache-Control": "no-cache, x=y", Pragma: "no-cache" }, { "Cache-Control": "no-cache, x=y", Pragma: "no-cache" }],
   ["Keep-Alive", { "Keep-Alive": "timeout=5" }, { "Keep-Alive": undefined }],
   ["Proxy-Connection", { "Proxy-Connection": "keep-alive" }, { "Proxy-Connection": undefined }],
@@ -27,10 +35,18 @@ const fields = [
   ["TE", { TE: "gzip" }, { TE: undefined }],
   ["an Upgrade", { Connection: "Upgrade", Upgrade: "h2c" }, { Upgrade: undefined, Connection: undefined }],
   ["a websocket", { Connection: "Upgrade", Upgrade: "x-socket" }, { Upgrade: undefined, Connection: undefined }],
-  ["what Connection lists", { Connection: "close, X-Hop,x-other", "X-Hop": "1", "X-Other": "2", "X-Kept": "3" }, { Connection: undefined, "X-Hop": undefined, "X-Other": undefined, "X-Kept": "3" }],
+  [
+    "what Connection lists",
+    { Connection: "close, X-Hop,x-other", "X-Hop": "1", "X-Other": "2", "X-Kept": "3" },
+    { Connection: undefined, "X-Hop": undefined, "X-Other": undefined, "X-Kept": "3" },
+  ],
   ["what Connection must not take away", { Connection: "Via, CDN-Loop" }, { Via: "1.1 kv-edge", "CDN-Loop": "kv-edge" }],
   ["no Via and no CDN-Loop", {}, { Via: "1.1 kv-edge", "CDN-Loop": "kv-edge" }],
-  ["a Via and a CDN-Loop of others", { Via: "1.0 fred, 2 barney", "CDN-Loop": "other; v=1" }, { Via: "1.0 fred, 2 barney, 1.1 kv-edge", "CDN-Loop": "other; v=1, kv-edge" }],
+  [
+    "a Via and a CDN-Loop of others",
+    { Via: "1.0 fred, 2 barney", "CDN-Loop": "other; v=1" },
+    { Via: "1.0 fred, 2 barney, 1.1 kv-edge", "CDN-Loop": "other; v=1, kv-edge" },
+  ],
   ["a CDN-Loop that only looks alike", { "CDN-Loop": "kv-edges, x-kv-edge" }, { "CDN-Loop": "kv-edges, x-kv-edge, kv-edge" }],
 ];
 for (const [name, headers, expected] of fields) {
@@ -128,7 +144,11 @@ for (const [name, body] of [
 }
 
 const text = "some text that is compressed ".repeat(500);
-for (const [encoding, body] of [["gzip", gzipSync(text)], ["br", brotliCompressSync(text)], ["x-own", everyByte]]) {
+for (const [encoding, body] of [
+  ["gzip", gzipSync(text)],
+  ["br", brotliCompressSync(text)],
+  ["x-own", everyByte],
+]) {
   for (const framing of ["length", "chunked"]) {
     test(`a body with Content-Encoding: ${encoding}, with the framing ${framing}, is never encoded anew`, async () => {
       const lines = [`Content-Encoding: ${encoding}`, 'ETag: "strong"', "Content-Type: text/plain"];
@@ -156,7 +176,15 @@ test("what is encoded is readable for a client that takes no encoding, whoever a
 });
 
 test("lines of fields stay what they are, cookies each by itself and in order", async () => {
-  const lines = ["Set-Cookie: a=1; Path=/", "X-Two: 1", "Set-Cookie: b=2, c", "X-Two: 2", "set-cookie: a=3", "X-Odd: ;,\"\\'", "Link: </a>; rel=x, </b>; rel=y"];
+  const lines = [
+    "Set-Cookie: a=1; Path=/",
+    "X-Two: 1",
+    "Set-Cookie: b=2, c",
+    "X-Two: 2",
+    "set-cookie: a=3",
+    "X-Odd: ;,\"\\'",
+    "Link: </a>; rel=x, </b>; rel=y",
+  ];
   const page = resource({ headers: ["Cache-Control: public, max-age=1000", ...lines] });
   for (const { headers } of [await primed(page), await page.get()]) {
     assert.deepEqual(headers["set-cookie"], ["a=1; Path=/", "b=2, c", "a=3"]);

@@ -128,7 +128,10 @@ test("HEAD where nothing is kept goes to the upstream as HEAD, and its answer is
   assertForwarded(response, "uri-miss", "", { "fwd-status": 200, stored: undefined });
   assert.equal(response.headers["x-own"], "1");
   assertForwarded(await page.get(), "uri-miss", "2");
-  assert.deepEqual(page.requests.map(({ method }) => method), ["HEAD", "GET"]);
+  assert.deepEqual(
+    page.requests.map(({ method }) => method),
+    ["HEAD", "GET"],
+  );
 });
 
 /** What the upstream's answer to HEAD says beside a new lifetime, and whether what is kept is still right (section 4.3.5). */
@@ -184,7 +187,12 @@ const clients = [
   ["a date after its Date, where no Last-Modified is kept", [], () => ({ "If-Modified-Since": httpDate() }), 304],
   ["a date before its Date, where no Last-Modified is kept", [], () => ({ "If-Modified-Since": httpDate(-1000) }), 200],
   ["another entity tag, which counts alone, and its date", [TAG, `Last-Modified: ${MODIFIED}`], { "If-None-Match": '"x"', "If-Modified-Since": MODIFIED }, 200],
-  ["its entity tag, which counts alone, and an earlier date", [TAG, `Last-Modified: ${MODIFIED}`], { "If-None-Match": '"a,b"', "If-Modified-Since": "Wed, 21 Oct 2015 07:27:59 GMT" }, 304],
+  [
+    "its entity tag, which counts alone, and an earlier date",
+    [TAG, `Last-Modified: ${MODIFIED}`],
+    { "If-None-Match": '"a,b"', "If-Modified-Since": "Wed, 21 Oct 2015 07:27:59 GMT" },
+    304,
+  ],
   ["its entity tag and a Range", [TAG], { "If-None-Match": '"a,b"', Range: "bytes=0-0" }, 304],
 ];
 for (const [name, validators, given, status] of clients) {
@@ -239,7 +247,10 @@ test("what is kept is validated with its own tag, whatever the client names; the
     const headers = fresh(100, 'ETag: "a"');
     return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: "kept" };
   };
-  for (const [named, status, text] of [['"a"', 304, ""], ['"old"', 200, "kept"]]) {
+  for (const [named, status, text] of [
+    ['"a"', 304, ""],
+    ['"old"', 200, "kept"],
+  ]) {
     const page = resource(script);
     await page.primed();
     await pass(150);

@@ -7,28 +7,72 @@ const cache = await startCache();
 const { kv, pass, resource } = cache;
 
 /** Answers with the request's fields that it varies on, so that a wrong variant shows. */
-const varying = (vary, ...lines) => (request) => ({
-  headers: fresh(100, ...[vary].flat().map((value) => `Vary: ${value}`), ...lines),
-  body: JSON.stringify(["X-A", "X-B"].map((name) => request.field(name) ?? null)),
-});
+const varying =
+  (vary, ...lines) =>
+  (request) => ({
+    headers: fresh(100, ...[vary].flat().map((value) => `Vary: ${value}`), ...lines),
+    body: JSON.stringify(["X-A", "X-B"].map((name) => request.field(name) ?? null)),
+  });
 
 /** What varies, requests in turn, and for each which one's answer it gets: its own, or that of an earlier one. */
 const selections = [
   ["the same value is a hit, another one is not", "X-A", [{ "X-A": "1" }, { "X-A": "2" }, { "X-A": "1" }, { "X-A": "2" }], [0, 1, 0, 1]],
   ["a value is not the beginning of another", "X-A", [{ "X-A": "1" }, { "X-A": "12" }, { "X-A": "1" }], [0, 1, 0]],
   ["a missing field fits a missing field only", "X-A", [{}, { "X-A": "1" }, {}, { "X-A": "" }], [0, 1, 0, 3]],
-  ["a field that Vary does not name does not count", "X-A", [{ "X-A": "1", "X-B": "1" }, { "X-A": "1", "X-B": "2" }], [0, 0]],
-  ["all fields that Vary names count", "X-A, X-B", [{ "X-A": "1", "X-B": "1" }, { "X-A": "1", "X-B": "2" }, { "X-A": "2", "X-B": "1" }, { "X-A": "1", "X-B": "1" }], [0, 1, 2, 0]],
+  [
+    "a field that Vary does not name does not count",
+    "X-A",
+    [
+      { "X-A": "1", "X-B": "1" },
+      { "X-A": "1", "X-B": "2" },
+    ],
+    [0, 0],
+  ],
+  [
+    "all fields that Vary names count",
+    "X-A, X-B",
+    [
+      { "X-A": "1", "X-B": "1" },
+      { "X-A": "1", "X-B": "2" },
+      { "X-A": "2", "X-B": "1" },
+      { "X-A": "1", "X-B": "1" },
+    ],
+    [0, 1, 2, 0],
+  ],
   ["values do not change their field", "X-A, X-B", [{ "X-A": "1" }, { "X-B": "1" }, { "X-A": "1" }], [0, 1, 0]],
-  ["names in another case and order, on two lines, are the same names", ["x-b ,", "X-a"], [{ "X-A": "1", "X-B": "2" }, { "X-A": "1", "X-B": "3" }, { "X-A": "1", "X-B": "2" }], [0, 1, 0]],
+  [
+    "names in another case and order, on two lines, are the same names",
+    ["x-b ,", "X-a"],
+    [
+      { "X-A": "1", "X-B": "2" },
+      { "X-A": "1", "X-B": "3" },
+      { "X-A": "1", "X-B": "2" },
+    ],
+    [0, 1, 0],
+  ],
   ["white space around commas means nothing", "X-A", [{ "X-A": "a, b" }, { "X-A": "a,b" }, { "X-A": "a ,\tb" }], [0, 0, 0]],
   ["two lines are one list", "X-A", [{ "X-A": "a, b" }, { "X-A": ["a", "b"] }], [0, 0]],
   ["the order of an unknown field counts", "X-A", [{ "X-A": "a, b" }, { "X-A": "b, a" }], [0, 1]],
   ["the case of an unknown field counts", "X-A", [{ "X-A": "a" }, { "X-A": "A" }], [0, 1]],
   ["a field that no request has", "X-Never", [{}, {}], [0, 0]],
-  ["a language in another case is the same", "Accept-Language", [{ "Accept-Language": "en-GB" }, { "Accept-Language": "EN-gb" }, { "Accept-Language": "de" }], [0, 0, 2]],
-  ["weights order languages, not their places", "Accept-Language", [{ "Accept-Language": "de;q=0.5, en" }, { "Accept-Language": "en, de;q=0.5" }, { "Accept-Language": "de, en;q=0.5" }], [0, 0, 2]],
-  ["a media type's order and case mean nothing", "Accept", [{ Accept: "text/html, text/plain;q=0.5" }, { Accept: "TEXT/plain;q=0.5,text/html" }, { Accept: "text/plain" }], [0, 0, 2]],
+  [
+    "a language in another case is the same",
+    "Accept-Language",
+    [{ "Accept-Language": "en-GB" }, { "Accept-Language": "EN-gb" }, { "Accept-Language": "de" }],
+    [0, 0, 2],
+  ],
+  [
+    "weights order languages, not their places",
+    "Accept-Language",
+    [{ "Accept-Language": "de;q=0.5, en" }, { "Accept-Language": "en, de;q=0.5" }, { "Accept-Language": "de, en;q=0.5" }],
+    [0, 0, 2],
+  ],
+  [
+    "a media type's order and case mean nothing",
+    "Accept",
+    [{ Accept: "text/html, text/plain;q=0.5" }, { Accept: "TEXT/plain;q=0.5,text/html" }, { Accept: "text/plain" }],
+    [0, 0, 2],
+  ],
 ];
 for (const [rule, vary, requests, expected] of selections) {
   test(`variants: ${rule}`, async () => {
@@ -93,7 +137,10 @@ test("each variant grows stale and is validated by itself", async () => {
   await pass(60);
   assertHit(await page.get({ "X-A": "1" }), 'of "1"');
   assertForwarded(await page.primed({ "X-A": "2" }), "stale", 'of "2"', { "fwd-status": 304 });
-  assert.deepEqual(page.requests.map((request) => request.field("If-None-Match")), [undefined, undefined, '"1"', '"2"']);
+  assert.deepEqual(
+    page.requests.map((request) => request.field("If-None-Match")),
+    [undefined, undefined, '"1"', '"2"'],
+  );
 });
 
 test("an answer that varies on something else makes a new rule: what was kept under the old one is not used", async () => {
@@ -111,10 +158,7 @@ test("an answer that varies on something else makes a new rule: what was kept un
 });
 
 test("an answer that does not vary any more is everybody's", async () => {
-  const page = resource([
-    { headers: fresh(100, "Vary: X-A") },
-    { headers: fresh(100) },
-  ]);
+  const page = resource([{ headers: fresh(100, "Vary: X-A") }, { headers: fresh(100) }]);
   await page.primed({ "X-A": "1" });
   assertForwarded(await page.primed({ "X-A": "2" }), "vary-miss", "2");
   assertHit(await page.get({ "X-A": "3" }), "2");
@@ -157,7 +201,10 @@ test("a hit of a variant costs two reads at most, that of the first one", async 
   const page = resource(varying("X-A"));
   await page.primed({ "X-A": "1" });
   await page.primed({ "X-A": "2" });
-  for (const [value, readsMax] of [["1", 1], ["2", 2]]) {
+  for (const [value, readsMax] of [
+    ["1", 1],
+    ["2", 2],
+  ]) {
     const before = await page.reads();
     assertHit(await page.get({ "X-A": value }), JSON.stringify([value, null]));
     const reads = (await page.reads()) - before;

@@ -36,7 +36,11 @@ async function assertKept(key, responses, { status = 200, n, putsMax }) {
   assert.ok(made.length <= putsMax, `${made.length} puts`);
   assertSecondBetween(made);
   const versions = made.map(({ metadata }) => metadata.version);
-  assert.deepEqual(versions, versions.toSorted((a, b) => a - b), "no earlier value is put after a later one");
+  assert.deepEqual(
+    versions,
+    versions.toSorted((a, b) => a - b),
+    "no earlier value is put after a later one",
+  );
   return { reports, made, last: newest.text };
 }
 
@@ -75,7 +79,10 @@ describe("one put a second", { concurrency: true }, () => {
 
   test("200 parallel requests of one write each: all acknowledged, at most 5 puts", async () => {
     const key = await limitedKey("hundreds");
-    const responses = await atOnce(key, oneTo(200).map((number) => ({ body: `value ${number}` })));
+    const responses = await atOnce(
+      key,
+      oneTo(200).map((number) => ({ body: `value ${number}` })),
+    );
     await assertKept(key, responses, { n: 1, putsMax: 5 });
   });
 
@@ -89,7 +96,10 @@ describe("one put a second", { concurrency: true }, () => {
   test("somebody else writes the key as well: the object's puts are refused now and then, and still none is lost", async () => {
     const key = await limitedKey("shared");
     const others = write(key, { strategy: "backoff", n: 4 });
-    const responses = await atOnce(key, oneTo(20).map((number) => ({ body: `value of ${number}` })));
+    const responses = await atOnce(
+      key,
+      oneTo(20).map((number) => ({ body: `value of ${number}` })),
+    );
     for (const response of responses) assertReport(response, 200, 1);
     assertReport(await others, 200, 4);
     await isFlushed(key);

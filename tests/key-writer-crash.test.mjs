@@ -52,8 +52,7 @@ for (const [name, end] of [
       const newest = await readNewest(key);
       assert.equal(newest.text, "second");
       assert.equal(newest.headers.etag, '"2"');
-      const store = (version) =>
-        coalesce(key, { body: `after ${version}`, wait: "durable", headers: { "If-Match": `"${version}"` } });
+      const store = (version) => coalesce(key, { body: `after ${version}`, wait: "durable", headers: { "If-Match": `"${version}"` } });
       assertProblem(await store(1), 412, "precondition_failed");
       assertReport(await store(2), 202, 1);
       await reachesKv(key, "after 2");
@@ -127,7 +126,11 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
       await reachesKv(key, "last");
       await isFlushed(key);
       const versions = (await puts(key)).map(({ metadata }) => metadata.version);
-      assert.deepEqual(versions, versions.toSorted((a, b) => a - b), "an earlier value after a later one");
+      assert.deepEqual(
+        versions,
+        versions.toSorted((a, b) => a - b),
+        "an earlier value after a later one",
+      );
     });
   }
 

@@ -106,10 +106,7 @@ describe("at the deadline, while KV has not taken the value", { concurrency: tru
 
   test("the next write is not bound by the deadline of the one before", async () => {
     const key = await keyWith("429", "ok");
-    const [first, second] = await Promise.all([
-      coalesce(key, { body: "first", timeoutMs: 200 }),
-      coalesce(key, { body: "second", timeoutMs: 20000 }),
-    ]);
+    const [first, second] = await Promise.all([coalesce(key, { body: "first", timeoutMs: 200 }), coalesce(key, { body: "second", timeoutMs: 20000 })]);
     assertProblem(first, 504, "kv_timeout");
     assertReport(second, 200, 1);
   });

@@ -119,7 +119,11 @@ async function assertEnd({ key, valueOf, acknowledged, unknown }) {
     assert.equal(value, expected);
   }
   const versions = (await puts(key)).filter(({ done }) => done).map((put) => put.metadata.version);
-  assert.deepEqual(versions, versions.toSorted((a, b) => a - b), "an earlier value was put after a later one");
+  assert.deepEqual(
+    versions,
+    versions.toSorted((a, b) => a - b),
+    "an earlier value was put after a later one",
+  );
 }
 
 test(`whatever happens, KV ends with the last acknowledged values, and each 200 was true (SEED=${seed})`, async (t) => {

@@ -91,7 +91,11 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
     const made = await puts(key);
     assertSecondBetween(made);
     const order = made.map(({ value }) => values.indexOf(value));
-    assert.deepEqual(order, [...new Set(order)].toSorted((a, b) => a - b), "no earlier value after a later one");
+    assert.deepEqual(
+      order,
+      [...new Set(order)].toSorted((a, b) => a - b),
+      "no earlier value after a later one",
+    );
     assert.ok(made.length <= 5, `${made.length} puts`);
   });
 
@@ -134,7 +138,10 @@ describe("an object whose key is flushed costs nothing", { concurrency: true }, 
     await eventually(async () => (await object(key)).alarmMs, "an alarm while KV does not have the value");
     const flushed = await isFlushed(key);
     assert.equal(await inKv(key), body);
-    assert.ok(flushed.records.every(({ bytes }) => bytes < 1000), JSON.stringify(flushed));
+    assert.ok(
+      flushed.records.every(({ bytes }) => bytes < 1000),
+      JSON.stringify(flushed),
+    );
   });
 
   test("nothing keeps it in memory after the answer", async () => {

@@ -42,8 +42,7 @@ const needing = [
 await ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
 await assets.put("file.txt", "a file");
 
-const scripted = (operations, fault) =>
-  Object.fromEntries(Object.entries(operations).map(([binding, operation]) => [binding, { [operation]: [fault] }]));
+const scripted = (operations, fault) => Object.fromEntries(Object.entries(operations).map(([binding, operation]) => [binding, { [operation]: [fault] }]));
 
 for (const [path, operations] of needing) {
   const [[binding, operation]] = Object.entries(operations);

@@ -93,9 +93,19 @@ const putClockAhead = (ms) => send(worker, `/.clock?aheadMs=${ms}`, { method: "P
 async function assertLog({ atLeast }) {
   await logIsComplete();
   const lines = worker.lines();
-  assert.deepEqual(lines.filter((line) => line.toLowerCase().includes(PLANTED.toLowerCase())), [], "a visitor wrote this");
-  assert.deepEqual(lines.filter((line) => line.includes(TOKEN)), []);
-  assert.deepEqual(lines.filter((line) => /uncaught/i.test(line)), []);
+  assert.deepEqual(
+    lines.filter((line) => line.toLowerCase().includes(PLANTED.toLowerCase())),
+    [],
+    "a visitor wrote this",
+  );
+  assert.deepEqual(
+    lines.filter((line) => line.includes(TOKEN)),
+    [],
+  );
+  assert.deepEqual(
+    lines.filter((line) => /uncaught/i.test(line)),
+    [],
+  );
   const log = worker.log();
   assert.ok(log.length > atLeast, `${log.length} lines`);
   for (const line of log) {
@@ -120,19 +130,28 @@ test("upstreams of the cache that fail in every way", async () => {
   }
   await assertLog({ atLeast: 30 });
   const named = worker.log().filter(({ detail }) => detail.includes("nowhere"));
-  assert.ok(named.some(({ detail }) => detail.startsWith("http://*.nowhere.invalid: ")), JSON.stringify(named));
-  assert.ok(named.some(({ detail }) => detail.startsWith("https://*.nowhere.invalid: ")), JSON.stringify(named));
+  assert.ok(
+    named.some(({ detail }) => detail.startsWith("http://*.nowhere.invalid: ")),
+    JSON.stringify(named),
+  );
+  assert.ok(
+    named.some(({ detail }) => detail.startsWith("https://*.nowhere.invalid: ")),
+    JSON.stringify(named),
+  );
 });
 
 test("stale answers and refreshes after the answer, whose upstream fails", async () => {
   for (const control of ["max-age=10, stale-while-revalidate=100, stale-if-error=100", "max-age=10, stale-if-error=100"]) {
     for (const view of [false, true]) {
       let isBroken = false;
-      const url = steady.serve((_request, response) => {
-        if (isBroken) return response.socket.destroy();
-        response.writeHead(200, { "content-type": "text/html", "content-length": 14, "cache-control": control, etag: `"${PLANTED}"` });
-        response.end("<title>t</titl");
-      }, `/${unique(PLANTED)}`);
+      const url = steady.serve(
+        (_request, response) => {
+          if (isBroken) return response.socket.destroy();
+          response.writeHead(200, { "content-type": "text/html", "content-length": 14, "cache-control": control, etag: `"${PLANTED}"` });
+          response.end("<title>t</titl");
+        },
+        `/${unique(PLANTED)}`,
+      );
       const path = view ? `/cache?url=${encodeURIComponent(url + query)}` : `/cache/${url}${query}`;
       const { "If-None-Match": _, Range: __, Cookie: ___, ...plain } = fields;
       await send(worker, path, { headers: plain });
@@ -144,7 +163,14 @@ test("stale answers and refreshes after the answer, whose upstream fails", async
       const response = await send(worker, path, { headers: { ...plain, "CF-Ray": id } });
       assert.equal(response.status, 200);
       await eventually(() => worker.log().length > before, "a line in the log");
-      assert.deepEqual(worker.log().slice(before).map(({ level, requestId }) => [level, requestId]).slice(0, 1), [["warning", id]]);
+      assert.deepEqual(
+        worker
+          .log()
+          .slice(before)
+          .map(({ level, requestId }) => [level, requestId])
+          .slice(0, 1),
+        [["warning", id]],
+      );
       await putClockAhead(0);
     }
   }
@@ -158,7 +184,14 @@ test("bodies that are stored while they stream, and break off", async () => {
   }, `/${PLANTED}stream`);
   const before = worker.log().length;
   await ask(`/cache/${url}${query}`);
-  await eventually(() => worker.log().slice(before).some(({ code, requestId }) => code === "not_kept" && requestId), "a line in the log");
+  await eventually(
+    () =>
+      worker
+        .log()
+        .slice(before)
+        .some(({ code, requestId }) => code === "not_kept" && requestId),
+    "a line in the log",
+  );
   // A client that goes away.
   const { request, response } = open(worker, `/cache/${steady.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
   request.end();
@@ -213,7 +246,12 @@ test("storefronts whose origins fail in every way", async () => {
     { origin: upstream.origin, fallback: { origin: closed } },
     { origin: closed, fallback: { asset: "sorry.html" } },
     { origin: closed, fallback: { asset: "missing.html" } },
-    { variants: [{ name: "a", origin: closed, weight: 1 }, { name: "b", origin: upstream.origin, weight: 1 }] },
+    {
+      variants: [
+        { name: "a", origin: closed, weight: 1 },
+        { name: "b", origin: upstream.origin, weight: 1 },
+      ],
+    },
   ];
   for (const [index, record] of records.entries()) await ROUTING_CONFIG.put(`shop-${index}`, JSON.stringify(record));
   await ROUTING_CONFIG.put("shop-text", "not json");

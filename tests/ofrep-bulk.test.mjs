@@ -26,7 +26,10 @@ function flagsOf(response) {
   assert.equal(response.headers.etag, `"${createHash("sha256").update(response.bytes).digest("hex").slice(0, 32)}"`);
   const { flags, ...rest } = response.json();
   assert.deepEqual(rest, {});
-  assert.deepEqual(flags.map(({ key }) => key), flags.map(({ key }) => key).toSorted());
+  assert.deepEqual(
+    flags.map(({ key }) => key),
+    flags.map(({ key }) => key).toSorted(),
+  );
   return Object.fromEntries(flags.map(({ key, ...flag }) => [key, flag]));
 }
 
@@ -59,7 +62,9 @@ test("no definitions are no flags", async () => {
 });
 
 test("a thousand flags", async () => {
-  const many = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ percentage: 50, variant: "on" }] }]));
+  const many = Object.fromEntries(
+    Array.from({ length: 1000 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ percentage: 50, variant: "on" }] }]),
+  );
   await config.define(many);
   const all = Object.values(flagsOf(await evaluateAll({ targetingKey: "user" })));
   assert.equal(all.length, 1000);

@@ -4,7 +4,11 @@ import { before, describe, test } from "node:test";
 import { BULK, single, startConfig } from "./harness/config.mjs";
 
 const flags = { plain: { default: "on" }, split: { default: "off", rules: [{ percentage: 50, variant: "on" }] } };
-const ofList = (field) => (field ?? "").split(",").map((member) => member.trim().toLowerCase()).filter((member) => member !== "");
+const ofList = (field) =>
+  (field ?? "")
+    .split(",")
+    .map((member) => member.trim().toLowerCase())
+    .filter((member) => member !== "");
 
 /** The fields of the protocol that an answer has. */
 const corsOf = ({ headers }) => Object.keys(headers).filter((name) => name.startsWith("access-control-"));
@@ -57,7 +61,17 @@ describe("origins", async () => {
     }
   }
 
-  for (const origin of ["https://evil.example", "https://shop.example.evil.example", "http://shop.example", "https://shop.example:444", "https://a.shop.example", "null", "", "https://shop.example/", "https://shop.example, https://b.example"]) {
+  for (const origin of [
+    "https://evil.example",
+    "https://shop.example.evil.example",
+    "http://shop.example",
+    "https://shop.example:444",
+    "https://a.shop.example",
+    "null",
+    "",
+    "https://shop.example/",
+    "https://shop.example, https://b.example",
+  ]) {
     test(`${JSON.stringify(origin)} may not, though it is answered`, async () => {
       const response = await config.evaluateAll({}, { headers: { Origin: origin } });
       assert.equal(response.status, 200);
@@ -84,7 +98,12 @@ describe("origins", async () => {
   });
 
   test("the other routes have none of it", async () => {
-    for (const [method, path] of [["GET", "/config?userId=a"], ["GET", "/healthz"], ["OPTIONS", "/config"], ["OPTIONS", "/healthz"]]) {
+    for (const [method, path] of [
+      ["GET", "/config?userId=a"],
+      ["GET", "/healthz"],
+      ["OPTIONS", "/config"],
+      ["OPTIONS", "/healthz"],
+    ]) {
       assert.deepEqual(corsOf(await config.ask(method, path, { headers: { Origin: "https://shop.example" } })), [], path);
     }
   });

@@ -16,7 +16,17 @@ const off = { ...on, plain: { default: "off" } };
 
 const DEFINITIONS_MAX = 2 * 1024 * 1024;
 
-const brokenEdits = ["{", "", "null", "[]", '{"flags":[]}', '{"flags":{"plain":{"default":"none"}}}', '{"flags":{"plain":{"default":"on","rulez":[]}}}', '{"flags":{"plain":{"default":"on"}},"other":1}', new Uint8Array([0xff, 0xfe])];
+const brokenEdits = [
+  "{",
+  "",
+  "null",
+  "[]",
+  '{"flags":[]}',
+  '{"flags":{"plain":{"default":"none"}}}',
+  '{"flags":{"plain":{"default":"on","rulez":[]}}}',
+  '{"flags":{"plain":{"default":"on"}},"other":1}',
+  new Uint8Array([0xff, 0xfe]),
+];
 const failures = ["500", "429", "no answer", "throws a string", "throws undefined"];
 
 describe("edits", async () => {
@@ -126,7 +136,10 @@ describe("KV fails", async () => {
     assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
   });
 
-  for (const [what, faults, record] of [["cannot be read", ["500"], { plan: "pro" }], ["is broken", ["ok"], "{"]]) {
+  for (const [what, faults, record] of [
+    ["cannot be read", ["500"], { plan: "pro" }],
+    ["is broken", ["ok"], "{"],
+  ]) {
     test(`a user's record that ${what}, and of which nothing is known, makes no rule hold, whatever the client claims`, async () => {
       const targetingKey = unique("user");
       await config.put(targetingKey, record);
@@ -138,7 +151,15 @@ describe("KV fails", async () => {
         }
         const all = await config.evaluateAll({ targetingKey, ...claims }, unread);
         assert.equal(all.headers["config-source"], "default");
-        assert.deepEqual(all.json().flags.map(({ key, value }) => [key, value]), [["not-free", false], ["plain", true], ["plan", false], ["who", false]]);
+        assert.deepEqual(
+          all.json().flags.map(({ key, value }) => [key, value]),
+          [
+            ["not-free", false],
+            ["plain", true],
+            ["plan", false],
+            ["who", false],
+          ],
+        );
       }
       const who = await config.evaluate("who", { targetingKey: "root" }, { faults: { "get root": ["500"] } });
       assertEvaluated(who, { key: "who", variant: "on", value: true, reason: "TARGETING_MATCH" });
@@ -167,7 +188,10 @@ describe("KV fails", async () => {
       }
     }
     await eventually(() => lines() > before, "lines in the log");
-    assert.deepEqual(config.worker.lines().filter((line) => line.includes("a-private")), []);
+    assert.deepEqual(
+      config.worker.lines().filter((line) => line.includes("a-private")),
+      [],
+    );
   });
 
   test("the binding is missing: 503", async () => {
@@ -185,7 +209,12 @@ describe("reads", async () => {
   test("the first evaluation reads the definitions, the next ones nothing", async () => {
     await config.restart();
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
-    for (const action of [() => config.evaluate("plain", {}), () => config.evaluate("plan", { plan: "pro" }), () => config.evaluateAll({}), () => config.evaluate("none", {})]) {
+    for (const action of [
+      () => config.evaluate("plain", {}),
+      () => config.evaluate("plan", { plan: "pro" }),
+      () => config.evaluateAll({}),
+      () => config.evaluate("none", {}),
+    ]) {
       assert.deepEqual((await reading(action)).reads, []);
     }
   });
@@ -206,11 +235,22 @@ describe("reads", async () => {
   });
 
   test("flags that look at no attributes need no record", async () => {
-    await config.define({ plain: { default: "on" }, split: { default: "off", rules: [{ deny: ["x"] }, { allow: ["y"], percentage: 50, variant: "on" }, { match: [{ attribute: "targetingKey", startsWith: "z" }], variant: "on" }] } });
+    await config.define({
+      plain: { default: "on" },
+      split: {
+        default: "off",
+        rules: [{ deny: ["x"] }, { allow: ["y"], percentage: 50, variant: "on" }, { match: [{ attribute: "targetingKey", startsWith: "z" }], variant: "on" }],
+      },
+    });
     await config.restart();
     await config.evaluate("plain", {});
     const context = { targetingKey: unique("user") };
-    for (const [status, action] of [[200, () => config.evaluate("plain", context)], [200, () => config.evaluate("split", context)], [404, () => config.evaluate("none", context)], [200, () => config.evaluateAll(context)]]) {
+    for (const [status, action] of [
+      [200, () => config.evaluate("plain", context)],
+      [200, () => config.evaluate("split", context)],
+      [404, () => config.evaluate("none", context)],
+      [200, () => config.evaluateAll(context)],
+    ]) {
       const { response, reads } = await reading(action);
       assert.equal(response.status, status);
       assert.deepEqual(reads, []);
@@ -221,7 +261,9 @@ describe("reads", async () => {
 
   test("definitions of 2 MiB are in memory too, and outlast a broken edit", async () => {
     const list = (from) => Array.from({ length: 10_000 }, (_, index) => `user-${from}-${index}`);
-    const large = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ allow: list(index), variant: "on" }] }]));
+    const large = Object.fromEntries(
+      Array.from({ length: 12 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ allow: list(index), variant: "on" }] }]),
+    );
     const text = JSON.stringify({ flags: { ...on, ...large } });
     assert.ok(text.length > 1_600_000 && text.length < DEFINITIONS_MAX, `${text.length}`);
     await config.define(text.padEnd(DEFINITIONS_MAX, " "));
@@ -247,7 +289,12 @@ describe("reads", async () => {
   });
 
   // Twenty times thirty seconds; the clock goes on by itself, too.
-  for (const [seconds, isWaitedFor] of [[31, false], [61, false], [595, false], [601, true]]) {
+  for (const [seconds, isWaitedFor] of [
+    [31, false],
+    [61, false],
+    [595, false],
+    [601, true],
+  ]) {
     test(`definitions that were read ${seconds} s ago are ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
       await config.define(on);
       await config.restart();
@@ -273,7 +320,12 @@ describe("reads", async () => {
     assert.ok(Date.now() - started < 15_000);
   });
 
-  for (const [method, path, options] of [["GET", "/ofrep/v1/evaluate/flags", {}], ["OPTIONS", "/ofrep/v1/evaluate/flags", {}], ["POST", "/ofrep/v1/evaluate/flags", { body: "{" }], ["POST", "/ofrep/v1/evaluate/flags/plain", { body: { context: 7 } }]]) {
+  for (const [method, path, options] of [
+    ["GET", "/ofrep/v1/evaluate/flags", {}],
+    ["OPTIONS", "/ofrep/v1/evaluate/flags", {}],
+    ["POST", "/ofrep/v1/evaluate/flags", { body: "{" }],
+    ["POST", "/ofrep/v1/evaluate/flags/plain", { body: { context: 7 } }],
+  ]) {
     test(`${method} ${path} ${options.body ? JSON.stringify(options.body) : ""} reads nothing, also at first`, async () => {
       await config.restart();
       assert.deepEqual((await reading(() => config.ask(method, path, options))).reads, []);

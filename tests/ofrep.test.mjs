@@ -10,22 +10,58 @@ import { assertProblem } from "./harness/problem.mjs";
 const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
 const { evaluate } = config;
 
-const theme = { size: 2.5, list: [1, "é", null, { a: true }], "a\"b": "</script>" };
+const theme = { size: 2.5, list: [1, "é", null, { a: true }], 'a"b': "</script>" };
 const flags = {
   static: { default: "off" },
-  "static-on": { default: "on", metadata: { owner: "shop", level: 3, draft: false, "a\"b": "é\u2028</script>" } },
+  "static-on": { default: "on", metadata: { owner: "shop", level: 3, draft: false, 'a"b': "é\u2028</script>" } },
   disabled: { on: false, default: "on", off: "off", rules: [{ allow: ["user-7"], variant: "on" }] },
   "disabled-switch": { on: false, default: "on" },
   "disabled-default": { on: false, variants: { on: true, off: false }, default: "on" },
   text: { variants: { a: 'é "quoted" \u2028 </script>', b: "" }, default: "a", rules: [{ allow: ["b"], variant: "b" }] },
-  number: { variants: { half: 0.5, large: 1e21, minus: -0.25, whole: 12345678901234 }, default: "half", rules: ["large", "minus", "whole"].map((variant) => ({ allow: [variant], variant })) },
-  json: { variants: { theme, empty: {}, list: [] }, default: "theme", rules: [{ allow: ["e"], variant: "empty" }, { allow: ["l"], variant: "list" }] },
+  number: {
+    variants: { half: 0.5, large: 1e21, minus: -0.25, whole: 12345678901234 },
+    default: "half",
+    rules: ["large", "minus", "whole"].map((variant) => ({ allow: [variant], variant })),
+  },
+  json: {
+    variants: { theme, empty: {}, list: [] },
+    default: "theme",
+    rules: [
+      { allow: ["e"], variant: "empty" },
+      { allow: ["l"], variant: "list" },
+    ],
+  },
   lists: { default: "off", rules: [{ deny: ["user-13", "both"] }, { allow: ["user-7", "both"], variant: "on" }] },
-  "deny-to": { variants: { a: "a", b: "b", c: "c" }, default: "a", rules: [{ deny: ["x"], variant: "b" }, { match: [{ attribute: "plan", eq: "pro" }], variant: "c" }] },
+  "deny-to": {
+    variants: { a: "a", b: "b", c: "c" },
+    default: "a",
+    rules: [
+      { deny: ["x"], variant: "b" },
+      { match: [{ attribute: "plan", eq: "pro" }], variant: "c" },
+    ],
+  },
   plan: { default: "off", rules: [{ match: [{ attribute: "plan", in: ["pro", "team"] }], variant: "on" }] },
-  version: { default: "off", rules: [{ match: [{ attribute: "app.version", semverGte: "2.1.0" }, { attribute: "beta", eq: true, not: true }], variant: "on" }] },
+  version: {
+    default: "off",
+    rules: [
+      {
+        match: [
+          { attribute: "app.version", semverGte: "2.1.0" },
+          { attribute: "beta", eq: true, not: true },
+        ],
+        variant: "on",
+      },
+    ],
+  },
   who: { default: "off", rules: [{ match: [{ attribute: "targetingKey", startsWith: ["admin-", "root"] }], variant: "on" }] },
-  ab: { variants: { a: "a", b: "b", c: "c" }, default: "c", rules: [{ percentage: 25, variant: "a" }, { percentage: 50, variant: "b" }] },
+  ab: {
+    variants: { a: "a", b: "b", c: "c" },
+    default: "c",
+    rules: [
+      { percentage: 25, variant: "a" },
+      { percentage: 50, variant: "b" },
+    ],
+  },
   nobody: { default: "off", rules: [{ percentage: 0, variant: "on" }] },
   everybody: { default: "off", rules: [{ percentage: 100, variant: "on" }] },
   "some-pro": { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], percentage: 50, variant: "on" }] },
@@ -93,7 +129,10 @@ test("a rollout is by the hash of the flag's name and the targeting key", async 
 test("a rollout holds for the buckets below it, to the third decimal", async () => {
   const name = unique("exact");
   const bucket = bucketOf(name, "user");
-  for (const [percentage, variant] of [[bucket / 1000, "off"], [(bucket + 1) / 1000, "on"]]) {
+  for (const [percentage, variant] of [
+    [bucket / 1000, "off"],
+    [(bucket + 1) / 1000, "on"],
+  ]) {
     await config.define({ ...flags, [name]: { default: "off", rules: [{ percentage, variant: "on" }] } });
     const response = await evaluate(name, { targetingKey: "user" });
     assertEvaluated(response, { key: name, variant, value: variant === "on", reason: "SPLIT" });
@@ -125,7 +164,8 @@ describe("the user's record", () => {
   });
 
   for (const id of ["flags", "snapshot"]) {
-    test(`${id} has none`, async () => assertEvaluated(await evaluate("static", { targetingKey: id }), { key: "static", variant: "off", value: false, reason: "STATIC" }));
+    test(`${id} has none`, async () =>
+      assertEvaluated(await evaluate("static", { targetingKey: id }), { key: "static", variant: "off", value: false, reason: "STATIC" }));
   }
 });
 
@@ -197,7 +237,15 @@ describe("errors", () => {
     });
   }
 
-  for (const body of [undefined, "", "{}", '{"context":{}}', ' {"context" : {"targetingKey":""} } ', '{"context":{},"other":1}', `{"context":{"targetingKey":"${"a".repeat(512)}"}}`]) {
+  for (const body of [
+    undefined,
+    "",
+    "{}",
+    '{"context":{}}',
+    ' {"context" : {"targetingKey":""} } ',
+    '{"context":{},"other":1}',
+    `{"context":{"targetingKey":"${"a".repeat(512)}"}}`,
+  ]) {
     test(`the body ${JSON.stringify(body)?.slice(0, 50)} is one`, async () => {
       assertEvaluated(await config.ask("POST", single("static"), { body }), { key: "static", variant: "off", value: false, reason: "STATIC" });
     });

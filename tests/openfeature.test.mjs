@@ -83,7 +83,8 @@ describe("the web's SDK, in Node", () => {
     exchanges.push({ tag: request.headers.get("If-None-Match"), status: response.status, etag: response.headers.get("ETag") });
     return response;
   };
-  const provider = (options) => new OFREPWebProvider({ baseUrl: config.worker.direct.origin, cacheMode: "disabled", fetchImplementation: recording, ...options });
+  const provider = (options) =>
+    new OFREPWebProvider({ baseUrl: config.worker.direct.origin, cacheMode: "disabled", fetchImplementation: recording, ...options });
 
   let client;
   before(async () => {
@@ -121,7 +122,10 @@ describe("the web's SDK, in Node", () => {
     const polls = (status, count) => eventually(() => exchanges.filter((one) => one.status === status).length >= count, `${count} answers ${status}`);
     await polls(304, 3);
     assert.deepEqual(changed, []);
-    assert.ok(exchanges.every(({ tag, status, etag }) => status === 304 && tag === etag), JSON.stringify(exchanges));
+    assert.ok(
+      exchanges.every(({ tag, status, etag }) => status === 304 && tag === etag),
+      JSON.stringify(exchanges),
+    );
 
     await config.define({ ...flags, plain: { default: "off" } });
     await polls(200, 1);
@@ -137,7 +141,10 @@ describe("the web's SDK, in Node", () => {
   test("KV that fails is a stale provider, whose flags are still there", async () => {
     let fails = false;
     const failing = (request, init) => {
-      const asked = new Request(request, fails ? { headers: { ...Object.fromEntries(request.headers), "X-Kv-Faults": '{"USER_CONFIGURATION":"missing"}' } } : {});
+      const asked = new Request(
+        request,
+        fails ? { headers: { ...Object.fromEntries(request.headers), "X-Kv-Faults": '{"USER_CONFIGURATION":"missing"}' } } : {},
+      );
       return recording(asked, init);
     };
     await Web.setContext({ targetingKey: "u" });

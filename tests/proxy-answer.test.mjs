@@ -157,11 +157,18 @@ const cookies = [
   ["a=1", "a=1; Path=PREFIX/dir", undefined],
   ["a=1; Domain=127.0.0.1; Path=/", "a=1; Path=PREFIX", "a=1; Path=/"],
   ["a=1; domain=.shop.example; path=/base; Secure; SameSite=None", "a=1; Secure; SameSite=None; Path=PREFIX", "a=1; Secure; SameSite=None; Path=/"],
-  ['a="x,y=z"; Path=/base; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High', 'a="x,y=z"; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High; Path=PREFIX', 'a="x,y=z"; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High; Path=/'],
+  [
+    'a="x,y=z"; Path=/base; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High',
+    'a="x,y=z"; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High; Path=PREFIX',
+    'a="x,y=z"; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Max-Age=5; Partitioned; Priority=High; Path=/',
+  ],
   ["domain=path; Path=/base/dir", "domain=path; Path=PREFIX/dir", "domain=path; Path=/dir"],
 ];
 for (const [given, underPath, underHost] of cookies) {
-  for (const [way, expected] of [[byPath(), underPath], [byHost(), underHost]]) {
+  for (const [way, expected] of [
+    [byPath(), underPath],
+    [byHost(), underHost],
+  ]) {
     if (expected === undefined) continue;
     test(`${hidePorts(way.name)}: the cookie ${given} becomes ${expected}`, async () => {
       const response = await answered(way, [`Set-Cookie: ${given}`], { status: "200 OK" });
@@ -188,7 +195,18 @@ test("several cookies arrive, each by itself and in their order", async () => {
 });
 
 test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc are dropped", async () => {
-  const hop = ["Connection: X-Secret, X-Other", "X-Secret: 1", "X-Other: 1", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "Proxy-Authenticate: Basic", "TE: x", "Trailer: X-T", "Upgrade: h2c", 'Alt-Svc: h3=":443"'];
+  const hop = [
+    "Connection: X-Secret, X-Other",
+    "X-Secret: 1",
+    "X-Other: 1",
+    "Keep-Alive: timeout=5",
+    "Proxy-Connection: keep-alive",
+    "Proxy-Authenticate: Basic",
+    "TE: x",
+    "Trailer: X-T",
+    "Upgrade: h2c",
+    'Alt-Svc: h3=":443"',
+  ];
   const { headers, text } = await answered(byPath(), [...hop, "X-Own: 1", "X-Two: 1", "X-Two: 2"], { status: "200 OK" });
   for (const name of ["x-secret", "x-other", "proxy-connection", "proxy-authenticate", "te", "trailer", "upgrade", "alt-svc"]) {
     assert.equal(headers[name], undefined, name);
@@ -272,7 +290,11 @@ async function bytesOf(path, name, headers = []) {
   const text = await new Promise((resolve, reject) => {
     let text = "";
     const socket = net.connect(Number(port), hostname, () => socket.write(`${lines.join("\r\n")}\r\n\r\n`));
-    socket.setEncoding("latin1").on("error", reject).on("end", () => resolve(text)).on("data", (data) => (text += data));
+    socket
+      .setEncoding("latin1")
+      .on("error", reject)
+      .on("end", () => resolve(text))
+      .on("data", (data) => (text += data));
   });
   const fields = text.split("\r\n\r\n")[0].split("\r\n").slice(1);
   return fields.filter((field) => field.toLowerCase().startsWith(`${name}: `)).map((field) => field.slice(name.length + 2));

@@ -86,12 +86,11 @@ test("the circuit belongs to the path at the origin, not to the tenant", async (
 });
 
 /** A request of another visitor. */
-const asAnother = (id, path, more = {}) =>
-  send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
+const asAnother = (id, path, more = {}) => send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
 
 const attacks = {
   ...failures,
-  "500": failing("500 Internal Server Error"),
+  500: failing("500 Internal Server Error"),
   "no answer": silent,
   "an end in the middle of the body": bytesThenGone("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345"),
 };
@@ -196,7 +195,10 @@ test("a probe that fails opens it again, twice as long", async () => {
 test("another variant takes the visitors of an open circuit, without a try", async () => {
   const [blue, green] = [originOf(failing()), originOf(ok("green"))];
   const id = await storefronts.add({
-    variants: [{ name: "blue", origin: blue.origin, weight: 1 }, { name: "green", origin: green.origin, weight: 1 }],
+    variants: [
+      { name: "blue", origin: blue.origin, weight: 1 },
+      { name: "green", origin: green.origin, weight: 1 },
+    ],
     split: { by: "header", name: "X-Group" },
   });
   const ask = () => send(worker, `/stores/${id}/x`, { method: "POST", body: "x", headers: { "X-Group": "blue" } });
@@ -216,7 +218,10 @@ for (const [name, failure] of [...Object.entries(failures), ["silence", silent]]
     assert.equal(response.text, "backup");
     assert.equal(response.headers["routing-source"], "fallback");
     assert.equal(response.headers["x-storefront-id"], id);
-    assert.deepEqual(backup.requests.map(({ line }) => line), ["GET /backup/x//y?z HTTP/1.1"]);
+    assert.deepEqual(
+      backup.requests.map(({ line }) => line),
+      ["GET /backup/x//y?z HTTP/1.1"],
+    );
   });
 }
 

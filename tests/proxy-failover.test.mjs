@@ -44,8 +44,14 @@ describe("second tries", async () => {
       assert.equal(response.status, 200, response.text);
       assert.equal(response.text, "green");
       assert.equal(response.headers["x-variant"], "green");
-      assert.deepEqual(blue.requests.map(({ line }) => line), ["GET /x?y HTTP/1.1"]);
-      assert.deepEqual(green.requests.map(({ line }) => line), ["GET /base/x?y HTTP/1.1"]);
+      assert.deepEqual(
+        blue.requests.map(({ line }) => line),
+        ["GET /x?y HTTP/1.1"],
+      );
+      assert.deepEqual(
+        green.requests.map(({ line }) => line),
+        ["GET /base/x?y HTTP/1.1"],
+      );
     });
 
     test(`after ${name} of the only origin it is asked once more`, async () => {
@@ -53,7 +59,10 @@ describe("second tries", async () => {
       const origin = originOf(inTurn(failure, ok()));
       const response = await send(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x?y`);
       assert.equal(response.status, 200, response.text);
-      assert.deepEqual(origin.requests.map(({ line }) => line), ["GET /x?y HTTP/1.1", "GET /x?y HTTP/1.1"]);
+      assert.deepEqual(
+        origin.requests.map(({ line }) => line),
+        ["GET /x?y HTTP/1.1", "GET /x?y HTTP/1.1"],
+      );
     });
   }
 
@@ -62,7 +71,10 @@ describe("second tries", async () => {
     for (const more of [{ active: "blue" }, { green: 0 }]) {
       const [blue, green] = [originOf(inTurn(failing(), ok("blue"))), originOf(ok("green"))];
       const { green: weight = 1, ...rest } = more;
-      const variants = [{ name: "blue", origin: blue.origin, weight: 1 }, { name: "green", origin: green.origin, weight }];
+      const variants = [
+        { name: "blue", origin: blue.origin, weight: 1 },
+        { name: "green", origin: green.origin, weight },
+      ];
       const id = await storefronts.add({ variants, split: { by: "header", name: "X-Group" }, ...rest });
       const response = await send(worker, `/stores/${id}/x`, asBlue);
       assert.equal(response.text, "blue");

@@ -65,7 +65,10 @@ describe("with a TENANT_DOMAIN", async () => {
 
   for (const path of ["/", "/?q", "/healthz", "/get-started", "/hello-world", "/cache?url=x", "/stores/b/x", "/stores/", "/writes/x", "//stores/b/x"]) {
     test(`the path ${path} of a tenant's host is the tenant's, too`, async () => {
-      for (const [host, name] of [["a.shops.example.com", "a"], ["www.direct.example", "direct"]]) {
+      for (const [host, name] of [
+        ["a.shops.example.com", "a"],
+        ["www.direct.example", "direct"],
+      ]) {
         const response = await send(worker, path, at(host));
         assert.equal(response.status, 200, response.text);
         assert.equal(response.json().url, `/of-${name}${path}`);
@@ -132,7 +135,12 @@ describe("with a TENANT_DOMAIN", async () => {
     });
   }
 
-  for (const path of ["/stores/domain:www.direct.example/x", "/stores/domain%3Awww.direct.example/x", "/stores/%64omain:www.direct.example/", "/stores/domain:/"]) {
+  for (const path of [
+    "/stores/domain:www.direct.example/x",
+    "/stores/domain%3Awww.direct.example/x",
+    "/stores/%64omain:www.direct.example/",
+    "/stores/domain:/",
+  ]) {
     test(`${path}: the record of a domain cannot be asked for by path: 404`, async () => {
       assertProblem(await sendForJson(worker, path), 404, "storefront_not_found");
     });
@@ -156,7 +164,10 @@ describe("with a TENANT_DOMAIN", async () => {
     ];
     const all = Array.from({ length: 140 }, (_, index) => ways[index % ways.length]);
     const seen = await Promise.all(all.map(async ([, path, options]) => (await send(worker, path, options)).json().url));
-    assert.deepEqual(seen, all.map(([name]) => `/of-${name}/x`));
+    assert.deepEqual(
+      seen,
+      all.map(([name]) => `/of-${name}/x`),
+    );
   });
 });
 

@@ -70,11 +70,7 @@ describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async (
     test(`${origin.replaceAll(String(port), "PORT")} is ${check === tried ? "tried" : "refused"}, wherever a record names it`, async () => {
       const before = upstream.requests.length;
       const [good, path] = ["https://bare.invalid", "/x/y"];
-      const records = [
-        { origin },
-        { origin: good, routes: [{ path: "/x", origin }] },
-        { origin: good, variants: [{ name: "blue", origin }], active: "blue" },
-      ];
+      const records = [{ origin }, { origin: good, routes: [{ path: "/x", origin }] }, { origin: good, variants: [{ name: "blue", origin }], active: "blue" }];
       if (check === refused) records.push({ origin: good, fallback: origin }, { origin: good, variants: [{ name: "off", origin }] });
       for (const record of records) check(await sendForJson(worker, `/stores/${await storefronts.add(record)}${path}`, { method: "POST" }));
       assert.equal(upstream.requests.length, before);

@@ -19,7 +19,10 @@ const full = {
   $schema: "https://example.com/record.json",
   origin: `${origin}/rest`,
   routes: [{ path: "/admin", origin: `${origin}/on-admin` }],
-  variants: [{ name: "blue", origin: `${origin}/on-blue`, weight: 90 }, { name: "green.2_x-y", origin, weight: 0 }],
+  variants: [
+    { name: "blue", origin: `${origin}/on-blue`, weight: 90 },
+    { name: "green.2_x-y", origin, weight: 0 },
+  ],
   active: "blue",
   split: { by: "user", header: "X-User-ID" },
   headers: {
@@ -89,7 +92,7 @@ describe("records", async () => {
     ["split.header", { ...variants(variant), split: { by: "user", header: "a b" } }],
     ['headers.request.set["X A"]', edits({ request: { set: { "X A": "1" } } })],
     ['headers.request.set["X-A"]', edits({ request: { set: { "X-A": "1\r\nX-B: 2" } } })],
-    ['headers.request.set.Via', edits({ request: { set: { Via: "1.1 x" } } })],
+    ["headers.request.set.Via", edits({ request: { set: { Via: "1.1 x" } } })],
     ["headers.response.remove[1]", edits({ response: { remove: ["X-A", "X B"] } })],
     ["headers.response.remove[0]", edits({ response: { remove: ["X-Served-By"] } })],
     ["headers.both", edits({ both: {} })],
@@ -155,13 +158,72 @@ describe("records", async () => {
   });
 
   const lists = [
-    ["allow a country", { allow: { countries: ["CH"] } }, [["CH", undefined, 200], ["ch", undefined, 200], ["DE", undefined, 403], [undefined, undefined, 403]]],
-    ["deny a country", { deny: { countries: ["CH"] } }, [["CH", undefined, 403], ["DE", undefined, 200], [undefined, undefined, 200]]],
-    ["allow ranges", { allow: { ips: ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"] } }, [[undefined, "10.255.0.1", 200], [undefined, "11.0.0.0", 403], [undefined, "2001:db8:ffff::1", 200], [undefined, "2001:db9::", 403], [undefined, "192.0.2.1", 200], [undefined, "192.0.2.2", 403]]],
-    ["deny a range", { deny: { ips: ["10.0.0.0/9"] } }, [[undefined, "10.127.255.255", 403], [undefined, "10.128.0.0", 200], [undefined, "::ffff:10.0.0.1", 403]]],
-    ["deny within an allowed range", { allow: { ips: ["10.0.0.0/8"] }, deny: { ips: ["10.1.0.0/16"] } }, [[undefined, "10.0.0.1", 200], [undefined, "10.1.0.1", 403]]],
-    ["allow by either", { allow: { countries: ["CH"], ips: ["10.0.0.0/8"] } }, [["CH", "11.0.0.1", 200], ["DE", "10.0.0.1", 200], ["DE", "11.0.0.1", 403]]],
-    ["deny by either", { deny: { countries: ["CH"], ips: ["10.0.0.0/8"] } }, [["CH", "11.0.0.1", 403], ["DE", "10.0.0.1", 403], ["DE", "11.0.0.1", 200]]],
+    [
+      "allow a country",
+      { allow: { countries: ["CH"] } },
+      [
+        ["CH", undefined, 200],
+        ["ch", undefined, 200],
+        ["DE", undefined, 403],
+        [undefined, undefined, 403],
+      ],
+    ],
+    [
+      "deny a country",
+      { deny: { countries: ["CH"] } },
+      [
+        ["CH", undefined, 403],
+        ["DE", undefined, 200],
+        [undefined, undefined, 200],
+      ],
+    ],
+    [
+      "allow ranges",
+      { allow: { ips: ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"] } },
+      [
+        [undefined, "10.255.0.1", 200],
+        [undefined, "11.0.0.0", 403],
+        [undefined, "2001:db8:ffff::1", 200],
+        [undefined, "2001:db9::", 403],
+        [undefined, "192.0.2.1", 200],
+        [undefined, "192.0.2.2", 403],
+      ],
+    ],
+    [
+      "deny a range",
+      { deny: { ips: ["10.0.0.0/9"] } },
+      [
+        [undefined, "10.127.255.255", 403],
+        [undefined, "10.128.0.0", 200],
+        [undefined, "::ffff:10.0.0.1", 403],
+      ],
+    ],
+    [
+      "deny within an allowed range",
+      { allow: { ips: ["10.0.0.0/8"] }, deny: { ips: ["10.1.0.0/16"] } },
+      [
+        [undefined, "10.0.0.1", 200],
+        [undefined, "10.1.0.1", 403],
+      ],
+    ],
+    [
+      "allow by either",
+      { allow: { countries: ["CH"], ips: ["10.0.0.0/8"] } },
+      [
+        ["CH", "11.0.0.1", 200],
+        ["DE", "10.0.0.1", 200],
+        ["DE", "11.0.0.1", 403],
+      ],
+    ],
+    [
+      "deny by either",
+      { deny: { countries: ["CH"], ips: ["10.0.0.0/8"] } },
+      [
+        ["CH", "11.0.0.1", 403],
+        ["DE", "10.0.0.1", 403],
+        ["DE", "11.0.0.1", 200],
+      ],
+    ],
   ];
   for (const [name, access, visitors] of lists) {
     test(`access: ${name}`, async () => {

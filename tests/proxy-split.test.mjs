@@ -13,8 +13,7 @@ const vars = { ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0", TENANT_DO
 const COOKIE = "kv-edge-visitor";
 
 /** Variants whose origins show in the URL that they get: `{ blue: 90, green: 10 }`. */
-const variantsOf = (weights) =>
-  Object.entries(weights).map(([name, weight]) => ({ name, origin: `${upstream.origin}/on-${name}`, weight }));
+const variantsOf = (weights) => Object.entries(weights).map(([name, weight]) => ({ name, origin: `${upstream.origin}/on-${name}`, weight }));
 
 /** The variant that answered; the answer and the origin agree on it. */
 function variantOf(response) {
@@ -164,11 +163,20 @@ describe("with an API_TOKEN", async () => {
       return found;
     };
     let before = new Set();
-    for (const [percent, least, most] of [[0, 0, 0], [10, 4, 45], [30, 30, 95], [100, 200, 200]]) {
+    for (const [percent, least, most] of [
+      [0, 0, 0],
+      [10, 4, 45],
+      [30, 30, 95],
+      [100, 200, 200],
+    ]) {
       await storefronts.put(id, { variants: variantsOf(weightsOf(percent)), split });
       const now = await inCanary();
       assert.ok(now.size >= least && now.size <= most, `${now.size} of 200 users at ${percent} %`);
-      assert.deepEqual([...before].filter((user) => !now.has(user)), [], `users who left at ${percent} %`);
+      assert.deepEqual(
+        [...before].filter((user) => !now.has(user)),
+        [],
+        `users who left at ${percent} %`,
+      );
       before = now;
     }
   });
@@ -202,12 +210,19 @@ describe("with an API_TOKEN", async () => {
     const activated = await add({ blue: 1, green: 1, off: 0 }, { active: "blue" });
     const { pair } = visitorCookie(await ask(id));
     for (const name of ["blue", "green", "off"]) {
-      for (const [store, headers] of [[id, {}], [id, { Cookie: pair }], [activated, {}]]) {
+      for (const [store, headers] of [
+        [id, {}],
+        [id, { Cookie: pair }],
+        [activated, {}],
+      ]) {
         const response = await ask(store, { ...headers, ...forced(name) });
         assert.equal(variantOf(response), name);
         assert.equal(visitorCookie(response), undefined);
         const seen = Object.keys(response.json().headers);
-        assert.deepEqual(seen.filter((field) => field.startsWith("x-force")), []);
+        assert.deepEqual(
+          seen.filter((field) => field.startsWith("x-force")),
+          [],
+        );
       }
     }
   });

@@ -131,7 +131,10 @@ test("the answer to an upgrade says who served it, and has the origin's own fiel
   assert.equal(headers["x-served-by"], "Cloudflare Worker");
   assert.equal(headers["x-storefront-id"], "split");
   assert.equal(headers["x-variant"], "blue");
-  assert.ok(headers["set-cookie"].some((cookie) => /^a=1; *Path=\/stores\/split$/.test(cookie)), headers["set-cookie"]);
+  assert.ok(
+    headers["set-cookie"].some((cookie) => /^a=1; *Path=\/stores\/split$/.test(cookie)),
+    headers["set-cookie"],
+  );
   assert.equal(origin.to(`/base${path}`)[0].field("X-Edit"), "1");
 });
 

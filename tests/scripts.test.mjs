@@ -37,7 +37,10 @@ describe("the ports of `npm start`", () => {
     test(`that of ${name} is taken: others are proposed together, and they are free`, async () => {
       const taken = await listen();
       const port = taken - (portsOf(0)[name] ?? 0);
-      const failure = await requireFree(port, portsOf).then(() => assert.fail("it is free"), (error) => error);
+      const failure = await requireFree(port, portsOf).then(
+        () => assert.fail("it is free"),
+        (error) => error,
+      );
       assert.match(failure.message, new RegExp(`^Port \\d+ \\(.+\\) is occupied: stop the program that listens there .*\`npm start -- --port \\d+\``));
       const proposed = Number(failure.message.match(/--port (\d+)`/)[1]);
       await requireFree(proposed, portsOf);

@@ -15,7 +15,14 @@ const id = await storefrontsOf(worker).add({ origin: origin.origin });
 /** Sends a head and the first byte of a body, and nothing more; the whole answer. */
 function stall(path, framing) {
   const { hostname, port } = worker.direct;
-  const head = [`POST ${path} HTTP/1.1`, `Host: ${hostname}:${port}`, "Accept: application/json", `Authorization: Bearer ${TOKEN}`, "Content-Type: application/json", framing];
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    `Host: ${hostname}:${port}`,
+    "Accept: application/json",
+    `Authorization: Bearer ${TOKEN}`,
+    "Content-Type: application/json",
+    framing,
+  ];
   return new Promise((resolve, reject) => {
     const socket = net.connect(Number(port), hostname, () => socket.write(`${head.join("\r\n")}\r\n\r\n${framing.startsWith("T") ? "1\r\n{\r\n" : "{"}`));
     let text = "";

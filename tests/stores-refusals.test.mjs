@@ -26,11 +26,7 @@ async function storefront(record) {
 
 for (const path of ["/stores", "/stores/", "/stores?x=1", "/stores//", "/stores//a", "/stores/../stores/"]) {
   test(`${path} names no storefront and is answered 400 with the welcome text`, async () => {
-    assertPlainError(
-      await send(worker, path),
-      400,
-      "Welcome to our multi-tenant platform. Please specify a storefront ID in the URL path.",
-    );
+    assertPlainError(await send(worker, path), 400, "Welcome to our multi-tenant platform. Please specify a storefront ID in the URL path.");
     assertProblem(await sendForJson(worker, path, { method: "POST" }), 400, "missing_storefront_id");
   });
 }

@@ -256,10 +256,7 @@ test("each Set-Cookie of the origin arrives", async () => {
   const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);
   assert.deepEqual(
     response.headers["set-cookie"].map((cookie) => cookie.split("; ").sort()),
-    [
-      ["a=1", "HttpOnly", `Path=/stores/${id}`].sort(),
-      ["b=2", "Expires=Wed, 21 Oct 2037 07:28:00 GMT", `Path=/stores/${id}`].sort(),
-    ],
+    [["a=1", "HttpOnly", `Path=/stores/${id}`].sort(), ["b=2", "Expires=Wed, 21 Oct 2037 07:28:00 GMT", `Path=/stores/${id}`].sort()],
   );
 });
 

@@ -49,10 +49,7 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
   }
   // Each write that is acknowledged was made, each other one was not.
   const taken = made.filter(({ done }) => done).map(({ value }) => value);
-  assert.deepEqual(
-    [...new Set(taken)].toSorted(),
-    acknowledged.map(({ attempt }) => `Write attempt #${attempt}`).toSorted(),
-  );
+  assert.deepEqual([...new Set(taken)].toSorted(), acknowledged.map(({ attempt }) => `Write attempt #${attempt}`).toSorted());
   // What is in KV now is the last of them.
   assert.equal(await inKv(key), taken.at(-1) ?? null);
   if (!report) return;

@@ -10,8 +10,7 @@ import { assertReport, bearer, oneTo } from "./harness/writes.mjs";
 const worker = await startWorker();
 const { WRITES } = worker.env;
 
-const write = (path, { headers = bearer, ...options } = {}) =>
-  send(worker, `/writes/${path}`, { method: "POST", headers, ...options });
+const write = (path, { headers = bearer, ...options } = {}) => send(worker, `/writes/${path}`, { method: "POST", headers, ...options });
 
 const strategies = ["direct", "backoff", "coalesce"];
 

@@ -39,7 +39,9 @@ export async function visitor(browser, base, options = {}) {
   // A violation of a policy is told in the console too; the event names the directive, whatever the console's wording.
   await context.exposeBinding("tellViolation", (_source, violation) => problems.push(violation));
   await context.addInitScript(() => {
-    addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => globalThis.tellViolation(`policy: ${effectiveDirective} ${blockedURI}`));
+    addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>
+      globalThis.tellViolation(`policy: ${effectiveDirective} ${blockedURI}`),
+    );
   });
   const page = await context.newPage();
   page.on("console", (message) => {

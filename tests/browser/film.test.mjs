@@ -97,6 +97,9 @@ describe("a film in chunks", () => {
 
   test("left no complaint", () => {
     // A seek gives up what is on its way.
-    assert.deepEqual(problems.filter((problem) => !/^request: .*\/film\.webm net::ERR_ABORTED$/.test(problem)), []);
+    assert.deepEqual(
+      problems.filter((problem) => !/^request: .*\/film\.webm net::ERR_ABORTED$/.test(problem)),
+      [],
+    );
   });
 });

@@ -27,7 +27,9 @@ await seed(config);
 await config.worker.env.assets.put("favicon.ico", "asked for by each page");
 
 /** The client as a page of a customer has it: bundled out of the packages. */
-const { outputFiles: [{ text: bundle }] } = await build({
+const {
+  outputFiles: [{ text: bundle }],
+} = await build({
   stdin: {
     contents: `export { OpenFeature, ProviderEvents } from "@openfeature/web-sdk"; export { OFREPWebProvider } from "@openfeature/ofrep-web-provider";`,
     resolveDir: fileURLToPath(new URL("../..", import.meta.url)),
@@ -73,7 +75,10 @@ async function client(site, options = {}) {
   };
 }
 
-for (const [what, site] of [["the same site", base], ["another site that is admitted", admitted]]) {
+for (const [what, site] of [
+  ["the same site", base],
+  ["another site that is admitted", admitted],
+]) {
   describe(`on a page of ${what}`, async () => {
     const one = await client(site, { cacheMode: "disabled" });
 
@@ -93,7 +98,10 @@ for (const [what, site] of [["the same site", base], ["another site that is admi
       const polling = await client(site, { cacheMode: "disabled", pollInterval: 100, context: { targetingKey } });
       const posts = (status) => polling.exchanges.filter((one) => one.method === "POST" && one.status === status);
       await eventually(() => posts(304).length >= 3, "three answers 304", DEADLINE_MS);
-      assert.ok(posts(304).every(({ tag, etag }) => tag === etag && /^"[0-9a-f]{32}"$/.test(tag)), JSON.stringify(polling.exchanges));
+      assert.ok(
+        posts(304).every(({ tag, etag }) => tag === etag && /^"[0-9a-f]{32}"$/.test(tag)),
+        JSON.stringify(polling.exchanges),
+      );
       assert.deepEqual(await polling.changed(), []);
       assert.equal(posts(200).length, 1);
 
@@ -137,5 +145,8 @@ test("on a page of a site that is not admitted the browser gives it nothing", as
   const { value, errorCode } = await details("limit", 1);
   assert.equal(value, 1);
   assert.notEqual(errorCode, undefined);
-  assert.ok(problems().some((problem) => /CORS|Access-Control-Allow-Origin/.test(problem)), JSON.stringify(problems()));
+  assert.ok(
+    problems().some((problem) => /CORS|Access-Control-Allow-Origin/.test(problem)),
+    JSON.stringify(problems()),
+  );
 });

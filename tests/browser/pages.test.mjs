@@ -71,7 +71,10 @@ describe("the start page", () => {
     assert.match(answer.headers()["content-security-policy"], /^default-src 'self'/);
     assert.equal(await page.title(), "kv-edge");
     for (const path of ["/", "/style.css", "/try.js", "/logo.png"]) {
-      assert.deepEqual(loaded.filter(([known]) => known === path), [[path, 200]]);
+      assert.deepEqual(
+        loaded.filter(([known]) => known === path),
+        [[path, 200]],
+      );
     }
     assert.ok(await page.locator("header img").evaluate((image) => image.complete && image.naturalWidth > 0), "the picture shows");
     assert.deepEqual(problems, []);
@@ -100,7 +103,10 @@ test("the page for what is not there has its style and its picture wherever it s
   assert.equal(await page.locator("h1").innerText(), "Nothing here");
   assert.ok(await page.locator("header img").evaluate((image) => image.complete && image.naturalWidth > 0), "the picture shows");
   assert.equal(await page.locator("header").evaluate((header) => getComputedStyle(header).display), "flex");
-  assert.deepEqual(problems.filter((problem) => !/^console: .* 404 /.test(problem)), []);
+  assert.deepEqual(
+    problems.filter((problem) => !/^console: .* 404 /.test(problem)),
+    [],
+  );
 });
 
 test("the policy of a page holds: what is not a file of the site does not run", async () => {

@@ -215,7 +215,9 @@ const controls = {
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "DELETE /.alarm": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "POST /.crash": async (request, env, key) => {
-    await env.KEY_WRITER.getByName(key).fetch(request).catch(() => {});
+    await env.KEY_WRITER.getByName(key)
+      .fetch(request)
+      .catch(() => {});
     return new Response(null, { status: 204 });
   },
 };

@@ -30,7 +30,11 @@ function oid(text) {
 const time = (milliseconds) => der(0x18, `${new Date(milliseconds).toISOString().replace(/[-:T]/g, "").slice(0, 14)}Z`);
 const name = (commonName) => sequence(set(sequence(oid("2.5.4.3"), utf8(commonName))));
 const extension = (id, value, ...critical) => sequence(oid(id), ...critical, octets(value));
-const pem = (what, bytes) => `-----BEGIN ${what}-----\n${bytes.toString("base64").match(/.{1,64}/g).join("\n")}\n-----END ${what}-----\n`;
+const pem = (what, bytes) =>
+  `-----BEGIN ${what}-----\n${bytes
+    .toString("base64")
+    .match(/.{1,64}/g)
+    .join("\n")}\n-----END ${what}-----\n`;
 
 const ECDSA_WITH_SHA256 = sequence(oid("1.2.840.10045.4.3.2"));
 const DAY_MS = 86_400_000;

@@ -93,9 +93,18 @@ class Sync {
   /** Runs `kv-edge config …`: `{ code, signal, stdout, stderr, lines, summary, calls }`, the lines being those of --json. */
   async run(args, { env = {}, running, api = true } = {}) {
     const before = this.api.calls.length;
-    const result = await cli(["config", ...args, ...(api ? ["--api-base", this.api.base] : [])], { env: { DATABASE_URL: this.database.url(), ...env }, running });
-    for (const secret of SECRETS) assert.ok(!(result.stdout + result.stderr).includes(secret), `${JSON.stringify(secret)} shows in: ${result.stdout}${result.stderr}`);
-    const lines = args.includes("--json") ? result.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line)) : [];
+    const result = await cli(["config", ...args, ...(api ? ["--api-base", this.api.base] : [])], {
+      env: { DATABASE_URL: this.database.url(), ...env },
+      running,
+    });
+    for (const secret of SECRETS)
+      assert.ok(!(result.stdout + result.stderr).includes(secret), `${JSON.stringify(secret)} shows in: ${result.stdout}${result.stderr}`);
+    const lines = args.includes("--json")
+      ? result.stdout
+          .split("\n")
+          .filter(Boolean)
+          .map((line) => JSON.parse(line))
+      : [];
     return { ...result, lines, summary: lines.at(-1), calls: this.api.calls.slice(before) };
   }
 

@@ -6,8 +6,22 @@ export const flags = {
   plain: { default: "on" },
   described: { default: "on", metadata: { owner: "shop", level: 3, draft: false } },
   disabled: { on: false, default: "on", off: "off" },
-  greeting: { variants: { en: "Hello", fr: "Bonjour «é»", none: "" }, default: "en", rules: [{ match: [{ attribute: "language", eq: "fr" }], variant: "fr" }, { match: [{ attribute: "language", eq: "" }], variant: "none" }] },
-  limit: { variants: { low: 10, high: 1.5e9, zero: 0 }, default: "low", rules: [{ match: [{ attribute: "plan", in: ["pro", "team"] }], variant: "high" }, { deny: ["nobody"], variant: "zero" }] },
+  greeting: {
+    variants: { en: "Hello", fr: "Bonjour «é»", none: "" },
+    default: "en",
+    rules: [
+      { match: [{ attribute: "language", eq: "fr" }], variant: "fr" },
+      { match: [{ attribute: "language", eq: "" }], variant: "none" },
+    ],
+  },
+  limit: {
+    variants: { low: 10, high: 1.5e9, zero: 0 },
+    default: "low",
+    rules: [
+      { match: [{ attribute: "plan", in: ["pro", "team"] }], variant: "high" },
+      { deny: ["nobody"], variant: "zero" },
+    ],
+  },
   theme: { variants: { theme, empty: {} }, default: "theme", rules: [{ allow: ["plain-user"], variant: "empty" }] },
   rollout: { default: "off", rules: [{ percentage: 100, variant: "on" }] },
   stopped: { default: "off", rules: [{ percentage: 0, variant: "on" }] },
@@ -41,7 +55,8 @@ export const evaluations = [
 ];
 
 /** The method of a client for a value of this type. */
-export const methodFor = (value) => ({ boolean: "getBooleanDetails", string: "getStringDetails", number: "getNumberDetails", object: "getObjectDetails" })[typeof value];
+export const methodFor = (value) =>
+  ({ boolean: "getBooleanDetails", string: "getStringDetails", number: "getNumberDetails", object: "getObjectDetails" })[typeof value];
 
 /** What of the details a test looks at. */
 export function shown({ value, variant, reason, errorCode, flagMetadata }) {
@@ -50,7 +65,8 @@ export function shown({ value, variant, reason, errorCode, flagMetadata }) {
 }
 
 /** Names an evaluation as a test. */
-export const named = ([context, flag, fallback, { reason, errorCode }]) => `${flag} as a ${typeof fallback} for ${JSON.stringify(context)}: ${errorCode ?? reason}`;
+export const named = ([context, flag, fallback, { reason, errorCode }]) =>
+  `${flag} as a ${typeof fallback} for ${JSON.stringify(context)}: ${errorCode ?? reason}`;
 
 /** Puts flags and records. */
 export async function seed(config) {

@@ -112,7 +112,11 @@ class Postgres {
     const password = file("password", PASSWORD);
     const locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en"];
     const auth = ["--auth=scram-sha-256", `--username=${USER}`, `--pwfile=${password}`];
-    execFileSync(join(this.#bin, "initdb"), ["-D", this.#data, "--no-sync", "--no-instructions", ...locale, ...auth], { ...this.#owner, cwd: this.#folder, stdio: "pipe" });
+    execFileSync(join(this.#bin, "initdb"), ["-D", this.#data, "--no-sync", "--no-instructions", ...locale, ...auth], {
+      ...this.#owner,
+      cwd: this.#folder,
+      stdio: "pipe",
+    });
     this.settings = [...SETTINGS, "timezone=America/St_Johns"];
     if (tls) {
       this.settings.push("ssl=on", `ssl_cert_file=${file("server.crt", tls.cert)}`, `ssl_key_file=${file("server.key", tls.key)}`);
@@ -161,7 +165,9 @@ class Postgres {
   /** The same as keywords, each of them quoted. */
   keywords({ host = "127.0.0.1", port = this.port, password = PASSWORD, database = "postgres" } = {}) {
     const quoted = (value) => `'${String(value).replace(/['\\]/g, "\\$&")}'`;
-    return Object.entries({ host, port, user: USER, password, dbname: database }).map(([name, value]) => `${name} = ${quoted(value)}`).join(" ");
+    return Object.entries({ host, port, user: USER, password, dbname: database })
+      .map(([name, value]) => `${name} = ${quoted(value)}`)
+      .join(" ");
   }
 
   /** Ends the server, whose data stay, until `start` and `connect`. */

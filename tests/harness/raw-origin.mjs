@@ -259,7 +259,8 @@ export const answer =
 /** Answers before the request's body has come. */
 export const answerAtOnce =
   (status, fields = [], body = "") =>
-  ({ write }) => write(Buffer.concat([Buffer.from(headOf(status, fields, body)), Buffer.from(body)]));
+  ({ write }) =>
+    write(Buffer.concat([Buffer.from(headOf(status, fields, body)), Buffer.from(body)]));
 
 /** Sends these bytes and nothing more, as an answer. */
 export const bytes =
@@ -303,9 +304,9 @@ export const failing = (status = "503 Service Unavailable") => answer(status, ["
 
 /** Every way in which an origin fails but silence. */
 export const failures = {
-  "502": failing("502 Bad Gateway"),
-  "503": failing(),
-  "504": failing("504 Gateway Timeout"),
+  502: failing("502 Bad Gateway"),
+  503: failing(),
+  504: failing("504 Gateway Timeout"),
   "a closed connection": closes,
   "a reset connection": resets,
   "an end in the middle of the head": bytesThenGone("HTTP/1.1 200 OK\r\nContent-Le"),

@@ -80,7 +80,15 @@ const ONE_OFF = ["private", "no-store", "private, max-age=60", "no-store, max-ag
 const ERRORS = [500, 502, 503, 504];
 const HANGS = { hangs: true };
 /** Outages of a whole origin, in turn. */
-const OUTAGES = [{ breaksAt: "head" }, { isError: true }, HANGS, { breaksAt: "head", reset: true }, { isError: true }, { breaksAt: "in head" }, { isError: true }];
+const OUTAGES = [
+  { breaksAt: "head" },
+  { isError: true },
+  HANGS,
+  { breaksAt: "head", reset: true },
+  { isError: true },
+  { breaksAt: "in head" },
+  { isError: true },
+];
 
 /** The resources of these upstreams, and all that was ever answered for them. */
 export class Model {
@@ -103,7 +111,20 @@ export class Model {
       const names = pick([[], [], ["x-variant"], ["x-variant", "x-other"]]);
       const policy = POLICIES[id % POLICIES.length];
       const url = upstream.origin + path;
-      return { id, url, path, upstream, group, names, policy, isZipped: chance(0.15), isOften404: chance(0.1), version: 1, floor: { serial: 0, version: 0 }, history: [] };
+      return {
+        id,
+        url,
+        path,
+        upstream,
+        group,
+        names,
+        policy,
+        isZipped: chance(0.15),
+        isOften404: chance(0.1),
+        version: 1,
+        floor: { serial: 0, version: 0 },
+        history: [],
+      };
     });
     for (const upstream of upstreams) {
       const byPath = new Map(this.resources.filter((resource) => resource.upstream === upstream).map((resource) => [resource.path, resource]));
@@ -273,11 +294,17 @@ export class Model {
     const headers = [`X-Soak: ${serial}`];
     if (other) headers.push(`${chance(0.5) ? "Location" : "Content-Location"}: ${other.resource.path}`);
     if (isError) return this.#oneOff(record, { status: pick(ERRORS), headers });
-    if (record.method !== "POST" || resource.names.length > 0 || other || chance(0.5)) return this.#oneOff(record, { status: pick([200, 201, 204, 303, 404]), headers });
+    if (record.method !== "POST" || resource.names.length > 0 || other || chance(0.5))
+      return this.#oneOff(record, { status: pick([200, 201, 204, 303, 404]), headers });
     this.#represent(record, version);
     record.ofStatus = 200;
     record.control = "max-age=3";
-    const more = [`Cache-Tag: all, g${resource.group}`, `Content-Location: ${resource.path}`, "Cache-Control: max-age=3", ...(resource.isZipped ? ["Content-Encoding: gzip"] : [])];
+    const more = [
+      `Cache-Tag: all, g${resource.group}`,
+      `Content-Location: ${resource.path}`,
+      "Cache-Control: max-age=3",
+      ...(resource.isZipped ? ["Content-Encoding: gzip"] : []),
+    ];
     return { status: 200, headers: [...headers, ...more] };
   }
 

@@ -3,8 +3,7 @@ import { unique } from "./eventually.mjs";
 
 /** Everything that a test file does with the records of one Worker. */
 export function storefrontsOf(worker) {
-  const put = (id, record) =>
-    worker.env.ROUTING_CONFIG.put(id, typeof record === "string" ? record : JSON.stringify(record));
+  const put = (id, record) => worker.env.ROUTING_CONFIG.put(id, typeof record === "string" ? record : JSON.stringify(record));
   return {
     /** Writes a record, or text as it is, under an id. */
     put,

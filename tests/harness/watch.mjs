@@ -37,7 +37,10 @@ export async function startWatch() {
     const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, env, running: (process) => (child = process) });
     child.stderr.setEncoding("utf8").on("data", (text) => (said += text));
     let isOver = false;
-    ended.then(() => (isOver = true), () => (isOver = true));
+    ended.then(
+      () => (isOver = true),
+      () => (isOver = true),
+    );
     running = {
       isOver: () => isOver,
       /** What it has written to stderr so far. */
@@ -59,7 +62,11 @@ export async function startWatch() {
   /** KV becomes what the table is. */
   async function shows(users, options, withinMs = SHOWS_MS) {
     let last;
-    const look = () => users.check(options).then(() => true, (error) => void (last = error));
+    const look = () =>
+      users.check(options).then(
+        () => true,
+        (error) => void (last = error),
+      );
     await eventually(async () => (await look()) || void (await sleep(100)), "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
   }
 

@@ -35,7 +35,14 @@ const uncaught = /Uncaught/i;
  *   `mayBreakOff` is for tests of bodies that the Worker breaks off; with all others an
  *   exception that nobody catches fails the file.
  */
-export async function startWorker({ faulty = false, entry = faulty ? "tests/faulty/entry.mjs" : undefined, secrets, mayCrash = false, mayBreakOff = mayCrash, ...given } = {}) {
+export async function startWorker({
+  faulty = false,
+  entry = faulty ? "tests/faulty/entry.mjs" : undefined,
+  secrets,
+  mayCrash = false,
+  mayBreakOff = mayCrash,
+  ...given
+} = {}) {
   const set = Object.entries({ ...vars, ...given.vars }).filter(([, value]) => value !== undefined);
   const logged = [];
   const lines = () => logged.map(({ message }) => message);

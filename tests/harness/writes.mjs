@@ -17,8 +17,7 @@ const path = (key, parameters = {}) => {
 
 /** Everything that a test file does with one Worker. */
 export function writesOf(worker) {
-  const read = (key, { headers, method, ...parameters } = {}) =>
-    send(worker, path(key, parameters), { method, headers: { ...bearer, ...headers } });
+  const read = (key, { headers, method, ...parameters } = {}) => send(worker, path(key, parameters), { method, headers: { ...bearer, ...headers } });
   const write = (key, { headers, body, ...parameters } = {}) =>
     send(worker, path(key, parameters), { method: "POST", headers: { ...bearer, ...headers }, body });
 
@@ -41,8 +40,7 @@ export function writesOf(worker) {
     inKv: (key) => worker.env.WRITES.get(key),
     bytesInKv: async (key) => Buffer.from((await worker.env.WRITES.get(key, "arrayBuffer")) ?? []),
     /** Waits until KV shows this value. */
-    reachesKv: (key, value) =>
-      eventually(async () => (await worker.env.WRITES.get(key)) === value, `${key} has the value ${value} in KV`),
+    reachesKv: (key, value) => eventually(async () => (await worker.env.WRITES.get(key)) === value, `${key} has the value ${value} in KV`),
     /** The puts made for a key so far, in order. */
     puts: (key) => callsFor(worker, key, "put"),
     /** What the puts and gets for a key do from now on; those of its object, too. */
