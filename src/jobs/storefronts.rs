@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use circuit_breaker::Opened;
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
 use kv_store::memory::{Held, Memory, Standing};
@@ -12,7 +13,6 @@ use tenant_router::TenantError;
 use tenant_router::address::{Address, Named, id_field};
 use tenant_router::answer::{Answered, FALLBACK, LOOKED_FOR, ROUTING_SOURCE, SERVED_BY};
 use tenant_router::backend::Backend;
-use tenant_router::circuit::Opened;
 use tenant_router::failover::{Ended, Failover};
 use tenant_router::plan::{Asked, Body, KEPT_BODY_BYTES_MAX, Plan, Settings, Target};
 use tenant_router::record::{Fallback, Record, Stored};

@@ -6,7 +6,7 @@ use super::TenantError;
 use super::backend::Backend;
 use super::plan::{Body, Plan, Target};
 use super::record::Fallback;
-use crate::circuit::{Admission, Circuits, Opened, Outcome};
+use circuit_breaker::{Admission, Circuits, Opened, Outcome};
 
 /// A deadline shorter than this says more of the record than of the origin, in milliseconds.
 const TELLING_DEADLINE_MS: u128 = 1000;

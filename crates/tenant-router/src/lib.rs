@@ -10,7 +10,6 @@ pub mod access;
 pub mod address;
 pub mod answer;
 pub mod backend;
-pub mod circuit;
 pub mod failover;
 mod forwarded;
 pub mod plan;

@@ -11,7 +11,7 @@ use super::backend::Backend;
 use super::record::{Record, Serving, Split, Variant};
 use super::visitor::{Visitor, VisitorKey};
 use super::{TenantError, forwarded, split};
-use crate::circuit::{RequestKey, client_address};
+use circuit_breaker::{RequestKey, client_address};
 use http_semantics::authorization;
 use http_semantics::cookie;
 use http_semantics::fields::{Edits, Fields};

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use circuit_breaker::{Admission, Circuits, Outcome as Ended, RequestKey, client_address};
 use http_cache::address::CacheError;
 use http_cache::answer::dated;
 use http_cache::cache_status::{CacheStatus, Fwd};
@@ -11,7 +12,6 @@ use http_cache::stale;
 use http_cache::upstream;
 use http_semantics::fields::{Fields, Lines};
 use kv_store::retry::Time;
-use tenant_router::circuit::{Admission, Circuits, Outcome as Ended, RequestKey, client_address};
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 

@@ -19,6 +19,21 @@
 //! A time is milliseconds since the Unix epoch. Clocks of requests that run side by side in one isolate differ by seconds
 //! (each stands still while its request computes), and a clock can be set back. So only the distance of two times counts,
 //! whichever is the later one: no circuit stays open for longer because a clock went backwards by hours.
+//!
+//! ```
+//! use circuit_breaker::{Admission, Circuits, Outcome, RequestKey};
+//!
+//! let origin = "https://shop.example";
+//! let request = || RequestKey::new("GET", "https://shop.example/tea", None);
+//! let mut circuits = Circuits::new();
+//! for now_ms in 0..5 {
+//!     assert_eq!(circuits.admit(origin, request, false, now_ms), Admission::Closed);
+//!     circuits.ended(origin, request, Outcome::NoAnswer, now_ms);
+//! }
+//! assert!(matches!(circuits.admit(origin, request, false, 5), Admission::Open { .. }));
+//! ```
+
+#![forbid(unsafe_code)]
 
 mod breaker;
 mod request_key;
