@@ -3,13 +3,10 @@
 pub(crate) mod assets;
 pub(crate) mod cache;
 pub(crate) mod config;
-pub(crate) mod flags;
 pub(crate) mod get_started;
 pub(crate) mod healthz;
 pub(crate) mod hello_world;
 pub(crate) mod key_writer;
 pub(crate) mod ofrep;
-pub(crate) mod site;
 pub(crate) mod storefronts;
-pub(crate) mod users;
 pub(crate) mod writes;

@@ -5,9 +5,12 @@
 //! records through the memory tier in front of it, [`Remembered`].
 
 mod assembled;
+pub(crate) mod asset_store;
+pub(crate) mod flags;
 mod headed;
 pub(crate) mod key_writers;
 mod remembered;
+pub(crate) mod users;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -15,12 +15,12 @@ use worker::web_sys::Response;
 use crate::http::error::Failure;
 use crate::http::incoming::{AskedFields, Incoming};
 use crate::http::response;
-use crate::jobs::site::{self, Release, Site};
+use crate::kv::asset_store::{self, Release, Site};
 
 /// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let path = AssetPath::of(&target.path);
-    let site = site::served(incoming).await?;
+    let site = asset_store::served(incoming).await?;
     let Site::Release(release) = &*site.value else {
         let key = static_assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
         return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
@@ -92,7 +92,7 @@ async fn answered(
 
 /// The file under its own key, as documented. The runtime sends no body for HEAD.
 async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
-    let Some(stream) = site::plain(incoming, key).await? else { return Ok(None) };
+    let Some(stream) = asset_store::plain(incoming, key).await? else { return Ok(None) };
     Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
 }
 
@@ -109,13 +109,13 @@ async fn respond(
     asked: &Asked<'_, AskedFields<'_>>,
     found: &Represented<'_>,
 ) -> Result<Response, Failure> {
-    match site::content(incoming, &found.content).await {
+    match asset_store::content(incoming, &found.content).await {
         Ok(content) => render(found, &content, standing),
         Err(failure) => {
             let Some(previous) = release.remembered_previous() else { return Err(failure) };
             let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
-            let Some(content) = site::remembered_content(&found.content) else { return Err(failure) };
-            site::warn_of_previous(incoming, &failure);
+            let Some(content) = asset_store::remembered_content(&found.content) else { return Err(failure) };
+            asset_store::warn_of_previous(incoming, &failure);
             render(&found, &content, Standing::Stale)
         }
     }

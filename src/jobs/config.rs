@@ -11,7 +11,7 @@ use worker::web_sys;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::jobs::users;
+use crate::kv::users;
 
 /// The route as the log names it.
 const ROUTE: &str = "/config";

@@ -8,8 +8,8 @@ use worker::web_sys;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::jobs::flags;
 use crate::kv::NotRead;
+use crate::kv::flags;
 
 const ROUTE: &str = "/healthz";
 

@@ -13,8 +13,8 @@ use worker::web_sys;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::jobs::site;
 use crate::kv::NotRead;
+use crate::kv::asset_store;
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 const ROUTE: &str = "/hello-world";
@@ -26,7 +26,7 @@ thread_local! {
 /// Answers in the visitor's language; in English where the translations are missing, and with `Translation-Source: default`
 /// where they cannot be read.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    let read = site::record(incoming, &TRANSLATIONS, &KNOWN, Translations::parse, ROUTE).await;
+    let read = asset_store::record(incoming, &TRANSLATIONS, &KNOWN, Translations::parse, ROUTE).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
         Ok(_) => None,
         Err(NotRead::Store(error)) => Some(("kv_unavailable", error)),

@@ -16,9 +16,9 @@ use worker::web_sys::Response;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::jobs::flags::{self, Flags};
-use crate::jobs::users::{self, User};
 use crate::kv::NotRead;
+use crate::kv::flags::{self, Flags};
+use crate::kv::users::{self, User};
 
 const ROUTE: &str = "/ofrep/v1/evaluate/flags";
 

@@ -23,7 +23,7 @@ use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::message::{Received, Sent};
 use crate::http::response;
-use crate::jobs::site;
+use crate::kv::asset_store;
 use crate::kv::{NotRead, Remembered, Store, all_of_it};
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
@@ -219,7 +219,7 @@ impl<'a> Proxied<'a> {
     /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
     async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
-        let page = match site::page(self.incoming, key).await {
+        let page = match asset_store::page(self.incoming, key).await {
             Ok(page) => page,
             Err(failure) => {
                 self.incoming.log().warning(ROUTE, "fallback_failed", &format!("{place}: {}", failure.cause()));

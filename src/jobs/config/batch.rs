@@ -12,7 +12,7 @@ use super::ROUTE;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::jobs::users;
+use crate::kv::users;
 
 #[derive(Serialize)]
 struct Answer<'a> {
