@@ -52,7 +52,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
     let target = RequestTarget::parse(url);
     let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
-    let route = Route::of(&incoming.vars().hosts, &target);
+    let route = Route::of(&incoming.vars().storefronts.hosts, &target);
     match answer(&incoming, &route, &target).await {
         Ok(response) => Ok(response),
         Err(failure) => failure

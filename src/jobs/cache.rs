@@ -35,7 +35,7 @@ pub(crate) async fn page(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) ->
 
 /// Answers what the upstream answers, out of what is kept where that may be used.
 pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
-    let url = CachedUrl::of_target(target, &incoming.vars().cache_upstreams)?;
+    let url = CachedUrl::of_target(target, &incoming.vars().cache.upstreams)?;
     let exchange = Exchange::new(incoming, Clone::clone(incoming.request()), incoming.method(), url);
     let Outcome { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
     let story = Story { cache_status, kv_ms, upstream_ms };

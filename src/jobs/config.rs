@@ -23,7 +23,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
         return batch::answer(incoming).await;
     }
     let vars = incoming.vars();
-    let from = vars.user_id_from.as_ref().map_err(Failure::of)?;
+    let from = vars.flags.user_id_from.as_ref().map_err(Failure::of)?;
     let id = from.id(target, &incoming.asked(""))?;
     let user = users::find(incoming, &id, ROUTE).await?;
     let mut fields = vec![("content-type", "text/html; charset=utf-8")];

@@ -48,7 +48,7 @@ type Field = (&'static str, Cow<'static, str>);
 /// What the answer tells the browser of a page of another site (Fetch Standard, "CORS protocol"); nothing where no other site may ask.
 fn admitted(incoming: &Incoming) -> Vec<Field> {
     let settings = incoming.vars();
-    let origins = &settings.ofrep_origins;
+    let origins = &settings.flags.ofrep_origins;
     if origins.is_empty() {
         return Vec::new();
     }
@@ -139,7 +139,7 @@ async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
         NoBody::Late => OfrepError::too_late(),
         NoBody::Broken => OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end"),
     })?;
-    ofrep::parse_request(&body, &incoming.vars().config_prefix)
+    ofrep::parse_request(&body, &incoming.vars().flags.prefix)
 }
 
 async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Flags, Failure> {

@@ -62,7 +62,7 @@ pub(crate) async fn answer(
     let asked = Asked { method, target, fields: &fields, has_body };
     let settings = Settings {
         token: vars.token.as_deref(),
-        visitor_key: vars.visitor_key.as_ref(),
+        visitor_key: vars.storefronts.visitor_key.as_ref(),
         timeout: vars.upstream_timeout,
     };
     let plan = Plan::new(&asked, &address, record, &settings, || Clock.random_bits())?;
@@ -86,10 +86,10 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
     let records = Remembered {
         store: Bindings::storefronts,
         memory: &RECORDS,
-        refresh_ms: vars.routing_refresh_ms,
-        good_ms: vars.routing_refresh_ms.saturating_mul(2),
+        refresh_ms: vars.storefronts.refresh_ms,
+        good_ms: vars.storefronts.refresh_ms.saturating_mul(2),
         parse: async move |_: &Store, _: &RequestLog, key: &str, json: Option<String>| {
-            let record = json.map(|json| Stored::parse(key, &json, Some(&vars.routing)));
+            let record = json.map(|json| Stored::parse(key, &json, Some(&vars.storefronts.origins)));
             record.transpose().map_err(NotRead::Broken)
         },
         identity: all_of_it,

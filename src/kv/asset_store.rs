@@ -90,7 +90,7 @@ type NotLoaded = NotRead<BrokenSite>;
 /// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be read where KV fails; how it stands to what
 /// KV holds is told.
 pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
-    let refresh_ms = incoming.vars().assets_refresh_ms;
+    let refresh_ms = incoming.vars().assets.refresh_ms;
     let site = Remembered {
         store: Bindings::files,
         memory: &SITE,
@@ -314,7 +314,7 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
 /// The file under a key of its own, as documented; `None` where there is none, which is remembered for as long as a release is.
 pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
-    let refresh_ms = incoming.vars().assets_refresh_ms;
+    let refresh_ms = incoming.vars().assets.refresh_ms;
     let is_absent = ABSENT.with_borrow(|absent| {
         // A clock that was put back makes nothing absent for ever.
         absent
@@ -369,7 +369,7 @@ pub(crate) async fn record<T: 'static>(
         }
     };
     let is_in_release = in_release.is_some();
-    let refresh_ms = if is_in_release { u64::MAX } else { incoming.vars().assets_refresh_ms };
+    let refresh_ms = if is_in_release { u64::MAX } else { incoming.vars().assets.refresh_ms };
     let record = Remembered {
         store: Bindings::files,
         memory,

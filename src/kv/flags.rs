@@ -42,7 +42,7 @@ impl Flags {
 
 /// The definitions as they are now: out of memory for `CONFIG_REFRESH`, then read anew in the background.
 pub(crate) async fn flags(incoming: &Incoming, route: &'static str) -> Result<Flags, NotRead<Fault>> {
-    let refresh_ms = incoming.vars().config_refresh_ms;
+    let refresh_ms = incoming.vars().flags.refresh_ms;
     let remembered = Remembered {
         store: Bindings::users,
         memory: &DEFINITIONS,

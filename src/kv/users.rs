@@ -66,7 +66,7 @@ type Read = Result<Option<Held<Rc<Own>>>, NotRead<BrokenRecord>>;
 /// The id can be no key of Workers KV.
 pub(crate) async fn find(incoming: &Incoming, id: &str, route: &'static str) -> Result<User, KeyError> {
     let vars = incoming.vars();
-    let key = key(&vars.config_prefix, id)?;
+    let key = key(&vars.flags.prefix, id)?;
     if is_nobodys(&vars, &key) {
         return Ok(User { found: Found::Nothing, source: Source::Nobody });
     }
@@ -91,7 +91,7 @@ pub(crate) enum NotFound {
 /// [`NotFound`].
 pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static str) -> Result<Vec<User>, NotFound> {
     let vars = incoming.vars();
-    let with_key = |(index, id): (usize, &&str)| match key(&vars.config_prefix, (*id).to_owned()) {
+    let with_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
         Ok(key) => Ok(key),
         Err(error) => Err(NotFound::Key(index, error)),
     };
@@ -133,14 +133,14 @@ pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static 
 }
 
 fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
-    is_reserved(key.as_str(), vars.config_snapshot.as_ref().map(Key::as_str))
+    is_reserved(key.as_str(), vars.flags.snapshot.as_ref().map(Key::as_str))
 }
 
 fn remembered(
     vars: &Vars,
     route: &'static str,
 ) -> Users<impl AsyncFn(&Store, &RequestLog, &str, Option<String>) -> Parsed + 'static> {
-    let refresh_ms = vars.config_refresh_ms;
+    let refresh_ms = vars.flags.refresh_ms;
     Remembered {
         store: Bindings::users,
         memory: &USERS,
@@ -192,8 +192,8 @@ type Shared = Result<Option<Held<Rc<Snapshot>>>, NotRead<BrokenRecord>>;
 
 async fn snapshot(incoming: &Incoming, route: &'static str) -> Shared {
     let vars = incoming.vars();
-    let Some(key) = &vars.config_snapshot else { return Ok(None) };
-    let refresh_ms = vars.config_refresh_ms;
+    let Some(key) = &vars.flags.snapshot else { return Ok(None) };
+    let refresh_ms = vars.flags.refresh_ms;
     let remembered = Remembered {
         store: Bindings::users,
         memory: &SNAPSHOT,

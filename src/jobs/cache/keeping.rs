@@ -88,7 +88,7 @@ pub(super) async fn find(
     now_ms: u64,
     kv_ms: &mut Option<u64>,
 ) -> Result<Found, NotFound> {
-    let refresh_ms = incoming.vars().cache_refresh_ms;
+    let refresh_ms = incoming.vars().cache.refresh_ms;
     if let Some(Entry { kept, body }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
         return Ok(Found { kept, body: Body::Bytes(body) });
     }
@@ -135,7 +135,7 @@ pub(super) async fn find(
 
 /// Keeps an answer in memory only.
 pub(super) fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, now_ms: u64) {
-    if incoming.vars().cache_refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
+    if incoming.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
         let entry = Entry { kept: Rc::clone(kept), body: body.clone() };
         hot(|hot| hot.insert(key.as_str(), entry, now_ms));
     }

@@ -45,7 +45,7 @@ fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
 pub(super) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
-    let allowed = &incoming.vars().cache_upstreams;
+    let allowed = &incoming.vars().cache.upstreams;
     // What is in its one form already means the same to the platform's parser, which costs more.
     let url = match CachedUrl::of_href(&url, allowed).ok().filter(|cached| cached.as_str() == url) {
         Some(cached) => cached,
@@ -165,7 +165,7 @@ impl View {
             way_tags.extend(purge::tags(fields));
             let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             outcome.discard();
-            url = CachedUrl::of_href(&next, &self.incoming.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;
+            url = CachedUrl::of_href(&next, &self.incoming.vars().cache.upstreams).map_err(|_| CacheError::Redirect)?;
         }
         Err(CacheError::Redirect.into())
     }

@@ -38,7 +38,7 @@ const REFRESH_MIN_MS: u64 = 1000;
 
 /// What was purged, as this isolate knows it: read every `CACHE_REFRESH` seconds in the background.
 pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
-    let refresh_ms = incoming.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
+    let refresh_ms = incoming.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (incoming.env().pages(), incoming.log());
     match TABLE.with_borrow_mut(|table| table.look(NAME, refresh_ms, now_ms)) {
         Look::Fresh(held) => Ok(held.value),
@@ -83,10 +83,10 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
 pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     incoming.authorize()?;
     let vars = incoming.vars();
-    let targets = purge::parse_request(&body(incoming).await?, &vars.cache_upstreams)?;
+    let targets = purge::parse_request(&body(incoming).await?, &vars.cache.upstreams)?;
     let (store, at_ms) = (incoming.env().pages(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
-    let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache_upstreams))).await;
+    let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache.upstreams))).await;
     made.into_iter().collect::<Result<(), Failure>>()?;
     let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
     let json = serde_json::to_vec(&told).map_err(|error| Failure::internal(&error.to_string().into()))?;

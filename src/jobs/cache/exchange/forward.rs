@@ -171,7 +171,7 @@ impl Exchange {
 
     /// The upstream as the log names it: a visitor wrote the host, if the list has a wildcard.
     fn place(&self) -> String {
-        self.incoming.vars().cache_upstreams.entry(self.url.origin()).unwrap_or_default()
+        self.incoming.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
     }
 }
 

@@ -46,7 +46,7 @@ impl Exchange {
         let fields = freshened(&found.kept.stored.fields, &received.fields);
         let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
         let request = self.fields();
-        let credentials = &self.incoming.vars().cache_credentials;
+        let credentials = &self.incoming.vars().cache.credentials;
         let (url, status, update) = (self.url.as_str(), stored.status, &received.fields);
         let fate = fate_of_update(url, &request, credentials, status, &stored.fields, update, times);
         let kept = Rc::new(Kept::new(stored, None));
@@ -123,7 +123,7 @@ impl Exchange {
         match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
             HeadEffect::Update(fields) => {
                 let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
-                let (fields, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
+                let (fields, credentials) = (self.fields(), &self.incoming.vars().cache.credentials);
                 let (url, times) = (self.url.as_str(), received.times);
                 let (status, update) = (kept.status, &received.fields);
                 let fate = fate_of_update(url, &fields, credentials, status, &stored.fields, update, times);
@@ -147,7 +147,7 @@ impl Exchange {
         let mut keys = vec![self.url.key(), self.url.page_key()];
         for name in ["location", "content-location"] {
             let other = received.fields.find(name).and_then(|to| href(&to, Some(self.url.as_str())));
-            let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache_upstreams).ok());
+            let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache.upstreams).ok());
             // §4.4: another origin's answers are not ours to invalidate.
             if let Some(other) = other.filter(|other| other.origin() == self.url.origin() && *other != self.url) {
                 keys.extend([other.key(), other.page_key()]);
@@ -181,7 +181,7 @@ impl Exchange {
             None => None,
         };
         let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
-        let (request, credentials) = (self.fields(), &self.incoming.vars().cache_credentials);
+        let (request, credentials) = (self.fields(), &self.incoming.vars().cache.credentials);
         let detail = match fate(&self.method, self.url.as_str(), &request, credentials, status, &received.fields, times)
         {
             Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
@@ -239,7 +239,7 @@ impl Exchange {
     /// What is kept of an answer, and its key.
     fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
         let Received { status, times, .. } = *received;
-        let credentials = &self.incoming.vars().cache_credentials;
+        let credentials = &self.incoming.vars().cache.credentials;
         let selecting = self.selecting(&received.fields);
         let is_current = |kept: &&Kept| !self.has_ended(kept.stored.epoch_ms);
         let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);

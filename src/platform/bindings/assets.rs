@@ -1,0 +1,31 @@
+//! What files and translations are served with.
+
+use http_semantics::vars::{ASSETS_REFRESH_SECONDS, refresh_ms};
+use wasm_bindgen::prelude::*;
+
+use super::Bindings;
+use crate::kv::{KvNamespace, Store};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, getter, js_name = "assets")]
+    fn assets(this: &Bindings) -> KvNamespace;
+}
+
+impl Bindings {
+    /// `assets`: the static files and translations.
+    pub(crate) fn files(&self) -> Store {
+        Store::new(self.assets())
+    }
+}
+
+pub(crate) struct Vars {
+    /// `ASSETS_REFRESH`, in milliseconds
+    pub(crate) refresh_ms: u64,
+}
+
+impl Vars {
+    pub(super) fn read(env: &Bindings) -> Self {
+        Self { refresh_ms: refresh_ms(&env.text("ASSETS_REFRESH"), ASSETS_REFRESH_SECONDS) }
+    }
+}

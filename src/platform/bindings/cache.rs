@@ -1,0 +1,41 @@
+//! What `/cache` needs.
+
+use http_cache::credentials::CredentialFields;
+use http_semantics::origin::AllowList;
+use http_semantics::vars::{REFRESH_SECONDS, refresh_ms};
+use wasm_bindgen::prelude::*;
+
+use super::Bindings;
+use crate::kv::{KvNamespace, Store};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, getter, js_name = "CACHE_KV")]
+    fn cache_kv(this: &Bindings) -> KvNamespace;
+}
+
+impl Bindings {
+    /// `CACHE_KV`: the answers and pages of `/cache`, and what was purged.
+    pub(crate) fn pages(&self) -> Store {
+        Store::new(self.cache_kv())
+    }
+}
+
+pub(crate) struct Vars {
+    /// `CACHE_UPSTREAMS`
+    pub(crate) upstreams: AllowList,
+    /// `CACHE_CREDENTIALS`, and the fields that always carry credentials
+    pub(crate) credentials: CredentialFields,
+    /// `CACHE_REFRESH`, in milliseconds
+    pub(crate) refresh_ms: u64,
+}
+
+impl Vars {
+    pub(super) fn read(env: &Bindings) -> Self {
+        Self {
+            upstreams: AllowList::parse(&env.text("CACHE_UPSTREAMS"), &[]),
+            credentials: CredentialFields::parse(&env.text("CACHE_CREDENTIALS")),
+            refresh_ms: refresh_ms(&env.text("CACHE_REFRESH"), REFRESH_SECONDS),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What `/config` and `/ofrep` need.
+
+use feature_flags::config::user_id::{NotUserIdFrom, UserIdFrom};
+use http_semantics::cors::AllowedOrigins;
+use http_semantics::vars::{CONFIG_REFRESH_SECONDS, refresh_ms};
+use kv_store::limits::Key;
+use wasm_bindgen::prelude::*;
+
+use super::Bindings;
+use crate::kv::{KvNamespace, Store};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, getter, js_name = "USER_CONFIGURATION")]
+    fn user_configuration(this: &Bindings) -> KvNamespace;
+}
+
+impl Bindings {
+    /// `USER_CONFIGURATION`: a record for each user, the definitions of flags, the snapshot.
+    pub(crate) fn users(&self) -> Store {
+        Store::new(self.user_configuration())
+    }
+}
+
+pub(crate) struct Vars {
+    /// `USER_ID_FROM`
+    pub(crate) user_id_from: Result<UserIdFrom, NotUserIdFrom>,
+    /// `CONFIG_REFRESH`, in milliseconds
+    pub(crate) refresh_ms: u64,
+    /// `CONFIG_PREFIX`
+    pub(crate) prefix: String,
+    /// `CONFIG_SNAPSHOT`; `None` if it is empty, or no key of Workers KV.
+    pub(crate) snapshot: Option<Key<'static>>,
+    /// `OFREP_ORIGINS`
+    pub(crate) ofrep_origins: AllowedOrigins,
+}
+
+impl Vars {
+    pub(super) fn read(env: &Bindings) -> Self {
+        Self {
+            user_id_from: UserIdFrom::parse(&env.text("USER_ID_FROM")),
+            refresh_ms: refresh_ms(&env.text("CONFIG_REFRESH"), CONFIG_REFRESH_SECONDS),
+            prefix: env.text("CONFIG_PREFIX"),
+            snapshot: Key::new(env.text("CONFIG_SNAPSHOT")).ok(),
+            ofrep_origins: AllowedOrigins::parse(&env.text("OFREP_ORIGINS")),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What storefronts need.
+
+use http_semantics::vars::{REFRESH_SECONDS, is_true, refresh_ms};
+use tenant_router::address::Hosts;
+use tenant_router::record::OriginPolicy;
+use tenant_router::visitor::VisitorKey;
+use wasm_bindgen::prelude::*;
+
+use super::Bindings;
+use crate::kv::{KvNamespace, Store};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, getter, js_name = "ROUTING_CONFIG")]
+    fn routing_config(this: &Bindings) -> KvNamespace;
+}
+
+impl Bindings {
+    /// `ROUTING_CONFIG`: a record for each storefront.
+    pub(crate) fn storefronts(&self) -> Store {
+        Store::new(self.routing_config())
+    }
+}
+
+pub(crate) struct Vars {
+    /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
+    pub(crate) origins: OriginPolicy,
+    /// `ROUTING_REFRESH`, in milliseconds
+    pub(crate) refresh_ms: u64,
+    /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`
+    pub(crate) hosts: Hosts,
+    /// Signs the cookies of visitors: out of the secret `VISITOR_SECRET`, or out of `API_TOKEN` if that is not set.
+    pub(crate) visitor_key: Option<VisitorKey>,
+}
+
+impl Vars {
+    pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
+        let visitor_secret = env.secret("VISITOR_SECRET");
+        Self {
+            origins: OriginPolicy::parse(&env.text("ROUTING_ORIGINS"), is_true(&env.text("ROUTING_INSECURE"))),
+            refresh_ms: refresh_ms(&env.text("ROUTING_REFRESH"), REFRESH_SECONDS),
+            hosts: Hosts::parse(&env.text("TENANT_DOMAIN"), &env.text("PLATFORM_HOSTS")),
+            visitor_key: visitor_secret.as_deref().or(token).map(VisitorKey::derive),
+        }
+    }
+}
