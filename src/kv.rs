@@ -2,23 +2,22 @@
 //!
 //! The bindings are declared here, not taken from `worker`, whose `KvStore` looks its methods up by reflection and builds
 //! options through serde on every call. Every read passes through [`Store`], those of small
-//! records through the memory tier in front of it, [`Remembered`].
+//! records through the isolate's memory in front of it ([`keyspace::Keyspace`]).
 
 mod assembled;
 pub(crate) mod asset_store;
 pub(crate) mod flags;
 mod headed;
 pub(crate) mod key_writers;
-mod remembered;
+pub(crate) mod keyspace;
+pub(crate) mod keyspaces;
 pub(crate) mod users;
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::thread::LocalKey;
 use std::time::Duration;
 
 use kv_store::limits::{BULK_READ_KEYS_MAX, Key};
-use kv_store::retry::{self, Backoff, Budget, Retried, Time, Try};
+use kv_store::retry::{self, Backoff, Retried, Time, Try};
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -26,7 +25,7 @@ use worker::web_sys::ReadableStream;
 
 pub(crate) use self::assembled::sliced;
 pub(crate) use self::headed::{Body, to_put};
-pub(crate) use self::remembered::{GOOD_FACTOR, NotRead, Remembered, Unreadable, all_of_it};
+use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 
@@ -140,12 +139,6 @@ impl Value {
 
 /// A read that takes longer has failed.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
-
-/// The retries of this isolate, for everything that it tries again.
-pub(crate) fn retry_budget() -> Rc<RefCell<Budget>> {
-    thread_local!(static BUDGET: Rc<RefCell<Budget>> = Rc::new(RefCell::new(Budget::new())));
-    BUDGET.with(Rc::clone)
-}
 
 thread_local! {
     static TEXT: JsValue = JsValue::from_str("text");
@@ -264,7 +257,7 @@ impl Store {
 
     /// Deletes a key, again and again as the policy and the isolate's budget allow. One that does not exist is no failure.
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> Retried<(), StoreError> {
-        retry::retry(backoff, &retry_budget(), &Clock, async |left_ms| {
+        retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let delete = settled(self.namespace.delete(key.as_str()));
             let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
             outcome.unwrap_or_else(|| Err(StoreError::put_timeout())).map(|_| ())
@@ -306,7 +299,7 @@ impl Store {
         backoff: &Backoff,
         mut note: impl FnMut(Try),
     ) -> Retried<(), StoreError> {
-        retry::retry(backoff, &retry_budget(), &Clock, async |left_ms| {
+        retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let started_ms = Clock.now_ms();
             let outcome = self.put_within(Duration::from_millis(left_ms), key, value, options).await;
             note(Try { started_ms, ended_ms: Clock.now_ms(), taken: outcome.is_ok() });
@@ -318,8 +311,7 @@ impl Store {
 
 /// Reads, and once more where that fails.
 async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
-    let budget = retry_budget();
-    let read = retry::retry(&Backoff::READ, &budget, &Clock, async |left_ms| {
+    let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
         let outcome = deadline::within(Duration::from_millis(left_ms), settled(read())).await;
         outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
     });

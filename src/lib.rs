@@ -4,6 +4,7 @@
 //! as little of KV as it can, core decides, the job renders. An error becomes a response in one place, `error.rs`.
 
 mod http;
+mod isolate;
 mod jobs;
 mod kv;
 mod platform;
@@ -53,6 +54,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let target = RequestTarget::parse(url);
     let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
     let route = Route::of(&incoming.vars().storefronts.hosts, &target);
+    incoming.log().set_route(route.name());
     match answer(&incoming, &route, &target).await {
         Ok(response) => Ok(response),
         Err(failure) => failure

@@ -132,12 +132,12 @@ impl Failure {
     }
 
     /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
-    pub(crate) fn log<'l>(&self, log: &'l RequestLog, route: &Route<'_>) -> Option<&'l str> {
+    pub(crate) fn log<'l>(&self, log: &'l RequestLog) -> Option<&'l str> {
         let status = self.response.status();
         if !status.is_server_error() {
             return None;
         }
-        log.error(route.name(), self.response.code(), status.code(), self.cause());
+        log.error(self.response.code(), status.code(), self.cause());
         Some(log.id())
     }
 
@@ -150,7 +150,7 @@ impl Failure {
         log: &RequestLog,
     ) -> Result<web_sys::Response, JsValue> {
         let error = &self.response;
-        let request_id = self.log(log, route);
+        let request_id = self.log(log);
         let mut problem = Problem::new(error.status(), error.code(), error.sentence());
         problem.request_id = request_id;
         let (content_type, body) = match &self.json {

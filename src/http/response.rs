@@ -1,11 +1,11 @@
 //! Responses, made with as few calls into the runtime as it takes.
 
-use std::cell::RefCell;
 use std::fmt::Write;
 
-use kv_store::recent::Recent;
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
+
+use crate::isolate::Isolate;
 
 #[wasm_bindgen]
 extern "C" {
@@ -79,37 +79,32 @@ fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
     Ok(init)
 }
 
-/// Sets of fields that are kept: those of files have an entity tag each.
-const KEPT_MAX: usize = 1024;
-
-/// Longer sets, in bytes, are made anew each time: 2 MB are kept at most, and as much again by the runtime.
+/// Longer sets of fields, in bytes, are made anew each time.
 const KEPT_BYTES_MAX: usize = 2048;
 
 fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Result<Init, JsValue> {
-    thread_local!(static KEPT: RefCell<Recent<Init>> = const { RefCell::new(Recent::new()) });
     let mut name = String::with_capacity(512);
     let _infallible = write!(name, "{status}");
     for (field, value) in fields.clone() {
         name.extend(["\n", field, ":", value]);
     }
     let is_kept = name.len() <= KEPT_BYTES_MAX;
-    KEPT.with_borrow_mut(|kept| {
-        kept.touch(&name);
-        if let Some(init) = kept.get(&name) {
-            return Ok(init.clone());
-        }
-        let headers = web_sys::Headers::new()?;
-        for (name, value) in fields {
-            headers.append(name, value)?;
-        }
-        let init: Init = js_sys::Object::new().unchecked_into();
-        init.set_status(status);
-        init.set_headers(&headers);
-        init.set_encode_body("manual");
-        if is_kept {
-            kept.insert(&name, init.clone());
-            kept.bound(KEPT_MAX);
-        }
-        Ok(init)
-    })
+    let mut kept = Isolate::current().response_heads.borrow_mut();
+    kept.touch(&name);
+    if let Some(init) = kept.get(&name) {
+        return Ok(init.unchecked_ref::<Init>().clone());
+    }
+    let headers = web_sys::Headers::new()?;
+    for (name, value) in fields {
+        headers.append(name, value)?;
+    }
+    let init: Init = js_sys::Object::new().unchecked_into();
+    init.set_status(status);
+    init.set_headers(&headers);
+    init.set_encode_body("manual");
+    if is_kept {
+        // The runtime holds them as well.
+        kept.insert(&name, init.clone().unchecked_into(), name.len());
+    }
+    Ok(init)
 }

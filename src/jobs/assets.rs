@@ -8,6 +8,7 @@ use static_assets::answer::{
     Answer, Asked, CONDITIONS, FieldLines, Represented, header_changes, may_be_retained, not_found, of_previous,
     of_release,
 };
+use static_assets::site::{Release, Site};
 use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
@@ -15,7 +16,7 @@ use worker::web_sys::Response;
 use crate::http::error::Failure;
 use crate::http::incoming::{AskedFields, Incoming};
 use crate::http::response;
-use crate::kv::asset_store::{self, Release, Site};
+use crate::kv::asset_store;
 
 /// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<Response, Failure> {
@@ -70,8 +71,8 @@ async fn answered(
         Answer::Nothing => {}
     }
     if may_be_retained(asked.path) {
-        for id in release.previous() {
-            let Some(previous) = release.before(incoming, id).await else { continue };
+        for id in &release.pointer.previous {
+            let Some(previous) = asset_store::previous(incoming, release, id).await else { continue };
             if let Answer::Represented(found) = of_previous(previous.served(), asked)? {
                 return respond(&found).await;
             }
@@ -112,7 +113,7 @@ async fn respond(
     match asset_store::content(incoming, &found.content).await {
         Ok(content) => render(found, &content, standing),
         Err(failure) => {
-            let Some(previous) = release.remembered_previous() else { return Err(failure) };
+            let Some(previous) = asset_store::remembered_previous(release) else { return Err(failure) };
             let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
             let Some(content) = asset_store::remembered_content(&found.content) else { return Err(failure) };
             asset_store::warn_of_previous(incoming, &failure);

@@ -25,9 +25,6 @@ use crate::kv::Body;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
-/// The route, for the log.
-const ROUTE: &str = "/cache";
-
 /// Answers the JSON of a page.
 pub(crate) async fn page(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     page::answer(incoming, target).await

@@ -13,9 +13,6 @@ use crate::http::incoming::Incoming;
 use crate::http::response;
 use crate::kv::users;
 
-/// The route as the log names it.
-const ROUTE: &str = "/config";
-
 /// Answers the page, or the records where the request is a `POST`. A broken record or a failing read gets what is known instead, and says
 /// so in `Config-Source`.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
@@ -25,7 +22,7 @@ pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> R
     let vars = incoming.vars();
     let from = vars.flags.user_id_from.as_ref().map_err(Failure::of)?;
     let id = from.id(target, &incoming.asked(""))?;
-    let user = users::find(incoming, &id, ROUTE).await?;
+    let user = users::find(incoming, &id).await?;
     let mut fields = vec![("content-type", "text/html; charset=utf-8")];
     if let Some(vary) = from.vary() {
         // The URL is everybody's: no shared cache may give one user's page to another.

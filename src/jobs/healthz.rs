@@ -8,10 +8,8 @@ use worker::web_sys;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::kv::NotRead;
 use crate::kv::flags;
-
-const ROUTE: &str = "/healthz";
+use kv_store::memory::Unread;
 
 #[derive(Serialize)]
 struct Health {
@@ -40,7 +38,7 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Fai
 }
 
 async fn flags(incoming: &Incoming) -> Flags {
-    match flags::flags(incoming, ROUTE).await {
+    match flags::flags(incoming).await {
         Ok(flags) => {
             let count = flags.definitions().len();
             let state = match flags.standing() {
@@ -51,8 +49,8 @@ async fn flags(incoming: &Incoming) -> Flags {
             };
             Flags { state, count, problem: flags::fault().as_ref().map(place) }
         }
-        Err(NotRead::Store(_)) => Flags { state: "unavailable", count: 0, problem: None },
-        Err(NotRead::Broken(fault)) => Flags { state: "broken", count: 0, problem: Some(place(&fault)) },
+        Err(Unread::Store(_)) => Flags { state: "unavailable", count: 0, problem: None },
+        Err(Unread::Broken(fault)) => Flags { state: "broken", count: 0, problem: Some(place(&fault)) },
     }
 }
 

@@ -1,39 +1,29 @@
 //! `GET /hello-world`: the translated page.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use http_semantics::language::{self, Negotiated};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
-use kv_store::memory::Memory;
-use static_assets::translations::{TranslatedPage, Translations};
+use static_assets::translations::TranslatedPage;
 use worker::web_sys;
 
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::kv::NotRead;
 use crate::kv::asset_store;
+use kv_store::memory::Unread;
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
-const ROUTE: &str = "/hello-world";
-
-thread_local! {
-    static KNOWN: RefCell<Memory<Rc<Translations>>> = const { RefCell::new(Memory::new()) };
-}
-
 /// Answers in the visitor's language; in English where the translations are missing, and with `Translation-Source: default`
 /// where they cannot be read.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    let read = asset_store::record(incoming, &TRANSLATIONS, &KNOWN, Translations::parse, ROUTE).await;
+    let read = asset_store::translations(incoming, &TRANSLATIONS).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
         Ok(_) => None,
-        Err(NotRead::Store(error)) => Some(("kv_unavailable", error)),
-        Err(NotRead::Broken(broken)) => Some(("broken_record", broken)),
+        Err(Unread::Store(error)) => Some(("kv_unavailable", error)),
+        Err(Unread::Broken(broken)) => Some(("broken_record", broken)),
     };
     if let Some((code, cause)) = failed {
-        incoming.log().warning(ROUTE, code, cause);
+        incoming.log().warning(code, cause);
     }
     let source = failed.map(|_| ("translation-source", "default"));
     let translations = read.ok().flatten();

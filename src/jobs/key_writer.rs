@@ -24,7 +24,8 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::web_sys;
 
 use crate::http::response;
-use crate::kv::{PutOptions, Value, retry_budget};
+use crate::isolate::Isolate;
+use crate::kv::{PutOptions, Value};
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
@@ -188,12 +189,12 @@ impl Object {
         match &outcome {
             Ok(()) => {
                 state.took(version, ended_ms);
-                retry_budget().borrow_mut().succeeded(ended_ms);
+                Isolate::current().retry_budget.borrow_mut().succeeded(ended_ms);
             }
             Err(error) => {
                 log::alarm_warning("KEY_WRITER", "kv_put_failed", error);
-                let (class, budget) = (error.class(), retry_budget());
-                state.failed(version, class, ended_ms, Clock.random(), &mut budget.borrow_mut());
+                let budget = &mut Isolate::current().retry_budget.borrow_mut();
+                state.failed(version, error.class(), ended_ms, Clock.random(), budget);
             }
         }
         let due = state.due(ended_ms);

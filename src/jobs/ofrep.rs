@@ -16,11 +16,9 @@ use worker::web_sys::Response;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::kv::NotRead;
 use crate::kv::flags::{self, Flags};
 use crate::kv::users::{self, User};
-
-const ROUTE: &str = "/ofrep/v1/evaluate/flags";
+use kv_store::memory::Unread;
 
 /// The longest body, in bytes.
 const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
@@ -143,16 +141,16 @@ async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
 }
 
 async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Flags, Failure> {
-    flags::flags(incoming, ROUTE).await.map_err(|error| match error {
-        NotRead::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
-        NotRead::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
+    flags::flags(incoming).await.map_err(|error| match error {
+        Unread::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
+        Unread::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
     })
 }
 
 /// What is known of the user.
 async fn user(incoming: &Incoming, context: &Context) -> Result<Option<User>, OfrepError> {
     let Some(id) = &context.targeting_key else { return Ok(None) };
-    users::find(incoming, id, ROUTE).await.map(Some).map_err(Into::into)
+    users::find(incoming, id).await.map(Some).map_err(Into::into)
 }
 
 /// The members of the user's record.

@@ -1,13 +1,12 @@
 //! `* /stores/{storefrontId}/{path}`, and every path of a storefront's own host: the tenant router.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use circuit_breaker::Opened;
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
-use kv_store::memory::{Held, Memory, Standing};
+use kv_store::memory::{Held, Standing, Unread};
 use kv_store::retry::Time;
 use tenant_router::TenantError;
 use tenant_router::address::{Address, Named, id_field};
@@ -23,19 +22,12 @@ use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::message::{Received, Sent};
 use crate::http::response;
+use crate::isolate::Isolate;
 use crate::kv::asset_store;
-use crate::kv::{NotRead, Remembered, Store, all_of_it};
-use crate::platform::bindings::Bindings;
+use crate::kv::keyspace::Keyspace;
+use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
-use crate::platform::log::RequestLog;
-
-thread_local! {
-    static RECORDS: RefCell<Memory<Rc<Stored>>> = const { RefCell::new(Memory::new()) };
-    static FAILOVER: RefCell<Failover> = const { RefCell::new(Failover::new()) };
-}
-
-const ROUTE: &str = "/stores/{storefrontId}";
 
 /// Sends the request to the storefront's origin and streams the answer back.
 pub(crate) async fn answer(
@@ -82,24 +74,9 @@ pub(crate) async fn answer(
 
 /// What stands under a key of `ROUTING_CONFIG`.
 async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Option<Held<Rc<Stored>>>, Failure> {
-    let vars = incoming.vars();
-    let records = Remembered {
-        store: Bindings::storefronts,
-        memory: &RECORDS,
-        refresh_ms: vars.storefronts.refresh_ms,
-        good_ms: vars.storefronts.refresh_ms.saturating_mul(2),
-        parse: async move |_: &Store, _: &RequestLog, key: &str, json: Option<String>| {
-            let record = json.map(|json| Stored::parse(key, &json, Some(&vars.storefronts.origins)));
-            record.transpose().map_err(NotRead::Broken)
-        },
-        identity: all_of_it,
-        unreadable: None,
-        route: ROUTE,
-        is_private: false,
-    };
-    records.get(incoming, key, now_ms).await.map_err(|error| match error {
-        NotRead::Store(error) => error.into(),
-        NotRead::Broken(error) => Failure::from(TenantError::from(error)).at(key.as_str()),
+    Storefronts.get(incoming, key, now_ms).await.map_err(|error| match error {
+        Unread::Store(error) => error.into(),
+        Unread::Broken(error) => Failure::from(TenantError::from(error)).at(key.as_str()),
     })
 }
 
@@ -198,7 +175,7 @@ impl<'a> Proxied<'a> {
                 self.warn("fallback", outcome);
                 outcome.discard();
             }
-            Err(failure) => self.incoming.log().warning(ROUTE, "fallback", &failure.cause()),
+            Err(failure) => self.incoming.log().warning("fallback", &failure.cause()),
         }
         Some(answer)
     }
@@ -222,13 +199,13 @@ impl<'a> Proxied<'a> {
         let page = match asset_store::page(self.incoming, key).await {
             Ok(page) => page,
             Err(failure) => {
-                self.incoming.log().warning(ROUTE, "fallback_failed", &format!("{place}: {}", failure.cause()));
+                self.incoming.log().warning("fallback_failed", &format!("{place}: {}", failure.cause()));
                 return None;
             }
         };
         let id = id_field(self.address.key.as_str());
         let log = self.incoming.log();
-        log.warning(ROUTE, "maintenance", &place);
+        log.warning("maintenance", &place);
         let fields = [
             ("content-type", "text/html; charset=utf-8"),
             ("cache-control", "no-store"),
@@ -278,16 +255,16 @@ impl<'a> Proxied<'a> {
         match &outcome.result {
             Ok(received) => {
                 let place = self.place(outcome.asked);
-                log.warning(ROUTE, code, &format!("{place}: the origin answered {}", received.status));
+                log.warning(code, &format!("{place}: the origin answered {}", received.status));
             }
-            Err(failure) => log.warning(ROUTE, code, &failure.cause()),
+            Err(failure) => log.warning(code, &failure.cause()),
         }
     }
 
     fn warn_of_opened(&self, opened: Option<Opened>, target: Target<'_>) {
         if let Some(opened) = opened {
             let place = self.place(target);
-            self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {opened}"));
+            self.incoming.log().warning("circuit_opened", &format!("{place}: {opened}"));
         }
     }
 }
@@ -302,5 +279,5 @@ impl Outcome<'_> {
 }
 
 fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
-    FAILOVER.with_borrow_mut(ask)
+    ask(&mut Isolate::current().failover.borrow_mut())
 }

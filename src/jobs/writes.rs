@@ -19,7 +19,6 @@ use crate::http::response;
 use crate::kv::key_writers::{KeyWriters, NewestValue, Write};
 use crate::kv::{Form, Store, Value};
 use crate::platform::clock::Clock;
-use crate::routes::Route;
 
 /// The page of a run holds no more than text, styles and an inline picture.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -122,8 +121,7 @@ async fn write(
         }
     };
     let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
-    let request_id =
-        failure.as_ref().and_then(|failure| failure.log(incoming.log(), &Route::Writes { key: encoded_key }));
+    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming.log()));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
     fields.extend(request_id.map(|id| ("x-request-id", id)));
     respond(status, &response::bytes(body.as_bytes()), &fields)

@@ -1,177 +1,87 @@
 //! What the `assets` namespace holds: a release, which an isolate remembers, and files under their own keys. The port through which
 //! every job reads files.
 
-use std::cell::RefCell;
-use std::fmt;
 use std::rc::Rc;
-use std::thread::LocalKey;
 
 use kv_store::limits::Key;
-use kv_store::memory::{Held, Memory, Standing};
-use kv_store::recent::Recent;
+use kv_store::memory::{Held, Standing, Unread};
 use kv_store::record::BrokenRecord;
 use kv_store::retry::Time;
 use kv_store::store::StoreError;
-use static_assets::answer::{Content, Served};
-use static_assets::blobs::{BLOB_BYTES_MAX, Blobs};
+use static_assets::answer::Content;
 use static_assets::keys::POINTER;
 use static_assets::manifest::{Body, Manifest};
 use static_assets::pieces::{self, Piece};
 use static_assets::release::{Pointer, blob_key, manifest_key};
+use static_assets::site::{BrokenSite, REMEMBERED_BODY_BYTES_MAX, Release, Site};
+use static_assets::translations::Translations;
 use static_assets::{AssetError, FileError};
 use wasm_bindgen::{JsCast, JsValue};
 
+use super::keyspace::{Keyspace, Reader};
+use super::keyspaces::{Sites, TranslationsFile};
+use super::{Form, Store, sliced};
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
-use crate::kv::{Form, GOOD_FACTOR, NotRead, Remembered, Store, all_of_it, sliced};
-use crate::platform::bindings::Bindings;
+use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
-use crate::platform::log::RequestLog;
 
-const ROUTE: &str = "/{key}";
-
-/// What visitors are served.
-pub(crate) enum Site {
-    /// No release was ever pushed: each file stands under its own key.
-    PlainKeys,
-    /// A release.
-    Release(Release),
-}
-
-/// A release that is served.
-pub(crate) struct Release {
-    pointer: Pointer,
-    manifest: Rc<Manifest>,
-}
-
-/// The most bytes of JSON of all manifests that are remembered beside that of the release that is served: an isolate has 128 MB.
-const PREVIOUS_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The most plain keys that an isolate remembers not to be there.
-const ABSENT_MAX: usize = 4096;
-
-thread_local! {
-    static SITE: RefCell<Memory<Rc<Site>>> = const { RefCell::new(Memory::new()) };
-    static MANIFESTS: RefCell<Vec<KnownManifest>> = const { RefCell::new(Vec::new()) };
-    static BLOBS: RefCell<Blobs<js_sys::ArrayBuffer>> = const { RefCell::new(Blobs::new()) };
-    /// When each plain key was found not to be there, in milliseconds since the Unix epoch.
-    static ABSENT: RefCell<Recent<u64>> = const { RefCell::new(Recent::new()) };
-}
-
-/// A manifest of one of the releases that the pointer names.
-#[derive(Clone)]
-struct KnownManifest {
-    id: String,
-    /// `None` for one that is not there, is broken, or is one too many.
-    manifest: Option<Rc<Manifest>>,
-    /// The bytes of its JSON.
-    bytes: usize,
-}
-
-/// The pointer or a manifest is not what it must be.
-#[derive(Clone)]
-pub(crate) enum BrokenSite {
-    Record(Key<'static>, BrokenRecord),
-    /// The pointer names no release whose manifest is there.
-    NoManifest(String),
-}
-
-impl fmt::Display for BrokenSite {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Record(key, broken) => write!(formatter, "{}: {broken}", key.as_str()),
-            Self::NoManifest(id) => write!(formatter, "the release {id} has no manifest"),
-        }
-    }
-}
-
-type NotLoaded = NotRead<BrokenSite>;
-
-/// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be read where KV fails; how it stands to what
+/// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be read if KV fails; how it stands to what
 /// KV holds is told.
 pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
-    let refresh_ms = incoming.vars().assets.refresh_ms;
-    let site = Remembered {
-        store: Bindings::files,
-        memory: &SITE,
-        refresh_ms,
-        good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
-        parse: load,
-        identity: all_of_it,
-        unreadable: None,
-        route: ROUTE,
-        is_private: false,
-    };
-    match site.get(incoming, &POINTER, Clock.now_ms()).await {
+    match Sites.get(incoming, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
             if matches!(&*held.value, Site::Release(release) if release.is_behind()) {
                 // Its manifest may be there the next time.
-                SITE.with_borrow_mut(|memory| memory.unsettle(POINTER.as_str()));
+                Sites::memory().borrow_mut().unsettle(POINTER.as_str());
                 return Ok(Held { standing: Standing::LastGood, ..held });
             }
             Ok(held)
         }
         // `load` makes something of every pointer, also of none.
         Ok(None) => Ok(Held { value: Rc::new(Site::PlainKeys), standing: Standing::Current }),
-        Err(NotRead::Store(error)) => Err(FileError::unavailable(&error).into()),
-        Err(NotRead::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
+        Err(Unread::Store(error)) => Err(FileError::unavailable(&error).into()),
+        Err(Unread::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
     }
 }
 
 /// Reads the release that a pointer names. Its manifest was written before the pointer, but another location may see the pointer first:
 /// then the release before serves.
-async fn load(store: &Store, log: &RequestLog, _: &str, pointer: Option<String>) -> Result<Option<Site>, NotLoaded> {
-    let Some(json) = pointer else { return Ok(Some(Site::PlainKeys)) };
-    let broken = |broken| NotRead::Broken(BrokenSite::Record(POINTER, broken));
-    let pointer = Pointer::parse(&json).map_err(broken)?;
-    MANIFESTS.with_borrow_mut(|known| {
-        known.retain(|known| {
-            known.manifest.is_some() && (known.id == pointer.current || pointer.previous.contains(&known.id))
-        });
-    });
+pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site, Unread<BrokenSite>> {
+    let Some(json) = pointer else { return Ok(Site::PlainKeys) };
+    let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenSite::Record(POINTER, broken)))?;
+    Isolate::current().manifests.borrow_mut().retain_of(&pointer);
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
-        if let Some(manifest) = manifest(store, id).await? {
+        if let Some(manifest) = manifest(&reader.store, id).await? {
             if *id != pointer.current {
-                log.warning(ROUTE, "release_behind", &format!("{} has no manifest, {id} is served", pointer.current));
+                let behind = format!("{} has no manifest, {id} is served", pointer.current);
+                reader.log.warning("release_behind", &behind);
             }
-            return Ok(Some(Site::Release(Release { pointer, manifest })));
+            return Ok(Site::Release(Release { pointer, manifest }));
         }
     }
-    Err(NotRead::Broken(BrokenSite::NoManifest(pointer.current)))
+    Err(Unread::Broken(BrokenSite::NoManifest(pointer.current)))
 }
 
-/// The manifest of a release, read once an isolate, and once more where it is not there.
-async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, NotLoaded> {
-    if let Some(known) = known(id) {
-        return Ok(known.manifest);
+/// The manifest of a release, read once an isolate, and once more if it is not there.
+async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenSite>> {
+    let manifests = &Isolate::current().manifests;
+    let known = manifests.borrow().get(id);
+    if let Some(known) = known {
+        return Ok(known);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
-    let json = present(store, &key, &Form::TEXT).await.map_err(NotRead::Store)?;
+    let json = present(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
     let json = json.and_then(|json| json.as_string());
     // Another request may have parsed it meanwhile, which takes longer than reading it.
-    if let Some(known) = known(id) {
-        return Ok(known.manifest);
+    let known = manifests.borrow().get(id);
+    if let Some(known) = known {
+        return Ok(known);
     }
-    let manifest = match &json {
-        None => None,
-        Some(json) => {
-            Some(Rc::new(Manifest::parse(json).map_err(|broken| NotRead::Broken(BrokenSite::Record(key, broken)))?))
-        }
-    };
-    remember(id, manifest.clone(), json.map_or(0, |json| json.len()));
+    let broken = |broken| Unread::Broken(BrokenSite::Record(key.to_static(), broken));
+    let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);
+    manifests.borrow_mut().insert(id, manifest.clone(), json.map_or(0, |json| json.len()));
     Ok(manifest)
-}
-
-/// What is remembered of a manifest.
-fn known(id: &str) -> Option<KnownManifest> {
-    MANIFESTS.with_borrow(|known| known.iter().find(|known| known.id == id).cloned())
-}
-
-fn remember(id: &str, manifest: Option<Rc<Manifest>>, bytes: usize) {
-    MANIFESTS.with_borrow_mut(|known| {
-        known.retain(|known| known.id != id);
-        known.push(KnownManifest { id: id.to_owned(), manifest, bytes });
-    });
 }
 
 /// A value that should be there: read once more where it is not.
@@ -182,56 +92,35 @@ async fn present(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsV
     }
 }
 
-impl Release {
-    /// True where a release before the one that the pointer names must serve.
-    fn is_behind(&self) -> bool {
-        self.manifest.id != self.pointer.current
-    }
-
-    /// For core.
-    pub(crate) fn served(&self) -> Served<'_> {
-        Served { pointer: &self.pointer, manifest: &self.manifest }
-    }
-
-    /// The names of the releases before, the last one first.
-    pub(crate) fn previous(&self) -> &[String] {
-        &self.pointer.previous
-    }
-
-    /// One of these, where its manifest is there and can be read. Few long ones are: what does not fit is passed over.
-    pub(crate) async fn before(&self, incoming: &Incoming, id: &str) -> Option<Self> {
-        let read = manifest(&incoming.env().files(), id).await;
-        let manifest = match read {
-            Ok(manifest) => manifest,
-            Err(NotRead::Store(error)) => {
-                incoming.log().warning(ROUTE, "kv_read_failed", &format!("release {id}: {error}"));
-                return None;
-            }
-            Err(NotRead::Broken(broken)) => {
-                incoming.log().warning(ROUTE, "broken_record", &broken);
-                remember(id, None, 0);
-                return None;
-            }
-        };
-        let others: usize = MANIFESTS.with_borrow(|known| {
-            known.iter().filter(|known| known.id != self.manifest.id).map(|known| known.bytes).sum()
-        });
-        if others > PREVIOUS_BYTES_MAX {
-            remember(id, None, 0);
+/// One of the releases before the one that is served, if its manifest is there and can be read. Few long ones are: what does not fit is
+/// passed over.
+pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -> Option<Release> {
+    let manifests = &Isolate::current().manifests;
+    let manifest = match manifest(&incoming.env().files(), id).await {
+        Ok(manifest) => manifest?,
+        Err(Unread::Store(error)) => {
+            incoming.log().warning("kv_read_failed", &format!("release {id}: {error}"));
+            return None;
         }
-        Some(Self { pointer: self.pointer.clone(), manifest: manifest? })
-    }
+        Err(Unread::Broken(broken)) => {
+            incoming.log().warning("broken_record", &broken);
+            manifests.borrow_mut().insert(id, None, 0);
+            return None;
+        }
+    };
+    manifests.borrow_mut().bound(id, &release.manifest.id);
+    Some(release.with_manifest(manifest))
+}
 
-    /// The release before, where it is in memory.
-    pub(crate) fn remembered_previous(&self) -> Option<Self> {
-        let manifest = known(self.pointer.previous.first()?)?.manifest?;
-        Some(Self { pointer: self.pointer.clone(), manifest })
-    }
+/// The release before, if it is in memory.
+pub(crate) fn remembered_previous(release: &Release) -> Option<Release> {
+    let manifest = Isolate::current().manifests.borrow().get(release.pointer.previous.first()?)??;
+    Some(release.with_manifest(manifest))
 }
 
 /// Says in the log that the release before answered.
 pub(crate) fn warn_of_previous(incoming: &Incoming, failure: &Failure) {
-    incoming.log().warning(ROUTE, "previous_release", &failure.cause());
+    incoming.log().warning("previous_release", &failure.cause());
 }
 
 /// What follows the header fields of an answer. KV is read at most once before it begins.
@@ -251,7 +140,7 @@ pub(crate) async fn content(incoming: &Incoming, content: &Content<'_>) -> Resul
 pub(crate) fn remembered_content(content: &Content<'_>) -> Option<JsValue> {
     match content {
         Content::None => Some(JsValue::NULL),
-        Content::Whole(body) => Some(BLOBS.with_borrow_mut(|blobs| blobs.get(&body.hash))?.into()),
+        Content::Whole(body) => Some(remembered_body(&body.hash)?.into()),
         Content::Parts { .. } => None,
     }
 }
@@ -260,7 +149,7 @@ async fn whole(store: &Store, body: &Body) -> Result<JsValue, Failure> {
     if body.length == 0 {
         return Ok(js_sys::ArrayBuffer::new(0).into());
     }
-    if body.length <= BLOB_BYTES_MAX {
+    if body.length <= REMEMBERED_BODY_BYTES_MAX {
         return small(store, body).await.map(Into::into);
     }
     let pieces = pieces::of_whole(body).map_err(AssetError::Key)?;
@@ -273,7 +162,7 @@ async fn whole(store: &Store, body: &Body) -> Result<JsValue, Failure> {
 
 /// The bytes of a small body, out of memory or KV.
 async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failure> {
-    if let Some(bytes) = BLOBS.with_borrow_mut(|blobs| blobs.get(&body.hash)) {
+    if let Some(bytes) = remembered_body(&body.hash) {
         return Ok(bytes);
     }
     let key = blob_key(&body.hash).map_err(AssetError::Key)?;
@@ -282,8 +171,16 @@ async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failur
     if u64::from(bytes.byte_length()) != body.length {
         return Err(FileError::missing(&key).into());
     }
-    BLOBS.with_borrow_mut(|blobs| blobs.insert(&body.hash, body.length, bytes.clone()));
+    let length = usize::try_from(bytes.byte_length()).unwrap_or(usize::MAX);
+    Isolate::current().file_bodies.borrow_mut().insert(&body.hash, bytes.clone(), length);
     Ok(bytes)
+}
+
+/// A short body, if memory has it.
+fn remembered_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
+    let mut bodies = Isolate::current().file_bodies.borrow_mut();
+    bodies.touch(hash);
+    bodies.get(hash).cloned()
 }
 
 async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
@@ -296,7 +193,7 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
     let plan = serde_json::to_string(pieces).unwrap_or_default();
     #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.
     let total = total as f64;
-    if body.length <= BLOB_BYTES_MAX {
+    if body.length <= REMEMBERED_BODY_BYTES_MAX {
         let bytes = small(store, body).await?;
         return sliced(&bytes, &plan, total).map_err(|thrown| Failure::internal(&thrown));
     }
@@ -315,22 +212,16 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
 pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
     let refresh_ms = incoming.vars().assets.refresh_ms;
-    let is_absent = ABSENT.with_borrow(|absent| {
-        // A clock that was put back makes nothing absent for ever.
-        absent
-            .get(key.as_str())
-            .is_some_and(|since_ms| now_ms.checked_sub(*since_ms).is_some_and(|ago| ago < refresh_ms))
-    });
-    if is_absent {
+    let absent = &Isolate::current().absent_files;
+    // A clock that was put back makes nothing absent for ever.
+    let is_fresh = |since_ms: &u64| now_ms.checked_sub(*since_ms).is_some_and(|ago_ms| ago_ms < refresh_ms);
+    if absent.borrow().get(key.as_str()).is_some_and(is_fresh) {
         return Ok(None);
     }
     let store = incoming.env().files();
     let read = store.read_with_retry(key, &Form::STREAM).await.map_err(|error| FileError::unavailable(&error))?;
     if read.is_none() {
-        ABSENT.with_borrow_mut(|absent| {
-            absent.insert(key.as_str(), now_ms);
-            absent.bound(ABSENT_MAX);
-        });
+        absent.borrow_mut().insert(key.as_str(), now_ms, 0);
     }
     Ok(read)
 }
@@ -346,15 +237,12 @@ pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, 
     plain(incoming, key).await?.ok_or_else(|| AssetError::NotFound.into())
 }
 
-/// A JSON file that another job reads, parsed: of the release, whose bytes never change, or under its own key. `None` where there is none.
-pub(crate) async fn record<T: 'static>(
+/// The translations of the page under this key: of the release, or under a key of their own. `None` if there are none.
+pub(crate) async fn translations(
     incoming: &Incoming,
     key: &Key<'_>,
-    memory: &'static LocalKey<RefCell<Memory<Rc<T>>>>,
-    parse: fn(&str) -> Result<T, BrokenRecord>,
-    route: &'static str,
-) -> Result<Option<Rc<T>>, NotRead<BrokenRecord>> {
-    // Where the release cannot be known, the file may still stand under its own key.
+) -> Result<Option<Rc<Translations>>, Unread<BrokenRecord>> {
+    // If the release cannot be known, the file may still stand under its own key.
     let in_release = match served(incoming).await {
         Ok(site) => match &*site.value {
             Site::Release(release) => {
@@ -364,26 +252,11 @@ pub(crate) async fn record<T: 'static>(
             Site::PlainKeys => None,
         },
         Err(failure) => {
-            incoming.log().warning(route, "release_unknown", &failure.cause());
+            incoming.log().warning("release_unknown", &failure.cause());
             None
         }
     };
-    let is_in_release = in_release.is_some();
-    let refresh_ms = if is_in_release { u64::MAX } else { incoming.vars().assets.refresh_ms };
-    let record = Remembered {
-        store: Bindings::files,
-        memory,
-        refresh_ms,
-        good_ms: refresh_ms.saturating_mul(2),
-        parse: async move |_: &Store, _: &RequestLog, _: &str, json: Option<String>| match json {
-            None if is_in_release => Err(NotRead::Store(StoreError::missing())),
-            json => json.as_deref().map(parse).transpose().map_err(NotRead::Broken),
-        },
-        identity: all_of_it,
-        unreadable: None,
-        route,
-        is_private: false,
-    };
-    let held = record.get(incoming, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
+    let file = TranslationsFile { is_in_release: in_release.is_some() };
+    let held = file.get(incoming, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
     Ok(held.map(|held| held.value))
 }

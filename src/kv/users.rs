@@ -1,35 +1,22 @@
 //! What `USER_CONFIGURATION` holds of users: a record for each, which an isolate remembers, and the snapshot. The port through which every
 //! job reads them.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use feature_flags::config::batch::ANSWER_BYTES_MAX;
 use feature_flags::config::is_reserved;
 use feature_flags::config::record::UserRecord;
-use feature_flags::config::snapshot::{BYTES_MAX, Snapshot};
 use feature_flags::config::source::Source;
 use feature_flags::config::user_id::key;
 use kv_store::limits::{BULK_READ_KEYS_MAX, Key, KeyError};
-use kv_store::memory::{Held, Memory};
-use kv_store::record::BrokenRecord;
+use kv_store::memory::Held;
 use kv_store::retry::Time;
 
+use super::keyspace::{Keyspace, Read};
+use super::keyspaces::{Snapshots, Users};
 use crate::http::incoming::Incoming;
-use crate::kv::{GOOD_FACTOR, NotRead, Remembered, Store, Unreadable, all_of_it};
-use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::bindings::Vars;
 use crate::platform::clock::Clock;
-use crate::platform::log::RequestLog;
-
-/// A user's record, or that there is none.
-type Own = Option<UserRecord>;
-
-thread_local! {
-    static USERS: RefCell<Memory<Rc<Own>>> = const { RefCell::new(Memory::new()) };
-    static SNAPSHOT: RefCell<Memory<Rc<Snapshot>>> = const { RefCell::new(Memory::bounded(2 * BYTES_MAX)) };
-    static UNREADABLE: RefCell<Unreadable<BrokenRecord>> = const { RefCell::new(Unreadable::new()) };
-    static NO_SNAPSHOT: RefCell<Unreadable<BrokenRecord>> = const { RefCell::new(Unreadable::new()) };
-}
 
 /// What is known of a user.
 pub(crate) struct User {
@@ -39,7 +26,7 @@ pub(crate) struct User {
 }
 
 enum Found {
-    Own(Rc<Own>),
+    Own(Rc<Option<UserRecord>>),
     InSnapshot(UserRecord),
     Nothing,
 }
@@ -55,25 +42,21 @@ impl User {
     }
 }
 
-type Users<P> = Remembered<Own, P, BrokenRecord>;
-type Parsed = Result<Option<Own>, NotRead<BrokenRecord>>;
-type Read = Result<Option<Held<Rc<Own>>>, NotRead<BrokenRecord>>;
-
 /// What is known of a user: his own record, or else what the snapshot says of him. What cannot be read is in the log, and there is nothing
 /// then.
 ///
 /// # Errors
 /// The id can be no key of Workers KV.
-pub(crate) async fn find(incoming: &Incoming, id: &str, route: &'static str) -> Result<User, KeyError> {
+pub(crate) async fn find(incoming: &Incoming, id: &str) -> Result<User, KeyError> {
     let vars = incoming.vars();
     let key = key(&vars.flags.prefix, id)?;
     if is_nobodys(&vars, &key) {
         return Ok(User { found: Found::Nothing, source: Source::Nobody });
     }
-    let read = remembered(&vars, route).get(incoming, &key, Clock.now_ms()).await;
+    let read = Users.get(incoming, &key, Clock.now_ms()).await;
     Ok(match own(read) {
         Ok(user) => user,
-        Err(without) => in_snapshot(incoming, &snapshot(incoming, route).await, id, without, route),
+        Err(without) => in_snapshot(incoming, &snapshot(incoming).await, id, without),
     })
 }
 
@@ -89,7 +72,7 @@ pub(crate) enum NotFound {
 ///
 /// # Errors
 /// [`NotFound`].
-pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static str) -> Result<Vec<User>, NotFound> {
+pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str]) -> Result<Vec<User>, NotFound> {
     let vars = incoming.vars();
     let with_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
         Ok(key) => Ok(key),
@@ -101,7 +84,7 @@ pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static 
     let mut bytes = 0_usize;
     // A call at a time: the records of all might be too long for an isolate.
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
-        for record in remembered(&vars, route).many(incoming, keys, Clock.now_ms()).await {
+        for record in Users.get_all(incoming, keys, Clock.now_ms()).await {
             let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|held| Option::as_ref(&held.value));
             bytes = bytes.saturating_add(length.map_or(0, |record| record.json().len()));
             read.push(record);
@@ -122,9 +105,9 @@ pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str], route: &'static 
                 Err(without) => {
                     // Once for all of them.
                     if shared.is_none() {
-                        shared = Some(snapshot(incoming, route).await);
+                        shared = Some(snapshot(incoming).await);
                     }
-                    in_snapshot(incoming, shared.as_ref().unwrap_or(&Ok(None)), id, without, route)
+                    in_snapshot(incoming, shared.as_ref().unwrap_or(&Ok(None)), id, without)
                 }
             }
         });
@@ -136,30 +119,8 @@ fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
     is_reserved(key.as_str(), vars.flags.snapshot.as_ref().map(Key::as_str))
 }
 
-fn remembered(
-    vars: &Vars,
-    route: &'static str,
-) -> Users<impl AsyncFn(&Store, &RequestLog, &str, Option<String>) -> Parsed + 'static> {
-    let refresh_ms = vars.flags.refresh_ms;
-    Remembered {
-        store: Bindings::users,
-        memory: &USERS,
-        refresh_ms,
-        // A user is at one isolate now and then: who was not seen for longer is read first.
-        good_ms: refresh_ms.saturating_mul(2),
-        // That there is none is remembered as well: with a snapshot most users may have none.
-        parse: async |_: &Store, _: &RequestLog, _: &str, json: Option<String>| {
-            json.map(|json| UserRecord::parse(&json)).transpose().map(Some).map_err(NotRead::Broken)
-        },
-        unreadable: Some(&UNREADABLE),
-        identity: all_of_it,
-        route,
-        is_private: true,
-    }
-}
-
 /// The user by his own record; where he has none that is good, what is told of him without.
-fn own(read: Read) -> Result<User, Source> {
+fn own(read: Read<Users>) -> Result<User, Source> {
     match read {
         Ok(Some(Held { value, standing })) if value.is_some() => {
             Ok(User { found: Found::Own(value), source: Source::of_record(standing) })
@@ -171,14 +132,14 @@ fn own(read: Read) -> Result<User, Source> {
 }
 
 /// The user by the snapshot; `without` is told where that says nothing of him.
-fn in_snapshot(incoming: &Incoming, snapshot: &Shared, id: &str, without: Source, route: &'static str) -> User {
+fn in_snapshot(incoming: &Incoming, snapshot: &Shared, id: &str, without: Source) -> User {
     let nothing = |source| User { found: Found::Nothing, source };
     let Ok(shared) = snapshot else { return nothing(Source::Default) };
     let Some(Held { value, standing }) = shared else { return nothing(without) };
     match value.record(id).map(UserRecord::parse) {
         Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*standing) },
         Some(Err(broken)) => {
-            incoming.log().warning(route, "broken_record", &format!("in the snapshot: {broken}"));
+            incoming.log().warning("broken_record", &format!("in the snapshot: {broken}"));
             nothing(Source::Default)
         }
         // He may be in the one that cannot be read.
@@ -188,25 +149,11 @@ fn in_snapshot(incoming: &Incoming, snapshot: &Shared, id: &str, without: Source
 }
 
 /// The snapshot, where there is to be one.
-type Shared = Result<Option<Held<Rc<Snapshot>>>, NotRead<BrokenRecord>>;
+type Shared = Read<Snapshots>;
 
-async fn snapshot(incoming: &Incoming, route: &'static str) -> Shared {
-    let vars = incoming.vars();
-    let Some(key) = &vars.flags.snapshot else { return Ok(None) };
-    let refresh_ms = vars.flags.refresh_ms;
-    let remembered = Remembered {
-        store: Bindings::users,
-        memory: &SNAPSHOT,
-        refresh_ms,
-        good_ms: refresh_ms.saturating_mul(GOOD_FACTOR),
-        // One that is not there yet has no users.
-        parse: async |_: &Store, _: &RequestLog, _: &str, json: Option<String>| {
-            json.map(Snapshot::parse).transpose().map(Option::unwrap_or_default).map(Some).map_err(NotRead::Broken)
-        },
-        unreadable: Some(&NO_SNAPSHOT),
-        identity: Snapshot::identity,
-        route,
-        is_private: false,
-    };
-    remembered.get(incoming, key, Clock.now_ms()).await
+async fn snapshot(incoming: &Incoming) -> Shared {
+    match &incoming.vars().flags.snapshot {
+        Some(key) => Snapshots.get(incoming, key, Clock.now_ms()).await,
+        None => Ok(None),
+    }
 }

@@ -6,11 +6,12 @@ mod flags;
 mod storefronts;
 mod writes;
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
 use http_semantics::vars::UpstreamTimeout;
 use wasm_bindgen::prelude::*;
+
+use crate::isolate::Isolate;
 
 #[wasm_bindgen]
 extern "C" {
@@ -52,8 +53,8 @@ pub(crate) struct Vars {
 
 impl Vars {
     pub(crate) fn of(env: &Bindings) -> Rc<Self> {
-        thread_local!(static VARS: OnceCell<Rc<Vars>> = const { OnceCell::new() });
-        VARS.with(|vars| Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env)))))
+        let vars = &Isolate::current().vars;
+        Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env))))
     }
 
     fn read(env: &Bindings) -> Self {

@@ -1,7 +1,7 @@
 //! The log: one JSON line an event, under the id of its request. Never a secret, never what a
 //! visitor sent.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -58,11 +58,12 @@ pub(crate) struct RequestLog(Rc<Inner>);
 struct Inner {
     request: Rc<web_sys::Request>,
     id: OnceCell<String>,
+    route: Cell<&'static str>,
 }
 
 impl RequestLog {
     pub(crate) fn new(request: &Rc<web_sys::Request>) -> Self {
-        Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new() }))
+        Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new(), route: Cell::new("") }))
     }
 
     /// Cloudflare's id of the request (`cf-ray`), or one that is made up: what ties an answer to
@@ -74,15 +75,21 @@ impl RequestLog {
         })
     }
 
+    /// Notes the route, without what the visitor wrote, which each line names.
+    pub(crate) fn set_route(&self, route: &'static str) {
+        self.0.route.set(route);
+    }
+
     /// The visitor was told of a failure, with this status.
-    pub(crate) fn error(&self, route: &str, code: &str, status: u16, detail: &str) {
-        let (level, request_id) = (Level::Error, Some(self.id()));
+    pub(crate) fn error(&self, code: &str, status: u16, detail: &str) {
+        let (level, request_id, route) = (Level::Error, Some(self.id()), self.0.route.get());
         Line { level, request_id, code, status: Some(status), route, detail }.write();
     }
 
     /// Something went wrong and the job went on without it.
-    pub(crate) fn warning(&self, route: &str, code: &str, detail: &dyn Display) {
+    pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
         let (level, request_id, detail) = (Level::Warning, Some(self.id()), &*detail.to_string());
+        let route = self.0.route.get();
         Line { level, request_id, code, status: None, route, detail }.write();
     }
 }

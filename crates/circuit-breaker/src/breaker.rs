@@ -74,6 +74,12 @@ struct Probe {
 }
 
 impl Circuit {
+    /// Returns the bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let probes = self.open.as_ref().map_or(0, |open| open.probes.capacity());
+        size_of::<Self>() + self.failures.capacity() * size_of::<Failure>() + probes * size_of::<Probe>()
+    }
+
     pub(super) fn admission(&self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> Admission {
         let Some(open) = &self.open else { return Admission::Closed };
         let mut probes = open.probes.iter().filter(|probe| probe.holds(now_ms)).peekable();

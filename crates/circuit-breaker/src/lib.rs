@@ -25,7 +25,7 @@
 //!
 //! let origin = "https://shop.example";
 //! let request = || RequestKey::new("GET", "https://shop.example/tea", None);
-//! let mut circuits = Circuits::new();
+//! let mut circuits = Circuits::new(1024 * 1024);
 //! for now_ms in 0..5 {
 //!     assert_eq!(circuits.admit(origin, request, false, now_ms), Admission::Closed);
 //!     circuits.ended(origin, request, Outcome::NoAnswer, now_ms);
@@ -42,12 +42,11 @@ mod request_key;
 mod tests;
 
 use std::fmt;
-use std::rc::Rc;
 
 use breaker::{Circuit, Threshold};
 pub use request_key::{RequestKey, client_address};
 
-use kv_store::by_name::ByName;
+use kv_store::lru::Lru;
 
 /// A path that fails for one visitor is closed to them, whatever others do.
 const PATH_OF_CLIENT: Threshold =
@@ -62,18 +61,15 @@ const OUTLIER: Threshold =
 const DOWN: Threshold =
     Threshold { failures: 20, of_client: 4, of_path: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
 
-/// An isolate has little memory, and records can name any number of origins.
-const ORIGINS_MAX: usize = 256;
 /// A visitor who makes ever new paths fail pushes out their own older ones.
 const PATHS_MAX: usize = 32;
 
-/// The circuits of all origins, as one isolate sees them. There are entries only for origins that failed lately, at most 256, and
-/// for 32 paths of each: then the one whose last failure is the oldest is forgotten, which closes it.
-#[derive(Debug, Clone, Default)]
+/// The circuits of all origins, as one isolate sees them. There are entries only for origins that failed lately, and for 32 paths
+/// of each: then the one whose last failure is the oldest is forgotten, which closes it.
+#[derive(Debug, Clone)]
 pub struct Circuits {
-    origins: ByName<OriginCircuits>,
-    /// How many failures were noted: an order of events that no clock can upset.
-    failures: u64,
+    /// The one whose last failure is the oldest goes first: an order of events that no clock can upset.
+    origins: Lru<OriginCircuits>,
 }
 
 /// Whether a request may be sent to an origin.
@@ -130,8 +126,6 @@ struct OriginCircuits {
     outlier: Circuit,
     /// The one whose last failure is the oldest first.
     paths: Vec<(PathScope, Circuit)>,
-    /// [`Circuits::failures`] at the last failure.
-    failed_last: u64,
 }
 
 /// For whom the circuit of a path is.
@@ -142,10 +136,17 @@ enum PathScope {
 }
 
 impl Circuits {
-    /// All circuits closed.
+    /// All circuits closed. Records can name any number of origins: those that failed lately are remembered in so many bytes,
+    /// of which an origin takes 18 KiB at the very most.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { origins: ByName::new(), failures: 0 }
+    pub const fn new(bytes_max: usize) -> Self {
+        Self { origins: Lru::new(bytes_max) }
+    }
+
+    /// Returns the most bytes that this remembers.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        self.origins.bytes_max()
     }
 
     /// True if the origin has failed lately: only then the circuits are asked who requests what.
@@ -195,25 +196,11 @@ impl Circuits {
             }
             return None;
         }
-        self.failures = self.failures.saturating_add(1);
-        self.make_room(origin);
-        let circuits = self.origins.get_mut(origin)?;
-        circuits.failed_last = self.failures;
-        circuits.failed(request(), outcome, now_ms)
-    }
-
-    /// Makes an entry for an origin that failed, if there is none yet.
-    fn make_room(&mut self, origin: &str) {
-        if self.origins.get(origin).is_some() {
-            return;
-        }
-        if self.origins.len() >= ORIGINS_MAX {
-            let oldest = self.origins.iter().min_by_key(|(_, circuits)| circuits.failed_last);
-            if let Some(origin) = oldest.map(|(origin, _)| Rc::clone(origin)) {
-                self.origins.remove(&origin);
-            }
-        }
-        self.origins.insert(origin.into(), OriginCircuits::default());
+        let mut circuits = self.origins.remove(origin).unwrap_or_default();
+        let opened = circuits.failed(request(), outcome, now_ms);
+        let bytes = circuits.bytes();
+        self.origins.insert(origin, circuits, bytes);
+        opened
     }
 }
 
@@ -248,6 +235,11 @@ impl OriginCircuits {
         self.outlier.answered();
         self.down.answered();
         self.paths.is_empty() && self.outlier.is_spent(&OUTLIER, now_ms) && self.down.is_spent(&DOWN, now_ms)
+    }
+
+    fn bytes(&self) -> usize {
+        let paths = self.paths.iter().map(|(_, circuit)| size_of::<PathScope>() + circuit.bytes());
+        size_of::<u64>() + self.down.bytes() + self.outlier.bytes() + paths.sum::<usize>()
     }
 
     fn failed(&mut self, request: RequestKey, outcome: Outcome, now_ms: u64) -> Option<Opened> {

@@ -9,6 +9,8 @@ use super::Outcome::{Answered, GatewayError, NoAnswer};
 use super::breaker::{OPEN_MAX_MS, PROBE_LOST_MS};
 use super::*;
 
+const BYTES: usize = 1024 * 1024;
+
 const A: &str = "https://a.example";
 const T: u64 = 1_000_000;
 
@@ -47,7 +49,7 @@ fn fail(circuits: &mut Circuits, times: usize, now_ms: u64) {
 }
 
 fn opened_at(now_ms: u64) -> Circuits {
-    let mut circuits = Circuits::new();
+    let mut circuits = Circuits::new(BYTES);
     fail(&mut circuits, 5, now_ms);
     circuits
 }
@@ -61,7 +63,7 @@ fn five_failures_within_ten_seconds_open_a_circuit() {
         (vec![T, T + 2500, T + 5000, T + 7500, T + 10_001], false),
         (vec![T, T + 8000, T + 8000, T + 8000, T + 12_000, T + 12_000], true),
     ] {
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         let mut now_ms = T;
         for at_ms in &times_ms {
             now_ms = *at_ms;
@@ -76,7 +78,7 @@ fn five_failures_within_ten_seconds_open_a_circuit() {
 #[test]
 fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
     for (successes_each, opens) in [(0, true), (1, true), (2, false), (9, false)] {
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         for _ in 0..100 {
             circuits.ended_one(A, NoAnswer, T);
             (0..successes_each).for_each(|_| circuits.ended_one(A, Answered, T));
@@ -87,7 +89,7 @@ fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
 
 #[test]
 fn successes_before_the_failures_do_not_count() {
-    let mut circuits = Circuits::new();
+    let mut circuits = Circuits::new(BYTES);
     circuits.ended_one(A, NoAnswer, T);
     (0..1000).for_each(|_| circuits.ended_one(A, Answered, T + 10));
     fail(&mut circuits, 5, T + 20);
@@ -159,7 +161,7 @@ fn requests_from_before_the_circuit_opened_change_nothing_until_a_probe_is_under
 
 #[test]
 fn an_origin_that_failed_once_is_forgotten_when_it_answers_thirty_seconds_later() {
-    let mut circuits = Circuits::new();
+    let mut circuits = Circuits::new(BYTES);
     fail(&mut circuits, 1, T);
     circuits.ended_one(A, Answered, T + 30_000);
     assert_eq!(circuits.origins.len(), 1);
@@ -168,18 +170,29 @@ fn an_origin_that_failed_once_is_forgotten_when_it_answers_thirty_seconds_later(
 }
 
 #[test]
-fn the_origin_that_failed_longest_ago_makes_room_for_the_257th() {
-    let mut circuits = Circuits::new();
-    for number in 0..=ORIGINS_MAX {
-        // The time runs backwards here: the order counts.
-        let now_ms = T - u64::try_from(number).unwrap();
-        (0..5).for_each(|_| circuits.ended_one(&number.to_string(), NoAnswer, now_ms));
-        if number == 1 {
-            circuits.ended_one("0", NoAnswer, now_ms);
+fn the_origin_that_failed_longest_ago_makes_room() {
+    let mut circuits = Circuits::new(BYTES);
+    let mut origins = 0;
+    // The time runs backwards here: the order counts.
+    while circuits.origins.len() == origins {
+        (0..5).for_each(|_| circuits.ended_one(&origins.to_string(), NoAnswer, T - origins as u64));
+        circuits.ended_one("0", NoAnswer, T - origins as u64);
+        origins += 1;
+    }
+    assert!(origins > 256, "usually");
+    let last = (origins - 1).to_string();
+    assert!(circuits.is_open("0", T) && !circuits.is_open("1", T) && circuits.is_open(&last, T));
+}
+
+#[test]
+fn an_origin_takes_18_kib_at_most() {
+    let mut circuits = Circuits::new(BYTES);
+    for _ in 0..6 {
+        for number in 0..100_u64 {
+            circuits.ended(A, || of(number, number), NoAnswer, T);
         }
     }
-    assert_eq!(circuits.origins.len(), ORIGINS_MAX);
-    assert!(circuits.is_open("0", T) && !circuits.is_open("1", T) && circuits.is_open("256", T));
+    assert!(circuits.origins.bytes() <= 18 * 1024, "{}", circuits.origins.bytes());
 }
 
 #[test]
@@ -223,7 +236,7 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
         (1000, NoAnswer, 1, 1, false),
         (1000, GatewayError, 1000, 1000, false),
     ] {
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         end(&mut circuits, requests, outcome, (clients, paths), T);
         assert_eq!(stranger(&mut circuits, false, T), Closed, "it has not gone on for long");
         assert_eq!(stranger(&mut circuits, true, T), open(10_000), "an outlier");
@@ -236,7 +249,7 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
 #[test]
 fn many_queries_of_one_path_are_one_place_to_fail_at() {
     // A visitor makes up as many queries as they like; five addresses are cheap.
-    let mut circuits = Circuits::new();
+    let mut circuits = Circuits::new(BYTES);
     for query in 0..200 {
         let request = RequestKey { client: query % 5, path: query, without_query: 0 };
         circuits.ended(A, || request, NoAnswer, T + query * 100);
@@ -251,7 +264,7 @@ proptest! {
         has_own_paths: bool, outcome in prop::sample::select(vec![NoAnswer, GatewayError]),
     ) {
         // Waves of requests that end in the same moment, at paths of their own or at the one that works for others.
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         let other = of(1_000_000, 0);
         for now_ms in (T..T + 60_000).step_by(10) {
             if (now_ms - T) % every_ms < 10 {
@@ -270,7 +283,7 @@ proptest! {
 
 #[test]
 fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_failed() {
-    let mut circuits = Circuits::new();
+    let mut circuits = Circuits::new(BYTES);
     for now_ms in [T, T + 5000] {
         for client in [1, 1, 2, 2, 3, 3] {
             circuits.ended(A, || of(client, 1), GatewayError, now_ms);
@@ -293,7 +306,7 @@ fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
         (GatewayError, 20, false),
     ] {
         // Within the ten seconds that it has to go on for.
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         end(&mut circuits, 100, NoAnswer, (100, 100), T);
         (0..answers).for_each(|other| _ = circuits.ended(A, || of(1000 + other, 1000), answer, T + 5000));
         end(&mut circuits, 100, NoAnswer, (100, 100), LATER);
@@ -312,7 +325,7 @@ fn an_outlier_is_asked_if_there_is_no_alternative() {
 #[test]
 fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all() {
     for (clients, is_closed_to_all) in [(1, false), (2, false), (3, true), (9, true)] {
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         end(&mut circuits, 30, GatewayError, (clients, 1), T);
         let own = circuits.admit(A, || of(0, 0), false, T);
         assert_eq!(own, if clients < 9 { open(10_000) } else { Closed }, "{clients}: five times, at once");
@@ -327,7 +340,7 @@ fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all
 #[test]
 fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody() {
     for ends in [false, true] {
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         go_on(&mut circuits, 20, NoAnswer, (5, 5));
         let mut now_ms = LATER + 10_000;
         for _ in 0..100 {
@@ -344,9 +357,9 @@ fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody()
 
 #[test]
 fn paths_that_fail_make_room_for_others() {
-    let mut circuits = Circuits::new();
+    let mut circuits = Circuits::new(BYTES);
     end(&mut circuits, 10_000, GatewayError, (10_000, 10_000), T);
-    assert_eq!(circuits.origins.iter().map(|(_, circuits)| circuits.paths.len()).max(), Some(PATHS_MAX));
+    assert_eq!(circuits.origins.values().map(|circuits| circuits.paths.len()).max(), Some(PATHS_MAX));
 }
 
 proptest! {
@@ -354,7 +367,7 @@ proptest! {
     fn whatever_the_clock_says_a_probe_is_alone_and_a_wait_is_bounded(
         events in prop::collection::vec((0..3_u8, 0..4, prop_oneof![Just(0), 0..30_000_u64, any::<u64>()]), 0..300)
     ) {
-        let mut circuits = Circuits::new();
+        let mut circuits = Circuits::new(BYTES);
         let mut probes = BTreeMap::new();
         for (origin, action, now_ms) in events {
             let origin = origin.to_string();
@@ -383,7 +396,7 @@ proptest! {
     fn an_origin_that_works_again_is_served_within_a_minute_of_its_last_failure(
         waits_ms in proptest::collection::vec(0..20_000_u64, 0..100)
     ) {
-        let (mut circuits, mut now_ms) = (Circuits::new(), T);
+        let (mut circuits, mut now_ms) = (Circuits::new(BYTES), T);
         for wait_ms in waits_ms {
             now_ms += wait_ms;
             if !matches!(circuits.admit_one(A, now_ms), Admission::Open { .. }) {

@@ -11,16 +11,10 @@ use std::rc::Rc;
 
 use crate::stored::{Kept, Stored};
 use http_semantics::fields::Fields;
-use kv_store::recent::Recent;
+use kv_store::lru::Lru;
 
 /// The longest body that is remembered, in bytes.
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
-/// The most bytes of bodies and heads that are remembered.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The most answers that are remembered.
-const ENTRIES_MAX: usize = 4096;
-/// The most invalidations, and the most refreshes, that are remembered.
-const MARKS_MAX: usize = 1024;
 /// How long an invalidation counts at least: for longer than KV still shows what was overwritten (60 s), and than a request
 /// that began before it takes.
 const INVALIDATED_MS: u64 = 2 * 60 * 1000;
@@ -39,21 +33,19 @@ pub struct Entry<B> {
     pub body: B,
 }
 
-/// What one isolate remembers, bounded in number and bytes: what was not used for the longest time goes first. `B` is a
+/// What one isolate remembers, bounded in bytes: what was not used for the longest time goes first. `B` is a
 /// handle of a body, which a clone shares.
 #[derive(Debug)]
 pub struct Hot<B> {
-    entries: Recent<Held<B>>,
-    bytes: usize,
+    entries: Lru<Held<B>>,
     /// When each key was invalidated.
-    invalidated: Recent<u64>,
-    refreshes: Recent<Refresh>,
+    invalidated: Lru<u64>,
+    refreshes: Lru<Refresh>,
 }
 
 #[derive(Debug)]
 struct Held<B> {
     entry: Entry<B>,
-    bytes: usize,
     inserted_ms: u64,
 }
 
@@ -68,10 +60,20 @@ struct Refresh {
 }
 
 impl<B: Clone> Hot<B> {
-    /// Remembers nothing.
+    /// Remembers nothing, and later no more than so many bytes: of answers with their bodies, of invalidations, and of refreshes.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { entries: Recent::new(), bytes: 0, invalidated: Recent::new(), refreshes: Recent::new() }
+    pub const fn new(entries_bytes: usize, invalidated_bytes: usize, refreshes_bytes: usize) -> Self {
+        Self {
+            entries: Lru::new(entries_bytes),
+            invalidated: Lru::new(invalidated_bytes),
+            refreshes: Lru::new(refreshes_bytes),
+        }
+    }
+
+    /// Returns the most bytes that this remembers.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        self.entries.bytes_max() + self.invalidated.bytes_max() + self.refreshes.bytes_max()
     }
 
     /// The answer under this key, where it was put here less than `kept_ms` milliseconds ago.
@@ -84,7 +86,7 @@ impl<B: Clone> Hot<B> {
             self.entries.touch(key);
             Some(entry)
         } else {
-            self.forget(key);
+            self.entries.remove(key);
             None
         }
     }
@@ -98,23 +100,14 @@ impl<B: Clone> Hot<B> {
         if newer.is_some() || self.is_invalidated(key, requested_ms) {
             return;
         }
-        self.forget(key);
-        let bytes = size(key, &entry);
-        if bytes > BYTES_MAX {
-            return;
-        }
-        while self.entries.len() >= ENTRIES_MAX || self.bytes.saturating_add(bytes) > BYTES_MAX {
-            let Some(oldest) = self.entries.oldest().map(|(key, _)| Rc::clone(key)) else { break };
-            self.forget(&oldest);
-        }
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.entries.insert(key, Held { entry, bytes, inserted_ms: now_ms });
+        let bytes = size(&entry);
+        self.entries.insert(key, Held { entry, inserted_ms: now_ms }, bytes);
     }
 
     /// Forgets the answer under this key where it was asked for before then.
     pub fn forget_older(&mut self, key: &str, requested_ms: u64) {
         if self.entries.get(key).is_some_and(|held| held.entry.kept.stored.times.requested_ms < requested_ms) {
-            self.forget(key);
+            self.entries.remove(key);
         }
     }
 
@@ -122,10 +115,9 @@ impl<B: Clone> Hot<B> {
     /// (RFC 9111 §4.4, "invalidate").
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {
         self.forget_invalidations(now_ms);
-        self.forget(key);
+        self.entries.remove(key);
         let at_ms = self.invalidated.get(key).map_or(now_ms, |at_ms| now_ms.max(*at_ms));
-        self.invalidated.insert(key, at_ms);
-        self.invalidated.bound(MARKS_MAX);
+        self.invalidated.insert(key, at_ms, 0);
     }
 
     /// True where an answer that was asked for at `requested_ms` is older than the key's invalidation.
@@ -153,8 +145,7 @@ impl<B: Clone> Hot<B> {
         if !is_under_way {
             refresh.began_ms = Some(now_ms);
         }
-        self.refreshes.insert(key, refresh);
-        self.refreshes.bound(MARKS_MAX);
+        self.refreshes.insert(key, refresh, 0);
         !is_under_way
     }
 
@@ -172,8 +163,7 @@ impl<B: Clone> Hot<B> {
             refresh.failures = refresh.failures.saturating_add(1);
             refresh.failed_ms = now_ms;
         }
-        self.refreshes.insert(key, refresh);
-        self.refreshes.bound(MARKS_MAX);
+        self.refreshes.insert(key, refresh, 0);
     }
 
     /// True where the last refresh failed so lately that none is to begin.
@@ -182,22 +172,10 @@ impl<B: Clone> Hot<B> {
         self.refreshes.get(key).is_some_and(|refresh| refresh.is_left_alone(now_ms))
     }
 
-    fn forget(&mut self, key: &str) {
-        if let Some(held) = self.entries.remove(key) {
-            self.bytes = self.bytes.saturating_sub(held.bytes);
-        }
-    }
-
     fn forget_invalidations(&mut self, now_ms: u64) {
         while self.invalidated.oldest().is_some_and(|(_, at_ms)| at_ms.abs_diff(now_ms) > INVALIDATED_MS) {
             self.invalidated.remove_oldest();
         }
-    }
-}
-
-impl<B: Clone> Default for Hot<B> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -209,13 +187,11 @@ impl Refresh {
     }
 }
 
-/// Bytes of an entry: its key, its head as it lies in memory, and its body.
-fn size<B>(key: &str, entry: &Entry<B>) -> usize {
+/// Returns the bytes of an entry beside its key: its head as it lies in memory, and its body.
+fn size<B>(entry: &Entry<B>) -> usize {
     let Stored { fields, selecting, length, .. } = &entry.kept.stored;
     let selecting = selecting.iter().flat_map(|(name, value)| [name.len(), value.len()]);
     let body = usize::try_from(*length).unwrap_or(usize::MAX);
-    [key.len(), fields.as_str().len(), fields.names().len(), body]
-        .into_iter()
-        .chain(selecting)
-        .fold(0, usize::saturating_add)
+    let head = size_of::<Kept>() + fields.as_str().len() + fields.names().len();
+    [head, body].into_iter().chain(selecting).fold(0, usize::saturating_add)
 }

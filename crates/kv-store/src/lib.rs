@@ -2,12 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod by_name;
 pub mod key_writer;
 pub mod limits;
+pub mod lru;
 pub mod memory;
 pub mod one_write;
-pub mod recent;
 pub mod record;
 pub mod retry;
 pub mod schema;

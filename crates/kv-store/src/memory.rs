@@ -1,7 +1,8 @@
 //! What an isolate remembers of Workers KV: small records, parsed, for a short time, and for longer only for the case that KV
-//! fails or holds something broken.
+//! fails or holds something broken. And for a few seconds, which keys gave nothing that could be used.
 
-use crate::by_name::ByName;
+use crate::lru::Lru;
+use crate::store::StoreError;
 
 /// How long a record is served while KV fails, in milliseconds since it was last read.
 const KEPT_MS: u64 = 60 * 60 * 1000;
@@ -9,13 +10,17 @@ const KEPT_MS: u64 = 60 * 60 * 1000;
 /// A background read that has not ended after this time is taken for lost, in milliseconds.
 const REFRESH_LOST_MS: u64 = 30_000;
 
-/// Records of one kind by their keys, bounded in number and bytes of what they were made of. Those that are not there go first, then the one
-/// that was not read for the longest time.
+/// How long a key that gave nothing that can be used is not read again, in milliseconds; never for longer than a record is fresh.
+const UNREAD_MS: u64 = 5000;
+
+/// Records of one kind by their keys, bounded in bytes: the one that was not read for the longest time goes first.
 #[derive(Debug)]
-pub struct Memory<T> {
-    entries: ByName<Entry<T>>,
-    bytes: usize,
-    bytes_max: usize,
+pub struct Memory<T, E> {
+    records: Lru<Entry<T>>,
+    /// Keys that KV does not have, in a room of their own: anybody can ask for keys that they made up.
+    absent: Lru<Entry<T>>,
+    /// Why keys gave nothing, and until when they are not read again.
+    unread: Lru<(u64, Unread<E>)>,
 }
 
 #[derive(Debug)]
@@ -50,10 +55,15 @@ impl Source {
             _ => false,
         }
     }
+}
 
-    fn len(&self) -> usize {
-        if let Self::Text(text) = self { text.len() } else { 0 }
-    }
+/// Why a key gave no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread<E> {
+    /// KV failed, and no record is remembered.
+    Store(StoreError),
+    /// What KV holds does not parse, and no record from before is remembered.
+    Broken(E),
 }
 
 /// How a remembered record stands to what KV holds.
@@ -76,50 +86,65 @@ pub struct Held<T> {
     pub standing: Standing,
 }
 
+/// For how long a record is used without a look at KV, in milliseconds since KV was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// So long it is fresh.
+    pub fresh_ms: u64,
+    /// So long it is used while it is read anew in the background. Whoever asks later waits for KV.
+    pub usable_ms: u64,
+}
+
+impl Lifetime {
+    /// Returns the lifetime of a record that is read before it is used if nobody asked for it lately.
+    #[must_use]
+    pub const fn of_rare(fresh_ms: u64) -> Self {
+        Self { fresh_ms, usable_ms: fresh_ms.saturating_mul(2) }
+    }
+
+    /// Returns the lifetime of the one record that many requests need: nobody waits for it but after a long silence.
+    #[must_use]
+    pub const fn of_shared(fresh_ms: u64) -> Self {
+        Self { fresh_ms, usable_ms: fresh_ms.saturating_mul(20) }
+    }
+}
+
 /// What to do about a record that is needed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Look<T> {
+pub enum Look<T, E> {
     /// Take it; KV need not be asked.
     Fresh(Held<T>),
     /// Take it, and read it anew in the background. Said once for each background read.
     Refresh(Held<T>),
     /// Read KV.
     Read,
+    /// KV was asked a moment ago, and this is why there is no record.
+    Unread(Unread<E>),
 }
 
-impl<T: Clone> Memory<T> {
-    /// The most records that are remembered.
-    const ENTRIES_MAX: usize = 1000;
-    /// The most bytes of JSON that are remembered.
-    const BYTES_MAX: usize = 4 * 1024 * 1024;
-
-    /// Remembers nothing.
+impl<T: Clone, E: Clone> Memory<T, E> {
+    /// Remembers nothing, and later no more than so many bytes: of records, of keys that KV does not have, and of keys that gave
+    /// nothing that can be used. Without room for the last, each request reads them again.
     #[must_use]
-    pub const fn new() -> Self {
-        Self::bounded(Self::BYTES_MAX)
+    pub const fn new(records_bytes: usize, absent_bytes: usize, unread_bytes: usize) -> Self {
+        Self { records: Lru::new(records_bytes), absent: Lru::new(absent_bytes), unread: Lru::new(unread_bytes) }
     }
 
-    /// Remembers nothing, and later no more than so many bytes.
+    /// Returns the most bytes that this remembers.
     #[must_use]
-    pub const fn bounded(bytes_max: usize) -> Self {
-        Self { entries: ByName::new(), bytes: 0, bytes_max }
+    pub const fn bytes_max(&self) -> usize {
+        self.records.bytes_max() + self.absent.bytes_max() + self.unread.bytes_max()
     }
 
-    /// Looks a record up. It is fresh for `refresh_ms` milliseconds, then for as long again good enough until a background
-    /// read has ended. A record that is asked for more rarely is read from KV, so nobody is served one of long ago.
-    pub fn look(&mut self, key: &str, refresh_ms: u64, now_ms: u64) -> Look<T> {
-        self.look_within(key, refresh_ms, refresh_ms.saturating_mul(2), now_ms)
-    }
-
-    /// The same for a record that is good enough for so long as `good_ms` says, from when it was last read, in milliseconds.
-    pub fn look_within(&mut self, key: &str, refresh_ms: u64, good_ms: u64, now_ms: u64) -> Look<T> {
-        let Some(entry) = self.entries.get_mut(key) else { return Look::Read };
+    /// Looks a record up.
+    pub fn look(&mut self, key: &str, lifetime: Lifetime, now_ms: u64) -> Look<T, E> {
+        let Some(entry) = self.get_mut(key) else { return self.look_at_unread(key, now_ms) };
         let age_ms = now_ms.saturating_sub(entry.asked_ms);
         // A clock that was put back makes nothing fresh for ever.
-        if now_ms < entry.asked_ms || age_ms >= good_ms {
-            Look::Read
-        } else if age_ms < refresh_ms
-            || entry.refresh_ms.is_some_and(|began| now_ms.saturating_sub(began) < REFRESH_LOST_MS)
+        if now_ms < entry.asked_ms || age_ms >= lifetime.usable_ms {
+            self.look_at_unread(key, now_ms)
+        } else if age_ms < lifetime.fresh_ms
+            || entry.refresh_ms.is_some_and(|began_ms| now_ms.saturating_sub(began_ms) < REFRESH_LOST_MS)
         {
             Look::Fresh(entry.held())
         } else {
@@ -128,124 +153,147 @@ impl<T: Clone> Memory<T> {
         }
     }
 
-    /// KV holds this text, or no such key. The record where that is what is remembered; else it must be parsed. Here and below,
-    /// `asked_ms` is when KV was asked: what a read says that began before the last one is not heeded.
-    pub fn unchanged(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<Held<T>> {
-        let entry = self.entries.get_mut(key)?;
-        if entry.asked_ms <= asked_ms {
-            if !entry.source.is(source) {
-                return None;
-            }
-            entry.asked(asked_ms, Standing::Current);
+    fn look_at_unread(&self, key: &str, now_ms: u64) -> Look<T, E> {
+        match self.unread.get(key) {
+            // A clock that was put back keeps nothing from being read for long.
+            Some((until_ms, why)) if now_ms < *until_ms && *until_ms - now_ms <= UNREAD_MS => Look::Unread(why.clone()),
+            _ => Look::Read,
         }
-        Some(entry.held())
     }
 
-    /// KV holds this text, or no such key, and a record was made of it.
-    pub fn store(&mut self, key: &str, source: Option<String>, value: T, asked_ms: u64) -> Held<T> {
-        if let Some(newer) = self.entries.get(key).filter(|entry| entry.asked_ms > asked_ms) {
+    /// KV holds this text, or no such key. The record if that is what is remembered; else it must be parsed. Here and below,
+    /// `asked_ms` is when KV was asked: what a read says that began before the last one is passed over.
+    pub fn unchanged(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<Held<T>> {
+        let entry = self.get_mut(key)?;
+        if entry.asked_ms <= asked_ms && !entry.source.is(source) {
+            return None;
+        }
+        self.note(key, asked_ms, Standing::Current)
+    }
+
+    /// KV holds this text, or no such key, and a record of so many bytes was made of it.
+    pub fn store(&mut self, key: &str, source: Option<String>, value: T, bytes: usize, asked_ms: u64) -> Held<T> {
+        if let Some(newer) = self.get_mut(key).filter(|entry| entry.asked_ms > asked_ms) {
             return newer.held();
         }
-        self.remove(key, asked_ms);
-        let source = source.map_or(Source::Absent, |text| Source::Text(text.into()));
-        let size = key.len().saturating_add(source.len());
-        if size <= self.bytes_max {
-            self.make_room(size);
-            self.bytes = self.bytes.saturating_add(size);
-            let entry = Entry {
-                value: value.clone(),
-                source,
-                answered_ms: asked_ms,
-                asked_ms,
-                standing: Standing::Current,
-                refresh_ms: None,
-            };
-            self.entries.insert(key.into(), entry);
-        }
+        self.forget(key);
+        let bytes = bytes.saturating_add(source.as_ref().map_or(0, String::len));
+        let lru = if source.is_some() { &mut self.records } else { &mut self.absent };
+        let entry = Entry {
+            value: value.clone(),
+            source: source.map_or(Source::Absent, |text| Source::Text(text.into())),
+            answered_ms: asked_ms,
+            asked_ms,
+            standing: Standing::Current,
+            refresh_ms: None,
+        };
+        lru.insert(key, entry, bytes);
         Held { value, standing: Standing::Current }
     }
 
     /// What the record was made of is not all there yet: the next read makes it anew, whatever KV holds.
     pub fn unsettle(&mut self, key: &str) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            self.bytes = self.bytes.saturating_sub(entry.source.len());
+        if let Some(entry) = self.get_mut(key) {
             entry.source = Source::Unsettled;
         }
     }
 
     /// KV has no such key. That is not remembered: a key that is made is found at once.
     pub fn remove(&mut self, key: &str, asked_ms: u64) {
-        if self.entries.get(key).is_some_and(|entry| entry.asked_ms <= asked_ms) {
+        if self.get_mut(key).is_some_and(|entry| entry.asked_ms <= asked_ms) {
             self.forget(key);
         }
     }
 
-    /// What KV holds is broken: the last record that was not, if it is remembered.
-    pub fn broken(&mut self, key: &str, asked_ms: u64) -> Option<Held<T>> {
-        let entry = self.entries.get_mut(key)?;
+    /// KV gave nothing that can be used. The record as it was known: for ever if what KV holds now is broken, for an hour since its
+    /// last answer if it gives none.
+    ///
+    /// # Errors
+    /// Nothing is known. The key is not read again for a while, at most for `fresh_ms` milliseconds.
+    pub fn failed(&mut self, key: &str, why: Unread<E>, fresh_ms: u64, asked_ms: u64) -> Result<Held<T>, Unread<E>> {
+        let standing = match why {
+            Unread::Broken(_) => Standing::LastGood,
+            Unread::Store(_) => Standing::Stale,
+        };
+        let is_kept = |entry: &mut Entry<T>| {
+            standing == Standing::LastGood || asked_ms.saturating_sub(entry.answered_ms) < KEPT_MS
+        };
+        if self.get_mut(key).is_some_and(is_kept)
+            && let Some(held) = self.note(key, asked_ms, standing)
+        {
+            return Ok(held);
+        }
+        self.unread.insert(
+            key,
+            (asked_ms.saturating_add(fresh_ms.min(UNREAD_MS)), why.clone()),
+            size_of::<Unread<E>>(),
+        );
+        Err(why)
+    }
+
+    /// Returns true if it is remembered for a while which keys gave nothing that can be used.
+    #[must_use]
+    pub const fn remembers_unread(&self) -> bool {
+        self.unread.bytes_max() > 0
+    }
+
+    /// Notes what KV said of a record that is known, unless a later read said something.
+    fn note(&mut self, key: &str, asked_ms: u64, standing: Standing) -> Option<Held<T>> {
+        self.records.touch(key);
+        self.absent.touch(key);
+        let entry = self.get_mut(key)?;
         if entry.asked_ms <= asked_ms {
-            entry.asked(asked_ms, Standing::LastGood);
+            entry.asked_ms = asked_ms;
+            entry.standing = standing;
+            entry.refresh_ms = None;
+            if standing != Standing::Stale {
+                entry.answered_ms = asked_ms;
+            }
         }
         Some(entry.held())
     }
 
-    /// KV did not answer: the record as it was known, if KV's last answer is not longer ago than an hour.
-    pub fn failed(&mut self, key: &str, asked_ms: u64) -> Option<Held<T>> {
-        let entry = self.entries.get_mut(key)?;
-        if asked_ms.saturating_sub(entry.answered_ms) >= KEPT_MS {
-            return None;
+    fn get_mut(&mut self, key: &str) -> Option<&mut Entry<T>> {
+        match self.records.get_mut(key) {
+            Some(entry) => Some(entry),
+            None => self.absent.get_mut(key),
         }
-        if entry.asked_ms <= asked_ms {
-            entry.asked(asked_ms, Standing::Stale);
-        }
-        Some(entry.held())
     }
 
     fn forget(&mut self, key: &str) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(entry.source.len());
-        }
-    }
-
-    fn make_room(&mut self, size: usize) {
-        while self.entries.len() >= Self::ENTRIES_MAX || self.bytes.saturating_add(size) > self.bytes_max {
-            // That a key is not there is worth least: anybody can ask for keys that he made up.
-            let worth = |entry: &Entry<T>| (entry.source != Source::Absent, entry.asked_ms);
-            let oldest =
-                self.entries.iter().min_by_key(|(_, entry)| worth(entry)).map(|(key, _)| std::rc::Rc::clone(key));
-            let Some(oldest) = oldest else { return };
-            self.forget(&oldest);
-        }
+        self.records.remove(key);
+        self.absent.remove(key);
     }
 }
 
 impl<T: Clone> Entry<T> {
-    fn asked(&mut self, asked_ms: u64, standing: Standing) {
-        self.asked_ms = asked_ms;
-        self.standing = standing;
-        self.refresh_ms = None;
-        if standing != Standing::Stale {
-            self.answered_ms = asked_ms;
-        }
-    }
-
     fn held(&self) -> Held<T> {
         Held { value: self.value.clone(), standing: self.standing }
     }
 }
 
-impl<T: Clone> Default for Memory<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests {
     use super::*;
 
     const REFRESH: u64 = 10_000;
+    const LIFETIME: Lifetime = Lifetime::of_rare(REFRESH);
+
+    fn memory() -> Memory<u32, ()> {
+        Memory::new(1000 * 200, 1000 * 200, 1000)
+    }
+
+    fn store(memory: &mut Memory<u32, ()>, key: &str, text: &str, value: u32, asked_ms: u64) -> Held<u32> {
+        memory.store(key, Some(text.to_owned()), value, text.len(), asked_ms)
+    }
+
+    fn broken(memory: &mut Memory<u32, ()>, key: &str, asked_ms: u64) -> Option<Held<u32>> {
+        memory.failed(key, Unread::Broken(()), REFRESH, asked_ms).ok()
+    }
+
+    fn failed(memory: &mut Memory<u32, ()>, key: &str, asked_ms: u64) -> Option<Held<u32>> {
+        memory.failed(key, Unread::Store(StoreError::missing()), REFRESH, asked_ms).ok()
+    }
 
     fn current(value: u32) -> Held<u32> {
         Held { value, standing: Standing::Current }
@@ -253,103 +301,106 @@ mod tests {
 
     #[test]
     fn a_record_is_fresh_then_read_once_in_the_background_then_read_first() {
-        let mut memory = Memory::new();
-        assert_eq!(memory.look("a", REFRESH, 0), Look::Read);
-        memory.store("a", Some("1".into()), 1, 1000);
-        assert_eq!(memory.look("a", REFRESH, 10_999), Look::Fresh(current(1)));
-        assert_eq!(memory.look("a", REFRESH, 11_000), Look::Refresh(current(1)));
-        assert_eq!(memory.look("a", REFRESH, 11_001), Look::Fresh(current(1)), "one background read is enough");
-        assert_eq!(memory.look("a", REFRESH, 21_000), Look::Read, "it did not end in time");
+        let mut memory = memory();
+        assert_eq!(memory.look("a", LIFETIME, 0), Look::Read);
+        store(&mut memory, "a", "1", 1, 1000);
+        assert_eq!(memory.look("a", LIFETIME, 10_999), Look::Fresh(current(1)));
+        assert_eq!(memory.look("a", LIFETIME, 11_000), Look::Refresh(current(1)));
+        assert_eq!(memory.look("a", LIFETIME, 11_001), Look::Fresh(current(1)), "one background read is enough");
+        assert_eq!(memory.look("a", LIFETIME, 21_000), Look::Read, "it did not end in time");
         assert_eq!(memory.unchanged("a", Some("1"), 21_000), Some(current(1)));
-        assert_eq!(memory.look("a", REFRESH, 21_001), Look::Fresh(current(1)));
+        assert_eq!(memory.look("a", LIFETIME, 21_001), Look::Fresh(current(1)));
         assert_eq!(memory.unchanged("a", Some("2"), 21_002), None);
-        memory.store("a", Some("2".into()), 2, 21_002);
-        assert_eq!(memory.look("a", REFRESH, 21_003), Look::Fresh(current(2)));
+        store(&mut memory, "a", "2", 2, 21_002);
+        assert_eq!(memory.look("a", LIFETIME, 21_003), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_background_read_that_was_lost_is_begun_again() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("1".into()), 1, 0);
-        assert_eq!(memory.look("a", 60_000, 60_000), Look::Refresh(current(1)));
-        assert_eq!(memory.look("a", 60_000, 89_999), Look::Fresh(current(1)));
-        assert_eq!(memory.look("a", 60_000, 90_000), Look::Refresh(current(1)));
+        let mut memory = memory();
+        store(&mut memory, "a", "1", 1, 0);
+        assert_eq!(memory.look("a", Lifetime::of_rare(60_000), 60_000), Look::Refresh(current(1)));
+        assert_eq!(memory.look("a", Lifetime::of_rare(60_000), 89_999), Look::Fresh(current(1)));
+        assert_eq!(memory.look("a", Lifetime::of_rare(60_000), 90_000), Look::Refresh(current(1)));
     }
 
     #[test]
     fn without_a_refresh_time_kv_is_read_each_time_and_the_last_good_record_is_still_known() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("1".into()), 1, 1000);
-        assert_eq!(memory.look("a", 0, 1000), Look::Read);
-        assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
+        let mut memory = memory();
+        store(&mut memory, "a", "1", 1, 1000);
+        assert_eq!(memory.look("a", Lifetime::of_rare(0), 1000), Look::Read);
+        assert_eq!(broken(&mut memory, "a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
     }
 
     #[test]
     fn a_clock_that_was_put_back_reads_kv() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("1".into()), 1, 100_000);
-        assert_eq!(memory.look("a", REFRESH, 1000), Look::Read);
+        let mut memory = memory();
+        store(&mut memory, "a", "1", 1, 100_000);
+        assert_eq!(memory.look("a", LIFETIME, 1000), Look::Read);
     }
 
     #[test]
     fn a_broken_record_leaves_the_last_good_one_for_ever_and_a_failing_kv_for_an_hour() {
-        let mut memory = Memory::new();
-        assert_eq!(memory.broken("a", 0), None);
-        assert_eq!(memory.failed("a", 0), None);
-        memory.store("a", Some("1".into()), 1, 0);
-        assert_eq!(memory.broken("a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
+        let mut memory = memory();
+        assert_eq!(broken(&mut memory, "a", 0), None);
+        assert_eq!(failed(&mut memory, "a", 0), None);
+        store(&mut memory, "a", "1", 1, 0);
+        assert_eq!(broken(&mut memory, "a", 1000), Some(Held { value: 1, standing: Standing::LastGood }));
         let last_good = Held { value: 1, standing: Standing::LastGood };
-        assert_eq!(memory.look("a", REFRESH, 2000), Look::Fresh(last_good), "it says so as long as it is served");
-        assert_eq!(memory.failed("a", KEPT_MS - 1), Some(Held { value: 1, standing: Standing::Stale }));
-        assert_eq!(memory.failed("a", KEPT_MS + 1000), None);
-        assert_eq!(memory.broken("a", 9 * KEPT_MS), Some(Held { value: 1, standing: Standing::LastGood }));
+        assert_eq!(memory.look("a", LIFETIME, 2000), Look::Fresh(last_good), "it says so as long as it is served");
+        assert_eq!(failed(&mut memory, "a", KEPT_MS - 1), Some(Held { value: 1, standing: Standing::Stale }));
+        assert_eq!(failed(&mut memory, "a", KEPT_MS + 1000), None);
+        assert_eq!(broken(&mut memory, "a", 9 * KEPT_MS), Some(Held { value: 1, standing: Standing::LastGood }));
         assert_eq!(
-            memory.failed("a", 10 * KEPT_MS - 1),
+            failed(&mut memory, "a", 10 * KEPT_MS - 1),
             Some(Held { value: 1, standing: Standing::Stale }),
             "KV answered"
         );
-        memory.store("a", Some("2".into()), 2, 10 * KEPT_MS);
-        assert_eq!(memory.look("a", REFRESH, 10 * KEPT_MS), Look::Fresh(current(2)));
+        store(&mut memory, "a", "2", 2, 10 * KEPT_MS);
+        assert_eq!(memory.look("a", LIFETIME, 10 * KEPT_MS), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_read_that_began_before_the_last_one_changes_nothing() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("2".into()), 2, 1000);
-        assert_eq!(memory.store("a", Some("1".into()), 1, 999), current(2));
+        let mut memory = memory();
+        store(&mut memory, "a", "2", 2, 1000);
+        assert_eq!(store(&mut memory, "a", "1", 1, 999), current(2));
         assert_eq!(memory.unchanged("a", Some("1"), 999), Some(current(2)));
-        assert_eq!(memory.broken("a", 999), Some(current(2)));
-        assert_eq!(memory.failed("a", 999), Some(current(2)));
+        assert_eq!(broken(&mut memory, "a", 999), Some(current(2)));
+        assert_eq!(failed(&mut memory, "a", 999), Some(current(2)));
         memory.remove("a", 999);
-        assert_eq!(memory.look("a", REFRESH, 1000), Look::Fresh(current(2)));
+        assert_eq!(memory.look("a", LIFETIME, 1000), Look::Fresh(current(2)));
     }
 
     #[test]
     fn a_record_may_be_good_enough_for_longer() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("1".into()), 1, 0);
-        assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 3 * REFRESH), Look::Refresh(current(1)));
-        assert_eq!(memory.look_within("a", REFRESH, 10 * REFRESH, 10 * REFRESH), Look::Read);
-        assert_eq!(memory.look_within("a", 0, 0, 0), Look::Read);
+        let mut memory = memory();
+        store(&mut memory, "a", "1", 1, 0);
+        assert_eq!(
+            memory.look("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 3 * REFRESH),
+            Look::Refresh(current(1))
+        );
+        assert_eq!(memory.look("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 10 * REFRESH), Look::Read);
+        assert_eq!(memory.look("a", Lifetime { fresh_ms: 0, usable_ms: 0 }, 0), Look::Read);
     }
 
     #[test]
     fn a_record_that_is_not_all_there_is_made_anew() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("1".into()), 1, 0);
+        let mut memory = memory();
+        store(&mut memory, "a", "1", 1, 0);
         memory.unsettle("a");
-        assert_eq!(memory.look("a", REFRESH, 1), Look::Fresh(current(1)));
+        assert_eq!(memory.look("a", LIFETIME, 1), Look::Fresh(current(1)));
         assert_eq!(memory.unchanged("a", Some("1"), 1), None);
-        memory.store("a", Some("1".into()), 2, 1);
+        store(&mut memory, "a", "1", 2, 1);
         assert_eq!(memory.unchanged("a", Some("1"), 2), Some(current(2)));
         memory.remove("a", 2);
-        assert_eq!(memory.bytes, 0);
+        assert!(memory.records.is_empty());
     }
 
     #[test]
     fn that_there_is_none_is_not_an_empty_text() {
-        let mut memory = Memory::new();
-        memory.store("a", None, 1, 0);
+        let mut memory = memory();
+        memory.store("a", None, 1, 0, 0);
         assert_eq!(memory.unchanged("a", None, 1), Some(current(1)));
         assert_eq!(memory.unchanged("a", Some(""), 2), None);
         memory.unsettle("a");
@@ -357,39 +408,61 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_there_go_before_records() {
-        let mut memory = Memory::new();
-        memory.store("real", Some("x".into()), 7, 0);
-        for index in 0..2 * Memory::<u32>::ENTRIES_MAX {
-            memory.store(&format!("made up {index}"), None, 0, 1 + index as u64);
+    fn keys_that_are_not_there_push_no_record_out() {
+        let mut memory = memory();
+        store(&mut memory, "real", "x", 7, 0);
+        for index in 0..5000 {
+            memory.store(&format!("made up {index}"), None, 0, 0, 1 + index);
         }
-        assert_eq!(memory.look("real", REFRESH, 1), Look::Fresh(current(7)));
-        assert_eq!(memory.entries.len(), Memory::<u32>::ENTRIES_MAX);
+        assert_eq!(memory.look("real", LIFETIME, 1), Look::Fresh(current(7)));
+        assert!(memory.absent.len() < 5000);
+        assert_eq!(memory.look("made up 4999", LIFETIME, 5000), Look::Fresh(current(0)));
+    }
+
+    #[test]
+    fn a_key_that_gave_nothing_is_not_read_again_for_five_seconds_or_as_long_as_a_record_is_fresh() {
+        let why = Unread::Broken(());
+        for (fresh_ms, for_ms) in [(60_000, 5000), (2000, 2000)] {
+            let mut memory = memory();
+            assert_eq!(memory.failed("a", why.clone(), fresh_ms, 1000), Err(why.clone()));
+            assert_eq!(memory.look("a", LIFETIME, 1000 + for_ms - 1), Look::Unread(why.clone()));
+            assert_eq!(memory.look("a", LIFETIME, 1000 + for_ms), Look::Read);
+            assert_eq!(memory.look("b", LIFETIME, 1000), Look::Read);
+            store(&mut memory, "a", "1", 1, 1001);
+            assert_eq!(memory.look("a", LIFETIME, 1001), Look::Fresh(current(1)));
+        }
+        let mut memory = memory();
+        memory.failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
+        assert_eq!(memory.look("a", LIFETIME, 1000), Look::Read, "the clock was put back");
+        let mut forgetful: Memory<u32, ()> = Memory::new(1000, 0, 0);
+        forgetful.failed("a", why, REFRESH, 1000).unwrap_err();
+        assert_eq!(forgetful.look("a", LIFETIME, 1000), Look::Read);
+        assert!(memory.remembers_unread() && !forgetful.remembers_unread());
     }
 
     #[test]
     fn a_key_that_is_gone_is_forgotten() {
-        let mut memory = Memory::new();
-        memory.store("a", Some("1".into()), 1, 0);
+        let mut memory = memory();
+        store(&mut memory, "a", "1", 1, 0);
         memory.remove("a", 0);
-        assert_eq!(memory.look("a", REFRESH, 1), Look::Read);
-        assert_eq!(memory.broken("a", 1), None);
-        assert_eq!(memory.bytes, 0);
+        assert_eq!(memory.look("a", LIFETIME, 1), Look::Read);
+        assert_eq!(broken(&mut memory, "a", 1), None);
+        assert!(memory.records.is_empty());
     }
 
     #[test]
     fn memory_is_bounded_and_the_longest_unread_record_goes_first() {
-        let mut memory = Memory::new();
-        for index in 0..=Memory::<u32>::ENTRIES_MAX {
-            memory.store(&format!("{index}"), Some("x".into()), 0, index as u64);
+        let mut memory: Memory<u32, ()> = Memory::new(3 * (crate::lru::ENTRY_BYTES + 5), 0, 0);
+        for (index, key) in ["a", "b", "c"].into_iter().enumerate() {
+            store(&mut memory, key, "x", 0, index as u64);
         }
-        assert_eq!(memory.entries.len(), Memory::<u32>::ENTRIES_MAX);
-        assert_eq!(memory.look("0", REFRESH, 1001), Look::Read);
-        assert_eq!(memory.look("1", REFRESH, 1001), Look::Fresh(current(0)));
-        memory.store("large", Some("x".repeat(Memory::<u32>::BYTES_MAX - 5)), 7, 2000);
-        assert_eq!(memory.entries.len(), 1);
-        memory.store("too large", Some("x".repeat(Memory::<u32>::BYTES_MAX)), 7, 2000);
-        assert_eq!(memory.look("too large", REFRESH, 2000), Look::Read);
-        assert_eq!(memory.look("large", REFRESH, 2000), Look::Fresh(current(7)));
+        memory.unchanged("a", Some("x"), 3);
+        store(&mut memory, "d", "x", 0, 4);
+        assert_eq!(memory.look("b", LIFETIME, 4), Look::Read);
+        assert_eq!(memory.look("a", LIFETIME, 4), Look::Fresh(current(0)));
+        let long = "x".repeat(200);
+        assert_eq!(store(&mut memory, "too long", &long, 7, 5), current(7));
+        assert_eq!(memory.look("too long", LIFETIME, 5), Look::Read);
+        assert_eq!(memory.bytes_max(), 3 * (crate::lru::ENTRY_BYTES + 5));
     }
 }

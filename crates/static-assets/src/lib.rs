@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
-pub mod blobs;
 pub mod fingerprint;
 pub mod header_rules;
 pub mod html_handling;
@@ -15,6 +14,7 @@ mod pattern;
 pub mod pieces;
 pub mod redirects;
 pub mod release;
+pub mod site;
 pub mod translations;
 
 use std::borrow::Cow;

@@ -23,7 +23,7 @@ pub enum Ended {
 }
 
 /// What an isolate knows of its origins, for all storefronts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Failover {
     circuits: Circuits,
     second_tries: SecondTries,
@@ -66,10 +66,16 @@ impl Ended {
 }
 
 impl Failover {
-    /// Knows nothing of any origin.
+    /// Knows nothing of any origin, and later remembers so many bytes of those that failed lately.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { circuits: Circuits::new(), second_tries: SecondTries::new() }
+    pub const fn new(bytes_max: usize) -> Self {
+        Self { circuits: Circuits::new(bytes_max), second_tries: SecondTries::new() }
+    }
+
+    /// Returns the most bytes that this remembers.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        self.circuits.bytes_max()
     }
 
     /// The server to ask: the first whose circuits let the request through. One whose origin is an outlier is passed over for
@@ -272,6 +278,7 @@ mod tests {
     use http_semantics::fields::Edits;
     use kv_store::limits::Key;
 
+    const BYTES: usize = 1024 * 1024;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn plan<'a>(target: Target<'a>, others: &[Target<'a>]) -> Plan<'a> {
@@ -347,12 +354,12 @@ mod tests {
     fn the_first_server_whose_circuit_is_closed_is_asked_and_another_one_after_it() {
         let backends = backends();
         let [a, b, same_origin] = backends.each_ref().map(|backend| Target { variant: None, backend });
-        let mut failover = Failover::new();
+        let mut failover = Failover::new(BYTES);
         let both = plan(a, &[b]);
         assert_eq!(failover.first(&both, None, 1), Ok(a));
         assert_eq!(second(&mut failover, &both, a), Some(b));
         assert_eq!(second(&mut failover, &plan(a, &[same_origin]), a), Some(a), "the same origin is no other server");
-        assert_eq!(second(&mut Failover::new(), &plan(a, &[]), a), Some(a));
+        assert_eq!(second(&mut Failover::new(BYTES), &plan(a, &[]), a), Some(a));
         open(&mut failover, a);
         assert_eq!(failover.first(&both, None, 1), Ok(b));
         assert_eq!(second(&mut failover, &both, b), Some(b), "the other one's circuit is open");
@@ -375,7 +382,7 @@ mod tests {
             (&again, Ended::Late, Duration::ZERO, false),
             (&never, Ended::Unreached, Duration::ZERO, false),
         ] {
-            let second = Failover::new().after(plan, a, ended, spent, 1).second;
+            let second = Failover::new(BYTES).after(plan, a, ended, spent, 1).second;
             assert_eq!(second, tried.then(|| (b, plan.timeout.saturating_sub(spent))), "{ended:?} {spent:?}");
         }
     }
@@ -384,7 +391,7 @@ mod tests {
     fn a_second_try_that_is_not_made_takes_no_probe() {
         let backends = backends();
         let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
-        let mut failover = Failover::new();
+        let mut failover = Failover::new(BYTES);
         open(&mut failover, b);
         let due_ms = 10_001;
         assert_eq!(failover.after(&plan(a, &[b]), a, Ended::Late, Duration::ZERO, due_ms).second, None);
@@ -405,7 +412,7 @@ mod tests {
             (Plan { body: Body::Streamed, ..plan(a, &[]) }, Ended::Late, SECOND, false),
             (streamed, Ended::Answered(502), SECOND, true),
         ] {
-            let mut failover = Failover::new();
+            let mut failover = Failover::new(BYTES);
             let opened: Vec<bool> = (0..6).map(|_| failover.note(&plan, a, ended, deadline, 0).is_some()).collect();
             assert_eq!(opened, [false, false, false, false, opens, false], "{ended:?}");
             assert_eq!(failover.first(&plan, None, 1).is_err(), opens, "{ended:?}");
@@ -419,7 +426,7 @@ mod tests {
         for (second, ended, noted) in
             [(a, Ended::Unreached, 0), (same_origin, Ended::Answered(503), 0), (b, Ended::Answered(503), 1)]
         {
-            let mut failover = Failover::new();
+            let mut failover = Failover::new(BYTES);
             let opened = (0..5)
                 .filter(|_| failover.note_second(&plan(a, &[b]), (a, second), ended, SECOND, 0).is_some())
                 .count();
@@ -445,11 +452,11 @@ mod tests {
             (&server, &never, Some(Ended::Unreached), false),
             (&server, &never, None, true),
         ] {
-            let mut failover = Failover::new();
+            let mut failover = Failover::new(BYTES);
             assert_eq!(failover.fallback(Some(fallback), plan, ended, 1), answers.then_some(fallback), "{ended:?}");
             assert_eq!(failover.fallback(None, plan, ended, 1), None);
         }
-        let mut failover = Failover::new();
+        let mut failover = Failover::new(BYTES);
         open(&mut failover, b);
         assert_eq!(failover.fallback(Some(&server), &again, None, 1), None, "its own circuit is open");
     }
@@ -521,7 +528,7 @@ mod tests {
                 _ => None,
             };
             let elsewhere = elsewhere_fails.map_or(Ended::Answered(200), |kind| KINDS[kind]);
-            let mut failover = Failover::new();
+            let mut failover = Failover::new(BYTES);
             let mut now_ms = 0_u64;
             let paths: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
             for (kind, path, method, pause_ms, is_resent) in requests {
@@ -555,7 +562,7 @@ mod tests {
         let [other, here] = ["/other", "/x"];
         let server = Fallback::Backend(b.backend.clone());
         for (others, fallback) in [(vec![b], None), (Vec::new(), Some(&server))] {
-            let mut failover = Failover::new();
+            let mut failover = Failover::new(BYTES);
             open(&mut failover, a);
             let elsewhere = Plan { rest: other, ..plan(a, &others) };
             assert_eq!(failover.first(&elsewhere, fallback, 1).ok(), others.first().copied());
@@ -566,7 +573,7 @@ mod tests {
             failover.note(&elsewhere, b, Ended::Answered(503), SECOND, 1);
             assert_eq!(failover.first(&elsewhere, fallback, 1), Ok(a), "the alternative has failed lately");
         }
-        let mut failover = Failover::new();
+        let mut failover = Failover::new(BYTES);
         open(&mut failover, a);
         let both = Plan { rest: other, ..plan(a, &[b]) };
         for ended in [Ended::Answered(503), Ended::Late] {
@@ -574,7 +581,7 @@ mod tests {
             assert_eq!(after.second, Some((a, both.timeout)), "its own server, with the same time again");
         }
         let page = Fallback::Page(Key::literal("maintenance.html"));
-        let mut failover = Failover::new();
+        let mut failover = Failover::new(BYTES);
         open(&mut failover, a);
         assert_eq!(
             failover.first(&Plan { rest: other, ..plan(a, &[]) }, Some(&page), 1),

@@ -21,7 +21,7 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::{ReadableStream, Request};
 
 use super::keeping::{self, AS_IT_CAME, Found, KV_UNAVAILABLE, NotFound, hot};
-use super::{ROUTE, href, purging};
+use super::{href, purging};
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::message::MessageFields;
@@ -197,7 +197,7 @@ impl Exchange {
             }
             match renewed {
                 Ok(outcome) => outcome.discard(),
-                Err(failure) => again.incoming.log().warning(ROUTE, "refresh_failed", &failure.cause()),
+                Err(failure) => again.incoming.log().warning("refresh_failed", &failure.cause()),
             }
         });
     }

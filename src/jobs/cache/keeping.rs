@@ -1,6 +1,5 @@
 //! What is kept: in the memory of the isolate, and in `CACHE_KV`.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use http_cache::hot::{BODY_BYTES_MAX, Entry, Hot};
@@ -12,9 +11,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
-use super::ROUTE;
 use crate::http::incoming::Incoming;
 use crate::http::stream;
+use crate::isolate::Isolate;
 use crate::kv::{Body, Store, to_put};
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
@@ -26,13 +25,9 @@ extern "C" {
     fn collect(stream: &ReadableStream, length: f64, max: f64) -> Result<js_sys::Promise, JsValue>;
 }
 
-thread_local! {
-    static HOT: RefCell<Hot<js_sys::ArrayBuffer>> = const { RefCell::new(Hot::new()) };
-}
-
 /// What the isolate remembers.
 pub(super) fn hot<R>(ask: impl FnOnce(&mut Hot<js_sys::ArrayBuffer>) -> R) -> R {
-    HOT.with_borrow_mut(ask)
+    ask(&mut Isolate::current().responses.borrow_mut())
 }
 
 /// A kept answer and its body.
@@ -99,12 +94,12 @@ pub(super) async fn find(
         Ok(Some(headed)) => headed,
         Ok(None) => return Err(NotFound::Absent),
         Err(error) => {
-            incoming.log().warning(ROUTE, "kv_unavailable", &error);
+            incoming.log().warning("kv_unavailable", &error);
             return Err(NotFound::Unavailable);
         }
     };
     let broken = || {
-        incoming.log().warning(ROUTE, "broken_record", &"what is kept does not parse");
+        incoming.log().warning("broken_record", &"what is kept does not parse");
         NotFound::Broken
     };
     let stored = match headed.head {
@@ -164,8 +159,8 @@ pub(super) fn keep_stream(
         let log = again.log();
         let body = match collected(&stream, length).await {
             Ok(Some(body)) => body,
-            Ok(None) => return log.warning(ROUTE, "not_kept", &"a body was too long, or there was no room for it"),
-            Err(_) => return log.warning(ROUTE, "not_kept", &"a body broke off"),
+            Ok(None) => return log.warning("not_kept", &"a body was too long, or there was no room for it"),
+            Err(_) => return log.warning("not_kept", &"a body broke off"),
         };
         let kept = Rc::new(Kept::new(Stored { length: u64::from(body.byte_length()), ..stored }, None));
         // What is in memory is older, be it for its length only.
@@ -194,11 +189,11 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &Kept, body: 
     let ttl_seconds = kept_seconds(kept, Clock.now_ms());
     let (value, options) = match to_put(&kept.stored.to_json(), body, ttl_seconds) {
         Ok(put) => put,
-        Err(thrown) => return log.warning(ROUTE, "not_kept", &message_of(&thrown)),
+        Err(thrown) => return log.warning("not_kept", &message_of(&thrown)),
     };
     let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_AFTER_ANSWER, |_| {}).await;
     if let Err((error, _)) = put.outcome {
-        log.warning(ROUTE, "kv_put_failed", &error);
+        log.warning("kv_put_failed", &error);
     }
     // KV may have taken this after the invalidation that came in between.
     if hot(|hot| hot.is_invalidated(key.as_str(), requested_ms)) {
@@ -208,7 +203,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &Kept, body: 
 
 async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
     if let Err((error, _)) = store.delete_with_retry(key, &Backoff::PUT_AFTER_ANSWER).await.outcome {
-        log.warning(ROUTE, "kv_delete_failed", &error);
+        log.warning("kv_delete_failed", &error);
     }
 }
 

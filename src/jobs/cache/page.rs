@@ -23,7 +23,7 @@ use worker::web_sys::{Request, Response};
 
 use super::exchange::{Exchange, Outcome, Source};
 use super::keeping::{self, Form, Found, hot};
-use super::{ROUTE, href, html_rewriter, purging};
+use super::{href, html_rewriter, purging};
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::message;
@@ -95,7 +95,7 @@ impl View {
                 hot(|hot| hot.end_refresh(self.key.as_str(), true, now_ms));
                 return match found {
                     Ok(found) if may_stand_in(&found, &asked, now_ms) => {
-                        self.incoming.log().warning(ROUTE, "stale_if_error", &failure.cause());
+                        self.incoming.log().warning("stale_if_error", &failure.cause());
                         hit(&found, Some(IF_ERROR), now_ms)
                     }
                     _ => Err(failure),
@@ -135,7 +135,7 @@ impl View {
             hot(|hot| hot.end_refresh(view.key.as_str(), read.is_err(), Clock.now_ms()));
             match read {
                 Ok(read) => drop(view.keep(&read)),
-                Err(failure) => view.incoming.log().warning(ROUTE, "refresh_failed", &failure.cause()),
+                Err(failure) => view.incoming.log().warning("refresh_failed", &failure.cause()),
             }
         });
     }

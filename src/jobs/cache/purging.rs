@@ -1,37 +1,33 @@
 //! `POST /cache/purge`, and the list of purges that every use of a kept answer is held against.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
 use http_cache::address::CachedUrl;
 use http_cache::purge::{self, Purge, PurgeError, Purges, Target};
 use http_semantics::origin::AllowList;
-use kv_store::memory::{Look, Memory};
+use kv_store::memory::{Lifetime, Look, Unread};
 use kv_store::retry::{Backoff, Time};
 use kv_store::store::StoreError;
 use serde::Serialize;
 use worker::web_sys::Response;
 
-use super::ROUTE;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
+use crate::isolate::Isolate;
 use crate::kv::{Listed, PutOptions, Store, Value};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
-
-thread_local! {
-    static TABLE: RefCell<Memory<Rc<Purges>>> = const { RefCell::new(Memory::new()) };
-    /// What this isolate purged itself: the list in KV may not show it yet.
-    static OWN: RefCell<Vec<Purge>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Under which the table stands in memory.
 const NAME: &str = "purges";
 
 /// The list is read in so many pages of 1000 at most. Past that it says nothing that can be relied on.
 const PAGES_MAX: u32 = 20;
+
+/// The list may have so many bytes of records at most, which the isolate remembers.
+const BYTES_MAX: usize = 2 * 1024 * 1024 - 1024;
 
 /// The shortest time between two reads of the list, in milliseconds: without a memory, too, not each request asks for it.
 const REFRESH_MIN_MS: u64 = 1000;
@@ -40,7 +36,8 @@ const REFRESH_MIN_MS: u64 = 1000;
 pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
     let refresh_ms = incoming.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (incoming.env().pages(), incoming.log());
-    match TABLE.with_borrow_mut(|table| table.look(NAME, refresh_ms, now_ms)) {
+    let look = Isolate::current().purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
+    match look {
         Look::Fresh(held) => Ok(held.value),
         Look::Refresh(held) => {
             // What goes wrong is in the log, and the old list serves.
@@ -48,35 +45,39 @@ pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>
             incoming.wait_until(async move { drop(read(&store, &log).await) });
             Ok(held.value)
         }
-        Look::Read => read(&store, log).await,
+        Look::Read | Look::Unread(_) => read(&store, log).await,
     }
 }
 
 async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError> {
     let asked_ms = Clock.now_ms();
-    match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
-        Ok(Listed { metadata, is_complete }) => {
-            // A digest, because the memory of what KV holds is bounded.
-            let source = purge::digest(&metadata);
-            TABLE.with_borrow_mut(|table| {
-                if is_complete && let Some(held) = table.unchanged(NAME, Some(&source), asked_ms) {
-                    return Ok(held.value);
-                }
-                let mut purges = Purges::default();
-                metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
-                OWN.with_borrow(|own| own.iter().for_each(|purge| purges.add(purge.clone())));
-                if !is_complete {
-                    log.warning(ROUTE, "too_many_purges", &"nothing that was kept before now is used");
-                    purges.add_all(asked_ms);
-                }
-                Ok(table.store(NAME, Some(source), Rc::new(purges), asked_ms).value)
-            })
-        }
+    let isolate = Isolate::current();
+    let Listed { metadata, is_complete } = match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
+        Ok(listed) => listed,
         Err(error) => {
-            log.warning(ROUTE, "kv_list_failed", &error);
-            TABLE.with_borrow_mut(|table| table.failed(NAME, asked_ms)).map(|held| held.value).ok_or(error)
+            log.warning("kv_list_failed", &error);
+            let known = isolate.purges.borrow_mut().failed(NAME, Unread::Store(error.clone()), 0, asked_ms);
+            return known.map(|held| held.value).map_err(|_| error);
         }
+    };
+    let bytes = metadata.iter().map(String::len).sum();
+    let is_complete = is_complete && bytes <= BYTES_MAX;
+    // A digest, because the memory of what KV holds is bounded.
+    let source = purge::digest(&metadata);
+    let mut known = isolate.purges.borrow_mut();
+    if is_complete && let Some(held) = known.unchanged(NAME, Some(&source), asked_ms) {
+        return Ok(held.value);
     }
+    let mut purges = Purges::default();
+    if is_complete {
+        metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
+        isolate.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
+    } else {
+        log.warning("too_many_purges", &"nothing that was kept before now is used");
+        purges.add_all(asked_ms);
+    }
+    let bytes = if is_complete { bytes } else { 0 };
+    Ok(known.store(NAME, Some(source), Rc::new(purges), bytes, asked_ms).value)
 }
 
 /// `POST /cache/purge`: one write to KV for each target.
@@ -129,18 +130,10 @@ async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
     Ok(js_sys::Uint8Array::new(&body).to_vec())
 }
 
-/// Purges made here that are remembered until the list shows them.
-const OWN_MAX: usize = 1000;
-
+/// Remembers a purge made here until the list shows it.
 fn remember(purge: &Purge) {
-    OWN.with_borrow_mut(|own| {
-        if own.len() >= OWN_MAX {
-            own.remove(0);
-        }
-        own.push(purge.clone());
-    });
-    TABLE.with_borrow_mut(|table| {
-        // The next request reads the list and adds what was purged here.
-        table.remove(NAME, Clock.now_ms());
-    });
+    let isolate = Isolate::current();
+    isolate.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());
+    // The next request reads the list and adds what was purged here.
+    isolate.purges.borrow_mut().remove(NAME, Clock.now_ms());
 }

@@ -8,7 +8,6 @@ use http_semantics::request_body::NoBody;
 use serde::Serialize;
 use worker::web_sys::Response;
 
-use super::ROUTE;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
@@ -30,7 +29,7 @@ pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     let mut ids: Vec<&str> = Vec::with_capacity(asked.len());
     let mut seen = std::collections::BTreeSet::new();
     ids.extend(asked.iter().map(String::as_str).filter(|id| seen.insert(*id)));
-    let found = users::find_all(incoming, &ids, ROUTE).await.map_err(|error| match error {
+    let found = users::find_all(incoming, &ids).await.map_err(|error| match error {
         users::NotFound::Key(index, error) => {
             // Where it stands among all that were asked for.
             let id = ids.get(index).copied().unwrap_or_default();

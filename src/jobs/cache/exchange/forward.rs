@@ -1,7 +1,5 @@
 //! What goes to the upstream, and what comes back.
 
-use std::cell::RefCell;
-
 use circuit_breaker::{Admission, Circuits, Outcome as Ended, RequestKey, client_address};
 use http_cache::address::CacheError;
 use http_cache::answer::dated;
@@ -15,17 +13,13 @@ use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
-use super::super::ROUTE;
 use super::super::keeping::{Found, hot};
 use super::{Exchange, Looked, Outcome, Source};
 use crate::http::error::Failure;
 use crate::http::message::{self, Sent};
+use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
-
-thread_local! {
-    static CIRCUITS: RefCell<Circuits> = const { RefCell::new(Circuits::new()) };
-}
 
 /// An answer of the upstream.
 pub(in crate::jobs::cache) struct Received {
@@ -110,7 +104,7 @@ impl Exchange {
         let opened = ended.and_then(|ended| circuits(|circuits| circuits.ended(origin, request, ended, received_ms)));
         if let Some(opened) = opened {
             let place = self.place();
-            self.incoming.log().warning(ROUTE, "circuit_opened", &format!("{place}: {opened}"));
+            self.incoming.log().warning("circuit_opened", &format!("{place}: {opened}"));
         }
         let response = answer
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
@@ -150,7 +144,7 @@ impl Exchange {
         }
         match looked.found {
             Some(found) if is_usable => {
-                self.incoming.log().warning(ROUTE, "stale_if_error", &failure.at(&self.place()).cause());
+                self.incoming.log().warning("stale_if_error", &failure.at(&self.place()).cause());
                 let ttl = found.kept.ttl_seconds(now_ms);
                 let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
                 let upstream_ms = received.map(Received::took_ms);
@@ -202,5 +196,5 @@ impl Received {
 }
 
 fn circuits<R>(ask: impl FnOnce(&mut Circuits) -> R) -> R {
-    CIRCUITS.with_borrow_mut(ask)
+    ask(&mut Isolate::current().upstream_circuits.borrow_mut())
 }

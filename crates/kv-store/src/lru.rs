@@ -1,0 +1,237 @@
+//! A weighted LRU cache: values by key, bounded in bytes. The value that was not used for the longest
+//! time goes first.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What an entry costs beside its key and its value, in bytes: nodes of two trees, a slot, a counted
+/// pointer to the key.
+pub const ENTRY_BYTES: usize = 128;
+
+/// Values by key, and the order in which they were last inserted or touched.
+#[derive(Debug, Clone)]
+pub struct Lru<V> {
+    slots: Vec<Option<Slot<V>>>,
+    keys: Keys,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Slot<V> {
+    value: V,
+    bytes: usize,
+}
+
+/// Which slot a key has, and when it was used. It knows no values, so its code is compiled once.
+#[derive(Debug, Clone)]
+struct Keys {
+    by_name: BTreeMap<Rc<str>, Place>,
+    by_use: BTreeMap<u64, Rc<str>>,
+    uses: u64,
+    unused: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    slot: usize,
+    used: u64,
+}
+
+impl<V> Lru<V> {
+    /// Holds nothing, and later no more than so many bytes. With 0 it never holds anything.
+    #[must_use]
+    pub const fn new(bytes_max: usize) -> Self {
+        Self { slots: Vec::new(), keys: Keys::new(), bytes: 0, bytes_max }
+    }
+
+    /// Returns how many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.by_name.len()
+    }
+
+    /// Returns true if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.by_name.is_empty()
+    }
+
+    /// Returns the bytes of all keys and values, with [`ENTRY_BYTES`] for each.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the most that [`bytes`](Self::bytes) becomes.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Returns the value of a key. Looking is no use.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&V> {
+        let place = self.keys.by_name.get(key)?;
+        self.slots.get(place.slot)?.as_ref().map(|slot| &slot.value)
+    }
+
+    /// Returns the value of a key, to be changed. Looking is no use.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+        let place = self.keys.by_name.get(key)?;
+        self.slots.get_mut(place.slot)?.as_mut().map(|slot| &mut slot.value)
+    }
+
+    /// Returns all values, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.slots.iter().flatten().map(|slot| &slot.value)
+    }
+
+    /// Inserts a value of so many bytes, as the one used last, in place of the one that is there. The
+    /// oldest ones make room for it. A value that does not fit by itself is not kept.
+    pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
+        self.remove(key);
+        let bytes = bytes.saturating_add(key.len()).saturating_add(ENTRY_BYTES);
+        if bytes > self.bytes_max {
+            return;
+        }
+        while self.bytes > self.bytes_max - bytes {
+            self.remove_oldest();
+        }
+        self.bytes += bytes;
+        let slot = Some(Slot { value, bytes });
+        let at = self.keys.insert(key, self.slots.len());
+        match self.slots.get_mut(at) {
+            Some(unused) => *unused = slot,
+            None => self.slots.push(slot),
+        }
+    }
+
+    /// Notes a use of a key.
+    pub fn touch(&mut self, key: &str) {
+        self.keys.touch(key);
+    }
+
+    /// Takes a value out.
+    pub fn remove(&mut self, key: &str) -> Option<V> {
+        let at = self.keys.remove(key)?;
+        let slot = self.slots.get_mut(at)?.take()?;
+        self.bytes -= slot.bytes;
+        Some(slot.value)
+    }
+
+    /// Returns the value that was not used for the longest time, and its key.
+    #[must_use]
+    pub fn oldest(&self) -> Option<(&Rc<str>, &V)> {
+        let (_, key) = self.keys.by_use.first_key_value()?;
+        Some((key, self.get(key)?))
+    }
+
+    /// Takes that one out.
+    pub fn remove_oldest(&mut self) -> Option<V> {
+        let key = Rc::clone(self.keys.by_use.first_key_value()?.1);
+        self.remove(&key)
+    }
+}
+
+impl Keys {
+    const fn new() -> Self {
+        Self { by_name: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, unused: Vec::new() }
+    }
+
+    /// Gives a new key a slot: one that became free, or this next one.
+    fn insert(&mut self, key: &str, next: usize) -> usize {
+        self.uses += 1;
+        let key: Rc<str> = key.into();
+        let slot = self.unused.pop().unwrap_or(next);
+        self.by_use.insert(self.uses, Rc::clone(&key));
+        self.by_name.insert(key, Place { slot, used: self.uses });
+        slot
+    }
+
+    fn touch(&mut self, key: &str) {
+        let Some(place) = self.by_name.get_mut(key) else { return };
+        let Some(key) = self.by_use.remove(&place.used) else { return };
+        self.uses += 1;
+        place.used = self.uses;
+        self.by_use.insert(self.uses, key);
+    }
+
+    /// Gives a slot free.
+    fn remove(&mut self, key: &str) -> Option<usize> {
+        let Place { slot, used } = self.by_name.remove(key)?;
+        self.by_use.remove(&used);
+        self.unused.push(slot);
+        Some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_longest_unused_values_make_room(steps in prop::collection::vec((0..4_u8, 0..9_u8, 0..40_usize), 0..80)) {
+            const MAX: usize = 3 * (ENTRY_BYTES + 1) + 30;
+            let mut lru: Lru<(u8, usize)> = Lru::new(MAX);
+            // The one used last is the last.
+            let mut naive: Vec<(u8, usize)> = Vec::new();
+            for (what, key, bytes) in steps {
+                let name = format!("{key}");
+                let known = naive.iter().position(|(known, _)| *known == key);
+                match what {
+                    0 => {
+                        prop_assert_eq!(lru.remove(&name), known.map(|at| naive.remove(at)));
+                    }
+                    1 => {
+                        lru.touch(&name);
+                        if let Some(at) = known {
+                            let value = naive.remove(at);
+                            naive.push(value);
+                        }
+                    }
+                    2 => {
+                        let oldest = (!naive.is_empty()).then(|| naive.remove(0));
+                        prop_assert_eq!(lru.remove_oldest(), oldest);
+                    }
+                    _ => {
+                        lru.insert(&name, (key, bytes), bytes);
+                        naive.retain(|(known, _)| *known != key);
+                        naive.push((key, bytes));
+                        let size = |all: &[(u8, usize)]| all.iter().map(|(_, bytes)| bytes + 1 + ENTRY_BYTES).sum::<usize>();
+                        while size(&naive) > MAX {
+                            naive.remove(0);
+                        }
+                    }
+                }
+                let order: Vec<_> = lru.keys.by_use.values().map(|key| *lru.get(key).unwrap()).collect();
+                prop_assert_eq!(&order, &naive);
+                prop_assert_eq!(lru.oldest().map(|(_, value)| *value), naive.first().copied());
+                prop_assert_eq!(lru.bytes(), naive.iter().map(|(_, bytes)| bytes + 1 + ENTRY_BYTES).sum::<usize>());
+                prop_assert_eq!((lru.len(), lru.is_empty(), lru.values().count()), (naive.len(), naive.is_empty(), naive.len()));
+                prop_assert!(lru.slots.len() <= 4, "a free slot is used again");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_kept_and_nothing_goes_for_it() {
+        let mut lru = Lru::new(2 * ENTRY_BYTES);
+        lru.insert("a", 1, 10);
+        lru.insert("b", 2, 2 * ENTRY_BYTES);
+        lru.insert("c", 3, usize::MAX);
+        assert_eq!((lru.get("a"), lru.get("b"), lru.get("c")), (Some(&1), None, None));
+        lru.insert("a", 4, 2 * ENTRY_BYTES);
+        assert_eq!(lru.get("a"), None, "it took the place of what was there");
+    }
+
+    #[test]
+    fn a_bound_of_0_holds_nothing() {
+        let mut lru = Lru::new(0);
+        lru.insert("", 1, 0);
+        assert!(lru.is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! How small records are read: out of memory, in the background, from KV; and what serves if that fails.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use kv_store::limits::Key;
+use kv_store::memory::{Held, Lifetime, Look, Memory, Unread};
+use kv_store::retry::Time;
+use kv_store::store::StoreError;
+
+use super::{Form, Store};
+use crate::http::incoming::Incoming;
+use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::clock::Clock;
+use crate::platform::log::RequestLog;
+
+/// One kind of record in Workers KV. `keyspaces.rs` lists them all.
+pub(crate) trait Keyspace: Sized + 'static {
+    /// The record, parsed.
+    type Value: 'static;
+    /// What is wrong with one that does not parse, for the log.
+    type Error: Display + Clone + 'static;
+
+    /// True if the keys are of users: the log does not name them.
+    const IS_PRIVATE: bool = false;
+
+    /// The namespace.
+    fn store(env: &Bindings) -> Store;
+
+    /// The isolate's memory of these records.
+    fn memory() -> &'static RefCell<Memory<Rc<Self::Value>, Self::Error>>;
+
+    /// For how long a record is used without a look at KV.
+    fn lifetime(&self, vars: &Vars) -> Lifetime;
+
+    /// Makes a record of what stands under a key: its JSON, or that the key does not exist. It may read
+    /// further keys. What gives `None` is not remembered.
+    async fn parse(
+        &self,
+        reader: &Reader,
+        key: &str,
+        json: Option<String>,
+    ) -> Result<Option<Self::Value>, Unread<Self::Error>>;
+
+    /// What of a record's JSON tells it from the one before: all of it, or a part with a hash of the rest.
+    fn identity(json: &str) -> &str {
+        json
+    }
+
+    /// Returns the record under a key; `None` if there is none. `now_ms` is milliseconds since the Unix epoch.
+    async fn get(self, incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Read<Self> {
+        let lifetime = self.lifetime(&incoming.vars());
+        let look = Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms);
+        match look {
+            Look::Fresh(held) => Ok(Some(held)),
+            Look::Refresh(held) => {
+                let (key, reader) = (key.to_static(), Reader::of::<Self>(incoming));
+                // What goes wrong is in the log, and the request after it sees what came of it.
+                incoming.wait_until(async move { drop(self.read(&reader, &key).await) });
+                Ok(Some(held))
+            }
+            Look::Read => self.read(&Reader::of::<Self>(incoming), key).await,
+            Look::Unread(why) => Err(why),
+        }
+    }
+
+    /// Returns the records under several keys, in their order; `None` if there is none. Those that are not
+    /// fresh come by bulk read.
+    async fn get_all(&self, incoming: &Incoming, keys: &[Key<'_>], now_ms: u64) -> Vec<Read<Self>> {
+        let lifetime = self.lifetime(&incoming.vars());
+        let look = |key: &Key<'_>| match Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms) {
+            Look::Fresh(held) => Some(Ok(Some(held))),
+            Look::Refresh(_) | Look::Read => None,
+            Look::Unread(why) => Some(Err(why)),
+        };
+        let mut records: Vec<_> = keys.iter().map(look).collect();
+        let mut wanted: Vec<_> = keys.iter().zip(&mut records).filter(|(_, known)| known.is_none()).collect();
+        let names: Vec<&Key<'_>> = wanted.iter().map(|(key, _)| *key).collect();
+        let reader = Reader::of::<Self>(incoming);
+        let asked_ms = Clock.now_ms();
+        let read = reader.store.texts(&names).await;
+        for ((key, record), read) in wanted.iter_mut().zip(read) {
+            **record = Some(self.settle(&reader, key.as_str(), read, asked_ms).await);
+        }
+        records.into_iter().flatten().collect()
+    }
+
+    #[doc(hidden)]
+    async fn read(&self, reader: &Reader, key: &Key<'_>) -> Read<Self> {
+        let asked_ms = Clock.now_ms();
+        let json =
+            reader.store.read_with_retry(key, &Form::TEXT).await.map(|json| json.and_then(|json| json.as_string()));
+        self.settle(reader, key.as_str(), json, asked_ms).await
+    }
+
+    /// Remembers what a read gave; returns what to go by if it gave nothing that can be used.
+    #[doc(hidden)]
+    async fn settle(
+        &self,
+        reader: &Reader,
+        key: &str,
+        read: Result<Option<String>, StoreError>,
+        asked_ms: u64,
+    ) -> Read<Self> {
+        let memory = Self::memory();
+        let why = match read {
+            Ok(json) => {
+                let source = json.as_deref().map(Self::identity);
+                if let Some(held) = memory.borrow_mut().unchanged(key, source, asked_ms) {
+                    return Ok(Some(held));
+                }
+                let (source, bytes) = (source.map(str::to_owned), json.as_ref().map_or(0, String::len));
+                match self.parse(reader, key, json).await {
+                    Ok(None) => {
+                        memory.borrow_mut().remove(key, asked_ms);
+                        return Ok(None);
+                    }
+                    Ok(Some(record)) => {
+                        return Ok(Some(memory.borrow_mut().store(key, source, Rc::new(record), bytes, asked_ms)));
+                    }
+                    Err(why) => why,
+                }
+            }
+            Err(error) => Unread::Store(error),
+        };
+        let mut memory = memory.borrow_mut();
+        let held = memory.failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
+        // What is told to the visitor is logged as their error, unless nobody is told again for a while.
+        if held.is_ok() || memory.remembers_unread() {
+            let (code, cause): (_, &dyn Display) = match &why {
+                Unread::Broken(broken) => ("broken_record", broken),
+                Unread::Store(error) if held.is_ok() => ("kv_read_failed", error),
+                Unread::Store(error) => ("kv_unavailable", error),
+            };
+            if Self::IS_PRIVATE {
+                reader.log.warning(code, cause);
+            } else {
+                reader.log.warning(code, &format!("{key}: {cause}"));
+            }
+        }
+        held.map(Some)
+    }
+}
+
+/// What reading a key gives.
+pub(crate) type Read<K> = Result<Option<Held<Rc<<K as Keyspace>::Value>>>, Unread<<K as Keyspace>::Error>>;
+
+/// What reading needs, also after the answer was sent.
+pub(crate) struct Reader {
+    pub(crate) store: Store,
+    pub(crate) log: RequestLog,
+    pub(crate) vars: Rc<Vars>,
+}
+
+impl Reader {
+    fn of<K: Keyspace>(incoming: &Incoming) -> Self {
+        Self { store: K::store(incoming.env()), log: incoming.log().clone(), vars: incoming.vars() }
+    }
+}

@@ -1,0 +1,202 @@
+//! The kinds of records in Workers KV: binding, value, lifetime, and what makes a value of JSON. Keys are
+//! made in the crate of their subject.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use feature_flags::config::record::UserRecord;
+use feature_flags::config::snapshot::Snapshot;
+use feature_flags::flags::Definitions;
+use kv_store::memory::{Lifetime, Memory, Unread};
+use kv_store::record::BrokenRecord;
+use kv_store::schema::Fault;
+use kv_store::store::StoreError;
+use static_assets::site::{BrokenSite, Site};
+use static_assets::translations::Translations;
+use tenant_router::record::{RecordError, Stored};
+
+use super::keyspace::{Keyspace, Reader};
+use super::{Store, asset_store};
+use crate::isolate::Isolate;
+use crate::platform::bindings::{Bindings, Vars};
+
+/// What stands under the id of a storefront, or under a domain.
+pub(crate) struct Storefronts;
+
+impl Keyspace for Storefronts {
+    type Value = Stored;
+    type Error = RecordError;
+
+    fn store(env: &Bindings) -> Store {
+        env.storefronts()
+    }
+
+    fn memory() -> &'static RefCell<Memory<Rc<Stored>, RecordError>> {
+        &Isolate::current().storefronts
+    }
+
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_rare(vars.storefronts.refresh_ms)
+    }
+
+    async fn parse(
+        &self,
+        reader: &Reader,
+        key: &str,
+        json: Option<String>,
+    ) -> Result<Option<Stored>, Unread<RecordError>> {
+        let record = json.map(|json| Stored::parse(key, &json, Some(&reader.vars.storefronts.origins)));
+        record.transpose().map_err(Unread::Broken)
+    }
+}
+
+/// A user's record. That there is none is remembered as well: with a snapshot most users may have none.
+pub(crate) struct Users;
+
+impl Keyspace for Users {
+    type Value = Option<UserRecord>;
+    type Error = BrokenRecord;
+
+    const IS_PRIVATE: bool = true;
+
+    fn store(env: &Bindings) -> Store {
+        env.users()
+    }
+
+    fn memory() -> &'static RefCell<Memory<Rc<Option<UserRecord>>, BrokenRecord>> {
+        &Isolate::current().users
+    }
+
+    /// A user is at one isolate now and then: whoever was not seen for longer is read first.
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_rare(vars.flags.refresh_ms)
+    }
+
+    async fn parse(
+        &self,
+        _: &Reader,
+        _: &str,
+        json: Option<String>,
+    ) -> Result<Option<Option<UserRecord>>, Unread<BrokenRecord>> {
+        json.map(|json| UserRecord::parse(&json)).transpose().map(Some).map_err(Unread::Broken)
+    }
+}
+
+/// The records of many users in one value. One that is not there yet has no users.
+pub(crate) struct Snapshots;
+
+impl Keyspace for Snapshots {
+    type Value = Snapshot;
+    type Error = BrokenRecord;
+
+    fn store(env: &Bindings) -> Store {
+        env.users()
+    }
+
+    fn memory() -> &'static RefCell<Memory<Rc<Snapshot>, BrokenRecord>> {
+        &Isolate::current().snapshot
+    }
+
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_shared(vars.flags.refresh_ms)
+    }
+
+    async fn parse(&self, _: &Reader, _: &str, json: Option<String>) -> Result<Option<Snapshot>, Unread<BrokenRecord>> {
+        json.map_or_else(|| Ok(Snapshot::default()), Snapshot::parse).map(Some).map_err(Unread::Broken)
+    }
+
+    fn identity(json: &str) -> &str {
+        Snapshot::identity(json)
+    }
+}
+
+/// The definitions of flags, or that none were ever put.
+pub(crate) struct Flags;
+
+impl Keyspace for Flags {
+    type Value = Option<Definitions>;
+    type Error = Fault;
+
+    fn store(env: &Bindings) -> Store {
+        env.users()
+    }
+
+    fn memory() -> &'static RefCell<Memory<Rc<Option<Definitions>>, Fault>> {
+        &Isolate::current().flags
+    }
+
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_shared(vars.flags.refresh_ms)
+    }
+
+    async fn parse(
+        &self,
+        _: &Reader,
+        _: &str,
+        json: Option<String>,
+    ) -> Result<Option<Option<Definitions>>, Unread<Fault>> {
+        let parsed = json.as_deref().map(Definitions::parse).transpose();
+        let fault = parsed.as_ref().err().and_then(|faults| faults.first()).cloned();
+        Isolate::current().flags_fault.replace(fault.clone());
+        fault.map_or_else(|| Ok(parsed.ok()), |fault| Err(Unread::Broken(fault)))
+    }
+}
+
+/// The release of files that is served.
+pub(crate) struct Sites;
+
+impl Keyspace for Sites {
+    type Value = Site;
+    type Error = BrokenSite;
+
+    fn store(env: &Bindings) -> Store {
+        env.files()
+    }
+
+    fn memory() -> &'static RefCell<Memory<Rc<Site>, BrokenSite>> {
+        &Isolate::current().site
+    }
+
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_shared(vars.assets.refresh_ms)
+    }
+
+    async fn parse(&self, reader: &Reader, _: &str, json: Option<String>) -> Result<Option<Site>, Unread<BrokenSite>> {
+        asset_store::load(reader, json.as_deref()).await.map(Some)
+    }
+}
+
+/// The translations of the page: a file of the release, whose bytes never change, or under a key of its own.
+pub(crate) struct TranslationsFile {
+    /// True for a file of the release.
+    pub(crate) is_in_release: bool,
+}
+
+impl Keyspace for TranslationsFile {
+    type Value = Translations;
+    type Error = BrokenRecord;
+
+    fn store(env: &Bindings) -> Store {
+        env.files()
+    }
+
+    fn memory() -> &'static RefCell<Memory<Rc<Translations>, BrokenRecord>> {
+        &Isolate::current().translations
+    }
+
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_rare(if self.is_in_release { u64::MAX } else { vars.assets.refresh_ms })
+    }
+
+    async fn parse(
+        &self,
+        _: &Reader,
+        _: &str,
+        json: Option<String>,
+    ) -> Result<Option<Translations>, Unread<BrokenRecord>> {
+        match json {
+            None if self.is_in_release => Err(Unread::Store(StoreError::missing())),
+            json => json.as_deref().map(Translations::parse).transpose().map_err(Unread::Broken),
+        }
+    }
+}
