@@ -49,7 +49,7 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let head = http::message::head(&request);
+    let head = http::incoming::head(&request);
     let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
     let target = RequestTarget::parse(url);
     let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));

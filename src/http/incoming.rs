@@ -6,13 +6,26 @@ use std::rc::Rc;
 use http_semantics::authorization::{NotAuthorized, is_bearer};
 use http_semantics::fields::{Fields, Lines};
 use http_semantics::request_body::NoBody;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use worker::{Context, web_sys};
 
-use crate::http::message::{self, MessageFields};
+use crate::http::message::MessageFields;
 use crate::http::request_body::whole;
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::log::RequestLog;
+
+#[wasm_bindgen(module = "/src/http/incoming.js")]
+extern "C" {
+    /// Method and URL of a request, with a space between them.
+    pub(crate) fn head(request: &web_sys::Request) -> String;
+    /// Those of these header fields that a request has, as [`Lines`] reads them.
+    fn found(request: &web_sys::Request, names: &str) -> String;
+    /// `Accept-Encoding` as the client sent it.
+    #[wasm_bindgen(js_name = acceptEncoding)]
+    fn accept_encoding(request: &web_sys::Request) -> Option<String>;
+    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes. Rejects where it breaks off.
+    fn bytes(request: &web_sys::Request, most: f64) -> js_sys::Promise;
+}
 
 /// One request, with the bindings and the context it runs in.
 pub(crate) struct Incoming {
@@ -47,8 +60,7 @@ impl Incoming {
 
     /// The header fields, each asked for when it matters. For these, separated by commas, the request is looked through at once.
     pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
-        let lines =
-            if at_once.is_empty() { Lines::default() } else { Lines::parse(message::found(&self.request, at_once)) };
+        let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(&self.request, at_once)) };
         AskedFields { incoming: self, at_once, lines }
     }
 
@@ -77,9 +89,9 @@ impl Incoming {
 
     /// The whole body, of up to so many bytes, whether or not its length is known.
     pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
-        let reading = message::bytes(&self.request, f64::from(bytes_max));
-        let bytes = whole(reading, u64::from(bytes_max)).await?;
-        if bytes.is_null() { Err(NoBody::TooLong) } else { Ok(js_sys::Uint8Array::new(&bytes).to_vec()) }
+        let reading = bytes(&self.request, f64::from(bytes_max));
+        let body = whole(reading, u64::from(bytes_max)).await?;
+        if body.is_null() { Err(NoBody::TooLong) } else { Ok(js_sys::Uint8Array::new(&body).to_vec()) }
     }
 
     /// The bindings.
@@ -129,7 +141,7 @@ impl Fields for AskedFields<'_> {
     fn get(&self, name: &str) -> Option<String> {
         match self.lines.get(name) {
             Some(value) => Some(value),
-            None if name == "accept-encoding" => message::accept_encoding(&self.incoming.request),
+            None if name == "accept-encoding" => accept_encoding(&self.incoming.request),
             None => self.incoming.header(name),
         }
     }

@@ -13,18 +13,9 @@ use crate::http::stream;
 
 #[wasm_bindgen(module = "/src/http/message.js")]
 extern "C" {
-    /// Method and URL of a request, with a space between them.
-    pub(crate) fn head(request: &Request) -> String;
     fn names(message: &JsValue) -> String;
     fn status(answer: &Response, names: &str) -> String;
     fn field(message: &JsValue, name: &str) -> Option<String>;
-    /// Those of these header fields that a request has, as [`Lines`] reads them.
-    pub(crate) fn found(request: &Request, names: &str) -> String;
-    /// `Accept-Encoding` as the client sent it.
-    #[wasm_bindgen(js_name = acceptEncoding)]
-    pub(crate) fn accept_encoding(request: &Request) -> Option<String>;
-    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes. Rejects where it breaks off.
-    pub(crate) fn bytes(request: &Request, most: f64) -> js_sys::Promise;
     #[wasm_bindgen(js_name = send, catch)]
     fn send_to(
         url: &str,

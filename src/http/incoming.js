@@ -1,0 +1,51 @@
+// What is asked of a request as a whole, in one call each: from WebAssembly every call decodes its strings anew.
+
+/** Method and URL of a request. */
+export function head(request) {
+  return `${request.method} ${request.url}`;
+}
+
+let asked;
+let askedNames;
+
+/** Those of these header fields that a message has, `names` separated by commas: a name and a value in turns, each ended by a line feed. */
+export function found(message, names) {
+  if (names !== asked) [asked, askedNames] = [names, names.split(",")];
+  const { headers } = message;
+  let lines = "";
+  for (const name of askedNames) {
+    const value = headers.get(name);
+    if (value !== null) lines += `${name}\n${value}\n`;
+  }
+  return lines;
+}
+
+/** `Accept-Encoding` as the client sent it (`request.cf.clientAcceptEncoding`), or `null`. */
+export function acceptEncoding(request) {
+  return request.cf?.clientAcceptEncoding ?? request.headers.get("accept-encoding");
+}
+
+/** The body of a request as an `ArrayBuffer`; `null` where it has more than `most` bytes. */
+export function bytes(request, most) {
+  const length = request.headers.get("content-length");
+  if (length === null) return bytesOf(request.body, most);
+  return Number(length) > most ? Promise.resolve(null) : request.arrayBuffer();
+}
+
+/** The bytes of a stream whose length nobody has said. */
+async function bytesOf(stream, most) {
+  const chunks = [];
+  let length = 0;
+  for await (const chunk of stream ?? []) {
+    length += chunk.byteLength;
+    if (length > most) return null;
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes.buffer;
+}

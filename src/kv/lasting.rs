@@ -1,0 +1,37 @@
+//! Reads of keys that never change.
+
+use wasm_bindgen::prelude::*;
+
+use super::Form;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The options of `get` ("Read key-value pairs").
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type GetOptions;
+    #[wasm_bindgen(method, setter, js_name = type)]
+    fn set_value_type(this: &GetOptions, value_type: &str);
+    #[wasm_bindgen(method, setter, js_name = cacheTtl)]
+    fn set_cache_ttl(this: &GetOptions, seconds: u32);
+}
+
+thread_local! {
+    static LASTING_BYTES: JsValue = lasting("arrayBuffer");
+    static LASTING_STREAM: JsValue = lasting("stream");
+}
+
+impl Form {
+    /// As an `ArrayBuffer`, of a key that never changes.
+    pub(crate) const LASTING_BYTES: Self = Self(&LASTING_BYTES);
+    /// As a stream, of a key that never changes.
+    pub(crate) const LASTING_STREAM: Self = Self(&LASTING_STREAM);
+}
+
+/// The options of `get` for a key that is written once: the location keeps it for five minutes without asking the central store ("Read
+/// key-value pairs", `cacheTtl`). Not for longer: it would also keep for so long that the key was not there.
+fn lasting(value_type: &str) -> JsValue {
+    let options: GetOptions = js_sys::Object::new().unchecked_into();
+    options.set_value_type(value_type);
+    options.set_cache_ttl(300);
+    options.into()
+}

@@ -1,0 +1,115 @@
+//! Values that are put.
+
+use std::time::Duration;
+
+use kv_store::limits::Key;
+use kv_store::retry::{self, Backoff, Retried, Time, Try};
+use kv_store::store::StoreError;
+use wasm_bindgen::prelude::*;
+
+use super::{KvNamespace, Store, settled};
+use crate::isolate::Isolate;
+use crate::platform::clock::Clock;
+use crate::platform::deadline;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, catch)]
+    fn put(this: &KvNamespace, key: &str, value: &JsValue, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
+
+    /// The options of `put` ("Write key-value pairs").
+    #[wasm_bindgen(extends = js_sys::Object)]
+    #[derive(Clone)]
+    pub(crate) type PutOptions;
+    #[wasm_bindgen(method, setter, js_name = expirationTtl)]
+    fn set_expiration_ttl(this: &PutOptions, seconds: u32);
+    #[wasm_bindgen(method, setter)]
+    fn set_metadata(this: &PutOptions, metadata: &JsValue);
+}
+
+impl PutOptions {
+    /// The value is dropped after so many seconds, 60 at least.
+    pub(crate) fn expiring(seconds: u32) -> Self {
+        let options: Self = js_sys::Object::new().unchecked_into();
+        options.set_expiration_ttl(seconds);
+        options
+    }
+
+    /// The value is put with this JSON, 1024 bytes at most, beside it.
+    pub(crate) fn with_metadata(json: &str) -> Result<Self, JsValue> {
+        let options: Self = js_sys::Object::new().unchecked_into();
+        options.and_metadata(json)
+    }
+
+    /// This JSON, 1024 bytes at most, stands beside the value.
+    pub(crate) fn and_metadata(self, json: &str) -> Result<Self, JsValue> {
+        self.set_metadata(&js_sys::JSON::parse(json)?);
+        Ok(self)
+    }
+}
+
+/// A value to put. Never a stream: a put of one cannot be tried again, and where it breaks off KV may keep what came.
+#[derive(Clone)]
+pub(crate) struct Value(JsValue);
+
+impl Value {
+    /// A text.
+    pub(crate) fn text(text: &str) -> Self {
+        Self(JsValue::from_str(text))
+    }
+
+    /// Bytes: an `ArrayBuffer` or a view of one.
+    pub(crate) fn bytes(bytes: impl Into<JsValue>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The value as the runtime takes it for a body.
+    pub(crate) fn body(&self) -> &JsValue {
+        &self.0
+    }
+}
+
+impl Store {
+    /// Puts a value, once.
+    pub(crate) async fn put(
+        &self,
+        key: &Key<'_>,
+        value: &Value,
+        options: Option<&PutOptions>,
+    ) -> Result<(), StoreError> {
+        let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
+        settled(self.namespace.put(key.as_str(), &value.0, &options)).await.map(|_| ())
+    }
+
+    /// Puts a value, once; a put that has not ended by the deadline has failed.
+    pub(crate) async fn put_within(
+        &self,
+        deadline: Duration,
+        key: &Key<'_>,
+        value: &Value,
+        options: Option<&PutOptions>,
+    ) -> Result<(), StoreError> {
+        deadline::within(deadline, self.put(key, value, options))
+            .await
+            .unwrap_or_else(|| Err(StoreError::put_timeout()))
+    }
+
+    /// Puts a value, again and again as the policy and the isolate's budget allow. `note` is told each try, in milliseconds
+    /// since the Unix epoch.
+    pub(crate) async fn put_with_retry(
+        &self,
+        key: &Key<'_>,
+        value: &Value,
+        options: Option<&PutOptions>,
+        backoff: &Backoff,
+        mut note: impl FnMut(Try),
+    ) -> Retried<(), StoreError> {
+        retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
+            let started_ms = Clock.now_ms();
+            let outcome = self.put_within(Duration::from_millis(left_ms), key, value, options).await;
+            note(Try { started_ms, ended_ms: Clock.now_ms(), taken: outcome.is_ok() });
+            outcome
+        })
+        .await
+    }
+}
