@@ -7,29 +7,23 @@
 mod assembled;
 pub(crate) mod asset_store;
 pub(crate) mod flags;
-mod headed;
+pub(crate) mod headed;
 pub(crate) mod key_writers;
 pub(crate) mod keyspace;
 pub(crate) mod keyspaces;
 mod lasting;
-mod list;
-mod put;
+pub(crate) mod list;
+pub(crate) mod put;
 pub(crate) mod users;
 
-use std::thread::LocalKey;
 use std::time::Duration;
 
-use kv_store::limits::{BULK_READ_KEYS_MAX, Key};
+use kv_store::limits::Key;
 use kv_store::retry::{self, Backoff, Retried};
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use worker::web_sys::ReadableStream;
 
-pub(crate) use self::assembled::sliced;
-pub(crate) use self::headed::{Body, to_put};
-pub(crate) use self::list::Listed;
-pub(crate) use self::put::{PutOptions, Value};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
@@ -66,7 +60,7 @@ thread_local! {
 }
 
 /// How a value is read.
-pub(crate) struct Form(&'static LocalKey<JsValue>);
+pub(crate) struct Form(&'static std::thread::LocalKey<JsValue>);
 
 impl Form {
     /// As the runtime's own stream, to be handed through untouched.
@@ -102,7 +96,7 @@ impl Store {
     /// made once more where it fails, and by fewer at a time where their values are too long together ("Read key-value pairs", bulk).
     pub(crate) async fn texts(&self, keys: &[&Key<'_>]) -> Vec<Result<Option<String>, StoreError>> {
         let mut texts = Vec::with_capacity(keys.len());
-        let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(BULK_READ_KEYS_MAX).rev().collect();
+        let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(kv_store::limits::BULK_READ_KEYS_MAX).rev().collect();
         while let Some(keys) = chunks.pop() {
             let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
             let values = twice(|| TEXT.with(|kind| self.namespace.get_many(&names, kind))).await;
@@ -124,7 +118,7 @@ impl Store {
     pub(crate) async fn stream_with_metadata(
         &self,
         key: &Key<'_>,
-    ) -> Result<(Option<ReadableStream>, Option<String>), StoreError> {
+    ) -> Result<(Option<web_sys::ReadableStream>, Option<String>), StoreError> {
         let promise = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
         let found: WithMetadata = settled(promise).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());

@@ -1,13 +1,36 @@
 //! Bodies of requests that are read whole.
 
 use http_semantics::request_body::{self, NoBody};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use worker::web_sys;
 
+use super::incoming::Incoming;
 use crate::platform::deadline;
 
+#[wasm_bindgen(module = "/src/http/incoming.js")]
+extern "C" {
+    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes. Rejects where it breaks off.
+    fn bytes(request: &web_sys::Request, most: f64) -> js_sys::Promise;
+}
+
+impl Incoming {
+    /// The whole body, in memory: for those whose length is known and at most this one.
+    pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, NoBody> {
+        let reading = self.request().array_buffer().map_err(|_| NoBody::Broken)?;
+        whole(reading, length).await.map(JsCast::unchecked_into)
+    }
+
+    /// The whole body, of up to so many bytes, whether or not its length is known.
+    pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
+        let reading = bytes(self.request(), f64::from(bytes_max));
+        let body = whole(reading, u64::from(bytes_max)).await?;
+        if body.is_null() { Err(NoBody::TooLong) } else { Ok(js_sys::Uint8Array::new(&body).to_vec()) }
+    }
+}
+
 /// What reading a body of so many bytes comes to. No body that is read whole is read without a deadline.
-pub(crate) async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {
+async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {
     let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
     read.ok_or(NoBody::Late)?.map_err(|_| NoBody::Broken)
 }

@@ -13,8 +13,9 @@ use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
+use crate::http::asked_fields::AskedFields;
 use crate::http::error::Failure;
-use crate::http::incoming::{AskedFields, Incoming};
+use crate::http::incoming::Incoming;
 use crate::http::response;
 use crate::kv::asset_store;
 

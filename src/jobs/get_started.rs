@@ -8,7 +8,7 @@ use worker::web_sys;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::kv::Value;
+use crate::kv::put::Value;
 
 const USER: Key<'static> = Key::literal("user_2");
 

@@ -25,7 +25,7 @@ use worker::web_sys;
 
 use crate::http::response;
 use crate::isolate::Isolate;
-use crate::kv::{PutOptions, Value};
+use crate::kv::put::{PutOptions, Value};
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;

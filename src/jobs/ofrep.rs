@@ -8,7 +8,7 @@ use feature_flags::flags::{Flag, Known, Subject};
 use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
 use http_semantics::request_body::NoBody;
 use http_semantics::request_target::percent_decode;
-use kv_store::memory::Standing;
+use kv_store::memory::{Standing, Unread};
 use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;

@@ -20,7 +20,7 @@ use worker::web_sys::Response;
 
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
-use crate::http::message::{Received, Sent};
+use crate::http::message::{MessageFields, Received, Sent};
 use crate::http::response;
 use crate::isolate::Isolate;
 use crate::kv::asset_store;
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
     let Stored::Record(record) = &*held.value else { return Err(address.not_found().into()) };
 
     let vars = incoming.vars();
-    let fields = incoming.fields();
+    let fields = MessageFields::of_request(incoming.request());
     let method = incoming.method();
     // Core does not ask that of a GET, and the question costs a call.
     let has_body = !matches!(method, "GET" | "HEAD") && incoming.has_body();

@@ -17,7 +17,8 @@ use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
 use crate::kv::key_writers::{KeyWriters, NewestValue, Write};
-use crate::kv::{Form, Store, Value};
+use crate::kv::put::Value;
+use crate::kv::{Form, Store};
 use crate::platform::clock::Clock;
 
 /// The page of a run holds no more than text, styles and an inline picture.

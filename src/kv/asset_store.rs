@@ -18,9 +18,10 @@ use static_assets::translations::Translations;
 use static_assets::{AssetError, FileError};
 use wasm_bindgen::{JsCast, JsValue};
 
+use super::assembled::sliced;
 use super::keyspace::{Keyspace, Reader};
 use super::keyspaces::{Sites, TranslationsFile};
-use super::{Form, Store, sliced};
+use super::{Form, Store};
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::isolate::Isolate;

@@ -5,7 +5,8 @@ use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
-use super::{KvNamespace, PutOptions, Store, Value, settled};
+use super::put::{PutOptions, Value};
+use super::{KvNamespace, Store, settled};
 use crate::kv::READ_DEADLINE;
 
 #[wasm_bindgen(module = "/src/kv/headed.js")]

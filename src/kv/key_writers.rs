@@ -11,7 +11,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
-use crate::kv::Value;
+use crate::kv::put::Value;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 

@@ -28,7 +28,7 @@ use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::message;
 use crate::http::response;
-use crate::kv::Body;
+use crate::kv::headed::Body;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 

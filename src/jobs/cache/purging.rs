@@ -16,7 +16,9 @@ use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
 use crate::isolate::Isolate;
-use crate::kv::{Listed, PutOptions, Store, Value};
+use crate::kv::Store;
+use crate::kv::list::Listed;
+use crate::kv::put::{PutOptions, Value};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
 

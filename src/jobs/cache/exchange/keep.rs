@@ -21,7 +21,7 @@ use super::super::keeping::{self, AS_IT_CAME, Found, hot};
 use super::forward::Received;
 use super::{Exchange, Looked, Outcome, Source, href};
 use crate::http::error::Failure;
-use crate::kv::Body;
+use crate::kv::headed::Body;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
