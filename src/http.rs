@@ -1,9 +1,12 @@
 //! HTTP at the edge of the Worker: the request as a job sees it, responses, errors, and messages that are passed on.
 
+#[cfg(any(feature = "assets", feature = "flags"))]
 pub(crate) mod asked_fields;
 pub(crate) mod error;
 pub(crate) mod incoming;
+#[cfg(any(feature = "cache", feature = "storefronts"))]
 pub(crate) mod message;
+#[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
 pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod stream;

@@ -1,12 +1,21 @@
 //! One room for each family of routes. A job reads what its decision needs, has a crate decide, and renders.
 
+#[cfg(feature = "assets")]
 pub(crate) mod assets;
+#[cfg(feature = "cache")]
 pub(crate) mod cache;
+#[cfg(feature = "flags")]
 pub(crate) mod config;
+#[cfg(feature = "writes")]
 pub(crate) mod get_started;
 pub(crate) mod healthz;
+#[cfg(feature = "assets")]
 pub(crate) mod hello_world;
+#[cfg(feature = "writes")]
 pub(crate) mod key_writer;
+#[cfg(feature = "flags")]
 pub(crate) mod ofrep;
+#[cfg(feature = "storefronts")]
 pub(crate) mod storefronts;
+#[cfg(feature = "writes")]
 pub(crate) mod writes;

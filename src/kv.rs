@@ -4,22 +4,33 @@
 //! options through serde on every call. Every read passes through [`Store`], those of small
 //! records through the isolate's memory in front of it ([`keyspace::Keyspace`]).
 
+#[cfg(feature = "assets")]
 mod assembled;
+#[cfg(feature = "assets")]
 pub(crate) mod asset_store;
+#[cfg(feature = "flags")]
 pub(crate) mod flags;
+#[cfg(feature = "cache")]
 pub(crate) mod headed;
+#[cfg(feature = "writes")]
 pub(crate) mod key_writers;
+#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
 pub(crate) mod keyspace;
+#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
 pub(crate) mod keyspaces;
+#[cfg(feature = "assets")]
 mod lasting;
+#[cfg(feature = "cache")]
 pub(crate) mod list;
+#[cfg(any(feature = "cache", feature = "writes"))]
 pub(crate) mod put;
+#[cfg(feature = "flags")]
 pub(crate) mod users;
 
 use std::time::Duration;
 
 use kv_store::limits::Key;
-use kv_store::retry::{self, Backoff, Retried};
+use kv_store::retry::{self, Backoff};
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -52,6 +63,7 @@ extern "C" {
 }
 
 /// A read that takes longer has failed.
+#[cfg(feature = "cache")]
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -60,12 +72,16 @@ thread_local! {
 }
 
 /// How a value is read.
+#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
 pub(crate) struct Form(&'static std::thread::LocalKey<JsValue>);
 
+#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
 impl Form {
     /// As the runtime's own stream, to be handed through untouched.
+    #[cfg(any(feature = "assets", feature = "writes"))]
     pub(crate) const STREAM: Self = Self(&STREAM);
     /// As text.
+    #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
     pub(crate) const TEXT: Self = Self(&TEXT);
 }
 
@@ -81,12 +97,14 @@ impl Store {
     }
 
     /// A small value as text; `None` where the key does not exist.
+    #[cfg(feature = "writes")]
     pub(crate) async fn text(&self, key: &Key<'_>) -> Result<Option<String>, StoreError> {
         let promise = TEXT.with(|kind| self.namespace.get(key.as_str(), kind));
         Ok(settled(promise).await?.as_string())
     }
 
     /// A value, read once more where that fails; `None` where the key does not exist.
+    #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn read_with_retry(&self, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
         let value = twice(|| form.0.with(|options| self.namespace.get(key.as_str(), options))).await?;
         Ok((!value.is_null()).then_some(value))
@@ -94,6 +112,7 @@ impl Store {
 
     /// Small values as text, in the order of their keys, which differ; `None` where a key does not exist. By bulk reads of 100 keys, each
     /// made once more where it fails, and by fewer at a time where their values are too long together ("Read key-value pairs", bulk).
+    #[cfg(feature = "flags")]
     pub(crate) async fn texts(&self, keys: &[&Key<'_>]) -> Vec<Result<Option<String>, StoreError>> {
         let mut texts = Vec::with_capacity(keys.len());
         let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(kv_store::limits::BULK_READ_KEYS_MAX).rev().collect();
@@ -115,6 +134,7 @@ impl Store {
     }
 
     /// A value as a stream, with its metadata as JSON where it has any.
+    #[cfg(feature = "writes")]
     pub(crate) async fn stream_with_metadata(
         &self,
         key: &Key<'_>,
@@ -127,7 +147,8 @@ impl Store {
     }
 
     /// Deletes a key, again and again as the policy and the isolate's budget allow. One that does not exist is no failure.
-    pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> Retried<(), StoreError> {
+    #[cfg(feature = "cache")]
+    pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let delete = settled(self.namespace.delete(key.as_str()));
             let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
@@ -138,6 +159,7 @@ impl Store {
 }
 
 /// Reads, and once more where that fails.
+#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
 async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
         let outcome = deadline::within(Duration::from_millis(left_ms), settled(read())).await;

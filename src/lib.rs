@@ -3,6 +3,12 @@
 //! A request takes one way: `routes::Route::of` names the job, the job reads the few header fields its decision needs and
 //! as little of KV as it can, core decides, the job renders. An error becomes a response in one place, `error.rs`.
 
+// A Worker without any job has parts that nothing uses.
+#![cfg_attr(
+    not(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts", feature = "writes")),
+    allow(dead_code, unused_imports, unused_variables)
+)]
+
 mod http;
 mod isolate;
 mod jobs;
@@ -10,27 +16,27 @@ mod kv;
 mod platform;
 mod routes;
 
+#[cfg(feature = "writes")]
 pub use crate::jobs::key_writer::KeyWriter;
 
 use std::rc::Rc;
 
 use http_semantics::request_target::RequestTarget;
-use static_assets::answer::CONDITIONS;
-use tenant_router::answer::LOOKED_FOR;
 use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
 
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
-use crate::jobs::{assets, cache, config, get_started, healthz, hello_world, ofrep, storefronts, writes};
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
-const REPEATED: [&str; 9] = [
+const REPEATED: &[&str] = &[
     "accept-language",
     "cf-connecting-ip",
-    LOOKED_FOR,
-    CONDITIONS,
+    #[cfg(feature = "storefronts")]
+    tenant_router::answer::LOOKED_FOR,
+    #[cfg(feature = "assets")]
+    static_assets::answer::CONDITIONS,
     "user_2",
     "disabled",
     "hello-world.json",
@@ -53,7 +59,11 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
     let target = RequestTarget::parse(url);
     let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
-    let route = Route::of(&incoming.vars().storefronts.hosts, &target);
+    let route = Route::of(
+        #[cfg(feature = "storefronts")]
+        &incoming.vars().storefronts.hosts,
+        &target,
+    );
     incoming.log().set_route(route.name());
     match answer(&incoming, &route, &target).await {
         Ok(response) => Ok(response),
@@ -70,16 +80,28 @@ async fn answer(
 ) -> Result<web_sys::Response, Failure> {
     route.check(incoming.method())?;
     match route {
-        Route::Healthz => healthz::answer(incoming).await,
-        Route::GetStarted => get_started::answer(incoming).await,
-        Route::Cache => cache::answer(incoming, target).await,
-        Route::CachedPage => cache::page(incoming, target).await,
-        Route::Purge => cache::purging::answer(incoming).await,
-        Route::Config => config::answer(incoming, target).await,
-        Route::Evaluate { flag } => ofrep::answer(incoming, *flag).await,
-        Route::Storefront { named } => storefronts::answer(incoming, named, target).await,
-        Route::HelloWorld => hello_world::answer(incoming, target).await,
-        Route::Writes { key } => writes::answer(incoming, key, target).await,
-        Route::Asset => assets::answer(incoming, target).await,
+        Route::Healthz => jobs::healthz::answer(incoming).await,
+        #[cfg(feature = "writes")]
+        Route::GetStarted => jobs::get_started::answer(incoming).await,
+        #[cfg(feature = "cache")]
+        Route::Cache => jobs::cache::answer(incoming, target).await,
+        #[cfg(feature = "cache")]
+        Route::CachedPage => jobs::cache::page(incoming, target).await,
+        #[cfg(feature = "cache")]
+        Route::Purge => jobs::cache::purging::answer(incoming).await,
+        #[cfg(feature = "flags")]
+        Route::Config => jobs::config::answer(incoming, target).await,
+        #[cfg(feature = "flags")]
+        Route::Evaluate { flag } => jobs::ofrep::answer(incoming, *flag).await,
+        #[cfg(feature = "storefronts")]
+        Route::Storefront { named } => jobs::storefronts::answer(incoming, named, target).await,
+        #[cfg(feature = "assets")]
+        Route::HelloWorld => jobs::hello_world::answer(incoming, target).await,
+        #[cfg(feature = "writes")]
+        Route::Writes { key } => jobs::writes::answer(incoming, key, target).await,
+        #[cfg(feature = "assets")]
+        Route::Asset { path } => jobs::assets::answer(incoming, path, target).await,
+        #[cfg(not(feature = "assets"))]
+        Route::Asset { .. } => Err(routes::NotFound.into()),
     }
 }

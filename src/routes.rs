@@ -4,6 +4,7 @@ use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
 use http_semantics::request_target::RequestTarget;
 use http_semantics::status::Status;
+#[cfg(feature = "storefronts")]
 use tenant_router::address::{Hosts, Named};
 
 /// The job that answers, with the part of the path it needs.
@@ -12,34 +13,46 @@ pub(crate) enum Route<'p> {
     /// `GET /healthz`
     Healthz,
     /// `GET /get-started`
+    #[cfg(feature = "writes")]
     GetStarted,
     /// `* /cache/{absolute URL}`
+    #[cfg(feature = "cache")]
     Cache,
     /// `GET /cache?url={URL}`
+    #[cfg(feature = "cache")]
     CachedPage,
     /// `POST /cache/purge`
+    #[cfg(feature = "cache")]
     Purge,
     /// `GET /config?userId={id}`, and `POST /config`
+    #[cfg(feature = "flags")]
     Config,
     /// `POST /ofrep/v1/evaluate/flags`, and `…/{key}`
+    #[cfg(feature = "flags")]
     Evaluate {
         /// Still percent-encoded; `None` for all flags.
         flag: Option<&'p str>,
     },
     /// `* /stores/{storefrontId}/{path}`, or any path of a host that names a storefront
+    #[cfg(feature = "storefronts")]
     Storefront {
         /// Whom the host names; where that is the platform, the path names the storefront.
         named: Named<'static>,
     },
     /// `GET /hello-world`
+    #[cfg(feature = "assets")]
     HelloWorld,
     /// `POST /writes/{key}`, and `GET /writes/{key}`
+    #[cfg(feature = "writes")]
     Writes {
         /// Still percent-encoded.
         key: &'p str,
     },
-    /// `GET /{key}`
-    Asset,
+    /// `GET /{key}`: a file. A build without files has none there.
+    Asset {
+        /// Still percent-encoded.
+        path: &'p str,
+    },
 }
 
 /// The path takes other methods: 405 with `Allow` (RFC 9110 §15.5.6).
@@ -60,24 +73,51 @@ impl HttpError for MethodNotAllowed {
     }
 }
 
+/// No job of this build answers the path; said as `static-assets` says it of a path without a file.
+#[cfg(not(feature = "assets"))]
+pub(crate) struct NotFound;
+
+#[cfg(not(feature = "assets"))]
+impl HttpError for NotFound {
+    fn response(&self) -> ErrorResponse {
+        ErrorResponse::new(Status::NotFound, "not_found", "Not found").because("this build has no files")
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        vec![(Self, "No job of this build answers the path.")]
+    }
+}
+
 impl<'p> Route<'p> {
     /// The route of a request: by its host, or else by its path.
-    pub(crate) fn of(hosts: &Hosts, target: &'p RequestTarget<'_>) -> Self {
+    pub(crate) fn of(#[cfg(feature = "storefronts")] hosts: &Hosts, target: &'p RequestTarget<'_>) -> Self {
+        #[cfg(feature = "storefronts")]
         match hosts.named(target.authority) {
-            Named::Platform => Self::of_path(&target.path),
-            named => Self::Storefront { named },
+            Named::Platform => {}
+            named => return Self::Storefront { named },
         }
+        Self::of_path(&target.path)
     }
 
     /// Checks that the route takes a method.
     pub(crate) fn check(&self, method: &str) -> Result<(), MethodNotAllowed> {
         let allow = match self {
+            #[cfg(feature = "storefronts")]
             Self::Storefront { .. } => return Ok(()),
+            #[cfg(feature = "cache")]
             Self::Cache if method != "TRACE" => return Ok(()),
+            #[cfg(feature = "cache")]
             Self::Cache => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            #[cfg(feature = "cache")]
             Self::Purge => "POST",
+            #[cfg(feature = "flags")]
             Self::Evaluate { .. } => "POST, OPTIONS",
-            Self::Writes { .. } | Self::Config => "GET, HEAD, POST",
+            #[cfg(feature = "flags")]
+            Self::Config => "GET, HEAD, POST",
+            #[cfg(feature = "writes")]
+            Self::Writes { .. } => "GET, HEAD, POST",
+            #[cfg(not(feature = "assets"))]
+            Self::Asset { .. } => return Ok(()),
             _ => "GET, HEAD",
         };
         if allow.split(", ").any(|allowed| allowed == method) { Ok(()) } else { Err(MethodNotAllowed { allow }) }
@@ -87,57 +127,89 @@ impl<'p> Route<'p> {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Healthz => "/healthz",
+            #[cfg(feature = "writes")]
             Self::GetStarted => "/get-started",
+            #[cfg(feature = "cache")]
             Self::Cache => "/cache/{URL}",
+            #[cfg(feature = "cache")]
             Self::CachedPage => "/cache",
+            #[cfg(feature = "cache")]
             Self::Purge => "/cache/purge",
+            #[cfg(feature = "flags")]
             Self::Config => "/config",
+            #[cfg(feature = "flags")]
             Self::Evaluate { flag: None } => "/ofrep/v1/evaluate/flags",
+            #[cfg(feature = "flags")]
             Self::Evaluate { flag: Some(_) } => "/ofrep/v1/evaluate/flags/{key}",
+            #[cfg(feature = "storefronts")]
             Self::Storefront { .. } => "/stores/{storefrontId}",
+            #[cfg(feature = "assets")]
             Self::HelloWorld => "/hello-world",
+            #[cfg(feature = "writes")]
             Self::Writes { .. } => "/writes/{key}",
-            Self::Asset => "/{key}",
+            Self::Asset { .. } => "/{key}",
         }
     }
 
     /// True for the routes that programs use, whose errors are always problem details.
+    #[cfg_attr(not(feature = "flags"), expect(unused_variables))]
     pub(crate) fn is_api(&self, method: &str) -> bool {
-        matches!(self, Self::Writes { .. } | Self::Purge | Self::Evaluate { .. })
-            || matches!(self, Self::Config if method == "POST")
+        match self {
+            #[cfg(feature = "cache")]
+            Self::Purge => true,
+            #[cfg(feature = "flags")]
+            Self::Evaluate { .. } => true,
+            #[cfg(feature = "flags")]
+            Self::Config => method == "POST",
+            #[cfg(feature = "writes")]
+            Self::Writes { .. } => true,
+            _ => false,
+        }
     }
 
     fn of_path(path: &'p str) -> Self {
         match path {
-            "/healthz" => Self::Healthz,
-            "/get-started" => Self::GetStarted,
-            "/cache" => Self::CachedPage,
-            "/cache/purge" => Self::Purge,
-            "/config" => Self::Config,
-            "/hello-world" => Self::HelloWorld,
-            _ => {
-                if behind("/cache", path).is_some() {
-                    Self::Cache
-                } else if behind("/stores", path).is_some() {
-                    Self::Storefront { named: Named::Platform }
-                } else if let Some(flag) = behind("/ofrep/v1/evaluate/flags", path) {
-                    Self::Evaluate { flag: flag.strip_prefix('/') }
-                } else if let Some(key) = behind("/writes", path) {
-                    Self::Writes { key: key.strip_prefix('/').unwrap_or(key) }
-                } else {
-                    Self::Asset
-                }
-            }
+            "/healthz" => return Self::Healthz,
+            #[cfg(feature = "writes")]
+            "/get-started" => return Self::GetStarted,
+            #[cfg(feature = "cache")]
+            "/cache" => return Self::CachedPage,
+            #[cfg(feature = "cache")]
+            "/cache/purge" => return Self::Purge,
+            #[cfg(feature = "flags")]
+            "/config" => return Self::Config,
+            #[cfg(feature = "assets")]
+            "/hello-world" => return Self::HelloWorld,
+            _ => {}
         }
+        #[cfg(feature = "cache")]
+        if behind("/cache", path).is_some() {
+            return Self::Cache;
+        }
+        #[cfg(feature = "storefronts")]
+        if behind("/stores", path).is_some() {
+            return Self::Storefront { named: Named::Platform };
+        }
+        #[cfg(feature = "flags")]
+        if let Some(flag) = behind("/ofrep/v1/evaluate/flags", path) {
+            return Self::Evaluate { flag: flag.strip_prefix('/') };
+        }
+        #[cfg(feature = "writes")]
+        if let Some(key) = behind("/writes", path) {
+            return Self::Writes { key: key.strip_prefix('/').unwrap_or(key) };
+        }
+        Self::Asset { path }
     }
 }
 
 /// What stands behind the first segment, if it is this one.
+#[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
 fn behind<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
+#[cfg(feature = "default")]
 mod tests {
     use super::*;
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+#[cfg(any(feature = "cache", feature = "flags", feature = "writes"))]
 use http_semantics::authorization::{NotAuthorized, is_bearer};
 use wasm_bindgen::prelude::*;
 use worker::{Context, web_sys};
@@ -20,6 +21,10 @@ pub(crate) struct Incoming {
     request: Rc<web_sys::Request>,
     method: String,
     env: Bindings,
+    #[cfg_attr(
+        not(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts")),
+        expect(dead_code)
+    )]
     context: Context,
     log: RequestLog,
 }
@@ -42,16 +47,19 @@ impl Incoming {
     }
 
     /// True where the platform has a body of the request, be it an empty one.
+    #[cfg(any(feature = "storefronts", feature = "writes"))]
     pub(crate) fn has_body(&self) -> bool {
         self.request.body().is_some()
     }
 
     /// The body as a stream, to be handed on untouched; `null` where there is none.
+    #[cfg(any(feature = "cache", feature = "storefronts"))]
     pub(crate) fn body(&self) -> JsValue {
         self.request.body().map_or(JsValue::NULL, Into::into)
     }
 
     /// Checks that the request has the token, as all that changes something or tells of users asks for.
+    #[cfg(any(feature = "cache", feature = "flags", feature = "writes"))]
     pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
         let token = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
@@ -79,6 +87,7 @@ impl Incoming {
     }
 
     /// Goes on with work after the response is sent.
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.context.wait_until(work);
     }

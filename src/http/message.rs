@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http_semantics::fields::{Edits, Fields, Lines};
+#[cfg(feature = "cache")]
+use http_semantics::fields::Lines;
+use http_semantics::fields::{Edits, Fields};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};
@@ -63,23 +65,27 @@ impl<'a> MessageFields<'a> {
     }
 
     /// The fields of a request whose names are known already.
+    #[cfg(feature = "cache")]
     pub(crate) fn with_names(request: &'a Request, names: &'a str) -> Self {
         Self { message: request, names: Cow::Borrowed(names) }
     }
 }
 
 /// All header fields of an answer.
+#[cfg(feature = "cache")]
 pub(crate) fn lines(answer: &Response) -> Lines {
     Lines::parse(all_lines(answer))
 }
 
 /// An answer with these header fields, changed, and a body that is encoded already as they say.
+#[cfg(feature = "cache")]
 pub(crate) fn answer(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     answer_with(status, fields.as_str(), &edits.to_lines(), body)
 }
 
 /// Returns an answer of another server with its own header fields, changed, and a body that is encoded already as they say. Bytes
 /// over 0x7F in fields that are not changed stay what they are.
+#[cfg(feature = "cache")]
 pub(crate) fn passed_on(received: &Response, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     pass_on(received, &edits.to_lines(), body)
 }
@@ -92,6 +98,7 @@ pub(crate) fn discard(answer: &Response) {
 }
 
 /// An answer of another server: its status, and those of its fields that matter.
+#[cfg(feature = "storefronts")]
 pub(crate) struct Received {
     response: Response,
     /// The status, as HTTP has it.
@@ -99,6 +106,7 @@ pub(crate) struct Received {
     names: String,
 }
 
+#[cfg(feature = "storefronts")]
 impl Received {
     /// Looks at an answer for these fields, which are separated by commas.
     fn new(response: Response, fields: &str) -> Self {
@@ -154,6 +162,7 @@ pub(crate) struct Sent<'a> {
 impl Sent<'_> {
     /// Sends it. `None` where no answer has begun by the deadline; the error is what the runtime threw. `looked_for` are the
     /// fields of the answer that matter, separated by commas.
+    #[cfg(feature = "storefronts")]
     pub(crate) async fn to(
         &self,
         url: &str,
@@ -165,6 +174,7 @@ impl Sent<'_> {
     }
 
     /// The same for the answer alone, with its body as the server encoded it.
+    #[cfg(feature = "cache")]
     pub(crate) async fn to_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
         self.send(url, deadline, Some("manual")).await
     }

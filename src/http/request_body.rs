@@ -16,12 +16,14 @@ extern "C" {
 
 impl Incoming {
     /// The whole body, in memory: for those whose length is known and at most this one.
+    #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, NoBody> {
         let reading = self.request().array_buffer().map_err(|_| NoBody::Broken)?;
         whole(reading, length).await.map(JsCast::unchecked_into)
     }
 
     /// The whole body, of up to so many bytes, whether or not its length is known.
+    #[cfg(feature = "flags")]
     pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
         let reading = bytes(self.request(), f64::from(bytes_max));
         let body = whole(reading, u64::from(bytes_max)).await?;

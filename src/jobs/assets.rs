@@ -20,8 +20,12 @@ use crate::http::response;
 use crate::kv::asset_store;
 
 /// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
-pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<Response, Failure> {
-    let path = AssetPath::of(&target.path);
+pub(crate) async fn answer(
+    incoming: &Incoming,
+    encoded_path: &str,
+    target: &RequestTarget<'_>,
+) -> Result<Response, Failure> {
+    let path = AssetPath::of(encoded_path);
     let site = asset_store::served(incoming).await?;
     let Site::Release(release) = &*site.value else {
         let key = static_assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;

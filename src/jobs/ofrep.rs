@@ -18,7 +18,6 @@ use crate::http::incoming::Incoming;
 use crate::http::response;
 use crate::kv::flags::{self, Flags};
 use crate::kv::users::{self, User};
-use kv_store::memory::Unread;
 
 /// The longest body, in bytes.
 const CONTEXT_BYTES_MAX: u32 = 64 * 1024;

@@ -23,11 +23,14 @@ use crate::http::incoming::Incoming;
 use crate::http::message::{MessageFields, Received, Sent};
 use crate::http::response;
 use crate::isolate::Isolate;
-use crate::kv::asset_store;
+#[cfg(feature = "assets")]
+use crate::kv::asset_store::page;
 use crate::kv::keyspace::Keyspace;
 use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
+#[cfg(not(feature = "assets"))]
+use crate::routes::NotFound;
 
 /// Sends the request to the storefront's origin and streams the answer back.
 pub(crate) async fn answer(
@@ -196,7 +199,7 @@ impl<'a> Proxied<'a> {
     /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
     async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
-        let page = match asset_store::page(self.incoming, key).await {
+        let page = match page(self.incoming, key).await {
             Ok(page) => page,
             Err(failure) => {
                 self.incoming.log().warning("fallback_failed", &format!("{place}: {}", failure.cause()));
@@ -279,5 +282,12 @@ impl Outcome<'_> {
 }
 
 fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
-    ask(&mut Isolate::current().failover.borrow_mut())
+    ask(&mut Isolate::current().storefronts.failover.borrow_mut())
+}
+
+/// A build without files has no page.
+#[cfg(not(feature = "assets"))]
+#[expect(clippy::unused_async)] // As the one of a build with files.
+async fn page(_: &Incoming, _: &Key<'_>) -> Result<JsValue, Failure> {
+    Err(NotFound.into())
 }

@@ -51,7 +51,7 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
 pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site, Unread<BrokenSite>> {
     let Some(json) = pointer else { return Ok(Site::PlainKeys) };
     let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenSite::Record(POINTER, broken)))?;
-    Isolate::current().manifests.borrow_mut().retain_of(&pointer);
+    Isolate::current().assets.manifests.borrow_mut().retain_of(&pointer);
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(&reader.store, id).await? {
             if *id != pointer.current {
@@ -66,7 +66,7 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site,
 
 /// The manifest of a release, read once an isolate, and once more if it is not there.
 async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenSite>> {
-    let manifests = &Isolate::current().manifests;
+    let manifests = &Isolate::current().assets.manifests;
     let known = manifests.borrow().get(id);
     if let Some(known) = known {
         return Ok(known);
@@ -96,7 +96,7 @@ async fn present(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsV
 /// One of the releases before the one that is served, if its manifest is there and can be read. Few long ones are: what does not fit is
 /// passed over.
 pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -> Option<Release> {
-    let manifests = &Isolate::current().manifests;
+    let manifests = &Isolate::current().assets.manifests;
     let manifest = match manifest(&incoming.env().files(), id).await {
         Ok(manifest) => manifest?,
         Err(Unread::Store(error)) => {
@@ -115,7 +115,7 @@ pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -
 
 /// The release before, if it is in memory.
 pub(crate) fn remembered_previous(release: &Release) -> Option<Release> {
-    let manifest = Isolate::current().manifests.borrow().get(release.pointer.previous.first()?)??;
+    let manifest = Isolate::current().assets.manifests.borrow().get(release.pointer.previous.first()?)??;
     Some(release.with_manifest(manifest))
 }
 
@@ -173,13 +173,13 @@ async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failur
         return Err(FileError::missing(&key).into());
     }
     let length = usize::try_from(bytes.byte_length()).unwrap_or(usize::MAX);
-    Isolate::current().file_bodies.borrow_mut().insert(&body.hash, bytes.clone(), length);
+    Isolate::current().assets.bodies.borrow_mut().insert(&body.hash, bytes.clone(), length);
     Ok(bytes)
 }
 
 /// A short body, if memory has it.
 fn remembered_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
-    let mut bodies = Isolate::current().file_bodies.borrow_mut();
+    let mut bodies = Isolate::current().assets.bodies.borrow_mut();
     bodies.touch(hash);
     bodies.get(hash).cloned()
 }
@@ -213,7 +213,7 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
 pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
     let refresh_ms = incoming.vars().assets.refresh_ms;
-    let absent = &Isolate::current().absent_files;
+    let absent = &Isolate::current().assets.absent;
     // A clock that was put back makes nothing absent for ever.
     let is_fresh = |since_ms: &u64| now_ms.checked_sub(*since_ms).is_some_and(|ago_ms| ago_ms < refresh_ms);
     if absent.borrow().get(key.as_str()).is_some_and(is_fresh) {
@@ -228,6 +228,7 @@ pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<J
 }
 
 /// A page that another job shows: the file with this key, of the release or under its own key.
+#[cfg(feature = "storefronts")]
 pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, Failure> {
     let site = served(incoming).await?;
     if let Site::Release(release) = &*site.value

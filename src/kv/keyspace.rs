@@ -67,6 +67,7 @@ pub(crate) trait Keyspace: Sized + 'static {
 
     /// Returns the records under several keys, in their order; `None` if there is none. Those that are not
     /// fresh come by bulk read.
+    #[cfg(feature = "flags")]
     async fn get_all(&self, incoming: &Incoming, keys: &[Key<'_>], now_ms: u64) -> Vec<Read<Self>> {
         let lifetime = self.lifetime(&incoming.vars());
         let look = |key: &Key<'_>| match Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms) {

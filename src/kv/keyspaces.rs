@@ -4,25 +4,38 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+#[cfg(feature = "flags")]
 use feature_flags::config::record::UserRecord;
+#[cfg(feature = "flags")]
 use feature_flags::config::snapshot::Snapshot;
+#[cfg(feature = "flags")]
 use feature_flags::flags::Definitions;
 use kv_store::memory::{Lifetime, Memory, Unread};
+#[cfg(any(feature = "assets", feature = "flags"))]
 use kv_store::record::BrokenRecord;
+#[cfg(feature = "flags")]
 use kv_store::schema::Fault;
+#[cfg(feature = "assets")]
 use kv_store::store::StoreError;
+#[cfg(feature = "assets")]
 use static_assets::site::{BrokenSite, Site};
+#[cfg(feature = "assets")]
 use static_assets::translations::Translations;
+#[cfg(feature = "storefronts")]
 use tenant_router::record::{RecordError, Stored};
 
+use super::Store;
+#[cfg(feature = "assets")]
+use super::asset_store;
 use super::keyspace::{Keyspace, Reader};
-use super::{Store, asset_store};
 use crate::isolate::Isolate;
 use crate::platform::bindings::{Bindings, Vars};
 
 /// What stands under the id of a storefront, or under a domain.
+#[cfg(feature = "storefronts")]
 pub(crate) struct Storefronts;
 
+#[cfg(feature = "storefronts")]
 impl Keyspace for Storefronts {
     type Value = Stored;
     type Error = RecordError;
@@ -32,7 +45,7 @@ impl Keyspace for Storefronts {
     }
 
     fn memory() -> &'static RefCell<Memory<Rc<Stored>, RecordError>> {
-        &Isolate::current().storefronts
+        &Isolate::current().storefronts.records
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
@@ -51,8 +64,10 @@ impl Keyspace for Storefronts {
 }
 
 /// A user's record. That there is none is remembered as well: with a snapshot most users may have none.
+#[cfg(feature = "flags")]
 pub(crate) struct Users;
 
+#[cfg(feature = "flags")]
 impl Keyspace for Users {
     type Value = Option<UserRecord>;
     type Error = BrokenRecord;
@@ -64,7 +79,7 @@ impl Keyspace for Users {
     }
 
     fn memory() -> &'static RefCell<Memory<Rc<Option<UserRecord>>, BrokenRecord>> {
-        &Isolate::current().users
+        &Isolate::current().flags.users
     }
 
     /// A user is at one isolate now and then: whoever was not seen for longer is read first.
@@ -83,8 +98,10 @@ impl Keyspace for Users {
 }
 
 /// The records of many users in one value. One that is not there yet has no users.
+#[cfg(feature = "flags")]
 pub(crate) struct Snapshots;
 
+#[cfg(feature = "flags")]
 impl Keyspace for Snapshots {
     type Value = Snapshot;
     type Error = BrokenRecord;
@@ -94,7 +111,7 @@ impl Keyspace for Snapshots {
     }
 
     fn memory() -> &'static RefCell<Memory<Rc<Snapshot>, BrokenRecord>> {
-        &Isolate::current().snapshot
+        &Isolate::current().flags.snapshot
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
@@ -111,8 +128,10 @@ impl Keyspace for Snapshots {
 }
 
 /// The definitions of flags, or that none were ever put.
+#[cfg(feature = "flags")]
 pub(crate) struct Flags;
 
+#[cfg(feature = "flags")]
 impl Keyspace for Flags {
     type Value = Option<Definitions>;
     type Error = Fault;
@@ -122,7 +141,7 @@ impl Keyspace for Flags {
     }
 
     fn memory() -> &'static RefCell<Memory<Rc<Option<Definitions>>, Fault>> {
-        &Isolate::current().flags
+        &Isolate::current().flags.definitions
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
@@ -143,8 +162,10 @@ impl Keyspace for Flags {
 }
 
 /// The release of files that is served.
+#[cfg(feature = "assets")]
 pub(crate) struct Sites;
 
+#[cfg(feature = "assets")]
 impl Keyspace for Sites {
     type Value = Site;
     type Error = BrokenSite;
@@ -154,7 +175,7 @@ impl Keyspace for Sites {
     }
 
     fn memory() -> &'static RefCell<Memory<Rc<Site>, BrokenSite>> {
-        &Isolate::current().site
+        &Isolate::current().assets.site
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
@@ -167,11 +188,13 @@ impl Keyspace for Sites {
 }
 
 /// The translations of the page: a file of the release, whose bytes never change, or under a key of its own.
+#[cfg(feature = "assets")]
 pub(crate) struct TranslationsFile {
     /// True for a file of the release.
     pub(crate) is_in_release: bool,
 }
 
+#[cfg(feature = "assets")]
 impl Keyspace for TranslationsFile {
     type Value = Translations;
     type Error = BrokenRecord;
@@ -181,7 +204,7 @@ impl Keyspace for TranslationsFile {
     }
 
     fn memory() -> &'static RefCell<Memory<Rc<Translations>, BrokenRecord>> {
-        &Isolate::current().translations
+        &Isolate::current().assets.translations
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {

@@ -29,6 +29,7 @@ extern "C" {
 
 impl PutOptions {
     /// The value is dropped after so many seconds, 60 at least.
+    #[cfg(feature = "cache")]
     pub(crate) fn expiring(seconds: u32) -> Self {
         let options: Self = js_sys::Object::new().unchecked_into();
         options.set_expiration_ttl(seconds);
@@ -36,6 +37,7 @@ impl PutOptions {
     }
 
     /// The value is put with this JSON, 1024 bytes at most, beside it.
+    #[cfg(feature = "writes")]
     pub(crate) fn with_metadata(json: &str) -> Result<Self, JsValue> {
         let options: Self = js_sys::Object::new().unchecked_into();
         options.and_metadata(json)
@@ -64,6 +66,7 @@ impl Value {
     }
 
     /// The value as the runtime takes it for a body.
+    #[cfg(feature = "writes")]
     pub(crate) fn body(&self) -> &JsValue {
         &self.0
     }

@@ -1,13 +1,19 @@
 //! The bindings, vars and secrets of `wrangler.toml`: here those that several jobs need, and one file for those of each job.
 
+#[cfg(feature = "assets")]
 mod assets;
+#[cfg(feature = "cache")]
 mod cache;
+#[cfg(feature = "flags")]
 mod flags;
+#[cfg(feature = "storefronts")]
 mod storefronts;
+#[cfg(feature = "writes")]
 mod writes;
 
 use std::rc::Rc;
 
+#[cfg(any(feature = "cache", feature = "storefronts"))]
 use http_semantics::vars::UpstreamTimeout;
 use wasm_bindgen::prelude::*;
 
@@ -25,6 +31,7 @@ extern "C" {
 
 impl Bindings {
     /// A var as text, empty if it is not set; wrangler hands a number or a boolean over as such.
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     fn text(&self, name: &str) -> String {
         let var = self.var(name);
         var.as_string()
@@ -34,6 +41,7 @@ impl Bindings {
     }
 
     /// A secret; `None` if it is not set or empty.
+    #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     fn secret(&self, name: &str) -> Option<String> {
         self.var(name).as_string().filter(|secret| !secret.is_empty())
     }
@@ -41,13 +49,19 @@ impl Bindings {
 
 /// The vars and secrets, parsed. They do not change while an isolate lives.
 pub(crate) struct Vars {
+    #[cfg(feature = "assets")]
     pub(crate) assets: assets::Vars,
+    #[cfg(feature = "cache")]
     pub(crate) cache: cache::Vars,
+    #[cfg(feature = "flags")]
     pub(crate) flags: flags::Vars,
+    #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::Vars,
     /// The secret `API_TOKEN`
+    #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     pub(crate) token: Option<String>,
     /// `UPSTREAM_TIMEOUT_MS`
+    #[cfg(any(feature = "cache", feature = "storefronts"))]
     pub(crate) upstream_timeout: UpstreamTimeout,
 }
 
@@ -58,13 +72,20 @@ impl Vars {
     }
 
     fn read(env: &Bindings) -> Self {
+        #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
         let token = env.secret("API_TOKEN");
         Self {
+            #[cfg(feature = "assets")]
             assets: assets::Vars::read(env),
+            #[cfg(feature = "cache")]
             cache: cache::Vars::read(env),
+            #[cfg(feature = "flags")]
             flags: flags::Vars::read(env),
+            #[cfg(feature = "storefronts")]
             storefronts: storefronts::Vars::read(env, token.as_deref()),
+            #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
             token,
+            #[cfg(any(feature = "cache", feature = "storefronts"))]
             upstream_timeout: UpstreamTimeout::parse(&env.text("UPSTREAM_TIMEOUT_MS")),
         }
     }

@@ -87,6 +87,7 @@ impl RequestLog {
     }
 
     /// Something went wrong and the job went on without it.
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
         let (level, request_id, detail) = (Level::Warning, Some(self.id()), &*detail.to_string());
         let route = self.0.route.get();
@@ -95,6 +96,7 @@ impl RequestLog {
 }
 
 /// The same in an alarm, which is of no request.
+#[cfg(feature = "writes")]
 pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
     Line { level: Level::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }.write();
 }

@@ -28,7 +28,7 @@ extern "C" {
 
 /// What the isolate remembers.
 pub(super) fn hot<R>(ask: impl FnOnce(&mut Hot<js_sys::ArrayBuffer>) -> R) -> R {
-    ask(&mut Isolate::current().responses.borrow_mut())
+    ask(&mut Isolate::current().cache.responses.borrow_mut())
 }
 
 /// A kept answer and its body.

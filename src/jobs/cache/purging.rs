@@ -38,7 +38,7 @@ const REFRESH_MIN_MS: u64 = 1000;
 pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
     let refresh_ms = incoming.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (incoming.env().pages(), incoming.log());
-    let look = Isolate::current().purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
+    let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match look {
         Look::Fresh(held) => Ok(held.value),
         Look::Refresh(held) => {
@@ -58,7 +58,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
         Ok(listed) => listed,
         Err(error) => {
             log.warning("kv_list_failed", &error);
-            let known = isolate.purges.borrow_mut().failed(NAME, Unread::Store(error.clone()), 0, asked_ms);
+            let known = isolate.cache.purges.borrow_mut().failed(NAME, Unread::Store(error.clone()), 0, asked_ms);
             return known.map(|held| held.value).map_err(|_| error);
         }
     };
@@ -66,14 +66,14 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
     let is_complete = is_complete && bytes <= BYTES_MAX;
     // A digest, because the memory of what KV holds is bounded.
     let source = purge::digest(&metadata);
-    let mut known = isolate.purges.borrow_mut();
+    let mut known = isolate.cache.purges.borrow_mut();
     if is_complete && let Some(held) = known.unchanged(NAME, Some(&source), asked_ms) {
         return Ok(held.value);
     }
     let mut purges = Purges::default();
     if is_complete {
         metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
-        isolate.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
+        isolate.cache.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
     } else {
         log.warning("too_many_purges", &"nothing that was kept before now is used");
         purges.add_all(asked_ms);
@@ -135,7 +135,7 @@ async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
 /// Remembers a purge made here until the list shows it.
 fn remember(purge: &Purge) {
     let isolate = Isolate::current();
-    isolate.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());
+    isolate.cache.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());
     // The next request reads the list and adds what was purged here.
-    isolate.purges.borrow_mut().remove(NAME, Clock.now_ms());
+    isolate.cache.purges.borrow_mut().remove(NAME, Clock.now_ms());
 }

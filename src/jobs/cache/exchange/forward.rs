@@ -196,5 +196,5 @@ impl Received {
 }
 
 fn circuits<R>(ask: impl FnOnce(&mut Circuits) -> R) -> R {
-    ask(&mut Isolate::current().upstream_circuits.borrow_mut())
+    ask(&mut Isolate::current().cache.circuits.borrow_mut())
 }

@@ -1,0 +1,50 @@
+//! How the flags stand in this isolate.
+
+use kv_store::memory::{Standing, Unread};
+use kv_store::schema::Fault;
+use serde::Serialize;
+
+use crate::http::incoming::Incoming;
+use crate::kv::flags;
+
+/// How the definitions of flags stand.
+#[derive(Serialize)]
+pub(super) struct Flags {
+    state: &'static str,
+    /// How many are served.
+    count: usize,
+    /// Where something is wrong in what KV holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl Flags {
+    /// As they stand in this isolate.
+    pub(super) async fn of(incoming: &Incoming) -> Self {
+        match flags::flags(incoming).await {
+            Ok(flags) => {
+                let count = flags.definitions().len();
+                let state = match flags.standing() {
+                    Standing::Current if count == 0 => "none",
+                    Standing::Current => "current",
+                    Standing::LastGood => "last-good",
+                    Standing::Stale => "stale",
+                };
+                Self { state, count, problem: flags::fault().as_ref().map(place) }
+            }
+            Err(Unread::Store(_)) => Self { state: "unavailable", count: 0, problem: None },
+            Err(Unread::Broken(fault)) => Self { state: "broken", count: 0, problem: Some(place(&fault)) },
+        }
+    }
+}
+
+/// Where a fault is: the names of flags are public. What stands there is not.
+fn place(fault: &Fault) -> String {
+    if fault.path.is_empty() {
+        return fault.problem.to_string();
+    }
+    match fault.path.split_once(".variants") {
+        Some((flag, _)) => format!("at {flag}.variants"),
+        None => format!("at {}", fault.path),
+    }
+}
