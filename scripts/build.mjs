@@ -1,56 +1,83 @@
 // Builds the Worker into build/: cargo for wasm, wasm-bindgen, wasm-opt and esbuild, driven by worker-build.
 // Also wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { ROOT, Failure, ask, cargoProgress, main, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
+import { readToml } from "./toml.mjs";
+
+const HELP = `npm run build [-- --features NAME[,NAME…]]
+
+  npm run build                                  builds the Worker with all jobs into build/
+  npm run build -- --features cache,assets       with these jobs alone
+
+Features: `;
 
 const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
-const OUTPUTS = ["build/entry.js", "build/index_bg.wasm"];
-const STAMP = join(ROOT, "build", ".inputs");
+const OUTPUTS = ["entry.js", "index_bg.wasm"];
+const STAMP = ".inputs";
 
-/** `quick` leaves out wasm-opt, most of the time of a rebuild: right for local serving, never for a deploy or a measurement. */
-export async function build({ quick }) {
+/** The jobs that can be built, as Cargo.toml names them. */
+export async function allFeatures() {
+  const { features } = await readToml("Cargo.toml");
+  return features.default;
+}
+
+/**
+ * Builds the Worker with these features, all if none are named, into the folder `out` of the project. `quick` leaves out wasm-opt,
+ * most of the time of a rebuild: right for local serving, never for a deploy or a measurement.
+ */
+export async function build({ quick, features, out = "build" }) {
+  features ??= await allFeatures();
+  const names = features.toSorted().join(",");
   const inputs = fingerprint();
-  const stamps = quick ? [`quick ${inputs}`, `full ${inputs}`] : [`full ${inputs}`];
-  if (existsSync(STAMP) && stamps.includes(readFileSync(STAMP, "utf8")) && built()) {
+  const stamps = (quick ? ["quick", "full"] : ["full"]).map((kind) => `${kind} ${names} ${inputs}`);
+  if (stamps.includes(stamp(out)) && isBuilt(out)) {
     console.log("The build is up to date");
     return;
   }
   const env = await setUp();
   const first = !existsSync(join(ROOT, "target", "wasm32-unknown-unknown", "release"));
-  console.log(first ? "Building the Worker (the first time about a minute)" : "Building the Worker");
+  const what = features.length === (await allFeatures()).length ? "" : ` with ${names} alone`;
+  console.log(`Building the Worker${what}${first ? " (the first time about a minute)" : ""}`);
   const started = Date.now();
-  rmSync(STAMP, { force: true });
-  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : [])], {
+  mkdirSync(join(ROOT, out), { recursive: true });
+  writeFileSync(join(ROOT, out, STAMP), `unfinished ${names}`);
+  const cargo = ["--no-default-features", "--features", names];
+  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : []), "--out-dir", out, ".", "--", ...cargo], {
     doing: "the build",
     env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" },
   });
   // The names of functions are a tenth of the upload, and nothing reads them: a panic tells its file and line by itself.
-  if (!quick)
-    await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", "build/index_bg.wasm", "-o", "build/index_bg.wasm"], {
-      doing: "stripping the wasm",
-      env,
-    });
+  const wasm = `${out}/index_bg.wasm`;
+  if (!quick) await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", wasm, "-o", wasm], { doing: "stripping the wasm", env });
   // The entry and what worker-build made become one module beside the wasm.
   const bundle = [
     "src/platform/entry.mjs",
+    `--alias:worker-build=./${out}/index.js`,
     "--bundle",
     "--format=esm",
     "--minify",
     "--external:./index_bg.wasm",
     "--external:cloudflare:workers",
-    "--outfile=build/entry.js",
+    `--outfile=${out}/entry.js`,
   ];
   await run(env.ESBUILD_BIN, [...bundle, "--log-level=warning"], { doing: "bundling the entry", env });
-  writeFileSync(STAMP, stamps[0]);
+  writeFileSync(join(ROOT, out, STAMP), stamps[0]);
   console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
-function built() {
-  return OUTPUTS.every((path) => existsSync(join(ROOT, path)));
+function isBuilt(out) {
+  return OUTPUTS.every((name) => existsSync(join(ROOT, out, name)));
+}
+
+/** What was built last: of which kind, with which features, and the hash of the sources. */
+function stamp(out) {
+  const path = join(ROOT, out, STAMP);
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
 }
 
 /** A hash over everything the build's output depends on. */
@@ -74,13 +101,39 @@ function addTo(hash, path) {
   for (const name of names) addTo(hash, `${path}/${name}`);
 }
 
+/** The features that options such as `cache,assets` name; all without one. */
+export async function chosenFeatures(options = []) {
+  const all = await allFeatures();
+  const names = options.flatMap((option) => option.split(",")).map((name) => name.trim());
+  const unknown = names.find((name) => !all.includes(name));
+  if (unknown !== undefined) throw new Failure(`There is no feature "${unknown}". There are: ${all.join(", ")}.`);
+  return names.length > 0 ? [...new Set(names)] : all;
+}
+
+/** Those of the build that is there, all without one. wrangler names none, and is to serve and deploy what was built. */
+export async function builtFeatures(out = "build") {
+  const [, names] = stamp(out).split(" ");
+  const all = await allFeatures();
+  const built = names?.split(",") ?? [];
+  return built.length > 0 && built.every((name) => all.includes(name)) ? built : all;
+}
+
 /** As a script. `wrangler dev` holds back every request after its build command failed, so it keeps the build before. */
 async function script() {
-  const local = process.env.WRANGLER_COMMAND === "dev";
+  let options;
   try {
-    await build({ quick: local });
+    ({ values: options } = parseArgs({ options: { features: { type: "string", multiple: true }, help: { type: "boolean", short: "h" } } }));
   } catch (error) {
-    if (!local || !built() || !(error instanceof Failure)) throw error;
+    throw new Failure(`${error.message}\n\n${HELP}${(await allFeatures()).join(", ")}`);
+  }
+  if (options.help) return console.log(HELP + (await allFeatures()).join(", "));
+  const byWrangler = process.env.WRANGLER_COMMAND;
+  const features = byWrangler && !options.features ? await builtFeatures() : await chosenFeatures(options.features);
+  const local = byWrangler === "dev";
+  try {
+    await build({ quick: local, features });
+  } catch (error) {
+    if (!local || !isBuilt("build") || !(error instanceof Failure)) throw error;
     console.error(`kv-edge: ${error.message} The Worker as it was built before goes on serving.`);
   }
 }

@@ -1,6 +1,6 @@
 // `npm run deploy`: builds and runs `wrangler deploy` with the arguments given.
 import { join } from "node:path";
-import { build } from "./build.mjs";
+import { build, chosenFeatures } from "./build.mjs";
 import { ROOT, Failure, ask, main, run } from "./run.mjs";
 import { nodeEnvironment } from "./setup.mjs";
 
@@ -9,6 +9,7 @@ const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]
   npm run deploy                         deploys kv-edge
   npm run deploy -- --env staging        deploys kv-edge-staging (or --env production)
   npm run deploy -- --dry-run            bundles and prints sizes, without an account
+  npm run deploy -- --features cache     with this job alone (npm run build -- --help lists them)
 
 Account      \`npx wrangler login\`, or CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID) in the environment.
 Namespaces   wrangler.toml gives no ids: at the first deploy wrangler creates the KV namespaces and binds them by name.
@@ -22,13 +23,15 @@ Files        npx kv-edge assets push dist
 
 await main(async () => {
   const args = process.argv.slice(2);
+  const at = args.findIndex((arg) => /^--features(=|$)/.test(arg));
+  const [named] = at < 0 ? [] : args.splice(at, args[at] === "--features" ? 2 : 1).slice(-1);
   if (args.includes("--help") || args.includes("-h")) return console.log(HELP);
   const env = nodeEnvironment();
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   if (!args.includes("--dry-run") && !loggedIn(env, wrangler)) {
     throw new Failure("No Cloudflare account to deploy to: run `npx wrangler login` or set CLOUDFLARE_API_TOKEN; `npm run deploy -- --dry-run` works without.");
   }
-  await build({ quick: false });
+  await build({ quick: false, features: await chosenFeatures(named && [named.replace("--features=", "")]) });
   // Without an environment wrangler warns that there are several, unless told that none is meant.
   const chosen = env.CLOUDFLARE_ENV !== undefined || args.some((arg) => /^(-e|--env)(=|$)/.test(arg));
   // It may ask which account to use, so it stays at the terminal.

@@ -2,7 +2,7 @@
 // that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "./build.mjs";
+import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
 import { ROOT, Failure, ask, main, run } from "./run.mjs";
 import { chromium, setUp } from "./setup.mjs";
@@ -15,6 +15,7 @@ const STAGES = {
     component: "clippy",
     cargo: ["clippy", "--workspace", "--exclude", "kv-edge-cli", "--exclude", "simulation", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"],
   },
+  features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: {
@@ -56,6 +57,15 @@ async function cargo({ about, component, cargo: args }, env) {
     await run("rustup", ["component", "add", component], { doing: `adding ${component} (rustup component add ${component})` });
   }
   await run("cargo", args, { doing: about, env });
+}
+
+/** The features are those of Cargo.toml. What several jobs share must have nothing in it that the one that is built does not use. */
+async function lintFeatures(env) {
+  for (const features of [...(await allFeatures()), ""]) {
+    console.log(`cargo clippy --no-default-features --features "${features}"`);
+    const args = ["clippy", "--quiet", "--package", "kv-edge", "--lib", "--no-default-features", "--features", features];
+    await run("cargo", [...args, "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"], { doing: STAGES.features.about, env });
+  }
 }
 
 /** Again and again, each time with a fresh seed, for a minute or as long as KV_EDGE_FUZZ_SECONDS says. Core knows no clock. */

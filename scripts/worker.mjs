@@ -3,7 +3,8 @@
 // tests/wrangler.test.mjs checks that both understand the same.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ROOT, Failure } from "./run.mjs";
+import { Failure } from "./run.mjs";
+import { readToml } from "./toml.mjs";
 
 /** What concerns wrangler alone: how it builds, where and how it deploys. */
 const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "workers_dev", "preview_urls", "observability", "placement", "limits"];
@@ -15,10 +16,6 @@ const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "worke
  * workerd, so that no binding is missing unnoticed.
  */
 export async function readWorker() {
-  // As a promise, so that who has not installed it yet is told in a sentence.
-  const { parse } = await import("smol-toml").catch(() => {
-    throw new Failure("The npm package smol-toml is missing: run `npm install` first.");
-  });
   const {
     name,
     compatibility_date: compatibilityDate,
@@ -28,7 +25,7 @@ export async function readWorker() {
     durable_objects: { bindings: objects = [] } = {},
     migrations = [],
     ...others
-  } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
+  } = await readToml("wrangler.toml");
   const unread = Object.keys(others).filter((section) => !NOT_FOR_THE_RUNTIME.includes(section));
   if (unread.length > 0) {
     throw new Failure(`wrangler.toml has ${unread.join(", ")}, which scripts/worker.mjs does not read: tests and benchmark would run without it.`);
