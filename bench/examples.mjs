@@ -56,6 +56,8 @@ function newKey(query, fields) {
  * `acknowledges`: the sides answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
  * one; `writes` is the key that must then be in KV.
  *
+ * `alone`: the feature whose first answer this is, in a build with that feature alone.
+ *
  * The KV under the benchmark never answers 429, which is in the baseline's favour: its retry acknowledges all 20 writes of a
  * request with 20 puts and no wait. Beside a KV that takes one put a second it would make 90 puts for 5.
  */
@@ -66,7 +68,7 @@ export function examples(upstream) {
   const writes = { authorization: `Bearer ${API_TOKEN}`, "content-length": 0 };
   const regex = (isWorker) => newPage(isWorker ? "/cache" : "/cache-by-regular-expression", plain);
   const small = [
-    { name: "get-started", what: "a put and a get", source: same("GET /get-started") },
+    { name: "get-started", what: "a put and a get", source: same("GET /get-started"), alone: "writes" },
     {
       name: "cache-hit",
       what: "a page from the isolate's memory",
@@ -88,9 +90,9 @@ export function examples(upstream) {
       stores: true,
       hasNoMemory: true,
     },
-    { name: "cache-miss", what: "fetch, HTMLRewriter, put", source: () => newPage("/cache", article), goal: 1.2 },
+    { name: "cache-miss", what: "fetch, HTMLRewriter, put", source: () => newPage("/cache", article), goal: 1.2, alone: "cache" },
     { name: "cache-miss-regex", what: "the baseline by the documented regex", source: regex, goal: null },
-    { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def"), goal: 0.7 },
+    { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def"), goal: 0.7, alone: "flags" },
     {
       name: "flag",
       what: "one flag by OFREP, with a rule on the user's record; the baseline answers the page of the user",
@@ -109,6 +111,7 @@ export function examples(upstream) {
       name: "routing",
       what: "proxied to an origin, with all that a record can switch on but variants",
       source: same("GET /stores/storefrontA/products/42?ref=bench"),
+      alone: "storefronts",
       goal: 0.95,
     },
     {
@@ -117,7 +120,7 @@ export function examples(upstream) {
       source: same("GET /stores/tea/products/42?ref=bench"),
       goal: null,
     },
-    { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language), goal: 0.7, ownFields: ["vary"] },
+    { name: "hello-world", what: "the translated page", source: same("GET /hello-world", language), goal: 0.7, ownFields: ["vary"], alone: "assets" },
     { name: "asset-1k", what: "1 KiB stylesheet of a release", source: same("GET /style.css"), goal: 0.7, ownFields: ["vary"] },
     {
       name: "asset-304",

@@ -12,7 +12,7 @@ with an example of writes also what becomes of many writers of one key, simulate
 
   npm run bench -- [options]
 
-  --only NAME     times this example only; may be repeated
+  --only NAME     times this example only; may be repeated. "features" builds each job alone, and tells its size and first answer
   --quick         few and short windows: a look, not a measurement (a minute)
   --json FILE     writes every figure to FILE as well
   --seed NUMBER   the order of the windows; a random one else, and printed
@@ -24,6 +24,9 @@ Examples: `;
 
 const FULL = { sets: 3, rounds: 8, windowMs: 500, starts: 11 };
 const QUICK = { sets: 1, rounds: 4, windowMs: 300, starts: 3 };
+
+/** What `--only` calls the measurement of each job alone. */
+const FEATURES = "features";
 
 function whole(name, value, least, most) {
   const number = Number(value);
@@ -60,17 +63,19 @@ export function options(names) {
     throw new Fault(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
   }
   if (values.help) {
-    console.log(HELP + names.join(", "));
+    console.log(HELP + [...names, FEATURES].join(", "));
     return null;
   }
-  const only = values.only ?? names;
-  const unknown = only.find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new Fault(`There is no example ${unknown}. There are: ${names.join(", ")}.`);
+  // Their builds take minutes, so neither a look nor the measurement of some other build has them unasked.
+  const only = values.only ?? [...names, ...(values.quick || values.build ? [] : [FEATURES])];
+  const unknown = only.find((name) => !names.includes(name) && name !== FEATURES);
+  if (unknown !== undefined) throw new Fault(`There is no example ${unknown}. There are: ${[...names, FEATURES].join(", ")}.`);
   const json = values.json && resolve(values.json);
   if (json) requireWritable(json);
   return {
     ...(values.quick ? QUICK : FULL),
     only,
+    features: only.includes(FEATURES),
     json,
     seed: values.seed === undefined ? Math.floor(Math.random() * 1e6) : whole("seed", values.seed, 0, 2 ** 32 - 1),
     port: whole("port", values.port ?? 8801, 1024, 65_532),

@@ -19,7 +19,7 @@ function summarise(rounds) {
 }
 
 /** Everything that `--json` writes. */
-export function results({ examples, windows, memory, downloads, firstAnswers, sides, ...rest }) {
+export function results({ examples, windows, memory, downloads, firstAnswers, alone, sides, ...rest }) {
   const named = (samples) => Object.fromEntries(Object.entries(samples).map(([side, values]) => [side, values.length > 0 ? spread(values) : null]));
   return {
     ...rest,
@@ -32,7 +32,8 @@ export function results({ examples, windows, memory, downloads, firstAnswers, si
     peakMemoryBytes: named(memory),
     downloadsMemoryBytes: downloads.length > 0 ? spread(downloads) : null,
     firstAnswerMs: named(firstAnswers),
-    gzipBytes: Object.fromEntries(sides.map(({ name, size }) => [name, size])),
+    gzipBytes: { ...Object.fromEntries(sides.map(({ name, size }) => [name, size])), ...(alone && { empty: alone.empty }) },
+    features: alone ? alone.measured.map(({ firstAnswers, size, ...feature }) => ({ ...feature, gzipBytes: size, firstAnswerMs: named(firstAnswers) })) : [],
   };
 }
 
@@ -55,9 +56,40 @@ const digits = (value) => value.toFixed(value < 0.1 ? 3 : 2);
 const around = ({ median, low, high }) => `${digits(median)} (${digits(low)}–${digits(high)})`;
 const verdict = (value, goal) => (value <= goal ? "met" : "missed");
 const mega = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
+const milliseconds = ({ median, low, high }) => `${median.toFixed(0)} ms (${low.toFixed(0)}–${high.toFixed(0)})`;
 const kilo = (bytes) => `${(bytes / 1000).toFixed(1)} KB`;
 
 export function print(result, say, simulation) {
+  if (result.examples.length > 0) printExamples(result, say);
+  if (simulation) say(`\n${simulation}`);
+  say("");
+  say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
+  if (result.features.length > 0) printFeatures(result, say);
+}
+
+/** One job alone, beside the full Worker, the baseline and a Worker that does nothing. */
+function printFeatures({ features, gzipBytes }, say) {
+  const sizes = ({ wasm, js, total }) => [wasm, js, total].map(kilo);
+  const sides = ["alone", "kv-edge", "baseline", "empty"];
+  const rows = features.map(({ feature, example, gzipBytes, firstAnswerMs }) => [
+    feature,
+    ...sizes(gzipBytes),
+    example,
+    ...sides.map((side) => milliseconds(firstAnswerMs[side])),
+  ]);
+  const others = [
+    ["all of them", "kv-edge"],
+    ["the baseline", "baseline"],
+    ["an empty Worker", "empty"],
+  ];
+  const without = ["", ...sides.map(() => "")];
+  rows.push(...others.map(([name, side]) => [name, ...sizes(gzipBytes[side]), ...without]));
+  say("\nOne job alone (`npm run build -- --features NAME`): gzip of its bundle, and its first answer after start, beside that of the others");
+  say("to the same request: median (middle half).");
+  say(table(["feature", "WebAssembly", "JavaScript", "in all", "asked for", "first answer", "all of them", "baseline", "empty Worker"], rows));
+}
+
+function printExamples(result, say) {
   say("\nCPU of the workerd process per request in µs. Ratios are kv-edge / baseline: median (middle half) of the windows.");
   say(
     table(
@@ -94,9 +126,6 @@ export function print(result, say, simulation) {
     ),
   );
   if (result.examples.some(isLoadBound)) say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
-  if (simulation) say(`\n${simulation}`);
-  say("");
-  say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
 }
 
 function wholes({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipBytes }) {
@@ -114,7 +143,6 @@ function wholes({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipByte
   rows.push(["bundle, gzip: WebAssembly", kilo(ours.wasm), kilo(theirs.wasm), "", ""]);
   rows.push(["bundle, gzip: JavaScript", kilo(ours.js), kilo(theirs.js), "", ""]);
   rows.push(["bundle, gzip: in all", kilo(ours.total), kilo(theirs.total), `≤ ${kilo(goal)}`, verdict(ours.total, goal)]);
-  const first = ({ median, low, high }) => `${median.toFixed(0)} ms (${low.toFixed(0)}–${high.toFixed(0)})`;
-  rows.push(["first answer after start", first(firstAnswerMs["kv-edge"]), first(firstAnswerMs.baseline), "", ""]);
+  rows.push(["first answer after start", milliseconds(firstAnswerMs["kv-edge"]), milliseconds(firstAnswerMs.baseline), "", ""]);
   return rows;
 }
