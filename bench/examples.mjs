@@ -1,7 +1,7 @@
 // The requests that are timed, one list for both sides, and the goal for each: the Worker's CPU per request divided by the
 // baseline's.
 
-import { STYLESHEET, hash } from "./fixtures.mjs";
+import { hash, STYLESHEET } from "./fixtures.mjs";
 
 export const API_TOKEN = "bench-token";
 

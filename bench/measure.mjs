@@ -1,8 +1,9 @@
 // Windows of load in random order. A set has fresh processes; a round times every example once on every side, the sides one
 // right after the other, so that what drifts on the machine drifts for each of them.
+
+import { prime } from "./compare.mjs";
 import { Fault } from "./fault.mjs";
 import { drive } from "./load.mjs";
-import { prime } from "./compare.mjs";
 import { median, shuffled } from "./statistics.mjs";
 import { Workerd } from "./workerd.mjs";
 

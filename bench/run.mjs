@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-
+import { build } from "../scripts/build.mjs";
 import { requireEqualAnswers } from "./compare.mjs";
 import { examples as allExamples } from "./examples.mjs";
 import { Fault } from "./fault.mjs";
@@ -10,13 +10,12 @@ import { buildFeatures, measureFeatures } from "./features.mjs";
 import { PAGES } from "./fixtures.mjs";
 import { serveUpstream } from "./loopback.mjs";
 import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
-import { ROOT, options } from "./options.mjs";
+import { options, ROOT } from "./options.mjs";
 import { print, results } from "./report.mjs";
 import { prepareSide } from "./sides.mjs";
-import { simulateWriters } from "./writers.mjs";
 import { random } from "./statistics.mjs";
 import { chooseCores, findWorkerd, requireFreePort } from "./workerd.mjs";
-import { build } from "../scripts/build.mjs";
+import { simulateWriters } from "./writers.mjs";
 
 const TIME_LIMIT_MS = 570_000;
 

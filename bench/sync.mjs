@@ -9,12 +9,11 @@ import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-
-import { Fault } from "./fault.mjs";
 import { buildTool } from "../scripts/cli.mjs";
-import { ROOT, main, start } from "../scripts/run.mjs";
+import { main, ROOT, start } from "../scripts/run.mjs";
 import { nodeEnvironment } from "../scripts/setup.mjs";
 import { startPostgres } from "../tests/harness/postgres.mjs";
+import { Fault } from "./fault.mjs";
 
 const HELP = `Times \`kv-edge config sync\` from a PostgreSQL of its own into the local KV: a table for the first time, again
 unchanged, and again after some of its rows changed.

@@ -1,6 +1,6 @@
 // workerd processes: started on their own core, measured through /proc, and never left behind.
 import { execFileSync, spawn } from "node:child_process";
-import { readFileSync, readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { ROOT, Failure, ask, cargoProgress, main, run } from "./run.mjs";
+import { ask, cargoProgress, Failure, main, ROOT, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
 import { readToml } from "./toml.mjs";
 

@@ -1,7 +1,7 @@
 // The command-line tool `kv-edge`, as cargo builds it for this machine.
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ROOT, cargoProgress, run } from "./run.mjs";
+import { cargoProgress, ROOT, run } from "./run.mjs";
 
 /** Builds the tool where it is not up to date, and answers its path. `say` writes what it does. */
 export async function buildTool(env, say = console.log) {

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
-import { ROOT, Failure, main, run, start } from "./run.mjs";
+import { Failure, main, ROOT, run, start } from "./run.mjs";
 import { nodeEnvironment } from "./setup.mjs";
 
 const SUITE = "http-cache-tests";

@@ -1,7 +1,7 @@
 // `npm run deploy`: builds and runs `wrangler deploy` with the arguments given.
 import { join } from "node:path";
 import { build, chosenFeatures } from "./build.mjs";
-import { ROOT, Failure, ask, main, run } from "./run.mjs";
+import { ask, Failure, main, ROOT, run } from "./run.mjs";
 import { nodeEnvironment } from "./setup.mjs";
 
 const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]

@@ -12,7 +12,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ROOT, Failure } from "./run.mjs";
+import { Failure, ROOT } from "./run.mjs";
 import { modulesOf, readWorker } from "./worker.mjs";
 
 /**

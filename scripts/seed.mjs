@@ -2,8 +2,8 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PORT, atPort } from "../demo/upstreams.mjs";
-import { ROOT, Failure, run } from "./run.mjs";
+import { atPort, PORT } from "../demo/upstreams.mjs";
+import { Failure, ROOT, run } from "./run.mjs";
 
 /** Pushes the files of static/ with the tool, as one release, and puts the sample records of demo/; what else is in the namespaces stays. */
 export async function seed(port, tool) {

@@ -1,7 +1,7 @@
 // The tools a build needs. What is there in the right version is used; what is missing is installed.
 import { accessSync, constants, existsSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { ROOT, Failure, ask, cargoProgress, run } from "./run.mjs";
+import { ask, cargoProgress, Failure, ROOT, run } from "./run.mjs";
 
 const WORKER_BUILD = "0.8.7";
 const WASM_TARGET = "wasm32-unknown-unknown";

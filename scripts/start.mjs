@@ -7,7 +7,7 @@ import { PORT, portsAfter, startUpstreams } from "../demo/upstreams.mjs";
 import { build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
 import { occupied, requireFree } from "./ports.mjs";
-import { ROOT, Failure, fail, main, start } from "./run.mjs";
+import { Failure, fail, main, ROOT, start } from "./run.mjs";
 import { seed } from "./seed.mjs";
 import { nodeEnvironment } from "./setup.mjs";
 

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
-import { ROOT, Failure, ask, main, run } from "./run.mjs";
+import { ask, Failure, main, ROOT, run } from "./run.mjs";
 import { chromium, setUp } from "./setup.mjs";
 
 const STAGES = {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send } from "./harness/http.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
-import { TOKEN, startWorker } from "./harness/worker.mjs";
+import { startWorker, TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startScriptedUpstream();
 const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin, ROUTING_ORIGINS: upstream.origin, CACHE_REFRESH: "0" } });

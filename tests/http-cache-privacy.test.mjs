@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
 import { send } from "./harness/http.mjs";
+import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 import { TOKEN } from "./harness/worker.mjs";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { gate, startCache } from "./harness/http-cache.mjs";
 import { send } from "./harness/http.mjs";
+import { gate, startCache } from "./harness/http-cache.mjs";
 import { TOKEN } from "./harness/worker.mjs";
 
 const { resource, pass } = await startCache();

@@ -16,8 +16,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import { eventually } from "./harness/eventually.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
-import { Model, bodyOf, randomFrom, titleOf } from "./harness/soak-model.mjs";
-import { TOKEN, startWorker } from "./harness/worker.mjs";
+import { bodyOf, Model, randomFrom, titleOf } from "./harness/soak-model.mjs";
+import { startWorker, TOKEN } from "./harness/worker.mjs";
 
 const REQUESTS = Number(process.env.KV_EDGE_SOAK_REQUESTS ?? 10_000);
 const SECONDS = Number(process.env.KV_EDGE_SOAK_SECONDS ?? (process.env.KV_EDGE_SOAK_REQUESTS === undefined ? 60 : Number.POSITIVE_INFINITY));

@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { OFREPProvider } from "@openfeature/ofrep-provider";
 import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
 import { OpenFeature } from "@openfeature/server-sdk";
-import { OpenFeature as Web, ProviderEvents } from "@openfeature/web-sdk";
+import { ProviderEvents, OpenFeature as Web } from "@openfeature/web-sdk";
 import { startConfig } from "./harness/config.mjs";
 import { eventually, unique } from "./harness/eventually.mjs";
 import { evaluations, flags, methodFor, named, seed, shown } from "./harness/openfeature.mjs";

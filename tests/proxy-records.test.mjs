@@ -5,8 +5,8 @@ import { eventually, unique } from "./harness/eventually.mjs";
 import { callsFor, sendWithFaults } from "./harness/faults.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startUpstream } from "./harness/upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
+import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();

@@ -6,7 +6,7 @@ import { eventually, unique } from "./harness/eventually.mjs";
 import { open } from "./harness/http.mjs";
 import { answer, startRawOrigin } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
-import { BINARY, CLOSE, PONG, TEXT, connect, echo, takesWebSockets } from "./harness/websocket.mjs";
+import { BINARY, CLOSE, connect, echo, PONG, TEXT, takesWebSockets } from "./harness/websocket.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const origin = await startRawOrigin();

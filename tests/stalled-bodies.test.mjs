@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { assertProblem } from "./harness/problem.mjs";
 import { ok, startRawOrigins } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
-import { TOKEN, startWorker } from "./harness/worker.mjs";
+import { startWorker, TOKEN } from "./harness/worker.mjs";
 
 const { listed, originOf } = await startRawOrigins(1);
 const worker = await startWorker({ vars: { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0" } });
