@@ -38,7 +38,7 @@ export function results({ examples, windows, memory, downloads, firstAnswers, al
 }
 
 function table(head, rows) {
-  const widths = head.map((cell, column) => Math.max(...[head, ...rows].map((row) => row[column].length)));
+  const widths = head.map((_cell, column) => Math.max(...[head, ...rows].map((row) => row[column].length)));
   const line = (row) =>
     row
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])))

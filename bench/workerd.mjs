@@ -7,7 +7,9 @@ import net from "node:net";
 import { Fault } from "./fault.mjs";
 
 const running = new Set();
-process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
 
 /**
  * The native binary, the one that the tests run on; that in node_modules/.bin may be a script

@@ -40,7 +40,9 @@ export async function startLocalWorker({ entry = "build/entry.js", vars = (given
 }
 
 const running = new Set();
-process.on("exit", () => running.forEach((worker) => worker.abandon()));
+process.on("exit", () => {
+  for (const worker of running) worker.abandon();
+});
 
 class LocalWorker {
   #options;

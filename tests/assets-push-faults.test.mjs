@@ -45,7 +45,7 @@ describe("an API that fails for a while", () => {
   test("Retry-After is waited for", async () => {
     let first;
     let waitedMs;
-    api.meddle = (call, pass) => {
+    api.meddle = (_call, pass) => {
       if (first === undefined) {
         first = Date.now();
         return apiError(429, 10429, "slow down", { "Retry-After": "2" });

@@ -14,7 +14,10 @@ beforeEach(async () => {
 
 test("a push whose output nobody reads any more, as in `kv-edge assets push … 2>&1 | head -1`: it does all of its work, and ends as others do", async () => {
   await site.push(stamped(1));
-  const closed = (process) => [process.stdout, process.stderr].forEach((stream) => stream.destroy());
+  const closed = ({ stdout, stderr }) => {
+    stdout.destroy();
+    stderr.destroy();
+  };
   const { code, signal } = await attempt(2, { running: closed });
   assert.deepEqual([code, signal], [141, null]);
   await seen(2);
@@ -33,7 +36,7 @@ describe("a push that is killed", () => {
         const next = old + 1;
         let child;
         let number = 0;
-        api.meddle = async (call, pass) => {
+        api.meddle = async (_call, pass) => {
           number += 1;
           if (number < at) return pass();
           if (when === "after" && number === at) await pass();
@@ -62,7 +65,7 @@ describe("a push that is killed", () => {
       await site.delete();
       let child;
       let number = 0;
-      api.meddle = async (call, pass) => {
+      api.meddle = async (_call, pass) => {
         number += 1;
         const answer = await pass();
         if (number === at) child.kill("SIGKILL");

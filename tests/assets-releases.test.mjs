@@ -272,7 +272,11 @@ describe("gc", () => {
       }
       return pass();
     };
-    return { reached: held.promise, release: () => ((site.api.meddle = undefined), released.resolve()) };
+    const release = () => {
+      site.api.meddle = undefined;
+      released.resolve();
+    };
+    return { reached: held.promise, release };
   };
 
   test("while it deletes, nothing is switched to what it deletes, and nothing is uploaded", async () => {

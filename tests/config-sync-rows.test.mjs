@@ -262,7 +262,7 @@ describe("rows that KV cannot take", () => {
     ". and .. without a prefix": { sql: () => "('.', true, 'x'), ('..', true, 'x')", failed: 2, prefix: "" },
     "the key of the flags": { sql: () => "('flags', true, 'x')", prefix: "" },
     "the key of the flags, behind the prefix": { sql: () => "('ags', true, 'x')", prefix: "fl" },
-    "the key of the snapshot": { sql: (prefix) => `('snapshot', true, 'x')`, snapshot: true },
+    "the key of the snapshot": { sql: () => "('snapshot', true, 'x')", snapshot: true },
   };
   for (const [what, { sql, failed = 1, prefix, snapshot = false }] of Object.entries(cases)) {
     const set = async () => {

@@ -63,7 +63,10 @@ test("killed in the midst of its batches, again and again: the last run complete
 /** Whole numbers from 0 that look random (the generator of Park and Miller). */
 function numbers(seed) {
   let state = seed;
-  return (below) => ((state = (state * 48271) % 2147483647), state % below);
+  return (below) => {
+    state = (state * 48271) % 2147483647;
+    return state % below;
+  };
 }
 
 /** Makes calls fail often and in all ways, but each within the tries that it has. */

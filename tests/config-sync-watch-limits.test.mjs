@@ -96,7 +96,7 @@ test("a column that is new, or gone, is in all rows", async () => {
 
 test("the trigger of --help notifies of every change, and no id is too long for it", async () => {
   const { stdout } = await sync.run(["sync", "--help"], { api: false });
-  const sql = /^ {2}CREATE FUNCTION[^]*?;(?=\n\n)/m.exec(stdout)[0];
+  const sql = /^ {2}CREATE FUNCTION[\s\S]*?;(?=\n\n)/m.exec(stdout)[0];
   const users = await sync.table(rows(20));
   users.channel = "kv_edge_config";
   await sync.database.query(sql.replaceAll("ON users", `ON ${users.name}`));

@@ -60,7 +60,7 @@ for (const [name, refresh] of [
 }
 
 test("a purge of a URL takes all its variants, and no other query", async () => {
-  const one = resource((request, turn) => ({ headers: fresh(10_000, "Vary: X-A"), body: `${turn}` }));
+  const one = resource((_request, turn) => ({ headers: fresh(10_000, "Vary: X-A"), body: `${turn}` }));
   const query = cache.resourceAt(one.path, { query: "?a" });
   for (const value of ["1", "2", "3"]) await one.primed({ "X-A": value });
   await query.primed({ "X-A": "1" });

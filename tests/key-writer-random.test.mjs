@@ -35,20 +35,20 @@ const versionOf = ({ headers }) => Number(headers.etag?.slice(1, -1) ?? 0);
 
 /** What a test knows of a key. */
 function history(key) {
-  return { key, valueOf: new Map(), acknowledged: 0, unknown: new Set(), events: [] };
+  return { key, values: new Map(), acknowledged: 0, unknown: new Set(), events: [] };
 }
 
 /** Writes, and checks what the answer says against KV at once. */
 async function write(record, body, options) {
-  const { key, valueOf, unknown, events } = record;
+  const { key, values, unknown, events } = record;
   unknown.add(body);
   const response = await coalesce(key, { body, ...options });
   const shown = await worker.env.WRITES.getWithMetadata(key);
   const version = versionOf(response);
   events.push(`${body} ${JSON.stringify(options)} -> ${response.status} ${version}`);
   if (version > 0) {
-    assert.ok(!valueOf.has(version), `two writes have version ${version}`);
-    valueOf.set(version, body);
+    assert.ok(!values.has(version), `two writes have version ${version}`);
+    values.set(version, body);
     unknown.delete(body);
   }
   switch (response.status) {
@@ -72,13 +72,13 @@ async function write(record, body, options) {
 }
 
 async function read(record) {
-  const { acknowledged, valueOf, key, events } = record;
+  const { acknowledged, values, key, events } = record;
   const response = await readNewest(key);
   const version = versionOf(response);
   events.push(`read -> ${response.status} ${version}`);
   if (response.status !== 200) return;
   assert.ok(version >= acknowledged, `read ${version} after ${acknowledged} was acknowledged`);
-  if (valueOf.has(version)) assert.equal(response.text, valueOf.get(version));
+  if (values.has(version)) assert.equal(response.text, values.get(version));
 }
 
 /** The life of one key: one step after the other, while writes that wait for KV go on beside it. */
@@ -108,11 +108,11 @@ async function live(record, random) {
 }
 
 /** After the faults: KV holds the last acknowledged value, or a later one whose answer was lost. */
-async function assertEnd({ key, valueOf, acknowledged, unknown }) {
+async function assertEnd({ key, values, acknowledged, unknown }) {
   await eventually(() => isFlushed(key).catch(() => false), `${key} is flushed`);
   const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
   assert.ok(metadata.version >= acknowledged, `KV has ${metadata.version}, ${acknowledged} was acknowledged`);
-  const expected = valueOf.get(metadata.version);
+  const expected = values.get(metadata.version);
   if (expected === undefined) {
     assert.ok(unknown.has(value), `nobody wrote ${value}`);
   } else {

@@ -41,7 +41,7 @@ describe("the ports of `npm start`", () => {
         () => assert.fail("it is free"),
         (error) => error,
       );
-      assert.match(failure.message, new RegExp(`^Port \\d+ \\(.+\\) is occupied: stop the program that listens there .*\`npm start -- --port \\d+\``));
+      assert.match(failure.message, /^Port \d+ \(.+\) is occupied: stop the program that listens there .*`npm start -- --port \d+`/);
       const proposed = Number(failure.message.match(/--port (\d+)`/)[1]);
       await requireFree(proposed, portsOf);
     });

@@ -8,7 +8,6 @@ import { createRequire } from "node:module";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
 import pg from "pg";
 
 const USER = "kv_edge_tests";

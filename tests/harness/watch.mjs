@@ -62,12 +62,17 @@ export async function startWatch() {
   /** KV becomes what the table is. */
   async function shows(users, options, withinMs = SHOWS_MS) {
     let last;
-    const look = () =>
-      users.check(options).then(
-        () => true,
-        (error) => void (last = error),
-      );
-    await eventually(async () => (await look()) || void (await sleep(100)), "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
+    const look = async () => {
+      try {
+        await users.check(options);
+        return true;
+      } catch (error) {
+        last = error;
+        await sleep(100);
+        return false;
+      }
+    };
+    await eventually(look, "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
   }
 
   return { sync, api, watched, watch, shows };
