@@ -1,5 +1,5 @@
-// `npm test`: formatting, lints, unit tests, a minute of fuzzing, the build, the integration tests and those in a browser; the first stage
-// that fails ends it.
+// `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the integration tests and those in a
+// browser; the first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -9,6 +9,7 @@ import { chromium, setUp } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
+  "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
   "clippy-wasm": {
     about: "lints, wasm (cargo clippy)",
@@ -16,6 +17,7 @@ const STAGES = {
     cargo: ["clippy", "--workspace", "--exclude", "kv-edge-cli", "--exclude", "simulation", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"],
   },
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
+  doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: {
@@ -59,6 +61,12 @@ async function cargo({ about, component, cargo: args }, env) {
   await run("cargo", args, { doing: about, env });
 }
 
+/** Its format too. Biome writes colours into pipes as well. */
+function lintJavaScript(env) {
+  const args = ["ci", "--error-on-warnings", ...(process.stdout.isTTY ? [] : ["--colors=off"])];
+  return run("biome", args, { doing: STAGES["lint-js"].about, env, stdio: ["ignore", "inherit", "inherit"] });
+}
+
 /** The features are those of Cargo.toml. What several jobs share must have nothing in it that the one that is built does not use. */
 async function lintFeatures(env) {
   for (const features of [...(await allFeatures()), ""]) {
@@ -66,6 +74,14 @@ async function lintFeatures(env) {
     const args = ["clippy", "--quiet", "--package", "kv-edge", "--lib", "--no-default-features", "--features", features];
     await run("cargo", [...args, "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"], { doing: STAGES.features.about, env });
   }
+}
+
+/** The tool's pages come first and do not stay: they lie where those of the Worker do, whose library has the same name. */
+async function doc(env) {
+  const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };
+  await run("cargo", ["rustdoc", "--package", "kv-edge-cli", "--bin", "kv-edge"], options);
+  await run("cargo", ["clean", "--doc"], options);
+  await run("cargo", ["doc", "--workspace", "--no-deps"], options);
 }
 
 /** Again and again, each time with a fresh seed, for a minute or as long as KV_EDGE_FUZZ_SECONDS says. Core knows no clock. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT, Failure } from "./run.mjs";
+import { Failure, ROOT } from "./run.mjs";
 
 /** Returns what a TOML file of the project says. */
 export async function readToml(path) {

@@ -81,7 +81,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "GLOB", value_parser = glob)]
     immutable: Vec<String>,
 
-    /// The language of pages that have no <html lang="…">
+    /// The language of pages that have no `<html lang="…">`
     #[arg(long, value_name = "TAG", value_parser = language)]
     language: Option<String>,
 
