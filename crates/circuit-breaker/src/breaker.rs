@@ -84,12 +84,12 @@ impl Circuit {
         let Some(open) = &self.open else { return Admission::Closed };
         let mut probes = open.probes.iter().filter(|probe| probe.holds(now_ms)).peekable();
         if probes.peek().is_none() && open.since_ms.abs_diff(now_ms) < open.lasts_ms {
-            let left_ms = open.since_ms.saturating_add(open.lasts_ms).saturating_sub(now_ms);
+            let left_ms = (open.since_ms + open.lasts_ms).saturating_sub(now_ms);
             return Admission::Open { retry_after_ms: left_ms.clamp(1, open.lasts_ms) };
         }
         let (mut taken, mut own) = (0_usize, None);
         for probe in probes {
-            taken = taken.saturating_add(1);
+            taken += 1;
             own = own.or((probe.client == request.client).then_some(probe));
         }
         match own {
@@ -111,7 +111,7 @@ impl Circuit {
         match &self.open {
             Some(open) if open.probes.is_empty() => {}
             Some(_) => *self = Self::default(),
-            None => self.successes = self.successes.saturating_add(1),
+            None => self.successes += 1,
         }
     }
 
@@ -121,7 +121,7 @@ impl Circuit {
             None => self.failures.back().is_none_or(|last| last.at_ms.abs_diff(now_ms) > threshold.window_ms),
             // Nobody has asked for so long.
             Some(open) => {
-                open.since_ms.abs_diff(now_ms) > open.lasts_ms.saturating_add(PROBE_LOST_MS)
+                open.since_ms.abs_diff(now_ms) > open.lasts_ms + PROBE_LOST_MS
                     && !open.probes.iter().any(|probe| probe.holds(now_ms))
             }
         }
@@ -139,8 +139,7 @@ impl Circuit {
         self.make_room(threshold.of_path, |of| of.without_query == request.without_query);
         self.make_room(threshold.failures, |_| true);
         self.failures.push_back(Failure { at_ms: now_ms, of: request, successes: self.successes });
-        let since = |before: u64| usize::try_from(self.successes.saturating_sub(before)).unwrap_or(usize::MAX);
-        let has_failed_since = |before: u64| since(before) < threshold.failures;
+        let has_failed_since = |before: u64| self.successes - before < threshold.failures as u64;
         let is_sustained = match self.marks {
             _ if threshold.sustained_ms == 0 => true,
             [Some(earlier), _] => has_failed_since(earlier.successes),
@@ -184,7 +183,7 @@ impl Open {
         let Some(own) = own else { return };
         own.has_failed = true;
         if self.probes.iter().filter(|probe| probe.has_failed).count() >= threshold.probes {
-            let lasts_ms = self.lasts_ms.saturating_mul(2).min(OPEN_MAX_MS);
+            let lasts_ms = (self.lasts_ms * 2).min(OPEN_MAX_MS);
             *self = Self { since_ms: now_ms, lasts_ms, probes: Vec::new() };
         }
     }

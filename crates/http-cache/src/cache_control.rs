@@ -307,7 +307,7 @@ impl<'a> Directive<'a> {
         };
         *rest = next;
         let is_malformed = matches!(argument, Argument::Invalid) || !fields::is_name(name_trimmed);
-        let malformed = is_malformed.then(|| text.split_at(text.len().saturating_sub(next.len())).0);
+        let malformed = is_malformed.then(|| text.split_at(text.len() - next.len()).0);
         Some(Self { name: name_trimmed, argument, malformed })
     }
 }
@@ -334,25 +334,20 @@ impl<'a> Argument<'a> {
 /// The text of a quoted string (RFC 9110 §5.6.4) after its first quote, and what follows it. `None` where it does not end:
 /// then the quote means nothing, or it would swallow the field's next lines.
 fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let mut chars = text.chars();
+    let mut chars = text.char_indices();
     let mut unescaped: Option<String> = None;
-    let mut length: usize = 0;
     loop {
-        let char = match chars.next()? {
+        let (at, char) = chars.next()?;
+        match char {
             '"' => {
-                let inside = text.get(..length)?;
-                return Some((unescaped.map_or(Cow::Borrowed(inside), Cow::Owned), chars.as_str()));
+                let inside = unescaped.map_or_else(|| Cow::Borrowed(text.split_at(at).0), Cow::Owned);
+                return Some((inside, chars.as_str()));
             }
             '\\' => {
-                let char = chars.next()?;
-                unescaped.get_or_insert_with(|| text.get(..length).unwrap_or_default().to_owned()).push(char);
-                continue;
+                let (_, escaped) = chars.next()?;
+                unescaped.get_or_insert_with(|| text.split_at(at).0.to_owned()).push(escaped);
             }
-            char => char,
-        };
-        length = length.saturating_add(char.len_utf8());
-        if let Some(unescaped) = &mut unescaped {
-            unescaped.push(char);
+            char => unescaped.iter_mut().for_each(|unescaped| unescaped.push(char)),
         }
     }
 }

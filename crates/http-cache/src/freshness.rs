@@ -1,7 +1,6 @@
 //! How old an answer is, and for how long it is fresh (RFC 9111 §4.2).
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Times of a few thousand years at most.
 mod tests;
 
 use crate::cache_control::{CacheControl, delta_seconds};
@@ -75,13 +74,13 @@ impl Freshness {
         } else if !directives.public && !status_code::is_heuristically_cacheable(status) {
             (0, Basis::None)
         } else if let Some(modified_ms) = fields.find("last-modified").and_then(|date| date_of_lines(&date)) {
-            let part_ms = date_ms.saturating_sub(modified_ms).div_euclid(HEURISTIC_DIVISOR);
+            let part_ms = date_ms.saturating_sub(modified_ms) / HEURISTIC_DIVISOR;
             (part_ms.min(HEURISTIC_MAX_MS), Basis::Heuristic)
         } else {
             (0, Basis::None)
         };
         // A date has whole seconds. So has the time that it is compared with: an answer of this very second is 0 s old.
-        let received_second_ms = received_ms.div_euclid(1000).saturating_mul(1000);
+        let received_second_ms = received_ms / 1000 * 1000;
         let apparent_age_ms = received_second_ms.saturating_sub(date_ms);
         let delay_ms = received_ms.saturating_sub(requested_ms);
         let age_ms = fields.find("age").map_or(0, |age| age_of_lines(&age)).saturating_mul(1000);
@@ -126,7 +125,7 @@ fn age_of_lines(lines: &str) -> u64 {
 /// the two ways of RFC 9111 §4.2.1 for "more than one value".
 fn date_of_lines(lines: &str) -> Option<u64> {
     http_date::parse_ms(lines).or_else(|| {
-        let length = lines.len().checked_sub(2)?.div_euclid(2);
+        let length = lines.len().checked_sub(2)? / 2;
         let (first, second) = (lines.get(..length)?, lines.get(length..)?.strip_prefix(", ")?);
         if first == second { http_date::parse_ms(first) } else { None }
     })

@@ -4,7 +4,6 @@
 //! that differ a little, and a clock can be set back, so what must end counts the distance of two times.
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests;
 
 use std::rc::Rc;

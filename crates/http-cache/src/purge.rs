@@ -2,7 +2,6 @@
 //! hit is compared with; nothing that is stored is touched.
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests;
 
 use std::borrow::Cow;

@@ -53,8 +53,7 @@ pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool
         return false;
     }
     #[allow(clippy::cast_precision_loss)] // Times of hours and 52 bits fit.
-    let (draw, cost, ttl) =
-        ((random().saturating_add(1) as f64) / 4_503_599_627_370_496.0, cost_ms as f64, ttl_ms as f64);
+    let (draw, cost, ttl) = (((random() + 1) as f64) / 4_503_599_627_370_496.0, cost_ms as f64, ttl_ms as f64);
     -draw.ln() * cost >= ttl
 }
 

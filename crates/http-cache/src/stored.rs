@@ -231,7 +231,6 @@ impl Stored {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests {
     use super::*;
 

@@ -283,13 +283,13 @@ fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, fre
 /// [`HEAD_BYTES_MAX`].
 fn check_head(response: &impl Fields) -> Result<(), NotStored> {
     let names: BTreeSet<&str> = response.names().split(',').collect();
-    let mut bytes: usize = 0;
+    let mut bytes = 0;
     for name in names {
         let value = response.get(name).unwrap_or_default();
         if is_obs_text(&value) {
             return Err(NotStored::ObsText);
         }
-        bytes = bytes.saturating_add(name.len()).saturating_add(value.len()).saturating_add(2);
+        bytes += name.len() + value.len() + 2;
         if bytes > HEAD_BYTES_MAX {
             return Err(NotStored::HeadTooLarge);
         }

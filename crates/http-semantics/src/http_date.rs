@@ -9,8 +9,7 @@ const LAST_SECONDS: u64 = 253_402_300_799;
 /// last date there is for a time beyond it.
 #[must_use]
 pub fn format(at_ms: u64) -> String {
-    let at = UNIX_EPOCH.checked_add(Duration::from_secs((at_ms / 1000).min(LAST_SECONDS)));
-    httpdate::fmt_http_date(at.unwrap_or(UNIX_EPOCH))
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs((at_ms / 1000).min(LAST_SECONDS)))
 }
 
 /// Returns a date of any of the three forms in milliseconds since the Unix epoch; 0 for one before it,
@@ -53,12 +52,11 @@ fn unusual_date_ms(text: &str) -> Option<u64> {
     }
     // The calendar repeats every 400 years, weekdays too. So a date before 1970 is one if it is one 2000 years later.
     let year = usual.split([' ']).find(|part| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let later = year.parse::<u16>().ok().filter(|year| *year < 1970)?.checked_add(2000)?;
+    let later = year.parse::<u16>().ok().filter(|year| *year < 1970)? + 2000;
     strict_date_ms(&usual.replacen(year, &later.to_string(), 1)).map(|_| 0)
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Times of a few thousand years at most.
 mod tests {
     use proptest::prelude::*;
 

@@ -103,8 +103,8 @@ impl<'a> AcceptLanguage<'a> {
         let of_tag = Subtags::parse(tag);
         let closeness = |range: &str| match (Subtags::parse(range), &of_tag) {
             _ if range == "*" => 1,
-            (Some(range), Some(tag)) => range.closeness(tag).map_or(0, |subtags| subtags.saturating_add(1)),
-            (None, None) if is_prefix(range, tag) => range.split('-').count().saturating_add(1),
+            (Some(range), Some(tag)) => range.closeness(tag).map_or(0, |subtags| subtags + 1),
+            (None, None) if is_prefix(range, tag) => range.split('-').count() + 1,
             _ => 0,
         };
         let excluded = self.excluded.iter().map(|range| closeness(range)).max().unwrap_or(0);

@@ -125,7 +125,7 @@ fn is_same(if_range: &str, validators: &Validators<'_>) -> bool {
 /// `Content-Range` of a part (RFC 9110 §14.4).
 #[must_use]
 pub fn content_range(range: &ops::Range<u64>, length: u64) -> String {
-    format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1))
+    format!("bytes {}-{}/{length}", range.start, range.end - 1)
 }
 
 /// `Content-Range` of a 416 (RFC 9110 §14.4, §15.5.17).

@@ -47,7 +47,7 @@ const BYTES_PER_SECOND: u64 = 64 * 1024;
 /// (RFC 9110 §15.5.9). For a body whose length nobody has said, `bytes` is what it may have.
 #[must_use]
 pub const fn deadline(bytes: u64) -> Duration {
-    Duration::from_secs(LEAST_SECONDS.saturating_add(bytes / BYTES_PER_SECOND))
+    Duration::from_secs(LEAST_SECONDS + bytes / BYTES_PER_SECOND)
 }
 
 #[cfg(test)]

@@ -207,15 +207,17 @@ fn dots(segment: &str) -> u8 {
     while !rest.is_empty() {
         let after = if let Some(after) = rest.strip_prefix('.') {
             after
-        } else if rest.get(..3).is_some_and(|head| head.eq_ignore_ascii_case(ENCODED_DOT)) {
-            rest.get(3..).unwrap_or_default()
+        } else if let Some((head, after)) = rest.split_at_checked(ENCODED_DOT.len())
+            && head.eq_ignore_ascii_case(ENCODED_DOT)
+        {
+            after
         } else {
             return 0;
         };
         if count == 2 {
             return 0;
         }
-        count = count.saturating_add(1);
+        count += 1;
         rest = after;
     }
     count

@@ -101,7 +101,7 @@ impl KeyState {
     /// [`PreconditionFailed`]: nothing has changed.
     pub fn accept(&mut self, sha256: String, preconditions: &Preconditions) -> Result<u64, PreconditionFailed> {
         preconditions.check(self.accepted())?;
-        self.version = self.version.saturating_add(1);
+        self.version += 1;
         self.sha256 = sha256;
         // What KV has against the value before need not hold for this one.
         if let Some(refused_ms) = self.refused_ms.take() {
@@ -153,7 +153,7 @@ impl KeyState {
     /// KV did not take a version. It stays promised: the next put follows after the backoff, and after the longest wait where
     /// the isolate's budget is used up.
     pub fn failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
-        self.failures = self.failures.saturating_add(1);
+        self.failures += 1;
         let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {
             Ok(wait_ms) if budget.spend(class, now_ms) => wait_ms.max(WRITE_INTERVAL_MS),
             Ok(_) => FLUSH.cap_ms.into(),
@@ -202,7 +202,6 @@ impl KeyState {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests {
     use super::*;
 

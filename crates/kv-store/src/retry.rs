@@ -126,11 +126,11 @@ pub async fn retry<T, E: Classify>(
     time: &impl Time,
     mut operation: impl AsyncFnMut(u64) -> Result<T, E>,
 ) -> Retried<T, E> {
-    let deadline_ms = time.now_ms().saturating_add(backoff.deadline_ms);
+    let deadline_ms = time.now_ms() + backoff.deadline_ms;
     let mut tries: u32 = 0;
     loop {
         let outcome = operation(deadline_ms.saturating_sub(time.now_ms())).await;
-        tries = tries.saturating_add(1);
+        tries += 1;
         let now_ms = time.now_ms();
         let error = match outcome {
             Ok(value) => {

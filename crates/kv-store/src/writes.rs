@@ -100,7 +100,7 @@ impl HttpError for WriteError {
             Self::Consistent => Self::Consistent, "`consistent` has another value than 1.";
             Self::Conditional => Self::Conditional, "Only `strategy=coalesce` compares before it writes.";
             Self::LengthRequired => Self::LengthRequired, "The value comes without a `Content-Length`.";
-            Self::TooLarge(_) => Self::TooLarge(VALUE_BYTES_MAX.saturating_add(1)),
+            Self::TooLarge(_) => Self::TooLarge(VALUE_BYTES_MAX + 1),
                 "The value is longer than Workers KV takes.";
         }
     }

@@ -48,7 +48,7 @@ impl Row {
         let mut values: Vec<u64> = self.outcomes.iter().map(value).collect();
         values.sort_unstable();
         let at = |index: usize| values.get(index).copied().unwrap_or(0);
-        Spread { least: at(0), median: at(values.len() / 2), most: at(values.len().saturating_sub(1)) }
+        Spread { least: at(0), median: at(values.len() / 2), most: at(values.len() - 1) }
     }
 
     fn acknowledged(&self) -> Spread {

@@ -53,7 +53,7 @@ impl Time for VirtualTime {
     }
 
     async fn sleep(&self, milliseconds: u64) {
-        let wakes_ms = self.now_ms.get().saturating_add(milliseconds);
+        let wakes_ms = self.now_ms.get() + milliseconds;
         poll_fn(|_| {
             if self.now_ms.get() >= wakes_ms {
                 return Poll::Ready(());

@@ -102,7 +102,7 @@ async fn documented(kv: &Kv<'_>, value: u32) -> bool {
             Err(error) if error.is_rate_limited() && attempt < DOCUMENTED_TRIES => kv.time.sleep(wait_ms).await,
             Err(_) => return false,
         }
-        wait_ms = wait_ms.saturating_mul(2);
+        wait_ms *= 2;
     }
     false
 }
@@ -118,10 +118,10 @@ struct Kv<'a> {
 
 impl Kv<'_> {
     async fn put(&self, value: u32) -> Result<(), StoreError> {
-        self.puts.set(self.puts.get().saturating_add(1));
+        self.puts.set(self.puts.get() + 1);
         self.time.sleep(ONE_WAY_MS).await;
         let now_ms = self.time.now_ms();
-        let takes = self.taken_ms.get().is_none_or(|taken_ms| now_ms.saturating_sub(taken_ms) >= WRITE_INTERVAL_MS);
+        let takes = self.taken_ms.get().is_none_or(|taken_ms| now_ms - taken_ms >= WRITE_INTERVAL_MS);
         if takes {
             self.taken_ms.set(Some(now_ms));
             self.value.set(Some(value));
@@ -177,7 +177,7 @@ impl<'a> Object<'a> {
         }
         let one = OneWrite::new();
         let told = join_all(values.iter().map(|value| one.put(*value, async |value| self.write(value).await))).await;
-        self.open.set(self.open.get().saturating_sub(1));
+        self.open.set(self.open.get() - 1);
         told.iter().filter(|told| matches!(told, Some(Carried::Sent(true) | Carried::Superseded(true)))).count()
     }
 

@@ -1,7 +1,5 @@
 //! When an operation on KV is tried again, and when not any more, in virtual time.
 
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
-
 use std::cell::RefCell;
 
 use kv_store::retry::{Backoff, Budget, Classify, FailureClass, GaveUp, Time, retry};

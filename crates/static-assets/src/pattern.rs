@@ -93,8 +93,7 @@ impl Pattern {
         let (host, path) = match source.strip_prefix("https://") {
             None => (None, source),
             Some(after) => {
-                let (host, path) =
-                    after.split_at_checked(after.find('/').unwrap_or(after.len())).unwrap_or((after, ""));
+                let (host, path) = after.split_at(after.find('/').unwrap_or(after.len()));
                 (Some(host_sequence(host)?), if path.is_empty() { "/" } else { path })
             }
         };
@@ -250,7 +249,7 @@ impl Sequence {
         let value = match (left.split_once(self.delimiter), left.rsplit_once(self.delimiter)) {
             (Some((first, _)), Some((_, last))) => {
                 let (start, end) = segment.visit_ends(gap, first, last, found)?;
-                left.get(start..left.len().checked_sub(end)?)?
+                left.get(start..left.len() - end)?
             }
             _ => segment.visit(left, found)?,
         };
@@ -285,7 +284,7 @@ impl Segment {
         let before = pieces.by_ref().take(gap);
         let open = fit(&self.first, before.chain([(&OPEN, "")]), first, found)?;
         let closed = fit("", behind, last, found)?;
-        Some((first.len().checked_sub(open.len())?, last.len().checked_sub(closed.len())?))
+        Some((first.len() - open.len(), last.len() - closed.len()))
     }
 }
 
@@ -306,7 +305,7 @@ fn fit<'a>(
             None => left,
             Some((_, literal)) => {
                 let at = gap.room(left)?.rfind(literal)?;
-                let value = left.get(at.checked_add(literal.len())?..)?;
+                let value = left.get(at + literal.len()..)?;
                 left = left.get(..at)?;
                 value
             }
@@ -401,5 +400,5 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
 /// The name of the placeholder that a text starts with, and what is behind it.
 fn name(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix(':').filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
-    text.split_at_checked(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()))
+    Some(text.split_at(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())))
 }

@@ -52,6 +52,7 @@ pub fn of_parts<'a>(body: &Body, parts: &'a [Part]) -> Result<Vec<Piece<'a>>, Ke
 }
 
 fn add(pieces: &mut Vec<Piece<'_>>, body: &Body, wanted: &ops::Range<u64>) -> Result<(), KeyError> {
+    // A manifest is a record out of KV: its lengths can be anything.
     let mut begins: u64 = 0;
     for (hash, length) in body.parts() {
         let ends = begins.saturating_add(length);

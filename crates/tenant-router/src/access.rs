@@ -159,7 +159,7 @@ fn prefix_length(digits: &str, max: u32) -> Option<u32> {
 
 /// The address with nothing but its first `length` bits.
 fn masked(address: IpAddr, length: u32) -> IpAddr {
-    let behind = bits(address).saturating_sub(length);
+    let behind = bits(address) - length;
     // To shift by all bits there are is no shift in Rust, but leaves nothing here.
     match address {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(behind).unwrap_or(0)).into(),

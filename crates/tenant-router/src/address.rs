@@ -105,7 +105,7 @@ impl<'a> Address<'a> {
     pub(super) fn by_path(path: &'a str) -> Result<Self, TenantError> {
         let behind = path.strip_prefix("/stores/").ok_or(TenantError::MissingId)?;
         let id_ends = behind.find('/').unwrap_or(behind.len());
-        let (prefix, rest) = path.split_at(path.len().saturating_sub(behind.len()).saturating_add(id_ends));
+        let (prefix, rest) = path.split_at(path.len() - behind.len() + id_ends);
         let (id, _) = behind.split_at(id_ends);
         if id.is_empty() {
             return Err(TenantError::MissingId);

@@ -252,7 +252,7 @@ impl SecondTries {
 
     /// Notes a request, whatever becomes of it.
     fn requested(&mut self) {
-        self.tenths = self.tenths.saturating_add(1).min(Self::TENTHS_MAX);
+        self.tenths = (self.tenths + 1).min(Self::TENTHS_MAX);
     }
 
     /// Takes one; false where none is left.
@@ -532,7 +532,7 @@ mod tests {
             let mut now_ms = 0_u64;
             let paths: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
             for (kind, path, method, pause_ms, is_resent) in requests {
-                now_ms = now_ms.saturating_add(pause_ms);
+                now_ms += pause_ms;
                 let client = Some("192.0.2.1".parse().unwrap());
                 let method = ["GET", "PUT", "POST"][method];
                 let attack = Plan { method, rest: &paths[path], client, may_resend: method != "POST", ..plan(a, &others) };

@@ -37,7 +37,6 @@ fn unit(hash: Sha256) -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests {
     use proptest::prelude::*;
 

@@ -138,8 +138,8 @@ impl Snapshot {
             return Err(BrokenRecord::of_kind("a snapshot of another format"));
         }
         // Where a part of the text begins in it.
-        let start = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-        let range = |part: &str| start(part)..start(part).saturating_add(part.len());
+        let start = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+        let range = |part: &str| start(part)..start(part) + part.len();
         let mut users: Vec<User> = records
             .into_iter()
             .map(|(id, record)| User {

@@ -26,7 +26,7 @@ impl Bucket {
 
     /// Scales by multiplication: with a remainder, low buckets would get more hashes than high ones.
     fn of_hash(hash: u32) -> Self {
-        let scaled = u64::from(hash).wrapping_mul(u64::from(COUNT)) >> 32;
+        let scaled = (u64::from(hash) * u64::from(COUNT)) >> 32;
         Self(u32::try_from(scaled).unwrap_or(COUNT))
     }
 

@@ -11,8 +11,8 @@ pub(super) fn hash(seed: u32, parts: &[&[u8]]) -> u32 {
     for byte in parts.iter().copied().flatten() {
         // Blocks are little-endian.
         block |= u32::from(*byte) << shift;
-        length = length.wrapping_add(1);
-        shift = if shift == 24 { 0 } else { shift.wrapping_add(8) };
+        length += 1;
+        shift = if shift == 24 { 0 } else { shift + 8 };
         if shift == 0 {
             hash = (hash ^ mixed(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
             block = 0;

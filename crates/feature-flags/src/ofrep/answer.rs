@@ -34,7 +34,7 @@ pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> R
 /// Evaluates all flags. One that cannot be evaluated is in the list with its error: the schema `evaluationFailure`.
 #[must_use]
 pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> Bulk {
-    let mut json = String::with_capacity(definitions.len().saturating_mul(128));
+    let mut json = String::with_capacity(definitions.len() * 128);
     json.push_str("{\"flags\":[");
     for (index, (name, flag)) in definitions.iter().enumerate() {
         if index > 0 {
@@ -107,7 +107,7 @@ fn push_evaluated(json: &mut String, flag: &str, evaluated: &Evaluated<'_>) {
 /// About as long as the answer is.
 fn length(flag: &str, evaluated: &Evaluated<'_>) -> usize {
     let parts = [flag, evaluated.value_json, evaluated.variant, evaluated.metadata_json.unwrap_or_default()];
-    parts.iter().map(|part| part.len()).fold(80, usize::saturating_add)
+    80 + parts.iter().map(|part| part.len()).sum::<usize>()
 }
 
 /// A JSON string (RFC 8259 §7). Names hardly ever have something to escape.

@@ -1,5 +1,3 @@
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
-
 use super::*;
 use crate::cache_status::Fwd;
 use crate::credentials::CredentialFields;

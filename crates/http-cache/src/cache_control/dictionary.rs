@@ -156,7 +156,7 @@ impl<'a> Parser<'a> {
             return None;
         }
         let number: i64 = digits.parse().ok()?;
-        Some(Value::Integer(if is_negative { number.saturating_neg() } else { number }))
+        Some(Value::Integer(if is_negative { -number } else { number }))
     }
 
     /// §4.2.5.

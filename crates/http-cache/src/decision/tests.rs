@@ -1,5 +1,3 @@
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
-
 use super::*;
 use crate::credentials::CredentialFields;
 use crate::freshness::Times;

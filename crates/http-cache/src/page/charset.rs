@@ -82,11 +82,11 @@ fn charset_parameters(content_type: &str) -> impl Iterator<Item = String> {
 /// What stands between the quotes, and what follows them (RFC 9110 §5.6.4).
 fn quoted_string(quoted: &str) -> (String, &str) {
     let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '"' => return (value, quoted.get(at.saturating_add(1)..).unwrap_or_default()),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            '"' => return (value, characters.as_str()),
+            '\\' => value.extend(characters.next()),
             _ => value.push(character),
         }
     }
@@ -149,7 +149,7 @@ fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
     let mut scan = Scan { rest: content };
     loop {
         let at = scan.rest.windows(b"charset".len()).position(|part| part.eq_ignore_ascii_case(b"charset"))?;
-        scan.skip(at.saturating_add(b"charset".len()));
+        scan.skip(at + b"charset".len());
         scan.skip_to(|byte| !is_space(byte));
         let Some(value) = scan.rest.strip_prefix(b"=") else { continue };
         scan.rest = value;
@@ -189,7 +189,7 @@ impl Scan<'_> {
     /// Goes behind the first such bytes, or to the end.
     fn skip_behind(&mut self, bytes: &[u8]) {
         let at = self.rest.windows(bytes.len()).position(|part| part == bytes);
-        self.skip(at.map_or(self.rest.len(), |at| at.saturating_add(bytes.len())));
+        self.skip(at.map_or(self.rest.len(), |at| at + bytes.len()));
     }
 
     /// True at the tag of this element with an attribute, or with an empty name at any tag.
@@ -250,7 +250,7 @@ impl Scan<'_> {
         let value = if let quote @ (b'"' | b'\'') = *self.rest.first()? {
             self.skip(1);
             let value = self.rest.get(..self.rest.iter().position(|byte| *byte == quote)?)?;
-            self.skip(value.len().saturating_add(1));
+            self.skip(value.len() + 1);
             value
         } else {
             let value = self.rest.split(|byte| is_space(*byte) || *byte == b'>').next()?;

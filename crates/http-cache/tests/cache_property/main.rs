@@ -3,7 +3,7 @@
 //! and any answers of the upstream, nobody gets what was made for another visitor's credentials, unless that answer was explicitly
 //! fresh for shared caches.
 
-#![allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)] // All of it is a test.
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // All of it is a test.
 
 mod input;
 mod laws;

@@ -219,8 +219,7 @@ impl<'a> Subtags<'a> {
         let tells_script = self.names_script || !self.rest.is_empty();
         let names = if tells_script { self.is_read_as(tag) } else { self.is_language_of(tag) };
         let subtags = |rest: &str| rest.split('-').filter(|subtag| !subtag.is_empty()).count();
-        (names && is_prefix(self.rest, tag.rest))
-            .then(|| subtags(self.rest).saturating_add(1).saturating_add(usize::from(self.names_script)))
+        (names && is_prefix(self.rest, tag.rest)).then(|| subtags(self.rest) + 1 + usize::from(self.names_script))
     }
 
     /// True where the script runs from right to left.

@@ -13,7 +13,7 @@ fn ranged(field: &str, length: u64) -> Range {
 /// Parts as first and last position.
 fn parts(range: &Range) -> Option<Vec<(u64, u64)>> {
     match range {
-        Range::Satisfiable(parts) => Some(parts.iter().map(|part| (part.start, part.end.saturating_sub(1))).collect()),
+        Range::Satisfiable(parts) => Some(parts.iter().map(|part| (part.start, part.end - 1)).collect()),
         Range::Whole | Range::Unsatisfiable => None,
     }
 }

@@ -1,5 +1,4 @@
 //! A law of the object: whatever happens to it, KV ends with the last accepted value.
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
 
 use proptest::prelude::*;
 

@@ -49,9 +49,7 @@ impl Backoff {
         let wait_ms = match retry_after_ms {
             None => jittered(self.ceiling_ms(tries), random),
             // All who were turned away together were told the same time: they are spread behind it.
-            Some(asked_ms) => {
-                asked_ms.min(self.retry_after_cap_ms.into()).saturating_add(jittered(self.first_ms, random))
-            }
+            Some(asked_ms) => asked_ms.min(self.retry_after_cap_ms.into()) + jittered(self.first_ms, random),
         };
         if wait_ms < left_ms { Ok(wait_ms) } else { Err(GaveUp::Deadline) }
     }

@@ -89,7 +89,7 @@ impl Report {
     #[must_use]
     pub fn new(attempts: Vec<RetriedAttempt>, elapsed_ms: u64) -> Self {
         let acknowledged = attempts.iter().filter(|write| write.attempt.success).count();
-        let puts = attempts.iter().map(|write| write.tries.len()).fold(0, usize::saturating_add);
+        let puts = attempts.iter().map(|write| write.tries.len()).sum();
         Self { attempts, acknowledged, puts, elapsed_ms }
     }
 }

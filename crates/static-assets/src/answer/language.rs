@@ -1,7 +1,5 @@
 //! Which language of a page a visitor gets.
 
-use std::fmt::Write;
-
 use super::{Asked, FieldLines, Served};
 use crate::encode;
 use crate::manifest::File;
@@ -62,7 +60,7 @@ pub(super) fn describe<'m>(served: Served<'m>, page: &File, chosen: &Chosen<'m>,
     let mut alternates = String::new();
     let mut link = |address: &str, tag: &str| {
         let separator = if alternates.is_empty() { "" } else { ", " };
-        let _infallible = write!(alternates, "{separator}<{address}>; rel=\"alternate\"; hreflang=\"{tag}\"");
+        alternates.extend([separator, "<", address, ">; rel=\"alternate\"; hreflang=\"", tag, "\""]);
     };
     for translation in &page.translations {
         link(&address(&translation.path), &translation.language);

@@ -1,7 +1,6 @@
 //! How much of a file a request gets: conditions, encodings and ranges, in the order of RFC 9110 §13.2.2.
 
 use http_semantics::http_date;
-use std::fmt::Write;
 use std::ops;
 
 use super::fields::{self, FixedFields};
@@ -193,26 +192,27 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
 }
 
 fn length(range: &ops::Range<u64>) -> u64 {
-    range.end.saturating_sub(range.start)
+    range.end - range.start
 }
 
 /// The parts of `multipart/byteranges` (RFC 9110 §14.6) and the bytes of all of it.
 fn multipart(boundary: &str, media_type: Option<&str>, ranges: &[ops::Range<u64>], whole: u64) -> (Vec<Part>, u64) {
     let mut parts = Vec::new();
+    // A manifest is a record out of KV: its lengths can be anything.
     let mut bytes: u64 = 0;
     for (index, range) in ranges.iter().enumerate() {
         let before = if index == 0 { "" } else { "\r\n" };
         let mut head = String::with_capacity(192);
-        let _infallible = write!(head, "{before}--{boundary}\r\n");
+        head.extend([before, "--", boundary, "\r\n"]);
         if let Some(media_type) = media_type {
-            let _infallible = write!(head, "Content-Type: {media_type}\r\n");
+            head.extend(["Content-Type: ", media_type, "\r\n"]);
         }
-        let _infallible = write!(head, "Content-Range: {}\r\n\r\n", content_range(range, whole));
-        bytes = bytes.saturating_add(u64::try_from(head.len()).unwrap_or(u64::MAX)).saturating_add(length(range));
+        head.extend(["Content-Range: ", &content_range(range, whole), "\r\n\r\n"]);
+        bytes = bytes.saturating_add(head.len() as u64).saturating_add(length(range));
         parts.extend([Part::Text(head), Part::Bytes(range.clone())]);
     }
     let end = format!("\r\n--{boundary}--\r\n");
-    bytes = bytes.saturating_add(u64::try_from(end.len()).unwrap_or(u64::MAX));
+    bytes = bytes.saturating_add(end.len() as u64);
     parts.push(Part::Text(end));
     (parts, bytes)
 }

@@ -178,13 +178,11 @@ impl Destination {
 
     fn parts(&self) -> Parts<'_> {
         let text = self.text.as_ref();
-        let (text, fragment) = text.split_at_checked(text.find('#').unwrap_or(text.len())).unwrap_or((text, ""));
+        let (text, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
         let (text, query) = text.split_once('?').map_or((text, None), |(text, query)| (text, Some(query)));
         let host = text.strip_prefix("https://");
-        let length = host.map_or(0, |host| {
-            text.len().saturating_sub(host.len()).saturating_add(host.find('/').unwrap_or(host.len()))
-        });
-        let (origin, path) = text.split_at_checked(length).unwrap_or(("", text));
+        let length = host.map_or(0, |host| text.len() - host.len() + host.find('/').unwrap_or(host.len()));
+        let (origin, path) = text.split_at(length);
         Parts { origin, path, query: query.filter(|query| !query.is_empty()), fragment }
     }
 }

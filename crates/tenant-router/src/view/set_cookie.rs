@@ -67,7 +67,7 @@ impl View<'_> {
         };
         let prefix = escaped(self.prefix, &[';']);
         // With a path that it ignores the browser would take its own default path, which may be that of every storefront.
-        let is_ignored = prefix.len().saturating_add(rest.len()) > MAX_ATTRIBUTE;
+        let is_ignored = prefix.len() + rest.len() > MAX_ATTRIBUTE;
         match (prefix.as_str(), rest) {
             ("", "") => "/".to_owned(),
             ("", rest) => rest.to_owned(),

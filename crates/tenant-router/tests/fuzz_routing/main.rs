@@ -5,7 +5,7 @@
 //! again for a minute. A finding is shown with the smallest input that makes it and with the seed; `KV_EDGE_FUZZ_SEED` finds it
 //! again.
 
-#![allow(clippy::arithmetic_side_effects, clippy::expect_used)] // All of it is a test.
+#![allow(clippy::expect_used)] // All of it is a test.
 
 mod damage;
 mod input;

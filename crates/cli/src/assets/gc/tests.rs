@@ -1,5 +1,3 @@
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
-
 use proptest::prelude::*;
 use serde_json::json;
 use static_assets::release::ManifestMetadata;

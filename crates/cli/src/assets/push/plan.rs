@@ -191,7 +191,6 @@ pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
 }
 
 /// The Gregorian date of a day since 1970-01-01, counted in eras of 400 years that begin in March: then the leap day comes last.
-#[allow(clippy::arithmetic_side_effects)] // Days since 1970 of 64 bits of milliseconds overflow nowhere, and each divisor is a constant.
 fn date(days: u64) -> (u64, u64, u64) {
     const ERA: u64 = 146_097;
     const BEFORE_1970: u64 = 719_468;

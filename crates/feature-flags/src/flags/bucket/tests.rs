@@ -1,5 +1,3 @@
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
-
 use super::*;
 
 const USERS: u32 = 100_000;

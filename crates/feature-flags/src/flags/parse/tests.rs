@@ -246,7 +246,7 @@ fn how_many_of_each_there_may_be() {
         (100, &conditions, "match"),
     ] {
         assert!(of_rule(&rule(most)).is_empty(), "{place}");
-        let more = most.saturating_add(1);
+        let more = most + 1;
         assert_eq!(of_rule(&rule(more)), [format!("{place}: it has {more} elements; {most} are the most")]);
     }
     let rules = |count| vec![json!({"allow": ["u"], "variant": "on"}); count];

@@ -1,7 +1,5 @@
 //! What holds of each release and each request.
 
-#![allow(clippy::arithmetic_side_effects)] // Small numbers.
-
 use std::ops::Range;
 
 use proptest::collection::vec;
