@@ -56,7 +56,8 @@ fn start() {
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
     let head = http::incoming::head(&request);
-    let (method, url) = head.split_once(' ').unwrap_or((&head, ""));
+    #[expect(clippy::expect_used, reason = "a request without its URL would be answered with the index page")]
+    let (method, url) = head.split_once(' ').expect("`head` of JavaScript writes a space");
     let target = RequestTarget::parse(url);
     let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
     let route = Route::of(

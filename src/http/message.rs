@@ -109,10 +109,12 @@ pub(crate) struct Received {
 #[cfg(feature = "storefronts")]
 impl Received {
     /// Looks at an answer for these fields, which are separated by commas.
+    #[expect(clippy::expect_used, reason = "an answer without its status could be taken for any other one")]
     fn new(response: Response, fields: &str) -> Self {
         let found = status(&response, fields);
         let (status, names) = found.split_once(',').unwrap_or((&found, ""));
-        Self { status: status.parse().unwrap_or_default(), names: names.to_owned(), response }
+        let status = status.parse().expect("`status` of message.js begins with a number");
+        Self { status, names: names.to_owned(), response }
     }
 
     /// The fields that were looked for.

@@ -1,7 +1,5 @@
 //! Responses, made with as few calls into the runtime as it takes.
 
-use std::fmt::Write;
-
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
@@ -83,8 +81,8 @@ fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
 const KEPT_BYTES_MAX: usize = 2048;
 
 fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Result<Init, JsValue> {
-    let mut name = String::with_capacity(512);
-    let _infallible = write!(name, "{status}");
+    let mut name = status.to_string();
+    name.reserve(512);
     for (field, value) in fields.clone() {
         name.extend(["\n", field, ":", value]);
     }

@@ -124,7 +124,7 @@ impl Object {
         let run = Run::parse(encoded_key, &target, &fields).map_err(|error| thrown(&error))?;
         let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
         drop(request);
-        let (status, version, body) = self.write(&run, value).await?.to_wire().map_err(|error| thrown(&error))?;
+        let (status, version, body) = self.write(&run, value).await?.to_wire();
         answered(status, version, &JsValue::from_str(&body))
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use kv_store::limits::Key;
 use kv_store::memory::{Held, Standing, Unread};
-use kv_store::record::BrokenRecord;
+use kv_store::record::{self, BrokenRecord};
 use kv_store::retry::Time;
 use kv_store::store::StoreError;
 use static_assets::answer::Content;
@@ -191,7 +191,7 @@ async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
 
 /// Pieces of a body. The first value among them is read before the answer begins.
 async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, Failure> {
-    let plan = serde_json::to_string(pieces).unwrap_or_default();
+    let plan = record::to_json(pieces);
     #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.
     let total = total as f64;
     if body.length <= REMEMBERED_BODY_BYTES_MAX {

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use http_semantics::problem::ray_id;
+use kv_store::record;
 use serde::Serialize;
 use worker::web_sys;
 
@@ -42,11 +43,10 @@ enum Level {
 
 impl Line<'_> {
     fn write(&self) {
-        match (serde_json::to_string(self), self.level) {
-            (Ok(line), Level::Error) => worker::console_error!("{line}"),
-            (Ok(line), Level::Warning) => worker::console_warn!("{line}"),
-            // Strings and a number always become JSON.
-            (Err(_), _) => {}
+        let line = record::to_json(self);
+        match self.level {
+            Level::Error => worker::console_error!("{line}"),
+            Level::Warning => worker::console_warn!("{line}"),
         }
     }
 }

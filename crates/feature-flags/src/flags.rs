@@ -191,12 +191,16 @@ impl Flag {
     ///
     /// # Errors
     /// [`TargetingKeyMissing`] where a percentage is reached and there is no targeting key.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a value that the flag does not have must not be told"
+    )]
     pub fn evaluate<'f>(&'f self, name: &str, subject: &Subject<'_>) -> Result<Evaluated<'f>, TargetingKeyMissing> {
         let (variant, reason) = self.choose(name, subject)?;
-        // Each index was found in the list when the definitions were read.
-        let (variant, value_json) =
-            self.variants.get(variant).map_or(("", "null"), |variant| (&*variant.name, &*variant.json));
-        Ok(Evaluated { variant, value_json, reason, metadata_json: self.metadata.as_deref() })
+        let Variant { name, json } =
+            self.variants.get(variant).expect("the definitions name variants of the list only");
+        Ok(Evaluated { variant: name, value_json: json, reason, metadata_json: self.metadata.as_deref() })
     }
 
     fn choose(&self, name: &str, subject: &Subject<'_>) -> Result<(usize, Reason), TargetingKeyMissing> {

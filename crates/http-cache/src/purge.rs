@@ -20,6 +20,7 @@ use http_semantics::origin::{AllowList, Origin};
 use http_semantics::request_target::{ends_within_escape, has_dot_segments};
 use http_semantics::status::Status;
 use kv_store::limits::Key;
+use kv_store::record;
 use kv_store::schema::{self, Fault, Node};
 
 /// What the key of each purge begins with.
@@ -72,9 +73,6 @@ struct Record {
     at_ms: u64,
 }
 
-/// [`Purge::key`] always keeps the limits; this stands where the compiler cannot know it.
-const NEVER_USED: Key<'static> = Key::literal("purge:");
-
 impl Purge {
     /// For how many seconds KV keeps the record.
     #[must_use]
@@ -83,6 +81,11 @@ impl Purge {
     }
 
     /// The key of the record in `CACHE_KV`: one for each target, so a later purge of the same takes the place of the former.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "two purges must never share a key: one would undo the other"
+    )]
     #[must_use]
     pub fn key(&self) -> Key<'static> {
         let key = match &self.target {
@@ -90,7 +93,7 @@ impl Purge {
             Target::Prefix(prefix) => format!("purge:prefix:{}", short(prefix)),
             Target::Tag(tag) => format!("purge:tag:{}", short(tag)),
         };
-        Key::new(key).unwrap_or(NEVER_USED)
+        Key::new(key).expect("the text is short enough for a key")
     }
 
     /// The record, which stands in the value's metadata: a list of the keys gives it too.
@@ -100,8 +103,7 @@ impl Purge {
             Target::Url(url) => Target::Url(short(url).into_owned()),
             other => other.clone(),
         };
-        // Text and a number always serialise.
-        serde_json::to_string(&Record { target, at_ms: self.at_ms }).unwrap_or_default()
+        record::to_json(&Record { target, at_ms: self.at_ms })
     }
 
     /// Reads a record. `None` where it is broken, or would purge everything.

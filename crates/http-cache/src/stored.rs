@@ -10,6 +10,7 @@ use crate::freshness::{Freshness, Times};
 use crate::storing::{kept_fields, shares_cookies};
 use crate::vary::{self, Selecting, Vary};
 use http_semantics::fields::{Fields, Lines};
+use kv_store::record;
 
 /// A kept answer without its body (RFC 9111 §2, "stored response").
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +194,7 @@ impl Stored {
     /// The form in Workers KV.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let record = Record {
+        record::to_json(&Record {
             v: VERSION,
             s: self.status,
             f: Cow::Borrowed(self.fields.as_str()),
@@ -202,9 +203,7 @@ impl Stored {
             l: self.length,
             y: self.selecting.clone(),
             e: self.epoch_ms,
-        };
-        // Text and numbers always serialise.
-        serde_json::to_string(&record).unwrap_or_default()
+        })
     }
 
     /// Reads that form.

@@ -66,7 +66,8 @@ fn hash(value: &str) -> String {
     let bytes = Sha256::digest(value.as_bytes());
     let mut number = bytes.iter().take(16).fold(0, |number: u128, byte| (number << 8) | u128::from(*byte));
     let digits = std::iter::from_fn(|| {
-        let digit = usize::try_from(number & 63).ok().and_then(|index| DIGITS.get(index))?;
+        let [.., last] = number.to_be_bytes();
+        let digit = DIGITS.get(usize::from(last & 63))?;
         number >>= 6;
         Some(char::from(*digit))
     });

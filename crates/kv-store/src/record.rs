@@ -1,6 +1,6 @@
-//! JSON records out of KV. KV holds what somebody once put there, so a record is checked on every read.
+//! JSON records in KV. KV holds what somebody once put there, so a record is checked on every read.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A record is no JSON object of the expected form. Its text is for the log: it names the place, never what stands there,
 /// because a record may hold a user's data.
@@ -46,6 +46,17 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> 
         line: error.line(),
         column: error.column(),
     })
+}
+
+/// Writes a record of this crate's callers as JSON.
+///
+/// # Panics
+/// If the type itself cannot be JSON, such as a map whose keys are no text: that is a fault of the type, whatever its
+/// values are.
+#[expect(clippy::expect_used, reason = "text, numbers, and lists and structs of them are always JSON")]
+#[must_use]
+pub fn to_json(record: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(record).expect("a record is made of text and numbers")
 }
 
 #[cfg(test)]

@@ -46,10 +46,16 @@ pub struct Told<'a> {
 
 impl<'a> Told<'a> {
     /// What a record says, or that there is none.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a user whose record is known must not be told that there is none"
+    )]
     #[must_use]
     pub fn new(source: Source, record: Option<&'a UserRecord>) -> Self {
-        // It was read once, so it is JSON.
-        Self { source: source.as_str(), config: record.and_then(|record| serde_json::from_str(record.json()).ok()) }
+        let config =
+            record.map(|record| serde_json::from_str(record.json()).expect("a record was read as JSON before"));
+        Self { source: source.as_str(), config }
     }
 }
 

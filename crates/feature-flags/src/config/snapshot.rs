@@ -26,10 +26,9 @@ const HEAD_BYTES_MAX: usize = 512;
 #[must_use]
 pub fn is_snapshot(text: &str) -> bool {
     const TOLD: [&str; 3] = ["version", "hash", "count"];
-    let end = (0..=HEAD_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-    let beginning = end.and_then(|end| text.get(..end)).unwrap_or_default();
-    let head = beginning.split_once("\"records\"").map(|(head, _)| head);
-    let head = head.and_then(|head| head.trim_end().strip_suffix(','));
+    let beginning = (0..=HEAD_BYTES_MAX.min(text.len())).rev().find_map(|end| text.get(..end));
+    let head = beginning.and_then(|beginning| beginning.split_once("\"records\""));
+    let head = head.and_then(|(head, _)| head.trim_end().strip_suffix(','));
     let members = head.and_then(|head| serde_json::from_str::<Map<String, Value>>(&format!("{head}}}")).ok());
     members.is_some_and(|members| {
         let is_told = |name: &str| name == "format" || TOLD.contains(&name);
@@ -188,9 +187,10 @@ impl Snapshot {
 }
 
 impl Id {
+    #[expect(clippy::expect_used, reason = "the users are sorted by their ids: one that is lost is another user's")]
     fn of<'a>(&'a self, text: &'a str) -> &'a str {
         match self {
-            Self::At(range) => text.get(range.clone()).unwrap_or_default(),
+            Self::At(range) => text.get(range.clone()).expect("the id was found in this text"),
             Self::Own(id) => id,
         }
     }

@@ -26,8 +26,7 @@ impl Bucket {
 
     /// Scales by multiplication: with a remainder, low buckets would get more hashes than high ones.
     fn of_hash(hash: u32) -> Self {
-        let scaled = (u64::from(hash) * u64::from(COUNT)) >> 32;
-        Self(u32::try_from(scaled).unwrap_or(COUNT))
+        Self(((u64::from(hash) * u64::from(COUNT)) >> 32) as u32)
     }
 
     /// The border of a percentage; `None` where it is none from 0 to 100 or has more than three decimals.

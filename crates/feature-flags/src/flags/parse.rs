@@ -117,8 +117,8 @@ fn variants(node: &Node<'_>) -> Option<Variants> {
             Value::String(_) => "a string",
             Value::Array(_) | Value::Object(_) => "an object or an array",
         };
-        if *first.get_or_insert(of_type) != of_type {
-            let first = first.unwrap_or_default();
+        let first = *first.get_or_insert(of_type);
+        if first != of_type {
             return node.fault(format!("it must be {first}: all variants of a flag have one type"));
         }
         Some(Variant { name: name.into(), json: node.value().to_string().into() })

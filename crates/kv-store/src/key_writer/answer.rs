@@ -5,6 +5,7 @@ use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
 use http_semantics::status::Status;
 
+use crate::record;
 use crate::retry::Try;
 
 /// What became of a write at its object.
@@ -114,20 +115,18 @@ pub type Wire = (u16, Option<u64>, String);
 
 impl Answer {
     /// As the object sends it.
-    ///
-    /// # Errors
-    /// None that can happen: numbers can always be written as JSON.
-    pub fn to_wire(&self) -> Result<Wire, serde_json::Error> {
-        Ok(match self {
+    #[must_use]
+    pub fn to_wire(&self) -> Wire {
+        match self {
             Self::InKv { version, tries } => {
                 let tries: Vec<_> = tries.iter().map(|tried| (tried.started_ms, tried.ended_ms, tried.taken)).collect();
-                (200, Some(*version), serde_json::to_string(&tries)?)
+                (200, Some(*version), record::to_json(&tries))
             }
             Self::Stored(version) => (202, Some(*version), String::new()),
             Self::NotWritten(NotWritten::PreconditionFailed { version }) => (412, *version, String::new()),
             Self::NotWritten(NotWritten::Refused { version, cause }) => (503, Some(*version), cause.clone()),
             Self::NotWritten(NotWritten::TimedOut { version }) => (504, Some(*version), String::new()),
-        })
+        }
     }
 
     /// As the Worker reads it; `None` where it is no such answer.
@@ -167,7 +166,7 @@ mod tests {
             Answer::NotWritten(NotWritten::TimedOut { version: 4 }),
             Answer::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"".into() }),
         ] {
-            assert_eq!(Answer::from_wire(answer.to_wire().unwrap()), Some(answer));
+            assert_eq!(Answer::from_wire(answer.to_wire()), Some(answer));
         }
         assert_eq!(Answer::from_wire((500, None, "[]".into())), None);
         assert_eq!(Answer::from_wire((200, Some(1), "oh".into())), None);
