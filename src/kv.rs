@@ -38,6 +38,7 @@ use wasm_bindgen_futures::JsFuture;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
+use crate::platform::js_error::message_of;
 
 #[wasm_bindgen]
 extern "C" {
@@ -142,8 +143,7 @@ impl Store {
         let promise = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
         let found: WithMetadata = settled(promise).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());
-        let metadata = js_sys::JSON::stringify(&metadata).ok().and_then(|json| json.as_string());
-        Ok(((!value.is_null()).then(|| value.unchecked_into()), metadata))
+        Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
     }
 
     /// Deletes a key, again and again as the policy and the isolate's budget allow. One that does not exist is no failure.
@@ -168,11 +168,19 @@ async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<Js
     read.await.outcome.map_err(|(error, _)| error)
 }
 
+/// Metadata as JSON; `None` if there is none.
+fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
+    match js_sys::JSON::stringify(metadata) {
+        Ok(json) => Ok(json.as_string()),
+        Err(thrown) => Err(StoreError::from_message(message_of(&thrown))),
+    }
+}
+
 async fn settled(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
     match promise {
-        Ok(promise) => JsFuture::from(promise)
-            .await
-            .map_err(|rejected| StoreError::from_message(crate::platform::js_error::message_of(&rejected))),
-        Err(thrown) => Err(StoreError::not_asked(crate::platform::js_error::message_of(&thrown))),
+        Ok(promise) => {
+            JsFuture::from(promise).await.map_err(|rejected| StoreError::from_message(message_of(&rejected)))
+        }
+        Err(thrown) => Err(StoreError::not_asked(message_of(&thrown))),
     }
 }

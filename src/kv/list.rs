@@ -3,7 +3,7 @@
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, settled};
+use super::{KvNamespace, READ_DEADLINE, Store, json, settled};
 use crate::platform::deadline;
 
 #[wasm_bindgen]
@@ -52,10 +52,9 @@ impl Store {
         for _ in 0..pages_max {
             let page = deadline::within(READ_DEADLINE, settled(self.namespace.list(&options)));
             let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::read_timeout()))?.unchecked_into();
-            metadata.extend(page.keys().iter().filter_map(|key| {
-                let metadata = key.unchecked_into::<ListedKey>().listed_metadata();
-                js_sys::JSON::stringify(&metadata).ok()?.as_string()
-            }));
+            for key in page.keys().iter() {
+                metadata.extend(json(&key.unchecked_into::<ListedKey>().listed_metadata())?);
+            }
             let cursor = page.cursor().filter(|_| !page.is_complete());
             let Some(cursor) = cursor else { return Ok(Listed { metadata, is_complete: true }) };
             options.set_cursor(&cursor);
