@@ -1,10 +1,13 @@
 //! The header fields of a request, each asked for when it matters.
 
+use std::cell::OnceCell;
+
 use http_semantics::fields::{Fields, Lines};
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
 use super::incoming::Incoming;
+use super::message::MessageFields;
 
 #[wasm_bindgen(module = "/src/http/incoming.js")]
 extern "C" {
@@ -19,7 +22,7 @@ impl Incoming {
     /// The header fields, each asked for when it matters. For these, separated by commas, the request is looked through at once.
     pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
         let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(self.request(), at_once)) };
-        AskedFields { incoming: self, at_once, lines }
+        AskedFields { incoming: self, at_once, lines, all: OnceCell::new() }
     }
 }
 
@@ -29,27 +32,34 @@ pub(crate) struct AskedFields<'a> {
     at_once: &'static str,
     /// Those of `at_once` that are there.
     lines: Lines,
+    /// For who asks which fields there are.
+    all: OnceCell<MessageFields<'a>>,
+}
+
+impl<'a> AskedFields<'a> {
+    fn all(&self) -> &MessageFields<'a> {
+        self.all.get_or_init(|| MessageFields::of_request(self.incoming.request()))
+    }
 }
 
 impl Fields for AskedFields<'_> {
     fn names(&self) -> &str {
-        self.lines.names()
+        self.all().names()
     }
 
     fn has(&self, name: &str) -> bool {
-        // What was not looked for may be there.
-        !self.at_once.split(',').any(|looked_for| looked_for == name) || self.lines.has(name)
+        self.get(name).is_some()
     }
 
     fn get(&self, name: &str) -> Option<String> {
-        match self.lines.get(name) {
-            Some(value) => Some(value),
-            None if name == "accept-encoding" => accept_encoding(self.incoming.request()),
-            None => self.incoming.header(name),
+        match name {
+            _ if self.at_once.split(',').any(|looked_for| looked_for == name) => self.lines.get(name),
+            "accept-encoding" => accept_encoding(self.incoming.request()),
+            _ => self.incoming.header(name),
         }
     }
 
     fn set_cookies(&self) -> Vec<String> {
-        Vec::new()
+        self.all().set_cookies()
     }
 }

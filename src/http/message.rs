@@ -52,7 +52,7 @@ extern "C" {
     fn get_set_cookie(this: &CookieHeaders) -> js_sys::Array;
 }
 
-/// The header fields of a request or an answer, with their names.
+/// The header fields of a request or an answer that are named here.
 pub(crate) struct MessageFields<'a> {
     message: &'a JsValue,
     names: Cow<'a, str>,
@@ -140,7 +140,7 @@ impl Fields for MessageFields<'_> {
     }
 
     fn get(&self, name: &str) -> Option<String> {
-        field(self.message, name)
+        if self.has(name) { field(self.message, name) } else { None }
     }
 
     fn set_cookies(&self) -> Vec<String> {

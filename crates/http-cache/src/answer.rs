@@ -109,8 +109,8 @@ pub fn of_upstream<'a>(method: &str, status: u16, fields: &'a Lines, story: &Sto
 
 impl Answer<'_> {
     fn take_range(&mut self, request: &impl Fields, validators: &Validators<'_>, length: u64) {
-        let Some(range) = request.find("range") else { return };
-        match Range::of(Some(&range), request.find("if-range").as_deref(), validators, length) {
+        let Some(range) = request.get("range") else { return };
+        match Range::of(Some(&range), request.get("if-range").as_deref(), validators, length) {
             Range::Satisfiable(ranges) => {
                 // Several ranges in one answer are for who asks the upstream; §14.2 lets a server ignore them.
                 let [range] = ranges.as_slice() else { return };

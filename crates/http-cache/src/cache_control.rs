@@ -125,10 +125,10 @@ impl CacheControl {
     /// The directives of a request. `Pragma: no-cache` counts where there is no `Cache-Control` (RFC 9111 §5.4).
     #[must_use]
     pub fn of_request(fields: &impl Fields) -> Self {
-        if let Some(field) = fields.find("cache-control") {
+        if let Some(field) = fields.get("cache-control") {
             return Self::parse(&field);
         }
-        let no_cache = fields.find("pragma").map(|pragma| Self::parse(&pragma).no_cache).unwrap_or_default();
+        let no_cache = fields.get("pragma").map(|pragma| Self::parse(&pragma).no_cache).unwrap_or_default();
         Self { no_cache, ..Self::default() }
     }
 
@@ -136,10 +136,10 @@ impl CacheControl {
     /// Expires header fields" then (RFC 9213 §2.2).
     #[must_use]
     pub fn of_response(fields: &impl Fields) -> (Self, bool) {
-        if let Some(directives) = fields.find("cdn-cache-control").and_then(|field| Self::parse_targeted(&field)) {
+        if let Some(directives) = fields.get("cdn-cache-control").and_then(|field| Self::parse_targeted(&field)) {
             return (directives, true);
         }
-        (fields.find("cache-control").map(|field| Self::parse(&field)).unwrap_or_default(), false)
+        (fields.get("cache-control").map(|field| Self::parse(&field)).unwrap_or_default(), false)
     }
 
     fn note(&mut self, directive: Directive<'_>) {

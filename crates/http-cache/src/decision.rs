@@ -28,7 +28,7 @@ pub struct Asked {
 /// True where a `GET` or `HEAD` has a body (RFC 9112 §6.3).
 #[must_use]
 pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
-    let is_long = || fields.find("content-length").is_some_and(|length| length.trim() != "0");
+    let is_long = || fields.get("content-length").is_some_and(|length| length.trim() != "0");
     matches!(method, "GET" | "HEAD") && (fields.has("transfer-encoding") || is_long())
 }
 

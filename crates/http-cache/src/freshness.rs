@@ -63,17 +63,17 @@ impl Freshness {
     ) -> Self {
         let Times { requested_ms, received_ms } = times;
         // RFC 9110 §6.6.1: an answer without a date is as if it were dated when it came.
-        let date_ms = fields.find("date").and_then(|date| date_of_lines(&date)).unwrap_or(received_ms);
+        let date_ms = fields.get("date").and_then(|date| date_of_lines(&date)).unwrap_or(received_ms);
         let (lifetime_ms, basis) = if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
             (seconds.saturating_mul(1000), Basis::Explicit)
-        } else if let Some(expires) = if is_targeted { None } else { fields.find("expires") } {
+        } else if let Some(expires) = if is_targeted { None } else { fields.get("expires") } {
             // RFC 9111 §5.3: "MUST interpret invalid date formats, especially the value "0", as … already expired".
             (date_of_lines(&expires).unwrap_or(0).saturating_sub(date_ms), Basis::Explicit)
         } else if let Some(lifetime_ms) = default_lifetime_ms {
             (lifetime_ms, Basis::Default)
         } else if !directives.public && !status_code::is_heuristically_cacheable(status) {
             (0, Basis::None)
-        } else if let Some(modified_ms) = fields.find("last-modified").and_then(|date| date_of_lines(&date)) {
+        } else if let Some(modified_ms) = fields.get("last-modified").and_then(|date| date_of_lines(&date)) {
             let part_ms = date_ms.saturating_sub(modified_ms) / HEURISTIC_DIVISOR;
             (part_ms.min(HEURISTIC_MAX_MS), Basis::Heuristic)
         } else {
@@ -83,7 +83,7 @@ impl Freshness {
         let received_second_ms = received_ms / 1000 * 1000;
         let apparent_age_ms = received_second_ms.saturating_sub(date_ms);
         let delay_ms = received_ms.saturating_sub(requested_ms);
-        let age_ms = fields.find("age").map_or(0, |age| age_of_lines(&age)).saturating_mul(1000);
+        let age_ms = fields.get("age").map_or(0, |age| age_of_lines(&age)).saturating_mul(1000);
         let initial_age_ms = apparent_age_ms.max(age_ms.saturating_add(delay_ms));
         Self { lifetime_ms, basis, initial_age_ms, received_ms }
     }

@@ -187,10 +187,10 @@ impl Purges {
 #[must_use]
 pub fn tags(fields: &impl Fields) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
-    if let Some(field) = fields.find("cache-tag") {
+    if let Some(field) = fields.get("cache-tag") {
         tags.extend(fields::list(&field).filter_map(tag));
     }
-    if let Some(field) = fields.find("surrogate-key") {
+    if let Some(field) = fields.get("surrogate-key") {
         tags.extend(field.split_ascii_whitespace().filter_map(tag));
     }
     tags

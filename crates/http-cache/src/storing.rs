@@ -161,18 +161,18 @@ pub fn storable(
     if request.has("authorization") && !allows_sharing(&directives) {
         return Err(NotStored::Authorization);
     }
-    if let Some(vary) = response.find("vary") {
+    if let Some(vary) = response.get("vary") {
         if Vary::parse(Some(&vary)) == Vary::Star {
             return Err(NotStored::VaryStar);
         }
-        let connection = request.find("connection").unwrap_or_default();
+        let connection = request.get("connection").unwrap_or_default();
         let is_unseen = |name: &str| fields::list(&vary).any(|field| field.eq_ignore_ascii_case(name));
         if fields::list(&connection).any(is_unseen) {
             return Err(NotStored::Connection);
         }
         // Other bytes would look the same, and select this answer.
         if fields::list(&vary.to_ascii_lowercase())
-            .any(|name| request.find(name).is_some_and(|value| is_obs_text(&value)))
+            .any(|name| request.get(name).is_some_and(|value| is_obs_text(&value)))
         {
             return Err(NotStored::ObsText);
         }
@@ -195,7 +195,7 @@ pub fn storable(
 #[must_use]
 pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);
-    let connection = response.find("connection").unwrap_or_default().to_ascii_lowercase();
+    let connection = response.get("connection").unwrap_or_default().to_ascii_lowercase();
     let is_kept = |name: &str| {
         let is_of_connection = fields::is_hop_by_hop(name)
             || name == "proxy-authentication-info"
@@ -262,7 +262,7 @@ fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> 
     let is_same = |location: &str| location == url || path == Some(location);
     (200..300).contains(&status)
         && basis == Basis::Explicit
-        && response.find("content-location").is_some_and(|location| is_same(location.trim()))
+        && response.get("content-location").is_some_and(|location| is_same(location.trim()))
 }
 
 /// True where RFC 9111 §3 lets the answer be kept ("the response contains at least one of the following …"), and it can be

@@ -37,9 +37,9 @@ pub fn edits(
             edits.remove(name.to_owned());
         }
     }
-    let cdn_loop = cdn_loop::continued(request.find("cdn-loop")).ok_or(CacheError::Loop)?;
+    let cdn_loop = cdn_loop::continued(request.get("cdn-loop")).ok_or(CacheError::Loop)?;
     edits.set("cdn-loop", cdn_loop);
-    edits.set("via", continued(request.find("via"), VIA));
+    edits.set("via", continued(request.get("via"), VIA));
     for (name, value) in conditions {
         edits.set(name, value);
     }

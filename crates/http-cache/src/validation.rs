@@ -20,8 +20,8 @@ pub enum HeadEffect {
 #[must_use]
 pub fn conditions(stored: &impl Fields) -> Vec<(&'static str, String)> {
     // An `ETag` that is no single tag is not sent: as `If-None-Match`, a `*` or a list would mean something else.
-    let etag = stored.find("etag").filter(|etag| EntityTag::parse(etag).is_some());
-    let modified = stored.find("last-modified").filter(|date| http_date::parse_ms(date).is_some());
+    let etag = stored.get("etag").filter(|etag| EntityTag::parse(etag).is_some());
+    let modified = stored.get("last-modified").filter(|date| http_date::parse_ms(date).is_some());
     let both = [("if-none-match", etag), ("if-modified-since", modified)];
     both.into_iter().filter_map(|(name, value)| Some((name, value?.trim().to_owned()))).collect()
 }
@@ -126,15 +126,15 @@ pub fn not_modified_fields(stored: &Lines) -> Lines {
 }
 
 fn tag_of(fields: &impl Fields) -> Option<EntityTag> {
-    fields.find("etag").and_then(|etag| EntityTag::parse(&etag))
+    fields.get("etag").and_then(|etag| EntityTag::parse(&etag))
 }
 
 fn modified_ms(fields: &impl Fields) -> Option<u64> {
-    fields.find("last-modified").and_then(|date| http_date::parse_ms(&date))
+    fields.get("last-modified").and_then(|date| http_date::parse_ms(&date))
 }
 
 fn date_of(fields: &impl Fields) -> Option<u64> {
-    fields.find("date").and_then(|date| http_date::parse_ms(&date))
+    fields.get("date").and_then(|date| http_date::parse_ms(&date))
 }
 
 /// True where both have the same `Last-Modified`.

@@ -57,7 +57,7 @@ pub fn matches(selecting: &Selecting, stored_fields: &impl Fields, request: &imp
 }
 
 fn selector(name: &str, request: &impl Fields) -> String {
-    request.find(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalised(name, &value)))
+    request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalised(name, &value)))
 }
 
 /// 16 bytes of SHA-256 in 22 characters.
@@ -178,7 +178,7 @@ fn written(mut name: String, weight: u16) -> String {
 /// True where `Content-Language` is exactly the language that the request wants more than any other. RFC 9111 §4.1: a "known
 /// mechanism for ranking preference … MAY be used to choose a preferred response".
 fn is_in_wanted_language(stored_fields: &impl Fields, request: &impl Fields) -> bool {
-    let (Some(language), Some(accepted)) = (stored_fields.find("content-language"), request.find("accept-language"))
+    let (Some(language), Some(accepted)) = (stored_fields.get("content-language"), request.get("accept-language"))
     else {
         return false;
     };

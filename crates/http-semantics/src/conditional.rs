@@ -182,9 +182,9 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     let is_safe = matches!(method, "GET" | "HEAD");
     let tag = validators.etag.and_then(EntityTag::parse);
     let names = |field: &str, compare| EntityTags::parse(field).name(tag.as_ref(), compare);
-    let date = |name| request.find(name).and_then(|date| http_date::parse_ms(&date));
+    let date = |name| request.get(name).and_then(|date| http_date::parse_ms(&date));
     let modified_ms = validators.last_modified_ms.unwrap_or(validators.received_ms);
-    let holds = match request.find("if-match") {
+    let holds = match request.get("if-match") {
         Some(if_match) => names(&if_match, Compare::Strongly),
         // §13.1.4: ignored where there is no modification date.
         None => match (date("if-unmodified-since"), validators.last_modified_ms) {
@@ -195,7 +195,7 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     if !holds {
         return Condition::Failed;
     }
-    let is_new = match request.find("if-none-match") {
+    let is_new = match request.get("if-none-match") {
         Some(if_none_match) => !names(&if_none_match, Compare::Weakly),
         // §13.1.3: ignored for other methods.
         None if is_safe => date("if-modified-since").is_none_or(|date| is_later(modified_ms, date)),

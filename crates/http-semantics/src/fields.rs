@@ -2,23 +2,20 @@
 
 use std::borrow::Cow;
 
-/// The header fields of a message, read one by one: only what a decision needs crosses into WebAssembly.
+/// The header fields of a message, or some of them, read one by one: only what a decision needs crosses into WebAssembly.
+///
+/// The methods agree: a field that `names` lists is one that `has` finds and `get` has a value of, and no other is.
 pub trait Fields {
     /// The names of all fields in lower case, separated by commas.
     fn names(&self) -> &str;
-    /// The value of a field, its lines joined with `, ` (RFC 9110 §5.3).
+    /// The value of a field, its lines joined with `, ` (RFC 9110 §5.3); the name in lower case.
     fn get(&self, name: &str) -> Option<String>;
     /// The lines of a field that cannot be joined: `Set-Cookie` (RFC 9110 §5.3).
     fn set_cookies(&self) -> Vec<String>;
 
-    /// True where the message has such a field; the name in lower case.
+    /// True if there is such a field; the name in lower case.
     fn has(&self, name: &str) -> bool {
         self.names().split(',').any(|present| present == name)
-    }
-
-    /// The value of a field, without asking for one that is not there.
-    fn find(&self, name: &str) -> Option<String> {
-        if self.has(name) { self.get(name) } else { None }
     }
 }
 
@@ -98,10 +95,6 @@ impl Fields for Lines {
 
     fn set_cookies(&self) -> Vec<String> {
         self.iter().filter(|(name, _)| *name == "set-cookie").map(|(_, value)| value.to_owned()).collect()
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.iter().any(|(field, _)| field == name)
     }
 }
 
@@ -197,9 +190,7 @@ pub fn list(field: &str) -> impl Iterator<Item = &str> {
 /// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each connection itself and passes none of
 /// them on.
 pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Edits<'_>) {
-    let mut has_connection = false;
     for name in fields.names().split(',') {
-        has_connection |= name == "connection";
         let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
         let is_kept = match name {
             "connection" | "keep-alive" | "transfer-encoding" => true,
@@ -211,8 +202,7 @@ pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Ed
             edits.remove(name);
         }
     }
-    let connection = if has_connection { fields.get("connection") } else { None };
-    for name in list(&connection.unwrap_or_default()).map(str::to_ascii_lowercase) {
+    for name in list(&fields.get("connection").unwrap_or_default()).map(str::to_ascii_lowercase) {
         if is_name(&name) && !is_hop_by_hop(&name) && !is_needed(&name) && name != "close" {
             edits.remove(name);
         }
@@ -231,11 +221,14 @@ pub fn continued(field: Option<String>, member: &'static str) -> Cow<'static, st
 /// True where a request wants to become a WebSocket (RFC 6455 §4.1).
 #[must_use]
 pub fn is_websocket(fields: &impl Fields) -> bool {
-    fields.find("upgrade").is_some_and(|upgrade| upgrade.trim().eq_ignore_ascii_case("websocket"))
+    fields.get("upgrade").is_some_and(|upgrade| upgrade.trim().eq_ignore_ascii_case("websocket"))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn removed(fields: &[(&'static str, &str)]) -> Vec<String> {
@@ -297,6 +290,15 @@ mod tests {
         assert!(lines.has("vary") && !lines.has("var") && lines.get("x").is_none());
         assert_eq!(Lines::parse("a\n".to_owned()).iter().count(), 1, "an empty value");
         assert_eq!(Lines::parse(String::new()).iter().count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn names_has_and_get_agree(lines in vec(("[a-c]{1,2}", "[ -~]{0,3}"), 0..5), name in "[a-c]{1,2}") {
+            let fields: Lines = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let is_listed = fields.names().split(',').any(|listed| listed == name);
+            prop_assert_eq!((fields.has(&name), fields.get(&name).is_some()), (is_listed, is_listed));
+        }
     }
 
     #[test]

@@ -153,8 +153,8 @@ pub fn negotiate<'t>(available: &[&'t str], target: &RequestTarget<'_>, fields: 
     if let Some(tag) = target.parameter("lang").ok().flatten().and_then(|lang| named(&lang)) {
         return Negotiated { tag: Some(tag), varies: false };
     }
-    let by_cookie = fields.find("cookie").and_then(|cookies| cookie::values(&cookies, "lang").find_map(named));
-    let tag = by_cookie.or_else(|| AcceptLanguage::parse(&fields.find("accept-language")?).lookup(available));
+    let by_cookie = fields.get("cookie").and_then(|cookies| cookie::values(&cookies, "lang").find_map(named));
+    let tag = by_cookie.or_else(|| AcceptLanguage::parse(&fields.get("accept-language")?).lookup(available));
     Negotiated { tag, varies: true }
 }
 

@@ -169,7 +169,7 @@ enum Place {
 /// # Errors
 /// As [`of_release`].
 pub fn not_found<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
-    let accept = asked.fields.find("accept");
+    let accept = asked.fields.get("accept");
     match served.manifest.not_found {
         NotFound::SinglePageApplication if is_navigation(asked.fields, accept.as_deref()) => {
             represent::at(served, "/index.html", Place::Fallback, asked)
@@ -185,7 +185,7 @@ pub fn not_found<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Res
 
 /// True for a request that a browser shows as a page (Fetch Metadata, `Sec-Fetch-Mode`); who does not send it is known by `Accept`.
 fn is_navigation(fields: &impl Fields, accept: Option<&str>) -> bool {
-    match fields.find("sec-fetch-mode") {
+    match fields.get("sec-fetch-mode") {
         Some(mode) => mode == "navigate",
         None => problem::wants_html(accept),
     }

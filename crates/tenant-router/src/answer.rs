@@ -111,7 +111,7 @@ impl<F: Fields> Answered<'_, F> {
         let view = View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
         let backends = Reachable { record, asked: backend, is_fallback: self.is_fallback };
         // A URL with lost bytes would be another one after a rewriting.
-        let url_field = |name: &str| self.fields.find(name).filter(|value| !value.contains(LOST_BYTES));
+        let url_field = |name: &str| self.fields.get(name).filter(|value| !value.contains(LOST_BYTES));
         for name in ["location", "content-location"] {
             if let Some(field) = url_field(name).and_then(|value| view.location(&value, &backends)) {
                 edits.set(name, field);

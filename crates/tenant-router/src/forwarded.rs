@@ -46,8 +46,8 @@ pub(super) fn edits<'a>(
         edits.set("x-forwarded-prefix", address.prefix);
     }
     edits.set("forwarded", forwarded(client, target));
-    edits.set("via", continued(fields.find("via"), VIA));
-    edits.set("cdn-loop", cdn_loop::continued(fields.find("cdn-loop")).ok_or(TenantError::Loop)?);
+    edits.set("via", continued(fields.get("via"), VIA));
+    edits.set("cdn-loop", cdn_loop::continued(fields.get("cdn-loop")).ok_or(TenantError::Loop)?);
 
     for name in &own.remove {
         edits.set.retain(|(set, _)| set != name);
@@ -80,7 +80,7 @@ mod tests {
         let target = RequestTarget::parse(URL);
         let address = Address::by_path("/stores/a/x").unwrap();
         let fields = Lines::from(fields);
-        let client = fields.find("cf-connecting-ip").and_then(|ip| ip.parse().ok());
+        let client = fields.get("cf-connecting-ip").and_then(|ip| ip.parse().ok());
         let edits = edits(&fields, &target, &address, client, own, true)?;
         let removed = edits.remove.iter().map(|name| name.clone().into_owned()).collect();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();

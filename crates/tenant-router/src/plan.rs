@@ -139,7 +139,7 @@ impl<'a> Plan<'a> {
                 }
             }
         };
-        let client = client_address(asked.fields.find("cf-connecting-ip").as_deref());
+        let client = client_address(asked.fields.get("cf-connecting-ip").as_deref());
         Ok(Self {
             method: asked.method,
             rest: address.rest,
@@ -185,8 +185,8 @@ impl<'r> From<&'r Variant> for Target<'r> {
 
 fn is_admitted(record: &Record, fields: &impl Fields) -> bool {
     record.access.as_ref().is_none_or(|access| {
-        let ip = if access.needs_ip() { fields.find("cf-connecting-ip") } else { None };
-        let country = if access.needs_country() { fields.find("cf-ipcountry") } else { None };
+        let ip = if access.needs_ip() { fields.get("cf-connecting-ip") } else { None };
+        let country = if access.needs_country() { fields.get("cf-ipcountry") } else { None };
         access.admits(ip.as_deref(), country.as_deref())
     })
 }
@@ -197,9 +197,9 @@ fn forced<'r>(
     fields: &impl Fields,
     token: Option<&str>,
 ) -> Result<Option<&'r Variant>, TenantError> {
-    let Some(name) = fields.find(FORCE) else { return Ok(None) };
+    let Some(name) = fields.get(FORCE) else { return Ok(None) };
     let token = token.ok_or(TenantError::ForceClosed)?;
-    if !authorization::is_token(fields.find(FORCE_TOKEN).as_deref(), token) {
+    if !authorization::is_token(fields.get(FORCE_TOKEN).as_deref(), token) {
         return Err(TenantError::ForceUnauthorized);
     }
     let variant = record.variants().iter().find(|variant| variant.name == name.trim());
@@ -222,18 +222,18 @@ impl<'r> Chosen<'r> {
         key: Option<&VisitorKey>,
         random: impl FnOnce() -> u64,
     ) -> Result<(Self, bool), TenantError> {
-        let cookies = || fields.find("cookie").unwrap_or_default();
+        let cookies = || fields.get("cookie").unwrap_or_default();
         match &record.split {
             Split::Cookie => {}
             Split::Header(name) => {
-                let value = fields.find(name).unwrap_or_default();
+                let value = fields.get(name).unwrap_or_default();
                 let is_named = |variant: &&Variant| variant.weight > 0 && variant.name == value.trim();
                 if let Some(variant) = record.variants().iter().find(is_named) {
                     return Ok((Self::Named(variant), false));
                 }
             }
             Split::UserHeader(name) => {
-                if let Some(user) = fields.find(name).filter(|user| !user.trim().is_empty()) {
+                if let Some(user) = fields.get(name).filter(|user| !user.trim().is_empty()) {
                     return Ok((Self::User(user), false));
                 }
             }
@@ -271,7 +271,7 @@ fn ranked<'r>(record: &'r Record, tenant: &str, chosen: &Chosen<'r>) -> Option<(
 /// # Errors
 /// [`TenantError::UnexpectedBody`] for a `GET` or `HEAD` with one, which the platform cannot send (Fetch Standard, "Request").
 fn body<F: Fields>(asked: &Asked<'_, F>) -> Result<Body, TenantError> {
-    let length = asked.fields.find("content-length").and_then(|length| length.trim().parse::<u64>().ok());
+    let length = asked.fields.get("content-length").and_then(|length| length.trim().parse::<u64>().ok());
     let has_body = match asked.method {
         "GET" | "HEAD" if length.is_some_and(|length| length > 0) || asked.fields.has("transfer-encoding") => {
             return Err(TenantError::UnexpectedBody);

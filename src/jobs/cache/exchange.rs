@@ -95,7 +95,7 @@ impl Exchange {
             return Err(CacheError::UnexpectedBody.into());
         }
         // A loop is told as such, whatever is kept (RFC 8586 §3).
-        cdn_loop::continued(self.fields().find("cdn-loop")).ok_or(CacheError::Loop)?;
+        cdn_loop::continued(self.fields().get("cdn-loop")).ok_or(CacheError::Loop)?;
         let now_ms = Clock.now_ms();
         let looked = self.look(now_ms).await;
         let now_ms = if looked.kv_ms.is_some() { Clock.now_ms() } else { now_ms };

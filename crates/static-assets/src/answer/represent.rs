@@ -61,14 +61,14 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
         // A file that has no other encodings does not depend on the field: it is sent as it is, also where the client would refuse
         // that (RFC 9110 §12.5.3 leaves it to the server).
         let accepted = (!file.encoded.is_empty())
-            .then(|| AcceptEncoding::parse(self.asked.fields.find("accept-encoding").as_deref()));
+            .then(|| AcceptEncoding::parse(self.asked.fields.get("accept-encoding").as_deref()));
         if self.place != Place::NotFound
             && self.asked.method == "GET"
-            && let Some(range) = self.asked.fields.find("range")
+            && let Some(range) = self.asked.fields.get("range")
             && accepted.as_ref().is_none_or(AcceptEncoding::takes_identity)
         {
             let form = self.form(&file.body, None);
-            let if_range = self.asked.fields.find("if-range");
+            let if_range = self.asked.fields.get("if-range");
             let range =
                 Range::of(Some(&range), if_range.as_deref(), &self.if_range_validators(&form), form.body.length);
             // A field that is ignored has no say in what the conditions are held against.

@@ -172,7 +172,7 @@ impl Exchange {
 impl Received {
     /// The length that the answer says it has.
     pub(super) fn length(&self) -> Option<u64> {
-        self.fields.find("content-length").and_then(|length| length.trim().parse().ok())
+        self.fields.get("content-length").and_then(|length| length.trim().parse().ok())
     }
 
     /// The upstream's answer as it is, not kept; with its body, if that has come already.

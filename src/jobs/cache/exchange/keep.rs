@@ -146,7 +146,7 @@ impl Exchange {
     fn invalidate(&self, received: &Received) {
         let mut keys = vec![self.url.key(), self.url.page_key()];
         for name in ["location", "content-location"] {
-            let other = received.fields.find(name).and_then(|to| href(&to, Some(self.url.as_str())));
+            let other = received.fields.get(name).and_then(|to| href(&to, Some(self.url.as_str())));
             let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache.upstreams).ok());
             // §4.4: another origin's answers are not ours to invalidate.
             if let Some(other) = other.filter(|other| other.origin() == self.url.origin() && *other != self.url) {
