@@ -75,119 +75,116 @@ pub enum Fate {
     Forget(NotStored),
 }
 
-/// Decides what becomes of an answer. One that is not kept for reasons of the request, such as its credentials, or that refuses this
-/// client or this moment (4xx but 404 and 410, 5xx), says nothing of what is kept for others.
-#[must_use]
-pub fn fate(
-    method: &str,
-    url: &str,
-    request: &impl Fields,
-    credentials: &CredentialFields,
-    status: u16,
-    response: &impl Fields,
-    times: Times,
-) -> Fate {
-    let Err(why) = storable(method, url, request, credentials, status, response, times, None) else {
-        return Fate::Keep;
-    };
-    let is_of_the_resource = method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
-    let is_of_the_answer = storable("GET", url, &Lines::default(), credentials, status, response, times, None).is_err();
-    if is_of_the_resource && is_of_the_answer { Fate::Forget(why) } else { Fate::Pass(why) }
+/// A request and its answer, as far as storing depends on them.
+#[derive(Debug)]
+pub struct Answered<'a, Q, R> {
+    /// The request's method.
+    pub method: &'a str,
+    /// The absolute URL that was asked for.
+    pub url: &'a str,
+    /// The request's fields.
+    pub request: &'a Q,
+    /// Which of these say who asks.
+    pub credentials: &'a CredentialFields,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's fields.
+    pub response: &'a R,
+    /// When it came.
+    pub times: Times,
+    /// For how long it is fresh if it says nothing, in milliseconds.
+    pub default_lifetime_ms: Option<u64>,
 }
 
-/// Decides what becomes of a stored answer whose fields a 304 or a HEAD updates (RFC 9111 §4.3.4, §4.3.5). `fields` are the fields
-/// after the update, `update` those of the 304 or HEAD alone.
-///
-/// The freshness of `fields` may come from the stored answer. So if the request has credentials, `update` itself has to say that it
-/// is fresh for shared caches: it may have fields that are for this visitor only.
-#[must_use]
-#[allow(clippy::too_many_arguments)] // A request, an answer, its update and when; each caller has them apart.
-pub fn fate_of_update(
-    url: &str,
-    request: &impl Fields,
-    credentials: &CredentialFields,
-    status: u16,
-    fields: &impl Fields,
-    update: &impl Fields,
-    times: Times,
-) -> Fate {
-    let fate = fate("GET", url, request, credentials, status, fields, times);
-    if fate != Fate::Keep || !credentials.are_in(request) {
-        return fate;
+impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
+    /// Decides what becomes of an answer. One that is not kept for reasons of the request, such as its credentials, or
+    /// that refuses this client or this moment (4xx but 404 and 410, 5xx), says nothing of what is kept for others.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        let Err(why) = self.storable() else { return Fate::Keep };
+        let Self { url, credentials, status, response, times, default_lifetime_ms, .. } = *self;
+        let (method, request) = ("GET", &Lines::default());
+        let alone = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+        let is_of_the_resource =
+            self.method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
+        if is_of_the_resource && alone.storable().is_err() { Fate::Forget(why) } else { Fate::Pass(why) }
     }
-    let (directives, is_targeted) = CacheControl::of_response(update);
-    let freshness = Freshness::of(status, update, &directives, is_targeted, times, None);
-    if is_for_everybody(&directives, &freshness) { fate } else { Fate::Pass(NotStored::Credentials) }
-}
 
-/// Whether an answer may be kept (RFC 9111 §3) and is worth it. `url` is the absolute URL that was asked for.
-///
-/// # Errors
-///
-/// Says why it is not kept.
-#[allow(clippy::too_many_arguments)] // A request, an answer and when; each caller has them apart.
-pub fn storable(
-    method: &str,
-    url: &str,
-    request: &impl Fields,
-    credentials: &CredentialFields,
-    status: u16,
-    response: &impl Fields,
-    times: Times,
-    default_lifetime_ms: Option<u64>,
-) -> Result<(), NotStored> {
-    if !matches!(method, "GET" | "POST") {
-        return Err(NotStored::Method);
-    }
-    if !(200..=599).contains(&status) || is_never_stored(status) {
-        return Err(NotStored::Status);
-    }
-    if is_partial(status) {
-        return Err(NotStored::Partial);
-    }
-    let (directives, is_targeted) = CacheControl::of_response(response);
-    if directives.must_understand && !status_code::is_understood(status) {
-        return Err(NotStored::NotUnderstood);
-    }
-    // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the status code's caching
-    // requirements".
-    let is_no_store = directives.no_store && !directives.must_understand;
-    if is_no_store || CacheControl::of_request(request).no_store {
-        return Err(NotStored::NoStore);
-    }
-    if directives.private == Qualified::All || hides_what_steers(&directives) {
-        return Err(NotStored::Private);
-    }
-    if request.has("authorization") && !allows_sharing(&directives) {
-        return Err(NotStored::Authorization);
-    }
-    if let Some(vary) = response.get("vary") {
-        if Vary::parse(Some(&vary)) == Vary::Star {
-            return Err(NotStored::VaryStar);
+    /// Decides what becomes of a stored answer to `GET` whose fields a 304 or a HEAD updates (RFC 9111 §4.3.4, §4.3.5).
+    /// The answer's fields are those after the update, `update` those of the 304 or HEAD alone.
+    ///
+    /// The freshness of the fields may come from the stored answer. So if the request has credentials, `update` itself
+    /// has to say that it is fresh for shared caches: it may have fields that are for this visitor only.
+    #[must_use]
+    pub fn fate_of_update(&self, update: &impl Fields) -> Fate {
+        let fate = self.fate();
+        if fate != Fate::Keep || !self.credentials.are_in(self.request) {
+            return fate;
         }
-        let connection = request.get("connection").unwrap_or_default();
-        let is_unseen = |name: &str| fields::list(&vary).any(|field| field.eq_ignore_ascii_case(name));
-        if fields::list(&connection).any(is_unseen) {
-            return Err(NotStored::Connection);
+        let (directives, is_targeted) = CacheControl::of_response(update);
+        let freshness = Freshness::of(self.status, update, &directives, is_targeted, self.times, None);
+        if is_for_everybody(&directives, &freshness) { fate } else { Fate::Pass(NotStored::Credentials) }
+    }
+
+    /// Says whether an answer may be kept (RFC 9111 §3) and is worth it.
+    ///
+    /// # Errors
+    /// Says why it is not kept.
+    pub fn storable(&self) -> Result<(), NotStored> {
+        let Self { method, url, request, credentials, status, response, times, default_lifetime_ms } = *self;
+        if !matches!(method, "GET" | "POST") {
+            return Err(NotStored::Method);
         }
-        // Other bytes would look the same, and select this answer.
-        if fields::list(&vary.to_ascii_lowercase())
-            .any(|name| request.get(name).is_some_and(|value| is_obs_text(&value)))
-        {
-            return Err(NotStored::ObsText);
+        if !(200..=599).contains(&status) || is_never_stored(status) {
+            return Err(NotStored::Status);
         }
+        if is_partial(status) {
+            return Err(NotStored::Partial);
+        }
+        let (directives, is_targeted) = CacheControl::of_response(response);
+        if directives.must_understand && !status_code::is_understood(status) {
+            return Err(NotStored::NotUnderstood);
+        }
+        // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the status code's caching
+        // requirements".
+        let is_no_store = directives.no_store && !directives.must_understand;
+        if is_no_store || CacheControl::of_request(request).no_store {
+            return Err(NotStored::NoStore);
+        }
+        if directives.private == Qualified::All || hides_what_steers(&directives) {
+            return Err(NotStored::Private);
+        }
+        if request.has("authorization") && !allows_sharing(&directives) {
+            return Err(NotStored::Authorization);
+        }
+        if let Some(vary) = response.get("vary") {
+            if Vary::parse(Some(&vary)) == Vary::Star {
+                return Err(NotStored::VaryStar);
+            }
+            let connection = request.get("connection").unwrap_or_default();
+            let is_unseen = |name: &str| fields::list(&vary).any(|field| field.eq_ignore_ascii_case(name));
+            if fields::list(&connection).any(is_unseen) {
+                return Err(NotStored::Connection);
+            }
+            // Other bytes would look the same, and select this answer.
+            if fields::list(&vary.to_ascii_lowercase())
+                .any(|name| request.get(name).is_some_and(|value| is_obs_text(&value)))
+            {
+                return Err(NotStored::ObsText);
+            }
+        }
+        let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
+        if method == "POST" && !answers_get(url, status, response, freshness.basis) {
+            return Err(NotStored::Method);
+        }
+        if !is_useful(status, response, &directives, &freshness) {
+            return Err(NotStored::NoFreshness);
+        }
+        if credentials.are_in(request) && !is_for_everybody(&directives, &freshness) {
+            return Err(NotStored::Credentials);
+        }
+        check_head(response)
     }
-    let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
-    if method == "POST" && !answers_get(url, status, response, freshness.basis) {
-        return Err(NotStored::Method);
-    }
-    if !is_useful(status, response, &directives, &freshness) {
-        return Err(NotStored::NoFreshness);
-    }
-    if credentials.are_in(request) && !is_for_everybody(&directives, &freshness) {
-        return Err(NotStored::Credentials);
-    }
-    check_head(response)
 }
 
 /// The fields of an answer that are kept (RFC 9111 §3.1): all but those of the connection it came over, those of the proxy,

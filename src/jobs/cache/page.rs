@@ -13,7 +13,7 @@ use http_cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
 use http_cache::purge;
 use http_cache::stale;
 use http_cache::stored::{Kept, Stored};
-use http_cache::storing::storable;
+use http_cache::storing::Answered;
 use http_semantics::fields::{Edits, Fields, Lines};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
@@ -193,19 +193,11 @@ impl View {
     /// Keeps the JSON, where the page may be kept; for how many seconds it is fresh then.
     fn keep(&self, read: &Read) -> Option<i64> {
         let Read { json, status, fields, times, .. } = read;
-        let (nobody, none) = (Lines::default(), CredentialFields::default());
-        let may_be_kept =
-            storable("GET", self.url.as_str(), &nobody, &none, *status, fields, *times, Some(DEFAULT_LIFETIME_MS))
-                .is_ok();
         // The view is the same for all, whatever selects the page itself.
-        if !page::is_stored(*status) || !may_be_kept {
-            return None;
-        }
+        let stored = stored(&self.url, *status, fields, *times).filter(|_| page::is_stored(*status))?;
         let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
         let length = u64::from(body.byte_length());
-        let stored = Stored::received(&nobody, &none, *status, fields, *times, FORM.default_lifetime_ms);
-        let stored = Stored { length, ..stored };
-        let kept = Rc::new(Kept::new(stored, FORM.default_lifetime_ms));
+        let kept = Rc::new(Kept::new(Stored { length, ..stored }, FORM.default_lifetime_ms));
         keeping::keep(&self.incoming, &self.key, &kept, &body, &FORM);
         Some(kept.ttl_seconds(Clock.now_ms()))
     }
@@ -239,11 +231,15 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
 
 /// For how many seconds an answer may stand for a page; 0 where it may not be kept.
 fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i64 {
-    let default_ms = FORM.default_lifetime_ms;
-    let (nobody, none) = (Lines::default(), CredentialFields::default());
-    if storable("GET", url.as_str(), &nobody, &none, status, fields, times, default_ms).is_err() {
-        return 0;
-    }
-    let kept = Kept::new(Stored::received(&nobody, &none, status, fields, times, default_ms), default_ms);
-    kept.ttl_seconds(Clock.now_ms())
+    let stored = stored(url, status, fields, times);
+    stored.map_or(0, |stored| Kept::new(stored, FORM.default_lifetime_ms).ttl_seconds(Clock.now_ms()))
+}
+
+/// What is kept of an answer that nobody in particular asked for; `None` if it may not be kept.
+fn stored(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> Option<Stored> {
+    let (method, url, response, default_lifetime_ms) = ("GET", url.as_str(), fields, FORM.default_lifetime_ms);
+    let (request, credentials) = (&Lines::default(), &CredentialFields::default());
+    let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+    answered.storable().ok()?;
+    Some(Stored::received(request, credentials, status, fields, times, default_lifetime_ms))
 }

@@ -11,16 +11,20 @@ fn answer(
     status: u16,
     response: &[(&'static str, &str)],
 ) -> Result<(), NotStored> {
-    storable(
-        method,
-        URL,
-        &Lines::from(request),
-        &CredentialFields::default(),
-        status,
-        &Lines::from(response),
-        TIMES,
-        None,
-    )
+    let (request, credentials, response) =
+        (&Lines::from(request), &CredentialFields::default(), &Lines::from(response));
+    Answered { method, ..answered(request, credentials, status, response) }.storable()
+}
+
+/// An answer to a `GET`.
+fn answered<'a>(
+    request: &'a Lines,
+    credentials: &'a CredentialFields,
+    status: u16,
+    response: &'a Lines,
+) -> Answered<'a, Lines, Lines> {
+    let default_lifetime_ms = None;
+    Answered { method: "GET", url: URL, request, credentials, status, response, times: TIMES, default_lifetime_ms }
 }
 
 /// A `GET` without fields.
@@ -218,16 +222,9 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
         assert_eq!(got(status, fields), expected, "{status} {fields:?}");
     }
     let default = |status, fields: &[(&'static str, &str)]| {
-        storable(
-            "GET",
-            URL,
-            &Lines::from(&[]),
-            &CredentialFields::default(),
-            status,
-            &Lines::from(fields),
-            TIMES,
-            Some(60_000),
-        )
+        let (request, credentials, response) = (&Lines::default(), &CredentialFields::default(), &Lines::from(fields));
+        let answered = answered(request, credentials, status, response);
+        Answered { default_lifetime_ms: Some(60_000), ..answered }.storable()
     };
     assert_eq!((default(200, &[]), default(201, &[])), (Ok(()), Ok(())));
     assert_eq!(default(200, &[("cache-control", "max-age=0")]), none);
@@ -249,10 +246,8 @@ fn a_head_of_more_than_32_kib_is_not_kept() {
     let fields = |long: &str| -> Lines { [FRESH, ("a", long)].into_iter().collect() };
     assert_eq!(fields(&fits).as_str().len(), HEAD_BYTES_MAX);
     for (long, expected) in [(fits, Ok(())), (too_long, Err(NotStored::HeadTooLarge))] {
-        assert_eq!(
-            storable("GET", URL, &Lines::from(&[]), &CredentialFields::default(), 200, &fields(&long), TIMES, None),
-            expected
-        );
+        let (request, credentials) = (&Lines::default(), &CredentialFields::default());
+        assert_eq!(answered(request, credentials, 200, &fields(&long)).storable(), expected);
     }
 }
 
@@ -342,7 +337,7 @@ const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key
 fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_shared_caches() {
     let further = CredentialFields::parse("X-Session");
     let stored = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
-        storable("GET", URL, &Lines::from(request), &further, 200, &Lines::from(response), TIMES, None)
+        answered(&Lines::from(request), &further, 200, &Lines::from(response)).storable()
     };
     let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
     let implicit: [&[(&str, &str)]; 11] = [
@@ -370,8 +365,7 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
             assert_eq!(stored(&[credentials], response), Err(NotStored::Credentials), "{credentials:?} {response:?}");
             assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
             // What is stored for others is not out of date for that.
-            let request = Lines::from(&[credentials]);
-            let fate = fate("GET", URL, &request, &further, 200, &Lines::from(response), TIMES);
+            let fate = answered(&Lines::from(&[credentials]), &further, 200, &Lines::from(response)).fate();
             assert_eq!(fate, Fate::Pass(NotStored::Credentials), "{response:?}");
         }
         for response in explicit {
@@ -388,7 +382,7 @@ fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_
     let merged = Lines::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
     let none = CredentialFields::default();
     let fate = |request: &[(&'static str, &str)], update: &[(&'static str, &str)]| {
-        fate_of_update(URL, &Lines::from(request), &none, 200, &merged, &Lines::from(update), TIMES)
+        answered(&Lines::from(request), &none, 200, &merged).fate_of_update(&Lines::from(update))
     };
     let (silent, fresh) = ([("x-name", "alice")], [("x-name", "alice"), ("cache-control", "max-age=60")]);
     assert_eq!(fate(&[], &silent), Fate::Keep, "nobody in particular asked");

@@ -17,7 +17,7 @@ use http_cache::decision::{Asked, Decision, Selected, decide};
 use http_cache::freshness::Times;
 use http_cache::stale;
 use http_cache::stored::{Kept, Place, Stored};
-use http_cache::storing::{Fate, fate, fate_of_update};
+use http_cache::storing::{Answered, Fate};
 use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
 use http_cache::vary::{self, Selecting, Vary};
 use http_semantics::fields::{Fields, Lines};
@@ -29,6 +29,17 @@ use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_al
 /// Cookies and API keys, and a field that a site names itself.
 fn credentials() -> CredentialFields {
     CredentialFields::parse("X-Session")
+}
+
+fn answered<'a>(
+    step: &'a Step,
+    credentials: &'a CredentialFields,
+    status: u16,
+    response: &'a Lines,
+    times: Times,
+) -> Answered<'a, Lines, Lines> {
+    let Step { method, url, request, .. } = step;
+    Answered { method, url, request, credentials, status, response, times, default_lifetime_ms: None }
 }
 
 type PlaceKey = (&'static str, Selecting);
@@ -114,7 +125,7 @@ impl World {
             return Ok(());
         }
         self.effects(step, found.as_ref(), status, &fields, times);
-        match fate(step.method, step.url, &step.request, &credentials(), status, &fields, times) {
+        match answered(step, &credentials(), status, &fields, times).fate() {
             Fate::Keep => self.keep(step, first, found.as_ref(), status, fields, times),
             Fate::Pass(_) => {}
             Fate::Forget(_) => {
@@ -175,10 +186,10 @@ impl World {
     fn renew(&mut self, step: &Step, key: &PlaceKey, kept: &Kept, body: usize, fields: &Lines, times: Times) {
         let stored = kept.stored.renewed(&step.request, fields, times);
         let new_key = if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, Selecting::new()) };
-        let (request, url) = (&step.request, step.url);
-        let (status, update) = (stored.status, &dated(step.answer.clone(), times.received_ms));
-        let fate = fate_of_update(url, request, &credentials(), status, &stored.fields, update, times);
-        match fate {
+        let update = &dated(step.answer.clone(), times.received_ms);
+        let credentials = credentials();
+        let renewed = answered(step, &credentials, stored.status, &stored.fields, times);
+        match (Answered { method: "GET", ..renewed }).fate_of_update(update) {
             Fate::Keep => {}
             // What is stored stays as it is.
             Fate::Pass(_) => return,

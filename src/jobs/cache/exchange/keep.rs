@@ -8,7 +8,7 @@ use http_cache::cache_status::{CacheStatus, Fwd};
 use http_cache::freshness::Times;
 use http_cache::hot::BODY_BYTES_MAX;
 use http_cache::stored::{Kept, Place, Stored};
-use http_cache::storing::{Fate, fate, fate_of_update, is_obs_text};
+use http_cache::storing::{Answered, Fate, is_obs_text};
 use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
 use http_cache::vary::{self, Selecting, Vary};
 use http_semantics::fields::{Fields, Lines};
@@ -45,10 +45,7 @@ impl Exchange {
         let (times, upstream_ms) = (received.times, Some(received.took_ms()));
         let fields = freshened(&found.kept.stored.fields, &received.fields);
         let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
-        let request = self.fields();
-        let credentials = &self.incoming.vars().cache.credentials;
-        let (url, status, update) = (self.url.as_str(), stored.status, &received.fields);
-        let fate = fate_of_update(url, &request, credentials, status, &stored.fields, update, times);
+        let fate = self.fate_of_update(&stored, &received);
         let kept = Rc::new(Kept::new(stored, None));
         let body = match (fate, found.body) {
             (Fate::Keep, Body::Bytes(bytes)) => {
@@ -81,6 +78,15 @@ impl Exchange {
         let fields = fields.iter().chain(cookies).collect();
         let source = Source::Kept { found: Found { kept, body }, received: Some(fields) };
         Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+    }
+
+    /// What becomes of an answer that a validation or a HEAD renews.
+    fn fate_of_update(&self, renewed: &Stored, received: &Received) -> Fate {
+        let (method, url, request, vars) = ("GET", self.url.as_str(), &self.fields(), self.incoming.vars());
+        let (credentials, times, default_lifetime_ms) = (&vars.cache.credentials, received.times, None);
+        let (status, response) = (renewed.status, &renewed.fields);
+        let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+        answered.fate_of_update(&received.fields)
     }
 
     /// What is kept with fields out of a validation, and its key: the URL's own, where it is selected by something else than before.
@@ -123,11 +129,7 @@ impl Exchange {
         match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
             HeadEffect::Update(fields) => {
                 let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
-                let (fields, credentials) = (self.fields(), &self.incoming.vars().cache.credentials);
-                let (url, times) = (self.url.as_str(), received.times);
-                let (status, update) = (kept.status, &received.fields);
-                let fate = fate_of_update(url, &fields, credentials, status, &stored.fields, update, times);
-                match (&found.body, fate) {
+                match (&found.body, self.fate_of_update(&stored, received)) {
                     (Body::Bytes(bytes), Fate::Keep) => {
                         keeping::keep(&self.incoming, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
                     }
@@ -181,9 +183,10 @@ impl Exchange {
             None => None,
         };
         let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
-        let (request, credentials) = (self.fields(), &self.incoming.vars().cache.credentials);
-        let detail = match fate(&self.method, self.url.as_str(), &request, credentials, status, &received.fields, times)
-        {
+        let (method, url, request, vars) = (&*self.method, self.url.as_str(), &self.fields(), self.incoming.vars());
+        let (credentials, response, default_lifetime_ms) = (&vars.cache.credentials, &received.fields, None);
+        let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+        let detail = match answered.fate() {
             Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
             Fate::Keep if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
             Fate::Forget(why) if looked.found.is_some() => {
