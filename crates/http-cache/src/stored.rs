@@ -183,7 +183,7 @@ const VERSION: u8 = 2;
 
 /// Why a record out of Workers KV is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordError {
+pub enum UnusableRecord {
     /// Another version of kv-edge wrote it: it counts as not there.
     OtherVersion,
     /// It is no record.
@@ -209,14 +209,14 @@ impl Stored {
     /// Reads that form.
     ///
     /// # Errors
-    /// [`RecordError`] says why it is not used.
-    pub fn from_json(json: &str) -> Result<Self, RecordError> {
-        let record: Record<'_> = serde_json::from_str(json).map_err(|_| RecordError::Broken)?;
+    /// [`UnusableRecord`] says why it is not used.
+    pub fn from_json(json: &str) -> Result<Self, UnusableRecord> {
+        let record: Record<'_> = serde_json::from_str(json).map_err(|_| UnusableRecord::Broken)?;
         if record.v != VERSION {
-            return Err(RecordError::OtherVersion);
+            return Err(UnusableRecord::OtherVersion);
         }
         if !(200..=599).contains(&record.s) {
-            return Err(RecordError::Broken);
+            return Err(UnusableRecord::Broken);
         }
         Ok(Self {
             status: record.s,
@@ -246,11 +246,11 @@ mod tests {
         let json = stored.to_json();
         assert_eq!(Stored::from_json(&json).as_ref(), Ok(&stored));
         for broken in ["", "{", "null", "[]", "{}", &json.replace("203", "99")] {
-            assert_eq!(Stored::from_json(broken), Err(RecordError::Broken), "{broken}");
+            assert_eq!(Stored::from_json(broken), Err(UnusableRecord::Broken), "{broken}");
         }
         for version in ["1", "3"] {
             let other = json.replace("\"v\":2", &format!("\"v\":{version}"));
-            assert_eq!(Stored::from_json(&other), Err(RecordError::OtherVersion), "{other}");
+            assert_eq!(Stored::from_json(&other), Err(UnusableRecord::OtherVersion), "{other}");
         }
     }
 

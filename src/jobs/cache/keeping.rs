@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http_cache::hot::{BODY_BYTES_MAX, Entry, Hot};
 use http_cache::stale::kept_seconds;
-use http_cache::stored::{Kept, RecordError, Stored};
+use http_cache::stored::{Kept, Stored, UnusableRecord};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
 use wasm_bindgen::prelude::*;
@@ -105,13 +105,13 @@ pub(super) async fn find(
     };
     let stored = match headed.head {
         Some(head) => Stored::from_json(&head),
-        None => form.default_lifetime_ms.map(|_| Stored::undated(read_ms)).ok_or(RecordError::Broken),
+        None => form.default_lifetime_ms.map(|_| Stored::undated(read_ms)).ok_or(UnusableRecord::Broken),
     };
     let stored = match stored {
         Ok(stored) => stored,
         Err(error) => {
             discard(&headed.body);
-            return Err(if error == RecordError::OtherVersion { NotFound::Absent } else { broken() });
+            return Err(if error == UnusableRecord::OtherVersion { NotFound::Absent } else { broken() });
         }
     };
     if hot(|hot| hot.is_invalidated(key.as_str(), stored.times.requested_ms)) {
