@@ -52,10 +52,15 @@ impl<F: Fn(u64), G: Fn() -> bool> Time for Blocking<F, G> {
 
     async fn sleep(&self, milliseconds: u64) {
         (self.tell)(milliseconds);
-        let end_ms = now_ms().saturating_add(milliseconds);
-        while now_ms() < end_ms && !(self.is_cancelled)() {
-            thread::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms()).min(SLICE_MS)));
-        }
+        sleep(milliseconds, &self.is_cancelled);
+    }
+}
+
+/// Waits so long, or until it is cancelled.
+pub(crate) fn sleep(milliseconds: u64, is_cancelled: impl Fn() -> bool) {
+    let end_ms = now_ms().saturating_add(milliseconds);
+    while now_ms() < end_ms && !is_cancelled() {
+        thread::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms()).min(SLICE_MS)));
     }
 }
 

@@ -27,11 +27,8 @@ use super::summary::{Stopped, Summary};
 use super::sync;
 use super::target::Target;
 use crate::Outcome;
-use crate::clock::now_ms;
+use crate::clock::{self, now_ms};
 use crate::progress::tell;
-
-/// How long a signal may go unseen, in milliseconds.
-const SLICE_MS: u64 = 200;
 
 /// What `--watch` takes.
 #[derive(Debug, Clone)]
@@ -134,7 +131,7 @@ impl Watch<'_> {
 
     /// Waits a while for notices.
     fn wait(&mut self, milliseconds: u64) {
-        match self.source.wait(Duration::from_millis(milliseconds.min(SLICE_MS))) {
+        match self.source.wait(Duration::from_millis(milliseconds)) {
             Ok(changed) => self.schedule.heard(changed, now_ms()),
             Err(_) if self.is_stopped() => {}
             Err(error) => {
@@ -181,14 +178,7 @@ impl Watch<'_> {
             }
             let wait_ms = wait_ms(tries, fastrand::f64());
             tell(&format!("error: {error}; the next try in {} s", wait_ms.div_ceil(1000)));
-            self.sleep(wait_ms);
-        }
-    }
-
-    fn sleep(&self, milliseconds: u64) {
-        let end_ms = now_ms().saturating_add(milliseconds);
-        while !self.is_stopped() && now_ms() < end_ms {
-            thread::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms()).min(SLICE_MS)));
+            clock::sleep(wait_ms, || self.is_stopped());
         }
     }
 

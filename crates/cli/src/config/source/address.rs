@@ -226,25 +226,11 @@ const NOT_KNOWN: [&str; 23] = [
 /// What is wrong, without a word of what stands there: a bad escape may move a part of the password anywhere. A parameter that is not
 /// known is named where it is one of libpq's, or where no password stands among the parameters, of which it could be a piece.
 fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
-    const NAMES: [&str; 13] = [
-        "port",
-        "host",
-        "hostaddr",
-        "connect_timeout",
-        "tcp_user_timeout",
-        "keepalives",
-        "keepalives_idle",
-        "keepalives_interval",
-        "keepalives_retries",
-        "channel_binding",
-        "sslnegotiation",
-        "target_session_attrs",
-        "load_balance_hosts",
-    ];
     let cause = super::error::cause(error);
     let quoted = cause.split('`').nth(1).unwrap_or_default();
     let is_word = !quoted.is_empty() && quoted.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let what = if NAMES.contains(&quoted) {
+    // The client library quotes a value nowhere, and of a name only one that it does not know.
+    let what = if cause.starts_with("invalid value for option") {
         format!("its {quoted} is none")
     } else if NOT_KNOWN.contains(&quoted) || (cause.starts_with("unknown option") && is_word && !has_password) {
         format!("the parameter {quoted} is not known here, leave it out")
@@ -259,7 +245,7 @@ fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
 
 /// The URL without the settings of TLS.
 fn without_tls_of_url(url: &str, taken: &mut Taken) -> Result<String, SourceError> {
-    let (base, query) = url.split_once('?').map_or((url, ""), |(base, query)| (base, query));
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (_, behind_scheme) = base.split_once("://").unwrap_or_default();
     let (authority, path) = behind_scheme.split_once('/').unwrap_or((behind_scheme, ""));
     // Else a part of the password would be taken for a host, and be told.

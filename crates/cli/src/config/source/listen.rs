@@ -31,6 +31,7 @@ impl Source {
 
     /// Waits for a notice, at most so long, and takes all that are there. An error: the connection is lost, or it is to stop.
     pub(in crate::config) fn wait(&mut self, limit: Duration) -> Result<Changed, SourceError> {
+        let limit = limit.min(SILENCE);
         let changed = self.session.link.heard(limit)?;
         if !changed.is_nothing() {
             // Whatever comes of the connection: this was heard.

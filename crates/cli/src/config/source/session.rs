@@ -1,12 +1,12 @@
-//! A connection to PostgreSQL, for a program that waits. Every wait has its end: a signal is seen within [`SLICE`], whatever the server
-//! does, and nothing is left behind of a connection that is given up, neither a thread nor a socket.
+//! A connection to PostgreSQL, for a program that waits. Every wait has its end: a signal is seen at once, whatever the
+//! server does, and nothing is left behind of a connection that is given up, neither a thread nor a socket.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::poll_fn;
+use futures_util::future::{Either, poll_fn, select};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -19,8 +19,6 @@ use tokio_util::sync::CancellationToken;
 use super::changed::Changed;
 use super::error::SourceError;
 
-/// How long a signal may go unseen.
-const SLICE: Duration = Duration::from_millis(100);
 /// How long a server may take to hear that a statement is to end, or a connection.
 const BYE: Duration = Duration::from_secs(2);
 
@@ -47,16 +45,10 @@ impl Waiter {
 
     /// Waits for something; an error where it is to stop before that is there. What is there at once is given in any case.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, SourceError> {
-        self.runtime.block_on(async {
-            let mut future = pin!(future);
-            loop {
-                match timeout(SLICE, future.as_mut()).await {
-                    Ok(outcome) => return Ok(outcome),
-                    Err(_) if self.is_stopped() => return Err(SourceError::Stopped),
-                    Err(_) => {}
-                }
-            }
-        })
+        match self.runtime.block_on(select(pin!(future), pin!(self.stop.cancelled()))) {
+            Either::Left((outcome, _)) => Ok(outcome),
+            Either::Right(_) => Err(SourceError::Stopped),
+        }
     }
 
     /// Waits so long at most, whatever is to stop.
@@ -201,5 +193,6 @@ where
         }
     }
     // Whoever waits for notices is to see that none will come.
+    drop(connection);
     heard.is_more.notify_one();
 }

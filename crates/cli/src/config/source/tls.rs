@@ -19,7 +19,12 @@ use super::error::SourceError;
 /// What makes TLS connections, where the server wants them.
 pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, SourceError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Verifier { trust: trusted(&settings.trust)?, provider: Arc::clone(&provider) };
+    let (anchors, for_host) = match &settings.trust {
+        Trust::Anything => (None, false),
+        Trust::Signed(roots) => (Some(anchors(roots)?), false),
+        Trust::SignedForHost(roots) => (Some(anchors(roots)?), true),
+    };
+    let verifier = Verifier { anchors, for_host, provider: Arc::clone(&provider) };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| SourceError::new(format!("TLS cannot be set up: {error}")))?
@@ -45,14 +50,7 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// What the server's certificate must show, with the certificates at hand.
-#[derive(Debug)]
-enum Trusted {
-    Anything,
-    Signed(Anchors),
-    SignedForHost(Anchors),
-}
-
+/// Who may sign, with the certificates at hand.
 #[derive(Debug)]
 struct Anchors {
     store: RootCertStore,
@@ -60,33 +58,20 @@ struct Anchors {
     certificates: Vec<CertificateDer<'static>>,
 }
 
-fn trusted(trust: &Trust) -> Result<Trusted, SourceError> {
-    Ok(match trust {
-        Trust::Anything => Trusted::Anything,
-        Trust::Signed(roots) => Trusted::Signed(anchors(roots)?),
-        Trust::SignedForHost(roots) => Trusted::SignedForHost(anchors(roots)?),
-    })
-}
-
 fn anchors(roots: &Roots) -> Result<Anchors, SourceError> {
+    let certificates = match roots {
+        Roots::File(path) => certificates_of(path)?,
+        Roots::System => rustls_native_certs::load_native_certs().certs,
+    };
     let mut store = RootCertStore::empty();
-    match roots {
-        Roots::File(path) => {
-            let certificates = certificates_of(path)?;
-            store.add_parsable_certificates(certificates.iter().cloned());
-            Ok(Anchors { store, certificates })
-        }
-        Roots::System => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                return Err(SourceError::new(
-                    "this machine has no certificates of authorities to check the server with; install them \
-                     (ca-certificates), or name a PEM file with sslrootcert=FILE in DATABASE_URL",
-                ));
-            }
-            Ok(Anchors { store, certificates: Vec::new() })
-        }
+    store.add_parsable_certificates(certificates.iter().cloned());
+    if store.is_empty() && *roots == Roots::System {
+        return Err(SourceError::new(
+            "this machine has no certificates of authorities to check the server with; install them \
+             (ca-certificates), or name a PEM file with sslrootcert=FILE in DATABASE_URL",
+        ));
     }
+    Ok(Anchors { store, certificates })
 }
 
 fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
@@ -97,18 +82,17 @@ fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceEr
         ))
     };
     let pem = fs::read(path).map_err(|error| unusable(&error))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(unusable(&"there is none in it")),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(&error)),
-    }
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
+    if certificates.is_empty() { Err(unusable(&"there is none in it")) } else { Ok(certificates) }
 }
 
 /// Checks as much of the server's certificate as `sslmode` asks for. That the server has the key to it is always checked.
 #[derive(Debug)]
 struct Verifier {
-    trust: Trusted,
+    /// None where anybody may sign.
+    anchors: Option<Anchors>,
+    for_host: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -143,15 +127,12 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let (anchors, for_host) = match &self.trust {
-            Trusted::Anything => return Ok(ServerCertVerified::assertion()),
-            Trusted::Signed(anchors) => (anchors, false),
-            Trusted::SignedForHost(anchors) => (anchors, true),
-        };
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        self.verify_signed(anchors, end_entity, &parsed, intermediates, now)?;
-        if for_host {
-            verify_server_name(&parsed, server_name)?;
+        if let Some(anchors) = &self.anchors {
+            let parsed = ParsedCertificate::try_from(end_entity)?;
+            self.verify_signed(anchors, end_entity, &parsed, intermediates, now)?;
+            if self.for_host {
+                verify_server_name(&parsed, server_name)?;
+            }
         }
         Ok(ServerCertVerified::assertion())
     }
