@@ -1,7 +1,9 @@
-// `POST /writes/{key}` for a browser: the run as a picture, with the counts under it.
+// `POST /writes/{key}` for a browser: the run as a picture, with the counts under it. What the picture shows is tested in
+// browser/writes.test.mjs.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,14 +21,26 @@ const { write, setFaults } = writesOf(worker);
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const html = { ...bearer, Accept: BROWSER };
 
+/** Its hash stands in the policy of the page, and in that of the start page, which shows it in a frame. */
+const SCRIPT = readFileSync(new URL("../src/jobs/writes/timeline.js", import.meta.url), "utf8");
+const HASH = `'sha256-${createHash("sha256").update(SCRIPT).digest("base64")}'`;
+
 const assertPage = (response, status) => {
   assert.equal(response.status, status, response.text);
   assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
-  assert.match(response.headers["content-security-policy"], /default-src 'none'/);
+  const policy = `default-src 'none'; script-src ${HASH}; style-src 'unsafe-inline'; frame-ancestors 'none'`;
+  assert.equal(response.headers["content-security-policy"], policy);
   assert.match(response.headers.vary, /\bAccept\b/i);
   assert.equal(response.text.match(/<svg[^>]* role="img"/g)?.length, 1, "one picture");
-  assert.doesNotMatch(response.text, /<script|\son\w+=|https?:\/\//i, "no script, and nothing from elsewhere");
+  const [, json, ...others] = response.text.split(/<script/i);
+  assert.ok(JSON.parse(json.replace(/^ type="application\/json" id="report">|<\/script>\n$/g, "")).attempts.length);
+  assert.deepEqual(others, [`>${SCRIPT}</script>\n</body>\n</html>\n`], "one script");
+  assert.doesNotMatch(response.text, /\son\w+=|https?:\/\//i, "no other script, and nothing from elsewhere");
 };
+
+test("the start page, which shows the page in a frame, lets its script run", () => {
+  assert.ok(readFileSync(new URL("../static/_headers", import.meta.url), "utf8").includes(`script-src 'self' ${HASH};`), HASH);
+});
 
 describe("a page of the run", { concurrency: true }, () => {
   for (const [parameters, puts, counts] of [

@@ -1,5 +1,7 @@
 //! `POST /writes/{key}`: writes to one key, many at once. `GET /writes/{key}`: what the key holds.
 
+mod page;
+
 use futures_util::future::join_all;
 use http_semantics::conditional::{entity_tag, is_not_modified, version};
 use http_semantics::problem::wants_html;
@@ -20,9 +22,6 @@ use crate::kv::key_writers::{KeyWriters, NewestValue, Write};
 use crate::kv::put::Value;
 use crate::kv::{Form, Store};
 use crate::platform::clock::Clock;
-
-/// The page of a run holds no more than text, styles and an inline picture.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 const NO_STORE: (&str, &str) = ("cache-control", response::KEPT_AS_IT_IS);
 
@@ -112,8 +111,8 @@ async fn write(
     let mut fields = vec![NO_STORE, ("vary", "Accept")];
     fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
     let body = if wants_html(incoming.header("accept").as_deref()) {
-        fields.extend([("content-type", "text/html; charset=utf-8"), ("content-security-policy", POLICY)]);
-        writes::page(&run, &report)
+        fields.extend([("content-type", "text/html; charset=utf-8"), ("content-security-policy", page::POLICY)]);
+        page::page(&run, &report)?
     } else {
         fields.push(("content-type", "application/json"));
         match run.strategy {

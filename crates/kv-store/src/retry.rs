@@ -9,6 +9,8 @@ mod retry_after;
 use std::cell::RefCell;
 use std::future::Future;
 
+use serde::Serialize;
+
 pub use backoff::Backoff;
 pub use budget::Budget;
 pub use retry_after::retry_after_ms;
@@ -72,7 +74,8 @@ pub enum GaveUp {
 }
 
 /// One try that was made, in milliseconds from a start that its holder names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Try {
     /// When it began.
     pub started_ms: u64,

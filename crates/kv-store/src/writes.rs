@@ -1,7 +1,6 @@
 //! Writes to one key, many at once (KV documentation, "Limits to KV writes to the same key").
 
 mod report;
-mod timeline;
 
 use crate::limits::{Key, KeyError, VALUE_BYTES_MAX};
 use crate::retry::Backoff;
@@ -10,8 +9,6 @@ use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
 use http_semantics::request_target::{BadPercentEncoding, RequestTarget, percent_decode};
 use http_semantics::status::Status;
-
-use timeline::Title;
 
 pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 
@@ -275,19 +272,6 @@ impl Fields<'_> {
             None | Some(Err(_)) => Ok(0),
         }
     }
-}
-
-/// The page that shows a run as a timeline.
-#[must_use]
-pub fn page(run: &Run<'_>, report: &Report) -> String {
-    let (strategy, status) = match run.strategy {
-        Strategy::Direct => ("direct", "Each write was put once."),
-        Strategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),
-        Strategy::Coalesce(Wait::Kv) => ("coalesce, wait=kv", "KV has the last write or a later one."),
-        Strategy::Coalesce(Wait::Durable) => ("coalesce, wait=durable", "The last write is stored and will reach KV."),
-    };
-    let is_durable = run.strategy == Strategy::Coalesce(Wait::Durable);
-    timeline::page(&Title { key: run.key.as_str(), strategy, n: run.n, status, is_durable }, report)
 }
 
 fn no_other_parameters(target: &RequestTarget<'_>, known: &[&str]) -> Result<(), WriteError> {

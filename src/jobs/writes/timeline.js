@@ -1,0 +1,84 @@
+// Draws the run that is told in the page's JSON: each write a row, each put a mark at its time. Times are percentages
+// of the width, all else is in pixels: so text and marks have the same size on every screen.
+// A change needs a new hash in `POLICY` of page.rs and in static/_headers, which the tests name.
+{
+  const ROW = 18;
+  // What stands above the rows for the time axis, and below them too where there are many.
+  const AXIS = 28;
+  const ROWS_WITH_ONE_AXIS = 25;
+  // A put that takes less of the width is no wider than its mark; in percent.
+  const BAR_MIN = 0.5;
+  // More figures would touch each other on a telephone.
+  const INTERVALS_MAX = 6;
+  const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
+
+  const picture = document.getElementById("picture");
+  const run = picture.querySelector(".run");
+  const { attempts, elapsedMs } = JSON.parse(document.getElementById("report").textContent);
+  const spanMs = Math.max(1, elapsedMs, ...attempts.flatMap(({ endedMs, puts }) => [endedMs, ...puts.map((put) => put.endedMs)]));
+
+  const width = (ms) => Math.floor((ms * 10_000) / spanMs) / 100;
+  const percent = (ms) => `${width(ms).toFixed(2)}%`;
+  const duration = (ms) => (ms < 1000 ? `${ms} ms` : `${(Math.floor(ms / 10) / 100).toFixed(2)} s`);
+
+  const element = (name, attributes, ...children) => {
+    const node = document.createElementNS(run.namespaceURI, name);
+    for (const [attribute, value] of Object.entries(attributes)) node.setAttribute(attribute, value);
+    node.append(...children);
+    return node;
+  };
+  const bar = (kind, fromMs, toMs) => element("line", { class: kind, x1: percent(fromMs), x2: percent(toMs) });
+  const mark = (kind, atMs, ...title) => element("use", { class: kind, href: `#${kind}`, x: percent(atMs) }, ...title);
+
+  const row = ({ attempt, outcome, error, startedMs, endedMs, puts }, index) => {
+    const said = error ? `. ${error.message}` : "";
+    const group = element(
+      "g",
+      { class: outcome, transform: `translate(0 ${AXIS + ROW * (index + 0.5)})` },
+      element("title", {}, `Write ${attempt}: ${outcome} at ${duration(endedMs)}${said}`),
+      element("line", { class: "row", x1: -112, x2: "100%" }),
+      element("text", { class: "number", x: -84, y: 4 }, attempt),
+      element("text", { class: "word", x: -78, y: 4 }, outcome),
+    );
+    const widthOf = (put) => width(put.endedMs) - width(put.startedMs);
+    const isPut = outcome === "taken" || outcome === "failed";
+    const underWay = puts.reduce((sum, put) => sum + widthOf(put), 0);
+    if (!isPut) group.append(bar("without-put", startedMs, endedMs));
+    else if (width(endedMs) - width(startedMs) - underWay >= BAR_MIN) group.append(bar("wait", startedMs, endedMs));
+    group.append(...puts.filter((put) => widthOf(put) >= BAR_MIN).map((put) => bar("under-way", put.startedMs, put.endedMs)));
+    for (const [number, put] of puts.entries()) {
+      const kind = put.taken ? "taken" : "refused";
+      const title = `Put ${number + 1}: ${kind}, ${duration(put.startedMs)} to ${duration(put.endedMs)}`;
+      group.append(mark(kind, put.endedMs, element("title", {}, title)));
+    }
+    if (outcome !== "taken") group.append(mark(isPut ? "gave-up" : "kept", endedMs));
+    return group;
+  };
+
+  const axis = (rowsEnd, height) => {
+    const stepMs = STEPS_MS.find((step) => step * INTERVALS_MAX >= spanMs) ?? spanMs;
+    const [unit, unitMs] = spanMs < 1000 ? ["ms", 1] : ["s", 1000];
+    const group = element("g", { class: "axis" });
+    for (let ms = 0; ms <= spanMs; ms += stepMs) {
+      const x = percent(ms);
+      // The last one names the unit.
+      const label = ms + stepMs > spanMs ? `${ms / unitMs} ${unit}` : `${ms / unitMs}`;
+      group.append(element("line", { x1: x, x2: x, y1: 22, y2: rowsEnd }), element("text", { x, y: 16 }, label));
+      if (height > rowsEnd) group.append(element("text", { x, y: height - 10 }, label));
+    }
+    return group;
+  };
+
+  const rowsEnd = AXIS + ROW * attempts.length;
+  const height = attempts.length > ROWS_WITH_ONE_AXIS ? rowsEnd + AXIS : rowsEnd;
+  run.setAttribute("height", height);
+  run.append(axis(rowsEnd, height), ...attempts.map(row));
+
+  const count = (outcome) => attempts.filter((write) => write.outcome === outcome).length;
+  const counts = ["taken", "superseded", "stored", "failed"].filter(count).map((outcome) => ` ${count(outcome)} ${outcome}.`);
+  document.getElementById("run-desc").textContent = `A row for each write, from 0 to ${duration(spanMs)}.${counts.join("")}`;
+  // The legend explains what there is to see, and nothing else.
+  for (const entry of picture.querySelectorAll(".legend li")) if (!run.querySelector(entry.dataset.of)) entry.remove();
+  picture.hidden = false;
+  document.querySelector("details").open = false;
+}
