@@ -11,14 +11,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use http_semantics::conditional::entity_tag;
+use http_semantics::conditional::Preconditions;
 use http_semantics::content_hash;
-use http_semantics::request_target::RequestTarget;
+use kv_store::key_writer::message::{FIELD, Reply, Request, from_field, to_field};
 use kv_store::key_writer::{Answer, Due, KeyState, Metadata, Newest, NotWritten};
 use kv_store::limits::Key;
 use kv_store::retry::{Classify, FailureClass, Time, Try};
 use kv_store::store::StoreError;
-use kv_store::writes::{Fields, Read, Run, Strategy, Wait};
+use kv_store::writes::Wait;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::web_sys;
@@ -63,7 +63,7 @@ impl KeyWriter {
     /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
     pub fn touch() {}
 
-    /// A request of the Worker: `/{key}` with the query and the fields of `/writes/{key}`.
+    /// A request of the Worker: a [`Request`] in its header, and the value of a write in its body.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move { object.answer(request).await.map(Into::into) })
@@ -110,30 +110,32 @@ struct Waiting {
 
 impl Object {
     async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let url = request.url();
-        let target = RequestTarget::parse(&url);
-        let encoded_key = target.path.strip_prefix('/').unwrap_or_default();
-        if request.method() == "GET" {
-            let read = Read::parse(encoded_key, &target).map_err(|error| thrown(&error))?;
-            return self.read(&read.key).await;
+        let message = request.headers().get(FIELD)?.unwrap_or_default();
+        match from_field(&message).map_err(|error| thrown(&error))? {
+            Request::Read { key } => self.read(&Key::new(key).map_err(|error| thrown(&error))?).await,
+            Request::Write { key, wait, timeout_ms, preconditions } => {
+                let key = Key::new(key).map_err(|error| thrown(&error))?;
+                let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
+                drop(request);
+                let timeout = Duration::from_millis(timeout_ms.into());
+                let answer = self.write(&key, &preconditions, (wait == Wait::Kv).then_some(timeout), value).await?;
+                replied(&Reply::Written(answer), &JsValue::NULL)
+            }
         }
-        let header = |name| request.headers().get(name);
-        let (if_match, if_none_match) = (header("if-match")?, header("if-none-match")?);
-        let fields =
-            Fields { if_match: if_match.as_deref(), if_none_match: if_none_match.as_deref(), ..Fields::default() };
-        let run = Run::parse(encoded_key, &target, &fields).map_err(|error| thrown(&error))?;
-        let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
-        drop(request);
-        let (status, version, body) = self.write(&run, value).await?.to_wire();
-        answered(status, version, &JsValue::from_str(&body))
     }
 
-    /// Stores a value, sees to its alarm, and waits for as long as the request asks.
-    async fn write(&self, run: &Run<'_>, value: js_sys::ArrayBuffer) -> Result<Answer, JsValue> {
+    /// Stores a value, sees to its alarm, and waits for KV for as long as the request asks.
+    async fn write(
+        &self,
+        key: &Key<'_>,
+        preconditions: &Preconditions,
+        wait: Option<Duration>,
+        value: js_sys::ArrayBuffer,
+    ) -> Result<Answer, JsValue> {
         // From here to the alarm nothing waits: writes are accepted one after the other.
         let arrived_ms = Clock.now_ms();
-        let mut state = self.load(&run.key)?;
-        let Ok(version) = state.accept(sha256(&value), &run.preconditions) else {
+        let mut state = self.load(key)?;
+        let Ok(version) = state.accept(sha256(&value), preconditions) else {
             let version = state.accepted();
             self.see_to_alarm(&state).await?;
             return Ok(Answer::NotWritten(NotWritten::PreconditionFailed { version }));
@@ -142,11 +144,10 @@ impl Object {
         // It may be long, and the wait too.
         drop(value);
         self.state.replace(Some(state.clone()));
-        let flushed = matches!(run.strategy, Strategy::Coalesce(Wait::Kv)).then(|| self.wait_for(version, arrived_ms));
+        let flushed = wait.map(|deadline| (deadline, self.wait_for(version, arrived_ms)));
         self.see_to_alarm(&state).await?;
 
-        let Some(flushed) = flushed else { return Ok(Answer::Stored(version)) };
-        let deadline = Duration::from_millis(run.timeout_ms.into());
+        let Some((deadline, flushed)) = flushed else { return Ok(Answer::Stored(version)) };
         if let Some(Ok(told)) = deadline::within(deadline, flushed).await {
             return Ok(told);
         }
@@ -213,20 +214,20 @@ impl Object {
         if let Some(version) = state.unflushed() {
             let value = self.storage.value()?;
             self.see_to_alarm(&state).await?;
-            return answered(200, Some(version), &value);
+            return replied(&Reply::Found { version: Some(version) }, &value);
         }
         let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
             Ok(found) => found,
-            Err(error) => return answered(502, None, &JsValue::from_str(&error.to_string())),
+            Err(error) => return replied(&Reply::KvFailed { message: error.to_string() }, &JsValue::NULL),
         };
         let shown: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
         // Others may have written meanwhile.
         match (self.load(key)?.newest(shown.as_ref(), Clock.now_ms()), value) {
-            (Newest::Here(version), _) => answered(200, Some(version), &self.storage.value()?),
-            (Newest::Shown(version), Some(value)) => answered(200, Some(version), &value),
-            (Newest::NotShownYet, _) => answered(503, None, &JsValue::NULL),
-            (Newest::Unknown, Some(value)) => answered(200, None, &value),
-            (Newest::Shown(_) | Newest::Unknown, None) => answered(404, None, &JsValue::NULL),
+            (Newest::Here(version), _) => replied(&Reply::Found { version: Some(version) }, &self.storage.value()?),
+            (Newest::Shown(version), Some(value)) => replied(&Reply::Found { version: Some(version) }, &value),
+            (Newest::NotShownYet, _) => replied(&Reply::NotVisibleYet, &JsValue::NULL),
+            (Newest::Unknown, Some(value)) => replied(&Reply::Found { version: None }, &value),
+            (Newest::Shown(_) | Newest::Unknown, None) => replied(&Reply::NotFound, &JsValue::NULL),
         }
     }
 
@@ -307,10 +308,10 @@ impl Object {
     }
 }
 
-fn answered(status: u16, version: Option<u64>, body: &JsValue) -> Result<web_sys::Response, JsValue> {
-    let tag = version.map(entity_tag);
-    let fields: Vec<_> = tag.iter().map(|tag| ("etag", tag.as_str())).collect();
-    response::with_status(status, body, &fields)
+/// A reply, and the value beside it.
+fn replied(reply: &Reply, value: &JsValue) -> Result<web_sys::Response, JsValue> {
+    let field = to_field(reply).map_err(|error| thrown(&error))?;
+    response::with_status(200, value, &[(FIELD, &field)])
 }
 
 fn sha256(value: &js_sys::ArrayBuffer) -> String {

@@ -3,9 +3,10 @@
 mod page;
 
 use futures_util::future::join_all;
-use http_semantics::conditional::{entity_tag, is_not_modified, version};
+use http_semantics::conditional::{entity_tag, is_not_modified};
 use http_semantics::problem::wants_html;
 use http_semantics::request_target::RequestTarget;
+use kv_store::key_writer::message::Reply;
 use kv_store::key_writer::{Answer, WriterUnavailable};
 use kv_store::one_write::{Carried, OneWrite};
 use kv_store::retry::{Time, Try};
@@ -18,7 +19,7 @@ use worker::web_sys;
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::http::response;
-use crate::kv::key_writers::{KeyWriters, NewestValue, Write};
+use crate::kv::key_writers::KeyWriters;
 use crate::kv::put::Value;
 use crate::kv::{Form, Store};
 use crate::platform::clock::Clock;
@@ -51,23 +52,21 @@ async fn read(
             incoming.env().hot_keys().read_with_retry(&read.key, &Form::STREAM).await?.ok_or(ReadError::NotFound)?;
         return respond(200, &value, &fields);
     }
-    let newest = incoming.env().key_writers().read(&read.key, encoded_key).await;
-    match newest.map_err(WriterUnavailable)? {
-        NewestValue::Found { value, tag } => {
+    let (newest, value) = incoming.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
+    match newest {
+        Reply::Found { version } => {
+            let tag = version.map(entity_tag);
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
             let if_none_match = incoming.header("if-none-match");
-            if tag
-                .as_deref()
-                .and_then(version)
-                .is_some_and(|version| is_not_modified(if_none_match.as_deref(), version))
-            {
+            if version.is_some_and(|version| is_not_modified(if_none_match.as_deref(), version)) {
                 return respond(304, &JsValue::NULL, &fields);
             }
             respond(200, &value, &fields)
         }
-        NewestValue::NotFound => Err(ReadError::NotFound.into()),
-        NewestValue::NotVisibleYet => Err(ReadError::NotVisibleYet.into()),
-        NewestValue::KvFailed(error) => Err(error.into()),
+        Reply::NotFound => Err(ReadError::NotFound.into()),
+        Reply::NotVisibleYet => Err(ReadError::NotVisibleYet.into()),
+        Reply::KvFailed { message } => Err(StoreError::from_message(message).into()),
+        Reply::Written(_) => Err(WriterUnavailable("the object answered a read as a write".to_owned()).into()),
     }
 }
 
@@ -99,10 +98,7 @@ async fn write(
             (200, None, attempts)
         }
         Strategy::Coalesce(wait) => {
-            let (timeout_ms, key) = (run.timeout_ms, &run.key);
-            let Fields { if_match, if_none_match, .. } = fields;
-            let write = Write { key, encoded_key, wait, timeout_ms, if_match, if_none_match };
-            let (version, attempts) = coalesce(&incoming.env().key_writers(), &write, run.n, value, start_ms).await?;
+            let (version, attempts) = coalesce(&incoming.env().key_writers(), &run, wait, value, start_ms).await?;
             (if wait == Wait::Kv { 200 } else { 202 }, Some(version), attempts)
         }
     };
@@ -165,18 +161,18 @@ async fn put(
 /// The writes become one, which the key's object keeps: its version, and what became of each.
 async fn coalesce(
     writers: &KeyWriters,
-    write: &Write<'_>,
-    n: u32,
+    run: &Run<'_>,
+    wait: Wait,
     value: impl Fn(u32) -> Value,
     start_ms: u64,
 ) -> Result<(u64, Vec<RetriedAttempt>), Failure> {
     let one = OneWrite::new();
     let send = async |number| {
         let sent_ms = since_ms(start_ms);
-        writers.write(write, &value(number)).await.map(|answer| (answer, sent_ms))
+        writers.write(run, wait, &value(number)).await.map(|answer| (answer, sent_ms))
     };
     let started_ms = since_ms(start_ms);
-    let written = join_all((1..=n).map(async |number| (number, one.put(number, send).await))).await;
+    let written = join_all((1..=run.n).map(async |number| (number, one.put(number, send).await))).await;
     let ended_ms = since_ms(start_ms);
 
     let mut newest = 0;

@@ -4,11 +4,13 @@
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fields::Fields;
 use crate::http_date;
 
 /// `If-Match` and `If-None-Match` of a request that writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preconditions {
     /// RFC 9110 §13.1.1: the resource is still what the client saw last.
     pub if_match: Option<EntityTags>,
@@ -17,7 +19,7 @@ pub struct Preconditions {
 }
 
 /// What `If-Match` or `If-None-Match` lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntityTags {
     /// `*`: whatever there is.
     Any,
@@ -26,7 +28,7 @@ pub enum EntityTags {
 }
 
 /// One entity tag (RFC 9110 §8.8.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityTag {
     is_weak: bool,
     opaque: String,

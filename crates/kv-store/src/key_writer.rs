@@ -2,12 +2,13 @@
 //! KV has it. The Durable Object `KEY_WRITER` is this, with storage and an alarm.
 
 mod answer;
+pub mod message;
 #[cfg(test)]
 mod schedules;
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, NotWritten, Wire, WriterUnavailable};
+pub use answer::{Answer, NotWritten, WriterUnavailable};
 
 use crate::retry::{Backoff, Budget, FailureClass};
 use http_semantics::conditional::{PreconditionFailed, Preconditions};

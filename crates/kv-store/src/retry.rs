@@ -9,7 +9,7 @@ mod retry_after;
 use std::cell::RefCell;
 use std::future::Future;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use backoff::Backoff;
 pub use budget::Budget;
@@ -74,7 +74,7 @@ pub enum GaveUp {
 }
 
 /// One try that was made, in milliseconds from a start that its holder names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Try {
     /// When it began.

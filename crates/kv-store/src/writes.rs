@@ -9,6 +9,7 @@ use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
 use http_semantics::request_target::{BadPercentEncoding, RequestTarget, percent_decode};
 use http_semantics::status::Status;
+use serde::{Deserialize, Serialize};
 
 pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
 
@@ -147,7 +148,7 @@ pub enum Strategy {
 }
 
 /// What the answer of a coalesced write waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wait {
     /// The value is stored by the object, and will reach KV.
     Durable,

@@ -4,12 +4,12 @@ use http_semantics::conditional::entity_tag;
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
 use http_semantics::status::Status;
+use serde::{Deserialize, Serialize};
 
-use crate::record;
 use crate::retry::Try;
 
 /// What became of a write at its object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Stored as this version; KV will have it or a later one.
     Stored(u64),
@@ -25,7 +25,7 @@ pub enum Answer {
 }
 
 /// Why KV does not have a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum NotWritten {
     /// The key is not what the request says it must be. Nothing is stored.
     #[error("{}", current(*version))]
@@ -107,68 +107,5 @@ fn current(version: Option<u64>) -> String {
     match version {
         Some(version) => format!("The key is at version {version}, which is not what the request asks for."),
         None => "The key has no version yet: nothing was written to it with strategy=coalesce.".to_owned(),
-    }
-}
-
-/// An answer as it travels from the object to the Worker: status, version (as `ETag`) and body.
-pub type Wire = (u16, Option<u64>, String);
-
-impl Answer {
-    /// As the object sends it.
-    #[must_use]
-    pub fn to_wire(&self) -> Wire {
-        match self {
-            Self::InKv { version, tries } => {
-                let tries: Vec<_> = tries.iter().map(|tried| (tried.started_ms, tried.ended_ms, tried.taken)).collect();
-                (200, Some(*version), record::to_json(&tries))
-            }
-            Self::Stored(version) => (202, Some(*version), String::new()),
-            Self::NotWritten(NotWritten::PreconditionFailed { version }) => (412, *version, String::new()),
-            Self::NotWritten(NotWritten::Refused { version, cause }) => (503, Some(*version), cause.clone()),
-            Self::NotWritten(NotWritten::TimedOut { version }) => (504, Some(*version), String::new()),
-        }
-    }
-
-    /// As the Worker reads it; `None` where it is no such answer.
-    #[must_use]
-    pub fn from_wire((status, version, body): Wire) -> Option<Self> {
-        Some(match (status, version) {
-            (200, Some(version)) => {
-                let tries: Vec<(u64, u64, bool)> = serde_json::from_str(&body).ok()?;
-                let tries = tries.into_iter().map(|(started_ms, ended_ms, taken)| Try { started_ms, ended_ms, taken });
-                Self::InKv { version, tries: tries.collect() }
-            }
-            (202, Some(version)) => Self::Stored(version),
-            (412, version) => Self::NotWritten(NotWritten::PreconditionFailed { version }),
-            (503, Some(version)) => Self::NotWritten(NotWritten::Refused { version, cause: body }),
-            (504, Some(version)) => Self::NotWritten(NotWritten::TimedOut { version }),
-            _ => return None,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_arrives_as_it_was_sent() {
-        let tries = vec![
-            Try { started_ms: 1, ended_ms: 20, taken: false },
-            Try { started_ms: 900, ended_ms: 901, taken: true },
-        ];
-        for answer in [
-            Answer::Stored(1),
-            Answer::InKv { version: u64::MAX, tries },
-            Answer::InKv { version: 2, tries: Vec::new() },
-            Answer::NotWritten(NotWritten::PreconditionFailed { version: None }),
-            Answer::NotWritten(NotWritten::PreconditionFailed { version: Some(3) }),
-            Answer::NotWritten(NotWritten::TimedOut { version: 4 }),
-            Answer::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"".into() }),
-        ] {
-            assert_eq!(Answer::from_wire(answer.to_wire()), Some(answer));
-        }
-        assert_eq!(Answer::from_wire((500, None, "[]".into())), None);
-        assert_eq!(Answer::from_wire((200, Some(1), "oh".into())), None);
     }
 }

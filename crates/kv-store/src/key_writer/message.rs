@@ -1,0 +1,139 @@
+//! What the Worker and a key's Durable Object say to each other: the same types on both sides. A message
+//! travels as JSON in one field of the header; the value of the key is the body beside it.
+
+use http_semantics::conditional::Preconditions;
+use http_semantics::request_target::percent_decode;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use crate::writes::Wait;
+
+/// The name of the field.
+pub const FIELD: &str = "kv-edge-message";
+
+/// What no field may hold, and the sign of the encoding itself. All that is not ASCII is encoded as well.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// What the Worker asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Store the body as the key's newest value. The reply is [`Reply::Written`].
+    Write {
+        /// The key.
+        key: String,
+        /// What the reply waits for.
+        wait: Wait,
+        /// How long, in milliseconds.
+        timeout_ms: u32,
+        /// What the key must be at.
+        preconditions: Preconditions,
+    },
+    /// Reply with the key's newest value.
+    Read {
+        /// The key.
+        key: String,
+    },
+}
+
+/// What the object replies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// What became of a write.
+    Written(Answer),
+    /// The body is the newest value.
+    Found {
+        /// Its version; `None` if somebody wrote the key past its object.
+        version: Option<u64>,
+    },
+    /// The key has no value.
+    NotFound,
+    /// KV does not show the newest value yet.
+    NotVisibleYet,
+    /// The object could not read KV.
+    KvFailed {
+        /// KV's message.
+        message: String,
+    },
+}
+
+/// Returns a message as the value of [`FIELD`]: its JSON, with what no field may hold percent-encoded.
+///
+/// # Errors
+/// It cannot be JSON, which no message here is.
+pub fn to_field(message: &impl Serialize) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string(message)?;
+    Ok(utf8_percent_encode(&json, ENCODED).to_string())
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// It is none. The text is for the log.
+pub fn from_field<T: DeserializeOwned>(field: &str) -> Result<T, String> {
+    let json = percent_decode(field).map_err(|error| error.to_string())?;
+    serde_json::from_str(&json).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_writer::NotWritten;
+    use crate::retry::Try;
+
+    fn arrives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: &T) {
+        let field = to_field(message).unwrap();
+        assert!(field.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{field}");
+        assert_eq!(&from_field::<T>(&field).unwrap(), message);
+    }
+
+    #[test]
+    fn a_request_arrives_as_it_was_sent() {
+        for key in ["hot", "50% \u{e9}\n\u{1f600}\"\\", "%41"] {
+            arrives(&Request::Read { key: key.to_owned() });
+            for (if_match, if_none_match) in [(None, None), (Some("\"1\", W/\"\u{e9}\""), Some("*"))] {
+                arrives(&Request::Write {
+                    key: key.to_owned(),
+                    wait: Wait::Durable,
+                    timeout_ms: 60_000,
+                    preconditions: Preconditions::parse(if_match, if_none_match),
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_arrives_as_it_was_sent() {
+        let tries = vec![
+            Try { started_ms: 1, ended_ms: 20, taken: false },
+            Try { started_ms: 900, ended_ms: 901, taken: true },
+        ];
+        for answer in [
+            Answer::Stored(1),
+            Answer::InKv { version: u64::MAX, tries },
+            Answer::InKv { version: 2, tries: Vec::new() },
+            Answer::NotWritten(NotWritten::PreconditionFailed { version: None }),
+            Answer::NotWritten(NotWritten::TimedOut { version: 4 }),
+            Answer::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"\r\n".into() }),
+        ] {
+            arrives(&Reply::Written(answer));
+        }
+        for reply in [
+            Reply::Found { version: Some(7) },
+            Reply::Found { version: None },
+            Reply::NotFound,
+            Reply::NotVisibleYet,
+            Reply::KvFailed { message: "KV GET failed: 500".to_owned() },
+        ] {
+            arrives(&reply);
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for field in ["", "oh", "{}", "%", "{\"Read\":{}}"] {
+            assert!(from_field::<Request>(field).is_err(), "{field}");
+        }
+    }
+}
