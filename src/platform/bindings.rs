@@ -8,13 +8,15 @@ mod cache;
 mod flags;
 #[cfg(feature = "storefronts")]
 mod storefronts;
+#[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+mod vars;
 #[cfg(feature = "writes")]
 mod writes;
 
 use std::rc::Rc;
 
 #[cfg(any(feature = "cache", feature = "storefronts"))]
-use http_semantics::vars::UpstreamTimeout;
+use http_semantics::upstream_timeout::UpstreamTimeout;
 use wasm_bindgen::prelude::*;
 
 use crate::isolate::Isolate;
@@ -86,7 +88,7 @@ impl Vars {
             #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
             token,
             #[cfg(any(feature = "cache", feature = "storefronts"))]
-            upstream_timeout: UpstreamTimeout::parse(&env.text("UPSTREAM_TIMEOUT_MS")),
+            upstream_timeout: UpstreamTimeout::from_milliseconds(vars::UPSTREAM_TIMEOUT_MS.read(env)),
         }
     }
 }

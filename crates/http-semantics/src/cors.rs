@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::origin::{AllowList, Origin};
 
-/// The origins of the var `OFREP_ORIGINS`.
+/// The origins whose pages may read answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedOrigins {
     is_any: bool,

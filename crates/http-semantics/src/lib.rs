@@ -20,5 +20,5 @@ pub mod range;
 pub mod request_body;
 pub mod request_target;
 pub mod status;
-pub mod vars;
+pub mod upstream_timeout;
 pub mod weight;

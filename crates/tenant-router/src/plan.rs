@@ -16,7 +16,7 @@ use http_semantics::authorization;
 use http_semantics::cookie;
 use http_semantics::fields::{Edits, Fields};
 use http_semantics::request_target::RequestTarget;
-use http_semantics::vars::UpstreamTimeout;
+use http_semantics::upstream_timeout::UpstreamTimeout;
 
 /// A body up to this many bytes is kept aside.
 pub const KEPT_BODY_BYTES_MAX: u64 = 64 * 1024;

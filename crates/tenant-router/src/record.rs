@@ -15,7 +15,7 @@ use super::access::Access;
 use super::backend::Backend;
 use http_semantics::origin::AllowList;
 use http_semantics::request_target::normal_escapes;
-use http_semantics::vars::UpstreamTimeout;
+use http_semantics::upstream_timeout::UpstreamTimeout;
 use kv_store::limits::Key;
 use kv_store::schema::{self, Fault};
 

@@ -1,9 +1,8 @@
 //! What files and translations are served with.
 
-use http_semantics::vars::{ASSETS_REFRESH_SECONDS, refresh_ms};
 use wasm_bindgen::prelude::*;
 
-use super::Bindings;
+use super::{Bindings, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
@@ -26,6 +25,6 @@ pub(crate) struct Vars {
 
 impl Vars {
     pub(super) fn read(env: &Bindings) -> Self {
-        Self { refresh_ms: refresh_ms(&env.text("ASSETS_REFRESH"), ASSETS_REFRESH_SECONDS) }
+        Self { refresh_ms: vars::ASSETS_REFRESH.read_ms(env) }
     }
 }

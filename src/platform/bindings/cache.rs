@@ -2,10 +2,9 @@
 
 use http_cache::credentials::CredentialFields;
 use http_semantics::origin::AllowList;
-use http_semantics::vars::{REFRESH_SECONDS, refresh_ms};
 use wasm_bindgen::prelude::*;
 
-use super::Bindings;
+use super::{Bindings, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
@@ -33,9 +32,9 @@ pub(crate) struct Vars {
 impl Vars {
     pub(super) fn read(env: &Bindings) -> Self {
         Self {
-            upstreams: AllowList::parse(&env.text("CACHE_UPSTREAMS"), &[]),
-            credentials: CredentialFields::parse(&env.text("CACHE_CREDENTIALS")),
-            refresh_ms: refresh_ms(&env.text("CACHE_REFRESH"), REFRESH_SECONDS),
+            upstreams: AllowList::parse(&vars::CACHE_UPSTREAMS.read(env), &[]),
+            credentials: CredentialFields::parse(&vars::CACHE_CREDENTIALS.read(env)),
+            refresh_ms: vars::CACHE_REFRESH.read_ms(env),
         }
     }
 }

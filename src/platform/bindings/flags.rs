@@ -2,11 +2,10 @@
 
 use feature_flags::config::user_id::{NotUserIdFrom, UserIdFrom};
 use http_semantics::cors::AllowedOrigins;
-use http_semantics::vars::{CONFIG_REFRESH_SECONDS, refresh_ms};
 use kv_store::limits::Key;
 use wasm_bindgen::prelude::*;
 
-use super::Bindings;
+use super::{Bindings, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
@@ -38,11 +37,11 @@ pub(crate) struct Vars {
 impl Vars {
     pub(super) fn read(env: &Bindings) -> Self {
         Self {
-            user_id_from: UserIdFrom::parse(&env.text("USER_ID_FROM")),
-            refresh_ms: refresh_ms(&env.text("CONFIG_REFRESH"), CONFIG_REFRESH_SECONDS),
-            prefix: env.text("CONFIG_PREFIX"),
-            snapshot: Key::new(env.text("CONFIG_SNAPSHOT")).ok(),
-            ofrep_origins: AllowedOrigins::parse(&env.text("OFREP_ORIGINS")),
+            user_id_from: UserIdFrom::parse(&vars::USER_ID_FROM.read(env)),
+            refresh_ms: vars::CONFIG_REFRESH.read_ms(env),
+            prefix: vars::CONFIG_PREFIX.read(env),
+            snapshot: Key::new(vars::CONFIG_SNAPSHOT.read(env)).ok(),
+            ofrep_origins: AllowedOrigins::parse(&vars::OFREP_ORIGINS.read(env)),
         }
     }
 }

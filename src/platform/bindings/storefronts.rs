@@ -1,12 +1,11 @@
 //! What storefronts need.
 
-use http_semantics::vars::{REFRESH_SECONDS, is_true, refresh_ms};
 use tenant_router::address::Hosts;
 use tenant_router::record::OriginPolicy;
 use tenant_router::visitor::VisitorKey;
 use wasm_bindgen::prelude::*;
 
-use super::Bindings;
+use super::{Bindings, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
@@ -37,9 +36,9 @@ impl Vars {
     pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
         let visitor_secret = env.secret("VISITOR_SECRET");
         Self {
-            origins: OriginPolicy::parse(&env.text("ROUTING_ORIGINS"), is_true(&env.text("ROUTING_INSECURE"))),
-            refresh_ms: refresh_ms(&env.text("ROUTING_REFRESH"), REFRESH_SECONDS),
-            hosts: Hosts::parse(&env.text("TENANT_DOMAIN"), &env.text("PLATFORM_HOSTS")),
+            origins: OriginPolicy::parse(&vars::ROUTING_ORIGINS.read(env), vars::ROUTING_INSECURE.read(env)),
+            refresh_ms: vars::ROUTING_REFRESH.read_ms(env),
+            hosts: Hosts::parse(&vars::TENANT_DOMAIN.read(env), &vars::PLATFORM_HOSTS.read(env)),
             visitor_key: visitor_secret.as_deref().or(token).map(VisitorKey::derive),
         }
     }

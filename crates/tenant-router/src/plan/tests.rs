@@ -69,7 +69,7 @@ impl Request<'_> {
         let settings = Settings {
             token: self.token,
             visitor_key: Some(&key).filter(|_| self.has_key),
-            timeout: UpstreamTimeout::parse("5000"),
+            timeout: UpstreamTimeout::from_milliseconds(5000),
         };
         let plan = Plan::new(&asked, &address, record, &settings, || self.random)?;
         let name = |target: &Target<'_>| match target.variant {
@@ -133,7 +133,8 @@ fn the_cookie_is_for_the_storefront_as_the_visitor_addresses_it() {
     let (fields, key) = (Lines::from(&[]), key());
     let address = Address { key: Key::literal("shop"), prefix: "", rest: &target.path };
     let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
-    let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::parse("") };
+    let settings =
+        Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
     let plan = Plan::new(&asked, &address, &record, &settings, || 7).unwrap();
     assert!(plan.set_cookie.unwrap().contains("; Path=/;"));
 }
@@ -165,7 +166,8 @@ fn only_a_new_visitor_needs_a_random_number() {
     ] {
         let (record, fields, count) = (record(members), Lines::from(fields), Cell::new(0));
         let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
-        let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::parse("") };
+        let settings =
+            Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
         let random = || {
             count.set(count.get() + 1);
             7
@@ -282,7 +284,8 @@ fn twenty_thousand_new_visitors_are_split_within_one_percent_of_the_weights() {
     let target = RequestTarget::parse("https://v.example/stores/shop/x");
     let (address, key, fields) = (Address::by_path(&target.path).unwrap(), key(), Lines::from(&[]));
     let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
-    let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::parse("") };
+    let settings =
+        Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
     let is_green = |visitor: u32| {
         let plan = Plan::new(&asked, &address, &record, &settings, || visitor.into()).unwrap();
         plan.target.variant == Some("green")
@@ -314,7 +317,7 @@ proptest! {
         let Ok(address) = Address::of(&named, &target) else { return Ok(()) };
         let (fields, key) = (Lines::from(&[]), key());
         let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
-        let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::parse("") };
+        let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
         let plan = Plan::new(&asked, &address, &record, &settings, || 7).unwrap();
 
         let backend = plan.target.backend;

@@ -8,7 +8,7 @@ use crate::access::{Access, Country, IpRange, Who};
 use crate::backend::Backend;
 use http_semantics::fields::{self, is_name, is_value};
 use http_semantics::request_target::{has_dot_segments, normal_escapes};
-use http_semantics::vars::UpstreamTimeout;
+use http_semantics::upstream_timeout::UpstreamTimeout;
 use kv_store::limits::Key;
 use kv_store::schema::Node;
 
@@ -73,7 +73,10 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
         split: object.member("split", read_split).unwrap_or_default(),
         request_fields: headers.0,
         response_fields: headers.1,
-        timeout: object.member("timeoutMs", |node| node.integer(1..=60_000)).map(UpstreamTimeout::from_milliseconds),
+        timeout: object.member("timeoutMs", |node| {
+            let milliseconds = node.integer(1..=60_000)?;
+            Some(UpstreamTimeout::from_milliseconds(milliseconds.into()))
+        }),
         fallback: object.member("fallback", |node| read_fallback(node, &backend)),
         access: object.member("access", read_access),
     })))

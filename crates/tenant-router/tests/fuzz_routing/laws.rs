@@ -9,7 +9,7 @@ use http_semantics::fields::{Edits, Fields, is_name};
 use http_semantics::forwarding_fields::is_stripped;
 use http_semantics::origin::Origin;
 use http_semantics::request_target::{RequestTarget, has_dot_segments};
-use http_semantics::vars::UpstreamTimeout;
+use http_semantics::upstream_timeout::UpstreamTimeout;
 use kv_store::memory::Standing;
 use proptest::prelude::*;
 use tenant_router::TenantError;
@@ -125,7 +125,8 @@ pub(crate) fn hold(case: &Case, reached: &Reached) -> Law {
 
     let (fields, key) = (Given::new(&case.request), VisitorKey::derive("secret"));
     let asked = Asked { method: case.method, target: &target, fields: &fields, has_body: case.has_body };
-    let settings = Settings { token: Some("token"), visitor_key: Some(&key), timeout: UpstreamTimeout::parse("") };
+    let settings =
+        Settings { token: Some("token"), visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
     let plan = match Plan::new(&asked, &address, record, &settings, || case.random) {
         Ok(plan) => plan,
         Err(error) => return nothing_reached(&error),

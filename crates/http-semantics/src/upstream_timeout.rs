@@ -1,0 +1,41 @@
+//! How long another server may take to begin its answer.
+
+use std::time::Duration;
+
+/// No deadline is longer, in milliseconds.
+const MILLISECONDS_MAX: u64 = 60_000;
+
+/// A request with a body may take so many times the deadline: the time to send the body is the visitor's, not the origin's.
+const UPLOAD_FACTOR: u32 = 10;
+
+/// How long an upstream or an origin may take to begin its answer: 1 to 60000 milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamTimeout(Duration);
+
+impl UpstreamTimeout {
+    /// Returns the deadline of so many milliseconds; out of range it is the end of that.
+    #[must_use]
+    pub fn from_milliseconds(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds.clamp(1, MILLISECONDS_MAX)))
+    }
+
+    /// The deadline of a request; ten times as long if it carries a body.
+    #[must_use]
+    pub fn of_request(self, has_body: bool) -> Duration {
+        if has_body { self.0 * UPLOAD_FACTOR } else { self.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_1_to_60000_milliseconds_and_ten_times_as_long_with_a_body() {
+        for (given, milliseconds) in [(500, 500), (0, 1), (60_001, 60_000), (u64::MAX, 60_000)] {
+            let timeout = UpstreamTimeout::from_milliseconds(given);
+            assert_eq!(timeout.of_request(false), Duration::from_millis(milliseconds), "{given}");
+            assert_eq!(timeout.of_request(true), Duration::from_millis(milliseconds * 10), "{given}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The vars of `wrangler.toml`, which tells what each is for: the one table of their names, and what counts if nobody sets them.
+
+#![allow(dead_code, reason = "a Worker of fewer jobs reads fewer vars")]
+
+use super::Bindings;
+
+/// Declares each var: how it is read, and the value that it has in `wrangler.toml`. For a number that is also what
+/// counts if the var says nothing that can be used; a text that is not set is empty.
+macro_rules! vars {
+    ($($name:ident: $kind:ident = $default:expr;)+) => {
+        $(pub(super) const $name: $kind = $kind::new(stringify!($name), $default);)+
+
+        /// All of them, in the order of `wrangler.toml`.
+        #[cfg(test)]
+        fn all() -> Vec<(&'static str, String)> {
+            vec![$((stringify!($name), $default.to_string())),+]
+        }
+    };
+}
+
+vars! {
+    CACHE_UPSTREAMS: Text = "https://example.com";
+    CACHE_CREDENTIALS: Text = "";
+    CACHE_REFRESH: Seconds = 10;
+    ROUTING_ORIGINS: Text = "";
+    ROUTING_INSECURE: Switch = false;
+    ROUTING_REFRESH: Seconds = 10;
+    ASSETS_REFRESH: Seconds = 30;
+    USER_ID_FROM: Text = "query";
+    CONFIG_REFRESH: Seconds = 30;
+    CONFIG_PREFIX: Text = "";
+    CONFIG_SNAPSHOT: Text = "";
+    OFREP_ORIGINS: Text = "";
+    TENANT_DOMAIN: Text = "";
+    PLATFORM_HOSTS: Text = "";
+    UPSTREAM_TIMEOUT_MS: Milliseconds = 10_000;
+}
+
+/// A text, which a crate makes sense of.
+pub(super) struct Text(&'static str);
+
+impl Text {
+    const fn new(name: &'static str, _in_wrangler_toml: &'static str) -> Self {
+        Self(name)
+    }
+
+    pub(super) fn read(&self, env: &Bindings) -> String {
+        env.text(self.0)
+    }
+}
+
+/// `true` switches something on, whatever the case of its letters, and nothing else does.
+pub(super) struct Switch(&'static str);
+
+impl Switch {
+    const fn new(name: &'static str, _in_wrangler_toml: bool) -> Self {
+        Self(name)
+    }
+
+    pub(super) fn read(&self, env: &Bindings) -> bool {
+        is_true(&env.text(self.0))
+    }
+}
+
+/// For how long something is taken out of memory before KV is asked again: whole seconds, an hour at most.
+pub(super) struct Seconds {
+    name: &'static str,
+    default: u64,
+}
+
+impl Seconds {
+    const MAX: u64 = 3600;
+
+    const fn new(name: &'static str, default: u64) -> Self {
+        Self { name, default }
+    }
+
+    /// In milliseconds.
+    pub(super) fn read_ms(&self, env: &Bindings) -> u64 {
+        self.parse_ms(&env.text(self.name))
+    }
+
+    fn parse_ms(&self, text: &str) -> u64 {
+        number(text, self.default).min(Self::MAX) * 1000
+    }
+}
+
+/// Whole milliseconds. Who is given them bounds them.
+pub(super) struct Milliseconds {
+    name: &'static str,
+    default: u64,
+}
+
+impl Milliseconds {
+    const fn new(name: &'static str, default: u64) -> Self {
+        Self { name, default }
+    }
+
+    pub(super) fn read(&self, env: &Bindings) -> u64 {
+        number(&env.text(self.name), self.default)
+    }
+}
+
+fn number(text: &str, default: u64) -> u64 {
+    text.trim().parse().unwrap_or(default)
+}
+
+fn is_true(text: &str) -> bool {
+    text.trim().eq_ignore_ascii_case("true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRANGLER_TOML: &str = include_str!("../../../wrangler.toml");
+    const README: &str = include_str!("../../../README.md");
+
+    /// The vars of a table of `wrangler.toml`, with their values.
+    fn vars(table: &str) -> Vec<(&'static str, String)> {
+        let lines = WRANGLER_TOML.lines().skip_while(|line| *line != table).skip(1);
+        let pairs = lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.starts_with('#'));
+        pairs.filter_map(|line| line.split_once(" = ")).map(|(name, value)| (name, value.replace('"', ""))).collect()
+    }
+
+    #[test]
+    fn wrangler_toml_sets_each_var_in_each_environment() {
+        for table in ["[vars]", "[env.staging.vars]", "[env.production.vars]"] {
+            assert_eq!(vars(table), all(), "{table}");
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_each_var_with_its_default() {
+        let rows =
+            README.lines().skip_while(|line| *line != "### Vars and the secret").filter(|line| line.starts_with("| `"));
+        let rows = rows.map_while(|row| {
+            let (name, rest) = row.strip_prefix("| `")?.split_once("` |")?;
+            let (_, default) = rest.strip_suffix(" |")?.rsplit_once("| ")?;
+            Some((name, if default.starts_with("none") { String::new() } else { default.replace('`', "") }))
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), all());
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_the_default() {
+        for (text, seconds) in [("5", 5), (" 0 ", 0), ("3601", 3600), ("", 10), ("soon", 10), ("-1", 10)] {
+            assert_eq!(CACHE_REFRESH.parse_ms(text), seconds * 1000, "{text}");
+        }
+        for (text, milliseconds) in [("500", 500), (" 500 ", 500), ("0", 0), ("", 10_000), ("-1", 10_000)] {
+            assert_eq!(number(text, UPSTREAM_TIMEOUT_MS.default), milliseconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_true_switches_on() {
+        assert!(is_true("true") && is_true("True"));
+        assert!(!is_true("") && !is_true("false") && !is_true("1") && !is_true("yes"));
+    }
+}
