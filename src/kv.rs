@@ -169,6 +169,7 @@ async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<Js
 }
 
 /// Metadata as JSON; `None` if there is none.
+#[cfg(any(feature = "cache", feature = "writes"))]
 fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     match js_sys::JSON::stringify(metadata) {
         Ok(json) => Ok(json.as_string()),

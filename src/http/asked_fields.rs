@@ -7,7 +7,6 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
 use super::incoming::Incoming;
-use super::message::MessageFields;
 
 #[wasm_bindgen(module = "/src/http/incoming.js")]
 extern "C" {
@@ -18,11 +17,16 @@ extern "C" {
     fn accept_encoding(request: &web_sys::Request) -> Option<String>;
 }
 
+#[wasm_bindgen(module = "/src/http/message.js")]
+extern "C" {
+    fn names(message: &JsValue) -> String;
+}
+
 impl Incoming {
     /// The header fields, each asked for when it matters. For these, separated by commas, the request is looked through at once.
     pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
         let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(self.request(), at_once)) };
-        AskedFields { incoming: self, at_once, lines, all: OnceCell::new() }
+        AskedFields { incoming: self, at_once, lines, names: OnceCell::new() }
     }
 }
 
@@ -32,19 +36,13 @@ pub(crate) struct AskedFields<'a> {
     at_once: &'static str,
     /// Those of `at_once` that are there.
     lines: Lines,
-    /// For who asks which fields there are.
-    all: OnceCell<MessageFields<'a>>,
-}
-
-impl<'a> AskedFields<'a> {
-    fn all(&self) -> &MessageFields<'a> {
-        self.all.get_or_init(|| MessageFields::of_request(self.incoming.request()))
-    }
+    /// Of all fields, for who asks.
+    names: OnceCell<String>,
 }
 
 impl Fields for AskedFields<'_> {
     fn names(&self) -> &str {
-        self.all().names()
+        self.names.get_or_init(|| names(self.incoming.request()))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -60,6 +58,7 @@ impl Fields for AskedFields<'_> {
     }
 
     fn set_cookies(&self) -> Vec<String> {
-        self.all().set_cookies()
+        // No request has more than a stray one.
+        self.get("set-cookie").into_iter().collect()
     }
 }
