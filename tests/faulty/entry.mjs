@@ -10,7 +10,8 @@
 //
 // `GET /.kv-calls?key=K` answers the calls made for a key so far, `?under=P` those for all keys that begin so (a `list` counts
 // under its prefix, a bulk read under each of its `keys`); `GET /.object?key=K` answers what the key's object stores;
-// `DELETE /.alarm?key=K` takes the object's alarm away.
+// `DELETE /.alarm?key=K` takes the object's alarm away. `GET /.storage?key=K` answers all that the object stores and when its alarm
+// rings, `PUT` stores such an answer.
 // `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its objects ahead (or behind).
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
@@ -171,6 +172,11 @@ export class KeyWriter extends DurableObject {
   async fetch(request) {
     const { pathname } = new URL(request.url);
     if (pathname === "/.object") return Response.json(await look(this.ctx.storage));
+    if (pathname === "/.storage" && request.method === "GET") return Response.json(await storageOf(this.ctx));
+    if (pathname === "/.storage") {
+      await store(this.ctx, await request.json());
+      return new Response(null, { status: 204 });
+    }
     if (pathname === "/.crash") await crash(this.ctx);
     if (pathname === "/.alarm") {
       await this.ctx.storage.deleteAlarm();
@@ -196,6 +202,18 @@ async function look(storage) {
   return { alarmMs: await storage.getAlarm(), records, tables };
 }
 
+/** All that an object stores: texts, and bytes in base64. */
+async function storageOf({ storage }) {
+  const values = [...(await storage.list())];
+  const shown = (value) => (typeof value === "string" ? { text: value } : { base64: new Uint8Array(value).toBase64() });
+  return { alarmMs: await storage.getAlarm(), values: values.map(([name, value]) => ({ name, ...shown(value) })) };
+}
+
+async function store({ storage }, { alarmMs, values }) {
+  for (const { name, text, base64 } of values) await storage.put(name, text ?? Uint8Array.fromBase64(base64).buffer);
+  if (alarmMs !== null) await storage.setAlarm(alarmMs);
+}
+
 const length = (value) => value?.byteLength ?? (typeof value === "string" ? value.length : JSON.stringify(value).length);
 
 const controls = {
@@ -213,6 +231,8 @@ const controls = {
     return new Response(null, { status: 204 });
   },
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
+  "GET /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
+  "PUT /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "DELETE /.alarm": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "POST /.crash": async (request, env, key) => {
     await env.KEY_WRITER.getByName(key)
