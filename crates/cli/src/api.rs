@@ -47,7 +47,7 @@ use pages::Pages;
 use target::segment;
 
 /// The most namespaces on a page.
-const NAMESPACES_MAX: u32 = 100;
+const NAMESPACES_MAX: usize = 100;
 
 const JSON: &str = "application/json";
 
@@ -147,11 +147,12 @@ impl Namespace {
         for page in 1_u64.. {
             let path = format!("/storage/kv/namespaces?per_page={NAMESPACES_MAX}&page={page}");
             let (known, pages) = self.client.call("list the namespaces", &self.cancellation, |client, left| {
-                let envelope = client.send(Request::Get(&path), left)?.success::<Vec<Known>>()?;
-                let pages = envelope.result_info.unwrap_or_default().total_pages;
-                Ok((envelope.result.unwrap_or_default(), pages))
+                let answer = client.send(Request::Get(&path), left)?;
+                let envelope = answer.success::<Vec<Known>>()?;
+                let known = envelope.result.ok_or_else(|| Failed::strange(answer.status()))?;
+                Ok((known, envelope.result_info.unwrap_or_default().total_pages))
             })?;
-            let is_full = known.len() >= usize::try_from(NAMESPACES_MAX).unwrap_or(usize::MAX);
+            let is_full = known.len() >= NAMESPACES_MAX;
             let new = known.into_iter().filter(|known| !all.contains(known)).collect::<Vec<_>>();
             let is_last = new.is_empty() || pages.map_or(!is_full, |pages| page >= pages);
             all.extend(new);
@@ -225,7 +226,7 @@ impl Namespace {
     pub(crate) fn bulk_put(&self, items: Vec<Item>) -> Result<(), ApiError> {
         let (alone, together): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::needs_call_of_its_own);
         for (at, item) in alone.iter().enumerate() {
-            let left_out = alone.len().saturating_sub(at).saturating_add(together.len());
+            let left_out = alone.len() - at + together.len();
             self.put_alone(item).map_err(|error| ApiError { left_out, ..error })?;
         }
         let path = self.path("bulk");
@@ -240,12 +241,12 @@ impl Namespace {
         let path = self.path("bulk/delete");
         let mut rest = keys.len();
         for keys in keys.chunks(self.items_max()) {
-            rest = rest.saturating_sub(keys.len());
+            rest -= keys.len();
             let names = keys.iter().map(|key| (key.clone(), Value::from(key.as_str()).to_string()));
             let deleted = self.bulk("delete", names.collect(), |client, bytes, left| {
                 client.send(Request::Post(&path, Body { content_type: JSON, bytes }), left)
             });
-            deleted.map_err(|error| ApiError { left_out: error.left_out.saturating_add(rest), ..error })?;
+            deleted.map_err(|error| ApiError { left_out: error.left_out + rest, ..error })?;
         }
         Ok(())
     }
@@ -294,8 +295,7 @@ impl Namespace {
             if !says_what_it_did {
                 return Err(Failed::strange(answer.status()));
             }
-            let written = result.successful_key_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(asked);
-            if left_out.is_empty() && written >= asked {
+            if left_out.is_empty() && result.successful_key_count.is_none_or(|written| written >= asked as u64) {
                 Ok(())
             } else {
                 Err(Failed::left_out(&items.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()))
@@ -321,7 +321,7 @@ impl Namespace {
 
 /// An array of what stands for the keys.
 fn body(items: &[(String, String)]) -> Vec<u8> {
-    let length = items.iter().fold(2_usize, |sum, (_, json)| sum.saturating_add(json.len()).saturating_add(1));
+    let length = items.iter().fold(2, |sum, (_, json)| sum + json.len() + 1);
     let mut body = Vec::with_capacity(length);
     for (_, json) in items {
         body.push(if body.is_empty() { b'[' } else { b',' });

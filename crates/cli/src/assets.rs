@@ -98,7 +98,7 @@ fn of_folder(faults: &[String]) -> String {
         return format!("{fault}\nnothing was uploaded");
     }
     let shown = faults.get(..EQUAL_MAX).unwrap_or(faults);
-    let more = more(faults.len().saturating_sub(shown.len()), "fault").map(|more| format!("\n  {more}"));
+    let more = more(faults.len() - shown.len(), "fault").map(|more| format!("\n  {more}"));
     let (count, shown, more) = (faults.len(), shown.join("\n  "), more.unwrap_or_default());
     format!("{count} things are wrong with the folder:\n  {shown}{more}\nnothing was uploaded")
 }

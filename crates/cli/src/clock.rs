@@ -22,7 +22,8 @@ pub(crate) fn now_ms() -> u64 {
     unix_ms.saturating_add(milliseconds(instant.elapsed()))
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+/// As many as there are, or as 64 bits hold.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -77,7 +77,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
         return Err(Unreadable::Utf16);
     }
-    String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to().saturating_add(1)))
+    String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to() + 1))
 }
 
 impl fmt::Display for Unreadable {

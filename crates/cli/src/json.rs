@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use kv_store::record::to_json;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
@@ -40,8 +41,7 @@ impl Tree {
 
     /// The JSON text again, without white space.
     pub(crate) fn to_json(&self) -> String {
-        // A tree has string keys and finite numbers only, so that writing it cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
+        to_json(self)
     }
 
     pub(crate) fn as_text(&self) -> Option<&str> {
@@ -166,6 +166,12 @@ impl<'de> Visitor<'de> for TreeVisitor {
         }
         Ok(Tree::Object(members))
     }
+}
+
+/// A value of our own, such as metadata.
+#[expect(clippy::expect_used, reason = "text, numbers, and structs of them are always JSON")]
+pub(crate) fn value(own: &impl Serialize) -> Value {
+    serde_json::to_value(own).expect("metadata are made of text and numbers")
 }
 
 #[cfg(test)]

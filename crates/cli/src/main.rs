@@ -1,5 +1,5 @@
 //! `kv-edge`: the native tool beside the Worker. It works on what goes into the KV namespaces; what is right there is decided
-//! in `kv-edge-core`, by the very code that the Worker runs.
+//! by the crates of its subjects, the very code that the Worker runs.
 //!
 //! One module for each group of commands. A command that checks ends with 0 where all is well, 1 where it found something wrong, and 2
 //! where it could not do its work: a mistake in the command line, a file that cannot be read. One that changes KV ends with 0 where

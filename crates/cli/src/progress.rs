@@ -92,7 +92,7 @@ impl Phase {
     /// So many units more are done.
     pub(crate) fn add(&self, units: u64) {
         self.bar.inc(units);
-        let done = self.done.fetch_add(units, Ordering::Relaxed).saturating_add(units);
+        let done = self.done.fetch_add(units, Ordering::Relaxed) + units;
         let (now_ms, told_ms) = (clock::now_ms(), self.told_ms.load(Ordering::Relaxed));
         if matches!(self.place, Place::Lines)
             && now_ms.saturating_sub(told_ms) >= LINE_EACH_MS
@@ -126,8 +126,8 @@ fn so_far(done: u64, total: u64, unit: Unit) -> String {
 }
 
 fn style(unit: Unit, total: u64) -> ProgressStyle {
-    // A template that indicatif does not take would be a fault of the lines below; its own style would do then.
-    ProgressStyle::with_template(template(unit, total)).unwrap_or_else(|_| ProgressStyle::default_bar())
+    #[expect(clippy::expect_used, reason = "the templates stand below, and a test takes each")]
+    ProgressStyle::with_template(template(unit, total)).expect("a template of indicatif")
 }
 
 fn template(unit: Unit, total: u64) -> &'static str {

@@ -68,9 +68,9 @@ impl<'r> Shown<'r> {
     fn shows(&mut self, problem: &'r str) -> bool {
         let equal = self.equal.entry(problem).or_default();
         let is_shown = *equal < EQUAL_MAX && self.count < LINES_MAX;
-        *equal = equal.saturating_add(1);
+        *equal += 1;
         let counter = if is_shown { &mut self.count } else { &mut self.left };
-        *counter = counter.saturating_add(1);
+        *counter += 1;
         is_shown
     }
 }
@@ -185,7 +185,7 @@ impl Report {
         let files = files.map(|source| match source.read() {
             Ok(text) => FileReport { file: source.to_string(), ..check(&text) },
             Err(error) => {
-                unreadable = unreadable.saturating_add(1);
+                unreadable += 1;
                 if unreadable <= EQUAL_MAX {
                     tell(&format!("error: {source}: {error}"));
                 }

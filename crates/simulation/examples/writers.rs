@@ -8,7 +8,7 @@ use simulation::writers::{Outcome, Strategy, simulate};
 
 const HELP: &str = "Simulates many writers of one key against a Workers KV that takes one put a second to it.
 
-  cargo run --release -p kv-edge-core --example writers -- [options]
+  cargo run --release -p simulation --example writers -- [options]
 
   --constants   the backoff with other figures, for 20, 50 and 100 writers, in place of the strategies
   --json        the same as one line of JSON

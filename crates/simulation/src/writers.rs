@@ -163,7 +163,7 @@ impl<'a> Object<'a> {
             Some(values) => self.request(values, requests.len()).await,
             None => self.alarm().await,
         });
-        join_all(parts).await.into_iter().fold(0, usize::saturating_add)
+        join_all(parts).await.into_iter().sum()
     }
 
     /// One request, which waits until KV has the last of its values.
@@ -224,7 +224,7 @@ impl<'a> Object<'a> {
             }
         }
         for (_, sender) in self.waiting.borrow_mut().extract_if(.., |(version, _)| writer.has_flushed(*version)) {
-            let _gone = sender.send(());
+            assert!(sender.send(()).is_ok(), "each writer waits until its value is in KV");
         }
     }
 }

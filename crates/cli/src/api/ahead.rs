@@ -17,9 +17,11 @@ impl<T: Send + 'static> Ahead<T> {
     pub(super) fn new(items: impl Iterator<Item = T> + Send + 'static, token: CancellationToken) -> Self {
         let (sender, receiver) = sync_channel(1);
         thread::spawn(move || {
-            let mut items = items;
-            // Until nobody takes any more.
-            let _taken = items.try_for_each(|item| sender.send(item));
+            for item in items {
+                if sender.send(item).is_err() {
+                    break; // Nobody takes any more.
+                }
+            }
         });
         Self { items: receiver.into_iter(), token }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kv_store::record::to_json;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -75,19 +76,18 @@ impl Item {
     fn with_value(&self, value: &str) -> String {
         let Self { key, metadata, expiration_ttl, .. } = self;
         let pair = Pair { key, value, base64: true, metadata: metadata.as_ref(), expiration_ttl: *expiration_ttl };
-        // Strings, numbers and a JSON value: writing them cannot fail.
-        serde_json::to_string(&pair).unwrap_or_default()
+        to_json(&pair)
     }
 
     /// The length of [`to_json`](Self::to_json) and of a comma.
     fn body_bytes(&self) -> usize {
-        self.with_value("").len().saturating_add(base64_length(self.value.len())).saturating_add(1)
+        self.with_value("").len() + base64_length(self.value.len()) + 1
     }
 }
 
 /// RFC 4648 §4: four characters for each three bytes, padded.
 fn base64_length(bytes: usize) -> usize {
-    bytes.div_ceil(3).saturating_mul(4)
+    bytes.div_ceil(3) * 4
 }
 
 impl Batches {
@@ -99,10 +99,10 @@ impl Batches {
     /// Adds an item; gives back the group before it where this one does not fit in.
     pub(crate) fn push(&mut self, item: Item) -> Option<Vec<Item>> {
         let bytes = item.body_bytes();
-        let is_full = self.items.len() >= self.items_max || self.bytes.saturating_add(bytes) > BODY_BYTES_MAX;
+        let is_full = self.items.len() >= self.items_max || self.bytes + bytes > BODY_BYTES_MAX;
         let group = if is_full { std::mem::replace(self, Self::new(self.items_max)).finish() } else { None };
         self.items.push(item);
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes += bytes;
         group
     }
 

@@ -128,7 +128,7 @@ impl Client {
             .user_agent(concat!("kv-edge/", env!("CARGO_PKG_VERSION")));
         // This machine is not reached through a proxy.
         let config = if target.is_loopback() { config.proxy(None) } else { config };
-        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = clock::milliseconds(deadline);
         Self {
             agent: config.build().new_agent(),
             target,

@@ -109,7 +109,7 @@ fn there(known: &[String]) -> String {
 /// The first of some names, and how many more there are.
 pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     let shown: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
-    let more = names.len().saturating_sub(shown.len());
+    let more = names.len() - shown.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
 }
@@ -122,8 +122,9 @@ impl Connection {
 
     /// Finds a namespace by its id or its title.
     pub(super) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
-        let token = std::env::var(TOKEN).unwrap_or_default();
-        let target = self.target(token.trim())?;
+        // One that is no UTF-8 is broken, as the replacement characters show.
+        let token = std::env::var_os(TOKEN).unwrap_or_default();
+        let target = self.target(token.to_string_lossy().trim())?;
         // In the local API any id is taken, and is empty: there a title is what people have, and a mistake in it would not be seen.
         let is_known = is_id(namespace) && !target.is_local();
         let client = Client::new(target, Duration::from_secs(self.deadline), progress.clone());

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::io::Write;
 
+use kv_store::record::to_json;
 use serde::Serialize;
 use static_assets::keys::{BLOBS, MANIFESTS, PUSHES};
 use static_assets::manifest::{Body, File, Manifest};
@@ -147,7 +148,7 @@ impl Arguments {
         // Taken before the bytes are listed, so that none becomes old enough meanwhile.
         let now_ms = clock::now_ms();
         let releases = divide(pointer, &all, self.keep, now_ms, self.min_age)?;
-        let total = u64::try_from(releases.kept.len()).unwrap_or_default();
+        let total = releases.kept.len() as u64;
         let phase = progress.phase("reading releases", total, Unit::Keys);
         let mut reached = HashSet::new();
         for id in &releases.kept {
@@ -168,7 +169,7 @@ impl Arguments {
         let counts = Counts { deleted: blobs.unneeded.len(), needed: blobs.needed, young: blobs.young };
         if self.common.json {
             let report = Report { dry_run, kept: &releases.kept, deleted: &releases.dropped, blobs: counts, calls };
-            writeln!(out, "{}", serde_json::to_string(&report).unwrap_or_default())?;
+            writeln!(out, "{}", to_json(&report))?;
             return Ok(());
         }
         let deleted = if dry_run { "would delete" } else { "deleted" };
@@ -251,11 +252,11 @@ fn sort(listed: Vec<Listed>, reached: &HashSet<String>, now_ms: u64, min_age_ms:
         let metadata = metadata.and_then(|metadata| serde_json::from_value::<BlobMetadata>(metadata).ok());
         let is_old = metadata.is_some_and(|known| !is_young(known.uploaded_ms, now_ms, min_age_ms));
         if is_reached {
-            blobs.needed = blobs.needed.saturating_add(1);
+            blobs.needed += 1;
         } else if is_old {
             blobs.unneeded.push(name);
         } else {
-            blobs.young = blobs.young.saturating_add(1);
+            blobs.young += 1;
         }
     }
     blobs
@@ -271,11 +272,11 @@ fn delete(
     if keys.is_empty() {
         return Ok(());
     }
-    let phase = progress.phase(what, u64::try_from(keys.len()).unwrap_or_default(), Unit::Keys);
+    let phase = progress.phase(what, keys.len() as u64, Unit::Keys);
     for keys in keys.chunks(STEP) {
         namespace.bulk_delete(keys)?;
         mark.renew()?;
-        phase.add(u64::try_from(keys.len()).unwrap_or_default());
+        phase.add(keys.len() as u64);
     }
     phase.done(&format!("{}", keys.len()));
     Ok(())

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use indicatif::DecimalBytes;
+use kv_store::record::to_json;
 use serde::Serialize;
 use static_assets::release::Pointer;
 
@@ -55,8 +56,7 @@ impl Arguments {
         let pointer = releases::pointer(&namespace)?;
         let all = releases::all(&namespace)?;
         if self.common.json {
-            let report = serde_json::to_string(&report(pointer.as_ref(), &all)).unwrap_or_default();
-            writeln!(out, "{report}")?;
+            writeln!(out, "{}", to_json(&report(pointer.as_ref(), &all)))?;
         } else {
             for line in lines(pointer.as_ref(), &all, clock::now_ms()) {
                 writeln!(out, "{line}")?;

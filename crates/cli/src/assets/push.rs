@@ -204,16 +204,13 @@ impl Arguments {
             None => upload.release(&manifest, &blobs, &there, self.previous.into())?,
         };
         let all = Count::of(&blobs);
-        let skipped = Count {
-            values: all.values.saturating_sub(uploaded.values),
-            bytes: all.bytes.saturating_sub(uploaded.bytes),
-        };
+        let skipped = Count { values: all.values - uploaded.values, bytes: all.bytes - uploaded.bytes };
         Ok(Report {
             before: served.as_ref().map(|served| served.pointer.current.clone()),
             dry_run: self.common.dry_run,
             unchanged: unchanged.is_some(),
             files: manifest.files.len(),
-            bytes: folder.sources.iter().map(|source| source.length).fold(0, u64::saturating_add),
+            bytes: folder.sources.iter().map(|source| source.length).sum(),
             uploaded: uploaded.into(),
             skipped: skipped.into(),
             encodings: report::saved(&manifest),
@@ -265,7 +262,7 @@ fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), Releas
 }
 
 fn hashed(sources: Vec<Source>, progress: &Progress) -> Result<Folder, FileError> {
-    let bytes = sources.iter().map(|source| source.length).fold(0, u64::saturating_add);
+    let bytes = sources.iter().map(|source| source.length).sum();
     let phase = progress.phase("hashing", bytes, Unit::Bytes);
     let known = parallel::map(&sources, |source| {
         let known = read::know(source);
@@ -291,7 +288,7 @@ fn encoded(
     let (old, mut new): (Vec<_>, Vec<_>) = files.partition(|(_, known)| kept.contains_key(known.body.hash.as_ref()));
     // The longest first: at the end no core waits for the one that has it.
     new.sort_by_key(|(source, _)| std::cmp::Reverse(source.length));
-    let bytes = new.iter().map(|(source, _)| source.length).fold(0, u64::saturating_add);
+    let bytes = new.iter().map(|(source, _)| source.length).sum();
     let phase = progress.phase("compressing", bytes, Unit::Bytes);
     let variants = parallel::map(&new, |(source, known)| {
         let variants = read::encode(source, &known.body, spool);

@@ -84,7 +84,7 @@ impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
         self.pass(|stored| stored.id.as_str() < id)?;
         match self.stored.next_if(|next| next.as_ref().is_ok_and(|stored| stored.id == id)) {
             Some(Ok(stored)) => {
-                self.own = self.own.saturating_add(u64::from(stored.hash.is_some()));
+                self.own += u64::from(stored.hash.is_some());
                 Ok(Some(stored))
             }
             _ => Ok(None),
@@ -102,7 +102,7 @@ impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
         while let Some(next) = self.stored.next_if(|next| next.as_ref().map_or(true, &is_passed)) {
             let Stored { id, hash, .. } = next?;
             if hash.is_some() {
-                self.own = self.own.saturating_add(1);
+                self.own += 1;
                 self.gone.push(id);
             }
         }

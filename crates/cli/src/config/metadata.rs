@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json;
+
 /// What the sync writes as the metadata of a key. Who finds it there with the same prefix may change and delete the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct RowMetadata {
@@ -20,8 +22,7 @@ struct Mark {
 /// The metadata of a value.
 pub(super) fn of_row(prefix: &str, hash: &str) -> Value {
     let sync = Mark { prefix: prefix.to_owned(), hash: hash.to_owned() };
-    // Two strings: writing them cannot fail.
-    serde_json::to_value(RowMetadata { sync }).unwrap_or_default()
+    json::value(&RowMetadata { sync })
 }
 
 /// The hash in the metadata of a key that is the sync's own.
@@ -54,8 +55,7 @@ pub(super) struct Told {
 
 /// The metadata of a snapshot.
 pub(super) fn of_snapshot(snapshot: &Told) -> Value {
-    // Numbers and a string: writing them cannot fail.
-    serde_json::to_value(SnapshotMetadata { snapshot: snapshot.clone() }).unwrap_or_default()
+    json::value(&SnapshotMetadata { snapshot: snapshot.clone() })
 }
 
 /// The snapshot that stands under a key with this metadata; none where something else does.

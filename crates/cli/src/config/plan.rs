@@ -118,7 +118,7 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
 
     /// Takes the next row. An error of `steps` is given back as it is.
     pub(super) fn row(&mut self, row: Row, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<(), Stopped> {
-        self.rows = self.rows.saturating_add(1);
+        self.rows += 1;
         let number = self.rows;
         let Some(id) = row.key else {
             return steps(Step::Fault(Fault { row: number, why: "its key is NULL".into() }));
@@ -189,7 +189,7 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
 /// True where so many keys are more than is deleted without being told to: 20 % of those that are the sync's own. `lately` were deleted a
 /// short time ago, and belong to both.
 pub(super) fn is_mass(deletions: u64, own: u64, lately: u64) -> bool {
-    deletions > 0 && deletions.saturating_add(lately).saturating_mul(5) > own.saturating_add(lately)
+    deletions > 0 && (deletions + lately) * 5 > own + lately
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl Recent {
         memory.own = memory.own.saturating_sub(count);
         match memory.deleted.back_mut() {
             Some((at, deleted)) if now_ms.saturating_sub(*at) < GUARD_STEP_MS => {
-                *deleted = deleted.saturating_add(count);
+                *deleted += count;
             }
             _ => memory.deleted.push_back((now_ms, count)),
         }
@@ -191,7 +191,7 @@ impl Recent {
         while memory.deleted.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= GUARD_MS) {
             memory.deleted.pop_front();
         }
-        memory.deleted.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+        memory.deleted.iter().map(|(_, count)| count).sum()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -6,6 +6,7 @@ use std::fmt;
 use feature_flags::config::snapshot::BYTES_MAX;
 use http_semantics::content_hash::hash;
 use kv_store::limits::Key;
+use kv_store::record::to_json;
 use serde_json::Value;
 
 use super::metadata::{self, Told};
@@ -66,11 +67,9 @@ impl fmt::Debug for Records {
 impl Records {
     pub(super) fn push(&mut self, id: &str, value: &str) {
         let comma = if self.count > 0 { "," } else { "" };
-        // A string: writing it cannot fail.
-        let id = serde_json::to_string(id).unwrap_or_default();
-        let length = comma.len().saturating_add(id.len()).saturating_add(1).saturating_add(value.len());
-        self.length = self.length.saturating_add(length as u64);
-        self.count = self.count.saturating_add(1);
+        let id = to_json(id);
+        self.length += (comma.len() + id.len() + 1 + value.len()) as u64;
+        self.count += 1;
         if self.length > LENGTH_MAX {
             self.json = String::new();
         } else {

@@ -222,8 +222,8 @@ fn explain(shape: &Shape) -> String {
 fn begin<'c>(client: &'c mut Client, link: &Link) -> Result<(Transaction<'c>, String), SourceError> {
     let builder = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
     let transaction = link.run(builder.start())?;
-    let settings = link.run(transaction.query_typed(SETTINGS, &[]))?;
-    let encoding = settings.first().and_then(|row| row.try_get(1).ok()).unwrap_or_default();
+    let settings = link.run(transaction.query_typed_one(SETTINGS, &[]))?;
+    let encoding = settings.try_get(1).map_err(|error| SourceError::of_statement(&error, None))?;
     Ok((transaction, encoding))
 }
 

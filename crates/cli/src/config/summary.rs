@@ -100,7 +100,7 @@ impl fmt::Debug for Ids {
 
 #[allow(clippy::ref_option)] // So serde calls it.
 fn sentence<S: Serializer>(stopped: &Option<Stopped>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&stopped.as_ref().map(ToString::to_string).unwrap_or_default())
+    stopped.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 impl Summary {
@@ -109,7 +109,7 @@ impl Summary {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(sentence);
         } else {
-            self.more_problems = self.more_problems.saturating_add(1);
+            self.more_problems += 1;
         }
     }
 

@@ -115,7 +115,7 @@ impl<'t> Pass<'t> {
                     records.push(&kept.id, &kept.value);
                 }
                 let becomes_own = !matches!(kept.state, State::Unchanged | State::Changed { was_own: true });
-                more_own = more_own.saturating_add(u64::from(becomes_own));
+                more_own += u64::from(becomes_own);
                 self.keep(kept, outbox)
             })?;
             Ok(())
@@ -124,7 +124,7 @@ impl<'t> Pass<'t> {
         self.recent.note_snapshots(snapshots);
         self.note_unlisted(gone, &left);
         let is_refused = self.is_refused(&left);
-        self.recent.note_compared(left.own.saturating_add(more_own), is_refused);
+        self.recent.note_compared(left.own + more_own, is_refused);
         if is_refused {
             self.tally.change(|summary| summary.snapshot = records.map(|_| SnapshotOutcome::Refused));
             return Ok(());
@@ -159,7 +159,7 @@ impl<'t> Pass<'t> {
         let unknown = gone.iter().filter(|id| !matches!(self.lately(id), Some(Lately::Written(_) | Lately::Deleted)));
         // A comparison takes a call for each page.
         let own = self.recent.own();
-        let look_ups_max = (own / PAGE).saturating_add(1).min(LOOKED_UP_MAX);
+        let look_ups_max = (own / PAGE + 1).min(LOOKED_UP_MAX);
         // How many keys there are is known exactly after a comparison only.
         if unknown.count() as u64 > look_ups_max || self.is_mass(gone.len() as u64, own) {
             self.tally.change(|summary| {
@@ -227,11 +227,11 @@ impl<'t> Pass<'t> {
     ) -> Result<(), Stopped> {
         let (mut read, mut outcome) = (0_u64, Ok(()));
         let streamed = give(&mut |row| {
-            read = read.saturating_add(1);
+            read += 1;
             outcome = each(row);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        self.tally.change(|summary| summary.read = summary.read.saturating_add(read));
+        self.tally.change(|summary| summary.read += read);
         outcome.and(streamed.map_err(Stopped::from))
     }
 
@@ -242,14 +242,14 @@ impl<'t> Pass<'t> {
         }
         let Kept { id, value, hash, state } = kept;
         if state == State::Unchanged {
-            self.tally.change(|summary| summary.unchanged = summary.unchanged.saturating_add(1));
+            self.tally.change(|summary| summary.unchanged += 1);
             return Ok(());
         }
         if self.target.dry_run {
             self.tally.change(|summary| {
-                summary.written = summary.written.saturating_add(1);
+                summary.written += 1;
                 let new = summary.new.get_or_insert_default();
-                *new = new.saturating_add(u64::from(state == State::New));
+                *new += u64::from(state == State::New);
             });
             return Ok(());
         }
@@ -261,7 +261,7 @@ impl<'t> Pass<'t> {
     /// Notes a row that KV cannot take.
     fn fault(&self, sentence: String) -> Result<(), Stopped> {
         self.tally.change(|summary| {
-            summary.failed = summary.failed.saturating_add(1);
+            summary.failed += 1;
             summary.problem(sentence);
             if self.target.strict { Err(Stopped::Strict) } else { Ok(()) }
         })

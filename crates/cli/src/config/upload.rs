@@ -47,8 +47,8 @@ impl Tally {
         let failed = called.as_ref().map_or_else(ApiError::left_out, |()| 0).min(keys);
         self.change(|summary| {
             let done = done(summary);
-            *done = done.saturating_add(keys.saturating_sub(failed) as u64);
-            summary.failed = summary.failed.saturating_add(failed as u64);
+            *done += keys.saturating_sub(failed) as u64;
+            summary.failed += failed as u64;
             match called {
                 Err(error) if error.is_of_all_calls() => Err(error.into()),
                 Err(error) => {
@@ -110,8 +110,11 @@ impl Uploader<'_> {
         let Self { namespace, tally, .. } = self;
         in_flight(
             |taker| {
-                // Where nobody takes them any more, the error of the call says why.
-                let _all = keys.chunks(namespace.items_max()).all(|keys| taker.take(keys));
+                for keys in keys.chunks(namespace.items_max()) {
+                    if !taker.take(keys) {
+                        break; // The error of the call says why.
+                    }
+                }
                 Ok(())
             },
             |keys: &[String]| {

@@ -56,7 +56,7 @@ pub(super) fn watch(
         }
         return Ok(Outcome::Faulty);
     }
-    let full_every_ms = options.full_every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+    let full_every_ms = options.full_every.map(clock::milliseconds);
     let schedule = Schedule::new(now_ms(), full_every_ms, target.snapshot.is_some());
     let mut watch = Watch { source, target, options, stop, schedule, recent: Recent::new(), sum: Sum::default() };
     watch.follow(out)?;
@@ -172,7 +172,7 @@ impl Watch<'_> {
                 self.schedule.compare_now(now_ms());
                 return;
             };
-            tries = tries.saturating_add(1);
+            tries += 1;
             if self.is_stopped() {
                 return;
             }
@@ -217,7 +217,7 @@ impl Sum {
             (&mut self.refused, summary.refused),
             (&mut self.calls, summary.calls),
         ] {
-            *sum = sum.saturating_add(more);
+            *sum += more;
         }
         self.seconds += summary.seconds;
     }

@@ -41,7 +41,7 @@ impl Digest {
     /// Takes the next bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.whole.update(bytes);
-        self.length = self.length.saturating_add(bytes.len() as u64);
+        self.length += bytes.len() as u64;
         if let Some(chunks) = &mut self.chunks {
             chunks.update(bytes);
         }
@@ -62,10 +62,10 @@ impl Digest {
 impl Chunks {
     fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let free = self.size.saturating_sub(self.current_length);
+            let free = self.size - self.current_length;
             let (now, later) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
             self.current.update(now);
-            self.current_length = self.current_length.saturating_add(now.len());
+            self.current_length += now.len();
             if self.current_length == self.size {
                 self.close();
             }

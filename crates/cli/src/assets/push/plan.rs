@@ -9,6 +9,7 @@ use http_semantics::accept_encoding::Coding;
 use http_semantics::content_hash;
 use ignore::gitignore::Gitignore;
 use kv_store::limits::VALUE_BYTES_MAX;
+use kv_store::record::to_json;
 use static_assets::fingerprint::has_content_hash;
 use static_assets::header_rules::HeaderRules;
 use static_assets::html_handling::HtmlHandling;
@@ -157,8 +158,7 @@ pub(super) fn content_hash(manifest: &Manifest) -> String {
 
 /// A manifest as it stands in KV.
 pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
-    // Maps with keys that are no text would be an error; a manifest has none.
-    serde_json::to_vec(manifest).unwrap_or_default()
+    to_json(manifest).into_bytes()
 }
 
 /// A manifest is longer than a value may be.
@@ -186,7 +186,7 @@ pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
     let seconds = now_ms / 1000;
     let (year, month, day) = date(seconds / 86400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let content = content_hash.get(..8).unwrap_or(content_hash);
+    let content = &content_hash[..8];
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{content}")
 }
 
@@ -228,7 +228,7 @@ pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings
 
 fn origin(body: &Body, part: usize, coding: Option<Coding>, segments: Option<&[Segment]>) -> Origin {
     match (coding, segments) {
-        (None, _) => Origin::File((part as u64).saturating_mul(CHUNK_BYTES as u64)),
+        (None, _) => Origin::File(part as u64 * CHUNK_BYTES as u64),
         (Some(_), None) => Origin::Kv,
         (Some(_), Some(segments)) if body.chunks.is_empty() => Origin::Spool(segments.to_vec()),
         (Some(_), Some(segments)) => Origin::Spool(segments.get(part).copied().into_iter().collect()),

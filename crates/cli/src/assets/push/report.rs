@@ -78,9 +78,9 @@ pub(super) fn saved(manifest: &Manifest) -> Vec<Saved> {
         });
         encoded.fold(Saved { coding, files: 0, from: 0, to: 0 }, |saved, (from, to)| Saved {
             coding,
-            files: saved.files.saturating_add(1),
-            from: saved.from.saturating_add(from),
-            to: saved.to.saturating_add(to),
+            files: saved.files + 1,
+            from: saved.from + from,
+            to: saved.to + to,
         })
     };
     CODINGS.map(of).into_iter().filter(|saved| saved.files > 0).collect()
@@ -92,8 +92,8 @@ pub(super) fn planned<'b>(manifest: &Manifest, blobs: impl IntoIterator<Item = &
     for blob in blobs {
         let path = manifest.files.get(blob.file).map_or("", |file| file.path.as_ref());
         if let Some(last) = planned.last_mut().filter(|last| last.path == path && last.coding == blob.coding) {
-            last.values = last.values.saturating_add(1);
-            last.bytes = last.bytes.saturating_add(blob.length);
+            last.values += 1;
+            last.bytes += blob.length;
         } else {
             planned.push(Planned { path: path.to_owned(), coding: blob.coding, values: 1, bytes: blob.length });
         }

@@ -85,11 +85,11 @@ impl<'s> Sink<'s> {
 
 impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.digest.length().saturating_add(bytes.len() as u64) > self.length_max {
+        if self.digest.length() + bytes.len() as u64 > self.length_max {
             self.is_worth_it = false;
             return Err(io::Error::other("too long to be worth it"));
         }
-        let free = self.sizes.chunk.saturating_sub(self.waiting.len());
+        let free = self.sizes.chunk - self.waiting.len();
         let (now, _) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
         self.digest.update(now);
         self.waiting.extend_from_slice(now);

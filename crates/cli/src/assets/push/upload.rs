@@ -16,6 +16,7 @@ use super::walk::Source;
 use crate::api::{ApiError, Item, Namespace, Taker, in_flight};
 use crate::assets::marks::{self, Mark};
 use crate::assets::releases::{self, ReleaseError};
+use crate::json;
 use crate::progress::{Progress, Unit};
 
 /// What is needed to upload values.
@@ -36,10 +37,9 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn of<'b>(blobs: impl IntoIterator<Item = &'b Blob>) -> Self {
-        blobs.into_iter().fold(Self::default(), |count, blob| Self {
-            values: count.values.saturating_add(1),
-            bytes: count.bytes.saturating_add(blob.length),
-        })
+        blobs
+            .into_iter()
+            .fold(Self::default(), |count, blob| Self { values: count.values + 1, bytes: count.bytes + blob.length })
     }
 }
 
@@ -139,7 +139,7 @@ impl Upload<'_> {
 
     /// Reads values and hands over a group as soon as it fills a call, until nobody takes them.
     fn batch(&self, blobs: &[&Blob], taker: &Taker<'_, Vec<Item>>) -> Result<(), PushError> {
-        let metadata = serde_json::to_value(BlobMetadata { uploaded_ms: self.now_ms }).ok();
+        let metadata = Some(json::value(&BlobMetadata { uploaded_ms: self.now_ms }));
         let mut batches = self.namespace.batches();
         for blob in blobs {
             let item = self.item(blob, metadata.clone())?;
@@ -167,7 +167,7 @@ impl Upload<'_> {
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), PushError> {
         let key = release::manifest_key(&manifest.id)?;
-        let bytes = manifest.files.iter().map(|file| file.body.length).fold(0, u64::saturating_add);
+        let bytes = manifest.files.iter().map(|file| file.body.length).sum();
         let metadata = ManifestMetadata { created_ms: manifest.created_ms, files: manifest.files.len() as u64, bytes };
         let metadata = serde_json::to_value(metadata)?;
         Ok(self.namespace.put(&key, &plan::json(manifest), Some(&metadata), None)?)

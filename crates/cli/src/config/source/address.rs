@@ -115,7 +115,7 @@ impl Address {
         if config.get_connect_timeout().is_none_or(Duration::is_zero) {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        if config.get_keepalives_idle() > KEEPALIVE.saturating_mul(2) {
+        if config.get_keepalives_idle() > KEEPALIVE * 2 {
             config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE_AGAIN).keepalives_retries(3);
         }
         if config.get_application_name().is_none() {
@@ -137,8 +137,8 @@ impl Address {
     /// How long all of a connection may take: a socket to each host, and then TLS and the password.
     pub(super) fn patience(&self) -> Duration {
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
-        each.saturating_mul(hosts.saturating_add(1))
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1))
     }
 
     /// `db.example:5432`, for sentences.
@@ -284,7 +284,7 @@ fn without_tls_of_words(text: &str, taken: &mut Taken) -> Result<String, SourceE
             return Err(unfinished());
         }
         let (value, length) = word(behind).ok_or_else(unfinished)?;
-        rest = behind.get(length..).unwrap_or_default().trim_start();
+        rest = behind[length..].trim_start();
         if !taken.take(name, &value) {
             let value = value.replace('\\', "\\\\").replace('\'', "\\'");
             kept.push(format!("{name}='{value}'"));
@@ -301,7 +301,7 @@ fn word(text: &str) -> Option<(String, usize)> {
     while let Some((index, character)) = characters.next() {
         match character {
             '\\' => value.push(characters.next()?.1),
-            '\'' if quoted => return Some((value, index.saturating_add(1))),
+            '\'' if quoted => return Some((value, index + 1)),
             character if !quoted && character.is_whitespace() => return Some((value, index)),
             character => value.push(character),
         }

@@ -86,10 +86,10 @@ pub(super) fn told(error: &DbError, query: Option<&str>) -> String {
 
 /// Line and column of a character, all counted from 1.
 fn line_and_column(text: &str, position: u32) -> (usize, usize) {
-    let before = text.chars().take(usize::try_from(position).unwrap_or(usize::MAX).saturating_sub(1));
+    let before = text.chars().take((position as usize).saturating_sub(1));
     before.fold((1, 1), |(line, column), character| match character {
-        '\n' => (line.saturating_add(1), 1),
-        _ => (line, column.saturating_add(1)),
+        '\n' => (line + 1, 1),
+        _ => (line, column + 1),
     })
 }
 

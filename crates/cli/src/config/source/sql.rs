@@ -45,7 +45,7 @@ impl Shape {
             [key, values @ ..] => (key, values),
         };
         for (index, (name, _)) in values.iter().enumerate() {
-            let number = index.saturating_add(2);
+            let number = index + 2;
             if name == "?column?" {
                 return Err(SourceError::new(format!("column {number} of the query has no name; give it one with AS")));
             }
@@ -77,7 +77,8 @@ impl Shape {
     /// How whoever wrote the query finds a row by its number in the order of [`all`](Self::all), counted from 1. Nothing that the row holds
     /// stands there.
     pub(super) fn how_to_find(&self, row: u64) -> String {
-        let Some((key, values)) = self.names.split_first() else { return String::new() };
+        #[expect(clippy::expect_used, reason = "`new` takes no query without a key")]
+        let (key, values) = self.names.split_first().expect("a query has columns");
         let mut name = key.clone();
         while values.contains(&name) {
             name.push('_');
@@ -185,17 +186,17 @@ fn without_end(query: &str) -> &str {
     let mut end = query.len();
     let mut rest = query;
     while let Some(first) = rest.chars().next() {
-        let at = query.len().saturating_sub(rest.len());
-        let length = token(rest, query.get(..at).unwrap_or_default()).max(first.len_utf8());
+        let at = query.len() - rest.len();
+        let length = token(rest, &query[..at]).max(first.len_utf8());
         match first {
             ';' if end == query.len() => end = at,
             // A `;` with something behind it ends nothing; PostgreSQL says what it thinks of that.
             _ if !first.is_whitespace() && first != ';' && !is_comment(rest) => end = query.len(),
             _ => {}
         }
-        rest = rest.get(length..).unwrap_or_default();
+        rest = &rest[length..];
     }
-    query.get(..end).unwrap_or(query)
+    &query[..end]
 }
 
 fn is_comment(text: &str) -> bool {
@@ -204,10 +205,7 @@ fn is_comment(text: &str) -> bool {
 
 /// How long the token is that this begins with, where a `;` in it would end nothing; 0 for any other.
 fn token(text: &str, before: &str) -> usize {
-    let until = |end: &str, skip: usize| {
-        let found = text.get(skip..).and_then(|rest| rest.find(end));
-        found.map_or(text.len(), |index| index.saturating_add(skip).saturating_add(end.len()))
-    };
+    let until = |end: &str, skip: usize| text[skip..].find(end).map_or(text.len(), |index| skip + index + end.len());
     let in_word = |character: char| character.is_alphanumeric() || character == '_' || character == '$';
     if text.starts_with("--") {
         text.find(['\n', '\r']).unwrap_or(text.len())
@@ -221,10 +219,10 @@ fn token(text: &str, before: &str) -> usize {
         let escapes = matches!(letters.next(), Some('e' | 'E')) && !letters.next().is_some_and(in_word);
         if escapes { escaped(text) } else { until("'", 1) }
     } else if text.starts_with('$') && !before.chars().next_back().is_some_and(in_word) {
-        let tag = text.get(1..).and_then(|rest| rest.split_once('$')).map_or("", |(tag, _)| tag);
+        let tag = text[1..].split_once('$').map_or("", |(tag, _)| tag);
         let is_tag = tag.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
             && !tag.starts_with(|letter: char| letter.is_ascii_digit());
-        let length = tag.len().saturating_add(2);
+        let length = tag.len() + 2;
         match text.get(..length) {
             Some(opening) if is_tag && opening.ends_with('$') => until(opening, length),
             _ => 0,
@@ -240,20 +238,20 @@ fn block_comment(text: &str) -> usize {
     let mut rest = text;
     while !rest.is_empty() {
         let length = if rest.starts_with("/*") {
-            depth = depth.saturating_add(1);
+            depth += 1;
             2
         } else if rest.starts_with("*/") {
-            depth = depth.saturating_sub(1);
+            depth -= 1;
             2
         } else {
             rest.chars().next().map_or(1, char::len_utf8)
         };
-        rest = rest.get(length..).unwrap_or_default();
+        rest = &rest[length..];
         if depth == 0 {
             break;
         }
     }
-    text.len().saturating_sub(rest.len())
+    text.len() - rest.len()
 }
 
 /// A string with backslashes, `E'…'`.
@@ -262,7 +260,7 @@ fn escaped(text: &str) -> usize {
     while let Some((index, character)) = characters.next() {
         match character {
             '\\' => drop(characters.next()),
-            '\'' => return index.saturating_add(1),
+            '\'' => return index + 1,
             _ => {}
         }
     }

@@ -192,7 +192,7 @@ impl Schedule {
             (self.snapshot_at, self.snapshot_made) = (None, now);
         }
         if ended == Ended::Failed {
-            self.failures = self.failures.saturating_add(1);
+            self.failures += 1;
             self.compare_at = Some(now.saturating_add(wait(&BACKOFF, self.failures, random)));
             return;
         }
@@ -232,9 +232,9 @@ pub(super) fn wait_ms(tries: u32, random: f64) -> u64 {
 
 fn wait(backoff: &Backoff, tries: u32, random: f64) -> u64 {
     let class = FailureClass::Unavailable { retry_after_ms: None };
-    // It never gives up.
     let wait = backoff.next_wait_ms(class, tries, u64::MAX, random);
-    wait.unwrap_or(backoff.cap_ms.into()).max(u64::from(backoff.first_ms) / 4)
+    #[expect(clippy::expect_used, reason = "neither tries nor time have an end in `BACKOFF`")]
+    wait.expect("it never gives up").max(u64::from(backoff.first_ms) / 4)
 }
 
 #[cfg(test)]
