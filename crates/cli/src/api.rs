@@ -18,10 +18,10 @@ mod arguments;
 mod batches;
 mod client;
 mod connection;
+mod endpoint;
 mod error;
 mod in_flight;
 mod pages;
-mod target;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -38,13 +38,13 @@ pub(crate) use ahead::Ahead;
 pub(crate) use arguments::{DefaultNamespace, NamespaceArguments};
 pub(crate) use batches::{Batches, Item};
 use client::{Answer, Body, Cancellation, Client, Request};
-use connection::Known;
+use connection::NamespaceTitle;
 pub(crate) use connection::{NotOpened, listed, misplaced_address};
+use endpoint::segment;
 pub(crate) use error::ApiError;
 use error::{Failed, KEY_NOT_FOUND};
 pub(crate) use in_flight::{Taker, in_flight};
 use pages::Pages;
-use target::segment;
 
 /// The most namespaces on a page.
 const NAMESPACES_MAX: usize = 100;
@@ -142,13 +142,13 @@ impl Namespace {
     }
 
     /// All namespaces ("List namespaces").
-    fn namespaces(&self) -> Result<Vec<Known>, ApiError> {
-        let mut all: Vec<Known> = Vec::new();
+    fn namespaces(&self) -> Result<Vec<NamespaceTitle>, ApiError> {
+        let mut all: Vec<NamespaceTitle> = Vec::new();
         for page in 1_u64.. {
             let path = format!("/storage/kv/namespaces?per_page={NAMESPACES_MAX}&page={page}");
             let (known, pages) = self.client.call("list the namespaces", &self.cancellation, |client, left| {
                 let answer = client.send(Request::Get(&path), left)?;
-                let envelope = answer.success::<Vec<Known>>()?;
+                let envelope = answer.success::<Vec<NamespaceTitle>>()?;
                 let known = envelope.result.ok_or_else(|| Failed::strange(answer.status()))?;
                 Ok((known, envelope.result_info.unwrap_or_default().total_pages))
             })?;

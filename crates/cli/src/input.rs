@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A file, or what comes in at standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Input {
     /// `-`
     Stdin,
     File(PathBuf),
@@ -27,13 +27,13 @@ pub(crate) enum Unreadable {
     Other(io::Error),
 }
 
-impl From<PathBuf> for Source {
+impl From<PathBuf> for Input {
     fn from(path: PathBuf) -> Self {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdin => formatter.write_str("stdin"),
@@ -42,7 +42,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl Source {
+impl Input {
     /// Reads all of it.
     pub(crate) fn read(&self) -> Result<String, Unreadable> {
         let bytes = match self {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_hyphen_is_standard_input() {
-        assert_eq!(Source::from(PathBuf::from("-")), Source::Stdin);
-        assert_eq!(Source::from(PathBuf::from("./-")), Source::File(PathBuf::from("./-")));
+        assert_eq!(Input::from(PathBuf::from("-")), Input::Stdin);
+        assert_eq!(Input::from(PathBuf::from("./-")), Input::File(PathBuf::from("./-")));
     }
 }

@@ -10,7 +10,7 @@ use kv_store::schema::{FAULTS_MAX, Fault};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Outcome;
-use crate::input::Source;
+use crate::input::Input;
 use crate::json::{SyntaxError, member_path};
 use crate::progress::tell;
 
@@ -181,7 +181,7 @@ impl Report {
         check: impl Fn(&str) -> FileReport,
     ) -> Self {
         let mut unreadable = 0_usize;
-        let files = files.into_iter().map(Source::from);
+        let files = files.into_iter().map(Input::from);
         let files = files.map(|source| match source.read() {
             Ok(text) => FileReport { file: source.to_string(), ..check(&text) },
             Err(error) => {

@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use ureq::Agent;
 
+use super::endpoint::Endpoint;
 use super::error::{ApiError, Failed};
-use super::target::Target;
 use crate::clock::{self, Blocking};
 use crate::progress::Progress;
 
@@ -32,7 +32,7 @@ const BACKOFF: Backoff =
 #[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
-    target: Target,
+    target: Endpoint,
     /// How long a call may take with all its tries, in milliseconds. What the command does between calls, such as compressing, counts
     /// nowhere: as long as calls succeed, it goes on.
     deadline_ms: u64,
@@ -116,7 +116,7 @@ pub(super) struct ResultInfo {
 }
 
 impl Client {
-    pub(super) fn new(target: Target, deadline: Duration, progress: Progress) -> Self {
+    pub(super) fn new(target: Endpoint, deadline: Duration, progress: Progress) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // The API redirects nobody; what does is something else, and must not get the token.
@@ -277,13 +277,13 @@ mod tests {
     use kv_store::retry::FailureClass;
 
     use super::*;
+    use crate::api::endpoint::Base;
     use crate::api::error::Kind;
-    use crate::api::target::Base;
 
     #[test]
     fn a_call_that_is_cancelled_is_not_tried_again_or_not_at_all() {
         let base = Base { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
-        let target = Target { base, account_path: String::new(), token: None };
+        let target = Endpoint { base, account_path: String::new(), token: None };
         let client = Client::new(target, Duration::from_secs(3600), Progress::new(true));
         for (calls, retries, expected) in [(true, false, 0), (false, true, 1), (true, true, 0)] {
             let cancellation = Cancellation::default();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::client::Client;
-use super::target::{Base, Target, Token, segment};
+use super::endpoint::{Base, Endpoint, Token, segment};
 use super::{ApiError, Namespace};
 use crate::number::whole;
 use crate::progress::Progress;
@@ -137,11 +137,11 @@ impl Connection {
         Ok(opened.with_id(id))
     }
 
-    fn target(&self, token: &str) -> Result<Target, NotOpened> {
+    fn target(&self, token: &str) -> Result<Endpoint, NotOpened> {
         let base = self.local.clone().or_else(|| self.api_base.clone());
         let base = base.unwrap_or_else(|| Base { url: CLOUDFLARE.to_owned(), is_loopback: false });
         if base.is_local() {
-            return Ok(Target { base, account_path: String::new(), token: None });
+            return Ok(Endpoint { base, account_path: String::new(), token: None });
         }
         let account = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
         let account = account.ok_or(NotOpened::NoAccount)?;
@@ -156,7 +156,7 @@ impl Connection {
         }
         let account_path = format!("/accounts/{}", segment(account));
         let token = Token { token: token.to_owned(), authorization: format!("Bearer {token}") };
-        Ok(Target { base, account_path, token: Some(token) })
+        Ok(Endpoint { base, account_path, token: Some(token) })
     }
 }
 
@@ -166,7 +166,7 @@ fn is_id(namespace: &str) -> bool {
 }
 
 /// The id of the namespace that a name means: an id, or else a title.
-fn find(name: &str, all: &[Known], is_local: bool) -> Result<String, NotOpened> {
+fn find(name: &str, all: &[NamespaceTitle], is_local: bool) -> Result<String, NotOpened> {
     if let Some(known) = all.iter().find(|known| known.id == name) {
         return Ok(known.id.clone());
     }
@@ -187,7 +187,7 @@ fn find(name: &str, all: &[Known], is_local: bool) -> Result<String, NotOpened> 
 
 /// A namespace that the API lists.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-pub(super) struct Known {
+pub(super) struct NamespaceTitle {
     pub(super) id: String,
     #[serde(default)]
     pub(super) title: String,

@@ -1,8 +1,8 @@
 //! The keys of a namespace, a page at a time ("List a namespace's keys").
 
 use super::client::Request;
+use super::endpoint::segment;
 use super::error::Failed;
-use super::target::segment;
 use super::{ApiError, Listed, Namespace};
 
 /// The most keys on a page.

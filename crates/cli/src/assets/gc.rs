@@ -90,7 +90,7 @@ struct Blobs {
 /// For programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report<'a> {
+struct GcReport<'a> {
     dry_run: bool,
     kept: &'a [String],
     deleted: &'a [String],
@@ -168,7 +168,7 @@ impl Arguments {
         let dry_run = self.common.dry_run;
         let counts = Counts { deleted: blobs.unneeded.len(), needed: blobs.needed, young: blobs.young };
         if self.common.json {
-            let report = Report { dry_run, kept: &releases.kept, deleted: &releases.dropped, blobs: counts, calls };
+            let report = GcReport { dry_run, kept: &releases.kept, deleted: &releases.dropped, blobs: counts, calls };
             writeln!(out, "{}", to_json(&report))?;
             return Ok(());
         }

@@ -30,15 +30,15 @@ pub(super) struct Arguments {
 
 /// For programs.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+struct ReleaseList<'a> {
     current: Option<&'a str>,
     previous: &'a [String],
-    releases: Vec<Row<'a>>,
+    releases: Vec<ListedRelease<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row<'a> {
+struct ListedRelease<'a> {
     id: &'a str,
     created_ms: Option<u64>,
     files: Option<u64>,
@@ -66,11 +66,11 @@ impl Arguments {
     }
 }
 
-fn report<'a>(pointer: Option<&'a Pointer>, all: &'a [Release]) -> Report<'a> {
+fn report<'a>(pointer: Option<&'a Pointer>, all: &'a [Release]) -> ReleaseList<'a> {
     let current = pointer.map(|pointer| pointer.current.as_str());
     let row = |release: &'a Release| {
         let metadata = release.metadata.as_ref();
-        Row {
+        ListedRelease {
             id: &release.id,
             created_ms: metadata.map(|metadata| metadata.created_ms),
             files: metadata.map(|metadata| metadata.files),
@@ -79,7 +79,7 @@ fn report<'a>(pointer: Option<&'a Pointer>, all: &'a [Release]) -> Report<'a> {
         }
     };
     let previous = pointer.map_or(&[][..], |pointer| &pointer.previous);
-    Report { current, previous, releases: all.iter().map(row).collect() }
+    ReleaseList { current, previous, releases: all.iter().map(row).collect() }
 }
 
 /// A line for each release; `*` stands before the one that is served.

@@ -35,10 +35,10 @@ use static_assets::redirects::Redirects;
 pub(super) use self::error::PushError;
 use self::plan::{Encodings, Served, Settings};
 use self::read::{FileError, Known};
-use self::report::Report;
+use self::report::PushReport;
 use self::spool::Spool;
 use self::upload::{Count, Upload};
-use self::walk::Source;
+use self::walk::SourceFile;
 use super::releases::{self, ReleaseError};
 use super::{Common, Failure};
 use crate::api::Namespace;
@@ -123,7 +123,7 @@ fn language(tag: &str) -> Result<String, String> {
 
 /// The folder, read.
 struct Folder {
-    sources: Vec<Source>,
+    sources: Vec<SourceFile>,
     known: Vec<Known>,
 }
 
@@ -140,12 +140,12 @@ impl Arguments {
         let report = self.push(sources, &settings, &namespace, &progress)?;
         #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
         let seconds = now_ms().saturating_sub(started_ms) as f64 / 1000.0;
-        Report { calls: namespace.calls(), seconds, ..report }.write(self.common.json, out)?;
+        PushReport { calls: namespace.calls(), seconds, ..report }.write(self.common.json, out)?;
         Ok(())
     }
 
     /// The files, and what is said about them; or all that is wrong with the folder.
-    fn found(&self) -> Result<(Vec<Source>, Settings), Vec<String>> {
+    fn found(&self) -> Result<(Vec<SourceFile>, Settings), Vec<String>> {
         // Without a folder there is nothing to say of what it holds.
         walk::root(&self.folder).map_err(|fault| vec![fault])?;
         let sources = walk::walk(&self.folder);
@@ -174,11 +174,11 @@ impl Arguments {
 
     fn push(
         &self,
-        sources: Vec<Source>,
+        sources: Vec<SourceFile>,
         settings: &Settings,
         namespace: &Namespace,
         progress: &Progress,
-    ) -> Result<Report, PushError> {
+    ) -> Result<PushReport, PushError> {
         let folder = hashed(sources, progress)?;
         let (served, warnings) = served(namespace)?;
         let before = served.as_ref().and_then(|served| served.manifest.as_ref());
@@ -205,7 +205,7 @@ impl Arguments {
         };
         let all = Count::of(&blobs);
         let skipped = Count { values: all.values - uploaded.values, bytes: all.bytes - uploaded.bytes };
-        Ok(Report {
+        Ok(PushReport {
             before: served.as_ref().map(|served| served.pointer.current.clone()),
             dry_run: self.common.dry_run,
             unchanged: unchanged.is_some(),
@@ -217,7 +217,7 @@ impl Arguments {
             upload: self.common.dry_run.then(|| report::planned(&manifest, lacking())),
             warnings,
             release: manifest.id,
-            ..Report::default()
+            ..PushReport::default()
         })
     }
 }
@@ -261,7 +261,7 @@ fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), Releas
     Ok((Some(Served { pointer, manifest }), warnings))
 }
 
-fn hashed(sources: Vec<Source>, progress: &Progress) -> Result<Folder, FileError> {
+fn hashed(sources: Vec<SourceFile>, progress: &Progress) -> Result<Folder, FileError> {
     let bytes = sources.iter().map(|source| source.length).sum();
     let phase = progress.phase("hashing", bytes, Unit::Bytes);
     let known = parallel::map(&sources, |source| {

@@ -9,11 +9,11 @@ use crate::json;
 /// What the sync writes as the metadata of a key. Who finds it there with the same prefix may change and delete the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct RowMetadata {
-    sync: Mark,
+    sync: SyncMark,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+struct SyncMark {
     prefix: String,
     /// Of the bytes of the value.
     hash: String,
@@ -21,7 +21,7 @@ struct Mark {
 
 /// The metadata of a value.
 pub(super) fn of_row(prefix: &str, hash: &str) -> Value {
-    let sync = Mark { prefix: prefix.to_owned(), hash: hash.to_owned() };
+    let sync = SyncMark { prefix: prefix.to_owned(), hash: hash.to_owned() };
     json::value(&RowMetadata { sync })
 }
 

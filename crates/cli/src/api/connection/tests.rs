@@ -9,7 +9,7 @@ struct CommandLine {
     folder: Option<String>,
 }
 
-fn target(arguments: &[&str], token: &str) -> Result<Target, String> {
+fn target(arguments: &[&str], token: &str) -> Result<Endpoint, String> {
     let line = CommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
     line.connection.target(token).map_err(|error| error.to_string())
 }
@@ -57,7 +57,7 @@ fn what_cannot_be_spoken_with_is_told_before_anything_is_sent() {
 
 #[test]
 fn a_namespace_is_found_by_its_id_and_then_by_its_title() {
-    let known = |id: &str, title: &str| Known { id: id.to_owned(), title: title.to_owned() };
+    let known = |id: &str, title: &str| NamespaceTitle { id: id.to_owned(), title: title.to_owned() };
     let all = [known("1", "assets"), known("2", "twice"), known("3", "twice"), known("4", "1")];
     for (name, expected) in [
         ("assets", Ok("1")),

@@ -21,7 +21,7 @@ use static_assets::release::{CHUNK_BYTES, Pointer};
 use super::languages::{self, SameLanguage};
 use super::read::{Known, Variant};
 use super::spool::Segment;
-use super::walk::Source;
+use super::walk::SourceFile;
 
 /// The release that is served.
 pub(super) struct Served {
@@ -99,7 +99,7 @@ pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) ->
 /// [`SameLanguage`]
 pub(super) fn manifest(
     settings: &Settings,
-    sources: &[Source],
+    sources: &[SourceFile],
     known: &[Known],
     encodings: &HashMap<Box<str>, Encodings>,
     served: Option<&Served>,
@@ -143,7 +143,7 @@ pub(super) fn manifest(
 }
 
 /// Since when the release that is served has a file with these bytes, as its visitors were told.
-fn since(served: &Served, source: &Source, known: &Known) -> Option<u64> {
+fn since(served: &Served, source: &SourceFile, known: &Known) -> Option<u64> {
     let before = served.manifest.as_ref()?.file(&source.path)?;
     (before.body.hash == known.body.hash).then(|| served.pointer.modified_seconds(before))
 }

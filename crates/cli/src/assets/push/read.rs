@@ -16,7 +16,7 @@ use super::compress::{self, CODINGS};
 use super::digest::{Digest, SIZES};
 use super::languages::{self, HEAD_BYTES};
 use super::spool::{Segment, Sink, Spool};
-use super::walk::Source;
+use super::walk::SourceFile;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -57,7 +57,7 @@ pub(in crate::assets) enum FileError {
 ///
 /// # Errors
 /// Where it cannot be read, or has changed since it was found.
-pub(super) fn know(source: &Source) -> Result<Known, FileError> {
+pub(super) fn know(source: &SourceFile) -> Result<Known, FileError> {
     let mut file = open(source)?;
     let mut head = Vec::with_capacity(HEAD_BYTES);
     (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|error| unreadable(source, error))?;
@@ -83,7 +83,7 @@ pub(super) fn know(source: &Source) -> Result<Known, FileError> {
 ///
 /// # Errors
 /// Where it cannot be read, has changed since it was hashed, or the spool cannot be written.
-pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<Variant>, FileError> {
+pub(super) fn encode(source: &SourceFile, body: &Body, spool: &Spool) -> Result<Vec<Variant>, FileError> {
     let mut variants = Vec::new();
     for coding in CODINGS {
         let mut from = Checked { file: open(source)?.take(body.length), digest: Digest::new(0, SIZES) };
@@ -111,7 +111,7 @@ pub(super) fn encode(source: &Source, body: &Body, spool: &Spool) -> Result<Vec<
 ///
 /// # Errors
 /// Where it cannot be read, or has changed since it was hashed.
-pub(super) fn part(source: &Source, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, FileError> {
+pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, FileError> {
     let mut file = open(source)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length).read_to_end(&mut bytes));
@@ -119,11 +119,11 @@ pub(super) fn part(source: &Source, offset: u64, length: u64, hash: &str) -> Res
     if content_hash::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
 }
 
-fn open(source: &Source) -> Result<Disk, FileError> {
+fn open(source: &SourceFile) -> Result<Disk, FileError> {
     Disk::open(&source.file).map_err(|error| unreadable(source, error))
 }
 
-fn unreadable(source: &Source, error: io::Error) -> FileError {
+fn unreadable(source: &SourceFile, error: io::Error) -> FileError {
     let file = source.file.clone();
     match error.kind() {
         io::ErrorKind::PermissionDenied => FileError::Forbidden(file),
@@ -131,7 +131,7 @@ fn unreadable(source: &Source, error: io::Error) -> FileError {
     }
 }
 
-fn changed(source: &Source) -> FileError {
+fn changed(source: &SourceFile) -> FileError {
     FileError::Changed(source.file.clone())
 }
 

@@ -15,7 +15,7 @@ use crate::progress::tell;
 /// What a push came to.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(super) struct PushReport {
     /// The release that is served now, or would be.
     pub(super) release: String,
     /// The release that was served before.
@@ -101,7 +101,7 @@ pub(super) fn planned<'b>(manifest: &Manifest, blobs: impl IntoIterator<Item = &
     planned
 }
 
-impl Report {
+impl PushReport {
     /// # Errors
     /// Where the output cannot be written.
     pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {

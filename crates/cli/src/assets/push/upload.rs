@@ -12,7 +12,7 @@ use super::error::PushError;
 use super::plan::{self, Blob, Origin};
 use super::read;
 use super::spool::Spool;
-use super::walk::Source;
+use super::walk::SourceFile;
 use crate::api::{ApiError, Item, Namespace, Taker, in_flight};
 use crate::assets::marks::{self, Mark};
 use crate::assets::releases::{self, ReleaseError};
@@ -22,7 +22,7 @@ use crate::progress::{Progress, Unit};
 /// What is needed to upload values.
 pub(super) struct Upload<'a> {
     pub(super) namespace: &'a Namespace,
-    pub(super) sources: &'a [Source],
+    pub(super) sources: &'a [SourceFile],
     pub(super) spool: &'a Spool,
     pub(super) progress: &'a Progress,
     pub(super) now_ms: u64,

@@ -23,7 +23,7 @@ const TOLD: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
 
 /// A file to push.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct SourceFile {
     /// Under which path the release has it: decoded, with a leading slash, in Normalization Form C
     /// ([`form_c`]).
     pub(super) path: String,
@@ -40,7 +40,7 @@ type Faults = Arc<Mutex<Vec<String>>>;
 ///
 /// # Errors
 /// A sentence for each file that cannot be pushed, and for each line of `.assetsignore` that is no pattern.
-pub(super) fn walk(folder: &Path) -> Result<Vec<Source>, Vec<String>> {
+pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     let root = root(folder).map_err(|fault| vec![fault])?;
     let ignored = ignored(&root)?;
     let faults = Faults::default();
@@ -75,7 +75,7 @@ pub(super) fn form_c(text: &str) -> String {
 }
 
 /// What is wrong with two files that would have one path.
-fn twins(pair: &[Source]) -> Option<String> {
+fn twins(pair: &[SourceFile]) -> Option<String> {
     let [one, other] = pair else { return None };
     (one.path == other.path).then(|| {
         let (one, other, path) = (one.file.display(), other.file.display(), &one.path);
@@ -220,7 +220,7 @@ fn leads_out(root: &Path, entry: &DirEntry) -> Option<String> {
 ///
 /// # Errors
 /// A sentence where there is no file to push.
-fn source(root: &Path, entry: &DirEntry) -> Result<Option<Source>, String> {
+fn source(root: &Path, entry: &DirEntry) -> Result<Option<SourceFile>, String> {
     let fault = |problem: String| format!("{}: {problem}", entry.path().display());
     let metadata = entry.metadata().map_err(|error| fault(error.to_string()))?;
     if !metadata.is_file() {
@@ -242,5 +242,5 @@ fn source(root: &Path, entry: &DirEntry) -> Result<Option<Source>, String> {
     if static_assets::decode(&static_assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
         return Err(fault("no visitor reaches this path; rename it, or leave it out by .assetsignore".to_owned()));
     }
-    Ok(Some(Source { path, file: entry.path().to_owned(), length: metadata.len() }))
+    Ok(Some(SourceFile { path, file: entry.path().to_owned(), length: metadata.len() }))
 }

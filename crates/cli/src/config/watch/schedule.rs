@@ -60,7 +60,7 @@ pub(super) struct Schedule {
     /// Keys without a row that KV's list may lack yet, and when to look at them again.
     again: BTreeMap<String, u64>,
     /// The pass under way, and since when.
-    under_way: Option<(Pass, u64)>,
+    under_way: Option<(PassKind, u64)>,
     /// Those of its keys that it looks at again, for the last time.
     last_look: Vec<String>,
     /// When and how long the last comparison was.
@@ -73,7 +73,7 @@ pub(super) struct Schedule {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
+enum PassKind {
     Compare,
     Apply,
     Snapshot,
@@ -149,10 +149,10 @@ impl Schedule {
         };
         let sure_at = self.sure_at.filter(|_| self.failures == 0);
         let due = [
-            (self.compare_at, Pass::Compare),
-            (sure_at, Pass::Compare),
-            (apply_at, Pass::Apply),
-            (self.snapshot_at, Pass::Snapshot),
+            (self.compare_at, PassKind::Compare),
+            (sure_at, PassKind::Compare),
+            (apply_at, PassKind::Apply),
+            (self.snapshot_at, PassKind::Snapshot),
         ];
         let due = due.into_iter().filter_map(|(at, pass)| at.map(|at| (at, pass)));
         // Of what is due a comparison comes first: it does the others' work.
@@ -162,14 +162,14 @@ impl Schedule {
         }
         self.under_way = Some((pass, now));
         match pass {
-            Pass::Snapshot => Todo::Snapshot,
-            Pass::Compare => {
+            PassKind::Snapshot => Todo::Snapshot,
+            PassKind::Compare => {
                 // What is heard from now on is of later.
                 self.changed = Changed::nothing();
                 self.sure_at = self.sure_at.filter(|at| *at > now);
                 Todo::Compare
             }
-            Pass::Apply => match std::mem::replace(&mut self.changed, Changed::nothing()) {
+            PassKind::Apply => match std::mem::replace(&mut self.changed, Changed::nothing()) {
                 Changed::Keys(mut keys) => {
                     let again = std::mem::take(&mut self.again).into_iter().filter(|(key, _)| !keys.contains(key));
                     let (last, later): (BTreeMap<_, _>, _) = again.partition(|(_, at)| *at <= now);
@@ -185,10 +185,10 @@ impl Schedule {
     /// The pass under way has ended. `random` is drawn evenly from 0 to 1.
     pub(super) fn ended(&mut self, now: u64, ended: Ended, random: f64) {
         let Some((pass, since)) = self.under_way.take() else { return };
-        if pass == Pass::Compare {
+        if pass == PassKind::Compare {
             self.compared = Some((now, now.saturating_sub(since)));
         }
-        if pass != Pass::Apply {
+        if pass != PassKind::Apply {
             (self.snapshot_at, self.snapshot_made) = (None, now);
         }
         if ended == Ended::Failed {
@@ -198,15 +198,15 @@ impl Schedule {
         }
         let is_behind = ended == Ended::Behind;
         match pass {
-            Pass::Compare => {
+            PassKind::Compare => {
                 (self.failures, self.is_behind, self.snapshot_is_behind) = (0, is_behind, false);
                 self.compare_at = self.full_every_ms.map(|every| now.saturating_add(every));
             }
             // The rows of other keys may still be wanting.
-            Pass::Apply => self.is_behind |= is_behind,
-            Pass::Snapshot => self.snapshot_is_behind = is_behind,
+            PassKind::Apply => self.is_behind |= is_behind,
+            PassKind::Snapshot => self.snapshot_is_behind = is_behind,
         }
-        if pass == Pass::Apply && self.has_snapshot {
+        if pass == PassKind::Apply && self.has_snapshot {
             let at = self.snapshot_made.saturating_add(SNAPSHOT_MS).max(now);
             self.snapshot_at = Some(self.snapshot_at.map_or(at, |before| before.min(at)));
         }

@@ -40,7 +40,7 @@ fn push(files: &[(&str, String)], served: Option<&Served>, there: &[Blob], now_m
     let spool = Spool::new().unwrap();
     let there: HashSet<String> = there.iter().map(|blob| blob.hash.clone().into()).collect();
     let kept = kept(served.and_then(|served| served.manifest.as_ref()), &there);
-    let compressible = |(source, _): &(&Source, &Known)| is_compressible(&media_type_of(&source.path));
+    let compressible = |(source, _): &(&SourceFile, &Known)| is_compressible(&media_type_of(&source.path));
     let encodings = sources.iter().zip(&known).filter(compressible).map(|(source, known)| {
         let encodings = kept.get(known.body.hash.as_ref()).map_or_else(
             || Encodings::New(read::encode(source, &known.body, &spool).unwrap()),

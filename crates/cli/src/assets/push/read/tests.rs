@@ -5,10 +5,10 @@ use http_semantics::content_hash::hash;
 
 use super::*;
 
-fn source(folder: &Path, bytes: &[u8]) -> Source {
+fn source(folder: &Path, bytes: &[u8]) -> SourceFile {
     let file = folder.join("file.html");
     fs::write(&file, bytes).unwrap();
-    Source { path: "/file.html".to_owned(), file, length: bytes.len() as u64 }
+    SourceFile { path: "/file.html".to_owned(), file, length: bytes.len() as u64 }
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) struct Base {
 }
 
 /// Where requests go, and as whom. It is never shown: it holds a secret.
-pub(super) struct Target {
+pub(super) struct Endpoint {
     pub(super) base: Base,
     /// Empty for an API that knows no accounts.
     pub(super) account_path: String,
@@ -70,7 +70,7 @@ impl Base {
     }
 }
 
-impl Target {
+impl Endpoint {
     pub(super) fn base(&self) -> &str {
         &self.base.url
     }
@@ -96,9 +96,9 @@ impl Target {
     }
 }
 
-impl std::fmt::Debug for Target {
+impl std::fmt::Debug for Endpoint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Target").field("base", &self.base).finish_non_exhaustive()
+        formatter.debug_struct("Endpoint").field("base", &self.base).finish_non_exhaustive()
     }
 }
 
