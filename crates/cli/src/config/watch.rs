@@ -75,8 +75,9 @@ fn heed_signals(stop: CancellationToken) -> io::Result<()> {
     let mut signals = Signals::new(SIGNALS)?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
-            stop.cancel();
+            // Told first: if nothing is under way, the program ends at once.
             tell("stopping after what is under way; once more to stop at once");
+            stop.cancel();
         }
     });
     Ok(())
