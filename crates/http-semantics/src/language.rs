@@ -474,6 +474,8 @@ mod tests {
         "(zh|sr|pa|uz|nl|en|kk|ku)(-(Hans|Hant|Cyrl|Latn|Arab))?(-(CN|TW|HK|ME|PK|BE|AF|US))?"
     }
 
+    const UNRELATED: [&str; 8] = ["en", "de-CH", "fr", "ja", "pt-BR", "sw", "fi", "ko-KR"];
+
     proptest! {
         /// However the ranges and the tags are spelled: the first range whose language and script
         /// there is decides these two.
@@ -499,6 +501,22 @@ mod tests {
                 // Or one that RFC 4647 finds for a range before it.
                 prop_assert!(read_as(chosen) == read_as(range) || is_bare(chosen), "{} {:?}: {}", field, available, chosen);
             }
+        }
+
+        /// The crate `accept-language` compares whole tags, letter by letter. If no two of them share a language, that comes to
+        /// the same.
+        #[test]
+        fn the_crate_accept_language_chooses_the_same_of_unrelated_tags(
+            ranges in Just(UNRELATED.to_vec()).prop_shuffle(),
+            weights in prop::collection::vec(1..=1000_u16, 0..UNRELATED.len()),
+            available in prop::sample::subsequence(&UNRELATED[..], 0..UNRELATED.len()),
+        ) {
+            let weighted = ranges.iter().zip(&weights);
+            let field: Vec<_> =
+                weighted.map(|(range, weight)| format!("{range};q={}.{:03}", weight / 1000, weight % 1000)).collect();
+            let field = field.join(", ");
+            let theirs = accept_language::intersection(&field, &available).into_iter().next();
+            prop_assert_eq!(AcceptLanguage::parse(&field).lookup(&available), theirs.as_deref(), "{} {:?}", field, available);
         }
 
         #[test]
