@@ -3,21 +3,17 @@
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and several requests at once. What is
 //! remembered takes half of it at most; a test adds the bounds up.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use kv_store::lru::Lru;
 use kv_store::retry::Budget;
-
-use crate::platform::bindings::Vars;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// What one isolate remembers, by job.
 pub(crate) struct Isolate {
-    /// The vars and secrets, parsed: they do not change while an isolate lives.
-    pub(crate) vars: OnceCell<Rc<Vars>>,
     /// The retries, for everything that is tried again.
     pub(crate) retry_budget: Rc<RefCell<Budget>>,
     /// Heads of responses, as the runtime takes them, by their status and fields.
@@ -38,7 +34,6 @@ pub(crate) struct Isolate {
 impl Isolate {
     fn new() -> Self {
         Self {
-            vars: OnceCell::new(),
             retry_budget: Rc::new(RefCell::new(Budget::new())),
             response_heads: RefCell::new(Lru::new(MIB)),
             #[cfg(feature = "assets")]

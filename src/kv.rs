@@ -24,6 +24,8 @@ mod lasting;
 pub(crate) mod list;
 #[cfg(any(feature = "cache", feature = "writes"))]
 pub(crate) mod put;
+#[cfg(feature = "assets")]
+mod release;
 #[cfg(feature = "flags")]
 pub(crate) mod users;
 

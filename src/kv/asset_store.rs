@@ -7,20 +7,20 @@ use kv_store::limits::Key;
 use kv_store::memory::{Held, Standing, Unread};
 use kv_store::record::{self, BrokenRecord};
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
 use static_assets::answer::Content;
 use static_assets::keys::POINTER;
-use static_assets::manifest::{Body, Manifest};
+use static_assets::manifest::Body;
 use static_assets::pieces::{self, Piece};
-use static_assets::release::{Pointer, blob_key, manifest_key};
-use static_assets::site::{BrokenSite, REMEMBERED_BODY_BYTES_MAX, Release, Site};
+use static_assets::release::blob_key;
+use static_assets::site::{REMEMBERED_BODY_BYTES_MAX, Release, Site};
 use static_assets::translations::Translations;
 use static_assets::{AssetError, FileError};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::assembled::sliced;
-use super::keyspace::{Keyspace, Reader};
+use super::keyspace::Keyspace;
 use super::keyspaces::{Sites, TranslationsFile};
+use super::release::{manifest, present};
 use super::{Form, Store};
 use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
@@ -43,53 +43,6 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
         Ok(None) => Ok(Held { value: Rc::new(Site::PlainKeys), standing: Standing::Current }),
         Err(Unread::Store(error)) => Err(FileError::unavailable(&error).into()),
         Err(Unread::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
-    }
-}
-
-/// Reads the release that a pointer names. Its manifest was written before the pointer, but another location may see the pointer first:
-/// then the release before serves.
-pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site, Unread<BrokenSite>> {
-    let Some(json) = pointer else { return Ok(Site::PlainKeys) };
-    let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenSite::Record(POINTER, broken)))?;
-    Isolate::current().assets.manifests.borrow_mut().retain_of(&pointer);
-    for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
-        if let Some(manifest) = manifest(&reader.store, id).await? {
-            if *id != pointer.current {
-                let behind = format!("{} has no manifest, {id} is served", pointer.current);
-                reader.log.warning("release_behind", &behind);
-            }
-            return Ok(Site::Release(Release { pointer, manifest }));
-        }
-    }
-    Err(Unread::Broken(BrokenSite::NoManifest(pointer.current)))
-}
-
-/// The manifest of a release, read once an isolate, and once more if it is not there.
-async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenSite>> {
-    let manifests = &Isolate::current().assets.manifests;
-    let known = manifests.borrow().get(id);
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let Ok(key) = manifest_key(id) else { return Ok(None) };
-    let json = present(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
-    let json = json.and_then(|json| json.as_string());
-    // Another request may have parsed it meanwhile, which takes longer than reading it.
-    let known = manifests.borrow().get(id);
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let broken = |broken| Unread::Broken(BrokenSite::Record(key.to_static(), broken));
-    let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);
-    manifests.borrow_mut().insert(id, manifest.clone(), json.map_or(0, |json| json.len()));
-    Ok(manifest)
-}
-
-/// A value that should be there: read once more where it is not.
-async fn present(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
-    match store.read_with_retry(key, form).await? {
-        Some(value) => Ok(Some(value)),
-        None => store.read_with_retry(key, form).await,
     }
 }
 

@@ -25,9 +25,9 @@ use static_assets::translations::Translations;
 use tenant_router::record::{RecordError, Stored};
 
 use super::Store;
-#[cfg(feature = "assets")]
-use super::asset_store;
 use super::keyspace::{Keyspace, Reader};
+#[cfg(feature = "assets")]
+use super::release;
 use crate::isolate::Isolate;
 use crate::platform::bindings::{Bindings, Vars};
 
@@ -183,7 +183,7 @@ impl Keyspace for Sites {
     }
 
     async fn parse(&self, reader: &Reader, _: &str, json: Option<String>) -> Result<Option<Site>, Unread<BrokenSite>> {
-        asset_store::load(reader, json.as_deref()).await.map(Some)
+        release::load(reader, json.as_deref()).await.map(Some)
     }
 }
 

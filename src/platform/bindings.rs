@@ -13,13 +13,12 @@ mod vars;
 #[cfg(feature = "writes")]
 mod writes;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 #[cfg(any(feature = "cache", feature = "storefronts"))]
 use http_semantics::upstream_timeout::UpstreamTimeout;
 use wasm_bindgen::prelude::*;
-
-use crate::isolate::Isolate;
 
 #[wasm_bindgen]
 extern "C" {
@@ -69,8 +68,8 @@ pub(crate) struct Vars {
 
 impl Vars {
     pub(crate) fn of(env: &Bindings) -> Rc<Self> {
-        let vars = &Isolate::current().vars;
-        Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env))))
+        thread_local!(static VARS: OnceCell<Rc<Vars>> = const { OnceCell::new() });
+        VARS.with(|vars| Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env)))))
     }
 
     fn read(env: &Bindings) -> Self {
