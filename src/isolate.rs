@@ -19,16 +19,16 @@ pub(crate) struct Isolate {
     /// Heads of responses, as the runtime takes them, by their status and fields.
     pub(crate) response_heads: RefCell<Lru<js_sys::Object>>,
     #[cfg(feature = "assets")]
-    pub(crate) assets: assets::Assets,
+    pub(crate) assets: assets::AssetsMemory,
     #[cfg(feature = "cache")]
-    pub(crate) cache: cache::Cache,
+    pub(crate) cache: cache::CacheMemory,
     #[cfg(feature = "flags")]
-    pub(crate) flags: flags::Flags,
+    pub(crate) flags: flags::FlagsMemory,
     /// What is wrong with the definitions of flags that were read last.
     #[cfg(feature = "flags")]
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "storefronts")]
-    pub(crate) storefronts: storefronts::Storefronts,
+    pub(crate) storefronts: storefronts::StorefrontsMemory,
 }
 
 impl Isolate {
@@ -37,15 +37,15 @@ impl Isolate {
             retry_budget: Rc::new(RefCell::new(Budget::new())),
             response_heads: RefCell::new(Lru::new(MIB)),
             #[cfg(feature = "assets")]
-            assets: assets::Assets::new(),
+            assets: assets::AssetsMemory::new(),
             #[cfg(feature = "cache")]
-            cache: cache::Cache::new(),
+            cache: cache::CacheMemory::new(),
             #[cfg(feature = "flags")]
-            flags: flags::Flags::new(),
+            flags: flags::FlagsMemory::new(),
             #[cfg(feature = "flags")]
             flags_fault: RefCell::new(None),
             #[cfg(feature = "storefronts")]
-            storefronts: storefronts::Storefronts::new(),
+            storefronts: storefronts::StorefrontsMemory::new(),
         }
     }
 
@@ -103,7 +103,7 @@ mod assets {
 
     remembered! {
         /// Files and translations.
-        Assets;
+        AssetsMemory;
         /// The release that is served, without its manifest.
         site: Memory<Rc<Site>, BrokenSite> = Memory::new(64 * KIB, KIB, 0);
         /// The manifests of releases.
@@ -134,7 +134,7 @@ mod cache {
 
     remembered! {
         /// The shared cache.
-        Cache;
+        CacheMemory;
         /// Stored responses, invalidations, refreshes.
         responses: Hot<ArrayBuffer> = Hot::new(5 * MIB, 256 * KIB, 256 * KIB);
         /// What was purged.
@@ -162,7 +162,7 @@ mod flags {
 
     remembered! {
         /// Flags and the configuration of users.
-        Flags;
+        FlagsMemory;
         /// The records of users, and who has none.
         users: Memory<Rc<Option<UserRecord>>, BrokenRecord> = Memory::new(3 * MIB / 2, 256 * KIB, 128 * KIB);
         /// The snapshot of many users' records.
@@ -185,7 +185,7 @@ mod storefronts {
 
     remembered! {
         /// The tenant router.
-        Storefronts;
+        StorefrontsMemory;
         /// The records of storefronts and domains.
         records: Memory<Rc<Stored>, RecordError> = Memory::new(2 * MIB, 0, 0);
         /// Origins that fail.

@@ -1,7 +1,6 @@
 //! The one place where an error becomes a response. What that says stands beside each error, in its crate.
 
-#[cfg(test)]
-#[cfg(feature = "default")]
+#[cfg(all(test, feature = "default"))]
 mod errors_md;
 
 use std::borrow::Cow;
@@ -49,8 +48,7 @@ macro_rules! errors {
             }
         })+
 
-        #[cfg(test)]
-#[cfg(feature = "default")]
+        #[cfg(all(test, feature = "default"))]
         fn all_rows() -> Vec<(ErrorResponse, &'static str)> {
             [errors_md::rows::<InternalError>(), $($(#[$built])? errors_md::rows::<$error>()),+].concat()
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use http_semantics::conditional::Preconditions;
 use http_semantics::content_hash;
-use kv_store::key_writer::message::{FIELD, Reply, Request, from_field, to_field};
+use kv_store::key_writer::message::{FIELD, WriterReply, WriterRequest, from_field, to_field};
 use kv_store::key_writer::{Answer, Due, KeyState, Metadata, Newest, NotWritten};
 use kv_store::limits::Key;
 use kv_store::retry::{Classify, FailureClass, Time, Try};
@@ -63,7 +63,7 @@ impl KeyWriter {
     /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
     pub fn touch() {}
 
-    /// A request of the Worker: a [`Request`] in its header, and the value of a write in its body.
+    /// A request of the Worker: a [`WriterRequest`] in its header, and the value of a write in its body.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move { object.answer(request).await.map(Into::into) })
@@ -112,14 +112,14 @@ impl Object {
     async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let message = request.headers().get(FIELD)?.unwrap_or_default();
         match from_field(&message).map_err(|error| thrown(&error))? {
-            Request::Read { key } => self.read(&Key::new(key).map_err(|error| thrown(&error))?).await,
-            Request::Write { key, wait, timeout_ms, preconditions } => {
+            WriterRequest::Read { key } => self.read(&Key::new(key).map_err(|error| thrown(&error))?).await,
+            WriterRequest::Write { key, wait, timeout_ms, preconditions } => {
                 let key = Key::new(key).map_err(|error| thrown(&error))?;
                 let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
                 drop(request);
                 let timeout = Duration::from_millis(timeout_ms.into());
                 let answer = self.write(&key, &preconditions, (wait == Wait::Kv).then_some(timeout), value).await?;
-                replied(&Reply::Written(answer), &JsValue::NULL)
+                replied(&WriterReply::Written(answer), &JsValue::NULL)
             }
         }
     }
@@ -214,20 +214,22 @@ impl Object {
         if let Some(version) = state.unflushed() {
             let value = self.storage.value()?;
             self.see_to_alarm(&state).await?;
-            return replied(&Reply::Found { version: Some(version) }, &value);
+            return replied(&WriterReply::Found { version: Some(version) }, &value);
         }
         let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
             Ok(found) => found,
-            Err(error) => return replied(&Reply::KvFailed { message: error.to_string() }, &JsValue::NULL),
+            Err(error) => return replied(&WriterReply::KvFailed { message: error.to_string() }, &JsValue::NULL),
         };
         let shown: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
         // Others may have written meanwhile.
         match (self.load(key)?.newest(shown.as_ref(), Clock.now_ms()), value) {
-            (Newest::Here(version), _) => replied(&Reply::Found { version: Some(version) }, &self.storage.value()?),
-            (Newest::Shown(version), Some(value)) => replied(&Reply::Found { version: Some(version) }, &value),
-            (Newest::NotShownYet, _) => replied(&Reply::NotVisibleYet, &JsValue::NULL),
-            (Newest::Unknown, Some(value)) => replied(&Reply::Found { version: None }, &value),
-            (Newest::Shown(_) | Newest::Unknown, None) => replied(&Reply::NotFound, &JsValue::NULL),
+            (Newest::Here(version), _) => {
+                replied(&WriterReply::Found { version: Some(version) }, &self.storage.value()?)
+            }
+            (Newest::Shown(version), Some(value)) => replied(&WriterReply::Found { version: Some(version) }, &value),
+            (Newest::NotShownYet, _) => replied(&WriterReply::NotVisibleYet, &JsValue::NULL),
+            (Newest::Unknown, Some(value)) => replied(&WriterReply::Found { version: None }, &value),
+            (Newest::Shown(_) | Newest::Unknown, None) => replied(&WriterReply::NotFound, &JsValue::NULL),
         }
     }
 
@@ -309,7 +311,7 @@ impl Object {
 }
 
 /// A reply, and the value beside it.
-fn replied(reply: &Reply, value: &JsValue) -> Result<web_sys::Response, JsValue> {
+fn replied(reply: &WriterReply, value: &JsValue) -> Result<web_sys::Response, JsValue> {
     let field = to_field(reply).map_err(|error| thrown(&error))?;
     response::with_status(200, value, &[(FIELD, &field)])
 }

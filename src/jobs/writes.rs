@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http_semantics::conditional::{entity_tag, is_not_modified};
 use http_semantics::problem::wants_html;
 use http_semantics::request_target::RequestTarget;
-use kv_store::key_writer::message::Reply;
+use kv_store::key_writer::message::WriterReply;
 use kv_store::key_writer::{Answer, WriterUnavailable};
 use kv_store::one_write::{Carried, OneWrite};
 use kv_store::retry::{Time, Try};
@@ -54,7 +54,7 @@ async fn read(
     }
     let (newest, value) = incoming.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
     match newest {
-        Reply::Found { version } => {
+        WriterReply::Found { version } => {
             let tag = version.map(entity_tag);
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
             let if_none_match = incoming.header("if-none-match");
@@ -63,10 +63,10 @@ async fn read(
             }
             respond(200, &value, &fields)
         }
-        Reply::NotFound => Err(ReadError::NotFound.into()),
-        Reply::NotVisibleYet => Err(ReadError::NotVisibleYet.into()),
-        Reply::KvFailed { message } => Err(StoreError::from_message(message).into()),
-        Reply::Written(_) => Err(WriterUnavailable("the object answered a read as a write".to_owned()).into()),
+        WriterReply::NotFound => Err(ReadError::NotFound.into()),
+        WriterReply::NotVisibleYet => Err(ReadError::NotVisibleYet.into()),
+        WriterReply::KvFailed { message } => Err(StoreError::from_message(message).into()),
+        WriterReply::Written(_) => Err(WriterUnavailable("the object answered a read as a write".to_owned()).into()),
     }
 }
 

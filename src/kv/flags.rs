@@ -9,7 +9,7 @@ use kv_store::retry::Time;
 use kv_store::schema::Fault;
 
 use super::keyspace::Keyspace;
-use super::keyspaces;
+use super::keyspaces::FlagDefinitions;
 use crate::http::incoming::Incoming;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
@@ -34,7 +34,7 @@ impl Flags {
 
 /// The definitions as they are now: out of memory for `CONFIG_REFRESH`, then read anew in the background.
 pub(crate) async fn flags(incoming: &Incoming) -> Result<Flags, Unread<Fault>> {
-    let held = keyspaces::Flags.get(incoming, &KEY, Clock.now_ms()).await?;
+    let held = FlagDefinitions.get(incoming, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
     let held = held.unwrap_or(Held { value: Rc::new(None), standing: Standing::Current });
     match (held.standing, fault()) {

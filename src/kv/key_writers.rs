@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kv_store::key_writer::Answer;
-use kv_store::key_writer::message::{FIELD, Reply, Request, from_field, to_field};
+use kv_store::key_writer::message::{FIELD, WriterReply, WriterRequest, from_field, to_field};
 use kv_store::limits::Key;
 use kv_store::writes::{Run, Wait};
 use wasm_bindgen::prelude::*;
@@ -32,7 +32,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 impl KeyWriters {
     /// Hands a value to the key's object. An error is what the runtime says if the object gave no answer.
     pub(crate) async fn write(&self, run: &Run<'_>, wait: Wait, value: &Value) -> Result<Answer, String> {
-        let request = Request::Write {
+        let request = WriterRequest::Write {
             key: run.key.as_str().to_owned(),
             wait,
             timeout_ms: run.timeout_ms,
@@ -40,15 +40,15 @@ impl KeyWriters {
         };
         let deadline = Duration::from_millis(run.timeout_ms.into()) + ANSWERS_WITHIN;
         match self.ask(&run.key, &request, Some(value), deadline).await?.0 {
-            Reply::Written(answer) => Ok(answer),
+            WriterReply::Written(answer) => Ok(answer),
             other => Err(format!("the object answered {other:?}")),
         }
     }
 
     /// Reads the newest value, which is the body beside the reply; a second time if the object gave no answer, as during a deploy.
     /// An error is what the runtime says then.
-    pub(crate) async fn read(&self, key: &Key<'_>) -> Result<(Reply, JsValue), String> {
-        let request = Request::Read { key: key.as_str().to_owned() };
+    pub(crate) async fn read(&self, key: &Key<'_>) -> Result<(WriterReply, JsValue), String> {
+        let request = WriterRequest::Read { key: key.as_str().to_owned() };
         match self.ask(key, &request, None, ANSWERS_WITHIN).await {
             Err(_) => self.ask(key, &request, None, ANSWERS_WITHIN).await,
             answered => answered,
@@ -58,10 +58,10 @@ impl KeyWriters {
     async fn ask(
         &self,
         key: &Key<'_>,
-        request: &Request,
+        request: &WriterRequest,
         value: Option<&Value>,
         deadline: Duration,
-    ) -> Result<(Reply, JsValue), String> {
+    ) -> Result<(WriterReply, JsValue), String> {
         let field = to_field(request).map_err(|error| error.to_string())?;
         let answer = async {
             let init = web_sys::RequestInit::new();

@@ -82,7 +82,8 @@ impl Keyspace for Users {
         &Isolate::current().flags.users
     }
 
-    /// A user is at one isolate now and then: whoever was not seen for longer is read first.
+    /// Most users come to an isolate rarely. If the isolate has not read a user's record lately, it
+    /// waits for KV instead of answering with an old one.
     fn lifetime(&self, vars: &Vars) -> Lifetime {
         Lifetime::of_rare(vars.flags.refresh_ms)
     }
@@ -129,10 +130,10 @@ impl Keyspace for Snapshots {
 
 /// The definitions of flags, or that none were ever put.
 #[cfg(feature = "flags")]
-pub(crate) struct Flags;
+pub(crate) struct FlagDefinitions;
 
 #[cfg(feature = "flags")]
-impl Keyspace for Flags {
+impl Keyspace for FlagDefinitions {
     type Value = Option<Definitions>;
     type Error = Fault;
 

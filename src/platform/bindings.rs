@@ -51,13 +51,13 @@ impl Bindings {
 /// The vars and secrets, parsed. They do not change while an isolate lives.
 pub(crate) struct Vars {
     #[cfg(feature = "assets")]
-    pub(crate) assets: assets::Vars,
+    pub(crate) assets: assets::AssetsVars,
     #[cfg(feature = "cache")]
-    pub(crate) cache: cache::Vars,
+    pub(crate) cache: cache::CacheVars,
     #[cfg(feature = "flags")]
-    pub(crate) flags: flags::Vars,
+    pub(crate) flags: flags::FlagsVars,
     #[cfg(feature = "storefronts")]
-    pub(crate) storefronts: storefronts::Vars,
+    pub(crate) storefronts: storefronts::StorefrontsVars,
     /// The secret `API_TOKEN`
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     pub(crate) token: Option<String>,
@@ -77,13 +77,13 @@ impl Vars {
         let token = env.secret("API_TOKEN");
         Self {
             #[cfg(feature = "assets")]
-            assets: assets::Vars::read(env),
+            assets: assets::AssetsVars::read(env),
             #[cfg(feature = "cache")]
-            cache: cache::Vars::read(env),
+            cache: cache::CacheVars::read(env),
             #[cfg(feature = "flags")]
-            flags: flags::Vars::read(env),
+            flags: flags::FlagsVars::read(env),
             #[cfg(feature = "storefronts")]
-            storefronts: storefronts::Vars::read(env, token.as_deref()),
+            storefronts: storefronts::StorefrontsVars::read(env, token.as_deref()),
             #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
             token,
             #[cfg(any(feature = "cache", feature = "storefronts"))]

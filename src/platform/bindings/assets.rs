@@ -18,12 +18,12 @@ impl Bindings {
     }
 }
 
-pub(crate) struct Vars {
+pub(crate) struct AssetsVars {
     /// `ASSETS_REFRESH`, in milliseconds
     pub(crate) refresh_ms: u64,
 }
 
-impl Vars {
+impl AssetsVars {
     pub(super) fn read(env: &Bindings) -> Self {
         Self { refresh_ms: vars::ASSETS_REFRESH.read_ms(env) }
     }

@@ -20,7 +20,7 @@ impl Bindings {
     }
 }
 
-pub(crate) struct Vars {
+pub(crate) struct CacheVars {
     /// `CACHE_UPSTREAMS`
     pub(crate) upstreams: AllowList,
     /// `CACHE_CREDENTIALS`, and the fields that always carry credentials
@@ -29,7 +29,7 @@ pub(crate) struct Vars {
     pub(crate) refresh_ms: u64,
 }
 
-impl Vars {
+impl CacheVars {
     pub(super) fn read(env: &Bindings) -> Self {
         Self {
             upstreams: AllowList::parse(&vars::CACHE_UPSTREAMS.read(env), &[]),

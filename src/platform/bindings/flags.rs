@@ -21,7 +21,7 @@ impl Bindings {
     }
 }
 
-pub(crate) struct Vars {
+pub(crate) struct FlagsVars {
     /// `USER_ID_FROM`
     pub(crate) user_id_from: Result<UserIdFrom, NotUserIdFrom>,
     /// `CONFIG_REFRESH`, in milliseconds
@@ -34,7 +34,7 @@ pub(crate) struct Vars {
     pub(crate) ofrep_origins: AllowedOrigins,
 }
 
-impl Vars {
+impl FlagsVars {
     pub(super) fn read(env: &Bindings) -> Self {
         Self {
             user_id_from: UserIdFrom::parse(&vars::USER_ID_FROM.read(env)),

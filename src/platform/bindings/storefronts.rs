@@ -21,7 +21,7 @@ impl Bindings {
     }
 }
 
-pub(crate) struct Vars {
+pub(crate) struct StorefrontsVars {
     /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
     pub(crate) origins: OriginPolicy,
     /// `ROUTING_REFRESH`, in milliseconds
@@ -32,7 +32,7 @@ pub(crate) struct Vars {
     pub(crate) visitor_key: Option<VisitorKey>,
 }
 
-impl Vars {
+impl StorefrontsVars {
     pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
         let visitor_secret = env.secret("VISITOR_SECRET");
         Self {

@@ -18,8 +18,8 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// What the Worker asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
-    /// Store the body as the key's newest value. The reply is [`Reply::Written`].
+pub enum WriterRequest {
+    /// Store the body as the key's newest value. The reply is [`WriterReply::Written`].
     Write {
         /// The key.
         key: String,
@@ -30,7 +30,7 @@ pub enum Request {
         /// What the key must be at.
         preconditions: Preconditions,
     },
-    /// Reply with the key's newest value.
+    /// WriterReply with the key's newest value.
     Read {
         /// The key.
         key: String,
@@ -39,7 +39,7 @@ pub enum Request {
 
 /// What the object replies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
+pub enum WriterReply {
     /// What became of a write.
     Written(Answer),
     /// The body is the newest value.
@@ -91,9 +91,9 @@ mod tests {
     #[test]
     fn a_request_arrives_as_it_was_sent() {
         for key in ["hot", "50% \u{e9}\n\u{1f600}\"\\", "%41"] {
-            arrives(&Request::Read { key: key.to_owned() });
+            arrives(&WriterRequest::Read { key: key.to_owned() });
             for (if_match, if_none_match) in [(None, None), (Some("\"1\", W/\"\u{e9}\""), Some("*"))] {
-                arrives(&Request::Write {
+                arrives(&WriterRequest::Write {
                     key: key.to_owned(),
                     wait: Wait::Durable,
                     timeout_ms: 60_000,
@@ -117,14 +117,14 @@ mod tests {
             Answer::NotWritten(NotWritten::TimedOut { version: 4 }),
             Answer::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"\r\n".into() }),
         ] {
-            arrives(&Reply::Written(answer));
+            arrives(&WriterReply::Written(answer));
         }
         for reply in [
-            Reply::Found { version: Some(7) },
-            Reply::Found { version: None },
-            Reply::NotFound,
-            Reply::NotVisibleYet,
-            Reply::KvFailed { message: "KV GET failed: 500".to_owned() },
+            WriterReply::Found { version: Some(7) },
+            WriterReply::Found { version: None },
+            WriterReply::NotFound,
+            WriterReply::NotVisibleYet,
+            WriterReply::KvFailed { message: "KV GET failed: 500".to_owned() },
         ] {
             arrives(&reply);
         }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused() {
         for field in ["", "oh", "{}", "%", "{\"Read\":{}}"] {
-            assert!(from_field::<Request>(field).is_err(), "{field}");
+            assert!(from_field::<WriterRequest>(field).is_err(), "{field}");
         }
     }
 }
