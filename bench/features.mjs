@@ -17,8 +17,9 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first answer of each feature alone, and beside it those of `sides`, the full Worker and the baseline, and of a Worker
- * that does nothing, to the same request. `common` is what `prepareSide` needs; only one side runs at a time, all on its port.
+ * Times the first answer of each feature alone, and beside it those of `sides`, the full Worker
+ * and the baseline, and of a Worker that does nothing, to the same request. `common` is what
+ * `prepareSide` needs; only one side runs at a time, all on its port.
  */
 export async function measureFeatures(features, sides, examples, starts, common, context) {
   const empty = await prepareSide({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });

@@ -66,7 +66,8 @@ export function options(names) {
     console.log(HELP + [...names, FEATURES].join(", "));
     return null;
   }
-  // Their builds take minutes, so neither a look nor the measurement of some other build has them unasked.
+  // Their builds take minutes, so neither a look nor the measurement of some other build has them
+  // unasked.
   const only = values.only ?? [...names, ...(values.quick || values.build ? [] : [FEATURES])];
   const unknown = only.find((name) => !names.includes(name) && name !== FEATURES);
   if (unknown !== undefined) throw new Fault(`There is no example ${unknown}. There are: ${[...names, FEATURES].join(", ")}.`);

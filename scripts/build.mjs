@@ -27,8 +27,9 @@ export async function allFeatures() {
 }
 
 /**
- * Builds the Worker with these features, all if none are named, into the folder `out` of the project. `quick` leaves out wasm-opt,
- * most of the time of a rebuild: right for local serving, never for a deploy or a measurement.
+ * Builds the Worker with these features, all if none are named, into the folder `out` of the
+ * project. `quick` leaves out wasm-opt, most of the time of a rebuild: right for local serving,
+ * never for a deploy or a measurement.
  */
 export async function build({ quick, features, out = "build" }) {
   features ??= await allFeatures();

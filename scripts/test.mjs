@@ -1,5 +1,5 @@
-// `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the integration tests and those in a
-// browser; the first stage that fails ends it.
+// `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the
+// integration tests and those in a browser; the first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";

@@ -1,7 +1,7 @@
 //! Everything that outlives a request: what one isolate remembers, each cache beside its bound.
 //!
-//! An isolate has 128 MB for JavaScript and WebAssembly together, and several requests at once. What is
-//! remembered takes half of it at most; a test adds the bounds up.
+//! An isolate has 128 MB for JavaScript and WebAssembly together, and several requests at once.
+//! What is remembered takes half of it at most; a test adds the bounds up.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -49,8 +49,8 @@ impl Isolate {
         }
     }
 
-    /// Returns what this isolate remembers. It lives as long as the isolate, whose one thread runs all of
-    /// its requests.
+    /// Returns what this isolate remembers. It lives as long as the isolate, whose one thread runs
+    /// all of its requests.
     pub(crate) fn current() -> &'static Self {
         thread_local!(static CURRENT: &'static Isolate = Box::leak(Box::new(Isolate::new())));
         CURRENT.with(|isolate| *isolate)
@@ -84,8 +84,8 @@ macro_rules! remembered {
     };
 }
 
-// A `Memory` of records has three bounds: of records, of keys that KV does not have, and of keys that gave
-// nothing that can be used.
+// A `Memory` of records has three bounds: of records, of keys that KV does not have, and of keys
+// that gave nothing that can be used.
 
 #[cfg(feature = "assets")]
 mod assets {
@@ -110,7 +110,8 @@ mod assets {
         manifests: Manifests = Manifests::new(3 * MIB);
         /// Short bodies of files by the hash of their bytes: none of them is ever stale.
         bodies: Lru<ArrayBuffer> = Lru::new(5 * MIB);
-        /// When a file under a key of its own was found not to be there, in milliseconds since the Unix epoch.
+        /// When a file under a key of its own was found not to be there, in milliseconds since the
+        /// Unix epoch.
         absent: Lru<u64> = Lru::new(512 * KIB);
         /// The translations of the page.
         translations: Memory<Rc<Translations>, BrokenRecord> = Memory::new(512 * KIB, KIB, 0);

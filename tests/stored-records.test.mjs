@@ -1,4 +1,5 @@
-// Records that earlier builds wrote: the Worker answers out of them, and the tool goes on from them. tests/fixtures/records has them.
+// Records that earlier builds wrote: the Worker answers out of them, and the tool goes on from
+// them. tests/fixtures/records has them.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";

@@ -1,5 +1,5 @@
-// `POST /writes/{key}` for a browser: the run as a picture, with the counts under it. What the picture shows is tested in
-// browser/writes.test.mjs.
+// `POST /writes/{key}` for a browser: the run as a picture, with the counts under it. What the
+// picture shows is tested in browser/writes.test.mjs.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";

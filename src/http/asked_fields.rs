@@ -23,14 +23,16 @@ extern "C" {
 }
 
 impl Incoming {
-    /// The header fields, each asked for when it matters. For these, separated by commas, the request is looked through at once.
+    /// The header fields, each asked for when it matters. For these, separated by commas, the
+    /// request is looked through at once.
     pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
         let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(self.request(), at_once)) };
         AskedFields { incoming: self, at_once, lines, names: OnceCell::new() }
     }
 }
 
-/// The header fields of a request. `Accept-Encoding` is the client's own: the platform puts another in its place.
+/// The header fields of a request. `Accept-Encoding` is the client's own: the platform puts
+/// another in its place.
 pub(crate) struct AskedFields<'a> {
     incoming: &'a Incoming,
     at_once: &'static str,

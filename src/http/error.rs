@@ -1,6 +1,7 @@
 //! The one place where an error becomes a response. What that says stands beside each error, in its crate.
 
-#[cfg(all(test, feature = "default"))]
+#[cfg(test)]
+#[cfg(feature = "default")]
 mod errors_md;
 
 use std::borrow::Cow;
@@ -48,7 +49,8 @@ macro_rules! errors {
             }
         })+
 
-        #[cfg(all(test, feature = "default"))]
+        #[cfg(test)]
+        #[cfg(feature = "default")]
         fn all_rows() -> Vec<(ErrorResponse, &'static str)> {
             [errors_md::rows::<InternalError>(), $($(#[$built])? errors_md::rows::<$error>()),+].concat()
         }

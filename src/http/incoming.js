@@ -1,4 +1,5 @@
-// What is asked of a request as a whole, in one call each: from WebAssembly every call decodes its strings anew.
+// What is asked of a request as a whole, in one call each: from WebAssembly every call decodes its
+// strings anew.
 
 /** Method and URL of a request. */
 export function head(request) {

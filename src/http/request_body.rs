@@ -10,7 +10,8 @@ use crate::platform::deadline;
 
 #[wasm_bindgen(module = "/src/http/incoming.js")]
 extern "C" {
-    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes. Rejects where it breaks off.
+    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes.
+    /// Rejects where it breaks off.
     fn bytes(request: &web_sys::Request, most: f64) -> js_sys::Promise;
 }
 

@@ -1,4 +1,5 @@
-//! `GET /healthz`: the Worker runs, which build it is, and how what is built in stands in this isolate.
+//! `GET /healthz`: the Worker runs, which build it is, and how what is built in stands in this
+//! isolate.
 
 #[cfg(feature = "flags")]
 mod flags;

@@ -63,7 +63,8 @@ impl KeyWriter {
     /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
     pub fn touch() {}
 
-    /// A request of the Worker: a [`WriterRequest`] in its header, and the value of a write in its body.
+    /// A request of the Worker: a [`WriterRequest`] in its header, and the value of a write in its
+    /// body.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move { object.answer(request).await.map(Into::into) })

@@ -1,5 +1,5 @@
-//! What the `assets` namespace holds: a release, which an isolate remembers, and files under their own keys. The port through which
-//! every job reads files.
+//! What the `assets` namespace holds: a release, which an isolate remembers, and files under their
+//! own keys. The port through which every job reads files.
 
 use std::rc::Rc;
 
@@ -27,8 +27,8 @@ use crate::http::incoming::Incoming;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
-/// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be read if KV fails; how it stands to what
-/// KV holds is told.
+/// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be
+/// read if KV fails; how it stands to what KV holds is told.
 pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
     match Sites.get(incoming, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
@@ -46,8 +46,8 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
     }
 }
 
-/// One of the releases before the one that is served, if its manifest is there and can be read. Few long ones are: what does not fit is
-/// passed over.
+/// One of the releases before the one that is served, if its manifest is there and can be read.
+/// Few long ones are: what does not fit is passed over.
 pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -> Option<Release> {
     let manifests = &Isolate::current().assets.manifests;
     let manifest = match manifest(&incoming.env().files(), id).await {
@@ -162,7 +162,8 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
     Ok(store.assembled(&plan, &first, total).into())
 }
 
-/// The file under a key of its own, as documented; `None` where there is none, which is remembered for as long as a release is.
+/// The file under a key of its own, as documented; `None` where there is none, which is remembered
+/// for as long as a release is.
 pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
     let refresh_ms = incoming.vars().assets.refresh_ms;
@@ -192,7 +193,8 @@ pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, 
     plain(incoming, key).await?.ok_or_else(|| AssetError::NotFound.into())
 }
 
-/// The translations of the page under this key: of the release, or under a key of their own. `None` if there are none.
+/// The translations of the page under this key: of the release, or under a key of their own.
+/// `None` if there are none.
 pub(crate) async fn translations(
     incoming: &Incoming,
     key: &Key<'_>,

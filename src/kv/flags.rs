@@ -1,5 +1,5 @@
-//! The definitions of flags, which an isolate remembers: the last good ones where somebody broke them. The port through which every job
-//! reads them.
+//! The definitions of flags, which an isolate remembers: the last good ones where somebody broke
+//! them. The port through which every job reads them.
 
 use std::rc::Rc;
 
@@ -32,7 +32,8 @@ impl Flags {
     }
 }
 
-/// The definitions as they are now: out of memory for `CONFIG_REFRESH`, then read anew in the background.
+/// The definitions as they are now: out of memory for `CONFIG_REFRESH`, then read anew in the
+/// background.
 pub(crate) async fn flags(incoming: &Incoming) -> Result<Flags, Unread<Fault>> {
     let held = FlagDefinitions.get(incoming, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.

@@ -30,7 +30,8 @@ extern "C" {
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 impl KeyWriters {
-    /// Hands a value to the key's object. An error is what the runtime says if the object gave no answer.
+    /// Hands a value to the key's object. An error is what the runtime says if the object gave no
+    /// answer.
     pub(crate) async fn write(&self, run: &Run<'_>, wait: Wait, value: &Value) -> Result<Answer, String> {
         let request = WriterRequest::Write {
             key: run.key.as_str().to_owned(),
@@ -45,8 +46,8 @@ impl KeyWriters {
         }
     }
 
-    /// Reads the newest value, which is the body beside the reply; a second time if the object gave no answer, as during a deploy.
-    /// An error is what the runtime says then.
+    /// Reads the newest value, which is the body beside the reply; a second time if the object
+    /// gave no answer, as during a deploy. An error is what the runtime says then.
     pub(crate) async fn read(&self, key: &Key<'_>) -> Result<(WriterReply, JsValue), String> {
         let request = WriterRequest::Read { key: key.as_str().to_owned() };
         match self.ask(key, &request, None, ANSWERS_WITHIN).await {

@@ -1,4 +1,5 @@
-//! How small records are read: out of memory, in the background, from KV; and what serves if that fails.
+//! How small records are read: out of memory, in the background, from KV; and what serves if that
+//! fails.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -34,8 +35,8 @@ pub(crate) trait Keyspace: Sized + 'static {
     /// For how long a record is used without a look at KV.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
 
-    /// Makes a record of what stands under a key: its JSON, or that the key does not exist. It may read
-    /// further keys. What gives `None` is not remembered.
+    /// Makes a record of what stands under a key: its JSON, or that the key does not exist. It may
+    /// read further keys. What gives `None` is not remembered.
     async fn parse(
         &self,
         reader: &Reader,
@@ -43,12 +44,14 @@ pub(crate) trait Keyspace: Sized + 'static {
         json: Option<String>,
     ) -> Result<Option<Self::Value>, Unread<Self::Error>>;
 
-    /// What of a record's JSON tells it from the one before: all of it, or a part with a hash of the rest.
+    /// What of a record's JSON tells it from the one before: all of it, or a part with a hash of
+    /// the rest.
     fn identity(json: &str) -> &str {
         json
     }
 
-    /// Returns the record under a key; `None` if there is none. `now_ms` is milliseconds since the Unix epoch.
+    /// Returns the record under a key; `None` if there is none. `now_ms` is milliseconds since the
+    /// Unix epoch.
     async fn get(self, incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Read<Self> {
         let lifetime = self.lifetime(&incoming.vars());
         let look = Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms);
@@ -65,8 +68,8 @@ pub(crate) trait Keyspace: Sized + 'static {
         }
     }
 
-    /// Returns the records under several keys, in their order; `None` if there is none. Those that are not
-    /// fresh come by bulk read.
+    /// Returns the records under several keys, in their order; `None` if there is none. Those that
+    /// are not fresh come by bulk read.
     #[cfg(feature = "flags")]
     async fn get_all(&self, incoming: &Incoming, keys: &[Key<'_>], now_ms: u64) -> Vec<Read<Self>> {
         let lifetime = self.lifetime(&incoming.vars());
@@ -127,7 +130,8 @@ pub(crate) trait Keyspace: Sized + 'static {
         };
         let mut memory = memory.borrow_mut();
         let held = memory.failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
-        // What is told to the visitor is logged as their error, unless nobody is told again for a while.
+        // What is told to the visitor is logged as their error, unless nobody is told again for a
+        // while.
         if held.is_ok() || memory.remembers_unread() {
             let (code, cause): (_, &dyn Display) = match &why {
                 Unread::Broken(broken) => ("broken_record", broken),

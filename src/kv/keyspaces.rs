@@ -1,5 +1,5 @@
-//! The kinds of records in Workers KV: binding, value, lifetime, and what makes a value of JSON. Keys are
-//! made in the crate of their subject.
+//! The kinds of records in Workers KV: binding, value, lifetime, and what makes a value of JSON.
+//! Keys are made in the crate of their subject.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -63,7 +63,8 @@ impl Keyspace for Storefronts {
     }
 }
 
-/// A user's record. That there is none is remembered as well: with a snapshot most users may have none.
+/// A user's record. That there is none is remembered as well: with a snapshot most users may have
+/// none.
 #[cfg(feature = "flags")]
 pub(crate) struct Users;
 
@@ -188,7 +189,8 @@ impl Keyspace for Sites {
     }
 }
 
-/// The translations of the page: a file of the release, whose bytes never change, or under a key of its own.
+/// The translations of the page: a file of the release, whose bytes never change, or under a key
+/// of its own.
 #[cfg(feature = "assets")]
 pub(crate) struct TranslationsFile {
     /// True for a file of the release.

@@ -27,8 +27,9 @@ impl Form {
     pub(crate) const LASTING_STREAM: Self = Self(&LASTING_STREAM);
 }
 
-/// The options of `get` for a key that is written once: the location keeps it for five minutes without asking the central store ("Read
-/// key-value pairs", `cacheTtl`). Not for longer: it would also keep for so long that the key was not there.
+/// The options of `get` for a key that is written once: the location keeps it for five minutes
+/// without asking the central store ("Read key-value pairs", `cacheTtl`). Not for longer: it would
+/// also keep for so long that the key was not there.
 fn lasting(value_type: &str) -> JsValue {
     let options: GetOptions = js_sys::Object::new().unchecked_into();
     options.set_value_type(value_type);

@@ -43,8 +43,8 @@ pub(crate) struct Listed {
 }
 
 impl Store {
-    /// The metadata of all keys with a prefix, as JSON, in up to `pages_max` pages of 1000 ("List keys": only `list_complete` ends
-    /// a listing, and each page needs the prefix again).
+    /// The metadata of all keys with a prefix, as JSON, in up to `pages_max` pages of 1000 ("List
+    /// keys": only `list_complete` ends a listing, and each page needs the prefix again).
     pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<Listed, StoreError> {
         let mut metadata = Vec::new();
         let options: ListOptions = js_sys::Object::new().unchecked_into();

@@ -50,7 +50,8 @@ impl PutOptions {
     }
 }
 
-/// A value to put. Never a stream: a put of one cannot be tried again, and where it breaks off KV may keep what came.
+/// A value to put. Never a stream: a put of one cannot be tried again, and where it breaks off KV
+/// may keep what came.
 #[derive(Clone)]
 pub(crate) struct Value(JsValue);
 
@@ -97,8 +98,8 @@ impl Store {
             .unwrap_or_else(|| Err(StoreError::put_timeout()))
     }
 
-    /// Puts a value, again and again as the policy and the isolate's budget allow. `note` is told each try, in milliseconds
-    /// since the Unix epoch.
+    /// Puts a value, again and again as the policy and the isolate's budget allow. `note` is told
+    /// each try, in milliseconds since the Unix epoch.
     pub(crate) async fn put_with_retry(
         &self,
         key: &Key<'_>,

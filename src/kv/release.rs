@@ -15,8 +15,8 @@ use super::keyspace::Reader;
 use super::{Form, Store};
 use crate::isolate::Isolate;
 
-/// Reads the release that a pointer names. Its manifest was written before the pointer, but another location may see the pointer first:
-/// then the release before serves.
+/// Reads the release that a pointer names. Its manifest was written before the pointer, but
+/// another location may see the pointer first: then the release before serves.
 pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site, Unread<BrokenSite>> {
     let Some(json) = pointer else { return Ok(Site::PlainKeys) };
     let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenSite::Record(POINTER, broken)))?;

@@ -1,5 +1,5 @@
-//! What `USER_CONFIGURATION` holds of users: a record for each, which an isolate remembers, and the snapshot. The port through which every
-//! job reads them.
+//! What `USER_CONFIGURATION` holds of users: a record for each, which an isolate remembers, and
+//! the snapshot. The port through which every job reads them.
 
 use std::rc::Rc;
 
@@ -42,8 +42,8 @@ impl User {
     }
 }
 
-/// What is known of a user: his own record, or else what the snapshot says of him. What cannot be read is in the log, and there is nothing
-/// then.
+/// What is known of a user: his own record, or else what the snapshot says of him. What cannot be
+/// read is in the log, and there is nothing then.
 ///
 /// # Errors
 /// The id can be no key of Workers KV.
@@ -68,7 +68,8 @@ pub(crate) enum NotFound {
     TooLong,
 }
 
-/// The same for several users, in their order; those that the isolate does not know come by bulk read.
+/// The same for several users, in their order; those that the isolate does not know come by bulk
+/// read.
 ///
 /// # Errors
 /// [`NotFound`].

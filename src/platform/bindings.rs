@@ -1,4 +1,5 @@
-//! The bindings, vars and secrets of `wrangler.toml`: here those that several jobs need, and one file for those of each job.
+//! The bindings, vars and secrets of `wrangler.toml`: here those that several jobs need, and one
+//! file for those of each job.
 
 #[cfg(feature = "assets")]
 mod assets;

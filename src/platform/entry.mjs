@@ -14,7 +14,8 @@ const wasm = globalThis.__worker_init_state;
 // the runtime calls it again.
 export class KeyWriter {
   constructor(ctx, env) {
-    // The class stays, as wrangler.toml names it: an object keeps what it has not put yet for a build that can.
+    // The class stays, as wrangler.toml names it: an object keeps what it has not put yet for a
+    // build that can.
     if (!Writer) throw new Error("this build has no writes");
     this.writer = new Writer(ctx, env);
   }

@@ -1,4 +1,5 @@
-// The page of a run of `/writes` in a browser: its script draws the timeline, under the policy that the page has.
+// The page of a run of `/writes` in a browser: its script draws the timeline, under the policy
+// that the page has.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { startWorker } from "../harness/worker.mjs";

@@ -8,11 +8,12 @@
 //
 // A `get` of several keys at once (a bulk read) is the operation `bulk`; where nothing is said of it, what is said of `get` holds.
 //
-// `GET /.kv-calls?key=K` answers the calls made for a key so far, `?under=P` those for all keys that begin so (a `list` counts
-// under its prefix, a bulk read under each of its `keys`); `GET /.object?key=K` answers what the key's object stores;
-// `DELETE /.alarm?key=K` takes the object's alarm away. `GET /.storage?key=K` answers all that the object stores and when its alarm
-// rings, `PUT` stores such an answer.
-// `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its objects ahead (or behind).
+// `GET /.kv-calls?key=K` answers the calls made for a key so far, `?under=P` those for all keys
+// that begin so (a `list` counts under its prefix, a bulk read under each of its `keys`); `GET
+// /.object?key=K` answers what the key's object stores; `DELETE /.alarm?key=K` takes the object's
+// alarm away. `GET /.storage?key=K` answers all that the object stores and when its alarm rings,
+// `PUT` stores such an answer. `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its
+// objects ahead (or behind).
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 

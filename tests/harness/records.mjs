@@ -1,4 +1,5 @@
-// Records as files: all that the namespaces and the objects of a Worker hold, and a Worker that begins with it.
+// Records as files: all that the namespaces and the objects of a Worker hold, and a Worker that
+// begins with it.
 import assert from "node:assert/strict";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
 import { send } from "./http.mjs";
@@ -45,8 +46,8 @@ async function entriesOf(kv) {
 }
 
 /**
- * Puts records into a Worker that holds none, and starts it again: with nothing in its memory, a minute after the records were made.
- * Then the alarms of objects are set, which may be due.
+ * Puts records into a Worker that holds none, and starts it again: with nothing in its memory, a
+ * minute after the records were made. Then the alarms of objects are set, which may be due.
  */
 export async function seed(worker, { recordedMs, namespaces, objects = {} }) {
   for (const [name, entries] of Object.entries(namespaces)) {

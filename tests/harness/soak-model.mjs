@@ -137,8 +137,9 @@ export class Model {
   }
 
   /**
-   * Begins or ends an outage of one upstream. The upstream that hangs is that of the resource that is asked for most, and it
-   * hangs until that has opened a circuit, however many requests the machine makes in a second.
+   * Begins or ends an outage of one upstream. The upstream that hangs is that of the resource that
+   * is asked for most, and it hangs until that has opened a circuit, however many requests the
+   * machine makes in a second.
    */
   turnOutage({ chance, pick }) {
     if (this.#hangs !== undefined && Math.max(0, ...this.#hangs.values()) < CIRCUIT_OPENS_AFTER) return undefined;

@@ -8,8 +8,9 @@ use super::request_key::RequestKey;
 /// How long a circuit is open for the first time; each time that all of its probes fail doubles it.
 pub(super) const OPEN_MS: u64 = 10_000;
 pub(super) const OPEN_MAX_MS: u64 = 60_000;
-/// A probe that has not reported by then never will: its visitor went away, or its request was ended. One that
-/// has failed gives up its place after [`OPEN_MS`]: its visitor may be the only one who asks.
+/// A probe that has not reported by then never will: its visitor went away, or its request was
+/// ended. One that has failed gives up its place after [`OPEN_MS`]: its visitor may be the only
+/// one who asks.
 pub(super) const PROBE_LOST_MS: u64 = 60_000;
 /// How long others are told to wait while the probes are under way.
 pub(super) const PROBE_WAIT_MS: u64 = 1000;
@@ -25,11 +26,12 @@ pub(super) struct Threshold {
     pub(super) of_path: usize,
     /// Failures further back than this do not count.
     pub(super) window_ms: u64,
-    /// It has to go on for so long, with fewer successes than `failures` all the while. Requests that
-    /// hang end in the same moment: what others were answered meanwhile is seen only afterwards.
+    /// It has to go on for so long, with fewer successes than `failures` all the while. Requests
+    /// that hang end in the same moment: what others were answered meanwhile is seen only
+    /// afterwards.
     pub(super) sustained_ms: u64,
-    /// So many probes, each of another visitor, find out whether it works again: one who makes their own fail, or never ends it,
-    /// keeps it closed to nobody.
+    /// So many probes, each of another visitor, find out whether it works again: one who makes
+    /// their own fail, or never ends it, keeps it closed to nobody.
     pub(super) probes: usize,
 }
 
@@ -39,7 +41,8 @@ pub(super) struct Circuit {
     /// The last ones that count, the oldest first. None are added while the circuit is open.
     failures: VecDeque<Failure>,
     successes: u64,
-    /// The last two moments at which successes were counted, [`Threshold::sustained_ms`] apart or more.
+    /// The last two moments at which successes were counted, [`Threshold::sustained_ms`] apart or
+    /// more.
     marks: [Option<Mark>; 2],
     open: Option<Open>,
 }

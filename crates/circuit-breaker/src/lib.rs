@@ -1,9 +1,10 @@
-//! Circuit breakers and outlier detection: what keeps failing is not asked for a while. They are passive, that is, they learn from
-//! the requests of visitors and make none of their own.
+//! Circuit breakers and outlier detection: what keeps failing is not asked for a while. They are
+//! passive, that is, they learn from the requests of visitors and make none of their own.
 //!
-//! A circuit protects an origin; no stranger may close an origin to others with it. A visitor chooses the path that fails, and with
-//! fields and body whether a path fails, and can do so as often as they like. So there are four circuits, in the words of Envoy
-//! (outlier detection, minimum request volume, panic threshold):
+//! A circuit protects an origin; no stranger may close an origin to others with it. A visitor
+//! chooses the path that fails, and with fields and body whether a path fails, and can do so as
+//! often as they like. So there are four circuits, in the words of Envoy (outlier detection,
+//! minimum request volume, panic threshold):
 //!
 //! | what is not asked | after so many failures | of which one visitor | one path | when |
 //! |---|---|---|---|---|
@@ -12,13 +13,16 @@
 //! | an origin that is an outlier | 5 in 10 s | 5 | 5 | if there is an alternative: without one it is asked all the same |
 //! | an origin that gives no answer | 20 in 30 s | 4 | 4 | always |
 //!
-//! None opens if as many requests succeeded since the oldest of these failures. The path for everybody has to fail for 5 s, and the
-//! origin for 10 s, with fewer successes all the while. For the last one every answer is a success, a 503 too. More failures of one visitor or at one path than the table says take the place of their older ones: twenty failures are those of
-//! five visitors and five paths at least.
+//! None opens if as many requests succeeded since the oldest of these failures. The path for
+//! everybody has to fail for 5 s, and the origin for 10 s, with fewer successes all the while. For
+//! the last one every answer is a success, a 503 too. More failures of one visitor or at one path
+//! than the table says take the place of their older ones: twenty failures are those of five
+//! visitors and five paths at least.
 //!
-//! A time is milliseconds since the Unix epoch. Clocks of requests that run side by side in one isolate differ by seconds
-//! (each stands still while its request computes), and a clock can be set back. So only the distance of two times counts,
-//! whichever is the later one: no circuit stays open for longer because a clock went backwards by hours.
+//! A time is milliseconds since the Unix epoch. Clocks of requests that run side by side in one
+//! isolate differ by seconds (each stands still while its request computes), and a clock can be
+//! set back. So only the distance of two times counts, whichever is the later one: no circuit
+//! stays open for longer because a clock went backwards by hours.
 //!
 //! ```
 //! use circuit_breaker::{Admission, Circuits, Outcome, RequestKey};
@@ -64,11 +68,13 @@ const DOWN: Threshold =
 /// A visitor who makes ever new paths fail pushes out their own older ones.
 const PATHS_MAX: usize = 32;
 
-/// The circuits of all origins, as one isolate sees them. There are entries only for origins that failed lately, and for 32 paths
-/// of each: then the one whose last failure is the oldest is forgotten, which closes it.
+/// The circuits of all origins, as one isolate sees them. There are entries only for origins that
+/// failed lately, and for 32 paths of each: then the one whose last failure is the oldest is
+/// forgotten, which closes it.
 #[derive(Debug, Clone)]
 pub struct Circuits {
-    /// The one whose last failure is the oldest goes first: an order of events that no clock can upset.
+    /// The one whose last failure is the oldest goes first: an order of events that no clock can
+    /// upset.
     origins: Lru<OriginCircuits>,
 }
 
@@ -77,7 +83,8 @@ pub struct Circuits {
 pub enum Admission {
     /// Yes.
     Closed,
-    /// Yes, as one of the requests that find out whether the origin works again. How it ends must be told to
+    /// Yes, as one of the requests that find out whether the origin works again. How it ends must
+    /// be told to
     /// [`Circuits::ended`]; otherwise its visitor's next probe has to wait 60 s.
     Probe,
     /// No.
@@ -136,8 +143,8 @@ enum PathScope {
 }
 
 impl Circuits {
-    /// All circuits closed. Records can name any number of origins: those that failed lately are remembered in so many bytes,
-    /// of which an origin takes 18 KiB at the very most.
+    /// All circuits closed. Records can name any number of origins: those that failed lately are
+    /// remembered in so many bytes, of which an origin takes 18 KiB at the very most.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self { origins: Lru::new(bytes_max) }
@@ -155,8 +162,9 @@ impl Circuits {
         self.origins.get(origin).is_some()
     }
 
-    /// Asks for a request to the origin, just before it is sent. Takes a probe if there is one to take. `has_alternative` is true
-    /// if something else can answer well in its place: another server, or a stale answer.
+    /// Asks for a request to the origin, just before it is sent. Takes a probe if there is one to
+    /// take. `has_alternative` is true if something else can answer well in its place: another
+    /// server, or a stale answer.
     pub fn admit(
         &mut self,
         origin: &str,
@@ -179,9 +187,10 @@ impl Circuits {
 
     /// Notes how a request ended, and says what has opened because of that.
     ///
-    /// While a circuit is open and no probe was taken, this changes nothing in it: such a request began before the circuit opened,
-    /// so its success says little about now, and its failure must not make the wait longer. Once a probe was taken, any
-    /// success closes it; the failure of each probe counts, and of nobody else.
+    /// While a circuit is open and no probe was taken, this changes nothing in it: such a request
+    /// began before the circuit opened, so its success says little about now, and its failure must
+    /// not make the wait longer. Once a probe was taken, any success closes it; the failure of
+    /// each probe counts, and of nobody else.
     pub fn ended(
         &mut self,
         origin: &str,

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// A visitor and what they asked for, as hashes: short to keep, and nobody can choose a path that is
-/// taken for another one.
+/// A visitor and what they asked for, as hashes: short to keep, and nobody can choose a path that
+/// is taken for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
     /// Of the network that one visitor has.
@@ -17,8 +17,8 @@ pub struct RequestKey {
 }
 
 impl RequestKey {
-    /// `client` is what `CF-Connecting-IP` says; all who are unknown are one. An IPv6 address stands for its /48: that much one
-    /// visitor gets for nothing.
+    /// `client` is what `CF-Connecting-IP` says; all who are unknown are one. An IPv6 address
+    /// stands for its /48: that much one visitor gets for nothing.
     #[must_use]
     pub fn new(method: &str, url: &str, client: Option<IpAddr>) -> Self {
         let client = client.map(|ip| match ip.to_canonical() {
@@ -34,8 +34,8 @@ impl RequestKey {
     }
 }
 
-/// Returns the address that `CF-Connecting-IP` names. Cloudflare sets that field; anywhere else it is
-/// the visitor's own word.
+/// Returns the address that `CF-Connecting-IP` names. Cloudflare sets that field; anywhere else it
+/// is the visitor's own word.
 #[must_use]
 pub fn client_address(field: Option<&str>) -> Option<IpAddr> {
     field.and_then(|address| address.trim().parse().ok())

@@ -263,7 +263,8 @@ proptest! {
         clients in 1..50_u64, at_once in 1..100_u64, every_ms in 100..3000_u64, answered_each_second in 5..50_u64,
         has_own_paths: bool, outcome in prop::sample::select(vec![NoAnswer, GatewayError]),
     ) {
-        // Waves of requests that end in the same moment, at paths of their own or at the one that works for others.
+        // Waves of requests that end in the same moment, at paths of their own or at the one that
+        // works for others.
         let mut circuits = Circuits::new(BYTES);
         let other = of(1_000_000, 0);
         for now_ms in (T..T + 60_000).step_by(10) {

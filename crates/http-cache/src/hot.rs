@@ -32,8 +32,8 @@ pub struct Entry<B> {
     pub body: B,
 }
 
-/// What one isolate remembers, bounded in bytes: what was not used for the longest time goes first. `B` is a
-/// handle of a body, which a clone shares.
+/// What one isolate remembers, bounded in bytes: what was not used for the longest time goes
+/// first. `B` is a handle of a body, which a clone shares.
 #[derive(Debug)]
 pub struct Hot<B> {
     entries: Lru<Held<B>>,
@@ -59,7 +59,8 @@ struct Refresh {
 }
 
 impl<B: Clone> Hot<B> {
-    /// Remembers nothing, and later no more than so many bytes: of answers with their bodies, of invalidations, and of refreshes.
+    /// Remembers nothing, and later no more than so many bytes: of answers with their bodies, of
+    /// invalidations, and of refreshes.
     #[must_use]
     pub const fn new(entries_bytes: usize, invalidated_bytes: usize, refreshes_bytes: usize) -> Self {
         Self {

@@ -97,8 +97,9 @@ pub struct Answered<'a, Q, R> {
 }
 
 impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
-    /// Decides what becomes of an answer. One that is not kept for reasons of the request, such as its credentials, or
-    /// that refuses this client or this moment (4xx but 404 and 410, 5xx), says nothing of what is kept for others.
+    /// Decides what becomes of an answer. One that is not kept for reasons of the request, such as
+    /// its credentials, or that refuses this client or this moment (4xx but 404 and 410, 5xx),
+    /// says nothing of what is kept for others.
     #[must_use]
     pub fn fate(&self) -> Fate {
         let Err(why) = self.storable() else { return Fate::Keep };
@@ -110,11 +111,13 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
         if is_of_the_resource && alone.storable().is_err() { Fate::Forget(why) } else { Fate::Pass(why) }
     }
 
-    /// Decides what becomes of a stored answer to `GET` whose fields a 304 or a HEAD updates (RFC 9111 §4.3.4, §4.3.5).
-    /// The answer's fields are those after the update, `update` those of the 304 or HEAD alone.
+    /// Decides what becomes of a stored answer to `GET` whose fields a 304 or a HEAD updates (RFC
+    /// 9111 §4.3.4, §4.3.5). The answer's fields are those after the update, `update` those of the
+    /// 304 or HEAD alone.
     ///
-    /// The freshness of the fields may come from the stored answer. So if the request has credentials, `update` itself
-    /// has to say that it is fresh for shared caches: it may have fields that are for this visitor only.
+    /// The freshness of the fields may come from the stored answer. So if the request has
+    /// credentials, `update` itself has to say that it is fresh for shared caches: it may have
+    /// fields that are for this visitor only.
     #[must_use]
     pub fn fate_of_update(&self, update: &impl Fields) -> Fate {
         let fate = self.fate();
@@ -145,8 +148,8 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
         if directives.must_understand && !status_code::is_understood(status) {
             return Err(NotStored::NotUnderstood);
         }
-        // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the status code's caching
-        // requirements".
+        // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the
+        // status code's caching requirements".
         let is_no_store = directives.no_store && !directives.must_understand;
         if is_no_store || CacheControl::of_request(request).no_store {
             return Err(NotStored::NoStore);

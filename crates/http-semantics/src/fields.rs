@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-/// The header fields of a message, or some of them, read one by one: only what a decision needs crosses into WebAssembly.
+/// The header fields of a message, or some of them, read one by one: only what a decision needs
+/// crosses into WebAssembly.
 ///
-/// The methods agree: a field that `names` lists is one that `has` finds and `get` has a value of, and no other is.
+/// The methods agree: a field that `names` lists is one that `has` finds and `get` has a value of,
+/// and no other is.
 pub trait Fields {
     /// The names of all fields in lower case, separated by commas.
     fn names(&self) -> &str;

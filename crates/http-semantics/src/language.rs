@@ -503,8 +503,8 @@ mod tests {
             }
         }
 
-        /// The crate `accept-language` compares whole tags, letter by letter. If no two of them share a language, that comes to
-        /// the same.
+        /// The crate `accept-language` compares whole tags, letter by letter. If no two of them
+        /// share a language, that comes to the same.
         #[test]
         fn the_crate_accept_language_chooses_the_same_of_unrelated_tags(
             ranges in Just(UNRELATED.to_vec()).prop_shuffle(),

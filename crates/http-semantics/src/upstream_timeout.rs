@@ -5,7 +5,8 @@ use std::time::Duration;
 /// No deadline is longer, in milliseconds.
 const MILLISECONDS_MAX: u64 = 60_000;
 
-/// A request with a body may take so many times the deadline: the time to send the body is the visitor's, not the origin's.
+/// A request with a body may take so many times the deadline: the time to send the body is the
+/// visitor's, not the origin's.
 const UPLOAD_FACTOR: u32 = 10;
 
 /// How long an upstream or an origin may take to begin its answer: 1 to 60000 milliseconds.

@@ -1,11 +1,11 @@
-//! A weighted LRU cache: values by key, bounded in bytes. The value that was not used for the longest
-//! time goes first.
+//! A weighted LRU cache: values by key, bounded in bytes. The value that was not used for the
+//! longest time goes first.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What an entry costs beside its key and its value, in bytes: nodes of two trees, a slot, a counted
-/// pointer to the key.
+/// What an entry costs beside its key and its value, in bytes: nodes of two trees, a slot, a
+/// counted pointer to the key.
 pub const ENTRY_BYTES: usize = 128;
 
 /// Values by key, and the order in which they were last inserted or touched.
@@ -87,8 +87,8 @@ impl<V> Lru<V> {
         self.slots.iter().flatten().map(|slot| &slot.value)
     }
 
-    /// Inserts a value of so many bytes, as the one used last, in place of the one that is there. The
-    /// oldest ones make room for it. A value that does not fit by itself is not kept.
+    /// Inserts a value of so many bytes, as the one used last, in place of the one that is there.
+    /// The oldest ones make room for it. A value that does not fit by itself is not kept.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.remove(key);
         let bytes = bytes.saturating_add(key.len()).saturating_add(ENTRY_BYTES);

@@ -1,5 +1,6 @@
-//! What an isolate remembers of Workers KV: small records, parsed, for a short time, and for longer only for the case that KV
-//! fails or holds something broken. And for a few seconds, which keys gave nothing that could be used.
+//! What an isolate remembers of Workers KV: small records, parsed, for a short time, and for
+//! longer only for the case that KV fails or holds something broken. And for a few seconds, which
+//! keys gave nothing that could be used.
 
 use crate::lru::Lru;
 use crate::store::StoreError;
@@ -10,14 +11,17 @@ const KEPT_MS: u64 = 60 * 60 * 1000;
 /// A background read that has not ended after this time is taken for lost, in milliseconds.
 const REFRESH_LOST_MS: u64 = 30_000;
 
-/// How long a key that gave nothing that can be used is not read again, in milliseconds; never for longer than a record is fresh.
+/// How long a key that gave nothing that can be used is not read again, in milliseconds; never for
+/// longer than a record is fresh.
 const UNREAD_MS: u64 = 5000;
 
-/// Records of one kind by their keys, bounded in bytes: the one that was not read for the longest time goes first.
+/// Records of one kind by their keys, bounded in bytes: the one that was not read for the longest
+/// time goes first.
 #[derive(Debug)]
 pub struct Memory<T, E> {
     records: Lru<Entry<T>>,
-    /// Keys that KV does not have, in a room of their own: anybody can ask for keys that they made up.
+    /// Keys that KV does not have, in a room of their own: anybody can ask for keys that they made
+    /// up.
     absent: Lru<Entry<T>>,
     /// Why keys gave nothing, and until when they are not read again.
     unread: Lru<(u64, Unread<E>)>,
@@ -96,13 +100,15 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// Returns the lifetime of a record that is read before it is used if nobody asked for it lately.
+    /// Returns the lifetime of a record that is read before it is used if nobody asked for it
+    /// lately.
     #[must_use]
     pub const fn of_rare(fresh_ms: u64) -> Self {
         Self { fresh_ms, usable_ms: fresh_ms.saturating_mul(2) }
     }
 
-    /// Returns the lifetime of the one record that many requests need: nobody waits for it but after a long silence.
+    /// Returns the lifetime of the one record that many requests need: nobody waits for it but
+    /// after a long silence.
     #[must_use]
     pub const fn of_shared(fresh_ms: u64) -> Self {
         Self { fresh_ms, usable_ms: fresh_ms.saturating_mul(20) }
@@ -123,8 +129,9 @@ pub enum Look<T, E> {
 }
 
 impl<T: Clone, E: Clone> Memory<T, E> {
-    /// Remembers nothing, and later no more than so many bytes: of records, of keys that KV does not have, and of keys that gave
-    /// nothing that can be used. Without room for the last, each request reads them again.
+    /// Remembers nothing, and later no more than so many bytes: of records, of keys that KV does
+    /// not have, and of keys that gave nothing that can be used. Without room for the last, each
+    /// request reads them again.
     #[must_use]
     pub const fn new(records_bytes: usize, absent_bytes: usize, unread_bytes: usize) -> Self {
         Self { records: Lru::new(records_bytes), absent: Lru::new(absent_bytes), unread: Lru::new(unread_bytes) }
@@ -161,8 +168,9 @@ impl<T: Clone, E: Clone> Memory<T, E> {
         }
     }
 
-    /// KV holds this text, or no such key. The record if that is what is remembered; else it must be parsed. Here and below,
-    /// `asked_ms` is when KV was asked: what a read says that began before the last one is passed over.
+    /// KV holds this text, or no such key. The record if that is what is remembered; else it must
+    /// be parsed. Here and below, `asked_ms` is when KV was asked: what a read says that began
+    /// before the last one is passed over.
     pub fn unchanged(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<Held<T>> {
         let entry = self.get_mut(key)?;
         if entry.asked_ms <= asked_ms && !entry.source.is(source) {
@@ -205,11 +213,12 @@ impl<T: Clone, E: Clone> Memory<T, E> {
         }
     }
 
-    /// KV gave nothing that can be used. The record as it was known: for ever if what KV holds now is broken, for an hour since its
-    /// last answer if it gives none.
+    /// KV gave nothing that can be used. The record as it was known: for ever if what KV holds now
+    /// is broken, for an hour since its last answer if it gives none.
     ///
     /// # Errors
-    /// Nothing is known. The key is not read again for a while, at most for `fresh_ms` milliseconds.
+    /// Nothing is known. The key is not read again for a while, at most for `fresh_ms`
+    /// milliseconds.
     pub fn failed(&mut self, key: &str, why: Unread<E>, fresh_ms: u64, asked_ms: u64) -> Result<Held<T>, Unread<E>> {
         let standing = match why {
             Unread::Broken(_) => Standing::LastGood,

@@ -51,8 +51,8 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> 
 /// Writes a record of this crate's callers as JSON.
 ///
 /// # Panics
-/// If the type itself cannot be JSON, such as a map whose keys are no text: that is a fault of the type, whatever its
-/// values are.
+/// If the type itself cannot be JSON, such as a map whose keys are no text: that is a fault of the
+/// type, whatever its values are.
 #[expect(clippy::expect_used, reason = "text, numbers, and lists and structs of them are always JSON")]
 #[must_use]
 pub fn to_json(record: &(impl Serialize + ?Sized)) -> String {

@@ -33,8 +33,8 @@ pub struct Release {
 }
 
 impl Release {
-    /// Returns true if a release before the one that the pointer names must serve: that one's manifest
-    /// was written before the pointer, but another location may see the pointer first.
+    /// Returns true if a release before the one that the pointer names must serve: that one's
+    /// manifest was written before the pointer, but another location may see the pointer first.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.manifest.id != self.pointer.current
@@ -71,8 +71,8 @@ impl fmt::Display for BrokenSite {
     }
 }
 
-/// The manifests of the releases that one pointer names. That of the release that is served is always
-/// remembered, the others up to so many bytes of JSON.
+/// The manifests of the releases that one pointer names. That of the release that is served is
+/// always remembered, the others up to so many bytes of JSON.
 #[derive(Debug)]
 pub struct Manifests {
     known: Vec<Known>,
@@ -89,7 +89,8 @@ struct Known {
 }
 
 impl Manifests {
-    /// Remembers none, and later up to so many bytes beside the manifest of the release that is served.
+    /// Remembers none, and later up to so many bytes beside the manifest of the release that is
+    /// served.
     #[must_use]
     pub const fn new(previous_bytes_max: usize) -> Self {
         Self { known: Vec::new(), previous_bytes_max }
@@ -121,7 +122,8 @@ impl Manifests {
         });
     }
 
-    /// Passes over this manifest from now on if those beside the one that is served are too long with it.
+    /// Passes over this manifest from now on if those beside the one that is served are too long
+    /// with it.
     pub fn bound(&mut self, id: &str, served: &str) {
         let others = self.known.iter().filter(|known| known.id != served);
         if others.map(|known| known.bytes).sum::<usize>() > self.previous_bytes_max {

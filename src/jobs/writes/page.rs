@@ -1,4 +1,5 @@
-//! The page that shows a run to people: its counts and its writes as a table, and the JSON out of which a script draws a timeline.
+//! The page that shows a run to people: its counts and its writes as a table, and the JSON out of
+//! which a script draws a timeline.
 
 use html_escape::encode_text;
 use kv_store::writes::{AttemptError, Report, RetriedAttempt, Run, Strategy, Try, Wait};
@@ -28,7 +29,8 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// `is_stored`: the answer did not wait for KV, and no later write of the run takes the place of this one.
+    /// `is_stored`: the answer did not wait for KV, and no later write of the run takes the place
+    /// of this one.
     fn new(write: &'a RetriedAttempt, is_stored: bool) -> Self {
         let outcome = match write {
             _ if !write.attempt.success => "failed",

@@ -28,7 +28,8 @@ pub(crate) struct StorefrontsVars {
     pub(crate) refresh_ms: u64,
     /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`
     pub(crate) hosts: Hosts,
-    /// Signs the cookies of visitors: out of the secret `VISITOR_SECRET`, or out of `API_TOKEN` if that is not set.
+    /// Signs the cookies of visitors: out of the secret `VISITOR_SECRET`, or out of `API_TOKEN` if
+    /// that is not set.
     pub(crate) visitor_key: Option<VisitorKey>,
 }
 

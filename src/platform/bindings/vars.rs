@@ -1,11 +1,13 @@
-//! The vars of `wrangler.toml`, which tells what each is for: the one table of their names, and what counts if nobody sets them.
+//! The vars of `wrangler.toml`, which tells what each is for: the one table of their names, and
+//! what counts if nobody sets them.
 
 #![allow(dead_code, reason = "a Worker of fewer jobs reads fewer vars")]
 
 use super::Bindings;
 
-/// Declares each var: how it is read, and the value that it has in `wrangler.toml`. For a number that is also what
-/// counts if the var says nothing that can be used; a text that is not set is empty.
+/// Declares each var: how it is read, and the value that it has in `wrangler.toml`. For a number
+/// that is also what counts if the var says nothing that can be used; a text that is not set is
+/// empty.
 macro_rules! vars {
     ($($name:ident: $kind:ident = $default:expr;)+) => {
         $(pub(super) const $name: $kind = $kind::new(stringify!($name), $default);)+
@@ -62,7 +64,8 @@ impl Switch {
     }
 }
 
-/// For how long something is taken out of memory before KV is asked again: whole seconds, an hour at most.
+/// For how long something is taken out of memory before KV is asked again: whole seconds, an hour
+/// at most.
 pub(super) struct Seconds {
     name: &'static str,
     default: u64,

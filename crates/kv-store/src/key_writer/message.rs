@@ -1,5 +1,5 @@
-//! What the Worker and a key's Durable Object say to each other: the same types on both sides. A message
-//! travels as JSON in one field of the header; the value of the key is the body beside it.
+//! What the Worker and a key's Durable Object say to each other: the same types on both sides. A
+//! message travels as JSON in one field of the header; the value of the key is the body beside it.
 
 use http_semantics::conditional::Preconditions;
 use http_semantics::request_target::percent_decode;
@@ -13,7 +13,8 @@ use crate::writes::Wait;
 /// The name of the field.
 pub const FIELD: &str = "kv-edge-message";
 
-/// What no field may hold, and the sign of the encoding itself. All that is not ASCII is encoded as well.
+/// What no field may hold, and the sign of the encoding itself. All that is not ASCII is encoded
+/// as well.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// What the Worker asks.
@@ -30,7 +31,7 @@ pub enum WriterRequest {
         /// What the key must be at.
         preconditions: Preconditions,
     },
-    /// WriterReply with the key's newest value.
+    /// Asks for the key's newest value.
     Read {
         /// The key.
         key: String,
@@ -58,7 +59,8 @@ pub enum WriterReply {
     },
 }
 
-/// Returns a message as the value of [`FIELD`]: its JSON, with what no field may hold percent-encoded.
+/// Returns a message as the value of [`FIELD`]: its JSON, with what no field may hold
+/// percent-encoded.
 ///
 /// # Errors
 /// It cannot be JSON, which no message here is.

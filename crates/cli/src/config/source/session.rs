@@ -1,5 +1,6 @@
-//! A connection to PostgreSQL, for a program that waits. Every wait has its end: a signal is seen at once, whatever the
-//! server does, and nothing is left behind of a connection that is given up, neither a thread nor a socket.
+//! A connection to PostgreSQL, for a program that waits. Every wait has its end: a signal is seen
+//! at once, whatever the server does, and nothing is left behind of a connection that is given up,
+//! neither a thread nor a socket.
 
 use std::future::Future;
 use std::pin::pin;
