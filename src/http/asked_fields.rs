@@ -8,7 +8,7 @@ use worker::web_sys;
 
 use super::incoming::Incoming;
 
-#[wasm_bindgen(module = "/src/http/incoming.js")]
+#[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
 extern "C" {
     /// Those of these header fields that a request has, as [`Lines`] reads them.
     fn found(request: &web_sys::Request, names: &str) -> String;
@@ -17,7 +17,7 @@ extern "C" {
     fn accept_encoding(request: &web_sys::Request) -> Option<String>;
 }
 
-#[wasm_bindgen(module = "/src/http/message.js")]
+#[wasm_bindgen(module = "/src/platform/glue/message.js")]
 extern "C" {
     fn names(message: &JsValue) -> String;
 }

@@ -10,7 +10,7 @@ use worker::{Context, web_sys};
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::log::RequestLog;
 
-#[wasm_bindgen(module = "/src/http/incoming.js")]
+#[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
 extern "C" {
     /// Method and URL of a request, with a space between them.
     pub(crate) fn head(request: &web_sys::Request) -> String;

@@ -13,7 +13,7 @@ use worker::web_sys::{Headers, Request, Response};
 
 use crate::http::stream;
 
-#[wasm_bindgen(module = "/src/http/message.js")]
+#[wasm_bindgen(module = "/src/platform/glue/message.js")]
 extern "C" {
     fn names(message: &JsValue) -> String;
     fn status(answer: &Response, names: &str) -> String;

@@ -8,7 +8,7 @@ use worker::web_sys;
 use super::incoming::Incoming;
 use crate::platform::deadline;
 
-#[wasm_bindgen(module = "/src/http/incoming.js")]
+#[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
 extern "C" {
     /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes.
     /// Rejects where it breaks off.

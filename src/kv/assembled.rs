@@ -5,7 +5,7 @@ use worker::web_sys::ReadableStream;
 
 use super::{KvNamespace, Store};
 
-#[wasm_bindgen(module = "/src/kv/assembled.js")]
+#[wasm_bindgen(module = "/src/platform/glue/assembled.js")]
 extern "C" {
     #[wasm_bindgen(js_name = assembled)]
     fn assemble(namespace: &KvNamespace, pieces: &str, first: &JsValue, total: f64) -> ReadableStream;

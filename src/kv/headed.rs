@@ -9,7 +9,7 @@ use super::put::{PutOptions, Value};
 use super::{KvNamespace, Store, settled};
 use crate::kv::READ_DEADLINE;
 
-#[wasm_bindgen(module = "/src/kv/headed.js")]
+#[wasm_bindgen(module = "/src/platform/glue/headed.js")]
 extern "C" {
     #[wasm_bindgen(js_name = readHeaded, catch)]
     fn read_headed(

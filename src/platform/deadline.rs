@@ -1,5 +1,5 @@
 //! Deadlines: an upstream, an origin or an object that does not answer is given up. So is KV, by puts that are tried again, by listings
-//! and by reads of what is remembered; `kv/headed.js` keeps one of its own.
+//! and by reads of what is remembered; `platform/glue/headed.js` keeps one of its own.
 
 use std::future::Future;
 use std::pin::pin;

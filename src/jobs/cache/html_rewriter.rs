@@ -10,7 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::platform::js_error::message_of;
 
-#[wasm_bindgen(module = "/src/jobs/cache/page_text.js")]
+#[wasm_bindgen(module = "/src/platform/glue/page_text.js")]
 extern "C" {
     #[wasm_bindgen(js_name = openPage)]
     fn open_page(body: &JsValue, codings: &str, length: &str, bytes_max: u32, head_bytes: u32) -> js_sys::Promise;

@@ -20,7 +20,7 @@ use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
 
-#[wasm_bindgen(module = "/src/jobs/cache/bodies.js")]
+#[wasm_bindgen(module = "/src/platform/glue/bodies.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
     fn collect(stream: &ReadableStream, length: f64, max: f64) -> Result<js_sys::Promise, JsValue>;

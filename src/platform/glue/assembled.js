@@ -1,6 +1,6 @@
 // Bodies that are put together of several values of KV, or of parts of them. One value after the other is passed on; none is held in
 // memory.
-import { Reader } from "../http/stream.js";
+import { Reader } from "./stream.js";
 
 const utf8 = new TextEncoder();
 
