@@ -1,10 +1,19 @@
-//! Which encoding a visitor gets: `Accept-Encoding` (RFC 9110 §12.5.3).
+//! The content coding of an answer: `Accept-Encoding` (RFC 9110 §12.5.3).
+//!
+//! ```
+//! use http_semantics::accept_encoding::{AcceptEncoding, Chosen, Coding};
+//!
+//! let accepted = AcceptEncoding::parse(Some("gzip, br;q=0.5"));
+//! let lengths = [(Coding::Br, 300), (Coding::Gzip, 350)];
+//! assert_eq!(accepted.choose(1000, &lengths), Chosen::Encoded(Coding::Gzip));
+//! assert_eq!(accepted.choose(1000, &[]), Chosen::Identity);
+//! ```
 
 use serde::{Deserialize, Serialize};
 
 use crate::weight;
 
-/// A content coding that files are kept in (RFC 9110 §8.4.1; RFC 7932; RFC 8878).
+/// A content coding that files are stored in (RFC 9110 §8.4.1; RFC 7932; RFC 8878).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coding {
@@ -17,7 +26,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Its name in `Content-Encoding` (IANA, "HTTP Content Coding Registry").
+    /// Returns the name in `Content-Encoding` (IANA, "HTTP Content Coding Registry").
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,37 +37,39 @@ impl Coding {
     }
 }
 
-/// What the visitor can decode. `None` is what the field does not list; a weight is in thousandths, and 0 is a refusal.
+/// The codings that a client accepts, as weights in thousandths. `None` stands for a coding that
+/// the field does not list, 0 for one that it refuses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AcceptEncoding {
     br: Option<u16>,
     zstd: Option<u16>,
     gzip: Option<u16>,
     identity: Option<u16>,
-    /// `*`: each of the others that the field does not list.
+    /// `*`: the weight of each coding that the field does not list.
     any: Option<u16>,
 }
 
-/// The encoding of an answer.
+/// The content coding that negotiation selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chosen {
-    /// The bytes as they are.
+    /// The body without a coding.
     Identity,
-    /// The encoded bytes.
+    /// The body in this coding.
     Encoded(Coding),
-    /// The visitor takes none of them: 406 (RFC 9110 §15.5.7).
+    /// The client accepts none of the forms: 406 (RFC 9110 §15.5.7).
     NotAcceptable,
 }
 
-/// More codings than there are; what follows is ignored.
+/// At most so many members are read; the rest is ignored. Fewer codings are registered.
 const CODINGS_MAX: usize = 32;
 
 impl AcceptEncoding {
-    /// Reads the field. A member that is no coding, or whose weight is invalid, is left out. Of a coding that is listed twice the
-    /// smaller weight counts: what was refused once is not sent.
+    /// Parses the field. A member that is no coding, or has an invalid weight, is ignored. If a
+    /// coding is listed twice, the smaller weight counts, so that a refused coding is never sent.
     ///
-    /// Without the field any coding would do (RFC 9110 §12.5.3, rule 1). It is read as an empty one, which wants none: who does
-    /// not send it is seldom a browser, and often a tool that keeps the bytes as they come.
+    /// Without the field every coding is acceptable (RFC 9110 §12.5.3, rule 1), but this reads it
+    /// like an empty field, which wants none: browsers send the field, and tools that do not send
+    /// it often store the bytes as they come.
     #[must_use]
     pub fn parse(field: Option<&str>) -> Self {
         let mut parsed = Self::default();
@@ -83,11 +94,11 @@ impl AcceptEncoding {
         parsed
     }
 
-    /// Chooses among a body and its encoded forms, each with its length: the one with the highest weight, of those the smallest,
-    /// of those the one as it is.
+    /// Selects one form of a body, given the length of each in bytes: the highest weight first,
+    /// then the smallest length, then the body without a coding.
     ///
-    /// A body as it is does without being listed, but whoever lists codings wants those: it comes after each of them.
-    #[must_use]
+    /// A body without a coding is acceptable even if the field does not list `identity`, but then
+    /// it comes after every listed coding.
     pub fn choose(&self, identity_length: u64, encoded: &[(Coding, u64)]) -> Chosen {
         let identity = self.takes_identity().then(|| {
             let weight = self.identity.or(self.any).unwrap_or(0);
@@ -104,7 +115,8 @@ impl AcceptEncoding {
             .map_or(Chosen::NotAcceptable, |(chosen, ..)| chosen)
     }
 
-    /// True where a body may be sent as it is: unless `identity;q=0`, or `*;q=0` and no word of `identity`.
+    /// Returns true if a body may be sent without a coding: unless the field refuses `identity` by
+    /// name, or by `*` without naming it.
     #[must_use]
     pub fn takes_identity(&self) -> bool {
         self.identity.or(self.any) != Some(0)
@@ -130,7 +142,7 @@ mod tests {
 
     const LENGTH: u64 = 1000;
 
-    /// A file in all its encodings, smallest first.
+    /// A file in all its codings, smallest first.
     const ALL: [(Coding, u64); 3] = [(Br, 300), (Zstd, 330), (Gzip, 350)];
 
     fn choose(field: &str, encoded: &[(Coding, u64)]) -> Chosen {
@@ -158,7 +170,8 @@ mod tests {
     #[test]
     fn rules_of_rfc_9110_12_5_3() {
         for (field, expected) in [
-            // Rule 2: the body as it is does, unless it is refused by name or by `*`.
+            // Rule 2: a body without a coding is acceptable unless it is refused by name or by
+            // `*`.
             ("compress", Identity),
             ("gzip;q=0", Identity),
             ("identity;q=0", NotAcceptable),
@@ -169,19 +182,19 @@ mod tests {
             ("identity;q=0, gzip", Encoded(Gzip)),
             ("gzip;q=0, identity;q=0, *;q=0.1", Encoded(Br)),
             ("identity;q=0, compress", NotAcceptable),
-            // Rule 3: a listed coding does, unless its weight is 0.
+            // Rule 3: a listed coding is acceptable unless its weight is 0.
             ("br;q=0, gzip", Encoded(Gzip)),
             ("br;q=0.000, zstd;q=0.0, gzip;q=0.001", Encoded(Gzip)),
             ("gzip;q=0, *", Encoded(Br)),
             ("br;q=0, *", Encoded(Zstd)),
-            // Of those that do, the one with the highest weight.
+            // Of the acceptable ones, the highest weight.
             ("br;q=0.5, gzip", Encoded(Gzip)),
             ("br;q=0.8, zstd;q=0.9, gzip;q=0.7", Encoded(Zstd)),
             ("gzip;q=0.501, br;q=0.5", Encoded(Gzip)),
             ("gzip;q=0.5, identity", Identity),
             ("gzip;q=1.0, identity; q=0.5, *;q=0", Encoded(Gzip)),
             ("br;q=0.1", Encoded(Br)),
-            // An empty field wants no coding; `*` takes all of them.
+            // An empty field wants no coding; `*` accepts all of them.
             ("", Identity),
             (" , ", Identity),
             ("*", Encoded(Br)),

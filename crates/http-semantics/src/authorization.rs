@@ -6,10 +6,10 @@ use crate::error_response::{ErrorResponse, HttpError};
 use crate::one_of_each;
 use crate::status::Status;
 
-/// Why a request may not do what it asks for.
+/// Why a request that needs the token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAuthorized {
-    /// The Worker has no token, so no request can have the right one.
+    /// The Worker has no token to compare with.
     NoToken,
     /// The request has no token, or another one.
     WrongToken,
@@ -25,7 +25,7 @@ impl HttpError for NotAuthorized {
             )
             .because("the secret API_TOKEN is not set")
             .retry_after(60),
-            // RFC 6750 §3
+            // RFC 6750 §3.
             Self::WrongToken => ErrorResponse::new(
                 Status::Unauthorized,
                 "unauthorized",
@@ -43,8 +43,9 @@ impl HttpError for NotAuthorized {
     }
 }
 
-/// True where the `Authorization` field is `Bearer <token>`. The scheme's case does not matter (RFC 9110 §11.1). The time it
-/// takes tells the length of the token at most, never how much of a guess was right.
+/// Returns true if an `Authorization` field is `Bearer <token>`. The case of the scheme does not
+/// matter (RFC 9110 §11.1). The comparison takes constant time: its duration reveals at most the
+/// length of the token, never how much of a guess is right.
 #[must_use]
 pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
     let Some((scheme, given)) = authorization.and_then(|value| value.trim().split_once(' ')) else {
@@ -54,7 +55,8 @@ pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
     scheme.eq_ignore_ascii_case("bearer") && is_right
 }
 
-/// True where a field is the token alone, compared in constant time as in [`is_bearer`]. No field is an empty token.
+/// Returns true if a field is exactly the token, compared in constant time. An empty token matches
+/// nothing.
 #[must_use]
 pub fn is_token(given: Option<&str>, token: &str) -> bool {
     let given = given.unwrap_or_default().trim();

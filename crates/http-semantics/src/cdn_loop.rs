@@ -1,14 +1,21 @@
-//! `CDN-Loop` (RFC 8586): a request that comes back to where it was is not sent on again.
+//! `CDN-Loop` (RFC 8586): a request that has passed kv-edge already is not forwarded again.
 
 use std::borrow::Cow;
 
 use crate::fields::{continued as with_member, list};
 
-/// The name of kv-edge in the field (RFC 8586 §2, `cdn-id`).
+/// The name of kv-edge in the field (`cdn-id`, RFC 8586 §2).
 pub const CDN_ID: &str = "kv-edge";
 
-/// The field with kv-edge's own name at its end; `None` where the name stands there already: the request is in a loop, 508
-/// (RFC 5842 §7.2).
+/// Returns the field with [`CDN_ID`] at its end, or `None` if the field has it already: the
+/// request is in a loop, which 508 answers (RFC 5842 §7.2).
+///
+/// ```
+/// use http_semantics::cdn_loop::continued;
+///
+/// assert_eq!(continued(Some("other-cdn".to_owned())).as_deref(), Some("other-cdn, kv-edge"));
+/// assert_eq!(continued(Some("kv-edge, other-cdn".to_owned())), None);
+/// ```
 #[must_use]
 pub fn continued(field: Option<String>) -> Option<Cow<'static, str>> {
     let is_own = |member: &str| {

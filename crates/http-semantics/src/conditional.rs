@@ -1,5 +1,12 @@
-//! Preconditions of a request (RFC 9110 §13.1) on a resource whose entity tag is the version of a key, or whatever its origin
-//! says it is.
+//! Preconditions of a request (RFC 9110 §13.1): [`evaluate`] holds them against the validators of
+//! a representation, [`Preconditions`] against the version of a key.
+//!
+//! ```
+//! use http_semantics::conditional::{Preconditions, entity_tag};
+//!
+//! let unchanged = Preconditions::parse(Some(&entity_tag(7)), None);
+//! assert!(unchanged.check(Some(7)).is_ok() && unchanged.check(Some(8)).is_err());
+//! ```
 
 #[cfg(test)]
 mod tests;
@@ -9,21 +16,22 @@ use serde::{Deserialize, Serialize};
 use crate::fields::Fields;
 use crate::http_date;
 
-/// `If-Match` and `If-None-Match` of a request that writes.
+/// `If-Match` and `If-None-Match` of a request that writes a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preconditions {
-    /// RFC 9110 §13.1.1: the resource is still what the client saw last.
+    /// RFC 9110 §13.1.1: the client overwrites only what it saw last.
     pub if_match: Option<EntityTags>,
-    /// RFC 9110 §13.1.2: as `*`, there is none yet.
+    /// RFC 9110 §13.1.2: with `*`, the client only creates.
     pub if_none_match: Option<EntityTags>,
 }
 
-/// What `If-Match` or `If-None-Match` lists.
+/// The value of `If-Match` or `If-None-Match`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntityTags {
-    /// `*`: whatever there is.
+    /// `*`: any representation.
     Any,
-    /// Entity tags as they were sent; those that are none match nothing.
+    /// Entity tags, as they were sent. Members that are no entity tag are left out, so they match
+    /// nothing.
     List(Vec<EntityTag>),
 }
 
@@ -34,52 +42,53 @@ pub struct EntityTag {
     opaque: String,
 }
 
-/// What tells a representation from others of the same resource (RFC 9110 §8.8).
+/// What tells a representation from the others of its resource (RFC 9110 §8.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validators<'a> {
     /// The value of `ETag`.
     pub etag: Option<&'a str>,
     /// `Last-Modified`, in milliseconds since the Unix epoch.
     pub last_modified_ms: Option<u64>,
-    /// `Date`, or when the answer came where it has none (RFC 9111 §4.3.2), in milliseconds since the Unix epoch. `u64::MAX` where
-    /// the answer is the caller's own, so that no such time counts.
+    /// `Date`, or without it the time when the answer was received (RFC 9111 §4.3.2), in
+    /// milliseconds since the Unix epoch. `u64::MAX` for an answer that the caller generates
+    /// itself: then no date of a request is late enough to count.
     pub received_ms: u64,
 }
 
-/// What a request's preconditions come to.
+/// What the preconditions of a request come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// There are none, or they hold: the request is answered.
+    /// There are none, or all hold: the request is answered.
     None,
     /// The client has the representation already: 304 (RFC 9110 §15.4.5).
     NotModified,
-    /// 412 (RFC 9110 §15.5.13).
+    /// The resource is not in the state that the client expects: 412 (RFC 9110 §15.5.13).
     Failed,
 }
 
-/// The resource is not what the request says it must be: 412.
+/// The resource is not in the state that the request expects: 412.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("A precondition failed.")]
 pub struct PreconditionFailed;
 
 impl Preconditions {
-    /// Reads both fields.
+    /// Parses the values of both fields.
     #[must_use]
     pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Self {
         Self { if_match: if_match.map(EntityTags::parse), if_none_match: if_none_match.map(EntityTags::parse) }
     }
 
-    /// True where the request has none.
+    /// Returns true if the request has no precondition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    /// Holds the request against the current version; `None` where there is nothing yet. `If-Match` compares strongly,
-    /// `If-None-Match` weakly (RFC 9110 §13.1.1, §13.1.2).
+    /// Holds the preconditions against the current version; `None` if nothing is stored.
+    /// `If-Match` compares strongly, `If-None-Match` weakly (RFC 9110 §13.1.1, §13.1.2).
     ///
     /// # Errors
-    /// [`PreconditionFailed`] where the write must not be made.
+    /// [`PreconditionFailed`] if the write must not be made.
     pub fn check(&self, version: Option<u64>) -> Result<(), PreconditionFailed> {
         let tag = version.map(EntityTag::of_version);
         let names = |tags: &EntityTags, compare| tag.is_some() && tags.name(tag.as_ref(), compare);
@@ -92,14 +101,15 @@ impl Preconditions {
 /// How entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
-    /// Equal, and none of them weak.
+    /// Equal, and neither of them weak.
     Strongly,
-    /// Equal, weak or not.
+    /// Equal, whether weak or not.
     Weakly,
 }
 
 impl EntityTags {
-    /// True where the list names something that there is, whose entity tag may not be known.
+    /// Returns true if the list names the current representation. `current` is `None` if there is
+    /// one without an entity tag.
     fn name(&self, current: Option<&EntityTag>, compare: Compare) -> bool {
         match (self, current) {
             (Self::Any, _) => true,
@@ -123,7 +133,7 @@ impl EntityTags {
 }
 
 impl EntityTag {
-    /// Reads an `ETag` field; `None` where it is not exactly one entity tag.
+    /// Parses an `ETag` field; returns `None` if it is not exactly one entity tag.
     #[must_use]
     pub fn parse(field: &str) -> Option<Self> {
         let field = field.trim();
@@ -133,13 +143,13 @@ impl EntityTag {
         }
     }
 
-    /// True where both name the same representation (RFC 9110 §8.8.3.2).
+    /// Returns true if both name the same representation (RFC 9110 §8.8.3.2).
     #[must_use]
     pub fn equals(&self, other: &Self, compare: Compare) -> bool {
         self.opaque == other.opaque && (compare == Compare::Weakly || !(self.is_weak || other.is_weak))
     }
 
-    /// True where it starts with `W/`.
+    /// Returns true if the tag starts with `W/`.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         self.is_weak
@@ -149,10 +159,12 @@ impl EntityTag {
         Self { is_weak: false, opaque: version.to_string() }
     }
 
-    /// The first member of a list, and what stands behind its comma. A comma within quotes belongs to the tag; after a quote that
-    /// is not closed where a member ends, the next comma is the end all the same.
+    /// Returns the first member of a list, or `None` if that is no entity tag, and the rest behind
+    /// its comma. A comma within quotes belongs to the tag. If a quote is not closed properly, the
+    /// member ends at the next comma.
     ///
-    /// Quotes may be missing: `If-Match: 7`, typed by hand, can mean nothing but `"7"`. And `w/` can mean nothing but `W/`.
+    /// Two mistakes are forgiven, because they are not ambiguous: missing quotes (`If-Match: 7`,
+    /// typed by hand), and `w/` for `W/`.
     fn first(list: &str) -> (Option<Self>, &str) {
         let list = list.trim_start();
         let weak = list.strip_prefix("W/").or_else(|| list.strip_prefix("w/"));
@@ -173,8 +185,9 @@ impl EntityTag {
     }
 }
 
-/// Holds a request against the representation that it would be answered with, in the order of RFC 9110 §13.2.2 without its last
-/// step, which is [`crate::range::Range::of`]. The caller knows that the answer without conditions would be a 2xx (§13.2.1).
+/// Evaluates the preconditions of a request against the representation that would answer it, in
+/// the order of RFC 9110 §13.2.2 without the last step, which is [`crate::range::Range::of`]. The
+/// caller has made sure that the answer without preconditions is a 2xx (§13.2.1).
 #[must_use]
 pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>) -> Condition {
     // §13.2.1: methods without "the selection or modification of a selected representation".
@@ -188,7 +201,7 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     let modified_ms = validators.last_modified_ms.unwrap_or(validators.received_ms);
     let holds = match request.get("if-match") {
         Some(if_match) => names(&if_match, Compare::Strongly),
-        // §13.1.4: ignored where there is no modification date.
+        // §13.1.4: ignored if there is no modification date.
         None => match (date("if-unmodified-since"), validators.last_modified_ms) {
             (Some(date), Some(modified)) => !is_later(modified, date),
             _ => true,
@@ -210,25 +223,26 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     }
 }
 
-/// Compares whole seconds: dates have no smaller ones.
+/// Compares whole seconds, because an HTTP date has no fraction.
 fn is_later(time_ms: u64, date_ms: u64) -> bool {
     time_ms / 1000 > date_ms / 1000
 }
 
-/// True where a client that sends this `If-None-Match` has the version already: 304 (RFC 9110 §13.1.2).
+/// Returns true if a client that sends this `If-None-Match` has the version already: 304 (RFC 9110
+/// §13.1.2).
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
     let tag = EntityTag::of_version(version);
     if_none_match.is_some_and(|field| EntityTags::parse(field).name(Some(&tag), Compare::Weakly))
 }
 
-/// The entity tag of a version: `"7"`.
+/// Returns the entity tag of a version: `"7"`.
 #[must_use]
 pub fn entity_tag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// The version of an entity tag that [`entity_tag`] made.
+/// Returns the version of an entity tag that [`entity_tag`] made; `None` for any other.
 #[must_use]
 pub fn version(entity_tag: &str) -> Option<u64> {
     entity_tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()

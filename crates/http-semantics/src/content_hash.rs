@@ -1,34 +1,35 @@
-//! What tells bytes from others: in the names of blobs, in entity tags, in the metadata of records. All of it is SHA-256 in hex.
+//! SHA-256 of contents, in hex: for the names of blobs, for entity tags, and for the metadata of
+//! records.
 
 use sha2::{Digest, Sha256};
 
 /// Hex digits of a content hash: 128 bits.
 const CONTENT_DIGITS: usize = 32;
 
-/// The hash of bytes: the first 128 bits of their SHA-256, in hex.
+/// Returns the content hash of bytes: the first 128 bits of their SHA-256, in 32 hex digits.
 #[must_use]
 pub fn hash(bytes: &[u8]) -> String {
     content_hash(Sha256::new_with_prefix(bytes))
 }
 
-/// Hashes bytes as they come, to what [`hash`] makes of all of them.
+/// Computes the same as [`hash`] from bytes that come in parts.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher(Sha256);
 
 impl ContentHasher {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The hash of the bytes that came.
+    /// Returns the content hash of all bytes so far.
     #[must_use]
     pub fn finish(self) -> String {
         content_hash(self.0)
     }
 }
 
-/// The whole SHA-256 of bytes that come in parts, in hex.
+/// Returns the whole SHA-256 of bytes that come in parts, in 64 hex digits.
 #[must_use]
 pub fn sha256(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     hex(parts.into_iter().fold(Sha256::new(), Sha256::chain_update))

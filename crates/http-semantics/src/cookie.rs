@@ -1,8 +1,14 @@
-//! Reading cookies out of a request (RFC 6265 §4.2.1).
+//! Cookies of a request (RFC 6265 §4.2.1).
 
-/// The values of all cookies of this name in a `Cookie` field, in the order they were sent: the one of the longest path is
-/// first (RFC 6265 §5.4). Names are case-sensitive. Quotes around a value are taken off (RFC 6265 §4.1.1), percent-encoding
-/// is not: what it means is up to who set the cookie.
+/// Iterates over the values of the cookies with this name in a `Cookie` field, in the order in
+/// which they were sent: a client puts the longest path first (RFC 6265 §5.4). Names are
+/// case-sensitive. Quotes around a value are removed (RFC 6265 §4.1.1). Percent-encoding is left
+/// as it is, because only the server that set the cookie knows its meaning.
+///
+/// ```
+/// let field = "theme=dark; lang=\"de\"; lang=en";
+/// assert!(http_semantics::cookie::values(field, "lang").eq(["de", "en"]));
+/// ```
 pub fn values<'a>(field: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     field
         .split(';')
@@ -11,7 +17,7 @@ pub fn values<'a>(field: &'a str, name: &'a str) -> impl Iterator<Item = &'a str
         .map(|(_, value)| unquoted(value.trim_matches(WHITE_SPACE)))
 }
 
-/// RFC 6265 §5.2: `WSP`.
+/// `WSP` (RFC 6265 §5.2).
 const WHITE_SPACE: [char; 2] = [' ', '\t'];
 
 fn unquoted(value: &str) -> &str {

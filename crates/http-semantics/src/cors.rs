@@ -1,4 +1,4 @@
-//! Which other sites' pages may read answers (Fetch Standard, "CORS protocol").
+//! Which pages of other sites may read an answer (Fetch Standard, "CORS protocol").
 
 use std::borrow::Cow;
 
@@ -12,27 +12,30 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Reads the var: origins such as `https://shop.example` or `https://*.shop.example`, comma-separated, or `*` for all. An entry
-    /// without a scheme stands for https. One that is no origin admits nothing.
+    /// Parses the var: origins such as `https://shop.example` or `https://*.shop.example`,
+    /// separated by commas, or `*` for all. An entry without a scheme stands for https. An entry
+    /// that is no origin admits nothing.
     #[must_use]
     pub fn parse(var: &str) -> Self {
         let is_any = var.split(',').any(|entry| entry.trim() == "*");
         Self { is_any, listed: AllowList::parse(var, &["https"]) }
     }
 
-    /// The value of `Access-Control-Allow-Origin` for a request with this `Origin`; `None` where its page may not read the answer.
-    /// An answer that is not `*` depends on the request: it needs `Vary: Origin`.
+    /// Returns the value of `Access-Control-Allow-Origin` for a request with this `Origin`, or
+    /// `None` if its page may not read the answer. Unless the value is `*`, the answer depends on
+    /// the request and needs `Vary: Origin`.
     #[must_use]
     pub fn admits<'a>(&self, origin: &'a str) -> Option<Cow<'a, str>> {
         if self.is_any {
             return Some(Cow::Borrowed("*"));
         }
-        // The serialisation of an origin has no path, not even `/`, and one that is opaque is `null` (HTML Standard, "Origin").
+        // A serialised origin has no path, not even `/`; an opaque origin is `null` (HTML
+        // Standard, "Origin").
         let Ok((parsed, "")) = Origin::split(origin) else { return None };
         self.listed.admits(&parsed).then_some(Cow::Borrowed(origin))
     }
 
-    /// True where no other site is admitted.
+    /// Returns true if no other site is admitted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.is_any && self.listed == AllowList::default()

@@ -1,13 +1,44 @@
-//! What an error is answered with: each crate says it of its own errors, beside their variants.
+//! What an error is answered with. Each crate implements [`HttpError`] for its own errors, so that
+//! status, code and sentence stand beside the variant; the Worker renders all of them in one
+//! place.
+//!
+//! ```
+//! use http_semantics::error_response::{ErrorResponse, HttpError};
+//! use http_semantics::one_of_each;
+//! use http_semantics::status::Status;
+//!
+//! enum LoanError {
+//!     Lent { days: u64 },
+//! }
+//!
+//! impl HttpError for LoanError {
+//!     fn response(&self) -> ErrorResponse {
+//!         match self {
+//!             Self::Lent { days } => {
+//!                 ErrorResponse::new(Status::ServiceUnavailable, "lent", "The book is lent.")
+//!                     .because(&format!("back in {days} days"))
+//!                     .retry_after(days * 86_400)
+//!             }
+//!         }
+//!     }
+//!
+//!     fn examples() -> Vec<(Self, &'static str)> {
+//!         one_of_each! { Self::Lent { .. } => Self::Lent { days: 1 }, "Somebody has the book."; }
+//!     }
+//! }
+//!
+//! let error = LoanError::Lent { days: 2 }.response();
+//! assert_eq!((error.status().code(), error.field("Retry-After")), (503, Some("172800")));
+//! ```
 
 use std::borrow::Cow;
 
 use crate::status::Status;
 
-/// What a visitor reads who need not know more: nothing is wrong with the request.
+/// The sentence of a 5xx whose cause is of no use to the visitor.
 pub const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
 
-/// The same of an answer that another server should have given.
+/// The same for an answer that another server should have given.
 pub const BAD_GATEWAY: &str = "The server behind this page did not give a usable answer.";
 
 /// An error that a request can end with.
@@ -15,13 +46,13 @@ pub trait HttpError: Sized {
     /// Returns what the visitor and the log are told.
     fn response(&self) -> ErrorResponse;
 
-    /// Returns one of each kind, with what it means to whoever meets it: the rows of `docs/errors.md`.
-    /// [`one_of_each`](crate::one_of_each) sees to it that an `enum` leaves out no variant.
+    /// Returns one example of each kind with its meaning: the rows of `docs/errors.md`. In an
+    /// `enum`, [`one_of_each`](crate::one_of_each) makes sure that no variant is missing.
     fn examples() -> Vec<(Self, &'static str)>;
 }
 
-/// One example of each variant of `Self`, with what it means: `pattern => example, meaning;`. A variant without an
-/// example does not compile.
+/// Builds the rows of [`HttpError::examples`]: `pattern => example, meaning;` for each variant of
+/// `Self`. A variant without a row does not compile.
 #[macro_export]
 macro_rules! one_of_each {
     ($($variant:pat_param => $example:expr, $meaning:literal;)+) => {{
@@ -32,7 +63,7 @@ macro_rules! one_of_each {
     }};
 }
 
-/// The answer to a request that ends with an error, and what the log says of it.
+/// The answer to a request that ends with an error, and what the log says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     status: Status,
@@ -43,33 +74,34 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// `code` is a name for programs, which does not change between releases. The visitor reads the sentence: that of a
-    /// 5xx says nothing internal, which [`because`](Self::because) is for.
+    /// Returns an error response without a cause and without extra fields. Programs read `code`,
+    /// which does not change between releases; people read `sentence`. The sentence of a 5xx says
+    /// nothing internal: that is for [`because`](Self::because).
     #[must_use]
     pub fn new(status: Status, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, sentence: sentence.into(), cause: None, fields: Vec::new() }
     }
 
-    /// What happened, for the log alone. Where this is not called, the sentence says it.
+    /// Sets what happened, for the log alone. Without it the log repeats the sentence.
     #[must_use]
     pub fn because(self, cause: &(impl ToString + ?Sized)) -> Self {
         Self { cause: Some(cause.to_string().into()), ..self }
     }
 
-    /// One more field, such as those that the status asks for.
+    /// Adds a header field, such as one that the status requires.
     #[must_use]
     pub fn with_field(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
-    /// `Retry-After` (RFC 9110 §10.2.3).
+    /// Adds `Retry-After`, in seconds (RFC 9110 §10.2.3).
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         self.with_field("Retry-After", seconds.to_string())
     }
 
-    /// Says in the log where it happened.
+    /// Puts the place where it happened before the cause; does nothing without a cause.
     #[must_use]
     pub fn at(self, place: &str) -> Self {
         Self { cause: self.cause.map(|cause| format!("{place}: {cause}").into()), ..self }
@@ -81,31 +113,31 @@ impl ErrorResponse {
         self.status
     }
 
-    /// Returns the name for programs.
+    /// Returns the name of the error for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// Returns what the visitor reads.
+    /// Returns the sentence for people.
     #[must_use]
     pub fn sentence(&self) -> &str {
         &self.sentence
     }
 
-    /// Returns what happened, for the log.
+    /// Returns what happened, for the log: the cause, or else the sentence.
     #[must_use]
     pub fn cause(&self) -> &str {
         self.cause.as_deref().unwrap_or(&self.sentence)
     }
 
-    /// Returns the value of a field, by its name as it was given.
+    /// Returns the value of an extra field. `name` is spelled as it was added.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
-    /// Returns the fields beside those that every error has.
+    /// Iterates over the extra fields.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.fields.iter().map(|(name, value)| (*name, value.as_ref()))
     }

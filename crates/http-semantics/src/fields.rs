@@ -1,27 +1,38 @@
-//! Header fields: which a message has, which belong to one connection only (RFC 9110 §7.6.1), and what is changed on the way.
+//! Header fields of a message: reading them, changing them on the way, and dropping those that
+//! belong to one connection only (RFC 9110 §7.6.1).
 
 use std::borrow::Cow;
 
-/// The header fields of a message, or some of them, read one by one: only what a decision needs
-/// crosses into WebAssembly.
+/// The header fields of a message, or some of them. A caller reads them one by one, so that only
+/// what a decision needs crosses into WebAssembly.
 ///
-/// The methods agree: a field that `names` lists is one that `has` finds and `get` has a value of,
-/// and no other is.
+/// The methods agree with each other: `has` finds a field, and `get` returns its value, exactly if
+/// `names` lists it.
 pub trait Fields {
-    /// The names of all fields in lower case, separated by commas.
+    /// Returns the names of all fields in lower case, separated by commas.
     fn names(&self) -> &str;
-    /// The value of a field, its lines joined with `, ` (RFC 9110 §5.3); the name in lower case.
+    /// Returns the value of a field, its lines joined with `, ` (RFC 9110 §5.3). `name` is in
+    /// lower case.
     fn get(&self, name: &str) -> Option<String>;
-    /// The lines of a field that cannot be joined: `Set-Cookie` (RFC 9110 §5.3).
+    /// Returns each line of `Set-Cookie`, the one field whose lines must not be joined (RFC 9110
+    /// §5.3).
     fn set_cookies(&self) -> Vec<String>;
 
-    /// True if there is such a field; the name in lower case.
+    /// Returns true if there is such a field. `name` is in lower case.
     fn has(&self, name: &str) -> bool {
         self.names().split(',').any(|present| present == name)
     }
 }
 
-/// All header fields of a message as text: a name in lower case and a value in turns, each ended by a line feed.
+/// A list of header fields in memory, as one text: names in lower case and values in turns, each
+/// ended by a line feed. A text crosses from JavaScript in one call.
+///
+/// ```
+/// use http_semantics::fields::{Fields, Lines};
+///
+/// let fields = Lines::parse("accept\ntext/html\naccept\ntext/plain\n".to_owned());
+/// assert_eq!(fields.get("accept").as_deref(), Some("text/html, text/plain"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
     text: String,
@@ -29,7 +40,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Reads the text. A name without a value at its end is dropped.
+    /// Reads the text. A last name without a value is dropped.
     #[must_use]
     pub fn parse(text: String) -> Self {
         let mut lines = Self { text, names: String::new() };
@@ -38,13 +49,13 @@ impl Lines {
         lines
     }
 
-    /// Each line: name and value. A field of several lines comes several times.
+    /// Iterates over the lines as name and value. A field with several lines comes several times.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut parts = self.text.split('\n');
         std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
     }
 
-    /// The text.
+    /// Returns the text that [`parse`](Self::parse) reads.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -100,14 +111,14 @@ impl Fields for Lines {
     }
 }
 
-/// What is changed in a message's header fields: first removed, then set, then appended.
+/// Changes to the header fields of a message: fields are removed first, then set, then appended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edits<'a> {
-    /// Names of fields that go.
+    /// Names of fields to remove.
     pub remove: Vec<Cow<'a, str>>,
     /// Fields that have this one value afterwards.
     pub set: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Lines that are added.
+    /// Lines to add to whatever the field has.
     pub append: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
@@ -117,13 +128,14 @@ impl<'a> Edits<'a> {
         self.remove.push(name.into());
     }
 
-    /// Gives a field one value.
+    /// Sets a field to one value.
     pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
         self.set.push((name.into(), value.into()));
     }
 
-    /// The changes as lines of text: `-` and a name, `=` or `+`, a name and a value. A value with a line end, which no message
-    /// has, is left out.
+    /// Returns the changes as lines of text, as `src/http/message.js` reads them: `-` and a name,
+    /// or `=` or `+`, a name and a value. A value with a line feed or a carriage return is left
+    /// out, because no field can have one (RFC 9110 §5.5).
     #[must_use]
     pub fn to_lines(&self) -> String {
         let mut lines = String::with_capacity(512);
@@ -138,13 +150,14 @@ impl<'a> Edits<'a> {
         lines
     }
 
-    /// Adds a line.
+    /// Adds a line to a field.
     pub fn append(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
         self.append.push((name.into(), value.into()));
     }
 }
 
-/// Fields of one connection, whatever `Connection` lists (RFC 9110 §7.6.1, §11.7; RFC 9112 §6.1), in lower case.
+/// Fields of one connection, whether or not `Connection` lists them (RFC 9110 §7.6.1, §11.7; RFC
+/// 9112 §6.1).
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -157,40 +170,44 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Fields that say what a message is. `Connection` cannot take them away, nor what the platform vouches for.
+/// Returns true for a field that `Connection` cannot remove: those that frame or address the
+/// message, and those that Cloudflare sets.
 fn is_needed(name: &str) -> bool {
     matches!(name, "host" | "content-length") || name.starts_with("cf-")
 }
 
-/// True for a field that belongs to one connection; the name in lower case.
+/// Returns true for a field that belongs to one connection. `name` is in lower case.
 #[must_use]
 pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
 }
 
-/// True for a field name (a token, RFC 9110 §5.6.2).
+/// Returns true if a text is a field name: a token (RFC 9110 §5.6.2).
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_tchar)
 }
 
-/// True for a field value without control characters and without space at its ends (RFC 9110 §5.5). Only ASCII: what lies
-/// beyond has no meaning that all agree on.
+/// Returns true if a text is a field value without control characters and without white space at
+/// its ends (RFC 9110 §5.5). Bytes beyond ASCII are refused: recipients do not agree on their
+/// meaning.
 #[must_use]
 pub fn is_value(value: &str) -> bool {
     value.trim() == value && value.bytes().all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
 }
 
-/// The members of a comma-separated field.
+/// Iterates over the members of a comma-separated field, without the empty ones (RFC 9110 §5.6.1).
 pub fn list(field: &str) -> impl Iterator<Item = &str> {
     field.split(',').map(str::trim).filter(|member| !member.is_empty())
 }
 
-/// Notes the removal of all that belongs to the connection a message came over: the fields of RFC 9110 §7.6.1 and those that
-/// `Connection` lists. `TE: trailers` stays, and `Upgrade: websocket` where it may: the next connection can have them too.
-/// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each connection itself and passes none of
-/// them on.
+/// Adds to `edits` the removal of every field that belongs to the connection of a message: those
+/// of RFC 9110 §7.6.1 and those that `Connection` lists. `TE: trailers` stays, because the next
+/// connection can have trailers too, and so does `Upgrade: websocket` if `may_upgrade`.
+///
+/// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each
+/// connection itself and forwards none of them.
 pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Edits<'_>) {
     for name in fields.names().split(',') {
         let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
@@ -211,7 +228,7 @@ pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Ed
     }
 }
 
-/// A list field with one more member (RFC 9110 §5.6.1).
+/// Returns a list field with one more member (RFC 9110 §5.6.1).
 #[must_use]
 pub fn continued(field: Option<String>, member: &'static str) -> Cow<'static, str> {
     match field {
@@ -220,7 +237,7 @@ pub fn continued(field: Option<String>, member: &'static str) -> Cow<'static, st
     }
 }
 
-/// True where a request wants to become a WebSocket (RFC 6455 §4.1).
+/// Returns true if a request asks to become a WebSocket (RFC 6455 §4.1).
 #[must_use]
 pub fn is_websocket(fields: &impl Fields) -> bool {
     fields.get("upgrade").is_some_and(|upgrade| upgrade.trim().eq_ignore_ascii_case("websocket"))

@@ -1,24 +1,27 @@
-//! Request fields by which a proxy tells the server behind it what the client asked for and who the client is. No client may
-//! say that itself.
+//! Request fields by which a proxy tells the server behind it what the client asked for and who
+//! the client is. A client must not be able to send these itself.
 //!
-//! Servers and frameworks take host, scheme, path, method and client out of such fields in place of the request's own. None of
-//! them is part of a cache's key, so an answer that a visitor bent with one would be stored for everybody ("web cache poisoning
-//! by unkeyed headers"; RFC 7239 §8.1, RFC 9440 §2.4 for `Client-Cert`). kv-edge stands right behind Cloudflare's proxy, which sends
-//! none of these: whoever sends one is the visitor.
+//! Servers and frameworks read host, scheme, path, method and client from such fields instead of
+//! from the request. None of the fields is part of a cache key. So an answer that a visitor
+//! distorted with one would be stored for everybody ("web cache poisoning by unkeyed headers"; RFC
+//! 7239 §8.1; RFC 9440 §2.4 for `Client-Cert`). kv-edge stands right behind the proxy of
+//! Cloudflare, which sends none of these: a request that has one got it from the visitor.
 //!
-//! Fields that browsers and their scripts send stay (`Origin`, `Referer`, `X-Requested-With`, `X-Nextjs-Data`, …): a server that
-//! answers by them has to say so in `Vary`.
+//! Fields that browsers and their scripts send stay (`Origin`, `Referer`, `X-Requested-With`,
+//! `X-Nextjs-Data`, …): a server whose answer depends on them has to say so in `Vary`.
 //!
 //! ```
 //! use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};
 //!
-//! assert!(is_stripped("X-Forwarded-Host") && is_stripped("x_forwarded_host") && !is_stripped("X-Requested-With"));
-//! assert!(is_of_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry") && is_stripped("CF_IPCountry"));
+//! assert!(is_stripped("X-Forwarded-Host") && is_stripped("x_forwarded_host"));
+//! assert!(!is_stripped("X-Requested-With"));
+//! assert!(is_of_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry"));
+//! assert!(is_stripped("CF_IPCountry"), "spelled so by a visitor, never by Cloudflare");
 //! ```
 
 use std::borrow::Cow;
 
-/// What fields of a proxy, a platform or kv-edge itself begin with; in order.
+/// How the names of fields begin that a proxy, a platform or kv-edge itself sends; sorted.
 const PREFIXES: [&str; 33] = [
     "cloudfront-",
     "fly-",
@@ -55,8 +58,8 @@ const PREFIXES: [&str; 33] = [
     "x-vercel-",
 ];
 
-/// The other ones; in order. `Proxy` becomes the variable `HTTP_PROXY` ("httpoxy"), and `Surrogate-Capability` makes a server
-/// answer with markup that only a surrogate understands.
+/// Whole names; sorted. CGI turns `Proxy` into the variable `HTTP_PROXY` ("httpoxy"), and
+/// `Surrogate-Capability` makes a server answer with markup that only a surrogate understands.
 const NAMES: [&str; 133] = [
     "akamai-origin-hop",
     "ali-cdn-real-ip",
@@ -193,8 +196,9 @@ const NAMES: [&str; 133] = [
     "xxx-real-ip",
 ];
 
-/// True for a field that a visitor sends and no upstream gets, `X-Force-Variant-Token`, which is `API_TOKEN`, among them. In any
-/// case of letters, and with `_` for `-`: servers that hand fields on as variables (CGI, WSGI, PHP) do not tell those apart.
+/// Returns true for a field of a visitor that no upstream gets. `X-Force-Variant-Token` is one,
+/// because it carries `API_TOKEN`. Case does not matter, and `_` counts as `-`: servers that turn
+/// fields into variables (CGI, WSGI, PHP) do not tell the two apart.
 #[must_use]
 pub fn is_stripped(name: &str) -> bool {
     let spelled = spelled(name);
@@ -202,15 +206,16 @@ pub fn is_stripped(name: &str) -> bool {
     is_disguised || NAMES.binary_search(&&*spelled).is_ok() || PREFIXES.iter().any(|prefix| spelled.starts_with(prefix))
 }
 
-/// True for a field by which Cloudflare says who the visitor is (`CF-Connecting-IP`, `CF-IPCountry`, `CF-Ray`, `CF-Visitor`,
-/// `CF-Access-*`, …). On Cloudflare it is true, so a server that answers each visitor may have it. It is of this one
-/// visitor, though, and part of no key: where an answer is stored for everybody, it does not go along.
+/// Returns true for a field by which Cloudflare says who the visitor is (`CF-Connecting-IP`,
+/// `CF-IPCountry`, `CF-Ray`, `CF-Visitor`, `CF-Access-*`, …). On Cloudflare the value is
+/// true, so a server that answers each visitor by itself may get it. But it describes one visitor
+/// and is part of no cache key, so a request whose answer is stored for everybody is sent without.
 #[must_use]
 pub fn is_of_cloudflare(name: &str) -> bool {
     spelled(name).starts_with("cf-")
 }
 
-/// The name in lower case, with `-`.
+/// Returns the name in lower case, with `-` for `_`.
 fn spelled(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte == b'_' || byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase().replace('_', "-"))

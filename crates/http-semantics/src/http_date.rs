@@ -1,22 +1,23 @@
-//! Dates in fields (RFC 9110 §5.6.7).
+//! Dates in header fields (RFC 9110 §5.6.7).
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The end of the year 9999, in seconds since the Unix epoch: a date has four digits for the year.
+/// The end of the year 9999, in seconds since the Unix epoch: an HTTP date has four digits for the
+/// year.
 const LAST_SECONDS: u64 = 253_402_300_799;
 
-/// Returns the date of a time in milliseconds since the Unix epoch (`IMF-fixdate`), in whole seconds; the
-/// last date there is for a time beyond it.
+/// Formats a time in milliseconds since the Unix epoch as `IMF-fixdate`, in whole seconds. A time
+/// after the year 9999 gives the last second of that year.
 #[must_use]
 pub fn format(at_ms: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs((at_ms / 1000).min(LAST_SECONDS)))
 }
 
-/// Returns a date of any of the three forms in milliseconds since the Unix epoch; 0 for one before it,
-/// and `None` for what is no date.
+/// Parses a date in any of the three formats; returns milliseconds since the Unix epoch, 0 for a
+/// date before it, and `None` if the text is no date.
 ///
-/// RFC 9111 §4.2 is wider than the grammar: "a cache recipient SHOULD match the field value
-/// case-insensitively", and the zones "GMT" and "UTC" are both valid.
+/// The case of letters does not matter, and `UTC` stands for `GMT`: RFC 9111 §4.2 asks caches for
+/// both.
 #[must_use]
 pub fn parse_ms(text: &str) -> Option<u64> {
     strict_date_ms(text).or_else(|| unusual_date_ms(text))
@@ -30,7 +31,7 @@ fn strict_date_ms(text: &str) -> Option<u64> {
 /// The longest form is `Wednesday, 06-Nov-94 08:49:37 GMT`.
 const DATE_BYTES_MAX: usize = 40;
 
-/// A date of other case, in UTC, of a leap second, or before 1970.
+/// Parses a date in another case, in UTC, with a leap second, or before 1970.
 fn unusual_date_ms(text: &str) -> Option<u64> {
     if text.len() > DATE_BYTES_MAX {
         return None;
@@ -45,12 +46,14 @@ fn unusual_date_ms(text: &str) -> Option<u64> {
     if let Some(date) = usual.strip_suffix(" Gmt").or_else(|| usual.strip_suffix(" Utc")) {
         usual = [date, " GMT"].concat();
     }
-    // §4.2: a time that cannot be represented is "the nearest time equal to or earlier than the received value".
+    // RFC 9111 §4.2: a time that cannot be represented is "the nearest time equal to or earlier
+    // than the received value".
     usual = usual.replace(":60 ", ":59 ");
     if let Some(ms) = strict_date_ms(&usual) {
         return Some(ms);
     }
-    // The calendar repeats every 400 years, weekdays too. So a date before 1970 is one if it is one 2000 years later.
+    // The calendar repeats every 400 years, weekdays included. So a date before 1970 is valid if
+    // the same date 2000 years later is.
     let year = usual.split([' ']).find(|part| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_digit()))?;
     let later = year.parse::<u16>().ok().filter(|year| *year < 1970)? + 2000;
     strict_date_ms(&usual.replacen(year, &later.to_string(), 1)).map(|_| 0)
@@ -67,9 +70,10 @@ mod tests {
 
     #[test]
     fn dates_have_three_forms() {
-        // RFC 9110 §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats."
-        // RFC 9111 §4.2: "a cache recipient SHOULD match the field value case-insensitively" and "SHOULD consider a date with a
-        // zone abbreviation other than "GMT" or "UTC" to be invalid".
+        // RFC 9110 §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept
+        // all three HTTP-date formats." RFC 9111 §4.2: "a cache recipient SHOULD match the field
+        // value case-insensitively" and "SHOULD consider a date with a zone abbreviation other
+        // than "GMT" or "UTC" to be invalid".
         for (text, ms) in [
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(NOW_MS)),
             ("Sunday, 06-Nov-94 08:49:37 GMT", Some(NOW_MS)),

@@ -1,16 +1,27 @@
-//! Which language a visitor gets: `Accept-Language` (RFC 9110 §12.5.4) matched by lookup (RFC 4647 §3.4).
+//! The language of an answer: `Accept-Language` (RFC 9110 §12.5.4), matched by lookup (RFC 4647
+//! §3.4).
 //!
-//! Lookup makes a range shorter, never a tag: `pt` does not find `pt-BR`, nor `en-GB` `en-US`. But
-//! who asks for `nl, en;q=0.7` reads `nl-BE` more gladly than `en`, so a tag of a range's own
-//! language and script comes before the next range. The script is what a visitor can read: `zh-TW`
-//! gets `zh-Hant`, not `zh`, where both are there. Another script of the language is
-//! still nearer to the visitor than the default; it comes after all ranges. The documented choice,
-//! that of the `pick` of accept-language-parser with `loose`, is the same as far as the RFC agrees
-//! with it.
+//! Lookup shortens a range, never a tag: `pt` does not find `pt-BR`, and `en-GB` does not find
+//! `en-US`. But a visitor who asks for `nl, en;q=0.7` would rather read `nl-BE` than `en`. So a
+//! tag in the language and script of a range comes before the next range. The script decides what
+//! a visitor can read: `zh-TW` gets `zh-Hant` rather than `zh`, if both are available. The same
+//! language in another script is still closer to the visitor than the default; it comes after all
+//! ranges.
 //!
-//! The crate `accept-language` is not used. It reads an invalid weight as 0 and a weight above 1 as it stands, and it sorts
-//! by floats, so that `q=NaN` breaks the order it sorts by, which Rust's sort may answer with a panic. A request must not be
-//! able to cause one.
+//! These are the choices of `pick` of accept-language-parser with `loose`, which the documented
+//! example uses, as far as the RFC agrees.
+//!
+//! ```
+//! use http_semantics::language::AcceptLanguage;
+//!
+//! let wanted = AcceptLanguage::parse("zh-TW, nl;q=0.8, en;q=0.5");
+//! assert_eq!(wanted.lookup(&["en", "nl-BE"]), Some("nl-BE"));
+//! assert_eq!(wanted.lookup(&["en", "zh", "zh-Hant"]), Some("zh-Hant"));
+//! ```
+//!
+//! The crate `accept-language` is used only in tests. It reads an invalid weight as 0, does not
+//! bound weights, and sorts by floats: `q=NaN` breaks the order, which Rust's sort may answer with
+//! a panic. No request may be able to cause one.
 
 mod subtags;
 
@@ -20,11 +31,11 @@ use crate::fields::Fields;
 use crate::request_target::RequestTarget;
 use crate::weight;
 
-/// The languages that the visitor asks for, most wanted first.
+/// The languages that a visitor asks for, highest weight first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptLanguage<'a> {
     wanted: Vec<LanguageRange<'a>>,
-    /// Ranges with `q=0`: never to be answered.
+    /// Ranges with `q=0`, which are never chosen.
     excluded: Vec<&'a str>,
 }
 
@@ -35,14 +46,14 @@ struct LanguageRange<'a> {
     weight: u16,
 }
 
-/// More ranges than any browser sends; what follows is ignored.
+/// At most so many ranges are read; the rest is ignored. No browser sends more.
 const RANGES_MAX: usize = 64;
 
-/// A language tag is 35 characters at most in practice (RFC 5646 §4.4.1).
+/// In practice a language tag has at most 35 characters (RFC 5646 §4.4.1).
 const TAG_LENGTH_MAX: usize = 35;
 
 impl<'a> AcceptLanguage<'a> {
-    /// Reads the field. A range that is no language range, or whose weight is invalid, is left out.
+    /// Parses the field. A member that is no language range, or has an invalid weight, is ignored.
     #[must_use]
     pub fn parse(field: &'a str) -> Self {
         let mut parsed = Self { wanted: Vec::new(), excluded: Vec::new() };
@@ -60,22 +71,22 @@ impl<'a> AcceptLanguage<'a> {
                 None => {}
             }
         }
-        // Stable: of two ranges with the same weight the first one stays first.
+        // The sort is stable: of two ranges with the same weight the first one stays first.
         parsed.wanted.sort_by_key(|range| std::cmp::Reverse(range.weight));
         parsed
     }
 
-    /// The best of the available tags, or `None` where the caller's default applies. For each
-    /// range, the most wanted first:
+    /// Returns the best of the available tags, or `None` if the caller should use its default. For
+    /// each range, highest weight first:
     ///
-    /// 1. Of the tags in the range's language and script, the one that lookup finds: the range is
-    ///    shortened from its end until a tag equals it (`de-CH-1996`, `de-CH`, `de`), whatever the
-    ///    case. Else the one that a later range finds so (`pt-AO, pt-PT` gets `pt-PT`), else the
-    ///    first (`de-AT` for `de-CH`).
+    /// 1. Of the tags in the language and script of the range: the one that lookup finds, which
+    ///    shortens the range from its end until a tag equals it, ignoring case (`de-CH-1996`,
+    ///    `de-CH`, `de`); else the one that lookup finds for a later range (`pt-AO, pt-PT` gets
+    ///    `pt-PT`); else the first one (`de-AT` for `de-CH`).
     /// 2. The tag that lookup finds in another script: `zh` for `zh-TW`.
     ///
-    /// Then comes the first tag of a range's language in any script, then, for `*`, the first tag.
-    /// What is excluded is never given.
+    /// If no range gives a tag, the first tag in the language of a range comes next, in any
+    /// script, and then, for `*`, the first tag. An excluded tag is never returned.
     #[must_use]
     pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
         let allowed: Vec<&'t str> = available.iter().copied().filter(|tag| !self.excludes(tag)).collect();
@@ -95,7 +106,8 @@ impl<'a> AcceptLanguage<'a> {
         nearest.or_else(same_language).or_else(any)
     }
 
-    /// True where `q=0` names the tag or a prefix of it, and no wanted range names it more closely (RFC 4647 §3.3.1).
+    /// Returns true if `q=0` names the tag or a prefix of it, and no other range names it more
+    /// closely (RFC 4647 §3.3.1).
     fn excludes(&self, tag: &str) -> bool {
         if self.excluded.is_empty() {
             return false;
@@ -113,8 +125,8 @@ impl<'a> AcceptLanguage<'a> {
     }
 }
 
-/// The nearest of the tags in the language and script of a range. `ranges` are that range and
-/// those that are wanted less.
+/// Returns the best tag in the language and script of a range. `ranges` are that range and those
+/// that follow it.
 fn nearest<'r, 't>(
     range: &Subtags<'_>,
     ranges: impl Iterator<Item = &'r str>,
@@ -127,26 +139,26 @@ fn nearest<'r, 't>(
     Some(found.unwrap_or(first))
 }
 
-/// The tag that equals a range or what is left of it, letter for letter (RFC 4647 §3.4).
+/// Returns the tag that equals the range or a shortened form of it, ignoring case (RFC 4647 §3.4).
 fn equal<'t>(range: &str, tags: &[&'t str]) -> Option<&'t str> {
     let shorter = std::iter::successors(Some(range), |range| shorter(range)).filter(|range| !range.is_empty());
     shorter.into_iter().find_map(|range| tags.iter().find(|tag| tag.eq_ignore_ascii_case(range)).copied())
 }
 
-/// The language of a page that a request gets.
+/// The result of [`negotiate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Negotiated<'t> {
-    /// One of the available tags; `None` where the caller's default applies.
+    /// One of the available tags; `None` if the caller should use its default.
     pub tag: Option<&'t str>,
-    /// True where header fields have a say: those of [`VARY`].
+    /// True if the answer depends on the fields of [`VARY`].
     pub varies: bool,
 }
 
-/// What the language depends on where the URL does not settle it (RFC 9110 §12.5.5).
+/// The value of `Vary` for an answer whose language the URL does not fix (RFC 9110 §12.5.5).
 pub const VARY: &str = "Accept-Language, Cookie";
 
-/// Chooses by the parameter `lang` of the URL, then by the cookie `lang`, then by `Accept-Language`. Of the first two, each is one tag, and
-/// neither a list nor `*`.
+/// Chooses a language by the URL parameter `lang`, then by the cookie `lang`, then by
+/// `Accept-Language`. The first two name one tag each, neither a list nor `*`.
 #[must_use]
 pub fn negotiate<'t>(available: &[&'t str], target: &RequestTarget<'_>, fields: &impl Fields) -> Negotiated<'t> {
     let named = |tag: &str| if is_language_tag(tag) { AcceptLanguage::parse(tag).lookup(available) } else { None };
@@ -158,7 +170,8 @@ pub fn negotiate<'t>(available: &[&'t str], target: &RequestTarget<'_>, fields: 
     Negotiated { tag, varies: true }
 }
 
-/// True for what may stand in `lang` and `Content-Language`: subtags of 1 to 8 letters and digits (RFC 5646 §2.1).
+/// Returns true if a text has the form of a language tag: subtags of 1 to 8 letters and digits, at
+/// most 35 characters (RFC 5646 §2.1). Such a text is safe in HTML and in header fields.
 #[must_use]
 pub fn is_language_tag(tag: &str) -> bool {
     let is_subtag =
@@ -166,8 +179,8 @@ pub fn is_language_tag(tag: &str) -> bool {
     tag.len() <= TAG_LENGTH_MAX && tag.split('-').all(is_subtag)
 }
 
-/// True where the language is written from right to left, in the script that the tag names or else
-/// the likely one.
+/// Returns true if the language is written from right to left, in the script that the tag names or
+/// else in its likely script.
 #[must_use]
 pub fn is_right_to_left(tag: &str) -> bool {
     Subtags::parse(tag).is_some_and(|subtags| subtags.is_right_to_left())
@@ -194,7 +207,7 @@ mod tests {
             ("pt-PT, nl", Some("pt-BR")),
             ("pt, de;q=0.1", Some("pt-BR")),
             ("zh-Hant-TW", Some("zh-Hant-TW")),
-            // A script is: `zh` is in the simplified one.
+            // A script is one: `zh` is written in the simplified script.
             ("zh-Hant", Some("zh-Hant-TW")),
             ("zh-HK", Some("zh-Hant-TW")),
             ("zh-SG", Some("zh")),
@@ -238,12 +251,13 @@ mod tests {
         assert_eq!(AcceptLanguage::parse("*, pt-PT;q=0.1").lookup(&AVAILABLE), Some("pt-BR"));
     }
 
-    /// What `pick` of accept-language-parser 1.5.0 gives with `loose`: the cases of its README and its tests.
+    /// What `pick` of accept-language-parser 1.5.0 returns with `loose`: the cases of its README
+    /// and its tests.
     #[test]
     fn the_loose_choice_of_accept_language_parser() {
         for (available, field, expected) in [
             (&["fr-CA", "fr-FR", "fr"][..], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("fr-CA")),
-            // Its README says `fr`; it gives `en`, as RFC 4647 does.
+            // Its README says `fr`; the code returns `en`, as RFC 4647 does.
             (&["fr", "en"], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("en")),
             (&["en-US", "fr-CA"], "fr-CA,fr;q=0.2,en-US;q=0.6,en;q=0.4,*;q=0.5", Some("fr-CA")),
             (&["zh-Hant-cn", "zh-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-Hant-cn")),
@@ -269,12 +283,12 @@ mod tests {
     #[test]
     fn where_the_loose_choice_is_not_that_of_the_rfc() {
         for (available, field, loose, expected) in [
-            // RFC 4647 §3.4: the tag that equals the range, whatever stands before it.
+            // RFC 4647 §3.4: the tag that equals the range, whatever comes before it in the list.
             (&["fr-CA", "fr"][..], "fr", Some("fr-CA"), Some("fr")),
             (&["fr", "fr-CA"], "fr-CA", Some("fr"), Some("fr-CA")),
             (&["en", "en-US", "pl"], "en-US;q=0.6", Some("en"), Some("en-US")),
             (&["zh-cn", "zh-Hant-cn"], "zh-Hant-cn,zh-cn;q=0.6,zh;q=0.4", Some("zh-cn"), Some("zh-Hant-cn")),
-            // RFC 9110 §12.5.4: `*` matches each language that no other range does.
+            // RFC 9110 §12.5.4: `*` matches each language that no other range matches.
             (&["ko-KR"], "fr-CA,fr;q=0.8,en-US;q=0.6,en;q=0.4,*;q=0.1", None, Some("ko-KR")),
             (&["de", "en"], "*", None, Some("de")),
             // RFC 9110 §12.4.2: a weight of 0 is a refusal.
@@ -286,7 +300,7 @@ mod tests {
         }
     }
 
-    /// UTS #35, "Likely Subtags": a tag without a script has one all the same.
+    /// UTS #35, "Likely Subtags": a tag without a script has a likely one.
     #[test]
     fn the_script_that_a_visitor_reads_comes_before_the_next_range() {
         let chinese = ["en", "zh-Hans", "zh-Hant"];
@@ -310,11 +324,11 @@ mod tests {
             (&["zh-HK", "zh-Hant-TW"], "zh-TW", Some("zh-Hant-TW")),
             (&["zh", "zh-TW"], "zh-HK", Some("zh-TW")),
             (&["zh", "zh-Hant"], "zh-HK, en", Some("zh-Hant")),
-            // Of two that are the same, the one that is spelled like the range.
+            // Of two equal ones, the one that is spelled like the range.
             (&["zh-Hans", "zh"], "zh-CN", Some("zh")),
             (&["zh", "zh-Hans"], "zh-Hans-CN", Some("zh-Hans")),
-            // What RFC 4647 §3.4 finds in another script comes before the next range, and what it
-            // does not behind all.
+            // A tag in another script that RFC 4647 §3.4 finds comes before the next range; one
+            // that it does not find comes after all ranges.
             (&["en", "zh"], "zh-TW, en;q=0.5", Some("zh")),
             (&["en", "zh-Hans"], "zh-TW, en;q=0.5", Some("en")),
             (&["en", "zh-Hans"], "zh-TW, fr;q=0.5", Some("zh-Hans")),
@@ -340,7 +354,7 @@ mod tests {
             (&["en", "nl-BE"], "en, nl;q=0.7", Some("en")),
             (&["en", "nl-BE"], "nl;q=0.6, en;q=0.7", Some("en")),
             (&["en", "de-AT"], "de-CH, en;q=0.9", Some("de-AT")),
-            // The region that the visitor names next is nearer than one that they do not name.
+            // The region that the visitor names next is closer than one that they do not name.
             (&["pt-BR", "pt-PT"], "pt-AO, pt-PT;q=0.5", Some("pt-PT")),
             (&["en-AU", "en-US"], "en-GB,en-US;q=0.9,en;q=0.8", Some("en-US")),
             (&["pt-BR", "pt-PT"], "pt-AO, en;q=0.5", Some("pt-BR")),
@@ -463,7 +477,7 @@ mod tests {
         }
     }
 
-    /// Language and script of a tag, as CLDR has them.
+    /// Returns the language and script of a tag, according to CLDR.
     fn read_as(tag: &str) -> (icu_locale::subtags::Language, Option<icu_locale::subtags::Script>) {
         let mut id: icu_locale::LanguageIdentifier = tag.parse().unwrap();
         icu_locale::LocaleExpander::new_extended().maximize(&mut id);
@@ -477,8 +491,8 @@ mod tests {
     const UNRELATED: [&str; 8] = ["en", "de-CH", "fr", "ja", "pt-BR", "sw", "fi", "ko-KR"];
 
     proptest! {
-        /// However the ranges and the tags are spelled: the first range whose language and script
-        /// there is decides these two.
+        /// However ranges and tags are spelled, the first range whose language and script is
+        /// available decides both.
         #[test]
         fn language_and_script_of_a_range_come_before_the_next_range(
             ranges in prop::collection::vec(tags(), 1..5), available in prop::collection::vec(tags(), 0..6), refused in prop::option::of(tags()),

@@ -1,4 +1,64 @@
-//! HTTP as kv-edge needs it, in plain functions: RFC 9110 and kin. Knows nothing of Workers, KV or the jobs.
+//! The parts of HTTP that kv-edge decides with: RFC 9110 and its kin as plain functions over text
+//! and numbers. Nothing here does I/O, reads a clock or knows Workers, so all of it runs in native
+//! tests.
+//!
+//! # The concepts, in the order of a request
+//!
+//! 1. A message is a list of *header fields*. A decision reads them through the trait
+//!    [`fields::Fields`], one field at a time, because the fields of a Worker's request live in
+//!    JavaScript and each read crosses a border. [`fields::Lines`] is a list of fields in memory;
+//!    [`fields::Edits`] is a list of changes to make when a message is forwarded.
+//! 2. The *request target* says which resource is meant: [`request_target::RequestTarget`] splits
+//!    a URL, [`origin::Origin`] is its scheme, host and port.
+//! 3. A resource may have several *representations*. [`accept_encoding`] negotiates the content
+//!    coding, [`language`] the language.
+//! 4. *Preconditions* ask whether the client has the representation already (304) or expects
+//!    another one (412): [`conditional`].
+//! 5. A *range* asks for a part of it (206, 416): [`range`].
+//! 6. A request that cannot be answered ends with an error. Each error type says its status, code
+//!    and sentence through [`error_response::HttpError`]; [`problem`] renders them as a sentence
+//!    or as problem details.
+//!
+//! ```text
+//!               header fields of the request
+//!                           |
+//!  URL --> RequestTarget    |
+//!               |           v
+//!               |    AcceptEncoding, AcceptLanguage     which representation?   406
+//!               v           |
+//!           resource        v
+//!               |    conditional::evaluate              is it needed?           304, 412
+//!               |           |
+//!               |           v
+//!               '--> Range::of                          which part of it?       206, 416
+//! ```
+//!
+//! The other modules are smaller: [`forwarding_fields`] and [`cdn_loop`] for requests to other
+//! servers, [`cors`], [`cookie`], [`authorization`], [`http_date`], [`status`], [`weight`],
+//! [`content_hash`], [`request_body`] and [`upstream_timeout`].
+//!
+//! # Example
+//!
+//! A client that has version 7 of a file asks for its first half:
+//!
+//! ```
+//! use http_semantics::conditional::{Condition, Validators, entity_tag, evaluate};
+//! use http_semantics::fields::{Fields, Lines};
+//! use http_semantics::range::{Range, content_range};
+//!
+//! let etag = entity_tag(7);
+//! let etag = Some(etag.as_str());
+//! let validators = Validators { etag, last_modified_ms: None, received_ms: u64::MAX };
+//!
+//! let request = Lines::from(&[("if-none-match", "\"7\""), ("range", "bytes=0-499")]);
+//! assert_eq!(evaluate("GET", &request, &validators), Condition::NotModified);
+//!
+//! let request = Lines::from(&[("if-none-match", "\"6\""), ("range", "bytes=0-499")]);
+//! assert_eq!(evaluate("GET", &request, &validators), Condition::None);
+//! let range = Range::of(request.get("range").as_deref(), None, &validators, 1000);
+//! assert_eq!(range, Range::Satisfiable(vec![0..500]));
+//! assert_eq!(content_range(&(0..500), 1000), "bytes 0-499/1000");
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -1,34 +1,45 @@
-//! Origins (RFC 6454 §4) and the lists of those that kv-edge may fetch from. What is on no list is refused: kv-edge is never
-//! an open proxy.
+//! Origins (RFC 6454 §4), and lists of those that kv-edge may fetch from. An origin that is on no
+//! list is refused: kv-edge is never an open proxy.
+//!
+//! ```
+//! use http_semantics::origin::{AllowList, Origin};
+//!
+//! let list = AllowList::parse("https://api.example, https://*.shops.example", &[]);
+//! let (origin, path) = Origin::split("https://tea.shops.example/a?b").unwrap();
+//! assert_eq!((list.admits(&origin), path), (true, "/a?b"));
+//! ```
 
 use std::net::Ipv6Addr;
 
-/// Scheme, host and port of a URL in their canonical form: lower case, without the scheme's default port.
+/// Scheme, host and port of a URL in canonical form: lower case, without the default port of the
+/// scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
-/// A string is no http(s) URL that kv-edge fetches from.
+/// Why a text is no http(s) URL that kv-edge fetches from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// No `http://` or `https://` at the start.
+    /// It does not start with `http://` or `https://`.
     #[error("it does not start with http:// or https://")]
     Scheme,
-    /// A user name or password before the host. Credentials are never sent to where a record or a query says.
+    /// It has a user name or a password. Credentials are never sent to a place that a record or a
+    /// query names.
     #[error("it has a user name or password")]
     UserInfo,
-    /// The host or port is missing or has characters that no host has.
+    /// Its host or port is missing, or has characters that no host has.
     #[error("its host or port is not valid")]
     Authority,
 }
 
 impl Origin {
-    /// Takes the origin off an absolute http(s) URL; the second part is what follows it: path, query and fragment.
+    /// Splits an absolute http(s) URL into its origin and the rest: path, query and fragment.
     ///
-    /// The grammar is narrower than the URL Standard's: ASCII host names (an internationalised name in its `xn--` form),
-    /// IPv4 and bracketed IPv6, decimal port. So no string can name one host here and another one in the platform's parser.
+    /// The grammar is narrower than that of the URL Standard: ASCII host names (an
+    /// internationalised name in its `xn--` form), IPv4 and bracketed IPv6 addresses, and decimal
+    /// ports. So no text can name one host here and another one in the parser of the platform.
     ///
     /// # Errors
-    /// [`OriginError`] says which part is wrong.
+    /// [`OriginError`] says which part is not valid.
     pub fn split(url: &str) -> Result<(Self, &str), OriginError> {
         let (scheme, default_port, rest) = if let Some(rest) = strip_prefix_ignore_case(url, "https://") {
             ("https", "443", rest)
@@ -56,31 +67,34 @@ impl Origin {
         Ok((Self(origin), after))
     }
 
-    /// The origin as text, without a slash at its end.
+    /// Returns the origin as text, without a slash at its end.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// True for `https`.
+    /// Returns true for `https`.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("https://")
     }
 }
 
-/// The origins that a var lists, comma-separated: exact ones such as `https://api.example.com:8443`, or every subdomain of a
-/// host as `https://*.shops.example` (which does not name `https://shops.example` itself, nor an IP address). An entry without
-/// a scheme, `api.example.com` or `*.shops.example`, stands for the schemes that the caller says.
+/// The origins that a var lists, separated by commas: exact ones such as
+/// `https://api.example.com:8443`, or every subdomain of a host as `https://*.shops.example`,
+/// which names neither `https://shops.example` itself nor an IP address. For an entry without a
+/// scheme, such as `api.example.com` or `*.shops.example`, the caller says which schemes it stands
+/// for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
     exact: Vec<Origin>,
-    /// (`https://`, `.shops.example`)
+    /// Scheme and suffix of the host: (`https://`, `.shops.example`).
     subdomains: Vec<(String, String)>,
 }
 
 impl AllowList {
-    /// Reads the list. An entry that is no origin admits nothing. `bare` are the schemes of an entry that names none.
+    /// Parses the list. An entry that is no origin admits nothing. `bare` are the schemes of an
+    /// entry that names none.
     #[must_use]
     pub fn parse(list: &str, bare: &[&str]) -> Self {
         let mut parsed = Self::default();
@@ -104,14 +118,15 @@ impl AllowList {
         }
     }
 
-    /// True where the list names this origin. Scheme and port count.
+    /// Returns true if the list names this origin. Scheme and port count.
     #[must_use]
     pub fn admits(&self, origin: &Origin) -> bool {
         self.exact.contains(origin) || self.subdomains_of(origin).is_some()
     }
 
-    /// Returns the entry that names this origin, the origin itself or `https://*.shops.example`: what the log may hold of a
-    /// host that a visitor wrote. `None` if the list does not name it.
+    /// Returns the entry that names this origin: the origin itself, or `https://*.shops.example`.
+    /// It is what the log may say about a host that a visitor wrote. Returns `None` if the list
+    /// does not name the origin.
     #[must_use]
     pub fn entry(&self, origin: &Origin) -> Option<String> {
         if self.exact.contains(origin) {
@@ -132,19 +147,20 @@ impl AllowList {
     }
 }
 
-/// True where two origins name the same host, each with the default port of its scheme.
+/// Returns true if two origins name the same host, each with the default port of its scheme.
 #[must_use]
 pub fn same_host(one: &Origin, other: &Origin) -> bool {
     let host = |origin: &Origin| {
         let (_, authority) = origin.0.split_once("://")?;
-        // The canonical form has a port only where it is not the default one.
+        // The canonical form has a port only if it is not the default one.
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         (!has_port).then(|| authority.to_owned())
     };
     host(one).is_some_and(|name| host(other).is_some_and(|other| other == name))
 }
 
-/// True where the host is an IP address in any of the forms that the URL Standard reads as one: its last label is a number.
+/// Returns true if the host is an IP address in any form that the URL Standard accepts: its last
+/// label is a number.
 fn is_ip_literal(origin: &Origin) -> bool {
     let authority = origin.0.split_once("://").map_or("", |(_, authority)| authority);
     let host = authority.split(':').next().unwrap_or_default().trim_end_matches('.');
@@ -161,7 +177,8 @@ fn ipv6(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Lower case, and the short form of an IPv6 address (RFC 5952), as the platform's parser writes them.
+/// Returns the host in lower case, or an IPv6 address in its short form (RFC 5952), as the parser
+/// of the platform writes them.
 fn canonical(host: &str) -> String {
     ipv6(host).map_or_else(|| host.to_ascii_lowercase(), |address| format!("[{address}]"))
 }

@@ -1,4 +1,4 @@
-//! The body of an error: a sentence for people, or problem details for machines (RFC 9457).
+//! The body of an error: a sentence for people, or problem details for programs (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -7,33 +7,34 @@ use serde::Serialize;
 use crate::status::Status;
 use crate::weight;
 
-/// Problem details, RFC 9457 §3.1, with two extension members: `code` and `requestId`.
+/// Problem details (RFC 9457 §3.1) with two extension members, `code` and `requestId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem<'a> {
-    /// `about:blank`: the status says what kind of problem it is (RFC 9457 §4.2.1).
+    /// `about:blank`: the status alone says what kind of problem it is (RFC 9457 §4.2.1).
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The reason phrase of the status.
     pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// A name of the problem that does not change between releases.
+    /// The name of the problem, which does not change between releases.
     pub code: &'static str,
-    /// One sentence for people. Never holds anything internal.
+    /// One sentence for people, without anything internal.
     pub detail: &'a str,
-    /// Names the log line that holds the details; only where there is one.
+    /// The id of the log line with the details, if there is one.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,
 }
 
 impl<'a> Problem<'a> {
-    /// A problem without a request id.
+    /// Returns a problem without a request id.
     #[must_use]
     pub fn new(status: Status, code: &'static str, detail: &'a str) -> Self {
         Self { kind: "about:blank", title: status.phrase(), status: status.code(), code, detail, request_id: None }
     }
 
-    /// Content type and body of the answer: problem details where the client asks for JSON, else the sentence alone.
+    /// Returns content type and body of the answer: problem details if the client asks for JSON,
+    /// else the sentence alone.
     #[must_use]
     pub fn render(&self, wants_json: bool) -> (&'static str, Cow<'a, str>) {
         if wants_json && let Ok(json) = serde_json::to_string(self) {
@@ -43,14 +44,15 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// True where the `Accept` field names a JSON type with a weight above zero (RFC 9110 §12.5.1). `*/*` alone gets plain text,
-/// as in the documented examples.
+/// Returns true if the `Accept` field names a JSON type with a weight above zero (RFC 9110
+/// §12.5.1). `*/*` is not enough: the documented examples get plain text.
 #[must_use]
 pub fn wants_json(accept: Option<&str>) -> bool {
     names(accept, &["application/json", "application/problem+json"])
 }
 
-/// True where the `Accept` field names HTML with a weight above zero, and JSON not as well: what a browser sends.
+/// Returns true if the `Accept` field names HTML with a weight above zero and does not name JSON:
+/// what browsers send.
 #[must_use]
 pub fn wants_html(accept: Option<&str>) -> bool {
     names(accept, &["text/html"]) && !wants_json(accept)
@@ -65,8 +67,9 @@ fn names(accept: Option<&str>, media_types: &[&str]) -> bool {
     })
 }
 
-/// The id that Cloudflare gave a request (`cf-ray`), where it looks like one. Elsewhere the field is a visitor's and may say
-/// anything, which must reach neither the log nor the answer.
+/// Returns the id that Cloudflare gave a request (`cf-ray`), if the value looks like one. Without
+/// Cloudflare in front a visitor can send any value in this field, and such a value must reach
+/// neither the log nor the answer.
 #[must_use]
 pub fn ray_id(field: Option<String>) -> Option<String> {
     let is_id = |id: &String| {

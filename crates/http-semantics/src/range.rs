@@ -1,4 +1,16 @@
-//! Which part of a representation a request asks for (RFC 9110 §14).
+//! Which parts of a representation a request asks for (RFC 9110 §14).
+//!
+//! ```
+//! use http_semantics::conditional::Validators;
+//! use http_semantics::range::{Range, content_range};
+//!
+//! let etag = Some("\"a\"");
+//! let validators = Validators { etag, last_modified_ms: None, received_ms: u64::MAX };
+//! let range = Range::of(Some("bytes=-5"), etag, &validators, 10);
+//! assert_eq!(range, Range::Satisfiable(vec![5..10]));
+//! assert_eq!(Range::of(Some("bytes=-5"), Some("\"b\""), &validators, 10), Range::Whole);
+//! assert_eq!(content_range(&(5..10), 10), "bytes 5-9/10");
+//! ```
 
 #[cfg(test)]
 mod tests;
@@ -9,40 +21,43 @@ use crate::conditional::{EntityTag, Validators};
 use crate::fields::list;
 use crate::http_date;
 
-/// More parts than this are not sent: RFC 9110 §14.2, "a set of many small ranges".
+/// A request for more parts than these gets the whole representation. RFC 9110 §14.2 warns of "a
+/// set of many small ranges".
 pub const PARTS_MAX: usize = 16;
 
-/// What `Range` comes to.
+/// What the `Range` field of a request comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Range {
-    /// No part, or a field that is ignored: the whole representation.
+    /// The whole representation: there is no `Range`, or it is ignored.
     Whole,
-    /// These parts, none of them empty: 206. In ascending order and with bytes between them (RFC 9110 §15.3.7.2).
+    /// These parts, as byte positions: 206. None is empty; they are in ascending order, with bytes
+    /// between them (RFC 9110 §15.3.7.2).
     Satisfiable(Vec<ops::Range<u64>>),
-    /// No byte of it is there: 416.
+    /// No part of the field lies within the representation: 416.
     Unsatisfiable,
 }
 
-/// One part as it was asked for (RFC 9110 §14.1.2).
+/// One part, as the field says it (RFC 9110 §14.1.2).
 #[derive(Debug, Clone, Copy)]
 enum Spec {
-    /// `1-` or `1-2`: positions.
+    /// `1-` or `1-2`: first and last position.
     From(u64, Option<u64>),
     /// `-5`: that many bytes at the end.
     Last(u64),
 }
 
 impl Range {
-    /// Reads the `Range` of a GET, whose other preconditions hold, for a representation of that many bytes. The field is ignored
-    /// where it is malformed, of another unit than bytes, or where `If-Range` says that the client has parts of another
-    /// representation (RFC 9110 §13.1.5, §14.2).
+    /// Evaluates the `Range` of a GET whose preconditions hold, for a representation of `length`
+    /// bytes. The field is ignored if it is malformed, if its unit is not bytes, or if `If-Range`
+    /// says that the client has parts of another representation (RFC 9110 §13.1.5, §14.2).
     #[must_use]
     pub fn of(field: Option<&str>, if_range: Option<&str>, validators: &Validators<'_>, length: u64) -> Self {
         let Some(specs) = field.and_then(specs) else { return Self::Whole };
         if if_range.is_some_and(|if_range| !is_same(if_range, validators)) {
             return Self::Whole;
         }
-        // §14.1.2: a suffix of an empty representation is satisfiable, but `Content-Range` has no form for it.
+        // §14.1.2: a suffix of an empty representation is satisfiable, but `Content-Range` cannot
+        // express it.
         if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Last(1..))) {
             return Self::Whole;
         }
@@ -69,7 +84,7 @@ impl Spec {
         }
     }
 
-    /// What there is of it.
+    /// Returns the positions within a representation of `length` bytes; `None` if there are none.
     fn resolve(self, length: u64) -> Option<ops::Range<u64>> {
         let part = match self {
             Self::From(first, last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
@@ -79,7 +94,8 @@ impl Spec {
     }
 }
 
-/// The parts of a field in bytes; `None` where one of them is malformed, or there is none.
+/// Parses the field; returns `None` if the unit is not bytes, a part is malformed, or there is no
+/// part.
 fn specs(field: &str) -> Option<Vec<Spec>> {
     let (unit, set) = field.trim().split_once('=')?;
     // §14.1: "Range units are case-insensitive".
@@ -90,13 +106,14 @@ fn specs(field: &str) -> Option<Vec<Spec>> {
     specs.filter(|specs| !specs.is_empty())
 }
 
-/// A number of any length; one that no representation reaches is as good as any other.
+/// Parses a position. One that does not fit into 64 bits lies beyond any representation, like
+/// `u64::MAX`.
 fn position(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// In order, and those that overlap or touch as one.
+/// Sorts the parts and merges those that overlap or touch.
 fn coalesced(mut parts: Vec<ops::Range<u64>>) -> Vec<ops::Range<u64>> {
     parts.sort_unstable_by_key(|part| part.start);
     let mut apart: Vec<ops::Range<u64>> = Vec::new();
@@ -109,26 +126,27 @@ fn coalesced(mut parts: Vec<ops::Range<u64>>) -> Vec<ops::Range<u64>> {
     apart
 }
 
-/// True where `If-Range` names this representation, byte for byte (RFC 9110 §13.1.5). No leniency here: parts of two
-/// representations would be put together.
+/// Returns true if `If-Range` names this representation, byte for byte (RFC 9110 §13.1.5). Nothing
+/// is forgiven here, because the client would join parts of two representations.
 fn is_same(if_range: &str, validators: &Validators<'_>) -> bool {
     let if_range = if_range.trim();
     if if_range.starts_with('"') {
         let is_tag = EntityTag::parse(if_range).is_some();
         return is_tag && validators.etag.is_some_and(|etag| etag.trim() == if_range);
     }
-    // §8.8.2.2: a date is strong where the answer was made at least a second after it.
+    // §8.8.2.2: a date is a strong validator if the answer was made at least a second after it.
     let strong = validators.last_modified_ms.filter(|at| at.saturating_add(1000) <= validators.received_ms);
     strong.is_some() && http_date::parse_ms(if_range) == strong
 }
 
-/// `Content-Range` of a part (RFC 9110 §14.4).
+/// Returns `Content-Range` for a part of a representation of `length` bytes (RFC 9110 §14.4). The
+/// part is not empty.
 #[must_use]
 pub fn content_range(range: &ops::Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", range.start, range.end - 1)
 }
 
-/// `Content-Range` of a 416 (RFC 9110 §14.4, §15.5.17).
+/// Returns `Content-Range` for a 416 (RFC 9110 §14.4, §15.5.17).
 #[must_use]
 pub fn unsatisfied(length: u64) -> String {
     format!("bytes */{length}")

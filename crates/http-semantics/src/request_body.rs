@@ -1,5 +1,5 @@
-//! Bodies of requests that are read whole before anything is done with them: how long they may take, and why there is
-//! none.
+//! Request bodies that are read completely before anything else happens: how long they may take,
+//! and why one could not be read.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::error_response::{ErrorResponse, HttpError};
 use crate::one_of_each;
 use crate::status::Status;
 
-/// Why a body is not read.
+/// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoBody {
-    /// It is longer than it may be.
+    /// It is longer than the route allows.
     TooLong,
     /// It ended before its length was reached.
     Broken,
-    /// It took longer than it may.
+    /// It took longer than its [`deadline`].
     Late,
 }
 
@@ -38,13 +38,14 @@ impl HttpError for NoBody {
     }
 }
 
-/// How long even the shortest body may take.
+/// The time for the shortest body.
 const LEAST_SECONDS: u64 = 20;
-/// Who sends more slowly than this holds a request open that nobody waits for.
+/// A client that sends more slowly than this holds a request open.
 const BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// How long a body of so many bytes may take: 20 s, and one more for each 64 KiB. Whoever takes longer is told 408
-/// (RFC 9110 §15.5.9). For a body whose length nobody has said, `bytes` is what it may have.
+/// Returns how long a body of so many bytes may take: 20 seconds, and one more for each 64 KiB. A
+/// slower one is answered with 408 (RFC 9110 §15.5.9). For a body of unknown length, `bytes` is
+/// the most that the route allows.
 #[must_use]
 pub const fn deadline(bytes: u64) -> Duration {
     Duration::from_secs(LEAST_SECONDS + bytes / BYTES_PER_SECOND)

@@ -1,4 +1,13 @@
-//! What a request asks for: its path and query, taken from the URL that the platform hands over.
+//! The request target: path and query of a URL that the platform hands over, split and decoded
+//! without loss.
+//!
+//! ```
+//! use http_semantics::request_target::RequestTarget;
+//!
+//! let target = RequestTarget::parse("https://example.com/a/../b?lang=de");
+//! assert_eq!((target.path.as_ref(), target.query), ("/b", Some("lang=de")));
+//! assert_eq!(target.parameter("lang").unwrap().as_deref(), Some("de"));
+//! ```
 
 use std::borrow::Cow;
 
@@ -7,10 +16,11 @@ use percent_encoding::percent_decode_str;
 use crate::error_response::{ErrorResponse, HttpError};
 use crate::status::Status;
 
-/// The parts of the URL that a request asks for (RFC 9110 §7.1).
+/// The parts of the URL of a request (RFC 9110 §7.1).
 ///
-/// The path is as the URL Standard leaves it: dot segments resolved (`%2e` counts as a dot) and `\` read as `/`. Where the
-/// platform has done that already nothing is copied. Everything else stays byte for byte.
+/// The path is as the URL Standard leaves it: dot segments are resolved (`%2e` counts as a dot)
+/// and `\` is read as `/`. Everything else stays byte for byte. Nothing is copied if the platform
+/// has done this already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestTarget<'a> {
     /// The scheme, `http` or `https`.
@@ -19,11 +29,12 @@ pub struct RequestTarget<'a> {
     pub authority: &'a str,
     /// The path, always starting with `/`.
     pub path: Cow<'a, str>,
-    /// The query without its `?`; `None` where the URL has no `?`.
+    /// The query without its `?`; `None` if the URL has no `?`.
     pub query: Option<&'a str>,
 }
 
-/// A part of the URL has `%` without two hex digits behind it, or its bytes are no UTF-8 (RFC 3986 §2.1).
+/// A part of the URL has a `%` without two hex digits behind it, or its decoded bytes are not
+/// UTF-8 (RFC 3986 §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("The URL has a percent-encoding that is broken or is not UTF-8.")]
 pub struct BadPercentEncoding;
@@ -42,7 +53,8 @@ impl HttpError for BadPercentEncoding {
 }
 
 impl<'a> RequestTarget<'a> {
-    /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. Never fails: what is missing is empty.
+    /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. This cannot
+    /// fail: a missing part is empty.
     #[must_use]
     pub fn parse(url: &'a str) -> Self {
         let (scheme, after_scheme) = url.split_once("://").unwrap_or(("", url));
@@ -57,19 +69,22 @@ impl<'a> RequestTarget<'a> {
         Self { scheme, authority, path: resolve_dot_segments(path), query }
     }
 
-    /// The host, as [`host_of`] writes it.
+    /// Returns the host, in the form of [`host_of`].
     #[must_use]
     pub fn host(&self) -> String {
         host_of(self.authority)
     }
 
-    /// The first value of a query parameter, decoded as `application/x-www-form-urlencoded`: `+` is a space.
+    /// Returns the first value of a query parameter, decoded as
+    /// `application/x-www-form-urlencoded`: `+` is a space.
     ///
-    /// `form_urlencoded` is not used because it reads `%zz` and broken UTF-8 as something, and two broken ids would become
-    /// the same id.
+    /// The crate `form_urlencoded` is not used, because it decodes `%zz` and broken UTF-8 to
+    /// something: two broken ids would become the same id.
     ///
     /// # Errors
-    /// [`BadPercentEncoding`] where the value of this parameter is broken. Other parameters are not looked at.
+    ///
+    /// [`BadPercentEncoding`] if the value of this parameter cannot be decoded. Other parameters
+    /// are not checked.
     pub fn parameter(&self, name: &str) -> Result<Option<Cow<'a, str>>, BadPercentEncoding> {
         self.query
             .unwrap_or_default()
@@ -80,7 +95,7 @@ impl<'a> RequestTarget<'a> {
             .transpose()
     }
 
-    /// The first parameter that is none of these, as it was sent.
+    /// Returns the name of the first parameter that is not in `known`, as it was sent.
     #[must_use]
     pub fn parameter_besides(&self, known: &[&str]) -> Option<&'a str> {
         let names = self.query?.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
@@ -90,7 +105,7 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
-/// The host of an authority in lower case, without a port and without a dot at its end.
+/// Returns the host of an authority in lower case, without a port and without a dot at its end.
 #[must_use]
 pub fn host_of(authority: &str) -> String {
     let host = match authority.rsplit_once(':') {
@@ -103,7 +118,8 @@ pub fn host_of(authority: &str) -> String {
 /// Decodes percent-encoding once, strictly (RFC 3986 §2.1).
 ///
 /// # Errors
-/// [`BadPercentEncoding`] for `%` without two hex digits and for bytes that are no UTF-8.
+///
+/// [`BadPercentEncoding`] for a `%` without two hex digits, and for bytes that are not UTF-8.
 pub fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
     let broken = encoded
         .split('%')
@@ -123,11 +139,10 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
     }
 }
 
-/// Returns the one form of the escapes in a path or a query, for keys and for comparing: hex digits
-/// in upper case (RFC 3986 §6.2.2.1), and unreserved characters as they are (§6.2.2.2).
-///
-/// Once is enough: an escape right behind a broken one stays, or `%%36%31` would become the escape
-/// `%61`.
+/// Normalizes the escapes in a path or a query, for keys and comparisons: hex digits in upper case
+/// (RFC 3986 §6.2.2.1), unreserved characters decoded (§6.2.2.2). A second pass changes nothing:
+/// an escape right behind a broken one stays as it is, because `%%36%31` would otherwise become
+/// the escape `%61`.
 #[must_use]
 pub fn normal_escapes(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
@@ -150,7 +165,7 @@ pub fn normal_escapes(text: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
-/// The byte that two hex digits stand for; `from_str_radix` alone takes a sign, too.
+/// Returns the byte that two hex digits stand for. `from_str_radix` alone would accept a sign.
 fn escaped_byte(digits: &str) -> Option<u8> {
     if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u8::from_str_radix(digits, 16).ok() } else { None }
 }
@@ -160,19 +175,20 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Returns true if a text ends within an escape: in `%`, or `%` and one hex digit.
+/// Returns true if a text ends within an escape: in `%`, or in `%` and one character.
 #[must_use]
 pub fn ends_within_escape(text: &str) -> bool {
     text.ends_with('%') || text.rsplit_once('%').is_some_and(|(_, digit)| digit.len() == 1)
 }
 
-/// True where a path has a `.` or `..` segment, also one written `%2e`.
+/// Returns true if a path has a `.` or `..` segment, also one that is written with `%2e`.
 #[must_use]
 pub fn has_dot_segments(path: &str) -> bool {
     path.split('/').any(|segment| dots(segment) > 0)
 }
 
-/// Removes `.` and `..` segments as the URL Standard does ("path state"), also where they are written `%2e`.
+/// Removes `.` and `..` segments as the URL Standard does ("path state"), also those that are
+/// written with `%2e`.
 #[must_use]
 pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
     if !path.contains('\\') && !has_dot_segments(path) {
@@ -189,7 +205,7 @@ pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
                 if dots == 2 {
                     kept.pop();
                 }
-                // `/a/.` and `/a/b/..` name the folder: they end in `/`.
+                // `/a/.` and `/a/b/..` name a folder, so they end in `/`.
                 if is_last {
                     kept.push("");
                 }
@@ -199,7 +215,7 @@ pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
     Cow::Owned(format!("/{}", kept.join("/")))
 }
 
-/// 1 for a single-dot segment, 2 for a double-dot segment, 0 for any other.
+/// Returns 1 for a single-dot segment, 2 for a double-dot segment, 0 for any other.
 fn dots(segment: &str) -> u8 {
     const ENCODED_DOT: &str = "%2e";
     let mut rest = segment;

@@ -1,6 +1,7 @@
-//! Status codes (RFC 9110 §15): their reason phrases, and what they say to caches.
+//! Status codes (RFC 9110 §15): their reason phrases, and which of them a cache may store.
 
-/// A status that errors are answered with. It cannot be without its reason phrase.
+/// The status of an error response. Every variant has a reason phrase, or this module does not
+/// compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Status {
@@ -43,13 +44,13 @@ pub enum Status {
 }
 
 impl Status {
-    /// Returns the number.
+    /// Returns the status code.
     #[must_use]
     pub const fn code(self) -> u16 {
         self as u16
     }
 
-    /// Returns the reason phrase, as the RFC of the status has it.
+    /// Returns the reason phrase of the RFC that defines the status.
     #[must_use]
     pub const fn phrase(self) -> &'static str {
         match self {
@@ -74,22 +75,23 @@ impl Status {
         }
     }
 
-    /// Returns true for a 5xx: the server is at fault, not the request (RFC 9110 §15.6).
+    /// Returns true for a 5xx: the server failed, not the request (RFC 9110 §15.6).
     #[must_use]
     pub const fn is_server_error(self) -> bool {
         self.code() >= 500
     }
 }
 
-/// Returns true for a status whose caching rules kv-edge knows and follows (RFC 9111 §5.2.2.3): those of
-/// RFC 9110 §15 without 206 and 304, which are not stored by themselves.
+/// Returns true if kv-edge implements the caching rules of a status, the condition of
+/// `must-understand` (RFC 9111 §5.2.2.3): the statuses of RFC 9110 §15 except 206 and 304, which
+/// are not stored by themselves.
 #[must_use]
 pub fn is_understood(status: u16) -> bool {
     matches!(status, 200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505)
 }
 
-/// Returns true for a status that may be stored without a word about its freshness (RFC 9110 §15.1;
-/// 451 by RFC 7725 §3).
+/// Returns true if a response with this status may be stored without explicit freshness (RFC 9110
+/// §15.1; RFC 7725 §3 for 451).
 #[must_use]
 pub fn is_heuristically_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
@@ -115,8 +117,8 @@ mod tests {
 
     #[test]
     fn statuses_as_rfc_9110_lists_them() {
-        // RFC 9110 §15.1: "200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, and 501"; RFC 7725 §3: "A 451 response is
-        // cacheable by default".
+        // RFC 9110 §15.1: "200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, and 501"; RFC
+        // 7725 §3: "A 451 response is cacheable by default".
         let heuristic: Vec<u16> = (100..600).filter(|status| is_heuristically_cacheable(*status)).collect();
         assert_eq!(heuristic, [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 451, 501]);
         let understood = [200, 205, 300, 303, 307, 308, 400, 404, 417, 421, 422, 426, 451, 500, 505];

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-/// No deadline is longer, in milliseconds.
+/// The longest timeout, in milliseconds.
 const MILLISECONDS_MAX: u64 = 60_000;
 
-/// A request with a body may take so many times the deadline: the time to send the body is the
-/// visitor's, not the origin's.
+/// The timeout of a request with a body is so many times longer: the time to send the body is the
+/// visitor's, not the upstream's.
 const UPLOAD_FACTOR: u32 = 10;
 
-/// How long an upstream or an origin may take to begin its answer: 1 to 60000 milliseconds.
+/// How long an upstream may take to begin its answer: 1 to 60,000 milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamTimeout(Duration);
 
 impl UpstreamTimeout {
-    /// Returns the deadline of so many milliseconds; out of range it is the end of that.
+    /// Returns a timeout of so many milliseconds, clamped to 1 and 60,000.
     #[must_use]
     pub fn from_milliseconds(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds.clamp(1, MILLISECONDS_MAX)))
     }
 
-    /// The deadline of a request; ten times as long if it carries a body.
+    /// Returns the timeout of one request: ten times as long if it has a body.
     #[must_use]
     pub fn of_request(self, has_body: bool) -> Duration {
         if has_body { self.0 * UPLOAD_FACTOR } else { self.0 }

@@ -1,7 +1,7 @@
-//! Weights of header fields that negotiate: `q=0.5` (RFC 9110 §12.4.2).
+//! Weights in fields that negotiate, such as `q=0.5` (RFC 9110 §12.4.2).
 
-/// The weight in thousandths, 0 to 1000; `None` where the parameter is no weight or an invalid one. The name's case does not
-/// matter.
+/// Parses a parameter; returns the weight in thousandths, 0 to 1000, or `None` if the parameter is
+/// no weight or an invalid one. `Q` counts as `q`.
 #[must_use]
 pub fn parse(parameter: &str) -> Option<u16> {
     let parameter = parameter.trim();

@@ -61,7 +61,8 @@ fn tags(field: &str) -> Vec<String> {
     }
 }
 
-/// RFC 9110 §8.8.3: entity-tag = [ weak ] opaque-tag; opaque-tag = DQUOTE *etagc DQUOTE; etagc = %x21 / %x23-7E / obs-text.
+/// RFC 9110 §8.8.3: entity-tag = [ weak ] opaque-tag; opaque-tag = DQUOTE *etagc DQUOTE; etagc =
+/// %x21 / %x23-7E / obs-text.
 #[test]
 fn lists_of_entity_tags_are_read_with_commas_in_them() {
     for (field, list) in [
@@ -134,10 +135,12 @@ fn evaluated(method: &str, fields: &[(&'static str, &str)], etag: Option<&str>, 
 fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
     use Condition::{Failed, None as Holds, NotModified};
     for (name, value, etag, get, post) in [
-        // "If the field value is "*", the condition is true if the origin server has a current representation".
+        // "If the field value is "*", the condition is true if the origin server has a current
+        // representation".
         ("if-match", "*", Some("\"a\""), Holds, Holds),
         ("if-match", "*", None, Holds, Holds),
-        // "An origin server MUST use the strong comparison function when comparing entity tags for If-Match".
+        // "An origin server MUST use the strong comparison function when comparing entity tags for
+        // If-Match".
         ("if-match", "\"a\"", Some("\"a\""), Holds, Holds),
         ("if-match", "\"b\", \"a\"", Some("\"a\""), Holds, Holds),
         ("if-match", "\"a\"", Some("W/\"a\""), Failed, Failed),
@@ -147,10 +150,12 @@ fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
         ("if-match", "\"b\"", Some("\"a\""), Failed, Failed),
         ("if-match", "\"a\"", None, Failed, Failed),
         ("if-match", "", Some("\"a\""), Failed, Failed),
-        // "If the field value is "*", the condition is false if the origin server has a current representation".
+        // "If the field value is "*", the condition is false if the origin server has a current
+        // representation".
         ("if-none-match", "*", Some("\"a\""), NotModified, Failed),
         ("if-none-match", "*", None, NotModified, Failed),
-        // "A recipient MUST use the weak comparison function when comparing entity tags for If-None-Match".
+        // "A recipient MUST use the weak comparison function when comparing entity tags for
+        // If-None-Match".
         ("if-none-match", "\"a\"", Some("\"a\""), NotModified, Failed),
         ("if-none-match", "W/\"a\"", Some("\"a\""), NotModified, Failed),
         ("if-none-match", "\"a\"", Some("W/\"a\""), NotModified, Failed),
@@ -169,7 +174,8 @@ fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
         assert_eq!(evaluated("GET", &[(name, value)], etag, None), get, "{note}");
         assert_eq!(evaluated("HEAD", &[(name, value)], etag, None), get, "{note}");
         assert_eq!(evaluated("POST", &[(name, value)], etag, None), post, "{note}");
-        // §13.2.1: "MUST ignore … when received with a request method that does not involve the selection or modification".
+        // §13.2.1: "MUST ignore … when received with a request method that does not involve the
+        // selection or modification".
         for method in ["OPTIONS", "TRACE", "CONNECT"] {
             assert_eq!(evaluated(method, &[(name, value)], etag, None), Holds, "{note}");
         }
@@ -181,30 +187,33 @@ fn dates_of_rfc_9110_13_1_3_and_13_1_4() {
     use Condition::{Failed, None as Holds, NotModified};
     let modified = Some(MODIFIED_MS);
     for (name, date, modified, get, post) in [
-        // "If the selected representation's last modification date is earlier or equal to the date provided in the field value,
-        // the condition is false."
+        // "If the selected representation's last modification date is earlier or equal to the date
+        // provided in the field value, the condition is false."
         ("if-modified-since", MODIFIED, modified, NotModified, Holds),
         ("if-modified-since", AFTER, modified, NotModified, Holds),
         ("if-modified-since", BEFORE, modified, Holds, Holds),
-        // §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats."
+        // §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all
+        // three HTTP-date formats."
         ("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT", modified, NotModified, Holds),
         ("if-modified-since", "Sun Nov  6 08:49:37 1994", modified, NotModified, Holds),
-        // "A recipient MUST ignore the If-Modified-Since header field if the received field value is not a valid HTTP-date, the
-        // field value has more than one member, or if the request method is neither GET nor HEAD."
+        // "A recipient MUST ignore the If-Modified-Since header field if the received field value
+        // is not a valid HTTP-date, the field value has more than one member, or if the request
+        // method is neither GET nor HEAD."
         ("if-modified-since", "yesterday", modified, Holds, Holds),
         ("if-modified-since", "", modified, Holds, Holds),
         ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT", modified, Holds, Holds),
-        // RFC 9111 §4.3.2: "a cache SHOULD use the stored response's Date field value (or … the time that the stored response
-        // was received)"; here a minute later.
+        // RFC 9111 §4.3.2: "a cache SHOULD use the stored response's Date field value (or … the
+        // time that the stored response was received)"; here a minute later.
         ("if-modified-since", AFTER, None, Holds, Holds),
         ("if-modified-since", "Sun, 06 Nov 1994 08:50:37 GMT", None, NotModified, Holds),
-        // "If the selected representation's last modification date is earlier than or equal to the date provided in the field
-        // value, the condition is true."
+        // "If the selected representation's last modification date is earlier than or equal to the
+        // date provided in the field value, the condition is true."
         ("if-unmodified-since", MODIFIED, modified, Holds, Holds),
         ("if-unmodified-since", AFTER, modified, Holds, Holds),
         ("if-unmodified-since", BEFORE, modified, Failed, Failed),
-        // "A recipient MUST ignore the If-Unmodified-Since header field if the received field value is not a valid HTTP-date",
-        // and "if the resource does not have a modification date available".
+        // "A recipient MUST ignore the If-Unmodified-Since header field if the received field
+        // value is not a valid HTTP-date", and "if the resource does not have a modification date
+        // available".
         ("if-unmodified-since", "yesterday", modified, Holds, Holds),
         ("if-unmodified-since", BEFORE, None, Holds, Holds),
     ] {
@@ -224,7 +233,8 @@ fn dates_of_rfc_9110_13_1_3_and_13_1_4() {
     assert_eq!(evaluate("GET", &Lines::from(&[("if-modified-since", AFTER)]), &own), Holds, "no time counts");
 }
 
-/// RFC 9110 §13.2.2: "a recipient cache or origin server MUST evaluate received request preconditions … in the following order".
+/// RFC 9110 §13.2.2: "a recipient cache or origin server MUST evaluate received request
+/// preconditions … in the following order".
 #[test]
 fn preconditions_are_evaluated_in_the_order_of_rfc_9110() {
     use Condition::{Failed, None as Holds, NotModified};
@@ -233,11 +243,13 @@ fn preconditions_are_evaluated_in_the_order_of_rfc_9110() {
         // Step 1 before step 3.
         (vec![("if-match", "\"b\""), ("if-none-match", "\"a\"")], Failed, Failed),
         (vec![("if-match", "\"a\""), ("if-none-match", "\"a\"")], NotModified, Failed),
-        // Step 2 "When recipient is the origin server, If-Match is not present, and If-Unmodified-Since is present".
+        // Step 2 "When recipient is the origin server, If-Match is not present, and
+        // If-Unmodified-Since is present".
         (vec![("if-match", "\"a\""), ("if-unmodified-since", BEFORE)], Holds, Holds),
         (vec![("if-unmodified-since", BEFORE), ("if-none-match", "\"b\"")], Failed, Failed),
         (vec![("if-unmodified-since", AFTER), ("if-none-match", "\"a\"")], NotModified, Failed),
-        // Step 4 "When the method is GET or HEAD, If-None-Match is not present, and If-Modified-Since is present".
+        // Step 4 "When the method is GET or HEAD, If-None-Match is not present, and
+        // If-Modified-Since is present".
         (vec![("if-none-match", "\"b\""), ("if-modified-since", AFTER)], Holds, Holds),
         (vec![("if-none-match", "\"a\""), ("if-modified-since", BEFORE)], NotModified, Failed),
         (vec![("if-match", "\"a\""), ("if-modified-since", AFTER)], NotModified, Holds),

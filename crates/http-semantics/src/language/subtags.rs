@@ -1,24 +1,24 @@
-//! What a language tag says (RFC 5646) and what it leaves out: the script, which CLDR's likely
-//! subtags know (UTS #35, "Likely Subtags"). `zh-TW` is written in the traditional script although
-//! it does not say so; `zh` and `zh-SG` are in the simplified one.
+//! What a language tag says (RFC 5646), and what it leaves out: the script, which the likely
+//! subtags of CLDR supply (UTS #35, "Likely Subtags"). `zh-TW` is written in the traditional
+//! script although it does not say so; `zh` and `zh-SG` in the simplified one.
 
 use std::iter::successors;
 
-/// A tag, or a range, taken apart.
+/// A language tag or range, split.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subtags<'a> {
-    /// The one in use: `he` of `iw`.
+    /// The language code in use: `he` for `iw`.
     language: &'a str,
-    /// ISO 15924, as the tag has it, or else the likely one.
+    /// ISO 15924: the script that the tag names, or else the likely one.
     script: &'a str,
     names_script: bool,
     /// What follows language and script: region, variants, extensions.
     rest: &'a str,
 }
 
-/// Codes that stand for another one, sorted: deprecated ones (RFC 5646 §3.1.6), and those of the
-/// language that is meant by a macrolanguage (CLDR, "languageAlias"). `nb` and `no` are the same
-/// to all who read either. Serbo-Croatian is Serbian in Latin script.
+/// Codes that stand for another code; sorted. They are deprecated codes (RFC 5646 §3.1.6), and the
+/// main language of a macrolanguage (CLDR, "languageAlias"). `nb` and `no` are one, because their
+/// readers read both. Serbo-Croatian is Serbian in Latin script.
 const ALIASES: [(&str, &str); 24] = [
     ("arb", "ar"),
     ("azj", "az"),
@@ -49,8 +49,8 @@ const SERBO_CROATIAN: [&str; 2] = ["sh", "hbs"];
 
 const LATIN: &str = "Latn";
 
-/// The script of each language that is not in Latin script, sorted by it. A test holds this
-/// against CLDR.
+/// The script of each language that is not written in Latin script; sorted by language. A test
+/// compares this with CLDR.
 const SCRIPTS: [(&str, &str); 87] = [
     ("ab", "Cyrl"),
     ("ady", "Cyrl"),
@@ -141,7 +141,7 @@ const SCRIPTS: [(&str, &str); 87] = [
     ("zh", "Hans"),
 ];
 
-/// Where a language is written in another script: in which regions.
+/// The regions in which a language is written in another script than usual.
 const ELSEWHERE: [(&str, &str, &str); 19] = [
     ("az", "Arab", "IQ IR"),
     ("az", "Cyrl", "RU"),
@@ -164,12 +164,13 @@ const ELSEWHERE: [(&str, &str, &str); 19] = [
     ("zh", "Hant", "TW HK MO AU BN GB GF ID PA PF PH SR TH US VN"),
 ];
 
-/// Scripts that are written from right to left and that languages of today are in.
+/// The right-to-left scripts of living languages.
 const RIGHT_TO_LEFT: [&str; 7] = ["Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg"];
 
 impl<'a> Subtags<'a> {
-    /// Takes a tag apart. `None` for one that names no language: `*`, and what begins with the
-    /// single letter of a private (`x-…`) or an old tag (`i-…`) (RFC 5646 §2.2.7, §2.2.8).
+    /// Splits a tag. Returns `None` for one that names no language: `*`, and tags that begin with
+    /// a single letter, which are private (`x-…`) or grandfathered (`i-…`) (RFC 5646 §2.2.7,
+    /// §2.2.8).
     pub(super) fn parse(tag: &'a str) -> Option<Self> {
         let (mut named, mut rest) = first(tag);
         if named.len() < 2 {
@@ -192,19 +193,19 @@ impl<'a> Subtags<'a> {
         Some(Self { language, script, names_script: false, rest })
     }
 
-    /// True where one language is meant by both, whatever the script.
+    /// Returns true if both are the same language, in any script.
     pub(super) fn is_language_of(&self, other: &Subtags<'_>) -> bool {
         self.language.eq_ignore_ascii_case(other.language)
     }
 
-    /// True where who reads one reads the other: the same language in the same script.
+    /// Returns true if whoever reads one reads the other: the same language in the same script.
     pub(super) fn is_read_as(&self, other: &Subtags<'_>) -> bool {
         self.is_language_of(other) && self.script.eq_ignore_ascii_case(other.script)
     }
 
-    /// Finds, among tags of this language and script, the one that lookup comes to first (RFC 4647
-    /// §3.4): what follows the script is made shorter from its end until it equals that of a tag.
-    /// Of `zh` and `zh-Hans` the one that is spelled like this one comes first.
+    /// Returns, of tags in this language and script, the one that lookup finds first (RFC 4647
+    /// §3.4): the part behind the script is shortened from its end until it equals that of a tag.
+    /// Of `zh` and `zh-Hans`, the one that is spelled like this range comes first.
     pub(super) fn lookup<T: Copy>(&self, near: &[(T, Subtags<'_>)]) -> Option<T> {
         successors(Some(self.rest), |rest| shorter(rest)).find_map(|rest| {
             let equal = near.iter().filter(|(_, tag)| tag.rest.eq_ignore_ascii_case(rest));
@@ -212,9 +213,9 @@ impl<'a> Subtags<'a> {
         })
     }
 
-    /// How closely a range names a tag, in subtags; `None` where it does not. A range without a
-    /// script names all of them, unless its region tells which one is meant: `zh-TW` is
-    /// `zh-Hant-TW`.
+    /// Returns how closely this range names a tag, in subtags; `None` if it does not name it. A
+    /// range without a script names the language in every script, unless its region implies one:
+    /// `zh-TW` names `zh-Hant-TW`.
     pub(super) fn closeness(&self, tag: &Subtags<'_>) -> Option<usize> {
         let tells_script = self.names_script || !self.rest.is_empty();
         let names = if tells_script { self.is_read_as(tag) } else { self.is_language_of(tag) };
@@ -222,14 +223,14 @@ impl<'a> Subtags<'a> {
         (names && is_prefix(self.rest, tag.rest)).then(|| subtags(self.rest) + 1 + usize::from(self.names_script))
     }
 
-    /// True where the script runs from right to left.
+    /// Returns true if the script runs from right to left.
     pub(super) fn is_right_to_left(&self) -> bool {
         RIGHT_TO_LEFT.iter().any(|script| script.eq_ignore_ascii_case(self.script))
     }
 }
 
-/// Drops the last subtag, and a single letter that would then stand last (RFC 4647 §3.4); `None`
-/// where there is none.
+/// Drops the last subtag, and a single letter that would then be the last (RFC 4647 §3.4); `None`
+/// if there is no subtag.
 pub(super) fn shorter(subtags: &str) -> Option<&str> {
     let split_last = |subtags| str::rsplit_once(subtags, '-').unwrap_or(("", subtags));
     let (shorter, last) = split_last(subtags);
@@ -238,7 +239,7 @@ pub(super) fn shorter(subtags: &str) -> Option<&str> {
     (!last.is_empty()).then_some(shorter)
 }
 
-/// True where a tag begins with all subtags of a range.
+/// Returns true if a tag begins with all subtags of a range.
 pub(super) fn is_prefix(range: &str, tag: &str) -> bool {
     range.is_empty()
         || tag
@@ -253,14 +254,14 @@ fn likely_script(language: &str, region: &str) -> &'static str {
     elsewhere.map(|(_, script, _)| *script).or_else(|| found(&SCRIPTS, language)).unwrap_or(LATIN)
 }
 
-/// What a sorted table has for a code, whatever the case.
+/// Looks a code up in a sorted table, ignoring case.
 fn found(table: &[(&str, &'static str)], code: &str) -> Option<&'static str> {
     let lower = || code.bytes().map(|byte| byte.to_ascii_lowercase());
     let at = table.binary_search_by(|(other, _)| other.bytes().cmp(lower())).ok()?;
     table.get(at).map(|(_, value)| *value)
 }
 
-/// The first subtag, and those behind it.
+/// Splits off the first subtag.
 fn first(subtags: &str) -> (&str, &str) {
     subtags.split_once('-').unwrap_or((subtags, ""))
 }
@@ -275,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    /// The languages that CLDR has more than a name of, and all with two letters, with every
+    /// Every two-letter language and every language of which CLDR has more than a name, with every
     /// region.
     #[test]
     fn likely_scripts_are_those_of_cldr() {
@@ -294,7 +295,7 @@ mod tests {
         let letters = || ('a'..='z').map(String::from);
         let two = || letters().flat_map(|one| letters().map(move |other| format!("{one}{other}")));
         let three = two().flat_map(|two| letters().map(move |letter| format!("{two}{letter}")));
-        // Those that CLDR knows a language of.
+        // The regions of which CLDR knows a language.
         let nowhere = script(&extended, "und-XX");
         let is_region = |region: &String| {
             let mut id: LanguageIdentifier = format!("und-{region}").parse().unwrap();
@@ -313,7 +314,7 @@ mod tests {
             assert_eq!(Subtags::parse(&language).unwrap().script, of_language, "{language}");
             for region in &regions {
                 let tag = format!("{language}-{region}");
-                // CLDR knows nothing of most pairs, and says of these what it says of the language.
+                // For most pairs CLDR has no data and returns the script of the language.
                 assert_eq!(Some(Subtags::parse(&tag).unwrap().script), script(&extended, &tag).as_deref(), "{tag}");
             }
             checked += 1;

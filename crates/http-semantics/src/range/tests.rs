@@ -30,18 +30,20 @@ fn byte_ranges_of_rfc_9110() {
         ("bytes= 0-999, 4500-5499, -1000", vec![(0, 999), (4500, 5499), (9000, 9999)]),
         ("bytes=500-600,601-999", vec![(500, 999)]),
         ("bytes=500-700,601-999", vec![(500, 999)]),
-        // "if the last-pos value is absent, or if the value is greater than or equal to the current length … the byte range is
-        // interpreted as the remainder of the representation".
+        // "if the last-pos value is absent, or if the value is greater than or equal to the
+        // current length … the byte range is interpreted as the remainder of the representation".
         ("bytes=0-", vec![(0, 9999)]),
         ("bytes=9999-10000", vec![(9999, 9999)]),
         ("bytes=1-99999999999999999999999999", vec![(1, 9999)]),
-        // "If the selected representation is shorter than the specified suffix-length, the entire representation is used."
+        // "If the selected representation is shorter than the specified suffix-length, the entire
+        // representation is used."
         ("bytes=-10001", vec![(0, 9999)]),
         ("bytes=-99999999999999999999999999", vec![(0, 9999)]),
         // Some are satisfiable.
         ("bytes=10000-,5-5", vec![(5, 5)]),
         ("bytes=-0,5-5", vec![(5, 5)]),
-        // §14.1: "All range unit names are case-insensitive"; §5.6.1.2: empty list members are ignored; §5.6.3.
+        // §14.1: "All range unit names are case-insensitive"; §5.6.1.2: empty list members are
+        // ignored; §5.6.3.
         ("Bytes=,1-2 ,\t,4-5,", vec![(1, 2), (4, 5)]),
         ("bytes=007-08", vec![(7, 8)]),
         // §15.3.7.2: "a server MAY coalesce any of the ranges that overlap".
@@ -56,16 +58,19 @@ fn byte_ranges_of_rfc_9110() {
 #[test]
 fn what_is_no_byte_range_is_ignored_and_what_is_beyond_the_end_is_not_satisfiable() {
     for (field, length, range) in [
-        // §14.2: "An origin server MUST ignore a Range header field that contains a range unit it does not understand."
+        // §14.2: "An origin server MUST ignore a Range header field that contains a range unit it
+        // does not understand."
         ("seconds=0-1", 10, Range::Whole),
         ("0-1", 10, Range::Whole),
         ("", 10, Range::Whole),
         ("bytes", 10, Range::Whole),
         ("bytes =0-1", 10, Range::Whole),
-        // §14.1.1: "An int-range is invalid if the last-pos value is present and less than first-pos."
+        // §14.1.1: "An int-range is invalid if the last-pos value is present and less than
+        // first-pos."
         ("bytes=2-1", 10, Range::Whole),
         ("bytes=0-1,2-1", 10, Range::Whole),
-        // §14.2: "MAY ignore or reject a Range header field that contains an invalid ranges-specifier".
+        // §14.2: "MAY ignore or reject a Range header field that contains an invalid
+        // ranges-specifier".
         ("bytes=", 10, Range::Whole),
         ("bytes=,", 10, Range::Whole),
         ("bytes=-", 10, Range::Whole),
@@ -81,7 +86,8 @@ fn what_is_no_byte_range_is_ignored_and_what_is_beyond_the_end_is_not_satisfiabl
         ("bytes=0-1,a", 10, Range::Whole),
         // Two lines of the field.
         ("bytes=0-1, bytes=2-3", 10, Range::Whole),
-        // §14.1.2: "An int-range is satisfiable if it has a first-pos that is less than the current length".
+        // §14.1.2: "An int-range is satisfiable if it has a first-pos that is less than the
+        // current length".
         ("bytes=10-", 10, Range::Unsatisfiable),
         ("bytes=10-11,99999999999999999999999999-", 10, Range::Unsatisfiable),
         ("bytes=0-", 0, Range::Unsatisfiable),
@@ -97,7 +103,8 @@ fn what_is_no_byte_range_is_ignored_and_what_is_beyond_the_end_is_not_satisfiabl
     assert_eq!(Range::of(None, None, &validators, 10), Range::Whole);
 }
 
-/// RFC 9110 §14.2: "a set of many small ranges … indications of either a broken client or a deliberate denial-of-service attack".
+/// RFC 9110 §14.2: "a set of many small ranges … indications of either a broken client or a
+/// deliberate denial-of-service attack".
 #[test]
 fn more_than_16_parts_are_the_whole() {
     let field = |count: u64, step: u64| {
@@ -114,7 +121,8 @@ fn more_than_16_parts_are_the_whole() {
 fn if_range_of_rfc_9110_13_1_5() {
     let later = MODIFIED_MS + 1000;
     for (if_range, etag, modified, received_ms, is_partial) in [
-        // "compare the entity-tag with the ETag field value … using the strong comparison function".
+        // "compare the entity-tag with the ETag field value … using the strong comparison
+        // function".
         ("\"a\"", Some("\"a\""), None, later, true),
         (" \"a,b\" ", Some("\"a,b\""), None, later, true),
         ("\"a\"", Some("\"b\""), None, later, false),
@@ -128,7 +136,8 @@ fn if_range_of_rfc_9110_13_1_5() {
         ("a", Some("\"a\""), None, later, false),
         ("*", Some("\"a\""), None, later, false),
         ("", Some("\"a\""), None, later, false),
-        // "If it exactly matches the Last-Modified field value for the selected representation, the condition is true."
+        // "If it exactly matches the Last-Modified field value for the selected representation,
+        // the condition is true."
         (MODIFIED, None, Some(MODIFIED_MS), later, true),
         (MODIFIED, Some("\"a\""), Some(MODIFIED_MS), later, true),
         ("Sunday, 06-Nov-94 08:49:37 GMT", None, Some(MODIFIED_MS), later, true),
@@ -137,8 +146,9 @@ fn if_range_of_rfc_9110_13_1_5() {
         (MODIFIED, None, None, later, false),
         ("yesterday", None, None, later, false),
         ("yesterday", None, Some(MODIFIED_MS), later, false),
-        // "If the HTTP-date validator provided is not a strong validator in the sense defined by Section 8.8.2.2, the condition
-        // is false": "a Date value which is at least one second after the Last-Modified value".
+        // "If the HTTP-date validator provided is not a strong validator in the sense defined by
+        // Section 8.8.2.2, the condition is false": "a Date value which is at least one second
+        // after the Last-Modified value".
         (MODIFIED, None, Some(MODIFIED_MS), later - 1, false),
         (MODIFIED, None, Some(MODIFIED_MS), 0, false),
         (MODIFIED, None, Some(MODIFIED_MS), u64::MAX, true),
