@@ -1,4 +1,4 @@
-// The requests that are timed, one list for both sides, and the goal for each: the Worker's CPU per request divided by the
+// The requests that are timed, one list for both candidates, and the goal for each: the Worker's CPU per request divided by the
 // baseline's.
 
 import { hash, STYLESHEET } from "./fixtures.mjs";
@@ -53,7 +53,7 @@ function newKey(query, fields) {
  * what kv-edge is to answer without what an isolate remembers of answers.
  * `ownFields`: fields that only kv-edge has a reason to send. `isNotModified`: kv-edge answers 304, the baseline knows no conditions.
  * `otherwise`: the baseline knows no such thing and does what comes nearest; what kv-edge's answer must have in it.
- * `acknowledges`: the sides answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
+ * `acknowledges`: the candidates answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
  * one; `writes` is the key that must then be in KV.
  *
  * `alone`: the feature whose first answer this is, in a build with that feature alone.

@@ -2,10 +2,10 @@
 import { join } from "node:path";
 
 import { allFeatures, build } from "../scripts/build.mjs";
-import { Fault } from "./fault.mjs";
+import { Failure } from "../scripts/run.mjs";
+import { prepareCandidate } from "./candidates.mjs";
 import { timeFirstAnswers } from "./measure.mjs";
 import { ROOT } from "./options.mjs";
-import { prepareSide } from "./sides.mjs";
 
 const folder = (feature) => join("target", "features", feature);
 
@@ -17,19 +17,19 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first answer of each feature alone, and beside it those of `sides`, the full Worker
+ * Times the first answer of each feature alone, and beside it those of `candidates`, the full Worker
  * and the baseline, and of a Worker that does nothing, to the same request. `common` is what
- * `prepareSide` needs; only one side runs at a time, all on its port.
+ * `prepareCandidate` needs; only one candidate runs at a time, all on its port.
  */
-export async function measureFeatures(features, sides, examples, starts, common, context) {
-  const empty = await prepareSide({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });
+export async function measureFeatures(features, candidates, examples, starts, common, context) {
+  const empty = await prepareCandidate({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });
   const measured = [];
   for (const feature of features) {
     const example = examples.find(({ alone }) => alone === feature);
-    if (!example) throw new Fault(`bench/examples.mjs has no example for the feature ${feature}.`);
-    const side = await prepareSide({ ...common, name: feature, isWorker: true, from: join(ROOT, folder(feature)) });
-    const { [feature]: alone, ...beside } = await timeFirstAnswers([side, ...sides, empty], example, starts, context);
-    measured.push({ feature, example: example.name, size: side.size, firstAnswers: { alone, ...beside } });
+    if (!example) throw new Failure(`bench/examples.mjs has no example for the feature ${feature}.`);
+    const candidate = await prepareCandidate({ ...common, name: feature, isWorker: true, from: join(ROOT, folder(feature)) });
+    const { [feature]: alone, ...beside } = await timeFirstAnswers([candidate, ...candidates, empty], example, starts, context);
+    measured.push({ feature, example: example.name, size: candidate.size, firstAnswers: { alone, ...beside } });
   }
   return { measured, empty: empty.size };
 }

@@ -1,16 +1,16 @@
 // The load: a few keep-alive connections, each with one request under way.
 import net from "node:net";
 
-import { Fault } from "./fault.mjs";
+import { Failure } from "../scripts/run.mjs";
 import { MessageReader } from "./http1.mjs";
 
 function connect(port, { keepsBody, bufferBytes = 256 * 1024 } = {}) {
   return new Promise((resolve, reject) => {
-    const connection = { onMessage: null, onLost: null };
+    const connection = { onMessage: null, onClosed: null };
     const reader = new MessageReader((...answer) => connection.onMessage?.(...answer), { keepsBody });
     const lost = (error) => {
       reject(error);
-      connection.onLost?.(error);
+      connection.onClosed?.(error);
     };
     const socket = net.connect({
       port,
@@ -25,12 +25,12 @@ function connect(port, { keepsBody, bufferBytes = 256 * 1024 } = {}) {
     connection.close = () => socket.destroy();
     socket.once("connect", () => resolve(connection));
     socket.on("error", lost);
-    socket.on("close", () => lost(new Fault("workerd closed the connection")));
+    socket.on("close", () => lost(new Failure("workerd closed the connection")));
   });
 }
 
 /** One request and its whole answer. Rejects when there is no answer. */
-export async function ask(port, request) {
+export async function sendRequest(port, request) {
   const connection = await connect(port, { keepsBody: true });
   try {
     return await new Promise((resolve, reject) => {
@@ -61,7 +61,7 @@ export function acknowledged(body) {
  * Every answer must have the status `expected.status`, and acknowledge `expected.acknowledges` writes or, where that is not
  * given, be of `expected.length` bytes. `counters()` is read when the load starts and when it has ended.
  */
-export async function drive({ port, next, expected, connections, milliseconds, counters }) {
+export async function generateLoad({ port, next, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;
   const unit = acknowledges ? "writes" : "bytes";
   const keepsBody = acknowledges !== undefined;
@@ -94,7 +94,7 @@ export async function drive({ port, next, expected, connections, milliseconds, c
         const [got, wanted] = acknowledges && isExpected ? [acknowledged(body), acknowledges] : [bytes, length];
         if (!isExpected || got !== wanted) {
           const line = head.split("\r\n", 1)[0];
-          reject(new Fault(`an answer under load differs from the one before: ${line}, ${got} ${unit} for ${wanted}`));
+          reject(new Failure(`an answer under load differs from the one before: ${line}, ${got} ${unit} for ${wanted}`));
           return;
         }
         const now = performance.now();

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { Fault } from "./fault.mjs";
+import { Failure } from "../scripts/run.mjs";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -30,7 +30,7 @@ const FEATURES = "features";
 
 function whole(name, value, least, most) {
   const number = Number(value);
-  if (!Number.isInteger(number) || number < least || number > most) throw new Fault(`--${name} takes a whole number from ${least} to ${most}.`);
+  if (!Number.isInteger(number) || number < least || number > most) throw new Failure(`--${name} takes a whole number from ${least} to ${most}.`);
   return number;
 }
 
@@ -39,7 +39,7 @@ function requireWritable(path) {
   try {
     accessSync(dirname(path), constants.W_OK);
   } catch {
-    throw new Fault(`--json: there is no directory ${dirname(path)} to write to.`);
+    throw new Failure(`--json: there is no directory ${dirname(path)} to write to.`);
   }
 }
 
@@ -60,7 +60,7 @@ export function options(names) {
     };
     ({ values } = parseArgs({ options: known }));
   } catch (error) {
-    throw new Fault(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
+    throw new Failure(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
   }
   if (values.help) {
     console.log(HELP + [...names, FEATURES].join(", "));
@@ -70,7 +70,7 @@ export function options(names) {
   // unasked.
   const only = values.only ?? [...names, ...(values.quick || values.build ? [] : [FEATURES])];
   const unknown = only.find((name) => !names.includes(name) && name !== FEATURES);
-  if (unknown !== undefined) throw new Fault(`There is no example ${unknown}. There are: ${[...names, FEATURES].join(", ")}.`);
+  if (unknown !== undefined) throw new Failure(`There is no example ${unknown}. There are: ${[...names, FEATURES].join(", ")}.`);
   const json = values.json && resolve(values.json);
   if (json) requireWritable(json);
   return {

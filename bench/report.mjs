@@ -5,22 +5,22 @@ const KINDS = { cpu: "cpuUs", perSecond: "perSecond", p50: "p50Ms" };
 
 /** Ratios are taken within each round, then their median over the rounds. */
 function summarise(rounds) {
-  const values = (side, field) => spread(rounds.map((round) => round[side][field]));
-  const ratios = (side, field) => spread(rounds.map((round) => round[side][field] / round.baseline[field]));
+  const values = (candidate, field) => spread(rounds.map((round) => round[candidate][field]));
+  const ratios = (candidate, field) => spread(rounds.map((round) => round[candidate][field] / round.baseline[field]));
   const each = (make) => Object.fromEntries(Object.entries(KINDS).map(([kind, field]) => [kind, make(field)]));
   return {
     worker: each((field) => values("kv-edge", field)),
     baseline: each((field) => values("baseline", field)),
     ratio: each((field) => ratios("kv-edge", field)),
     noise: each((field) => ratios("baseline-again", field)),
-    loadShare: Math.max(...["kv-edge", "baseline"].map((side) => values(side, "loadShare").median)),
+    loadShare: Math.max(...["kv-edge", "baseline"].map((candidate) => values(candidate, "loadShare").median)),
     windows: rounds,
   };
 }
 
 /** Everything that `--json` writes. */
-export function results({ examples, windows, memory, downloads, firstAnswers, alone, sides, ...rest }) {
-  const named = (samples) => Object.fromEntries(Object.entries(samples).map(([side, values]) => [side, values.length > 0 ? spread(values) : null]));
+export function results({ examples, windows, memory, downloads, firstAnswers, alone, candidates, ...rest }) {
+  const named = (samples) => Object.fromEntries(Object.entries(samples).map(([candidate, values]) => [candidate, values.length > 0 ? spread(values) : null]));
   return {
     ...rest,
     examples: examples
@@ -32,7 +32,7 @@ export function results({ examples, windows, memory, downloads, firstAnswers, al
     peakMemoryBytes: named(memory),
     downloadsMemoryBytes: downloads.length > 0 ? spread(downloads) : null,
     firstAnswerMs: named(firstAnswers),
-    gzipBytes: { ...Object.fromEntries(sides.map(({ name, size }) => [name, size])), ...(alone && { empty: alone.empty }) },
+    gzipBytes: { ...Object.fromEntries(candidates.map(({ name, size }) => [name, size])), ...(alone && { empty: alone.empty }) },
     features: alone ? alone.measured.map(({ firstAnswers, size, ...feature }) => ({ ...feature, gzipBytes: size, firstAnswerMs: named(firstAnswers) })) : [],
   };
 }
@@ -63,27 +63,27 @@ export function print(result, say, simulation) {
   if (result.examples.length > 0) printExamples(result, say);
   if (simulation) say(`\n${simulation}`);
   say("");
-  say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholes(result)));
+  say(table(["whole Worker", "kv-edge", "baseline", "goal", ""], wholeWorkerRows(result)));
   if (result.features.length > 0) printFeatures(result, say);
 }
 
 /** One job alone, beside the full Worker, the baseline and a Worker that does nothing. */
 function printFeatures({ features, gzipBytes }, say) {
   const sizes = ({ wasm, js, total }) => [wasm, js, total].map(kilo);
-  const sides = ["alone", "kv-edge", "baseline", "empty"];
+  const candidates = ["alone", "kv-edge", "baseline", "empty"];
   const rows = features.map(({ feature, example, gzipBytes, firstAnswerMs }) => [
     feature,
     ...sizes(gzipBytes),
     example,
-    ...sides.map((side) => milliseconds(firstAnswerMs[side])),
+    ...candidates.map((candidate) => milliseconds(firstAnswerMs[candidate])),
   ]);
   const others = [
     ["all of them", "kv-edge"],
     ["the baseline", "baseline"],
     ["an empty Worker", "empty"],
   ];
-  const without = ["", ...sides.map(() => "")];
-  rows.push(...others.map(([name, side]) => [name, ...sizes(gzipBytes[side]), ...without]));
+  const without = ["", ...candidates.map(() => "")];
+  rows.push(...others.map(([name, candidate]) => [name, ...sizes(gzipBytes[candidate]), ...without]));
   say("\nOne job alone (`npm run build -- --features NAME`): gzip of its bundle, and its first answer after start, beside that of the others");
   say("to the same request: median (middle half).");
   say(table(["feature", "WebAssembly", "JavaScript", "in all", "asked for", "first answer", "all of them", "baseline", "empty Worker"], rows));
@@ -128,7 +128,7 @@ function printExamples(result, say) {
   if (result.examples.some(isLoadBound)) say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
 }
 
-function wholes({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipBytes }) {
+function wholeWorkerRows({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipBytes }) {
   const rows = [];
   const peak = { worker: peakMemoryBytes["kv-edge"], baseline: peakMemoryBytes.baseline };
   if (peak.worker) {

@@ -3,16 +3,16 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../scripts/build.mjs";
+import { Failure } from "../scripts/run.mjs";
+import { prepareCandidate } from "./candidates.mjs";
 import { requireEqualAnswers } from "./compare.mjs";
 import { examples as allExamples } from "./examples.mjs";
-import { Fault } from "./fault.mjs";
 import { buildFeatures, measureFeatures } from "./features.mjs";
 import { PAGES } from "./fixtures.mjs";
 import { serveUpstream } from "./loopback.mjs";
 import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
 import { options, ROOT } from "./options.mjs";
 import { print, results } from "./report.mjs";
-import { prepareSide } from "./sides.mjs";
 import { random } from "./statistics.mjs";
 import { chooseCores, findWorkerd, requireFreePort } from "./workerd.mjs";
 import { simulateWriters } from "./writers.mjs";
@@ -22,7 +22,7 @@ const TIME_LIMIT_MS = 570_000;
 async function main() {
   const chosen = options(allExamples("").map(({ name }) => name));
   if (chosen === null) return;
-  if (process.platform !== "linux") throw new Fault("The benchmark reads CPU time from /proc and so needs Linux.");
+  if (process.platform !== "linux") throw new Failure("The benchmark reads CPU time from /proc and so needs Linux.");
   const workerd = findWorkerd();
   const ports = [0, 1, 2, 3].map((offset) => chosen.port + offset);
   for (const port of ports) await requireFreePort(port);
@@ -36,10 +36,10 @@ async function main() {
   const upstream = `http://127.0.0.1:${ports[3]}`;
   const common = { root, upstream };
   const baseline = join(ROOT, "bench", "baseline");
-  const sides = [
-    await prepareSide({ ...common, name: "kv-edge", isWorker: true, from: chosen.build, port: ports[0] }),
-    await prepareSide({ ...common, name: "baseline", from: baseline, port: ports[1] }),
-    await prepareSide({ ...common, name: "baseline-again", from: baseline, port: ports[2] }),
+  const candidates = [
+    await prepareCandidate({ ...common, name: "kv-edge", isWorker: true, from: chosen.build, port: ports[0] }),
+    await prepareCandidate({ ...common, name: "baseline", from: baseline, port: ports[1] }),
+    await prepareCandidate({ ...common, name: "baseline-again", from: baseline, port: ports[2] }),
   ];
   const examples = allExamples(upstream).filter(({ name }) => chosen.only.includes(name));
   await serveUpstream(ports[3], PAGES);
@@ -53,21 +53,22 @@ async function main() {
   describe(chosen, workerd, cores, machine);
 
   if (examples.length > 0) {
-    await startAll(sides, context);
-    await requireEqualAnswers(sides, examples);
-    await stopAll(sides);
+    await startAll(candidates, context);
+    await requireEqualAnswers(candidates, examples);
+    await stopAll(candidates);
     console.log(`Both sides give equal answers to: ${examples.map(({ name }) => name).join(", ")}.`);
   }
 
   const firstAnswers = await timeFirstAnswers(
-    sides.slice(0, 2),
+    candidates.slice(0, 2),
     allExamples(upstream).find(({ name }) => name === "hello-world"),
     chosen.starts,
     context,
   );
-  const measured = await measure(sides, examples, { ...chosen, ...context, deadline: begun + TIME_LIMIT_MS, say: progress });
+  const measured = await measure(candidates, examples, { ...chosen, ...context, deadline: begun + TIME_LIMIT_MS, say: progress });
   const alone =
-    features.length > 0 && (await measureFeatures(features, sides.slice(0, 2), allExamples(upstream), chosen.starts, { ...common, port: ports[0] }, context));
+    features.length > 0 &&
+    (await measureFeatures(features, candidates.slice(0, 2), allExamples(upstream), chosen.starts, { ...common, port: ports[0] }, context));
   const { sets, rounds, windowMs, seed } = chosen;
   const about = {
     date: new Date().toISOString(),
@@ -80,7 +81,7 @@ async function main() {
     machine,
     cores,
   };
-  const result = results({ ...about, ...measured, examples, sides, firstAnswers, alone, simulation: simulation?.figures });
+  const result = results({ ...about, ...measured, examples, candidates, firstAnswers, alone, simulation: simulation?.figures });
   print(result, console.log, simulation?.table);
   if (measured.isCut) console.log("\nThe time limit cut some windows off.");
   if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify(result, null, 2)}\n`);
@@ -110,7 +111,7 @@ for (const [signal, code] of [
 main().then(
   () => process.exit(0),
   (error) => {
-    const isFault = error instanceof Fault || error.code === "ENOSPC" || error.code === "EACCES";
+    const isFault = error instanceof Failure || error.code === "ENOSPC" || error.code === "EACCES";
     console.error(isFault ? error.message : error);
     process.exit(1);
   },

@@ -10,10 +10,9 @@ import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildTool } from "../scripts/cli.mjs";
-import { main, ROOT, start } from "../scripts/run.mjs";
+import { Failure, main, ROOT, start } from "../scripts/run.mjs";
 import { nodeEnvironment } from "../scripts/setup.mjs";
 import { startPostgres } from "../tests/harness/postgres.mjs";
-import { Fault } from "./fault.mjs";
 
 const HELP = `Times \`kv-edge config sync\` from a PostgreSQL of its own into the local KV: a table for the first time, again
 unchanged, and again after some of its rows changed.
@@ -29,7 +28,7 @@ unchanged, and again after some of its rows changed.
 
 const QUERY = "SELECT id, preview_features_enabled, plan, created_at FROM users";
 /** How often the tool's memory is looked at. Its peak only grows, so that the last look is it. */
-const LOOK_MS = 10;
+const POLL_MS = 10;
 
 function options() {
   const [text, is] = [{ type: "string" }, { type: "boolean" }];
@@ -37,11 +36,11 @@ function options() {
   try {
     ({ values } = parseArgs({ options: { rows: text, changed: text, snapshot: is, json: text, tool: text, help: is } }));
   } catch (error) {
-    throw new Fault(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
+    throw new Failure(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
   }
   const whole = (name, otherwise) => {
     const number = Number(values[name] ?? otherwise);
-    if (!Number.isInteger(number) || number < 1 || number > 10_000_000) throw new Fault(`--${name} takes a whole number from 1 to 10000000.`);
+    if (!Number.isInteger(number) || number < 1 || number > 10_000_000) throw new Failure(`--${name} takes a whole number from 1 to 10000000.`);
     return number;
   };
   const rows = whole("rows", 100_000);
@@ -51,7 +50,7 @@ function options() {
 await main(async () => {
   const chosen = options();
   if (chosen.help) return console.log(HELP);
-  if (process.platform !== "linux") throw new Fault("The benchmark reads memory and CPU time from /proc and so needs Linux.");
+  if (process.platform !== "linux") throw new Failure("The benchmark reads memory and CPU time from /proc and so needs Linux.");
   const env = nodeEnvironment();
   const tool = chosen.tool ? resolve(chosen.tool) : await buildTool(env);
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-bench-sync-"));
@@ -77,12 +76,12 @@ await main(async () => {
     "--json",
     ...(chosen.snapshot ? ["--snapshot", "users"] : []),
   ];
-  const measure = () => timed(tool, arguments_, { ...env, DATABASE_URL: database.url() });
+  const measure = () => timeTool(tool, arguments_, { ...env, DATABASE_URL: database.url() });
   const passes = [];
   const pass = async (what, expected) => {
     const figures = { what, ...(await measure()) };
     for (const [name, count] of Object.entries(expected)) {
-      if (figures.summary[name] !== count) throw new Fault(`${what}: ${figures.summary[name]} rows ${name}, not ${count}.`);
+      if (figures.summary[name] !== count) throw new Failure(`${what}: ${figures.summary[name]} rows ${name}, not ${count}.`);
     }
     passes.push(figures);
   };
@@ -112,22 +111,22 @@ function print(passes) {
 }
 
 /** Runs the tool to its end. */
-async function timed(tool, args, env) {
+async function timeTool(tool, args, env) {
   const started = performance.now();
   const child = spawn(tool, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
   let last = {};
-  const looking = setInterval(() => (last = look(child.pid) ?? last), LOOK_MS);
+  const looking = setInterval(() => (last = readUsage(child.pid) ?? last), POLL_MS);
   const [code] = await once(child, "close");
   clearInterval(looking);
   const seconds = (performance.now() - started) / 1000;
-  if (code !== 0) throw new Fault(`The tool ended with ${code}: ${output.stdout}${output.stderr}`);
+  if (code !== 0) throw new Failure(`The tool ended with ${code}: ${output.stdout}${output.stderr}`);
   return { seconds, ...last, summary: JSON.parse(output.stdout) };
 }
 
 /** The peak memory and the CPU time of a process so far; nothing once it has ended. */
-function look(pid) {
+function readUsage(pid) {
   try {
     const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     if (peakKib === undefined) return undefined;
@@ -156,7 +155,7 @@ async function startKv(folder, env) {
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (log = (log + text).slice(-20_000)));
   await new Promise((ready, failed) => {
     child.once("message", ready); // sent once, when it listens
-    child.once("exit", () => failed(new Fault(`\`wrangler dev\` ended before it served: ${log}`)));
+    child.once("exit", () => failed(new Failure(`\`wrangler dev\` ended before it served: ${log}`)));
     child.once("error", failed);
   });
   const stop = async () => {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 
-import { Fault } from "./fault.mjs";
+import { Failure } from "../scripts/run.mjs";
 
 const running = new Set();
 process.on("exit", () => {
@@ -26,7 +26,7 @@ export function findWorkerd() {
         .replace(/^workerd /, ""),
     };
   } catch {
-    throw new Fault("workerd is not installed: run `npm install`.");
+    throw new Failure("workerd is not installed: run `npm install`.");
   }
 }
 
@@ -52,7 +52,7 @@ export function chooseCores() {
 export function requireFreePort(port) {
   return new Promise((resolve, reject) => {
     const server = net.createServer();
-    server.once("error", () => reject(new Fault(`Port ${port} is in use: stop what listens there or choose others with --port.`)));
+    server.once("error", () => reject(new Failure(`Port ${port} is in use: stop what listens there or choose others with --port.`)));
     server.listen({ port, host: "127.0.0.1" }, () => server.close(resolve));
   });
 }
@@ -88,7 +88,7 @@ export class Workerd {
       if (await canConnect(port)) return;
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    throw new Fault(`workerd does not start: ${this.errors || "it listens on no port"}`);
+    throw new Failure(`workerd does not start: ${this.errors || "it listens on no port"}`);
   }
 
   get isRunning() {

@@ -2,7 +2,7 @@
 // core, in virtual time. The KV under the benchmark takes all puts, so nothing that is timed here shows it.
 import { spawnSync } from "node:child_process";
 
-import { Fault } from "./fault.mjs";
+import { Failure } from "../scripts/run.mjs";
 import { ROOT } from "./options.mjs";
 
 function writers(...options) {
@@ -11,8 +11,8 @@ function writers(...options) {
     cwd: ROOT,
     encoding: "utf8",
   });
-  if (error) throw new Fault(`The simulation of the writers needs \`cargo\`, which does not start (${error.code}).`);
-  if (status !== 0) throw new Fault(`The simulation of the writers failed: ${stderr.slice(-2000)}`);
+  if (error) throw new Failure(`The simulation of the writers needs \`cargo\`, which does not start (${error.code}).`);
+  if (status !== 0) throw new Failure(`The simulation of the writers failed: ${stderr.slice(-2000)}`);
   return stdout;
 }
 

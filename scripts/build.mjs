@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { ask, cargoProgress, Failure, main, ROOT, run } from "./run.mjs";
+import { cargoProgress, Failure, main, outputOf, ROOT, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
 import { readToml } from "./toml.mjs";
 
@@ -84,7 +84,7 @@ function stamp(out) {
 /** A hash over everything the build's output depends on. */
 function fingerprint() {
   const hash = createHash("sha256");
-  hash.update(`${ask("rustc", ["--version"])}\n${process.env.RUSTFLAGS ?? ""}\n`);
+  hash.update(`${outputOf("rustc", ["--version"])}\n${process.env.RUSTFLAGS ?? ""}\n`);
   for (const input of INPUTS) addTo(hash, input);
   return hash.digest("hex");
 }
@@ -103,7 +103,7 @@ function addTo(hash, path) {
 }
 
 /** The features that options such as `cache,assets` name; all without one. */
-export async function chosenFeatures(options = []) {
+export async function parseFeatures(options = []) {
   const all = await allFeatures();
   const names = options.flatMap((option) => option.split(",")).map((name) => name.trim());
   const unknown = names.find((name) => !all.includes(name));
@@ -129,7 +129,7 @@ async function script() {
   }
   if (options.help) return console.log(HELP + (await allFeatures()).join(", "));
   const byWrangler = process.env.WRANGLER_COMMAND;
-  const features = byWrangler && !options.features ? await builtFeatures() : await chosenFeatures(options.features);
+  const features = byWrangler && !options.features ? await builtFeatures() : await parseFeatures(options.features);
   const local = byWrangler === "dev";
   try {
     await build({ quick: local, features });

@@ -82,7 +82,7 @@ await main(async () => {
   const selected = select(suites, chosen.id);
   const server = await startServer(chosen, env);
   const worker = chosen.base ? undefined : await startWorker(server.origin, chosen);
-  const base = (chosen.base ?? `${worker.direct}cache/{origin}`).replace("{origin}", server.origin);
+  const base = (chosen.base ?? `${worker.directUrl}cache/{origin}`).replace("{origin}", server.origin);
   const started = Date.now();
   try {
     await requireAnswer(base);

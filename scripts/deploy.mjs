@@ -1,7 +1,7 @@
 // `npm run deploy`: builds and runs `wrangler deploy` with the arguments given.
 import { join } from "node:path";
-import { build, chosenFeatures } from "./build.mjs";
-import { ask, Failure, main, ROOT, run } from "./run.mjs";
+import { build, parseFeatures } from "./build.mjs";
+import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
 import { nodeEnvironment } from "./setup.mjs";
 
 const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]
@@ -31,7 +31,7 @@ await main(async () => {
   if (!args.includes("--dry-run") && !loggedIn(env, wrangler)) {
     throw new Failure("No Cloudflare account to deploy to: run `npx wrangler login` or set CLOUDFLARE_API_TOKEN; `npm run deploy -- --dry-run` works without.");
   }
-  await build({ quick: false, features: await chosenFeatures(named && [named.replace("--features=", "")]) });
+  await build({ quick: false, features: await parseFeatures(named && [named.replace("--features=", "")]) });
   // Without an environment wrangler warns that there are several, unless told that none is meant.
   const chosen = env.CLOUDFLARE_ENV !== undefined || args.some((arg) => /^(-e|--env)(=|$)/.test(arg));
   // It may ask which account to use, so it stays at the terminal.
@@ -40,6 +40,6 @@ await main(async () => {
 
 function loggedIn(env, wrangler) {
   if (env.CLOUDFLARE_API_TOKEN || env.CLOUDFLARE_API_KEY) return true;
-  const answer = ask("node", [wrangler, "whoami", "--json"], env);
+  const answer = outputOf("node", [wrangler, "whoami", "--json"], env);
   return answer !== undefined && /"loggedIn":\s*true/.test(answer);
 }

@@ -13,7 +13,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure, ROOT } from "./run.mjs";
-import { modulesOf, readWorker } from "./worker.mjs";
+import { collectModules, readWorkerConfig } from "./worker.mjs";
 
 /**
  * The processes that a start has made. miniflare does not tell the one of workerd, which a test
@@ -30,8 +30,8 @@ subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(ch
  * - `onLog({ level, message })` gets every line of the log.
  */
 export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, onLog = () => {} } = {}) {
-  const worker = await readWorker();
-  const modules = modulesOf(ROOT, entry);
+  const worker = await readWorkerConfig();
+  const modules = collectModules(ROOT, entry);
   const storage = mkdtempSync(join(tmpdir(), "kv-edge-local-"));
   const started = new LocalWorker({ worker, entry, modules, vars: vars(worker.vars), onLog, storage });
   running.add(started);
@@ -62,7 +62,7 @@ class LocalWorker {
    * The address of the Worker itself: what it receives and sends goes over the wire byte for
    * byte, whatever the encoding.
    */
-  direct;
+  directUrl;
   /** The real bindings, to seed and to look at what the Worker wrote. */
   env;
 
@@ -83,7 +83,7 @@ class LocalWorker {
     try {
       this.#miniflare = startedBy.run(children, () => new Miniflare(options));
       this.url = await this.#miniflare.ready;
-      this.direct = await this.#miniflare.unsafeGetDirectURL(worker.name);
+      this.directUrl = await this.#miniflare.unsafeGetDirectURL(worker.name);
       this.env = await this.#miniflare.getBindings(worker.name);
     } catch (error) {
       await this.#miniflare?.dispose().catch(() => {});
@@ -111,7 +111,7 @@ class LocalWorker {
    * Kills workerd, in the midst of whatever it does, and starts it again on the same storage, at
    * another address.
    */
-  async kill() {
+  async killAndRestart() {
     await this.#end();
     await this.start();
   }
@@ -119,11 +119,11 @@ class LocalWorker {
   /** Stops it and forgets what it stored. */
   async stop() {
     await this.#end();
-    this.abandon();
+    this.cleanUpNow();
   }
 
   /** The same at once, as this process ends. */
-  abandon() {
+  cleanUpNow() {
     running.delete(this);
     this.#workerd?.kill("SIGKILL");
     rmSync(this.#options.storage, { recursive: true, force: true });

@@ -7,23 +7,23 @@ import { Failure } from "./run.mjs";
 const PROPOSED = { first: 8800, step: 10, count: 100 };
 
 /** Fails if something listens on one of the ports (`{ name: port }`) of kv-edge on `port` already. `portsOf` tells those of another port. */
-export async function requireFree(port, portsOf) {
+export async function requireFreePorts(port, portsOf) {
   for (const [name, taken] of Object.entries(portsOf(port))) {
-    if (!(await isFree(taken))) throw await occupied(taken, name, portsOf);
+    if (!(await isFree(taken))) throw await portInUse(taken, name, portsOf);
   }
 }
 
 /** The sentence for a port that is taken, which names one that is free, with the ports that belong to it. */
-export async function occupied(taken, name, portsOf) {
+export async function portInUse(taken, name, portsOf) {
   const stop = `stop the program that listens there (\`lsof -i :${taken}\` names it)`;
-  const proposed = await proposal(portsOf);
+  const proposed = await findFreePorts(portsOf);
   const other = proposed
     ? `, or start this one elsewhere: \`npm start -- --port ${proposed}\` (it takes ${Object.values(portsOf(proposed)).join(", ")}, which are free)`
     : "";
   return new Failure(`Port ${taken} (${name}) is occupied: ${stop}${other}.`);
 }
 
-async function proposal(portsOf) {
+async function findFreePorts(portsOf) {
   for (let n = 0; n < PROPOSED.count; n += 1) {
     const port = PROPOSED.first + n * PROPOSED.step;
     const free = await Promise.all(Object.values(portsOf(port)).map(isFree));
@@ -33,10 +33,10 @@ async function proposal(portsOf) {
 }
 
 async function isFree(port) {
-  return (await bindable(port)) && !(await answers(port, "127.0.0.1")) && !(await answers(port, "::1"));
+  return (await canListen(port)) && !(await canConnect(port, "127.0.0.1")) && !(await canConnect(port, "::1"));
 }
 
-function bindable(port) {
+function canListen(port) {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));
@@ -45,7 +45,7 @@ function bindable(port) {
 }
 
 // Some systems let a second program bind 127.0.0.1 while another listens on every address.
-function answers(port, host) {
+function canConnect(port, host) {
   return new Promise((resolve) => {
     const socket = connect({ port, host });
     const done = (answer) => {

@@ -49,7 +49,7 @@ export function run(command, args, { doing, ...options } = {}) {
 }
 
 /** The first lines a program prints, or undefined when it is not there or fails. */
-export function ask(command, args, env = process.env) {
+export function outputOf(command, args, env = process.env) {
   const { status, stdout } = spawnSync(command, args, { cwd: ROOT, env, encoding: "utf8" });
   return status === 0 ? stdout.trim() : undefined;
 }

@@ -1,7 +1,7 @@
 // The tools a build needs. What is there in the right version is used; what is missing is installed.
 import { accessSync, constants, existsSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { ask, cargoProgress, Failure, ROOT, run } from "./run.mjs";
+import { cargoProgress, Failure, outputOf, ROOT, run } from "./run.mjs";
 
 const WORKER_BUILD = "0.8.7";
 const WASM_TARGET = "wasm32-unknown-unknown";
@@ -13,8 +13,8 @@ export async function setUp() {
   const env = nodeEnvironment();
   checkRust();
   await addWasmTarget();
-  const workerBuild = await tool("worker-build", "worker-build", WORKER_BUILD, "3 minutes");
-  const wasmBindgen = await tool("wasm-bindgen", "wasm-bindgen-cli", lockedVersion("wasm-bindgen"), "2 minutes");
+  const workerBuild = await installTool("worker-build", "worker-build", WORKER_BUILD, "3 minutes");
+  const wasmBindgen = await installTool("wasm-bindgen", "wasm-bindgen-cli", lockedVersion("wasm-bindgen"), "2 minutes");
   rmSync(join(TOOLS, "target"), { recursive: true, force: true });
   return {
     ...env,
@@ -41,7 +41,7 @@ export function nodeEnvironment() {
     WRANGLER_HIDE_BANNER: "true", // and with it the note that a newer version exists
     CLOUDFLARE_CF_FETCH_ENABLED: "false", // the local runtime would download a sample of `request.cf`
   };
-  const node = ask("node", ["--version"], env);
+  const node = outputOf("node", ["--version"], env);
   const [major, minor] = (node ?? "v0.0").slice(1).split(".").map(Number);
   if (major < 22 || (major === 22 && minor < 12)) {
     throw new Failure(
@@ -58,7 +58,7 @@ export async function chromium() {
     if (!executable(named)) throw new Failure(`CHROMIUM_BIN names ${named}, which is no program: set it to the path of a Chromium or Chrome, or leave it out.`);
     return named;
   }
-  const found = () => ["chromium", "chromium-browser", "google-chrome"].map(pathOf).find((path) => path && ask(path, ["--version"]));
+  const found = () => ["chromium", "chromium-browser", "google-chrome"].map(pathOf).find((path) => path && outputOf(path, ["--version"]));
   let path = found();
   const isDebian = existsSync("/etc/os-release") && /^ID=debian$/m.test(readFileSync("/etc/os-release", "utf8"));
   if (!path && isDebian && process.getuid() === 0) {
@@ -83,20 +83,20 @@ function checkRust() {
   if (!onPath("cargo") || !onPath("rustc")) {
     throw new Failure("Rust's `cargo` was not found on PATH: install Rust from https://rustup.rs, or add ~/.cargo/bin to PATH.");
   }
-  const found = ask("rustc", ["--version"])?.match(/\d+\.\d+/)?.[0];
+  const found = outputOf("rustc", ["--version"])?.match(/\d+\.\d+/)?.[0];
   if (!found) throw new Failure("`rustc --version` fails: run `rustup default stable` to choose a Rust toolchain.");
   const wanted = readFileSync(join(ROOT, "Cargo.toml"), "utf8").match(/rust-version = "(\d+\.\d+)/)[1];
   if (Number(found.split(".")[1]) < Number(wanted.split(".")[1])) {
     throw new Failure(`Rust ${found} is too old, ${wanted} or later is needed: run \`rustup update stable\`.`);
   }
   // Rust links build scripts and procedural macros with the C compiler, also when the target is wasm.
-  if (ask("cc", ["--version"]) === undefined) {
+  if (outputOf("cc", ["--version"]) === undefined) {
     throw new Failure("A C compiler (`cc`) was not found: install one (Debian, Ubuntu: `apt-get install build-essential`; macOS: `xcode-select --install`).");
   }
 }
 
 async function addWasmTarget() {
-  const sysroot = ask("rustc", ["--print", "sysroot"]);
+  const sysroot = outputOf("rustc", ["--print", "sysroot"]);
   if (sysroot && existsSync(join(sysroot, "lib", "rustlib", WASM_TARGET, "lib"))) return;
   if (!onPath("rustup")) {
     throw new Failure(`The Rust target ${WASM_TARGET} is missing, and \`rustup\`, which adds it, was not found on PATH: install it from https://rustup.rs.`);
@@ -106,9 +106,9 @@ async function addWasmTarget() {
 }
 
 /** The path of a program in exactly this version: one that is there already, or built into .tools/. */
-async function tool(name, crate, version, time) {
+async function installTool(name, crate, version, time) {
   const known = [join(TOOLS, "bin"), ...(process.env.PATH ?? "").split(delimiter)].map((folder) => join(folder, name));
-  const found = known.find((path) => executable(path) && ask(path, ["--version"])?.match(/\d+\.\d+\.\d+\S*/)?.[0] === version);
+  const found = known.find((path) => executable(path) && outputOf(path, ["--version"])?.match(/\d+\.\d+\.\d+\S*/)?.[0] === version);
   if (found) return found;
   console.log(`Installing ${crate} ${version} into .tools/ (once, about ${time} on two cores)`);
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...env } = process.env; // meant for the project, not for its tools

@@ -6,7 +6,7 @@ import { parseArgs, stripVTControlCharacters } from "node:util";
 import { PORT, portsAfter, startUpstreams } from "../demo/upstreams.mjs";
 import { build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
-import { occupied, requireFree } from "./ports.mjs";
+import { portInUse, requireFreePorts } from "./ports.mjs";
 import { Failure, fail, main, ROOT, start } from "./run.mjs";
 import { seed } from "./seed.mjs";
 import { nodeEnvironment } from "./setup.mjs";
@@ -39,21 +39,21 @@ const portsOf = (port) => {
 const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
 
 /** What wrangler repeats at every reload: the table of bindings, empty lines, the command it runs. */
-const NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
+const WRANGLER_NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
 
 await main(
   async () => {
     const { help, port } = options();
     if (help) return console.log(HELP);
     const env = nodeEnvironment();
-    await requireFree(port, portsOf);
+    await requireFreePorts(port, portsOf);
     // Before the build: whoever starts a second time meanwhile is told.
     await startUpstreams(portsAfter(port)).catch(async (error) => {
-      throw error.code === "EADDRINUSE" ? await occupied(error.port, "a demo upstream", portsOf) : error;
+      throw error.code === "EADDRINUSE" ? await portInUse(error.port, "a demo upstream", portsOf) : error;
     });
     await build({ quick: true });
     const tool = await buildTool(env);
-    await requireFree(port, (port) => ({ "kv-edge": port })); // the build may have taken a while
+    await requireFreePorts(port, (port) => ({ "kv-edge": port })); // the build may have taken a while
 
     const server = await startWrangler(port, env);
     const records = await seed(port, tool);
@@ -80,7 +80,7 @@ function options() {
 
 /** Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown if it fails. */
 async function startWrangler(port, env) {
-  const own = ownVars();
+  const own = varsOfDotenv();
   const vars = Object.entries(demoVars(portsAfter(port)))
     .filter(([name]) => !own.includes(name))
     .flatMap(([name, value]) => ["--var", `${name}:${value}`]);
@@ -92,25 +92,25 @@ async function startWrangler(port, env) {
     env: process.stdout.isTTY ? { ...env, FORCE_COLOR: "1" } : env,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
-  let held = [];
+  let buffered = [];
   const show = (line) => {
-    if (held) held.push(line);
-    else if (!NOISE.test(stripVTControlCharacters(line))) console.log(line);
+    if (buffered) buffered.push(line);
+    else if (!WRANGLER_NOISE.test(stripVTControlCharacters(line))) console.log(line);
   };
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", show);
   await new Promise((ready, failed) => {
     child.once("message", ready); // sent once, when it listens
     child.once("exit", () => {
-      if (held?.length) console.error(held.join("\n"));
-      void fail(`\`wrangler dev\` ended${held ? " before it served; the lines above say why" : ""}.`);
+      if (buffered?.length) console.error(buffered.join("\n"));
+      void fail(`\`wrangler dev\` ended${buffered ? " before it served; the lines above say why" : ""}.`);
     });
     child.once("error", failed);
   });
-  return { showOutput: () => (held = undefined) };
+  return { showOutput: () => (buffered = undefined) };
 }
 
 /** The names that .dev.vars (or .env, which wrangler reads where there is no .dev.vars) sets. */
-function ownVars() {
+function varsOfDotenv() {
   const file = [".dev.vars", ".env"].map((name) => join(ROOT, name)).find(existsSync);
   return file ? [...readFileSync(file, "utf8").matchAll(/^\s*(?:export\s+)?(\w+)\s*=/gm)].map(([, name]) => name) : [];
 }
@@ -118,7 +118,7 @@ function ownVars() {
 function printAddresses(port) {
   const base = `http://localhost:${port}`;
   const ports = portsAfter(port);
-  const token = ownVars().includes("API_TOKEN") ? "$API_TOKEN" : demoVars(ports).API_TOKEN;
+  const token = varsOfDotenv().includes("API_TOKEN") ? "$API_TOKEN" : demoVars(ports).API_TOKEN;
   const rows = [
     ["A page with links to all of these", `${base}/`],
     ["Get started: put a value, read it back", `curl ${base}/get-started`],

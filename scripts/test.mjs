@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
-import { ask, Failure, main, ROOT, run } from "./run.mjs";
+import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
 import { chromium, setUp } from "./setup.mjs";
 
 const STAGES = {
@@ -55,7 +55,7 @@ await main(async () => {
 });
 
 async function cargo({ about, component, cargo: args }, env) {
-  if (component && ask("cargo", [args[0], "--version"]) === undefined) {
+  if (component && outputOf("cargo", [args[0], "--version"]) === undefined) {
     await run("rustup", ["component", "add", component], { doing: `adding ${component} (rustup component add ${component})` });
   }
   await run("cargo", args, { doing: about, env });

@@ -15,7 +15,7 @@ const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "worke
  * `{ name, className, isSqlite }`. Throws a `Failure` for a section that nothing here hands to
  * workerd, so that no binding is missing unnoticed.
  */
-export async function readWorker() {
+export async function readWorkerConfig() {
   const {
     name,
     compatibility_date: compatibilityDate,
@@ -47,7 +47,7 @@ export async function readWorker() {
  * below `directory` to the content, the entry first. Throws a `Failure` if one of them is
  * missing.
  */
-export function modulesOf(directory, entry, found = new Map()) {
+export function collectModules(directory, entry, found = new Map()) {
   if (found.has(entry)) return found;
   const path = join(directory, entry);
   if (!existsSync(path)) throw new Failure(`${path} is missing: run \`npm run build\`.`);
@@ -55,7 +55,7 @@ export function modulesOf(directory, entry, found = new Map()) {
   found.set(entry, content);
   if (entry.endsWith(".wasm")) return found;
   for (const [, , to] of content.toString().matchAll(/\b(from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g)) {
-    modulesOf(directory, join(dirname(entry), to), found);
+    collectModules(directory, join(dirname(entry), to), found);
   }
   return found;
 }

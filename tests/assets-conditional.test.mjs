@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { members, startSite } from "./harness/site.mjs";
+import { listMembers, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
 const text = "a text that is long enough to be worth a gzip. ".repeat(100);
@@ -140,6 +140,6 @@ test("an answer to GET and its answer to HEAD have the same fields", async () =>
     const [get, head] = await Promise.all([site.get("/text.txt", headers), site.head("/text.txt", headers)]);
     const fields = ({ headers: { date, connection, ...more } }) => more;
     assert.deepEqual(fields(head), fields(get));
-    assert.ok(members(get.headers.vary).includes("Accept-Encoding"));
+    assert.ok(listMembers(get.headers.vary).includes("Accept-Encoding"));
   }
 });

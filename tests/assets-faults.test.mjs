@@ -36,7 +36,7 @@ describe("a read that fails", () => {
 
   for (const fault of failures) {
     test(`of the pointer, once (${fault}): it is made again`, async () => {
-      const { response, reads } = await site.reading(() => site.get("/a.txt", {}, { faults: { get: [fault, "ok"] } }));
+      const { response, reads } = await site.recordReads(() => site.get("/a.txt", {}, { faults: { get: [fault, "ok"] } }));
       assert.deepEqual([response.status, response.text, response.headers["asset-source"]], [200, "file a", undefined]);
       assert.deepEqual(reads.slice(0, 2), [POINTER, POINTER]);
     });
@@ -45,7 +45,7 @@ describe("a read that fails", () => {
       await site.get("/a.txt");
       for (const path of ["/a.txt", "/"]) {
         await site.get(path);
-        const { response, reads } = await site.reading(() => site.get(path, {}, { faults: { get: [fault] } }));
+        const { response, reads } = await site.recordReads(() => site.get(path, {}, { faults: { get: [fault] } }));
         assert.deepEqual([response.status, response.headers["asset-source"]], [200, "previous"]);
         assert.ok(reads.length <= 2, `${reads}`);
       }
@@ -73,7 +73,7 @@ describe("a read that fails", () => {
 
     test(`of everything, where nothing is in memory (${fault}): 503`, async () => {
       await site.restart();
-      const { response, reads } = await site.reading(() => site.get("/a.txt", json, { faults: { get: [fault] } }));
+      const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: [fault] } }));
       assertProblem(response, 503, "kv_unavailable");
       assert.deepEqual(reads, [POINTER, POINTER]);
       assert.equal((await site.get("/a.txt")).text, "file a");
@@ -88,7 +88,7 @@ describe("a read that fails", () => {
 
   test("a 429 of KV is not hammered at: 429 or 503, with Retry-After", async () => {
     await site.restart();
-    const { response, reads } = await site.reading(() => site.get("/a.txt", json, { faults: { get: ["429"] } }));
+    const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: ["429"] } }));
     assert.ok([429, 503].includes(response.status), `${response.status}`);
     assert.match(response.headers["retry-after"], /^[1-9]\d*$/);
     assert.ok(reads.length <= 2);
@@ -236,7 +236,7 @@ describe("bytes that the manifest names", () => {
       const [key] = (await site.file(path)).keys;
       const bytes = await site.kv.get(key, "arrayBuffer");
       await site.kv.delete(key);
-      const { response, reads } = await site.reading(() => site.get(path, json));
+      const { response, reads } = await site.recordReads(() => site.get(path, json));
       assertProblem(response, 503, "file_missing");
       assert.deepEqual(
         reads.filter((read) => read === key),

@@ -196,7 +196,7 @@ https://:sub.many.example/*
       ["/long.txt", { "Accept-Encoding": "identity;q=0" }, 406],
     ]) {
       for (const method of ["GET", "HEAD"]) {
-        const response = await site.ask(method, path, { headers });
+        const response = await site.request(method, path, { headers });
         if (method === "GET") assert.equal(response.status, status, path);
         if (response.status < 400) continue;
         assert.match(response.headers["cache-control"] ?? "no-store", /^no-(cache|store)/, `${status} ${response.headers["cache-control"]}`);
@@ -252,7 +252,7 @@ describe("_redirects", () => {
   ]) {
     test(`${path}: ${status} ${location}`, async () => {
       for (const method of ["GET", "HEAD"]) {
-        const { response, reads } = await site.reading(() => site.ask(method, path));
+        const { response, reads } = await site.recordReads(() => site.request(method, path));
         assert.deepEqual([response.status, response.headers.location], [status, location]);
         assert.deepEqual(reads, ["kv-edge:current"]);
       }
@@ -311,7 +311,7 @@ describe("_redirects", () => {
 
   test("what is not GET or HEAD is answered 405, whatever a rule says", async () => {
     for (const path of ["/old", "/app/x", "/file", "/none"]) {
-      const response = await site.ask("POST", path, { headers: { Accept: "application/json" }, body: "x" });
+      const response = await site.request("POST", path, { headers: { Accept: "application/json" }, body: "x" });
       assertProblem(response, 405, "method_not_allowed");
       assert.equal(response.headers.allow, "GET, HEAD");
     }

@@ -1,7 +1,7 @@
 // Pages in several languages: `about.de.html` beside `about.html` is `/about` in German (RFC 4647, RFC 9110 section 12.5.4).
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { members, startSite } from "./harness/site.mjs";
+import { listMembers, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
 
@@ -102,7 +102,7 @@ describe("by Accept-Language", () => {
       const response = await site.get("/about", headers);
       assertAbout(response, language);
       assert.deepEqual(
-        members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+        listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
         ["Accept-Language", "Cookie"],
       );
       const head = await site.head("/about", headers);
@@ -138,7 +138,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
       // Where the query settles it, nothing else could have changed the answer.
       const settled = /[?&]lang=(fr|en|zh-hant)\b/i.test(query);
       assert.deepEqual(
-        members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+        listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
         settled ? [] : ["Accept-Language", "Cookie"],
       );
     });
@@ -179,7 +179,7 @@ test("each language has an ETag of its own; that of another is not modified", as
     const none = await site.get("/about", { "Accept-Language": language, "If-None-Match": etag });
     assert.equal(none.status, 304);
     assert.deepEqual(
-      members(none.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      listMembers(none.headers.vary).filter((name) => name !== "Accept-Encoding"),
       ["Accept-Language", "Cookie"],
     );
     const other = language === "de" ? "fr" : "de";
@@ -207,7 +207,7 @@ test("a language's own address answers that language, whoever asks", async () =>
     assert.equal(response.text, files[`${path.slice(1)}.html`]);
     assert.equal(response.headers["content-language"], language);
     assert.deepEqual(
-      members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
       [],
     );
   }
@@ -235,7 +235,7 @@ test("a plain file without a language is what is left", async () => {
   assert.equal(german.text, files["unmarked.de.html"]);
   assert.equal(german.headers["content-language"], "de");
   assert.deepEqual(
-    members(plain.headers.vary).filter((name) => name !== "Accept-Encoding"),
+    listMembers(plain.headers.vary).filter((name) => name !== "Accept-Encoding"),
     ["Accept-Language", "Cookie"],
   );
 });
@@ -258,7 +258,7 @@ test("what has no translations is not negotiated", async () => {
     const response = await site.get(path, { "Accept-Language": "de", Cookie: "lang=de" });
     assert.equal(response.text, files[file], path);
     assert.deepEqual(
-      members(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
       [],
     );
     assert.equal(response.headers.link, undefined);

@@ -111,7 +111,7 @@ for (const [mode, paths] of Object.entries(handling)) {
     for (const [path, expected] of paths) {
       test(`${path} is ${expected ?? "nothing"}`, async () => {
         for (const method of ["GET", "HEAD"]) {
-          const response = await site.ask(method, path);
+          const response = await site.request(method, path);
           if (expected === undefined) {
             assert.equal(response.status, 404, path);
           } else if (expected.startsWith("→ ")) {
@@ -182,7 +182,7 @@ describe("decoding once and strictly", () => {
 
   for (const path of strict) {
     test(`${path} is answered 404, without a read of KV for it`, async () => {
-      const { response, reads } = await site.reading(() => site.get(path));
+      const { response, reads } = await site.recordReads(() => site.get(path));
       assertPlainError(response, 404, "Not found");
       // What is served where there is no file is for the release to say.
       assert.deepEqual(
@@ -354,7 +354,7 @@ describe("keys written the documented way", () => {
 
   test("--no-plain-keys: they are not served, and not asked for", async () => {
     await site.push(tree, "--no-plain-keys");
-    const { response, reads } = await site.reading(() => site.get("/plain.txt"));
+    const { response, reads } = await site.recordReads(() => site.get("/plain.txt"));
     assert.equal(response.status, 404);
     assert.ok(!reads.includes("plain.txt"), `${reads}`);
   });

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ACCOUNT_ID, API_TOKEN, apiError, cli, site as folderOf } from "./harness/site.mjs";
-import { stamped, startStamped, writes } from "./harness/stamped-site.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder as folderOf, runTool } from "./harness/site.mjs";
+import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/stamped-site.mjs";
 
-const { site, api, attempt, callsOf, seen } = await startStamped();
+const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 
 beforeEach(async () => {
-  api.meddle = undefined;
+  api.intercept = undefined;
   await site.delete();
 });
 
@@ -24,7 +24,7 @@ describe("an API that fails for a while", () => {
       return fail(call, pass);
     };
   };
-  for (const [what, meddle] of [
+  for (const [what, intercept] of [
     ["500 to every call once", once(() => apiError(500, 10001, "internal error"))],
     ["502 without JSON to every call once", once(() => ({ status: 502, headers: { "Content-Type": "text/html" }, body: "<h1>Bad gateway</h1>" }))],
     ["429 to every call once, with Retry-After", once(() => apiError(429, 10429, "more than 1200 calls", { "Retry-After": "1" }))],
@@ -32,12 +32,12 @@ describe("an API that fails for a while", () => {
     ["a cut connection for every call once, which was made all the same", once(async (_call, pass) => void (await pass()))],
   ]) {
     test(`${what}: the push completes`, async () => {
-      await site.push(stamped(1));
-      api.meddle = meddle;
-      const { code, stderr } = await attempt(2);
-      api.meddle = undefined;
+      await site.push(filesOfRelease(1));
+      api.intercept = intercept;
+      const { code, stderr } = await pushRelease(2);
+      api.intercept = undefined;
       assert.equal(code, 0, stderr);
-      await seen(2);
+      await assertServes(2);
       assert.deepEqual(await site.keys("kv-edge:push:"), []);
     });
   }
@@ -45,7 +45,7 @@ describe("an API that fails for a while", () => {
   test("Retry-After is waited for", async () => {
     let first;
     let waitedMs;
-    api.meddle = (_call, pass) => {
+    api.intercept = (_call, pass) => {
       if (first === undefined) {
         first = Date.now();
         return apiError(429, 10429, "slow down", { "Retry-After": "2" });
@@ -53,13 +53,13 @@ describe("an API that fails for a while", () => {
       waitedMs ??= Date.now() - first;
       return pass();
     };
-    assert.equal((await attempt(1)).code, 0);
+    assert.equal((await pushRelease(1)).code, 0);
     assert.ok(waitedMs >= 1950, `${waitedMs} ms`);
   });
 
   test("of a bulk write only the keys that failed are sent again", async () => {
     const bulks = [];
-    api.meddle = async ({ method, path, body }, pass) => {
+    api.intercept = async ({ method, path, body }, pass) => {
       if (method !== "PUT" || !/\/bulk$/.test(path)) return pass();
       const items = JSON.parse(body);
       if (!items.some(({ key }) => key.startsWith("kv-edge:blob:"))) return pass();
@@ -69,65 +69,65 @@ describe("an API that fails for a while", () => {
       const unsuccessful_keys = bulks[0].slice(2);
       return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result: { successful_key_count: 2, unsuccessful_keys } }) };
     };
-    const { code, stderr } = await attempt(1);
+    const { code, stderr } = await pushRelease(1);
     assert.equal(code, 0, stderr);
     assert.ok(bulks[0].length > 2);
     assert.deepEqual(bulks[1].toSorted(), bulks[0].slice(2).sort());
-    await seen(1);
+    await assertServes(1);
   });
 
   test("calls that succeed each within the deadline, but not all of them together: the push completes", async () => {
-    api.meddle = async (_call, pass) => (await sleep(500), pass());
+    api.intercept = async (_call, pass) => (await sleep(500), pass());
     const started = Date.now();
-    const { code, stderr } = await site.run("push", [folderOf(stamped(1)), "--deadline", "2"]);
+    const { code, stderr } = await site.run("push", [folderOf(filesOfRelease(1)), "--deadline", "2"]);
     assert.equal(code, 0, stderr);
     assert.ok(Date.now() - started > 2000);
-    api.meddle = undefined;
-    await seen(1);
+    api.intercept = undefined;
+    await assertServes(1);
   });
 
   test("and does not come back: exit code 1 and a sentence within the deadline, and the old release stays", async () => {
-    await site.push(stamped(1));
-    api.meddle = (call, pass) => (writes([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
+    await site.push(filesOfRelease(1));
+    api.intercept = (call, pass) => (writingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
-    const { code, stderr } = await site.run("push", [folderOf(stamped(2)), "--deadline", "3"]);
+    const { code, stderr } = await site.run("push", [folderOf(filesOfRelease(2)), "--deadline", "3"]);
     assert.equal(code, 1, stderr);
     assert.ok(Date.now() - started < 300_000, "the deadline is another one, of 15 minutes");
     assert.match(stderr, /503/);
-    await seen(1);
+    await assertServes(1);
   });
 });
 
 describe("against an account of Cloudflare", () => {
   const NAMESPACE = "assets";
-  const env = { CLOUDFLARE_API_TOKEN: API_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
+  const env = { CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
   const account = (n, options = {}, ...args) =>
-    cli(["assets", "push", folderOf(stamped(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
+    runTool(["assets", "push", folderOf(filesOfRelease(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
 
   test("with a token and an account: the push completes, and the token shows nowhere", async () => {
-    const { code, stdout, stderr, calls } = await callsOf(() => account(1));
+    const { code, stdout, stderr, calls } = await recordCalls(() => account(1));
     assert.equal(code, 0, stderr);
-    await seen(1);
-    assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${API_TOKEN}`));
-    assert.ok(!(stdout + stderr).includes(API_TOKEN));
+    await assertServes(1);
+    assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${CLOUDFLARE_TOKEN}`));
+    assert.ok(!(stdout + stderr).includes(CLOUDFLARE_TOKEN));
   });
 
   for (const status of [400, 401, 403]) {
     test(`${status}: exit code 1, a sentence, and no second try`, async () => {
       const before = api.calls.length;
-      api.meddle = () => apiError(status, 10000, "Authentication error");
+      api.intercept = () => apiError(status, 10000, "Authentication error");
       const { code, stdout, stderr } = await account(1);
       assert.equal(code, 1);
       assert.equal(api.calls.length - before, 1);
       assert.match(stderr, /Authentication error/);
       assert.match(stderr, new RegExp(String(status)));
-      assert.ok(!(stdout + stderr).includes(API_TOKEN));
+      assert.ok(!(stdout + stderr).includes(CLOUDFLARE_TOKEN));
     });
   }
 
   test("an answer that repeats the token: it shows neither before the next try nor at the end", async () => {
     const before = api.calls.length;
-    api.meddle = ({ headers }) => {
+    api.intercept = ({ headers }) => {
       const refused = `proxy refused ${headers.authorization}`;
       const isFirst = api.calls.length - before === 1;
       // The second time the message is cut within the token.
@@ -136,7 +136,7 @@ describe("against an account of Cloudflare", () => {
     const { code, stdout, stderr } = await account(1);
     assert.equal(code, 1, stderr);
     assert.equal(stderr.match(/proxy refused Bearer …/g)?.length, 2, stderr);
-    assert.ok(!(stdout + stderr).includes(API_TOKEN.slice(0, 4)), stderr);
+    assert.ok(!(stdout + stderr).includes(CLOUDFLARE_TOKEN.slice(0, 4)), stderr);
   });
 
   test("without a token: a sentence that names the variable, and no call", async () => {

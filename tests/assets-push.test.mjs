@@ -2,31 +2,31 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
-import { site as folderOf } from "./harness/site.mjs";
-import { stamped, startStamped, writes } from "./harness/stamped-site.mjs";
+import { makeFolder as folderOf } from "./harness/site.mjs";
+import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/stamped-site.mjs";
 
-const { site, api, attempt, callsOf, seen } = await startStamped();
+const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 
 beforeEach(async () => {
-  api.meddle = undefined;
+  api.intercept = undefined;
   await site.delete();
 });
 
 test("a push whose output nobody reads any more, as in `kv-edge assets push … 2>&1 | head -1`: it does all of its work, and ends as others do", async () => {
-  await site.push(stamped(1));
+  await site.push(filesOfRelease(1));
   const closed = ({ stdout, stderr }) => {
     stdout.destroy();
     stderr.destroy();
   };
-  const { code, signal } = await attempt(2, { running: closed });
+  const { code, signal } = await pushRelease(2, { running: closed });
   assert.deepEqual([code, signal], [141, null]);
-  await seen(2);
+  await assertServes(2);
 });
 
 describe("a push that is killed", () => {
   test("at each of its REST calls, before it is made or when its answer is due: wholly the old or the new release; the next push completes", async () => {
-    await site.push(stamped(1));
-    const { code, calls } = await callsOf(() => attempt(2));
+    await site.push(filesOfRelease(1));
+    const { code, calls } = await recordCalls(() => pushRelease(2));
     assert.equal(code, 0);
     assert.ok(calls.length >= 4 && calls.length <= 20, `${calls.length} calls`);
     let old = 2;
@@ -36,21 +36,21 @@ describe("a push that is killed", () => {
         const next = old + 1;
         let child;
         let number = 0;
-        api.meddle = async (_call, pass) => {
+        api.intercept = async (_call, pass) => {
           number += 1;
           if (number < at) return pass();
           if (when === "after" && number === at) await pass();
           child.kill("SIGKILL");
           return undefined;
         };
-        const { signal } = await attempt(next, { running: (process) => (child = process) });
-        api.meddle = undefined;
+        const { signal } = await pushRelease(next, { running: (process) => (child = process) });
+        api.intercept = undefined;
         assert.equal(signal, "SIGKILL", `${when} call ${at}`);
-        const now = await seen(old, next);
+        const now = await assertServes(old, next);
         switched.push(now === next);
-        const again = await attempt(next);
+        const again = await pushRelease(next);
         assert.equal(again.code, 0, again.stderr);
-        await seen(next);
+        await assertServes(next);
         old = next;
       }
     }
@@ -60,56 +60,56 @@ describe("a push that is killed", () => {
   });
 
   test("the first push of all, killed at each step: nothing or all of it", async () => {
-    const { calls } = await callsOf(() => attempt(1));
+    const { calls } = await recordCalls(() => pushRelease(1));
     for (let at = 1; at <= calls.length; at += 1) {
       await site.delete();
       let child;
       let number = 0;
-      api.meddle = async (_call, pass) => {
+      api.intercept = async (_call, pass) => {
         number += 1;
         const answer = await pass();
         if (number === at) child.kill("SIGKILL");
         return answer;
       };
-      await attempt(1, { running: (process) => (child = process) });
-      api.meddle = undefined;
-      await seen(1, 404);
-      assert.equal((await attempt(1)).code, 0);
-      await seen(1);
+      await pushRelease(1, { running: (process) => (child = process) });
+      api.intercept = undefined;
+      await assertServes(1, 404);
+      assert.equal((await pushRelease(1)).code, 0);
+      await assertServes(1);
     }
   });
 });
 
 describe("what is written", () => {
   test("--dry-run writes nothing", async () => {
-    const { code, calls, stdout } = await callsOf(() => site.run("push", [folderOf(stamped(1)), "--dry-run"]));
+    const { code, calls, stdout } = await recordCalls(() => site.run("push", [folderOf(filesOfRelease(1)), "--dry-run"]));
     assert.equal(code, 0);
-    assert.deepEqual(writes(calls), []);
+    assert.deepEqual(writingCalls(calls), []);
     assert.deepEqual(await site.keys(), []);
     assert.notEqual(stdout.trim(), "");
   });
 
   test("a second push of the same files writes nothing", async () => {
-    const folder = folderOf(stamped(1));
+    const folder = folderOf(filesOfRelease(1));
     await site.push(folder);
-    const { calls } = await callsOf(() => site.push(folder));
-    assert.deepEqual(writes(calls), []);
+    const { calls } = await recordCalls(() => site.push(folder));
+    assert.deepEqual(writingCalls(calls), []);
   });
 
   test("only what KV lacks is uploaded", async () => {
-    await site.push({ ...stamped(1), "large.bin": randomBytes(3_000_000) });
+    await site.push({ ...filesOfRelease(1), "large.bin": randomBytes(3_000_000) });
     const {
       keys: [large],
     } = await site.file("/large.bin");
-    const { calls } = await callsOf(() => site.push({ ...stamped(1), "new.txt": "new" }));
-    const bytes = writes(calls).reduce((sum, { body }) => sum + body.length, 0);
+    const { calls } = await recordCalls(() => site.push({ ...filesOfRelease(1), "new.txt": "new" }));
+    const bytes = writingCalls(calls).reduce((sum, { body }) => sum + body.length, 0);
     assert.ok(bytes < 100_000, `${bytes} bytes were sent`);
     assert.ok(!calls.some(({ body }) => body.includes(large) && /\/bulk$/.test(body)));
   });
 
   test("the bytes first, then the manifest, then the pointer; nothing of it is taken back", async () => {
-    const { calls } = await callsOf(() => site.push(stamped(1)));
-    const order = writes(calls).flatMap(({ method, path, body }) =>
+    const { calls } = await recordCalls(() => site.push(filesOfRelease(1)));
+    const order = writingCalls(calls).flatMap(({ method, path, body }) =>
       /\/bulk$/.test(path) ? JSON.parse(body).map(({ key }) => `${method} ${key}`) : [`${method} ${path.split("/values/")[1] ?? path}`],
     );
     const at = (part) => order.findIndex((line) => line.includes(part));
@@ -121,7 +121,7 @@ describe("what is written", () => {
 
   test("a thousand files are a few calls, --json is one line of JSON", async () => {
     const many = Object.fromEntries(Array.from({ length: 1000 }, (_, number) => [`${number % 10}/${number}.txt`, `file ${number}`]));
-    const { calls, stdout } = await callsOf(() => site.push(many, "--json"));
+    const { calls, stdout } = await recordCalls(() => site.push(many, "--json"));
     assert.ok(calls.length <= 20, `${calls.length} calls`);
     assert.equal(typeof JSON.parse(stdout), "object");
     for (const number of [0, 123, 999]) assert.equal((await site.get(`/${number % 10}/${number}.txt`)).text, `file ${number}`);
@@ -138,10 +138,10 @@ describe("what is written", () => {
     ["_redirects", "/a/* /b\n/a/x /c\n", 2],
   ]) {
     test(`an error in ${file} names its line, exits with 1 and writes nothing: ${JSON.stringify(content)}`, async () => {
-      const { code, stderr, calls } = await callsOf(() => site.run("push", [folderOf({ ...stamped(1), [file]: content })]));
+      const { code, stderr, calls } = await recordCalls(() => site.run("push", [folderOf({ ...filesOfRelease(1), [file]: content })]));
       assert.equal(code, 1);
       assert.match(stderr, new RegExp(`${file}.*line ${line}\\b|${file}:${line}\\b`, "s"));
-      assert.deepEqual(writes(calls), []);
+      assert.deepEqual(writingCalls(calls), []);
     });
   }
 

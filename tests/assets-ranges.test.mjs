@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { open } from "./harness/http.mjs";
+import { openRequest } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startSite } from "./harness/site.mjs";
 
@@ -256,7 +256,7 @@ describe("a film of 60 MB, which stands in chunks", () => {
 
   /** A part of it, and the chunks that KV was asked for. */
   const part = async (first, last) => {
-    const { response, reads } = await site.reading(() => site.get("/film.mp4", { Range: `bytes=${first}-${last}` }));
+    const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: `bytes=${first}-${last}` }));
     assertParts(response, [[first, last]], film, "video/mp4");
     return reads.filter((key) => key.startsWith("kv-edge:blob:")).map((key) => chunks.indexOf(key));
   };
@@ -288,7 +288,7 @@ describe("a film of 60 MB, which stands in chunks", () => {
       [film.length - 7, film.length - 1],
     ];
     const range = `bytes=${asked.map((part) => part.join("-")).join(",")}`;
-    const { response, reads } = await site.reading(() => site.get("/film.mp4", { Range: range }));
+    const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: range }));
     assertParts(response, asked, film, "video/mp4");
     assert.deepEqual(
       reads.filter((key) => chunks.includes(key)).map((key) => chunks.indexOf(key)),
@@ -299,7 +299,7 @@ describe("a film of 60 MB, which stands in chunks", () => {
   test("sixteen parts of one chunk read it once", async () => {
     const asked = Array.from({ length: 16 }, (_, part) => [CHUNK * 3 - 1000 + part * 20, CHUNK * 3 - 991 + part * 20]);
     const range = `bytes=${asked.map((part) => part.join("-")).join(",")}`;
-    const { response, reads } = await site.reading(() => site.get("/film.mp4", { Range: range }));
+    const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: range }));
     assertParts(response, asked, film, "video/mp4");
     assert.deepEqual(
       reads.filter((key) => chunks.includes(key)).map((key) => chunks.indexOf(key)),
@@ -317,7 +317,7 @@ describe("a film of 60 MB, which stands in chunks", () => {
 
   test("HEAD and a part that is not there read no chunk", async () => {
     for (const ask of [() => site.head("/film.mp4"), () => site.get("/film.mp4", { Range: "bytes=60000000-" })]) {
-      const { reads } = await site.reading(ask);
+      const { reads } = await site.recordReads(ask);
       assert.deepEqual(
         reads.filter((key) => chunks.includes(key)),
         [],
@@ -326,8 +326,8 @@ describe("a film of 60 MB, which stands in chunks", () => {
   });
 
   test("a client that goes away ends the reading", async () => {
-    const { reads } = await site.reading(async () => {
-      const { request, response } = open({ url: site.worker.direct }, "/film.mp4");
+    const { reads } = await site.recordReads(async () => {
+      const { request, response } = openRequest({ url: site.worker.directUrl }, "/film.mp4");
       request.end();
       (await response).once("data", () => request.destroy());
       await sleep(1500);

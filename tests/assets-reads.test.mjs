@@ -33,7 +33,7 @@ before(async () => {
 
 test("the first answer of all reads pointer, manifest and file, one after the other", async () => {
   await site.restart();
-  const { response, reads } = await site.reading(() => site.get("/small.txt"));
+  const { response, reads } = await site.recordReads(() => site.get("/small.txt"));
   assert.equal(response.status, 200);
   const { keys } = await site.file("/small.txt");
   const { current } = await site.pointer();
@@ -70,19 +70,19 @@ describe("with the manifest in memory", () => {
   for (const [what, path, headers, status] of free) {
     test(`${what} costs none`, async () => {
       const fields = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, typeof value === "function" ? value() : value]));
-      const { response, reads } = await site.reading(() => site.get(path, fields));
+      const { response, reads } = await site.recordReads(() => site.get(path, fields));
       assert.equal(response.status, status);
       assert.deepEqual(reads, []);
     });
   }
 
   for (const path of ["/small.txt", "/never-read.txt", "/large.bin", "/", "/about?lang=de", "/about.html", "/%zz"]) {
-    test(`HEAD ${path} costs none`, async () => assert.deepEqual((await site.reading(() => site.head(path))).reads, []));
+    test(`HEAD ${path} costs none`, async () => assert.deepEqual((await site.recordReads(() => site.head(path))).reads, []));
   }
 
   for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
     test(`${method} costs none`, async () => {
-      const { response, reads } = await site.reading(() => site.ask(method, "/small.txt"));
+      const { response, reads } = await site.recordReads(() => site.request(method, "/small.txt"));
       assert.equal(response.status, 405);
       assert.deepEqual(reads, []);
     });
@@ -97,10 +97,10 @@ describe("with the manifest in memory", () => {
     ["/hello-world", { "Accept-Language": "de" }],
   ]) {
     test(`${path} ${JSON.stringify(headers)} costs one read at most, and none the second time`, async () => {
-      const first = await site.reading(() => site.get(path, headers));
+      const first = await site.recordReads(() => site.get(path, headers));
       assert.equal(first.response.status, 200);
       assert.ok(first.reads.length <= 1, `${first.reads}`);
-      const second = await site.reading(() => site.get(path, headers));
+      const second = await site.recordReads(() => site.get(path, headers));
       assert.deepEqual(second.reads, []);
       assert.ok(second.response.bytes.equals(first.response.bytes));
       assert.equal(second.response.headers.etag, first.response.headers.etag);
@@ -109,7 +109,7 @@ describe("with the manifest in memory", () => {
 
   test("a large file costs one read each time", async () => {
     for (let turn = 1; turn <= 2; turn += 1) {
-      const { response, reads } = await site.reading(() => site.get("/large.bin"));
+      const { response, reads } = await site.recordReads(() => site.get("/large.bin"));
       assert.ok(response.bytes.equals(files["large.bin"]));
       assert.equal(reads.length, 1);
     }
@@ -117,7 +117,7 @@ describe("with the manifest in memory", () => {
 
   test("a file of 100 KiB costs one at most", async () => {
     for (let turn = 1; turn <= 2; turn += 1) {
-      const { response, reads } = await site.reading(() => site.get("/100k.bin"));
+      const { response, reads } = await site.recordReads(() => site.get("/100k.bin"));
       assert.ok(response.bytes.equals(files["100k.bin"]));
       assert.ok(reads.length <= 1);
     }
@@ -125,7 +125,7 @@ describe("with the manifest in memory", () => {
 
   test("a key that was written by hand costs one", async () => {
     for (let turn = 1; turn <= 2; turn += 1) {
-      const { response, reads } = await site.reading(() => site.get("/plain.txt"));
+      const { response, reads } = await site.recordReads(() => site.get("/plain.txt"));
       assert.equal(response.text, "plain");
       assert.deepEqual(reads, ["plain.txt"]);
     }
@@ -133,11 +133,11 @@ describe("with the manifest in memory", () => {
 
   test("what is not there costs one the first time", async () => {
     const path = "/not-there-either.txt";
-    const first = await site.reading(() => site.get(path));
+    const first = await site.recordReads(() => site.get(path));
     assert.equal(first.response.status, 404);
     assert.ok(first.reads.filter((key) => key === "not-there-either.txt").length === 1, `${first.reads}`);
     for (const ask of [site.get, site.head]) {
-      const { response, reads } = await site.reading(() => ask(path));
+      const { response, reads } = await site.recordReads(() => ask(path));
       assert.equal(response.status, 404);
       assert.deepEqual(reads, []);
     }
@@ -146,43 +146,43 @@ describe("with the manifest in memory", () => {
   test("many different paths that are not there do not push files out of memory", async () => {
     await site.get("/small.txt");
     for (let number = 0; number < 3000; number += 50) {
-      await Promise.all(Array.from({ length: 50 }, (_, index) => send({ url: site.worker.direct }, `/scan-${number + index}.php`)));
+      await Promise.all(Array.from({ length: 50 }, (_, index) => send({ url: site.worker.directUrl }, `/scan-${number + index}.php`)));
     }
-    assert.deepEqual((await site.reading(() => site.get("/small.txt"))).reads, []);
+    assert.deepEqual((await site.recordReads(() => site.get("/small.txt"))).reads, []);
   });
 });
 
 describe("what is in memory is checked in the background", () => {
   beforeEach(async () => {
-    await site.pass(1000);
+    await site.advanceClock(1000);
     await site.get("/small.txt");
-    await eventually(async () => (await site.reading(() => site.get("/small.txt"))).reads.length === 0, "a fresh memory");
+    await eventually(async () => (await site.recordReads(() => site.get("/small.txt"))).reads.length === 0, "a fresh memory");
   });
 
   test("not before thirty seconds have passed", async () => {
-    await site.pass(25);
-    assert.deepEqual((await site.reading(() => site.get("/small.txt"))).reads, []);
+    await site.advanceClock(25);
+    assert.deepEqual((await site.recordReads(() => site.get("/small.txt"))).reads, []);
   });
 
   test("then by one read of the pointer, once for all requests, and none of them waits for it", async () => {
-    await site.pass(31);
+    await site.advanceClock(31);
     const ask = () => Promise.all(Array.from({ length: 20 }, () => site.get("/small.txt")));
-    const { response: responses, reads } = await site.reading(ask, { background: 1 });
+    const { response: responses, reads } = await site.recordReads(ask, { background: 1 });
     assert.ok(responses.every(({ status }) => status === 200));
     assert.deepEqual([...new Set(reads)], [POINTER]);
     assert.ok(reads.length <= 2, `${reads.length} reads`);
   });
 
   test("so it is after minutes without a request", async () => {
-    await site.pass(9 * 60);
-    const { response, reads } = await site.reading(() => site.get("/small.txt"), { background: 1 });
+    await site.advanceClock(9 * 60);
+    const { response, reads } = await site.recordReads(() => site.get("/small.txt"), { background: 1 });
     assert.deepEqual([response.text, reads], [prose, [POINTER]]);
     const late = await site.get("/small.txt", {}, { faults: { get: ["never"] } });
     assert.equal(late.text, prose);
   });
 
   test("an answer arrives though that read never ends", async () => {
-    await site.pass(31);
+    await site.advanceClock(31);
     const response = await site.get("/small.txt", {}, { faults: { get: ["never"] } });
     assert.equal(response.text, prose);
   });
@@ -190,11 +190,11 @@ describe("what is in memory is checked in the background", () => {
   test("the next release shows after it, and not before", async () => {
     await site.push({ ...files, "small.txt": "the next release" });
     assert.equal((await site.get("/small.txt")).text, prose);
-    await site.pass(31);
+    await site.advanceClock(31);
     await site.get("/small.txt");
     await eventually(async () => (await site.get("/small.txt")).text === "the next release", "the next release");
     await site.push(files);
-    await site.pass(31);
+    await site.advanceClock(31);
     await site.get("/small.txt");
     await eventually(async () => (await site.get("/small.txt")).text === prose, "the first files again");
   });
@@ -203,12 +203,12 @@ describe("what is in memory is checked in the background", () => {
     assert.equal((await site.get("/late.txt")).status, 404);
     await site.kv.put("late.txt", "late");
     assert.equal((await site.get("/late.txt")).status, 404);
-    await site.pass(31);
+    await site.advanceClock(31);
     await eventually(async () => (await site.get("/late.txt")).text === "late", "the key");
   });
 
   test("a failing pointer changes nothing", async () => {
-    await site.pass(31);
+    await site.advanceClock(31);
     for (let turn = 0; turn < 5; turn += 1) {
       const response = await site.get("/small.txt", {}, { faults: { get: ["500"] } });
       assert.deepEqual([response.status, response.text], [200, prose]);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiError, site as folderOf, startSite } from "./harness/site.mjs";
+import { apiError, makeFolder as folderOf, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
 
@@ -36,7 +36,7 @@ async function served() {
 }
 
 beforeEach(() => {
-  site.api.meddle = undefined;
+  site.api.intercept = undefined;
   return site.delete();
 });
 
@@ -264,7 +264,7 @@ describe("gc", () => {
   const hold = (prefix, isDelete = false) => {
     const held = Promise.withResolvers();
     const released = Promise.withResolvers();
-    site.api.meddle = async ({ method, path, body }, pass) => {
+    site.api.intercept = async ({ method, path, body }, pass) => {
       const names = method !== "GET" && /\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [];
       if (isDelete === path.endsWith("/delete") && names.some((name) => name.startsWith(prefix))) {
         held.resolve();
@@ -273,7 +273,7 @@ describe("gc", () => {
       return pass();
     };
     const release = () => {
-      site.api.meddle = undefined;
+      site.api.intercept = undefined;
       released.resolve();
     };
     return { reached: held.promise, release };
@@ -321,7 +321,8 @@ describe("gc", () => {
 
   test("that fails takes its mark away", async () => {
     await pushed(3, "--previous", "0");
-    site.api.meddle = ({ path, body }, pass) => (path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass());
+    site.api.intercept = ({ path, body }, pass) =>
+      path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass();
     const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
     assert.equal(code, 1);
     assert.match(stderr, /not today/);

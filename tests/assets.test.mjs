@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
@@ -60,7 +60,7 @@ for (const [key, type] of types) {
 }
 
 test("besides Content-Type only Cache-Control and nosniff are sent", async () => {
-  const key = unique("plain.txt");
+  const key = uniqueName("plain.txt");
   await assets.put(key, "text");
   const { headers } = await send(worker, `/${key}`);
   const transport = new Set(["content-length", "transfer-encoding", "connection", "date", "keep-alive"]);
@@ -76,7 +76,7 @@ test("besides Content-Type only Cache-Control and nosniff are sent", async () =>
 const everyByte = Uint8Array.from({ length: 256 }, (_, byte) => byte);
 for (const extension of ["bin", "png", "txt", "html", "js", "json"]) {
   test(`every byte value survives in a .${extension}`, async () => {
-    const key = unique("bytes") + `.${extension}`;
+    const key = uniqueName("bytes") + `.${extension}`;
     await assets.put(key, everyByte);
     const response = await send(worker, `/${key}`);
     assert.deepEqual(new Uint8Array(response.bytes), everyByte);
@@ -90,7 +90,7 @@ for (const [name, size] of [
 ]) {
   test(`a binary file of ${name} comes back byte for byte, with its length`, async () => {
     const bytes = randomBytes(size);
-    const key = unique("large") + ".bin";
+    const key = uniqueName("large") + ".bin";
     await assets.put(key, bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + size));
     const response = await send(worker, `/${key}`);
     assert.equal(response.status, 200);
@@ -102,7 +102,7 @@ for (const [name, size] of [
 }
 
 test("an empty file is a file", async () => {
-  const key = unique("empty.txt");
+  const key = uniqueName("empty.txt");
   await assets.put(key, "");
   const response = await send(worker, `/${key}`);
   assert.equal(response.status, 200);
@@ -142,7 +142,7 @@ const paths = [
 ];
 for (const [path, key] of paths) {
   test(`${path} is the key ${JSON.stringify(key)}`, async () => {
-    const value = unique("value");
+    const value = uniqueName("value");
     await assets.put(key, value);
     const response = await send(worker, path);
     assert.equal(response.status, 200, response.text);
@@ -158,14 +158,14 @@ test("an escaped path and its decoded twin are not decoded twice", async () => {
 });
 
 test("a key that is not there is answered 404 Not found", async () => {
-  assertPlainError(await send(worker, `/${unique("missing")}`), 404, "Not found");
-  const problem = assertProblem(await sendForJson(worker, `/${unique("missing")}`), 404, "not_found");
+  assertPlainError(await send(worker, `/${uniqueName("missing")}`), 404, "Not found");
+  const problem = assertProblem(await sendForJson(worker, `/${uniqueName("missing")}`), 404, "not_found");
   assert.equal(problem.detail, "Not found");
 });
 
 for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) {
   test(`${method} is answered 405 with Allow, and changes nothing`, async () => {
-    const key = unique("unchanged.txt");
+    const key = uniqueName("unchanged.txt");
     await assets.put(key, "before");
     const body = method === "OPTIONS" ? undefined : "after";
     const response = await sendForJson(worker, `/${key}`, { method, body });
@@ -176,7 +176,7 @@ for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) 
 }
 
 test("HEAD is answered like GET, without a body", async () => {
-  const key = unique("head") + ".png";
+  const key = uniqueName("head") + ".png";
   await assets.put(key, everyByte);
   const get = await send(worker, `/${key}`);
   const head = await send(worker, `/${key}`, { method: "HEAD" });
@@ -185,7 +185,7 @@ test("HEAD is answered like GET, without a body", async () => {
   for (const name of ["content-type", "x-content-type-options"]) {
     assert.equal(head.headers[name], get.headers[name], name);
   }
-  const missing = await send(worker, `/${unique("missing")}`, { method: "HEAD" });
+  const missing = await send(worker, `/${uniqueName("missing")}`, { method: "HEAD" });
   assert.equal(missing.status, 404);
   assert.equal(missing.bytes.length, 0);
 });

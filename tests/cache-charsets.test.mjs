@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import zlib from "node:zlib";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
@@ -174,7 +174,7 @@ describe("a content coding", { concurrency: true }, () => {
           const url = page();
           const { title, content } = await view(url);
           assert.deepEqual({ title, content }, plain);
-          assert.equal(upstream.count(url), 1);
+          assert.equal(upstream.requestCount(url), 1);
         });
       }
     }
@@ -191,7 +191,7 @@ describe("a content coding", { concurrency: true }, () => {
       const answer = await send(worker, `/cache/${viewed}`, { headers: { "Accept-Encoding": "gzip, br, zstd" } });
       assert.equal(answer.status, 200);
       assert.match(answer.headers["cache-status"], /hit/);
-      for (const url of [stored, viewed]) assert.equal(upstream.count(url), 1);
+      for (const url of [stored, viewed]) assert.equal(upstream.requestCount(url), 1);
     });
 
     test(`${coding}, with a charset`, async () => {
@@ -247,7 +247,7 @@ test("a page that is too long, breaks off or cannot be read leaves nothing uncau
     ),
   ];
   for (const url of urls) assertProblem(await sendForJson(worker, pathOf(url)), 502, "upstream_failed");
-  const id = unique("fence");
+  const id = uniqueName("fence");
   await send(worker, pathOf(urls[0]), { headers: { "CF-Ray": id } });
   await eventually(() => worker.lines().some((line) => line.includes(id)), "a line in the log");
   assert.deepEqual(

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { send } from "./harness/http.mjs";
-import { inParts, page, startUpstream } from "./harness/upstream.mjs";
+import { respondInParts, respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -56,7 +56,7 @@ const pages = [
 ];
 for (const [rule, html, expected] of pages) {
   test(rule, async () => {
-    const converted = await convert(page(html));
+    const converted = await convert(respondWithPage(html));
     for (const [name, value] of Object.entries(expected)) assert.equal(converted[name], value, name);
   });
 }
@@ -69,28 +69,28 @@ const cut = [
 ];
 for (const [where, parts] of cut) {
   test(`a page that arrives cut ${where} is read as a whole`, async () => {
-    assert.deepEqual(await convert(inParts(parts)), { title: "T", content: "words" });
+    assert.deepEqual(await convert(respondInParts(parts)), { title: "T", content: "words" });
   });
 }
 
 test("an entity that arrives cut is decoded", async () => {
   const parts = ["<title>a &am", "p; b</title><body>&#x1F", "389; &euro", "; c</body>"];
-  assert.deepEqual(await convert(inParts(parts)), { title: "a & b", content: "🎉 € c" });
+  assert.deepEqual(await convert(respondInParts(parts)), { title: "a & b", content: "🎉 € c" });
 });
 
 test("a character that arrives cut between its bytes survives", async () => {
   const bytes = Buffer.from("<title>é</title><body>日本🎉</body>");
   const parts = Array.from(bytes, (byte) => Buffer.of(byte));
-  assert.deepEqual(await convert(inParts(parts)), { title: "é", content: "日本🎉" });
+  assert.deepEqual(await convert(respondInParts(parts)), { title: "é", content: "日本🎉" });
 });
 
 test("words that arrive cut stay one word", async () => {
-  assert.equal((await convert(inParts(["<body>wo", "rd an", "d word</body>"]))).content, "word and word");
+  assert.equal((await convert(respondInParts(["<body>wo", "rd an", "d word</body>"]))).content, "word and word");
 });
 
 test("a large page is read to its end", async () => {
   const words = "word ".repeat(100_000).trim();
-  const { title, content } = await convert(page(`<title>Large</title><body><p>${words}</p><p>end</p></body>`));
+  const { title, content } = await convert(respondWithPage(`<title>Large</title><body><p>${words}</p><p>end</p></body>`));
   assert.equal(title, "Large");
   assert.equal(content, `${words} end`);
 });
@@ -98,13 +98,13 @@ test("a large page is read to its end", async () => {
 test("a compressed page is read", async () => {
   const html = gzipSync("<title>Packed</title><body>words</body>");
   const headers = { "content-encoding": "gzip" };
-  assert.deepEqual(await convert(page(html, { headers })), { title: "Packed", content: "words" });
+  assert.deepEqual(await convert(respondWithPage(html, { headers })), { title: "Packed", content: "words" });
 });
 
 for (const type of ["text/plain", "application/json", "application/octet-stream"]) {
   test(`what is sent as ${type} is read alike`, async () => {
     const headers = { "content-type": type };
-    const converted = await convert(page("<title>T</title><body>words</body>", { headers }));
+    const converted = await convert(respondWithPage("<title>T</title><body>words</body>", { headers }));
     assert.deepEqual(converted, { title: "T", content: "words" });
   });
 }

@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { closedOrigin, die, page, redirectTo, startUpstream, unlistedUrls } from "./harness/upstream.mjs";
+import { breakInBody, closedOrigin, respondWithPage, respondWithRedirect, startUpstream, unlistedUrls } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -91,7 +91,7 @@ for (const [name, url] of [
   ["with a tab in it", `http://127.0.\t0.1:${port}`],
 ]) {
   test(`an allowed origin ${name} is the same origin`, async () => {
-    const served = upstream.serve(page(html));
+    const served = upstream.serve(respondWithPage(html));
     const response = await cached(url + new URL(served).pathname);
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().data.title, "A page");
@@ -111,8 +111,8 @@ test("an upstream that ends the connection without an answer is answered 502", a
 });
 
 for (const [name, handler] of [
-  ["in chunks", die()],
-  ["with a Content-Length", die({ length: 1000 })],
+  ["in chunks", breakInBody()],
+  ["with a Content-Length", breakInBody({ length: 1000 })],
 ]) {
   test(`an upstream that dies in the middle of a body ${name} is answered 502, and nothing is stored`, async () => {
     const url = upstream.serve(handler);
@@ -130,7 +130,7 @@ for (const [name, headers] of [
   test(`a page of more than 8 MiB ${name} is answered 502, and nothing is stored`, async () => {
     const filled = `<title>T</title><body>words${" ".repeat(8 * MIB + 1 - 27)}`;
     assert.equal(filled.length, 8 * MIB + 1);
-    const url = upstream.serve(page(filled, { headers }));
+    const url = upstream.serve(respondWithPage(filled, { headers }));
     const response = await cachedForJson(url);
     assertProblem(response, 502, "upstream_failed");
     assert.match(response.json().detail, /longer than 8 MiB/);
@@ -139,7 +139,7 @@ for (const [name, headers] of [
 }
 
 test("what is never closed in the head does not hide the body", async () => {
-  const response = await cached(upstream.serve(page("<head><template><link></head><body>words</body>")));
+  const response = await cached(upstream.serve(respondWithPage("<head><template><link></head><body>words</body>")));
   assert.equal(response.json().data.content, "words");
 });
 
@@ -149,7 +149,7 @@ for (const [what, html] of [
   ["text in one element", `<title>${"<title>a".repeat(120_000)}`],
 ]) {
   test(`a page with very many ${what} is answered 502 and not parsed to its end`, async () => {
-    const response = await cachedForJson(upstream.serve(page(html)));
+    const response = await cachedForJson(upstream.serve(respondWithPage(html)));
     assertProblem(response, 502, "upstream_failed");
     assert.match(response.json().detail, /too many elements/);
   });
@@ -158,7 +158,7 @@ for (const [what, html] of [
 test("a compressed page counts as what it unpacks to", async () => {
   const bomb = gzipSync(`<title>T</title><body>${"word ".repeat(3 * MIB)}`);
   const headers = { "content-encoding": "gzip", "content-length": bomb.length };
-  const url = upstream.serve(page(bomb, { headers }));
+  const url = upstream.serve(respondWithPage(bomb, { headers }));
   assertProblem(await cachedForJson(url), 502, "upstream_failed");
   await assertNothingStored(url);
 });
@@ -166,53 +166,53 @@ test("a compressed page counts as what it unpacks to", async () => {
 test("a compressed page is read", async () => {
   const packed = gzipSync("<title>T</title><body>packed words");
   const headers = { "content-encoding": "gzip", "content-length": packed.length };
-  const response = await cached(upstream.serve(page(packed, { headers })));
+  const response = await cached(upstream.serve(respondWithPage(packed, { headers })));
   assert.equal(response.json().data.content, "packed words");
 });
 
 test("a page of 8 MiB is read", async () => {
   const filled = `<title>T</title><body>words${" ".repeat(8 * MIB - 27)}`;
-  const response = await cached(upstream.serve(page(filled)));
+  const response = await cached(upstream.serve(respondWithPage(filled)));
   assert.equal(response.status, 200, response.text);
   assert.equal(response.json().data.content, "words");
 });
 
 for (const status of [301, 302, 303, 307, 308]) {
   test(`a redirect ${status} to an allowed origin is followed, and stored under the URL that was asked for`, async () => {
-    const target = second.serve(page(html));
-    const url = upstream.serve(redirectTo(target, status));
+    const target = second.serve(respondWithPage(html));
+    const url = upstream.serve(respondWithRedirect(target, status));
     const miss = await cached(url);
     assert.equal(miss.status, 200, miss.text);
     assert.equal(miss.json().data.title, "A page");
     assert.match(miss.headers["cache-status"], /fwd-status=200; stored; ttl=60$/);
     await eventually(async () => (await cached(url)).json().fromCache, "the page is stored");
-    assert.ok(second.count(target) >= 1);
+    assert.ok(second.requestCount(target) >= 1);
     assert.equal(await CACHE_KV.get(`page:${target}`), null);
   });
 }
 
 test("a relative redirect is followed", async () => {
-  const target = upstream.serve(page(html));
-  const url = upstream.serve(redirectTo(new URL(target).pathname.slice(1)));
+  const target = upstream.serve(respondWithPage(html));
+  const url = upstream.serve(respondWithRedirect(new URL(target).pathname.slice(1)));
   assert.equal((await cached(url)).json().data.title, "A page");
 });
 
 function chain(length, target) {
   let next = target;
-  for (let hops = 0; hops < length; hops += 1) next = upstream.serve(redirectTo(next));
+  for (let hops = 0; hops < length; hops += 1) next = upstream.serve(respondWithRedirect(next));
   return next;
 }
 
 test("five redirects are followed, a sixth is not: 502", async () => {
-  const target = upstream.serve(page(html));
+  const target = upstream.serve(respondWithPage(html));
   assert.equal((await cached(chain(5, target))).json().data.title, "A page");
   assertProblem(await cachedForJson(chain(6, target)), 502, "upstream_redirect");
-  assert.equal(upstream.count(target), 1);
+  assert.equal(upstream.requestCount(target), 1);
 });
 
 test("redirects in a circle end: 502", async () => {
   const path = "/circle";
-  upstream.serve(redirectTo(upstream.origin + path), path);
+  upstream.serve(respondWithRedirect(upstream.origin + path), path);
   assertProblem(await cachedForJson(upstream.origin + path), 502, "upstream_redirect");
   await assertNothingStored(upstream.origin + path);
 });
@@ -226,11 +226,11 @@ for (const [name, location] of [
   ["a host through //", () => `//127.0.0.1:${unlisted.port}/landed`],
 ]) {
   test(`a redirect to ${name} is not followed: 502, and nothing is stored`, async () => {
-    const url = upstream.serve(redirectTo(location()));
+    const url = upstream.serve(respondWithRedirect(location()));
     const problem = assertProblem(await cachedForJson(url), 502, "upstream_redirect");
     assert.ok(!problem.detail.includes("landed"));
     assert.deepEqual(unlisted.requests, []);
-    assert.equal(upstream.count("/landed"), 0);
+    assert.equal(upstream.requestCount("/landed"), 0);
     await assertNothingStored(url);
   });
 }

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { page, startUpstream } from "./harness/upstream.mjs";
+import { respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -32,7 +32,7 @@ function assertHit(response) {
 }
 
 test("a miss is fetched, answered and stored; a hit is the same page, and is not fetched", async () => {
-  const url = upstream.serve(page(html));
+  const url = upstream.serve(respondWithPage(html));
   const before = Date.now();
   const miss = await cached(url);
   assertMiss(miss);
@@ -50,11 +50,11 @@ test("a miss is fetched, answered and stored; a hit is the same page, and is not
     assertHit(hit);
     assert.deepEqual(hit.json(), { data, fromCache: true });
   }
-  assert.equal(upstream.count(url), 1);
+  assert.equal(upstream.requestCount(url), 1);
 });
 
 test("a stored page expires 60 seconds after the put", async () => {
-  const url = upstream.serve(page(html));
+  const url = upstream.serve(respondWithPage(html));
   const before = Math.floor(Date.now() / 1000);
   await cached(url);
   await stored(url);
@@ -66,13 +66,13 @@ test("a stored page expires 60 seconds after the put", async () => {
 });
 
 test("the page is answered from the record, whoever wrote it", async () => {
-  const url = `${upstream.origin}/${unique("seeded")}`;
+  const url = `${upstream.origin}/${uniqueName("seeded")}`;
   const data = { title: "Seeded", content: 'quotes " and \\ and 日本 & <b>', lastUpdated: "2026-01-02T03:04:05.678Z" };
   await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
   const hit = await cached(url);
   assertHit(hit);
   assert.deepEqual(hit.json().data, data);
-  assert.equal(upstream.count(url), 0);
+  assert.equal(upstream.requestCount(url), 0);
 });
 
 for (const record of [
@@ -91,18 +91,18 @@ for (const record of [
   '{"title":"t","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}}',
 ]) {
   test(`the broken record ${JSON.stringify(record)} is a miss, and is replaced`, async () => {
-    const url = upstream.serve(page(html));
+    const url = upstream.serve(respondWithPage(html));
     await CACHE_KV.put(`page:${url}`, record);
     assertMiss(await cached(url), { detail: "broken-record" });
     await eventually(async () => (await CACHE_KV.get(`page:${url}`)) !== record, "a new record");
     assertHit(await cached(url));
-    assert.equal(upstream.count(url), 1);
+    assert.equal(upstream.requestCount(url), 1);
   });
 }
 
 for (const status of [201, 203, 299]) {
   test(`a page of status ${status} is stored`, async () => {
-    const url = upstream.serve(page(html, { status }));
+    const url = upstream.serve(respondWithPage(html, { status }));
     assertMiss(await cached(url), { status, isStored: true });
     await stored(url);
     assertHit(await cached(url));
@@ -112,23 +112,23 @@ for (const status of [201, 203, 299]) {
 for (const status of [304, 400, 401, 403, 404, 410, 429, 500, 503]) {
   test(`a page of status ${status} is converted and answered, but never stored`, async () => {
     const body = status === 304 ? "" : html;
-    const url = upstream.serve(page(body, { status }));
+    const url = upstream.serve(respondWithPage(body, { status }));
     for (let fetches = 1; fetches <= 2; fetches += 1) {
       const miss = await cached(url);
       assertMiss(miss, { status });
       assert.equal(miss.json().data.title, status === 304 ? "No title found" : "A page");
-      assert.equal(upstream.count(url), fetches);
+      assert.equal(upstream.requestCount(url), fetches);
     }
     assert.equal(await CACHE_KV.get(`page:${url}`), null);
   });
 }
 
 test("each URL has a page of its own, query and all", async () => {
-  const path = `/${unique("own")}`;
+  const path = `/${uniqueName("own")}`;
   const urls = ["", "?a=1", "?a=2", "?a=1&b=%20", "/", "//"].map((tail) => upstream.origin + path + tail);
   for (const url of urls) {
     const target = url.replace(upstream.origin, "");
-    upstream.serve(page(`<title>${target.replaceAll("&", "&amp;")}</title>`), target);
+    upstream.serve(respondWithPage(`<title>${target.replaceAll("&", "&amp;")}</title>`), target);
   }
   for (const url of urls) {
     const miss = await cached(url);
@@ -144,16 +144,16 @@ test("each URL has a page of its own, query and all", async () => {
 });
 
 test("the fragment is not part of the page's URL", async () => {
-  const url = upstream.serve(page(html));
+  const url = upstream.serve(respondWithPage(html));
   assertMiss(await cached(`${url}#one`));
   await stored(url);
   assertHit(await cached(`${url}#two`));
   assertHit(await cached(url));
-  assert.equal(upstream.count(url), 1);
+  assert.equal(upstream.requestCount(url), 1);
 });
 
 test("a key of 512 bytes is the URL itself, a longer one is its SHA-256", async () => {
-  const base = upstream.serve(page(html));
+  const base = upstream.serve(respondWithPage(html));
   const filled = (bytes) => `${base}?${"q".repeat(bytes - "page:".length - base.length - 1)}`;
   const fits = filled(512);
   const isTooLong = filled(513);
@@ -168,7 +168,7 @@ test("a key of 512 bytes is the URL itself, a longer one is its SHA-256", async 
 });
 
 test("long URLs that differ at their end have pages of their own", async () => {
-  const base = upstream.serve(page(html));
+  const base = upstream.serve(respondWithPage(html));
   const urls = ["x", "y"].map((end) => `${base}?${"q".repeat(3000)}${end}`);
   for (const url of urls) assertMiss(await cached(url));
   for (const url of urls) {
@@ -179,7 +179,7 @@ test("long URLs that differ at their end have pages of their own", async () => {
 });
 
 test("nothing of the visitor reaches the upstream: the page is everybody's", async () => {
-  const url = upstream.serve(page(html));
+  const url = upstream.serve(respondWithPage(html));
   const headers = { Cookie: "session=secret", Authorization: "Bearer secret", "X-Custom": "secret" };
   assertMiss(await cached(url, { headers }));
   const seen = upstream.requests.find((request) => request.url === new URL(url).pathname);
@@ -188,7 +188,7 @@ test("nothing of the visitor reaches the upstream: the page is everybody's", asy
 });
 
 test("visitors who come at the same time all get the page", async () => {
-  const url = upstream.serve(page(html));
+  const url = upstream.serve(respondWithPage(html));
   const responses = await Promise.all(Array.from({ length: 8 }, () => cached(url)));
   for (const response of responses) {
     assert.equal(response.status, 200);
@@ -203,17 +203,17 @@ test("a request that waits for its upstream does not hold up the others", async 
   });
   const waiting = cached(slow);
   await eventually(() => finish, "the request at the upstream");
-  assertMiss(await cached(upstream.serve(page(html))));
+  assertMiss(await cached(upstream.serve(respondWithPage(html))));
   assert.equal((await send(worker, "/config?userId=somebody")).status, 200);
   finish();
   assertMiss(await waiting);
 });
 
 test("POST is answered 405", async () => {
-  const url = upstream.serve(page(html));
+  const url = upstream.serve(respondWithPage(html));
   const path = `/cache?url=${encodeURIComponent(url)}`;
   const response = await sendForJson(worker, path, { method: "POST" });
   assertProblem(response, 405, "method_not_allowed");
   assert.match(response.headers.allow, /\bGET\b/);
-  assert.equal(upstream.count(url), 0);
+  assert.equal(upstream.requestCount(url), 0);
 });

@@ -2,88 +2,88 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 
 const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };
 
 describe("without a snapshot", async () => {
   const config = await startConfig({ refresh: null });
-  const reads = async (id, options) => (await config.reading(() => config.page(id), options)).reads;
+  const reads = async (id, options) => (await config.recordReads(() => config.getPage(id), options)).reads;
 
   test("the first page of a user reads the record, the next ones nothing", async () => {
-    const id = unique("user");
-    await config.put(id, on);
+    const id = uniqueName("user");
+    await config.putRecord(id, on);
     assert.deepEqual(await reads(id), [id]);
     for (let again = 0; again < 5; again += 1) assert.deepEqual(await reads(id), []);
-    assertPage(await config.page(id), { preview: true });
+    assertPage(await config.getPage(id), { preview: true });
   });
 
   test("that there is no record is remembered too", async () => {
-    const id = unique("unknown");
+    const id = uniqueName("unknown");
     assert.deepEqual(await reads(id), [id]);
-    await config.put(id, on);
-    const { response, reads: second } = await config.reading(() => config.page(id));
+    await config.putRecord(id, on);
+    const { response, reads: second } = await config.recordReads(() => config.getPage(id));
     assert.deepEqual(second, []);
     assertPage(response, { preview: false });
   });
 
   test("HEAD is of the same memory", async () => {
-    const id = unique("head");
-    await config.put(id, on);
+    const id = uniqueName("head");
+    await config.putRecord(id, on);
     assert.deepEqual(await reads(id), [id]);
-    assert.deepEqual((await config.reading(() => config.ask("HEAD", `/config?userId=${id}`))).reads, []);
+    assert.deepEqual((await config.recordReads(() => config.request("HEAD", `/config?userId=${id}`))).reads, []);
   });
 
   test("after the time one page is still out of memory, one read is made in the background, and the next page is new", async () => {
-    const id = unique("refreshed");
-    await config.put(id, on);
-    await config.page(id);
-    await config.put(id, off);
-    await config.pass(29);
+    const id = uniqueName("refreshed");
+    await config.putRecord(id, on);
+    await config.getPage(id);
+    await config.putRecord(id, off);
+    await config.advanceClock(29);
     assert.deepEqual(await reads(id), []);
-    await config.pass(2);
-    const { response, reads: again } = await config.reading(() => config.page(id), { background: 1 });
+    await config.advanceClock(2);
+    const { response, reads: again } = await config.recordReads(() => config.getPage(id), { background: 1 });
     assertPage(response, { preview: true });
     assert.deepEqual(again, [id]);
-    await eventually(async () => !(await config.page(id)).text.includes("🎉"), "the new record shows");
+    await eventually(async () => !(await config.getPage(id)).text.includes("🎉"), "the new record shows");
     assert.deepEqual(await reads(id), []);
   });
 
   test("many pages at that moment make one read", async () => {
-    const id = unique("crowd");
-    await config.put(id, on);
-    await config.page(id);
-    await config.pass(31);
-    const { reads: made } = await config.reading(() => Promise.all(Array.from({ length: 20 }, () => config.page(id))), { background: 1 });
+    const id = uniqueName("crowd");
+    await config.putRecord(id, on);
+    await config.getPage(id);
+    await config.advanceClock(31);
+    const { reads: made } = await config.recordReads(() => Promise.all(Array.from({ length: 20 }, () => config.getPage(id))), { background: 1 });
     assert.deepEqual(made, [id]);
   });
 
   test("the same of a user without a record", async () => {
-    const id = unique("unknown");
-    await config.page(id);
-    await config.put(id, on);
-    await config.pass(31);
-    const { response, reads: again } = await config.reading(() => config.page(id), { background: 1 });
+    const id = uniqueName("unknown");
+    await config.getPage(id);
+    await config.putRecord(id, on);
+    await config.advanceClock(31);
+    const { response, reads: again } = await config.recordReads(() => config.getPage(id), { background: 1 });
     assertPage(response, { preview: false });
     assert.deepEqual(again, [id]);
-    await eventually(async () => (await config.page(id)).text.includes("🎉"), "the new record shows");
+    await eventually(async () => (await config.getPage(id)).text.includes("🎉"), "the new record shows");
   });
 
   test("a background read that fails leaves the page as it was, and is made again after the time", async () => {
-    const id = unique("failing");
-    await config.put(id, on);
-    await config.page(id);
-    await config.pass(31);
+    const id = uniqueName("failing");
+    await config.putRecord(id, on);
+    await config.getPage(id);
+    await config.advanceClock(31);
     const faults = { get: ["500"] };
-    const first = await config.reading(() => config.page(id, { faults }), { background: 2 });
+    const first = await config.recordReads(() => config.getPage(id, { faults }), { background: 2 });
     assertPage(first.response, { preview: true });
     assert.deepEqual(first.reads, [id, id]); // once more
-    await eventually(async () => (await config.page(id)).headers["config-source"] === "stale", "the page says so");
+    await eventually(async () => (await config.getPage(id)).headers["config-source"] === "stale", "the page says so");
     assert.deepEqual(await reads(id), []);
-    await config.pass(31);
+    await config.advanceClock(31);
     assert.deepEqual(await reads(id, { background: 1 }), [id]);
-    await eventually(async () => (await config.page(id)).headers["config-source"] === undefined, "the page is as KV has it");
+    await eventually(async () => (await config.getPage(id)).headers["config-source"] === undefined, "the page is as KV has it");
   });
 
   // Twice thirty seconds; the clock goes on by itself, too.
@@ -93,12 +93,12 @@ describe("without a snapshot", async () => {
     [24 * 60 * 60, true],
   ]) {
     test(`who was away for ${seconds} s gets what ${isWaitedFor ? "KV has now" : "is in memory"}`, async () => {
-      const id = unique("away");
-      await config.put(id, on);
-      await config.page(id);
-      await config.put(id, off);
-      await config.pass(seconds);
-      const { response, reads: made } = await config.reading(() => config.page(id), { background: 1 });
+      const id = uniqueName("away");
+      await config.putRecord(id, on);
+      await config.getPage(id);
+      await config.putRecord(id, off);
+      await config.advanceClock(seconds);
+      const { response, reads: made } = await config.recordReads(() => config.getPage(id), { background: 1 });
       assert.deepEqual(made, [id]);
       assertPage(response, { preview: !isWaitedFor });
     });
@@ -106,7 +106,7 @@ describe("without a snapshot", async () => {
 
   for (const path of ["/config", "/config?userId=", "/config?userId=..", "/config?userId=%zz"]) {
     test(`${path} reads nothing`, async () => {
-      const { response, reads: made } = await config.reading(() => config.ask("GET", path));
+      const { response, reads: made } = await config.recordReads(() => config.request("GET", path));
       assert.equal(response.status, 400);
       assert.deepEqual(made, []);
     });
@@ -116,7 +116,7 @@ describe("without a snapshot", async () => {
     // Who has no record takes some 140 bytes of 256 KiB.
     const ids = Array.from({ length: 2200 }, (_, index) => `many-${index}`);
     for (let from = 0; from < ids.length; from += 100) {
-      const pages = await Promise.all(ids.slice(from, from + 100).map((id) => config.page(id)));
+      const pages = await Promise.all(ids.slice(from, from + 100).map((id) => config.getPage(id)));
       for (const page of pages) assertPage(page, { preview: false });
     }
     assert.deepEqual(await reads(ids.at(-1)), []);
@@ -130,33 +130,33 @@ describe("with a snapshot", async () => {
   before(() => config.kv.put("snapshot", snapshotOf(records)));
 
   test("it is read once for many users", async () => {
-    const first = await config.reading(() => config.page("id-1"));
+    const first = await config.recordReads(() => config.getPage("id-1"));
     assertPage(first.response, { preview: true, source: "snapshot" });
     assert.deepEqual(first.reads.toSorted(), ["id-1", "snapshot"]);
     for (let index = 2; index < 30; index += 1) {
-      const { response, reads } = await config.reading(() => config.page(`id-${index}`));
+      const { response, reads } = await config.recordReads(() => config.getPage(`id-${index}`));
       assertPage(response, { preview: index % 2 === 1, source: "snapshot" });
       assert.deepEqual(reads, [`id-${index}`]);
     }
-    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads, []);
+    assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
   test("who has a record of one's own does not need it", async () => {
-    await config.put("own", on);
+    await config.putRecord("own", on);
     await config.restart();
-    assert.deepEqual((await config.reading(() => config.page("own"))).reads, ["own"]);
+    assert.deepEqual((await config.recordReads(() => config.getPage("own"))).reads, ["own"]);
   });
 
   test("after the time it is read again in the background, once", async () => {
     await config.restart();
-    await config.page("id-1");
+    await config.getPage("id-1");
     await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 2));
-    await config.pass(31);
-    const { response, reads } = await config.reading(() => config.page("id-1"), { background: 2 });
+    await config.advanceClock(31);
+    const { response, reads } = await config.recordReads(() => config.getPage("id-1"), { background: 2 });
     assertPage(response, { preview: true, source: "snapshot" });
     assert.deepEqual(reads.toSorted(), ["id-1", "snapshot"]);
-    await eventually(async () => !(await config.page("id-1")).text.includes("🎉"), "the new snapshot counts");
-    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads, []);
+    await eventually(async () => !(await config.getPage("id-1")).text.includes("🎉"), "the new snapshot counts");
+    assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
   // Twenty times thirty seconds; the clock goes on by itself, too.
@@ -168,13 +168,13 @@ describe("with a snapshot", async () => {
     test(`one that was read ${seconds} s ago is ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
       await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
       await config.restart();
-      await config.page("id-1");
+      await config.getPage("id-1");
       await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 101 + seconds));
-      await config.pass(seconds);
-      const { response, reads } = await config.reading(() => config.page("id-1"), { background: 2 });
+      await config.advanceClock(seconds);
+      const { response, reads } = await config.recordReads(() => config.getPage("id-1"), { background: 2 });
       assertPage(response, { preview: !isWaitedFor, source: "snapshot" });
       assert.deepEqual(reads.toSorted(), ["id-1", "snapshot"]);
-      await eventually(async () => !(await config.page("id-1")).text.includes("🎉"), "the new snapshot counts");
+      await eventually(async () => !(await config.getPage("id-1")).text.includes("🎉"), "the new snapshot counts");
     });
   }
 
@@ -185,8 +185,8 @@ describe("with a snapshot", async () => {
     assert.ok(value.length > 9_000_000 && value.length < 10 * 1024 * 1024, `${value.length}`);
     await config.kv.put("snapshot", value);
     await config.restart();
-    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
-    const { response, reads } = await config.reading(() => config.page("id-49999"));
+    assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
+    const { response, reads } = await config.recordReads(() => config.getPage("id-49999"));
     assertPage(response, { preview: true, source: "snapshot" });
     assert.deepEqual(reads, ["id-49999"]);
     await config.kv.put("snapshot", snapshotOf(records, 4));
@@ -195,13 +195,13 @@ describe("with a snapshot", async () => {
   test("that it is not there is remembered", async () => {
     await config.kv.delete("snapshot");
     await config.restart();
-    assert.deepEqual((await config.reading(() => config.page("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
-    assert.deepEqual((await config.reading(() => config.page("id-2"))).reads, ["id-2"]);
+    assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
+    assert.deepEqual((await config.recordReads(() => config.getPage("id-2"))).reads, ["id-2"]);
   });
 
   test("reserved ids read no record", async () => {
     for (const id of ["flags", "snapshot"]) {
-      const { reads } = await config.reading(() => config.page(id));
+      const { reads } = await config.recordReads(() => config.getPage(id));
       assert.ok(!reads.includes("flags") && reads.filter((key) => key === "snapshot").length <= 1, `${reads}`);
     }
   });
@@ -216,20 +216,20 @@ for (const [value, seconds] of [
 ]) {
   test(`CONFIG_REFRESH = ${JSON.stringify(value)} holds for ${seconds} s`, async () => {
     const config = await startConfig({ refresh: value });
-    await config.page("user");
+    await config.getPage("user");
     // The clock goes on by itself, too.
     if (seconds > 10) {
-      await config.pass(seconds - 10);
-      assert.deepEqual((await config.reading(() => config.page("user"))).reads, []);
-      await config.pass(10);
+      await config.advanceClock(seconds - 10);
+      assert.deepEqual((await config.recordReads(() => config.getPage("user"))).reads, []);
+      await config.advanceClock(10);
     } else {
-      await config.pass(seconds);
+      await config.advanceClock(seconds);
     }
-    assert.deepEqual((await config.reading(() => config.page("user"), { background: 1 })).reads, ["user"]);
+    assert.deepEqual((await config.recordReads(() => config.getPage("user"), { background: 1 })).reads, ["user"]);
   });
 }
 
 test("CONFIG_REFRESH = 0 asks KV every time", async () => {
   const config = await startConfig({ refresh: "0" });
-  for (let again = 0; again < 3; again += 1) assert.deepEqual((await config.reading(() => config.page("user"))).reads, ["user"]);
+  for (let again = 0; again < 3; again += 1) assert.deepEqual((await config.recordReads(() => config.getPage("user"))).reads, ["user"]);
 });

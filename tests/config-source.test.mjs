@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 
 const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };
@@ -11,7 +11,7 @@ const off = { preview_features_enabled: false };
 const failures = ["500", "503", "429", "400", "no answer", "throws a string", "throws undefined"];
 
 /** Asks for a page with this fault at every read of the user's own record. */
-const failing = (config, id, fault) => config.page(id, { faults: { [`get ${id}`]: [fault] } });
+const failing = (config, id, fault) => config.getPage(id, { faults: { [`get ${id}`]: [fault] } });
 
 const HOUR = 60 * 60;
 const SNAPSHOT_MAX = 10 * 1024 * 1024;
@@ -20,117 +20,117 @@ describe("without a snapshot", async () => {
   const config = await startConfig();
 
   test("one's own record, and no record at all, need no word", async () => {
-    const id = unique("user");
-    assertPage(await config.page(id), { preview: false });
-    await config.put(id, on);
-    assertPage(await config.page(id), { preview: true });
+    const id = uniqueName("user");
+    assertPage(await config.getPage(id), { preview: false });
+    await config.putRecord(id, on);
+    assertPage(await config.getPage(id), { preview: true });
     await config.kv.delete(id);
-    assertPage(await config.page(id), { preview: false });
+    assertPage(await config.getPage(id), { preview: false });
   });
 
   for (const broken of ["{", "", "[]", "null", '{"preview_features_enabled":"yes"}', new Uint8Array([0xff, 0xfe])]) {
     const shown = typeof broken === "string" ? JSON.stringify(broken) : "bytes that are no UTF-8";
     test(`a record that an edit breaks is served as it last was: ${shown}`, async () => {
-      const id = unique("edited");
-      await config.put(id, on);
-      assertPage(await config.page(id), { preview: true });
+      const id = uniqueName("edited");
+      await config.putRecord(id, on);
+      assertPage(await config.getPage(id), { preview: true });
       await config.kv.put(id, broken);
-      for (let again = 0; again < 2; again += 1) assertPage(await config.page(id), { preview: true, source: "last-good" });
-      await config.put(id, off);
-      assertPage(await config.page(id), { preview: false });
+      for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id), { preview: true, source: "last-good" });
+      await config.putRecord(id, off);
+      assertPage(await config.getPage(id), { preview: false });
     });
 
     test(`a broken record of which no better is known gets the defaults: ${shown}`, async () => {
-      const id = unique("broken");
+      const id = uniqueName("broken");
       await config.kv.put(id, broken);
-      for (let again = 0; again < 2; again += 1) assertPage(await config.page(id), { preview: false, source: "default" });
-      await config.put(id, on);
-      assertPage(await config.page(id), { preview: true });
+      for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id), { preview: false, source: "default" });
+      await config.putRecord(id, on);
+      assertPage(await config.getPage(id), { preview: true });
     });
   }
 
   test("a broken record leaves a line in the log, without what it holds", async () => {
-    const id = unique("logged");
+    const id = uniqueName("logged");
     const lines = () => config.worker.log().filter(({ route, code }) => route === "/config" && code === "broken_record");
     const before = lines().length;
     await config.kv.put(id, '{"preview_features_enabled":"a secret value"}');
-    assertPage(await config.page(id), { preview: false, source: "default" });
+    assertPage(await config.getPage(id), { preview: false, source: "default" });
     await eventually(() => lines().length > before, "a line in the log");
     assert.ok(!config.worker.lines().some((line) => line.includes("a secret value")));
   });
 
   for (const fault of failures) {
     test(`KV fails (${fault}): the record as it was, or else the defaults`, async () => {
-      const id = unique("failing");
-      await config.put(id, on);
+      const id = uniqueName("failing");
+      await config.putRecord(id, on);
       assertPage(await failing(config, id, fault), { preview: false, source: "default" });
-      assertPage(await config.page(id), { preview: true });
+      assertPage(await config.getPage(id), { preview: true });
       assertPage(await failing(config, id, fault), { preview: true, source: "stale" });
-      assertPage(await config.page(id), { preview: true });
+      assertPage(await config.getPage(id), { preview: true });
     });
   }
 
   test("a read that fails once is made again", async () => {
-    const id = unique("once");
-    await config.put(id, on);
-    assertPage(await config.page(id, { faults: { get: ["500", "ok"] } }), { preview: true });
+    const id = uniqueName("once");
+    await config.putRecord(id, on);
+    assertPage(await config.getPage(id, { faults: { get: ["500", "ok"] } }), { preview: true });
   });
 
   test("a read that never ends is given up", async () => {
-    const id = unique("never");
-    await config.put(id, on);
-    assertPage(await config.page(id), { preview: true });
+    const id = uniqueName("never");
+    await config.putRecord(id, on);
+    assertPage(await config.getPage(id), { preview: true });
     assertPage(await failing(config, id, "never"), { preview: true, source: "stale" });
   });
 
   test("a user that was not there is not known to be there, also where KV fails", async () => {
-    const id = unique("unknown");
-    assertPage(await config.page(id), { preview: false });
+    const id = uniqueName("unknown");
+    assertPage(await config.getPage(id), { preview: false });
     assertPage(await failing(config, id, "500"), { preview: false, source: "stale" });
   });
 
   for (const broken of ["", "{"]) {
     test(`a user that was not there, and has a broken record now, gets the defaults: ${JSON.stringify(broken)}`, async () => {
-      const id = unique("unknown");
-      assertPage(await config.page(id), { preview: false });
+      const id = uniqueName("unknown");
+      assertPage(await config.getPage(id), { preview: false });
       await config.kv.put(id, broken);
-      assertPage(await config.page(id), { preview: false, source: "default" });
+      assertPage(await config.getPage(id), { preview: false, source: "default" });
     });
   }
 
   test("what was good and broke is still served while KV fails", async () => {
-    const id = unique("both");
-    await config.put(id, on);
-    await config.page(id);
+    const id = uniqueName("both");
+    await config.putRecord(id, on);
+    await config.getPage(id);
     await config.kv.put(id, "{");
-    assertPage(await config.page(id), { preview: true, source: "last-good" });
+    assertPage(await config.getPage(id), { preview: true, source: "last-good" });
     assertPage(await failing(config, id, "500"), { preview: true, source: "stale" });
-    assertPage(await config.page(id), { preview: true, source: "last-good" });
+    assertPage(await config.getPage(id), { preview: true, source: "last-good" });
   });
 
   test("KV that fails for more than an hour is not made up for", async () => {
-    const id = unique("hour");
-    await config.put(id, on);
-    await config.page(id);
-    await config.pass(HOUR - 60);
+    const id = uniqueName("hour");
+    await config.putRecord(id, on);
+    await config.getPage(id);
+    await config.advanceClock(HOUR - 60);
     assertPage(await failing(config, id, "500"), { preview: true, source: "stale" });
-    await config.pass(120);
+    await config.advanceClock(120);
     assertPage(await failing(config, id, "500"), { preview: false, source: "default" });
-    assertPage(await config.page(id), { preview: true });
+    assertPage(await config.getPage(id), { preview: true });
   });
 
   test("a broken record is made up for as long as the isolate lives", async () => {
-    const id = unique("long");
-    await config.put(id, on);
-    await config.page(id);
+    const id = uniqueName("long");
+    await config.putRecord(id, on);
+    await config.getPage(id);
     await config.kv.put(id, "{");
-    await config.pass(5 * HOUR);
-    assertPage(await config.page(id), { preview: true, source: "last-good" });
+    await config.advanceClock(5 * HOUR);
+    assertPage(await config.getPage(id), { preview: true, source: "last-good" });
   });
 
   test("the binding is missing: the defaults, not an error", async () => {
     const headers = { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: "missing" }) };
-    assertPage(await config.page(unique("user"), { headers }), { preview: false, source: "default" });
+    assertPage(await config.getPage(uniqueName("user"), { headers }), { preview: false, source: "default" });
   });
 });
 
@@ -151,41 +151,41 @@ describe("with a snapshot", async () => {
     ["id-9999", true],
     ["id-5000", false],
   ]) {
-    test(`${id} is in the snapshot`, async () => assertPage(await config.page(id), { preview, source: "snapshot" }));
+    test(`${id} is in the snapshot`, async () => assertPage(await config.getPage(id), { preview, source: "snapshot" }));
   }
 
   test("who is in neither gets the regular page, without a word", async () => {
-    assertPage(await config.page("id-10000"), { preview: false });
+    assertPage(await config.getPage("id-10000"), { preview: false });
   });
 
   test("what is broken in the snapshot is broken for that user alone", async () => {
-    assertPage(await config.page("broken"), { preview: false, source: "default" });
+    assertPage(await config.getPage("broken"), { preview: false, source: "default" });
   });
 
   for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty", "records", "format"]) {
-    test(`${name} is no user`, async () => assertPage(await config.page(name), { preview: false }));
+    test(`${name} is no user`, async () => assertPage(await config.getPage(name), { preview: false }));
   }
 
   test("one's own record comes first", async () => {
-    await config.put("id-3", off);
-    assertPage(await config.page("id-3"), { preview: false });
+    await config.putRecord("id-3", off);
+    assertPage(await config.getPage("id-3"), { preview: false });
     await config.kv.delete("id-3");
-    assertPage(await config.page("id-3"), { preview: true, source: "snapshot" });
+    assertPage(await config.getPage("id-3"), { preview: true, source: "snapshot" });
   });
 
   test("a broken record of which no better is known leaves the snapshot, then the defaults", async () => {
     await config.kv.put("id-5", "{");
-    assertPage(await config.page("id-5"), { preview: true, source: "snapshot" });
-    const id = unique("in-neither");
+    assertPage(await config.getPage("id-5"), { preview: true, source: "snapshot" });
+    const id = uniqueName("in-neither");
     await config.kv.put(id, "{");
-    assertPage(await config.page(id), { preview: false, source: "default" });
+    assertPage(await config.getPage(id), { preview: false, source: "default" });
   });
 
   test("a broken record of which a better one is known does not", async () => {
-    await config.put("id-7", off);
-    assertPage(await config.page("id-7"), { preview: false });
+    await config.putRecord("id-7", off);
+    assertPage(await config.getPage("id-7"), { preview: false });
     await config.kv.put("id-7", "{");
-    assertPage(await config.page("id-7"), { preview: false, source: "last-good" });
+    assertPage(await config.getPage("id-7"), { preview: false, source: "last-good" });
   });
 
   test("a record that cannot be read leaves the snapshot", async () => {
@@ -193,17 +193,17 @@ describe("with a snapshot", async () => {
   });
 
   test("KV fails altogether: the snapshot as it was", async () => {
-    assertPage(await config.page("id-11"), { preview: true, source: "snapshot" });
-    assertPage(await config.page("id-11", { faults: { get: ["500"] } }), { preview: true, source: "stale" });
+    assertPage(await config.getPage("id-11"), { preview: true, source: "snapshot" });
+    assertPage(await config.getPage("id-11", { faults: { get: ["500"] } }), { preview: true, source: "stale" });
   });
 
   test("a new snapshot counts, and whom it has no more is gone", async () => {
     await config.putSnapshot({ ...others, pat: off, new: on, "a b": undefined }, { version: 2 });
-    assertPage(await config.page("pat"), { preview: false, source: "snapshot" });
-    assertPage(await config.page("new"), { preview: true, source: "snapshot" });
-    assertPage(await config.page("a b"), { preview: false });
+    assertPage(await config.getPage("pat"), { preview: false, source: "snapshot" });
+    assertPage(await config.getPage("new"), { preview: true, source: "snapshot" });
+    assertPage(await config.getPage("a b"), { preview: false });
     await config.putSnapshot(others, { version: 3 });
-    assertPage(await config.page("pat"), { preview: true, source: "snapshot" });
+    assertPage(await config.getPage("pat"), { preview: true, source: "snapshot" });
   });
 
   const whole = snapshotOf({ pat: off }, 9);
@@ -216,10 +216,10 @@ describe("with a snapshot", async () => {
     ["with records that are no object", '{"format":1,"version":9,"hash":"00000000000000000000000000000000","count":1,"records":[]}'],
   ]) {
     test(`a snapshot that is ${what} is none: the last good one goes on, and the log says so`, async () => {
-      assertPage(await config.page("pat"), { preview: true, source: "snapshot" });
+      assertPage(await config.getPage("pat"), { preview: true, source: "snapshot" });
       const before = config.worker.log().length;
       await config.kv.put("snapshot", value);
-      assertPage(await config.page("pat"), { preview: true, source: "last-good" });
+      assertPage(await config.getPage("pat"), { preview: true, source: "last-good" });
       await eventually(() => config.worker.log().length > before, "a line in the log");
       await config.putSnapshot(others, { version: 4 });
     });
@@ -228,16 +228,16 @@ describe("with a snapshot", async () => {
   test("a snapshot that is broken from the beginning leaves the users with records alone", async () => {
     await config.kv.put("snapshot", "{");
     await config.restart();
-    await config.put("own", on);
-    assertPage(await config.page("own"), { preview: true });
-    assertPage(await config.page("pat"), { preview: false, source: "default" });
-    assertPage(await config.page("nobody"), { preview: false, source: "default" });
+    await config.putRecord("own", on);
+    assertPage(await config.getPage("own"), { preview: true });
+    assertPage(await config.getPage("pat"), { preview: false, source: "default" });
+    assertPage(await config.getPage("nobody"), { preview: false, source: "default" });
   });
 
   test("a snapshot that is not there is no fault", async () => {
     await config.kv.delete("snapshot");
     await config.restart();
-    assertPage(await config.page("pat"), { preview: false });
+    assertPage(await config.getPage("pat"), { preview: false });
   });
 
   test("a snapshot of 10 MiB is read, a longer one is broken", async () => {
@@ -245,19 +245,19 @@ describe("with a snapshot", async () => {
     const large = Object.fromEntries(Array.from({ length: 60_000 }, (_, index) => [`large-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
     const padded = (version, length) => config.kv.put("snapshot", snapshotOf(large, version).padEnd(length, " "));
     await padded(5, SNAPSHOT_MAX);
-    assertPage(await config.page("large-59999"), { preview: true, source: "snapshot" });
-    assertPage(await config.page("large-59998"), { preview: false, source: "snapshot" });
+    assertPage(await config.getPage("large-59999"), { preview: true, source: "snapshot" });
+    assertPage(await config.getPage("large-59998"), { preview: false, source: "snapshot" });
     await padded(6, SNAPSHOT_MAX + 1);
-    assertPage(await config.page("large-59999"), { preview: true, source: "last-good" });
+    assertPage(await config.getPage("large-59999"), { preview: true, source: "last-good" });
     await config.restart();
-    assertPage(await config.page("large-59999"), { preview: false, source: "default" });
+    assertPage(await config.getPage("large-59999"), { preview: false, source: "default" });
   });
 });
 
 describe("a snapshot that was good", async () => {
   const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
   const good = { sam: on, pat: { plan: "pro" }, "own-broken": on };
-  before(() => config.define({ pro: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } }));
+  before(() => config.putFlags({ pro: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } }));
 
   /** How it stands now: what KV holds, or what reads of it do, and what is said of a user who is in it, and of one who is in neither. */
   const standings = {
@@ -279,16 +279,16 @@ describe("a snapshot that was good", async () => {
     for (const [id, own, inSnapshot, expected] of users) {
       const [preview, source] = expected(standing);
       test(`is ${how} now: ${id} has ${source ?? "no source"}`, async () => {
-        if (own) await config.put(id, own);
+        if (own) await config.putRecord(id, own);
         await config.putSnapshot(good);
-        assertPage(await config.page("sam"), { preview: true, source: "snapshot" });
+        assertPage(await config.getPage("sam"), { preview: true, source: "snapshot" });
         if (standing.value !== undefined) await (standing.value === null ? config.kv.delete("snapshot") : config.kv.put("snapshot", standing.value));
         const { faults } = standing;
-        for (let again = 0; again < 2; again += 1) assertPage(await config.page(id, { faults }), { preview, source });
+        for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id, { faults }), { preview, source });
         const record = typeof own === "object" ? own : source === "default" ? undefined : inSnapshot;
         const isFound = typeof own === "object" || (inSnapshot !== undefined && standing.source !== undefined);
         const told = isFound ? { source: source ?? "record", config: record } : { source: source ?? "none", config: null };
-        assert.deepEqual((await config.users([id], { faults })).json().users[id], told);
+        assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], told);
         const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });
         assert.equal(flag.headers["config-source"], source);
         // What a client claims counts only of whom nothing may be known.
@@ -306,62 +306,62 @@ describe("a snapshot that was good", async () => {
     ["own", false, false, "default"],
   ]) {
     test(`all of KV fails: ${id}, who was ${asked ? "" : "not "}asked for before, has ${source}`, async () => {
-      await config.put("own", on);
+      await config.putRecord("own", on);
       await config.putSnapshot(good);
       await config.restart();
-      await config.page("sam-is-not-asked-for");
-      if (asked) await config.page(id);
-      assertPage(await config.page(id, { faults: { get: ["500"] } }), { preview, source });
+      await config.getPage("sam-is-not-asked-for");
+      if (asked) await config.getPage(id);
+      assertPage(await config.getPage(id, { faults: { get: ["500"] } }), { preview, source });
     });
   }
 });
 
 test("made-up ids do not drive what is known out of memory", async () => {
   const config = await startConfig();
-  const [id, madeUp] = [unique("real"), unique("made-up")];
-  await config.put(id, on);
-  assertPage(await config.page(id), { preview: true });
+  const [id, madeUp] = [uniqueName("real"), uniqueName("made-up")];
+  await config.putRecord(id, on);
+  assertPage(await config.getPage(id), { preview: true });
   await config.kv.put(id, "{");
   for (let turn = 0; turn < 2; turn += 1) {
-    const { users } = (await config.users(Array.from({ length: 1000 }, (_, index) => `${madeUp}-${turn}-${index}`))).json();
+    const { users } = (await config.postUsers(Array.from({ length: 1000 }, (_, index) => `${madeUp}-${turn}-${index}`))).json();
     assert.equal(Object.keys(users).length, 1000);
-    for (let from = 0; from < 20; from += 1) await config.page(`${madeUp}-${turn}-page-${from}`);
-    assertPage(await config.page(id), { preview: true, source: "last-good" });
+    for (let from = 0; from < 20; from += 1) await config.getPage(`${madeUp}-${turn}-page-${from}`);
+    assertPage(await config.getPage(id), { preview: true, source: "last-good" });
   }
 });
 
 describe("keys", async () => {
   const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "all", CONFIG_PREFIX: "fl" } });
   before(async () => {
-    await config.put("alice", on); // without the prefix
-    await config.put("flbob", on);
-    await config.put("flags", JSON.stringify({ flags: {}, ...on }));
+    await config.putRecord("alice", on); // without the prefix
+    await config.putRecord("flbob", on);
+    await config.putRecord("flags", JSON.stringify({ flags: {}, ...on }));
     await config.kv.put("all", snapshotOf({ bob: off, sam: on }));
   });
 
   test("the prefix stands before the id", async () => {
-    assertPage(await config.page("bob"), { preview: true });
-    assertPage(await config.page("alice"), { preview: false });
-    assertPage(await config.page("flbob"), { preview: false });
+    assertPage(await config.getPage("bob"), { preview: true });
+    assertPage(await config.getPage("alice"), { preview: false });
+    assertPage(await config.getPage("flbob"), { preview: false });
   });
 
   test("the ids of a snapshot have no prefix", async () => {
-    assertPage(await config.page("sam"), { preview: true, source: "snapshot" });
-    assertPage(await config.page("flsam"), { preview: false });
+    assertPage(await config.getPage("sam"), { preview: true, source: "snapshot" });
+    assertPage(await config.getPage("flsam"), { preview: false });
   });
 
   test("no id is the flags' definitions: such a user has no record", async () => {
-    const { response, reads } = await config.reading(() => config.page("ags"));
+    const { response, reads } = await config.recordReads(() => config.getPage("ags"));
     assertPage(response, { preview: false });
     assert.ok(!reads.includes("flags"), `${reads}`);
   });
 
   test("with a prefix dots may be an id, and a key is as long as it is with the prefix", async () => {
-    await config.put("fl..", on);
-    await config.put(`fl${"a".repeat(510)}`, on);
-    assertPage(await config.page(".."), { preview: true });
-    assertPage(await config.page("a".repeat(510)), { preview: true });
-    const response = await config.page("a".repeat(511), { headers: { Accept: "application/json" } });
+    await config.putRecord("fl..", on);
+    await config.putRecord(`fl${"a".repeat(510)}`, on);
+    assertPage(await config.getPage(".."), { preview: true });
+    assertPage(await config.getPage("a".repeat(510)), { preview: true });
+    const response = await config.getPage("a".repeat(511), { headers: { Accept: "application/json" } });
     assert.equal(response.status, 400, response.text);
     assert.equal(response.json().code, "invalid_key");
   });
@@ -370,15 +370,15 @@ describe("keys", async () => {
 describe("reserved ids", async () => {
   const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "all" } });
   before(async () => {
-    await config.put("flags", { flags: {}, ...on });
+    await config.putRecord("flags", { flags: {}, ...on });
     await config.kv.put("all", snapshotOf({ sam: on }).replace("{", '{"preview_features_enabled":true,'));
   });
   for (const id of ["flags", "all"]) {
     test(`${id} has no record of its own`, async () => {
-      const response = await config.page(id);
+      const response = await config.getPage(id);
       assert.equal(response.status, 200);
       assert.doesNotMatch(response.text, /🎉/);
-      assert.equal((await config.users([id])).json().users[id].source, "none");
+      assert.equal((await config.postUsers([id])).json().users[id].source, "none");
     });
   }
 });
@@ -389,10 +389,10 @@ for (const vars of [{}, { CONFIG_SNAPSHOT: "another" }]) {
     const config = await startConfig({ vars });
     before(() => config.kv.put("everybody", snapshotOf({ sam: on }).replace("{", '{"preview_features_enabled":true,')));
     test("is nobody's record", async () => {
-      const response = await config.page("everybody");
+      const response = await config.getPage("everybody");
       assert.equal(response.status, 200);
       assert.doesNotMatch(response.text, /🎉/);
-      assert.equal((await config.users(["everybody"])).json().users.everybody.config, null);
+      assert.equal((await config.postUsers(["everybody"])).json().users.everybody.config, null);
     });
   });
 }

@@ -1,49 +1,60 @@
 // `kv-edge config sync` against an API that fails for a while: KV becomes what the table is.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { assertFigures, changed, changes, id, keysOf, kindOf, onceEach, partly, rows, startSync } from "./harness/config-sync.mjs";
+import {
+  acceptSomeItems,
+  assertFigures,
+  changingCalls,
+  failFirstTry,
+  keysOfCall,
+  kindOfCall,
+  makeRows,
+  startSync,
+  tableWithPendingChanges,
+  userId,
+} from "./harness/config-sync.mjs";
 import { apiError } from "./harness/site.mjs";
 
 const sync = await startSync();
 const { api } = sync;
 
 beforeEach(() => {
-  api.meddle = undefined;
+  api.intercept = undefined;
 });
 
 describe("an API that fails for a while: the pass completes", () => {
-  for (const [what, meddle] of [
-    ["500 to every call once", onceEach(() => apiError(500, 10001, "internal error"))],
-    ["502 without JSON to every call once", onceEach(() => ({ status: 502, headers: { "Content-Type": "text/html" }, body: "<h1>Bad gateway</h1>" }))],
-    ["503 to every call once, with Retry-After: 0", onceEach(() => apiError(503, 10001, "busy", { "Retry-After": "0" }))],
-    ["429 to every call once, with Retry-After", onceEach(() => apiError(429, 10429, "more than 1200 calls", { "Retry-After": "1" }))],
-    ["a cut connection for every call once", onceEach(() => undefined)],
-    ["a cut connection for every call once, which was made all the same", onceEach(async (_call, pass) => void (await pass()))],
-    ["500 to every call once, which was made all the same", onceEach(async (_call, pass) => (await pass(), apiError(500, 10001, "internal error")))],
-    ["every bulk call leaves out half of its keys once", onceEach((call, pass) => partly(sync, call, pass, (_, index) => index % 2 === 0))],
+  for (const [what, intercept] of [
+    ["500 to every call once", failFirstTry(() => apiError(500, 10001, "internal error"))],
+    ["502 without JSON to every call once", failFirstTry(() => ({ status: 502, headers: { "Content-Type": "text/html" }, body: "<h1>Bad gateway</h1>" }))],
+    ["503 to every call once, with Retry-After: 0", failFirstTry(() => apiError(503, 10001, "busy", { "Retry-After": "0" }))],
+    ["429 to every call once, with Retry-After", failFirstTry(() => apiError(429, 10429, "more than 1200 calls", { "Retry-After": "1" }))],
+    ["a cut connection for every call once", failFirstTry(() => undefined)],
+    ["a cut connection for every call once, which was made all the same", failFirstTry(async (_call, pass) => void (await pass()))],
+    ["500 to every call once, which was made all the same", failFirstTry(async (_call, pass) => (await pass(), apiError(500, 10001, "internal error")))],
+    ["every bulk call leaves out half of its keys once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, (_, index) => index % 2 === 0))],
     [
       "every bulk call leaves out half of its keys",
-      (call, pass) => partly(sync, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2)),
+      (call, pass) => acceptSomeItems(sync, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2)),
     ],
-    ["every bulk call takes none once", onceEach((call, pass) => partly(sync, call, pass, () => false))],
+    ["every bulk call takes none once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, () => false))],
   ]) {
     test(what, async () => {
-      const { users, args, checkAll } = await changed(sync);
-      api.meddle = meddle;
+      const { users, args, checkAll } = await tableWithPendingChanges(sync);
+      api.intercept = intercept;
       const result = await users.run(args);
       assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
       assertFigures(result, { read: 23, written: 10, unchanged: 13, deleted: 2, failed: 0, snapshot: "written", calls: result.calls.length });
-      api.meddle = undefined;
+      api.intercept = undefined;
       await checkAll();
-      assert.deepEqual(changes((await users.sync(args, { written: 0 })).calls), []);
+      assert.deepEqual(changingCalls((await users.sync(args, { written: 0 })).calls), []);
     });
   }
 
   test("Retry-After is waited for", async () => {
-    const { users, checkAll, args } = await changed(sync);
+    const { users, checkAll, args } = await tableWithPendingChanges(sync);
     const times = [];
-    api.meddle = (call, pass) => {
-      if (kindOf(call) !== "write") return pass();
+    api.intercept = (call, pass) => {
+      if (kindOfCall(call) !== "write") return pass();
       times.push(Date.now());
       return times.length === 1 ? apiError(429, 10429, "slow down", { "Retry-After": "2" }) : pass();
     };
@@ -53,28 +64,28 @@ describe("an API that fails for a while: the pass completes", () => {
   });
 
   test("only the keys that a bulk call left out are sent again", async () => {
-    const users = await sync.table(rows(10));
-    const left = [id("00003"), id("00007")].map((id) => users.prefix + id);
+    const users = await sync.table(makeRows(10));
+    const left = [userId("00003"), userId("00007")].map((id) => users.prefix + id);
     let tries = 0;
-    api.meddle = (call, pass) => {
-      if (kindOf(call) !== "write") return pass();
+    api.intercept = (call, pass) => {
+      if (kindOfCall(call) !== "write") return pass();
       tries += 1;
-      return tries === 1 ? partly(sync, call, pass, ({ key }) => !left.includes(key)) : pass();
+      return tries === 1 ? acceptSomeItems(sync, call, pass, ({ key }) => !left.includes(key)) : pass();
     };
     const { calls } = await users.sync([], { written: 10, failed: 0 });
-    const writes = changes(calls).map(keysOf);
+    const writes = changingCalls(calls).map(keysOfCall);
     assert.equal(writes.length, 2);
     assert.deepEqual(writes[1].sort(), left);
-    await users.check();
+    await users.assertSynced();
   });
 
   test("429 again and again without Retry-After: the waits grow", async () => {
-    const users = await sync.table(rows(3));
+    const users = await sync.table(makeRows(3));
     const times = [];
-    api.meddle = (call, pass) => (kindOf(call) === "write" && times.push(Date.now()) < 5 ? apiError(429, 10429, "slow down") : pass());
+    api.intercept = (call, pass) => (kindOfCall(call) === "write" && times.push(Date.now()) < 5 ? apiError(429, 10429, "slow down") : pass());
     await users.sync([], { written: 3 });
     assert.equal(times.length, 5);
     assert.ok(times[4] - times[0] < 60_000);
-    await users.check();
+    await users.assertSynced();
   });
 });

@@ -2,18 +2,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { id, kindOf, rows } from "./harness/config-sync.mjs";
+import { kindOfCall, makeRows, userId } from "./harness/config-sync.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
-const { sync, api, watched, watch, shows } = await startWatch();
+const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
 /** From now on each list is answered as it was the first time. */
 function lag() {
   const answers = new Map();
-  api.meddle = async (call, pass) => {
-    if (kindOf(call) !== "list") return pass();
+  api.intercept = async (call, pass) => {
+    if (kindOfCall(call) !== "list") return pass();
     if (!answers.has(call.path)) answers.set(call.path, await pass());
     return answers.get(call.path);
   };
@@ -22,91 +22,91 @@ function lag() {
 const compareAll = (users) => sync.database.query("SELECT pg_notify($1, '')", [users.channel]);
 
 test("--watch: a row that changes and changes back while the list lags is as it is in the table", async () => {
-  const users = await watched(rows(30));
+  const users = await createNotifyingTable(makeRows(30));
   lag();
-  const tool = await watch(users);
-  const before = users.rows.get(id("00003"));
-  await users.set(rows(1, { from: 3, plan: "pro" }));
-  await shows(users);
-  await users.set({ [id("00003")]: before });
+  const tool = await startTool(users);
+  const before = users.rows.get(userId("00003"));
+  await users.set(makeRows(1, { from: 3, plan: "pro" }));
+  await waitUntilSynced(users);
+  await users.set({ [userId("00003")]: before });
   await compareAll(users);
-  await shows(users);
+  await waitUntilSynced(users);
   // One that came and went, and one that went and came back.
-  await users.set(rows(1, { from: 70 }));
-  await shows(users);
-  await users.delete(id("00070"), id("00001"));
-  await shows(users);
-  await users.set(rows(1, { from: 1 }));
+  await users.set(makeRows(1, { from: 70 }));
+  await waitUntilSynced(users);
+  await users.delete(userId("00070"), userId("00001"));
+  await waitUntilSynced(users);
+  await users.set(makeRows(1, { from: 1 }));
   await compareAll(users);
-  await shows(users);
+  await waitUntilSynced(users);
   const { code, stderr } = await tool.end();
   assert.equal(code, 0, stderr);
 });
 
 test("--watch --snapshot: so is the snapshot", async () => {
-  const users = await watched(rows(5));
+  const users = await createNotifyingTable(makeRows(5));
   const key = `snapshot-of-${users.name}`;
   lag();
-  const tool = await watch(users, ["--snapshot", key]);
+  const tool = await startTool(users, ["--snapshot", key]);
   const showsSnapshot = (what) =>
-    eventually(async () => (await sync.stored(key)).get(key)?.metadata.snapshot.hash === users.snapshot().hash || void (await sleep(100)), what);
+    eventually(async () => (await sync.kvEntries(key)).get(key)?.metadata.snapshot.hash === users.expectedSnapshot().hash || void (await sleep(100)), what);
   await showsSnapshot("the first snapshot");
-  const before = users.rows.get(id("00003"));
-  await users.set(rows(1, { from: 3, plan: "pro" }));
+  const before = users.rows.get(userId("00003"));
+  await users.set(makeRows(1, { from: 3, plan: "pro" }));
   await showsSnapshot("the second snapshot");
-  await users.set({ [id("00003")]: before });
+  await users.set({ [userId("00003")]: before });
   await showsSnapshot("the third snapshot, which is the first again");
   assert.equal((await tool.end()).code, 0);
 });
 
 test("--watch: many small deletions are refused like a big one", async () => {
-  const users = await watched(rows(100));
-  const tool = await watch(users);
-  const gone = Object.keys(rows(40));
+  const users = await createNotifyingTable(makeRows(100));
+  const tool = await startTool(users);
+  const gone = Object.keys(makeRows(40));
   await users.delete(...gone.slice(0, 20));
-  await shows(users);
+  await waitUntilSynced(users);
   await users.delete(...gone.slice(20));
   await sleep(3000);
   const { code, lines } = await tool.end();
   assert.equal(code, 1);
   assert.equal(lines.find(({ refused, passes }) => refused > 0 && passes === undefined)?.refused, 20);
-  assert.equal((await sync.stored(users.prefix)).size - users.foreign.size, 80);
+  assert.equal((await sync.kvEntries(users.prefix)).size - users.foreign.size, 80);
 });
 
 test("--watch: rows that came since the last comparison count for the guard", async () => {
-  const users = await watched({});
-  const tool = await watch(users);
-  await users.set(rows(100));
-  await shows(users);
-  await users.delete(id("00001"));
-  await shows(users);
+  const users = await createNotifyingTable({});
+  const tool = await startTool(users);
+  await users.set(makeRows(100));
+  await waitUntilSynced(users);
+  await users.delete(userId("00001"));
+  await waitUntilSynced(users);
   const { code, stderr } = await tool.end();
   assert.equal(code, 0, stderr);
 });
 
 test("a row that comes while it runs is not deleted", async () => {
-  const users = await sync.table(rows(20));
+  const users = await sync.table(makeRows(20));
   await users.sync([]);
   let isFirst = true;
-  api.meddle = async (call, pass) => {
-    if (kindOf(call) === "list" && isFirst) {
+  api.intercept = async (call, pass) => {
+    if (kindOfCall(call) === "list" && isFirst) {
       isFirst = false;
       // Its rows are of a moment before; somebody else brings the new ones into KV.
       await sleep(1500);
-      await users.set(rows(2, { from: 50 }));
+      await users.set(makeRows(2, { from: 50 }));
       await users.run([]);
     }
     return pass();
   };
   const { code, summary } = await users.run([]);
   assert.deepEqual([code, summary.read, summary.deleted], [0, 20, 0]);
-  await users.check();
+  await users.assertSynced();
 });
 
 test("a query that fails does not wait for a list that is tried again", async () => {
-  const users = await sync.table(rows(5));
+  const users = await sync.table(makeRows(5));
   users.query = `SELECT id, 1 / (length(id) - length(id)) AS x FROM ${users.name}`;
-  api.meddle = (call, pass) => (kindOf(call) === "list" ? apiError(503, 1, "x", { "Retry-After": "400" }) : pass());
+  api.intercept = (call, pass) => (kindOfCall(call) === "list" ? apiError(503, 1, "x", { "Retry-After": "400" }) : pass());
   const started = Date.now();
   const { code, summary } = await users.run(["--deadline", "600"]);
   assert.equal(code, 1);
@@ -115,26 +115,26 @@ test("a query that fails does not wait for a list that is tried again", async ()
 });
 
 test("a write that is refused for good ends it while rows that did not change still come", async () => {
-  const users = await sync.table(rows(8000));
+  const users = await sync.table(makeRows(8000));
   await users.sync([]);
-  await users.set(rows(1001, { plan: "pro" }));
-  api.meddle = async (call, pass) => {
-    if (kindOf(call) === "write") return apiError(401, 10000, "no");
+  await users.set(makeRows(1001, { plan: "pro" }));
+  api.intercept = async (call, pass) => {
+    if (kindOfCall(call) === "write") return apiError(401, 10000, "no");
     await sleep(500);
     return pass();
   };
   const { code, summary, calls } = await users.run([]);
   assert.equal(code, 1);
   assert.match(summary.error, /401/);
-  const lists = calls.filter((call) => kindOf(call) === "list").length;
+  const lists = calls.filter((call) => kindOfCall(call) === "list").length;
   assert.ok(lists <= 5, `${lists} lists`);
 });
 
 test("an answer that says nothing of the keys is no success", async () => {
-  const users = await sync.table(rows(5));
+  const users = await sync.table(makeRows(5));
   for (const result of [null, {}]) {
-    api.meddle = async (call, pass) => {
-      if (kindOf(call) !== "write") return pass();
+    api.intercept = async (call, pass) => {
+      if (kindOfCall(call) !== "write") return pass();
       return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result }) };
     };
     const { code, summary } = await users.run([]);
@@ -144,15 +144,15 @@ test("an answer that says nothing of the keys is no success", async () => {
 });
 
 test("--watch: a key is looked up in a list of ten", async () => {
-  const users = await watched(rows(50));
+  const users = await createNotifyingTable(makeRows(50));
   await users.sync([]);
-  const tool = await watch(users);
+  const tool = await startTool(users);
   // The first comparison; it writes nothing that the tool would know of later.
   await sleep(2000);
   const before = api.calls.length;
-  await users.delete(id("00002"));
-  await shows(users);
-  const lists = api.calls.slice(before).filter((call) => kindOf(call) === "list");
+  await users.delete(userId("00002"));
+  await waitUntilSynced(users);
+  const lists = api.calls.slice(before).filter((call) => kindOfCall(call) === "list");
   assert.deepEqual(
     lists.map(({ path }) => new URL(path, api.base).searchParams.get("limit")),
     ["10"],
@@ -161,12 +161,12 @@ test("--watch: a key is looked up in a list of ten", async () => {
 });
 
 test("--watch: a changed row that KV cannot take is told with what to do, and the others go on", async () => {
-  const users = await watched(rows(5));
-  const tool = await watch(users);
+  const users = await createNotifyingTable(makeRows(5));
+  const tool = await startTool(users);
   await sleep(1500); // the first comparison
   await sync.database.query(`INSERT INTO ${users.name} VALUES (repeat('x', 600), true, 'x')`);
-  await users.set(rows(1, { from: 2, plan: "pro" }));
-  await shows(users);
+  await users.set(makeRows(1, { from: 2, plan: "pro" }));
+  await waitUntilSynced(users);
   const { code, stderr } = await tool.end();
   assert.equal(code, 1);
   assert.match(stderr, /a row that has changed: .*512.*`kv-edge config sync --dry-run`/);
@@ -174,17 +174,17 @@ test("--watch: a changed row that KV cannot take is told with what to do, and th
 
 for (const json of [true, false]) {
   test(`a stderr that is closed ends nothing${json ? ", with --json" : ""}`, async () => {
-    const users = await sync.table(rows(3));
+    const users = await sync.table(makeRows(3));
     await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, 'x')`);
     let isFirst = true;
-    api.meddle = (call, pass) => {
-      if (kindOf(call) !== "write" || !isFirst) return pass();
+    api.intercept = (call, pass) => {
+      if (kindOfCall(call) !== "write" || !isFirst) return pass();
       isFirst = false;
       return apiError(503, 1, "x", { "Retry-After": "3" });
     };
     const { code, stdout } = await users.run([], { json, running: (child) => child.stderr.destroy() });
     assert.equal(code, 1);
     assert.match(stdout, json ? /"failed":1,/ : /failed +1\n/);
-    await users.check();
+    await users.assertSynced();
   });
 }

@@ -2,20 +2,31 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { assertFigures, changed, changes, id, keysOf, kindOf, onceEach, partly, rows, startSync } from "./harness/config-sync.mjs";
-import { ACCOUNT_ID, API_TOKEN, apiError } from "./harness/site.mjs";
+import {
+  acceptSomeItems,
+  assertFigures,
+  changingCalls,
+  failFirstTry,
+  keysOfCall,
+  kindOfCall,
+  makeRows,
+  startSync,
+  tableWithPendingChanges,
+  userId,
+} from "./harness/config-sync.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/site.mjs";
 
 const sync = await startSync();
 const { api } = sync;
 
 beforeEach(() => {
-  api.meddle = undefined;
+  api.intercept = undefined;
 });
 
 describe("an API that goes on failing", () => {
   test("within the deadline it ends with 1, and the next run completes the work", async () => {
-    const { users, args, checkAll } = await changed(sync);
-    api.meddle = (call, pass) => (changes([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
+    const { users, args, checkAll } = await tableWithPendingChanges(sync);
+    api.intercept = (call, pass) => (changingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
     const { code, summary, stderr } = await users.run([...args, "--deadline", "2"]);
     assert.ok(Date.now() - started < 300_000, "the deadline is another one, of 15 minutes");
@@ -23,64 +34,64 @@ describe("an API that goes on failing", () => {
     assert.equal(summary.written, 0);
     assert.ok(summary.failed >= 10);
     assert.match(summary.problems.join("\n"), /503/);
-    api.meddle = undefined;
+    api.intercept = undefined;
     await users.sync(args, { written: 10, deleted: 2, failed: 0 });
     await checkAll();
   });
 
   test("for some keys: these count as failed, the others are written", async () => {
-    const users = await sync.table(rows(12));
-    const bad = [id("00003"), id("00011")].map((id) => users.prefix + id);
-    api.meddle = (call, pass) => (kindOf(call) === "write" ? partly(sync, call, pass, ({ key }) => !bad.includes(key)) : pass());
+    const users = await sync.table(makeRows(12));
+    const bad = [userId("00003"), userId("00011")].map((id) => users.prefix + id);
+    api.intercept = (call, pass) => (kindOfCall(call) === "write" ? acceptSomeItems(sync, call, pass, ({ key }) => !bad.includes(key)) : pass());
     const result = await users.run(["--deadline", "3"]);
     assert.equal(result.code, 1);
     assertFigures(result, { read: 12, written: 10, failed: 2 });
-    api.meddle = undefined;
+    api.intercept = undefined;
     await users.sync([], { written: 2, unchanged: 10, failed: 0 });
-    await users.check();
+    await users.assertSynced();
   });
 
   for (const status of [400, 413]) {
     test(`${status} to a bulk write: no second try, and the other batches go on`, async () => {
-      const users = await sync.table(rows(1100));
+      const users = await sync.table(makeRows(1100));
       let first;
-      api.meddle = (call, pass) => {
-        if (kindOf(call) !== "write") return pass();
+      api.intercept = (call, pass) => {
+        if (kindOfCall(call) !== "write") return pass();
         first ??= call;
-        return first === call ? apiError(status, 10000, `refused because of "${keysOf(call)[0]}"`) : pass();
+        return first === call ? apiError(status, 10000, `refused because of "${keysOfCall(call)[0]}"`) : pass();
       };
       const { code, summary, stderr, calls } = await users.run();
       assert.equal(code, 1, stderr);
-      assert.equal(calls.filter((call) => kindOf(call) === "write").length, 2);
-      const refused = keysOf(first).length;
+      assert.equal(calls.filter((call) => kindOfCall(call) === "write").length, 2);
+      const refused = keysOfCall(first).length;
       assert.deepEqual([summary.written, summary.failed], [1100 - refused, refused]);
       assert.match(summary.problems.join("\n"), new RegExp(status));
-      api.meddle = undefined;
+      api.intercept = undefined;
       await users.sync([], { written: refused, failed: 0 });
-      await users.check();
+      await users.assertSynced();
     });
   }
 
   for (const status of [401, 403]) {
     test(`${status} to the bulk writes: no second try, and after those under way there are no more`, async () => {
-      const users = await sync.table(rows(9000));
-      api.meddle = async (call, pass) =>
-        kindOf(call) === "write" ? (await sleep(200), apiError(status, 10000, `refused because of "${keysOf(call)[0]}"`)) : pass();
+      const users = await sync.table(makeRows(9000));
+      api.intercept = async (call, pass) =>
+        kindOfCall(call) === "write" ? (await sleep(200), apiError(status, 10000, `refused because of "${keysOfCall(call)[0]}"`)) : pass();
       const { code, stderr, calls } = await users.run();
       assert.equal(code, 1, stderr);
-      const writes = calls.filter((call) => kindOf(call) === "write").map((call) => keysOf(call)[0]);
+      const writes = calls.filter((call) => kindOfCall(call) === "write").map((call) => keysOfCall(call)[0]);
       assert.ok(writes.length <= 4, `${writes.length} calls`);
       assert.equal(new Set(writes).size, writes.length);
-      assert.equal(calls.filter((call) => kindOf(call) === "delete").length, 0);
+      assert.equal(calls.filter((call) => kindOfCall(call) === "delete").length, 0);
       assert.match(stderr, new RegExp(status));
     });
   }
 
   for (const status of [400, 401, 403, 404, 413]) {
     test(`${status} to every call: exit code 1 after one`, async () => {
-      const users = await sync.table(rows(5));
-      api.meddle = ({ headers }) => apiError(status, 10000, `refused ${headers.authorization}`);
-      const env = { CLOUDFLARE_API_TOKEN: API_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
+      const users = await sync.table(makeRows(5));
+      api.intercept = ({ headers }) => apiError(status, 10000, `refused ${headers.authorization}`);
+      const env = { CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
       const local = await users.run();
       const remote = await sync.run([...users.arguments("--json"), "--api-base", api.accountBase, "--namespace", sync.namespace], { env, api: false });
       for (const { code, stderr, calls } of [local, remote]) {
@@ -92,24 +103,24 @@ describe("an API that goes on failing", () => {
   }
 
   test("401 to the list: it stops, and nothing is written", async () => {
-    const users = await sync.table(rows(5));
-    api.meddle = (call, pass) => (kindOf(call) === "list" ? apiError(401, 10000, "Authentication error") : pass());
+    const users = await sync.table(makeRows(5));
+    api.intercept = (call, pass) => (kindOfCall(call) === "list" ? apiError(401, 10000, "Authentication error") : pass());
     const { code, calls } = await users.run();
     assert.equal(code, 1);
-    assert.equal(calls.filter((call) => kindOf(call) === "list").length, 1);
-    assert.deepEqual(changes(calls), []);
+    assert.equal(calls.filter((call) => kindOfCall(call) === "list").length, 1);
+    assert.deepEqual(changingCalls(calls), []);
   });
 });
 
 test("against an account of Cloudflare, with a token: the pass completes", async () => {
-  const { users, args, checkAll } = await changed(sync);
-  const env = { CLOUDFLARE_API_TOKEN: API_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
-  api.meddle = onceEach(() => apiError(500, 10001, `proxy refused Bearer ${API_TOKEN}`));
+  const { users, args, checkAll } = await tableWithPendingChanges(sync);
+  const env = { CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
+  api.intercept = failFirstTry(() => apiError(500, 10001, `proxy refused Bearer ${CLOUDFLARE_TOKEN}`));
   const { code, stderr, stdout, calls } = await sync.run([...users.arguments(...args), "--api-base", api.accountBase, "--namespace", sync.namespace], {
     env,
     api: false,
   });
   assert.equal(code, 0, stdout + stderr);
-  assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${API_TOKEN}`));
+  assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${CLOUDFLARE_TOKEN}`));
   await checkAll();
 });

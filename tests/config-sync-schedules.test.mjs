@@ -2,24 +2,24 @@
 // what the table is.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { assertFigures, changed, changes, keysOf, partly, rows, startSync } from "./harness/config-sync.mjs";
+import { acceptSomeItems, assertFigures, changingCalls, keysOfCall, makeRows, startSync, tableWithPendingChanges } from "./harness/config-sync.mjs";
 import { apiError } from "./harness/site.mjs";
 
 const sync = await startSync();
 const { api } = sync;
 
 beforeEach(() => {
-  api.meddle = undefined;
+  api.intercept = undefined;
 });
 
 for (const when of ["before", "after"]) {
   test(`killed at each call, ${when} it has its effect: a second run completes the work`, async () => {
     let kills = 0;
     for (let nth = 1; ; nth += 1) {
-      const { users, args, checkAll } = await changed(sync);
+      const { users, args, checkAll } = await tableWithPendingChanges(sync);
       let process;
       let calls = 0;
-      api.meddle = async (_call, pass) => {
+      api.intercept = async (_call, pass) => {
         calls += 1;
         if (calls !== nth) return pass();
         if (when === "after") await pass();
@@ -27,7 +27,7 @@ for (const when of ["before", "after"]) {
         return undefined;
       };
       const { signal, code } = await users.run(args, { json: false, running: (child) => (process = child) });
-      api.meddle = undefined;
+      api.intercept = undefined;
       if (signal === null) {
         assert.equal(code, 0);
         await checkAll();
@@ -42,22 +42,22 @@ for (const when of ["before", "after"]) {
 }
 
 test("killed in the midst of its batches, again and again: the last run completes the work", async () => {
-  const users = await sync.table(rows(2100));
+  const users = await sync.table(makeRows(2100));
   for (const nth of [1, 2, 3]) {
     let process;
     let writes = 0;
-    api.meddle = async (call, pass) => {
-      if (changes([call]).length === 0) return pass();
+    api.intercept = async (call, pass) => {
+      if (changingCalls([call]).length === 0) return pass();
       writes += 1;
       if (writes === nth) setImmediate(() => process.kill("SIGKILL"));
       return writes <= nth ? pass() : undefined;
     };
     await users.run([], { json: false, running: (child) => (process = child) });
   }
-  api.meddle = undefined;
+  api.intercept = undefined;
   const last = await users.sync([], { read: 2100, failed: 0 });
   assert.ok(last.summary.written < 2100);
-  await users.check();
+  await users.assertSynced();
 });
 
 /** Whole numbers from 0 that look random (the generator of Park and Miller). */
@@ -73,7 +73,7 @@ function numbers(seed) {
 function faults(random) {
   const failed = new Map();
   return (call, pass) => {
-    const name = `${call.method} ${call.path} ${changes([call]).length > 0 ? keysOf(call)[0] : ""}`;
+    const name = `${call.method} ${call.path} ${changingCalls([call]).length > 0 ? keysOfCall(call)[0] : ""}`;
     const times = failed.get(name) ?? 0;
     if (times >= 2 || random(3) === 0) return pass();
     failed.set(name, times + 1);
@@ -83,7 +83,7 @@ function faults(random) {
       async () => void (await pass()),
       () => apiError(500, 10001, "internal error"),
       () => apiError(429, 10429, "slow down", { "Retry-After": "0" }),
-      () => partly(sync, call, pass, (_, index) => index % keep > 0),
+      () => acceptSomeItems(sync, call, pass, (_, index) => index % keep > 0),
     ];
     return all[random(all.length)]();
   };
@@ -91,35 +91,35 @@ function faults(random) {
 
 for (const seed of [1, 2, 3]) {
   test(`a random schedule (${seed}): the pass completes`, async () => {
-    const users = await sync.table(rows(1100));
-    api.meddle = faults(numbers(seed));
+    const users = await sync.table(makeRows(1100));
+    api.intercept = faults(numbers(seed));
     const result = await users.run();
     assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
     assertFigures(result, { read: 1100, written: 1100, failed: 0 });
-    await users.set(rows(20, { from: 1090, plan: "pro" }));
-    await users.delete(...Object.keys(rows(30)));
+    await users.set(makeRows(20, { from: 1090, plan: "pro" }));
+    await users.delete(...Object.keys(makeRows(30)));
     await users.sync([], { written: 20, deleted: 30, failed: 0 });
-    api.meddle = undefined;
-    await users.check();
+    api.intercept = undefined;
+    await users.assertSynced();
   });
 }
 
 for (const seed of [11, 12, 13, 14]) {
   test(`a random schedule with kills (${seed}), while the table changes: the last run completes the work`, async () => {
-    const { users, args, checkAll } = await changed(sync);
+    const { users, args, checkAll } = await tableWithPendingChanges(sync);
     const random = numbers(seed);
     for (let run = 0; run < 6; run += 1) {
       const fail = faults(random);
       let process;
-      api.meddle = (call, pass) => {
+      api.intercept = (call, pass) => {
         if (random(6) === 0) process.kill("SIGKILL");
         return fail(call, pass);
       };
       await users.run(args, { json: false, running: (child) => (process = child) });
-      await users.set(rows(1 + random(3), { from: random(25), plan: `plan ${run}` }));
+      await users.set(makeRows(1 + random(3), { from: random(25), plan: `plan ${run}` }));
       await users.delete([...users.rows.keys()][random(users.rows.size)]);
     }
-    api.meddle = undefined;
+    api.intercept = undefined;
     await users.sync([...args, "--allow-mass-delete"], { failed: 0 });
     await checkAll();
   });

@@ -1,7 +1,7 @@
-// `kv-edge config sync --snapshot`: all rows as one value beside the keys of the rows.
+// `kv-edge config sync --snapshot`: all rows as one value except the keys of the rows.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { changes, hashOf, id, keysOf, kindOf, MARK, rows, startSync } from "./harness/config-sync.mjs";
+import { changingCalls, hashOf, keysOfCall, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
 
 const sync = await startSync({ vars: { CONFIG_REFRESH: "0", CONFIG_SNAPSHOT: "snapshot", CONFIG_PREFIX: "served:" } });
 
@@ -9,8 +9,8 @@ const started = Date.now();
 
 /** The snapshot under a key, which has to be what the table is; its version. */
 async function checkSnapshot(users, key) {
-  const { value, metadata } = (await sync.stored(key)).get(key);
-  const { hash, count, text } = users.snapshot();
+  const { value, metadata } = (await sync.kvEntries(key)).get(key);
+  const { hash, count, text } = users.expectedSnapshot();
   const { version } = metadata.snapshot;
   assert.deepEqual(metadata, { snapshot: { version, hash, count } });
   assert.equal(value, `{"format":1,"version":${version},"hash":"${hash}","count":${count},"records":${text}}`);
@@ -27,39 +27,39 @@ async function withSnapshot(given, options) {
 
 test("all rows in one value, in the order of their bytes; written anew only where it changed, with a version that grows", async () => {
   const names = {
-    [id("🎉")]: { on: true, plan: `${MARK} ü` },
-    [id("\uFFFF")]: { on: false, plan: '" \\ \n' },
-    [id("B")]: { on: true, plan: null },
-    [id("a")]: { on: null, plan: "" },
+    [userId("🎉")]: { on: true, plan: `${SECRET_MARK} ü` },
+    [userId("\uFFFF")]: { on: false, plan: '" \\ \n' },
+    [userId("B")]: { on: true, plan: null },
+    [userId("a")]: { on: null, plan: "" },
   };
-  const { users, key, args } = await withSnapshot({ ...rows(20), ...names });
+  const { users, key, args } = await withSnapshot({ ...makeRows(20), ...names });
   const first = await users.sync(args, { written: 24, snapshot: "written" });
-  assert.deepEqual(changes(first.calls).flatMap(keysOf).at(-1), key, "the snapshot comes last");
-  assert.equal(changes(first.calls).length, 2);
+  assert.deepEqual(changingCalls(first.calls).flatMap(keysOfCall).at(-1), key, "the snapshot comes last");
+  assert.equal(changingCalls(first.calls).length, 2);
   const version = await checkSnapshot(users, key);
   assert.ok(version >= started && version <= Date.now());
-  await users.check();
+  await users.assertSynced();
 
   const second = await users.sync(args, { written: 0, snapshot: "unchanged" });
-  assert.deepEqual(changes(second.calls), []);
+  assert.deepEqual(changingCalls(second.calls), []);
   assert.equal(await checkSnapshot(users, key), version);
 
-  await users.set({ [id("00003")]: { on: true, plan: `${MARK} pro` } });
+  await users.set({ [userId("00003")]: { on: true, plan: `${SECRET_MARK} pro` } });
   await users.sync(args, { written: 1, snapshot: "written" });
   const third = await checkSnapshot(users, key);
   assert.ok(third > version);
 
-  await users.delete(id("B"));
+  await users.delete(userId("B"));
   await users.sync(args, { written: 0, deleted: 1, snapshot: "written" });
   assert.ok((await checkSnapshot(users, key)) > third);
-  await users.check();
+  await users.assertSynced();
 });
 
 test("a version that is ahead of the clock is still smaller than the next one", async () => {
-  const { users, key, args } = await withSnapshot(rows(3));
+  const { users, key, args } = await withSnapshot(makeRows(3));
   await users.sync(args);
   const ahead = Date.now() + 1e9;
-  const { hash, count, text } = users.snapshot();
+  const { hash, count, text } = users.expectedSnapshot();
   await sync.put([
     {
       key,
@@ -69,7 +69,7 @@ test("a version that is ahead of the clock is still smaller than the next one", 
   ]);
   await users.sync(args, { snapshot: "unchanged" });
   assert.equal(await checkSnapshot(users, key), ahead);
-  await users.set(rows(1, { plan: "pro" }));
+  await users.set(makeRows(1, { plan: "pro" }));
   await users.sync(args, { snapshot: "written" });
   assert.ok((await checkSnapshot(users, key)) > ahead);
 });
@@ -80,34 +80,34 @@ for (const [what, value, metadata] of [
   ["a snapshot that is broken, with an old hash", '{"format":1', { snapshot: { version: 1, hash: hashOf(""), count: 0 } }],
 ]) {
   test(`${what} under the key: it is written`, async () => {
-    const { users, key, args } = await withSnapshot(rows(3));
+    const { users, key, args } = await withSnapshot(makeRows(3));
     await sync.put([{ key, value, ...(metadata && { metadata }) }]);
     await users.sync(args, { written: 3, snapshot: "written" });
     await checkSnapshot(users, key);
-    await users.check();
+    await users.assertSynced();
   });
 }
 
 test("under the prefix of the rows it is not taken for one of them", async () => {
-  const { users } = await withSnapshot(rows(10));
+  const { users } = await withSnapshot(makeRows(10));
   const key = `${users.prefix}snapshot`;
   const args = ["--snapshot", key];
   await users.sync(args, { written: 10, snapshot: "written" });
   await users.sync(args, { written: 0, deleted: 0, snapshot: "unchanged" });
-  await users.delete(id("00002"));
+  await users.delete(userId("00002"));
   await users.sync(args, { deleted: 1, snapshot: "written" });
   await checkSnapshot(users, key);
-  await users.check({ beside: [key] });
+  await users.assertSynced({ except: [key] });
   // Whoever syncs without it, leaves it where it is.
   await users.sync([], { deleted: 0, refused: 0 });
   await checkSnapshot(users, key);
 });
 
 test("what another run put as a snapshot is nobody's: no row takes its place, whatever the flags, and without a row it stays", async () => {
-  const { users } = await withSnapshot(rows(5));
+  const { users } = await withSnapshot(makeRows(5));
   const key = `${users.prefix}snapshot`;
   await users.sync(["--snapshot", key]);
-  const before = (await sync.stored(key)).get(key);
+  const before = (await sync.kvEntries(key)).get(key);
   const query = `SELECT ${`'${users.prefix.slice(1)}snapshot'`} AS id, true AS preview_features_enabled`;
   await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
   for (const [args, base = users.arguments()] of [
@@ -120,100 +120,100 @@ test("what another run put as a snapshot is nobody's: no row takes its place, wh
     const { code, summary, stderr } = await sync.run([...base, ...args, "--json"]);
     assert.deepEqual([code, summary.written, summary.deleted, summary.failed], [1, 0, 0, 1], stderr);
     assert.match(summary.problems.join("\n"), /row \d+: a snapshot stands under its key/);
-    assert.deepEqual((await sync.stored(key)).get(key), before, args.join(" "));
+    assert.deepEqual((await sync.kvEntries(key)).get(key), before, args.join(" "));
   }
   await checkSnapshot(users, `another-of-${users.name}`); // without that row
   await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);
   await users.sync([], { written: 0, deleted: 0, failed: 0 });
-  assert.deepEqual((await sync.stored(key)).get(key), before);
+  assert.deepEqual((await sync.kvEntries(key)).get(key), before);
 });
 
 test("a row of the sync with another prefix: the snapshot does not take its place", async () => {
-  const { users } = await withSnapshot(rows(3));
+  const { users } = await withSnapshot(makeRows(3));
   await users.sync();
-  const { users: others } = await withSnapshot(rows(2));
+  const { users: others } = await withSnapshot(makeRows(2));
   for (const args of [["--dry-run"], []]) {
-    const { code, summary } = await others.run(["--snapshot", users.prefix + id("00001"), ...args]);
+    const { code, summary } = await others.run(["--snapshot", users.prefix + userId("00001"), ...args]);
     assert.deepEqual([code, summary.written, summary.snapshot], [1, 2, "failed"]);
     assert.match(summary.problems.join("\n"), /name another key with --snapshot/);
   }
-  await users.check();
-  await others.check();
+  await users.assertSynced();
+  await others.assertSynced();
 });
 
 test("no rows: an empty snapshot", async () => {
   const { users, key, args } = await withSnapshot({});
   await users.sync(args, { read: 0, snapshot: "written" });
-  const { value } = (await sync.stored(key)).get(key);
+  const { value } = (await sync.kvEntries(key)).get(key);
   assert.match(value, /^\{"format":1,"version":\d+,"hash":"[0-9a-f]{32}","count":0,"records":\{\}\}$/);
   await checkSnapshot(users, key);
 });
 
 test("deletes that are refused: the snapshot stays as it is", async () => {
-  const { users, key, args } = await withSnapshot(rows(10));
+  const { users, key, args } = await withSnapshot(makeRows(10));
   await users.sync(args);
-  const before = (await sync.stored(key)).get(key);
-  await users.delete(...Object.keys(rows(9)));
+  const before = (await sync.kvEntries(key)).get(key);
+  await users.delete(...Object.keys(makeRows(9)));
   const { code, summary } = await users.run(args);
   assert.deepEqual([code, summary.refused, summary.snapshot], [1, 9, "refused"]);
-  assert.deepEqual((await sync.stored(key)).get(key), before);
+  assert.deepEqual((await sync.kvEntries(key)).get(key), before);
   // Nothing is to be deleted: so nothing is refused.
   await users.sync([...args, "--no-delete"], { refused: 0, deleted: 0, snapshot: "written" });
   await checkSnapshot(users, key);
   await users.sync([...args, "--allow-mass-delete"], { deleted: 9, snapshot: "unchanged" });
-  await users.check();
+  await users.assertSynced();
 });
 
 test("rows that KV cannot take are left out", async () => {
-  const { users, key, args } = await withSnapshot(rows(3));
+  const { users, key, args } = await withSnapshot(makeRows(3));
   await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, ''), (repeat('x', 600), true, '')`);
   const { code, summary } = await users.run(args);
   assert.deepEqual([code, summary.failed], [1, 2]);
   await checkSnapshot(users, key);
-  await users.check();
+  await users.assertSynced();
 });
 
 test("a list that lags: a key written twice changes nothing of the snapshot", async () => {
-  const { users, key, args } = await withSnapshot(rows(30));
+  const { users, key, args } = await withSnapshot(makeRows(30));
   await users.sync(args);
   const version = await checkSnapshot(users, key);
-  sync.api.meddle = async (call, pass) => {
+  sync.api.intercept = async (call, pass) => {
     const answer = await pass();
-    if (kindOf(call) !== "list") return answer;
+    if (kindOfCall(call) !== "list") return answer;
     const body = JSON.parse(answer.body);
     body.result = body.result.filter(({ name }) => !name.endsWith("7"));
     return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   };
   await users.sync(args, { written: 3, unchanged: 27, deleted: 0, snapshot: "unchanged" });
-  sync.api.meddle = undefined;
+  sync.api.intercept = undefined;
   assert.equal(await checkSnapshot(users, key), version);
-  await users.check();
+  await users.assertSynced();
 });
 
 test("one over 10 MiB, which the Worker does not take: reported, exit code 1, the rows are in KV and the old one stays", async () => {
-  const { users, key, args } = await withSnapshot(rows(3));
+  const { users, key, args } = await withSnapshot(makeRows(3));
   await users.sync(args);
-  const before = (await sync.stored(key)).get(key);
+  const before = (await sync.kvEntries(key)).get(key);
   const long = "x".repeat(3_000_000);
-  await users.set(Object.fromEntries(Array.from({ length: 4 }, (_, n) => [id(`long-${n}`), { on: true, plan: `${MARK}${n}${long}` }])));
+  await users.set(Object.fromEntries(Array.from({ length: 4 }, (_, n) => [userId(`long-${n}`), { on: true, plan: `${SECRET_MARK}${n}${long}` }])));
   const { code, summary, stderr, calls } = await users.run(args);
   assert.equal(code, 1, stderr);
   assert.deepEqual([summary.written, summary.snapshot], [4, "failed"]);
   assert.match(summary.problems.join("\n"), /snapshot.*10 MiB/i);
-  assert.ok(!changes(calls).flatMap(keysOf).includes(key));
-  assert.deepEqual((await sync.stored(key)).get(key), before);
-  await users.check();
+  assert.ok(!changingCalls(calls).flatMap(keysOfCall).includes(key));
+  assert.deepEqual((await sync.kvEntries(key)).get(key), before);
+  await users.assertSynced();
 });
 
 test("a Worker with CONFIG_SNAPSHOT serves what has no record of its own out of it", async () => {
-  const { users } = await withSnapshot({ [id("on")]: { on: true, plan: null }, [id("off")]: { on: false, plan: null } }, { prefix: "elsewhere:" });
+  const { users } = await withSnapshot({ [userId("on")]: { on: true, plan: null }, [userId("off")]: { on: false, plan: null } }, { prefix: "elsewhere:" });
   await users.sync(["--snapshot", "snapshot"], { snapshot: "written" });
   for (const [name, isOn, source] of [
     ["on", true, "snapshot"],
     ["off", false, "snapshot"],
     ["nobody", false, null],
   ]) {
-    const answer = await fetch(new URL(`/config?userId=${id(name)}`, sync.worker.url));
+    const answer = await fetch(new URL(`/config?userId=${userId(name)}`, sync.worker.url));
     assert.equal((await answer.text()).includes("🎉"), isOn, name);
     assert.equal(answer.headers.get("config-source"), source, name);
   }

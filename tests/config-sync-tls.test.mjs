@@ -5,9 +5,9 @@ import net from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { certificate } from "./harness/certificate.mjs";
-import { rows, startSync } from "./harness/config-sync.mjs";
+import { makeRows, startSync } from "./harness/config-sync.mjs";
 import { PASSWORD, startPostgres } from "./harness/postgres.mjs";
-import { site as folderOf } from "./harness/site.mjs";
+import { makeFolder as folderOf } from "./harness/site.mjs";
 
 const authority = certificate({ commonName: "authority of the tests" });
 const stranger = certificate({ commonName: "another authority" });
@@ -97,12 +97,12 @@ describe("TLS", () => {
   });
 
   test("what is read over TLS is what is in KV", async () => {
-    const users = await sync.table(rows(200));
+    const users = await sync.table(makeRows(200));
     const result = await users.run([], {
       env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}` }) },
     });
     assert.equal(result.code, 0, result.stderr);
-    await users.check();
+    await users.assertSynced();
   });
 
   test("require: a server that refuses TLS gets nothing, least of all a password", async () => {

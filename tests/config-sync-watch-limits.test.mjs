@@ -5,21 +5,21 @@ import { existsSync, readdirSync } from "node:fs";
 import net from "node:net";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { hashOf, id, kindOf, rows, startSync } from "./harness/config-sync.mjs";
+import { hashOf, kindOfCall, makeRows, startSync, userId } from "./harness/config-sync.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
-const { sync, watched, watch, shows } = await startWatch();
+const { sync, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
 // Beside the other tests, on a database and a KV of its own: a key that another process wrote, and that KV's list has a while later.
 const lagging = await startSync();
-const late = await lagging.table(rows(20));
+const late = await lagging.table(makeRows(20));
 const lookedAtAgain = (async () => {
-  const key = late.prefix + id("late");
+  const key = late.prefix + userId("late");
   let isListed = false;
-  lagging.api.meddle = async (call, pass) => {
+  lagging.api.intercept = async (call, pass) => {
     const answer = await pass();
-    if (isListed || kindOf(call) !== "list") return answer;
+    if (isListed || kindOfCall(call) !== "list") return answer;
     const body = JSON.parse(answer.body);
     body.result = body.result.filter(({ name }) => name !== key);
     return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
@@ -27,14 +27,14 @@ const lookedAtAgain = (async () => {
   let child;
   after(() => child.kill("SIGKILL"));
   const ended = late.run(["--watch", "--channel", "late", "--full-every", "0"], { running: (process) => (child = process) });
-  await shows(late);
+  await waitUntilSynced(late);
   const value = JSON.stringify({ preview_features_enabled: true, plan: "written by another" });
   await lagging.put([{ key, value, metadata: { sync: { prefix: late.prefix, hash: hashOf(value) } } }]);
-  await lagging.database.query("SELECT pg_notify('late', $1)", [id("late")]);
+  await lagging.database.query("SELECT pg_notify('late', $1)", [userId("late")]);
   await sleep(5000);
-  assert.ok((await lagging.stored(key)).has(key), "the list does not have it");
+  assert.ok((await lagging.kvEntries(key)).has(key), "the list does not have it");
   isListed = true;
-  await eventually(async () => !(await lagging.stored(key)).has(key), "it is gone", 240_000);
+  await eventually(async () => !(await lagging.kvEntries(key)).has(key), "it is gone", 240_000);
   await sleep(500); // The pass ends.
   child.kill("SIGTERM");
   return ended;
@@ -42,50 +42,50 @@ const lookedAtAgain = (async () => {
 lookedAtAgain.catch(() => {}); // The last test tells.
 
 test("a row that KV cannot take is told, and the others are followed as before", async () => {
-  const users = await watched(rows(20));
+  const users = await createNotifyingTable(makeRows(20));
   await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, 'free')`);
-  const tool = await watch(users);
+  const tool = await startTool(users);
   await sync.database.query(`SELECT pg_notify('${users.channel}', '')`);
   for (let n = 0; n < 4; n += 1) {
-    await users.set(rows(1, { from: 3, plan: `plan ${n}` }));
-    await shows(users, {}, 6000);
+    await users.set(makeRows(1, { from: 3, plan: `plan ${n}` }));
+    await waitUntilSynced(users, {}, 6000);
   }
-  const { code, passes, sum, stderr } = await tool.end();
-  assert.deepEqual([code, sum.behind], [1, true], stderr);
+  const { code, passes, summary, stderr } = await tool.end();
+  assert.deepEqual([code, summary.behind], [1, true], stderr);
   assert.ok(passes.every(({ read }) => read === 1 || read === 21));
   assert.ok(passes.filter(({ read }) => read === 21).length <= 2, "it compares everything no more often than without that row");
   assert.match(stderr, /row 21: its key is NULL/);
 });
 
 test("deletions that the guard refuses do not delay the others", async () => {
-  const users = await watched(rows(20));
-  const tool = await watch(users);
-  const gone = Object.keys(rows(10));
+  const users = await createNotifyingTable(makeRows(20));
+  const tool = await startTool(users);
+  const gone = Object.keys(makeRows(10));
   await users.delete(...gone);
-  const beside = gone.map((name) => users.prefix + name);
+  const except = gone.map((name) => users.prefix + name);
   for (let n = 0; n < 4; n += 1) {
-    await users.set(rows(1, { from: 15, plan: `plan ${n}` }));
-    await shows(users, { beside }, 6000);
+    await users.set(makeRows(1, { from: 15, plan: `plan ${n}` }));
+    await waitUntilSynced(users, { except }, 6000);
   }
-  const { code, sum, stderr } = await tool.end();
-  assert.deepEqual([code, sum.behind, sum.deleted], [1, true, 0], stderr);
+  const { code, summary, stderr } = await tool.end();
+  assert.deepEqual([code, summary.behind, summary.deleted], [1, true, 0], stderr);
 });
 
 test("a column that is new, or gone, is in all rows", async () => {
-  const users = await watched(rows(5));
+  const users = await createNotifyingTable(makeRows(5));
   users.query = `SELECT * FROM ${users.name}`;
-  const tool = await watch(users);
+  const tool = await startTool(users);
   const hold = (columns) =>
     eventually(
       async () => {
-        const stored = await sync.stored(users.prefix + id(""));
+        const stored = await sync.kvEntries(users.prefix + userId(""));
         return [...users.rows.keys()].every((name) => Object.keys(JSON.parse(stored.get(users.prefix + name).value)).join() === columns);
       },
       columns,
       20_000,
     );
   await sync.database.query(`ALTER TABLE ${users.name} ADD COLUMN tier text DEFAULT 'free'`);
-  await sync.database.query(`UPDATE ${users.name} SET tier = 'more' WHERE id = '${id("00001")}'`);
+  await sync.database.query(`UPDATE ${users.name} SET tier = 'more' WHERE id = '${userId("00001")}'`);
   await hold("preview_features_enabled,plan,tier");
   await sync.database.query(`ALTER TABLE ${users.name} DROP COLUMN plan`);
   await sync.database.query(`SELECT pg_notify('${users.channel}', '')`);
@@ -97,25 +97,25 @@ test("a column that is new, or gone, is in all rows", async () => {
 test("the trigger of --help notifies of every change, and no id is too long for it", async () => {
   const { stdout } = await sync.run(["sync", "--help"], { api: false });
   const sql = /^ {2}CREATE FUNCTION[\s\S]*?;(?=\n\n)/m.exec(stdout)[0];
-  const users = await sync.table(rows(20));
+  const users = await sync.table(makeRows(20));
   users.channel = "kv_edge_config";
   await sync.database.query(sql.replaceAll("ON users", `ON ${users.name}`));
-  const tool = await watch(users);
-  await users.set(rows(2, { from: 19, plan: "pro" }));
-  await shows(users);
-  await users.delete(id("00003"));
-  await shows(users);
+  const tool = await startTool(users);
+  await users.set(makeRows(2, { from: 19, plan: "pro" }));
+  await waitUntilSynced(users);
+  await users.delete(userId("00003"));
+  await waitUntilSynced(users);
   await sync.database.query(`INSERT INTO ${users.name} VALUES (repeat('x', 8000), true, 'free'), (NULL, true, 'free'), (repeat('x', 7999), true, 'free')`);
-  await eventually(() => tool.said().includes("its key is NULL"), "all was compared");
-  await users.set(rows(1, { from: 1, plan: "pro" }));
-  await shows(users);
+  await eventually(() => tool.stderr().includes("its key is NULL"), "all was compared");
+  await users.set(makeRows(1, { from: 1, plan: "pro" }));
+  await waitUntilSynced(users);
   await sync.database.query(`DELETE FROM ${users.name} WHERE id IS NULL OR length(id) > 1000`);
   const { code, stderr } = await tool.end();
   assert.equal(code, 1, stderr);
 });
 
 test("a database that accepts connections and says nothing: they do not pile up", { skip: !existsSync("/proc/self/fd") }, async () => {
-  const users = await watched(rows(3));
+  const users = await createNotifyingTable(makeRows(3));
   const sockets = new Set();
   let isMute = false;
   const proxy = net.createServer((socket) => {
@@ -130,17 +130,17 @@ test("a database that accepts connections and says nothing: they do not pile up"
   await once(proxy, "listening");
   proxy.unref();
   const DATABASE_URL = sync.database.url({ port: proxy.address().port, parameters: "?connect_timeout=1" });
-  const tool = await watch(users, [], { env: { DATABASE_URL } });
+  const tool = await startTool(users, [], { env: { DATABASE_URL } });
   const count = (what) => readdirSync(`/proc/${tool.pid}/${what}`).length;
   const before = { fd: count("fd"), task: count("task") };
   isMute = true;
   for (const socket of sockets) socket.destroy();
-  await eventually(() => tool.said().split("the connection takes too long").length > 3, "three tries", 120_000);
+  await eventually(() => tool.stderr().split("the connection takes too long").length > 3, "three tries", 120_000);
   for (const [what, most] of Object.entries(before)) assert.ok(count(what) <= most + 3, `${count(what)} in ${what}, ${most} before`);
   assert.ok(sockets.size <= 1, `${sockets.size} connections`);
   isMute = false;
-  await users.set(rows(1, { from: 1, plan: "pro" }));
-  await shows(users, {}, 40_000);
+  await users.set(makeRows(1, { from: 1, plan: "pro" }));
+  await waitUntilSynced(users, {}, 40_000);
   const { code, stderr } = await tool.end();
   assert.equal(code, 0, stderr);
 });

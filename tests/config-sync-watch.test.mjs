@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { changes, id, keysOf, kindOf, MARK, rows } from "./harness/config-sync.mjs";
+import { changingCalls, keysOfCall, kindOfCall, makeRows, SECRET_MARK, userId } from "./harness/config-sync.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
-const { sync, api, watched, watch, shows } = await startWatch();
+const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 /** Goes on where a test holds a lock. */
 const calm = new pg.Client({ connectionString: sync.database.url() });
 calm.on("error", () => {}); // The database ends first.
@@ -16,36 +16,36 @@ await calm.connect();
 after(() => calm.end());
 
 test("inserts, updates and deletes show in KV; SIGTERM ends it with a summary", async () => {
-  const users = await watched(rows(20));
-  const tool = await watch(users);
+  const users = await createNotifyingTable(makeRows(20));
+  const tool = await startTool(users);
   const before = api.calls.length;
-  await users.set(rows(2, { from: 50 }));
-  await shows(users);
-  await users.set(rows(3, { from: 4, plan: "pro" }));
-  await shows(users);
-  await users.delete(id("00010"), id("00051"));
-  await shows(users);
+  await users.set(makeRows(2, { from: 50 }));
+  await waitUntilSynced(users);
+  await users.set(makeRows(3, { from: 4, plan: "pro" }));
+  await waitUntilSynced(users);
+  await users.delete(userId("00010"), userId("00051"));
+  await waitUntilSynced(users);
   const calls = api.calls.slice(before);
-  assert.ok(changes(calls).flatMap(keysOf).length <= 2 + 3 + 2 + 3, "only what changed is written");
-  assert.ok(!tool.isOver());
-  const { code, signal, passes, sum, stderr } = await tool.end();
+  assert.ok(changingCalls(calls).flatMap(keysOfCall).length <= 2 + 3 + 2 + 3, "only what changed is written");
+  assert.ok(!tool.hasEnded());
+  const { code, signal, passes, summary, stderr } = await tool.end();
   assert.equal(signal, null);
   assert.equal(code, 0, stderr);
   assert.ok(passes.length >= 4, `${passes.length} lines, one for each pass`);
   assert.equal(passes[0].written, 20);
-  const total = (name) => passes.reduce((sum, pass) => sum + pass[name], 0);
-  for (const name of ["read", "written", "unchanged", "deleted", "failed", "refused", "calls"]) assert.equal(sum[name], total(name), name);
-  assert.deepEqual([sum.passes, sum.deleted, sum.behind], [passes.length, 2, false]);
+  const total = (name) => passes.reduce((summary, pass) => summary + pass[name], 0);
+  for (const name of ["read", "written", "unchanged", "deleted", "failed", "refused", "calls"]) assert.equal(summary[name], total(name), name);
+  assert.deepEqual([summary.passes, summary.deleted, summary.behind], [passes.length, 2, false]);
   assert.match(stderr, /^stopping after what is under way; once more to stop at once$/m);
-  await users.check();
+  await users.assertSynced();
 });
 
 for (const signal of ["SIGINT", "SIGTERM"]) {
   test(`${signal}: exit code 0 and lines for people`, async () => {
-    const users = await watched(rows(3));
-    const tool = await watch(users, [], { json: false });
-    await users.set(rows(2, { from: 7 }));
-    await shows(users);
+    const users = await createNotifyingTable(makeRows(3));
+    const tool = await startTool(users, [], { json: false });
+    await users.set(makeRows(2, { from: 7 }));
+    await waitUntilSynced(users);
     const result = await tool.end(signal);
     assert.equal(result.code, 0, result.stderr);
     assert.match(
@@ -56,44 +56,46 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 }
 
 test("changes made while it starts, and many at once, are not lost", async () => {
-  const users = await watched(rows(50));
-  const started = watch(users);
-  for (let n = 0; n < 10; n += 1) await users.set(rows(1, { from: 100 + n }));
+  const users = await createNotifyingTable(makeRows(50));
+  const started = startTool(users);
+  for (let n = 0; n < 10; n += 1) await users.set(makeRows(1, { from: 100 + n }));
   const tool = await started;
-  await shows(users);
-  await users.set(rows(1100, { from: 1000 })); // more than are read one by one
-  await shows(users);
-  for (let n = 0; n < 20; n += 1) await users.set({ [id("00001")]: { on: true, plan: `${MARK} ${n}` } });
-  await shows(users);
+  await waitUntilSynced(users);
+  await users.set(makeRows(1100, { from: 1000 })); // more than are read one by one
+  await waitUntilSynced(users);
+  for (let n = 0; n < 20; n += 1) await users.set({ [userId("00001")]: { on: true, plan: `${SECRET_MARK} ${n}` } });
+  await waitUntilSynced(users);
   assert.equal((await tool.end()).code, 0);
 });
 
 test("an empty payload: everything is compared", async () => {
-  const users = await watched(rows(10), { notify: "''" });
-  const tool = await watch(users);
-  await users.set(rows(3, { from: 4, plan: "pro" }));
-  await users.delete(id("00001"));
-  await shows(users);
+  const users = await createNotifyingTable(makeRows(10), { notify: "''" });
+  const tool = await startTool(users);
+  await users.set(makeRows(3, { from: 4, plan: "pro" }));
+  await users.delete(userId("00001"));
+  await waitUntilSynced(users);
   assert.equal((await tool.end()).code, 0);
 });
 
 test("ids that are numbers", async () => {
-  const users = await watched(rows(1));
+  const users = await createNotifyingTable(makeRows(1));
   const name = `numbered_${users.name}`;
-  await sync.database.query(`CREATE TABLE ${name} (id bigint PRIMARY KEY, plan text); INSERT INTO ${name} SELECT n, '${MARK}' FROM generate_series(1, 10) n`);
+  await sync.database.query(
+    `CREATE TABLE ${name} (id bigint PRIMARY KEY, plan text); INSERT INTO ${name} SELECT n, '${SECRET_MARK}' FROM generate_series(1, 10) n`,
+  );
   let child;
   const args = ["sync", "--query", `SELECT * FROM ${name}`, "--prefix", `${name}:`, "--watch", "--channel", users.channel, "--full-every", "0", "--json"];
   const ended = sync.run(args, { running: (process) => (child = process) });
   const holds = (count, plan) =>
     eventually(async () => {
-      const stored = await sync.stored(`${name}:`);
+      const stored = await sync.kvEntries(`${name}:`);
       return stored.size === count && stored.get(`${name}:7`)?.value === `{"plan":"${plan}"}`;
     }, `${count} keys`);
-  await holds(10, MARK);
+  await holds(10, SECRET_MARK);
   await sync.database.query(
-    `UPDATE ${name} SET plan = '${MARK}!' WHERE id = 7; DELETE FROM ${name} WHERE id = 3; SELECT pg_notify('${users.channel}', n) FROM unnest(ARRAY['3', '7', 'no number']) n`,
+    `UPDATE ${name} SET plan = '${SECRET_MARK}!' WHERE id = 7; DELETE FROM ${name} WHERE id = 3; SELECT pg_notify('${users.channel}', n) FROM unnest(ARRAY['3', '7', 'no number']) n`,
   );
-  await holds(9, `${MARK}!`);
+  await holds(9, `${SECRET_MARK}!`);
   child.kill("SIGTERM");
   const { code, lines, stderr } = await ended;
   assert.equal(code, 1, stderr);
@@ -108,51 +110,51 @@ test("ids that are numbers", async () => {
 });
 
 test("a second SIGTERM does not wait for the calls under way", async () => {
-  const users = await watched(rows(5));
-  const tool = await watch(users);
+  const users = await createNotifyingTable(makeRows(5));
+  const tool = await startTool(users);
   let answer;
   const later = new Promise((resolve) => (answer = resolve));
-  api.meddle = (call, pass) => (kindOf(call) === "write" ? later : pass());
+  api.intercept = (call, pass) => (kindOfCall(call) === "write" ? later : pass());
   const before = api.calls.length;
-  await users.set(rows(1, { from: 3, plan: "pro" }));
-  await eventually(() => api.calls.slice(before).some((call) => kindOf(call) === "write"), "a write");
+  await users.set(makeRows(1, { from: 3, plan: "pro" }));
+  await eventually(() => api.calls.slice(before).some((call) => kindOfCall(call) === "write"), "a write");
   const ended = tool.end("SIGTERM");
   await sleep(1000);
-  assert.ok(!tool.isOver(), "the first one waits");
+  assert.ok(!tool.hasEnded(), "the first one waits");
   tool.signal("SIGTERM");
   const { code, signal } = await ended;
   assert.deepEqual([code, signal], [1, null]);
-  api.meddle = undefined;
+  api.intercept = undefined;
   answer();
   await users.sync([], { written: 1 });
-  await users.check();
+  await users.assertSynced();
 });
 
 test("SIGTERM does not wait until the API is asked again", async () => {
-  const users = await watched(rows(5));
-  const tool = await watch(users);
-  api.meddle = (call, pass) => (kindOf(call) === "write" ? apiError(503, 10001, "out of order", { "Retry-After": "600" }) : pass());
+  const users = await createNotifyingTable(makeRows(5));
+  const tool = await startTool(users);
+  api.intercept = (call, pass) => (kindOfCall(call) === "write" ? apiError(503, 10001, "out of order", { "Retry-After": "600" }) : pass());
   const before = api.calls.length;
-  await users.set(rows(1, { from: 3, plan: "pro" }));
-  await eventually(() => api.calls.slice(before).some((call) => kindOf(call) === "write"), "a write");
+  await users.set(makeRows(1, { from: 3, plan: "pro" }));
+  await eventually(() => api.calls.slice(before).some((call) => kindOfCall(call) === "write"), "a write");
   const started = Date.now();
-  const { code, sum, stderr } = await tool.end("SIGTERM");
+  const { code, summary, stderr } = await tool.end("SIGTERM");
   assert.ok(Date.now() - started < 300_000, stderr);
-  assert.deepEqual([code, sum.behind, sum.failed], [1, true, 1]);
+  assert.deepEqual([code, summary.behind, summary.failed], [1, true, 1]);
   assert.match(stderr, /^stopping after what is under way/m);
 });
 
 test("SIGTERM does not wait for a table that somebody has locked, nor does the server", async () => {
-  const users = await watched(rows(5));
-  const tool = await watch(users);
+  const users = await createNotifyingTable(makeRows(5));
+  const tool = await startTool(users);
   await sync.database.query(`BEGIN; LOCK TABLE ${users.name} IN ACCESS EXCLUSIVE MODE`);
   const waiting = () => sync.database.query("SELECT 1 FROM pg_locks WHERE NOT granted");
   try {
     await calm.query(`SELECT pg_notify('${users.channel}', '')`);
     await eventually(async () => (await waiting()).length > 0, "it waits for the lock");
     // The lock is held until it has ended.
-    const { code, sum, stderr } = await tool.end("SIGTERM");
-    assert.deepEqual([code, sum.behind], [1, true], stderr);
+    const { code, summary, stderr } = await tool.end("SIGTERM");
+    assert.deepEqual([code, summary.behind], [1, true], stderr);
     await eventually(async () => (await waiting()).length === 0, "the server has given up too");
   } finally {
     await sync.database.query("ROLLBACK");
@@ -160,58 +162,59 @@ test("SIGTERM does not wait for a table that somebody has locked, nor does the s
 });
 
 test("a key that is not the sync's own is not deleted, and the guard holds", async () => {
-  const users = await watched(rows(10));
-  const tool = await watch(users);
+  const users = await createNotifyingTable(makeRows(10));
+  const tool = await startTool(users);
   const notify = (name) => sync.database.query(`SELECT pg_notify('${users.channel}', $1)`, [name]);
   for (const key of users.foreign.keys()) await notify(key.slice(users.prefix.length));
-  await notify(id("never-there"));
+  await notify(userId("never-there"));
   await notify("x".repeat(600));
-  const gone = Object.keys(rows(5));
+  const gone = Object.keys(makeRows(5));
   await users.delete(...gone);
-  await users.set(rows(2, { from: 30 }));
-  await shows(users, { beside: gone.map((id) => users.prefix + id) });
-  const stored = await sync.stored(users.prefix);
+  await users.set(makeRows(2, { from: 30 }));
+  await waitUntilSynced(users, { except: gone.map((id) => users.prefix + id) });
+  const stored = await sync.kvEntries(users.prefix);
   assert.ok(
     gone.every((id) => stored.has(users.prefix + id)),
     "half of the keys would be gone",
   );
-  const { code, passes, sum, stderr } = await tool.end();
+  const { code, passes, summary, stderr } = await tool.end();
   assert.ok(
     passes.some(({ refused }) => refused === 5),
     `${JSON.stringify(passes)} ${stderr}`,
   );
-  assert.deepEqual([code, sum.behind, sum.deleted], [1, true, 0]);
+  assert.deepEqual([code, summary.behind, summary.deleted], [1, true, 0]);
 });
 
 test("the snapshot follows", async () => {
-  const users = await watched(rows(10));
+  const users = await createNotifyingTable(makeRows(10));
   const key = `snapshot-of-${users.name}`;
-  const tool = await watch(users, ["--snapshot", key]);
-  const follows = () => eventually(async () => (await sync.stored(key)).get(key)?.value?.includes(users.snapshot().hash), "the snapshot is of the table");
+  const tool = await startTool(users, ["--snapshot", key]);
+  const follows = () =>
+    eventually(async () => (await sync.kvEntries(key)).get(key)?.value?.includes(users.expectedSnapshot().hash), "the snapshot is of the table");
   await follows();
-  await users.set(rows(2, { from: 4, plan: "pro" }));
-  await shows(users);
+  await users.set(makeRows(2, { from: 4, plan: "pro" }));
+  await waitUntilSynced(users);
   await follows();
-  await users.delete(id("00001"));
-  await shows(users);
+  await users.delete(userId("00001"));
+  await waitUntilSynced(users);
   await follows();
   assert.equal((await tool.end()).code, 0);
 });
 
 test("a row whose key is that of a snapshot which another run made is told and not written", async () => {
-  const users = await watched(rows(5));
+  const users = await createNotifyingTable(makeRows(5));
   const key = `${users.prefix}snapshot`;
   await users.sync(["--snapshot", key]);
-  users.foreign.set(key, (await sync.stored(key)).get(key));
-  const tool = await watch(users);
+  users.foreign.set(key, (await sync.kvEntries(key)).get(key));
+  const tool = await startTool(users);
   await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
-  await eventually(() => tool.said().includes("a snapshot stands under its key"), "it is told");
-  await users.set(rows(1, { from: 7 }));
-  await shows(users);
+  await eventually(() => tool.stderr().includes("a snapshot stands under its key"), "it is told");
+  await users.set(makeRows(1, { from: 7 }));
+  await waitUntilSynced(users);
   await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);
-  await users.set(rows(1, { from: 8 }));
-  await shows(users);
+  await users.set(makeRows(1, { from: 8 }));
+  await waitUntilSynced(users);
   const { passes } = await tool.end();
-  assert.equal(passes.reduce((sum, { failed }) => sum + failed, 0) >= 1, true);
-  await users.check();
+  assert.equal(passes.reduce((summary, { failed }) => summary + failed, 0) >= 1, true);
+  await users.assertSynced();
 });

@@ -1,95 +1,98 @@
 // `kv-edge config sync`: a table of a real PostgreSQL into the local KV, by the tool itself.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { assertFigures, changes, hashOf, id, keysOf, kindOf, MARK, rows, startSync } from "./harness/config-sync.mjs";
+import { assertFigures, changingCalls, hashOf, keysOfCall, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
 
 const sync = await startSync({ vars: { CONFIG_REFRESH: "0" } });
 
 describe("passes", () => {
   test("the first writes all rows, the next one nothing, and each one after that what changed", async () => {
-    const users = await sync.table(rows(50));
+    const users = await sync.table(makeRows(50));
     const first = await users.sync([], { read: 50, written: 50, unchanged: 0, deleted: 0, failed: 0, refused: 0, dryRun: false });
     assert.equal(first.summary.calls, first.calls.length);
     assert.ok(first.summary.seconds > 0);
     assert.deepEqual(first.summary.problems, []);
-    await users.check();
+    await users.assertSynced();
 
     const second = await users.sync([], { read: 50, written: 0, unchanged: 50, deleted: 0, failed: 0 });
-    assert.deepEqual(changes(second.calls), []);
+    assert.deepEqual(changingCalls(second.calls), []);
     assert.ok(
-      second.calls.every((call) => ["namespaces", "list"].includes(kindOf(call))),
+      second.calls.every((call) => ["namespaces", "list"].includes(kindOfCall(call))),
       "no value is read",
     );
-    await users.check();
+    await users.assertSynced();
 
-    await users.set(rows(10, { from: 5, plan: "pro" }));
-    await users.set(rows(5, { from: 50 }));
-    await users.delete(id("00000"), id("00001"), id("00049"));
+    await users.set(makeRows(10, { from: 5, plan: "pro" }));
+    await users.set(makeRows(5, { from: 50 }));
+    await users.delete(userId("00000"), userId("00001"), userId("00049"));
     const third = await users.sync([], { read: 52, written: 15, unchanged: 37, deleted: 3, failed: 0 });
-    const written = third.calls.filter((call) => kindOf(call) === "write").flatMap(keysOf);
-    assert.deepEqual(written.sort(), [...Object.keys(rows(10, { from: 5 })), ...Object.keys(rows(5, { from: 50 }))].map((id) => users.prefix + id).sort());
-    await users.check();
+    const written = third.calls.filter((call) => kindOfCall(call) === "write").flatMap(keysOfCall);
+    assert.deepEqual(
+      written.sort(),
+      [...Object.keys(makeRows(10, { from: 5 })), ...Object.keys(makeRows(5, { from: 50 }))].map((id) => users.prefix + id).sort(),
+    );
+    await users.assertSynced();
 
     await users.sync([], { read: 52, written: 0, unchanged: 52, deleted: 0 });
-    await users.check();
+    await users.assertSynced();
   });
 
   test("deletes come after all writes", async () => {
-    const users = await sync.table(rows(20));
+    const users = await sync.table(makeRows(20));
     await users.sync([]);
-    await users.delete(id("00000"), id("00001"));
-    await users.set(rows(5, { from: 10, plan: "pro" }));
+    await users.delete(userId("00000"), userId("00001"));
+    await users.set(makeRows(5, { from: 10, plan: "pro" }));
     const { calls } = await users.sync([], { written: 5, deleted: 2 });
-    assert.deepEqual(changes(calls).map(kindOf), ["write", "delete"]);
-    await users.check();
+    assert.deepEqual(changingCalls(calls).map(kindOfCall), ["write", "delete"]);
+    await users.assertSynced();
   });
 
   test("a key of someone else that has a row is taken over", async () => {
-    const users = await sync.table(rows(5));
+    const users = await sync.table(makeRows(5));
     await sync.put([
-      { key: users.prefix + id("00002"), value: users.entry(id("00002"))[1].value },
-      { key: users.prefix + id("00003"), value: "by hand" },
+      { key: users.prefix + userId("00002"), value: users.expectedEntry(userId("00002"))[1].value },
+      { key: users.prefix + userId("00003"), value: "by hand" },
     ]);
     await users.sync([], { read: 5, written: 5, unchanged: 0 });
-    await users.check();
+    await users.assertSynced();
   });
 
   test("the query of the documented example is the default, and what it wrote is what /config shows", async () => {
     await sync.database.query(`CREATE TABLE users (id text PRIMARY KEY, preview_features_enabled boolean)`);
-    await sync.database.query(`INSERT INTO users VALUES ('${id("on")}', true), ('${id("off")}', false)`);
+    await sync.database.query(`INSERT INTO users VALUES ('${userId("on")}', true), ('${userId("off")}', false)`);
     const { code, stderr, summary } = await sync.run(["sync", "--json"]);
     assert.equal(code, 0, stderr);
     assert.deepEqual([summary.read, summary.written], [2, 2]);
-    const { value, metadata } = (await sync.stored(id("on"))).get(id("on"));
+    const { value, metadata } = (await sync.kvEntries(userId("on"))).get(userId("on"));
     assert.equal(value, '{"preview_features_enabled":true}');
     assert.deepEqual(metadata, { sync: { prefix: "", hash: hashOf(value) } });
     for (const [name, isOn] of [
       ["on", true],
       ["off", false],
     ]) {
-      const page = await fetch(new URL(`/config?userId=${id(name)}`, sync.worker.url)).then((answer) => answer.text());
+      const page = await fetch(new URL(`/config?userId=${userId(name)}`, sync.worker.url)).then((answer) => answer.text());
       assert.equal(page.includes("🎉"), isOn, page);
     }
     await sync.database.query("TRUNCATE users");
     assert.equal((await sync.run(["sync", "--allow-mass-delete"])).code, 0);
-    assert.equal((await sync.stored(id("o"))).size, 0);
+    assert.equal((await sync.kvEntries(userId("o"))).size, 0);
   });
 });
 
 describe("prefixes", () => {
   test("two in one namespace and none: each deletes only its own", async () => {
     const tables = [
-      await sync.table(rows(10, { plan: "pro" }), { prefix: "" }),
-      await sync.table(rows(10), { prefix: "a:" }),
-      await sync.table(rows(10, { plan: "team" }), { prefix: "a:b:" }),
+      await sync.table(makeRows(10, { plan: "pro" }), { prefix: "" }),
+      await sync.table(makeRows(10), { prefix: "a:" }),
+      await sync.table(makeRows(10, { plan: "team" }), { prefix: "a:b:" }),
     ];
     /** All that stands under the widest prefix is someone's. */
     const checkAll = async () => {
-      const stored = await sync.stored();
+      const stored = await sync.kvEntries();
       for (const { foreign } of tables) for (const [key, entry] of foreign) assert.deepEqual(stored.get(key), entry, key);
       for (const table of tables) {
-        for (const id of Object.keys(rows(10))) {
-          const [key, entry] = table.entry(id, table.rows.get(id) ?? {});
+        for (const id of Object.keys(makeRows(10))) {
+          const [key, entry] = table.expectedEntry(id, table.rows.get(id) ?? {});
           assert.deepEqual(stored.get(key), table.rows.has(id) ? entry : undefined, key);
         }
       }
@@ -97,7 +100,7 @@ describe("prefixes", () => {
     for (const table of tables) await table.sync([], { written: 10, deleted: 0, refused: 0 });
     await checkAll();
     for (const table of tables) {
-      await table.delete(id("00003"));
+      await table.delete(userId("00003"));
       await table.sync([], { written: 0, unchanged: 9, deleted: 1 });
       await checkAll();
     }
@@ -110,13 +113,13 @@ describe("prefixes", () => {
 
   for (const prefix of ["u/", "ü:", "100%:", "a b:", "?x=&", "#"]) {
     test(`${JSON.stringify(prefix)} as a prefix`, async () => {
-      const users = await sync.table(rows(3), { prefix });
+      const users = await sync.table(makeRows(3), { prefix });
       await users.sync([], { written: 3 });
-      await users.check();
+      await users.assertSynced();
       await users.sync([], { written: 0, unchanged: 3 });
-      await users.delete(id("00001"));
+      await users.delete(userId("00001"));
       await users.sync(["--allow-mass-delete"], { deleted: 1 });
-      await users.check();
+      await users.assertSynced();
     });
   }
 });
@@ -135,21 +138,21 @@ describe("deletes", () => {
     ["--no-delete needs no guard", { before: 10, gone: 9, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
   ]) {
     test(`${what}, and writes are made whatever comes of them`, async () => {
-      const users = await sync.table(rows(before));
+      const users = await sync.table(makeRows(before));
       await users.sync([]);
-      const ids = Object.keys(rows(gone));
+      const ids = Object.keys(makeRows(gone));
       await users.delete(...ids);
-      const changed = { ...(before > gone && rows(1, { from: before - 1, plan: "pro" })), ...rows(added, { from: before }) };
+      const changed = { ...(before > gone && makeRows(1, { from: before - 1, plan: "pro" })), ...makeRows(added, { from: before }) };
       await users.set(changed);
       const result = await users.run(args);
       assert.equal(result.code, refused > 0 ? 1 : 0, result.stderr);
       assertFigures(result, { read: users.rows.size, written: Object.keys(changed).length, deleted, refused });
-      await users.check({ beside: deleted === 0 ? ids.map((id) => users.prefix + id) : [] });
+      await users.assertSynced({ except: deleted === 0 ? ids.map((id) => users.prefix + id) : [] });
       if (refused > 0) {
         assert.match(JSON.stringify(result.summary.problems), /--allow-mass-delete/);
-        assert.equal(result.calls.filter((call) => kindOf(call) === "delete").length, 0);
+        assert.equal(result.calls.filter((call) => kindOfCall(call) === "delete").length, 0);
         await users.sync(["--allow-mass-delete"], { deleted: refused, refused: 0 });
-        await users.check();
+        await users.assertSynced();
       }
     });
   }
@@ -157,17 +160,17 @@ describe("deletes", () => {
   test("an empty table and nothing of its own in KV: nothing to do", async () => {
     const users = await sync.table();
     await users.sync([], { read: 0, written: 0, unchanged: 0, deleted: 0, refused: 0 });
-    await users.check();
+    await users.assertSynced();
   });
 
   test("a key that comes back is written again", async () => {
-    const users = await sync.table(rows(10));
+    const users = await sync.table(makeRows(10));
     await users.sync([]);
-    await users.delete(id("00004"));
+    await users.delete(userId("00004"));
     await users.sync([], { deleted: 1 });
-    await users.set({ [id("00004")]: { on: true, plan: `${MARK} back` } });
+    await users.set({ [userId("00004")]: { on: true, plan: `${SECRET_MARK} back` } });
     await users.sync([], { written: 1, unchanged: 9 });
-    await users.check();
+    await users.assertSynced();
   });
 });
 
@@ -181,17 +184,17 @@ describe("--dry-run", () => {
     ["rows that KV cannot take", [], 2, true],
   ]) {
     test(`${what}: it writes nothing, and says what the run after it does`, async () => {
-      const users = await sync.table(rows(20));
+      const users = await sync.table(makeRows(20));
       const given = args.map((arg) => arg.replace("SNAPSHOT", `snapshot-of-${users.name}`));
       await users.sync(given);
-      const stored = async () => [await sync.stored(users.prefix), await sync.stored(`snapshot-of-${users.name}`)];
+      const stored = async () => [await sync.kvEntries(users.prefix), await sync.kvEntries(`snapshot-of-${users.name}`)];
       const before = await stored();
-      await users.delete(...Object.keys(rows(gone)));
-      await users.set({ ...rows(4, { from: 12, plan: "pro" }), ...rows(3, { from: 30 }) });
-      if (faulty) await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, '${MARK}'), (repeat('${MARK}', 200), true, '')`);
+      await users.delete(...Object.keys(makeRows(gone)));
+      await users.set({ ...makeRows(4, { from: 12, plan: "pro" }), ...makeRows(3, { from: 30 }) });
+      if (faulty) await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, '${SECRET_MARK}'), (repeat('${SECRET_MARK}', 200), true, '')`);
       const dry = await users.run([...given, "--dry-run"]);
       assert.equal(dry.summary.dryRun, true);
-      assert.deepEqual(changes(dry.calls), []);
+      assert.deepEqual(changingCalls(dry.calls), []);
       assert.deepEqual(await stored(), before);
       const run = await users.run(given);
       const { read, written, unchanged, deleted, failed, refused, snapshot } = run.summary;
@@ -205,7 +208,7 @@ describe("--dry-run", () => {
 
 describe("output", () => {
   test("lines for people name all figures; --json is one line and nothing on stderr", async () => {
-    const users = await sync.table(rows(12));
+    const users = await sync.table(makeRows(12));
     const text = await users.run([], { json: false });
     assert.equal(text.code, 0, text.stderr);
     for (const figure of [/12[^\n]*written|written[^\n]*12/i, /read/i, /unchanged/i, /deleted/i, /failed/i, /calls/i, /\d s\b|seconds/i])
@@ -237,10 +240,10 @@ describe("output", () => {
   }
 
   test("a namespace that is not there: exit code 1 and its name", async () => {
-    const users = await sync.table(rows(1));
+    const users = await sync.table(makeRows(1));
     const { code, stderr, calls } = await users.run(["--namespace", "no-such-namespace"]);
     assert.equal(code, 1);
     assert.match(stderr, /no-such-namespace/);
-    assert.deepEqual(changes(calls), []);
+    assert.deepEqual(changingCalls(calls), []);
   });
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { assertEvaluated, assertOfrepError } from "./harness/ofrep.mjs";
 
 const on = { preview_features_enabled: true, plan: "pro" };
@@ -21,7 +21,7 @@ const faultsOf = (key, fault) => fault && { [`get ${key}`]: [fault], bulk: [faul
 
 /** Makes several requests; the reads of `key`, in all. */
 async function readsOf(config, key, request, requests = REQUESTS) {
-  const { reads } = await config.reading(async () => {
+  const { reads } = await config.recordReads(async () => {
     for (let turn = 0; turn < requests; turn += 1) await request(turn);
   });
   return reads.flat().filter((read) => read === key).length;
@@ -45,7 +45,7 @@ async function assertLeftAlone(config, key, reason, good, ask, askGood) {
     assert.equal(await readsOf(config, key, (turn) => ask(reason, `${time}-${turn}`)), reason.calls);
     await eventually(() => warnings(config).length >= known + time, "a line in the log");
     assert.deepEqual(warnings(config).slice(known), Array(time).fill(reason.code));
-    await config.pass(5);
+    await config.advanceClock(5);
   }
   await config.kv.put(key, good);
   assert.equal(await readsOf(config, key, askGood), 1);
@@ -54,17 +54,17 @@ async function assertLeftAlone(config, key, reason, good, ask, askGood) {
 
 describe("a user's record", async () => {
   const config = await startConfig({ refresh: "30" });
-  before(() => config.define(flags));
+  before(() => config.putFlags(flags));
 
   /** Routes: asks for a user, and checks that nothing is known of him; or his record. */
   const routes = {
     "GET /config": {
-      unknown: async (id, faults) => assertPage(await config.page(id, { faults }), { preview: false, source: "default" }),
-      known: async (id) => assertPage(await config.page(id), { preview: true }),
+      unknown: async (id, faults) => assertPage(await config.getPage(id, { faults }), { preview: false, source: "default" }),
+      known: async (id) => assertPage(await config.getPage(id), { preview: true }),
     },
     "POST /config": {
-      unknown: async (id, faults) => assert.deepEqual((await config.users([id], { faults })).json().users, { [id]: { source: "default", config: null } }),
-      known: async (id) => assert.deepEqual((await config.users([id])).json().users, { [id]: { source: "record", config: on } }),
+      unknown: async (id, faults) => assert.deepEqual((await config.postUsers([id], { faults })).json().users, { [id]: { source: "default", config: null } }),
+      known: async (id) => assert.deepEqual((await config.postUsers([id])).json().users, { [id]: { source: "record", config: on } }),
     },
     OFREP: {
       unknown: async (id, faults) => {
@@ -77,7 +77,7 @@ describe("a user's record", async () => {
   for (const [route, { unknown, known }] of Object.entries(routes)) {
     for (const [what, reason] of reasons) {
       test(`${route}: one that ${what}`, async () => {
-        const id = unique("user");
+        const id = uniqueName("user");
         await config.evaluate("plain", {});
         await assertLeftAlone(
           config,
@@ -93,49 +93,49 @@ describe("a user's record", async () => {
 
   test("it is left alone by all routes together", async () => {
     for (const first of Object.keys(routes)) {
-      const id = unique("user");
+      const id = uniqueName("user");
       await config.kv.put(id, "{");
       await routes[first].unknown(id);
-      for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.reading(() => unknown(id))).reads, []);
+      for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.recordReads(() => unknown(id))).reads, []);
     }
   });
 
   test("other users of the same request are read", async () => {
-    const [bad, good] = [unique("bad"), unique("good")];
+    const [bad, good] = [uniqueName("bad"), uniqueName("good")];
     await config.kv.put(bad, "{");
-    await config.page(bad);
-    await config.put(good, on);
-    const { response, reads } = await config.reading(() => config.users([bad, good]));
+    await config.getPage(bad);
+    await config.putRecord(good, on);
+    const { response, reads } = await config.recordReads(() => config.postUsers([bad, good]));
     assert.deepEqual(reads, [[good]]);
     assert.deepEqual(response.json().users, { [bad]: { source: "default", config: null }, [good]: { source: "record", config: on } });
   });
 
   test("one that is remembered is no such record: it is asked for by the usual time", async () => {
-    const id = unique("user");
-    await config.put(id, on);
-    await config.page(id);
+    const id = uniqueName("user");
+    await config.putRecord(id, on);
+    await config.getPage(id);
     await config.kv.put(id, "{");
-    await config.pass(61);
-    assert.equal(await readsOf(config, id, async () => assertPage(await config.page(id), { preview: true, source: "last-good" })), 1);
-    await config.pass(6);
-    assert.equal(await readsOf(config, id, () => config.page(id)), 0);
+    await config.advanceClock(61);
+    assert.equal(await readsOf(config, id, async () => assertPage(await config.getPage(id), { preview: true, source: "last-good" })), 1);
+    await config.advanceClock(6);
+    assert.equal(await readsOf(config, id, () => config.getPage(id)), 0);
   });
 
   test("what was remembered for an hour while KV fails, and is no more, is left alone", async () => {
-    const id = unique("user");
-    await config.put(id, on);
-    await config.page(id);
-    await config.pass(60 * 60 + 1);
+    const id = uniqueName("user");
+    await config.putRecord(id, on);
+    await config.getPage(id);
+    await config.advanceClock(60 * 60 + 1);
     const faults = { [`get ${id}`]: ["400"] };
-    assert.equal(await readsOf(config, id, async () => assertPage(await config.page(id, { faults }), { preview: false, source: "default" })), 1);
-    await config.pass(5);
-    assertPage(await config.page(id), { preview: true });
+    assert.equal(await readsOf(config, id, async () => assertPage(await config.getPage(id, { faults }), { preview: false, source: "default" })), 1);
+    await config.advanceClock(5);
+    assertPage(await config.getPage(id), { preview: true });
   });
 });
 
 describe("the flags' definitions", async () => {
   const config = await startConfig({ refresh: "30" });
-  const stateOf = async (faults) => (await config.ask("GET", "/healthz", { faults })).json().flags;
+  const stateOf = async (faults) => (await config.request("GET", "/healthz", { faults })).json().flags;
   const errorOf = ({ fault }) => (fault ? [503, "GENERAL"] : [500, "PARSE_ERROR"]);
   const routes = {
     "one flag": {
@@ -165,7 +165,7 @@ describe("the flags' definitions", async () => {
     await config.kv.put("flags", "{");
     await config.restart();
     await stateOf();
-    for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.reading(() => unknown({}))).reads, []);
+    for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.recordReads(() => unknown({}))).reads, []);
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "no JSON at line 1, column 1" });
   });
 });
@@ -175,15 +175,18 @@ describe("the snapshot", async () => {
   let users = [];
   const routes = {
     "GET /config": {
-      unknown: async (id, faults) => assertPage(await config.page(id, { faults }), { preview: false, source: "default" }),
-      known: async (id) => assertPage(await config.page(id), { preview: true, source: "snapshot" }),
+      unknown: async (id, faults) => assertPage(await config.getPage(id, { faults }), { preview: false, source: "default" }),
+      known: async (id) => assertPage(await config.getPage(id), { preview: true, source: "snapshot" }),
     },
     "POST /config": {
       unknown: async (id, faults) => {
         const all = [id, `${id}-a`, `${id}-b`];
-        assert.deepEqual((await config.users(all, { faults })).json().users, Object.fromEntries(all.map((one) => [one, { source: "default", config: null }])));
+        assert.deepEqual(
+          (await config.postUsers(all, { faults })).json().users,
+          Object.fromEntries(all.map((one) => [one, { source: "default", config: null }])),
+        );
       },
-      known: async (id) => assert.deepEqual((await config.users([id])).json().users, { [id]: { source: "snapshot", config: on } }),
+      known: async (id) => assert.deepEqual((await config.postUsers([id])).json().users, { [id]: { source: "snapshot", config: on } }),
     },
   };
   for (const [route, { unknown, known }] of Object.entries(routes)) {
@@ -214,11 +217,11 @@ describe("CONFIG_REFRESH is the longest time that anything is left alone", async
     test(`CONFIG_REFRESH = ${refresh}: ${first} of 3 requests read`, async () => {
       const config = await startConfig({ refresh, vars: { CONFIG_SNAPSHOT: "snapshot" } });
       for (const key of ["user", "flags", "snapshot"]) await config.kv.put(key, "{");
-      const asking = { user: () => config.page("user"), flags: () => config.evaluate("plain", {}), snapshot: (turn) => config.users([`other-${turn}`]) };
+      const asking = { user: () => config.getPage("user"), flags: () => config.evaluate("plain", {}), snapshot: (turn) => config.postUsers([`other-${turn}`]) };
       for (const [key, ask] of Object.entries(asking)) {
-        await config.pass(10);
+        await config.advanceClock(10);
         assert.equal(await readsOf(config, key, ask, 3), first, key);
-        await config.pass(2);
+        await config.advanceClock(2);
         assert.equal(await readsOf(config, key, ask, 3), later, key);
       }
     });

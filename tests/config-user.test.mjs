@@ -15,16 +15,16 @@ const long = "a".repeat(513);
 
 describe("USER_ID_FROM = query", async () => {
   const config = await startConfig({ vars: { USER_ID_FROM: "query" } });
-  before(() => config.put("alice", { preview_features_enabled: true }));
+  before(() => config.putRecord("alice", { preview_features_enabled: true }));
 
   test("is the parameter userId", async () => {
-    const response = await config.page("alice");
+    const response = await config.getPage("alice");
     assertPage(response, { preview: true });
     assert.equal(response.headers.vary, undefined);
   });
 
   test("no header and no cookie counts", async () => {
-    const response = await config.ask("GET", "/config", { headers: { userId: "alice", Cookie: "userId=alice" } });
+    const response = await config.request("GET", "/config", { headers: { userId: "alice", Cookie: "userId=alice" } });
     assertPlainError(response, 400, "Please provide a userId query parameter");
   });
 });
@@ -32,10 +32,10 @@ describe("USER_ID_FROM = query", async () => {
 describe("USER_ID_FROM = header:NAME", async () => {
   const config = await startConfig({ vars: { USER_ID_FROM: "header:X-User-Id" } });
   before(async () => {
-    for (const id of ["alice", "a%20b", "été", "a b"]) await config.put(id, { preview_features_enabled: true });
+    for (const id of ["alice", "a%20b", "été", "a b"]) await config.putRecord(id, { preview_features_enabled: true });
   });
   const missing = /^Please provide the user's id in the header X-User-Id$/i;
-  const ask = (headers, query = "") => config.ask("GET", `/config${query}`, { headers });
+  const ask = (headers, query = "") => config.request("GET", `/config${query}`, { headers });
 
   const users = [
     ["the id", "alice", true],
@@ -77,9 +77,9 @@ describe("USER_ID_FROM = header:NAME", async () => {
 describe("USER_ID_FROM = cookie:NAME", async () => {
   const config = await startConfig({ vars: { USER_ID_FROM: "cookie:uid" } });
   before(async () => {
-    for (const id of ["alice", "first"]) await config.put(id, { preview_features_enabled: true });
+    for (const id of ["alice", "first"]) await config.putRecord(id, { preview_features_enabled: true });
   });
-  const ask = (cookie, query = "") => config.ask("GET", `/config${query}`, { headers: cookie === undefined ? {} : { Cookie: cookie } });
+  const ask = (cookie, query = "") => config.request("GET", `/config${query}`, { headers: cookie === undefined ? {} : { Cookie: cookie } });
 
   for (const [cookie, preview] of [
     ["uid=alice", true],
@@ -103,7 +103,7 @@ describe("USER_ID_FROM = cookie:NAME", async () => {
   }
 
   test("an id that no key can be is answered 400", async () => {
-    const response = await config.ask("GET", "/config", { headers: { Cookie: `uid=${long}`, ...json } });
+    const response = await config.request("GET", "/config", { headers: { Cookie: `uid=${long}`, ...json } });
     assertProblem(response, 400, "invalid_key");
   });
 });
@@ -112,7 +112,7 @@ for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cooki
   test(`USER_ID_FROM = ${JSON.stringify(value)} is answered 503, without a read`, async () => {
     const config = await startConfig({ vars: { USER_ID_FROM: value } });
     const headers = { ...json, "X-User-Id": "a", Cookie: "uid=a" };
-    const { response, reads } = await config.reading(() => config.ask("GET", "/config?userId=a", { headers }));
+    const { response, reads } = await config.recordReads(() => config.request("GET", "/config?userId=a", { headers }));
     assertProblem(response, 503, "not_configured");
     assert.deepEqual(reads, []);
   });
@@ -120,6 +120,6 @@ for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cooki
 
 test("USER_ID_FROM that is empty is the query, as by default", async () => {
   const config = await startConfig({ vars: { USER_ID_FROM: "" } });
-  await config.put("alice", { preview_features_enabled: true });
-  assertPage(await config.page("alice"), { preview: true });
+  await config.putRecord("alice", { preview_features_enabled: true });
+  assertPage(await config.getPage("alice"), { preview: true });
 });

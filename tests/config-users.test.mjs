@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { before, describe, test } from "node:test";
 import { bearer, snapshotOf, startConfig } from "./harness/config.mjs";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
 const on = { preview_features_enabled: true };
@@ -21,11 +21,11 @@ function usersOf(response) {
   return users;
 }
 
-const ids = (count, name = "user") => Array.from({ length: count }, (_, index) => `${unique(name)}-${index}`);
+const ids = (count, name = "user") => Array.from({ length: count }, (_, index) => `${uniqueName(name)}-${index}`);
 
 describe("who may ask, and for what", async () => {
   const config = await startConfig();
-  const post = (body, headers = bearer) => config.ask("POST", "/config", { body, headers: { Accept: "application/json", ...headers } });
+  const post = (body, headers = bearer) => config.request("POST", "/config", { body, headers: { Accept: "application/json", ...headers } });
 
   for (const [what, headers] of [
     ["no token", {}],
@@ -34,7 +34,7 @@ describe("who may ask, and for what", async () => {
     ["an empty token", { Authorization: "Bearer " }],
   ]) {
     test(`${what} is answered 401, without a read`, async () => {
-      const { response, reads } = await config.reading(() => post({ userIds: ["a"] }, headers));
+      const { response, reads } = await config.recordReads(() => post({ userIds: ["a"] }, headers));
       assertProblem(response, 401, "unauthorized");
       assert.deepEqual(reads, []);
     });
@@ -59,7 +59,7 @@ describe("who may ask, and for what", async () => {
   ];
   for (const [what, body] of wrong) {
     test(`${what} is answered 400, without a read`, async () => {
-      const { response, reads } = await config.reading(() => post(body));
+      const { response, reads } = await config.recordReads(() => post(body));
       assert.equal(response.status, 400, response.text);
       assertProblem(response, 400, response.json().code);
       assert.deepEqual(reads, []);
@@ -74,7 +74,7 @@ describe("who may ask, and for what", async () => {
     ["171 times three bytes", "€".repeat(171)],
   ]) {
     test(`an id that is no key (${what}) is answered 400 by its index, without a read`, async () => {
-      const { response, reads } = await config.reading(() => post({ userIds: ["fine", "a", id, "b"] }));
+      const { response, reads } = await config.recordReads(() => post({ userIds: ["fine", "a", id, "b"] }));
       assert.equal(response.status, 400, response.text);
       const { detail } = assertProblem(response, 400, response.json().code);
       assert.match(detail, /userIds\[2\]/);
@@ -83,7 +83,7 @@ describe("who may ask, and for what", async () => {
   }
 
   test("no id at all is an answer without users, and without a read", async () => {
-    const { response, reads } = await config.reading(() => post({ userIds: [] }));
+    const { response, reads } = await config.recordReads(() => post({ userIds: [] }));
     assert.deepEqual(usersOf(response), {});
     assert.deepEqual(reads, []);
   });
@@ -94,7 +94,7 @@ describe("who may ask, and for what", async () => {
     ["too long", BODY_MAX + 1, 413],
   ]) {
     test(`a body without a length that is ${what} is answered ${status}`, async () => {
-      const { hostname, port } = config.worker.direct;
+      const { hostname, port } = config.worker.directUrl;
       const response = await new Promise((resolve, reject) => {
         const request = http.request(
           { hostname, port, path: "/config", method: "POST", headers: { ...bearer, "Transfer-Encoding": "chunked" }, agent: false },
@@ -110,7 +110,7 @@ describe("who may ask, and for what", async () => {
   for (const framing of ["Content-Length: 100", "Transfer-Encoding: chunked"]) {
     test(`a body that breaks off is answered 400, without a read: ${framing}`, async () => {
       const headers = { ...bearer, Accept: "application/json" };
-      const { response, reads } = await config.reading(() => config.breakOff("/config", { headers, framing, body: '12\r\n{"userIds":["a"]}\r\n' }));
+      const { response, reads } = await config.recordReads(() => config.sendIncomplete("/config", { headers, framing, body: '12\r\n{"userIds":["a"]}\r\n' }));
       assertProblem(response, 400, "body_broken");
       assert.deepEqual(reads, []);
     });
@@ -133,8 +133,8 @@ describe("who may ask, and for what", async () => {
 describe("without API_TOKEN", async () => {
   const config = await startConfig({ secrets: {} });
   test("is answered 503, and the page is still there", async () => {
-    assertProblem(await config.users(["a"], { headers: { Accept: "application/json" } }), 503, "not_configured");
-    assert.equal((await config.page("a")).status, 200);
+    assertProblem(await config.postUsers(["a"], { headers: { Accept: "application/json" } }), 503, "not_configured");
+    assert.equal((await config.getPage("a")).status, 200);
   });
 });
 
@@ -146,10 +146,10 @@ describe("what is answered", async () => {
   test("each user's source and whole record", async () => {
     const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: '<b>"é\u2028', list: [1, { a: null }], nothing: null };
     const [own, broken, nobody] = ids(3);
-    await config.put(own, full);
+    await config.putRecord(own, full);
     await config.kv.put(broken, "{");
-    await config.put("both", on);
-    const users = usersOf(await config.users([own, "sam", "both", broken, nobody]));
+    await config.putRecord("both", on);
+    const users = usersOf(await config.postUsers([own, "sam", "both", broken, nobody]));
     assert.deepEqual(users, {
       [own]: { source: "record", config: full },
       sam: { source: "snapshot", config: sam },
@@ -161,13 +161,13 @@ describe("what is answered", async () => {
 
   test("numbers are as the record has them", async () => {
     const [id] = ids(1);
-    await config.put(id, '{"a":9007199254740993,"b":0.1000000000000000055}');
-    assert.match((await config.users([id])).text, /9007199254740993/);
+    await config.putRecord(id, '{"a":9007199254740993,"b":0.1000000000000000055}');
+    assert.match((await config.postUsers([id])).text, /9007199254740993/);
   });
 
   test("an id that stands twice is read and answered once", async () => {
     const [a, b] = ids(2);
-    const { response, reads } = await config.reading(() => config.users([a, b, a, a]));
+    const { response, reads } = await config.recordReads(() => config.postUsers([a, b, a, a]));
     assert.deepEqual(Object.keys(usersOf(response)).toSorted(), [a, b].toSorted());
     assert.deepEqual(
       reads
@@ -180,13 +180,13 @@ describe("what is answered", async () => {
 
   test("names of JavaScript's own are ids like others", async () => {
     const names = ["__proto__", "constructor", "toString", 'a"b', "a\\b", "a\u0000b", "été", "🎉"];
-    const users = usersOf(await config.users(names));
+    const users = usersOf(await config.postUsers(names));
     assert.deepEqual(Object.keys(users).toSorted(), names.toSorted());
   });
 
   test("reserved ids have no record, and are not read", async () => {
-    await config.put("flags", { flags: {} });
-    const { response, reads } = await config.reading(() => config.users(["flags", "snapshot"]));
+    await config.putRecord("flags", { flags: {} });
+    const { response, reads } = await config.recordReads(() => config.postUsers(["flags", "snapshot"]));
     assert.deepEqual(usersOf(response), { flags: { source: "none", config: null }, snapshot: { source: "none", config: null } });
     assert.ok(!reads.flat().includes("flags"), `${reads}`);
   });
@@ -202,9 +202,9 @@ describe("what is answered", async () => {
   ]) {
     test(`${count} ids cost ${calls.length} calls, and none the second time`, async () => {
       const userIds = ids(count);
-      await Promise.all(userIds.slice(0, 20).map((id) => config.put(id, on)));
-      await config.users(["sam"]); // the snapshot is in memory
-      const { response, reads } = await config.reading(() => config.users(userIds));
+      await Promise.all(userIds.slice(0, 20).map((id) => config.putRecord(id, on)));
+      await config.postUsers(["sam"]); // the snapshot is in memory
+      const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
       assert.deepEqual(
         reads.map((keys) => (Array.isArray(keys) ? keys.length : 1)).toSorted((a, b) => a - b),
         calls,
@@ -214,7 +214,7 @@ describe("what is answered", async () => {
       for (const [index, id] of userIds.entries())
         assert.deepEqual(users[id], index < 20 ? { source: "record", config: on } : { source: "none", config: null });
       if (count > 250) return; // more do not fit in memory beside others
-      const again = await config.reading(() => config.users(userIds));
+      const again = await config.recordReads(() => config.postUsers(userIds));
       assert.deepEqual(again.reads, []);
       assert.deepEqual(usersOf(again.response), users);
     });
@@ -222,24 +222,24 @@ describe("what is answered", async () => {
 
   test("memory comes first, and what is read here is there for the page", async () => {
     const [known, unknown, asked] = ids(3);
-    for (const id of [known, asked]) await config.put(id, on);
-    await config.page(known);
-    await config.page(unknown);
-    const { response, reads } = await config.reading(() => config.users([known, unknown, asked]));
+    for (const id of [known, asked]) await config.putRecord(id, on);
+    await config.getPage(known);
+    await config.getPage(unknown);
+    const { response, reads } = await config.recordReads(() => config.postUsers([known, unknown, asked]));
     assert.deepEqual(reads.flat(), [asked]);
     assert.equal(usersOf(response)[known].source, "record");
-    const page = await config.reading(() => config.page(asked));
+    const page = await config.recordReads(() => config.getPage(asked));
     assert.deepEqual(page.reads, []);
     assert.match(page.response.text, /🎉/);
   });
 
   test("after the time, what is in memory is read anew", async () => {
     const [id] = ids(1);
-    await config.put(id, on);
-    await config.users([id]);
-    await config.put(id, off);
-    await config.pass(61);
-    assert.deepEqual(usersOf(await config.users([id]))[id], { source: "record", config: off });
+    await config.putRecord(id, on);
+    await config.postUsers([id]);
+    await config.putRecord(id, off);
+    await config.advanceClock(61);
+    assert.deepEqual(usersOf(await config.postUsers([id]))[id], { source: "record", config: off });
   });
 });
 
@@ -248,38 +248,38 @@ describe("faults", async () => {
 
   test("a bulk read that fails once is made again", async () => {
     const [id] = ids(1);
-    await config.put(id, on);
-    const users = usersOf(await config.users([id], { faults: { bulk: ["500", "ok"] } }));
+    await config.putRecord(id, on);
+    const users = usersOf(await config.postUsers([id], { faults: { bulk: ["500", "ok"] } }));
     assert.deepEqual(users[id], { source: "record", config: on });
   });
 
   test("broken now: the last good one", async () => {
     const [good, never] = ids(2);
-    await config.put(good, on);
-    usersOf(await config.users([good]));
+    await config.putRecord(good, on);
+    usersOf(await config.postUsers([good]));
     for (const id of [good, never]) await config.kv.put(id, '{"preview_features_enabled":');
-    const users = usersOf(await config.users([good, never]));
+    const users = usersOf(await config.postUsers([good, never]));
     assert.deepEqual(users, { [good]: { source: "last-good", config: on }, [never]: { source: "default", config: null } });
   });
 
   for (const fault of ["500", "429", "no answer", "throws a string", "throws undefined"]) {
     test(`KV fails (${fault}): who is remembered is stale; where one is not, nothing is made up`, async () => {
       const [known, unknown] = ids(2);
-      await config.put(known, on);
-      await config.put(unknown, on);
-      usersOf(await config.users([known]));
+      await config.putRecord(known, on);
+      await config.putRecord(unknown, on);
+      usersOf(await config.postUsers([known]));
       const faults = { bulk: [fault], get: [fault] };
-      assert.deepEqual(usersOf(await config.users([known], { faults }))[known], { source: "stale", config: on });
-      const response = await config.users([known, unknown], { faults });
+      assert.deepEqual(usersOf(await config.postUsers([known], { faults }))[known], { source: "stale", config: on });
+      const response = await config.postUsers([known, unknown], { faults });
       assert.deepEqual(usersOf(response), { [known]: { source: "stale", config: on }, [unknown]: { source: "default", config: null } });
     });
   }
 
   test("one call of three fails: the others' users are there", async () => {
     const userIds = ids(250);
-    await Promise.all(userIds.map((id) => config.put(id, on)));
-    usersOf(await config.users(userIds));
-    const users = usersOf(await config.users(userIds, { faults: { bulk: ["ok", "400", "ok", "500"] } }));
+    await Promise.all(userIds.map((id) => config.putRecord(id, on)));
+    usersOf(await config.postUsers(userIds));
+    const users = usersOf(await config.postUsers(userIds, { faults: { bulk: ["ok", "400", "ok", "500"] } }));
     assert.deepEqual(
       userIds.map((id) => users[id].source),
       userIds.map((_, index) => (index >= 100 && index < 200 ? "stale" : "record")),
@@ -295,8 +295,8 @@ describe("long records", async () => {
 
   test("a call that KV will not answer, of more than 25 MB, is made by halves", async () => {
     const userIds = ids(100);
-    for (const id of userIds) await config.put(id, JSON.stringify(on).padEnd(300_000, " "));
-    const { response, reads } = await config.reading(() => config.users(userIds));
+    for (const id of userIds) await config.putRecord(id, JSON.stringify(on).padEnd(300_000, " "));
+    const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(lengths(reads), [100, 50, 50]);
     assert.deepEqual(usersOf(response), Object.fromEntries(userIds.map((id) => [id, { source: "record", config: on }])));
   });
@@ -322,8 +322,8 @@ describe("long records", async () => {
   ]) {
     test(`each half by itself: ${faults}`, async () => {
       const userIds = ids(5);
-      for (const [index, id] of userIds.entries()) await config.put(id, { ...on, index });
-      const { response, reads } = await config.reading(() => config.users(userIds, { faults: { bulk: faults } }));
+      for (const [index, id] of userIds.entries()) await config.putRecord(id, { ...on, index });
+      const { response, reads } = await config.recordReads(() => config.postUsers(userIds, { faults: { bulk: faults } }));
       assert.deepEqual(lengths(reads), calls);
       assert.deepEqual(usersOf(response), Object.fromEntries(userIds.map((id, index) => [id, { source: "record", config: { ...on, index } }])));
     });
@@ -331,7 +331,7 @@ describe("long records", async () => {
 
   test("one that KV will never answer is not asked for again and again", async () => {
     const userIds = ids(3);
-    const { response, reads } = await config.reading(() => config.users(userIds, { faults: { bulk: ["413"] } }));
+    const { response, reads } = await config.recordReads(() => config.postUsers(userIds, { faults: { bulk: ["413"] } }));
     assert.deepEqual(lengths(reads), [3, 1, 2, 1, 1]);
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
   });
@@ -344,8 +344,8 @@ describe("long records", async () => {
     test(what, async () => {
       const records = [...Array(16).fill(`{"a":"${"x".repeat(MIB - 8)}"}`), ...more];
       const userIds = ids(records.length);
-      await Promise.all(userIds.map((id, index) => config.put(id, records[index])));
-      const response = await config.users(userIds, { headers: { Accept: "application/json" } });
+      await Promise.all(userIds.map((id, index) => config.putRecord(id, records[index])));
+      const response = await config.postUsers(userIds, { headers: { Accept: "application/json" } });
       if (isAnswered) assert.equal(Object.values(usersOf(response)).filter(({ config }) => config.a.length === MIB - 8).length, 16);
       else assertProblem(response, 400, "answer_too_large");
     });
@@ -357,7 +357,7 @@ describe("with a snapshot that is not remembered", async () => {
   test("it is read once for all users of a request", async () => {
     const userIds = ids(120);
     await config.kv.put("snapshot", snapshotOf(Object.fromEntries(userIds.map((id) => [id, on]))));
-    const { response, reads } = await config.reading(() => config.users(userIds));
+    const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["snapshot"]));
     assert.equal(reads.filter((key) => key === "snapshot").length, 1);
   });
@@ -366,9 +366,9 @@ describe("with a snapshot that is not remembered", async () => {
     const userIds = ids(50);
     await config.kv.put("snapshot", "{");
     await config.restart();
-    const broken = await config.reading(() => config.users(userIds));
+    const broken = await config.recordReads(() => config.postUsers(userIds));
     assert.equal(broken.reads.filter((key) => key === "snapshot").length, 1);
-    const failing = await config.reading(() => config.users(userIds, { faults: { "get snapshot": ["500"] } }));
+    const failing = await config.recordReads(() => config.postUsers(userIds, { faults: { "get snapshot": ["500"] } }));
     assert.ok(failing.reads.filter((key) => key === "snapshot").length <= 2);
     for (const { response } of [broken, failing]) {
       assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
@@ -377,8 +377,8 @@ describe("with a snapshot that is not remembered", async () => {
 
   test("users with records of their own do not need it", async () => {
     const userIds = ids(3);
-    for (const id of userIds) await config.put(id, on);
-    const { reads } = await config.reading(() => config.users(userIds));
+    for (const id of userIds) await config.putRecord(id, on);
+    const { reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(
       reads.map((keys) => keys.length),
       [3],
@@ -389,9 +389,9 @@ describe("with a snapshot that is not remembered", async () => {
 describe("the prefix", async () => {
   const config = await startConfig({ vars: { CONFIG_PREFIX: "u:" } });
   test("stands before each id, and not in the answer", async () => {
-    await config.put("u:a", on);
-    await config.put("b", on);
-    const { response, reads } = await config.reading(() => config.users(["a", "b"]));
+    await config.putRecord("u:a", on);
+    await config.putRecord("b", on);
+    const { response, reads } = await config.recordReads(() => config.postUsers(["a", "b"]));
     assert.deepEqual(usersOf(response), { a: { source: "record", config: on }, b: { source: "none", config: null } });
     assert.deepEqual(reads.flat().toSorted(), ["u:a", "u:b"]);
   });

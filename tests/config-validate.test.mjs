@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { cli, site as folderOf } from "./harness/site.mjs";
+import { makeFolder as folderOf, runTool } from "./harness/site.mjs";
 
 const boolean = (rules = [], more = {}) => ({ default: "off", rules, ...more });
 const flags = (definitions) => JSON.stringify({ flags: definitions }, undefined, 2);
@@ -11,7 +11,7 @@ const flags = (definitions) => JSON.stringify({ flags: definitions }, undefined,
 async function validate(text, args = ["--json"]) {
   const folder = folderOf({ "flags.json": text });
   const file = join(folder, "flags.json");
-  const result = await cli(["config", "validate", file, ...args]);
+  const result = await runTool(["config", "validate", file, ...args]);
   const report = args.includes("--json") ? JSON.parse(result.stdout) : undefined;
   return { ...result, report, file };
 }
@@ -209,7 +209,7 @@ describe("files", () => {
     [[], 2],
   ]) {
     test(`${names.join(" ") || "none"}: exit code ${expected}`, async () => {
-      const { code, stdout, stderr } = await cli(["config", "validate", ...names.map(path)]);
+      const { code, stdout, stderr } = await runTool(["config", "validate", ...names.map(path)]);
       assert.equal(code, expected, stdout + stderr);
     });
   }
@@ -221,9 +221,9 @@ describe("files", () => {
     ["", 2],
   ]) {
     test(`${text.length} bytes of standard input: exit code ${expected}`, async () => {
-      const lines = await cli(["config", "validate", "-"], { input: text });
+      const lines = await runTool(["config", "validate", "-"], { input: text });
       assert.equal(lines.code, expected, lines.stderr);
-      const json = await cli(["config", "validate", "-", "--json"], { input: text });
+      const json = await runTool(["config", "validate", "-", "--json"], { input: text });
       assert.equal(json.code, expected);
       assert.equal(JSON.parse(json.stdout).valid, expected === 0);
     });

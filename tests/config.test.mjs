@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertPage } from "./harness/config.mjs";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
@@ -24,7 +24,7 @@ const records = [
 ];
 for (const [record, preview] of records) {
   test(`${JSON.stringify(record)} shows the ${preview ? "preview banner" : "regular page"}`, async () => {
-    const id = unique("user");
+    const id = uniqueName("user");
     await USER_CONFIGURATION.put(id, record);
     const response = await configOf(id);
     assertPage(response, { preview });
@@ -32,7 +32,7 @@ for (const [record, preview] of records) {
 }
 
 test("an unknown user gets the regular page", async () => {
-  const response = await configOf(unique("nobody"));
+  const response = await configOf(uniqueName("nobody"));
   assertPage(response, { preview: false });
 });
 
@@ -61,7 +61,7 @@ const brokenRecords = [
 for (const record of brokenRecords) {
   const shown = typeof record === "string" ? JSON.stringify(record) : "bytes that are no UTF-8";
   test(`the broken record ${shown} gets the regular page, says so in a header and in the log`, async () => {
-    const id = unique("broken");
+    const id = uniqueName("broken");
     await USER_CONFIGURATION.put(id, record);
     const before = worker.log().length;
     const response = await configOf(id);
@@ -88,7 +88,7 @@ for (const [encoded, id] of encodedIds) {
 }
 
 test("userId is found among other parameters, and the first one counts", async () => {
-  const id = unique("first");
+  const id = uniqueName("first");
   await USER_CONFIGURATION.put(id, '{"preview_features_enabled": true}');
   assertPage(await send(worker, `/config?a=1&userId=${id}&userId=other&b`), { preview: true });
 });
@@ -128,7 +128,7 @@ test("nothing that the client sends stands in the page", async () => {
 });
 
 test("HEAD is answered as GET, without the page", async () => {
-  const id = unique("head");
+  const id = uniqueName("head");
   await USER_CONFIGURATION.put(id, "{");
   const response = await send(worker, `/config?userId=${id}`, { method: "HEAD" });
   assert.equal(response.status, 200);

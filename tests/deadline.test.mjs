@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { open, send, sendForJson } from "./harness/http.mjs";
+import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { hang, stall, startUpstream } from "./harness/upstream.mjs";
+import { neverRespond, stallInBody, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // Long enough for an answer of loopback on a busy machine.
@@ -25,8 +25,8 @@ const cachePath = (url) => `/cache?url=${encodeURIComponent(url)}`;
 const storePath = (url) => `/stores/shop${new URL(url).pathname}`;
 
 for (const [name, handler] of [
-  ["never answers", hang],
-  ["stops in the middle of a page", stall],
+  ["never answers", neverRespond],
+  ["stops in the middle of a page", stallInBody],
 ]) {
   test(`/cache: an upstream that ${name} is answered 504, and nothing is stored`, async () => {
     const url = upstream.serve(handler);
@@ -39,14 +39,14 @@ for (const [name, handler] of [
 
 test("/cache: an upstream that hangs behind a redirect is answered 504", async () => {
   const url = upstream.serve((_request, response) => {
-    response.writeHead(302, { location: upstream.serve(hang) });
+    response.writeHead(302, { location: upstream.serve(neverRespond) });
     response.end();
   });
   assertProblem(await sendForJson(worker, cachePath(url)), 504, "upstream_timeout");
 });
 
 test("/cache: a page in the store is answered while its upstream hangs", async () => {
-  const url = upstream.serve(hang);
+  const url = upstream.serve(neverRespond);
   const data = { title: "T", content: "c", lastUpdated: "2026-01-01T00:00:00.000Z" };
   await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
   assert.deepEqual((await send(worker, cachePath(url))).json(), { data, fromCache: true });
@@ -54,7 +54,7 @@ test("/cache: a page in the store is answered while its upstream hangs", async (
 
 for (const method of ["GET", "POST"]) {
   test(`/stores: an origin that never answers is answered 504 (${method})`, async () => {
-    const path = storePath(upstream.serve(hang));
+    const path = storePath(upstream.serve(neverRespond));
     const body = method === "POST" ? "a body" : undefined;
     const options = { method, body };
     const [problem, plain] = await Promise.all([sendForJson(worker, path, options), send(worker, path, options)]);
@@ -64,7 +64,7 @@ for (const method of ["GET", "POST"]) {
 }
 
 test("/stores: an upload that takes longer than the deadline is not cut off", async () => {
-  const { request, response } = open(worker, "/stores/shop/upload", { method: "POST" });
+  const { request, response } = openRequest(worker, "/stores/shop/upload", { method: "POST" });
   request.write("first half, ");
   await sleep(2 * DEADLINE_MS);
   request.end("second half");

@@ -2,18 +2,18 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { closedOrigin } from "./harness/upstream.mjs";
-import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const closed = await closedOrigin();
 const worker = await startWorker({ vars: { CACHE_UPSTREAMS: closed } });
 const { ROUTING_CONFIG } = worker.env;
 await ROUTING_CONFIG.put("broken", "not json");
 
-const authorization = { Authorization: `Bearer ${TOKEN}` };
+const authorization = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 test("/healthz answers 200 and the version of the build", async () => {
   const cargo = await readFile(new URL("../Cargo.toml", import.meta.url), "utf8");
@@ -103,7 +103,7 @@ const failing = [`/cache?url=${closed}/`, "/stores/broken/x"];
 for (const path of failing) {
   const name = path.replace(closed, "http://CLOSED");
   test(`${name}: a 5xx carries the cf-ray as X-Request-Id`, async () => {
-    const ray = unique("8a1b2c3d4e5f6789-FRA");
+    const ray = uniqueName("8a1b2c3d4e5f6789-FRA");
     const plain = await send(worker, path, { headers: { "CF-Ray": ray } });
     assertPlainError(plain, 502, /./);
     assert.equal(plain.headers["x-request-id"], ray);
@@ -140,7 +140,7 @@ function codeOf(path) {
 
 /** Makes a 5xx and waits for its line: lines of earlier requests are in the log then. */
 async function logIsComplete() {
-  const id = unique("fence");
+  const id = uniqueName("fence");
   await send(worker, "/stores/broken/", { headers: { "CF-Ray": id } });
   await eventually(() => worker.log().some(({ requestId }) => requestId === id), "a line in the log");
   return id;
@@ -165,10 +165,10 @@ test("the token never stands in an answer or in the log", async () => {
   for (const path of ["/stores/broken/", "/writes/x?n=0", "/missing.txt"]) {
     const method = path.startsWith("/writes") ? "POST" : "GET";
     const response = await send(worker, path, { method, headers });
-    assert.ok(!(response.text + response.rawHeaders.join("\n")).includes(TOKEN));
+    assert.ok(!(response.text + response.rawHeaders.join("\n")).includes(WORKER_TOKEN));
   }
   await logIsComplete();
-  assert.ok(!JSON.stringify(worker.log()).includes(TOKEN));
+  assert.ok(!JSON.stringify(worker.log()).includes(WORKER_TOKEN));
 });
 
 test("no request makes an error of ours: 400s and 404s for what fits nothing", async () => {

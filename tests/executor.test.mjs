@@ -7,7 +7,7 @@ import { startWorker } from "./harness/worker.mjs";
 import { assertReport, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ entry: "tests/executor/entry.mjs", mayCrash: true, vars: { CONFIG_REFRESH: "0" } });
-const { coalesce, storeAll, inKv, readNewest, reachesKv } = writesOf(worker);
+const { coalesce, storeAll, kvValue, readConsistent, waitForKv } = writesOf(worker);
 const config = (options) => send(worker, "/config?userId=somebody", options);
 const executor = async () => (await send(worker, "/.executor")).json();
 
@@ -34,11 +34,11 @@ const trap = async () => assert.equal((await config({ headers: { "X-Trap": "1" }
 test("an object outlives a trap: it writes and reads on", async () => {
   assertReport(await coalesce("awake", { body: "before" }), 200, 1);
   await trap();
-  assert.equal((await readNewest("awake")).text, "before");
+  assert.equal((await readConsistent("awake")).text, "before");
   const response = await coalesce("awake", { body: "after" });
   assertReport(response, 200, 1);
   assert.equal(response.headers.etag, '"2"');
-  assert.equal(await inKv("awake"), "after");
+  assert.equal(await kvValue("awake"), "after");
 });
 
 test("a value that was acknowledged before a trap reaches KV after it", async () => {
@@ -46,14 +46,14 @@ test("a value that was acknowledged before a trap reaches KV after it", async ()
   // Its put is due a second after the one before.
   await storeAll("pending", ["acknowledged"]);
   await trap();
-  await reachesKv("pending", "acknowledged");
+  await waitForKv("pending", "acknowledged");
 });
 
 test("a trap in the object itself, at its put: the put is made again", async () => {
   assert.equal((await send(worker, "/.trap", { method: "PUT" })).status, 204);
   await storeAll("trapping", ["acknowledged"]);
-  await reachesKv("trapping", "acknowledged");
-  assert.equal((await readNewest("trapping")).text, "acknowledged");
+  await waitForKv("trapping", "acknowledged");
+  assert.equal((await readConsistent("trapping")).text, "acknowledged");
 });
 
 test("a trap elsewhere while an object's put is under way: the key's next write reaches KV", async () => {

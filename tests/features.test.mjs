@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
 import { allFeatures, build, builtFeatures } from "../scripts/build.mjs";
 import { ROOT } from "../scripts/run.mjs";
-import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const OUT = "target/features/cache";
 
@@ -46,7 +46,7 @@ describe("the cache alone", async () => {
     assert.deepEqual([status, code], [403, "upstream_not_allowed"]);
     const purged = await fetch(new URL("/cache/purge", worker.url), {
       method: "POST",
-      headers: { authorization: `Bearer ${TOKEN}` },
+      headers: { authorization: `Bearer ${WORKER_TOKEN}` },
       body: '{"tag":"a"}',
     });
     assert.deepEqual([purged.status, (await purged.json()).purged], [200, [{ tag: "a" }]]);

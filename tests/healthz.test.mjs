@@ -16,7 +16,7 @@ describe("the flags", async () => {
 
   /** Checks the answer; what it says of the flags. */
   async function stateOf(options) {
-    const response = await config.ask("GET", "/healthz", options);
+    const response = await config.request("GET", "/healthz", options);
     assert.equal(response.status, 200, response.text);
     assert.match(response.headers["content-type"], /^application\/json\b/);
     assert.equal(response.headers["cache-control"], "no-store");
@@ -51,7 +51,7 @@ describe("the flags", async () => {
   }
 
   test("definitions", async () => {
-    await config.define(good);
+    await config.putFlags(good);
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
 
@@ -72,20 +72,20 @@ describe("the flags", async () => {
   ];
   for (const [edit, place] of broken) {
     test(`an edit breaks ${place}`, async () => {
-      await config.define(good);
+      await config.putFlags(good);
       await stateOf();
       await config.kv.put("flags", JSON.stringify(edit));
       const problem = `at ${place}`;
       assert.deepEqual(await stateOf(), { state: "last-good", count: 2, problem });
       assert.deepEqual(await stateOf(failing), { state: "stale", count: 2, problem });
       assert.deepEqual(await stateOf(), { state: "last-good", count: 2, problem });
-      await config.define(good);
+      await config.putFlags(good);
       assert.deepEqual(await stateOf(), { state: "current", count: 2 });
     });
   }
 
   test("nothing that the definitions hold is told, only names of members and flags", async () => {
-    await config.define(good);
+    await config.putFlags(good);
     await stateOf();
     for (const edit of [
       { flags: { x: { default: "a-secret", description: "a-secret", metadata: { a: "a-secret" }, variants: { b: "a-secret" } } } },
@@ -114,17 +114,17 @@ describe("the flags", async () => {
 
   for (const variants of [{ "a-secret": null }, { a: 1, "a-secret": "x" }]) {
     test(`no variant is named, not even where it is the fault: ${JSON.stringify(variants)}`, async () => {
-      await config.define({ x: { default: "a", variants } });
+      await config.putFlags({ x: { default: "a", variants } });
       assert.doesNotMatch(JSON.stringify(await stateOf()), /a-secret/);
     });
   }
 
   test("definitions of 2 MiB are read; what is longer is a fault, which is said in bytes", async () => {
     const text = (length) => JSON.stringify({ flags: good }).padEnd(length, " ");
-    await config.define(text(DEFINITIONS_MAX));
+    await config.putFlags(text(DEFINITIONS_MAX));
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
     const problem = `it has ${DEFINITIONS_MAX + 1} bytes; ${DEFINITIONS_MAX} are the most`;
-    await config.define(text(DEFINITIONS_MAX + 1));
+    await config.putFlags(text(DEFINITIONS_MAX + 1));
     assert.deepEqual(await stateOf(), { state: "last-good", count: 2, problem });
     await config.restart();
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem });
@@ -137,17 +137,17 @@ describe("the flags", async () => {
   });
 
   test("KV fails, and none are remembered", async () => {
-    await config.define(good);
+    await config.putFlags(good);
     await config.restart();
     assert.deepEqual(await stateOf(failing), { state: "unavailable", count: 0 });
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
 
   test("HEAD has no body, other methods are answered 405", async () => {
-    const head = await config.ask("HEAD", "/healthz");
+    const head = await config.request("HEAD", "/healthz");
     assert.equal(head.status, 200);
     assert.equal(head.text, "");
-    const post = await config.ask("POST", "/healthz");
+    const post = await config.request("POST", "/healthz");
     assert.equal(post.status, 405);
     assert.equal(post.headers.allow, "GET, HEAD");
   });
@@ -157,23 +157,23 @@ describe("reads", async () => {
   const config = await startConfig({ refresh: "30" });
 
   test("it costs one read in the time, of which evaluations have use", async () => {
-    await config.define(good);
-    assert.deepEqual((await config.reading(() => config.healthz())).reads, ["flags"]);
-    assert.deepEqual((await config.reading(() => config.healthz())).reads, []);
-    assert.deepEqual((await config.reading(() => config.evaluate("a", {}))).reads, []);
+    await config.putFlags(good);
+    assert.deepEqual((await config.recordReads(() => config.healthz())).reads, ["flags"]);
+    assert.deepEqual((await config.recordReads(() => config.healthz())).reads, []);
+    assert.deepEqual((await config.recordReads(() => config.evaluate("a", {}))).reads, []);
   });
 
   test("an edit is seen after the time", async () => {
-    await config.define({ ...good, c: { default: "on" } });
+    await config.putFlags({ ...good, c: { default: "on" } });
     assert.equal((await config.healthz()).flags.count, 2);
-    await config.pass(31);
+    await config.advanceClock(31);
     await eventually(async () => (await config.healthz()).flags.count === 3, "the edit is seen");
   });
 });
 
 test("a KV that never answers does not keep it for ever", async () => {
   const config = await startConfig();
-  const response = await config.ask("GET", "/healthz", { faults: { get: ["never"] } });
+  const response = await config.request("GET", "/healthz", { faults: { get: ["never"] } });
   assert.equal(response.status, 200);
   assert.equal(response.json().flags.state, "unavailable");
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { before, beforeEach, describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { push, site } from "./harness/site.mjs";
+import { makeFolder, pushAssets } from "./harness/site.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // A changed file shows at once.
@@ -192,7 +192,10 @@ test("the message is HTML-escaped", async () => {
 describe("with a release", () => {
   before(async () => {
     await assets.put("hello-world.json", JSON.stringify(file));
-    await push(worker, site({ "hello-world.json": JSON.stringify([{ language_code: "de", message: "Hallo aus der Datei!" }]), "other.txt": "other" }));
+    await pushAssets(
+      worker,
+      makeFolder({ "hello-world.json": JSON.stringify([{ language_code: "de", message: "Hallo aus der Datei!" }]), "other.txt": "other" }),
+    );
   });
 
   test("its file is read, not the key of that name", async () => {
@@ -201,18 +204,18 @@ describe("with a release", () => {
   });
 
   test("the next one's file is read then", async () => {
-    await push(worker, site({ "hello-world.json": JSON.stringify([{ language_code: "fr", message: "Bonjour du fichier!" }]) }));
+    await pushAssets(worker, makeFolder({ "hello-world.json": JSON.stringify([{ language_code: "fr", message: "Bonjour du fichier!" }]) }));
     assertGreeting(await hello("fr"), "fr", "Bonjour du fichier!");
     assertGreeting(await hello("de"), "en");
   });
 
   test("one without the file leaves it to the key", async () => {
-    await push(worker, site({ "other.txt": "other" }));
+    await pushAssets(worker, makeFolder({ "other.txt": "other" }));
     assertGreeting(await hello("ja"), "ja");
   });
 
   test("a broken file gets English", async () => {
-    await push(worker, site({ "hello-world.json": "{" }));
+    await pushAssets(worker, makeFolder({ "hello-world.json": "{" }));
     assertGreeting(await hello("de"), "en");
   });
 });

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
-import { open } from "./harness/http.mjs";
-import { assertForwarded, assertHit, fresh, startCache } from "./harness/http-cache.mjs";
+import { openRequest } from "./harness/http.mjs";
+import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
-const { another, resource } = await startCache({ origins: 10, vars: { UPSTREAM_TIMEOUT_MS: "2000" } });
+const { unusedUpstream, resource } = await startCache({ origins: 10, vars: { UPSTREAM_TIMEOUT_MS: "2000" } });
 
 const MIB = 1024 * 1024;
 const random = randomBytes(25 * MIB + 1);
@@ -15,50 +15,50 @@ const random = randomBytes(25 * MIB + 1);
 for (const framing of ["length", "chunked", "close"]) {
   test(`a body of 10 MiB that comes with the framing ${framing} is passed on and kept whole`, async () => {
     const body = random.subarray(0, 10 * MIB + 1);
-    const page = resource({ headers: fresh(100), body, framing });
-    for (const response of [await page.primed(), await page.get()]) {
+    const page = resource({ headers: freshFor(100), body, framing });
+    for (const response of [await page.getAndStore(), await page.get()]) {
       assert.ok(response.complete && response.bytes.equals(body));
     }
-    assert.equal(page.count, 1);
+    assert.equal(page.requestCount, 1);
   });
 
   test(`a body of more than 25 MiB that comes with the framing ${framing} is passed on and not kept`, async () => {
     const body = random;
-    const page = resource({ headers: fresh(100), body, framing });
+    const page = resource({ headers: freshFor(100), body, framing });
     const response = await page.get();
     assert.equal(response.status, 200);
     assert.ok(response.complete && response.bytes.equals(body));
     // Of one whose length is known the answer can say so.
     if (framing === "length") assertForwarded(response, "uri-miss", undefined, { stored: undefined, detail: "too-large" });
     assertForwarded(await page.head(), "uri-miss");
-    await page.isNotKept();
+    await page.assertNotStored();
   });
 }
 
 test("a short body in chunks is kept, too", async () => {
-  const page = resource({ headers: fresh(100), body: "short", framing: "chunked" });
-  await page.primed();
+  const page = resource({ headers: freshFor(100), body: "short", framing: "chunked" });
+  await page.getAndStore();
   assertHit(await page.get(), "short");
 });
 
 test("a short body that breaks off is answered 502, never in part, and not kept", async () => {
   const page = resource(
     [
-      { headers: fresh(100), body: "a whole body", breaksAt: 5 },
-      { headers: fresh(100), body: "a whole body" },
+      { headers: freshFor(100), body: "a whole body", breaksAt: 5 },
+      { headers: freshFor(100), body: "a whole body" },
     ],
-    { at: another() },
+    { at: unusedUpstream() },
   );
   assertProblem(await page.getForJson(), 502, "upstream_failed");
-  await page.isNotKept();
+  await page.assertNotStored();
   assert.equal((await page.get()).text, "a whole body");
 });
 
 test("a short body that stalls is not waited for for ever: 502 or 504, and not kept", async () => {
-  const page = resource({ headers: fresh(100), body: "a whole body", stallsAt: 5 }, { at: another() });
+  const page = resource({ headers: freshFor(100), body: "a whole body", stallsAt: 5 }, { at: unusedUpstream() });
   const response = await page.getForJson();
   assert.ok([502, 504].includes(response.status), `${response.status}`);
-  await page.isNotKept();
+  await page.assertNotStored();
 });
 
 for (const [name, script] of [
@@ -69,24 +69,24 @@ for (const [name, script] of [
   test(`a body that breaks off, ${name}, is not taken for a whole one, and not kept`, async () => {
     const page = resource(
       [
-        { headers: fresh(100), ...script },
-        { headers: fresh(100), body: "whole" },
+        { headers: freshFor(100), ...script },
+        { headers: freshFor(100), body: "whole" },
       ],
-      { at: another() },
+      { at: unusedUpstream() },
     );
     const response = await page.get();
     assert.ok(response.status >= 500 || !response.complete, `${response.status} with ${response.bytes.length} bytes`);
-    const next = await page.primed();
+    const next = await page.getAndStore();
     assert.equal(next.text, "whole");
-    assert.equal((await page.calls("put")).length, 1);
+    assert.equal((await page.kvCalls("put")).length, 1);
   });
 }
 
 for (const framing of ["length", "chunked"]) {
   test(`a client that goes away in the middle of a body (${framing}) leaves no part of it for others`, async () => {
     const body = random.subarray(0, 5 * MIB);
-    const page = resource({ headers: fresh(100), body, framing });
-    const { request, response } = open(page.worker, `/cache/${page.url}`);
+    const page = resource({ headers: freshFor(100), body, framing });
+    const { request, response } = openRequest(page.worker, `/cache/${page.url}`);
     request.end();
     const answer = await response;
     answer.once("data", () => answer.destroy());
@@ -101,8 +101,8 @@ for (const framing of ["length", "chunked"]) {
 
 test("a client that reads slowly gets the whole body, and holds up no one", async () => {
   const body = random.subarray(0, 10 * MIB);
-  const page = resource({ headers: fresh(100), body });
-  const { request, response } = open(page.worker, `/cache/${page.url}`);
+  const page = resource({ headers: freshFor(100), body });
+  const { request, response } = openRequest(page.worker, `/cache/${page.url}`);
   request.end();
   const slow = await response;
   const other = await page.get();
@@ -113,9 +113,9 @@ test("a client that reads slowly gets the whole body, and holds up no one", asyn
 });
 
 test("a GET or HEAD with a body is answered 400, and nothing is sent on", async () => {
-  const page = resource({ headers: fresh(100) });
+  const page = resource({ headers: freshFor(100) });
   for (const method of ["GET", "HEAD"]) {
-    assert.equal((await page.ask(method, { body: "x" })).status, 400);
+    assert.equal((await page.request(method, { body: "x" })).status, 400);
   }
-  assert.equal(page.count, 0);
+  assert.equal(page.requestCount, 0);
 });

@@ -1,20 +1,20 @@
 // `/cache/{absolute URL}`: methods that are not GET, and what they make invalid (RFC 9111, section 4.4; RFC 9110, section 9.3.3).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertForwarded, assertHit, cacheStatusOf, fresh, gate, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 
 const cache = await startCache({ origins: 2 });
-const { pass, resource } = cache;
-const other = cache.another();
+const { advanceClock, resource } = cache;
+const other = cache.unusedUpstream();
 
 /** Answers GET with what is fresh, and anything else with this. */
-const except = (answer) => (request) => (request.method === "GET" ? { headers: fresh(1000) } : answer);
+const except = (answer) => (request) => (request.method === "GET" ? { headers: freshFor(1000) } : answer);
 
 for (const method of ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "LOCK"]) {
   test(`${method} goes through, and what was kept of its URL is not used any more`, async () => {
     const page = resource(except({ status: 200, headers: ["X-Own: 1"], body: "done" }));
-    await page.primed();
-    const response = await page.ask(method, { body: "x" });
+    await page.getAndStore();
+    const response = await page.request(method, { body: "x" });
     assertForwarded(response, "method", "done", { "fwd-status": 200, stored: undefined });
     assert.equal(response.headers["x-own"], "1");
     assert.equal((await page.get()).text, "3");
@@ -24,8 +24,8 @@ for (const method of ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "LOCK"]) {
 for (const status of [200, 201, 202, 204, 301, 303, 307, 308]) {
   test(`an answer ${status} to POST makes what is kept invalid`, async () => {
     const page = resource(except({ status }));
-    await page.primed();
-    assert.equal((await page.ask("POST", { body: "x" })).status, status);
+    await page.getAndStore();
+    assert.equal((await page.request("POST", { body: "x" })).status, status);
     assert.equal((await page.get()).text, "3");
   });
 }
@@ -33,8 +33,8 @@ for (const status of [200, 201, 202, 204, 301, 303, 307, 308]) {
 for (const status of [400, 401, 403, 404, 409, 422, 429, 500, 503]) {
   test(`an answer ${status} to POST changes nothing`, async () => {
     const page = resource(except({ status }));
-    await page.primed();
-    assert.equal((await page.ask("POST", { body: "x" })).status, status);
+    await page.getAndStore();
+    assert.equal((await page.request("POST", { body: "x" })).status, status);
     assertHit(await page.get(), "1");
   });
 }
@@ -42,8 +42,8 @@ for (const status of [400, 401, 403, 404, 409, 422, 429, 500, 503]) {
 for (const method of ["OPTIONS", "HEAD"]) {
   test(`${method} is safe: it changes nothing`, async () => {
     const page = resource(except({ status: 200, headers: ["Location: /x"] }));
-    await page.primed();
-    assert.equal((await page.ask(method)).status, 200);
+    await page.getAndStore();
+    assert.equal((await page.request(method)).status, 200);
     assertHit(await page.get(), "1");
   });
 }
@@ -64,11 +64,11 @@ const named = [
 for (const field of ["Location", "Content-Location"]) {
   for (const [name, value, isInvalid] of named) {
     test(`a POST whose answer has ${field} with ${name}: that one is ${isInvalid ? "invalid" : "as it was"}`, async () => {
-      const target = resource({ headers: fresh(1000) });
-      await target.primed();
+      const target = resource({ headers: freshFor(1000) });
+      await target.getAndStore();
       const location = value.replace("ORIGIN", target.upstream.origin).replace("HOST", target.upstream.host).replace("PATH", target.path);
       const page = resource({ status: 201, headers: [`${field}: ${location}`] });
-      assert.equal((await page.ask("POST", { body: "x" })).status, 201);
+      assert.equal((await page.request("POST", { body: "x" })).status, 201);
       const response = await target.get();
       if (isInvalid) assert.equal(response.text, "2");
       else assertHit(response, "1");
@@ -77,53 +77,53 @@ for (const field of ["Location", "Content-Location"]) {
 }
 
 test("what an answer names at another upstream stays as it was", async () => {
-  const target = resource({ headers: fresh(1000) }, { at: other });
-  await target.primed();
+  const target = resource({ headers: freshFor(1000) }, { at: other });
+  await target.getAndStore();
   for (const field of ["Location", "Content-Location"]) {
     const page = resource({ status: 201, headers: [`${field}: ${target.url}`] });
-    await page.ask("POST", { body: "x" });
+    await page.request("POST", { body: "x" });
   }
   assertHit(await target.get(), "1");
 });
 
 test("a failure's Location changes nothing", async () => {
-  const target = resource({ headers: fresh(1000) });
-  await target.primed();
-  await resource({ status: 409, headers: [`Location: ${target.path}`] }).ask("POST", { body: "x" });
+  const target = resource({ headers: freshFor(1000) });
+  await target.getAndStore();
+  await resource({ status: 409, headers: [`Location: ${target.path}`] }).request("POST", { body: "x" });
   assertHit(await target.get(), "1");
 });
 
 test("all variants of a URL become invalid", async () => {
-  const page = resource((request) => (request.method === "GET" ? { headers: fresh(1000, "Vary: X-A") } : {}));
-  for (const value of ["1", "2", "3"]) await page.primed({ "X-A": value });
-  await page.ask("DELETE");
+  const page = resource((request) => (request.method === "GET" ? { headers: freshFor(1000, "Vary: X-A") } : {}));
+  for (const value of ["1", "2", "3"]) await page.getAndStore({ "X-A": value });
+  await page.request("DELETE");
   for (const [index, value] of ["1", "2", "3"].entries()) assert.equal((await page.get({ "X-A": value })).text, String(5 + index));
 });
 
 test("queries are URLs of their own: the others stay", async () => {
   const page = resource(except({}));
   const one = cache.resourceAt(page.path, { query: "?a=1" });
-  await page.primed();
-  await one.primed();
-  await one.ask("PUT", { body: "x" });
+  await page.getAndStore();
+  await one.getAndStore();
+  await one.request("PUT", { body: "x" });
   assertHit(await page.get(), "1");
   assert.equal((await one.get()).text, "4");
 });
 
 test("what is invalid is invalid here at once, also where KV refuses to forget it", async () => {
   const page = resource(except({}));
-  await page.primed();
-  await page.ask("POST", { body: "x", faults: { delete: ["500"], put: ["500"] } });
+  await page.getAndStore();
+  await page.request("POST", { body: "x", faults: { delete: ["500"], put: ["500"] } });
   const response = await page.get();
   assert.equal(response.text, "3");
-  assert.equal(cacheStatusOf(response).hit, undefined);
+  assert.equal(parseCacheStatus(response).hit, undefined);
 });
 
 test("what is invalid is gone from KV", async () => {
   const page = resource(except({}));
-  await page.primed();
-  await page.ask("POST", { body: "x" });
-  await pass(150);
+  await page.getAndStore();
+  await page.request("POST", { body: "x" });
+  await advanceClock(150);
   assert.equal((await page.get()).text, "3");
 });
 
@@ -131,11 +131,11 @@ test("an answer that was asked for before the POST is not kept after it", async 
   const held = gate();
   const page = resource((request, turn) => {
     if (request.method !== "GET") return { body: "done" };
-    return turn === 1 ? { headers: fresh(1000), until: held.promise } : { headers: fresh(1000) };
+    return turn === 1 ? { headers: freshFor(1000), until: held.promise } : { headers: freshFor(1000) };
   });
   const early = page.get();
-  await page.reached(1);
-  assert.equal((await page.ask("POST", { body: "x" })).text, "done");
+  await page.waitForRequests(1);
+  assert.equal((await page.request("POST", { body: "x" })).text, "done");
   held.open();
   assert.equal((await early).text, "1");
   assert.equal((await page.get()).text, "3");
@@ -143,10 +143,10 @@ test("an answer that was asked for before the POST is not kept after it", async 
 
 test("what is asked for after the POST is kept again", async () => {
   const page = resource(except({}));
-  await page.primed();
-  await page.ask("POST", { body: "x" });
-  await pass(1);
-  await page.primed();
+  await page.getAndStore();
+  await page.request("POST", { body: "x" });
+  await advanceClock(1);
+  await page.getAndStore();
   assertHit(await page.get(), "3");
 });
 
@@ -167,21 +167,21 @@ for (const [name, lines, isKept] of posts) {
     const page = resource((request) => ({
       headers: request.method === "GET" ? [] : lines.map((line) => line.replace("URL", page.url).replace("PATH", page.path)),
     }));
-    const response = await page.ask("POST", { body: "x" });
+    const response = await page.request("POST", { body: "x" });
     assertForwarded(response, "method", "1", { stored: isKept ? true : undefined });
-    if (isKept) await page.isKept();
-    await pass(1);
+    if (isKept) await page.waitUntilStored();
+    await advanceClock(1);
     const next = await page.get();
     if (isKept) assertHit(next, "1");
     else assert.equal(next.text, "2");
-    assert.equal((await page.ask("POST", { body: "x" })).text, String(page.count), "a POST is never answered from the store");
+    assert.equal((await page.request("POST", { body: "x" })).text, String(page.requestCount), "a POST is never answered from the store");
   });
 }
 
 test("a POST's answer takes the place of what was kept", async () => {
-  const page = resource((request) => ({ headers: fresh(1000, ...(request.method === "POST" ? [`Content-Location: ${page.url}`] : [])) }));
-  await page.primed();
-  await page.ask("POST", { body: "x" });
-  await page.isKept(2);
+  const page = resource((request) => ({ headers: freshFor(1000, ...(request.method === "POST" ? [`Content-Location: ${page.url}`] : [])) }));
+  await page.getAndStore();
+  await page.request("POST", { body: "x" });
+  await page.waitUntilStored(2);
   assertHit(await page.get(), "2");
 });

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
-import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
 const cache = await startCache();
-const { kv, pass, resource } = cache;
+const { kv, advanceClock, resource } = cache;
 
 const MIB = 1024 * 1024;
 const random = randomBytes(MIB);
@@ -21,33 +21,33 @@ async function inKv(key) {
 }
 
 for (const [name, script] of [
-  ["a short answer", { headers: fresh(100), body: "short" }],
-  ["an answer with many fields", { headers: fresh(100, `X-Long: ${"x".repeat(4000)}`), body: "short" }],
-  ["a long answer", { headers: fresh(100), body: random.subarray(0, MIB) }],
-  ["an empty answer", { headers: fresh(100), body: "" }],
+  ["a short answer", { headers: freshFor(100), body: "short" }],
+  ["an answer with many fields", { headers: freshFor(100, `X-Long: ${"x".repeat(4000)}`), body: "short" }],
+  ["a long answer", { headers: freshFor(100), body: random.subarray(0, MIB) }],
+  ["an empty answer", { headers: freshFor(100), body: "" }],
 ]) {
   test(`a hit of ${name} costs one read of KV, and its miss one read and one put`, async () => {
     const page = resource(script);
-    await page.primed();
+    await page.getAndStore();
     assert.deepEqual(
-      (await page.calls()).map(({ operation }) => operation.slice(0, 3)),
+      (await page.kvCalls()).map(({ operation }) => operation.slice(0, 3)),
       ["get", "put"],
     );
     for (let hits = 1; hits <= 3; hits += 1) {
       const hit = await page.get();
       assertHit(hit);
       assert.ok(hit.bytes.equals(Buffer.from(script.body)));
-      assert.equal(await page.reads(), 1 + hits);
+      assert.equal(await page.kvReadCount(), 1 + hits);
     }
-    assert.equal((await page.calls()).length, 5);
-    assert.equal(page.count, 1);
+    assert.equal((await page.kvCalls()).length, 5);
+    assert.equal(page.requestCount, 1);
   });
 }
 
 test("the value is the body, byte for byte; status and fields stand beside it", async () => {
   const body = random.subarray(0, 5000);
-  const page = resource({ status: 203, headers: fresh(100, 'ETag: "a"', "Content-Type: text/x-test"), body });
-  await page.primed();
+  const page = resource({ status: 203, headers: freshFor(100, 'ETag: "a"', "Content-Type: text/x-test"), body });
+  await page.getAndStore();
   const { bytes, metadata } = await inKv(page.key);
   assert.ok(bytes.equals(body));
   assert.ok(metadata !== null && JSON.stringify(metadata).includes("text/x-test"));
@@ -58,8 +58,8 @@ test("fields that do not fit beside the value stand before the body, within the 
   const body = random.subarray(0, 5000);
   for (const size of [500, 800, 1000, 1100, 3000, 12_000]) {
     const value = 'ü"\\'.repeat(size).slice(0, size);
-    const page = resource({ headers: fresh(100, `X-Long: ${encodeURIComponent(value).slice(0, size)}`), body });
-    const miss = await page.primed();
+    const page = resource({ headers: freshFor(100, `X-Long: ${encodeURIComponent(value).slice(0, size)}`), body });
+    const miss = await page.getAndStore();
     const { bytes, metadata } = await inKv(page.key);
     assert.ok(JSON.stringify(metadata).length <= 1024, `${JSON.stringify(metadata).length} bytes of metadata`);
     assert.ok(bytes.subarray(-body.length).equals(body));
@@ -83,51 +83,51 @@ for (const [directives, seconds] of [
   test(`KV drops what nobody can use any more: ${directives} is kept for ${seconds} seconds and some time`, async () => {
     const page = resource({ headers: [`Cache-Control: ${directives}`] });
     const before = Math.floor(Date.now() / 1000);
-    await page.primed();
+    await page.getAndStore();
     const { expiration } = await inKv(page.key);
     assert.ok(expiration >= before + seconds, `${expiration - before}`);
     assert.ok(expiration <= before + 31 * 86_400, `${expiration - before}`);
     if (seconds > 60) assert.ok(expiration <= before + seconds + 7200, `${expiration - before}`);
-    for (const { ttl } of await page.calls("put")) assert.ok(Number.isInteger(ttl) && ttl >= 60, `${ttl}`);
+    for (const { ttl } of await page.kvCalls("put")) assert.ok(Number.isInteger(ttl) && ttl >= 60, `${ttl}`);
   });
 }
 
 test("an answer that is stale already is kept for 60 seconds at least", async () => {
   const page = resource({ headers: ["Cache-Control: no-cache", 'ETag: "a"'] });
-  await page.primed();
-  for (const { ttl } of await page.calls("put")) assert.ok(ttl >= 60);
+  await page.getAndStore();
+  for (const { ttl } of await page.kvCalls("put")) assert.ok(ttl >= 60);
 });
 
 test("the key is the method and the URL; one that is too long stands as its SHA-256", async () => {
-  const { path } = resource((request) => ({ headers: fresh(100), body: request.target.slice(-1) }));
+  const { path } = resource((request) => ({ headers: freshFor(100), body: request.target.slice(-1) }));
   const length = 512 - `GET ${cache.upstream.origin}${path}?`.length;
   const fits = cache.resourceAt(path, { query: `?${"q".repeat(length)}` });
   assert.equal(fits.key.length, 512);
-  await fits.primed();
+  await fits.getAndStore();
   const ends = ["x", "y"].map((end) => cache.resourceAt(path, { query: `?${"q".repeat(length)}${end}` }));
   for (const page of ends) {
     page.key = `GET sha256:${sha256(page.url)}`;
-    await page.primed();
+    await page.getAndStore();
   }
   for (const [index, page] of [fits, ...ends].entries()) assertHit(await page.get(), "qxy"[index]);
 });
 
 for (const fault of ["429", "500", "no answer", "quota"]) {
   test(`a put that is refused (${fault}) does not change the answer, and leaves what was kept`, async () => {
-    const page = resource((_request, turn) => ({ headers: fresh(100, 'ETag: "a"'), body: `answer ${turn}` }));
-    await page.primed();
-    await pass(150);
+    const page = resource((_request, turn) => ({ headers: freshFor(100, 'ETag: "a"'), body: `answer ${turn}` }));
+    await page.getAndStore();
+    await advanceClock(150);
     const response = await page.get({}, { faults: { put: [fault] } });
     assertForwarded(response, "stale", "answer 2");
-    await eventually(async () => (await page.calls("put")).filter(({ endedMs }) => endedMs).length >= 2, "the put that is refused");
+    await eventually(async () => (await page.kvCalls("put")).filter(({ endedMs }) => endedMs).length >= 2, "the put that is refused");
     assert.equal(await kv.get(page.key), "answer 1");
   });
 }
 
 test("a put that is refused once with 429 is tried again", async () => {
-  const page = resource({ headers: fresh(100), body: "answer" });
+  const page = resource({ headers: freshFor(100), body: "answer" });
   await page.get({}, { faults: { put: ["429", "ok"] } });
-  await page.isKept();
+  await page.waitUntilStored();
   assertHit(await page.get(), "answer");
 });
 
@@ -137,8 +137,8 @@ for (const fault of failures) {
 }
 
 async function assertMissWith(fault) {
-  const page = resource({ headers: fresh(1000) });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000) });
+  await page.getAndStore();
   const response = await page.get({}, { faults: { get: [fault] } });
   assert.equal(response.status, 200);
   assertForwarded(response, "miss", "2", { "fwd-status": 200, detail: "kv-unavailable" });
@@ -148,21 +148,21 @@ describe("KV that is slow", { concurrency: true }, () => {
   test("a read of KV that never ends is a miss after a while, and the answer says so", () => assertMissWith("never"));
 
   test("a client does not wait for the put", async () => {
-    const page = resource({ headers: fresh(100), body: "answer" });
+    const page = resource({ headers: freshFor(100), body: "answer" });
     const response = await page.get({}, { faults: { put: ["slow for 3000"] } });
     assertForwarded(response, "uri-miss", "answer", { stored: true });
     assert.ok(
-      (await page.calls("put")).every(({ done }) => !done),
+      (await page.kvCalls("put")).every(({ done }) => !done),
       "the answer waited for the put",
     );
     assert.equal(await kv.get(page.key), null);
-    await page.isKept();
+    await page.waitUntilStored();
     assertHit(await page.get(), "answer");
   });
 });
 
 test("without KV everything is answered by the upstream", async () => {
-  const page = resource({ headers: fresh(1000) });
+  const page = resource({ headers: freshFor(1000) });
   const faults = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
   for (const [method, text] of [
     ["GET", "1"],
@@ -170,21 +170,21 @@ test("without KV everything is answered by the upstream", async () => {
     ["POST", "3"],
     ["GET", "4"],
   ]) {
-    const response = await page.ask(method, { faults });
+    const response = await page.request(method, { faults });
     assert.equal(response.status, 200);
     assert.equal(response.text, text);
   }
 });
 
 test("only-if-cached is answered 504 where KV cannot be read", async () => {
-  const page = resource({ headers: fresh(1000) });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000) });
+  await page.getAndStore();
   const headers = { "Cache-Control": "only-if-cached", Accept: "application/json" };
   assertProblem(await page.get(headers, { faults: { get: ["500"] } }), 504, "not_cached");
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
-const padded = fresh(1000, `X-Long: ${"x".repeat(2000)}`);
+const padded = freshFor(1000, `X-Long: ${"x".repeat(2000)}`);
 /** What may stand in KV instead of what was put there: made of the right value and metadata. */
 const broken = [
   ["no metadata", (value) => ({ value })],
@@ -201,18 +201,18 @@ const broken = [
   ["a page's JSON", () => ({ value: '{"title":"t","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}' })],
 ];
 for (const [form, headers] of [
-  ["beside", fresh(1000)],
+  ["beside", freshFor(1000)],
   ["before", padded],
 ]) {
   for (const [name, breaking] of broken) {
     test(`${name}, where the head stands ${form} the body: a miss that says so, and it is replaced`, async () => {
       const page = resource({ headers, body: "a whole body" });
-      await page.primed();
+      await page.getAndStore();
       const { value, metadata } = await kv.getWithMetadata(page.key);
       const { value: put, metadata: beside } = breaking(value, metadata);
       assert.notDeepEqual([put, beside], [value, metadata]);
       await kv.put(page.key, put, beside === undefined ? {} : { metadata: beside });
-      const response = await page.primed();
+      const response = await page.getAndStore();
       assert.equal(response.status, 200);
       assertForwarded(response, "miss", "a whole body", { detail: "broken-record", stored: true });
       assertHit(await page.get(), "a whole body");
@@ -221,12 +221,12 @@ for (const [form, headers] of [
 }
 
 test("a broken variant is a miss as well, and the others stay", async () => {
-  const page = resource((request) => ({ headers: fresh(1000, "Vary: X-A"), body: request.field("X-A") }));
-  for (const value of ["1", "2"]) await page.primed({ "X-A": value });
+  const page = resource((request) => ({ headers: freshFor(1000, "Vary: X-A"), body: request.field("X-A") }));
+  for (const value of ["1", "2"]) await page.getAndStore({ "X-A": value });
   const { keys } = await kv.list({ prefix: `${page.key}#` });
   assert.equal(keys.length, 1);
   await kv.put(keys[0].name, "broken");
   const texts = await Promise.all(["1", "2"].map(async (value) => (await page.get({ "X-A": value })).text));
   assert.deepEqual(texts, ["1", "2"]);
-  assert.equal(cacheStatusOf(await page.get({ "X-A": "1" })).hit, true);
+  assert.equal(parseCacheStatus(await page.get({ "X-A": "1" })).hit, true);
 });

@@ -3,61 +3,61 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
-import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 
-const { pass, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
+const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
 
 const gone = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
 const KIB = 1024;
 
 test("a hot answer is read from KV once in CACHE_REFRESH seconds", async () => {
-  const page = resource({ headers: fresh(1000) });
-  await page.primed();
-  const before = await page.reads();
+  const page = resource({ headers: freshFor(1000) });
+  await page.getAndStore();
+  const before = await page.kvReadCount();
   for (let hits = 0; hits < 20; hits += 1) assertHit(await page.get(), "1");
-  assert.equal(await page.reads(), before);
-  await pass(11);
+  assert.equal(await page.kvReadCount(), before);
+  await advanceClock(11);
   for (let hits = 0; hits < 20; hits += 1) assertHit(await page.get(), "1");
-  assert.equal(await page.reads(), before + 1);
-  assert.equal(page.count, 1);
+  assert.equal(await page.kvReadCount(), before + 1);
+  assert.equal(page.requestCount, 1);
 });
 
 test("a hot answer needs no KV, be it gone for all operations from the beginning", async () => {
-  const page = resource({ headers: fresh(1000) });
+  const page = resource({ headers: freshFor(1000) });
   assertForwarded(await page.get({}, { faults: gone }), "miss", "1", { detail: "kv-unavailable" });
   for (let hits = 0; hits < 3; hits += 1) assertHit(await page.get({}, { faults: gone }), "1");
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
 test("memory keeps no answer beyond its freshness, and its Age grows", async () => {
-  const page = resource({ headers: fresh(6) });
-  await page.primed();
-  await pass(3);
+  const page = resource({ headers: freshFor(6) });
+  await page.getAndStore();
+  await advanceClock(3);
   const hit = await page.get();
   assertHit(hit, "1");
-  assertSeconds(hit.headers.age, 3, "Age");
-  await pass(6);
+  assertAboutSeconds(hit.headers.age, 3, "Age");
+  await advanceClock(6);
   assertForwarded(await page.get(), "stale", "2");
 });
 
 test("a validation, a HEAD, a condition and a Range are answered out of memory as well", async () => {
-  const page = resource({ headers: fresh(1000, 'ETag: "a"'), body: "0123456789" });
-  await page.primed();
-  const before = await page.reads();
+  const page = resource({ headers: freshFor(1000, 'ETag: "a"'), body: "0123456789" });
+  await page.getAndStore();
+  const before = await page.kvReadCount();
   assert.equal((await page.get({ "If-None-Match": '"a"' })).status, 304);
   assert.equal((await page.get({ Range: "bytes=2-3" })).text, "23");
   assertHit(await page.head(), "");
   assertHit(await page.get(), "0123456789");
-  assert.equal(await page.reads(), before);
+  assert.equal(await page.kvReadCount(), before);
 });
 
 test("variants are remembered side by side", async () => {
-  const page = resource((request) => ({ headers: fresh(1000, "Vary: X-A"), body: request.field("X-A") }));
-  for (const value of ["1", "2"]) await page.primed({ "X-A": value });
+  const page = resource((request) => ({ headers: freshFor(1000, "Vary: X-A"), body: request.field("X-A") }));
+  for (const value of ["1", "2"]) await page.getAndStore({ "X-A": value });
   for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }), value);
-  const before = await page.reads();
+  const before = await page.kvReadCount();
   for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }, { faults: gone }), value);
-  assert.equal(await page.reads(), before);
+  assert.equal(await page.kvReadCount(), before);
 });
 
 for (const [size, isRemembered] of [
@@ -68,15 +68,15 @@ for (const [size, isRemembered] of [
 ]) {
   test(`a body of ${size} bytes is ${isRemembered ? "answered out of memory" : "read from KV each time"}, the same bytes each time`, async () => {
     const body = randomBytes(size);
-    const page = resource({ headers: fresh(1000), body });
-    await page.primed();
-    const before = await page.reads();
+    const page = resource({ headers: freshFor(1000), body });
+    await page.getAndStore();
+    const before = await page.kvReadCount();
     for (let hits = 0; hits < 3; hits += 1) {
       const hit = await page.get();
       assertHit(hit);
       assert.ok(hit.bytes.equals(body));
     }
-    const reads = (await page.reads()) - before;
+    const reads = (await page.kvReadCount()) - before;
     if (isRemembered) assert.equal(reads, 0);
     else assert.equal(reads, 3);
   });
@@ -84,33 +84,33 @@ for (const [size, isRemembered] of [
 
 test("memory is bounded: what was not used for longest makes room", async () => {
   const body = randomBytes(60 * KIB);
-  const pages = Array.from({ length: 200 }, () => resource({ headers: fresh(10_000), body }));
+  const pages = Array.from({ length: 200 }, () => resource({ headers: freshFor(10_000), body }));
   for (const page of pages) await page.get();
   const [first, last] = [pages[0], pages.at(-1)];
-  await Promise.all([first.isKept(), last.isKept()]);
-  const reads = [await first.reads(), await last.reads()];
+  await Promise.all([first.waitUntilStored(), last.waitUntilStored()]);
+  const reads = [await first.kvReadCount(), await last.kvReadCount()];
   assertHit(await last.get());
   assertHit(await first.get());
-  assert.deepEqual([await first.reads(), await last.reads()], [reads[0] + 1, reads[1]]);
+  assert.deepEqual([await first.kvReadCount(), await last.kvReadCount()], [reads[0] + 1, reads[1]]);
 });
 
 test("what a POST makes invalid is forgotten at once", async () => {
-  const page = resource({ headers: fresh(1000) });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000) });
+  await page.getAndStore();
   assertHit(await page.get(), "1");
-  await page.ask("POST", { body: "x", faults: gone });
+  await page.request("POST", { body: "x", faults: gone });
   assert.notEqual((await page.get()).text, "1");
 });
 
 test("a newer answer takes the place of the older one at once", async () => {
-  const page = resource({ headers: fresh(1000) });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000) });
+  await page.getAndStore();
   assertForwarded(await page.get({ "Cache-Control": "no-cache" }), "request", "2");
   assertHit(await page.get(), "2");
 });
 
 test("what must not be kept is not in memory either", async () => {
-  for (const lines of [["Cache-Control: no-store, max-age=1000"], ["Cache-Control: private, max-age=1000"], fresh(1000, "Vary: *")]) {
+  for (const lines of [["Cache-Control: no-store, max-age=1000"], ["Cache-Control: private, max-age=1000"], freshFor(1000, "Vary: *")]) {
     const page = resource({ headers: lines });
     for (const text of ["1", "2", "3"]) assert.equal((await page.get()).text, text);
   }
@@ -125,7 +125,7 @@ test("cookies and fields that are not kept are not in memory either", async () =
 });
 
 test("visitors who come at the same time all get a right answer", async () => {
-  const pages = Array.from({ length: 5 }, (_, index) => resource({ headers: fresh(1000), body: `page ${index}`, delayMs: 30 }));
+  const pages = Array.from({ length: 5 }, (_, index) => resource({ headers: freshFor(1000), body: `page ${index}`, delayMs: 30 }));
   for (let rounds = 0; rounds < 3; rounds += 1) {
     const asked = Array.from({ length: 50 }, (_, index) => index % 5);
     const responses = await Promise.all(asked.map((index) => pages[index].get()));
@@ -135,12 +135,12 @@ test("visitors who come at the same time all get a right answer", async () => {
 
 test("a body without a length takes the place of what is in memory as soon as it has come", async () => {
   const page = resource([
-    { headers: fresh(2), body: "old" },
-    { headers: fresh(100), body: "new", framing: "chunked" },
+    { headers: freshFor(2), body: "old" },
+    { headers: freshFor(100), body: "new", framing: "chunked" },
   ]);
-  await page.primed();
-  await pass(3);
+  await page.getAndStore();
+  await advanceClock(3);
   assertForwarded(await page.get(), "stale", "new");
-  await eventually(async () => cacheStatusOf(await page.get()).hit, "the new body is kept");
-  assert.equal(page.count, 2);
+  await eventually(async () => parseCacheStatus(await page.get()).hit, "the new body is kept");
+  assert.equal(page.requestCount, 2);
 });

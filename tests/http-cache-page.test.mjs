@@ -1,14 +1,14 @@
 // `GET /cache?url=U`, the documented JSON, as a view on the shared cache: how long a page is kept, and what makes it invalid.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
-import { assertHit, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
-import { TOKEN } from "./harness/worker.mjs";
+import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const cache = await startCache({ origins: 4 });
-const { another, kv, pass, worker } = cache;
+const { unusedUpstream, kv, advanceClock, worker } = cache;
 
 /** A page whose title is the turn of the request that asked for it. */
 function pageOf(lines, { at, ...answer } = {}) {
@@ -31,8 +31,8 @@ function pageOf(lines, { at, ...answer } = {}) {
 /** What an answer says of its freshness, and for how many seconds the page is answered from the cache. */
 for (const [rule, lines, seconds] of [
   ["nothing", [], 60],
-  ["max-age", fresh(300), 300],
-  ["max-age, less than a minute", fresh(30), 30],
+  ["max-age", freshFor(300), 300],
+  ["max-age, less than a minute", freshFor(30), 30],
   ["Expires", () => [`Expires: ${httpDate(300)}`], 300],
   ["CDN-Cache-Control", ["CDN-Cache-Control: max-age=300", "Cache-Control: no-store"], 300],
 ]) {
@@ -40,9 +40,9 @@ for (const [rule, lines, seconds] of [
     const page = pageOf(lines);
     assert.deepEqual(await page.view(), { title: "1", fromCache: false });
     await page.isStored();
-    await pass(seconds - 10);
+    await advanceClock(seconds - 10);
     assert.deepEqual(await page.view(), { title: "1", fromCache: true });
-    await pass(20);
+    await advanceClock(20);
     assert.deepEqual(await page.view(), { title: "2", fromCache: false });
   });
 }
@@ -55,53 +55,53 @@ for (const lines of [["Cache-Control: no-store"], ["Cache-Control: private, max-
 }
 
 test("the value under page: is the page's JSON, whatever else is kept of it", async () => {
-  const page = pageOf(fresh(300, 'ETag: "a"'));
+  const page = pageOf(freshFor(300, 'ETag: "a"'));
   await page.view();
   await page.isStored();
   assert.deepEqual(Object.keys(await kv.get(`page:${page.url}`, "json")), ["title", "content", "lastUpdated"]);
 });
 
 test("a page and the answer it was made of are kept side by side: the upstream is asked once for both", async () => {
-  const viewed = pageOf(fresh(300));
+  const viewed = pageOf(freshFor(300));
   assert.deepEqual(await viewed.view(), { title: "1", fromCache: false });
-  await viewed.isKept();
+  await viewed.waitUntilStored();
   assertHit(await viewed.get(), "<title>1</title>");
-  const asked = pageOf(fresh(300));
-  await asked.primed();
+  const asked = pageOf(freshFor(300));
+  await asked.getAndStore();
   assert.deepEqual(await asked.view(), { title: "1", fromCache: true });
-  for (const page of [viewed, asked]) assert.equal(page.count, 1);
+  for (const page of [viewed, asked]) assert.equal(page.requestCount, 1);
 });
 
 test("a failing upstream: a page that may be used stale is, one that says nothing of it is not", async () => {
   const failing = { 2: { breaksAt: "head" }, closes: true };
-  const page = pageOf(["Cache-Control: max-age=100, stale-if-error=100"], { at: another(), ...failing });
+  const page = pageOf(["Cache-Control: max-age=100, stale-if-error=100"], { at: unusedUpstream(), ...failing });
   await page.view();
   await page.isStored();
-  await pass(150);
+  await advanceClock(150);
   assert.equal((await page.view()).title, "1");
-  const strict = pageOf(["Cache-Control: max-age=100"], { at: another(), ...failing });
+  const strict = pageOf(["Cache-Control: max-age=100"], { at: unusedUpstream(), ...failing });
   await strict.view();
   await strict.isStored();
-  await pass(150);
+  await advanceClock(150);
   assert.equal((await send(worker, `/cache?url=${encodeURIComponent(strict.url)}`)).status, 502);
 });
 
 test("a POST to its URL makes a page invalid", async () => {
-  const page = pageOf(fresh(300));
+  const page = pageOf(freshFor(300));
   await page.view();
   await page.isStored();
-  await page.ask("POST", { body: "x" });
+  await page.request("POST", { body: "x" });
   assert.deepEqual(await page.view(), { title: "3", fromCache: false });
 });
 
 for (const by of ["url", "prefix", "tag"]) {
   test(`a purge by ${by} takes the page as well`, async () => {
-    const tag = unique("tag");
-    const page = pageOf(fresh(300, `Cache-Tag: ${tag}`));
+    const tag = uniqueName("tag");
+    const page = pageOf(freshFor(300, `Cache-Tag: ${tag}`));
     await page.view();
     await page.isStored();
     const body = JSON.stringify({ [by]: by === "tag" ? tag : page.url });
-    const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" };
+    const headers = { Authorization: `Bearer ${WORKER_TOKEN}`, "Content-Type": "application/json" };
     const response = await send(worker, "/cache/purge", { method: "POST", headers, body });
     assert.equal(response.status, 200, response.text);
     assert.deepEqual(await page.view(), { title: "2", fromCache: false });
@@ -109,7 +109,7 @@ for (const by of ["url", "prefix", "tag"]) {
 }
 
 test("nothing of the visitor makes a page another one's: it is asked for without cookies and credentials", async () => {
-  const page = pageOf(fresh(300, "Vary: Cookie"));
+  const page = pageOf(freshFor(300, "Vary: Cookie"));
   await page.view({ Cookie: "a=1", Authorization: "Bearer x" });
   for (const name of ["Cookie", "Authorization"]) assert.equal(page.requests[0].field(name), undefined);
 });

@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { send } from "./harness/http.mjs";
-import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
-import { TOKEN } from "./harness/worker.mjs";
+import { WORKER_TOKEN } from "./harness/worker.mjs";
 
-const { another, kv, pass, resource, worker } = await startCache({ origins: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
+const { unusedUpstream, kv, advanceClock, resource, worker } = await startCache({ origins: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
 
 /** What an upstream sends with a page of its own for each visitor, without a thought for shared caches. */
 const thoughtless = [
@@ -39,7 +39,7 @@ for (const [rule, headers] of thoughtless) {
           const page = resource(own(headers));
           const first = await page.get(alice);
           assert.equal(first.text, "page of alice");
-          assert.equal(cacheStatusOf(first).stored, undefined, first.headers["cache-status"]);
+          assert.equal(parseCacheStatus(first).stored, undefined, first.headers["cache-status"]);
           const second = await page.get(control ? { ...bob, "Cache-Control": control } : bob);
           assert.doesNotMatch(second.text, /alice/, `${JSON.stringify(alice)}, then ${JSON.stringify(bob)} with ${control}`);
         }
@@ -51,7 +51,7 @@ for (const [rule, headers] of thoughtless) {
 test("an answer to credentials that is explicitly fresh for shared caches is for everybody, without its cookie", async () => {
   for (const control of ["max-age=60", "s-maxage=60", "public, max-age=60"]) {
     const page = resource({ headers: [`Cache-Control: ${control}`, "Set-Cookie: session=alice"] });
-    const first = await page.primed({ Cookie: "session=alice" });
+    const first = await page.getAndStore({ Cookie: "session=alice" });
     assert.deepEqual(first.headers["set-cookie"], ["session=alice"], "who asked gets it");
     const second = await page.get({ Cookie: "session=bob" });
     assertHit(second, "1");
@@ -66,7 +66,7 @@ test("a cookie is stored only with an answer that speaks to shared caches", asyn
     ["CDN-Cache-Control: max-age=60", true],
   ]) {
     const page = resource({ headers: [field, "Set-Cookie: a=1"] });
-    await page.primed();
+    await page.getAndStore();
     assert.deepEqual((await page.get()).headers["set-cookie"], shares ? ["a=1"] : undefined, field);
   }
 });
@@ -74,12 +74,12 @@ test("a cookie is stored only with an answer that speaks to shared caches", asyn
 test("the cookie that answers a POST is nobody else's, whatever the answer says", async () => {
   // RFC 9110 §9.3.3: such an answer may answer a GET. The body of a POST can be a password.
   const page = resource((request) => ({
-    headers: [...fresh(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"],
+    headers: [...freshFor(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"],
     body: request.method,
   }));
-  const login = await page.ask("POST", { body: "user=alice" });
+  const login = await page.request("POST", { body: "user=alice" });
   assert.deepEqual(login.headers["set-cookie"], ["session=alice"]);
-  await page.isKept();
+  await page.waitUntilStored();
   const second = await page.get();
   assertHit(second, "POST");
   assert.equal(second.headers["set-cookie"], undefined);
@@ -87,7 +87,7 @@ test("the cookie that answers a POST is nobody else's, whatever the answer says"
 
 test("an anonymous answer that is stored to be validated comes from the store for no client's word", async () => {
   const page = resource({ headers: ['ETag: "a"'] });
-  await page.primed();
+  await page.getAndStore();
   assertProblem(await page.getForJson({ "Cache-Control": "only-if-cached, max-stale" }), 504, "not_cached");
   assertForwarded(await page.get({ "Cache-Control": "max-stale" }), "stale");
 });
@@ -98,10 +98,10 @@ test("a validation by one visitor changes nothing for the others", async () => {
     const status = request.field("If-None-Match") ? 304 : 200;
     return { status, headers: ['ETag: "a"', `X-Name: ${request.field("Cookie") ?? "nobody"}`] };
   });
-  await page.primed();
+  await page.getAndStore();
   assert.equal((await page.get({ Cookie: "alice" })).headers["x-name"], "alice");
   assert.equal((await page.get()).headers["x-name"], "nobody");
-  assert.equal((await page.calls("put")).length, 1);
+  assert.equal((await page.kvCalls("put")).length, 1);
 });
 
 test("the name in a visitor's 304 is in nobody else's answer, though the stored answer is fresh for all", async () => {
@@ -110,18 +110,18 @@ test("the name in a visitor's 304 is in nobody else's answer, though the stored 
     const own = request.field("Cookie") ? [] : ["Cache-Control: max-age=5"];
     return { status: isKnown ? 304 : 200, headers: ['ETag: "a"', `X-Name: ${request.field("Cookie") ?? "nobody"}`, ...own] };
   });
-  await page.primed();
-  await pass(10);
+  await page.getAndStore();
+  await advanceClock(10);
   assert.equal((await page.get({ Cookie: "alice" })).headers["x-name"], "alice");
-  await pass(1);
+  await advanceClock(1);
   assert.equal((await page.get()).headers["x-name"], "nobody");
 });
 
 for (const version of [1, 9]) {
   test(`what version ${version} of the record holds counts as not there, and is no fault`, async () => {
     // Version 1 held answers to credentials that were not for everybody.
-    const page = resource({ headers: fresh(1000) });
-    await page.primed();
+    const page = resource({ headers: freshFor(1000) });
+    await page.getAndStore();
     const { value, metadata } = await kv.getWithMetadata(page.key);
     const other = { ...metadata, head: metadata.head.replace('"v":2', `"v":${version}`) };
     assert.notDeepEqual(other, metadata);
@@ -143,8 +143,8 @@ const SPOOFED = {
 };
 test("what a visitor says of host, path and method, and the token of kv-edge, do not reach the upstream", async () => {
   for (const method of ["GET", "HEAD", "POST"]) {
-    const page = resource({ headers: fresh(100) });
-    await page.ask(method, { headers: { ...SPOOFED, "X-Own": "1" } });
+    const page = resource({ headers: freshFor(100) });
+    await page.request(method, { headers: { ...SPOOFED, "X-Own": "1" } });
     const [request] = page.requests;
     for (const name of Object.keys(SPOOFED)) assert.equal(request.field(name), undefined, `${method} ${name}`);
     assert.equal(request.field("X-Own"), "1");
@@ -159,22 +159,22 @@ const UNSTORED = [
 ];
 for (const [name, headers] of UNSTORED) {
   test(`a short body that breaks off with ${name} is an error, not half an answer`, async () => {
-    const page = resource({ headers, body: "a whole body", breaksAt: 5, closes: true }, { at: another() });
+    const page = resource({ headers, body: "a whole body", breaksAt: 5, closes: true }, { at: unusedUpstream() });
     assertProblem(await page.getForJson(), 502, "upstream_failed");
   });
 
   test(`a stale answer stands in for a short body that breaks off with ${name}`, async () => {
     const whole = { headers: ["Cache-Control: max-age=1, stale-if-error=1000"], body: "a whole body" };
     const page = resource([whole, { headers, body: "another body", breaksAt: 5, closes: true }]);
-    await page.primed();
-    await pass(5);
+    await page.getAndStore();
+    await advanceClock(5);
     assertHit(await page.get(), "a whole body", { detail: "stale-if-error" });
   });
 }
 
 test("a short answer to a POST that breaks off is an error, too", async () => {
   const page = resource({ body: "a whole body", breaksAt: 5, closes: true });
-  assert.equal((await page.ask("POST", { body: "x" })).status, 502);
+  assert.equal((await page.request("POST", { body: "x" })).status, 502);
 });
 
 /** The value of a field, as Node reads bytes: each is a character. */
@@ -188,21 +188,21 @@ const LATIN1 = [
 ];
 for (const [name, value] of LATIN1) {
   test(`bytes over 0x7F in ${name} come as they were sent, and the answer is not stored`, async () => {
-    const page = resource({ headers: fresh(100, `${name}: ${value}`), body: "x" });
+    const page = resource({ headers: freshFor(100, `${name}: ${value}`), body: "x" });
     for (const turn of [1, 2]) {
       const response = await page.get();
       assert.equal(field(response, name.toLowerCase()), value);
       assertForwarded(response, "uri-miss", "x", { stored: undefined, detail: "obs-text" });
-      assert.equal(page.count, turn);
+      assert.equal(page.requestCount, turn);
     }
-    await page.isNotKept();
+    await page.assertNotStored();
   });
 }
 
 test("UTF-8 in a field is stored and comes back as it was sent", async () => {
   const value = Buffer.from("März", "utf8").toString("latin1");
-  const page = resource({ headers: fresh(100, `X-Note: ${value}`) });
-  assert.equal(field(await page.primed(), "x-note"), value);
+  const page = resource({ headers: freshFor(100, `X-Note: ${value}`) });
+  assert.equal(field(await page.getAndStore(), "x-note"), value);
   const hit = await page.get();
   assertHit(hit);
   assert.equal(field(hit, "x-note"), value);
@@ -214,22 +214,22 @@ test("a validation whose fields have bytes over 0x7F is asked for again as a who
     { status: 304, headers: ['ETag: "a"', "X-Note: \xfc"] },
     { headers: ['ETag: "a"', "X-Note: \xfc"], body: "one" },
   ]);
-  await page.primed();
+  await page.getAndStore();
   const response = await page.get();
   assert.equal(field(response, "x-note"), "\xfc");
   assert.equal(response.text, "one");
 });
 
 test("two ways to write a URL are one for the cache, for purges and for the upstream", async () => {
-  const page = resource({ headers: fresh(100) }, { path: `/${randomUUID()}/%C3%BC~` });
-  await page.primed();
+  const page = resource({ headers: freshFor(100) }, { path: `/${randomUUID()}/%C3%BC~` });
+  await page.getAndStore();
   const written = ["%c3%bc%7e", "%C3%bc~"].map((end) => page.url.replace(/%C3%BC~$/, end));
   for (const url of written) assertHit(await send(worker, `/cache/${url}`), "1");
   for (const [turn, url] of written.entries()) {
     const body = JSON.stringify({ url });
-    const purge = await send(worker, "/cache/purge", { method: "POST", headers: { Authorization: `Bearer ${TOKEN}` }, body });
+    const purge = await send(worker, "/cache/purge", { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body });
     assert.deepEqual(purge.json().purged, [{ url: page.url }]);
     assertForwarded(await page.get(), "uri-miss", String(turn + 2));
-    await page.isKept(turn + 2);
+    await page.waitUntilStored(turn + 2);
   }
 });

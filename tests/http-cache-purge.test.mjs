@@ -1,17 +1,17 @@
 // `POST /cache/purge`: answers that are not to be used any more, by URL, prefix or tag.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
-import { assertForwarded, assertHit, cacheStatusOf, fresh, gate, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { clock } from "./harness/scripted-upstream.mjs";
-import { TOKEN } from "./harness/worker.mjs";
+import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const cache = await startCache({ origins: 4, vars: { CACHE_REFRESH: "10" } });
-const { another, kv, pass, resource, upstream, worker } = cache;
+const { unusedUpstream, kv, advanceClock, resource, upstream, worker } = cache;
 
-const bearer = { Authorization: `Bearer ${TOKEN}` };
+const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 const post = (body, { headers = bearer, faults, path = "/cache/purge" } = {}) =>
   sendForJson(worker, path, {
     method: "POST",
@@ -31,12 +31,12 @@ async function purge(body, purged) {
   return atMs;
 }
 
-const page = (...lines) => resource({ headers: fresh(10_000, ...lines) });
-const isGone = async (one) => assert.equal(cacheStatusOf(await one.get()).hit, undefined, `${one.url} is not purged`);
+const page = (...lines) => resource({ headers: freshFor(10_000, ...lines) });
+const isGone = async (one) => assert.equal(parseCacheStatus(await one.get()).hit, undefined, `${one.url} is not purged`);
 
 test("a purged URL is not answered out of the store any more, here at once; another one is", async () => {
   const [one, other] = [page(), page()];
-  for (const each of [one, other]) await each.primed();
+  for (const each of [one, other]) await each.getAndStore();
   await purge({ url: one.url }, [{ url: one.url }]);
   assert.equal((await one.get()).text, "2");
   assertHit(await other.get(), "1");
@@ -48,34 +48,34 @@ for (const [name, refresh] of [
 ]) {
   test(`a purge holds for what would be answered ${name}, and not for what is kept later`, async () => {
     const one = page();
-    await one.primed();
+    await one.getAndStore();
     await purge({ url: one.url }, [{ url: one.url }]);
-    await pass(refresh + 1);
-    assert.equal((await one.primed()).text, "2");
+    await advanceClock(refresh + 1);
+    assert.equal((await one.getAndStore()).text, "2");
     assertHit(await one.get(), "2");
-    await pass(refresh);
+    await advanceClock(refresh);
     assertHit(await one.get(), "2");
-    assert.equal(one.count, 2);
+    assert.equal(one.requestCount, 2);
   });
 }
 
 test("a purge of a URL takes all its variants, and no other query", async () => {
-  const one = resource((_request, turn) => ({ headers: fresh(10_000, "Vary: X-A"), body: `${turn}` }));
+  const one = resource((_request, turn) => ({ headers: freshFor(10_000, "Vary: X-A"), body: `${turn}` }));
   const query = cache.resourceAt(one.path, { query: "?a" });
-  for (const value of ["1", "2", "3"]) await one.primed({ "X-A": value });
-  await query.primed({ "X-A": "1" });
+  for (const value of ["1", "2", "3"]) await one.getAndStore({ "X-A": value });
+  await query.getAndStore({ "X-A": "1" });
   await purge({ url: one.url }, [{ url: one.url }]);
   for (const [index, value] of ["1", "2", "3"].entries()) assert.equal((await one.get({ "X-A": value })).text, String(5 + index));
   assertHit(await query.get({ "X-A": "1" }), "4");
 });
 
 test("a prefix takes every URL that begins with it, byte for byte", async () => {
-  const path = `/${unique("folder")}`;
-  const at = (tail) => resource({ headers: fresh(10_000) }, { path: `${path}${tail}` });
+  const path = `/${uniqueName("folder")}`;
+  const at = (tail) => resource({ headers: freshFor(10_000) }, { path: `${path}${tail}` });
   const inside = [at("/a"), at("/a/b"), at("/ab")];
   const outside = [at("/b"), at("/A"), at("")];
   const query = cache.resourceAt(inside[0].path, { query: "?a=1" });
-  for (const one of [...inside, query, ...outside]) await one.primed();
+  for (const one of [...inside, query, ...outside]) await one.getAndStore();
   const prefix = `${upstream.origin}${path}/a`;
   await purge({ prefix }, [{ prefix }]);
   for (const one of [...inside, query]) await isGone(one);
@@ -83,10 +83,10 @@ test("a prefix takes every URL that begins with it, byte for byte", async () => 
 });
 
 test("an origin is a prefix, and takes nothing of another one", async () => {
-  const [at, other] = [another(), another()];
-  const [one, two] = [at, at].map((of) => cache.resource({ headers: fresh(10_000) }, { at: of }));
-  const elsewhere = cache.resource({ headers: fresh(10_000) }, { at: other });
-  for (const each of [one, two, elsewhere]) await each.primed();
+  const [at, other] = [unusedUpstream(), unusedUpstream()];
+  const [one, two] = [at, at].map((of) => cache.resource({ headers: freshFor(10_000) }, { at: of }));
+  const elsewhere = cache.resource({ headers: freshFor(10_000) }, { at: other });
+  for (const each of [one, two, elsewhere]) await each.getAndStore();
   assert.equal((await post({ prefix: `${at.origin}/` })).status, 200);
   for (const each of [one, two]) await isGone(each);
   assertHit(await elsewhere.get(), "1");
@@ -97,10 +97,10 @@ for (const [field, line] of [
   ["Surrogate-Key", (tag) => `Surrogate-Key: other  ${tag} more`],
 ]) {
   test(`a tag takes every answer that names it in ${field}`, async () => {
-    const tag = unique("tag");
+    const tag = uniqueName("tag");
     const tagged = [page(line(tag)), page(line(tag))];
     const others = [page(line(`${tag}0`)), page()];
-    for (const one of [...tagged, ...others]) await one.primed();
+    for (const one of [...tagged, ...others]) await one.getAndStore();
     await purge({ tag }, [{ tag }]);
     for (const one of tagged) await isGone(one);
     for (const one of others) assertHit(await one.get(), "1");
@@ -108,9 +108,9 @@ for (const [field, line] of [
 }
 
 test("many targets are purged with one request, each with one write", async () => {
-  const tag = unique("tag");
+  const tag = uniqueName("tag");
   const [one, two, three, tagged, other] = [page(), page(), page(), page(`Cache-Tag: ${tag}`), page()];
-  for (const each of [one, two, three, tagged, other]) await each.primed();
+  for (const each of [one, two, three, tagged, other]) await each.getAndStore();
   const body = { urls: [one.url, two.url], prefixes: [three.url], tags: [tag] };
   const response = await post(body);
   assert.equal(response.status, 200, response.text);
@@ -129,7 +129,7 @@ test("thirty targets are purged", async () => {
 
 test("a purge is a record in KV, one write for a target: its key begins with purge:, its metadata says what and when", async () => {
   const one = page();
-  await one.primed();
+  await one.getAndStore();
   const calls = async () => (await send(worker, "/.kv-calls?under=purge%3A")).json().filter(({ operation }) => operation === "put");
   const before = (await calls()).length;
   const atMs = await purge({ url: one.url }, [{ url: one.url }]);
@@ -142,28 +142,28 @@ test("a purge is a record in KV, one write for a target: its key begins with pur
 });
 
 test("a purge that was made elsewhere holds here within 60 seconds and CACHE_REFRESH", async () => {
-  const tag = unique("tag");
+  const tag = uniqueName("tag");
   const [one, tagged, other] = [page(), page(`Cache-Tag: ${tag}`), page()];
-  for (const each of [one, tagged, other]) await each.primed();
-  await pass(1);
+  for (const each of [one, tagged, other]) await each.getAndStore();
+  await advanceClock(1);
   const atMs = clock.now();
-  await kv.put(`purge:${unique("elsewhere")}`, "", { metadata: { url: one.url, atMs } });
-  await kv.put(`purge:${unique("elsewhere")}`, "", { metadata: { tag, atMs } });
-  await kv.put(`purge:${unique("broken")}`, "", { metadata: { tag: 1 } });
-  await kv.put(`purge:${unique("broken")}`, "");
-  await pass(75);
+  await kv.put(`purge:${uniqueName("elsewhere")}`, "", { metadata: { url: one.url, atMs } });
+  await kv.put(`purge:${uniqueName("elsewhere")}`, "", { metadata: { tag, atMs } });
+  await kv.put(`purge:${uniqueName("broken")}`, "", { metadata: { tag: 1 } });
+  await kv.put(`purge:${uniqueName("broken")}`, "");
+  await advanceClock(75);
   for (const each of [one, tagged]) {
-    await eventually(async () => cacheStatusOf(await each.get()).hit === undefined, `${each.url} is purged`);
+    await eventually(async () => parseCacheStatus(await each.get()).hit === undefined, `${each.url} is purged`);
   }
   assertHit(await other.get(), "1");
 });
 
 test("what was asked for before a purge is not kept after it", async () => {
   const held = gate();
-  const one = resource((_request, turn) => ({ headers: fresh(10_000), until: turn === 1 ? held.promise : undefined }));
+  const one = resource((_request, turn) => ({ headers: freshFor(10_000), until: turn === 1 ? held.promise : undefined }));
   const early = one.get();
-  await one.reached(1);
-  await pass(1);
+  await one.waitForRequests(1);
+  await advanceClock(1);
   await purge({ url: one.url }, [{ url: one.url }]);
   held.open();
   assert.equal((await early).text, "1");
@@ -171,19 +171,19 @@ test("what was asked for before a purge is not kept after it", async () => {
 });
 
 test("what is purged is not used stale either", async () => {
-  const at = another();
-  const headers = fresh(100, "Cache-Control: stale-while-revalidate=10000, stale-if-error=10000");
+  const at = unusedUpstream();
+  const headers = freshFor(100, "Cache-Control: stale-while-revalidate=10000, stale-if-error=10000");
   const one = cache.resource([{ headers }, { status: 503 }, { breaksAt: "head" }], { at });
-  await one.primed();
+  await one.getAndStore();
   await purge({ url: one.url }, [{ url: one.url }]);
   assert.equal((await one.get()).status, 503);
-  await pass(70);
+  await advanceClock(70);
   assertProblem(await one.getForJson(), 502, "upstream_failed");
 });
 
 test("a URL means the same in any of its spellings; its fragment counts for nothing", async () => {
   const one = page();
-  await one.primed();
+  await one.getAndStore();
   await purge({ url: `${one.url.replace("http:", "HTTP:")}#f` }, [{ url: one.url }]);
   await isGone(one);
 });
@@ -243,13 +243,13 @@ test("a body of more than 64 KiB is refused", async () => {
 
 for (const [name, headers] of [
   ["no token", {}],
-  ["another token", { Authorization: `Bearer ${TOKEN}x` }],
+  ["another token", { Authorization: `Bearer ${WORKER_TOKEN}x` }],
   ["an empty token", { Authorization: "Bearer " }],
-  ["the token of another scheme", { Authorization: `Basic ${TOKEN}` }],
+  ["the token of another scheme", { Authorization: `Basic ${WORKER_TOKEN}` }],
 ]) {
   test(`a purge with ${name} is answered 401, and nothing is purged`, async () => {
     const one = page();
-    await one.primed();
+    await one.getAndStore();
     assertProblem(await post({ url: one.url }, { headers }), 401, "unauthorized");
     assertProblem(await post("{", { headers }), 401, "unauthorized");
     assertHit(await one.get(), "1");
@@ -274,14 +274,14 @@ describe("a KV that refuses", { concurrency: true }, () => {
   ]) {
     test(`a purge that KV refuses (${fault}) is answered ${status}: it would hold here only`, async () => {
       const one = page();
-      await one.primed();
+      await one.getAndStore();
       assertProblem(await post({ url: one.url }, { faults: { put: [fault] } }), status, code);
     });
   }
 
   test("a purge whose write is refused once is made all the same", async () => {
     const one = page();
-    await one.primed();
+    await one.getAndStore();
     assert.equal((await post({ url: one.url }, { faults: { put: ["500", "ok"] } })).status, 200);
     await isGone(one);
   });
@@ -290,5 +290,5 @@ describe("a KV that refuses", { concurrency: true }, () => {
 test("a purge of what is not kept is a purge", async () => {
   await purge({ url: GOOD }, [{ url: GOOD }]);
   const one = page();
-  assertForwarded(await one.primed(), "uri-miss", "1");
+  assertForwarded(await one.getAndStore(), "uri-miss", "1");
 });

@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { send } from "./harness/http.mjs";
 import { gate, startCache } from "./harness/http-cache.mjs";
-import { TOKEN } from "./harness/worker.mjs";
+import { WORKER_TOKEN } from "./harness/worker.mjs";
 
-const { resource, pass } = await startCache();
+const { resource, advanceClock } = await startCache();
 
 /** A page with a variant for each `X-Variant`: `a` is fresh for a second, the others for long. A `POST` makes version 2 of all but `a`. */
 async function variants() {
@@ -23,8 +23,8 @@ async function variants() {
     if (isShort && request.field("if-none-match")) return { status: 304, headers };
     return { headers, body: isShort ? "a, which never changes" : `${variant} version ${version}` };
   });
-  for (const variant of ["a", "b"]) await page.primed({ "X-Variant": variant });
-  await pass(3);
+  for (const variant of ["a", "b"]) await page.getAndStore({ "X-Variant": variant });
+  await advanceClock(3);
   return page;
 }
 
@@ -36,7 +36,7 @@ test("a new variant that was asked for before a write does not bring back the ot
   const page = await variants();
   const slow = page.get({ "X-Variant": "c" }, { faults: { get: ["ok", "slow for 1000"] } });
   await sleep(300);
-  assert.equal((await page.ask("POST")).status, 204);
+  assert.equal((await page.request("POST")).status, 204);
   await slow;
   await assertNewVersion(page);
 });
@@ -46,11 +46,11 @@ for (const method of ["GET", "HEAD"]) {
     const page = await variants();
     // After a purge of something else the next request waits for the list of purges, here a second long: it has looked in KV then.
     const body = JSON.stringify({ url: `${page.upstream.origin}/other` });
-    const purge = { method: "POST", headers: { Authorization: `Bearer ${TOKEN}` }, body };
+    const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body };
     assert.equal((await send(page.worker, "/cache/purge", purge)).status, 200);
-    const slow = page.ask(method, { headers: { "X-Variant": "a" }, faults: { list: ["slow for 1000"] } });
+    const slow = page.request(method, { headers: { "X-Variant": "a" }, faults: { list: ["slow for 1000"] } });
     await sleep(300);
-    assert.equal((await page.ask("POST")).status, 204);
+    assert.equal((await page.request("POST")).status, 204);
     await slow;
     await assertNewVersion(page);
   });
@@ -66,9 +66,9 @@ test("of two writes at once the answer of the one that was sent first is not kep
     headers.push(`Content-Location: ${page.path}`);
     return { headers, body: `write ${writes}`, until: writes === 1 ? held.promise : undefined };
   });
-  const first = page.ask("POST");
-  await page.reached(1);
-  await page.ask("POST");
+  const first = page.request("POST");
+  await page.waitForRequests(1);
+  await page.request("POST");
   held.open();
   assert.equal((await first).text, "write 1");
   assert.notEqual((await page.get()).text, "write 1");

@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { assertForwarded, assertHit, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 
-const { pass, resource } = await startCache();
+const { advanceClock, resource } = await startCache();
 
 const MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT";
-const digits = { headers: fresh(1000, 'ETag: "a"', `Last-Modified: ${MODIFIED}`, "Content-Type: text/x-test"), body: "0123456789" };
+const digits = { headers: freshFor(1000, 'ETag: "a"', `Last-Modified: ${MODIFIED}`, "Content-Type: text/x-test"), body: "0123456789" };
 const shared = resource(digits);
-await shared.primed();
+await shared.getAndStore();
 
 /** A Range for "0123456789", the status, the part, and where it stands. */
 const ranges = [
@@ -52,7 +52,7 @@ for (const [range, status, part, contentRange] of ranges) {
       assert.equal(response.headers["content-type"], "text/x-test");
       assert.equal(response.headers.etag, '"a"');
     }
-    assert.equal(shared.count, 1);
+    assert.equal(shared.requestCount, 1);
   });
 }
 
@@ -74,8 +74,8 @@ for (const [name, ifRange, status] of conditional) {
 }
 
 test("If-Range fits no weak entity tag", async () => {
-  const page = resource({ headers: fresh(1000, 'ETag: W/"a"'), body: "0123456789" });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000, 'ETag: W/"a"'), body: "0123456789" });
+  await page.getAndStore();
   assert.equal((await page.get({ Range: "bytes=0-3", "If-Range": 'W/"a"' })).status, 200);
   assert.equal((await page.get({ Range: "bytes=0-3" })).status, 206);
 });
@@ -100,15 +100,15 @@ test("a condition is judged before the Range: 304", async () => {
 
 test("a Range is taken of a 200 only", async () => {
   const page = resource({ ...digits, status: 404 });
-  await page.primed();
+  await page.getAndStore();
   const response = await page.get({ Range: "bytes=0-3" });
   assert.equal(response.status, 404);
   assertHit(response, "0123456789");
 });
 
 test("there is no part of an empty body", async () => {
-  const page = resource({ headers: fresh(1000), body: "" });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000), body: "" });
+  await page.getAndStore();
   const response = await page.get({ Range: "bytes=0-" });
   assert.equal(response.status, 416);
   assert.equal(response.headers["content-range"], "bytes */0");
@@ -123,8 +123,8 @@ for (const [framing, size] of [
 ]) {
   test(`parts of ${size} bytes that came with the framing ${framing} are those bytes`, async () => {
     const body = large.subarray(0, size);
-    const page = resource({ headers: fresh(1000), body, framing });
-    await page.primed();
+    const page = resource({ headers: freshFor(1000), body, framing });
+    await page.getAndStore();
     for (const [from, to] of [
       [0, 9],
       [size - 10, size - 1],
@@ -138,14 +138,14 @@ for (const [framing, size] of [
       assert.ok(response.complete && response.bytes.equals(body.subarray(from, to + 1)), `${from}-${to}`);
       assertHit(response);
     }
-    assert.equal(page.count, 1);
+    assert.equal(page.requestCount, 1);
   });
 }
 
 test("a part of an encoded body is a part of its encoded bytes", async () => {
   const zipped = gzipSync(large.subarray(0, 2000));
-  const page = resource({ headers: fresh(1000, "Content-Encoding: gzip"), body: zipped });
-  await page.primed({ "Accept-Encoding": "gzip" });
+  const page = resource({ headers: freshFor(1000, "Content-Encoding: gzip"), body: zipped });
+  await page.getAndStore({ "Accept-Encoding": "gzip" });
   const response = await page.get({ Range: "bytes=10-99", "Accept-Encoding": "gzip" });
   assert.equal(response.status, 206);
   assert.equal(response.headers["content-encoding"], "gzip");
@@ -154,17 +154,17 @@ test("a part of an encoded body is a part of its encoded bytes", async () => {
 });
 
 test("characters of several bytes are cut as bytes", async () => {
-  const page = resource({ headers: fresh(1000), body: "a€日b" });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000), body: "a€日b" });
+  await page.getAndStore();
   const response = await page.get({ Range: "bytes=2-5" });
   assert.deepEqual(response.bytes, Buffer.from("a€日b").subarray(2, 6));
 });
 
 /** An upstream that knows ranges. */
 const knowing = (request) => {
-  if (request.field("If-None-Match") === '"a"') return { status: 304, headers: fresh(1000, 'ETag: "a"') };
+  if (request.field("If-None-Match") === '"a"') return { status: 304, headers: freshFor(1000, 'ETag: "a"') };
   if (request.field("Range") === undefined) return digits;
-  const headers = fresh(1000, 'ETag: "a"', "Content-Range: bytes 0-3/10");
+  const headers = freshFor(1000, 'ETag: "a"', "Content-Range: bytes 0-3/10");
   return { status: 206, headers, body: "0123" };
 };
 
@@ -178,15 +178,15 @@ test("where nothing is kept the Range goes to the upstream; its 206 is passed on
     assert.equal(page.requests[asked - 1].field("Range"), "bytes=0-3");
     assert.equal(page.requests[asked - 1].field("If-Range"), '"a"');
   }
-  await page.isNotKept();
-  assertForwarded(await page.primed(), "uri-miss", "0123456789");
+  await page.assertNotStored();
+  assertForwarded(await page.getAndStore(), "uri-miss", "0123456789");
   assertHit(await page.get({ Range: "bytes=4-5" }), "45");
 });
 
 test("what is stale is validated as a whole; the part comes out of the outcome", async () => {
   const page = resource(knowing);
-  await page.primed();
-  await pass(1500);
+  await page.getAndStore();
+  await advanceClock(1500);
   const response = await page.get({ Range: "bytes=4-5" });
   assert.equal(response.status, 206);
   assertForwarded(response, "stale", "45", { "fwd-status": 304 });
@@ -196,11 +196,11 @@ test("what is stale is validated as a whole; the part comes out of the outcome",
 test("what is stale and has no validator is asked for as a whole; the part comes out of the outcome, or the whole is answered", async () => {
   const page = resource((request, turn) =>
     request.field("Range") === undefined
-      ? { headers: fresh(1000), body: `${turn}123456789` }
+      ? { headers: freshFor(1000), body: `${turn}123456789` }
       : { status: 206, headers: ["Content-Range: bytes 0-0/1"], body: "x" },
   );
-  await page.primed();
-  await pass(1500);
+  await page.getAndStore();
+  await advanceClock(1500);
   const response = await page.get({ Range: "bytes=0-1" });
   assert.equal(page.requests[1].field("Range"), undefined);
   assert.equal(response.text, response.status === 206 ? "21" : "2123456789");

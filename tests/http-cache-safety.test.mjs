@@ -2,18 +2,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
-import { assertForwarded, assertHit, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
 import { unlistedUrls } from "./harness/upstream.mjs";
 
 const unlisted = await startScriptedUpstream();
 // There is no token: `POST /cache/purge` stays closed.
-const cache = await startCache({ alsoListed: ["https://exact.invalid", "https://*.wild.invalid"], secrets: {} });
+const cache = await startCache({ extraUpstreams: ["https://exact.invalid", "https://*.wild.invalid"], secrets: {} });
 const { resource, upstream, worker } = cache;
 const { host, origin, port } = upstream;
-unlisted.otherwise({ headers: fresh(1000), body: "unlisted" });
-upstream.otherwise((request) => ({ headers: fresh(1000), body: request.target }));
+unlisted.serveByDefault({ headers: freshFor(1000), body: "unlisted" });
+upstream.serveByDefault((request) => ({ headers: freshFor(1000), body: request.target }));
 
 const hidePorts = (text) => text.replaceAll(String(port), "PORT").replaceAll(String(unlisted.port), "ANOTHER");
 const at = (path, options) => send(worker, path, options);
@@ -80,12 +80,12 @@ for (const rest of [
 }
 
 test("one slash behind the scheme is as good as two, and scheme and host have no case", async () => {
-  const page = resource({ headers: fresh(1000) });
-  await page.primed();
+  const page = resource({ headers: freshFor(1000) });
+  await page.getAndStore();
   for (const url of [`http:/${host}${page.path}`, `HTTP://${host}${page.path}`, `Http:/${host}${page.path}`]) {
     assertHit(await at(`/cache/${url}`), "1");
   }
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
 test("a URL without a path means /", async () => {
@@ -186,14 +186,14 @@ test("without the secret API_TOKEN a purge is answered 503", async () => {
 for (const status of [301, 302, 303, 307, 308]) {
   test(`a ${status} is passed on as it is, and never followed`, async () => {
     for (const location of [`${unlisted.origin}/x`, "/next", `${origin}/next`]) {
-      const page = resource({ status, headers: fresh(100, `Location: ${location}`) });
-      for (const response of [await page.primed(), await page.get()]) {
+      const page = resource({ status, headers: freshFor(100, `Location: ${location}`) });
+      for (const response of [await page.getAndStore(), await page.get()]) {
         assert.equal(response.status, status);
         assert.equal(response.headers.location, location);
       }
-      assert.equal(page.count, 1);
+      assert.equal(page.requestCount, 1);
     }
-    assert.equal(upstream.count("/next"), 0);
+    assert.equal(upstream.requestCount("/next"), 0);
     assert.deepEqual(unlisted.requests, []);
   });
 }
@@ -206,8 +206,8 @@ const personal =
 for (const [name, lines] of [
   ["private", ["Cache-Control: private, max-age=1000"]],
   ["no-store", ["Cache-Control: no-store"]],
-  ["Vary: *", fresh(1000, "Vary: *")],
-  ["Vary: Cookie", fresh(1000, "Vary: Cookie")],
+  ["Vary: *", freshFor(1000, "Vary: *")],
+  ["Vary: Cookie", freshFor(1000, "Vary: Cookie")],
   ["nothing of caching", []],
 ]) {
   test(`a visitor never gets another one's answer: it says ${name}`, async () => {
@@ -227,7 +227,7 @@ test("an answer to one visitor's Authorization is never another one's, nor nobod
     const headers = authorization === undefined ? {} : { Authorization: authorization };
     // What nobody got is everybody's from then on.
     const response = await page.get(headers);
-    if (cacheStatusOf(response).hit) assert.equal(response.text, "for nobody");
+    if (parseCacheStatus(response).hit) assert.equal(response.text, "for nobody");
     else assert.equal(response.text, `for ${authorization ?? "nobody"}`);
   }
 });
@@ -257,11 +257,11 @@ test("URLs that look alike are answered each by its own", async () => {
 
 test("a part, a HEAD or a POST of one visitor is never the whole of another one", async () => {
   const page = resource((request) => {
-    if (request.field("Range")) return { status: 206, headers: fresh(1000, "Content-Range: bytes 0-0/5"), body: "w" };
-    return { headers: fresh(1000), body: request.method === "POST" ? "posted" : "whole" };
+    if (request.field("Range")) return { status: 206, headers: freshFor(1000, "Content-Range: bytes 0-0/5"), body: "w" };
+    return { headers: freshFor(1000), body: request.method === "POST" ? "posted" : "whole" };
   });
   assert.equal((await page.get({ Range: "bytes=0-0" })).status, 206);
   assert.equal((await page.head()).status, 200);
-  assert.equal((await page.ask("POST", { body: "x" })).text, "posted");
+  assert.equal((await page.request("POST", { body: "x" })).text, "posted");
   assertForwarded(await page.get(), "uri-miss", "whole");
 });

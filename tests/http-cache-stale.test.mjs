@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, gate, startCache } from "./harness/http-cache.mjs";
+import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 
@@ -23,9 +23,9 @@ async function startLeaving() {
 const TIMEOUT_MS = 1000;
 const leaving = await startLeaving();
 // A circuit belongs to an upstream, so each test that makes one fail has its own.
-const cache = await startCache({ origins: 110, alsoListed: [leaving.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
-const { another, pass } = cache;
-const resource = (script) => cache.resource(script, { at: another() });
+const cache = await startCache({ origins: 110, extraUpstreams: [leaving.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
+const { unusedUpstream, advanceClock } = cache;
+const resource = (script) => cache.resource(script, { at: unusedUpstream() });
 
 const ERROR = { detail: "stale-if-error" };
 const WHILE = { detail: "stale-while-revalidate" };
@@ -37,49 +37,49 @@ const unreachable = {
   "a closed connection": { answer: { breaksAt: "head" }, told: [502, "upstream_failed"] },
   "a reset connection": { answer: { breaksAt: "head", reset: true }, told: [502, "upstream_failed"] },
   "an end in the middle of the head": { answer: { breaksAt: "in head" }, told: [502, "upstream_failed"] },
-  "an end in the middle of a short body": { answer: { headers: fresh(100), body: "12345", breaksAt: 2 }, told: [502, "upstream_failed"] },
+  "an end in the middle of a short body": { answer: { headers: freshFor(100), body: "12345", breaksAt: 2 }, told: [502, "upstream_failed"] },
 };
 const troubles = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
 
 /** A resource that is kept, has been stale for 50 seconds, and gets this answer from now on. */
 async function staleFor(directives, answer, lines = []) {
   const page = resource([{ headers: [`Cache-Control: max-age=100${directives}`, ...lines], closes: true }, ...[answer].flat()]);
-  await page.primed();
-  await pass(150);
+  await page.getAndStore();
+  await advanceClock(150);
   return page;
 }
 
 test("stale-while-revalidate: the answer does not wait for the upstream, and is fresh once that has answered", async () => {
   const held = gate();
-  const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100), until: held.promise });
+  const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
   const stale = await page.get();
   assertHit(stale, "1", WHILE);
-  assertSeconds(cacheStatusOf(stale).ttl, -50, "ttl");
-  assertSeconds(stale.headers.age, 150, "Age");
-  await page.reached(2);
+  assertAboutSeconds(parseCacheStatus(stale).ttl, -50, "ttl");
+  assertAboutSeconds(stale.headers.age, 150, "Age");
+  await page.waitForRequests(2);
   held.open();
-  await page.isKept(2);
+  await page.waitUntilStored(2);
   assertHit(await page.get(), "2");
-  assert.equal(page.count, 2);
+  assert.equal(page.requestCount, 2);
 });
 
 test("stale-while-revalidate: of many requests one refreshes", async () => {
   const held = gate();
-  const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100), until: held.promise });
+  const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
   for (let rounds = 0; rounds < 3; rounds += 1) {
     const responses = await Promise.all(Array.from({ length: 10 }, () => page.get()));
     for (const response of responses) assertHit(response, "1", WHILE);
   }
-  await page.reached(2);
+  await page.waitForRequests(2);
   held.open();
-  await page.isKept(2);
-  assert.equal(page.count, 2);
+  await page.waitUntilStored(2);
+  assert.equal(page.requestCount, 2);
 });
 
 test("stale-while-revalidate: the refresh is a validation where there is a validator", async () => {
-  const page = await staleFor(", stale-while-revalidate=100", { status: 304, headers: fresh(100, 'ETag: "a"') }, ['ETag: "a"']);
+  const page = await staleFor(", stale-while-revalidate=100", { status: 304, headers: freshFor(100, 'ETag: "a"') }, ['ETag: "a"']);
   assertHit(await page.get(), "1", WHILE);
-  await page.isKept(2);
+  await page.waitUntilStored(2);
   assert.equal(page.requests[1].field("If-None-Match"), '"a"');
   assertHit(await page.get(), "1");
 });
@@ -89,9 +89,9 @@ test("stale-while-revalidate: the refresh is a GET of the whole, whatever part o
     ["HEAD", {}],
     ["GET", { Range: "bytes=0-0", "If-None-Match": '"x"' }],
   ]) {
-    const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100) });
-    assertHit(await page.ask(method, { headers }), undefined, WHILE);
-    await page.isKept(2);
+    const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100) });
+    assertHit(await page.request(method, { headers }), undefined, WHILE);
+    await page.waitUntilStored(2);
     assert.equal(page.requests[1].method, "GET");
     for (const name of ["Range", "If-None-Match"]) assert.equal(page.requests[1].field(name), undefined);
     assertHit(await page.get(), "2");
@@ -99,13 +99,13 @@ test("stale-while-revalidate: the refresh is a GET of the whole, whatever part o
 });
 
 test("stale-while-revalidate: past its window the upstream is asked first", async () => {
-  const page = await staleFor(", stale-while-revalidate=40", { headers: fresh(100) });
+  const page = await staleFor(", stale-while-revalidate=40", { headers: freshFor(100) });
   assertForwarded(await page.get(), "stale", "2");
 });
 
 test("stale-while-revalidate: a request that limits the age is not answered with what is stale", async () => {
   for (const directive of ["max-age=120", "no-cache", "min-fresh=1"]) {
-    const page = await staleFor(", stale-while-revalidate=100", { headers: fresh(100) });
+    const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100) });
     assertForwarded(await page.get({ "Cache-Control": directive }), "stale", "2");
   }
 });
@@ -116,25 +116,25 @@ for (const [name, trouble] of [
   ["no answer in time", { hangs: true }],
 ]) {
   test(`stale-while-revalidate: after a refresh that failed (${name}) what is kept stays, and the next refresh waits`, async () => {
-    const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: fresh(100) }]);
+    const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: freshFor(100) }]);
     assertHit(await page.get(), "1", WHILE);
-    await page.reached(2);
+    await page.waitForRequests(2);
     await sleep(trouble.hangs ? TIMEOUT_MS + 300 : 100);
     for (let asked = 0; asked < 3; asked += 1) assertHit(await page.get(), "1", WHILE);
     await sleep(100);
-    assert.equal(page.count, 2);
-    await pass(70);
+    assert.equal(page.requestCount, 2);
+    await advanceClock(70);
     assertHit(await page.get(), "1", WHILE);
-    await page.isKept(2);
+    await page.waitUntilStored(2);
     assertHit(await page.get(), "3");
-    assert.equal(page.count, 3);
+    assert.equal(page.requestCount, 3);
   });
 }
 
 for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"]) {
   test(`${forbids} forbids every stale answer`, async () => {
     const directives = `, stale-while-revalidate=100, stale-if-error=100, ${forbids}`;
-    const slow = await staleFor(directives, { headers: fresh(100) }, ['ETag: "a"']);
+    const slow = await staleFor(directives, { headers: freshFor(100) }, ['ETag: "a"']);
     assertForwarded(await slow.get(), "stale", "2");
     const failing = await staleFor(directives, statuses[503], ['ETag: "a"']);
     const response = await failing.get({ "Cache-Control": "max-stale, stale-if-error=100" });
@@ -151,19 +151,19 @@ for (const [name, answer] of troubles) {
     const response = await page.get();
     assertHit(response, "1", ERROR);
     assert.equal(response.status, 200);
-    assertSeconds(response.headers.age, 150, "Age");
-    assert.equal(page.count, 2);
+    assertAboutSeconds(response.headers.age, 150, "Age");
+    assert.equal(page.requestCount, 2);
   });
 }
 
 test("stale-if-error: a refused connection is answered with what is stale, also for HEAD and a Range", async () => {
-  const page = cache.resourceAt("/x", { at: { origin: leaving.origin, to: () => [] } });
-  await page.primed();
-  await pass(150);
+  const page = cache.resourceAt("/x", { at: { origin: leaving.origin, requestsTo: () => [] } });
+  await page.getAndStore();
+  await advanceClock(150);
   leaving.close();
   for (const ask of [() => page.get(), () => page.head(), () => page.get({ Range: "bytes=0-0" })]) {
     assertHit(await ask(), undefined, ERROR);
-    await pass(70);
+    await advanceClock(70);
   }
 });
 
@@ -200,36 +200,36 @@ for (const [name, answer] of troubles) {
 test("a request may ask for what is stale in place of an error", async () => {
   const page = await staleFor("", statuses[500]);
   assertHit(await page.get({ "Cache-Control": "stale-if-error=100" }), "1", ERROR);
-  await pass(100);
+  await advanceClock(100);
   assert.equal((await page.get({ "Cache-Control": "stale-if-error=100" })).status, 500);
 });
 
 test("a hanging upstream is waited for once: what is stale is answered at once the next time", async () => {
   const page = await staleFor(", stale-if-error=100000", { hangs: true });
   assertHit(await page.get(), "1", ERROR);
-  assert.equal(page.count, 2);
+  assert.equal(page.requestCount, 2);
   for (let asked = 0; asked < 5; asked += 1) assertHit(await page.get(), "1", ERROR);
-  assert.equal(page.count, 2);
+  assert.equal(page.requestCount, 2);
 });
 
 test("a failing upstream is left alone for longer and longer, a minute at most; its answer ends that", async () => {
   const failures = Array(7).fill({ breaksAt: "head" });
-  const page = await staleFor(", stale-if-error=100000", [...failures, { headers: fresh(100) }]);
+  const page = await staleFor(", stale-if-error=100000", [...failures, { headers: freshFor(100) }]);
   for (let failed = 1; failed <= 6; failed += 1) {
     assertHit(await page.get(), "1", ERROR);
-    assert.equal(page.count, failed + 1, `try ${failed}`);
-    await pass(65);
+    assert.equal(page.requestCount, failed + 1, `try ${failed}`);
+    await advanceClock(65);
   }
   assertHit(await page.get(), "1", ERROR);
-  assert.equal(page.count, 8);
+  assert.equal(page.requestCount, 8);
   // 60 s by now.
   for (let waited = 0; waited < 2; waited += 1) {
-    await pass(20);
+    await advanceClock(20);
     assertHit(await page.get(), "1", ERROR);
-    assert.equal(page.count, 8);
+    assert.equal(page.requestCount, 8);
   }
-  await pass(25);
-  assertForwarded(await page.primed(), "stale", "9", { "fwd-status": 200 });
+  await advanceClock(25);
+  assertForwarded(await page.getAndStore(), "stale", "9", { "fwd-status": 200 });
   assertHit(await page.get(), "9");
 });
 
@@ -243,17 +243,17 @@ test("nothing is kept: what the upstream says is passed on, what it does not say
     const page = resource(answer);
     const problem = assertProblem(await page.getForJson(), ...told);
     assert.ok(!JSON.stringify(problem).includes("127.0.0.1"));
-    assert.equal(page.count, 1);
-    await page.isNotKept();
+    assert.equal(page.requestCount, 1);
+    await page.assertNotStored();
   }
 });
 
 test("a POST is sent once, and its failure is told, whatever is kept", async () => {
   for (const [status, code, answer] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
     const page = await staleFor(", stale-if-error=100", answer);
-    const response = await page.ask("POST", { body: "x", headers: { Accept: "application/json" } });
+    const response = await page.request("POST", { body: "x", headers: { Accept: "application/json" } });
     assertProblem(response, status, code);
-    assert.equal(page.count, 2);
+    assert.equal(page.requestCount, 2);
   }
 });
 
@@ -261,33 +261,33 @@ test("a POST is sent once, and its failure is told, whatever is kept", async () 
 const failFiveTimes = (at, trouble) => Promise.all(Array.from({ length: 5 }, () => cache.resource(trouble, { at }).get()));
 
 test("five times no answer in time make the upstream an outlier: it is asked only if nothing stale can be answered", async () => {
-  const at = another();
-  const hot = cache.resource({ headers: fresh(10_000) }, { at });
-  const stale = cache.resource({ headers: fresh(100, "Cache-Control: stale-if-error=1000") }, { at });
-  const strict = cache.resource({ headers: fresh(100, "Cache-Control: must-revalidate") }, { at });
-  for (const page of [hot, stale, strict]) await page.primed();
-  await pass(150);
+  const at = unusedUpstream();
+  const hot = cache.resource({ headers: freshFor(10_000) }, { at });
+  const stale = cache.resource({ headers: freshFor(100, "Cache-Control: stale-if-error=1000") }, { at });
+  const strict = cache.resource({ headers: freshFor(100, "Cache-Control: must-revalidate") }, { at });
+  for (const page of [hot, stale, strict]) await page.getAndStore();
+  await advanceClock(150);
   await failFiveTimes(at, { hangs: true });
   const sent = at.requests.length;
   assertHit(await stale.get(), "1", ERROR);
   assertHit(await hot.get(), "1");
   assert.equal(at.requests.length, sent);
-  const untouched = cache.resource({ headers: fresh(100) }, { at });
+  const untouched = cache.resource({ headers: freshFor(100) }, { at });
   assert.equal((await untouched.get()).text, "1");
   assertForwarded(await strict.get(), "stale", "2");
-  assert.equal((await untouched.ask("POST", { body: "x" })).status, 200);
+  assert.equal((await untouched.request("POST", { body: "x" })).status, 200);
 
-  await pass(11);
+  await advanceClock(11);
   assertForwarded(await stale.get(), "stale", "2");
 });
 
 test("a hundred requests that hang, and nobody's request for another resource of the upstream fails", async () => {
-  const at = another();
+  const at = unusedUpstream();
   const hanging = Array.from({ length: 10 }, () => cache.resource({ hangs: true }, { at }));
   for (let round = 0; round < 5; round += 1) {
     await Promise.all([...hanging, ...hanging].map((page) => page.get()));
     for (const headers of [{}, { "CF-Connecting-IP": "192.0.2.200" }]) {
-      assert.equal((await cache.resource({ headers: fresh(100) }, { at }).get(headers)).text, "1");
+      assert.equal((await cache.resource({ headers: freshFor(100) }, { at }).get(headers)).text, "1");
     }
   }
 });
@@ -306,17 +306,17 @@ for (const [name, trouble] of [
   ["a closed connection", { breaksAt: "head" }],
 ]) {
   test(`${name} is told at once, and costs nobody a deadline: it opens no circuit`, async () => {
-    const at = another();
+    const at = unusedUpstream();
     await failFiveTimes(at, trouble);
-    assert.equal((await cache.resource({ headers: fresh(100) }, { at }).get()).text, "1");
+    assert.equal((await cache.resource({ headers: freshFor(100) }, { at }).get()).text, "1");
   });
 }
 
 test("a long body and a partial answer are served stale as any other", async () => {
   const body = "0123456789".repeat(20_000);
-  const page = resource([{ headers: fresh(100, "Cache-Control: stale-if-error=1000"), body }, { breaksAt: "head" }]);
-  await page.primed();
-  await pass(150);
+  const page = resource([{ headers: freshFor(100, "Cache-Control: stale-if-error=1000"), body }, { breaksAt: "head" }]);
+  await page.getAndStore();
+  await advanceClock(150);
   const whole = await page.get();
   assertHit(whole, body, ERROR);
   const part = await page.get({ Range: "bytes=199990-" });
@@ -325,9 +325,9 @@ test("a long body and a partial answer are served stale as any other", async () 
 });
 
 test("a validation that fails leaves what is kept for the next one", async () => {
-  const page = await staleFor(", stale-if-error=100", [statuses[500], { status: 304, headers: fresh(100, 'ETag: "a"') }], ['ETag: "a"']);
+  const page = await staleFor(", stale-if-error=100", [statuses[500], { status: 304, headers: freshFor(100, 'ETag: "a"') }], ['ETag: "a"']);
   assertHit(await page.get(), "1", ERROR);
-  await pass(30);
+  await advanceClock(30);
   assertForwarded(await page.get(), "stale", "1", { "fwd-status": 304 });
   assert.deepEqual(
     page.requests.map((request) => request.field("If-None-Match")),
@@ -336,20 +336,20 @@ test("a validation that fails leaves what is kept for the next one", async () =>
 });
 
 test("what is fresh is answered though the upstream hangs, and the upstream is not asked", async () => {
-  const page = resource([{ headers: fresh(100) }, { hangs: true }]);
-  await page.primed();
+  const page = resource([{ headers: freshFor(100) }, { hangs: true }]);
+  await page.getAndStore();
   for (let asked = 0; asked < 5; asked += 1) assertHit(await page.get(), "1");
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
 test("a hot answer is refreshed shortly before it expires, by one of its requests; all of them are hits", async () => {
-  const page = resource([{ headers: fresh(100), delayMs: 900 }, { headers: fresh(100) }]);
-  await page.primed();
+  const page = resource([{ headers: freshFor(100), delayMs: 900 }, { headers: freshFor(100) }]);
+  await page.getAndStore();
   // The refresh took 0.9 s, so that with 1 s left each request refreshes with a probability of about a third.
-  await pass(98);
+  await advanceClock(98);
   const responses = await Promise.all(Array.from({ length: 60 }, () => page.get()));
   for (const response of responses) assertHit(response);
-  await page.isKept(2);
-  assert.equal(page.count, 2);
+  await page.waitUntilStored(2);
+  assert.equal(page.requestCount, 2);
   assertHit(await page.get(), "2");
 });

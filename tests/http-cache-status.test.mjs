@@ -1,32 +1,32 @@
 // `/cache/{absolute URL}`: what an answer says of the way it came: Age, Cache-Status (RFC 9211), Via, Server-Timing, Date.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, gate, startCache } from "./harness/http-cache.mjs";
+import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 
-const { pass, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
+const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
 
 /** How an answer comes about, and its whole Cache-Status. */
 const members = [
   ["a miss that is kept", async (page) => page.get(), /^kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=(99|100)$/],
   ["a miss that is not kept", async (page) => page.get({ "Cache-Control": "no-store" }), /^kv-edge; fwd=bypass; fwd-status=200$/],
-  ["a hit", async (page) => (await page.primed(), pass(50), page.get()), /^kv-edge; hit; ttl=(49|50|4\d)$/],
+  ["a hit", async (page) => (await page.getAndStore(), advanceClock(50), page.get()), /^kv-edge; hit; ttl=(49|50|4\d)$/],
   [
     "what is stale, and forwarded",
-    async (page) => (await page.primed(), await pass(150), page.get()),
+    async (page) => (await page.getAndStore(), await advanceClock(150), page.get()),
     /^kv-edge; fwd=stale; fwd-status=200; stored; ttl=(99|100)$/,
   ],
   [
     "what is stale, and asked for so",
-    async (page) => (await page.primed(), await pass(150), page.get({ "Cache-Control": "max-stale" })),
+    async (page) => (await page.getAndStore(), await advanceClock(150), page.get({ "Cache-Control": "max-stale" })),
     /^kv-edge; hit; ttl=-5\d; detail=max-stale$/,
   ],
   [
     "a request that wants it anew",
-    async (page) => (await page.primed(), page.get({ "Cache-Control": "no-cache" })),
+    async (page) => (await page.getAndStore(), page.get({ "Cache-Control": "no-cache" })),
     /^kv-edge; fwd=request; fwd-status=200; stored; ttl=(99|100)$/,
   ],
-  ["another method", async (page) => page.ask("POST", { body: "x" }), /^kv-edge; fwd=method; fwd-status=200$/],
+  ["another method", async (page) => page.request("POST", { body: "x" }), /^kv-edge; fwd=method; fwd-status=200$/],
   [
     "KV that fails",
     async (page) => page.get({}, { faults: { get: ["500"] } }),
@@ -35,32 +35,32 @@ const members = [
 ];
 for (const [name, ask, expected] of members) {
   test(`Cache-Status of ${name}`, async () => {
-    assert.match((await ask(resource({ headers: fresh(100) }))).headers["cache-status"], expected);
+    assert.match((await ask(resource({ headers: freshFor(100) }))).headers["cache-status"], expected);
   });
 }
 
 test("Cache-Status of a validation", async () => {
-  const page = resource([{ headers: fresh(100, 'ETag: "a"') }, { status: 304, headers: fresh(200, 'ETag: "a"') }]);
-  await page.primed();
-  await pass(150);
+  const page = resource([{ headers: freshFor(100, 'ETag: "a"') }, { status: 304, headers: freshFor(200, 'ETag: "a"') }]);
+  await page.getAndStore();
+  await advanceClock(150);
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; fwd=stale; fwd-status=304; stored; ttl=(199|200)$/);
 });
 
 test("Cache-Status of stale-while-revalidate and stale-if-error", async () => {
   const held = gate();
-  const page = resource([{ headers: fresh(100, "Cache-Control: stale-while-revalidate=100, stale-if-error=1000") }, { until: held.promise, status: 503 }]);
-  await page.primed();
-  await pass(120);
+  const page = resource([{ headers: freshFor(100, "Cache-Control: stale-while-revalidate=100, stale-if-error=1000") }, { until: held.promise, status: 503 }]);
+  await page.getAndStore();
+  await advanceClock(120);
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; hit; ttl=-2\d; detail=stale-while-revalidate$/);
   held.open();
-  await page.reached(2);
-  await pass(200);
+  await page.waitForRequests(2);
+  await advanceClock(200);
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; hit; ttl=-22\d; detail=stale-if-error$/);
 });
 
 test("Cache-Status goes behind what the upstream says of its own caches, once", async () => {
-  const page = resource({ headers: fresh(100, 'Cache-Status: "a, cache"; hit, other; fwd=miss') });
-  const miss = await page.primed();
+  const page = resource({ headers: freshFor(100, 'Cache-Status: "a, cache"; hit, other; fwd=miss') });
+  const miss = await page.getAndStore();
   assert.match(miss.headers["cache-status"], /^"a, cache"; hit, other; fwd=miss, kv-edge; fwd=uri-miss;/);
   const hit = await page.get();
   assertHit(hit, "1");
@@ -68,13 +68,13 @@ test("Cache-Status goes behind what the upstream says of its own caches, once", 
 });
 
 test("Age is the time since the upstream made the answer, and only what is kept has one of ours", async () => {
-  const page = resource({ headers: fresh(1000) });
-  assert.equal((await page.primed()).headers.age, undefined);
+  const page = resource({ headers: freshFor(1000) });
+  assert.equal((await page.getAndStore()).headers.age, undefined);
   for (const seconds of [0, 5, 25]) {
-    await pass(seconds);
+    await advanceClock(seconds);
     assert.match((await page.get()).headers.age, /^\d+$/);
   }
-  assertSeconds((await page.get()).headers.age, 30, "Age");
+  assertAboutSeconds((await page.get()).headers.age, 30, "Age");
 });
 
 for (const [name, lines] of [
@@ -83,24 +83,24 @@ for (const [name, lines] of [
   ["the larger of its Age and its Date", () => ["Age: 20", `Date: ${httpDate(-70)}`]],
 ]) {
   test(`Age begins with what the upstream says by ${name}`, async () => {
-    const page = resource({ headers: () => fresh(1000, ...lines()) });
-    await page.primed();
-    await pass(50);
+    const page = resource({ headers: () => freshFor(1000, ...lines()) });
+    await page.getAndStore();
+    await advanceClock(50);
     const hit = await page.get();
     assertHit(hit, "1");
-    assertSeconds(hit.headers.age, 120, "Age");
-    assertSeconds(cacheStatusOf(hit).ttl, 880, "ttl");
+    assertAboutSeconds(hit.headers.age, 120, "Age");
+    assertAboutSeconds(parseCacheStatus(hit).ttl, 880, "ttl");
   });
 }
 
 test("Age begins anew with a validation", async () => {
-  const page = resource([{ headers: fresh(100, 'ETag: "a"', "Age: 50") }, { status: 304, headers: fresh(100, 'ETag: "a"') }]);
-  await page.primed();
-  await pass(150);
-  const validated = await page.primed();
-  assertSeconds(validated.headers.age ?? 0, 0, "Age");
-  await pass(20);
-  assertSeconds((await page.get()).headers.age, 20, "Age");
+  const page = resource([{ headers: freshFor(100, 'ETag: "a"', "Age: 50") }, { status: 304, headers: freshFor(100, 'ETag: "a"') }]);
+  await page.getAndStore();
+  await advanceClock(150);
+  const validated = await page.getAndStore();
+  assertAboutSeconds(validated.headers.age ?? 0, 0, "Age");
+  await advanceClock(20);
+  assertAboutSeconds((await page.get()).headers.age, 20, "Age");
 });
 
 test("Via names kv-edge once, behind those before it, in every answer", async () => {
@@ -108,41 +108,41 @@ test("Via names kv-edge once, behind those before it, in every answer", async ()
     [[], "1.1 kv-edge"],
     [["Via: 1.0 fred", "Via: 2 barney"], "1.0 fred, 2 barney, 1.1 kv-edge"],
   ]) {
-    const page = resource({ headers: fresh(100, 'ETag: "a"', ...lines) });
-    const answers = [await page.primed(), await page.get(), await page.head(), await page.get({ Range: "bytes=0-0" })];
-    await pass(11);
-    answers.push(await page.get(), await page.ask("POST", { body: "x" }));
+    const page = resource({ headers: freshFor(100, 'ETag: "a"', ...lines) });
+    const answers = [await page.getAndStore(), await page.get(), await page.head(), await page.get({ Range: "bytes=0-0" })];
+    await advanceClock(11);
+    answers.push(await page.get(), await page.request("POST", { body: "x" }));
     for (const { headers } of answers) assert.equal(headers.via, expected);
   }
 });
 
 test("Server-Timing has the parts that happened, in milliseconds", async () => {
-  const page = resource({ headers: fresh(100), delayMs: 60 });
+  const page = resource({ headers: freshFor(100), delayMs: 60 });
   const part = String.raw`dur=\d+(\.\d+)?`;
-  const miss = (await page.primed()).headers["server-timing"];
+  const miss = (await page.getAndStore()).headers["server-timing"];
   assert.match(miss, new RegExp(`^kv;${part}, upstream;${part}$`));
   const [, upstreamMs] = miss.match(/upstream;dur=([\d.]+)/);
   assert.ok(Number(upstreamMs) >= 50, miss);
   assert.equal((await page.get()).headers["server-timing"], undefined, "out of memory");
-  await pass(11);
+  await advanceClock(11);
   assert.match((await page.get()).headers["server-timing"], new RegExp(`^kv;${part}$`));
-  assert.match((await page.ask("POST", { body: "x" })).headers["server-timing"], new RegExp(`^upstream;${part}$`));
+  assert.match((await page.request("POST", { body: "x" })).headers["server-timing"], new RegExp(`^upstream;${part}$`));
 });
 
 test("Date stays the upstream's, and an answer without one gets the time when it came", async () => {
-  const page = resource({ headers: () => fresh(1000, `Date: ${httpDate(-70)}`) });
-  const { headers } = await page.primed();
-  await pass(50);
+  const page = resource({ headers: () => freshFor(1000, `Date: ${httpDate(-70)}`) });
+  const { headers } = await page.getAndStore();
+  await advanceClock(50);
   assert.equal((await page.get()).headers.date, headers.date);
 
   const before = Date.parse(httpDate());
-  const without = resource({ headers: fresh(1000), date: false });
-  await without.primed();
-  await pass(50);
+  const without = resource({ headers: freshFor(1000), date: false });
+  await without.getAndStore();
+  await advanceClock(50);
   const hit = await without.get();
   const date = Date.parse(hit.headers.date);
   assert.ok(date >= before - 1000 && date <= before + 10_000, hit.headers.date);
-  assertSeconds(hit.headers.age, 50, "Age");
+  assertAboutSeconds(hit.headers.age, 50, "Age");
 });
 
 test("Cache-Control, Expires and Vary are the upstream's own", async () => {
@@ -150,7 +150,7 @@ test("Cache-Control, Expires and Vary are the upstream's own", async () => {
   const page = resource({
     headers: ["Cache-Control: public, max-age=100, x=y", "CDN-Cache-Control: max-age=1000", `Expires: ${expires}`, "Vary: X-A, accept"],
   });
-  for (const { headers } of [await page.primed(), await page.get()]) {
+  for (const { headers } of [await page.getAndStore(), await page.get()]) {
     assert.equal(headers["cache-control"], "public, max-age=100, x=y");
     assert.equal(headers.expires, expires);
     assert.equal(headers.vary, "X-A, accept");
@@ -158,10 +158,10 @@ test("Cache-Control, Expires and Vary are the upstream's own", async () => {
 });
 
 test("an answer that is passed on and one that is kept say which one they are", async () => {
-  const page = resource({ headers: fresh(100) });
+  const page = resource({ headers: freshFor(100) });
   const responses = await Promise.all(Array.from({ length: 10 }, () => page.get()));
-  for (const response of responses) assert.ok(cacheStatusOf(response).hit === true || cacheStatusOf(response).fwd === "uri-miss");
-  await page.isKept();
+  for (const response of responses) assert.ok(parseCacheStatus(response).hit === true || parseCacheStatus(response).fwd === "uri-miss");
+  await page.waitUntilStored();
   assertHit(await page.get());
   assertForwarded(await page.get({ "Cache-Control": "no-store" }), "bypass");
 });

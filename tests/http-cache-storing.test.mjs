@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sendForJson } from "./harness/http.mjs";
-import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 
 const cache = await startCache();
-const { pass, resource } = cache;
+const { advanceClock, resource } = cache;
 
 const DAY = 86_400;
 /** Fields of the answer, and for how many seconds it is fresh when it comes. */
@@ -51,14 +51,14 @@ const lifetimes = [
 for (const [rule, headers, seconds, status = 200] of lifetimes) {
   test(`an answer is fresh for as long as says: ${rule}`, async () => {
     const page = resource({ status, headers });
-    assertForwarded(await page.primed(), "uri-miss", "1", { "fwd-status": status });
-    await pass(seconds - 10);
+    assertForwarded(await page.getAndStore(), "uri-miss", "1", { "fwd-status": status });
+    await advanceClock(seconds - 10);
     const hit = await page.get();
     assertHit(hit, "1");
     assert.equal(hit.status, status);
-    if (seconds <= DAY) assertSeconds(cacheStatusOf(hit).ttl, 10, "ttl");
+    if (seconds <= DAY) assertAboutSeconds(parseCacheStatus(hit).ttl, 10, "ttl");
     if (seconds > DAY) return;
-    await pass(20);
+    await advanceClock(20);
     assertForwarded(await page.get(), "stale", "2");
   });
 }
@@ -93,9 +93,9 @@ for (const [rule, lines] of neverFresh) {
     test(`an answer ${validator.length > 0 ? "with a validator " : ""}is not used again without asking: ${rule}`, async () => {
       const page = resource({ headers: () => [...(typeof lines === "function" ? lines() : lines), ...validator] });
       assert.equal((await page.get()).text, "1");
-      await pass(2);
+      await advanceClock(2);
       assert.equal((await page.get()).text, "2");
-      assert.equal(page.count, 2);
+      assert.equal(page.requestCount, 2);
     });
   }
 }
@@ -103,61 +103,61 @@ for (const [rule, lines] of neverFresh) {
 const bearer = { Authorization: "Bearer x" };
 /** Answers that must not be kept: their fields, and what is said of the request. */
 const notKept = [
-  ["no-store", fresh(100, "Cache-Control: no-store")],
+  ["no-store", freshFor(100, "Cache-Control: no-store")],
   ["no-store in capitals", ["Cache-Control: max-age=100, NO-STORE"]],
   ["no-store with a value", ["Cache-Control: max-age=100, no-store=1"]],
   ["private", ["Cache-Control: max-age=100, private"]],
   ["private with s-maxage", ["Cache-Control: private, s-maxage=100"]],
   ["CDN-Cache-Control: no-store", ["CDN-Cache-Control: no-store", "Cache-Control: max-age=100"]],
   ["CDN-Cache-Control: private", ["CDN-Cache-Control: private, max-age=100", "Cache-Control: max-age=100"]],
-  ["Vary: *", fresh(100, "Vary: *")],
-  ["Vary: * among others", fresh(100, "Vary: accept, *")],
+  ["Vary: *", freshFor(100, "Vary: *")],
+  ["Vary: * among others", freshFor(100, "Vary: accept, *")],
   ["no freshness and no validator", ["X-Own: 1"]],
   ["must-understand of a status that is not understood", ["Cache-Control: max-age=100, must-understand"], { status: 599 }],
   // RFC 6585: "MUST NOT be stored by a cache".
-  ...[428, 429, 431, 511].map((status) => [`the status ${status}`, fresh(100), { status }]),
-  ["Authorization", fresh(100), { request: bearer }],
+  ...[428, 429, 431, 511].map((status) => [`the status ${status}`, freshFor(100), { status }]),
+  ["Authorization", freshFor(100), { request: bearer }],
   ["Authorization with CDN-Cache-Control: max-age", ["CDN-Cache-Control: max-age=100"], { request: bearer }],
-  ["no-store of the request", fresh(100), { request: { "Cache-Control": "no-store" }, fwd: "bypass" }],
-  ["a partial answer", fresh(100, "Content-Range: bytes 0-0/5"), { status: 206 }],
-  ["an answer to HEAD", fresh(100), { method: "HEAD" }],
-  ["an answer to OPTIONS", fresh(100), { method: "OPTIONS", fwd: "method" }],
+  ["no-store of the request", freshFor(100), { request: { "Cache-Control": "no-store" }, fwd: "bypass" }],
+  ["a partial answer", freshFor(100, "Content-Range: bytes 0-0/5"), { status: 206 }],
+  ["an answer to HEAD", freshFor(100), { method: "HEAD" }],
+  ["an answer to OPTIONS", freshFor(100), { method: "OPTIONS", fwd: "method" }],
 ];
 for (const [rule, headers, { status = 200, request, method = "GET", fwd = "uri-miss" } = {}] of notKept) {
   test(`an answer is not kept: ${rule}`, async () => {
     const page = resource({ status, headers });
-    const response = await page.ask(method, { headers: request });
+    const response = await page.request(method, { headers: request });
     assert.equal(response.status, status);
     assertForwarded(response, fwd, undefined, { stored: undefined, "fwd-status": status });
     assert.equal((await page.get()).text, "2");
-    assert.equal(page.count, 2);
-    if (request === undefined && method === "GET") await page.isNotKept();
+    assert.equal(page.requestCount, 2);
+    if (request === undefined && method === "GET") await page.assertNotStored();
   });
 }
 
 for (const directive of ["public", "s-maxage=100", "must-revalidate"]) {
   test(`the answer to Authorization is kept where it says ${directive}`, async () => {
     const page = resource({ headers: [`Cache-Control: max-age=100, ${directive}`] });
-    assertForwarded(await page.primed(bearer), "uri-miss", "1");
+    assertForwarded(await page.getAndStore(bearer), "uri-miss", "1");
     assertHit(await page.get(bearer), "1");
     assertHit(await page.get(), "1");
   });
 }
 
 test("a request with Authorization is answered with what was kept without one", async () => {
-  const page = resource({ headers: fresh(100) });
-  await page.primed();
+  const page = resource({ headers: freshFor(100) });
+  await page.getAndStore();
   assertHit(await page.get(bearer), "1");
 });
 
 for (const status of [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]) {
   test(`the status ${status} is heuristically cacheable`, async () => {
     const page = resource({ status, headers: () => [`Last-Modified: ${httpDate(-1000)}`] });
-    await page.primed();
+    await page.getAndStore();
     const hit = await page.get();
     assertHit(hit, status === 204 ? "" : "1");
     assert.equal(hit.status, status);
-    assert.equal(page.count, 1);
+    assert.equal(page.requestCount, 1);
   });
 }
 
@@ -167,14 +167,14 @@ for (const status of [201, 202, 302, 303, 307, 400, 401, 403, 406, 409, 418, 500
     await heuristic.get();
     assert.equal((await heuristic.get()).text, "2");
 
-    const explicit = resource({ status, headers: fresh(100, "Location: /next") });
-    await explicit.primed();
+    const explicit = resource({ status, headers: freshFor(100, "Location: /next") });
+    await explicit.getAndStore();
     const hit = await explicit.get();
     assertHit(hit, "1");
     assert.equal(hit.status, status);
     assert.equal(hit.headers.location, "/next");
     // So many failures one after the other would open a circuit.
-    await pass(11);
+    await advanceClock(11);
   });
 }
 
@@ -182,14 +182,14 @@ test("cookies are kept only with an answer that speaks to shared caches, each by
   const cookies = ["Set-Cookie: a=1; Path=/", "Set-Cookie: b=2"];
   for (const [lines, kept] of [
     [() => [`Last-Modified: ${httpDate(-1000)}`, ...cookies], undefined],
-    [fresh(100, ...cookies), undefined],
+    [freshFor(100, ...cookies), undefined],
     [
       ["Cache-Control: s-maxage=100", ...cookies],
       ["a=1; Path=/", "b=2"],
     ],
   ]) {
     const page = resource({ headers: lines });
-    assert.deepEqual((await page.primed()).headers["set-cookie"], ["a=1; Path=/", "b=2"]);
+    assert.deepEqual((await page.getAndStore()).headers["set-cookie"], ["a=1; Path=/", "b=2"]);
     const hit = await page.get();
     assertHit(hit, "1");
     assert.deepEqual(hit.headers["set-cookie"], kept);
@@ -209,8 +209,8 @@ const hopByHop = [
 ];
 test("hop-by-hop fields and what Connection lists are neither passed on nor kept; all others are", async () => {
   const own = ["X-Own: a  b", "X-Two: 1", "X-Two: 2", "Content-Type: text/x-test; a=b", "Content-Language: de", 'ETag: W/"x,y"', "X-Empty:"];
-  const page = resource({ headers: fresh(100, ...hopByHop, ...own) });
-  for (const response of [await page.primed(), await page.get()]) {
+  const page = resource({ headers: freshFor(100, ...hopByHop, ...own) });
+  for (const response of [await page.getAndStore(), await page.get()]) {
     const { headers } = response;
     for (const name of ["x-hop", "x-other", "proxy-connection", "proxy-authenticate", "te", "trailer", "upgrade"]) {
       assert.equal(headers[name], undefined, name);
@@ -224,13 +224,13 @@ test("hop-by-hop fields and what Connection lists are neither passed on nor kept
     assert.equal(headers["x-empty"], "");
     assert.equal(headers["cache-control"], "max-age=100");
   }
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
 for (const directive of ["no-cache", "private"]) {
   test(`the fields that ${directive} names are passed on, but not kept`, async () => {
     const page = resource({ headers: [`Cache-Control: max-age=100, ${directive}="X-A, set-cookie"`, "X-A: 1", "X-B: 1", "Set-Cookie: a=1"] });
-    const miss = await page.primed();
+    const miss = await page.getAndStore();
     assert.equal(miss.headers["x-a"], "1");
     assert.deepEqual(miss.headers["set-cookie"], ["a=1"]);
     const hit = await page.get();
@@ -283,37 +283,37 @@ for (const [state, seconds, table] of [
   for (const [rule, headers, outcome, more = ""] of table) {
     test(`an answer that is ${state}, and a request that says ${rule}: ${outcome}`, async () => {
       const page = resource({ headers: [`Cache-Control: max-age=100${more}`, 'ETag: "a"'] });
-      await page.primed();
-      await pass(seconds);
+      await page.getAndStore();
+      await advanceClock(seconds);
       const response = await page.getForJson(headers);
       if (outcome === 504) assertProblem(response, 504, "not_cached");
       else if (outcome === "hit") assertHit(response, "1");
       else if (outcome === "max-stale") assertHit(response, "1", { detail: "max-stale" });
       else assertForwarded(response, outcome, "2");
-      assert.equal(page.count, response.text === "2" ? 2 : 1);
+      assert.equal(page.requestCount, response.text === "2" ? 2 : 1);
     });
   }
 }
 
 test("only-if-cached is answered 504 where nothing is kept, and the upstream is not asked", async () => {
-  const page = resource({ headers: fresh(100) });
+  const page = resource({ headers: freshFor(100) });
   assertProblem(await page.getForJson({ "Cache-Control": "only-if-cached" }), 504, "not_cached");
-  assert.equal(page.count, 0);
+  assert.equal(page.requestCount, 0);
 });
 
 test("what the upstream answers to no-cache takes the place of what was kept; what it answers to no-store does not", async () => {
-  const page = resource({ headers: fresh(100) });
-  await page.primed();
-  assertForwarded(await page.primed({ "Cache-Control": "no-cache" }), "request", "2", { stored: true });
+  const page = resource({ headers: freshFor(100) });
+  await page.getAndStore();
+  assertForwarded(await page.getAndStore({ "Cache-Control": "no-cache" }), "request", "2", { stored: true });
   assertHit(await page.get(), "2");
   assertForwarded(await page.get({ "Cache-Control": "no-store" }), "bypass", "3", { stored: undefined });
   assertHit(await page.get(), "2");
 });
 
 test("query and path make a resource, and each has an answer of its own", async () => {
-  const { path } = resource((request) => ({ headers: fresh(100), body: request.target }));
+  const { path } = resource((request) => ({ headers: freshFor(100), body: request.target }));
   const targets = ["", "?", "?a=1", "?a=2", "?a=1&b", "?a=1%26b"].map((query) => cache.resourceAt(path, { query }));
-  for (const target of targets) await target.primed();
+  for (const target of targets) await target.getAndStore();
   for (const target of targets) assertHit(await target.get(), target.url.replace(cache.upstream.origin, ""));
   const plain = await sendForJson(cache.worker, `/cache/${cache.upstream.origin}${path}`);
   assertHit(plain, path);

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { open, send } from "./harness/http.mjs";
-import { assertForwarded, assertHit, fresh, startCache } from "./harness/http-cache.mjs";
+import { openRequest, send } from "./harness/http.mjs";
+import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 
 const cache = await startCache({ faulty: false });
 const { resource, upstream, worker } = cache;
@@ -53,7 +53,7 @@ for (const [name, headers, expected] of fields) {
   test(`fields: ${name}`, async () => {
     for (const method of ["GET", "HEAD", "DELETE"]) {
       const page = resource({ headers: ["Cache-Control: no-store"] });
-      assert.equal((await page.ask(method, { headers })).status, 200);
+      assert.equal((await page.request(method, { headers })).status, 200);
       const [request, ...more] = page.requests;
       assert.deepEqual(more, []);
       assert.equal(request.line, `${method} ${page.path} HTTP/1.1`);
@@ -82,7 +82,7 @@ for (const [method, body] of [
 ]) {
   test(`${method} with ${body.length} bytes arrives as it was sent, and its answer as it was given`, async () => {
     const page = resource({ status: 201, headers: ["Location: /new", "X-Own: 1"], body: everyByte });
-    const response = await page.ask(method, { body, headers: { "Content-Type": "text/x-test" } });
+    const response = await page.request(method, { body, headers: { "Content-Type": "text/x-test" } });
     assert.equal(response.status, 201);
     assert.equal(response.headers.location, "/new");
     assert.equal(response.headers["x-own"], "1");
@@ -99,7 +99,7 @@ for (const [method, body] of [
 test("a chunked body arrives whole", async () => {
   const body = randomBytes(200_000);
   const page = resource({});
-  const { request, response } = open(worker, `/cache/${page.url}`, { method: "POST", headers: { "Transfer-Encoding": "chunked" } });
+  const { request, response } = openRequest(worker, `/cache/${page.url}`, { method: "POST", headers: { "Transfer-Encoding": "chunked" } });
   request.end(body);
   assert.equal((await response).statusCode, 200);
   assert.deepEqual(page.requests[0].body, body);
@@ -108,14 +108,14 @@ test("a chunked body arrives whole", async () => {
 test("an upload of 20 MB arrives whole", async () => {
   const body = randomBytes(20_000_000);
   const page = resource({});
-  assert.equal((await page.ask("PUT", { body })).status, 200);
+  assert.equal((await page.request("PUT", { body })).status, 200);
   const [request] = page.requests;
   assert.equal(request.size, body.length);
   assert.equal(request.hash, createHash("sha256").update(body).digest("hex"));
 });
 
 /** Waits until a page is kept; there are no counted calls here. */
-async function primed(page, headers) {
+async function getAndStore(page, headers) {
   const response = await page.get(headers);
   for (let tries = 0; tries < 200 && !(await kept(page)); tries += 1) await new Promise((resolve) => setTimeout(resolve, 25));
   return response;
@@ -131,14 +131,14 @@ for (const [name, body] of [
 ]) {
   for (const framing of ["length", "chunked", "close"]) {
     test(`an answer of ${name}, with the framing ${framing}, is passed on and kept byte for byte`, async () => {
-      const page = resource({ headers: fresh(1000, "Content-Type: application/octet-stream"), body, framing });
-      for (const response of [await primed(page), await page.get()]) {
+      const page = resource({ headers: freshFor(1000, "Content-Type: application/octet-stream"), body, framing });
+      for (const response of [await getAndStore(page), await page.get()]) {
         assert.equal(response.status, 200);
         assert.equal(response.headers["content-type"], "application/octet-stream");
         assert.ok(response.complete && response.bytes.equals(body));
       }
       assertHit(await page.get());
-      assert.equal(page.count, 1);
+      assert.equal(page.requestCount, 1);
     });
   }
 }
@@ -152,14 +152,14 @@ for (const [encoding, body] of [
   for (const framing of ["length", "chunked"]) {
     test(`a body with Content-Encoding: ${encoding}, with the framing ${framing}, is never encoded anew`, async () => {
       const lines = [`Content-Encoding: ${encoding}`, 'ETag: "strong"', "Content-Type: text/plain"];
-      const page = resource({ headers: fresh(1000, ...lines), body, framing });
+      const page = resource({ headers: freshFor(1000, ...lines), body, framing });
       const headers = { "Accept-Encoding": encoding === "br" ? "br, gzip" : "gzip" };
-      for (const response of [await primed(page, headers), await page.get(headers)]) {
+      for (const response of [await getAndStore(page, headers), await page.get(headers)]) {
         assert.equal(response.headers["content-encoding"], encoding);
         assert.equal(response.headers.etag, '"strong"');
         assert.ok(response.bytes.equals(body), `${response.bytes.length} bytes, not ${body.length}`);
       }
-      assert.equal(page.count, 1);
+      assert.equal(page.requestCount, 1);
       // What KV holds are those bytes as well.
       const value = Buffer.from(await cache.kv.get(page.key, "arrayBuffer"));
       assert.ok(value.subarray(-body.length).equals(body));
@@ -168,8 +168,8 @@ for (const [encoding, body] of [
 }
 
 test("what is encoded is readable for a client that takes no encoding, whoever asked first", async () => {
-  const page = resource({ headers: fresh(1000, "Content-Encoding: gzip", "Content-Type: text/plain"), body: gzipSync(text) });
-  await primed(page, { "Accept-Encoding": "gzip" });
+  const page = resource({ headers: freshFor(1000, "Content-Encoding: gzip", "Content-Type: text/plain"), body: gzipSync(text) });
+  await getAndStore(page, { "Accept-Encoding": "gzip" });
   const response = await page.get({ "Accept-Encoding": "identity" });
   if (response.headers["content-encoding"] === undefined) assert.equal(response.text, text);
   else assert.ok(response.bytes.equals(gzipSync(text)));
@@ -186,7 +186,7 @@ test("lines of fields stay what they are, cookies each by itself and in order", 
     "Link: </a>; rel=x, </b>; rel=y",
   ];
   const page = resource({ headers: ["Cache-Control: public, max-age=1000", ...lines] });
-  for (const { headers } of [await primed(page), await page.get()]) {
+  for (const { headers } of [await getAndStore(page), await page.get()]) {
     assert.deepEqual(headers["set-cookie"], ["a=1; Path=/", "b=2, c", "a=3"]);
     assert.equal(headers["x-two"], "1, 2");
     assert.equal(headers["x-odd"], ";,\"\\'");

@@ -2,10 +2,10 @@
 // (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertForwarded, assertHit, assertSeconds, cacheStatusOf, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 
-const { pass, resource } = await startCache();
+const { advanceClock, resource } = await startCache();
 
 const MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT";
 const conditionsOf = (request) => ({ none: request.field("If-None-Match"), since: request.field("If-Modified-Since") });
@@ -20,9 +20,9 @@ const conditions = [
 ];
 for (const [name, validators, expected] of conditions) {
   test(`a stale answer with ${name} is validated with it`, async () => {
-    const page = resource({ headers: fresh(100, ...validators) });
-    await page.primed();
-    await pass(150);
+    const page = resource({ headers: freshFor(100, ...validators) });
+    await page.getAndStore();
+    await advanceClock(150);
     assertForwarded(await page.get(), "stale", "2", { "fwd-status": 200, stored: true });
     assert.deepEqual(conditionsOf(page.requests[1]), expected);
   });
@@ -30,16 +30,16 @@ for (const [name, validators, expected] of conditions) {
 
 test("a 304 makes what is kept fresh again, and brings its fields up to date", async () => {
   const page = resource([
-    { headers: fresh(100, 'ETag: "a"', "X-Old: 1", "X-Both: 1", "Content-Type: text/x-test", "Content-Language: de"), body: "kept" },
+    { headers: freshFor(100, 'ETag: "a"', "X-Old: 1", "X-Both: 1", "Content-Type: text/x-test", "Content-Language: de"), body: "kept" },
     { status: 304, headers: ["Cache-Control: max-age=200", 'ETag: "a"', "X-Both: 2", "X-New: 2", "Connection: X-Hop", "X-Hop: 1"] },
   ]);
-  await page.primed();
-  await pass(150);
-  const validated = await page.primed();
+  await page.getAndStore();
+  await advanceClock(150);
+  const validated = await page.getAndStore();
   assertForwarded(validated, "stale", "kept", { "fwd-status": 304, stored: true });
   assert.equal(validated.status, 200);
-  assertSeconds(cacheStatusOf(validated).ttl, 200, "ttl");
-  await pass(150);
+  assertAboutSeconds(parseCacheStatus(validated).ttl, 200, "ttl");
+  await advanceClock(150);
   const hit = await page.get();
   assertHit(hit, "kept");
   for (const { headers } of [validated, hit]) {
@@ -51,17 +51,17 @@ test("a 304 makes what is kept fresh again, and brings its fields up to date", a
     assert.equal(headers["content-language"], "de");
     assert.equal(headers["cache-control"], "max-age=200");
   }
-  assert.equal(page.count, 2);
+  assert.equal(page.requestCount, 2);
 });
 
 test("a 304 does not change what the body is: its length and its encoding", async () => {
   const page = resource([
-    { headers: fresh(100, 'ETag: "a"', "Content-Encoding: x-own"), body: "kept" },
-    { status: 304, headers: fresh(100, 'ETag: "a"', "Content-Encoding: x-other", "Content-Length: 1", "Content-Range: bytes 0-0/1") },
+    { headers: freshFor(100, 'ETag: "a"', "Content-Encoding: x-own"), body: "kept" },
+    { status: 304, headers: freshFor(100, 'ETag: "a"', "Content-Encoding: x-other", "Content-Length: 1", "Content-Range: bytes 0-0/1") },
   ]);
-  await page.primed();
-  await pass(150);
-  for (const response of [await page.primed(), await page.get()]) {
+  await page.getAndStore();
+  await advanceClock(150);
+  for (const response of [await page.getAndStore(), await page.get()]) {
     assert.equal(response.text, "kept");
     assert.equal(response.complete, true);
     assert.equal(response.headers["content-encoding"], "x-own");
@@ -73,10 +73,10 @@ test("a 304 with another entity tag is not about what is kept: no tag is ever an
   const page = resource((request, turn) => {
     const tag = turn === 1 ? '"a"' : '"b"';
     const isAsked = request.field("If-None-Match") !== undefined;
-    return isAsked ? { status: 304, headers: fresh(100, `ETag: ${tag}`) } : { headers: fresh(100, `ETag: ${tag}`), body: `of ${tag}` };
+    return isAsked ? { status: 304, headers: freshFor(100, `ETag: ${tag}`) } : { headers: freshFor(100, `ETag: ${tag}`), body: `of ${tag}` };
   });
-  await page.primed();
-  await pass(150);
+  await page.getAndStore();
+  await advanceClock(150);
   for (let asked = 0; asked < 3; asked += 1) {
     const response = await page.get();
     assert.equal(response.status, 200);
@@ -89,41 +89,41 @@ test("no-cache with a validator is kept, and validated each time", async () => {
     const headers = ["Cache-Control: max-age=100, no-cache", 'ETag: "a"'];
     return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: `body of ${turn}` };
   });
-  await page.primed();
+  await page.getAndStore();
   for (let asked = 2; asked <= 4; asked += 1) {
     const response = await page.get();
     assert.equal(response.status, 200);
     assertForwarded(response, "stale", "body of 1", { "fwd-status": 304 });
-    assert.equal(page.count, asked);
+    assert.equal(page.requestCount, asked);
   }
 });
 
 for (const status of [500, 503, 404, 429]) {
   test(`a ${status} in place of a validation is passed on, without a directive`, async () => {
-    const page = resource([{ headers: fresh(100, 'ETag: "a"') }, { status, body: "trouble" }, { headers: fresh(100, 'ETag: "b"') }]);
-    await page.primed();
-    await pass(150);
+    const page = resource([{ headers: freshFor(100, 'ETag: "a"') }, { status, body: "trouble" }, { headers: freshFor(100, 'ETag: "b"') }]);
+    await page.getAndStore();
+    await advanceClock(150);
     const response = await page.get();
     assert.equal(response.status, status);
     assertForwarded(response, "stale", "trouble", { "fwd-status": status });
-    await pass(70);
+    await advanceClock(70);
     assert.equal((await page.get()).text, "3");
   });
 }
 
 test("HEAD is answered from a fresh answer to GET, without a body", async () => {
-  const page = resource({ headers: fresh(100, "X-Own: 1", "Content-Type: text/x-test") });
-  await page.primed();
+  const page = resource({ headers: freshFor(100, "X-Own: 1", "Content-Type: text/x-test") });
+  await page.getAndStore();
   const response = await page.head();
   assertHit(response, "");
   assert.equal(response.status, 200);
   assert.equal(response.headers["x-own"], "1");
   assert.equal(response.headers["content-type"], "text/x-test");
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
 test("HEAD where nothing is kept goes to the upstream as HEAD, and its answer is no answer to GET", async () => {
-  const page = resource({ headers: fresh(100, "X-Own: 1") });
+  const page = resource({ headers: freshFor(100, "X-Own: 1") });
   const response = await page.head();
   assertForwarded(response, "uri-miss", "", { "fwd-status": 200, stored: undefined });
   assert.equal(response.headers["x-own"], "1");
@@ -145,23 +145,23 @@ for (const [name, { headers, length }, isRight] of heads) {
   test(`the answer to HEAD with ${name} ${isRight ? "brings what is kept up to date" : "makes it stale"}`, async () => {
     const page = resource((request, turn) =>
       request.method === "HEAD"
-        ? { headers: fresh(200, "X-New: 2", ...headers), length, body: "" }
-        : { headers: fresh(100, "X-Old: 1", 'ETag: "a"', `Last-Modified: ${MODIFIED}`), body: `no ${turn}` },
+        ? { headers: freshFor(200, "X-New: 2", ...headers), length, body: "" }
+        : { headers: freshFor(100, "X-Old: 1", 'ETag: "a"', `Last-Modified: ${MODIFIED}`), body: `no ${turn}` },
     );
-    await page.primed();
-    await pass(150);
+    await page.getAndStore();
+    await advanceClock(150);
     const head = await page.head();
     assert.equal(head.status, 200);
     assertForwarded(head, "stale", "");
     assert.equal(page.requests[1].method, "HEAD");
     if (isRight) {
-      await page.isKept(2);
+      await page.waitUntilStored(2);
       const hit = await page.get();
       assertHit(hit, "no 1");
       assert.equal(hit.headers["x-new"], "2");
-      assert.equal(page.count, 2);
+      assert.equal(page.requestCount, 2);
     } else {
-      await pass(1);
+      await advanceClock(1);
       assert.equal((await page.get()).text, "no 3");
     }
   });
@@ -197,25 +197,25 @@ const clients = [
 ];
 for (const [name, validators, given, status] of clients) {
   test(`a client that names ${name} gets ${status} out of the store, also for HEAD`, async () => {
-    const page = resource({ headers: fresh(100, ...validators) });
-    await page.primed();
-    await pass(10);
+    const page = resource({ headers: freshFor(100, ...validators) });
+    await page.getAndStore();
+    await advanceClock(10);
     const headers = typeof given === "function" ? given() : given;
     for (const method of ["GET", "HEAD"]) {
-      const response = await page.ask(method, { headers });
+      const response = await page.request(method, { headers });
       assert.equal(response.status, status, method);
       assertHit(response, status === 200 && method === "GET" ? "1" : "");
     }
-    assert.equal(page.count, 1);
+    assert.equal(page.requestCount, 1);
   });
 }
 
 test("a 304 out of the store has the fields that it needs, and none that describe a body", async () => {
   const expires = httpDate(10_000);
   const lines = ['ETag: "a"', "Content-Location: /x", `Expires: ${expires}`, "Vary: X-A", "Content-Type: text/x-test", "Content-Language: de"];
-  const page = resource({ headers: fresh(100, ...lines), body: "a body" });
-  const { headers: first } = await page.primed();
-  await pass(10);
+  const page = resource({ headers: freshFor(100, ...lines), body: "a body" });
+  const { headers: first } = await page.getAndStore();
+  await advanceClock(10);
   const { status, headers, text } = await page.get({ "If-None-Match": '"a"' });
   assert.equal(status, 304);
   assert.equal(text, "");
@@ -225,13 +225,13 @@ test("a 304 out of the store has the fields that it needs, and none that describ
   assert.equal(headers.vary, "X-A");
   assert.equal(headers["cache-control"], "max-age=100");
   assert.equal(headers.date, first.date);
-  assertSeconds(headers.age, 10, "Age");
+  assertAboutSeconds(headers.age, 10, "Age");
   for (const name of ["content-type", "content-language", "content-length", "transfer-encoding"]) assert.equal(headers[name], undefined, name);
 });
 
 test("a client's conditions go to the upstream where nothing is kept; its 304 is passed on and not kept", async () => {
   const page = resource((request) =>
-    request.field("If-None-Match") === '"mine"' ? { status: 304, headers: fresh(100, 'ETag: "mine"') } : { headers: fresh(100, 'ETag: "a"') },
+    request.field("If-None-Match") === '"mine"' ? { status: 304, headers: freshFor(100, 'ETag: "mine"') } : { headers: freshFor(100, 'ETag: "a"') },
   );
   const response = await page.get({ "If-None-Match": '"mine"', "If-Modified-Since": MODIFIED });
   assert.equal(response.status, 304);
@@ -244,7 +244,7 @@ test("a client's conditions go to the upstream where nothing is kept; its 304 is
 
 test("what is kept is validated with its own tag, whatever the client names; the client's is compared with the outcome", async () => {
   const script = (request) => {
-    const headers = fresh(100, 'ETag: "a"');
+    const headers = freshFor(100, 'ETag: "a"');
     return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: "kept" };
   };
   for (const [named, status, text] of [
@@ -252,8 +252,8 @@ test("what is kept is validated with its own tag, whatever the client names; the
     ['"old"', 200, "kept"],
   ]) {
     const page = resource(script);
-    await page.primed();
-    await pass(150);
+    await page.getAndStore();
+    await advanceClock(150);
     const response = await page.get({ "If-None-Match": named });
     assert.equal(response.status, status);
     assertForwarded(response, "stale", text, { "fwd-status": 304 });
@@ -262,18 +262,18 @@ test("what is kept is validated with its own tag, whatever the client names; the
 });
 
 test("a stale answer that is replaced is compared with the client's tag, too", async () => {
-  const page = resource([{ headers: fresh(100, 'ETag: "a"') }, { headers: fresh(100, 'ETag: "b"') }]);
-  await page.primed();
-  await pass(150);
+  const page = resource([{ headers: freshFor(100, 'ETag: "a"') }, { headers: freshFor(100, 'ETag: "b"') }]);
+  await page.getAndStore();
+  await advanceClock(150);
   const response = await page.get({ "If-None-Match": '"a"' });
   assert.equal(response.status, 200);
   assertForwarded(response, "stale", "2", { "fwd-status": 200 });
 });
 
 test("a stale answer without a validator is asked for anew without the client's conditions", async () => {
-  const page = resource({ headers: fresh(100) });
-  await page.primed();
-  await pass(150);
+  const page = resource({ headers: freshFor(100) });
+  await page.getAndStore();
+  await advanceClock(150);
   assert.equal((await page.get({ "If-None-Match": '"x"' })).text, "2");
   assert.deepEqual(conditionsOf(page.requests[1]), { none: undefined, since: undefined });
 });
@@ -281,8 +281,8 @@ test("a stale answer without a validator is asked for anew without the client's 
 for (const headers of [{ "If-Match": '"x"' }, { "If-Unmodified-Since": MODIFIED }]) {
   const [[name, value]] = Object.entries(headers);
   test(`${name} is the upstream's to judge, whatever is kept`, async () => {
-    const page = resource((request) => (request.field(name) ? { status: 412, body: "failed" } : { headers: fresh(100, 'ETag: "a"') }));
-    await page.primed();
+    const page = resource((request) => (request.field(name) ? { status: 412, body: "failed" } : { headers: freshFor(100, 'ETag: "a"') }));
+    await page.getAndStore();
     const response = await page.get(headers);
     assert.equal(response.status, 412);
     assert.equal(response.text, "failed");

@@ -1,16 +1,16 @@
 // `/cache/{absolute URL}`: which of a URL's answers fits a request (RFC 9111, section 4.1).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertForwarded, assertHit, fresh, startCache } from "./harness/http-cache.mjs";
+import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 
 const cache = await startCache();
-const { kv, pass, resource } = cache;
+const { kv, advanceClock, resource } = cache;
 
 /** Answers with the request's fields that it varies on, so that a wrong variant shows. */
 const varying =
   (vary, ...lines) =>
   (request) => ({
-    headers: fresh(100, ...[vary].flat().map((value) => `Vary: ${value}`), ...lines),
+    headers: freshFor(100, ...[vary].flat().map((value) => `Vary: ${value}`), ...lines),
     body: JSON.stringify(["X-A", "X-B"].map((name) => request.field(name) ?? null)),
   });
 
@@ -79,38 +79,38 @@ for (const [rule, vary, requests, expected] of selections) {
     let turn = 0;
     const page = resource(() => {
       turn += 1;
-      return { headers: fresh(100, ...[vary].flat().map((value) => `Vary: ${value}`)), body: `answer ${turn}` };
+      return { headers: freshFor(100, ...[vary].flat().map((value) => `Vary: ${value}`)), body: `answer ${turn}` };
     });
     const texts = [];
     for (const [index, headers] of requests.entries()) {
       const own = expected[index] === index;
-      const response = own ? await page.primed(headers) : await page.get(headers);
+      const response = own ? await page.getAndStore(headers) : await page.get(headers);
       if (own) assertForwarded(response, index === 0 ? "uri-miss" : "vary-miss");
       else assertHit(response, texts[expected[index]]);
       texts.push(response.text);
     }
-    assert.equal(page.count, new Set(expected).size);
+    assert.equal(page.requestCount, new Set(expected).size);
   });
 }
 
 for (const vary of ["*", "X-A, *", "*, X-A"]) {
   test(`Vary: ${vary} fits no request`, async () => {
-    const page = resource({ headers: fresh(100, `Vary: ${vary}`) });
+    const page = resource({ headers: freshFor(100, `Vary: ${vary}`) });
     for (const text of ["1", "2"]) assertForwarded(await page.get({ "X-A": "1" }), "uri-miss", text, { stored: undefined });
-    await page.isNotKept();
+    await page.assertNotStored();
   });
 }
 
 test("twenty variants are kept beside each other, and each gets its own", async () => {
   const page = resource(varying("X-A, X-B"));
   const requests = Array.from({ length: 20 }, (_, index) => ({ "X-A": `${index % 5}`, "X-B": `${Math.floor(index / 5)}` }));
-  for (const headers of requests) await page.primed(headers);
+  for (const headers of requests) await page.getAndStore(headers);
   for (const headers of requests) {
     const hit = await page.get(headers);
     assertHit(hit, JSON.stringify([headers["X-A"], headers["X-B"]]));
     assert.equal(hit.headers.vary, "X-A, X-B");
   }
-  assert.equal(page.count, 20);
+  assert.equal(page.requestCount, 20);
 });
 
 test("variants that are asked for at the same time do not mix", async () => {
@@ -125,18 +125,18 @@ test("variants that are asked for at the same time do not mix", async () => {
 test("each variant grows stale and is validated by itself", async () => {
   const page = resource((request) => {
     const tag = `"${request.field("X-A")}"`;
-    const headers = fresh(100, "Vary: X-A", `ETag: ${tag}`);
+    const headers = freshFor(100, "Vary: X-A", `ETag: ${tag}`);
     return request.field("If-None-Match") === tag ? { status: 304, headers } : { headers, body: `of ${tag}` };
   });
-  await page.primed({ "X-A": "1" });
-  await pass(60);
-  await page.primed({ "X-A": "2" });
-  await pass(60);
-  assertForwarded(await page.primed({ "X-A": "1" }), "stale", 'of "1"', { "fwd-status": 304 });
+  await page.getAndStore({ "X-A": "1" });
+  await advanceClock(60);
+  await page.getAndStore({ "X-A": "2" });
+  await advanceClock(60);
+  assertForwarded(await page.getAndStore({ "X-A": "1" }), "stale", 'of "1"', { "fwd-status": 304 });
   assertHit(await page.get({ "X-A": "2" }), 'of "2"');
-  await pass(60);
+  await advanceClock(60);
   assertHit(await page.get({ "X-A": "1" }), 'of "1"');
-  assertForwarded(await page.primed({ "X-A": "2" }), "stale", 'of "2"', { "fwd-status": 304 });
+  assertForwarded(await page.getAndStore({ "X-A": "2" }), "stale", 'of "2"', { "fwd-status": 304 });
   assert.deepEqual(
     page.requests.map((request) => request.field("If-None-Match")),
     [undefined, undefined, '"1"', '"2"'],
@@ -145,11 +145,11 @@ test("each variant grows stale and is validated by itself", async () => {
 
 test("an answer that varies on something else makes a new rule: what was kept under the old one is not used", async () => {
   let vary = "X-A";
-  const page = resource((request, turn) => ({ headers: fresh(100, `Vary: ${vary}`), body: `${turn} ${request.field("X-A")} ${request.field("X-B")}` }));
-  await page.primed({ "X-A": "1", "X-B": "1" });
-  await page.primed({ "X-A": "2", "X-B": "1" });
+  const page = resource((request, turn) => ({ headers: freshFor(100, `Vary: ${vary}`), body: `${turn} ${request.field("X-A")} ${request.field("X-B")}` }));
+  await page.getAndStore({ "X-A": "1", "X-B": "1" });
+  await page.getAndStore({ "X-A": "2", "X-B": "1" });
   vary = "X-B";
-  const changed = await page.primed({ "X-A": "3", "X-B": "1" });
+  const changed = await page.getAndStore({ "X-A": "3", "X-B": "1" });
   assertForwarded(changed, "vary-miss", "3 3 1");
   assertHit(await page.get({ "X-A": "3", "X-B": "1" }), "3 3 1");
   // Under the new rule these two are the same request.
@@ -158,22 +158,22 @@ test("an answer that varies on something else makes a new rule: what was kept un
 });
 
 test("an answer that does not vary any more is everybody's", async () => {
-  const page = resource([{ headers: fresh(100, "Vary: X-A") }, { headers: fresh(100) }]);
-  await page.primed({ "X-A": "1" });
-  assertForwarded(await page.primed({ "X-A": "2" }), "vary-miss", "2");
+  const page = resource([{ headers: freshFor(100, "Vary: X-A") }, { headers: freshFor(100) }]);
+  await page.getAndStore({ "X-A": "1" });
+  assertForwarded(await page.getAndStore({ "X-A": "2" }), "vary-miss", "2");
   assertHit(await page.get({ "X-A": "3" }), "2");
 });
 
 test("the answer in the language that a request wants most fits it, whatever else it takes", async () => {
   const page = resource((request) => {
     const language = request.field("Accept-Language").startsWith("de") ? "de" : "en";
-    return { headers: fresh(100, "Vary: Accept-Language", `Content-Language: ${language}`), body: language };
+    return { headers: freshFor(100, "Vary: Accept-Language", `Content-Language: ${language}`), body: language };
   });
-  await page.primed({ "Accept-Language": "de, en;q=0.5" });
+  await page.getAndStore({ "Accept-Language": "de, en;q=0.5" });
   for (const wanted of ["de", "de;q=0.9, fr;q=0.1", "DE, *;q=0.1"]) {
     assertHit(await page.get({ "Accept-Language": wanted }), "de");
   }
-  assertForwarded(await page.primed({ "Accept-Language": "en" }), "vary-miss", "en");
+  assertForwarded(await page.getAndStore({ "Accept-Language": "en" }), "vary-miss", "en");
   assertForwarded(await page.get({ "Accept-Language": "fr" }), "vary-miss", "en");
   for (const wanted of ["en, de;q=0.9", "en, de", "fr, de;q=0.5"]) {
     assert.equal((await page.get({ "Accept-Language": wanted })).text, "en");
@@ -181,16 +181,16 @@ test("the answer in the language that a request wants most fits it, whatever els
 });
 
 test("a client's Accept-Encoding makes no variant: the platform asks for all, and encodes for the client", async () => {
-  const page = resource({ headers: fresh(100, "Vary: Accept-Encoding") });
-  await page.primed({ "Accept-Encoding": "gzip" });
+  const page = resource({ headers: freshFor(100, "Vary: Accept-Encoding") });
+  await page.getAndStore({ "Accept-Encoding": "gzip" });
   for (const encoding of ["identity", "br", "gzip, br;q=0.5"]) assertHit(await page.get({ "Accept-Encoding": encoding }));
   assert.equal((await page.get({ "Accept-Encoding": "identity" })).text, "1");
-  assert.equal(page.count, 1);
+  assert.equal(page.requestCount, 1);
 });
 
 test("neither keys nor metadata show the values that select a variant: they may be secrets", async () => {
-  const page = resource({ headers: fresh(100, "Vary: Cookie, X-A") });
-  for (const secret of ["s3cret-one", "s3cret-two"]) await page.primed({ Cookie: `session=${secret}`, "X-A": secret });
+  const page = resource({ headers: freshFor(100, "Vary: Cookie, X-A") });
+  for (const secret of ["s3cret-one", "s3cret-two"]) await page.getAndStore({ Cookie: `session=${secret}`, "X-A": secret });
   const { keys } = await kv.list({ prefix: page.key });
   assert.equal(keys.length, 2);
   assert.deepEqual(keys.map(({ name }) => name.replace(page.key, "").slice(0, 1)).sort(), ["", "#"]);
@@ -199,15 +199,15 @@ test("neither keys nor metadata show the values that select a variant: they may 
 
 test("a hit of a variant costs two reads at most, that of the first one", async () => {
   const page = resource(varying("X-A"));
-  await page.primed({ "X-A": "1" });
-  await page.primed({ "X-A": "2" });
+  await page.getAndStore({ "X-A": "1" });
+  await page.getAndStore({ "X-A": "2" });
   for (const [value, readsMax] of [
     ["1", 1],
     ["2", 2],
   ]) {
-    const before = await page.reads();
+    const before = await page.kvReadCount();
     assertHit(await page.get({ "X-A": value }), JSON.stringify([value, null]));
-    const reads = (await page.reads()) - before;
+    const reads = (await page.kvReadCount()) - before;
     assert.ok(reads >= 1 && reads <= readsMax, `${reads} reads`);
   }
 });

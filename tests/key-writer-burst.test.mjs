@@ -1,16 +1,16 @@
 // Many writers at once on one key, whose KV takes one put a second: `strategy=coalesce` acknowledges all, with a few puts.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { startWorker } from "./harness/worker.mjs";
-import { assertReport, assertSecondBetween, oneTo, writesOf } from "./harness/writes.mjs";
+import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, write, coalesce, inKv, puts, setFaults, isFlushed } = writesOf(worker);
+const { readConsistent, write, coalesce, kvValue, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
 /** A key of its own, whose KV takes one put a second. */
 async function limitedKey(name) {
-  const key = unique(name);
+  const key = uniqueName(name);
   await setFaults(key, { put: ["limit"] });
   return key;
 }
@@ -27,14 +27,14 @@ async function assertKept(key, responses, { status = 200, n, putsMax }) {
     oneTo(responses.length).map((version) => `"${version}"`),
     "each request is one accepted write, and no two have the same version",
   );
-  const newest = await readNewest(key);
+  const newest = await readConsistent(key);
   assert.equal(newest.headers.etag, `"${responses.length}"`);
-  await isFlushed(key);
-  assert.equal(await inKv(key), newest.text, "KV ends with the last accepted value");
+  await waitUntilFlushed(key);
+  assert.equal(await kvValue(key), newest.text, "KV ends with the last accepted value");
 
   const made = await puts(key);
   assert.ok(made.length <= putsMax, `${made.length} puts`);
-  assertSecondBetween(made);
+  assertOneSecondApart(made);
   const versions = made.map(({ metadata }) => metadata.version);
   assert.deepEqual(
     versions,
@@ -102,20 +102,20 @@ describe("one put a second", { concurrency: true }, () => {
     );
     for (const response of responses) assertReport(response, 200, 1);
     assertReport(await others, 200, 4);
-    await isFlushed(key);
+    await waitUntilFlushed(key);
   });
 
   test("writers that come one after the other, each waiting for KV: the answers come with the puts", async () => {
     const key = await limitedKey("in-turn");
     for (const version of oneTo(4)) {
       const response = await coalesce(key, { body: `value ${version}` });
-      const shown = await inKv(key);
+      const shown = await kvValue(key);
       const { puts } = assertReport(response, 200, 1);
       assert.equal(puts, 1);
       assert.equal(shown, `value ${version}`);
     }
     const made = await puts(key);
     assert.equal(made.length, 4);
-    assertSecondBetween(made);
+    assertOneSecondApart(made);
   });
 });

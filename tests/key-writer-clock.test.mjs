@@ -1,66 +1,66 @@
 // What the key's object does after minutes, with the clock of the Worker put ahead. One test after the other: they share it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, coalesce, reachesKv, puts, setFaults, isFlushed } = writesOf(worker);
+const { readConsistent, coalesce, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
 const MINUTE = 60_000;
 
-const setClock = (aheadMs) => send(worker, `/.clock?aheadMs=${aheadMs}`, { method: "PUT" });
+const setClock = (offsetMs) => send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" });
 
 test("a key that was written past its object: 503 for a minute after the object's put, then what KV shows, without a version", async () => {
-  const key = unique("foreign");
+  const key = uniqueName("foreign");
   await coalesce(key, { body: "from the object" });
   await worker.env.WRITES.put(key, "from elsewhere");
-  for (const aheadMs of [0, MINUTE - 5000]) {
-    await setClock(aheadMs);
-    assertProblem(await readNewest(key), 503, "not_visible_yet");
+  for (const offsetMs of [0, MINUTE - 5000]) {
+    await setClock(offsetMs);
+    assertProblem(await readConsistent(key), 503, "not_visible_yet");
   }
   await setClock(MINUTE);
-  const { status, text, headers } = await readNewest(key);
+  const { status, text, headers } = await readConsistent(key);
   assert.deepEqual({ status, text, etag: headers.etag }, { status: 200, text: "from elsewhere", etag: undefined });
 
   await worker.env.WRITES.delete(key);
-  assertProblem(await readNewest(key), 404, "key_not_found");
+  assertProblem(await readConsistent(key), 404, "key_not_found");
   await setClock(0);
 });
 
 test("an older version of the object's own is never answered as the newest, however long KV shows it", async () => {
-  const key = unique("older");
+  const key = uniqueName("older");
   await setFaults(key, { put: ["ok", "pretends"] });
   await coalesce(key, { body: "older" });
   assert.equal((await coalesce(key, { body: "newer" })).status, 200);
-  for (const aheadMs of [0, 2 * MINUTE]) {
-    await setClock(aheadMs);
-    assertProblem(await readNewest(key), 503, "not_visible_yet");
+  for (const offsetMs of [0, 2 * MINUTE]) {
+    await setClock(offsetMs);
+    assertProblem(await readConsistent(key), 503, "not_visible_yet");
   }
   await setClock(0);
 });
 
 test("the object's next write takes a foreign value's place, with the next version", async () => {
-  const key = unique("foreign");
+  const key = uniqueName("foreign");
   await coalesce(key, { body: "a" });
   await worker.env.WRITES.put(key, "from elsewhere");
   assert.equal((await coalesce(key, { body: "b" })).headers.etag, '"2"');
-  await reachesKv(key, "b");
-  assert.equal((await readNewest(key)).text, "b");
+  await waitForKv(key, "b");
+  assert.equal((await readConsistent(key)).text, "b");
 });
 
 test("a value that KV refused for good is put again five minutes later", async () => {
-  const key = unique("refused");
+  const key = uniqueName("refused");
   await setFaults(key, { put: ["quota", "ok"] });
   // For the object it is earlier; five minutes later is in three seconds.
   await setClock(-5 * MINUTE + 3000);
   assertProblem(await coalesce(key, { body: "kept" }), 503, "kv_refused");
   await setClock(0);
   assert.equal((await puts(key)).length, 1);
-  await reachesKv(key, "kept");
-  await isFlushed(key);
+  await waitForKv(key, "kept");
+  await waitUntilFlushed(key);
   assert.equal((await puts(key)).length, 2);
 });

@@ -1,17 +1,17 @@
 // `If-Match` and `If-None-Match` on `POST /writes/{key}?strategy=coalesce`: compare-and-set, which Workers KV lacks.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, write, coalesce, storeAll, inKv, reachesKv, puts, object, isFlushed } = writesOf(worker);
+const { readConsistent, write, coalesce, storeAll, kvValue, waitForKv, puts, objectState, waitUntilFlushed } = writesOf(worker);
 
 /** A key with two accepted writes: version 2, whose value is "second". */
 async function keyAtVersion2() {
-  const key = unique("key");
+  const key = uniqueName("key");
   await storeAll(key, ["first", "second"]);
   return key;
 }
@@ -32,8 +32,8 @@ describe("a precondition", { concurrency: true }, () => {
       const response = await store(key, headers);
       assert.equal(response.status, 202, response.text);
       assert.equal(response.headers.etag, '"3"');
-      assert.equal((await readNewest(key)).text, "third");
-      await reachesKv(key, "third");
+      assert.equal((await readConsistent(key)).text, "third");
+      await waitForKv(key, "third");
     });
   }
 
@@ -56,40 +56,40 @@ describe("a precondition", { concurrency: true }, () => {
         assertProblem(response, 412, "precondition_failed");
         assert.equal(response.headers.etag, '"2"');
       }
-      const newest = await readNewest(key);
+      const newest = await readConsistent(key);
       assert.equal(newest.text, "second");
       assert.equal(newest.headers.etag, '"2"');
-      await isFlushed(key);
-      assert.equal(await inKv(key), "second");
+      await waitUntilFlushed(key);
+      assert.equal(await kvValue(key), "second");
       const values = (await puts(key)).map(({ value }) => value);
       assert.ok(!values.includes("third"));
     });
   }
 
   test("on a key that was never written: If-None-Match: * lets the first write through, and only that", async () => {
-    const key = unique("new");
+    const key = uniqueName("new");
     const first = await store(key, { "If-None-Match": "*" }, { body: "first" });
     assert.equal(first.status, 202, first.text);
     assert.equal(first.headers.etag, '"1"');
     assertProblem(await store(key, { "If-None-Match": "*" }, { body: "again" }), 412, "precondition_failed");
-    assert.equal((await readNewest(key)).text, "first");
+    assert.equal((await readConsistent(key)).text, "first");
   });
 
   for (const tag of ["*", '"0"', '"1"']) {
     test(`on a key that was never written: If-Match: ${tag} is answered 412, and nothing is stored`, async () => {
-      const key = unique("new");
+      const key = uniqueName("new");
       const response = await store(key, { "If-Match": tag });
       assertProblem(response, 412, "precondition_failed");
       assert.equal(response.headers.etag, undefined);
-      assert.deepEqual((await object(key)).records, []);
-      assert.equal(await inKv(key), null);
+      assert.deepEqual((await objectState(key)).records, []);
+      assert.equal(await kvValue(key), null);
     });
   }
 
   test("a version counts on after the value was flushed and the object evicted", async () => {
-    const key = unique("flushed");
+    const key = uniqueName("flushed");
     await coalesce(key, { body: "first" });
-    await isFlushed(key);
+    await waitUntilFlushed(key);
     await worker.evict(key);
     assertProblem(await store(key, { "If-Match": '"2"' }), 412, "precondition_failed");
     assert.equal((await store(key, { "If-Match": '"1"' })).headers.etag, '"2"');
@@ -100,7 +100,7 @@ describe("a precondition", { concurrency: true }, () => {
     const options = { n: 20, wait: "kv", body: undefined };
     const response = await store(key, { "If-Match": '"2"' }, options);
     assert.equal(response.headers.etag, '"3"', response.text);
-    assert.equal(await inKv(key), "Write attempt #20");
+    assert.equal(await kvValue(key), "Write attempt #20");
     assertProblem(await store(key, { "If-Match": '"2"' }, options), 412, "precondition_failed");
   });
 
@@ -115,33 +115,33 @@ describe("a precondition", { concurrency: true }, () => {
         assert.equal(response.headers.etag, '"3"');
         if (index !== winners[0]) assertProblem(response, 412, "precondition_failed");
       }
-      await reachesKv(key, values[winners[0]]);
+      await waitForKv(key, values[winners[0]]);
     });
   }
 
   test("20 writers that each add one by compare-and-set, and try again after 412: no addition is lost", async () => {
-    const key = unique("counter");
+    const key = uniqueName("counter");
     assert.equal((await store(key, { "If-None-Match": "*" }, { body: "0" })).status, 202);
     const addOne = async () => {
       for (;;) {
-        const { text, headers } = await readNewest(key);
+        const { text, headers } = await readConsistent(key);
         const response = await store(key, { "If-Match": headers.etag }, { body: String(Number(text) + 1) });
         if (response.status === 202) return;
         assertProblem(response, 412, "precondition_failed");
       }
     };
     await Promise.all(Array.from({ length: 20 }, addOne));
-    assert.equal((await readNewest(key)).text, "20");
-    await reachesKv(key, "20");
+    assert.equal((await readConsistent(key)).text, "20");
+    await waitForKv(key, "20");
   });
 
   for (const strategy of [undefined, "direct", "backoff"]) {
     for (const headers of [{ "If-Match": "*" }, { "If-Match": '"1"' }, { "If-None-Match": "*" }]) {
       test(`is answered 400 with strategy=${strategy ?? ""}, and nothing is written: ${JSON.stringify(headers)}`, async () => {
-        const key = unique("unsupported");
+        const key = uniqueName("unsupported");
         const response = await write(key, { ...(strategy && { strategy }), n: 2, headers });
         assertProblem(response, 400, "precondition_unsupported");
-        assert.equal(await inKv(key), null);
+        assert.equal(await kvValue(key), null);
       });
     }
   }

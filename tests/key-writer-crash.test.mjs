@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, coalesce, storeAll, inKv, reachesKv, puts, setFaults, isFlushed } = writesOf(worker);
+const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
 /** The key's object crashes, in the midst of whatever it does. */
 const crash = (key) => send(worker, `/.crash?key=${encodeURIComponent(key)}`, { method: "POST" });
@@ -23,47 +23,47 @@ for (const [name, end] of [
 ]) {
   describe(`an object that is ${name}`, { concurrency: true }, () => {
     test("between the answer and the put: KV gets the last acknowledged value", async () => {
-      const key = unique(name);
+      const key = uniqueName(name);
       await setFaults(key, { put: ["429", "ok"] });
       await storeAll(key, ["first", "second", "last"]);
       await hasTried(key, 1);
       await end(key);
-      await reachesKv(key, "last");
-      await isFlushed(key);
+      await waitForKv(key, "last");
+      await waitUntilFlushed(key);
     });
 
     test("again and again, while KV refuses: KV gets the last acknowledged value", async () => {
-      const key = unique(name);
+      const key = uniqueName(name);
       await setFaults(key, { put: ["429", "500", "429", "ok"] });
       await storeAll(key, ["first", "last"]);
       for (const times of [1, 2, 3]) {
         await hasTried(key, times);
         await end(key);
       }
-      await reachesKv(key, "last");
+      await waitForKv(key, "last");
       assert.equal((await puts(key)).filter(({ done }) => done).length, 1);
     });
 
     test("is the same to its readers and writers afterwards: newest value, version, preconditions", async () => {
-      const key = unique(name);
+      const key = uniqueName(name);
       await setFaults(key, { put: ["429", "429", "ok"] });
       await storeAll(key, ["first", "second"]);
       await end(key);
-      const newest = await readNewest(key);
+      const newest = await readConsistent(key);
       assert.equal(newest.text, "second");
       assert.equal(newest.headers.etag, '"2"');
       const store = (version) => coalesce(key, { body: `after ${version}`, wait: "durable", headers: { "If-Match": `"${version}"` } });
       assertProblem(await store(1), 412, "precondition_failed");
       assertReport(await store(2), 202, 1);
-      await reachesKv(key, "after 2");
+      await waitForKv(key, "after 2");
     });
 
     test("with nothing to do is not missed", async () => {
-      const key = unique(name);
+      const key = uniqueName(name);
       await coalesce(key, { body: "first" });
-      await isFlushed(key);
+      await waitUntilFlushed(key);
       await end(key);
-      const newest = await readNewest(key);
+      const newest = await readConsistent(key);
       assert.equal(newest.text, "first");
       assert.equal(newest.headers.etag, '"1"');
       const response = await coalesce(key, { body: "second" });
@@ -75,19 +75,19 @@ for (const [name, end] of [
 
 describe("an object whose alarm is lost", { concurrency: true }, () => {
   for (const [name, ask] of [
-    ["read", (key) => readNewest(key)],
+    ["read", (key) => readConsistent(key)],
     ["refused write", (key) => coalesce(key, { body: "no", headers: { "If-Match": '"9"' } })],
     ["write", (key) => coalesce(key, { body: "next", wait: "durable" })],
   ]) {
     test(`has it again after it wakes up for a ${name}`, async () => {
-      const key = unique("lost");
+      const key = uniqueName("lost");
       await setFaults(key, { put: ["429", "ok"] });
       await storeAll(key, ["acknowledged"]);
       await hasTried(key, 1);
       assert.equal((await send(worker, `/.alarm?key=${key}`, { method: "DELETE" })).status, 204);
       await crash(key);
       await ask(key);
-      await reachesKv(key, name === "write" ? "next" : "acknowledged");
+      await waitForKv(key, name === "write" ? "next" : "acknowledged");
     });
   }
 });
@@ -95,36 +95,36 @@ describe("an object whose alarm is lost", { concurrency: true }, () => {
 describe("an object that crashes at its put", { concurrency: true }, () => {
   // The runtime calls an alarm that fails six times more, then never again.
   test("more often than the runtime calls an alarm again: KV gets the value all the same", async () => {
-    const key = unique("crash");
+    const key = uniqueName("crash");
     await setFaults(key, { put: [...Array(9).fill("crash before"), "ok"] });
     await storeAll(key, ["kept"]);
     await eventually(async () => (await puts(key)).length >= 10, "the tenth put", 60_000);
-    await reachesKv(key, "kept");
-    await isFlushed(key);
+    await waitForKv(key, "kept");
+    await waitUntilFlushed(key);
   });
 
   for (const fault of ["crash before", "crash after"]) {
     test(`${fault} KV has it: the put is made again, with the same version, and whoever waits is told nothing false`, async () => {
-      const key = unique("crash");
+      const key = uniqueName("crash");
       await setFaults(key, { put: [fault, "ok"] });
       const response = await coalesce(key, { body: "kept" });
       if (response.status === 200) {
-        assert.equal(await inKv(key), "kept");
+        assert.equal(await kvValue(key), "kept");
       } else {
         assertProblem(response, 503, "writer_unavailable");
       }
-      await reachesKv(key, "kept");
-      await isFlushed(key);
+      await waitForKv(key, "kept");
+      await waitUntilFlushed(key);
       const made = await puts(key);
       assert.ok(made.length >= 2 && made.every(({ metadata }) => metadata.version === 1), JSON.stringify(made));
     });
 
     test(`${fault} KV has it: a value that was acknowledged reaches KV`, async () => {
-      const key = unique("crash");
+      const key = uniqueName("crash");
       await setFaults(key, { put: [fault, fault, "ok"] });
       await storeAll(key, ["first", "last"]);
-      await reachesKv(key, "last");
-      await isFlushed(key);
+      await waitForKv(key, "last");
+      await waitUntilFlushed(key);
       const versions = (await puts(key)).map(({ metadata }) => metadata.version);
       assert.deepEqual(
         versions,
@@ -135,19 +135,19 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
   }
 
   test("a crash during a put, after which a later value is stored: the later one stays", async () => {
-    const key = unique("crash");
+    const key = uniqueName("crash");
     await setFaults(key, { put: ["slow for 1500", "ok"] });
     await storeAll(key, ["first"]);
     await hasTried(key, 1);
     await crash(key);
     assertReport(await coalesce(key, { body: "second" }), 200, 1);
     await sleep(2000);
-    assert.equal(await inKv(key), "second");
-    await isFlushed(key);
+    assert.equal(await kvValue(key), "second");
+    await waitUntilFlushed(key);
   });
 
   test("a crash in the midst of many writers: every 202 is kept, or followed by a later value", async () => {
-    const key = unique("crash");
+    const key = uniqueName("crash");
     await setFaults(key, { put: ["limit"] });
     const writers = oneTo(40).map(async (number) => {
       await sleep(number * 20);
@@ -165,7 +165,7 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
     assert.ok(acknowledged.length > 0);
     const versions = acknowledged.map(({ version }) => version);
     assert.equal(new Set(versions).size, versions.length, "each has a version of its own");
-    await isFlushed(key);
+    await waitUntilFlushed(key);
     const last = acknowledged.find(({ version }) => version === Math.max(...versions));
     const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
     assert.ok(metadata.version >= last.version, `KV has version ${metadata.version}, ${last.version} was acknowledged`);

@@ -4,18 +4,18 @@
 // them fails for ever.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { open } from "./harness/http.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { openRequest } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
-import { assertReport, assertSecondBetween, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+import { assertOneSecondApart, assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, coalesce, storeAll, inKv, reachesKv, puts, setFaults, object, isFlushed } = writesOf(worker);
+const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, objectState, waitUntilFlushed } = writesOf(worker);
 
 /** A key of its own, whose puts do this in order, the last one again and again. */
 async function keyWith(...put) {
-  const key = unique("key");
+  const key = uniqueName("key");
   await setFaults(key, { put });
   return key;
 }
@@ -34,24 +34,24 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
     test(`${put.join(", ")}: 200 when KV has the value, each put counted, a second or more between them`, async () => {
       const key = await keyWith(...put);
       const response = await coalesce(key, { body: "kept" });
-      const shown = await inKv(key);
+      const shown = await kvValue(key);
       const { attempts } = assertReport(response, 200, 1);
       assert.equal(attempts[0].success, true);
       assert.equal(attempts[0].tries, put.length);
       assert.equal(shown, "kept");
       const made = await puts(key);
       assert.equal(made.length, put.length);
-      assertSecondBetween(made);
-      await isFlushed(key);
+      assertOneSecondApart(made);
+      await waitUntilFlushed(key);
     });
   }
 
   test("durable: the same, after the answer", async () => {
     const key = await keyWith("429", "500", "ok");
     await storeAll(key, ["a", "b"]);
-    await reachesKv(key, "b");
-    await isFlushed(key);
-    assertSecondBetween(await puts(key));
+    await waitForKv(key, "b");
+    await waitUntilFlushed(key);
+    assertOneSecondApart(await puts(key));
   });
 
   test("values that arrive while KV refuses: only the last is put, and all who wait are told when KV has it", async () => {
@@ -60,7 +60,7 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
     await eventually(async () => (await puts(key)).length === 1, "the first put was refused");
     const rest = await Promise.all(["second", "third"].map((body) => coalesce(key, { body })));
     const responses = [await first, ...rest];
-    const shown = await inKv(key);
+    const shown = await kvValue(key);
     const reports = responses.map((response) => assertReport(response, 200, 1));
     const last = responses.findIndex(({ headers }) => headers.etag === '"3"');
     assert.equal(shown, ["first", "second", "third"][last]);
@@ -76,10 +76,10 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
   test("a put whose answer is lost is not known to be made: a later value is put after it, and stays", async () => {
     const key = await keyWith("lost answer", "ok");
     await storeAll(key, ["first"]);
-    await reachesKv(key, "first");
+    await waitForKv(key, "first");
     assertReport(await coalesce(key, { body: "second" }), 200, 1);
-    await isFlushed(key);
-    assert.equal(await inKv(key), "second");
+    await waitUntilFlushed(key);
+    assert.equal(await kvValue(key), "second");
   });
 });
 
@@ -92,15 +92,15 @@ describe("at the deadline, while KV has not taken the value", { concurrency: tru
     test(`${name}: 504 with the version, the value is kept, and KV has it later`, async () => {
       const key = await keyWith(...put);
       const response = await coalesce(key, { body: "kept", timeoutMs: 300 });
-      const shown = await inKv(key);
+      const shown = await kvValue(key);
       assertProblem(response, 504, "kv_timeout");
       assert.equal(response.headers.etag, '"1"');
       assert.equal(shown, null);
-      const newest = await readNewest(key);
+      const newest = await readConsistent(key);
       assert.equal(newest.text, "kept");
       assert.equal(newest.headers.etag, '"1"');
-      await reachesKv(key, "kept");
-      await isFlushed(key);
+      await waitForKv(key, "kept");
+      await waitUntilFlushed(key);
     });
   }
 
@@ -114,7 +114,7 @@ describe("at the deadline, while KV has not taken the value", { concurrency: tru
   test("the shortest deadline is kept, too", async () => {
     const key = await keyWith("slow for 500", "ok");
     assertProblem(await coalesce(key, { n: 20, timeoutMs: 1 }), 504, "kv_timeout");
-    await reachesKv(key, "Write attempt #20");
+    await waitForKv(key, "Write attempt #20");
   });
 });
 
@@ -122,17 +122,17 @@ describe("a client that goes away while it waits", { concurrency: true }, () => 
   test("has written its value, and keeps nobody from the next one", async () => {
     const key = await keyWith("429", "429", "ok");
     const headers = { ...bearer, "Content-Length": 4 };
-    const { request } = open(worker, `/writes/${key}?strategy=coalesce`, { method: "POST", headers });
+    const { request } = openRequest(worker, `/writes/${key}?strategy=coalesce`, { method: "POST", headers });
     request.end("gone");
     await eventually(async () => (await puts(key)).length === 1, "the first put was refused");
     request.destroy();
-    const newest = await readNewest(key);
+    const newest = await readConsistent(key);
     assert.deepEqual({ text: newest.text, etag: newest.headers.etag }, { text: "gone", etag: '"1"' });
-    await reachesKv(key, "gone");
+    await waitForKv(key, "gone");
     const response = await coalesce(key, { body: "next" });
     assertReport(response, 200, 1);
     assert.equal(response.headers.etag, '"2"');
-    await isFlushed(key);
+    await waitUntilFlushed(key);
   });
 
   test("many that go away: the last value reaches KV, and the Worker answers on", async () => {
@@ -140,15 +140,15 @@ describe("a client that goes away while it waits", { concurrency: true }, () => 
     const clients = oneTo(10).map((number) => {
       const body = `value ${number}`;
       const headers = { ...bearer, "Content-Length": body.length };
-      const { request } = open(worker, `/writes/${key}?strategy=coalesce`, { method: "POST", headers });
+      const { request } = openRequest(worker, `/writes/${key}?strategy=coalesce`, { method: "POST", headers });
       request.end(body);
       return request;
     });
-    await eventually(async () => (await readNewest(key)).headers.etag === '"10"', "all are stored");
+    await eventually(async () => (await readConsistent(key)).headers.etag === '"10"', "all are stored");
     for (const request of clients) request.destroy();
-    const { text } = await readNewest(key);
-    await reachesKv(key, text);
-    await isFlushed(key);
+    const { text } = await readConsistent(key);
+    await waitForKv(key, text);
+    await waitUntilFlushed(key);
     assertReport(await coalesce(key, { body: "next" }), 200, 1);
   });
 });
@@ -162,10 +162,10 @@ describe("where KV refuses for good", { concurrency: true }, () => {
       assertProblem(response, 503, "kv_refused");
       assert.equal(response.headers.etag, '"1"');
       assert.equal((await puts(key)).length, 1);
-      const newest = await readNewest(key);
+      const newest = await readConsistent(key);
       assert.equal(newest.text, "kept");
       assert.equal(newest.headers.etag, '"1"');
-      const { alarmMs } = await object(key);
+      const { alarmMs } = await objectState(key);
       const waitMs = alarmMs - refusedMs;
       assert.ok(290_000 < waitMs && waitMs <= 300_000, `the alarm rings in ${waitMs} ms`);
     });
@@ -175,8 +175,8 @@ describe("where KV refuses for good", { concurrency: true }, () => {
     const key = await keyWith("400", "ok");
     assertProblem(await coalesce(key, { body: "bad" }), 503, "kv_refused");
     assertReport(await coalesce(key, { body: "good" }), 200, 1);
-    assert.equal(await inKv(key), "good");
-    await isFlushed(key);
+    assert.equal(await kvValue(key), "good");
+    await waitUntilFlushed(key);
   });
 
   test("all who wait are told", async () => {
@@ -189,33 +189,33 @@ describe("where KV refuses for good", { concurrency: true }, () => {
   test("a write that waits for storage only is 202", async () => {
     const key = await keyWith("quota");
     assertReport(await coalesce(key, { body: "kept", wait: "durable" }), 202, 1);
-    assert.equal((await readNewest(key)).text, "kept");
+    assert.equal((await readConsistent(key)).text, "kept");
   });
 });
 
 describe("reading while the object and KV disagree", { concurrency: true }, () => {
   test("KV does not show the key yet: 503, and the value when it does", async () => {
-    const key = unique("key");
+    const key = uniqueName("key");
     await coalesce(key, { body: "newest" });
     await setFaults(key, { get: ["missing", "ok"] });
-    assertProblem(await readNewest(key), 503, "not_visible_yet");
-    assert.equal((await readNewest(key)).text, "newest");
+    assertProblem(await readConsistent(key), 503, "not_visible_yet");
+    assert.equal((await readConsistent(key)).text, "newest");
   });
 
   test("KV still shows the value before: 503, never the old value", async () => {
     const key = await keyWith("ok", "pretends");
     await coalesce(key, { body: "old" });
     assertReport(await coalesce(key, { body: "new" }), 200, 1);
-    assertProblem(await readNewest(key), 503, "not_visible_yet");
-    assert.equal(await inKv(key), "old");
+    assertProblem(await readConsistent(key), 503, "not_visible_yet");
+    assert.equal(await kvValue(key), "old");
   });
 
   test("while the value is on its way KV is not asked, so its failures do not show", async () => {
-    const key = unique("key");
+    const key = uniqueName("key");
     await setFaults(key, { put: ["429", "429", "ok"], get: ["500"] });
     await storeAll(key, ["newest"]);
-    const { status, text } = await readNewest(key);
+    const { status, text } = await readConsistent(key);
     assert.deepEqual({ status, text }, { status: 200, text: "newest" });
-    await reachesKv(key, "newest");
+    await waitForKv(key, "newest");
   });
 });

@@ -10,7 +10,7 @@ import { startWorker } from "./harness/worker.mjs";
 import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, coalesce, puts, setFaults, isFlushed } = writesOf(worker);
+const { readConsistent, coalesce, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
 const seed = Number(process.env.SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 console.log(`key-writer-random: SEED=${seed}`);
@@ -73,7 +73,7 @@ async function write(record, body, options) {
 
 async function read(record) {
   const { acknowledged, values, key, events } = record;
-  const response = await readNewest(key);
+  const response = await readConsistent(key);
   const version = versionOf(response);
   events.push(`read -> ${response.status} ${version}`);
   if (response.status !== 200) return;
@@ -109,7 +109,7 @@ async function live(record, random) {
 
 /** After the faults: KV holds the last acknowledged value, or a later one whose answer was lost. */
 async function assertEnd({ key, values, acknowledged, unknown }) {
-  await eventually(() => isFlushed(key).catch(() => false), `${key} is flushed`);
+  await eventually(() => waitUntilFlushed(key).catch(() => false), `${key} is flushed`);
   const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
   assert.ok(metadata.version >= acknowledged, `KV has ${metadata.version}, ${acknowledged} was acknowledged`);
   const expected = values.get(metadata.version);

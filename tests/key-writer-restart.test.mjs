@@ -4,64 +4,64 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { readNewest, coalesce, storeAll, inKv, reachesKv, puts, setFaults, isFlushed } = writesOf(worker);
+const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
 test("killed between the answer and the put: KV gets the last acknowledged value, and nobody needs to ask", async () => {
-  const key = unique("kill");
+  const key = uniqueName("kill");
   await setFaults(key, { put: ["429"] });
   await storeAll(key, ["first", "last"]);
-  await worker.kill();
-  await reachesKv(key, "last");
-  await isFlushed(key);
+  await worker.killAndRestart();
+  await waitForKv(key, "last");
+  await waitUntilFlushed(key);
 });
 
 test("killed during the put: it is made again", async () => {
-  const key = unique("kill");
+  const key = uniqueName("kill");
   await setFaults(key, { put: ["slow for 5000"] });
   await storeAll(key, ["kept"]);
   await eventually(async () => (await puts(key)).length === 1, "the put has begun");
-  assert.equal(await inKv(key), null);
-  await worker.kill();
-  await reachesKv(key, "kept");
-  await isFlushed(key);
+  assert.equal(await kvValue(key), null);
+  await worker.killAndRestart();
+  await waitForKv(key, "kept");
+  await waitUntilFlushed(key);
 });
 
 test("killed right after the answer, with a value of several MiB: KV gets it, byte for byte", async () => {
-  const key = unique("kill");
+  const key = uniqueName("kill");
   await setFaults(key, { put: ["429"] });
   const body = Buffer.alloc(5 * 1024 * 1024, "0123456789abcdef~");
   assertReport(await coalesce(key, { body, wait: "durable" }), 202, 1);
-  await worker.kill();
-  await isFlushed(key);
+  await worker.killAndRestart();
+  await waitUntilFlushed(key);
   const value = Buffer.from(await worker.env.WRITES.get(key, "arrayBuffer"));
   assert.ok(value.equals(body));
 });
 
 test("version and newest value are the same afterwards", async () => {
-  const [flushed, pending] = [unique("kill"), unique("kill")];
+  const [flushed, pending] = [uniqueName("kill"), uniqueName("kill")];
   await coalesce(flushed, { body: "in KV" });
   await setFaults(pending, { put: ["429"] });
   await storeAll(pending, ["first", "second"]);
-  await worker.kill();
+  await worker.killAndRestart();
   for (const [key, text, etag] of [
     [flushed, "in KV", '"1"'],
     [pending, "second", '"2"'],
   ]) {
-    const newest = await readNewest(key);
+    const newest = await readConsistent(key);
     assert.deepEqual({ text: newest.text, etag: newest.headers.etag }, { text, etag });
     const response = await coalesce(key, { body: "next", wait: "durable", headers: { ...bearer, "If-Match": etag } });
     assert.equal(response.status, 202, response.text);
-    await reachesKv(key, "next");
+    await waitForKv(key, "next");
   }
 });
 
 test("killed in the midst of writers on several keys: no acknowledged value is lost or replaced by an earlier one", async () => {
-  const keys = oneTo(3).map(() => unique("kill"));
+  const keys = oneTo(3).map(() => uniqueName("kill"));
   const acknowledged = new Map(keys.map((key) => [key, { version: 0 }]));
   let isOver = false;
   const writers = keys.map(async (key) => {
@@ -74,13 +74,13 @@ test("killed in the midst of writers on several keys: no acknowledged value is l
   });
   for (const pause of [700, 900]) {
     await sleep(pause);
-    await worker.kill();
+    await worker.killAndRestart();
   }
   await sleep(300);
   isOver = true;
   await Promise.all(writers);
   for (const key of keys) {
-    await isFlushed(key);
+    await waitUntilFlushed(key);
     const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
     const last = acknowledged.get(key);
     assert.ok(last.version > 0);

@@ -3,14 +3,14 @@
 // The waits of the writer are real, so these tests run beside each other.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
-import { assertReport, assertSecondBetween, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+import { assertOneSecondApart, assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { read, readNewest, write, coalesce, storeAll, inKv, reachesKv, puts, setFaults, object, isFlushed } = writesOf(worker);
+const { read, readConsistent, write, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, objectState, waitUntilFlushed } = writesOf(worker);
 
 const sha256 = async (value) => Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(value))).toString("hex");
 
@@ -22,9 +22,9 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
     [{ n: 100, timeoutMs: 60000 }, 100],
   ]) {
     test(`${JSON.stringify(parameters)}: the ${n} writes of a request become one put, of the last`, async () => {
-      const key = unique("request");
+      const key = uniqueName("request");
       const report = assertReport(await coalesce(key, parameters), 200, n);
-      assert.equal(await inKv(key), `Write attempt #${n}`);
+      assert.equal(await kvValue(key), `Write attempt #${n}`);
       assert.deepEqual(
         report.attempts.map(({ success, tries }) => ({ success, tries })),
         oneTo(n).map((attempt) => ({ success: true, tries: attempt === n ? 1 : 0 })),
@@ -35,19 +35,19 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
   }
 
   test("200 is true: KV has the value when it is said, also of a key that was written before", async () => {
-    const key = unique("true");
+    const key = uniqueName("true");
     await worker.env.WRITES.put(key, "older");
     for (const body of ["first", "second"]) {
       const response = await coalesce(key, { body });
-      const shown = await inKv(key);
+      const shown = await kvValue(key);
       assertReport(response, 200, 1);
       assert.equal(shown, body);
     }
-    assertSecondBetween(await puts(key));
+    assertOneSecondApart(await puts(key));
   });
 
   test("a version counts the accepted writes of its key, and the answer's ETag names it", async () => {
-    const [key, other] = [unique("versions"), unique("versions")];
+    const [key, other] = [uniqueName("versions"), uniqueName("versions")];
     for (const version of oneTo(4)) {
       const response = await coalesce(key, { body: `v${version}`, wait: "durable" });
       assert.equal(response.headers.etag, `"${version}"`);
@@ -58,38 +58,38 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
   });
 
   test("the put says which version it is, and its hash", async () => {
-    const key = unique("metadata");
+    const key = uniqueName("metadata");
     await coalesce(key, { body: "the value" });
     const { metadata } = await worker.env.WRITES.getWithMetadata(key);
     assert.deepEqual(metadata, { version: 1, sha256: await sha256("the value") });
   });
 
   test("a write that arrives while a put is under way is put after it", async () => {
-    const key = unique("under-way");
+    const key = uniqueName("under-way");
     await setFaults(key, { put: ["slow for 700", "ok"] });
     const first = coalesce(key, { body: "first" });
     await eventually(async () => (await puts(key)).length === 1, "the first put has begun");
     const second = coalesce(key, { body: "second" });
     assertReport(await first, 200, 1);
     assertReport(await second, 200, 1);
-    assert.equal(await inKv(key), "second");
+    assert.equal(await kvValue(key), "second");
     const made = await puts(key);
     assert.deepEqual(
       made.map(({ value }) => value),
       ["first", "second"],
     );
-    assertSecondBetween(made);
+    assertOneSecondApart(made);
   });
 
   test("many writes in a row: at most one put a second, the last value last, and none twice", async () => {
-    const key = unique("in-a-row");
+    const key = uniqueName("in-a-row");
     const values = oneTo(40).map((number) => `value ${number}`);
     await storeAll(key, values.slice(0, 20));
-    await reachesKv(key, "value 20");
+    await waitForKv(key, "value 20");
     await storeAll(key, values.slice(20));
-    await reachesKv(key, "value 40");
+    await waitForKv(key, "value 40");
     const made = await puts(key);
-    assertSecondBetween(made);
+    assertOneSecondApart(made);
     const order = made.map(({ value }) => values.indexOf(value));
     assert.deepEqual(
       order,
@@ -100,44 +100,44 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
   });
 
   test("two keys do not wait for each other", async () => {
-    const [slow, fast] = [unique("key"), unique("key")];
+    const [slow, fast] = [uniqueName("key"), uniqueName("key")];
     await setFaults(slow, { put: ["slow for 1500"] });
     const waiting = coalesce(slow, { body: "slow" });
     assertReport(await coalesce(fast, { body: "fast" }), 200, 1);
-    assert.equal(await inKv(slow), null, "the slow one is still waiting");
+    assert.equal(await kvValue(slow), null, "the slow one is still waiting");
     assertReport(await waiting, 200, 1);
   });
 });
 
 describe("coalesce, waiting until the value is durable", { concurrency: true }, () => {
   test("202 at once, before KV is asked, and KV has the value in the end", async () => {
-    const key = unique("durable");
+    const key = uniqueName("durable");
     await setFaults(key, { put: ["slow for 1000"] });
     const report = assertReport(await coalesce(key, { n: 20, wait: "durable" }), 202, 20);
     assert.equal(report.acknowledged, 20);
     assert.equal(report.puts, 0);
-    assert.equal(await inKv(key), null);
-    await reachesKv(key, "Write attempt #20");
+    assert.equal(await kvValue(key), null);
+    await waitForKv(key, "Write attempt #20");
     assert.equal((await puts(key)).length, 1);
   });
 
   test("202 while KV refuses, and KV has the value in the end", async () => {
-    const key = unique("durable");
+    const key = uniqueName("durable");
     await setFaults(key, { put: ["429", "429", "ok"] });
     assertReport(await coalesce(key, { wait: "durable", body: "kept" }), 202, 1);
-    await reachesKv(key, "kept");
+    await waitForKv(key, "kept");
   });
 });
 
 describe("an object whose key is flushed costs nothing", { concurrency: true }, () => {
   test("no alarm, one record and no value", async () => {
-    const key = unique("flushed");
+    const key = uniqueName("flushed");
     const body = "x".repeat(5000);
     await setFaults(key, { put: ["429", "ok"] });
     await coalesce(key, { body, wait: "durable" });
-    await eventually(async () => (await object(key)).alarmMs, "an alarm while KV does not have the value");
-    const flushed = await isFlushed(key);
-    assert.equal(await inKv(key), body);
+    await eventually(async () => (await objectState(key)).alarmMs, "an alarm while KV does not have the value");
+    const flushed = await waitUntilFlushed(key);
+    assert.equal(await kvValue(key), body);
     assert.ok(
       flushed.records.every(({ bytes }) => bytes < 1000),
       JSON.stringify(flushed),
@@ -145,25 +145,25 @@ describe("an object whose key is flushed costs nothing", { concurrency: true }, 
   });
 
   test("nothing keeps it in memory after the answer", async () => {
-    const key = unique("flushed");
+    const key = uniqueName("flushed");
     assertReport(await coalesce(key, { body: "a" }), 200, 1);
-    await isFlushed(key);
+    await waitUntilFlushed(key);
     // This fails where a request, a timer or a put of the object is still under way.
     await worker.evict(key);
-    assert.equal((await readNewest(key)).text, "a");
+    assert.equal((await readConsistent(key)).text, "a");
   });
 
   test("it begins again with the next version", async () => {
-    const key = unique("flushed");
+    const key = uniqueName("flushed");
     for (const [body, etag] of [
       ["a", '"1"'],
       ["b", '"2"'],
     ]) {
       assert.equal((await coalesce(key, { body })).headers.etag, etag);
-      await isFlushed(key);
+      await waitUntilFlushed(key);
       await worker.evict(key);
     }
-    assert.equal(await inKv(key), "b");
+    assert.equal(await kvValue(key), "b");
   });
 });
 
@@ -177,43 +177,43 @@ describe("reading a key", { concurrency: true }, () => {
   };
 
   test("GET answers what KV shows, HEAD the same without the body", async () => {
-    const key = unique("read");
+    const key = uniqueName("read");
     await worker.env.WRITES.put(key, "in KV");
     assertValue(await read(key), "in KV");
     assertValue(await read(key, { method: "HEAD" }), "");
   });
 
   test("while a value is on its way: the newest from the object, the one before from KV", async () => {
-    const key = unique("pending");
+    const key = uniqueName("pending");
     await coalesce(key, { body: "old" });
     await setFaults(key, { put: ["429", "429", "ok"] });
     await coalesce(key, { body: "new", wait: "durable" });
-    assertValue(await readNewest(key), "new", '"2"');
-    assertValue(await readNewest(key, { method: "HEAD" }), "", '"2"');
+    assertValue(await readConsistent(key), "new", '"2"');
+    assertValue(await readConsistent(key, { method: "HEAD" }), "", '"2"');
     assertValue(await read(key), "old");
-    await reachesKv(key, "new");
+    await waitForKv(key, "new");
   });
 
   test("when KV has the value: the newest, with its version", async () => {
-    const key = unique("flushed");
+    const key = uniqueName("flushed");
     await coalesce(key, { body: "a" });
     await coalesce(key, { body: "b" });
-    assertValue(await readNewest(key), "b", '"2"');
-    assertValue(await readNewest(key, { method: "HEAD" }), "", '"2"');
+    assertValue(await readConsistent(key), "b", '"2"');
+    assertValue(await readConsistent(key, { method: "HEAD" }), "", '"2"');
     assertValue(await read(key), "b");
   });
 
   test("a key that its object has never written: what KV shows, without a version, and the object stores nothing", async () => {
-    const key = unique("unwritten");
+    const key = uniqueName("unwritten");
     await worker.env.WRITES.put(key, "from elsewhere");
-    assertValue(await readNewest(key), "from elsewhere");
-    const { alarmMs, records, rows } = await object(key);
+    assertValue(await readConsistent(key), "from elsewhere");
+    const { alarmMs, records, rows } = await objectState(key);
     assert.deepEqual({ alarmMs, records, rows }, { alarmMs: null, records: [], rows: 0 });
   });
 
   for (const consistent of [undefined, 1]) {
     test(`a key that is nowhere is answered 404, with consistent=${consistent ?? ""}`, async () => {
-      const key = unique("nowhere");
+      const key = uniqueName("nowhere");
       const parameters = consistent ? { consistent } : {};
       assertProblem(await read(key, parameters), 404, "key_not_found");
       const head = await read(key, { method: "HEAD", ...parameters });
@@ -223,40 +223,40 @@ describe("reading a key", { concurrency: true }, () => {
   }
 
   test("KV shows another value less than a minute after the put: 503 with Retry-After", async () => {
-    const key = unique("stale");
+    const key = uniqueName("stale");
     await coalesce(key, { body: "newest" });
     await setFaults(key, { get: ["missing"] });
-    assertProblem(await readNewest(key), 503, "not_visible_yet");
+    assertProblem(await readConsistent(key), 503, "not_visible_yet");
     await setFaults(key, {});
-    assertValue(await readNewest(key), "newest", '"1"');
+    assertValue(await readConsistent(key), "newest", '"1"');
     await worker.env.WRITES.put(key, "another");
-    assertProblem(await readNewest(key), 503, "not_visible_yet");
+    assertProblem(await readConsistent(key), 503, "not_visible_yet");
     assertValue(await read(key), "another");
   });
 
   test("KV cannot be read: 503, and nothing internal is shown", async () => {
-    const key = unique("unreadable");
+    const key = uniqueName("unreadable");
     await coalesce(key, { body: "newest" });
     await setFaults(key, { get: ["500"] });
     assertProblem(await read(key), 503, "kv_unavailable");
-    assertProblem(await readNewest(key), 503, "kv_unavailable");
+    assertProblem(await readConsistent(key), 503, "kv_unavailable");
   });
 
   test("a reader who has the version is answered 304, without the value", async () => {
-    const key = unique("not-modified");
+    const key = uniqueName("not-modified");
     await coalesce(key, { body: "first" });
     for (const has of ['"1"', 'W/"1"', '"7", "1"', "*"]) {
-      const { status, text, headers } = await readNewest(key, { headers: { "If-None-Match": has } });
+      const { status, text, headers } = await readConsistent(key, { headers: { "If-None-Match": has } });
       assert.deepEqual({ status, text, etag: headers.etag }, { status: 304, text: "", etag: '"1"' }, has);
     }
     for (const has of ['"2"', "1x"]) {
-      assert.equal((await readNewest(key, { headers: { "If-None-Match": has } })).text, "first", has);
+      assert.equal((await readConsistent(key, { headers: { "If-None-Match": has } })).text, "first", has);
     }
   });
 
   for (const consistent of ["0", "true", "", "2"]) {
     test(`consistent=${JSON.stringify(consistent)} is answered 400`, async () => {
-      assertProblem(await read(unique("read"), { consistent }), 400, "invalid_consistent");
+      assertProblem(await read(uniqueName("read"), { consistent }), 400, "invalid_consistent");
     });
   }
 
@@ -289,17 +289,17 @@ describe("what is asked wrongly", { concurrency: true }, () => {
     [{ n: "101" }, "invalid_n"],
   ]) {
     test(`${JSON.stringify(parameters)} is answered 400 ${code}, and nothing is stored`, async () => {
-      const key = unique("wrong");
+      const key = uniqueName("wrong");
       for (const strategy of ["direct", "backoff", "coalesce"]) {
         assertProblem(await write(key, { strategy, ...parameters }), 400, code);
       }
-      assert.deepEqual((await object(key)).records, []);
+      assert.deepEqual((await objectState(key)).records, []);
       assert.deepEqual(await puts(key), []);
     });
   }
 
   test("without the token neither a read nor a write is answered, and nothing is stored", async () => {
-    const key = unique("unauthorized");
+    const key = uniqueName("unauthorized");
     for (const headers of [{ Authorization: "" }, { Authorization: "Bearer another" }]) {
       for (const parameters of [{}, { consistent: 1 }, { consistent: 0 }]) {
         assertProblem(await read(key, { headers, ...parameters }), 401, "unauthorized");
@@ -308,21 +308,21 @@ describe("what is asked wrongly", { concurrency: true }, () => {
         assertProblem(await coalesce(key, { headers, ...parameters }), 401, "unauthorized");
       }
     }
-    assert.deepEqual((await object(key)).records, []);
+    assert.deepEqual((await objectState(key)).records, []);
   });
 
   test("a Worker without the binding KEY_WRITER answers 503, and its other strategies work", async () => {
-    const key = unique("missing");
+    const key = uniqueName("missing");
     const headers = { "X-Kv-Faults": '{"KEY_WRITER":"missing"}' };
     assertProblem(await coalesce(key, { headers }), 503, "writer_unavailable");
-    assertProblem(await readNewest(key, { headers }), 503, "writer_unavailable");
+    assertProblem(await readConsistent(key, { headers }), 503, "writer_unavailable");
     assertProblem(await read(key, { headers }), 404, "key_not_found");
     assert.equal((await write(key, { headers, strategy: "backoff", n: 1 })).status, 200);
     assert.equal((await read(key, { headers })).text, "Write attempt #1");
   });
 
   test("an object that fails is answered 503, nothing internal is shown, and the next request finds it well", async () => {
-    const key = unique("failing");
+    const key = uniqueName("failing");
     const assertUnavailable = (response) => {
       assertProblem(response, 503, "writer_unavailable");
       assert.doesNotMatch(response.text, /secret/);
@@ -331,9 +331,9 @@ describe("what is asked wrongly", { concurrency: true }, () => {
     assertUnavailable(await coalesce(key, { body: "a" }));
     // A read is tried once more.
     await setFaults(key, { object: ["throws", "throws", "ok"] });
-    assertUnavailable(await readNewest(key));
+    assertUnavailable(await readConsistent(key));
     await setFaults(key, { object: ["throws", "ok"] });
-    assertProblem(await readNewest(key), 404, "key_not_found");
+    assertProblem(await readConsistent(key), 404, "key_not_found");
     assertReport(await coalesce(key, { body: "a" }), 200, 1);
   });
 });

@@ -1,11 +1,11 @@
 // Workers KV fails: what each route still answers, and what it says when it cannot.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { callsFor, sendWithFaults } from "./harness/faults.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { kvCallsFor, sendWithFaults } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { page, startUpstream } from "./harness/upstream.mjs";
+import { respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -22,7 +22,7 @@ const failures = ["500", "503", "400", "throws a string", "throws undefined"];
 
 test("without faults the entry is the Worker itself", async () => {
   assert.equal((await sendWithFaults(worker, "/get-started", {})).text, "disabled");
-  assert.equal((await callsFor(worker, "user_2", "put")).length, 1);
+  assert.equal((await kvCallsFor(worker, "user_2", "put")).length, 1);
 });
 
 test("/get-started: a read that gives nothing is answered 404 Value not found", async () => {
@@ -90,7 +90,7 @@ async function andItsLogLine(route, request) {
 
 for (const fault of [...failures, "429"]) {
   test(`/config: a get that fails (${fault}) gets the regular page, and says so`, async () => {
-    const id = unique("user");
+    const id = uniqueName("user");
     await USER_CONFIGURATION.put(id, '{"preview_features_enabled": true}');
     const faults = { USER_CONFIGURATION: { get: [fault] } };
     const response = await andItsLogLine("/config", () => sendWithFaults(worker, `/config?userId=${id}`, faults));
@@ -112,33 +112,33 @@ for (const fault of [...failures, "429"]) {
   });
 
   test(`/cache: a get that fails (${fault}) is a miss`, async () => {
-    const url = upstream.serve(page("<title>Fresh</title>"));
+    const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
     const data = { title: "Stored", content: "c", lastUpdated: "2026-01-01T00:00:00.000Z" };
     await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
     const response = await andItsLogLine("/cache", () => cachedWithFaults(url, { get: [fault] }));
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().fromCache, false);
     assert.equal(response.json().data.title, "Fresh");
-    assert.equal(upstream.count(url), 1);
+    assert.equal(upstream.requestCount(url), 1);
   });
 
   test(`/cache: a put that fails (${fault}) does not change the answer, and is logged`, async () => {
-    const url = upstream.serve(page("<title>Fresh</title>"));
+    const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
     const response = await andItsLogLine("/cache", () => cachedWithFaults(url, { put: [fault] }));
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().data.title, "Fresh");
     // What another try can mend is tried three times.
-    assert.equal((await callsFor(worker, `page:${url}`, "put")).length, fault === "400" ? 1 : 3);
+    assert.equal((await kvCallsFor(worker, `page:${url}`, "put")).length, fault === "400" ? 1 : 3);
     assert.equal(await CACHE_KV.get(`page:${url}`), null);
   });
 }
 
 for (const fault of ["429", "500"]) {
   test(`/cache: a page whose put is refused once (${fault}) is kept all the same`, async () => {
-    const url = upstream.serve(page("<title>Fresh</title>"));
+    const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
     assert.equal((await cachedWithFaults(url, { put: [fault, "ok"] })).status, 200);
     await eventually(() => CACHE_KV.get(`page:${url}`), "the page in CACHE_KV");
-    assert.equal((await callsFor(worker, `page:${url}`, "put")).length, 2);
+    assert.equal((await kvCallsFor(worker, `page:${url}`, "put")).length, 2);
   });
 }
 
@@ -147,13 +147,13 @@ function cachedWithFaults(url, faults) {
 }
 
 test("/cache: the answer does not wait for the put: it arrives though the put never ends", async () => {
-  const url = upstream.serve(page("<title>Fresh</title>"));
+  const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
   const response = await cachedWithFaults(url, { put: ["never"] });
   assert.equal(response.status, 200);
   assert.equal(response.complete, true);
   assert.equal(response.json().data.title, "Fresh");
   const [put, ...more] = await eventually(async () => {
-    const puts = await callsFor(worker, `page:${url}`, "put");
+    const puts = await kvCallsFor(worker, `page:${url}`, "put");
     return puts.length > 0 && puts;
   }, "the put");
   assert.equal(put.done, false);
@@ -161,14 +161,14 @@ test("/cache: the answer does not wait for the put: it arrives though the put ne
 });
 
 test("a page that is not kept is not put, and a hit puts nothing", async () => {
-  const failing = upstream.serve(page("<title>Oops</title>", { status: 500 }));
+  const failing = upstream.serve(respondWithPage("<title>Oops</title>", { status: 500 }));
   await cachedWithFaults(failing, {});
-  const kept = upstream.serve(page("<title>Fresh</title>"));
+  const kept = upstream.serve(respondWithPage("<title>Fresh</title>"));
   await cachedWithFaults(kept, {});
   await eventually(() => CACHE_KV.get(`page:${kept}`), "the page in CACHE_KV");
   assert.equal((await cachedWithFaults(kept, {})).json().fromCache, true);
-  assert.deepEqual(await callsFor(worker, `page:${failing}`, "put"), []);
-  assert.equal((await callsFor(worker, `page:${kept}`, "put")).length, 1);
+  assert.deepEqual(await kvCallsFor(worker, `page:${failing}`, "put"), []);
+  assert.equal((await kvCallsFor(worker, `page:${kept}`, "put")).length, 1);
 });
 
 test("a small request reads KV once at most", async () => {
@@ -181,7 +181,7 @@ test("a small request reads KV once at most", async () => {
     ["/stores/one-read-shop/", "one-read-shop"],
   ]) {
     assert.equal((await send(worker, path)).status, 200);
-    assert.equal((await callsFor(worker, key)).length, 1, path);
+    assert.equal((await kvCallsFor(worker, key)).length, 1, path);
   }
 });
 

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { open, send } from "./harness/http.mjs";
-import { closedOrigin, die, hang, startUpstream } from "./harness/upstream.mjs";
-import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { openRequest, send } from "./harness/http.mjs";
+import { breakInBody, closedOrigin, neverRespond, startUpstream } from "./harness/upstream.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
 /** Another one, which never hangs: its circuit stays closed. */
@@ -44,13 +44,13 @@ const fields = {
   "CF-Ray": `${PLANTED} ray`,
 };
 const query = `?q=${PLANTED}query&${PLANTED}name=1`;
-const bearer = { Authorization: `Bearer ${TOKEN}` };
+const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 /** Upstreams that fail in every way that there is, under paths that the visitor wrote. */
 const broken = {
-  dies: die(),
-  "dies with a length": die({ length: 100_000 }),
-  hangs: hang,
+  dies: breakInBody(),
+  "dies with a length": breakInBody({ length: 100_000 }),
+  hangs: neverRespond,
   "answers 500": (_request, response) => response.writeHead(500).end(PLANTED),
   "answers 999": (_request, response) => {
     response.socket.end("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n");
@@ -82,12 +82,12 @@ const ask = (path, { headers, ...options } = {}) => send(worker, path, { headers
 /** Makes a failure of ours and waits for its line: those of earlier requests are in the log then. */
 async function logIsComplete() {
   await ROUTING_CONFIG.put("fence", "not json");
-  const id = unique("fence");
+  const id = uniqueName("fence");
   await send(worker, "/stores/fence/", { headers: { "CF-Ray": id } });
   await eventually(() => worker.log().some(({ requestId }) => requestId === id), "a line in the log");
 }
 
-const putClockAhead = (ms) => send(worker, `/.clock?aheadMs=${ms}`, { method: "PUT" });
+const putClockAhead = (ms) => send(worker, `/.clock?offsetMs=${ms}`, { method: "PUT" });
 
 /** What holds of all lines so far. */
 async function assertLog({ atLeast }) {
@@ -99,7 +99,7 @@ async function assertLog({ atLeast }) {
     "a visitor wrote this",
   );
   assert.deepEqual(
-    lines.filter((line) => line.includes(TOKEN)),
+    lines.filter((line) => line.includes(WORKER_TOKEN)),
     [],
   );
   assert.deepEqual(
@@ -150,7 +150,7 @@ test("stale answers and refreshes after the answer, whose upstream fails", async
           response.writeHead(200, { "content-type": "text/html", "content-length": 14, "cache-control": control, etag: `"${PLANTED}"` });
           response.end("<title>t</titl");
         },
-        `/${unique(PLANTED)}`,
+        `/${uniqueName(PLANTED)}`,
       );
       const path = view ? `/cache?url=${encodeURIComponent(url + query)}` : `/cache/${url}${query}`;
       const { "If-None-Match": _, Range: __, Cookie: ___, ...plain } = fields;
@@ -159,7 +159,7 @@ test("stale answers and refreshes after the answer, whose upstream fails", async
       isBroken = true;
       await putClockAhead(20_000);
       const before = worker.log().length;
-      const id = unique("stale");
+      const id = uniqueName("stale");
       const response = await send(worker, path, { headers: { ...plain, "CF-Ray": id } });
       assert.equal(response.status, 200);
       await eventually(() => worker.log().length > before, "a line in the log");
@@ -193,7 +193,7 @@ test("bodies that are stored while they stream, and break off", async () => {
     "a line in the log",
   );
   // A client that goes away.
-  const { request, response } = open(worker, `/cache/${steady.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
+  const { request, response } = openRequest(worker, `/cache/${steady.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
   request.end();
   await response;
   request.destroy();
@@ -271,7 +271,7 @@ test("storefronts whose origins fail in every way", async () => {
 });
 
 test("a line of a warning has the id that Cloudflare gave its request, also if its work goes on after the answer", async () => {
-  const id = unique("8a1b2c3d4e5f6789-FRA");
+  const id = uniqueName("8a1b2c3d4e5f6789-FRA");
   const faults = JSON.stringify({ CACHE_KV: { put: ["400"] } });
   const url = steady.serve((_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end("x"));
   const response = await send(worker, `/cache/${url}`, { headers: { "CF-Ray": id, "X-Kv-Faults": faults } });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { startConfig } from "./harness/config.mjs";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 
 const config = await startConfig();
 const { evaluateAll } = config;
@@ -15,7 +15,7 @@ const flags = {
   split: { variants: { a: "a", b: "b" }, default: "b", rules: [{ percentage: 100, variant: "a" }] },
   disabled: { on: false, default: "on", off: "off" },
 };
-before(() => config.define(flags));
+before(() => config.putFlags(flags));
 
 /** Checks an answer with all flags; these by their keys. */
 function flagsOf(response) {
@@ -56,22 +56,22 @@ test("a flag that fails says so, and the others are there", async () => {
 test("no definitions are no flags", async () => {
   await config.kv.delete("flags");
   assert.deepEqual(flagsOf(await evaluateAll({})), {});
-  await config.define({});
+  await config.putFlags({});
   assert.deepEqual(flagsOf(await evaluateAll({})), {});
-  await config.define(flags);
+  await config.putFlags(flags);
 });
 
 test("a thousand flags", async () => {
   const many = Object.fromEntries(
     Array.from({ length: 1000 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ percentage: 50, variant: "on" }] }]),
   );
-  await config.define(many);
+  await config.putFlags(many);
   const all = Object.values(flagsOf(await evaluateAll({ targetingKey: "user" })));
   assert.equal(all.length, 1000);
   // One user is in about half of them: flags are independent.
   const on = all.filter(({ value }) => value).length;
   assert.ok(on > 420 && on < 580, `${on}`);
-  await config.define(flags);
+  await config.putFlags(flags);
 });
 
 describe("If-None-Match", () => {
@@ -108,24 +108,24 @@ describe("If-None-Match", () => {
   /** What changes between two requests, and whether the answer does. */
   const changes = [
     ["nothing", () => {}, false],
-    ["a definition", () => config.define({ ...flags, zebra: { default: "off" } }), true],
-    ["a variant of the same value", () => config.define({ ...flags, zebra: { variants: { yes: true }, default: "yes" } }), true],
-    ["metadata", () => config.define({ ...flags, zebra: { default: "on", metadata: { a: 1 } } }), true],
-    ["a flag more", () => config.define({ ...flags, more: { default: "on" } }), true],
-    ["a description", () => config.define({ ...flags, zebra: { default: "on", description: "text" } }), false],
-    ["the user's record", (id) => config.put(id, { plan: "pro" }), true],
-    ["the user's record, in what no flag looks at", (id) => config.put(id, { theme: "dark" }), false],
+    ["a definition", () => config.putFlags({ ...flags, zebra: { default: "off" } }), true],
+    ["a variant of the same value", () => config.putFlags({ ...flags, zebra: { variants: { yes: true }, default: "yes" } }), true],
+    ["metadata", () => config.putFlags({ ...flags, zebra: { default: "on", metadata: { a: 1 } } }), true],
+    ["a flag more", () => config.putFlags({ ...flags, more: { default: "on" } }), true],
+    ["a description", () => config.putFlags({ ...flags, zebra: { default: "on", description: "text" } }), false],
+    ["the user's record", (id) => config.putRecord(id, { plan: "pro" }), true],
+    ["the user's record, in what no flag looks at", (id) => config.putRecord(id, { theme: "dark" }), false],
   ];
   for (const [what, change, isOther] of changes) {
     test(`${what} changes: ${isOther ? "200" : "304"}`, async () => {
-      await config.define(flags);
-      const targetingKey = unique("user");
+      await config.putFlags(flags);
+      const targetingKey = uniqueName("user");
       const first = await evaluateAll({ targetingKey });
       await change(targetingKey);
       const second = await ask({ targetingKey }, first.headers.etag);
       assert.equal(second.status, isOther ? 200 : 304);
       assert.equal(second.headers.etag !== first.headers.etag, isOther);
-      await config.define(flags);
+      await config.putFlags(flags);
       await config.kv.delete(targetingKey);
       assert.equal((await ask({ targetingKey }, first.headers.etag)).status, 304);
     });
@@ -145,7 +145,7 @@ describe("If-None-Match", () => {
 
   for (const body of ["{", '{"context":7}']) {
     test(`an error is no answer that was had: ${body}`, async () => {
-      const response = await config.ask("POST", "/ofrep/v1/evaluate/flags", { body, headers: { "If-None-Match": "*" } });
+      const response = await config.request("POST", "/ofrep/v1/evaluate/flags", { body, headers: { "If-None-Match": "*" } });
       assert.equal(response.status, 400);
     });
   }

@@ -1,7 +1,7 @@
 // OFREP for pages of other sites (Fetch Standard, "CORS protocol"): `OFREP_ORIGINS`.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { BULK, single, startConfig } from "./harness/config.mjs";
+import { OFREP_FLAGS, ofrepFlag, startConfig } from "./harness/config.mjs";
 
 const flags = { plain: { default: "on" }, split: { default: "off", rules: [{ percentage: 50, variant: "on" }] } };
 const ofList = (field) =>
@@ -14,29 +14,29 @@ const ofList = (field) =>
 const corsOf = ({ headers }) => Object.keys(headers).filter((name) => name.startsWith("access-control-"));
 
 /** Asks as a browser does before it sends JSON. */
-const preflight = (config, origin, { path = BULK, method = "POST", headers = "content-type,if-none-match" } = {}) =>
-  config.ask("OPTIONS", path, { headers: { Origin: origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers } });
+const preflight = (config, origin, { path = OFREP_FLAGS, method = "POST", headers = "content-type,if-none-match" } = {}) =>
+  config.request("OPTIONS", path, { headers: { Origin: origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers } });
 
 /** Answers of all kinds: what is asked, and their status. */
 const kinds = [
-  ["a flag", single("plain"), {}, 200],
-  ["all flags", BULK, {}, 200],
-  ["what did not change", BULK, { headers: { "If-None-Match": "*" } }, 304],
-  ["no such flag", single("none"), {}, 404],
-  ["a body that is no JSON", BULK, { body: "{" }, 400],
-  ["a name that cannot be read", `${BULK}/%zz`, {}, 400],
-  ["a missing targeting key", single("split"), {}, 400],
-  ["a body that is too long", BULK, { body: " ".repeat(65 * 1024) }, 413],
+  ["a flag", ofrepFlag("plain"), {}, 200],
+  ["all flags", OFREP_FLAGS, {}, 200],
+  ["what did not change", OFREP_FLAGS, { headers: { "If-None-Match": "*" } }, 304],
+  ["no such flag", ofrepFlag("none"), {}, 404],
+  ["a body that is no JSON", OFREP_FLAGS, { body: "{" }, 400],
+  ["a name that cannot be read", `${OFREP_FLAGS}/%zz`, {}, 400],
+  ["a missing targeting key", ofrepFlag("split"), {}, 400],
+  ["a body that is too long", OFREP_FLAGS, { body: " ".repeat(65 * 1024) }, 413],
 ];
 
 describe("origins", async () => {
   const config = await startConfig({ vars: { OFREP_ORIGINS: "https://shop.example, http://127.0.0.1:8080,https://b.example" } });
-  before(() => config.define(flags));
+  before(() => config.putFlags(flags));
 
   for (const origin of ["https://shop.example", "http://127.0.0.1:8080", "https://b.example"]) {
     for (const [what, path, { headers, ...options }, status] of kinds) {
       test(`${origin} may read ${what}`, async () => {
-        const response = await config.ask("POST", path, { ...options, headers: { Origin: origin, ...headers } });
+        const response = await config.request("POST", path, { ...options, headers: { Origin: origin, ...headers } });
         assert.equal(response.status, status, response.text);
         assert.equal(response.headers["access-control-allow-origin"], origin);
         assert.ok(ofList(response.headers.vary).includes("origin"), response.headers.vary);
@@ -46,7 +46,7 @@ describe("origins", async () => {
       });
     }
 
-    for (const path of [BULK, single("plain"), single("none")]) {
+    for (const path of [OFREP_FLAGS, ofrepFlag("plain"), ofrepFlag("none")]) {
       test(`${origin} may send JSON to ${path}`, async () => {
         const response = await preflight(config, origin, { path });
         assert.equal(response.status, 204);
@@ -104,14 +104,14 @@ describe("origins", async () => {
       ["OPTIONS", "/config"],
       ["OPTIONS", "/healthz"],
     ]) {
-      assert.deepEqual(corsOf(await config.ask(method, path, { headers: { Origin: "https://shop.example" } })), [], path);
+      assert.deepEqual(corsOf(await config.request(method, path, { headers: { Origin: "https://shop.example" } })), [], path);
     }
   });
 });
 
 describe("every origin: *", async () => {
   const config = await startConfig({ vars: { OFREP_ORIGINS: "*" } });
-  before(() => config.define(flags));
+  before(() => config.putFlags(flags));
 
   for (const origin of ["https://any.example", "null", "http://127.0.0.1:1"]) {
     test(`${origin} may read and send`, async () => {
@@ -129,7 +129,7 @@ describe("every origin: *", async () => {
 for (const value of [undefined, "", " , "]) {
   test(`no origin: OFREP_ORIGINS is ${JSON.stringify(value)}`, async () => {
     const config = await startConfig({ vars: { OFREP_ORIGINS: value } });
-    await config.define(flags);
+    await config.putFlags(flags);
     const response = await config.evaluateAll({}, { headers: { Origin: "https://shop.example" } });
     assert.equal(response.status, 200);
     assert.deepEqual(corsOf(response), []);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { startConfig } from "./harness/config.mjs";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { assertEvaluated, assertOfrepError } from "./harness/ofrep.mjs";
 
 const plain = (variant, source) => ({ key: "plain", variant, value: variant === "on", reason: "STATIC", source });
@@ -35,7 +35,7 @@ describe("edits", async () => {
   for (const edit of brokenEdits) {
     const shown = typeof edit === "string" ? JSON.stringify(edit) : "bytes that are no UTF-8";
     test(`an edit that is broken keeps the last good definitions, and says so: ${shown}`, async () => {
-      await config.define(on);
+      await config.putFlags(on);
       assertEvaluated(await config.evaluate("plain", {}), plain("on"));
       await config.kv.put("flags", edit);
       for (let again = 0; again < 2; again += 1) {
@@ -47,14 +47,14 @@ describe("edits", async () => {
         assert.equal(same.status, 304);
         assert.equal(same.headers["config-source"], "last-good");
       }
-      await config.define(off);
+      await config.putFlags(off);
       assertEvaluated(await config.evaluate("plain", {}), plain("off"));
       assert.equal((await config.evaluateAll({})).headers["config-source"], undefined);
     });
   }
 
   test("that there is no such flag may be due to a broken edit: it says so, too", async () => {
-    await config.define(on);
+    await config.putFlags(on);
     await config.evaluate("plain", {});
     await config.kv.put("flags", '{"flags":{"new":{"default":"none"}}}');
     const response = await config.evaluate("new", {});
@@ -63,7 +63,7 @@ describe("edits", async () => {
   });
 
   test("definitions that are taken away are no flags", async () => {
-    await config.define(on);
+    await config.putFlags(on);
     assertEvaluated(await config.evaluate("plain", {}), plain("on"));
     await config.kv.delete("flags");
     assertOfrepError(await config.evaluate("plain", {}), 404, "FLAG_NOT_FOUND", "plain");
@@ -92,7 +92,7 @@ describe("edits", async () => {
       for (const { text } of [one, all]) assert.doesNotMatch(text, /a-secret-flag/);
     }
     await eventually(() => config.worker.log().some(({ detail }) => detail?.includes("default")), "the log names the place");
-    await config.define(on);
+    await config.putFlags(on);
     assertEvaluated(await config.evaluate("plain", {}), plain("on"));
   });
 });
@@ -102,7 +102,7 @@ describe("KV fails", async () => {
 
   for (const fault of failures) {
     test(`${fault}: 503 where no definitions are remembered, else these`, async () => {
-      await config.define(plans);
+      await config.putFlags(plans);
       await config.restart();
       const faults = { "get flags": [fault] };
       assertOfrepError(await config.evaluate("plain", {}, { faults }), 503, "GENERAL", "plain");
@@ -120,8 +120,8 @@ describe("KV fails", async () => {
   });
 
   test("a user's record as it was, where it cannot be read now", async () => {
-    const targetingKey = unique("user");
-    await config.put(targetingKey, { plan: "pro" });
+    const targetingKey = uniqueName("user");
+    await config.putRecord(targetingKey, { plan: "pro" });
     assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
     const response = await config.evaluate("plan", { targetingKey, plan: "free" }, { faults: { [`get ${targetingKey}`]: ["500"] } });
     assert.equal(response.status, 200);
@@ -129,8 +129,8 @@ describe("KV fails", async () => {
   });
 
   test("a user's record that is broken now, as it last was", async () => {
-    const targetingKey = unique("user");
-    await config.put(targetingKey, { plan: "pro" });
+    const targetingKey = uniqueName("user");
+    await config.putRecord(targetingKey, { plan: "pro" });
     assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
     await config.kv.put(targetingKey, "{");
     assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
@@ -141,8 +141,8 @@ describe("KV fails", async () => {
     ["is broken", ["ok"], "{"],
   ]) {
     test(`a user's record that ${what}, and of which nothing is known, makes no rule hold, whatever the client claims`, async () => {
-      const targetingKey = unique("user");
-      await config.put(targetingKey, record);
+      const targetingKey = uniqueName("user");
+      await config.putRecord(targetingKey, record);
       const unread = { faults: { [`get ${targetingKey}`]: faults } };
       for (const claims of [{}, { plan: "pro" }, { plan: "free" }]) {
         for (const key of ["plan", "not-free"]) {
@@ -167,24 +167,24 @@ describe("KV fails", async () => {
   }
 
   test("what a client claims counts where there is no record, or nobody to have one", async () => {
-    for (const context of [{ targetingKey: unique("user") }, {}]) {
+    for (const context of [{ targetingKey: uniqueName("user") }, {}]) {
       assert.equal((await config.evaluate("plan", { ...context, plan: "pro" })).json().value, true);
       assert.equal((await config.evaluate("not-free", { ...context, plan: "free" })).json().value, false);
     }
   });
 
   test("no log names a user, or what is said or known of one", async () => {
-    const targetingKey = unique("a-private-person");
+    const targetingKey = uniqueName("a-private-person");
     const lines = () => config.worker.log().length;
     const before = lines();
     const faults = { [`get ${targetingKey}`]: ["500"] };
     for (const record of ['{"plan":"a-private-plan"}', '{"plan":"a-private-plan"', '{"preview_features_enabled":"a-private-plan"}']) {
-      await config.put(targetingKey, record);
+      await config.putRecord(targetingKey, record);
       for (const options of [{}, { faults }]) {
         await config.evaluate("plan", { targetingKey, plan: "a-private-claim" }, options);
         await config.evaluateAll({ targetingKey, plan: "a-private-claim" }, options);
-        await config.page(targetingKey, options);
-        await config.users([targetingKey], options);
+        await config.getPage(targetingKey, options);
+        await config.postUsers([targetingKey], options);
       }
     }
     await eventually(() => lines() > before, "lines in the log");
@@ -203,8 +203,8 @@ describe("KV fails", async () => {
 
 describe("reads", async () => {
   const config = await startConfig({ refresh: "30" });
-  before(() => config.define(on));
-  const reading = (action, options) => config.reading(action, options);
+  before(() => config.putFlags(on));
+  const reading = (action, options) => config.recordReads(action, options);
 
   test("the first evaluation reads the definitions, the next ones nothing", async () => {
     await config.restart();
@@ -220,22 +220,22 @@ describe("reads", async () => {
   });
 
   test("a user's record is read once, and is that of /config", async () => {
-    const [one, two] = [unique("user"), unique("user")];
-    await config.put(one, { plan: "pro", preview_features_enabled: true });
+    const [one, two] = [uniqueName("user"), uniqueName("user")];
+    await config.putRecord(one, { plan: "pro", preview_features_enabled: true });
     await config.evaluate("plain", {});
     const first = await reading(() => config.evaluate("plan", { targetingKey: one }));
     assert.deepEqual(first.reads, [one]);
     assert.equal(first.response.json().value, true);
     assert.deepEqual((await reading(() => config.evaluateAll({ targetingKey: one }))).reads, []);
-    const page = await reading(() => config.page(one));
+    const page = await reading(() => config.getPage(one));
     assert.deepEqual(page.reads, []);
     assert.match(page.response.text, /🎉/);
-    await config.page(two);
+    await config.getPage(two);
     assert.deepEqual((await reading(() => config.evaluateAll({ targetingKey: two }))).reads, []);
   });
 
   test("flags that look at no attributes need no record", async () => {
-    await config.define({
+    await config.putFlags({
       plain: { default: "on" },
       split: {
         default: "off",
@@ -244,7 +244,7 @@ describe("reads", async () => {
     });
     await config.restart();
     await config.evaluate("plain", {});
-    const context = { targetingKey: unique("user") };
+    const context = { targetingKey: uniqueName("user") };
     for (const [status, action] of [
       [200, () => config.evaluate("plain", context)],
       [200, () => config.evaluate("split", context)],
@@ -255,7 +255,7 @@ describe("reads", async () => {
       assert.equal(response.status, status);
       assert.deepEqual(reads, []);
     }
-    await config.define(on);
+    await config.putFlags(on);
     await config.restart();
   });
 
@@ -266,18 +266,18 @@ describe("reads", async () => {
     );
     const text = JSON.stringify({ flags: { ...on, ...large } });
     assert.ok(text.length > 1_600_000 && text.length < DEFINITIONS_MAX, `${text.length}`);
-    await config.define(text.padEnd(DEFINITIONS_MAX, " "));
+    await config.putFlags(text.padEnd(DEFINITIONS_MAX, " "));
     await config.restart();
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, []);
     assert.equal((await config.evaluate("flag-11", { targetingKey: "user-11-9999" })).json().value, true);
     for (const edit of ["{", JSON.stringify({ flags: off }).padEnd(DEFINITIONS_MAX + 1, " ")]) {
       await config.kv.put("flags", edit);
-      await config.pass(24 * 60 * 60);
+      await config.advanceClock(24 * 60 * 60);
       assertEvaluated(await config.evaluate("plain", {}), plain("on", "last-good"));
     }
-    await config.define(on);
-    await config.pass(24 * 60 * 60);
+    await config.putFlags(on);
+    await config.advanceClock(24 * 60 * 60);
   });
 
   test("that there are no definitions is remembered", async () => {
@@ -285,7 +285,7 @@ describe("reads", async () => {
     await config.restart();
     assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, ["flags"]);
     assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, []);
-    await config.define(on);
+    await config.putFlags(on);
   });
 
   // Twenty times thirty seconds; the clock goes on by itself, too.
@@ -296,24 +296,24 @@ describe("reads", async () => {
     [601, true],
   ]) {
     test(`definitions that were read ${seconds} s ago are ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
-      await config.define(on);
+      await config.putFlags(on);
       await config.restart();
       await config.evaluate("plain", {});
-      await config.define(off);
-      await config.pass(seconds);
+      await config.putFlags(off);
+      await config.advanceClock(seconds);
       const { response, reads } = await reading(() => config.evaluate("plain", {}), { background: 1 });
       assertEvaluated(response, plain(isWaitedFor ? "off" : "on"));
       assert.deepEqual(reads, ["flags"]);
       await eventually(async () => (await config.evaluateAll({})).json().flags[0].value === false, "the new definitions count");
       assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, []);
-      await config.define(on);
+      await config.putFlags(on);
     });
   }
 
   test("definitions are not waited for while KV is slow", async () => {
     await config.restart();
     await config.evaluate("plain", {});
-    await config.pass(61);
+    await config.advanceClock(61);
     const started = Date.now();
     const { response } = await reading(() => config.evaluate("plain", {}, { faults: { get: ["slow for 20000"] } }));
     assertEvaluated(response, plain("on"));
@@ -328,7 +328,7 @@ describe("reads", async () => {
   ]) {
     test(`${method} ${path} ${options.body ? JSON.stringify(options.body) : ""} reads nothing, also at first`, async () => {
       await config.restart();
-      assert.deepEqual((await reading(() => config.ask(method, path, options))).reads, []);
+      assert.deepEqual((await reading(() => config.request(method, path, options))).reads, []);
     });
   }
 });

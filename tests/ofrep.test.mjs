@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { before, describe, test } from "node:test";
-import { BULK, single, snapshotOf, startConfig } from "./harness/config.mjs";
-import { unique } from "./harness/eventually.mjs";
+import { OFREP_FLAGS, ofrepFlag, snapshotOf, startConfig } from "./harness/config.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { assertEvaluated, assertOfrepError, bucketOf } from "./harness/ofrep.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
@@ -68,7 +68,7 @@ const flags = {
   "A.b_c-D.9": { default: "on" },
 };
 
-before(() => config.define(flags));
+before(() => config.putFlags(flags));
 
 /** Key, context, and what is answered: variant, value, reason. */
 const answers = [
@@ -119,7 +119,7 @@ for (const [flag, context, variant, value, reason] of answers) {
 
 test("a rollout is by the hash of the flag's name and the targeting key", async () => {
   for (let index = 0; index < 40; index += 1) {
-    const targetingKey = unique("üser");
+    const targetingKey = uniqueName("üser");
     const bucket = bucketOf("ab", targetingKey);
     const [variant] = bucket < 25_000 ? ["a"] : bucket < 50_000 ? ["b"] : ["c"];
     assertEvaluated(await evaluate("ab", { targetingKey }), { key: "ab", variant, value: variant, reason: "SPLIT" });
@@ -127,34 +127,34 @@ test("a rollout is by the hash of the flag's name and the targeting key", async 
 });
 
 test("a rollout holds for the buckets below it, to the third decimal", async () => {
-  const name = unique("exact");
+  const name = uniqueName("exact");
   const bucket = bucketOf(name, "user");
   for (const [percentage, variant] of [
     [bucket / 1000, "off"],
     [(bucket + 1) / 1000, "on"],
   ]) {
-    await config.define({ ...flags, [name]: { default: "off", rules: [{ percentage, variant: "on" }] } });
+    await config.putFlags({ ...flags, [name]: { default: "off", rules: [{ percentage, variant: "on" }] } });
     const response = await evaluate(name, { targetingKey: "user" });
     assertEvaluated(response, { key: name, variant, value: variant === "on", reason: "SPLIT" });
   }
-  await config.define(flags);
+  await config.putFlags(flags);
 });
 
 describe("the user's record", () => {
   test("supplies attributes, and comes before what a client claims", async () => {
-    const targetingKey = unique("user");
-    await config.put(targetingKey, { plan: "pro", app: { version: "2.2" }, beta: false });
+    const targetingKey = uniqueName("user");
+    await config.putRecord(targetingKey, { plan: "pro", app: { version: "2.2" }, beta: false });
     assert.equal((await evaluate("plan", { targetingKey })).json().value, true);
     assert.equal((await evaluate("plan", { targetingKey, plan: "free" })).json().value, true);
     assert.equal((await evaluate("version", { targetingKey, app: { version: "1.0.0" }, beta: true })).json().value, true);
-    await config.put(targetingKey, { plan: "free" });
+    await config.putRecord(targetingKey, { plan: "free" });
     assert.equal((await evaluate("plan", { targetingKey, plan: "pro" })).json().value, false);
     assert.equal((await evaluate("plan", { plan: "pro" })).json().value, true);
   });
 
   test("says nothing of who is asked for", async () => {
-    const targetingKey = unique("user");
-    await config.put(targetingKey, { targetingKey: "admin-1" });
+    const targetingKey = uniqueName("user");
+    await config.putRecord(targetingKey, { targetingKey: "admin-1" });
     assert.equal((await evaluate("who", { targetingKey })).json().value, false);
   });
 
@@ -177,17 +177,17 @@ describe("errors", () => {
   }
 
   test("a path below a flag is a flag that is not there", async () => {
-    assertOfrepError(await config.ask("POST", `${BULK}/static/x`, { body: {} }), 404, "FLAG_NOT_FOUND", "static/x");
+    assertOfrepError(await config.request("POST", `${OFREP_FLAGS}/static/x`, { body: {} }), 404, "FLAG_NOT_FOUND", "static/x");
   });
 
   test("an empty name is a flag that is not there", async () => {
-    assertOfrepError(await config.ask("POST", `${BULK}/`, { body: {} }), 404, "FLAG_NOT_FOUND", "");
+    assertOfrepError(await config.request("POST", `${OFREP_FLAGS}/`, { body: {} }), 404, "FLAG_NOT_FOUND", "");
   });
 
   for (const encoded of ["%", "%zz", "static%", "%ff", "%C3%28", "%ED%A0%80", "a%20b%"]) {
     test(`${encoded} names no flag, whatever the body is`, async () => {
       for (const body of [{}, "{"]) {
-        assertOfrepError(await config.ask("POST", `${BULK}/${encoded}`, { body }), 400, "PARSE_ERROR", encoded);
+        assertOfrepError(await config.request("POST", `${OFREP_FLAGS}/${encoded}`, { body }), 400, "PARSE_ERROR", encoded);
       }
     });
   }
@@ -218,8 +218,8 @@ describe("errors", () => {
   ];
   for (const [body, code] of bodies) {
     test(`the body ${JSON.stringify(body.toString("latin1")).slice(0, 50)} is answered 400 ${code}`, async () => {
-      assertOfrepError(await config.ask("POST", single("static"), { body }), 400, code, "static");
-      assertOfrepError(await config.ask("POST", BULK, { body }), 400, code);
+      assertOfrepError(await config.request("POST", ofrepFlag("static"), { body }), 400, code, "static");
+      assertOfrepError(await config.request("POST", OFREP_FLAGS, { body }), 400, code);
     });
   }
 
@@ -231,8 +231,8 @@ describe("errors", () => {
     ["by a chunk that is none", "Transfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n"],
   ]) {
     test(`a body that breaks off ${how} is answered 400 PARSE_ERROR`, async () => {
-      for (const [path, key] of [[single("static"), "static"], [BULK]]) {
-        assertOfrepError(await config.breakOff(path, { headers: {}, framing, body }), 400, "PARSE_ERROR", key);
+      for (const [path, key] of [[ofrepFlag("static"), "static"], [OFREP_FLAGS]]) {
+        assertOfrepError(await config.sendIncomplete(path, { headers: {}, framing, body }), 400, "PARSE_ERROR", key);
       }
     });
   }
@@ -247,13 +247,13 @@ describe("errors", () => {
     `{"context":{"targetingKey":"${"a".repeat(512)}"}}`,
   ]) {
     test(`the body ${JSON.stringify(body)?.slice(0, 50)} is one`, async () => {
-      assertEvaluated(await config.ask("POST", single("static"), { body }), { key: "static", variant: "off", value: false, reason: "STATIC" });
+      assertEvaluated(await config.request("POST", ofrepFlag("static"), { body }), { key: "static", variant: "off", value: false, reason: "STATIC" });
     });
   }
 
   test("the type of the content is not looked at", async () => {
     for (const type of ["text/plain", "application/json; charset=utf-8", ""]) {
-      const response = await config.ask("POST", single("plan"), { body: '{"context":{"plan":"pro"}}', headers: { "Content-Type": type } });
+      const response = await config.request("POST", ofrepFlag("plan"), { body: '{"context":{"plan":"pro"}}', headers: { "Content-Type": type } });
       assert.equal(response.json().value, true);
     }
   });
@@ -268,8 +268,8 @@ describe("errors", () => {
 describe("with a prefix the targeting key is an id as /config has it", async () => {
   const prefixed = await startConfig({ vars: { CONFIG_PREFIX: "user:" } });
   before(async () => {
-    await prefixed.define(flags);
-    for (const id of ["..", "a".repeat(507)]) await prefixed.put(`user:${id}`, { plan: "pro" });
+    await prefixed.putFlags(flags);
+    for (const id of ["..", "a".repeat(507)]) await prefixed.putRecord(`user:${id}`, { plan: "pro" });
   });
   const ids = [
     ["..", true],
@@ -289,7 +289,7 @@ describe("with a prefix the targeting key is an id as /config has it", async () 
       const all = await prefixed.evaluateAll({ targetingKey });
       if (isId) assert.equal(all.status, 200);
       else assertOfrepError(all, 400, "INVALID_CONTEXT");
-      const page = await prefixed.page(targetingKey);
+      const page = await prefixed.getPage(targetingKey);
       assert.equal(page.status, isId ? 200 : 400);
     });
   }
@@ -305,14 +305,14 @@ describe("limits of the body", () => {
   const max = 64 * 1024;
   const body = (length) => '{"context":{"plan":"pro"}}'.padEnd(length, " ");
 
-  for (const [path, key] of [[single("plan"), "plan"], [BULK]]) {
+  for (const [path, key] of [[ofrepFlag("plan"), "plan"], [OFREP_FLAGS]]) {
     test(`${path}: 64 KiB are read, one byte more is answered 413`, async () => {
-      assert.equal((await config.ask("POST", path, { body: body(max) })).status, 200);
-      assertOfrepError(await config.ask("POST", path, { body: body(max + 1) }), 413, "GENERAL", key);
+      assert.equal((await config.request("POST", path, { body: body(max) })).status, 200);
+      assertOfrepError(await config.request("POST", path, { body: body(max + 1) }), 413, "GENERAL", key);
     });
 
     test(`${path}: a long body in chunks is answered 413, too`, async () => {
-      const { hostname, port } = config.worker.direct;
+      const { hostname, port } = config.worker.directUrl;
       const response = await new Promise((resolve, reject) => {
         const request = http.request({ hostname, port, path, method: "POST", headers: { "Transfer-Encoding": "chunked" }, agent: false }, resolve);
         request.on("error", reject).end(body(max * 4));
@@ -324,10 +324,10 @@ describe("limits of the body", () => {
 });
 
 describe("methods", () => {
-  for (const path of [single("static"), BULK]) {
+  for (const path of [ofrepFlag("static"), OFREP_FLAGS]) {
     for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH"]) {
       test(`${method} ${path} is answered 405`, async () => {
-        const response = await config.ask(method, path);
+        const response = await config.request(method, path);
         assert.equal(response.status, 405);
         assert.equal(response.headers.allow, "POST, OPTIONS");
         if (method !== "HEAD") assertProblem(response, 405, "method_not_allowed");
@@ -335,7 +335,7 @@ describe("methods", () => {
     }
 
     test(`OPTIONS ${path} is answered 204`, async () => {
-      const response = await config.ask("OPTIONS", path);
+      const response = await config.request("OPTIONS", path);
       assert.equal(response.status, 204);
       assert.equal(response.text, "");
     });

@@ -6,12 +6,12 @@ import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
 import { OpenFeature } from "@openfeature/server-sdk";
 import { ProviderEvents, OpenFeature as Web } from "@openfeature/web-sdk";
 import { startConfig } from "./harness/config.mjs";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { evaluations, flags, methodFor, named, seed, shown } from "./harness/openfeature.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { comparableDetails, evaluations, flags, methodFor, putFlagsAndRecords, titleOf } from "./harness/openfeature.mjs";
 
 const config = await startConfig();
-const baseUrl = config.worker.direct.origin;
-before(() => seed(config));
+const baseUrl = config.worker.directUrl.origin;
+before(() => putFlagsAndRecords(config));
 
 describe("the server's SDK", () => {
   let client;
@@ -23,8 +23,8 @@ describe("the server's SDK", () => {
 
   for (const evaluation of evaluations) {
     const [context, flag, fallback, expected] = evaluation;
-    test(named(evaluation), async () => {
-      assert.deepEqual(shown(await client[methodFor(fallback)](flag, fallback, context)), expected);
+    test(titleOf(evaluation), async () => {
+      assert.deepEqual(comparableDetails(await client[methodFor(fallback)](flag, fallback, context)), expected);
     });
   }
 
@@ -54,24 +54,24 @@ describe("the server's SDK", () => {
   });
 
   test("an edit counts at the next evaluation, a broken one does not", async () => {
-    await config.define({ ...flags, plain: { default: "off" } });
+    await config.putFlags({ ...flags, plain: { default: "off" } });
     assert.equal(await client.getBooleanValue("plain", true), false);
-    await config.define("{");
+    await config.putFlags("{");
     assert.equal(await client.getBooleanValue("plain", true), false);
-    await config.define(flags);
+    await config.putFlags(flags);
     assert.equal(await client.getBooleanValue("plain", false), true);
   });
 
   test("definitions that are broken from the beginning are a parse error, a failing KV a general one", async () => {
-    await config.define("{");
+    await config.putFlags("{");
     await config.restart();
-    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.direct.origin }));
-    assert.deepEqual(shown(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "PARSE_ERROR" });
-    await config.define(flags);
+    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.directUrl.origin }));
+    assert.deepEqual(comparableDetails(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "PARSE_ERROR" });
+    await config.putFlags(flags);
     await config.restart();
     const headers = [["X-Kv-Faults", JSON.stringify({ USER_CONFIGURATION: { get: ["500"] } })]];
-    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.direct.origin, headers }));
-    assert.deepEqual(shown(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "GENERAL" });
+    await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.directUrl.origin, headers }));
+    assert.deepEqual(comparableDetails(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "GENERAL" });
   });
 });
 
@@ -84,11 +84,11 @@ describe("the web's SDK, in Node", () => {
     return response;
   };
   const provider = (options) =>
-    new OFREPWebProvider({ baseUrl: config.worker.direct.origin, cacheMode: "disabled", fetchImplementation: recording, ...options });
+    new OFREPWebProvider({ baseUrl: config.worker.directUrl.origin, cacheMode: "disabled", fetchImplementation: recording, ...options });
 
   let client;
   before(async () => {
-    await seed(config);
+    await putFlagsAndRecords(config);
     await Web.setProviderAndWait(provider());
     client = Web.getClient();
   });
@@ -96,9 +96,9 @@ describe("the web's SDK, in Node", () => {
 
   for (const evaluation of evaluations) {
     const [context, flag, fallback, expected] = evaluation;
-    test(named(evaluation), async () => {
+    test(titleOf(evaluation), async () => {
       await Web.setContext(context);
-      assert.deepEqual(shown(client[methodFor(fallback)](flag, fallback)), expected);
+      assert.deepEqual(comparableDetails(client[methodFor(fallback)](flag, fallback)), expected);
     });
   }
 
@@ -113,7 +113,7 @@ describe("the web's SDK, in Node", () => {
   });
 
   test("polling asks for what changed: 304 until an edit, or a new record of the user", async () => {
-    const targetingKey = unique("polling");
+    const targetingKey = uniqueName("polling");
     const changed = [];
     await Web.setContext({ targetingKey });
     await Web.setProviderAndWait(provider({ pollInterval: 50 }));
@@ -127,14 +127,14 @@ describe("the web's SDK, in Node", () => {
       JSON.stringify(exchanges),
     );
 
-    await config.define({ ...flags, plain: { default: "off" } });
+    await config.putFlags({ ...flags, plain: { default: "off" } });
     await polls(200, 1);
     await eventually(() => client.getBooleanValue("plain", true) === false, "the edit counts");
-    await config.put(targetingKey, { plan: "pro" });
+    await config.putRecord(targetingKey, { plan: "pro" });
     await polls(200, 2);
     await eventually(() => client.getNumberValue("limit", 0) === 1.5e9, "the record counts");
     assert.deepEqual(changed, [["plain"], ["limit"]]);
-    await config.define(flags);
+    await config.putFlags(flags);
     await polls(200, 3);
   });
 
@@ -153,7 +153,7 @@ describe("the web's SDK, in Node", () => {
     // The isolate forgets, so that there is nothing to answer with.
     fails = true;
     exchanges.length = 0;
-    await config.pass(2 * 60 * 60);
+    await config.advanceClock(2 * 60 * 60);
     await eventually(() => exchanges.some(({ status }) => status === 503), "an answer 503");
     await eventually(() => client.providerStatus === "STALE", "the provider is stale");
     assert.equal(client.getBooleanValue("plain", false), true);

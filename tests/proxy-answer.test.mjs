@@ -4,7 +4,7 @@ import net from "node:net";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { answer, answerAtOnce, bytes, bytesThenGone, startRawOrigin } from "./harness/raw-origin.mjs";
+import { respond, respondImmediately, sendBytes, sendBytesThenClose, startRawOrigin } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
@@ -36,7 +36,7 @@ const byHost = (id = "shop") => ({
 
 /** Asks for `/dir/page` of a tenant, whose origin answers with these fields. */
 async function answered(way, fields, { base = "/base", status = "302 Found", backend = origin, path = "/dir/page" } = {}) {
-  backend.serve(answer(status, fields), base + path);
+  backend.serve(respond(status, fields), base + path);
   return send(worker, way.prefix + path, { headers: way.headers });
 }
 
@@ -220,7 +220,10 @@ test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc
 });
 
 test("a 103 comes before the answer, and the answer is the 200", async () => {
-  origin.serve(bytes("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok"), "/base/early");
+  origin.serve(
+    sendBytes("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok"),
+    "/base/early",
+  );
   const response = await send(worker, "/stores/shop/early");
   assert.equal(response.status, 200);
   assert.equal(response.headers["x-own"], "1");
@@ -243,22 +246,22 @@ for (const [status, fields] of [
 }
 
 test("the answer to HEAD has the fields of GET, and no body", async () => {
-  origin.serve(answer("200 OK", ["X-Own: 1", "Content-Type: text/x-test"], "seven b"), "/base/head");
+  origin.serve(respond("200 OK", ["X-Own: 1", "Content-Type: text/x-test"], "seven b"), "/base/head");
   const response = await send(worker, "/stores/shop/head", { method: "HEAD" });
   assert.equal(response.status, 200);
   assert.equal(response.headers["content-type"], "text/x-test");
   assert.equal(response.headers["content-length"], "7");
   assert.equal(response.text, "");
-  assert.equal(origin.to("/base/head")[0].method, "HEAD");
+  assert.equal(origin.requestsTo("/base/head")[0].method, "HEAD");
 });
 
 test("a status 999, which HTTP does not have, is answered 502", async () => {
-  origin.serve(answer("999 Odd", [], "odd"), "/base/999");
+  origin.serve(respond("999 Odd", [], "odd"), "/base/999");
   assertProblem(await sendForJson(worker, "/stores/shop/999"), 502, "origin_failed");
 });
 
 test("an answer that comes before the request's body is whole is handed on", async () => {
-  origin.serve(answerAtOnce("413 Content Too Large", ["X-Own: 1"], "too much"), "/base/early-refusal");
+  origin.serve(respondImmediately("413 Content Too Large", ["X-Own: 1"], "too much"), "/base/early-refusal");
   const response = await send(worker, "/stores/shop/early-refusal", { method: "POST", body: Buffer.alloc(2_000_000) });
   assert.equal(response.status, 413);
   assert.equal(response.text, "too much");
@@ -273,7 +276,7 @@ for (const [framing, body] of [
 ]) {
   for (const reset of [false, true]) {
     test(`an answer with ${framing} that breaks off after ${JSON.stringify(body)}${reset ? " with a reset" : ""} is never complete for the visitor`, async () => {
-      origin.serve(bytesThenGone(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n${body}`, { reset }), "/base/half");
+      origin.serve(sendBytesThenClose(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n${body}`, { reset }), "/base/half");
       // It may also break off before the visitor has its head.
       const response = await send(worker, "/stores/shop/half").catch((error) => ({ error, complete: false }));
       assert.equal(response.complete, false);
@@ -285,7 +288,7 @@ for (const [framing, body] of [
 // workerd shows bytes over 0x7F that are no UTF-8 as U+FFFD; only an answer's own fields keep them.
 /** The values of a field as bytes, read as Latin-1. */
 async function bytesOf(path, name, headers = []) {
-  const { hostname, port } = worker.direct;
+  const { hostname, port } = worker.directUrl;
   const lines = [`GET ${path} HTTP/1.1`, ...(headers.length ? headers : [`Host: ${hostname}:${port}`]), "Connection: close"];
   const text = await new Promise((resolve, reject) => {
     let text = "";
@@ -313,14 +316,14 @@ for (const [field, value, expected] of [
   ["Set-Cookie", "n=J\xfcrgen; Domain=example.com; Path=/", ["n=J\xef\xbf\xbdrgen; Path=/stores/shop"]],
 ]) {
   test(`bytes of ${field}: ${JSON.stringify(value)} arrives as ${JSON.stringify(expected)}`, async () => {
-    origin.serve(bytes(Buffer.from(`HTTP/1.1 200 OK\r\n${field}: ${value}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/base/bytes");
+    origin.serve(sendBytes(Buffer.from(`HTTP/1.1 200 OK\r\n${field}: ${value}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/base/bytes");
     assert.deepEqual(await bytesOf("/stores/shop/bytes", field.toLowerCase()), expected);
   });
 }
 
 test("bytes of a cookie with the path of a storefront that has a host of its own arrive as they are, other cookies beside it too", async () => {
   const lines = ["Set-Cookie: n=J\xfcrgen; Path=/", "Set-Cookie: a=1; Path=/", "Location: /caf\xe9"];
-  origin.serve(bytes(Buffer.from(`HTTP/1.1 302 Found\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/bytes");
+  origin.serve(sendBytes(Buffer.from(`HTTP/1.1 302 Found\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/bytes");
   const host = ["Host: root.shops.example.com"];
   assert.deepEqual(await bytesOf("/bytes", "set-cookie", host), ["n=J\xfcrgen; Path=/", "a=1; Path=/"]);
   assert.deepEqual(await bytesOf("/bytes", "location", host), ["/caf\xe9"]);
@@ -329,7 +332,7 @@ test("bytes of a cookie with the path of a storefront that has a host of its own
 test("the record's edits of the answer are made", async () => {
   const headers = { response: { set: { "X-A": "1", "X-Own": "ours" }, remove: ["Server", "x-powered-by"] } };
   const id = await storefronts.add({ origin: origin.origin, headers });
-  const path = origin.serve(answer("200 OK", ["X-Own: theirs", "Server: secret/1.0", "X-Powered-By: x", "X-Kept: 1"]));
+  const path = origin.serve(respond("200 OK", ["X-Own: theirs", "Server: secret/1.0", "X-Powered-By: x", "X-Kept: 1"]));
   const response = await send(worker, `/stores/${id}${path}`);
   assert.equal(response.headers["x-a"], "1");
   assert.equal(response.headers["x-own"], "ours");
@@ -341,7 +344,7 @@ test("the record's edits of the answer are made", async () => {
 });
 
 test("what says who served it is ours alone, also where the origin says such things", async () => {
-  const path = origin.serve(answer("200 OK", ["X-Variant: theirs", "Routing-Source: theirs", "X-Served-By: theirs", "X-Storefront-ID: theirs"]));
+  const path = origin.serve(respond("200 OK", ["X-Variant: theirs", "Routing-Source: theirs", "X-Served-By: theirs", "X-Storefront-ID: theirs"]));
   const { headers } = await send(worker, `/stores/root${path}`);
   assert.equal(headers["x-variant"], undefined);
   assert.equal(headers["routing-source"], undefined);

@@ -3,24 +3,24 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import net from "node:net";
 import { test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { bytesThenGone, closes, failing, failures, inTurn, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import { closeConnection, FAILURES, inSequence, neverRespond, respondFailure, respondOk, sendBytesThenClose, startRawOrigins } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // A circuit belongs to an origin, so each test has origins of its own.
-const { listed, originOf } = await startRawOrigins(60);
-const vars = { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
+const { routingOrigins, originOf } = await startRawOrigins(60);
+const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 const worker = await startWorker({ faulty: true, vars });
 const storefronts = storefrontsOf(worker);
 
-let aheadMs = 0;
+let offsetMs = 0;
 /** Lets time pass for the Worker. */
 async function pass(seconds) {
-  aheadMs += seconds * 1000;
-  assert.equal((await send(worker, `/.clock?aheadMs=${aheadMs}`, { method: "PUT" })).status, 204);
+  offsetMs += seconds * 1000;
+  assert.equal((await send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" })).status, 204);
 }
 // POST is never tried again, so that each request is one failure at most.
 const post = (id, body = "x") => sendForJson(worker, `/stores/${id}/x`, { method: "POST", body });
@@ -33,15 +33,15 @@ function assertOpen(response, secondsMax = 10) {
 
 /** A tenant whose origin has failed five times. */
 async function opened(handler, record = {}) {
-  const origin = originOf(failing());
+  const origin = originOf(respondFailure());
   const id = await storefronts.add({ origin: origin.origin, ...record });
   for (let failures = 0; failures < 5; failures += 1) await post(id);
   assert.equal(origin.requests.length, 5);
-  origin.otherwise(handler);
+  origin.serveByDefault(handler);
   return { origin, id };
 }
 
-for (const [name, failure] of Object.entries(failures)) {
+for (const [name, failure] of Object.entries(FAILURES)) {
   test(`five times ${name} open the circuit: 502 with Retry-After, and the origin is left alone`, async () => {
     const origin = originOf(failure);
     const id = await storefronts.add({ origin: origin.origin });
@@ -55,12 +55,12 @@ for (const [name, failure] of Object.entries(failures)) {
 }
 
 test("four failures do not open it, nor five in more than ten seconds, nor five among more successes", async () => {
-  const four = originOf(inTurn(failing(), failing(), failing(), failing(), ok()));
+  const four = originOf(inSequence(respondFailure(), respondFailure(), respondFailure(), respondFailure(), respondOk()));
   const fourId = await storefronts.add({ origin: four.origin });
   for (let requests = 0; requests < 5; requests += 1) await post(fourId);
   assert.equal((await post(fourId)).status, 200);
 
-  const slow = originOf(failing());
+  const slow = originOf(respondFailure());
   const slowId = await storefronts.add({ origin: slow.origin });
   for (let requests = 1; requests <= 8; requests += 1) {
     assert.equal((await post(slowId)).status, 503);
@@ -70,7 +70,7 @@ test("four failures do not open it, nor five in more than ten seconds, nor five 
   let turn = 0;
   const busy = originOf((exchange) => {
     turn += 1;
-    return (turn % 3 === 0 ? failing() : ok())(exchange);
+    return (turn % 3 === 0 ? respondFailure() : respondOk())(exchange);
   });
   const busyId = await storefronts.add({ origin: busy.origin });
   for (let requests = 0; requests < 40; requests += 1) await post(busyId);
@@ -78,10 +78,10 @@ test("four failures do not open it, nor five in more than ten seconds, nor five 
 });
 
 test("the circuit belongs to the path at the origin, not to the tenant", async () => {
-  const { origin, id } = await opened(ok());
+  const { origin, id } = await opened(respondOk());
   assertOpen(await post(await storefronts.add({ origin: origin.origin })));
   assert.equal((await post(await storefronts.add({ origin: `${origin.origin}/other` }))).status, 200);
-  await storefronts.put(id, { origin: originOf(ok("elsewhere")).origin });
+  await storefronts.put(id, { origin: originOf(respondOk("elsewhere")).origin });
   assert.equal((await post(id)).text, "elsewhere");
 });
 
@@ -89,15 +89,15 @@ test("the circuit belongs to the path at the origin, not to the tenant", async (
 const asAnother = (id, path, more = {}) => send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
 
 const attacks = {
-  ...failures,
-  500: failing("500 Internal Server Error"),
-  "no answer": silent,
-  "an end in the middle of the body": bytesThenGone("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345"),
+  ...FAILURES,
+  500: respondFailure("500 Internal Server Error"),
+  "no answer": neverRespond,
+  "an end in the middle of the body": sendBytesThenClose("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345"),
 };
 for (const [name, attack] of Object.entries(attacks)) {
   for (const method of ["GET", "POST"]) {
     test(`a hundred times ${name} (${method}), and nobody else's request to a healthy path fails, nor the attacker's own`, async () => {
-      const origin = originOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : ok())(exchange));
+      const origin = originOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : respondOk())(exchange));
       const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
       for (let round = 0; round < 5; round += 1) {
         const body = method === "POST" ? "x" : undefined;
@@ -115,8 +115,8 @@ for (const [name, attack] of Object.entries(attacks)) {
 
 test("what one visitor's body makes fail is closed to that visitor, and to nobody else", async () => {
   const origin = originOf(async (exchange) => {
-    await exchange.request.whole;
-    return (exchange.request.body.toString() === "bad" ? failing() : ok())(exchange);
+    await exchange.request.completed;
+    return (exchange.request.body.toString() === "bad" ? respondFailure() : respondOk())(exchange);
   });
   const id = await storefronts.add({ origin: origin.origin });
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id, "bad")).status, 503);
@@ -126,11 +126,11 @@ test("what one visitor's body makes fail is closed to that visitor, and to nobod
 
 test("a body that a visitor sends too slowly, or breaks off, is held against no origin", async () => {
   const origin = originOf(async (exchange) => {
-    await exchange.request.whole;
-    return ok()(exchange);
+    await exchange.request.completed;
+    return respondOk()(exchange);
   });
   const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
-  const { hostname, port } = worker.direct;
+  const { hostname, port } = worker.directUrl;
   for (let requests = 0; requests < 30; requests += 1) {
     const socket = net.connect(Number(port), hostname);
     socket.on("error", () => {});
@@ -143,7 +143,7 @@ test("a body that a visitor sends too slowly, or breaks off, is held against no 
 });
 
 test("an origin that gives no answer to five visitors at five paths for ten seconds is asked for nothing", async () => {
-  const origin = originOf(closes);
+  const origin = originOf(closeConnection);
   const id = await storefronts.add({ origin: origin.origin });
   const ask = (visitor, path) =>
     sendForJson(worker, `/stores/${id}/${path}`, { method: "POST", body: "x", headers: { "CF-Connecting-IP": `192.0.2.${visitor}` } });
@@ -154,7 +154,7 @@ test("an origin that gives no answer to five visitors at five paths for ten seco
   assertProblem(await ask(99, "another"), 502, "origin_failed");
   await pass(11);
   assertProblem(await ask(0, 0), 502, "origin_failed");
-  origin.otherwise(ok());
+  origin.serveByDefault(respondOk());
   assertOpen(await ask(100, "healthy"));
   assert.equal(origin.requests.length, 22);
   await pass(11);
@@ -165,21 +165,21 @@ test("an origin that gives no answer to five visitors at five paths for ten seco
 test("after ten seconds one request goes through as a probe; its success closes the circuit", async () => {
   let release;
   const { origin, id } = await opened((exchange) => {
-    release = () => ok()(exchange);
+    release = () => respondOk()(exchange);
   });
   await pass(11);
   const probe = post(id);
   await eventually(() => release, "the probe at the origin");
   for (let requests = 0; requests < 3; requests += 1) assertOpen(await post(id), 60);
   assert.equal(origin.requests.length, 6);
-  origin.otherwise(ok());
+  origin.serveByDefault(respondOk());
   release();
   assert.equal((await probe).status, 200);
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
 test("a probe that fails opens it again, twice as long", async () => {
-  const { origin, id } = await opened(failing());
+  const { origin, id } = await opened(respondFailure());
   await pass(11);
   await post(id);
   assert.equal(origin.requests.length, 6);
@@ -187,13 +187,13 @@ test("a probe that fails opens it again, twice as long", async () => {
   await pass(11);
   assertOpen(await post(id), 20);
   assert.equal(origin.requests.length, 6);
-  origin.otherwise(ok());
+  origin.serveByDefault(respondOk());
   await pass(10);
   assert.equal((await post(id)).status, 200);
 });
 
 test("another variant takes the visitors of an open circuit, without a try", async () => {
-  const [blue, green] = [originOf(failing()), originOf(ok("green"))];
+  const [blue, green] = [originOf(respondFailure()), originOf(respondOk("green"))];
   const id = await storefronts.add({
     variants: [
       { name: "blue", origin: blue.origin, weight: 1 },
@@ -209,9 +209,9 @@ test("another variant takes the visitors of an open circuit, without a try", asy
   assert.equal(blue.requests.length, 5);
 });
 
-for (const [name, failure] of [...Object.entries(failures), ["silence", silent]]) {
+for (const [name, failure] of [...Object.entries(FAILURES), ["silence", neverRespond]]) {
   test(`after ${name} the fallback origin answers`, async () => {
-    const [origin, backup] = [originOf(failure), originOf(ok("backup"))];
+    const [origin, backup] = [originOf(failure), originOf(respondOk("backup"))];
     const id = await storefronts.add({ origin: `${origin.origin}/base`, fallback: `${backup.origin}/backup`, timeoutMs: 1000 });
     const response = await send(worker, `/stores/${id}/x//y?z`);
     assert.equal(response.status, 200, response.text);
@@ -226,8 +226,8 @@ for (const [name, failure] of [...Object.entries(failures), ["silence", silent]]
 }
 
 test("behind an open circuit the fallback origin gets what was never sent, whatever it is", async () => {
-  const backup = originOf(ok("backup"));
-  const { origin, id } = await opened(ok());
+  const backup = originOf(respondOk("backup"));
+  const { origin, id } = await opened(respondOk());
   await storefronts.put(id, { origin: origin.origin, fallback: backup.origin });
   const body = randomBytes(100_000);
   const response = await post(id, body);
@@ -237,17 +237,17 @@ test("behind an open circuit the fallback origin gets what was never sent, whate
 });
 
 test("an answer of the application, even a 500, is not replaced by the fallback", async () => {
-  const backup = originOf(ok("backup"));
-  const id = await storefronts.add({ origin: originOf(failing("500 Internal Server Error")).origin, fallback: backup.origin });
+  const backup = originOf(respondOk("backup"));
+  const id = await storefronts.add({ origin: originOf(respondFailure("500 Internal Server Error")).origin, fallback: backup.origin });
   assert.equal((await send(worker, `/stores/${id}/x`)).status, 500);
   assert.equal(backup.requests.length, 0);
 });
 
 test("the maintenance page answers 503 for a failure and for an open circuit", async () => {
-  const key = unique("maintenance");
+  const key = uniqueName("maintenance");
   await worker.env.assets.put(key, "<h1>Back soon</h1>");
-  const { id } = await opened(failing(), { fallback: { asset: key } });
-  const failed = await storefronts.add({ origin: originOf(closes).origin, fallback: { asset: key } });
+  const { id } = await opened(respondFailure(), { fallback: { asset: key } });
+  const failed = await storefronts.add({ origin: originOf(closeConnection).origin, fallback: { asset: key } });
   for (const path of [`/stores/${id}/x`, `/stores/${failed}/x`]) {
     const response = await send(worker, path);
     assert.equal(response.status, 503);
@@ -260,6 +260,6 @@ test("the maintenance page answers 503 for a failure and for an open circuit", a
 });
 
 test("a maintenance page that is not there leaves the failure as it was", async () => {
-  const id = await storefronts.add({ origin: originOf(closes).origin, fallback: { asset: unique("missing") } });
+  const id = await storefronts.add({ origin: originOf(closeConnection).origin, fallback: { asset: uniqueName("missing") } });
   assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_failed");
 });

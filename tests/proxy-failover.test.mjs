@@ -2,15 +2,25 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { open, send, sendForJson } from "./harness/http.mjs";
+import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { answer, bytesThenGone, closes, failing, failures, inTurn, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import {
+  closeConnection,
+  FAILURES,
+  inSequence,
+  neverRespond,
+  respond,
+  respondFailure,
+  respondOk,
+  sendBytesThenClose,
+  startRawOrigins,
+} from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // A circuit belongs to an origin, so each test has origins of its own.
-const { listed, originOf } = await startRawOrigins(130);
-const vars = { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
+const { routingOrigins, originOf } = await startRawOrigins(130);
+const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 
 describe("second tries", async () => {
   const worker = await startWorker({ vars });
@@ -29,17 +39,17 @@ describe("second tries", async () => {
   const asBlue = { headers: { "X-Group": "blue" } };
 
   /** Second tries are a tenth of all requests: makes those that go well. */
-  const calm = await storefronts.add({ origin: originOf(ok()).origin });
+  const calm = await storefronts.add({ origin: originOf(respondOk()).origin });
   async function earnTries(tries) {
     for (let round = 0; round < tries; round += 1) {
       await Promise.all(Array.from({ length: 12 }, () => send(worker, `/stores/${calm}/x`)));
     }
   }
 
-  for (const [name, failure] of Object.entries(failures)) {
+  for (const [name, failure] of Object.entries(FAILURES)) {
     test(`after ${name} of one variant another one answers`, async () => {
       await earnTries(1);
-      const [blue, green] = [originOf(failure), originOf(ok("green"))];
+      const [blue, green] = [originOf(failure), originOf(respondOk("green"))];
       const response = await send(worker, `/stores/${await blueGreen(blue, green)}/x?y`, asBlue);
       assert.equal(response.status, 200, response.text);
       assert.equal(response.text, "green");
@@ -56,7 +66,7 @@ describe("second tries", async () => {
 
     test(`after ${name} of the only origin it is asked once more`, async () => {
       await earnTries(1);
-      const origin = originOf(inTurn(failure, ok()));
+      const origin = originOf(inSequence(failure, respondOk()));
       const response = await send(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x?y`);
       assert.equal(response.status, 200, response.text);
       assert.deepEqual(
@@ -69,7 +79,7 @@ describe("second tries", async () => {
   test("with active the same variant is asked again, and a variant of weight 0 never is", async () => {
     await earnTries(2);
     for (const more of [{ active: "blue" }, { green: 0 }]) {
-      const [blue, green] = [originOf(inTurn(failing(), ok("blue"))), originOf(ok("green"))];
+      const [blue, green] = [originOf(inSequence(respondFailure(), respondOk("blue"))), originOf(respondOk("green"))];
       const { green: weight = 1, ...rest } = more;
       const variants = [
         { name: "blue", origin: blue.origin, weight: 1 },
@@ -84,16 +94,16 @@ describe("second tries", async () => {
   });
 
   // The runtime itself sends a request without a body once more where a connection that it used before turns out to be closed.
-  const failingForGood = bytesThenGone("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 18\r\n\r\nthe origin's words");
+  const failingForGood = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 18\r\n\r\nthe origin's words");
   for (const [first, second, status, text] of [
-    [failing(), failing("502 Bad Gateway"), 502, "the origin's words"],
-    [failingForGood, closes, 503, "the origin's words"],
-    [closes, failing(), 503, "the origin's words"],
-    [failing(), answer("404 Not Found", [], "none"), 404, "none"],
+    [respondFailure(), respondFailure("502 Bad Gateway"), 502, "the origin's words"],
+    [failingForGood, closeConnection, 503, "the origin's words"],
+    [closeConnection, respondFailure(), 503, "the origin's words"],
+    [respondFailure(), respond("404 Not Found", [], "none"), 404, "none"],
   ]) {
     test(`one second try is all: the last answer of an origin is handed on (${status})`, async () => {
       await earnTries(1);
-      const origin = originOf(inTurn(first, second));
+      const origin = originOf(inSequence(first, second));
       const id = await storefronts.add({ origin: origin.origin });
       const response = await send(worker, `/stores/${id}/x`);
       assert.equal(response.status, status);
@@ -104,7 +114,7 @@ describe("second tries", async () => {
 
   test("where no origin answered, it is 502", async () => {
     await earnTries(1);
-    const origin = originOf(closes);
+    const origin = originOf(closeConnection);
     const response = await sendForJson(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x`);
     assertProblem(response, 502, "origin_failed");
     assert.equal(origin.requests.length, 2);
@@ -132,10 +142,10 @@ describe("second tries", async () => {
     test(`${method} ${what} is ${isTriedAgain ? "" : "not "}tried again, and what arrives is what was sent`, async () => {
       await earnTries(1);
       const body = length === undefined ? undefined : randomBytes(length === "chunked" ? 10 : length);
-      for (const failure of [failing(), closes]) {
-        const origin = originOf(inTurn(failure, ok()));
+      for (const failure of [respondFailure(), closeConnection]) {
+        const origin = originOf(inSequence(failure, respondOk()));
         const path = `/stores/${await storefronts.add({ origin: origin.origin })}/x`;
-        const { request, response } = open(worker, path, { method, headers: { "Content-Type": "text/x-test" } });
+        const { request, response } = openRequest(worker, path, { method, headers: { "Content-Type": "text/x-test" } });
         if (length !== "chunked" && body) request.setHeader("Content-Length", body.length);
         if (length === "chunked") request.setHeader("Transfer-Encoding", "chunked");
         request.end(body);
@@ -155,7 +165,7 @@ describe("second tries", async () => {
 
   for (const status of ["500 Internal Server Error", "501 Not Implemented", "404 Not Found", "429 Too Many Requests"]) {
     test(`a ${status} is the application's own answer: no second try, and no circuit opens`, async () => {
-      const origin = originOf(failing(status));
+      const origin = originOf(respondFailure(status));
       const id = await storefronts.add({ origin: origin.origin });
       for (let requests = 1; requests <= 8; requests += 1) {
         const response = await send(worker, `/stores/${id}/x`);
@@ -167,7 +177,7 @@ describe("second tries", async () => {
 
   test("the record's timeoutMs is the deadline: 504, and no second try after it", async () => {
     for (const method of ["GET", "POST"]) {
-      const origin = originOf(silent);
+      const origin = originOf(neverRespond);
       const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
       const body = method === "POST" ? "x" : undefined;
       assertProblem(await sendForJson(worker, `/stores/${id}/x`, { method, body }), 504, "origin_timeout");
@@ -187,7 +197,7 @@ describe("the retry budget", async () => {
   const storefronts = storefrontsOf(worker);
 
   test("second tries are a tenth of the requests and ten more: an outage is not doubled", async () => {
-    const broken = Array.from({ length: 60 }, () => originOf(failing()));
+    const broken = Array.from({ length: 60 }, () => originOf(respondFailure()));
     for (const { origin } of broken) {
       assert.equal((await send(worker, `/stores/${await storefronts.add({ origin })}/x`)).status, 503);
     }

@@ -1,8 +1,8 @@
 // A tenant's record: what is accepted, what a fault in it is answered with, how long it is remembered, whom it lets in.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { callsFor, sendWithFaults } from "./harness/faults.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { kvCallsFor, sendWithFaults } from "./harness/faults.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
@@ -246,12 +246,12 @@ describe("records in memory", async () => {
   const worker = await startWorker({ faulty: true, vars: { ...vars, TENANT_DOMAIN: "shops.example.com" } });
   const storefronts = storefrontsOf(worker);
   const ask = async (id) => (await send(worker, `/stores/${id}/x`)).json().url;
-  const reads = async (id) => (await callsFor(worker, id)).length;
+  const reads = async (id) => (await kvCallsFor(worker, id)).length;
 
-  let aheadMs = 0;
+  let offsetMs = 0;
   async function pass(seconds) {
-    aheadMs += seconds * 1000;
-    assert.equal((await send(worker, `/.clock?aheadMs=${aheadMs}`, { method: "PUT" })).status, 204);
+    offsetMs += seconds * 1000;
+    assert.equal((await send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" })).status, 204);
   }
 
   test("within ten seconds KV is read once, whichever way the visitors come", async () => {
@@ -280,7 +280,7 @@ describe("records in memory", async () => {
   });
 
   test("a tenant that is not found is never remembered", async () => {
-    const id = unique("late");
+    const id = uniqueName("late");
     for (let requests = 1; requests <= 3; requests += 1) {
       assert.equal((await send(worker, `/stores/${id}/x`)).status, 404);
       assert.equal(await reads(id), requests);

@@ -4,8 +4,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
-import { open, send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
+import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startRawOrigin } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
@@ -256,11 +256,14 @@ for (const length of [0, 1, 300_000]) {
   // A Trailer is hop-by-hop, like the framing it stands for.
   test(`a chunked body of ${length} bytes arrives chunked`, async () => {
     const body = randomBytes(length);
-    const path = `/${unique("chunked")}`;
-    const { request, response } = open(worker, `/stores/plain${path}`, { method: "POST", headers: { "Transfer-Encoding": "chunked", Trailer: "X-Sum" } });
+    const path = `/${uniqueName("chunked")}`;
+    const { request, response } = openRequest(worker, `/stores/plain${path}`, {
+      method: "POST",
+      headers: { "Transfer-Encoding": "chunked", Trailer: "X-Sum" },
+    });
     request.end(body);
     assert.equal((await response).statusCode, 200);
-    const [seen] = origin.to(path);
+    const [seen] = origin.requestsTo(path);
     assert.equal(seen.field("Content-Length"), undefined);
     assert.equal(seen.field("Transfer-Encoding"), "chunked");
     assert.equal(seen.field("Trailer"), undefined);
@@ -278,10 +281,10 @@ for (const framing of ["with a Content-Length", "in chunks"]) {
   test(`an upload of 100 MB ${framing} arrives whole and is not held in memory`, async () => {
     const piece = randomBytes(100_000);
     const pieces = 1000;
-    const path = `/${unique("upload")}`;
+    const path = `/${uniqueName("upload")}`;
     const before = await peakMemory();
     const headers = framing === "in chunks" ? {} : { "Content-Length": piece.length * pieces };
-    const { request, response } = open(worker, `/stores/plain${path}`, { method: "POST", headers });
+    const { request, response } = openRequest(worker, `/stores/plain${path}`, { method: "POST", headers });
     const hash = createHash("sha256");
     for (let sent = 0; sent < pieces; sent += 1) {
       hash.update(piece);
@@ -289,7 +292,7 @@ for (const framing of ["with a Content-Length", "in chunks"]) {
     }
     request.end();
     assert.equal((await response).statusCode, 200);
-    const [seen] = origin.to(path);
+    const [seen] = origin.requestsTo(path);
     assert.equal(seen.size, piece.length * pieces);
     assert.equal(seen.hash, hash.digest("hex"));
     const grown = (await peakMemory()) - before;

@@ -6,7 +6,7 @@ import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
-import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
 const vars = { ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0", TENANT_DOMAIN: "shops.example.com" };
@@ -205,7 +205,7 @@ describe("with an API_TOKEN", async () => {
   });
 
   test("the token forces a variant, also one of weight 0, against cookie and active", async () => {
-    const forced = (name) => ({ "X-Force-Variant": name, "X-Force-Variant-Token": TOKEN });
+    const forced = (name) => ({ "X-Force-Variant": name, "X-Force-Variant-Token": WORKER_TOKEN });
     const id = await add({ blue: 1, green: 1, off: 0 });
     const activated = await add({ blue: 1, green: 1, off: 0 }, { active: "blue" });
     const { pair } = visitorCookie(await ask(id));
@@ -230,8 +230,8 @@ describe("with an API_TOKEN", async () => {
   for (const [what, fields] of [
     ["no token", {}],
     ["an empty token", { "X-Force-Variant-Token": "" }],
-    ["a wrong token", { "X-Force-Variant-Token": `${TOKEN}x` }],
-    ["the token as a bearer", { Authorization: `Bearer ${TOKEN}` }],
+    ["a wrong token", { "X-Force-Variant-Token": `${WORKER_TOKEN}x` }],
+    ["the token as a bearer", { Authorization: `Bearer ${WORKER_TOKEN}` }],
   ]) {
     test(`with ${what} no variant is forced: 401, and nothing is fetched`, async () => {
       const id = await add({ blue: 1, green: 1 });
@@ -243,7 +243,7 @@ describe("with an API_TOKEN", async () => {
   }
 
   test("a variant that is not there cannot be forced: 400", async () => {
-    const headers = { "X-Force-Variant": "red", "X-Force-Variant-Token": TOKEN };
+    const headers = { "X-Force-Variant": "red", "X-Force-Variant-Token": WORKER_TOKEN };
     const id = await add({ blue: 1, green: 1 });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`, { headers }), 400, "unknown_variant");
   });
@@ -257,7 +257,7 @@ describe("without secrets", async () => {
 
   test("a variant cannot be forced, whatever token is sent: 503", async () => {
     const id = await storefronts.add({ variants, active: "blue" });
-    for (const token of [TOKEN, "", "undefined", undefined]) {
+    for (const token of [WORKER_TOKEN, "", "undefined", undefined]) {
       const fields = { "X-Force-Variant": "blue", ...(token !== undefined && { "X-Force-Variant-Token": token }) };
       assertProblem(await sendForJson(worker, `/stores/${id}/x`, { headers: fields }), 503, "not_configured");
     }

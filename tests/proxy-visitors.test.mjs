@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
-import { open, send, sendForJson } from "./harness/http.mjs";
+import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { answer, failing, ok, silent, startRawOrigins } from "./harness/raw-origin.mjs";
+import { neverRespond, respond, respondFailure, respondOk, startRawOrigins } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const { listed, originOf } = await startRawOrigins(30);
-const worker = await startWorker({ vars: { ROUTING_ORIGINS: listed, UPSTREAM_TIMEOUT_MS: "5000" } });
+const { routingOrigins, originOf } = await startRawOrigins(30);
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: routingOrigins, UPSTREAM_TIMEOUT_MS: "5000" } });
 const storefronts = storefrontsOf(worker);
 
 async function shop(handler, record = {}) {
@@ -21,7 +21,7 @@ const get = (id, headers) => sendForJson(worker, `/stores/${id}/x`, { headers })
 
 for (const method of ["GET", "HEAD"]) {
   test(`${method} with an empty body, Content-Length: 0, reaches the origin without one`, async () => {
-    const { origin, id } = await shop(ok());
+    const { origin, id } = await shop(respondOk());
     const response = await send(worker, `/stores/${id}/x`, { method, headers: { "Content-Length": "0" } });
     assert.equal(response.status, 200);
     assert.equal(origin.requests.length, 1);
@@ -30,7 +30,7 @@ for (const method of ["GET", "HEAD"]) {
 }
 
 test("GET with a body, which the platform cannot send, is answered 400, and the origin stays in use", async () => {
-  const { origin, id } = await shop(ok());
+  const { origin, id } = await shop(respondOk());
   for (let requests = 0; requests < 6; requests += 1) {
     const response = await sendForJson(worker, `/stores/${id}/x`, { body: "a body" });
     assertProblem(response, 400, "unexpected_body");
@@ -40,10 +40,10 @@ test("GET with a body, which the platform cannot send, is answered 400, and the 
 });
 
 test("uploads that stall until the deadline do not take the origin away from others", async () => {
-  const { id } = await shop(ok());
-  const slow = await storefronts.add({ origin: originOf(silent).origin, timeoutMs: 100 });
+  const { id } = await shop(respondOk());
+  const slow = await storefronts.add({ origin: originOf(neverRespond).origin, timeoutMs: 100 });
   const uploads = Array.from({ length: 6 }, async () => {
-    const { request, response } = open(worker, `/stores/${slow}/x`, { method: "POST" });
+    const { request, response } = openRequest(worker, `/stores/${slow}/x`, { method: "POST" });
     request.write("the beginning");
     const { statusCode } = await response;
     request.on("error", () => {}).destroy();
@@ -55,9 +55,9 @@ test("uploads that stall until the deadline do not take the origin away from oth
 });
 
 test("a request that hangs does not take another variant's probe or second try", async () => {
-  const good = originOf(ok());
+  const good = originOf(respondOk());
   const variants = [
-    { name: "hangs", origin: originOf(silent).origin, weight: 1 },
+    { name: "hangs", origin: originOf(neverRespond).origin, weight: 1 },
     { name: "good", origin: good.origin, weight: 1 },
   ];
   const split = { by: "header", name: "X-Group" };
@@ -75,14 +75,14 @@ test("a request that hangs does not take another variant's probe or second try",
 
 test("what would reach past the storefront's own paths is not handed on under a path, and is at a host of its own", async () => {
   const fields = ["Service-Worker-Allowed: /", 'Clear-Site-Data: "*"'];
-  const { id } = await shop(answer("200 OK", fields));
+  const { id } = await shop(respond("200 OK", fields));
   const { headers } = await get(id);
   assert.equal(headers["service-worker-allowed"], undefined);
   assert.equal(headers["clear-site-data"], undefined);
 });
 
 test("a fallback page that is not there is named in the log, and the failure stands", async () => {
-  const { id } = await shop(failing(), { fallback: { asset: "nowhere.html" } });
+  const { id } = await shop(respondFailure(), { fallback: { asset: "nowhere.html" } });
   assert.equal((await get(id)).status, 503);
   const isMeant = ({ code, detail }) => code === "fallback_failed" && detail.startsWith(id);
   const { detail } = await eventually(() => worker.log().find(isMeant), "a line in the log");
@@ -91,7 +91,7 @@ test("a fallback page that is not there is named in the log, and the failure sta
 
 test("a maintenance page carries the id of its line in the log", async () => {
   await worker.env.assets.put("back-soon.html", "<p>Back soon");
-  const { id } = await shop(failing(), { fallback: { asset: "back-soon.html" } });
+  const { id } = await shop(respondFailure(), { fallback: { asset: "back-soon.html" } });
   const { status, text, headers } = await get(id);
   assert.deepEqual([status, text, headers["routing-source"]], [503, "<p>Back soon", "fallback"]);
   const isMeant = ({ requestId, code }) => code === "maintenance" && requestId === headers["x-request-id"];
@@ -99,7 +99,7 @@ test("a maintenance page carries the id of its line in the log", async () => {
 });
 
 test("the log names the storefront and the origin of a failure, a second try and a circuit that opens", async () => {
-  const { origin, id } = await shop(failing());
+  const { origin, id } = await shop(respondFailure());
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await get(id)).status, 503);
   assertProblem(await get(id), 502, "circuit_open");
   const place = `${id}: ${origin.origin}`;

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { open } from "./harness/http.mjs";
-import { answer, startRawOrigin } from "./harness/raw-origin.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { openRequest } from "./harness/http.mjs";
+import { respond, startRawOrigin } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
-import { BINARY, CLOSE, connect, echo, PONG, TEXT, takesWebSockets } from "./harness/websocket.mjs";
+import { acceptWebSockets, BINARY, CLOSE, connectWebSocket, echoMessages, PONG, TEXT } from "./harness/websocket.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const origin = await startRawOrigin();
@@ -26,20 +26,20 @@ const ways = [
 
 /** Serves WebSockets at a path of their own, behind the base; the path as visitors ask for it. */
 function serve(use, options) {
-  const path = `/${unique("socket")}`;
-  origin.serve(takesWebSockets(use, options), `/base${path}`);
+  const path = `/${uniqueName("socket")}`;
+  origin.serve(acceptWebSockets(use, options), `/base${path}`);
   return path;
 }
 
 async function connected(path, options) {
-  const connection = await connect(worker, path, options);
+  const connection = await connectWebSocket(worker, path, options);
   assert.equal(connection.status, 101, connection.text);
   return connection;
 }
 
 for (const [name, prefix, headers] of ways) {
   test(`${name}: text and binary messages go both ways, whole and in order`, async () => {
-    const path = serve(echo);
+    const path = serve(echoMessages);
     const { socket } = await connected(prefix + path, { headers });
     const messages = ["hello", "", "é€𝄞", Buffer.from([0, 1, 254, 255]), "x".repeat(60_000), Buffer.alloc(60_000, 7)];
     for (const message of messages) socket.send(message);
@@ -59,7 +59,7 @@ for (const [name, prefix, headers] of ways) {
   test(`${name}: the visitor's close reaches the origin with its code and reason, and back`, async () => {
     let closed;
     const path = serve(async (side) => {
-      closed = await echo(side);
+      closed = await echoMessages(side);
     });
     const { socket } = await connected(prefix + path, { headers });
     socket.close(4001, "bye");
@@ -89,7 +89,7 @@ for (const [name, prefix, headers] of ways) {
     const path = serve(async (side) => {
       side.ping("from the origin");
       pong = await side.next();
-      await echo(side);
+      await echoMessages(side);
     });
     const { socket } = await connected(prefix + path, { headers });
     await eventually(() => pong, "a pong at the origin");
@@ -101,10 +101,10 @@ for (const [name, prefix, headers] of ways) {
 }
 
 test("the upgrade reaches the origin under its base, with the fields of every request", async () => {
-  const path = serve(echo);
+  const path = serve(echoMessages);
   const headers = { Cookie: "session=1", Origin: "https://shop.example", "X-Forwarded-For": "6.6.6.6" };
   await connected(`/stores/shop${path}?room=1%2F2`, { headers });
-  const [request] = origin.to(`/base${path}`);
+  const [request] = origin.requestsTo(`/base${path}`);
   assert.equal(request.line, `GET /base${path}?room=1%2F2 HTTP/1.1`);
   assert.equal(request.field("Upgrade"), "websocket");
   assert.equal(request.field("Connection"), "Upgrade");
@@ -118,14 +118,14 @@ test("the upgrade reaches the origin under its base, with the fields of every re
 });
 
 test("the origin chooses the subprotocol", async () => {
-  const path = serve(echo, { choose: "superchat" });
+  const path = serve(echoMessages, { subprotocol: "superchat" });
   const { headers } = await connected(`/stores/shop${path}`, { subprotocols: ["chat", "superchat"] });
-  assert.equal(origin.to(`/base${path}`)[0].field("Sec-WebSocket-Protocol"), "chat, superchat");
+  assert.equal(origin.requestsTo(`/base${path}`)[0].field("Sec-WebSocket-Protocol"), "chat, superchat");
   assert.equal(headers["sec-websocket-protocol"], "superchat");
 });
 
 test("the answer to an upgrade says who served it, and has the origin's own fields", async () => {
-  const path = serve(echo, { fields: ["X-Own: 1", "Set-Cookie: a=1; Path=/base"] });
+  const path = serve(echoMessages, { fields: ["X-Own: 1", "Set-Cookie: a=1; Path=/base"] });
   const { headers } = await connected(`/stores/split${path}`);
   assert.equal(headers["x-own"], "1");
   assert.equal(headers["x-served-by"], "Cloudflare Worker");
@@ -135,12 +135,12 @@ test("the answer to an upgrade says who served it, and has the origin's own fiel
     headers["set-cookie"].some((cookie) => /^a=1; *Path=\/stores\/split$/.test(cookie)),
     headers["set-cookie"],
   );
-  assert.equal(origin.to(`/base${path}`)[0].field("X-Edit"), "1");
+  assert.equal(origin.requestsTo(`/base${path}`)[0].field("X-Edit"), "1");
 });
 
 test("an origin that refuses the upgrade is handed on", async () => {
-  origin.serve(answer("403 Forbidden", ["X-Own: 1"], "members only"), "/base/refused");
-  const { status, headers, text } = await connect(worker, "/stores/shop/refused");
+  origin.serve(respond("403 Forbidden", ["X-Own: 1"], "members only"), "/base/refused");
+  const { status, headers, text } = await connectWebSocket(worker, "/stores/shop/refused");
   assert.equal(status, 403);
   assert.equal(headers["x-own"], "1");
   assert.equal(headers["x-storefront-id"], "shop");
@@ -148,29 +148,29 @@ test("an origin that refuses the upgrade is handed on", async () => {
 });
 
 test("a visitor that vanishes is noticed at the origin, and an origin that vanishes by the visitor", async () => {
-  let gone;
+  let lastMessage;
   const path = serve(async (side) => {
-    gone = await side.next();
+    lastMessage = await side.next();
   });
   const { socket } = await connected(`/stores/shop${path}`);
   socket.destroy();
-  await eventually(() => gone, "the end at the origin");
+  await eventually(() => lastMessage, "the end at the origin");
 
-  const dying = `/${unique("socket")}`;
-  origin.serve((exchange) => takesWebSockets(() => setTimeout(exchange.end, 50))(exchange), `/base${dying}`);
+  const dying = `/${uniqueName("socket")}`;
+  origin.serve((exchange) => acceptWebSockets(() => setTimeout(exchange.end, 50))(exchange), `/base${dying}`);
   const visitor = await connected(`/stores/shop${dying}`);
   const end = await visitor.socket.next();
-  assert.ok(end.gone || end.opcode === CLOSE, JSON.stringify(end));
+  assert.ok(end.closed || end.opcode === CLOSE, JSON.stringify(end));
 });
 
 /** An event stream whose events the test sends; `closed` is set once the Worker has closed its connection. */
 function eventStream() {
-  const stream = { path: `/${unique("events")}`, closed: false };
+  const stream = { path: `/${uniqueName("events")}`, closed: false };
   origin.serve(({ request, write }) => {
     write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.send = (event) => write(`${(event.length + 8).toString(16)}\r\ndata: ${event}\n\n\r\n`);
     stream.finish = () => write("0\r\n\r\n");
-    request.gone.then(() => {
+    request.closed.then(() => {
       stream.closed = true;
     });
   }, `/base${stream.path}`);
@@ -180,7 +180,7 @@ function eventStream() {
 for (const [name, prefix, headers] of ways) {
   test(`${name}: the events of a stream arrive one by one, before it ends`, async () => {
     const stream = eventStream();
-    const { request, response } = open(worker, prefix + stream.path, { headers: { Accept: "text/event-stream", ...headers } });
+    const { request, response } = openRequest(worker, prefix + stream.path, { headers: { Accept: "text/event-stream", ...headers } });
     request.end();
     const answered = await response;
     assert.equal(answered.statusCode, 200);
@@ -198,7 +198,7 @@ for (const [name, prefix, headers] of ways) {
 
 test("the origin of an event stream sees the visitor going away", async () => {
   const stream = eventStream();
-  const { request, response } = open(worker, `/stores/shop${stream.path}`);
+  const { request, response } = openRequest(worker, `/stores/shop${stream.path}`);
   request.end();
   const answered = await response;
   stream.send("one");

@@ -7,7 +7,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { atPort, portsAfter } from "../demo/upstreams.mjs";
-import { requireFree } from "../scripts/ports.mjs";
+import { requireFreePorts } from "../scripts/ports.mjs";
 import { ROOT } from "../scripts/run.mjs";
 
 const portsOf = (port) => ({ "kv-edge": port, ...portsAfter(port) });
@@ -37,13 +37,13 @@ describe("the ports of `npm start`", () => {
     test(`that of ${name} is taken: others are proposed together, and they are free`, async () => {
       const taken = await listen();
       const port = taken - (portsOf(0)[name] ?? 0);
-      const failure = await requireFree(port, portsOf).then(
+      const failure = await requireFreePorts(port, portsOf).then(
         () => assert.fail("it is free"),
         (error) => error,
       );
       assert.match(failure.message, /^Port \d+ \(.+\) is occupied: stop the program that listens there .*`npm start -- --port \d+`/);
       const proposed = Number(failure.message.match(/--port (\d+)`/)[1]);
-      await requireFree(proposed, portsOf);
+      await requireFreePorts(proposed, portsOf);
     });
   }
 

@@ -3,23 +3,23 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 import { assertProblem } from "./harness/problem.mjs";
-import { ok, startRawOrigins } from "./harness/raw-origin.mjs";
+import { respondOk, startRawOrigins } from "./harness/raw-origin.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
-import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
-const { listed, originOf } = await startRawOrigins(1);
-const worker = await startWorker({ vars: { ROUTING_ORIGINS: listed, ROUTING_REFRESH: "0" } });
-const origin = originOf(ok());
+const { routingOrigins, originOf } = await startRawOrigins(1);
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0" } });
+const origin = originOf(respondOk());
 const id = await storefrontsOf(worker).add({ origin: origin.origin });
 
 /** Sends a head and the first byte of a body, and nothing more; the whole answer. */
 function stall(path, framing) {
-  const { hostname, port } = worker.direct;
+  const { hostname, port } = worker.directUrl;
   const head = [
     `POST ${path} HTTP/1.1`,
     `Host: ${hostname}:${port}`,
     "Accept: application/json",
-    `Authorization: Bearer ${TOKEN}`,
+    `Authorization: Bearer ${WORKER_TOKEN}`,
     "Content-Type: application/json",
     framing,
   ];

@@ -19,12 +19,12 @@ import {
   values,
   WITHOUT_RECORD,
 } from "./fixtures/records/contents.mjs";
-import { assertPage, single } from "./harness/config.mjs";
+import { assertPage, ofrepFlag } from "./harness/config.mjs";
 import { send } from "./harness/http.mjs";
-import { assertHit, cacheStatusOf } from "./harness/http-cache.mjs";
+import { assertHit, parseCacheStatus } from "./harness/http-cache.mjs";
 import { startPostgres } from "./harness/postgres.mjs";
-import { seed } from "./harness/records.mjs";
-import { apiOf, cli } from "./harness/site.mjs";
+import { restoreStorage } from "./harness/records.mjs";
+import { apiFor, runTool } from "./harness/site.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";
@@ -47,7 +47,7 @@ async function startWith(records) {
     ROUTING_ORIGINS: upstream.origin,
   };
   const worker = await startWorker({ faulty: true, vars });
-  await seed(worker, records);
+  await restoreStorage(worker, records);
   return worker;
 }
 
@@ -57,7 +57,7 @@ for (const generation of generations) {
   const worker = await startWith(records);
 
   describe(generation, () => {
-    const get = (path, headers) => send({ url: worker.direct }, path, { headers });
+    const get = (path, headers) => send({ url: worker.directUrl }, path, { headers });
     const cached = (path, headers) => get(`/cache/${origin}${path}`, headers);
 
     for (const [path, { headers, body }] of Object.entries(answers)) {
@@ -65,7 +65,7 @@ for (const generation of generations) {
         test(`the cache: ${path} is not used`, async () => {
           const response = await cached(path);
           assert.equal(response.status, 502, response.text);
-          assert.equal(cacheStatusOf(response).hit, undefined);
+          assert.equal(parseCacheStatus(response).hit, undefined);
         });
       } else if (path !== "/document") {
         test(`the cache: ${path} is a hit`, async () => {
@@ -130,7 +130,7 @@ for (const generation of generations) {
         [{ targetingKey: "ada", plan: "pro" }, "on"],
         [{ targetingKey: "ada", plan: "free" }, "off"],
       ]) {
-        const response = await send({ url: worker.direct }, single("preview"), {
+        const response = await send({ url: worker.directUrl }, ofrepFlag("preview"), {
           method: "POST",
           headers: { "Content-Type": "application/json" },
           body: JSON.stringify({ context }),
@@ -151,25 +151,25 @@ for (const generation of generations) {
     });
 
     test("writes: values with their versions, in KV and in objects that had not brought them there", async () => {
-      const { read, readNewest, coalesce, reachesKv } = writesOf(worker);
+      const { read, readConsistent, coalesce, waitForKv } = writesOf(worker);
       assert.equal((await read("direct")).text, values.direct);
       const last = values.coalesced.at(-1);
       const expected = { coalesced: [last, '"2"'], waiting: [values.waiting, '"1"'], long: [values.long, '"1"'] };
       for (const [key, [value, etag]] of Object.entries(expected)) {
-        const { text, headers } = await readNewest(key);
+        const { text, headers } = await readConsistent(key);
         assert.equal(headers.etag, etag);
         assert.ok(text === value, key);
-        await reachesKv(key, value);
+        await waitForKv(key, value);
       }
       const next = await coalesce("coalesced", { headers: { "If-Match": '"2"' }, body: "third" });
       assert.equal(next.headers.etag, '"3"', next.text);
-      await reachesKv("coalesced", "third");
+      await waitForKv("coalesced", "third");
     });
 
     test("the tool: goes back to the release before", async () => {
-      const { base } = await apiOf(worker);
+      const { base } = await apiFor(worker);
       const run = async (command, ...args) => {
-        const { code, stdout, stderr } = await cli(["assets", command, ...args, "--api-base", base]);
+        const { code, stdout, stderr } = await runTool(["assets", command, ...args, "--api-base", base]);
         assert.equal(code, 0, stderr);
         return stdout;
       };
@@ -188,9 +188,9 @@ for (const generation of generations) {
       await database.query("CREATE TABLE users (id text, preview_features_enabled boolean)");
       for (const row of Object.entries(users)) await database.query("INSERT INTO users VALUES ($1, $2)", row);
       // On a Worker of its own: the other lacks one record.
-      const { base } = await apiOf(await startWith({ ...records, objects: {} }));
+      const { base } = await apiFor(await startWith({ ...records, objects: {} }));
       const args = ["config", "sync", "--api-base", base, "--query", "SELECT * FROM users", "--prefix", PREFIX, "--snapshot", SNAPSHOT, "--json"];
-      const { code, stdout, stderr } = await cli(args, { env: { DATABASE_URL: database.url() } });
+      const { code, stdout, stderr } = await runTool(args, { env: { DATABASE_URL: database.url() } });
       assert.equal(code, 0, stderr);
       const { written, unchanged, deleted } = JSON.parse(stdout.trim().split("\n").at(-1));
       assert.deepEqual({ written, unchanged, deleted }, { written: 0, unchanged: 3, deleted: 0 });
@@ -203,7 +203,7 @@ test("a record of the cache of form version 1 counts as not there, and is no fau
   const worker = await startWith(records);
   const response = await send(worker, `/cache/${origin}/form-1`);
   assert.equal(response.status, 502, response.text);
-  const { hit, fwd } = cacheStatusOf(response);
+  const { hit, fwd } = parseCacheStatus(response);
   assert.deepEqual([hit, fwd], [undefined, "uri-miss"]);
   assert.deepEqual(
     worker.log().filter(({ code }) => code === "broken_record"),

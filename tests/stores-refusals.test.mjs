@@ -1,10 +1,10 @@
 // `/stores/{id}/…`: the requests that reach no origin, and origins that fail.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { closedOrigin, die, startUpstream } from "./harness/upstream.mjs";
+import { breakInBody, closedOrigin, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -19,7 +19,7 @@ const worker = await startWorker({
 const { ROUTING_CONFIG } = worker.env;
 
 async function storefront(record) {
-  const id = unique("shop");
+  const id = uniqueName("shop");
   await ROUTING_CONFIG.put(id, typeof record === "string" ? record : JSON.stringify(record));
   return id;
 }
@@ -145,8 +145,8 @@ test("an origin that ends the connection without an answer is answered 502", asy
 });
 
 for (const [name, handler] of [
-  ["in chunks", die()],
-  ["with a Content-Length", die({ length: 1000 })],
+  ["in chunks", breakInBody()],
+  ["with a Content-Length", breakInBody({ length: 1000 })],
 ]) {
   test(`an origin that dies in the middle of a body ${name} leaves a broken stream, not a clean end`, async () => {
     const id = await storefront({ origin: upstream.origin });

@@ -4,10 +4,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { open, send, sendForJson } from "./harness/http.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { redirectTo, startUpstream } from "./harness/upstream.mjs";
+import { respondWithRedirect, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -18,7 +18,7 @@ const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 /** A storefront of its own for a test; its origin is the upstream with a base path. */
 async function storefront(basePath = "") {
-  const id = unique("shop");
+  const id = uniqueName("shop");
   await ROUTING_CONFIG.put(id, JSON.stringify({ origin: upstream.origin + basePath }));
   return id;
 }
@@ -49,7 +49,7 @@ for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
 
 test("HEAD reaches the origin as HEAD and has no body", async () => {
   const id = await storefront();
-  const path = `/${unique("head")}`;
+  const path = `/${uniqueName("head")}`;
   const response = await send(worker, `/stores/${id}${path}`, { method: "HEAD" });
   assert.equal(response.status, 200);
   assert.equal(response.text, "");
@@ -165,8 +165,8 @@ for (const [encoded, id] of ids) {
 
 test("a request body streams: the origin has its beginning before the client has sent its end", async () => {
   const id = await storefront();
-  const path = `/${unique("upload")}`;
-  const { request, response } = open(worker, `/stores/${id}${path}`, { method: "POST" });
+  const path = `/${uniqueName("upload")}`;
+  const { request, response } = openRequest(worker, `/stores/${id}${path}`, { method: "POST" });
   request.write("first,");
   const record = await eventually(
     () => upstream.requests.find(({ url, chunks }) => url === path && chunks.length > 0),
@@ -187,7 +187,7 @@ test("an answer streams: the client has its beginning before the origin has sent
     response.write("first,");
     finish = () => response.end("last");
   });
-  const { request, response } = open(worker, `/stores/${id}${new URL(url).pathname}`);
+  const { request, response } = openRequest(worker, `/stores/${id}${new URL(url).pathname}`);
   request.end();
   const answer = await response;
   const [first] = await once(answer, "data");
@@ -238,11 +238,11 @@ for (const status of [301, 302, 303, 307, 308]) {
   test(`the origin's redirect ${status} is handed to the client, not followed`, async () => {
     const id = await storefront();
     const target = upstream.serve((_request, response) => response.end("followed"));
-    const url = upstream.serve(redirectTo(target, status));
+    const url = upstream.serve(respondWithRedirect(target, status));
     const response = await send(worker, `/stores/${id}${new URL(url).pathname}`, { method: "POST", body: "x" });
     assert.equal(response.status, status);
     assert.equal(response.headers.location, new URL(`/stores/${id}${new URL(target).pathname}`, worker.url).href);
-    assert.equal(upstream.count(target), 0);
+    assert.equal(upstream.requestCount(target), 0);
   });
 }
 

@@ -1,10 +1,10 @@
 // What is closed until somebody opens it: no secret, empty lists, no ROUTING_INSECURE.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { page, startUpstream } from "./harness/upstream.mjs";
+import { respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
@@ -26,7 +26,7 @@ for (const [name, secrets] of [
 
     for (const [given, headers] of tokens) {
       test(`/writes with ${given} is answered 503, and nothing is read or written`, async () => {
-        const key = unique("closed");
+        const key = uniqueName("closed");
         for (const query of ["", "?strategy=backoff", "?strategy=coalesce&wait=durable", "?n=0"]) {
           const response = await send(worker, `/writes/${key}${query}`, { method: "POST", headers });
           assertProblem(response, 503, "not_configured");
@@ -44,16 +44,16 @@ for (const [name, secrets] of [
     });
 
     test("CACHE_UPSTREAMS is empty: no upstream may be fetched from: 403", async () => {
-      const url = upstream.serve(page("<title>T</title>"));
+      const url = upstream.serve(respondWithPage("<title>T</title>"));
       const response = await sendForJson(worker, `/cache?url=${encodeURIComponent(url)}`);
       assertProblem(response, 403, "upstream_not_allowed");
-      assert.equal(upstream.count(url), 0);
+      assert.equal(upstream.requestCount(url), 0);
     });
 
     test("ROUTING_ORIGINS is empty: no origin may be reached: 502", async () => {
       await worker.env.ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
       assertProblem(await sendForJson(worker, "/stores/shop/y"), 502, "origin_not_allowed");
-      assert.equal(upstream.count("/y"), 0);
+      assert.equal(upstream.requestCount("/y"), 0);
     });
   });
 }
@@ -66,7 +66,7 @@ for (const insecure of ["yes", undefined]) {
     test("an http origin is refused, though it is on ROUTING_ORIGINS: 502, and nothing is fetched", async () => {
       await worker.env.ROUTING_CONFIG.put("insecure", JSON.stringify({ origin: upstream.origin }));
       assertProblem(await sendForJson(worker, "/stores/insecure/x"), 502, "origin_not_allowed");
-      assert.equal(upstream.count("/x"), 0);
+      assert.equal(upstream.requestCount("/x"), 0);
     });
 
     test("an https origin on ROUTING_ORIGINS is tried", async () => {
@@ -82,7 +82,7 @@ for (const timeout of ["soon", "-1", ""]) {
     const worker = await startWorker({ faulty: true, vars });
 
     test("the default of ten seconds holds, and requests are answered", async () => {
-      const url = upstream.serve(page("<title>T</title>"));
+      const url = upstream.serve(respondWithPage("<title>T</title>"));
       assert.equal((await send(worker, `/cache?url=${encodeURIComponent(url)}`)).status, 200);
     });
   });

@@ -11,8 +11,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { parse } from "smol-toml";
 import { ROOT } from "../scripts/run.mjs";
-import { readWorker } from "../scripts/worker.mjs";
-import { cli, site } from "./harness/site.mjs";
+import { readWorkerConfig } from "../scripts/worker.mjs";
+import { makeFolder, runTool } from "./harness/site.mjs";
 
 const require = createRequire(import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "kv-edge-wrangler-"));
@@ -50,7 +50,7 @@ test("wrangler finds in wrangler.toml what the tests bind, and the build deploys
   const [code] = await once(child, "close");
   assert.equal(code, 0, output.text);
   const listed = [...output.text.matchAll(/^env\.(\w+)/gm)].map(([, name]) => name);
-  const { vars, kvNamespaces, durableObjects } = await readWorker();
+  const { vars, kvNamespaces, durableObjects } = await readWorkerConfig();
   const bound = [...Object.keys(vars), ...kvNamespaces, ...durableObjects.map(({ name }) => name)];
   assert.deepEqual(listed.sort(), bound.sort(), output.text);
 });
@@ -63,7 +63,7 @@ test("wrangler dev serves the Worker, with the REST API over its KV that `kv-edg
     assert.ok(port, `wrangler dev does not serve: ${output.text}`);
     const base = `http://127.0.0.1:${port}`;
     assert.equal((await fetch(`${base}/healthz`)).status, 200);
-    const pushed = await cli(["assets", "push", site({ "about.html": "<h1>About</h1>" }), `--local=${base}`]);
+    const pushed = await runTool(["assets", "push", makeFolder({ "about.html": "<h1>About</h1>" }), `--local=${base}`]);
     assert.equal(pushed.code, 0, `${pushed.stdout}\n${pushed.stderr}`);
     const page = await fetch(`${base}/about`);
     assert.deepEqual([page.status, await page.text()], [200, "<h1>About</h1>"]);

@@ -4,12 +4,12 @@
 // that fail for ever are in writes-outage.test.mjs.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { write, inKv, bytesInKv, setFaults, puts } = writesOf(worker);
+const { write, kvValue, kvBytes, setFaults, puts } = writesOf(worker);
 
 const TOO_MANY = "KV PUT failed: 429 Too Many Requests";
 const QUOTA = "KV put() limit exceeded for the day.";
@@ -18,7 +18,7 @@ const MiB = 1024 * 1024;
 
 /** Runs writes to a key of their own; `faults` is what the puts do in order, the last one again and again. */
 async function run({ strategy, faults, n = 1, status, ...options }) {
-  const key = unique(strategy);
+  const key = uniqueName(strategy);
   await setFaults(key, { put: faults });
   const response = await write(key, { strategy, ...(!options.body && { n }), ...options });
   const made = await puts(key);
@@ -51,7 +51,7 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
   const taken = made.filter(({ done }) => done).map(({ value }) => value);
   assert.deepEqual([...new Set(taken)].toSorted(), acknowledged.map(({ attempt }) => `Write attempt #${attempt}`).toSorted());
   // What is in KV now is the last of them.
-  assert.equal(await inKv(key), taken.at(-1) ?? null);
+  assert.equal(await kvValue(key), taken.at(-1) ?? null);
   if (!report) return;
 
   assert.equal(report.puts, made.length);
@@ -127,7 +127,7 @@ describe("a put that fails and would be taken later", { concurrency: true }, () 
       { attempt: 3, success: false, error: { message: TOO_MANY } },
     ]);
     assert.equal(made.length, 3);
-    assert.equal(await inKv(key), "Write attempt #2");
+    assert.equal(await kvValue(key), "Write attempt #2");
   });
 });
 
@@ -188,7 +188,7 @@ describe("a body with backoff", { concurrency: true }, () => {
       const { key, report } = await run({ strategy: "backoff", faults: ["500", "429", "ok"], body });
       assert.equal(report.acknowledged, 1);
       assert.equal(report.puts, 3);
-      assert.ok((await bytesInKv(key)).equals(body));
+      assert.ok((await kvBytes(key)).equals(body));
     });
   }
 

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { bearer, writesOf } from "./harness/writes.mjs";
@@ -49,7 +49,7 @@ describe("a page of the run", { concurrency: true }, () => {
     [{ strategy: "coalesce", n: 20 }, ["ok"], ["20 of 20", "1", "0"]],
   ]) {
     test(`${parameters.strategy}: the same status, and the counts of writes, puts and refusals`, async () => {
-      const key = unique("page");
+      const key = uniqueName("page");
       await setFaults(key, { put: puts });
       const response = await write(key, { ...parameters, headers: html });
       assertPage(response, 200);
@@ -59,7 +59,7 @@ describe("a page of the run", { concurrency: true }, () => {
   }
 
   test("coalesce, wait=durable: 202 with its version", async () => {
-    const response = await write(unique("page"), { strategy: "coalesce", n: 20, wait: "durable", headers: html });
+    const response = await write(uniqueName("page"), { strategy: "coalesce", n: 20, wait: "durable", headers: html });
     assertPage(response, 202);
     assert.equal(response.headers.etag, '"1"');
   });
@@ -74,7 +74,7 @@ describe("a page of the run", { concurrency: true }, () => {
   });
 
   test("a refusal is problem details", async () => {
-    const key = unique("page");
+    const key = uniqueName("page");
     await setFaults(key, { put: ["quota"] });
     assertProblem(await write(key, { strategy: "coalesce", headers: html }), 503, "kv_refused");
     assertProblem(await write(key, { n: 0, headers: html }), 400, "invalid_n");
@@ -83,7 +83,7 @@ describe("a page of the run", { concurrency: true }, () => {
   for (const accept of [undefined, "*/*", "application/json", "text/html, application/json", "text/html;q=0"]) {
     test(`Accept: ${accept ?? ""} is answered in JSON`, async () => {
       const headers = { ...bearer, ...(accept && { Accept: accept }) };
-      const response = await write(unique("page"), { strategy: "coalesce", n: 20, headers });
+      const response = await write(uniqueName("page"), { strategy: "coalesce", n: 20, headers });
       assert.equal(response.headers["content-type"], "application/json");
       assert.equal(response.json().acknowledged, 20);
     });
@@ -93,7 +93,7 @@ describe("a page of the run", { concurrency: true }, () => {
 const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
 
 test("a browser shows the picture, whole, on a wide window and on a narrow one", { skip: !chromium && "no Chromium" }, async () => {
-  const key = unique("page");
+  const key = uniqueName("page");
   await setFaults(key, { put: ["429", "ok"] });
   const { text } = await write(key, { strategy: "backoff", n: 20, headers: html });
   const folder = await mkdtemp(join(tmpdir(), "kv-edge-page-"));

@@ -3,12 +3,12 @@
 // One test after the other: all of them use up the same budget.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
-const { write, setFaults, puts, coalesce, readNewest, inKv } = writesOf(worker);
+const { write, setFaults, puts, coalesce, readConsistent, kvValue } = writesOf(worker);
 
 const FAILED = "KV PUT failed: 500 Internal Server Error";
 /** Tokens, and what a retry after a 5xx costs. */
@@ -17,7 +17,7 @@ const [TOKENS, COST, REFILL_EACH_MS] = [500, 10, 200];
 const retriesOf = ({ puts }, n) => puts - n;
 
 test("an outage is not multiplied: a hundred writers make about fifty retries together, then each failure is told at once", async () => {
-  const key = unique("outage");
+  const key = uniqueName("outage");
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 100 }), 200, 100);
   assert.equal(report.acknowledged, 0);
@@ -29,7 +29,7 @@ test("an outage is not multiplied: a hundred writers make about fifty retries to
 });
 
 test("the budget is the isolate's: another key has no retries either, and its first tries are made", async () => {
-  const key = unique("outage");
+  const key = uniqueName("outage");
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 20 }), 200, 20);
   assert.ok(retriesOf(report, 20) <= (report.elapsedMs + 3000) / REFILL_EACH_MS / COST + 1, `${report.puts} puts`);
@@ -37,11 +37,11 @@ test("the budget is the isolate's: another key has no retries either, and its fi
 });
 
 test("what KV takes is not touched by the budget, and a value that an object keeps is not lost in the outage", async () => {
-  const [well, down] = [unique("outage"), unique("outage")];
+  const [well, down] = [uniqueName("outage"), uniqueName("outage")];
   const report = assertReport(await write(well, { strategy: "backoff", n: 20 }), 200, 20);
   assert.equal(report.acknowledged, 20);
   await setFaults(down, { put: ["500"] });
   assertReport(await coalesce(down, { body: "kept", wait: "durable" }), 202, 1);
-  assert.equal((await readNewest(down)).text, "kept");
-  assert.equal(await inKv(down), null);
+  assert.equal((await readConsistent(down)).text, "kept");
+  assert.equal(await kvValue(down), null);
 });

@@ -1,15 +1,15 @@
 // What can be written through `POST /writes/{key}`: values of every length and kind, under every key that Workers KV takes.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, unique } from "./harness/eventually.mjs";
-import { open, send } from "./harness/http.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { openRequest, send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, bearer, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
 const { WRITES } = worker.env;
-const { readNewest, read, write, inKv, bytesInKv, reachesKv, setFaults, object, isFlushed, puts } = writesOf(worker);
+const { readConsistent, read, write, kvValue, kvBytes, waitForKv, setFaults, objectState, waitUntilFlushed, puts } = writesOf(worker);
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -47,7 +47,7 @@ describe("a body is the value of one write", { concurrency: true }, () => {
   for (const [name, body] of [...kinds, ...lengths.map(([name, length]) => [name, bytesOf(length)])]) {
     for (const strategy of ["direct", "backoff", "coalesce"]) {
       test(`${strategy}: ${name}, byte for byte`, async () => {
-        const key = unique(strategy);
+        const key = uniqueName(strategy);
         const response = await write(key, { strategy, body });
         if (strategy === "direct") {
           assert.equal(response.status, 200, response.text);
@@ -55,43 +55,43 @@ describe("a body is the value of one write", { concurrency: true }, () => {
         } else {
           assert.equal(assertReport(response, 200, 1).puts, 1);
         }
-        assertBytes(await bytesInKv(key), body, "in KV");
+        assertBytes(await kvBytes(key), body, "in KV");
         assertBytes((await read(key)).bytes, body, "read");
       });
     }
 
     test(`${name}, while it is on its way: byte for byte from the object, also after it was evicted`, async () => {
-      const key = unique("pending");
+      const key = uniqueName("pending");
       await setFaults(key, { put: ["429", "429", "ok"] });
       const response = await write(key, { strategy: "coalesce", wait: "durable", body });
       assertReport(response, 202, 1);
-      assertBytes((await readNewest(key)).bytes, body, "read");
+      assertBytes((await readConsistent(key)).bytes, body, "read");
       await worker.evict(key);
-      assertBytes((await readNewest(key)).bytes, body, "read after the eviction");
-      await isFlushed(key);
-      assertBytes(await bytesInKv(key), body, "in KV");
+      assertBytes((await readConsistent(key)).bytes, body, "read after the eviction");
+      await waitUntilFlushed(key);
+      assertBytes(await kvBytes(key), body, "in KV");
     });
   }
 
   test("a short value takes the place of a long one, whole", async () => {
-    const key = unique("shorter");
+    const key = uniqueName("shorter");
     await setFaults(key, { put: ["429", "ok"] });
     for (const body of [bytesOf(3 * MiB), Buffer.from("short")]) {
       assertReport(await write(key, { strategy: "coalesce", wait: "durable", body }), 202, 1);
     }
-    assert.equal((await readNewest(key)).text, "short");
-    await isFlushed(key);
-    assert.equal(await inKv(key), "short");
+    assert.equal((await readConsistent(key)).text, "short");
+    await waitUntilFlushed(key);
+    assert.equal(await kvValue(key), "short");
   });
 
   for (const n of [1, 2, 20, 100]) {
     test(`n=${n} with a body is answered 400, and nothing is written`, async () => {
-      const key = unique("count");
+      const key = uniqueName("count");
       for (const strategy of ["direct", "backoff", "coalesce"]) {
         assertProblem(await write(key, { strategy, n, body: "value" }), 400, "invalid_n");
       }
       assert.deepEqual(await puts(key), []);
-      assert.deepEqual((await object(key)).records, []);
+      assert.deepEqual((await objectState(key)).records, []);
     });
   }
 });
@@ -100,7 +100,7 @@ describe("an empty value", { concurrency: true }, () => {
   /** A request without a body, which does not say that it has none. */
   async function writeNothing(key, parameters) {
     const path = `/writes/${key}?${new URLSearchParams(parameters)}`;
-    const { request, response } = open(worker, path, { method: "POST", headers: bearer });
+    const { request, response } = openRequest(worker, path, { method: "POST", headers: bearer });
     // Node says it otherwise.
     request.useChunkedEncodingByDefault = false;
     request.end();
@@ -115,14 +115,14 @@ describe("an empty value", { concurrency: true }, () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
     for (const [name, writeEmpty] of empties) {
       test(`${strategy}, ${name}: is written like any other, in place of the one before, and read back`, async () => {
-        const key = unique("empty");
+        const key = uniqueName("empty");
         await WRITES.put(key, "before");
         const response = await writeEmpty(key, { strategy });
         if (strategy === "direct") assert.deepEqual([response.status, response.json()], [200, [{ attempt: 1, success: true }]]);
         else assertReport(response, 200, 1);
-        assert.equal(await inKv(key), "");
+        assert.equal(await kvValue(key), "");
         assert.equal((await puts(key)).length, 1);
-        for (const get of [await read(key), await readNewest(key)]) {
+        for (const get of [await read(key), await readConsistent(key)]) {
           assert.equal(get.status, 200);
           assert.equal(get.bytes.length, 0);
         }
@@ -131,26 +131,26 @@ describe("an empty value", { concurrency: true }, () => {
 
     test(`${strategy}: n asks for the demonstration, whose writes have the documented values`, async () => {
       for (const [, writeEmpty] of empties) {
-        const key = unique("demonstration");
+        const key = uniqueName("demonstration");
         assert.equal((await writeEmpty(key, { strategy, n: 3 })).status, 200);
-        assert.match(await inKv(key), /^Write attempt #[123]$/);
+        assert.match(await kvValue(key), /^Write attempt #[123]$/);
       }
     });
   }
 
   test("coalesce keeps it while KV does not take it, with a version, and compares with If-Match", async () => {
-    const key = unique("empty");
+    const key = uniqueName("empty");
     await setFaults(key, { put: ["500", "500", "ok"] });
     const stored = await write(key, { strategy: "coalesce", wait: "durable", body: "" });
     assert.equal(stored.status, 202);
     assert.equal(stored.headers.etag, '"1"');
-    const newest = await readNewest(key);
+    const newest = await readConsistent(key);
     assert.deepEqual([newest.status, newest.text, newest.headers.etag], [200, "", '"1"']);
-    await isFlushed(key);
-    assert.equal(await inKv(key), "");
-    const kept = await readNewest(key);
+    await waitUntilFlushed(key);
+    assert.equal(await kvValue(key), "");
+    const kept = await readConsistent(key);
     assert.deepEqual([kept.status, kept.text, kept.headers.etag], [200, "", '"1"']);
-    assert.equal((await readNewest(key, { headers: { "If-None-Match": '"1"' } })).status, 304);
+    assert.equal((await readConsistent(key, { headers: { "If-None-Match": '"1"' } })).status, 304);
     const other = await write(key, { strategy: "coalesce", body: "", headers: { "If-Match": '"7"' } });
     assertProblem(other, 412, "precondition_failed");
     const again = await write(key, { strategy: "coalesce", body: "", headers: { "If-Match": '"1"' } });
@@ -162,21 +162,21 @@ describe("an empty value", { concurrency: true }, () => {
 describe("the longest value", () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
     test(`${strategy} takes exactly 25 MiB`, async () => {
-      const key = unique("longest");
+      const key = uniqueName("longest");
       const body = bytesOf(LONGEST);
       const response = await write(key, { strategy, body });
       assert.equal(response.status, 200, response.text);
-      assertBytes(await bytesInKv(key), body, "in KV");
+      assertBytes(await kvBytes(key), body, "in KV");
       if (strategy !== "coalesce") return;
-      assertBytes((await readNewest(key)).bytes, body, "read");
-      await isFlushed(key);
+      assertBytes((await readConsistent(key)).bytes, body, "read");
+      await waitUntilFlushed(key);
     });
 
     test(`${strategy} answers 413 to one byte more, and nothing is written`, async () => {
-      const key = unique("too-long");
+      const key = uniqueName("too-long");
       assertProblem(await write(key, { strategy, body: Buffer.alloc(LONGEST + 1) }), 413, "value_too_large");
       assert.deepEqual(await puts(key), []);
-      assert.deepEqual((await object(key)).records, []);
+      assert.deepEqual((await objectState(key)).records, []);
     });
   }
 });
@@ -184,9 +184,9 @@ describe("the longest value", () => {
 describe("a body whose length is not told", { concurrency: true }, () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
     test(`${strategy} answers 411, and nothing is written`, async () => {
-      const key = unique("chunked");
+      const key = uniqueName("chunked");
       const headers = { ...bearer, "Transfer-Encoding": "chunked" };
-      const { request, response } = open(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
+      const { request, response } = openRequest(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
       request.end("value");
       const answer = await response;
       const chunks = await answer.toArray();
@@ -194,7 +194,7 @@ describe("a body whose length is not told", { concurrency: true }, () => {
       const json = () => JSON.parse(Buffer.concat(chunks).toString());
       assertProblem({ status, headers: fields, text: Buffer.concat(chunks).toString(), json }, 411, "length_required");
       assert.deepEqual(await puts(key), []);
-      assert.deepEqual((await object(key)).records, []);
+      assert.deepEqual((await objectState(key)).records, []);
     });
   }
 
@@ -204,16 +204,16 @@ describe("a body whose length is not told", { concurrency: true }, () => {
       [1_500_000, 2_000_000],
     ]) {
       test(`${strategy}: a client that goes away after ${sent} of ${told} bytes has written nothing`, async () => {
-        const key = unique("broken-off");
+        const key = uniqueName("broken-off");
         await WRITES.put(key, "before");
         const headers = { ...bearer, "Content-Length": told };
-        const { request } = open(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
+        const { request } = openRequest(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
         request.write(Buffer.alloc(sent, "x"));
         await new Promise((resolve) => setTimeout(resolve, 500));
         request.destroy();
         await new Promise((resolve) => setTimeout(resolve, 500));
-        assert.equal(await inKv(key), "before");
-        assert.deepEqual((await object(key)).records, []);
+        assert.equal(await kvValue(key), "before");
+        assert.deepEqual((await objectState(key)).records, []);
       });
     }
   }
@@ -224,11 +224,11 @@ describe("a body whose length is not told", { concurrency: true }, () => {
     ["coalesce", { timeoutMs: 2000, wait: "durable" }, 202],
   ]) {
     test(`${strategy}, ${JSON.stringify(parameters)}: a client may send its value slowly; the deadline is for KV`, async () => {
-      const key = unique("slow");
+      const key = uniqueName("slow");
       const body = Buffer.alloc(2_000_000, "0123456789");
       const query = new URLSearchParams({ strategy, ...parameters });
       const headers = { ...bearer, "Content-Length": body.length };
-      const { request, response } = open(worker, `/writes/${key}?${query}`, { method: "POST", headers });
+      const { request, response } = openRequest(worker, `/writes/${key}?${query}`, { method: "POST", headers });
       for (let start = 0; start < body.length; start += 500_000) {
         request.write(body.subarray(start, start + 500_000));
         await new Promise((resolve) => setTimeout(resolve, 700));
@@ -236,7 +236,7 @@ describe("a body whose length is not told", { concurrency: true }, () => {
       request.end();
       const answer = await response;
       assert.equal(answer.statusCode, status, (await answer.toArray()).join(""));
-      await eventually(async () => (await bytesInKv(key)).equals(body), "the whole value is in KV");
+      await eventually(async () => (await kvBytes(key)).equals(body), "the whole value is in KV");
     });
   }
 });
@@ -264,9 +264,9 @@ describe("a key", { concurrency: true }, () => {
       const response = await write(key, { strategy: "coalesce", body: `value of ${key}` });
       assertReport(response, 200, 1);
       assert.equal(response.headers.etag, '"1"');
-      assert.equal(await inKv(key), `value of ${key}`);
+      assert.equal(await kvValue(key), `value of ${key}`);
       assert.equal((await read(key)).text, `value of ${key}`);
-      const newest = await readNewest(key);
+      const newest = await readConsistent(key);
       assert.equal(newest.text, `value of ${key}`);
       assert.equal(newest.headers.etag, '"1"');
     });
@@ -279,7 +279,7 @@ describe("a key", { concurrency: true }, () => {
       const response = await send(worker, `/writes/${path}?strategy=coalesce&wait=durable`, options);
       assert.equal(response.headers.etag, `"${index + 1}"`, response.text);
     }
-    await reachesKv("x/y-same", paths.at(-1));
+    await waitForKv("x/y-same", paths.at(-1));
   });
 
   for (const key of ["k".repeat(513), "€".repeat(171)]) {
@@ -287,8 +287,8 @@ describe("a key", { concurrency: true }, () => {
       for (const wait of ["kv", "durable"]) {
         assertProblem(await write(key, { strategy: "coalesce", wait, body: "value" }), 400, "invalid_key");
       }
-      assertProblem(await readNewest(key), 400, "invalid_key");
-      assert.deepEqual((await object(key)).records, []);
+      assertProblem(await readConsistent(key), 400, "invalid_key");
+      assert.deepEqual((await objectState(key)).records, []);
     });
   }
 });

@@ -1,10 +1,10 @@
 // `/writes/{key}` as it is deployed, on a KV that takes every put: the documented concurrent writes, parameters, keys, tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { unique } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startWorker, TOKEN } from "./harness/worker.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 import { assertReport, bearer, oneTo } from "./harness/writes.mjs";
 
 const worker = await startWorker();
@@ -22,7 +22,7 @@ for (const [query, n] of [
   ["?strategy=direct&n=100", 100],
 ]) {
   test(`direct, ${query}: the documented array of ${n} attempts, numbered from 1`, async () => {
-    const key = unique("direct");
+    const key = uniqueName("direct");
     const response = await write(key + query);
     assert.equal(response.status, 200, response.text);
     assert.match(response.headers["content-type"], /^application\/json\b/);
@@ -41,7 +41,7 @@ for (const [query, n] of [
   ["?n=100&strategy=backoff", 100],
 ]) {
   test(`backoff, ${query}: ${n} attempts, each tried once where KV takes it`, async () => {
-    const key = unique("backoff");
+    const key = uniqueName("backoff");
     const { attempts, acknowledged, puts } = assertReport(await write(key + query), 200, n);
     for (const { success, tries } of attempts) assert.deepEqual({ success, tries }, { success: true, tries: 1 });
     assert.equal(acknowledged, n);
@@ -55,7 +55,7 @@ for (const [query, n] of [
   ["?n=100&strategy=coalesce", 100],
 ]) {
   test(`coalesce, ${query}: ${n} attempts become one put of the last`, async () => {
-    const key = unique("coalesce");
+    const key = uniqueName("coalesce");
     const response = await write(key + query);
     const { acknowledged, puts } = assertReport(response, 200, n);
     assert.deepEqual({ acknowledged, puts }, { acknowledged: n, puts: 1 });
@@ -66,14 +66,14 @@ for (const [query, n] of [
 
 test("an answer is not stored, and says that it depends on Accept", async () => {
   for (const strategy of strategies) {
-    const { headers } = await write(`${unique("fields")}?strategy=${strategy}&n=1`);
+    const { headers } = await write(`${uniqueName("fields")}?strategy=${strategy}&n=1`);
     assert.equal(headers["cache-control"], "no-store, no-transform");
     assert.match(headers.vary, /\bAccept\b/i);
   }
 });
 
 test("whatever stood under the key is overwritten", async () => {
-  const key = unique("older");
+  const key = uniqueName("older");
   await WRITES.put(key, '{"broken":');
   for (const [index, strategy] of strategies.entries()) {
     assert.equal((await write(`${key}?n=${index + 1}&strategy=${strategy}`)).status, 200);
@@ -84,7 +84,7 @@ test("whatever stood under the key is overwritten", async () => {
 const badCounts = ["0", "101", "-1", "1.5", "abc", "", "1e1", "0x10", "20 ", "4294967297", "99999999999999999999", "NaN"];
 for (const n of badCounts) {
   test(`n=${JSON.stringify(n)} is answered 400, and nothing is written`, async () => {
-    const key = unique("bad-n");
+    const key = uniqueName("bad-n");
     for (const strategy of strategies) {
       assertProblem(await write(`${key}?strategy=${strategy}&n=${encodeURIComponent(n)}`), 400, "invalid_n");
     }
@@ -94,7 +94,7 @@ for (const n of badCounts) {
 
 for (const strategy of ["fastest", "", "directly", "direct,backoff", "Coalesce"]) {
   test(`the unknown strategy ${JSON.stringify(strategy)} is answered 400, and nothing is written`, async () => {
-    const key = unique("bad-strategy");
+    const key = uniqueName("bad-strategy");
     assertProblem(await write(`${key}?strategy=${encodeURIComponent(strategy)}`), 400, "unknown_strategy");
     assert.equal(await WRITES.get(key), null);
   });
@@ -107,7 +107,7 @@ for (const [query, code] of [
   ["strategy=backoff&wait=kv", "wait_unsupported"],
 ]) {
   test(`${query} is answered 400 ${code}: nobody gets less than they believe they asked for`, async () => {
-    const key = unique("mistyped");
+    const key = uniqueName("mistyped");
     assertProblem(await write(`${key}?${query}`), 400, code);
     assert.equal(await WRITES.get(key), null);
   });
@@ -146,18 +146,18 @@ const wrongTokens = [
   ["a scheme alone", { Authorization: "Bearer" }],
   ["an empty token", { Authorization: "Bearer " }],
   ["another token", { Authorization: "Bearer another" }],
-  ["a token of the same length", { Authorization: `Bearer ${TOKEN.replace(/./g, "x")}` }],
-  ["the beginning of the token", { Authorization: `Bearer ${TOKEN.slice(0, -1)}` }],
-  ["the token and more", { Authorization: `Bearer ${TOKEN}x` }],
-  ["the token in capitals", { Authorization: `Bearer ${TOKEN.toUpperCase()}` }],
-  ["the token without a scheme", { Authorization: TOKEN }],
-  ["the token as Basic", { Authorization: `Basic ${TOKEN}` }],
-  ["two tokens", { Authorization: `Bearer ${TOKEN}, Bearer ${TOKEN}` }],
+  ["a token of the same length", { Authorization: `Bearer ${WORKER_TOKEN.replace(/./g, "x")}` }],
+  ["the beginning of the token", { Authorization: `Bearer ${WORKER_TOKEN.slice(0, -1)}` }],
+  ["the token and more", { Authorization: `Bearer ${WORKER_TOKEN}x` }],
+  ["the token in capitals", { Authorization: `Bearer ${WORKER_TOKEN.toUpperCase()}` }],
+  ["the token without a scheme", { Authorization: WORKER_TOKEN }],
+  ["the token as Basic", { Authorization: `Basic ${WORKER_TOKEN}` }],
+  ["two tokens", { Authorization: `Bearer ${WORKER_TOKEN}, Bearer ${WORKER_TOKEN}` }],
   ["bytes that are no ASCII", { Authorization: "Bearer \u00fc\u00ff" }],
 ];
 for (const [name, headers] of wrongTokens) {
   test(`${name} is answered 401, and nothing is written`, async () => {
-    const key = unique("unauthorized");
+    const key = uniqueName("unauthorized");
     for (const options of [{}, { method: "GET" }]) {
       assertProblem(await write(`${key}?strategy=coalesce`, { headers, ...options }), 401, "unauthorized");
     }
@@ -166,9 +166,9 @@ for (const [name, headers] of wrongTokens) {
 }
 
 test("the token in the query or in a cookie does not count", async () => {
-  const key = unique("unauthorized");
-  const headers = { Cookie: `API_TOKEN=${TOKEN}` };
-  assertProblem(await write(`${key}?API_TOKEN=${TOKEN}&access_token=${TOKEN}`, { headers }), 401, "unauthorized");
+  const key = uniqueName("unauthorized");
+  const headers = { Cookie: `API_TOKEN=${WORKER_TOKEN}` };
+  assertProblem(await write(`${key}?API_TOKEN=${WORKER_TOKEN}&access_token=${WORKER_TOKEN}`, { headers }), 401, "unauthorized");
   assert.equal(await WRITES.get(key), null);
 });
 
@@ -179,13 +179,13 @@ test("the token is checked before the parameters: without it nothing can be lear
 });
 
 test("the scheme's case does not matter", async () => {
-  const headers = { Authorization: `bearer ${TOKEN}` };
-  assert.equal((await write(`${unique("scheme")}?n=1`, { headers })).status, 200);
+  const headers = { Authorization: `bearer ${WORKER_TOKEN}` };
+  assert.equal((await write(`${uniqueName("scheme")}?n=1`, { headers })).status, 200);
 });
 
 for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS"]) {
   test(`${method} is answered 405 with Allow: GET, HEAD, POST, and nothing is written`, async () => {
-    const key = unique("method");
+    const key = uniqueName("method");
     const response = await write(key, { method });
     assertProblem(response, 405, "method_not_allowed");
     assert.equal(response.headers.allow, "GET, HEAD, POST");
@@ -195,7 +195,7 @@ for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS"]) {
 
 for (const query of ["", "?consistent=1"]) {
   test(`GET and HEAD of a key${query} answer its value, and 404 where there is none`, async () => {
-    const [key, none] = [unique("read"), unique("read")];
+    const [key, none] = [uniqueName("read"), uniqueName("read")];
     await WRITES.put(key, "the value");
     const get = await write(key + query, { method: "GET" });
     assert.deepEqual({ status: get.status, text: get.text }, { status: 200, text: "the value" });

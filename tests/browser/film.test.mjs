@@ -13,7 +13,7 @@ const FRAMES = 420;
 
 const site = await startSite({ faulty: false });
 const browser = await startBrowser();
-const { page, context, problems } = await visitor(browser, site.worker.direct.origin);
+const { page, context, problems } = await visitor(browser, site.worker.directUrl.origin);
 const video = page.locator("video");
 
 /** Requests for the film: what they asked for and how they were answered; `received` bytes in all. */

@@ -6,8 +6,8 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { startConfig } from "../harness/config.mjs";
-import { eventually, unique } from "../harness/eventually.mjs";
-import { evaluations, flags, methodFor, named, seed, shown } from "../harness/openfeature.mjs";
+import { eventually, uniqueName } from "../harness/eventually.mjs";
+import { comparableDetails, evaluations, flags, methodFor, putFlagsAndRecords, titleOf } from "../harness/openfeature.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
 /** A site that has a page and nothing else. */
@@ -22,8 +22,8 @@ async function startElsewhere() {
 const [admitted, stranger] = [await startElsewhere(), await startElsewhere()];
 const config = await startConfig({ vars: { OFREP_ORIGINS: admitted } });
 const browser = await startBrowser();
-const base = config.worker.direct.origin;
-await seed(config);
+const base = config.worker.directUrl.origin;
+await putFlagsAndRecords(config);
 await config.worker.env.assets.put("favicon.ico", "asked for by each page");
 
 /** The client as a page of a customer has it: bundled out of the packages. */
@@ -84,17 +84,17 @@ for (const [what, site] of [
 
     for (const evaluation of evaluations) {
       const [context, flag, fallback, expected] = evaluation;
-      test(named(evaluation), async () => {
+      test(titleOf(evaluation), async () => {
         await one.setContext(context);
-        assert.deepEqual(shown(await one.details(flag, fallback)), expected);
+        assert.deepEqual(comparableDetails(await one.details(flag, fallback)), expected);
       });
     }
 
     test("the page has nothing to complain about", () => assert.deepEqual(one.problems(), []));
 
     test("polling is answered 304, until an edit or the user's record changes the answer", async () => {
-      await seed(config);
-      const targetingKey = unique("polling");
+      await putFlagsAndRecords(config);
+      const targetingKey = uniqueName("polling");
       const polling = await client(site, { cacheMode: "disabled", pollInterval: 100, context: { targetingKey } });
       const posts = (status) => polling.exchanges.filter((one) => one.method === "POST" && one.status === status);
       await eventually(() => posts(304).length >= 3, "three answers 304", DEADLINE_MS);
@@ -105,18 +105,18 @@ for (const [what, site] of [
       assert.deepEqual(await polling.changed(), []);
       assert.equal(posts(200).length, 1);
 
-      await config.define({ ...flags, plain: { default: "off" } });
+      await config.putFlags({ ...flags, plain: { default: "off" } });
       await eventually(async () => (await polling.details("plain", true)).value === false, "the edit counts", DEADLINE_MS);
-      await config.put(targetingKey, { plan: "pro" });
+      await config.putRecord(targetingKey, { plan: "pro" });
       await eventually(async () => (await polling.details("limit", 0)).value === 1.5e9, "the record counts", DEADLINE_MS);
       assert.deepEqual(await polling.changed(), [["plain"], ["limit"]]);
       assert.deepEqual(polling.problems(), []);
       await polling.page.close();
-      await seed(config);
+      await putFlagsAndRecords(config);
     });
 
     test("flags that the browser kept are there at once, and are asked for anew with their tag", async () => {
-      const context = { targetingKey: unique("kept") };
+      const context = { targetingKey: uniqueName("kept") };
       const kept = await client(site, { context });
       assert.equal((await kept.details("plain", false)).value, true);
       await kept.page.reload();

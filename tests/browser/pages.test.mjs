@@ -4,12 +4,12 @@ import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eventually } from "../harness/eventually.mjs";
 import { startSite } from "../harness/site.mjs";
-import { TOKEN } from "../harness/worker.mjs";
+import { WORKER_TOKEN } from "../harness/worker.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
 const site = await startSite({ faulty: false });
 const browser = await startBrowser();
-const base = site.worker.direct.origin;
+const base = site.worker.directUrl.origin;
 
 const titles = { en: "About this page", de: "Über diese Seite", fr: "À propos de cette page" };
 const folder = fileURLToPath(new URL("../../static", import.meta.url));
@@ -87,7 +87,7 @@ describe("the start page", () => {
     await page.locator("[data-language=ja]").click();
     await shown.getByText("こんにちは、世界！").first().waitFor();
     await page.locator("dialog button").click();
-    await page.locator("[name=token]").fill(TOKEN);
+    await page.locator("[name=token]").fill(WORKER_TOKEN);
     await page.locator("[name=n]").fill("3");
     await page.getByText("POST /writes").click();
     await shown.getByRole("heading", { name: "3 writes to counter" }).waitFor();

@@ -8,7 +8,7 @@ import { startBrowser, visitor } from "./browser.mjs";
 
 const worker = await startWorker({ faulty: false });
 const browser = await startBrowser();
-const base = worker.direct.origin;
+const base = worker.directUrl.origin;
 
 /** The page of a run, with a report in place of its own where one is given: times that no real run has twice. */
 async function shown(report, options) {

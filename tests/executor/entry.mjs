@@ -26,7 +26,7 @@ const trapped = {
 let objectTraps = false;
 
 /** KV that takes half a second for the puts of the key `slow`. */
-const unhurried = (kv) => ({
+const withSlowPuts = (kv) => ({
   async put(key, ...rest) {
     if (key === "slow") await new Promise((resolve) => setTimeout(resolve, 500));
     return kv.put(key, ...rest);
@@ -43,7 +43,7 @@ export class KeyWriter extends DurableObject {
     this.writer = new Built(ctx, {
       ...others,
       get WRITES() {
-        if (!objectTraps) return unhurried(WRITES);
+        if (!objectTraps) return withSlowPuts(WRITES);
         objectTraps = false;
         return trap();
       },

@@ -12,16 +12,16 @@
 // that begin so (a `list` counts under its prefix, a bulk read under each of its `keys`); `GET
 // /.object?key=K` answers what the key's object stores; `DELETE /.alarm?key=K` takes the object's
 // alarm away. `GET /.storage?key=K` answers all that the object stores and when its alarm rings,
-// `PUT` stores such an answer. `PUT /.clock?aheadMs=N` puts the clock of the Worker and of its
+// `PUT` stores such an answer. `PUT /.clock?offsetMs=N` puts the clock of the Worker and of its
 // objects ahead (or behind).
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
 const calls = [];
-const takenAt = new Map();
-const scripts = new Map();
+const lastPutMs = new Map();
+const faultsByKey = new Map();
 
-const phrases = {
+const PHRASES = {
   400: "Bad Request",
   403: "Forbidden",
   413: "Content Too Large",
@@ -31,18 +31,18 @@ const phrases = {
 };
 
 const realNow = Date.now;
-let aheadMs = 0;
-Date.now = () => realNow.call(Date) + aheadMs;
+let clockOffsetMs = 0;
+Date.now = () => realNow.call(Date) + clockOffsetMs;
 
 /** Values longer than this are not kept in `calls`, only their length. */
-const REMEMBERED_BYTES_MAX = 4096;
+const RECORDED_BYTES_MAX = 4096;
 
 /** The runtime's own message. */
 const failure = (operation, status) =>
-  new Error(`KV ${{ put: "PUT", delete: "DELETE", bulk: "GET_BULK" }[operation] ?? "GET"} failed: ${status} ${phrases[status]}`);
+  new Error(`KV ${{ put: "PUT", delete: "DELETE", bulk: "GET_BULK" }[operation] ?? "GET"} failed: ${status} ${PHRASES[status]}`);
 
 /** What an operation gives where there is nothing. */
-const nothing = {
+const EMPTY_RESULTS = {
   getWithMetadata: () => ({ value: null, metadata: null }),
   list: () => ({ keys: [], list_complete: true }),
   bulk: ({ keys }) => new Map(keys.map((key) => [key, null])),
@@ -57,7 +57,7 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 const crash = (ctx) => new Promise(() => setTimeout(() => ctx.abort("a crash of the test")));
 
 /** What a call does instead of asking KV, or afterwards: throw, answer, or nothing (`undefined`). */
-async function act(fault, call, ctx) {
+async function injectFault(fault, call, ctx) {
   const { binding, operation, key } = call;
   const [kind, ms] = fault.split(" for ");
   switch (kind) {
@@ -71,12 +71,12 @@ async function act(fault, call, ctx) {
     case "limit": {
       const name = JSON.stringify([binding, key]);
       const now = realNow();
-      if (now - (takenAt.get(name) ?? Number.NEGATIVE_INFINITY) < 1000) throw failure(operation, 429);
-      takenAt.set(name, now);
+      if (now - (lastPutMs.get(name) ?? Number.NEGATIVE_INFINITY) < 1000) throw failure(operation, 429);
+      lastPutMs.set(name, now);
       return undefined;
     }
     case "missing":
-      return { value: nothing[operation]?.(call) ?? null };
+      return { value: EMPTY_RESULTS[operation]?.(call) ?? null };
     // Acknowledges a put without making it: another location has not seen it yet.
     case "pretends":
       return { value: undefined };
@@ -106,14 +106,14 @@ async function act(fault, call, ctx) {
 }
 
 /** What faults are listed for, the most exact first: an operation on a key, an operation, that which a bulk read is of. */
-const listedFor = (operation, key) => [`${operation} ${key}`, operation, ...(operation === "bulk" ? ["get"] : [])];
+const namesOf = (operation, key) => [`${operation} ${key}`, operation, ...(operation === "bulk" ? ["get"] : [])];
 
 /** Faults in their order: `next("put", key)` is what the next put does. */
-function script(faults) {
+function faultSequence(faults) {
   const made = {};
   return {
     next(operation, key) {
-      const name = listedFor(operation, key).find((name) => faults[name]);
+      const name = namesOf(operation, key).find((name) => faults[name]);
       if (name === undefined) return "ok";
       const turn = made[name] ?? 0;
       made[name] = turn + 1;
@@ -122,19 +122,19 @@ function script(faults) {
   };
 }
 
-const noFaults = script({});
-const scriptOf = (key) => scripts.get(key) ?? noFaults;
+const noFaults = faultSequence({});
+const faultsOfKey = (key) => faultsByKey.get(key) ?? noFaults;
 
 /** A value of a put as a test can compare it. */
-function remembered(value) {
+function describeValue(value) {
   if (typeof value === "string") return { value };
   if (value instanceof ReadableStream) return { value: "a stream" };
   const bytes = value.byteLength;
-  return bytes > REMEMBERED_BYTES_MAX ? { bytes } : { bytes, value: new TextDecoder().decode(value) };
+  return bytes > RECORDED_BYTES_MAX ? { bytes } : { bytes, value: new TextDecoder().decode(value) };
 }
 
 /** `kv` with the faults that `faultsFor(key)` lists; `ctx` is that of the object which makes the calls. */
-function wrap(kv, binding, faultsFor, ctx) {
+function withFaults(kv, binding, faultsFor, ctx) {
   return new Proxy(kv, {
     get(target, name) {
       const method = Reflect.get(target, name);
@@ -144,12 +144,12 @@ function wrap(kv, binding, faultsFor, ctx) {
         const operation = isBulk ? "bulk" : name;
         const key = operation === "list" ? (first?.prefix ?? "") : isBulk ? null : first;
         const call = { binding, operation, key, by: ctx ? "object" : "worker", startedMs: realNow(), done: false };
-        if (operation === "put") Object.assign(call, remembered(rest[0]), { metadata: rest[1]?.metadata, ttl: rest[1]?.expirationTtl });
+        if (operation === "put") Object.assign(call, describeValue(rest[0]), { metadata: rest[1]?.metadata, ttl: rest[1]?.expirationTtl });
         if (isBulk) call.keys = [...first];
         calls.push(call);
         try {
           const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation, key);
-          const instead = await act(fault, call, ctx);
+          const instead = await injectFault(fault, call, ctx);
           if (instead && "value" in instead) return await instead.value;
           const result = await method.call(target, first, ...rest);
           call.done = true;
@@ -167,12 +167,12 @@ function wrap(kv, binding, faultsFor, ctx) {
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.writer = new Built(ctx, { ...env, WRITES: wrap(env.WRITES, "WRITES", scriptOf, ctx) });
+    this.writer = new Built(ctx, { ...env, WRITES: withFaults(env.WRITES, "WRITES", faultsOfKey, ctx) });
   }
 
   async fetch(request) {
     const { pathname } = new URL(request.url);
-    if (pathname === "/.object") return Response.json(await look(this.ctx.storage));
+    if (pathname === "/.object") return Response.json(await summarizeStorage(this.ctx.storage));
     if (pathname === "/.storage" && request.method === "GET") return Response.json(await storageOf(this.ctx));
     if (pathname === "/.storage") {
       await store(this.ctx, await request.json());
@@ -183,7 +183,7 @@ export class KeyWriter extends DurableObject {
       await this.ctx.storage.deleteAlarm();
       return new Response(null, { status: 204 });
     }
-    if (scriptOf(this.ctx.id.name).next("object", this.ctx.id.name) === "throws") throw new Error("a secret of the object");
+    if (faultsOfKey(this.ctx.id.name).next("object", this.ctx.id.name) === "throws") throw new Error("a secret of the object");
     return this.writer.fetch(request);
   }
 
@@ -193,7 +193,7 @@ export class KeyWriter extends DurableObject {
 }
 
 /** What an object costs: its alarm, its records with their lengths, the tables it made with their rows. */
-async function look(storage) {
+async function summarizeStorage(storage) {
   const records = [...(await storage.list())].map(([name, value]) => ({ name, bytes: length(value) }));
   const names = storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'");
   const tables = [...names].map(({ name }) => {
@@ -224,11 +224,11 @@ const controls = {
     return Response.json(calls.filter((call) => (call.keys ?? [call.key]).some(isMeant)));
   },
   "PUT /.kv-faults": async (request, _env, key) => {
-    scripts.set(key, script(await request.json()));
+    faultsByKey.set(key, faultSequence(await request.json()));
     return new Response(null, { status: 204 });
   },
   "PUT /.clock": (request) => {
-    aheadMs = Number(new URL(request.url).searchParams.get("aheadMs"));
+    clockOffsetMs = Number(new URL(request.url).searchParams.get("offsetMs"));
     return new Response(null, { status: 204 });
   },
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
@@ -272,9 +272,9 @@ export default {
         continue;
       }
       if (typeof value?.getWithMetadata !== "function") continue;
-      const ofRequest = script(faults[binding] ?? {});
-      const faultsFor = header === null && binding === "WRITES" ? scriptOf : () => ofRequest;
-      faulty[binding] = wrap(value, binding, faultsFor);
+      const ofRequest = faultSequence(faults[binding] ?? {});
+      const faultsFor = header === null && binding === "WRITES" ? faultsOfKey : () => ofRequest;
+      faulty[binding] = withFaults(value, binding, faultsFor);
     }
     const response = await worker.fetch(request, faulty, ctx);
     await drain(request);

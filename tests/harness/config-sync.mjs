@@ -5,12 +5,12 @@ import { createHash } from "node:crypto";
 import { after } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { PASSWORD, startPostgres } from "./postgres.mjs";
-import { API_TOKEN, apiOf, cli } from "./site.mjs";
+import { apiFor, CLOUDFLARE_TOKEN, runTool } from "./site.mjs";
 import { startWorker } from "./worker.mjs";
 
 /** Part of every id, every text in a row and every password. The tool shows none of them. */
-export const MARK = "qzx";
-const SECRETS = [MARK, PASSWORD, encodeURIComponent(PASSWORD), API_TOKEN];
+export const SECRET_MARK = "qzx";
+const SECRETS = [SECRET_MARK, PASSWORD, encodeURIComponent(PASSWORD), CLOUDFLARE_TOKEN];
 
 const EXPLORER = "/cdn-cgi/local/explorer/api";
 /** The most keys of a bulk read. */
@@ -19,18 +19,18 @@ const READ_MAX = 100;
 const WRITE_MAX = 1000;
 
 /** The id of a row. */
-export const id = (name) => `${MARK}-${name}`;
+export const userId = (name) => `${SECRET_MARK}-${name}`;
 
 /** Rows with these ids, and how they differ from each other. */
-export const rows = (count, { from = 0, plan = "free" } = {}) =>
-  Object.fromEntries(Array.from({ length: count }, (_, n) => [id(String(from + n).padStart(5, "0")), { on: n % 2 === 0, plan: `${MARK} ${plan}` }]));
+export const makeRows = (count, { from = 0, plan = "free" } = {}) =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [userId(String(from + n).padStart(5, "0")), { on: n % 2 === 0, plan: `${SECRET_MARK} ${plan}` }]));
 
 export const hashOf = (value) => createHash("sha256").update(value).digest("hex").slice(0, 32);
 
-export const byBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+export const compareBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 /** What a call to the API is for. */
-export function kindOf({ method, path }) {
+export function kindOfCall({ method, path }) {
   if (/\/bulk\/delete$/.test(path)) return "delete";
   if (/\/bulk$/.test(path)) return "write";
   if (/\/values\//.test(path)) return method === "GET" ? "read" : "write";
@@ -38,35 +38,35 @@ export function kindOf({ method, path }) {
   return "namespaces";
 }
 
-export const changes = (calls) => calls.filter((call) => ["write", "delete"].includes(kindOf(call)));
+export const changingCalls = (calls) => calls.filter((call) => ["write", "delete"].includes(kindOfCall(call)));
 
 /** The keys that a call writes or deletes. */
-export const keysOf = ({ path, body }) => (/\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [path.replace(/^.*\/values\//, "")]);
+export const keysOfCall = ({ path, body }) => (/\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [path.replace(/^.*\/values\//, "")]);
 
 /**
  * A table that is in KV with a snapshot, and then changes: of n rows, the next pass writes a quarter anew and a quarter for the first time,
  * deletes a tenth, and makes the snapshot. `checkAll` is of all that.
  */
-export async function changed(sync, count = 20) {
-  const users = await sync.table(rows(count));
+export async function tableWithPendingChanges(sync, count = 20) {
+  const users = await sync.table(makeRows(count));
   const snapshot = `snapshot-of-${users.name}`;
   await users.sync(["--snapshot", snapshot]);
-  await users.set({ ...rows(count / 4, { from: count / 2, plan: "pro" }), ...rows(count / 4, { from: count }) });
-  await users.delete(...Object.keys(rows(count / 10)));
-  const checkAll = async () => {
-    await users.check();
-    const { value, metadata } = (await sync.stored(snapshot)).get(snapshot);
-    const { hash, count, text } = users.snapshot();
+  await users.set({ ...makeRows(count / 4, { from: count / 2, plan: "pro" }), ...makeRows(count / 4, { from: count }) });
+  await users.delete(...Object.keys(makeRows(count / 10)));
+  const assertAllSynced = async () => {
+    await users.assertSynced();
+    const { value, metadata } = (await sync.kvEntries(snapshot)).get(snapshot);
+    const { hash, count, text } = users.expectedSnapshot();
     assert.equal(value, `{"format":1,"version":${metadata.snapshot.version},"hash":"${hash}","count":${count},"records":${text}}`);
   };
-  return { users, args: ["--snapshot", snapshot], checkAll };
+  return { users, args: ["--snapshot", snapshot], assertAllSynced };
 }
 
 /** Starts a database, a Worker and the API between for a test file. */
 export async function startSync({ tls, vars } = {}) {
   const [worker, database] = await Promise.all([startWorker({ vars }), startPostgres({ tls })]);
   after(() => database.stop());
-  const api = await apiOf(worker);
+  const api = await apiFor(worker);
   const found = await fetch(new URL(`${EXPLORER}/storage/kv/namespaces`, worker.url)).then((answer) => answer.json());
   const namespace = found.result.find(({ id, title }) => [id, title].includes("USER_CONFIGURATION")).id;
   return new Sync({ worker, database, api, namespace });
@@ -86,14 +86,14 @@ class Sync {
     const table = new Table(this, `users_${this.#tables}`, prefix ?? `p${this.#tables}:`);
     await this.database.query(`CREATE TABLE ${table.name} (id text, preview_features_enabled boolean, plan text)`);
     await table.set(rows);
-    await table.plantForeign();
+    await table.addForeignKeys();
     return table;
   }
 
   /** Runs `kv-edge config …`: `{ code, signal, stdout, stderr, lines, summary, calls }`, the lines being those of --json. */
   async run(args, { env = {}, running, api = true } = {}) {
     const before = this.api.calls.length;
-    const result = await cli(["config", ...args, ...(api ? ["--api-base", this.api.base] : [])], {
+    const result = await runTool(["config", ...args, ...(api ? ["--api-base", this.api.base] : [])], {
       env: { DATABASE_URL: this.database.url(), ...env },
       running,
     });
@@ -109,7 +109,7 @@ class Sync {
   }
 
   /** Makes a bulk call of its own for some of the items of a call. */
-  async passSome(call, items) {
+  async forwardItems(call, items) {
     if (items.length === 0) return;
     const url = new URL(EXPLORER + call.path, this.worker.url);
     const answer = await fetch(url, { method: call.method, headers: { "content-type": "application/json" }, body: JSON.stringify(items) });
@@ -119,11 +119,11 @@ class Sync {
   /** Puts values into KV: `[{ key, value, metadata }]`. */
   async put(items) {
     const path = `/storage/kv/namespaces/${this.namespace}/bulk`;
-    for (let from = 0; from < items.length; from += WRITE_MAX) await this.passSome({ method: "PUT", path }, items.slice(from, from + WRITE_MAX));
+    for (let from = 0; from < items.length; from += WRITE_MAX) await this.forwardItems({ method: "PUT", path }, items.slice(from, from + WRITE_MAX));
   }
 
   /** All that KV holds under a prefix: `Map { key → { value, metadata } }`. */
-  async stored(prefix = "") {
+  async kvEntries(prefix = "") {
     const listed = [];
     for (let page; !page?.list_complete; ) {
       page = await this.kv.list({ prefix, cursor: page?.cursor });
@@ -171,26 +171,26 @@ class Table {
   }
 
   /** Keys beside those of the sync, before, between and after them: without metadata, with another's, and under another prefix. */
-  async plantForeign() {
+  async addForeignKeys() {
     const { prefix } = this;
     const plant = (key, value, metadata = null) => this.foreign.set(key, { value, metadata });
-    plant(`${prefix}!${MARK}`, "by hand");
-    plant(`${prefix}${id("00001x")}`, "of another prefix", { sync: { prefix: `${prefix}x`, hash: hashOf("") } });
-    plant(`${prefix}${id("00002x")}`, "of something else", { sync: true, prefix });
-    plant(`${prefix}~${MARK}`, "last", { plan: "by hand" });
+    plant(`${prefix}!${SECRET_MARK}`, "by hand");
+    plant(`${prefix}${userId("00001x")}`, "of another prefix", { sync: { prefix: `${prefix}x`, hash: hashOf("") } });
+    plant(`${prefix}${userId("00002x")}`, "of something else", { sync: true, prefix });
+    plant(`${prefix}~${SECRET_MARK}`, "last", { plan: "by hand" });
     const items = [...this.foreign].map(([key, { value, metadata }]) => ({ key, value, ...(metadata && { metadata }) }));
     await this.#sync.put(items);
   }
 
   /** What KV has to hold for a row. */
-  entry(id, { on, plan } = this.rows.get(id)) {
+  expectedEntry(id, { on, plan } = this.rows.get(id)) {
     const value = JSON.stringify({ preview_features_enabled: on, plan });
     return [this.prefix + id, { value, metadata: { sync: { prefix: this.prefix, hash: hashOf(value) } } }];
   }
 
   /** What the snapshot has to hold, without its version. */
-  snapshot() {
-    const records = [...this.rows.keys()].sort(byBytes).map((id) => `${JSON.stringify(id)}:${this.entry(id)[1].value}`);
+  expectedSnapshot() {
+    const records = [...this.rows.keys()].sort(compareBytes).map((id) => `${JSON.stringify(id)}:${this.expectedEntry(id)[1].value}`);
     const text = `{${records.join(",")}}`;
     return { hash: hashOf(text), count: records.length, text };
   }
@@ -213,10 +213,10 @@ class Table {
   }
 
   /** KV holds what the table does, nothing else, and what was there of others. What it holds under the keys of `beside` is not looked at. */
-  async check({ beside = [] } = {}) {
-    const stored = await this.#sync.stored(this.prefix);
-    const expected = new Map([...this.foreign, ...[...this.rows.keys()].map((id) => this.entry(id))]);
-    for (const key of beside) for (const entries of [stored, expected]) entries.delete(key);
+  async assertSynced({ except = [] } = {}) {
+    const stored = await this.#sync.kvEntries(this.prefix);
+    const expected = new Map([...this.foreign, ...[...this.rows.keys()].map((id) => this.expectedEntry(id))]);
+    for (const key of except) for (const entries of [stored, expected]) entries.delete(key);
     const problems = [];
     for (const [key, entry] of expected) {
       const found = stored.get(key);
@@ -234,11 +234,11 @@ export function assertFigures({ summary, stdout, stderr }, expected) {
 }
 
 /** Each call fails the first time that it is made; that for the same keys is the same one. */
-export function onceEach(fail) {
+export function failFirstTry(fail) {
   const failed = new Set();
   return (call, pass) => {
-    const isBulk = ["write", "delete"].includes(kindOf(call)) && /\/bulk/.test(call.path);
-    const name = [call.method, call.path, ...(isBulk ? keysOf(call) : [])].join(" ");
+    const isBulk = ["write", "delete"].includes(kindOfCall(call)) && /\/bulk/.test(call.path);
+    const name = [call.method, call.path, ...(isBulk ? keysOfCall(call) : [])].join(" ");
     if (failed.has(name)) return pass();
     failed.add(name);
     return fail(call, pass);
@@ -246,11 +246,11 @@ export function onceEach(fail) {
 }
 
 /** A bulk call that takes only the items that `isTaken(item, index)`, as Cloudflare says it: 200 and a list of the others. Other calls pass. */
-export async function partly(sync, call, pass, isTaken) {
+export async function acceptSomeItems(sync, call, pass, isTaken) {
   if (!/\/bulk(\/delete)?$/.test(call.path)) return pass();
   const items = JSON.parse(call.body);
   const taken = items.filter(isTaken);
-  await sync.passSome(call, taken);
+  await sync.forwardItems(call, taken);
   const left = items.filter((item) => !taken.includes(item));
   const result = { successful_key_count: taken.length, unsuccessful_keys: left.map((item) => item.key ?? item) };
   return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result }) };

@@ -6,13 +6,13 @@ import { once } from "node:events";
 import net from "node:net";
 import { eventually } from "./eventually.mjs";
 import { send } from "./http.mjs";
-import { startWorker, TOKEN } from "./worker.mjs";
+import { startWorker, WORKER_TOKEN } from "./worker.mjs";
 
-export const bearer = { Authorization: `Bearer ${TOKEN}` };
+export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 /** The routes of OFREP. */
-export const BULK = "/ofrep/v1/evaluate/flags";
-export const single = (flag) => `${BULK}/${encodeURIComponent(flag)}`;
+export const OFREP_FLAGS = "/ofrep/v1/evaluate/flags";
+export const ofrepFlag = (flag) => `${OFREP_FLAGS}/${encodeURIComponent(flag)}`;
 
 const banner = /<div class="preview-banner">\s*🎉 You have early access to preview features! 🎉\s*<\/div>/;
 
@@ -49,7 +49,7 @@ export async function startConfig({ refresh = "0", vars, ...options } = {}) {
 class Config {
   constructor(worker) {
     this.worker = worker;
-    this.aheadMs = 0;
+    this.clockOffsetMs = 0;
   }
 
   /** The real `USER_CONFIGURATION`. */
@@ -58,16 +58,16 @@ class Config {
   }
 
   /** A request over the Worker's own socket. A `body` that is no text is sent as JSON. */
-  ask(method, path, { headers, faults, body } = {}) {
+  request(method, path, { headers, faults, body } = {}) {
     const text = body === undefined || typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body);
     const type = body === undefined ? {} : { "Content-Type": "application/json" };
     const asked = faults ? { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: faults }) } : {};
-    return send({ url: this.worker.direct }, path, { method, headers: { ...type, ...asked, ...headers }, body: text });
+    return send({ url: this.worker.directUrl }, path, { method, headers: { ...type, ...asked, ...headers }, body: text });
   }
 
   /** A request whose body ends before it is whole. The answer's `status`, and its body as `text` and `json()`. */
-  async breakOff(path, { headers = bearer, framing = "Content-Length: 100", body = '{"' } = {}) {
-    const { hostname, port } = this.worker.direct;
+  async sendIncomplete(path, { headers = bearer, framing = "Content-Length: 100", body = '{"' } = {}) {
+    const { hostname, port } = this.worker.directUrl;
     const socket = net.connect({ host: hostname, port, allowHalfOpen: true });
     const fields = [...Object.entries({ Host: "a", ...headers }).map(([name, value]) => `${name}: ${value}`), framing];
     const chunks = [];
@@ -80,30 +80,30 @@ class Config {
   }
 
   /** The page of a user. */
-  page = (id, options) => this.ask("GET", `/config?userId=${encodeURIComponent(id)}`, options);
+  getPage = (id, options) => this.request("GET", `/config?userId=${encodeURIComponent(id)}`, options);
 
   /** Several users' configurations: `POST /config`. */
-  users = (userIds, { headers, ...options } = {}) => this.ask("POST", "/config", { body: { userIds }, headers: { ...bearer, ...headers }, ...options });
+  postUsers = (userIds, { headers, ...options } = {}) => this.request("POST", "/config", { body: { userIds }, headers: { ...bearer, ...headers }, ...options });
 
   /** One flag by OFREP. */
-  evaluate = (flag, context, options) => this.ask("POST", single(flag), { body: { context }, ...options });
+  evaluate = (flag, context, options) => this.request("POST", ofrepFlag(flag), { body: { context }, ...options });
 
   /** All flags by OFREP. */
-  evaluateAll = (context, options) => this.ask("POST", BULK, { body: { context }, ...options });
+  evaluateAll = (context, options) => this.request("POST", OFREP_FLAGS, { body: { context }, ...options });
 
-  healthz = async () => (await this.ask("GET", "/healthz")).json();
+  healthz = async () => (await this.request("GET", "/healthz")).json();
 
   /** Puts flag definitions: an object of flags, or the text of the whole. */
-  define = (flags) => this.kv.put("flags", typeof flags === "string" ? flags : JSON.stringify({ flags }));
+  putFlags = (flags) => this.kv.put("flags", typeof flags === "string" ? flags : JSON.stringify({ flags }));
 
   /** Puts a user's record; a text as it is. */
-  put = (key, record) => this.kv.put(key, typeof record === "string" ? record : JSON.stringify(record));
+  putRecord = (key, record) => this.kv.put(key, typeof record === "string" ? record : JSON.stringify(record));
 
   putSnapshot = (records, { key = "snapshot", version } = {}) => this.kv.put(key, snapshotOf(records, version));
 
   /** Every call on `USER_CONFIGURATION` so far. */
-  async calls() {
-    const calls = (await send({ url: this.worker.direct }, "/.kv-calls?under=")).json();
+  async kvCalls() {
+    const calls = (await send({ url: this.worker.directUrl }, "/.kv-calls?under=")).json();
     return calls.filter(({ binding }) => binding === "USER_CONFIGURATION");
   }
 
@@ -111,10 +111,10 @@ class Config {
    * What `action` gives, and the keys that the Worker read meanwhile, in order; those of a bulk read as a list. Those of work in the
    * background too, where it waits for so many.
    */
-  async reading(action, { background = 0 } = {}) {
-    const before = (await this.calls()).length;
+  async recordReads(action, { background = 0 } = {}) {
+    const before = (await this.kvCalls()).length;
     const response = await action();
-    const since = async () => (await this.calls()).slice(before);
+    const since = async () => (await this.kvCalls()).slice(before);
     if (background > 0) {
       await eventually(async () => {
         const calls = await since();
@@ -125,15 +125,15 @@ class Config {
   }
 
   /** Lets time pass for the Worker. */
-  async pass(seconds) {
-    this.aheadMs += seconds * 1000;
-    const response = await send({ url: this.worker.direct }, `/.clock?aheadMs=${this.aheadMs}`, { method: "PUT" });
+  async advanceClock(seconds) {
+    this.clockOffsetMs += seconds * 1000;
+    const response = await send({ url: this.worker.directUrl }, `/.clock?offsetMs=${this.clockOffsetMs}`, { method: "PUT" });
     assert.equal(response.status, 204);
   }
 
   /** Starts the Worker again on the same KV: with nothing in its memory. */
   async restart() {
-    await this.worker.kill();
-    if (this.aheadMs) await this.pass(0);
+    await this.worker.killAndRestart();
+    if (this.clockOffsetMs) await this.advanceClock(0);
   }
 }

@@ -17,7 +17,7 @@ export async function eventually(look, what, withinMs = 60_000) {
 let numbers = 0;
 
 /** A name that no other test of the file uses. */
-export function unique(name) {
+export function uniqueName(name) {
   numbers += 1;
   return `${name}-${numbers}`;
 }

@@ -7,7 +7,7 @@ export function sendWithFaults(worker, path, faults, { headers, ...options } = {
 }
 
 /** The calls made for a key so far, in order: `{ binding, operation, key, value, done }`. */
-export async function callsFor(worker, key, operation) {
+export async function kvCallsFor(worker, key, operation) {
   const calls = (await send(worker, `/.kv-calls?key=${encodeURIComponent(key)}`)).json();
   return operation === undefined ? calls : calls.filter((call) => call.operation === operation);
 }

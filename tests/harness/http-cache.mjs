@@ -9,9 +9,9 @@ import { startWorker } from "./worker.mjs";
  * Starts a Worker with so many upstreams that it may fetch from. Its memory tier is off unless `vars` say otherwise, so that a
  * hit shows what KV holds.
  */
-export async function startCache({ origins = 1, alsoListed = [], vars, ...options } = {}) {
+export async function startCache({ origins = 1, extraUpstreams = [], vars, ...options } = {}) {
   const upstreams = await Promise.all(Array.from({ length: origins }, () => startScriptedUpstream()));
-  const listed = [...upstreams.map(({ origin }) => origin), ...alsoListed].join(",");
+  const listed = [...upstreams.map(({ origin }) => origin), ...extraUpstreams].join(",");
   const worker = await startWorker({ faulty: true, vars: { CACHE_UPSTREAMS: listed, CACHE_REFRESH: "0", ...vars }, ...options });
   const [upstream, ...others] = upstreams;
   return {
@@ -19,15 +19,15 @@ export async function startCache({ origins = 1, alsoListed = [], vars, ...option
     upstream,
     kv: worker.env.CACHE_KV,
     /** An upstream that no other test uses, for one whose circuit may open. */
-    another: () => others.pop(),
+    unusedUpstream: () => others.pop(),
     /** A resource of an upstream that plays this script; see `startScriptedUpstream`. */
     resource: (script, { at = upstream, path, query } = {}) => new Resource(worker, at, at.serve(script, path), query),
     /** The resource at another path, or with another query. */
     resourceAt: (path, { at = upstream, query } = {}) => new Resource(worker, at, path, query),
     /** Lets time pass for the Worker and for the upstreams. */
-    async pass(seconds) {
-      clock.aheadMs += seconds * 1000;
-      const response = await send(worker, `/.clock?aheadMs=${clock.aheadMs}`, { method: "PUT" });
+    async advanceClock(seconds) {
+      clock.offsetMs += seconds * 1000;
+      const response = await send(worker, `/.clock?offsetMs=${clock.offsetMs}`, { method: "PUT" });
       assert.equal(response.status, 204);
     },
   };
@@ -44,64 +44,64 @@ class Resource {
     this.key = `GET ${this.url}`;
   }
 
-  ask(method, { headers, body, faults } = {}) {
+  request(method, { headers, body, faults } = {}) {
     const fields = faults ? { "X-Kv-Faults": JSON.stringify({ CACHE_KV: faults }), ...headers } : headers;
     return send(this.worker, `/cache/${this.url}`, { method, headers: fields, body });
   }
 
-  get = (headers, options) => this.ask("GET", { headers, ...options });
-  head = (headers, options) => this.ask("HEAD", { headers, ...options });
+  get = (headers, options) => this.request("GET", { headers, ...options });
+  head = (headers, options) => this.request("HEAD", { headers, ...options });
   getForJson = (headers) => sendForJson(this.worker, `/cache/${this.url}`, { headers });
 
   /** The requests that reached the upstream. */
   get requests() {
-    return this.upstream.to(this.path);
+    return this.upstream.requestsTo(this.path);
   }
 
-  get count() {
+  get requestCount() {
     return this.requests.length;
   }
 
   /** Waits until so many requests have reached the upstream. */
-  reached(times) {
-    return eventually(() => this.count >= times, `request ${times} for ${this.path} at the upstream`);
+  waitForRequests(times) {
+    return eventually(() => this.requestCount >= times, `request ${times} for ${this.path} at the upstream`);
   }
 
   /** The calls that the Worker made for its key, those of its variants included, in order. */
-  async calls(operation) {
+  async kvCalls(operation) {
     const response = await send(this.worker, `/.kv-calls?under=${encodeURIComponent(this.key)}`);
     const own = response.json().filter(({ key }) => key === this.key || key.startsWith(`${this.key}#`));
     return operation === undefined ? own : own.filter((call) => call.operation === operation);
   }
 
   /** How often it was read from KV. */
-  async reads() {
-    return (await this.calls()).filter(({ operation }) => operation.startsWith("get")).length;
+  async kvReadCount() {
+    return (await this.kvCalls()).filter(({ operation }) => operation.startsWith("get")).length;
   }
 
   /** Waits until it was put into KV so many times. */
-  isKept(times = 1) {
-    const done = async () => (await this.calls("put")).filter((call) => call.done).length >= times;
+  waitUntilStored(times = 1) {
+    const done = async () => (await this.kvCalls("put")).filter((call) => call.done).length >= times;
     return eventually(done, `put ${times} of ${this.path}`);
   }
 
   /** Asks for it and waits until it is kept. */
-  async primed(headers) {
-    const before = (await this.calls("put")).filter((call) => call.done).length;
+  async getAndStore(headers) {
+    const before = (await this.kvCalls("put")).filter((call) => call.done).length;
     const response = await this.get(headers);
-    assert.equal(cacheStatusOf(response).stored, true, `${response.status} ${response.headers["cache-status"]}`);
-    await this.isKept(before + 1);
+    assert.equal(parseCacheStatus(response).stored, true, `${response.status} ${response.headers["cache-status"]}`);
+    await this.waitUntilStored(before + 1);
     return response;
   }
 
   /** Checks that nothing was put into KV, also not after the answer. */
-  async isNotKept() {
-    assert.deepEqual(await this.calls("put"), []);
+  async assertNotStored() {
+    assert.deepEqual(await this.kvCalls("put"), []);
   }
 }
 
 /** The member of `Cache-Status` that kv-edge added (RFC 9211), taken apart. */
-export function cacheStatusOf({ status, headers, text }) {
+export function parseCacheStatus({ status, headers, text }) {
   const field = headers["cache-status"];
   assert.equal(typeof field, "string", `an answer ${status} without Cache-Status: ${text.slice(0, 200)}`);
   const [name, ...parameters] = field.split(",").at(-1).split(";");
@@ -117,7 +117,7 @@ export function cacheStatusOf({ status, headers, text }) {
 
 /** Checks that an answer comes from the store: with this text, and stale for this reason, or fresh. */
 export function assertHit(response, text, { detail } = {}) {
-  const { hit, fwd, ttl, ...more } = cacheStatusOf(response);
+  const { hit, fwd, ttl, ...more } = parseCacheStatus(response);
   const told = `${response.status} ${response.headers["cache-status"]}`;
   assert.deepEqual({ hit, fwd, detail: more.detail }, { hit: true, fwd: undefined, detail }, told);
   assert.ok(Number.isInteger(ttl) && (detail === undefined ? ttl >= 0 : ttl <= 0), told);
@@ -127,7 +127,7 @@ export function assertHit(response, text, { detail } = {}) {
 
 /** Checks that the upstream was asked, for this reason; `more` are further parameters of the member. */
 export function assertForwarded(response, fwd, text, more = {}) {
-  const found = cacheStatusOf(response);
+  const found = parseCacheStatus(response);
   const told = `${response.status} ${response.headers["cache-status"]}`;
   assert.deepEqual({ hit: found.hit, fwd: found.fwd }, { hit: undefined, fwd }, told);
   for (const [name, value] of Object.entries(more)) assert.equal(found[name], value, `${name} of ${told}`);
@@ -135,7 +135,7 @@ export function assertForwarded(response, fwd, text, more = {}) {
 }
 
 /** Checks a number of seconds; real time passes beside the clock of the tests. */
-export function assertSeconds(value, expected, what) {
+export function assertAboutSeconds(value, expected, what) {
   assert.ok(Math.abs(Number(value) - expected) <= 4, `${what}: ${value}, not about ${expected}`);
 }
 
@@ -146,4 +146,4 @@ export function gate() {
 }
 
 /** Field lines of an answer that is fresh for so many seconds. */
-export const fresh = (seconds, ...lines) => [`Cache-Control: max-age=${seconds}`, ...lines];
+export const freshFor = (seconds, ...lines) => [`Cache-Control: max-age=${seconds}`, ...lines];

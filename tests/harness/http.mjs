@@ -2,7 +2,7 @@
 import http from "node:http";
 
 /** Begins a request and leaves its body open: `{ request, response }`, the latter a promise of Node's own object. */
-export function open(worker, path, { method = "GET", headers = {} } = {}) {
+export function openRequest(worker, path, { method = "GET", headers = {} } = {}) {
   const { hostname, port } = worker.url;
   const request = http.request({ hostname, port, path, method, headers, agent: false });
   const response = new Promise((resolve, reject) => request.on("response", resolve).on("error", reject));
@@ -13,7 +13,7 @@ export function open(worker, path, { method = "GET", headers = {} } = {}) {
 
 /** Sends a request and reads the whole answer. `complete` is false where the body broke off. */
 export async function send(worker, path, { body, ...options } = {}) {
-  const { request, response } = open(worker, path, options);
+  const { request, response } = openRequest(worker, path, options);
   // Node frames the body of a DELETE only on request.
   if (body !== undefined) request.setHeader("Content-Length", Buffer.byteLength(body));
   request.end(body);

@@ -59,17 +59,17 @@ export const methodFor = (value) =>
   ({ boolean: "getBooleanDetails", string: "getStringDetails", number: "getNumberDetails", object: "getObjectDetails" })[typeof value];
 
 /** What of the details a test looks at. */
-export function shown({ value, variant, reason, errorCode, flagMetadata }) {
+export function comparableDetails({ value, variant, reason, errorCode, flagMetadata }) {
   const metadata = flagMetadata && Object.keys(flagMetadata).length > 0 ? flagMetadata : undefined;
   return Object.fromEntries(Object.entries({ value, variant, reason, errorCode, metadata }).filter(([, member]) => member !== undefined));
 }
 
 /** Names an evaluation as a test. */
-export const named = ([context, flag, fallback, { reason, errorCode }]) =>
+export const titleOf = ([context, flag, fallback, { reason, errorCode }]) =>
   `${flag} as a ${typeof fallback} for ${JSON.stringify(context)}: ${errorCode ?? reason}`;
 
 /** Puts flags and records. */
-export async function seed(config) {
-  await config.define(flags);
-  for (const [id, record] of Object.entries(records)) await config.put(id, record);
+export async function putFlagsAndRecords(config) {
+  await config.putFlags(flags);
+  for (const [id, record] of Object.entries(records)) await config.putRecord(id, record);
 }

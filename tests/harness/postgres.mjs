@@ -18,7 +18,7 @@ export const PASSWORD = "qzx-pass/word 'of' the tests";
  * Runs a program until its input ends, then ends it and takes its folder away; a line "keep" before leaves the folder. The process at
  * the other end of the input may be killed in any way, and the program never outlives it. Ctrl-C reaches all of them at once.
  */
-const LEASH = 'trap "" INT TERM HUP; folder="$1"; shift; "$@" & read -r word; kill -INT $!; wait $!; [ "$word" = keep ] || rm -rf "$folder"';
+const SUPERVISOR = 'trap "" INT TERM HUP; folder="$1"; shift; "$@" & read -r word; kill -INT $!; wait $!; [ "$word" = keep ] || rm -rf "$folder"';
 
 /** Nothing of this has to outlast the machine; a client that is slow to go is not waited for. */
 const SETTINGS = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "unix_socket_directories=", "listen_addresses=127.0.0.1", "lc_messages=C"];
@@ -127,7 +127,7 @@ class Postgres {
   async start() {
     this.port ??= await freePort();
     const args = this.settings.flatMap((setting) => ["-c", setting]);
-    const server = spawn("/bin/sh", ["-c", LEASH, "sh", this.#folder, join(this.#bin, "postgres"), "-D", this.#data, "-p", String(this.port), ...args], {
+    const server = spawn("/bin/sh", ["-c", SUPERVISOR, "sh", this.#folder, join(this.#bin, "postgres"), "-D", this.#data, "-p", String(this.port), ...args], {
       ...this.#owner,
       cwd: this.#folder,
       env: { ...process.env, HOME: this.#folder },
@@ -170,7 +170,7 @@ class Postgres {
   }
 
   /** Ends the server, whose data stay, until `start` and `connect`. */
-  async pause() {
+  async stopKeepingData() {
     await this.#client.end().catch(() => {});
     await this.#end("keep\n");
   }

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import net from "node:net";
 import { after } from "node:test";
-import { unique } from "./eventually.mjs";
+import { uniqueName } from "./eventually.mjs";
 
 /** Bodies longer than this are not kept, only counted and hashed. */
 const KEPT_BYTES_MAX = 1024 * 1024;
@@ -11,10 +11,10 @@ const KEPT_BYTES_MAX = 1024 * 1024;
 /**
  * Starts an origin for a test file; it ends after the last test.
  *
- * A handler gets `{ request, write, end, reset, pause, takeOver }`:
+ * A handler gets `{ request, write, end, reset, pause, upgrade }`:
  * - `write(text or bytes)` sends them as they are, text as Latin-1; `end()` closes the connection, `reset()` with an RST;
  * - `pause()` stops reading what the client sends;
- * - `takeOver(onData)` hands it the bytes from now on, as after an upgrade.
+ * - `upgrade(onData)` hands it the bytes from now on, as after an upgrade.
  *
  * A connection stays open after an answer, until the client or the handler closes it.
  */
@@ -22,7 +22,7 @@ export async function startRawOrigin() {
   const routes = new Map();
   const requests = [];
   const sockets = new Set();
-  const self = { fallback: answer("200 OK") };
+  const self = { fallback: respond("200 OK") };
   const server = net.createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -33,7 +33,7 @@ export async function startRawOrigin() {
       const handler = routes.get(request.target) ?? routes.get(request.target.split("?")[0]) ?? self.fallback;
       Promise.resolve(handler(exchangeOf(request, socket, parser))).catch((error) => {
         // A client that goes away before its body is whole is no fault of the handler.
-        if (error !== GONE) console.error("a handler of the raw origin failed:", error);
+        if (error !== CLIENT_CLOSED) console.error("a handler of the raw origin failed:", error);
       });
     });
     socket.on("data", (bytes) => parser.push(bytes));
@@ -52,14 +52,14 @@ export async function startRawOrigin() {
     /** Every request so far, in order of arrival: see `Received`. */
     requests,
     /** Requests for this path so far, whatever their query. */
-    to: (path) => requests.filter(({ target }) => target.split("?")[0] === path),
+    requestsTo: (path) => requests.filter(({ target }) => target.split("?")[0] === path),
     /** Serves `handler` at a path of its own and returns the path. */
-    serve(handler, path = `/${unique("raw")}`) {
+    serve(handler, path = `/${uniqueName("raw")}`) {
       routes.set(path, handler);
       return path;
     },
     /** What every other path does from now on. */
-    otherwise(handler) {
+    serveByDefault(handler) {
       self.fallback = handler;
     },
   };
@@ -69,19 +69,19 @@ export async function startRawOrigin() {
 export async function startRawOrigins(n) {
   const fresh = await Promise.all(Array.from({ length: n }, startRawOrigin));
   return {
-    listed: fresh.map(({ origin }) => origin).join(","),
+    routingOrigins: fresh.map(({ origin }) => origin).join(","),
     originOf(handler) {
       const origin = fresh.pop();
-      origin.otherwise(handler);
+      origin.serveByDefault(handler);
       return origin;
     },
   };
 }
 
-const GONE = new Error("the client went away");
+const CLIENT_CLOSED = new Error("the client went away");
 
 /** A request as it arrived. */
-class Received {
+class ReceivedRequest {
   #hash = createHash("sha256");
   #chunks = [];
 
@@ -98,17 +98,17 @@ class Received {
     this.size = 0;
     this.complete = false;
     /** Resolves when the connection has closed. */
-    this.gone = new Promise((resolve) => socket.on("close", resolve));
+    this.closed = new Promise((resolve) => socket.on("close", resolve));
     /** The body, once it is whole. Rejects where the client goes away before. */
-    this.whole = new Promise((resolve, reject) => {
+    this.completed = new Promise((resolve, reject) => {
       this.finish = () => {
         this.complete = true;
         this.hash = this.#hash.digest("hex");
         resolve(this.body);
       };
-      socket.on("close", () => reject(GONE));
+      socket.on("close", () => reject(CLIENT_CLOSED));
     });
-    this.whole.catch(() => {});
+    this.completed.catch(() => {});
   }
 
   /** The values of a field, one for each of its lines. */
@@ -155,7 +155,7 @@ class Parser {
     while (this.#rest.length > 0 && this.#step());
   }
 
-  takeOver(onData) {
+  upgrade(onData) {
     this.#step = () => {
       const bytes = this.#rest;
       this.#rest = Buffer.alloc(0);
@@ -177,7 +177,7 @@ class Parser {
   #head() {
     const head = this.#until("\r\n\r\n");
     if (head === undefined) return false;
-    this.#request = new Received(head, this.#socket);
+    this.#request = new ReceivedRequest(head, this.#socket);
     const length = this.#request.field("Content-Length");
     const chunked = this.#request.field("Transfer-Encoding") !== undefined;
     this.#left = Number(length ?? 0);
@@ -237,7 +237,7 @@ const exchangeOf = (request, socket, parser) => ({
   end: () => socket.end(),
   reset: () => socket.resetAndDestroy(),
   pause: () => socket.pause(),
-  takeOver: (onData) => parser.takeOver(onData),
+  upgrade: (onData) => parser.upgrade(onData),
 });
 
 /** A head, with the length of its body. */
@@ -248,47 +248,47 @@ function headOf(status, fields, body) {
 }
 
 /** Answers when the request is whole: `answer("404 Not Found", ["X-Own: 1"], "gone")`. */
-export const answer =
+export const respond =
   (status, fields = [], body = "") =>
   async ({ request, write }) => {
-    await request.whole;
+    await request.completed;
     write(headOf(status, fields, body));
     if (request.method !== "HEAD") write(Buffer.from(body));
   };
 
 /** Answers before the request's body has come. */
-export const answerAtOnce =
+export const respondImmediately =
   (status, fields = [], body = "") =>
   ({ write }) =>
     write(Buffer.concat([Buffer.from(headOf(status, fields, body)), Buffer.from(body)]));
 
 /** Sends these bytes and nothing more, as an answer. */
-export const bytes =
+export const sendBytes =
   (text) =>
   async ({ request, write }) => {
-    await request.whole;
+    await request.completed;
     write(text);
   };
 
 /** Sends these bytes, then closes the connection; with an RST where `reset` says so. */
-export const bytesThenGone =
+export const sendBytesThenClose =
   (text, { reset = false } = {}) =>
   async (exchange) => {
-    await exchange.request.whole;
+    await exchange.request.completed;
     if (text !== "") exchange.write(text);
     // What was written is to arrive before the end of it does.
     setTimeout(reset ? exchange.reset : exchange.end, text === "" ? 0 : 20);
   };
 
 /** Closes the connection when a request comes, without an answer. */
-export const closes = bytesThenGone("");
+export const closeConnection = sendBytesThenClose("");
 /** The same with an RST. */
-export const resets = bytesThenGone("", { reset: true });
+export const resetConnection = sendBytesThenClose("", { reset: true });
 /** Takes requests and never answers. */
-export const silent = () => {};
+export const neverRespond = () => {};
 
 /** Does one thing after the other, the last again and again. */
-export function inTurn(...handlers) {
+export function inSequence(...handlers) {
   let turn = 0;
   return (exchange) => {
     const handler = handlers[Math.min(turn, handlers.length - 1)];
@@ -298,16 +298,16 @@ export function inTurn(...handlers) {
 }
 
 /** An answer that is none of the failures below. */
-export const ok = (body = "ok") => answer("200 OK", ["X-Own: 1"], body);
+export const respondOk = (body = "ok") => respond("200 OK", ["X-Own: 1"], body);
 /** An answer with the origin's words on its failure. */
-export const failing = (status = "503 Service Unavailable") => answer(status, ["X-Own: 1"], "the origin's words");
+export const respondFailure = (status = "503 Service Unavailable") => respond(status, ["X-Own: 1"], "the origin's words");
 
 /** Every way in which an origin fails but silence. */
-export const failures = {
-  502: failing("502 Bad Gateway"),
-  503: failing(),
-  504: failing("504 Gateway Timeout"),
-  "a closed connection": closes,
-  "a reset connection": resets,
-  "an end in the middle of the head": bytesThenGone("HTTP/1.1 200 OK\r\nContent-Le"),
+export const FAILURES = {
+  502: respondFailure("502 Bad Gateway"),
+  503: respondFailure(),
+  504: respondFailure("504 Gateway Timeout"),
+  "a closed connection": closeConnection,
+  "a reset connection": resetConnection,
+  "an end in the middle of the head": sendBytesThenClose("HTTP/1.1 200 OK\r\nContent-Le"),
 };

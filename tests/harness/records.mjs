@@ -23,7 +23,7 @@ const isNamespace = (binding) => typeof binding?.getWithMetadata === "function";
 const storagePath = (key) => `/.storage?key=${encodeURIComponent(key)}`;
 
 /** What the KV of a Worker holds, and what the objects of these keys store. */
-export async function dump(worker, keys) {
+export async function dumpStorage(worker, keys) {
   const namespaces = {};
   for (const [name, kv] of Object.entries(worker.env)) if (isNamespace(kv)) namespaces[name] = await entriesOf(kv);
   const objects = {};
@@ -49,7 +49,7 @@ async function entriesOf(kv) {
  * Puts records into a Worker that holds none, and starts it again: with nothing in its memory, a
  * minute after the records were made. Then the alarms of objects are set, which may be due.
  */
-export async function seed(worker, { recordedMs, namespaces, objects = {} }) {
+export async function restoreStorage(worker, { recordedMs, namespaces, objects = {} }) {
   for (const [name, entries] of Object.entries(namespaces)) {
     for (const { key, metadata, ...value } of entries) await worker.env[name].put(key, decode(value), { metadata });
   }
@@ -58,7 +58,7 @@ export async function seed(worker, { recordedMs, namespaces, objects = {} }) {
     const stored = values.map(({ name, text, bytes }) => ({ name, ...(text === undefined ? { base64: decode(bytes).toString("base64") } : { text }) }));
     await control(storagePath(key), { alarmMs: null, values: stored });
   }
-  await worker.kill();
-  await control(`/.clock?aheadMs=${recordedMs + 60_000 - Date.now()}`);
+  await worker.killAndRestart();
+  await control(`/.clock?offsetMs=${recordedMs + 60_000 - Date.now()}`);
   for (const [key, { alarmMs }] of Object.entries(objects)) await control(storagePath(key), { alarmMs, values: [] });
 }

@@ -8,7 +8,7 @@ import { startRawOrigin } from "./raw-origin.mjs";
  * The time of the Worker and its upstreams. Tests do not wait for an answer to grow old: they put the clock ahead
  * (`PUT /.clock` of tests/faulty/entry.mjs), and the upstreams' `Date` goes with it.
  */
-export const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs };
+export const clock = { offsetMs: 0, now: () => Date.now() + clock.offsetMs };
 
 /** An HTTP date, so many seconds from now. */
 export const httpDate = (seconds = 0) => new Date(clock.now() + seconds * 1000).toUTCString();
@@ -32,19 +32,19 @@ export async function startScriptedUpstream() {
   return {
     ...raw,
     /** Requests for this path so far, whatever their query. */
-    count: (path) => raw.to(path).length,
+    requestCount: (path) => raw.requestsTo(path).length,
     /** Plays a script at a path of its own, or at this one; returns the path. */
     serve(script, path) {
       const served = raw.serve((exchange) => {
-        const turn = raw.to(served).length;
+        const turn = raw.requestsTo(served).length;
         return play(exchange, answerOf(script, exchange.request, turn), turn);
       }, path);
       return served;
     },
     /** What every other path does from now on. */
-    otherwise(script) {
+    serveByDefault(script) {
       let turn = 0;
-      raw.otherwise((exchange) => {
+      raw.serveByDefault((exchange) => {
         turn += 1;
         return play(exchange, answerOf(script, exchange.request, turn), turn);
       });
@@ -63,7 +63,7 @@ const ARRIVAL_MS = 20;
 async function play({ request, write, end, reset }, scripted, turn) {
   const answer = await scripted;
   if (answer.hangs || answer.stallsAt === "head") return;
-  await request.whole;
+  await request.completed;
   if (answer.delayMs) await sleep(answer.delayMs);
   await answer.until;
   const close = answer.reset ? reset : end;

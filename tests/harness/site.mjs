@@ -23,14 +23,14 @@ const ACCOUNT = /^\/client\/v4\/accounts\/[0-9a-f]{32}/;
 
 /** An account and a token that the API of a test takes. */
 export const ACCOUNT_ID = "0123456789abcdef0123456789abcdef";
-export const API_TOKEN = "a-secret-token-of-the-tests";
+export const CLOUDFLARE_TOKEN = "a-secret-token-of-the-tests";
 
 /** Limits of the REST API ("Write multiple key-value pairs", "Limits"). */
 const BULK_ITEMS_MAX = 10_000;
 const BULK_BYTES_MAX = 100 * 1024 * 1024;
 
 /** A folder with these files, `{ "docs/about.html": text or bytes }`; it is gone after the last test. */
-export function site(files) {
+export function makeFolder(files) {
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-site-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
   for (const [path, content] of Object.entries(files)) {
@@ -41,7 +41,7 @@ export function site(files) {
 }
 
 /** Runs the tool to its end: `{ code, signal, stdout, stderr }`. `running` gets the process while it runs, which reads `input`. */
-export async function cli(args, { env = {}, input, running } = {}) {
+export async function runTool(args, { env = {}, input, running } = {}) {
   const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env; // nothing of whoever runs the tests
   const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
   running?.(child);
@@ -55,15 +55,15 @@ export async function cli(args, { env = {}, input, running } = {}) {
 const apis = new WeakMap();
 
 /** The API over the KV of a Worker; one for each. */
-export function apiOf(worker) {
+export function apiFor(worker) {
   if (!apis.has(worker)) apis.set(worker, startApi(worker));
   return apis.get(worker);
 }
 
 /** Pushes a folder into `assets`, or fails. */
-export async function push(worker, folder, args = []) {
-  const { base } = await apiOf(worker);
-  const result = await cli(["assets", "push", folder, "--api-base", base, ...args]);
+export async function pushAssets(worker, folder, args = []) {
+  const { base } = await apiFor(worker);
+  const result = await runTool(["assets", "push", folder, "--api-base", base, ...args]);
   assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);
   return result;
 }
@@ -71,12 +71,12 @@ export async function push(worker, folder, args = []) {
 /**
  * Starts the API: as `wrangler dev` has it at `base`, as a Cloudflare account has it at `accountBase`.
  *
- * `meddle(call, pass)`, where a test sets it, answers instead of the API: `{ status, headers, body }`, or nothing, which cuts the
+ * `intercept(call, pass)`, where a test sets it, answers instead of the API: `{ status, headers, body }`, or nothing, which cuts the
  * connection. `pass()` makes the call and gives its answer.
  */
 async function startApi(worker) {
   const calls = [];
-  const self = { calls, meddle: undefined };
+  const self = { calls, intercept: undefined };
   const server = http.createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
@@ -85,8 +85,8 @@ async function startApi(worker) {
     const path = request.url.replace(isAccount ? ACCOUNT : EXPLORER, "");
     const call = { number: calls.length + 1, method: request.method, path: decodeURIComponent(path), headers: request.headers, body };
     calls.push(call);
-    const pass = () => (isAccount ? refusal(call) : undefined) ?? forward(worker, call.method, path, request.headers, body);
-    const answer = await (self.meddle ? self.meddle(call, pass) : pass());
+    const pass = () => (isAccount ? refuseAsCloudflare(call) : undefined) ?? callExplorer(worker, call.method, path, request.headers, body);
+    const answer = await (self.intercept ? self.intercept(call, pass) : pass());
     if (answer === undefined) return request.socket.destroy();
     response.writeHead(answer.status, answer.headers ?? { "Content-Type": "application/json" });
     response.end(answer.body);
@@ -101,8 +101,8 @@ async function startApi(worker) {
 }
 
 /** What Cloudflare refuses and the local API does not. */
-function refusal({ headers, body, path, method }) {
-  if (headers.authorization !== `Bearer ${API_TOKEN}`) return apiError(403, 10000, "Authentication error");
+function refuseAsCloudflare({ headers, body, path, method }) {
+  if (headers.authorization !== `Bearer ${CLOUDFLARE_TOKEN}`) return apiError(403, 10000, "Authentication error");
   if (/\/bulk(\/delete)?$/.test(path)) {
     if (body.length > BULK_BYTES_MAX) return apiError(413, 10033, "request too large");
     if (JSON.parse(body).length > BULK_ITEMS_MAX) return apiError(400, 10032, "too many items");
@@ -122,7 +122,7 @@ export const apiError = (status, code, message, headers = {}) => ({
 });
 
 /** Makes a call to the explorer of miniflare. */
-function forward(worker, method, path, headers, body) {
+function callExplorer(worker, method, path, headers, body) {
   const { hostname, port } = worker.url;
   const { authorization, connection, expect, "transfer-encoding": _framing, ...fields } = headers;
   const options = { hostname, port, method, path: EXPLORER_OF_MINIFLARE + path, agent: false };
@@ -144,7 +144,7 @@ function forward(worker, method, path, headers, body) {
  */
 export async function startSite({ refresh = "0", vars, ...options } = {}) {
   const worker = await startWorker({ faulty: true, vars: { ASSETS_REFRESH: refresh, ...vars }, ...options });
-  return new Site(worker, await apiOf(worker));
+  return new Site(worker, await apiFor(worker));
 }
 
 class Site {
@@ -157,34 +157,34 @@ class Site {
 
   /** Pushes these files, or a folder that is there, or fails. */
   push(files, ...args) {
-    return push(this.worker, typeof files === "string" ? files : site(files), args);
+    return pushAssets(this.worker, typeof files === "string" ? files : makeFolder(files), args);
   }
 
   /** Runs `kv-edge assets …` against the local API, whatever comes of it. */
   run(command, args = [], options) {
-    return cli(["assets", command, ...args, "--api-base", this.api.base], options);
+    return runTool(["assets", command, ...args, "--api-base", this.api.base], options);
   }
 
   /** A request over the Worker's own socket. */
-  ask(method, path, { headers = {}, faults, body } = {}) {
+  request(method, path, { headers = {}, faults, body } = {}) {
     const fields = faults ? { "X-Kv-Faults": JSON.stringify({ assets: faults }), ...headers } : headers;
-    return send({ url: this.worker.direct }, path, { method, headers: fields, body });
+    return send({ url: this.worker.directUrl }, path, { method, headers: fields, body });
   }
 
-  get = (path, headers, options) => this.ask("GET", path, { headers, ...options });
-  head = (path, headers, options) => this.ask("HEAD", path, { headers, ...options });
+  get = (path, headers, options) => this.request("GET", path, { headers, ...options });
+  head = (path, headers, options) => this.request("HEAD", path, { headers, ...options });
 
   /** A KV value as JSON. */
-  json = async (key) => JSON.parse(await this.kv.get(key));
-  pointer = () => this.json("kv-edge:current");
-  manifest = async (id) => this.json(`kv-edge:release:${id ?? (await this.pointer()).current}`);
+  getJson = async (key) => JSON.parse(await this.kv.get(key));
+  pointer = () => this.getJson("kv-edge:current");
+  manifest = async (id) => this.getJson(`kv-edge:release:${id ?? (await this.pointer()).current}`);
 
   /** What a manifest says of its files: `{ path, keys, length, encoded }`, the keys being those of their bytes. */
   async files(id) {
     return (await this.manifest(id)).files.map(({ p: path, b: body, e = [] }) => ({
       path,
-      ...stored(body),
-      encoded: Object.fromEntries(e.map(({ c: coding, b }) => [coding, stored(b)])),
+      ...storedBytes(body),
+      encoded: Object.fromEntries(e.map(({ c: coding, b }) => [coding, storedBytes(b)])),
     }));
   }
 
@@ -211,37 +211,41 @@ class Site {
   }
 
   /** Every call on `assets` so far. */
-  async calls() {
-    const calls = (await send({ url: this.worker.direct }, "/.kv-calls?under=")).json();
+  async kvCalls() {
+    const calls = (await send({ url: this.worker.directUrl }, "/.kv-calls?under=")).json();
     return calls.filter(({ binding }) => binding === "assets");
   }
 
   /** What `action` gives, and the keys that the Worker read meanwhile; those of work in the background too, where it waits. */
-  async reading(action, { background = 0 } = {}) {
-    const before = (await this.calls()).length;
+  async recordReads(action, { background = 0 } = {}) {
+    const before = (await this.kvCalls()).length;
     const response = await action();
-    const since = async () => (await this.calls()).slice(before);
+    const since = async () => (await this.kvCalls()).slice(before);
     if (background > 0) await eventually(async () => (await since()).length >= background, `${background} reads`);
     return { response, reads: (await since()).map(({ key }) => key) };
   }
 
   /** Lets time pass for the Worker. */
-  async pass(seconds) {
-    this.aheadMs = (this.aheadMs ?? 0) + seconds * 1000;
-    const response = await send({ url: this.worker.direct }, `/.clock?aheadMs=${this.aheadMs}`, { method: "PUT" });
+  async advanceClock(seconds) {
+    this.offsetMs = (this.offsetMs ?? 0) + seconds * 1000;
+    const response = await send({ url: this.worker.directUrl }, `/.clock?offsetMs=${this.offsetMs}`, { method: "PUT" });
     assert.equal(response.status, 204);
   }
 
   /** Starts the Worker again on the same KV: with nothing in its memory. */
   async restart() {
-    await this.worker.kill();
+    await this.worker.killAndRestart();
     this.kv = this.worker.env.assets;
-    if (this.aheadMs) await this.pass(0);
+    if (this.offsetMs) await this.advanceClock(0);
   }
 }
 
 /** Where bytes stand: under one key, or under one for each chunk. */
-const stored = ({ h, n: length, c = [{ h, n: length }] }) => ({ keys: c.map((part) => `kv-edge:blob:${part.h}`), lengths: c.map((part) => part.n), length });
+const storedBytes = ({ h, n: length, c = [{ h, n: length }] }) => ({
+  keys: c.map((part) => `kv-edge:blob:${part.h}`),
+  lengths: c.map((part) => part.n),
+  length,
+});
 
 /** Members of a field with a list, in order: `Vary`. */
-export const members = (field) => (field === undefined ? [] : field.split(",").map((member) => member.trim()));
+export const listMembers = (field) => (field === undefined ? [] : field.split(",").map((member) => member.trim()));

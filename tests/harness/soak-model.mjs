@@ -128,7 +128,7 @@ export class Model {
     });
     for (const upstream of upstreams) {
       const byPath = new Map(this.resources.filter((resource) => resource.upstream === upstream).map((resource) => [resource.path, resource]));
-      upstream.otherwise((request) => {
+      upstream.serveByDefault((request) => {
         // The upstream remembers every request; a hundred thousand are too many.
         if (upstream.requests.length > 1000) upstream.requests.length = 0;
         return this.#answer(byPath.get(request.target), request);
@@ -195,9 +195,9 @@ export class Model {
     }
     record.isBroken = [answer.breaksAt, answer.stallsAt].some((at) => at !== undefined) || answer.hangs === true;
     record.status = answer.status;
-    const asked = `${serial} after ${record.atMs - this.startedMs} ms: ${request.method} ${JSON.stringify(told(request))}`;
+    const asked = `${serial} after ${record.atMs - this.startedMs} ms: ${request.method} ${JSON.stringify(notedFields(request))}`;
     const end = record.isBroken ? `broken off at ${answer.breaksAt ?? answer.stallsAt}` : answer.framing;
-    this.tell(resource, `upstream: ${asked} -> ${answer.status} ${record.identity} ${record.control ?? ""} ${end}`);
+    this.note(resource, `upstream: ${asked} -> ${answer.status} ${record.identity} ${record.control ?? ""} ${end}`);
     return answer;
   }
 
@@ -310,19 +310,19 @@ export class Model {
   }
 
   /** Notes what happened to a resource, for the story of a wrong answer. */
-  tell(resource, event) {
+  note(resource, event) {
     resource.history.push(event);
     if (resource.history.length > 60) resource.history.shift();
   }
 
   /** From now on no request may be answered with what was given to earlier requests than this one. */
   raiseFloor(resource, serial, version = 0) {
-    this.tell(resource, `floor: ${serial} ${version}`);
+    this.note(resource, `floor: ${serial} ${version}`);
     resource.floor = { serial: Math.max(resource.floor.serial, serial), version: Math.max(resource.floor.version, version) };
   }
 
   /** How long a hit may have been kept, in seconds. */
-  keptMax({ control, resource: { policy } }, detail, asked) {
+  oldestHit({ control, resource: { policy } }, detail, asked) {
     const { fresh, swr = 0, sie = 0 } = control === "max-age=3" ? { fresh: 3 } : policy;
     const number = (name) => Number(new RegExp(`${name}=(\\d+)`).exec(asked ?? "")?.[1] ?? 0);
     switch (detail) {
@@ -338,5 +338,5 @@ export class Model {
   }
 }
 
-const TOLD = ["if-none-match", "if-modified-since", "range", "cache-control", "x-variant", "x-other", "authorization", "cookie"];
-const told = (request) => Object.fromEntries(TOLD.flatMap((name) => (request.field(name) === undefined ? [] : [[name, request.field(name)]])));
+const NOTED_FIELDS = ["if-none-match", "if-modified-since", "range", "cache-control", "x-variant", "x-other", "authorization", "cookie"];
+const notedFields = (request) => Object.fromEntries(NOTED_FIELDS.flatMap((name) => (request.field(name) === undefined ? [] : [[name, request.field(name)]])));

@@ -1,9 +1,9 @@
 // A site of which every file says to which release it belongs, so that a test sees whether visitors get one release or a mix.
 import assert from "node:assert/strict";
-import { site as folderOf, startSite } from "./site.mjs";
+import { makeFolder as folderOf, startSite } from "./site.mjs";
 
 /** The files of the nth release. */
-export const stamped = (n) => ({
+export const filesOfRelease = (n) => ({
   "index.html": `<!doctype html><p>release ${n}`,
   "style.css": `/* release ${n} */`,
   "deep/er/file.txt": `release ${n} `.repeat(500),
@@ -12,32 +12,32 @@ export const stamped = (n) => ({
 });
 
 /** The calls that write something. */
-export const writes = (calls) => calls.filter(({ method, path }) => method !== "GET" && !/\/bulk\/get/.test(path));
+export const writingCalls = (calls) => calls.filter(({ method, path }) => method !== "GET" && !/\/bulk\/get/.test(path));
 
 /** Starts a Worker for a test file and gives what its tests push with. */
-export async function startStamped() {
+export async function startNumberedReleases() {
   const site = await startSite();
   const { api } = site;
   return {
     site,
     api,
     /** Pushes the nth release, whatever comes of it. */
-    attempt: (n, options) => site.run("push", [folderOf(stamped(n))], options),
+    pushRelease: (n, options) => site.run("push", [folderOf(filesOfRelease(n))], options),
     /** What `action` gives, and the calls of the API that it makes. */
-    async callsOf(action) {
+    async recordCalls(action) {
       const before = api.calls.length;
       const result = await action();
       return { ...result, calls: api.calls.slice(before) };
     },
     /** The release that visitors see in all files, or 404; fails where they see several, one that is not whole, or another. */
-    async seen(...possible) {
+    async assertServes(...possible) {
       const texts = await Promise.all(["/", "/style.css", "/deep/er/file.txt"].map((path) => site.get(path)));
       const numbers = texts.map(({ status, text }) => (status === 200 ? Number(/release (\d+)/.exec(text)?.[1]) : status));
       assert.equal(new Set(numbers).size, 1, `a mix of releases: ${numbers}`);
       const [n] = numbers;
       assert.ok(possible.includes(n), `release ${n}, not ${possible.join(" or ")}`);
       if (n === 404) return n;
-      for (const [path, content] of Object.entries(stamped(n))) {
+      for (const [path, content] of Object.entries(filesOfRelease(n))) {
         const url = `/${path.replace("index.html", "").replace(/\.html$/, "")}`;
         const { status, text } = await site.get(url);
         assert.deepEqual([status, text], [200, content], `${url} of release ${n}`);

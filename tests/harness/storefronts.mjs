@@ -1,5 +1,5 @@
 // Tenants' records in `ROUTING_CONFIG`, each under an id of its own.
-import { unique } from "./eventually.mjs";
+import { uniqueName } from "./eventually.mjs";
 
 /** Everything that a test file does with the records of one Worker. */
 export function storefrontsOf(worker) {
@@ -10,7 +10,7 @@ export function storefrontsOf(worker) {
     remove: (id) => worker.env.ROUTING_CONFIG.delete(id),
     /** Writes a record under an id that no other test uses; returns the id. */
     async add(record, name = "shop") {
-      const id = unique(name);
+      const id = uniqueName(name);
       await put(id, record);
       return id;
     },

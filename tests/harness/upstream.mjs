@@ -1,7 +1,7 @@
 // An upstream on loopback that does what a test tells it to, and remembers every request as it arrived.
 import http from "node:http";
 import { after } from "node:test";
-import { unique } from "./eventually.mjs";
+import { uniqueName } from "./eventually.mjs";
 
 /** Starts an upstream for a test file; it ends after the last test. */
 export async function startUpstream() {
@@ -29,9 +29,9 @@ export async function startUpstream() {
     port,
     requests,
     /** Requests for this URL or path so far. */
-    count: (url) => requests.filter((request) => request.url === url.replace(origin, "")).length,
+    requestCount: (url) => requests.filter((request) => request.url === url.replace(origin, "")).length,
     /** Serves `handler` at a path of its own and returns the URL. */
-    serve(handler, path = `/${unique("page")}`) {
+    serve(handler, path = `/${uniqueName("page")}`) {
       routes.set(path, handler);
       return origin + path;
     },
@@ -72,7 +72,7 @@ function echo(request, response, record) {
 }
 
 /** Answers an HTML page. */
-export const page =
+export const respondWithPage =
   (html, { status = 200, headers = {} } = {}) =>
   (_request, response) => {
     response.writeHead(status, { "content-type": "text/html; charset=utf-8", ...headers });
@@ -80,7 +80,7 @@ export const page =
   };
 
 /** Answers a page in parts that arrive one by one, cut where the test cuts them. */
-export const inParts = (parts) => (_request, response) => {
+export const respondInParts = (parts) => (_request, response) => {
   response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
   const next = ([part, ...rest]) => {
     if (part === undefined) return response.end();
@@ -90,7 +90,7 @@ export const inParts = (parts) => (_request, response) => {
 };
 
 /** Sends the client elsewhere. */
-export const redirectTo =
+export const respondWithRedirect =
   (location, status = 302) =>
   (_request, response) => {
     response.writeHead(status, { location });
@@ -98,16 +98,16 @@ export const redirectTo =
   };
 
 /** Takes the request and never answers. */
-export const hang = () => {};
+export const neverRespond = () => {};
 
 /** Sends the head and the beginning of a body, then nothing more. */
-export const stall = (_request, response) => {
+export const stallInBody = (_request, response) => {
   response.writeHead(200, { "content-type": "text/html" });
   response.write("<title>Half</title><body>half");
 };
 
 /** Breaks the connection in the middle of the body, with a `Content-Length` or in chunks. */
-export const die =
+export const breakInBody =
   ({ length } = {}) =>
   (_request, response) => {
     response.writeHead(200, { "content-type": "text/html", ...(length && { "content-length": length }) });

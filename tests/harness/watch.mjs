@@ -6,7 +6,7 @@ import { startSync } from "./config-sync.mjs";
 import { eventually } from "./eventually.mjs";
 
 /** How long a change may take to show: changes are gathered for a second, on a slow machine. */
-const SHOWS_MS = 90_000;
+const SYNCED_WITHIN_MS = 90_000;
 
 /** Starts a database, a KV and what watches; after each test the API is whole again and the tool is gone. */
 export async function startWatch() {
@@ -15,12 +15,12 @@ export async function startWatch() {
   let running;
 
   afterEach(async () => {
-    api.meddle = undefined;
+    api.intercept = undefined;
     await running?.end("SIGKILL");
   });
 
   /** A table that notifies a channel of its own, or as `notify` says. */
-  async function watched(given, { notify = "COALESCE(NEW.id, OLD.id)", ...options } = {}) {
+  async function createNotifyingTable(given, { notify = "COALESCE(NEW.id, OLD.id)", ...options } = {}) {
     const users = await sync.table(given, options);
     users.channel = `${users.name}_changed`;
     await sync.database.query(`
@@ -31,7 +31,7 @@ export async function startWatch() {
   }
 
   /** Starts the tool and waits until KV is what the table is. */
-  async function watch(users, args = [], { json = true, env } = {}) {
+  async function startTool(users, args = [], { json = true, env } = {}) {
     let child;
     let said = "";
     const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, env, running: (process) => (child = process) });
@@ -42,29 +42,29 @@ export async function startWatch() {
       () => (isOver = true),
     );
     running = {
-      isOver: () => isOver,
+      hasEnded: () => isOver,
       /** What it has written to stderr so far. */
-      said: () => said,
+      stderr: () => said,
       /** Ends the tool: `run`'s result, where `passes` are the lines of --json but the last, which is the `sum`. */
       async end(signal = "SIGTERM") {
         child.kill(signal);
         running = undefined;
         const result = await ended;
-        return { ...result, passes: result.lines.slice(0, -1), sum: result.lines.at(-1) };
+        return { ...result, passes: result.lines.slice(0, -1), summary: result.lines.at(-1) };
       },
       signal: (signal) => child.kill(signal),
       pid: child.pid,
     };
-    await shows(users);
+    await waitUntilSynced(users);
     return running;
   }
 
   /** KV becomes what the table is. */
-  async function shows(users, options, withinMs = SHOWS_MS) {
+  async function waitUntilSynced(users, options, withinMs = SYNCED_WITHIN_MS) {
     let last;
     const look = async () => {
       try {
-        await users.check(options);
+        await users.assertSynced(options);
         return true;
       } catch (error) {
         last = error;
@@ -75,5 +75,5 @@ export async function startWatch() {
     await eventually(look, "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
   }
 
-  return { sync, api, watched, watch, shows };
+  return { sync, api, createNotifyingTable, startTool, waitUntilSynced };
 }

@@ -26,7 +26,7 @@ function frame(opcode, payload, { masked }) {
 const closeBody = (code, reason) => (code ? Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]) : "");
 
 /** One side of an open WebSocket. Messages wait until they are asked for; a ping is answered at once, as every side must. */
-class Side {
+class Endpoint {
   #rest = Buffer.alloc(0);
   #waiting = [];
   #messages = [];
@@ -60,8 +60,8 @@ class Side {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  gone() {
-    this.#deliver({ gone: true });
+  handleClose() {
+    this.#deliver({ closed: true });
   }
 
   #deliver(message) {
@@ -115,7 +115,7 @@ class Side {
  * Asks for a WebSocket. `socket` is undefined where it was refused; `status`, `headers` and `text` are the answer.
  * `subprotocols` is a list.
  */
-export async function connect(worker, path, { headers, subprotocols } = {}) {
+export async function connectWebSocket(worker, path, { headers, subprotocols } = {}) {
   const { hostname, port } = worker.url;
   const request = http.request({
     hostname,
@@ -135,9 +135,9 @@ export async function connect(worker, path, { headers, subprotocols } = {}) {
   return new Promise((resolve, reject) => {
     request.on("error", reject);
     request.on("upgrade", (response, connection, head) => {
-      const socket = new Side((bytes) => connection.write(bytes), true);
+      const socket = new Endpoint((bytes) => connection.write(bytes), true);
       connection.on("data", (bytes) => socket.push(bytes)).on("error", () => {});
-      connection.on("close", () => socket.gone());
+      connection.on("close", () => socket.handleClose());
       socket.push(head);
       socket.destroy = () => connection.destroy();
       after(() => connection.destroy());
@@ -150,36 +150,36 @@ export async function connect(worker, path, { headers, subprotocols } = {}) {
   });
 }
 
-const accepted = (key) => createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+const acceptKey = (key) => createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 
 /**
  * A handler of the raw origin that takes every WebSocket: `use(side, request)` does what is to be done with it. It chooses the
  * subprotocol `choose` where it is offered.
  */
-export const takesWebSockets =
-  (use, { choose, fields = [] } = {}) =>
-  ({ request, write, end, takeOver }) => {
+export const acceptWebSockets =
+  (use, { subprotocol, fields = [] } = {}) =>
+  ({ request, write, end, upgrade }) => {
     const offered = (request.field("Sec-WebSocket-Protocol") ?? "").split(/, */);
-    const side = new Side(write, false, end);
+    const side = new Endpoint(write, false, end);
     const lines = [
       "HTTP/1.1 101 Switching Protocols",
       "Upgrade: websocket",
       "Connection: Upgrade",
-      `Sec-WebSocket-Accept: ${accepted(request.field("Sec-WebSocket-Key"))}`,
-      ...(offered.includes(choose) ? [`Sec-WebSocket-Protocol: ${choose}`] : []),
+      `Sec-WebSocket-Accept: ${acceptKey(request.field("Sec-WebSocket-Key"))}`,
+      ...(offered.includes(subprotocol) ? [`Sec-WebSocket-Protocol: ${subprotocol}`] : []),
       ...fields,
     ];
     write(`${lines.join("\r\n")}\r\n\r\n`);
-    takeOver((bytes) => side.push(bytes));
-    request.gone.then(() => side.gone());
+    upgrade((bytes) => side.push(bytes));
+    request.closed.then(() => side.handleClose());
     return use(side, request);
   };
 
 /** Sends every message back and answers a close with the same code; returns the close, or `{ gone: true }`. */
-export async function echo(side) {
+export async function echoMessages(side) {
   for (;;) {
     const message = await side.next();
-    if (message.gone) return message;
+    if (message.closed) return message;
     if (message.opcode === TEXT) side.send(message.text);
     if (message.opcode === BINARY) side.send(message.data);
     if (message.opcode === CLOSE) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after } from "node:test";
 import { startLocalWorker } from "../../scripts/local-worker.mjs";
 
-const vars = {
+const DEFAULT_VARS = {
   CACHE_UPSTREAMS: "",
   ROUTING_ORIGINS: "",
   ROUTING_INSECURE: "true",
@@ -13,15 +13,15 @@ const vars = {
 };
 
 /** The token that the tests use; never one that anything else accepts. */
-export const TOKEN = "token-of-the-integration-tests";
+export const WORKER_TOKEN = "token-of-the-integration-tests";
 
 /**
  * What a panic, a request that can never end, a rejection that nobody handles, or the end of
  * workerd leaves in the log.
  */
-const crash = /panicked|critical|RuntimeError|Reinitializing|had hung|workerd ended/i;
+const CRASH = /panicked|critical|RuntimeError|Reinitializing|had hung|workerd ended/i;
 /** What workerd logs of a body that breaks off after its head, which no client can be told otherwise. */
-const uncaught = /Uncaught/i;
+const UNCAUGHT = /Uncaught/i;
 
 /**
  * Starts the Worker once for a test file and stops it after the last test.
@@ -43,16 +43,16 @@ export async function startWorker({
   mayBreakOff = mayCrash,
   ...given
 } = {}) {
-  const set = Object.entries({ ...vars, ...given.vars }).filter(([, value]) => value !== undefined);
+  const set = Object.entries({ ...DEFAULT_VARS, ...given.vars }).filter(([, value]) => value !== undefined);
   const logged = [];
   const lines = () => logged.map(({ message }) => message);
   const worker = await startLocalWorker({
     entry,
-    vars: (ofWrangler) => ({ ...(entry ? {} : ofWrangler), ...Object.fromEntries(set), ...(secrets ?? { API_TOKEN: TOKEN }) }),
+    vars: (ofWrangler) => ({ ...(entry ? {} : ofWrangler), ...Object.fromEntries(set), ...(secrets ?? { API_TOKEN: WORKER_TOKEN }) }),
     onLog: (line) => logged.push(line),
   });
   after(async () => {
-    const crashes = lines().filter((line) => crash.test(line) || (!mayBreakOff && uncaught.test(line)));
+    const crashes = lines().filter((line) => CRASH.test(line) || (!mayBreakOff && UNCAUGHT.test(line)));
     await worker.stop();
     if (!mayCrash) assert.deepEqual(crashes, [], "a request crashed the Worker");
   });
@@ -64,8 +64,8 @@ export async function startWorker({
      * The address of the Worker itself: what it receives and sends goes over the wire byte for
      * byte, whatever the encoding.
      */
-    get direct() {
-      return worker.direct;
+    get directUrl() {
+      return worker.directUrl;
     },
     /** The process id of the workerd that runs the Worker. */
     get pid() {
@@ -84,7 +84,7 @@ export async function startWorker({
     /**
      * Kills workerd, in the midst of whatever it does, and starts it again on the same storage.
      */
-    kill: () => worker.kill(),
+    killAndRestart: () => worker.killAndRestart(),
     /** Every line of the log. */
     lines,
     /** The lines that the Worker logged as JSON objects, parsed. */

@@ -1,11 +1,11 @@
 // Requests to `/writes`, and a look at what they left in KV and in the key's object.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.mjs";
-import { callsFor } from "./faults.mjs";
+import { kvCallsFor } from "./faults.mjs";
 import { send } from "./http.mjs";
-import { TOKEN } from "./worker.mjs";
+import { WORKER_TOKEN } from "./worker.mjs";
 
-export const bearer = { Authorization: `Bearer ${TOKEN}` };
+export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 /** The whole numbers from 1 to n. */
 export const oneTo = (n) => Array.from({ length: n }, (_, index) => index + 1);
@@ -25,7 +25,7 @@ export function writesOf(worker) {
     /** `GET /writes/{key}` with the query parameters that are named. */
     read,
     /** The newest accepted value, from the key's object. */
-    readNewest: (key, options) => read(key, { consistent: 1, ...options }),
+    readConsistent: (key, options) => read(key, { consistent: 1, ...options }),
     /** `POST /writes/{key}` with the query parameters that are named, and perhaps a body. */
     write,
     coalesce: (key, options) => write(key, { strategy: "coalesce", ...options }),
@@ -37,18 +37,18 @@ export function writesOf(worker) {
       }
     },
     /** The value that KV shows now. */
-    inKv: (key) => worker.env.WRITES.get(key),
-    bytesInKv: async (key) => Buffer.from((await worker.env.WRITES.get(key, "arrayBuffer")) ?? []),
+    kvValue: (key) => worker.env.WRITES.get(key),
+    kvBytes: async (key) => Buffer.from((await worker.env.WRITES.get(key, "arrayBuffer")) ?? []),
     /** Waits until KV shows this value. */
-    reachesKv: (key, value) => eventually(async () => (await worker.env.WRITES.get(key)) === value, `${key} has the value ${value} in KV`),
+    waitForKv: (key, value) => eventually(async () => (await worker.env.WRITES.get(key)) === value, `${key} has the value ${value} in KV`),
     /** The puts made for a key so far, in order. */
-    puts: (key) => callsFor(worker, key, "put"),
+    puts: (key) => kvCallsFor(worker, key, "put"),
     /** What the puts and gets for a key do from now on; those of its object, too. */
     setFaults: (key, faults) => setFaults(worker, key, faults),
     /** What the key's object stores. */
-    object: (key) => objectOf(worker, key),
+    objectState: (key) => objectOf(worker, key),
     /** Waits until the key's object has brought everything to KV, and checks that it costs nothing any more. */
-    isFlushed: async (key) => {
+    waitUntilFlushed: async (key) => {
       await eventually(async () => {
         // It may be crashing just now.
         const { alarmMs, records, rows } = await objectOf(worker, key).catch(() => ({}));
@@ -109,7 +109,7 @@ export function assertReport(response, status, n) {
 }
 
 /** Checks that each put of a key began a second or more after the one before it had ended. */
-export function assertSecondBetween(puts) {
+export function assertOneSecondApart(puts) {
   for (const [index, { startedMs }] of puts.slice(1).entries()) {
     const waitedMs = startedMs - puts[index].endedMs;
     assert.ok(waitedMs >= 1000, `put ${index + 2} came ${waitedMs} ms after the one before`);

@@ -1,16 +1,16 @@
-// The sides that are compared: kv-edge, the baseline, and the baseline once more as the noise. Each is a directory with its
+// The candidates that are compared: kv-edge, the baseline, and the baseline once more as the noise. Each is a directory with its
 // modules, its KV namespaces and its workerd configuration.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 
-import { modulesOf, readWorker } from "../scripts/worker.mjs";
+import { collectModules, readWorkerConfig } from "../scripts/worker.mjs";
 import { API_TOKEN } from "./examples.mjs";
 import { namespaces } from "./fixtures.mjs";
 import { serveStore } from "./loopback.mjs";
 
 /** Bytes of the modules, as they are and as gzip makes them. */
-function size(content) {
+function gzipSizes(content) {
   const gzip = (kind) =>
     [...content].filter(([name]) => name.endsWith(".wasm") === (kind === "wasm")).reduce((sum, [, bytes]) => sum + gzipSync(bytes).length, 0);
   const [wasm, js] = [gzip("wasm"), gzip("js")];
@@ -19,7 +19,7 @@ function size(content) {
 
 const text = (value) => JSON.stringify(String(value));
 
-function configuration({ content, worker, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
+function workerdConfig({ content, worker, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
   const { compatibilityDate: date, compatibilityFlags: flags } = worker;
   const embedded = [...content.keys()].map(
     (name) => `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
@@ -60,10 +60,10 @@ const config :Workerd.Config = (
 `;
 }
 
-/** Lays out a side below `root`. */
-export async function prepareSide({ name, isWorker = false, from, root, port, upstream }) {
+/** Lays out a candidate below `root`. */
+export async function prepareCandidate({ name, isWorker = false, from, root, port, upstream }) {
   const directory = join(root, name);
-  const content = modulesOf(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
+  const content = collectModules(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
   for (const [path, bytes] of content) {
     mkdirSync(dirname(join(directory, "modules", path)), { recursive: true });
     writeFileSync(join(directory, "modules", path), bytes);
@@ -78,15 +78,15 @@ export async function prepareSide({ name, isWorker = false, from, root, port, up
   const store = await serveStore(cacheSocket);
   const objectsPath = join(directory, "objects");
   mkdirSync(objectsPath);
-  const worker = await readWorker();
+  const worker = await readWorkerConfig();
   const objects = isWorker ? worker.durableObjects : [];
   const where = { port, kv, objectsPath, cacheSocket, upstream };
   const write = (file, ownVars) => {
     const path = join(directory, file);
-    writeFileSync(path, configuration({ content, worker, objects, ...where, ownVars }));
+    writeFileSync(path, workerdConfig({ content, worker, objects, ...where, ownVars }));
     return path;
   };
   const config = write("config.capnp", {});
   const configWithoutMemory = write("without-memory.capnp", { CACHE_REFRESH: "0" });
-  return { name, isWorker, port, config, configWithoutMemory, kv, store, size: size(content) };
+  return { name, isWorker, port, config, configWithoutMemory, kv, store, size: gzipSizes(content) };
 }
