@@ -1,5 +1,5 @@
-// The candidates that are compared: kv-edge, the baseline, and the baseline once more as the noise. Each is a directory with its
-// modules, its KV namespaces and its workerd configuration.
+// The candidates that are compared: kv-edge, the baseline, and the baseline once more as the
+// noise. Each is a directory with its modules, its KV namespaces and its workerd configuration.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";

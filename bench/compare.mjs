@@ -6,10 +6,16 @@ import { join } from "node:path";
 import { Failure } from "../scripts/run.mjs";
 import { acknowledged, sendRequest } from "./load.mjs";
 
-/** Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`, `nosniff`) is not compared. */
+/**
+ * Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`,
+ * `nosniff`) is not compared.
+ */
 const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-storefront-id"];
 
-/** Asks for an example once untimed, so that what it needs is stored, and gives the answer that the load then expects. */
+/**
+ * Asks for an example once untimed, so that what it needs is stored, and gives the answer that the
+ * load then expects.
+ */
 export async function sendWarmUp(candidate, example) {
   // A page whose upstream is gone could not be stored again.
   for (const key of candidate.store.values.keys()) if (!key.includes("outage")) candidate.store.values.delete(key);

@@ -1,5 +1,5 @@
-// The requests that are timed, one list for both candidates, and the goal for each: the Worker's CPU per request divided by the
-// baseline's.
+// The requests that are timed, one list for both candidates, and the goal for each: the Worker's
+// CPU per request divided by the baseline's.
 
 import { hash, STYLESHEET } from "./fixtures.mjs";
 
@@ -46,20 +46,23 @@ function newKey(query, fields) {
 }
 
 /**
- * The documented regular expressions do less than what is asked of kv-edge: the row with them has no goal.
+ * The documented regular expressions do less than what is asked of kv-edge: the row with them has
+ * no goal.
  *
- * `source(isWorker)` gives a function that makes the bytes of the next request. `stores`: the answer comes from what an
- * earlier one stored. `isLarge`: timed in processes of its own, because its garbage would burden the others. `hasNoMemory`: so is
- * what kv-edge is to answer without what an isolate remembers of answers.
- * `ownFields`: fields that only kv-edge has a reason to send. `isNotModified`: kv-edge answers 304, the baseline knows no conditions.
- * `otherwise`: the baseline knows no such thing and does what comes nearest; what kv-edge's answer must have in it.
- * `acknowledges`: the candidates answer in forms of their own, and what is compared is how many writes an answer acknowledges, each
- * one; `writes` is the key that must then be in KV.
+ * `source(isWorker)` gives a function that makes the bytes of the next request. `stores`: the
+ * answer comes from what an earlier one stored. `isLarge`: timed in processes of its own, because
+ * its garbage would burden the others. `hasNoMemory`: so is what kv-edge is to answer without what
+ * an isolate remembers of answers. `ownFields`: fields that only kv-edge has a reason to send.
+ * `isNotModified`: kv-edge answers 304, the baseline knows no conditions. `otherwise`: the
+ * baseline knows no such thing and does what comes nearest; what kv-edge's answer must have in it.
+ * `acknowledges`: the candidates answer in forms of their own, and what is compared is how many
+ * writes an answer acknowledges, each one; `writes` is the key that must then be in KV.
  *
  * `alone`: the feature whose first answer this is, in a build with that feature alone.
  *
- * The KV under the benchmark never answers 429, which is in the baseline's favour: its retry acknowledges all 20 writes of a
- * request with 20 puts and no wait. Beside a KV that takes one put a second it would make 90 puts for 5.
+ * The KV under the benchmark never answers 429, which is in the baseline's favour: its retry
+ * acknowledges all 20 writes of a request with 20 puts and no wait. Beside a KV that takes one put
+ * a second it would make 90 puts for 5.
  */
 export function examples(upstream) {
   const article = `${upstream}/article`;

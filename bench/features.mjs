@@ -17,9 +17,9 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first answer of each feature alone, and beside it those of `candidates`, the full Worker
- * and the baseline, and of a Worker that does nothing, to the same request. `common` is what
- * `prepareCandidate` needs; only one candidate runs at a time, all on its port.
+ * Times the first answer of each feature alone, and beside it those of `candidates`, the full
+ * Worker and the baseline, and of a Worker that does nothing, to the same request. `common` is
+ * what `prepareCandidate` needs; only one candidate runs at a time, all on its port.
  */
 export async function measureFeatures(features, candidates, examples, starts, common, context) {
   const empty = await prepareCandidate({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });

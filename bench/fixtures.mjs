@@ -48,7 +48,10 @@ const CREATED_MS = Date.UTC(2026, 0, 1);
 /** The first 128 bits of SHA-256: what kv-edge names bytes by. */
 export const hash = (bytes) => createHash("sha256").update(bytes).digest("hex").slice(0, 32);
 
-/** A release of these files, as `kv-edge assets push` leaves it in KV. It has no encodings: no request here takes one. */
+/**
+ * A release of these files, as `kv-edge assets push` leaves it in KV. It has no encodings: no
+ * request here takes one.
+ */
 function release(files) {
   const id = "20260101T000000Z-00000000";
   const described = Object.entries(files).map(([name, { bytes, type }]) => ({
@@ -76,7 +79,9 @@ function flags() {
 /** The 1 KiB file. */
 export const STYLESHEET = stylesheet(1024);
 
-/** Files as kv-edge's tool pushes them, and for the baseline under their own keys, as documented. */
+/**
+ * Files as kv-edge's tool pushes them, and for the baseline under their own keys, as documented.
+ */
 function files() {
   const all = {
     "hello-world.json": { bytes: JSON.stringify(TRANSLATIONS, null, 2), type: "application/json" },

@@ -1,5 +1,6 @@
-// The little of HTTP/1.1 that the load and the loopback servers need: messages with a Content-Length, chunked, or without a
-// body. Node's own client and server would cost more CPU than the Worker under test.
+// The little of HTTP/1.1 that the load and the loopback servers need: messages with a
+// Content-Length, chunked, or without a body. Node's own client and server would cost more CPU
+// than the Worker under test.
 
 const EMPTY = Buffer.alloc(0);
 const LINE = Buffer.from("\r\n");
@@ -16,7 +17,10 @@ export class MessageReader {
   #length = 0;
   #parts = [];
 
-  /** `onMessage(head, length, body)`: `head` without its blank line; `body` is empty unless `keepsBody`. */
+  /**
+   * `onMessage(head, length, body)`: `head` without its blank line; `body` is empty unless
+   * `keepsBody`.
+   */
   constructor(onMessage, { keepsBody = false } = {}) {
     this.#onMessage = onMessage;
     this.#keepsBody = keepsBody;
@@ -63,7 +67,10 @@ export class MessageReader {
     return bytes.length;
   }
 
-  /** A chunk's size, the empty line behind its data, a trailer field, or the empty line at the end of it all. */
+  /**
+   * A chunk's size, the empty line behind its data, a trailer field, or the empty line at the end
+   * of it all.
+   */
   #takeChunkLine(line) {
     if (this.#lastChunk) {
       if (line === "") this.#finish();

@@ -50,16 +50,20 @@ function parseHead(head) {
   return { status: Number(statusLine.split(" ")[1]), headers };
 }
 
-/** How many writes an answer of /writes says are kept; it is a list of the attempts, or a report with that list in it. */
+/**
+ * How many writes an answer of /writes says are kept; it is a list of the attempts, or a report
+ * with that list in it.
+ */
 export function acknowledged(body) {
   const answer = JSON.parse(body);
   return (answer.attempts ?? answer).filter(({ success }) => success).length;
 }
 
 /**
- * Keeps `connections` busy for `milliseconds`, then lets the requests under way end. `next()` gives the bytes of a request.
- * Every answer must have the status `expected.status`, and acknowledge `expected.acknowledges` writes or, where that is not
- * given, be of `expected.length` bytes. `counters()` is read when the load starts and when it has ended.
+ * Keeps `connections` busy for `milliseconds`, then lets the requests under way end. `next()`
+ * gives the bytes of a request. Every answer must have the status `expected.status`, and
+ * acknowledge `expected.acknowledges` writes or, where that is not given, be of `expected.length`
+ * bytes. `counters()` is read when the load starts and when it has ended.
  */
 export async function generateLoad({ port, next, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;

@@ -1,9 +1,10 @@
-// The servers that workerd calls during the benchmark, in the load's own process and on its core: the upstream of the cache
-// and the storefronts' origin, and the KV namespace of the cache.
+// The servers that workerd calls during the benchmark, in the load's own process and on its core:
+// the upstream of the cache and the storefronts' origin, and the KV namespace of the cache.
 //
-// workerd's `disk` service, which holds every other namespace, cannot hold a key with a slash, and the cache's keys are
-// URLs. So CACHE_KV is a service on a Unix socket that speaks the same protocol: GET and PUT of /{key, percent-encoded}, with the
-// metadata in a header field, and a listing at /, which is empty here: nothing is purged.
+// workerd's `disk` service, which holds every other namespace, cannot hold a key with a slash, and
+// the cache's keys are URLs. So CACHE_KV is a service on a Unix socket that speaks the same
+// protocol: GET and PUT of /{key, percent-encoded}, with the metadata in a header field, and a
+// listing at /, which is empty here: nothing is purged.
 import net from "node:net";
 
 import { MessageReader, message } from "./http1.mjs";
@@ -38,9 +39,10 @@ function serve(where, answer) {
 const BEFORE_OUTAGE = 3;
 
 /**
- * Answers `pages` (path to HTML), and everything else as a storefront that says which path and query reached it. `/outage` answers
- * as the first page does, fresh for a second; a few times only where kv-edge asks, and then never again. A page that is asked for with
- * `?kept` says that it is fresh for a day: it must not expire while it is timed.
+ * Answers `pages` (path to HTML), and everything else as a storefront that says which path and
+ * query reached it. `/outage` answers as the first page does, fresh for a second; a few times only
+ * where kv-edge asks, and then never again. A page that is asked for with `?kept` says that it is
+ * fresh for a day: it must not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
   const html = new Map(Object.entries(pages).map(([path, page]) => [path, message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page)]));

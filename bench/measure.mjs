@@ -1,5 +1,6 @@
-// Windows of load in random order. A set has fresh processes; a round times every example once on every candidate, the candidates one
-// right after the other, so that what drifts on the machine drifts for each of them.
+// Windows of load in random order. A set has fresh processes; a round times every example once on
+// every candidate, the candidates one right after the other, so that what drifts on the machine
+// drifts for each of them.
 
 import { Failure } from "../scripts/run.mjs";
 import { sendWarmUp } from "./compare.mjs";
@@ -9,7 +10,9 @@ import { Workerd } from "./workerd.mjs";
 
 const WARM_UP_MS = 400;
 
-/** So many clients download the large file at once, for so long, while kv-edge's memory is watched. */
+/**
+ * So many clients download the large file at once, for so long, while kv-edge's memory is watched.
+ */
 const DOWNLOADS = 50;
 const DOWNLOADS_MS = 3000;
 
@@ -50,8 +53,9 @@ async function timeWindow(candidate, example, milliseconds) {
 }
 
 /**
- * Gives `{ windows, memory, downloads, isCut }`: windows by example, in each round one per candidate by the candidate's name; memory is the
- * peak of the processes that served the large example only; `downloads` that of kv-edge after many downloads at once.
+ * Gives `{ windows, memory, downloads, isCut }`: windows by example, in each round one per
+ * candidate by the candidate's name; memory is the peak of the processes that served the large
+ * example only; `downloads` that of kv-edge after many downloads at once.
  */
 export async function measure(candidates, examples, { sets, rounds, windowMs, deadline, next, say, ...context }) {
   const windows = Object.fromEntries(examples.map(({ name }) => [name, []]));

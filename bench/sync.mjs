@@ -1,7 +1,8 @@
-// npm run bench:sync: how long `kv-edge config sync` takes for a large table, into the local KV of `wrangler dev`. See --help.
+// npm run bench:sync: how long `kv-edge config sync` takes for a large table, into the local KV of
+// `wrangler dev`. See --help.
 //
-// The local KV takes a value at a time and is most of the time that this measures; what the tool itself takes shows in its CPU time and
-// its memory.
+// The local KV takes a value at a time and is most of the time that this measures; what the tool
+// itself takes shows in its CPU time and its memory.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -130,7 +131,8 @@ function readUsage(pid) {
   try {
     const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     if (peakKib === undefined) return undefined;
-    // Behind the name, which may hold anything: utime and stime are the 14th and 15th field, in hundredths of a second (proc(5)).
+    // Behind the name, which may hold anything: utime and stime are the 14th and 15th field, in
+    // hundredths of a second (proc(5)).
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /s, "")
       .split(" ");

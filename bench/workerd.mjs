@@ -48,7 +48,9 @@ export function chooseCores() {
   return { worker, load };
 }
 
-/** Fails where something listens on the port: it would be measured in place of what is meant to be. */
+/**
+ * Fails where something listens on the port: it would be measured in place of what is meant to be.
+ */
 export function requireFreePort(port) {
   return new Promise((resolve, reject) => {
     const server = net.createServer();

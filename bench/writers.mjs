@@ -1,5 +1,6 @@
-// What retries and the object make of many writers of one key, beside a KV that takes one put a second to it: a simulation in
-// core, in virtual time. The KV under the benchmark takes all puts, so nothing that is timed here shows it.
+// What retries and the object make of many writers of one key, beside a KV that takes one put a
+// second to it: a simulation in core, in virtual time. The KV under the benchmark takes all puts,
+// so nothing that is timed here shows it.
 import { spawnSync } from "node:child_process";
 
 import { Failure } from "../scripts/run.mjs";

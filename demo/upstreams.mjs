@@ -1,9 +1,12 @@
-// What the local demo stands in front of: an article and a clock for /cache, and two storefronts for /stores.
+// What the local demo stands in front of: an article and a clock for /cache, and two storefronts
+// for /stores.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { pathToFileURL } from "node:url";
 
-/** The port of kv-edge for which the records in this folder and the links in static/ are written. */
+/**
+ * The port of kv-edge for which the records in this folder and the links in static/ are written.
+ */
 export const PORT = 8787;
 
 /** The ports of the upstreams, which follow that of kv-edge. */
@@ -52,7 +55,10 @@ function article(request, response) {
   response.end(readFileSync(new URL("article.html", import.meta.url)));
 }
 
-/** Answers what arrived, as JSON. The body goes back piece by piece, as text where it is UTF-8, else as base64. */
+/**
+ * Answers what arrived, as JSON. The body goes back piece by piece, as text where it is UTF-8,
+ * else as base64.
+ */
 async function echo(storefront, request, response) {
   const { method, url, headers } = request;
   response.writeHead(200, { "content-type": "application/json; charset=utf-8" });

@@ -1,5 +1,6 @@
-// Builds the Worker into build/: cargo for wasm, wasm-bindgen, wasm-opt and esbuild, driven by worker-build.
-// Also wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
+// Builds the Worker into build/: cargo for wasm, wasm-bindgen, wasm-opt and esbuild, driven by
+// worker-build. Also wrangler's [build] command, so it runs at each change under `wrangler dev`
+// and before a deploy.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -52,7 +53,8 @@ export async function build({ quick, features, out = "build" }) {
     doing: "the build",
     env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" },
   });
-  // The names of functions are a tenth of the upload, and nothing reads them: a panic tells its file and line by itself.
+  // The names of functions are a tenth of the upload, and nothing reads them: a panic tells its
+  // file and line by itself.
   const wasm = `${out}/index_bg.wasm`;
   if (!quick) await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", wasm, "-o", wasm], { doing: "stripping the wasm", env });
   // The entry and what worker-build made become one module beside the wasm.
@@ -111,7 +113,10 @@ export async function parseFeatures(options = []) {
   return names.length > 0 ? [...new Set(names)] : all;
 }
 
-/** Those of the build that is there, all without one. wrangler names none, and is to serve and deploy what was built. */
+/**
+ * Those of the build that is there, all without one. wrangler names none, and is to serve and
+ * deploy what was built.
+ */
 export async function builtFeatures(out = "build") {
   const [, names] = stamp(out).split(" ");
   const all = await allFeatures();
@@ -119,7 +124,10 @@ export async function builtFeatures(out = "build") {
   return built.length > 0 && built.every((name) => all.includes(name)) ? built : all;
 }
 
-/** As a script. `wrangler dev` holds back every request after its build command failed, so it keeps the build before. */
+/**
+ * As a script. `wrangler dev` holds back every request after its build command failed, so it keeps
+ * the build before.
+ */
 async function script() {
   let options;
   try {

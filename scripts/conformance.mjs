@@ -1,4 +1,5 @@
-// `npm run conformance`: the public suite of HTTP cache tests (https://cache-tests.fyi) against /cache of the built Worker.
+// `npm run conformance`: the public suite of HTTP cache tests (https://cache-tests.fyi) against
+// /cache of the built Worker.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { devNull } from "node:os";
@@ -19,7 +20,10 @@ const IGNORED_AGE = "This edition wants it stale; RFC 9111 §5.1 has an invalid 
 const FIRST_AGE = "This edition wants it stale; RFC 9111 §5.1 has the first of several Age values count, as later editions of the suite do.";
 const NO_METHOD = "workerd answers the method M-SEARCH with 501 before a Worker sees the request.";
 
-/** Required tests that kv-edge fails, each with the reason. Any other that fails makes the exit code 1. */
+/**
+ * Required tests that kv-edge fails, each with the reason. Any other that fails makes the exit
+ * code 1.
+ */
 const KNOWN = {
   "age-parse-nonnumeric": IGNORED_AGE,
   "age-parse-negative": IGNORED_AGE,
@@ -51,7 +55,10 @@ Exit code 1: a required test fails that is not a known exception.
   --port N     the port of the suite's server on 127.0.0.1, for a cache that forwards to a fixed one (any free port)
   --help       this text`;
 
-/** The kinds of test, and the results that each can have. The sign is the one that the suite's own lib/display.mjs gives. */
+/**
+ * The kinds of test, and the results that each can have. The sign is the one that the suite's own
+ * lib/display.mjs gives.
+ */
 const KINDS = ["required", "optimal", "check"];
 const RESULTS = {
   "✅": "pass",
@@ -118,7 +125,10 @@ function options() {
   return { ...values, base: values.base?.replace(/\/$/, ""), port };
 }
 
-/** Not one of devDependencies: it brings along an npm of its own, which would stand in front of the real one. */
+/**
+ * Not one of devDependencies: it brings along an npm of its own, which would stand in front of the
+ * real one.
+ */
 async function installSuite(env) {
   const manifest = join(PACKAGE, "package.json");
   if (existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).version === VERSION) return;
@@ -131,13 +141,19 @@ function load(path) {
   return import(pathToFileURL(join(PACKAGE, path)).href);
 }
 
-/** The client the suite is written for; a request without an answer must not hold up the other tests. */
+/**
+ * The client the suite is written for; a request without an answer must not hold up the other
+ * tests.
+ */
 function fetchOfSuite() {
   const fetch = createRequire(join(PACKAGE, "package.json"))("node-fetch");
   return (url, init) => fetch(url, { timeout: 20_000, ...init });
 }
 
-/** The suites with the tests that concern caches other than a browser's, or with the one test asked for. */
+/**
+ * The suites with the tests that concern caches other than a browser's, or with the one test asked
+ * for.
+ */
 function select(suites, id) {
   const wanted = (test) => (id ? test.id === id : !test.browser_only);
   const selected = suites.map((suite) => ({ ...suite, tests: suite.tests.filter(wanted) })).filter(({ tests }) => tests.length > 0);

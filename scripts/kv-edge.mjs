@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is not up to date, and runs it. Nothing but the tool writes to
-// stdout here, so that `--json` is JSON alone.
+// `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is not up to date, and
+// runs it. Nothing but the tool writes to stdout here, so that `--json` is JSON alone.
 import { spawn } from "node:child_process";
 import { buildTool } from "./cli.mjs";
 import { fail } from "./run.mjs";
@@ -15,9 +15,11 @@ if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && 
 
 try {
   const tool = await buildTool(process.env, console.error);
-  // npm runs a script in the folder of package.json, and says where it was called: there a path on the command line counts from.
+  // npm runs a script in the folder of package.json, and says where it was called: there a path on
+  // the command line counts from.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
-  // Ctrl-C at a terminal reaches the tool by itself, which ends after what is under way; a second one would end it at once.
+  // Ctrl-C at a terminal reaches the tool by itself, which ends after what is under way; a second
+  // one would end it at once.
   process.on("SIGINT", () => process.stderr.isTTY || child.kill("SIGINT"));
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => fail(`${tool} did not start (${error.code ?? error.message}).`));

@@ -1,19 +1,25 @@
-// The ports that `npm start` needs, checked before the long steps, all of them together: where one is taken, others are proposed that
-// are free.
+// The ports that `npm start` needs, checked before the long steps, all of them together: where one
+// is taken, others are proposed that are free.
 import { connect, createServer } from "node:net";
 import { Failure } from "./run.mjs";
 
 /** Where a proposal is looked for: from here on, in steps. */
 const PROPOSED = { first: 8800, step: 10, count: 100 };
 
-/** Fails if something listens on one of the ports (`{ name: port }`) of kv-edge on `port` already. `portsOf` tells those of another port. */
+/**
+ * Fails if something listens on one of the ports (`{ name: port }`) of kv-edge on `port` already.
+ * `portsOf` tells those of another port.
+ */
 export async function requireFreePorts(port, portsOf) {
   for (const [name, taken] of Object.entries(portsOf(port))) {
     if (!(await isFree(taken))) throw await portInUse(taken, name, portsOf);
   }
 }
 
-/** The sentence for a port that is taken, which names one that is free, with the ports that belong to it. */
+/**
+ * The sentence for a port that is taken, which names one that is free, with the ports that belong
+ * to it.
+ */
 export async function portInUse(taken, name, portsOf) {
   const stop = `stop the program that listens there (\`lsof -i :${taken}\` names it)`;
   const proposed = await findFreePorts(portsOf);

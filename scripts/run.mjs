@@ -1,4 +1,5 @@
-// Running other programs: child processes end with this one, and what goes wrong is said in one sentence.
+// Running other programs: child processes end with this one, and what goes wrong is said in one
+// sentence.
 import { spawn, spawnSync } from "node:child_process";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,8 +12,8 @@ export class Failure extends Error {}
 const children = new Set();
 
 /**
- * Starts a program, in a process group of its own so that all it starts can be ended with it; `detached: false` leaves
- * it in this one, for a program that asks questions at the terminal.
+ * Starts a program, in a process group of its own so that all it starts can be ended with it;
+ * `detached: false` leaves it in this one, for a program that asks questions at the terminal.
  */
 export function start(command, args, { detached = true, ...options } = {}) {
   const child = spawn(command, args, { cwd: ROOT, detached, ...options });
@@ -29,7 +30,9 @@ export function start(command, args, { detached = true, ...options } = {}) {
 const NETWORK =
   /could not resolve host|couldn't connect|failed to (download|fetch|connect|lookup)|could not download|dns error|network (failure|is unreachable)|getaddrinfo|spurious network/i;
 
-/** Runs a program to its end, showing its output. `doing` names the step for the failure message. */
+/**
+ * Runs a program to its end, showing its output. `doing` names the step for the failure message.
+ */
 export function run(command, args, { doing, ...options } = {}) {
   return new Promise((resolve, reject) => {
     let tail = "";
@@ -80,8 +83,8 @@ export async function main(body, { signalExitCode } = {}) {
 
 let ending = false;
 
-// Whoever read the output has seen enough, as in `npm start | head`: all ends as a shell's other programs do. What is told beside goes on
-// without a reader.
+// Whoever read the output has seen enough, as in `npm start | head`: all ends as a shell's other
+// programs do. What is told beside goes on without a reader.
 const CLOSED_PIPE = 141;
 process.stdout.on("error", (error) => (error.code === "EPIPE" ? void end(CLOSED_PIPE) : void fail(`the output cannot be written: ${error.message}`)));
 process.stderr.on("error", () => {});

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { atPort, PORT } from "../demo/upstreams.mjs";
 import { Failure, ROOT, run } from "./run.mjs";
 
-/** Pushes the files of static/ with the tool, as one release, and puts the sample records of demo/; what else is in the namespaces stays. */
+/**
+ * Pushes the files of static/ with the tool, as one release, and puts the sample records of demo/;
+ * what else is in the namespaces stays.
+ */
 export async function seed(port, tool) {
   const base = `http://127.0.0.1:${port}`;
   await withStatic(port, (folder) => run(tool, ["assets", "push", folder, `--local=${base}`], { doing: "pushing the files of static/" }));

@@ -1,4 +1,5 @@
-// The tools a build needs. What is there in the right version is used; what is missing is installed.
+// The tools a build needs. What is there in the right version is used; what is missing is
+// installed.
 import { accessSync, constants, existsSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { cargoProgress, Failure, outputOf, ROOT, run } from "./run.mjs";
@@ -8,7 +9,10 @@ const WASM_TARGET = "wasm32-unknown-unknown";
 const BIN = join(ROOT, "node_modules", ".bin");
 const TOOLS = join(ROOT, ".tools");
 
-/** Installs what is missing and answers the environment in which worker-build, wrangler and cargo run. */
+/**
+ * Installs what is missing and answers the environment in which worker-build, wrangler and cargo
+ * run.
+ */
 export async function setUp() {
   const env = nodeEnvironment();
   checkRust();
@@ -51,7 +55,9 @@ export function nodeEnvironment() {
   return env;
 }
 
-/** The path of a Chromium for the tests: the one that CHROMIUM_BIN names, one on PATH, or Debian's. */
+/**
+ * The path of a Chromium for the tests: the one that CHROMIUM_BIN names, one on PATH, or Debian's.
+ */
 export async function chromium() {
   const named = process.env.CHROMIUM_BIN;
   if (named) {
@@ -89,7 +95,8 @@ function checkRust() {
   if (Number(found.split(".")[1]) < Number(wanted.split(".")[1])) {
     throw new Failure(`Rust ${found} is too old, ${wanted} or later is needed: run \`rustup update stable\`.`);
   }
-  // Rust links build scripts and procedural macros with the C compiler, also when the target is wasm.
+  // Rust links build scripts and procedural macros with the C compiler, also when the target is
+  // wasm.
   if (outputOf("cc", ["--version"]) === undefined) {
     throw new Failure("A C compiler (`cc`) was not found: install one (Debian, Ubuntu: `apt-get install build-essential`; macOS: `xcode-select --install`).");
   }
@@ -105,15 +112,18 @@ async function addWasmTarget() {
   await run("rustup", ["target", "add", WASM_TARGET], { doing: `adding the Rust target ${WASM_TARGET}` });
 }
 
-/** The path of a program in exactly this version: one that is there already, or built into .tools/. */
+/**
+ * The path of a program in exactly this version: one that is there already, or built into .tools/.
+ */
 async function installTool(name, crate, version, time) {
   const known = [join(TOOLS, "bin"), ...(process.env.PATH ?? "").split(delimiter)].map((folder) => join(folder, name));
   const found = known.find((path) => executable(path) && outputOf(path, ["--version"])?.match(/\d+\.\d+\.\d+\S*/)?.[0] === version);
   if (found) return found;
   console.log(`Installing ${crate} ${version} into .tools/ (once, about ${time} on two cores)`);
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...env } = process.env; // meant for the project, not for its tools
-  // Not --locked: the lock file in the package may name crate versions that a mirror does not have. One target
-  // folder for all tools lets them share compiled crates, and an interrupted installation go on.
+  // Not --locked: the lock file in the package may name crate versions that a mirror does not
+  // have. One target folder for all tools lets them share compiled crates, and an interrupted
+  // installation go on.
   const args = ["install", crate, "--version", version, "--root", TOOLS, "--target-dir", join(TOOLS, "target")];
   await run("cargo", args, { doing: `installing ${crate} ${version}`, env: { ...env, ...cargoProgress } });
   return join(TOOLS, "bin", name);

@@ -1,4 +1,5 @@
-// `npm start`: builds, starts the demo upstreams and `wrangler dev`, fills the local KV and prints what to try.
+// `npm start`: builds, starts the demo upstreams and `wrangler dev`, fills the local KV and prints
+// what to try.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -38,7 +39,9 @@ const portsOf = (port) => {
 
 const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
 
-/** What wrangler repeats at every reload: the table of bindings, empty lines, the command it runs. */
+/**
+ * What wrangler repeats at every reload: the table of bindings, empty lines, the command it runs.
+ */
 const WRANGLER_NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
 
 await main(
@@ -78,14 +81,18 @@ function options() {
   return { help: values.help, port };
 }
 
-/** Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown if it fails. */
+/**
+ * Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown
+ * if it fails.
+ */
 async function startWrangler(port, env) {
   const own = varsOfDotenv();
   const vars = Object.entries(demoVars(portsAfter(port)))
     .filter(([name]) => !own.includes(name))
     .flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
-  // The records of storefronts have the ports of their upstreams in them: with one KV for all, the second would break the first.
+  // The records of storefronts have the ports of their upstreams in them: with one KV for all, the
+  // second would break the first.
   const state = port === PORT ? [] : ["--persist-to", join(".wrangler", `state-${port}`)];
   const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...state, ...vars];
   const child = start("node", args, {

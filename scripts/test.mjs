@@ -67,7 +67,10 @@ function lintJavaScript(env) {
   return run("biome", args, { doing: STAGES["lint-js"].about, env, stdio: ["ignore", "inherit", "inherit"] });
 }
 
-/** The features are those of Cargo.toml. What several jobs share must have nothing in it that the one that is built does not use. */
+/**
+ * The features are those of Cargo.toml. What several jobs share must have nothing in it that the
+ * one that is built does not use.
+ */
 async function lintFeatures(env) {
   for (const features of [...(await allFeatures()), ""]) {
     console.log(`cargo clippy --no-default-features --features "${features}"`);
@@ -76,7 +79,10 @@ async function lintFeatures(env) {
   }
 }
 
-/** The tool's pages come first and do not stay: they lie where those of the Worker do, whose library has the same name. */
+/**
+ * The tool's pages come first and do not stay: they lie where those of the Worker do, whose
+ * library has the same name.
+ */
 async function doc(env) {
   const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };
   await run("cargo", ["rustdoc", "--package", "kv-edge-cli", "--bin", "kv-edge"], options);
@@ -84,7 +90,10 @@ async function doc(env) {
   await run("cargo", ["doc", "--workspace", "--no-deps"], options);
 }
 
-/** Again and again, each time with a fresh seed, for a minute or as long as KV_EDGE_FUZZ_SECONDS says. Core knows no clock. */
+/**
+ * Again and again, each time with a fresh seed, for a minute or as long as KV_EDGE_FUZZ_SECONDS
+ * says. Core knows no clock.
+ */
 async function fuzz(env) {
   const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 60);
   if (!(seconds >= 0)) throw new Failure(`KV_EDGE_FUZZ_SECONDS takes a number of seconds, not "${process.env.KV_EDGE_FUZZ_SECONDS}".`);
@@ -109,8 +118,8 @@ async function withPostgres(env) {
 }
 
 /**
- * What never ends fails its test, not the whole run; the limit is far from what the slowest file takes on the slowest machine. Many files
- * mostly wait, so two run beside each other.
+ * What never ends fails its test, not the whole run; the limit is far from what the slowest file
+ * takes on the slowest machine. Many files mostly wait, so two run beside each other.
  */
 function integration(env, words) {
   return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=2"], env);
@@ -121,7 +130,10 @@ function inBrowser(env, words) {
   return nodeTests("tests/browser", words, STAGES.browser.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
 }
 
-/** Runs the files of a folder that have all these words in their name. Files are pushed with the tool itself. */
+/**
+ * Runs the files of a folder that have all these words in their name. Files are pushed with the
+ * tool itself.
+ */
 async function nodeTests(folder, words, doing, flags, env) {
   const names = existsSync(join(ROOT, folder))
     ? readdirSync(join(ROOT, folder))

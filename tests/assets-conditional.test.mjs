@@ -24,7 +24,10 @@ test("validators: a strong ETag, and Last-Modified, which is not in the future",
   assert.equal(new Date(Date.parse(modified)).toUTCString(), modified);
 });
 
-/** Section 13.2.2: the order in which the fields are judged. E: the file's ETag, M: its Last-Modified. */
+/**
+ * Section 13.2.2: the order in which the fields are judged. E: the file's ETag, M: its
+ * Last-Modified.
+ */
 const E = etag;
 const cases = [
   // 13.1.2, If-None-Match: lists, `*`, the weak comparison.
@@ -53,7 +56,8 @@ const cases = [
   [{ "If-Unmodified-Since": shifted(60) }, 200],
   [{ "If-Unmodified-Since": shifted(-60) }, 412],
   [{ "If-Unmodified-Since": "yesterday" }, 200],
-  // 13.2.2: If-None-Match takes precedence over If-Modified-Since, If-Match over If-Unmodified-Since.
+  // 13.2.2: If-None-Match takes precedence over If-Modified-Since, If-Match over
+  // If-Unmodified-Since.
   [{ "If-None-Match": '"other"', "If-Modified-Since": modified }, 200],
   [{ "If-None-Match": E, "If-Modified-Since": shifted(-60) }, 304],
   [{ "If-Match": E, "If-Unmodified-Since": shifted(-60) }, 200],

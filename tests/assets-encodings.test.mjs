@@ -1,5 +1,5 @@
-// Content codings of files of a release (RFC 9110, sections 8.4 and 12.5.3). Over the Worker's own socket: what it sends is what
-// arrives, and Node decodes nothing by itself.
+// Content codings of files of a release (RFC 9110, sections 8.4 and 12.5.3). Over the Worker's own
+// socket: what it sends is what arrives, and Node decodes nothing by itself.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";

@@ -1,4 +1,5 @@
-// KV fails, or what stands in it is broken: what is still served, and that it is never a 500 and never less than it says it is.
+// KV fails, or what stands in it is broken: what is still served, and that it is never a 500 and
+// never less than it says it is.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -18,7 +19,10 @@ const files = {
   "404.html": "<!doctype html><p>none",
 };
 
-/** Which call of a request fails is told by its turn: with the manifest in memory the pointer is the first, the file the second. */
+/**
+ * Which call of a request fails is told by its turn: with the manifest in memory the pointer is
+ * the first, the file the second.
+ */
 const READS = { pointer: 0, file: 1 };
 const failing = (read, ...faults) => ({ get: [...Array(READS[read]).fill("ok"), ...faults] });
 

@@ -1,4 +1,5 @@
-// Header fields of files, and what `_headers` and `_redirects` make of them, in the syntax of Workers static assets.
+// Header fields of files, and what `_headers` and `_redirects` make of them, in the syntax of
+// Workers static assets.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertProblem } from "./harness/problem.mjs";

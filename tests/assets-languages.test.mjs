@@ -1,4 +1,5 @@
-// Pages in several languages: `about.de.html` beside `about.html` is `/about` in German (RFC 4647, RFC 9110 section 12.5.4).
+// Pages in several languages: `about.de.html` beside `about.html` is `/about` in German (RFC 4647,
+// RFC 9110 section 12.5.4).
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { listMembers, startSite } from "./harness/site.mjs";

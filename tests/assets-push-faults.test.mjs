@@ -1,4 +1,5 @@
-// `kv-edge assets push` against an API that fails, and against one that asks for an account and a token.
+// `kv-edge assets push` against an API that fails, and against one that asks for an account and a
+// token.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,4 +1,5 @@
-// `kv-edge assets push`, killed at every step: the site is always wholly the old or the new one. And what it writes.
+// `kv-edge assets push`, killed at every step: the site is always wholly the old or the new one.
+// And what it writes.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// Parts of files (RFC 9110, section 14), as media players, download managers and PDF viewers ask for them.
+// Parts of files (RFC 9110, section 14), as media players, download managers and PDF viewers ask
+// for them.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { before, describe, test } from "node:test";
@@ -19,7 +20,9 @@ await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4
 
 const whole = (await site.head("/data.bin")).headers;
 
-/** The parts of a `multipart/byteranges` (section 14.6): `[{ contentType, contentRange, bytes }]`. */
+/**
+ * The parts of a `multipart/byteranges` (section 14.6): `[{ contentType, contentRange, bytes }]`.
+ */
 function parts({ headers, bytes }) {
   const boundary = /^multipart\/byteranges; ?boundary="?([^";]{1,70})"?$/.exec(headers["content-type"])?.[1];
   assert.ok(boundary, headers["content-type"]);
@@ -54,7 +57,8 @@ function assertParts(response, expected, file, type) {
     assert.ok(response.bytes.equals(file.subarray(first, last + 1)), `${first}-${last}`);
     return;
   }
-  // Section 15.3.7.2: "MUST NOT generate a Content-Range header field in the HTTP header section of a multiple part response".
+  // Section 15.3.7.2: "MUST NOT generate a Content-Range header field in the HTTP header section
+  // of a multiple part response".
   assert.equal(response.headers["content-range"], undefined);
   const found = parts(response);
   assert.deepEqual(

@@ -1,4 +1,5 @@
-// What answers cost: reads of KV, counted by the entry that wraps the binding. The memory holds for thirty seconds, as by default.
+// What answers cost: reads of KV, counted by the entry that wraps the binding. The memory holds
+// for thirty seconds, as by default.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { before, beforeEach, describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// Releases: the switch from one to the next, what still answers of those before, the way back, and the cleaning up.
+// Releases: the switch from one to the next, what still answers of those before, the way back, and
+// the cleaning up.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
@@ -260,7 +261,9 @@ describe("gc", () => {
     for (const key of before.filter((key) => key.startsWith("kv-edge:blob:"))) assert.ok(after.includes(key), key);
   });
 
-  /** Writes to keys that begin so wait until `release` is called; `reached` is when the first does. */
+  /**
+   * Writes to keys that begin so wait until `release` is called; `reached` is when the first does.
+   */
   const hold = (prefix, isDelete = false) => {
     const held = Promise.withResolvers();
     const released = Promise.withResolvers();

@@ -1,4 +1,5 @@
-// `GET /{key}`: files that were written into the `assets` namespace under their own keys, as documented, where no release is.
+// `GET /{key}`: files that were written into the `assets` namespace under their own keys, as
+// documented, where no release is.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";

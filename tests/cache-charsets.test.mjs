@@ -12,7 +12,10 @@ const upstream = await startUpstream();
 const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin } });
 const { CACHE_KV } = worker.env;
 
-/** Serves these bytes; `type` is the `Content-Type`, without which there is none. `parts` cuts them, without a `Content-Length`. */
+/**
+ * Serves these bytes; `type` is the `Content-Type`, without which there is none. `parts` cuts
+ * them, without a `Content-Length`.
+ */
 const serve = (bytes, { type = "text/html", headers = {}, parts } = {}) =>
   upstream.serve((_request, response) => {
     response.writeHead(200, { ...(type && { "content-type": type }), ...(!parts && { "content-length": bytes.length }), ...headers });
@@ -148,7 +151,10 @@ const coded = {
   "br, identity, ZSTD": (bytes) => zlib.zstdCompressSync(zlib.brotliCompressSync(bytes)),
 };
 
-/** Pages of 16 MiB in a few bytes, with one coding and with two. Made beforehand: it takes this process a while. */
+/**
+ * Pages of 16 MiB in a few bytes, with one coding and with two. Made beforehand: it takes this
+ * process a while.
+ */
 const long = Buffer.alloc(16 * 1024 * 1024, "x");
 const bombs = Object.fromEntries(
   ["gzip", "deflate", "br", "zstd"].map((coding) => {

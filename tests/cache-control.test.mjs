@@ -1,5 +1,6 @@
-// Every answer says explicitly who may store it. A cache in front of the Worker would otherwise decide by itself: Cloudflare's Workers
-// Cache keeps a 200 that says nothing for two hours, whoever it was for.
+// Every answer says explicitly who may store it. A cache in front of the Worker would otherwise
+// decide by itself: Cloudflare's Workers Cache keeps a 200 that says nothing for two hours,
+// whoever it was for.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send } from "./harness/http.mjs";

@@ -1,4 +1,5 @@
-// What `/config` costs: reads of KV, counted by the entry that wraps the binding. The memory holds for thirty seconds, as by default.
+// What `/config` costs: reads of KV, counted by the entry that wraps the binding. The memory holds
+// for thirty seconds, as by default.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";

@@ -1,4 +1,5 @@
-// Where a user's configuration is from when the record is not there, broken, or cannot be read, and what `Config-Source` says of it.
+// Where a user's configuration is from when the record is not there, broken, or cannot be read,
+// and what `Config-Source` says of it.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -259,14 +260,20 @@ describe("a snapshot that was good", async () => {
   const good = { sam: on, pat: { plan: "pro" }, "own-broken": on };
   before(() => config.putFlags({ pro: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } }));
 
-  /** How it stands now: what KV holds, or what reads of it do, and what is said of a user who is in it, and of one who is in neither. */
+  /**
+   * How it stands now: what KV holds, or what reads of it do, and what is said of a user who is in
+   * it, and of one who is in neither.
+   */
   const standings = {
     good: { source: "snapshot", none: undefined },
     broken: { value: "{", source: "last-good", none: "default" },
     failing: { faults: { "get snapshot": ["500"] }, source: "stale", none: "stale" },
     gone: { value: null, none: undefined },
   };
-  /** A user, the own record, that in the snapshot, and by the standing of that: whether there is a banner, and what `Config-Source` says. */
+  /**
+   * A user, the own record, that in the snapshot, and by the standing of that: whether there is a
+   * banner, and what `Config-Source` says.
+   */
   const users = [
     ["own", on, undefined, () => [true, undefined]],
     ["sam", undefined, on, ({ source }) => [source !== undefined, source]],

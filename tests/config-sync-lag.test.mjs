@@ -1,4 +1,5 @@
-// `kv-edge config sync` where the list of KV is of a minute ago, as Cloudflare's may be, and where somebody else is at work meanwhile.
+// `kv-edge config sync` where the list of KV is of a minute ago, as Cloudflare's may be, and where
+// somebody else is at work meanwhile.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,4 +1,5 @@
-// `kv-edge config sync` against an API that goes on failing, or refuses: what is tried again, what is said, and what is in KV then.
+// `kv-edge config sync` against an API that goes on failing, or refuses: what is tried again, what
+// is said, and what is in KV then.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

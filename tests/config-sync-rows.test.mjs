@@ -6,7 +6,9 @@ import { changingCalls, hashOf, kindOfCall, makeRows, SECRET_MARK, startSync, us
 const sync = await startSync();
 let prefixes = 0;
 
-/** Syncs a query under a prefix of its own: the result, the values and the metadata of KV by id. */
+/**
+ * Syncs a query under a prefix of its own: the result, the values and the metadata of KV by id.
+ */
 async function syncQuery(query, args = []) {
   prefixes += 1;
   const prefix = `q${prefixes}:`;
@@ -15,7 +17,10 @@ async function syncQuery(query, args = []) {
   return { ...result, prefix, stored: new Map(stored) };
 }
 
-/** JSON without the white space between its parts, which PostgreSQL puts into jsonb. Numbers keep all their digits. */
+/**
+ * JSON without the white space between its parts, which PostgreSQL puts into jsonb. Numbers keep
+ * all their digits.
+ */
 const compact = (json) => json.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
 
 test("columns may have any name", async () => {

@@ -1,5 +1,5 @@
-// `kv-edge config sync` under random schedules of faults, and killed at every call that it makes: after it, or after another run, KV is
-// what the table is.
+// `kv-edge config sync` under random schedules of faults, and killed at every call that it makes:
+// after it, or after another run, KV is what the table is.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { acceptSomeItems, assertFigures, changingCalls, keysOfCall, makeRows, startSync, tableWithPendingChanges } from "./harness/config-sync.mjs";

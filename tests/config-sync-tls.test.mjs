@@ -1,4 +1,5 @@
-// `kv-edge config sync`: how the database is reached, over TLS as libpq's `sslmode` means it, and what is said where it is not.
+// `kv-edge config sync`: how the database is reached, over TLS as libpq's `sslmode` means it, and
+// what is said where it is not.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";

@@ -11,7 +11,8 @@ import { startWatch } from "./harness/watch.mjs";
 
 const { sync, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
-// Beside the other tests, on a database and a KV of its own: a key that another process wrote, and that KV's list has a while later.
+// Beside the other tests, on a database and a KV of its own: a key that another process wrote, and
+// that KV's list has a while later.
 const lagging = await startSync();
 const late = await lagging.table(makeRows(20));
 const lookedAtAgain = (async () => {

@@ -1,4 +1,5 @@
-// `kv-edge config sync --watch`: whatever becomes of the database or the API meanwhile, KV becomes what the table is.
+// `kv-edge config sync --watch`: whatever becomes of the database or the API meanwhile, KV becomes
+// what the table is.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

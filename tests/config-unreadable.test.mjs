@@ -1,4 +1,5 @@
-// What gives nothing good, where nothing good is remembered, is left alone for five seconds: neither KV nor the log has much of it.
+// What gives nothing good, where nothing good is remembered, is left alone for five seconds:
+// neither KV nor the log has much of it.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -9,7 +10,10 @@ const on = { preview_features_enabled: true, plan: "pro" };
 const flags = { plain: { default: "on" }, plan: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } };
 const REQUESTS = 10;
 
-/** Why a key gives nothing good: what KV holds, what reads do, how many calls that makes, and the line in the log. */
+/**
+ * Why a key gives nothing good: what KV holds, what reads do, how many calls that makes, and the
+ * line in the log.
+ */
 const reasons = [
   ["is broken", { value: "{", calls: 1, code: "broken_record" }],
   ["fails", { fault: "400", calls: 1, code: "kv_unavailable" }],
@@ -35,8 +39,9 @@ const warnings = (config) =>
     .map(({ code }) => code);
 
 /**
- * Checks that a key costs one read and one line, after five seconds another one, and counts once it is good.
- * `ask(reason, turn)` makes a request and checks the answer; `askGood` when it is good.
+ * Checks that a key costs one read and one line, after five seconds another one, and counts once
+ * it is good. `ask(reason, turn)` makes a request and checks the answer; `askGood` when it is
+ * good.
  */
 async function assertLeftAlone(config, key, reason, good, ask, askGood) {
   await config.kv.put(key, reason.value ?? good);

@@ -1,4 +1,5 @@
-// `kv-edge config validate`: what is wrong with flag definitions and where, before anyone puts them into KV.
+// `kv-edge config validate`: what is wrong with flag definitions and where, before anyone puts
+// them into KV.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// `UPSTREAM_TIMEOUT_MS`: no request waits for ever on another server. What is tested is that each request ends, not when.
+// `UPSTREAM_TIMEOUT_MS`: no request waits for ever on another server. What is tested is that each
+// request ends, not when.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

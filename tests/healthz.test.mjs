@@ -1,4 +1,5 @@
-// `GET /healthz`: that the Worker is there, and how it stands with the flags' definitions. Never more than the place of a fault.
+// `GET /healthz`: that the Worker is there, and how it stands with the flags' definitions. Never
+// more than the place of a fault.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: methods that are not GET, and what they make invalid (RFC 9111, section 4.4; RFC 9110, section 9.3.3).
+// `/cache/{absolute URL}`: methods that are not GET, and what they make invalid (RFC 9111, section
+// 4.4; RFC 9110, section 9.3.3).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -48,7 +49,10 @@ for (const method of ["OPTIONS", "HEAD"]) {
   });
 }
 
-/** What a POST's answer names, with PATH and ORIGIN of the other resource, and whether that one is made invalid. */
+/**
+ * What a POST's answer names, with PATH and ORIGIN of the other resource, and whether that one is
+ * made invalid.
+ */
 const named = [
   ["its absolute URL", "ORIGINPATH", true],
   ["its path", "PATH", true],
@@ -150,7 +154,10 @@ test("what is asked for after the POST is kept again", async () => {
   assertHit(await page.get(), "3");
 });
 
-/** Fields of an answer to POST, with URL and PATH of its own, and whether it is kept as the answer to GET. */
+/**
+ * Fields of an answer to POST, with URL and PATH of its own, and whether it is kept as the answer
+ * to GET.
+ */
 const posts = [
   ["max-age and Content-Location, its URL", ["Cache-Control: max-age=1000", "Content-Location: URL"], true],
   ["max-age and Content-Location, its path", ["Cache-Control: max-age=1000", "Content-Location: PATH"], true],

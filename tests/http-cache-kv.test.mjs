@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: what stands in Workers KV, what it costs, and what is answered where KV fails.
+// `/cache/{absolute URL}`: what stands in Workers KV, what it costs, and what is answered where KV
+// fails.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: what an isolate answers out of its memory, for ten seconds, without KV (CACHE_REFRESH).
+// `/cache/{absolute URL}`: what an isolate answers out of its memory, for ten seconds, without KV
+// (CACHE_REFRESH).
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";

@@ -1,4 +1,5 @@
-// `GET /cache?url=U`, the documented JSON, as a view on the shared cache: how long a page is kept, and what makes it invalid.
+// `GET /cache?url=U`, the documented JSON, as a view on the shared cache: how long a page is kept,
+// and what makes it invalid.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -28,7 +29,10 @@ function pageOf(lines, { at, ...answer } = {}) {
   });
 }
 
-/** What an answer says of its freshness, and for how many seconds the page is answered from the cache. */
+/**
+ * What an answer says of its freshness, and for how many seconds the page is answered from the
+ * cache.
+ */
 for (const [rule, lines, seconds] of [
   ["nothing", [], 60],
   ["max-age", freshFor(300), 300],

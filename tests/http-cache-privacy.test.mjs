@@ -1,5 +1,6 @@
-// `/cache/{absolute URL}`: nobody gets what was made for another visitor, unless the upstream says explicitly that it is fresh for
-// shared caches; and nothing that a visitor says of host, path or method reaches the upstream.
+// `/cache/{absolute URL}`: nobody gets what was made for another visitor, unless the upstream says
+// explicitly that it is fresh for shared caches; and nothing that a visitor says of host, path or
+// method reaches the upstream.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -11,7 +12,10 @@ import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const { unusedUpstream, kv, advanceClock, resource, worker } = await startCache({ origins: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
 
-/** What an upstream sends with a page of its own for each visitor, without a thought for shared caches. */
+/**
+ * What an upstream sends with a page of its own for each visitor, without a thought for shared
+ * caches.
+ */
 const thoughtless = [
   ["an ETag alone", ['ETag: "page"']],
   ["Last-Modified alone", () => [`Last-Modified: ${httpDate(-10 * 86_400)}`]],

@@ -137,7 +137,8 @@ test("a purge is a record in KV, one write for a target: its key begins with pur
   assert.deepEqual(more, []);
   assert.ok(call.key.startsWith("purge:"));
   assert.deepEqual(call.metadata, { url: one.url, atMs });
-  // What the keys of a URL hold is deleted too, so the record is needed only until KV shows that everywhere.
+  // What the keys of a URL hold is deleted too, so the record is needed only until KV shows that
+  // everywhere.
   assert.equal(call.ttl, 3600);
 });
 

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: a request that began before a write and ends after it brings nothing back from before it.
+// `/cache/{absolute URL}`: a request that began before a write and ends after it brings nothing
+// back from before it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,7 +9,10 @@ import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const { resource, advanceClock } = await startCache();
 
-/** A page with a variant for each `X-Variant`: `a` is fresh for a second, the others for long. A `POST` makes version 2 of all but `a`. */
+/**
+ * A page with a variant for each `X-Variant`: `a` is fresh for a second, the others for long. A
+ * `POST` makes version 2 of all but `a`.
+ */
 async function variants() {
   let version = 1;
   const page = resource((request) => {
@@ -44,7 +48,8 @@ test("a new variant that was asked for before a write does not bring back the ot
 for (const method of ["GET", "HEAD"]) {
   test(`a variant that a ${method} validates does not bring back the others`, async () => {
     const page = await variants();
-    // After a purge of something else the next request waits for the list of purges, here a second long: it has looked in KV then.
+    // After a purge of something else the next request waits for the list of purges, here a second
+    // long: it has looked in KV then.
     const body = JSON.stringify({ url: `${page.upstream.origin}/other` });
     const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body };
     assert.equal((await send(page.worker, "/cache/purge", purge)).status, 200);

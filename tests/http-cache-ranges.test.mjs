@@ -28,7 +28,8 @@ const ranges = [
   ["bytes=10-20", 416, undefined, "bytes */10"],
   ["bytes=99999999999999999999-", 416, undefined, "bytes */10"],
   ["bytes=-0", 416, undefined, "bytes */10"],
-  // Malformed, of another unit, or several: all of it is a right answer to each (RFC 9110, section 14.2).
+  // Malformed, of another unit, or several: all of it is a right answer to each (RFC 9110, section
+  // 14.2).
   ["bytes=5-2", 200, "0123456789"],
   ["bytes=a-b", 200, "0123456789"],
   ["bytes=1", 200, "0123456789"],

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: what may be asked for at all, and that no visitor gets what is another one's.
+// `/cache/{absolute URL}`: what may be asked for at all, and that no visitor gets what is another
+// one's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -95,7 +96,10 @@ test("a URL without a path means /", async () => {
   assert.equal((await at(`/cache/${origin}?a=b`)).text, "/?a=b");
 });
 
-/** What stands behind `/cache/`, and what the upstream is asked for; a number is the status of one who is not asked. */
+/**
+ * What stands behind `/cache/`, and what the upstream is asked for; a number is the status of one
+ * who is not asked.
+ */
 const paths = [
   [`${origin}/a/../b`, "/b"],
   [`${origin}/a/%2e%2E/b`, "/b"],
@@ -250,7 +254,8 @@ test("URLs that look alike are answered each by its own", async () => {
   ];
   for (let rounds = 0; rounds < 2; rounds += 1) {
     for (const target of targets) assert.equal((await at(`/cache/${origin}${target}`)).text, target);
-    // RFC 3986 §6.2.2.2: an escape that is not needed means the same, and the upstream sees the one form.
+    // RFC 3986 §6.2.2.2: an escape that is not needed means the same, and the upstream sees the
+    // one form.
     assert.equal((await at(`/cache/${origin}/%61like`)).text, base);
   }
 });

@@ -1,6 +1,7 @@
-// `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at random: whatever happens, no
-// request is answered with anything but what the upstream gave for it, whole, and not from before a purge or a write; and nobody gets
-// what was made for another visitor's credentials, unless that answer was explicitly fresh for shared caches.
+// `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at
+// random: whatever happens, no request is answered with anything but what the upstream gave for
+// it, whole, and not from before a purge or a write; and nobody gets what was made for another
+// visitor's credentials, unless that answer was explicitly fresh for shared caches.
 //
 // `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and tells how
 // many these were: the verdict is on the answers, never on the speed. KV_EDGE_SOAK_SECONDS sets
@@ -60,7 +61,8 @@ const KV_FAULTS = {
 
 /** What KV does wrong for a request. */
 function kvFaults({ chance, pick }, { policy }) {
-  // A KV that never takes a delete shows what was deleted again after two minutes; nothing else here is of use for so long.
+  // A KV that never takes a delete shows what was deleted again after two minutes; nothing else
+  // here is of use for so long.
   const of = (operation) => pick(KV_FAULTS[operation].filter(([fault], at) => !(policy.isHeuristic && operation === "delete" && at === 4 && fault)));
   const faults = { put: ["limit"] };
   for (const operation of Object.keys(KV_FAULTS)) if (chance(0.1)) faults[operation] = of(operation);

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: stale answers while an upstream is slow, failing or gone (RFC 5861; RFC 9111, section 4.2.4).
+// `/cache/{absolute URL}`: stale answers while an upstream is slow, failing or gone (RFC 5861; RFC
+// 9111, section 4.2.4).
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, test } from "node:test";
@@ -345,7 +346,8 @@ test("what is fresh is answered though the upstream hangs, and the upstream is n
 test("a hot answer is refreshed shortly before it expires, by one of its requests; all of them are hits", async () => {
   const page = resource([{ headers: freshFor(100), delayMs: 900 }, { headers: freshFor(100) }]);
   await page.getAndStore();
-  // The refresh took 0.9 s, so that with 1 s left each request refreshes with a probability of about a third.
+  // The refresh took 0.9 s, so that with 1 s left each request refreshes with a probability of
+  // about a third.
   await advanceClock(98);
   const responses = await Promise.all(Array.from({ length: 60 }, () => page.get()));
   for (const response of responses) assertHit(response);

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: what an answer says of the way it came: Age, Cache-Status (RFC 9211), Via, Server-Timing, Date.
+// `/cache/{absolute URL}`: what an answer says of the way it came: Age, Cache-Status (RFC 9211),
+// Via, Server-Timing, Date.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: what is kept, and for how long it is fresh (RFC 9111, sections 3, 4.2 and 5.2; RFC 9213).
+// `/cache/{absolute URL}`: what is kept, and for how long it is fresh (RFC 9111, sections 3, 4.2
+// and 5.2; RFC 9213).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sendForJson } from "./harness/http.mjs";
@@ -241,7 +242,10 @@ for (const directive of ["no-cache", "private"]) {
   });
 }
 
-/** What a request says of an answer that is fresh for another 50 of its 100 seconds; "hit", or why the upstream is asked. */
+/**
+ * What a request says of an answer that is fresh for another 50 of its 100 seconds; "hit", or why
+ * the upstream is asked.
+ */
 const asked = [
   ["nothing", {}, "hit"],
   ["no-cache", { "Cache-Control": "no-cache" }, "request"],

@@ -9,10 +9,14 @@ import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http
 const cache = await startCache({ faulty: false });
 const { resource, upstream, worker } = cache;
 
-// The Worker itself, not the entry that makes KV fail: nothing of the tests stands between client and upstream.
+// The Worker itself, not the entry that makes KV fail: nothing of the tests stands between client
+// and upstream.
 const kept = (page) => cache.kv.list({ prefix: page.key }).then(({ keys }) => keys.length > 0);
 
-/** Fields of the client, and their combined values at the upstream; undefined where they do not arrive. */
+/**
+ * Fields of the client, and their combined values at the upstream; undefined where they do not
+ * arrive.
+ */
 const fields = [
   ["an ordinary field", { "X-Own": "a  b" }, { "X-Own": "a  b" }],
   ["two identical fields", { "X-Two": ["1", "2"] }, { "X-Two": "1, 2" }],

@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: asking the upstream whether what is kept is still right, and answering clients who ask that
-// (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
+// `/cache/{absolute URL}`: asking the upstream whether what is kept is still right, and answering
+// clients who ask that (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -134,7 +134,10 @@ test("HEAD where nothing is kept goes to the upstream as HEAD, and its answer is
   );
 });
 
-/** What the upstream's answer to HEAD says beside a new lifetime, and whether what is kept is still right (section 4.3.5). */
+/**
+ * What the upstream's answer to HEAD says beside a new lifetime, and whether what is kept is still
+ * right (section 4.3.5).
+ */
 const heads = [
   ["the same entity tag and length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 4 }, true],
   ["another entity tag", { headers: ['ETag: "b"', `Last-Modified: ${MODIFIED}`], length: 4 }, false],

@@ -14,7 +14,10 @@ const varying =
     body: JSON.stringify(["X-A", "X-B"].map((name) => request.field(name) ?? null)),
   });
 
-/** What varies, requests in turn, and for each which one's answer it gets: its own, or that of an earlier one. */
+/**
+ * What varies, requests in turn, and for each which one's answer it gets: its own, or that of an
+ * earlier one.
+ */
 const selections = [
   ["the same value is a hit, another one is not", "X-A", [{ "X-A": "1" }, { "X-A": "2" }, { "X-A": "1" }, { "X-A": "2" }], [0, 1, 0, 1]],
   ["a value is not the beginning of another", "X-A", [{ "X-A": "1" }, { "X-A": "12" }, { "X-A": "1" }], [0, 1, 0]],

@@ -1,4 +1,5 @@
-// Many writers at once on one key, whose KV takes one put a second: `strategy=coalesce` acknowledges all, with a few puts.
+// Many writers at once on one key, whose KV takes one put a second: `strategy=coalesce`
+// acknowledges all, with a few puts.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
@@ -18,7 +19,10 @@ async function limitedKey(name) {
 /** Sends a request for each of these at the same time; the answers, in that order. */
 const atOnce = (key, requests) => Promise.all(requests.map((options) => coalesce(key, options)));
 
-/** What holds after requests that were all answered 200 or 202: all acknowledged, and KV ends with the last accepted value. */
+/**
+ * What holds after requests that were all answered 200 or 202: all acknowledged, and KV ends with
+ * the last accepted value.
+ */
 async function assertKept(key, responses, { status = 200, n, putsMax }) {
   const reports = responses.map((response) => assertReport(response, status, n));
   for (const { acknowledged } of reports) assert.equal(acknowledged, n);

@@ -1,4 +1,5 @@
-// What the key's object does after minutes, with the clock of the Worker put ahead. One test after the other: they share it.
+// What the key's object does after minutes, with the clock of the Worker put ahead. One test after
+// the other: they share it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";

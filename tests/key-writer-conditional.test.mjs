@@ -1,4 +1,5 @@
-// `If-Match` and `If-None-Match` on `POST /writes/{key}?strategy=coalesce`: compare-and-set, which Workers KV lacks.
+// `If-Match` and `If-None-Match` on `POST /writes/{key}?strategy=coalesce`: compare-and-set, which
+// Workers KV lacks.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";

@@ -1,5 +1,5 @@
-// `strategy=coalesce` where the key's object is evicted or crashes between the answer and the put. Nobody asks it again: the
-// value reaches KV by itself.
+// `strategy=coalesce` where the key's object is evicted or crashes between the answer and the put.
+// Nobody asks it again: the value reaches KV by itself.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

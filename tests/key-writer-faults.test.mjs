@@ -1,7 +1,8 @@
-// `strategy=coalesce` on a KV that fails: the object goes on until KV has the value, and every answer is true when it is given.
+// `strategy=coalesce` on a KV that fails: the object goes on until KV has the value, and every
+// answer is true when it is given.
 //
-// The waits of the writer are real, so these tests run beside each other. They share the retry budget of one isolate: none of
-// them fails for ever.
+// The waits of the writer are real, so these tests run beside each other. They share the retry
+// budget of one isolate: none of them fails for ever.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";

@@ -1,6 +1,8 @@
-// `strategy=coalesce` under a random sequence of writes, faults and crashes on several keys, checked against what must always hold.
+// `strategy=coalesce` under a random sequence of writes, faults and crashes on several keys,
+// checked against what must always hold.
 //
-// The seed is printed; SEED=… runs the same choices again (the order in which requests arrive is the runtime's).
+// The seed is printed; SEED=… runs the same choices again (the order in which requests arrive is
+// the runtime's).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,7 +30,10 @@ function randomFrom(state) {
   };
 }
 
-/** Faults that end: each list ends with what takes the put. None is for good, so that KV has all values in the end. */
+/**
+ * Faults that end: each list ends with what takes the put. None is for good, so that KV has all
+ * values in the end.
+ */
 const FAULTS = ["429", "429", "500", "no answer", "lost answer", "slow for 300", "slow for 1200", "crash before", "crash after"];
 
 const versionOf = ({ headers }) => Number(headers.etag?.slice(1, -1) ?? 0);
@@ -81,7 +86,9 @@ async function read(record) {
   if (values.has(version)) assert.equal(response.text, values.get(version));
 }
 
-/** The life of one key: one step after the other, while writes that wait for KV go on beside it. */
+/**
+ * The life of one key: one step after the other, while writes that wait for KV go on beside it.
+ */
 async function live(record, random) {
   const pick = (list) => list[Math.floor(random() * list.length)];
   const waiting = [];
@@ -107,7 +114,9 @@ async function live(record, random) {
   await Promise.all(waiting);
 }
 
-/** After the faults: KV holds the last acknowledged value, or a later one whose answer was lost. */
+/**
+ * After the faults: KV holds the last acknowledged value, or a later one whose answer was lost.
+ */
 async function assertEnd({ key, values, acknowledged, unknown }) {
   await eventually(() => waitUntilFlushed(key).catch(() => false), `${key} is flushed`);
   const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);

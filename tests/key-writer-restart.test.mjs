@@ -1,4 +1,5 @@
-// `strategy=coalesce` where workerd is killed and started again on the same storage: a crash of the machine, or a deploy.
+// `strategy=coalesce` where workerd is killed and started again on the same storage: a crash of
+// the machine, or a deploy.
 //
 // One test after the other: a kill ends everything that runs.
 import assert from "node:assert/strict";

@@ -1,4 +1,5 @@
-// The log: warnings as warnings and errors as errors, each under the id of its request, and nothing in it that a visitor wrote.
+// The log: warnings as warnings and errors as errors, each under the id of its request, and
+// nothing in it that a visitor wrote.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -79,7 +80,9 @@ const everywhere = (fault) =>
 /** Sends what may fail in any way; the answer does not matter here. */
 const ask = (path, { headers, ...options } = {}) => send(worker, path, { headers: { ...fields, ...headers }, ...options }).catch(() => {});
 
-/** Makes a failure of ours and waits for its line: those of earlier requests are in the log then. */
+/**
+ * Makes a failure of ours and waits for its line: those of earlier requests are in the log then.
+ */
 async function logIsComplete() {
   await ROUTING_CONFIG.put("fence", "not json");
   const id = uniqueName("fence");

@@ -1,4 +1,5 @@
-// The OpenFeature clients from npm, as they are, against the Worker: the server's SDK with its OFREP provider, and the web's in Node.
+// The OpenFeature clients from npm, as they are, against the Worker: the server's SDK with its
+// OFREP provider, and the web's in Node.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { OFREPProvider } from "@openfeature/ofrep-provider";

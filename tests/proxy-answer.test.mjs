@@ -1,4 +1,5 @@
-// The answer of a tenant's origin, as the visitor gets it: redirects and cookies that work under the prefix, fields, statuses.
+// The answer of a tenant's origin, as the visitor gets it: redirects and cookies that work under
+// the prefix, fields, statuses.
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
@@ -15,7 +16,10 @@ const worker = await startWorker({
 });
 const storefronts = storefrontsOf(worker);
 
-/** A tenant as both its ways in see it: `origin` is its backend with a base, `/admin` goes to another one. */
+/**
+ * A tenant as both its ways in see it: `origin` is its backend with a base, `/admin` goes to
+ * another one.
+ */
 const record = { origin: `${origin.origin}/base`, routes: [{ path: "/admin", origin: admin.origin }] };
 await storefronts.put("shop", record);
 await storefronts.put("root", { origin: origin.origin });
@@ -40,7 +44,10 @@ async function answered(way, fields, { base = "/base", status = "302 Found", bac
   return send(worker, way.prefix + path, { headers: way.headers });
 }
 
-/** Written: PREFIX for what the visitor's path begins with, VISITOR with scheme and host before it; ORIGIN and ADMIN for the backends. */
+/**
+ * Written: PREFIX for what the visitor's path begins with, VISITOR with scheme and host before it;
+ * ORIGIN and ADMIN for the backends.
+ */
 const fillIn = (text, { prefix, visitor }) =>
   text.replaceAll("PREFIX", prefix).replaceAll("VISITOR", visitor).replaceAll("ORIGIN", origin.origin).replaceAll("ADMIN", admin.origin);
 
@@ -139,7 +146,10 @@ for (const way of [byPath(), byHost()]) {
   }
 }
 
-/** A cookie's parts in order; the name of its Path in one spelling, and last, because it may be written anew. */
+/**
+ * A cookie's parts in order; the name of its Path in one spelling, and last, because it may be
+ * written anew.
+ */
 function parts(cookie) {
   const [pair, ...attributes] = cookie.split(";").map((part) => part.trim());
   const isPath = (attribute) => /^path=/i.test(attribute);
@@ -147,7 +157,10 @@ function parts(cookie) {
   return [pair, ...attributes.filter((attribute) => !isPath(attribute)), ...paths];
 }
 
-/** What the origin sets, what the visitor gets under `/stores/{id}`, and by host. The request is for /base/dir/page. */
+/**
+ * What the origin sets, what the visitor gets under `/stores/{id}`, and by host. The request is
+ * for /base/dir/page.
+ */
 const cookies = [
   ["a=1; Path=/base; HttpOnly", "a=1; HttpOnly; Path=PREFIX", "a=1; HttpOnly; Path=/"],
   ["a=1; Path=/base/", "a=1; Path=PREFIX", "a=1; Path=/"],
@@ -285,7 +298,8 @@ for (const [framing, body] of [
   }
 }
 
-// workerd shows bytes over 0x7F that are no UTF-8 as U+FFFD; only an answer's own fields keep them.
+// workerd shows bytes over 0x7F that are no UTF-8 as U+FFFD; only an answer's own fields keep
+// them.
 /** The values of a field as bytes, read as Latin-1. */
 async function bytesOf(path, name, headers = []) {
   const { hostname, port } = worker.directUrl;

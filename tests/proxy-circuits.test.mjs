@@ -1,4 +1,5 @@
-// An origin that keeps failing is left alone for a while; and what answers instead, where the record has a fallback.
+// An origin that keeps failing is left alone for a while; and what answers instead, where the
+// record has a fallback.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import net from "node:net";

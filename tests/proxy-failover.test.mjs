@@ -93,7 +93,8 @@ describe("second tries", async () => {
     }
   });
 
-  // The runtime itself sends a request without a body once more where a connection that it used before turns out to be closed.
+  // The runtime itself sends a request without a body once more where a connection that it used
+  // before turns out to be closed.
   const failingForGood = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 18\r\n\r\nthe origin's words");
   for (const [first, second, status, text] of [
     [respondFailure(), respondFailure("502 Bad Gateway"), 502, "the origin's words"],
@@ -120,7 +121,10 @@ describe("second tries", async () => {
     assert.equal(origin.requests.length, 2);
   });
 
-  /** A method, a body's length (undefined for none, chunked where it is said so), and whether there is a second try. */
+  /**
+   * A method, a body's length (undefined for none, chunked where it is said so), and whether there
+   * is a second try.
+   */
   const requests = [
     ["GET", undefined, true],
     ["HEAD", undefined, true],

@@ -1,4 +1,5 @@
-// Which tenant a request belongs to, by its host or by its path, and which of the tenant's routes takes it.
+// Which tenant a request belongs to, by its host or by its path, and which of the tenant's routes
+// takes it.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";

@@ -9,7 +9,10 @@ import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
 const { port } = upstream;
-/** An origin that is tried: `.invalid` is never a host (RFC 6761), so it fails, but only then; after five times its circuit opens. */
+/**
+ * An origin that is tried: `.invalid` is never a host (RFC 6761), so it fails, but only then;
+ * after five times its circuit opens.
+ */
 const tried = (response) => {
   assert.ok(["origin_failed", "circuit_open"].includes(response.json().code), response.text);
   assert.equal(response.status, 502);

@@ -1,4 +1,5 @@
-// A tenant's record: what is accepted, what a fault in it is answered with, how long it is remembered, whom it lets in.
+// A tenant's record: what is accepted, what a fault in it is answered with, how long it is
+// remembered, whom it lets in.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";

@@ -27,7 +27,9 @@ async function arrived(path, options) {
   return requests[0];
 }
 
-/** What stands after `/stores/{id}`, and what stands in the request line behind the origin's base. */
+/**
+ * What stands after `/stores/{id}`, and what stands in the request line behind the origin's base.
+ */
 const targets = [
   ["", "/"],
   ["/", "/"],
@@ -83,7 +85,10 @@ for (const [sent, line] of targets) {
   });
 }
 
-/** Fields of the visitor, and their combined values at the origin; undefined where they do not arrive. */
+/**
+ * Fields of the visitor, and their combined values at the origin; undefined where they do not
+ * arrive.
+ */
 const fields = [
   ["an ordinary field", { "X-Own": "a  b" }, { "X-Own": "a  b" }],
   ["two identical fields", { "X-Two": ["1", "2"] }, { "X-Two": "1, 2" }],

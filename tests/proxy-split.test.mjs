@@ -1,5 +1,5 @@
-// Which variant of a tenant a visitor gets. How well the split fits the weights is tested natively; here a few hundred
-// visitors show that it is made at all.
+// Which variant of a tenant a visitor gets. How well the split fits the weights is tested
+// natively; here a few hundred visitors show that it is made at all.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";

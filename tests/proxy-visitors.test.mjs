@@ -1,4 +1,5 @@
-// What a visitor does wrong: it gets a clear answer, and is held neither against the origin nor against other visitors.
+// What a visitor does wrong: it gets a clear answer, and is held neither against the origin nor
+// against other visitors.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";

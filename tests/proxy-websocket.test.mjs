@@ -1,4 +1,5 @@
-// WebSockets and server-sent events through the Worker: what never ends must still arrive piece by piece.
+// WebSockets and server-sent events through the Worker: what never ends must still arrive piece by
+// piece.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
@@ -163,7 +164,10 @@ test("a visitor that vanishes is noticed at the origin, and an origin that vanis
   assert.ok(end.closed || end.opcode === CLOSE, JSON.stringify(end));
 });
 
-/** An event stream whose events the test sends; `closed` is set once the Worker has closed its connection. */
+/**
+ * An event stream whose events the test sends; `closed` is set once the Worker has closed its
+ * connection.
+ */
 function eventStream() {
   const stream = { path: `/${uniqueName("events")}`, closed: false };
   origin.serve(({ request, write }) => {

@@ -1,4 +1,5 @@
-// What whoever types `npm start` and `npx kv-edge` meets before anything runs: ports that are taken, pipes that nobody reads, JSON.
+// What whoever types `npm start` and `npx kv-edge` meets before anything runs: ports that are
+// taken, pipes that nobody reads, JSON.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +21,10 @@ async function listen(port = 0) {
   return server.address().port;
 }
 
-/** Runs a program to its end: `{ code, stdout, stderr }`. A `closed` stream leads into a pipe that nobody reads. */
+/**
+ * Runs a program to its end: `{ code, stdout, stderr }`. A `closed` stream leads into a pipe that
+ * nobody reads.
+ */
 async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
   const text = { stdout: "", stderr: "" };

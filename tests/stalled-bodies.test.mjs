@@ -1,4 +1,5 @@
-// A body that is read whole before anything is done with it has a deadline: whoever stalls is told 408 (RFC 9110, 15.5.9).
+// A body that is read whole before anything is done with it has a deadline: whoever stalls is told
+// 408 (RFC 9110, 15.5.9).
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";

@@ -12,7 +12,8 @@ const unlisted = await startUpstream();
 const closed = await closedOrigin();
 const worker = await startWorker({
   vars: {
-    // Written as people write lists. `.invalid` is never a host (RFC 6761): a fetch from it fails, but only once it is tried.
+    // Written as people write lists. `.invalid` is never a host (RFC 6761): a fetch from it fails,
+    // but only once it is tried.
     ROUTING_ORIGINS: ` ${upstream.origin} ,${closed}/,,https://*.shops.invalid, https://exact.invalid:8443, not an origin`,
   },
 });

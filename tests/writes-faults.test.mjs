@@ -1,7 +1,8 @@
-// `POST /writes/{key}` with `direct` and `backoff`, on a KV that takes one put a second for each key, and on one that fails.
+// `POST /writes/{key}` with `direct` and `backoff`, on a KV that takes one put a second for each
+// key, and on one that fails.
 //
-// The waits of the backoff are real, so these tests run beside each other. They share the retry budget of one isolate: those
-// that fail for ever are in writes-outage.test.mjs.
+// The waits of the backoff are real, so these tests run beside each other. They share the retry
+// budget of one isolate: those that fail for ever are in writes-outage.test.mjs.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -16,7 +17,10 @@ const QUOTA = "KV put() limit exceeded for the day.";
 const TRIES_MAX = 20;
 const MiB = 1024 * 1024;
 
-/** Runs writes to a key of their own; `faults` is what the puts do in order, the last one again and again. */
+/**
+ * Runs writes to a key of their own; `faults` is what the puts do in order, the last one again and
+ * again.
+ */
 async function run({ strategy, faults, n = 1, status, ...options }) {
   const key = uniqueName(strategy);
   await setFaults(key, { put: faults });

@@ -21,7 +21,10 @@ const { write, setFaults } = writesOf(worker);
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const html = { ...bearer, Accept: BROWSER };
 
-/** Its hash stands in the policy of the page, and in that of the start page, which shows it in a frame. */
+/**
+ * Its hash stands in the policy of the page, and in that of the start page, which shows it in a
+ * frame.
+ */
 const SCRIPT = readFileSync(new URL("../src/jobs/writes/timeline.js", import.meta.url), "utf8");
 const HASH = `'sha256-${createHash("sha256").update(SCRIPT).digest("base64")}'`;
 

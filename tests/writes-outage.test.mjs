@@ -1,4 +1,5 @@
-// `POST /writes/{key}` on a KV that stays away: the retries of one isolate are bounded, and come back when KV does.
+// `POST /writes/{key}` on a KV that stays away: the retries of one isolate are bounded, and come
+// back when KV does.
 //
 // One test after the other: all of them use up the same budget.
 import assert from "node:assert/strict";

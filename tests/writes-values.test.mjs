@@ -1,4 +1,5 @@
-// What can be written through `POST /writes/{key}`: values of every length and kind, under every key that Workers KV takes.
+// What can be written through `POST /writes/{key}`: values of every length and kind, under every
+// key that Workers KV takes.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";

@@ -1,4 +1,5 @@
-// `/writes/{key}` as it is deployed, on a KV that takes every put: the documented concurrent writes, parameters, keys, tokens.
+// `/writes/{key}` as it is deployed, on a KV that takes every put: the documented concurrent
+// writes, parameters, keys, tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";

@@ -28,15 +28,17 @@ export async function startBrowser() {
 }
 
 /**
- * A page of a visitor with cookies and a cache of their own; `base` is the origin of the site. `problems` are the errors of its
- * console, its scripts and its policies so far, and the requests that failed or went elsewhere.
+ * A page of a visitor with cookies and a cache of their own; `base` is the origin of the site.
+ * `problems` are the errors of its console, its scripts and its policies so far, and the requests
+ * that failed or went elsewhere.
  */
 export async function visitor(browser, base, options = {}) {
   const context = await browser.newContext({ baseURL: base, ...options });
   after(() => context.close());
   context.setDefaultTimeout(DEADLINE_MS);
   const problems = [];
-  // A violation of a policy is told in the console too; the event names the directive, whatever the console's wording.
+  // A violation of a policy is told in the console too; the event names the directive, whatever
+  // the console's wording.
   await context.exposeBinding("tellViolation", (_source, violation) => problems.push(violation));
   await context.addInitScript(() => {
     addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>

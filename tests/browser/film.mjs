@@ -1,5 +1,6 @@
-// A film made on the spot: no picture of it is like another, so that it is as long as one from a camera, and each has its number
-// in it, so that a test sees which one is shown. A WebM (RFC 9559) whose pictures are VP8 key frames (RFC 6386).
+// A film made on the spot: no picture of it is like another, so that it is as long as one from a
+// camera, and each has its number in it, so that a test sees which one is shown. A WebM (RFC 9559)
+// whose pictures are VP8 key frames (RFC 6386).
 
 const WIDTH = 400;
 const HEIGHT = 300;
@@ -98,7 +99,10 @@ function float(id, value) {
   return element(id, data);
 }
 
-/** The file: its index (Cues) stands at the end, as most programs write it, so that a player has to go there before it can seek. */
+/**
+ * The file: its index (Cues) stands at the end, as most programs write it, so that a player has to
+ * go there before it can seek.
+ */
 function webm(frames) {
   const frameMs = 1000 / FRAMES_PER_SECOND;
   const header = element(
@@ -140,7 +144,8 @@ function webm(frames) {
     });
     clusters.push(element("1f43b675", integer("e7", first * frameMs), ...blocks)); // Cluster: Timestamp
   }
-  // Positions count from where the content of the segment begins, which is the table of contents itself.
+  // Positions count from where the content of the segment begins, which is the table of contents
+  // itself.
   const seekHead = (...positions) => {
     const ids = ["1549a966", "1654ae6b", "1c53bb6b"];
     const entries = ids.map((id, index) => element("4dbb", element("53ab", Buffer.from(id, "hex")), integer("53ac", positions[index])));

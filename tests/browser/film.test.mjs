@@ -1,4 +1,5 @@
-// A film that stands in KV in several chunks: a browser plays it and seeks in it, without fetching all of it.
+// A film that stands in KV in several chunks: a browser plays it and seeks in it, without fetching
+// all of it.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { eventually } from "../harness/eventually.mjs";
@@ -16,7 +17,9 @@ const browser = await startBrowser();
 const { page, context, problems } = await visitor(browser, site.worker.directUrl.origin);
 const video = page.locator("video");
 
-/** Requests for the film: what they asked for and how they were answered; `received` bytes in all. */
+/**
+ * Requests for the film: what they asked for and how they were answered; `received` bytes in all.
+ */
 const requests = [];
 let received = 0;
 let film;

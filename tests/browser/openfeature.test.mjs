@@ -1,4 +1,5 @@
-// The OpenFeature web SDK with its OFREP provider from npm, in a browser: on a page of the same site, and on one of another site.
+// The OpenFeature web SDK with its OFREP provider from npm, in a browser: on a page of the same
+// site, and on one of another site.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
@@ -41,7 +42,10 @@ const {
   write: false,
 });
 
-/** A page of a site with the client on it, which has `provider` there; the requests to OFREP and their answers. */
+/**
+ * A page of a site with the client on it, which has `provider` there; the requests to OFREP and
+ * their answers.
+ */
 async function client(site, options = {}) {
   const { page, problems } = await visitor(browser, site);
   const exchanges = [];

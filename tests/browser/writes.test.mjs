@@ -10,7 +10,10 @@ const worker = await startWorker({ faulty: false });
 const browser = await startBrowser();
 const base = worker.directUrl.origin;
 
-/** The page of a run, with a report in place of its own where one is given: times that no real run has twice. */
+/**
+ * The page of a run, with a report in place of its own where one is given: times that no real run
+ * has twice.
+ */
 async function shown(report, options) {
   const { page, problems } = await visitor(browser, base, options);
   await page.route("**/writes/*", async (route) => {

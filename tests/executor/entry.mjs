@@ -1,8 +1,8 @@
-// The built Worker, with a look at how its futures are woken, and with traps on request.
+// The built Worker, with counters of the executor's wake-ups, and with traps on request.
 //
-// `GET /.executor` answers how often queueMicrotask was called and the number of the WebAssembly instance. A request with `X-Trap`
-// finds a binding whose use throws what a trap throws, in the midst of Rust code: a WebAssembly.RuntimeError. `PUT /.trap` makes
-// the next put of an object trap in the same way.
+// `GET /.executor` returns how often queueMicrotask was called, and the number of the WebAssembly
+// instance. A request with `X-Trap` gets a binding that throws a WebAssembly.RuntimeError, as a
+// trap in Rust code does. `PUT /.trap` makes the next put of an object trap.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -25,7 +25,7 @@ const trapped = {
 
 let objectTraps = false;
 
-/** KV that takes half a second for the puts of the key `slow`. */
+/** KV whose puts of the key `slow` take half a second. */
 const withSlowPuts = (kv) => ({
   async put(key, ...rest) {
     if (key === "slow") await new Promise((resolve) => setTimeout(resolve, 500));
@@ -35,7 +35,7 @@ const withSlowPuts = (kv) => ({
   getWithMetadata: kv.getWithMetadata.bind(kv),
 });
 
-/** The key's Durable Object, with the trap at its put. */
+/** The key's Durable Object, whose put may trap. */
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);

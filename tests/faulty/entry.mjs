@@ -1,19 +1,24 @@
-// The built Worker with bindings that fail as a test says. The bindings behind are the real ones.
+// The built Worker behind bindings that fail as a test says. The bindings below are the real ones.
 //
-// Two ways to name faults, both as JSON, which lists what the calls of an operation do in order, the last one again and again:
-// - a request in its header `X-Kv-Faults`: {"WRITES":{"put":["429","ok"]}}, for the calls that the Worker makes for it;
-//   {"KEY_WRITER":"missing"} takes the binding away. {"WRITES":{"get a":["500"]}} is for the key `a` alone.
-// - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls of a request without such a header and for those
-//   of the key's object, until it is said again. {"object":["throws"]} makes the object itself fail.
+// Faults are named in two ways, both as JSON; the list of an operation is used in order, its last
+// entry again and again:
+// - the request header `X-Kv-Faults`, such as {"WRITES":{"put":["429","ok"]}}, for the calls that
+//   the Worker makes for this request. {"KEY_WRITER":"missing"} removes the binding;
+//   {"WRITES":{"get a":["500"]}} is for the key `a` alone;
+// - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for requests without that header
+//   and for the key's Durable Object, until it is set again. {"object":["throws"]} makes the
+//   object itself fail.
 //
-// A `get` of several keys at once (a bulk read) is the operation `bulk`; where nothing is said of it, what is said of `get` holds.
+// A `get` of several keys at once (a bulk read) is the operation `bulk`; without faults of its own
+// it has those of `get`. `injectFault` lists the faults.
 //
-// `GET /.kv-calls?key=K` answers the calls made for a key so far, `?under=P` those for all keys
-// that begin so (a `list` counts under its prefix, a bulk read under each of its `keys`); `GET
-// /.object?key=K` answers what the key's object stores; `DELETE /.alarm?key=K` takes the object's
-// alarm away. `GET /.storage?key=K` answers all that the object stores and when its alarm rings,
-// `PUT` stores such an answer. `PUT /.clock?offsetMs=N` puts the clock of the Worker and of its
-// objects ahead (or behind).
+// A test controls and inspects it by these routes:
+// - `GET /.kv-calls?key=K` returns the calls for a key so far, `?under=P` those for all keys with
+//   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`);
+// - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
+//   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such an answer;
+// - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
+// - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -34,14 +39,14 @@ const realNow = Date.now;
 let clockOffsetMs = 0;
 Date.now = () => realNow.call(Date) + clockOffsetMs;
 
-/** Values longer than this are not kept in `calls`, only their length. */
+/** Of longer values only the length is recorded. */
 const RECORDED_BYTES_MAX = 4096;
 
-/** The runtime's own message. */
+/** Returns an error with the runtime's own message. */
 const failure = (operation, status) =>
   new Error(`KV ${{ put: "PUT", delete: "DELETE", bulk: "GET_BULK" }[operation] ?? "GET"} failed: ${status} ${PHRASES[status]}`);
 
-/** What an operation gives where there is nothing. */
+/** What an operation returns if KV has nothing. */
 const EMPTY_RESULTS = {
   getWithMetadata: () => ({ value: null, metadata: null }),
   list: () => ({ keys: [], list_complete: true }),
@@ -51,23 +56,26 @@ const EMPTY_RESULTS = {
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
- * Ends an object and all that it does. From a timer, because `abort` ends whatever the isolate runs at that moment:
- * WebAssembly on the stack would never come back.
+ * Crashes an object. Calls `abort` from a timer, because it ends what the isolate runs at that
+ * moment, and WebAssembly on the stack would never return.
  */
 const crash = (ctx) => new Promise(() => setTimeout(() => ctx.abort("a crash of the test")));
 
-/** What a call does instead of asking KV, or afterwards: throw, answer, or nothing (`undefined`). */
+/**
+ * Applies a fault to a call: throws, or returns `{ value }` in place of KV's, `{ afterwards }` to
+ * call after KV's, or undefined to call KV as usual.
+ */
 async function injectFault(fault, call, ctx) {
   const { binding, operation, key } = call;
   const [kind, ms] = fault.split(" for ");
   switch (kind) {
     case "ok":
       return undefined;
-    // Takes so many milliseconds, and is made then.
+    // Takes so many milliseconds.
     case "slow":
       await sleep(Number(ms));
       return undefined;
-    // One put a second for each key, as Workers KV has it and the local KV does not.
+    // One put a second for each key: Workers KV enforces it, the local KV does not.
     case "limit": {
       const name = JSON.stringify([binding, key]);
       const now = realNow();
@@ -77,25 +85,25 @@ async function injectFault(fault, call, ctx) {
     }
     case "missing":
       return { value: EMPTY_RESULTS[operation]?.(call) ?? null };
-    // Acknowledges a put without making it: another location has not seen it yet.
+    // Acknowledges a put without making it, as if another location had not seen it yet.
     case "pretends":
       return { value: undefined };
     case "never":
       return { value: new Promise(() => {}) };
-    // The free plan's operations of the day are used up.
+    // The free plan's daily operations are used up.
     case "quota":
       throw new Error(`KV ${operation}() limit exceeded for the day.`);
     case "no answer":
       throw new Error("Network connection lost.");
-    // KV makes the put, and nobody learns of it.
+    // KV makes the put, but its answer is lost.
     case "lost answer":
       return { afterwards: () => Promise.reject(new Error("Network connection lost.")) };
-    // The object crashes, before its put or when KV has it.
+    // The object crashes before its put, or after KV has made it.
     case "crash before":
       return crash(ctx);
     case "crash after":
       return { afterwards: () => crash(ctx) };
-    // No well-behaved runtime throws these. The Worker must not fall over them either.
+    // The runtime never throws these, but the Worker must survive them.
     case "throws a string":
       throw "a string";
     case "throws undefined":
@@ -105,10 +113,10 @@ async function injectFault(fault, call, ctx) {
   }
 }
 
-/** What faults are listed for, the most exact first: an operation on a key, an operation, that which a bulk read is of. */
+/** Returns the names under which faults may be listed, the most specific first. */
 const namesOf = (operation, key) => [`${operation} ${key}`, operation, ...(operation === "bulk" ? ["get"] : [])];
 
-/** Faults in their order: `next("put", key)` is what the next put does. */
+/** Returns the faults in order: `next("put", key)` is that of the next put. */
 function faultSequence(faults) {
   const made = {};
   return {
@@ -125,7 +133,7 @@ function faultSequence(faults) {
 const noFaults = faultSequence({});
 const faultsOfKey = (key) => faultsByKey.get(key) ?? noFaults;
 
-/** A value of a put as a test can compare it. */
+/** Returns the value of a put in a form that a test can compare. */
 function describeValue(value) {
   if (typeof value === "string") return { value };
   if (value instanceof ReadableStream) return { value: "a stream" };
@@ -133,7 +141,10 @@ function describeValue(value) {
   return bytes > RECORDED_BYTES_MAX ? { bytes } : { bytes, value: new TextDecoder().decode(value) };
 }
 
-/** `kv` with the faults that `faultsFor(key)` lists; `ctx` is that of the object which makes the calls. */
+/**
+ * Returns `kv` with the faults that `faultsFor(key)` lists. `ctx` is that of the object that makes
+ * the calls, if one does.
+ */
 function withFaults(kv, binding, faultsFor, ctx) {
   return new Proxy(kv, {
     get(target, name) {
@@ -163,7 +174,7 @@ function withFaults(kv, binding, faultsFor, ctx) {
   });
 }
 
-/** The key's Durable Object, with the faults of its key in its calls. */
+/** The key's Durable Object, with the faults of its key in its KV calls. */
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
@@ -192,7 +203,10 @@ export class KeyWriter extends DurableObject {
   }
 }
 
-/** What an object costs: its alarm, its records with their lengths, the tables it made with their rows. */
+/**
+ * Returns what an object costs: its alarm, its records with their lengths, and its tables with
+ * their row counts.
+ */
 async function summarizeStorage(storage) {
   const records = [...(await storage.list())].map(([name, value]) => ({ name, bytes: length(value) }));
   const names = storage.sql.exec("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'");
@@ -203,7 +217,7 @@ async function summarizeStorage(storage) {
   return { alarmMs: await storage.getAlarm(), records, tables };
 }
 
-/** All that an object stores: texts, and bytes in base64. */
+/** Returns everything that an object stores, bytes in base64. */
 async function storageOf({ storage }) {
   const values = [...(await storage.list())];
   const shown = (value) => (typeof value === "string" ? { text: value } : { base64: new Uint8Array(value).toBase64() });
@@ -244,8 +258,8 @@ const controls = {
 };
 
 /**
- * Reads what the Worker left of a body. workerd closes a connection on which one is still under
- * way, and the client may miss the answer; `wrangler dev` reads it in this way.
+ * Reads the rest of a request body, as `wrangler dev` does. workerd closes a connection whose body
+ * is unread, and the client may miss the response.
  */
 async function drain({ body, bodyUsed }) {
   if (body === null || bodyUsed) return;
@@ -253,7 +267,7 @@ async function drain({ body, bodyUsed }) {
   try {
     while (!(await reader.read()).done);
   } catch {
-    // The client has broken it off.
+    // The client has closed the connection.
   }
 }
 

@@ -1,4 +1,5 @@
-// Certificates for the tests (X.509 v3, RFC 5280), so that no program for them has to be installed. Just enough DER (X.690) for those.
+// Makes X.509 v3 certificates (RFC 5280) for TLS tests, so that no program has to be installed.
+// Encodes the few DER types (X.690) that they need.
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 
 const der = (tag, ...parts) => {
@@ -15,7 +16,7 @@ const bits = (bytes, unused = 0) => der(0x03, [unused], bytes);
 const utf8 = (text) => der(0x0c, text);
 const TRUE = der(0x01, [0xff]);
 
-/** An object identifier: the first two numbers in one byte, the others in groups of seven bits. */
+/** An object identifier: the first two numbers share a byte, the others take seven bits a byte. */
 function oid(text) {
   const [first, second, ...others] = text.split(".").map(Number);
   const bytes = [first * 40 + second];
@@ -40,15 +41,20 @@ const ECDSA_WITH_SHA256 = sequence(oid("1.2.840.10045.4.3.2"));
 const DAY_MS = 86_400_000;
 
 /**
- * Makes a key and its certificate, as PEM and for further certificates. It is an authority's without `hosts` (names and IPv4 addresses);
- * `issuer` is what another call gave, and without it the certificate signs itself.
+ * Returns a key and its certificate, `{ commonName, privateKey, cert, key }`; the last two are
+ * PEM.
+ *
+ * Without `hosts` (names and IPv4 addresses) it is a certificate authority. `issuer`, the result
+ * of another call, signs it; without one it is self-signed.
  */
 export function certificate({ commonName, hosts, issuer, days = 30 }) {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const altNames = hosts?.map((host) => (/^[\d.]+$/.test(host) ? der(0x87, host.split(".").map(Number)) : der(0x82, host)));
   const extensions = sequence(
-    hosts ? extension("2.5.29.17", sequence(...altNames)) : extension("2.5.29.19", sequence(TRUE), TRUE), // subjectAltName; basicConstraints
-    hosts ? extension("2.5.29.37", sequence(oid("1.3.6.1.5.5.7.3.1"))) : extension("2.5.29.15", bits([0x06], 1), TRUE), // a server's; signs certificates
+    // subjectAltName of a server, basicConstraints of an authority
+    hosts ? extension("2.5.29.17", sequence(...altNames)) : extension("2.5.29.19", sequence(TRUE), TRUE),
+    // extendedKeyUsage serverAuth, keyUsage keyCertSign and cRLSign
+    hosts ? extension("2.5.29.37", sequence(oid("1.3.6.1.5.5.7.3.1"))) : extension("2.5.29.15", bits([0x06], 1), TRUE),
   );
   const now = Date.now();
   const signed = sequence(

@@ -1,5 +1,8 @@
-// What the tests of `kv-edge config sync` do: tables in a real PostgreSQL, the real tool, and the KV of a Worker that runs, behind an
-// API in which a test may make calls fail. Whatever the tool says is searched for what it must never say.
+// The fixture of the `kv-edge config sync` tests: tables in a real PostgreSQL, the real tool, and
+// the KV of a running Worker behind a REST API whose calls a test may intercept.
+//
+// No run of the tool may print a secret: `Sync.run` searches its output for every id, value,
+// password and token.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after } from "node:test";
@@ -8,28 +11,30 @@ import { PASSWORD, startPostgres } from "./postgres.mjs";
 import { apiFor, CLOUDFLARE_TOKEN, runTool } from "./site.mjs";
 import { startWorker } from "./worker.mjs";
 
-/** Part of every id, every text in a row and every password. The tool shows none of them. */
+/** Part of every id, text and password. The tool prints none of them, so it may not print this. */
 export const SECRET_MARK = "qzx";
 const SECRETS = [SECRET_MARK, PASSWORD, encodeURIComponent(PASSWORD), CLOUDFLARE_TOKEN];
 
 const EXPLORER = "/cdn-cgi/local/explorer/api";
 /** The most keys of a bulk read. */
 const READ_MAX = 100;
-/** The most keys of a bulk write that miniflare takes. */
+/** The most keys that miniflare accepts in a bulk write. */
 const WRITE_MAX = 1000;
 
-/** The id of a row. */
+/** Returns the id of a row. */
 export const userId = (name) => `${SECRET_MARK}-${name}`;
 
-/** Rows with these ids, and how they differ from each other. */
+/** Returns `count` different rows by id, the first of them number `from`. */
 export const makeRows = (count, { from = 0, plan = "free" } = {}) =>
   Object.fromEntries(Array.from({ length: count }, (_, n) => [userId(String(from + n).padStart(5, "0")), { on: n % 2 === 0, plan: `${SECRET_MARK} ${plan}` }]));
 
+/** Returns the hash that the tool stores for a value: the first 128 bits of SHA-256. */
 export const hashOf = (value) => createHash("sha256").update(value).digest("hex").slice(0, 32);
 
+/** Compares two texts by their bytes, for `sort`. */
 export const compareBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
-/** What a call to the API is for. */
+/** Returns what an API call does: "read", "write", "delete", "list" or "namespaces". */
 export function kindOfCall({ method, path }) {
   if (/\/bulk\/delete$/.test(path)) return "delete";
   if (/\/bulk$/.test(path)) return "write";
@@ -38,14 +43,16 @@ export function kindOfCall({ method, path }) {
   return "namespaces";
 }
 
+/** Returns the calls that write or delete. */
 export const changingCalls = (calls) => calls.filter((call) => ["write", "delete"].includes(kindOfCall(call)));
 
-/** The keys that a call writes or deletes. */
+/** Returns the keys that a call writes or deletes. */
 export const keysOfCall = ({ path, body }) => (/\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [path.replace(/^.*\/values\//, "")]);
 
 /**
- * A table that is in KV with a snapshot, and then changes: of n rows, the next pass writes a quarter anew and a quarter for the first time,
- * deletes a tenth, and makes the snapshot. `checkAll` is of all that.
+ * Syncs a table of `count` rows, then changes it. The next sync has to update a quarter of the
+ * rows, insert another quarter, delete a tenth, and write the snapshot. `assertAllSynced` checks
+ * all of it.
  */
 export async function tableWithPendingChanges(sync, count = 20) {
   const users = await sync.table(makeRows(count));
@@ -62,7 +69,7 @@ export async function tableWithPendingChanges(sync, count = 20) {
   return { users, args: ["--snapshot", snapshot], assertAllSynced };
 }
 
-/** Starts a database, a Worker and the API between for a test file. */
+/** Starts a database, a Worker, and the API between the tool and KV, for a test file. */
 export async function startSync({ tls, vars } = {}) {
   const [worker, database] = await Promise.all([startWorker({ vars }), startPostgres({ tls })]);
   after(() => database.stop());
@@ -80,7 +87,10 @@ class Sync {
     this.kv = this.worker.env.USER_CONFIGURATION;
   }
 
-  /** A table of users with a prefix of its own in KV, where keys stand that are not the sync's. */
+  /**
+   * Creates a table of users with its own prefix in KV, beside keys that do not belong to the
+   * sync.
+   */
   async table(rows = {}, { prefix } = {}) {
     this.#tables += 1;
     const table = new Table(this, `users_${this.#tables}`, prefix ?? `p${this.#tables}:`);
@@ -90,7 +100,10 @@ class Sync {
     return table;
   }
 
-  /** Runs `kv-edge config …`: `{ code, signal, stdout, stderr, lines, summary, calls }`, the lines being those of --json. */
+  /**
+   * Runs `kv-edge config …`: `{ code, signal, stdout, stderr, lines, summary, calls }`. `lines`
+   * are those of `--json`, parsed; `calls` are the API calls of this run.
+   */
   async run(args, { env = {}, running, api = true } = {}) {
     const before = this.api.calls.length;
     const result = await runTool(["config", ...args, ...(api ? ["--api-base", this.api.base] : [])], {
@@ -108,7 +121,7 @@ class Sync {
     return { ...result, lines, summary: lines.at(-1), calls: this.api.calls.slice(before) };
   }
 
-  /** Makes a bulk call of its own for some of the items of a call. */
+  /** Makes a bulk call for some of the items of an intercepted call. */
   async forwardItems(call, items) {
     if (items.length === 0) return;
     const url = new URL(EXPLORER + call.path, this.worker.url);
@@ -116,13 +129,13 @@ class Sync {
     assert.ok(answer.ok, await answer.text());
   }
 
-  /** Puts values into KV: `[{ key, value, metadata }]`. */
+  /** Puts `[{ key, value, metadata }]` into KV. */
   async put(items) {
     const path = `/storage/kv/namespaces/${this.namespace}/bulk`;
     for (let from = 0; from < items.length; from += WRITE_MAX) await this.forwardItems({ method: "PUT", path }, items.slice(from, from + WRITE_MAX));
   }
 
-  /** All that KV holds under a prefix: `Map { key → { value, metadata } }`. */
+  /** Returns everything in KV under a prefix: `Map { key → { value, metadata } }`. */
   async kvEntries(prefix = "") {
     const listed = [];
     for (let page; !page?.list_complete; ) {
@@ -133,7 +146,7 @@ class Sync {
     for (let from = 0; from < listed.length; from += READ_MAX) {
       const keys = listed.slice(from, from + READ_MAX);
       const names = keys.map(({ name }) => name);
-      // All of them may be more than a bulk read takes.
+      // Together they may be longer than a bulk read may be.
       const values = await this.kv.get(names).catch(async () => new Map(await Promise.all(names.map(async (name) => [name, await this.kv.get(name)]))));
       for (const { name, metadata = null } of keys) all.set(name, { value: values.get(name), metadata });
     }
@@ -149,12 +162,12 @@ class Table {
     this.name = name;
     this.prefix = prefix;
     this.query = `SELECT id, preview_features_enabled, plan FROM ${name}`;
-    /** What the table holds: `Map { id → { on, plan } }`. */
+    /** The rows of the table: `Map { id → { on, plan } }`. */
     this.rows = new Map();
     this.foreign = new Map();
   }
 
-  /** Inserts rows, or replaces those with the same ids. */
+  /** Inserts rows; replaces rows with the same ids. */
   async set(rows) {
     const ids = Object.keys(rows);
     if (ids.length === 0) return;
@@ -170,7 +183,10 @@ class Table {
     for (const id of ids) this.rows.delete(id);
   }
 
-  /** Keys beside those of the sync, before, between and after them: without metadata, with another's, and under another prefix. */
+  /**
+   * Puts keys that do not belong to the sync: before, between and after its own, without metadata,
+   * with metadata of another program, and under another prefix.
+   */
   async addForeignKeys() {
     const { prefix } = this;
     const plant = (key, value, metadata = null) => this.foreign.set(key, { value, metadata });
@@ -182,13 +198,13 @@ class Table {
     await this.#sync.put(items);
   }
 
-  /** What KV has to hold for a row. */
+  /** Returns the key that the tool has to write for a row, and its value and metadata. */
   expectedEntry(id, { on, plan } = this.rows.get(id)) {
     const value = JSON.stringify({ preview_features_enabled: on, plan });
     return [this.prefix + id, { value, metadata: { sync: { prefix: this.prefix, hash: hashOf(value) } } }];
   }
 
-  /** What the snapshot has to hold, without its version. */
+  /** Returns what the snapshot has to contain, without its version. */
   expectedSnapshot() {
     const records = [...this.rows.keys()].sort(compareBytes).map((id) => `${JSON.stringify(id)}:${this.expectedEntry(id)[1].value}`);
     const text = `{${records.join(",")}}`;
@@ -199,12 +215,12 @@ class Table {
     return ["sync", "--query", this.query, "--prefix", this.prefix, ...args];
   }
 
-  /** Runs the sync, whatever comes of it; with --json, unless `json` is false. */
+  /** Runs the sync and returns its result, whether it succeeds or not. */
   run(args = [], { json = true, ...options } = {}) {
     return this.#sync.run([...this.arguments(...args), ...(json ? ["--json"] : [])], options);
   }
 
-  /** Runs the sync, which has to succeed with these figures. */
+  /** Runs the sync, which has to succeed with these figures in its summary. */
   async sync(args, expected = {}) {
     const result = await this.run(args);
     assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
@@ -212,7 +228,10 @@ class Table {
     return result;
   }
 
-  /** KV holds what the table does, nothing else, and what was there of others. What it holds under the keys of `beside` is not looked at. */
+  /**
+   * Checks that KV has exactly the rows of the table, and still has the foreign keys. Keys in
+   * `except` are not compared.
+   */
   async assertSynced({ except = [] } = {}) {
     const stored = await this.#sync.kvEntries(this.prefix);
     const expected = new Map([...this.foreign, ...[...this.rows.keys()].map((id) => this.expectedEntry(id))]);
@@ -227,13 +246,15 @@ class Table {
   }
 }
 
-/** The summary has these figures. */
+/** Checks that the summary has these figures. */
 export function assertFigures({ summary, stdout, stderr }, expected) {
   const found = Object.fromEntries(Object.keys(expected).map((name) => [name, summary?.[name]]));
   assert.deepEqual(found, expected, `${stdout}${stderr}`);
 }
 
-/** Each call fails the first time that it is made; that for the same keys is the same one. */
+/**
+ * Returns an interceptor that fails each call the first time; a retry for the same keys passes.
+ */
 export function failFirstTry(fail) {
   const failed = new Set();
   return (call, pass) => {
@@ -245,7 +266,10 @@ export function failFirstTry(fail) {
   };
 }
 
-/** A bulk call that takes only the items that `isTaken(item, index)`, as Cloudflare says it: 200 and a list of the others. Other calls pass. */
+/**
+ * Answers a bulk call as Cloudflare does if it accepts only some items, those for which
+ * `isTaken(item, index)`: status 200 with a list of the others. Other calls pass.
+ */
 export async function acceptSomeItems(sync, call, pass, isTaken) {
   if (!/\/bulk(\/delete)?$/.test(call.path)) return pass();
   const items = JSON.parse(call.body);

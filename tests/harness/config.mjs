@@ -1,5 +1,6 @@
-// What the tests of configuration and flags do: records, a snapshot and flag definitions in KV, requests to /config and /ofrep, and the
-// reads of KV that these cost.
+// The fixture of the tests of configuration and flags: puts records, snapshots and flag
+// definitions into KV, sends requests to /config and /ofrep, and counts the KV reads that they
+// cost.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -10,13 +11,14 @@ import { startWorker, WORKER_TOKEN } from "./worker.mjs";
 
 export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/** The routes of OFREP. */
+/** The OFREP route that evaluates all flags. */
 export const OFREP_FLAGS = "/ofrep/v1/evaluate/flags";
+/** Returns the OFREP route that evaluates one flag. */
 export const ofrepFlag = (flag) => `${OFREP_FLAGS}/${encodeURIComponent(flag)}`;
 
 const banner = /<div class="preview-banner">\s*🎉 You have early access to preview features! 🎉\s*<\/div>/;
 
-/** Checks the documented page, and what it says of where the configuration is from. */
+/** Checks the documented page, its banner, and its `Config-Source`. */
 export function assertPage(response, { preview, source }) {
   assert.equal(response.status, 200, response.text);
   assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
@@ -29,7 +31,7 @@ export function assertPage(response, { preview, source }) {
   assert.equal(response.headers["config-source"], source);
 }
 
-/** A snapshot as `kv-edge config sync --snapshot` writes it. */
+/** Returns a snapshot as `kv-edge config sync --snapshot` writes it. */
 export function snapshotOf(records, version = 1) {
   const ids = Object.keys(records).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   const text = JSON.stringify(Object.fromEntries(ids.map((id) => [id, records[id]])));
@@ -38,8 +40,9 @@ export function snapshotOf(records, version = 1) {
 }
 
 /**
- * Starts a Worker for a test file, a suite or a test, behind the entry that counts and fails KV calls. It asks KV at every request, so
- * that an edit shows at once, unless `refresh` says otherwise; `null` leaves the default.
+ * Starts a Worker whose KV calls are counted and can fail. It reads KV at every request, so that
+ * an edit takes effect at once; `refresh` sets another `CONFIG_REFRESH`, `null` leaves the
+ * default.
  */
 export async function startConfig({ refresh = "0", vars, ...options } = {}) {
   const set = { CONFIG_REFRESH: refresh ?? undefined, ...vars };
@@ -52,12 +55,15 @@ class Config {
     this.clockOffsetMs = 0;
   }
 
-  /** The real `USER_CONFIGURATION`. */
+  /** The real `USER_CONFIGURATION` namespace. */
   get kv() {
     return this.worker.env.USER_CONFIGURATION;
   }
 
-  /** A request over the Worker's own socket. A `body` that is no text is sent as JSON. */
+  /**
+   * Sends a request to workerd's own socket. `faults` are those of this request's KV calls; a
+   * `body` that is not text is sent as JSON.
+   */
   request(method, path, { headers, faults, body } = {}) {
     const text = body === undefined || typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body);
     const type = body === undefined ? {} : { "Content-Type": "application/json" };
@@ -65,7 +71,7 @@ class Config {
     return send({ url: this.worker.directUrl }, path, { method, headers: { ...type, ...asked, ...headers }, body: text });
   }
 
-  /** A request whose body ends before it is whole. The answer's `status`, and its body as `text` and `json()`. */
+  /** Sends a request and closes its side of the connection before the body is complete. */
   async sendIncomplete(path, { headers = bearer, framing = "Content-Length: 100", body = '{"' } = {}) {
     const { hostname, port } = this.worker.directUrl;
     const socket = net.connect({ host: hostname, port, allowHalfOpen: true });
@@ -79,37 +85,38 @@ class Config {
     return { status: Number(line.split(" ")[1]), headers: Object.fromEntries(named), text, json: () => JSON.parse(text) };
   }
 
-  /** The page of a user. */
+  /** `GET /config`: the page of a user. */
   getPage = (id, options) => this.request("GET", `/config?userId=${encodeURIComponent(id)}`, options);
 
-  /** Several users' configurations: `POST /config`. */
+  /** `POST /config`: the configuration of several users. */
   postUsers = (userIds, { headers, ...options } = {}) => this.request("POST", "/config", { body: { userIds }, headers: { ...bearer, ...headers }, ...options });
 
-  /** One flag by OFREP. */
+  /** Evaluates one flag by OFREP. */
   evaluate = (flag, context, options) => this.request("POST", ofrepFlag(flag), { body: { context }, ...options });
 
-  /** All flags by OFREP. */
+  /** Evaluates all flags by OFREP. */
   evaluateAll = (context, options) => this.request("POST", OFREP_FLAGS, { body: { context }, ...options });
 
   healthz = async () => (await this.request("GET", "/healthz")).json();
 
-  /** Puts flag definitions: an object of flags, or the text of the whole. */
+  /** Puts flag definitions: an object of flags, or the whole value as text. */
   putFlags = (flags) => this.kv.put("flags", typeof flags === "string" ? flags : JSON.stringify({ flags }));
 
-  /** Puts a user's record; a text as it is. */
+  /** Puts a user's record, an object or text. */
   putRecord = (key, record) => this.kv.put(key, typeof record === "string" ? record : JSON.stringify(record));
 
   putSnapshot = (records, { key = "snapshot", version } = {}) => this.kv.put(key, snapshotOf(records, version));
 
-  /** Every call on `USER_CONFIGURATION` so far. */
+  /** Returns every call on `USER_CONFIGURATION` so far. */
   async kvCalls() {
     const calls = (await send({ url: this.worker.directUrl }, "/.kv-calls?under=")).json();
     return calls.filter(({ binding }) => binding === "USER_CONFIGURATION");
   }
 
   /**
-   * What `action` gives, and the keys that the Worker read meanwhile, in order; those of a bulk read as a list. Those of work in the
-   * background too, where it waits for so many.
+   * Runs `action` and returns its result as `response`, and the keys that the Worker read
+   * meanwhile as `reads`, in order; the keys of a bulk read are a list. Waits for `background`
+   * reads if they happen after the response.
    */
   async recordReads(action, { background = 0 } = {}) {
     const before = (await this.kvCalls()).length;
@@ -124,14 +131,14 @@ class Config {
     return { response, reads: (await since()).map(({ key, keys }) => keys ?? key) };
   }
 
-  /** Lets time pass for the Worker. */
+  /** Advances the Worker's clock. */
   async advanceClock(seconds) {
     this.clockOffsetMs += seconds * 1000;
     const response = await send({ url: this.worker.directUrl }, `/.clock?offsetMs=${this.clockOffsetMs}`, { method: "PUT" });
     assert.equal(response.status, 204);
   }
 
-  /** Starts the Worker again on the same KV: with nothing in its memory. */
+  /** Restarts the Worker on the same KV, with nothing in its memory. */
   async restart() {
     await this.worker.killAndRestart();
     if (this.clockOffsetMs) await this.advanceClock(0);

@@ -1,9 +1,9 @@
-// Waiting for what happens after an answer, such as a put that the answer did not wait for.
+// Polls for what happens after a response, such as a put that the response does not wait for.
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * The first value of `look()` that is neither null, undefined nor false. Fails after a minute, or as long as is given: far longer than
- * it takes on a machine that is busy with something else.
+ * Calls `look()` every 25 ms and returns its first value that is not null, undefined or false.
+ * Fails after `withinMs`; the default, a minute, allows for a busy machine.
  */
 export async function eventually(look, what, withinMs = 60_000) {
   for (let tries = 0; tries < withinMs / 25; tries += 1) {
@@ -16,7 +16,7 @@ export async function eventually(look, what, withinMs = 60_000) {
 
 let numbers = 0;
 
-/** A name that no other test of the file uses. */
+/** Returns a name that no other test of the file uses. */
 export function uniqueName(name) {
   numbers += 1;
   return `${name}-${numbers}`;

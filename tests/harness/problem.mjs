@@ -1,4 +1,4 @@
-// The rules that every error answer keeps, whichever route gives it.
+// Rules for every error response, whichever route gives it.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
@@ -25,12 +25,13 @@ const titles = {
 
 /** `status phrase code` of every problem that the documentation lists. */
 const page = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
+/** `status phrase code` of every problem in docs/errors.md. */
 const documented = new Set(Array.from(page.matchAll(/^\| (\d{3} [^|]+?) \| `(\w+)` \|/gm), ([, status, code]) => `${status} ${code}`));
 
-/** What only a log may say: messages of the runtime and of Rust, stacks, source files. */
+/** What only a log may contain: messages of the runtime and of Rust, stacks, source files. */
 const internals = /failed: \d{3}|JsValue|Error:|panicked|\bat .+:\d+|\.rs\b|Network connection|expected .+ at line|invalid type/;
 
-/** Checks an answer of problem details (RFC 9457) and returns the parsed body. */
+/** Checks a problem details response (RFC 9457) and returns its body, parsed. */
 export function assertProblem(response, status, code) {
   const { headers } = response;
   assert.equal(response.status, status, response.text);
@@ -51,7 +52,7 @@ export function assertProblem(response, status, code) {
   return problem;
 }
 
-/** Checks an answer in plain text: the sentence alone. */
+/** Checks an error response in plain text, which is one sentence. */
 export function assertPlainError(response, status, sentence) {
   assert.equal(response.status, status, response.text);
   assert.equal(response.headers["content-type"], "text/plain; charset=utf-8");
@@ -65,7 +66,7 @@ export function assertPlainError(response, status, sentence) {
 }
 
 function assertErrorHeaders({ status, headers }) {
-  // An entity tag must not be weakened by a compression on the way.
+  // no-transform: a compressing proxy would weaken the entity tag.
   assert.equal(headers["cache-control"], headers.etag ? "no-store, no-transform" : "no-store");
   if (status === 405) assert.match(headers.allow, /^[A-Z]+(, [A-Z]+)*$/);
   if (status === 401) assert.match(headers["www-authenticate"], /^(Bearer|X-Force-Variant-Token)$/);

@@ -1,22 +1,24 @@
-// An origin on loopback that shows the bytes it received and answers the bytes that a test tells it to, however wrong. It is
-// no HTTP server: it only finds where a request ends.
+// An origin on loopback that records the bytes it receives and sends the bytes that a test
+// chooses, however malformed. It is not an HTTP server: it only finds where a request ends.
 import { createHash } from "node:crypto";
 import net from "node:net";
 import { after } from "node:test";
 import { uniqueName } from "./eventually.mjs";
 
-/** Bodies longer than this are not kept, only counted and hashed. */
+/** Longer bodies are counted and hashed, but not kept. */
 const KEPT_BYTES_MAX = 1024 * 1024;
 
 /**
- * Starts an origin for a test file; it ends after the last test.
+ * Starts an origin for a test file; it stops after the last test.
  *
  * A handler gets `{ request, write, end, reset, pause, upgrade }`:
- * - `write(text or bytes)` sends them as they are, text as Latin-1; `end()` closes the connection, `reset()` with an RST;
- * - `pause()` stops reading what the client sends;
- * - `upgrade(onData)` hands it the bytes from now on, as after an upgrade.
+ * - `request` is a `ReceivedRequest`;
+ * - `write(text or bytes)` sends them unchanged, text as Latin-1;
+ * - `end()` closes the connection, `reset()` closes it with a TCP RST;
+ * - `pause()` stops reading from the client;
+ * - `upgrade(onData)` passes it all further bytes, as after a protocol upgrade.
  *
- * A connection stays open after an answer, until the client or the handler closes it.
+ * A connection stays open after a response, until the client or the handler closes it.
  */
 export async function startRawOrigin() {
   const routes = new Map();
@@ -26,13 +28,13 @@ export async function startRawOrigin() {
   const server = net.createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
-    // A client that goes away breaks the connection; that is the client's business.
+    // A client may close the connection at any time.
     socket.on("error", () => {});
     const parser = new Parser(socket, (request) => {
       requests.push(request);
       const handler = routes.get(request.target) ?? routes.get(request.target.split("?")[0]) ?? self.fallback;
       Promise.resolve(handler(exchangeOf(request, socket, parser))).catch((error) => {
-        // A client that goes away before its body is whole is no fault of the handler.
+        // A client that closes before its body is complete is no fault of the handler.
         if (error !== CLIENT_CLOSED) console.error("a handler of the raw origin failed:", error);
       });
     });
@@ -49,23 +51,26 @@ export async function startRawOrigin() {
     origin,
     port,
     host: `127.0.0.1:${port}`,
-    /** Every request so far, in order of arrival: see `Received`. */
+    /** Every `ReceivedRequest` so far, in order of arrival. */
     requests,
-    /** Requests for this path so far, whatever their query. */
+    /** Returns the requests for this path so far, whatever their query. */
     requestsTo: (path) => requests.filter(({ target }) => target.split("?")[0] === path),
-    /** Serves `handler` at a path of its own and returns the path. */
+    /** Serves `handler` at a new path, or at the given one, and returns the path. */
     serve(handler, path = `/${uniqueName("raw")}`) {
       routes.set(path, handler);
       return path;
     },
-    /** What every other path does from now on. */
+    /** Sets the handler of every other path. */
     serveByDefault(handler) {
       self.fallback = handler;
     },
   };
 }
 
-/** Starts `n` origins. `listed` names them all for ROUTING_ORIGINS, `originOf(handler)` gives one that answers every path. */
+/**
+ * Starts `n` origins. `routingOrigins` is the value of ROUTING_ORIGINS with all of them;
+ * `originOf(handler)` returns an unused one that serves `handler` at every path.
+ */
 export async function startRawOrigins(n) {
   const fresh = await Promise.all(Array.from({ length: n }, startRawOrigin));
   return {
@@ -78,7 +83,7 @@ export async function startRawOrigins(n) {
   };
 }
 
-const CLIENT_CLOSED = new Error("the client went away");
+const CLIENT_CLOSED = new Error("the client closed the connection");
 
 /** A request as it arrived. */
 class ReceivedRequest {
@@ -86,12 +91,12 @@ class ReceivedRequest {
   #chunks = [];
 
   constructor(head, socket) {
-    /** The bytes of the head, as Latin-1, without the empty line at its end. */
+    /** The bytes of the head as Latin-1, without the empty line at its end. */
     this.head = head;
     const [line, ...fields] = head.split("\r\n");
     /** The request line. */
     this.line = line;
-    /** The field lines as they came, `Name: value`. */
+    /** The field lines as they arrived, `Name: value`. */
     this.fields = fields;
     [this.method, this.target] = line.split(" ");
     /** Bytes of the body so far, without its framing. */
@@ -99,7 +104,10 @@ class ReceivedRequest {
     this.complete = false;
     /** Resolves when the connection has closed. */
     this.closed = new Promise((resolve) => socket.on("close", resolve));
-    /** The body, once it is whole. Rejects where the client goes away before. */
+    /**
+     * Resolves to the body once it is complete. Rejects if the client closes the connection
+     * before.
+     */
     this.completed = new Promise((resolve, reject) => {
       this.finish = () => {
         this.complete = true;
@@ -111,19 +119,19 @@ class ReceivedRequest {
     this.completed.catch(() => {});
   }
 
-  /** The values of a field, one for each of its lines. */
+  /** Returns the values of a field, one for each field line. */
   values(name) {
     const lines = this.fields.filter((field) => field.toLowerCase().startsWith(`${name.toLowerCase()}:`));
     return lines.map((field) => field.slice(name.length + 1).trim());
   }
 
-  /** A field's value, its lines combined (RFC 9110, 5.3); undefined where it did not come. */
+  /** Returns a field's value, its lines combined (RFC 9110 §5.3), or undefined if it is absent. */
   field(name) {
     const values = this.values(name);
     return values.length > 0 ? values.join(", ") : undefined;
   }
 
-  /** What has come of the body, if it is no longer than 1 MiB. */
+  /** The body so far, or undefined if it is longer than 1 MiB. */
   get body() {
     return this.size <= KEPT_BYTES_MAX ? Buffer.concat(this.#chunks) : undefined;
   }
@@ -136,7 +144,7 @@ class ReceivedRequest {
   }
 }
 
-/** Takes the bytes of a connection apart, request by request. */
+/** Splits the bytes of a connection into requests. */
 class Parser {
   #rest = Buffer.alloc(0);
   #step = this.#head;
@@ -165,7 +173,7 @@ class Parser {
     if (this.#rest.length > 0) this.#step();
   }
 
-  /** What stands before the next `mark`, or undefined where that has not come yet. */
+  /** Consumes and returns the text before the next `mark`; undefined if it has not arrived yet. */
   #until(mark) {
     const end = this.#rest.indexOf(mark);
     if (end < 0) return undefined;
@@ -240,14 +248,14 @@ const exchangeOf = (request, socket, parser) => ({
   upgrade: (onData) => parser.upgrade(onData),
 });
 
-/** A head, with the length of its body. */
+/** Returns the head of a response, with the length of its body. */
 function headOf(status, fields, body) {
   const bodiless = /^(1..|204|304) /.test(status);
   const lines = [...fields, ...(bodiless ? [] : [`Content-Length: ${Buffer.byteLength(body)}`])];
   return `HTTP/1.1 ${[status, ...lines].join("\r\n")}\r\n\r\n`;
 }
 
-/** Answers when the request is whole: `answer("404 Not Found", ["X-Own: 1"], "gone")`. */
+/** Responds once the request is complete: `respond("404 Not Found", ["X-Own: 1"], "not here")`. */
 export const respond =
   (status, fields = [], body = "") =>
   async ({ request, write }) => {
@@ -256,13 +264,13 @@ export const respond =
     if (request.method !== "HEAD") write(Buffer.from(body));
   };
 
-/** Answers before the request's body has come. */
+/** Responds before the body of the request has arrived. */
 export const respondImmediately =
   (status, fields = [], body = "") =>
   ({ write }) =>
     write(Buffer.concat([Buffer.from(headOf(status, fields, body)), Buffer.from(body)]));
 
-/** Sends these bytes and nothing more, as an answer. */
+/** Sends these bytes, and nothing else, once the request is complete. */
 export const sendBytes =
   (text) =>
   async ({ request, write }) => {
@@ -270,24 +278,27 @@ export const sendBytes =
     write(text);
   };
 
-/** Sends these bytes, then closes the connection; with an RST where `reset` says so. */
+/** Sends these bytes, then closes the connection; with a TCP RST if `reset` is true. */
 export const sendBytesThenClose =
   (text, { reset = false } = {}) =>
   async (exchange) => {
     await exchange.request.completed;
     if (text !== "") exchange.write(text);
-    // What was written is to arrive before the end of it does.
+    // The bytes have to arrive before the end of the connection does.
     setTimeout(reset ? exchange.reset : exchange.end, text === "" ? 0 : 20);
   };
 
-/** Closes the connection when a request comes, without an answer. */
+/** Closes the connection without a response. */
 export const closeConnection = sendBytesThenClose("");
-/** The same with an RST. */
+/** Closes the connection with a TCP RST, without a response. */
 export const resetConnection = sendBytesThenClose("", { reset: true });
-/** Takes requests and never answers. */
+/** Accepts requests and never responds. */
 export const neverRespond = () => {};
 
-/** Does one thing after the other, the last again and again. */
+/**
+ * Calls the handlers one after the other, a request each; the last one handles all further
+ * requests.
+ */
 export function inSequence(...handlers) {
   let turn = 0;
   return (exchange) => {
@@ -297,12 +308,12 @@ export function inSequence(...handlers) {
   };
 }
 
-/** An answer that is none of the failures below. */
+/** Responds 200 with the field `X-Own`. */
 export const respondOk = (body = "ok") => respond("200 OK", ["X-Own: 1"], body);
-/** An answer with the origin's words on its failure. */
+/** Responds with a failure, the field `X-Own` and a body of the origin's own. */
 export const respondFailure = (status = "503 Service Unavailable") => respond(status, ["X-Own: 1"], "the origin's words");
 
-/** Every way in which an origin fails but silence. */
+/** Every way in which an origin fails, except never responding. */
 export const FAILURES = {
   502: respondFailure("502 Bad Gateway"),
   503: respondFailure(),

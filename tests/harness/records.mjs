@@ -1,5 +1,5 @@
-// Records as files: all that the namespaces and the objects of a Worker hold, and a Worker that
-// begins with it.
+// Stored records as files: dumps everything that the namespaces and Durable Objects of a Worker
+// store, and starts a Worker with such a dump.
 import assert from "node:assert/strict";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
 import { send } from "./http.mjs";
@@ -7,7 +7,7 @@ import { send } from "./http.mjs";
 /** Longer values are compressed. */
 const PLAIN_BYTES_MAX = 2048;
 
-/** Bytes as JSON: as text if they are UTF-8, else in base64, of Brotli if they are long. */
+/** Returns bytes as JSON: text if they are UTF-8, else base64; long ones as Brotli in base64. */
 function encode(bytes) {
   if (bytes.length > PLAIN_BYTES_MAX) return { brotli: brotliCompressSync(bytes).toString("base64") };
   const text = bytes.toString("utf8");
@@ -22,7 +22,10 @@ function decode({ text, base64, brotli }) {
 const isNamespace = (binding) => typeof binding?.getWithMetadata === "function";
 const storagePath = (key) => `/.storage?key=${encodeURIComponent(key)}`;
 
-/** What the KV of a Worker holds, and what the objects of these keys store. */
+/**
+ * Returns everything in the Worker's KV namespaces, and the storage of the Durable Objects of
+ * these keys.
+ */
 export async function dumpStorage(worker, keys) {
   const namespaces = {};
   for (const [name, kv] of Object.entries(worker.env)) if (isNamespace(kv)) namespaces[name] = await entriesOf(kv);
@@ -46,8 +49,8 @@ async function entriesOf(kv) {
 }
 
 /**
- * Puts records into a Worker that holds none, and starts it again: with nothing in its memory, a
- * minute after the records were made. Then the alarms of objects are set, which may be due.
+ * Puts a dump into a Worker whose storage is empty, and restarts it with nothing in memory and its
+ * clock a minute after the dump was made. Sets the objects' alarms last, since they may be due.
  */
 export async function restoreStorage(worker, { recordedMs, namespaces, objects = {} }) {
   for (const [name, entries] of Object.entries(namespaces)) {

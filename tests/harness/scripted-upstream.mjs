@@ -1,39 +1,42 @@
-// An upstream on loopback that answers each request as a script says, however late, broken or never, and remembers every
+// An upstream on loopback that responds as a script says, late, broken or never, and records every
 // request with its fields.
 import { STATUS_CODES } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startRawOrigin } from "./raw-origin.mjs";
 
 /**
- * The time of the Worker and its upstreams. Tests do not wait for an answer to grow old: they put the clock ahead
- * (`PUT /.clock` of tests/faulty/entry.mjs), and the upstreams' `Date` goes with it.
+ * The clock of the Worker and of its upstreams. A test does not wait until a response is stale: it
+ * advances this clock and the Worker's (`PUT /.clock` of tests/faulty/entry.mjs) together.
  */
 export const clock = { offsetMs: 0, now: () => Date.now() + clock.offsetMs };
 
-/** An HTTP date, so many seconds from now. */
+/** Returns the HTTP date in so many seconds. */
 export const httpDate = (seconds = 0) => new Date(clock.now() + seconds * 1000).toUTCString();
 
 /**
- * Starts an upstream for a test file; it ends after the last test.
+ * Starts an upstream for a test file; it stops after the last test.
  *
- * A script is an answer, a list of answers that are given in turn (the last one again and again), or a function of the request
- * and its turn that gives an answer. An answer has
- * - `status`, 200 by default; `headers`: field lines, or a function of the request that gives them;
- * - `body`: text or bytes; by default the turn, so that "2" is the second answer of a path;
- * - `date: false` for no `Date`, which otherwise is now;
- * - `framing`: "length" (the default), "chunked", or "close"; `length`: a Content-Length that is not true;
- * - `closes: true`: the connection is not used again; the runtime repeats what breaks off on a connection that was used before;
+ * A script is a response, a list of responses that are sent in turn (the last one again and
+ * again), or a function `(request, turn)` that returns a response. A response has
+ * - `status`, 200 by default; `headers`: field lines, or a function of the request that returns
+ *   them;
+ * - `body`: text or bytes; by default the turn, so that "2" is the second response of a path;
+ * - `date: false` for no `Date`, which is now by default;
+ * - `framing`: "length" (the default), "chunked" or "close"; `length`: a wrong Content-Length;
+ * - `closes: true`: the connection is not used again. The runtime repeats a request that fails on
+ *   a reused connection, so a response that breaks off needs a new one;
  * - `delayMs` or `until`, a promise: what the head waits for;
- * - `hangs: true`: no head ever; `breaksAt` or `stallsAt`: "head", "in head", or so many bytes of the body, after which the
- *   connection is closed, or nothing more comes; `reset: true` closes it with an RST.
+ * - `hangs: true`: never a head; `breaksAt` or `stallsAt`: "head", "in head", or a number of bytes
+ *   of the body, after which the connection is closed, or nothing more is sent; `reset: true`
+ *   closes it with a TCP RST.
  */
 export async function startScriptedUpstream() {
   const raw = await startRawOrigin();
   return {
     ...raw,
-    /** Requests for this path so far, whatever their query. */
+    /** Returns how many requests this path has received, whatever their query. */
     requestCount: (path) => raw.requestsTo(path).length,
-    /** Plays a script at a path of its own, or at this one; returns the path. */
+    /** Serves a script at a new path, or at the given one; returns the path. */
     serve(script, path) {
       const served = raw.serve((exchange) => {
         const turn = raw.requestsTo(served).length;
@@ -41,7 +44,7 @@ export async function startScriptedUpstream() {
       }, path);
       return served;
     },
-    /** What every other path does from now on. */
+    /** Sets the script of every other path. */
     serveByDefault(script) {
       let turn = 0;
       raw.serveByDefault((exchange) => {
@@ -57,7 +60,7 @@ function answerOf(script, request, turn) {
   return Array.isArray(script) ? script[Math.min(turn, script.length) - 1] : script;
 }
 
-/** A pause in which what was written arrives before the connection ends. */
+/** Time for the bytes to arrive before the connection ends. */
 const ARRIVAL_MS = 20;
 
 async function play({ request, write, end, reset }, scripted, turn) {
@@ -72,7 +75,7 @@ async function play({ request, write, end, reset }, scripted, turn) {
   const head = headOf(answer, request, body);
   const isCutInHead = [answer.breaksAt, answer.stallsAt].includes("in head");
   const sent = isCutInHead || !hasBody(answer, request) ? Buffer.alloc(0) : body.subarray(0, answer.breaksAt ?? answer.stallsAt);
-  // In one piece: a second one would wait for the first to be acknowledged.
+  // In one write: a second one would wait until the first is acknowledged (Nagle).
   const pieces = [isCutInHead ? head.slice(0, head.length / 2) : head, ...framed(sent, answer)];
   write(Buffer.concat(pieces.map((piece) => Buffer.from(piece, "latin1"))));
   if (answer.breaksAt === undefined && answer.framing !== "close" && !answer.closes) return;
@@ -94,7 +97,7 @@ function headOf(answer, request, body) {
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** The bytes of a body on the wire; without an end where the answer has none. */
+/** Yields the bytes of a body on the wire; without the last chunk if the response never ends. */
 function* framed(body, { framing, breaksAt, stallsAt, ...answer }) {
   if (framing !== "chunked") {
     yield body;

@@ -1,5 +1,5 @@
-// What the tests of the files do: folders, the real `kv-edge assets push` into the KV of a Worker that runs, and a REST API
-// between the two in which a test may make calls fail.
+// The fixture of the static asset tests: folders, the real `kv-edge assets push` into the KV of a
+// running Worker, and a REST API between the two whose calls a test may intercept.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,23 +13,26 @@ import { eventually } from "./eventually.mjs";
 import { send } from "./http.mjs";
 import { startWorker } from "./worker.mjs";
 
-/** The command-line tool, as `npm test` has built it. */
+/** The command-line tool that `npm test` has built. */
 const CLI = process.env.KV_EDGE_CLI ?? fileURLToPath(new URL("../../target/release/kv-edge", import.meta.url));
 
-/** How wrangler's explorer is reached behind `wrangler dev`, and where miniflare has it. */
+/** The path of the local KV's REST API in `wrangler dev`, and the one in miniflare. */
 const EXPLORER = "/cdn-cgi/explorer/api";
 const EXPLORER_OF_MINIFLARE = "/cdn-cgi/local/explorer/api";
 const ACCOUNT = /^\/client\/v4\/accounts\/[0-9a-f]{32}/;
 
-/** An account and a token that the API of a test takes. */
+/** The account and the token that the API of the tests accepts. */
 export const ACCOUNT_ID = "0123456789abcdef0123456789abcdef";
 export const CLOUDFLARE_TOKEN = "a-secret-token-of-the-tests";
 
-/** Limits of the REST API ("Write multiple key-value pairs", "Limits"). */
+/** Limits of Cloudflare's REST API ("Write multiple key-value pairs", "Limits"). */
 const BULK_ITEMS_MAX = 10_000;
 const BULK_BYTES_MAX = 100 * 1024 * 1024;
 
-/** A folder with these files, `{ "docs/about.html": text or bytes }`; it is gone after the last test. */
+/**
+ * Creates a folder with these files, `{ "docs/about.html": text or bytes }`, and returns its path.
+ * It is removed after the last test.
+ */
 export function makeFolder(files) {
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-site-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
@@ -40,12 +43,16 @@ export function makeFolder(files) {
   return folder;
 }
 
-/** Runs the tool to its end: `{ code, signal, stdout, stderr }`. `running` gets the process while it runs, which reads `input`. */
+/**
+ * Runs the tool to its end: `{ code, signal, stdout, stderr }`. `running` is called with the
+ * process when it starts; `input` is its standard input.
+ */
 export async function runTool(args, { env = {}, input, running } = {}) {
-  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env; // nothing of whoever runs the tests
+  // Without the credentials of whoever runs the tests.
+  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env;
   const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
   running?.(child);
-  child.stdin?.on("error", () => {}).end(input); // It may end before it has read all.
+  child.stdin?.on("error", () => {}).end(input); // It may end before it has read all of it.
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
   const [code, signal] = await once(child, "close");
@@ -54,13 +61,13 @@ export async function runTool(args, { env = {}, input, running } = {}) {
 
 const apis = new WeakMap();
 
-/** The API over the KV of a Worker; one for each. */
+/** Returns the REST API over the KV of a Worker, one for each Worker. */
 export function apiFor(worker) {
   if (!apis.has(worker)) apis.set(worker, startApi(worker));
   return apis.get(worker);
 }
 
-/** Pushes a folder into `assets`, or fails. */
+/** Pushes a folder into the `assets` namespace. Fails if the tool does. */
 export async function pushAssets(worker, folder, args = []) {
   const { base } = await apiFor(worker);
   const result = await runTool(["assets", "push", folder, "--api-base", base, ...args]);
@@ -69,10 +76,12 @@ export async function pushAssets(worker, folder, args = []) {
 }
 
 /**
- * Starts the API: as `wrangler dev` has it at `base`, as a Cloudflare account has it at `accountBase`.
+ * Starts the REST API: `base` is its URL as in `wrangler dev`, `accountBase` its URL as in a
+ * Cloudflare account. `calls` are all calls so far.
  *
- * `intercept(call, pass)`, where a test sets it, answers instead of the API: `{ status, headers, body }`, or nothing, which cuts the
- * connection. `pass()` makes the call and gives its answer.
+ * If a test sets `intercept(call, pass)`, it answers in place of the API with `{ status, headers,
+ * body }`, or with undefined, which closes the connection. `pass()` makes the call and returns its
+ * answer.
  */
 async function startApi(worker) {
   const calls = [];
@@ -91,16 +100,16 @@ async function startApi(worker) {
     response.writeHead(answer.status, answer.headers ?? { "Content-Type": "application/json" });
     response.end(answer.body);
   });
-  // A tool that is killed in a call breaks the connection.
+  // A tool that is killed during a call breaks the connection.
   server.on("clientError", (_error, socket) => socket.destroy());
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  server.unref(); // It may have begun within a test, and others go on with it.
+  server.unref(); // A test may have started it, and others use it too.
   const origin = `http://127.0.0.1:${server.address().port}`;
   return Object.assign(self, { base: `${origin}${EXPLORER}`, accountBase: `${origin}/client/v4` });
 }
 
-/** What Cloudflare refuses and the local API does not. */
+/** Returns the error for a call that Cloudflare refuses and the local API accepts. */
 function refuseAsCloudflare({ headers, body, path, method }) {
   if (headers.authorization !== `Bearer ${CLOUDFLARE_TOKEN}`) return apiError(403, 10000, "Authentication error");
   if (/\/bulk(\/delete)?$/.test(path)) {
@@ -114,14 +123,14 @@ function refuseAsCloudflare({ headers, body, path, method }) {
   return undefined;
 }
 
-/** An error as the API of Cloudflare words it. */
+/** Returns an error in the words of Cloudflare's API. */
 export const apiError = (status, code, message, headers = {}) => ({
   status,
   headers: { "Content-Type": "application/json", ...headers },
   body: JSON.stringify({ success: false, errors: [{ code, message }], messages: [], result: null }),
 });
 
-/** Makes a call to the explorer of miniflare. */
+/** Makes a call to miniflare's REST API. */
 function callExplorer(worker, method, path, headers, body) {
   const { hostname, port } = worker.url;
   const { authorization, connection, expect, "transfer-encoding": _framing, ...fields } = headers;
@@ -139,8 +148,9 @@ function callExplorer(worker, method, path, headers, body) {
 }
 
 /**
- * Starts a Worker for a test file, behind the entry that counts and fails KV calls, on a socket of its own. It asks for the pointer
- * at every request, so that a push shows at once, unless `refresh` says otherwise.
+ * Starts a Worker for a test file, whose KV calls are counted and can fail. It reads the pointer
+ * to the release at every request, so that a push takes effect at once; `refresh` sets another
+ * `ASSETS_REFRESH`.
  */
 export async function startSite({ refresh = "0", vars, ...options } = {}) {
   const worker = await startWorker({ faulty: true, vars: { ASSETS_REFRESH: refresh, ...vars }, ...options });
@@ -151,21 +161,24 @@ class Site {
   constructor(worker, api) {
     this.worker = worker;
     this.api = api;
-    /** The real `assets`. */
+    /** The real `assets` namespace. */
     this.kv = worker.env.assets;
   }
 
-  /** Pushes these files, or a folder that is there, or fails. */
+  /** Pushes these files, or an existing folder. Fails if the tool does. */
   push(files, ...args) {
     return pushAssets(this.worker, typeof files === "string" ? files : makeFolder(files), args);
   }
 
-  /** Runs `kv-edge assets …` against the local API, whatever comes of it. */
+  /**
+   * Runs `kv-edge assets …` against the local API and returns its result, whether it succeeds or
+   * not.
+   */
   run(command, args = [], options) {
     return runTool(["assets", command, ...args, "--api-base", this.api.base], options);
   }
 
-  /** A request over the Worker's own socket. */
+  /** Sends a request to workerd's own socket. `faults` are those of this request's KV calls. */
   request(method, path, { headers = {}, faults, body } = {}) {
     const fields = faults ? { "X-Kv-Faults": JSON.stringify({ assets: faults }), ...headers } : headers;
     return send({ url: this.worker.directUrl }, path, { method, headers: fields, body });
@@ -174,12 +187,15 @@ class Site {
   get = (path, headers, options) => this.request("GET", path, { headers, ...options });
   head = (path, headers, options) => this.request("HEAD", path, { headers, ...options });
 
-  /** A KV value as JSON. */
+  /** Returns a KV value, parsed as JSON. */
   getJson = async (key) => JSON.parse(await this.kv.get(key));
   pointer = () => this.getJson("kv-edge:current");
   manifest = async (id) => this.getJson(`kv-edge:release:${id ?? (await this.pointer()).current}`);
 
-  /** What a manifest says of its files: `{ path, keys, length, encoded }`, the keys being those of their bytes. */
+  /**
+   * Returns the files of a release as its manifest describes them: `{ path, keys, lengths, length,
+   * encoded }`. `keys` are the KV keys of their bytes.
+   */
   async files(id) {
     return (await this.manifest(id)).files.map(({ p: path, b: body, e = [] }) => ({
       path,
@@ -188,14 +204,14 @@ class Site {
     }));
   }
 
-  /** The same of a file of the release that is served. */
+  /** Returns such a description of one file of the current release. */
   async file(path) {
     const file = (await this.files()).find((file) => file.path === path);
     assert.ok(file, `${path} is not in the manifest`);
     return file;
   }
 
-  /** The keys that begin so. */
+  /** Returns the keys with a prefix. */
   async keys(prefix = "") {
     const names = [];
     for (let page; !page?.list_complete; ) {
@@ -210,13 +226,16 @@ class Site {
     while (keys.length > 0) await Promise.all(keys.splice(0, 50).map((key) => this.kv.delete(key)));
   }
 
-  /** Every call on `assets` so far. */
+  /** Returns every call on `assets` so far. */
   async kvCalls() {
     const calls = (await send({ url: this.worker.directUrl }, "/.kv-calls?under=")).json();
     return calls.filter(({ binding }) => binding === "assets");
   }
 
-  /** What `action` gives, and the keys that the Worker read meanwhile; those of work in the background too, where it waits. */
+  /**
+   * Runs `action` and returns its result as `response`, and the keys that the Worker read
+   * meanwhile as `reads`. Waits for `background` reads if they happen after the response.
+   */
   async recordReads(action, { background = 0 } = {}) {
     const before = (await this.kvCalls()).length;
     const response = await action();
@@ -225,14 +244,14 @@ class Site {
     return { response, reads: (await since()).map(({ key }) => key) };
   }
 
-  /** Lets time pass for the Worker. */
+  /** Advances the Worker's clock. */
   async advanceClock(seconds) {
     this.offsetMs = (this.offsetMs ?? 0) + seconds * 1000;
     const response = await send({ url: this.worker.directUrl }, `/.clock?offsetMs=${this.offsetMs}`, { method: "PUT" });
     assert.equal(response.status, 204);
   }
 
-  /** Starts the Worker again on the same KV: with nothing in its memory. */
+  /** Restarts the Worker on the same KV, with nothing in its memory. */
   async restart() {
     await this.worker.killAndRestart();
     this.kv = this.worker.env.assets;
@@ -240,12 +259,12 @@ class Site {
   }
 }
 
-/** Where bytes stand: under one key, or under one for each chunk. */
+/** Returns where bytes are stored: under one key, or under a key for each chunk. */
 const storedBytes = ({ h, n: length, c = [{ h, n: length }] }) => ({
   keys: c.map((part) => `kv-edge:blob:${part.h}`),
   lengths: c.map((part) => part.n),
   length,
 });
 
-/** Members of a field with a list, in order: `Vary`. */
+/** Returns the members of a list field such as `Vary`, in order. */
 export const listMembers = (field) => (field === undefined ? [] : field.split(",").map((member) => member.trim()));

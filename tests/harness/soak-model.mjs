@@ -1,8 +1,8 @@
-// What the soak of the shared HTTP cache knows: upstreams that answer at random and note what they gave, and what a client
-// may be answered out of that.
+// The model of the shared HTTP cache's soak test: upstreams that respond at random and record what
+// they sent, and what a client may be sent in response.
 import { crc32, gzipSync } from "node:zlib";
 
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
+/** A random generator (mulberry32): the same seed gives the same numbers. */
 export function randomFrom(state) {
   const random = () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -19,7 +19,10 @@ const pool = Buffer.alloc(2 * LONGEST);
 const filler = randomFrom(1);
 for (let at = 0; at < pool.length; at += 4) pool.writeUInt32LE(Math.floor(filler.random() * 2 ** 32), at);
 
-/** The length of a body: from nothing to 200 KiB, often about the 64 KiB up to which a body is read whole. */
+/**
+ * Returns the length of a body: from 0 to 200 KiB, often near 64 KiB, up to which a body is read
+ * whole.
+ */
 function lengthOf(identity) {
   const { random, int, pick } = randomFrom(crc32(`length of ${identity}`));
   const kind = random();
@@ -30,7 +33,7 @@ function lengthOf(identity) {
   return kind < 0.93 ? pick([65_535, 65_536, 65_537]) : int(65_537, LONGEST);
 }
 
-/** The bytes of a version: what it is, its length and its checksum, where there is room for that, and noise. */
+/** Returns the body of a version: its identity, length and checksum, if they fit, and noise. */
 function bytesOf(identity, length) {
   const from = crc32(`noise of ${identity}`) % LONGEST;
   const title = `${identity} ${length} `;
@@ -41,7 +44,7 @@ function bytesOf(identity, length) {
 
 const zipped = new Map();
 
-/** The body of a version as it is sent. */
+/** Returns the body of a version as it is sent. */
 export function bodyOf({ identity, isZipped }) {
   if (!isZipped) return bytesOf(identity, lengthOf(identity));
   const known = zipped.get(identity);
@@ -52,10 +55,13 @@ export function bodyOf({ identity, isZipped }) {
   return body;
 }
 
-/** What a body says that it is: the story of a wrong one. */
+/** Returns the identity that a body states, to report a wrong one. */
 export const titleOf = (bytes) => /^http\S+ [\x20-\x7e]{0,200}(?=\n)/.exec(bytes.subarray(0, 300).toString("latin1"))?.[0] ?? "no title";
 
-/** Directives of an answer, for how long it is fresh and may be stale, and its validators. */
+/**
+ * Cache directives, for how many seconds a response is fresh and may be stale (`swr`, `sie`), and
+ * its validators.
+ */
 const POLICIES = [
   { control: "max-age=1", fresh: 1, etag: true },
   { control: "max-age=10", fresh: 10, etag: true },
@@ -72,10 +78,10 @@ const POLICIES = [
   { fresh: 160, modified: true, isHeuristic: true },
 ];
 const RESOURCES = 216;
-/** So many failures close a path to its visitor. */
+/** How many failures open the circuit of a path. */
 const CIRCUIT_OPENS_AFTER = 5;
 const GROUPS = 12;
-/** Answers that are for one request only. */
+/** Directives of responses that are for one request only. */
 const ONE_OFF = ["private", "no-store", "private, max-age=60", "no-store, max-age=60", "max-age=60, private, stale-if-error=60"];
 const ERRORS = [500, 502, 503, 504];
 const HANGS = { hangs: true };
@@ -90,14 +96,14 @@ const OUTAGES = [
   { isError: true },
 ];
 
-/** The resources of these upstreams, and all that was ever answered for them. */
+/** The resources of these upstreams, and every response that was ever sent for them. */
 export class Model {
   serial = 0;
   records = new Map();
   outages = new Map();
   isQuiet = false;
   #outagesSoFar = 0;
-  /** While an upstream hangs: for each method and path of it, how many requests wait in vain. */
+  /** While an upstream hangs: how many requests wait for it, by method and path. */
   #hangs;
 
   constructor(seed, upstreams) {
@@ -129,7 +135,7 @@ export class Model {
     for (const upstream of upstreams) {
       const byPath = new Map(this.resources.filter((resource) => resource.upstream === upstream).map((resource) => [resource.path, resource]));
       upstream.serveByDefault((request) => {
-        // The upstream remembers every request; a hundred thousand are too many.
+        // The upstream keeps every request, and a hundred thousand are too many.
         if (upstream.requests.length > 1000) upstream.requests.length = 0;
         return this.#answer(byPath.get(request.target), request);
       });
@@ -137,9 +143,9 @@ export class Model {
   }
 
   /**
-   * Begins or ends an outage of one upstream. The upstream that hangs is that of the resource that
-   * is asked for most, and it hangs until that has opened a circuit, however many requests the
-   * machine makes in a second.
+   * Begins or ends an outage of one upstream. Only the upstream of the most requested resource
+   * hangs, and it does so until that has opened a circuit, however many requests the machine makes
+   * in a second.
    */
   turnOutage({ chance, pick }) {
     if (this.#hangs !== undefined && Math.max(0, ...this.#hangs.values()) < CIRCUIT_OPENS_AFTER) return undefined;
@@ -152,7 +158,7 @@ export class Model {
     return this.outages.set(outage === HANGS ? this.resources[0].upstream : pick(this.resources).upstream, outage);
   }
 
-  /** The resource's state is new: nothing that was given before is up to date. */
+  /** Gives the resource a new version: every earlier response is out of date. */
   #change(resource) {
     resource.version += 1;
     return resource.version;
@@ -187,7 +193,8 @@ export class Model {
     const { inBody, ...ofHead } = faults;
     Object.assign(answer, ofHead);
     if (inBody && hasBody && answer.body.length > 1 && answer.breaksAt === undefined) {
-      // What is not kept is passed on as it comes, and so is its standstill. What is kept is read whole where it is short.
+      // What is not kept is passed on as it comes, and so is its standstill. What is kept is read
+      // whole where it is short.
       const isKept = isSafe && !record.isOneOff && answer.status === record.ofStatus && request.field("cache-control") !== "no-store";
       const stalls = inBody.stalls && isKept && answer.framing === "length" && body.length <= 65_536;
       answer[stalls ? "stallsAt" : "breaksAt"] = int(0, answer.body.length - 1);
@@ -201,7 +208,7 @@ export class Model {
     return answer;
   }
 
-  /** What goes wrong with an answer. */
+  /** Chooses the faults of a response. */
   #faults({ upstream }, { chance, pick, int }) {
     const outage = this.outages.get(upstream);
     if (outage) return outage;
@@ -215,7 +222,7 @@ export class Model {
     return faults;
   }
 
-  /** The answer to a GET or HEAD. */
+  /** Returns the response to a GET or HEAD. */
   #read(record, request, { isError }, { chance, pick }) {
     const { resource } = record;
     const { policy } = resource;
@@ -229,8 +236,8 @@ export class Model {
     const hasAuthorization = request.field("authorization") !== undefined;
     const hasCredentials = hasAuthorization || request.field("cookie") !== undefined;
     const saysSo = !hasCredentials && chance(0.04);
-    // What credentials got is for all only if the answer says explicitly that it is fresh, and for `Authorization` as RFC 9111 §3.5
-    // has it.
+    // What credentials got is for all only if the answer says explicitly that it is fresh, and for
+    // `Authorization` as RFC 9111 §3.5 has it.
     const isFreshForAll = policy.fresh > 0 && !policy.isHeuristic;
     const isForOne = saysSo || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
     record.sharesCookies = !hasCredentials && !saysSo && isFreshForAll && (/s-maxage/.test(policy.control) || policy.cdn !== undefined);
@@ -270,7 +277,7 @@ export class Model {
     return { status: record.ofStatus, headers: [...headers, ...validators] };
   }
 
-  /** What a version is: its URL, what selects it, its number. */
+  /** Sets the identity of a version: its URL, the fields that select it, its number. */
   #represent(record, version) {
     const { resource } = record;
     record.version = version;
@@ -279,7 +286,7 @@ export class Model {
     record.ofStatus = resource.isOften404 && version % 3 === 0 ? 404 : 200;
   }
 
-  /** An answer whose body no other request may be given. */
+  /** Returns a response whose body no other request may get. */
   #oneOff(record, answer) {
     record.isOneOff = true;
     record.ofStatus = answer.status;
@@ -289,7 +296,9 @@ export class Model {
     return answer;
   }
 
-  /** The answer to a write. Some answers are what a GET gives next (RFC 9110 §9.3.3). */
+  /**
+   * Returns the response to an unsafe method. Some are what a GET returns next (RFC 9110 §9.3.3).
+   */
   #written(record, { isError }, { chance, pick }) {
     const { resource, version, other, serial } = record;
     const headers = [`X-Soak: ${serial}`];
@@ -309,19 +318,19 @@ export class Model {
     return { status: 200, headers: [...headers, ...more] };
   }
 
-  /** Notes what happened to a resource, for the story of a wrong answer. */
+  /** Records an event of a resource, to report with a wrong response. */
   note(resource, event) {
     resource.history.push(event);
     if (resource.history.length > 60) resource.history.shift();
   }
 
-  /** From now on no request may be answered with what was given to earlier requests than this one. */
+  /** From now on no response may be older than this one. */
   raiseFloor(resource, serial, version = 0) {
     this.note(resource, `floor: ${serial} ${version}`);
     resource.floor = { serial: Math.max(resource.floor.serial, serial), version: Math.max(resource.floor.version, version) };
   }
 
-  /** How long a hit may have been kept, in seconds. */
+  /** Returns for how many seconds at most a hit may have been stored. */
   oldestHit({ control, resource: { policy } }, detail, asked) {
     const { fresh, swr = 0, sie = 0 } = control === "max-age=3" ? { fresh: 3 } : policy;
     const number = (name) => Number(new RegExp(`${name}=(\\d+)`).exec(asked ?? "")?.[1] ?? 0);

@@ -1,8 +1,9 @@
-// A site of which every file says to which release it belongs, so that a test sees whether visitors get one release or a mix.
+// A site whose files name their release, so that a test sees whether visitors get one release or a
+// mix.
 import assert from "node:assert/strict";
 import { makeFolder as folderOf, startSite } from "./site.mjs";
 
-/** The files of the nth release. */
+/** Returns the files of the nth release. */
 export const filesOfRelease = (n) => ({
   "index.html": `<!doctype html><p>release ${n}`,
   "style.css": `/* release ${n} */`,
@@ -11,25 +12,30 @@ export const filesOfRelease = (n) => ({
   [`only-${n}.html`]: `<p>release ${n}`,
 });
 
-/** The calls that write something. */
+/** Returns the API calls that write. */
 export const writingCalls = (calls) => calls.filter(({ method, path }) => method !== "GET" && !/\/bulk\/get/.test(path));
 
-/** Starts a Worker for a test file and gives what its tests push with. */
+/**
+ * Starts a Worker for a test file, and returns how its tests push releases and what visitors see.
+ */
 export async function startNumberedReleases() {
   const site = await startSite();
   const { api } = site;
   return {
     site,
     api,
-    /** Pushes the nth release, whatever comes of it. */
+    /** Pushes the nth release and returns the tool's result, whether it succeeds or not. */
     pushRelease: (n, options) => site.run("push", [folderOf(filesOfRelease(n))], options),
-    /** What `action` gives, and the calls of the API that it makes. */
+    /** Runs `action` and returns its result with the API `calls` that it made. */
     async recordCalls(action) {
       const before = api.calls.length;
       const result = await action();
       return { ...result, calls: api.calls.slice(before) };
     },
-    /** The release that visitors see in all files, or 404; fails where they see several, one that is not whole, or another. */
+    /**
+     * Checks that visitors see one of these releases, complete and unmixed (404 for none), and
+     * returns its number.
+     */
     async assertServes(...possible) {
       const texts = await Promise.all(["/", "/style.css", "/deep/er/file.txt"].map((path) => site.get(path)));
       const numbers = texts.map(({ status, text }) => (status === 200 ? Number(/release (\d+)/.exec(text)?.[1]) : status));

@@ -1,14 +1,14 @@
-// Tenants' records in `ROUTING_CONFIG`, each under an id of its own.
+// Puts storefront records into `ROUTING_CONFIG`, each under its own id.
 import { uniqueName } from "./eventually.mjs";
 
-/** Everything that a test file does with the records of one Worker. */
+/** Returns how a test file writes and removes the records of one Worker. */
 export function storefrontsOf(worker) {
   const put = (id, record) => worker.env.ROUTING_CONFIG.put(id, typeof record === "string" ? record : JSON.stringify(record));
   return {
-    /** Writes a record, or text as it is, under an id. */
+    /** Puts a record, an object or text, under an id. */
     put,
     remove: (id) => worker.env.ROUTING_CONFIG.delete(id),
-    /** Writes a record under an id that no other test uses; returns the id. */
+    /** Puts a record under an id that no other test uses, and returns the id. */
     async add(record, name = "shop") {
       const id = uniqueName(name);
       await put(id, record);

@@ -1,16 +1,16 @@
-// An upstream on loopback that does what a test tells it to, and remembers every request as it arrived.
+// An HTTP upstream on loopback that calls a test's handlers and records every request.
 import http from "node:http";
 import { after } from "node:test";
 import { uniqueName } from "./eventually.mjs";
 
-/** Starts an upstream for a test file; it ends after the last test. */
+/** Starts an upstream for a test file; it stops after the last test. */
 export async function startUpstream() {
   const routes = new Map();
   const requests = [];
   const server = http.createServer((request, response) => {
     const record = { method: request.method, url: request.url, headers: request.headers, chunks: [] };
     requests.push(record);
-    // A client that goes away breaks the connection; that is the client's business.
+    // A client may close the connection at any time.
     request.on("error", () => {});
     response.on("error", () => {});
     const route = routes.get(request.url) ?? routes.get(request.url.split("?")[0]) ?? echo;
@@ -28,9 +28,9 @@ export async function startUpstream() {
     origin,
     port,
     requests,
-    /** Requests for this URL or path so far. */
+    /** Returns how many requests this URL or path has received. */
     requestCount: (url) => requests.filter((request) => request.url === url.replace(origin, "")).length,
-    /** Serves `handler` at a path of its own and returns the URL. */
+    /** Serves `handler` at a new path, or at the given one, and returns the URL. */
     serve(handler, path = `/${uniqueName("page")}`) {
       routes.set(path, handler);
       return origin + path;
@@ -38,7 +38,10 @@ export async function startUpstream() {
   };
 }
 
-/** URLs that look like those of a list with `http://127.0.0.1:${port}` and `https://exact.invalid`, and are of other origins. */
+/**
+ * Returns URLs that resemble those of an allowlist with `http://127.0.0.1:${port}` and
+ * `https://exact.invalid`, but have other origins.
+ */
 export const unlistedUrls = (port, unlisted) => [
   `${unlisted.origin}/x`,
   `https://127.0.0.1:${port}/x`,
@@ -52,7 +55,7 @@ export const unlistedUrls = (port, unlisted) => [
   "https://exact.invalid.unlisted.invalid/x",
 ];
 
-/** An origin where nothing listens. */
+/** Returns an origin on which nothing listens. */
 export async function closedOrigin() {
   const server = http.createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -61,7 +64,7 @@ export async function closedOrigin() {
   return `http://127.0.0.1:${port}`;
 }
 
-/** Answers what it received, as JSON; the default of every path. */
+/** Responds with the request as JSON; the default of every path. */
 function echo(request, response, record) {
   request.on("end", () => {
     const { method, url, headers, chunks } = record;
@@ -71,7 +74,7 @@ function echo(request, response, record) {
   });
 }
 
-/** Answers an HTML page. */
+/** Responds with an HTML page. */
 export const respondWithPage =
   (html, { status = 200, headers = {} } = {}) =>
   (_request, response) => {
@@ -79,7 +82,7 @@ export const respondWithPage =
     response.end(html);
   };
 
-/** Answers a page in parts that arrive one by one, cut where the test cuts them. */
+/** Responds with a page whose parts arrive one by one. */
 export const respondInParts = (parts) => (_request, response) => {
   response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
   const next = ([part, ...rest]) => {
@@ -89,7 +92,7 @@ export const respondInParts = (parts) => (_request, response) => {
   next(parts);
 };
 
-/** Sends the client elsewhere. */
+/** Responds with a redirect. */
 export const respondWithRedirect =
   (location, status = 302) =>
   (_request, response) => {
@@ -97,7 +100,7 @@ export const respondWithRedirect =
     response.end();
   };
 
-/** Takes the request and never answers. */
+/** Accepts the request and never responds. */
 export const neverRespond = () => {};
 
 /** Sends the head and the beginning of a body, then nothing more. */
@@ -106,7 +109,7 @@ export const stallInBody = (_request, response) => {
   response.write("<title>Half</title><body>half");
 };
 
-/** Breaks the connection in the middle of the body, with a `Content-Length` or in chunks. */
+/** Closes the connection in the middle of the body, with a `Content-Length` or chunked. */
 export const breakInBody =
   ({ length } = {}) =>
   (_request, response) => {

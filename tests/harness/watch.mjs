@@ -1,14 +1,21 @@
-// What the tests of `kv-edge config sync --watch` do: tables that notify, and the tool while it runs.
+// The fixture of the `kv-edge config sync --watch` tests: tables that notify, and the tool while
+// it runs.
 import assert from "node:assert/strict";
 import { afterEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startSync } from "./config-sync.mjs";
 import { eventually } from "./eventually.mjs";
 
-/** How long a change may take to show: changes are gathered for a second, on a slow machine. */
+/**
+ * How long a change may take to reach KV: the tool gathers changes for a second, and the machine
+ * may be slow.
+ */
 const SYNCED_WITHIN_MS = 90_000;
 
-/** Starts a database, a KV and what watches; after each test the API is whole again and the tool is gone. */
+/**
+ * Starts a database and a KV for a test file. After each test the API is restored and the tool has
+ * ended.
+ */
 export async function startWatch() {
   const sync = await startSync();
   const { api } = sync;
@@ -19,7 +26,10 @@ export async function startWatch() {
     await running?.end("SIGKILL");
   });
 
-  /** A table that notifies a channel of its own, or as `notify` says. */
+  /**
+   * Creates a table that notifies its own channel of each change; `notify` is the SQL of the
+   * payload.
+   */
   async function createNotifyingTable(given, { notify = "COALESCE(NEW.id, OLD.id)", ...options } = {}) {
     const users = await sync.table(given, options);
     users.channel = `${users.name}_changed`;
@@ -30,7 +40,7 @@ export async function startWatch() {
     return users;
   }
 
-  /** Starts the tool and waits until KV is what the table is. */
+  /** Starts the tool and waits until KV equals the table. */
   async function startTool(users, args = [], { json = true, env } = {}) {
     let child;
     let said = "";
@@ -43,9 +53,12 @@ export async function startWatch() {
     );
     running = {
       hasEnded: () => isOver,
-      /** What it has written to stderr so far. */
+      /** Returns what the tool has written to stderr so far. */
       stderr: () => said,
-      /** Ends the tool: `run`'s result, where `passes` are the lines of --json but the last, which is the `sum`. */
+      /**
+       * Ends the tool and returns `run`'s result: `passes` are the lines of --json but the last,
+       * which is the `summary`.
+       */
       async end(signal = "SIGTERM") {
         child.kill(signal);
         running = undefined;
@@ -59,7 +72,7 @@ export async function startWatch() {
     return running;
   }
 
-  /** KV becomes what the table is. */
+  /** Waits until KV equals the table. */
   async function waitUntilSynced(users, options, withinMs = SYNCED_WITHIN_MS) {
     let last;
     const look = async () => {
@@ -72,7 +85,7 @@ export async function startWatch() {
         return false;
       }
     };
-    await eventually(look, "KV is what the table is", withinMs / 5).catch(() => assert.fail(last));
+    await eventually(look, "KV equals the table", withinMs / 5).catch(() => assert.fail(last));
   }
 
   return { sync, api, createNotifyingTable, startTool, waitUntilSynced };

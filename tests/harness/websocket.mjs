@@ -1,16 +1,17 @@
-// WebSockets by hand (RFC 6455): a client that sends the path and fields a test gives it, and the server's side for a raw origin.
+// WebSockets by hand (RFC 6455): a client that sends the path and fields that a test gives, and
+// the server's endpoint for a raw origin.
 import { createHash, randomBytes } from "node:crypto";
 import http from "node:http";
 import { after } from "node:test";
 
-/** What a frame is for. */
+/** Opcodes of frames (RFC 6455 §5.2). */
 export const TEXT = 1;
 export const BINARY = 2;
 export const CLOSE = 8;
 const PING = 9;
 export const PONG = 10;
 
-/** One whole frame. A client's has to be masked. */
+/** Returns an unfragmented frame. A client has to mask its frames. */
 function frame(opcode, payload, { masked }) {
   const body = Buffer.from(payload);
   const head = [0x80 | opcode];
@@ -25,7 +26,10 @@ function frame(opcode, payload, { masked }) {
 
 const closeBody = (code, reason) => (code ? Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]) : "");
 
-/** One side of an open WebSocket. Messages wait until they are asked for; a ping is answered at once, as every side must. */
+/**
+ * One endpoint of an open WebSocket. Messages are queued until `next` takes them; pings are
+ * answered at once.
+ */
 class Endpoint {
   #rest = Buffer.alloc(0);
   #waiting = [];
@@ -34,7 +38,7 @@ class Endpoint {
   #pong;
   #closes;
 
-  /** `onClosed` is called when both sides have said that they close. */
+  /** `onClosed` is called when both endpoints have sent a close frame. */
   constructor(write, masked, onClosed = () => {}) {
     const closes = new Set();
     this.#closes = (side) => {
@@ -54,7 +58,10 @@ class Endpoint {
     for (let next = this.#take(); next !== undefined; next = this.#take()) this.#deliver(next);
   }
 
-  /** The next message as `{ opcode, data, text }`, a close also with its `code` and `reason`; `{ gone: true }` at the end. */
+  /**
+   * Returns the next message as `{ opcode, data, text }`, a close frame as `{ opcode, code, reason
+   * }`, and `{ closed: true }` once the connection has ended.
+   */
   next() {
     if (this.#messages.length > 0) return Promise.resolve(this.#messages.shift());
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -112,8 +119,8 @@ class Endpoint {
 }
 
 /**
- * Asks for a WebSocket. `socket` is undefined where it was refused; `status`, `headers` and `text` are the answer.
- * `subprotocols` is a list.
+ * Requests a WebSocket. `socket` is undefined if it was refused; `status`, `headers` and `text`
+ * are the response. `subprotocols` is a list.
  */
 export async function connectWebSocket(worker, path, { headers, subprotocols } = {}) {
   const { hostname, port } = worker.url;
@@ -153,8 +160,8 @@ export async function connectWebSocket(worker, path, { headers, subprotocols } =
 const acceptKey = (key) => createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 
 /**
- * A handler of the raw origin that takes every WebSocket: `use(side, request)` does what is to be done with it. It chooses the
- * subprotocol `choose` where it is offered.
+ * Returns a raw origin's handler that accepts every WebSocket and calls `use(endpoint, request)`.
+ * It selects the subprotocol `subprotocol` if it is offered.
  */
 export const acceptWebSockets =
   (use, { subprotocol, fields = [] } = {}) =>
@@ -175,7 +182,10 @@ export const acceptWebSockets =
     return use(side, request);
   };
 
-/** Sends every message back and answers a close with the same code; returns the close, or `{ gone: true }`. */
+/**
+ * Sends every message back and answers a close frame with the same code; returns that frame, or `{
+ * closed: true }`.
+ */
 export async function echoMessages(side) {
   for (;;) {
     const message = await side.next();

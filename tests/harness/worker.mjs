@@ -1,8 +1,10 @@
-// Starts the built Worker in workerd, on real KV bindings that begin empty.
+// Starts the built Worker in workerd, on real KV bindings that begin empty. tests/README.md says
+// how the harness works as a whole.
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { startLocalWorker } from "../../scripts/local-worker.mjs";
 
+/** Vars of every test. A test file changes those that it is about. */
 const DEFAULT_VARS = {
   CACHE_UPSTREAMS: "",
   ROUTING_ORIGINS: "",
@@ -12,28 +14,28 @@ const DEFAULT_VARS = {
   UPSTREAM_TIMEOUT_MS: "10000",
 };
 
-/** The token that the tests use; never one that anything else accepts. */
+/** The Worker's secret `API_TOKEN` in tests. Nothing else accepts it. */
 export const WORKER_TOKEN = "token-of-the-integration-tests";
 
 /**
- * What a panic, a request that can never end, a rejection that nobody handles, or the end of
- * workerd leaves in the log.
+ * Log lines of a panic, a hung request, an unhandled rejection, or an unexpected exit of workerd.
  */
 const CRASH = /panicked|critical|RuntimeError|Reinitializing|had hung|workerd ended/i;
-/** What workerd logs of a body that breaks off after its head, which no client can be told otherwise. */
+/** Log lines of a body that fails after its head was sent. */
 const UNCAUGHT = /Uncaught/i;
 
 /**
- * Starts the Worker once for a test file and stops it after the last test.
+ * Starts the Worker for a test file, and stops it after the last test.
  *
- * - `vars` are set on top of those above; one that is `undefined` stays as wrangler.toml has it.
+ * - `vars` override the defaults above. A var that is `undefined` keeps its value of
+ *   wrangler.toml.
  * - `faulty` starts the Worker behind tests/faulty/entry.mjs, which makes KV operations fail on
- *   request; `entry` behind yet another module. It has no vars of wrangler.toml then, only those
- *   given here.
- * - `secrets` are instead of the token. Those of a `.dev.vars` are never set.
- * - `mayCrash` is for tests that crash the Worker; with all others a crash fails the file.
- *   `mayBreakOff` is for tests of bodies that the Worker breaks off; with all others an
- *   exception that nobody catches fails the file.
+ *   request. `entry` names another module to start behind. With either, the vars of wrangler.toml
+ *   are not set.
+ * - `secrets` replace the default secret `API_TOKEN`. A `.dev.vars` is never read.
+ * - `mayCrash` is for tests that crash the Worker; without it a crash fails the file.
+ * - `mayBreakOff` is for tests in which the Worker aborts a body; without it an uncaught exception
+ *   fails the file.
  */
 export async function startWorker({
   faulty = false,
@@ -61,33 +63,31 @@ export async function startWorker({
       return worker.url;
     },
     /**
-     * The address of the Worker itself: what it receives and sends goes over the wire byte for
-     * byte, whatever the encoding.
+     * The URL of workerd's own socket. Requests and responses pass byte for byte, whatever their
+     * encoding.
      */
     get directUrl() {
       return worker.directUrl;
     },
-    /** The process id of the workerd that runs the Worker. */
+    /** The process id of workerd. */
     get pid() {
       return worker.pid;
     },
-    /** The real bindings, to seed and to look at what the Worker wrote. */
+    /** The real bindings: to fill KV, and to read what the Worker wrote. */
     get env() {
       return worker.env;
     },
     /**
-     * Evicts a key's object from memory; it is made again from its storage when it is needed.
-     * Fails where the object is still busy after half a minute, and blocks this process
-     * meanwhile: let no request be under way.
+     * Evicts a key's Durable Object from memory; the next request creates it again from its
+     * storage. Fails if the object is busy for half a minute. Blocks this process, so no request
+     * may be in progress.
      */
     evict: (key) => worker.evict("KEY_WRITER", key),
-    /**
-     * Kills workerd, in the midst of whatever it does, and starts it again on the same storage.
-     */
+    /** Kills workerd without notice and starts it again on the same storage. The URLs change. */
     killAndRestart: () => worker.killAndRestart(),
-    /** Every line of the log. */
+    /** Returns every line of the log so far. */
     lines,
-    /** The lines that the Worker logged as JSON objects, parsed. */
+    /** Returns the lines of the log that are JSON objects, parsed, each with its `stream`. */
     log: () => logged.flatMap(({ level, message }) => asRecord(level, message)),
   };
 }

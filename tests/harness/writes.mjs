@@ -1,4 +1,4 @@
-// Requests to `/writes`, and a look at what they left in KV and in the key's object.
+// Requests to `/writes`, and what they left in KV and in the key's Durable Object.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.mjs";
 import { kvCallsFor } from "./faults.mjs";
@@ -7,7 +7,7 @@ import { WORKER_TOKEN } from "./worker.mjs";
 
 export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/** The whole numbers from 1 to n. */
+/** Returns the whole numbers from 1 to n. */
 export const oneTo = (n) => Array.from({ length: n }, (_, index) => index + 1);
 
 const path = (key, parameters = {}) => {
@@ -15,39 +15,42 @@ const path = (key, parameters = {}) => {
   return `/writes/${encodeURIComponent(key)}${query && `?${query}`}`;
 };
 
-/** Everything that a test file does with one Worker. */
+/** Returns how a test file writes and reads the keys of one Worker. */
 export function writesOf(worker) {
   const read = (key, { headers, method, ...parameters } = {}) => send(worker, path(key, parameters), { method, headers: { ...bearer, ...headers } });
   const write = (key, { headers, body, ...parameters } = {}) =>
     send(worker, path(key, parameters), { method: "POST", headers: { ...bearer, ...headers }, body });
 
   return {
-    /** `GET /writes/{key}` with the query parameters that are named. */
+    /** `GET /writes/{key}` with these query parameters. */
     read,
-    /** The newest accepted value, from the key's object. */
+    /** Reads the newest accepted value, from the key's object (`consistent=1`). */
     readConsistent: (key, options) => read(key, { consistent: 1, ...options }),
-    /** `POST /writes/{key}` with the query parameters that are named, and perhaps a body. */
+    /** `POST /writes/{key}` with these query parameters and an optional body. */
     write,
     coalesce: (key, options) => write(key, { strategy: "coalesce", ...options }),
-    /** As many values as a test likes, each stored when this ends. */
+    /** Writes the values one after the other, each stored durably before the next. */
     storeAll: async (key, values) => {
       for (const body of values) {
         const response = await write(key, { strategy: "coalesce", wait: "durable", body });
         assert.equal(response.status, 202, response.text);
       }
     },
-    /** The value that KV shows now. */
+    /** Returns the value in KV. */
     kvValue: (key) => worker.env.WRITES.get(key),
     kvBytes: async (key) => Buffer.from((await worker.env.WRITES.get(key, "arrayBuffer")) ?? []),
-    /** Waits until KV shows this value. */
+    /** Waits until KV has this value. */
     waitForKv: (key, value) => eventually(async () => (await worker.env.WRITES.get(key)) === value, `${key} has the value ${value} in KV`),
-    /** The puts made for a key so far, in order. */
+    /** Returns the puts for a key so far, in order. */
     puts: (key) => kvCallsFor(worker, key, "put"),
-    /** What the puts and gets for a key do from now on; those of its object, too. */
+    /** Sets the faults of the KV calls for a key, those of its object included. */
     setFaults: (key, faults) => setFaults(worker, key, faults),
-    /** What the key's object stores. */
+    /** Returns what the key's object stores. */
     objectState: (key) => objectOf(worker, key),
-    /** Waits until the key's object has brought everything to KV, and checks that it costs nothing any more. */
+    /**
+     * Waits until the key's object has written everything to KV: it has no alarm, and stores one
+     * record or row.
+     */
     waitUntilFlushed: async (key) => {
       await eventually(async () => {
         // It may be crashing just now.
@@ -79,7 +82,7 @@ async function objectOf(worker, key) {
   };
 }
 
-/** Checks the report of `backoff` or `coalesce` against the number of writes; returns it parsed. */
+/** Checks the report of `backoff` or `coalesce` for `n` writes, and returns it parsed. */
 export function assertReport(response, status, n) {
   assert.equal(response.status, status, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
@@ -108,7 +111,7 @@ export function assertReport(response, status, n) {
   return report;
 }
 
-/** Checks that each put of a key began a second or more after the one before it had ended. */
+/** Checks that each put of a key began at least a second after the previous one had ended. */
 export function assertOneSecondApart(puts) {
   for (const [index, { startedMs }] of puts.slice(1).entries()) {
     const waitedMs = startedMs - puts[index].endedMs;
