@@ -1,4 +1,4 @@
-//! `GET /{path}`: the file of the release that is served, or the one with that key.
+//! `GET /{path}`: the file of the release that is served, or the one under its unversioned key.
 
 use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;
@@ -19,7 +19,8 @@ use crate::http::incoming::Incoming;
 use crate::http::response;
 use crate::kv::asset_store;
 
-/// Answers with a file. One KV read at most where the isolate knows the release; none where no bytes are sent, or few that it remembers.
+/// Responds with a file. If the isolate has the release in memory, at most one KV read comes
+/// before the response, and none if no bytes are sent or a short body is in memory.
 pub(crate) async fn answer(
     incoming: &Incoming,
     encoded_path: &str,
@@ -50,16 +51,17 @@ pub(crate) async fn answer(
     answered.map_err(|failure| failure.changed(header_changes(served, &asked)))
 }
 
-/// The path in Normalization Form C, in which releases have the names of files, where that is
-/// another one. macOS takes names apart: a link that was made from one there may be in Form D.
+/// Returns the path in Normalization Form C, if that is another one. Releases have the names of
+/// files in that form, but a link that was made on macOS may be in Form D.
 fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
     let path = path.file().filter(|path| static_assets::may_be_decomposed(path))?;
     let composed = String::from(JsString::from(path).normalize("NFC"));
     (composed != path).then(|| AssetPath::Decoded(composed.into()))
 }
 
-/// Answers what the release says, or else one before it, or the key beside it that is spelled as
-/// the path was sent.
+/// Renders the response of the release. If it has no such file, a previous release, the
+/// unversioned key spelled as the path was sent, and the page for missing files follow, in this
+/// order.
 async fn answered(
     incoming: &Incoming,
     release: &Release,
@@ -96,7 +98,7 @@ async fn answered(
     }
 }
 
-/// The file under its own key, as documented. The runtime sends no body for HEAD.
+/// Responds with the file under an unversioned key. For HEAD the runtime drops the body.
 async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
     let Some(stream) = asset_store::plain(incoming, key).await? else { return Ok(None) };
     Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
@@ -107,7 +109,8 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
     Ok(response::with_status(status, &JsValue::NULL, &fields)?)
 }
 
-/// Renders what core decided. Where the bytes cannot be read, the release before answers if memory has all of it.
+/// Renders a response. If its bytes cannot be read, the previous release responds if memory has
+/// all that it needs.
 async fn respond(
     incoming: &Incoming,
     release: &Release,
@@ -127,12 +130,12 @@ async fn respond(
     }
 }
 
-/// `Asset-Source` says where the answer is not known to be that of the release that is served now.
+/// `Asset-Source` marks a response that may not be of the release that is served now.
 fn render(found: &Represented<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
     let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
     let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     if found.status == 206 {
-        // Hardly any part is asked for twice.
+        // The head is not cached: hardly any part is requested twice.
         let fields: Vec<(&str, &str)> = fields.chain(source).collect();
         return Ok(response::with_status(206, content, &fields)?);
     }

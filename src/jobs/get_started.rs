@@ -14,11 +14,11 @@ const USER: Key<'static> = Key::literal("user_2");
 
 const DISABLED: &str = "disabled";
 
-/// Puts `user_2` = `disabled`, reads it back and answers the value. HEAD is safe (RFC 9110
-/// §9.2.1): it writes nothing, and says what GET would say as long as KV can be read.
+/// Puts `user_2` = `disabled`, reads it back and responds with the value. HEAD is safe (RFC 9110
+/// §9.2.1): it writes nothing, and responds as GET would, as long as KV can be read.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
     let store = incoming.env().notifications();
-    // Whoever asks wants it done, so no cache answers.
+    // Each request must write, so no cache may respond.
     let mut fields = vec![("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")];
     if incoming.method() == "HEAD" {
         store.text(&USER).await?;

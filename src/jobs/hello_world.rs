@@ -1,4 +1,4 @@
-//! `GET /hello-world`: the translated page.
+//! `GET /hello-world`: the page in the visitor's language.
 
 use http_semantics::language::{self, Negotiated};
 use http_semantics::request_target::RequestTarget;
@@ -13,8 +13,8 @@ use crate::kv::asset_store;
 use kv_store::memory::Unread;
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
-/// Answers in the visitor's language; in English where the translations are missing, and with `Translation-Source: default`
-/// where they cannot be read.
+/// Responds in the visitor's language; in English if there are no translations; in English and
+/// with `Translation-Source: default` if they cannot be read.
 pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
     let read = asset_store::translations(incoming, &TRANSLATIONS).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {

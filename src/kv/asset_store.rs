@@ -1,5 +1,5 @@
-//! What the `assets` namespace holds: a release, which an isolate remembers, and files under their
-//! own keys. The port through which every job reads files.
+//! The `assets` namespace: the release that is served, which an isolate has in memory, and files
+//! under unversioned keys. Every job reads files through it.
 
 use std::rc::Rc;
 
@@ -27,27 +27,27 @@ use crate::http::incoming::Incoming;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
-/// What visitors are served now: out of memory for `ASSETS_REFRESH`, and the last that could be
-/// read if KV fails; how it stands to what KV holds is told.
+/// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
+/// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
 pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
     match Sites.get(incoming, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
             if matches!(&*held.value, Site::Release(release) if release.is_behind()) {
-                // Its manifest may be there the next time.
+                // The manifest of the current release may be visible at the next read.
                 Sites::memory().borrow_mut().unsettle(POINTER.as_str());
                 return Ok(Held { standing: Standing::LastGood, ..held });
             }
             Ok(held)
         }
-        // `load` makes something of every pointer, also of none.
+        // Not reached: `load` returns something even without a pointer.
         Ok(None) => Ok(Held { value: Rc::new(Site::PlainKeys), standing: Standing::Current }),
         Err(Unread::Store(error)) => Err(FileError::unavailable(&error).into()),
         Err(Unread::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
     }
 }
 
-/// One of the releases before the one that is served, if its manifest is there and can be read.
-/// Few long ones are: what does not fit is passed over.
+/// Returns a previous release, if its manifest is there and can be parsed. One that is too long
+/// to stay in memory beside the others is passed over from then on.
 pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -> Option<Release> {
     let manifests = &Isolate::current().assets.manifests;
     let manifest = match manifest(&incoming.env().files(), id).await {
@@ -66,18 +66,18 @@ pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -
     Some(release.with_manifest(manifest))
 }
 
-/// The release before, if it is in memory.
+/// Returns the latest previous release, if its manifest is in memory.
 pub(crate) fn remembered_previous(release: &Release) -> Option<Release> {
     let manifest = Isolate::current().assets.manifests.borrow().get(release.pointer.previous.first()?)??;
     Some(release.with_manifest(manifest))
 }
 
-/// Says in the log that the release before answered.
+/// Logs that the previous release responded.
 pub(crate) fn warn_of_previous(incoming: &Incoming, failure: &Failure) {
     incoming.log().warning("previous_release", &failure.cause());
 }
 
-/// What follows the header fields of an answer. KV is read at most once before it begins.
+/// Returns the content of a response. At most one value of KV is read before it begins.
 pub(crate) async fn content(incoming: &Incoming, content: &Content<'_>) -> Result<JsValue, Failure> {
     match content {
         Content::None => Ok(JsValue::NULL),
@@ -90,7 +90,7 @@ pub(crate) async fn content(incoming: &Incoming, content: &Content<'_>) -> Resul
     }
 }
 
-/// The same where memory has it.
+/// Returns the content of a response, if it is in memory.
 pub(crate) fn remembered_content(content: &Content<'_>) -> Option<JsValue> {
     match content {
         Content::None => Some(JsValue::NULL),
@@ -108,13 +108,13 @@ async fn whole(store: &Store, body: &Body) -> Result<JsValue, Failure> {
     }
     let pieces = pieces::of_whole(body).map_err(AssetError::Key)?;
     match pieces.as_slice() {
-        // Untouched: a stream that is counted costs half as much again.
+        // The stream of the runtime as it is: counting its bytes costs half as much again.
         [Piece::Bytes { key, .. }] => stream(store, key).await,
         pieces => assembled(store, body, pieces, body.length).await,
     }
 }
 
-/// The bytes of a small body, out of memory or KV.
+/// Returns the bytes of a short body, out of memory or KV.
 async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failure> {
     if let Some(bytes) = remembered_body(&body.hash) {
         return Ok(bytes);
@@ -130,7 +130,7 @@ async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failur
     Ok(bytes)
 }
 
-/// A short body, if memory has it.
+/// Returns the bytes of a short body, if they are in memory.
 fn remembered_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
     let mut bodies = Isolate::current().assets.bodies.borrow_mut();
     bodies.touch(hash);
@@ -142,7 +142,7 @@ async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
     Ok(read.ok_or_else(|| FileError::missing(key))?)
 }
 
-/// Pieces of a body. The first value among them is read before the answer begins.
+/// Returns a stream of pieces. The first value among them is read before the response begins.
 async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, Failure> {
     let plan = record::to_json(pieces);
     #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.
@@ -162,13 +162,13 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
     Ok(store.assembled(&plan, &first, total).into())
 }
 
-/// The file under a key of its own, as documented; `None` where there is none, which is remembered
-/// for as long as a release is.
+/// Returns the file under an unversioned key; `None` if there is none, which is cached for
+/// `ASSETS_REFRESH`.
 pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
     let refresh_ms = incoming.vars().assets.refresh_ms;
     let absent = &Isolate::current().assets.absent;
-    // A clock that was put back makes nothing absent for ever.
+    // If the clock was set back, the key is read again.
     let is_fresh = |since_ms: &u64| now_ms.checked_sub(*since_ms).is_some_and(|ago_ms| ago_ms < refresh_ms);
     if absent.borrow().get(key.as_str()).is_some_and(is_fresh) {
         return Ok(None);
@@ -181,7 +181,8 @@ pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<J
     Ok(read)
 }
 
-/// A page that another job shows: the file with this key, of the release or under its own key.
+/// Returns a page for another job: the file of the release with this name, or the one under the
+/// unversioned key.
 #[cfg(feature = "storefronts")]
 pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, Failure> {
     let site = served(incoming).await?;
@@ -193,13 +194,13 @@ pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, 
     plain(incoming, key).await?.ok_or_else(|| AssetError::NotFound.into())
 }
 
-/// The translations of the page under this key: of the release, or under a key of their own.
-/// `None` if there are none.
+/// Returns the translations with this name: those of the release, or those under the unversioned
+/// key. `None` if there are none.
 pub(crate) async fn translations(
     incoming: &Incoming,
     key: &Key<'_>,
 ) -> Result<Option<Rc<Translations>>, Unread<BrokenRecord>> {
-    // If the release cannot be known, the file may still stand under its own key.
+    // Without the release, the unversioned key may still have translations.
     let in_release = match served(incoming).await {
         Ok(site) => match &*site.value {
             Site::Release(release) => {

@@ -1,4 +1,4 @@
-//! Reading a release: what its pointer names, and the manifests.
+//! Reads releases: the one that the pointer names, and manifests.
 
 use std::rc::Rc;
 
@@ -15,8 +15,9 @@ use super::keyspace::Reader;
 use super::{Form, Store};
 use crate::isolate::Isolate;
 
-/// Reads the release that a pointer names. Its manifest was written before the pointer, but
-/// another location may see the pointer first: then the release before serves.
+/// Returns the release that the pointer names; without a pointer, the namespace has unversioned
+/// keys only. A manifest is written before the pointer that names it, but another location may
+/// see the pointer first. Then the latest previous release with a manifest serves.
 pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site, Unread<BrokenSite>> {
     let Some(json) = pointer else { return Ok(Site::PlainKeys) };
     let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenSite::Record(POINTER, broken)))?;
@@ -33,7 +34,8 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site,
     Err(Unread::Broken(BrokenSite::NoManifest(pointer.current)))
 }
 
-/// The manifest of a release, read once an isolate, and once more if it is not there.
+/// Returns the manifest of a release, parsed once for each isolate. A manifest that is missing
+/// is read a second time, and then remembered as missing.
 pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenSite>> {
     let manifests = &Isolate::current().assets.manifests;
     let known = manifests.borrow().get(id);
@@ -43,7 +45,7 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
     let Ok(key) = manifest_key(id) else { return Ok(None) };
     let json = present(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
     let json = json.and_then(|json| json.as_string());
-    // Another request may have parsed it meanwhile, which takes longer than reading it.
+    // Another request may have parsed the manifest meanwhile; parsing takes longer than reading.
     let known = manifests.borrow().get(id);
     if let Some(known) = known {
         return Ok(known);
@@ -54,7 +56,7 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
     Ok(manifest)
 }
 
-/// A value that should be there: read once more where it is not.
+/// Reads a value that should exist: a second time if it is missing.
 pub(super) async fn present(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
     match store.read_with_retry(key, form).await? {
         Some(value) => Ok(Some(value)),

@@ -1,4 +1,5 @@
-//! What a request for a file is answered with: which file, which of its languages and encodings, and how much of it.
+//! The response to a request for a file: which file, which of its representations, and how much
+//! of it.
 
 mod fields;
 mod language;
@@ -22,8 +23,8 @@ use http_semantics::fields::Fields;
 use http_semantics::problem;
 use http_semantics::request_target::RequestTarget;
 
-/// The header fields that decide how much of a file is sent, in lower case and separated by commas: each request is looked through for
-/// them.
+/// The header fields of preconditions and ranges, in lower case and separated by commas. The
+/// Worker checks each request for them once.
 pub const CONDITIONS: &str = "range,if-match,if-none-match,if-modified-since,if-unmodified-since";
 
 /// A request for a file.
@@ -31,70 +32,71 @@ pub const CONDITIONS: &str = "range,if-match,if-none-match,if-modified-since,if-
 pub struct Asked<'a, F> {
     /// `GET` or `HEAD`.
     pub method: &'a str,
-    /// Its URL.
+    /// The URL.
     pub target: &'a RequestTarget<'a>,
-    /// Its path.
+    /// The path of the URL.
     pub path: &'a AssetPath<'a>,
-    /// Its fields. `Accept-Encoding` as the client sent it, whatever the platform made of it on the way.
+    /// The header fields, `Accept-Encoding` as the client sent it: the platform replaces it.
     pub fields: &'a F,
 }
 
-/// A release that is served.
+/// A release that files are served from.
 #[derive(Debug, Clone, Copy)]
 pub struct Served<'m> {
-    /// What made it the one that is served.
+    /// The pointer, which knows when a rollback was.
     pub pointer: &'m Pointer,
-    /// Its files.
+    /// The manifest of the release.
     pub manifest: &'m Manifest,
 }
 
-/// What a request is answered with.
+/// The response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'m> {
-    /// Another path (RFC 9110 §15.4).
+    /// A redirect (RFC 9110 §15.4).
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: u16,
-        /// The header fields, `Location` among them.
+        /// The header fields, with `Location`.
         fields: FieldLines<'m>,
     },
-    /// A file, or a part of it, or that the client has it.
+    /// A file, parts of it, or 304.
     Represented(Box<Represented<'m>>),
     /// The release has no such file.
     Nothing,
 }
 
-/// What follows the header fields.
+/// The content of a response (RFC 9110 §6.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'m> {
     /// Nothing.
     None,
-    /// All of a body.
+    /// A whole body.
     Whole(&'m Body),
-    /// Parts of a body, with text between them where there are several.
+    /// Parts of a body. If there are several, text stands between them (`multipart/byteranges`).
     Parts {
-        /// Of this one.
+        /// The body.
         body: &'m Body,
-        /// In their order.
+        /// The parts, in order.
         parts: Vec<Part>,
-        /// The bytes of all parts together.
+        /// The length of all parts together, in bytes.
         length: u64,
     },
 }
 
-/// A part of what is answered.
+/// A part of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// A text.
+    /// Text of a multipart body: its boundaries and header fields.
     Text(String),
-    /// These bytes of the body.
+    /// A range of bytes of the body.
     Bytes(ops::Range<u64>),
 }
 
-/// Answers out of the release that is served.
+/// Returns the response out of the release that is served.
 ///
 /// # Errors
-/// [`AssetError`] where the request's preconditions, its range or its encodings cannot be met.
+/// [`AssetError`] if a precondition fails, or no representation fits the range or
+/// `Accept-Encoding`.
 pub fn of_release<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
     let manifest = served.manifest;
     let redirect = |status, location, kept| {
@@ -107,31 +109,32 @@ pub fn of_release<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Re
     };
     let Some(path) = rewritten.as_deref().or(asked.path.file()) else { return Ok(Answer::Nothing) };
     let resolved = match (manifest.resolve(path), &rewritten) {
-        // A rewrite is served where it was asked for.
+        // A rewrite never becomes a redirect.
         (Resolved::Redirect(path), Some(_)) => manifest.resolve(&path),
         (resolved, _) => resolved,
     };
     match resolved {
         Resolved::File(path) => represent::at(served, &path, Place::Asked, asked),
-        // A later release may have a file where this one has a redirect.
+        // No rule may let caches store this: the next release may have a file under this path.
         Resolved::Redirect(path) => redirect(307, location(&path, asked.target.query), FixedFields::Caching),
         Resolved::Nothing => Ok(Answer::Nothing),
     }
 }
 
-/// What `_headers` says of the answer to a request.
+/// Returns the changes that `_headers` makes to the response.
 #[must_use]
 pub fn header_changes<F>(served: Served<'_>, asked: &Asked<'_, F>) -> HeaderChanges {
     served.manifest.headers.of(&asked.target.host(), asked.path)
 }
 
-/// Changes the fields of an error, such as the 404 of a release that has no page for it, as
-/// `_headers` says: but for those that describe what it says, and how long it may be kept.
+/// Applies `_headers` to the header fields of an error, such as the 404 of a release without a
+/// page for it. Fields that describe the content or control caches stay.
 pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
     fields::change(lines, changes, FixedFields::CachingAndContent);
 }
 
-/// True where it is worth a look whether a release before has the file.
+/// Returns true if a previous release may answer the path: it has an extension, and not that of
+/// a page.
 #[must_use]
 pub fn may_be_retained(path: &AssetPath<'_>) -> bool {
     let Some(path) = path.file() else { return false };
@@ -139,8 +142,9 @@ pub fn may_be_retained(path: &AssetPath<'_>) -> bool {
     has_extension && media_type::of_path(path).is_none_or(|media_type| !media_type::is_html(&media_type))
 }
 
-/// Answers out of a release before: with a file whose name has a hash in it, or what may be one. Whatever else is gone is gone: who takes a
-/// script away, such as a service worker, means it.
+/// Returns the response out of a previous release, so that pages that are still open find their
+/// scripts and styles. Only files that have, or may have, a content hash in their name are
+/// served: somebody who removes another file, such as a service worker, wants it gone.
 ///
 /// # Errors
 /// As [`of_release`].
@@ -152,19 +156,20 @@ pub fn of_previous<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> R
     }
 }
 
-/// What a file is answered for.
+/// Why this file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// For its own path.
+    /// The path of the request means it.
     Asked,
-    /// For any path of a single-page application.
+    /// It answers every path of a single-page application.
     Fallback,
-    /// For a path that has no file.
+    /// It is the page for a path that has no file.
     NotFound,
 }
 
-/// Answers where there is no file: with the page of a single-page application, or the nearest `404.html`. [`Answer::Nothing`] where the
-/// client wants no page, or there is none.
+/// Returns the response to a path that has no file: the page of a single-page application, or
+/// the nearest `404.html`. [`Answer::Nothing`] if the client does not accept a page, or the
+/// release has none.
 ///
 /// # Errors
 /// As [`of_release`].
@@ -183,7 +188,8 @@ pub fn not_found<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Res
     }
 }
 
-/// True for a request that a browser shows as a page (Fetch Metadata, `Sec-Fetch-Mode`); who does not send it is known by `Accept`.
+/// Returns true if a browser will show the response as a page (Fetch Metadata,
+/// `Sec-Fetch-Mode`). For clients that do not send the field, `Accept` decides.
 fn is_navigation(fields: &impl Fields, accept: Option<&str>) -> bool {
     match fields.get("sec-fetch-mode") {
         Some(mode) => mode == "navigate",
@@ -191,12 +197,13 @@ fn is_navigation(fields: &impl Fields, accept: Option<&str>) -> bool {
     }
 }
 
-/// A `Location` on the same host: never one that begins with two slashes, which would name another.
+/// Returns a `Location` on the same host. It never begins with two slashes, which would name
+/// another one.
 fn location(path: &str, query: Option<&str>) -> String {
     let path = super::encode(path);
     let path = path.trim_start_matches('/');
     query.map_or_else(|| format!("/{path}"), |query| format!("/{path}?{query}"))
 }
 
-/// Header fields: name and value.
+/// Header fields: name, in lower case, and value.
 pub type FieldLines<'m> = Vec<(Cow<'m, str>, Cow<'m, str>)>;

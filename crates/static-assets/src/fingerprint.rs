@@ -1,17 +1,20 @@
-//! Which files have a hash of their bytes in their name, as bundlers write them: such a file can be kept for ever.
+//! Which files have a content hash in their name, as bundlers write them. Caches may store such
+//! a file for a year, because other bytes get another name.
 //!
-//! Better a no too many: it costs a question that is answered with 304. A yes too many keeps an old file for a year.
+//! The rules prefer false negatives. A hash that is missed costs a revalidation (304); a name
+//! that is taken for a hash keeps an old file in caches for a year.
 
 use super::media_type::name;
 
-/// True where the name has a content hash. Never for pages, whose address does not change with their bytes.
+/// Returns true if the name has a content hash. Never for pages, whose path does not change with
+/// their bytes.
 #[must_use]
 pub fn has_content_hash(path: &str) -> bool {
     let Some((stem, extension)) = name(path).rsplit_once('.') else { return false };
     if ["html", "htm", "xhtml"].iter().any(|page| extension.eq_ignore_ascii_case(page)) {
         return false;
     }
-    // `app.3f2a1b9c.min.js`, `index-BXf3k2aQ.js.map`: any part between dots may end with it.
+    // `app.3f2a1b9c.min.js`, `index-BXf3k2aQ.js.map`: the hash may end any part between dots.
     stem.split('.').enumerate().any(|(index, part)| {
         let is_first = index == 0;
         let (has_prefix, tail) = part.rsplit_once('-').map_or((!is_first, part), |(_, tail)| (true, tail));
@@ -19,8 +22,9 @@ pub fn has_content_hash(path: &str) -> bool {
     })
 }
 
-/// True where the name may have a content hash: a part behind the first has six characters or more with a digit or a capital among them. Enough to
-/// look for it in a release before, where a yes too many does no harm.
+/// Returns true if the name may have a content hash: a part after the first one has at least six
+/// letters and digits, with a digit or a capital among them. This is enough to look for the file
+/// in a previous release, where a false positive does no harm.
 #[must_use]
 pub fn may_have_content_hash(path: &str) -> bool {
     let Some((stem, _)) = name(path).rsplit_once('.') else { return false };
@@ -30,8 +34,8 @@ pub fn may_have_content_hash(path: &str) -> bool {
     })
 }
 
-/// Hex as webpack, Parcel, Rollup and Hugo write it, always in lower case. Eight or ten digits need a name before them, and
-/// have to look random: `2026dec1` is a date.
+/// Returns true for hex as webpack, Parcel, Rollup and Hugo write it, always in lower case.
+/// Eight or ten digits need a name before them, and have to look random: `2026dec1` is a date.
 fn is_hex_hash(tail: &str, has_prefix: bool) -> bool {
     let is_hex = tail.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_mixed = tail.bytes().any(|byte| byte.is_ascii_digit()) && tail.bytes().any(|byte| byte.is_ascii_lowercase());
@@ -39,32 +43,34 @@ fn is_hex_hash(tail: &str, has_prefix: bool) -> bool {
         && is_mixed
         && match tail.len() {
             8 | 10 => has_prefix && breaks(tail) >= 2,
-            // Not twelve: so ends a UUID, which says nothing of the bytes.
-            // Nor 24 alone: so are ids of databases.
+            // Not 12 digits: a UUID ends like that, and says nothing about the bytes. Nor 24
+            // without a name before them: those are ids of databases.
             24 => has_prefix,
             16..=64 => true,
             _ => false,
         }
 }
 
-/// Base32 as esbuild writes it: `chunk-5TQW3XGJ.js`. Only of what bundlers make: `DSC2345A.jpg` is out of a camera.
+/// Returns true for base32 as esbuild writes it: `chunk-5TQW3XGJ.js`. Only for extensions that
+/// bundlers write: `DSC2345A.jpg` comes from a camera.
 fn is_esbuild(tail: &str, extension: &str) -> bool {
     let is_base32 = tail.len() == 8 && tail.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
     let is_made = matches!(extension, "js" | "mjs" | "css" | "map" | "wasm" | "woff" | "woff2" | "ttf" | "otf");
-    // `Q3REPORT`: more than four letters in a row are a word.
+    // More than four letters in a row are a word: `Q3REPORT`.
     let has_word = tail.split(|c: char| c.is_ascii_digit()).any(|letters| letters.len() > 4);
     is_base32 && is_made && !has_word && breaks(tail) >= 2
 }
 
-/// Eight characters of base64url as Rollup and Vite write them: `index-BXf3k2aQ.js`, `about.DeJ3k2aQ.css`.
+/// Returns true for eight characters of base64url as Rollup and Vite write them:
+/// `index-BXf3k2aQ.js`, `about.DeJ3k2aQ.css`.
 fn vite(part: &str, is_first: bool) -> bool {
     let Some((before, hash)) = part.len().checked_sub(8).and_then(|at| part.split_at_checked(at)) else { return false };
     let is_apart = before.ends_with('-') || (before.is_empty() && !is_first);
     let others = hash.bytes().filter(|byte| !byte.is_ascii_alphanumeric());
     let is_base64url = others.clone().all(|byte| matches!(byte, b'-' | b'_')) && others.count() <= 1;
     let has = |is: fn(&u8) -> bool| hash.as_bytes().iter().any(is);
-    // In a name in camel case digits stand behind small letters and before capitals, and capitals before small letters:
-    // `md5ToHex`.
+    // In camel case, digits follow lower case and precede capitals, and capitals precede lower
+    // case: `md5ToHex`. A hash breaks that rule.
     let is_odd = hash.as_bytes().windows(2).any(|pair| {
         let &[first, second] = pair else { return false };
         matches!(
@@ -80,7 +86,6 @@ fn vite(part: &str, is_first: bool) -> bool {
         && breaks(hash) >= 3
 }
 
-/// A kind of character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Upper,
@@ -100,8 +105,8 @@ impl Kind {
     }
 }
 
-/// How often the kind of character changes where it does not in words: not behind the capital that a word starts with, and not
-/// for the number at the end, as in `Chapter2`.
+/// Returns how often the class of the characters changes in a way that words do not have. Words
+/// change from a capital to lower case, and have digits at the end, as in `Chapter2`.
 fn breaks(text: &str) -> usize {
     let text = text.trim_end_matches(|c: char| c.is_ascii_digit());
     let kinds = || text.bytes().map(Kind::of);

@@ -1,4 +1,5 @@
-//! `_headers` (Workers static assets, "Headers"): a source on one line, indented below it the fields of its answers.
+//! The rules of `_headers` (Workers static assets, "Headers"): a pattern on one line, and
+//! indented below it the header fields to set or remove.
 
 #[cfg(test)]
 mod tests;
@@ -17,12 +18,13 @@ const LINE_MAX: usize = 2000;
 
 /// The rules of a `_headers` file.
 ///
-/// As JSON a list of `[source, [name…], [[name, value]…]]`: what is removed, then what is set.
+/// In JSON they are a list of `[pattern, [name…], [[name, value]…]]`: the fields that are
+/// removed, then those that are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
 pub struct HeaderRules(Vec<Rule>);
 
-/// A rule as JSON.
+/// A rule in JSON.
 type Block = (Box<str>, Vec<Box<str>>, Vec<(Box<str>, Box<str>)>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,28 +36,39 @@ struct Rule {
     set: Vec<(Box<str>, Box<str>)>,
 }
 
-/// What `_headers` says of one answer. A name is in one of the lists only, and there once.
+/// The changes that `_headers` makes to one response. A name is in one of the lists only, and
+/// there once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderChanges {
-    /// Names of fields that are left out, in lower case.
+    /// The names of the fields to remove, in lower case.
     pub remove: Vec<String>,
-    /// Fields that are sent in place of those of the same name, these in lower case. A `Vary` is to be added to what depends on
-    /// the request anyway: caches would mix up encodings.
+    /// The fields to set, their names in lower case. They replace fields of the same name,
+    /// except for `Vary` and `Link`, to which they are added.
     pub set: Vec<(String, String)>,
 }
 
 impl HeaderRules {
-    /// Reads a file.
+    /// Parses a `_headers` file.
     ///
-    /// Cloudflare leaves out what it cannot read and warns. Here it is an error: a policy that is not there would not be
-    /// noticed.
+    /// Cloudflare skips what it cannot parse, with a warning. Here it is an error, because
+    /// nobody would notice that a policy is missing.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All errors of the file, sorted by line.
+    ///
+    /// ```
+    /// use static_assets::AssetPath;
+    /// use static_assets::header_rules::HeaderRules;
+    ///
+    /// let rules = HeaderRules::parse("/docs/*\n  X-Frame-Options: DENY\n  ! Link").unwrap();
+    /// let changes = rules.of("example.com", &AssetPath::of("/docs/start"));
+    /// assert_eq!(changes.set, [("x-frame-options".to_owned(), "DENY".to_owned())]);
+    /// assert_eq!(changes.remove, ["link"]);
+    /// ```
     pub fn parse(file: &str) -> Result<Self, Vec<LineError>> {
         let mut rules = Vec::new();
         let mut errors = Vec::new();
-        // The rule that lines belong to; `None` where something in it is wrong.
+        // The rule that the next lines belong to; `None` if it has an error.
         let mut open: Option<(usize, Option<Rule>)> = None;
         for (text, line) in file.trim_start_matches('\u{feff}').lines().zip(1..) {
             let content = text.trim();
@@ -89,9 +102,9 @@ impl HeaderRules {
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
     }
 
-    /// The changes to the answer for a path on a host
-    /// ([`host`](http_semantics::request_target::RequestTarget::host)), of all rules that match in their
-    /// order. A field that several set has all their values, with commas between them.
+    /// Returns the changes for a path on a host
+    /// ([`host`](http_semantics::request_target::RequestTarget::host)). All rules that match
+    /// apply, in order. If several set a field, it gets all their values, separated by commas.
     #[must_use]
     pub fn of(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
         let mut changes = HeaderChanges::default();
@@ -108,7 +121,7 @@ impl HeaderRules {
             }
             for (name, value) in &rule.set {
                 let value = captures.fill(value, STRICT);
-                // A placeholder at an end may stand for nothing.
+                // A placeholder at an end may be empty.
                 let value = value.trim();
                 if let Some((_, set)) = changes.set.iter_mut().find(|(set, _)| **set == **name) {
                     set.extend([", ", value]);
@@ -122,7 +135,7 @@ impl HeaderRules {
     }
 }
 
-/// Ends a rule, which must have fields.
+/// Adds a rule that is complete. It must have fields.
 fn close(open: Option<(usize, Option<Rule>)>, rules: &mut Vec<Rule>, note: &mut impl FnMut(usize, String)) {
     let Some((line, Some(rule))) = open else { return };
     if rule.remove.is_empty() && rule.set.is_empty() {
@@ -134,13 +147,14 @@ fn close(open: Option<(usize, Option<Rule>)>, rules: &mut Vec<Rule>, note: &mut 
     }
 }
 
-/// True for the first line of a rule, also where it is none that can be read: `http://…`.
+/// Returns true for the first line of a rule, even if it is not a valid pattern, such as
+/// `http://…`.
 fn is_source(line: &str) -> bool {
     let scheme = line.split_once("://").map(|(scheme, _)| scheme);
     line.starts_with('/') || scheme.is_some_and(|scheme| !scheme.contains(char::is_whitespace))
 }
 
-/// A line below a source.
+/// A line below a pattern.
 #[derive(Clone, Copy)]
 enum Field<'a> {
     Remove(&'a str),
@@ -159,7 +173,7 @@ impl<'a> Field<'a> {
         Ok(field)
     }
 
-    /// Refuses what cannot be sent, and what is not for `_headers` to say.
+    /// Refuses fields that cannot be sent, and fields that `_headers` must not change.
     fn check(self) -> Result<(), String> {
         let (Self::Remove(name) | Self::Set(name, _)) = self;
         if !fields::is_name(name) {
@@ -199,7 +213,8 @@ impl<'a> Field<'a> {
 }
 
 impl Rule {
-    /// Adds a field. "If a header is applied twice …, the values are joined with a comma separator."
+    /// Adds a line. "If a header is applied twice …, the values are joined with a comma
+    /// separator."
     fn add(&mut self, field: Field<'_>) {
         match field {
             Field::Remove(name) => self.remove.push(name.to_ascii_lowercase().into()),

@@ -1,7 +1,9 @@
-//! Under which paths HTML is served: `html_handling` of Workers static assets (Cloudflare's documentation, "HTML handling").
+//! The paths under which HTML files are shown: `html_handling` of Workers static assets
+//! (Cloudflare documentation, "HTML handling").
 //!
-//! The documentation's table for `auto-trailing-slash` has `/folder.html` go to `/folder`, which goes to `/folder/`. Here, as in
-//! what Cloudflare runs, the first redirect names the last path.
+//! In the documentation's table for `auto-trailing-slash`, `/folder.html` redirects to
+//! `/folder`, which redirects to `/folder/`. Here, as in what Cloudflare runs, the first
+//! redirect leads to the last path.
 
 #[cfg(test)]
 mod tests;
@@ -27,26 +29,37 @@ pub enum HtmlHandling {
     None,
 }
 
-/// What a path comes to. Both paths are decoded: one for `Location` is percent-encoded first.
+/// What a path means. The paths are decoded: percent-encode one for `Location`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
     /// The file at this path.
     File(String),
-    /// 307 to this path, where the file is served.
+    /// A redirect (307) to this path, which shows the file.
     Redirect(String),
     /// There is no file.
     Nothing,
 }
 
-/// More folders than a site nests. A deeper path gets the page of its outer folders, so that a path of nothing but slashes is
-/// no work.
+/// The number of folders in which a `404.html` is looked for, counted from the root. A bound, so
+/// that a path of nothing but slashes costs little.
 const FOLDERS_MAX: usize = 64;
 
 impl HtmlHandling {
-    /// Finds the file of a decoded path, which starts with a slash. `exists` says whether there is a file.
+    /// Returns what a decoded path means, which starts with a slash. `exists` returns true if
+    /// there is a file at a path.
     ///
-    /// A redirect leads to a path that is answered with a file, never to another redirect. Slashes in a row count as one, with a
-    /// redirect, so that no `Location` starts with `//`, which would name a host (RFC 3986 §4.2).
+    /// A redirect leads to a path that shows a file, never to another redirect. A run of slashes
+    /// is redirected to one slash, so that no `Location` starts with `//`, which would name a
+    /// host (RFC 3986 §4.2).
+    ///
+    /// ```
+    /// use static_assets::html_handling::{HtmlHandling, Resolved};
+    ///
+    /// let exists = |path: &str| path == "/about.html";
+    /// let handling = HtmlHandling::AutoTrailingSlash;
+    /// assert_eq!(handling.resolve("/about", exists), Resolved::File("/about.html".into()));
+    /// assert_eq!(handling.resolve("/about.html", exists), Resolved::Redirect("/about".into()));
+    /// ```
     #[must_use]
     pub fn resolve(self, path: &str, exists: impl Fn(&str) -> bool) -> Resolved {
         match single_slashes(path) {
@@ -58,7 +71,7 @@ impl HtmlHandling {
         }
     }
 
-    /// The path under which a file is served: what [`HtmlHandling::resolve`] redirects to, as long as no other file takes it.
+    /// Returns the path under which a file is shown, unless another file has that path.
     #[must_use]
     pub fn canonical(self, file: &str) -> String {
         if self == Self::None {
@@ -93,7 +106,8 @@ impl HtmlHandling {
         found.map_or(Resolved::Nothing, Resolved::Redirect)
     }
 
-    /// The file that this very path shows. A file of that name comes before any HTML that stands for it.
+    /// Returns the file that exactly this path shows. A file of that name takes precedence over
+    /// HTML.
     fn served_at(self, path: &str, exists: &impl Fn(&str) -> bool) -> Option<String> {
         if exists(path) {
             return Some(path.to_owned());
@@ -110,14 +124,16 @@ impl HtmlHandling {
     }
 }
 
-/// The pages that may answer where there is no file, nearest first: `/a/404.html` and `/404.html` for `/a/b`.
+/// Returns the pages that may answer if there is no file, the nearest first: `/a/404.html` and
+/// `/404.html` for `/a/b`.
 pub fn not_found_pages(path: &str) -> impl Iterator<Item = String> {
     let folders: Vec<&str> = path.match_indices('/').take(FOLDERS_MAX).filter_map(|(end, _)| path.get(..end)).collect();
     folders.into_iter().rev().map(|folder| format!("{folder}/404.html"))
 }
 
-/// The HTML files that a path may mean besides those it shows, the likelier first: without its ending, then as it stands. A path
-/// that ends as a folder means that first, any other a page.
+/// Returns the HTML files that a path may mean besides the one it shows, the likelier first:
+/// without its ending, then as it is. A path that ends like a folder means that first, any other
+/// a page.
 fn other_names(path: &str) -> impl Iterator<Item = String> {
     let folder = ["/", "/index", "/index.html"].iter().find_map(|ending| path.strip_suffix(ending));
     let page = path.strip_suffix(".html").filter(|_| folder.is_none());
@@ -127,7 +143,8 @@ fn other_names(path: &str) -> impl Iterator<Item = String> {
     [of_folder, page.map(of_page), itself.map(of_page)].into_iter().flatten().flatten()
 }
 
-/// True where `<page>.html` is shown as a page of its own: `index.html` is its folder's, and `.html` is a hidden file.
+/// Returns true if `<page>.html` is shown as a page of its own. `index.html` belongs to its
+/// folder, and `.html` is a hidden file.
 fn is_page(page: &str) -> bool {
     !matches!(page.rsplit('/').next(), None | Some("" | "index" | "." | ".."))
 }

@@ -1,14 +1,14 @@
-//! The keys in the `assets` namespace that are not names of files.
+//! The keys of releases in the `assets` namespace.
 
 use kv_store::limits::Key;
 
-/// All keys of releases begin so; no visitor reaches them by a path.
+/// The prefix of all keys of releases. No path of a request reaches them.
 pub const PREFIX: &str = "kv-edge:";
-/// Keys of bytes begin so.
+/// The prefix of the keys of files' bytes; their hash follows.
 pub const BLOBS: &str = "kv-edge:blob:";
-/// Keys of manifests begin so.
+/// The prefix of the keys of manifests; the id of the release follows.
 pub const MANIFESTS: &str = "kv-edge:release:";
-/// Keys that say that a push is under way begin so; they expire by themselves.
+/// The prefix of the keys that mark a push that is under way. They expire by themselves.
 pub const PUSHES: &str = "kv-edge:push:";
 /// The key of the [`Pointer`](crate::release::Pointer).
 pub const POINTER: Key<'static> = Key::literal("kv-edge:current");

@@ -1,4 +1,80 @@
-//! Static files out of the `assets` namespace (KV documentation, "Store and retrieve static assets").
+//! Static files and translated pages out of Workers KV: which file answers a path, and with
+//! which header fields, language, encoding and bytes (KV documentation, "Store and retrieve
+//! static assets"; Workers static assets, "Headers", "Redirects" and "HTML handling").
+//!
+//! The crate has no clock and does no I/O. It says which values of KV to read; the Worker reads
+//! them.
+//!
+//! # Releases
+//!
+//! `kv-edge assets push` uploads a folder as a **release** ([`release`]). The bytes of files are
+//! stored once, under their hash; the release itself is one record, its **manifest**. A third
+//! kind of key, the **pointer**, names the release that is served. It is written last, so no
+//! visitor sees half of a release, and a rollback only writes it again.
+//!
+//! ```text
+//! key                           value
+//!
+//! kv-edge:current               {"current": "20261121T…", "previous": ["20261120T…"], …}
+//!     │
+//!     ▼
+//! kv-edge:release:20261121T…    {"files": [{"p": "/about.html", "b": {"h": "27bc…", …}, …}], …}
+//!     │
+//!     ▼
+//! kv-edge:blob:27bc…            <!DOCTYPE html>…
+//! ```
+//!
+//! Files that were put under their own names, as the documentation shows it (`wrangler kv key
+//! put index.html`), are served as well: see [`plain_key`].
+//!
+//! # Manifest
+//!
+//! A [`manifest`] lists the files: path, hash, media type, date, encodings, translations. It
+//! also has the rules of the release. [`site`] holds the release that an isolate serves.
+//!
+//! # `_headers` and `_redirects`
+//!
+//! Both files have rules: [`header_rules`] sets and removes header fields, [`redirects`] sends a
+//! path elsewhere or rewrites it. Both match paths with the same patterns: `*` and `:name`.
+//!
+//! # Paths
+//!
+//! [`AssetPath`] decodes the path of a request. [`html_handling`] decides which file it means,
+//! so that `/about` shows `about.html`, and redirects other spellings of the path.
+//!
+//! # Representations
+//!
+//! A file can have several representations (RFC 9110 §3.2): languages and encodings. [`answer`]
+//! selects one, evaluates preconditions and ranges, and makes the header fields. [`pieces`]
+//! lists the values of KV that its bytes are read from.
+//!
+//! # Example
+//!
+//! ```
+//! use http_semantics::fields::Lines;
+//! use http_semantics::request_target::RequestTarget;
+//! use static_assets::AssetPath;
+//! use static_assets::answer::{Answer, Asked, Served, of_release};
+//! use static_assets::manifest::Manifest;
+//! use static_assets::release::Pointer;
+//!
+//! let manifest = Manifest::parse(
+//!     r#"{"version": 1, "id": "20261121T114435Z-9f86d081", "createdMs": 1795261475000, "files": [
+//!         {"p": "/about.html", "b": {"h": "27bc102a", "n": 76}, "t": "text/html", "m": 1795261475}
+//!     ]}"#,
+//! )?;
+//! let pointer = Pointer::switched(None, &manifest.id, 5, 1_795_261_475_000);
+//! let served = Served { pointer: &pointer, manifest: &manifest };
+//!
+//! let target = RequestTarget::parse("https://example.com/about");
+//! let path = AssetPath::of(&target.path);
+//! let fields = Lines::from(&[("if-none-match", "\"27bc102a\"")]);
+//! let asked = Asked { method: "GET", target: &target, path: &path, fields: &fields };
+//!
+//! let Answer::Represented(file) = of_release(served, &asked)? else { panic!("the file exists") };
+//! assert_eq!((file.status, &*file.file.path), (304, "/about.html"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -28,22 +104,23 @@ use http_semantics::request_target::{normal_escapes, percent_decode};
 use http_semantics::status::Status;
 use kv_store::limits::{Key, KeyError};
 
-/// Why a request for a file is not answered with one.
+/// Why the client does not get the file: the request is at fault, or there is no such file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AssetError {
-    /// The decoded path is no key of Workers KV.
+    /// The decoded path is longer than a key of Workers KV can be (512 bytes).
     #[error(transparent)]
     Key(#[from] KeyError),
     /// There is no such file.
     #[error("Not found")]
     NotFound,
-    /// `Accept-Encoding` takes none of the encodings that the file has (RFC 9110 §15.5.7).
+    /// `Accept-Encoding` refuses every encoding that the file has (RFC 9110 §15.5.7).
     #[error("The file has none of the encodings that Accept-Encoding takes.")]
     NotAcceptable,
-    /// A precondition does not hold (RFC 9110 §15.5.13).
+    /// `If-Match` or `If-Unmodified-Since` is false (RFC 9110 §15.5.13).
     #[error("A precondition failed.")]
     PreconditionFailed,
-    /// The file has none of the bytes that `Range` asks for; how many it has (RFC 9110 §15.5.17).
+    /// `Range` asks for no byte that the file has; the length of the file in bytes (RFC 9110
+    /// §15.5.17).
     #[error("The file has {0} bytes, and none of those that Range asks for.")]
     RangeNotSatisfiable(u64),
 }
@@ -75,25 +152,26 @@ impl HttpError for AssetError {
     }
 }
 
-/// Why a file cannot be sent although there is one, or what says which files there are cannot be read.
+/// Why a file cannot be sent although the request is fine: KV does not have, or does not give,
+/// what the release needs. Answered with 503.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// Workers KV does not answer, or with what cannot be read. The text is for the log.
+    /// KV fails, or the pointer or manifest cannot be parsed. The text is for the log.
     #[error("{0}")]
     Unavailable(String),
-    /// The key of the file's bytes, which its release names, holds nothing, or bytes of another length.
+    /// KV does not have the bytes that the release names under this key, or not all of them.
     #[error("{0} is not there, or not whole")]
     Missing(String),
 }
 
 impl FileError {
-    /// Says why, for the log.
+    /// Returns the error for a failed read; the cause is for the log.
     #[must_use]
     pub fn unavailable(cause: &impl ToString) -> Self {
         Self::Unavailable(cause.to_string())
     }
 
-    /// Names the key, for the log.
+    /// Returns the error for bytes that are missing; the key is for the log.
     #[must_use]
     pub fn missing(key: &Key<'_>) -> Self {
         Self::Missing(key.as_str().to_owned())
@@ -122,11 +200,12 @@ impl HttpError for FileError {
 /// The file that answers `/`.
 const INDEX: Key<'static> = Key::literal("index.html");
 
-/// The path of a request as files have it: percent-decoded once.
+/// Returns the path of a request, percent-decoded once, as a manifest spells paths.
 ///
 /// # Errors
-/// [`AssetError::NotFound`] for what names no file: broken percent-encoding, bytes that are no UTF-8, NUL, `\`, which some systems take
-/// for a slash, and segments `.` and `..`, which only an encoded slash can have left there.
+/// [`AssetError::NotFound`] if the path cannot name a file: its percent-encoding is broken or is
+/// not UTF-8; it contains NUL or `\`, which some systems read as a slash; it has a segment `.`
+/// or `..`, which only an encoded slash can have left there; or it begins with [`keys::PREFIX`].
 pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
     let decoded = percent_decode(path).map_err(|_| AssetError::NotFound)?;
     let is_hidden = decoded.trim_start_matches('/').starts_with(keys::PREFIX);
@@ -135,27 +214,27 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
     if is_hidden || names_no_file { Err(AssetError::NotFound) } else { Ok(decoded) }
 }
 
-/// The path of a request, as the files, `_redirects` and `_headers` of a release see it.
+/// The path of a request, as files and the rules of a release are compared with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AssetPath<'a> {
-    /// One that may name a file, as [`decode`] gives it.
+    /// A path that can name a file, decoded by [`decode`].
     Decoded(Cow<'a, str>),
-    /// One that names no file, as it was sent: nobody can say what `/50%` or `/caf%E9` is,
-    /// decoded. It gets what any path gets that has no file: the redirect of a rule with
-    /// placeholders, the page of a single-page application, or the nearest `404.html`.
+    /// A path that cannot name a file, such as `/50%` or `/caf%E9`, as it was sent. It gets what
+    /// any missing file gets: the redirect of a rule with placeholders, the page of a
+    /// single-page application, or the nearest `404.html`.
     Encoded(Cow<'a, str>),
 }
 
 impl<'a> AssetPath<'a> {
-    /// Reads the path of a request.
+    /// Decodes the path of a request if it can name a file.
     #[must_use]
     pub fn of(path: &'a str) -> Self {
-        // The escapes of unreserved characters mean the characters, whatever stands beside them
-        // (RFC 3986 §6.2.2.2).
+        // Escapes of unreserved characters are equivalent to the characters (RFC 3986 §6.2.2.2),
+        // even if another escape of the path is broken.
         decode(path).map_or_else(|_| Self::Encoded(normal_escapes(path)), Self::Decoded)
     }
 
-    /// The path of the file that it names; `None` where it names none.
+    /// Returns the decoded path; `None` if it cannot name a file.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         match self {
@@ -164,18 +243,19 @@ impl<'a> AssetPath<'a> {
         }
     }
 
-    /// What rules are compared with.
+    /// Returns the text that rules are compared with.
     pub(crate) fn text(&self) -> &str {
         let (Self::Decoded(path) | Self::Encoded(path)) = self;
         path
     }
 
-    /// True where the escapes in it are those that were sent.
+    /// Returns true if the path still has its escapes, because it cannot be decoded.
     pub(crate) fn is_encoded(&self) -> bool {
         matches!(self, Self::Encoded(_))
     }
 
-    /// The decoded path as far as it has names: that of the folder which has no such file.
+    /// Returns the decoded path up to the first segment that cannot be decoded: the folder in
+    /// which a `404.html` is looked for.
     pub(crate) fn named(&self) -> Cow<'_, str> {
         let path = match self {
             Self::Decoded(path) => return Cow::Borrowed(path),
@@ -193,15 +273,16 @@ impl<'a> AssetPath<'a> {
     }
 }
 
-/// True where a path may be one that is spelled otherwise in Normalization Form C, in which
-/// `kv-edge assets push` stores the names of files: nothing before U+0300, the first combining
-/// character, is (UAX #15, "Detecting Normalization Forms").
+/// Returns true if Normalization Form C may spell the path differently. `kv-edge assets push`
+/// stores the names of files in that form. No character before U+0300, the first combining
+/// character, changes (UAX #15, "Detecting Normalization Forms").
 #[must_use]
 pub fn may_be_decomposed(path: &str) -> bool {
     path.chars().any(|character| character >= '\u{300}')
 }
 
-/// What a path of an URL must escape (URL Standard, "path percent-encode set"), and `%` itself: the path is decoded.
+/// Characters that are escaped in the path of a URL (URL Standard, "path percent-encode set"),
+/// and `%`, because the path is decoded.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -216,13 +297,14 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'}');
 
-/// A decoded path as an URL has it.
+/// Returns a decoded path, percent-encoded for a URL.
 #[must_use]
 pub fn encode(path: &str) -> Cow<'_, str> {
     utf8_percent_encode(path, PATH).into()
 }
 
-/// A path with one slash where there are several: two at its start would name another host.
+/// Returns the path with each run of slashes as one slash. Two slashes at the start would name
+/// another host.
 pub(crate) fn single_slashes(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
         return Cow::Borrowed(path);
@@ -236,11 +318,12 @@ pub(crate) fn single_slashes(path: &str) -> Cow<'_, str> {
     Cow::Owned(single)
 }
 
-/// The key of a file that was written the documented way, under its own name: the decoded path without leading slashes; `/` is
+/// Returns the unversioned key of a file: the key that `wrangler kv key put` gave it, which
+/// belongs to no release. It is the decoded path without leading slashes; for `/` it is
 /// `index.html`.
 ///
 /// # Errors
-/// [`AssetError::Key`] where the path is no key of Workers KV.
+/// [`AssetError::Key`] if the path is longer than a key of Workers KV can be.
 pub fn plain_key(path: &str) -> Result<Key<'_>, AssetError> {
     match path.trim_start_matches('/') {
         "" => Ok(INDEX),
@@ -248,8 +331,8 @@ pub fn plain_key(path: &str) -> Result<Key<'_>, AssetError> {
     }
 }
 
-/// The `Content-Type` of a key, by its extension. As documented, text and JavaScript carry `charset=utf-8`, and what has no
-/// known extension is text.
+/// Returns the `Content-Type` of an unversioned key, by its extension. As documented, text and
+/// JavaScript carry `charset=utf-8`, and an unknown extension means plain text.
 #[must_use]
 pub fn content_type(key: &str) -> Cow<'static, str> {
     media_type::of_path(key).unwrap_or(Cow::Borrowed("text/plain; charset=utf-8"))
@@ -259,7 +342,7 @@ pub fn content_type(key: &str) -> Cow<'static, str> {
 mod tests {
     use super::*;
 
-    /// The key of a path as a request has it.
+    /// Returns the unversioned key for the path of a request.
     fn key(path: &str) -> Result<String, AssetError> {
         let decoded = decode(path)?;
         plain_key(&decoded).map(|key| key.as_str().to_owned())
@@ -287,7 +370,8 @@ mod tests {
     #[test]
     fn what_names_no_file_is_not_found_without_a_look() {
         for path in [
-            // Broken, and bytes that are no UTF-8: overlong, half of a character, half of a surrogate pair (RFC 3629 §3).
+            // Broken escapes, and bytes that are not UTF-8: overlong, half of a character, half
+            // of a surrogate pair (RFC 3629 §3).
             "/%",
             "/%2",
             "/%zz",
@@ -296,19 +380,19 @@ mod tests {
             "/%c0%af",
             "/%e2%82",
             "/%ed%a0%80",
-            // RFC 9110 §5.5: NUL is no part of any name that is sent.
+            // RFC 9110 §5.5: NUL is invalid in a field value, such as `Location`.
             "/a%00",
             "/a%5Cb",
             "/%00",
             "/a%00.html",
-            // A segment that was none before the slashes were decoded (RFC 3986 §3.3).
+            // Dot segments that only exist once the escaped slashes are decoded (RFC 3986 §3.3).
             "/%2E%2e",
             "/..%2Fa",
             "/a%2f..%2fb",
             "/a%2F.",
             "/.%2f",
             "//%2e%2e//",
-            // What stands behind every release.
+            // Keys of releases.
             "/kv-edge:current",
             "/kv-edge%3Acurrent",
             "//kv-edge:blob:00",

@@ -1,11 +1,11 @@
-//! What is wrong in a file of rules.
+//! Errors in `_redirects` and `_headers`.
 
-/// What is wrong in a line of `_redirects` or `_headers`.
+/// An error in a line of `_redirects` or `_headers`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct LineError {
-    /// Counted from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// A sentence or more.
+    /// What is wrong with the line: a sentence or more.
     pub problem: String,
 }

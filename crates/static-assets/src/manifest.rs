@@ -1,4 +1,5 @@
-//! The manifest of a release: which files it has, and what is known of each. `kv-edge assets push` writes it, the Worker reads it.
+//! The manifest of a release: its files, what is known of each, and its rules. `kv-edge assets
+//! push` writes it, the Worker reads it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,39 +9,40 @@ use super::redirects::Redirects;
 use http_semantics::accept_encoding::Coding;
 use kv_store::record::{self, BrokenRecord};
 
-/// The form of the manifests that this code writes and reads.
+/// The version of the record format that this code writes and reads.
 pub const VERSION: u32 = 1;
 
-/// A release.
+/// The record that describes a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// [`VERSION`]
+    /// Always [`VERSION`].
     pub version: u32,
-    /// The name of the release, such as `20261121T114435Z-9f86d081`: in their order, later ones come behind earlier ones.
+    /// The id of the release, such as `20261121T114435Z-9f86d081`. Ids sort by time.
     pub id: String,
-    /// When it was pushed, in milliseconds since the Unix epoch.
+    /// When the release was pushed, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// Under which paths HTML is served.
+    /// How paths and HTML files go together.
     #[serde(default)]
     pub html_handling: HtmlHandling,
-    /// What answers where there is no file.
+    /// What answers a path that has no file.
     #[serde(default)]
     pub not_found: NotFound,
-    /// True where keys that are no part of the release are served too, written as documented: `wrangler kv key put index.html`.
+    /// True if files under unversioned keys are served as well: those written as documented,
+    /// `wrangler kv key put index.html`.
     #[serde(default = "yes")]
     pub plain_keys: bool,
-    /// `_redirects`
+    /// The rules of `_redirects`.
     #[serde(default)]
     pub redirects: Redirects,
-    /// `_headers`
+    /// The rules of `_headers`.
     #[serde(default)]
     pub headers: HeaderRules,
     /// The files, sorted by [`File::path`].
     pub files: Vec<File>,
 }
 
-/// What answers where there is no file (`not_found_handling` of Workers static assets).
+/// What answers a path that has no file (`not_found_handling` of Workers static assets).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotFound {
@@ -48,70 +50,74 @@ pub enum NotFound {
     #[default]
     #[serde(rename = "404-page")]
     Page,
-    /// For navigations `/index.html` with 200, else a 404.
+    /// `/index.html` with 200 if the request is a navigation, else a 404.
     SinglePageApplication,
     /// A plain 404.
     None,
 }
 
-/// A file of a release. One letter a member: a manifest has thousands of them.
+/// A file of a release. The members of its JSON have one letter each, because a manifest has
+/// thousands of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Where it stands in the folder that was pushed, decoded, with a leading slash: `/docs/about.html`.
+    /// Its path in the folder that was pushed, decoded, with a leading slash:
+    /// `/docs/about.html`.
     #[serde(rename = "p")]
     pub path: Box<str>,
-    /// Its bytes as they are.
+    /// Its bytes, not encoded.
     #[serde(rename = "b")]
     pub body: Body,
-    /// Its `Content-Type`.
+    /// Its media type, for `Content-Type`.
     #[serde(rename = "t")]
     pub media_type: Box<str>,
-    /// `Last-Modified`: when a release first had it under this path with these bytes, in seconds since the Unix epoch.
+    /// When a release first had these bytes under this path, in seconds since the Unix epoch;
+    /// for `Last-Modified`.
     #[serde(rename = "m")]
     pub modified_seconds: u64,
-    /// True where its name changes with its bytes, so that it can be kept for ever.
+    /// True if its name changes with its bytes, so that caches may store it for a year.
     #[serde(rename = "i", default, skip_serializing_if = "is_false")]
     pub is_immutable: bool,
-    /// Its bytes in other encodings, smallest first.
+    /// Its content encodings (RFC 9110 §8.4), the shortest first.
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     pub encoded: Vec<Encoded>,
-    /// Its language, a tag (RFC 5646), where that is known.
+    /// Its language tag (RFC 5646), if known.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Box<str>>,
-    /// Other languages of the same page, `/about.de.html` of `/about.html`, sorted by tag.
+    /// Translations of the page, such as `/about.de.html` of `/about.html`, sorted by tag.
     #[serde(rename = "v", default, skip_serializing_if = "Vec::is_empty")]
     pub translations: Vec<Translation>,
 }
 
-/// Bytes in KV.
+/// The bytes of a file, or of one of its encodings, as KV stores them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
-    /// Of all its bytes: [`Hash`](http_semantics::content_hash::hash).
+    /// The hash of all bytes ([`hash`](http_semantics::content_hash::hash)).
     #[serde(rename = "h")]
     pub hash: Box<str>,
-    /// How many there are.
+    /// The length in bytes.
     #[serde(rename = "n")]
     pub length: u64,
-    /// The parts that stand under keys of their own, in their order; none where all of it stands under its own hash.
+    /// The parts that are stored under hashes of their own, in order. Empty if the body is one
+    /// value under its own hash.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub chunks: Vec<Chunk>,
 }
 
-/// A part of a body.
+/// A part of a body, which is one value in KV.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
-    /// Of its bytes.
+    /// The hash of its bytes.
     #[serde(rename = "h")]
     pub hash: Box<str>,
-    /// How many there are.
+    /// The length in bytes.
     #[serde(rename = "n")]
     pub length: u64,
 }
 
-/// A file in another encoding (RFC 9110 §8.4).
+/// The bytes of a file in a content coding (RFC 9110 §8.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encoded {
-    /// Which.
+    /// The content coding.
     #[serde(rename = "c")]
     pub coding: Coding,
     /// The encoded bytes.
@@ -119,33 +125,33 @@ pub struct Encoded {
     pub body: Body,
 }
 
-/// Another language of a page.
+/// A translation of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Translation {
-    /// Its tag (RFC 5646), as the name of the file has it.
+    /// The language tag (RFC 5646), as in the name of the file.
     #[serde(rename = "l")]
     pub language: Box<str>,
-    /// The path of the file in this manifest.
+    /// The path of the translation's file in this manifest.
     #[serde(rename = "p")]
     pub path: Box<str>,
 }
 
 impl Manifest {
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// [`BrokenRecord`] where it is none, or one of another [`VERSION`].
+    /// [`BrokenRecord`] if the text is not the JSON of a manifest, or has another [`VERSION`].
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         let mut manifest: Self = record::parse(json)?;
         if manifest.version != VERSION {
             return Err(BrokenRecord::of_kind("a manifest of another version"));
         }
-        // `file` relies on it, whoever wrote the manifest.
+        // `file` searches by halves.
         manifest.files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(manifest)
     }
 
-    /// The file at a path, which starts with a slash and is decoded.
+    /// Returns the file at a decoded path, which starts with a slash.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&File> {
         let at = self.files.binary_search_by(|file| file.path.as_ref().cmp(path)).ok()?;
@@ -154,13 +160,14 @@ impl Manifest {
 }
 
 impl Manifest {
-    /// What a decoded path comes to.
+    /// Returns what a decoded path means: a file, a redirect to where it is shown, or nothing.
     #[must_use]
     pub fn resolve(&self, path: &str) -> Resolved {
         self.html_handling.resolve(path, |path| self.file(path).is_some())
     }
 
-    /// The path under which a file is served; its own where another file has the better one.
+    /// Returns the path under which a file is shown. That is the path of the file itself if
+    /// another file has the better one.
     #[must_use]
     pub fn address(&self, path: &str) -> String {
         let canonical = self.html_handling.canonical(path);
@@ -169,7 +176,8 @@ impl Manifest {
 }
 
 impl Body {
-    /// The hashes of the values in KV that it is made of, and the bytes of each, in their order.
+    /// Returns the hash and the length in bytes of each value in KV that the body is made of, in
+    /// order.
     pub fn parts(&self) -> impl Iterator<Item = (&str, u64)> {
         let whole = self.chunks.is_empty().then_some((self.hash.as_ref(), self.length));
         whole.into_iter().chain(self.chunks.iter().map(|chunk| (chunk.hash.as_ref(), chunk.length)))
@@ -177,7 +185,7 @@ impl Body {
 }
 
 impl File {
-    /// All its bodies: as it is, and encoded.
+    /// Returns all its bodies: the plain one first, then the encoded ones.
     pub fn bodies(&self) -> impl Iterator<Item = &Body> {
         std::iter::once(&self.body).chain(self.encoded.iter().map(|encoded| &encoded.body))
     }

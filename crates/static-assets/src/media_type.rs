@@ -1,11 +1,12 @@
-//! The media type of a file, by its name, and what follows from a type.
+//! The media type of a file, by the extension in its name, and what follows from the type.
 
 use std::borrow::Cow;
 
-/// The type of a file of which nothing is known (RFC 2046 §4.5.1).
+/// The media type of a file whose extension is unknown (RFC 2046 §4.5.1).
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// Where the table of `mime_guess` lags behind the registry, or gives what browsers do not take.
+/// Extensions for which `mime_guess` lags behind the registry, or gives a type that browsers
+/// refuse.
 const OVERRIDES: [(&str, &str); 18] = [
     // RFC 9239 §6: one name for all JavaScript, modules too.
     ("cjs", "text/javascript"),
@@ -24,13 +25,13 @@ const OVERRIDES: [(&str, &str); 18] = [
     ("webmanifest", "application/manifest+json"),
     ("woff", "font/woff"),   // RFC 8081 §4.4.5
     ("woff2", "font/woff2"), // RFC 8081 §4.4.6
-    // RFC 7303 §9.1. Not `text/xml`: with a `charset` the encoding that the document declares would not count.
+    // RFC 7303 §9.1. Not `text/xml`: its `charset` would override the encoding in the document.
     ("xml", "application/xml"),
     ("xsl", "application/xml"),
 ];
 
-/// The `Content-Type` of a file, by the extension in its name: text with `charset=utf-8`. `None` where the extension is
-/// unknown or there is none.
+/// Returns the `Content-Type` of a file, by the extension in its name; text gets
+/// `charset=utf-8`. `None` if the extension is unknown or there is none.
 #[must_use]
 pub fn of_path(path: &str) -> Option<Cow<'static, str>> {
     let (_, extension) = name(path).rsplit_once('.')?;
@@ -43,7 +44,8 @@ pub fn of_path(path: &str) -> Option<Cow<'static, str>> {
     Some(if is_text { Cow::Owned(format!("{essence}; charset=utf-8")) } else { Cow::Borrowed(essence) })
 }
 
-/// True where the bytes of such files are worth a try to compress: text, and formats that are not compressed themselves.
+/// Returns true if compression is worth a try: for text and for formats that are not compressed
+/// themselves.
 #[must_use]
 pub fn is_compressible(media_type: &str) -> bool {
     let essence = essence(media_type);
@@ -78,18 +80,18 @@ pub fn is_compressible(media_type: &str) -> bool {
     }
 }
 
-/// True for pages.
+/// Returns true if the type is HTML or XHTML.
 #[must_use]
 pub fn is_html(media_type: &str) -> bool {
     matches!(essence(media_type), "text/html" | "application/xhtml+xml")
 }
 
-/// The last segment of a path.
+/// Returns the last segment of a path.
 pub(super) fn name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A type without its parameters (RFC 9110 §8.3.1).
+/// Returns the type without its parameters (RFC 9110 §8.3.1).
 fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or(media_type).trim()
 }
@@ -188,7 +190,8 @@ mod tests {
         assert!(!is_html("text/plain; charset=utf-8") && !is_html("text/htmlx") && !is_html(""));
     }
 
-    /// Linear search: the list is short, but an extension that stands twice would be a mistake.
+    /// The search is linear because the list is short, but an extension that is there twice is a
+    /// mistake.
     #[test]
     fn the_overrides_are_sorted() {
         assert!(OVERRIDES.is_sorted_by(|(a, _), (b, _)| a < b));

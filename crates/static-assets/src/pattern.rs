@@ -1,9 +1,11 @@
-//! The sources of `_redirects` and `_headers` (Workers static assets, "Redirects" and "Headers"): a path in which `*` stands
-//! for anything and `:name` for a part of one segment, perhaps behind `https://` and a host.
+//! Patterns: the sources of `_redirects` and `_headers` (Workers static assets, "Redirects" and
+//! "Headers"). A pattern is a path in which `*` matches any text and `:name` a part of one
+//! segment. `https://` and a host may stand before it.
 //!
-//! A slash is matched by itself or by `*`, never by `:name`. So a path is compared segment by segment, and within one from its
-//! end: where each literal is taken as far right as it goes, each placeholder is as long as it goes, first ones first, which
-//! is what the documentation calls greedy. No way is tried twice; the time is linear in the path's length.
+//! A slash is matched by itself or by `*`, never by `:name`. So a path is compared segment by
+//! segment, and each segment from its end. Each literal is taken as far right as possible, so
+//! each placeholder is as long as possible, the first ones first: what the documentation calls
+//! greedy. There is no backtracking; the time is linear in the length of the path.
 
 #[cfg(test)]
 mod tests;
@@ -15,19 +17,19 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::AssetPath;
 use http_semantics::request_target::{BadPercentEncoding, percent_decode};
 
-/// The name that the text of `*` has.
+/// The name of the placeholder `*`.
 const SPLAT: &str = "splat";
 
-/// All but the unreserved characters of RFC 3986 §2.3 and the slash: such text ends nothing it is put into, be it a field
-/// value, a query or a fragment.
+/// All characters but the unreserved ones (RFC 3986 §2.3) and the slash. Text that is encoded
+/// like this cannot end a field value, a query or a fragment.
 pub(super) const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// A source.
+/// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// As it was written.
+    /// The pattern as it was written.
     text: Box<str>,
-    /// In lower case; `None` matches any.
+    /// The host, in lower case; `None` matches any host.
     host: Option<Sequence>,
     path: Sequence,
 }
@@ -37,7 +39,7 @@ pub(super) struct Pattern {
 struct Sequence {
     delimiter: char,
     segments: Vec<Segment>,
-    /// Where the splat is: the segment, and the index in its `rest`.
+    /// The position of the splat: the segment, and the index in its `rest`.
     splat: Option<(usize, usize)>,
 }
 
@@ -48,24 +50,24 @@ struct Segment {
     rest: Vec<(Gap, String)>,
 }
 
-/// What stands for text.
+/// A placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Gap {
-    /// `*`: any text, none too.
+    /// `*`: any text, also the empty one.
     Splat,
     /// `:name`: at least one character.
     Name(Box<str>),
 }
 
-/// The texts of a match, by the name of their placeholder.
+/// The text that each placeholder matched, with its name.
 #[derive(Debug, Default)]
 pub(super) struct Captures<'a> {
     texts: Vec<(&'a str, &'a str)>,
-    /// True where they are percent-encoded, as a path was sent that cannot be decoded.
+    /// True if the texts are percent-encoded, because the path cannot be decoded.
     is_encoded: bool,
 }
 
-/// A piece of text with placeholders.
+/// A piece of a text that has placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     Literal(&'a str),
@@ -74,10 +76,10 @@ pub(super) enum Token<'a> {
 }
 
 impl Pattern {
-    /// Reads a source, percent-encoded or not.
+    /// Parses a pattern, percent-encoded or not.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A sentence that says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         // "any fragments in the source are not evaluated"
         let source = text.split_once('#').map_or(text, |(source, _)| source);
@@ -120,12 +122,12 @@ impl Pattern {
         &self.text
     }
 
-    /// True where it is for one host, or some.
+    /// Returns true if the pattern has a host.
     pub(super) fn has_host(&self) -> bool {
         self.host.is_some()
     }
 
-    /// The names of its placeholders, `splat` among them.
+    /// Returns the names of the placeholders, `splat` for `*`.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let segments = self.host.iter().chain([&self.path]).flat_map(|sequence| &sequence.segments);
         segments.flat_map(|segment| &segment.rest).map(|(gap, _)| match gap {
@@ -134,7 +136,7 @@ impl Pattern {
         })
     }
 
-    /// The one path that it matches, decoded; `None` where it has placeholders.
+    /// Returns the one path that the pattern matches, decoded; `None` if it has placeholders.
     pub(super) fn literal(&self) -> Option<String> {
         if self.names().next().is_some() {
             return None;
@@ -143,8 +145,8 @@ impl Pattern {
         Some(segments.join("/"))
     }
 
-    /// Compares it with a host, in lower case and without a port, and a decoded path. Allocates only where it matches and has
-    /// placeholders.
+    /// Returns the captures if the pattern matches a host, in lower case and without a port, and
+    /// a decoded path. Allocates only if the pattern matches and has placeholders.
     pub(super) fn captures<'a>(&'a self, host: &'a str, path: &'a str) -> Option<Captures<'a>> {
         if !self.visit(host, path, &mut |_, _| ()) {
             return None;
@@ -154,20 +156,21 @@ impl Pattern {
         Some(captures)
     }
 
-    /// Compares it with the path of a request.
+    /// Returns the captures if the pattern matches a host and the path of a request.
     pub(super) fn captures_of<'a>(&'a self, host: &'a str, path: &'a AssetPath<'_>) -> Option<Captures<'a>> {
         let captures = self.captures(host, path.text())?;
         Some(Captures { is_encoded: path.is_encoded(), ..captures })
     }
 
-    /// Tells each text that a placeholder stands for; those that were told mean nothing where the answer is no.
+    /// Returns true if the pattern matches, and passes each capture to `found`. Captures of a
+    /// pattern that does not match mean nothing.
     fn visit<'a>(&'a self, host: &'a str, path: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> bool {
         self.host.as_ref().is_none_or(|pattern| pattern.visit(host, found).is_some())
             && self.path.visit(path, found).is_some()
     }
 }
 
-/// Reads the host of an absolute source.
+/// Parses the host of a pattern.
 fn host_sequence(host: &str) -> Result<Sequence, String> {
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     if host.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) {
@@ -189,7 +192,7 @@ fn host_sequence(host: &str) -> Result<Sequence, String> {
 }
 
 impl Sequence {
-    /// Reads segments. `literal` gives the text that a literal stands for.
+    /// Parses segments. `literal` decodes the text between placeholders.
     fn parse(
         delimiter: char,
         text: &str,
@@ -222,7 +225,7 @@ impl Sequence {
         Ok(sequence)
     }
 
-    /// Compares it with a text.
+    /// Returns `Some` if the segments match the text.
     fn visit<'a>(&'a self, text: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> Option<()> {
         let (before, behind) = match self.splat {
             None => (self.segments.as_slice(), None),
@@ -259,18 +262,19 @@ impl Sequence {
 }
 
 impl Segment {
-    /// The literal that is at the end so far.
+    /// Returns the last literal, to which text is appended while the segment is parsed.
     fn last(&mut self) -> &mut String {
         self.rest.last_mut().map_or(&mut self.first, |(_, literal)| literal)
     }
 
-    /// Compares it with one segment. Gives the text of the splat, which is not told.
+    /// Matches one segment of a text. Returns the text of the splat, which is not passed to
+    /// `found`.
     fn visit<'a>(&'a self, text: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> Option<&'a str> {
         fit(&self.first, self.rest.iter().map(|(gap, literal)| (gap, literal.as_str())), text, found)
     }
 
-    /// Compares what is before its splat with the start of one segment, what is behind it with the end of another one. Gives
-    /// how many bytes each takes.
+    /// Matches what is before the splat with the start of one segment of a text, and what is
+    /// behind it with the end of another. Returns the length in bytes of each.
     fn visit_ends<'a>(
         &'a self,
         gap: usize,
@@ -288,8 +292,8 @@ impl Segment {
     }
 }
 
-/// Compares a literal and what follows it with all of a text. Gives the text of the splat, which is not told; empty where
-/// there is none.
+/// Matches a literal and what follows it with the whole text. Returns the text of the splat,
+/// which is not passed to `found`; empty if there is none.
 fn fit<'a>(
     first: &'a str,
     rest: impl DoubleEndedIterator<Item = (&'a Gap, &'a str)>,
@@ -320,7 +324,8 @@ fn fit<'a>(
 }
 
 impl Gap {
-    /// Where the literal before it can be, if it is to have what it needs at the end of a text.
+    /// Returns the part of the text in which the literal before this placeholder may end, so
+    /// that the placeholder has the one character it may need.
     fn room<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Splat => Some(text),
@@ -330,21 +335,23 @@ impl Gap {
 }
 
 impl<'a> Captures<'a> {
-    /// The text of a placeholder.
+    /// Returns the text that a placeholder matched.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         self.texts.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// The same, decoded; empty where it is missing.
+    /// Returns the text that a placeholder matched, decoded; empty if there is no such
+    /// placeholder.
     ///
     /// # Errors
-    /// [`BadPercentEncoding`] where it cannot be decoded.
+    /// [`BadPercentEncoding`] if the text cannot be decoded.
     pub(super) fn decoded(&self, name: &str) -> Result<Cow<'a, str>, BadPercentEncoding> {
         let text = self.get(name).unwrap_or_default();
         if self.is_encoded { percent_decode(text) } else { Ok(Cow::Borrowed(text)) }
     }
 
-    /// Puts the texts, percent-encoded, into another text. A name that the source does not have stays as it is.
+    /// Replaces the placeholders in a text by what they matched, percent-encoded. A name that
+    /// the pattern does not have stays as it is.
     pub(super) fn fill<'t>(&self, text: &'t str, set: &'static AsciiSet) -> Cow<'t, str> {
         if self.texts.is_empty() {
             return Cow::Borrowed(text);
@@ -362,7 +369,7 @@ impl<'a> Captures<'a> {
         Cow::Owned(filled)
     }
 
-    /// Percent-encodes a text; the escapes that it has stay if they are those that were sent.
+    /// Appends a text, percent-encoded. If the path still has its escapes, they stay.
     fn encode(&self, text: &str, set: &'static AsciiSet, filled: &mut String) {
         let mut parts = text.split(|character| self.is_encoded && character == '%');
         filled.extend(parts.next().into_iter().flat_map(|part| utf8_percent_encode(part, set)));
@@ -373,12 +380,12 @@ impl<'a> Captures<'a> {
     }
 }
 
-/// True for `.` and `..`.
+/// Returns true for `.` and `..`.
 pub(super) fn is_dots(segment: &str) -> bool {
     matches!(segment, "." | "..")
 }
 
-/// Takes text with placeholders, `:[A-Za-z]\w*`, apart.
+/// Splits a text at its placeholders, `:[A-Za-z]\w*`.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut left = text;
     std::iter::from_fn(move || {
@@ -397,7 +404,7 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
-/// The name of the placeholder that a text starts with, and what is behind it.
+/// Returns the name of the placeholder that a text starts with, and the rest of the text.
 fn name(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix(':').filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
     Some(text.split_at(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())))

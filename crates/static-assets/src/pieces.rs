@@ -1,4 +1,4 @@
-//! Which values of KV a body, or a part of it, is put together of.
+//! The values of KV, or parts of them, that the content of a response is assembled from.
 
 use std::ops;
 
@@ -10,33 +10,33 @@ use super::manifest::Body;
 use super::release::blob_key;
 use kv_store::limits::{Key, KeyError};
 
-/// A piece of what is answered.
+/// A piece of the content of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// A text.
+    /// Text between the parts of a multipart body.
     Text(&'a str),
-    /// Bytes of a value.
+    /// Bytes of a value in KV.
     Bytes {
-        /// The value's key.
+        /// The key of the value.
         key: Key<'static>,
-        /// How many bytes the value has.
+        /// The length of the whole value, in bytes.
         length: u64,
-        /// Those that are wanted.
+        /// The bytes of the value that belong to the response.
         range: ops::Range<u64>,
     },
 }
 
-/// The pieces of all of a body.
+/// Returns the pieces of a whole body.
 ///
 /// # Errors
-/// [`KeyError`] where the manifest holds a hash that is none.
+/// [`KeyError`] if a hash in the manifest is too long for a key of Workers KV.
 pub fn of_whole(body: &Body) -> Result<Vec<Piece<'_>>, KeyError> {
     let mut pieces = Vec::new();
     add(&mut pieces, body, &(0..body.length))?;
     Ok(pieces)
 }
 
-/// The pieces of some parts of a body: only the chunks that these touch.
+/// Returns the pieces of some parts of a body: only chunks that overlap a part are among them.
 ///
 /// # Errors
 /// As [`of_whole`].
@@ -52,7 +52,7 @@ pub fn of_parts<'a>(body: &Body, parts: &'a [Part]) -> Result<Vec<Piece<'a>>, Ke
 }
 
 fn add(pieces: &mut Vec<Piece<'_>>, body: &Body, wanted: &ops::Range<u64>) -> Result<(), KeyError> {
-    // A manifest is a record out of KV: its lengths can be anything.
+    // The lengths come out of KV and can be any numbers.
     let mut begins: u64 = 0;
     for (hash, length) in body.parts() {
         let ends = begins.saturating_add(length);
@@ -65,7 +65,7 @@ fn add(pieces: &mut Vec<Piece<'_>>, body: &Body, wanted: &ops::Range<u64>) -> Re
     Ok(())
 }
 
-/// As `kv/assembled.js` reads them: a text, or key, length, start and end.
+/// The JSON that `platform/glue/assembled.js` reads: a text, or key, length, start and end.
 impl Serialize for Piece<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -1,4 +1,5 @@
-//! `_redirects` (Workers static assets, "Redirects"): `[source] [destination] [code?]` on each line.
+//! The rules of `_redirects` (Workers static assets, "Redirects"): `[source] [destination]
+//! [code?]` on each line.
 
 mod destination;
 #[cfg(test)]
@@ -14,26 +15,26 @@ use super::AssetPath;
 use super::line_error::LineError;
 use super::pattern::{Captures, Pattern};
 
-/// "Per file": redirects whose source is one path.
+/// The limit "per file" of redirects without placeholders.
 const STATIC_MAX: usize = 2000;
-/// "Per file": redirects whose source has placeholders.
+/// The limit "per file" of redirects with placeholders.
 const DYNAMIC_MAX: usize = 100;
-/// "Per file": characters of a line.
+/// The limit of characters in a line.
 const LINE_MAX: usize = 1000;
 
 /// The rules of a `_redirects` file.
 ///
-/// As JSON a list of `[source, destination, code]`, the text as it was written.
+/// In JSON they are a list of `[source, destination, code]`, as they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
 pub struct Redirects {
-    /// With one path as their source, decoded; sorted by it.
+    /// Rules without placeholders, each with its decoded path, sorted by it.
     fixed: Vec<(Box<str>, Rule)>,
-    /// With placeholders, in their order.
+    /// Rules with placeholders, in the order of the file.
     dynamic: Vec<Rule>,
 }
 
-/// A rule as it was written.
+/// A rule in JSON.
 type Line = (Box<str>, Box<str>, u16);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +44,28 @@ struct Rule {
 }
 
 impl Redirects {
-    /// Reads a file.
+    /// Parses a `_redirects` file.
     ///
-    /// Cloudflare leaves out what it cannot read and warns. Here it is an error: a rule that is not there would be noticed by
-    /// visitors only.
+    /// Cloudflare skips what it cannot parse, with a warning. Here it is an error, because only
+    /// visitors would notice that a rule is missing.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All errors of the file, sorted by line.
+    ///
+    /// ```
+    /// use static_assets::AssetPath;
+    /// use static_assets::redirects::Redirects;
+    ///
+    /// let redirects = Redirects::parse("/blog/* https://blog.example.com/:splat 301").unwrap();
+    /// let path = AssetPath::of("/blog/2026/11");
+    /// let redirect = redirects.find(&path, Some("page=2")).unwrap();
+    /// assert_eq!(redirect.location, "https://blog.example.com/2026/11?page=2");
+    /// ```
     pub fn parse(file: &str) -> Result<Self, Vec<LineError>> {
         let mut redirects = Self::default();
         let mut errors = Vec::new();
-        // The line of each source: decoded where it is one path, so that two spellings are the same.
+        // The line of each source. Sources without placeholders are decoded, so that two
+        // spellings of a path are the same.
         let mut lines: HashMap<String, usize> = HashMap::new();
         for (text, line) in file.trim_start_matches('\u{feff}').lines().zip(1..) {
             let text = text.trim();
@@ -75,20 +87,20 @@ impl Redirects {
         if errors.is_empty() { Ok(redirects) } else { Err(errors) }
     }
 
-    /// Finds the rule for a path: of all that match the first one, and sources that are one path
-    /// before those with placeholders. [`Redirects::parse`] sees to it that this is the order of
+    /// Returns the redirect for a path: that of the first rule that matches, rules without
+    /// placeholders before the others. [`Redirects::parse`] ensures that this is the order of
     /// the file.
     ///
-    /// The query goes with the visitor where the destination has none. What placeholders stand for
-    /// is percent-encoded, so it cannot lead to another host, nor end the field. A path that
-    /// cannot be decoded is compared as it was sent, and goes on so: `/*
-    /// https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
+    /// The query of the request is appended if the destination has none. What a placeholder
+    /// matched is percent-encoded, so it can neither lead to another host nor end the field
+    /// value. A path that cannot be decoded is compared as it was sent, and keeps its escapes:
+    /// `/* https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
     #[must_use]
     pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
         self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))
     }
 
-    /// True where there is no rule.
+    /// Returns true if there is no rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fixed.is_empty() && self.dynamic.is_empty()
@@ -102,7 +114,7 @@ impl Redirects {
         self.dynamic.iter().find_map(|rule| rule.source.captures_of("", path).map(|captures| (rule, captures)))
     }
 
-    /// Adds the rule of a line to those of the lines before.
+    /// Adds the rule of a line. `lines` has the lines of the rules before it.
     fn add(&mut self, rule: Rule, line: usize, lines: &mut HashMap<String, usize>) -> Result<(), String> {
         if let Some(first) = lines.get(&rule.key()) {
             return Err(format!("The source is that of line {first}."));
@@ -140,8 +152,8 @@ impl Redirects {
         self.fixed.iter().map(|(_, rule)| rule).chain(&self.dynamic)
     }
 
-    /// True where a visitor who follows the rule comes to the same rule again. Of destinations with placeholders nothing is
-    /// said.
+    /// Returns true if a visitor who follows the rule comes to the same rule again. Destinations
+    /// with placeholders are not checked.
     fn is_loop(&self, rule: &Rule) -> bool {
         let path = rule.destination.fixed_path().map(|path| AssetPath::Decoded(path.into()));
         path.and_then(|path| self.first(&path).map(|(found, _)| std::ptr::eq(found, rule))).unwrap_or(false)
@@ -154,7 +166,7 @@ impl Rule {
         if length > LINE_MAX {
             return Err(format!("It has {length} characters. At most {LINE_MAX} are allowed."));
         }
-        // A fragment may follow a destination, a comment only a space.
+        // A `#` starts a comment only after a space, and only behind the destination.
         let mut words = line.split_whitespace().enumerate().take_while(|(at, word)| *at < 2 || !word.starts_with('#'));
         let mut word = || words.next().map(|(_, word)| word);
         let (Some(source), Some(destination), code, None) = (word(), word(), word(), word()) else {
@@ -175,7 +187,7 @@ impl Rule {
         Ok(Self { source, destination })
     }
 
-    /// What no two rules have in common.
+    /// Returns what identifies a rule: two rules with this in common match the same paths.
     fn key(&self) -> String {
         self.source.literal().unwrap_or_else(|| self.source.text().to_owned())
     }

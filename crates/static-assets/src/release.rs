@@ -1,5 +1,5 @@
-//! How releases stand in the `assets` namespace: bytes under their hash, a manifest for each release, and one key that says which
-//! release is served.
+//! How a release is stored in the `assets` namespace: the bytes of its files under their hash,
+//! its manifest, and the pointer, one key that names the release that is served.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,37 +8,42 @@ use super::manifest::File;
 use kv_store::limits::{Key, KeyError};
 use kv_store::record::{self, BrokenRecord};
 
-/// Longer files are stored in chunks, in bytes: with what the REST API adds, a value stays below 25 MiB ("Limits").
+/// The longest file that is stored as one value, in bytes. Longer ones are stored in chunks.
+/// With what the REST API adds, an upload of this length stays below the limit of 25 MiB for a
+/// value (KV documentation, "Limits").
 pub const WHOLE_BYTES_MAX: u64 = 24 * 1024 * 1024;
-/// The length of a chunk, in bytes. Short enough that seeking in a film reads little.
+/// The length of a chunk, in bytes: short, so that seeking in a film reads little.
 pub const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
-/// Which release is served.
+/// The record that names the release that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pointer {
-    /// The release that is served.
+    /// The id of the release that is served.
     pub current: String,
-    /// Releases that were served before, the last one first: their hashed files still answer.
+    /// The ids of earlier releases, the latest first. Their files with a content hash in the
+    /// name are still served.
     #[serde(default)]
     pub previous: Vec<String>,
-    /// When it was written, in milliseconds since the Unix epoch.
+    /// When the pointer was written, in milliseconds since the Unix epoch.
     pub switched_ms: u64,
-    /// When it last went back to an earlier release. Files of that release have changed then, as far as `Last-Modified` tells: whoever has
-    /// the bytes of the later one must not be told that he is up to date.
+    /// When the last rollback was, in milliseconds since the Unix epoch. No file counts as older
+    /// than that: a visitor who has the newer release's bytes must not be told that they are up
+    /// to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_ms: Option<u64>,
 }
 
-/// What stands in the metadata of a value in KV.
+/// The KV metadata of a file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlobMetadata {
-    /// When it was uploaded, in milliseconds since the Unix epoch.
+    /// When the bytes were uploaded, in milliseconds since the Unix epoch.
     pub uploaded_ms: u64,
 }
 
-/// What stands in the metadata of a manifest, for lists.
+/// The KV metadata of a manifest, so that releases can be listed without reading their
+/// manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManifestMetadata {
@@ -46,36 +51,37 @@ pub struct ManifestMetadata {
     pub created_ms: u64,
     /// How many files it has.
     pub files: u64,
-    /// How many bytes these have, as they are.
+    /// The bytes of all files, not encoded.
     pub bytes: u64,
 }
 
-/// The key of bytes.
+/// Returns the key of a file's bytes.
 ///
 /// # Errors
-/// [`KeyError`] where the hash is none.
+/// [`KeyError`] if the hash is too long for a key of Workers KV, so it is no hash.
 pub fn blob_key(hash: &str) -> Result<Key<'static>, KeyError> {
     Key::new(format!("{BLOBS}{hash}"))
 }
 
-/// The key of a manifest.
+/// Returns the key of a manifest.
 ///
 /// # Errors
-/// [`KeyError`] where the release's name is too long to be one.
+/// [`KeyError`] if the id of the release is too long for a key of Workers KV.
 pub fn manifest_key(id: &str) -> Result<Key<'static>, KeyError> {
     Key::new(format!("{MANIFESTS}{id}"))
 }
 
 impl Pointer {
-    /// Reads the pointer.
+    /// Parses the pointer.
     ///
     /// # Errors
-    /// [`BrokenRecord`] where it is none.
+    /// [`BrokenRecord`] if the text is not the JSON of a pointer.
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         record::parse(json)
     }
 
-    /// The pointer that switches to a release: what was served goes to the front of what was before, of which `previous_max` stay.
+    /// Returns the pointer that switches to a release. The release that was served becomes the
+    /// first of the previous ones, of which at most `previous_max` stay.
     #[must_use]
     pub fn switched(before: Option<&Self>, to: &str, previous_max: usize, now_ms: u64) -> Self {
         let was = before.into_iter().flat_map(|before| std::iter::once(&before.current).chain(&before.previous));
@@ -83,13 +89,14 @@ impl Pointer {
         Self { current: to.to_owned(), previous, switched_ms: now_ms, rolled_back_ms: None }
     }
 
-    /// The pointer that goes back to an earlier release.
+    /// Returns the pointer that rolls back to an earlier release.
     #[must_use]
     pub fn rolled_back(before: &Self, to: &str, previous_max: usize, now_ms: u64) -> Self {
         Self { rolled_back_ms: Some(now_ms), ..Self::switched(Some(before), to, previous_max, now_ms) }
     }
 
-    /// When a file was last modified as visitors see it, in seconds since the Unix epoch.
+    /// Returns the `Last-Modified` of a file, in seconds since the Unix epoch: its own date, or
+    /// that of the last rollback if that is later.
     #[must_use]
     pub fn modified_seconds(&self, file: &File) -> u64 {
         file.modified_seconds.max(self.rolled_back_ms.unwrap_or_default() / 1000)

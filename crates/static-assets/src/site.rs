@@ -1,5 +1,5 @@
-//! What visitors are served: a release, or files that stand under keys of their own. And which
-//! manifests of releases an isolate remembers.
+//! What the `assets` namespace serves: a release, or files under unversioned keys. And the cache
+//! of manifests that an isolate has.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,54 +11,55 @@ use crate::answer::Served;
 use crate::manifest::Manifest;
 use crate::release::Pointer;
 
-/// The longest body that is remembered, in bytes.
+/// The longest body that an isolate caches, in bytes.
 pub const REMEMBERED_BODY_BYTES_MAX: u64 = 128 * 1024;
 
-/// What visitors are served.
+/// What the `assets` namespace serves.
 #[derive(Debug)]
 pub enum Site {
-    /// No release was ever pushed: each file stands under its own key.
+    /// No release was ever pushed. Each file is stored under its own name.
     PlainKeys,
-    /// A release.
+    /// The release that the pointer names, or one before it.
     Release(Release),
 }
 
-/// A release that is served.
+/// A release in memory.
 #[derive(Debug)]
 pub struct Release {
-    /// What names it, and those before it.
+    /// The pointer that names this release or, if [`is_behind`](Release::is_behind), a later
+    /// one.
     pub pointer: Pointer,
-    /// Its files.
+    /// The manifest of this release.
     pub manifest: Rc<Manifest>,
 }
 
 impl Release {
-    /// Returns true if a release before the one that the pointer names must serve: that one's
-    /// manifest was written before the pointer, but another location may see the pointer first.
+    /// Returns true if this is an earlier release than the pointer names. A manifest is written
+    /// before the pointer that names it, but another location may see the pointer first.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.manifest.id != self.pointer.current
     }
 
-    /// Returns what an answer is made from.
+    /// Returns the view of this release that answers are made from.
     #[must_use]
     pub fn served(&self) -> Served<'_> {
         Served { pointer: &self.pointer, manifest: &self.manifest }
     }
 
-    /// Returns another release of the same pointer.
+    /// Returns a previous release of the same pointer, with this manifest.
     #[must_use]
     pub fn with_manifest(&self, manifest: Rc<Manifest>) -> Self {
         Self { pointer: self.pointer.clone(), manifest }
     }
 }
 
-/// The pointer or a manifest is not what it must be.
+/// Why no release can be loaded: the pointer or a manifest is broken.
 #[derive(Debug, Clone)]
 pub enum BrokenSite {
-    /// What stands under this key does not parse.
+    /// The value under this key cannot be parsed.
     Record(Key<'static>, BrokenRecord),
-    /// The pointer names no release whose manifest is there.
+    /// KV has no manifest for any release that the pointer names; the id of the current one.
     NoManifest(String),
 }
 
@@ -71,8 +72,10 @@ impl fmt::Display for BrokenSite {
     }
 }
 
-/// The manifests of the releases that one pointer names. That of the release that is served is
-/// always remembered, the others up to so many bytes of JSON.
+/// A cache of the manifests that one pointer names. The manifest of the release that is served
+/// always stays. Previous ones stay as long as their JSON fits into a bound in bytes. One that
+/// does not fit is marked as unusable: if it evicted another, both would be parsed again and
+/// again.
 #[derive(Debug)]
 pub struct Manifests {
     known: Vec<Known>,
@@ -82,48 +85,50 @@ pub struct Manifests {
 #[derive(Debug)]
 struct Known {
     id: String,
-    /// `None` for one that is not there, is broken, or is one too many.
+    /// `None` for a manifest that is missing, broken, or too long beside the others.
     manifest: Option<Rc<Manifest>>,
-    /// The bytes of its JSON.
+    /// The length of its JSON in bytes.
     bytes: usize,
 }
 
 impl Manifests {
-    /// Remembers none, and later up to so many bytes beside the manifest of the release that is
-    /// served.
+    /// Returns an empty cache. It holds the manifest of the release that is served and previous
+    /// ones of at most this many bytes of JSON.
     #[must_use]
     pub const fn new(previous_bytes_max: usize) -> Self {
         Self { known: Vec::new(), previous_bytes_max }
     }
 
-    /// Returns the most bytes that this remembers. A manifest is one value of Workers KV.
+    /// Returns the most bytes of JSON that the cached manifests come from: one whole value of
+    /// Workers KV for the release that is served, and the bound for previous ones.
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // 25 MiB.
     pub const fn bytes_max(&self) -> usize {
         VALUE_BYTES_MAX as usize + self.previous_bytes_max
     }
 
-    /// Returns what is known of a manifest: `Some(None)` if it cannot be used.
+    /// Returns the cached manifest of a release: `None` if it has not been read, `Some(None)` if
+    /// it cannot be used.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Option<Rc<Manifest>>> {
         self.known.iter().find(|known| known.id == id).map(|known| known.manifest.clone())
     }
 
-    /// Remembers a manifest of so many bytes of JSON, or that it cannot be used.
+    /// Caches a manifest and the length of its JSON in bytes; `None` if it cannot be used.
     pub fn insert(&mut self, id: &str, manifest: Option<Rc<Manifest>>, bytes: usize) {
         self.known.retain(|known| known.id != id);
         self.known.push(Known { id: id.to_owned(), manifest, bytes });
     }
 
-    /// Forgets those that the pointer does not name, and those that could not be used.
+    /// Removes the manifests that the pointer does not name, and those that could not be used.
     pub fn retain_of(&mut self, pointer: &Pointer) {
         self.known.retain(|known| {
             known.manifest.is_some() && (known.id == pointer.current || pointer.previous.contains(&known.id))
         });
     }
 
-    /// Passes over this manifest from now on if those beside the one that is served are too long
-    /// with it.
+    /// Marks a previous manifest as unusable if the previous ones exceed the bound with it.
+    /// `served` is the id of the release that is served.
     pub fn bound(&mut self, id: &str, served: &str) {
         let others = self.known.iter().filter(|known| known.id != served);
         if others.map(|known| known.bytes).sum::<usize>() > self.previous_bytes_max {

@@ -1,4 +1,5 @@
-//! The translated page (KV documentation, "Generate dynamic responses from your key-value pairs").
+//! The translated page `/hello-world` (KV documentation, "Generate dynamic responses from your
+//! key-value pairs").
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use http_semantics::language::{is_language_tag, is_right_to_left};
 use kv_store::record::{self, BrokenRecord};
 
-/// One entry of `hello-world.json`.
+/// An entry of `hello-world.json`.
 #[derive(Debug, Deserialize)]
 struct Translation<'a> {
     #[serde(borrow)]
@@ -16,40 +17,43 @@ struct Translation<'a> {
     message: Cow<'a, str>,
 }
 
-/// What `hello-world.json` says.
+/// The pages of `hello-world.json`, one for each language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translations {
-    /// Tag and page, in the order of the file.
+    /// In the order of the file.
     pages: Vec<TranslatedPage>,
 }
 
-/// The page in the visitor's language.
+/// The page in one language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslatedPage {
-    /// The tag for `Content-Language`.
+    /// The language tag (RFC 5646), for `Content-Language`.
     pub language: String,
     /// The HTML.
     pub html: String,
 }
 
 impl Translations {
-    /// Reads `hello-world.json`, and makes its pages.
+    /// Parses `hello-world.json` and makes a page of each entry. Entries whose language is not a
+    /// valid tag are left out.
     ///
     /// # Errors
-    /// The file is no JSON array of translations. Answer [`TranslatedPage::english`] then.
+    /// [`BrokenRecord`] if the text is not a JSON array of translations. Serve
+    /// [`TranslatedPage::english`] then.
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         let translations: Vec<Translation<'_>> = record::parse_list(json)?;
         let valid = translations.iter().filter(|entry| is_language_tag(&entry.language_code));
         Ok(Self { pages: valid.map(|entry| TranslatedPage::new(&entry.language_code, &entry.message)).collect() })
     }
 
-    /// The tags there are, in the order of the file.
+    /// Returns the language tags, in the order of the file.
     #[must_use]
     pub fn tags(&self) -> Vec<&str> {
         self.pages.iter().map(|page| page.language.as_str()).collect()
     }
 
-    /// The page in a language, or else in English; `None` where neither is there: answer [`TranslatedPage::english`] then.
+    /// Returns the page with this tag; without a tag, the English one. `None` if the file has no
+    /// such page: serve [`TranslatedPage::english`] then.
     #[must_use]
     pub fn page(&self, tag: Option<&str>) -> Option<&TranslatedPage> {
         let tag = tag.unwrap_or("en");
@@ -58,7 +62,7 @@ impl Translations {
 }
 
 impl TranslatedPage {
-    /// Says "Hello World!" in English; what a visitor gets where the translations are missing or broken.
+    /// Returns the built-in English page, for when the translations are missing or broken.
     #[must_use]
     pub fn english() -> Self {
         Self::new("en", "Hello World!")

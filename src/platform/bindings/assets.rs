@@ -1,4 +1,4 @@
-//! What files and translations are served with.
+//! The binding and the var of files and translations.
 
 use wasm_bindgen::prelude::*;
 
@@ -12,14 +12,14 @@ extern "C" {
 }
 
 impl Bindings {
-    /// `assets`: the static files and translations.
+    /// Returns the namespace `assets`.
     pub(crate) fn files(&self) -> Store {
         Store::new(self.assets())
     }
 }
 
 pub(crate) struct AssetsVars {
-    /// `ASSETS_REFRESH`, in milliseconds
+    /// `ASSETS_REFRESH`, in milliseconds.
     pub(crate) refresh_ms: u64,
 }
 

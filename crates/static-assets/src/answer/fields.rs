@@ -1,4 +1,4 @@
-//! The header fields of a file.
+//! The header fields of files and redirects, and what `_headers` changes in them.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,20 @@ use crate::manifest::File;
 use crate::media_type;
 use http_semantics::language;
 
-/// For names that change with the bytes (RFC 8246).
+/// For files whose name changes with their bytes (RFC 8246).
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// A page is asked for anew each time: it names the other files (RFC 9111 §5.2.2.4).
+/// For pages: caches revalidate them each time, because they name the other files (RFC 9111
+/// §5.2.2.4).
 const ASK_ALWAYS: &str = "no-cache";
-/// What a page names without a hash in it, and redirects.
+/// For redirects, and for files without a content hash in their name.
 const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 
-/// Scripts, frames and connections of the page's own origin only; inline styles, and images in the page itself, do no harm (Content
-/// Security Policy Level 3).
+/// Allows scripts, frames and connections of the page's own origin only. Inline styles, and
+/// images in the page itself, do no harm (Content Security Policy Level 3).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'";
 
-/// What a file has whoever asks for it. A hash in its name says nothing of another path that a rewrite serves it at.
+/// Returns the header fields that do not depend on the request. A content hash in the name says
+/// nothing about the path of a rewrite, so only a file under its own path is immutable.
 pub(super) fn of_file(file: &File, status: u16, is_own_path: bool) -> FieldLines<'_> {
     let is_html = media_type::is_html(&file.media_type);
     let cache_control = match () {
@@ -38,7 +40,8 @@ pub(super) fn of_file(file: &File, status: u16, is_own_path: bool) -> FieldLines
     lines
 }
 
-/// `Vary` (RFC 9110 §12.5.5): what the answer could have differed by.
+/// Returns `Vary` (RFC 9110 §12.5.5): the request fields that the response could have differed
+/// by.
 pub(super) fn vary<'m>(by_encoding: bool, by_language: bool, place: Place) -> Option<(Cow<'m, str>, Cow<'m, str>)> {
     let by_place = match place {
         Place::Asked => None,
@@ -50,22 +53,22 @@ pub(super) fn vary<'m>(by_encoding: bool, by_language: bool, place: Place) -> Op
     (!names.is_empty()).then(|| ("vary".into(), names.join(", ").into()))
 }
 
-/// What a redirect has.
+/// Returns the header fields of a redirect.
 pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: FixedFields) -> FieldLines<'m> {
     let mut lines = vec![("location".into(), location.into()), ("cache-control".into(), REVALIDATE.into())];
     change(&mut lines, changes, kept);
     lines
 }
 
-/// Which fields stay as they are, whatever `_headers` says.
+/// The fields that `_headers` cannot change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FixedFields {
-    /// None: the fields of a file, or of a redirect that `_redirects` asks for.
+    /// No field: for files, and for redirects of `_redirects`.
     Nothing,
-    /// Those that tell caches how long they may keep the answer: what is not there may be there at
-    /// any moment.
+    /// The fields that control caches: a file may appear under the path at any moment.
     Caching,
-    /// Also those that describe the body (RFC 9110 §8): it is no file, but a sentence.
+    /// These and the fields that describe the content (RFC 9110 §8), which is a sentence, not a
+    /// file.
     CachingAndContent,
 }
 
@@ -84,7 +87,7 @@ const CACHING: [&str; 6] =
     ["cache-control", "expires", "pragma", "cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
 const CONTENT: [&str; 4] = ["content-type", "content-language", "content-location", "content-disposition"];
 
-/// Changes what `_headers` says.
+/// Applies the changes of `_headers`.
 pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: FixedFields) {
     for name in changes.remove.iter().filter(|name| !kept.includes(name)) {
         lines.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
@@ -95,7 +98,8 @@ pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: F
         }
         let present = lines.iter_mut().find(|(present, _)| present.eq_ignore_ascii_case(&name));
         match present {
-            // What the answer depends on, and its other languages, do not change because a rule names more.
+            // A rule adds to `Vary` and `Link`: the response still depends on what it depended
+            // on.
             Some((_, present)) if matches!(name.as_str(), "vary" | "link") => {
                 *present = format!("{present}, {value}").into();
             }
@@ -105,8 +109,9 @@ pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: F
     }
 }
 
-/// Leaves what a 304 may update, and what it must have (RFC 9110 §15.4.5): nothing that describes the bytes. `Last-Modified` "might be
-/// useful if the response does not have an `ETag` field", which a rule can have taken away.
+/// Removes the fields that a 304 must not have: those that describe the content (RFC 9110
+/// §15.4.5). `Last-Modified` "might be useful if the response does not have an `ETag` field",
+/// which a rule may have removed.
 pub(super) fn keep_of_not_modified(lines: &mut FieldLines<'_>) {
     let has_etag = lines.iter().any(|(name, _)| name == "etag");
     lines.retain(|(name, _)| match name.as_ref() {

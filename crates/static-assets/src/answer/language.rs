@@ -1,4 +1,4 @@
-//! Which language of a page a visitor gets.
+//! Selects the translation of a page, and links it to the others.
 
 use super::{Asked, FieldLines, Served};
 use crate::encode;
@@ -6,21 +6,22 @@ use crate::manifest::File;
 use http_semantics::fields::Fields;
 use http_semantics::language::{self, Negotiated};
 
-/// The file that is chosen among the languages of a page.
+/// The file that was selected among a page and its translations.
 pub(super) struct Chosen<'m> {
     pub(super) file: &'m File,
-    /// The tag that tells it from the page's other languages; `None` for the plain file.
+    /// The language tag of a translation; `None` for the page itself.
     pub(super) tag: Option<&'m str>,
-    /// True where the choice depends on header fields of the request.
+    /// True if the selection depends on header fields of the request.
     pub(super) varies: bool,
 }
 
-/// Chooses among a file and its translations; the plain file where nothing fits.
+/// Selects among a page and its translations; the page itself if no translation fits.
 pub(super) fn choose<'m, F: Fields>(served: Served<'m>, file: &'m File, asked: &Asked<'_, F>) -> Chosen<'m> {
     if file.translations.is_empty() {
         return Chosen { file, tag: None, varies: false };
     }
-    // The plain file comes first: it is what `*` gets. Where its language is not known, no range names it.
+    // The page itself comes first, so that `*` selects it. If its language is unknown, no
+    // language range matches it.
     let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
         .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
         .collect();
@@ -35,12 +36,13 @@ pub(super) fn choose<'m, F: Fields>(served: Served<'m>, file: &'m File, asked: &
     }
 }
 
-/// `Content-Language`, `Content-Location` (RFC 9110 §8.5, §8.7) and the links to the other languages (RFC 8288; HTML, "hreflang").
+/// Adds `Content-Language`, `Content-Location` (RFC 9110 §8.5, §8.7) and `Link`, which names the
+/// other languages (RFC 8288; HTML, "hreflang").
 pub(super) fn describe<'m>(served: Served<'m>, page: &File, chosen: &Chosen<'m>, lines: &mut FieldLines<'m>) {
     if let Some(language) = chosen.file.language.as_deref() {
         lines.push(("content-language".into(), language.into()));
     }
-    // A translation that was asked for by its own path knows its page.
+    // A translation that was requested by its own path has the links of its page.
     let page = match chosen.file.language.as_deref() {
         Some(tag) if page.translations.is_empty() => page_of(served, &page.path, tag),
         _ => Some(page),
@@ -72,7 +74,7 @@ pub(super) fn describe<'m>(served: Served<'m>, page: &File, chosen: &Chosen<'m>,
     lines.push(("link".into(), alternates.into()));
 }
 
-/// The page that a file is a translation of: `/about.html` of `/about.de.html`.
+/// Returns the page that a file is a translation of: `/about.html` for `/about.de.html`.
 fn page_of<'m>(served: Served<'m>, path: &str, tag: &str) -> Option<&'m File> {
     let (stem, extension) = path.rsplit_once('.')?;
     let stem = stem.get(..stem.len().checked_sub(tag.len())?)?.strip_suffix('.')?;

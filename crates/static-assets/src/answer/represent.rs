@@ -1,4 +1,5 @@
-//! How much of a file a request gets: conditions, encodings and ranges, in the order of RFC 9110 §13.2.2.
+//! Selects a representation of a file, evaluates preconditions and ranges in the order of RFC
+//! 9110 §13.2.2, and makes the response.
 
 use http_semantics::http_date;
 use std::ops;
@@ -13,28 +14,29 @@ use http_semantics::conditional::{self, Condition, Validators};
 use http_semantics::fields::Fields;
 use http_semantics::range::{Range, content_range};
 
-/// A file as a request gets it.
+/// The response with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Represented<'m> {
     /// 200, 206, 304 or 404.
     pub status: u16,
     /// The header fields.
     pub fields: FieldLines<'m>,
-    /// What follows them.
+    /// The content; none for HEAD and 304.
     pub content: Content<'m>,
-    /// The file in its release.
+    /// The file, or the translation of it that was selected.
     pub file: &'m File,
 }
 
-/// One of the forms that a file is kept in.
+/// A selected representation of a file (RFC 9110 §3.2).
 struct Form<'m> {
     body: &'m Body,
     coding: Option<Coding>,
     etag: String,
 }
 
-/// Answers with the file at a path, or one of its translations. Of a page that says that there is none, nothing but the language and the
-/// encoding is chosen (RFC 9110 §13.2.1).
+/// Returns the response with the file at a path, or with one of its translations. For the page
+/// of a 404 only language and encoding are negotiated: preconditions and ranges are ignored (RFC
+/// 9110 §13.2.1).
 pub(super) fn at<'m, F: Fields>(
     served: Served<'m>,
     path: &str,
@@ -58,8 +60,8 @@ struct Answerer<'m, 'a, F> {
 impl<'m, F: Fields> Answerer<'m, '_, F> {
     fn answer(&self) -> Result<Represented<'m>, AssetError> {
         let file = self.chosen.file;
-        // A file that has no other encodings does not depend on the field: it is sent as it is, also where the client would refuse
-        // that (RFC 9110 §12.5.3 leaves it to the server).
+        // A file without encodings is sent even if `Accept-Encoding` refuses it, which RFC 9110
+        // §12.5.3 allows. So the response does not vary by that field.
         let accepted = (!file.encoded.is_empty())
             .then(|| AcceptEncoding::parse(self.asked.fields.get("accept-encoding").as_deref()));
         if self.place != Place::NotFound
@@ -71,7 +73,8 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
             let if_range = self.asked.fields.get("if-range");
             let range =
                 Range::of(Some(&range), if_range.as_deref(), &self.if_range_validators(&form), form.body.length);
-            // A field that is ignored has no say in what the conditions are held against.
+            // If `Range` is ignored, the preconditions are for the representation that is sent
+            // instead.
             if range != Range::Whole
                 && let Some(unchanged) = self.unchanged(&form)?
             {
@@ -88,7 +91,7 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
         let chosen = match accepted.map(|accepted| accepted.choose(file.body.length, &encoded)) {
             Some(Encoding::Encoded(coding)) => file.encoded.iter().find(|encoded| encoded.coding == coding),
             Some(Encoding::Identity) | None => None,
-            // An error is a poor reason to refuse to say what it is.
+            // A 406 would say less than the page of the 404.
             Some(Encoding::NotAcceptable) if self.place == Place::NotFound => None,
             Some(Encoding::NotAcceptable) => return Err(AssetError::NotAcceptable),
         };
@@ -111,8 +114,8 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
         Ok(Represented { status, fields: lines, content, file })
     }
 
-    /// The entity tag is the hash of the very bytes that are sent, so each encoding has its own (RFC 9110 §8.8.3.3). Two languages may have
-    /// the same bytes.
+    /// The entity tag is the hash of the bytes that are sent, so each encoding has its own (RFC
+    /// 9110 §8.8.3.3). Translations may have the same bytes, so the tag has their language, too.
     fn form(&self, body: &'m Body, coding: Option<Coding>) -> Form<'m> {
         let etag = match self.chosen.tag {
             Some(tag) => format!("\"{}.{tag}\"", body.hash),
@@ -126,19 +129,20 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
     }
 
     fn validators<'f>(&self, form: &'f Form<'m>) -> Validators<'f> {
-        // Another language of the page may have the same date: only the entity tag tells them apart.
+        // Translations may have the same date, so only the entity tag tells them apart.
         let last_modified_ms = self.page.translations.is_empty().then(|| self.modified_ms());
         Validators { etag: Some(&form.etag), last_modified_ms, received_ms: u64::MAX }
     }
 
-    /// A date that several encodings or languages have in common is weak (RFC 9110 §8.8.1): parts of two of them would be put together.
+    /// A date that several encodings or translations share is a weak validator (RFC 9110
+    /// §8.8.1). With it, a client could join parts of two representations.
     fn if_range_validators<'f>(&self, form: &'f Form<'m>) -> Validators<'f> {
         let is_shared = !(self.chosen.file.encoded.is_empty() && self.page.translations.is_empty());
         let validators = self.validators(form);
         Validators { last_modified_ms: validators.last_modified_ms.filter(|_| !is_shared), ..validators }
     }
 
-    /// 304 where the client has this form of the file already.
+    /// Returns a 304 if the preconditions say that the client has this representation.
     fn unchanged(&self, form: &Form<'m>) -> Result<Option<Represented<'m>>, AssetError> {
         match conditional::evaluate(self.asked.method, self.asked.fields, &self.validators(form)) {
             Condition::None => Ok(None),
@@ -157,9 +161,9 @@ impl<'m, F: Fields> Answerer<'m, '_, F> {
             fields.push(("content-range".into(), content_range(range, body.length).into()));
             (vec![Part::Bytes(range.clone())], length(range))
         } else {
-            // The bytes cannot hold their own hash but by a chance of 2^-128.
+            // That the bytes contain their own hash has a chance of 2^-128.
             let boundary = format!("kv-edge-{}", body.hash);
-            // As `_headers` left it.
+            // After `_headers` was applied.
             let media_type = fields.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.clone());
             fields.retain(|(name, _)| name != "content-type");
             fields.push(("content-type".into(), format!("multipart/byteranges; boundary={boundary}").into()));
@@ -195,10 +199,10 @@ fn length(range: &ops::Range<u64>) -> u64 {
     range.end - range.start
 }
 
-/// The parts of `multipart/byteranges` (RFC 9110 §14.6) and the bytes of all of it.
+/// Returns the parts of `multipart/byteranges` (RFC 9110 §14.6) and their length in bytes.
 fn multipart(boundary: &str, media_type: Option<&str>, ranges: &[ops::Range<u64>], whole: u64) -> (Vec<Part>, u64) {
     let mut parts = Vec::new();
-    // A manifest is a record out of KV: its lengths can be anything.
+    // The lengths come out of KV and can be any numbers.
     let mut bytes: u64 = 0;
     for (index, range) in ranges.iter().enumerate() {
         let before = if index == 0 { "" } else { "\r\n" };

@@ -1,5 +1,5 @@
-//! Releases that are made up here, asked as the Worker asks them: what comes back is held against RFC 9110, and against the documentation
-//! of Workers static assets.
+//! Releases that are made up here get requests as the Worker makes them. The responses must be
+//! what RFC 9110 and the documentation of Workers static assets say.
 
 mod conditionals;
 mod encodings;
@@ -25,13 +25,13 @@ use http_semantics::fields::Lines;
 use http_semantics::fields::{is_name, is_value};
 use http_semantics::range::unsatisfied;
 
-/// The dates of RFC 9110 §5.6.7, in seconds since the Unix epoch.
+/// The date of RFC 9110 §5.6.7, in seconds since the Unix epoch, and the seconds around it.
 const MODIFIED_SECONDS: u64 = 784_111_777;
 const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-/// A release, and what KV holds.
+/// A release, and the values that KV holds.
 #[derive(Debug)]
 struct Site {
     pointer: Pointer,
@@ -40,13 +40,13 @@ struct Site {
     values: HashMap<String, Vec<u8>>,
 }
 
-/// What a client gets.
+/// The response that a client gets.
 #[derive(Debug, PartialEq, Eq)]
 struct Sent {
     status: u16,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
-    /// The keys that were read.
+    /// The keys of KV that were read.
     read: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Sent {
 }
 
 impl Site {
-    /// Files with paths and texts.
+    /// Makes a release of files: path and text of each.
     fn of(files: &[(&str, &str)]) -> Self {
         let mut site = Self {
             pointer: Pointer { current: "b".into(), previous: vec!["a".into()], switched_ms: 1, rolled_back_ms: None },
@@ -85,7 +85,7 @@ impl Site {
         site
     }
 
-    /// Adds a file in chunks of so many bytes.
+    /// Adds a file in chunks of this many bytes.
     fn add(&mut self, path: &str, bytes: &[u8], chunk: usize) {
         let body = self.body(bytes, chunk);
         let file = File {
@@ -120,7 +120,8 @@ impl Site {
         self.manifest.files.iter_mut().find(|file| *file.path == *path).expect(path)
     }
 
-    /// Gives a file other encodings: texts that say which, as nobody decodes them here.
+    /// Gives a file encodings. Their bytes are texts that name the encoding, because nobody
+    /// decodes them here.
     fn encoded(mut self, path: &str, codings: &[(Coding, usize)]) -> Self {
         for (coding, length) in codings {
             let mut text = format!("{coding:?} {path} ");
@@ -173,7 +174,7 @@ impl Site {
         self
     }
 
-    /// Puts another release before this one.
+    /// Makes another release a previous one.
     fn after(mut self, before: Self) -> Self {
         self.previous.push(before.manifest);
         self.values.extend(before.values);
@@ -188,7 +189,7 @@ impl Site {
         self.ask("HEAD", url, fields)
     }
 
-    /// Path and query; with an origin in front where that matters.
+    /// Requests a path with its query, or a URL.
     fn ask(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> Sent {
         let url = if url.starts_with('/') { format!("https://example.com{url}") } else { url.to_owned() };
         let target = RequestTarget::parse(&url);
@@ -205,7 +206,7 @@ impl Site {
         Served { pointer: &self.pointer, manifest }
     }
 
-    /// In the order of the Worker, but for the keys that are no part of a release.
+    /// Responds in the order of the Worker, but without unversioned keys.
     fn answered(&self, asked: &Asked<'_, Lines>) -> Sent {
         let served = self.served(&self.manifest);
         let mut answer = of_release(served, asked);
@@ -267,7 +268,7 @@ fn plain(status: u16, fields: &FieldLines<'_>) -> Sent {
     Sent { status, fields, body: Vec::new(), read: Vec::new() }
 }
 
-/// As the Worker answers errors, but for the sentence.
+/// Renders an error as the Worker does, but without its sentence.
 fn failed(error: AssetError, changes: HeaderChanges) -> Sent {
     let (status, mut fields) = match error {
         AssetError::Key(_) => (400, FieldLines::new()),

@@ -31,7 +31,8 @@ fn set(file: &str, host: &str, path: &str) -> Vec<String> {
     changes(file, host, path).1.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
-/// "An incoming request which matches multiple rules' URL patterns will inherit all rules' headers."
+/// "An incoming request which matches multiple rules' URL patterns will inherit all rules'
+/// headers."
 #[test]
 fn the_example_of_the_documentation() {
     let (custom, worker) = ("custom.domain", "myworker.mysubdomain.workers.dev");
@@ -64,7 +65,8 @@ fn the_port_of_a_request_is_ignored() {
     }
 }
 
-/// "You may wish to remove a default header or a header which has been added by a more pervasive rule."
+/// "You may wish to remove a default header or a header which has been added by a more pervasive
+/// rule."
 #[test]
 fn a_field_is_detached() {
     let file = "/*\n  Content-Security-Policy: default-src 'self';\n\n/*.jpg\n  ! Content-Security-Policy";
@@ -73,14 +75,15 @@ fn a_field_is_detached() {
         (vec![], vec![("content-security-policy".into(), "default-src 'self';".into())])
     );
     assert_eq!(changes(file, "", "/a.jpg"), (vec!["content-security-policy".into()], vec![]));
-    // Within a rule it is removed before it is set; a later rule sets it anew.
+    // Within a rule, removals come before additions; a later rule adds the field again.
     for again in ["/*\n  A: 1\n/a\n  A: 2\n  ! A", "/*\n  A: 1\n/a\n  ! A\n/*\n  A: 2"] {
         assert_eq!(changes(again, "", "/a"), (vec![], vec![("a".into(), "2".into())]), "{again}");
     }
     assert_eq!(changes("/*\n  ! A\n/a\n  ! a\n  ! A", "", "/a"), (vec!["a".into()], vec![]));
 }
 
-/// "If a header is applied twice in the `_headers` file, the values are joined with a comma separator."
+/// "If a header is applied twice in the `_headers` file, the values are joined with a comma
+/// separator."
 #[test]
 fn a_field_that_is_set_twice_has_both_values() {
     assert_eq!(set("/*\n  A: 1\n  a: 2\n/a\n  B: x\n  A: 3", "", "/a"), ["a: 1, 2, 3", "b: x"]);
@@ -102,9 +105,9 @@ fn placeholders_stand_in_values() {
             "access-control-allow-origin: https://staging.me.pages.dev/",
         ),
         ("/faq/*\n  Link: </faqs/:splat>; rel=\"canonical\"", "", "/faq/a/b", "link: </faqs/a/b>; rel=\"canonical\""),
-        // Not a placeholder of the source: as it is.
+        // A name that the source does not have stays as it is.
         ("/*\n  A: img-src data:image :splat", "", "/a", "a: img-src data:image a"),
-        // What a visitor sends ends nothing.
+        // What a visitor sends cannot end the field value.
         ("/*\n  A: :splat", "", "/a\r\nB: c, \"d\"; e", "a: a%0D%0AB%3A%20c%2C%20%22d%22%3B%20e"),
         ("/*\n  A: b :splat", "", "/", "a: b"),
     ] {
@@ -171,8 +174,9 @@ fn what_belongs_to_the_message_is_refused() {
     );
 }
 
-/// "You may define up to 100 header rules. Each line in the `_headers` file has a 2,000 character limit. The entire line, including
-/// spacing, header name, and value, counts towards this limit."
+/// "You may define up to 100 header rules. Each line in the `_headers` file has a 2,000
+/// character limit. The entire line, including spacing, header name, and value, counts towards
+/// this limit."
 #[test]
 fn limits() {
     let file = "/a\n  A: b\n".repeat(100);
@@ -217,7 +221,7 @@ proptest! {
         }
     }
 
-    /// Each name is there once, and what is sent can be sent.
+    /// Each name occurs once, and each field can be sent.
     #[test]
     fn changes_are_fields(
         blocks in prop::collection::vec(

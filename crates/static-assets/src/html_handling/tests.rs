@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::HtmlHandling::{AutoTrailingSlash, DropTrailingSlash, ForceTrailingSlash, None};
 use super::*;
 
-/// Each line: a path, and what it comes to: `> path` a redirect, `-` nothing, else the file.
+/// Each line is a path and what it means: `> path` is a redirect, `-` nothing, anything else a
+/// file.
 fn check(mode: HtmlHandling, files: &[&str], lines: &[(&str, &str)]) {
     for (path, expected) in lines {
         let expected = match (expected.strip_prefix("> "), *expected) {
@@ -15,7 +16,8 @@ fn check(mode: HtmlHandling, files: &[&str], lines: &[(&str, &str)]) {
     }
 }
 
-/// The folder of the documentation's four tables, each of which is one of the next four tests.
+/// The folder in the four tables of the documentation, each of which is one of the next four
+/// tests.
 const DOCUMENTED: [&str; 2] = ["/file.html", "/folder/index.html"];
 
 #[test]
@@ -30,7 +32,8 @@ fn automatic_trailing_slashes() {
             ("/file/index", "> /file"),
             ("/file/index.html", "> /file"),
             ("/folder", "> /folder/"),
-            // The documentation has these three go to `/folder`, which goes to `/folder/`.
+            // In the documentation these three redirect to `/folder`, which redirects to
+            // `/folder/`.
             ("/folder.html", "> /folder/"),
             ("/folder/index", "> /folder/"),
             ("/folder/index.html", "> /folder/"),
@@ -121,7 +124,7 @@ fn a_page_beside_a_folder_of_its_name() {
         ("/both/index.html", "> /both/"),
     ];
     check(AutoTrailingSlash, &files, &lines);
-    // One path cannot show both files: the one it does not show keeps its own name.
+    // One path cannot show two files: the file that it does not show has its own name.
     let lines = [
         ("/both", "> /both/"),
         ("/both.html", "/both.html"),
@@ -158,7 +161,7 @@ fn a_file_of_exactly_that_name_comes_first() {
 #[test]
 fn strange_names() {
     for mode in [AutoTrailingSlash, ForceTrailingSlash, DropTrailingSlash] {
-        // A hidden file, no page of its folder.
+        // A hidden file, not the page of its folder.
         check(
             mode,
             &["/.html", "/a/.html"],
@@ -219,7 +222,7 @@ fn modes() -> impl Strategy<Value = HtmlHandling> {
     prop_oneof![Just(AutoTrailingSlash), Just(ForceTrailingSlash), Just(DropTrailingSlash), Just(None)]
 }
 
-/// Few names, so that they meet.
+/// Few names, so that they collide.
 fn name() -> impl Strategy<Value = &'static str> {
     prop_oneof![
         Just("a"),

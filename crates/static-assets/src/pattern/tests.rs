@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The texts of a match by the order of their names, or `None` where it does not match.
+/// Returns what the placeholders capture, sorted by name; `None` if the pattern does not match.
 fn captured(pattern: &str, host: &str, path: &str) -> Option<Vec<(String, String)>> {
     let pattern = Pattern::parse(pattern).unwrap();
     let mut captures: Vec<_> = pattern
@@ -51,7 +51,8 @@ fn a_splat_is_any_text() {
     ]);
 }
 
-/// "Placeholders match all characters apart from the delimiter, which … may only be a forward-slash (`/`) when part of the path."
+/// "Placeholders match all characters apart from the delimiter, which … may only be a
+/// forward-slash (`/`) when part of the path."
 #[test]
 fn a_placeholder_is_a_part_of_a_segment() {
     paths(&[
@@ -62,7 +63,7 @@ fn a_placeholder_is_a_part_of_a_segment() {
         ("/blog/:year/:month", "/blog/2026/11", Some(&[("month", "11"), ("year", "2026")])),
         ("/:file.html", "/a.b.html", Some(&[("file", "a.b")])),
         ("/v:n_1-rc", "/v2-rc", Some(&[("n_1", "2")])),
-        // The first one is as long as it goes.
+        // The first placeholder is as long as possible.
         ("/:a-:b", "/x-y-z", Some(&[("a", "x-y"), ("b", "z")])),
         ("/:a-:b", "/--", None),
         ("/:a-:b", "/---", Some(&[("a", "-"), ("b", "-")])),
@@ -75,7 +76,7 @@ fn a_placeholder_is_a_part_of_a_segment() {
         ("/*:a", "/xyz", Some(&[("a", "z"), ("splat", "xy")])),
         ("/:a-*-:b.js", "/1-2-3-4.js", Some(&[("a", "1-2"), ("b", "4"), ("splat", "3")])),
         ("/:a-*-:b.js", "/1-2/3-4.js", Some(&[("a", "1"), ("b", "4"), ("splat", "2/3")])),
-        // A colon before what is no letter is a colon, and so is an escaped one.
+        // A colon that no letter follows is a colon, and so is an escaped one.
         ("/a:1", "/a:1", Some(&[])),
         ("/a%3Ab/%2A", "/a:b/*", Some(&[])),
     ]);
@@ -96,8 +97,8 @@ fn a_path_without_placeholders_is_compared_decoded() {
     assert_eq!(Pattern::parse("/:a").unwrap().literal(), None);
 }
 
-/// "absolute URLs must begin with `https` and specifying a port is not supported"; the delimiter "when part of the host, is a
-/// period (`.`) or a forward-slash (`/`)".
+/// "absolute URLs must begin with `https` and specifying a port is not supported"; the delimiter
+/// "when part of the host, is a period (`.`) or a forward-slash (`/`)".
 #[test]
 fn an_absolute_source_is_for_its_host() {
     for (pattern, host, path, is_match) in [
@@ -150,11 +151,12 @@ fn what_is_no_source_says_why() {
 fn a_text_is_filled_in_one_pass() {
     let pattern = Pattern::parse("/:id/:id_2").unwrap();
     let captures = pattern.captures("", "/:id_2/a b").unwrap();
-    // A name that begins like another one, a text that looks like a name, and a name that is none.
+    // A name that is a prefix of another, a text that looks like a name, and a name that the
+    // pattern does not have.
     assert_eq!(captures.fill(":id-:id_2-:other:", STRICT), "%3Aid_2-a%20b-:other:");
 }
 
-/// Patterns that would take a regular expression with backtracking years.
+/// A regular expression with backtracking would take years.
 #[test]
 fn many_placeholders_take_no_time() {
     let names: Vec<String> = (0..60).map(|n| format!(":p{n}a")).collect();
@@ -163,7 +165,8 @@ fn many_placeholders_take_no_time() {
     assert!(captured(&pattern, "", &format!("/{}!", "a".repeat(20_000))).is_some());
 }
 
-/// The documentation as a search with backtracking: the first placeholder is as long as it goes, then the next one.
+/// The documentation's rule as a search with backtracking: the first placeholder is as long as
+/// possible, then the next one.
 fn slow(pattern: &str, text: &str, found: &mut Vec<(String, String)>) -> bool {
     let gap = match pattern.strip_prefix('*') {
         Some(rest) => Some((SPLAT, rest, 0)),

@@ -1,4 +1,4 @@
-//! Where a redirect leads.
+//! The destination of a redirect.
 
 use std::borrow::Cow;
 
@@ -9,17 +9,20 @@ use crate::pattern::{Captures, Pattern, STRICT, Token, is_dots, tokens};
 use crate::single_slashes;
 use http_semantics::request_target::percent_decode;
 
-/// Where a request is sent.
+/// The redirect, or the rewrite, that a request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
-    /// 301, 302, 303, 307 or 308, or 200 where another file answers under the path that was asked for.
+    /// 301, 302, 303, 307 or 308 for a redirect; 200 for a rewrite, which serves another file
+    /// under the path of the request.
     pub status: u16,
-    /// The `Location`: relative to the root, or absolute. With 200 the decoded path of what answers: it is served without a
-    /// redirect of its own, and no rule is looked for again.
+    /// The `Location` of a redirect: relative to the root, or absolute. For a rewrite, the
+    /// decoded path of the file. It is served without a redirect of its own, and no other rule
+    /// is applied to it.
     pub location: String,
 }
 
-/// What a path has besides [`STRICT`]: RFC 3986 §3.3, `pchar`.
+/// All characters that must be escaped in a path: more than [`STRICT`] leaves are allowed there
+/// (RFC 3986 §3.3, `pchar`).
 const PATH: &AsciiSet = &STRICT
     .remove(b'!')
     .remove(b'$')
@@ -35,36 +38,37 @@ const PATH: &AsciiSet = &STRICT
     .remove(b':')
     .remove(b'@');
 
-/// What is encoded in a query where it was not (URL Standard, "query percent-encode set").
+/// Characters to escape in a query (URL Standard, "query percent-encode set"). Escapes stay.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// What is encoded where it was not, in a destination. `\` too: browsers read it as a slash.
+/// Characters to escape in a destination. Escapes stay. `\` is among them, because browsers read
+/// it as a slash.
 const URL: &AsciiSet = &QUERY.add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
-/// A destination and its code.
+/// A destination and its status code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination {
-    /// As it was written.
+    /// The text of the rule.
     text: Box<str>,
     status: u16,
 }
 
 /// The parts of a destination (RFC 3986 §3).
 struct Parts<'a> {
-    /// Scheme and authority, empty for a path on this host.
+    /// Scheme and authority; empty for a path on this host.
     origin: &'a str,
     path: &'a str,
-    /// Without its `?`; `None` where there is none, or nothing in it.
+    /// Without its `?`; `None` if it is missing or empty.
     query: Option<&'a str>,
-    /// With its `#`, or empty.
+    /// With its `#`; empty if it is missing.
     fragment: &'a str,
 }
 
 impl Destination {
-    /// Reads a destination.
+    /// Parses the destination of a rule with this status code and this source.
     ///
     /// # Errors
-    /// What is wrong with it, for a redirect with this code and from this source.
+    /// A sentence that says what is wrong with it.
     pub(super) fn parse(text: &str, status: u16, source: &Pattern) -> Result<Self, String> {
         if !matches!(status, 200 | 301 | 302 | 303 | 307 | 308) {
             return Err(format!("{status} is no code of a redirect. Use 301, 302, 303, 307, 308 or 200."));
@@ -120,7 +124,7 @@ impl Destination {
         Ok(())
     }
 
-    /// As it was written.
+    /// Returns the destination as it was written.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -129,7 +133,8 @@ impl Destination {
         self.status
     }
 
-    /// The decoded path on this host that visitors are sent to, where that is one path.
+    /// Returns the decoded path on this host that a redirect leads to; `None` if it is a
+    /// rewrite, leads to another host, or has placeholders in its path.
     pub(super) fn fixed_path(&self) -> Option<String> {
         let parts = self.parts();
         let is_fixed = self.status != 200 && parts.origin.is_empty() && names(parts.path).next().is_none();
@@ -137,20 +142,22 @@ impl Destination {
         percent_decode(&path).ok().map(Cow::into_owned)
     }
 
-    /// The answer to a request. `None` where the texts of the placeholders make it none that may be given.
+    /// Returns the redirect for a request; `None` if what the placeholders matched must not be
+    /// used.
     pub(super) fn redirect(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<Redirect> {
         let location = if self.status == 200 { self.rewritten(captures) } else { self.location(captures, query) };
         Some(Redirect { status: self.status, location: location? })
     }
 
     fn rewritten(&self, captures: &Captures<'_>) -> Option<String> {
-        // Placeholders reach no further than a visitor does: not to the bytes of other releases.
+        // A rewrite reaches no key that a request could not reach, such as the bytes of
+        // releases.
         decoded(&self.text, captures).map(|path| single_slashes(&path).into_owned()).filter(|path| is_servable(path))
     }
 
     fn location(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<String> {
         let parts = self.parts();
-        // A name of a host has no escapes: what is no label does not match.
+        // Host names have no escapes, so a placeholder in the host must match a valid label.
         if !names(parts.origin).all(|name| captures.get(name).is_some_and(is_label)) {
             return None;
         }
@@ -187,7 +194,7 @@ impl Destination {
     }
 }
 
-/// Refuses an origin that a visitor could choose: `https://:host/`.
+/// Refuses an origin whose site a visitor could choose: `https://:host/`.
 fn check_origin(origin: &str) -> Result<(), String> {
     let host = origin.strip_prefix("https://").unwrap_or(origin);
     let (host, port) = match host.rsplit_once(':') {
@@ -215,7 +222,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     if port == Some("") || host.is_empty() {
         return Err("The destination has no host, or no port behind its colon.".into());
     }
-    // What is behind the last placeholder has to be a site: `.example.com`.
+    // What follows the last placeholder must be a site: `.example.com`.
     let is_site = end.starts_with('.') && end.split('.').filter(|label| !label.is_empty()).count() >= 2;
     if names(host).next().is_some() && !is_site {
         return Err(
@@ -226,7 +233,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The names of the placeholders in a text.
+/// Returns the names of the placeholders in a text.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     tokens(text).filter_map(|token| match token {
         Token::Name(name) => Some(name),
@@ -234,8 +241,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A path with the texts of its placeholders, decoded; `None` where the percent-encoding of either
-/// is broken. A text that is missing is empty.
+/// Returns a path with its placeholders replaced, decoded; `None` if the percent-encoding of
+/// either is broken. A placeholder that matched nothing is empty.
 fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     let mut decoded = String::with_capacity(path.len());
     for token in tokens(path) {
@@ -247,13 +254,13 @@ fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     Some(decoded)
 }
 
-/// True where a visitor may have what stands under a path.
+/// Returns true if a request may reach this path.
 fn is_servable(path: &str) -> bool {
     let name = path.trim_start_matches('/');
     !name.starts_with(PREFIX) && !path.split('/').any(is_dots) && !path.contains(|c: char| c.is_control() || c == '\\')
 }
 
-/// True for a part of a host's name (RFC 1123 §2.1).
+/// Returns true for a valid label of a host name (RFC 1123 §2.1). An empty one counts.
 fn is_label(text: &str) -> bool {
     let is_ldh = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     text.bytes().all(is_ldh) && !text.starts_with('-') && !text.ends_with('-')

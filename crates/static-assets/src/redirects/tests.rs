@@ -20,7 +20,7 @@ fn parse(file: &str) -> Redirects {
     Redirects::parse(file).unwrap_or_else(|errors| panic!("{file}: {errors:?}"))
 }
 
-/// Code and location for a path and perhaps a query.
+/// Returns code and location for a path, perhaps with a query.
 fn found(file: &str, target: &str) -> Option<(u16, String)> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     parse(file).find(&AssetPath::Decoded(path.into()), query).map(|redirect| (redirect.status, redirect.location))
@@ -88,7 +88,7 @@ fn a_rewrite_names_the_decoded_path_of_another_file() {
         ("/blog/* /news/:splat 200", "/blog/a%b/ü", Some("/news/a%b/ü")),
         ("/a /b%3Ac 200", "/a", Some("/b:c")),
         ("/x/* /:splat 200", "/x//a//b", Some("/a/b")),
-        // What no visitor may ask for is not reached through a rule.
+        // A rule does not reach what a request may not reach.
         ("/x/* /:splat 200", &format!("/x/{BLOBS}0"), None),
         ("/x/* /:splat 200", &format!("/x//{BLOBS}0"), None),
         ("/:a/:b /:a:b/c 200", "/./.", None),
@@ -200,7 +200,7 @@ fn what_is_wrong_says_in_which_line() {
     assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 3]);
 }
 
-/// All but the maintenance page is sent to it; the page itself is caught by an earlier rule.
+/// All paths lead to the maintenance page; an earlier rule matches the page itself.
 #[test]
 fn no_loop_where_an_earlier_rule_ends_it() {
     let file = "/maintenance /maintenance.html 200\n/* /maintenance 302";
@@ -209,7 +209,8 @@ fn no_loop_where_an_earlier_rule_ends_it() {
     assert_eq!(found("/ /index.html 200", "/"), Some((200, "/index.html".to_owned())));
 }
 
-/// "limited to 2,000 static redirects and 100 dynamic redirects … Each redirect declaration has a 1,000-character limit."
+/// "limited to 2,000 static redirects and 100 dynamic redirects … Each redirect declaration
+/// has a 1,000-character limit."
 #[test]
 fn limits() {
     use std::fmt::Write;
@@ -253,7 +254,7 @@ fn json_is_a_list_of_lines() {
     }
 }
 
-/// Lines that are rules more often than not.
+/// Lines that are valid rules more often than not.
 fn line() -> impl Strategy<Value = (String, String, u16)> {
     let source = "/([a-c%é.]|/|:[xy]-|%41){0,5}[*]?";
     let destination = "(/|https://(:x\\.)?e\\.de/)([a-cé.]|/|:[xy]-|:splat|%41|\\\\){0,4}([?]:x)?(#:y)?";
@@ -276,7 +277,7 @@ proptest! {
         }
     }
 
-    /// The URL parser of the platform is asked where a browser would go.
+    /// The URL parser of browsers says which host the location has.
     #[test]
     fn a_visitor_never_chooses_the_host(line in line(), path in "/[a-c:@?#%é/\\\\ \t\r\n.-]{0,12}") {
         let (source, destination, status) = line;

@@ -1,15 +1,16 @@
-//! RFC 9110 §8.8 and §13: validators and what is asked of them.
+//! RFC 9110 §8.8 and §13: validators and preconditions.
 
 use super::*;
 
-/// The fields of a request, and the status of its answer.
+/// The header fields of a request, and the status of its response.
 type Row<'a> = (&'a [(&'static str, &'a str)], u16);
 
 fn site() -> Site {
     Site::of(&[("/a.txt", "a text"), ("/b.html", "<title>b</title>"), ("/404.html", "no")])
 }
 
-/// §13.2.2: "a recipient cache or origin server MUST evaluate the received request preconditions … in the following order".
+/// §13.2.2: "a recipient cache or origin server MUST evaluate the received request preconditions
+/// … in the following order".
 #[test]
 fn preconditions_in_their_order_of_precedence() {
     let site = site();
@@ -18,7 +19,7 @@ fn preconditions_in_their_order_of_precedence() {
     let list = format!("\"other\", {weak}");
     let (tag, weak, list) = (tag.as_str(), weak.as_str(), list.as_str());
     let tables: [&[Row<'_>]; 5] = [
-        // 1. "When recipient is the origin server and If-Match is present": true, go on; false, 412.
+        // 1. "When recipient is the origin server and If-Match is present": 412 if false.
         &[
             (&[("if-match", tag)], 200),
             (&[("if-match", "*")], 200),
@@ -32,7 +33,8 @@ fn preconditions_in_their_order_of_precedence() {
             (&[("if-unmodified-since", MODIFIED)], 200),
             (&[("if-unmodified-since", AFTER)], 200),
             (&[("if-unmodified-since", BEFORE)], 412),
-            // §13.1.4: "MUST ignore the If-Unmodified-Since header field if the received field value is not a valid HTTP-date".
+            // §13.1.4: "MUST ignore the If-Unmodified-Since header field if the received field
+            // value is not a valid HTTP-date".
             (&[("if-unmodified-since", "yesterday")], 200),
             (&[("if-match", tag), ("if-unmodified-since", BEFORE)], 200),
             (&[("if-match", "\"other\""), ("if-unmodified-since", AFTER)], 412),
@@ -54,7 +56,8 @@ fn preconditions_in_their_order_of_precedence() {
             (&[("if-modified-since", MODIFIED)], 304),
             (&[("if-modified-since", AFTER)], 304),
             (&[("if-modified-since", BEFORE)], 200),
-            // §13.1.3: "MUST ignore … if the received field value is not a valid HTTP-date", or If-None-Match is there.
+            // §13.1.3: "MUST ignore … if the received field value is not a valid HTTP-date", or
+            // if there is If-None-Match.
             (&[("if-modified-since", "tomorrow")], 200),
             (&[("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT")], 304),
             (&[("if-modified-since", "Sun Nov  6 08:49:37 1994")], 304),
@@ -91,7 +94,7 @@ fn a_range_comes_after_the_other_preconditions() {
     }
 }
 
-/// §14.2: a Range that is ignored is as one that is not there: conditions are held against what is sent.
+/// §14.2: if Range is ignored, preconditions are for the representation that is sent.
 #[test]
 fn a_range_that_is_ignored_changes_no_condition() {
     let site = site().encoded("/a.txt", &[(Coding::Br, 2)]);
@@ -112,8 +115,8 @@ fn a_range_that_is_ignored_changes_no_condition() {
     }
 }
 
-/// §13.2.1: "MUST ignore all received preconditions if its response to the same request without those conditions … would have been a
-/// status code other than a 2xx".
+/// §13.2.1: "MUST ignore all received preconditions if its response to the same request without
+/// those conditions … would have been a status code other than a 2xx".
 #[test]
 fn preconditions_are_for_answers_that_would_be_a_success() {
     let site = site().redirects("/old /new 301").encoded("/a.txt", &[(Coding::Br, 2)]);
@@ -131,8 +134,9 @@ fn preconditions_are_for_answers_that_would_be_a_success() {
     assert_eq!(site.get("/a.txt", &refused).status, 406);
 }
 
-/// §15.4.5: "The server generating a 304 response MUST generate any of the following header fields that would have been sent in a 200
-/// (OK) response to the same request: Content-Location, Date, `ETag`, and Vary; Cache-Control and Expires". Nothing else that describes
+/// §15.4.5: "The server generating a 304 response MUST generate any of the following header
+/// fields that would have been sent in a 200 (OK) response to the same request:
+/// Content-Location, Date, `ETag`, and Vary; Cache-Control and Expires". No other metadata of
 /// the representation "unless said metadata exists for the purpose of guiding cache updates".
 #[test]
 fn a_304_has_the_fields_that_it_must_have_and_none_of_the_body() {
@@ -172,8 +176,8 @@ fn a_304_without_an_etag_has_the_date() {
     assert_eq!((same.status, same.field("etag"), same.field("last-modified")), (304, None, Some(MODIFIED)));
 }
 
-/// §8.8.3.3: one for each content coding; §8.8.1: "A strong validator is unique across all versions of all
-/// representations associated with a particular resource over time."
+/// §8.8.3.3: one for each content coding; §8.8.1: "A strong validator is unique across all
+/// versions of all representations associated with a particular resource over time."
 #[test]
 fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
     // All languages have the same bytes.
@@ -189,7 +193,7 @@ fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
         for coding in ["identity", "br", "zstd", "gzip"] {
             let sent = site.get("/p", &[("accept-encoding", coding), ("accept-language", language)]);
             let tag = sent.etag();
-            // §8.8.3: strong, and of the characters that a tag may have.
+            // §8.8.3: a strong tag, of characters that a tag may have.
             assert!(
                 tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"') && tag.matches('"').count() == 2,
                 "{tag}"
@@ -219,7 +223,7 @@ fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
     }
 }
 
-/// §8.8.2: the date of the file; of an earlier release that is served again, when it was put back.
+/// §8.8.2: the date of the file, or that of the rollback if it is later.
 #[test]
 fn last_modified_and_going_back_to_a_release() {
     for (modified_seconds, rolled_back_ms, expected) in [
@@ -239,7 +243,7 @@ fn last_modified_and_going_back_to_a_release() {
     let mut site = site();
     site.pointer.rolled_back_ms = Some((MODIFIED_SECONDS + 1) * 1000);
     for (fields, status) in [
-        // Who has the later release's bytes has not what is served now.
+        // A client that has the newer release's bytes does not have what is served now.
         ([("if-modified-since", MODIFIED)], 200),
         ([("if-modified-since", AFTER)], 304),
         ([("if-unmodified-since", MODIFIED)], 412),

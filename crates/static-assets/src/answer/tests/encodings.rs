@@ -1,4 +1,4 @@
-//! RFC 9110 §8.4, §12.5.3 and §12.5.5: encodings, and what is said of the choice.
+//! RFC 9110 §8.4, §12.5.3 and §12.5.5: the negotiation of encodings, and `Vary`.
 
 use super::*;
 
@@ -39,23 +39,24 @@ fn the_best_of_what_is_accepted() {
     }
 }
 
-/// §15.5.7, where there is something to choose from.
+/// §15.5.7: 406 if every encoding is refused.
 #[test]
 fn none_that_is_acceptable() {
     for accepted in ["identity;q=0", "*;q=0", "identity;q=0, deflate", "br;q=0, gzip;q=0, zstd;q=0, identity;q=0"] {
         let fields = [("accept-encoding", accepted)];
         assert_eq!(site().get("/a.txt", &fields).status, 406, "{accepted}");
         assert_eq!(site().head("/a.txt", &fields).status, 406, "{accepted}");
-        // What has one form has it for all. §12.4.1: an origin server can "disregard the header field".
+        // A file without encodings is sent to everybody. §12.4.1: an origin server can
+        // "disregard the header field".
         assert_eq!(site().get("/b.png", &fields).status, 200, "{accepted}");
-        // An error is no better than the one that it would be replaced with.
+        // A 406 would say less than the page of the 404.
         let none = site().get("/none", &fields);
         assert_eq!((none.status, none.text()), (404, TEXT), "{accepted}");
     }
 }
 
-/// §12.5.5: "an origin server SHOULD generate a Vary header field on a cacheable response when it wishes that response to be selectively
-/// reused".
+/// §12.5.5: "an origin server SHOULD generate a Vary header field on a cacheable response when
+/// it wishes that response to be selectively reused".
 #[test]
 fn each_answer_that_could_have_been_another_says_so() {
     let site = site();
@@ -68,7 +69,7 @@ fn each_answer_that_could_have_been_another_says_so() {
             site.get("/a.txt", &[encoding, ("range", "bytes=0-1")]),
             whole,
         ];
-        // Who accepts JSON gets no page.
+        // A client that accepts JSON gets no page.
         assert_eq!(site.get("/none", &[encoding]).field("vary"), Some("Accept-Encoding, Accept"), "{accepted}");
         for sent in answers {
             assert_eq!(sent.field("vary"), Some("Accept-Encoding"), "{} {accepted}", sent.status);

@@ -15,7 +15,7 @@ fn site() -> Site {
     Site::of(&files).language("/about.html", "en").translated("/about.html", &["de", "pt-BR"])
 }
 
-/// What decides, in this order: `?lang=`, the cookie `lang`, `Accept-Language`, and the plain file where nothing fits.
+/// The order of precedence: `?lang=`, the cookie `lang`, `Accept-Language`, and the page itself.
 #[test]
 fn who_says_it_more_clearly_comes_first() {
     for (query, cookie, accepted, text, varies) in [
@@ -31,7 +31,7 @@ fn who_says_it_more_clearly_comes_first() {
         ("", None, Some("*, de;q=0.1"), "über", true),
         ("", Some("lang=de"), Some("pt-BR"), "über", true),
         ("", Some("a=b; lang=\"pt-BR\"; c=d"), Some("de"), "sobre", true),
-        // A cookie that names nothing that there is.
+        // A cookie that names no translation.
         ("", Some("lang=fr"), Some("de"), "über", true),
         ("", Some("lang="), Some("de"), "über", true),
         ("", Some("lang=*"), Some("de"), "über", true),
@@ -41,7 +41,7 @@ fn who_says_it_more_clearly_comes_first() {
         ("?lang=DE-at", None, None, "über", false),
         ("?lang=en", Some("lang=pt"), Some("de"), "about", false),
         ("?a=b&lang=pt%2DBR&lang=de", None, None, "sobre", false),
-        // A query that names nothing that there is, or is broken, settles nothing.
+        // A query that names no translation, or is broken, is ignored.
         ("?lang=fr", Some("lang=pt"), Some("de"), "sobre", true),
         ("?lang=", None, Some("de"), "über", true),
         ("?lang=%zz", None, Some("de"), "über", true),
@@ -57,7 +57,7 @@ fn who_says_it_more_clearly_comes_first() {
     }
 }
 
-/// §8.5: "the natural language(s) of the intended audience"; §8.7: where this one is by itself.
+/// §8.5: "the natural language(s) of the intended audience"; §8.7: the translation's own URL.
 #[test]
 fn which_language_it_is_and_where_it_stands_by_itself() {
     for (url, accepted, language, location) in [
@@ -66,7 +66,7 @@ fn which_language_it_is_and_where_it_stands_by_itself() {
         ("/about", "en", "en", Some("/about?lang=en")),
         ("/about", "fr", "en", Some("/about?lang=en")),
         ("/about?lang=de", "en", "de", Some("/about.de")),
-        // It is what was asked for.
+        // The URL is the one that was requested.
         ("/about?lang=en", "de", "en", None),
         ("/about.de", "en", "de", None),
     ] {
@@ -74,13 +74,13 @@ fn which_language_it_is_and_where_it_stands_by_itself() {
         assert_eq!((sent.status, sent.field("content-language")), (200, Some(language)), "{url} {accepted}");
         assert_eq!(sent.field("content-location"), location, "{url} {accepted}");
         let Some(location) = location else { continue };
-        // What stands there is the same, whoever asks.
+        // Nothing is negotiated under that URL.
         let there = site().get(location, &[("accept-language", "xx"), ("cookie", "lang=xx")]);
         assert_eq!((there.status, &there.body, there.field("vary")), (200, &sent.body, None), "{location}");
     }
 }
 
-/// A translation has an address of its own, under which nothing is negotiated.
+/// A translation has a URL of its own, under which nothing is negotiated.
 #[test]
 fn a_translation_that_is_asked_for_by_its_path() {
     let fields = [("accept-language", "pt-BR"), ("cookie", "lang=en")];
@@ -93,7 +93,7 @@ fn a_translation_that_is_asked_for_by_its_path() {
     assert_eq!((alone.status, names.map(|name| alone.field(name))), (200, [None; 4]));
 }
 
-/// A page whose language nobody knows is what is left, also for those who take any.
+/// A page of unknown language is the fallback, even if the client accepts any language.
 #[test]
 fn a_plain_page_without_a_language() {
     let mut site = site();
@@ -109,7 +109,7 @@ fn a_plain_page_without_a_language() {
     }
 }
 
-/// Parts and conditions are of the language that is chosen.
+/// Ranges and preconditions are for the translation that is selected.
 #[test]
 fn parts_and_encodings_of_a_language() {
     let site = site().encoded("/about.de.html", &[(Coding::Gzip, 3)]);
@@ -128,7 +128,7 @@ fn parts_and_encodings_of_a_language() {
     assert_eq!(site.get("/about", &refused).status, 406);
 }
 
-/// Names of files go into `Link` and `Content-Location` as URLs have them.
+/// Paths are percent-encoded in `Link` and `Content-Location`.
 #[test]
 fn addresses_are_escaped() {
     let site = Site::of(&[

@@ -1,4 +1,4 @@
-//! What holds of each release and each request.
+//! Properties of every release and every request.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use http_semantics::conditional::{Compare, EntityTag};
 
-/// A file: its path, how long it is, the bytes of its chunks, its encodings.
+/// A file: path, length, bytes of a chunk, encodings, and whether its language is known.
 type Made = (&'static str, usize, usize, [bool; 3], bool);
 
 const PATHS: [&str; 12] = [
@@ -94,7 +94,7 @@ fn urls() -> impl Strategy<Value = String> {
         .prop_map(|(path, query)| query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
 }
 
-/// Fields that matter, with values that are good, odd and none.
+/// The header fields that matter, with values that are valid, odd or missing.
 fn fields() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let tag = "(W/)?\"[a-f0-9]{0,3}\"|\\*|[a-z]{0,3}";
     let date =
@@ -134,7 +134,7 @@ fn lent<'a>(fields: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)
     fields.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
-/// The parts of a multipart body (RFC 2046 §5.1.1), read without any of the code that wrote it.
+/// Parses the parts of a multipart body (RFC 2046 §5.1.1) without the code that wrote it.
 fn parts_of(body: &[u8], content_type: &str) -> Vec<(Range<usize>, Vec<u8>)> {
     let boundary = content_type.split_once("boundary=").unwrap().1;
     let delimiter = format!("\r\n--{boundary}").into_bytes();
@@ -160,8 +160,9 @@ fn of_content_range(field: &str) -> Range<usize> {
     first.parse().unwrap()..last.parse::<usize>().unwrap() + 1
 }
 
-/// True where the conditions of a request name what would be sent: the only reason for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` where
-/// they may: the date of a page that comes in several languages says nothing, unless the language has a URL of its own.
+/// Returns true if the preconditions name the representation that would be sent, the only reason
+/// for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` if they may: the date of a page with
+/// translations says nothing, unless the translation has a URL of its own.
 fn has_it(fields: &[(&'static str, String)], whole: &Represented<'_>, etag: &str) -> Option<bool> {
     let find = |wanted| fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
     let tag = EntityTag::parse(etag).unwrap();
@@ -184,14 +185,15 @@ fn has_it(fields: &[(&'static str, String)], whole: &Represented<'_>, etag: &str
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// RFC 9110 §8.6: `Content-Length` of HEAD is what GET would send. §9.3.2: "the same header fields … as … GET".
+    /// RFC 9110 §8.6: `Content-Length` of HEAD is the length that GET would send. §9.3.2: "the
+    /// same header fields … as … GET".
     #[test]
     fn head_is_get_without_content(site in sites(), url in urls(), fields in fields()) {
         let get = site.get(&url, &lent(&fields));
         let mut head = site.head(&url, &lent(&fields));
         prop_assert_eq!(head.status, get.status);
         prop_assert!(head.body.is_empty());
-        // What the Worker says where there is no page has a length of its own.
+        // If there is no page, the Worker's own sentence has another length.
         if get.status == 200 || get.status == 404 && get.field("cache-control").is_some() {
             let (name, length) = head.fields.pop().unwrap();
             prop_assert_eq!((name.as_str(), length), ("content-length", get.body.len().to_string()));
@@ -208,7 +210,7 @@ proptest! {
         let unconditional: Vec<_> = lent(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
         let given = Lines::from(&unconditional);
         let asked = Asked { method: "GET", target: &target, path: &path, fields: &given };
-        // Where `_headers` takes the tag away it is there all the same.
+        // Preconditions use the tag even if `_headers` removes it.
         let mut bare = Site::of(&[]);
         bare.pointer = site.pointer.clone();
         bare.manifest = Manifest { headers: HeaderRules::default(), ..site.manifest.clone() };
@@ -236,7 +238,7 @@ proptest! {
         }
     }
 
-    /// §14.2: each byte that was asked for, and no other; in order and once.
+    /// §14.2: each requested byte and no other, in order and once.
     #[test]
     fn a_206_has_the_bytes_that_were_asked_for(
         site in sites(),
@@ -251,7 +253,7 @@ proptest! {
         let accepted: Vec<_> = coding.iter().map(|coding| ("accept-encoding", coding.as_str())).collect();
         let whole = site.get(&url, &[("accept-encoding", "identity")]);
         let sent = site.get(&url, &[accepted.as_slice(), &[("range", &field)]].concat());
-        // What each range means, by the words of §14.1.2; nothing where one is malformed.
+        // What each range means according to §14.1.2; `None` if one is malformed.
         let length = whole.body.len() as u64;
         let wanted: Option<Vec<Range<u64>>> = ranges.iter().map(|range| match *range {
             (Some(first), Some(last)) => (first <= last).then_some(first..last.saturating_add(1).min(length)),
@@ -292,7 +294,8 @@ proptest! {
         }
     }
 
-    /// §12.5.5: of two answers to the same URL that differ, each says by which fields they could.
+    /// §12.5.5: if two responses to the same URL differ, the `Vary` of each names a request
+    /// field that differs.
     #[test]
     fn answers_that_differ_name_the_fields_that_made_them(site in sites(), url in urls(), one in fields(), other in fields()) {
         let negotiated = |fields: &[(&'static str, String)]| {
@@ -313,7 +316,7 @@ proptest! {
         }
     }
 
-    /// Whatever a client sends, and whatever a manifest holds: an answer.
+    /// No request and no manifest makes the code panic.
     #[test]
     fn any_request_has_an_answer(
         site in sites(),

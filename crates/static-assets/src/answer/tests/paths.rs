@@ -1,4 +1,5 @@
-//! Which file answers a path: `html_handling`, releases before, and where there is none (Workers static assets).
+//! Which file a path means: `html_handling`, previous releases, and paths without a file
+//! (Workers static assets).
 
 use proptest::prelude::*;
 use url::Url;
@@ -12,7 +13,7 @@ const MODES: [HtmlHandling; 4] = [
     HtmlHandling::None,
 ];
 
-/// 307, so that method and query stay (RFC 9110 §15.4.8).
+/// 307 keeps the method (RFC 9110 §15.4.8); the query is kept, too.
 #[test]
 fn a_page_is_sent_to_where_it_is_shown_with_its_query() {
     let files = [("/index.html", "root"), ("/about.html", "about"), ("/docs/index.html", "docs"), ("/ä b.html", "ä")];
@@ -39,7 +40,8 @@ fn a_page_is_sent_to_where_it_is_shown_with_its_query() {
     }
 }
 
-/// Redirects come before files, rewrites answer where they were asked for, and neither leads to another.
+/// Redirects come before files, rewrites are served under the path of the request, and neither
+/// leads to another.
 #[test]
 fn redirects_and_rewrites_of_a_release() {
     let site = Site::of(&[("/index.html", "root"), ("/about.html", "about"), ("/app.js", "app"), ("/404.html", "no"), ("/old.html", "old")])
@@ -62,7 +64,7 @@ fn redirects_and_rewrites_of_a_release() {
     }
     for (url, status, text) in [
         ("/us", 200, "about"),
-        // `/about.html` would be sent to `/about`: not where it was rewritten to.
+        // `/about.html` alone would redirect to `/about`, a rewrite does not.
         ("/us.html?a=b", 200, "about"),
         ("/js/app.js", 200, "app"),
         ("/home", 200, "root"),
@@ -78,7 +80,7 @@ fn redirects_and_rewrites_of_a_release() {
     assert_eq!(site.get("/us", &[("range", "bytes=0-0")]).text(), "a");
 }
 
-/// What cannot be decoded, or is no name when it is: `names_no_file` in [`crate`] has the
+/// Paths that cannot be decoded, or cannot name a file when they are: [`crate::decode`] has the
 /// reasons.
 const NO_FILES: [&str; 12] = [
     "/50%",
@@ -95,8 +97,8 @@ const NO_FILES: [&str; 12] = [
     "//kv-edge:push:a",
 ];
 
-/// A path that names no file gets what any path gets that has none: the nearest page, whole
-/// folders of it being names.
+/// A path that cannot name a file gets what every missing file gets: the nearest page, looked
+/// for in the folders that can be decoded.
 #[test]
 fn a_path_that_names_no_file_gets_the_nearest_page() {
     let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/a/404.html", "a"), ("/ä/404.html", "ä")]);
@@ -137,7 +139,7 @@ fn a_path_that_names_no_file_gets_the_nearest_page() {
     assert_eq!((none.status, none.text()), (404, ""));
 }
 
-/// A single-page application reads its path itself, and may know what `/search/50%` is.
+/// A single-page application parses its path itself, and may know what `/search/50%` is.
 #[test]
 fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
     let site = Site::of(&[("/index.html", "app"), ("/404.html", "no")]).not_found(NotFound::SinglePageApplication);
@@ -149,8 +151,8 @@ fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
     }
 }
 
-/// Rules with placeholders hold for any path, and what cannot be decoded goes on as it came;
-/// `_headers` as well.
+/// Rules with placeholders, also those of `_headers`, match any path. A path that cannot be
+/// decoded keeps its escapes.
 #[test]
 fn rules_for_a_path_that_names_no_file() {
     let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
@@ -175,10 +177,10 @@ fn rules_for_a_path_that_names_no_file() {
     }
     assert_eq!(site.get("/old/caf%E9", &[]).field("x-a"), Some("caf%E9"));
     for (path, status, text) in [
-        // A rule for one path is for a path that has a name.
+        // A rule without placeholders matches decoded paths only.
         ("/caf%E9", 404, "no"),
         ("/app/50%", 200, "app"),
-        // It would be the name of a file.
+        // The rewrite would name a file.
         ("/js/x%", 404, "no"),
         ("/js/caf%E9", 404, "no"),
     ] {
@@ -188,7 +190,7 @@ fn rules_for_a_path_that_names_no_file() {
     }
 }
 
-/// The nearest `404.html`, with 404; a client that wants JSON gets none.
+/// The nearest `404.html`, with 404; a client that wants JSON gets no page.
 #[test]
 fn the_nearest_page_says_that_there_is_none() {
     let files = [("/404.html", "root"), ("/a/404.html", "a"), ("/a/b/c/404.html", "c"), ("/style.css", "x")];
@@ -223,7 +225,8 @@ fn the_nearest_page_says_that_there_is_none() {
     assert_eq!(Site::of(&[("/a/404.html", "a")]).get("/b/x", &[]).text(), "");
 }
 
-/// `not_found_handling` as `single-page-application` is for navigations (Fetch Metadata, `Sec-Fetch-Mode`).
+/// `not_found_handling` as `single-page-application` is for navigations (Fetch Metadata,
+/// `Sec-Fetch-Mode`).
 #[test]
 fn a_single_page_application_is_for_navigations_only() {
     let files = [("/index.html", "app"), ("/app.js", "script"), ("/404.html", "no")];
@@ -259,7 +262,8 @@ fn a_single_page_application_is_for_navigations_only() {
     assert_eq!(empty.get("/route", &[navigate]).status, 404);
 }
 
-/// A page of the release before asks for its files; pages themselves are those of the release that is served.
+/// A page of a previous release requests its own files; pages themselves are those of the
+/// release that is served.
 #[test]
 fn files_of_releases_before() {
     for (path, expected) in [
@@ -299,7 +303,7 @@ fn files_of_releases_before() {
         ("/gone.html", 404, "no"),
         ("/gone", 404, "no"),
         ("/gone-DiwrgTda.css", 200, "a{}"),
-        // Who takes away what has no hash in its name means it.
+        // A file without a content hash that was removed stays removed.
         ("/sw.js", 404, "no"),
         ("/gone.pdf", 404, "no"),
         ("/plain", 404, "no"),
@@ -321,7 +325,8 @@ fn names() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// RFC 3986 §4.2: what begins with two slashes names a host, and browsers read `\` as a slash and leave tabs out.
+    /// RFC 3986 §4.2: two slashes at the start name a host. Browsers read `\` as a slash and
+    /// remove tabs.
     #[test]
     fn no_redirect_leads_to_another_host(
         path in names(),
@@ -332,20 +337,21 @@ proptest! {
         let url = format!("https://example.com/{path}{}", query.as_deref().map(|query| format!("?{query}")).unwrap_or_default());
         let target = RequestTarget::parse(&url);
         let path = AssetPath::of(&target.path);
-        // Each file there could be: as it is, without slashes in a row, and as a page or a folder.
+        // Every file that the path could mean: as it is, without runs of slashes, and as a page
+        // or a folder.
         let mut one = path.file().unwrap_or("/x").to_owned();
         while one.contains("//") {
             one = one.replace("//", "/");
         }
         let name = one.trim_end_matches('/').trim_end_matches(".html").trim_end_matches("/index");
         for file in [format!("{name}.html"), format!("{name}/index.html"), one.clone()] {
-            // No path of a file, or one of a page that no URL can name: a dot segment.
+            // Not the path of a file, or a page that no URL can name because of a dot segment.
             let has_dots = file.split('/').any(|name| matches!(name, "." | ".."));
             if file.ends_with('/') || !file.starts_with('/') || file.contains("//") || has_dots {
                 continue;
             }
             for rules in ["", "/* /:splat 302", "/:a/* /:splat/:a 301", "/* /x/../:splat 302"] {
-                // The last is refused when it is pushed, or harmless.
+                // The last one is refused when it is pushed, or harmless.
                 let Ok(redirects) = Redirects::parse(rules) else { continue };
                 let mut site = Site::of(&[(&file, "x")]).html_handling(mode);
                 site.manifest.redirects = redirects;

@@ -4,7 +4,7 @@ use super::*;
 
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
 
-/// A text in three chunks, an empty one, and one that has encodings.
+/// A text in three chunks, an empty file, and a file with encodings.
 fn site() -> Site {
     let mut site = Site::of(&[("/empty.bin", ""), ("/c.txt", ALPHABET)]).encoded("/c.txt", &[(Coding::Br, 12)]);
     site.add("/a.bin", ALPHABET.as_bytes(), 10);
@@ -21,11 +21,12 @@ fn one_range() {
         ("bytes=-99", "bytes 0-25/26", ALPHABET, 3),
         ("bytes=0-99999999999999999999", "bytes 0-25/26", ALPHABET, 3),
         ("bytes=25-25", "bytes 25-25/26", "z", 1),
-        // Over the borders of chunks, of which no other is read.
+        // Across the borders of chunks; only chunks that overlap are read.
         ("bytes=9-10", "bytes 9-10/26", "jk", 2),
         ("bytes=10-19", "bytes 10-19/26", "klmnopqrst", 1),
         ("bytes=9-20", "bytes 9-20/26", "jklmnopqrstu", 3),
-        // §15.3.7.2: "A server MUST NOT generate a multipart response to a request for a single range", and what is coalesced is one.
+        // §15.3.7.2: "A server MUST NOT generate a multipart response to a request for a single
+        // range", and ranges that are coalesced are one.
         ("bytes=0-4,5-6", "bytes 0-6/26", "abcdefg", 1),
         ("bytes=3-6,0-4,99-", "bytes 0-6/26", "abcdefg", 1),
     ] {
@@ -47,7 +48,8 @@ fn several_ranges() {
     let boundary = format!("kv-edge-{}", hash(ALPHABET.as_bytes()));
     assert_eq!(sent.status, 206);
     assert_eq!(sent.field("content-type"), Some(format!("multipart/byteranges; boundary={boundary}").as_str()));
-    // "a server MUST NOT generate a Content-Range header field in the HTTP header section of a multiple part response".
+    // "a server MUST NOT generate a Content-Range header field in the HTTP header section of a
+    // multiple part response".
     assert_eq!(sent.field("content-range"), None);
     let part = |range: &str, text: &str| {
         format!(
@@ -57,11 +59,13 @@ fn several_ranges() {
     let expected =
         [part("0-1", "ab"), part("8-11", "ijkl"), part("25-25", "z"), format!("--{boundary}--\r\n")].concat();
     assert_eq!(sent.text(), expected);
-    // RFC 2046 §5.1.1: "Boundary delimiters must not appear within the encapsulated material", and have 70 characters at most.
+    // RFC 2046 §5.1.1: "Boundary delimiters must not appear within the encapsulated material",
+    // and have 70 characters at most.
     assert!(boundary.len() <= 70);
 }
 
-/// §14.6: each part has the type that the whole would have, also where `_headers` says another or none.
+/// §14.6: each part has the type that the whole would have, even if `_headers` changes or
+/// removes it.
 #[test]
 fn parts_have_the_type_that_the_whole_has() {
     for (rules, expected) in [
@@ -75,7 +79,7 @@ fn parts_have_the_type_that_the_whole_has() {
     }
 }
 
-/// §14.2: "A server MAY ignore the Range header field"; it "MUST ignore" units that it does not know.
+/// §14.2: "A server MAY ignore the Range header field"; it "MUST ignore" unknown units.
 #[test]
 fn what_is_ignored_gets_the_whole() {
     let many = |ranges: usize| (0..ranges).map(|at| format!("{}-{}", at * 2, at * 2)).collect::<Vec<_>>().join(",");
@@ -101,7 +105,8 @@ fn what_is_beyond_the_end_is_not_satisfiable() {
         ("/a.bin", "bytes=26-30,99-", 416, Some("bytes */26")),
         ("/a.bin", "bytes=-0", 416, Some("bytes */26")),
         ("/empty.bin", "bytes=0-", 416, Some("bytes */0")),
-        // §14.1.2: a suffix of what is empty is satisfiable, for which `Content-Range` has no form.
+        // §14.1.2: a suffix of an empty file is satisfiable, but `Content-Range` cannot express
+        // it.
         ("/empty.bin", "bytes=-1", 200, None),
     ] {
         let sent = site().get(path, &[("range", range)]);
@@ -109,8 +114,9 @@ fn what_is_beyond_the_end_is_not_satisfiable() {
     }
 }
 
-/// §14.2: "A server MUST ignore a Range header field received with a request method that is unrecognized or for which range handling is
-/// not defined. For this specification, GET is the only method".
+/// §14.2: "A server MUST ignore a Range header field received with a request method that is
+/// unrecognized or for which range handling is not defined. For this specification, GET is the
+/// only method".
 #[test]
 fn head_has_no_ranges() {
     for range in ["bytes=0-1", "bytes=0-0,2-2", "bytes=99-", "x"] {
@@ -130,11 +136,11 @@ fn if_range() {
         (MODIFIED, 206),
         ("\"other\"", 200),
         (&weak, 200),
-        // No list, no `*`, no tag without quotes.
+        // Neither a list, nor `*`, nor a tag without quotes.
         (&format!("{tag}, {tag}"), 200),
         ("*", 200),
         (tag.trim_matches('"'), 200),
-        // "exactly matches": no earlier and no later one.
+        // "exactly matches": neither an earlier nor a later date.
         (BEFORE, 200),
         (AFTER, 200),
         ("", 200),
@@ -142,13 +148,14 @@ fn if_range() {
         let sent = site.get("/a.bin", &[("range", "bytes=0-1"), ("if-range", if_range)]);
         assert_eq!(sent.status, status, "{if_range}");
         assert_eq!(sent.text(), if status == 206 { "ab" } else { ALPHABET }, "{if_range}");
-        // What is beyond the end of another version is no error of the client's.
+        // A range beyond the end of another version is not the client's error.
         let beyond = site.get("/a.bin", &[("range", "bytes=99-"), ("if-range", if_range)]);
         assert_eq!(beyond.status, if status == 206 { 416 } else { 200 }, "{if_range}");
     }
 }
 
-/// §14.2 says of which representation the ranges are: of that which is selected. Here that is always the one without an encoding.
+/// §14.2: ranges are of the selected representation. Here that is always the one without an
+/// encoding.
 #[test]
 fn parts_are_of_the_bytes_as_they_are() {
     let site = site();
@@ -162,13 +169,14 @@ fn parts_are_of_the_bytes_as_they_are() {
         (&[("accept-encoding", "br"), ("if-range", identity)], 206, None),
         (&[("accept-encoding", "br"), ("if-match", identity)], 206, None),
         (&[("accept-encoding", "br"), ("if-match", br)], 412, None),
-        // Who has a part of the encoded bytes gets all of them.
+        // A client that has a part of the encoded bytes gets all of them.
         (&[("accept-encoding", "br"), ("if-range", br)], 200, Some("br")),
-        // Who refuses the bytes as they are gets no part of them.
+        // A client that refuses `identity` gets no part of it.
         (&[("accept-encoding", "br, identity;q=0")], 200, Some("br")),
         (&[("accept-encoding", "br, *;q=0")], 200, Some("br")),
         (&[("accept-encoding", "gzip, identity;q=0")], 406, None),
-        // §8.8.1: "a validator is weak if it is shared by two or more representations of a given resource at the same time".
+        // §8.8.1: "a validator is weak if it is shared by two or more representations of a given
+        // resource at the same time".
         (&[("accept-encoding", "br"), ("if-range", MODIFIED)], 200, Some("br")),
         (&[("if-range", MODIFIED)], 200, None),
     ] {
@@ -183,7 +191,7 @@ fn parts_are_of_the_bytes_as_they_are() {
     }
 }
 
-/// §15.3.7: Cache-Control, `ETag`, Expires, Content-Location and Vary as the 200 would have them.
+/// §15.3.7: Cache-Control, `ETag`, Expires, Content-Location and Vary are those of the 200.
 #[test]
 fn a_206_has_the_fields_of_the_200() {
     let site = site().headers("/*\n  Expires: 0");
@@ -199,7 +207,7 @@ fn a_206_has_the_fields_of_the_200() {
     assert_eq!(whole.field("accept-ranges"), Some("bytes"));
 }
 
-/// A page that says that there is none is no representation to have parts of.
+/// The page of a 404 has no ranges.
 #[test]
 fn an_error_has_no_parts() {
     let site = Site::of(&[("/404.html", "no such page")]);

@@ -1,4 +1,4 @@
-//! Header fields of files, and what `_headers` makes of them (Workers static assets, "Headers").
+//! Header fields of files, and how `_headers` changes them (Workers static assets, "Headers").
 
 use super::*;
 
@@ -13,7 +13,8 @@ fn site() -> Site {
     Site::of(&files).immutable("/app.3f2a1b9c.js").encoded("/a.txt", &[(Coding::Br, 3)])
 }
 
-/// RFC 9111 §5.2.2, RFC 8246, Fetch Standard "nosniff", Content Security Policy Level 3, Referrer Policy.
+/// RFC 9111 §5.2.2, RFC 8246, Fetch Standard "nosniff", Content Security Policy Level 3,
+/// Referrer Policy.
 #[test]
 fn fields_of_files_without_rules() {
     for (path, cache_control, media_type) in [
@@ -71,7 +72,7 @@ fn rules_replace_remove_and_add() {
         ),
         ("/a.txt\n  X-A: 1", "/A.txt", "x-a", None),
         ("/a.txt\n  X-A: 1", "/%61.txt?b", "x-a", Some("1")),
-        // RFC 9110 §12.5.5: what the answer depends on stays.
+        // RFC 9110 §12.5.5: the response still depends on what it depended on.
         ("/*\n  Vary: Origin", "/a.txt", "vary", Some("Accept-Encoding, Origin")),
         ("/*\n  Vary: Origin", "/b.svg", "vary", Some("Origin")),
         ("/*\n  ! ETag", "/b.svg", "etag", None),
@@ -83,8 +84,8 @@ fn rules_replace_remove_and_add() {
     }
 }
 
-/// As on Workers static assets, rules are for whatever is answered: also a part, what the client
-/// has, a redirect, and an error.
+/// As on Workers static assets, rules apply to every response: also to a part, a 304, a redirect
+/// and an error.
 #[test]
 fn rules_are_for_each_status() {
     let site = site()
@@ -126,8 +127,9 @@ fn rules_are_for_each_status() {
     }
 }
 
-/// RFC 9111 §4.2.2: without `Cache-Control` a cache may keep a 301 for as long as it likes. What
-/// `_redirects` says is the site's own; where a file's one path is changes with the files.
+/// RFC 9111 §4.2.2: without `Cache-Control` a cache may store a 301 for as long as it likes.
+/// Rules may change that for redirects of `_redirects`, but not for those to where a file is
+/// shown, which change with the files.
 #[test]
 fn how_long_a_redirect_is_kept() {
     let ask = "public, max-age=0, must-revalidate";
@@ -151,7 +153,7 @@ fn how_long_a_redirect_is_kept() {
     assert_eq!(removed.get("/index.html", &[]).names(), ["cache-control", "location"]);
 }
 
-/// RFC 9110 §8: what an error says is a sentence, whatever the file would have been.
+/// RFC 9110 §8: the content of an error is a sentence, whatever the file would have been.
 #[test]
 fn no_rule_describes_an_error_as_a_file() {
     let rules = "/*\n  Content-Type: application/pdf\n  Content-Disposition: attachment\n  Content-Language: de\n  \
@@ -167,7 +169,7 @@ fn no_rule_describes_an_error_as_a_file() {
     );
 }
 
-/// RFC 9110 §15.5.5: a 404 "is heuristically cacheable"; what is not there may be there in a moment.
+/// RFC 9110 §15.5.5: a 404 "is heuristically cacheable", but the file may be there in a moment.
 #[test]
 fn no_rule_makes_caches_keep_a_404() {
     let long = "public, max-age=31536000, immutable";
