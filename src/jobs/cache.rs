@@ -1,4 +1,5 @@
-//! `* /cache/{absolute URL}`: the shared HTTP cache. `GET /cache?url={URL}` is the documented view of it.
+//! `* /cache/{absolute URL}`: the shared HTTP cache. `GET /cache?url={URL}` is the documented
+//! view of it.
 
 mod exchange;
 mod html_rewriter;
@@ -25,12 +26,12 @@ use crate::kv::headed::Body;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
-/// Answers the JSON of a page.
+/// Answers the request with the JSON view of a page.
 pub(crate) async fn page(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     page::answer(incoming, target).await
 }
 
-/// Answers what the upstream answers, out of what is kept where that may be used.
+/// Answers the request as the upstream would, with a stored response if it may be used.
 pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let url = CachedUrl::of_target(target, &incoming.vars().cache.upstreams)?;
     let exchange = Exchange::new(incoming, Clone::clone(incoming.request()), incoming.method(), url);
@@ -72,12 +73,12 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
 }
 
 fn render(answer: &Answer<'_>, body: &JsValue) -> Result<Response, Failure> {
-    // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
+    // The runtime refuses what is not an HTTP response, such as a status of 999.
     message::answer(answer.status, &answer.fields, &answer.edits, body)
         .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
 }
 
-/// The URL as the platform's parser writes it; what that parser refuses is no URL.
+/// Returns the URL as the runtime's parser writes it; `None` if that does not accept it.
 fn href(url: &str, base: Option<&str>) -> Option<String> {
     let parsed = match base {
         Some(base) => web_sys::Url::new_with_base(url, base),

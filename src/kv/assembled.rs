@@ -1,4 +1,4 @@
-//! Bodies that are put together of several values, or of parts of them.
+//! Bodies that are assembled from several values in KV, or from parts of them.
 
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
@@ -9,14 +9,15 @@ use super::{KvNamespace, Store};
 extern "C" {
     #[wasm_bindgen(js_name = assembled)]
     fn assemble(namespace: &KvNamespace, pieces: &str, first: &JsValue, total: f64) -> ReadableStream;
-    /// The pieces of one value that is in memory.
+    /// Returns the pieces of one value that is in memory.
     #[wasm_bindgen(catch)]
     pub(crate) fn sliced(bytes: &js_sys::ArrayBuffer, pieces: &str, total: f64) -> Result<JsValue, JsValue>;
 }
 
 impl Store {
-    /// A stream of `total` bytes out of these pieces, as JSON; `first` is the stream of the first value among them. A value that cannot be
-    /// read, twice, breaks it off.
+    /// Returns a stream of `total` bytes, assembled from these pieces (JSON). `first` is the
+    /// stream of the first value among them. If a value cannot be read, and not at a second
+    /// attempt either, the stream breaks off.
     pub(crate) fn assembled(&self, pieces: &str, first: &JsValue, total: f64) -> ReadableStream {
         assemble(&self.namespace, pieces, first, total)
     }

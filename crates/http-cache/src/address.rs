@@ -1,4 +1,20 @@
-//! Which URL a request to the cache means, whether it may be fetched, and under which keys its answers are kept.
+//! The URL that a request asks the cache for, and the keys under which its responses are stored.
+//!
+//! Every response is stored under a *cache key*, made of the method and the URL (RFC 9111 §2).
+//! Two spellings of one URL must give one key, so a URL is brought into canonical form first
+//! ([`CachedUrl`]), and only URLs of listed origins are accepted: the cache is no open proxy.
+//!
+//! ```
+//! use http_cache::address::CachedUrl;
+//! use http_semantics::origin::AllowList;
+//!
+//! let allowed = AllowList::parse("https://example.com", &[]);
+//! let url = CachedUrl::of_href("https://Example.com:443/a/../b?c#d", &allowed)?;
+//! assert_eq!(url.as_str(), "https://example.com/b?c");
+//! assert_eq!(url.key().as_str(), "GET https://example.com/b?c");
+//! assert!(CachedUrl::of_href("https://other.example/", &allowed).is_err());
+//! # Ok::<(), http_cache::address::CacheError>(())
+//! ```
 
 use std::borrow::Cow;
 
@@ -13,25 +29,25 @@ use http_semantics::request_target::{BadPercentEncoding, RequestTarget, normal_e
 use http_semantics::status::Status;
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 
-/// The longest URL that is fetched, in bytes. RFC 9110 §4.1 asks for 8000 at least.
+/// The longest URL that is fetched, in bytes. RFC 9110 §4.1 recommends support for at least
+/// 8000.
 pub const URL_BYTES_MAX: usize = 8192;
 
-/// What stands before the URL in the path of a request.
 const PATH_PREFIX: &str = "/cache/";
 
-/// Why the cache has no answer.
+/// Why the cache answers with an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// The query has no `url`.
+    /// The query has no `url` parameter.
     #[error("Please provide a url query parameter")]
     MissingUrl,
     /// Broken percent-encoding in the `url` parameter.
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
-    /// It is no URL.
+    /// The text is not an absolute URL.
     #[error("This is not an absolute URL; use /cache/https://host/path or /cache?url=https://host/path.")]
     NotAUrl,
-    /// The URL is not one that kv-edge fetches.
+    /// The URL has a scheme, user information or a host that the cache does not fetch.
     #[error("The URL cannot be fetched: {0}; use /cache/https://host/path or /cache?url=https://host/path.")]
     Unusable(#[from] OriginError),
     /// The URL is longer than [`URL_BYTES_MAX`] (RFC 9110 §15.5.15).
@@ -40,23 +56,26 @@ pub enum CacheError {
     /// The URL's origin is not on `CACHE_UPSTREAMS`.
     #[error("The origin {0} is not on the list CACHE_UPSTREAMS.")]
     NotAllowed(String),
-    /// `CDN-Loop` says that the request was here before (RFC 8586 §2).
+    /// `CDN-Loop` shows that this request has passed through kv-edge before (RFC 8586 §2).
     #[error("The request came back to kv-edge: the upstream sends it here.")]
     Loop,
-    /// A `GET` or `HEAD` with a body: it could be part of what is asked for, and nothing is kept by it (RFC 9110 §9.3.1).
+    /// A `GET` or `HEAD` with a body. The body could change the response but is not part of the
+    /// cache key (RFC 9110 §9.3.1).
     #[error("A GET or HEAD with a body is not passed on.")]
     UnexpectedBody,
-    /// The upstream redirects to a URL that the client could not have asked for, or too often.
+    /// The upstream redirects to a URL that the client could not have asked for, or too many
+    /// times.
     #[error("The upstream redirects to where kv-edge does not follow.")]
     Redirect,
-    /// The upstream did not answer, or its answer broke off. The text is for the log.
+    /// The upstream did not answer, or its response broke off. The text is for the log only.
     #[error("the upstream failed: {0}")]
     Upstream(String),
-    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page::PAGE_BYTES_MAX), or has more elements than are worth
-    /// reading.
+    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page::PAGE_BYTES_MAX), or has too many
+    /// elements.
     #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
     TooLong,
-    /// The page has a content coding that is not read, or too many ([`Coding`](crate::page::Coding)).
+    /// The page has a content coding that is not supported, or more than three codings
+    /// ([`Coding`](crate::page::Coding)).
     #[error(
         "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
     )]
@@ -64,13 +83,14 @@ pub enum CacheError {
     /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
     #[error("The upstream did not answer in time.")]
     Timeout,
-    /// The upstream kept failing and is left alone for a while.
+    /// The upstream failed repeatedly, and its circuit is open.
     #[error("The upstream keeps failing and is left alone for a while.")]
     CircuitOpen {
-        /// When to ask again; at least 1.
+        /// Seconds until the next attempt; at least 1.
         retry_after_seconds: u64,
     },
-    /// `only-if-cached`, and nothing is kept that may be used (RFC 9111 §5.2.1.7).
+    /// The request says `only-if-cached`, and no stored response may be used (RFC 9111
+    /// §5.2.1.7).
     #[error("The request is for a stored answer only, and there is none that may be used.")]
     NotCached,
 }
@@ -127,9 +147,13 @@ impl HttpError for CacheError {
     }
 }
 
-/// A URL that may be fetched, in the one form that it has here (RFC 3986 §6.2.2): the origin in lower case and without its default
-/// port, a path without dot segments, the query, escapes in upper case and only if they are needed; no fragment, because that never reaches an upstream. Only printable ASCII, so nothing in it
-/// can end a request line. The platform's parser changes nothing in it, so what is checked here is what is fetched.
+/// A URL that may be fetched, in canonical form (RFC 3986 §6.2.2).
+///
+/// The origin is in lower case and without its default port; the path has no dot segments;
+/// percent-escapes are in upper case and only there if needed; there is no fragment, because a
+/// fragment is never sent to a server. All characters are printable ASCII, so no URL can end a
+/// request line. The runtime's URL parser does not change a canonical URL, so the URL that was
+/// checked is the one that is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedUrl {
     url: String,
@@ -137,14 +161,16 @@ pub struct CachedUrl {
 }
 
 impl CachedUrl {
-    /// The URL that follows `/cache/` in a request's target; the query of the request is its query. One slash behind the scheme
-    /// is as good as two: proxies merge slashes.
+    /// Returns the URL that follows `/cache/` in a request's target. The query of the request
+    /// becomes the query of the URL. One slash after the scheme counts as two, because some
+    /// proxies merge slashes.
     ///
-    /// The target's path is without dot segments as a whole, so `..` may have taken away a host: what is left is checked as if
-    /// it had been asked for.
+    /// Dot segments of the target are already resolved, so a `..` may have removed the host that
+    /// was written. The URL that is left is checked against `allowed` like any other.
     ///
     /// # Errors
-    /// [`CacheError::NotAUrl`], [`CacheError::Unusable`], [`CacheError::UrlTooLong`] and [`CacheError::NotAllowed`].
+    /// [`CacheError::NotAUrl`], [`CacheError::Unusable`], [`CacheError::UrlTooLong`] and
+    /// [`CacheError::NotAllowed`].
     pub fn of_target(target: &RequestTarget<'_>, allowed: &AllowList) -> Result<Self, CacheError> {
         let rest = target.path.strip_prefix(PATH_PREFIX).ok_or(OriginError::Scheme)?;
         let (scheme, rest) = rest.split_once(":/").ok_or(OriginError::Scheme)?;
@@ -153,10 +179,10 @@ impl CachedUrl {
         Self::of_href(&[scheme, "://", rest, &query].concat(), allowed)
     }
 
-    /// An absolute URL, such as the platform's parser writes (`URL.href`).
+    /// Reads an absolute URL, for example one written by the runtime's parser (`URL.href`).
     ///
     /// # Errors
-    /// As [`CachedUrl::of_target`].
+    /// Those of [`CachedUrl::of_target`].
     pub fn of_href(href: &str, allowed: &AllowList) -> Result<Self, CacheError> {
         let href = href.split_once('#').map_or(href, |(url, _)| url);
         if href.len() > URL_BYTES_MAX {
@@ -176,39 +202,42 @@ impl CachedUrl {
         }
     }
 
-    /// The URL as text.
+    /// Returns the URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.url
     }
 
-    /// The URL's origin, with which its text begins.
+    /// Returns the URL's origin. The text of the URL begins with it.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The key of the answer to `GET` in `CACHE_KV` (RFC 9111 §2, "cache key"): method and URL. A URL too long for a key
-    /// stands as its SHA-256, and no URL looks like that.
+    /// Returns the key in `CACHE_KV` of the response to `GET` (RFC 9111 §2, "cache key"): method
+    /// and URL. If that is longer than KV allows (512 bytes), a SHA-256 hash stands in for the
+    /// URL; no URL looks like such a hash.
     #[must_use]
     pub fn key(&self) -> Key<'static> {
         self.key_in("GET ", "")
     }
 
-    /// The key of one of several answers, which these request fields select (RFC 9111 §4.1). No URL has a `#`. Where nothing
-    /// selects there is one answer, under [`CachedUrl::key`].
+    /// Returns the key of one variant of the response: the one selected by these request fields
+    /// (RFC 9111 §4.1). It is the URL's key with `#` and a hash; no canonical URL contains a
+    /// `#`. If no field selects, there is only one variant, under [`CachedUrl::key`].
     #[must_use]
     pub fn variant_key(&self, selecting: &Selecting) -> Key<'static> {
         if selecting.is_empty() {
             return self.key();
         }
         let texts = selecting.iter().flat_map(|(name, value)| [name, value]);
-        // Each text behind its length, so that no two lists are one text.
+        // Each text is preceded by its length, so that different lists cannot give the same
+        // text.
         let hash = content_hash::sha256(texts.map(|text| format!("{}:{text}", text.len())));
         self.key_in("GET ", &format!("#{hash}"))
     }
 
-    /// The key of the JSON view of the page in `CACHE_KV`.
+    /// Returns the key in `CACHE_KV` of the page's JSON view.
     #[must_use]
     pub fn page_key(&self) -> Key<'static> {
         self.key_in("page:", "")
@@ -229,14 +258,17 @@ impl CachedUrl {
     }
 }
 
-/// What the URL Standard writes as an escape in a path ("path percent-encode set"), and so the platform's `fetch`.
+/// What `fetch` escapes in a path (URL Standard, "path percent-encode set").
 const PATH: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'}');
-/// The same in a query ("special-query percent-encode set").
+/// What `fetch` escapes in a query (URL Standard, "special-query percent-encode set").
 const QUERY: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'\'');
 
-/// Path and query in their one form: what the platform's `fetch` would escape is escaped, and so the key names what is fetched. The
-/// upstream gets this form as well: a server that tells `%7E` from `~` cannot be made to give one's answer for the other. A character
-/// that is not printable ASCII is refused: the platform lets none through.
+/// Returns path and query in canonical form.
+///
+/// Whatever `fetch` would escape is escaped, so the key names exactly what is fetched. The
+/// upstream receives this form too. Otherwise a server that distinguishes `%7E` from `~` could
+/// be made to store the response for one under the key of the other. A character that is not
+/// printable ASCII is refused.
 pub(super) fn encoded(path: &str, query: Option<&str>) -> Result<String, CacheError> {
     if !path.bytes().chain(query.unwrap_or_default().bytes()).all(|byte| byte.is_ascii_graphic()) {
         return Err(CacheError::NotAUrl);
@@ -267,8 +299,8 @@ mod tests {
         CachedUrl::of_target(&RequestTarget::parse(&url), &AllowList::parse(UPSTREAMS, &[]))
     }
 
-    // RFC 9110 §7.1: "The target URI excludes the reference's fragment component, if any, since fragment identifiers are reserved
-    // for client-side processing".
+    // RFC 9110 §7.1: "The target URI excludes the reference's fragment component, if any, since
+    // fragment identifiers are reserved for client-side processing".
     #[test]
     fn the_url_is_what_follows_in_the_target_in_its_canonical_form() {
         for (target, url) in [
@@ -358,8 +390,9 @@ mod tests {
         vec![("accept".to_owned(), value.to_owned())]
     }
 
-    // RFC 9111 §2: "The 'cache key' is the information a cache uses to choose a response and is composed from, at a minimum, the
-    // request method and target URI used to retrieve the stored response".
+    // RFC 9111 §2: "The 'cache key' is the information a cache uses to choose a response and is
+    // composed from, at a minimum, the request method and target URI used to retrieve the stored
+    // response".
     #[test]
     fn keys_name_method_url_and_variant_within_512_bytes() {
         let url = of_href("https://example.com/a?b").unwrap();
@@ -410,7 +443,7 @@ mod tests {
 
         #[test]
         fn a_target_means_what_its_href_means(url in URLS) {
-            // In a target `..` can take away the host.
+            // In a target, `..` can remove the host.
             prop_assume!(!url.replace('\\', "/").contains("/..") && !url.to_ascii_lowercase().contains("%2e"));
             prop_assert_eq!(of_target(&format!("/cache/{url}")), of_href(&url));
         }

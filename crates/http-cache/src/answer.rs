@@ -1,4 +1,7 @@
-//! The answer to the client: out of what is kept, or as the upstream gave it.
+//! The response to the client, made from a stored response or passed on from the upstream.
+//!
+//! A stored response is complete, so conditions (`If-None-Match`) and ranges of the client are
+//! evaluated here. A response that is passed on was already subject to them at the upstream.
 
 use std::borrow::Cow;
 use std::ops::Range as Bytes;
@@ -11,21 +14,22 @@ use http_semantics::fields::{Edits, Fields, Lines, continued, remove_hop_by_hop}
 use http_semantics::http_date;
 use http_semantics::range::{Range, content_range, unsatisfied};
 
-/// kv-edge in `Via` (RFC 9110 §7.6.3).
+/// How kv-edge names itself in `Via` (RFC 9110 §7.6.3).
 pub const VIA: &str = "1.1 kv-edge";
 
-/// What is told of how an answer came about.
+/// What a response says about how the cache handled the request, in `Cache-Status` and
+/// `Server-Timing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Story {
     /// How the cache handled the request.
     pub cache_status: CacheStatus,
-    /// How long KV took, in milliseconds, where it was asked.
+    /// How long KV took, in milliseconds; `None` if it was not read.
     pub kv_ms: Option<u64>,
-    /// How long the upstream took, in milliseconds, where it was asked.
+    /// How long the upstream took, in milliseconds; `None` if it was not asked.
     pub upstream_ms: Option<u64>,
 }
 
-/// How much of the body is sent.
+/// Which part of the body is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// All of it.
@@ -36,21 +40,24 @@ pub enum Part {
     Bytes(Bytes<u64>),
 }
 
-/// An answer to the client.
+/// A response to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<'a> {
     /// The status.
     pub status: u16,
     /// Its header fields.
     pub fields: Cow<'a, Lines>,
-    /// What is changed in them.
+    /// The changes to those fields.
     pub edits: Edits<'static>,
-    /// How much of the body follows.
+    /// Which part of the body is sent with it.
     pub part: Part,
 }
 
-/// An answer out of what is kept: the client's conditions and ranges hold against it (RFC 9111 §4, §4.3.2). `received` are the fields
-/// of an answer that came just now: it has more of them than are kept.
+/// Returns the response to a request that is answered with a stored response, whose conditions
+/// and ranges are evaluated against it (RFC 9111 §4, §4.3.2): 304, 206 or 416 if they say so.
+///
+/// `received` are all fields of a response that has only just been stored or validated. It may
+/// have fields that are not stored, such as a cookie for this client.
 #[must_use]
 pub fn of_kept<'a>(
     method: &str,
@@ -80,7 +87,8 @@ pub fn of_kept<'a>(
     let has_body = method != "HEAD" && !is_null_body(stored.status);
     let part = if has_body { Part::Whole } else { Part::Nothing };
     let mut answer = Answer { status: stored.status, fields: Cow::Borrowed(fields), edits, part };
-    // RFC 9110 §13.2.1: conditions are ignored where the answer without them is no 2xx. §14.2: a range is one of a GET and a 200.
+    // RFC 9110 §13.2.1: conditions are ignored if the response without them is not 2xx. §14.2: a
+    // range applies to a GET that would be answered 200.
     if (200..300).contains(&stored.status) && evaluate(method, request, &validators) == Condition::NotModified {
         answer.status = 304;
         answer.fields = Cow::Owned(not_modified_fields(fields));
@@ -88,7 +96,8 @@ pub fn of_kept<'a>(
     } else if stored.status == 200 && method == "GET" {
         answer.take_range(request, &validators, stored.length);
     }
-    // RFC 9111 §5.1: the field says that the origin did not make or validate the answer for this request.
+    // RFC 9111 §5.1: `Age` says that the origin did not generate or validate the response for
+    // this request.
     if matches!(story.cache_status, CacheStatus::Hit { .. }) {
         answer.edits.set("age", kept.freshness.age_ms(now_ms).div_euclid(1000).to_string());
     }
@@ -96,7 +105,7 @@ pub fn of_kept<'a>(
     answer
 }
 
-/// The upstream's own answer.
+/// Returns the upstream's response as it is passed on.
 #[must_use]
 pub fn of_upstream<'a>(method: &str, status: u16, fields: &'a Lines, story: &Story) -> Answer<'a> {
     let mut edits = Edits::default();
@@ -112,7 +121,8 @@ impl Answer<'_> {
         let Some(range) = request.get("range") else { return };
         match Range::of(Some(&range), request.get("if-range").as_deref(), validators, length) {
             Range::Satisfiable(ranges) => {
-                // Several ranges in one answer are for who asks the upstream; §14.2 lets a server ignore them.
+                // A server may ignore several ranges (§14.2). The upstream answers those if
+                // nothing is stored.
                 let [range] = ranges.as_slice() else { return };
                 self.status = 206;
                 self.edits.remove("content-length");
@@ -130,7 +140,8 @@ impl Answer<'_> {
     }
 
     fn tell(&mut self, story: &Story, fields: &Lines) {
-        // kv-edge is the shared cache. Another one in front of it might store an answer that says nothing, whoever it is for.
+        // Another cache in front could store a response without `Cache-Control` (RFC 9111
+        // §4.2.2), whoever it was made for.
         if !fields.has("cache-control") {
             self.edits.set("cache-control", "private");
         }
@@ -149,7 +160,8 @@ impl Answer<'_> {
     }
 }
 
-/// Removes what belongs to the connection to the upstream. What is made anew here has no framing that the runtime would set right.
+/// Removes the fields of the connection to the upstream. A response built here has no framing of
+/// its own yet; the runtime adds it.
 fn remove_connection(fields: &Lines, edits: &mut Edits<'_>) {
     remove_hop_by_hop(fields, false, edits);
     for name in ["connection", "keep-alive", "transfer-encoding"] {
@@ -159,13 +171,15 @@ fn remove_connection(fields: &Lines, edits: &mut Edits<'_>) {
     }
 }
 
-/// True for a status whose answer has no body (RFC 9110 §6.4.1; Fetch Standard, "null body status").
+/// Returns true if a response with this status has no body (RFC 9110 §6.4.1; Fetch Standard,
+/// "null body status").
 #[must_use]
 pub fn is_null_body(status: u16) -> bool {
     matches!(status, 204 | 205 | 304)
 }
 
-/// The fields of an answer with a `Date`, that of its arrival where it had none (RFC 9110 §6.6.1).
+/// Returns the fields with a `Date`: the upstream's, or else the time at which the response was
+/// received (RFC 9110 §6.6.1).
 #[must_use]
 pub fn dated(fields: Lines, received_ms: u64) -> Lines {
     if fields.has("date") {

@@ -1,10 +1,22 @@
-//! What a `Cache-Control` field says (RFC 9111 §5.2), or `CDN-Cache-Control` in its place (RFC 9213).
+//! The directives of `Cache-Control` (RFC 9111 §5.2) and of `CDN-Cache-Control`, which takes its
+//! place for CDNs (RFC 9213).
 //!
-//! `Cache-Control` is read as widely as is safe: both forms of an argument, any case, unknown directives. What cannot be
-//! read is taken the careful way: a `max-age` that is no number is 0 (RFC 9111 §4.2.1: "encouraged to consider responses
-//! that have invalid freshness information … to be stale"), a list of field names that is none is no list, and `no-store`,
-//! `no-cache` and `private` count even where a comma is missing beside them. `CDN-Cache-Control` is a Structured Field: it
-//! is valid or ignored.
+//! `Cache-Control` is parsed leniently, and in doubt against storing: directives may have any
+//! case, arguments may be tokens or quoted strings, and unknown directives are ignored. A
+//! `max-age` that is not a number counts as 0 (RFC 9111 §4.2.1: "encouraged to consider
+//! responses that have invalid freshness information … to be stale"); a malformed list of field
+//! names makes the directive apply to the whole message; `no-store`, `no-cache` and `private`
+//! are recognised even if a comma is missing next to them. `CDN-Cache-Control` is a Structured
+//! Field (RFC 8941) and is parsed strictly: it is valid or it is ignored.
+//!
+//! ```
+//! use http_cache::cache_control::{CacheControl, Qualified};
+//!
+//! let directives = CacheControl::parse("Max-Age=60, private=\"set-cookie\"");
+//! assert_eq!(directives.max_age, Some(60));
+//! assert_eq!(directives.private, Qualified::Fields(vec!["set-cookie".to_owned()]));
+//! assert!(CacheControl::parse("no-store max-age=60").no_store, "the comma is missing");
+//! ```
 
 mod dictionary;
 
@@ -17,34 +29,37 @@ use std::mem;
 use dictionary::Value;
 use http_semantics::fields::{self, Fields};
 
-/// The greatest number of seconds (RFC 9111 §1.2.2): 68 years.
+/// The largest number of seconds (RFC 9111 §1.2.2), which is 68 years.
 const SECONDS_MAX: u64 = 1 << 31;
 
-/// White space inside of a field.
+/// White space within a field.
 const SPACE: [char; 2] = [' ', '\t'];
 
-/// A directive that speaks of the whole message, or of some of its fields (RFC 9111 §5.2.2.4, §5.2.2.7).
+/// A directive that applies to the whole message or only to some of its fields (RFC 9111
+/// §5.2.2.4, §5.2.2.7, "qualified form").
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Qualified {
-    /// The directive is not there.
+    /// The directive is absent.
     #[default]
     Absent,
-    /// The whole message.
+    /// It applies to the whole message.
     All,
-    /// The fields of these names, in lower case.
+    /// It applies to the fields with these names, in lower case.
     Fields(Vec<String>),
 }
 
-/// How stale an answer a client takes (RFC 9111 §5.2.1.2).
+/// How stale a response the client accepts (RFC 9111 §5.2.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxStale {
-    /// "If no value is assigned to max-stale, then the client will accept a stale response of any age."
+    /// "If no value is assigned to max-stale, then the client will accept a stale response of
+    /// any age."
     Any,
-    /// For no more than so many seconds.
+    /// Stale by at most this many seconds.
     Seconds(u64),
 }
 
-/// The directives of a request or an answer (RFC 9111 §5.2, RFC 5861). Of a directive with seconds the first one counts.
+/// The directives of a request or a response (RFC 9111 §5.2, RFC 5861). If a directive with
+/// seconds is repeated in `Cache-Control`, the first one counts. All durations are in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // Each is a directive that is there or not.
 pub struct CacheControl {
@@ -64,25 +79,27 @@ pub struct CacheControl {
     pub must_understand: bool,
     /// `only-if-cached` (§5.2.1.7).
     pub only_if_cached: bool,
-    /// `max-age` (§5.2.1.1, §5.2.2.1); 0 where it is invalid.
+    /// `max-age` (§5.2.1.1, §5.2.2.1); 0 if it is invalid.
     pub max_age: Option<u64>,
-    /// `s-maxage` (§5.2.2.10); 0 where it is invalid.
+    /// `s-maxage` (§5.2.2.10); 0 if it is invalid.
     pub s_maxage: Option<u64>,
-    /// `min-fresh` (§5.2.1.3). An invalid one asks for nothing: a cache may ignore what a request wishes (§5.2.1).
+    /// `min-fresh` (§5.2.1.3). An invalid one is ignored, as caches may do with request
+    /// directives (§5.2.1).
     pub min_fresh: Option<u64>,
-    /// `max-stale` (§5.2.1.2). An invalid one allows nothing.
+    /// `max-stale` (§5.2.1.2). An invalid one is ignored.
     pub max_stale: Option<MaxStale>,
-    /// `stale-while-revalidate` (RFC 5861 §3). An invalid one allows nothing.
+    /// `stale-while-revalidate` (RFC 5861 §3). An invalid one is ignored.
     pub stale_while_revalidate: Option<u64>,
-    /// `stale-if-error` (RFC 5861 §4). An invalid one allows nothing.
+    /// `stale-if-error` (RFC 5861 §4). An invalid one is ignored.
     pub stale_if_error: Option<u64>,
 }
 
-/// The number of seconds that a text is (RFC 9111 §1.2.2), at most 2^31.
+/// Parses a number of seconds (RFC 9111 §1.2.2). Larger numbers count as 2^31. Returns `None` if
+/// the text has anything but digits.
 #[must_use]
 pub fn delta_seconds(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // Only an overflow fails here.
+    // Parsing digits fails only on overflow.
     is_number.then(|| text.parse().unwrap_or(SECONDS_MAX).min(SECONDS_MAX))
 }
 
@@ -98,15 +115,16 @@ impl CacheControl {
         directives
     }
 
-    /// Reads a targeted field (RFC 9213 §2.1): a dictionary of RFC 8941. `None` where it must be ignored: it is empty, no
-    /// dictionary, or a directive's value is of a type that the directive does not have.
+    /// Parses a targeted field (RFC 9213 §2.1), which is a dictionary of RFC 8941. Returns
+    /// `None` if the field must be ignored: it is empty, not a dictionary, or has a value of a
+    /// type that its directive does not allow.
     #[must_use]
     pub fn parse_targeted(field: &str) -> Option<Self> {
         let members = dictionary::parse(field)?;
         let mut directives = Self::default();
         let mut rest = members.as_slice();
         while let [(name, value), after @ ..] = rest {
-            // RFC 8941 §3.2: of members with one key the last counts.
+            // RFC 8941 §3.2: if a key is repeated, the last member counts.
             if directives.note_member(name, value).is_none() && !after.iter().any(|(later, _)| later == name) {
                 return None;
             }
@@ -115,14 +133,15 @@ impl CacheControl {
         (!members.is_empty()).then_some(directives)
     }
 
-    /// Returns true if the directives of an answer say that it must not be used stale: RFC 9111 §4.2.4,
-    /// "explicit in-protocol directive", with `s-maxage` as §5.2.2.10 has it.
+    /// Returns true if the directives of an answer say that it must not be used stale: RFC 9111
+    /// §4.2.4, "explicit in-protocol directive", with `s-maxage` as §5.2.2.10 has it.
     #[must_use]
     pub fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some() || self.no_cache == Qualified::All
     }
 
-    /// The directives of a request. `Pragma: no-cache` counts where there is no `Cache-Control` (RFC 9111 §5.4).
+    /// Returns the directives of a request. `Pragma: no-cache` counts if there is no
+    /// `Cache-Control` (RFC 9111 §5.4).
     #[must_use]
     pub fn of_request(fields: &impl Fields) -> Self {
         if let Some(field) = fields.get("cache-control") {
@@ -132,8 +151,8 @@ impl CacheControl {
         Self { no_cache, ..Self::default() }
     }
 
-    /// The directives of an answer, and whether they come from `CDN-Cache-Control`: "it MUST ignore the Cache-Control and
-    /// Expires header fields" then (RFC 9213 §2.2).
+    /// Returns the directives of a response, and true if they come from `CDN-Cache-Control`:
+    /// then the cache "MUST ignore the Cache-Control and Expires header fields" (RFC 9213 §2.2).
     #[must_use]
     pub fn of_response(fields: &impl Fields) -> (Self, bool) {
         if let Some(directives) = fields.get("cdn-cache-control").and_then(|field| Self::parse_targeted(&field)) {
@@ -169,9 +188,9 @@ impl CacheControl {
             "proxy-revalidate" => self.proxy_revalidate = true,
             "must-understand" => self.must_understand = true,
             "only-if-cached" => self.only_if_cached = true,
-            // What widens the use of an answer has to be plain.
+            // A directive that permits more must be written exactly.
             "public" => self.public |= matches!(argument, Argument::Absent),
-            // `'private'` and `no_store` are names of directives that nobody knows.
+            // `'private'` and `no_store` are unknown directives, too.
             unknown => self.note_malformed(unknown),
         }
         if let Some(text) = malformed {
@@ -179,10 +198,11 @@ impl CacheControl {
         }
     }
 
-    /// Looks for the directives that keep an answer from others in what is no directive: `private max-age=60`, `no-store;
-    /// …`. To find one too many costs a hit; to miss one could show somebody's answer to somebody else.
+    /// Searches malformed text for directives that restrict storing, as in `private max-age=60`
+    /// or `no-store; …`. A false positive costs a hit; a false negative could show one visitor's
+    /// response to another.
     fn note_malformed(&mut self, text: &str) {
-        // Whatever stands between two words: `private: true`, `'private'`, `private/x`.
+        // Words may be separated by anything: `private: true`, `'private'`, `private/x`.
         let is_between = |char: char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_');
         for word in text.split(is_between).map(|word| word.replace('_', "-")) {
             if word.eq_ignore_ascii_case("no-store") {
@@ -195,7 +215,8 @@ impl CacheControl {
         }
     }
 
-    /// Notes a member of a dictionary, in place of one before with the same key. `None` where the type is wrong.
+    /// Sets the directive of a dictionary member, replacing one of an earlier member with the
+    /// same key. Returns `None` if the value has the wrong type.
     fn note_member(&mut self, name: &str, value: &Value) -> Option<()> {
         match name {
             "max-age" => self.max_age = Some(value.seconds()?),
@@ -224,13 +245,14 @@ fn note_seconds(seconds: &mut Option<u64>, argument: &Argument<'_>) {
 }
 
 impl Qualified {
-    /// True where the directive names this field, in lower case.
+    /// Returns true if the directive names this field, given in lower case.
     #[must_use]
     pub fn names(&self, field: &str) -> bool {
         matches!(self, Self::Fields(names) if names.iter().any(|name| name == field))
     }
 
-    /// A list of field names. What is none speaks of the whole message: that is the careful reading.
+    /// Parses a list of field names. A malformed list applies to the whole message, which is the
+    /// safe interpretation.
     fn of_list(text: &str) -> Self {
         let names: Vec<String> = fields::list(text).map(str::to_ascii_lowercase).collect();
         if names.is_empty() || !names.iter().all(|name| fields::is_name(name)) {
@@ -255,7 +277,7 @@ impl Qualified {
         }
     }
 
-    /// Adds another directive of the same name: the wider one counts, and lists count together.
+    /// Merges a repeated directive: the wider one counts, and lists are joined.
     fn add(&mut self, other: Self) {
         *self = match (mem::take(self), other) {
             (Self::All, _) | (_, Self::All) => Self::All,
@@ -268,11 +290,12 @@ impl Qualified {
     }
 }
 
-/// `name`, `name=token` or `name="text"` (RFC 9111 §5.2: "recipients ought to accept both forms").
+/// `name`, `name=token` or `name="text"` (RFC 9111 §5.2: "recipients ought to accept both
+/// forms").
 struct Directive<'a> {
     name: &'a str,
     argument: Argument<'a>,
-    /// The whole, where it is not of that form.
+    /// The whole text of the member if it is malformed.
     malformed: Option<&'a str>,
 }
 
@@ -313,7 +336,7 @@ impl<'a> Directive<'a> {
 }
 
 impl<'a> Argument<'a> {
-    /// Takes an argument and what else there is before the next comma.
+    /// Takes an argument and everything else before the next comma.
     fn take(value: &'a str, is_invalid: bool) -> (Self, &'a str) {
         let start = value.trim_start_matches(SPACE);
         let is_invalid = is_invalid || start.len() < value.len();
@@ -331,8 +354,9 @@ impl<'a> Argument<'a> {
     }
 }
 
-/// The text of a quoted string (RFC 9110 §5.6.4) after its first quote, and what follows it. `None` where it does not end:
-/// then the quote means nothing, or it would swallow the field's next lines.
+/// Returns the text of a quoted string (RFC 9110 §5.6.4) whose opening quote has been read, and
+/// the text after it. Returns `None` if the string is not closed: then the quote is not treated
+/// as one, or it would swallow later lines of the field.
 fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut chars = text.char_indices();
     let mut unescaped: Option<String> = None;

@@ -1,26 +1,28 @@
-//! What an answer says of its way through the cache: `Cache-Status` (RFC 9211) and `Server-Timing`.
+//! The fields that say how the cache handled a request: `Cache-Status` (RFC 9211) and
+//! `Server-Timing`.
 
 use std::fmt;
 
-/// The largest number that a structured field holds (RFC 8941 §3.3.1).
+/// The largest integer of a structured field (RFC 8941 §3.3.1).
 const INTEGER_MAX: i64 = 999_999_999_999_999;
 
-/// Why a request went to the upstream (RFC 9211 §2.2).
+/// Why a request was forwarded to the upstream (RFC 9211 §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fwd {
     /// Nothing is stored for the URL.
     UriMiss,
-    /// Something is, but nothing that the request's fields select.
+    /// Responses are stored for the URL, but none matches the request's fields.
     VaryMiss,
-    /// Nothing that may be used, and it cannot be told which of the two above it is.
+    /// No usable response is stored, and the cache cannot tell which of the two reasons above
+    /// applies.
     Miss,
-    /// What is stored is stale.
+    /// The stored response is stale.
     Stale,
-    /// What is stored is fresh, but the request asked for something newer.
+    /// The stored response is fresh, but the request does not accept it.
     Request,
-    /// The method is one that goes to the upstream.
+    /// The method always goes to the upstream.
     Method,
-    /// The cache was told to take no part.
+    /// The cache does not take part in this request.
     Bypass,
 }
 
@@ -38,28 +40,29 @@ impl fmt::Display for Fwd {
     }
 }
 
-/// The member that kv-edge adds to `Cache-Status`; its text is what `Display` writes. A `detail` is a token
-/// (RFC 8941 §3.3.4), `ttl` is in seconds and negative where the answer is stale (RFC 9211 §2.4).
+/// The member that kv-edge adds to `Cache-Status`; `Display` writes it. A `detail` is a token
+/// (RFC 8941 §3.3.4). A `ttl` is in seconds and negative if the response is stale (RFC 9211
+/// §2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
     /// Answered without the upstream (RFC 9211 §2.1).
     Hit {
-        /// For how long the answer is fresh still.
+        /// Seconds until the response becomes stale.
         ttl: i64,
-        /// Why a stale one was used.
+        /// Why a stale response was used; `None` for a fresh one.
         detail: Option<&'static str>,
     },
     /// The request went to the upstream.
     Forwarded {
         /// Why.
         fwd: Fwd,
-        /// The status that the upstream answered (RFC 9211 §2.3).
+        /// The status of the upstream's response (RFC 9211 §2.3); `None` if there was none.
         status: Option<u16>,
-        /// Whether the answer is kept (RFC 9211 §2.5).
+        /// True if the response is stored (RFC 9211 §2.5).
         is_stored: bool,
-        /// For how long the answer is fresh.
+        /// Seconds until the stored response becomes stale.
         ttl: Option<i64>,
-        /// What went wrong in the cache.
+        /// What went wrong in the cache, or its own rule by which it did not store.
         detail: Option<&'static str>,
     },
 }
@@ -89,7 +92,8 @@ impl fmt::Display for CacheStatus {
     }
 }
 
-/// `Server-Timing` of what happened, in milliseconds; `None` where nothing of it did.
+/// Returns `Server-Timing` with the durations that are known, in milliseconds; `None` if none
+/// is.
 #[must_use]
 pub fn server_timing(kv_ms: Option<u64>, upstream_ms: Option<u64>) -> Option<String> {
     match (kv_ms, upstream_ms) {
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_hit_says_how_fresh_it_is() {
-        // RFC 9211 §2.4 lets the number be negative where the answer is stale.
+        // RFC 9211 §2.4: the number is negative if the response is stale.
         for (ttl, detail, member) in [
             (17, None, "kv-edge; hit; ttl=17"),
             (0, None, "kv-edge; hit; ttl=0"),

@@ -1,30 +1,30 @@
-//! Which request fields say who asks.
+//! Which request fields identify the client.
 //!
-//! An answer to such a request may be made for that visitor alone, even if the upstream does not
-//! say so: a page that reads a session cookie and sends no `Cache-Control`, for example.
+//! The response to such a request may be made for that visitor alone, even if the upstream does
+//! not say so: a page that reads a session cookie but sends no `Cache-Control`, for example.
 
 use http_semantics::fields::{self, Fields};
 
 /// Fields that always carry credentials, in lower case: cookies (RFC 6265), HTTP authentication
-/// (RFC 9110 §11.6.2), and usual names of API keys and tokens.
+/// (RFC 9110 §11.6.2), and the usual names for API keys and tokens.
 const ALWAYS: [&str; 4] = ["cookie", "authorization", "x-api-key", "x-auth-token"];
 
-/// The names of the request fields that say who asks.
+/// The names of the request fields that identify the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialFields {
-    /// Those of `CACHE_CREDENTIALS`, in lower case.
+    /// The names in `CACHE_CREDENTIALS`, normalized.
     further: Vec<String>,
 }
 
 impl CredentialFields {
-    /// Reads the var `CACHE_CREDENTIALS`: names of further fields, separated by commas. Case does
-    /// not count. A name that is no field name matches nothing.
+    /// Parses the var `CACHE_CREDENTIALS`: names of further fields, separated by commas, in any
+    /// case. A name that is not a field name matches nothing.
     #[must_use]
     pub fn parse(var: &str) -> Self {
         Self { further: fields::list(var).map(normalized).collect() }
     }
 
-    /// Returns true if the request has at least one of the fields, an empty one included.
+    /// Returns true if the request has at least one of the fields, even an empty one.
     #[must_use]
     pub fn are_in(&self, request: &impl Fields) -> bool {
         let names = request.names().split(',');
@@ -32,8 +32,8 @@ impl CredentialFields {
     }
 }
 
-/// Returns a name in lower case and with `-` for `_`: many servers hand both to an application as
-/// one name (RFC 3875 §4.1.18).
+/// Returns a name in lower case and with `-` for `_`, because many servers pass both to an
+/// application under one name (RFC 3875 §4.1.18).
 fn normalized(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }

@@ -1,4 +1,5 @@
-//! What is done with a request, out of what it says, what is kept for it, and the time.
+//! Whether a stored response may be used for a request, from the directives of both and the time
+//! (RFC 9111 §4, §5.2.1; RFC 5861).
 
 use crate::cache_control::{CacheControl, MaxStale, Qualified};
 use crate::cache_status::Fwd;
@@ -7,25 +8,27 @@ use crate::stored::Kept;
 use crate::validation;
 use http_semantics::fields::Fields;
 
-/// Served stale while it is refreshed (RFC 5861 §3).
+/// `detail` of a response that is served stale while it is refreshed (RFC 5861 §3).
 pub const WHILE_REVALIDATE: &str = "stale-while-revalidate";
-/// Served stale in place of an error (RFC 5861 §4).
+/// `detail` of a response that is served stale in place of an error (RFC 5861 §4).
 pub const IF_ERROR: &str = "stale-if-error";
-/// Served stale because the client takes it so (RFC 9111 §5.2.1.2).
+/// `detail` of a response that is served stale because the client accepts that (RFC 9111
+/// §5.2.1.2).
 pub const MAX_STALE: &str = "max-stale";
 
-/// What a request says to the cache.
+/// What a request means for the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// `GET` or `HEAD`; anything else is no business of the store.
+    /// True for `GET` and `HEAD`. Requests with any other method never use a stored response.
     pub is_safe: bool,
-    /// Its `Cache-Control`, or `Pragma` in its place.
+    /// The directives of `Cache-Control`, or else of `Pragma`.
     pub directives: CacheControl,
-    /// `If-Match` or `If-Unmodified-Since`: the upstream has to judge them (RFC 9111 §4.3.2).
+    /// True if there is an `If-Match` or `If-Unmodified-Since`, which only the origin can
+    /// evaluate (RFC 9111 §4.3.2).
     pub has_foreign_condition: bool,
 }
 
-/// True where a `GET` or `HEAD` has a body (RFC 9112 §6.3).
+/// Returns true if a `GET` or `HEAD` has a body (RFC 9112 §6.3).
 #[must_use]
 pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
     let is_long = || fields.get("content-length").is_some_and(|length| length.trim() != "0");
@@ -33,7 +36,7 @@ pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
 }
 
 impl Asked {
-    /// Reads a request.
+    /// Reads the fields of a request that matter to the cache.
     #[must_use]
     pub fn of(method: &str, fields: &impl Fields) -> Self {
         let has_foreign_condition = ["if-match", "if-unmodified-since"].into_iter().any(|name| fields.has(name));
@@ -44,44 +47,47 @@ impl Asked {
         }
     }
 
-    /// True where a kept answer may come into play at all; otherwise KV need not be asked.
+    /// Returns true if a stored response could be used at all. If not, KV need not be read.
     #[must_use]
     pub fn looks_in_store(&self) -> bool {
         self.is_safe && !self.directives.no_store && !self.has_foreign_condition
     }
 }
 
-/// A kept answer that fits a request.
+/// The stored response that was selected for a request (RFC 9111 §4.1).
 #[derive(Debug, Clone, Copy)]
 pub struct Selected<'a> {
-    /// The answer.
+    /// The stored response.
     pub kept: &'a Kept,
-    /// The upstream failed for it lately, and is left alone for a while.
+    /// True if the last refresh failed and the backoff after it has not ended.
     pub is_left_alone: bool,
 }
 
-/// What to do.
+/// What to do with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Answer with what is kept (RFC 9111 §4).
+    /// Answer with the stored response (RFC 9111 §4).
     Serve {
-        /// Why a stale answer is used; `None` for a fresh one.
+        /// Why a stale response may be used, as the `detail` of `Cache-Status`; `None` for a
+        /// fresh one.
         stale: Option<&'static str>,
-        /// Refresh it after the answer.
+        /// True if it is to be refreshed in the background.
         refresh: bool,
     },
-    /// Ask the upstream.
+    /// Forward the request to the upstream.
     Forward {
         /// Why.
         fwd: Fwd,
-        /// The fields that make the request conditional; empty where nothing is validated.
+        /// The fields that make the request conditional; empty if there is nothing to validate.
         conditions: Vec<(&'static str, String)>,
     },
-    /// `only-if-cached`, and nothing that may be used is kept: 504 (RFC 9111 §5.2.1.7).
+    /// Answer 504: the request says `only-if-cached`, and no stored response may be used (RFC
+    /// 9111 §5.2.1.7).
     NotCached,
 }
 
-/// Decides. `missing` says why nothing is kept, where `selected` is `None`; `random` gives 52 random bits.
+/// Decides what to do with a request. `missing` is the reason to give if `selected` is `None`;
+/// `random` returns 52 random bits, for the early refresh ([`stale::is_early`]).
 pub fn decide(
     asked: &Asked,
     selected: Option<Selected<'_>>,
@@ -109,7 +115,8 @@ pub fn decide(
     forward(if is_fresh { Fwd::Request } else { Fwd::Stale }, validation::conditions(&kept.stored.fields))
 }
 
-/// Whether what is kept may be used without asking the upstream (RFC 9111 §4, §5.2.1).
+/// Decides whether the stored response may be used without asking the upstream (RFC 9111 §4,
+/// §5.2.1). Returns `None` if it may not.
 fn from_store(
     request: &CacheControl,
     Selected { kept, is_left_alone }: Selected<'_>,
@@ -143,12 +150,13 @@ fn from_store(
         Some(MaxStale::Any) => true,
         Some(MaxStale::Seconds(seconds)) => stale_ms <= seconds.saturating_mul(1000),
     };
-    // A client's word counts only for an answer that said explicitly that it was fresh: anything
-    // else may have been stored for validation alone.
+    // `max-stale` counts only for a response that was explicitly fresh. Any other may have been
+    // stored for validation alone.
     if is_taken_stale && kept.freshness.is_explicit() && !kept.directives.forbids_stale() {
         return serve(Some(MAX_STALE), false);
     }
-    // §5.2.1.1, §5.2.1.3: who limits the age wants no stale answer; §5.2.1.2: who says how stale wants none that is staler.
+    // §5.2.1.1, §5.2.1.3: a client that limits the age accepts no stale response unless it says
+    // so; §5.2.1.2: one that limits the staleness accepts none that is staler.
     if request.max_age.is_some() || request.min_fresh.is_some() || request.max_stale.is_some() {
         return None;
     }

@@ -1,7 +1,13 @@
-//! What an isolate remembers of stored answers, of what was invalidated, and of refreshes that are under way or failed.
+//! The cache in the memory of one isolate, in front of Workers KV.
 //!
-//! A time is milliseconds since the Unix epoch. As in circuits, requests that run side by side have clocks
-//! that differ a little, and a clock can be set back, so what must end counts the distance of two times.
+//! It holds stored responses with short bodies, the times of invalidations, and the state of
+//! background refreshes. KV needs up to 60 seconds to show a write or a delete everywhere, so an
+//! isolate must itself remember what it invalidated: until then an older response read from KV
+//! is not used.
+//!
+//! Times are milliseconds since the Unix epoch. Concurrent requests see slightly different
+//! clocks, and a clock can be set back, so whatever must end after a while compares the distance
+//! of two times.
 
 #[cfg(test)]
 mod tests;
@@ -12,28 +18,28 @@ use crate::stored::{Kept, Stored};
 use http_semantics::fields::Fields;
 use kv_store::lru::Lru;
 
-/// The longest body that is remembered, in bytes.
+/// The longest body that is held in memory, in bytes.
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
-/// How long an invalidation counts at least: for longer than KV still shows what was overwritten (60 s), and than a request
-/// that began before it takes.
+/// How long an invalidation is remembered at least: longer than KV may still show the old value
+/// (60 s), and longer than a request takes that began before it.
 const INVALIDATED_MS: u64 = 2 * 60 * 1000;
-/// A refresh that has not ended by then never will: its request was ended.
+/// A refresh that has not ended by then never will: the runtime ended its request.
 const REFRESH_LOST_MS: u64 = 30_000;
-/// How long a key is left alone after a failed refresh; each further failure doubles it.
+/// The backoff after a failed refresh; each further failure doubles it.
 const LEFT_ALONE_MS: u64 = 1000;
 const LEFT_ALONE_MAX_MS: u64 = 60_000;
 
-/// A stored answer in memory.
+/// A stored response in memory.
 #[derive(Debug, Clone)]
 pub struct Entry<B> {
-    /// All but the body.
+    /// The response without its body.
     pub kept: Rc<Kept>,
     /// The body.
     pub body: B,
 }
 
-/// What one isolate remembers, bounded in bytes: what was not used for the longest time goes
-/// first. `B` is a handle of a body, which a clone shares.
+/// The in-memory cache of one isolate, bounded in bytes; the least recently used entries are
+/// evicted first. `B` is a handle to a body, and its clones share the bytes.
 #[derive(Debug)]
 pub struct Hot<B> {
     entries: Lru<Held<B>>,
@@ -50,17 +56,17 @@ struct Held<B> {
 
 #[derive(Debug, Default)]
 struct Refresh {
-    /// When the one that is under way began.
+    /// When the refresh began that is in progress.
     began_ms: Option<u64>,
-    /// How many failed in a row.
+    /// How many refreshes failed in a row.
     failures: u32,
-    /// When the last of them failed.
+    /// When the last of these failed.
     failed_ms: u64,
 }
 
 impl<B: Clone> Hot<B> {
-    /// Remembers nothing, and later no more than so many bytes: of answers with their bodies, of
-    /// invalidations, and of refreshes.
+    /// Creates an empty cache with these bounds in bytes: for responses with their bodies, for
+    /// invalidations, and for the state of refreshes.
     #[must_use]
     pub const fn new(entries_bytes: usize, invalidated_bytes: usize, refreshes_bytes: usize) -> Self {
         Self {
@@ -70,17 +76,18 @@ impl<B: Clone> Hot<B> {
         }
     }
 
-    /// Returns the most bytes that this remembers.
+    /// Returns the sum of the three bounds, in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         self.entries.bytes_max() + self.invalidated.bytes_max() + self.refreshes.bytes_max()
     }
 
-    /// The answer under this key, where it was put here less than `kept_ms` milliseconds ago.
+    /// Returns the response under this key if it was inserted less than `kept_ms` milliseconds
+    /// ago.
     pub fn get(&mut self, key: &str, kept_ms: u64, now_ms: u64) -> Option<Entry<B>> {
         self.forget_invalidations(now_ms);
         let held = self.entries.get(key)?;
-        // `None` where the clock was set back: how old the answer is cannot be known then.
+        // `None` if the clock was set back: then the age of the entry is unknown.
         if now_ms.checked_sub(held.inserted_ms).is_some_and(|age_ms| age_ms < kept_ms) {
             let entry = held.entry.clone();
             self.entries.touch(key);
@@ -91,8 +98,11 @@ impl<B: Clone> Hot<B> {
         }
     }
 
-    /// Remembers an answer whose body is no longer than [`BODY_BYTES_MAX`]. What was asked for before the key was invalidated, or
-    /// before the answer that is remembered, changes nothing: KV shows an older copy for a while.
+    /// Inserts a response, whose body the caller has found to be no longer than
+    /// [`BODY_BYTES_MAX`].
+    ///
+    /// Nothing changes if the response was requested before the key was invalidated, or before
+    /// the response that is in memory: KV shows older values for a while.
     pub fn insert(&mut self, key: &str, entry: Entry<B>, now_ms: u64) {
         self.forget_invalidations(now_ms);
         let requested_ms = entry.kept.stored.times.requested_ms;
@@ -104,15 +114,15 @@ impl<B: Clone> Hot<B> {
         self.entries.insert(key, Held { entry, inserted_ms: now_ms }, bytes);
     }
 
-    /// Forgets the answer under this key where it was asked for before then.
+    /// Removes the response under this key if it was requested before that time.
     pub fn forget_older(&mut self, key: &str, requested_ms: u64) {
         if self.entries.get(key).is_some_and(|held| held.entry.kept.stored.times.requested_ms < requested_ms) {
             self.entries.remove(key);
         }
     }
 
-    /// Forgets the answer under this key, and for two minutes at least all that was asked for until now
-    /// (RFC 9111 §4.4, "invalidate").
+    /// Removes the response under this key and, for two minutes at least, rejects all responses
+    /// that were requested until now (RFC 9111 §4.4, "invalidate").
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {
         self.forget_invalidations(now_ms);
         self.entries.remove(key);
@@ -120,22 +130,24 @@ impl<B: Clone> Hot<B> {
         self.invalidated.insert(key, at_ms, 0);
     }
 
-    /// True where an answer that was asked for at `requested_ms` is older than the key's invalidation.
+    /// Returns true if a response requested at `requested_ms` is older than the key's last
+    /// invalidation.
     #[must_use]
     pub fn is_invalidated(&self, key: &str, requested_ms: u64) -> bool {
         self.invalidated.get(key).is_some_and(|at_ms| requested_ms <= *at_ms)
     }
 
-    /// True where an answer that was asked for at `requested_ms` must not be kept any more: the key was invalidated since, or a
-    /// newer answer is remembered.
+    /// Returns true if a response requested at `requested_ms` must not be stored any more: the
+    /// key was invalidated since, or a newer response is in memory.
     #[must_use]
     pub fn is_outdated(&self, key: &str, requested_ms: u64) -> bool {
         let newest = self.entries.get(key).map(|held| held.entry.kept.stored.times.requested_ms);
         newest.is_some_and(|newest_ms| newest_ms > requested_ms) || self.is_invalidated(key, requested_ms)
     }
 
-    /// Asks for a refresh of this key. False where one is under way, or where the key is left alone. How it ends must be told
-    /// to [`Hot::end_refresh`]; otherwise the next one has to wait 30 s.
+    /// Returns true if the caller is to refresh this key now. Returns false while another
+    /// refresh is in progress, or during the backoff after a failed one. The caller must report
+    /// the end with [`Hot::end_refresh`]; otherwise the next refresh has to wait 30 s.
     pub fn begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
         if self.is_left_alone(key, now_ms) {
             return false;
@@ -149,9 +161,9 @@ impl<B: Clone> Hot<B> {
         !is_under_way
     }
 
-    /// Notes how a refresh ended, or any other request to the key's upstream. After a failure the key is left alone for 1 s,
-    /// after each further one for twice as long, a minute at most. Failures that come in while it is left alone make that no
-    /// longer: their requests began before.
+    /// Records how a refresh ended, or any other request to the upstream for this key. After a
+    /// failure there is a backoff of 1 s, which each further failure doubles, up to a minute.
+    /// Failures during the backoff do not prolong it, because their requests began before.
     pub fn end_refresh(&mut self, key: &str, has_failed: bool, now_ms: u64) {
         let refresh = self.refreshes.remove(key);
         if !has_failed {
@@ -166,7 +178,7 @@ impl<B: Clone> Hot<B> {
         self.refreshes.insert(key, refresh, 0);
     }
 
-    /// True where the last refresh failed so lately that none is to begin.
+    /// Returns true during the backoff after a failed refresh.
     #[must_use]
     pub fn is_left_alone(&self, key: &str, now_ms: u64) -> bool {
         self.refreshes.get(key).is_some_and(|refresh| refresh.is_left_alone(now_ms))
@@ -187,7 +199,8 @@ impl Refresh {
     }
 }
 
-/// Returns the bytes of an entry beside its key: its head as it lies in memory, and its body.
+/// Returns the size in bytes of an entry without its key: its metadata as it lies in memory, and
+/// its body.
 fn size<B>(entry: &Entry<B>) -> usize {
     let Stored { fields, selecting, length, .. } = &entry.kept.stored;
     let selecting = selecting.iter().flat_map(|(name, value)| [name.len(), value.len()]);

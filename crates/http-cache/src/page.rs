@@ -1,4 +1,5 @@
-//! The documented view: title and text of a page as JSON (KV documentation, "Cache data with Workers KV").
+//! The JSON view of a web page: its title and its text (KV documentation, "Cache data with
+//! Workers KV").
 
 pub mod charset;
 mod coding;
@@ -12,16 +13,17 @@ use serde::{Deserialize, Serialize};
 use http_semantics::fields::Lines;
 use kv_store::record;
 
-/// How long a page is kept that does not say how long it is fresh, in milliseconds: a minute, as in the documented example.
+/// How long the view of a page is fresh if the page states no lifetime, in milliseconds: a
+/// minute, as in the documented example.
 pub const DEFAULT_LIFETIME_MS: u64 = 60_000;
 
 /// The longest page that is read, in bytes.
 pub const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 
-/// How many redirects are followed for one page.
+/// The most redirects that are followed for one page.
 pub const REDIRECTS_MAX: u32 = 5;
 
-/// What is kept of a page, under the documented names.
+/// The view as it is stored, with the documented names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<'a> {
@@ -37,9 +39,12 @@ pub struct Page<'a> {
 }
 
 impl Page<'static> {
-    /// A page from the raw text of its title and its body, with the documented words where it has none. Character references
-    /// that end in `;` are decoded; a browser also forgives some that do not. Runs of white space become one space, the
-    /// no-break space included, as in the documented example.
+    /// Creates the view from the raw text of a page's title and body. If one is missing, the
+    /// documented text stands in.
+    ///
+    /// Character references that end in `;` are decoded; browsers also accept some without it.
+    /// Runs of white space become one space, no-break spaces included, as in the documented
+    /// example.
     #[must_use]
     pub fn from_text(title: Option<&str>, content: Option<&str>, last_updated: String) -> Self {
         let text = |raw: Option<&str>, none: &'static str| {
@@ -64,27 +69,30 @@ fn collapse_white_space(text: &str) -> String {
     collapsed
 }
 
-/// The answer from a record in `CACHE_KV`; `None` where the record is broken, which is a miss.
+/// Returns the documented response around a view that was read from `CACHE_KV`. Returns `None`
+/// if the record is broken, which counts as a miss.
 #[must_use]
 pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
     record::parse::<Page<'_>>(record).is_ok().then(|| [&b"{\"data\":"[..], record, b",\"fromCache\":true}"].concat())
 }
 
-/// The documented answer around the JSON of a page that was read just now: from the upstream, or out of the cache.
+/// Returns the documented response around a view that was made just now, from a page out of the
+/// cache or from the upstream.
 #[must_use]
 pub fn answer_around(page: &str, is_from_cache: bool) -> String {
     let end = if is_from_cache { ",\"fromCache\":true}" } else { ",\"fromCache\":false}" };
     ["{\"data\":", page, end].concat()
 }
 
-/// True for a status that sends the client elsewhere, where a `Location` says so (RFC 9110 §15.4).
+/// Returns true for a status that redirects if there is a `Location` (RFC 9110 §15.4).
 #[must_use]
 pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The fields of a page that is kept for so many seconds because of the way there: with the tags of
-/// all answers on the way, its own included, by which it is purged.
+/// Returns the fields under which the view of a redirected page is stored: fresh for so many
+/// seconds, which the redirects limit, and with the tags of all responses on the way, so that a
+/// purge of any of them covers the view. It is not stored if `seconds` is 0 or less.
 #[must_use]
 pub fn kept_for(seconds: i64, tags: &[String]) -> Lines {
     let control = if seconds > 0 { format!("max-age={seconds}") } else { "no-store".to_owned() };
@@ -93,7 +101,7 @@ pub fn kept_for(seconds: i64, tags: &[String]) -> Lines {
     [("cache-control", control.as_str())].into_iter().chain(tags).collect()
 }
 
-/// True for a status whose page is kept: 2xx only.
+/// Returns true for a status whose page is stored as a view: 2xx.
 #[must_use]
 pub fn is_stored(status: u16) -> bool {
     (200..=299).contains(&status)

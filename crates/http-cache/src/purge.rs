@@ -1,5 +1,21 @@
-//! Purging: what was stored until a moment is no longer used, by URL, by prefix or by tag. A purge is one record, which every
-//! hit is compared with; nothing that is stored is touched.
+//! Purging: stored responses of a URL, of a prefix of URLs or with a tag are no longer used.
+//!
+//! A purge deletes nothing. It is one small record in KV with the time of the purge, and every
+//! hit is compared with all purges: a response that was requested no later than a purge that
+//! covers it is not used. So purging a tag costs one write, however many responses carry it. The
+//! records expire when the responses that they cover have expired, too.
+//!
+//! ```
+//! use http_cache::purge::{self, Target};
+//! use http_semantics::origin::AllowList;
+//!
+//! let allowed = AllowList::parse("https://example.com", &[]);
+//! let request = br#"{"tag": "News", "prefix": "https://example.com/a/"}"#;
+//! let targets = purge::parse_request(request, &allowed)?;
+//! let prefix = Target::Prefix("https://example.com/a/".to_owned());
+//! assert_eq!(targets, [prefix, Target::Tag("news".to_owned())]);
+//! # Ok::<(), purge::PurgeError>(())
+//! ```
 
 #[cfg(test)]
 mod tests;
@@ -23,48 +39,52 @@ use kv_store::limits::Key;
 use kv_store::record;
 use kv_store::schema::{self, Fault, Node};
 
-/// What the key of each purge begins with.
+/// The prefix of the keys of all purges in `CACHE_KV`.
 pub const KEY_PREFIX: &str = "purge:";
 
-/// How long the record of a prefix or a tag is kept, in seconds: as long as anything may be that it covers.
+/// How long KV keeps the record of a prefix or a tag, in seconds: as long as it may keep any
+/// response.
 const KEPT_SECONDS: u32 = KEPT_MAX_SECONDS;
 
-/// How long the record of a URL is kept, in seconds. What KV holds for it is deleted as well: this is for those that still see it, or
-/// asked the upstream before.
+/// How long KV keeps the record of a URL, in seconds. The values of the URL are deleted from KV
+/// as well. The record is for isolates that still see them, and for responses that were
+/// requested before.
 const URL_KEPT_SECONDS: u32 = 60 * 60;
 
-/// The longest request for a purge, in bytes.
+/// The longest body of a purge request, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-/// The most that one request purges.
+/// The most targets of one request.
 const TARGETS_MAX: usize = 30;
 
-/// The longest text in a record of a purge, in bytes: with each `\` doubled it fits into the 1024 bytes of a value's metadata,
-/// and a key that has it keeps its limit. A longer URL stands as its SHA-256, which looks like no URL.
+/// The longest text in a record, in bytes. With each `\` doubled it still fits into the 1024
+/// bytes of metadata, and with a prefix into a key. For a longer URL its SHA-256 hash stands in,
+/// which does not look like a URL.
 const TEXT_BYTES_MAX: usize = 480;
 
 /// What is purged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// All answers of this URL.
+    /// All responses of this URL.
     Url(String),
-    /// All answers of URLs that begin so.
+    /// All responses of URLs that begin with this text.
     Prefix(String),
-    /// All answers that carry this tag.
+    /// All responses with this tag.
     Tag(String),
 }
 
-/// What is purged, and until when it must have been asked for.
+/// A target and the time of its purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purge {
-    /// What.
+    /// What is purged.
     pub target: Target,
-    /// When, in milliseconds since the Unix epoch.
+    /// When, in milliseconds since the Unix epoch. A response that was requested later is not
+    /// covered.
     pub at_ms: u64,
 }
 
-/// The form in the metadata of a value in Workers KV: `{"tag":"x","atMs":1700000000000}`.
+/// A purge as the metadata of a value in Workers KV: `{"tag":"x","atMs":1700000000000}`.
 #[derive(Serialize, Deserialize)]
 struct Record {
     #[serde(flatten)]
@@ -74,13 +94,14 @@ struct Record {
 }
 
 impl Purge {
-    /// For how many seconds KV keeps the record.
+    /// Returns the number of seconds for which KV keeps the record.
     #[must_use]
     pub fn kept_seconds(&self) -> u32 {
         if matches!(self.target, Target::Url(_)) { URL_KEPT_SECONDS } else { KEPT_SECONDS }
     }
 
-    /// The key of the record in `CACHE_KV`: one for each target, so a later purge of the same takes the place of the former.
+    /// Returns the key of the record in `CACHE_KV`. Each target has one, so a later purge of it
+    /// replaces the former.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -96,7 +117,8 @@ impl Purge {
         Key::new(key).expect("the text is short enough for a key")
     }
 
-    /// The record, which stands in the value's metadata: a list of the keys gives it too.
+    /// Returns the record as JSON. It is the value's metadata, because a listing of keys returns
+    /// that too.
     #[must_use]
     pub fn metadata(&self) -> String {
         let target = match &self.target {
@@ -106,7 +128,8 @@ impl Purge {
         record::to_json(&Record { target, at_ms: self.at_ms })
     }
 
-    /// Reads a record. `None` where it is broken, or would purge everything.
+    /// Parses a record. Returns `None` if it is broken, or would purge everything because its
+    /// text is empty.
     #[must_use]
     pub fn parse(metadata: &str) -> Option<Self> {
         let Record { target, at_ms } = serde_json::from_str(metadata).ok()?;
@@ -115,7 +138,7 @@ impl Purge {
     }
 }
 
-/// The text of a target as it is compared.
+/// Returns a text in the form in which targets are compared.
 fn short(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_BYTES_MAX {
         Cow::Borrowed(text)
@@ -124,32 +147,34 @@ fn short(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// All purges that are known. Each takes some hundred bytes at most, and dropping one would bring back what it covers, so the
-/// number is not bounded here: records in KV end by themselves.
+/// All purges that are known.
+///
+/// Each takes a few hundred bytes. Their number is not bounded here, because to drop one would
+/// bring back the responses that it covers; the records in KV expire by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Purges {
     urls: BTreeMap<String, u64>,
-    /// By length: of each length one look-up is enough.
+    /// By length, so that a URL needs one look-up for each length.
     prefixes: BTreeMap<usize, BTreeMap<String, u64>>,
     tags: BTreeMap<String, u64>,
     all_ms: Option<u64>,
     newest_ms: u64,
 }
 
-/// Stands for a listing: two that say the same have the same one.
+/// Returns a digest of a listing. Equal listings have equal digests.
 #[must_use]
 pub fn digest(metadata: &[String]) -> String {
     content_hash::sha256(metadata.iter().flat_map(|purge| [purge.as_bytes(), &[0]]))
 }
 
 impl Purges {
-    /// Adds everything that was asked for until then: where it is not known what was purged.
+    /// Purges every response requested until then; for when it is unknown what was purged.
     pub fn add_all(&mut self, at_ms: u64) {
         self.all_ms = self.all_ms.max(Some(at_ms));
         self.newest_ms = at_ms.max(self.newest_ms);
     }
 
-    /// Adds a purge. The newest one of a target counts.
+    /// Adds a purge. If a target is purged again, the newest time counts.
     pub fn add(&mut self, purge: Purge) {
         let Purge { target, at_ms } = purge;
         let (purges, text) = match target {
@@ -162,8 +187,8 @@ impl Purges {
         self.newest_ms = at_ms.max(self.newest_ms);
     }
 
-    /// True where a stored answer was asked for before it was purged. An answer that came after all purges, which is what most
-    /// hits are, costs one comparison.
+    /// Returns true if a stored response was requested before it was purged. For a response
+    /// newer than all purges, which most hits are, this costs one comparison.
     #[must_use]
     pub fn covers(&self, url: &str, stored: &Stored) -> bool {
         let requested_ms = stored.times.requested_ms;
@@ -182,8 +207,9 @@ impl Purges {
     }
 }
 
-/// The tags of an answer in lower case: `Cache-Tag` has them between commas, `Surrogate-Key` between white space. Case does not
-/// count, as with Cloudflare's `Cache-Tag`; in a `Surrogate-Key` it would elsewhere, but it is better to purge too much.
+/// Returns the tags of a response in lower case: those of `Cache-Tag`, separated by commas, and
+/// of `Surrogate-Key`, separated by white space. Cloudflare ignores the case of a `Cache-Tag`;
+/// other caches do not ignore that of a `Surrogate-Key`, but it is safer to purge too much.
 #[must_use]
 pub fn tags(fields: &impl Fields) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
@@ -196,22 +222,23 @@ pub fn tags(fields: &impl Fields) -> Vec<String> {
     tags
 }
 
-/// A tag as it is compared. A comma at its end comes from joining the lines of a field.
+/// Returns a tag in the form in which tags are compared; `None` if it is empty. Joining the
+/// lines of a field may leave a comma at its end.
 fn tag(text: &str) -> Option<String> {
     let tag = text.trim().trim_matches(',');
     (!tag.is_empty()).then(|| tag.to_ascii_lowercase())
 }
 
-/// Why a request purges nothing.
+/// Why a purge request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PurgeError {
-    /// It does not say how long it is (RFC 9110 §15.5.12).
+    /// It has no `Content-Length` (RFC 9110 §15.5.12).
     #[error("The purge needs a Content-Length.")]
     LengthRequired,
-    /// The request is longer than [`REQUEST_BYTES_MAX`].
+    /// Its body is longer than [`REQUEST_BYTES_MAX`].
     #[error("The purge has more than {} KiB.", REQUEST_BYTES_MAX / 1024)]
     TooLong,
-    /// It is not of the expected form.
+    /// Its body is not valid.
     #[error("The purge is not valid: {}.", sentence(.0))]
     Invalid(Vec<Fault>),
 }
@@ -236,17 +263,18 @@ impl HttpError for PurgeError {
     }
 }
 
-/// The first faults; nobody reads a hundred of them.
+/// Returns the first three faults as text.
 fn sentence(faults: &[Fault]) -> String {
     let first: Vec<String> = faults.iter().take(3).map(ToString::to_string).collect();
     first.join("; ")
 }
 
-/// Reads the request: `url`, `prefix` and `tag` with one text, `urls`, `prefixes` and `tags` with several, 1 to 30 in all. URLs
-/// and prefixes come out as [`CachedUrl`] writes URLs, each target once.
+/// Parses the body of a purge request: `url`, `prefix` and `tag` with one text each, `urls`,
+/// `prefixes` and `tags` with lists, 1 to 30 targets in all. URLs and prefixes are returned in
+/// the canonical form of [`CachedUrl`], without duplicates.
 ///
 /// # Errors
-/// [`PurgeError`] names the place.
+/// [`PurgeError::TooLong`], and [`PurgeError::Invalid`] with the place of each fault.
 pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<Target>, PurgeError> {
     if body.len() > REQUEST_BYTES_MAX {
         return Err(PurgeError::TooLong);
@@ -286,8 +314,9 @@ fn parse_url(url: &str, allowed: &AllowList) -> Result<Target, String> {
     CachedUrl::of_href(url, allowed).map(|url| Target::Url(url.as_str().to_owned())).map_err(problem)
 }
 
-/// A prefix of canonical URLs: a whole origin and the beginning of what follows it. Its last segment is a part of one, so `/.`
-/// stays what it is, the beginning of `/.well-known`.
+/// Parses a prefix of canonical URLs: a whole origin and the beginning of what follows it. The
+/// last segment may be incomplete, so `/.` is not a dot segment here but the beginning of, say,
+/// `/.well-known`.
 fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<Target, String> {
     let (origin, after) = Origin::split(prefix).map_err(|error| problem(error.into()))?;
     if !allowed.admits(&origin) {
@@ -320,7 +349,7 @@ fn short_enough(text: &str) -> Result<(), String> {
     if text.len() > TEXT_BYTES_MAX { Err(format!("it has more than {TEXT_BYTES_MAX} bytes")) } else { Ok(()) }
 }
 
-/// What is wrong with a URL, in words that follow its place.
+/// Returns what is wrong with a URL, worded to follow the place of the fault.
 fn problem(error: CacheError) -> String {
     match error {
         CacheError::Unusable(error) => error.to_string(),

@@ -1,4 +1,12 @@
-//! When a stale answer may be used (RFC 9111 §4.2.4, RFC 5861), when a fresh one is refreshed early, and how long KV keeps one.
+//! When a stale response may be served (RFC 9111 §4.2.4, RFC 5861), when a fresh one is
+//! refreshed early, and how long KV keeps a response.
+//!
+//! ```text
+//!   received          stale                       + stale-while-revalidate
+//!      |---- fresh ---->|---- served, refreshed ---->|     + stale-if-error
+//!      |            ^   |---- served if the upstream fails ---->|
+//!      |      early refresh
+//! ```
 
 use crate::cache_control::CacheControl;
 use crate::freshness::Basis;
@@ -6,29 +14,35 @@ use crate::stored::Kept;
 use crate::validation::has_validator;
 use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
 
-/// How much longer KV keeps an answer than it can be used, in seconds: with a validator it can still be validated; without one it
-/// is of no more use, and KV's clock may be a little off.
+/// How much longer than a response can be served KV keeps it, in seconds. With a validator it
+/// can still be validated. Without one it is useless then, and the margin only allows for
+/// differences between clocks.
 const MARGIN_SECONDS: u64 = 60;
 const VALIDATED_MARGIN_SECONDS: u64 = 60 * 60;
 
-/// Nothing is kept in KV for longer, in seconds.
+/// The longest time for which KV keeps a response, in seconds.
 pub const KEPT_MAX_SECONDS: u32 = 30 * 24 * 60 * 60;
 
-/// True for a status in whose place a stale answer may be used (RFC 5861 §4).
+/// Returns true for a status in whose place a stale response may be served (RFC 5861 §4).
 #[must_use]
 pub fn is_error(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
-/// True where a stale answer may be used while it is refreshed (RFC 5861 §3). `stale_ms` is how long it has been stale.
+/// Returns true if a stale response may be served while it is refreshed (RFC 5861 §3).
+/// `stale_ms` is how long it has been stale, in milliseconds.
 #[must_use]
 pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
     !answer.forbids_stale() && is_within(answer.stale_while_revalidate, stale_ms)
 }
 
-/// True where a stale answer may be used in place of an error, of an answer that does not come, or of a connection that cannot be
-/// made (RFC 5861 §4). Only if a directive says so: RFC 9111 §4.2.4 would let a disconnected cache do without, but one failed
-/// request does not make it that. The request may ask for it as well, but only for an answer that said explicitly that it was fresh.
+/// Returns true if a stale response may be served in place of an error, or if the upstream
+/// cannot be reached or does not answer (RFC 5861 §4). `stale_ms` is how long it has been stale,
+/// in milliseconds.
+///
+/// This takes a directive. RFC 9111 §4.2.4 lets a disconnected cache do without one, but a
+/// single failed request does not make a cache disconnected. The request may allow it, too, but
+/// only for a response that was explicitly fresh.
 #[must_use]
 pub fn if_error(kept: &Kept, request: &CacheControl, stale_ms: u64) -> bool {
     let answer = &kept.directives;
@@ -40,14 +54,18 @@ fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
     seconds.is_some_and(|seconds| stale_ms <= seconds.saturating_mul(1000))
 }
 
-/// Beyond so many times the cost of a refresh before expiry, the draw of [`is_early`] practically never says yes (e^-30).
+/// If expiry is further away than this many times the cost of a refresh, [`is_early`]
+/// practically never returns true (e^-30).
 const EARLY_FACTOR: u64 = 30;
 
-/// True where a fresh answer is refreshed now, before it expires: the more likely, the nearer its expiry and the longer a refresh
-/// takes. So one visitor of a hot answer refreshes it, and the others do not all find it expired at the same moment (`XFetch`:
-/// Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015, with β = 1).
+/// Returns true if a fresh response is to be refreshed now, before it expires. This is the more
+/// likely the nearer its expiry and the longer a refresh takes. So a single visitor refreshes a
+/// popular response, instead of all of them at the moment when it expires (`XFetch`: Vattani,
+/// Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015, with β
+/// = 1).
 ///
-/// `cost_ms` is what the last refresh took; `random` gives 52 random bits and is asked only where they matter.
+/// `cost_ms` is how long the last refresh took, in milliseconds. `random` returns 52 random bits
+/// and is only called if they matter.
 pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool {
     if ttl_ms > cost_ms.saturating_mul(EARLY_FACTOR) {
         return false;
@@ -57,8 +75,10 @@ pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool
     -draw.ln() * cost >= ttl
 }
 
-/// For how many seconds KV keeps an answer: while it is fresh, while it may be used stale, and a margin; never less than KV's minimum
-/// ("Write key-value pairs"). One that is fresh by default only is kept for that time.
+/// Returns the number of seconds for which KV keeps a response, its `expirationTtl`: as long as
+/// it is fresh, as long as it may be served stale, and a margin, between KV's minimum (KV
+/// documentation, "Write key-value pairs") and 30 days. A response that is fresh by default only
+/// has no margin.
 #[must_use]
 pub fn kept_seconds(kept: &Kept, now_ms: u64) -> u32 {
     let answer = &kept.directives;
@@ -93,7 +113,7 @@ mod tests {
         assert!(!while_revalidate(&CacheControl::parse("max-age=1"), 0));
     }
 
-    /// A stored answer with this `Cache-Control` and a `Last-Modified` of the day before.
+    /// A stored response with this `Cache-Control`, and a `Last-Modified` of the day before.
     fn kept(control: &str) -> Kept {
         let fields: Lines =
             [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
@@ -124,15 +144,17 @@ mod tests {
 
     #[test]
     fn the_errors_are_those_of_rfc_5861() {
-        // §4: "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response status code".
+        // §4: "an error is any situation that would result in a 500, 502, 503, or 504 HTTP
+        // response status code".
         let errors: Vec<u16> = (100..600).filter(|status| is_error(*status)).collect();
         assert_eq!(errors, [500, 502, 503, 504]);
     }
 
     #[test]
     fn nothing_is_served_stale_where_a_directive_forbids_it() {
-        // RFC 9111 §5.2.2.2: "must-revalidate" … "MUST NOT reuse that response … until it has been successfully validated".
-        // §5.2.2.8 proxy-revalidate, §5.2.2.10 s-maxage: the same for a shared cache. §5.2.2.4 no-cache.
+        // RFC 9111 §5.2.2.2: "must-revalidate" … "MUST NOT reuse that response … until it has
+        // been successfully validated". §5.2.2.8 proxy-revalidate, §5.2.2.10 s-maxage: the same
+        // for a shared cache. §5.2.2.4 no-cache.
         for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
             let answer = CacheControl::parse(&format!("{forbids}, stale-while-revalidate=60, stale-if-error=60"));
             assert!(!while_revalidate(&answer, 0), "{forbids}");

@@ -1,4 +1,5 @@
-//! What is kept of an answer beside its body.
+//! A stored response without its body (RFC 9111 §2): its metadata in KV, what that says about
+//! its use, and the key it is stored under.
 
 use std::borrow::Cow;
 
@@ -12,26 +13,28 @@ use crate::vary::{self, Selecting, Vary};
 use http_semantics::fields::{Fields, Lines};
 use kv_store::record;
 
-/// A kept answer without its body (RFC 9111 §2, "stored response").
+/// The metadata of a stored response: everything but the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The status.
     pub status: u16,
-    /// The header fields, without those that are not kept (RFC 9111 §3.1).
+    /// The header fields, without those that must not be stored (RFC 9111 §3.1).
     pub fields: Lines,
-    /// When the upstream was last asked about it and when it answered, the last validation included.
+    /// When the upstream was last asked for it and when it answered. A validation counts.
     pub times: Times,
-    /// Bytes of the body.
+    /// The length of the body in bytes.
     pub length: u64,
-    /// The request fields that select it (RFC 9111 §4.1); empty where its `Vary` names none.
+    /// The request fields that select it (RFC 9111 §4.1); empty if its `Vary` names none.
     pub selecting: Selecting,
-    /// When the URL was first kept under this rule of selection, in milliseconds since the Unix epoch. A variant counts only
-    /// beside the answer that has the same one.
+    /// When a response with the same list of selecting fields was first stored for the URL, in
+    /// milliseconds since the Unix epoch. A variant is used only if the response under the URL's
+    /// key has the same epoch, so a change of `Vary` makes all older variants unreachable.
     pub epoch_ms: u64,
 }
 
 impl Stored {
-    /// What is kept of an answer that came just now. Length, selection and epoch are the caller's to set.
+    /// Returns the metadata of a response that has just been received. Length, selecting fields
+    /// and epoch are left for the caller to set.
     #[must_use]
     pub fn received(
         request: &impl Fields,
@@ -43,20 +46,22 @@ impl Stored {
     ) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(status, fields, &directives, is_targeted, times, default_lifetime_ms);
-        // A cookie that answers a cookie may be the visitor's own session.
+        // A cookie in response to a cookie may be the visitor's own session.
         let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness) && !credentials.are_in(request);
         let fields = kept_fields(fields, keeps_cookies);
         Self { status, fields, times, length: 0, selecting: Selecting::new(), epoch_ms: 0 }
     }
 
-    /// The same answer without cookies: what answers a POST may be the session that it began.
+    /// Returns the same response without cookies. A cookie in response to a POST may be the
+    /// session that it began.
     #[must_use]
     pub fn without_cookies(self) -> Self {
         Self { fields: kept_fields(&self.fields, false), ..self }
     }
 
-    /// The same answer with other fields, out of a validation. Where its `Vary` names other fields now, it is the answer to this
-    /// request, under a rule of selection that begins here (RFC 9111 §4.1).
+    /// Returns the same response with other fields, from a validation. If its `Vary` names other
+    /// fields than before, it becomes the response to this request, and a new epoch begins (RFC
+    /// 9111 §4.1).
     #[must_use]
     pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: Times) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
@@ -65,7 +70,7 @@ impl Stored {
         let renewed = Self { fields: kept_fields(fields, keeps_cookies), times, ..self.clone() };
         let names = match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => names,
-            // Such an answer is not kept.
+            // `Vary: *` is not stored.
             Vary::Nothing | Vary::Star => Vec::new(),
         };
         if self.selecting.iter().map(|(name, _)| name).eq(&names) {
@@ -74,7 +79,8 @@ impl Stored {
         Self { selecting: vary::selecting(&names, request), epoch_ms: times.received_ms, ..renewed }
     }
 
-    /// A value in KV that has no head: nothing is known of it but that KV still has it.
+    /// Returns the metadata of a value in KV that has none. Nothing is known but that KV still
+    /// has it.
     #[must_use]
     pub fn undated(now_ms: u64) -> Self {
         let times = Times { requested_ms: now_ms, received_ms: now_ms };
@@ -82,19 +88,20 @@ impl Stored {
     }
 }
 
-/// A kept answer with what it says of its use, which is read once.
+/// A stored response without its body, with its directives and freshness, which are parsed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The answer.
+    /// The metadata.
     pub stored: Stored,
-    /// Its directives: those of `CDN-Cache-Control`, else of `Cache-Control`.
+    /// The directives of `CDN-Cache-Control`, or else of `Cache-Control`.
     pub directives: CacheControl,
-    /// Its age and how long it is fresh.
+    /// Its age and lifetime.
     pub freshness: Freshness,
 }
 
 impl Kept {
-    /// Reads what the answer says. `default_lifetime_ms` is for how long it is fresh where it says nothing.
+    /// Parses what the metadata says about its use. `default_lifetime_ms` is the lifetime if it
+    /// states none, in milliseconds.
     #[must_use]
     pub fn new(stored: Stored, default_lifetime_ms: Option<u64>) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(&stored.fields);
@@ -103,38 +110,51 @@ impl Kept {
         Self { stored, directives, freshness }
     }
 
-    /// Whole seconds that it stays fresh: its lifetime without the `Age` that it is answered with.
+    /// Returns for how many whole seconds it stays fresh, rounded up. Together with its `Age`,
+    /// which is rounded down, that is its lifetime.
     #[must_use]
     pub fn ttl_seconds(&self, now_ms: u64) -> i64 {
         self.freshness.ttl_ms(now_ms).saturating_add(999).div_euclid(1000)
     }
 
-    /// For how long it has been stale, in milliseconds; 0 while it is fresh.
+    /// Returns for how many milliseconds it has been stale; 0 while it is fresh.
     #[must_use]
     pub fn stale_ms(&self, now_ms: u64) -> u64 {
         u64::try_from(self.freshness.ttl_ms(now_ms).saturating_neg()).unwrap_or(0)
     }
 }
 
-/// Under which of its URL's keys an answer is kept. The URL's own key holds an answer that has no variants, or one of the
-/// variants; the others stand under keys of their own, which only a look at the first one leads to.
+/// Under which of its URL's keys a response is stored.
+///
+/// The URL's own key holds either the only response or one of several variants. The other
+/// variants have keys of their own, which a lookup finds through the names of the selecting
+/// fields in the first.
+///
+/// ```text
+///   GET https://a.example/          Vary: Accept-Language; the variant "de"; names the field
+///   GET https://a.example/#<hash>   the variant "fr"
+///   GET https://a.example/#<hash>   the variant "en"
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Under the URL's key, in the place of what stands there.
+    /// Under the URL's key, replacing what is there.
     Url {
-        /// See [`Stored::epoch_ms`].
+        /// The epoch of the variants ([`Stored::epoch_ms`]).
         epoch_ms: u64,
     },
-    /// Under the key of its variant.
+    /// Under the variant's own key.
     Variant {
-        /// See [`Stored::epoch_ms`].
+        /// The epoch of the variants ([`Stored::epoch_ms`]).
         epoch_ms: u64,
     },
 }
 
 impl Place {
-    /// The place of an answer with this selection: where `found`, which it takes the place of, stands (true: under the key of a
-    /// variant). Otherwise `first`, which stands under the URL's key, says: a fresh variant keeps that place, a stale one makes room.
+    /// Returns where to store a response with these selecting fields.
+    ///
+    /// `found` is the stored response that it replaces, with true if that is under the key of a
+    /// variant; the new one goes to the same place. Otherwise `first` decides, the response
+    /// under the URL's key: a fresh one keeps its place, a stale one is replaced.
     #[must_use]
     pub fn of(first: Option<&Kept>, found: Option<(&Kept, bool)>, selecting: &Selecting, now_ms: u64) -> Self {
         let is_same_rule = |kept: &Kept| {
@@ -154,7 +174,7 @@ impl Place {
         }
     }
 
-    /// See [`Stored::epoch_ms`].
+    /// Returns the epoch of the variants ([`Stored::epoch_ms`]).
     #[must_use]
     pub fn epoch_ms(self) -> u64 {
         let (Self::Url { epoch_ms } | Self::Variant { epoch_ms }) = self;
@@ -162,10 +182,10 @@ impl Place {
     }
 }
 
-/// The form in Workers KV. Short names: it has to fit into 1024 bytes of metadata.
+/// The metadata in Workers KV. Its names are short, because it has to fit into 1024 bytes.
 #[derive(Serialize, Deserialize)]
 struct Record<'a> {
-    /// The version of the form.
+    /// The version of the format.
     v: u8,
     s: u16,
     #[serde(borrow)]
@@ -178,20 +198,21 @@ struct Record<'a> {
     e: u64,
 }
 
-/// Version 1 held answers that were made for one visitor's credentials: none of them is used.
+/// Version 1 could hold responses that were made for one visitor's credentials, so they are not
+/// used.
 const VERSION: u8 = 2;
 
-/// Why a record out of Workers KV is not used.
+/// Why a record in Workers KV is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnusableRecord {
-    /// Another version of kv-edge wrote it: it counts as not there.
+    /// It has another version of the format. It counts as absent.
     OtherVersion,
-    /// It is no record.
+    /// It does not parse.
     Broken,
 }
 
 impl Stored {
-    /// The form in Workers KV.
+    /// Returns the JSON that is stored in Workers KV.
     #[must_use]
     pub fn to_json(&self) -> String {
         record::to_json(&Record {
@@ -206,10 +227,10 @@ impl Stored {
         })
     }
 
-    /// Reads that form.
+    /// Parses that JSON.
     ///
     /// # Errors
-    /// [`UnusableRecord`] says why it is not used.
+    /// [`UnusableRecord`] says why the record is not used.
     pub fn from_json(json: &str) -> Result<Self, UnusableRecord> {
         let record: Record<'_> = serde_json::from_str(json).map_err(|_| UnusableRecord::Broken)?;
         if record.v != VERSION {
@@ -258,7 +279,7 @@ mod tests {
     const NOW_MS: u64 = 784_111_777_000;
     const NOW: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
 
-    /// A kept variant that is fresh for a minute.
+    /// A stored variant that is fresh for a minute.
     fn variant(selecting: &Selecting, epoch_ms: u64) -> Kept {
         let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
         let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, NOW, None);
@@ -271,8 +292,8 @@ mod tests {
 
     #[test]
     fn a_variant_stands_beside_a_fresh_one_and_in_the_place_of_a_stale_one() {
-        // RFC 9111 §4.1: "If no stored response matches, the cache cannot satisfy the presented request. Typically, the request is
-        // forwarded to the origin server".
+        // RFC 9111 §4.1: "If no stored response matches, the cache cannot satisfy the presented
+        // request. Typically, the request is forwarded to the origin server".
         let (one, other) = (selecting(&[("accept", "a")]), selecting(&[("accept", "b")]));
         let (first, fresh_ms, stale_ms) = (variant(&one, 7), NOW_MS + 59_999, NOW_MS + 60_000);
         for (rule, new, now_ms, place) in [
@@ -284,7 +305,8 @@ mod tests {
             assert_eq!(Place::of(Some(&first), None, new, now_ms), place, "{rule}");
             assert_eq!(place.epoch_ms(), 7);
         }
-        // What was found for the request is replaced where it stands: an older copy of it elsewhere could come back.
+        // A response that was selected is replaced where it is stored, or an older copy could
+        // come back.
         let found = variant(&other, 7);
         for (is_variant, place) in [(true, Place::Variant { epoch_ms: 7 }), (false, Place::Url { epoch_ms: 7 })] {
             for now_ms in [fresh_ms, stale_ms] {
@@ -327,12 +349,14 @@ mod tests {
         let renewed = first.renewed(&request, &fields, later);
         let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
         assert_eq!(renewed, Stored { fields: kept, times: later, ..first });
-        // RFC 9111 §4.1: another rule of selection makes it the answer to this request.
+        // RFC 9111 §4.1: with another list of selecting fields, it is the response to this
+        // request.
         let other: Lines = [("vary", "x-c")].into_iter().collect();
         let of_another = renewed.renewed(&request, &other, later);
         assert_eq!((of_another.selecting.len(), of_another.epoch_ms), (1, later.received_ms));
         assert_eq!(of_another.selecting[0], ("x-c".to_owned(), "-".to_owned()));
-        // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the validation.
+        // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the
+        // validation.
         let kept = Kept::new(renewed, None);
         assert_eq!(kept.freshness.age_ms(NOW_MS + 71_000), 1000);
         assert_eq!(kept.freshness.ttl_ms(NOW_MS + 71_000), 4000);
@@ -340,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_is_left_and_what_is_over_is_told_in_whole_seconds_and_milliseconds() {
-        // With `Age`, which is rounded down, it adds up to the lifetime.
+        // Together with `Age`, which is rounded down, it adds up to the lifetime.
         let kept = variant(&Selecting::new(), 0);
         for (after_ms, ttl, stale_ms) in [
             (0, 60, 0),

@@ -1,4 +1,8 @@
-//! Whether an answer is kept, and which of its fields (RFC 9111 §3).
+//! Whether a response may be stored, and which of its fields (RFC 9111 §3).
+//!
+//! This cache is stricter than the RFC in one respect. If a request carries credentials, its
+//! response is stored only if the response says explicitly that it is fresh for shared caches
+//! ([`NotStored::Credentials`]).
 
 #[cfg(test)]
 mod tests;
@@ -13,46 +17,48 @@ use crate::vary::Vary;
 use http_semantics::fields::{self, Fields, Lines};
 use http_semantics::status as status_code;
 
-/// An answer with a longer head is not kept, in bytes of [`Lines`].
+/// The longest head of a stored response, in bytes of [`Lines`].
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Why an answer is not kept.
+/// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStored {
-    /// Its method is not one whose answers are kept (RFC 9110 §9.2.3, §9.3.3).
+    /// Responses to this method are not stored (RFC 9110 §9.2.3, §9.3.3).
     Method,
-    /// Its status forbids it (RFC 6585), or is not a final one.
+    /// The status forbids it (RFC 6585), or is not a final one.
     Status,
-    /// `no-store` in the request or the answer.
+    /// The request or the response says `no-store`.
     NoStore,
-    /// `private`.
+    /// The response says `private`.
     Private,
-    /// The request has `Authorization`, and the answer does not say that it is for everybody
-    /// (RFC 9111 §3.5).
+    /// The request has `Authorization`, and the response does not permit sharing (RFC 9111
+    /// §3.5).
     Authorization,
-    /// The request has credentials, and the answer does not say explicitly that it is fresh for
-    /// shared caches. RFC 9111 would permit to store it, and a heuristic or a client's `max-stale`
-    /// would then show one visitor what was made for another.
+    /// The request has credentials, and the response does not say explicitly that it is fresh
+    /// for shared caches. RFC 9111 would permit storing it, and then a heuristic or a client's
+    /// `max-stale` could show one visitor what was made for another.
     Credentials,
-    /// A field has bytes over 0x7F that are no UTF-8 (obs-text, RFC 9110 §5.5). The runtime shows
-    /// them as U+FFFD, so the stored field would be another one.
+    /// A field has bytes over 0x7F that are not UTF-8 (obs-text, RFC 9110 §5.5). The runtime
+    /// shows them as U+FFFD, so a different field would be stored.
     ObsText,
-    /// `Vary: *`, or one that cannot be read (§4.1): it would match no request.
+    /// `Vary` is `*` or malformed (§4.1): no request would match.
     VaryStar,
-    /// It could neither be used nor validated.
+    /// The response could be neither reused nor validated.
     NoFreshness,
-    /// It is an answer to a range or a condition, not to the request without them (§3.3).
+    /// The response is to a range or a condition, not to the request without them (§3.3).
     Partial,
-    /// `must-understand` with a status that is not known (§5.2.2.3).
+    /// The response says `must-understand`, and its status is unknown (§5.2.2.3).
     NotUnderstood,
-    /// Its head is longer than [`HEAD_BYTES_MAX`].
+    /// The head is longer than [`HEAD_BYTES_MAX`].
     HeadTooLarge,
-    /// The request's `Connection` lists a field that selects the answer: the upstream did not see it.
+    /// The request's `Connection` lists a field that `Vary` names, so the upstream did not see
+    /// that field.
     Connection,
 }
 
 impl NotStored {
-    /// Returns what `Cache-Status` says of it, if the reason is a rule of this cache and not one of RFC 9111.
+    /// Returns the `detail` for `Cache-Status` if the reason is a rule of this cache and not of
+    /// RFC 9111.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {
         match self {
@@ -64,42 +70,46 @@ impl NotStored {
     }
 }
 
-/// What an answer means for the store.
+/// What to do with a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is kept.
+    /// Store it.
     Keep,
-    /// It is passed on.
+    /// Pass it on without storing it.
     Pass(NotStored),
-    /// It is passed on, and what is kept for the request is out of date: an answer for everybody would not be kept either.
+    /// Pass it on, and invalidate the stored response: it is out of date, and its successor may
+    /// not be stored for anybody.
     Forget(NotStored),
 }
 
-/// A request and its answer, as far as storing depends on them.
+/// A request and its response, as far as storing depends on them.
 #[derive(Debug)]
 pub struct Answered<'a, Q, R> {
     /// The request's method.
     pub method: &'a str,
-    /// The absolute URL that was asked for.
+    /// The absolute URL of the request.
     pub url: &'a str,
     /// The request's fields.
     pub request: &'a Q,
-    /// Which of these say who asks.
+    /// Which of these fields identify the client.
     pub credentials: &'a CredentialFields,
-    /// The answer's status.
+    /// The status of the response.
     pub status: u16,
-    /// The answer's fields.
+    /// The fields of the response.
     pub response: &'a R,
-    /// When it came.
+    /// When it was requested and received.
     pub times: Times,
-    /// For how long it is fresh if it says nothing, in milliseconds.
+    /// Its lifetime if it states none, in milliseconds.
     pub default_lifetime_ms: Option<u64>,
 }
 
 impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
-    /// Decides what becomes of an answer. One that is not kept for reasons of the request, such as
-    /// its credentials, or that refuses this client or this moment (4xx but 404 and 410, 5xx),
-    /// says nothing of what is kept for others.
+    /// Decides what to do with a response.
+    ///
+    /// A stored response is invalidated only if the new one shows that it is out of date. If the
+    /// reason not to store lies in the request, such as its credentials, or if the new response
+    /// only refuses this client or this moment (4xx other than 404 and 410, 5xx), the stored one
+    /// stays.
     #[must_use]
     pub fn fate(&self) -> Fate {
         let Err(why) = self.storable() else { return Fate::Keep };
@@ -111,13 +121,13 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
         if is_of_the_resource && alone.storable().is_err() { Fate::Forget(why) } else { Fate::Pass(why) }
     }
 
-    /// Decides what becomes of a stored answer to `GET` whose fields a 304 or a HEAD updates (RFC
-    /// 9111 §4.3.4, §4.3.5). The answer's fields are those after the update, `update` those of the
-    /// 304 or HEAD alone.
+    /// Decides what to do with a stored response to `GET` whose fields are updated by a 304 or
+    /// by a response to HEAD (RFC 9111 §4.3.4, §4.3.5). The candidate has the fields after the
+    /// update; `update` are those of the 304 or of the response to HEAD alone.
     ///
-    /// The freshness of the fields may come from the stored answer. So if the request has
-    /// credentials, `update` itself has to say that it is fresh for shared caches: it may have
-    /// fields that are for this visitor only.
+    /// The updated fields may take their freshness from the stored response. So if the request
+    /// has credentials, `update` itself has to say that it is fresh for shared caches: its
+    /// fields may be for this visitor only.
     #[must_use]
     pub fn fate_of_update(&self, update: &impl Fields) -> Fate {
         let fate = self.fate();
@@ -129,10 +139,10 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
         if is_for_everybody(&directives, &freshness) { fate } else { Fate::Pass(NotStored::Credentials) }
     }
 
-    /// Says whether an answer may be kept (RFC 9111 §3) and is worth it.
+    /// Checks that a response may be stored (RFC 9111 §3) and is worth storing.
     ///
     /// # Errors
-    /// Says why it is not kept.
+    /// The reason not to store it.
     pub fn storable(&self) -> Result<(), NotStored> {
         let Self { method, url, request, credentials, status, response, times, default_lifetime_ms } = *self;
         if !matches!(method, "GET" | "POST") {
@@ -169,7 +179,7 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
             if fields::list(&connection).any(is_unseen) {
                 return Err(NotStored::Connection);
             }
-            // Other bytes would look the same, and select this answer.
+            // Different bytes would look the same and select this response.
             if fields::list(&vary.to_ascii_lowercase())
                 .any(|name| request.get(name).is_some_and(|value| is_obs_text(&value)))
             {
@@ -190,8 +200,9 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
     }
 }
 
-/// The fields of an answer that are kept (RFC 9111 §3.1): all but those of the connection it came over, those of the proxy,
-/// those that `no-cache` and `private` name, and `Set-Cookie` unless `keeps_cookies`.
+/// Returns the fields of a response that are stored (RFC 9111 §3.1): all but those of the
+/// connection and of the proxy, those that `no-cache` or `private` name, and `Set-Cookie` unless
+/// `keeps_cookies`.
 #[must_use]
 pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);
@@ -206,57 +217,65 @@ pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
     response.iter().filter(|(name, _)| is_kept(name)).collect()
 }
 
-/// Returns true if `Set-Cookie` is stored with the answer: the answer speaks to shared caches, with
-/// `CDN-Cache-Control`, `s-maxage` or `public`, and says explicitly that it is fresh. `max-age` alone
-/// does not do: frameworks add a session cookie to any answer. RFC 9111 §7.3 leaves it to the server
-/// to say so, and many do not know.
+/// Returns true if `Set-Cookie` is stored with the response: it addresses shared caches, with
+/// `CDN-Cache-Control`, `s-maxage` or `public`, and is explicitly fresh. `max-age` alone is not
+/// enough, because frameworks add a session cookie to any response. RFC 9111 §7.3 leaves it to
+/// servers to prevent that, and many do not.
 #[must_use]
 pub fn shares_cookies(directives: &CacheControl, is_targeted: bool, freshness: &Freshness) -> bool {
     let is_for_shared_caches = is_targeted || directives.s_maxage.is_some() || directives.public;
     is_for_shared_caches && is_for_everybody(directives, freshness)
 }
 
-/// Returns true if the answer says explicitly that shared caches may use it without asking again.
+/// Returns true if the response says explicitly that it is fresh, and may be reused without
+/// validation.
 fn is_for_everybody(directives: &CacheControl, freshness: &Freshness) -> bool {
     freshness.is_explicit() && directives.no_cache != Qualified::All
 }
 
-/// Returns true if a value has what the runtime shows for bytes over 0x7F that are no UTF-8
-/// (obs-text, RFC 9110 §5.5).
+/// Returns true if a value has the character that the runtime shows for bytes over 0x7F that are
+/// not UTF-8 (obs-text, RFC 9110 §5.5).
 #[must_use]
 pub fn is_obs_text(value: &str) -> bool {
     value.contains(char::REPLACEMENT_CHARACTER)
 }
 
-/// RFC 6585 §3 to §6: "Responses with the 428 status code MUST NOT be stored by a cache", and so 429, 431 and 511.
+/// Returns true for a status that is never stored (RFC 6585 §3 to §6: "Responses with the 428
+/// status code MUST NOT be stored by a cache", and likewise 429, 431 and 511).
 fn is_never_stored(status: u16) -> bool {
     matches!(status, 428 | 429 | 431 | 511)
 }
 
-/// Answers to `Range` and to the client's conditions: no other request has them.
+/// Returns true for the status of a response to a range or a condition, which no other request
+/// has.
 fn is_partial(status: u16) -> bool {
     matches!(status, 206 | 304 | 412 | 416)
 }
 
-/// Fields that say how an answer may be used. RFC 9110 §7.6.1: "Cache-Control is never appropriate as a connection option".
+/// Returns true for a field that controls reuse. RFC 9110 §7.6.1: "Cache-Control is never
+/// appropriate as a connection option".
 fn steers(name: &str) -> bool {
     matches!(name, "age" | "cache-control" | "cdn-cache-control" | "date" | "expires" | "vary")
 }
 
-/// True where such a field must not be kept: the rest must not be used without it.
+/// Returns true if a field that controls reuse must not be stored. The response must not be used
+/// without it.
 fn hides_what_steers(directives: &CacheControl) -> bool {
     let hides = |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| steers(name)));
     hides(&directives.no_cache) || hides(&directives.private)
 }
 
-/// RFC 9111 §3.5: "In this specification, the following response directives have such an effect: must-revalidate, public,
-/// and s-maxage."
+/// Returns true if a directive permits sharing the response to a request with `Authorization`.
+/// RFC 9111 §3.5: "In this specification, the following response directives have such an effect:
+/// must-revalidate, public, and s-maxage."
 fn allows_sharing(directives: &CacheControl) -> bool {
     directives.must_revalidate || directives.public || directives.s_maxage.is_some()
 }
 
-/// RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information … and a
-/// Content-Location header field that has the same value as the POST's target URI". Only a success is what a GET would get.
+/// Returns true if the response to a POST is what a GET would receive. RFC 9110 §9.3.3:
+/// "Responses to POST requests are only cacheable when they include explicit freshness
+/// information … and a Content-Location header field that has the same value as the POST's
+/// target URI". Only a 2xx is.
 fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> bool {
     let path = url.split_once("://").and_then(|(_, rest)| rest.get(rest.find('/')?..));
     let is_same = |location: &str| location == url || path == Some(location);
@@ -265,8 +284,8 @@ fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> 
         && response.get("content-location").is_some_and(|location| is_same(location.trim()))
 }
 
-/// True where RFC 9111 §3 lets the answer be kept ("the response contains at least one of the following …"), and it can be
-/// used later: fresh, stale, or validated.
+/// Returns true if RFC 9111 §3 permits storing the response ("the response contains at least one
+/// of the following …"), and it can be used later: fresh, stale, or validated.
 fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, freshness: &Freshness) -> bool {
     let may_be_kept =
         freshness.basis != Basis::None || directives.public || status_code::is_heuristically_cacheable(status);
@@ -279,8 +298,8 @@ fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, fre
     may_be_kept && (can_be_used || has_validator(response))
 }
 
-/// Checks that the fields, as [`Lines`], can be stored as they are and are no longer than
-/// [`HEAD_BYTES_MAX`].
+/// Checks that the fields can be stored unchanged, and take no more than [`HEAD_BYTES_MAX`] as
+/// [`Lines`].
 fn check_head(response: &impl Fields) -> Result<(), NotStored> {
     let names: BTreeSet<&str> = response.names().split(',').collect();
     let mut bytes = 0;

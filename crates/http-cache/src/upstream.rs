@@ -6,18 +6,21 @@ use http_semantics::cdn_loop;
 use http_semantics::fields::{Edits, Fields, continued, remove_hop_by_hop};
 use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};
 
-/// Conditions and ranges of a client (RFC 9110 §13.1, §14.2).
+/// The fields of conditions and ranges (RFC 9110 §13.1, §14.2).
 const OF_THE_CLIENT: [&str; 6] =
     ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
 
-/// What is changed in the client's header fields. Where something is kept, the request asks for all of the representation under
-/// the cache's own `conditions`; otherwise the client's conditions and ranges go along (RFC 9111 §4.3.1).
+/// Returns the changes to the client's header fields for a request to the upstream.
 ///
-/// Fields by which a proxy speaks of host, path, method and client are no part of a key, so none of them goes along, whoever sent
-/// it: an answer that depends on one would be stored for everybody.
+/// If a response is stored (`is_kept`), the request asks for the whole representation under the
+/// cache's own `conditions`; otherwise the client's conditions and ranges are passed on (RFC
+/// 9111 §4.3.1).
+///
+/// Fields in which proxies state host, path, method or client are not part of the cache key. A
+/// response that depends on one would be stored for everybody, so they are all removed.
 ///
 /// # Errors
-/// [`CacheError::Loop`] where the request was here before (RFC 8586).
+/// [`CacheError::Loop`] if the request has passed through kv-edge before (RFC 8586).
 pub fn edits(
     method: &str,
     request: &impl Fields,
@@ -28,7 +31,8 @@ pub fn edits(
     remove_hop_by_hop(request, false, &mut edits);
     let is_safe = matches!(method, "GET" | "HEAD");
     for name in request.names().split(',') {
-        // A `GET` is sent without a body (RFC 9110 §9.3.1), so without its framing.
+        // A `GET` is sent without a body (RFC 9110 §9.3.1), and so without the fields that frame
+        // one.
         let is_framing = is_safe && matches!(name, "content-length" | "transfer-encoding");
         let own = OF_THE_CLIENT.into_iter().find(|of_the_client| *of_the_client == name);
         if let Some(name) = own.filter(|_| is_kept && is_safe) {

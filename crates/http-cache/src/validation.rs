@@ -1,4 +1,8 @@
-//! What is asked of the upstream about a stale answer, and what comes of it (RFC 9111 §4.3).
+//! Validation: asking the upstream whether a stored response is still current (RFC 9111 §4.3).
+//!
+//! The request carries the validators of the stored response as conditions. A 304 means that it
+//! is current; its fields then replace the stored ones, which makes the response fresh again
+//! ("freshening").
 
 #[cfg(test)]
 mod tests;
@@ -7,35 +11,40 @@ use http_semantics::conditional::{Compare, EntityTag};
 use http_semantics::fields::{Fields, Lines, is_hop_by_hop, list};
 use http_semantics::http_date;
 
-/// What the answer to a HEAD means for a kept answer to GET (RFC 9111 §4.3.5).
+/// What the response to a HEAD means for a stored response to GET (RFC 9111 §4.3.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadEffect {
-    /// It is still the same: these are its fields now.
+    /// The stored response is current, and these are its new fields.
     Update(Lines),
-    /// It is another one: it counts as stale.
+    /// The stored response is out of date.
     Invalidate,
 }
 
-/// The fields that make a request conditional: both validators, as they came (RFC 9111 §4.3.1).
+/// Returns the fields that make a request conditional, with both validators as the upstream sent
+/// them (RFC 9111 §4.3.1).
 #[must_use]
 pub fn conditions(stored: &impl Fields) -> Vec<(&'static str, String)> {
-    // An `ETag` that is no single tag is not sent: as `If-None-Match`, a `*` or a list would mean something else.
+    // An `ETag` that is not a single tag is not sent: in `If-None-Match`, a `*` or a list has
+    // another meaning.
     let etag = stored.get("etag").filter(|etag| EntityTag::parse(etag).is_some());
     let modified = stored.get("last-modified").filter(|date| http_date::parse_ms(date).is_some());
     let both = [("if-none-match", etag), ("if-modified-since", modified)];
     both.into_iter().filter_map(|(name, value)| Some((name, value?.trim().to_owned()))).collect()
 }
 
-/// True where an answer can be validated.
+/// Returns true if a response can be validated: it has an `ETag` or a `Last-Modified` that
+/// parses.
 #[must_use]
 pub fn has_validator(fields: &impl Fields) -> bool {
     tag_of(fields).is_some() || modified_ms(fields).is_some()
 }
 
-/// The fields of a kept answer after a 304 (RFC 9111 §3.2). They can hold what `Cache-Control` now keeps out of the store (§3.1):
-/// the caller passes them through [`crate::storing::kept_fields`].
+/// Returns the fields of a stored response after a 304 (RFC 9111 §3.2). They may include some
+/// that the new `Cache-Control` forbids to store (§3.1), so the caller applies
+/// [`crate::storing::kept_fields`].
 ///
-/// An age is that of the answer it came with, and so is a date: where the 304 has none, the time it came counts.
+/// The old `Age` is dropped, and so is the old `Date`: if the 304 has none, the time at which it
+/// was received counts.
 #[must_use]
 pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
     let connection = not_modified.get("connection").unwrap_or_default();
@@ -44,7 +53,7 @@ pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
         !(is_of_the_body(name)
             || is_stored_etag
             || is_hop_by_hop(name)
-            // A cookie is for the one who asked.
+            // A cookie is for this client.
             || matches!(name, "proxy-authentication-info" | "set-cookie")
             || list(&connection).any(|listed| listed.eq_ignore_ascii_case(name)))
     };
@@ -55,9 +64,11 @@ pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
     kept.chain(not_modified.iter().filter(|(name, _)| is_taken(name))).collect()
 }
 
-/// Fields that say of the kept bytes how to read them or what they add up to. A message without a body, or about a body that is
-/// only much the same (a weak validator), cannot know. RFC 9111 §3.2: `Content-Length` is never updated, the others may be left
-/// out "to ensure integrity of the stored response". `Content-Type` is updated: its bytes are kept as they came.
+/// Returns true for a field that describes the stored bytes: how to decode them or their length
+/// or digest. A 304 has no body, and with a weak validator its subject may have other bytes, so
+/// it cannot know. RFC 9111 §3.2: `Content-Length` is never updated; the others may be left out
+/// "to ensure integrity of the stored response". `Content-Type` is updated, because it does not
+/// change the bytes.
 fn is_of_the_body(name: &str) -> bool {
     matches!(
         name,
@@ -71,8 +82,9 @@ fn is_of_the_body(name: &str) -> bool {
     )
 }
 
-/// True where a 304 is about this kept answer (RFC 9111 §4.3.4). An entity tag decides where both have one; otherwise the dates
-/// do. A 304 without validators is about the one answer that was asked about.
+/// Returns true if a 304 is about this stored response (RFC 9111 §4.3.4). If both have an entity
+/// tag, that decides, otherwise the dates do. A 304 without validators is about the one response
+/// that the request named.
 #[must_use]
 pub fn is_about(stored: &impl Fields, not_modified: &impl Fields) -> bool {
     match (tag_of(stored), tag_of(not_modified)) {
@@ -88,9 +100,11 @@ pub fn is_about(stored: &impl Fields, not_modified: &impl Fields) -> bool {
     }
 }
 
-/// What the answer to a HEAD says of the kept 200 to GET (RFC 9111 §4.3.5). With another status than 200, GET would get another
-/// answer, too (RFC 9110 §9.3.2). The caller does not ask about what says nothing of the kept answer: an error of the upstream
-/// (5xx), and a 304 to the client's own condition.
+/// Returns what the response to a HEAD means for the stored 200 to GET (RFC 9111 §4.3.5). A
+/// status other than 200 means that GET would get another response, too (RFC 9110 §9.3.2).
+///
+/// The caller must not pass in a response that says nothing about the stored one: a 5xx, or a
+/// 304 to the client's own condition.
 #[must_use]
 pub fn head_effect(stored: &Lines, stored_length: u64, status: u16, head: &Lines) -> HeadEffect {
     if status == 200 && is_of_head(stored, stored_length, head) {
@@ -100,8 +114,9 @@ pub fn head_effect(stored: &Lines, stored_length: u64, status: u16, head: &Lines
     }
 }
 
-/// "matching values for any received validator fields (`ETag` and `Last-Modified`) and, if the HEAD response has a Content-Length
-/// header field, the value of Content-Length matches that of the stored response".
+/// "matching values for any received validator fields (`ETag` and `Last-Modified`) and, if the
+/// HEAD response has a Content-Length header field, the value of Content-Length matches that of
+/// the stored response".
 fn is_of_head(stored: &Lines, stored_length: u64, head: &Lines) -> bool {
     let has_same_tag = !head.has("etag") || (tag_of(head).is_some() && tag_of(stored) == tag_of(head));
     let has_same_modified = !head.has("last-modified") || has_same_date(stored, head);
@@ -109,8 +124,9 @@ fn is_of_head(stored: &Lines, stored_length: u64, head: &Lines) -> bool {
     has_same_tag && has_same_modified && has_same_length
 }
 
-/// The fields of a 304 in place of a kept answer: RFC 9110 §15.4.5, with `CDN-Cache-Control`, which guides the updates of caches
-/// as `Cache-Control` does (RFC 9213), and the way the answer took. `Age` is up to the caller.
+/// Returns the fields of a 304 to the client (RFC 9110 §15.4.5), `CDN-Cache-Control` included,
+/// which guides the updates of caches as `Cache-Control` does (RFC 9213), and `Via`. `Age` is
+/// left to the caller.
 #[must_use]
 pub fn not_modified_fields(stored: &Lines) -> Lines {
     let has_etag = stored.has("etag");
@@ -137,7 +153,7 @@ fn date_of(fields: &impl Fields) -> Option<u64> {
     fields.get("date").and_then(|date| http_date::parse_ms(&date))
 }
 
-/// True where both have the same `Last-Modified`.
+/// Returns true if both have the same `Last-Modified`.
 fn has_same_date(stored: &impl Fields, other: &impl Fields) -> bool {
     modified_ms(stored).is_some_and(|at| modified_ms(other) == Some(at))
 }

@@ -1,4 +1,18 @@
-//! Whether a kept answer is the one that a request asks for (RFC 9111 §4.1).
+//! Variants: whether a stored response matches a request (RFC 9111 §4.1).
+//!
+//! `Vary` names the request fields that a response was chosen by. The cache stores a hash of
+//! their values with the response, and uses it only for requests whose values are equivalent.
+//!
+//! ```
+//! use http_cache::vary::{Vary, matches, selecting};
+//! use http_semantics::fields::Lines;
+//!
+//! let Vary::Names(names) = Vary::parse(Some("Accept-Encoding")) else { unreachable!() };
+//! let stored_for = selecting(&names, &Lines::from(&[("accept-encoding", "gzip, br")]));
+//! let response = Lines::default();
+//! assert!(matches(&stored_for, &response, &Lines::from(&[("accept-encoding", "BR,gzip")])));
+//! assert!(!matches(&stored_for, &response, &Lines::from(&[("accept-encoding", "gzip")])));
+//! ```
 
 #[cfg(test)]
 mod tests;
@@ -9,23 +23,24 @@ use http_semantics::fields::{Fields, is_name, list};
 use http_semantics::language;
 use http_semantics::weight;
 
-/// What `Vary` says (RFC 9110 §12.5.5).
+/// The parsed value of `Vary` (RFC 9110 §12.5.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vary {
-    /// The answer is the same for all requests.
+    /// The response is the same for all requests.
     Nothing,
-    /// Something beyond the request's fields: no other request is known to get it.
+    /// `*`: the response depends on more than the request's fields, so no other request matches.
     Star,
-    /// These fields of the request: in lower case, sorted, each once.
+    /// It depends on these request fields: in lower case, sorted, without duplicates.
     Names(Vec<String>),
 }
 
 impl Vary {
-    /// Reads the field. A member that is no field name tells that the answer varies, but not by what: as `*`.
+    /// Parses the field. With a malformed member it is unknown what the response depends on, so
+    /// the field counts as `*`.
     #[must_use]
     pub fn parse(field: Option<&str>) -> Self {
         let mut names: Vec<String> = list(field.unwrap_or_default()).map(str::to_ascii_lowercase).collect();
-        // `*` would be a name, too.
+        // By the grammar, `*` is a field name, too.
         if names.iter().any(|name| name == "*" || !is_name(name)) {
             return Self::Star;
         }
@@ -35,20 +50,22 @@ impl Vary {
     }
 }
 
-/// Names of request fields, and for each a hash of its normalised value: values can be secrets. `-` where the request lacks it.
+/// The selecting fields of a request: names, each with a hash of the normalized value, because
+/// values can be secrets, or `-` if the request does not have the field.
 pub type Selecting = Vec<(String, String)>;
 
-/// For a field that the request lacks. No hash is as short.
+/// Stands for the value of a missing field. No hash is as short.
 const ABSENT: &str = "-";
 
-/// What a request has of these fields.
+/// Returns the selecting fields of a request for these names.
 #[must_use]
 pub fn selecting(names: &[String], request: &impl Fields) -> Selecting {
     names.iter().map(|name| (name.clone(), selector(name, request))).collect()
 }
 
-/// True where a request asks for what was kept under `selecting`: each field matches that of the request it was kept for
-/// (RFC 9111 §4.1). Another `Accept-Language` matches, too, where the kept answer is in the one language it wants most.
+/// Returns true if a stored response matches a request: each of its `selecting` fields has an
+/// equivalent value (RFC 9111 §4.1). A different `Accept-Language` also matches if the stored
+/// response is in the one language that the request prefers to all others.
 #[must_use]
 pub fn matches(selecting: &Selecting, stored_fields: &impl Fields, request: &impl Fields) -> bool {
     selecting.iter().all(|(name, hash)| {
@@ -60,7 +77,7 @@ fn selector(name: &str, request: &impl Fields) -> String {
     request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalised(name, &value)))
 }
 
-/// 16 bytes of SHA-256 in 22 characters.
+/// Returns 16 bytes of SHA-256 as 22 characters of base64url.
 fn hash(value: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bytes = Sha256::digest(value.as_bytes());
@@ -74,10 +91,11 @@ fn hash(value: &str) -> String {
     digits.take(22).collect()
 }
 
-/// The value in a form that all values of the same meaning share, as far as the field's specification says so (RFC 9111 §4.1).
+/// Returns the value in a form that all equivalent values share, as far as the field's
+/// specification defines equivalence (RFC 9111 §4.1).
 fn normalised(name: &str, value: &str) -> String {
-    // RFC 9110 §12.5.1 to §12.5.4: no order but that of the weights. Names of media types, charsets, codings and languages have
-    // no case (§8.3.1, §8.3.2, §8.4.1, §8.5.1).
+    // RFC 9110 §12.5.1 to §12.5.4: only the weights define an order. Names of media types,
+    // charsets, codings and languages are case-insensitive (§8.3.1, §8.3.2, §8.4.1, §8.5.1).
     let member: fn(&str) -> Option<String> = match name {
         "accept" => media_range,
         "accept-encoding" => coding,
@@ -86,14 +104,14 @@ fn normalised(name: &str, value: &str) -> String {
     };
     let Some(members) = split(value, ',') else { return joined(value) };
     let members = members.into_iter().map(trimmed).filter(|member| !member.is_empty());
-    // A member that cannot be read stays as it is.
+    // A malformed member stays as it is.
     let mut members: Vec<String> = members.map(|raw| member(raw).unwrap_or_else(|| raw.to_owned())).collect();
     members.sort_unstable();
     members.dedup();
     members.join(",")
 }
 
-/// Without white space at the ends and around commas, except within quotes.
+/// Removes white space at the ends and around commas, except in quoted strings.
 fn joined(value: &str) -> String {
     match split(trimmed(value), ',') {
         Some(members) => members.into_iter().map(trimmed).collect::<Vec<_>>().join(","),
@@ -101,12 +119,13 @@ fn joined(value: &str) -> String {
     }
 }
 
-/// Without the white space that a list allows (RFC 9110 §5.6.3), and no other.
+/// Removes the white space that lists allow (RFC 9110 §5.6.3), and no other.
 fn trimmed(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
-/// The parts between separators that stand outside of quoted strings (RFC 9110 §5.6.4); `None` where a quote is not closed.
+/// Splits at separators outside of quoted strings (RFC 9110 §5.6.4). Returns `None` if a quote
+/// is not closed.
 fn split(value: &str, separator: char) -> Option<Vec<&str>> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let parts = value
@@ -123,7 +142,8 @@ fn split(value: &str, separator: char) -> Option<Vec<&str>> {
     (!is_quoted).then_some(parts)
 }
 
-/// `gzip;q=0.5` (RFC 9110 §12.5.3). §8.4.1: `x-gzip` and `x-compress` are `gzip` and `compress`.
+/// Normalizes a member of `Accept-Encoding`, such as `gzip;q=0.5` (RFC 9110 §12.5.3). `x-gzip`
+/// and `x-compress` are equivalent to `gzip` and `compress` (§8.4.1).
 fn coding(member: &str) -> Option<String> {
     let (name, weight) = weighted(member)?;
     let name = match name.as_str() {
@@ -134,7 +154,7 @@ fn coding(member: &str) -> Option<String> {
     Some(written(name, weight))
 }
 
-/// A name in lower case and its weight; `None` where there is anything else.
+/// Returns a name in lower case and its weight; `None` if there are other parameters.
 fn weighted(member: &str) -> Option<(String, u16)> {
     let (name, weight) = match member.split_once(';') {
         Some((name, parameter)) => (name.trim(), weight::parse(parameter)?),
@@ -143,7 +163,8 @@ fn weighted(member: &str) -> Option<(String, u16)> {
     is_name(name).then(|| (name.to_ascii_lowercase(), weight))
 }
 
-/// `text/html;level=1;q=0.5` (RFC 9110 §12.5.1). What case means in a parameter's value is unknown.
+/// Normalizes a media range, such as `text/html;level=1;q=0.5` (RFC 9110 §12.5.1). Values of
+/// parameters keep their case, because its meaning is unknown.
 fn media_range(member: &str) -> Option<String> {
     let parts = split(member, ';')?;
     let (media_type, parameters) = parts.split_first()?;
@@ -167,7 +188,7 @@ fn media_range(member: &str) -> Option<String> {
     Some(written(name, weight.unwrap_or(1000)))
 }
 
-/// The one form of a weight: without zeros that mean nothing, and 1 not at all (RFC 9110 §12.4.2).
+/// Appends the weight in its shortest form; 1 is left out (RFC 9110 §12.4.2).
 fn written(mut name: String, weight: u16) -> String {
     if weight < 1000 {
         name.push_str(format!(";q=0.{weight:03}").trim_end_matches('0').trim_end_matches('.'));
@@ -175,8 +196,9 @@ fn written(mut name: String, weight: u16) -> String {
     name
 }
 
-/// True where `Content-Language` is exactly the language that the request wants more than any other. RFC 9111 §4.1: a "known
-/// mechanism for ranking preference … MAY be used to choose a preferred response".
+/// Returns true if `Content-Language` is exactly the language that the request prefers to all
+/// others. RFC 9111 §4.1: a "known mechanism for ranking preference … MAY be used to choose a
+/// preferred response".
 fn is_in_wanted_language(stored_fields: &impl Fields, request: &impl Fields) -> bool {
     let (Some(language), Some(accepted)) = (stored_fields.get("content-language"), request.get("accept-language"))
     else {

@@ -1,4 +1,4 @@
-//! One request to the cache: what is kept for it, what the upstream says, and what is kept of that.
+//! One request to the cache, from the lookup to the response. `http_cache` decides each step.
 
 mod forward;
 mod keep;
@@ -33,7 +33,7 @@ use forward::Received;
 #[derive(Clone)]
 pub(super) struct Exchange {
     incoming: Rc<Incoming>,
-    /// The client's request, or one that kv-edge makes for itself.
+    /// The client's request, or one that kv-edge makes itself.
     request: Request,
     names: String,
     method: String,
@@ -41,7 +41,7 @@ pub(super) struct Exchange {
     asked: Asked,
 }
 
-/// What came of it.
+/// The response of an exchange, and how it came about.
 pub(super) struct Outcome {
     pub(super) source: Source,
     pub(super) cache_status: CacheStatus,
@@ -49,15 +49,16 @@ pub(super) struct Outcome {
     pub(super) upstream_ms: Option<u64>,
 }
 
-/// Where the answer comes from.
+/// Where the response comes from.
 pub(super) enum Source {
-    /// What is kept: head and body are known, so that conditions and ranges hold against it.
+    /// A stored response. Its metadata and body are known, so conditions and ranges can be
+    /// evaluated.
     Kept {
         found: Found,
-        /// All fields, where the answer came or was validated just now.
+        /// All fields of the response if it was received or validated just now.
         received: Option<Lines>,
     },
-    /// The upstream, passed on.
+    /// The upstream's response, passed on.
     Upstream {
         received: Received,
         /// A stream, an `ArrayBuffer`, or `null`.
@@ -65,14 +66,14 @@ pub(super) enum Source {
     },
 }
 
-/// What is kept for a request.
+/// The result of looking for a stored response.
 struct Looked {
     found: Option<Found>,
-    /// The key it stands under, or else the URL's.
+    /// The key of the stored response; if there is none, the URL's key.
     key: Key<'static>,
-    /// What stands under the URL's key.
+    /// The response under the URL's key.
     first: Option<Rc<Kept>>,
-    /// Why nothing was found.
+    /// Why there is no stored response.
     missing: Fwd,
     detail: Option<&'static str>,
     kv_ms: Option<u64>,
@@ -85,7 +86,7 @@ impl Exchange {
         Self { incoming: Rc::clone(incoming), request, names, method: method.to_owned(), url, asked }
     }
 
-    /// The client's header fields.
+    /// Returns the client's header fields.
     pub(super) fn fields(&self) -> MessageFields<'_> {
         MessageFields::with_names(&self.request, &self.names)
     }
@@ -94,7 +95,7 @@ impl Exchange {
         if decision::has_unexpected_body(&self.method, &self.fields()) {
             return Err(CacheError::UnexpectedBody.into());
         }
-        // A loop is told as such, whatever is kept (RFC 8586 §3).
+        // A loop is an error even if a stored response could be served (RFC 8586 §3).
         cdn_loop::continued(self.fields().get("cdn-loop")).ok_or(CacheError::Loop)?;
         let now_ms = Clock.now_ms();
         let looked = self.look(now_ms).await;
@@ -126,7 +127,8 @@ impl Exchange {
         decision::decide(&self.asked, selected, looked.missing, now_ms, || Clock.random_bits())
     }
 
-    /// What is kept for the request: under the URL's key, or under that of the variant which the request selects.
+    /// Looks for a stored response: under the URL's key, or else under the key of the variant
+    /// that the request selects.
     async fn look(&self, now_ms: u64) -> Looked {
         let key = self.url.key();
         let mut looked = Looked { found: None, key, first: None, missing: Fwd::UriMiss, detail: None, kv_ms: None };
@@ -178,14 +180,14 @@ impl Exchange {
         }
     }
 
-    /// Refreshes what is kept, after the answer: once at a time.
+    /// Refreshes the stored response in the background, one refresh at a time.
     fn refresh(&self, key: &Key<'_>, now_ms: u64) {
         if !hot(|hot| hot.begin_refresh(key.as_str(), now_ms)) {
             return;
         }
         let mut again = self.clone();
         "GET".clone_into(&mut again.method);
-        // What is kept is for everybody, and so is the answer that takes its place.
+        // The stored response is for everybody, and so must the one be that replaces it.
         again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
         let key = key.to_static();
         self.incoming.wait_until(async move {
@@ -202,7 +204,8 @@ impl Exchange {
         });
     }
 
-    /// Asks the upstream about what is kept, however fresh it is.
+    /// Asks the upstream for the stored response, however fresh it is, with a condition if
+    /// possible.
     pub(super) async fn renew(&self) -> Result<Outcome, Failure> {
         let looked = self.look(Clock.now_ms()).await;
         let conditions = looked.found.as_ref().map(|found| conditions(&found.kept.stored.fields)).unwrap_or_default();
@@ -212,7 +215,7 @@ impl Exchange {
 }
 
 impl Looked {
-    /// Ends the body of what was found, which nobody reads.
+    /// Cancels the body of the stored response, which is not used.
     fn discard(&self) {
         if let Some(found) = &self.found {
             keeping::discard(&found.body);
@@ -232,7 +235,7 @@ impl Looked {
 }
 
 impl Source {
-    /// Status, header fields and times.
+    /// Returns status, header fields and times.
     pub(super) fn head(&self) -> (u16, &Lines, Times) {
         match self {
             Self::Kept { found: Found { kept, .. }, received } => {
@@ -245,7 +248,7 @@ impl Source {
 }
 
 impl Outcome {
-    /// Ends the body, which nobody reads.
+    /// Cancels the body, which is not used.
     pub(super) fn discard(&self) {
         match &self.source {
             Source::Kept { found, .. } => keeping::discard(&found.body),

@@ -1,5 +1,4 @@
-//! The platform's `HTMLRewriter` reads the page: a streaming HTML parser, not a regular
-//! expression.
+//! Reads a page with the runtime's `HTMLRewriter`, a streaming HTML parser.
 
 use http_cache::address::CacheError;
 use http_cache::page::charset::{Charset, HEAD_BYTES};
@@ -30,13 +29,13 @@ extern "C" {
     fn too_long(this: &OpenedPage) -> bool;
 }
 
-/// Reads title and text of a page, up to [`PAGE_BYTES_MAX`]: a stream, bytes, or `null`, encoded as
-/// its header fields and its first bytes say. `updated_ms` is when it came, in milliseconds since
-/// the Unix epoch.
+/// Reads title and text of a page of up to [`PAGE_BYTES_MAX`]. The body is a stream, bytes, or
+/// `null`, encoded as its header fields and first bytes say. `updated_ms` is when it was
+/// received, in milliseconds since the Unix epoch.
 ///
 /// # Errors
-/// [`CacheError::Coding`], [`CacheError::TooLong`], and [`CacheError::Upstream`] for a body that
-/// breaks off, or is not what its coding says.
+/// [`CacheError::Coding`], [`CacheError::TooLong`], and [`CacheError::Upstream`] if the body
+/// breaks off or is not encoded as its content coding says.
 pub(super) async fn read_page(body: &JsValue, fields: &Lines, updated_ms: u64) -> Result<Page<'static>, CacheError> {
     let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
     let codings = Coding::of_page(fields.get("content-encoding").as_deref())?;

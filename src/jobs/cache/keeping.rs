@@ -1,4 +1,4 @@
-//! What is kept: in the memory of the isolate, and in `CACHE_KV`.
+//! Stored responses in the memory of the isolate and in `CACHE_KV`.
 
 use std::rc::Rc;
 
@@ -26,36 +26,36 @@ extern "C" {
     fn collect(stream: &ReadableStream, length: f64, max: f64) -> Result<js_sys::Promise, JsValue>;
 }
 
-/// What the isolate remembers.
+/// Calls a function with the isolate's memory of stored responses.
 pub(super) fn hot<R>(ask: impl FnOnce(&mut Hot<js_sys::ArrayBuffer>) -> R) -> R {
     ask(&mut Isolate::current().cache.responses.borrow_mut())
 }
 
-/// A kept answer and its body.
+/// A stored response and its body.
 pub(super) struct Found {
     pub(super) kept: Rc<Kept>,
     pub(super) body: Body,
 }
 
-/// How what is kept under a key is used.
+/// How the values under a kind of key are used.
 pub(super) struct Form {
-    /// For how long an answer is fresh that does not say, in milliseconds.
+    /// The lifetime of a response that states none, in milliseconds.
     pub(super) default_lifetime_ms: Option<u64>,
-    /// The body is needed whole, however long it is.
+    /// True if the whole body is needed in memory, however long it is.
     pub(super) is_whole: bool,
-    /// What is answered, out of a body in memory; `None` where that is broken.
+    /// Returns the body to send, made from the stored one; `None` if that is broken.
     pub(super) body: fn(&js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer>,
 }
 
-/// An answer as it came.
+/// Responses that are sent as they were stored.
 pub(super) const AS_IT_CAME: Form =
     Form { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
 
-/// KV failed, in `Cache-Status`.
+/// `detail` of `Cache-Status` if KV failed.
 pub(super) const KV_UNAVAILABLE: &str = "kv-unavailable";
 
 impl NotFound {
-    /// What `Cache-Status` says of it.
+    /// Returns the `detail` for `Cache-Status`.
     pub(super) fn detail(self) -> Option<&'static str> {
         match self {
             Self::Absent => None,
@@ -65,18 +65,19 @@ impl NotFound {
     }
 }
 
-/// Why nothing that is kept could be read.
+/// Why no stored response can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotFound {
-    /// There is nothing.
+    /// There is none.
     Absent,
-    /// KV failed. The log has it.
+    /// KV failed; the error is in the log.
     Unavailable,
-    /// What KV holds does not parse.
+    /// The record in KV does not parse.
     Broken,
 }
 
-/// What is kept under a key: in memory for `CACHE_REFRESH` seconds, else in KV.
+/// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
+/// from KV. Adds the time that KV took to `kv_ms`.
 pub(super) async fn find(
     incoming: &Incoming,
     key: &Key<'_>,
@@ -129,7 +130,7 @@ pub(super) async fn find(
     Ok(Found { kept, body })
 }
 
-/// Keeps an answer in memory only.
+/// Stores a response in memory only.
 pub(super) fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, now_ms: u64) {
     if incoming.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
         let entry = Entry { kept: Rc::clone(kept), body: body.clone() };
@@ -137,7 +138,8 @@ pub(super) fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body
     }
 }
 
-/// Keeps an answer: in memory at once, in KV after the answer to the client. A put that KV refuses leaves what it holds.
+/// Stores a response: in memory at once, in KV in the background. If KV refuses the put, the old
+/// value stays.
 pub(super) fn keep(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, form: &Form) {
     if let Some(body) = (form.body)(body) {
         remember(incoming, key, kept, &body, Clock.now_ms());
@@ -147,7 +149,8 @@ pub(super) fn keep(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &j
     incoming.wait_until(async move { put(&store, &log, &key, &kept, &body).await });
 }
 
-/// Keeps an answer whose body still comes, when it has come and fits; `length` is its length where that is known.
+/// Stores a response whose body is still arriving, once it is complete and if it fits. `length`
+/// is the length of the body in bytes if it is known.
 pub(super) fn keep_stream(
     incoming: &Rc<Incoming>,
     key: &Key<'_>,
@@ -164,14 +167,15 @@ pub(super) fn keep_stream(
             Err(_) => return log.warning("not_kept", &"a body broke off"),
         };
         let kept = Rc::new(Kept::new(Stored { length: u64::from(body.byte_length()), ..stored }, None));
-        // What is in memory is older, be it for its length only.
+        // The response in memory is older, even if only its length differs.
         hot(|hot| hot.forget_older(key.as_str(), kept.stored.times.requested_ms));
         remember(&again, &key, &kept, &body, Clock.now_ms());
         put(&again.env().pages(), log, &key, &kept, &body).await;
     });
 }
 
-/// All of a stream; `None` where it is longer than KV takes or than memory has room for now. Fails where it breaks off.
+/// Reads a stream to its end. Returns `None` if it is longer than KV permits, does not have the
+/// expected length, or there is no room for it in memory now. Fails if it breaks off.
 pub(super) async fn collected(
     stream: &ReadableStream,
     length: Option<u64>,
@@ -183,7 +187,7 @@ pub(super) async fn collected(
 
 async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &Kept, body: &js_sys::ArrayBuffer) {
     let requested_ms = kept.stored.times.requested_ms;
-    // A write to the URL came in between, or a newer answer: this is from before it.
+    // The URL was written to in the meantime, or a newer response is stored.
     if hot(|hot| hot.is_outdated(key.as_str(), requested_ms)) {
         return;
     }
@@ -196,7 +200,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &Kept, body: 
     if let Err((error, _)) = put.outcome {
         log.warning("kv_put_failed", &error);
     }
-    // KV may have taken this after the invalidation that came in between.
+    // KV may have applied this put after the delete of an invalidation in the meantime.
     if hot(|hot| hot.is_invalidated(key.as_str(), requested_ms)) {
         delete(store, log, key).await;
     }
@@ -208,7 +212,8 @@ async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
     }
 }
 
-/// Forgets what is kept under these keys: here at once, elsewhere within what KV takes to tell.
+/// Invalidates the responses under these keys: in this isolate at once, elsewhere when KV shows
+/// the delete, which takes up to a minute.
 pub(super) fn invalidate(incoming: &Incoming, keys: Vec<Key<'static>>, now_ms: u64) {
     for key in &keys {
         hot(|hot| hot.invalidate(key.as_str(), now_ms));
@@ -221,7 +226,7 @@ pub(super) fn invalidate(incoming: &Incoming, keys: Vec<Key<'static>>, now_ms: u
     });
 }
 
-/// Ends a body that nobody reads.
+/// Cancels a body that is not used.
 pub(super) fn discard(body: &Body) {
     if let Body::Stream(stream) = body {
         stream::end(stream);

@@ -1,5 +1,6 @@
-//! `GET /cache?url={URL}`: the documented JSON of a page, a view of the same cache. The JSON is kept beside the page's own answer,
-//! under a key of its own, for as long as that is fresh.
+//! `GET /cache?url={URL}`: the documented JSON of a page, which is a view on top of the same
+//! cache. It is stored beside the page's own response, under a key of its own, and is fresh as
+//! long as that is.
 
 use std::rc::Rc;
 
@@ -32,7 +33,7 @@ use crate::kv::headed::Body;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 
-/// How the JSON of a page is kept: it is answered in the documented form around it.
+/// How the JSON of a page is stored: without the documented form around it.
 pub(super) const FORM: Form =
     Form { default_lifetime_ms: Some(DEFAULT_LIFETIME_MS), is_whole: true, body: answer_body };
 
@@ -41,12 +42,12 @@ fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
     Some(js_sys::Uint8Array::from(answer.as_slice()).buffer())
 }
 
-/// Answers the JSON.
+/// Answers the request with the JSON.
 pub(super) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
     let allowed = &incoming.vars().cache.upstreams;
-    // What is in its one form already means the same to the platform's parser, which costs more.
+    // A URL in canonical form means the same to the runtime's parser, which costs more.
     let url = match CachedUrl::of_href(&url, allowed).ok().filter(|cached| cached.as_str() == url) {
         Some(cached) => cached,
         None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
@@ -61,7 +62,7 @@ struct View {
     key: Key<'static>,
 }
 
-/// A page that was read just now.
+/// A page that was just read.
 struct Read {
     json: String,
     status: u16,
@@ -112,7 +113,7 @@ impl View {
         json(&response::bytes(body.as_bytes()), &cache_status)
     }
 
-    /// The JSON that is kept; else why there is none, where that is worth telling.
+    /// Returns the stored JSON. The error is the `detail` for `Cache-Status` if there is one.
     async fn find(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<Found, Option<&'static str>> {
         let find = keeping::find(&self.incoming, &self.key, &FORM, now_ms, kv_ms);
         let (found, purges) = futures_util::future::join(find, purging::table(&self.incoming, now_ms)).await;
@@ -124,7 +125,7 @@ impl View {
         }
     }
 
-    /// Reads the page anew, after the answer: once at a time.
+    /// Reads the page again in the background, one refresh at a time.
     fn refresh(&self, now_ms: u64) {
         if !hot(|hot| hot.begin_refresh(self.key.as_str(), now_ms)) {
             return;
@@ -140,11 +141,11 @@ impl View {
         });
     }
 
-    /// Reads the page, by the cache, following redirects as far as `CACHE_UPSTREAMS` admits them, and turns it into JSON. A refresh
-    /// asks the upstream, whatever is kept.
+    /// Reads the page through the cache, follows redirects to origins in `CACHE_UPSTREAMS`, and
+    /// turns it into JSON. A refresh always asks the upstream.
     async fn read(&self, is_refresh: bool) -> Result<Read, Failure> {
         let mut url = self.url.clone();
-        // Where the page is somewhere else, its JSON is kept no longer than the way there holds.
+        // After a redirect, the JSON is stored no longer than the redirects are.
         let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| Failure::internal(&thrown))?;
@@ -170,7 +171,7 @@ impl View {
         Err(CacheError::Redirect.into())
     }
 
-    /// Title and text of an answer.
+    /// Reads title and text of a response.
     async fn page_of(&self, outcome: Outcome) -> Result<Read, Failure> {
         let Outcome { source, cache_status, .. } = outcome;
         let (status, fields, times) = {
@@ -190,10 +191,10 @@ impl View {
         Ok(Read { json, status, fields, times, cache_status })
     }
 
-    /// Keeps the JSON, where the page may be kept; for how many seconds it is fresh then.
+    /// Stores the JSON if the page may be stored; returns for how many seconds it is fresh then.
     fn keep(&self, read: &Read) -> Option<i64> {
         let Read { json, status, fields, times, .. } = read;
-        // The view is the same for all, whatever selects the page itself.
+        // The view is the same for everybody, whatever selects the page itself.
         let stored = stored(&self.url, *status, fields, *times).filter(|_| page::is_stored(*status))?;
         let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
         let length = u64::from(body.byte_length());
@@ -229,13 +230,13 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
     message::answer(200, &fields, &Edits::default(), body).map_err(|thrown| Failure::internal(&thrown))
 }
 
-/// For how many seconds an answer may stand for a page; 0 where it may not be kept.
+/// Returns for how many seconds a response may be used for a page; 0 if it may not be stored.
 fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i64 {
     let stored = stored(url, status, fields, times);
     stored.map_or(0, |stored| Kept::new(stored, FORM.default_lifetime_ms).ttl_seconds(Clock.now_ms()))
 }
 
-/// What is kept of an answer that nobody in particular asked for; `None` if it may not be kept.
+/// Returns the metadata of a response to an anonymous request; `None` if it may not be stored.
 fn stored(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> Option<Stored> {
     let (method, url, response, default_lifetime_ms) = ("GET", url.as_str(), fields, FORM.default_lifetime_ms);
     let (request, credentials) = (&Lines::default(), &CredentialFields::default());

@@ -1,4 +1,4 @@
-//! `POST /cache/purge`, and the list of purges that every use of a kept answer is held against.
+//! `POST /cache/purge`, and the list of purges that every stored response is checked against.
 
 use std::rc::Rc;
 
@@ -22,19 +22,22 @@ use crate::kv::put::{PutOptions, Value};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
 
-/// Under which the table stands in memory.
+/// The key of the list in memory.
 const NAME: &str = "purges";
 
-/// The list is read in so many pages of 1000 at most. Past that it says nothing that can be relied on.
+/// The most pages of 1000 keys that are read. If there are more, the list is incomplete and
+/// everything counts as purged.
 const PAGES_MAX: u32 = 20;
 
-/// The list may have so many bytes of records at most, which the isolate remembers.
+/// The most bytes of records that are read, because the isolate keeps them in memory.
 const BYTES_MAX: usize = 2 * 1024 * 1024 - 1024;
 
-/// The shortest time between two reads of the list, in milliseconds: without a memory, too, not each request asks for it.
+/// The shortest time between two reads of the list, in milliseconds. Even if `CACHE_REFRESH` is
+/// 0, not every request reads it.
 const REFRESH_MIN_MS: u64 = 1000;
 
-/// What was purged, as this isolate knows it: read every `CACHE_REFRESH` seconds in the background.
+/// Returns the purges that this isolate knows. They are read again in the background every
+/// `CACHE_REFRESH` seconds.
 pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
     let refresh_ms = incoming.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (incoming.env().pages(), incoming.log());
@@ -42,7 +45,7 @@ pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>
     match look {
         Look::Fresh(held) => Ok(held.value),
         Look::Refresh(held) => {
-            // What goes wrong is in the log, and the old list serves.
+            // A failure is in the log, and the old list stays in use.
             let log = log.clone();
             incoming.wait_until(async move { drop(read(&store, &log).await) });
             Ok(held.value)
@@ -64,7 +67,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
     };
     let bytes = metadata.iter().map(String::len).sum();
     let is_complete = is_complete && bytes <= BYTES_MAX;
-    // A digest, because the memory of what KV holds is bounded.
+    // A digest stands in for the list, to save memory.
     let source = purge::digest(&metadata);
     let mut known = isolate.cache.purges.borrow_mut();
     if is_complete && let Some(held) = known.unchanged(NAME, Some(&source), asked_ms) {
@@ -82,7 +85,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
     Ok(known.store(NAME, Some(source), Rc::new(purges), bytes, asked_ms).value)
 }
 
-/// `POST /cache/purge`: one write to KV for each target.
+/// Answers `POST /cache/purge` with one write to KV for each target.
 pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     incoming.authorize()?;
     let vars = incoming.vars();
@@ -97,7 +100,8 @@ pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
-/// Writes a purge. What a URL's keys hold is deleted as well, so that the record is needed only until KV shows that everywhere.
+/// Writes a purge. The values under the keys of a URL are deleted as well, so its record is only
+/// needed until KV shows that everywhere.
 async fn make(store: &Store, purge: &Purge, allowed: &AllowList) -> Result<(), Failure> {
     let options = PutOptions::expiring(purge.kept_seconds()).and_metadata(&purge.metadata());
     let options = options.map_err(|thrown| Failure::internal(&thrown))?;
@@ -121,7 +125,7 @@ struct Told<'a> {
     at_ms: u64,
 }
 
-/// The body, up to what a request may have.
+/// Reads the body, if it is not longer than a purge request may be.
 async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
     let length = incoming.header("content-length").and_then(|length| length.trim().parse::<usize>().ok());
     let length = length.ok_or(PurgeError::LengthRequired)?;
@@ -132,10 +136,10 @@ async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
     Ok(js_sys::Uint8Array::new(&body).to_vec())
 }
 
-/// Remembers a purge made here until the list shows it.
+/// Remembers a purge made by this isolate until the list in KV shows it.
 fn remember(purge: &Purge) {
     let isolate = Isolate::current();
     isolate.cache.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());
-    // The next request reads the list and adds what was purged here.
+    // The next request reads the list again and adds this isolate's purges.
     isolate.cache.purges.borrow_mut().remove(NAME, Clock.now_ms());
 }

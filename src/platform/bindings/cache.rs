@@ -1,4 +1,4 @@
-//! What `/cache` needs.
+//! The bindings and vars of `/cache`.
 
 use http_cache::credentials::CredentialFields;
 use http_semantics::origin::AllowList;
@@ -14,18 +14,18 @@ extern "C" {
 }
 
 impl Bindings {
-    /// `CACHE_KV`: the answers and pages of `/cache`, and what was purged.
+    /// Returns `CACHE_KV`, with the stored responses and views of `/cache`, and the purges.
     pub(crate) fn pages(&self) -> Store {
         Store::new(self.cache_kv())
     }
 }
 
 pub(crate) struct CacheVars {
-    /// `CACHE_UPSTREAMS`
+    /// `CACHE_UPSTREAMS`: the origins that may be fetched.
     pub(crate) upstreams: AllowList,
-    /// `CACHE_CREDENTIALS`, and the fields that always carry credentials
+    /// `CACHE_CREDENTIALS`, and the fields that always carry credentials.
     pub(crate) credentials: CredentialFields,
-    /// `CACHE_REFRESH`, in milliseconds
+    /// `CACHE_REFRESH`, in milliseconds.
     pub(crate) refresh_ms: u64,
 }
 

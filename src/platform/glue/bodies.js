@@ -1,8 +1,8 @@
-// Bodies of kept answers.
+// Bodies of responses that are to be stored.
 
 /**
- * Bodies that are collected at the same time may have so many bytes together; an isolate has 128 MB. The long ones leave room for the
- * others.
+ * The most bytes of all bodies that are read at the same time; an isolate has 128 MB. Long bodies
+ * have a lower limit, so that they leave room for the others.
  */
 const TOGETHER_MAX = 40 * 1024 * 1024;
 const LONG = 1024 * 1024;
@@ -10,8 +10,8 @@ const LONG_TOGETHER_MAX = 32 * 1024 * 1024;
 let together = 0;
 
 /**
- * All bytes of a stream; `null` where it has other than `length` or, where that is not known (-1), more than `max`, and where there
- * is no room for it now. Rejects where it breaks off.
+ * Reads a stream to its end. Resolves to `null` if it does not have `length` bytes or, if that is
+ * unknown (-1), has more than `max`, or if there is no room for it now. Rejects if it breaks off.
  */
 export async function collect(stream, length, max) {
   let taken = 0;

@@ -30,7 +30,7 @@ fn lines(fields: Pairs<'_>) -> Lines {
     fields.iter().map(|(name, value)| (*name, *value)).collect()
 }
 
-/// A kept answer with a body of ten bytes.
+/// A stored response with a body of ten bytes.
 fn keeping(status: u16, fields: Pairs<'_>) -> Kept {
     let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
     Kept::new(
@@ -51,7 +51,7 @@ fn sent(answer: &Answer<'_>) -> Vec<String> {
     fields.chain(added).map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
-/// The one line of a field; empty where it has none.
+/// The single line of a field; empty if there is none.
 fn field(answer: &Answer<'_>, name: &str) -> String {
     let start = format!("{name}: ");
     let lines: Vec<String> =
@@ -62,9 +62,10 @@ fn field(answer: &Answer<'_>, name: &str) -> String {
 
 #[test]
 fn a_hit_says_how_old_it_is_and_which_way_it_took() {
-    // RFC 9111 §4: "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
-    // field, replacing any present in the response with a value equal to the stored response's current_age". RFC 9110 §7.6.3: a
-    // proxy "MUST send an appropriate Via header field". RFC 9211 §2: "cache closest to the origin" first.
+    // RFC 9111 §4: "When a stored response is used to satisfy a request without validation, a
+    // cache MUST generate an Age header field, replacing any present in the response with a
+    // value equal to the stored response's current_age". RFC 9110 §7.6.3: a proxy "MUST send an
+    // appropriate Via header field". RFC 9211 §2: "cache closest to the origin" first.
     let fields = [
         ("date", DATE),
         ("age", "5"),
@@ -100,8 +101,9 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
 
 #[test]
 fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
-    // RFC 9111 §5.1: "The presence of an Age header field implies that the response was not generated or validated by the origin
-    // server for this request." What came just now has the upstream's own, or none.
+    // RFC 9111 §5.1: "The presence of an Age header field implies that the response was not
+    // generated or validated by the origin server for this request." What came just now has the
+    // upstream's own, or none.
     for (received_age, expected) in [(None, ""), (Some("30"), "30")] {
         let mut fields = vec![("cache-control", "max-age=60"), ("connection", "x-hop"), ("x-hop", "1"), ("x-a", "1")];
         fields.extend(received_age.map(|age| ("age", age)));
@@ -124,8 +126,9 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
 
 #[test]
 fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
-    // RFC 9110 §7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and, for each
-    // connection-option in this field, remove any header or trailer field(s) from the message with the same name".
+    // RFC 9110 §7.6.1: "Intermediaries MUST parse a received Connection header field before a
+    // message is forwarded and, for each connection-option in this field, remove any header or
+    // trailer field(s) from the message with the same name".
     let fields = [
         ("connection", "X-Listed, close"),
         ("x-listed", "1"),
@@ -158,7 +161,7 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
     let request = Lines::from(&[]);
     assert_eq!(sent(&of_upstream("GET", 200, &received, &MISS)), all);
     assert_eq!(sent(&of_kept("GET", &request, &kept, Some(&received), &MISS, RECEIVED_MS)), all);
-    // RFC 9111 §3.1: another client gets what is kept.
+    // RFC 9111 §3.1: another client receives only what is stored.
     let hit = of_kept("GET", &request, &kept, None, &Story { kv_ms: None, ..HIT }, RECEIVED_MS);
     let expected = [theirs[3], theirs[4], "age: 0", own[0], "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&hit), expected);
@@ -166,9 +169,10 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
 
 #[test]
 fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
-    // RFC 9110 §15.4.5: "The server generating a 304 response MUST generate any of the following header fields that would have
-    // been sent in a 200 (OK) response to the same request: Content-Location, Date, ETag, and Vary; Cache-Control and Expires
-    // … a sender SHOULD NOT generate representation metadata other than the above".
+    // RFC 9110 §15.4.5: "The server generating a 304 response MUST generate any of the following
+    // header fields that would have been sent in a 200 (OK) response to the same request:
+    // Content-Location, Date, ETag, and Vary; Cache-Control and Expires … a sender SHOULD NOT
+    // generate representation metadata other than the above".
     let fields = [
         ("date", DATE),
         ("etag", "W/\"a\""),
@@ -207,7 +211,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
 const PART: [(&str, &str); 4] =
     [("etag", "\"a\""), ("last-modified", MODIFIED), ("date", DATE), ("cache-control", "max-age=60")];
 
-/// Status, bytes and `Content-Range` of the answer to a request, out of a kept one.
+/// Status, bytes and `Content-Range` of the response to a request, from a stored one.
 fn part(method: &str, kept: &Kept, request: Pairs<'_>) -> (u16, String, String) {
     let answer = of_kept(method, &Lines::from(request), kept, None, &HIT, RECEIVED_MS);
     let bytes = match &answer.part {
@@ -220,9 +224,11 @@ fn part(method: &str, kept: &Kept, request: Pairs<'_>) -> (u16, String, String) 
 
 #[test]
 fn preconditions_go_in_the_order_of_rfc_9110() {
-    // RFC 9110 §13.2.2: "When If-None-Match is present, evaluate the If-None-Match precondition: … if false for GET/HEAD, respond
-    // 304"; "When … If-None-Match is not present, and If-Modified-Since is present"; "When the method is GET and both Range and
-    // If-Range are present". §13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an If-None-Match".
+    // RFC 9110 §13.2.2: "When If-None-Match is present, evaluate the If-None-Match precondition:
+    // … if false for GET/HEAD, respond 304"; "When … If-None-Match is not present, and
+    // If-Modified-Since is present"; "When the method is GET and both Range and If-Range are
+    // present". §13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an
+    // If-None-Match".
     let (kept, later, earlier) =
         (keeping(200, &PART), "Sun, 06 Nov 1994 08:00:01 GMT", "Sun, 06 Nov 1994 07:59:59 GMT");
     let (same, other, range) = (("if-none-match", "\"a\""), ("if-none-match", "\"b\""), ("range", "bytes=0-1"));
@@ -261,9 +267,10 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
 
 #[test]
 fn a_range_is_part_of_what_is_kept() {
-    // RFC 9110 §14.2: "the server … SHOULD send a 206 (Partial Content) response with content containing one or more partial
-    // representations that correspond to the satisfiable range-spec(s)". §15.5.17: 416 "SHOULD generate a Content-Range header
-    // field specifying the current length".
+    // RFC 9110 §14.2: "the server … SHOULD send a 206 (Partial Content) response with content
+    // containing one or more partial representations that correspond to the satisfiable
+    // range-spec(s)". §15.5.17: 416 "SHOULD generate a Content-Range header field specifying the
+    // current length".
     let kept = keeping(200, &PART);
     let strong = ("if-range", "\"a\"");
     let rows: [(&str, Pairs<'_>, u16, &str, &str); 15] = [
@@ -287,8 +294,8 @@ fn a_range_is_part_of_what_is_kept() {
         let expected = (status, bytes.to_owned(), content_range.to_owned());
         assert_eq!(part("GET", &kept, request), expected, "{rule}: {request:?}");
     }
-    // §13.1.5: an If-Range that fails makes the range as if it were not there, 416 included. A date has to be the same, and strong:
-    // "at least one second later" (§8.8.2.2).
+    // §13.1.5: if If-Range is false, the range is ignored, even one that would be answered 416.
+    // A date must be equal and strong: "at least one second later" (§8.8.2.2).
     for (if_range, status) in [("\"b\"", 200), ("W/\"a\"", 200), (DATE, 200), (MODIFIED, 416), ("\"a\"", 416)] {
         assert_eq!(part("GET", &kept, &[("range", "bytes=10-"), ("if-range", if_range)]).0, status, "{if_range}");
     }
@@ -298,8 +305,9 @@ fn a_range_is_part_of_what_is_kept() {
 
 #[test]
 fn a_part_and_a_416_say_what_they_are() {
-    // RFC 9110 §15.3.7: "MUST generate … Date, Cache-Control, ETag, Expires, Content-Location, and Vary" in a 206, and its
-    // Content-Length is that of the part: nothing of the whole may stand there. A 416 is not the representation.
+    // RFC 9110 §15.3.7: "MUST generate … Date, Cache-Control, ETag, Expires, Content-Location,
+    // and Vary" in a 206, whose Content-Length is that of the part. A 416 does not carry the
+    // representation.
     let fields: Vec<_> = PART.into_iter().chain([("content-length", "10"), ("via", "1.1 a"), ("vary", "x")]).collect();
     let kept = keeping(200, &fields);
     let of = |range| of_kept("GET", &Lines::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS + 1000);
@@ -320,9 +328,10 @@ fn a_part_and_a_416_say_what_they_are() {
 
 #[test]
 fn conditions_and_ranges_are_those_of_a_success() {
-    // RFC 9110 §13.2.1: "A server MUST ignore all received preconditions if its response to the same request without those
-    // conditions … would have been a status code other than a 2xx (Successful) or 412". §14.2: a range applies where "the result …
-    // without the Range header field … would be a 200 (OK)". §9.3.2: HEAD without content; §14.2: Range is for GET only.
+    // RFC 9110 §13.2.1: "A server MUST ignore all received preconditions if its response to the
+    // same request without those conditions … would have been a status code other than a 2xx
+    // (Successful) or 412". §14.2: a range applies where "the result … without the Range header
+    // field … would be a 200 (OK)". §9.3.2: HEAD without content; §14.2: Range is for GET only.
     let request: Pairs<'_> = &[("if-none-match", "\"a\"")];
     let range: Pairs<'_> = &[("range", "bytes=0-1")];
     for (status, to_condition, to_range) in [
@@ -367,7 +376,8 @@ fn the_upstreams_answer_passes_as_it_is() {
             "content-length: 4",
             "content-range: bytes 0-3/10",
             "age: 3",
-            // Nothing was said of caches, and another one may stand in front of kv-edge.
+            // The upstream says nothing about caching, and another cache may be in front of
+            // kv-edge.
             "cache-control: private",
             "via: 1.1 a, 1.1 kv-edge",
             "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
@@ -379,9 +389,9 @@ fn the_upstreams_answer_passes_as_it_is() {
 
 #[test]
 fn an_answer_without_a_date_gets_that_of_its_arrival() {
-    // RFC 9110 §6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST record the time
-    // it was received and append a corresponding Date header field to the message's header section if it is cached or forwarded
-    // downstream."
+    // RFC 9110 §6.6.1: "A recipient with a clock that receives a response message without a Date
+    // header field MUST record the time it was received and append a corresponding Date header
+    // field to the message's header section if it is cached or forwarded downstream."
     let fields = lines(&[("etag", "\"a\"")]);
     assert_eq!(dated(fields.clone(), RECEIVED_MS + 999), lines(&[("etag", "\"a\""), ("date", DATE)]));
     assert_eq!(dated(Lines::default(), 0).get("date").as_deref(), Some("Thu, 01 Jan 1970 00:00:00 GMT"));

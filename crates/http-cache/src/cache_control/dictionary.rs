@@ -1,7 +1,7 @@
 //! Dictionaries of Structured Fields (RFC 8941 §3.2, §4.2.2).
 
-/// A member's value, as far as directives need it. Parameters are dropped: "Parameters received on directives are to be
-/// ignored" (RFC 9213 §2.1).
+/// A member's value, as far as cache directives need it. Parameters are dropped: "Parameters
+/// received on directives are to be ignored" (RFC 9213 §2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Boolean(bool),
@@ -13,7 +13,8 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Seconds: an integer. One below zero is 0, that is, stale.
+    /// Returns the value as seconds if it is an integer. A negative one counts as 0, which means
+    /// stale.
     pub(super) fn seconds(&self) -> Option<u64> {
         match self {
             Self::Integer(number) => Some(u64::try_from(*number).unwrap_or(0).min(super::SECONDS_MAX)),
@@ -21,14 +22,15 @@ impl Value {
         }
     }
 
-    /// A directive without a value: it "always has a Boolean true value" (RFC 9213 §2.1).
+    /// Returns `Some(true)` if the value is the one of a directive without argument, which
+    /// "always has a Boolean true value" (RFC 9213 §2.1).
     pub(super) fn flag(&self) -> Option<bool> {
         (*self == Self::Boolean(true)).then_some(true)
     }
 }
 
-/// Reads a dictionary; `None` where it is none. A key may come several times: the last one counts (§3.2), which is left to
-/// the caller.
+/// Parses a dictionary. Returns `None` if the text is not one. Repeated keys are returned as
+/// they are; the last one counts (§3.2), which is left to the caller.
 pub(super) fn parse(field: &str) -> Option<Vec<(&str, Value)>> {
     let mut parser = Parser { rest: field.trim_start_matches(' ') };
     let mut members: Vec<(&str, Value)> = Vec::new();

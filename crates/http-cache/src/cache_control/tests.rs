@@ -9,8 +9,9 @@ fn named(names: &[&str]) -> Qualified {
 
 #[test]
 fn seconds_are_digits_and_at_most_two_to_the_31() {
-    // RFC 9111 §1.2.2: "delta-seconds = 1*DIGIT". "If a cache receives a delta-seconds value greater than the greatest
-    // integer it can represent … the cache MUST consider the value to be 2147483648".
+    // RFC 9111 §1.2.2: "delta-seconds = 1*DIGIT". "If a cache receives a delta-seconds value
+    // greater than the greatest integer it can represent … the cache MUST consider the value to
+    // be 2147483648".
     for (text, seconds) in [
         ("0", Some(0)),
         ("003600", Some(3600)),
@@ -32,8 +33,9 @@ fn seconds_are_digits_and_at_most_two_to_the_31() {
 
 #[test]
 fn a_lifetime_that_cannot_be_read_is_stale() {
-    // RFC 9111 §4.2.1: "Caches are encouraged to consider responses that have invalid freshness information (e.g., a max-age
-    // directive with non-integer content) to be stale." §5.2: a recipient "ought to accept both forms" of an argument.
+    // RFC 9111 §4.2.1: "Caches are encouraged to consider responses that have invalid freshness
+    // information (e.g., a max-age directive with non-integer content) to be stale." §5.2: a
+    // recipient "ought to accept both forms" of an argument.
     for (argument, seconds) in [
         ("=3600", 3600),
         ("=\"3600\"", 3600),
@@ -74,7 +76,8 @@ fn a_lifetime_that_cannot_be_read_is_stale() {
 
 #[test]
 fn the_first_of_duplicates_counts() {
-    // RFC 9111 §4.2.1: "either the first occurrence should be used or the response should be considered stale".
+    // RFC 9111 §4.2.1: "either the first occurrence should be used or the response should be
+    // considered stale".
     for (field, seconds) in [
         ("max-age=1, max-age=1800", 1),
         ("max-age=1800, max-age=1", 1800),
@@ -89,7 +92,8 @@ fn the_first_of_duplicates_counts() {
 
 #[test]
 fn directives_without_an_argument_are_read_in_any_case() {
-    // RFC 9111 §5.2: "Cache directives are identified by a token, to be compared case-insensitively".
+    // RFC 9111 §5.2: "Cache directives are identified by a token, to be compared
+    // case-insensitively".
     let field = "No-Store,\tPUBLIC ,must-revalidate,, proxy-revalidate, must-understand, only-if-cached, immutable";
     let directives = CacheControl {
         no_store: true,
@@ -101,7 +105,7 @@ fn directives_without_an_argument_are_read_in_any_case() {
         ..CacheControl::default()
     };
     assert_eq!(CacheControl::parse(field), directives);
-    // With an argument, which they do not have, they hold where they narrow what may be done.
+    // With an argument, which they do not have, they count if they restrict.
     let directives = CacheControl::parse("no-store=1, must-revalidate=\"a\", public=1");
     assert!(directives.no_store && directives.must_revalidate && !directives.public);
 }
@@ -130,8 +134,8 @@ fn what_keeps_an_answer_from_others_is_found_in_broken_fields() {
 
 #[test]
 fn no_cache_and_private_speak_of_the_message_or_of_fields() {
-    // RFC 9111 §5.2.2.4: "The qualified form … with an argument that lists one or more field names"; a sender SHOULD NOT, so
-    // may, use the token form.
+    // RFC 9111 §5.2.2.4: "The qualified form … with an argument that lists one or more field
+    // names"; a sender SHOULD NOT, so may, use the token form.
     for (argument, expected) in [
         ("", Qualified::All),
         ("=\"Set-Cookie\"", named(&["set-cookie"])),
@@ -153,7 +157,8 @@ fn no_cache_and_private_speak_of_the_message_or_of_fields() {
 
 #[test]
 fn directives_of_requests_that_cannot_be_read_allow_nothing_and_ask_nothing() {
-    // RFC 9111 §5.2.1.2: "If no value is assigned to max-stale, then the client will accept a stale response of any age."
+    // RFC 9111 §5.2.1.2: "If no value is assigned to max-stale, then the client will accept a
+    // stale response of any age."
     for (argument, max_stale, seconds) in [
         ("", Some(MaxStale::Any), None),
         ("=60", Some(MaxStale::Seconds(60)), Some(60)),
@@ -177,8 +182,8 @@ fn directives_of_requests_that_cannot_be_read_allow_nothing_and_ask_nothing() {
 
 #[test]
 fn pragma_counts_where_a_request_has_no_cache_control() {
-    // RFC 9111 §5.4: "the Pragma request header field was defined for HTTP/1.0 caches, so that clients could specify a
-    // "no-cache" request".
+    // RFC 9111 §5.4: "the Pragma request header field was defined for HTTP/1.0 caches, so that
+    // clients could specify a "no-cache" request".
     let of = |fields: &[(&'static str, &str)]| CacheControl::of_request(&Lines::from(fields));
     let no_cache = CacheControl { no_cache: Qualified::All, ..CacheControl::default() };
     assert_eq!(of(&[("pragma", "No-Cache")]), no_cache);
@@ -194,8 +199,9 @@ fn pragma_counts_where_a_request_has_no_cache_control() {
 
 #[test]
 fn a_targeted_field_counts_alone_where_it_is_valid_and_not_empty() {
-    // RFC 9213 §2.2: "the cache MUST select the first … field with a valid, non-empty value … and it MUST ignore the
-    // Cache-Control and Expires header fields in that response, unless no valid, non-empty value is available".
+    // RFC 9213 §2.2: "the cache MUST select the first … field with a valid, non-empty value …
+    // and it MUST ignore the Cache-Control and Expires header fields in that response, unless no
+    // valid, non-empty value is available".
     for (targeted, is_used) in [
         ("max-age=60", true),
         ("foobar", true),
@@ -219,9 +225,9 @@ fn a_targeted_field_counts_alone_where_it_is_valid_and_not_empty() {
 
 #[test]
 fn a_value_of_another_type_makes_a_targeted_field_invalid() {
-    // RFC 9213 §2.1: no value is "mapped to a Boolean", "a quoted-string … to a String", a token to "a Token, an Integer or
-    // a Decimal"; "no-store … always has a Boolean true value". "Implementations SHOULD NOT consume values that violate these
-    // inferred constraints."
+    // RFC 9213 §2.1: no value is "mapped to a Boolean", "a quoted-string … to a String", a token
+    // to "a Token, an Integer or a Decimal"; "no-store … always has a Boolean true value".
+    // "Implementations SHOULD NOT consume values that violate these inferred constraints."
     for wrong in [
         "max-age",
         "max-age=1.5",
@@ -269,12 +275,13 @@ fn a_targeted_field_has_the_same_directives() {
     assert_eq!(CacheControl::parse_targeted(field), Some(directives));
     let parse = |field: &str| CacheControl::parse_targeted(field).unwrap();
     assert_eq!(parse("private, no-cache").private, Qualified::All);
-    // RFC 8941 §4.2.2: "when duplicate Dictionary keys are encountered, all but the last instance are ignored."
+    // RFC 8941 §4.2.2: "when duplicate Dictionary keys are encountered, all but the last
+    // instance are ignored."
     assert_eq!(parse("max-age=1, max-age=2").max_age, Some(2));
     assert_eq!(parse("max-age=a, max-age=2").max_age, Some(2));
     assert_eq!(parse("no-cache=1, max-age=1, x, no-cache, max-age=a, max-age=3").max_age, Some(3));
     assert_eq!(CacheControl::parse_targeted("max-age=2, max-age=a, b"), None);
-    // An integer, but no time: stale.
+    // A negative integer means stale.
     assert_eq!(parse("max-age=-1").max_age, Some(0));
     assert_eq!(parse("max-age=99999999999").max_age, Some(SECONDS_MAX));
 }
@@ -373,7 +380,7 @@ proptest! {
 
     #[test]
     fn no_store_is_never_lost(before in "[a-z=\\\\, ]{0,20}", broken in "\"?[a-z=\\\\, ]{0,20}", after in "[a-z=, ]{0,20}") {
-        // A quote that does not end swallows nothing.
+        // An unclosed quote swallows nothing.
         let field = format!("{before},{broken},no-store,{after}");
         prop_assert!(CacheControl::parse(&field).no_store, "{}", field);
     }

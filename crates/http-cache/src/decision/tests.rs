@@ -4,17 +4,19 @@ use crate::freshness::Times;
 use crate::stored::Stored;
 use http_semantics::fields::Lines;
 
-/// When the kept answer came. It took no time: nothing is refreshed early, and no random bits are asked for.
+/// When the stored response was received. It took no time, so nothing is refreshed early, and no
+/// random bits are drawn.
 const RECEIVED_MS: u64 = 784_111_777_000;
 
-/// A 200 that came at [`RECEIVED_MS`] after `cost_ms`, with an entity tag.
+/// A 200 received at [`RECEIVED_MS`], after `cost_ms`, with an entity tag.
 fn kept(cache_control: &str, cost_ms: u64) -> Kept {
     let fields: Lines = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
     let times = Times { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
     Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None), None)
 }
 
-/// A decision as text: `hit` or why a stale answer is used, with ` refresh`; `fwd=` and why, with the conditions; `504`.
+/// A decision as text: `hit` or why a stale response is served, with ` refresh`; `fwd=` and the
+/// reason, with the conditions; `504`.
 fn told(decision: Decision) -> String {
     match decision {
         Decision::Serve { stale, refresh } => {
@@ -32,7 +34,8 @@ fn asked(method: &str, cache_control: &str) -> Asked {
     Asked::of(method, &Lines::from(&[("cache-control", cache_control)]))
 }
 
-/// What is decided on a GET with this `Cache-Control`, so many milliseconds after an answer with that one came.
+/// The decision on a GET with this `Cache-Control`, so many milliseconds after a response with
+/// that one was received.
 fn decided(request: &str, answer: &str, after_ms: u64, is_left_alone: bool) -> String {
     let kept = kept(answer, 0);
     let selected = Selected { kept: &kept, is_left_alone };
@@ -40,7 +43,8 @@ fn decided(request: &str, answer: &str, after_ms: u64, is_left_alone: bool) -> S
     told(decide(&asked("GET", request), Some(selected), Fwd::UriMiss, RECEIVED_MS + after_ms, never))
 }
 
-/// The rule, the request's `Cache-Control`, the kept one, milliseconds since the answer came, and what is decided.
+/// The rule, the request's `Cache-Control`, the stored one, milliseconds since the response was
+/// received, and the decision.
 type Row = (&'static str, &'static str, &'static str, u64, &'static str);
 
 fn check(is_left_alone: bool, rows: &[Row]) {
@@ -58,9 +62,10 @@ const AGAIN: &str = "fwd=request if-none-match: \"a\"";
 
 #[test]
 fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
-    // RFC 9111 §4: "the stored response is one of the following: fresh …, allowed to be served stale …, or successfully
-    // validated". §4.2: "response_is_fresh = (freshness_lifetime > current_age)". RFC 9211 §2.2: "stale: The cache was able to
-    // select a response for the request, but it was stale."
+    // RFC 9111 §4: "the stored response is one of the following: fresh …, allowed to be served
+    // stale …, or successfully validated". §4.2: "response_is_fresh = (freshness_lifetime >
+    // current_age)". RFC 9211 §2.2: "stale: The cache was able to select a response for the
+    // request, but it was stale."
     check(
         false,
         &[
@@ -89,9 +94,10 @@ fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
 
 #[test]
 fn max_age_of_a_request_bounds_the_age() {
-    // RFC 9111 §5.2.1.1: "the client prefers a response whose age is less than or equal to the specified number of seconds.
-    // Unless the max-stale request directive is also present, the client does not wish to receive a stale response." RFC 9211
-    // §2.2: "request: The cache was able to select a fresh response for the request, but the request's semantics … did not
+    // RFC 9111 §5.2.1.1: "the client prefers a response whose age is less than or equal to the
+    // specified number of seconds. Unless the max-stale request directive is also present, the
+    // client does not wish to receive a stale response." RFC 9211 §2.2: "request: The cache was
+    // able to select a fresh response for the request, but the request's semantics … did not
     // allow its use."
     let stale_ok = "max-age=60, stale-while-revalidate=60";
     check(
@@ -113,9 +119,10 @@ fn max_age_of_a_request_bounds_the_age() {
 
 #[test]
 fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
-    // RFC 9111 §5.2.1.2: "the client will accept a response that has exceeded its freshness lifetime. If a value is present,
-    // then the client is willing to accept a response that has exceeded its freshness lifetime by no more than the specified
-    // number of seconds. If no value is assigned to max-stale, then the client will accept a stale response of any age."
+    // RFC 9111 §5.2.1.2: "the client will accept a response that has exceeded its freshness
+    // lifetime. If a value is present, then the client is willing to accept a response that has
+    // exceeded its freshness lifetime by no more than the specified number of seconds. If no
+    // value is assigned to max-stale, then the client will accept a stale response of any age."
     check(
         false,
         &[
@@ -128,9 +135,10 @@ fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
             ("no number allows nothing", "max-stale=a", "max-age=60", 60_000, SENT),
         ],
     );
-    // §4.2.4: "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g., by a
-    // no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or proxy-revalidate response
-    // directive)". So whatever else would allow it.
+    // §4.2.4: "A cache MUST NOT generate a stale response if it is prohibited by an explicit
+    // in-protocol directive (e.g., by a no-cache response directive, a must-revalidate response
+    // directive, or an applicable s-maxage or proxy-revalidate response directive)", whatever
+    // else would permit it.
     let windows = "stale-while-revalidate=60, stale-if-error=60";
     for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=60", "no-cache"] {
         for (request, is_left_alone) in
@@ -144,8 +152,8 @@ fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
 
 #[test]
 fn min_fresh_asks_for_freshness_that_lasts() {
-    // RFC 9111 §5.2.1.3: "the client prefers a response whose freshness lifetime is no less than its current age plus the
-    // specified time in seconds."
+    // RFC 9111 §5.2.1.3: "the client prefers a response whose freshness lifetime is no less than
+    // its current age plus the specified time in seconds."
     check(
         false,
         &[
@@ -163,10 +171,11 @@ fn min_fresh_asks_for_freshness_that_lasts() {
 
 #[test]
 fn no_cache_asks_for_validation_on_either_side() {
-    // RFC 9111 §5.2.1.4: "the client prefers stored response not be used to satisfy the request without successful validation on
-    // the origin server." §5.2.2.4: "in its unqualified form … the response MUST NOT be used to satisfy any other request
-    // without forwarding it for validation and receiving a successful response"; qualified: "a cache MUST exclude the listed
-    // header fields", and that is all.
+    // RFC 9111 §5.2.1.4: "the client prefers stored response not be used to satisfy the request
+    // without successful validation on the origin server." §5.2.2.4: "in its unqualified form …
+    // the response MUST NOT be used to satisfy any other request without forwarding it for
+    // validation and receiving a successful response"; qualified: "a cache MUST exclude the
+    // listed header fields", and that is all.
     check(
         false,
         &[
@@ -181,7 +190,7 @@ fn no_cache_asks_for_validation_on_either_side() {
     );
     let kept = kept("max-age=60, stale-if-error=60", 0);
     let selected = Some(Selected { kept: &kept, is_left_alone: false });
-    // §5.4: Pragma: no-cache counts where there is no Cache-Control.
+    // §5.4: Pragma: no-cache counts if there is no Cache-Control.
     for (fields, expected) in [
         (&[("pragma", "no-cache")][..], AGAIN),
         (&[("pragma", "no-cache"), ("cache-control", "max-stale=1")], "hit"),
@@ -194,7 +203,8 @@ fn no_cache_asks_for_validation_on_either_side() {
 
 #[test]
 fn no_store_of_a_request_takes_no_part_in_the_cache() {
-    // RFC 9111 §5.2.1.5. RFC 9211 §2.2: "bypass: The cache was configured to not handle this request."
+    // RFC 9111 §5.2.1.5. RFC 9211 §2.2: "bypass: The cache was configured to not handle this
+    // request."
     check(false, &[("no-store", "no-store", "max-age=60", 0, "fwd=bypass")]);
     assert!(!asked("GET", "no-store").looks_in_store() && asked("GET", "no-cache").looks_in_store());
     assert_eq!(told(decide(&asked("GET", "no-store"), None, Fwd::UriMiss, 0, || 0)), "fwd=bypass");
@@ -202,8 +212,9 @@ fn no_store_of_a_request_takes_no_part_in_the_cache() {
 
 #[test]
 fn only_if_cached_never_goes_to_the_upstream() {
-    // RFC 9111 §5.2.1.7: "the client only wishes to obtain a stored response. Caches that honor this request directive SHOULD,
-    // upon receiving it, respond with either a stored response consistent with the other constraints of the request or a 504".
+    // RFC 9111 §5.2.1.7: "the client only wishes to obtain a stored response. Caches that honor
+    // this request directive SHOULD, upon receiving it, respond with either a stored response
+    // consistent with the other constraints of the request or a 504".
     check(
         false,
         &[
@@ -228,7 +239,8 @@ fn only_if_cached_never_goes_to_the_upstream() {
 
 #[test]
 fn only_if_cached_holds_where_the_store_has_no_say() {
-    // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request to the upstream.
+    // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request
+    // to the upstream.
     assert_eq!(told(decide(&asked("GET", "only-if-cached, no-store"), None, Fwd::UriMiss, 0, || 0)), "504", "no-store");
     let fields = [("cache-control", "only-if-cached"), ("if-match", "\"a\"")];
     let conditional = Asked::of("GET", &Lines::from(&fields));
@@ -237,8 +249,9 @@ fn only_if_cached_holds_where_the_store_has_no_say() {
 
 #[test]
 fn stale_while_revalidate_answers_at_once_and_refreshes() {
-    // RFC 5861 §3: "caches MAY serve the response in which it appears after it becomes stale, up to the indicated number of
-    // seconds … the cache SHOULD attempt to revalidate it while still serving stale responses".
+    // RFC 5861 §3: "caches MAY serve the response in which it appears after it becomes stale, up
+    // to the indicated number of seconds … the cache SHOULD attempt to revalidate it while still
+    // serving stale responses".
     let (answer, refreshed) = ("max-age=60, stale-while-revalidate=10", "stale-while-revalidate refresh");
     check(
         false,
@@ -254,7 +267,7 @@ fn stale_while_revalidate_answers_at_once_and_refreshes() {
             ("stale-if-error alone needs an error", "", "max-age=60, stale-if-error=60", 60_000, SENT),
         ],
     );
-    // A refresh failed lately: the next one waits.
+    // During the backoff after a failed refresh, no other begins.
     check(
         true,
         &[("left alone", "", answer, 60_000, "stale-while-revalidate"), ("left alone, over", "", answer, 70_001, SENT)],
@@ -263,9 +276,9 @@ fn stale_while_revalidate_answers_at_once_and_refreshes() {
 
 #[test]
 fn stale_if_error_stands_in_while_the_upstream_is_left_alone() {
-    // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used to satisfy the request, regardless of
-    // other freshness information. When used as a request Cache-Control extension, its scope of application is the request it
-    // appears in".
+    // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used to satisfy
+    // the request, regardless of other freshness information. When used as a request
+    // Cache-Control extension, its scope of application is the request it appears in".
     let answer = "max-age=60, stale-if-error=10";
     check(
         true,
@@ -290,7 +303,7 @@ fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
     let early = |cost_ms: u64, left_ms: u64, is_left_alone: bool, random: Option<u64>| {
         let kept = kept("max-age=60", cost_ms);
         let selected = Selected { kept: &kept, is_left_alone };
-        // The time that the answer took on its way is part of its age.
+        // The time that the response took to arrive is part of its age.
         let now_ms = RECEIVED_MS + 60_000 - cost_ms - left_ms;
         let random = || random.expect("no random bits are needed");
         told(decide(&asked("GET", ""), Some(selected), Fwd::UriMiss, now_ms, random))
@@ -306,9 +319,9 @@ fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
 
 #[test]
 fn what_is_missing_is_forwarded_and_says_why() {
-    // RFC 9211 §2.2: "uri-miss: The cache did not contain any responses that matched the request URI. vary-miss: The cache
-    // contained a response that matched the request URI, but it could not select a response based upon this request's header
-    // fields". Nothing is validated.
+    // RFC 9211 §2.2: "uri-miss: The cache did not contain any responses that matched the request
+    // URI. vary-miss: The cache contained a response that matched the request URI, but it could
+    // not select a response based upon this request's header fields". Nothing is validated.
     for missing in [Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss] {
         for request in ["", "no-cache", "max-age=0", "max-stale", "min-fresh=1"] {
             let decision = decide(&asked("GET", request), None, missing, 0, || 0);
@@ -319,9 +332,10 @@ fn what_is_missing_is_forwarded_and_says_why() {
 
 #[test]
 fn other_methods_and_foreign_conditions_are_for_the_upstream() {
-    // RFC 9111 §4: "a cache MUST write through requests with methods that are unsafe". RFC 9211 §2.2: "method: The request
-    // method's semantics require the request to be forwarded." RFC 9111 §4.3.2: a cache "MUST NOT evaluate conditional header
-    // fields that only apply to an origin server": If-Match and If-Unmodified-Since.
+    // RFC 9111 §4: "a cache MUST write through requests with methods that are unsafe". RFC 9211
+    // §2.2: "method: The request method's semantics require the request to be forwarded." RFC
+    // 9111 §4.3.2: a cache "MUST NOT evaluate conditional header fields that only apply to an
+    // origin server": If-Match and If-Unmodified-Since.
     let kept = kept("max-age=60", 0);
     let selected = Some(Selected { kept: &kept, is_left_alone: false });
     for (method, name, expected) in [
@@ -347,7 +361,8 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
 
 #[test]
 fn a_stale_answer_is_validated_with_all_that_it_has() {
-    // RFC 9111 §4.3.1: a cache "MUST send the relevant entity tags … SHOULD send the Last-Modified value".
+    // RFC 9111 §4.3.1: a cache "MUST send the relevant entity tags … SHOULD send the
+    // Last-Modified value".
     let modified = "Sun, 06 Nov 1994 08:00:00 GMT";
     let cases: [(&[(&str, &str)], String); 3] = [
         (

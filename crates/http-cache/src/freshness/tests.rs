@@ -22,7 +22,7 @@ fn of_times(status: u16, fields: &[Field<'_>], times: Times, default_ms: Option<
     Freshness::of(status, &fields, &directives, is_targeted, times, default_ms)
 }
 
-/// Lifetime in seconds and where it comes from.
+/// The lifetime in seconds and its source.
 fn lifetime(status: u16, fields: &[Field<'_>]) -> (u64, Basis) {
     let freshness = of_times(status, fields, AT_ONCE, None);
     assert_eq!(freshness.lifetime_ms % 1000, 0);
@@ -35,9 +35,10 @@ fn age_ms(fields: &[Field<'_>], times: Times) -> u64 {
 
 #[test]
 fn the_lifetime_is_that_of_the_first_rule_that_fits() {
-    // RFC 9111 §4.2.1: "If the cache is shared and the s-maxage response directive is present, use its value, or if the
-    // max-age response directive is present, use its value, or if the Expires response header field is present, use its
-    // value minus the value of the Date response header field … Otherwise, no explicit expiration time is present in the
+    // RFC 9111 §4.2.1: "If the cache is shared and the s-maxage response directive is present,
+    // use its value, or if the max-age response directive is present, use its value, or if the
+    // Expires response header field is present, use its value minus the value of the Date
+    // response header field … Otherwise, no explicit expiration time is present in the
     // response."
     let (now, later, before) = (date(0), date(100), date(-100));
     let cases: [(&[Field<'_>], (u64, Basis)); 14] = [
@@ -68,9 +69,9 @@ fn the_lifetime_is_that_of_the_first_rule_that_fits() {
 
 #[test]
 fn an_invalid_expires_has_passed() {
-    // RFC 9111 §5.3: "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a
-    // time in the past (i.e., "already expired")." §4.2.1: of more than one value, "the response should be considered
-    // stale".
+    // RFC 9111 §5.3: "A cache recipient MUST interpret invalid date formats, especially the
+    // value "0", as representing a time in the past (i.e., "already expired")." §4.2.1: of more
+    // than one value, "the response should be considered stale".
     let (a, b) = (date(100), date(200));
     let (same, different) = ([&a, &a].map(String::as_str).join(", "), [&a, &b].map(String::as_str).join(", "));
     for (expires, seconds) in [
@@ -90,8 +91,9 @@ fn an_invalid_expires_has_passed() {
 
 #[test]
 fn a_heuristic_lifetime_is_a_tenth_of_the_time_since_the_last_change() {
-    // RFC 9111 §4.2.2: "caches are encouraged to use a heuristic expiration value that is no more than some fraction of the
-    // interval since that time. A typical setting of this fraction might be 10%."
+    // RFC 9111 §4.2.2: "caches are encouraged to use a heuristic expiration value that is no
+    // more than some fraction of the interval since that time. A typical setting of this
+    // fraction might be 10%."
     for (modified_s, seconds) in
         [(5, 0), (10, 1), (3600, 360), (10 * 24 * 3600, DAY_S), (1000 * 24 * 3600, DAY_S), (-10, 0)]
     {
@@ -106,9 +108,10 @@ fn a_heuristic_lifetime_is_a_tenth_of_the_time_since_the_last_change() {
 
 #[test]
 fn a_heuristic_needs_a_status_that_allows_it_or_public() {
-    // RFC 9111 §4.2.2: "a cache MUST NOT use heuristics to determine freshness when an explicit expiration time is present";
-    // "can only be used on responses without explicit freshness whose status codes are defined as heuristically cacheable …
-    // and on responses without explicit freshness that have been marked as explicitly cacheable (e.g., with a public
+    // RFC 9111 §4.2.2: "a cache MUST NOT use heuristics to determine freshness when an explicit
+    // expiration time is present"; "can only be used on responses without explicit freshness
+    // whose status codes are defined as heuristically cacheable … and on responses without
+    // explicit freshness that have been marked as explicitly cacheable (e.g., with a public
     // response directive)".
     let modified = date(-1000);
     for (status, is_heuristic) in [
@@ -148,8 +151,9 @@ fn a_heuristic_needs_a_status_that_allows_it_or_public() {
 
 #[test]
 fn the_age_is_the_greater_of_what_the_clocks_and_what_the_caches_say() {
-    // RFC 9111 §4.2.3: "apparent_age = max(0, response_time - date_value); response_delay = response_time - request_time;
-    // corrected_age_value = age_value + response_delay; corrected_initial_age = max(apparent_age, corrected_age_value)".
+    // RFC 9111 §4.2.3: "apparent_age = max(0, response_time - date_value); response_delay =
+    // response_time - request_time; corrected_age_value = age_value + response_delay;
+    // corrected_initial_age = max(apparent_age, corrected_age_value)".
     let times = |delay_ms: u64| Times { requested_ms: NOW_MS - delay_ms, received_ms: NOW_MS };
     let (now, before, after) = (date(0), date(-7200), date(100));
     for (fields, delay_ms, expected_ms) in [
@@ -164,20 +168,21 @@ fn the_age_is_the_greater_of_what_the_clocks_and_what_the_caches_say() {
     ] {
         assert_eq!(age_ms(fields, times(delay_ms)), expected_ms, "{fields:?} {delay_ms}");
     }
-    // The clock that is compared with a date has seconds too.
+    // The clock is compared in whole seconds, too.
     let late = Times { requested_ms: NOW_MS + 999, received_ms: NOW_MS + 999 };
     assert_eq!(age_ms(&[("date", &now)], late), 0);
     let next = Times { requested_ms: NOW_MS + 1000, received_ms: NOW_MS + 1000 };
     assert_eq!(age_ms(&[("date", &now)], next), 1000);
-    // A clock that was set back between the two.
+    // The clock was set back between the two.
     let set_back = Times { requested_ms: NOW_MS + 5000, received_ms: NOW_MS };
     assert_eq!(age_ms(&[("date", &now)], set_back), 0);
 }
 
 #[test]
 fn of_several_ages_the_first_counts_and_an_invalid_one_is_ignored() {
-    // RFC 9111 §5.1: "a cache encountering a message with a list-based Age field value SHOULD use the first member … If the
-    // field value (after discarding additional members, as per above) is invalid …, a cache SHOULD ignore the field."
+    // RFC 9111 §5.1: "a cache encountering a message with a list-based Age field value SHOULD
+    // use the first member … If the field value (after discarding additional members, as per
+    // above) is invalid …, a cache SHOULD ignore the field."
     for (age, seconds) in [
         ("7200", 7200),
         ("7200,0", 7200),

@@ -10,7 +10,7 @@ use kv_store::lru::ENTRY_BYTES;
 const KEPT: u64 = 10_000;
 const MINUTE: u64 = 60_000;
 
-/// An answer that was asked for then. The body says so too.
+/// A response that was requested at that time, which its body states as well.
 fn entry(requested_ms: u64, length: u64) -> Entry<u64> {
     let stored = Stored {
         status: 200,
@@ -26,7 +26,7 @@ fn entry(requested_ms: u64, length: u64) -> Entry<u64> {
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 const MARKS: usize = 100;
 
-/// With room for [`MARKS`] invalidations of short keys, and as many refreshes.
+/// A cache with room for [`MARKS`] invalidations of short keys, and as many refreshes.
 fn hot() -> Hot<u64> {
     Hot::new(BYTES_MAX, MARKS * (ENTRY_BYTES + 3), MARKS * (ENTRY_BYTES + 3))
 }
@@ -83,8 +83,9 @@ fn an_answer_is_outdated_by_a_newer_one_and_by_an_invalidation() {
     assert!(hot.is_outdated("a", 7) && !hot.is_outdated("a", 8));
 }
 
-// RFC 9111 §4.4: "'Invalidate' means that the cache will either remove all stored responses whose target URI matches the given
-// URI or mark them as 'invalid' and in need of a mandatory validation before they can be sent in response to a subsequent request."
+// RFC 9111 §4.4: "'Invalidate' means that the cache will either remove all stored responses
+// whose target URI matches the given URI or mark them as 'invalid' and in need of a mandatory
+// validation before they can be sent in response to a subsequent request."
 #[test]
 fn what_was_asked_for_before_an_invalidation_is_neither_there_nor_comes_back() {
     let mut hot = hot();

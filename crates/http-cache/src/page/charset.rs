@@ -1,34 +1,36 @@
-//! The character encoding of a page: the encoding sniffing algorithm of the HTML Standard
-//! (§13.2.3.2), but for its last resort, which is UTF-8 here and depends on a browser's language
-//! there.
+//! The character encoding of a page, found with the encoding sniffing algorithm of the HTML
+//! Standard (§13.2.3.2). Only its last resort differs: UTF-8 here, in a browser an encoding that
+//! depends on the user's language.
 //!
 //! ```
 //! use http_cache::page::charset::Charset;
 //!
-//! // The platform knows the labels and the encodings that they name (Encoding Standard, §4.2).
-//! let encoding = |label: &str| label.eq_ignore_ascii_case("latin1").then(|| "windows-1252".to_owned());
+//! // The runtime knows the labels and the encodings that they name (Encoding Standard, §4.2).
+//! let encoding = |label: &str| (label == "latin1").then(|| "windows-1252".to_owned());
 //! let page = b"<!doctype html><meta charset=latin1><title>K\xe4se</title>";
-//! assert_eq!(Charset::sniff(page, Some("text/html"), encoding), Charset::Parser("windows-1252".to_owned()));
+//! let charset = Charset::sniff(page, Some("text/html"), encoding);
+//! assert_eq!(charset, Charset::Parser("windows-1252".to_owned()));
 //! ```
 
-/// How many bytes of a page are looked through for what it says of its encoding (HTML Standard,
-/// §13.2.3.2).
+/// How many bytes at the beginning of a page are searched for a declaration of its encoding
+/// (HTML Standard, §13.2.3.2).
 pub const HEAD_BYTES: u32 = 1024;
 
-/// The encoding of a page, by its name in the Encoding Standard, and who decodes it.
+/// The encoding of a page, by its name in the Encoding Standard, and what decodes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Charset {
     /// The HTML parser itself.
     Parser(String),
-    /// A decoder before the parser, which then reads UTF-8: tags in this encoding are not the
-    /// bytes of ASCII.
+    /// A decoder in front of the parser, which then reads UTF-8: in this encoding, tags are not
+    /// the bytes of ASCII.
     Decoder(String),
 }
 
 impl Charset {
-    /// Finds the encoding out of the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte
-    /// order mark, else the `charset` of `Content-Type`, else what the page declares. A label that
-    /// names no encoding says nothing. `encoding` is the name of the encoding that a label names.
+    /// Finds the encoding from the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte
+    /// order mark, else the `charset` of `Content-Type`, else what the page declares, else
+    /// UTF-8. `encoding` returns the name of the encoding for a label; a label that names none
+    /// is ignored.
     #[must_use]
     pub fn sniff(head: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> Self {
         let name = byte_order_mark(head)
@@ -36,7 +38,7 @@ impl Charset {
             .or_else(|| charset_parameters(content_type?).find_map(|label| encoding(&label)))
             .or_else(|| declared(head, &encoding))
             .unwrap_or_else(|| "utf-8".to_owned());
-        // The parser needs the bytes of `<` and `>` to mean nothing else (Encoding Standard,
+        // The parser needs the bytes of `<` and `>` to have no other meaning (Encoding Standard,
         // "ASCII-compatible").
         if matches!(name.as_str(), "utf-16le" | "utf-16be" | "iso-2022-jp") {
             Self::Decoder(name)
@@ -46,7 +48,7 @@ impl Charset {
     }
 }
 
-/// The encoding that a byte order mark says (Encoding Standard, §6).
+/// Returns the encoding of a byte order mark (Encoding Standard, §6).
 fn byte_order_mark(head: &[u8]) -> Option<&'static str> {
     match head {
         [0xef, 0xbb, 0xbf, ..] => Some("utf-8"),
@@ -56,13 +58,14 @@ fn byte_order_mark(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The values of `charset` in a `Content-Type` (RFC 9110 §8.3.1): a token or a quoted string.
+/// Returns the values of `charset` in a `Content-Type` (RFC 9110 §8.3.1): tokens or quoted
+/// strings.
 fn charset_parameters(content_type: &str) -> impl Iterator<Item = String> {
     let mut rest = content_type.split_once(';').map_or("", |(_, parameters)| parameters);
     std::iter::from_fn(move || {
         loop {
             let (name, value) = rest.split_once('=')?;
-            // A parameter without a value may stand before.
+            // A parameter without a value may precede it.
             let name = name.rsplit(';').next().unwrap_or(name).trim();
             let value = value.trim_start();
             let (value, after) = if let Some(quoted) = value.strip_prefix('"') {
@@ -79,7 +82,8 @@ fn charset_parameters(content_type: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What stands between the quotes, and what follows them (RFC 9110 §5.6.4).
+/// Returns the text of a quoted string whose opening quote has been read, and the text after it
+/// (RFC 9110 §5.6.4).
 fn quoted_string(quoted: &str) -> (String, &str) {
     let mut value = String::new();
     let mut characters = quoted.chars();
@@ -93,8 +97,8 @@ fn quoted_string(quoted: &str) -> (String, &str) {
     (value, "")
 }
 
-/// What the page declares: in an XML declaration of UTF-16, a `<meta>`, or an XML declaration
-/// ("prescan a byte stream to determine its encoding").
+/// Returns the encoding that the page declares: in an XML declaration of UTF-16, a `<meta>`, or
+/// an XML declaration ("prescan a byte stream to determine its encoding").
 fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<String> {
     match head {
         [b'<', 0, b'?', 0, b'x', 0, ..] => return Some("utf-16le".to_owned()),
@@ -102,7 +106,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
         _ => {}
     }
     let read = |label: &[u8]| match encoding(&String::from_utf8_lossy(label))?.as_str() {
-        // Who could read this far reads ASCII.
+        // A page that could be scanned this far consists of ASCII, so it is not UTF-16.
         "utf-16le" | "utf-16be" => Some("utf-8".to_owned()),
         "x-user-defined" => Some("windows-1252".to_owned()),
         name => Some(name.to_owned()),
@@ -129,7 +133,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
     read(xml_encoding(head)?)
 }
 
-/// The `encoding` of an XML declaration ("get an XML encoding").
+/// Returns the `encoding` of an XML declaration ("get an XML encoding").
 fn xml_encoding(head: &[u8]) -> Option<&[u8]> {
     let declaration = head.strip_prefix(b"<?xml")?;
     let mut scan = Scan { rest: declaration.get(..declaration.iter().position(|byte| *byte == b'>')?)? };
@@ -143,8 +147,8 @@ fn xml_encoding(head: &[u8]) -> Option<&[u8]> {
     (!label.iter().any(|byte| is_blank(*byte))).then_some(label)
 }
 
-/// The label in a `content` such as `text/html; charset=utf-8` ("extracting a character encoding
-/// from a meta element").
+/// Returns the label in a `content` such as `text/html; charset=utf-8` ("extracting a character
+/// encoding from a meta element").
 fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
     let mut scan = Scan { rest: content };
     loop {
@@ -165,7 +169,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | 0x0c | b'\r' | b' ')
 }
 
-/// What is left to look through.
+/// The bytes that are not scanned yet.
 struct Scan<'a> {
     rest: &'a [u8],
 }
@@ -181,18 +185,19 @@ impl Scan<'_> {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    /// Goes to the first such byte, or to the end.
+    /// Moves to the first such byte, or to the end.
     fn skip_to(&mut self, is_wanted: impl Fn(u8) -> bool) {
         self.skip(self.rest.iter().position(|byte| is_wanted(*byte)).unwrap_or(self.rest.len()));
     }
 
-    /// Goes behind the first such bytes, or to the end.
+    /// Moves past the first such bytes, or to the end.
     fn skip_behind(&mut self, bytes: &[u8]) {
         let at = self.rest.windows(bytes.len()).position(|part| part == bytes);
         self.skip(at.map_or(self.rest.len(), |at| at + bytes.len()));
     }
 
-    /// True at the tag of this element with an attribute, or with an empty name at any tag.
+    /// Returns true at a start tag of this element that has an attribute or a `/`; with an empty
+    /// name, at any tag.
     fn starts_with_tag(&self, name: &[u8]) -> bool {
         let Some(tag) = self.rest.strip_prefix(b"<") else { return false };
         if name.is_empty() {
@@ -204,12 +209,13 @@ impl Scan<'_> {
         })
     }
 
-    /// What a `<meta>` says, of whose tag the name was read.
+    /// Reads the attributes of a `<meta>`, after its name, and returns the encoding that it
+    /// declares.
     fn meta(&mut self, encoding: &impl Fn(&[u8]) -> Option<String>) -> Option<String> {
         let (mut has_pragma, mut needs_pragma, mut charset) = (false, false, None);
         let mut known: Vec<Vec<u8>> = Vec::new();
         while let Some((name, value)) = self.attribute() {
-            // The first of a name counts.
+            // If a name is repeated, the first attribute counts.
             if known.contains(&name) {
                 continue;
             }
@@ -228,14 +234,14 @@ impl Scan<'_> {
         charset?.filter(|_| has_pragma || !needs_pragma)
     }
 
-    /// The next attribute of a tag: its name in lower case and its value ("get an attribute").
-    /// `None` behind the last one.
+    /// Returns the next attribute of a tag: its name in lower case and its value ("get an
+    /// attribute"). Returns `None` after the last one.
     fn attribute(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         self.skip_to(|byte| !is_space(byte) && byte != b'/');
         if self.rest.first().is_none_or(|byte| *byte == b'>') {
             return None;
         }
-        // A `=` may begin a name, and not end it.
+        // A leading `=` is part of the name.
         let end = self
             .rest
             .iter()
@@ -343,16 +349,17 @@ mod tests {
             // Without the pragma `content` is about something else.
             ("<meta content='text/html; charset=euc-jp'>", "utf-8"),
             ("<meta http-equiv=refresh content='0; charset=euc-jp'>", "utf-8"),
-            // `charset` goes before `content`, and the first of a name counts.
+            // `charset` has precedence over `content`; if a name is repeated, the first
+            // attribute counts.
             ("<meta http-equiv=content-type content='charset=euc-jp' charset=sjis>", "shift_jis"),
             ("<meta charset=sjis charset=euc-jp>", "shift_jis"),
-            // A label that names no encoding: the next one counts.
+            // A label that names no encoding is ignored; the next one counts.
             ("<meta charset=nonsense><meta charset=sjis>", "shift_jis"),
             ("<meta charset=\"sjis", "utf-8"),
             ("<meta charset>", "utf-8"),
             ("<metas charset=sjis>", "utf-8"),
             ("<meta>", "utf-8"),
-            // Comments, other tags and what is in their attributes.
+            // Comments, other tags, and text in their attributes.
             ("<!-- <meta charset=sjis> --><meta charset=euc-jp>", "euc-jp"),
             ("<!--><meta charset=euc-jp>", "euc-jp"),
             ("<!---><meta charset=euc-jp>", "euc-jp"),
@@ -360,7 +367,7 @@ mod tests {
             ("</p title='<meta charset=sjis>'><meta charset=euc-jp>", "euc-jp"),
             ("<!a <meta charset=sjis><meta charset=euc-jp>", "euc-jp"),
             ("< meta charset=sjis>", "utf-8"),
-            // Who reads ASCII reads no UTF-16.
+            // A page that is ASCII so far is not UTF-16.
             ("<meta charset=utf-16>", "utf-8"),
             ("<meta charset=utf-16be>", "utf-8"),
             ("<meta charset=x-user-defined>", "windows-1252"),

@@ -2,10 +2,10 @@
 
 use crate::address::CacheError;
 
-/// The most codings that are taken off a page: each costs as much as reading it.
+/// The most codings that are decoded for one page: each costs as much as reading it.
 const CODINGS_MAX: usize = 3;
 
-/// A content coding that is read.
+/// A content coding that is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// `gzip`, also by its old name `x-gzip` (RFC 1952).
@@ -19,11 +19,11 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The codings of a page in the order in which they are taken off, the last applied first;
-    /// none for a page that is as it is.
+    /// Returns the codings of a page in the order in which they are decoded: the last applied
+    /// first. The list is empty if the page has none.
     ///
     /// # Errors
-    /// [`CacheError::Coding`] for a coding that is not read, and for more than three.
+    /// [`CacheError::Coding`] for a coding that is not supported, and for more than three.
     pub fn of_page(content_encoding: Option<&str>) -> Result<Vec<Self>, CacheError> {
         let mut codings = Vec::new();
         for name in content_encoding.unwrap_or_default().split(',').map(str::trim).rev() {
@@ -43,7 +43,7 @@ impl Coding {
         Ok(codings)
     }
 
-    /// Its registered name.
+    /// Returns the registered name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

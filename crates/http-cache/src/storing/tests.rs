@@ -16,7 +16,7 @@ fn answer(
     Answered { method, ..answered(request, credentials, status, response) }.storable()
 }
 
-/// An answer to a `GET`.
+/// A response to a `GET`.
 fn answered<'a>(
     request: &'a Lines,
     credentials: &'a CredentialFields,
@@ -32,7 +32,7 @@ fn got(status: u16, response: &[(&'static str, &str)]) -> Result<(), NotStored> 
     answer("GET", &[], status, response)
 }
 
-/// A `GET` without fields, answered with 200 and this `Cache-Control`.
+/// A `GET` without fields, and a 200 with this `Cache-Control`.
 fn said(cache_control: &str) -> Result<(), NotStored> {
     got(200, &[("cache-control", cache_control)])
 }
@@ -41,8 +41,8 @@ const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
 #[test]
 fn the_method_is_understood() {
-    // RFC 9111 §3: "the request method is understood by the cache". RFC 9110 §9.3.2: an answer to HEAD has no content to
-    // keep.
+    // RFC 9111 §3: "the request method is understood by the cache". RFC 9110 §9.3.2: the
+    // response to a HEAD has no content to store.
     assert_eq!(answer("GET", &[], 200, &[FRESH]), Ok(()));
     for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "QUERY", ""] {
         assert_eq!(answer(method, &[], 200, &[FRESH]), Err(NotStored::Method), "{method}");
@@ -51,8 +51,9 @@ fn the_method_is_understood() {
 
 #[test]
 fn an_answer_to_post_is_kept_where_it_says_that_it_is_the_resource() {
-    // RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information … and
-    // a Content-Location header field that has the same value as the POST's target URI".
+    // RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit
+    // freshness information … and a Content-Location header field that has the same value as the
+    // POST's target URI".
     for (location, expected) in [
         (URL, Ok(())),
         ("/a?b=c", Ok(())),
@@ -84,8 +85,9 @@ fn an_answer_to_post_is_kept_where_it_says_that_it_is_the_resource() {
 
 #[test]
 fn the_status_is_final_and_one_of_the_whole() {
-    // RFC 9111 §3: "the response status code is final". §3.3: partial answers only where they are understood. RFC 6585:
-    // "Responses with the 428 status code MUST NOT be stored by a cache" (429, 431 and 511 too).
+    // RFC 9111 §3: "the response status code is final". §3.3: partial responses only if they are
+    // understood. RFC 6585: "Responses with the 428 status code MUST NOT be stored by a cache"
+    // (429, 431 and 511 too).
     for (status, expected) in [
         (100, Err(NotStored::Status)),
         (199, Err(NotStored::Status)),
@@ -109,8 +111,9 @@ fn the_status_is_final_and_one_of_the_whole() {
 
 #[test]
 fn must_understand_needs_a_known_status_and_then_outweighs_no_store() {
-    // RFC 9111 §5.2.2.3: "limits caching of the response to a cache that understands and conforms to the requirements for
-    // that response's status code"; such a cache "SHOULD ignore the no-store directive".
+    // RFC 9111 §5.2.2.3: "limits caching of the response to a cache that understands and
+    // conforms to the requirements for that response's status code"; such a cache "SHOULD ignore
+    // the no-store directive".
     let field = ("cache-control", "max-age=60, must-understand, no-store");
     for status in [200, 203, 301, 308, 404, 410, 451, 500, 501, 503] {
         assert_eq!(got(status, &[field]), Ok(()), "{status}");
@@ -127,14 +130,14 @@ fn must_understand_needs_a_known_status_and_then_outweighs_no_store() {
 
 #[test]
 fn no_store_holds_in_both_directions() {
-    // RFC 9111 §5.2.1.5, §5.2.2.5: a cache "MUST NOT store any part of either this request or any response to it", "… of
-    // either the immediate request or the response".
+    // RFC 9111 §5.2.1.5, §5.2.2.5: a cache "MUST NOT store any part of either this request or
+    // any response to it", "… of either the immediate request or the response".
     for field in ["no-store", "No-StOrE", "max-age=10000, no-store", "no-store, public, s-maxage=1"] {
         assert_eq!(said(field), Err(NotStored::NoStore), "{field}");
     }
     let request = [("cache-control", "no-store")];
     assert_eq!(answer("GET", &request, 200, &[FRESH]), Err(NotStored::NoStore));
-    // must-understand speaks of the answer's no-store only.
+    // must-understand overrides only the no-store of the response.
     assert_eq!(
         answer("GET", &request, 200, &[("cache-control", "max-age=60, must-understand")]),
         Err(NotStored::NoStore)
@@ -148,7 +151,8 @@ fn private_is_not_for_a_shared_cache() {
         assert_eq!(said(&format!("max-age=60, {malformed}")), Err(NotStored::Private), "{malformed}");
     }
     assert_eq!(said("max-age=60, no_store"), Err(NotStored::NoStore));
-    // RFC 9111 §5.2.2.7: "a shared cache MUST NOT store the response"; of the qualified form, "the listed header fields".
+    // RFC 9111 §5.2.2.7: "a shared cache MUST NOT store the response"; of the qualified form,
+    // "the listed header fields".
     assert_eq!(said("private, max-age=60"), Err(NotStored::Private));
     assert_eq!(said("max-age=60 private"), Err(NotStored::Private), "a comma is missing");
     assert_eq!(said("max-age=60, private=\"set-cookie\""), Ok(()));
@@ -160,9 +164,9 @@ fn private_is_not_for_a_shared_cache() {
 
 #[test]
 fn an_answer_to_credentials_is_kept_where_it_says_so() {
-    // RFC 9111 §3.5: "A shared cache MUST NOT use a cached response to a request with an Authorization header field … unless
-    // the response contains a Cache-Control field with a response directive … that allows it to be stored by a shared
-    // cache".
+    // RFC 9111 §3.5: "A shared cache MUST NOT use a cached response to a request with an
+    // Authorization header field … unless the response contains a Cache-Control field with a
+    // response directive … that allows it to be stored by a shared cache".
     let request = [("authorization", "Basic Zm9v")];
     for (field, expected) in [
         ("max-age=60", Err(NotStored::Authorization)),
@@ -183,7 +187,8 @@ fn an_answer_to_credentials_is_kept_where_it_says_so() {
 
 #[test]
 fn what_varies_with_everything_is_not_kept() {
-    // RFC 9111 §4.1: "A stored response with a Vary header field value containing a member "*" always fails to match."
+    // RFC 9111 §4.1: "A stored response with a Vary header field value containing a member "*"
+    // always fails to match."
     for (vary, expected) in
         [("*", Err(NotStored::VaryStar)), ("a, *", Err(NotStored::VaryStar)), ("a", Ok(())), ("", Ok(()))]
     {
@@ -193,10 +198,11 @@ fn what_varies_with_everything_is_not_kept() {
 
 #[test]
 fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
-    // RFC 9111 §3: "the response contains at least one of the following: a public response directive …; an Expires header
-    // field; a max-age response directive; … an s-maxage response directive …; or a status code that is defined as
-    // heuristically cacheable." And: "some caches will not store a response that has neither a cache validator nor an
-    // explicit expiration time".
+    // RFC 9111 §3: "the response contains at least one of the following: a public response
+    // directive …; an Expires header field; a max-age response directive; … an s-maxage response
+    // directive …; or a status code that is defined as heuristically cacheable." And: "some
+    // caches will not store a response that has neither a cache validator nor an explicit
+    // expiration time".
     let none = Err(NotStored::NoFreshness);
     let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
     let cases: [(u16, &[(&str, &str)], _); 17] = [
@@ -232,7 +238,8 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
 
 #[test]
 fn no_cache_is_kept_for_its_validator() {
-    // RFC 9111 §5.2.2.4: "the response MUST NOT be used to satisfy any other request without forwarding it for validation".
+    // RFC 9111 §5.2.2.4: "the response MUST NOT be used to satisfy any other request without
+    // forwarding it for validation".
     assert_eq!(said("no-cache, max-age=60"), Err(NotStored::NoFreshness));
     assert_eq!(got(200, &[("cache-control", "no-cache, max-age=60"), ("etag", "\"a\"")]), Ok(()));
     assert_eq!(got(200, &[("cache-control", "no-cache"), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")]), Ok(()));
@@ -258,9 +265,10 @@ fn kept(fields: &[(&'static str, &'static str)], keeps_cookies: bool) -> Vec<Str
 
 #[test]
 fn all_fields_are_kept_but_those_of_connection_and_proxy() {
-    // RFC 9111 §3.1: "Caches MUST include all received response header fields -- including unrecognized ones", but not "the
-    // Connection header field and fields whose names are listed in it", "Header fields that are specific to the proxy", and
-    // what "no-cache and private cache directives … prevent storage of".
+    // RFC 9111 §3.1: "Caches MUST include all received response header fields -- including
+    // unrecognized ones", but not "the Connection header field and fields whose names are listed
+    // in it", "Header fields that are specific to the proxy", and what "no-cache and private
+    // cache directives … prevent storage of".
     let fields = [
         ("date", "d"),
         ("x-unknown", "1"),
@@ -309,7 +317,8 @@ fn fields_that_no_cache_or_private_names_are_not_kept() {
 
 #[test]
 fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
-    // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But frameworks add one to any answer.
+    // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But frameworks add one to
+    // any response.
     let shares = |fields: &[(&'static str, &str)]| {
         let fields = Lines::from(fields);
         let (directives, is_targeted) = CacheControl::of_response(&fields);
@@ -330,7 +339,8 @@ fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
     assert_eq!((kept(&fields, true).len(), kept(&fields, false).len()), (3, 1));
 }
 
-/// Fields that say who asks, and what an upstream may answer without a thought for shared caches.
+/// Fields that identify the client, and responses of an upstream that gives no thought to shared
+/// caches.
 const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key", "alice"), ("x-session", "alice")];
 
 #[test]
@@ -350,7 +360,7 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
         &[("cache-control", "no-cache, max-age=60"), etag],
         &[("cache-control", "public"), modified],
         &[("cache-control", "max-age=0, stale-if-error=60, stale-while-revalidate=60"), etag],
-        // Never fresh here: a client's `max-stale` must not take it out.
+        // Not explicitly fresh, so a client's `max-stale` could otherwise retrieve it.
         &[("cache-control", "max-age=60"), ("age", "60"), etag],
         &[("expires", "Sun, 06 Nov 1994 08:40:00 GMT"), ("date", "Sun, 06 Nov 1994 08:39:00 GMT"), etag],
     ];
@@ -364,7 +374,7 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
         for response in implicit {
             assert_eq!(stored(&[credentials], response), Err(NotStored::Credentials), "{credentials:?} {response:?}");
             assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
-            // What is stored for others is not out of date for that.
+            // The stored response stays current for others.
             let fate = answered(&Lines::from(&[credentials]), &further, 200, &Lines::from(response)).fate();
             assert_eq!(fate, Fate::Pass(NotStored::Credentials), "{response:?}");
         }
@@ -378,7 +388,8 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
 
 #[test]
 fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_itself() {
-    // RFC 9111 §3.2 stores the fields of a 304, which may be for the visitor who asked: a name, a nonce.
+    // RFC 9111 §3.2 stores the fields of a 304, which may be meant for the client of the
+    // request: a name, a nonce.
     let merged = Lines::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
     let none = CredentialFields::default();
     let fate = |request: &[(&'static str, &str)], update: &[(&'static str, &str)]| {

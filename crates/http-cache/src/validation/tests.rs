@@ -9,8 +9,9 @@ fn lines(of: &[(&'static str, &'static str)]) -> Lines {
     of.iter().copied().collect()
 }
 
-/// RFC 9111 §4.3.1: "MUST send the relevant entity tags", "SHOULD send the Last-Modified value (using If-Modified-Since) if … a
-/// single stored response is being validated, and that response contains a Last-Modified value".
+/// RFC 9111 §4.3.1: "MUST send the relevant entity tags", "SHOULD send the Last-Modified value
+/// (using If-Modified-Since) if … a single stored response is being validated, and that response
+/// contains a Last-Modified value".
 #[test]
 fn both_validators_are_sent_as_they_came() {
     for (stored, tag, date) in [
@@ -21,10 +22,10 @@ fn both_validators_are_sent_as_they_came() {
         (vec![("last-modified", OLD)], None, Some(OLD)),
         (vec![("last-modified", OLD), ("etag", "\"a\"")], Some("\"a\""), Some(OLD)),
         (vec![("last-modified", "Sunday, 06-Nov-94 08:49:37 GMT")], None, Some("Sunday, 06-Nov-94 08:49:37 GMT")),
-        // Whoever writes such tags compares such tags.
+        // A server that writes such tags also compares them.
         (vec![("etag", "a")], Some("a"), None),
         (vec![("etag", "w/\"a\"")], Some("w/\"a\""), None),
-        // As `If-None-Match`, these would say something else.
+        // In `If-None-Match`, these would have another meaning.
         (vec![("etag", "*")], None, None),
         (vec![("etag", "\"a\", \"b\"")], None, None),
         (vec![("etag", "\"a\""), ("etag", "\"b\"")], None, None),
@@ -40,8 +41,8 @@ fn both_validators_are_sent_as_they_came() {
     }
 }
 
-/// RFC 9111 §3.2: "the cache MUST add each header field in the provided response to the stored response, replacing field values
-/// that are already present, with the following exceptions".
+/// RFC 9111 §3.2: "the cache MUST add each header field in the provided response to the stored
+/// response, replacing field values that are already present, with the following exceptions".
 #[test]
 fn a_304_replaces_the_fields_it_has() {
     let kept = "kept";
@@ -70,7 +71,7 @@ fn a_304_replaces_the_fields_it_has() {
         ("content-digest", Some("a"), Some("b"), Some("a")),
         ("repr-digest", Some("a"), Some("b"), Some("a")),
         ("digest", Some("a"), Some("b"), Some("a")),
-        // It is the tag of the kept bytes.
+        // The tag belongs to the stored bytes.
         ("etag", Some("\"a\""), Some("W/\"a\""), Some("\"a\"")),
         ("etag", None, Some("\"a\""), Some("\"a\"")),
         // "Header fields excepted from storage in Section 3.1"
@@ -83,7 +84,7 @@ fn a_304_replaces_the_fields_it_has() {
         ("te", None, Some("a"), None),
         ("trailer", None, Some("a"), None),
         ("upgrade", None, Some("a"), None),
-        // Those of the answer that came last.
+        // Those of the latest response.
         ("age", Some("10"), Some("1"), Some("1")),
         ("age", Some("10"), None, None),
         ("date", Some(OLD), Some(NEW), Some(NEW)),
@@ -112,10 +113,10 @@ fn all_lines_of_a_field_are_replaced_and_what_connection_lists_stays_away() {
 /// RFC 9111 §4.3.4: "filtered by the first match of".
 #[test]
 fn a_304_is_about_the_answer_that_has_its_validator() {
-    // The kept answer's tag, date and `Date`; those of the 304.
+    // The stored response's tag, date and `Date`; those of the 304.
     for (stored, from_304, is_same) in [
-        // "If none of the initial set contains at least one of the same strong validators, then the cache MUST NOT use the new
-        // response to update any stored responses."
+        // "If none of the initial set contains at least one of the same strong validators, then
+        // the cache MUST NOT use the new response to update any stored responses."
         ((Some("\"a\""), None), (Some("\"a\""), None), true),
         ((Some("\"a\""), None), (Some("\"b\""), None), false),
         ((Some("\"a\""), Some(OLD)), (Some("\"b\""), Some(OLD)), false),
@@ -125,8 +126,8 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
         ((None, Some(OLD)), (Some("\"a\""), Some(NEW)), false),
         ((None, Some(OLD)), (Some("\"a\""), None), false),
         ((Some("a"), None), (Some("a"), None), true),
-        // "no strong validators but … one or more weak validators, and those validators correspond to one of the initial set's
-        // stored responses".
+        // "no strong validators but … one or more weak validators, and those validators
+        // correspond to one of the initial set's stored responses".
         ((Some("W/\"a\""), None), (Some("W/\"a\""), None), true),
         ((Some("\"a\""), None), (Some("W/\"a\""), None), true),
         ((Some("\"a\""), None), (Some("W/\"b\""), None), false),
@@ -138,8 +139,9 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
         ((Some("\"a\""), Some(OLD)), (None, Some(OLD)), true),
         ((Some("\"a\""), Some(OLD)), (None, Some(NEW)), false),
         ((Some("\"a\""), None), (None, Some(OLD)), false),
-        // "does not include any form of validator … and there is only one stored response in the initial set": the one whose
-        // validator was sent, though the RFC has it without one. Many a server sends no `Last-Modified` in a 304.
+        // "does not include any form of validator … and there is only one stored response in the
+        // initial set": the one whose validator was sent. The RFC requires that one to have no
+        // validator either, but many servers send no `Last-Modified` in a 304.
         ((None, None), (None, None), true),
         ((Some("\"a\""), None), (None, None), true),
         ((None, Some(OLD)), (None, None), true),
@@ -151,7 +153,8 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
         };
         assert_eq!(is_about(&of(stored), &of(from_304)), is_same, "{stored:?} {from_304:?}");
     }
-    // RFC 9110 §8.8.2.2: a date is strong where "that cache entry includes a Date value which is at least one second after".
+    // RFC 9110 §8.8.2.2: a date is strong if "that cache entry includes a Date value which is at
+    // least one second after".
     let from_304 = lines(&[("etag", "\"a\""), ("last-modified", OLD)]);
     for (stored, is_same) in [
         (vec![("last-modified", OLD), ("date", "Sun, 06 Nov 1994 08:49:38 GMT")], true),
@@ -162,10 +165,11 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
     }
 }
 
-/// RFC 9111 §4.3.5: "if the stored response and HEAD response have matching values for any received validator fields (`ETag` and
-/// Last-Modified) and, if the HEAD response has a Content-Length header field, the value of Content-Length matches that of the
-/// stored response, the cache SHOULD update the stored response …; otherwise, the cache SHOULD consider the stored response to be
-/// stale".
+/// RFC 9111 §4.3.5: "if the stored response and HEAD response have matching values for any
+/// received validator fields (`ETag` and Last-Modified) and, if the HEAD response has a
+/// Content-Length header field, the value of Content-Length matches that of the stored response,
+/// the cache SHOULD update the stored response …; otherwise, the cache SHOULD consider the
+/// stored response to be stale".
 #[test]
 fn a_head_updates_the_answer_it_is_about() {
     let stored = lines(&[("etag", "\"a\""), ("last-modified", OLD), ("x-a", "1"), ("x-b", "1"), ("age", "9")]);
@@ -214,9 +218,10 @@ fn a_head_with_another_status_updates_nothing() {
     }
 }
 
-/// RFC 9110 §15.4.5: "Content-Location, Date, `ETag`, and Vary; Cache-Control and Expires"; "SHOULD NOT generate representation
-/// metadata other than the above listed fields unless said metadata exists for the purpose of guiding cache updates (e.g.,
-/// Last-Modified might be useful if the response does not have an `ETag` field)".
+/// RFC 9110 §15.4.5: "Content-Location, Date, `ETag`, and Vary; Cache-Control and Expires";
+/// "SHOULD NOT generate representation metadata other than the above listed fields unless said
+/// metadata exists for the purpose of guiding cache updates (e.g., Last-Modified might be useful
+/// if the response does not have an `ETag` field)".
 #[test]
 fn a_304_has_what_guides_the_updates_of_caches() {
     let sent = [

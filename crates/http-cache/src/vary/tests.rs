@@ -7,7 +7,8 @@ fn names(of: &[&str]) -> Vec<String> {
     of.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// True where what was kept for one value of a field is used for another; `None` where the request lacks the field.
+/// Returns true if a response stored for one value of a field matches another; `None` is a
+/// request without the field.
 fn is_match(name: &'static str, kept_for: Option<&str>, asked: Option<&str>) -> bool {
     let given = |value: Option<&str>| Lines::from(&value.map(|value| (name, value)).into_iter().collect::<Vec<_>>());
     matches(&selecting(&names(&[name]), &given(kept_for)), &Lines::default(), &given(asked))
@@ -28,7 +29,7 @@ fn vary_names_fields_whatever_their_case_and_order() {
         (Some(", *"), Vary::Star),
         (Some("*, Accept"), Vary::Star),
         (Some("Accept,*"), Vary::Star),
-        // What is no name cannot be compared.
+        // A malformed name cannot be compared.
         (Some("Accept Encoding"), Vary::Star),
         (Some("Accept; Cookie"), Vary::Star),
         (Some("\"Accept\""), Vary::Star),
@@ -38,7 +39,8 @@ fn vary_names_fields_whatever_their_case_and_order() {
     }
 }
 
-/// RFC 9111 §4.1: "all the presented request header fields nominated by that Vary field value match".
+/// RFC 9111 §4.1: "all the presented request header fields nominated by that Vary field value
+/// match".
 #[test]
 fn every_field_that_vary_names_must_match() {
     let both = names(&["x-a", "x-b"]);
@@ -56,8 +58,8 @@ fn every_field_that_vary_names_must_match() {
     assert!(matches(&Vec::new(), &Lines::default(), &Lines::from(&[("x-a", "1")])), "nothing varies");
 }
 
-/// RFC 9111 §4.1: "If (after any normalization that might take place) a header field is absent from a request, it can only match
-/// another request if it is also absent there."
+/// RFC 9111 §4.1: "If (after any normalization that might take place) a header field is absent
+/// from a request, it can only match another request if it is also absent there."
 #[test]
 fn a_field_that_is_absent_matches_only_where_it_is_absent_too() {
     for name in ["x-a", "accept-language", "accept-encoding", "accept"] {
@@ -69,8 +71,9 @@ fn a_field_that_is_absent_matches_only_where_it_is_absent_too() {
     }
 }
 
-/// RFC 9111 §4.1: "adding or removing whitespace, where allowed in the header field's syntax", "combining multiple header field
-/// lines with the same field name", "normalizing both header field values in a way that is known to have identical semantics".
+/// RFC 9111 §4.1: "adding or removing whitespace, where allowed in the header field's syntax",
+/// "combining multiple header field lines with the same field name", "normalizing both header
+/// field values in a way that is known to have identical semantics".
 #[test]
 fn values_of_the_same_meaning_match() {
     for (name, values) in [
@@ -125,8 +128,8 @@ fn values_of_another_meaning_do_not_match() {
     }
 }
 
-/// RFC 9111 §4.1: "When a nominated request header field has a known mechanism for ranking preference …, that mechanism MAY be
-/// used to choose a preferred response."
+/// RFC 9111 §4.1: "When a nominated request header field has a known mechanism for ranking
+/// preference …, that mechanism MAY be used to choose a preferred response."
 #[test]
 fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
     let varies = names(&["accept-language", "x-a"]);
@@ -137,7 +140,7 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
         ("DE", "fr;q=0.5,de,De;q=1", true),
         (" de-CH ", "de-ch, de;q=0.9", true),
         ("de", "de;q=0.002, *;q=0.001", true),
-        // It is not the most wanted one, or not the only one.
+        // It is not the most preferred one, or not the only one.
         ("de", "fr, de;q=0.9", false),
         ("de", "fr, de", false),
         ("de", "de, *", false),
@@ -152,7 +155,7 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
         ("*", "*", false),
         ("", "", false),
         ("", "de", false),
-        // It cannot be told.
+        // The preference is malformed.
         ("de", "de, fr;q=2", false),
         ("de", "de;q=1;x=1", false),
     ] {
@@ -188,7 +191,7 @@ fn no_value_is_kept_as_it_is() {
     assert_eq!(hash("").len(), 22);
 }
 
-/// Every answer that is kept has such hashes in KV: they are to stay the same.
+/// These hashes are stored in KV with every response, so they must not change.
 #[test]
 fn the_hash_is_16_bytes_of_sha_256() {
     // SHA-256 of "" starts with e3b0c442 98fc1c14 9afbf4c8 996fb924; its last six bits are 0x24.

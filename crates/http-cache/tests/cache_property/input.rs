@@ -1,24 +1,24 @@
-//! Random requests and answers: few values, so that they meet.
+//! Random requests and responses from few values, so that they collide.
 
 use http_semantics::fields::Lines;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-/// One request, and what the upstream answers if it is asked.
+/// One request, and the response of the upstream if it is asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) wait_ms: u64,
     pub(crate) url: &'static str,
     pub(crate) method: &'static str,
     pub(crate) request: Lines,
-    /// The upstream failed for it lately.
+    /// The backoff after a failed refresh has not ended.
     pub(crate) is_left_alone: bool,
     pub(crate) is_drawn: bool,
     pub(crate) takes_ms: u64,
-    /// `None`: no answer.
+    /// `None` if the upstream does not answer.
     pub(crate) status: Option<u16>,
     pub(crate) answer: Lines,
-    /// Answers a condition with 304.
+    /// The upstream answers a condition with 304.
     pub(crate) validates: bool,
 }
 
@@ -43,10 +43,10 @@ fn requests() -> impl Strategy<Value = Lines> {
     ])
 }
 
-/// A lifetime or none, and up to two other directives.
+/// At most one lifetime, and up to two other directives.
 fn controls() -> impl Strategy<Value = String> {
     let others = vec![
-        // Ahead of `private`: of a dictionary the last member counts (RFC 8941 §3.2).
+        // Before `private`, because the last member of a dictionary counts (RFC 8941 §3.2).
         "private=\"x-secret\"",
         "no-cache=\"set-cookie\"",
         "public",

@@ -1,4 +1,4 @@
-//! The laws of reuse. They read the fields by themselves, in a few simple words.
+//! The laws of reuse. They interpret the fields on their own, by a few simple rules.
 
 use http_cache::answer::{Part, Story, of_kept};
 use http_cache::cache_status::CacheStatus;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::World;
 use crate::input::Step;
 
-/// What is known of a body that the upstream gave.
+/// A body that the upstream sent, and what it said about it.
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) url: &'static str,
@@ -19,39 +19,39 @@ pub(crate) struct Body {
     /// Its fields with those of later validations.
     pub(crate) fields: Lines,
     pub(crate) times: Times,
-    /// The requests it is for, as the upstream says.
+    /// The requests that it is meant for, as the upstream said.
     pub(crate) requests: Vec<Lines>,
     pub(crate) is_secret: bool,
     /// Who contributed to it: the visitor it was made for, and those whose validations changed
     /// its fields.
     pub(crate) contributions: Vec<Contribution>,
-    /// Its `Set-Cookie` may be given to everybody.
+    /// True if its `Set-Cookie` may be sent to everybody.
     pub(crate) shares_cookies: bool,
 }
 
-/// What one visitor had to do with a stored answer.
+/// How one visitor contributed to a stored response.
 #[derive(Debug)]
 pub(crate) struct Contribution {
     /// The visitor's credentials; empty for none.
     pub(crate) credentials: String,
-    /// The upstream said explicitly that what it answered was fresh for shared caches.
+    /// True if the upstream said explicitly that this response was fresh for shared caches.
     pub(crate) was_fresh_for_all: bool,
 }
 
-/// Under what circumstances a kept body is served.
+/// In which circumstances a stored body is served.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Served {
-    /// Without a word from the upstream.
+    /// Without asking the upstream.
     FromStore,
-    /// The upstream failed just now.
+    /// In place of an error of the upstream.
     InPlaceOfError,
-    /// The upstream said just now that it is still the same.
+    /// After the upstream confirmed that it is current.
     Validated,
 }
 
 pub(crate) type Law = Result<(), TestCaseError>;
 impl World {
-    /// The laws of reuse.
+    /// Checks the laws of reuse.
     pub(crate) fn serve(&mut self, step: &Step, kept: &Kept, id: usize, served: Served) -> Law {
         self.hits += 1;
         let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
@@ -119,7 +119,7 @@ impl World {
     }
 }
 
-/// The directives that count: those of `CDN-Cache-Control`, else of `Cache-Control`.
+/// Returns the directives of `CDN-Cache-Control`, or else of `Cache-Control`.
 fn directives(fields: &Lines) -> Vec<String> {
     let field = fields.get("cdn-cache-control").or_else(|| fields.get("cache-control")).unwrap_or_default();
     field.split(", ").map(str::to_owned).collect()
@@ -139,23 +139,26 @@ fn seconds(fields: &Lines, name: &str) -> Option<u64> {
     found.map(|seconds| seconds * 1000)
 }
 
-/// All that says who asks, as a text; empty for an anonymous request.
+/// Returns everything that identifies the client, as text; empty for an anonymous request.
 pub(crate) fn credentials_of(request: &Lines) -> String {
     ["cookie", "authorization", "x-api-key", "x-session"].into_iter().filter_map(|name| request.get(name)).collect()
 }
 
-/// True where the upstream says that shared caches may use the answer for a while without asking.
+/// Returns true if the upstream says that shared caches may use the response for a while without
+/// asking.
 pub(crate) fn is_fresh_for_all(fields: &Lines) -> bool {
     explicit_ms(fields).is_some_and(|lifetime_ms| lifetime_ms > 0) && !has(fields, "no-cache")
 }
 
-/// True where the upstream speaks to shared caches, of an answer that it made for nobody in particular.
+/// Returns true if the upstream addresses shared caches, in a response that it made for nobody
+/// in particular.
 pub(crate) fn shares_cookies(request: &Lines, fields: &Lines) -> bool {
     let speaks = fields.has("cdn-cache-control") || has(fields, "public") || has(fields, "s-maxage");
     credentials_of(request).is_empty() && speaks && is_fresh_for_all(fields)
 }
 
-/// The lifetime that an answer says it has (RFC 9111 §4.2.1): `s-maxage`, `max-age`, `Expires`.
+/// Returns the lifetime that a response states (RFC 9111 §4.2.1): `s-maxage`, `max-age`,
+/// `Expires`.
 fn explicit_ms(fields: &Lines) -> Option<u64> {
     let date = |name| fields.get(name).as_deref().and_then(http_date::parse_ms);
     let expires = fields.get("expires").filter(|_| !fields.has("cdn-cache-control"));
@@ -166,7 +169,8 @@ fn explicit_ms(fields: &Lines) -> Option<u64> {
     seconds(fields, "s-maxage").or_else(|| seconds(fields, "max-age")).or_else(until_expiry)
 }
 
-/// `must-understand` outweighs `no-store` (RFC 9111 §5.2.2.3): all statuses here are understood.
+/// Returns true if the response must not be stored. `must-understand` overrides `no-store` (RFC
+/// 9111 §5.2.2.3), because all statuses here are understood.
 pub(crate) fn is_secret(status: u16, request: &Lines, fields: &Lines) -> bool {
     let is_no_store = has(fields, "no-store") && !has(fields, "must-understand");
     status == 206 || has(fields, "private") || is_no_store || has(request, "no-store")
@@ -190,7 +194,7 @@ fn sorted(request: &Lines, name: &str) -> Option<Vec<String>> {
     Some(members)
 }
 
-/// The language that the request wants most.
+/// Returns the language that the request prefers.
 fn wanted(request: &Lines) -> Option<String> {
     let accepted = request.get("accept-language")?;
     Some(if accepted.contains("de") { "de" } else { "en" }.to_owned())

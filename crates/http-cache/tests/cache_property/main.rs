@@ -1,7 +1,10 @@
-//! Random requests and answers through a small cache: the decisions of the real one around a map and a virtual clock. Whatever
-//! they are, nobody gets what is not meant for them: above all, for any sequence of requests by several visitors with any directives
-//! and any answers of the upstream, nobody gets what was made for another visitor's credentials, unless that answer was explicitly
-//! fresh for shared caches.
+//! Random requests and responses through a small cache: the decisions of the real one around a
+//! map and a virtual clock.
+//!
+//! Whatever the requests, no visitor receives what is not meant for them. Above all: for any
+//! sequence of requests by several visitors, with any directives and any responses of the
+//! upstream, nobody receives what was made for another visitor's credentials, unless it was
+//! explicitly fresh for shared caches.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing)] // All of it is a test.
 
@@ -26,7 +29,7 @@ use proptest::prelude::*;
 use input::{Step, steps};
 use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_all, is_secret, shares_cookies, who};
 
-/// Cookies and API keys, and a field that a site names itself.
+/// Cookies, API keys, and a field that a site configured.
 fn credentials() -> CredentialFields {
     CredentialFields::parse("X-Session")
 }
@@ -50,13 +53,13 @@ struct World {
     now_ms: u64,
     kept: BTreeMap<PlaceKey, (Kept, usize)>,
     bodies: Vec<Body>,
-    /// The newest body that was kept for a request with these fields.
+    /// The newest body that was stored for a request with these fields.
     newest: BTreeMap<(&'static str, String), usize>,
     hits: usize,
 }
 
 impl World {
-    /// As the Worker does it.
+    /// Handles one request as the Worker does.
     fn take_step(&mut self, step: &Step) -> Law {
         self.now_ms += step.wait_ms;
         let asked = Asked::of(step.method, &step.request);
@@ -137,7 +140,7 @@ impl World {
         Ok(())
     }
 
-    /// What a write and a HEAD do to what is kept.
+    /// What a write and a HEAD do to the stored response.
     fn effects(&mut self, step: &Step, found: Option<&Found>, status: u16, fields: &Lines, times: Times) {
         if step.method == "POST" && status < 400 {
             self.kept.remove(&(step.url, Selecting::new()));
@@ -191,7 +194,7 @@ impl World {
         let renewed = answered(step, &credentials, stored.status, &stored.fields, times);
         match (Answered { method: "GET", ..renewed }).fate_of_update(update) {
             Fate::Keep => {}
-            // What is stored stays as it is.
+            // The stored response stays as it is.
             Fate::Pass(_) => return,
             Fate::Forget(_) => return drop(self.kept.remove(key)),
         }
@@ -207,15 +210,16 @@ impl World {
         known.times = times;
         known.requests.push(step.request.clone());
         known.is_secret |= is_secret(known.status, &step.request, &known.fields);
-        // What counts is what this visitor was told, not what is inherited from an answer to somebody else.
+        // What counts is what this visitor was told, not what is inherited from a response to
+        // another.
         known.contributions.push(contribution(step, &answer));
-        // A cookie of a validation is not stored, and takes away the one before.
+        // A cookie of a validation is not stored, and removes the stored one.
         known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&Lines::default(), &known.fields);
         self.kept.insert(new_key, (Kept::new(stored, None), body));
     }
 }
 
-/// What the visitor of this step has to do with an answer that has these fields.
+/// Returns the contribution of this step's visitor to a response with these fields.
 fn contribution(step: &Step, fields: &Lines) -> Contribution {
     let credentials = credentials_of(&step.request);
     Contribution { credentials, was_fresh_for_all: is_fresh_for_all(fields) }
@@ -236,7 +240,7 @@ proptest! {
     }
 }
 
-/// A GET, so long after the one before, with this `Cookie`, and an answer with these fields.
+/// A GET with this `Cookie`, so long after the one before, and a response with these fields.
 fn get(wait_ms: u64, cookie: &str, control: &str, answer: &[(&str, &str)]) -> Step {
     let request = [("cookie", cookie), ("cache-control", control)].into_iter().filter(|(_, value)| !value.is_empty());
     Step {
@@ -265,23 +269,25 @@ fn variants_of_one_url_are_hits_side_by_side() {
 
 #[test]
 fn what_varies_with_something_that_is_no_field_is_not_used_again() {
-    // RFC 9110 §12.5.5: Vary = #( "*" / field-name ). What else it says cannot be compared.
+    // RFC 9110 §12.5.5: Vary = #( "*" / field-name ). Anything else cannot be compared.
     run(&[get(0, "a", "", &[FRESH, ("vary", "cookie accept")]), get(1, "b", "", &[])]).unwrap();
     run(&[get(0, "a", "", &[FRESH, ("vary", "x y")]), get(1, "b", "", &[])]).unwrap();
 }
 
 #[test]
 fn a_304_can_make_an_answer_vary() {
-    // RFC 9111 §3.2: a 304 updates the stored fields, Vary among them; §4.1: a cache "MUST NOT use that stored response … unless
-    // all the presented request header fields nominated by that Vary field value match".
+    // RFC 9111 §3.2: a 304 updates the stored fields, Vary among them; §4.1: a cache "MUST NOT
+    // use that stored response … unless all the presented request header fields nominated by
+    // that Vary field value match".
     let (tag, validated) = (("etag", "\"a\""), [FRESH, VARY]);
     run(&[get(0, "", "", &[tag]), get(1, "a", "", &validated), get(1, "b", "", &[FRESH])]).unwrap();
 }
 
 #[test]
 fn a_newer_variant_is_not_followed_by_an_older_one() {
-    // RFC 9111 §4: "When more than one suitable response is stored, a cache MUST use the most recent one". The second answer for b
-    // takes the place of the stale one for a, and gives it back; the first one for b is older.
+    // RFC 9111 §4: "When more than one suitable response is stored, a cache MUST use the most
+    // recent one". The second response for b replaces the stale one for a, and is replaced by it
+    // in turn; the first one for b is older.
     let short = ("cache-control", "max-age=2");
     let of_b = [get(1, "b", "", &[FRESH, VARY]), get(2000, "b", "no-cache", &[short, VARY])];
     let of_a = [get(0, "a", "", &[short, VARY]), get(2000, "a", "", &[short, VARY])];

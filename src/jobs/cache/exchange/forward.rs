@@ -1,4 +1,4 @@
-//! What goes to the upstream, and what comes back.
+//! The request to the upstream and its response, or a stale one in place of an error.
 
 use circuit_breaker::{Admission, Circuits, Outcome as Ended, RequestKey, client_address};
 use http_cache::address::CacheError;
@@ -21,18 +21,18 @@ use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
-/// An answer of the upstream.
+/// A response of the upstream.
 pub(in crate::jobs::cache) struct Received {
     pub(in crate::jobs::cache) response: Response,
     pub(in crate::jobs::cache) status: u16,
-    /// Its fields, with a `Date` if it has none.
+    /// Its fields, with a `Date` added if there was none.
     pub(in crate::jobs::cache) fields: Lines,
     pub(in crate::jobs::cache) has_date: bool,
     pub(in crate::jobs::cache) times: Times,
 }
 
 impl Exchange {
-    /// Asks the upstream.
+    /// Forwards the request to the upstream and handles the response.
     pub(super) async fn forward(
         &self,
         looked: Looked,
@@ -51,12 +51,13 @@ impl Exchange {
             let failure = CacheError::Upstream(format!("it answered {}", received.status)).into();
             return self.instead(looked, fwd, failure, Some(&received));
         }
-        // An error that is passed on is no refresh either.
+        // An error that is passed on counts as a failed refresh.
         self.note_refresh(&looked, stale::is_error(received.status), received.times.received_ms);
         if received.status == 304 && is_conditional {
             return self.validated(looked, fwd, received).await;
         }
-        // A write that began after this one and ended before it: which of the two the upstream made last is not known.
+        // If another write began after this one and ended before it, the order in which the
+        // upstream applied them is unknown.
         let key = self.url.key();
         let is_overtaken =
             !self.asked.is_safe && hot(|hot| hot.is_invalidated(key.as_str(), received.times.requested_ms));
@@ -64,8 +65,8 @@ impl Exchange {
         self.take(looked, fwd, received, is_overtaken).await
     }
 
-    /// Sends the request to the upstream, unless its circuits are open. `has_stale` is true if a stale answer may be given in its
-    /// place.
+    /// Sends the request to the upstream, unless its circuit is open. `has_stale` is true if a
+    /// stale response may be served instead.
     pub(super) async fn ask(
         &self,
         conditions: Vec<(&'static str, String)>,
@@ -74,7 +75,7 @@ impl Exchange {
     ) -> Result<Received, Failure> {
         let mut edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
         if !self.fields().has("authorization") {
-            // Of a refresh, which is made for everybody.
+            // A refresh is made for everybody.
             edits.remove("authorization");
         }
         let requested_ms = Clock.now_ms();
@@ -94,8 +95,8 @@ impl Exchange {
         let sent = Sent { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
         let answer = sent.to_encoded(self.url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
-        // An upstream that does not answer costs everybody the deadline. One that refuses says so at once. A body takes its time
-        // as the client sends it.
+        // An upstream that does not answer costs every client the deadline; one that refuses
+        // does so at once. With a request body, the client's upload may be what takes long.
         let ended = match &answer {
             Ok(Some(_)) => Some(Ended::Answered),
             Ok(None) => (!has_body).then_some(Ended::NoAnswer),
@@ -115,7 +116,8 @@ impl Exchange {
         Ok(Received { response, status, fields, has_date, times: Times { requested_ms, received_ms } })
     }
 
-    /// Notes how a refresh of what is kept went. A write, or a request that had to pass, is none.
+    /// Records how a refresh of the stored response ended. A write does not count, nor a request
+    /// that bypasses the cache.
     fn note_refresh(&self, looked: &Looked, has_failed: bool, now_ms: u64) {
         if self.asked.looks_in_store() && looked.found.is_some() {
             hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, now_ms));
@@ -127,7 +129,8 @@ impl Exchange {
         stale::if_error(&found.kept, &self.asked.directives, stale_ms)
     }
 
-    /// What is answered in place of a failure: what is kept, where that may be used.
+    /// Serves the stored response in place of an error if it may be used; otherwise returns the
+    /// error.
     pub(super) fn instead(
         &self,
         looked: Looked,
@@ -163,19 +166,20 @@ impl Exchange {
         }
     }
 
-    /// The upstream as the log names it: a visitor wrote the host, if the list has a wildcard.
+    /// Returns the name of the upstream for the log: its entry in `CACHE_UPSTREAMS`, because
+    /// with a wildcard the client chooses the host.
     fn place(&self) -> String {
         self.incoming.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
     }
 }
 
 impl Received {
-    /// The length that the answer says it has.
+    /// Returns the declared length of the body, in bytes.
     pub(super) fn length(&self) -> Option<u64> {
         self.fields.get("content-length").and_then(|length| length.trim().parse().ok())
     }
 
-    /// The upstream's answer as it is, not kept; with its body, if that has come already.
+    /// Passes the response on without storing it; with its body if that was already read.
     pub(super) fn passed_on(
         self,
         whole: Option<js_sys::ArrayBuffer>,

@@ -1,4 +1,4 @@
-//! What is kept of the upstream's answer, and what that means for what was kept before.
+//! Storing the upstream's response, and what it means for responses stored before.
 
 use std::rc::Rc;
 
@@ -26,14 +26,16 @@ use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
 impl Exchange {
-    /// The upstream says that what is kept is still what it would send (RFC 9111 §4.3.4).
+    /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
+    /// §4.3.4).
     pub(super) async fn validated(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
         let Some(found) = looked.found else {
             return Ok(received.passed_on(None, fwd, looked.kv_ms, looked.detail));
         };
         let is_readable = !is_obs_text(received.fields.as_str());
         if !is_readable || !is_about(&found.kept.stored.fields, &received.fields) {
-            // It speaks of another answer than the kept one, or its fields cannot be merged into that.
+            // The 304 is about another response, or its fields cannot be merged. The request is
+            // repeated without a condition.
             let has_stale = self.may_be_stale(&found);
             let looked = Looked { found: Some(found), ..looked };
             let received = match self.ask(Vec::new(), true, has_stale).await {
@@ -49,7 +51,8 @@ impl Exchange {
         let kept = Rc::new(Kept::new(stored, None));
         let body = match (fate, found.body) {
             (Fate::Keep, Body::Bytes(bytes)) => {
-                // What has to be validated each time need not be written each time.
+                // A response that must be validated for each request need not be written to KV
+                // each time.
                 if kept.freshness.is_fresh(times.received_ms) {
                     keeping::keep(&self.incoming, &key, &kept, &bytes, &AS_IT_CAME);
                 } else {
@@ -73,14 +76,14 @@ impl Exchange {
         let is_stored = fate == Fate::Keep;
         let ttl = is_stored.then(|| kept.ttl_seconds(times.received_ms));
         let cache_status = CacheStatus::Forwarded { fwd, status: Some(304), is_stored, ttl, detail: looked.detail };
-        // A cookie of the 304 is for this client, and not kept.
+        // A cookie of the 304 is for this client and not stored.
         let cookies = received.fields.iter().filter(|(name, _)| *name == "set-cookie");
         let fields = fields.iter().chain(cookies).collect();
         let source = Source::Kept { found: Found { kept, body }, received: Some(fields) };
         Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
     }
 
-    /// What becomes of an answer that a validation or a HEAD renews.
+    /// Decides what to do with a stored response that a validation or a HEAD updates.
     fn fate_of_update(&self, renewed: &Stored, received: &Received) -> Fate {
         let (method, url, request, vars) = ("GET", self.url.as_str(), &self.fields(), self.incoming.vars());
         let (credentials, times, default_lifetime_ms) = (&vars.cache.credentials, received.times, None);
@@ -89,7 +92,8 @@ impl Exchange {
         answered.fate_of_update(&received.fields)
     }
 
-    /// What is kept with fields out of a validation, and its key: the URL's own, where it is selected by something else than before.
+    /// Returns the metadata after a validation, and the key: the URL's own if the selecting
+    /// fields changed.
     fn renewed(&self, key: &Key<'static>, stored: &Stored, fields: &Lines, times: Times) -> (Key<'static>, Stored) {
         let mut renewed = stored.renewed(&self.fields(), fields, times);
         if self.has_ended(stored.epoch_ms) {
@@ -99,12 +103,13 @@ impl Exchange {
         (key, renewed)
     }
 
-    /// True where the URL was invalidated since this epoch began: the variants of it must not come back.
+    /// Returns true if the URL was invalidated since this epoch began: its variants must not be
+    /// used again.
     fn has_ended(&self, epoch_ms: u64) -> bool {
         hot(|hot| hot.is_invalidated(self.url.key().as_str(), epoch_ms))
     }
 
-    /// What of the request selects an answer with these fields.
+    /// Returns the selecting fields of the request for a response with these fields.
     fn selecting(&self, fields: &Lines) -> Selecting {
         match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => vary::selecting(&names, &self.fields()),
@@ -112,9 +117,10 @@ impl Exchange {
         }
     }
 
-    /// What the answer says of other answers that are kept (RFC 9111 §4.3.5, §4.4).
+    /// Updates or invalidates other stored responses as the response demands (RFC 9111 §4.3.5,
+    /// §4.4).
     pub(super) fn note_effects(&self, looked: &Looked, received: &Received) {
-        // RFC 9110 §9.2.1: what is not known to be safe is not.
+        // RFC 9110 §9.2.1: methods are unsafe unless known to be safe.
         let is_unsafe = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
         if is_unsafe && (200..400).contains(&received.status) {
             self.invalidate(received);
@@ -150,7 +156,7 @@ impl Exchange {
         for name in ["location", "content-location"] {
             let other = received.fields.get(name).and_then(|to| href(&to, Some(self.url.as_str())));
             let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache.upstreams).ok());
-            // §4.4: another origin's answers are not ours to invalidate.
+            // §4.4: responses of another origin must not be invalidated.
             if let Some(other) = other.filter(|other| other.origin() == self.url.origin() && *other != self.url) {
                 keys.extend([other.key(), other.page_key()]);
             }
@@ -162,10 +168,11 @@ impl Exchange {
         keeping::invalidate(&self.incoming, vec![key], now_ms);
     }
 
-    /// Keeps the upstream's answer where it may be kept, and passes it on.
+    /// Stores the upstream's response if that is permitted, and passes it on.
     ///
-    /// One rule for all answers, stored or not: a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its end before
-    /// the answer begins, so that a break is an error, or a stale answer, and never half an answer. A longer one streams.
+    /// Stored or not, a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its
+    /// end before the response begins. So if it breaks off, the client receives an error or a
+    /// stale response, never half a response. A longer body is streamed.
     pub(super) async fn take(
         &self,
         looked: Looked,
@@ -190,7 +197,7 @@ impl Exchange {
             Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
             Fate::Keep if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
             Fate::Forget(why) if looked.found.is_some() => {
-                // What is kept is out of date, and nothing takes its place.
+                // The stored response is out of date, and nothing replaces it.
                 self.forget(looked.key.clone(), times.received_ms);
                 why.detail()
             }
@@ -230,7 +237,8 @@ impl Exchange {
         Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms }
     }
 
-    /// Bytes of the body that comes, where that is known; `None` for the answer to a HEAD, whose `Content-Length` is that of a GET.
+    /// Returns the length of the body in bytes if it is known; `None` for the response to a
+    /// HEAD, whose `Content-Length` is that of a GET.
     fn length_of_body(&self, received: &Received) -> Option<u64> {
         match self.method.as_str() {
             "HEAD" => None,
@@ -239,7 +247,7 @@ impl Exchange {
         }
     }
 
-    /// What is kept of an answer, and its key.
+    /// Returns the metadata of a response to store, and its key.
     fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
         let Received { status, times, .. } = *received;
         let credentials = &self.incoming.vars().cache.credentials;
@@ -252,7 +260,7 @@ impl Exchange {
             Place::Url { .. } => self.url.key(),
             Place::Variant { .. } => self.url.variant_key(&selecting),
         };
-        // The answer to a write is newer than the invalidation it makes.
+        // The response to a write is newer than the invalidation that the write causes.
         let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
         let received = Stored::received(&self.fields(), credentials, status, &received.fields, times, None);
         let received = if self.asked.is_safe { received } else { received.without_cookies() };
@@ -266,7 +274,8 @@ impl Exchange {
         (key, stored)
     }
 
-    /// A small body, to its end. One that breaks off, or has another length than it says, is none.
+    /// Reads a short body to its end. Fails if it breaks off or does not have the declared
+    /// length.
     async fn whole(&self, response: &Response, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
         let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
         let timeout = self.incoming.vars().upstream_timeout.of_request(false);
@@ -281,7 +290,7 @@ impl Exchange {
     }
 }
 
-/// A stream twice.
+/// Returns two streams of the same bytes.
 fn tee(stream: &ReadableStream) -> (ReadableStream, ReadableStream) {
     let streams = stream.tee();
     (streams.get(0).unchecked_into(), streams.get(1).unchecked_into())
