@@ -1,4 +1,5 @@
-//! HTTP at the edge of the Worker: the request as a job sees it, responses, errors, and messages that are passed on.
+//! HTTP in the Worker: the request as a job sees it, responses, the rendering of errors, and
+//! requests to other servers.
 
 #[cfg(any(feature = "assets", feature = "flags"))]
 pub(crate) mod asked_fields;

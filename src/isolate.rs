@@ -1,7 +1,7 @@
 //! Everything that outlives a request: what one isolate remembers, each cache beside its bound.
 //!
-//! An isolate has 128 MB for JavaScript and WebAssembly together, and several requests at once.
-//! What is remembered takes half of it at most; a test adds the bounds up.
+//! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
+//! once. All caches together take less than 64 MiB; a test adds their bounds up.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,9 +14,9 @@ const MIB: usize = 1024 * KIB;
 
 /// What one isolate remembers, by job.
 pub(crate) struct Isolate {
-    /// The retries, for everything that is tried again.
+    /// The budget of retries, shared by everything that retries.
     pub(crate) retry_budget: Rc<RefCell<Budget>>,
-    /// Heads of responses, as the runtime takes them, by their status and fields.
+    /// The runtime's form of response heads, by status and fields.
     pub(crate) response_heads: RefCell<Lru<js_sys::Object>>,
     #[cfg(feature = "assets")]
     pub(crate) assets: assets::AssetsMemory,
@@ -24,7 +24,7 @@ pub(crate) struct Isolate {
     pub(crate) cache: cache::CacheMemory,
     #[cfg(feature = "flags")]
     pub(crate) flags: flags::FlagsMemory,
-    /// What is wrong with the definitions of flags that were read last.
+    /// What is wrong with the flag definitions that were read last.
     #[cfg(feature = "flags")]
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "storefronts")]
@@ -49,15 +49,16 @@ impl Isolate {
         }
     }
 
-    /// Returns what this isolate remembers. It lives as long as the isolate, whose one thread runs
-    /// all of its requests.
+    /// Returns the memory of this isolate. It lives as long as the isolate, whose one thread runs
+    /// all requests.
     pub(crate) fn current() -> &'static Self {
         thread_local!(static CURRENT: &'static Isolate = Box::leak(Box::new(Isolate::new())));
         CURRENT.with(|isolate| *isolate)
     }
 }
 
-/// Declares what a job remembers: each field with how it begins. A test adds their bounds up.
+/// Declares the caches of a job: each field with its initial value, which sets its bound in bytes.
+/// A test adds the bounds up.
 #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
 macro_rules! remembered {
     (
@@ -84,8 +85,8 @@ macro_rules! remembered {
     };
 }
 
-// A `Memory` of records has three bounds: of records, of keys that KV does not have, and of keys
-// that gave nothing that can be used.
+// A `Memory` of records has three bounds in bytes: for records, for keys that KV does not have,
+// and for keys whose last read gave nothing usable.
 
 #[cfg(feature = "assets")]
 mod assets {
@@ -108,10 +109,10 @@ mod assets {
         site: Memory<Rc<Site>, BrokenSite> = Memory::new(64 * KIB, KIB, 0);
         /// The manifests of releases.
         manifests: Manifests = Manifests::new(3 * MIB);
-        /// Short bodies of files by the hash of their bytes: none of them is ever stale.
+        /// Short file bodies by content hash, so none is ever stale.
         bodies: Lru<ArrayBuffer> = Lru::new(5 * MIB);
-        /// When a file under a key of its own was found not to be there, in milliseconds since the
-        /// Unix epoch.
+        /// Unversioned keys that KV does not have, with the time of the read in milliseconds since
+        /// the Unix epoch.
         absent: Lru<u64> = Lru::new(512 * KIB);
         /// The translations of the page.
         translations: Memory<Rc<Translations>, BrokenRecord> = Memory::new(512 * KIB, KIB, 0);
@@ -136,11 +137,11 @@ mod cache {
     remembered! {
         /// The shared cache.
         CacheMemory;
-        /// Stored responses, invalidations, refreshes.
+        /// Stored responses, invalidations, and running refreshes.
         responses: Hot<ArrayBuffer> = Hot::new(5 * MIB, 256 * KIB, 256 * KIB);
-        /// What was purged.
+        /// The list of purges.
         purges: Memory<Rc<Purges>, Infallible> = Memory::new(2 * MIB, 0, 0);
-        /// What this isolate purged itself, by its key: the list in KV may not show it yet.
+        /// Purges of this isolate, by their key. The list in KV may not show them yet.
         own_purges: Lru<Purge> = Lru::new(512 * KIB);
         /// Upstreams that fail.
         circuits: Circuits = Circuits::new(512 * KIB);
@@ -164,11 +165,11 @@ mod flags {
     remembered! {
         /// Flags and the configuration of users.
         FlagsMemory;
-        /// The records of users, and who has none.
+        /// The records of users, and the users without a record.
         users: Memory<Rc<Option<UserRecord>>, BrokenRecord> = Memory::new(3 * MIB / 2, 256 * KIB, 128 * KIB);
         /// The snapshot of many users' records.
         snapshot: Memory<Rc<Snapshot>, BrokenRecord> = Memory::new(snapshot::BYTES_MAX + 4 * KIB, KIB, KIB);
-        /// The definitions of flags with the text they were made of, or that there are none.
+        /// The flag definitions with the text that they were parsed from, or that there are none.
         definitions: Memory<Rc<Option<Definitions>>, Fault> = Memory::new(2 * DEFINITIONS_BYTES_MAX + 4 * KIB, KIB, KIB);
     }
 }
@@ -187,7 +188,7 @@ mod storefronts {
     remembered! {
         /// The tenant router.
         StorefrontsMemory;
-        /// The records of storefronts and domains.
+        /// The records of storefronts and custom domains.
         records: Memory<Rc<Stored>, RecordError> = Memory::new(2 * MIB, 0, 0);
         /// Origins that fail.
         failover: Failover = Failover::new(MIB);

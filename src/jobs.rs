@@ -1,4 +1,5 @@
-//! One room for each family of routes. A job reads what its decision needs, has a crate decide, and renders.
+//! The jobs, one module for each family of routes. A job reads what its decision needs, asks its
+//! crate to decide, and renders the answer.
 
 #[cfg(feature = "assets")]
 pub(crate) mod assets;

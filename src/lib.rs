@@ -1,9 +1,16 @@
-//! The Worker: a thin shell around the crates in `crates/`. It knows workerd and decides nothing.
+//! The Worker: its events and exports.
 //!
-//! A request takes one way: `routes::Route::of` names the job, the job reads the few header fields its decision needs and
-//! as little of KV as it can, core decides, the job renders. An error becomes a response in one place, `error.rs`.
+//! This package knows workerd; the crates in `crates/` know their subjects and nothing of Workers.
+//! A request takes one way:
+//!
+//! 1. `routes` names the job that answers it.
+//! 2. The job, in `jobs`, reads the few header fields that its decision needs and as little of
+//!    KV as possible. What earlier requests left in memory is in `isolate`.
+//! 3. A crate decides what to do.
+//! 4. The job does it, and renders the answer. An error becomes a response in one place,
+//!    `http::error`.
 
-// A Worker without any job has parts that nothing uses.
+// A build without any job has unused parts.
 #![cfg_attr(
     not(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts", feature = "writes")),
     allow(dead_code, unused_imports, unused_variables)
@@ -29,7 +36,8 @@ use crate::http::error::Failure;
 use crate::http::incoming::Incoming;
 use crate::routes::Route;
 
-/// Strings that requests pass to JavaScript again and again; decoding one costs more than the lookup that saves it.
+/// Strings that requests pass to JavaScript again and again. Decoding one costs more than looking
+/// up an interned one.
 const REPEATED: &[&str] = &[
     "accept-language",
     "cf-connecting-ip",
@@ -44,7 +52,7 @@ const REPEATED: &[&str] = &[
     "value/0",
 ];
 
-/// Runs once an isolate.
+/// Runs once for each isolate.
 #[event(start)]
 fn start() {
     platform::wake_up::by_promise();

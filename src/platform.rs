@@ -1,4 +1,5 @@
-//! What binds the Worker to its runtime: bindings, clock, log, and each workaround for workerd or wasm-bindgen.
+//! What binds the Worker to its runtime: bindings, clock, log, and each workaround for workerd or
+//! wasm-bindgen.
 
 pub(crate) mod bindings;
 pub(crate) mod clock;

@@ -1,4 +1,4 @@
-//! Which job answers a request: a pure match over host, path and method.
+//! The route table: (host, path) -> job, and the methods that each route allows.
 
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
@@ -7,7 +7,7 @@ use http_semantics::status::Status;
 #[cfg(feature = "storefronts")]
 use tenant_router::address::{Hosts, Named};
 
-/// The job that answers, with the part of the path it needs.
+/// The job that answers a request, with the part of the path that it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route<'p> {
     /// `GET /healthz`
@@ -30,13 +30,13 @@ pub(crate) enum Route<'p> {
     /// `POST /ofrep/v1/evaluate/flags`, and `…/{key}`
     #[cfg(feature = "flags")]
     Evaluate {
-        /// Still percent-encoded; `None` for all flags.
+        /// The key of the flag, still percent-encoded; `None` for all flags.
         flag: Option<&'p str>,
     },
     /// `* /stores/{storefrontId}/{path}`, or any path of a host that names a storefront
     #[cfg(feature = "storefronts")]
     Storefront {
-        /// Whom the host names; where that is the platform, the path names the storefront.
+        /// The storefront that the host names; if the host is the platform's, the path names it.
         named: Named<'static>,
     },
     /// `GET /hello-world`
@@ -48,14 +48,14 @@ pub(crate) enum Route<'p> {
         /// Still percent-encoded.
         key: &'p str,
     },
-    /// `GET /{key}`: a file. A build without files has none there.
+    /// `GET /{key}`: a file. A build without `assets` answers 404.
     Asset {
         /// Still percent-encoded.
         path: &'p str,
     },
 }
 
-/// The path takes other methods: 405 with `Allow` (RFC 9110 §15.5.6).
+/// The path has other methods: 405 with `Allow` (RFC 9110 §15.5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MethodNotAllowed {
     /// The value of `Allow`.
@@ -73,7 +73,8 @@ impl HttpError for MethodNotAllowed {
     }
 }
 
-/// No job of this build answers the path; said as `static-assets` says it of a path without a file.
+/// No job of this build answers the path. The answer is the one of `static-assets` for a path
+/// without a file.
 #[cfg(not(feature = "assets"))]
 pub(crate) struct NotFound;
 
@@ -89,7 +90,7 @@ impl HttpError for NotFound {
 }
 
 impl<'p> Route<'p> {
-    /// The route of a request: by its host, or else by its path.
+    /// Returns the route of a request: by its host if that names a storefront, else by its path.
     pub(crate) fn of(#[cfg(feature = "storefronts")] hosts: &Hosts, target: &'p RequestTarget<'_>) -> Self {
         #[cfg(feature = "storefronts")]
         match hosts.named(target.authority) {
@@ -99,7 +100,7 @@ impl<'p> Route<'p> {
         Self::of_path(&target.path)
     }
 
-    /// Checks that the route takes a method.
+    /// Checks that the route allows a method.
     pub(crate) fn check(&self, method: &str) -> Result<(), MethodNotAllowed> {
         let allow = match self {
             #[cfg(feature = "storefronts")]
@@ -123,7 +124,7 @@ impl<'p> Route<'p> {
         if allow.split(", ").any(|allowed| allowed == method) { Ok(()) } else { Err(MethodNotAllowed { allow }) }
     }
 
-    /// The route as the log names it: without anything a visitor wrote.
+    /// Returns the name of the route for the log, without anything that a visitor wrote.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Healthz => "/healthz",
@@ -151,7 +152,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// True for the routes that programs use, whose errors are always problem details.
+    /// Returns true if programs use the route: its errors are always problem details.
     #[cfg_attr(not(feature = "flags"), expect(unused_variables))]
     pub(crate) fn is_api(&self, method: &str) -> bool {
         match self {
@@ -202,7 +203,7 @@ impl<'p> Route<'p> {
     }
 }
 
-/// What stands behind the first segment, if it is this one.
+/// Returns what follows a prefix of the path, if the prefix ends at a segment.
 #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
 fn behind<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -213,7 +214,7 @@ fn behind<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
 mod tests {
     use super::*;
 
-    /// The route of a URL, and whether it takes the method.
+    /// Returns the route of a URL, and whether it allows the method.
     fn at(hosts: &Hosts, method: &str, url: &str) -> (&'static str, Result<(), MethodNotAllowed>) {
         let target = RequestTarget::parse(url);
         let route = Route::of(hosts, &target);

@@ -1,4 +1,4 @@
-//! The header fields of a request, each asked for when it matters.
+//! The header fields of a request, each read from JavaScript when a decision needs it.
 
 use std::cell::OnceCell;
 
@@ -10,7 +10,7 @@ use super::incoming::Incoming;
 
 #[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
 extern "C" {
-    /// Those of these header fields that a request has, as [`Lines`] reads them.
+    /// Those of these header fields that a request has, in the form that [`Lines::parse`] reads.
     fn found(request: &web_sys::Request, names: &str) -> String;
     /// `Accept-Encoding` as the client sent it.
     #[wasm_bindgen(js_name = acceptEncoding)]
@@ -23,22 +23,22 @@ extern "C" {
 }
 
 impl Incoming {
-    /// The header fields, each asked for when it matters. For these, separated by commas, the
-    /// request is looked through at once.
+    /// Returns the header fields. Those that `at_once` lists, separated by commas, are read in one
+    /// call; any other is read when a decision asks for it.
     pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
         let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(self.request(), at_once)) };
         AskedFields { incoming: self, at_once, lines, names: OnceCell::new() }
     }
 }
 
-/// The header fields of a request. `Accept-Encoding` is the client's own: the platform puts
-/// another in its place.
+/// The header fields of a request. `Accept-Encoding` is the one that the client sent, because the
+/// platform replaces the field.
 pub(crate) struct AskedFields<'a> {
     incoming: &'a Incoming,
     at_once: &'static str,
-    /// Those of `at_once` that are there.
+    /// Those of `at_once` that the request has.
     lines: Lines,
-    /// Of all fields, for who asks.
+    /// The names of all fields, if a caller asked for them.
     names: OnceCell<String>,
 }
 
@@ -60,7 +60,7 @@ impl Fields for AskedFields<'_> {
     }
 
     fn set_cookies(&self) -> Vec<String> {
-        // No request has more than a stray one.
+        // The field is not one of requests, so there is at most a stray line.
         self.get("set-cookie").into_iter().collect()
     }
 }

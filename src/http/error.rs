@@ -1,4 +1,5 @@
-//! The one place where an error becomes a response. What that says stands beside each error, in its crate.
+//! The one place where an error becomes a response. Status, code and sentence stand beside each
+//! error, in its crate.
 
 #[cfg(test)]
 #[cfg(feature = "default")]
@@ -29,18 +30,19 @@ use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
 use crate::routes::{MethodNotAllowed, Route};
 
-/// Why a request gets no answer from its job.
+/// An error that ends a request instead of the answer of its job.
 #[derive(Debug)]
 pub(crate) struct Failure {
     response: ErrorResponse,
-    /// JSON of a protocol that has its own form of errors, instead of problem details.
+    /// The body in the JSON form of a protocol that does not use problem details.
     json: Option<String>,
-    /// What `_headers` says of the answer, where a release of files gives it.
+    /// What `_headers` changes in the answer, if a release of files gives it.
     #[cfg(feature = "assets")]
     changes: Option<Box<HeaderChanges>>,
 }
 
-/// The errors that end a request with `?`, and one row of `docs/errors.md` for each of their kinds.
+/// Lists the errors that end a request with `?`. Each of their kinds has a row in
+/// `docs/errors.md`.
 macro_rules! errors {
     ($($(#[$built:meta])? $error:ty),+ $(,)?) => {
         $($(#[$built])? impl From<$error> for Failure {
@@ -100,53 +102,55 @@ impl Failure {
         }
     }
 
-    /// The runtime refused something that it never refuses.
+    /// Returns the failure for something that the runtime threw although it never should.
     pub(crate) fn internal(thrown: &JsValue) -> Self {
         Self::of(&InternalError(message_of(thrown)))
     }
 
-    /// What happened, for the log.
+    /// Sets what happened, for the log.
     #[cfg(feature = "flags")]
     pub(crate) fn because(self, cause: &impl ToString) -> Self {
         Self { response: self.response.because(cause), ..self }
     }
 
-    /// Says in the log where it happened.
+    /// Names the place of the failure before its cause, for the log.
     #[cfg(any(feature = "cache", feature = "storefronts"))]
     pub(crate) fn at(self, place: &str) -> Self {
         Self { response: self.response.at(place), ..self }
     }
 
-    /// One more field of the answer.
+    /// Adds a header field to the answer.
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn with_field(self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         Self { response: self.response.with_field(name, value), ..self }
     }
 
-    /// The same in the words of a protocol that has its own form of errors.
+    /// Replaces the body by the JSON of a protocol that does not use problem details.
     #[cfg(feature = "flags")]
     pub(crate) fn with_json(self, json: String) -> Self {
         Self { json: Some(json), ..self }
     }
 
-    /// The same as `_headers` has it. A 5xx is not the site's answer, and stays as it is.
+    /// Adds what `_headers` changes in the answer. A 5xx is not an answer of the site, so it stays
+    /// as it is.
     #[cfg(feature = "assets")]
     pub(crate) fn changed(self, changes: HeaderChanges) -> Self {
         if self.response.status().is_server_error() { self } else { Self { changes: Some(Box::new(changes)), ..self } }
     }
 
-    /// The status and `Retry-After` of the answer.
+    /// Returns the status and `Retry-After` of the answer.
     #[cfg(feature = "writes")]
     pub(crate) fn status(&self) -> (u16, Option<&str>) {
         (self.response.status().code(), self.response.field("Retry-After"))
     }
 
-    /// What happened, for the log.
+    /// Returns what happened, for the log.
     pub(crate) fn cause(&self) -> &str {
         self.response.cause()
     }
 
-    /// Writes the line in the log that a 5xx names; its id, for the answer to carry.
+    /// Writes the log line of a 5xx and returns its id, which the answer names; `None` for any
+    /// other status.
     pub(crate) fn log<'l>(&self, log: &'l RequestLog) -> Option<&'l str> {
         let status = self.response.status();
         if !status.is_server_error() {
@@ -156,7 +160,7 @@ impl Failure {
         Some(log.id())
     }
 
-    /// The response to a request of this route with this method and `Accept`.
+    /// Returns the response to a request for this route with this method and `Accept`.
     pub(crate) fn render(
         &self,
         route: &Route<'_>,
@@ -172,7 +176,8 @@ impl Failure {
             Some(json) => ("application/json", Cow::Borrowed(json.as_str())),
             None => problem.render(route.is_api(method) || wants_json(accept)),
         };
-        // A compression on the way would weaken the tag, which `If-Match` could not use then (RFC 9110 §8.8.1).
+        // A compression on the way would weaken the entity tag, and `If-Match` needs a strong one
+        // (RFC 9110 §8.8.1).
         let cache_control = if error.field("ETag").is_some() { response::KEPT_AS_IT_IS } else { "no-store" };
         let fields = [("content-type", content_type), ("cache-control", cache_control)];
         let fields = fields.into_iter().chain(request_id.map(|id| ("x-request-id", id))).chain(error.fields());
@@ -184,7 +189,7 @@ impl Failure {
         response::with_status(error.status().code(), &JsValue::from_str(&body), &fields)
     }
 
-    /// These fields as `_headers` has them.
+    /// Returns these fields as `_headers` changes them.
     #[cfg(feature = "assets")]
     fn changed_lines<'f>(&self, fields: &[(&'f str, &'f str)]) -> FieldLines<'f> {
         let mut lines = fields.iter().map(|&(name, value)| (name.into(), value.into())).collect();

@@ -1,4 +1,4 @@
-//! The request as a job sees it: nothing is copied across the JavaScript boundary before a job asks for it.
+//! The request as a job sees it: nothing crosses from JavaScript before a job asks for it.
 
 use std::rc::Rc;
 
@@ -12,11 +12,11 @@ use crate::platform::log::RequestLog;
 
 #[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
 extern "C" {
-    /// Method and URL of a request, with a space between them.
+    /// Returns method and URL of a request, with a space between them.
     pub(crate) fn head(request: &web_sys::Request) -> String;
 }
 
-/// One request, with the bindings and the context it runs in.
+/// One request, with the bindings, the log and the runtime's context that serve it.
 pub(crate) struct Incoming {
     request: Rc<web_sys::Request>,
     method: String,
@@ -36,30 +36,31 @@ impl Incoming {
         Self { request, method, env, context, log }
     }
 
-    /// The method, as it was sent.
+    /// Returns the method, as it was sent.
     pub(crate) fn method(&self) -> &str {
         &self.method
     }
 
-    /// A header field, its lines joined with commas (RFC 9110 §5.3).
+    /// Returns a header field, its lines joined with commas (RFC 9110 §5.3).
     #[expect(clippy::expect_used, reason = "a field that the request has must not look like one that it has not")]
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.request.headers().get(name).expect("the name is a token")
     }
 
-    /// True where the platform has a body of the request, be it an empty one.
+    /// Returns true if the request has a body, be it an empty one.
     #[cfg(any(feature = "storefronts", feature = "writes"))]
     pub(crate) fn has_body(&self) -> bool {
         self.request.body().is_some()
     }
 
-    /// The body as a stream, to be handed on untouched; `null` where there is none.
+    /// Returns the body as a stream, to be passed on untouched; `null` if there is none.
     #[cfg(any(feature = "cache", feature = "storefronts"))]
     pub(crate) fn body(&self) -> JsValue {
         self.request.body().map_or(JsValue::NULL, Into::into)
     }
 
-    /// Checks that the request has the token, as all that changes something or tells of users asks for.
+    /// Checks that the request carries the secret `API_TOKEN`: whatever changes something, or
+    /// shows data of users, needs it.
     #[cfg(any(feature = "cache", feature = "flags", feature = "writes"))]
     pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
@@ -67,27 +68,27 @@ impl Incoming {
         if is_bearer(self.header("authorization").as_deref(), token) { Ok(()) } else { Err(NotAuthorized::WrongToken) }
     }
 
-    /// The bindings.
+    /// Returns the bindings.
     pub(crate) fn env(&self) -> &Bindings {
         &self.env
     }
 
-    /// The vars, read once an isolate.
+    /// Returns the vars, which are read once for each isolate.
     pub(crate) fn vars(&self) -> Rc<Vars> {
         Vars::of(&self.env)
     }
 
-    /// The request itself.
+    /// Returns the runtime's own request.
     pub(crate) fn request(&self) -> &web_sys::Request {
         &self.request
     }
 
-    /// The log, for the lines of this request.
+    /// Returns the log, for lines of this request.
     pub(crate) fn log(&self) -> &RequestLog {
         &self.log
     }
 
-    /// Goes on with work after the response is sent.
+    /// Runs work that may outlive the response.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.context.wait_until(work);

@@ -1,5 +1,6 @@
-//! Requests that are passed on and answers that are passed back: header fields are read one by one and changed in one go, and
-//! never cross into WebAssembly as a whole.
+//! Requests to other servers, and their responses passed back. Header fields are read one by one
+//! and changed in one call; they never cross into WebAssembly as a whole, unless the cache stores
+//! them.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -40,75 +41,78 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
-    /// A request or an answer.
+    /// A request or a response.
     type Message;
     #[wasm_bindgen(method, getter)]
     fn headers(this: &Message) -> CookieHeaders;
 
-    /// What `web_sys` does not know of `Headers`.
+    /// A method of `Headers` that `web_sys` does not have.
     #[wasm_bindgen(extends = Headers)]
     type CookieHeaders;
     #[wasm_bindgen(method, js_name = getSetCookie)]
     fn get_set_cookie(this: &CookieHeaders) -> js_sys::Array;
 }
 
-/// The header fields of a request or an answer that are named here.
+/// The header fields of a request or a response, restricted to `names`.
 pub(crate) struct MessageFields<'a> {
     message: &'a JsValue,
     names: Cow<'a, str>,
 }
 
 impl<'a> MessageFields<'a> {
-    /// All fields of a request.
+    /// Returns all fields of a request.
     pub(crate) fn of_request(request: &'a Request) -> Self {
         Self { message: request, names: Cow::Owned(names(request)) }
     }
 
-    /// The fields of a request whose names are known already.
+    /// Returns the fields of a request whose names are known already.
     #[cfg(feature = "cache")]
     pub(crate) fn with_names(request: &'a Request, names: &'a str) -> Self {
         Self { message: request, names: Cow::Borrowed(names) }
     }
 }
 
-/// All header fields of an answer.
+/// Returns all header fields of a response.
 #[cfg(feature = "cache")]
 pub(crate) fn lines(answer: &Response) -> Lines {
     Lines::parse(all_lines(answer))
 }
 
-/// An answer with these header fields, changed, and a body that is encoded already as they say.
+/// Returns a response with these header fields, changed, and a body that has the content coding
+/// they name already.
 #[cfg(feature = "cache")]
 pub(crate) fn answer(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     answer_with(status, fields.as_str(), &edits.to_lines(), body)
 }
 
-/// Returns an answer of another server with its own header fields, changed, and a body that is encoded already as they say. Bytes
-/// over 0x7F in fields that are not changed stay what they are.
+/// Returns a response of another server with its own header fields, changed, and a body that has
+/// the content coding they name already. Bytes above 0x7F in fields that are not changed arrive as
+/// they are.
 #[cfg(feature = "cache")]
 pub(crate) fn passed_on(received: &Response, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     pass_on(received, &edits.to_lines(), body)
 }
 
-/// Ends an answer that nobody reads, so that its connection is free.
+/// Cancels the body of a response that nobody reads, so that its connection is free again.
 pub(crate) fn discard(answer: &Response) {
     if let Some(body) = answer.body() {
         stream::end(&body);
     }
 }
 
-/// An answer of another server: its status, and those of its fields that matter.
+/// A response of another server: its status, and the fields that a decision needs.
 #[cfg(feature = "storefronts")]
 pub(crate) struct Received {
     response: Response,
-    /// The status, as HTTP has it.
+    /// The status code.
     pub(crate) status: u16,
     names: String,
 }
 
 #[cfg(feature = "storefronts")]
 impl Received {
-    /// Looks at an answer for these fields, which are separated by commas.
+    /// Reads the status, and which of these fields the response has. `fields` are separated by
+    /// commas.
     #[expect(clippy::expect_used, reason = "an answer without its status could be taken for any other one")]
     fn new(response: Response, fields: &str) -> Self {
         let found = status(&response, fields);
@@ -117,18 +121,18 @@ impl Received {
         Self { status, names: names.to_owned(), response }
     }
 
-    /// The fields that were looked for.
+    /// Returns the fields that [`new`](Self::new) looked for.
     pub(crate) fn fields(&self) -> MessageFields<'_> {
         MessageFields { message: &self.response, names: Cow::Borrowed(&self.names) }
     }
 
-    /// The answer with changed header fields; its own are immutable, so the runtime copies them. Body and WebSocket are passed
-    /// on.
+    /// Returns the response with changed header fields; the runtime copies the fields, because
+    /// those of a received response are immutable. Body and WebSocket are passed on untouched.
     pub(crate) fn changed(&self, edits: &Edits<'_>) -> Result<Response, JsValue> {
         change(&self.response, &edits.to_lines())
     }
 
-    /// Ends an answer that nobody reads, so that its connection is free.
+    /// Cancels the body of a response that nobody reads, so that its connection is free again.
     pub(crate) fn discard(&self) {
         discard(&self.response);
     }
@@ -149,21 +153,23 @@ impl Fields for MessageFields<'_> {
     }
 }
 
-/// A request that goes to another server.
+/// A request to another server.
 pub(crate) struct Sent<'a> {
-    /// The request to send on, for its header fields; `None` for one that kv-edge makes itself. Redirects are left to the caller.
+    /// The request whose header fields are forwarded; `None` for a request that kv-edge makes
+    /// itself. Redirects are not followed, but returned.
     pub(crate) request: Option<&'a Request>,
     /// The method.
     pub(crate) method: &'a str,
-    /// Its body: a stream, or bytes that were read before, or `undefined`.
+    /// The body: a stream, bytes, or `undefined`.
     pub(crate) body: &'a JsValue,
-    /// What is changed in its header fields.
+    /// The changes to the header fields.
     pub(crate) edits: &'a Edits<'a>,
 }
 
 impl Sent<'_> {
-    /// Sends it. `None` where no answer has begun by the deadline; the error is what the runtime threw. `looked_for` are the
-    /// fields of the answer that matter, separated by commas.
+    /// Sends the request. Returns `None` if no response has begun by the deadline. `looked_for`
+    /// are the fields of the response that matter, separated by commas. The error is what the
+    /// runtime threw.
     #[cfg(feature = "storefronts")]
     pub(crate) async fn to(
         &self,
@@ -175,7 +181,8 @@ impl Sent<'_> {
         Ok(answer.map(|answer| Received::new(answer, looked_for)))
     }
 
-    /// The same for the answer alone, with its body as the server encoded it.
+    /// Does the same, but returns the runtime's response, whose body keeps the content coding that
+    /// the server gave it.
     #[cfg(feature = "cache")]
     pub(crate) async fn to_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
         self.send(url, deadline, Some("manual")).await

@@ -1,4 +1,4 @@
-//! Bodies of requests that are read whole.
+//! Request bodies that are read completely into memory.
 
 use http_semantics::request_body::{self, NoBody};
 use wasm_bindgen::prelude::*;
@@ -10,20 +10,20 @@ use crate::platform::deadline;
 
 #[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
 extern "C" {
-    /// The body of a request as an `ArrayBuffer`; `null` where it has more than so many bytes.
-    /// Rejects where it breaks off.
+    /// Reads the body of a request into an `ArrayBuffer`. Resolves to `null` if it has more than
+    /// `most` bytes; rejects if it breaks off.
     fn bytes(request: &web_sys::Request, most: f64) -> js_sys::Promise;
 }
 
 impl Incoming {
-    /// The whole body, in memory: for those whose length is known and at most this one.
+    /// Reads a whole body whose length is known and at most `length` bytes.
     #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, NoBody> {
         let reading = self.request().array_buffer().map_err(|_| NoBody::Broken)?;
         whole(reading, length).await.map(JsCast::unchecked_into)
     }
 
-    /// The whole body, of up to so many bytes, whether or not its length is known.
+    /// Reads a whole body of at most `bytes_max` bytes, whether or not its length is known.
     #[cfg(feature = "flags")]
     pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
         let reading = bytes(self.request(), f64::from(bytes_max));
@@ -32,7 +32,8 @@ impl Incoming {
     }
 }
 
-/// What reading a body of so many bytes comes to. No body that is read whole is read without a deadline.
+/// Awaits the reading of a body of so many bytes, for as long as [`request_body::deadline`]
+/// allows.
 async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {
     let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
     read.ok_or(NoBody::Late)?.map_err(|_| NoBody::Broken)

@@ -1,4 +1,4 @@
-//! Responses, made with as few calls into the runtime as it takes.
+//! Responses, made with as few calls into the runtime as possible.
 
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
@@ -7,13 +7,13 @@ use crate::isolate::Isolate;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The runtime's `Response`, whose constructor takes any body.
+    /// The runtime's `Response`, whose constructor accepts any body.
     #[wasm_bindgen(js_name = Response)]
     type AnyResponse;
     #[wasm_bindgen(constructor, catch, js_class = "Response")]
     fn new(body: &JsValue, init: &Init) -> Result<AnyResponse, JsValue>;
 
-    /// The options of a response.
+    /// The options of that constructor.
     #[wasm_bindgen(extends = js_sys::Object)]
     #[derive(Clone)]
     type Init;
@@ -25,14 +25,15 @@ extern "C" {
     fn set_encode_body(this: &Init, how: &str);
 }
 
-/// `Cache-Control` of an answer whose entity tag must arrive as it is (RFC 9111 §5.2.2.6).
+/// `Cache-Control` of an answer whose entity tag must arrive unchanged (RFC 9111 §5.2.2.6).
 pub(crate) const KEPT_AS_IT_IS: &str = "no-store, no-transform";
 
 /// Header fields of an answer.
 pub(crate) type Fields<'a> = [(&'a str, &'a str)];
 
-/// 200 with fields that come again: the runtime's form of them is made once and kept. Without a `Cache-Control` of its own the answer
-/// says `no-cache`: a cache in front of the Worker must never decide by itself how long it holds.
+/// Returns a 200 whose fields are used again and again: the runtime's form of them is remembered.
+/// If `fields` have no `Cache-Control`, the answer says `no-cache`, so that a cache in front of
+/// the Worker never decides by itself how long it stores the answer.
 pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
     let is_silent = !fields.iter().any(|(name, _)| *name == "cache-control");
     let own =
@@ -40,7 +41,8 @@ pub(crate) fn ok(body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Respons
     encoded(200, body, own.chain(fields.iter().copied()))
 }
 
-/// An answer with just these fields, which come again, and a body that is encoded already as they say.
+/// Returns a response with exactly these fields, which are used again and again, and a body that
+/// has the content coding they name already.
 pub(crate) fn encoded<'f>(
     status: u16,
     body: &JsValue,
@@ -49,12 +51,12 @@ pub(crate) fn encoded<'f>(
     respond(body, &kept_init(status, fields)?)
 }
 
-/// An answer with fields that are not worth keeping.
+/// Returns a response whose fields are not worth remembering.
 pub(crate) fn with_status(status: u16, body: &JsValue, fields: &Fields<'_>) -> Result<web_sys::Response, JsValue> {
     respond(body, &init(status, fields)?)
 }
 
-/// A body of bytes; UTF-8 need not become UTF-16 and back.
+/// Returns a body of bytes, which saves the way from UTF-8 to UTF-16 and back.
 pub(crate) fn bytes(body: &[u8]) -> JsValue {
     js_sys::Uint8Array::from(body).into()
 }
@@ -64,9 +66,10 @@ fn respond(body: &JsValue, init: &Init) -> Result<web_sys::Response, JsValue> {
 }
 
 fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
-    // Not a plain object: the runtime copies its own `Headers` much faster than it reads the members of an object.
+    // Not a plain object: the runtime copies its own `Headers` much faster than it reads the
+    // members of an object.
     let headers = web_sys::Headers::new()?;
-    // No browser shall take an answer for something else than it says (Fetch Standard, "nosniff").
+    // No browser may guess another content type (Fetch Standard, "nosniff").
     headers.set("x-content-type-options", "nosniff")?;
     for (name, value) in fields {
         headers.set(name, value)?;
@@ -77,7 +80,7 @@ fn init(status: u16, fields: &Fields<'_>) -> Result<Init, JsValue> {
     Ok(init)
 }
 
-/// Longer sets of fields, in bytes, are made anew each time.
+/// A longer list of fields, in bytes, is not remembered.
 const KEPT_BYTES_MAX: usize = 2048;
 
 fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Result<Init, JsValue> {
@@ -101,7 +104,7 @@ fn kept_init<'f>(status: u16, fields: impl Iterator<Item = (&'f str, &'f str)> +
     init.set_headers(&headers);
     init.set_encode_body("manual");
     if is_kept {
-        // The runtime holds them as well.
+        // The value is the runtime's copy of the same text, so it has about its length.
         kept.insert(&name, init.clone().unchecked_into(), name.len());
     }
     Ok(init)

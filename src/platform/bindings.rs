@@ -1,5 +1,5 @@
-//! The bindings, vars and secrets of `wrangler.toml`: here those that several jobs need, and one
-//! file for those of each job.
+//! The bindings, vars and secrets of `wrangler.toml`: those that several jobs need are here, those
+//! of one job in a file of their own.
 
 #[cfg(feature = "assets")]
 mod assets;
@@ -23,8 +23,8 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The `env` object. A binding that is missing is `undefined`; using it is an exception, which
-    /// the ports turn into their errors.
+    /// The `env` object of the runtime. A missing binding is `undefined`; its use throws an
+    /// exception, which becomes an error of KV.
     pub(crate) type Bindings;
 
     #[wasm_bindgen(method, structural, indexing_getter)]
@@ -32,7 +32,8 @@ extern "C" {
 }
 
 impl Bindings {
-    /// A var as text, empty if it is not set; wrangler hands a number or a boolean over as such.
+    /// Returns a var as text, empty if it is not set. wrangler passes a number or a boolean of
+    /// `wrangler.toml` as such.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     fn text(&self, name: &str) -> String {
         let var = self.var(name);
@@ -42,7 +43,7 @@ impl Bindings {
             .unwrap_or_default()
     }
 
-    /// A secret; `None` if it is not set or empty.
+    /// Returns a secret; `None` if it is not set or empty.
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     fn secret(&self, name: &str) -> Option<String> {
         self.var(name).as_string().filter(|secret| !secret.is_empty())
@@ -59,10 +60,10 @@ pub(crate) struct Vars {
     pub(crate) flags: flags::FlagsVars,
     #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::StorefrontsVars,
-    /// The secret `API_TOKEN`
+    /// The secret `API_TOKEN`.
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     pub(crate) token: Option<String>,
-    /// `UPSTREAM_TIMEOUT_MS`
+    /// `UPSTREAM_TIMEOUT_MS`.
     #[cfg(any(feature = "cache", feature = "storefronts"))]
     pub(crate) upstream_timeout: UpstreamTimeout,
 }

@@ -1,4 +1,4 @@
-//! Time and chance, as the runtime gives them.
+//! Time and random numbers of the runtime.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use kv_store::retry::Time;
 pub(crate) struct Clock;
 
 impl Clock {
-    /// 52 random bits, for what need not be secret.
+    /// Returns 52 random bits, for values that need not be secret.
     pub(crate) fn random_bits(self) -> u64 {
-        // In range by construction.
+        // `random` is at least 0 and below 1, so the product fits into 52 bits.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let bits = (self.random() * 4_503_599_627_370_496.0) as u64;
         bits
@@ -20,7 +20,7 @@ impl Clock {
 
 impl Time for Clock {
     fn now_ms(&self) -> u64 {
-        // In range by construction: milliseconds since 1970.
+        // A positive number of milliseconds since 1970.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let now_ms = js_sys::Date::now() as u64;
         now_ms

@@ -1,7 +1,9 @@
-// The module that workerd loads: the Worker that `worker-build` made, without the two Proxies it stands behind.
+// The module that workerd loads: the Worker that `worker-build` made, without the two Proxies
+// around it.
 //
-// Those make objects for each request, to replace a WebAssembly instance that trapped. wasm-bindgen does that by itself: it
-// notes the trap and puts a new instance in place at the next call (`tests/executor.test.mjs`).
+// Those allocate objects for each request in order to replace a WebAssembly instance that has
+// trapped. wasm-bindgen replaces it by itself: it notes the trap, and the next call makes a new
+// instance (`tests/executor.test.mjs`).
 import * as built from "worker-build";
 
 // A build without the feature `writes` has no `KeyWriter`.
@@ -9,13 +11,14 @@ const { default: Worker, KeyWriter: Writer } = built;
 
 const wasm = globalThis.__worker_init_state;
 
-// The Durable Object, which must outlive a trap. worker-build's class makes a new object in the new instance; but what was under
-// way in the old one never ends, and an alarm that does not end keeps the next one from being called. So it fails then, and
-// the runtime calls it again.
+// The Durable Object, which must outlive a trap. The class of worker-build makes a new object in
+// the new instance, but whatever was under way in the old one never ends, and an alarm that never
+// ends prevents the next one. So the alarm fails here after a trap, and the runtime calls it
+// again.
 export class KeyWriter {
   constructor(ctx, env) {
-    // The class stays, as wrangler.toml names it: an object keeps what it has not put yet for a
-    // build that can.
+    // The class exists even then, because wrangler.toml names it: an object keeps its unwritten
+    // values for a later build with the feature.
     if (!Writer) throw new Error("this build has no writes");
     this.writer = new Writer(ctx, env);
   }

@@ -1,8 +1,8 @@
-//! What JavaScript throws.
+//! Exceptions that JavaScript throws.
 
 use wasm_bindgen::{JsCast, JsValue};
 
-/// Returns the message of something that JavaScript threw, without its stack.
+/// Returns the message of an exception, without its stack.
 pub(crate) fn message_of(thrown: &JsValue) -> String {
     match thrown.dyn_ref::<js_sys::Error>() {
         Some(error) => error.message().into(),

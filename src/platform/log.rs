@@ -1,5 +1,5 @@
-//! The log: one JSON line an event, under the id of its request. Never a secret, never what a
-//! visitor sent.
+//! The log: one line of JSON for each event, with the id of its request. It never contains a
+//! secret or anything that a visitor sent.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Display;
@@ -17,17 +17,17 @@ use crate::platform::clock::Clock;
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
     level: Level,
-    /// The id that the answer carries.
+    /// The id of the request, which the answer carries as `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
-    /// The name of the problem.
+    /// The name of the error.
     code: &'a str,
     /// The status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    /// The route, without what the visitor wrote.
+    /// The route, without anything that the visitor wrote.
     route: &'a str,
-    /// What happened, for the one who looks after the Worker.
+    /// What happened, for the operator.
     detail: &'a str,
 }
 
@@ -35,9 +35,9 @@ struct Line<'a> {
 #[derive(Serialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum Level {
-    /// The visitor was told so: `console.error`.
+    /// The visitor got an error: `console.error`.
     Error,
-    /// The job went on: `console.warn`.
+    /// The job went on without something: `console.warn`.
     Warning,
 }
 
@@ -51,7 +51,7 @@ impl Line<'_> {
     }
 }
 
-/// Writes the lines of one request, also of what it leaves to be done after its answer.
+/// Writes the log lines of one request, including those of work after its answer.
 #[derive(Clone)]
 pub(crate) struct RequestLog(Rc<Inner>);
 
@@ -66,8 +66,8 @@ impl RequestLog {
         Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new(), route: Cell::new("") }))
     }
 
-    /// Cloudflare's id of the request (`cf-ray`), or one that is made up: what ties an answer to
-    /// its lines. It need not be secret.
+    /// Returns the id of the request: Cloudflare's (`cf-ray`), or random bits. It need not be
+    /// secret.
     pub(crate) fn id(&self) -> &str {
         self.0.id.get_or_init(|| {
             let ray = self.0.request.headers().get("cf-ray").unwrap_or_default();
@@ -75,18 +75,18 @@ impl RequestLog {
         })
     }
 
-    /// Notes the route, without what the visitor wrote, which each line names.
+    /// Sets the route that each line names. It holds nothing that the visitor wrote.
     pub(crate) fn set_route(&self, route: &'static str) {
         self.0.route.set(route);
     }
 
-    /// The visitor was told of a failure, with this status.
+    /// Logs an error that the visitor got, with this status.
     pub(crate) fn error(&self, code: &str, status: u16, detail: &str) {
         let (level, request_id, route) = (Level::Error, Some(self.id()), self.0.route.get());
         Line { level, request_id, code, status: Some(status), route, detail }.write();
     }
 
-    /// Something went wrong and the job went on without it.
+    /// Logs something that failed without failing the request.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
         let (level, request_id, detail) = (Level::Warning, Some(self.id()), &*detail.to_string());
@@ -95,7 +95,7 @@ impl RequestLog {
     }
 }
 
-/// The same in an alarm, which is of no request.
+/// Logs the same in an alarm of a Durable Object, which belongs to no request.
 #[cfg(feature = "writes")]
 pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
     Line { level: Level::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }.write();

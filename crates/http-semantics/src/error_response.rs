@@ -101,7 +101,7 @@ impl ErrorResponse {
         self.with_field("Retry-After", seconds.to_string())
     }
 
-    /// Puts the place where it happened before the cause; does nothing without a cause.
+    /// Names the place of the failure before its cause; does nothing without a cause.
     #[must_use]
     pub fn at(self, place: &str) -> Self {
         Self { cause: self.cause.map(|cause| format!("{place}: {cause}").into()), ..self }

@@ -1,4 +1,4 @@
-//! What `/config` and `/ofrep` need.
+//! Bindings and vars of `/config` and `/ofrep`.
 
 use feature_flags::config::user_id::{NotUserIdFrom, UserIdFrom};
 use http_semantics::cors::AllowedOrigins;
@@ -15,22 +15,22 @@ extern "C" {
 }
 
 impl Bindings {
-    /// `USER_CONFIGURATION`: a record for each user, the definitions of flags, the snapshot.
+    /// `USER_CONFIGURATION`: a record for each user, the definitions of flags, and the snapshot.
     pub(crate) fn users(&self) -> Store {
         Store::new(self.user_configuration())
     }
 }
 
 pub(crate) struct FlagsVars {
-    /// `USER_ID_FROM`
+    /// `USER_ID_FROM`.
     pub(crate) user_id_from: Result<UserIdFrom, NotUserIdFrom>,
-    /// `CONFIG_REFRESH`, in milliseconds
+    /// `CONFIG_REFRESH`, in milliseconds.
     pub(crate) refresh_ms: u64,
-    /// `CONFIG_PREFIX`
+    /// `CONFIG_PREFIX`.
     pub(crate) prefix: String,
-    /// `CONFIG_SNAPSHOT`; `None` if it is empty, or no key of Workers KV.
+    /// `CONFIG_SNAPSHOT`; `None` if it is empty or no valid key of Workers KV.
     pub(crate) snapshot: Option<Key<'static>>,
-    /// `OFREP_ORIGINS`
+    /// `OFREP_ORIGINS`.
     pub(crate) ofrep_origins: AllowedOrigins,
 }
 

@@ -1,4 +1,4 @@
-//! What storefronts need.
+//! Bindings and vars of storefronts.
 
 use tenant_router::address::Hosts;
 use tenant_router::record::OriginPolicy;
@@ -22,14 +22,14 @@ impl Bindings {
 }
 
 pub(crate) struct StorefrontsVars {
-    /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`
+    /// `ROUTING_ORIGINS` and `ROUTING_INSECURE`.
     pub(crate) origins: OriginPolicy,
-    /// `ROUTING_REFRESH`, in milliseconds
+    /// `ROUTING_REFRESH`, in milliseconds.
     pub(crate) refresh_ms: u64,
-    /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`
+    /// `TENANT_DOMAIN` and `PLATFORM_HOSTS`.
     pub(crate) hosts: Hosts,
-    /// Signs the cookies of visitors: out of the secret `VISITOR_SECRET`, or out of `API_TOKEN` if
-    /// that is not set.
+    /// Signs the cookies of visitors. It is derived from the secret `VISITOR_SECRET`, or from
+    /// `API_TOKEN` if that is not set; `None` if neither is.
     pub(crate) visitor_key: Option<VisitorKey>,
 }
 

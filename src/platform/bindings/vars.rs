@@ -1,18 +1,16 @@
-//! The vars of `wrangler.toml`, which tells what each is for: the one table of their names, and
-//! what counts if nobody sets them.
+//! The table of all vars: their names, types and defaults. `wrangler.toml` explains each of them.
 
 #![allow(dead_code, reason = "a Worker of fewer jobs reads fewer vars")]
 
 use super::Bindings;
 
-/// Declares each var: how it is read, and the value that it has in `wrangler.toml`. For a number
-/// that is also what counts if the var says nothing that can be used; a text that is not set is
-/// empty.
+/// Declares each var with its type and the value that it has in `wrangler.toml`. A number falls
+/// back to that value if the var is not set or not valid; a text that is not set is empty.
 macro_rules! vars {
     ($($name:ident: $kind:ident = $default:expr;)+) => {
         $(pub(super) const $name: $kind = $kind::new(stringify!($name), $default);)+
 
-        /// All of them, in the order of `wrangler.toml`.
+        /// Returns all vars with their defaults, in the order of `wrangler.toml`.
         #[cfg(test)]
         fn all() -> Vec<(&'static str, String)> {
             vec![$((stringify!($name), $default.to_string())),+]
@@ -38,7 +36,7 @@ vars! {
     UPSTREAM_TIMEOUT_MS: Milliseconds = 10_000;
 }
 
-/// A text, which a crate makes sense of.
+/// A text, which a crate parses.
 pub(super) struct Text(&'static str);
 
 impl Text {
@@ -51,7 +49,7 @@ impl Text {
     }
 }
 
-/// `true` switches something on, whatever the case of its letters, and nothing else does.
+/// A switch: on for `true` in any case of letters, off for anything else.
 pub(super) struct Switch(&'static str);
 
 impl Switch {
@@ -64,8 +62,7 @@ impl Switch {
     }
 }
 
-/// For how long something is taken out of memory before KV is asked again: whole seconds, an hour
-/// at most.
+/// A lifetime in memory: whole seconds, an hour at most.
 pub(super) struct Seconds {
     name: &'static str,
     default: u64,
@@ -78,7 +75,7 @@ impl Seconds {
         Self { name, default }
     }
 
-    /// In milliseconds.
+    /// Returns the value in milliseconds.
     pub(super) fn read_ms(&self, env: &Bindings) -> u64 {
         self.parse_ms(&env.text(self.name))
     }
@@ -88,7 +85,7 @@ impl Seconds {
     }
 }
 
-/// Whole milliseconds. Who is given them bounds them.
+/// Whole milliseconds, unbounded: the user of the value bounds it.
 pub(super) struct Milliseconds {
     name: &'static str,
     default: u64,
@@ -119,7 +116,7 @@ mod tests {
     const WRANGLER_TOML: &str = include_str!("../../../wrangler.toml");
     const README: &str = include_str!("../../../README.md");
 
-    /// The vars of a table of `wrangler.toml`, with their values.
+    /// Returns the vars of a table of `wrangler.toml` with their values.
     fn vars(table: &str) -> Vec<(&'static str, String)> {
         let lines = WRANGLER_TOML.lines().skip_while(|line| *line != table).skip(1);
         let pairs = lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.starts_with('#'));

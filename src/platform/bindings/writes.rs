@@ -1,4 +1,4 @@
-//! What writes and the documented first steps need.
+//! Bindings of `/writes` and `/get-started`.
 
 use wasm_bindgen::prelude::*;
 

@@ -1,17 +1,18 @@
-// Bodies that are put together of several values of KV, or of parts of them. One value after the other is passed on; none is held in
-// memory.
+// Bodies that are put together from several values of KV, or from parts of them. One value after
+// the other is passed on; none is held in memory.
 import { Reader } from "./stream.js";
 
 const utf8 = new TextEncoder();
 
 /**
- * A stream of `total` bytes; it breaks off where the values have more or fewer. `pieces` are texts, and `[key, length, start, end]` for the
- * bytes from `start` to `end` (not included) of a value of `length` bytes, as JSON; those of one value in ascending order. `first` is the
+ * Returns a stream of `total` bytes, which breaks off if the values have more or fewer. `pieces`
+ * are JSON: texts, and `[key, length, start, end]` for the bytes from `start` to `end` (exclusive)
+ * of a value of `length` bytes; the pieces of one value are in ascending order. `first` is the
  * stream of the first value.
  */
 export function assembled(namespace, pieces, first, total) {
   const { readable, writable } = new FixedLengthStream(total);
-  // What breaks off shows at the other end.
+  // An error is passed to whoever reads the stream.
   write(namespace, JSON.parse(pieces), first, writable).catch((error) => writable.abort(error).catch(() => {}));
   return readable;
 }
@@ -27,7 +28,7 @@ async function write(namespace, pieces, first, writable) {
       continue;
     }
     const [key, length, start, end] = piece;
-    // Each value is read once, however many parts of it are wanted.
+    // Each value is read once, no matter how many parts of it are needed.
     if (current?.key !== key) {
       await current?.reader.cancel();
       const stream = opened ?? (await open(namespace, key));
@@ -44,7 +45,10 @@ async function write(namespace, pieces, first, writable) {
   await writable.close();
 }
 
-/** Reads a value, once more where that fails or it is not there: half of the answer is sent already. */
+/**
+ * Reads a value, and tries once more if that fails or finds none: half of the answer is sent
+ * already.
+ */
 async function open(namespace, key) {
   const read = () => namespace.get(key, { type: "stream", cacheTtl: 300 });
   const stream = (await read().catch(() => null)) ?? (await read());
@@ -52,7 +56,7 @@ async function open(namespace, key) {
   return stream;
 }
 
-/** The same of one value that is in memory. */
+/** Returns the same as bytes, from one value that is in memory. */
 export function sliced(bytes, pieces, total) {
   const whole = new Uint8Array(total);
   let at = 0;

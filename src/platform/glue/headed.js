@@ -1,22 +1,24 @@
-// Values of KV that have a head: JSON that says what the body is. It stands in the metadata beside the body where it fits there
-// ("Limits": 1024 bytes), and before the body otherwise; then the metadata says how many bytes it has.
+// Values of KV with a head: JSON that describes the body. The head is in the metadata of the key
+// if it fits there (KV documentation, "Limits": 1024 bytes). Otherwise it precedes the body, and
+// the metadata has its length in bytes.
 
 const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 
 /**
- * Reads a value: `{ head, bytes }` where it has at most `smallMax` bytes, else `{ head, stream }`; `null` where there is none. A value
- * without a head, or one that is shorter than it says, has no `head`. Rejects where KV does not answer in time.
+ * Reads a value: `{ head, bytes }` if it has at most `smallMax` bytes, else `{ head, stream }`;
+ * `null` if there is none. A value without a head, or one that is shorter than its metadata says,
+ * has no `head`. Rejects if KV does not answer in time.
  */
 export function readHeaded(namespace, key, smallMax, milliseconds) {
   return new Promise((resolve, reject) => {
-    // It ends with the request. Clearing it before costs more than it does.
+    // The timer ends with the request. Clearing it earlier costs more than it saves.
     setTimeout(() => reject(new Error("KV GET did not end in time")), milliseconds);
     read(namespace, key, smallMax).then(resolve, reject);
   });
 }
 
 async function read(namespace, key, smallMax) {
-  // A value that is wanted whole, however long it is, comes as bytes at once.
+  // A value that is read whole, of any length, comes as bytes at once.
   const isWhole = smallMax === Infinity;
   const { value, metadata } = await namespace.getWithMetadata(key, isWhole ? "arrayBuffer" : "stream");
   if (value === null) return null;
@@ -35,13 +37,14 @@ async function read(namespace, key, smallMax) {
     reader.releaseLock();
     start = utf8.decoder.decode(bytes);
   }
-  // A value that is shorter than it says, or breaks off, shows at the other end.
+  // Whoever reads the stream gets the error if the value is shorter than its metadata says, or
+  // breaks off.
   const { readable, writable } = new FixedLengthStream(length);
   value.pipeTo(writable).catch(() => {});
   return { head: start, stream: readable };
 }
 
-/** A body with its head before it, and the bytes of the head. */
+/** Returns a body with its head before it, and the length of the head in bytes. */
 export function prefixed(head, body) {
   const start = utf8.encoder.encode(head);
   const value = new Uint8Array(start.byteLength + body.byteLength);

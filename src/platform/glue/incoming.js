@@ -1,7 +1,7 @@
-// What is asked of a request as a whole, in one call each: from WebAssembly every call decodes its
-// strings anew.
+// What is read from a request in one call each. WebAssembly decodes every string of every call
+// again, so fewer calls cost less.
 
-/** Method and URL of a request. */
+/** Returns method and URL of a request, with a space between them. */
 export function head(request) {
   return `${request.method} ${request.url}`;
 }
@@ -9,7 +9,10 @@ export function head(request) {
 let asked;
 let askedNames;
 
-/** Those of these header fields that a message has, `names` separated by commas: a name and a value in turns, each ended by a line feed. */
+/**
+ * Returns those of these header fields that a message has: a name and a value in turns, each ended
+ * by a line feed. `names` are separated by commas.
+ */
 export function found(message, names) {
   if (names !== asked) [asked, askedNames] = [names, names.split(",")];
   const { headers } = message;
@@ -21,19 +24,24 @@ export function found(message, names) {
   return lines;
 }
 
-/** `Accept-Encoding` as the client sent it (`request.cf.clientAcceptEncoding`), or `null`. */
+/**
+ * Returns `Accept-Encoding` as the client sent it (`request.cf.clientAcceptEncoding`), or `null`.
+ */
 export function acceptEncoding(request) {
   return request.cf?.clientAcceptEncoding ?? request.headers.get("accept-encoding");
 }
 
-/** The body of a request as an `ArrayBuffer`; `null` where it has more than `most` bytes. */
+/**
+ * Reads the body of a request into an `ArrayBuffer`; resolves to `null` if it has more than `most`
+ * bytes.
+ */
 export function bytes(request, most) {
   const length = request.headers.get("content-length");
   if (length === null) return bytesOf(request.body, most);
   return Number(length) > most ? Promise.resolve(null) : request.arrayBuffer();
 }
 
-/** The bytes of a stream whose length nobody has said. */
+/** Reads a stream of unknown length. */
 async function bytesOf(stream, most) {
   const chunks = [];
   let length = 0;

@@ -1,14 +1,18 @@
-// What is done with the requests and answers of the runtime as a whole, in one call each. From WebAssembly every call decodes its
-// strings anew, and a proxied request would make thirty of them: they cost more than all that Rust does for it (`npm run bench`).
+// What is done with requests and responses of the runtime in one call each. WebAssembly decodes
+// every string of every call again, and a proxied request would need thirty calls: they cost more
+// than all that Rust does for the request (`npm run bench`).
 
-/** The names of a message's header fields, separated by commas. */
+/** Returns the names of a message's header fields, separated by commas. */
 export function names(message) {
   let names = "";
   for (const name of message.headers.keys()) names += `${name},`;
   return names;
 }
 
-/** The status of an answer, and which of these header fields it has, separated by commas. */
+/**
+ * Returns the status of a response and those of these header fields that it has, separated by
+ * commas.
+ */
 export function status(answer, names) {
   const { headers } = answer;
   let found = `${answer.status}`;
@@ -16,19 +20,25 @@ export function status(answer, names) {
   return found;
 }
 
-/** A header field of a message, or `null`. */
+/** Returns a header field of a message, or `null`. */
 export function field(message, name) {
   return message.headers.get(name);
 }
 
-/** All header fields of a message, a name and a value in turns, each ended by a line feed; the lines of `Set-Cookie` one by one. */
+/**
+ * Returns all header fields of a message: a name and a value in turns, each ended by a line feed.
+ * The lines of `Set-Cookie` come one by one.
+ */
 export function lines(message) {
   let lines = "";
   for (const [name, value] of message.headers) lines += `${name}\n${value}\n`;
   return lines;
 }
 
-/** An answer with these header fields, changed, and a body that is encoded already as they say. */
+/**
+ * Returns a response with these header fields, changed, and a body that has the content coding
+ * they name already.
+ */
 export function answer(status, lines, edits, body) {
   const headers = new Headers();
   const parts = lines.split("\n");
@@ -38,8 +48,9 @@ export function answer(status, lines, edits, body) {
 }
 
 /**
- * An answer of another server with its own header fields, changed, and this body, which is encoded already as they say. Only its own
- * `Headers` keep bytes over 0x7F that are no UTF-8: as text they are U+FFFD.
+ * Returns a response of another server with its own header fields, changed, and this body, which
+ * has the content coding they name already. Only the `Headers` of the received response keep bytes
+ * above 0x7F that are no UTF-8: as text they become U+FFFD.
  */
 export function passedOn(received, edits, body) {
   const answer = new Response(body, { status: received.status, headers: received.headers, encodeBody: "manual" });
@@ -47,7 +58,10 @@ export function passedOn(received, edits, body) {
   return answer;
 }
 
-/** Changes header fields. Lines: `-` and a name, `=` or `+`, a name and a value: remove, set, append. */
+/**
+ * Changes header fields. Lines: `-` and a name, or `=` or `+`, a name and a value: remove, set,
+ * append.
+ */
 function edit(headers, edits) {
   const lines = edits.split("\n");
   for (let at = 0; at < lines.length - 1; ) {
@@ -59,9 +73,9 @@ function edit(headers, edits) {
 }
 
 /**
- * Sends a request to another URL with changed header fields and this body, if any; without a `request` with no other fields.
- * Resolves to the answer, or to `null` where it has not begun after so many milliseconds. `encodeResponseBody` is "manual" where
- * the body is to stay as it is encoded.
+ * Sends a request to another URL with changed header fields and this body, if any. Without a
+ * `request` it has no other fields. Resolves to the response, or to `null` if none has begun after
+ * so many milliseconds. `encodeResponseBody` is "manual" if the body must keep its content coding.
  */
 export function send(url, request, method, body, edits, milliseconds, encodeResponseBody) {
   const headers = new Headers(request?.headers);
@@ -69,7 +83,7 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
   const sent = { method, headers, body, redirect: "manual", encodeResponseBody };
   return new Promise((resolve, reject) => {
     let late = false;
-    // It ends with the request. Clearing it before costs more than it does.
+    // The timer ends with the request. Clearing it earlier costs more than it saves.
     setTimeout(() => {
       late = true;
       resolve(null);
@@ -78,7 +92,10 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
   });
 }
 
-/** An answer with changed header fields; its body is passed on untouched, and so is its WebSocket. */
+/**
+ * Returns a response with changed header fields. Its body is passed on untouched, and so is its
+ * WebSocket.
+ */
 export function changed(received, edits) {
   const answer = new Response(received.body, received);
   edit(answer.headers, edits);

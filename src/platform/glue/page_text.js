@@ -1,28 +1,27 @@
-// Collects title and text of a page while it streams through the platform's HTMLRewriter. In
-// JavaScript because a page has hundreds of text nodes: calls into WebAssembly for each of them,
-// and for each piece of the rewriter's output, made a miss cost three times what it costs this
-// way.
+// Collects title and text of a page while it streams through the HTMLRewriter of the platform.
+// This is JavaScript because a page has hundreds of text nodes: a call into WebAssembly for each
+// of them, and for each piece of output, made a cache miss three times as expensive.
 //
-// No handler throws, and no pipe breaks off: the runtime logs that as `Uncaught Error`, whoever
-// catches it. For the rewriter a page that is too long, or breaks off, just ends there; what was
-// wrong with it is told afterwards.
+// No handler throws and no pipe breaks off, because the runtime logs either as `Uncaught Error`
+// even if somebody catches it. For the rewriter a page that is too long or breaks off just ends
+// there; the caller learns of the fault afterwards.
 
-// Text that nobody reads on the page. Plain names, and the text taken from the document, because
-// the rewriter searches all open elements for `body script`, which a page with many of them turns
-// into seconds.
+// Elements whose text is not shown. The selectors are plain names, and the text is taken from the
+// document: for `body script` the rewriter searches all open elements, which takes seconds on a
+// page with many of them.
 const UNREAD = "script, style, noscript, template";
 
-// Calls of the handlers below for one page. Each costs some 10 µs, and the deadline cannot end
-// what runs without a pause.
+// The most handler calls for one page. Each takes about 10 µs, and no deadline can interrupt code
+// that runs without a pause.
 const CALLS_MAX = 50_000;
 
 // The rewriter gets so many bytes at a time, so that a page with too many elements ends soon after
-// the last call that counts.
+// the last allowed call.
 const SLICE_BYTES = 16 * 1024;
 
 /**
- * The name of the encoding that a label names (Encoding Standard, §4.2); `undefined` for none that
- * the platform decodes.
+ * Returns the name of the encoding that a label names (Encoding Standard, §4.2); `undefined` if
+ * the platform does not decode it.
  */
 export function encodingOf(label) {
   try {
@@ -33,13 +32,13 @@ export function encodingOf(label) {
 }
 
 /**
- * Begins to read a page, which is a stream, bytes or `null`. Takes off its content codings,
- * separated by commas, and looks at its first bytes, its `head`. `length` is what its header
- * fields say. Rejects if the page breaks off in its head.
+ * Begins to read a page, which is a stream, bytes or `null`. Removes its content codings, which
+ * are separated by commas, and reads its first bytes into `head`. `length` is the value of
+ * `Content-Length`. Rejects if the page breaks off within these bytes.
  */
 export async function openPage(body, codings, length, bytesMax, headBytes) {
   const page = { head: new Uint8Array(), begun: [], rest: undefined, tooLong: false, title: undefined, content: undefined };
-  // The runtime keeps to a declared length, but it is the length before decompression.
+  // The runtime enforces a declared length, but it is the length before decompression.
   if (codings === "" && Number(length || "NaN") > bytesMax) {
     page.tooLong = true;
     await body?.cancel?.().catch(() => {});
@@ -47,7 +46,8 @@ export async function openPage(body, codings, length, bytesMax, headBytes) {
   }
   page.rest = bounded(chunksOf(body), bytesMax, page);
   for (const coding of codings.split(",")) {
-    // Each by itself: a few bytes may say gigabytes that the next one makes nothing of.
+    // Each coding has its own bound: a few bytes may expand to gigabytes that the next coding
+    // shrinks to nothing.
     if (coding !== "") page.rest = bounded(decoded(page.rest, coding), bytesMax, page);
   }
   const head = new Uint8Array(headBytes);
@@ -68,7 +68,7 @@ async function* chunksOf(body) {
   else if (body !== null) yield* body;
 }
 
-/** Ends past so many bytes, and notes that the page is too long. */
+/** Ends after so many bytes, and marks the page as too long. */
 async function* bounded(chunks, bytesMax, page) {
   let bytes = 0;
   for await (const chunk of chunks) {
@@ -81,11 +81,10 @@ async function* bounded(chunks, bytesMax, page) {
   }
 }
 
-/** The same bytes without their content coding. */
+/** Removes a content coding. */
 function decoded(chunks, coding) {
-  // The platform's own `DecompressionStream` reads neither `br` nor `zstd`, and logs what it
-  // cannot read as uncaught. Not `import`: the bundler of the build would look for the modules on
-  // the disk.
+  // `DecompressionStream` of the platform reads neither `br` nor `zstd`, and its errors are logged
+  // as uncaught. `import` is not used, because the bundler would look for the modules on disk.
   const zlib = process.getBuiltinModule("node:zlib");
   const { pipeline } = process.getBuiltinModule("node:stream");
   const decoders = {
@@ -94,15 +93,15 @@ function decoded(chunks, coding) {
     br: zlib.createBrotliDecompress,
     zstd: zlib.createZstdDecompress,
   };
-  // What goes wrong shows at the end that is read.
+  // An error is passed to whoever reads the result.
   return pipeline(chunks, decoders[coding](), () => {});
 }
 
 /**
- * Reads an opened page in this encoding to its end, or until it is too long. `title` and `content`
- * of the page are then raw text, character references and all, or `undefined` if the page has no
- * such element. Each tag and comment is a space. `isDecodedBefore`: the rewriter does not know the
- * encoding, and gets UTF-8. Rejects if the page breaks off.
+ * Reads an opened page in this encoding until it ends or is too long. Then `title` and `content`
+ * of the page are raw text with character references, or `undefined` if the page has no such
+ * element. Each tag and comment becomes a space. `isDecodedBefore` means that the rewriter does
+ * not know the encoding and gets UTF-8. Rejects if the page breaks off.
  */
 export async function readText(page, encoding, isDecodedBefore) {
   let isTitle = false;
@@ -115,7 +114,7 @@ export async function readText(page, encoding, isDecodedBefore) {
   const textOf = ({ text, lastInTextNode }) => (lastInTextNode ? `${text} ` : text);
   const rewriter = new HTMLRewriter()
     .on("title", {
-      // The first one before the body names the page; an SVG image has titles too.
+      // The first one before the body names the page; SVG images have titles too.
       element() {
         count();
         isTitle = page.title === undefined && page.content === undefined;
@@ -128,9 +127,9 @@ export async function readText(page, encoding, isDecodedBefore) {
     .on(UNREAD, {
       element(element) {
         count();
-        // Only the body's text is read, so one that is never closed in the head must not hide it.
+        // Only the text of the body is read, so an unclosed element in the head must not hide it.
         if (page.content === undefined) return;
-        // An element without an end tag, such as `<script/>` in SVG, has no text to leave out.
+        // An element without an end tag, such as `<script/>` in SVG, has no text to skip.
         try {
           element.onEndTag(() => (unread -= 1));
           unread += 1;
@@ -151,8 +150,8 @@ export async function readText(page, encoding, isDecodedBefore) {
   const { readable, writable } = new IdentityTransformStream();
   const fed = feed(page, writable, isDecodedBefore ? new TextDecoder(encoding) : undefined);
   const headers = { "content-type": `text/html; charset=${isDecodedBefore ? "utf-8" : encoding}` };
-  // The rewriter gives its output in very many small pieces: reading them one by one would cost
-  // more than the parsing.
+  // The rewriter writes its output in many small pieces; reading them one by one would cost more
+  // than the parsing.
   await rewriter.transform(new Response(readable, { headers })).arrayBuffer();
   const broken = await fed;
   if (broken !== undefined && !page.tooLong) throw broken;
@@ -160,7 +159,7 @@ export async function readText(page, encoding, isDecodedBefore) {
 
 /**
  * Writes a page slice by slice, in UTF-8 if there is a decoder, until it ends or is too long.
- * Resolves to what it broke off with, if it did.
+ * Resolves to the error that it broke off with, if any.
  */
 async function feed(page, writable, decoder) {
   const writer = writable.getWriter();

@@ -1,9 +1,9 @@
-// Parts of streams. KV gives a value from its beginning only.
+// Parts of streams. KV returns a value only from its beginning.
 
-/** Reads a stream once, from its beginning to its end, and passes parts of it on. */
+/** Reads a stream once, from its beginning to its end, and copies parts of it. */
 export class Reader {
   #reader;
-  /** Where the bytes at hand begin. */
+  /** The position of the bytes at hand. */
   #at = 0;
   #bytes = new Uint8Array();
 
@@ -12,8 +12,8 @@ export class Reader {
   }
 
   /**
-   * Writes the bytes from `start` to `end` (not included) to another stream; `start` is not before the `end` of the last time. Rejects where
-   * the stream ends before.
+   * Writes the bytes from `start` to `end` (exclusive) to another stream. `start` is not before
+   * the `end` of the previous call. Rejects if the stream ends earlier.
    */
   async copy(start, end, writable) {
     const writer = writable.getWriter();
@@ -28,22 +28,22 @@ export class Reader {
         this.#bytes = value;
       }
     } finally {
-      // Who ends the other stream needs it unlocked.
+      // Whoever ends the other stream needs it unlocked.
       writer.releaseLock();
     }
   }
 
-  /** Reads no more. */
+  /** Cancels the rest. */
   cancel() {
     return this.#reader.cancel();
   }
 }
 
-/** `length` bytes of a stream from `start` on. */
+/** Returns `length` bytes of a stream from `start` on, as a stream of known length. */
 export function part(stream, start, length) {
   const { readable, writable } = new FixedLengthStream(length);
   const reader = new Reader(stream);
-  // A stream that breaks off shows at the other end.
+  // An error of the stream is passed to whoever reads the part.
   reader
     .copy(start, start + length, writable)
     .then(() => writable.close())

@@ -1,9 +1,10 @@
-// Streams that nobody reads. A module of its own: of two functions of one module that WebAssembly
-// calls itself, the glue names the module twice, and the bundler warns.
+// Streams that nobody reads. This is a module of its own, because the glue imports a module once
+// for each of its functions that WebAssembly calls itself, and the bundler warns about a second
+// import.
 
 /**
- * Ends a stream, so that its connection is free. One that is broken has ended already, and the
- * runtime logs a rejection that nobody handles as `Uncaught Error`.
+ * Cancels a stream, so that its connection is free again. A broken stream rejects, and the runtime
+ * would log the rejection as `Uncaught Error`.
  */
 export function end(stream) {
   stream.cancel().catch(() => {});
