@@ -1,4 +1,4 @@
-// The candidates that are compared: kv-edge, the baseline, and the baseline once more as the
+// The candidates of the benchmark: kv-edge, the baseline, and the baseline once more to show the
 // noise. Each is a directory with its modules, its KV namespaces and its workerd configuration.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -9,7 +9,7 @@ import { API_TOKEN } from "./examples.mjs";
 import { namespaces } from "./fixtures.mjs";
 import { serveStore } from "./loopback.mjs";
 
-/** Bytes of the modules, as they are and as gzip makes them. */
+/** Returns the gzipped bytes of the modules: WebAssembly, JavaScript, and both. */
 function gzipSizes(content) {
   const gzip = (kind) =>
     [...content].filter(([name]) => name.endsWith(".wasm") === (kind === "wasm")).reduce((sum, [, bytes]) => sum + gzipSync(bytes).length, 0);
@@ -60,7 +60,7 @@ const config :Workerd.Config = (
 `;
 }
 
-/** Lays out a candidate below `root`. */
+/** Writes a candidate's directory below `root`, and returns how to start and to measure it. */
 export async function prepareCandidate({ name, isWorker = false, from, root, port, upstream }) {
   const directory = join(root, name);
   const content = collectModules(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");

@@ -1,4 +1,4 @@
-// Before anything is timed, both candidates must give the same answers.
+// Checks, before anything is timed, that all candidates give the same answers.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,21 +7,21 @@ import { Failure } from "../scripts/run.mjs";
 import { acknowledged, sendRequest } from "./load.mjs";
 
 /**
- * Fields that a client acts on. What merely varies (`date`) or only kv-edge has (`cache-status`,
- * `nosniff`) is not compared.
+ * Fields that a client acts on. Fields that vary by themselves (`date`) or that only kv-edge sends
+ * (`cache-status`, `nosniff`) are not compared.
  */
 const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-storefront-id"];
 
 /**
- * Asks for an example once untimed, so that what it needs is stored, and gives the answer that the
- * load then expects.
+ * Sends the request of an example untimed, so that whatever it needs is stored, and returns the
+ * answer that the load then expects.
  */
 export async function sendWarmUp(candidate, example) {
-  // A page whose upstream is gone could not be stored again.
+  // A page whose upstream no longer answers could not be stored again.
   for (const key of candidate.store.values.keys()) if (!key.includes("outage")) candidate.store.values.delete(key);
   const next = example.source(candidate.isWorker);
   const answer = await sendAndCheck(candidate, example, next());
-  // What a Worker has in memory it need not store again.
+  // A Worker need not store again what it has in memory.
   if (!example.stores || answer.body.includes('"fromCache":true')) return answer;
   for (let waited = 0; candidate.store.values.size === 0; waited += 1) {
     if (waited > 1000) throw new Failure(`${example.name}: ${candidate.name} stores nothing.`);
@@ -44,7 +44,7 @@ async function sendAndCheck(candidate, example, request) {
   return answer;
 }
 
-/** Fails where the candidates' answers differ. */
+/** Fails if the candidates' answers differ. */
 export async function requireEqualAnswers(candidates, examples) {
   for (const example of examples) {
     const [first, ...others] = await Promise.all(
@@ -61,7 +61,7 @@ export async function requireEqualAnswers(candidates, examples) {
   }
 }
 
-/** What is acknowledged must reach KV. */
+/** Fails unless an acknowledged write reaches KV. */
 async function requireValueInKv(candidate, { name, writes: key }) {
   const path = join(candidate.kv.WRITES, key);
   for (let waited = 0; waited < 300; waited += 1) {
@@ -76,7 +76,7 @@ async function requireValueInKv(candidate, { name, writes: key }) {
 }
 
 function comparable({ status, headers, body }, { acknowledges, isNotModified, otherwise, ownFields = [] }) {
-  // That each gives what it should was looked at before.
+  // `sendAndCheck` has checked each answer by itself.
   if (isNotModified || otherwise) return {};
   if (acknowledges) return { "the number of writes": acknowledged(body) };
   const names = FIELDS.filter((name) => !ownFields.includes(name));
@@ -89,7 +89,7 @@ function comparable({ status, headers, body }, { acknowledges, isNotModified, ot
   };
 }
 
-/** Of the time at which a page was read only the form can be the same. */
+/** Replaces the time at which a page was read, which differs between the candidates. */
 function withoutTime(text) {
   return text.replace(/"lastUpdated":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"/, '"lastUpdated":"(a time)"');
 }

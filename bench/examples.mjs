@@ -1,5 +1,5 @@
-// The requests that are timed, one list for both candidates, and the goal for each: the Worker's
-// CPU per request divided by the baseline's.
+// The requests that are timed, one list for all candidates, and the goal of each: kv-edge's CPU
+// time per request divided by the baseline's.
 
 import { hash, STYLESHEET } from "./fixtures.mjs";
 
@@ -15,19 +15,22 @@ function request(line, fields = {}, body = "") {
   return Buffer.from(`${line} HTTP/1.1\r\n${head.join("")}\r\n${body}`, "latin1");
 }
 
-/** A source that gives the same request every time. */
+/** Returns a source of the same request every time. */
 function same(line, fields, body) {
   const bytes = request(line, fields, body);
   return () => () => bytes;
 }
 
-/** What a client of OFREP sends. */
+/** The body of an OFREP request. */
 const CONTEXT = JSON.stringify({ context: { targetingKey: "user-id-def", appVersion: "2.1.0" } });
 const json = (body) => ({ "content-type": "application/json", "content-length": body.length });
 
 let pages = 1_000_000;
 
-/** Requests for pages that nobody asked for before, so that none can be in the cache. */
+/**
+ * Returns a source of requests for pages that nobody has requested before, so that none can be in
+ * the cache.
+ */
 function newPage(route, page) {
   return () => {
     pages += 1;
@@ -37,7 +40,7 @@ function newPage(route, page) {
 
 let keys = 1_000_000;
 
-/** Writes to a key that nobody wrote before. */
+/** Returns a source of writes to keys that nobody has written before. */
 function newKey(query, fields) {
   return () => {
     keys += 1;
@@ -46,23 +49,25 @@ function newKey(query, fields) {
 }
 
 /**
- * The documented regular expressions do less than what is asked of kv-edge: the row with them has
- * no goal.
+ * Returns the examples. An example has
+ * - `source(isWorker)`: returns a function that returns the bytes of the next request;
+ * - `stores`: the answer comes from what an earlier one stored;
+ * - `isLarge`: timed in processes of its own, because its garbage would slow down the others;
+ * - `hasNoMemory`: timed in processes of its own, in which kv-edge does not keep answers in
+ *   memory;
+ * - `ownFields`: fields that only kv-edge has a reason to send;
+ * - `isNotModified`: kv-edge answers 304; the baseline knows no conditions;
+ * - `otherwise`: what kv-edge's answer has to contain; the baseline has no such feature, and
+ *   answers what comes nearest;
+ * - `acknowledges`: how many writes an answer acknowledges. The candidates word that differently,
+ *   so only the number is compared; `writes` is the key that must then be in KV;
+ * - `alone`: the feature whose first answer this is, in a build with that feature alone;
+ * - `goal`: null if there is none. The documented regular expressions do less than is asked of
+ *   kv-edge, so their row has none.
  *
- * `source(isWorker)` gives a function that makes the bytes of the next request. `stores`: the
- * answer comes from what an earlier one stored. `isLarge`: timed in processes of its own, because
- * its garbage would burden the others. `hasNoMemory`: so is what kv-edge is to answer without what
- * an isolate remembers of answers. `ownFields`: fields that only kv-edge has a reason to send.
- * `isNotModified`: kv-edge answers 304, the baseline knows no conditions. `otherwise`: the
- * baseline knows no such thing and does what comes nearest; what kv-edge's answer must have in it.
- * `acknowledges`: the candidates answer in forms of their own, and what is compared is how many
- * writes an answer acknowledges, each one; `writes` is the key that must then be in KV.
- *
- * `alone`: the feature whose first answer this is, in a build with that feature alone.
- *
- * The KV under the benchmark never answers 429, which is in the baseline's favour: its retry
- * acknowledges all 20 writes of a request with 20 puts and no wait. Beside a KV that takes one put
- * a second it would make 90 puts for 5.
+ * The KV of the benchmark never answers 429, which favours the baseline: its retry acknowledges
+ * all 20 writes of a request with 20 puts and no wait. With a KV that accepts one put a second it
+ * would make 90 puts for 5.
  */
 export function examples(upstream) {
   const article = `${upstream}/article`;

@@ -1,4 +1,4 @@
-// One job alone: how large the Worker is that has only that, and how soon it answers.
+// Measures each job built alone: the size of its Worker, and the time to its first answer.
 import { join } from "node:path";
 
 import { allFeatures, build } from "../scripts/build.mjs";
@@ -9,7 +9,7 @@ import { ROOT } from "./options.mjs";
 
 const folder = (feature) => join("target", "features", feature);
 
-/** Builds each feature alone, and says which there are. */
+/** Builds each feature alone, and returns their names. */
 export async function buildFeatures() {
   const features = await allFeatures();
   for (const feature of features) await build({ quick: false, features: [feature], out: folder(feature) });
@@ -17,9 +17,9 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first answer of each feature alone, and beside it those of `candidates`, the full
- * Worker and the baseline, and of a Worker that does nothing, to the same request. `common` is
- * what `prepareCandidate` needs; only one candidate runs at a time, all on its port.
+ * Times the first answer of each feature alone, and that of the same request by `candidates` (the
+ * full Worker and the baseline) and by a Worker that does nothing. `common` holds the arguments of
+ * `prepareCandidate`. One process runs at a time, so all of them use its port.
  */
 export async function measureFeatures(features, candidates, examples, starts, common, context) {
   const empty = await prepareCandidate({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });

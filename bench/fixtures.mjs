@@ -1,4 +1,4 @@
-// What the namespaces hold and what the upstream answers.
+// The values in the KV namespaces, and the pages of the upstream.
 import { createHash } from "node:crypto";
 
 const TRANSLATIONS = [
@@ -12,7 +12,7 @@ const TRANSLATIONS = [
   { language_code: "ar", message: "مرحبا بالعالم!" },
 ];
 
-/** Bytes that no compression helps with, the same ones every time. */
+/** Returns incompressible bytes, the same ones every time. */
 function bytes(length) {
   const all = Buffer.allocUnsafe(length);
   let state = 0x2545f491;
@@ -28,7 +28,7 @@ function stylesheet(length) {
   return rules.slice(0, length);
 }
 
-/** What the record of a storefront can switch on; the baseline reads its origin only. */
+/** Every option that a storefront record can have. The baseline reads its origin only. */
 const SWITCHED_ON = {
   routes: [{ path: "/admin", origin: "http://127.0.0.1:1" }],
   headers: { request: { set: { "X-Shop": "tea" } }, response: { remove: ["Server"] } },
@@ -45,12 +45,12 @@ const variants = (upstream) => [
 /** When the release was pushed. */
 const CREATED_MS = Date.UTC(2026, 0, 1);
 
-/** The first 128 bits of SHA-256: what kv-edge names bytes by. */
+/** Returns the first 128 bits of SHA-256, by which kv-edge names bytes. */
 export const hash = (bytes) => createHash("sha256").update(bytes).digest("hex").slice(0, 32);
 
 /**
- * A release of these files, as `kv-edge assets push` leaves it in KV. It has no encodings: no
- * request here takes one.
+ * Returns a release of these files as `kv-edge assets push` stores it. It has no encodings: no
+ * request of the benchmark accepts one.
  */
 function release(files) {
   const id = "20260101T000000Z-00000000";

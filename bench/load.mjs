@@ -1,4 +1,4 @@
-// The load: a few keep-alive connections, each with one request under way.
+// Generates the load: a few keep-alive connections with one request each in progress.
 import net from "node:net";
 
 import { Failure } from "../scripts/run.mjs";
@@ -29,7 +29,7 @@ function connect(port, { keepsBody, bufferBytes = 256 * 1024 } = {}) {
   });
 }
 
-/** One request and its whole answer. Rejects when there is no answer. */
+/** Sends one request and returns its whole answer. Rejects if there is none. */
 export async function sendRequest(port, request) {
   const connection = await connect(port, { keepsBody: true });
   try {
@@ -51,8 +51,8 @@ function parseHead(head) {
 }
 
 /**
- * How many writes an answer of /writes says are kept; it is a list of the attempts, or a report
- * with that list in it.
+ * Returns how many writes an answer of /writes acknowledges: it is a list of attempts, or a report
+ * that contains that list.
  */
 export function acknowledged(body) {
   const answer = JSON.parse(body);
@@ -60,10 +60,10 @@ export function acknowledged(body) {
 }
 
 /**
- * Keeps `connections` busy for `milliseconds`, then lets the requests under way end. `next()`
- * gives the bytes of a request. Every answer must have the status `expected.status`, and
- * acknowledge `expected.acknowledges` writes or, where that is not given, be of `expected.length`
- * bytes. `counters()` is read when the load starts and when it has ended.
+ * Keeps `connections` busy for `milliseconds`, then lets the requests in progress end. `next()`
+ * returns the bytes of a request. Every answer must have the status `expected.status` and
+ * acknowledge `expected.acknowledges` writes or, if that is undefined, have `expected.length`
+ * bytes. `counters()` is read when the load starts and after it has ended.
  */
 export async function generateLoad({ port, next, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;
@@ -85,7 +85,7 @@ export async function generateLoad({ port, next, expected, connections, millisec
   }
   const elapsedMs = performance.now() - start;
   const load = process.cpuUsage(loadBefore);
-  // What the Worker does after its last answer belongs to the requests.
+  // Work that the Worker does after its last answer counts too.
   await new Promise((resolve) => setTimeout(resolve, 10));
   return { elapsedMs, latencies, before, after: counters(), loadShare: (load.user + load.system) / 1000 / elapsedMs };
 

@@ -1,10 +1,10 @@
 // The servers that workerd calls during the benchmark, in the load's own process and on its core:
-// the upstream of the cache and the storefronts' origin, and the KV namespace of the cache.
+// the upstream of the cache, the storefronts' origin, and the KV namespace of the cache.
 //
-// workerd's `disk` service, which holds every other namespace, cannot hold a key with a slash, and
-// the cache's keys are URLs. So CACHE_KV is a service on a Unix socket that speaks the same
-// protocol: GET and PUT of /{key, percent-encoded}, with the metadata in a header field, and a
-// listing at /, which is empty here: nothing is purged.
+// workerd's `disk` service, which stores all other namespaces, does not accept a key with a slash,
+// and the cache's keys are URLs. So CACHE_KV is a service on a Unix socket with the same protocol:
+// GET and PUT of /{percent-encoded key}, the metadata in a header field. The list at / is empty,
+// since nothing is purged here.
 import net from "node:net";
 
 import { MessageReader, message } from "./http1.mjs";
@@ -35,14 +35,14 @@ function serve(where, answer) {
   });
 }
 
-/** So many requests of kv-edge for a page are answered before its upstream goes down. */
+/** How many requests of kv-edge for a page are answered before its upstream stops answering. */
 const BEFORE_OUTAGE = 3;
 
 /**
- * Answers `pages` (path to HTML), and everything else as a storefront that says which path and
- * query reached it. `/outage` answers as the first page does, fresh for a second; a few times only
- * where kv-edge asks, and then never again. A page that is asked for with `?kept` says that it is
- * fresh for a day: it must not expire while it is timed.
+ * Serves `pages` (path to HTML), and at every other path a storefront that returns the path and
+ * query which it received. `/outage` serves the first page, fresh for a second; to kv-edge only a
+ * few times, and then it never answers again. A page requested with `?kept` is fresh for a day, so
+ * that it does not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
   const html = new Map(Object.entries(pages).map(([path, page]) => [path, message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page)]));
@@ -69,7 +69,7 @@ const NOT_FOUND = message("HTTP/1.1 404 Not Found", {});
 const STORED = message("HTTP/1.1 200 OK", {});
 const EMPTY_LIST = message("HTTP/1.1 200 OK", { "content-type": "application/json" }, '{"keys":[],"list_complete":true}');
 
-/** One KV namespace in memory. */
+/** Serves a KV namespace in memory. */
 export async function serveStore(socketPath) {
   const values = new Map();
   const server = await serve({ path: socketPath }, (method, target, body, head) => {

@@ -1,6 +1,6 @@
-// Windows of load in random order. A set has fresh processes; a round times every example once on
-// every candidate, the candidates one right after the other, so that what drifts on the machine
-// drifts for each of them.
+// Times the examples in windows of load, in random order. A set has fresh processes. A round times
+// every example once on every candidate, the candidates right after each other, so that drift of
+// the machine affects them alike.
 
 import { Failure } from "../scripts/run.mjs";
 import { sendWarmUp } from "./compare.mjs";
@@ -11,7 +11,8 @@ import { Workerd } from "./workerd.mjs";
 const WARM_UP_MS = 400;
 
 /**
- * So many clients download the large file at once, for so long, while kv-edge's memory is watched.
+ * How many clients download the large file at once, and for how long, to measure kv-edge's peak
+ * memory.
  */
 const DOWNLOADS = 50;
 const DOWNLOADS_MS = 3000;
@@ -53,9 +54,10 @@ async function timeWindow(candidate, example, milliseconds) {
 }
 
 /**
- * Gives `{ windows, memory, downloads, isCut }`: windows by example, in each round one per
- * candidate by the candidate's name; memory is the peak of the processes that served the large
- * example only; `downloads` that of kv-edge after many downloads at once.
+ * Returns `{ windows, memory, downloads, isCut }`. `windows` are by example, in each round one per
+ * candidate, by its name. `memory` is the peak memory of the processes that served only the large
+ * example, in bytes; `downloads` that of kv-edge after many downloads at once. `isCut` is true if
+ * the deadline has passed.
  */
 export async function measure(candidates, examples, { sets, rounds, windowMs, deadline, next, say, ...context }) {
   const windows = Object.fromEntries(examples.map(({ name }) => [name, []]));
@@ -64,7 +66,7 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
   const runsOut = () => performance.now() > deadline;
 
   for (let set = 1; set <= sets && !runsOut(); set += 1) {
-    // What has no goal is for information, and one set of it is enough.
+    // An example without a goal is for information: one set is enough.
     const due = examples.filter(({ goal }) => set === 1 || goal !== null);
     const groups = [
       due.filter(({ isLarge, hasNoMemory }) => !isLarge && !hasNoMemory),
@@ -96,7 +98,7 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
   return { windows, memory, downloads, isCut: runsOut() };
 }
 
-/** Milliseconds from starting a process to having its first answer, by candidate. */
+/** Returns the milliseconds from the start of a process to its first answer, by candidate. */
 export async function timeFirstAnswers(candidates, example, times, context) {
   const taken = Object.fromEntries(candidates.map(({ name }) => [name, []]));
   for (let time = 0; time < times; time += 1) {

@@ -1,3 +1,4 @@
+// The command line of the benchmark.
 import { accessSync, constants } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,7 +26,7 @@ Examples: `;
 const FULL = { sets: 3, rounds: 8, windowMs: 500, starts: 11 };
 const QUICK = { sets: 1, rounds: 4, windowMs: 300, starts: 3 };
 
-/** What `--only` calls the measurement of each job alone. */
+/** The name by which `--only` selects the measurement of each job alone. */
 const FEATURES = "features";
 
 function whole(name, value, least, most) {
@@ -34,7 +35,7 @@ function whole(name, value, least, most) {
   return number;
 }
 
-/** Better now than after ten minutes. */
+/** Fails now rather than after ten minutes. */
 function requireWritable(path) {
   try {
     accessSync(dirname(path), constants.W_OK);
@@ -43,7 +44,7 @@ function requireWritable(path) {
   }
 }
 
-/** What the command line asks for; `null` when it asks for help, which is then printed. */
+/** Returns what the command line asks for, or null if it asks for help, which is then printed. */
 export function options(names) {
   let values;
   try {
@@ -66,8 +67,7 @@ export function options(names) {
     console.log(HELP + [...names, FEATURES].join(", "));
     return null;
   }
-  // Their builds take minutes, so neither a look nor the measurement of some other build has them
-  // unasked.
+  // The builds of single features take minutes, so `--quick` and `--build` leave them out.
   const only = values.only ?? [...names, ...(values.quick || values.build ? [] : [FEATURES])];
   const unknown = only.find((name) => !names.includes(name) && name !== FEATURES);
   if (unknown !== undefined) throw new Failure(`There is no example ${unknown}. There are: ${[...names, FEATURES].join(", ")}.`);

@@ -1,9 +1,9 @@
-// From windows to ratios, and from ratios to tables.
+// Computes ratios from the windows, and prints them as tables.
 import { spread } from "./statistics.mjs";
 
 const KINDS = { cpu: "cpuUs", perSecond: "perSecond", p50: "p50Ms" };
 
-/** Ratios are taken within each round, then their median over the rounds. */
+/** Takes ratios within each round, then their median over the rounds. */
 function summarise(rounds) {
   const values = (candidate, field) => spread(rounds.map((round) => round[candidate][field]));
   const ratios = (candidate, field) => spread(rounds.map((round) => round[candidate][field] / round.baseline[field]));
@@ -18,7 +18,7 @@ function summarise(rounds) {
   };
 }
 
-/** Everything that `--json` writes. */
+/** Returns everything that `--json` writes. */
 export function results({ examples, windows, memory, downloads, firstAnswers, alone, candidates, ...rest }) {
   const named = (samples) => Object.fromEntries(Object.entries(samples).map(([candidate, values]) => [candidate, values.length > 0 ? spread(values) : null]));
   return {
@@ -67,7 +67,9 @@ export function print(result, say, simulation) {
   if (result.features.length > 0) printFeatures(result, say);
 }
 
-/** One job alone, beside the full Worker, the baseline and a Worker that does nothing. */
+/**
+ * Prints the features alone, beside the full Worker, the baseline and a Worker that does nothing.
+ */
 function printFeatures({ features, gzipBytes }, say) {
   const sizes = ({ wasm, js, total }) => [wasm, js, total].map(kilo);
   const candidates = ["alone", "kv-edge", "baseline", "empty"];

@@ -1,8 +1,9 @@
-// npm run bench: kv-edge beside the same examples in plain JavaScript. See --help.
+// npm run bench: measures kv-edge against the same examples in plain JavaScript. See --help.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../scripts/build.mjs";
+import { isFree } from "../scripts/ports.mjs";
 import { Failure } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { requireEqualAnswers } from "./compare.mjs";
@@ -14,7 +15,7 @@ import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
 import { options, ROOT } from "./options.mjs";
 import { print, results } from "./report.mjs";
 import { random } from "./statistics.mjs";
-import { chooseCores, findWorkerd, requireFreePort } from "./workerd.mjs";
+import { chooseCores, findWorkerd } from "./workerd.mjs";
 import { simulateWriters } from "./writers.mjs";
 
 const TIME_LIMIT_MS = 570_000;
@@ -25,9 +26,11 @@ async function main() {
   if (process.platform !== "linux") throw new Failure("The benchmark reads CPU time from /proc and so needs Linux.");
   const workerd = findWorkerd();
   const ports = [0, 1, 2, 3].map((offset) => chosen.port + offset);
-  for (const port of ports) await requireFreePort(port);
+  for (const port of ports) {
+    if (!(await isFree(port))) throw new Failure(`Port ${port} is in use: stop what listens there or choose others with --port.`);
+  }
 
-  // What `npm start` built is not optimised.
+  // A build of `npm start` is not optimised.
   if (chosen.build === join(ROOT, "build")) await build({ quick: false });
   const features = chosen.features ? await buildFeatures() : [];
   const begun = performance.now();
@@ -44,7 +47,7 @@ async function main() {
   const examples = allExamples(upstream).filter(({ name }) => chosen.only.includes(name));
   await serveUpstream(ports[3], PAGES);
 
-  // Before this process is tied to one core.
+  // Before this process is pinned to one core.
   const simulation = examples.some(({ name }) => /^(writes|coalesce)/.test(name)) ? simulateWriters() : undefined;
 
   const cores = chooseCores();

@@ -1,17 +1,19 @@
+// Medians, quartiles, and a seeded random order.
+
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Median, and the quartiles between which the middle half lies. */
+/** Returns the median and the quartiles, between which the middle half lies. */
 export function spread(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const half = (sorted.length + 1) >> 1;
   return { median: median(sorted), low: median(sorted.slice(0, half)), high: median(sorted.slice(-half)) };
 }
 
-/** A generator of numbers in [0, 1) that a seed fixes (mulberry32). */
+/** Returns a generator of numbers in [0, 1): mulberry32, the same for the same seed. */
 export function random(seed) {
   let state = seed >>> 0;
   return () => {
@@ -22,7 +24,7 @@ export function random(seed) {
   };
 }
 
-/** The same things in another order (Fisher and Yates). */
+/** Returns the same things in random order (Fisher-Yates). */
 export function shuffled(things, next) {
   const order = [...things];
   for (let last = order.length - 1; last > 0; last -= 1) {

@@ -1,16 +1,16 @@
-// npm run bench:sync: how long `kv-edge config sync` takes for a large table, into the local KV of
-// `wrangler dev`. See --help.
+// npm run bench:sync: times `kv-edge config sync` of a large table into the local KV of `wrangler
+// dev`. See --help.
 //
-// The local KV takes a value at a time and is most of the time that this measures; what the tool
-// itself takes shows in its CPU time and its memory.
+// Most of the time is the local KV's, which stores one value at a time. The tool's own part shows
+// in its CPU time and its memory.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildTool } from "../scripts/cli.mjs";
+import { freePort } from "../scripts/ports.mjs";
 import { Failure, main, ROOT, start } from "../scripts/run.mjs";
 import { nodeEnvironment } from "../scripts/setup.mjs";
 import { startPostgres } from "../tests/harness/postgres.mjs";
@@ -28,7 +28,7 @@ unchanged, and again after some of its rows changed.
   --help             this text`;
 
 const QUERY = "SELECT id, preview_features_enabled, plan, created_at FROM users";
-/** How often the tool's memory is looked at. Its peak only grows, so that the last look is it. */
+/** How often the tool's peak memory is read. It only grows, so the last value is the peak. */
 const POLL_MS = 10;
 
 function options() {
@@ -111,7 +111,7 @@ function print(passes) {
   for (const row of table) console.log(row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]))).join("  "));
 }
 
-/** Runs the tool to its end. */
+/** Runs the tool to its end and measures it. */
 async function timeTool(tool, args, env) {
   const started = performance.now();
   const child = spawn(tool, args, { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -126,7 +126,9 @@ async function timeTool(tool, args, env) {
   return { seconds, ...last, summary: JSON.parse(output.stdout) };
 }
 
-/** The peak memory and the CPU time of a process so far; nothing once it has ended. */
+/**
+ * Returns the peak memory and the CPU time of a process so far, or undefined once it has ended.
+ */
 function readUsage(pid) {
   try {
     const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
@@ -142,7 +144,7 @@ function readUsage(pid) {
   }
 }
 
-/** Starts `wrangler dev` over an empty KV: `{ base, stop }`. */
+/** Starts `wrangler dev` on an empty KV: `{ base, stop }`. */
 async function startKv(folder, env) {
   writeFileSync(join(folder, "worker.js"), "export default { fetch: () => new Response() };\n");
   writeFileSync(
@@ -166,13 +168,4 @@ async function startKv(folder, env) {
     await exit;
   };
   return { base: `http://127.0.0.1:${port}`, stop };
-}
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
 }

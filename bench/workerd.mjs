@@ -1,9 +1,14 @@
-// workerd processes: started on their own core, measured through /proc, and never left behind.
+// Starts workerd processes on their own core, measures them through /proc, and stops them with
+// this process.
+//
+// The benchmark does not start them through scripts/local-worker.mjs, as the tests do. miniflare
+// simulates KV with a Durable Object in the same process: a read costs ten times what is timed
+// here, and would count as the Worker's CPU time. The time to the first answer would include
+// miniflare's own start.
 import { execFileSync, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import net from "node:net";
-
+import { canConnect } from "../scripts/ports.mjs";
 import { Failure } from "../scripts/run.mjs";
 
 const running = new Set();
@@ -12,8 +17,8 @@ process.on("exit", () => {
 });
 
 /**
- * The native binary, the one that the tests run on; that in node_modules/.bin may be a script
- * that starts it.
+ * Returns the path and the version of the native workerd that the tests also use; that in
+ * node_modules/.bin may be a script that starts it.
  */
 export function findWorkerd() {
   const require = createRequire(import.meta.url);
@@ -30,7 +35,10 @@ export function findWorkerd() {
   }
 }
 
-/** The two cores to use, or none of them where there is only one or no `taskset`. */
+/**
+ * Returns the core of workerd and the core of the load, to which it pins this process. Returns a
+ * warning in their place if there is only one core, or no `taskset`.
+ */
 export function chooseCores() {
   const list = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync("/proc/self/status", "utf8"))[1];
   const cores = list.split(",").flatMap((part) => {
@@ -48,17 +56,7 @@ export function chooseCores() {
   return { worker, load };
 }
 
-/**
- * Fails where something listens on the port: it would be measured in place of what is meant to be.
- */
-export function requireFreePort(port) {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once("error", () => reject(new Failure(`Port ${port} is in use: stop what listens there or choose others with --port.`)));
-    server.listen({ port, host: "127.0.0.1" }, () => server.close(resolve));
-  });
-}
-
+/** A workerd process. */
 export class Workerd {
   #child;
   #errors = "";
@@ -97,12 +95,12 @@ export class Workerd {
     return this.#child.exitCode === null && this.#child.signalCode === null && this.#child.pid !== undefined;
   }
 
-  /** What it said on its standard error, the end of it. */
+  /** The end of its standard error. */
   get errors() {
     return this.#errors.trim();
   }
 
-  /** Nanoseconds on a core, all threads, user and kernel. */
+  /** Returns the CPU time of all its threads, user and kernel, in nanoseconds. */
   cpuNs() {
     const tasks = `/proc/${this.#child.pid}/task`;
     let sum = 0;
@@ -116,7 +114,7 @@ export class Workerd {
     return sum;
   }
 
-  /** The most memory it ever held, in bytes. */
+  /** Returns its peak memory, in bytes. */
   peakMemory() {
     return 1024 * Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${this.#child.pid}/status`, "utf8"))[1]);
   }
@@ -127,12 +125,4 @@ export class Workerd {
     this.#child.kill("SIGKILL");
     await ended;
   }
-}
-
-function canConnect(port) {
-  return new Promise((resolve) => {
-    const socket = net.connect({ port, host: "127.0.0.1" });
-    socket.once("connect", () => (socket.destroy(), resolve(true)));
-    socket.once("error", () => resolve(false));
-  });
 }

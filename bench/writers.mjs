@@ -1,6 +1,6 @@
-// What retries and the object make of many writers of one key, beside a KV that takes one put a
-// second to it: a simulation in core, in virtual time. The KV under the benchmark takes all puts,
-// so nothing that is timed here shows it.
+// Simulates many writers of one key, by retries and by the Durable Object, against a KV that
+// accepts one put a second (the `simulation` crate, in virtual time). The KV of the benchmark
+// accepts every put, so nothing that is timed shows it.
 import { spawnSync } from "node:child_process";
 
 import { Failure } from "../scripts/run.mjs";
@@ -17,7 +17,7 @@ function writers(...options) {
   return stdout;
 }
 
-/** Gives `{ table, figures }`: what is printed, and the same for `--json`. */
+/** Returns `{ table, figures }`: what is printed, and the same for `--json`. */
 export function simulateWriters() {
   return { table: writers().trimEnd(), figures: JSON.parse(writers("--json")) };
 }

@@ -1,24 +1,22 @@
-// What the local demo stands in front of: an article and a clock for /cache, and two storefronts
-// for /stores.
+// The upstreams of the local demo: an article and a clock for /cache, and two storefronts for
+// /stores.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { pathToFileURL } from "node:url";
 
-/**
- * The port of kv-edge for which the records in this folder and the links in static/ are written.
- */
+/** The port of kv-edge in the records of this folder and in the links of static/. */
 export const PORT = 8787;
 
-/** The ports of the upstreams, which follow that of kv-edge. */
+/** Returns the ports of the upstreams, which follow that of kv-edge. */
 export const portsAfter = (port) => ({ article: port + 1, storefrontA: port + 2, storefrontB: port + 3 });
 
-/** Starts all of them on loopback; resolves when they listen, rejects when a port is taken. */
+/** Starts all of them on loopback. Resolves when they listen; rejects if a port is in use. */
 export async function startUpstreams({ article: articlePort, ...storefronts } = portsAfter(PORT)) {
   await listen(articlePort, article);
   for (const [name, port] of Object.entries(storefronts)) await listen(port, (request, response) => echo(name, request, response));
 }
 
-/** A text of the demo in which the ports are those that kv-edge and its upstreams have. */
+/** Returns a text of the demo with the actual ports of kv-edge and its upstreams. */
 export function atPort(text, port) {
   const ports = new Map([[PORT, port], ...Object.entries(portsAfter(PORT)).map(([name, written]) => [written, portsAfter(port)[name]])]);
   const written = new RegExp(`(localhost|127\\.0\\.0\\.1):(${[...ports.keys()].join("|")})\\b`, "g");
@@ -28,7 +26,10 @@ export function atPort(text, port) {
 let answers = 0;
 let isDown = false;
 
-/** A clock that is fresh for 5 seconds. `POST /outage` takes it down, and up again. */
+/**
+ * Responds with the time, fresh for 5 seconds. `POST /outage` stops the clock, and starts it
+ * again.
+ */
 function clock(response) {
   if (isDown) return response.writeHead(503, { "content-type": "text/plain" }).end("The clock is down.\n");
   answers += 1;
@@ -56,7 +57,7 @@ function article(request, response) {
 }
 
 /**
- * Answers what arrived, as JSON. The body goes back piece by piece, as text where it is UTF-8,
+ * Responds with the request as JSON. The body is sent back piece by piece: as text if it is UTF-8,
  * else as base64.
  */
 async function echo(storefront, request, response) {
@@ -71,7 +72,7 @@ async function echo(storefront, request, response) {
     }
     response.end(`${bytes ? "\n  " : ""}],\n  "bodyBytes": ${bytes}\n}\n`);
   } catch {
-    response.destroy(); // the client went away
+    response.destroy(); // the client closed the connection
   }
 }
 

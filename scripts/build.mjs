@@ -1,6 +1,6 @@
-// Builds the Worker into build/: cargo for wasm, wasm-bindgen, wasm-opt and esbuild, driven by
-// worker-build. Also wrangler's [build] command, so it runs at each change under `wrangler dev`
-// and before a deploy.
+// Builds the Worker into build/ with worker-build, which runs cargo for wasm, wasm-bindgen,
+// wasm-opt and esbuild. It is also wrangler's [build] command, so it runs at each change under
+// `wrangler dev` and before a deploy.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,16 +21,16 @@ const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-too
 const OUTPUTS = ["entry.js", "index_bg.wasm"];
 const STAMP = ".inputs";
 
-/** The jobs that can be built, as Cargo.toml names them. */
+/** Returns the features of Cargo.toml, one for each job. */
 export async function allFeatures() {
   const { features } = await readToml("Cargo.toml");
   return features.default;
 }
 
 /**
- * Builds the Worker with these features, all if none are named, into the folder `out` of the
- * project. `quick` leaves out wasm-opt, most of the time of a rebuild: right for local serving,
- * never for a deploy or a measurement.
+ * Builds the Worker with these features, or all of them, into the folder `out` of the project.
+ * `quick` skips wasm-opt, which takes most of the time of a rebuild: fine for local serving, never
+ * for a deploy or a measurement.
  */
 export async function build({ quick, features, out = "build" }) {
   features ??= await allFeatures();
@@ -53,11 +53,11 @@ export async function build({ quick, features, out = "build" }) {
     doing: "the build",
     env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" },
   });
-  // The names of functions are a tenth of the upload, and nothing reads them: a panic tells its
-  // file and line by itself.
+  // Function names are a tenth of the upload, and nothing reads them: a panic has its file and
+  // line.
   const wasm = `${out}/index_bg.wasm`;
   if (!quick) await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", wasm, "-o", wasm], { doing: "stripping the wasm", env });
-  // The entry and what worker-build made become one module beside the wasm.
+  // Bundles the entry and worker-build's output into one module beside the wasm.
   const bundle = [
     "src/platform/entry.mjs",
     `--alias:worker-build=./${out}/index.js`,
@@ -77,13 +77,13 @@ function isBuilt(out) {
   return OUTPUTS.every((name) => existsSync(join(ROOT, out, name)));
 }
 
-/** What was built last: of which kind, with which features, and the hash of the sources. */
+/** Returns what was built last: kind, features, and the hash of the sources. */
 function stamp(out) {
   const path = join(ROOT, out, STAMP);
   return existsSync(path) ? readFileSync(path, "utf8") : "";
 }
 
-/** A hash over everything the build's output depends on. */
+/** Returns a hash of everything that the build depends on. */
 function fingerprint() {
   const hash = createHash("sha256");
   hash.update(`${outputOf("rustc", ["--version"])}\n${process.env.RUSTFLAGS ?? ""}\n`);
@@ -98,13 +98,13 @@ function addTo(hash, path) {
   try {
     names = readdirSync(full).sort();
   } catch {
-    hash.update(`${path}\0`).update(createHash("sha256").update(readFileSync(full)).digest()); // a file
+    hash.update(`${path}\0`).update(createHash("sha256").update(readFileSync(full)).digest());
     return;
   }
   for (const name of names) addTo(hash, `${path}/${name}`);
 }
 
-/** The features that options such as `cache,assets` name; all without one. */
+/** Returns the features that options such as `cache,assets` name, or all without an option. */
 export async function parseFeatures(options = []) {
   const all = await allFeatures();
   const names = options.flatMap((option) => option.split(",")).map((name) => name.trim());
@@ -114,8 +114,8 @@ export async function parseFeatures(options = []) {
 }
 
 /**
- * Those of the build that is there, all without one. wrangler names none, and is to serve and
- * deploy what was built.
+ * Returns the features of the existing build, or all if there is none. wrangler names no features,
+ * and has to serve and deploy what was built.
  */
 export async function builtFeatures(out = "build") {
   const [, names] = stamp(out).split(" ");
@@ -125,8 +125,8 @@ export async function builtFeatures(out = "build") {
 }
 
 /**
- * As a script. `wrangler dev` holds back every request after its build command failed, so it keeps
- * the build before.
+ * Runs as a script. `wrangler dev` holds back every request after its build command has failed, so
+ * the previous build stays.
  */
 async function script() {
   let options;

@@ -1,9 +1,11 @@
-// The command-line tool `kv-edge`, as cargo builds it for this machine.
+// Builds the command-line tool `kv-edge` for this machine.
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { cargoProgress, ROOT, run } from "./run.mjs";
 
-/** Builds the tool where it is not up to date, and answers its path. `say` writes what it does. */
+/**
+ * Builds the tool if it is out of date, and returns its path. `log` is called with what it does.
+ */
 export async function buildTool(env, log = console.log) {
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env; // meant for the Worker
   const path = join(resolve(ROOT, env.CARGO_TARGET_DIR ?? "target"), "release", "kv-edge");

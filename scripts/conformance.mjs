@@ -1,5 +1,5 @@
-// `npm run conformance`: the public suite of HTTP cache tests (https://cache-tests.fyi) against
-// /cache of the built Worker.
+// `npm run conformance`: runs the public suite of HTTP cache tests (https://cache-tests.fyi)
+// against /cache of the built Worker.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { devNull } from "node:os";
@@ -20,10 +20,7 @@ const IGNORED_AGE = "This edition wants it stale; RFC 9111 §5.1 has an invalid 
 const FIRST_AGE = "This edition wants it stale; RFC 9111 §5.1 has the first of several Age values count, as later editions of the suite do.";
 const NO_METHOD = "workerd answers the method M-SEARCH with 501 before a Worker sees the request.";
 
-/**
- * Required tests that kv-edge fails, each with the reason. Any other that fails makes the exit
- * code 1.
- */
+/** Required tests that kv-edge fails, with the reason. Any other failure sets exit code 1. */
 const KNOWN = {
   "age-parse-nonnumeric": IGNORED_AGE,
   "age-parse-negative": IGNORED_AGE,
@@ -55,10 +52,7 @@ Exit code 1: a required test fails that is not a known exception.
   --port N     the port of the suite's server on 127.0.0.1, for a cache that forwards to a fixed one (any free port)
   --help       this text`;
 
-/**
- * The kinds of test, and the results that each can have. The sign is the one that the suite's own
- * lib/display.mjs gives.
- */
+/** The kinds of tests, and their results by the symbols of the suite's lib/display.mjs. */
 const KINDS = ["required", "optimal", "check"];
 const RESULTS = {
   "✅": "pass",
@@ -73,7 +67,7 @@ const RESULTS = {
 const EXPLAINED = { setup: "its preparation failed: ", retry: "a request was repeated: " };
 const FAILED = ["fail", "setup", "retry"];
 
-/** Binds the suite's server to 127.0.0.1: by itself it listens to the whole network. */
+/** Binds the suite's server to 127.0.0.1; by default it listens on all interfaces. */
 const LOOPBACK = `data:text/javascript,${encodeURIComponent(
   'import { Server } from "node:net"; const { listen } = Server.prototype; Server.prototype.listen = function (port) { return listen.call(this, Number(port), "127.0.0.1"); };',
 )}`;
@@ -126,8 +120,8 @@ function options() {
 }
 
 /**
- * Not one of devDependencies: it brings along an npm of its own, which would stand in front of the
- * real one.
+ * Installs the suite into .tools/. It is not in devDependencies, because it depends on an npm that
+ * would hide the real one.
  */
 async function installSuite(env) {
   const manifest = join(PACKAGE, "package.json");
@@ -142,8 +136,8 @@ function load(path) {
 }
 
 /**
- * The client the suite is written for; a request without an answer must not hold up the other
- * tests.
+ * Returns the HTTP client that the suite is written for, with a timeout, so that no test holds up
+ * the others.
  */
 function fetchOfSuite() {
   const fetch = createRequire(join(PACKAGE, "package.json"))("node-fetch");
@@ -151,8 +145,8 @@ function fetchOfSuite() {
 }
 
 /**
- * The suites with the tests that concern caches other than a browser's, or with the one test asked
- * for.
+ * Returns the suites with the tests that concern caches other than a browser's, or with the one
+ * requested test.
  */
 function select(suites, id) {
   const wanted = (test) => (id ? test.id === id : !test.browser_only);
@@ -193,8 +187,8 @@ async function startServer({ port, id }, env) {
 }
 
 /**
- * Not before `npm install` is known to be done. The suite talks to the Worker's own socket:
- * miniflare's entry would be tested too.
+ * Starts the Worker. Imports miniflare late, once `npm install` is known to be done. The suite
+ * uses the Worker's own socket, since miniflare's Worker in front would be tested too.
  */
 async function startWorker(origin, { id }) {
   const { startLocalWorker } = await import("./local-worker.mjs");
@@ -202,7 +196,7 @@ async function startWorker(origin, { id }) {
   return startLocalWorker({ vars: (ofWrangler) => ({ ...ofWrangler, CACHE_UPSTREAMS: origin }), onLog });
 }
 
-/** What became of each test. */
+/** Returns the result of each test. */
 function assess(suites, selected, results, display, { base, id }) {
   return selected.flatMap((suite) =>
     suite.tests.map((test) => {
@@ -228,7 +222,7 @@ function tally(tests) {
   return counts;
 }
 
-/** Prints what was found; how many required tests fail that should not. */
+/** Prints the results, and returns how many required tests fail unexpectedly. */
 function report(tests, totals, { all, id }) {
   if (all || id) {
     for (const name of new Set(tests.map(({ suite }) => suite))) {

@@ -1,4 +1,4 @@
-// `npm run deploy`: builds and runs `wrangler deploy` with the arguments given.
+// `npm run deploy`: builds, and runs `wrangler deploy` with the given arguments.
 import { join } from "node:path";
 import { build, parseFeatures } from "./build.mjs";
 import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
@@ -32,9 +32,9 @@ await main(async () => {
     throw new Failure("No Cloudflare account to deploy to: run `npx wrangler login` or set CLOUDFLARE_API_TOKEN; `npm run deploy -- --dry-run` works without.");
   }
   await build({ quick: false, features: await parseFeatures(named && [named.replace("--features=", "")]) });
-  // Without an environment wrangler warns that there are several, unless told that none is meant.
+  // wrangler warns that there are several environments, unless told that none is meant.
   const chosen = env.CLOUDFLARE_ENV !== undefined || args.some((arg) => /^(-e|--env)(=|$)/.test(arg));
-  // It may ask which account to use, so it stays at the terminal.
+  // It may ask which account to use, so it keeps the terminal.
   await run("node", [wrangler, "deploy", ...(chosen ? [] : ["--env="]), ...args], { doing: "wrangler deploy", env, stdio: "inherit", detached: false });
 });
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is not up to date, and
-// runs it. Nothing but the tool writes to stdout here, so that `--json` is JSON alone.
+// `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is out of date, and runs
+// it. Only the tool writes to stdout, so that `--json` is JSON alone.
 import { spawn } from "node:child_process";
 import { buildTool } from "./cli.mjs";
 import { fail } from "./run.mjs";
@@ -15,8 +15,8 @@ if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && 
 
 try {
   const tool = await buildTool(process.env, console.error);
-  // npm runs a script in the folder of package.json, and says where it was called: there a path on
-  // the command line counts from.
+  // npm runs a script in the folder of package.json. Paths on the command line are relative to the
+  // caller's folder, INIT_CWD.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
   // Ctrl-C at a terminal reaches the tool by itself, which ends after what is under way; a second
   // one would end it at once.

@@ -1,11 +1,10 @@
-// Starts the Worker in workerd with the local KV of `wrangler dev`: through miniflare, the
-// library that wrangler itself starts workerd with. The tests and the conformance suite use it.
-// The benchmark starts the bare workerd instead (bench/workerd.mjs): a read of this KV costs ten
-// times what it times.
+// Starts the Worker in workerd with the local KV of `wrangler dev`, through miniflare, the library
+// with which wrangler starts workerd. The tests and the conformance suite use it. The benchmark
+// does not; bench/workerd.mjs says why.
 //
-// Everything here is of miniflare's exported interface. Some of it is called `unsafe…`, which
-// means that a release may change it: a socket of the Worker's own, the REST API over the KV,
-// evicting an object. This file alone knows them, and says so if they are gone.
+// Only miniflare's exported interface is used. Some of it is called `unsafe…`, because a release
+// may change it: the Worker's own socket, the REST API over KV, the eviction of an object. This
+// file alone uses them, and says so if they are gone.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
@@ -16,18 +15,18 @@ import { Failure, ROOT } from "./run.mjs";
 import { collectModules, readWorkerConfig } from "./worker.mjs";
 
 /**
- * The processes that a start has made. miniflare does not tell the one of workerd, which a test
- * measures and kills; Node's own channel for child processes does.
+ * The processes that a start has created. miniflare does not reveal that of workerd, which a test
+ * measures and kills, but Node's diagnostics channel for child processes does.
  */
 const startedBy = new AsyncLocalStorage();
 subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(child));
 
 /**
- * Starts the Worker of wrangler.toml, with KV namespaces and objects that begin empty.
+ * Starts the Worker of wrangler.toml with empty KV namespaces and Durable Objects.
  *
- * - `entry` is the main module, below the root of the project.
- * - `vars` gives the vars and secrets, all of them, out of the vars of wrangler.toml.
- * - `onLog({ level, message })` gets every line of the log.
+ * - `entry` is the main module, as a path below the root of the project.
+ * - `vars` is called with the vars of wrangler.toml, and returns all vars and secrets.
+ * - `onLog({ level, message })` is called with every line of the log.
  */
 export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, onLog = () => {} } = {}) {
   const worker = await readWorkerConfig();
@@ -54,16 +53,16 @@ class LocalWorker {
   }
 
   /**
-   * The address of miniflare's entry, which recodes bodies and resolves dots in paths, and has
-   * the REST API over the KV.
+   * The URL of miniflare's own Worker in front, which has the REST API over KV. It recodes bodies,
+   * and resolves dots in paths.
    */
   url;
   /**
-   * The address of the Worker itself: what it receives and sends goes over the wire byte for
-   * byte, whatever the encoding.
+   * The URL of the Worker's own socket. Requests and responses pass byte for byte, whatever their
+   * encoding.
    */
   directUrl;
-  /** The real bindings, to seed and to look at what the Worker wrote. */
+  /** The real bindings: to fill KV, and to read what the Worker wrote. */
   env;
 
   /** The process id of workerd. */
@@ -74,7 +73,7 @@ class LocalWorker {
   async start() {
     const { Miniflare, Log, LogLevel } = await import("miniflare");
     const { worker, onLog } = this.#options;
-    /** What miniflare itself has to say: nothing that is not thrown as well. */
+    /** Drops miniflare's own log: everything in it is thrown as well. */
     class Silent extends Log {
       log() {}
     }
@@ -98,8 +97,8 @@ class LocalWorker {
   }
 
   /**
-   * Evicts the object of that name from memory; it is made again from its storage when it is
-   * needed. Fails if it stays busy.
+   * Evicts the object of that name from memory; the next request creates it again from its
+   * storage. Fails if it stays busy.
    */
   evict(binding, name) {
     const { worker } = this.#options;
@@ -107,22 +106,19 @@ class LocalWorker {
     return this.#miniflare.unsafeEvictDurableObject(worker.name, className, { name });
   }
 
-  /**
-   * Kills workerd, in the midst of whatever it does, and starts it again on the same storage, at
-   * another address.
-   */
+  /** Kills workerd without notice and starts it again on the same storage. The URLs change. */
   async killAndRestart() {
     await this.#end();
     await this.start();
   }
 
-  /** Stops it and forgets what it stored. */
+  /** Stops it and removes its storage. */
   async stop() {
     await this.#end();
     this.cleanUpNow();
   }
 
-  /** The same at once, as this process ends. */
+  /** Does the same synchronously, as this process exits. */
   cleanUpNow() {
     running.delete(this);
     this.#workerd?.kill("SIGKILL");
@@ -130,8 +126,8 @@ class LocalWorker {
   }
 
   /**
-   * The process goes first: miniflare has more to end, and would restart a workerd that ends
-   * before it is told.
+   * Kills workerd first: miniflare's own end takes longer, and it restarts a workerd that exits
+   * before.
    */
   async #end() {
     const workerd = this.#workerd;
@@ -159,10 +155,10 @@ function miniflareOptions({ worker, entry, modules, vars, onLog, storage, log })
     log,
     logRequests: false,
     handleStructuredLogs: onLog,
-    // Nothing reads `request.cf`, and a sample of it would be downloaded.
+    // miniflare would download a sample of `request.cf`, which nothing reads.
     cf: false,
     telemetry: { enabled: false },
-    // No other process is to find these Workers.
+    // No other process may find these Workers.
     enableDevRegistry: false,
     resourcePersistencePath: storage,
     unsafeLocalExplorer: true,

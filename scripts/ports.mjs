@@ -1,14 +1,15 @@
-// The ports that `npm start` needs, checked before the long steps, all of them together: where one
-// is taken, others are proposed that are free.
+// Looks for free ports on loopback. `npm start` checks all of its ports before its long steps, and
+// proposes others if one is in use.
+import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { Failure } from "./run.mjs";
 
-/** Where a proposal is looked for: from here on, in steps. */
+/** The first port that is proposed, the distance to the next one, and how many are tried. */
 const PROPOSED = { first: 8800, step: 10, count: 100 };
 
 /**
- * Fails if something listens on one of the ports (`{ name: port }`) of kv-edge on `port` already.
- * `portsOf` tells those of another port.
+ * Fails if something listens on one of kv-edge's ports. `portsOf(port)` returns all of them, by
+ * name, for the first one.
  */
 export async function requireFreePorts(port, portsOf) {
   for (const [name, taken] of Object.entries(portsOf(port))) {
@@ -17,8 +18,8 @@ export async function requireFreePorts(port, portsOf) {
 }
 
 /**
- * The sentence for a port that is taken, which names one that is free, with the ports that belong
- * to it.
+ * Returns the failure for a port that is in use. It proposes a port that is free, with the ports
+ * that follow from it.
  */
 export async function portInUse(taken, name, portsOf) {
   const stop = `stop the program that listens there (\`lsof -i :${taken}\` names it)`;
@@ -38,8 +39,9 @@ async function findFreePorts(portsOf) {
   return undefined;
 }
 
-async function isFree(port) {
-  return (await canListen(port)) && !(await canConnect(port, "127.0.0.1")) && !(await canConnect(port, "::1"));
+/** Returns true if nothing listens on a port of 127.0.0.1 or ::1. */
+export async function isFree(port) {
+  return (await canListen(port)) && !(await canConnect(port)) && !(await canConnect(port, "::1"));
 }
 
 function canListen(port) {
@@ -50,8 +52,11 @@ function canListen(port) {
   });
 }
 
-// Some systems let a second program bind 127.0.0.1 while another listens on every address.
-function canConnect(port, host) {
+/**
+ * Returns true if something accepts connections. Some systems let a second program listen on
+ * 127.0.0.1 while another listens on every address, so `canListen` alone does not show it.
+ */
+export function canConnect(port, host = "127.0.0.1") {
   return new Promise((resolve) => {
     const socket = connect({ port, host });
     const done = (answer) => {
@@ -62,4 +67,14 @@ function canConnect(port, host) {
     socket.once("error", () => done(false));
     socket.setTimeout(1000, () => done(false));
   });
+}
+
+/** Returns a port that is free at this moment. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
 }

@@ -1,4 +1,4 @@
-// Running other programs: child processes end with this one, and what goes wrong is said in one
+// Runs other programs. Child processes end with this one, and a failure is reported in one
 // sentence.
 import { spawn, spawnSync } from "node:child_process";
 import { dirname } from "node:path";
@@ -6,14 +6,14 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Something the person at the terminal can act on: the message is all that is shown. */
+/** A failure that the user can act on. Only its message is shown. */
 export class Failure extends Error {}
 
 const children = new Set();
 
 /**
- * Starts a program, in a process group of its own so that all it starts can be ended with it;
- * `detached: false` leaves it in this one, for a program that asks questions at the terminal.
+ * Starts a program in its own process group, so that everything it starts can be ended with it.
+ * `detached: false` leaves it in this group, for a program that asks questions at the terminal.
  */
 export function start(command, args, { detached = true, ...options } = {}) {
   const child = spawn(command, args, { cwd: ROOT, detached, ...options });
@@ -22,7 +22,7 @@ export function start(command, args, { detached = true, ...options } = {}) {
   child.on("error", () => children.delete(child));
   child.on("exit", () => {
     children.delete(child);
-    if (detached) signalTo(child, "SIGTERM"); // what the program left behind
+    if (detached) signalTo(child, "SIGTERM"); // processes that the program left behind
   });
   return child;
 }
@@ -31,7 +31,7 @@ const NETWORK =
   /could not resolve host|couldn't connect|failed to (download|fetch|connect|lookup)|could not download|dns error|network (failure|is unreachable)|getaddrinfo|spurious network/i;
 
 /**
- * Runs a program to its end, showing its output. `doing` names the step for the failure message.
+ * Runs a program to its end and shows its output. `doing` names the step in the failure's message.
  */
 export function run(command, args, { doing, ...options } = {}) {
   return new Promise((resolve, reject) => {
@@ -51,18 +51,21 @@ export function run(command, args, { doing, ...options } = {}) {
   });
 }
 
-/** The first lines a program prints, or undefined when it is not there or fails. */
+/** Returns the output of a program, or undefined if it does not exist or fails. */
 export function outputOf(command, args, env = process.env) {
   const { status, stdout } = spawnSync(command, args, { cwd: ROOT, env, encoding: "utf8" });
   return status === 0 ? stdout.trim() : undefined;
 }
 
-/** Cargo shows its progress bar only on a terminal; its output goes through a pipe here. */
+/**
+ * Makes Cargo show its progress bar, which it does by itself only on a terminal; here it writes to
+ * a pipe.
+ */
 export const cargoProgress = process.stderr.isTTY
   ? { CARGO_TERM_COLOR: "always", CARGO_TERM_PROGRESS_WHEN: "always", CARGO_TERM_PROGRESS_WIDTH: String(Math.min(process.stderr.columns ?? 80, 100)) }
   : {};
 
-/** Runs the script's main function; ends every child on Ctrl-C, SIGTERM or a closed terminal. */
+/** Runs a script's main function. Ends all children on Ctrl-C, SIGTERM or a closed terminal. */
 export async function main(body, { signalExitCode } = {}) {
   for (const [signal, code] of [
     ["SIGINT", 130],
@@ -71,7 +74,7 @@ export async function main(body, { signalExitCode } = {}) {
   ]) {
     process.on(signal, () => end(signalExitCode ?? code));
   }
-  // When npm itself is killed, the script it ran must not stay behind.
+  // If npm is killed, its script must end too.
   const parent = process.ppid;
   if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && end(1), 500).unref();
   try {
@@ -83,19 +86,21 @@ export async function main(body, { signalExitCode } = {}) {
 
 let ending = false;
 
-// Whoever read the output has seen enough, as in `npm start | head`: all ends as a shell's other
-// programs do. What is told beside goes on without a reader.
+// If the reader of the output goes away, as in `npm start | head`, this ends as other programs of
+// a shell do (128 + SIGPIPE). A closed stderr ends nothing.
 const CLOSED_PIPE = 141;
 process.stdout.on("error", (error) => (error.code === "EPIPE" ? void end(CLOSED_PIPE) : void fail(`the output cannot be written: ${error.message}`)));
 process.stderr.on("error", () => {});
 
-/** Says what went wrong and ends everything with exit code 1; during an end it says nothing. */
+/**
+ * Reports a failure and ends everything with exit code 1. Reports nothing if the end has begun.
+ */
 export async function fail(message) {
   if (!ending) console.error(`\nkv-edge: ${message}`);
   await end(1);
 }
 
-/** Ends every child with all it started, then this process. */
+/** Ends all children with everything they started, then this process. */
 async function end(code) {
   if (ending) return;
   ending = true;
@@ -111,6 +116,6 @@ function signalTo(child, signal) {
   try {
     return child.pid !== undefined && process.kill(child.target, signal);
   } catch {
-    return false; // it is gone
+    return false; // it has ended
   }
 }

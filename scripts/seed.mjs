@@ -6,8 +6,8 @@ import { atPort, PORT } from "../demo/upstreams.mjs";
 import { Failure, ROOT, run } from "./run.mjs";
 
 /**
- * Pushes the files of static/ with the tool, as one release, and puts the sample records of demo/;
- * what else is in the namespaces stays.
+ * Pushes static/ as a release with the tool, and puts the sample records of demo/. Other keys
+ * stay. Returns the number of records.
  */
 export async function seed(port, tool) {
   const base = `http://127.0.0.1:${port}`;
@@ -32,7 +32,7 @@ export async function seed(port, tool) {
   return puts.length;
 }
 
-/** Gives the folder of the demo's files, whose page links to the ports that are there. */
+/** Calls `push` with the folder of the demo's files, whose page links to the ports in use. */
 async function withStatic(port, push) {
   if (port === PORT) return push("static");
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-static-"));

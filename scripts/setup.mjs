@@ -1,5 +1,4 @@
-// The tools a build needs. What is there in the right version is used; what is missing is
-// installed.
+// Finds the tools that a build needs in their exact versions, and installs those that are missing.
 import { accessSync, constants, existsSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { cargoProgress, Failure, outputOf, ROOT, run } from "./run.mjs";
@@ -9,10 +8,7 @@ const WASM_TARGET = "wasm32-unknown-unknown";
 const BIN = join(ROOT, "node_modules", ".bin");
 const TOOLS = join(ROOT, ".tools");
 
-/**
- * Installs what is missing and answers the environment in which worker-build, wrangler and cargo
- * run.
- */
+/** Installs what is missing, and returns the environment for worker-build, wrangler and cargo. */
 export async function setUp() {
   const env = nodeEnvironment();
   checkRust();
@@ -29,7 +25,7 @@ export async function setUp() {
   };
 }
 
-/** Checks the npm side and answers an environment whose `node` is new enough for wrangler. */
+/** Checks the npm packages, and returns an environment whose `node` is new enough for wrangler. */
 export function nodeEnvironment() {
   const wanted = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).devDependencies;
   for (const [name, version] of Object.entries(wanted)) {
@@ -42,8 +38,9 @@ export function nodeEnvironment() {
     ...process.env,
     PATH: [BIN, process.env.PATH].join(delimiter),
     WRANGLER_SEND_METRICS: "false",
-    WRANGLER_HIDE_BANNER: "true", // and with it the note that a newer version exists
-    CLOUDFLARE_CF_FETCH_ENABLED: "false", // the local runtime would download a sample of `request.cf`
+    WRANGLER_HIDE_BANNER: "true", // and the note that a newer version exists
+    // The local runtime would download a sample of `request.cf`.
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
   };
   const node = outputOf("node", ["--version"], env);
   const [major, minor] = (node ?? "v0.0").slice(1).split(".").map(Number);
@@ -56,7 +53,8 @@ export function nodeEnvironment() {
 }
 
 /**
- * The path of a Chromium for the tests: the one that CHROMIUM_BIN names, one on PATH, or Debian's.
+ * Returns the path of a Chromium for the tests: the one in CHROMIUM_BIN, one on PATH, or Debian's,
+ * which root installs.
  */
 export async function chromium() {
   const named = process.env.CHROMIUM_BIN;
@@ -113,14 +111,16 @@ async function addWasmTarget() {
 }
 
 /**
- * The path of a program in exactly this version: one that is there already, or built into .tools/.
+ * Returns the path of a program in exactly this version: an existing one, or one built into
+ * .tools/.
  */
 async function installTool(name, crate, version, time) {
   const known = [join(TOOLS, "bin"), ...(process.env.PATH ?? "").split(delimiter)].map((folder) => join(folder, name));
   const found = known.find((path) => executable(path) && outputOf(path, ["--version"])?.match(/\d+\.\d+\.\d+\S*/)?.[0] === version);
   if (found) return found;
   console.log(`Installing ${crate} ${version} into .tools/ (once, about ${time} on two cores)`);
-  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...env } = process.env; // meant for the project, not for its tools
+  // Without the settings that are meant for the project, not for its tools.
+  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...env } = process.env;
   // Not --locked: the lock file in the package may name crate versions that a mirror does not
   // have. One target folder for all tools lets them share compiled crates, and an interrupted
   // installation go on.
@@ -129,7 +129,7 @@ async function installTool(name, crate, version, time) {
   return join(TOOLS, "bin", name);
 }
 
-/** wasm-bindgen's program and library must be the same version. */
+/** Returns the version in Cargo.lock: wasm-bindgen's program and library must have the same. */
 function lockedVersion(name) {
   const lock = readFileSync(join(ROOT, "Cargo.lock"), "utf8");
   const version = lock.match(new RegExp(`name = "${name}"\\nversion = "([^"]+)"`))?.[1];

@@ -17,7 +17,7 @@ const HELP = `npm start [-- --port N]
 Serves kv-edge at http://localhost:${PORT} (or port N), with demo upstreams on the three ports after it. Each port has a local KV of its
 own; that of ${PORT} is the one that \`npx wrangler kv … --local\` reads. Ctrl-C ends it. Vars and the secret API_TOKEN in .dev.vars win over those of the demo.`;
 
-/** The vars under which the demo works. */
+/** The vars that the demo needs. */
 const demoVars = ({ article, storefrontA, storefrontB }) => ({
   CACHE_UPSTREAMS: `https://example.com,http://127.0.0.1:${article}`,
   ROUTING_ORIGINS: [storefrontA, storefrontB].map((port) => `http://127.0.0.1:${port}`).join(","),
@@ -26,7 +26,7 @@ const demoVars = ({ article, storefrontA, storefrontB }) => ({
   API_TOKEN: "local-demo-token",
 });
 
-/** The ports that kv-edge and the demo take, by what listens there. */
+/** The ports of kv-edge and of the demo, by what listens there. */
 const portsOf = (port) => {
   const { article, storefrontA, storefrontB } = portsAfter(port);
   return {
@@ -40,7 +40,8 @@ const portsOf = (port) => {
 const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
 
 /**
- * What wrangler repeats at every reload: the table of bindings, empty lines, the command it runs.
+ * What wrangler repeats at every reload: the table of bindings, empty lines, the command that it
+ * runs.
  */
 const WRANGLER_NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
 
@@ -50,13 +51,14 @@ await main(
     if (help) return console.log(HELP);
     const env = nodeEnvironment();
     await requireFreePorts(port, portsOf);
-    // Before the build: whoever starts a second time meanwhile is told.
+    // Before the build, so that a second `npm start` meanwhile fails at once.
     await startUpstreams(portsAfter(port)).catch(async (error) => {
       throw error.code === "EADDRINUSE" ? await portInUse(error.port, "a demo upstream", portsOf) : error;
     });
     await build({ quick: true });
     const tool = await buildTool(env);
-    await requireFreePorts(port, (port) => ({ "kv-edge": port })); // the build may have taken a while
+    // Again, since the build may have taken minutes.
+    await requireFreePorts(port, (port) => ({ "kv-edge": port }));
 
     const server = await startWrangler(port, env);
     const records = await seed(port, tool);
@@ -81,18 +83,14 @@ function options() {
   return { help: values.help, port };
 }
 
-/**
- * Starts `wrangler dev` and waits until it serves. Its output is held back until then, and shown
- * if it fails.
- */
+/** Starts `wrangler dev` and waits until it serves. Shows its output only then, or if it fails. */
 async function startWrangler(port, env) {
   const own = varsOfDotenv();
   const vars = Object.entries(demoVars(portsAfter(port)))
     .filter(([name]) => !own.includes(name))
     .flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
-  // The records of storefronts have the ports of their upstreams in them: with one KV for all, the
-  // second would break the first.
+  // Storefront records contain the ports of their upstreams, so each port has its own KV.
   const state = port === PORT ? [] : ["--persist-to", join(".wrangler", `state-${port}`)];
   const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...state, ...vars];
   const child = start("node", args, {
@@ -116,7 +114,9 @@ async function startWrangler(port, env) {
   return { showOutput: () => (buffered = undefined) };
 }
 
-/** The names that .dev.vars (or .env, which wrangler reads where there is no .dev.vars) sets. */
+/**
+ * Returns the names that .dev.vars sets, or .env, which wrangler reads if there is no .dev.vars.
+ */
 function varsOfDotenv() {
   const file = [".dev.vars", ".env"].map((name) => join(ROOT, name)).find(existsSync);
   return file ? [...readFileSync(file, "utf8").matchAll(/^\s*(?:export\s+)?(\w+)\s*=/gm)].map(([, name]) => name) : [];

@@ -1,5 +1,5 @@
 // `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the
-// integration tests and those in a browser; the first stage that fails ends it.
+// integration tests, and the browser tests. The first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -42,7 +42,8 @@ await main(async () => {
   for (const name of chosen) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
 
   const env = await setUp();
-  if (chosen.includes("browser")) env.CHROMIUM_BIN = await chromium(); // not after all else has passed
+  // Now, not after everything else has passed.
+  if (chosen.includes("browser")) env.CHROMIUM_BIN = await chromium();
   for (const [name, stage] of Object.entries(STAGES)) {
     if (!chosen.includes(name) && !chosen.some((other) => STAGES[other].needs === name)) continue;
     console.log(`\n── ${name}: ${stage.about}`);
@@ -61,15 +62,15 @@ async function cargo({ about, component, cargo: args }, env) {
   await run("cargo", args, { doing: about, env });
 }
 
-/** Its format too. Biome writes colours into pipes as well. */
+/** Checks the format too. Biome writes colours even into pipes. */
 function lintJavaScript(env) {
   const args = ["ci", "--error-on-warnings", ...(process.stdout.isTTY ? [] : ["--colors=off"])];
   return run("biome", args, { doing: STAGES["lint-js"].about, env, stdio: ["ignore", "inherit", "inherit"] });
 }
 
 /**
- * The features are those of Cargo.toml. What several jobs share must have nothing in it that the
- * one that is built does not use.
+ * Lints each feature of Cargo.toml alone: code that several jobs share may contain nothing that
+ * only an absent job uses.
  */
 async function lintFeatures(env) {
   for (const features of [...(await allFeatures()), ""]) {
@@ -80,8 +81,8 @@ async function lintFeatures(env) {
 }
 
 /**
- * The tool's pages come first and do not stay: they lie where those of the Worker do, whose
- * library has the same name.
+ * Documents the tool first and removes its pages: the Worker's library has the same name, and its
+ * pages the same path.
  */
 async function doc(env) {
   const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };
@@ -91,8 +92,7 @@ async function doc(env) {
 }
 
 /**
- * Again and again, each time with a fresh seed, for a minute or as long as KV_EDGE_FUZZ_SECONDS
- * says. Core knows no clock.
+ * Runs batches with fresh seeds for a minute, or for KV_EDGE_FUZZ_SECONDS; the crate has no clock.
  */
 async function fuzz(env) {
   const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 60);
@@ -105,9 +105,10 @@ async function fuzz(env) {
   } while (Date.now() - started < seconds * 1000);
 }
 
-/** Those of the tool that ask for a database, one after the other, on one that is theirs alone. */
+/** Runs the tool's tests that need a database, one after the other, on a database of their own. */
 async function withPostgres(env) {
-  const { startPostgres } = await import("../tests/harness/postgres.mjs"); // Its packages may have been installed just now.
+  // Imported late: its packages may have been installed just now.
+  const { startPostgres } = await import("../tests/harness/postgres.mjs");
   const database = await startPostgres();
   try {
     const args = ["test", "--package", "kv-edge-cli", "config::source", "--", "--ignored", "--test-threads=1"];
@@ -118,21 +119,21 @@ async function withPostgres(env) {
 }
 
 /**
- * What never ends fails its test, not the whole run; the limit is far from what the slowest file
- * takes on the slowest machine. Many files mostly wait, so two run beside each other.
+ * Runs two files at a time, since many of them mostly wait. The time limit, far above the slowest
+ * file on a slow machine, fails a test that never ends.
  */
 function integration(env, words) {
   return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=2"], env);
 }
 
-/** One after the other: a browser is busy with a film. */
+/** Runs one file at a time, since a film keeps the browser busy. */
 function inBrowser(env, words) {
   return nodeTests("tests/browser", words, STAGES.browser.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
 }
 
 /**
- * Runs the files of a folder that have all these words in their name. Files are pushed with the
- * tool itself.
+ * Runs the test files of a folder whose names have all these words. Builds the tool first, with
+ * which tests push files.
  */
 async function nodeTests(folder, words, doing, flags, env) {
   const names = existsSync(join(ROOT, folder))

@@ -1,19 +1,19 @@
-// The Worker as wrangler.toml and the files describe it: what tests, conformance and benchmark
-// start workerd with. wrangler itself reads the same file under `npm start` and at a deploy;
-// tests/wrangler.test.mjs checks that both understand the same.
+// Reads the Worker's definition from wrangler.toml, and its modules. The tests, the conformance
+// suite and the benchmark start workerd with them. wrangler reads the same file for `npm start`
+// and for a deploy; tests/wrangler.test.mjs checks that both read it alike.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Failure } from "./run.mjs";
 import { readToml } from "./toml.mjs";
 
-/** What concerns wrangler alone: how it builds, where and how it deploys. */
+/** Sections that concern only how wrangler builds and deploys. */
 const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "workers_dev", "preview_urls", "observability", "placement", "limits"];
 
 /**
- * Returns what the top level of wrangler.toml says to the runtime: `name`, `compatibilityDate`,
- * `compatibilityFlags`, `vars`, `kvNamespaces` (names of bindings) and `durableObjects`, each
- * `{ name, className, isSqlite }`. Throws a `Failure` for a section that nothing here hands to
- * workerd, so that no binding is missing unnoticed.
+ * Returns the top level of wrangler.toml: `name`, `compatibilityDate`, `compatibilityFlags`,
+ * `vars`, `kvNamespaces` (names of bindings) and `durableObjects`, each `{ name, className,
+ * isSqlite }`. Throws a `Failure` for a section that is not read here, so that no binding is
+ * missing unnoticed.
  */
 export async function readWorkerConfig() {
   const {
@@ -43,9 +43,8 @@ export async function readWorkerConfig() {
 }
 
 /**
- * Returns the entry and every module it leads to by a relative path, as a `Map` from the path
- * below `directory` to the content, the entry first. Throws a `Failure` if one of them is
- * missing.
+ * Returns the entry and all modules that it imports by relative paths, as a `Map` from the path
+ * below `directory` to the content, the entry first. Throws a `Failure` if one is missing.
  */
 export function collectModules(directory, entry, found = new Map()) {
   if (found.has(entry)) return found;

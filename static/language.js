@@ -1,5 +1,4 @@
-// Keeps the language that was chosen: where an address names none, the cookie `lang` counts before
-// what the browser asks for.
+// Remembers the chosen language in the cookie `lang`, which takes precedence over Accept-Language.
 for (const link of document.querySelectorAll("a[hreflang]")) {
   link.addEventListener("click", () => (document.cookie = `lang=${link.hreflang}; path=/; max-age=31536000; samesite=lax`));
 }

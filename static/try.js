@@ -1,9 +1,9 @@
-// Shows the answers that a plain link cannot ask for: other languages, and a POST.
+// Shows responses that a plain link cannot request: other languages, and a POST.
 const dialog = document.querySelector("dialog");
 
 async function show(path, init) {
   const output = dialog.querySelector("pre");
-  // A new frame each time: Chromium may leave one blank that was hidden meanwhile.
+  // A new frame each time, because Chromium may leave one blank that was hidden.
   const before = dialog.querySelector("iframe");
   const page = before.cloneNode();
   page.hidden = true;
@@ -31,7 +31,7 @@ document.querySelector("[data-writes]").addEventListener("submit", (event) => {
   event.preventDefault();
   const { key, n, strategy, token } = Object.fromEntries(new FormData(event.target));
   const path = `/writes/${encodeURIComponent(key)}?n=${n}&strategy=${strategy}`;
-  // The run as a picture; without text/html the same request answers JSON.
+  // With text/html the response is a page with the timeline, without it JSON.
   show(path, { method: "POST", headers: { authorization: `Bearer ${token}`, accept: "text/html" } });
 });
 

@@ -39,19 +39,19 @@ describe("an API that fails for a while: the pass completes", () => {
     ["every bulk call takes none once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, () => false))],
   ]) {
     test(what, async () => {
-      const { users, args, checkAll } = await tableWithPendingChanges(sync);
+      const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
       api.intercept = intercept;
       const result = await users.run(args);
       assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
       assertFigures(result, { read: 23, written: 10, unchanged: 13, deleted: 2, failed: 0, snapshot: "written", calls: result.calls.length });
       api.intercept = undefined;
-      await checkAll();
+      await assertAllSynced();
       assert.deepEqual(changingCalls((await users.sync(args, { written: 0 })).calls), []);
     });
   }
 
   test("Retry-After is waited for", async () => {
-    const { users, checkAll, args } = await tableWithPendingChanges(sync);
+    const { users, assertAllSynced, args } = await tableWithPendingChanges(sync);
     const times = [];
     api.intercept = (call, pass) => {
       if (kindOfCall(call) !== "write") return pass();
@@ -60,7 +60,7 @@ describe("an API that fails for a while: the pass completes", () => {
     };
     await users.sync(args);
     assert.ok(times[1] - times[0] >= 1950 && times[1] - times[0] < 8000, `${times[1] - times[0]} ms`);
-    await checkAll();
+    await assertAllSynced();
   });
 
   test("only the keys that a bulk call left out are sent again", async () => {

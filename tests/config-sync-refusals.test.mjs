@@ -26,7 +26,7 @@ beforeEach(() => {
 
 describe("an API that goes on failing", () => {
   test("within the deadline it ends with 1, and the next run completes the work", async () => {
-    const { users, args, checkAll } = await tableWithPendingChanges(sync);
+    const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
     api.intercept = (call, pass) => (changingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
     const { code, summary, stderr } = await users.run([...args, "--deadline", "2"]);
@@ -37,7 +37,7 @@ describe("an API that goes on failing", () => {
     assert.match(summary.problems.join("\n"), /503/);
     api.intercept = undefined;
     await users.sync(args, { written: 10, deleted: 2, failed: 0 });
-    await checkAll();
+    await assertAllSynced();
   });
 
   test("for some keys: these count as failed, the others are written", async () => {
@@ -114,7 +114,7 @@ describe("an API that goes on failing", () => {
 });
 
 test("against an account of Cloudflare, with a token: the pass completes", async () => {
-  const { users, args, checkAll } = await tableWithPendingChanges(sync);
+  const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
   const env = { CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
   api.intercept = failFirstTry(() => apiError(500, 10001, `proxy refused Bearer ${CLOUDFLARE_TOKEN}`));
   const { code, stderr, stdout, calls } = await sync.run([...users.arguments(...args), "--api-base", api.accountBase, "--namespace", sync.namespace], {
@@ -123,5 +123,5 @@ test("against an account of Cloudflare, with a token: the pass completes", async
   });
   assert.equal(code, 0, stdout + stderr);
   assert.ok(calls.every(({ headers }) => headers.authorization === `Bearer ${CLOUDFLARE_TOKEN}`));
-  await checkAll();
+  await assertAllSynced();
 });

@@ -16,7 +16,7 @@ for (const when of ["before", "after"]) {
   test(`killed at each call, ${when} it has its effect: a second run completes the work`, async () => {
     let kills = 0;
     for (let nth = 1; ; nth += 1) {
-      const { users, args, checkAll } = await tableWithPendingChanges(sync);
+      const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
       let process;
       let calls = 0;
       api.intercept = async (_call, pass) => {
@@ -30,12 +30,12 @@ for (const when of ["before", "after"]) {
       api.intercept = undefined;
       if (signal === null) {
         assert.equal(code, 0);
-        await checkAll();
+        await assertAllSynced();
         break;
       }
       kills += 1;
       await users.sync(args, { failed: 0 });
-      await checkAll();
+      await assertAllSynced();
     }
     assert.ok(kills >= 5, `${kills} kills`);
   });
@@ -106,7 +106,7 @@ for (const seed of [1, 2, 3]) {
 
 for (const seed of [11, 12, 13, 14]) {
   test(`a random schedule with kills (${seed}), while the table changes: the last run completes the work`, async () => {
-    const { users, args, checkAll } = await tableWithPendingChanges(sync);
+    const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
     const random = numbers(seed);
     for (let run = 0; run < 6; run += 1) {
       const fail = faults(random);
@@ -121,6 +121,6 @@ for (const seed of [11, 12, 13, 14]) {
     }
     api.intercept = undefined;
     await users.sync([...args, "--allow-mass-delete"], { failed: 0 });
-    await checkAll();
+    await assertAllSynced();
   });
 }

@@ -87,7 +87,7 @@ describe("prefixes", () => {
       await sync.table(makeRows(10, { plan: "team" }), { prefix: "a:b:" }),
     ];
     /** All that stands under the widest prefix is someone's. */
-    const checkAll = async () => {
+    const assertAllSynced = async () => {
       const stored = await sync.kvEntries();
       for (const { foreign } of tables) for (const [key, entry] of foreign) assert.deepEqual(stored.get(key), entry, key);
       for (const table of tables) {
@@ -98,16 +98,16 @@ describe("prefixes", () => {
       }
     };
     for (const table of tables) await table.sync([], { written: 10, deleted: 0, refused: 0 });
-    await checkAll();
+    await assertAllSynced();
     for (const table of tables) {
       await table.delete(userId("00003"));
       await table.sync([], { written: 0, unchanged: 9, deleted: 1 });
-      await checkAll();
+      await assertAllSynced();
     }
     for (const table of tables) {
       await table.delete(...table.rows.keys());
       await table.sync(["--allow-mass-delete"], { read: 0, written: 0, deleted: 9 });
-      await checkAll();
+      await assertAllSynced();
     }
   });
 

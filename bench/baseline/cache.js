@@ -1,8 +1,8 @@
-// "Cache data with Workers KV": a page as JSON, kept for a minute. The documentation turns HTML
-// into JSON with two regular expressions, which read scripts as text, leave entities as they are
-// and know no attributes on <body>. `cache` does what kv-edge does, with the platform's
-// HTMLRewriter; `cacheByRegularExpression` is the documented conversion as it stands, for pages
-// that it reads right.
+// "Cache data with Workers KV": a page as JSON, stored for a minute. The documentation converts
+// HTML with two regular expressions, which take scripts for text, do not decode entities, and do
+// not match a <body> with attributes. `cache` converts as kv-edge does, with the platform's
+// HTMLRewriter; `cacheByRegularExpression` is the documented conversion, for pages that it reads
+// correctly.
 const EXPIRATION_TTL = 60;
 
 export const cache = (url, env, ctx) => answer(url, env, ctx, readPage);

@@ -1,7 +1,7 @@
-// The documented Workers KV examples in plain JavaScript, under the routes that kv-edge has. Each
-// file is one example of the Workers KV documentation, written in its manner: `new URL`, `get(key,
-// "json")`, `arrayBuffer` for files. They give the answers that kv-edge gives, and do no more than
-// that takes: no logging, no deadlines, no checks of keys.
+// The documented Workers KV examples in plain JavaScript, under kv-edge's routes. Each file is one
+// example of the Workers KV documentation, in its style: `new URL`, `get(key, "json")`,
+// `arrayBuffer` for files. They give kv-edge's answers and do no more than that: no logging, no
+// deadlines, no checks of keys.
 import { asset } from "./assets.js";
 import { cache, cacheByRegularExpression } from "./cache.js";
 import { config } from "./config.js";

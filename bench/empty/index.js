@@ -1,2 +1,2 @@
-// A Worker that does nothing: what workerd itself needs until the first answer.
+// A Worker that does nothing, to measure workerd's own time to the first answer.
 export default { fetch: () => new Response() };

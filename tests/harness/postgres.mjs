@@ -6,10 +6,10 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import pg from "pg";
+import { freePort } from "../../scripts/ports.mjs";
 
 const USER = "kv_edge_tests";
 /** The database's password. Tests search the output of programs for it. */
@@ -198,14 +198,4 @@ class Postgres {
     this.#server.stdin.end(word);
     await exit;
   }
-}
-
-/** Returns a port that is free at this moment. */
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
 }
