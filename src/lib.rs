@@ -33,7 +33,7 @@ use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again. Decoding one costs more than looking
@@ -62,54 +62,54 @@ fn start() {
 }
 
 #[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let head = http::incoming::head(&request);
+async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Result<web_sys::Response> {
+    let head = http::request_context::head(&request);
     #[expect(clippy::expect_used, reason = "a request without its URL would be answered with the index page")]
     let (method, url) = head.split_once(' ').expect("`head` of JavaScript writes a space");
     let target = RequestTarget::parse(url);
-    let incoming = Rc::new(Incoming::new(request, method.to_owned(), env.unchecked_into(), context));
+    let context = Rc::new(RequestContext::new(request, method.to_owned(), env.unchecked_into(), ctx));
     let route = Route::of(
         #[cfg(feature = "storefronts")]
-        &incoming.vars().storefronts.hosts,
+        &context.vars().storefronts.hosts,
         &target,
     );
-    incoming.log().set_route(route.name());
-    match answer(&incoming, &route, &target).await {
+    context.log().set_route(route.name());
+    match answer(&context, &route, &target).await {
         Ok(response) => Ok(response),
         Err(failure) => failure
-            .render(&route, incoming.method(), incoming.header("accept").as_deref(), incoming.log())
+            .render(&route, context.method(), context.header("accept").as_deref(), context.log())
             .map_err(Into::into),
     }
 }
 
 async fn answer(
-    incoming: &Rc<Incoming>,
+    context: &Rc<RequestContext>,
     route: &Route<'_>,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
-    route.check(incoming.method())?;
+    route.check(context.method())?;
     match route {
-        Route::Healthz => jobs::healthz::answer(incoming).await,
+        Route::Healthz => jobs::healthz::answer(context).await,
         #[cfg(feature = "writes")]
-        Route::GetStarted => jobs::get_started::answer(incoming).await,
+        Route::GetStarted => jobs::get_started::answer(context).await,
         #[cfg(feature = "cache")]
-        Route::Cache => jobs::cache::answer(incoming, target).await,
+        Route::Cache => jobs::cache::answer(context, target).await,
         #[cfg(feature = "cache")]
-        Route::CachedPage => jobs::cache::page(incoming, target).await,
+        Route::CachedPage => jobs::cache::page(context, target).await,
         #[cfg(feature = "cache")]
-        Route::Purge => jobs::cache::purging::answer(incoming).await,
+        Route::Purge => jobs::cache::purging::answer(context).await,
         #[cfg(feature = "flags")]
-        Route::Config => jobs::config::answer(incoming, target).await,
+        Route::Config => jobs::config::answer(context, target).await,
         #[cfg(feature = "flags")]
-        Route::Evaluate { flag } => jobs::ofrep::answer(incoming, *flag).await,
+        Route::Evaluate { flag } => jobs::ofrep::answer(context, *flag).await,
         #[cfg(feature = "storefronts")]
-        Route::Storefront { named } => jobs::storefronts::answer(incoming, named, target).await,
+        Route::Storefront { named } => jobs::storefronts::answer(context, named, target).await,
         #[cfg(feature = "assets")]
-        Route::HelloWorld => jobs::hello_world::answer(incoming, target).await,
+        Route::HelloWorld => jobs::hello_world::answer(context, target).await,
         #[cfg(feature = "writes")]
-        Route::Writes { key } => jobs::writes::answer(incoming, key, target).await,
+        Route::Writes { key } => jobs::writes::answer(context, key, target).await,
         #[cfg(feature = "assets")]
-        Route::Asset { path } => jobs::assets::answer(incoming, path, target).await,
+        Route::Asset { path } => jobs::assets::answer(context, path, target).await,
         #[cfg(not(feature = "assets"))]
         Route::Asset { .. } => Err(routes::NotFound.into()),
     }

@@ -5,17 +5,17 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
-use super::incoming::Incoming;
+use super::request_context::RequestContext;
 use crate::platform::deadline;
 
-#[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
+#[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
     /// Reads the body of a request into an `ArrayBuffer`. Resolves to `null` if it has more than
     /// `most` bytes; rejects if it breaks off.
     fn bytes(request: &web_sys::Request, most: f64) -> js_sys::Promise;
 }
 
-impl Incoming {
+impl RequestContext {
     /// Reads a whole body whose length is known and at most `length` bytes.
     #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, NoBody> {

@@ -13,29 +13,29 @@ use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
-use crate::http::asked_fields::AskedFields;
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
+use crate::http::request_headers::RequestHeaders;
 use crate::http::response;
 use crate::kv::asset_store;
 
 /// Responds with a file. If the isolate has the release in memory, at most one KV read comes
 /// before the response, and none if no bytes are sent or a short body is in memory.
 pub(crate) async fn answer(
-    incoming: &Incoming,
+    context: &RequestContext,
     encoded_path: &str,
     target: &RequestTarget<'_>,
 ) -> Result<Response, Failure> {
     let path = AssetPath::of(encoded_path);
-    let site = asset_store::served(incoming).await?;
+    let site = asset_store::served(context).await?;
     let Site::Release(release) = &*site.value else {
         let key = static_assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
-        return plain(incoming, &key).await?.ok_or_else(|| AssetError::NotFound.into());
+        return plain(context, &key).await?.ok_or_else(|| AssetError::NotFound.into());
     };
-    let fields = incoming.asked(CONDITIONS);
+    let fields = context.headers(CONDITIONS);
     let in_form_c;
     let served = release.served();
-    let mut asked = Asked { method: incoming.method(), target, path: &path, fields: &fields };
+    let mut asked = Asked { method: context.method(), target, path: &path, fields: &fields };
     let mut answer = of_release(served, &asked);
     if matches!(answer, Ok(Answer::Nothing))
         && let Some(composed) = composed(&path)
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
         answer = of_release(served, &asked);
     }
     let answered = match answer {
-        Ok(answer) => answered(incoming, release, site.standing, &path, &asked, answer).await,
+        Ok(answer) => answered(context, release, site.standing, &path, &asked, answer).await,
         Err(error) => Err(error.into()),
     };
     answered.map_err(|failure| failure.changed(header_changes(served, &asked)))
@@ -63,15 +63,15 @@ fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
 /// unversioned key spelled as the path was sent, and the page for missing files follow, in this
 /// order.
 async fn answered(
-    incoming: &Incoming,
+    context: &RequestContext,
     release: &Release,
     standing: Standing,
     path: &AssetPath<'_>,
-    asked: &Asked<'_, AskedFields<'_>>,
+    asked: &Asked<'_, RequestHeaders<'_>>,
     answer: Answer<'_>,
 ) -> Result<Response, Failure> {
     let served = release.served();
-    let respond = async |found: &Represented<'_>| respond(incoming, release, standing, asked, found).await;
+    let respond = async |found: &Represented<'_>| respond(context, release, standing, asked, found).await;
     match answer {
         Answer::Redirect { status, fields } => return redirect(status, &fields),
         Answer::Represented(found) => return respond(&found).await,
@@ -79,7 +79,7 @@ async fn answered(
     }
     if may_be_retained(asked.path) {
         for id in &release.pointer.previous {
-            let Some(previous) = asset_store::previous(incoming, release, id).await else { continue };
+            let Some(previous) = asset_store::previous(context, release, id).await else { continue };
             if let Answer::Represented(found) = of_previous(previous.served(), asked)? {
                 return respond(&found).await;
             }
@@ -88,7 +88,7 @@ async fn answered(
     if served.manifest.plain_keys
         && let Some(path) = path.file()
         && let Ok(key) = static_assets::plain_key(path)
-        && let Some(found) = plain(incoming, &key).await?
+        && let Some(found) = plain(context, &key).await?
     {
         return Ok(found);
     }
@@ -99,8 +99,8 @@ async fn answered(
 }
 
 /// Responds with the file under an unversioned key. For HEAD the runtime drops the body.
-async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<Response>, Failure> {
-    let Some(stream) = asset_store::plain(incoming, key).await? else { return Ok(None) };
+async fn plain(context: &RequestContext, key: &Key<'_>) -> Result<Option<Response>, Failure> {
+    let Some(stream) = asset_store::plain(context, key).await? else { return Ok(None) };
     Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
 }
 
@@ -112,20 +112,20 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
 /// Renders a response. If its bytes cannot be read, the previous release responds if memory has
 /// all that it needs.
 async fn respond(
-    incoming: &Incoming,
+    context: &RequestContext,
     release: &Release,
     standing: Standing,
-    asked: &Asked<'_, AskedFields<'_>>,
+    asked: &Asked<'_, RequestHeaders<'_>>,
     found: &Represented<'_>,
 ) -> Result<Response, Failure> {
-    match asset_store::content(incoming, &found.content).await {
-        Ok(content) => render(found, &content, standing),
+    match asset_store::content(context, &found.content).await {
+        Ok(body) => render(found, &body, standing),
         Err(failure) => {
             let Some(previous) = asset_store::remembered_previous(release) else { return Err(failure) };
             let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
-            let Some(content) = asset_store::remembered_content(&found.content) else { return Err(failure) };
-            asset_store::warn_of_previous(incoming, &failure);
-            render(&found, &content, Standing::Stale)
+            let Some(body) = asset_store::remembered_content(&found.content) else { return Err(failure) };
+            asset_store::warn_of_previous(context, &failure);
+            render(&found, &body, Standing::Stale)
         }
     }
 }

@@ -19,27 +19,27 @@ use worker::web_sys::{self, Response};
 
 use self::exchange::{Exchange, Outcome, Source};
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
-use crate::http::message;
+use crate::http::forwarding;
+use crate::http::request_context::RequestContext;
 use crate::http::stream::part;
 use crate::kv::headed::Body;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
 /// Answers the request with the JSON view of a page.
-pub(crate) async fn page(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
-    page::answer(incoming, target).await
+pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    page::answer(context, target).await
 }
 
 /// Answers the request as the upstream would, with a stored response if it may be used.
-pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
-    let url = CachedUrl::of_target(target, &incoming.vars().cache.upstreams)?;
-    let exchange = Exchange::new(incoming, Clone::clone(incoming.request()), incoming.method(), url);
+pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+    let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
+    let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
     let Outcome { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
     let story = Story { cache_status, kv_ms, upstream_ms };
     match &source {
         Source::Kept { found, received } => {
-            let (method, fields) = (incoming.method(), exchange.fields());
+            let (method, fields) = (context.method(), exchange.fields());
             let answer = answer::of_kept(method, &fields, &found.kept, received.as_ref(), &story, Clock.now_ms());
             let body = match (&answer.part, &found.body) {
                 (Part::Nothing, body) => {
@@ -61,12 +61,12 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
             render(&answer, &body)
         }
         Source::Upstream { received, body } => {
-            let mut answer = answer::of_upstream(incoming.method(), received.status, &received.fields, &story);
+            let mut answer = answer::of_upstream(context.method(), received.status, &received.fields, &story);
             if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
                 answer.edits.set("date", date);
             }
             let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
-            message::passed_on(&received.response, &answer.edits, body)
+            forwarding::pass_back(&received.response, &answer.edits, body)
                 .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
         }
     }
@@ -74,7 +74,7 @@ pub(crate) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) 
 
 fn render(answer: &Answer<'_>, body: &JsValue) -> Result<Response, Failure> {
     // The runtime refuses what is not an HTTP response, such as a status of 999.
-    message::answer(answer.status, &answer.fields, &answer.edits, body)
+    forwarding::respond(answer.status, &answer.fields, &answer.edits, body)
         .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
 }
 

@@ -9,20 +9,20 @@ use wasm_bindgen::JsValue;
 use worker::web_sys;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::users;
 
 /// Answers the page, or the records where the request is a `POST`. A broken record or a failing read gets what is known instead, and says
 /// so in `Config-Source`.
-pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    if incoming.method() == "POST" {
-        return batch::answer(incoming).await;
+pub(crate) async fn answer(context: &RequestContext, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
+    if context.method() == "POST" {
+        return batch::answer(context).await;
     }
-    let vars = incoming.vars();
+    let vars = context.vars();
     let from = vars.flags.user_id_from.as_ref().map_err(Failure::of)?;
-    let id = from.id(target, &incoming.asked(""))?;
-    let user = users::find(incoming, &id).await?;
+    let id = from.id(target, &context.headers(""))?;
+    let user = users::find(context, &id).await?;
     let mut fields = vec![("content-type", "text/html; charset=utf-8")];
     if let Some(vary) = from.vary() {
         // The URL is everybody's: no shared cache may give one user's page to another.

@@ -6,7 +6,7 @@ use wasm_bindgen::JsValue;
 use worker::web_sys;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::put::Value;
 
@@ -16,11 +16,11 @@ const DISABLED: &str = "disabled";
 
 /// Puts `user_2` = `disabled`, reads it back and responds with the value. HEAD is safe (RFC 9110
 /// §9.2.1): it writes nothing, and responds as GET would, as long as KV can be read.
-pub(crate) async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Failure> {
-    let store = incoming.env().notifications();
+pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response, Failure> {
+    let store = context.env().notifications();
     // Each request must write, so no cache may respond.
     let mut fields = vec![("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")];
-    if incoming.method() == "HEAD" {
+    if context.method() == "HEAD" {
         store.text(&USER).await?;
         let length = DISABLED.len().to_string();
         fields.push(("content-length", &length));

@@ -7,7 +7,7 @@ use static_assets::translations::TranslatedPage;
 use worker::web_sys;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::asset_store;
 use kv_store::memory::Unread;
@@ -15,20 +15,20 @@ use kv_store::memory::Unread;
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 /// Responds in the visitor's language; in English if there are no translations; in English and
 /// with `Translation-Source: default` if they cannot be read.
-pub(crate) async fn answer(incoming: &Incoming, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
-    let read = asset_store::translations(incoming, &TRANSLATIONS).await;
+pub(crate) async fn answer(context: &RequestContext, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
+    let read = asset_store::translations(context, &TRANSLATIONS).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
         Ok(_) => None,
         Err(Unread::Store(error)) => Some(("kv_unavailable", error)),
         Err(Unread::Broken(broken)) => Some(("broken_record", broken)),
     };
     if let Some((code, cause)) = failed {
-        incoming.log().warning(code, cause);
+        context.log().warning(code, cause);
     }
     let source = failed.map(|_| ("translation-source", "default"));
     let translations = read.ok().flatten();
     let tags = translations.as_ref().map(|translations| translations.tags()).unwrap_or_default();
-    let Negotiated { tag, varies } = language::negotiate(&tags, target, &incoming.asked(""));
+    let Negotiated { tag, varies } = language::negotiate(&tags, target, &context.headers(""));
     let chosen = translations.as_ref().and_then(|translations| translations.page(tag));
     let english;
     let page = if let Some(page) = chosen {

@@ -14,7 +14,7 @@ use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::flags::{self, Flags};
 use crate::kv::users::{self, User};
@@ -26,14 +26,14 @@ const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
 const PREFLIGHT_SECONDS: &str = "7200";
 
 /// Answers with one flag, or with all.
-pub(crate) async fn answer(incoming: &Incoming, flag: Option<&str>) -> Result<Response, Failure> {
-    let admitted = admitted(incoming);
-    if incoming.method() == "OPTIONS" {
+pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Result<Response, Failure> {
+    let admitted = admitted(context);
+    if context.method() == "OPTIONS" {
         return preflight(&admitted);
     }
     let answered = match flag {
-        Some(flag) => single(incoming, flag, &admitted).await,
-        None => bulk(incoming, &admitted).await,
+        Some(flag) => single(context, flag, &admitted).await,
+        None => bulk(context, &admitted).await,
     };
     // A page that may read answers may read errors as well.
     answered
@@ -43,13 +43,13 @@ pub(crate) async fn answer(incoming: &Incoming, flag: Option<&str>) -> Result<Re
 type Field = (&'static str, Cow<'static, str>);
 
 /// What the answer tells the browser of a page of another site (Fetch Standard, "CORS protocol"); nothing where no other site may ask.
-fn admitted(incoming: &Incoming) -> Vec<Field> {
-    let settings = incoming.vars();
+fn admitted(context: &RequestContext) -> Vec<Field> {
+    let settings = context.vars();
     let origins = &settings.flags.ofrep_origins;
     if origins.is_empty() {
         return Vec::new();
     }
-    let origin = incoming.header("origin").unwrap_or_default();
+    let origin = context.header("origin").unwrap_or_default();
     let admitted = origins.admits(&origin).map(Cow::into_owned);
     let vary = (admitted.as_deref() != Some("*")).then_some(("vary", Cow::Borrowed("Origin")));
     let fields = admitted.into_iter().flat_map(|origin| {
@@ -79,20 +79,20 @@ fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
     fields.iter().map(|(name, value)| (*name, value.as_ref()))
 }
 
-async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Result<Response, Failure> {
+async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> Result<Response, Failure> {
     let flag = percent_decode(encoded).map_err(|error| {
         let error = OfrepError::of_request(ErrorCode::ParseError, error.to_string());
         refused(Some(encoded), &error)
     })?;
     let of_flag = |error: OfrepError| refused(Some(&flag), &error);
-    let context = context(incoming).await.map_err(of_flag)?;
-    let flags = definitions(incoming, Some(&flag)).await?;
+    let evaluation_context = evaluation_context(context).await.map_err(of_flag)?;
+    let flags = definitions(context, Some(&flag)).await?;
     let needs_user = flags.definitions().get(&flag).is_some_and(Flag::needs_attributes);
-    let user = if needs_user { user(incoming, &context).await.map_err(of_flag)? } else { None };
+    let user = if needs_user { user(context, &evaluation_context).await.map_err(of_flag)? } else { None };
     let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
     let attributes = attributes(user.as_ref());
-    let json =
-        ofrep::single(&flag, flags.definitions(), &subject(&context, user.as_ref(), &attributes)).map_err(|error| {
+    let json = ofrep::single(&flag, flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes))
+        .map_err(|error| {
             // That there is no such flag, too, may be due to a broken edit.
             source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
         })?;
@@ -103,15 +103,16 @@ async fn single(incoming: &Incoming, encoded: &str, admitted: &[Field]) -> Resul
     )?)
 }
 
-async fn bulk(incoming: &Incoming, admitted: &[Field]) -> Result<Response, Failure> {
+async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, Failure> {
     let of_all = |error: OfrepError| refused(None, &error);
-    let context = context(incoming).await.map_err(of_all)?;
-    let flags = definitions(incoming, None).await?;
+    let evaluation_context = evaluation_context(context).await.map_err(of_all)?;
+    let flags = definitions(context, None).await?;
     let needs_user = flags.definitions().needs_attributes();
-    let user = if needs_user { user(incoming, &context).await.map_err(of_all)? } else { None };
+    let user = if needs_user { user(context, &evaluation_context).await.map_err(of_all)? } else { None };
     let attributes = attributes(user.as_ref());
-    let Bulk { json, etag } = ofrep::bulk(flags.definitions(), &subject(&context, user.as_ref(), &attributes));
-    let is_known = ofrep::is_not_modified(incoming.header("if-none-match").as_deref(), &etag);
+    let Bulk { json, etag } =
+        ofrep::bulk(flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes));
+    let is_known = ofrep::is_not_modified(context.header("if-none-match").as_deref(), &etag);
     let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
     // A compression on the way would weaken the tag: RFC 9110 §8.8.1.
     let fields = [("etag", etag.as_str()), ("cache-control", "private, no-cache, no-transform")];
@@ -130,26 +131,26 @@ fn refused(flag: Option<&str>, error: &OfrepError) -> Failure {
 }
 
 /// What the client says of the user.
-async fn context(incoming: &Incoming) -> Result<Context, OfrepError> {
-    let body = incoming.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
+async fn evaluation_context(context: &RequestContext) -> Result<Context, OfrepError> {
+    let body = context.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
         NoBody::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
         NoBody::Late => OfrepError::too_late(),
         NoBody::Broken => OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end"),
     })?;
-    ofrep::parse_request(&body, &incoming.vars().flags.prefix)
+    ofrep::parse_request(&body, &context.vars().flags.prefix)
 }
 
-async fn definitions(incoming: &Incoming, flag: Option<&str>) -> Result<Flags, Failure> {
-    flags::flags(incoming).await.map_err(|error| match error {
+async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<Flags, Failure> {
+    flags::flags(context).await.map_err(|error| match error {
         Unread::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
         Unread::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
     })
 }
 
 /// What is known of the user.
-async fn user(incoming: &Incoming, context: &Context) -> Result<Option<User>, OfrepError> {
-    let Some(id) = &context.targeting_key else { return Ok(None) };
-    users::find(incoming, id).await.map(Some).map_err(Into::into)
+async fn user(context: &RequestContext, evaluation_context: &Context) -> Result<Option<User>, OfrepError> {
+    let Some(id) = &evaluation_context.targeting_key else { return Ok(None) };
+    users::find(context, id).await.map(Some).map_err(Into::into)
 }
 
 /// The members of the user's record.
@@ -157,13 +158,21 @@ fn attributes(user: Option<&User>) -> Map<String, Value> {
     user.and_then(User::record).map(UserRecord::members).unwrap_or_default()
 }
 
-fn subject<'a>(context: &'a Context, user: Option<&User>, attributes: &'a Map<String, Value>) -> Subject<'a> {
+fn subject<'a>(
+    evaluation_context: &'a Context,
+    user: Option<&User>,
+    attributes: &'a Map<String, Value>,
+) -> Subject<'a> {
     let known = match user {
         Some(user) if user.record().is_some() => Known::Record(attributes),
         Some(User { source: Source::Default, .. }) => Known::Unreadable,
         _ => Known::Nothing,
     };
-    Subject { targeting_key: context.targeting_key.as_deref(), context: &context.attributes, known }
+    Subject {
+        targeting_key: evaluation_context.targeting_key.as_deref(),
+        context: &evaluation_context.attributes,
+        known,
+    }
 }
 
 /// The value of `Config-Source`: how the definitions stand, where that is not as usual, and else the user's record.

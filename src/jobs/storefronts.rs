@@ -19,8 +19,8 @@ use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
-use crate::http::message::{MessageFields, Received, Sent};
+use crate::http::forwarding::{MessageFields, UpstreamRequest, UpstreamResponse};
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::isolate::Isolate;
 #[cfg(feature = "assets")]
@@ -34,26 +34,26 @@ use crate::routes::NotFound;
 
 /// Sends the request to the storefront's origin and streams the answer back.
 pub(crate) async fn answer(
-    incoming: &Incoming,
+    context: &RequestContext,
     named: &Named<'static>,
     target: &RequestTarget<'_>,
 ) -> Result<Response, Failure> {
     let mut address = Address::of(named, target)?;
     let now_ms = Clock.now_ms();
-    let mut held = stored(incoming, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
+    let mut held = stored(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
     if let Stored::Storefront(id) = &*held.value {
         let id = id.clone();
         let dangling = || TenantError::DanglingDomain(id.as_str().to_owned());
-        held = stored(incoming, &id, now_ms).await?.ok_or_else(dangling)?;
+        held = stored(context, &id, now_ms).await?.ok_or_else(dangling)?;
         address.key = id;
     }
     let Stored::Record(record) = &*held.value else { return Err(address.not_found().into()) };
 
-    let vars = incoming.vars();
-    let fields = MessageFields::of_request(incoming.request());
-    let method = incoming.method();
+    let vars = context.vars();
+    let fields = MessageFields::of_request(context.request());
+    let method = context.method();
     // Core does not ask that of a GET, and the question costs a call.
-    let has_body = !matches!(method, "GET" | "HEAD") && incoming.has_body();
+    let has_body = !matches!(method, "GET" | "HEAD") && context.has_body();
     let asked = Asked { method, target, fields: &fields, has_body };
     let settings = Settings {
         token: vars.token.as_deref(),
@@ -64,20 +64,20 @@ pub(crate) async fn answer(
     let (body, began_ms) = match plan.body {
         Body::None => (JsValue::UNDEFINED, now_ms),
         Body::Kept => {
-            let body = incoming.body_bytes(KEPT_BODY_BYTES_MAX).await?;
+            let body = context.body_bytes(KEPT_BODY_BYTES_MAX).await?;
             // A visitor who sends slowly does not use up the origin's time.
             (body.into(), Clock.now_ms())
         }
-        Body::Streamed => (incoming.body(), now_ms),
+        Body::Streamed => (context.body(), now_ms),
     };
-    let sent = Sent { request: Some(incoming.request()), method, body: &body, edits: &plan.edits };
-    let proxied = Proxied { incoming, target, address: &address, record, plan: &plan, sent, standing: held.standing };
+    let sent = UpstreamRequest { request: Some(context.request()), method, body: &body, edits: &plan.edits };
+    let proxied = Proxied { context, target, address: &address, record, plan: &plan, sent, standing: held.standing };
     proxied.answer(began_ms).await
 }
 
 /// What stands under a key of `ROUTING_CONFIG`.
-async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Option<Held<Rc<Stored>>>, Failure> {
-    Storefronts.get(incoming, key, now_ms).await.map_err(|error| match error {
+async fn stored(context: &RequestContext, key: &Key<'_>, now_ms: u64) -> Result<Option<Held<Rc<Stored>>>, Failure> {
+    Storefronts.get(context, key, now_ms).await.map_err(|error| match error {
         Unread::Store(error) => error.into(),
         Unread::Broken(error) => Failure::from(TenantError::from(error)).at(key.as_str()),
     })
@@ -85,12 +85,12 @@ async fn stored(incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Result<Optio
 
 /// A request that goes to an origin.
 struct Proxied<'a> {
-    incoming: &'a Incoming,
+    context: &'a RequestContext,
     target: &'a RequestTarget<'a>,
     address: &'a Address<'a>,
     record: &'a Record,
     plan: &'a Plan<'a>,
-    sent: Sent<'a>,
+    sent: UpstreamRequest<'a>,
     /// How the record stands to what KV holds.
     standing: Standing,
 }
@@ -99,7 +99,7 @@ struct Proxied<'a> {
 struct Outcome<'a> {
     asked: Target<'a>,
     ended: Ended,
-    result: Result<Received, Failure>,
+    result: Result<UpstreamResponse, Failure>,
 }
 
 impl<'a> Proxied<'a> {
@@ -152,7 +152,7 @@ impl<'a> Proxied<'a> {
     /// Sends the request to one server.
     async fn ask(&self, asked: Target<'a>, deadline: Duration) -> Outcome<'a> {
         let url = asked.backend.join(self.address.rest, self.target.query);
-        let (ended, result) = match self.sent.to(&url, deadline, LOOKED_FOR).await {
+        let (ended, result) = match self.sent.send(&url, deadline, LOOKED_FOR).await {
             Ok(Some(received)) => (Ended::Answered(received.status), Ok(received)),
             Ok(None) => (Ended::Late, Err(self.told(asked, TenantError::OriginTimeout(deadline)))),
             Err(thrown) => (Ended::Unreached, Err(self.told(asked, TenantError::OriginFailed(message_of(&thrown))))),
@@ -178,7 +178,7 @@ impl<'a> Proxied<'a> {
                 self.warn("fallback", outcome);
                 outcome.discard();
             }
-            Err(failure) => self.incoming.log().warning("fallback", &failure.cause()),
+            Err(failure) => self.context.log().warning("fallback", &failure.cause()),
         }
         Some(answer)
     }
@@ -199,15 +199,15 @@ impl<'a> Proxied<'a> {
     /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
     async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
-        let page = match page(self.incoming, key).await {
+        let page = match page(self.context, key).await {
             Ok(page) => page,
             Err(failure) => {
-                self.incoming.log().warning("fallback_failed", &format!("{place}: {}", failure.cause()));
+                self.context.log().warning("fallback_failed", &format!("{place}: {}", failure.cause()));
                 return None;
             }
         };
         let id = id_field(self.address.key.as_str());
-        let log = self.incoming.log();
+        let log = self.context.log();
         log.warning("maintenance", &place);
         let fields = [
             ("content-type", "text/html; charset=utf-8"),
@@ -222,7 +222,7 @@ impl<'a> Proxied<'a> {
     }
 
     /// The answer as the visitor sees it.
-    fn visible(&self, received: &Received, target: Target<'_>, is_fallback: bool) -> Result<Response, Failure> {
+    fn visible(&self, received: &UpstreamResponse, target: Target<'_>, is_fallback: bool) -> Result<Response, Failure> {
         let fields = received.fields();
         let answered = Answered {
             fields: &fields,
@@ -254,7 +254,7 @@ impl<'a> Proxied<'a> {
     }
 
     fn warn(&self, code: &'static str, outcome: &Outcome<'_>) {
-        let log = self.incoming.log();
+        let log = self.context.log();
         match &outcome.result {
             Ok(received) => {
                 let place = self.place(outcome.asked);
@@ -267,7 +267,7 @@ impl<'a> Proxied<'a> {
     fn warn_of_opened(&self, opened: Option<Opened>, target: Target<'_>) {
         if let Some(opened) = opened {
             let place = self.place(target);
-            self.incoming.log().warning("circuit_opened", &format!("{place}: {opened}"));
+            self.context.log().warning("circuit_opened", &format!("{place}: {opened}"));
         }
     }
 }
@@ -288,6 +288,6 @@ fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
 /// A build without files has no page.
 #[cfg(not(feature = "assets"))]
 #[expect(clippy::unused_async)] // As the one of a build with files.
-async fn page(_: &Incoming, _: &Key<'_>) -> Result<JsValue, Failure> {
+async fn page(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, Failure> {
     Err(NotFound.into())
 }

@@ -17,7 +17,7 @@ use wasm_bindgen::JsValue;
 use worker::web_sys;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::key_writers::KeyWriters;
 use crate::kv::put::Value;
@@ -28,20 +28,20 @@ const NO_STORE: (&str, &str) = ("cache-control", response::KEPT_AS_IT_IS);
 
 /// Reads or writes. Both need the token.
 pub(crate) async fn answer(
-    incoming: &Incoming,
+    context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
-    incoming.authorize()?;
-    if incoming.method() == "POST" {
-        write(incoming, encoded_key, target).await
+    context.authorize()?;
+    if context.method() == "POST" {
+        write(context, encoded_key, target).await
     } else {
-        read(incoming, encoded_key, target).await
+        read(context, encoded_key, target).await
     }
 }
 
 async fn read(
-    incoming: &Incoming,
+    context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
@@ -49,15 +49,15 @@ async fn read(
     let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
     if !read.is_consistent {
         let value =
-            incoming.env().hot_keys().read_with_retry(&read.key, &Form::STREAM).await?.ok_or(ReadError::NotFound)?;
+            context.env().hot_keys().read_with_retry(&read.key, &Form::STREAM).await?.ok_or(ReadError::NotFound)?;
         return respond(200, &value, &fields);
     }
-    let (newest, value) = incoming.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
+    let (newest, value) = context.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
     match newest {
         WriterReply::Found { version } => {
             let tag = version.map(entity_tag);
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
-            let if_none_match = incoming.header("if-none-match");
+            let if_none_match = context.header("if-none-match");
             if version.is_some_and(|version| is_not_modified(if_none_match.as_deref(), version)) {
                 return respond(304, &JsValue::NULL, &fields);
             }
@@ -71,26 +71,26 @@ async fn read(
 }
 
 async fn write(
-    incoming: &Incoming,
+    context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, Failure> {
-    let content_length = incoming.header("content-length");
-    let (if_match, if_none_match) = (incoming.header("if-match"), incoming.header("if-none-match"));
+    let content_length = context.header("content-length");
+    let (if_match, if_none_match) = (context.header("if-match"), context.header("if-none-match"));
     let fields = Fields {
         content_length: content_length.as_deref(),
-        has_body: incoming.has_body(),
+        has_body: context.has_body(),
         if_match: if_match.as_deref(),
         if_none_match: if_none_match.as_deref(),
     };
     let run = Run::parse(encoded_key, target, &fields)?;
-    let body = body(incoming, &run).await?;
+    let body = body(context, &run).await?;
     let value = |number| body.clone().unwrap_or_else(|| Value::text(&writes::value(number)));
     let start_ms = Clock.now_ms();
     let mut failure = None;
     let (status, version, attempts) = match run.strategy {
         Strategy::Direct | Strategy::Backoff => {
-            let store = incoming.env().hot_keys();
+            let store = context.env().hot_keys();
             let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
             let (attempts, errors): (Vec<_>, Vec<_>) = join_all(puts).await.into_iter().unzip();
             // Of the documented demonstration failures are a part. A value that was sent is kept or not.
@@ -98,7 +98,7 @@ async fn write(
             (200, None, attempts)
         }
         Strategy::Coalesce(wait) => {
-            let (version, attempts) = coalesce(&incoming.env().key_writers(), &run, wait, value, start_ms).await?;
+            let (version, attempts) = coalesce(&context.env().key_writers(), &run, wait, value, start_ms).await?;
             (if wait == Wait::Kv { 200 } else { 202 }, Some(version), attempts)
         }
     };
@@ -106,7 +106,7 @@ async fn write(
     let tag = version.map(entity_tag);
     let mut fields = vec![NO_STORE, ("vary", "Accept")];
     fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
-    let body = if wants_html(incoming.header("accept").as_deref()) {
+    let body = if wants_html(context.header("accept").as_deref()) {
         fields.extend([("content-type", "text/html; charset=utf-8"), ("content-security-policy", page::POLICY)]);
         page::page(&run, &report)?
     } else {
@@ -117,7 +117,7 @@ async fn write(
         }
     };
     let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
-    let request_id = failure.as_ref().and_then(|failure| failure.log(incoming.log()));
+    let request_id = failure.as_ref().and_then(|failure| failure.log(context.log()));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
     fields.extend(request_id.map(|id| ("x-request-id", id)));
     respond(status, &response::bytes(body.as_bytes()), &fields)
@@ -125,9 +125,9 @@ async fn write(
 
 /// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
 /// can be tried again, and a slow client does not use up the time that KV has.
-async fn body(incoming: &Incoming, run: &Run<'_>) -> Result<Option<Value>, Failure> {
+async fn body(context: &RequestContext, run: &Run<'_>) -> Result<Option<Value>, Failure> {
     let Some(length) = run.value_bytes else { return Ok(None) };
-    Ok(Some(Value::bytes(incoming.body_bytes(length).await?)))
+    Ok(Some(Value::bytes(context.body_bytes(length).await?)))
 }
 
 /// One of the writes that are made beside each other, each by itself; with the error that ended it.

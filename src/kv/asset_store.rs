@@ -23,14 +23,14 @@ use super::keyspaces::{Sites, TranslationsFile};
 use super::release::{manifest, present};
 use super::{Form, Store};
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
 /// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
 /// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
-pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failure> {
-    match Sites.get(incoming, &POINTER, Clock.now_ms()).await {
+pub(crate) async fn served(context: &RequestContext) -> Result<Held<Rc<Site>>, Failure> {
+    match Sites.get(context, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
             if matches!(&*held.value, Site::Release(release) if release.is_behind()) {
                 // The manifest of the current release may be visible at the next read.
@@ -48,16 +48,16 @@ pub(crate) async fn served(incoming: &Incoming) -> Result<Held<Rc<Site>>, Failur
 
 /// Returns a previous release, if its manifest is there and can be parsed. One that is too long
 /// to stay in memory beside the others is passed over from then on.
-pub(crate) async fn previous(incoming: &Incoming, release: &Release, id: &str) -> Option<Release> {
+pub(crate) async fn previous(context: &RequestContext, release: &Release, id: &str) -> Option<Release> {
     let manifests = &Isolate::current().assets.manifests;
-    let manifest = match manifest(&incoming.env().files(), id).await {
+    let manifest = match manifest(&context.env().files(), id).await {
         Ok(manifest) => manifest?,
         Err(Unread::Store(error)) => {
-            incoming.log().warning("kv_read_failed", &format!("release {id}: {error}"));
+            context.log().warning("kv_read_failed", &format!("release {id}: {error}"));
             return None;
         }
         Err(Unread::Broken(broken)) => {
-            incoming.log().warning("broken_record", &broken);
+            context.log().warning("broken_record", &broken);
             manifests.borrow_mut().insert(id, None, 0);
             return None;
         }
@@ -73,17 +73,17 @@ pub(crate) fn remembered_previous(release: &Release) -> Option<Release> {
 }
 
 /// Logs that the previous release responded.
-pub(crate) fn warn_of_previous(incoming: &Incoming, failure: &Failure) {
-    incoming.log().warning("previous_release", &failure.cause());
+pub(crate) fn warn_of_previous(context: &RequestContext, failure: &Failure) {
+    context.log().warning("previous_release", &failure.cause());
 }
 
 /// Returns the content of a response. At most one value of KV is read before it begins.
-pub(crate) async fn content(incoming: &Incoming, content: &Content<'_>) -> Result<JsValue, Failure> {
-    match content {
+pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) -> Result<JsValue, Failure> {
+    match selected {
         Content::None => Ok(JsValue::NULL),
-        Content::Whole(body) => whole(&incoming.env().files(), body).await,
+        Content::Whole(body) => whole(&context.env().files(), body).await,
         Content::Parts { body, parts, length } => {
-            let store = incoming.env().files();
+            let store = context.env().files();
             let pieces = pieces::of_parts(body, parts).map_err(AssetError::Key)?;
             assembled(&store, body, &pieces, *length).await
         }
@@ -164,16 +164,16 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
 
 /// Returns the file under an unversioned key; `None` if there is none, which is cached for
 /// `ASSETS_REFRESH`.
-pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
+pub(crate) async fn plain(context: &RequestContext, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
-    let refresh_ms = incoming.vars().assets.refresh_ms;
+    let refresh_ms = context.vars().assets.refresh_ms;
     let absent = &Isolate::current().assets.absent;
     // If the clock was set back, the key is read again.
     let is_fresh = |since_ms: &u64| now_ms.checked_sub(*since_ms).is_some_and(|ago_ms| ago_ms < refresh_ms);
     if absent.borrow().get(key.as_str()).is_some_and(is_fresh) {
         return Ok(None);
     }
-    let store = incoming.env().files();
+    let store = context.env().files();
     let read = store.read_with_retry(key, &Form::STREAM).await.map_err(|error| FileError::unavailable(&error))?;
     if read.is_none() {
         absent.borrow_mut().insert(key.as_str(), now_ms, 0);
@@ -184,24 +184,24 @@ pub(crate) async fn plain(incoming: &Incoming, key: &Key<'_>) -> Result<Option<J
 /// Returns a page for another job: the file of the release with this name, or the one under the
 /// unversioned key.
 #[cfg(feature = "storefronts")]
-pub(crate) async fn page(incoming: &Incoming, key: &Key<'_>) -> Result<JsValue, Failure> {
-    let site = served(incoming).await?;
+pub(crate) async fn page(context: &RequestContext, key: &Key<'_>) -> Result<JsValue, Failure> {
+    let site = served(context).await?;
     if let Site::Release(release) = &*site.value
         && let Some(file) = release.manifest.file(&format!("/{}", key.as_str()))
     {
-        return whole(&incoming.env().files(), &file.body).await;
+        return whole(&context.env().files(), &file.body).await;
     }
-    plain(incoming, key).await?.ok_or_else(|| AssetError::NotFound.into())
+    plain(context, key).await?.ok_or_else(|| AssetError::NotFound.into())
 }
 
 /// Returns the translations with this name: those of the release, or those under the unversioned
 /// key. `None` if there are none.
 pub(crate) async fn translations(
-    incoming: &Incoming,
+    context: &RequestContext,
     key: &Key<'_>,
 ) -> Result<Option<Rc<Translations>>, Unread<BrokenRecord>> {
     // Without the release, the unversioned key may still have translations.
-    let in_release = match served(incoming).await {
+    let in_release = match served(context).await {
         Ok(site) => match &*site.value {
             Site::Release(release) => {
                 let file = release.manifest.file(&format!("/{}", key.as_str()));
@@ -210,11 +210,11 @@ pub(crate) async fn translations(
             Site::PlainKeys => None,
         },
         Err(failure) => {
-            incoming.log().warning("release_unknown", &failure.cause());
+            context.log().warning("release_unknown", &failure.cause());
             None
         }
     };
     let file = TranslationsFile { is_in_release: in_release.is_some() };
-    let held = file.get(incoming, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
+    let held = file.get(context, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
     Ok(held.map(|held| held.value))
 }

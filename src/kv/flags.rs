@@ -10,7 +10,7 @@ use kv_store::schema::Fault;
 
 use super::keyspace::Keyspace;
 use super::keyspaces::FlagDefinitions;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
@@ -34,8 +34,8 @@ impl Flags {
 
 /// The definitions as they are now: out of memory for `CONFIG_REFRESH`, then read anew in the
 /// background.
-pub(crate) async fn flags(incoming: &Incoming) -> Result<Flags, Unread<Fault>> {
-    let held = FlagDefinitions.get(incoming, &KEY, Clock.now_ms()).await?;
+pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, Unread<Fault>> {
+    let held = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
     let held = held.unwrap_or(Held { value: Rc::new(None), standing: Standing::Current });
     match (held.standing, fault()) {

@@ -11,7 +11,7 @@ use kv_store::retry::Time;
 use kv_store::store::StoreError;
 
 use super::{Form, Store};
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
@@ -52,18 +52,18 @@ pub(crate) trait Keyspace: Sized + 'static {
 
     /// Returns the record under a key; `None` if there is none. `now_ms` is milliseconds since the
     /// Unix epoch.
-    async fn get(self, incoming: &Incoming, key: &Key<'_>, now_ms: u64) -> Read<Self> {
-        let lifetime = self.lifetime(&incoming.vars());
+    async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> Read<Self> {
+        let lifetime = self.lifetime(&context.vars());
         let look = Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms);
         match look {
             Look::Fresh(held) => Ok(Some(held)),
             Look::Refresh(held) => {
-                let (key, reader) = (key.to_static(), Reader::of::<Self>(incoming));
+                let (key, reader) = (key.to_static(), Reader::of::<Self>(context));
                 // What goes wrong is in the log, and the request after it sees what came of it.
-                incoming.wait_until(async move { drop(self.read(&reader, &key).await) });
+                context.wait_until(async move { drop(self.read(&reader, &key).await) });
                 Ok(Some(held))
             }
-            Look::Read => self.read(&Reader::of::<Self>(incoming), key).await,
+            Look::Read => self.read(&Reader::of::<Self>(context), key).await,
             Look::Unread(why) => Err(why),
         }
     }
@@ -71,8 +71,8 @@ pub(crate) trait Keyspace: Sized + 'static {
     /// Returns the records under several keys, in their order; `None` if there is none. Those that
     /// are not fresh come by bulk read.
     #[cfg(feature = "flags")]
-    async fn get_all(&self, incoming: &Incoming, keys: &[Key<'_>], now_ms: u64) -> Vec<Read<Self>> {
-        let lifetime = self.lifetime(&incoming.vars());
+    async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<Read<Self>> {
+        let lifetime = self.lifetime(&context.vars());
         let look = |key: &Key<'_>| match Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms) {
             Look::Fresh(held) => Some(Ok(Some(held))),
             Look::Refresh(_) | Look::Read => None,
@@ -81,7 +81,7 @@ pub(crate) trait Keyspace: Sized + 'static {
         let mut records: Vec<_> = keys.iter().map(look).collect();
         let mut wanted: Vec<_> = keys.iter().zip(&mut records).filter(|(_, known)| known.is_none()).collect();
         let names: Vec<&Key<'_>> = wanted.iter().map(|(key, _)| *key).collect();
-        let reader = Reader::of::<Self>(incoming);
+        let reader = Reader::of::<Self>(context);
         let asked_ms = Clock.now_ms();
         let read = reader.store.texts(&names).await;
         for ((key, record), read) in wanted.iter_mut().zip(read) {
@@ -159,7 +159,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn of<K: Keyspace>(incoming: &Incoming) -> Self {
-        Self { store: K::store(incoming.env()), log: incoming.log().clone(), vars: incoming.vars() }
+    fn of<K: Keyspace>(context: &RequestContext) -> Self {
+        Self { store: K::store(context.env()), log: context.log().clone(), vars: context.vars() }
     }
 }

@@ -14,7 +14,7 @@ use kv_store::retry::Time;
 
 use super::keyspace::{Keyspace, Read};
 use super::keyspaces::{Snapshots, Users};
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::platform::bindings::Vars;
 use crate::platform::clock::Clock;
 
@@ -47,16 +47,16 @@ impl User {
 ///
 /// # Errors
 /// The id can be no key of Workers KV.
-pub(crate) async fn find(incoming: &Incoming, id: &str) -> Result<User, KeyError> {
-    let vars = incoming.vars();
+pub(crate) async fn find(context: &RequestContext, id: &str) -> Result<User, KeyError> {
+    let vars = context.vars();
     let key = key(&vars.flags.prefix, id)?;
     if is_nobodys(&vars, &key) {
         return Ok(User { found: Found::Nothing, source: Source::Nobody });
     }
-    let read = Users.get(incoming, &key, Clock.now_ms()).await;
+    let read = Users.get(context, &key, Clock.now_ms()).await;
     Ok(match own(read) {
         Ok(user) => user,
-        Err(without) => in_snapshot(incoming, &snapshot(incoming).await, id, without),
+        Err(without) => in_snapshot(context, &snapshot(context).await, id, without),
     })
 }
 
@@ -73,8 +73,8 @@ pub(crate) enum NotFound {
 ///
 /// # Errors
 /// [`NotFound`].
-pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str]) -> Result<Vec<User>, NotFound> {
-    let vars = incoming.vars();
+pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<Vec<User>, NotFound> {
+    let vars = context.vars();
     let with_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
         Ok(key) => Ok(key),
         Err(error) => Err(NotFound::Key(index, error)),
@@ -85,7 +85,7 @@ pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str]) -> Result<Vec<Us
     let mut bytes = 0_usize;
     // A call at a time: the records of all might be too long for an isolate.
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
-        for record in Users.get_all(incoming, keys, Clock.now_ms()).await {
+        for record in Users.get_all(context, keys, Clock.now_ms()).await {
             let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|held| Option::as_ref(&held.value));
             bytes = bytes.saturating_add(length.map_or(0, |record| record.json().len()));
             read.push(record);
@@ -106,9 +106,9 @@ pub(crate) async fn find_all(incoming: &Incoming, ids: &[&str]) -> Result<Vec<Us
                 Err(without) => {
                     // Once for all of them.
                     if shared.is_none() {
-                        shared = Some(snapshot(incoming).await);
+                        shared = Some(snapshot(context).await);
                     }
-                    in_snapshot(incoming, shared.as_ref().unwrap_or(&Ok(None)), id, without)
+                    in_snapshot(context, shared.as_ref().unwrap_or(&Ok(None)), id, without)
                 }
             }
         });
@@ -133,14 +133,14 @@ fn own(read: Read<Users>) -> Result<User, Source> {
 }
 
 /// The user by the snapshot; `without` is told where that says nothing of him.
-fn in_snapshot(incoming: &Incoming, snapshot: &Shared, id: &str, without: Source) -> User {
+fn in_snapshot(context: &RequestContext, snapshot: &Shared, id: &str, without: Source) -> User {
     let nothing = |source| User { found: Found::Nothing, source };
     let Ok(shared) = snapshot else { return nothing(Source::Default) };
     let Some(Held { value, standing }) = shared else { return nothing(without) };
     match value.record(id).map(UserRecord::parse) {
         Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*standing) },
         Some(Err(broken)) => {
-            incoming.log().warning("broken_record", &format!("in the snapshot: {broken}"));
+            context.log().warning("broken_record", &format!("in the snapshot: {broken}"));
             nothing(Source::Default)
         }
         // He may be in the one that cannot be read.
@@ -152,9 +152,9 @@ fn in_snapshot(incoming: &Incoming, snapshot: &Shared, id: &str, without: Source
 /// The snapshot, where there is to be one.
 type Shared = Read<Snapshots>;
 
-async fn snapshot(incoming: &Incoming) -> Shared {
-    match &incoming.vars().flags.snapshot {
-        Some(key) => Snapshots.get(incoming, key, Clock.now_ms()).await,
+async fn snapshot(context: &RequestContext) -> Shared {
+    match &context.vars().flags.snapshot {
+        Some(key) => Snapshots.get(context, key, Clock.now_ms()).await,
         None => Ok(None),
     }
 }

@@ -99,6 +99,7 @@ impl AcceptEncoding {
     ///
     /// A body without a coding is acceptable even if the field does not list `identity`, but then
     /// it comes after every listed coding.
+    #[must_use]
     pub fn choose(&self, identity_length: u64, encoded: &[(Coding, u64)]) -> Chosen {
         let identity = self.takes_identity().then(|| {
             let weight = self.identity.or(self.any).unwrap_or(0);

@@ -133,7 +133,7 @@ impl<'a> Edits<'a> {
         self.set.push((name.into(), value.into()));
     }
 
-    /// Returns the changes as lines of text, as `src/http/message.js` reads them: `-` and a name,
+    /// Returns the changes as lines of text, as `src/platform/glue/forwarding.js` reads them: `-` and a name,
     /// or `=` or `+`, a name and a value. A value with a line feed or a carriage return is left
     /// out, because no field can have one (RFC 9110 §5.5).
     #[must_use]

@@ -23,8 +23,8 @@ use worker::web_sys::{ReadableStream, Request};
 use super::keeping::{self, AS_IT_CAME, Found, KV_UNAVAILABLE, NotFound, hot};
 use super::{href, purging};
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
-use crate::http::message::MessageFields;
+use crate::http::forwarding::MessageFields;
+use crate::http::request_context::RequestContext;
 use crate::http::stream;
 use crate::platform::clock::Clock;
 use forward::Received;
@@ -32,7 +32,7 @@ use forward::Received;
 /// A request to the cache.
 #[derive(Clone)]
 pub(super) struct Exchange {
-    incoming: Rc<Incoming>,
+    context: Rc<RequestContext>,
     /// The client's request, or one that kv-edge makes itself.
     request: Request,
     names: String,
@@ -80,10 +80,10 @@ struct Looked {
 }
 
 impl Exchange {
-    pub(super) fn new(incoming: &Rc<Incoming>, request: Request, method: &str, url: CachedUrl) -> Self {
+    pub(super) fn new(context: &Rc<RequestContext>, request: Request, method: &str, url: CachedUrl) -> Self {
         let fields = MessageFields::of_request(&request);
         let (asked, names) = (Asked::of(method, &fields), fields.names().to_owned());
-        Self { incoming: Rc::clone(incoming), request, names, method: method.to_owned(), url, asked }
+        Self { context: Rc::clone(context), request, names, method: method.to_owned(), url, asked }
     }
 
     /// Returns the client's header fields.
@@ -135,8 +135,8 @@ impl Exchange {
         if !self.asked.looks_in_store() {
             return looked;
         }
-        let find = keeping::find(&self.incoming, &looked.key, &AS_IT_CAME, now_ms, &mut looked.kv_ms);
-        let (first, purges) = join(find, purging::table(&self.incoming, now_ms)).await;
+        let find = keeping::find(&self.context, &looked.key, &AS_IT_CAME, now_ms, &mut looked.kv_ms);
+        let (first, purges) = join(find, purging::table(&self.context, now_ms)).await;
         let first = match first {
             Ok(first) => first,
             Err(not_found) => return looked.because(not_found),
@@ -160,7 +160,7 @@ impl Exchange {
         let names: Vec<String> = kept.stored.selecting.iter().map(|(name, _)| name.clone()).collect();
         let selecting = vary::selecting(&names, &fields);
         let key = self.url.variant_key(&selecting);
-        match keeping::find(&self.incoming, &key, &AS_IT_CAME, now_ms, &mut looked.kv_ms).await {
+        match keeping::find(&self.context, &key, &AS_IT_CAME, now_ms, &mut looked.kv_ms).await {
             Ok(variant)
                 if variant.kept.stored.epoch_ms == kept.stored.epoch_ms
                     && !hot(|hot| hot.is_invalidated(looked.key.as_str(), variant.kept.stored.times.requested_ms))
@@ -190,7 +190,7 @@ impl Exchange {
         // The stored response is for everybody, and so must the one be that replaces it.
         again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
         let key = key.to_static();
-        self.incoming.wait_until(async move {
+        self.context.wait_until(async move {
             let renewed = again.renew().await;
             let is_renewed =
                 renewed.as_ref().is_ok_and(|outcome| matches!(outcome.cache_status, CacheStatus::Forwarded { .. }));
@@ -199,7 +199,7 @@ impl Exchange {
             }
             match renewed {
                 Ok(outcome) => outcome.discard(),
-                Err(failure) => again.incoming.log().warning("refresh_failed", &failure.cause()),
+                Err(failure) => again.context.log().warning("refresh_failed", &failure.cause()),
             }
         });
     }

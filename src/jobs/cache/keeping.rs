@@ -11,7 +11,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::stream;
 use crate::isolate::Isolate;
 use crate::kv::Store;
@@ -79,29 +79,29 @@ pub(super) enum NotFound {
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
 /// from KV. Adds the time that KV took to `kv_ms`.
 pub(super) async fn find(
-    incoming: &Incoming,
+    context: &RequestContext,
     key: &Key<'_>,
     form: &Form,
     now_ms: u64,
     kv_ms: &mut Option<u64>,
 ) -> Result<Found, NotFound> {
-    let refresh_ms = incoming.vars().cache.refresh_ms;
+    let refresh_ms = context.vars().cache.refresh_ms;
     if let Some(Entry { kept, body }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
         return Ok(Found { kept, body: Body::Bytes(body) });
     }
-    let read = incoming.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
+    let read = context.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
     *kv_ms = Some(kv_ms.unwrap_or(0).saturating_add(read_ms.saturating_sub(now_ms)));
     let headed = match read {
         Ok(Some(headed)) => headed,
         Ok(None) => return Err(NotFound::Absent),
         Err(error) => {
-            incoming.log().warning("kv_unavailable", &error);
+            context.log().warning("kv_unavailable", &error);
             return Err(NotFound::Unavailable);
         }
     };
     let broken = || {
-        incoming.log().warning("broken_record", &"what is kept does not parse");
+        context.log().warning("broken_record", &"what is kept does not parse");
         NotFound::Broken
     };
     let stored = match headed.head {
@@ -125,14 +125,20 @@ pub(super) async fn find(
         Body::Stream(stream) => Body::Stream(stream),
     };
     if let Body::Bytes(body) = &body {
-        remember(incoming, key, &kept, body, read_ms);
+        remember(context, key, &kept, body, read_ms);
     }
     Ok(Found { kept, body })
 }
 
 /// Stores a response in memory only.
-pub(super) fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, now_ms: u64) {
-    if incoming.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
+pub(super) fn remember(
+    context: &RequestContext,
+    key: &Key<'_>,
+    kept: &Rc<Kept>,
+    body: &js_sys::ArrayBuffer,
+    now_ms: u64,
+) {
+    if context.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
         let entry = Entry { kept: Rc::clone(kept), body: body.clone() };
         hot(|hot| hot.insert(key.as_str(), entry, now_ms));
     }
@@ -140,26 +146,26 @@ pub(super) fn remember(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body
 
 /// Stores a response: in memory at once, in KV in the background. If KV refuses the put, the old
 /// value stays.
-pub(super) fn keep(incoming: &Incoming, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, form: &Form) {
+pub(super) fn keep(context: &RequestContext, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, form: &Form) {
     if let Some(body) = (form.body)(body) {
-        remember(incoming, key, kept, &body, Clock.now_ms());
+        remember(context, key, kept, &body, Clock.now_ms());
     }
-    let (key, kept, body, store) = (key.to_static(), Rc::clone(kept), body.clone(), incoming.env().pages());
-    let log = incoming.log().clone();
-    incoming.wait_until(async move { put(&store, &log, &key, &kept, &body).await });
+    let (key, kept, body, store) = (key.to_static(), Rc::clone(kept), body.clone(), context.env().pages());
+    let log = context.log().clone();
+    context.wait_until(async move { put(&store, &log, &key, &kept, &body).await });
 }
 
 /// Stores a response whose body is still arriving, once it is complete and if it fits. `length`
 /// is the length of the body in bytes if it is known.
 pub(super) fn keep_stream(
-    incoming: &Rc<Incoming>,
+    context: &Rc<RequestContext>,
     key: &Key<'_>,
     stored: Stored,
     stream: ReadableStream,
     length: Option<u64>,
 ) {
-    let (key, again) = (key.to_static(), Rc::clone(incoming));
-    incoming.wait_until(async move {
+    let (key, again) = (key.to_static(), Rc::clone(context));
+    context.wait_until(async move {
         let log = again.log();
         let body = match collected(&stream, length).await {
             Ok(Some(body)) => body,
@@ -214,12 +220,12 @@ async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
 
 /// Invalidates the responses under these keys: in this isolate at once, elsewhere when KV shows
 /// the delete, which takes up to a minute.
-pub(super) fn invalidate(incoming: &Incoming, keys: Vec<Key<'static>>, now_ms: u64) {
+pub(super) fn invalidate(context: &RequestContext, keys: Vec<Key<'static>>, now_ms: u64) {
     for key in &keys {
         hot(|hot| hot.invalidate(key.as_str(), now_ms));
     }
-    let (store, log) = (incoming.env().pages(), incoming.log().clone());
-    incoming.wait_until(async move {
+    let (store, log) = (context.env().pages(), context.log().clone());
+    context.wait_until(async move {
         for key in keys {
             delete(&store, &log, &key).await;
         }

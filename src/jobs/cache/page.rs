@@ -26,8 +26,8 @@ use super::exchange::{Exchange, Outcome, Source};
 use super::keeping::{self, Form, Found, hot};
 use super::{href, html_rewriter, purging};
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
-use crate::http::message;
+use crate::http::forwarding;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::headed::Body;
 use crate::platform::clock::Clock;
@@ -43,21 +43,21 @@ fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
 }
 
 /// Answers the request with the JSON.
-pub(super) async fn answer(incoming: &Rc<Incoming>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+pub(super) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
-    let allowed = &incoming.vars().cache.upstreams;
+    let allowed = &context.vars().cache.upstreams;
     // A URL in canonical form means the same to the runtime's parser, which costs more.
     let url = match CachedUrl::of_href(&url, allowed).ok().filter(|cached| cached.as_str() == url) {
         Some(cached) => cached,
         None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
     };
-    View { incoming: Rc::clone(incoming), key: url.page_key(), url }.answer().await
+    View { context: Rc::clone(context), key: url.page_key(), url }.answer().await
 }
 
 #[derive(Clone)]
 struct View {
-    incoming: Rc<Incoming>,
+    context: Rc<RequestContext>,
     url: CachedUrl,
     key: Key<'static>,
 }
@@ -96,7 +96,7 @@ impl View {
                 hot(|hot| hot.end_refresh(self.key.as_str(), true, now_ms));
                 return match found {
                     Ok(found) if may_stand_in(&found, &asked, now_ms) => {
-                        self.incoming.log().warning("stale_if_error", &failure.cause());
+                        self.context.log().warning("stale_if_error", &failure.cause());
                         hit(&found, Some(IF_ERROR), now_ms)
                     }
                     _ => Err(failure),
@@ -115,8 +115,8 @@ impl View {
 
     /// Returns the stored JSON. The error is the `detail` for `Cache-Status` if there is one.
     async fn find(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<Found, Option<&'static str>> {
-        let find = keeping::find(&self.incoming, &self.key, &FORM, now_ms, kv_ms);
-        let (found, purges) = futures_util::future::join(find, purging::table(&self.incoming, now_ms)).await;
+        let find = keeping::find(&self.context, &self.key, &FORM, now_ms, kv_ms);
+        let (found, purges) = futures_util::future::join(find, purging::table(&self.context, now_ms)).await;
         let found = found.map_err(keeping::NotFound::detail)?;
         match purges {
             Ok(purges) if purges.covers(self.url.as_str(), &found.kept.stored) => Err(Some("purged")),
@@ -131,12 +131,12 @@ impl View {
             return;
         }
         let view = self.clone();
-        self.incoming.wait_until(async move {
+        self.context.wait_until(async move {
             let read = view.read(true).await;
             hot(|hot| hot.end_refresh(view.key.as_str(), read.is_err(), Clock.now_ms()));
             match read {
                 Ok(read) => drop(view.keep(&read)),
-                Err(failure) => view.incoming.log().warning("refresh_failed", &failure.cause()),
+                Err(failure) => view.context.log().warning("refresh_failed", &failure.cause()),
             }
         });
     }
@@ -149,7 +149,7 @@ impl View {
         let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| Failure::internal(&thrown))?;
-            let exchange = Exchange::new(&self.incoming, request, "GET", url.clone());
+            let exchange = Exchange::new(&self.context, request, "GET", url.clone());
             let outcome = if is_refresh { exchange.renew().await? } else { exchange.answer().await? };
             let (status, fields, times) = outcome.source.head();
             let Some(location) = fields.get("location").filter(|_| page::is_redirect(status)) else {
@@ -166,7 +166,7 @@ impl View {
             way_tags.extend(purge::tags(fields));
             let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             outcome.discard();
-            url = CachedUrl::of_href(&next, &self.incoming.vars().cache.upstreams).map_err(|_| CacheError::Redirect)?;
+            url = CachedUrl::of_href(&next, &self.context.vars().cache.upstreams).map_err(|_| CacheError::Redirect)?;
         }
         Err(CacheError::Redirect.into())
     }
@@ -185,7 +185,7 @@ impl View {
         };
         let body = if is_null_body(status) { JsValue::NULL } else { body };
         let reading = html_rewriter::read_page(&body, &fields, times.received_ms);
-        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
+        let timeout = self.context.vars().upstream_timeout.of_request(false);
         let page = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)??;
         let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
         Ok(Read { json, status, fields, times, cache_status })
@@ -199,7 +199,7 @@ impl View {
         let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
         let length = u64::from(body.byte_length());
         let kept = Rc::new(Kept::new(Stored { length, ..stored }, FORM.default_lifetime_ms));
-        keeping::keep(&self.incoming, &self.key, &kept, &body, &FORM);
+        keeping::keep(&self.context, &self.key, &kept, &body, &FORM);
         Some(kept.ttl_seconds(Clock.now_ms()))
     }
 }
@@ -227,7 +227,7 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
     ]
     .into_iter()
     .collect();
-    message::answer(200, &fields, &Edits::default(), body).map_err(|thrown| Failure::internal(&thrown))
+    forwarding::respond(200, &fields, &Edits::default(), body).map_err(|thrown| Failure::internal(&thrown))
 }
 
 /// Returns for how many seconds a response may be used for a page; 0 if it may not be stored.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use worker::web_sys::Response;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::isolate::Isolate;
 use crate::kv::Store;
@@ -38,16 +38,16 @@ const REFRESH_MIN_MS: u64 = 1000;
 
 /// Returns the purges that this isolate knows. They are read again in the background every
 /// `CACHE_REFRESH` seconds.
-pub(super) async fn table(incoming: &Incoming, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
-    let refresh_ms = incoming.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
-    let (store, log) = (incoming.env().pages(), incoming.log());
+pub(super) async fn table(context: &RequestContext, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
+    let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
+    let (store, log) = (context.env().pages(), context.log());
     let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match look {
         Look::Fresh(held) => Ok(held.value),
         Look::Refresh(held) => {
             // A failure is in the log, and the old list stays in use.
             let log = log.clone();
-            incoming.wait_until(async move { drop(read(&store, &log).await) });
+            context.wait_until(async move { drop(read(&store, &log).await) });
             Ok(held.value)
         }
         Look::Read | Look::Unread(_) => read(&store, log).await,
@@ -86,11 +86,11 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
 }
 
 /// Answers `POST /cache/purge` with one write to KV for each target.
-pub(crate) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
-    incoming.authorize()?;
-    let vars = incoming.vars();
-    let targets = purge::parse_request(&body(incoming).await?, &vars.cache.upstreams)?;
-    let (store, at_ms) = (incoming.env().pages(), Clock.now_ms());
+pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Failure> {
+    context.authorize()?;
+    let vars = context.vars();
+    let targets = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
+    let (store, at_ms) = (context.env().pages(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
     let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache.upstreams))).await;
     made.into_iter().collect::<Result<(), Failure>>()?;
@@ -126,13 +126,13 @@ struct Told<'a> {
 }
 
 /// Reads the body, if it is not longer than a purge request may be.
-async fn body(incoming: &Incoming) -> Result<Vec<u8>, Failure> {
-    let length = incoming.header("content-length").and_then(|length| length.trim().parse::<usize>().ok());
+async fn body(context: &RequestContext) -> Result<Vec<u8>, Failure> {
+    let length = context.header("content-length").and_then(|length| length.trim().parse::<usize>().ok());
     let length = length.ok_or(PurgeError::LengthRequired)?;
     if length > purge::REQUEST_BYTES_MAX {
         return Err(PurgeError::TooLong.into());
     }
-    let body = incoming.body_bytes(u64::try_from(length).unwrap_or(u64::MAX)).await?;
+    let body = context.body_bytes(u64::try_from(length).unwrap_or(u64::MAX)).await?;
     Ok(js_sys::Uint8Array::new(&body).to_vec())
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use worker::web_sys::Response;
 
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::users;
 
@@ -19,9 +19,9 @@ struct Answer<'a> {
 }
 
 /// Answers with what is known of each user, once for one that is named twice.
-pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
-    incoming.authorize()?;
-    let body = incoming.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
+pub(super) async fn answer(context: &RequestContext) -> Result<Response, Failure> {
+    context.authorize()?;
+    let body = context.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
         NoBody::TooLong => ConfigError::BatchTooLong.into(),
         NoBody::Late | NoBody::Broken => Failure::from(error),
     })?;
@@ -29,7 +29,7 @@ pub(super) async fn answer(incoming: &Incoming) -> Result<Response, Failure> {
     let mut ids: Vec<&str> = Vec::with_capacity(asked.len());
     let mut seen = std::collections::BTreeSet::new();
     ids.extend(asked.iter().map(String::as_str).filter(|id| seen.insert(*id)));
-    let found = users::find_all(incoming, &ids).await.map_err(|error| match error {
+    let found = users::find_all(context, &ids).await.map_err(|error| match error {
         users::NotFound::Key(index, error) => {
             // Where it stands among all that were asked for.
             let id = ids.get(index).copied().unwrap_or_default();

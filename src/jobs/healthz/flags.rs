@@ -4,7 +4,7 @@ use kv_store::memory::{Standing, Unread};
 use kv_store::schema::Fault;
 use serde::Serialize;
 
-use crate::http::incoming::Incoming;
+use crate::http::request_context::RequestContext;
 use crate::kv::flags;
 
 /// How the definitions of flags stand.
@@ -20,8 +20,8 @@ pub(super) struct Flags {
 
 impl Flags {
     /// As they stand in this isolate.
-    pub(super) async fn of(incoming: &Incoming) -> Self {
-        match flags::flags(incoming).await {
+    pub(super) async fn of(context: &RequestContext) -> Self {
+        match flags::flags(context).await {
             Ok(flags) => {
                 let count = flags.definitions().len();
                 let state = match flags.standing() {

@@ -16,7 +16,7 @@ use worker::web_sys::Response;
 use super::super::keeping::{Found, hot};
 use super::{Exchange, Looked, Outcome, Source};
 use crate::http::error::Failure;
-use crate::http::message::{self, Sent};
+use crate::http::forwarding::{self, UpstreamRequest};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
@@ -47,7 +47,7 @@ impl Exchange {
             Err(failure) => return self.instead(looked, fwd, failure, None),
         };
         if stale::is_error(received.status) && looked.found.as_ref().is_some_and(|found| self.may_be_stale(found)) {
-            message::discard(&received.response);
+            forwarding::discard(&received.response);
             let failure = CacheError::Upstream(format!("it answered {}", received.status)).into();
             return self.instead(looked, fwd, failure, Some(&received));
         }
@@ -81,7 +81,7 @@ impl Exchange {
         let requested_ms = Clock.now_ms();
         let origin = self.url.origin().as_str();
         let request = || {
-            let client = client_address(self.incoming.header("cf-connecting-ip").as_deref());
+            let client = client_address(self.context.header("cf-connecting-ip").as_deref());
             RequestKey::new(&self.method, self.url.as_str(), client)
         };
         let admission = circuits(|circuits| circuits.admit(origin, request, has_stale, requested_ms));
@@ -89,11 +89,11 @@ impl Exchange {
             let retry_after_seconds = retry_after_ms.div_ceil(1000);
             return Err(CacheError::CircuitOpen { retry_after_seconds }.into());
         }
-        let body = if self.asked.is_safe { JsValue::UNDEFINED } else { self.incoming.body() };
+        let body = if self.asked.is_safe { JsValue::UNDEFINED } else { self.context.body() };
         let has_body = !body.is_null() && !body.is_undefined();
-        let timeout = self.incoming.vars().upstream_timeout.of_request(has_body);
-        let sent = Sent { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
-        let answer = sent.to_encoded(self.url.as_str(), timeout).await;
+        let timeout = self.context.vars().upstream_timeout.of_request(has_body);
+        let sent = UpstreamRequest { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
+        let answer = sent.send_encoded(self.url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
         // An upstream that does not answer costs every client the deadline; one that refuses
         // does so at once. With a request body, the client's upload may be what takes long.
@@ -105,12 +105,12 @@ impl Exchange {
         let opened = ended.and_then(|ended| circuits(|circuits| circuits.ended(origin, request, ended, received_ms)));
         if let Some(opened) = opened {
             let place = self.place();
-            self.incoming.log().warning("circuit_opened", &format!("{place}: {opened}"));
+            self.context.log().warning("circuit_opened", &format!("{place}: {opened}"));
         }
         let response = answer
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
             .and_then(|answer| answer.ok_or(CacheError::Timeout))?;
-        let fields = message::lines(&response);
+        let fields = forwarding::header_section(&response);
         let has_date = fields.has("date");
         let (status, fields) = (response.status(), dated(fields, received_ms));
         Ok(Received { response, status, fields, has_date, times: Times { requested_ms, received_ms } })
@@ -147,7 +147,7 @@ impl Exchange {
         }
         match looked.found {
             Some(found) if is_usable => {
-                self.incoming.log().warning("stale_if_error", &failure.at(&self.place()).cause());
+                self.context.log().warning("stale_if_error", &failure.at(&self.place()).cause());
                 let ttl = found.kept.ttl_seconds(now_ms);
                 let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
                 let upstream_ms = received.map(Received::took_ms);
@@ -169,7 +169,7 @@ impl Exchange {
     /// Returns the name of the upstream for the log: its entry in `CACHE_UPSTREAMS`, because
     /// with a wildcard the client chooses the host.
     fn place(&self) -> String {
-        self.incoming.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
+        self.context.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
     }
 }
 

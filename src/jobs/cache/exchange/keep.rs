@@ -54,16 +54,16 @@ impl Exchange {
                 // A response that must be validated for each request need not be written to KV
                 // each time.
                 if kept.freshness.is_fresh(times.received_ms) {
-                    keeping::keep(&self.incoming, &key, &kept, &bytes, &AS_IT_CAME);
+                    keeping::keep(&self.context, &key, &kept, &bytes, &AS_IT_CAME);
                 } else {
-                    keeping::remember(&self.incoming, &key, &kept, &bytes, times.received_ms);
+                    keeping::remember(&self.context, &key, &kept, &bytes, times.received_ms);
                 }
                 Body::Bytes(bytes)
             }
             (Fate::Keep, Body::Stream(stream)) if kept.freshness.is_fresh(times.received_ms) => {
                 let (ours, theirs) = tee(&stream);
                 let length = Some(kept.stored.length);
-                keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
+                keeping::keep_stream(&self.context, &key, kept.stored.clone(), ours, length);
                 Body::Stream(theirs)
             }
             (fate, body) => {
@@ -85,7 +85,7 @@ impl Exchange {
 
     /// Decides what to do with a stored response that a validation or a HEAD updates.
     fn fate_of_update(&self, renewed: &Stored, received: &Received) -> Fate {
-        let (method, url, request, vars) = ("GET", self.url.as_str(), &self.fields(), self.incoming.vars());
+        let (method, url, request, vars) = ("GET", self.url.as_str(), &self.fields(), self.context.vars());
         let (credentials, times, default_lifetime_ms) = (&vars.cache.credentials, received.times, None);
         let (status, response) = (renewed.status, &renewed.fields);
         let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
@@ -137,11 +137,11 @@ impl Exchange {
                 let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
                 match (&found.body, self.fate_of_update(&stored, received)) {
                     (Body::Bytes(bytes), Fate::Keep) => {
-                        keeping::keep(&self.incoming, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
+                        keeping::keep(&self.context, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
                     }
                     (Body::Stream(stream), Fate::Keep) => {
                         let length = Some(stored.length);
-                        keeping::keep_stream(&self.incoming, &key, stored, stream.clone(), length);
+                        keeping::keep_stream(&self.context, &key, stored, stream.clone(), length);
                     }
                     (_, Fate::Forget(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
                     (_, Fate::Pass(_)) => {}
@@ -155,17 +155,17 @@ impl Exchange {
         let mut keys = vec![self.url.key(), self.url.page_key()];
         for name in ["location", "content-location"] {
             let other = received.fields.get(name).and_then(|to| href(&to, Some(self.url.as_str())));
-            let other = other.and_then(|href| CachedUrl::of_href(&href, &self.incoming.vars().cache.upstreams).ok());
+            let other = other.and_then(|href| CachedUrl::of_href(&href, &self.context.vars().cache.upstreams).ok());
             // §4.4: responses of another origin must not be invalidated.
             if let Some(other) = other.filter(|other| other.origin() == self.url.origin() && *other != self.url) {
                 keys.extend([other.key(), other.page_key()]);
             }
         }
-        keeping::invalidate(&self.incoming, keys, received.times.received_ms);
+        keeping::invalidate(&self.context, keys, received.times.received_ms);
     }
 
     fn forget(&self, key: Key<'static>, now_ms: u64) {
-        keeping::invalidate(&self.incoming, vec![key], now_ms);
+        keeping::invalidate(&self.context, vec![key], now_ms);
     }
 
     /// Stores the upstream's response if that is permitted, and passes it on.
@@ -190,7 +190,7 @@ impl Exchange {
             None => None,
         };
         let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
-        let (method, url, request, vars) = (&*self.method, self.url.as_str(), &self.fields(), self.incoming.vars());
+        let (method, url, request, vars) = (&*self.method, self.url.as_str(), &self.fields(), self.context.vars());
         let (credentials, response, default_lifetime_ms) = (&vars.cache.credentials, &received.fields, None);
         let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
         let detail = match answered.fate() {
@@ -221,12 +221,12 @@ impl Exchange {
         let (key, stored) = self.to_keep(looked, &received, length);
         let (kept, upstream_ms) = (Rc::new(Kept::new(stored, None)), Some(received.took_ms()));
         let source = if let Some(body) = whole {
-            keeping::keep(&self.incoming, &key, &kept, &body, &AS_IT_CAME);
+            keeping::keep(&self.context, &key, &kept, &body, &AS_IT_CAME);
             let found = Found { kept: Rc::clone(&kept), body: Body::Bytes(body) };
             Source::Kept { found, received: Some(std::mem::take(&mut received.fields)) }
         } else if let Some(body) = received.response.body() {
             let (ours, theirs) = tee(&body);
-            keeping::keep_stream(&self.incoming, &key, kept.stored.clone(), ours, length);
+            keeping::keep_stream(&self.context, &key, kept.stored.clone(), ours, length);
             Source::Upstream { received, body: theirs.into() }
         } else {
             return received.passed_on(None, fwd, looked.kv_ms, looked.detail);
@@ -250,7 +250,7 @@ impl Exchange {
     /// Returns the metadata of a response to store, and its key.
     fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
         let Received { status, times, .. } = *received;
-        let credentials = &self.incoming.vars().cache.credentials;
+        let credentials = &self.context.vars().cache.credentials;
         let selecting = self.selecting(&received.fields);
         let is_current = |kept: &&Kept| !self.has_ended(kept.stored.epoch_ms);
         let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);
@@ -278,7 +278,7 @@ impl Exchange {
     /// length.
     async fn whole(&self, response: &Response, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
         let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
-        let timeout = self.incoming.vars().upstream_timeout.of_request(false);
+        let timeout = self.context.vars().upstream_timeout.of_request(false);
         let reading = JsFuture::from(response.array_buffer().map_err(broken)?);
         let body = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)?.map_err(broken)?;
         let body: js_sys::ArrayBuffer = body.unchecked_into();

@@ -14,10 +14,10 @@ use worker::web_sys::{Headers, Request, Response};
 
 use crate::http::stream;
 
-#[wasm_bindgen(module = "/src/platform/glue/message.js")]
+#[wasm_bindgen(module = "/src/platform/glue/forwarding.js")]
 extern "C" {
     fn names(message: &JsValue) -> String;
-    fn status(answer: &Response, names: &str) -> String;
+    fn status(response: &Response, names: &str) -> String;
     fn field(message: &JsValue, name: &str) -> Option<String>;
     #[wasm_bindgen(js_name = send, catch)]
     fn send_to(
@@ -29,12 +29,11 @@ extern "C" {
         milliseconds: f64,
         encode_response_body: Option<&str>,
     ) -> Result<js_sys::Promise, JsValue>;
-    #[wasm_bindgen(js_name = lines)]
-    fn all_lines(message: &Response) -> String;
-    #[wasm_bindgen(js_name = answer, catch)]
-    fn answer_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
-    #[wasm_bindgen(js_name = passedOn, catch)]
-    fn pass_on(received: &Response, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
+    fn lines(message: &Response) -> String;
+    #[wasm_bindgen(js_name = respond, catch)]
+    fn respond_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
+    #[wasm_bindgen(js_name = passBack, catch)]
+    fn pass_back_with(received: &Response, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
     #[wasm_bindgen(js_name = changed, catch)]
     fn change(received: &Response, edits: &str) -> Result<Response, JsValue>;
 }
@@ -42,9 +41,9 @@ extern "C" {
 #[wasm_bindgen]
 extern "C" {
     /// A request or a response.
-    type Message;
+    type HttpMessage;
     #[wasm_bindgen(method, getter)]
-    fn headers(this: &Message) -> CookieHeaders;
+    fn headers(this: &HttpMessage) -> CookieHeaders;
 
     /// A method of `Headers` that `web_sys` does not have.
     #[wasm_bindgen(extends = Headers)]
@@ -74,35 +73,35 @@ impl<'a> MessageFields<'a> {
 
 /// Returns all header fields of a response.
 #[cfg(feature = "cache")]
-pub(crate) fn lines(answer: &Response) -> Lines {
-    Lines::parse(all_lines(answer))
+pub(crate) fn header_section(response: &Response) -> Lines {
+    Lines::parse(lines(response))
 }
 
 /// Returns a response with these header fields, changed, and a body that has the content coding
 /// they name already.
 #[cfg(feature = "cache")]
-pub(crate) fn answer(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
-    answer_with(status, fields.as_str(), &edits.to_lines(), body)
+pub(crate) fn respond(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
+    respond_with(status, fields.as_str(), &edits.to_lines(), body)
 }
 
 /// Returns a response of another server with its own header fields, changed, and a body that has
 /// the content coding they name already. Bytes above 0x7F in fields that are not changed arrive as
 /// they are.
 #[cfg(feature = "cache")]
-pub(crate) fn passed_on(received: &Response, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
-    pass_on(received, &edits.to_lines(), body)
+pub(crate) fn pass_back(received: &Response, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
+    pass_back_with(received, &edits.to_lines(), body)
 }
 
 /// Cancels the body of a response that nobody reads, so that its connection is free again.
-pub(crate) fn discard(answer: &Response) {
-    if let Some(body) = answer.body() {
+pub(crate) fn discard(response: &Response) {
+    if let Some(body) = response.body() {
         stream::end(&body);
     }
 }
 
 /// A response of another server: its status, and the fields that a decision needs.
 #[cfg(feature = "storefronts")]
-pub(crate) struct Received {
+pub(crate) struct UpstreamResponse {
     response: Response,
     /// The status code.
     pub(crate) status: u16,
@@ -110,18 +109,18 @@ pub(crate) struct Received {
 }
 
 #[cfg(feature = "storefronts")]
-impl Received {
+impl UpstreamResponse {
     /// Reads the status, and which of these fields the response has. `fields` are separated by
     /// commas.
     #[expect(clippy::expect_used, reason = "an answer without its status could be taken for any other one")]
     fn new(response: Response, fields: &str) -> Self {
         let found = status(&response, fields);
         let (status, names) = found.split_once(',').unwrap_or((&found, ""));
-        let status = status.parse().expect("`status` of message.js begins with a number");
+        let status = status.parse().expect("`status` of forwarding.js begins with a number");
         Self { status, names: names.to_owned(), response }
     }
 
-    /// Returns the fields that [`new`](Self::new) looked for.
+    /// Returns the fields that were asked for when the request was sent.
     pub(crate) fn fields(&self) -> MessageFields<'_> {
         MessageFields { message: &self.response, names: Cow::Borrowed(&self.names) }
     }
@@ -148,13 +147,13 @@ impl Fields for MessageFields<'_> {
     }
 
     fn set_cookies(&self) -> Vec<String> {
-        let lines = self.message.unchecked_ref::<Message>().headers().get_set_cookie();
+        let lines = self.message.unchecked_ref::<HttpMessage>().headers().get_set_cookie();
         lines.iter().filter_map(|line| line.as_string()).collect()
     }
 }
 
 /// A request to another server.
-pub(crate) struct Sent<'a> {
+pub(crate) struct UpstreamRequest<'a> {
     /// The request whose header fields are forwarded; `None` for a request that kv-edge makes
     /// itself. Redirects are not followed, but returned.
     pub(crate) request: Option<&'a Request>,
@@ -166,33 +165,33 @@ pub(crate) struct Sent<'a> {
     pub(crate) edits: &'a Edits<'a>,
 }
 
-impl Sent<'_> {
-    /// Sends the request. Returns `None` if no response has begun by the deadline. `looked_for`
-    /// are the fields of the response that matter, separated by commas. The error is what the
-    /// runtime threw.
+impl UpstreamRequest<'_> {
+    /// Sends the request. Returns `None` if no response has begun by the deadline. `fields` are the
+    /// names of the response's fields that a decision needs, separated by commas. The error is what
+    /// the runtime threw.
     #[cfg(feature = "storefronts")]
-    pub(crate) async fn to(
+    pub(crate) async fn send(
         &self,
         url: &str,
         deadline: Duration,
-        looked_for: &str,
-    ) -> Result<Option<Received>, JsValue> {
-        let answer = self.send(url, deadline, None).await?;
-        Ok(answer.map(|answer| Received::new(answer, looked_for)))
+        fields: &str,
+    ) -> Result<Option<UpstreamResponse>, JsValue> {
+        let response = self.fetch(url, deadline, None).await?;
+        Ok(response.map(|response| UpstreamResponse::new(response, fields)))
     }
 
     /// Does the same, but returns the runtime's response, whose body keeps the content coding that
     /// the server gave it.
     #[cfg(feature = "cache")]
-    pub(crate) async fn to_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
-        self.send(url, deadline, Some("manual")).await
+    pub(crate) async fn send_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
+        self.fetch(url, deadline, Some("manual")).await
     }
 
-    async fn send(&self, url: &str, deadline: Duration, encoding: Option<&str>) -> Result<Option<Response>, JsValue> {
+    async fn fetch(&self, url: &str, deadline: Duration, encoding: Option<&str>) -> Result<Option<Response>, JsValue> {
         let milliseconds = deadline.as_secs_f64() * 1000.0;
         let edits = self.edits.to_lines();
-        let answer = send_to(url, self.request, self.method, self.body, &edits, milliseconds, encoding)?;
-        let answer = JsFuture::from(answer).await?;
-        Ok((!answer.is_null()).then(|| answer.unchecked_into()))
+        let response = send_to(url, self.request, self.method, self.body, &edits, milliseconds, encoding)?;
+        let response = JsFuture::from(response).await?;
+        Ok((!response.is_null()).then(|| response.unchecked_into()))
     }
 }

@@ -10,14 +10,14 @@ use worker::{Context, web_sys};
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::log::RequestLog;
 
-#[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
+#[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
     /// Returns method and URL of a request, with a space between them.
     pub(crate) fn head(request: &web_sys::Request) -> String;
 }
 
 /// One request, with the bindings, the log and the runtime's context that serve it.
-pub(crate) struct Incoming {
+pub(crate) struct RequestContext {
     request: Rc<web_sys::Request>,
     method: String,
     env: Bindings,
@@ -25,15 +25,15 @@ pub(crate) struct Incoming {
         not(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts")),
         expect(dead_code)
     )]
-    context: Context,
+    ctx: Context,
     log: RequestLog,
 }
 
-impl Incoming {
-    pub(crate) fn new(request: web_sys::Request, method: String, env: Bindings, context: Context) -> Self {
+impl RequestContext {
+    pub(crate) fn new(request: web_sys::Request, method: String, env: Bindings, ctx: Context) -> Self {
         let request = Rc::new(request);
         let log = RequestLog::new(&request);
-        Self { request, method, env, context, log }
+        Self { request, method, env, ctx, log }
     }
 
     /// Returns the method, as it was sent.
@@ -91,6 +91,6 @@ impl Incoming {
     /// Runs work that may outlive the response.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
-        self.context.wait_until(work);
+        self.ctx.wait_until(work);
     }
 }

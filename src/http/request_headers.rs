@@ -6,9 +6,9 @@ use http_semantics::fields::{Fields, Lines};
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
-use super::incoming::Incoming;
+use super::request_context::RequestContext;
 
-#[wasm_bindgen(module = "/src/platform/glue/incoming.js")]
+#[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
     /// Those of these header fields that a request has, in the form that [`Lines::parse`] reads.
     fn found(request: &web_sys::Request, names: &str) -> String;
@@ -17,24 +17,24 @@ extern "C" {
     fn accept_encoding(request: &web_sys::Request) -> Option<String>;
 }
 
-#[wasm_bindgen(module = "/src/platform/glue/message.js")]
+#[wasm_bindgen(module = "/src/platform/glue/forwarding.js")]
 extern "C" {
     fn names(message: &JsValue) -> String;
 }
 
-impl Incoming {
+impl RequestContext {
     /// Returns the header fields. Those that `at_once` lists, separated by commas, are read in one
     /// call; any other is read when a decision asks for it.
-    pub(crate) fn asked(&self, at_once: &'static str) -> AskedFields<'_> {
+    pub(crate) fn headers(&self, at_once: &'static str) -> RequestHeaders<'_> {
         let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(self.request(), at_once)) };
-        AskedFields { incoming: self, at_once, lines, names: OnceCell::new() }
+        RequestHeaders { context: self, at_once, lines, names: OnceCell::new() }
     }
 }
 
 /// The header fields of a request. `Accept-Encoding` is the one that the client sent, because the
 /// platform replaces the field.
-pub(crate) struct AskedFields<'a> {
-    incoming: &'a Incoming,
+pub(crate) struct RequestHeaders<'a> {
+    context: &'a RequestContext,
     at_once: &'static str,
     /// Those of `at_once` that the request has.
     lines: Lines,
@@ -42,9 +42,9 @@ pub(crate) struct AskedFields<'a> {
     names: OnceCell<String>,
 }
 
-impl Fields for AskedFields<'_> {
+impl Fields for RequestHeaders<'_> {
     fn names(&self) -> &str {
-        self.names.get_or_init(|| names(self.incoming.request()))
+        self.names.get_or_init(|| names(self.context.request()))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -53,9 +53,9 @@ impl Fields for AskedFields<'_> {
 
     fn get(&self, name: &str) -> Option<String> {
         match name {
-            _ if self.at_once.split(',').any(|looked_for| looked_for == name) => self.lines.get(name),
-            "accept-encoding" => accept_encoding(self.incoming.request()),
-            _ => self.incoming.header(name),
+            _ if self.at_once.split(',').any(|listed| listed == name) => self.lines.get(name),
+            "accept-encoding" => accept_encoding(self.context.request()),
+            _ => self.context.header(name),
         }
     }
 

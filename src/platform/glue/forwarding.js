@@ -13,9 +13,9 @@ export function names(message) {
  * Returns the status of a response and those of these header fields that it has, separated by
  * commas.
  */
-export function status(answer, names) {
-  const { headers } = answer;
-  let found = `${answer.status}`;
+export function status(response, names) {
+  const { headers } = response;
+  let found = `${response.status}`;
   for (const name of names.split(",")) if (headers.has(name)) found += `,${name}`;
   return found;
 }
@@ -39,7 +39,7 @@ export function lines(message) {
  * Returns a response with these header fields, changed, and a body that has the content coding
  * they name already.
  */
-export function answer(status, lines, edits, body) {
+export function respond(status, lines, edits, body) {
   const headers = new Headers();
   const parts = lines.split("\n");
   for (let at = 0; at < parts.length - 1; ) headers.append(parts[at++], parts[at++]);
@@ -52,10 +52,10 @@ export function answer(status, lines, edits, body) {
  * has the content coding they name already. Only the `Headers` of the received response keep bytes
  * above 0x7F that are no UTF-8: as text they become U+FFFD.
  */
-export function passedOn(received, edits, body) {
-  const answer = new Response(body, { status: received.status, headers: received.headers, encodeBody: "manual" });
-  edit(answer.headers, edits);
-  return answer;
+export function passBack(received, edits, body) {
+  const response = new Response(body, { status: received.status, headers: received.headers, encodeBody: "manual" });
+  edit(response.headers, edits);
+  return response;
 }
 
 /**
@@ -80,7 +80,7 @@ function edit(headers, edits) {
 export function send(url, request, method, body, edits, milliseconds, encodeResponseBody) {
   const headers = new Headers(request?.headers);
   edit(headers, edits);
-  const sent = { method, headers, body, redirect: "manual", encodeResponseBody };
+  const init = { method, headers, body, redirect: "manual", encodeResponseBody };
   return new Promise((resolve, reject) => {
     let late = false;
     // The timer ends with the request. Clearing it earlier costs more than it saves.
@@ -88,7 +88,7 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
       late = true;
       resolve(null);
     }, milliseconds);
-    fetch(url, sent).then((answer) => (late ? answer.body?.cancel().catch(() => {}) : resolve(answer)), reject);
+    fetch(url, init).then((response) => (late ? response.body?.cancel().catch(() => {}) : resolve(response)), reject);
   });
 }
 
@@ -97,7 +97,7 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
  * WebSocket.
  */
 export function changed(received, edits) {
-  const answer = new Response(received.body, received);
-  edit(answer.headers, edits);
-  return answer;
+  const response = new Response(received.body, received);
+  edit(response.headers, edits);
+  return response;
 }
