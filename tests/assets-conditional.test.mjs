@@ -18,14 +18,14 @@ const etag = plain.headers.etag;
 const modified = plain.headers["last-modified"];
 const shifted = (seconds) => new Date(Date.parse(modified) + seconds * 1000).toUTCString();
 
-test("validators: a strong ETag, and Last-Modified, which is not in the future", () => {
+test("every file has a strong ETag, and a Last-Modified that is not in the future", () => {
   assert.match(etag, /^"[\x21\x23-\x7e]+"$/);
   assert.ok(Date.parse(modified) <= Date.now());
   assert.equal(new Date(Date.parse(modified)).toUTCString(), modified);
 });
 
 /**
- * Section 13.2.2: the order in which the fields are judged. E: the file's ETag, M: its
+ * The order in which the fields are evaluated (section 13.2.2). E is the file's ETag, M its
  * Last-Modified.
  */
 const E = etag;
@@ -37,7 +37,7 @@ const cases = [
   [{ "If-None-Match": `"a,${E.slice(1)}` }, 200],
   [{ "If-None-Match": "*" }, 304],
   [{ "If-None-Match": '"other"' }, 200],
-  [{ "If-None-Match": E.slice(1, -1) }, 304], // typed by hand, without its quotes
+  [{ "If-None-Match": E.slice(1, -1) }, 304], // written by hand, without quotes
   [{ "If-None-Match": "" }, 200],
   // 13.1.1, If-Match: the strong comparison.
   [{ "If-Match": E }, 200],
@@ -122,7 +122,7 @@ test("the tag of another encoding is not the tag of this one", async () => {
   assert.equal((await site.get("/text.txt", { "If-Match": headers.etag, "Accept-Encoding": "gzip" })).status, 412);
 });
 
-test("a 412 says so", async () => {
+test("a 412 names the failed precondition", async () => {
   const response = await site.get("/text.txt", { "If-Match": '"other"' });
   assert.equal(response.status, 412);
   assert.notEqual(response.text, text);
@@ -130,7 +130,7 @@ test("a 412 says so", async () => {
 });
 
 test("the same bytes in the next release keep ETag and Last-Modified; other bytes have others", async () => {
-  await sleep(1100); // a date has whole seconds
+  await sleep(1100); // HTTP dates have whole seconds
   await site.push({ "text.txt": text, "image.png": "another png", "more.txt": "more" });
   const same = await site.get("/text.txt");
   assert.deepEqual([same.headers.etag, same.headers["last-modified"]], [etag, modified]);
@@ -139,7 +139,7 @@ test("the same bytes in the next release keep ETag and Last-Modified; other byte
   assert.ok(Date.parse(headers["last-modified"]) > Date.parse(modified));
 });
 
-test("an answer to GET and its answer to HEAD have the same fields", async () => {
+test("HEAD has the same fields as GET", async () => {
   for (const headers of [{}, { "Accept-Encoding": "br, gzip" }, { "If-None-Match": "*" }]) {
     const [get, head] = await Promise.all([site.get("/text.txt", headers), site.head("/text.txt", headers)]);
     const fields = ({ headers: { date, connection, ...more } }) => more;

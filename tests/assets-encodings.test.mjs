@@ -1,5 +1,5 @@
-// Content codings of files of a release (RFC 9110, sections 8.4 and 12.5.3). Over the Worker's own
-// socket: what it sends is what arrives, and Node decodes nothing by itself.
+// Content codings of files of a release (RFC 9110, sections 8.4 and 12.5.3). Requests use the
+// Worker's own socket, so that its bytes arrive unchanged; Node decodes nothing.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -26,8 +26,8 @@ const files = {
   "404.html": `<!doctype html><title>none</title><p>${prose(500)}`,
 };
 const plainFiles = {
-  "image.png": Buffer.alloc(5000), // by its type, not worth a try
-  "tiny.txt": "abc", // an encoding would be longer
+  "image.png": Buffer.alloc(5000), // a type that is not compressed
+  "tiny.txt": "abc", // encoded it would be longer
   "random.txt": randomBytes(3000),
   "empty.txt": "",
 };
@@ -43,7 +43,7 @@ const ANY = smallest("br", "gzip", "zstd");
 
 for (const [file, content] of Object.entries(files)) {
   if (file === "404.html") continue;
-  test(`${file} is there as it is, as br, zstd and gzip, each with its own ETag and the same bytes within`, async () => {
+  test(`${file} is served unencoded and as br, zstd and gzip, each with its own ETag and the same decoded bytes`, async () => {
     const tags = new Set();
     for (const coding of ["identity", "br", "zstd", "gzip"]) {
       const response = await site.get(path(file), { "Accept-Encoding": coding });
@@ -71,7 +71,7 @@ for (const [file, content] of Object.entries(files)) {
 }
 
 for (const [file, content] of Object.entries(plainFiles)) {
-  test(`${file} is there as it is only, and does not vary`, async () => {
+  test(`${file} is served unencoded only, without Vary`, async () => {
     for (const field of [undefined, "br, gzip, zstd", "*"]) {
       const response = await site.get(path(file), field === undefined ? {} : { "Accept-Encoding": field });
       assert.equal(response.status, 200);
@@ -127,7 +127,7 @@ const cases = [
   ["deflate, identity;q=0", 406],
   ["br;q=0, gzip;q=0, zstd;q=0, identity;q=0", 406],
   ["br;q=0, gzip;q=0, zstd;q=0, *;q=0", 406],
-  // What is not known, and what is no weight, is passed over.
+  // Unknown codings and invalid weights are ignored.
   ["deflate", "identity"],
   ["compress, deflate;q=0.5", "identity"],
   ["br;q=2", "identity"],
@@ -162,7 +162,7 @@ test("a client that asks for JSON gets problem details that say Not Acceptable",
   assertProblem(response, 406, "not_acceptable");
 });
 
-test("what the visitor sent counts, where Cloudflare has rewritten the field on the way", async () => {
+test("the visitor's own Accept-Encoding counts if Cloudflare has rewritten the field", async () => {
   const from = (clientAcceptEncoding) => ({ "Accept-Encoding": "br, gzip", "MF-CF-Blob": JSON.stringify({ clientAcceptEncoding }) });
   for (const [sent, coding] of [
     ["gzip", "gzip"],
@@ -174,14 +174,14 @@ test("what the visitor sent counts, where Cloudflare has rewritten the field on 
   }
 });
 
-test("a page that says that nothing is there can be encoded too", async () => {
+test("a 404 page can be encoded too", async () => {
   const response = await site.get("/none", { "Accept-Encoding": "br" });
   assert.equal(response.status, 404);
   assert.equal(decoded(response).toString(), files["404.html"]);
   if (response.headers["content-encoding"]) assert.ok(listMembers(response.headers.vary).includes("Accept-Encoding"));
 });
 
-test("both sides of a Vary stand in it, in one order", async () => {
+test("Vary names every field it depends on, in a fixed order", async () => {
   await site.push({ "page.html": files["page.html"], "page.de.html": files["page.html"] });
   assert.equal((await site.get("/page")).headers.vary, "Accept-Encoding, Accept-Language, Cookie");
   assert.equal((await site.get("/page?lang=de")).headers.vary, "Accept-Encoding");

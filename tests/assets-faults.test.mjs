@@ -1,5 +1,5 @@
-// KV fails, or what stands in it is broken: what is still served, and that it is never a 500 and
-// never less than it says it is.
+// KV fails, or its records are broken: what is still served. It is never a 500, and never a body
+// shorter than its length.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -20,13 +20,13 @@ const files = {
 };
 
 /**
- * Which call of a request fails is told by its turn: with the manifest in memory the pointer is
- * the first, the file the second.
+ * The call of a request that fails is chosen by its turn: with the manifest in memory, the pointer
+ * is read first, the file second.
  */
 const READS = { pointer: 0, file: 1 };
 const failing = (read, ...faults) => ({ get: [...Array(READS[read]).fill("ok"), ...faults] });
 
-/** Checks a 503 that says when to try again, in both forms. */
+/** Checks a 503 with Retry-After, as JSON and as text. */
 async function assertUnavailable(ask, code = "kv_unavailable") {
   const problem = await ask(json);
   assertProblem(problem, 503, code);
@@ -34,18 +34,18 @@ async function assertUnavailable(ask, code = "kv_unavailable") {
   assertPlainError(await ask({}), 503, /./);
 }
 
-describe("a read that fails", () => {
+describe("a read of KV", () => {
   before(() => site.push(files));
   const failures = ["500", "no answer", "throws undefined"];
 
   for (const fault of failures) {
-    test(`of the pointer, once (${fault}): it is made again`, async () => {
+    test(`of the pointer fails once (${fault}): it is retried`, async () => {
       const { response, reads } = await site.recordReads(() => site.get("/a.txt", {}, { faults: { get: [fault, "ok"] } }));
       assert.deepEqual([response.status, response.text, response.headers["asset-source"]], [200, "file a", undefined]);
       assert.deepEqual(reads.slice(0, 2), [POINTER, POINTER]);
     });
 
-    test(`of the pointer, again and again (${fault}): the release in memory answers, and says so`, async () => {
+    test(`of the pointer keeps failing (${fault}): the release in memory answers, marked stale`, async () => {
       await site.get("/a.txt");
       for (const path of ["/a.txt", "/"]) {
         await site.get(path);
@@ -56,7 +56,7 @@ describe("a read that fails", () => {
       assert.equal((await site.get("/a.txt")).headers["asset-source"], undefined);
     });
 
-    test(`of a file, once (${fault}): it is made again`, async () => {
+    test(`of a file fails once (${fault}): it is retried`, async () => {
       await site.restart();
       await site.get("/a.txt");
       for (const path of ["/b.txt", "/image.png"]) {
@@ -66,7 +66,7 @@ describe("a read that fails", () => {
       }
     });
 
-    test(`of a file, again and again (${fault}): 503, and the next request is answered`, async () => {
+    test(`of a file keeps failing (${fault}): 503, and the next request is answered`, async () => {
       await site.restart();
       await site.get("/a.txt");
       for (const path of ["/b.txt", "/image.png"]) {
@@ -75,7 +75,7 @@ describe("a read that fails", () => {
       }
     });
 
-    test(`of everything, where nothing is in memory (${fault}): 503`, async () => {
+    test(`keeps failing with nothing in memory (${fault}): 503`, async () => {
       await site.restart();
       const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: [fault] } }));
       assertProblem(response, 503, "kv_unavailable");
@@ -84,13 +84,13 @@ describe("a read that fails", () => {
     });
   }
 
-  test("what is in memory needs no file from KV", async () => {
+  test("of a file in memory is not needed", async () => {
     await site.get("/a.txt");
     const response = await site.get("/a.txt", {}, { faults: failing("file", "500") });
     assert.deepEqual([response.status, response.text], [200, "file a"]);
   });
 
-  test("a 429 of KV is not hammered at: 429 or 503, with Retry-After", async () => {
+  test("that gets 429 is not repeated at once: 429 or 503, with Retry-After", async () => {
     await site.restart();
     const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: ["429"] } }));
     assert.ok([429, 503].includes(response.status), `${response.status}`);
@@ -98,14 +98,14 @@ describe("a read that fails", () => {
     assert.ok(reads.length <= 2);
   });
 
-  test("of a plain key: 503, and it is not taken for absent", async () => {
+  test("of an unversioned key fails: 503, not 404", async () => {
     await site.kv.put("plain.txt", "plain");
     await site.get("/a.txt");
     await assertUnavailable((headers) => site.get("/plain.txt", headers, { faults: failing("file", "500") }));
     assert.equal((await site.get("/plain.txt")).text, "plain");
   });
 
-  test("of the page for what is not there: still a 404", async () => {
+  test("of the 404 page fails: still a 404", async () => {
     await site.restart();
     await site.get("/a.txt");
     const response = await site.get("/none", {}, { faults: { get: ["ok", "ok", "500"] } });
@@ -113,7 +113,7 @@ describe("a read that fails", () => {
     assert.equal((await site.get("/none")).text, files["404.html"]);
   });
 
-  test("HEAD and 304 do not need the file", async () => {
+  test("of the file is not needed for HEAD and 304", async () => {
     await site.restart();
     const { etag } = (await site.head("/b.txt")).headers;
     assert.equal((await site.head("/b.txt", {}, { faults: failing("file", "500") })).status, 200);
@@ -121,7 +121,7 @@ describe("a read that fails", () => {
   });
 });
 
-/** What may stand where the pointer or the manifest should. */
+/** Values that are neither a pointer nor a manifest. */
 const broken = [
   "",
   "not json",
@@ -147,7 +147,7 @@ describe("the pointer", () => {
   after(() => site.kv.put(POINTER, good));
 
   for (const value of broken) {
-    test(`as ${named(value)}: the release in memory answers, and says so`, async () => {
+    test(`is ${named(value)}: the release in memory answers, marked stale`, async () => {
       assert.equal((await site.get("/a.txt")).text, "file a");
       await site.kv.put(POINTER, value);
       const response = await site.get("/a.txt");
@@ -156,7 +156,7 @@ describe("the pointer", () => {
   }
 
   for (const value of ["", "not json", '{"current":5}']) {
-    test(`as ${named(value)}, and nothing is in memory: 503`, async () => {
+    test(`is ${named(value)}, with nothing in memory: 503`, async () => {
       await site.kv.put(POINTER, value);
       await site.restart();
       await assertUnavailable((headers) => site.get("/a.txt", headers));
@@ -165,7 +165,7 @@ describe("the pointer", () => {
     });
   }
 
-  test("that is not there: keys written by hand only", async () => {
+  test("is missing: only unversioned keys are served", async () => {
     await site.kv.put("plain.txt", "plain");
     await site.kv.put("index.html", "plain index");
     await site.kv.delete(POINTER);
@@ -177,7 +177,7 @@ describe("the pointer", () => {
     await site.kv.delete("index.html");
   });
 
-  test("that names a release which is not there: the one in memory, and without one 503", async () => {
+  test("names a missing release: the one in memory answers, without one 503", async () => {
     await site.get("/a.txt");
     await site.kv.put(POINTER, JSON.stringify({ current: "20990101T000000Z-00000000", previous: [], switchedMs: Date.now() }));
     assert.deepEqual([(await site.get("/a.txt")).text, (await site.get("/a.txt")).headers["asset-source"]], ["file a", "previous"]);
@@ -185,7 +185,7 @@ describe("the pointer", () => {
     await assertUnavailable((headers) => site.get("/a.txt", headers));
   });
 
-  test("whose releases before are gone: the release itself is served", async () => {
+  test("names previous releases that are gone: the current one is served", async () => {
     await site.kv.put(POINTER, JSON.stringify({ ...JSON.parse(good), previous: ["20200101T000000Z-00000000", "20200101T000001Z-00000000"] }));
     assert.equal((await site.get("/a.txt")).text, "file a");
     assert.equal((await site.get("/old.3f2a1b9c.js")).status, 404);
@@ -208,7 +208,7 @@ describe("the manifest", () => {
     ["a manifest of a later version", later],
     ["a manifest that is cut off", cut],
   ]) {
-    test(`as ${name}: 503 where nothing is in memory, and all is well when it is mended`, async () => {
+    test(`is ${name}: 503 with nothing in memory, until it is repaired`, async () => {
       await site.kv.put(key, make());
       await site.restart();
       await assertUnavailable((headers) => site.get("/a.txt", headers));
@@ -217,7 +217,7 @@ describe("the manifest", () => {
     });
   }
 
-  test("of the next release that cannot be read: the one before goes on", async () => {
+  test("of the next release is unreadable: the previous one is served", async () => {
     assert.equal((await site.get("/a.txt")).text, "file a");
     await site.kv.put("kv-edge:release:20990101T000000Z-00000000", "not json");
     const pointer = await site.kv.get(POINTER);
@@ -236,7 +236,7 @@ describe("bytes that the manifest names", () => {
   });
 
   for (const path of ["/b.txt", "/image.png"]) {
-    test(`${path} is gone: it is read again once, then 503, never a 200 with nothing in it`, async () => {
+    test(`${path} is gone: it is read again once, then 503, never an empty 200`, async () => {
       const [key] = (await site.file(path)).keys;
       const bytes = await site.kv.get(key, "arrayBuffer");
       await site.kv.delete(key);
@@ -259,8 +259,8 @@ describe("bytes that the manifest names", () => {
     });
   }
 
-  // Of a longer file the stream is handed through and not counted.
-  test("a short file is shorter than the manifest says: no answer that looks whole", async () => {
+  // The stream of a longer file is passed through and not counted.
+  test("a short file is shorter than the manifest says: never a complete 200", async () => {
     const [key] = (await site.file("/b.txt")).keys;
     const bytes = await site.kv.get(key, "arrayBuffer");
     for (const less of [new ArrayBuffer(0), bytes.slice(0, 3)]) {
@@ -271,7 +271,7 @@ describe("bytes that the manifest names", () => {
     assert.equal((await site.get("/b.txt")).text, files["b.txt"]);
   });
 
-  test("a chunk is gone: parts of others are served, its own are 503, and the whole breaks off", async () => {
+  test("a chunk is gone: ranges in other chunks are served, its own are 503, and the whole file breaks off", async () => {
     const {
       keys: [, key],
       lengths: [length],
@@ -300,7 +300,7 @@ describe("bytes that the manifest names", () => {
     await site.kv.put(key, bytes);
   });
 
-  test("a file is shorter than the manifest says: no part of it looks whole", async () => {
+  test("a file is shorter than the manifest says: no range is answered as complete", async () => {
     const [key] = (await site.file("/image.png")).keys;
     const bytes = await site.kv.get(key, "arrayBuffer");
     await site.kv.put(key, bytes.slice(0, 3));
@@ -322,7 +322,7 @@ describe("bytes that the manifest names", () => {
   });
 });
 
-test("/hello-world: English where KV fails", async () => {
+test("/hello-world is in English if KV fails", async () => {
   await site.push({ "hello-world.json": JSON.stringify([{ language_code: "de", message: "Hallo Welt!" }]) });
   await site.restart();
   const failed = await site.get("/hello-world", { "Accept-Language": "de" }, { faults: { get: ["500"] } });

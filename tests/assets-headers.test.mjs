@@ -1,5 +1,5 @@
-// Header fields of files, and what `_headers` and `_redirects` make of them, in the syntax of
-// Workers static assets.
+// Header fields of files, and the rules of `_headers` and `_redirects` in the syntax of Workers
+// static assets.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertProblem } from "./harness/problem.mjs";
@@ -106,26 +106,26 @@ https://:sub.many.example/*
 `;
   before(() => site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" }));
 
-  test("are no files", async () => {
+  test("is not served as a file", async () => {
     assert.equal((await site.get("/_headers")).status, 404);
     assert.equal((await site.get("/_redirects")).status, 404);
   });
 
-  test("set fields, also in the place of the defaults", async () => {
+  test("sets fields, and replaces defaults", async () => {
     const { headers } = await site.get("/lib.min.js");
     assert.equal(headers["x-all"], "yes");
     assert.equal(headers["cache-control"], IMMUTABLE);
     assert.equal((await site.get("/")).headers["referrer-policy"], "no-referrer");
   });
 
-  test("join what several rules set, in their order", async () => {
+  test("joins the values that several rules set, in their order", async () => {
     const { headers } = await site.get("/style.css");
     assert.equal(headers["x-joined"], "one, two, three");
     assert.equal(headers["x-colon"], "a: b: c");
     assert.equal((await site.get("/lib.min.js")).headers["x-joined"], "one");
   });
 
-  test("take fields away", async () => {
+  test("removes fields", async () => {
     const plain = (await site.get("/plain.css")).headers;
     assert.equal(plain["x-all"], undefined);
     assert.notEqual(plain["cache-control"], IMMUTABLE);
@@ -136,12 +136,12 @@ https://:sub.many.example/*
     assert.deepEqual([removed["cache-control"], removed["x-content-type-options"]], [undefined, "nosniff"]);
   });
 
-  test("put in what placeholders and splats have caught", async () => {
+  test("inserts what placeholders and splats match", async () => {
     const { headers } = await site.get("/users/anna/posts/1.txt");
     assert.deepEqual([headers["x-user"], headers["x-rest"]], ["<anna>", "[posts/1.txt]"]);
   });
 
-  test("that name a host apply there only", async () => {
+  test("applies rules that name a host to that host only", async () => {
     for (const [host, own, sub] of [
       ["only.example", "only", undefined],
       ["a.many.example", undefined, "a"],
@@ -152,14 +152,14 @@ https://:sub.many.example/*
     }
   });
 
-  test("apply to parts and to what has not been modified", async () => {
+  test("applies to 206 and 304", async () => {
     const part = await site.get("/style.css", { Range: "bytes=0-1" });
     assert.deepEqual([part.status, part.headers["x-all"]], [206, "yes"]);
     const none = await site.get("/style.css", { "If-None-Match": part.headers.etag });
     assert.deepEqual([none.status, none.headers["cache-control"]], [304, IMMUTABLE]);
   });
 
-  test("apply to redirects and to errors, as on Workers static assets", async () => {
+  test("applies to redirects and errors, as on Workers static assets", async () => {
     for (const [path, headers, status] of [
       ["/moved", {}, 302],
       ["/file.html", {}, 307],
@@ -173,12 +173,13 @@ https://:sub.many.example/*
       assert.deepEqual([response.status, response.headers["x-all"], response.headers["referrer-policy"]], [status, "yes", "no-referrer"], path);
       if (status === 404 && headers.Accept) assertProblem(response, 404, "not_found");
     }
-    // The site's own redirect is kept as long as the site says; where a file stands is not.
+    // The site's own redirect is cached as long as its rules say; a redirect to a canonical path
+    // is not.
     assert.equal((await site.get("/moved")).headers["cache-control"], IMMUTABLE);
     assert.equal((await site.get("/file.html")).headers["cache-control"], REVALIDATED);
   });
 
-  test("apply where there is no page that says so", async () => {
+  test("applies to a 404 without a page", async () => {
     await site.push({ "a.txt": "a", _headers: "/*\n  X-Frame-Options: DENY\n  Content-Type: application/pdf\n" });
     const bare = await site.get("/none");
     assert.deepEqual([bare.status, bare.headers["x-frame-options"], bare.text.trim()], [404, "DENY", "Not found"]);
@@ -187,7 +188,7 @@ https://:sub.many.example/*
     await site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" });
   });
 
-  test("never keep an error for long", async () => {
+  test("never lets an error be cached for long", async () => {
     for (const [path, headers, status] of [
       ["/none", {}, 404],
       ["/none.js", { Accept: "application/json" }, 404],
@@ -245,9 +246,9 @@ describe("_redirects", () => {
     ["/movies/alien/1979", 301, "/media/1979/alien?from=alien"],
     ["/with-query?other=2", 302, "/file?kept=1"],
     ["/away/a/b", 302, "https://other.example/a/b"],
-    // Also where there is a file.
+    // A rule precedes a file.
     ["/style.css", 302, "/file"],
-    // The first one that fits.
+    // The first matching rule.
     ["/first", 302, "/file?1"],
     ["/firth", 302, "/file?2"],
   ]) {
@@ -291,7 +292,7 @@ describe("_redirects", () => {
     "@evil.example",
     ".evil.example",
   ]) {
-    test(`no path leads to a host that no rule names: ${target}`, async () => {
+    test(`redirects no path to a host that no rule names: ${target}`, async () => {
       for (const [path, host] of [
         [`/open/${target}`, "site.example"],
         [`/pair/${target}`, "site.example"],
@@ -310,7 +311,7 @@ describe("_redirects", () => {
     });
   }
 
-  test("what is not GET or HEAD is answered 405, whatever a rule says", async () => {
+  test("methods other than GET and HEAD are answered 405, whatever a rule says", async () => {
     for (const path of ["/old", "/app/x", "/file", "/none"]) {
       const response = await site.request("POST", path, { headers: { Accept: "application/json" }, body: "x" });
       assertProblem(response, 405, "method_not_allowed");

@@ -62,7 +62,7 @@ describe("by Accept-Language", () => {
     // Case does not matter.
     ["DE", "de"],
     ["ZH-hant-tw", "zh-Hant"],
-    // The script that is read there (CLDR, likely subtags).
+    // The script that is used there (CLDR, likely subtags).
     ["zh-TW", "zh-Hant"],
     ["zh-HK,zh;q=0.9,en;q=0.8", "zh-Hant"],
     ["zh-MO, en;q=0.5", "zh-Hant"],
@@ -86,7 +86,7 @@ describe("by Accept-Language", () => {
     ["de;q=0, fr;q=0.1", "fr"],
     ["de;q=0", "en"],
     ["pt;q=0, pt-BR;q=0", "en"],
-    // What is not there, and what is no weight or no range, is passed over.
+    // Languages that are not there, invalid weights and invalid ranges are ignored.
     ["xx, de;q=0.1", "de"],
     ["tlh", "en"],
     ["deu", "en"],
@@ -122,7 +122,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
     ["", "lang=fr", "de", "fr"],
     ["", "a=1; lang=pt-BR; b=2", "de", "pt-BR"],
     ["", "lang=en", "de", "en"],
-    // What is not there falls through.
+    // A language that is not there is ignored.
     ["?lang=xx", "lang=fr", "de", "fr"],
     ["?lang=xx", "lang=yy", "de", "de"],
     ["?lang=", undefined, "de", "de"],
@@ -136,7 +136,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
       const headers = { ...(cookie && { Cookie: cookie }), ...(field && { "Accept-Language": field }) };
       const response = await site.get(`/about${query}`, headers);
       assertAbout(response, language);
-      // Where the query settles it, nothing else could have changed the answer.
+      // If the query decides, no field could have changed the response.
       const settled = /[?&]lang=(fr|en|zh-hant)\b/i.test(query);
       assert.deepEqual(
         listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
@@ -146,7 +146,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
   }
 });
 
-test("Content-Location names the language's own address, where that language alone is served", async () => {
+test("Content-Location names the path at which that language alone is served", async () => {
   for (const language of languages) {
     const { headers } = await site.get("/about", { "Accept-Language": language });
     const address = headers["content-location"];
@@ -157,7 +157,7 @@ test("Content-Location names the language's own address, where that language alo
   }
 });
 
-test("Link names every language once, and the address without one (hreflang)", async () => {
+test("Link names every language once, and the negotiated path (hreflang)", async () => {
   const { headers } = await site.get("/about", { "Accept-Language": "de" });
   const links = headers.link.split(/,\s*(?=<)/).map((link) => {
     const [, target, hreflang] = /^<([^>]+)>; ?rel="?alternate"?; ?hreflang="?([^"]+)"?$/.exec(link) ?? [];
@@ -168,7 +168,7 @@ test("Link names every language once, and the address without one (hreflang)", a
   assert.equal(links.length, expected.length + 1);
 });
 
-test("each language has an ETag of its own; that of another is not modified", async () => {
+test("each language has its own ETag, which does not match another language", async () => {
   const tags = new Map();
   for (const language of languages) {
     const { headers } = await site.get("/about", { "Accept-Language": language });
@@ -196,7 +196,7 @@ test("the same bytes in two languages are two representations", async () => {
   await site.push(files);
 });
 
-test("a language's own address answers that language, whoever asks", async () => {
+test("a language's own path serves that language, whatever is accepted", async () => {
   for (const [path, language] of [
     ["/about.de", "de"],
     ["/about.pt-BR", "pt-BR"],
@@ -229,7 +229,7 @@ test("the index of a folder has languages too", async () => {
   assert.equal((await site.get("/docs", { "Accept-Language": "fr" })).headers.location, "/docs/");
 });
 
-test("a plain file without a language is what is left", async () => {
+test("a file without a language is the fallback", async () => {
   const [plain, german] = await Promise.all(["fr", "de"].map((field) => site.get("/unmarked", { "Accept-Language": field })));
   assert.equal(plain.text, files["unmarked.html"]);
   assert.equal(plain.headers["content-language"], undefined);
@@ -241,14 +241,14 @@ test("a plain file without a language is what is left", async () => {
   );
 });
 
-test("--language says which language plain pages have", async () => {
+test("--language sets the language of pages without one", async () => {
   await site.push(files, "--language", "it");
   assert.equal((await site.get("/unmarked", { "Accept-Language": "fr" })).headers["content-language"], "it");
   assert.equal((await site.get("/about?lang=en")).headers["content-language"], "en");
   assert.equal((await site.get("/unmarked?lang=it", { "Accept-Language": "de" })).text, files["unmarked.html"]);
 });
 
-test("what has no translations is not negotiated", async () => {
+test("a file without translations is not negotiated", async () => {
   for (const [path, file] of [
     ["/alone", "alone.html"],
     ["/release", "release.html"],
@@ -267,7 +267,7 @@ test("what has no translations is not negotiated", async () => {
   }
 });
 
-test("a part is one of the language that is negotiated", async () => {
+test("a range is one of the negotiated language", async () => {
   const whole = Buffer.from(files["about.zh-Hans.html"]);
   const response = await site.get("/about", { "Accept-Language": "zh-Hans", Range: "bytes=-30" });
   assert.equal(response.status, 206);

@@ -35,12 +35,12 @@ const handling = {
     ["/folder/index", "→ /folder/"],
     ["/folder/index.html", "→ /folder/"],
     ["/folder/deep/page", "folder/deep/page.html"],
-    // Both are there, and each has a path of its own.
+    // Both exist, and each has its own path.
     ["/both", "both.html"],
     ["/both/", "both/index.html"],
     ["/both.html", "→ /both"],
     ["/both/index.html", "→ /both/"],
-    // What is no HTML has one path only.
+    // Other files than HTML have one path.
     ["/style.css", "style.css"],
     ["/style.css/", undefined],
     ["/style", undefined],
@@ -168,12 +168,12 @@ describe("a redirect to the canonical path", () => {
   });
 });
 
-/** RFC 3629, RFC 3986: what has no one meaning is no path, and costs no read of KV. */
+/** Ambiguous paths (RFC 3629, RFC 3986) are not found, and cost no read of KV. */
 const strict = [
   ..."/% /a% /a%2 /%zz /%g0x /ok/%".split(" "),
   ..."/%ff /%C3%28 /%ED%A0%80 /%C0%AF /%F4%90%80%80 /caf%C3".split(" "),
   ..."/%00 /file.html%00 /a%00b.css".split(" "),
-  // What an encoded slash has kept from being resolved, and what Windows would take for a slash.
+  // Dots beside an encoded slash, and backslashes, which Windows takes for slashes.
   ..."/folder%2f..%2ffile /..%2ffile /%2e%2e%2ffile /folder/..%2fdata.json /folder%2f. /%2f.. /%2f%2E%2e".split(" "),
   ..."/folder%5cdata.json /..%5cfile /folder/..%5c..%5cfile".split(" "),
 ];
@@ -184,7 +184,7 @@ describe("decoding once and strictly", () => {
     test(`${path} is answered 404, without a read of KV for it`, async () => {
       const { response, reads } = await site.recordReads(() => site.get(path));
       assertPlainError(response, 404, "Not found");
-      // What is served where there is no file is for the release to say.
+      // The release decides what a missing path serves.
       assert.deepEqual(
         reads.filter((key) => !/^kv-edge:(current$|release:)/.test(key)),
         [],
@@ -207,7 +207,7 @@ describe("decoding once and strictly", () => {
     });
   }
 
-  test("what was decoded is not decoded again", async () => {
+  test("a path is decoded once", async () => {
     await site.push({ "100%25.txt": "escaped", "100%.txt": "percent", "x%2e%2e": "dots" }, "--not-found", "none");
     assert.equal((await site.get("/100%2525.txt")).text, "escaped");
     assert.equal((await site.get("/100%25.txt")).text, "percent");
@@ -235,14 +235,14 @@ describe("names in Unicode", () => {
     });
   }
 
-  test("keys written the documented way answer as they are spelled", async () => {
+  test("unversioned keys are found as they are spelled", async () => {
     await site.kv.put("key-a\u0308.txt", "in Form D");
     assert.equal((await site.get("/key-a%CC%88.txt")).text, "in Form D");
     assert.equal((await site.get("/key-%C3%A4.txt")).status, 404);
   });
 });
 
-describe("where there is no file", () => {
+describe("a path without a file", () => {
   const nearest = [
     ["/none", "root 404"],
     ["/none/deep/er", "root 404"],
@@ -251,7 +251,7 @@ describe("where there is no file", () => {
     ["/folder/deep/none", "folder 404"],
     ["/folder/none/", "folder 404"],
     ["/folders/none", "root 404"],
-    // What names no file, decoded or not.
+    // Paths that name no file, decoded or not.
     ["/50%", "root 404"],
     ["/caf%E9", "root 404"],
     ["/%00", "root 404"],
@@ -275,11 +275,11 @@ describe("where there is no file", () => {
       });
     }
 
-    test("a client that wants JSON gets problem details", async () => {
+    test("a client that accepts JSON gets problem details", async () => {
       assertProblem(await site.get("/none", { Accept: "application/json" }), 404, "not_found");
     });
 
-    test("no condition and no Range changes it", async () => {
+    test("conditions and Range do not change it", async () => {
       for (const headers of [{ "If-None-Match": "*" }, { "If-Modified-Since": new Date().toUTCString() }, { Range: "bytes=0-3" }]) {
         const response = await site.get("/none", headers);
         assert.deepEqual([response.status, response.text], [404, page("root 404")], JSON.stringify(headers));
@@ -327,7 +327,7 @@ describe("where there is no file", () => {
   });
 });
 
-describe("keys written the documented way", () => {
+describe("unversioned keys", () => {
   before(async () => {
     await site.kv.put("plain.txt", "plain");
     await site.kv.put("plain.html", "plain page");
@@ -336,23 +336,23 @@ describe("keys written the documented way", () => {
     await site.push(tree);
   });
 
-  test("answer beside a release, under exactly their key", async () => {
+  test("are served beside a release, at exactly their key", async () => {
     assert.equal((await site.get("/plain.txt")).text, "plain");
     assert.equal((await site.get("/plain.html")).text, "plain page");
     assert.equal((await site.get("/plain")).status, 404);
   });
 
-  test("a file of the release wins", async () => {
+  test("yield to a file of the release", async () => {
     assert.equal((await site.get("/style.css")).text, "body {}");
     assert.equal((await site.get("/")).text, tree["index.html"]);
   });
 
-  test("a release without an index leaves / to the key index.html", async () => {
+  test("serve / with index.html if the release has no index", async () => {
     await site.push({ "style.css": "body {}" });
     assert.equal((await site.get("/")).text, "plain index");
   });
 
-  test("--no-plain-keys: they are not served, and not asked for", async () => {
+  test("are neither served nor read with --no-plain-keys", async () => {
     await site.push(tree, "--no-plain-keys");
     const { response, reads } = await site.recordReads(() => site.get("/plain.txt"));
     assert.equal(response.status, 404);
@@ -360,7 +360,7 @@ describe("keys written the documented way", () => {
   });
 });
 
-test("what belongs to the releases themselves is no file, however it is spelled", async () => {
+test("the keys of releases themselves are not served, however they are spelled", async () => {
   await site.push(tree, "--not-found", "none");
   const { current } = await site.pointer();
   const {

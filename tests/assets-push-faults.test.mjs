@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 
 describe("an API that fails for a while", () => {
-  /** Each call fails the first time that it is made; that for the same keys is the same one. */
+  /** Each call fails the first time; a retry for the same keys passes. */
   const once = (fail) => {
     const failed = new Set();
     return (call, pass) => {
@@ -87,7 +87,7 @@ describe("an API that fails for a while", () => {
     await assertServes(1);
   });
 
-  test("and does not come back: exit code 1 and a sentence within the deadline, and the old release stays", async () => {
+  test("an API that stays down: exit code 1 and a sentence within the deadline, and the old release stays", async () => {
     await site.push(filesOfRelease(1));
     api.intercept = (call, pass) => (writingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
@@ -126,7 +126,7 @@ describe("against an account of Cloudflare", () => {
     });
   }
 
-  test("an answer that repeats the token: it shows neither before the next try nor at the end", async () => {
+  test("an answer that repeats the token: it is never printed", async () => {
     const before = api.calls.length;
     api.intercept = ({ headers }) => {
       const refused = `proxy refused ${headers.authorization}`;

@@ -13,7 +13,7 @@ beforeEach(async () => {
   await site.delete();
 });
 
-test("a push whose output nobody reads any more, as in `kv-edge assets push … 2>&1 | head -1`: it does all of its work, and ends as others do", async () => {
+test("a push whose output is no longer read, as in `kv-edge assets push … 2>&1 | head -1`, completes", async () => {
   await site.push(filesOfRelease(1));
   const closed = ({ stdout, stderr }) => {
     stdout.destroy();
@@ -25,7 +25,7 @@ test("a push whose output nobody reads any more, as in `kv-edge assets push … 
 });
 
 describe("a push that is killed", () => {
-  test("at each of its REST calls, before it is made or when its answer is due: wholly the old or the new release; the next push completes", async () => {
+  test("at each of its REST calls, before it is made or when its answer is due: visitors see the old or the new release; the next push completes", async () => {
     await site.push(filesOfRelease(1));
     const { code, calls } = await recordCalls(() => pushRelease(2));
     assert.equal(code, 0);
@@ -55,7 +55,8 @@ describe("a push that is killed", () => {
         old = next;
       }
     }
-    // The switch is one moment: old at every step before it, new at every one after it.
+    // The switch is atomic: the old release at every step before it, the new one at every step
+    // after it.
     assert.deepEqual(switched, switched.toSorted());
     assert.ok(switched.includes(false), "no kill came before the switch");
   });
@@ -108,7 +109,7 @@ describe("what is written", () => {
     assert.ok(!calls.some(({ body }) => body.includes(large) && /\/bulk$/.test(body)));
   });
 
-  test("the bytes first, then the manifest, then the pointer; nothing of it is taken back", async () => {
+  test("the files come first, then the manifest, then the pointer; nothing is undone", async () => {
     const { calls } = await recordCalls(() => site.push(filesOfRelease(1)));
     const order = writingCalls(calls).flatMap(({ method, path, body }) =>
       /\/bulk$/.test(path) ? JSON.parse(body).map(({ key }) => `${method} ${key}`) : [`${method} ${path.split("/values/")[1] ?? path}`],
@@ -154,7 +155,7 @@ describe("what is written", () => {
     }
   });
 
-  test(".assetsignore, _headers, _redirects and what it names are no files", async () => {
+  test(".assetsignore, _headers, _redirects and ignored files are not uploaded", async () => {
     await site.push({
       ".assetsignore": "*.map\n/drafts/\n!keep.map\n",
       _headers: "/*\n  X-A: b\n",

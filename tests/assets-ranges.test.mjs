@@ -71,14 +71,14 @@ function assertParts(response, expected, file, type) {
   }
 }
 
-test("a whole answer says that parts can be had", () => {
+test("a 200 has Accept-Ranges", () => {
   assert.equal(whole["accept-ranges"], "bytes");
   assert.equal(whole["content-length"], "1000");
 });
 
 const every = (n, step) => Array.from({ length: n }, (_, index) => `${index * step}-${index * step}`).join(",");
 
-/** A Range on 1000 bytes, and the parts, 416, or 200. */
+/** A Range on 1000 bytes, and the ranges sent, 416, or 200. */
 const ranges = [
   // 14.1.2: first-last, open, suffix.
   ["bytes=0-0", [[0, 0]]],
@@ -196,13 +196,13 @@ test("a Range on HEAD is ignored (section 14.2)", async () => {
   }
 });
 
-test("there is no part of an empty file", async () => {
+test("an empty file has no satisfiable range", async () => {
   assert.equal((await site.get("/empty.bin", { Range: "bytes=0-" })).status, 416);
   assert.equal((await site.get("/empty.bin", { Range: "bytes=0-" })).headers["content-range"], "bytes */0");
   assert.equal((await site.get("/empty.bin", { Range: "bytes=-5" })).status, 200);
 });
 
-test("a part is one of the file itself, whatever encodings are accepted", async () => {
+test("a range is one of the unencoded file, whatever encodings are accepted", async () => {
   const identity = await site.get("/text.txt");
   for (const accepted of ["br", "gzip, zstd", "*", "br;q=1, identity;q=0.1"]) {
     const response = await site.get("/text.txt", { Range: "bytes=10-49", "Accept-Encoding": accepted });
@@ -221,7 +221,7 @@ test("a part is one of the file itself, whatever encodings are accepted", async 
   );
 });
 
-/** Section 13.1.5: the part where it is one of the same representation, else the whole. */
+/** The range if the representation is the same, else the whole (section 13.1.5). */
 const other = (seconds) => new Date(Date.parse(whole["last-modified"]) + seconds * 1000).toUTCString();
 for (const [what, ifRange, status] of [
   ["its ETag", whole.etag, 206],
@@ -239,26 +239,26 @@ for (const [what, ifRange, status] of [
     const response = await site.get("/data.bin", { Range: "bytes=0-9", "If-Range": ifRange });
     assert.equal(response.status, status);
     assert.ok(response.bytes.equals(status === 206 ? data.subarray(0, 10) : data));
-    // What is not to be had of another representation is no 416 either.
+    // An unsatisfiable range of another representation is not a 416 either.
     const beyond = await site.get("/data.bin", { Range: "bytes=5000-", "If-Range": ifRange });
     assert.equal(beyond.status, status === 206 ? 416 : 200);
   });
 }
 
-test("If-Range with the ETag of an encoding gets the whole", async () => {
+test("If-Range with the ETag of an encoding gets the whole file", async () => {
   const { headers } = await site.get("/text.txt", { "Accept-Encoding": "br" });
   const response = await site.get("/text.txt", { Range: "bytes=0-9", "If-Range": headers.etag });
   assert.deepEqual([response.status, response.text], [200, text]);
 });
 
-describe("a film of 60 MB, which stands in chunks", () => {
+describe("a film of 60 MB, which is stored in chunks", () => {
   let chunks;
   before(async () => {
     chunks = (await site.file("/film.mp4")).keys;
     assert.equal(chunks.length, Math.ceil(film.length / CHUNK));
   });
 
-  /** A part of it, and the chunks that KV was asked for. */
+  /** Requests a range; returns the chunks that were read from KV. */
   const part = async (first, last) => {
     const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: `bytes=${first}-${last}` }));
     assertParts(response, [[first, last]], film, "video/mp4");
@@ -278,7 +278,7 @@ describe("a film of 60 MB, which stands in chunks", () => {
     test(`${what} are read from ${read.length} of them`, async () => assert.deepEqual(await part(first, last), read));
   }
 
-  test("what Safari asks for before it plays and after a seek", async () => {
+  test("Safari's requests before it plays and after a seek are answered", async () => {
     assertParts(await site.get("/film.mp4", { Range: "bytes=0-1" }), [[0, 1]], film, "video/mp4");
     assertParts(await site.get("/film.mp4", { Range: `bytes=0-${film.length - 1}` }), [[0, film.length - 1]], film, "video/mp4");
     assertParts(await site.get("/film.mp4", { Range: "bytes=41000000-" }), [[41_000_000, film.length - 1]], film, "video/mp4");

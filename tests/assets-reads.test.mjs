@@ -1,5 +1,5 @@
-// What answers cost: reads of KV, counted by the entry that wraps the binding. The memory holds
-// for thirty seconds, as by default.
+// What responses cost in KV reads, which the entry around the binding counts. Memory is fresh for
+// thirty seconds, the default.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { before, beforeEach, describe, test } from "node:test";

@@ -1,5 +1,4 @@
-// Releases: the switch from one to the next, what still answers of those before, the way back, and
-// the cleaning up.
+// Releases: the switch to the next one, files of previous ones, rollback, and pruning.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
@@ -8,7 +7,7 @@ import { apiError, makeFolder as folderOf, startSite } from "./harness/site.mjs"
 
 const site = await startSite();
 
-/** A site whose page names the hashed script that belongs to it. */
+/** A site whose page names its hashed script. */
 const release = (n) => {
   const script = `/app.${n}f2a1b9c.js`;
   return {
@@ -20,7 +19,7 @@ const release = (n) => {
   };
 };
 
-/** Pushes releases 1 to n one after the other; their ids. */
+/** Pushes releases 1 to n and returns their ids. */
 async function pushed(n, ...args) {
   const ids = [];
   for (let number = 1; number <= n; number += 1) {
@@ -30,7 +29,7 @@ async function pushed(n, ...args) {
   return ids;
 }
 
-/** The number of the release that is served. */
+/** Returns the number of the release that is served. */
 async function served() {
   const { text } = await site.get("/");
   return Number(/<title>(\d+)/.exec(text)?.[1]);
@@ -133,15 +132,15 @@ describe("rollback", () => {
     assert.deepEqual(await site.keys("kv-edge:push:"), []);
     assert.equal(await served(), 1);
     assert.equal((await site.pointer()).current, first);
-    // Visitors of the second may still ask for its files.
+    // Visitors of the second release may still request its files.
     assert.equal((await site.get(release(2).script)).text, "release 2");
     assert.ok((await site.pointer()).previous.includes(second));
   });
 
-  test("who has the later bytes is not told that they are up to date", async () => {
+  test("a client with later bytes does not get 304 after a rollback", async () => {
     await site.push({ "text.txt": "first" });
     const first = (await site.get("/text.txt")).headers;
-    await sleep(1100); // a date has whole seconds
+    await sleep(1100); // HTTP dates have whole seconds
     await site.push({ "text.txt": "second" });
     const second = (await site.get("/text.txt")).headers;
     await sleep(1100);
@@ -212,7 +211,7 @@ describe("list", () => {
 });
 
 describe("gc", () => {
-  /** What every release that stays refers to must be there. */
+  /** Checks that everything to which the remaining releases refer exists. */
   async function assertWhole() {
     const blobs = new Set(await site.keys("kv-edge:blob:"));
     for (const release of await site.keys("kv-edge:release:")) {
@@ -239,7 +238,7 @@ describe("gc", () => {
     assert.equal((await site.get(release(1).script)).status, 404);
   });
 
-  test("never deletes what is served, nor plain keys, however few are kept", async () => {
+  test("never deletes the current release or unversioned keys, however few releases are kept", async () => {
     const ids = await pushed(3);
     await site.run("rollback", [ids[0]]);
     await site.kv.put("plain.txt", "plain");
@@ -262,7 +261,8 @@ describe("gc", () => {
   });
 
   /**
-   * Writes to keys that begin so wait until `release` is called; `reached` is when the first does.
+   * Writes to keys with this prefix wait until `release` is called; `started` resolves at the
+   * first one.
    */
   const hold = (prefix, isDelete = false) => {
     const held = Promise.withResolvers();
@@ -279,14 +279,14 @@ describe("gc", () => {
       site.api.intercept = undefined;
       released.resolve();
     };
-    return { reached: held.promise, release };
+    return { started: held.promise, release };
   };
 
   test("while it deletes, nothing is switched to what it deletes, and nothing is uploaded", async () => {
     const ids = await pushed(3, "--previous", "0");
-    const { reached, release: goOn } = hold("kv-edge:release:", true);
+    const { started, release: goOn } = hold("kv-edge:release:", true);
     const gc = site.run("gc", ["--keep", "1", "--min-age", "0s"]);
-    await reached;
+    await started;
     for (const [command, args] of [
       ["rollback", [ids[0]]],
       ["push", [folderOf(release(4).files)]],

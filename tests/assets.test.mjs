@@ -1,5 +1,4 @@
-// `GET /{key}`: files that were written into the `assets` namespace under their own keys, as
-// documented, where no release is.
+// `GET /{key}` without a release: unversioned keys of the `assets` namespace, as documented.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -37,10 +36,10 @@ const types = [
   ["font.woff2", "font/woff2"],
   ["code.wasm", "application/wasm"],
   ["bundle.zip", "application/zip"],
-  // Case does not matter, only the last extension counts.
+  // Case does not matter; only the last extension counts.
   ["LOUD.HTML", "text/html; charset=utf-8"],
   ["archive.json.png", "image/png"],
-  // What is not known is text.
+  // Unknown types are text.
   ["file.unknown-extension", "text/plain; charset=utf-8"],
   ["no-extension", "text/plain; charset=utf-8"],
   ["folder.png/no-extension", "text/plain; charset=utf-8"],
@@ -158,7 +157,7 @@ test("an escaped path and its decoded twin are not decoded twice", async () => {
   assert.equal((await send(worker, "/twice%20.txt")).text, "blank");
 });
 
-test("a key that is not there is answered 404 Not found", async () => {
+test("a missing key is answered 404 Not found", async () => {
   assertPlainError(await send(worker, `/${uniqueName("missing")}`), 404, "Not found");
   const problem = assertProblem(await sendForJson(worker, `/${uniqueName("missing")}`), 404, "not_found");
   assert.equal(problem.detail, "Not found");

@@ -13,8 +13,8 @@ const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin } })
 const { CACHE_KV } = worker.env;
 
 /**
- * Serves these bytes; `type` is the `Content-Type`, without which there is none. `parts` cuts
- * them, without a `Content-Length`.
+ * Serves these bytes with the `Content-Type` `type`, if it is given; in parts without a
+ * `Content-Length` if `parts` cuts them.
  */
 const serve = (bytes, { type = "text/html", headers = {}, parts } = {}) =>
   upstream.serve((_request, response) => {
@@ -32,11 +32,11 @@ async function view(url) {
 }
 
 const latin1 = (text) => Buffer.from(text, "latin1");
-/** Bytes of an encoding that Node does not write, by hand. */
+/** The bytes of a text in an encoding that Node does not write. */
 const bytes = (...hex) => Buffer.from(hex.join(""), "hex");
 const utf16be = (text) => Buffer.from(text, "utf16le").swap16();
 
-/** A label, the bytes of a text in that encoding, and the text. */
+/** Labels, the bytes of a text in that encoding, and the text. */
 const charsets = [
   ["iso-8859-1", bytes("4772fcdf65"), "Grüße"],
   ["ISO-8859-1", bytes("80"), "€"],
@@ -76,7 +76,7 @@ describe("the charset of Content-Type", { concurrency: true }, () => {
       }
     });
 
-    test(`${label}, in parts that end within a character, and around every border that the reader has`, async () => {
+    test(`${label}, in parts that end within a character, and at every buffer border`, async () => {
       const long = Buffer.concat(Array.from({ length: Math.ceil(40_000 / (encoded.length + 1)) }, () => Buffer.concat([encoded, latin1(" ")])));
       const expected = `${text} `.repeat(Math.ceil(40_000 / (encoded.length + 1))).trim();
       for (const parts of [undefined, 997, 4096]) {
@@ -97,7 +97,7 @@ describe("the charset of Content-Type", { concurrency: true }, () => {
     });
   }
 
-  test("a label that names no encoding says nothing: what the page declares counts, else UTF-8", async () => {
+  test("an unknown label is ignored: the page's own declaration counts, else UTF-8", async () => {
     for (const type of ["text/html; charset=nonsense", "text/html; charset=", "text/html; charset", undefined, "", "text/html"]) {
       assertText(await view(serve(around(Buffer.from("Grüße")), { type })), "Grüße");
       assertText(await view(serve(around(latin1("Grüße"), "<meta charset=iso-8859-1>"), { type })), "Grüße");
@@ -114,7 +114,7 @@ describe("what the page declares itself", { concurrency: true }, () => {
     });
   }
 
-  test("counts within the first 1024 bytes, also if they come in parts, and not behind them", async () => {
+  test("counts within the first 1024 bytes only, also if they arrive in parts", async () => {
     const meta = "<meta charset=windows-1251>";
     const text = bytes("cff0e8e2e5f2");
     const fits = around(text, `<!--${"x".repeat(900)}-->${meta}`);
@@ -152,8 +152,8 @@ const coded = {
 };
 
 /**
- * Pages of 16 MiB in a few bytes, with one coding and with two. Made beforehand: it takes this
- * process a while.
+ * Pages of 16 MiB in a few bytes, with one coding and with two. Made beforehand, since it takes a
+ * while.
  */
 const long = Buffer.alloc(16 * 1024 * 1024, "x");
 const bombs = Object.fromEntries(
@@ -176,7 +176,7 @@ describe("a content coding", { concurrency: true }, () => {
       for (const parts of [undefined, 7]) {
         const page = () => serve(encode(Buffer.from(html)), { headers: { "content-encoding": coding, "cache-control": control }, parts });
 
-        test(`${coding}, ${control}${parts ? ", in parts" : ""}: the page is read, and the upstream is asked once`, async () => {
+        test(`${coding}, ${control}${parts ? ", in parts" : ""}: the page is read, with one request to the upstream`, async () => {
           const url = page();
           const { title, content } = await view(url);
           assert.deepEqual({ title, content }, plain);
@@ -185,7 +185,7 @@ describe("a content coding", { concurrency: true }, () => {
       }
     }
 
-    test(`${coding}: a page that was stored before it was viewed, and one that is asked for itself afterwards`, async () => {
+    test(`${coding}: a stored response is viewed as a page, and a viewed page is fetched as itself`, async () => {
       const headers = { "content-encoding": coding, "cache-control": "max-age=60" };
       const stored = serve(encode(Buffer.from(html)), { headers });
       assert.equal((await send(worker, `/cache/${stored}`)).status, 200);
@@ -207,7 +207,7 @@ describe("a content coding", { concurrency: true }, () => {
   }
 
   for (const coding of ["compress", "x-own", "gzip, x-own", "gzip, gzip, gzip, gzip"]) {
-    test(`${coding}: is not read, and the answer says which are`, async () => {
+    test(`${coding}: is not supported, and the error names those that are`, async () => {
       const url = serve(Buffer.from(html), { headers: { "content-encoding": coding } });
       const { detail } = assertProblem(await sendForJson(worker, pathOf(url)), 502, "unreadable_page");
       assert.match(detail, /gzip, deflate, br and zstd/);
@@ -215,7 +215,7 @@ describe("a content coding", { concurrency: true }, () => {
   }
 
   for (const coding of ["gzip", "deflate", "br", "zstd"]) {
-    test(`${coding}: a page that is not so, or is cut off, is an error of the upstream`, async () => {
+    test(`${coding}: a page that is not so encoded, or cut off, is an error of the upstream`, async () => {
       const whole = coded[coding](Buffer.from(html.repeat(200)));
       for (const bytes of [Buffer.from(html), whole.subarray(0, whole.length / 2)]) {
         const url = serve(bytes, { headers: { "content-encoding": coding } });
@@ -233,7 +233,7 @@ describe("a content coding", { concurrency: true }, () => {
   }
 });
 
-test("a page that is too long, breaks off or cannot be read leaves nothing uncaught in the log", async () => {
+test("a page that is too long, breaks off or is unreadable logs no uncaught exception", async () => {
   const long = Buffer.from(`<title>t</title><body>${"x".repeat(9 * 1024 * 1024)}`);
   const many = Buffer.from(`<title>t</title><body>${"<p>a</p>".repeat(60_000)}`);
   const gzip = { headers: { "content-encoding": "gzip" } };

@@ -1,6 +1,6 @@
 // Every answer says explicitly who may store it. A cache in front of the Worker would otherwise
-// decide by itself: Cloudflare's Workers Cache keeps a 200 that says nothing for two hours,
-// whoever it was for.
+// decide by itself: Cloudflare's Workers Cache stores a 200 without `Cache-Control` for two hours,
+// for everybody.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send } from "./harness/http.mjs";
@@ -14,7 +14,7 @@ await worker.env.assets.put("hello-world.json", JSON.stringify([{ key: "hello-wo
 await worker.env.ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
 await worker.env.USER_CONFIGURATION.put("ann", JSON.stringify({ preview_features_enabled: true }));
 
-/** What an upstream sends that says nothing of caches; one that can be stored, too. */
+/** Upstream responses without cache directives; some could be stored. */
 const silent = upstream.serve({ body: "x" });
 const validated = upstream.serve({ headers: ['ETag: "a"'], body: "x" });
 const page = upstream.serve({ headers: ["Content-Type: text/html"], body: "<title>t</title>" });
@@ -54,7 +54,7 @@ for (const [method, path, headers = {}, body] of requests) {
   });
 }
 
-test("what an upstream says of caches is passed on as it is", async () => {
+test("an upstream's cache directives are passed on unchanged", async () => {
   const path = upstream.serve({ headers: ["Cache-Control: public, max-age=60"], body: "x" });
   for (const prefix of [`/cache/${upstream.origin}`, "/stores/shop"]) {
     assert.equal((await send(worker, prefix + path)).headers["cache-control"], "public, max-age=60");

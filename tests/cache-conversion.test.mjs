@@ -33,12 +33,12 @@ const pages = [
   ["each tag is a space", "<body>a<b>b</b>c<br>d<p>e</p></body>", { content: "a b c d e" }],
   ["each comment is a space", "<body>a<!-- <p>not me</p> -->b</body>", { content: "a b" }],
   ["white space collapses", "<body>\n\t a \r\n\n  b\f c \n</body>", { content: "a b c" }],
-  ["scripts are left out", "<body>a<script>var x = '<p>no</p>';</script>b</body>", { content: "a b" }],
-  ["styles are left out", "<body>a<style>p > a { color: red }</style>b</body>", { content: "a b" }],
-  ["noscript is left out", "<body>a<noscript><p>no</p></noscript>b</body>", { content: "a b" }],
-  ["templates are left out", "<body>a<template><p>no <b>no</b></p></template>b</body>", { content: "a b" }],
-  ["what is left out may be nested", "<body>a<template>no<template>no</template>no<script>no</script>no</template>b</body>", { content: "a b" }],
-  ["a script that never ends is left out", "<body>a<script>no", { content: "a" }],
+  ["scripts are omitted", "<body>a<script>var x = '<p>no</p>';</script>b</body>", { content: "a b" }],
+  ["styles are omitted", "<body>a<style>p > a { color: red }</style>b</body>", { content: "a b" }],
+  ["noscript is omitted", "<body>a<noscript><p>no</p></noscript>b</body>", { content: "a b" }],
+  ["templates are omitted", "<body>a<template><p>no <b>no</b></p></template>b</body>", { content: "a b" }],
+  ["omitted elements may be nested", "<body>a<template>no<template>no</template>no<script>no</script>no</template>b</body>", { content: "a b" }],
+  ["a script that never ends is omitted", "<body>a<script>no", { content: "a" }],
   ["the head is no content", "<head><title>T</title><style>no</style>no</head><body>a</body>", { content: "a" }],
   ["nested elements are read", "<body><div><ul><li>a</li><li>b <em>c</em></li></ul></div></body>", { content: "a b c" }],
   ["a body that does not end is read", "<body><p>words", { content: "words" }],
@@ -68,23 +68,23 @@ const cut = [
   ["in a comment", ["<title>T</title><body><!", "-- no -", "->words</body>"]],
 ];
 for (const [where, parts] of cut) {
-  test(`a page that arrives cut ${where} is read as a whole`, async () => {
+  test(`a page that arrives in parts, cut ${where}, is read as a whole`, async () => {
     assert.deepEqual(await convert(respondInParts(parts)), { title: "T", content: "words" });
   });
 }
 
-test("an entity that arrives cut is decoded", async () => {
+test("an entity cut between two parts is decoded", async () => {
   const parts = ["<title>a &am", "p; b</title><body>&#x1F", "389; &euro", "; c</body>"];
   assert.deepEqual(await convert(respondInParts(parts)), { title: "a & b", content: "🎉 € c" });
 });
 
-test("a character that arrives cut between its bytes survives", async () => {
+test("a character cut between two parts survives", async () => {
   const bytes = Buffer.from("<title>é</title><body>日本🎉</body>");
   const parts = Array.from(bytes, (byte) => Buffer.of(byte));
   assert.deepEqual(await convert(respondInParts(parts)), { title: "é", content: "日本🎉" });
 });
 
-test("words that arrive cut stay one word", async () => {
+test("a word cut between two parts stays one word", async () => {
   assert.equal((await convert(respondInParts(["<body>wo", "rd an", "d word</body>"]))).content, "word and word");
 });
 
@@ -102,7 +102,7 @@ test("a compressed page is read", async () => {
 });
 
 for (const type of ["text/plain", "application/json", "application/octet-stream"]) {
-  test(`what is sent as ${type} is read alike`, async () => {
+  test(`a page sent as ${type} is read alike`, async () => {
     const headers = { "content-type": type };
     const converted = await convert(respondWithPage("<title>T</title><body>words</body>", { headers }));
     assert.deepEqual(converted, { title: "T", content: "words" });

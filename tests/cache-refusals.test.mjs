@@ -118,7 +118,7 @@ for (const [name, handler] of [
     const url = upstream.serve(handler);
     assertProblem(await cachedForJson(url), 502, "upstream_failed");
     await assertNothingStored(url);
-    // The next visitor is not told half a page either.
+    // The next visitor does not get half a page either.
     assertProblem(await cachedForJson(url), 502, "upstream_failed");
   });
 }
@@ -138,7 +138,7 @@ for (const [name, headers] of [
   });
 }
 
-test("what is never closed in the head does not hide the body", async () => {
+test("an unclosed element in the head does not hide the body", async () => {
   const response = await cached(upstream.serve(respondWithPage("<head><template><link></head><body>words</body>")));
   assert.equal(response.json().data.content, "words");
 });
@@ -155,7 +155,7 @@ for (const [what, html] of [
   });
 }
 
-test("a compressed page counts as what it unpacks to", async () => {
+test("the limit applies to the decompressed page", async () => {
   const bomb = gzipSync(`<title>T</title><body>${"word ".repeat(3 * MIB)}`);
   const headers = { "content-encoding": "gzip", "content-length": bomb.length };
   const url = upstream.serve(respondWithPage(bomb, { headers }));
@@ -178,7 +178,7 @@ test("a page of 8 MiB is read", async () => {
 });
 
 for (const status of [301, 302, 303, 307, 308]) {
-  test(`a redirect ${status} to an allowed origin is followed, and stored under the URL that was asked for`, async () => {
+  test(`a redirect ${status} to an allowed origin is followed, and stored under the requested URL`, async () => {
     const target = second.serve(respondWithPage(html));
     const url = upstream.serve(respondWithRedirect(target, status));
     const miss = await cached(url);

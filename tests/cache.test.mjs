@@ -123,7 +123,7 @@ for (const status of [304, 400, 401, 403, 404, 410, 429, 500, 503]) {
   });
 }
 
-test("each URL has a page of its own, query and all", async () => {
+test("each URL has its own page, the query included", async () => {
   const path = `/${uniqueName("own")}`;
   const urls = ["", "?a=1", "?a=2", "?a=1&b=%20", "/", "//"].map((tail) => upstream.origin + path + tail);
   for (const url of urls) {
@@ -167,7 +167,7 @@ test("a key of 512 bytes is the URL itself, a longer one is its SHA-256", async 
   assertHit(await cached(isTooLong));
 });
 
-test("long URLs that differ at their end have pages of their own", async () => {
+test("long URLs that differ only at their end have their own pages", async () => {
   const base = upstream.serve(respondWithPage(html));
   const urls = ["x", "y"].map((end) => `${base}?${"q".repeat(3000)}${end}`);
   for (const url of urls) assertMiss(await cached(url));
@@ -178,7 +178,7 @@ test("long URLs that differ at their end have pages of their own", async () => {
   for (const url of urls) assertHit(await cached(url));
 });
 
-test("nothing of the visitor reaches the upstream: the page is everybody's", async () => {
+test("nothing of the visitor reaches the upstream, since the page is for everybody", async () => {
   const url = upstream.serve(respondWithPage(html));
   const headers = { Cookie: "session=secret", Authorization: "Bearer secret", "X-Custom": "secret" };
   assertMiss(await cached(url, { headers }));
@@ -187,7 +187,7 @@ test("nothing of the visitor reaches the upstream: the page is everybody's", asy
   assert.ok(!JSON.stringify(seen.headers).includes("secret"));
 });
 
-test("visitors who come at the same time all get the page", async () => {
+test("concurrent visitors all get the page", async () => {
   const url = upstream.serve(respondWithPage(html));
   const responses = await Promise.all(Array.from({ length: 8 }, () => cached(url)));
   for (const response of responses) {
@@ -196,7 +196,7 @@ test("visitors who come at the same time all get the page", async () => {
   }
 });
 
-test("a request that waits for its upstream does not hold up the others", async () => {
+test("a request that waits for its upstream does not delay others", async () => {
   let finish;
   const slow = upstream.serve((_request, response) => {
     finish = () => response.end(html);

@@ -1,4 +1,4 @@
-// `kv-edge config sync --snapshot`: all rows as one value except the keys of the rows.
+// `kv-edge config sync --snapshot`: all rows as one value beside the keys of the rows.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { changingCalls, hashOf, keysOfCall, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
@@ -7,7 +7,7 @@ const sync = await startSync({ vars: { CONFIG_REFRESH: "0", CONFIG_SNAPSHOT: "sn
 
 const started = Date.now();
 
-/** The snapshot under a key, which has to be what the table is; its version. */
+/** Checks that the snapshot under a key equals the table, and returns its version. */
 async function checkSnapshot(users, key) {
   const { value, metadata } = (await sync.kvEntries(key)).get(key);
   const { hash, count, text } = users.expectedSnapshot();
@@ -19,13 +19,13 @@ async function checkSnapshot(users, key) {
   return version;
 }
 
-/** A table and the key of its snapshot. */
+/** Creates a table; returns it and the key of its snapshot. */
 async function withSnapshot(given, options) {
   const users = await sync.table(given, options);
   return { users, key: `snapshot-of-${users.name}`, args: ["--snapshot", `snapshot-of-${users.name}`] };
 }
 
-test("all rows in one value, in the order of their bytes; written anew only where it changed, with a version that grows", async () => {
+test("all rows are one value, in byte order; it is written only if it changed, with a greater version", async () => {
   const names = {
     [userId("🎉")]: { on: true, plan: `${SECRET_MARK} ü` },
     [userId("\uFFFF")]: { on: false, plan: '" \\ \n' },
@@ -98,12 +98,12 @@ test("under the prefix of the rows it is not taken for one of them", async () =>
   await users.sync(args, { deleted: 1, snapshot: "written" });
   await checkSnapshot(users, key);
   await users.assertSynced({ except: [key] });
-  // Whoever syncs without it, leaves it where it is.
+  // A sync without --snapshot leaves it alone.
   await users.sync([], { deleted: 0, refused: 0 });
   await checkSnapshot(users, key);
 });
 
-test("what another run put as a snapshot is nobody's: no row takes its place, whatever the flags, and without a row it stays", async () => {
+test("a snapshot of another run is never replaced by a row or deleted, whatever the flags", async () => {
   const { users } = await withSnapshot(makeRows(5));
   const key = `${users.prefix}snapshot`;
   await users.sync(["--snapshot", key]);
@@ -157,14 +157,14 @@ test("deletes that are refused: the snapshot stays as it is", async () => {
   const { code, summary } = await users.run(args);
   assert.deepEqual([code, summary.refused, summary.snapshot], [1, 9, "refused"]);
   assert.deepEqual((await sync.kvEntries(key)).get(key), before);
-  // Nothing is to be deleted: so nothing is refused.
+  // Nothing is deleted, so nothing is refused.
   await users.sync([...args, "--no-delete"], { refused: 0, deleted: 0, snapshot: "written" });
   await checkSnapshot(users, key);
   await users.sync([...args, "--allow-mass-delete"], { deleted: 9, snapshot: "unchanged" });
   await users.assertSynced();
 });
 
-test("rows that KV cannot take are left out", async () => {
+test("rows that KV cannot store are left out", async () => {
   const { users, key, args } = await withSnapshot(makeRows(3));
   await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, ''), (repeat('x', 600), true, '')`);
   const { code, summary } = await users.run(args);
@@ -173,7 +173,7 @@ test("rows that KV cannot take are left out", async () => {
   await users.assertSynced();
 });
 
-test("a list that lags: a key written twice changes nothing of the snapshot", async () => {
+test("a lagging list: a key that is written twice does not change the snapshot", async () => {
   const { users, key, args } = await withSnapshot(makeRows(30));
   await users.sync(args);
   const version = await checkSnapshot(users, key);
@@ -190,7 +190,7 @@ test("a list that lags: a key written twice changes nothing of the snapshot", as
   await users.assertSynced();
 });
 
-test("one over 10 MiB, which the Worker does not take: reported, exit code 1, the rows are in KV and the old one stays", async () => {
+test("a snapshot over 10 MiB, which the Worker would refuse: reported with exit code 1; the rows are written and the old snapshot stays", async () => {
   const { users, key, args } = await withSnapshot(makeRows(3));
   await users.sync(args);
   const before = (await sync.kvEntries(key)).get(key);
@@ -205,7 +205,7 @@ test("one over 10 MiB, which the Worker does not take: reported, exit code 1, th
   await users.assertSynced();
 });
 
-test("a Worker with CONFIG_SNAPSHOT serves what has no record of its own out of it", async () => {
+test("a Worker with CONFIG_SNAPSHOT serves users without a record from it", async () => {
   const { users } = await withSnapshot({ [userId("on")]: { on: true, plan: null }, [userId("off")]: { on: false, plan: null } }, { prefix: "elsewhere:" });
   await users.sync(["--snapshot", "snapshot"], { snapshot: "written" });
   for (const [name, isOn, source] of [
