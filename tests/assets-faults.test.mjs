@@ -45,7 +45,7 @@ describe("a read of KV", () => {
       assert.deepEqual(reads.slice(0, 2), [POINTER, POINTER]);
     });
 
-    test(`of the pointer keeps failing (${fault}): the release in memory answers, marked stale`, async () => {
+    test(`of the pointer keeps failing (${fault}): the release in memory answers, with Asset-Source: previous`, async () => {
       await site.get("/a.txt");
       for (const path of ["/a.txt", "/"]) {
         await site.get(path);
@@ -147,7 +147,7 @@ describe("the pointer", () => {
   after(() => site.kv.put(POINTER, good));
 
   for (const value of broken) {
-    test(`is ${named(value)}: the release in memory answers, marked stale`, async () => {
+    test(`is ${named(value)}: the release in memory answers, with Asset-Source: previous`, async () => {
       assert.equal((await site.get("/a.txt")).text, "file a");
       await site.kv.put(POINTER, value);
       const response = await site.get("/a.txt");

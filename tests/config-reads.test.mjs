@@ -1,5 +1,5 @@
-// What `/config` costs: reads of KV, counted by the entry that wraps the binding. The memory holds
-// for thirty seconds, as by default.
+// What `/config` costs in KV reads, which the entry around the binding counts. Memory is fresh for
+// thirty seconds, the default.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -12,7 +12,7 @@ describe("without a snapshot", async () => {
   const config = await startConfig({ refresh: null });
   const reads = async (id, options) => (await config.recordReads(() => config.getPage(id), options)).reads;
 
-  test("the first page of a user reads the record, the next ones nothing", async () => {
+  test("the first page of a user reads the record, further ones read nothing", async () => {
     const id = uniqueName("user");
     await config.putRecord(id, on);
     assert.deepEqual(await reads(id), [id]);
@@ -20,7 +20,7 @@ describe("without a snapshot", async () => {
     assertPage(await config.getPage(id), { preview: true });
   });
 
-  test("that there is no record is remembered too", async () => {
+  test("a missing record is remembered too", async () => {
     const id = uniqueName("unknown");
     assert.deepEqual(await reads(id), [id]);
     await config.putRecord(id, on);
@@ -29,14 +29,14 @@ describe("without a snapshot", async () => {
     assertPage(response, { preview: false });
   });
 
-  test("HEAD is of the same memory", async () => {
+  test("HEAD uses the same memory", async () => {
     const id = uniqueName("head");
     await config.putRecord(id, on);
     assert.deepEqual(await reads(id), [id]);
     assert.deepEqual((await config.recordReads(() => config.request("HEAD", `/config?userId=${id}`))).reads, []);
   });
 
-  test("after the time one page is still out of memory, one read is made in the background, and the next page is new", async () => {
+  test("an expired record is served once more while one read in the background refreshes it", async () => {
     const id = uniqueName("refreshed");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -51,7 +51,7 @@ describe("without a snapshot", async () => {
     assert.deepEqual(await reads(id), []);
   });
 
-  test("many pages at that moment make one read", async () => {
+  test("concurrent requests for an expired record make one read", async () => {
     const id = uniqueName("crowd");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -60,7 +60,7 @@ describe("without a snapshot", async () => {
     assert.deepEqual(made, [id]);
   });
 
-  test("the same of a user without a record", async () => {
+  test("a missing record is refreshed likewise", async () => {
     const id = uniqueName("unknown");
     await config.getPage(id);
     await config.putRecord(id, on);
@@ -71,7 +71,7 @@ describe("without a snapshot", async () => {
     await eventually(async () => (await config.getPage(id)).text.includes("🎉"), "the new record shows");
   });
 
-  test("a background read that fails leaves the page as it was, and is made again after the time", async () => {
+  test("a background read that fails keeps the record, and is repeated after CONFIG_REFRESH", async () => {
     const id = uniqueName("failing");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -79,7 +79,7 @@ describe("without a snapshot", async () => {
     const faults = { get: ["500"] };
     const first = await config.recordReads(() => config.getPage(id, { faults }), { background: 2 });
     assertPage(first.response, { preview: true });
-    assert.deepEqual(first.reads, [id, id]); // once more
+    assert.deepEqual(first.reads, [id, id]); // retried once
     await eventually(async () => (await config.getPage(id)).headers["config-source"] === "stale", "the page says so");
     assert.deepEqual(await reads(id), []);
     await config.advanceClock(31);
@@ -87,13 +87,13 @@ describe("without a snapshot", async () => {
     await eventually(async () => (await config.getPage(id)).headers["config-source"] === undefined, "the page is as KV has it");
   });
 
-  // Twice thirty seconds; the clock goes on by itself, too.
+  // Twice thirty seconds; real time passes too.
   for (const [seconds, isWaitedFor] of [
     [55, false],
     [61, true],
     [24 * 60 * 60, true],
   ]) {
-    test(`who was away for ${seconds} s gets what ${isWaitedFor ? "KV has now" : "is in memory"}`, async () => {
+    test(`a record of ${seconds} s ago is ${isWaitedFor ? "read again before the response" : "served from memory"}`, async () => {
       const id = uniqueName("away");
       await config.putRecord(id, on);
       await config.getPage(id);
@@ -113,8 +113,8 @@ describe("without a snapshot", async () => {
     });
   }
 
-  test("more users than fit in memory are served all the same", async () => {
-    // Who has no record takes some 140 bytes of 256 KiB.
+  test("more users than fit in memory are served too", async () => {
+    // A user without a record takes some 140 bytes of 256 KiB.
     const ids = Array.from({ length: 2200 }, (_, index) => `many-${index}`);
     for (let from = 0; from < ids.length; from += 100) {
       const pages = await Promise.all(ids.slice(from, from + 100).map((id) => config.getPage(id)));
@@ -142,13 +142,13 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
-  test("who has a record of one's own does not need it", async () => {
+  test("a user with a record does not need it", async () => {
     await config.putRecord("own", on);
     await config.restart();
     assert.deepEqual((await config.recordReads(() => config.getPage("own"))).reads, ["own"]);
   });
 
-  test("after the time it is read again in the background, once", async () => {
+  test("an expired snapshot is read again in the background, once", async () => {
     await config.restart();
     await config.getPage("id-1");
     await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 2));
@@ -166,7 +166,7 @@ describe("with a snapshot", async () => {
     [595, false],
     [601, true],
   ]) {
-    test(`one that was read ${seconds} s ago is ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
+    test(`one that was read ${seconds} s ago is read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
       await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
       await config.restart();
       await config.getPage("id-1");
@@ -179,7 +179,7 @@ describe("with a snapshot", async () => {
     });
   }
 
-  test("one of just below ten MiB is in memory all the same", async () => {
+  test("one of just below ten MiB fits in memory", async () => {
     const text = "x".repeat(140);
     const large = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
     const value = snapshotOf(large, 3);
@@ -193,7 +193,7 @@ describe("with a snapshot", async () => {
     await config.kv.put("snapshot", snapshotOf(records, 4));
   });
 
-  test("that it is not there is remembered", async () => {
+  test("a missing snapshot is remembered", async () => {
     await config.kv.delete("snapshot");
     await config.restart();
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
@@ -215,10 +215,10 @@ for (const [value, seconds] of [
   ["-1", 30],
   ["", 30],
 ]) {
-  test(`CONFIG_REFRESH = ${JSON.stringify(value)} holds for ${seconds} s`, async () => {
+  test(`CONFIG_REFRESH = ${JSON.stringify(value)} keeps records fresh for ${seconds} s`, async () => {
     const config = await startConfig({ refresh: value });
     await config.getPage("user");
-    // The clock goes on by itself, too.
+    // Real time passes too.
     if (seconds > 10) {
       await config.advanceClock(seconds - 10);
       assert.deepEqual((await config.recordReads(() => config.getPage("user"))).reads, []);
@@ -230,7 +230,7 @@ for (const [value, seconds] of [
   });
 }
 
-test("CONFIG_REFRESH = 0 asks KV every time", async () => {
+test("CONFIG_REFRESH = 0 reads KV every time", async () => {
   const config = await startConfig({ refresh: "0" });
   for (let again = 0; again < 3; again += 1) assert.deepEqual((await config.recordReads(() => config.getPage("user"))).reads, ["user"]);
 });

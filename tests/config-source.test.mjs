@@ -1,5 +1,5 @@
-// Where a user's configuration is from when the record is not there, broken, or cannot be read,
-// and what `Config-Source` says of it.
+// The source of a user's configuration if the record is missing, broken or unreadable, and the
+// value of `Config-Source`.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -8,10 +8,10 @@ import { eventually, uniqueName } from "./harness/eventually.mjs";
 const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };
 
-/** Whatever a read may do but give what KV holds. */
+/** Everything a read may do instead of returning KV's value. */
 const failures = ["500", "503", "429", "400", "no answer", "throws a string", "throws undefined"];
 
-/** Asks for a page with this fault at every read of the user's own record. */
+/** Requests a page with this fault at every read of the user's record. */
 const failing = (config, id, fault) => config.getPage(id, { faults: { [`get ${id}`]: [fault] } });
 
 const HOUR = 60 * 60;
@@ -20,7 +20,7 @@ const SNAPSHOT_MAX = 10 * 1024 * 1024;
 describe("without a snapshot", async () => {
   const config = await startConfig();
 
-  test("one's own record, and no record at all, need no word", async () => {
+  test("a user's record, and a missing one, have no Config-Source", async () => {
     const id = uniqueName("user");
     assertPage(await config.getPage(id), { preview: false });
     await config.putRecord(id, on);
@@ -31,7 +31,7 @@ describe("without a snapshot", async () => {
 
   for (const broken of ["{", "", "[]", "null", '{"preview_features_enabled":"yes"}', new Uint8Array([0xff, 0xfe])]) {
     const shown = typeof broken === "string" ? JSON.stringify(broken) : "bytes that are no UTF-8";
-    test(`a record that an edit breaks is served as it last was: ${shown}`, async () => {
+    test(`a record that an edit breaks is served as it was before: ${shown}`, async () => {
       const id = uniqueName("edited");
       await config.putRecord(id, on);
       assertPage(await config.getPage(id), { preview: true });
@@ -41,7 +41,7 @@ describe("without a snapshot", async () => {
       assertPage(await config.getPage(id), { preview: false });
     });
 
-    test(`a broken record of which no better is known gets the defaults: ${shown}`, async () => {
+    test(`a broken record with no earlier version in memory gets the defaults: ${shown}`, async () => {
       const id = uniqueName("broken");
       await config.kv.put(id, broken);
       for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id), { preview: false, source: "default" });
@@ -50,7 +50,7 @@ describe("without a snapshot", async () => {
     });
   }
 
-  test("a broken record leaves a line in the log, without what it holds", async () => {
+  test("a broken record is logged without its content", async () => {
     const id = uniqueName("logged");
     const lines = () => config.worker.log().filter(({ route, code }) => route === "/config" && code === "broken_record");
     const before = lines().length;
@@ -61,7 +61,7 @@ describe("without a snapshot", async () => {
   });
 
   for (const fault of failures) {
-    test(`KV fails (${fault}): the record as it was, or else the defaults`, async () => {
+    test(`KV fails (${fault}): the record in memory is served, else the defaults`, async () => {
       const id = uniqueName("failing");
       await config.putRecord(id, on);
       assertPage(await failing(config, id, fault), { preview: false, source: "default" });
@@ -71,27 +71,27 @@ describe("without a snapshot", async () => {
     });
   }
 
-  test("a read that fails once is made again", async () => {
+  test("a read that fails once is retried", async () => {
     const id = uniqueName("once");
     await config.putRecord(id, on);
     assertPage(await config.getPage(id, { faults: { get: ["500", "ok"] } }), { preview: true });
   });
 
-  test("a read that never ends is given up", async () => {
+  test("a read that never ends times out", async () => {
     const id = uniqueName("never");
     await config.putRecord(id, on);
     assertPage(await config.getPage(id), { preview: true });
     assertPage(await failing(config, id, "never"), { preview: true, source: "stale" });
   });
 
-  test("a user that was not there is not known to be there, also where KV fails", async () => {
+  test("a missing user is still missing while KV fails", async () => {
     const id = uniqueName("unknown");
     assertPage(await config.getPage(id), { preview: false });
     assertPage(await failing(config, id, "500"), { preview: false, source: "stale" });
   });
 
   for (const broken of ["", "{"]) {
-    test(`a user that was not there, and has a broken record now, gets the defaults: ${JSON.stringify(broken)}`, async () => {
+    test(`a missing user whose new record is broken gets the defaults: ${JSON.stringify(broken)}`, async () => {
       const id = uniqueName("unknown");
       assertPage(await config.getPage(id), { preview: false });
       await config.kv.put(id, broken);
@@ -99,7 +99,7 @@ describe("without a snapshot", async () => {
     });
   }
 
-  test("what was good and broke is still served while KV fails", async () => {
+  test("a record that was good before it broke is served while KV fails", async () => {
     const id = uniqueName("both");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -109,7 +109,7 @@ describe("without a snapshot", async () => {
     assertPage(await config.getPage(id), { preview: true, source: "last-good" });
   });
 
-  test("KV that fails for more than an hour is not made up for", async () => {
+  test("a record is not served stale for more than an hour while KV fails", async () => {
     const id = uniqueName("hour");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -120,7 +120,7 @@ describe("without a snapshot", async () => {
     assertPage(await config.getPage(id), { preview: true });
   });
 
-  test("a broken record is made up for as long as the isolate lives", async () => {
+  test("the last good version of a broken record is served as long as the isolate lives", async () => {
     const id = uniqueName("long");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -129,7 +129,7 @@ describe("without a snapshot", async () => {
     assertPage(await config.getPage(id), { preview: true, source: "last-good" });
   });
 
-  test("the binding is missing: the defaults, not an error", async () => {
+  test("without the binding the defaults are served, not an error", async () => {
     const headers = { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: "missing" }) };
     assertPage(await config.getPage(uniqueName("user"), { headers }), { preview: false, source: "default" });
   });
@@ -155,26 +155,26 @@ describe("with a snapshot", async () => {
     test(`${id} is in the snapshot`, async () => assertPage(await config.getPage(id), { preview, source: "snapshot" }));
   }
 
-  test("who is in neither gets the regular page, without a word", async () => {
+  test("a user in neither gets the regular page, without Config-Source", async () => {
     assertPage(await config.getPage("id-10000"), { preview: false });
   });
 
-  test("what is broken in the snapshot is broken for that user alone", async () => {
+  test("a broken entry of the snapshot affects that user alone", async () => {
     assertPage(await config.getPage("broken"), { preview: false, source: "default" });
   });
 
   for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty", "records", "format"]) {
-    test(`${name} is no user`, async () => assertPage(await config.getPage(name), { preview: false }));
+    test(`${name} is not a user`, async () => assertPage(await config.getPage(name), { preview: false }));
   }
 
-  test("one's own record comes first", async () => {
+  test("a user's record takes precedence", async () => {
     await config.putRecord("id-3", off);
     assertPage(await config.getPage("id-3"), { preview: false });
     await config.kv.delete("id-3");
     assertPage(await config.getPage("id-3"), { preview: true, source: "snapshot" });
   });
 
-  test("a broken record of which no better is known leaves the snapshot, then the defaults", async () => {
+  test("a broken record with no earlier version in memory falls back to the snapshot, then to the defaults", async () => {
     await config.kv.put("id-5", "{");
     assertPage(await config.getPage("id-5"), { preview: true, source: "snapshot" });
     const id = uniqueName("in-neither");
@@ -182,23 +182,23 @@ describe("with a snapshot", async () => {
     assertPage(await config.getPage(id), { preview: false, source: "default" });
   });
 
-  test("a broken record of which a better one is known does not", async () => {
+  test("a broken record with an earlier version in memory does not", async () => {
     await config.putRecord("id-7", off);
     assertPage(await config.getPage("id-7"), { preview: false });
     await config.kv.put("id-7", "{");
     assertPage(await config.getPage("id-7"), { preview: false, source: "last-good" });
   });
 
-  test("a record that cannot be read leaves the snapshot", async () => {
+  test("an unreadable record falls back to the snapshot", async () => {
     assertPage(await failing(config, "id-9", "500"), { preview: true, source: "snapshot" });
   });
 
-  test("KV fails altogether: the snapshot as it was", async () => {
+  test("KV fails altogether: the snapshot in memory is served", async () => {
     assertPage(await config.getPage("id-11"), { preview: true, source: "snapshot" });
     assertPage(await config.getPage("id-11", { faults: { get: ["500"] } }), { preview: true, source: "stale" });
   });
 
-  test("a new snapshot counts, and whom it has no more is gone", async () => {
+  test("a new snapshot replaces the old one, and users it lacks are gone", async () => {
     await config.putSnapshot({ ...others, pat: off, new: on, "a b": undefined }, { version: 2 });
     assertPage(await config.getPage("pat"), { preview: false, source: "snapshot" });
     assertPage(await config.getPage("new"), { preview: true, source: "snapshot" });
@@ -216,7 +216,7 @@ describe("with a snapshot", async () => {
     ["of another format", whole.replace('"format":1', '"format":2')],
     ["with records that are no object", '{"format":1,"version":9,"hash":"00000000000000000000000000000000","count":1,"records":[]}'],
   ]) {
-    test(`a snapshot that is ${what} is none: the last good one goes on, and the log says so`, async () => {
+    test(`a snapshot that is ${what} is broken: the last good one is served, and the log says so`, async () => {
       assertPage(await config.getPage("pat"), { preview: true, source: "snapshot" });
       const before = config.worker.log().length;
       await config.kv.put("snapshot", value);
@@ -226,7 +226,7 @@ describe("with a snapshot", async () => {
     });
   }
 
-  test("a snapshot that is broken from the beginning leaves the users with records alone", async () => {
+  test("a snapshot that was never good does not affect users with records", async () => {
     await config.kv.put("snapshot", "{");
     await config.restart();
     await config.putRecord("own", on);
@@ -235,7 +235,7 @@ describe("with a snapshot", async () => {
     assertPage(await config.getPage("nobody"), { preview: false, source: "default" });
   });
 
-  test("a snapshot that is not there is no fault", async () => {
+  test("a missing snapshot is not a fault", async () => {
     await config.kv.delete("snapshot");
     await config.restart();
     assertPage(await config.getPage("pat"), { preview: false });
@@ -261,8 +261,8 @@ describe("a snapshot that was good", async () => {
   before(() => config.putFlags({ pro: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] } }));
 
   /**
-   * How it stands now: what KV holds, or what reads of it do, and what is said of a user who is in
-   * it, and of one who is in neither.
+   * The states of the snapshot: its value in KV, or the fault of its reads, and the
+   * `Config-Source` of a user who is in it, and of one who is in neither.
    */
   const standings = {
     good: { source: "snapshot", none: undefined },
@@ -271,8 +271,8 @@ describe("a snapshot that was good", async () => {
     gone: { value: null, none: undefined },
   };
   /**
-   * A user, the own record, that in the snapshot, and by the standing of that: whether there is a
-   * banner, and what `Config-Source` says.
+   * A user, their record, their entry in the snapshot, and by the state of the snapshot: whether
+   * there is a banner, and the `Config-Source`.
    */
   const users = [
     ["own", on, undefined, () => [true, undefined]],
@@ -298,7 +298,7 @@ describe("a snapshot that was good", async () => {
         assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], told);
         const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });
         assert.equal(flag.headers["config-source"], source);
-        // What a client claims counts only of whom nothing may be known.
+        // The client's context counts only for users of whom nothing is known.
         assert.equal(flag.json().value, isFound ? record.plan === "pro" || record.plan === undefined : source !== "default");
       });
     }
@@ -323,7 +323,7 @@ describe("a snapshot that was good", async () => {
   }
 });
 
-test("made-up ids do not drive what is known out of memory", async () => {
+test("made-up ids do not evict known users from memory", async () => {
   const config = await startConfig();
   const [id, madeUp] = [uniqueName("real"), uniqueName("made-up")];
   await config.putRecord(id, on);
@@ -346,7 +346,7 @@ describe("keys", async () => {
     await config.kv.put("all", snapshotOf({ bob: off, sam: on }));
   });
 
-  test("the prefix stands before the id", async () => {
+  test("the prefix precedes the id", async () => {
     assertPage(await config.getPage("bob"), { preview: true });
     assertPage(await config.getPage("alice"), { preview: false });
     assertPage(await config.getPage("flbob"), { preview: false });
@@ -357,13 +357,13 @@ describe("keys", async () => {
     assertPage(await config.getPage("flsam"), { preview: false });
   });
 
-  test("no id is the flags' definitions: such a user has no record", async () => {
+  test("an id that is the key of the flag definitions has no record", async () => {
     const { response, reads } = await config.recordReads(() => config.getPage("ags"));
     assertPage(response, { preview: false });
     assert.ok(!reads.includes("flags"), `${reads}`);
   });
 
-  test("with a prefix dots may be an id, and a key is as long as it is with the prefix", async () => {
+  test("with a prefix an id may be dots, and the length limit includes the prefix", async () => {
     await config.putRecord("fl..", on);
     await config.putRecord(`fl${"a".repeat(510)}`, on);
     assertPage(await config.getPage(".."), { preview: true });
@@ -390,12 +390,12 @@ describe("reserved ids", async () => {
   }
 });
 
-// Without CONFIG_SNAPSHOT, or with that of another table: a snapshot is known by what it is.
+// Without CONFIG_SNAPSHOT, or with that of another table, a snapshot is recognised by its content.
 for (const vars of [{}, { CONFIG_SNAPSHOT: "another" }]) {
   describe(`a snapshot that the Worker does not know of (${JSON.stringify(vars)})`, async () => {
     const config = await startConfig({ vars });
     before(() => config.kv.put("everybody", snapshotOf({ sam: on }).replace("{", '{"preview_features_enabled":true,')));
-    test("is nobody's record", async () => {
+    test("is not served as a record", async () => {
       const response = await config.getPage("everybody");
       assert.equal(response.status, 200);
       assert.doesNotMatch(response.text, /🎉/);

@@ -1,4 +1,4 @@
-// `kv-edge config sync` against an API that fails for a while: KV becomes what the table is.
+// `kv-edge config sync` against an API that fails for a while: KV ends up equal to the table.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import {
@@ -63,7 +63,7 @@ describe("an API that fails for a while: the pass completes", () => {
     await assertAllSynced();
   });
 
-  test("only the keys that a bulk call left out are sent again", async () => {
+  test("only the keys that a bulk call left out are retried", async () => {
     const users = await sync.table(makeRows(10));
     const left = [userId("00003"), userId("00007")].map((id) => users.prefix + id);
     let tries = 0;

@@ -1,5 +1,5 @@
-// `kv-edge config sync` where the list of KV is of a minute ago, as Cloudflare's may be, and where
-// somebody else is at work meanwhile.
+// `kv-edge config sync` with a KV list that lags by a minute, as Cloudflare's may, and with other
+// writers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -22,7 +22,7 @@ function lag() {
 
 const compareAll = (users) => sync.database.query("SELECT pg_notify($1, '')", [users.channel]);
 
-test("--watch: a row that changes and changes back while the list lags is as it is in the table", async () => {
+test("--watch: a row that changes and changes back while the list lags equals the table", async () => {
   const users = await createNotifyingTable(makeRows(30));
   lag();
   const tool = await startTool(users);
@@ -32,7 +32,7 @@ test("--watch: a row that changes and changes back while the list lags is as it 
   await users.set({ [userId("00003")]: before });
   await compareAll(users);
   await waitUntilSynced(users);
-  // One that came and went, and one that went and came back.
+  // A row that is inserted and deleted, and one that is deleted and inserted again.
   await users.set(makeRows(1, { from: 70 }));
   await waitUntilSynced(users);
   await users.delete(userId("00070"), userId("00001"));
@@ -44,7 +44,7 @@ test("--watch: a row that changes and changes back while the list lags is as it 
   assert.equal(code, 0, stderr);
 });
 
-test("--watch --snapshot: so is the snapshot", async () => {
+test("--watch --snapshot: the snapshot equals the table too", async () => {
   const users = await createNotifyingTable(makeRows(5));
   const key = `snapshot-of-${users.name}`;
   lag();
@@ -60,7 +60,7 @@ test("--watch --snapshot: so is the snapshot", async () => {
   assert.equal((await tool.end()).code, 0);
 });
 
-test("--watch: many small deletions are refused like a big one", async () => {
+test("--watch: many small deletions are refused like a large one", async () => {
   const users = await createNotifyingTable(makeRows(100));
   const tool = await startTool(users);
   const gone = Object.keys(makeRows(40));
@@ -74,7 +74,7 @@ test("--watch: many small deletions are refused like a big one", async () => {
   assert.equal((await sync.kvEntries(users.prefix)).size - users.foreign.size, 80);
 });
 
-test("--watch: rows that came since the last comparison count for the guard", async () => {
+test("--watch: rows inserted since the last comparison count for the delete guard", async () => {
   const users = await createNotifyingTable({});
   const tool = await startTool(users);
   await users.set(makeRows(100));
@@ -85,14 +85,14 @@ test("--watch: rows that came since the last comparison count for the guard", as
   assert.equal(code, 0, stderr);
 });
 
-test("a row that comes while it runs is not deleted", async () => {
+test("a row that is inserted during a run is not deleted", async () => {
   const users = await sync.table(makeRows(20));
   await users.sync([]);
   let isFirst = true;
   api.intercept = async (call, pass) => {
     if (kindOfCall(call) === "list" && isFirst) {
       isFirst = false;
-      // Its rows are of a moment before; somebody else brings the new ones into KV.
+      // The run has read its rows; another run writes the new ones to KV.
       await sleep(1500);
       await users.set(makeRows(2, { from: 50 }));
       await users.run([]);
@@ -104,7 +104,7 @@ test("a row that comes while it runs is not deleted", async () => {
   await users.assertSynced();
 });
 
-test("a query that fails does not wait for a list that is tried again", async () => {
+test("a query that fails does not wait for a list that is retried", async () => {
   const users = await sync.table(makeRows(5));
   users.query = `SELECT id, 1 / (length(id) - length(id)) AS x FROM ${users.name}`;
   api.intercept = (call, pass) => (kindOfCall(call) === "list" ? apiError(503, 1, "x", { "Retry-After": "400" }) : pass());
@@ -115,7 +115,7 @@ test("a query that fails does not wait for a list that is tried again", async ()
   assert.ok(Date.now() - started < 300_000, `${Date.now() - started} ms`);
 });
 
-test("a write that is refused for good ends it while rows that did not change still come", async () => {
+test("a permanently refused write ends the run before all unchanged rows are read", async () => {
   const users = await sync.table(makeRows(8000));
   await users.sync([]);
   await users.set(makeRows(1001, { plan: "pro" }));
@@ -131,7 +131,7 @@ test("a write that is refused for good ends it while rows that did not change st
   assert.ok(lists <= 5, `${lists} lists`);
 });
 
-test("an answer that says nothing of the keys is no success", async () => {
+test("an answer that does not mention the keys is not a success", async () => {
   const users = await sync.table(makeRows(5));
   for (const result of [null, {}]) {
     api.intercept = async (call, pass) => {
@@ -144,11 +144,11 @@ test("an answer that says nothing of the keys is no success", async () => {
   }
 });
 
-test("--watch: a key is looked up in a list of ten", async () => {
+test("--watch: a key is looked up in a list of ten keys", async () => {
   const users = await createNotifyingTable(makeRows(50));
   await users.sync([]);
   const tool = await startTool(users);
-  // The first comparison; it writes nothing that the tool would know of later.
+  // The first comparison. It writes nothing that the tool would remember.
   await sleep(2000);
   const before = api.calls.length;
   await users.delete(userId("00002"));
@@ -161,7 +161,7 @@ test("--watch: a key is looked up in a list of ten", async () => {
   assert.equal((await tool.end()).code, 0);
 });
 
-test("--watch: a changed row that KV cannot take is told with what to do, and the others go on", async () => {
+test("--watch: a changed row that KV cannot store is reported with a remedy, and the others are written", async () => {
   const users = await createNotifyingTable(makeRows(5));
   const tool = await startTool(users);
   await sleep(1500); // the first comparison
@@ -174,7 +174,7 @@ test("--watch: a changed row that KV cannot take is told with what to do, and th
 });
 
 for (const json of [true, false]) {
-  test(`a stderr that is closed ends nothing${json ? ", with --json" : ""}`, async () => {
+  test(`a closed stderr ends nothing${json ? ", with --json" : ""}`, async () => {
     const users = await sync.table(makeRows(3));
     await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, 'x')`);
     let isFirst = true;

@@ -1,5 +1,5 @@
-// `kv-edge config sync` against an API that goes on failing, or refuses: what is tried again, what
-// is said, and what is in KV then.
+// `kv-edge config sync` against an API that keeps failing or refuses: what is retried and
+// reported, and what KV has then.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,7 +24,7 @@ beforeEach(() => {
   api.intercept = undefined;
 });
 
-describe("an API that goes on failing", () => {
+describe("an API that keeps failing", () => {
   test("within the deadline it ends with 1, and the next run completes the work", async () => {
     const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
     api.intercept = (call, pass) => (changingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());

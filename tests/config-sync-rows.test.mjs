@@ -1,4 +1,4 @@
-// `kv-edge config sync`: what rows become, and rows that KV cannot take.
+// `kv-edge config sync`: which records rows become, and rows that KV cannot store.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { changingCalls, hashOf, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
@@ -7,7 +7,7 @@ const sync = await startSync();
 let prefixes = 0;
 
 /**
- * Syncs a query under a prefix of its own: the result, the values and the metadata of KV by id.
+ * Syncs a query under its own prefix. Returns the result, and the values and metadata in KV by id.
  */
 async function syncQuery(query, args = []) {
   prefixes += 1;
@@ -18,8 +18,8 @@ async function syncQuery(query, args = []) {
 }
 
 /**
- * JSON without the white space between its parts, which PostgreSQL puts into jsonb. Numbers keep
- * all their digits.
+ * Returns JSON without the white space that PostgreSQL puts into jsonb. Numbers keep all their
+ * digits.
  */
 const compact = (json) => json.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
 
@@ -37,7 +37,7 @@ for (const [what, value] of [
   ["JSON that is too deep", "(repeat('[', 200) || repeat(']', 200))::json AS deep"],
   ["a switch that is none", "1 AS preview_features_enabled"],
 ]) {
-  test(`${what}: the Worker could not read it, so it is told by its row and not written`, async () => {
+  test(`${what}: the Worker could not read it, so its row is reported and not written`, async () => {
     const { code, stdout, stored } = await syncQuery(`SELECT '${userId("bad")}', ${value}`);
     assert.equal(code, 1);
     assert.match(JSON.parse(stdout).problems.join("\n"), /the Worker could not read its value/);
@@ -191,7 +191,7 @@ describe("the order of keys", () => {
   ];
   const planned = Object.fromEntries(names.map((name, n) => [userId(name), { on: n % 2 === 0, plan: `${SECRET_MARK} ${name}` }]));
 
-  test("is that of their bytes in UTF-8, whatever the database sorts by", async () => {
+  test("is that of their UTF-8 bytes, whatever the database's collation", async () => {
     const users = await sync.table(planned);
     await users.sync([], { read: names.length, written: names.length });
     await users.assertSynced();
@@ -216,7 +216,7 @@ describe("the order of keys", () => {
     });
   }
 
-  test("in a database whose encoding orders them otherwise", async () => {
+  test("in a database whose encoding sorts differently", async () => {
     await sync.database.query("CREATE DATABASE western ENCODING 'WIN1252' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0");
     const env = { DATABASE_URL: sync.database.url({ database: "western" }) };
     // U+20AC is 0x80 there, before all letters with accents.
@@ -233,7 +233,7 @@ describe("the order of keys", () => {
     );
   });
 
-  test("a list that is not in order: an error, and nothing is deleted", async () => {
+  test("an unsorted list is an error, and nothing is deleted", async () => {
     const users = await sync.table(makeRows(30));
     await users.sync([]);
     await users.delete(userId("00004"));
@@ -253,9 +253,9 @@ describe("the order of keys", () => {
   });
 });
 
-describe("rows that KV cannot take", () => {
+describe("rows that KV cannot store", () => {
   const MiB = 1024 * 1024;
-  // Brackets stand for the value around the text: `{"preview_features_enabled":true,"plan":"…"}`.
+  // Less the JSON around the text: `{"preview_features_enabled":true,"plan":"…"}`.
   const around = JSON.stringify({ preview_features_enabled: true, plan: "" }).length;
   const cases = {
     "a NULL key": { sql: () => "(NULL, true, 'x')" },
@@ -283,13 +283,13 @@ describe("rows that KV cannot take", () => {
       await users.sync(["--allow-mass-delete"]);
     };
 
-    test(`${what}: reported by its row, and the rest goes on`, async () => {
+    test(`${what}: its row is reported, and the others are written`, async () => {
       const { users, args, except } = await set();
       const { code, summary, stderr } = await users.run(args);
       assert.equal(code, 1, stderr);
       assert.deepEqual([summary.read, summary.written, summary.failed, summary.deleted], [5 + failed, 5, failed, 0]);
       assert.match(summary.problems.join("\n"), /\brow\b/i);
-      // What it says of where the row is, is where it is.
+      // The reported query finds the row.
       const hints = [...summary.problems.join("\n").matchAll(/\((SELECT .*)\)$/gm)].map(([, hint]) => hint);
       assert.ok(hints.length >= 1, summary.problems.join("\n"));
       for (const hint of hints) {
@@ -318,7 +318,7 @@ describe("rows that KV cannot take", () => {
     });
   }
 
-  test("the same key twice: reported, the rest goes on, and what KV holds of it is one of the two", async () => {
+  test("a key that occurs twice is reported, the other rows are written, and KV has one of the two", async () => {
     const users = await sync.table(makeRows(5));
     await users.sync([]);
     await sync.database.query(
@@ -331,14 +331,14 @@ describe("rows that KV cannot take", () => {
     const stored = await sync.kvEntries(users.prefix);
     assert.match(stored.get(users.prefix + userId("00002")).value, /^\{"preview_features_enabled":true,"plan":"(x|qzx free)"\}$/);
     await users.assertSynced({ except: [users.prefix + userId("00002"), users.prefix + userId("twice")] });
-    // Which of them it is does not change from run to run.
+    // Which of the two does not change from run to run.
     await users.run();
     assert.deepEqual(await sync.kvEntries(users.prefix), stored);
     const strict = await users.run(["--strict"]);
     assert.equal(strict.code, 1);
   });
 
-  test("a key column that is selected twice: the row is found all the same", async () => {
+  test("a key column that is selected twice: the row is found", async () => {
     const users = await sync.table(makeRows(3));
     await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, 'x')`);
     users.query = `SELECT id, id, plan FROM ${users.name}`;
@@ -372,7 +372,7 @@ describe("rows that KV cannot take", () => {
     await users.sync([], { written: 0, unchanged: 4 });
   });
 
-  test("many bad rows are all counted, and told of in few lines", async () => {
+  test("all bad rows are counted, and reported in few lines", async () => {
     const users = await sync.table(makeRows(3));
     await sync.database.query(`INSERT INTO ${users.name} SELECT repeat('${SECRET_MARK}', 200) || n, true, '' FROM generate_series(1, 1500) n`);
     const { code, summary, stdout } = await users.run();

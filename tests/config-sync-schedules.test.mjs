@@ -1,5 +1,5 @@
 // `kv-edge config sync` under random schedules of faults, and killed at every call that it makes:
-// after it, or after another run, KV is what the table is.
+// after it, or after another run, KV equals the table.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { acceptSomeItems, assertFigures, changingCalls, keysOfCall, makeRows, startSync, tableWithPendingChanges } from "./harness/config-sync.mjs";
@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 
 for (const when of ["before", "after"]) {
-  test(`killed at each call, ${when} it has its effect: a second run completes the work`, async () => {
+  test(`killed at each call, ${when} it takes effect: a second run completes the work`, async () => {
     let kills = 0;
     for (let nth = 1; ; nth += 1) {
       const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
@@ -60,7 +60,7 @@ test("killed in the midst of its batches, again and again: the last run complete
   await users.assertSynced();
 });
 
-/** Whole numbers from 0 that look random (the generator of Park and Miller). */
+/** Returns pseudo-random whole numbers (the generator of Park and Miller). */
 function numbers(seed) {
   let state = seed;
   return (below) => {
@@ -69,7 +69,7 @@ function numbers(seed) {
   };
 }
 
-/** Makes calls fail often and in all ways, but each within the tries that it has. */
+/** Makes calls fail often and in all ways, but each less often than it is tried. */
 function faults(random) {
   const failed = new Map();
   return (call, pass) => {

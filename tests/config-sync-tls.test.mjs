@@ -1,5 +1,5 @@
-// `kv-edge config sync`: how the database is reached, over TLS as libpq's `sslmode` means it, and
-// what is said where it is not.
+// `kv-edge config sync`: connects to the database over TLS as libpq's `sslmode` says, and reports
+// a failure.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
@@ -14,7 +14,7 @@ const authority = certificate({ commonName: "authority of the tests" });
 const stranger = certificate({ commonName: "another authority" });
 const selfSigned = certificate({ commonName: "localhost", hosts: ["localhost", "127.0.0.1"] });
 
-/** By name, but not by address. */
+/** Valid for the name, not for the address. */
 const sync = await startSync({ tls: certificate({ commonName: "localhost", hosts: ["localhost"], issuer: authority }) });
 const plain = await startPostgres();
 const alone = await startPostgres({ tls: selfSigned });
@@ -30,7 +30,7 @@ const folder = folderOf({
 const pem = (name) => join(folder, `${name}.pem`);
 const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
 
-/** Syncs no rows out of there. */
+/** Syncs a query without rows from this database. */
 const reach = (DATABASE_URL, env = {}) => sync.run(["sync", "--query", QUERY, "--prefix", "tls:", "--json"], { env: { DATABASE_URL, ...env } });
 
 describe("TLS", () => {
@@ -82,14 +82,14 @@ describe("TLS", () => {
     });
   }
 
-  test("verify-ca without an authority of one's own is refused: any server with a certificate of a public one would do", async () => {
+  test("verify-ca without an own authority is refused, since any publicly signed certificate would pass", async () => {
     const DATABASE_URL = sync.database.url({ parameters: "?sslmode=verify-ca" });
     const { code, stderr } = await reach(DATABASE_URL, { SSL_CERT_FILE: pem("authority") });
     assert.equal(code, 1);
     assert.match(stderr, /sslmode=verify-ca without an authority to trust; .*sslrootcert=FILE/);
   });
 
-  test("a certificate for another host leads nobody to a weaker check", async () => {
+  test("a certificate for another host is not answered with the advice to check less", async () => {
     const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}`;
     const { code, stderr } = await reach(sync.database.url({ host: "127.0.0.1", parameters }));
     assert.equal(code, 1);
@@ -97,7 +97,7 @@ describe("TLS", () => {
     assert.doesNotMatch(stderr, /verify-ca|require|disable/);
   });
 
-  test("what is read over TLS is what is in KV", async () => {
+  test("rows read over TLS are synced", async () => {
     const users = await sync.table(makeRows(200));
     const result = await users.run([], {
       env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}` }) },
@@ -106,7 +106,7 @@ describe("TLS", () => {
     await users.assertSynced();
   });
 
-  test("require: a server that refuses TLS gets nothing, least of all a password", async () => {
+  test("require: a server that refuses TLS gets nothing, not even a start-up message", async () => {
     const seen = [];
     const server = net.createServer((socket) => socket.on("data", (bytes) => (seen.push(bytes), socket.write("N"))).on("error", () => {}));
     server.listen(0, "127.0.0.1");
@@ -142,7 +142,7 @@ describe("a database that cannot be read: exit code 1, a sentence with a way out
     });
   }
 
-  test("a server that takes the connection and says nothing: it gives up", async () => {
+  test("a server that accepts the connection and stays silent: it times out", async () => {
     const sockets = [];
     const server = net.createServer((socket) => sockets.push(socket.on("error", () => {})));
     server.listen(0, "127.0.0.1");

@@ -1,4 +1,4 @@
-// `kv-edge config sync --watch`: what it cannot do, or not yet, keeps it from nothing else.
+// `kv-edge config sync --watch`: a row that fails or is refused does not hold up the others.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
@@ -11,8 +11,8 @@ import { startWatch } from "./harness/watch.mjs";
 
 const { sync, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
-// Beside the other tests, on a database and a KV of its own: a key that another process wrote, and
-// that KV's list has a while later.
+// Runs beside the other tests, on its own database and KV: another process writes a key, and KV's
+// list has it later.
 const lagging = await startSync();
 const late = await lagging.table(makeRows(20));
 const lookedAtAgain = (async () => {
@@ -40,9 +40,9 @@ const lookedAtAgain = (async () => {
   child.kill("SIGTERM");
   return ended;
 })();
-lookedAtAgain.catch(() => {}); // The last test tells.
+lookedAtAgain.catch(() => {}); // The last test reports it.
 
-test("a row that KV cannot take is told, and the others are followed as before", async () => {
+test("a row that KV cannot store is reported, and the others are synced", async () => {
   const users = await createNotifyingTable(makeRows(20));
   await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, 'free')`);
   const tool = await startTool(users);
@@ -58,7 +58,7 @@ test("a row that KV cannot take is told, and the others are followed as before",
   assert.match(stderr, /row 21: its key is NULL/);
 });
 
-test("deletions that the guard refuses do not delay the others", async () => {
+test("deletions that the guard refuses do not delay other changes", async () => {
   const users = await createNotifyingTable(makeRows(20));
   const tool = await startTool(users);
   const gone = Object.keys(makeRows(10));
@@ -72,7 +72,7 @@ test("deletions that the guard refuses do not delay the others", async () => {
   assert.deepEqual([code, summary.behind, summary.deleted], [1, true, 0], stderr);
 });
 
-test("a column that is new, or gone, is in all rows", async () => {
+test("an added or removed column changes all rows", async () => {
   const users = await createNotifyingTable(makeRows(5));
   users.query = `SELECT * FROM ${users.name}`;
   const tool = await startTool(users);
@@ -95,7 +95,7 @@ test("a column that is new, or gone, is in all rows", async () => {
   assert.equal(code, 0, stderr);
 });
 
-test("the trigger of --help notifies of every change, and no id is too long for it", async () => {
+test("the trigger of --help notifies of every change, and every id fits into its payload", async () => {
   const { stdout } = await sync.run(["sync", "--help"], { api: false });
   const sql = /^ {2}CREATE FUNCTION[\s\S]*?;(?=\n\n)/m.exec(stdout)[0];
   const users = await sync.table(makeRows(20));
@@ -115,7 +115,7 @@ test("the trigger of --help notifies of every change, and no id is too long for 
   assert.equal(code, 1, stderr);
 });
 
-test("a database that accepts connections and says nothing: they do not pile up", { skip: !existsSync("/proc/self/fd") }, async () => {
+test("connections do not pile up if the database accepts them and stays silent", { skip: !existsSync("/proc/self/fd") }, async () => {
   const users = await createNotifyingTable(makeRows(3));
   const sockets = new Set();
   let isMute = false;
@@ -159,7 +159,7 @@ for (const [what, args, says] of [
   });
 }
 
-test("a key without a row that KV's list had too late is deleted after a minute", async () => {
+test("a key without a row that KV's list shows late is deleted after a minute", async () => {
   const { code, lines, stderr } = await lookedAtAgain;
   assert.equal(code, 0, stderr);
   assert.deepEqual(

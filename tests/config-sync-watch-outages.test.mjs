@@ -1,5 +1,5 @@
-// `kv-edge config sync --watch`: whatever becomes of the database or the API meanwhile, KV becomes
-// what the table is.
+// `kv-edge config sync --watch`: KV ends up equal to the table, whatever happens to the database
+// or the API.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,7 +10,7 @@ import { startWatch } from "./harness/watch.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
-// Beside the other tests, on a database and a KV of its own.
+// Runs beside the other tests, on its own database and KV.
 const calm = await startSync();
 const silent = await calm.table(makeRows(5));
 const everyMinute = (async () => {
@@ -23,9 +23,9 @@ const everyMinute = (async () => {
   child.kill("SIGTERM");
   return ended;
 })();
-everyMinute.catch(() => {}); // The last test tells.
+everyMinute.catch(() => {}); // The last test reports it.
 
-test("the database goes and comes back: what changed meanwhile shows, and what changes then", async () => {
+test("the database stops and starts again: changes before and after are synced", async () => {
   const users = await createNotifyingTable(makeRows(20));
   const tool = await startTool(users);
   await sync.database.stopKeepingData();
@@ -41,7 +41,7 @@ test("the database goes and comes back: what changed meanwhile shows, and what c
   assert.equal((await tool.end()).code, 0);
 });
 
-test("its connection is ended by an administrator: it connects again", async () => {
+test("it reconnects after an administrator ends its connection", async () => {
   const users = await createNotifyingTable(makeRows(20));
   const tool = await startTool(users);
   await sync.database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
@@ -53,7 +53,7 @@ test("its connection is ended by an administrator: it connects again", async () 
   assert.equal(code, 0, `${JSON.stringify(summary)} ${stderr}`);
 });
 
-test("an API that fails for a while: told, and mended", async () => {
+test("an API that fails for a while is reported, and KV is synced afterwards", async () => {
   const users = await createNotifyingTable(makeRows(20));
   const tool = await startTool(users, ["--deadline", "1"]);
   let isDown = true;
@@ -73,7 +73,7 @@ test("an API that fails for a while: told, and mended", async () => {
   );
 });
 
-test("a database that is not there, or a query that fails: exit code 1 at once", async () => {
+test("an unreachable database or a failing query at the start: exit code 1 at once", async () => {
   const users = await createNotifyingTable(makeRows(1));
   const away = await users.run(["--watch"], { env: { DATABASE_URL: sync.database.url({ port: 1 }) } });
   assert.equal(away.code, 1);
@@ -81,7 +81,7 @@ test("a database that is not there, or a query that fails: exit code 1 at once",
   assert.equal(wrong.code, 1);
 });
 
-test("--full-every 1: after a minute, what nobody notified of shows too", async () => {
+test("--full-every 1: a change without a notification is synced after a minute", async () => {
   const { code, lines, stderr } = await everyMinute;
   assert.equal(code, 0, stderr);
   assert.deepEqual(

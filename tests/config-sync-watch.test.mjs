@@ -1,4 +1,4 @@
-// `kv-edge config sync --watch`: changes of the table show in KV.
+// `kv-edge config sync --watch`: changes of the table reach KV.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,13 +9,13 @@ import { apiError } from "./harness/site.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
-/** Goes on where a test holds a lock. */
+/** A second connection, for a test that holds a lock. */
 const calm = new pg.Client({ connectionString: sync.database.url() });
 calm.on("error", () => {}); // The database ends first.
 await calm.connect();
 after(() => calm.end());
 
-test("inserts, updates and deletes show in KV; SIGTERM ends it with a summary", async () => {
+test("inserts, updates and deletes reach KV; SIGTERM ends it with a summary", async () => {
   const users = await createNotifyingTable(makeRows(20));
   const tool = await startTool(users);
   const before = api.calls.length;
@@ -130,7 +130,7 @@ test("a second SIGTERM does not wait for the calls under way", async () => {
   await users.assertSynced();
 });
 
-test("SIGTERM does not wait until the API is asked again", async () => {
+test("SIGTERM does not wait for the next retry", async () => {
   const users = await createNotifyingTable(makeRows(5));
   const tool = await startTool(users);
   api.intercept = (call, pass) => (kindOfCall(call) === "write" ? apiError(503, 10001, "out of order", { "Retry-After": "600" }) : pass());
@@ -144,7 +144,7 @@ test("SIGTERM does not wait until the API is asked again", async () => {
   assert.match(stderr, /^stopping after what is under way/m);
 });
 
-test("SIGTERM does not wait for a table that somebody has locked, nor does the server", async () => {
+test("SIGTERM does not wait for a locked table, and the server ends the query too", async () => {
   const users = await createNotifyingTable(makeRows(5));
   const tool = await startTool(users);
   await sync.database.query(`BEGIN; LOCK TABLE ${users.name} IN ACCESS EXCLUSIVE MODE`);
@@ -152,7 +152,7 @@ test("SIGTERM does not wait for a table that somebody has locked, nor does the s
   try {
     await calm.query(`SELECT pg_notify('${users.channel}', '')`);
     await eventually(async () => (await waiting()).length > 0, "it waits for the lock");
-    // The lock is held until it has ended.
+    // The lock is held until the tool has ended.
     const { code, summary, stderr } = await tool.end("SIGTERM");
     assert.deepEqual([code, summary.behind], [1, true], stderr);
     await eventually(async () => (await waiting()).length === 0, "the server has given up too");
@@ -161,7 +161,7 @@ test("SIGTERM does not wait for a table that somebody has locked, nor does the s
   }
 });
 
-test("a key that is not the sync's own is not deleted, and the guard holds", async () => {
+test("a foreign key is not deleted, and the delete guard applies", async () => {
   const users = await createNotifyingTable(makeRows(10));
   const tool = await startTool(users);
   const notify = (name) => sync.database.query(`SELECT pg_notify('${users.channel}', $1)`, [name]);
@@ -185,7 +185,7 @@ test("a key that is not the sync's own is not deleted, and the guard holds", asy
   assert.deepEqual([code, summary.behind, summary.deleted], [1, true, 0]);
 });
 
-test("the snapshot follows", async () => {
+test("--snapshot: the snapshot is synced too", async () => {
   const users = await createNotifyingTable(makeRows(10));
   const key = `snapshot-of-${users.name}`;
   const tool = await startTool(users, ["--snapshot", key]);
@@ -201,7 +201,7 @@ test("the snapshot follows", async () => {
   assert.equal((await tool.end()).code, 0);
 });
 
-test("a row whose key is that of a snapshot which another run made is told and not written", async () => {
+test("a row whose key is another run's snapshot is reported and not written", async () => {
   const users = await createNotifyingTable(makeRows(5));
   const key = `${users.prefix}snapshot`;
   await users.sync(["--snapshot", key]);

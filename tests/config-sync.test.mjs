@@ -1,4 +1,4 @@
-// `kv-edge config sync`: a table of a real PostgreSQL into the local KV, by the tool itself.
+// `kv-edge config sync`: syncs a table of a real PostgreSQL into the local KV.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertFigures, changingCalls, hashOf, keysOfCall, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
@@ -6,7 +6,7 @@ import { assertFigures, changingCalls, hashOf, keysOfCall, kindOfCall, makeRows,
 const sync = await startSync({ vars: { CONFIG_REFRESH: "0" } });
 
 describe("passes", () => {
-  test("the first writes all rows, the next one nothing, and each one after that what changed", async () => {
+  test("the first pass writes all rows, the next one nothing, each further one what changed", async () => {
     const users = await sync.table(makeRows(50));
     const first = await users.sync([], { read: 50, written: 50, unchanged: 0, deleted: 0, failed: 0, refused: 0, dryRun: false });
     assert.equal(first.summary.calls, first.calls.length);
@@ -47,7 +47,7 @@ describe("passes", () => {
     await users.assertSynced();
   });
 
-  test("a key of someone else that has a row is taken over", async () => {
+  test("a foreign key that has a row is taken over", async () => {
     const users = await sync.table(makeRows(5));
     await sync.put([
       { key: users.prefix + userId("00002"), value: users.expectedEntry(userId("00002"))[1].value },
@@ -57,7 +57,7 @@ describe("passes", () => {
     await users.assertSynced();
   });
 
-  test("the query of the documented example is the default, and what it wrote is what /config shows", async () => {
+  test("the documented query is the default, and /config shows its rows", async () => {
     await sync.database.query(`CREATE TABLE users (id text PRIMARY KEY, preview_features_enabled boolean)`);
     await sync.database.query(`INSERT INTO users VALUES ('${userId("on")}', true), ('${userId("off")}', false)`);
     const { code, stderr, summary } = await sync.run(["sync", "--json"]);
@@ -80,13 +80,13 @@ describe("passes", () => {
 });
 
 describe("prefixes", () => {
-  test("two in one namespace and none: each deletes only its own", async () => {
+  test("several prefixes in one namespace, and none: each sync deletes only its own keys", async () => {
     const tables = [
       await sync.table(makeRows(10, { plan: "pro" }), { prefix: "" }),
       await sync.table(makeRows(10), { prefix: "a:" }),
       await sync.table(makeRows(10, { plan: "team" }), { prefix: "a:b:" }),
     ];
-    /** All that stands under the widest prefix is someone's. */
+    /** Every key under the widest prefix belongs to one of the syncs. */
     const assertAllSynced = async () => {
       const stored = await sync.kvEntries();
       for (const { foreign } of tables) for (const [key, entry] of foreign) assert.deepEqual(stored.get(key), entry, key);
@@ -137,7 +137,7 @@ describe("deletes", () => {
     ["--no-delete leaves what is gone", { before: 10, gone: 1, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
     ["--no-delete needs no guard", { before: 10, gone: 9, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
   ]) {
-    test(`${what}, and writes are made whatever comes of them`, async () => {
+    test(`${what}, and writes are made in any case`, async () => {
       const users = await sync.table(makeRows(before));
       await users.sync([]);
       const ids = Object.keys(makeRows(gone));
@@ -157,13 +157,13 @@ describe("deletes", () => {
     });
   }
 
-  test("an empty table and nothing of its own in KV: nothing to do", async () => {
+  test("an empty table without keys in KV: nothing to do", async () => {
     const users = await sync.table();
     await users.sync([], { read: 0, written: 0, unchanged: 0, deleted: 0, refused: 0 });
     await users.assertSynced();
   });
 
-  test("a key that comes back is written again", async () => {
+  test("a row that is inserted again is written again", async () => {
     const users = await sync.table(makeRows(10));
     await users.sync([]);
     await users.delete(userId("00004"));
@@ -183,7 +183,7 @@ describe("--dry-run", () => {
     ["a snapshot", ["--snapshot", "SNAPSHOT"], 2],
     ["rows that KV cannot take", [], 2, true],
   ]) {
-    test(`${what}: it writes nothing, and says what the run after it does`, async () => {
+    test(`${what}: it writes nothing, and reports what the run after it does`, async () => {
       const users = await sync.table(makeRows(20));
       const given = args.map((arg) => arg.replace("SNAPSHOT", `snapshot-of-${users.name}`));
       await users.sync(given);
@@ -239,7 +239,7 @@ describe("output", () => {
     });
   }
 
-  test("a namespace that is not there: exit code 1 and its name", async () => {
+  test("a missing namespace: exit code 1 and its name", async () => {
     const users = await sync.table(makeRows(1));
     const { code, stderr, calls } = await users.run(["--namespace", "no-such-namespace"]);
     assert.equal(code, 1);

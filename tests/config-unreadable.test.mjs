@@ -1,5 +1,5 @@
-// What gives nothing good, where nothing good is remembered, is left alone for five seconds:
-// neither KV nor the log has much of it.
+// A key that fails, with no good value in memory, is not read again for five seconds, which saves
+// KV reads and log lines.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -11,8 +11,8 @@ const flags = { plain: { default: "on" }, plan: { default: "off", rules: [{ matc
 const REQUESTS = 10;
 
 /**
- * Why a key gives nothing good: what KV holds, what reads do, how many calls that makes, and the
- * line in the log.
+ * Why a key fails: its value in KV, the fault of its reads, the calls that it takes, and the log
+ * line.
  */
 const reasons = [
   ["is broken", { value: "{", calls: 1, code: "broken_record" }],
@@ -20,10 +20,10 @@ const reasons = [
   ["fails, also the second time", { fault: "500", calls: 2, code: "kv_unavailable" }],
 ];
 
-/** Faults of the reads of a key, also of many at once. */
+/** Returns the faults of the reads of a key, bulk reads included. */
 const faultsOf = (key, fault) => fault && { [`get ${key}`]: [fault], bulk: [fault] };
 
-/** Makes several requests; the reads of `key`, in all. */
+/** Runs `action`, and returns how often it read `key`. */
 async function readsOf(config, key, request, requests = REQUESTS) {
   const { reads } = await config.recordReads(async () => {
     for (let turn = 0; turn < requests; turn += 1) await request(turn);
@@ -31,7 +31,7 @@ async function readsOf(config, key, request, requests = REQUESTS) {
   return reads.flat().filter((read) => read === key).length;
 }
 
-/** The lines of the log that say that the job went on without something. */
+/** Returns the log lines about missing data. */
 const warnings = (config) =>
   config.worker
     .log()
@@ -39,9 +39,9 @@ const warnings = (config) =>
     .map(({ code }) => code);
 
 /**
- * Checks that a key costs one read and one line, after five seconds another one, and counts once
- * it is good. `ask(reason, turn)` makes a request and checks the answer; `askGood` when it is
- * good.
+ * Checks that a failing key costs one read and one log line, again after five seconds, and that
+ * its value counts once it is good. `ask(reason, turn)` makes a request and checks the response;
+ * `askGood` does so once the key is good.
  */
 async function assertLeftAlone(config, key, reason, good, ask, askGood) {
   await config.kv.put(key, reason.value ?? good);
@@ -61,7 +61,9 @@ describe("a user's record", async () => {
   const config = await startConfig({ refresh: "30" });
   before(() => config.putFlags(flags));
 
-  /** Routes: asks for a user, and checks that nothing is known of him; or his record. */
+  /**
+   * Routes that request a user, and check that nothing is known of them, or that their record is.
+   */
   const routes = {
     "GET /config": {
       unknown: async (id, faults) => assertPage(await config.getPage(id, { faults }), { preview: false, source: "default" }),
@@ -96,7 +98,7 @@ describe("a user's record", async () => {
     }
   }
 
-  test("it is left alone by all routes together", async () => {
+  test("no route reads it again", async () => {
     for (const first of Object.keys(routes)) {
       const id = uniqueName("user");
       await config.kv.put(id, "{");
@@ -115,7 +117,7 @@ describe("a user's record", async () => {
     assert.deepEqual(response.json().users, { [bad]: { source: "default", config: null }, [good]: { source: "record", config: on } });
   });
 
-  test("one that is remembered is no such record: it is asked for by the usual time", async () => {
+  test("a record in memory is no such case: it is read again after CONFIG_REFRESH", async () => {
     const id = uniqueName("user");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -126,7 +128,7 @@ describe("a user's record", async () => {
     assert.equal(await readsOf(config, id, () => config.getPage(id)), 0);
   });
 
-  test("what was remembered for an hour while KV fails, and is no more, is left alone", async () => {
+  test("a record that has been stale for an hour while KV fails is such a case", async () => {
     const id = uniqueName("user");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -166,7 +168,7 @@ describe("the flags' definitions", async () => {
     }
   }
 
-  test("they are left alone by all routes together, and each tells the same", async () => {
+  test("no route reads them again, and all give the same error", async () => {
     await config.kv.put("flags", "{");
     await config.restart();
     await stateOf();
@@ -214,7 +216,7 @@ describe("the snapshot", async () => {
   }
 });
 
-describe("CONFIG_REFRESH is the longest time that anything is left alone", async () => {
+describe("a failing key is not skipped for longer than CONFIG_REFRESH", async () => {
   for (const [refresh, first, later] of [
     ["0", 3, 3],
     ["2", 1, 1],

@@ -1,10 +1,11 @@
-// Whose page `/config` answers: `USER_ID_FROM` says where the user's id stands.
+// Whose page `/config` shows: `USER_ID_FROM` names the parameter, header or cookie with the user's
+// id.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, startConfig } from "./harness/config.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 
-/** Nothing between the Worker and a visitor may give the page to another one. */
+/** Checks that no cache between the Worker and a visitor may share the page. */
 function assertPrivate(response, vary) {
   assert.equal(response.headers.vary?.toLowerCase(), vary);
   assert.equal(response.headers["cache-control"], "private");
@@ -17,13 +18,13 @@ describe("USER_ID_FROM = query", async () => {
   const config = await startConfig({ vars: { USER_ID_FROM: "query" } });
   before(() => config.putRecord("alice", { preview_features_enabled: true }));
 
-  test("is the parameter userId", async () => {
+  test("reads the parameter userId", async () => {
     const response = await config.getPage("alice");
     assertPage(response, { preview: true });
     assert.equal(response.headers.vary, undefined);
   });
 
-  test("no header and no cookie counts", async () => {
+  test("ignores headers and cookies", async () => {
     const response = await config.request("GET", "/config", { headers: { userId: "alice", Cookie: "userId=alice" } });
     assertPlainError(response, 400, "Please provide a userId query parameter");
   });
@@ -53,7 +54,7 @@ describe("USER_ID_FROM = header:NAME", async () => {
     });
   }
 
-  test("the name of a header has no case", async () => {
+  test("the header's name is case-insensitive", async () => {
     assertPage(await ask({ "x-user-ID": "alice" }), { preview: true });
   });
 
@@ -62,13 +63,13 @@ describe("USER_ID_FROM = header:NAME", async () => {
     assertPlainError(await ask({}, "?userId=alice"), 400, missing);
   });
 
-  test("an empty one is none", async () => {
+  test("an empty header is a missing one", async () => {
     assertPlainError(await ask({ "X-User-Id": "" }), 400, missing);
     assertProblem(await ask({ "X-User-Id": " ", ...json }), 400, "missing_user_id");
   });
 
   for (const id of [".", "..", long]) {
-    test(`an id that no key can be is answered 400: ${id.slice(0, 5)}`, async () => {
+    test(`an id that cannot be a key is answered 400: ${id.slice(0, 5)}`, async () => {
       assertProblem(await ask({ "X-User-Id": id, ...json }), 400, "invalid_key");
     });
   }
@@ -118,7 +119,7 @@ for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cooki
   });
 }
 
-test("USER_ID_FROM that is empty is the query, as by default", async () => {
+test("an empty USER_ID_FROM is the default, the query", async () => {
   const config = await startConfig({ vars: { USER_ID_FROM: "" } });
   await config.putRecord("alice", { preview_features_enabled: true });
   assertPage(await config.getPage("alice"), { preview: true });

@@ -11,7 +11,7 @@ const off = { preview_features_enabled: false };
 const IDS_MAX = 1000;
 const BODY_MAX = 600 * 1024;
 
-/** Checks the answer; its users. */
+/** Checks the response and returns its users. */
 function usersOf(response) {
   assert.equal(response.status, 200, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
@@ -73,7 +73,7 @@ describe("who may ask, and for what", async () => {
     ["513 bytes", "a".repeat(513)],
     ["171 times three bytes", "€".repeat(171)],
   ]) {
-    test(`an id that is no key (${what}) is answered 400 by its index, without a read`, async () => {
+    test(`an id that cannot be a key (${what}) is answered 400 by its index, without a read`, async () => {
       const { response, reads } = await config.recordReads(() => post({ userIds: ["fine", "a", id, "b"] }));
       assert.equal(response.status, 400, response.text);
       const { detail } = assertProblem(response, 400, response.json().code);
@@ -82,7 +82,7 @@ describe("who may ask, and for what", async () => {
     });
   }
 
-  test("no id at all is an answer without users, and without a read", async () => {
+  test("an empty list is answered without users and without a read", async () => {
     const { response, reads } = await config.recordReads(() => post({ userIds: [] }));
     assert.deepEqual(usersOf(response), {});
     assert.deepEqual(reads, []);
@@ -93,7 +93,7 @@ describe("who may ask, and for what", async () => {
     ["as long as it may be", BODY_MAX, 200],
     ["too long", BODY_MAX + 1, 413],
   ]) {
-    test(`a body without a length that is ${what} is answered ${status}`, async () => {
+    test(`a chunked body that is ${what} is answered ${status}`, async () => {
       const { hostname, port } = config.worker.directUrl;
       const response = await new Promise((resolve, reject) => {
         const request = http.request(
@@ -116,7 +116,7 @@ describe("who may ask, and for what", async () => {
     });
   }
 
-  test("a body of the greatest length is read, one byte more is answered 413", async () => {
+  test("a body of the maximum length is read, one byte more is answered 413", async () => {
     const body = (length) => '{"userIds":["a"]}'.padEnd(length, " ");
     assert.deepEqual(Object.keys(usersOf(await post(body(BODY_MAX)))), ["a"]);
     const response = await post(body(BODY_MAX + 1));
@@ -138,12 +138,12 @@ describe("without API_TOKEN", async () => {
   });
 });
 
-describe("what is answered", async () => {
+describe("the response", async () => {
   const config = await startConfig({ refresh: "30", vars: { CONFIG_SNAPSHOT: "snapshot" } });
   const sam = { preview_features_enabled: true, plan: "pro" };
   before(() => config.kv.put("snapshot", snapshotOf({ sam, both: off })));
 
-  test("each user's source and whole record", async () => {
+  test("has each user's source and whole record", async () => {
     const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: '<b>"é\u2028', list: [1, { a: null }], nothing: null };
     const [own, broken, nobody] = ids(3);
     await config.putRecord(own, full);
@@ -159,13 +159,13 @@ describe("what is answered", async () => {
     });
   });
 
-  test("numbers are as the record has them", async () => {
+  test("keeps numbers as they are in the record", async () => {
     const [id] = ids(1);
     await config.putRecord(id, '{"a":9007199254740993,"b":0.1000000000000000055}');
     assert.match((await config.postUsers([id])).text, /9007199254740993/);
   });
 
-  test("an id that stands twice is read and answered once", async () => {
+  test("has an id that is requested twice once, for one read", async () => {
     const [a, b] = ids(2);
     const { response, reads } = await config.recordReads(() => config.postUsers([a, b, a, a]));
     assert.deepEqual(Object.keys(usersOf(response)).toSorted(), [a, b].toSorted());
@@ -178,20 +178,20 @@ describe("what is answered", async () => {
     );
   });
 
-  test("names of JavaScript's own are ids like others", async () => {
+  test("treats property names of JavaScript objects as ids", async () => {
     const names = ["__proto__", "constructor", "toString", 'a"b', "a\\b", "a\u0000b", "été", "🎉"];
     const users = usersOf(await config.postUsers(names));
     assert.deepEqual(Object.keys(users).toSorted(), names.toSorted());
   });
 
-  test("reserved ids have no record, and are not read", async () => {
+  test("has no record for reserved ids, and does not read them", async () => {
     await config.putRecord("flags", { flags: {} });
     const { response, reads } = await config.recordReads(() => config.postUsers(["flags", "snapshot"]));
     assert.deepEqual(usersOf(response), { flags: { source: "none", config: null }, snapshot: { source: "none", config: null } });
     assert.ok(!reads.flat().includes("flags"), `${reads}`);
   });
 
-  /** How many calls, each of 100 keys at most, so many ids cost. */
+  /** The calls, of 100 keys each at most, that so many ids cost. */
   for (const [count, calls] of [
     [1, [1]],
     [99, [99]],
@@ -203,7 +203,7 @@ describe("what is answered", async () => {
     test(`${count} ids cost ${calls.length} calls, and none the second time`, async () => {
       const userIds = ids(count);
       await Promise.all(userIds.slice(0, 20).map((id) => config.putRecord(id, on)));
-      await config.postUsers(["sam"]); // the snapshot is in memory
+      await config.postUsers(["sam"]); // loads the snapshot into memory
       const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
       assert.deepEqual(
         reads.map((keys) => (Array.isArray(keys) ? keys.length : 1)).toSorted((a, b) => a - b),
@@ -213,14 +213,14 @@ describe("what is answered", async () => {
       const users = usersOf(response);
       for (const [index, id] of userIds.entries())
         assert.deepEqual(users[id], index < 20 ? { source: "record", config: on } : { source: "none", config: null });
-      if (count > 250) return; // more do not fit in memory beside others
+      if (count > 250) return; // more do not fit in memory
       const again = await config.recordReads(() => config.postUsers(userIds));
       assert.deepEqual(again.reads, []);
       assert.deepEqual(usersOf(again.response), users);
     });
   }
 
-  test("memory comes first, and what is read here is there for the page", async () => {
+  test("memory is used first, and records read here serve pages too", async () => {
     const [known, unknown, asked] = ids(3);
     for (const id of [known, asked]) await config.putRecord(id, on);
     await config.getPage(known);
@@ -233,7 +233,7 @@ describe("what is answered", async () => {
     assert.match(page.response.text, /🎉/);
   });
 
-  test("after the time, what is in memory is read anew", async () => {
+  test("an expired record is read again", async () => {
     const [id] = ids(1);
     await config.putRecord(id, on);
     await config.postUsers([id]);
@@ -246,14 +246,14 @@ describe("what is answered", async () => {
 describe("faults", async () => {
   const config = await startConfig();
 
-  test("a bulk read that fails once is made again", async () => {
+  test("a bulk read that fails once is retried", async () => {
     const [id] = ids(1);
     await config.putRecord(id, on);
     const users = usersOf(await config.postUsers([id], { faults: { bulk: ["500", "ok"] } }));
     assert.deepEqual(users[id], { source: "record", config: on });
   });
 
-  test("broken now: the last good one", async () => {
+  test("a record that breaks is served as it was", async () => {
     const [good, never] = ids(2);
     await config.putRecord(good, on);
     usersOf(await config.postUsers([good]));
@@ -263,7 +263,7 @@ describe("faults", async () => {
   });
 
   for (const fault of ["500", "429", "no answer", "throws a string", "throws undefined"]) {
-    test(`KV fails (${fault}): who is remembered is stale; where one is not, nothing is made up`, async () => {
+    test(`KV fails (${fault}): users in memory are served stale; if one is not there, the answer is an error`, async () => {
       const [known, unknown] = ids(2);
       await config.putRecord(known, on);
       await config.putRecord(unknown, on);
@@ -275,7 +275,7 @@ describe("faults", async () => {
     });
   }
 
-  test("one call of three fails: the others' users are there", async () => {
+  test("if one call of three fails, the users of the others are served", async () => {
     const userIds = ids(250);
     await Promise.all(userIds.map((id) => config.putRecord(id, on)));
     usersOf(await config.postUsers(userIds));
@@ -293,7 +293,7 @@ describe("long records", async () => {
   const MIB = 1024 * 1024;
   const lengths = (reads) => reads.map((keys) => (Array.isArray(keys) ? keys.length : keys));
 
-  test("a call that KV will not answer, of more than 25 MB, is made by halves", async () => {
+  test("a call that KV refuses, for more than 25 MB, is split in halves", async () => {
     const userIds = ids(100);
     for (const id of userIds) await config.putRecord(id, JSON.stringify(on).padEnd(300_000, " "));
     const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
@@ -301,7 +301,7 @@ describe("long records", async () => {
     assert.deepEqual(usersOf(response), Object.fromEntries(userIds.map((id) => [id, { source: "record", config: on }])));
   });
 
-  /** What calls do, and of how many keys they are. */
+  /** The calls' faults, and their numbers of keys. */
   for (const [faults, calls] of [
     [
       ["413", "ok"],
@@ -320,7 +320,7 @@ describe("long records", async () => {
       [5, 2, 3, 1, 2],
     ],
   ]) {
-    test(`each half by itself: ${faults}`, async () => {
+    test(`halves fail by themselves: ${faults}`, async () => {
       const userIds = ids(5);
       for (const [index, id] of userIds.entries()) await config.putRecord(id, { ...on, index });
       const { response, reads } = await config.recordReads(() => config.postUsers(userIds, { faults: { bulk: faults } }));
@@ -329,7 +329,7 @@ describe("long records", async () => {
     });
   }
 
-  test("one that KV will never answer is not asked for again and again", async () => {
+  test("a record that KV never returns is not read again and again", async () => {
     const userIds = ids(3);
     const { response, reads } = await config.recordReads(() => config.postUsers(userIds, { faults: { bulk: ["413"] } }));
     assert.deepEqual(lengths(reads), [3, 1, 2, 1, 1]);
@@ -352,7 +352,7 @@ describe("long records", async () => {
   }
 });
 
-describe("with a snapshot that is not remembered", async () => {
+describe("with a snapshot that is not in memory", async () => {
   const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
   test("it is read once for all users of a request", async () => {
     const userIds = ids(120);
@@ -362,7 +362,7 @@ describe("with a snapshot that is not remembered", async () => {
     assert.equal(reads.filter((key) => key === "snapshot").length, 1);
   });
 
-  test("it is tried once for all users of a request", async () => {
+  test("a failing read of it is made once for all users of a request", async () => {
     const userIds = ids(50);
     await config.kv.put("snapshot", "{");
     await config.restart();
@@ -388,7 +388,7 @@ describe("with a snapshot that is not remembered", async () => {
 
 describe("the prefix", async () => {
   const config = await startConfig({ vars: { CONFIG_PREFIX: "u:" } });
-  test("stands before each id, and not in the answer", async () => {
+  test("precedes each id in KV, and is not in the response", async () => {
     await config.putRecord("u:a", on);
     await config.putRecord("b", on);
     const { response, reads } = await config.recordReads(() => config.postUsers(["a", "b"]));

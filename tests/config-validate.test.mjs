@@ -1,5 +1,5 @@
-// `kv-edge config validate`: what is wrong with flag definitions and where, before anyone puts
-// them into KV.
+// `kv-edge config validate`: reports faults in flag definitions with their places, before they
+// reach KV.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -8,7 +8,7 @@ import { makeFolder as folderOf, runTool } from "./harness/site.mjs";
 const boolean = (rules = [], more = {}) => ({ default: "off", rules, ...more });
 const flags = (definitions) => JSON.stringify({ flags: definitions }, undefined, 2);
 
-/** Runs it over a text in a file: `{ code, stdout, stderr, report, file }`. */
+/** Validates a text in a file: `{ code, stdout, stderr, report, file }`. */
 async function validate(text, args = ["--json"]) {
   const folder = folderOf({ "flags.json": text });
   const file = join(folder, "flags.json");
@@ -51,7 +51,7 @@ const GOOD = {
   },
 };
 
-describe("definitions that are right", () => {
+describe("valid definitions", () => {
   for (const [what, text, count] of [
     ["of all types", JSON.stringify(GOOD), 4],
     ["none", '{"flags":{}}', 0],
@@ -67,7 +67,7 @@ describe("definitions that are right", () => {
   }
 });
 
-describe("definitions that are wrong: exit code 1, each fault with its place", () => {
+describe("invalid definitions: exit code 1, each fault with its place", () => {
   const on = (rule) => boolean([{ variant: "on", ...rule }]);
   for (const [what, definitions, ...places] of [
     ["no default", { a: { variants: { on: true } } }, /a.*default/],
@@ -153,7 +153,7 @@ describe("definitions that are wrong: exit code 1, each fault with its place", (
   }
 });
 
-describe("what may not be meant: a warning, and exit code 0", () => {
+describe("suspicious definitions: a warning, and exit code 0", () => {
   for (const [what, definition, place] of [
     [
       "a rule behind one that takes all",

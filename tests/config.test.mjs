@@ -7,7 +7,7 @@ import { send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// KV is asked at every request, so that a change shows at once.
+// KV is read at every request, so that a change takes effect at once.
 const worker = await startWorker({ vars: { CONFIG_REFRESH: "0" } });
 const { USER_CONFIGURATION } = worker.env;
 
@@ -60,7 +60,7 @@ const brokenRecords = [
 ];
 for (const record of brokenRecords) {
   const shown = typeof record === "string" ? JSON.stringify(record) : "bytes that are no UTF-8";
-  test(`the broken record ${shown} gets the regular page, says so in a header and in the log`, async () => {
+  test(`the broken record ${shown} gets the regular page, and is reported in a header and in the log`, async () => {
     const id = uniqueName("broken");
     await USER_CONFIGURATION.put(id, record);
     const before = worker.log().length;
@@ -108,7 +108,7 @@ const keysBeyond = [
   ["..", ".."],
 ];
 for (const [name, id] of keysBeyond) {
-  test(`a userId that no key can be (${name}) is answered 400`, async () => {
+  test(`a userId that cannot be a key (${name}) is answered 400`, async () => {
     const response = await sendForJson(worker, `/config?userId=${encodeURIComponent(id)}`);
     assertProblem(response, 400, "invalid_key");
   });
@@ -121,13 +121,13 @@ for (const encoded of ["%", "%zz", "%a", "%ff", "%C3%28", "%ED%A0%80"]) {
   });
 }
 
-test("nothing that the client sends stands in the page", async () => {
+test("the page contains nothing that the client sends", async () => {
   const response = await configOf("<script>alert(1)</script>");
   assertPage(response, { preview: false });
   assert.doesNotMatch(response.text, /<script|alert/);
 });
 
-test("HEAD is answered as GET, without the page", async () => {
+test("HEAD is answered as GET, without the body", async () => {
   const id = uniqueName("head");
   await USER_CONFIGURATION.put(id, "{");
   const response = await send(worker, `/config?userId=${id}`, { method: "HEAD" });
