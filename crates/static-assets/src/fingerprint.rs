@@ -74,8 +74,9 @@ fn vite(part: &str, is_first: bool) -> bool {
     let is_odd = hash.as_bytes().windows(2).any(|pair| {
         let &[first, second] = pair else { return false };
         matches!(
-            (Kind::of(first), Kind::of(second)),
-            (Kind::Digit, Kind::Lower) | (Kind::Upper, Kind::Digit | Kind::Upper)
+            (CharacterClass::of(first), CharacterClass::of(second)),
+            (CharacterClass::Digit, CharacterClass::Lower)
+                | (CharacterClass::Upper, CharacterClass::Digit | CharacterClass::Upper)
         )
     });
     is_apart
@@ -87,14 +88,14 @@ fn vite(part: &str, is_first: bool) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CharacterClass {
     Upper,
     Lower,
     Digit,
     Other,
 }
 
-impl Kind {
+impl CharacterClass {
     fn of(byte: u8) -> Self {
         match byte {
             b'A'..=b'Z' => Self::Upper,
@@ -109,12 +110,12 @@ impl Kind {
 /// change from a capital to lower case, and have digits at the end, as in `Chapter2`.
 fn breaks(text: &str) -> usize {
     let text = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    let kinds = || text.bytes().map(Kind::of);
-    let is_break = |(first, second): &(Kind, Kind)| {
+    let kinds = || text.bytes().map(CharacterClass::of);
+    let is_break = |(first, second): &(CharacterClass, CharacterClass)| {
         first != second
-            && *first != Kind::Other
-            && *second != Kind::Other
-            && (*first, *second) != (Kind::Upper, Kind::Lower)
+            && *first != CharacterClass::Other
+            && *second != CharacterClass::Other
+            && (*first, *second) != (CharacterClass::Upper, CharacterClass::Lower)
     };
     kinds().zip(kinds().skip(1)).filter(is_break).count()
 }

@@ -21,14 +21,14 @@ const LINE_MAX: usize = 2000;
 /// In JSON they are a list of `[pattern, [name…], [[name, value]…]]`: the fields that are
 /// removed, then those that are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
-pub struct HeaderRules(Vec<Rule>);
+#[serde(try_from = "Vec<HeaderRuleRecord>", into = "Vec<HeaderRuleRecord>")]
+pub struct HeaderRules(Vec<HeaderRule>);
 
 /// A rule in JSON.
-type Block = (Box<str>, Vec<Box<str>>, Vec<(Box<str>, Box<str>)>);
+type HeaderRuleRecord = (Box<str>, Vec<Box<str>>, Vec<(Box<str>, Box<str>)>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
+struct HeaderRule {
     source: Pattern,
     /// In lower case.
     remove: Vec<Box<str>>,
@@ -69,7 +69,7 @@ impl HeaderRules {
         let mut rules = Vec::new();
         let mut errors = Vec::new();
         // The rule that the next lines belong to; `None` if it has an error.
-        let mut open: Option<(usize, Option<Rule>)> = None;
+        let mut open: Option<(usize, Option<HeaderRule>)> = None;
         for (text, line) in file.trim_start_matches('\u{feff}').lines().zip(1..) {
             let content = text.trim();
             if content.is_empty() || content.starts_with('#') {
@@ -83,10 +83,10 @@ impl HeaderRules {
                 close(open.take(), &mut rules, &mut note);
                 open = Some((line, None));
                 Pattern::parse(content).map(|source| {
-                    open = Some((line, Some(Rule { source, remove: Vec::new(), set: Vec::new() })));
+                    open = Some((line, Some(HeaderRule { source, remove: Vec::new(), set: Vec::new() })));
                 })
             } else if let Some((_, rule)) = &mut open {
-                Field::parse(content).map(|field| rule.iter_mut().for_each(|rule| rule.add(field)))
+                HeaderChange::parse(content).map(|field| rule.iter_mut().for_each(|rule| rule.add(field)))
             } else {
                 Err("It belongs to no source. Above it write a line that starts with `/` or `https://`.".into())
             };
@@ -136,7 +136,7 @@ impl HeaderRules {
 }
 
 /// Adds a rule that is complete. It must have fields.
-fn close(open: Option<(usize, Option<Rule>)>, rules: &mut Vec<Rule>, note: &mut impl FnMut(usize, String)) {
+fn close(open: Option<(usize, Option<HeaderRule>)>, rules: &mut Vec<HeaderRule>, note: &mut impl FnMut(usize, String)) {
     let Some((line, Some(rule))) = open else { return };
     if rule.remove.is_empty() && rule.set.is_empty() {
         note(line, "It has no fields. Below it write `Name: value` or `! Name`.".into());
@@ -156,12 +156,12 @@ fn is_source(line: &str) -> bool {
 
 /// A line below a pattern.
 #[derive(Clone, Copy)]
-enum Field<'a> {
+enum HeaderChange<'a> {
     Remove(&'a str),
     Set(&'a str, &'a str),
 }
 
-impl<'a> Field<'a> {
+impl<'a> HeaderChange<'a> {
     fn parse(line: &'a str) -> Result<Self, String> {
         let (name, value) = match (line.split_once(':'), line.strip_prefix("! ")) {
             (Some((name, value)), _) => (name.trim(), Some(value.trim())),
@@ -212,13 +212,13 @@ impl<'a> Field<'a> {
     }
 }
 
-impl Rule {
+impl HeaderRule {
     /// Adds a line. "If a header is applied twice …, the values are joined with a comma
     /// separator."
-    fn add(&mut self, field: Field<'_>) {
+    fn add(&mut self, field: HeaderChange<'_>) {
         match field {
-            Field::Remove(name) => self.remove.push(name.to_ascii_lowercase().into()),
-            Field::Set(name, value) => {
+            HeaderChange::Remove(name) => self.remove.push(name.to_ascii_lowercase().into()),
+            HeaderChange::Set(name, value) => {
                 let name = name.to_ascii_lowercase();
                 match self.set.iter_mut().find(|(set, _)| **set == *name) {
                     Some((_, joined)) => *joined = [joined, ", ", value].concat().into(),
@@ -229,14 +229,14 @@ impl Rule {
     }
 }
 
-impl TryFrom<Vec<Block>> for HeaderRules {
+impl TryFrom<Vec<HeaderRuleRecord>> for HeaderRules {
     type Error = String;
 
-    fn try_from(blocks: Vec<Block>) -> Result<Self, String> {
+    fn try_from(blocks: Vec<HeaderRuleRecord>) -> Result<Self, String> {
         let rules = blocks.into_iter().map(|(source, remove, set)| {
-            let mut rule = Rule { source: Pattern::parse(&source)?, remove: Vec::new(), set: Vec::new() };
-            let removed = remove.iter().map(|name| Field::Remove(name));
-            for field in removed.chain(set.iter().map(|(name, value)| Field::Set(name, value))) {
+            let mut rule = HeaderRule { source: Pattern::parse(&source)?, remove: Vec::new(), set: Vec::new() };
+            let removed = remove.iter().map(|name| HeaderChange::Remove(name));
+            for field in removed.chain(set.iter().map(|(name, value)| HeaderChange::Set(name, value))) {
                 field.check()?;
                 rule.add(field);
             }
@@ -246,7 +246,7 @@ impl TryFrom<Vec<Block>> for HeaderRules {
     }
 }
 
-impl From<HeaderRules> for Vec<Block> {
+impl From<HeaderRules> for Vec<HeaderRuleRecord> {
     fn from(rules: HeaderRules) -> Self {
         rules.0.into_iter().map(|rule| (rule.source.text().into(), rule.remove, rule.set)).collect()
     }

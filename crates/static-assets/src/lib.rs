@@ -34,7 +34,7 @@
 //!
 //! # `_headers` and `_redirects`
 //!
-//! Both files have rules: [`header_rules`] sets and removes header fields, [`redirects`] sends a
+//! Both files have rules: [`header_rules`] sets and removes header fields, [`redirect_rules`] sends a
 //! path elsewhere or rewrites it. Both match paths with the same patterns: `*` and `:name`.
 //!
 //! # Paths
@@ -88,7 +88,7 @@ pub mod manifest;
 pub mod media_type;
 mod pattern;
 pub mod pieces;
-pub mod redirects;
+pub mod redirect_rules;
 pub mod release;
 pub mod site;
 pub mod translations;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header_rules::HeaderRules;
 use super::html_handling::{HtmlHandling, Resolved};
-use super::redirects::Redirects;
+use super::redirect_rules::RedirectRules;
 use http_semantics::accept_encoding::Coding;
 use kv_store::record::{self, BrokenRecord};
 
@@ -34,7 +34,7 @@ pub struct Manifest {
     pub plain_keys: bool,
     /// The rules of `_redirects`.
     #[serde(default)]
-    pub redirects: Redirects,
+    pub redirects: RedirectRules,
     /// The rules of `_headers`.
     #[serde(default)]
     pub headers: HeaderRules,

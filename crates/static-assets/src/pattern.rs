@@ -30,29 +30,29 @@ pub(super) struct Pattern {
     /// The pattern as it was written.
     text: Box<str>,
     /// The host, in lower case; `None` matches any host.
-    host: Option<Sequence>,
-    path: Sequence,
+    host: Option<SegmentSequence>,
+    path: SegmentSequence,
 }
 
 /// Segments with a delimiter between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Sequence {
+struct SegmentSequence {
     delimiter: char,
-    segments: Vec<Segment>,
+    segments: Vec<PatternSegment>,
     /// The position of the splat: the segment, and the index in its `rest`.
     splat: Option<(usize, usize)>,
 }
 
 /// A literal, then placeholders with a literal behind each. A literal may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Segment {
+struct PatternSegment {
     first: String,
-    rest: Vec<(Gap, String)>,
+    rest: Vec<(Placeholder, String)>,
 }
 
 /// A placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Gap {
+enum Placeholder {
     /// `*`: any text, also the empty one.
     Splat,
     /// `:name`: at least one character.
@@ -69,7 +69,7 @@ pub(super) struct Captures<'a> {
 
 /// A piece of a text that has placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(super) enum PatternToken<'a> {
     Literal(&'a str),
     /// Without its colon.
     Name(&'a str),
@@ -102,7 +102,7 @@ impl Pattern {
         if !path.starts_with('/') {
             return Err("The source starts neither with `/` nor with `https://`.".into());
         }
-        let path = Sequence::parse('/', path, |literal| {
+        let path = SegmentSequence::parse('/', path, |literal| {
             percent_decode(literal).map_err(|_| "The source has a broken percent-encoding.".into())
         })?;
         if path.segments.iter().any(|segment| segment.rest.is_empty() && is_dots(&segment.first)) {
@@ -131,8 +131,8 @@ impl Pattern {
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let segments = self.host.iter().chain([&self.path]).flat_map(|sequence| &sequence.segments);
         segments.flat_map(|segment| &segment.rest).map(|(gap, _)| match gap {
-            Gap::Splat => SPLAT,
-            Gap::Name(name) => name,
+            Placeholder::Splat => SPLAT,
+            Placeholder::Name(name) => name,
         })
     }
 
@@ -171,7 +171,7 @@ impl Pattern {
 }
 
 /// Parses the host of a pattern.
-fn host_sequence(host: &str) -> Result<Sequence, String> {
+fn host_sequence(host: &str) -> Result<SegmentSequence, String> {
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     if host.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) {
         return Err("The source has a port. Leave it out: any port matches.".into());
@@ -179,7 +179,7 @@ fn host_sequence(host: &str) -> Result<Sequence, String> {
     if host.is_empty() {
         return Err("The source has no host behind `https://`.".into());
     }
-    Sequence::parse('.', host, |literal| {
+    SegmentSequence::parse('.', host, |literal| {
         let is_host = literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         if is_host {
             Ok(Cow::Owned(literal.to_ascii_lowercase()))
@@ -191,7 +191,7 @@ fn host_sequence(host: &str) -> Result<Sequence, String> {
     })
 }
 
-impl Sequence {
+impl SegmentSequence {
     /// Parses segments. `literal` decodes the text between placeholders.
     fn parse(
         delimiter: char,
@@ -199,19 +199,19 @@ impl Sequence {
         literal: impl Fn(&str) -> Result<Cow<'_, str>, String>,
     ) -> Result<Self, String> {
         let mut sequence = Self { delimiter, segments: Vec::new(), splat: None };
-        let mut segment = Segment::default();
+        let mut segment = PatternSegment::default();
         for (index, part) in text.split('*').enumerate() {
             if index > 0 {
                 sequence.splat = Some((sequence.segments.len(), segment.rest.len()));
-                segment.rest.push((Gap::Splat, String::new()));
+                segment.rest.push((Placeholder::Splat, String::new()));
             }
             for token in tokens(part) {
                 let text = match token {
-                    Token::Name(name) => {
-                        segment.rest.push((Gap::Name(name.into()), String::new()));
+                    PatternToken::Name(name) => {
+                        segment.rest.push((Placeholder::Name(name.into()), String::new()));
                         continue;
                     }
-                    Token::Literal(text) => literal(text)?,
+                    PatternToken::Literal(text) => literal(text)?,
                 };
                 for (index, part) in text.split(delimiter).enumerate() {
                     if index > 0 {
@@ -261,7 +261,7 @@ impl Sequence {
     }
 }
 
-impl Segment {
+impl PatternSegment {
     /// Returns the last literal, to which text is appended while the segment is parsed.
     fn last(&mut self) -> &mut String {
         self.rest.last_mut().map_or(&mut self.first, |(_, literal)| literal)
@@ -282,7 +282,7 @@ impl Segment {
         last: &'a str,
         found: &mut impl FnMut(&'a str, &'a str),
     ) -> Option<(usize, usize)> {
-        static OPEN: Gap = Gap::Splat;
+        static OPEN: Placeholder = Placeholder::Splat;
         let mut pieces = self.rest.iter().map(|(gap, literal)| (gap, literal.as_str()));
         let behind = pieces.clone().skip(gap);
         let before = pieces.by_ref().take(gap);
@@ -296,7 +296,7 @@ impl Segment {
 /// which is not passed to `found`; empty if there is none.
 fn fit<'a>(
     first: &'a str,
-    rest: impl DoubleEndedIterator<Item = (&'a Gap, &'a str)>,
+    rest: impl DoubleEndedIterator<Item = (&'a Placeholder, &'a str)>,
     text: &'a str,
     found: &mut impl FnMut(&'a str, &'a str),
 ) -> Option<&'a str> {
@@ -315,15 +315,15 @@ fn fit<'a>(
             }
         };
         match gap {
-            Gap::Splat => splat = value,
-            Gap::Name(_) if value.is_empty() => return None,
-            Gap::Name(name) => found(name, value),
+            Placeholder::Splat => splat = value,
+            Placeholder::Name(_) if value.is_empty() => return None,
+            Placeholder::Name(name) => found(name, value),
         }
     }
     Some(splat)
 }
 
-impl Gap {
+impl Placeholder {
     /// Returns the part of the text in which the literal before this placeholder may end, so
     /// that the placeholder has the one character it may need.
     fn room<'a>(&self, text: &'a str) -> Option<&'a str> {
@@ -359,8 +359,8 @@ impl<'a> Captures<'a> {
         let mut filled = String::with_capacity(text.len());
         for token in tokens(text) {
             match token {
-                Token::Literal(literal) => filled.push_str(literal),
-                Token::Name(name) => match self.get(name) {
+                PatternToken::Literal(literal) => filled.push_str(literal),
+                PatternToken::Name(name) => match self.get(name) {
                     Some(value) => self.encode(value, set, &mut filled),
                     None => filled.extend([":", name]),
                 },
@@ -386,7 +386,7 @@ pub(super) fn is_dots(segment: &str) -> bool {
 }
 
 /// Splits a text at its placeholders, `:[A-Za-z]\w*`.
-pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = PatternToken<'_>> {
     let mut left = text;
     std::iter::from_fn(move || {
         if left.is_empty() {
@@ -394,13 +394,13 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
         }
         if let Some((name, rest)) = name(left) {
             left = rest;
-            return Some(Token::Name(name));
+            return Some(PatternToken::Name(name));
         }
         let colons = left.match_indices(':').map(|(at, _)| at);
         let next = colons.filter_map(|at| left.split_at_checked(at)).find(|(_, rest)| name(rest).is_some());
         let (literal, rest) = next.unwrap_or((left, ""));
         left = rest;
-        Some(Token::Literal(literal))
+        Some(PatternToken::Literal(literal))
     })
 }
 

@@ -10,7 +10,7 @@ use kv_store::record::{self, BrokenRecord};
 
 /// An entry of `hello-world.json`.
 #[derive(Debug, Deserialize)]
-struct Translation<'a> {
+struct TranslatedMessage<'a> {
     #[serde(borrow)]
     language_code: Cow<'a, str>,
     #[serde(borrow)]
@@ -41,7 +41,7 @@ impl Translations {
     /// [`BrokenRecord`] if the text is not a JSON array of translations. Serve
     /// [`TranslatedPage::english`] then.
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
-        let translations: Vec<Translation<'_>> = record::parse_list(json)?;
+        let translations: Vec<TranslatedMessage<'_>> = record::parse_list(json)?;
         let valid = translations.iter().filter(|entry| is_language_tag(&entry.language_code));
         Ok(Self { pages: valid.map(|entry| TranslatedPage::new(&entry.language_code, &entry.message)).collect() })
     }

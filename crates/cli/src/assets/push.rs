@@ -30,7 +30,7 @@ use static_assets::header_rules::HeaderRules;
 use static_assets::html_handling::HtmlHandling;
 use static_assets::manifest::{Encoded, NotFound};
 use static_assets::media_type::is_compressible;
-use static_assets::redirects::Redirects;
+use static_assets::redirect_rules::RedirectRules;
 
 pub(super) use self::error::PushError;
 use self::plan::{Encodings, Served, Settings};
@@ -149,7 +149,7 @@ impl Arguments {
         // Without a folder there is nothing to say of what it holds.
         walk::root(&self.folder).map_err(|fault| vec![fault])?;
         let sources = walk::walk(&self.folder);
-        let redirects = rules(&self.folder, "_redirects", Redirects::parse);
+        let redirects = rules(&self.folder, "_redirects", RedirectRules::parse);
         let headers = rules(&self.folder, "_headers", HeaderRules::parse);
         let immutable = immutable(&self.immutable).map_err(|fault| vec![fault]);
         match (sources, redirects, headers, immutable) {

@@ -17,7 +17,7 @@ use crate::html_handling::HtmlHandling;
 use crate::manifest::{Chunk, Encoded, File, Translation, VERSION};
 use crate::media_type;
 use crate::pieces::{self, Piece};
-use crate::redirects::Redirects;
+use crate::redirect_rules::RedirectRules;
 use crate::release::blob_key;
 use http_semantics::accept_encoding::Coding;
 use http_semantics::content_hash::hash;
@@ -155,7 +155,7 @@ impl Site {
     }
 
     fn redirects(mut self, file: &str) -> Self {
-        self.manifest.redirects = Redirects::parse(file).unwrap();
+        self.manifest.redirects = RedirectRules::parse(file).unwrap();
         self
     }
 
@@ -257,7 +257,7 @@ fn manifest(id: &str) -> Manifest {
         html_handling: HtmlHandling::default(),
         not_found: NotFound::default(),
         plain_keys: true,
-        redirects: Redirects::default(),
+        redirects: RedirectRules::default(),
         headers: HeaderRules::default(),
         files: Vec::new(),
     }

@@ -15,7 +15,7 @@ use static_assets::header_rules::HeaderRules;
 use static_assets::html_handling::HtmlHandling;
 use static_assets::manifest::{Body, Encoded, File, Manifest, NotFound, VERSION};
 use static_assets::media_type::{self, is_compressible};
-use static_assets::redirects::Redirects;
+use static_assets::redirect_rules::RedirectRules;
 use static_assets::release::{CHUNK_BYTES, Pointer};
 
 use super::languages::{self, SameLanguage};
@@ -35,7 +35,7 @@ pub(super) struct Settings {
     pub(super) html_handling: HtmlHandling,
     pub(super) not_found: NotFound,
     pub(super) plain_keys: bool,
-    pub(super) redirects: Redirects,
+    pub(super) redirects: RedirectRules,
     pub(super) headers: HeaderRules,
     /// What else can be kept for ever, besides names with a content hash.
     pub(super) immutable: Gitignore,

@@ -352,7 +352,7 @@ proptest! {
             }
             for rules in ["", "/* /:splat 302", "/:a/* /:splat/:a 301", "/* /x/../:splat 302"] {
                 // The last one is refused when it is pushed, or harmless.
-                let Ok(redirects) = Redirects::parse(rules) else { continue };
+                let Ok(redirects) = RedirectRules::parse(rules) else { continue };
                 let mut site = Site::of(&[(&file, "x")]).html_handling(mode);
                 site.manifest.redirects = redirects;
                 let sent = site.get(&url, &[]);

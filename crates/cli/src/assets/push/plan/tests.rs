@@ -15,7 +15,7 @@ fn settings() -> Settings {
         html_handling: HtmlHandling::default(),
         not_found: NotFound::default(),
         plain_keys: true,
-        redirects: Redirects::default(),
+        redirects: RedirectRules::default(),
         headers: HeaderRules::default(),
         immutable: immutable.build().unwrap(),
         language: Some("en".to_owned()),

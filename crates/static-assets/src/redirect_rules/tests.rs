@@ -16,8 +16,8 @@ const EXAMPLE: &str = "
 /products/:code/:name /products?code=:code&name=:name
 ";
 
-fn parse(file: &str) -> Redirects {
-    Redirects::parse(file).unwrap_or_else(|errors| panic!("{file}: {errors:?}"))
+fn parse(file: &str) -> RedirectRules {
+    RedirectRules::parse(file).unwrap_or_else(|errors| panic!("{file}: {errors:?}"))
 }
 
 /// Returns code and location for a path, perhaps with a query.
@@ -116,7 +116,7 @@ fn what_a_visitor_sends_stays_on_the_host_and_in_its_place() {
         ("/u/:name/* https://:name.blog.example.com/:splat", "/u/evil.example\\/a", None),
         ("/u/:name/* https://:name.blog.example.com/:splat", "/u/a@b/a", None),
     ] {
-        let redirects = Redirects::parse(rule);
+        let redirects = RedirectRules::parse(rule);
         assert_eq!(
             redirects
                 .ok()
@@ -193,10 +193,10 @@ fn what_is_wrong_says_in_which_line() {
             "line 1: The destination is sent back to the source, under which it is served already.",
         ),
     ] {
-        let errors: Vec<String> = Redirects::parse(file).unwrap_err().iter().map(LineError::to_string).collect();
+        let errors: Vec<String> = RedirectRules::parse(file).unwrap_err().iter().map(LineError::to_string).collect();
         assert_eq!(errors, [expected], "{file}");
     }
-    let errors = Redirects::parse("/a\n/b /c\n/d").unwrap_err();
+    let errors = RedirectRules::parse("/a\n/b /c\n/d").unwrap_err();
     assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 3]);
 }
 
@@ -225,7 +225,7 @@ fn limits() {
     });
     assert_eq!(location(&full, "/s1999").as_deref(), Some("/t"));
     assert_eq!(location(&full, "/d99/x").as_deref(), Some("/t"));
-    let errors = Redirects::parse(&format!("{full}/s2000 /t\n/d100/* /t")).unwrap_err();
+    let errors = RedirectRules::parse(&format!("{full}/s2000 /t\n/d100/* /t")).unwrap_err();
     let errors: Vec<String> = errors.iter().map(LineError::to_string).collect();
     assert_eq!(
         errors,
@@ -235,8 +235,8 @@ fn limits() {
         ]
     );
     let line = |length: usize| format!("/a /{}", "ä".repeat(length - 4));
-    assert!(Redirects::parse(&line(1000)).is_ok());
-    let errors = Redirects::parse(&line(1001)).unwrap_err();
+    assert!(RedirectRules::parse(&line(1000)).is_ok());
+    let errors = RedirectRules::parse(&line(1001)).unwrap_err();
     assert_eq!(errors[0].to_string(), "line 1: It has 1001 characters. At most 1000 are allowed.");
 }
 
@@ -245,12 +245,12 @@ fn json_is_a_list_of_lines() {
     let redirects = parse("/c/* /d/:splat 301\n/e /f");
     let json = serde_json::to_string(&redirects).unwrap();
     assert_eq!(json, r#"[["/e","/f",302],["/c/*","/d/:splat",301]]"#);
-    assert_eq!(serde_json::from_str::<Redirects>(&json).unwrap(), redirects);
-    assert_eq!(serde_json::from_str::<Redirects>("[]").unwrap(), Redirects::default());
+    assert_eq!(serde_json::from_str::<RedirectRules>(&json).unwrap(), redirects);
+    assert_eq!(serde_json::from_str::<RedirectRules>("[]").unwrap(), RedirectRules::default());
     for broken in
         [r#"[["a","/b",302]]"#, r#"[["/a","/b",404]]"#, r#"[["/a","/:b",302]]"#, r#"[["/a","//b",302]]"#, "{}"]
     {
-        assert!(serde_json::from_str::<Redirects>(broken).is_err(), "{broken}");
+        assert!(serde_json::from_str::<RedirectRules>(broken).is_err(), "{broken}");
     }
 }
 
@@ -266,11 +266,11 @@ proptest! {
     fn what_is_read_from_json_is_what_was_written(lines in prop::collection::vec(line(), 0..6), path in "/[a-cé/\\\\ \r\n.-]{0,8}") {
         let rules = lines.iter().filter_map(|(source, destination, status)| {
             let rule = format!("{source} {destination} {status}\n");
-            Redirects::parse(&rule).is_ok().then_some(rule)
+            RedirectRules::parse(&rule).is_ok().then_some(rule)
         });
-        if let Ok(redirects) = Redirects::parse(&rules.collect::<String>()) {
+        if let Ok(redirects) = RedirectRules::parse(&rules.collect::<String>()) {
             let json = serde_json::to_string(&redirects).unwrap();
-            let read: Redirects = serde_json::from_str(&json).unwrap();
+            let read: RedirectRules = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(&read, &redirects);
             let path = AssetPath::Decoded(path.into());
             prop_assert_eq!(read.find(&path, None), redirects.find(&path, None));
@@ -281,7 +281,7 @@ proptest! {
     #[test]
     fn a_visitor_never_chooses_the_host(line in line(), path in "/[a-c:@?#%é/\\\\ \t\r\n.-]{0,12}") {
         let (source, destination, status) = line;
-        if let Ok(redirects) = Redirects::parse(&format!("{source} {destination} {status}"))
+        if let Ok(redirects) = RedirectRules::parse(&format!("{source} {destination} {status}"))
             && let Some(redirect) = redirects.find(&AssetPath::Decoded(path.as_str().into()), Some(&path))
             && status != 200
         {
@@ -299,7 +299,7 @@ proptest! {
 
     #[test]
     fn no_json_panics(lines in prop::collection::vec((".{0,12}", ".{0,12}", any::<u16>()), 0..3), path in ".{0,12}") {
-        if let Ok(redirects) = serde_json::from_value::<Redirects>(serde_json::json!(lines)) {
+        if let Ok(redirects) = serde_json::from_value::<RedirectRules>(serde_json::json!(lines)) {
             let _ = redirects.find(&AssetPath::of(&path), Some(&path));
         }
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::keys::PREFIX;
-use crate::pattern::{Captures, Pattern, STRICT, Token, is_dots, tokens};
+use crate::pattern::{Captures, Pattern, PatternToken, STRICT, is_dots, tokens};
 use crate::single_slashes;
 use http_semantics::request_target::percent_decode;
 
@@ -54,7 +54,7 @@ pub(super) struct Destination {
 }
 
 /// The parts of a destination (RFC 3986 §3).
-struct Parts<'a> {
+struct DestinationParts<'a> {
     /// Scheme and authority; empty for a path on this host.
     origin: &'a str,
     path: &'a str,
@@ -183,14 +183,14 @@ impl Destination {
         Some(location)
     }
 
-    fn parts(&self) -> Parts<'_> {
+    fn parts(&self) -> DestinationParts<'_> {
         let text = self.text.as_ref();
         let (text, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
         let (text, query) = text.split_once('?').map_or((text, None), |(text, query)| (text, Some(query)));
         let host = text.strip_prefix("https://");
         let length = host.map_or(0, |host| text.len() - host.len() + host.find('/').unwrap_or(host.len()));
         let (origin, path) = text.split_at(length);
-        Parts { origin, path, query: query.filter(|query| !query.is_empty()), fragment }
+        DestinationParts { origin, path, query: query.filter(|query| !query.is_empty()), fragment }
     }
 }
 
@@ -204,11 +204,11 @@ fn check_origin(origin: &str) -> Result<(), String> {
     let mut end = "";
     for token in tokens(host) {
         match token {
-            Token::Name("splat") => {
+            PatternToken::Name("splat") => {
                 return Err("The destination has `:splat` in its host: visitors could choose it.".into());
             }
-            Token::Name(_) => end = "",
-            Token::Literal(literal) => end = literal,
+            PatternToken::Name(_) => end = "",
+            PatternToken::Literal(literal) => end = literal,
         }
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         if !end.bytes().all(is_host) {
@@ -236,8 +236,8 @@ fn check_origin(origin: &str) -> Result<(), String> {
 /// Returns the names of the placeholders in a text.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     tokens(text).filter_map(|token| match token {
-        Token::Name(name) => Some(name),
-        Token::Literal(_) => None,
+        PatternToken::Name(name) => Some(name),
+        PatternToken::Literal(_) => None,
     })
 }
 
@@ -247,8 +247,8 @@ fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     let mut decoded = String::with_capacity(path.len());
     for token in tokens(path) {
         match token {
-            Token::Literal(literal) => decoded.push_str(&percent_decode(literal).ok()?),
-            Token::Name(name) => decoded.push_str(&captures.decoded(name).ok()?),
+            PatternToken::Literal(literal) => decoded.push_str(&percent_decode(literal).ok()?),
+            PatternToken::Name(name) => decoded.push_str(&captures.decoded(name).ok()?),
         }
     }
     Some(decoded)

@@ -26,24 +26,24 @@ const LINE_MAX: usize = 1000;
 ///
 /// In JSON they are a list of `[source, destination, code]`, as they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
-pub struct Redirects {
+#[serde(try_from = "Vec<RedirectRecord>", into = "Vec<RedirectRecord>")]
+pub struct RedirectRules {
     /// Rules without placeholders, each with its decoded path, sorted by it.
-    fixed: Vec<(Box<str>, Rule)>,
+    fixed: Vec<(Box<str>, RedirectRule)>,
     /// Rules with placeholders, in the order of the file.
-    dynamic: Vec<Rule>,
+    dynamic: Vec<RedirectRule>,
 }
 
 /// A rule in JSON.
-type Line = (Box<str>, Box<str>, u16);
+type RedirectRecord = (Box<str>, Box<str>, u16);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
+struct RedirectRule {
     source: Pattern,
     destination: Destination,
 }
 
-impl Redirects {
+impl RedirectRules {
     /// Parses a `_redirects` file.
     ///
     /// Cloudflare skips what it cannot parse, with a warning. Here it is an error, because only
@@ -54,9 +54,9 @@ impl Redirects {
     ///
     /// ```
     /// use static_assets::AssetPath;
-    /// use static_assets::redirects::Redirects;
+    /// use static_assets::redirect_rules::RedirectRules;
     ///
-    /// let redirects = Redirects::parse("/blog/* https://blog.example.com/:splat 301").unwrap();
+    /// let redirects = RedirectRules::parse("/blog/* https://blog.example.com/:splat 301").unwrap();
     /// let path = AssetPath::of("/blog/2026/11");
     /// let redirect = redirects.find(&path, Some("page=2")).unwrap();
     /// assert_eq!(redirect.location, "https://blog.example.com/2026/11?page=2");
@@ -72,7 +72,7 @@ impl Redirects {
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            match Rule::of_line(text).and_then(|rule| redirects.add(rule, line, &mut lines)) {
+            match RedirectRule::of_line(text).and_then(|rule| redirects.add(rule, line, &mut lines)) {
                 Ok(()) => {}
                 Err(problem) => errors.push(LineError { line, problem }),
             }
@@ -88,7 +88,7 @@ impl Redirects {
     }
 
     /// Returns the redirect for a path: that of the first rule that matches, rules without
-    /// placeholders before the others. [`Redirects::parse`] ensures that this is the order of
+    /// placeholders before the others. [`RedirectRules::parse`] ensures that this is the order of
     /// the file.
     ///
     /// The query of the request is appended if the destination has none. What a placeholder
@@ -106,7 +106,7 @@ impl Redirects {
         self.fixed.is_empty() && self.dynamic.is_empty()
     }
 
-    fn first<'a>(&'a self, path: &'a AssetPath<'_>) -> Option<(&'a Rule, Captures<'a>)> {
+    fn first<'a>(&'a self, path: &'a AssetPath<'_>) -> Option<(&'a RedirectRule, Captures<'a>)> {
         let at = |file: &str| self.fixed.binary_search_by(|(source, _)| source.as_ref().cmp(file)).ok();
         if let Some((_, rule)) = path.file().and_then(at).and_then(|at| self.fixed.get(at)) {
             return Some((rule, Captures::default()));
@@ -115,7 +115,7 @@ impl Redirects {
     }
 
     /// Adds the rule of a line. `lines` has the lines of the rules before it.
-    fn add(&mut self, rule: Rule, line: usize, lines: &mut HashMap<String, usize>) -> Result<(), String> {
+    fn add(&mut self, rule: RedirectRule, line: usize, lines: &mut HashMap<String, usize>) -> Result<(), String> {
         if let Some(first) = lines.get(&rule.key()) {
             return Err(format!("The source is that of line {first}."));
         }
@@ -137,7 +137,7 @@ impl Redirects {
         Ok(())
     }
 
-    fn push(&mut self, rule: Rule) {
+    fn push(&mut self, rule: RedirectRule) {
         match rule.source.literal() {
             Some(path) => self.fixed.push((path.into(), rule)),
             None => self.dynamic.push(rule),
@@ -148,19 +148,19 @@ impl Redirects {
         self.fixed.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     }
 
-    fn rules(&self) -> impl Iterator<Item = &Rule> {
+    fn rules(&self) -> impl Iterator<Item = &RedirectRule> {
         self.fixed.iter().map(|(_, rule)| rule).chain(&self.dynamic)
     }
 
     /// Returns true if a visitor who follows the rule comes to the same rule again. Destinations
     /// with placeholders are not checked.
-    fn is_loop(&self, rule: &Rule) -> bool {
+    fn is_loop(&self, rule: &RedirectRule) -> bool {
         let path = rule.destination.fixed_path().map(|path| AssetPath::Decoded(path.into()));
         path.and_then(|path| self.first(&path).map(|(found, _)| std::ptr::eq(found, rule))).unwrap_or(false)
     }
 }
 
-impl Rule {
+impl RedirectRule {
     fn of_line(line: &str) -> Result<Self, String> {
         let length = line.chars().count();
         if length > LINE_MAX {
@@ -193,22 +193,24 @@ impl Rule {
     }
 }
 
-impl TryFrom<Vec<Line>> for Redirects {
+impl TryFrom<Vec<RedirectRecord>> for RedirectRules {
     type Error = String;
 
-    fn try_from(lines: Vec<Line>) -> Result<Self, String> {
+    fn try_from(lines: Vec<RedirectRecord>) -> Result<Self, String> {
         let mut redirects = Self::default();
         for (source, destination, status) in lines {
-            redirects.push(Rule::new(&source, &destination, status)?);
+            redirects.push(RedirectRule::new(&source, &destination, status)?);
         }
         redirects.sort();
         Ok(redirects)
     }
 }
 
-impl From<Redirects> for Vec<Line> {
-    fn from(redirects: Redirects) -> Self {
-        let line = |rule: &Rule| (rule.source.text().into(), rule.destination.text().into(), rule.destination.status());
+impl From<RedirectRules> for Vec<RedirectRecord> {
+    fn from(redirects: RedirectRules) -> Self {
+        let line = |rule: &RedirectRule| {
+            (rule.source.text().into(), rule.destination.text().into(), rule.destination.status())
+        };
         redirects.rules().map(line).collect()
     }
 }
