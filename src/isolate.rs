@@ -97,7 +97,8 @@ mod assets {
     use kv_store::lru::Lru;
     use kv_store::memory::Memory;
     use kv_store::record::BrokenRecord;
-    use static_assets::site::{BrokenSite, Manifests, Site};
+    use static_assets::asset_store::{AssetStore, BrokenRelease};
+    use static_assets::manifest_cache::ManifestCache;
     use static_assets::translations::Translations;
 
     use super::{KIB, MIB};
@@ -106,9 +107,9 @@ mod assets {
         /// Files and translations.
         AssetsMemory;
         /// The release that is served, without its manifest.
-        site: Memory<Rc<Site>, BrokenSite> = Memory::new(64 * KIB, KIB, 0);
+        store: Memory<Rc<AssetStore>, BrokenRelease> = Memory::new(64 * KIB, KIB, 0);
         /// The manifests of releases.
-        manifests: Manifests = Manifests::new(3 * MIB);
+        manifests: ManifestCache = ManifestCache::new(3 * MIB);
         /// Short file bodies by content hash, so none is ever stale.
         bodies: Lru<ArrayBuffer> = Lru::new(5 * MIB);
         /// Unversioned keys that KV does not have, with the time of the read in milliseconds since

@@ -44,7 +44,7 @@ const REPEATED: &[&str] = &[
     #[cfg(feature = "storefronts")]
     tenant_router::answer::LOOKED_FOR,
     #[cfg(feature = "assets")]
-    static_assets::answer::CONDITIONS,
+    static_assets::response::CONDITIONAL_FIELDS,
     "user_2",
     "disabled",
     "hello-world.json",

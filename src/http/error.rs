@@ -19,8 +19,8 @@ use kv_store::store::{StoreError, ValueNotFound};
 use kv_store::writes::{ReadError, WriteError};
 #[cfg(feature = "assets")]
 use static_assets::{
-    answer::{FieldLines, change_error},
     header_rules::HeaderChanges,
+    response::{FieldLines, change_error},
 };
 use wasm_bindgen::JsValue;
 use worker::web_sys;

@@ -4,11 +4,11 @@ use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;
 use kv_store::limits::Key;
 use kv_store::memory::Standing;
-use static_assets::answer::{
-    Answer, Asked, CONDITIONS, FieldLines, Represented, header_changes, may_be_retained, not_found, of_previous,
-    of_release,
+use static_assets::asset_store::{AssetStore, LoadedRelease};
+use static_assets::response::{
+    AssetRequest, AssetResponse, CONDITIONAL_FIELDS, FieldLines, FileResponse, from_previous_release, from_release,
+    header_changes, may_be_in_previous_release, not_found,
 };
-use static_assets::site::{Release, Site};
 use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
@@ -26,29 +26,29 @@ pub(crate) async fn answer(
     encoded_path: &str,
     target: &RequestTarget<'_>,
 ) -> Result<Response, Failure> {
-    let path = AssetPath::of(encoded_path);
-    let site = asset_store::served(context).await?;
-    let Site::Release(release) = &*site.value else {
-        let key = static_assets::plain_key(path.file().ok_or(AssetError::NotFound)?)?;
-        return plain(context, &key).await?.ok_or_else(|| AssetError::NotFound.into());
+    let path = AssetPath::parse(encoded_path);
+    let store = asset_store::current(context).await?;
+    let AssetStore::Release(release) = &*store.value else {
+        let key = static_assets::unversioned_key(path.file().ok_or(AssetError::NotFound)?)?;
+        return unversioned_file(context, &key).await?.ok_or_else(|| AssetError::NotFound.into());
     };
-    let fields = context.headers(CONDITIONS);
-    let in_form_c;
+    let fields = context.headers(CONDITIONAL_FIELDS);
+    let path_in_nfc;
     let served = release.served();
-    let mut asked = Asked { method: context.method(), target, path: &path, fields: &fields };
-    let mut answer = of_release(served, &asked);
-    if matches!(answer, Ok(Answer::Nothing))
+    let mut request = AssetRequest { method: context.method(), target, path: &path, fields: &fields };
+    let mut answer = from_release(served, &request);
+    if matches!(answer, Ok(AssetResponse::NotFound))
         && let Some(composed) = composed(&path)
     {
-        in_form_c = composed;
-        asked.path = &in_form_c;
-        answer = of_release(served, &asked);
+        path_in_nfc = composed;
+        request.path = &path_in_nfc;
+        answer = from_release(served, &request);
     }
-    let answered = match answer {
-        Ok(answer) => answered(context, release, site.standing, &path, &asked, answer).await,
+    let rendered = match answer {
+        Ok(answer) => respond_with_fallbacks(context, release, store.standing, &path, &request, answer).await,
         Err(error) => Err(error.into()),
     };
-    answered.map_err(|failure| failure.changed(header_changes(served, &asked)))
+    rendered.map_err(|failure| failure.changed(header_changes(served, &request)))
 }
 
 /// Returns the path in Normalization Form C, if that is another one. Releases have the names of
@@ -62,45 +62,45 @@ fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
 /// Renders the response of the release. If it has no such file, a previous release, the
 /// unversioned key spelled as the path was sent, and the page for missing files follow, in this
 /// order.
-async fn answered(
+async fn respond_with_fallbacks(
     context: &RequestContext,
-    release: &Release,
+    release: &LoadedRelease,
     standing: Standing,
     path: &AssetPath<'_>,
-    asked: &Asked<'_, RequestHeaders<'_>>,
-    answer: Answer<'_>,
+    request: &AssetRequest<'_, RequestHeaders<'_>>,
+    answer: AssetResponse<'_>,
 ) -> Result<Response, Failure> {
     let served = release.served();
-    let respond = async |found: &Represented<'_>| respond(context, release, standing, asked, found).await;
+    let respond = async |found: &FileResponse<'_>| respond(context, release, standing, request, found).await;
     match answer {
-        Answer::Redirect { status, fields } => return redirect(status, &fields),
-        Answer::Represented(found) => return respond(&found).await,
-        Answer::Nothing => {}
+        AssetResponse::Redirect { status, fields } => return redirect(status, &fields),
+        AssetResponse::File(found) => return respond(&found).await,
+        AssetResponse::NotFound => {}
     }
-    if may_be_retained(asked.path) {
+    if may_be_in_previous_release(request.path) {
         for id in &release.pointer.previous {
-            let Some(previous) = asset_store::previous(context, release, id).await else { continue };
-            if let Answer::Represented(found) = of_previous(previous.served(), asked)? {
+            let Some(previous) = asset_store::previous_release(context, release, id).await else { continue };
+            if let AssetResponse::File(found) = from_previous_release(previous.served(), request)? {
                 return respond(&found).await;
             }
         }
     }
-    if served.manifest.plain_keys
+    if served.manifest.unversioned_keys
         && let Some(path) = path.file()
-        && let Ok(key) = static_assets::plain_key(path)
-        && let Some(found) = plain(context, &key).await?
+        && let Ok(key) = static_assets::unversioned_key(path)
+        && let Some(found) = unversioned_file(context, &key).await?
     {
         return Ok(found);
     }
-    match not_found(served, asked)? {
-        Answer::Represented(page) => respond(&page).await,
-        Answer::Redirect { .. } | Answer::Nothing => Err(AssetError::NotFound.into()),
+    match not_found(served, request)? {
+        AssetResponse::File(page) => respond(&page).await,
+        AssetResponse::Redirect { .. } | AssetResponse::NotFound => Err(AssetError::NotFound.into()),
     }
 }
 
 /// Responds with the file under an unversioned key. For HEAD the runtime drops the body.
-async fn plain(context: &RequestContext, key: &Key<'_>) -> Result<Option<Response>, Failure> {
-    let Some(stream) = asset_store::plain(context, key).await? else { return Ok(None) };
+async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<Response>, Failure> {
+    let Some(stream) = asset_store::unversioned_file(context, key).await? else { return Ok(None) };
     Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
 }
 
@@ -113,25 +113,25 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
 /// all that it needs.
 async fn respond(
     context: &RequestContext,
-    release: &Release,
+    release: &LoadedRelease,
     standing: Standing,
-    asked: &Asked<'_, RequestHeaders<'_>>,
-    found: &Represented<'_>,
+    request: &AssetRequest<'_, RequestHeaders<'_>>,
+    found: &FileResponse<'_>,
 ) -> Result<Response, Failure> {
     match asset_store::content(context, &found.content).await {
         Ok(body) => render(found, &body, standing),
         Err(failure) => {
-            let Some(previous) = asset_store::remembered_previous(release) else { return Err(failure) };
-            let Ok(Answer::Represented(found)) = of_release(previous.served(), asked) else { return Err(failure) };
-            let Some(body) = asset_store::remembered_content(&found.content) else { return Err(failure) };
-            asset_store::warn_of_previous(context, &failure);
+            let Some(previous) = asset_store::cached_previous_release(release) else { return Err(failure) };
+            let Ok(AssetResponse::File(found)) = from_release(previous.served(), request) else { return Err(failure) };
+            let Some(body) = asset_store::cached_content(&found.content) else { return Err(failure) };
+            asset_store::warn_of_previous_release(context, &failure);
             render(&found, &body, Standing::Stale)
         }
     }
 }
 
 /// `Asset-Source` marks a response that may not be of the release that is served now.
-fn render(found: &Represented<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
+fn render(found: &FileResponse<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
     let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
     let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     if found.status == 206 {

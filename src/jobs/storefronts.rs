@@ -24,7 +24,7 @@ use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::isolate::Isolate;
 #[cfg(feature = "assets")]
-use crate::kv::asset_store::page;
+use crate::kv::asset_store::page_file;
 use crate::kv::keyspace::Keyspace;
 use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
@@ -199,7 +199,7 @@ impl<'a> Proxied<'a> {
     /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
     async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
-        let page = match page(self.context, key).await {
+        let page = match page_file(self.context, key).await {
             Ok(page) => page,
             Err(failure) => {
                 self.context.log().warning("fallback_failed", &format!("{place}: {}", failure.cause()));

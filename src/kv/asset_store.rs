@@ -7,20 +7,20 @@ use kv_store::limits::Key;
 use kv_store::memory::{Held, Standing, Unread};
 use kv_store::record::{self, BrokenRecord};
 use kv_store::retry::Time;
-use static_assets::answer::Content;
+use static_assets::asset_store::{AssetStore, CACHED_BODY_BYTES_MAX, LoadedRelease};
 use static_assets::keys::POINTER;
-use static_assets::manifest::Body;
+use static_assets::manifest::FileBody;
 use static_assets::pieces::{self, Piece};
 use static_assets::release::blob_key;
-use static_assets::site::{REMEMBERED_BODY_BYTES_MAX, Release, Site};
+use static_assets::response::Content;
 use static_assets::translations::Translations;
 use static_assets::{AssetError, FileError};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::assembled::sliced;
 use super::keyspace::Keyspace;
-use super::keyspaces::{Sites, TranslationsFile};
-use super::release::{manifest, present};
+use super::keyspaces::{AssetStores, TranslationsFile};
+use super::release::{manifest, read_existing};
 use super::{Form, Store};
 use crate::http::error::Failure;
 use crate::http::request_context::RequestContext;
@@ -29,18 +29,18 @@ use crate::platform::clock::Clock;
 
 /// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
 /// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
-pub(crate) async fn served(context: &RequestContext) -> Result<Held<Rc<Site>>, Failure> {
-    match Sites.get(context, &POINTER, Clock.now_ms()).await {
+pub(crate) async fn current(context: &RequestContext) -> Result<Held<Rc<AssetStore>>, Failure> {
+    match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
-            if matches!(&*held.value, Site::Release(release) if release.is_behind()) {
+            if matches!(&*held.value, AssetStore::Release(release) if release.is_behind()) {
                 // The manifest of the current release may be visible at the next read.
-                Sites::memory().borrow_mut().unsettle(POINTER.as_str());
+                AssetStores::memory().borrow_mut().unsettle(POINTER.as_str());
                 return Ok(Held { standing: Standing::LastGood, ..held });
             }
             Ok(held)
         }
         // Not reached: `load` returns something even without a pointer.
-        Ok(None) => Ok(Held { value: Rc::new(Site::PlainKeys), standing: Standing::Current }),
+        Ok(None) => Ok(Held { value: Rc::new(AssetStore::UnversionedKeys), standing: Standing::Current }),
         Err(Unread::Store(error)) => Err(FileError::unavailable(&error).into()),
         Err(Unread::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
     }
@@ -48,7 +48,11 @@ pub(crate) async fn served(context: &RequestContext) -> Result<Held<Rc<Site>>, F
 
 /// Returns a previous release, if its manifest is there and can be parsed. One that is too long
 /// to stay in memory beside the others is passed over from then on.
-pub(crate) async fn previous(context: &RequestContext, release: &Release, id: &str) -> Option<Release> {
+pub(crate) async fn previous_release(
+    context: &RequestContext,
+    release: &LoadedRelease,
+    id: &str,
+) -> Option<LoadedRelease> {
     let manifests = &Isolate::current().assets.manifests;
     let manifest = match manifest(&context.env().files(), id).await {
         Ok(manifest) => manifest?,
@@ -67,13 +71,13 @@ pub(crate) async fn previous(context: &RequestContext, release: &Release, id: &s
 }
 
 /// Returns the latest previous release, if its manifest is in memory.
-pub(crate) fn remembered_previous(release: &Release) -> Option<Release> {
+pub(crate) fn cached_previous_release(release: &LoadedRelease) -> Option<LoadedRelease> {
     let manifest = Isolate::current().assets.manifests.borrow().get(release.pointer.previous.first()?)??;
     Some(release.with_manifest(manifest))
 }
 
 /// Logs that the previous release responded.
-pub(crate) fn warn_of_previous(context: &RequestContext, failure: &Failure) {
+pub(crate) fn warn_of_previous_release(context: &RequestContext, failure: &Failure) {
     context.log().warning("previous_release", &failure.cause());
 }
 
@@ -81,7 +85,7 @@ pub(crate) fn warn_of_previous(context: &RequestContext, failure: &Failure) {
 pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) -> Result<JsValue, Failure> {
     match selected {
         Content::None => Ok(JsValue::NULL),
-        Content::Whole(body) => whole(&context.env().files(), body).await,
+        Content::Whole(body) => whole_body(&context.env().files(), body).await,
         Content::Parts { body, parts, length } => {
             let store = context.env().files();
             let pieces = pieces::of_parts(body, parts).map_err(AssetError::Key)?;
@@ -91,20 +95,20 @@ pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) ->
 }
 
 /// Returns the content of a response, if it is in memory.
-pub(crate) fn remembered_content(content: &Content<'_>) -> Option<JsValue> {
+pub(crate) fn cached_content(content: &Content<'_>) -> Option<JsValue> {
     match content {
         Content::None => Some(JsValue::NULL),
-        Content::Whole(body) => Some(remembered_body(&body.hash)?.into()),
+        Content::Whole(body) => Some(cached_body(&body.hash)?.into()),
         Content::Parts { .. } => None,
     }
 }
 
-async fn whole(store: &Store, body: &Body) -> Result<JsValue, Failure> {
+async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, Failure> {
     if body.length == 0 {
         return Ok(js_sys::ArrayBuffer::new(0).into());
     }
-    if body.length <= REMEMBERED_BODY_BYTES_MAX {
-        return small(store, body).await.map(Into::into);
+    if body.length <= CACHED_BODY_BYTES_MAX {
+        return short_body(store, body).await.map(Into::into);
     }
     let pieces = pieces::of_whole(body).map_err(AssetError::Key)?;
     match pieces.as_slice() {
@@ -115,12 +119,13 @@ async fn whole(store: &Store, body: &Body) -> Result<JsValue, Failure> {
 }
 
 /// Returns the bytes of a short body, out of memory or KV.
-async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failure> {
-    if let Some(bytes) = remembered_body(&body.hash) {
+async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffer, Failure> {
+    if let Some(bytes) = cached_body(&body.hash) {
         return Ok(bytes);
     }
     let key = blob_key(&body.hash).map_err(AssetError::Key)?;
-    let read = present(store, &key, &Form::LASTING_BYTES).await.map_err(|error| FileError::unavailable(&error))?;
+    let read =
+        read_existing(store, &key, &Form::LASTING_BYTES).await.map_err(|error| FileError::unavailable(&error))?;
     let bytes: js_sys::ArrayBuffer = read.ok_or_else(|| FileError::missing(&key))?.unchecked_into();
     if u64::from(bytes.byte_length()) != body.length {
         return Err(FileError::missing(&key).into());
@@ -131,24 +136,25 @@ async fn small(store: &Store, body: &Body) -> Result<js_sys::ArrayBuffer, Failur
 }
 
 /// Returns the bytes of a short body, if they are in memory.
-fn remembered_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
+fn cached_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
     let mut bodies = Isolate::current().assets.bodies.borrow_mut();
     bodies.touch(hash);
     bodies.get(hash).cloned()
 }
 
 async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
-    let read = present(store, key, &Form::LASTING_STREAM).await.map_err(|error| FileError::unavailable(&error))?;
+    let read =
+        read_existing(store, key, &Form::LASTING_STREAM).await.map_err(|error| FileError::unavailable(&error))?;
     Ok(read.ok_or_else(|| FileError::missing(key))?)
 }
 
 /// Returns a stream of pieces. The first value among them is read before the response begins.
-async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, Failure> {
+async fn assembled(store: &Store, body: &FileBody, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, Failure> {
     let plan = record::to_json(pieces);
     #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.
     let total = total as f64;
-    if body.length <= REMEMBERED_BODY_BYTES_MAX {
-        let bytes = small(store, body).await?;
+    if body.length <= CACHED_BODY_BYTES_MAX {
+        let bytes = short_body(store, body).await?;
         return sliced(&bytes, &plan, total).map_err(|thrown| Failure::internal(&thrown));
     }
     let first = pieces.iter().find_map(|piece| match piece {
@@ -164,7 +170,7 @@ async fn assembled(store: &Store, body: &Body, pieces: &[Piece<'_>], total: u64)
 
 /// Returns the file under an unversioned key; `None` if there is none, which is cached for
 /// `ASSETS_REFRESH`.
-pub(crate) async fn plain(context: &RequestContext, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
+pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
     let now_ms = Clock.now_ms();
     let refresh_ms = context.vars().assets.refresh_ms;
     let absent = &Isolate::current().assets.absent;
@@ -184,14 +190,14 @@ pub(crate) async fn plain(context: &RequestContext, key: &Key<'_>) -> Result<Opt
 /// Returns a page for another job: the file of the release with this name, or the one under the
 /// unversioned key.
 #[cfg(feature = "storefronts")]
-pub(crate) async fn page(context: &RequestContext, key: &Key<'_>) -> Result<JsValue, Failure> {
-    let site = served(context).await?;
-    if let Site::Release(release) = &*site.value
+pub(crate) async fn page_file(context: &RequestContext, key: &Key<'_>) -> Result<JsValue, Failure> {
+    let current = current(context).await?;
+    if let AssetStore::Release(release) = &*current.value
         && let Some(file) = release.manifest.file(&format!("/{}", key.as_str()))
     {
-        return whole(&context.env().files(), &file.body).await;
+        return whole_body(&context.env().files(), &file.body).await;
     }
-    plain(context, key).await?.ok_or_else(|| AssetError::NotFound.into())
+    unversioned_file(context, key).await?.ok_or_else(|| AssetError::NotFound.into())
 }
 
 /// Returns the translations with this name: those of the release, or those under the unversioned
@@ -201,13 +207,13 @@ pub(crate) async fn translations(
     key: &Key<'_>,
 ) -> Result<Option<Rc<Translations>>, Unread<BrokenRecord>> {
     // Without the release, the unversioned key may still have translations.
-    let in_release = match served(context).await {
-        Ok(site) => match &*site.value {
-            Site::Release(release) => {
+    let in_release = match current(context).await {
+        Ok(current) => match &*current.value {
+            AssetStore::Release(release) => {
                 let file = release.manifest.file(&format!("/{}", key.as_str()));
                 file.and_then(|file| blob_key(&file.body.hash).ok())
             }
-            Site::PlainKeys => None,
+            AssetStore::UnversionedKeys => None,
         },
         Err(failure) => {
             context.log().warning("release_unknown", &failure.cause());

@@ -18,7 +18,7 @@ use kv_store::schema::Fault;
 #[cfg(feature = "assets")]
 use kv_store::store::StoreError;
 #[cfg(feature = "assets")]
-use static_assets::site::{BrokenSite, Site};
+use static_assets::asset_store::{AssetStore, BrokenRelease};
 #[cfg(feature = "assets")]
 use static_assets::translations::Translations;
 #[cfg(feature = "storefronts")]
@@ -165,26 +165,31 @@ impl Keyspace for FlagDefinitions {
 
 /// The release of files that is served.
 #[cfg(feature = "assets")]
-pub(crate) struct Sites;
+pub(crate) struct AssetStores;
 
 #[cfg(feature = "assets")]
-impl Keyspace for Sites {
-    type Value = Site;
-    type Error = BrokenSite;
+impl Keyspace for AssetStores {
+    type Value = AssetStore;
+    type Error = BrokenRelease;
 
     fn store(env: &Bindings) -> Store {
         env.files()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<Site>, BrokenSite>> {
-        &Isolate::current().assets.site
+    fn memory() -> &'static RefCell<Memory<Rc<AssetStore>, BrokenRelease>> {
+        &Isolate::current().assets.store
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
         Lifetime::of_shared(vars.assets.refresh_ms)
     }
 
-    async fn parse(&self, reader: &Reader, _: &str, json: Option<String>) -> Result<Option<Site>, Unread<BrokenSite>> {
+    async fn parse(
+        &self,
+        reader: &Reader,
+        _: &str,
+        json: Option<String>,
+    ) -> Result<Option<AssetStore>, Unread<BrokenRelease>> {
         release::load(reader, json.as_deref()).await.map(Some)
     }
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use kv_store::limits::Key;
 use kv_store::memory::Unread;
 use kv_store::store::StoreError;
+use static_assets::asset_store::{AssetStore, BrokenRelease, LoadedRelease};
 use static_assets::keys::POINTER;
 use static_assets::manifest::Manifest;
 use static_assets::release::{Pointer, manifest_key};
-use static_assets::site::{BrokenSite, Release, Site};
 use wasm_bindgen::JsValue;
 
 use super::keyspace::Reader;
@@ -18,9 +18,9 @@ use crate::isolate::Isolate;
 /// Returns the release that the pointer names; without a pointer, the namespace has unversioned
 /// keys only. A manifest is written before the pointer that names it, but another location may
 /// see the pointer first. Then the latest previous release with a manifest serves.
-pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site, Unread<BrokenSite>> {
-    let Some(json) = pointer else { return Ok(Site::PlainKeys) };
-    let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenSite::Record(POINTER, broken)))?;
+pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<AssetStore, Unread<BrokenRelease>> {
+    let Some(json) = pointer else { return Ok(AssetStore::UnversionedKeys) };
+    let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenRelease::Record(POINTER, broken)))?;
     Isolate::current().assets.manifests.borrow_mut().retain_of(&pointer);
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(&reader.store, id).await? {
@@ -28,36 +28,36 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Site,
                 let behind = format!("{} has no manifest, {id} is served", pointer.current);
                 reader.log.warning("release_behind", &behind);
             }
-            return Ok(Site::Release(Release { pointer, manifest }));
+            return Ok(AssetStore::Release(LoadedRelease { pointer, manifest }));
         }
     }
-    Err(Unread::Broken(BrokenSite::NoManifest(pointer.current)))
+    Err(Unread::Broken(BrokenRelease::NoManifest(pointer.current)))
 }
 
 /// Returns the manifest of a release, parsed once for each isolate. A manifest that is missing
 /// is read a second time, and then remembered as missing.
-pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenSite>> {
+pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenRelease>> {
     let manifests = &Isolate::current().assets.manifests;
     let known = manifests.borrow().get(id);
     if let Some(known) = known {
         return Ok(known);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
-    let json = present(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
+    let json = read_existing(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
     let json = json.and_then(|json| json.as_string());
     // Another request may have parsed the manifest meanwhile; parsing takes longer than reading.
     let known = manifests.borrow().get(id);
     if let Some(known) = known {
         return Ok(known);
     }
-    let broken = |broken| Unread::Broken(BrokenSite::Record(key.to_static(), broken));
+    let broken = |broken| Unread::Broken(BrokenRelease::Record(key.to_static(), broken));
     let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);
     manifests.borrow_mut().insert(id, manifest.clone(), json.map_or(0, |json| json.len()));
     Ok(manifest)
 }
 
 /// Reads a value that should exist: a second time if it is missing.
-pub(super) async fn present(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
+pub(super) async fn read_existing(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
     match store.read_with_retry(key, form).await? {
         Some(value) => Ok(Some(value)),
         None => store.read_with_retry(key, form).await,

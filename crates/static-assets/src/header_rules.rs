@@ -61,7 +61,7 @@ impl HeaderRules {
     /// use static_assets::header_rules::HeaderRules;
     ///
     /// let rules = HeaderRules::parse("/docs/*\n  X-Frame-Options: DENY\n  ! Link").unwrap();
-    /// let changes = rules.of("example.com", &AssetPath::of("/docs/start"));
+    /// let changes = rules.of("example.com", &AssetPath::parse("/docs/start"));
     /// assert_eq!(changes.set, [("x-frame-options".to_owned(), "DENY".to_owned())]);
     /// assert_eq!(changes.remove, ["link"]);
     /// ```

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::single_slashes;
+use super::collapse_slashes;
 
 /// How paths and HTML files go together (`html_handling` of Workers static assets).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +31,13 @@ pub enum HtmlHandling {
 
 /// What a path means. The paths are decoded: percent-encode one for `Location`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolved {
+pub enum PathResolution {
     /// The file at this path.
     File(String),
     /// A redirect (307) to this path, which shows the file.
     Redirect(String),
     /// There is no file.
-    Nothing,
+    NotFound,
 }
 
 /// The number of folders in which a `404.html` is looked for, counted from the root. A bound, so
@@ -53,19 +53,19 @@ impl HtmlHandling {
     /// host (RFC 3986 §4.2).
     ///
     /// ```
-    /// use static_assets::html_handling::{HtmlHandling, Resolved};
+    /// use static_assets::html_handling::{HtmlHandling, PathResolution};
     ///
     /// let exists = |path: &str| path == "/about.html";
     /// let handling = HtmlHandling::AutoTrailingSlash;
-    /// assert_eq!(handling.resolve("/about", exists), Resolved::File("/about.html".into()));
-    /// assert_eq!(handling.resolve("/about.html", exists), Resolved::Redirect("/about".into()));
+    /// assert_eq!(handling.resolve("/about", exists), PathResolution::File("/about.html".into()));
+    /// assert_eq!(handling.resolve("/about.html", exists), PathResolution::Redirect("/about".into()));
     /// ```
     #[must_use]
-    pub fn resolve(self, path: &str, exists: impl Fn(&str) -> bool) -> Resolved {
-        match single_slashes(path) {
+    pub fn resolve(self, path: &str, exists: impl Fn(&str) -> bool) -> PathResolution {
+        match collapse_slashes(path) {
             Cow::Borrowed(path) => self.resolve_clean(path, &exists),
             Cow::Owned(clean) => match self.resolve_clean(&clean, &exists) {
-                Resolved::File(_) => Resolved::Redirect(clean),
+                PathResolution::File(_) => PathResolution::Redirect(clean),
                 other => other,
             },
         }
@@ -90,20 +90,20 @@ impl HtmlHandling {
         }
     }
 
-    fn resolve_clean(self, path: &str, exists: &impl Fn(&str) -> bool) -> Resolved {
+    fn resolve_clean(self, path: &str, exists: &impl Fn(&str) -> bool) -> PathResolution {
         let shown_elsewhere = |file: &str| {
             let canonical = self.canonical(file);
             let is_shown = canonical != path && self.served_at(&canonical, exists).is_some_and(|served| served == file);
             is_shown.then_some(canonical)
         };
         if let Some(file) = self.served_at(path, exists) {
-            return shown_elsewhere(&file).map_or(Resolved::File(file), Resolved::Redirect);
+            return shown_elsewhere(&file).map_or(PathResolution::File(file), PathResolution::Redirect);
         }
         if self == Self::None {
-            return Resolved::Nothing;
+            return PathResolution::NotFound;
         }
         let found = other_names(path).find_map(|file| if exists(&file) { shown_elsewhere(&file) } else { None });
-        found.map_or(Resolved::Nothing, Resolved::Redirect)
+        found.map_or(PathResolution::NotFound, PathResolution::Redirect)
     }
 
     /// Returns the file that exactly this path shows. A file of that name takes precedence over

@@ -30,7 +30,7 @@
 //! # Manifest
 //!
 //! A [`manifest`] lists the files: path, hash, media type, date, encodings, translations. It
-//! also has the rules of the release. [`site`] holds the release that an isolate serves.
+//! also has the rules of the release. [`asset_store`] holds the release that an isolate serves.
 //!
 //! # `_headers` and `_redirects`
 //!
@@ -54,7 +54,7 @@
 //! use http_semantics::fields::Lines;
 //! use http_semantics::request_target::RequestTarget;
 //! use static_assets::AssetPath;
-//! use static_assets::answer::{Answer, Asked, Served, of_release};
+//! use static_assets::response::{AssetResponse, AssetRequest, ServedRelease, from_release};
 //! use static_assets::manifest::Manifest;
 //! use static_assets::release::Pointer;
 //!
@@ -64,33 +64,34 @@
 //!     ]}"#,
 //! )?;
 //! let pointer = Pointer::switched(None, &manifest.id, 5, 1_795_261_475_000);
-//! let served = Served { pointer: &pointer, manifest: &manifest };
+//! let served = ServedRelease { pointer: &pointer, manifest: &manifest };
 //!
 //! let target = RequestTarget::parse("https://example.com/about");
-//! let path = AssetPath::of(&target.path);
+//! let path = AssetPath::parse(&target.path);
 //! let fields = Lines::from(&[("if-none-match", "\"27bc102a\"")]);
-//! let asked = Asked { method: "GET", target: &target, path: &path, fields: &fields };
+//! let asked = AssetRequest { method: "GET", target: &target, path: &path, fields: &fields };
 //!
-//! let Answer::Represented(file) = of_release(served, &asked)? else { panic!("the file exists") };
+//! let AssetResponse::File(file) = from_release(served, &asked)? else { panic!("the file exists") };
 //! assert_eq!((file.status, &*file.file.path), (304, "/about.html"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
-pub mod answer;
+pub mod asset_store;
 pub mod fingerprint;
 pub mod header_rules;
 pub mod html_handling;
 pub mod keys;
 pub mod line_error;
 pub mod manifest;
+pub mod manifest_cache;
 pub mod media_type;
 mod pattern;
 pub mod pieces;
 pub mod redirect_rules;
 pub mod release;
-pub mod site;
+pub mod response;
 pub mod translations;
 
 use std::borrow::Cow;
@@ -228,7 +229,7 @@ pub enum AssetPath<'a> {
 impl<'a> AssetPath<'a> {
     /// Decodes the path of a request if it can name a file.
     #[must_use]
-    pub fn of(path: &'a str) -> Self {
+    pub fn parse(path: &'a str) -> Self {
         // Escapes of unreserved characters are equivalent to the characters (RFC 3986 §6.2.2.2),
         // even if another escape of the path is broken.
         decode(path).map_or_else(|_| Self::Encoded(normal_escapes(path)), Self::Decoded)
@@ -305,7 +306,7 @@ pub fn encode(path: &str) -> Cow<'_, str> {
 
 /// Returns the path with each run of slashes as one slash. Two slashes at the start would name
 /// another host.
-pub(crate) fn single_slashes(path: &str) -> Cow<'_, str> {
+pub(crate) fn collapse_slashes(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
         return Cow::Borrowed(path);
     }
@@ -324,7 +325,7 @@ pub(crate) fn single_slashes(path: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// [`AssetError::Key`] if the path is longer than a key of Workers KV can be.
-pub fn plain_key(path: &str) -> Result<Key<'_>, AssetError> {
+pub fn unversioned_key(path: &str) -> Result<Key<'_>, AssetError> {
     match path.trim_start_matches('/') {
         "" => Ok(INDEX),
         name => Ok(Key::new(name)?),
@@ -345,7 +346,7 @@ mod tests {
     /// Returns the unversioned key for the path of a request.
     fn key(path: &str) -> Result<String, AssetError> {
         let decoded = decode(path)?;
-        plain_key(&decoded).map(|key| key.as_str().to_owned())
+        unversioned_key(&decoded).map(|key| key.as_str().to_owned())
     }
 
     #[test]

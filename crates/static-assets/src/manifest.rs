@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::header_rules::HeaderRules;
-use super::html_handling::{HtmlHandling, Resolved};
+use super::html_handling::{HtmlHandling, PathResolution};
 use super::redirect_rules::RedirectRules;
 use http_semantics::accept_encoding::Coding;
 use kv_store::record::{self, BrokenRecord};
@@ -27,11 +27,11 @@ pub struct Manifest {
     pub html_handling: HtmlHandling,
     /// What answers a path that has no file.
     #[serde(default)]
-    pub not_found: NotFound,
+    pub not_found: NotFoundHandling,
     /// True if files under unversioned keys are served as well: those written as documented,
     /// `wrangler kv key put index.html`.
-    #[serde(default = "yes")]
-    pub plain_keys: bool,
+    #[serde(rename = "plainKeys", default = "yes")]
+    pub unversioned_keys: bool,
     /// The rules of `_redirects`.
     #[serde(default)]
     pub redirects: RedirectRules,
@@ -45,7 +45,7 @@ pub struct Manifest {
 /// What answers a path that has no file (`not_found_handling` of Workers static assets).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NotFound {
+pub enum NotFoundHandling {
     /// The nearest `404.html`, with 404.
     #[default]
     #[serde(rename = "404-page")]
@@ -66,7 +66,7 @@ pub struct File {
     pub path: Box<str>,
     /// Its bytes, not encoded.
     #[serde(rename = "b")]
-    pub body: Body,
+    pub body: FileBody,
     /// Its media type, for `Content-Type`.
     #[serde(rename = "t")]
     pub media_type: Box<str>,
@@ -79,7 +79,7 @@ pub struct File {
     pub is_immutable: bool,
     /// Its content encodings (RFC 9110 §8.4), the shortest first.
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
-    pub encoded: Vec<Encoded>,
+    pub encoded: Vec<EncodedBody>,
     /// Its language tag (RFC 5646), if known.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Box<str>>,
@@ -90,7 +90,7 @@ pub struct File {
 
 /// The bytes of a file, or of one of its encodings, as KV stores them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Body {
+pub struct FileBody {
     /// The hash of all bytes ([`hash`](http_semantics::content_hash::hash)).
     #[serde(rename = "h")]
     pub hash: Box<str>,
@@ -116,13 +116,13 @@ pub struct Chunk {
 
 /// The bytes of a file in a content coding (RFC 9110 §8.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Encoded {
+pub struct EncodedBody {
     /// The content coding.
     #[serde(rename = "c")]
     pub coding: Coding,
     /// The encoded bytes.
     #[serde(rename = "b")]
-    pub body: Body,
+    pub body: FileBody,
 }
 
 /// A translation of a page.
@@ -162,7 +162,7 @@ impl Manifest {
 impl Manifest {
     /// Returns what a decoded path means: a file, a redirect to where it is shown, or nothing.
     #[must_use]
-    pub fn resolve(&self, path: &str) -> Resolved {
+    pub fn resolve(&self, path: &str) -> PathResolution {
         self.html_handling.resolve(path, |path| self.file(path).is_some())
     }
 
@@ -171,11 +171,11 @@ impl Manifest {
     #[must_use]
     pub fn address(&self, path: &str) -> String {
         let canonical = self.html_handling.canonical(path);
-        if self.resolve(&canonical) == Resolved::File(path.to_owned()) { canonical } else { path.to_owned() }
+        if self.resolve(&canonical) == PathResolution::File(path.to_owned()) { canonical } else { path.to_owned() }
     }
 }
 
-impl Body {
+impl FileBody {
     /// Returns the hash and the length in bytes of each value in KV that the body is made of, in
     /// order.
     pub fn parts(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -186,7 +186,7 @@ impl Body {
 
 impl File {
     /// Returns all its bodies: the plain one first, then the encoded ones.
-    pub fn bodies(&self) -> impl Iterator<Item = &Body> {
+    pub fn bodies(&self) -> impl Iterator<Item = &FileBody> {
         std::iter::once(&self.body).chain(self.encoded.iter().map(|encoded| &encoded.body))
     }
 }

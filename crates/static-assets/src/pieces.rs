@@ -5,9 +5,9 @@ use std::ops;
 use serde::Serialize;
 use serde::ser::{SerializeTuple, Serializer};
 
-use super::answer::Part;
-use super::manifest::Body;
+use super::manifest::FileBody;
 use super::release::blob_key;
+use super::response::ContentPart;
 use kv_store::limits::{Key, KeyError};
 
 /// A piece of the content of a response.
@@ -30,7 +30,7 @@ pub enum Piece<'a> {
 ///
 /// # Errors
 /// [`KeyError`] if a hash in the manifest is too long for a key of Workers KV.
-pub fn of_whole(body: &Body) -> Result<Vec<Piece<'_>>, KeyError> {
+pub fn of_whole(body: &FileBody) -> Result<Vec<Piece<'_>>, KeyError> {
     let mut pieces = Vec::new();
     add(&mut pieces, body, &(0..body.length))?;
     Ok(pieces)
@@ -40,18 +40,18 @@ pub fn of_whole(body: &Body) -> Result<Vec<Piece<'_>>, KeyError> {
 ///
 /// # Errors
 /// As [`of_whole`].
-pub fn of_parts<'a>(body: &Body, parts: &'a [Part]) -> Result<Vec<Piece<'a>>, KeyError> {
+pub fn of_parts<'a>(body: &FileBody, parts: &'a [ContentPart]) -> Result<Vec<Piece<'a>>, KeyError> {
     let mut pieces = Vec::new();
     for part in parts {
         match part {
-            Part::Text(text) => pieces.push(Piece::Text(text)),
-            Part::Bytes(range) => add(&mut pieces, body, range)?,
+            ContentPart::Text(text) => pieces.push(Piece::Text(text)),
+            ContentPart::Bytes(range) => add(&mut pieces, body, range)?,
         }
     }
     Ok(pieces)
 }
 
-fn add(pieces: &mut Vec<Piece<'_>>, body: &Body, wanted: &ops::Range<u64>) -> Result<(), KeyError> {
+fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, wanted: &ops::Range<u64>) -> Result<(), KeyError> {
     // The lengths come out of KV and can be any numbers.
     let mut begins: u64 = 0;
     for (hash, length) in body.parts() {
@@ -87,10 +87,10 @@ mod tests {
     use super::*;
     use crate::manifest::Chunk;
 
-    fn body(lengths: &[u64]) -> Body {
+    fn body(lengths: &[u64]) -> FileBody {
         let chunk = |(index, length): (usize, &u64)| Chunk { hash: format!("c{index}").into(), length: *length };
         let chunks: Vec<Chunk> = lengths.iter().enumerate().map(chunk).collect();
-        Body { hash: "all".into(), length: lengths.iter().sum(), chunks }
+        FileBody { hash: "all".into(), length: lengths.iter().sum(), chunks }
     }
 
     fn json(pieces: &[Piece<'_>]) -> String {
@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn a_body_without_chunks_stands_under_its_own_hash() {
-        let whole = Body { chunks: Vec::new(), ..body(&[7]) };
+        let whole = FileBody { chunks: Vec::new(), ..body(&[7]) };
         assert_eq!(json(&of_whole(&whole).unwrap()), r#"[["all",7,0,7]]"#);
-        assert_eq!(json(&of_parts(&whole, &[Part::Bytes(2..3)]).unwrap()), r#"[["all",7,2,3]]"#);
+        assert_eq!(json(&of_parts(&whole, &[ContentPart::Bytes(2..3)]).unwrap()), r#"[["all",7,2,3]]"#);
     }
 
     #[test]
@@ -114,9 +114,9 @@ mod tests {
             (10..20, r#"[["c1",10,0,10]]"#),
             (24..25, r#"[["c2",5,4,5]]"#),
         ] {
-            assert_eq!(json(&of_parts(&chunked, &[Part::Bytes(range)]).unwrap()), expected);
+            assert_eq!(json(&of_parts(&chunked, &[ContentPart::Bytes(range)]).unwrap()), expected);
         }
-        let parts = [Part::Text("a\"".into()), Part::Bytes(12..13), Part::Text("b".into())];
+        let parts = [ContentPart::Text("a\"".into()), ContentPart::Bytes(12..13), ContentPart::Text("b".into())];
         assert_eq!(json(&of_parts(&chunked, &parts).unwrap()), r#"["a\"",["c1",10,2,3],"b"]"#);
     }
 }

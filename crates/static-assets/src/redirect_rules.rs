@@ -57,7 +57,7 @@ impl RedirectRules {
     /// use static_assets::redirect_rules::RedirectRules;
     ///
     /// let redirects = RedirectRules::parse("/blog/* https://blog.example.com/:splat 301").unwrap();
-    /// let path = AssetPath::of("/blog/2026/11");
+    /// let path = AssetPath::parse("/blog/2026/11");
     /// let redirect = redirects.find(&path, Some("page=2")).unwrap();
     /// assert_eq!(redirect.location, "https://blog.example.com/2026/11?page=2");
     /// ```

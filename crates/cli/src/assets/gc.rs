@@ -9,7 +9,7 @@ use std::io::Write;
 use kv_store::record::to_json;
 use serde::Serialize;
 use static_assets::keys::{BLOBS, MANIFESTS, PUSHES};
-use static_assets::manifest::{Body, File, Manifest};
+use static_assets::manifest::{File, FileBody, Manifest};
 use static_assets::release::{BlobMetadata, Pointer};
 
 use super::marks::{self, Mark};
@@ -241,7 +241,7 @@ fn is_young(uploaded_ms: u64, now_ms: u64, min_age_ms: u64) -> bool {
 /// Adds the hashes of all bytes that a release needs.
 fn reach(reached: &mut HashSet<String>, manifest: &Manifest) {
     let bodies = manifest.files.iter().flat_map(File::bodies);
-    reached.extend(bodies.flat_map(Body::parts).map(|(hash, _)| hash.to_owned()));
+    reached.extend(bodies.flat_map(FileBody::parts).map(|(hash, _)| hash.to_owned()));
 }
 
 /// What becomes of each of the listed bytes.

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use static_assets::header_rules::HeaderRules;
 use static_assets::html_handling::HtmlHandling;
-use static_assets::manifest::{Encoded, NotFound};
+use static_assets::manifest::{EncodedBody, NotFoundHandling};
 use static_assets::media_type::is_compressible;
 use static_assets::redirect_rules::RedirectRules;
 
@@ -71,7 +71,7 @@ pub(super) struct Arguments {
 
     /// What answers where there is no file
     #[arg(long, value_name = "MODE", default_value = "404-page", value_parser = not_found())]
-    not_found: NotFound,
+    not_found: NotFoundHandling,
 
     /// Do not serve keys that are no part of the release, such as those that `wrangler kv key put` writes
     #[arg(long)]
@@ -97,7 +97,7 @@ fn html_handling() -> impl TypedValueParser<Value = HtmlHandling> {
     named(&["auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"])
 }
 
-fn not_found() -> impl TypedValueParser<Value = NotFound> {
+fn not_found() -> impl TypedValueParser<Value = NotFoundHandling> {
     named(&["404-page", "single-page-application", "none"])
 }
 
@@ -157,7 +157,7 @@ impl Arguments {
                 let settings = Settings {
                     html_handling: self.html_handling,
                     not_found: self.not_found,
-                    plain_keys: !self.no_plain_keys,
+                    unversioned_keys: !self.no_plain_keys,
                     redirects,
                     headers,
                     immutable,
@@ -276,7 +276,7 @@ fn hashed(sources: Vec<SourceFile>, progress: &Progress) -> Result<Folder, FileE
 /// Encodes each compressible file once, whatever paths have its bytes, and only where that was not done before.
 fn encoded(
     folder: &Folder,
-    kept: &HashMap<&str, &[Encoded]>,
+    kept: &HashMap<&str, &[EncodedBody]>,
     spool: &Spool,
     progress: &Progress,
 ) -> Result<HashMap<Box<str>, Encodings>, FileError> {

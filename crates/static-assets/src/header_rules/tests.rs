@@ -230,7 +230,7 @@ proptest! {
         host in "\\PC{0,6}", path in "/.{0,8}",
     ) {
         if let Ok(rules) = serde_json::from_value::<HeaderRules>(serde_json::json!(blocks)) {
-            let changes = rules.of(&host, &AssetPath::of(&path));
+            let changes = rules.of(&host, &AssetPath::parse(&path));
             let mut names: Vec<_> = changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name)).collect();
             let count = names.len();
             names.sort_unstable();

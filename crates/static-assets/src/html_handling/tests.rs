@@ -8,9 +8,9 @@ use super::*;
 fn check(mode: HtmlHandling, files: &[&str], lines: &[(&str, &str)]) {
     for (path, expected) in lines {
         let expected = match (expected.strip_prefix("> "), *expected) {
-            (Some(to), _) => Resolved::Redirect(to.to_owned()),
-            (_, "-") => Resolved::Nothing,
-            (_, file) => Resolved::File(file.to_owned()),
+            (Some(to), _) => PathResolution::Redirect(to.to_owned()),
+            (_, "-") => PathResolution::NotFound,
+            (_, file) => PathResolution::File(file.to_owned()),
         };
         assert_eq!(mode.resolve(path, |file| files.contains(&file)), expected, "{mode:?} {files:?} {path}");
     }
@@ -246,22 +246,22 @@ proptest! {
         let files: Vec<String> = files.iter().map(|names| format!("/{}", names.join("/"))).collect();
         let exists = |file: &str| files.iter().any(|one| one == file);
         match mode.resolve(&path, exists) {
-            Resolved::File(file) => prop_assert!(exists(&file)),
-            Resolved::Redirect(to) => {
+            PathResolution::File(file) => prop_assert!(exists(&file)),
+            PathResolution::Redirect(to) => {
                 prop_assert!(to != path && to.starts_with('/') && !to.starts_with("//"), "{} to {}", path, to);
-                prop_assert!(matches!(mode.resolve(&to, exists), Resolved::File(_)), "{} to {}", path, to);
+                prop_assert!(matches!(mode.resolve(&to, exists), PathResolution::File(_)), "{} to {}", path, to);
             }
-            Resolved::Nothing => prop_assert!(!exists(&path)),
+            PathResolution::NotFound => prop_assert!(!exists(&path)),
         }
         for file in &files {
             let shown = match mode.resolve(file, exists) {
-                Resolved::Redirect(to) => {
+                PathResolution::Redirect(to) => {
                     prop_assert_eq!(&to, &mode.canonical(file));
                     mode.resolve(&to, exists)
                 }
                 other => other,
             };
-            prop_assert_eq!(shown, Resolved::File(file.clone()));
+            prop_assert_eq!(shown, PathResolution::File(file.clone()));
         }
     }
 }

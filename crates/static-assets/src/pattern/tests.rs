@@ -16,9 +16,9 @@ fn captured(pattern: &str, host: &str, path: &str) -> Option<Vec<(String, String
 }
 
 /// A pattern, a path, and what is captured.
-type Row<'a> = (&'a str, &'a str, Option<&'a [(&'a str, &'a str)]>);
+type PatternCase<'a> = (&'a str, &'a str, Option<&'a [(&'a str, &'a str)]>);
 
-fn paths(rows: &[Row<'_>]) {
+fn paths(rows: &[PatternCase<'_>]) {
     for (pattern, path, expected) in rows {
         let expected = expected
             .map(|expected| expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());

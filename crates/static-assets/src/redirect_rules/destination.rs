@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::collapse_slashes;
 use crate::keys::PREFIX;
 use crate::pattern::{Captures, Pattern, PatternToken, STRICT, is_dots, tokens};
-use crate::single_slashes;
 use http_semantics::request_target::percent_decode;
 
 /// The redirect, or the rewrite, that a request gets.
@@ -138,7 +138,7 @@ impl Destination {
     pub(super) fn fixed_path(&self) -> Option<String> {
         let parts = self.parts();
         let is_fixed = self.status != 200 && parts.origin.is_empty() && names(parts.path).next().is_none();
-        let path = is_fixed.then(|| single_slashes(parts.path).into_owned())?;
+        let path = is_fixed.then(|| collapse_slashes(parts.path).into_owned())?;
         percent_decode(&path).ok().map(Cow::into_owned)
     }
 
@@ -152,7 +152,7 @@ impl Destination {
     fn rewritten(&self, captures: &Captures<'_>) -> Option<String> {
         // A rewrite reaches no key that a request could not reach, such as the bytes of
         // releases.
-        decoded(&self.text, captures).map(|path| single_slashes(&path).into_owned()).filter(|path| is_servable(path))
+        decoded(&self.text, captures).map(|path| collapse_slashes(&path).into_owned()).filter(|path| is_servable(path))
     }
 
     fn location(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<String> {
@@ -164,7 +164,7 @@ impl Destination {
         let path: String = utf8_percent_encode(parts.path, URL).collect();
         let path = captures.fill(&path, PATH).into_owned();
         let mut location = if parts.origin.is_empty() {
-            single_slashes(&path).into_owned()
+            collapse_slashes(&path).into_owned()
         } else {
             let slash = if path.is_empty() { "/" } else { "" };
             [&captures.fill(parts.origin, STRICT), slash, &path].concat()

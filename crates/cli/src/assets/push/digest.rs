@@ -1,7 +1,7 @@
 //! How bytes become values in KV: under the hash of all of them, or in chunks.
 
 use http_semantics::content_hash::ContentHasher;
-use static_assets::manifest::{Body, Chunk};
+use static_assets::manifest::{Chunk, FileBody};
 use static_assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX};
 
 /// What becomes a value of its own.
@@ -53,9 +53,9 @@ impl Digest {
     }
 
     /// What the manifest says of the bytes.
-    pub(super) fn finish(self) -> Body {
+    pub(super) fn finish(self) -> FileBody {
         let chunks = self.chunks.filter(|_| self.length > self.sizes.whole_max).map(Chunks::finish).unwrap_or_default();
-        Body { hash: self.whole.finish().into(), length: self.length, chunks }
+        FileBody { hash: self.whole.finish().into(), length: self.length, chunks }
     }
 }
 
@@ -117,6 +117,6 @@ mod tests {
     fn bytes_that_came_out_shorter_than_feared_are_whole() {
         let mut digest = Digest::new(WHOLE_BYTES_MAX + 1, SIZES);
         digest.update(b"abc");
-        assert_eq!(digest.finish(), Body { hash: hash(b"abc").into(), length: 3, chunks: Vec::new() });
+        assert_eq!(digest.finish(), FileBody { hash: hash(b"abc").into(), length: 3, chunks: Vec::new() });
     }
 }

@@ -13,7 +13,7 @@ use kv_store::record::to_json;
 use static_assets::fingerprint::has_content_hash;
 use static_assets::header_rules::HeaderRules;
 use static_assets::html_handling::HtmlHandling;
-use static_assets::manifest::{Body, Encoded, File, Manifest, NotFound, VERSION};
+use static_assets::manifest::{EncodedBody, File, FileBody, Manifest, NotFoundHandling, VERSION};
 use static_assets::media_type::{self, is_compressible};
 use static_assets::redirect_rules::RedirectRules;
 use static_assets::release::{CHUNK_BYTES, Pointer};
@@ -33,8 +33,8 @@ pub(super) struct Served {
 /// What the command line and the folder say about all files.
 pub(super) struct Settings {
     pub(super) html_handling: HtmlHandling,
-    pub(super) not_found: NotFound,
-    pub(super) plain_keys: bool,
+    pub(super) not_found: NotFoundHandling,
+    pub(super) unversioned_keys: bool,
     pub(super) redirects: RedirectRules,
     pub(super) headers: HeaderRules,
     /// What else can be kept for ever, besides names with a content hash.
@@ -48,7 +48,7 @@ pub(super) enum Encodings {
     /// Just now: the bytes are in the spool.
     New(Vec<Variant>),
     /// By an earlier push: the bytes are in KV.
-    Kept(Vec<Encoded>),
+    Kept(Vec<EncodedBody>),
 }
 
 /// A value that KV must have.
@@ -84,7 +84,7 @@ pub(super) fn media_type_of(path: &str) -> Box<str> {
 /// That is safe: the hash tells that the bytes are the same, so each encoded value, whatever version of an encoder made it, decodes to
 /// them; and a push tries all encodings of a compressible file or none, so what is not there was not worth keeping. Files of other types
 /// are passed over: for them nothing was tried.
-pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) -> HashMap<&'m str, &'m [Encoded]> {
+pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) -> HashMap<&'m str, &'m [EncodedBody]> {
     let files = served.into_iter().flat_map(|manifest| &manifest.files);
     let are_there = |file: &&File| {
         let mut parts = file.encoded.iter().flat_map(|encoded| encoded.body.parts());
@@ -135,7 +135,7 @@ pub(super) fn manifest(
         created_ms: now_ms,
         html_handling: settings.html_handling,
         not_found: settings.not_found,
-        plain_keys: settings.plain_keys,
+        unversioned_keys: settings.unversioned_keys,
         redirects: settings.redirects.clone(),
         headers: settings.headers.clone(),
         files,
@@ -226,7 +226,7 @@ pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings
     blobs
 }
 
-fn origin(body: &Body, part: usize, coding: Option<Coding>, segments: Option<&[Segment]>) -> Origin {
+fn origin(body: &FileBody, part: usize, coding: Option<Coding>, segments: Option<&[Segment]>) -> Origin {
     match (coding, segments) {
         (None, _) => Origin::File(part as u64 * CHUNK_BYTES as u64),
         (Some(_), None) => Origin::Kv,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use http_semantics::accept_encoding::Coding;
 use http_semantics::content_hash;
-use static_assets::manifest::{Body, Encoded};
+use static_assets::manifest::{EncodedBody, FileBody};
 
 use super::compress::{self, CODINGS};
 use super::digest::{Digest, SIZES};
@@ -23,7 +23,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// What the first pass tells of a file.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) body: Body,
+    pub(super) body: FileBody,
     /// The language that the file names where it is a page.
     pub(super) language: Option<String>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Known {
 /// A file in another encoding, and where its bytes wait.
 #[derive(Debug, Clone)]
 pub(super) struct Variant {
-    pub(super) encoded: Encoded,
+    pub(super) encoded: EncodedBody,
     /// A segment for each of its chunks, where it has chunks.
     pub(super) segments: Vec<Segment>,
 }
@@ -83,7 +83,7 @@ pub(super) fn know(source: &SourceFile) -> Result<Known, FileError> {
 ///
 /// # Errors
 /// Where it cannot be read, has changed since it was hashed, or the spool cannot be written.
-pub(super) fn encode(source: &SourceFile, body: &Body, spool: &Spool) -> Result<Vec<Variant>, FileError> {
+pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<Variant>, FileError> {
     let mut variants = Vec::new();
     for coding in CODINGS {
         let mut from = Checked { file: open(source)?.take(body.length), digest: Digest::new(0, SIZES) };
@@ -101,7 +101,7 @@ pub(super) fn encode(source: &SourceFile, body: &Body, spool: &Spool) -> Result<
         let (body, segments) = finished.map_err(|error| {
             if is_same { FileError::NotEncoded { file: source.file.clone(), coding, error } } else { changed(source) }
         })?;
-        variants.push(Variant { encoded: Encoded { coding, body }, segments });
+        variants.push(Variant { encoded: EncodedBody { coding, body }, segments });
     }
     variants.sort_by_key(|variant| variant.encoded.body.length);
     Ok(variants)

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
 
-use static_assets::manifest::Body;
+use static_assets::manifest::FileBody;
 
 use super::digest::{Digest, Sizes};
 
@@ -75,7 +75,7 @@ impl<'s> Sink<'s> {
     ///
     /// # Errors
     /// Where the temporary file cannot be written.
-    pub(super) fn finish(mut self) -> io::Result<(Body, Vec<Segment>)> {
+    pub(super) fn finish(mut self) -> io::Result<(FileBody, Vec<Segment>)> {
         if !self.waiting.is_empty() {
             self.segments.push(self.spool.append(&self.waiting)?);
         }

@@ -1,11 +1,11 @@
-use static_assets::manifest::Body;
+use static_assets::manifest::FileBody;
 
 use super::*;
 
 fn file(path: &str) -> File {
     File {
         path: path.into(),
-        body: Body { hash: "0".repeat(32).into(), length: 1, chunks: Vec::new() },
+        body: FileBody { hash: "0".repeat(32).into(), length: 1, chunks: Vec::new() },
         media_type: if path.contains(".html") { "text/html; charset=utf-8" } else { "text/plain" }.into(),
         modified_seconds: 0,
         is_immutable: false,

@@ -13,8 +13,8 @@ fn settings() -> Settings {
     immutable.add_line(None, "/static/**").unwrap().add_line(None, "*.woff2").unwrap();
     Settings {
         html_handling: HtmlHandling::default(),
-        not_found: NotFound::default(),
-        plain_keys: true,
+        not_found: NotFoundHandling::default(),
+        unversioned_keys: true,
         redirects: RedirectRules::default(),
         headers: HeaderRules::default(),
         immutable: immutable.build().unwrap(),

@@ -19,7 +19,7 @@ fn a_file_is_known_by_its_bytes_and_its_language() {
         let known = know(&source(folder.path(), bytes.as_bytes())).unwrap();
         assert_eq!(
             known.body,
-            Body { hash: hash(bytes.as_bytes()).into(), length: bytes.len() as u64, chunks: Vec::new() }
+            FileBody { hash: hash(bytes.as_bytes()).into(), length: bytes.len() as u64, chunks: Vec::new() }
         );
         assert_eq!(known.language.as_deref(), language);
     }

@@ -3,22 +3,22 @@
 use super::*;
 
 /// The header fields of a request, and the status of its response.
-type Row<'a> = (&'a [(&'static str, &'a str)], u16);
+type PreconditionCase<'a> = (&'a [(&'static str, &'a str)], u16);
 
-fn site() -> Site {
-    Site::of(&[("/a.txt", "a text"), ("/b.html", "<title>b</title>"), ("/404.html", "no")])
+fn release() -> TestRelease {
+    TestRelease::of(&[("/a.txt", "a text"), ("/b.html", "<title>b</title>"), ("/404.html", "no")])
 }
 
 /// §13.2.2: "a recipient cache or origin server MUST evaluate the received request preconditions
 /// … in the following order".
 #[test]
 fn preconditions_in_their_order_of_precedence() {
-    let site = site();
-    let tag = site.get("/a.txt", &[]).etag().to_owned();
+    let release = release();
+    let tag = release.get("/a.txt", &[]).etag().to_owned();
     let weak = format!("W/{tag}");
     let list = format!("\"other\", {weak}");
     let (tag, weak, list) = (tag.as_str(), weak.as_str(), list.as_str());
-    let tables: [&[Row<'_>]; 5] = [
+    let tables: [&[PreconditionCase<'_>]; 5] = [
         // 1. "When recipient is the origin server and If-Match is present": 412 if false.
         &[
             (&[("if-match", tag)], 200),
@@ -68,16 +68,16 @@ fn preconditions_in_their_order_of_precedence() {
         &[(&[], 200), (&[("if-range", tag)], 200)],
     ];
     for (fields, status) in tables.into_iter().flatten() {
-        assert_eq!(site.get("/a.txt", fields).status, *status, "{fields:?}");
-        assert_eq!(site.head("/a.txt", fields).status, *status, "HEAD {fields:?}");
+        assert_eq!(release.get("/a.txt", fields).status, *status, "{fields:?}");
+        assert_eq!(release.head("/a.txt", fields).status, *status, "HEAD {fields:?}");
     }
 }
 
 /// 5. "When the method is GET and both Range and If-Range are present": after all others.
 #[test]
 fn a_range_comes_after_the_other_preconditions() {
-    let site = site();
-    let tag = site.get("/a.txt", &[]).etag().to_owned();
+    let release = release();
+    let tag = release.get("/a.txt", &[]).etag().to_owned();
     for (fields, status) in [
         (&[("range", "bytes=0-1"), ("if-none-match", tag.as_str())][..], 304),
         (&[("range", "bytes=0-1"), ("if-modified-since", MODIFIED)], 304),
@@ -90,16 +90,16 @@ fn a_range_comes_after_the_other_preconditions() {
         (&[("range", "bytes=0-1"), ("if-range", "\"other\""), ("if-none-match", &tag)], 304),
         (&[("range", "bytes=0-1"), ("if-range", "\"other\""), ("if-match", &tag)], 200),
     ] {
-        assert_eq!(site.get("/a.txt", fields).status, status, "{fields:?}");
+        assert_eq!(release.get("/a.txt", fields).status, status, "{fields:?}");
     }
 }
 
 /// §14.2: if Range is ignored, preconditions are for the representation that is sent.
 #[test]
 fn a_range_that_is_ignored_changes_no_condition() {
-    let site = site().encoded("/a.txt", &[(Coding::Br, 2)]);
+    let release = release().encoded("/a.txt", &[(Coding::Br, 2)]);
     let [identity, br] =
-        ["", "br"].map(|accepted| site.get("/a.txt", &[("accept-encoding", accepted)]).etag().to_owned());
+        ["", "br"].map(|accepted| release.get("/a.txt", &[("accept-encoding", accepted)]).etag().to_owned());
     for range in ["bytes=x", "seconds=0-1", "bytes=2-1"] {
         for (name, tag, status) in [
             ("if-match", &br, 200),
@@ -108,9 +108,13 @@ fn a_range_that_is_ignored_changes_no_condition() {
             ("if-none-match", &identity, 200),
         ] {
             let fields = [("accept-encoding", "br"), (name, tag.as_str())];
-            assert_eq!(site.get("/a.txt", &fields).status, status, "{name}");
+            assert_eq!(release.get("/a.txt", &fields).status, status, "{name}");
             let [accepted, condition] = fields;
-            assert_eq!(site.get("/a.txt", &[accepted, condition, ("range", range)]).status, status, "{range} {name}");
+            assert_eq!(
+                release.get("/a.txt", &[accepted, condition, ("range", range)]).status,
+                status,
+                "{range} {name}"
+            );
         }
     }
 }
@@ -119,7 +123,7 @@ fn a_range_that_is_ignored_changes_no_condition() {
 /// those conditions … would have been a status code other than a 2xx".
 #[test]
 fn preconditions_are_for_answers_that_would_be_a_success() {
-    let site = site().redirects("/old /new 301").encoded("/a.txt", &[(Coding::Br, 2)]);
+    let release = release().redirects("/old /new 301").encoded("/a.txt", &[(Coding::Br, 2)]);
     for (path, status) in [("/none", 404), ("/old", 301), ("/b.html", 307)] {
         for condition in [
             ("if-match", "\"other\""),
@@ -127,11 +131,11 @@ fn preconditions_are_for_answers_that_would_be_a_success() {
             ("if-modified-since", AFTER),
             ("if-unmodified-since", BEFORE),
         ] {
-            assert_eq!(site.get(path, &[condition]).status, status, "{path} {condition:?}");
+            assert_eq!(release.get(path, &[condition]).status, status, "{path} {condition:?}");
         }
     }
     let refused = [("accept-encoding", "identity;q=0"), ("if-none-match", "*")];
-    assert_eq!(site.get("/a.txt", &refused).status, 406);
+    assert_eq!(release.get("/a.txt", &refused).status, 406);
 }
 
 /// §15.4.5: "The server generating a 304 response MUST generate any of the following header
@@ -140,21 +144,22 @@ fn preconditions_are_for_answers_that_would_be_a_success() {
 /// the representation "unless said metadata exists for the purpose of guiding cache updates".
 #[test]
 fn a_304_has_the_fields_that_it_must_have_and_none_of_the_body() {
-    let site = Site::of(&[("/p.html", "<title>p</title>"), ("/p.de.html", "<title>de</title>"), ("/a.bin", "aaaa")])
-        .language("/p.html", "en")
-        .translated("/p.html", &["de"])
-        .encoded("/p.de.html", &[(Coding::Br, 2)])
-        .headers("/*\n  Expires: Sun, 06 Nov 1994 08:49:37 GMT\n  Content-Disposition: inline");
+    let release =
+        TestRelease::of(&[("/p.html", "<title>p</title>"), ("/p.de.html", "<title>de</title>"), ("/a.bin", "aaaa")])
+            .language("/p.html", "en")
+            .translated("/p.html", &["de"])
+            .encoded("/p.de.html", &[(Coding::Br, 2)])
+            .headers("/*\n  Expires: Sun, 06 Nov 1994 08:49:37 GMT\n  Content-Disposition: inline");
     for (url, fields) in [
         ("/p", &[("accept-language", "de"), ("accept-encoding", "br")][..]),
         ("/p", &[("accept-language", "en")]),
         ("/p?lang=de", &[]),
         ("/a.bin", &[]),
     ] {
-        let whole = site.get(url, fields);
+        let whole = release.get(url, fields);
         assert_eq!(whole.status, 200, "{url}");
         let condition = [("if-none-match", whole.etag())];
-        let same = site.get(url, &[fields, &condition].concat());
+        let same = release.get(url, &[fields, &condition].concat());
         assert_eq!((same.status, same.body.len()), (304, 0), "{url}");
         for name in ["content-location", "etag", "vary", "cache-control", "expires"] {
             assert_eq!(same.field(name), whole.field(name), "{url} {name}");
@@ -164,15 +169,15 @@ fn a_304_has_the_fields_that_it_must_have_and_none_of_the_body() {
         {
             assert_eq!(same.field(name), None, "{url} {name}");
         }
-        assert_eq!(site.head(url, &[fields, &condition].concat()), same, "{url}");
+        assert_eq!(release.head(url, &[fields, &condition].concat()), same, "{url}");
     }
 }
 
 /// §15.4.5: "Last-Modified might be useful if the response does not have an `ETag` field".
 #[test]
 fn a_304_without_an_etag_has_the_date() {
-    let site = site().headers("/a.txt\n  ! ETag");
-    let same = site.get("/a.txt", &[("if-modified-since", MODIFIED)]);
+    let release = release().headers("/a.txt\n  ! ETag");
+    let same = release.get("/a.txt", &[("if-modified-since", MODIFIED)]);
     assert_eq!((same.status, same.field("etag"), same.field("last-modified")), (304, None, Some(MODIFIED)));
 }
 
@@ -182,17 +187,17 @@ fn a_304_without_an_etag_has_the_date() {
 fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
     // All languages have the same bytes.
     let codings = [(Coding::Br, 30), (Coding::Zstd, 31), (Coding::Gzip, 32)];
-    let mut site = Site::of(&[("/p.html", "same"), ("/p.de.html", "same"), ("/p.de-AT.html", "same")])
+    let mut release = TestRelease::of(&[("/p.html", "same"), ("/p.de.html", "same"), ("/p.de-AT.html", "same")])
         .translated("/p.html", &["de", "de-AT"])
         .encoded("/p.html", &codings);
     for path in ["/p.de.html", "/p.de-AT.html"] {
-        site.file(path).encoded = site.file("/p.html").encoded.clone();
+        release.file(path).encoded = release.file("/p.html").encoded.clone();
     }
     let mut known: Vec<(&str, &str, String)> = Vec::new();
     for language in ["en", "de", "de-AT"] {
         for coding in ["identity", "br", "zstd", "gzip"] {
-            let sent = site.get("/p", &[("accept-encoding", coding), ("accept-language", language)]);
-            let tag = sent.etag();
+            let response = release.get("/p", &[("accept-encoding", coding), ("accept-language", language)]);
+            let tag = response.etag();
             // §8.8.3: a strong tag, of characters that a tag may have.
             assert!(
                 tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"') && tag.matches('"').count() == 2,
@@ -207,13 +212,13 @@ fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
             let is_same = (language, coding) == (of_language, of_coding);
             let fields = [("accept-encoding", *coding), ("accept-language", *language)];
             let [encoding, accepted] = fields;
-            let status = site.get("/p", &[encoding, accepted, ("if-none-match", tag)]).status;
+            let status = release.get("/p", &[encoding, accepted, ("if-none-match", tag)]).status;
             assert_eq!(
                 status,
                 if is_same { 304 } else { 200 },
                 "{language} {coding} with the tag of {of_language} {of_coding}"
             );
-            let status = site.get("/p", &[encoding, accepted, ("if-match", tag)]).status;
+            let status = release.get("/p", &[encoding, accepted, ("if-match", tag)]).status;
             assert_eq!(
                 status,
                 if is_same { 200 } else { 412 },
@@ -235,23 +240,23 @@ fn last_modified_and_going_back_to_a_release() {
         (u64::MAX, None, "Fri, 31 Dec 9999 23:59:59 GMT"),
         (0, Some(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT"),
     ] {
-        let mut site = site();
-        site.file("/a.txt").modified_seconds = modified_seconds;
-        site.pointer.rolled_back_ms = rolled_back_ms;
-        assert_eq!(site.get("/a.txt", &[]).field("last-modified"), Some(expected));
+        let mut release = release();
+        release.file("/a.txt").modified_seconds = modified_seconds;
+        release.pointer.rolled_back_ms = rolled_back_ms;
+        assert_eq!(release.get("/a.txt", &[]).field("last-modified"), Some(expected));
     }
-    let mut site = site();
-    site.pointer.rolled_back_ms = Some((MODIFIED_SECONDS + 1) * 1000);
+    let mut release = release();
+    release.pointer.rolled_back_ms = Some((MODIFIED_SECONDS + 1) * 1000);
     for (fields, status) in [
         // A client that has the newer release's bytes does not have what is served now.
         ([("if-modified-since", MODIFIED)], 200),
         ([("if-modified-since", AFTER)], 304),
         ([("if-unmodified-since", MODIFIED)], 412),
     ] {
-        assert_eq!(site.get("/a.txt", &fields).status, status, "{fields:?}");
+        assert_eq!(release.get("/a.txt", &fields).status, status, "{fields:?}");
     }
-    let tag = site.get("/a.txt", &[]).etag().to_owned();
-    assert_eq!(site.get("/a.txt", &[("if-none-match", &tag)]).status, 304, "the bytes say more than the date");
+    let tag = release.get("/a.txt", &[]).etag().to_owned();
+    assert_eq!(release.get("/a.txt", &[("if-none-match", &tag)]).status, 304, "the bytes say more than the date");
     let part = [("range", "bytes=0-0"), ("if-range", MODIFIED)];
-    assert_eq!(site.get("/a.txt", &part).status, 200);
+    assert_eq!(release.get("/a.txt", &part).status, 200);
 }

@@ -31,12 +31,12 @@ fn a_page_is_sent_to_where_it_is_shown_with_its_query() {
         (MODES[2], "/docs/?a", "/docs?a"),
         (MODES[3], "//about.html?a", "/about.html?a"),
     ] {
-        let site = Site::of(&files).html_handling(mode);
+        let release = TestRelease::of(&files).html_handling(mode);
         for method in ["GET", "HEAD"] {
-            let sent = site.ask(method, url, &[("if-none-match", "*"), ("range", "bytes=0-0")]);
-            assert_eq!((sent.status, sent.field("location")), (307, Some(location)), "{mode:?} {url}");
+            let response = release.ask(method, url, &[("if-none-match", "*"), ("range", "bytes=0-0")]);
+            assert_eq!((response.status, response.field("location")), (307, Some(location)), "{mode:?} {url}");
         }
-        assert_eq!(site.get(location, &[]).status, 200, "{mode:?} {location}");
+        assert_eq!(release.get(location, &[]).status, 200, "{mode:?} {location}");
     }
 }
 
@@ -44,7 +44,7 @@ fn a_page_is_sent_to_where_it_is_shown_with_its_query() {
 /// leads to another.
 #[test]
 fn redirects_and_rewrites_of_a_release() {
-    let site = Site::of(&[("/index.html", "root"), ("/about.html", "about"), ("/app.js", "app"), ("/404.html", "no"), ("/old.html", "old")])
+    let release = TestRelease::of(&[("/index.html", "root"), ("/about.html", "about"), ("/app.js", "app"), ("/404.html", "no"), ("/old.html", "old")])
         .redirects(
             "/old /about 301\n/old.html /about\n/see /about?x=1 303\n/out https://example.org/a 308\n/kept /about#b 307\n\
              /blog/* /posts/:splat 302\n/us /about 200\n/us.html /about.html 200\n/js/* /:splat 200\n/home / 200\n/lost /nowhere 200",
@@ -59,8 +59,8 @@ fn redirects_and_rewrites_of_a_release() {
         ("/blog/a%20b/c", 302, "/posts/a%20b/c"),
         ("/blog//evil.example/", 302, "/posts/evil.example/"),
     ] {
-        let sent = site.get(url, &[("range", "bytes=0-0"), ("if-match", "\"x\"")]);
-        assert_eq!((sent.status, sent.field("location")), (status, Some(location)), "{url}");
+        let response = release.get(url, &[("range", "bytes=0-0"), ("if-match", "\"x\"")]);
+        assert_eq!((response.status, response.field("location")), (status, Some(location)), "{url}");
     }
     for (url, status, text) in [
         ("/us", 200, "about"),
@@ -72,12 +72,12 @@ fn redirects_and_rewrites_of_a_release() {
         ("/js/none.js", 404, "no"),
         ("/js/kv-edge:current", 404, "no"),
     ] {
-        let sent = site.get(url, &[]);
-        assert_eq!((sent.status, sent.text(), sent.field("location")), (status, text, None), "{url}");
+        let response = release.get(url, &[]);
+        assert_eq!((response.status, response.text(), response.field("location")), (status, text, None), "{url}");
     }
-    let tag = site.get("/about", &[]).etag().to_owned();
-    assert_eq!(site.get("/us", &[("if-none-match", &tag)]).status, 304);
-    assert_eq!(site.get("/us", &[("range", "bytes=0-0")]).text(), "a");
+    let tag = release.get("/about", &[]).etag().to_owned();
+    assert_eq!(release.get("/us", &[("if-none-match", &tag)]).status, 304);
+    assert_eq!(release.get("/us", &[("range", "bytes=0-0")]).text(), "a");
 }
 
 /// Paths that cannot be decoded, or cannot name a file when they are: [`crate::decode`] has the
@@ -101,15 +101,16 @@ const NO_FILES: [&str; 12] = [
 /// for in the folders that can be decoded.
 #[test]
 fn a_path_that_names_no_file_gets_the_nearest_page() {
-    let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/a/404.html", "a"), ("/ä/404.html", "ä")]);
+    let release =
+        TestRelease::of(&[("/index.html", "root"), ("/404.html", "no"), ("/a/404.html", "a"), ("/ä/404.html", "ä")]);
     for path in NO_FILES {
         for html in [&[][..], &[("accept", "text/html")]] {
-            let sent = site.get(path, html);
-            assert_eq!((sent.status, sent.text()), (404, "no"), "{path}");
-            assert_eq!(sent.field("cache-control"), Some("no-cache"), "{path}");
-            assert_eq!(site.head(path, html).field("content-length"), Some("2"), "{path}");
+            let response = release.get(path, html);
+            assert_eq!((response.status, response.text()), (404, "no"), "{path}");
+            assert_eq!(response.field("cache-control"), Some("no-cache"), "{path}");
+            assert_eq!(release.head(path, html).field("content-length"), Some("2"), "{path}");
         }
-        let json = site.get(path, &[("accept", "application/json")]);
+        let json = release.get(path, &[("accept", "application/json")]);
         assert_eq!((json.status, json.text()), (404, ""), "{path}");
     }
     for (path, text) in [
@@ -126,27 +127,29 @@ fn a_path_that_names_no_file_gets_the_nearest_page() {
         ("//", "root"),
         ("///none", "no"),
     ] {
-        let sent = site.get(path, &[]);
-        let found =
-            sent.field("location").map_or_else(|| sent.text().to_owned(), |to| site.get(to, &[]).text().to_owned());
+        let response = release.get(path, &[]);
+        let found = response
+            .field("location")
+            .map_or_else(|| response.text().to_owned(), |to| release.get(to, &[]).text().to_owned());
         assert_eq!(found, text, "{path}");
     }
     let long = format!("/{}", "%61".repeat(5000));
-    assert_eq!(site.get(&long, &[]).text(), "no");
+    assert_eq!(release.get(&long, &[]).text(), "no");
     let slashes = format!("/{}%", "%2F/".repeat(5000));
-    assert_eq!(site.get(&slashes, &[]).status, 404);
-    let none = Site::of(&[("/a.txt", "a")]).get("/50%", &[]);
+    assert_eq!(release.get(&slashes, &[]).status, 404);
+    let none = TestRelease::of(&[("/a.txt", "a")]).get("/50%", &[]);
     assert_eq!((none.status, none.text()), (404, ""));
 }
 
 /// A single-page application parses its path itself, and may know what `/search/50%` is.
 #[test]
 fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
-    let site = Site::of(&[("/index.html", "app"), ("/404.html", "no")]).not_found(NotFound::SinglePageApplication);
+    let release = TestRelease::of(&[("/index.html", "app"), ("/404.html", "no")])
+        .not_found(NotFoundHandling::SinglePageApplication);
     for path in NO_FILES.into_iter().chain(["/search/50%", "/search/caf%E9?q=%"]) {
-        let sent = site.get(path, &[("sec-fetch-mode", "navigate"), ("accept", "text/html")]);
-        assert_eq!((sent.status, sent.text()), (200, "app"), "{path}");
-        let script = site.get(path, &[("sec-fetch-mode", "cors"), ("accept", "*/*")]);
+        let response = release.get(path, &[("sec-fetch-mode", "navigate"), ("accept", "text/html")]);
+        assert_eq!((response.status, response.text()), (200, "app"), "{path}");
+        let script = release.get(path, &[("sec-fetch-mode", "cors"), ("accept", "*/*")]);
         assert_eq!((script.status, script.text()), (404, ""), "{path}");
     }
 }
@@ -155,7 +158,7 @@ fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
 /// decoded keeps its escapes.
 #[test]
 fn rules_for_a_path_that_names_no_file() {
-    let site = Site::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
+    let release = TestRelease::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
         .redirects(
             "/caf%C3%A9 /found\n/old/* https://new.example/:splat 301\n/by/:id /to?id=:id#:id 302\n/app/* /app 200\n/js/* /:splat 200\n\
              /own/* /:splat",
@@ -171,11 +174,11 @@ fn rules_for_a_path_that_names_no_file() {
         ("/own//%5Cevil.example", "/%5Cevil.example"),
         ("/own/%2F%2Fevil.example%00", "/%2F%2Fevil.example%00"),
     ] {
-        let sent = site.get(path, &[]);
-        assert_eq!(sent.field("location"), Some(location), "{path}");
-        assert_eq!(sent.field("x-frame-options"), Some("DENY"), "{path}");
+        let response = release.get(path, &[]);
+        assert_eq!(response.field("location"), Some(location), "{path}");
+        assert_eq!(response.field("x-frame-options"), Some("DENY"), "{path}");
     }
-    assert_eq!(site.get("/old/caf%E9", &[]).field("x-a"), Some("caf%E9"));
+    assert_eq!(release.get("/old/caf%E9", &[]).field("x-a"), Some("caf%E9"));
     for (path, status, text) in [
         // A rule without placeholders matches decoded paths only.
         ("/caf%E9", 404, "no"),
@@ -184,9 +187,9 @@ fn rules_for_a_path_that_names_no_file() {
         ("/js/x%", 404, "no"),
         ("/js/caf%E9", 404, "no"),
     ] {
-        let sent = site.get(path, &[]);
-        assert_eq!((sent.status, sent.text(), sent.field("location")), (status, text, None), "{path}");
-        assert_eq!(sent.field("x-frame-options"), Some("DENY"), "{path}");
+        let response = release.get(path, &[]);
+        assert_eq!((response.status, response.text(), response.field("location")), (status, text, None), "{path}");
+        assert_eq!(response.field("x-frame-options"), Some("DENY"), "{path}");
     }
 }
 
@@ -194,7 +197,7 @@ fn rules_for_a_path_that_names_no_file() {
 #[test]
 fn the_nearest_page_says_that_there_is_none() {
     let files = [("/404.html", "root"), ("/a/404.html", "a"), ("/a/b/c/404.html", "c"), ("/style.css", "x")];
-    let site = Site::of(&files);
+    let release = TestRelease::of(&files);
     let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
     for (path, text) in [
         ("/x", "root"),
@@ -206,23 +209,23 @@ fn the_nearest_page_says_that_there_is_none() {
         ("/ab/x", "root"),
     ] {
         for fields in [&[][..], &[html], &[("accept", "*/*"), ("sec-fetch-mode", "cors")]] {
-            let sent = site.get(path, fields);
-            assert_eq!((sent.status, sent.text()), (404, text), "{path} {fields:?}");
-            assert_eq!(sent.field("cache-control"), Some("no-cache"), "{path}");
+            let response = release.get(path, fields);
+            assert_eq!((response.status, response.text()), (404, text), "{path} {fields:?}");
+            assert_eq!(response.field("cache-control"), Some("no-cache"), "{path}");
             for name in ["etag", "last-modified", "accept-ranges"] {
-                assert_eq!(sent.field(name), None, "{path} {name}");
+                assert_eq!(response.field(name), None, "{path} {name}");
             }
-            let head = site.head(path, fields);
+            let head = release.head(path, fields);
             assert_eq!((head.status, head.field("content-length")), (404, Some(text.len().to_string().as_str())));
         }
         for json in ["application/json", "text/html, application/problem+json;q=0.5"] {
-            let sent = site.get(path, &[("accept", json)]);
-            assert_eq!((sent.status, sent.text(), sent.fields.len()), (404, "", 0), "{path} {json}");
+            let response = release.get(path, &[("accept", json)]);
+            assert_eq!((response.status, response.text(), response.fields.len()), (404, "", 0), "{path} {json}");
         }
     }
-    let sent = Site::of(&files).not_found(NotFound::None).get("/a/x", &[]);
-    assert_eq!((sent.status, sent.text()), (404, ""));
-    assert_eq!(Site::of(&[("/a/404.html", "a")]).get("/b/x", &[]).text(), "");
+    let response = TestRelease::of(&files).not_found(NotFoundHandling::None).get("/a/x", &[]);
+    assert_eq!((response.status, response.text()), (404, ""));
+    assert_eq!(TestRelease::of(&[("/a/404.html", "a")]).get("/b/x", &[]).text(), "");
 }
 
 /// `not_found_handling` as `single-page-application` is for navigations (Fetch Metadata,
@@ -230,7 +233,7 @@ fn the_nearest_page_says_that_there_is_none() {
 #[test]
 fn a_single_page_application_is_for_navigations_only() {
     let files = [("/index.html", "app"), ("/app.js", "script"), ("/404.html", "no")];
-    let site = Site::of(&files).not_found(NotFound::SinglePageApplication);
+    let release = TestRelease::of(&files).not_found(NotFoundHandling::SinglePageApplication);
     let html = "text/html,application/xhtml+xml,*/*;q=0.8";
     for (fields, status) in [
         (&[("sec-fetch-mode", "navigate"), ("accept", html)][..], 200),
@@ -245,20 +248,20 @@ fn a_single_page_application_is_for_navigations_only() {
         (&[], 404),
     ] {
         for url in ["/some/route?a=b", "/route.with.dots", "/none.js"] {
-            let sent = site.get(url, fields);
-            assert_eq!(sent.status, status, "{url} {fields:?}");
-            assert_eq!(sent.text(), if status == 200 { "app" } else { "" }, "{url} {fields:?}");
+            let response = release.get(url, fields);
+            assert_eq!(response.status, status, "{url} {fields:?}");
+            assert_eq!(response.text(), if status == 200 { "app" } else { "" }, "{url} {fields:?}");
         }
-        assert_eq!(site.get("/app.js", fields).text(), "script");
+        assert_eq!(release.get("/app.js", fields).text(), "script");
     }
     let navigate = ("sec-fetch-mode", "navigate");
-    let sent = site.get("/some/route", &[navigate]);
+    let response = release.get("/some/route", &[navigate]);
     assert_eq!(
-        (sent.field("cache-control"), sent.field("content-type")),
+        (response.field("cache-control"), response.field("content-type")),
         (Some("no-cache"), Some("text/html; charset=utf-8"))
     );
-    assert_eq!(site.get("/some/route", &[navigate, ("if-none-match", sent.etag())]).status, 304);
-    let empty = Site::of(&[("/a.txt", "a")]).not_found(NotFound::SinglePageApplication);
+    assert_eq!(release.get("/some/route", &[navigate, ("if-none-match", response.etag())]).status, 304);
+    let empty = TestRelease::of(&[("/a.txt", "a")]).not_found(NotFoundHandling::SinglePageApplication);
     assert_eq!(empty.get("/route", &[navigate]).status, 404);
 }
 
@@ -279,9 +282,9 @@ fn files_of_releases_before() {
         ("/a.js/b", false),
         ("/a.", false),
     ] {
-        assert_eq!(may_be_retained(&AssetPath::Decoded(path.into())), expected, "{path}");
+        assert_eq!(may_be_in_previous_release(&AssetPath::Decoded(path.into())), expected, "{path}");
     }
-    let before = Site::of(&[
+    let before = TestRelease::of(&[
         ("/app.1.js", "one"),
         ("/both.css", "old"),
         ("/gone.html", "gone"),
@@ -293,7 +296,7 @@ fn files_of_releases_before() {
     .headers("/app.1.js\n  X-Release: before")
     .immutable("/app.1.js")
     .encoded("/app.1.js", &[(Coding::Br, 2)]);
-    let site = Site::of(&[("/app.2.js", "two"), ("/both.css", "new"), ("/404.html", "no")])
+    let release = TestRelease::of(&[("/app.2.js", "two"), ("/both.css", "new"), ("/404.html", "no")])
         .redirects("/moved.js /app.2.js")
         .after(before);
     for (path, status, text) in [
@@ -310,14 +313,14 @@ fn files_of_releases_before() {
         ("/app.3.js", 404, "no"),
         ("/moved.js", 302, ""),
     ] {
-        let sent = site.get(path, &[]);
-        assert_eq!((sent.status, sent.text()), (status, text), "{path}");
+        let response = release.get(path, &[]);
+        assert_eq!((response.status, response.text()), (status, text), "{path}");
     }
-    let sent = site.get("/app.1.js", &[("accept-encoding", "br")]);
-    assert_eq!((sent.field("x-release"), sent.field("content-encoding")), (Some("before"), Some("br")));
-    assert_eq!(sent.field("cache-control"), Some("public, max-age=31536000, immutable"));
-    assert_eq!(site.get("/app.1.js", &[("range", "bytes=0-1")]).text(), "on");
-    assert_eq!(site.get("/app.1.js", &[("if-none-match", "*")]).status, 304);
+    let response = release.get("/app.1.js", &[("accept-encoding", "br")]);
+    assert_eq!((response.field("x-release"), response.field("content-encoding")), (Some("before"), Some("br")));
+    assert_eq!(response.field("cache-control"), Some("public, max-age=31536000, immutable"));
+    assert_eq!(release.get("/app.1.js", &[("range", "bytes=0-1")]).text(), "on");
+    assert_eq!(release.get("/app.1.js", &[("if-none-match", "*")]).status, 304);
 }
 
 fn names() -> impl Strategy<Value = String> {
@@ -336,7 +339,7 @@ proptest! {
         let origin = Url::parse("https://example.com/").unwrap();
         let url = format!("https://example.com/{path}{}", query.as_deref().map(|query| format!("?{query}")).unwrap_or_default());
         let target = RequestTarget::parse(&url);
-        let path = AssetPath::of(&target.path);
+        let path = AssetPath::parse(&target.path);
         // Every file that the path could mean: as it is, without runs of slashes, and as a page
         // or a folder.
         let mut one = path.file().unwrap_or("/x").to_owned();
@@ -353,17 +356,17 @@ proptest! {
             for rules in ["", "/* /:splat 302", "/:a/* /:splat/:a 301", "/* /x/../:splat 302"] {
                 // The last one is refused when it is pushed, or harmless.
                 let Ok(redirects) = RedirectRules::parse(rules) else { continue };
-                let mut site = Site::of(&[(&file, "x")]).html_handling(mode);
-                site.manifest.redirects = redirects;
-                let sent = site.get(&url, &[]);
-                let Some(location) = sent.field("location") else { continue };
+                let mut release = TestRelease::of(&[(&file, "x")]).html_handling(mode);
+                release.manifest.redirects = redirects;
+                let response = release.get(&url, &[]);
+                let Some(location) = response.field("location") else { continue };
                 let to = origin.join(location).unwrap();
                 prop_assert_eq!(to.host_str(), Some("example.com"), "{} {}", file, location);
                 prop_assert!(location.starts_with('/') && !location[1..].starts_with(['/', '\\']), "{}", location);
-                let asked = Url::parse(&url).unwrap();
-                prop_assert_eq!(to.query().unwrap_or_default(), asked.query().unwrap_or_default());
+                let request = Url::parse(&url).unwrap();
+                prop_assert_eq!(to.query().unwrap_or_default(), request.query().unwrap_or_default());
                 if rules.is_empty() && path.file().is_some() {
-                    let there = site.get(to.as_str(), &[]);
+                    let there = release.get(to.as_str(), &[]);
                     prop_assert_eq!((there.status, there.text()), (200, "x"), "{} {}", file, location);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn site() -> Site {
+fn release() -> TestRelease {
     let files = [
         ("/index.html", "root"),
         ("/app.3f2a1b9c.js", "app"),
@@ -10,7 +10,7 @@ fn site() -> Site {
         ("/404.html", "no"),
         ("/b.svg", "<svg/>"),
     ];
-    Site::of(&files).immutable("/app.3f2a1b9c.js").encoded("/a.txt", &[(Coding::Br, 3)])
+    TestRelease::of(&files).immutable("/app.3f2a1b9c.js").encoded("/a.txt", &[(Coding::Br, 3)])
 }
 
 /// RFC 9111 §5.2.2, RFC 8246, Fetch Standard "nosniff", Content Security Policy Level 3,
@@ -24,19 +24,19 @@ fn fields_of_files_without_rules() {
         ("/b.svg", "public, max-age=0, must-revalidate", "image/svg+xml"),
         ("/none", "no-cache", "text/html; charset=utf-8"),
     ] {
-        let sent = site().get(path, &[]);
+        let response = release().get(path, &[]);
         assert_eq!(
-            (sent.field("cache-control"), sent.field("content-type")),
+            (response.field("cache-control"), response.field("content-type")),
             (Some(cache_control), Some(media_type)),
             "{path}"
         );
-        assert_eq!(sent.field("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(response.field("x-content-type-options"), Some("nosniff"), "{path}");
         let is_html = media_type.starts_with("text/html");
         for name in ["content-security-policy", "referrer-policy"] {
-            assert_eq!(sent.field(name).is_some(), is_html, "{path} {name}");
+            assert_eq!(response.field(name).is_some(), is_html, "{path} {name}");
         }
     }
-    let policy = site().get("/", &[]).field("content-security-policy").unwrap().to_owned();
+    let policy = release().get("/", &[]).field("content-security-policy").unwrap().to_owned();
     for directive in
         ["default-src 'self'", "object-src 'none'", "base-uri 'self'", "frame-ancestors 'self'", "form-action 'self'"]
     {
@@ -78,9 +78,9 @@ fn rules_replace_remove_and_add() {
         ("/*\n  ! ETag", "/b.svg", "etag", None),
         ("/*\n  ! Last-Modified", "/b.svg", "last-modified", None),
     ] {
-        let site = site().headers(rules);
-        assert_eq!(site.get(url, &[]).field(name), expected, "{rules} {url}");
-        assert_eq!(site.head(url, &[]).field(name), expected, "HEAD {rules} {url}");
+        let release = release().headers(rules);
+        assert_eq!(release.get(url, &[]).field(name), expected, "{rules} {url}");
+        assert_eq!(release.head(url, &[]).field(name), expected, "HEAD {rules} {url}");
     }
 }
 
@@ -88,7 +88,7 @@ fn rules_replace_remove_and_add() {
 /// and an error.
 #[test]
 fn rules_are_for_each_status() {
-    let site = site()
+    let release = release()
         .headers("/*\n  X-A: 1\n  Cache-Control: public, max-age=60\n  Vary: Origin")
         .redirects("/old /a.txt 301");
     for (path, fields, status) in [
@@ -96,21 +96,21 @@ fn rules_are_for_each_status() {
         ("/a.txt", &[("if-none-match", "*")], 304),
         ("/a.txt", &[("range", "bytes=0-0")], 206),
     ] {
-        let sent = site.get(path, fields);
+        let response = release.get(path, fields);
         let names = ["x-a", "cache-control", "vary"];
-        assert_eq!(sent.status, status);
+        assert_eq!(response.status, status);
         assert_eq!(
-            names.map(|name| sent.field(name)),
+            names.map(|name| response.field(name)),
             [Some("1"), Some("public, max-age=60"), Some("Accept-Encoding, Origin")]
         );
     }
-    let bare = Site::of(&[("/a.txt", "a")]).headers("/*\n  X-A: 1").encoded("/a.txt", &[(Coding::Br, 3)]);
-    for (site, path, fields, status) in [
-        (&site, "/none", &[][..], 404),
-        (&site, "/50%", &[], 404),
-        (&site, "/old", &[], 301),
-        (&site, "/index.html", &[], 307),
-        (&site, "//a.txt", &[], 307),
+    let bare = TestRelease::of(&[("/a.txt", "a")]).headers("/*\n  X-A: 1").encoded("/a.txt", &[(Coding::Br, 3)]);
+    for (release, path, fields, status) in [
+        (&release, "/none", &[][..], 404),
+        (&release, "/50%", &[], 404),
+        (&release, "/old", &[], 301),
+        (&release, "/index.html", &[], 307),
+        (&release, "//a.txt", &[], 307),
         (&bare, "/none", &[], 404),
         (&bare, "/50%", &[("accept", "application/json")], 404),
         (&bare, "/a.txt", &[("if-match", "\"other\"")], 412),
@@ -118,11 +118,11 @@ fn rules_are_for_each_status() {
         (&bare, "/a.txt", &[("accept-encoding", "identity;q=0")], 406),
     ] {
         for method in ["GET", "HEAD"] {
-            let sent = site.ask(method, path, fields);
+            let response = release.ask(method, path, fields);
             if method == "HEAD" && status == 416 {
                 continue;
             }
-            assert_eq!((sent.status, sent.field("x-a")), (status, Some("1")), "{method} {path} {fields:?}");
+            assert_eq!((response.status, response.field("x-a")), (status, Some("1")), "{method} {path} {fields:?}");
         }
     }
 }
@@ -144,11 +144,11 @@ fn how_long_a_redirect_is_kept() {
         (long, "//a.txt", Some(ask)),
     ] {
         let rules = if rules.is_empty() { String::new() } else { format!("/*\n  Cache-Control: {rules}") };
-        let sent = site().redirects(redirects).headers(&rules).get(path, &[]);
-        assert!(sent.field("location").is_some(), "{path}");
-        assert_eq!(sent.field("cache-control"), expected, "{rules} {path}");
+        let response = release().redirects(redirects).headers(&rules).get(path, &[]);
+        assert!(response.field("location").is_some(), "{path}");
+        assert_eq!(response.field("cache-control"), expected, "{rules} {path}");
     }
-    let removed = site().redirects(redirects).headers("/*\n  ! Cache-Control");
+    let removed = release().redirects(redirects).headers("/*\n  ! Cache-Control");
     assert_eq!(removed.get("/old", &[]).names(), ["location"]);
     assert_eq!(removed.get("/index.html", &[]).names(), ["cache-control", "location"]);
 }
@@ -158,10 +158,10 @@ fn how_long_a_redirect_is_kept() {
 fn no_rule_describes_an_error_as_a_file() {
     let rules = "/*\n  Content-Type: application/pdf\n  Content-Disposition: attachment\n  Content-Language: de\n  \
                  Cache-Control: public, max-age=60\n  Vary: Origin\n  Access-Control-Allow-Origin: *";
-    let sent = Site::of(&[("/a.pdf", "a")]).headers(rules).get("/none.pdf", &[]);
-    assert_eq!((sent.status, sent.names()), (404, vec!["access-control-allow-origin", "vary"]));
+    let response = TestRelease::of(&[("/a.pdf", "a")]).headers(rules).get("/none.pdf", &[]);
+    assert_eq!((response.status, response.names()), (404, vec!["access-control-allow-origin", "vary"]));
     let mut error = vec![("Content-Type".into(), "text/plain".into()), ("Vary".into(), "Accept-Encoding".into())];
-    let changes = HeaderRules::parse(rules).unwrap().of("example.com", &AssetPath::of("/none.pdf"));
+    let changes = HeaderRules::parse(rules).unwrap().of("example.com", &AssetPath::parse("/none.pdf"));
     change_error(&mut error, changes);
     assert_eq!(
         error[..2],
@@ -174,13 +174,13 @@ fn no_rule_describes_an_error_as_a_file() {
 fn no_rule_makes_caches_keep_a_404() {
     let long = "public, max-age=31536000, immutable";
     for name in ["Cache-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Expires"] {
-        let site = site().headers(&format!("/*\n  {name}: {long}"));
+        let release = release().headers(&format!("/*\n  {name}: {long}"));
         let lower = name.to_lowercase();
-        assert_eq!(site.get("/a.txt", &[]).field(&lower), Some(long), "{name}");
-        let none = site.get("/none.3f2a1b9c.js", &[]);
+        assert_eq!(release.get("/a.txt", &[]).field(&lower), Some(long), "{name}");
+        let none = release.get("/none.3f2a1b9c.js", &[]);
         assert_eq!((none.status, none.field("cache-control")), (404, Some("no-cache")), "{name}");
         assert!(none.fields.iter().all(|(_, value)| value != long), "{name}");
     }
-    let removed = site().headers("/*\n  ! Cache-Control").get("/none", &[]);
+    let removed = release().headers("/*\n  ! Cache-Control").get("/none", &[]);
     assert_eq!(removed.field("cache-control"), Some("no-cache"));
 }

@@ -4,9 +4,9 @@ use super::*;
 
 const TEXT: &str = "a text that is long enough to be worth it, a text that is long enough";
 
-fn site() -> Site {
+fn release() -> TestRelease {
     let codings = [(Coding::Br, 20), (Coding::Zstd, 25), (Coding::Gzip, 30)];
-    Site::of(&[("/a.txt", TEXT), ("/b.png", "pixels"), ("/404.html", TEXT)])
+    TestRelease::of(&[("/a.txt", TEXT), ("/b.png", "pixels"), ("/404.html", TEXT)])
         .encoded("/a.txt", &codings)
         .encoded("/404.html", &codings)
 }
@@ -27,15 +27,15 @@ fn the_best_of_what_is_accepted() {
         (Some("identity;q=0, x-gzip"), Some("gzip")),
     ] {
         let fields: Vec<_> = accepted.map(|accepted| ("accept-encoding", accepted)).into_iter().collect();
-        let sent = site().get("/a.txt", &fields);
-        assert_eq!((sent.status, sent.field("content-encoding")), (200, coding), "{accepted:?}");
+        let response = release().get("/a.txt", &fields);
+        assert_eq!((response.status, response.field("content-encoding")), (200, coding), "{accepted:?}");
         // The bytes are those of the encoding.
-        let is_text = sent.text() == TEXT;
+        let is_text = response.text() == TEXT;
         assert_eq!(is_text, coding.is_none(), "{accepted:?}");
-        let head = site().head("/a.txt", &fields);
-        assert_eq!(head.field("content-length"), Some(sent.body.len().to_string().as_str()), "{accepted:?}");
+        let head = release().head("/a.txt", &fields);
+        assert_eq!(head.field("content-length"), Some(response.body.len().to_string().as_str()), "{accepted:?}");
         assert_eq!(head.field("content-encoding"), coding, "{accepted:?}");
-        assert_eq!(sent.field("content-type"), Some("text/plain; charset=utf-8"), "{accepted:?}");
+        assert_eq!(response.field("content-type"), Some("text/plain; charset=utf-8"), "{accepted:?}");
     }
 }
 
@@ -44,13 +44,13 @@ fn the_best_of_what_is_accepted() {
 fn none_that_is_acceptable() {
     for accepted in ["identity;q=0", "*;q=0", "identity;q=0, deflate", "br;q=0, gzip;q=0, zstd;q=0, identity;q=0"] {
         let fields = [("accept-encoding", accepted)];
-        assert_eq!(site().get("/a.txt", &fields).status, 406, "{accepted}");
-        assert_eq!(site().head("/a.txt", &fields).status, 406, "{accepted}");
+        assert_eq!(release().get("/a.txt", &fields).status, 406, "{accepted}");
+        assert_eq!(release().head("/a.txt", &fields).status, 406, "{accepted}");
         // A file without encodings is sent to everybody. §12.4.1: an origin server can
         // "disregard the header field".
-        assert_eq!(site().get("/b.png", &fields).status, 200, "{accepted}");
+        assert_eq!(release().get("/b.png", &fields).status, 200, "{accepted}");
         // A 406 would say less than the page of the 404.
-        let none = site().get("/none", &fields);
+        let none = release().get("/none", &fields);
         assert_eq!((none.status, none.text()), (404, TEXT), "{accepted}");
     }
 }
@@ -59,23 +59,23 @@ fn none_that_is_acceptable() {
 /// it wishes that response to be selectively reused".
 #[test]
 fn each_answer_that_could_have_been_another_says_so() {
-    let site = site();
+    let release = release();
     for accepted in ["", "br", "gzip", "identity", "br, identity;q=0"] {
         let encoding = ("accept-encoding", accepted);
-        let whole = site.get("/a.txt", &[encoding]);
+        let whole = release.get("/a.txt", &[encoding]);
         let answers = [
-            site.head("/a.txt", &[encoding]),
-            site.get("/a.txt", &[encoding, ("if-none-match", whole.etag())]),
-            site.get("/a.txt", &[encoding, ("range", "bytes=0-1")]),
+            release.head("/a.txt", &[encoding]),
+            release.get("/a.txt", &[encoding, ("if-none-match", whole.etag())]),
+            release.get("/a.txt", &[encoding, ("range", "bytes=0-1")]),
             whole,
         ];
         // A client that accepts JSON gets no page.
-        assert_eq!(site.get("/none", &[encoding]).field("vary"), Some("Accept-Encoding, Accept"), "{accepted}");
-        for sent in answers {
-            assert_eq!(sent.field("vary"), Some("Accept-Encoding"), "{} {accepted}", sent.status);
+        assert_eq!(release.get("/none", &[encoding]).field("vary"), Some("Accept-Encoding, Accept"), "{accepted}");
+        for response in answers {
+            assert_eq!(response.field("vary"), Some("Accept-Encoding"), "{} {accepted}", response.status);
         }
-        for sent in [site.get("/b.png", &[encoding]), site.head("/b.png", &[encoding])] {
-            assert_eq!((sent.status, sent.field("vary")), (200, None), "{accepted}");
+        for response in [release.get("/b.png", &[encoding]), release.head("/b.png", &[encoding])] {
+            assert_eq!((response.status, response.field("vary")), (200, None), "{accepted}");
         }
     }
 }

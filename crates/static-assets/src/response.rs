@@ -1,35 +1,35 @@
 //! The response to a request for a file: which file, which of its representations, and how much
 //! of it.
 
-mod fields;
+mod header_fields;
 mod language;
-mod represent;
+mod representation;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::ops;
 
-use self::fields::FixedFields;
-pub use self::represent::Represented;
+use self::header_fields::FixedFields;
+pub use self::representation::FileResponse;
 use super::fingerprint::may_have_content_hash;
 use super::header_rules::HeaderChanges;
-use super::html_handling::{Resolved, not_found_pages};
-use super::manifest::{Body, Manifest, NotFound};
+use super::html_handling::{PathResolution, not_found_pages};
+use super::manifest::{FileBody, Manifest, NotFoundHandling};
 use super::media_type;
 use super::release::Pointer;
-use super::{AssetError, AssetPath, single_slashes};
+use super::{AssetError, AssetPath, collapse_slashes};
 use http_semantics::fields::Fields;
 use http_semantics::problem;
 use http_semantics::request_target::RequestTarget;
 
 /// The header fields of preconditions and ranges, in lower case and separated by commas. The
 /// Worker checks each request for them once.
-pub const CONDITIONS: &str = "range,if-match,if-none-match,if-modified-since,if-unmodified-since";
+pub const CONDITIONAL_FIELDS: &str = "range,if-match,if-none-match,if-modified-since,if-unmodified-since";
 
 /// A request for a file.
 #[derive(Debug)]
-pub struct Asked<'a, F> {
+pub struct AssetRequest<'a, F> {
     /// `GET` or `HEAD`.
     pub method: &'a str,
     /// The URL.
@@ -42,7 +42,7 @@ pub struct Asked<'a, F> {
 
 /// A release that files are served from.
 #[derive(Debug, Clone, Copy)]
-pub struct Served<'m> {
+pub struct ServedRelease<'m> {
     /// The pointer, which knows when a rollback was.
     pub pointer: &'m Pointer,
     /// The manifest of the release.
@@ -51,7 +51,7 @@ pub struct Served<'m> {
 
 /// The response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer<'m> {
+pub enum AssetResponse<'m> {
     /// A redirect (RFC 9110 §15.4).
     Redirect {
         /// 301, 302, 303, 307 or 308.
@@ -60,9 +60,9 @@ pub enum Answer<'m> {
         fields: FieldLines<'m>,
     },
     /// A file, parts of it, or 304.
-    Represented(Box<Represented<'m>>),
+    File(Box<FileResponse<'m>>),
     /// The release has no such file.
-    Nothing,
+    NotFound,
 }
 
 /// The content of a response (RFC 9110 §6.4).
@@ -71,13 +71,13 @@ pub enum Content<'m> {
     /// Nothing.
     None,
     /// A whole body.
-    Whole(&'m Body),
+    Whole(&'m FileBody),
     /// Parts of a body. If there are several, text stands between them (`multipart/byteranges`).
     Parts {
         /// The body.
-        body: &'m Body,
+        body: &'m FileBody,
         /// The parts, in order.
-        parts: Vec<Part>,
+        parts: Vec<ContentPart>,
         /// The length of all parts together, in bytes.
         length: u64,
     },
@@ -85,7 +85,7 @@ pub enum Content<'m> {
 
 /// A part of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum ContentPart {
     /// Text of a multipart body: its boundaries and header fields.
     Text(String),
     /// A range of bytes of the body.
@@ -97,46 +97,52 @@ pub enum Part {
 /// # Errors
 /// [`AssetError`] if a precondition fails, or no representation fits the range or
 /// `Accept-Encoding`.
-pub fn of_release<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
-    let manifest = served.manifest;
-    let redirect = |status, location, kept| {
-        Ok(Answer::Redirect { status, fields: fields::of_redirect(location, header_changes(served, asked), kept) })
+pub fn from_release<'m, F: Fields>(
+    release: ServedRelease<'m>,
+    request: &AssetRequest<'_, F>,
+) -> Result<AssetResponse<'m>, AssetError> {
+    let manifest = release.manifest;
+    let redirect = |status, location, fixed| {
+        Ok(AssetResponse::Redirect {
+            status,
+            fields: header_fields::of_redirect(location, header_changes(release, request), fixed),
+        })
     };
-    let rewritten = match manifest.redirects.find(asked.path, asked.target.query) {
+    let rewritten = match manifest.redirects.find(request.path, request.target.query) {
         Some(rule) if rule.status == 200 => Some(rule.location),
         Some(rule) => return redirect(rule.status, rule.location, FixedFields::Nothing),
         None => None,
     };
-    let Some(path) = rewritten.as_deref().or(asked.path.file()) else { return Ok(Answer::Nothing) };
+    let Some(path) = rewritten.as_deref().or(request.path.file()) else { return Ok(AssetResponse::NotFound) };
     let resolved = match (manifest.resolve(path), &rewritten) {
         // A rewrite never becomes a redirect.
-        (Resolved::Redirect(path), Some(_)) => manifest.resolve(&path),
+        (PathResolution::Redirect(path), Some(_)) => manifest.resolve(&path),
         (resolved, _) => resolved,
     };
     match resolved {
-        Resolved::File(path) => represent::at(served, &path, Place::Asked, asked),
+        PathResolution::File(path) => representation::at(release, &path, FileRole::Requested, request),
         // No rule may let caches store this: the next release may have a file under this path.
-        Resolved::Redirect(path) => redirect(307, location(&path, asked.target.query), FixedFields::Caching),
-        Resolved::Nothing => Ok(Answer::Nothing),
+        PathResolution::Redirect(path) => redirect(307, location(&path, request.target.query), FixedFields::Caching),
+        PathResolution::NotFound => Ok(AssetResponse::NotFound),
     }
 }
 
 /// Returns the changes that `_headers` makes to the response.
 #[must_use]
-pub fn header_changes<F>(served: Served<'_>, asked: &Asked<'_, F>) -> HeaderChanges {
-    served.manifest.headers.of(&asked.target.host(), asked.path)
+pub fn header_changes<F>(release: ServedRelease<'_>, request: &AssetRequest<'_, F>) -> HeaderChanges {
+    release.manifest.headers.of(&request.target.host(), request.path)
 }
 
 /// Applies `_headers` to the header fields of an error, such as the 404 of a release without a
 /// page for it. Fields that describe the content or control caches stay.
 pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
-    fields::change(lines, changes, FixedFields::CachingAndContent);
+    header_fields::change(lines, changes, FixedFields::CachingAndContent);
 }
 
 /// Returns true if a previous release may answer the path: it has an extension, and not that of
 /// a page.
 #[must_use]
-pub fn may_be_retained(path: &AssetPath<'_>) -> bool {
+pub fn may_be_in_previous_release(path: &AssetPath<'_>) -> bool {
     let Some(path) = path.file() else { return false };
     let has_extension = path.rsplit('/').next().is_some_and(|name| name.contains('.') && !name.ends_with('.'));
     has_extension && media_type::of_path(path).is_none_or(|media_type| !media_type::is_html(&media_type))
@@ -147,44 +153,52 @@ pub fn may_be_retained(path: &AssetPath<'_>) -> bool {
 /// served: somebody who removes another file, such as a service worker, wants it gone.
 ///
 /// # Errors
-/// As [`of_release`].
-pub fn of_previous<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
-    let file = asked.path.file().and_then(|path| served.manifest.file(path));
+/// As [`from_release`].
+pub fn from_previous_release<'m, F: Fields>(
+    release: ServedRelease<'m>,
+    request: &AssetRequest<'_, F>,
+) -> Result<AssetResponse<'m>, AssetError> {
+    let file = request.path.file().and_then(|path| release.manifest.file(path));
     match file.filter(|file| file.is_immutable || may_have_content_hash(&file.path)) {
-        Some(file) => represent::at(served, &file.path, Place::Asked, asked),
-        None => Ok(Answer::Nothing),
+        Some(file) => representation::at(release, &file.path, FileRole::Requested, request),
+        None => Ok(AssetResponse::NotFound),
     }
 }
 
 /// Why this file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum FileRole {
     /// The path of the request means it.
-    Asked,
+    Requested,
     /// It answers every path of a single-page application.
     Fallback,
     /// It is the page for a path that has no file.
-    NotFound,
+    NotFoundPage,
 }
 
 /// Returns the response to a path that has no file: the page of a single-page application, or
-/// the nearest `404.html`. [`Answer::Nothing`] if the client does not accept a page, or the
+/// the nearest `404.html`. [`AssetResponse::NotFound`] if the client does not accept a page, or the
 /// release has none.
 ///
 /// # Errors
-/// As [`of_release`].
-pub fn not_found<'m, F: Fields>(served: Served<'m>, asked: &Asked<'_, F>) -> Result<Answer<'m>, AssetError> {
-    let accept = asked.fields.get("accept");
-    match served.manifest.not_found {
-        NotFound::SinglePageApplication if is_navigation(asked.fields, accept.as_deref()) => {
-            represent::at(served, "/index.html", Place::Fallback, asked)
+/// As [`from_release`].
+pub fn not_found<'m, F: Fields>(
+    release: ServedRelease<'m>,
+    request: &AssetRequest<'_, F>,
+) -> Result<AssetResponse<'m>, AssetError> {
+    let accept = request.fields.get("accept");
+    match release.manifest.not_found {
+        NotFoundHandling::SinglePageApplication if is_navigation(request.fields, accept.as_deref()) => {
+            representation::at(release, "/index.html", FileRole::Fallback, request)
         }
-        NotFound::Page if !problem::wants_json(accept.as_deref()) => {
-            let page =
-                not_found_pages(&single_slashes(&asked.path.named())).find(|page| served.manifest.file(page).is_some());
-            page.map_or(Ok(Answer::Nothing), |page| represent::at(served, &page, Place::NotFound, asked))
+        NotFoundHandling::Page if !problem::wants_json(accept.as_deref()) => {
+            let page = not_found_pages(&collapse_slashes(&request.path.named()))
+                .find(|page| release.manifest.file(page).is_some());
+            page.map_or(Ok(AssetResponse::NotFound), |page| {
+                representation::at(release, &page, FileRole::NotFoundPage, request)
+            })
         }
-        _ => Ok(Answer::Nothing),
+        _ => Ok(AssetResponse::NotFound),
     }
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use http_semantics::conditional::{Compare, EntityTag};
 
 /// A file: path, length, bytes of a chunk, encodings, and whether its language is known.
-type Made = (&'static str, usize, usize, [bool; 3], bool);
+type GeneratedFile = (&'static str, usize, usize, [bool; 3], bool);
 
 const PATHS: [&str; 12] = [
     "/index.html",
@@ -27,50 +27,55 @@ const PATHS: [&str; 12] = [
     "/ü.de.html",
 ];
 
-fn made() -> impl Strategy<Value = Made> {
+fn files() -> impl Strategy<Value = GeneratedFile> {
     (prop::sample::select(PATHS.to_vec()), 0..60_usize, 1..30_usize, any::<[bool; 3]>(), any::<bool>())
 }
 
-fn sites() -> impl Strategy<Value = Site> {
+fn releases() -> impl Strategy<Value = TestRelease> {
     let modes = prop::sample::select(vec![
         HtmlHandling::AutoTrailingSlash,
         HtmlHandling::ForceTrailingSlash,
         HtmlHandling::DropTrailingSlash,
         HtmlHandling::None,
     ]);
-    let not_found = prop::sample::select(vec![NotFound::Page, NotFound::SinglePageApplication, NotFound::None]);
+    let not_found = prop::sample::select(vec![
+        NotFoundHandling::Page,
+        NotFoundHandling::SinglePageApplication,
+        NotFoundHandling::None,
+    ]);
     let rules = prop::sample::select(vec![
         "",
         "/*\n  Vary: Origin\n  Cache-Control: public, max-age=99\n  X-A: :splat",
         "/a*\n  ! ETag\n  ! Content-Type\n  ! Accept-Ranges",
     ]);
     let redirects = prop::sample::select(vec!["", "/a/* /:splat 200", "/x /a 301\n/y/:z /:z 200"]);
-    (vec(made(), 0..9), modes, not_found, rules, redirects, option::of(0..2_000_000_000_000_u64)).prop_map(
+    (vec(files(), 0..9), modes, not_found, rules, redirects, option::of(0..2_000_000_000_000_u64)).prop_map(
         |(files, mode, not_found, rules, redirects, rolled_back_ms)| {
-            let mut site = Site::of(&[]).html_handling(mode).not_found(not_found).headers(rules).redirects(redirects);
-            site.pointer.rolled_back_ms = rolled_back_ms;
+            let mut release =
+                TestRelease::of(&[]).html_handling(mode).not_found(not_found).headers(rules).redirects(redirects);
+            release.pointer.rolled_back_ms = rolled_back_ms;
             for (path, length, chunk, codings, has_language) in files {
-                if site.manifest.file(path).is_some() {
+                if release.manifest.file(path).is_some() {
                     continue;
                 }
                 let bytes: Vec<u8> = path.bytes().cycle().take(length).collect();
-                site.add(path, &bytes, chunk);
+                release.add(path, &bytes, chunk);
                 let all = [(Coding::Br, 21), (Coding::Zstd, 22), (Coding::Gzip, 23)];
                 let some: Vec<_> =
                     all.into_iter().zip(codings).filter(|(_, is_there)| *is_there).map(|(one, _)| one).collect();
-                site = site.encoded(path, &some);
+                release = release.encoded(path, &some);
                 if has_language && media_type::of_path(path).is_some_and(|media_type| media_type::is_html(&media_type))
                 {
-                    site = site.language(path, "en");
+                    release = release.language(path, "en");
                 }
             }
             for (page, tag) in [("/a.html", "de"), ("/a.html", "pt-BR"), ("/ü.html", "de")] {
                 let translation = page.replace(".html", &format!(".{tag}.html"));
-                if site.manifest.file(page).is_some() && site.manifest.file(&translation).is_some() {
-                    site = site.translated(page, &[tag]);
+                if release.manifest.file(page).is_some() && release.manifest.file(&translation).is_some() {
+                    release = release.translated(page, &[tag]);
                 }
             }
-            site
+            release
         },
     )
 }
@@ -163,7 +168,7 @@ fn of_content_range(field: &str) -> Range<usize> {
 /// Returns true if the preconditions name the representation that would be sent, the only reason
 /// for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` if they may: the date of a page with
 /// translations says nothing, unless the translation has a URL of its own.
-fn has_it(fields: &[(&'static str, String)], whole: &Represented<'_>, etag: &str) -> Option<bool> {
+fn has_it(fields: &[(&'static str, String)], whole: &FileResponse<'_>, etag: &str) -> Option<bool> {
     let find = |wanted| fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
     let tag = EntityTag::parse(etag).unwrap();
     match (find("if-none-match"), find("if-modified-since")) {
@@ -188,9 +193,9 @@ proptest! {
     /// RFC 9110 §8.6: `Content-Length` of HEAD is the length that GET would send. §9.3.2: "the
     /// same header fields … as … GET".
     #[test]
-    fn head_is_get_without_content(site in sites(), url in urls(), fields in fields()) {
-        let get = site.get(&url, &lent(&fields));
-        let mut head = site.head(&url, &lent(&fields));
+    fn head_is_get_without_content(release in releases(), url in urls(), fields in fields()) {
+        let get = release.get(&url, &lent(&fields));
+        let mut head = release.head(&url, &lent(&fields));
         prop_assert_eq!(head.status, get.status);
         prop_assert!(head.body.is_empty());
         // If there is no page, the Worker's own sentence has another length.
@@ -203,18 +208,18 @@ proptest! {
 
     /// §15.4.5: "the client … already has a valid representation".
     #[test]
-    fn a_304_only_for_who_has_it(site in sites(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
+    fn a_304_only_for_who_has_it(release in releases(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
         let url = format!("https://example.com{url}");
         let target = RequestTarget::parse(&url);
-        let path = AssetPath::of(&target.path);
+        let path = AssetPath::parse(&target.path);
         let unconditional: Vec<_> = lent(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
         let given = Lines::from(&unconditional);
-        let asked = Asked { method: "GET", target: &target, path: &path, fields: &given };
+        let request = AssetRequest { method: "GET", target: &target, path: &path, fields: &given };
         // Preconditions use the tag even if `_headers` removes it.
-        let mut bare = Site::of(&[]);
-        bare.pointer = site.pointer.clone();
-        bare.manifest = Manifest { headers: HeaderRules::default(), ..site.manifest.clone() };
-        let Ok(Answer::Represented(whole)) = of_release(bare.served(&bare.manifest), &asked) else { return Ok(()) };
+        let mut bare = TestRelease::of(&[]);
+        bare.pointer = release.pointer.clone();
+        bare.manifest = Manifest { headers: HeaderRules::default(), ..release.manifest.clone() };
+        let Ok(AssetResponse::File(whole)) = from_release(bare.served(&bare.manifest), &request) else { return Ok(()) };
         let etag = whole.fields.iter().find(|(name, _)| name == "etag").unwrap().1.to_string();
         let mut fields = fields;
         match own {
@@ -229,10 +234,10 @@ proptest! {
             let date = whole.fields.iter().find(|(name, _)| name == "last-modified").unwrap().1.to_string();
             fields.iter_mut().filter(|(name, _)| name.ends_with("modified-since")).for_each(|(_, value)| value.clone_from(&date));
         }
-        let sent = site.get(&url, &lent(&fields));
+        let response = release.get(&url, &lent(&fields));
         let has_it = has_it(&fields, &whole, &etag);
-        match sent.status {
-            304 => prop_assert!(has_it != Some(false) && sent.body.is_empty()),
+        match response.status {
+            304 => prop_assert!(has_it != Some(false) && response.body.is_empty()),
             412 => prop_assert!(fields.iter().any(|(name, _)| matches!(*name, "if-match" | "if-unmodified-since"))),
             status => prop_assert!(has_it != Some(true) && status == 200, "{}", status),
         }
@@ -241,7 +246,7 @@ proptest! {
     /// §14.2: each requested byte and no other, in order and once.
     #[test]
     fn a_206_has_the_bytes_that_were_asked_for(
-        site in sites(),
+        release in releases(),
         url in urls(),
         ranges in vec((option::of(0..70_u64), option::of(0..70_u64)), 1..6),
         coding in option::of("(br|identity|\\*)(;q=0)?"),
@@ -251,8 +256,8 @@ proptest! {
         };
         let field = format!("bytes={}", ranges.iter().map(text).collect::<Vec<_>>().join(", "));
         let accepted: Vec<_> = coding.iter().map(|coding| ("accept-encoding", coding.as_str())).collect();
-        let whole = site.get(&url, &[("accept-encoding", "identity")]);
-        let sent = site.get(&url, &[accepted.as_slice(), &[("range", &field)]].concat());
+        let whole = release.get(&url, &[("accept-encoding", "identity")]);
+        let response = release.get(&url, &[accepted.as_slice(), &[("range", &field)]].concat());
         // What each range means according to §14.1.2; `None` if one is malformed.
         let length = whole.body.len() as u64;
         let wanted: Option<Vec<Range<u64>>> = ranges.iter().map(|range| match *range {
@@ -262,11 +267,11 @@ proptest! {
             (None, None) => None,
         }).collect();
         let is_wanted = |at: u64| wanted.as_ref().is_some_and(|wanted| wanted.iter().any(|range| range.contains(&at)));
-        match sent.status {
+        match response.status {
             206 => {
-                let parts = match sent.field("content-range") {
-                    Some(range) => vec![(of_content_range(range), sent.body.clone())],
-                    None => parts_of(&sent.body, sent.field("content-type").unwrap()),
+                let parts = match response.field("content-range") {
+                    Some(range) => vec![(of_content_range(range), response.body.clone())],
+                    None => parts_of(&response.body, response.field("content-type").unwrap()),
                 };
                 let mut seen = vec![false; whole.body.len()];
                 let mut end = None;
@@ -279,37 +284,37 @@ proptest! {
                 for (at, seen) in seen.into_iter().enumerate() {
                     prop_assert_eq!(seen, is_wanted(at as u64), "{} of {}", at, &field);
                 }
-                prop_assert_eq!(sent.field("content-encoding"), None);
-                prop_assert_eq!(sent.field("etag"), whole.field("etag"));
+                prop_assert_eq!(response.field("content-encoding"), None);
+                prop_assert_eq!(response.field("etag"), whole.field("etag"));
             }
             416 => {
                 prop_assert!(wanted.is_some() && (0..length).all(|at| !is_wanted(at)));
-                prop_assert_eq!(sent.field("content-range").map(str::to_owned), Some(format!("bytes */{length}")));
+                prop_assert_eq!(response.field("content-range").map(str::to_owned), Some(format!("bytes */{length}")));
             }
             200 => {
                 let is_empty_suffix = length == 0;
-                prop_assert!(wanted.is_none() || is_empty_suffix || sent.field("content-encoding").is_some(), "{}", field);
+                prop_assert!(wanted.is_none() || is_empty_suffix || response.field("content-encoding").is_some(), "{}", field);
             }
-            _ => prop_assert!(matches!(sent.status, 301 | 302 | 307 | 404 | 406), "{}", sent.status),
+            _ => prop_assert!(matches!(response.status, 301 | 302 | 307 | 404 | 406), "{}", response.status),
         }
     }
 
     /// §12.5.5: if two responses to the same URL differ, the `Vary` of each names a request
     /// field that differs.
     #[test]
-    fn answers_that_differ_name_the_fields_that_made_them(site in sites(), url in urls(), one in fields(), other in fields()) {
+    fn answers_that_differ_name_the_fields_that_made_them(release in releases(), url in urls(), one in fields(), other in fields()) {
         let negotiated = |fields: &[(&'static str, String)]| {
             let chosen = ["accept-encoding", "accept-language", "cookie"];
             fields.iter().filter(|(name, _)| chosen.contains(name)).cloned().collect::<Vec<_>>()
         };
         let (one, other) = (negotiated(&one), negotiated(&other));
-        let answers = [site.get(&url, &lent(&one)), site.get(&url, &lent(&other))];
+        let answers = [release.get(&url, &lent(&one)), release.get(&url, &lent(&other))];
         let [first, second] = &answers;
         if first.status != 200 || second.status != 200 || first == second {
             return Ok(());
         }
-        for sent in &answers {
-            let vary = sent.field("vary").unwrap_or_default().to_lowercase();
+        for response in &answers {
+            let vary = response.field("vary").unwrap_or_default().to_lowercase();
             let value = |fields: &[(&'static str, String)], name: &str| fields.iter().find(|(one, _)| *one == name).map(|(_, value)| value.clone());
             let mut names = vary.split(", ").filter(|name| !name.is_empty());
             prop_assert!(names.any(|name| value(&one, name) != value(&other, name)), "{:?} {:?} {}", one, other, vary);
@@ -319,7 +324,7 @@ proptest! {
     /// No request and no manifest makes the code panic.
     #[test]
     fn any_request_has_an_answer(
-        site in sites(),
+        release in releases(),
         url in ".{0,20}",
         range in ".{0,20}",
         condition in ".{0,20}",
@@ -340,9 +345,9 @@ proptest! {
         ];
         for method in ["GET", "HEAD"] {
             let target = RequestTarget::parse(&url);
-            let path = AssetPath::of(&target.path);
-            let asked = Asked { method, target: &target, path: &path, fields: &Lines::from(&fields) };
-            let _answer = site.answered(&asked);
+            let path = AssetPath::parse(&target.path);
+            let request = AssetRequest { method, target: &target, path: &path, fields: &Lines::from(&fields) };
+            let _answer = release.answered(&request);
         }
     }
 }

@@ -5,10 +5,11 @@ use super::*;
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
 
 /// A text in three chunks, an empty file, and a file with encodings.
-fn site() -> Site {
-    let mut site = Site::of(&[("/empty.bin", ""), ("/c.txt", ALPHABET)]).encoded("/c.txt", &[(Coding::Br, 12)]);
-    site.add("/a.bin", ALPHABET.as_bytes(), 10);
-    site
+fn release() -> TestRelease {
+    let mut release =
+        TestRelease::of(&[("/empty.bin", ""), ("/c.txt", ALPHABET)]).encoded("/c.txt", &[(Coding::Br, 12)]);
+    release.add("/a.bin", ALPHABET.as_bytes(), 10);
+    release
 }
 
 /// §14.1.2 and §15.3.7.1.
@@ -30,27 +31,27 @@ fn one_range() {
         ("bytes=0-4,5-6", "bytes 0-6/26", "abcdefg", 1),
         ("bytes=3-6,0-4,99-", "bytes 0-6/26", "abcdefg", 1),
     ] {
-        let sent = site().get("/a.bin", &[("range", range)]);
+        let response = release().get("/a.bin", &[("range", range)]);
         assert_eq!(
-            (sent.status, sent.text(), sent.field("content-range")),
+            (response.status, response.text(), response.field("content-range")),
             (206, text, Some(content_range)),
             "{range}"
         );
-        assert_eq!(sent.field("content-type"), Some("application/octet-stream"), "{range}");
-        assert_eq!(sent.read.len(), values, "{range}");
+        assert_eq!(response.field("content-type"), Some("application/octet-stream"), "{range}");
+        assert_eq!(response.read.len(), values, "{range}");
     }
 }
 
 /// §15.3.7.2 and §14.6: "multipart/byteranges".
 #[test]
 fn several_ranges() {
-    let sent = site().get("/a.bin", &[("range", "bytes=-1, 0-1, 8-11, 50-")]);
+    let response = release().get("/a.bin", &[("range", "bytes=-1, 0-1, 8-11, 50-")]);
     let boundary = format!("kv-edge-{}", hash(ALPHABET.as_bytes()));
-    assert_eq!(sent.status, 206);
-    assert_eq!(sent.field("content-type"), Some(format!("multipart/byteranges; boundary={boundary}").as_str()));
+    assert_eq!(response.status, 206);
+    assert_eq!(response.field("content-type"), Some(format!("multipart/byteranges; boundary={boundary}").as_str()));
     // "a server MUST NOT generate a Content-Range header field in the HTTP header section of a
     // multiple part response".
-    assert_eq!(sent.field("content-range"), None);
+    assert_eq!(response.field("content-range"), None);
     let part = |range: &str, text: &str| {
         format!(
             "--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {range}/26\r\n\r\n{text}\r\n"
@@ -58,7 +59,7 @@ fn several_ranges() {
     };
     let expected =
         [part("0-1", "ab"), part("8-11", "ijkl"), part("25-25", "z"), format!("--{boundary}--\r\n")].concat();
-    assert_eq!(sent.text(), expected);
+    assert_eq!(response.text(), expected);
     // RFC 2046 §5.1.1: "Boundary delimiters must not appear within the encapsulated material",
     // and have 70 characters at most.
     assert!(boundary.len() <= 70);
@@ -72,10 +73,14 @@ fn parts_have_the_type_that_the_whole_has() {
         ("/a.bin\n  Content-Type: text/x-letters", Some("Content-Type: text/x-letters\r\n")),
         ("/a.bin\n  ! Content-Type", None),
     ] {
-        let sent = site().headers(rules).get("/a.bin", &[("range", "bytes=0-0,2-2")]);
-        assert!(sent.field("content-type").unwrap().starts_with("multipart/byteranges; boundary="));
-        assert_eq!(sent.text().matches("Content-Type: ").count(), if expected.is_some() { 2 } else { 0 }, "{rules}");
-        assert!(sent.text().contains(expected.unwrap_or_default()), "{rules}");
+        let response = release().headers(rules).get("/a.bin", &[("range", "bytes=0-0,2-2")]);
+        assert!(response.field("content-type").unwrap().starts_with("multipart/byteranges; boundary="));
+        assert_eq!(
+            response.text().matches("Content-Type: ").count(),
+            if expected.is_some() { 2 } else { 0 },
+            "{rules}"
+        );
+        assert!(response.text().contains(expected.unwrap_or_default()), "{rules}");
     }
 }
 
@@ -84,17 +89,21 @@ fn parts_have_the_type_that_the_whole_has() {
 fn what_is_ignored_gets_the_whole() {
     let many = |ranges: usize| (0..ranges).map(|at| format!("{}-{}", at * 2, at * 2)).collect::<Vec<_>>().join(",");
     let long = "x".repeat(100);
-    let mut site = site();
-    site.add("/long.bin", long.as_bytes(), 7);
+    let mut release = release();
+    release.add("/long.bin", long.as_bytes(), 7);
     for range in
         ["", "bytes", "bytes=", "bytes=a-b", "bytes=2-1", "bytes=0-1,x", "bytes=-", "seconds=0-1", "0-1", "bytes 0-1"]
     {
-        let sent = site.get("/a.bin", &[("range", range)]);
-        assert_eq!((sent.status, sent.text(), sent.field("content-range")), (200, ALPHABET, None), "{range}");
+        let response = release.get("/a.bin", &[("range", range)]);
+        assert_eq!(
+            (response.status, response.text(), response.field("content-range")),
+            (200, ALPHABET, None),
+            "{range}"
+        );
     }
-    assert_eq!(site.get("/long.bin", &[("range", &format!("bytes={}", many(16)))]).status, 206);
-    let sent = site.get("/long.bin", &[("range", &format!("bytes={}", many(17)))]);
-    assert_eq!((sent.status, sent.text()), (200, long.as_str()), "more than 16");
+    assert_eq!(release.get("/long.bin", &[("range", &format!("bytes={}", many(16)))]).status, 206);
+    let response = release.get("/long.bin", &[("range", &format!("bytes={}", many(17)))]);
+    assert_eq!((response.status, response.text()), (200, long.as_str()), "more than 16");
 }
 
 /// §15.5.17: "SHOULD generate a Content-Range header field specifying the current length".
@@ -109,8 +118,8 @@ fn what_is_beyond_the_end_is_not_satisfiable() {
         // it.
         ("/empty.bin", "bytes=-1", 200, None),
     ] {
-        let sent = site().get(path, &[("range", range)]);
-        assert_eq!((sent.status, sent.field("content-range")), (status, content_range), "{path} {range}");
+        let response = release().get(path, &[("range", range)]);
+        assert_eq!((response.status, response.field("content-range")), (status, content_range), "{path} {range}");
     }
 }
 
@@ -120,16 +129,20 @@ fn what_is_beyond_the_end_is_not_satisfiable() {
 #[test]
 fn head_has_no_ranges() {
     for range in ["bytes=0-1", "bytes=0-0,2-2", "bytes=99-", "x"] {
-        let sent = site().head("/a.bin", &[("range", range)]);
-        assert_eq!((sent.status, sent.body.len(), sent.field("content-length")), (200, 0, Some("26")), "{range}");
+        let response = release().head("/a.bin", &[("range", range)]);
+        assert_eq!(
+            (response.status, response.body.len(), response.field("content-length")),
+            (200, 0, Some("26")),
+            "{range}"
+        );
     }
 }
 
 /// §13.1.5: a tag is compared strongly, and a date as it stands.
 #[test]
 fn if_range() {
-    let site = site();
-    let tag = site.get("/a.bin", &[]).etag().to_owned();
+    let release = release();
+    let tag = release.get("/a.bin", &[]).etag().to_owned();
     let weak = format!("W/{tag}");
     for (if_range, status) in [
         (tag.as_str(), 206),
@@ -145,11 +158,11 @@ fn if_range() {
         (AFTER, 200),
         ("", 200),
     ] {
-        let sent = site.get("/a.bin", &[("range", "bytes=0-1"), ("if-range", if_range)]);
-        assert_eq!(sent.status, status, "{if_range}");
-        assert_eq!(sent.text(), if status == 206 { "ab" } else { ALPHABET }, "{if_range}");
+        let response = release.get("/a.bin", &[("range", "bytes=0-1"), ("if-range", if_range)]);
+        assert_eq!(response.status, status, "{if_range}");
+        assert_eq!(response.text(), if status == 206 { "ab" } else { ALPHABET }, "{if_range}");
         // A range beyond the end of another version is not the client's error.
-        let beyond = site.get("/a.bin", &[("range", "bytes=99-"), ("if-range", if_range)]);
+        let beyond = release.get("/a.bin", &[("range", "bytes=99-"), ("if-range", if_range)]);
         assert_eq!(beyond.status, if status == 206 { 416 } else { 200 }, "{if_range}");
     }
 }
@@ -158,9 +171,9 @@ fn if_range() {
 /// encoding.
 #[test]
 fn parts_are_of_the_bytes_as_they_are() {
-    let site = site();
-    let identity = site.get("/c.txt", &[]);
-    let br = site.get("/c.txt", &[("accept-encoding", "br")]);
+    let release = release();
+    let identity = release.get("/c.txt", &[]);
+    let br = release.get("/c.txt", &[("accept-encoding", "br")]);
     assert_eq!(br.field("content-encoding"), Some("br"));
     let (identity, br) = (identity.etag(), br.etag());
     for (fields, status, coding) in [
@@ -180,13 +193,13 @@ fn parts_are_of_the_bytes_as_they_are() {
         (&[("accept-encoding", "br"), ("if-range", MODIFIED)], 200, Some("br")),
         (&[("if-range", MODIFIED)], 200, None),
     ] {
-        let sent = site.get("/c.txt", &[fields, &[("range", "bytes=1-2")]].concat());
-        assert_eq!((sent.status, sent.field("content-encoding")), (status, coding), "{fields:?}");
+        let response = release.get("/c.txt", &[fields, &[("range", "bytes=1-2")]].concat());
+        assert_eq!((response.status, response.field("content-encoding")), (status, coding), "{fields:?}");
         if status == 206 {
-            assert_eq!((sent.text(), sent.etag()), ("bc", identity), "{fields:?}");
+            assert_eq!((response.text(), response.etag()), ("bc", identity), "{fields:?}");
         }
         if status < 400 {
-            assert_eq!(sent.field("vary"), Some("Accept-Encoding"), "{fields:?}");
+            assert_eq!(response.field("vary"), Some("Accept-Encoding"), "{fields:?}");
         }
     }
 }
@@ -194,10 +207,10 @@ fn parts_are_of_the_bytes_as_they_are() {
 /// §15.3.7: Cache-Control, `ETag`, Expires, Content-Location and Vary are those of the 200.
 #[test]
 fn a_206_has_the_fields_of_the_200() {
-    let site = site().headers("/*\n  Expires: 0");
-    let whole = site.get("/c.txt", &[]);
-    let part = site.get("/c.txt", &[("range", "bytes=0-0")]);
-    let parts = site.get("/c.txt", &[("range", "bytes=0-0,2-2")]);
+    let release = release().headers("/*\n  Expires: 0");
+    let whole = release.get("/c.txt", &[]);
+    let part = release.get("/c.txt", &[("range", "bytes=0-0")]);
+    let parts = release.get("/c.txt", &[("range", "bytes=0-0,2-2")]);
     for name in ["cache-control", "etag", "expires", "last-modified", "vary", "accept-ranges", "x-content-type-options"]
     {
         assert!(whole.field(name).is_some(), "{name}");
@@ -210,9 +223,9 @@ fn a_206_has_the_fields_of_the_200() {
 /// The page of a 404 has no ranges.
 #[test]
 fn an_error_has_no_parts() {
-    let site = Site::of(&[("/404.html", "no such page")]);
+    let release = TestRelease::of(&[("/404.html", "no such page")]);
     for fields in [&[("range", "bytes=0-1")][..], &[("range", "bytes=99-")], &[]] {
-        let sent = site.get("/none", fields);
-        assert_eq!((sent.status, sent.text(), sent.field("accept-ranges")), (404, "no such page", None));
+        let response = release.get("/none", fields);
+        assert_eq!((response.status, response.text(), response.field("accept-ranges")), (404, "no such page", None));
     }
 }

@@ -1,13 +1,13 @@
 //! Selects the translation of a page, and links it to the others.
 
-use super::{Asked, FieldLines, Served};
+use super::{AssetRequest, FieldLines, ServedRelease};
 use crate::encode;
 use crate::manifest::File;
 use http_semantics::fields::Fields;
 use http_semantics::language::{self, Negotiated};
 
 /// The file that was selected among a page and its translations.
-pub(super) struct Chosen<'m> {
+pub(super) struct SelectedFile<'m> {
     pub(super) file: &'m File,
     /// The language tag of a translation; `None` for the page itself.
     pub(super) tag: Option<&'m str>,
@@ -16,44 +16,53 @@ pub(super) struct Chosen<'m> {
 }
 
 /// Selects among a page and its translations; the page itself if no translation fits.
-pub(super) fn choose<'m, F: Fields>(served: Served<'m>, file: &'m File, asked: &Asked<'_, F>) -> Chosen<'m> {
+pub(super) fn select<'m, F: Fields>(
+    release: ServedRelease<'m>,
+    file: &'m File,
+    request: &AssetRequest<'_, F>,
+) -> SelectedFile<'m> {
     if file.translations.is_empty() {
-        return Chosen { file, tag: None, varies: false };
+        return SelectedFile { file, tag: None, varies: false };
     }
     // The page itself comes first, so that `*` selects it. If its language is unknown, no
     // language range matches it.
     let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
         .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
         .collect();
-    let Negotiated { tag, varies } = language::negotiate(&tags, asked.target, asked.fields);
+    let Negotiated { tag, varies } = language::negotiate(&tags, request.target, request.fields);
     let translation = tag.and_then(|tag| {
         let translation = file.translations.iter().find(|translation| *translation.language == *tag)?;
-        Some((served.manifest.file(&translation.path)?, translation.language.as_ref()))
+        Some((release.manifest.file(&translation.path)?, translation.language.as_ref()))
     });
     match translation {
-        Some((file, tag)) => Chosen { file, tag: Some(tag), varies },
-        None => Chosen { file, tag: None, varies },
+        Some((file, tag)) => SelectedFile { file, tag: Some(tag), varies },
+        None => SelectedFile { file, tag: None, varies },
     }
 }
 
 /// Adds `Content-Language`, `Content-Location` (RFC 9110 §8.5, §8.7) and `Link`, which names the
 /// other languages (RFC 8288; HTML, "hreflang").
-pub(super) fn describe<'m>(served: Served<'m>, page: &File, chosen: &Chosen<'m>, lines: &mut FieldLines<'m>) {
-    if let Some(language) = chosen.file.language.as_deref() {
+pub(super) fn describe<'m>(
+    release: ServedRelease<'m>,
+    page: &File,
+    selected: &SelectedFile<'m>,
+    lines: &mut FieldLines<'m>,
+) {
+    if let Some(language) = selected.file.language.as_deref() {
         lines.push(("content-language".into(), language.into()));
     }
     // A translation that was requested by its own path has the links of its page.
-    let page = match chosen.file.language.as_deref() {
-        Some(tag) if page.translations.is_empty() => page_of(served, &page.path, tag),
+    let page = match selected.file.language.as_deref() {
+        Some(tag) if page.translations.is_empty() => page_of(release, &page.path, tag),
         _ => Some(page),
     };
     let Some(page) = page.filter(|page| !page.translations.is_empty()) else { return };
-    let address = |path: &str| encode(&served.manifest.address(path)).into_owned();
+    let address = |path: &str| encode(&release.manifest.address(path)).into_owned();
     let plain = address(&page.path);
     let of_plain = page.language.as_deref().map(|language| (language, format!("{plain}?lang={language}")));
-    if chosen.varies || chosen.tag.is_some() {
-        let location = match (chosen.tag, &of_plain) {
-            (Some(_), _) => Some(address(&chosen.file.path)),
+    if selected.varies || selected.tag.is_some() {
+        let location = match (selected.tag, &of_plain) {
+            (Some(_), _) => Some(address(&selected.file.path)),
             (None, Some((_, location))) => Some(location.clone()),
             (None, None) => None,
         };
@@ -75,9 +84,9 @@ pub(super) fn describe<'m>(served: Served<'m>, page: &File, chosen: &Chosen<'m>,
 }
 
 /// Returns the page that a file is a translation of: `/about.html` for `/about.de.html`.
-fn page_of<'m>(served: Served<'m>, path: &str, tag: &str) -> Option<&'m File> {
+fn page_of<'m>(release: ServedRelease<'m>, path: &str, tag: &str) -> Option<&'m File> {
     let (stem, extension) = path.rsplit_once('.')?;
     let stem = stem.get(..stem.len().checked_sub(tag.len())?)?.strip_suffix('.')?;
-    let page = served.manifest.file(&format!("{stem}.{extension}"))?;
+    let page = release.manifest.file(&format!("{stem}.{extension}"))?;
     page.translations.iter().any(|translation| *translation.path == *path).then_some(page)
 }

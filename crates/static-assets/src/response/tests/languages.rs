@@ -5,14 +5,14 @@ use super::*;
 const LINK: &str = "</about.de>; rel=\"alternate\"; hreflang=\"de\", </about.pt-BR>; rel=\"alternate\"; hreflang=\"pt-BR\", \
                     </about?lang=en>; rel=\"alternate\"; hreflang=\"en\", </about>; rel=\"alternate\"; hreflang=\"x-default\"";
 
-fn site() -> Site {
+fn release() -> TestRelease {
     let files = [
         ("/about.html", "about"),
         ("/about.de.html", "über"),
         ("/about.pt-BR.html", "sobre"),
         ("/alone.html", "alone"),
     ];
-    Site::of(&files).language("/about.html", "en").translated("/about.html", &["de", "pt-BR"])
+    TestRelease::of(&files).language("/about.html", "en").translated("/about.html", &["de", "pt-BR"])
 }
 
 /// The order of precedence: `?lang=`, the cookie `lang`, `Accept-Language`, and the page itself.
@@ -50,10 +50,10 @@ fn who_says_it_more_clearly_comes_first() {
     ] {
         let cookie = cookie.map(|cookie| ("cookie", cookie));
         let fields: Vec<_> = cookie.into_iter().chain(accepted.map(|field| ("accept-language", field))).collect();
-        let sent = site().get(&format!("/about{query}"), &fields);
-        assert_eq!((sent.status, sent.text()), (200, text), "{query} {fields:?}");
-        assert_eq!(sent.field("vary"), varies.then_some("Accept-Language, Cookie"), "{query} {fields:?}");
-        assert_eq!(sent.field("link"), Some(LINK), "{query} {fields:?}");
+        let response = release().get(&format!("/about{query}"), &fields);
+        assert_eq!((response.status, response.text()), (200, text), "{query} {fields:?}");
+        assert_eq!(response.field("vary"), varies.then_some("Accept-Language, Cookie"), "{query} {fields:?}");
+        assert_eq!(response.field("link"), Some(LINK), "{query} {fields:?}");
     }
 }
 
@@ -70,13 +70,13 @@ fn which_language_it_is_and_where_it_stands_by_itself() {
         ("/about?lang=en", "de", "en", None),
         ("/about.de", "en", "de", None),
     ] {
-        let sent = site().get(url, &[("accept-language", accepted)]);
-        assert_eq!((sent.status, sent.field("content-language")), (200, Some(language)), "{url} {accepted}");
-        assert_eq!(sent.field("content-location"), location, "{url} {accepted}");
+        let response = release().get(url, &[("accept-language", accepted)]);
+        assert_eq!((response.status, response.field("content-language")), (200, Some(language)), "{url} {accepted}");
+        assert_eq!(response.field("content-location"), location, "{url} {accepted}");
         let Some(location) = location else { continue };
         // Nothing is negotiated under that URL.
-        let there = site().get(location, &[("accept-language", "xx"), ("cookie", "lang=xx")]);
-        assert_eq!((there.status, &there.body, there.field("vary")), (200, &sent.body, None), "{location}");
+        let there = release().get(location, &[("accept-language", "xx"), ("cookie", "lang=xx")]);
+        assert_eq!((there.status, &there.body, there.field("vary")), (200, &response.body, None), "{location}");
     }
 }
 
@@ -84,11 +84,14 @@ fn which_language_it_is_and_where_it_stands_by_itself() {
 #[test]
 fn a_translation_that_is_asked_for_by_its_path() {
     let fields = [("accept-language", "pt-BR"), ("cookie", "lang=en")];
-    let sent = site().get("/about.de?lang=en", &fields);
-    assert_eq!((sent.status, sent.text(), sent.field("vary"), sent.field("link")), (200, "über", None, Some(LINK)));
-    let file = site().get("/about.de.html?a", &fields);
+    let response = release().get("/about.de?lang=en", &fields);
+    assert_eq!(
+        (response.status, response.text(), response.field("vary"), response.field("link")),
+        (200, "über", None, Some(LINK))
+    );
+    let file = release().get("/about.de.html?a", &fields);
     assert_eq!((file.status, file.field("location")), (307, Some("/about.de?a")));
-    let alone = site().get("/alone?lang=de", &fields);
+    let alone = release().get("/alone?lang=de", &fields);
     let names = ["vary", "link", "content-location", "content-language"];
     assert_eq!((alone.status, names.map(|name| alone.field(name))), (200, [None; 4]));
 }
@@ -96,42 +99,42 @@ fn a_translation_that_is_asked_for_by_its_path() {
 /// A page of unknown language is the fallback, even if the client accepts any language.
 #[test]
 fn a_plain_page_without_a_language() {
-    let mut site = site();
-    site.file("/about.html").language = None;
+    let mut release = release();
+    release.file("/about.html").language = None;
     for (accepted, text) in
         [("*", "about"), ("en, *;q=0.5", "about"), ("fr", "about"), ("de, *;q=0.5", "über"), ("*;q=0, de", "über")]
     {
-        let sent = site.get("/about", &[("accept-language", accepted)]);
-        assert_eq!(sent.text(), text, "{accepted}");
-        assert_eq!(sent.field("vary"), Some("Accept-Language, Cookie"), "{accepted}");
-        assert_eq!(sent.field("content-location").is_some(), text == "über", "{accepted}");
-        assert!(!sent.field("link").unwrap().contains("lang=en"), "{accepted}");
+        let response = release.get("/about", &[("accept-language", accepted)]);
+        assert_eq!(response.text(), text, "{accepted}");
+        assert_eq!(response.field("vary"), Some("Accept-Language, Cookie"), "{accepted}");
+        assert_eq!(response.field("content-location").is_some(), text == "über", "{accepted}");
+        assert!(!response.field("link").unwrap().contains("lang=en"), "{accepted}");
     }
 }
 
 /// Ranges and preconditions are for the translation that is selected.
 #[test]
 fn parts_and_encodings_of_a_language() {
-    let site = site().encoded("/about.de.html", &[(Coding::Gzip, 3)]);
-    let german = site.get("/about", &[("accept-language", "de"), ("accept-encoding", "gzip")]);
+    let release = release().encoded("/about.de.html", &[(Coding::Gzip, 3)]);
+    let german = release.get("/about", &[("accept-language", "de"), ("accept-encoding", "gzip")]);
     assert_eq!(german.field("content-encoding"), Some("gzip"));
     assert_eq!(german.field("vary"), Some("Accept-Encoding, Accept-Language, Cookie"));
-    let part = site.get("/about", &[("accept-language", "de"), ("range", "bytes=2-")]);
+    let part = release.get("/about", &[("accept-language", "de"), ("range", "bytes=2-")]);
     assert_eq!((part.status, part.text(), part.field("content-language")), (206, "ber", Some("de")));
     for if_range in [part.etag(), german.etag(), MODIFIED] {
         let english = [("accept-language", "en"), ("range", "bytes=0-0"), ("if-range", if_range)];
-        assert_eq!(site.get("/about", &english).status, 200, "{if_range} is no part of the English page");
+        assert_eq!(release.get("/about", &english).status, 200, "{if_range} is no part of the English page");
     }
-    let by_url = site.get("/about?lang=de", &[("accept-encoding", "gzip")]);
+    let by_url = release.get("/about?lang=de", &[("accept-encoding", "gzip")]);
     assert_eq!((by_url.field("vary"), by_url.etag()), (Some("Accept-Encoding"), german.etag()));
     let refused = [("accept-language", "de"), ("accept-encoding", "identity;q=0")];
-    assert_eq!(site.get("/about", &refused).status, 406);
+    assert_eq!(release.get("/about", &refused).status, 406);
 }
 
 /// Paths are percent-encoded in `Link` and `Content-Location`.
 #[test]
 fn addresses_are_escaped() {
-    let site = Site::of(&[
+    let release = TestRelease::of(&[
         ("/ä \">, b.html", "x"),
         ("/ä \">, b.de.html", "y"),
         ("/i/index.html", "x"),
@@ -142,14 +145,14 @@ fn addresses_are_escaped() {
     for (path, german, plain) in
         [("/%C3%A4%20%22%3E,%20b", "/%C3%A4%20%22%3E,%20b.de", "/%C3%A4%20%22%3E,%20b"), ("/i/", "/i/index.de", "/i/")]
     {
-        let sent = site.get(path, &[("accept-language", "de")]);
+        let response = release.get(path, &[("accept-language", "de")]);
         let link = format!(
             "<{german}>; rel=\"alternate\"; hreflang=\"de\", <{plain}>; rel=\"alternate\"; hreflang=\"x-default\""
         );
         assert_eq!(
-            (sent.text(), sent.field("content-location"), sent.field("link")),
+            (response.text(), response.field("content-location"), response.field("link")),
             ("y", Some(german), Some(link.as_str()))
         );
-        assert_eq!(site.get(german, &[]).text(), "y");
+        assert_eq!(release.get(german, &[]).text(), "y");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{FieldLines, Place};
+use super::{FieldLines, FileRole};
 use crate::header_rules::HeaderChanges;
 use crate::manifest::File;
 use crate::media_type;
@@ -42,21 +42,21 @@ pub(super) fn of_file(file: &File, status: u16, is_own_path: bool) -> FieldLines
 
 /// Returns `Vary` (RFC 9110 §12.5.5): the request fields that the response could have differed
 /// by.
-pub(super) fn vary<'m>(by_encoding: bool, by_language: bool, place: Place) -> Option<(Cow<'m, str>, Cow<'m, str>)> {
-    let by_place = match place {
-        Place::Asked => None,
-        Place::Fallback => Some("Sec-Fetch-Mode, Accept"),
-        Place::NotFound => Some("Accept"),
+pub(super) fn vary<'m>(by_encoding: bool, by_language: bool, role: FileRole) -> Option<(Cow<'m, str>, Cow<'m, str>)> {
+    let by_role = match role {
+        FileRole::Requested => None,
+        FileRole::Fallback => Some("Sec-Fetch-Mode, Accept"),
+        FileRole::NotFoundPage => Some("Accept"),
     };
-    let names = [by_encoding.then_some("Accept-Encoding"), by_language.then_some(language::VARY), by_place];
+    let names = [by_encoding.then_some("Accept-Encoding"), by_language.then_some(language::VARY), by_role];
     let names: Vec<&str> = names.into_iter().flatten().collect();
     (!names.is_empty()).then(|| ("vary".into(), names.join(", ").into()))
 }
 
 /// Returns the header fields of a redirect.
-pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, kept: FixedFields) -> FieldLines<'m> {
+pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, fixed: FixedFields) -> FieldLines<'m> {
     let mut lines = vec![("location".into(), location.into()), ("cache-control".into(), REVALIDATE.into())];
-    change(&mut lines, changes, kept);
+    change(&mut lines, changes, fixed);
     lines
 }
 
@@ -88,12 +88,12 @@ const CACHING: [&str; 6] =
 const CONTENT: [&str; 4] = ["content-type", "content-language", "content-location", "content-disposition"];
 
 /// Applies the changes of `_headers`.
-pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: FixedFields) {
-    for name in changes.remove.iter().filter(|name| !kept.includes(name)) {
+pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, fixed: FixedFields) {
+    for name in changes.remove.iter().filter(|name| !fixed.includes(name)) {
         lines.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
     }
     for (name, value) in changes.set {
-        if kept.includes(&name) {
+        if fixed.includes(&name) {
             continue;
         }
         let present = lines.iter_mut().find(|(present, _)| present.eq_ignore_ascii_case(&name));
@@ -112,7 +112,7 @@ pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, kept: F
 /// Removes the fields that a 304 must not have: those that describe the content (RFC 9110
 /// §15.4.5). `Last-Modified` "might be useful if the response does not have an `ETag` field",
 /// which a rule may have removed.
-pub(super) fn keep_of_not_modified(lines: &mut FieldLines<'_>) {
+pub(super) fn remove_content_fields(lines: &mut FieldLines<'_>) {
     let has_etag = lines.iter().any(|(name, _)| name == "etag");
     lines.retain(|(name, _)| match name.as_ref() {
         "content-type" | "content-encoding" | "content-language" | "content-length" | "accept-ranges" => false,

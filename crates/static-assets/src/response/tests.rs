@@ -4,8 +4,8 @@
 mod conditionals;
 mod encodings;
 mod languages;
-mod laws;
 mod paths;
+mod properties;
 mod ranges;
 mod rules;
 
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::header_rules::HeaderRules;
 use crate::html_handling::HtmlHandling;
-use crate::manifest::{Chunk, Encoded, File, Translation, VERSION};
+use crate::manifest::{Chunk, EncodedBody, File, Translation, VERSION};
 use crate::media_type;
 use crate::pieces::{self, Piece};
 use crate::redirect_rules::RedirectRules;
@@ -33,7 +33,7 @@ const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
 /// A release, and the values that KV holds.
 #[derive(Debug)]
-struct Site {
+struct TestRelease {
     pointer: Pointer,
     manifest: Manifest,
     previous: Vec<Manifest>,
@@ -42,7 +42,7 @@ struct Site {
 
 /// The response that a client gets.
 #[derive(Debug, PartialEq, Eq)]
-struct Sent {
+struct TestResponse {
     status: u16,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
@@ -50,7 +50,7 @@ struct Sent {
     read: Vec<String>,
 }
 
-impl Sent {
+impl TestResponse {
     fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
     }
@@ -70,19 +70,19 @@ impl Sent {
     }
 }
 
-impl Site {
+impl TestRelease {
     /// Makes a release of files: path and text of each.
     fn of(files: &[(&str, &str)]) -> Self {
-        let mut site = Self {
+        let mut release = Self {
             pointer: Pointer { current: "b".into(), previous: vec!["a".into()], switched_ms: 1, rolled_back_ms: None },
             manifest: manifest("b"),
             previous: Vec::new(),
             values: HashMap::new(),
         };
         for (path, text) in files {
-            site.add(path, text.as_bytes(), usize::MAX);
+            release.add(path, text.as_bytes(), usize::MAX);
         }
-        site
+        release
     }
 
     /// Adds a file in chunks of this many bytes.
@@ -102,18 +102,18 @@ impl Site {
         self.manifest.files.sort_by(|one, other| one.path.cmp(&other.path));
     }
 
-    fn body(&mut self, bytes: &[u8], chunk: usize) -> Body {
-        let mut keep = |bytes: &[u8]| {
+    fn body(&mut self, bytes: &[u8], chunk: usize) -> FileBody {
+        let mut store = |bytes: &[u8]| {
             let hash = hash(bytes);
             self.values.insert(blob_key(&hash).unwrap().as_str().to_owned(), bytes.to_vec());
             Chunk { hash: hash.into(), length: bytes.len() as u64 }
         };
         if bytes.len() <= chunk {
-            let Chunk { hash, length } = keep(bytes);
-            return Body { hash, length, chunks: Vec::new() };
+            let Chunk { hash, length } = store(bytes);
+            return FileBody { hash, length, chunks: Vec::new() };
         }
-        let chunks = bytes.chunks(chunk).map(keep).collect();
-        Body { hash: hash(bytes).into(), length: bytes.len() as u64, chunks }
+        let chunks = bytes.chunks(chunk).map(store).collect();
+        FileBody { hash: hash(bytes).into(), length: bytes.len() as u64, chunks }
     }
 
     fn file(&mut self, path: &str) -> &mut File {
@@ -127,7 +127,7 @@ impl Site {
             let mut text = format!("{coding:?} {path} ");
             text.extend(std::iter::repeat_n('.', length.saturating_sub(text.len())));
             let body = self.body(text.as_bytes(), usize::MAX);
-            self.file(path).encoded.push(Encoded { coding: *coding, body });
+            self.file(path).encoded.push(EncodedBody { coding: *coding, body });
         }
         self
     }
@@ -164,7 +164,7 @@ impl Site {
         self
     }
 
-    fn not_found(mut self, not_found: NotFound) -> Self {
+    fn not_found(mut self, not_found: NotFoundHandling) -> Self {
         self.manifest.not_found = not_found;
         self
     }
@@ -181,51 +181,55 @@ impl Site {
         self
     }
 
-    fn get(&self, url: &str, fields: &[(&'static str, &str)]) -> Sent {
+    fn get(&self, url: &str, fields: &[(&'static str, &str)]) -> TestResponse {
         self.ask("GET", url, fields)
     }
 
-    fn head(&self, url: &str, fields: &[(&'static str, &str)]) -> Sent {
+    fn head(&self, url: &str, fields: &[(&'static str, &str)]) -> TestResponse {
         self.ask("HEAD", url, fields)
     }
 
     /// Requests a path with its query, or a URL.
-    fn ask(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> Sent {
+    fn ask(&self, method: &str, url: &str, fields: &[(&'static str, &str)]) -> TestResponse {
         let url = if url.starts_with('/') { format!("https://example.com{url}") } else { url.to_owned() };
         let target = RequestTarget::parse(&url);
-        let path = AssetPath::of(&target.path);
-        let sent = self.answered(&Asked { method, target: &target, path: &path, fields: &Lines::from(fields) });
-        for (name, value) in &sent.fields {
+        let path = AssetPath::parse(&target.path);
+        let response =
+            self.answered(&AssetRequest { method, target: &target, path: &path, fields: &Lines::from(fields) });
+        for (name, value) in &response.fields {
             assert!(is_name(name) && name.to_lowercase() == *name && is_value(value), "{name}: {value}");
-            assert_eq!(sent.fields.iter().filter(|(other, _)| other == name).count(), 1, "{name} once");
+            assert_eq!(response.fields.iter().filter(|(other, _)| other == name).count(), 1, "{name} once");
         }
-        sent
+        response
     }
 
-    fn served<'m>(&'m self, manifest: &'m Manifest) -> Served<'m> {
-        Served { pointer: &self.pointer, manifest }
+    fn served<'m>(&'m self, manifest: &'m Manifest) -> ServedRelease<'m> {
+        ServedRelease { pointer: &self.pointer, manifest }
     }
 
     /// Responds in the order of the Worker, but without unversioned keys.
-    fn answered(&self, asked: &Asked<'_, Lines>) -> Sent {
+    fn answered(&self, request: &AssetRequest<'_, Lines>) -> TestResponse {
         let served = self.served(&self.manifest);
-        let mut answer = of_release(served, asked);
-        if matches!(answer, Ok(Answer::Nothing)) && may_be_retained(asked.path) {
-            let found = self.previous.iter().map(|manifest| of_previous(self.served(manifest), asked));
-            answer = found.into_iter().find(|found| *found != Ok(Answer::Nothing)).unwrap_or(Ok(Answer::Nothing));
+        let mut answer = from_release(served, request);
+        if matches!(answer, Ok(AssetResponse::NotFound)) && may_be_in_previous_release(request.path) {
+            let found = self.previous.iter().map(|manifest| from_previous_release(self.served(manifest), request));
+            answer = found
+                .into_iter()
+                .find(|found| *found != Ok(AssetResponse::NotFound))
+                .unwrap_or(Ok(AssetResponse::NotFound));
         }
-        if matches!(answer, Ok(Answer::Nothing)) {
-            answer = not_found(served, asked);
+        if matches!(answer, Ok(AssetResponse::NotFound)) {
+            answer = not_found(served, request);
         }
         match answer {
-            Ok(Answer::Represented(found)) => self.sent(&found),
-            Ok(Answer::Redirect { status, fields }) => plain(status, &fields),
-            Ok(Answer::Nothing) => failed(AssetError::NotFound, header_changes(served, asked)),
-            Err(error) => failed(error, header_changes(served, asked)),
+            Ok(AssetResponse::File(found)) => self.response(&found),
+            Ok(AssetResponse::Redirect { status, fields }) => plain(status, &fields),
+            Ok(AssetResponse::NotFound) => failed(AssetError::NotFound, header_changes(served, request)),
+            Err(error) => failed(error, header_changes(served, request)),
         }
     }
 
-    fn sent(&self, found: &Represented<'_>) -> Sent {
+    fn response(&self, found: &FileResponse<'_>) -> TestResponse {
         let (pieces, length) = match &found.content {
             Content::None => (Vec::new(), 0),
             Content::Whole(body) => (pieces::of_whole(body).unwrap(), body.length),
@@ -245,7 +249,7 @@ impl Site {
             }
         }
         assert_eq!(bytes.len() as u64, length, "the length that is announced");
-        Sent { body: bytes, read, ..plain(found.status, &found.fields) }
+        TestResponse { body: bytes, read, ..plain(found.status, &found.fields) }
     }
 }
 
@@ -255,21 +259,21 @@ fn manifest(id: &str) -> Manifest {
         id: id.into(),
         created_ms: 0,
         html_handling: HtmlHandling::default(),
-        not_found: NotFound::default(),
-        plain_keys: true,
+        not_found: NotFoundHandling::default(),
+        unversioned_keys: true,
         redirects: RedirectRules::default(),
         headers: HeaderRules::default(),
         files: Vec::new(),
     }
 }
 
-fn plain(status: u16, fields: &FieldLines<'_>) -> Sent {
+fn plain(status: u16, fields: &FieldLines<'_>) -> TestResponse {
     let fields = fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    Sent { status, fields, body: Vec::new(), read: Vec::new() }
+    TestResponse { status, fields, body: Vec::new(), read: Vec::new() }
 }
 
 /// Renders an error as the Worker does, but without its sentence.
-fn failed(error: AssetError, changes: HeaderChanges) -> Sent {
+fn failed(error: AssetError, changes: HeaderChanges) -> TestResponse {
     let (status, mut fields) = match error {
         AssetError::Key(_) => (400, FieldLines::new()),
         AssetError::NotFound => (404, FieldLines::new()),
