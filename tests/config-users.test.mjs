@@ -263,7 +263,7 @@ describe("faults", async () => {
   });
 
   for (const fault of ["500", "429", "no answer", "throws a string", "throws undefined"]) {
-    test(`KV fails (${fault}): users in memory are served stale; if one is not there, the answer is an error`, async () => {
+    test(`KV fails (${fault}): users in memory are served stale, the others get the defaults`, async () => {
       const [known, unknown] = ids(2);
       await config.putRecord(known, on);
       await config.putRecord(unknown, on);

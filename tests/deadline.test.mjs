@@ -1,5 +1,5 @@
-// `UPSTREAM_TIMEOUT_MS`: no request waits for ever on another server. What is tested is that each
-// request ends, not when.
+// `UPSTREAM_TIMEOUT_MS`: no request waits forever for another server. Tests that each request
+// ends, not when.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,7 +8,7 @@ import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { neverRespond, stallInBody, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// Long enough for an answer of loopback on a busy machine.
+// Long enough for a response over loopback on a busy machine.
 const DEADLINE_MS = 1000;
 
 const upstream = await startUpstream();
@@ -46,7 +46,7 @@ test("/cache: an upstream that hangs behind a redirect is answered 504", async (
   assertProblem(await sendForJson(worker, cachePath(url)), 504, "upstream_timeout");
 });
 
-test("/cache: a page in the store is answered while its upstream hangs", async () => {
+test("/cache: a stored page is served while its upstream hangs", async () => {
   const url = upstream.serve(neverRespond);
   const data = { title: "T", content: "c", lastUpdated: "2026-01-01T00:00:00.000Z" };
   await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
@@ -75,7 +75,7 @@ test("/stores: an upload that takes longer than the deadline is not cut off", as
   assert.equal(Buffer.from(echoed.body, "base64").toString(), "first half, second half");
 });
 
-test("/stores: the deadline is for the head of the answer; a slow body is not cut off", async () => {
+test("/stores: the deadline applies to the head of the response; a slow body is not cut off", async () => {
   const url = upstream.serve(async (_request, response) => {
     response.writeHead(200, { "content-type": "text/plain" });
     response.write("slow, ");

@@ -1,4 +1,4 @@
-// What every route has in common: the form of an error, methods, ids, the log.
+// Rules for every route: the form of an error, methods, request ids, the log.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -76,7 +76,7 @@ const errors = [
 ];
 for (const [path, status, code] of errors) {
   const name = path.replace(closed, "http://CLOSED").slice(0, 40);
-  test(`${name}: problem details for those who accept JSON, else the sentence alone`, async () => {
+  test(`${name}: problem details if JSON is accepted, else the sentence alone`, async () => {
     for (const accept of [
       "application/json",
       "application/problem+json",
@@ -111,7 +111,7 @@ for (const path of failing) {
     assert.equal(problem.requestId, ray);
   });
 
-  test(`${name}: without a cf-ray each 5xx has an id of its own`, async () => {
+  test(`${name}: without a cf-ray each 5xx has its own id`, async () => {
     const ids = new Set();
     for (let requests = 0; requests < 5; requests += 1) {
       ids.add((await send(worker, path)).headers["x-request-id"]);
@@ -119,7 +119,7 @@ for (const path of failing) {
     assert.equal(ids.size, 5);
   });
 
-  test(`${name}: a 5xx is logged as one JSON line, under the id that the answer carries`, async () => {
+  test(`${name}: a 5xx is logged as one JSON line, with the request id of the response`, async () => {
     const { requestId } = (await sendForJson(worker, path)).json();
     const lines = () => worker.log().filter((line) => line.requestId === requestId);
     await eventually(() => lines().length > 0, "a line in the log");
@@ -138,7 +138,7 @@ function codeOf(path) {
   return path.startsWith("/cache") ? "upstream_failed" : "broken_record";
 }
 
-/** Makes a 5xx and waits for its line: lines of earlier requests are in the log then. */
+/** Causes a 5xx and waits for its line, so that the lines of earlier requests are in the log. */
 async function logIsComplete() {
   const id = uniqueName("fence");
   await send(worker, "/stores/broken/", { headers: { "CF-Ray": id } });
@@ -160,7 +160,7 @@ test("a 4xx is not logged and has no X-Request-Id", async () => {
   );
 });
 
-test("the token never stands in an answer or in the log", async () => {
+test("the token never appears in a response or in the log", async () => {
   const headers = { ...authorization, Accept: "application/json" };
   for (const path of ["/stores/broken/", "/writes/x?n=0", "/missing.txt"]) {
     const method = path.startsWith("/writes") ? "POST" : "GET";
@@ -171,7 +171,7 @@ test("the token never stands in an answer or in the log", async () => {
   assert.ok(!JSON.stringify(worker.log()).includes(WORKER_TOKEN));
 });
 
-test("no request makes an error of ours: 400s and 404s for what fits nothing", async () => {
+test("requests that fit nothing get 400 or 404, never a 5xx", async () => {
   const paths = [
     "/%",
     "/%00",

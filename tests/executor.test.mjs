@@ -1,4 +1,4 @@
-// How the Worker runs its futures, and how it comes back after WebAssembly trapped.
+// How the Worker wakes its futures, and how it recovers from a WebAssembly trap.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,7 +16,7 @@ test("futures are woken by promises, not by queueMicrotask", async () => {
   assert.equal((await executor()).queueMicrotaskCalls, 0);
 });
 
-test("a trap costs its own request, and the next ones get a new instance", async () => {
+test("a trap fails its own request only, and the next ones get a new instance", async () => {
   const { instance } = await executor();
   assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
   for (let request = 0; request < 3; request += 1) {
@@ -31,7 +31,7 @@ test("a trap costs its own request, and the next ones get a new instance", async
 
 const trap = async () => assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
 
-test("an object outlives a trap: it writes and reads on", async () => {
+test("an object survives a trap: it still writes and reads", async () => {
   assertReport(await coalesce("awake", { body: "before" }), 200, 1);
   await trap();
   assert.equal((await readConsistent("awake")).text, "before");
@@ -43,20 +43,20 @@ test("an object outlives a trap: it writes and reads on", async () => {
 
 test("a value that was acknowledged before a trap reaches KV after it", async () => {
   assertReport(await coalesce("pending", { body: "before" }), 200, 1);
-  // Its put is due a second after the one before.
+  // Its put is due a second after the previous one.
   await storeAll("pending", ["acknowledged"]);
   await trap();
   await waitForKv("pending", "acknowledged");
 });
 
-test("a trap in the object itself, at its put: the put is made again", async () => {
+test("a trap in the object itself, at its put: the put is retried", async () => {
   assert.equal((await send(worker, "/.trap", { method: "PUT" })).status, 204);
   await storeAll("trapping", ["acknowledged"]);
   await waitForKv("trapping", "acknowledged");
   assert.equal((await readConsistent("trapping")).text, "acknowledged");
 });
 
-test("a trap elsewhere while an object's put is under way: the key's next write reaches KV", async () => {
+test("a trap elsewhere during an object's put: the key's next write reaches KV", async () => {
   await storeAll("slow", ["first"]);
   await sleep(200);
   await trap();

@@ -1,4 +1,4 @@
-// A Worker with one job alone: that job answers, and the routes of the others are unknown paths.
+// A Worker built with one job: that job's routes answer, the others are unknown paths.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
@@ -13,7 +13,7 @@ const npmRunBuild = (...args) => spawnSync("node", ["scripts/build.mjs", ...args
 describe("`npm run build -- --features`", async () => {
   const all = (await allFeatures()).join(", ");
 
-  test("an unknown feature is named, beside those there are", () => {
+  test("an unknown feature is named, with the existing ones", () => {
     const { status, stderr } = npmRunBuild("--features", "cache,cahce");
     assert.deepEqual([status, stderr], [1, `\nkv-edge: There is no feature "cahce". There are: ${all}.\n`]);
   });
@@ -30,12 +30,12 @@ describe("the cache alone", async () => {
   await build({ quick: true, features: ["cache"], out: OUT });
   const worker = await startWorker({ entry: `${OUT}/entry.js` });
 
-  test("wrangler's own build goes on with what was built, and builds all if nothing was", async () => {
+  test("wrangler's build keeps the features of the last build, or builds all of them", async () => {
     assert.deepEqual(await builtFeatures(OUT), ["cache"]);
     assert.deepEqual(await builtFeatures("no-such-folder"), await allFeatures());
   });
 
-  /** Status and body of an answer to a client that takes JSON. */
+  /** Returns the status and body of a response to a client that accepts JSON. */
   async function ask(method, path, headers = {}) {
     const response = await fetch(new URL(path, worker.url), { method, headers: { accept: "application/json", ...headers } });
     return [response.status, response.headers.get("content-type"), await response.json()];
@@ -70,7 +70,7 @@ describe("the cache alone", async () => {
     });
   }
 
-  test("/healthz tells of no flags", async () => {
+  test("/healthz does not mention flags", async () => {
     const [status, , health] = await ask("GET", "/healthz");
     assert.deepEqual([status, Object.keys(health)], [200, ["status", "version"]]);
   });

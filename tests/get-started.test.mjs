@@ -33,7 +33,7 @@ test("no other key is written", async () => {
   );
 });
 
-test("HEAD writes nothing, and says what GET says", async () => {
+test("HEAD writes nothing, and has the fields of GET", async () => {
   for (const older of [undefined, "enabled"]) {
     await (older === undefined ? USERS_NOTIFICATION_CONFIG.delete("user_2") : USERS_NOTIFICATION_CONFIG.put("user_2", older));
     const head = await send(worker, "/get-started", { method: "HEAD" });

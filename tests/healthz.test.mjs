@@ -1,5 +1,5 @@
-// `GET /healthz`: that the Worker is there, and how it stands with the flags' definitions. Never
-// more than the place of a fault.
+// `GET /healthz`: the version of the Worker and the state of the flag definitions, of which it
+// shows no more than the place of a fault.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
@@ -15,7 +15,7 @@ const good = { a: { default: "on" }, b: { default: "off" } };
 describe("the flags", async () => {
   const config = await startConfig();
 
-  /** Checks the answer; what it says of the flags. */
+  /** Checks the response, and returns its report on the flags. */
   async function stateOf(options) {
     const response = await config.request("GET", "/healthz", options);
     assert.equal(response.status, 200, response.text);
@@ -32,7 +32,7 @@ describe("the flags", async () => {
     assert.deepEqual(await stateOf(), { state: "none", count: 0 });
   });
 
-  /** Texts that are no JSON, and what is said of them. */
+  /** Texts that are not JSON, and the faults reported. */
   const noJson = [
     ["{", "no JSON at line 1, column 1"],
     ["", "no JSON object at line 1, column 1"],
@@ -56,12 +56,12 @@ describe("the flags", async () => {
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
 
-  test("KV fails, and definitions are remembered", async () => {
+  test("KV fails while definitions are in memory", async () => {
     assert.deepEqual(await stateOf(failing), { state: "stale", count: 2 });
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
 
-  /** Edits, and where they are broken. */
+  /** Broken edits, and the place of their fault. */
   const broken = [
     [{ flags: { x: { default: "none" } } }, "flags.x.default"],
     [{ flags: { x: { default: "on", rules: [{ percentage: 5, variant: "none" }] } } }, "flags.x.rules[0].variant"],
@@ -85,7 +85,7 @@ describe("the flags", async () => {
     });
   }
 
-  test("nothing that the definitions hold is told, only names of members and flags", async () => {
+  test("only names of members and flags are shown, nothing else from the definitions", async () => {
     await config.putFlags(good);
     await stateOf();
     for (const edit of [
@@ -114,13 +114,13 @@ describe("the flags", async () => {
   });
 
   for (const variants of [{ "a-secret": null }, { a: 1, "a-secret": "x" }]) {
-    test(`no variant is named, not even where it is the fault: ${JSON.stringify(variants)}`, async () => {
+    test(`no variant is named, not even if it is the fault: ${JSON.stringify(variants)}`, async () => {
       await config.putFlags({ x: { default: "a", variants } });
       assert.doesNotMatch(JSON.stringify(await stateOf()), /a-secret/);
     });
   }
 
-  test("definitions of 2 MiB are read; what is longer is a fault, which is said in bytes", async () => {
+  test("definitions of 2 MiB are read; longer ones are a fault, which names their bytes", async () => {
     const text = (length) => JSON.stringify({ flags: good }).padEnd(length, " ");
     await config.putFlags(text(DEFINITIONS_MAX));
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
@@ -131,13 +131,13 @@ describe("the flags", async () => {
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem });
   });
 
-  test("definitions that are broken from the beginning", async () => {
+  test("definitions that were never good", async () => {
     await config.kv.put("flags", '{"flags":{"x":{"default":"none"}}}');
     await config.restart();
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "at flags.x.default" });
   });
 
-  test("KV fails, and none are remembered", async () => {
+  test("KV fails with no definitions in memory", async () => {
     await config.putFlags(good);
     await config.restart();
     assert.deepEqual(await stateOf(failing), { state: "unavailable", count: 0 });
@@ -157,14 +157,14 @@ describe("the flags", async () => {
 describe("reads", async () => {
   const config = await startConfig({ refresh: "30" });
 
-  test("it costs one read in the time, of which evaluations have use", async () => {
+  test("it costs one read in CONFIG_REFRESH, which evaluations share", async () => {
     await config.putFlags(good);
     assert.deepEqual((await config.recordReads(() => config.healthz())).reads, ["flags"]);
     assert.deepEqual((await config.recordReads(() => config.healthz())).reads, []);
     assert.deepEqual((await config.recordReads(() => config.evaluate("a", {}))).reads, []);
   });
 
-  test("an edit is seen after the time", async () => {
+  test("an edit takes effect after CONFIG_REFRESH", async () => {
     await config.putFlags({ ...good, c: { default: "on" } });
     assert.equal((await config.healthz()).flags.count, 2);
     await config.advanceClock(31);
@@ -172,7 +172,7 @@ describe("reads", async () => {
   });
 });
 
-test("a KV that never answers does not keep it for ever", async () => {
+test("it does not wait forever for KV", async () => {
   const config = await startConfig();
   const response = await config.request("GET", "/healthz", { faults: { get: ["never"] } });
   assert.equal(response.status, 200);

@@ -6,7 +6,7 @@ import { assertProblem } from "./harness/problem.mjs";
 import { makeFolder, pushAssets } from "./harness/site.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// A changed file shows at once.
+// A changed file takes effect at once.
 const worker = await startWorker({ vars: { ASSETS_REFRESH: "0" } });
 const { assets } = worker.env;
 
@@ -73,13 +73,13 @@ describe("with the eight documented languages", () => {
     ["de;q=0", "en"],
     ["ja;q=0.000, es;q=0.1", "es"],
     ["de;q=0.0, fr;q=0", "en"],
-    // Unknown languages are passed over.
+    // Unknown languages are ignored.
     ["xx, ja;q=0.1", "ja"],
     ["pt-BR, pt;q=0.9, fr;q=0.4", "fr"],
     ["tlh", "en"],
     ["deu", "en"],
     ["d", "en"],
-    // What is no language range is passed over too.
+    // Invalid language ranges are ignored.
     ["", "en"],
     [",,,", "en"],
     [";;;q=", "en"],
@@ -106,7 +106,7 @@ describe("with the eight documented languages", () => {
     assertGreeting(await send(worker, "/hello-world?lang=tlh", { headers }), "fr");
   });
 
-  test("another region comes before the next language, and the script that is read there before another", async () => {
+  test("another region precedes the next language, and the script of the requested region precedes another script", async () => {
     const added = { "nl-BE": "Hallo wereld!", "zh-Hant": "你好，世界！（繁體）" };
     await assets.put("hello-world.json", JSON.stringify([...file, ...Object.entries(added).map(([language_code, message]) => ({ language_code, message }))]));
     for (const [field, language] of [
@@ -139,7 +139,7 @@ describe("with the eight documented languages", () => {
   });
 });
 
-test("a missing file gets English, whatever is asked for", async () => {
+test("a missing file gets English, whatever is accepted", async () => {
   await assets.delete("hello-world.json");
   assertGreeting(await hello("de"), "en");
 });
@@ -164,7 +164,7 @@ for (const broken of brokenFiles) {
   });
 }
 
-test("a file without English gets English where no language matches", async () => {
+test("a file without English gets English if no language matches", async () => {
   await assets.put("hello-world.json", '[{"language_code":"de","message":"Hallo"}]');
   assertGreeting(await hello("fr"), "en");
   assertGreeting(await hello("de"), "de", "Hallo");
@@ -198,18 +198,18 @@ describe("with a release", () => {
     );
   });
 
-  test("its file is read, not the key of that name", async () => {
+  test("its file is read, not the unversioned key", async () => {
     assertGreeting(await hello("de"), "de", "Hallo aus der Datei!");
     assertGreeting(await hello("fr"), "en");
   });
 
-  test("the next one's file is read then", async () => {
+  test("the file of the next release is read after the switch", async () => {
     await pushAssets(worker, makeFolder({ "hello-world.json": JSON.stringify([{ language_code: "fr", message: "Bonjour du fichier!" }]) }));
     assertGreeting(await hello("fr"), "fr", "Bonjour du fichier!");
     assertGreeting(await hello("de"), "en");
   });
 
-  test("one without the file leaves it to the key", async () => {
+  test("a release without the file leaves it to the unversioned key", async () => {
     await pushAssets(worker, makeFolder({ "other.txt": "other" }));
     assertGreeting(await hello("ja"), "ja");
   });

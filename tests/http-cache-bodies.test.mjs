@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: bodies that are long, of unknown length, or break off.
+// `/cache/{absolute URL}`: bodies that are long, have an unknown length, or break off.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ const MIB = 1024 * 1024;
 const random = randomBytes(25 * MIB + 1);
 
 for (const framing of ["length", "chunked", "close"]) {
-  test(`a body of 10 MiB that comes with the framing ${framing} is passed on and kept whole`, async () => {
+  test(`a body of 10 MiB with the framing ${framing} is passed on and stored whole`, async () => {
     const body = random.subarray(0, 10 * MIB + 1);
     const page = resource({ headers: freshFor(100), body, framing });
     for (const response of [await page.getAndStore(), await page.get()]) {
@@ -22,20 +22,20 @@ for (const framing of ["length", "chunked", "close"]) {
     assert.equal(page.requestCount, 1);
   });
 
-  test(`a body of more than 25 MiB that comes with the framing ${framing} is passed on and not kept`, async () => {
+  test(`a body of more than 25 MiB with the framing ${framing} is passed on and not stored`, async () => {
     const body = random;
     const page = resource({ headers: freshFor(100), body, framing });
     const response = await page.get();
     assert.equal(response.status, 200);
     assert.ok(response.complete && response.bytes.equals(body));
-    // Of one whose length is known the answer can say so.
+    // If the length is known, Cache-Status can say so.
     if (framing === "length") assertForwarded(response, "uri-miss", undefined, { stored: undefined, detail: "too-large" });
     assertForwarded(await page.head(), "uri-miss");
     await page.assertNotStored();
   });
 }
 
-test("a short body in chunks is kept, too", async () => {
+test("a short chunked body is stored too", async () => {
   const page = resource({ headers: freshFor(100), body: "short", framing: "chunked" });
   await page.getAndStore();
   assertHit(await page.get(), "short");
@@ -54,7 +54,7 @@ test("a short body that breaks off is answered 502, never in part, and not kept"
   assert.equal((await page.get()).text, "a whole body");
 });
 
-test("a short body that stalls is not waited for for ever: 502 or 504, and not kept", async () => {
+test("a short body that stalls times out: 502 or 504, and is not stored", async () => {
   const page = resource({ headers: freshFor(100), body: "a whole body", stallsAt: 5 }, { at: unusedUpstream() });
   const response = await page.getForJson();
   assert.ok([502, 504].includes(response.status), `${response.status}`);
@@ -66,7 +66,7 @@ for (const [name, script] of [
   ["one in chunks", { body: random.subarray(0, 200_000), framing: "chunked", breaksAt: 100_000 }],
   ["a short one in chunks", { body: "a whole body", framing: "chunked", breaksAt: 5 }],
 ]) {
-  test(`a body that breaks off, ${name}, is not taken for a whole one, and not kept`, async () => {
+  test(`a body that breaks off, ${name}, is not mistaken for a complete one, and not stored`, async () => {
     const page = resource(
       [
         { headers: freshFor(100), ...script },
@@ -83,7 +83,7 @@ for (const [name, script] of [
 }
 
 for (const framing of ["length", "chunked"]) {
-  test(`a client that goes away in the middle of a body (${framing}) leaves no part of it for others`, async () => {
+  test(`a client that disconnects in the middle of a body (${framing}) leaves no partial body for others`, async () => {
     const body = random.subarray(0, 5 * MIB);
     const page = resource({ headers: freshFor(100), body, framing });
     const { request, response } = openRequest(page.worker, `/cache/${page.url}`);
@@ -99,7 +99,7 @@ for (const framing of ["length", "chunked"]) {
   });
 }
 
-test("a client that reads slowly gets the whole body, and holds up no one", async () => {
+test("a client that reads slowly gets the whole body, and delays nobody", async () => {
   const body = random.subarray(0, 10 * MIB);
   const page = resource({ headers: freshFor(100), body });
   const { request, response } = openRequest(page.worker, `/cache/${page.url}`);
@@ -112,7 +112,7 @@ test("a client that reads slowly gets the whole body, and holds up no one", asyn
   assert.ok(Buffer.concat(chunks).equals(body));
 });
 
-test("a GET or HEAD with a body is answered 400, and nothing is sent on", async () => {
+test("a GET or HEAD with a body is answered 400, and not forwarded", async () => {
   const page = resource({ headers: freshFor(100) });
   for (const method of ["GET", "HEAD"]) {
     assert.equal((await page.request(method, { body: "x" })).status, 400);

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: methods that are not GET, and what they make invalid (RFC 9111, section
+// `/cache/{absolute URL}`: unsafe methods, and what they invalidate (RFC 9111, section
 // 4.4; RFC 9110, section 9.3.3).
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,11 +8,11 @@ const cache = await startCache({ origins: 2 });
 const { advanceClock, resource } = cache;
 const other = cache.unusedUpstream();
 
-/** Answers GET with what is fresh, and anything else with this. */
+/** Responds to GET with a fresh response, and to other methods with `answer`. */
 const except = (answer) => (request) => (request.method === "GET" ? { headers: freshFor(1000) } : answer);
 
 for (const method of ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "LOCK"]) {
-  test(`${method} goes through, and what was kept of its URL is not used any more`, async () => {
+  test(`${method} is forwarded and invalidates the stored response of its URL`, async () => {
     const page = resource(except({ status: 200, headers: ["X-Own: 1"], body: "done" }));
     await page.getAndStore();
     const response = await page.request(method, { body: "x" });
@@ -23,7 +23,7 @@ for (const method of ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "LOCK"]) {
 }
 
 for (const status of [200, 201, 202, 204, 301, 303, 307, 308]) {
-  test(`an answer ${status} to POST makes what is kept invalid`, async () => {
+  test(`${status} to POST invalidates the stored response`, async () => {
     const page = resource(except({ status }));
     await page.getAndStore();
     assert.equal((await page.request("POST", { body: "x" })).status, status);
@@ -32,7 +32,7 @@ for (const status of [200, 201, 202, 204, 301, 303, 307, 308]) {
 }
 
 for (const status of [400, 401, 403, 404, 409, 422, 429, 500, 503]) {
-  test(`an answer ${status} to POST changes nothing`, async () => {
+  test(`${status} to POST invalidates nothing`, async () => {
     const page = resource(except({ status }));
     await page.getAndStore();
     assert.equal((await page.request("POST", { body: "x" })).status, status);
@@ -41,7 +41,7 @@ for (const status of [400, 401, 403, 404, 409, 422, 429, 500, 503]) {
 }
 
 for (const method of ["OPTIONS", "HEAD"]) {
-  test(`${method} is safe: it changes nothing`, async () => {
+  test(`${method} is safe: it invalidates nothing`, async () => {
     const page = resource(except({ status: 200, headers: ["Location: /x"] }));
     await page.getAndStore();
     assert.equal((await page.request(method)).status, 200);
@@ -50,8 +50,8 @@ for (const method of ["OPTIONS", "HEAD"]) {
 }
 
 /**
- * What a POST's answer names, with PATH and ORIGIN of the other resource, and whether that one is
- * made invalid.
+ * Fields of a POST's response, with PATH and ORIGIN of another resource, and whether they
+ * invalidate it.
  */
 const named = [
   ["its absolute URL", "ORIGINPATH", true],
@@ -67,7 +67,7 @@ const named = [
 ];
 for (const field of ["Location", "Content-Location"]) {
   for (const [name, value, isInvalid] of named) {
-    test(`a POST whose answer has ${field} with ${name}: that one is ${isInvalid ? "invalid" : "as it was"}`, async () => {
+    test(`${field} with ${name} in the response to a POST ${isInvalid ? "invalidates" : "does not invalidate"} that URL`, async () => {
       const target = resource({ headers: freshFor(1000) });
       await target.getAndStore();
       const location = value.replace("ORIGIN", target.upstream.origin).replace("HOST", target.upstream.host).replace("PATH", target.path);
@@ -80,7 +80,7 @@ for (const field of ["Location", "Content-Location"]) {
   }
 }
 
-test("what an answer names at another upstream stays as it was", async () => {
+test("a response does not invalidate URLs of another upstream", async () => {
   const target = resource({ headers: freshFor(1000) }, { at: other });
   await target.getAndStore();
   for (const field of ["Location", "Content-Location"]) {
@@ -90,21 +90,21 @@ test("what an answer names at another upstream stays as it was", async () => {
   assertHit(await target.get(), "1");
 });
 
-test("a failure's Location changes nothing", async () => {
+test("Location in an error response invalidates nothing", async () => {
   const target = resource({ headers: freshFor(1000) });
   await target.getAndStore();
   await resource({ status: 409, headers: [`Location: ${target.path}`] }).request("POST", { body: "x" });
   assertHit(await target.get(), "1");
 });
 
-test("all variants of a URL become invalid", async () => {
+test("all variants of a URL are invalidated", async () => {
   const page = resource((request) => (request.method === "GET" ? { headers: freshFor(1000, "Vary: X-A") } : {}));
   for (const value of ["1", "2", "3"]) await page.getAndStore({ "X-A": value });
   await page.request("DELETE");
   for (const [index, value] of ["1", "2", "3"].entries()) assert.equal((await page.get({ "X-A": value })).text, String(5 + index));
 });
 
-test("queries are URLs of their own: the others stay", async () => {
+test("URLs with another query are not invalidated", async () => {
   const page = resource(except({}));
   const one = cache.resourceAt(page.path, { query: "?a=1" });
   await page.getAndStore();
@@ -114,7 +114,7 @@ test("queries are URLs of their own: the others stay", async () => {
   assert.equal((await one.get()).text, "4");
 });
 
-test("what is invalid is invalid here at once, also where KV refuses to forget it", async () => {
+test("invalidation takes effect here at once, even if KV refuses the delete", async () => {
   const page = resource(except({}));
   await page.getAndStore();
   await page.request("POST", { body: "x", faults: { delete: ["500"], put: ["500"] } });
@@ -123,7 +123,7 @@ test("what is invalid is invalid here at once, also where KV refuses to forget i
   assert.equal(parseCacheStatus(response).hit, undefined);
 });
 
-test("what is invalid is gone from KV", async () => {
+test("an invalidated response is deleted from KV", async () => {
   const page = resource(except({}));
   await page.getAndStore();
   await page.request("POST", { body: "x" });
@@ -131,7 +131,7 @@ test("what is invalid is gone from KV", async () => {
   assert.equal((await page.get()).text, "3");
 });
 
-test("an answer that was asked for before the POST is not kept after it", async () => {
+test("a response that was requested before the POST is not stored after it", async () => {
   const held = gate();
   const page = resource((request, turn) => {
     if (request.method !== "GET") return { body: "done" };
@@ -145,7 +145,7 @@ test("an answer that was asked for before the POST is not kept after it", async 
   assert.equal((await page.get()).text, "3");
 });
 
-test("what is asked for after the POST is kept again", async () => {
+test("a response that was requested after the POST is stored", async () => {
   const page = resource(except({}));
   await page.getAndStore();
   await page.request("POST", { body: "x" });
@@ -155,8 +155,7 @@ test("what is asked for after the POST is kept again", async () => {
 });
 
 /**
- * Fields of an answer to POST, with URL and PATH of its own, and whether it is kept as the answer
- * to GET.
+ * Fields of a POST's response, with its own URL and PATH, and whether it is stored for GET.
  */
 const posts = [
   ["max-age and Content-Location, its URL", ["Cache-Control: max-age=1000", "Content-Location: URL"], true],
@@ -169,23 +168,23 @@ const posts = [
   ["Content-Location and a heuristic lifetime", ["Content-Location: URL", "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT"], false],
   ["no-store", ["Cache-Control: max-age=1000, no-store", "Content-Location: URL"], false],
 ];
-for (const [name, lines, isKept] of posts) {
-  test(`an answer to POST with ${name} is ${isKept ? "kept for GET" : "not kept"}`, async () => {
+for (const [name, lines, isStored] of posts) {
+  test(`a response to POST with ${name} is ${isStored ? "stored for GET" : "not stored"}`, async () => {
     const page = resource((request) => ({
       headers: request.method === "GET" ? [] : lines.map((line) => line.replace("URL", page.url).replace("PATH", page.path)),
     }));
     const response = await page.request("POST", { body: "x" });
-    assertForwarded(response, "method", "1", { stored: isKept ? true : undefined });
-    if (isKept) await page.waitUntilStored();
+    assertForwarded(response, "method", "1", { stored: isStored ? true : undefined });
+    if (isStored) await page.waitUntilStored();
     await advanceClock(1);
     const next = await page.get();
-    if (isKept) assertHit(next, "1");
+    if (isStored) assertHit(next, "1");
     else assert.equal(next.text, "2");
     assert.equal((await page.request("POST", { body: "x" })).text, String(page.requestCount), "a POST is never answered from the store");
   });
 }
 
-test("a POST's answer takes the place of what was kept", async () => {
+test("a POST's response replaces the stored one", async () => {
   const page = resource((request) => ({ headers: freshFor(1000, ...(request.method === "POST" ? [`Content-Location: ${page.url}`] : [])) }));
   await page.getAndStore();
   await page.request("POST", { body: "x" });

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: what stands in Workers KV, what it costs, and what is answered where KV
+// `/cache/{absolute URL}`: what is stored in Workers KV, what it costs, and what is answered if KV
 // fails.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 const random = randomBytes(MIB);
 const sha256 = (text) => createHash("sha256").update(text).digest("hex");
 
-/** The value in KV with its metadata, and its expiry in seconds since the Unix epoch. */
+/** Returns the value in KV, its metadata, and its expiration in seconds since the Unix epoch. */
 async function inKv(key) {
   const { value, metadata } = await kv.getWithMetadata(key, "arrayBuffer");
   const [{ expiration }] = (await kv.list({ prefix: key })).keys.filter(({ name }) => name === key);
@@ -27,7 +27,7 @@ for (const [name, script] of [
   ["a long answer", { headers: freshFor(100), body: random.subarray(0, MIB) }],
   ["an empty answer", { headers: freshFor(100), body: "" }],
 ]) {
-  test(`a hit of ${name} costs one read of KV, and its miss one read and one put`, async () => {
+  test(`${name}: a hit costs one KV read, a miss one read and one put`, async () => {
     const page = resource(script);
     await page.getAndStore();
     assert.deepEqual(
@@ -45,7 +45,7 @@ for (const [name, script] of [
   });
 }
 
-test("the value is the body, byte for byte; status and fields stand beside it", async () => {
+test("the value is the body, byte for byte; the metadata has status and fields", async () => {
   const body = random.subarray(0, 5000);
   const page = resource({ status: 203, headers: freshFor(100, 'ETag: "a"', "Content-Type: text/x-test"), body });
   await page.getAndStore();
@@ -55,7 +55,7 @@ test("the value is the body, byte for byte; status and fields stand beside it", 
   assert.ok(JSON.stringify(metadata).length <= 1024);
 });
 
-test("fields that do not fit beside the value stand before the body, within the limits of KV", async () => {
+test("fields that do not fit into the metadata precede the body in the value, within KV's limits", async () => {
   const body = random.subarray(0, 5000);
   for (const size of [500, 800, 1000, 1100, 3000, 12_000]) {
     const value = 'ü"\\'.repeat(size).slice(0, size);
@@ -73,7 +73,7 @@ test("fields that do not fit beside the value stand before the body, within the 
   }
 });
 
-/** Directives, and for how many seconds KV keeps the answer at least; it need not much longer. */
+/** Directives, and for how many seconds at least KV must store the response; not much longer. */
 for (const [directives, seconds] of [
   ["max-age=1", 60],
   ["max-age=7200", 7200],
@@ -81,7 +81,7 @@ for (const [directives, seconds] of [
   ["max-age=100, stale-if-error=7200", 7300],
   ["max-age=99999999999", 60],
 ]) {
-  test(`KV drops what nobody can use any more: ${directives} is kept for ${seconds} seconds and some time`, async () => {
+  test(`KV expires a response once nobody can use it: ${directives} is stored for ${seconds} seconds and some time`, async () => {
     const page = resource({ headers: [`Cache-Control: ${directives}`] });
     const before = Math.floor(Date.now() / 1000);
     await page.getAndStore();
@@ -93,13 +93,13 @@ for (const [directives, seconds] of [
   });
 }
 
-test("an answer that is stale already is kept for 60 seconds at least", async () => {
+test("a response that is already stale is stored for at least 60 seconds", async () => {
   const page = resource({ headers: ["Cache-Control: no-cache", 'ETag: "a"'] });
   await page.getAndStore();
   for (const { ttl } of await page.kvCalls("put")) assert.ok(ttl >= 60);
 });
 
-test("the key is the method and the URL; one that is too long stands as its SHA-256", async () => {
+test("the key is the method and the URL, or the SHA-256 of a URL that is too long", async () => {
   const { path } = resource((request) => ({ headers: freshFor(100), body: request.target.slice(-1) }));
   const length = 512 - `GET ${cache.upstream.origin}${path}?`.length;
   const fits = cache.resourceAt(path, { query: `?${"q".repeat(length)}` });
@@ -114,7 +114,7 @@ test("the key is the method and the URL; one that is too long stands as its SHA-
 });
 
 for (const fault of ["429", "500", "no answer", "quota"]) {
-  test(`a put that is refused (${fault}) does not change the answer, and leaves what was kept`, async () => {
+  test(`a refused put (${fault}) does not change the response, and leaves the stored one`, async () => {
     const page = resource((_request, turn) => ({ headers: freshFor(100, 'ETag: "a"'), body: `answer ${turn}` }));
     await page.getAndStore();
     await advanceClock(150);
@@ -125,7 +125,7 @@ for (const fault of ["429", "500", "no answer", "quota"]) {
   });
 }
 
-test("a put that is refused once with 429 is tried again", async () => {
+test("a put that is refused once with 429 is retried", async () => {
   const page = resource({ headers: freshFor(100), body: "answer" });
   await page.get({}, { faults: { put: ["429", "ok"] } });
   await page.waitUntilStored();
@@ -134,7 +134,7 @@ test("a put that is refused once with 429 is tried again", async () => {
 
 const failures = ["500", "503", "429", "400", "quota", "no answer", "throws a string", "throws undefined"];
 for (const fault of failures) {
-  test(`a read of KV that fails (${fault}) is a miss, and the answer says so`, () => assertMissWith(fault));
+  test(`a read of KV that fails (${fault}) is a miss, and Cache-Status says so`, () => assertMissWith(fault));
 }
 
 async function assertMissWith(fault) {
@@ -146,7 +146,7 @@ async function assertMissWith(fault) {
 }
 
 describe("KV that is slow", { concurrency: true }, () => {
-  test("a read of KV that never ends is a miss after a while, and the answer says so", () => assertMissWith("never"));
+  test("a read of KV that never ends times out as a miss, and Cache-Status says so", () => assertMissWith("never"));
 
   test("a client does not wait for the put", async () => {
     const page = resource({ headers: freshFor(100), body: "answer" });
@@ -162,7 +162,7 @@ describe("KV that is slow", { concurrency: true }, () => {
   });
 });
 
-test("without KV everything is answered by the upstream", async () => {
+test("without the binding everything is forwarded", async () => {
   const page = resource({ headers: freshFor(1000) });
   const faults = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
   for (const [method, text] of [
@@ -177,7 +177,7 @@ test("without KV everything is answered by the upstream", async () => {
   }
 });
 
-test("only-if-cached is answered 504 where KV cannot be read", async () => {
+test("only-if-cached is answered 504 if KV cannot be read", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   const headers = { "Cache-Control": "only-if-cached", Accept: "application/json" };
@@ -186,7 +186,7 @@ test("only-if-cached is answered 504 where KV cannot be read", async () => {
 });
 
 const padded = freshFor(1000, `X-Long: ${"x".repeat(2000)}`);
-/** What may stand in KV instead of what was put there: made of the right value and metadata. */
+/** Broken records, made of the good value and metadata. */
 const broken = [
   ["no metadata", (value) => ({ value })],
   ["metadata of another kind", (value) => ({ value, metadata: [] })],
@@ -206,7 +206,7 @@ for (const [form, headers] of [
   ["before", padded],
 ]) {
   for (const [name, breaking] of broken) {
-    test(`${name}, where the head stands ${form} the body: a miss that says so, and it is replaced`, async () => {
+    test(`${name}, with the head ${form} the body: a miss with a reason, and it is replaced`, async () => {
       const page = resource({ headers, body: "a whole body" });
       await page.getAndStore();
       const { value, metadata } = await kv.getWithMetadata(page.key);
@@ -221,7 +221,7 @@ for (const [form, headers] of [
   }
 }
 
-test("a broken variant is a miss as well, and the others stay", async () => {
+test("a broken variant is a miss too, and the others stay", async () => {
   const page = resource((request) => ({ headers: freshFor(1000, "Vary: X-A"), body: request.field("X-A") }));
   for (const value of ["1", "2"]) await page.getAndStore({ "X-A": value });
   const { keys } = await kv.list({ prefix: `${page.key}#` });

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: what an isolate answers out of its memory, for ten seconds, without KV
+// `/cache/{absolute URL}`: what an isolate serves from memory without reading KV, for ten seconds
 // (CACHE_REFRESH).
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -11,7 +11,7 @@ const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10
 const gone = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
 const KIB = 1024;
 
-test("a hot answer is read from KV once in CACHE_REFRESH seconds", async () => {
+test("a response is read from KV once in CACHE_REFRESH seconds", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   const before = await page.kvReadCount();
@@ -23,14 +23,14 @@ test("a hot answer is read from KV once in CACHE_REFRESH seconds", async () => {
   assert.equal(page.requestCount, 1);
 });
 
-test("a hot answer needs no KV, be it gone for all operations from the beginning", async () => {
+test("a response in memory does not need KV, even if KV fails from the beginning", async () => {
   const page = resource({ headers: freshFor(1000) });
   assertForwarded(await page.get({}, { faults: gone }), "miss", "1", { detail: "kv-unavailable" });
   for (let hits = 0; hits < 3; hits += 1) assertHit(await page.get({}, { faults: gone }), "1");
   assert.equal(page.requestCount, 1);
 });
 
-test("memory keeps no answer beyond its freshness, and its Age grows", async () => {
+test("memory does not extend a response's freshness, and its Age grows", async () => {
   const page = resource({ headers: freshFor(6) });
   await page.getAndStore();
   await advanceClock(3);
@@ -41,7 +41,7 @@ test("memory keeps no answer beyond its freshness, and its Age grows", async () 
   assertForwarded(await page.get(), "stale", "2");
 });
 
-test("a validation, a HEAD, a condition and a Range are answered out of memory as well", async () => {
+test("a validation, a HEAD, a condition and a Range are served from memory too", async () => {
   const page = resource({ headers: freshFor(1000, 'ETag: "a"'), body: "0123456789" });
   await page.getAndStore();
   const before = await page.kvReadCount();
@@ -52,7 +52,7 @@ test("a validation, a HEAD, a condition and a Range are answered out of memory a
   assert.equal(await page.kvReadCount(), before);
 });
 
-test("variants are remembered side by side", async () => {
+test("variants are in memory side by side", async () => {
   const page = resource((request) => ({ headers: freshFor(1000, "Vary: X-A"), body: request.field("X-A") }));
   for (const value of ["1", "2"]) await page.getAndStore({ "X-A": value });
   for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }), value);
@@ -67,7 +67,7 @@ for (const [size, isRemembered] of [
   [64 * KIB + 1, false],
   [1024 * KIB, false],
 ]) {
-  test(`a body of ${size} bytes is ${isRemembered ? "answered out of memory" : "read from KV each time"}, the same bytes each time`, async () => {
+  test(`a body of ${size} bytes is ${isRemembered ? "served from memory" : "read from KV each time"}, the same bytes each time`, async () => {
     const body = randomBytes(size);
     const page = resource({ headers: freshFor(1000), body });
     await page.getAndStore();
@@ -83,7 +83,7 @@ for (const [size, isRemembered] of [
   });
 }
 
-test("memory is bounded: what was not used for longest makes room", async () => {
+test("memory is bounded: the least recently used response is evicted", async () => {
   const body = randomBytes(60 * KIB);
   const pages = Array.from({ length: 200 }, () => resource({ headers: freshFor(10_000), body }));
   for (const page of pages) await page.get();
@@ -95,7 +95,7 @@ test("memory is bounded: what was not used for longest makes room", async () => 
   assert.deepEqual([await first.kvReadCount(), await last.kvReadCount()], [reads[0] + 1, reads[1]]);
 });
 
-test("what a POST makes invalid is forgotten at once", async () => {
+test("a POST removes the response from memory at once", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   assertHit(await page.get(), "1");
@@ -103,21 +103,21 @@ test("what a POST makes invalid is forgotten at once", async () => {
   assert.notEqual((await page.get()).text, "1");
 });
 
-test("a newer answer takes the place of the older one at once", async () => {
+test("a newer response replaces the older one at once", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   assertForwarded(await page.get({ "Cache-Control": "no-cache" }), "request", "2");
   assertHit(await page.get(), "2");
 });
 
-test("what must not be kept is not in memory either", async () => {
+test("a response that must not be stored is not in memory either", async () => {
   for (const lines of [["Cache-Control: no-store, max-age=1000"], ["Cache-Control: private, max-age=1000"], freshFor(1000, "Vary: *")]) {
     const page = resource({ headers: lines });
     for (const text of ["1", "2", "3"]) assert.equal((await page.get()).text, text);
   }
 });
 
-test("cookies and fields that are not kept are not in memory either", async () => {
+test("cookies and fields that are not stored are not in memory either", async () => {
   const page = resource({ headers: ['Cache-Control: max-age=1000, private="X-A"', "X-A: 1", "Connection: X-Hop", "X-Hop: 1"] });
   await page.get();
   const hit = await page.get({}, { faults: gone });
@@ -125,7 +125,7 @@ test("cookies and fields that are not kept are not in memory either", async () =
   for (const name of ["x-a", "x-hop"]) assert.equal(hit.headers[name], undefined);
 });
 
-test("visitors who come at the same time all get a right answer", async () => {
+test("concurrent visitors all get the right response", async () => {
   const pages = Array.from({ length: 5 }, (_, index) => resource({ headers: freshFor(1000), body: `page ${index}`, delayMs: 30 }));
   for (let rounds = 0; rounds < 3; rounds += 1) {
     const asked = Array.from({ length: 50 }, (_, index) => index % 5);
@@ -134,7 +134,7 @@ test("visitors who come at the same time all get a right answer", async () => {
   }
 });
 
-test("a body without a length takes the place of what is in memory as soon as it has come", async () => {
+test("a body without a length replaces the one in memory as soon as it is complete", async () => {
   const page = resource([
     { headers: freshFor(2), body: "old" },
     { headers: freshFor(100), body: "new", framing: "chunked" },

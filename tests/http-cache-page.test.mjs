@@ -1,5 +1,5 @@
-// `GET /cache?url=U`, the documented JSON, as a view on the shared cache: how long a page is kept,
-// and what makes it invalid.
+// `GET /cache?url=U`, the documented JSON, as a view on the shared cache: how long a page is
+// stored, and what invalidates it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -11,7 +11,7 @@ import { WORKER_TOKEN } from "./harness/worker.mjs";
 const cache = await startCache({ origins: 4 });
 const { unusedUpstream, kv, advanceClock, worker } = cache;
 
-/** A page whose title is the turn of the request that asked for it. */
+/** A page whose title is the number of its request. */
 function pageOf(lines, { at, ...answer } = {}) {
   const page = cache.resource(
     (_request, turn) => ({ headers: typeof lines === "function" ? lines() : lines, body: `<title>${turn}</title>`, ...answer, ...answer[turn] }),
@@ -30,8 +30,7 @@ function pageOf(lines, { at, ...answer } = {}) {
 }
 
 /**
- * What an answer says of its freshness, and for how many seconds the page is answered from the
- * cache.
+ * The response's freshness, and for how many seconds the page is served from the cache.
  */
 for (const [rule, lines, seconds] of [
   ["nothing", [], 60],
@@ -40,7 +39,7 @@ for (const [rule, lines, seconds] of [
   ["Expires", () => [`Expires: ${httpDate(300)}`], 300],
   ["CDN-Cache-Control", ["CDN-Cache-Control: max-age=300", "Cache-Control: no-store"], 300],
 ]) {
-  test(`a page whose answer says of its freshness ${rule} is kept for ${seconds} seconds`, async () => {
+  test(`a page with ${rule} is served from the cache for ${seconds} seconds`, async () => {
     const page = pageOf(lines);
     assert.deepEqual(await page.view(), { title: "1", fromCache: false });
     await page.isStored();
@@ -52,20 +51,20 @@ for (const [rule, lines, seconds] of [
 }
 
 for (const lines of [["Cache-Control: no-store"], ["Cache-Control: private, max-age=100"], ["Cache-Control: max-age=0"]]) {
-  test(`a page whose answer says ${lines[0]} is asked for each time`, async () => {
+  test(`a page with ${lines[0]} is fetched each time`, async () => {
     const page = pageOf(lines);
     for (const title of ["1", "2", "3"]) assert.deepEqual(await page.view(), { title, fromCache: false });
   });
 }
 
-test("the value under page: is the page's JSON, whatever else is kept of it", async () => {
+test("the value under page: is the page's JSON, whatever else is stored", async () => {
   const page = pageOf(freshFor(300, 'ETag: "a"'));
   await page.view();
   await page.isStored();
   assert.deepEqual(Object.keys(await kv.get(`page:${page.url}`, "json")), ["title", "content", "lastUpdated"]);
 });
 
-test("a page and the answer it was made of are kept side by side: the upstream is asked once for both", async () => {
+test("a page and its response are stored side by side, with one request to the upstream", async () => {
   const viewed = pageOf(freshFor(300));
   assert.deepEqual(await viewed.view(), { title: "1", fromCache: false });
   await viewed.waitUntilStored();
@@ -76,7 +75,7 @@ test("a page and the answer it was made of are kept side by side: the upstream i
   for (const page of [viewed, asked]) assert.equal(page.requestCount, 1);
 });
 
-test("a failing upstream: a page that may be used stale is, one that says nothing of it is not", async () => {
+test("a failing upstream: a page is served stale only if its response allows it", async () => {
   const failing = { 2: { breaksAt: "head" }, closes: true };
   const page = pageOf(["Cache-Control: max-age=100, stale-if-error=100"], { at: unusedUpstream(), ...failing });
   await page.view();
@@ -90,7 +89,7 @@ test("a failing upstream: a page that may be used stale is, one that says nothin
   assert.equal((await send(worker, `/cache?url=${encodeURIComponent(strict.url)}`)).status, 502);
 });
 
-test("a POST to its URL makes a page invalid", async () => {
+test("a POST to its URL invalidates a page", async () => {
   const page = pageOf(freshFor(300));
   await page.view();
   await page.isStored();
@@ -99,7 +98,7 @@ test("a POST to its URL makes a page invalid", async () => {
 });
 
 for (const by of ["url", "prefix", "tag"]) {
-  test(`a purge by ${by} takes the page as well`, async () => {
+  test(`a purge by ${by} includes the page`, async () => {
     const tag = uniqueName("tag");
     const page = pageOf(freshFor(300, `Cache-Tag: ${tag}`));
     await page.view();
@@ -112,7 +111,7 @@ for (const by of ["url", "prefix", "tag"]) {
   });
 }
 
-test("nothing of the visitor makes a page another one's: it is asked for without cookies and credentials", async () => {
+test("a page does not depend on the visitor: it is fetched without cookies and credentials", async () => {
   const page = pageOf(freshFor(300, "Vary: Cookie"));
   await page.view({ Cookie: "a=1", Authorization: "Bearer x" });
   for (const name of ["Cookie", "Authorization"]) assert.equal(page.requests[0].field(name), undefined);

@@ -1,6 +1,6 @@
-// `/cache/{absolute URL}`: nobody gets what was made for another visitor, unless the upstream says
-// explicitly that it is fresh for shared caches; and nothing that a visitor says of host, path or
-// method reaches the upstream.
+// `/cache/{absolute URL}`: nobody gets a response that was made for another visitor, unless the
+// upstream says explicitly that it is fresh for shared caches; and a visitor cannot override host,
+// path or method at the upstream.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -13,8 +13,7 @@ import { WORKER_TOKEN } from "./harness/worker.mjs";
 const { unusedUpstream, kv, advanceClock, resource, worker } = await startCache({ origins: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
 
 /**
- * What an upstream sends with a page of its own for each visitor, without a thought for shared
- * caches.
+ * Fields that upstreams send with personal pages, without regard to shared caches.
  */
 const thoughtless = [
   ["an ETag alone", ['ETag: "page"']],
@@ -32,11 +31,11 @@ const BOB = [{}, { Cookie: "session=bob" }];
 
 const isAlice = (request) => ALICE.some((alice) => Object.entries(alice).every(([name, value]) => request.field(name) === value));
 
-/** A page that says whose it is, and answers 304 to nobody. */
+/** A page that names its visitor, and never answers 304. */
 const own = (headers) => (request) => ({ headers, body: isAlice(request) ? "page of alice" : "page of somebody else" });
 
 for (const [rule, headers] of thoughtless) {
-  test(`an answer to credentials with ${rule} is given to nobody else`, async () => {
+  test(`a response to credentials with ${rule} is not shared`, async () => {
     for (const alice of ALICE) {
       for (const control of ASKS) {
         for (const bob of BOB) {
@@ -52,7 +51,7 @@ for (const [rule, headers] of thoughtless) {
   });
 }
 
-test("an answer to credentials that is explicitly fresh for shared caches is for everybody, without its cookie", async () => {
+test("a response to credentials that is explicitly fresh for shared caches is shared, without its cookie", async () => {
   for (const control of ["max-age=60", "s-maxage=60", "public, max-age=60"]) {
     const page = resource({ headers: [`Cache-Control: ${control}`, "Set-Cookie: session=alice"] });
     const first = await page.getAndStore({ Cookie: "session=alice" });
@@ -63,7 +62,7 @@ test("an answer to credentials that is explicitly fresh for shared caches is for
   }
 });
 
-test("a cookie is stored only with an answer that speaks to shared caches", async () => {
+test("a cookie is stored only with a response that addresses shared caches", async () => {
   for (const [field, shares] of [
     ["Cache-Control: max-age=60", false],
     ["Cache-Control: public, max-age=60", true],
@@ -75,8 +74,8 @@ test("a cookie is stored only with an answer that speaks to shared caches", asyn
   }
 });
 
-test("the cookie that answers a POST is nobody else's, whatever the answer says", async () => {
-  // RFC 9110 §9.3.3: such an answer may answer a GET. The body of a POST can be a password.
+test("a cookie in the response to a POST is never shared", async () => {
+  // Such a response may answer a GET (RFC 9110 §9.3.3), but the body of a POST can be a password.
   const page = resource((request) => ({
     headers: [...freshFor(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"],
     body: request.method,
@@ -89,14 +88,14 @@ test("the cookie that answers a POST is nobody else's, whatever the answer says"
   assert.equal(second.headers["set-cookie"], undefined);
 });
 
-test("an anonymous answer that is stored to be validated comes from the store for no client's word", async () => {
+test("a response that has to be validated is not served without validation, whatever the client says", async () => {
   const page = resource({ headers: ['ETag: "a"'] });
   await page.getAndStore();
   assertProblem(await page.getForJson({ "Cache-Control": "only-if-cached, max-stale" }), 504, "not_cached");
   assertForwarded(await page.get({ "Cache-Control": "max-stale" }), "stale");
 });
 
-test("a validation by one visitor changes nothing for the others", async () => {
+test("a validation by one visitor does not change what others get", async () => {
   // RFC 9111 §3.2 would store the fields of a 304.
   const page = resource((request) => {
     const status = request.field("If-None-Match") ? 304 : 200;
@@ -108,7 +107,7 @@ test("a validation by one visitor changes nothing for the others", async () => {
   assert.equal((await page.kvCalls("put")).length, 1);
 });
 
-test("the name in a visitor's 304 is in nobody else's answer, though the stored answer is fresh for all", async () => {
+test("fields of a visitor's 304 are not shared, though the stored response is", async () => {
   const page = resource((request) => {
     const isKnown = request.field("If-None-Match") !== undefined;
     const own = request.field("Cookie") ? [] : ["Cache-Control: max-age=5"];
@@ -122,8 +121,8 @@ test("the name in a visitor's 304 is in nobody else's answer, though the stored 
 });
 
 for (const version of [1, 9]) {
-  test(`what version ${version} of the record holds counts as not there, and is no fault`, async () => {
-    // Version 1 held answers to credentials that were not for everybody.
+  test(`a record of version ${version} counts as missing, and is not a fault`, async () => {
+    // Version 1 could contain responses to credentials.
     const page = resource({ headers: freshFor(1000) });
     await page.getAndStore();
     const { value, metadata } = await kv.getWithMetadata(page.key);
@@ -145,7 +144,7 @@ const SPOOFED = {
   "X-Force-Variant": "green",
   "X-Force-Variant-Token": "the-token",
 };
-test("what a visitor says of host, path and method, and the token of kv-edge, do not reach the upstream", async () => {
+test("fields that override host, path or method, and kv-edge's token, do not reach the upstream", async () => {
   for (const method of ["GET", "HEAD", "POST"]) {
     const page = resource({ headers: freshFor(100) });
     await page.request(method, { headers: { ...SPOOFED, "X-Own": "1" } });
@@ -155,19 +154,19 @@ test("what a visitor says of host, path and method, and the token of kv-edge, do
   }
 });
 
-/** Answers that are not stored, and one that says nothing. */
+/** Responses that are not stored, and one without directives. */
 const UNSTORED = [
   ["private", ["Cache-Control: private"]],
   ["no-store", ["Cache-Control: no-store"]],
   ["no directive", []],
 ];
 for (const [name, headers] of UNSTORED) {
-  test(`a short body that breaks off with ${name} is an error, not half an answer`, async () => {
+  test(`a short body that breaks off with ${name} is an error, not half a body`, async () => {
     const page = resource({ headers, body: "a whole body", breaksAt: 5, closes: true }, { at: unusedUpstream() });
     assertProblem(await page.getForJson(), 502, "upstream_failed");
   });
 
-  test(`a stale answer stands in for a short body that breaks off with ${name}`, async () => {
+  test(`a stale response replaces a short body that breaks off with ${name}`, async () => {
     const whole = { headers: ["Cache-Control: max-age=1, stale-if-error=1000"], body: "a whole body" };
     const page = resource([whole, { headers, body: "another body", breaksAt: 5, closes: true }]);
     await page.getAndStore();
@@ -176,12 +175,12 @@ for (const [name, headers] of UNSTORED) {
   });
 }
 
-test("a short answer to a POST that breaks off is an error, too", async () => {
+test("a short response to a POST that breaks off is an error too", async () => {
   const page = resource({ body: "a whole body", breaksAt: 5, closes: true });
   assert.equal((await page.request("POST", { body: "x" })).status, 502);
 });
 
-/** The value of a field, as Node reads bytes: each is a character. */
+/** Returns the value of a field, which Node reads as Latin-1. */
 const field = (response, name) => response.rawHeaders[response.rawHeaders.findIndex((other) => other.toLowerCase() === name) + 1];
 const LATIN1 = [
   ["Content-Disposition", 'attachment; filename="M\xe4rz.pdf"'],
@@ -191,7 +190,7 @@ const LATIN1 = [
   ["X-Note", "\xff\x80"],
 ];
 for (const [name, value] of LATIN1) {
-  test(`bytes over 0x7F in ${name} come as they were sent, and the answer is not stored`, async () => {
+  test(`bytes over 0x7F in ${name} are passed on unchanged, and the response is not stored`, async () => {
     const page = resource({ headers: freshFor(100, `${name}: ${value}`), body: "x" });
     for (const turn of [1, 2]) {
       const response = await page.get();
@@ -203,7 +202,7 @@ for (const [name, value] of LATIN1) {
   });
 }
 
-test("UTF-8 in a field is stored and comes back as it was sent", async () => {
+test("UTF-8 in a field is stored and sent unchanged", async () => {
   const value = Buffer.from("März", "utf8").toString("latin1");
   const page = resource({ headers: freshFor(100, `X-Note: ${value}`) });
   assert.equal(field(await page.getAndStore(), "x-note"), value);
@@ -212,7 +211,7 @@ test("UTF-8 in a field is stored and comes back as it was sent", async () => {
   assert.equal(field(hit, "x-note"), value);
 });
 
-test("a validation whose fields have bytes over 0x7F is asked for again as a whole", async () => {
+test("a 304 whose fields have bytes over 0x7F is replaced by an unconditional request", async () => {
   const page = resource([
     { headers: ['ETag: "a"'], body: "one" },
     { status: 304, headers: ['ETag: "a"', "X-Note: \xfc"] },
@@ -224,7 +223,7 @@ test("a validation whose fields have bytes over 0x7F is asked for again as a who
   assert.equal(response.text, "one");
 });
 
-test("two ways to write a URL are one for the cache, for purges and for the upstream", async () => {
+test("equivalent spellings of a URL are one URL for the cache, for purges and for the upstream", async () => {
   const page = resource({ headers: freshFor(100) }, { path: `/${randomUUID()}/%C3%BC~` });
   await page.getAndStore();
   const written = ["%c3%bc%7e", "%C3%bc~"].map((end) => page.url.replace(/%C3%BC~$/, end));

@@ -1,4 +1,4 @@
-// `POST /cache/purge`: answers that are not to be used any more, by URL, prefix or tag.
+// `POST /cache/purge`: invalidates responses by URL, prefix or tag.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -19,7 +19,7 @@ const post = (body, { headers = bearer, faults, path = "/cache/purge" } = {}) =>
     body: typeof body === "string" ? body : JSON.stringify(body),
   });
 
-/** Purges and checks the report; its time. */
+/** Purges, checks the report, and returns its time. */
 async function purge(body, purged) {
   const before = clock.now() - 1;
   const response = await post(body);
@@ -34,7 +34,7 @@ async function purge(body, purged) {
 const page = (...lines) => resource({ headers: freshFor(10_000, ...lines) });
 const isGone = async (one) => assert.equal(parseCacheStatus(await one.get()).hit, undefined, `${one.url} is not purged`);
 
-test("a purged URL is not answered out of the store any more, here at once; another one is", async () => {
+test("a purged URL is not served from the cache any more, here at once; another one is", async () => {
   const [one, other] = [page(), page()];
   for (const each of [one, other]) await each.getAndStore();
   await purge({ url: one.url }, [{ url: one.url }]);
@@ -46,7 +46,7 @@ for (const [name, refresh] of [
   ["out of memory", 0],
   ["from KV", 11],
 ]) {
-  test(`a purge holds for what would be answered ${name}, and not for what is kept later`, async () => {
+  test(`a purge applies to responses served ${name}, and not to those stored later`, async () => {
     const one = page();
     await one.getAndStore();
     await purge({ url: one.url }, [{ url: one.url }]);
@@ -59,7 +59,7 @@ for (const [name, refresh] of [
   });
 }
 
-test("a purge of a URL takes all its variants, and no other query", async () => {
+test("a purge of a URL includes all its variants, and no other query", async () => {
   const one = resource((_request, turn) => ({ headers: freshFor(10_000, "Vary: X-A"), body: `${turn}` }));
   const query = cache.resourceAt(one.path, { query: "?a" });
   for (const value of ["1", "2", "3"]) await one.getAndStore({ "X-A": value });
@@ -69,7 +69,7 @@ test("a purge of a URL takes all its variants, and no other query", async () => 
   assertHit(await query.get({ "X-A": "1" }), "4");
 });
 
-test("a prefix takes every URL that begins with it, byte for byte", async () => {
+test("a prefix purges every URL that begins with it, byte for byte", async () => {
   const path = `/${uniqueName("folder")}`;
   const at = (tail) => resource({ headers: freshFor(10_000) }, { path: `${path}${tail}` });
   const inside = [at("/a"), at("/a/b"), at("/ab")];
@@ -82,7 +82,7 @@ test("a prefix takes every URL that begins with it, byte for byte", async () => 
   for (const one of outside) assertHit(await one.get());
 });
 
-test("an origin is a prefix, and takes nothing of another one", async () => {
+test("an origin is a prefix, and purges no other origin", async () => {
   const [at, other] = [unusedUpstream(), unusedUpstream()];
   const [one, two] = [at, at].map((of) => cache.resource({ headers: freshFor(10_000) }, { at: of }));
   const elsewhere = cache.resource({ headers: freshFor(10_000) }, { at: other });
@@ -96,7 +96,7 @@ for (const [field, line] of [
   ["Cache-Tag", (tag) => `Cache-Tag: other, ${tag} ,more`],
   ["Surrogate-Key", (tag) => `Surrogate-Key: other  ${tag} more`],
 ]) {
-  test(`a tag takes every answer that names it in ${field}`, async () => {
+  test(`a tag purges every response that names it in ${field}`, async () => {
     const tag = uniqueName("tag");
     const tagged = [page(line(tag)), page(line(tag))];
     const others = [page(line(`${tag}0`)), page()];
@@ -137,12 +137,12 @@ test("a purge is a record in KV, one write for a target: its key begins with pur
   assert.deepEqual(more, []);
   assert.ok(call.key.startsWith("purge:"));
   assert.deepEqual(call.metadata, { url: one.url, atMs });
-  // What the keys of a URL hold is deleted too, so the record is needed only until KV shows that
-  // everywhere.
+  // The stored responses of a URL are deleted too, so the record is needed only until KV shows
+  // that everywhere.
   assert.equal(call.ttl, 3600);
 });
 
-test("a purge that was made elsewhere holds here within 60 seconds and CACHE_REFRESH", async () => {
+test("a purge made elsewhere takes effect here within 60 seconds and CACHE_REFRESH", async () => {
   const tag = uniqueName("tag");
   const [one, tagged, other] = [page(), page(`Cache-Tag: ${tag}`), page()];
   for (const each of [one, tagged, other]) await each.getAndStore();
@@ -159,7 +159,7 @@ test("a purge that was made elsewhere holds here within 60 seconds and CACHE_REF
   assertHit(await other.get(), "1");
 });
 
-test("what was asked for before a purge is not kept after it", async () => {
+test("a response that was requested before a purge is not stored after it", async () => {
   const held = gate();
   const one = resource((_request, turn) => ({ headers: freshFor(10_000), until: turn === 1 ? held.promise : undefined }));
   const early = one.get();
@@ -171,7 +171,7 @@ test("what was asked for before a purge is not kept after it", async () => {
   assert.equal((await one.get()).text, "2");
 });
 
-test("what is purged is not used stale either", async () => {
+test("a purged response is not served stale either", async () => {
   const at = unusedUpstream();
   const headers = freshFor(100, "Cache-Control: stale-while-revalidate=10000, stale-if-error=10000");
   const one = cache.resource([{ headers }, { status: 503 }, { breaksAt: "head" }], { at });
@@ -182,7 +182,7 @@ test("what is purged is not used stale either", async () => {
   assertProblem(await one.getForJson(), 502, "upstream_failed");
 });
 
-test("a URL means the same in any of its spellings; its fragment counts for nothing", async () => {
+test("all spellings of a URL are purged, and its fragment is ignored", async () => {
   const one = page();
   await one.getAndStore();
   await purge({ url: `${one.url.replace("http:", "HTTP:")}#f` }, [{ url: one.url }]);
@@ -190,7 +190,7 @@ test("a URL means the same in any of its spellings; its fragment counts for noth
 });
 
 const GOOD = `${upstream.origin}/x`;
-/** Bodies that say no purge. */
+/** Invalid bodies. */
 const invalid = [
   ["nothing", ""],
   ["no JSON", "{"],
@@ -227,7 +227,7 @@ for (const [name, body] of invalid) {
   });
 }
 
-test("a sentence names the place of what is wrong", async () => {
+test("the error names the place of the fault", async () => {
   for (const [body, place] of [
     [{ urls: [GOOD, 1] }, /urls.*1|1.*urls/],
     [{ url: "/x" }, /url/],
@@ -266,21 +266,21 @@ for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
   });
 }
 
-// KV is asked several times, with pauses.
+// KV is tried several times, with pauses.
 describe("a KV that refuses", { concurrency: true }, () => {
   for (const [fault, status, code] of [
     ["500", 503, "kv_unavailable"],
     ["429", 429, "kv_rate_limited"],
     ["no answer", 503, "kv_unavailable"],
   ]) {
-    test(`a purge that KV refuses (${fault}) is answered ${status}: it would hold here only`, async () => {
+    test(`a purge that KV refuses (${fault}) is answered ${status}, since it would take effect here only`, async () => {
       const one = page();
       await one.getAndStore();
       assertProblem(await post({ url: one.url }, { faults: { put: [fault] } }), status, code);
     });
   }
 
-  test("a purge whose write is refused once is made all the same", async () => {
+  test("a purge whose write is refused once is retried", async () => {
     const one = page();
     await one.getAndStore();
     assert.equal((await post({ url: one.url }, { faults: { put: ["500", "ok"] } })).status, 200);
@@ -288,7 +288,7 @@ describe("a KV that refuses", { concurrency: true }, () => {
   });
 });
 
-test("a purge of what is not kept is a purge", async () => {
+test("a purge of a URL that is not stored succeeds", async () => {
   await purge({ url: GOOD }, [{ url: GOOD }]);
   const one = page();
   assertForwarded(await one.getAndStore(), "uri-miss", "1");

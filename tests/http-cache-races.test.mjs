@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: a request that began before a write and ends after it brings nothing
-// back from before it.
+// `/cache/{absolute URL}`: a request that spans a write does not store anything from before the
+// write.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,7 +36,7 @@ async function assertNewVersion(page) {
   assert.equal((await page.get({ "X-Variant": "b" })).text, "b version 2");
 }
 
-test("a new variant that was asked for before a write does not bring back the others", async () => {
+test("a new variant that was requested before a write does not bring back the others", async () => {
   const page = await variants();
   const slow = page.get({ "X-Variant": "c" }, { faults: { get: ["ok", "slow for 1000"] } });
   await sleep(300);
@@ -48,8 +48,8 @@ test("a new variant that was asked for before a write does not bring back the ot
 for (const method of ["GET", "HEAD"]) {
   test(`a variant that a ${method} validates does not bring back the others`, async () => {
     const page = await variants();
-    // After a purge of something else the next request waits for the list of purges, here a second
-    // long: it has looked in KV then.
+    // After an unrelated purge the next request waits a second here for the list of purges; it has
+    // read KV by then.
     const body = JSON.stringify({ url: `${page.upstream.origin}/other` });
     const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body };
     assert.equal((await send(page.worker, "/cache/purge", purge)).status, 200);
@@ -61,7 +61,7 @@ for (const method of ["GET", "HEAD"]) {
   });
 }
 
-test("of two writes at once the answer of the one that was sent first is not kept", async () => {
+test("of two concurrent writes, the response to the earlier one is not stored", async () => {
   const held = gate();
   let writes = 0;
   const page = resource((request) => {

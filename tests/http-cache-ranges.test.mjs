@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: parts of what is kept (RFC 9110, section 14; RFC 9111, section 3.3).
+// `/cache/{absolute URL}`: ranges of stored responses (RFC 9110, section 14; RFC 9111, section
+// 3.3).
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -12,7 +13,7 @@ const digits = { headers: freshFor(1000, 'ETag: "a"', `Last-Modified: ${MODIFIED
 const shared = resource(digits);
 await shared.getAndStore();
 
-/** A Range for "0123456789", the status, the part, and where it stands. */
+/** A Range for "0123456789", the status, the body, and its Content-Range. */
 const ranges = [
   ["bytes=0-3", 206, "0123", "bytes 0-3/10"],
   ["bytes=0-0", 206, "0", "bytes 0-0/10"],
@@ -28,7 +29,7 @@ const ranges = [
   ["bytes=10-20", 416, undefined, "bytes */10"],
   ["bytes=99999999999999999999-", 416, undefined, "bytes */10"],
   ["bytes=-0", 416, undefined, "bytes */10"],
-  // Malformed, of another unit, or several: all of it is a right answer to each (RFC 9110, section
+  // Malformed, of another unit, or several ranges: a 200 is a valid response (RFC 9110, section
   // 14.2).
   ["bytes=5-2", 200, "0123456789"],
   ["bytes=a-b", 200, "0123456789"],
@@ -74,32 +75,32 @@ for (const [name, ifRange, status] of conditional) {
   });
 }
 
-test("If-Range fits no weak entity tag", async () => {
+test("If-Range never matches a weak entity tag", async () => {
   const page = resource({ headers: freshFor(1000, 'ETag: W/"a"'), body: "0123456789" });
   await page.getAndStore();
   assert.equal((await page.get({ Range: "bytes=0-3", "If-Range": 'W/"a"' })).status, 200);
   assert.equal((await page.get({ Range: "bytes=0-3" })).status, 206);
 });
 
-test("If-Range without a Range means nothing", async () => {
+test("If-Range without a Range is ignored", async () => {
   const response = await shared.get({ "If-Range": '"b"' });
   assert.equal(response.status, 200);
   assertHit(response, "0123456789");
 });
 
-test("a Range means something in a GET only", async () => {
+test("a Range is ignored for other methods than GET", async () => {
   const response = await shared.head({ Range: "bytes=0-3" });
   assert.equal(response.status, 200);
   assert.equal(response.headers["content-range"], undefined);
   assertHit(response, "");
 });
 
-test("a condition is judged before the Range: 304", async () => {
+test("a precondition is evaluated before the Range: 304", async () => {
   assert.equal((await shared.get({ Range: "bytes=0-3", "If-None-Match": '"a"' })).status, 304);
   assert.equal((await shared.get({ Range: "bytes=0-3", "If-None-Match": '"b"' })).status, 206);
 });
 
-test("a Range is taken of a 200 only", async () => {
+test("a Range applies to a stored 200 only", async () => {
   const page = resource({ ...digits, status: 404 });
   await page.getAndStore();
   const response = await page.get({ Range: "bytes=0-3" });
@@ -107,7 +108,7 @@ test("a Range is taken of a 200 only", async () => {
   assertHit(response, "0123456789");
 });
 
-test("there is no part of an empty body", async () => {
+test("an empty body has no satisfiable range", async () => {
   const page = resource({ headers: freshFor(1000), body: "" });
   await page.getAndStore();
   const response = await page.get({ Range: "bytes=0-" });
@@ -122,7 +123,7 @@ for (const [framing, size] of [
   ["length", 1_000_000],
   ["chunked", 1_000_000],
 ]) {
-  test(`parts of ${size} bytes that came with the framing ${framing} are those bytes`, async () => {
+  test(`ranges of ${size} bytes with the framing ${framing} are those bytes`, async () => {
     const body = large.subarray(0, size);
     const page = resource({ headers: freshFor(1000), body, framing });
     await page.getAndStore();
@@ -143,7 +144,7 @@ for (const [framing, size] of [
   });
 }
 
-test("a part of an encoded body is a part of its encoded bytes", async () => {
+test("a range of an encoded body is a range of its encoded bytes", async () => {
   const zipped = gzipSync(large.subarray(0, 2000));
   const page = resource({ headers: freshFor(1000, "Content-Encoding: gzip"), body: zipped });
   await page.getAndStore({ "Accept-Encoding": "gzip" });
@@ -154,14 +155,14 @@ test("a part of an encoded body is a part of its encoded bytes", async () => {
   assert.deepEqual(response.bytes, zipped.subarray(10, 100));
 });
 
-test("characters of several bytes are cut as bytes", async () => {
+test("a range may cut a multi-byte character", async () => {
   const page = resource({ headers: freshFor(1000), body: "a€日b" });
   await page.getAndStore();
   const response = await page.get({ Range: "bytes=2-5" });
   assert.deepEqual(response.bytes, Buffer.from("a€日b").subarray(2, 6));
 });
 
-/** An upstream that knows ranges. */
+/** An upstream that supports ranges. */
 const knowing = (request) => {
   if (request.field("If-None-Match") === '"a"') return { status: 304, headers: freshFor(1000, 'ETag: "a"') };
   if (request.field("Range") === undefined) return digits;
@@ -169,7 +170,7 @@ const knowing = (request) => {
   return { status: 206, headers, body: "0123" };
 };
 
-test("where nothing is kept the Range goes to the upstream; its 206 is passed on, and kept neither as the whole nor as a part", async () => {
+test("with nothing stored the Range is forwarded; its 206 is passed on and not stored", async () => {
   const page = resource(knowing);
   for (let asked = 1; asked <= 2; asked += 1) {
     const response = await page.get({ Range: "bytes=0-3", "If-Range": '"a"' });
@@ -184,7 +185,7 @@ test("where nothing is kept the Range goes to the upstream; its 206 is passed on
   assertHit(await page.get({ Range: "bytes=4-5" }), "45");
 });
 
-test("what is stale is validated as a whole; the part comes out of the outcome", async () => {
+test("a stale response is validated as a whole; the range is taken from the result", async () => {
   const page = resource(knowing);
   await page.getAndStore();
   await advanceClock(1500);
@@ -194,7 +195,7 @@ test("what is stale is validated as a whole; the part comes out of the outcome",
   assert.equal(page.requests[1].field("Range"), undefined);
 });
 
-test("what is stale and has no validator is asked for as a whole; the part comes out of the outcome, or the whole is answered", async () => {
+test("a stale response without a validator is fetched as a whole; the range is taken from it, or the whole is sent", async () => {
   const page = resource((request, turn) =>
     request.field("Range") === undefined
       ? { headers: freshFor(1000), body: `${turn}123456789` }

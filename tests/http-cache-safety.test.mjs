@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: what may be asked for at all, and that no visitor gets what is another
-// one's.
+// `/cache/{absolute URL}`: which URLs may be requested, and that no visitor gets another one's
+// response.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -20,7 +20,7 @@ const hidePorts = (text) => text.replaceAll(String(port), "PORT").replaceAll(Str
 const at = (path, options) => send(worker, path, options);
 const atForJson = (path, options) => sendForJson(worker, path, options);
 
-/** Sends a path and checks that no upstream was asked. */
+/** Sends a path and checks that no upstream received a request. */
 async function refused(path, status, code) {
   const before = upstream.requests.length;
   assertProblem(await atForJson(path), status, code);
@@ -76,11 +76,11 @@ for (const rest of [
   "http://ex%61ct.invalid/x",
   "http://exact.invalid%00.unlisted.invalid/x",
 ]) {
-  test(`${hidePorts(rest) || "nothing"} is no http(s) URL that may be fetched: 400`, () =>
+  test(`${hidePorts(rest) || "nothing"} is not an http(s) URL that may be fetched: 400`, () =>
     refused(`/cache/${rest.replaceAll(" ", "%20")}`, 400, "invalid_url"));
 }
 
-test("one slash behind the scheme is as good as two, and scheme and host have no case", async () => {
+test("one slash after the scheme is enough, and scheme and host are case-insensitive", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   for (const url of [`http:/${host}${page.path}`, `HTTP://${host}${page.path}`, `Http:/${host}${page.path}`]) {
@@ -97,8 +97,8 @@ test("a URL without a path means /", async () => {
 });
 
 /**
- * What stands behind `/cache/`, and what the upstream is asked for; a number is the status of one
- * who is not asked.
+ * What follows `/cache/`, and the target that the upstream receives, or the status if it receives
+ * none.
  */
 const paths = [
   [`${origin}/a/../b`, "/b"],
@@ -129,7 +129,7 @@ const paths = [
   [`x/../${unlisted.origin}/x`, 403],
 ];
 for (const [sent, target] of paths) {
-  test(`${hidePorts(JSON.stringify(sent))} asks the upstream for ${typeof target === "number" ? `nothing: ${target}` : hidePorts(target)}`, async () => {
+  test(`${hidePorts(JSON.stringify(sent))} requests ${typeof target === "number" ? `nothing: ${target}` : hidePorts(target)} from the upstream`, async () => {
     const before = upstream.requests.length;
     const response = await at(`/cache/${sent}`, { headers: { "Cache-Control": "no-store" } });
     const seen = upstream.requests.slice(before);
@@ -164,7 +164,7 @@ test("a URL of 8192 bytes is answered, a longer one refused: 414", async () => {
 });
 
 for (const loop of ["kv-edge", "other, kv-edge", "kv-edge; v=1", "a;b=c ,kv-edge ;x=y, d"]) {
-  test(`a CDN-Loop ${JSON.stringify(loop)} says that the request was here already: 508`, async () => {
+  test(`a CDN-Loop ${JSON.stringify(loop)} is a loop: 508`, async () => {
     const before = upstream.requests.length;
     for (const method of ["GET", "POST"]) {
       const response = await atForJson(`/cache/${origin}/loop`, { method, headers: { "CDN-Loop": loop } });
@@ -214,7 +214,7 @@ for (const [name, lines] of [
   ["Vary: Cookie", freshFor(1000, "Vary: Cookie")],
   ["nothing of caching", []],
 ]) {
-  test(`a visitor never gets another one's answer: it says ${name}`, async () => {
+  test(`a response with ${name} is never served to another visitor`, async () => {
     const page = resource(personal(...lines));
     for (let rounds = 0; rounds < 2; rounds += 1) {
       for (const cookie of ["user=a", "user=b", undefined]) {
@@ -225,18 +225,18 @@ for (const [name, lines] of [
   });
 }
 
-test("an answer to one visitor's Authorization is never another one's, nor nobody's", async () => {
+test("a response to Authorization is not served to other visitors, nor to anonymous ones", async () => {
   const page = resource(personal("Cache-Control: max-age=1000"));
   for (const authorization of ["Bearer a", "Bearer b", undefined, "Bearer a"]) {
     const headers = authorization === undefined ? {} : { Authorization: authorization };
-    // What nobody got is everybody's from then on.
+    // An anonymous response is shared from then on.
     const response = await page.get(headers);
     if (parseCacheStatus(response).hit) assert.equal(response.text, "for nobody");
     else assert.equal(response.text, `for ${authorization ?? "nobody"}`);
   }
 });
 
-test("URLs that look alike are answered each by its own", async () => {
+test("similar URLs have their own responses", async () => {
   const base = `/${"alike"}`;
   const targets = [
     base,
@@ -254,13 +254,13 @@ test("URLs that look alike are answered each by its own", async () => {
   ];
   for (let rounds = 0; rounds < 2; rounds += 1) {
     for (const target of targets) assert.equal((await at(`/cache/${origin}${target}`)).text, target);
-    // RFC 3986 §6.2.2.2: an escape that is not needed means the same, and the upstream sees the
-    // one form.
+    // RFC 3986 §6.2.2.2: an unnecessary escape is equivalent, and the upstream gets the normalised
+    // form.
     assert.equal((await at(`/cache/${origin}/%61like`)).text, base);
   }
 });
 
-test("a part, a HEAD or a POST of one visitor is never the whole of another one", async () => {
+test("a range, a HEAD or a POST of one visitor is never served as the whole to another one", async () => {
   const page = resource((request) => {
     if (request.field("Range")) return { status: 206, headers: freshFor(1000, "Content-Range: bytes 0-0/5"), body: "w" };
     return { headers: freshFor(1000), body: request.method === "POST" ? "posted" : "whole" };

@@ -1,13 +1,13 @@
 // `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at
-// random: whatever happens, no request is answered with anything but what the upstream gave for
-// it, whole, and not from before a purge or a write; and nobody gets what was made for another
-// visitor's credentials, unless that answer was explicitly fresh for shared caches.
+// random: every response is one that the upstream sent for such a request, complete, and not from
+// before a purge or a write; and nobody gets a response to another visitor's credentials, unless
+// it was explicitly fresh for shared caches.
 //
-// `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and tells how
-// many these were: the verdict is on the answers, never on the speed. KV_EDGE_SOAK_SECONDS sets
-// the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made, unless the time is
-// set too; `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same
-// requests and faults again (the order in which they arrive is the runtime's).
+// `npm test` makes 10,000 requests, or as many as the machine manages in a minute, and prints
+// their number: only the responses count, never the speed. KV_EDGE_SOAK_SECONDS sets the time.
+// KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made, unless the time is set too;
+// `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same requests
+// and faults again (the order in which they arrive is the runtime's).
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { openSync, writeSync } from "node:fs";
@@ -24,12 +24,12 @@ const REQUESTS = Number(process.env.KV_EDGE_SOAK_REQUESTS ?? 10_000);
 const SECONDS = Number(process.env.KV_EDGE_SOAK_SECONDS ?? (process.env.KV_EDGE_SOAK_REQUESTS === undefined ? 60 : Number.POSITIVE_INFINITY));
 const seed = Number(process.env.KV_EDGE_SOAK_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 const AT_ONCE = 32;
-/** Longer than any deadline of the Worker, on any machine: what takes this long hangs. */
+/** Longer than any deadline of the Worker on any machine: a request that takes this long hangs. */
 const PATIENCE_MS = 120_000;
-/** Fewer requests need not meet everything that can happen. */
+/** Fewer requests need not cover every outcome. */
 const ENOUGH = 10_000;
 
-// A connection of an upstream is listened to by each of its requests.
+// Each request adds a listener to its upstream's connection.
 EventEmitter.defaultMaxListeners = 0;
 const upstreams = await Promise.all(Array.from({ length: 6 }, startScriptedUpstream));
 const worker = await startWorker({
@@ -59,10 +59,10 @@ const KV_FAULTS = {
   list: [["500"], ["slow for 100"]],
 };
 
-/** What KV does wrong for a request. */
+/** The faults of KV for a request. */
 function kvFaults({ chance, pick }, { policy }) {
-  // A KV that never takes a delete shows what was deleted again after two minutes; nothing else
-  // here is of use for so long.
+  // If KV never accepts a delete, the deleted response is back after two minutes; nothing else is
+  // usable for so long.
   const of = (operation) => pick(KV_FAULTS[operation].filter(([fault], at) => !(policy.isHeuristic && operation === "delete" && at === 4 && fault)));
   const faults = { put: ["limit"] };
   for (const operation of Object.keys(KV_FAULTS)) if (chance(0.1)) faults[operation] = of(operation);
@@ -70,7 +70,7 @@ function kvFaults({ chance, pick }, { policy }) {
   return faults;
 }
 
-/** A request to a resource; often to the same few. */
+/** Returns a request to a resource, often to the same few. */
 function requestOf(random) {
   const { chance, pick, int } = random;
   const resource = model.resources[Math.floor(model.resources.length * random.random() ** 3)];
@@ -103,7 +103,7 @@ function requestOf(random) {
   };
 }
 
-/** Sends a request; `complete` is false where the answer broke off. */
+/** Sends a request; `complete` is false if the body broke off. */
 function ask({ path, method, headers, body, leaves = false }) {
   return new Promise((resolve, reject) => {
     const { hostname, port } = worker.url;
@@ -132,10 +132,10 @@ function ask({ path, method, headers, body, leaves = false }) {
   });
 }
 
-/** The errors that kv-edge itself answers here. */
+/** The errors that kv-edge itself sends here. */
 const OWN_ERRORS = { 502: ["upstream_failed", "circuit_open"], 504: ["upstream_timeout", "not_cached"] };
 
-/** What is wrong with an answer; `undefined` where nothing is. */
+/** Returns what is wrong with a response, or undefined. */
 function wrong(asked, answer, floor, askedMs) {
   const { resource, method, headers, leaves } = asked;
   const { status, bytes, complete, isLate } = answer;
@@ -150,7 +150,7 @@ function wrong(asked, answer, floor, askedMs) {
       return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was told` : undefined;
     }
     if (method === "HEAD" && status in OWN_ERRORS) return undefined;
-    // What stands before the Worker in tests compresses what is not compressed yet.
+    // miniflare's Worker in front compresses uncompressed responses.
     const { code } = JSON.parse(answer.headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes);
     count(`own error ${code}`);
     return OWN_ERRORS[status]?.includes(code) ? undefined : "an error that is none of the upstream's";
@@ -169,7 +169,7 @@ function wrong(asked, answer, floor, askedMs) {
   record.givenTo = asked.name;
   if (isSafe && record.serial < floor.serial) return `answer ${serial} is from before ${floor.serial}, as of a purge or a write`;
   for (const cookie of answer.headers["set-cookie"] ?? []) {
-    // An answer that is validated keeps the cookie it came with.
+    // A validated response keeps its cookie.
     const from = model.records.get(Number(/^id=(\d+)$/.exec(cookie)[1]));
     if (from.sharesCookies) continue;
     if (from.cookieGivenTo !== undefined) return `the cookie ${cookie}, which was given before to ${from.cookieGivenTo}`;
@@ -204,7 +204,7 @@ function wrong(asked, answer, floor, askedMs) {
   return leaves || record.isBroken ? undefined : "it broke off, and the upstream's had not";
 }
 
-/** What came about, for the counts. */
+/** Returns the outcome, to count it. */
 function note(asked, { status, headers, complete }) {
   const told = headers["cache-status"]?.split(",").at(-1);
   if (told === undefined) return count(`no Cache-Status, ${status}`);
@@ -283,7 +283,7 @@ function story(asked, answer, floor, fault) {
   ].join("\n");
 }
 
-/** A line that is written over, where somebody made this run by hand at a terminal. */
+/** Prints progress on one line, on a terminal. */
 function progress() {
   if (process.env.KV_EDGE_SOAK_REQUESTS === undefined) return () => {};
   let terminal;
@@ -299,7 +299,7 @@ function progress() {
   };
 }
 
-/** What must have come about for the soak to say anything. */
+/** Outcomes without which the soak proves nothing. */
 const MUST_HAPPEN = [
   "hit in KV",
   "hit in memory",
@@ -337,7 +337,7 @@ const MUST_HAPPEN = [
 ];
 
 const budget = SECONDS === Number.POSITIVE_INFINITY ? "" : `, or as many as ${SECONDS} s are enough for,`;
-test(`${REQUESTS} requests${budget} with random faults: no wrong answer`, { timeout: Number.POSITIVE_INFINITY }, async () => {
+test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { timeout: Number.POSITIVE_INFINITY }, async () => {
   console.log(`http-cache-soak: KV_EDGE_SOAK_SEED=${seed}`);
   const startedMs = Date.now();
   const show = progress();
@@ -373,7 +373,7 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong answer`, { time
       "never happened",
     );
 
-  // It still answers, and keeps.
+  // It still responds and stores.
   model.isQuiet = true;
   const resource = model.resources.find(({ policy, names }) => policy.fresh === 10 && names.length === 0);
   const isHit = async () => (await ask({ method: "GET", path: `/cache/${resource.url}`, headers: {} })).headers["cache-status"]?.startsWith("kv-edge; hit");

@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: stale answers while an upstream is slow, failing or gone (RFC 5861; RFC
-// 9111, section 4.2.4).
+// `/cache/{absolute URL}`: stale responses while an upstream is slow, failing or gone (RFC 5861;
+// RFC 9111, section 4.2.4).
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, test } from "node:test";
@@ -23,7 +23,7 @@ async function startLeaving() {
 
 const TIMEOUT_MS = 1000;
 const leaving = await startLeaving();
-// A circuit belongs to an upstream, so each test that makes one fail has its own.
+// Each upstream has a circuit, so a test that makes one fail has its own upstream.
 const cache = await startCache({ origins: 110, extraUpstreams: [leaving.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
 const { unusedUpstream, advanceClock } = cache;
 const resource = (script) => cache.resource(script, { at: unusedUpstream() });
@@ -32,7 +32,7 @@ const ERROR = { detail: "stale-if-error" };
 const WHILE = { detail: "stale-while-revalidate" };
 
 const statuses = Object.fromEntries([500, 502, 503, 504].map((status) => [status, { status, body: "the upstream's words" }]));
-/** Ways in which no answer comes, and what is told of them where nothing stale may be used. */
+/** Failures without a response, and the error if nothing stale may be served. */
 const unreachable = {
   "no answer in time": { answer: { hangs: true }, told: [504, "upstream_timeout"] },
   "a closed connection": { answer: { breaksAt: "head" }, told: [502, "upstream_failed"] },
@@ -42,7 +42,10 @@ const unreachable = {
 };
 const troubles = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
 
-/** A resource that is kept, has been stale for 50 seconds, and gets this answer from now on. */
+/**
+ * Returns a stored resource that has been stale for 50 seconds, and whose upstream sends this
+ * response from now on.
+ */
 async function staleFor(directives, answer, lines = []) {
   const page = resource([{ headers: [`Cache-Control: max-age=100${directives}`, ...lines], closes: true }, ...[answer].flat()]);
   await page.getAndStore();
@@ -50,7 +53,7 @@ async function staleFor(directives, answer, lines = []) {
   return page;
 }
 
-test("stale-while-revalidate: the answer does not wait for the upstream, and is fresh once that has answered", async () => {
+test("stale-while-revalidate: the response does not wait for the upstream, and is fresh after its refresh", async () => {
   const held = gate();
   const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
   const stale = await page.get();
@@ -64,7 +67,7 @@ test("stale-while-revalidate: the answer does not wait for the upstream, and is 
   assert.equal(page.requestCount, 2);
 });
 
-test("stale-while-revalidate: of many requests one refreshes", async () => {
+test("stale-while-revalidate: one of many requests refreshes", async () => {
   const held = gate();
   const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
   for (let rounds = 0; rounds < 3; rounds += 1) {
@@ -77,7 +80,7 @@ test("stale-while-revalidate: of many requests one refreshes", async () => {
   assert.equal(page.requestCount, 2);
 });
 
-test("stale-while-revalidate: the refresh is a validation where there is a validator", async () => {
+test("stale-while-revalidate: the refresh is a validation if there is a validator", async () => {
   const page = await staleFor(", stale-while-revalidate=100", { status: 304, headers: freshFor(100, 'ETag: "a"') }, ['ETag: "a"']);
   assertHit(await page.get(), "1", WHILE);
   await page.waitUntilStored(2);
@@ -85,7 +88,7 @@ test("stale-while-revalidate: the refresh is a validation where there is a valid
   assertHit(await page.get(), "1");
 });
 
-test("stale-while-revalidate: the refresh is a GET of the whole, whatever part or HEAD was asked for", async () => {
+test("stale-while-revalidate: the refresh is a GET of the whole, even for a Range or HEAD", async () => {
   for (const [method, headers] of [
     ["HEAD", {}],
     ["GET", { Range: "bytes=0-0", "If-None-Match": '"x"' }],
@@ -99,12 +102,12 @@ test("stale-while-revalidate: the refresh is a GET of the whole, whatever part o
   }
 });
 
-test("stale-while-revalidate: past its window the upstream is asked first", async () => {
+test("stale-while-revalidate: past its window the response waits for the upstream", async () => {
   const page = await staleFor(", stale-while-revalidate=40", { headers: freshFor(100) });
   assertForwarded(await page.get(), "stale", "2");
 });
 
-test("stale-while-revalidate: a request that limits the age is not answered with what is stale", async () => {
+test("stale-while-revalidate: a request that limits the age does not get a stale response", async () => {
   for (const directive of ["max-age=120", "no-cache", "min-fresh=1"]) {
     const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100) });
     assertForwarded(await page.get({ "Cache-Control": directive }), "stale", "2");
@@ -116,7 +119,7 @@ for (const [name, trouble] of [
   ["a closed connection", { breaksAt: "head" }],
   ["no answer in time", { hangs: true }],
 ]) {
-  test(`stale-while-revalidate: after a refresh that failed (${name}) what is kept stays, and the next refresh waits`, async () => {
+  test(`stale-while-revalidate: after a failed refresh (${name}) the stored response stays, and the next refresh backs off`, async () => {
     const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: freshFor(100) }]);
     assertHit(await page.get(), "1", WHILE);
     await page.waitForRequests(2);
@@ -133,7 +136,7 @@ for (const [name, trouble] of [
 }
 
 for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"]) {
-  test(`${forbids} forbids every stale answer`, async () => {
+  test(`${forbids} forbids every stale response`, async () => {
     const directives = `, stale-while-revalidate=100, stale-if-error=100, ${forbids}`;
     const slow = await staleFor(directives, { headers: freshFor(100) }, ['ETag: "a"']);
     assertForwarded(await slow.get(), "stale", "2");
@@ -147,7 +150,7 @@ for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "n
 }
 
 for (const [name, answer] of troubles) {
-  test(`stale-if-error: ${name} is answered with what is stale`, async () => {
+  test(`stale-if-error: ${name} gets the stale response`, async () => {
     const page = await staleFor(", stale-if-error=100", answer);
     const response = await page.get();
     assertHit(response, "1", ERROR);
@@ -157,7 +160,7 @@ for (const [name, answer] of troubles) {
   });
 }
 
-test("stale-if-error: a refused connection is answered with what is stale, also for HEAD and a Range", async () => {
+test("stale-if-error: a refused connection gets the stale response, also for HEAD and a Range", async () => {
   const page = cache.resourceAt("/x", { at: { origin: leaving.origin, requestsTo: () => [] } });
   await page.getAndStore();
   await advanceClock(150);
@@ -169,7 +172,7 @@ test("stale-if-error: a refused connection is answered with what is stale, also 
 });
 
 for (const status of [400, 401, 403, 404, 410, 429, 501]) {
-  test(`stale-if-error: ${status} is an answer, not an error: it is passed on`, async () => {
+  test(`stale-if-error: ${status} is not an error: it is passed on`, async () => {
     const page = await staleFor(", stale-if-error=100", { status });
     const response = await page.get();
     assert.equal(response.status, status);
@@ -177,7 +180,7 @@ for (const status of [400, 401, 403, 404, 410, 429, 501]) {
   });
 }
 
-test("stale-if-error: past its window the error is passed on, or told", async () => {
+test("stale-if-error: past its window the error is passed on, or reported", async () => {
   const failing = await staleFor(", stale-if-error=40", statuses[500]);
   assert.equal((await failing.get()).status, 500);
   for (const { answer, told } of Object.values(unreachable)) {
@@ -186,7 +189,7 @@ test("stale-if-error: past its window the error is passed on, or told", async ()
 });
 
 for (const [name, answer] of troubles) {
-  test(`without a directive ${name} is not hidden by what is stale`, async () => {
+  test(`without the directive ${name} is not hidden by a stale response`, async () => {
     const page = await staleFor("", answer);
     if (name in unreachable) {
       assertProblem(await page.getForJson(), ...unreachable[name].told);
@@ -198,14 +201,14 @@ for (const [name, answer] of troubles) {
   });
 }
 
-test("a request may ask for what is stale in place of an error", async () => {
+test("a request may allow a stale response in place of an error", async () => {
   const page = await staleFor("", statuses[500]);
   assertHit(await page.get({ "Cache-Control": "stale-if-error=100" }), "1", ERROR);
   await advanceClock(100);
   assert.equal((await page.get({ "Cache-Control": "stale-if-error=100" })).status, 500);
 });
 
-test("a hanging upstream is waited for once: what is stale is answered at once the next time", async () => {
+test("a hanging upstream is waited for once: the next time the stale response is sent at once", async () => {
   const page = await staleFor(", stale-if-error=100000", { hangs: true });
   assertHit(await page.get(), "1", ERROR);
   assert.equal(page.requestCount, 2);
@@ -213,7 +216,7 @@ test("a hanging upstream is waited for once: what is stale is answered at once t
   assert.equal(page.requestCount, 2);
 });
 
-test("a failing upstream is left alone for longer and longer, a minute at most; its answer ends that", async () => {
+test("the backoff from a failing upstream grows to a minute at most, and ends with a response", async () => {
   const failures = Array(7).fill({ breaksAt: "head" });
   const page = await staleFor(", stale-if-error=100000", [...failures, { headers: freshFor(100) }]);
   for (let failed = 1; failed <= 6; failed += 1) {
@@ -223,7 +226,7 @@ test("a failing upstream is left alone for longer and longer, a minute at most; 
   }
   assertHit(await page.get(), "1", ERROR);
   assert.equal(page.requestCount, 8);
-  // 60 s by now.
+  // The backoff is 60 s by now.
   for (let waited = 0; waited < 2; waited += 1) {
     await advanceClock(20);
     assertHit(await page.get(), "1", ERROR);
@@ -234,7 +237,7 @@ test("a failing upstream is left alone for longer and longer, a minute at most; 
   assertHit(await page.get(), "9");
 });
 
-test("nothing is kept: what the upstream says is passed on, what it does not say is told", async () => {
+test("with nothing stored an upstream's error is passed on, and a missing response is reported", async () => {
   for (const [status, answer] of Object.entries(statuses)) {
     const response = await resource(answer).get();
     assert.equal(response.status, Number(status));
@@ -249,7 +252,7 @@ test("nothing is kept: what the upstream says is passed on, what it does not say
   }
 });
 
-test("a POST is sent once, and its failure is told, whatever is kept", async () => {
+test("a POST is sent once, and its failure is reported, whatever is stored", async () => {
   for (const [status, code, answer] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
     const page = await staleFor(", stale-if-error=100", answer);
     const response = await page.request("POST", { body: "x", headers: { Accept: "application/json" } });
@@ -258,10 +261,10 @@ test("a POST is sent once, and its failure is told, whatever is kept", async () 
   }
 });
 
-/** Has an upstream fail five times at once, each at a path of its own. */
+/** Makes an upstream fail five times at once, each at its own path. */
 const failFiveTimes = (at, trouble) => Promise.all(Array.from({ length: 5 }, () => cache.resource(trouble, { at }).get()));
 
-test("five times no answer in time make the upstream an outlier: it is asked only if nothing stale can be answered", async () => {
+test("after five timeouts the upstream is an outlier: it gets a request only if nothing stale can be served", async () => {
   const at = unusedUpstream();
   const hot = cache.resource({ headers: freshFor(10_000) }, { at });
   const stale = cache.resource({ headers: freshFor(100, "Cache-Control: stale-if-error=1000") }, { at });
@@ -282,7 +285,7 @@ test("five times no answer in time make the upstream an outlier: it is asked onl
   assertForwarded(await stale.get(), "stale", "2");
 });
 
-test("a hundred requests that hang, and nobody's request for another resource of the upstream fails", async () => {
+test("a hundred hanging requests do not fail requests for another resource of the upstream", async () => {
   const at = unusedUpstream();
   const hanging = Array.from({ length: 10 }, () => cache.resource({ hangs: true }, { at }));
   for (let round = 0; round < 5; round += 1) {
@@ -293,7 +296,7 @@ test("a hundred requests that hang, and nobody's request for another resource of
   }
 });
 
-test("a resource that hangs five times is closed to its visitor", async () => {
+test("a resource that hangs five times opens the circuit for its visitor", async () => {
   const page = resource({ hangs: true });
   for (let asked = 0; asked < 5; asked += 1) assertProblem(await page.getForJson(), 504, "upstream_timeout");
   const response = await page.getForJson();
@@ -306,14 +309,14 @@ for (const [name, trouble] of [
   ["503", { status: 503 }],
   ["a closed connection", { breaksAt: "head" }],
 ]) {
-  test(`${name} is told at once, and costs nobody a deadline: it opens no circuit`, async () => {
+  test(`${name} is reported at once and opens no circuit`, async () => {
     const at = unusedUpstream();
     await failFiveTimes(at, trouble);
     assert.equal((await cache.resource({ headers: freshFor(100) }, { at }).get()).text, "1");
   });
 }
 
-test("a long body and a partial answer are served stale as any other", async () => {
+test("long bodies and ranges are served stale too", async () => {
   const body = "0123456789".repeat(20_000);
   const page = resource([{ headers: freshFor(100, "Cache-Control: stale-if-error=1000"), body }, { breaksAt: "head" }]);
   await page.getAndStore();
@@ -325,7 +328,7 @@ test("a long body and a partial answer are served stale as any other", async () 
   assert.equal(part.status, 206);
 });
 
-test("a validation that fails leaves what is kept for the next one", async () => {
+test("a failed validation leaves the stored response", async () => {
   const page = await staleFor(", stale-if-error=100", [statuses[500], { status: 304, headers: freshFor(100, 'ETag: "a"') }], ['ETag: "a"']);
   assertHit(await page.get(), "1", ERROR);
   await advanceClock(30);
@@ -336,14 +339,14 @@ test("a validation that fails leaves what is kept for the next one", async () =>
   );
 });
 
-test("what is fresh is answered though the upstream hangs, and the upstream is not asked", async () => {
+test("a fresh response is served without the upstream, even if it hangs", async () => {
   const page = resource([{ headers: freshFor(100) }, { hangs: true }]);
   await page.getAndStore();
   for (let asked = 0; asked < 5; asked += 1) assertHit(await page.get(), "1");
   assert.equal(page.requestCount, 1);
 });
 
-test("a hot answer is refreshed shortly before it expires, by one of its requests; all of them are hits", async () => {
+test("a popular response is refreshed shortly before it expires, by one of its requests; all of them are hits", async () => {
   const page = resource([{ headers: freshFor(100), delayMs: 900 }, { headers: freshFor(100) }]);
   await page.getAndStore();
   // The refresh took 0.9 s, so that with 1 s left each request refreshes with a probability of

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: what an answer says of the way it came: Age, Cache-Status (RFC 9211),
+// `/cache/{absolute URL}`: what a response says about its way: Age, Cache-Status (RFC 9211),
 // Via, Server-Timing, Date.
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { httpDate } from "./harness/scripted-upstream.mjs";
 
 const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
 
-/** How an answer comes about, and its whole Cache-Status. */
+/** How a response is produced, and its Cache-Status. */
 const members = [
   ["a miss that is kept", async (page) => page.get(), /^kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=(99|100)$/],
   ["a miss that is not kept", async (page) => page.get({ "Cache-Control": "no-store" }), /^kv-edge; fwd=bypass; fwd-status=200$/],
@@ -59,7 +59,7 @@ test("Cache-Status of stale-while-revalidate and stale-if-error", async () => {
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; hit; ttl=-22\d; detail=stale-if-error$/);
 });
 
-test("Cache-Status goes behind what the upstream says of its own caches, once", async () => {
+test("Cache-Status is appended once to the upstream's own", async () => {
   const page = resource({ headers: freshFor(100, 'Cache-Status: "a, cache"; hit, other; fwd=miss') });
   const miss = await page.getAndStore();
   assert.match(miss.headers["cache-status"], /^"a, cache"; hit, other; fwd=miss, kv-edge; fwd=uri-miss;/);
@@ -68,7 +68,7 @@ test("Cache-Status goes behind what the upstream says of its own caches, once", 
   assert.equal(hit.headers["cache-status"].split("kv-edge").length, 2, hit.headers["cache-status"]);
 });
 
-test("Age is the time since the upstream made the answer, and only what is kept has one of ours", async () => {
+test("Age is the time since the upstream's response, and only stored responses get one", async () => {
   const page = resource({ headers: freshFor(1000) });
   assert.equal((await page.getAndStore()).headers.age, undefined);
   for (const seconds of [0, 5, 25]) {
@@ -83,7 +83,7 @@ for (const [name, lines] of [
   ["its Date", () => [`Date: ${httpDate(-70)}`]],
   ["the larger of its Age and its Date", () => ["Age: 20", `Date: ${httpDate(-70)}`]],
 ]) {
-  test(`Age begins with what the upstream says by ${name}`, async () => {
+  test(`Age starts with the upstream's ${name}`, async () => {
     const page = resource({ headers: () => freshFor(1000, ...lines()) });
     await page.getAndStore();
     await advanceClock(50);
@@ -94,7 +94,7 @@ for (const [name, lines] of [
   });
 }
 
-test("Age begins anew with a validation", async () => {
+test("Age starts again with a validation", async () => {
   const page = resource([{ headers: freshFor(100, 'ETag: "a"', "Age: 50") }, { status: 304, headers: freshFor(100, 'ETag: "a"') }]);
   await page.getAndStore();
   await advanceClock(150);
@@ -104,7 +104,7 @@ test("Age begins anew with a validation", async () => {
   assertAboutSeconds((await page.get()).headers.age, 20, "Age");
 });
 
-test("Via names kv-edge once, behind those before it, in every answer", async () => {
+test("Via names kv-edge once, last, in every response", async () => {
   for (const [lines, expected] of [
     [[], "1.1 kv-edge"],
     [["Via: 1.0 fred", "Via: 2 barney"], "1.0 fred, 2 barney, 1.1 kv-edge"],
@@ -130,7 +130,7 @@ test("Server-Timing has the parts that happened, in milliseconds", async () => {
   assert.match((await page.request("POST", { body: "x" })).headers["server-timing"], new RegExp(`^upstream;${part}$`));
 });
 
-test("Date stays the upstream's, and an answer without one gets the time when it came", async () => {
+test("Date is the upstream's, or the time of arrival if it has none", async () => {
   const page = resource({ headers: () => freshFor(1000, `Date: ${httpDate(-70)}`) });
   const { headers } = await page.getAndStore();
   await advanceClock(50);
@@ -146,7 +146,7 @@ test("Date stays the upstream's, and an answer without one gets the time when it
   assertAboutSeconds(hit.headers.age, 50, "Age");
 });
 
-test("Cache-Control, Expires and Vary are the upstream's own", async () => {
+test("Cache-Control, Expires and Vary are the upstream's", async () => {
   const expires = httpDate(5000);
   const page = resource({
     headers: ["Cache-Control: public, max-age=100, x=y", "CDN-Cache-Control: max-age=1000", `Expires: ${expires}`, "Vary: X-A, accept"],
@@ -158,7 +158,7 @@ test("Cache-Control, Expires and Vary are the upstream's own", async () => {
   }
 });
 
-test("an answer that is passed on and one that is kept say which one they are", async () => {
+test("Cache-Status tells a response that is passed on from a stored one", async () => {
   const page = resource({ headers: freshFor(100) });
   const responses = await Promise.all(Array.from({ length: 10 }, () => page.get()));
   for (const response of responses) assert.ok(parseCacheStatus(response).hit === true || parseCacheStatus(response).fwd === "uri-miss");

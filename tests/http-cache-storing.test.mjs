@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: what is kept, and for how long it is fresh (RFC 9111, sections 3, 4.2
+// `/cache/{absolute URL}`: what is stored, and for how long it is fresh (RFC 9111, sections 3, 4.2
 // and 5.2; RFC 9213).
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ const cache = await startCache();
 const { advanceClock, resource } = cache;
 
 const DAY = 86_400;
-/** Fields of the answer, and for how many seconds it is fresh when it comes. */
+/** Fields of a response, and for how many seconds it is fresh on arrival. */
 const lifetimes = [
   ["max-age", ["Cache-Control: max-age=100"], 100],
   ["s-maxage before max-age", ["Cache-Control: max-age=1, s-maxage=100"], 100],
@@ -50,7 +50,7 @@ const lifetimes = [
   ["a max-age beyond 2^31", ["Cache-Control: max-age=99999999999"], 400 * DAY],
 ];
 for (const [rule, headers, seconds, status = 200] of lifetimes) {
-  test(`an answer is fresh for as long as says: ${rule}`, async () => {
+  test(`freshness lifetime: ${rule}`, async () => {
     const page = resource({ status, headers });
     assertForwarded(await page.getAndStore(), "uri-miss", "1", { "fwd-status": status });
     await advanceClock(seconds - 10);
@@ -64,7 +64,7 @@ for (const [rule, headers, seconds, status = 200] of lifetimes) {
   });
 }
 
-/** Fields of answers that are stale when they come, or two seconds later. */
+/** Fields of responses that are stale on arrival, or two seconds later. */
 const neverFresh = [
   ["max-age=0", ["Cache-Control: max-age=0"]],
   ["a max-age that is no number", ["Cache-Control: max-age=abc"]],
@@ -91,7 +91,7 @@ const neverFresh = [
 ];
 for (const [rule, lines] of neverFresh) {
   for (const validator of [[], ['ETag: "a"']]) {
-    test(`an answer ${validator.length > 0 ? "with a validator " : ""}is not used again without asking: ${rule}`, async () => {
+    test(`a response ${validator.length > 0 ? "with a validator " : ""}is not reused without the upstream: ${rule}`, async () => {
       const page = resource({ headers: () => [...(typeof lines === "function" ? lines() : lines), ...validator] });
       assert.equal((await page.get()).text, "1");
       await advanceClock(2);
@@ -102,7 +102,7 @@ for (const [rule, lines] of neverFresh) {
 }
 
 const bearer = { Authorization: "Bearer x" };
-/** Answers that must not be kept: their fields, and what is said of the request. */
+/** Responses that must not be stored: their fields, and the request's. */
 const notKept = [
   ["no-store", freshFor(100, "Cache-Control: no-store")],
   ["no-store in capitals", ["Cache-Control: max-age=100, NO-STORE"]],
@@ -125,7 +125,7 @@ const notKept = [
   ["an answer to OPTIONS", freshFor(100), { method: "OPTIONS", fwd: "method" }],
 ];
 for (const [rule, headers, { status = 200, request, method = "GET", fwd = "uri-miss" } = {}] of notKept) {
-  test(`an answer is not kept: ${rule}`, async () => {
+  test(`a response is not stored: ${rule}`, async () => {
     const page = resource({ status, headers });
     const response = await page.request(method, { headers: request });
     assert.equal(response.status, status);
@@ -137,7 +137,7 @@ for (const [rule, headers, { status = 200, request, method = "GET", fwd = "uri-m
 }
 
 for (const directive of ["public", "s-maxage=100", "must-revalidate"]) {
-  test(`the answer to Authorization is kept where it says ${directive}`, async () => {
+  test(`a response to Authorization is stored if it has ${directive}`, async () => {
     const page = resource({ headers: [`Cache-Control: max-age=100, ${directive}`] });
     assertForwarded(await page.getAndStore(bearer), "uri-miss", "1");
     assertHit(await page.get(bearer), "1");
@@ -145,7 +145,7 @@ for (const directive of ["public", "s-maxage=100", "must-revalidate"]) {
   });
 }
 
-test("a request with Authorization is answered with what was kept without one", async () => {
+test("a request with Authorization gets a response that was stored without it", async () => {
   const page = resource({ headers: freshFor(100) });
   await page.getAndStore();
   assertHit(await page.get(bearer), "1");
@@ -174,12 +174,12 @@ for (const status of [201, 202, 302, 303, 307, 400, 401, 403, 406, 409, 418, 500
     assertHit(hit, "1");
     assert.equal(hit.status, status);
     assert.equal(hit.headers.location, "/next");
-    // So many failures one after the other would open a circuit.
+    // Many failures in a row would open a circuit.
     await advanceClock(11);
   });
 }
 
-test("cookies are kept only with an answer that speaks to shared caches, each by itself", async () => {
+test("cookies are stored only with a response that addresses shared caches, each as its own line", async () => {
   const cookies = ["Set-Cookie: a=1; Path=/", "Set-Cookie: b=2"];
   for (const [lines, kept] of [
     [() => [`Last-Modified: ${httpDate(-1000)}`, ...cookies], undefined],
@@ -208,7 +208,7 @@ const hopByHop = [
   "Trailer: X-T",
   "Upgrade: h2c",
 ];
-test("hop-by-hop fields and what Connection lists are neither passed on nor kept; all others are", async () => {
+test("hop-by-hop fields and those that Connection lists are neither passed on nor stored; all others are", async () => {
   const own = ["X-Own: a  b", "X-Two: 1", "X-Two: 2", "Content-Type: text/x-test; a=b", "Content-Language: de", 'ETag: W/"x,y"', "X-Empty:"];
   const page = resource({ headers: freshFor(100, ...hopByHop, ...own) });
   for (const response of [await page.getAndStore(), await page.get()]) {
@@ -229,7 +229,7 @@ test("hop-by-hop fields and what Connection lists are neither passed on nor kept
 });
 
 for (const directive of ["no-cache", "private"]) {
-  test(`the fields that ${directive} names are passed on, but not kept`, async () => {
+  test(`the fields that ${directive} names are passed on, but not stored`, async () => {
     const page = resource({ headers: [`Cache-Control: max-age=100, ${directive}="X-A, set-cookie"`, "X-A: 1", "X-B: 1", "Set-Cookie: a=1"] });
     const miss = await page.getAndStore();
     assert.equal(miss.headers["x-a"], "1");
@@ -243,8 +243,8 @@ for (const directive of ["no-cache", "private"]) {
 }
 
 /**
- * What a request says of an answer that is fresh for another 50 of its 100 seconds; "hit", or why
- * the upstream is asked.
+ * Directives of a request for a response that is fresh for another 50 of its 100 seconds; "hit",
+ * or why it is forwarded.
  */
 const asked = [
   ["nothing", {}, "hit"],
@@ -264,7 +264,7 @@ const asked = [
   ["Pragma: no-cache beside Cache-Control", { Pragma: "no-cache", "Cache-Control": "max-age=60" }, "hit"],
   ["another Pragma", { Pragma: "x" }, "hit"],
 ];
-/** The same of an answer that has been stale for 50 seconds. */
+/** The same for a response that has been stale for 50 seconds. */
 const askedStale = [
   ["nothing", {}, "stale"],
   ["max-stale", { "Cache-Control": "max-stale" }, "max-stale"],
@@ -285,7 +285,7 @@ for (const [state, seconds, table] of [
   ["stale", 150, askedStale],
 ]) {
   for (const [rule, headers, outcome, more = ""] of table) {
-    test(`an answer that is ${state}, and a request that says ${rule}: ${outcome}`, async () => {
+    test(`a request with ${rule} for a response that is ${state}: ${outcome}`, async () => {
       const page = resource({ headers: [`Cache-Control: max-age=100${more}`, 'ETag: "a"'] });
       await page.getAndStore();
       await advanceClock(seconds);
@@ -299,13 +299,13 @@ for (const [state, seconds, table] of [
   }
 }
 
-test("only-if-cached is answered 504 where nothing is kept, and the upstream is not asked", async () => {
+test("only-if-cached is answered 504 if nothing is stored, without the upstream", async () => {
   const page = resource({ headers: freshFor(100) });
   assertProblem(await page.getForJson({ "Cache-Control": "only-if-cached" }), 504, "not_cached");
   assert.equal(page.requestCount, 0);
 });
 
-test("what the upstream answers to no-cache takes the place of what was kept; what it answers to no-store does not", async () => {
+test("the response to a no-cache request replaces the stored one; the response to a no-store request does not", async () => {
   const page = resource({ headers: freshFor(100) });
   await page.getAndStore();
   assertForwarded(await page.getAndStore({ "Cache-Control": "no-cache" }), "request", "2", { stored: true });
@@ -314,7 +314,7 @@ test("what the upstream answers to no-cache takes the place of what was kept; wh
   assertHit(await page.get(), "2");
 });
 
-test("query and path make a resource, and each has an answer of its own", async () => {
+test("path and query identify a resource with its own response", async () => {
   const { path } = resource((request) => ({ headers: freshFor(100), body: request.target }));
   const targets = ["", "?", "?a=1", "?a=2", "?a=1&b", "?a=1%26b"].map((query) => cache.resourceAt(path, { query }));
   for (const target of targets) await target.getAndStore();

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: the request that reaches the upstream, and its answer byte for byte.
+// `/cache/{absolute URL}`: the request that reaches the upstream, and its response byte for byte.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -9,12 +9,11 @@ import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http
 const cache = await startCache({ faulty: false });
 const { resource, upstream, worker } = cache;
 
-// The Worker itself, not the entry that makes KV fail: nothing of the tests stands between client
-// and upstream.
+// Without the fault entry, so that nothing of the tests is between client and upstream.
 const kept = (page) => cache.kv.list({ prefix: page.key }).then(({ keys }) => keys.length > 0);
 
 /**
- * Fields of the client, and their combined values at the upstream; undefined where they do not
+ * Fields of the client, and their combined values at the upstream; undefined if they do not
  * arrive.
  */
 const fields = [
@@ -68,7 +67,7 @@ for (const [name, headers, expected] of fields) {
   });
 }
 
-test("fields: a Host of the client is not the upstream's", async () => {
+test("fields: the client's Host does not reach the upstream", async () => {
   const page = resource({});
   await page.get({ Host: "127.0.0.1:1" });
   assert.deepEqual(page.requests[0].values("Host"), [upstream.host]);
@@ -84,7 +83,7 @@ for (const [method, body] of [
   ["PUT", randomBytes(300_000)],
   ["PROPFIND", Buffer.from("<propfind/>")],
 ]) {
-  test(`${method} with ${body.length} bytes arrives as it was sent, and its answer as it was given`, async () => {
+  test(`${method} with ${body.length} bytes arrives as it was sent, and so does its response`, async () => {
     const page = resource({ status: 201, headers: ["Location: /new", "X-Own: 1"], body: everyByte });
     const response = await page.request(method, { body, headers: { "Content-Type": "text/x-test" } });
     assert.equal(response.status, 201);
@@ -118,7 +117,7 @@ test("an upload of 20 MB arrives whole", async () => {
   assert.equal(request.hash, createHash("sha256").update(body).digest("hex"));
 });
 
-/** Waits until a page is kept; there are no counted calls here. */
+/** Requests a page and waits until it is stored. KV calls are not counted here. */
 async function getAndStore(page, headers) {
   const response = await page.get(headers);
   for (let tries = 0; tries < 200 && !(await kept(page)); tries += 1) await new Promise((resolve) => setTimeout(resolve, 25));
@@ -134,7 +133,7 @@ for (const [name, body] of [
   ["3 MB", randomBytes(3_000_000)],
 ]) {
   for (const framing of ["length", "chunked", "close"]) {
-    test(`an answer of ${name}, with the framing ${framing}, is passed on and kept byte for byte`, async () => {
+    test(`a response of ${name}, with the framing ${framing}, is passed on and stored byte for byte`, async () => {
       const page = resource({ headers: freshFor(1000, "Content-Type: application/octet-stream"), body, framing });
       for (const response of [await getAndStore(page), await page.get()]) {
         assert.equal(response.status, 200);
@@ -154,7 +153,7 @@ for (const [encoding, body] of [
   ["x-own", everyByte],
 ]) {
   for (const framing of ["length", "chunked"]) {
-    test(`a body with Content-Encoding: ${encoding}, with the framing ${framing}, is never encoded anew`, async () => {
+    test(`a body with Content-Encoding: ${encoding}, with the framing ${framing}, is never encoded again`, async () => {
       const lines = [`Content-Encoding: ${encoding}`, 'ETag: "strong"', "Content-Type: text/plain"];
       const page = resource({ headers: freshFor(1000, ...lines), body, framing });
       const headers = { "Accept-Encoding": encoding === "br" ? "br, gzip" : "gzip" };
@@ -164,14 +163,14 @@ for (const [encoding, body] of [
         assert.ok(response.bytes.equals(body), `${response.bytes.length} bytes, not ${body.length}`);
       }
       assert.equal(page.requestCount, 1);
-      // What KV holds are those bytes as well.
+      // KV has the same bytes.
       const value = Buffer.from(await cache.kv.get(page.key, "arrayBuffer"));
       assert.ok(value.subarray(-body.length).equals(body));
     });
   }
 }
 
-test("what is encoded is readable for a client that takes no encoding, whoever asked first", async () => {
+test("an encoded response is readable for a client that accepts no encoding, whoever requested it first", async () => {
   const page = resource({ headers: freshFor(1000, "Content-Encoding: gzip", "Content-Type: text/plain"), body: gzipSync(text) });
   await getAndStore(page, { "Accept-Encoding": "gzip" });
   const response = await page.get({ "Accept-Encoding": "identity" });
@@ -179,7 +178,7 @@ test("what is encoded is readable for a client that takes no encoding, whoever a
   else assert.ok(response.bytes.equals(gzipSync(text)));
 });
 
-test("lines of fields stay what they are, cookies each by itself and in order", async () => {
+test("field lines are unchanged, each cookie by itself and in order", async () => {
   const lines = [
     "Set-Cookie: a=1; Path=/",
     "X-Two: 1",
@@ -199,7 +198,7 @@ test("lines of fields stay what they are, cookies each by itself and in order", 
 });
 
 for (const status of [200, 201, 204, 205, 404, 418, 451, 500, 599]) {
-  test(`the status ${status} stays what it is`, async () => {
+  test(`the status ${status} is unchanged`, async () => {
     const page = resource({ status, headers: ["Cache-Control: no-store"], body: status === 205 ? "" : undefined });
     const response = await page.get();
     assert.equal(response.status, status);
@@ -213,7 +212,7 @@ test("a status that HTTP does not have is answered 502", async () => {
   assert.equal((await page.get()).status, 502);
 });
 
-test("what stands at /cache itself is the documented page, not the upstream's answer", async () => {
+test("/cache itself is the documented page, not the upstream's response", async () => {
   const page = resource({ headers: ["Content-Type: text/html"], body: "<title>T</title>" });
   const response = await send(worker, `/cache?url=${encodeURIComponent(page.url)}`);
   assert.equal(response.status, 200);

@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: asking the upstream whether what is kept is still right, and answering
-// clients who ask that (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
+// `/cache/{absolute URL}`: validating stored responses at the upstream, and evaluating clients'
+// preconditions (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -10,7 +10,7 @@ const { advanceClock, resource } = await startCache();
 const MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT";
 const conditionsOf = (request) => ({ none: request.field("If-None-Match"), since: request.field("If-Modified-Since") });
 
-/** The validators of what is kept, and what the upstream is asked with. */
+/** The validators of a stored response, and the preconditions that the upstream gets. */
 const conditions = [
   ["an entity tag", ['ETag: "a"'], { none: '"a"', since: undefined }],
   ["a weak entity tag", ['ETag: W/"a"'], { none: 'W/"a"', since: undefined }],
@@ -19,7 +19,7 @@ const conditions = [
   ["no validator", [], { none: undefined, since: undefined }],
 ];
 for (const [name, validators, expected] of conditions) {
-  test(`a stale answer with ${name} is validated with it`, async () => {
+  test(`a stale response with ${name} is validated with it`, async () => {
     const page = resource({ headers: freshFor(100, ...validators) });
     await page.getAndStore();
     await advanceClock(150);
@@ -28,7 +28,7 @@ for (const [name, validators, expected] of conditions) {
   });
 }
 
-test("a 304 makes what is kept fresh again, and brings its fields up to date", async () => {
+test("a 304 freshens the stored response and updates its fields", async () => {
   const page = resource([
     { headers: freshFor(100, 'ETag: "a"', "X-Old: 1", "X-Both: 1", "Content-Type: text/x-test", "Content-Language: de"), body: "kept" },
     { status: 304, headers: ["Cache-Control: max-age=200", 'ETag: "a"', "X-Both: 2", "X-New: 2", "Connection: X-Hop", "X-Hop: 1"] },
@@ -54,7 +54,7 @@ test("a 304 makes what is kept fresh again, and brings its fields up to date", a
   assert.equal(page.requestCount, 2);
 });
 
-test("a 304 does not change what the body is: its length and its encoding", async () => {
+test("a 304 does not change the fields that describe the body", async () => {
   const page = resource([
     { headers: freshFor(100, 'ETag: "a"', "Content-Encoding: x-own"), body: "kept" },
     { status: 304, headers: freshFor(100, 'ETag: "a"', "Content-Encoding: x-other", "Content-Length: 1", "Content-Range: bytes 0-0/1") },
@@ -69,7 +69,7 @@ test("a 304 does not change what the body is: its length and its encoding", asyn
   }
 });
 
-test("a 304 with another entity tag is not about what is kept: no tag is ever answered with another one's body", async () => {
+test("a 304 with another entity tag does not freshen the stored response: no tag is ever sent with another one's body", async () => {
   const page = resource((request, turn) => {
     const tag = turn === 1 ? '"a"' : '"b"';
     const isAsked = request.field("If-None-Match") !== undefined;
@@ -84,7 +84,7 @@ test("a 304 with another entity tag is not about what is kept: no tag is ever an
   }
 });
 
-test("no-cache with a validator is kept, and validated each time", async () => {
+test("no-cache with a validator is stored, and validated each time", async () => {
   const page = resource((request, turn) => {
     const headers = ["Cache-Control: max-age=100, no-cache", 'ETag: "a"'];
     return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: `body of ${turn}` };
@@ -99,7 +99,7 @@ test("no-cache with a validator is kept, and validated each time", async () => {
 });
 
 for (const status of [500, 503, 404, 429]) {
-  test(`a ${status} in place of a validation is passed on, without a directive`, async () => {
+  test(`a ${status} in reply to a validation is passed on, without a stale directive`, async () => {
     const page = resource([{ headers: freshFor(100, 'ETag: "a"') }, { status, body: "trouble" }, { headers: freshFor(100, 'ETag: "b"') }]);
     await page.getAndStore();
     await advanceClock(150);
@@ -111,7 +111,7 @@ for (const status of [500, 503, 404, 429]) {
   });
 }
 
-test("HEAD is answered from a fresh answer to GET, without a body", async () => {
+test("HEAD is answered from a fresh response to GET, without a body", async () => {
   const page = resource({ headers: freshFor(100, "X-Own: 1", "Content-Type: text/x-test") });
   await page.getAndStore();
   const response = await page.head();
@@ -122,7 +122,7 @@ test("HEAD is answered from a fresh answer to GET, without a body", async () => 
   assert.equal(page.requestCount, 1);
 });
 
-test("HEAD where nothing is kept goes to the upstream as HEAD, and its answer is no answer to GET", async () => {
+test("HEAD with nothing stored is forwarded as HEAD, and its response does not answer a GET", async () => {
   const page = resource({ headers: freshFor(100, "X-Own: 1") });
   const response = await page.head();
   assertForwarded(response, "uri-miss", "", { "fwd-status": 200, stored: undefined });
@@ -135,8 +135,8 @@ test("HEAD where nothing is kept goes to the upstream as HEAD, and its answer is
 });
 
 /**
- * What the upstream's answer to HEAD says beside a new lifetime, and whether what is kept is still
- * right (section 4.3.5).
+ * Fields of the response to HEAD besides a new lifetime, and whether the stored response is still
+ * valid (section 4.3.5).
  */
 const heads = [
   ["the same entity tag and length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 4 }, true],
@@ -145,7 +145,7 @@ const heads = [
   ["another length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 5 }, false],
 ];
 for (const [name, { headers, length }, isRight] of heads) {
-  test(`the answer to HEAD with ${name} ${isRight ? "brings what is kept up to date" : "makes it stale"}`, async () => {
+  test(`a response to HEAD with ${name} ${isRight ? "updates the stored response" : "makes it stale"}`, async () => {
     const page = resource((request, turn) =>
       request.method === "HEAD"
         ? { headers: freshFor(200, "X-New: 2", ...headers), length, body: "" }
@@ -171,7 +171,7 @@ for (const [name, { headers, length }, isRight] of heads) {
 }
 
 const TAG = 'ETag: "a,b"';
-/** Validators of what is kept and fresh, the client's conditions, and the status. */
+/** Validators of a fresh stored response, the client's preconditions, and the status. */
 const clients = [
   ["its entity tag", [TAG], { "If-None-Match": '"a,b"' }, 304],
   ["another entity tag", [TAG], { "If-None-Match": '"a"' }, 200],
@@ -199,7 +199,7 @@ const clients = [
   ["its entity tag and a Range", [TAG], { "If-None-Match": '"a,b"', Range: "bytes=0-0" }, 304],
 ];
 for (const [name, validators, given, status] of clients) {
-  test(`a client that names ${name} gets ${status} out of the store, also for HEAD`, async () => {
+  test(`a client with ${name} gets ${status} from the cache, also for HEAD`, async () => {
     const page = resource({ headers: freshFor(100, ...validators) });
     await page.getAndStore();
     await advanceClock(10);
@@ -213,7 +213,7 @@ for (const [name, validators, given, status] of clients) {
   });
 }
 
-test("a 304 out of the store has the fields that it needs, and none that describe a body", async () => {
+test("a 304 from the cache has the required fields, and none that describe a body", async () => {
   const expires = httpDate(10_000);
   const lines = ['ETag: "a"', "Content-Location: /x", `Expires: ${expires}`, "Vary: X-A", "Content-Type: text/x-test", "Content-Language: de"];
   const page = resource({ headers: freshFor(100, ...lines), body: "a body" });
@@ -232,7 +232,7 @@ test("a 304 out of the store has the fields that it needs, and none that describ
   for (const name of ["content-type", "content-language", "content-length", "transfer-encoding"]) assert.equal(headers[name], undefined, name);
 });
 
-test("a client's conditions go to the upstream where nothing is kept; its 304 is passed on and not kept", async () => {
+test("with nothing stored a client's preconditions are forwarded; the 304 is passed on and not stored", async () => {
   const page = resource((request) =>
     request.field("If-None-Match") === '"mine"' ? { status: 304, headers: freshFor(100, 'ETag: "mine"') } : { headers: freshFor(100, 'ETag: "a"') },
   );
@@ -245,7 +245,7 @@ test("a client's conditions go to the upstream where nothing is kept; its 304 is
   assertForwarded(plain, "uri-miss", "2");
 });
 
-test("what is kept is validated with its own tag, whatever the client names; the client's is compared with the outcome", async () => {
+test("a stored response is validated with its own tag; the client's is compared with the result", async () => {
   const script = (request) => {
     const headers = freshFor(100, 'ETag: "a"');
     return request.field("If-None-Match") === '"a"' ? { status: 304, headers } : { headers, body: "kept" };
@@ -264,7 +264,7 @@ test("what is kept is validated with its own tag, whatever the client names; the
   }
 });
 
-test("a stale answer that is replaced is compared with the client's tag, too", async () => {
+test("the replacement of a stale response is compared with the client's tag too", async () => {
   const page = resource([{ headers: freshFor(100, 'ETag: "a"') }, { headers: freshFor(100, 'ETag: "b"') }]);
   await page.getAndStore();
   await advanceClock(150);
@@ -273,7 +273,7 @@ test("a stale answer that is replaced is compared with the client's tag, too", a
   assertForwarded(response, "stale", "2", { "fwd-status": 200 });
 });
 
-test("a stale answer without a validator is asked for anew without the client's conditions", async () => {
+test("a stale response without a validator is fetched without the client's preconditions", async () => {
   const page = resource({ headers: freshFor(100) });
   await page.getAndStore();
   await advanceClock(150);
@@ -283,7 +283,7 @@ test("a stale answer without a validator is asked for anew without the client's 
 
 for (const headers of [{ "If-Match": '"x"' }, { "If-Unmodified-Since": MODIFIED }]) {
   const [[name, value]] = Object.entries(headers);
-  test(`${name} is the upstream's to judge, whatever is kept`, async () => {
+  test(`${name} is left to the upstream, whatever is stored`, async () => {
     const page = resource((request) => (request.field(name) ? { status: 412, body: "failed" } : { headers: freshFor(100, 'ETag: "a"') }));
     await page.getAndStore();
     const response = await page.get(headers);

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: which of a URL's answers fits a request (RFC 9111, section 4.1).
+// `/cache/{absolute URL}`: which of a URL's responses matches a request (RFC 9111, section 4.1).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
@@ -6,7 +6,7 @@ import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http
 const cache = await startCache();
 const { kv, advanceClock, resource } = cache;
 
-/** Answers with the request's fields that it varies on, so that a wrong variant shows. */
+/** Responds with the request's fields on which it varies, so that a wrong variant shows. */
 const varying =
   (vary, ...lines) =>
   (request) => ({
@@ -15,8 +15,7 @@ const varying =
   });
 
 /**
- * What varies, requests in turn, and for each which one's answer it gets: its own, or that of an
- * earlier one.
+ * Vary, requests in turn, and whose response each gets: its own, or that of an earlier one.
  */
 const selections = [
   ["the same value is a hit, another one is not", "X-A", [{ "X-A": "1" }, { "X-A": "2" }, { "X-A": "1" }, { "X-A": "2" }], [0, 1, 0, 1]],
@@ -97,14 +96,14 @@ for (const [rule, vary, requests, expected] of selections) {
 }
 
 for (const vary of ["*", "X-A, *", "*, X-A"]) {
-  test(`Vary: ${vary} fits no request`, async () => {
+  test(`Vary: ${vary} matches no request`, async () => {
     const page = resource({ headers: freshFor(100, `Vary: ${vary}`) });
     for (const text of ["1", "2"]) assertForwarded(await page.get({ "X-A": "1" }), "uri-miss", text, { stored: undefined });
     await page.assertNotStored();
   });
 }
 
-test("twenty variants are kept beside each other, and each gets its own", async () => {
+test("twenty variants are stored side by side, and each request gets its own", async () => {
   const page = resource(varying("X-A, X-B"));
   const requests = Array.from({ length: 20 }, (_, index) => ({ "X-A": `${index % 5}`, "X-B": `${Math.floor(index / 5)}` }));
   for (const headers of requests) await page.getAndStore(headers);
@@ -116,7 +115,7 @@ test("twenty variants are kept beside each other, and each gets its own", async 
   assert.equal(page.requestCount, 20);
 });
 
-test("variants that are asked for at the same time do not mix", async () => {
+test("variants that are requested at the same time do not mix", async () => {
   const page = resource(varying("X-A"));
   const values = Array.from({ length: 60 }, (_, index) => `${index % 6}`);
   for (let rounds = 0; rounds < 3; rounds += 1) {
@@ -125,7 +124,7 @@ test("variants that are asked for at the same time do not mix", async () => {
   }
 });
 
-test("each variant grows stale and is validated by itself", async () => {
+test("each variant becomes stale and is validated by itself", async () => {
   const page = resource((request) => {
     const tag = `"${request.field("X-A")}"`;
     const headers = freshFor(100, "Vary: X-A", `ETag: ${tag}`);
@@ -146,7 +145,7 @@ test("each variant grows stale and is validated by itself", async () => {
   );
 });
 
-test("an answer that varies on something else makes a new rule: what was kept under the old one is not used", async () => {
+test("a response with another Vary sets a new rule: responses stored under the old one are not used", async () => {
   let vary = "X-A";
   const page = resource((request, turn) => ({ headers: freshFor(100, `Vary: ${vary}`), body: `${turn} ${request.field("X-A")} ${request.field("X-B")}` }));
   await page.getAndStore({ "X-A": "1", "X-B": "1" });
@@ -155,19 +154,19 @@ test("an answer that varies on something else makes a new rule: what was kept un
   const changed = await page.getAndStore({ "X-A": "3", "X-B": "1" });
   assertForwarded(changed, "vary-miss", "3 3 1");
   assertHit(await page.get({ "X-A": "3", "X-B": "1" }), "3 3 1");
-  // Under the new rule these two are the same request.
+  // Under the new rule these two requests match.
   assertHit(await page.get({ "X-A": "4", "X-B": "1" }), "3 3 1");
   assertForwarded(await page.get({ "X-A": "2", "X-B": "2" }), "vary-miss", "4 2 2");
 });
 
-test("an answer that does not vary any more is everybody's", async () => {
+test("a response that no longer varies matches every request", async () => {
   const page = resource([{ headers: freshFor(100, "Vary: X-A") }, { headers: freshFor(100) }]);
   await page.getAndStore({ "X-A": "1" });
   assertForwarded(await page.getAndStore({ "X-A": "2" }), "vary-miss", "2");
   assertHit(await page.get({ "X-A": "3" }), "2");
 });
 
-test("the answer in the language that a request wants most fits it, whatever else it takes", async () => {
+test("a response in a request's preferred language matches it, whatever else it accepts", async () => {
   const page = resource((request) => {
     const language = request.field("Accept-Language").startsWith("de") ? "de" : "en";
     return { headers: freshFor(100, "Vary: Accept-Language", `Content-Language: ${language}`), body: language };
@@ -183,7 +182,7 @@ test("the answer in the language that a request wants most fits it, whatever els
   }
 });
 
-test("a client's Accept-Encoding makes no variant: the platform asks for all, and encodes for the client", async () => {
+test("a client's Accept-Encoding selects no variant: the platform requests all encodings, and encodes for the client", async () => {
   const page = resource({ headers: freshFor(100, "Vary: Accept-Encoding") });
   await page.getAndStore({ "Accept-Encoding": "gzip" });
   for (const encoding of ["identity", "br", "gzip, br;q=0.5"]) assertHit(await page.get({ "Accept-Encoding": encoding }));
@@ -191,7 +190,7 @@ test("a client's Accept-Encoding makes no variant: the platform asks for all, an
   assert.equal(page.requestCount, 1);
 });
 
-test("neither keys nor metadata show the values that select a variant: they may be secrets", async () => {
+test("neither keys nor metadata contain the values that select a variant, which may be secrets", async () => {
   const page = resource({ headers: freshFor(100, "Vary: Cookie, X-A") });
   for (const secret of ["s3cret-one", "s3cret-two"]) await page.getAndStore({ Cookie: `session=${secret}`, "X-A": secret });
   const { keys } = await kv.list({ prefix: page.key });
@@ -200,7 +199,7 @@ test("neither keys nor metadata show the values that select a variant: they may 
   assert.ok(!JSON.stringify(keys).includes("s3cret"));
 });
 
-test("a hit of a variant costs two reads at most, that of the first one", async () => {
+test("a hit of a variant costs two reads at most", async () => {
   const page = resource(varying("X-A"));
   await page.getAndStore({ "X-A": "1" });
   await page.getAndStore({ "X-A": "2" });

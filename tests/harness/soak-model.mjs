@@ -195,8 +195,8 @@ export class Model {
     if (inBody && hasBody && answer.body.length > 1 && answer.breaksAt === undefined) {
       // What is not kept is passed on as it comes, and so is its standstill. What is kept is read
       // whole where it is short.
-      const isKept = isSafe && !record.isOneOff && answer.status === record.ofStatus && request.field("cache-control") !== "no-store";
-      const stalls = inBody.stalls && isKept && answer.framing === "length" && body.length <= 65_536;
+      const isStored = isSafe && !record.isOneOff && answer.status === record.ofStatus && request.field("cache-control") !== "no-store";
+      const stalls = inBody.stalls && isStored && answer.framing === "length" && body.length <= 65_536;
       answer[stalls ? "stallsAt" : "breaksAt"] = int(0, answer.body.length - 1);
       answer.reset = inBody.reset;
     }
