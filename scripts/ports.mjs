@@ -30,7 +30,8 @@ export async function portInUse(taken, name, portsOf) {
   return new Failure(`Port ${taken} (${name}) is occupied: ${stop}${other}.`);
 }
 
-async function findFreePorts(portsOf) {
+/** Returns a port that is free together with those that belong to it, or undefined if there is none among the proposed ones. */
+export async function findFreePorts(portsOf) {
   for (let n = 0; n < PROPOSED.count; n += 1) {
     const port = PROPOSED.first + n * PROPOSED.step;
     const free = await Promise.all(Object.values(portsOf(port)).map(isFree));

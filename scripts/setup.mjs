@@ -79,7 +79,7 @@ export async function chromium() {
   if (path) return path;
   throw new Failure(
     "No Chromium was found on PATH: install one (Debian: `apt-get install chromium`; elsewhere Chromium or Google Chrome), or set CHROMIUM_BIN to the path of one. The other stages do without: `npm test -- --only " +
-      "fmt,lint-js,clippy,clippy-wasm,doc,unit,fuzz,integration`.",
+      "fmt,lint-js,clippy,clippy-wasm,doc,unit,fuzz,integration,docs`.",
   );
 }
 

@@ -1,5 +1,6 @@
 // `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the
-// integration tests, and the browser tests. The first stage that fails ends it.
+// integration tests, the examples of the documentation, and the browser tests. The first stage that
+// fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -26,13 +27,14 @@ const STAGES = {
   },
   build: { about: "the build", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", run: integration },
+  docs: { about: "links and examples of the documentation (node --test)", needs: "build", run: documentation },
   browser: { about: "tests in headless Chromium (node --test)", needs: "build", run: inBrowser },
 };
 
 const HELP = `npm test [-- --only STAGE[,STAGE…]]
 
 Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order.
-\`integration\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
+\`integration\`, \`docs\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
 
 await main(async () => {
   const [flag, list, ...words] = process.argv.slice(2);
@@ -124,6 +126,11 @@ async function withPostgres(env) {
  */
 function integration(env, words) {
   return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=2"], env);
+}
+
+/** Runs one file at a time: the examples of all pages share one `npm start`, in their order. */
+function documentation(env, words) {
+  return nodeTests("tests/docs", words, STAGES.docs.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
 }
 
 /** Runs one file at a time, since a film keeps the browser busy. */

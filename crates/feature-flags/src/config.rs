@@ -68,7 +68,7 @@ impl HttpError for ConfigError {
             Self::BatchKey { .. } => Self::BatchKey { index: 3, error: KeyError::Empty },
                 "One of the ids of `POST /config` is no key of Workers KV.";
             Self::InvalidBatch(_) => Self::InvalidBatch("The body must be JSON like {\"userIds\": [\"a\", \"b\"]}.".to_owned()),
-                "The body of `POST /config` is not of the form that the README describes.";
+                "The body of `POST /config` is not of [this form](config-and-flags.md#a-users-configuration).";
             Self::BatchAnswerTooLong => Self::BatchAnswerTooLong,
                 "The records that `POST /config` asks for are too long together.";
             Self::BatchTooLong => Self::BatchTooLong, "The body of `POST /config` is too long.";

@@ -258,7 +258,7 @@ impl HttpError for PurgeError {
         one_of_each! {
             Self::LengthRequired => Self::LengthRequired, "The purge comes without a `Content-Length`.";
             Self::TooLong => Self::TooLong, "The purge is too long.";
-            Self::Invalid(_) => Self::Invalid(vec![fault]), "The purge is not of the form that the README describes.";
+            Self::Invalid(_) => Self::Invalid(vec![fault]), "The purge is not of [this form](cache.md#purging).";
         }
     }
 }

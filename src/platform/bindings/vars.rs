@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     const WRANGLER_TOML: &str = include_str!("../../../wrangler.toml");
-    const README: &str = include_str!("../../../README.md");
+    const PAGE: &str = include_str!("../../../docs/configuration.md");
 
     /// Returns the vars of a table of `wrangler.toml` with their values.
     fn vars(table: &str) -> Vec<(&'static str, String)> {
@@ -131,9 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_each_var_with_its_default() {
-        let rows =
-            README.lines().skip_while(|line| *line != "### Vars and the secret").filter(|line| line.starts_with("| `"));
+    fn the_page_of_the_configuration_lists_each_var_with_its_default() {
+        let table =
+            PAGE.lines().skip_while(|line| *line != "## Vars").skip(1).take_while(|line| !line.starts_with("## "));
+        let rows = table.filter(|line| line.starts_with("| `"));
         let rows = rows.map_while(|row| {
             let (name, rest) = row.strip_prefix("| `")?.split_once("` |")?;
             let (_, default) = rest.strip_suffix(" |")?.rsplit_once("| ")?;

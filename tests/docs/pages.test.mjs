@@ -1,0 +1,80 @@
+// What a reader of the pages relies on: links that lead somewhere, a README that is short, lines that fit.
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join, posix } from "node:path";
+import { describe, test } from "node:test";
+import { ROOT } from "../../scripts/run.mjs";
+import { anchorsOf, blocksOf, linesOf, pages, proseOf, read } from "./markdown.mjs";
+
+const README_WORDS = 700;
+const COLUMNS = 99;
+
+/** Pages whose line lengths are checked: those of a reader, without the one that is generated. */
+const prose = pages().filter((page) => page === "README.md" || (page.startsWith("docs/") && page !== "docs/errors.md"));
+
+/** The targets of inline links, pictures, and reference definitions. */
+const LINK = /\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^\s*\[[^\]]+\]:\s+<?([^\s>]+)>?/g;
+
+/** Why a link of the page leads nowhere; undefined if it leads to a file or a heading of the project, or out of it. */
+function fault(page, link) {
+  if (/^[a-z][a-z0-9+.-]*:/i.test(link)) return undefined;
+  const [path, anchor] = link.split("#");
+  const target = path === "" ? page : posix.normalize(posix.join(posix.dirname(page), decodeURIComponent(path)));
+  if (target.startsWith("..")) return "leads out of the project";
+  if (!existsSync(join(ROOT, target))) return "there is no such file";
+  if (anchor === undefined) return undefined;
+  if (!target.endsWith(".md") || statSync(join(ROOT, target)).isDirectory()) return "only a page has anchors";
+  return anchorsOf(target).has(anchor) ? undefined : `${target} has no heading with this anchor`;
+}
+
+describe("links between pages", () => {
+  for (const page of pages()) {
+    test(`${page}: each leads to a file and a heading that exist`, () => {
+      const faults = proseOf(page).flatMap(({ number, text }) =>
+        [...text.matchAll(LINK)]
+          .map(([, inline, reference]) => inline ?? reference)
+          .map((link) => ({ link, reason: fault(page, link) }))
+          .filter(({ reason }) => reason !== undefined)
+          .map(({ link, reason }) => `${page}:${number}: ${link}: ${reason}`),
+      );
+      assert.deepEqual(faults, []);
+    });
+  }
+
+  test("every page of docs/ is linked from README.md or docs/README.md", () => {
+    const linked = new Set(
+      ["README.md", "docs/README.md"].flatMap((page) =>
+        proseOf(page).flatMap(({ text }) => [...text.matchAll(LINK)].map(([, link]) => posix.join(posix.dirname(page), link?.split("#")[0] ?? ""))),
+      ),
+    );
+    assert.deepEqual(
+      pages().filter((page) => page.startsWith("docs/") && !linked.has(page)),
+      [],
+    );
+  });
+});
+
+describe("README.md", () => {
+  test(`it has at most ${README_WORDS} words`, () => {
+    const words = read("README.md").split(/\s+/).filter(Boolean).length;
+    assert.ok(words <= README_WORDS, `it has ${words}: move something into docs/`);
+  });
+
+  test("its test command is the one that continuous integration runs", () => {
+    const command = readFileSync(join(ROOT, ".ci/run"), "utf8").trim().split("\n").at(-1);
+    const commands = blocksOf("README.md").flatMap(({ lines }) => lines.map((line) => line.split(" #")[0].trim()));
+    assert.ok(commands.includes(command), `no shell block has the line ${command}`);
+  });
+});
+
+describe("lines of prose", () => {
+  for (const page of prose) {
+    test(`${page}: they end before column ${COLUMNS + 1}`, () => {
+      const long = linesOf(page).filter(({ text }) => [...text].length > COLUMNS && !text.startsWith("|") && !/\]\(\S{30,}\)/.test(text));
+      assert.deepEqual(
+        long.map(({ number, text }) => `${page}:${number}: ${text}`),
+        [],
+      );
+    });
+  }
+});
