@@ -1,13 +1,12 @@
-// Builds the Worker into build/ with worker-build, which runs cargo for wasm, wasm-bindgen,
-// wasm-opt and esbuild. It is also wrangler's [build] command, so it runs at each change under
-// `wrangler dev` and before a deploy.
+// Builds the Worker into build/ with cargo, wasm-bindgen, wasm-opt and esbuild. It is also wrangler's
+// [build] command, so it runs at each change under `wrangler dev` and before a deploy.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { cargoProgress, Failure, main, outputOf, ROOT, run } from "./run.mjs";
-import { setUp } from "./setup.mjs";
+import { cargoProgress, Failure, main, outputOf, ROOT, run, targetFolder } from "./run.mjs";
+import { setUp, WASM_TARGET } from "./setup.mjs";
 import { readToml } from "./toml.mjs";
 
 const HELP = `npm run build [-- --features NAME[,NAME…]]
@@ -19,6 +18,8 @@ Features: `;
 
 const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
 const OUTPUTS = ["entry.js", "index_bg.wasm"];
+/** What workerd supports and rustc or wasm-bindgen use. A newer wasm-opt must not use more. */
+const WASM_FEATURES = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types", "exception-handling"];
 const STAMP = ".inputs";
 
 /** Returns the features of Cargo.toml, one for each job. */
@@ -28,9 +29,9 @@ export async function allFeatures() {
 }
 
 /**
- * Builds the Worker with these features, or all of them, into the folder `out` of the project.
- * `quick` skips wasm-opt, which takes most of the time of a rebuild: fine for local serving, never
- * for a deploy or a measurement.
+ * Builds the Worker with these features, all if none are named, into the folder `out` of the
+ * project. `quick` compiles faster and optimises less: right for local serving, never for a deploy
+ * or a measurement.
  */
 export async function build({ quick, features, out = "build" }) {
   features ??= await allFeatures();
@@ -42,35 +43,67 @@ export async function build({ quick, features, out = "build" }) {
     return;
   }
   const env = await setUp();
-  const first = !existsSync(join(ROOT, "target", "wasm32-unknown-unknown", "release"));
+  const first = !existsSync(join(targetFolder(env), WASM_TARGET, quick ? "quick" : "release"));
   const what = features.length === (await allFeatures()).length ? "" : ` with ${names} alone`;
   console.log(`Building the Worker${what}${first ? " (the first time about a minute)" : ""}`);
   const started = Date.now();
   mkdirSync(join(ROOT, out), { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), `unfinished ${names}`);
-  const cargo = ["--no-default-features", "--features", names];
-  await run(env.WORKER_BUILD_BIN, ["--release", ...(quick ? ["--no-opt"] : []), "--out-dir", out, ".", "--", ...cargo], {
-    doing: "the build",
-    env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0" },
-  });
-  // Function names are a tenth of the upload, and nothing reads them: a panic has its file and
-  // line.
-  const wasm = `${out}/index_bg.wasm`;
-  if (!quick) await run(env.WASM_OPT_BIN, ["--strip-debug", "--strip-producers", wasm, "-o", wasm], { doing: "stripping the wasm", env });
-  // Bundles the entry and worker-build's output into one module beside the wasm.
-  const bundle = [
+  const profile = quick ? "quick" : "release";
+  const bindings = join(ROOT, out, "bindings");
+  await Promise.all([compile(profile, names, env), buildBindingsTool(env)]);
+  await run(bindingsTool(env), [compiled(profile, env), bindings], { doing: "making the bindings (wasm-bindgen)", env });
+  await optimise(join(bindings, "index_bg.wasm"), join(ROOT, out, "index_bg.wasm"), quick, env);
+  await bundle(out, env);
+  writeFileSync(join(ROOT, out, STAMP), stamps[0]);
+  console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+/** Compiles the Worker to WebAssembly with one of Cargo.toml's profiles. */
+function compile(profile, features, env) {
+  const args = ["build", "--lib", "--package", "kv-edge", "--profile", profile, "--target", WASM_TARGET, "--no-default-features", "--features", features];
+  // The macros of `worker` then use the executor of js-sys, which `src/platform/wake_up.rs` relies on.
+  return run("cargo", args, { doing: "compiling the Worker", env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0", WASM_BINDGEN_USE_JS_SYS: "1" } });
+}
+
+const compiled = (profile, env) => join(targetFolder(env), WASM_TARGET, profile, "kv_edge.wasm");
+
+/** Compiles crates/wasm-bindings, a program for this machine, without the settings for the Worker. */
+function buildBindingsTool(env) {
+  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env;
+  const args = ["build", "--package", "wasm-bindings", ...(existsSync(bindingsTool(env)) ? ["--quiet"] : [])];
+  return run("cargo", args, { doing: "compiling wasm-bindings", env: { ...own, ...cargoProgress } });
+}
+
+const bindingsTool = (env) => join(targetFolder(env), "debug", "wasm-bindings");
+
+/**
+ * Makes the wasm smaller. Function names go, too: they are a tenth of the upload, and nothing reads
+ * them, since a panic has its file and line.
+ */
+async function optimise(from, to, quick, env) {
+  if (quick) return copyFileSync(from, to);
+  const args = ["-O", ...WASM_FEATURES.map((feature) => `--enable-${feature}`), "--strip-debug", "--strip-producers", from, "-o", to];
+  await run(env.WASM_OPT_BIN, args, { doing: "optimising the wasm (wasm-opt)", env });
+}
+
+/** The entry, the bindings and the JavaScript that Rust calls become one module beside the wasm. */
+async function bundle(out, env) {
+  const bindings = join(ROOT, out, "bindings", "index.js");
+  // In workerd a plain `import` of a wasm file gives its module, and `import source` is unknown.
+  writeFileSync(bindings, readFileSync(bindings, "utf8").replace("import source ", "import "));
+  const args = [
     "src/platform/entry.mjs",
-    `--alias:worker-build=./${out}/index.js`,
+    `--alias:kv-edge-bindings=${bindings}`,
     "--bundle",
     "--format=esm",
     "--minify",
     "--external:./index_bg.wasm",
-    "--external:cloudflare:workers",
+    "--external:cloudflare:*",
     `--outfile=${out}/entry.js`,
+    "--log-level=warning",
   ];
-  await run(env.ESBUILD_BIN, [...bundle, "--log-level=warning"], { doing: "bundling the entry", env });
-  writeFileSync(join(ROOT, out, STAMP), stamps[0]);
-  console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  await run(env.ESBUILD_BIN, args, { doing: "bundling the entry (esbuild)", env });
 }
 
 function isBuilt(out) {

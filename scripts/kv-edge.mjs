@@ -14,7 +14,7 @@ if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && 
 }
 
 try {
-  const tool = await buildTool(process.env, console.error);
+  const tool = await buildTool(process.env, { log: console.error });
   // npm runs a script in the folder of package.json. Paths on the command line are relative to the
   // caller's folder, INIT_CWD.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });

@@ -1,10 +1,13 @@
 // Runs other programs. Child processes end with this one, and a failure is reported in one
 // sentence.
 import { spawn, spawnSync } from "node:child_process";
-import { dirname } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Returns the folder that cargo builds into: target/, or CARGO_TARGET_DIR if that is set. */
+export const targetFolder = (env) => (env.CARGO_TARGET_DIR ? resolve(ROOT, env.CARGO_TARGET_DIR) : join(ROOT, "target"));
 
 /** A failure that the user can act on. Only its message is shown. */
 export class Failure extends Error {}

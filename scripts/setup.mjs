@@ -1,25 +1,18 @@
 // Finds the tools that a build needs in their exact versions, and installs those that are missing.
-import { accessSync, constants, existsSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { cargoProgress, Failure, outputOf, ROOT, run } from "./run.mjs";
+import { Failure, outputOf, ROOT, run } from "./run.mjs";
 
-const WORKER_BUILD = "0.8.7";
-const WASM_TARGET = "wasm32-unknown-unknown";
+export const WASM_TARGET = "wasm32-unknown-unknown";
 const BIN = join(ROOT, "node_modules", ".bin");
-const TOOLS = join(ROOT, ".tools");
 
-/** Installs what is missing, and returns the environment for worker-build, wrangler and cargo. */
+/** Installs what is missing, and returns the environment for cargo, wrangler and the other tools. */
 export async function setUp() {
   const env = nodeEnvironment();
   checkRust();
   await addWasmTarget();
-  const workerBuild = await installTool("worker-build", "worker-build", WORKER_BUILD, "3 minutes");
-  const wasmBindgen = await installTool("wasm-bindgen", "wasm-bindgen-cli", lockedVersion("wasm-bindgen"), "2 minutes");
-  rmSync(join(TOOLS, "target"), { recursive: true, force: true });
   return {
     ...env,
-    WORKER_BUILD_BIN: workerBuild,
-    WASM_BINDGEN_BIN: wasmBindgen,
     WASM_OPT_BIN: join(BIN, "wasm-opt"),
     ESBUILD_BIN: join(BIN, "esbuild"),
   };
@@ -53,34 +46,14 @@ export function nodeEnvironment() {
 }
 
 /**
- * Returns the path of a Chromium for the tests: the one in CHROMIUM_BIN, one on PATH, or Debian's,
- * which root installs.
+ * Returns the path of a Chromium: the one in CHROMIUM_BIN, or one on PATH; undefined if there is
+ * none.
  */
-export async function chromium() {
+export function findChromium() {
   const named = process.env.CHROMIUM_BIN;
-  if (named) {
-    if (!executable(named)) throw new Failure(`CHROMIUM_BIN names ${named}, which is no program: set it to the path of a Chromium or Chrome, or leave it out.`);
-    return named;
-  }
-  const found = () => ["chromium", "chromium-browser", "google-chrome"].map(pathOf).find((path) => path && outputOf(path, ["--version"]));
-  let path = found();
-  const isDebian = existsSync("/etc/os-release") && /^ID=debian$/m.test(readFileSync("/etc/os-release", "utf8"));
-  if (!path && isDebian && process.getuid() === 0) {
-    console.log("Installing Chromium (once, about a minute): apt-get install chromium");
-    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    for (const args of [
-      ["update", "-q"],
-      ["install", "-q", "-y", "--no-install-recommends", "chromium"],
-    ]) {
-      await run("apt-get", args, { doing: "installing Chromium (apt-get install chromium)", env });
-    }
-    path = found();
-  }
-  if (path) return path;
-  throw new Failure(
-    "No Chromium was found on PATH: install one (Debian: `apt-get install chromium`; elsewhere Chromium or Google Chrome), or set CHROMIUM_BIN to the path of one. The other stages do without: `npm test -- --only " +
-      "fmt,lint-js,clippy,clippy-wasm,doc,unit,fuzz,integration,docs`.",
-  );
+  if (!named) return ["chromium", "chromium-browser", "google-chrome"].map(pathOf).find((path) => path && outputOf(path, ["--version"]));
+  if (executable(named)) return named;
+  throw new Failure(`CHROMIUM_BIN names ${named}, which is no program: set it to the path of a Chromium or Chrome, or leave it out.`);
 }
 
 function checkRust() {
@@ -108,33 +81,6 @@ async function addWasmTarget() {
   }
   console.log(`Adding the Rust target ${WASM_TARGET} (about 10 seconds)`);
   await run("rustup", ["target", "add", WASM_TARGET], { doing: `adding the Rust target ${WASM_TARGET}` });
-}
-
-/**
- * Returns the path of a program in exactly this version: an existing one, or one built into
- * .tools/.
- */
-async function installTool(name, crate, version, time) {
-  const known = [join(TOOLS, "bin"), ...(process.env.PATH ?? "").split(delimiter)].map((folder) => join(folder, name));
-  const found = known.find((path) => executable(path) && outputOf(path, ["--version"])?.match(/\d+\.\d+\.\d+\S*/)?.[0] === version);
-  if (found) return found;
-  console.log(`Installing ${crate} ${version} into .tools/ (once, about ${time} on two cores)`);
-  // Without the settings that are meant for the project, not for its tools.
-  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...env } = process.env;
-  // Not --locked: the lock file in the package may name crate versions that a mirror does not
-  // have. One target folder for all tools lets them share compiled crates, and an interrupted
-  // installation go on.
-  const args = ["install", crate, "--version", version, "--root", TOOLS, "--target-dir", join(TOOLS, "target")];
-  await run("cargo", args, { doing: `installing ${crate} ${version}`, env: { ...env, ...cargoProgress } });
-  return join(TOOLS, "bin", name);
-}
-
-/** Returns the version in Cargo.lock: wasm-bindgen's program and library must have the same. */
-function lockedVersion(name) {
-  const lock = readFileSync(join(ROOT, "Cargo.lock"), "utf8");
-  const version = lock.match(new RegExp(`name = "${name}"\\nversion = "([^"]+)"`))?.[1];
-  if (!version) throw new Failure(`Cargo.lock names no ${name}: restore the committed Cargo.lock.`);
-  return version;
 }
 
 function onPath(name) {

@@ -56,12 +56,12 @@ await main(
       throw error.code === "EADDRINUSE" ? await portInUse(error.port, "a demo upstream", portsOf) : error;
     });
     await build({ quick: true });
-    const tool = await buildTool(env);
     // Again, since the build may have taken minutes.
     await requireFreePorts(port, (port) => ({ "kv-edge": port }));
 
     const server = await startWrangler(port, env);
-    const records = await seed(port, tool);
+    console.log(`Serving at http://localhost:${port}; the demo's files and records follow`);
+    const records = await seed(port, await buildTool(env, { quick: true }));
     console.log(`Put ${records} records of users and storefronts\n`);
     printAddresses(port);
     server.showOutput();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
 import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
-import { chromium, setUp } from "./setup.mjs";
+import { findChromium, setUp } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
@@ -15,7 +15,21 @@ const STAGES = {
   "clippy-wasm": {
     about: "lints, wasm (cargo clippy)",
     component: "clippy",
-    cargo: ["clippy", "--workspace", "--exclude", "kv-edge-cli", "--exclude", "simulation", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"],
+    cargo: [
+      "clippy",
+      "--workspace",
+      "--exclude",
+      "kv-edge-cli",
+      "--exclude",
+      "simulation",
+      "--exclude",
+      "wasm-bindings",
+      "--target",
+      "wasm32-unknown-unknown",
+      "--",
+      "-D",
+      "warnings",
+    ],
   },
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
@@ -36,6 +50,9 @@ const HELP = `npm test [-- --only STAGE[,STAGE…]]
 Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order.
 \`integration\`, \`docs\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
 
+const NO_CHROMIUM =
+  "No Chromium was found on PATH: install one (Debian: `apt-get install chromium`; elsewhere Chromium or Google Chrome), or set CHROMIUM_BIN to the path of one.";
+
 await main(async () => {
   const [flag, list, ...words] = process.argv.slice(2);
   if (flag === "--help" || flag === "-h") return console.log(HELP);
@@ -44,17 +61,26 @@ await main(async () => {
   for (const name of chosen) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
 
   const env = await setUp();
-  // Now, not after everything else has passed.
-  if (chosen.includes("browser")) env.CHROMIUM_BIN = await chromium();
+  if (chosen.includes("browser")) {
+    env.CHROMIUM_BIN = findChromium();
+    // Now, not after everything else has passed.
+    if (list && !env.CHROMIUM_BIN) throw new Failure(NO_CHROMIUM);
+  }
+  const skipped = [];
   for (const [name, stage] of Object.entries(STAGES)) {
     if (!chosen.includes(name) && !chosen.some((other) => STAGES[other].needs === name)) continue;
     console.log(`\n── ${name}: ${stage.about}`);
+    if (name === "browser" && !env.CHROMIUM_BIN) {
+      console.log(`── ${name} SKIPPED. ${NO_CHROMIUM}`);
+      skipped.push(name);
+      continue;
+    }
     const started = Date.now();
     if (stage.cargo) await cargo(stage, env);
     else await stage.run(env, words);
     console.log(`── ${name} passed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   }
-  console.log("\nkv-edge: everything passed.");
+  console.log(`\nkv-edge: everything passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
 });
 
 async function cargo({ about, component, cargo: args }, env) {
@@ -150,7 +176,7 @@ async function nodeTests(folder, words, doing, flags, env) {
     : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
   if (files.length === 0) throw new Failure(`No test fits: ${folder}/ has ${names.join(", ") || "no *.test.mjs"}.`);
-  const tool = await buildTool(env);
+  const tool = await buildTool(env, { quick: true });
   await run("node", ["--test", ...flags, ...files.map((name) => join(folder, name))], {
     doing,
     env: { ...env, KV_EDGE_CLI: tool },

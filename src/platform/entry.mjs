@@ -1,49 +1,64 @@
-// The module that workerd loads: the Worker that `worker-build` made, without the two Proxies
-// around it.
+// The module that workerd loads: what Rust exports, as a Worker and as the class of its Durable
+// Object.
 //
-// Those allocate objects for each request in order to replace a WebAssembly instance that has
-// trapped. wasm-bindgen replaces it by itself: it notes the trap, and the next call makes a new
-// instance (`tests/executor.test.mjs`).
-import * as built from "worker-build";
+// An instance of WebAssembly that trapped is not used again: wasm-bindgen notes the trap, and makes
+// a new instance at the next call (`tests/executor.test.mjs`). What belongs to the old instance,
+// such as an object of a class that Rust exports, is made again here.
+import * as wasm from "kv-edge-bindings";
 
 // A build without the feature `writes` has no `KeyWriter`.
-const { default: Worker, KeyWriter: Writer } = built;
+const Writer = wasm.KeyWriter;
 
-const wasm = globalThis.__worker_init_state;
+// `worker` counts the instances here (its `init.rs`).
+const state = wasm.__worker_init_state();
 
-// The Durable Object, which must outlive a trap. The class of worker-build makes a new object in
-// the new instance, but whatever was under way in the old one never ends, and an alarm that never
-// ends prevents the next one. So the alarm fails here after a trap, and the runtime calls it
-// again.
+// The Durable Object, which must outlive a trap. What was under way in the old instance never ends,
+// and an alarm that does not end keeps the next one from being called. So it fails then, and the
+// runtime calls it again.
 export class KeyWriter {
+  #ctx;
+  #env;
+  #writer;
+  #instanceId;
+
   constructor(ctx, env) {
     // The class exists even then, because wrangler.toml names it: an object keeps its unwritten
     // values for a later build with the feature.
     if (!Writer) throw new Error("this build has no writes");
-    this.writer = new Writer(ctx, env);
+    this.#ctx = ctx;
+    this.#env = env;
+  }
+
+  /** Returns the object, made again if the instance it belongs to has trapped. */
+  #current() {
+    Writer.touch(); // Any call makes the new instance after a trap.
+    if (this.#instanceId !== state.instanceId) {
+      this.#writer = new Writer(this.#ctx, this.#env);
+      this.#instanceId = state.instanceId;
+    }
+    return this.#writer;
   }
 
   fetch(request) {
-    return this.writer.fetch(request);
+    return this.#current().fetch(request);
   }
 
   async alarm(info) {
-    const { instanceId } = wasm;
+    const writer = this.#current();
+    const { instanceId } = state;
     let watch;
     const trapped = new Promise((_, reject) => {
       watch = setInterval(() => {
         Writer.touch();
-        if (wasm.instanceId !== instanceId) reject(new Error("WebAssembly trapped"));
+        if (state.instanceId !== instanceId) reject(new Error("WebAssembly trapped"));
       }, 1000);
     });
     try {
-      await Promise.race([this.writer.alarm(info?.isRetry ?? false), trapped]);
+      await Promise.race([writer.alarm(info?.isRetry ?? false), trapped]);
     } finally {
       clearInterval(watch);
     }
   }
 }
 
-const handle = Worker.prototype.fetch;
-
-export default { fetch: (request, env, ctx) => handle.call({ env, ctx }, request) };
+export default { fetch: (request, env, ctx) => wasm.fetch(request, env, ctx) };
