@@ -127,8 +127,8 @@ mod cache {
     use std::rc::Rc;
 
     use circuit_breaker::Circuits;
-    use http_cache::hot::Hot;
-    use http_cache::purge::{Purge, Purges};
+    use http_cache::memory_cache::MemoryCache;
+    use http_cache::purge::{Purge, PurgeList};
     use js_sys::ArrayBuffer;
     use kv_store::lru::Lru;
     use kv_store::memory::Memory;
@@ -139,9 +139,9 @@ mod cache {
         /// The shared cache.
         CacheMemory;
         /// Stored responses, invalidations, and running refreshes.
-        responses: Hot<ArrayBuffer> = Hot::new(5 * MIB, 256 * KIB, 256 * KIB);
+        responses: MemoryCache<ArrayBuffer> = MemoryCache::new(5 * MIB, 256 * KIB, 256 * KIB);
         /// The list of purges.
-        purges: Memory<Rc<Purges>, Infallible> = Memory::new(2 * MIB, 0, 0);
+        purges: Memory<Rc<PurgeList>, Infallible> = Memory::new(2 * MIB, 0, 0);
         /// Purges of this isolate, by their key. The list in KV may not show them yet.
         own_purges: Lru<Purge> = Lru::new(512 * KIB);
         /// Upstreams that fail.

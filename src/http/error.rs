@@ -64,7 +64,7 @@ errors! {
     WriteError, ReadError, NotWritten, WriterUnavailable, ValueNotFound,
     #[cfg(feature = "assets")] static_assets::AssetError,
     #[cfg(feature = "assets")] static_assets::FileError,
-    #[cfg(feature = "cache")] http_cache::address::CacheError,
+    #[cfg(feature = "cache")] http_cache::error::CacheError,
     #[cfg(feature = "cache")] http_cache::purge::PurgeError,
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
     #[cfg(feature = "flags")] feature_flags::config::user_id::NotUserIdFrom,

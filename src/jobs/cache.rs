@@ -9,15 +9,16 @@ pub(crate) mod purging;
 
 use std::rc::Rc;
 
-use http_cache::address::{CacheError, CachedUrl};
-use http_cache::answer::{self, Answer, Part, Story};
+use http_cache::cached_url::CachedUrl;
+use http_cache::client_response::{self, BodyPart, ClientResponse, Diagnostics};
+use http_cache::error::CacheError;
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
 use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{self, Response};
 
-use self::exchange::{Exchange, Outcome, Source};
+use self::exchange::{Exchange, ExchangeResult, ResponseSource};
 use crate::http::error::Failure;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
@@ -35,44 +36,45 @@ pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_
 pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
     let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
-    let Outcome { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
-    let story = Story { cache_status, kv_ms, upstream_ms };
+    let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
+    let story = Diagnostics { cache_status, kv_ms, upstream_ms };
     match &source {
-        Source::Kept { found, received } => {
+        ResponseSource::Stored { found, received } => {
             let (method, fields) = (context.method(), exchange.fields());
-            let answer = answer::of_kept(method, &fields, &found.kept, received.as_ref(), &story, Clock.now_ms());
+            let answer =
+                client_response::of_kept(method, &fields, &found.kept, received.as_ref(), &story, Clock.now_ms());
             let body = match (&answer.part, &found.body) {
-                (Part::Nothing, body) => {
+                (BodyPart::Nothing, body) => {
                     keeping::discard(body);
                     JsValue::NULL
                 }
-                (Part::Whole, Body::Bytes(bytes)) => bytes.into(),
-                (Part::Whole, Body::Stream(stream)) => stream.into(),
-                (Part::Bytes(range), Body::Bytes(bytes)) => {
+                (BodyPart::Whole, Body::Bytes(bytes)) => bytes.into(),
+                (BodyPart::Whole, Body::Stream(stream)) => stream.into(),
+                (BodyPart::Bytes(range), Body::Bytes(bytes)) => {
                     let [start, length] = [range.start, range.end.saturating_sub(range.start)]
                         .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
                     js_sys::Uint8Array::new_with_byte_offset_and_length(bytes, start, length).into()
                 }
                 #[allow(clippy::cast_precision_loss)] // 25 MiB at most.
-                (Part::Bytes(range), Body::Stream(stream)) => {
+                (BodyPart::Bytes(range), Body::Stream(stream)) => {
                     part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
                 }
             };
             render(&answer, &body)
         }
-        Source::Upstream { received, body } => {
-            let mut answer = answer::of_upstream(context.method(), received.status, &received.fields, &story);
+        ResponseSource::Upstream { received, body } => {
+            let mut answer = client_response::of_upstream(context.method(), received.status, &received.fields, &story);
             if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
                 answer.edits.set("date", date);
             }
-            let body = if answer.part == Part::Nothing { &JsValue::NULL } else { body };
+            let body = if answer.part == BodyPart::Nothing { &JsValue::NULL } else { body };
             forwarding::pass_back(&received.response, &answer.edits, body)
                 .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
         }
     }
 }
 
-fn render(answer: &Answer<'_>, body: &JsValue) -> Result<Response, Failure> {
+fn render(answer: &ClientResponse<'_>, body: &JsValue) -> Result<Response, Failure> {
     // The runtime refuses what is not an HTTP response, such as a status of 999.
     forwarding::respond(answer.status, &answer.fields, &answer.edits, body)
         .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())

@@ -8,7 +8,7 @@ const INTEGER_MAX: i64 = 999_999_999_999_999;
 
 /// Why a request was forwarded to the upstream (RFC 9211 §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fwd {
+pub enum ForwardReason {
     /// Nothing is stored for the URL.
     UriMiss,
     /// Responses are stored for the URL, but none matches the request's fields.
@@ -26,7 +26,7 @@ pub enum Fwd {
     Bypass,
 }
 
-impl fmt::Display for Fwd {
+impl fmt::Display for ForwardReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::UriMiss => "uri-miss",
@@ -55,7 +55,7 @@ pub enum CacheStatus {
     /// The request went to the upstream.
     Forwarded {
         /// Why.
-        fwd: Fwd,
+        fwd: ForwardReason,
         /// The status of the upstream's response (RFC 9211 §2.3); `None` if there was none.
         status: Option<u16>,
         /// True if the response is stored (RFC 9211 §2.5).
@@ -128,25 +128,25 @@ mod tests {
             CacheStatus::Forwarded { fwd, status, is_stored, ttl, detail }.to_string()
         };
         assert_eq!(
-            status(Fwd::UriMiss, Some(200), true, Some(60), None),
+            status(ForwardReason::UriMiss, Some(200), true, Some(60), None),
             "kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60"
         );
         assert_eq!(
-            status(Fwd::Stale, Some(304), true, Some(-1), None),
+            status(ForwardReason::Stale, Some(304), true, Some(-1), None),
             "kv-edge; fwd=stale; fwd-status=304; stored; ttl=-1"
         );
         assert_eq!(
-            status(Fwd::Miss, Some(200), false, None, Some("kv-unavailable")),
+            status(ForwardReason::Miss, Some(200), false, None, Some("kv-unavailable")),
             "kv-edge; fwd=miss; fwd-status=200; detail=kv-unavailable"
         );
         for (fwd, name) in [
-            (Fwd::UriMiss, "uri-miss"),
-            (Fwd::VaryMiss, "vary-miss"),
-            (Fwd::Miss, "miss"),
-            (Fwd::Stale, "stale"),
-            (Fwd::Request, "request"),
-            (Fwd::Method, "method"),
-            (Fwd::Bypass, "bypass"),
+            (ForwardReason::UriMiss, "uri-miss"),
+            (ForwardReason::VaryMiss, "vary-miss"),
+            (ForwardReason::Miss, "miss"),
+            (ForwardReason::Stale, "stale"),
+            (ForwardReason::Request, "request"),
+            (ForwardReason::Method, "method"),
+            (ForwardReason::Bypass, "bypass"),
         ] {
             assert_eq!(status(fwd, None, false, None, None), format!("kv-edge; fwd={name}"));
         }

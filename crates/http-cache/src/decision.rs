@@ -2,9 +2,9 @@
 //! (RFC 9111 §4, §5.2.1; RFC 5861).
 
 use crate::cache_control::{CacheControl, MaxStale, Qualified};
-use crate::cache_status::Fwd;
+use crate::cache_status::ForwardReason;
 use crate::stale;
-use crate::stored::Kept;
+use crate::stored_response::StoredResponse;
 use crate::validation;
 use http_semantics::fields::Fields;
 
@@ -18,7 +18,7 @@ pub const MAX_STALE: &str = "max-stale";
 
 /// What a request means for the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct CacheRequest {
     /// True for `GET` and `HEAD`. Requests with any other method never use a stored response.
     pub is_safe: bool,
     /// The directives of `Cache-Control`, or else of `Pragma`.
@@ -35,7 +35,7 @@ pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
     matches!(method, "GET" | "HEAD") && (fields.has("transfer-encoding") || is_long())
 }
 
-impl Asked {
+impl CacheRequest {
     /// Reads the fields of a request that matter to the cache.
     #[must_use]
     pub fn of(method: &str, fields: &impl Fields) -> Self {
@@ -56,9 +56,9 @@ impl Asked {
 
 /// The stored response that was selected for a request (RFC 9111 §4.1).
 #[derive(Debug, Clone, Copy)]
-pub struct Selected<'a> {
+pub struct SelectedResponse<'a> {
     /// The stored response.
-    pub kept: &'a Kept,
+    pub kept: &'a StoredResponse,
     /// True if the last refresh failed and the backoff after it has not ended.
     pub is_left_alone: bool,
 }
@@ -77,7 +77,7 @@ pub enum Decision {
     /// Forward the request to the upstream.
     Forward {
         /// Why.
-        fwd: Fwd,
+        fwd: ForwardReason,
         /// The fields that make the request conditional; empty if there is nothing to validate.
         conditions: Vec<(&'static str, String)>,
     },
@@ -89,18 +89,18 @@ pub enum Decision {
 /// Decides what to do with a request. `missing` is the reason to give if `selected` is `None`;
 /// `random` returns 52 random bits, for the early refresh ([`stale::is_early`]).
 pub fn decide(
-    asked: &Asked,
-    selected: Option<Selected<'_>>,
-    missing: Fwd,
+    asked: &CacheRequest,
+    selected: Option<SelectedResponse<'_>>,
+    missing: ForwardReason,
     now_ms: u64,
     random: impl FnOnce() -> u64,
 ) -> Decision {
     let forward = |fwd, conditions| Decision::Forward { fwd, conditions };
     if !asked.is_safe {
-        return forward(Fwd::Method, Vec::new());
+        return forward(ForwardReason::Method, Vec::new());
     }
     let Some(selected) = selected.filter(|_| asked.looks_in_store()) else {
-        let fwd = if asked.looks_in_store() { missing } else { Fwd::Bypass };
+        let fwd = if asked.looks_in_store() { missing } else { ForwardReason::Bypass };
         return if asked.directives.only_if_cached { Decision::NotCached } else { forward(fwd, Vec::new()) };
     };
     let kept = selected.kept;
@@ -112,14 +112,17 @@ pub fn decide(
         return Decision::NotCached;
     }
     let is_fresh = ttl_ms > 0 && kept.directives.no_cache != Qualified::All;
-    forward(if is_fresh { Fwd::Request } else { Fwd::Stale }, validation::conditions(&kept.stored.fields))
+    forward(
+        if is_fresh { ForwardReason::Request } else { ForwardReason::Stale },
+        validation::conditions(&kept.stored.fields),
+    )
 }
 
 /// Decides whether the stored response may be used without asking the upstream (RFC 9111 §4,
 /// §5.2.1). Returns `None` if it may not.
 fn from_store(
     request: &CacheControl,
-    Selected { kept, is_left_alone }: Selected<'_>,
+    SelectedResponse { kept, is_left_alone }: SelectedResponse<'_>,
     now_ms: u64,
     ttl_ms: i64,
     random: impl FnOnce() -> u64,

@@ -8,12 +8,12 @@
 //!
 //! ```
 //! use http_cache::cache_control::CacheControl;
-//! use http_cache::freshness::{Freshness, Times};
+//! use http_cache::freshness::{Freshness, ExchangeTimes};
 //! use http_semantics::fields::Lines;
 //!
 //! let fields = Lines::from(&[("cache-control", "max-age=60"), ("age", "10")]);
 //! let (directives, is_targeted) = CacheControl::of_response(&fields);
-//! let times = Times { requested_ms: 1_000, received_ms: 1_200 };
+//! let times = ExchangeTimes { requested_ms: 1_000, received_ms: 1_200 };
 //! let freshness = Freshness::of(200, &fields, &directives, is_targeted, times, None);
 //! assert_eq!(freshness.age_ms(1_200), 10_200, "10 s in other caches, 200 ms on the way here");
 //! assert_eq!(freshness.ttl_ms(1_200), 49_800);
@@ -36,7 +36,7 @@ const HEURISTIC_DIVISOR: u64 = 10;
 /// When a request was sent to the upstream and when its response arrived, in milliseconds since
 /// the Unix epoch (RFC 9111 §4.2.3, `request_time` and `response_time`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
+pub struct ExchangeTimes {
     /// When the request was sent.
     pub requested_ms: u64,
     /// When the head of the response arrived.
@@ -45,7 +45,7 @@ pub struct Times {
 
 /// Where a freshness lifetime comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basis {
+pub enum LifetimeSource {
     /// The response states it (RFC 9111 §4.2.1).
     Explicit,
     /// A tenth of the time since the last modification (§4.2.2).
@@ -62,7 +62,7 @@ pub struct Freshness {
     /// `freshness_lifetime` (RFC 9111 §4.2.1), in milliseconds.
     pub lifetime_ms: u64,
     /// Where the lifetime comes from.
-    pub basis: Basis,
+    pub basis: LifetimeSource,
     /// `corrected_initial_age` (§4.2.3), in milliseconds: the age at the time it was received.
     pub initial_age_ms: u64,
     /// When it was received, in milliseconds since the Unix epoch.
@@ -79,27 +79,27 @@ impl Freshness {
         fields: &impl Fields,
         directives: &CacheControl,
         is_targeted: bool,
-        times: Times,
+        times: ExchangeTimes,
         default_lifetime_ms: Option<u64>,
     ) -> Self {
-        let Times { requested_ms, received_ms } = times;
+        let ExchangeTimes { requested_ms, received_ms } = times;
         // RFC 9110 §6.6.1: a response without a date counts as dated when it was received.
         let date_ms = fields.get("date").and_then(|date| date_of_lines(&date)).unwrap_or(received_ms);
         let (lifetime_ms, basis) = if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
-            (seconds.saturating_mul(1000), Basis::Explicit)
+            (seconds.saturating_mul(1000), LifetimeSource::Explicit)
         } else if let Some(expires) = if is_targeted { None } else { fields.get("expires") } {
             // RFC 9111 §5.3: "MUST interpret invalid date formats, especially the value "0", as
             // … already expired".
-            (date_of_lines(&expires).unwrap_or(0).saturating_sub(date_ms), Basis::Explicit)
+            (date_of_lines(&expires).unwrap_or(0).saturating_sub(date_ms), LifetimeSource::Explicit)
         } else if let Some(lifetime_ms) = default_lifetime_ms {
-            (lifetime_ms, Basis::Default)
+            (lifetime_ms, LifetimeSource::Default)
         } else if !directives.public && !status_code::is_heuristically_cacheable(status) {
-            (0, Basis::None)
+            (0, LifetimeSource::None)
         } else if let Some(modified_ms) = fields.get("last-modified").and_then(|date| date_of_lines(&date)) {
             let part_ms = date_ms.saturating_sub(modified_ms) / HEURISTIC_DIVISOR;
-            (part_ms.min(HEURISTIC_MAX_MS), Basis::Heuristic)
+            (part_ms.min(HEURISTIC_MAX_MS), LifetimeSource::Heuristic)
         } else {
-            (0, Basis::None)
+            (0, LifetimeSource::None)
         };
         // A date has whole seconds, so it is compared with whole seconds: a response of this
         // very second is 0 s old.
@@ -123,7 +123,7 @@ impl Freshness {
     /// meant for other clients.
     #[must_use]
     pub fn is_explicit(&self) -> bool {
-        self.basis == Basis::Explicit && self.lifetime_ms > self.initial_age_ms
+        self.basis == LifetimeSource::Explicit && self.lifetime_ms > self.initial_age_ms
     }
 
     /// Returns how long the response stays fresh, in milliseconds. A negative number says how

@@ -7,9 +7,9 @@
 //!
 //! # Concepts, in the order in which a lookup needs them
 //!
-//! 1. The **cache key** is made of the method and the URL in canonical form ([`address`]).
-//! 2. A **stored response** is a body and its metadata: status, header fields, times ([`stored`]).
-//!    Both are in KV, and in the memory of the isolate for a few seconds ([`hot`]).
+//! 1. The **cache key** is made of the method and the URL in canonical form ([`cached_url`]).
+//! 2. A **stored response** is a body and its metadata: status, header fields, times ([`stored_response`]).
+//!    Both are in KV, and in the memory of the isolate for a few seconds ([`memory_cache`]).
 //! 3. One URL can have several **variants**, one for each language, say. `Vary` names the request
 //!    fields that tell them apart ([`vary`]).
 //! 4. A stored response is **fresh** until its lifetime is over, and **stale** after that
@@ -20,14 +20,14 @@
 //!    is refreshed or in place of an error ([`stale`]). [`decision`] decides between serving and
 //!    forwarding.
 //! 7. **Validation** asks the upstream, with the stored `ETag` or date as a condition, whether a
-//!    stale response is still current. A 304 makes it fresh again ([`validation`]). [`upstream`]
+//!    stale response is still current. A 304 makes it fresh again ([`validation`]). [`upstream_request`]
 //!    writes that request.
-//! 8. A new response is stored only if nothing forbids it ([`storing`]): `no-store`, `private`, or
+//! 8. A new response is stored only if nothing forbids it ([`storable`]): `no-store`, `private`, or
 //!    credentials in the request ([`credentials`]).
-//! 9. The client receives the whole response, a range of it, or a 304 ([`answer`]), with a
+//! 9. The client receives the whole response, a range of it, or a 304 ([`client_response`]), with a
 //!    `Cache-Status` that says what happened ([`cache_status`]).
 //!
-//! [`page`] is a view on top of this cache: the title and text of a web page as JSON.
+//! [`page_view`] is a view on top of this cache: the title and text of a web page as JSON.
 //!
 //! # The life of one lookup
 //!
@@ -45,7 +45,7 @@
 //!           │                v                  v                     v
 //!           │        304: update the     200 etc.: store it     error: serve the stored
 //!           │        stored response     if that is allowed     response if that is allowed
-//!           │      validation::freshened   Answered::fate          stale::if_error
+//!           │      validation::freshened   StorageCandidate::fate          stale::if_error
 //!           v                v                  v                     v
 //!         hit              serve              serve               stale hit, or the error
 //!    (early refresh?)
@@ -54,20 +54,20 @@
 //! # Example
 //!
 //! ```
-//! use http_cache::cache_status::Fwd;
+//! use http_cache::cache_status::ForwardReason;
 //! use http_cache::credentials::CredentialFields;
-//! use http_cache::decision::{Asked, Decision, Selected, decide};
-//! use http_cache::freshness::Times;
-//! use http_cache::stored::{Kept, Stored};
-//! use http_cache::storing::{Answered, Fate};
+//! use http_cache::decision::{CacheRequest, Decision, SelectedResponse, decide};
+//! use http_cache::freshness::ExchangeTimes;
+//! use http_cache::stored_response::{StoredResponse, StoredMetadata};
+//! use http_cache::storable::{StorageCandidate, Storable};
 //! use http_semantics::fields::Lines;
 //!
 //! // The upstream answered a GET at 1000 ms. May its response be stored?
 //! let request = Lines::from(&[("accept", "*/*")]);
 //! let response = Lines::from(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
 //! let credentials = CredentialFields::default();
-//! let times = Times { requested_ms: 1_000, received_ms: 1_000 };
-//! let answered = Answered {
+//! let times = ExchangeTimes { requested_ms: 1_000, received_ms: 1_000 };
+//! let answered = StorageCandidate {
 //!     method: "GET",
 //!     url: "https://example.com/",
 //!     request: &request,
@@ -77,25 +77,25 @@
 //!     times,
 //!     default_lifetime_ms: None,
 //! };
-//! assert_eq!(answered.fate(), Fate::Keep);
-//! let stored = Stored::received(&request, &credentials, 200, &response, times, None);
-//! let kept = Kept::new(stored, None);
+//! assert_eq!(answered.fate(), Storable::Yes);
+//! let stored = StoredMetadata::received(&request, &credentials, 200, &response, times, None);
+//! let kept = StoredResponse::new(stored, None);
 //!
 //! // Another client asks for the same URL, half a minute and two minutes later.
-//! let asked = Asked::of("GET", &Lines::default());
+//! let asked = CacheRequest::of("GET", &Lines::default());
 //! let decide_at = |now_ms| {
-//!     let selected = Selected { kept: &kept, is_left_alone: false };
-//!     decide(&asked, Some(selected), Fwd::UriMiss, now_ms, || 0)
+//!     let selected = SelectedResponse { kept: &kept, is_left_alone: false };
+//!     decide(&asked, Some(selected), ForwardReason::UriMiss, now_ms, || 0)
 //! };
 //! assert_eq!(decide_at(31_000), Decision::Serve { stale: None, refresh: false });
 //! let conditions = vec![("if-none-match", "\"v1\"".to_owned())];
-//! assert_eq!(decide_at(121_000), Decision::Forward { fwd: Fwd::Stale, conditions });
+//! assert_eq!(decide_at(121_000), Decision::Forward { fwd: ForwardReason::Stale, conditions });
 //! ```
 //!
 //! # Why not the crate `http-cache-semantics`
 //!
 //! Version 3.0.0 was considered. It adds 54 KB of gzip to the Worker (with `http` and `time`).
-//! Parsing its policy takes four times as long as [`stored`] does. That policy, 1147 bytes of
+//! Parsing its policy takes four times as long as [`stored_response`] does. That policy, 1147 bytes of
 //! JSON for a simple request, contains the client's header fields, cookies included, and does
 //! not fit into the metadata of a value in KV. It compares directives case-sensitively, so it
 //! stores a response with `No-Store`; it splits quoted strings at commas, keeps one line of a
@@ -104,19 +104,20 @@
 
 #![forbid(unsafe_code)]
 
-pub mod address;
-pub mod answer;
 pub mod cache_control;
 pub mod cache_status;
+pub mod cached_url;
+pub mod client_response;
 pub mod credentials;
 pub mod decision;
+pub mod error;
 pub mod freshness;
-pub mod hot;
-pub mod page;
+pub mod memory_cache;
+pub mod page_view;
 pub mod purge;
 pub mod stale;
-pub mod stored;
-pub mod storing;
-pub mod upstream;
+pub mod storable;
+pub mod stored_response;
+pub mod upstream_request;
 pub mod validation;
 pub mod vary;

@@ -6,14 +6,14 @@
 //! records expire when the responses that they cover have expired, too.
 //!
 //! ```
-//! use http_cache::purge::{self, Target};
+//! use http_cache::purge::{self, PurgeTarget};
 //! use http_semantics::origin::AllowList;
 //!
 //! let allowed = AllowList::parse("https://example.com", &[]);
 //! let request = br#"{"tag": "News", "prefix": "https://example.com/a/"}"#;
 //! let targets = purge::parse_request(request, &allowed)?;
-//! let prefix = Target::Prefix("https://example.com/a/".to_owned());
-//! assert_eq!(targets, [prefix, Target::Tag("news".to_owned())]);
+//! let prefix = PurgeTarget::Prefix("https://example.com/a/".to_owned());
+//! assert_eq!(targets, [prefix, PurgeTarget::Tag("news".to_owned())]);
 //! # Ok::<(), purge::PurgeError>(())
 //! ```
 
@@ -25,9 +25,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::{CacheError, CachedUrl, URL_BYTES_MAX, encoded};
+use crate::cached_url::{CachedUrl, URL_BYTES_MAX, encoded};
+use crate::error::CacheError;
 use crate::stale::KEPT_MAX_SECONDS;
-use crate::stored::Stored;
+use crate::stored_response::StoredMetadata;
 use http_semantics::content_hash;
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::fields::{self, Fields};
@@ -65,7 +66,7 @@ const TEXT_BYTES_MAX: usize = 480;
 /// What is purged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Target {
+pub enum PurgeTarget {
     /// All responses of this URL.
     Url(String),
     /// All responses of URLs that begin with this text.
@@ -78,7 +79,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purge {
     /// What is purged.
-    pub target: Target,
+    pub target: PurgeTarget,
     /// When, in milliseconds since the Unix epoch. A response that was requested later is not
     /// covered.
     pub at_ms: u64,
@@ -88,7 +89,7 @@ pub struct Purge {
 #[derive(Serialize, Deserialize)]
 struct Record {
     #[serde(flatten)]
-    target: Target,
+    target: PurgeTarget,
     #[serde(rename = "atMs")]
     at_ms: u64,
 }
@@ -97,7 +98,7 @@ impl Purge {
     /// Returns the number of seconds for which KV keeps the record.
     #[must_use]
     pub fn kept_seconds(&self) -> u32 {
-        if matches!(self.target, Target::Url(_)) { URL_KEPT_SECONDS } else { KEPT_SECONDS }
+        if matches!(self.target, PurgeTarget::Url(_)) { URL_KEPT_SECONDS } else { KEPT_SECONDS }
     }
 
     /// Returns the key of the record in `CACHE_KV`. Each target has one, so a later purge of it
@@ -110,9 +111,9 @@ impl Purge {
     #[must_use]
     pub fn key(&self) -> Key<'static> {
         let key = match &self.target {
-            Target::Url(url) => format!("purge:url:{}", short(url)),
-            Target::Prefix(prefix) => format!("purge:prefix:{}", short(prefix)),
-            Target::Tag(tag) => format!("purge:tag:{}", short(tag)),
+            PurgeTarget::Url(url) => format!("purge:url:{}", short(url)),
+            PurgeTarget::Prefix(prefix) => format!("purge:prefix:{}", short(prefix)),
+            PurgeTarget::Tag(tag) => format!("purge:tag:{}", short(tag)),
         };
         Key::new(key).expect("the text is short enough for a key")
     }
@@ -122,7 +123,7 @@ impl Purge {
     #[must_use]
     pub fn metadata(&self) -> String {
         let target = match &self.target {
-            Target::Url(url) => Target::Url(short(url).into_owned()),
+            PurgeTarget::Url(url) => PurgeTarget::Url(short(url).into_owned()),
             other => other.clone(),
         };
         record::to_json(&Record { target, at_ms: self.at_ms })
@@ -133,7 +134,7 @@ impl Purge {
     #[must_use]
     pub fn parse(metadata: &str) -> Option<Self> {
         let Record { target, at_ms } = serde_json::from_str(metadata).ok()?;
-        let (Target::Url(text) | Target::Prefix(text) | Target::Tag(text)) = &target;
+        let (PurgeTarget::Url(text) | PurgeTarget::Prefix(text) | PurgeTarget::Tag(text)) = &target;
         (!text.is_empty()).then_some(Self { target, at_ms })
     }
 }
@@ -152,7 +153,7 @@ fn short(text: &str) -> Cow<'_, str> {
 /// Each takes a few hundred bytes. Their number is not bounded here, because to drop one would
 /// bring back the responses that it covers; the records in KV expire by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Purges {
+pub struct PurgeList {
     urls: BTreeMap<String, u64>,
     /// By length, so that a URL needs one look-up for each length.
     prefixes: BTreeMap<usize, BTreeMap<String, u64>>,
@@ -167,7 +168,7 @@ pub fn digest(metadata: &[String]) -> String {
     content_hash::sha256(metadata.iter().flat_map(|purge| [purge.as_bytes(), &[0]]))
 }
 
-impl Purges {
+impl PurgeList {
     /// Purges every response requested until then; for when it is unknown what was purged.
     pub fn add_all(&mut self, at_ms: u64) {
         self.all_ms = self.all_ms.max(Some(at_ms));
@@ -178,9 +179,9 @@ impl Purges {
     pub fn add(&mut self, purge: Purge) {
         let Purge { target, at_ms } = purge;
         let (purges, text) = match target {
-            Target::Url(url) => (&mut self.urls, short(&url).into_owned()),
-            Target::Prefix(prefix) => (self.prefixes.entry(prefix.len()).or_default(), prefix),
-            Target::Tag(tag) => (&mut self.tags, tag.to_ascii_lowercase()),
+            PurgeTarget::Url(url) => (&mut self.urls, short(&url).into_owned()),
+            PurgeTarget::Prefix(prefix) => (self.prefixes.entry(prefix.len()).or_default(), prefix),
+            PurgeTarget::Tag(tag) => (&mut self.tags, tag.to_ascii_lowercase()),
         };
         let newest = purges.entry(text).or_default();
         *newest = at_ms.max(*newest);
@@ -190,7 +191,7 @@ impl Purges {
     /// Returns true if a stored response was requested before it was purged. For a response
     /// newer than all purges, which most hits are, this costs one comparison.
     #[must_use]
-    pub fn covers(&self, url: &str, stored: &Stored) -> bool {
+    pub fn covers(&self, url: &str, stored: &StoredMetadata) -> bool {
         let requested_ms = stored.times.requested_ms;
         let is_covered =
             |purges: &BTreeMap<String, u64>, text: &str| purges.get(text).is_some_and(|at_ms| requested_ms <= *at_ms);
@@ -275,7 +276,7 @@ fn sentence(faults: &[Fault]) -> String {
 ///
 /// # Errors
 /// [`PurgeError::TooLong`], and [`PurgeError::Invalid`] with the place of each fault.
-pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<Target>, PurgeError> {
+pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<PurgeTarget>, PurgeError> {
     if body.len() > REQUEST_BYTES_MAX {
         return Err(PurgeError::TooLong);
     }
@@ -286,7 +287,7 @@ pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<Target>, Pu
     let tag = |node: &Node<'_>| node.parsed(parse_tag);
     let read = schema::read(json, |root| {
         let request = root.object(&["url", "urls", "prefix", "prefixes", "tag", "tags"])?;
-        let mut targets: Vec<Target> = Vec::new();
+        let mut targets: Vec<PurgeTarget> = Vec::new();
         targets.extend(request.member("url", url));
         targets.extend(request.member("urls", |list| list.list(TARGETS_MAX, url)).unwrap_or_default());
         targets.extend(request.member("prefix", prefix));
@@ -298,7 +299,7 @@ pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<Target>, Pu
         }
         Some(targets)
     });
-    let mut targets: Vec<Target> = Vec::new();
+    let mut targets: Vec<PurgeTarget> = Vec::new();
     for target in read.map_err(PurgeError::Invalid)? {
         if !targets.contains(&target) {
             targets.push(target);
@@ -310,14 +311,14 @@ pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<Target>, Pu
     Ok(targets)
 }
 
-fn parse_url(url: &str, allowed: &AllowList) -> Result<Target, String> {
-    CachedUrl::of_href(url, allowed).map(|url| Target::Url(url.as_str().to_owned())).map_err(problem)
+fn parse_url(url: &str, allowed: &AllowList) -> Result<PurgeTarget, String> {
+    CachedUrl::of_href(url, allowed).map(|url| PurgeTarget::Url(url.as_str().to_owned())).map_err(problem)
 }
 
 /// Parses a prefix of canonical URLs: a whole origin and the beginning of what follows it. The
 /// last segment may be incomplete, so `/.` is not a dot segment here but the beginning of, say,
 /// `/.well-known`.
-fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<Target, String> {
+fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<PurgeTarget, String> {
     let (origin, after) = Origin::split(prefix).map_err(|error| problem(error.into()))?;
     if !allowed.admits(&origin) {
         return Err(problem(CacheError::NotAllowed(origin.as_str().to_owned())));
@@ -333,16 +334,16 @@ fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<Target, String> {
     let path = if path.is_empty() { "/" } else { path };
     let prefix = [origin.as_str(), &encoded(path, query).map_err(problem)?].concat();
     short_enough(&prefix)?;
-    Ok(Target::Prefix(prefix))
+    Ok(PurgeTarget::Prefix(prefix))
 }
 
-fn parse_tag(text: &str) -> Result<Target, String> {
+fn parse_tag(text: &str) -> Result<PurgeTarget, String> {
     let tag = tag(text).ok_or("it is empty")?;
     if !fields::is_value(&tag) {
         return Err("it has characters that are not printable ASCII".to_owned());
     }
     short_enough(&tag)?;
-    Ok(Target::Tag(tag))
+    Ok(PurgeTarget::Tag(tag))
 }
 
 fn short_enough(text: &str) -> Result<(), String> {

@@ -9,8 +9,8 @@
 //! ```
 
 use crate::cache_control::CacheControl;
-use crate::freshness::Basis;
-use crate::stored::Kept;
+use crate::freshness::LifetimeSource;
+use crate::stored_response::StoredResponse;
 use crate::validation::has_validator;
 use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
 
@@ -44,7 +44,7 @@ pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
 /// single failed request does not make a cache disconnected. The request may allow it, too, but
 /// only for a response that was explicitly fresh.
 #[must_use]
-pub fn if_error(kept: &Kept, request: &CacheControl, stale_ms: u64) -> bool {
+pub fn if_error(kept: &StoredResponse, request: &CacheControl, stale_ms: u64) -> bool {
     let answer = &kept.directives;
     let is_asked_for = kept.freshness.is_explicit() && is_within(request.stale_if_error, stale_ms);
     !answer.forbids_stale() && (is_asked_for || is_within(answer.stale_if_error, stale_ms))
@@ -80,12 +80,12 @@ pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool
 /// documentation, "Write key-value pairs") and 30 days. A response that is fresh by default only
 /// has no margin.
 #[must_use]
-pub fn kept_seconds(kept: &Kept, now_ms: u64) -> u32 {
+pub fn kept_seconds(kept: &StoredResponse, now_ms: u64) -> u32 {
     let answer = &kept.directives;
     let fresh_ms = u64::try_from(kept.freshness.ttl_ms(now_ms)).unwrap_or(0);
     let windows = [answer.stale_while_revalidate, answer.stale_if_error];
     let window_seconds = if answer.forbids_stale() { 0 } else { windows.into_iter().flatten().max().unwrap_or(0) };
-    let margin_seconds = if kept.freshness.basis == Basis::Default {
+    let margin_seconds = if kept.freshness.basis == LifetimeSource::Default {
         0
     } else if has_validator(&kept.stored.fields) {
         VALIDATED_MARGIN_SECONDS
@@ -100,8 +100,8 @@ pub fn kept_seconds(kept: &Kept, now_ms: u64) -> u32 {
 mod tests {
     use super::*;
     use crate::credentials::CredentialFields;
-    use crate::freshness::Times;
-    use crate::stored::Stored;
+    use crate::freshness::ExchangeTimes;
+    use crate::stored_response::StoredMetadata;
     use http_semantics::fields::Lines;
 
     #[test]
@@ -114,12 +114,13 @@ mod tests {
     }
 
     /// A stored response with this `Cache-Control`, and a `Last-Modified` of the day before.
-    fn kept(control: &str) -> Kept {
+    fn kept(control: &str) -> StoredResponse {
         let fields: Lines =
             [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
-        let times = Times { requested_ms: 86_400_000, received_ms: 86_400_000 };
-        let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None);
-        Kept::new(stored, None)
+        let times = ExchangeTimes { requested_ms: 86_400_000, received_ms: 86_400_000 };
+        let stored =
+            StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None);
+        StoredResponse::new(stored, None)
     }
 
     #[test]
@@ -183,15 +184,15 @@ mod tests {
         let kept = |control: &str, etag: Option<&str>, default_ms, now_ms| {
             let fields: Lines =
                 [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();
-            let stored = Stored::received(
+            let stored = StoredMetadata::received(
                 &Lines::default(),
                 &CredentialFields::default(),
                 200,
                 &fields,
-                Times { requested_ms: 0, received_ms: 0 },
+                ExchangeTimes { requested_ms: 0, received_ms: 0 },
                 default_ms,
             );
-            kept_seconds(&Kept::new(stored, default_ms), now_ms)
+            kept_seconds(&StoredResponse::new(stored, default_ms), now_ms)
         };
         assert_eq!(kept("max-age=10", None, None, 0), 70);
         assert_eq!(kept("max-age=10", Some("\"a\""), None, 0), 3610);

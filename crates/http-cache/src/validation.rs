@@ -41,7 +41,7 @@ pub fn has_validator(fields: &impl Fields) -> bool {
 
 /// Returns the fields of a stored response after a 304 (RFC 9111 §3.2). They may include some
 /// that the new `Cache-Control` forbids to store (§3.1), so the caller applies
-/// [`crate::storing::kept_fields`].
+/// [`crate::storable::kept_fields`].
 ///
 /// The old `Age` is dropped, and so is the old `Date`: if the 304 has none, the time at which it
 /// was received counts.

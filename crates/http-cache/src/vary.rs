@@ -52,14 +52,14 @@ impl Vary {
 
 /// The selecting fields of a request: names, each with a hash of the normalized value, because
 /// values can be secrets, or `-` if the request does not have the field.
-pub type Selecting = Vec<(String, String)>;
+pub type SelectingFields = Vec<(String, String)>;
 
 /// Stands for the value of a missing field. No hash is as short.
 const ABSENT: &str = "-";
 
 /// Returns the selecting fields of a request for these names.
 #[must_use]
-pub fn selecting(names: &[String], request: &impl Fields) -> Selecting {
+pub fn selecting(names: &[String], request: &impl Fields) -> SelectingFields {
     names.iter().map(|name| (name.clone(), selector(name, request))).collect()
 }
 
@@ -67,7 +67,7 @@ pub fn selecting(names: &[String], request: &impl Fields) -> Selecting {
 /// equivalent value (RFC 9111 §4.1). A different `Accept-Language` also matches if the stored
 /// response is in the one language that the request prefers to all others.
 #[must_use]
-pub fn matches(selecting: &Selecting, stored_fields: &impl Fields, request: &impl Fields) -> bool {
+pub fn matches(selecting: &SelectingFields, stored_fields: &impl Fields, request: &impl Fields) -> bool {
     selecting.iter().all(|(name, hash)| {
         selector(name, request) == *hash || (name == "accept-language" && is_in_wanted_language(stored_fields, request))
     })

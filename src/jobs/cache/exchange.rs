@@ -6,11 +6,12 @@ mod keep;
 use std::rc::Rc;
 
 use futures_util::future::join;
-use http_cache::address::{CacheError, CachedUrl};
-use http_cache::cache_status::{CacheStatus, Fwd};
-use http_cache::decision::{self, Asked, Decision, Selected};
-use http_cache::freshness::Times;
-use http_cache::stored::{Kept, Stored};
+use http_cache::cache_status::{CacheStatus, ForwardReason};
+use http_cache::cached_url::CachedUrl;
+use http_cache::decision::{self, CacheRequest, Decision, SelectedResponse};
+use http_cache::error::CacheError;
+use http_cache::freshness::ExchangeTimes;
+use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use http_cache::validation::conditions;
 use http_cache::vary;
 use http_semantics::cdn_loop;
@@ -20,14 +21,14 @@ use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::{ReadableStream, Request};
 
-use super::keeping::{self, AS_IT_CAME, Found, KV_UNAVAILABLE, NotFound, hot};
+use super::keeping::{self, AS_STORED, CacheHit, KV_UNAVAILABLE, MissReason, hot};
 use super::{href, purging};
 use crate::http::error::Failure;
 use crate::http::forwarding::MessageFields;
 use crate::http::request_context::RequestContext;
 use crate::http::stream;
 use crate::platform::clock::Clock;
-use forward::Received;
+use forward::TimedResponse;
 
 /// A request to the cache.
 #[derive(Clone)]
@@ -38,43 +39,43 @@ pub(super) struct Exchange {
     names: String,
     method: String,
     url: CachedUrl,
-    asked: Asked,
+    asked: CacheRequest,
 }
 
 /// The response of an exchange, and how it came about.
-pub(super) struct Outcome {
-    pub(super) source: Source,
+pub(super) struct ExchangeResult {
+    pub(super) source: ResponseSource,
     pub(super) cache_status: CacheStatus,
     pub(super) kv_ms: Option<u64>,
     pub(super) upstream_ms: Option<u64>,
 }
 
 /// Where the response comes from.
-pub(super) enum Source {
+pub(super) enum ResponseSource {
     /// A stored response. Its metadata and body are known, so conditions and ranges can be
     /// evaluated.
-    Kept {
-        found: Found,
+    Stored {
+        found: CacheHit,
         /// All fields of the response if it was received or validated just now.
         received: Option<Lines>,
     },
     /// The upstream's response, passed on.
     Upstream {
-        received: Received,
+        received: TimedResponse,
         /// A stream, an `ArrayBuffer`, or `null`.
         body: JsValue,
     },
 }
 
 /// The result of looking for a stored response.
-struct Looked {
-    found: Option<Found>,
+struct Lookup {
+    found: Option<CacheHit>,
     /// The key of the stored response; if there is none, the URL's key.
     key: Key<'static>,
     /// The response under the URL's key.
-    first: Option<Rc<Kept>>,
+    first: Option<Rc<StoredResponse>>,
     /// Why there is no stored response.
-    missing: Fwd,
+    missing: ForwardReason,
     detail: Option<&'static str>,
     kv_ms: Option<u64>,
 }
@@ -82,7 +83,7 @@ struct Looked {
 impl Exchange {
     pub(super) fn new(context: &Rc<RequestContext>, request: Request, method: &str, url: CachedUrl) -> Self {
         let fields = MessageFields::of_request(&request);
-        let (asked, names) = (Asked::of(method, &fields), fields.names().to_owned());
+        let (asked, names) = (CacheRequest::of(method, &fields), fields.names().to_owned());
         Self { context: Rc::clone(context), request, names, method: method.to_owned(), url, asked }
     }
 
@@ -91,7 +92,7 @@ impl Exchange {
         MessageFields::with_names(&self.request, &self.names)
     }
 
-    pub(super) async fn answer(&self) -> Result<Outcome, Failure> {
+    pub(super) async fn answer(&self) -> Result<ExchangeResult, Failure> {
         if decision::has_unexpected_body(&self.method, &self.fields()) {
             return Err(CacheError::UnexpectedBody.into());
         }
@@ -102,14 +103,19 @@ impl Exchange {
         let now_ms = if looked.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
         match self.decide(&looked, now_ms) {
             Decision::Serve { stale, refresh } => {
-                let Looked { found: Some(found), key, kv_ms, .. } = looked else {
+                let Lookup { found: Some(found), key, kv_ms, .. } = looked else {
                     return Err(CacheError::NotCached.into());
                 };
                 if refresh {
                     self.refresh(&key, now_ms);
                 }
                 let cache_status = CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale };
-                Ok(Outcome { source: Source::Kept { found, received: None }, cache_status, kv_ms, upstream_ms: None })
+                Ok(ExchangeResult {
+                    source: ResponseSource::Stored { found, received: None },
+                    cache_status,
+                    kv_ms,
+                    upstream_ms: None,
+                })
             }
             Decision::Forward { fwd, conditions } => self.forward(looked, fwd, conditions).await,
             Decision::NotCached => {
@@ -119,8 +125,8 @@ impl Exchange {
         }
     }
 
-    fn decide(&self, looked: &Looked, now_ms: u64) -> Decision {
-        let selected = looked.found.as_ref().map(|found| Selected {
+    fn decide(&self, looked: &Lookup, now_ms: u64) -> Decision {
+        let selected = looked.found.as_ref().map(|found| SelectedResponse {
             kept: &found.kept,
             is_left_alone: hot(|hot| hot.is_left_alone(looked.key.as_str(), now_ms)),
         });
@@ -129,13 +135,14 @@ impl Exchange {
 
     /// Looks for a stored response: under the URL's key, or else under the key of the variant
     /// that the request selects.
-    async fn look(&self, now_ms: u64) -> Looked {
+    async fn look(&self, now_ms: u64) -> Lookup {
         let key = self.url.key();
-        let mut looked = Looked { found: None, key, first: None, missing: Fwd::UriMiss, detail: None, kv_ms: None };
+        let mut looked =
+            Lookup { found: None, key, first: None, missing: ForwardReason::UriMiss, detail: None, kv_ms: None };
         if !self.asked.looks_in_store() {
             return looked;
         }
-        let find = keeping::find(&self.context, &looked.key, &AS_IT_CAME, now_ms, &mut looked.kv_ms);
+        let find = keeping::find(&self.context, &looked.key, &AS_STORED, now_ms, &mut looked.kv_ms);
         let (first, purges) = join(find, purging::table(&self.context, now_ms)).await;
         let first = match first {
             Ok(first) => first,
@@ -143,11 +150,11 @@ impl Exchange {
         };
         let Ok(purges) = purges else {
             keeping::discard(&first.body);
-            return looked.without(Fwd::Miss, Some(KV_UNAVAILABLE));
+            return looked.without(ForwardReason::Miss, Some(KV_UNAVAILABLE));
         };
         if purges.covers(self.url.as_str(), &first.kept.stored) {
             keeping::discard(&first.body);
-            return looked.without(Fwd::Miss, Some("purged"));
+            return looked.without(ForwardReason::Miss, Some("purged"));
         }
         let kept = Rc::clone(&first.kept);
         looked.first = Some(Rc::clone(&kept));
@@ -160,7 +167,7 @@ impl Exchange {
         let names: Vec<String> = kept.stored.selecting.iter().map(|(name, _)| name.clone()).collect();
         let selecting = vary::selecting(&names, &fields);
         let key = self.url.variant_key(&selecting);
-        match keeping::find(&self.context, &key, &AS_IT_CAME, now_ms, &mut looked.kv_ms).await {
+        match keeping::find(&self.context, &key, &AS_STORED, now_ms, &mut looked.kv_ms).await {
             Ok(variant)
                 if variant.kept.stored.epoch_ms == kept.stored.epoch_ms
                     && !hot(|hot| hot.is_invalidated(looked.key.as_str(), variant.kept.stored.times.requested_ms))
@@ -173,9 +180,9 @@ impl Exchange {
             }
             Ok(variant) => {
                 keeping::discard(&variant.body);
-                looked.without(Fwd::VaryMiss, None)
+                looked.without(ForwardReason::VaryMiss, None)
             }
-            Err(NotFound::Absent) => looked.without(Fwd::VaryMiss, None),
+            Err(MissReason::Absent) => looked.without(ForwardReason::VaryMiss, None),
             Err(not_found) => looked.because(not_found),
         }
     }
@@ -206,15 +213,15 @@ impl Exchange {
 
     /// Asks the upstream for the stored response, however fresh it is, with a condition if
     /// possible.
-    pub(super) async fn renew(&self) -> Result<Outcome, Failure> {
+    pub(super) async fn renew(&self) -> Result<ExchangeResult, Failure> {
         let looked = self.look(Clock.now_ms()).await;
         let conditions = looked.found.as_ref().map(|found| conditions(&found.kept.stored.fields)).unwrap_or_default();
-        let fwd = if looked.found.is_some() { Fwd::Stale } else { looked.missing };
+        let fwd = if looked.found.is_some() { ForwardReason::Stale } else { looked.missing };
         self.forward(looked, fwd, conditions).await
     }
 }
 
-impl Looked {
+impl Lookup {
     /// Cancels the body of the stored response, which is not used.
     fn discard(&self) {
         if let Some(found) = &self.found {
@@ -222,37 +229,37 @@ impl Looked {
         }
     }
 
-    fn without(mut self, missing: Fwd, detail: Option<&'static str>) -> Self {
+    fn without(mut self, missing: ForwardReason, detail: Option<&'static str>) -> Self {
         self.missing = missing;
         self.detail = detail;
         self
     }
 
-    fn because(self, not_found: NotFound) -> Self {
-        let missing = if not_found == NotFound::Absent { Fwd::UriMiss } else { Fwd::Miss };
+    fn because(self, not_found: MissReason) -> Self {
+        let missing = if not_found == MissReason::Absent { ForwardReason::UriMiss } else { ForwardReason::Miss };
         self.without(missing, not_found.detail())
     }
 }
 
-impl Source {
+impl ResponseSource {
     /// Returns status, header fields and times.
-    pub(super) fn head(&self) -> (u16, &Lines, Times) {
+    pub(super) fn head(&self) -> (u16, &Lines, ExchangeTimes) {
         match self {
-            Self::Kept { found: Found { kept, .. }, received } => {
-                let Stored { status, times, .. } = kept.stored;
+            Self::Stored { found: CacheHit { kept, .. }, received } => {
+                let StoredMetadata { status, times, .. } = kept.stored;
                 (status, received.as_ref().unwrap_or(&kept.stored.fields), times)
             }
-            Self::Upstream { received: Received { status, fields, times, .. }, .. } => (*status, fields, *times),
+            Self::Upstream { received: TimedResponse { status, fields, times, .. }, .. } => (*status, fields, *times),
         }
     }
 }
 
-impl Outcome {
+impl ExchangeResult {
     /// Cancels the body, which is not used.
     pub(super) fn discard(&self) {
         match &self.source {
-            Source::Kept { found, .. } => keeping::discard(&found.body),
-            Source::Upstream { body, .. } => {
+            ResponseSource::Stored { found, .. } => keeping::discard(&found.body),
+            ResponseSource::Upstream { body, .. } => {
                 if let Some(stream) = body.dyn_ref::<ReadableStream>() {
                     stream::end(stream);
                 }

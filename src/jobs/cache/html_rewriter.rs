@@ -1,8 +1,8 @@
 //! Reads a page with the runtime's `HTMLRewriter`, a streaming HTML parser.
 
-use http_cache::address::CacheError;
-use http_cache::page::charset::{Charset, HEAD_BYTES};
-use http_cache::page::{Coding, PAGE_BYTES_MAX, Page};
+use http_cache::error::CacheError;
+use http_cache::page_view::charset::{Charset, HEAD_BYTES};
+use http_cache::page_view::{PAGE_BYTES_MAX, PageCoding, PageView};
 use http_semantics::fields::{Fields, Lines};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -36,10 +36,14 @@ extern "C" {
 /// # Errors
 /// [`CacheError::Coding`], [`CacheError::TooLong`], and [`CacheError::Upstream`] if the body
 /// breaks off or is not encoded as its content coding says.
-pub(super) async fn read_page(body: &JsValue, fields: &Lines, updated_ms: u64) -> Result<Page<'static>, CacheError> {
+pub(super) async fn read_page(
+    body: &JsValue,
+    fields: &Lines,
+    updated_ms: u64,
+) -> Result<PageView<'static>, CacheError> {
     let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
-    let codings = Coding::of_page(fields.get("content-encoding").as_deref())?;
-    let codings = codings.into_iter().map(Coding::name).collect::<Vec<_>>().join(",");
+    let codings = PageCoding::of_page(fields.get("content-encoding").as_deref())?;
+    let codings = codings.into_iter().map(PageCoding::name).collect::<Vec<_>>().join(",");
     let length = fields.get("content-length").unwrap_or_default();
     let opened = open_page(body, &codings, length.trim(), PAGE_BYTES_MAX, HEAD_BYTES);
     let page: OpenedPage = JsFuture::from(opened).await.map_err(broken)?.unchecked_into();
@@ -58,5 +62,5 @@ pub(super) async fn read_page(body: &JsValue, fields: &Lines, updated_ms: u64) -
     #[allow(clippy::cast_precision_loss)] // A date.
     let updated = js_sys::Date::new(&JsValue::from_f64(updated_ms as f64));
     let updated = String::from(updated.to_iso_string());
-    Ok(Page::from_text(page.title().as_deref(), page.content().as_deref(), updated))
+    Ok(PageView::from_text(page.title().as_deref(), page.content().as_deref(), updated))
 }

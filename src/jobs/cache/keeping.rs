@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use http_cache::hot::{BODY_BYTES_MAX, Entry, Hot};
+use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use http_cache::stale::kept_seconds;
-use http_cache::stored::{Kept, Stored, UnusableRecord};
+use http_cache::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
 use wasm_bindgen::prelude::*;
@@ -27,18 +27,18 @@ extern "C" {
 }
 
 /// Calls a function with the isolate's memory of stored responses.
-pub(super) fn hot<R>(ask: impl FnOnce(&mut Hot<js_sys::ArrayBuffer>) -> R) -> R {
+pub(super) fn hot<R>(ask: impl FnOnce(&mut MemoryCache<js_sys::ArrayBuffer>) -> R) -> R {
     ask(&mut Isolate::current().cache.responses.borrow_mut())
 }
 
 /// A stored response and its body.
-pub(super) struct Found {
-    pub(super) kept: Rc<Kept>,
+pub(super) struct CacheHit {
+    pub(super) kept: Rc<StoredResponse>,
     pub(super) body: Body,
 }
 
 /// How the values under a kind of key are used.
-pub(super) struct Form {
+pub(super) struct StoredView {
     /// The lifetime of a response that states none, in milliseconds.
     pub(super) default_lifetime_ms: Option<u64>,
     /// True if the whole body is needed in memory, however long it is.
@@ -48,13 +48,13 @@ pub(super) struct Form {
 }
 
 /// Responses that are sent as they were stored.
-pub(super) const AS_IT_CAME: Form =
-    Form { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
+pub(super) const AS_STORED: StoredView =
+    StoredView { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
 
 /// `detail` of `Cache-Status` if KV failed.
 pub(super) const KV_UNAVAILABLE: &str = "kv-unavailable";
 
-impl NotFound {
+impl MissReason {
     /// Returns the `detail` for `Cache-Status`.
     pub(super) fn detail(self) -> Option<&'static str> {
         match self {
@@ -67,7 +67,7 @@ impl NotFound {
 
 /// Why no stored response can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotFound {
+pub(super) enum MissReason {
     /// There is none.
     Absent,
     /// KV failed; the error is in the log.
@@ -81,45 +81,45 @@ pub(super) enum NotFound {
 pub(super) async fn find(
     context: &RequestContext,
     key: &Key<'_>,
-    form: &Form,
+    form: &StoredView,
     now_ms: u64,
     kv_ms: &mut Option<u64>,
-) -> Result<Found, NotFound> {
+) -> Result<CacheHit, MissReason> {
     let refresh_ms = context.vars().cache.refresh_ms;
-    if let Some(Entry { kept, body }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
-        return Ok(Found { kept, body: Body::Bytes(body) });
+    if let Some(MemoryEntry { kept, body }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
+        return Ok(CacheHit { kept, body: Body::Bytes(body) });
     }
     let read = context.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
     *kv_ms = Some(kv_ms.unwrap_or(0).saturating_add(read_ms.saturating_sub(now_ms)));
     let headed = match read {
         Ok(Some(headed)) => headed,
-        Ok(None) => return Err(NotFound::Absent),
+        Ok(None) => return Err(MissReason::Absent),
         Err(error) => {
             context.log().warning("kv_unavailable", &error);
-            return Err(NotFound::Unavailable);
+            return Err(MissReason::Unavailable);
         }
     };
     let broken = || {
         context.log().warning("broken_record", &"what is kept does not parse");
-        NotFound::Broken
+        MissReason::Broken
     };
     let stored = match headed.head {
-        Some(head) => Stored::from_json(&head),
-        None => form.default_lifetime_ms.map(|_| Stored::undated(read_ms)).ok_or(UnusableRecord::Broken),
+        Some(head) => StoredMetadata::from_json(&head),
+        None => form.default_lifetime_ms.map(|_| StoredMetadata::undated(read_ms)).ok_or(UnusableRecord::Broken),
     };
     let stored = match stored {
         Ok(stored) => stored,
         Err(error) => {
             discard(&headed.body);
-            return Err(if error == UnusableRecord::OtherVersion { NotFound::Absent } else { broken() });
+            return Err(if error == UnusableRecord::OtherVersion { MissReason::Absent } else { broken() });
         }
     };
     if hot(|hot| hot.is_invalidated(key.as_str(), stored.times.requested_ms)) {
         discard(&headed.body);
-        return Err(NotFound::Absent);
+        return Err(MissReason::Absent);
     }
-    let kept = Rc::new(Kept::new(stored, form.default_lifetime_ms));
+    let kept = Rc::new(StoredResponse::new(stored, form.default_lifetime_ms));
     let body = match headed.body {
         Body::Bytes(bytes) => Body::Bytes((form.body)(&bytes).ok_or_else(broken)?),
         Body::Stream(stream) => Body::Stream(stream),
@@ -127,26 +127,32 @@ pub(super) async fn find(
     if let Body::Bytes(body) = &body {
         remember(context, key, &kept, body, read_ms);
     }
-    Ok(Found { kept, body })
+    Ok(CacheHit { kept, body })
 }
 
 /// Stores a response in memory only.
 pub(super) fn remember(
     context: &RequestContext,
     key: &Key<'_>,
-    kept: &Rc<Kept>,
+    kept: &Rc<StoredResponse>,
     body: &js_sys::ArrayBuffer,
     now_ms: u64,
 ) {
     if context.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
-        let entry = Entry { kept: Rc::clone(kept), body: body.clone() };
+        let entry = MemoryEntry { kept: Rc::clone(kept), body: body.clone() };
         hot(|hot| hot.insert(key.as_str(), entry, now_ms));
     }
 }
 
 /// Stores a response: in memory at once, in KV in the background. If KV refuses the put, the old
 /// value stays.
-pub(super) fn keep(context: &RequestContext, key: &Key<'_>, kept: &Rc<Kept>, body: &js_sys::ArrayBuffer, form: &Form) {
+pub(super) fn keep(
+    context: &RequestContext,
+    key: &Key<'_>,
+    kept: &Rc<StoredResponse>,
+    body: &js_sys::ArrayBuffer,
+    form: &StoredView,
+) {
     if let Some(body) = (form.body)(body) {
         remember(context, key, kept, &body, Clock.now_ms());
     }
@@ -160,7 +166,7 @@ pub(super) fn keep(context: &RequestContext, key: &Key<'_>, kept: &Rc<Kept>, bod
 pub(super) fn keep_stream(
     context: &Rc<RequestContext>,
     key: &Key<'_>,
-    stored: Stored,
+    stored: StoredMetadata,
     stream: ReadableStream,
     length: Option<u64>,
 ) {
@@ -172,7 +178,8 @@ pub(super) fn keep_stream(
             Ok(None) => return log.warning("not_kept", &"a body was too long, or there was no room for it"),
             Err(_) => return log.warning("not_kept", &"a body broke off"),
         };
-        let kept = Rc::new(Kept::new(Stored { length: u64::from(body.byte_length()), ..stored }, None));
+        let kept =
+            Rc::new(StoredResponse::new(StoredMetadata { length: u64::from(body.byte_length()), ..stored }, None));
         // The response in memory is older, even if only its length differs.
         hot(|hot| hot.forget_older(key.as_str(), kept.stored.times.requested_ms));
         remember(&again, &key, &kept, &body, Clock.now_ms());
@@ -191,7 +198,7 @@ pub(super) async fn collected(
     JsFuture::from(collect(stream, length, max)?).await.map(|bytes| bytes.dyn_into().ok())
 }
 
-async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &Kept, body: &js_sys::ArrayBuffer) {
+async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &StoredResponse, body: &js_sys::ArrayBuffer) {
     let requested_ms = kept.stored.times.requested_ms;
     // The URL was written to in the meantime, or a newer response is stored.
     if hot(|hot| hot.is_outdated(key.as_str(), requested_ms)) {

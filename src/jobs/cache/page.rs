@@ -4,17 +4,18 @@
 
 use std::rc::Rc;
 
-use http_cache::address::{CacheError, CachedUrl};
-use http_cache::answer::{VIA, is_null_body};
-use http_cache::cache_status::{CacheStatus, Fwd};
+use http_cache::cache_status::{CacheStatus, ForwardReason};
+use http_cache::cached_url::CachedUrl;
+use http_cache::client_response::{VIA, is_null_body};
 use http_cache::credentials::CredentialFields;
-use http_cache::decision::{self, Asked, Decision, IF_ERROR, Selected};
-use http_cache::freshness::Times;
-use http_cache::page::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
+use http_cache::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
+use http_cache::error::CacheError;
+use http_cache::freshness::ExchangeTimes;
+use http_cache::page_view::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
 use http_cache::purge;
 use http_cache::stale;
-use http_cache::stored::{Kept, Stored};
-use http_cache::storing::Answered;
+use http_cache::storable::StorageCandidate;
+use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use http_semantics::fields::{Edits, Fields, Lines};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
@@ -22,8 +23,8 @@ use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{Request, Response};
 
-use super::exchange::{Exchange, Outcome, Source};
-use super::keeping::{self, Form, Found, hot};
+use super::exchange::{Exchange, ExchangeResult, ResponseSource};
+use super::keeping::{self, CacheHit, StoredView, hot};
 use super::{href, html_rewriter, purging};
 use crate::http::error::Failure;
 use crate::http::forwarding;
@@ -34,11 +35,11 @@ use crate::platform::clock::Clock;
 use crate::platform::deadline;
 
 /// How the JSON of a page is stored: without the documented form around it.
-pub(super) const FORM: Form =
-    Form { default_lifetime_ms: Some(DEFAULT_LIFETIME_MS), is_whole: true, body: answer_body };
+pub(super) const PAGE_JSON: StoredView =
+    StoredView { default_lifetime_ms: Some(DEFAULT_LIFETIME_MS), is_whole: true, body: answer_body };
 
 fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
-    let answer = page::answer_from_record(&js_sys::Uint8Array::new(json).to_vec())?;
+    let answer = page_view::answer_from_record(&js_sys::Uint8Array::new(json).to_vec())?;
     Some(js_sys::Uint8Array::from(answer.as_slice()).buffer())
 }
 
@@ -52,36 +53,36 @@ pub(super) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
         Some(cached) => cached,
         None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
     };
-    View { context: Rc::clone(context), key: url.page_key(), url }.answer().await
+    PageRequest { context: Rc::clone(context), key: url.page_key(), url }.answer().await
 }
 
 #[derive(Clone)]
-struct View {
+struct PageRequest {
     context: Rc<RequestContext>,
     url: CachedUrl,
     key: Key<'static>,
 }
 
 /// A page that was just read.
-struct Read {
+struct FetchedPage {
     json: String,
     status: u16,
     fields: Lines,
-    times: Times,
+    times: ExchangeTimes,
     cache_status: CacheStatus,
 }
 
-impl View {
+impl PageRequest {
     async fn answer(&self) -> Result<Response, Failure> {
         let now_ms = Clock.now_ms();
-        let asked = Asked::of("GET", &Lines::default());
+        let asked = CacheRequest::of("GET", &Lines::default());
         let mut kv_ms = None;
         let found = self.find(now_ms, &mut kv_ms).await;
-        let selected = found.as_ref().ok().map(|found| Selected {
+        let selected = found.as_ref().ok().map(|found| SelectedResponse {
             kept: &found.kept,
             is_left_alone: hot(|hot| hot.is_left_alone(self.key.as_str(), now_ms)),
         });
-        let decision = decision::decide(&asked, selected, Fwd::UriMiss, now_ms, || Clock.random_bits());
+        let decision = decision::decide(&asked, selected, ForwardReason::UriMiss, now_ms, || Clock.random_bits());
         if let (Decision::Serve { stale, refresh }, Ok(found)) = (&decision, &found) {
             if *refresh {
                 self.refresh(now_ms);
@@ -109,15 +110,15 @@ impl View {
         if let CacheStatus::Forwarded { is_stored, ttl: told, detail: why, .. } = &mut cache_status {
             (*is_stored, *told, *why) = (ttl.is_some(), ttl, why.or(detail));
         }
-        let body = page::answer_around(&read.json, is_hit);
+        let body = page_view::answer_around(&read.json, is_hit);
         json(&response::bytes(body.as_bytes()), &cache_status)
     }
 
     /// Returns the stored JSON. The error is the `detail` for `Cache-Status` if there is one.
-    async fn find(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<Found, Option<&'static str>> {
-        let find = keeping::find(&self.context, &self.key, &FORM, now_ms, kv_ms);
+    async fn find(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<CacheHit, Option<&'static str>> {
+        let find = keeping::find(&self.context, &self.key, &PAGE_JSON, now_ms, kv_ms);
         let (found, purges) = futures_util::future::join(find, purging::table(&self.context, now_ms)).await;
-        let found = found.map_err(keeping::NotFound::detail)?;
+        let found = found.map_err(keeping::MissReason::detail)?;
         match purges {
             Ok(purges) if purges.covers(self.url.as_str(), &found.kept.stored) => Err(Some("purged")),
             Ok(_) => Ok(found),
@@ -143,7 +144,7 @@ impl View {
 
     /// Reads the page through the cache, follows redirects to origins in `CACHE_UPSTREAMS`, and
     /// turns it into JSON. A refresh always asks the upstream.
-    async fn read(&self, is_refresh: bool) -> Result<Read, Failure> {
+    async fn read(&self, is_refresh: bool) -> Result<FetchedPage, Failure> {
         let mut url = self.url.clone();
         // After a redirect, the JSON is stored no longer than the redirects are.
         let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
@@ -152,12 +153,12 @@ impl View {
             let exchange = Exchange::new(&self.context, request, "GET", url.clone());
             let outcome = if is_refresh { exchange.renew().await? } else { exchange.answer().await? };
             let (status, fields, times) = outcome.source.head();
-            let Some(location) = fields.get("location").filter(|_| page::is_redirect(status)) else {
+            let Some(location) = fields.get("location").filter(|_| page_view::is_redirect(status)) else {
                 let mut read = self.page_of(outcome).await?;
                 if let Some(seconds) = way_seconds {
                     let own = seconds_kept(&url, read.status, &read.fields, read.times);
                     way_tags.extend(purge::tags(&read.fields));
-                    read.fields = page::kept_for(seconds.min(own), &way_tags);
+                    read.fields = page_view::kept_for(seconds.min(own), &way_tags);
                 }
                 return Ok(read);
             };
@@ -172,44 +173,44 @@ impl View {
     }
 
     /// Reads title and text of a response.
-    async fn page_of(&self, outcome: Outcome) -> Result<Read, Failure> {
-        let Outcome { source, cache_status, .. } = outcome;
+    async fn page_of(&self, outcome: ExchangeResult) -> Result<FetchedPage, Failure> {
+        let ExchangeResult { source, cache_status, .. } = outcome;
         let (status, fields, times) = {
             let (status, fields, times) = source.head();
             (status, fields.clone(), times)
         };
         let body: JsValue = match source {
-            Source::Kept { found: Found { body: Body::Bytes(bytes), .. }, .. } => bytes.into(),
-            Source::Kept { found: Found { body: Body::Stream(stream), .. }, .. } => stream.into(),
-            Source::Upstream { body, .. } => body,
+            ResponseSource::Stored { found: CacheHit { body: Body::Bytes(bytes), .. }, .. } => bytes.into(),
+            ResponseSource::Stored { found: CacheHit { body: Body::Stream(stream), .. }, .. } => stream.into(),
+            ResponseSource::Upstream { body, .. } => body,
         };
         let body = if is_null_body(status) { JsValue::NULL } else { body };
         let reading = html_rewriter::read_page(&body, &fields, times.received_ms);
         let timeout = self.context.vars().upstream_timeout.of_request(false);
         let page = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)??;
         let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
-        Ok(Read { json, status, fields, times, cache_status })
+        Ok(FetchedPage { json, status, fields, times, cache_status })
     }
 
     /// Stores the JSON if the page may be stored; returns for how many seconds it is fresh then.
-    fn keep(&self, read: &Read) -> Option<i64> {
-        let Read { json, status, fields, times, .. } = read;
+    fn keep(&self, read: &FetchedPage) -> Option<i64> {
+        let FetchedPage { json, status, fields, times, .. } = read;
         // The view is the same for everybody, whatever selects the page itself.
-        let stored = stored(&self.url, *status, fields, *times).filter(|_| page::is_stored(*status))?;
+        let stored = stored(&self.url, *status, fields, *times).filter(|_| page_view::is_stored(*status))?;
         let body = js_sys::Uint8Array::from(json.as_bytes()).buffer();
         let length = u64::from(body.byte_length());
-        let kept = Rc::new(Kept::new(Stored { length, ..stored }, FORM.default_lifetime_ms));
-        keeping::keep(&self.context, &self.key, &kept, &body, &FORM);
+        let kept = Rc::new(StoredResponse::new(StoredMetadata { length, ..stored }, PAGE_JSON.default_lifetime_ms));
+        keeping::keep(&self.context, &self.key, &kept, &body, &PAGE_JSON);
         Some(kept.ttl_seconds(Clock.now_ms()))
     }
 }
 
-fn may_stand_in(found: &Found, asked: &Asked, now_ms: u64) -> bool {
+fn may_stand_in(found: &CacheHit, asked: &CacheRequest, now_ms: u64) -> bool {
     let stale_ms = found.kept.stale_ms(now_ms);
     stale::if_error(&found.kept, &asked.directives, stale_ms)
 }
 
-fn hit(found: &Found, stale: Option<&'static str>, now_ms: u64) -> Result<Response, Failure> {
+fn hit(found: &CacheHit, stale: Option<&'static str>, now_ms: u64) -> Result<Response, Failure> {
     let Body::Bytes(body) = &found.body else {
         return Err(Failure::internal(&JsValue::from_str("a page as a stream")));
     };
@@ -231,16 +232,16 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
 }
 
 /// Returns for how many seconds a response may be used for a page; 0 if it may not be stored.
-fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> i64 {
+fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: ExchangeTimes) -> i64 {
     let stored = stored(url, status, fields, times);
-    stored.map_or(0, |stored| Kept::new(stored, FORM.default_lifetime_ms).ttl_seconds(Clock.now_ms()))
+    stored.map_or(0, |stored| StoredResponse::new(stored, PAGE_JSON.default_lifetime_ms).ttl_seconds(Clock.now_ms()))
 }
 
 /// Returns the metadata of a response to an anonymous request; `None` if it may not be stored.
-fn stored(url: &CachedUrl, status: u16, fields: &Lines, times: Times) -> Option<Stored> {
-    let (method, url, response, default_lifetime_ms) = ("GET", url.as_str(), fields, FORM.default_lifetime_ms);
+fn stored(url: &CachedUrl, status: u16, fields: &Lines, times: ExchangeTimes) -> Option<StoredMetadata> {
+    let (method, url, response, default_lifetime_ms) = ("GET", url.as_str(), fields, PAGE_JSON.default_lifetime_ms);
     let (request, credentials) = (&Lines::default(), &CredentialFields::default());
-    let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+    let answered = StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
     answered.storable().ok()?;
-    Some(Stored::received(request, credentials, status, fields, times, default_lifetime_ms))
+    Some(StoredMetadata::received(request, credentials, status, fields, times, default_lifetime_ms))
 }

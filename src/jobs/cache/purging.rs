@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use futures_util::future::join_all;
-use http_cache::address::CachedUrl;
-use http_cache::purge::{self, Purge, PurgeError, Purges, Target};
+use http_cache::cached_url::CachedUrl;
+use http_cache::purge::{self, Purge, PurgeError, PurgeList, PurgeTarget};
 use http_semantics::origin::AllowList;
 use kv_store::memory::{Lifetime, Look, Unread};
 use kv_store::retry::{Backoff, Time};
@@ -38,7 +38,7 @@ const REFRESH_MIN_MS: u64 = 1000;
 
 /// Returns the purges that this isolate knows. They are read again in the background every
 /// `CACHE_REFRESH` seconds.
-pub(super) async fn table(context: &RequestContext, now_ms: u64) -> Result<Rc<Purges>, StoreError> {
+pub(super) async fn table(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().pages(), context.log());
     let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
@@ -54,7 +54,7 @@ pub(super) async fn table(context: &RequestContext, now_ms: u64) -> Result<Rc<Pu
     }
 }
 
-async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError> {
+async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreError> {
     let asked_ms = Clock.now_ms();
     let isolate = Isolate::current();
     let Listed { metadata, is_complete } = match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
@@ -73,7 +73,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<Purges>, StoreError>
     if is_complete && let Some(held) = known.unchanged(NAME, Some(&source), asked_ms) {
         return Ok(held.value);
     }
-    let mut purges = Purges::default();
+    let mut purges = PurgeList::default();
     if is_complete {
         metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
         isolate.cache.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
@@ -94,7 +94,7 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Failure
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
     let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache.upstreams))).await;
     made.into_iter().collect::<Result<(), Failure>>()?;
-    let told = Told { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
+    let told = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
     let json = serde_json::to_vec(&told).map_err(|error| Failure::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
@@ -108,7 +108,7 @@ async fn make(store: &Store, purge: &Purge, allowed: &AllowList) -> Result<(), F
     let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
     store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
     remember(purge);
-    if let Target::Url(url) = &purge.target
+    if let PurgeTarget::Url(url) = &purge.target
         && let Ok(url) = CachedUrl::of_href(url, allowed)
     {
         for key in [url.key(), url.page_key()] {
@@ -120,8 +120,8 @@ async fn make(store: &Store, purge: &Purge, allowed: &AllowList) -> Result<(), F
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
-    purged: Vec<&'a Target>,
+struct PurgeResult<'a> {
+    purged: Vec<&'a PurgeTarget>,
     at_ms: u64,
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::credentials::CredentialFields;
-use crate::freshness::Times;
-use crate::stored::Stored;
+use crate::freshness::ExchangeTimes;
+use crate::stored_response::StoredMetadata;
 use http_semantics::fields::Lines;
 
 /// When the stored response was received. It took no time, so nothing is refreshed early, and no
@@ -9,10 +9,13 @@ use http_semantics::fields::Lines;
 const RECEIVED_MS: u64 = 784_111_777_000;
 
 /// A 200 received at [`RECEIVED_MS`], after `cost_ms`, with an entity tag.
-fn kept(cache_control: &str, cost_ms: u64) -> Kept {
+fn kept(cache_control: &str, cost_ms: u64) -> StoredResponse {
     let fields: Lines = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
-    let times = Times { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
-    Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None), None)
+    let times = ExchangeTimes { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
+    StoredResponse::new(
+        StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
+        None,
+    )
 }
 
 /// A decision as text: `hit` or why a stale response is served, with ` refresh`; `fwd=` and the
@@ -30,17 +33,17 @@ fn told(decision: Decision) -> String {
     }
 }
 
-fn asked(method: &str, cache_control: &str) -> Asked {
-    Asked::of(method, &Lines::from(&[("cache-control", cache_control)]))
+fn asked(method: &str, cache_control: &str) -> CacheRequest {
+    CacheRequest::of(method, &Lines::from(&[("cache-control", cache_control)]))
 }
 
 /// The decision on a GET with this `Cache-Control`, so many milliseconds after a response with
 /// that one was received.
 fn decided(request: &str, answer: &str, after_ms: u64, is_left_alone: bool) -> String {
     let kept = kept(answer, 0);
-    let selected = Selected { kept: &kept, is_left_alone };
+    let selected = SelectedResponse { kept: &kept, is_left_alone };
     let never = || unreachable!("no random bits are needed");
-    told(decide(&asked("GET", request), Some(selected), Fwd::UriMiss, RECEIVED_MS + after_ms, never))
+    told(decide(&asked("GET", request), Some(selected), ForwardReason::UriMiss, RECEIVED_MS + after_ms, never))
 }
 
 /// The rule, the request's `Cache-Control`, the stored one, milliseconds since the response was
@@ -81,13 +84,15 @@ fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
         ],
     );
     let came_old: Lines = [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
-    let times = Times { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
-    let kept =
-        Kept::new(Stored::received(&Lines::default(), &CredentialFields::default(), 200, &came_old, times, None), None);
-    let selected = Selected { kept: &kept, is_left_alone: true };
+    let times = ExchangeTimes { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
+    let kept = StoredResponse::new(
+        StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &came_old, times, None),
+        None,
+    );
+    let selected = SelectedResponse { kept: &kept, is_left_alone: true };
     for (after_ms, expected) in [(699, "hit"), (700, SENT)] {
         // §4.2.3: "corrected_age_value = age_value + response_delay".
-        let decision = decide(&asked("GET", ""), Some(selected), Fwd::UriMiss, RECEIVED_MS + after_ms, || 0);
+        let decision = decide(&asked("GET", ""), Some(selected), ForwardReason::UriMiss, RECEIVED_MS + after_ms, || 0);
         assert_eq!(told(decision), expected, "an answer that came 59.3 s old, after {after_ms} ms");
     }
 }
@@ -189,15 +194,15 @@ fn no_cache_asks_for_validation_on_either_side() {
         ],
     );
     let kept = kept("max-age=60, stale-if-error=60", 0);
-    let selected = Some(Selected { kept: &kept, is_left_alone: false });
+    let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });
     // §5.4: Pragma: no-cache counts if there is no Cache-Control.
     for (fields, expected) in [
         (&[("pragma", "no-cache")][..], AGAIN),
         (&[("pragma", "no-cache"), ("cache-control", "max-stale=1")], "hit"),
         (&[("pragma", "x")], "hit"),
     ] {
-        let asked = Asked::of("GET", &Lines::from(fields));
-        assert_eq!(told(decide(&asked, selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected, "{fields:?}");
+        let asked = CacheRequest::of("GET", &Lines::from(fields));
+        assert_eq!(told(decide(&asked, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)), expected, "{fields:?}");
     }
 }
 
@@ -207,7 +212,7 @@ fn no_store_of_a_request_takes_no_part_in_the_cache() {
     // request."
     check(false, &[("no-store", "no-store", "max-age=60", 0, "fwd=bypass")]);
     assert!(!asked("GET", "no-store").looks_in_store() && asked("GET", "no-cache").looks_in_store());
-    assert_eq!(told(decide(&asked("GET", "no-store"), None, Fwd::UriMiss, 0, || 0)), "fwd=bypass");
+    assert_eq!(told(decide(&asked("GET", "no-store"), None, ForwardReason::UriMiss, 0, || 0)), "fwd=bypass");
 }
 
 #[test]
@@ -232,7 +237,7 @@ fn only_if_cached_never_goes_to_the_upstream() {
             ),
         ],
     );
-    for missing in [Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss] {
+    for missing in [ForwardReason::UriMiss, ForwardReason::VaryMiss, ForwardReason::Miss] {
         assert_eq!(told(decide(&asked("HEAD", "only-if-cached"), None, missing, 0, || 0)), "504", "{missing}");
     }
 }
@@ -241,10 +246,14 @@ fn only_if_cached_never_goes_to_the_upstream() {
 fn only_if_cached_holds_where_the_store_has_no_say() {
     // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request
     // to the upstream.
-    assert_eq!(told(decide(&asked("GET", "only-if-cached, no-store"), None, Fwd::UriMiss, 0, || 0)), "504", "no-store");
+    assert_eq!(
+        told(decide(&asked("GET", "only-if-cached, no-store"), None, ForwardReason::UriMiss, 0, || 0)),
+        "504",
+        "no-store"
+    );
     let fields = [("cache-control", "only-if-cached"), ("if-match", "\"a\"")];
-    let conditional = Asked::of("GET", &Lines::from(&fields));
-    assert_eq!(told(decide(&conditional, None, Fwd::UriMiss, 0, || 0)), "504", "with If-Match");
+    let conditional = CacheRequest::of("GET", &Lines::from(&fields));
+    assert_eq!(told(decide(&conditional, None, ForwardReason::UriMiss, 0, || 0)), "504", "with If-Match");
 }
 
 #[test]
@@ -302,11 +311,11 @@ fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
     let most: u64 = (1 << 53) - 1;
     let early = |cost_ms: u64, left_ms: u64, is_left_alone: bool, random: Option<u64>| {
         let kept = kept("max-age=60", cost_ms);
-        let selected = Selected { kept: &kept, is_left_alone };
+        let selected = SelectedResponse { kept: &kept, is_left_alone };
         // The time that the response took to arrive is part of its age.
         let now_ms = RECEIVED_MS + 60_000 - cost_ms - left_ms;
         let random = || random.expect("no random bits are needed");
-        told(decide(&asked("GET", ""), Some(selected), Fwd::UriMiss, now_ms, random))
+        told(decide(&asked("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, random))
     };
     assert_eq!(early(100, 1, false, Some(0)), "hit refresh", "drawn");
     assert_eq!(early(100, 1, false, Some(most)), "hit", "not drawn");
@@ -322,7 +331,7 @@ fn what_is_missing_is_forwarded_and_says_why() {
     // RFC 9211 §2.2: "uri-miss: The cache did not contain any responses that matched the request
     // URI. vary-miss: The cache contained a response that matched the request URI, but it could
     // not select a response based upon this request's header fields". Nothing is validated.
-    for missing in [Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss] {
+    for missing in [ForwardReason::UriMiss, ForwardReason::VaryMiss, ForwardReason::Miss] {
         for request in ["", "no-cache", "max-age=0", "max-stale", "min-fresh=1"] {
             let decision = decide(&asked("GET", request), None, missing, 0, || 0);
             assert_eq!(decision, Decision::Forward { fwd: missing, conditions: Vec::new() }, "{request}");
@@ -337,7 +346,7 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
     // 9111 §4.3.2: a cache "MUST NOT evaluate conditional header fields that only apply to an
     // origin server": If-Match and If-Unmodified-Since.
     let kept = kept("max-age=60", 0);
-    let selected = Some(Selected { kept: &kept, is_left_alone: false });
+    let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });
     for (method, name, expected) in [
         ("GET", "if-none-match", "hit"),
         ("GET", "if-modified-since", "hit"),
@@ -353,9 +362,13 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
         ("OPTIONS", "accept", "fwd=method"),
         ("get", "accept", "fwd=method"),
     ] {
-        let asked = Asked::of(method, &Lines::from(&[(name, "x")]));
+        let asked = CacheRequest::of(method, &Lines::from(&[(name, "x")]));
         assert_eq!(asked.looks_in_store(), expected == "hit", "{method}, {name}");
-        assert_eq!(told(decide(&asked, selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected, "{method}, {name}");
+        assert_eq!(
+            told(decide(&asked, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
+            expected,
+            "{method}, {name}"
+        );
     }
 }
 
@@ -374,12 +387,12 @@ fn a_stale_answer_is_validated_with_all_that_it_has() {
     ];
     for (fields, expected) in cases {
         let fields: Lines = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
-        let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-        let kept = Kept::new(
-            Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
+        let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
+        let kept = StoredResponse::new(
+            StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
             None,
         );
-        let selected = Some(Selected { kept: &kept, is_left_alone: false });
-        assert_eq!(told(decide(&asked("GET", ""), selected, Fwd::UriMiss, RECEIVED_MS, || 0)), expected);
+        let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });
+        assert_eq!(told(decide(&asked("GET", ""), selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)), expected);
     }
 }

@@ -5,7 +5,7 @@ use http_semantics::fields::Lines;
 
 /// Sun, 06 Nov 1994 08:49:37 GMT.
 const NOW_MS: u64 = 784_111_777_000;
-const AT_ONCE: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
+const AT_ONCE: ExchangeTimes = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
 const DAY_S: u64 = 24 * 60 * 60;
 
 type Field<'a> = (&'static str, &'a str);
@@ -16,20 +16,20 @@ fn date(seconds: i64) -> String {
     http_date::format(ms)
 }
 
-fn of_times(status: u16, fields: &[Field<'_>], times: Times, default_ms: Option<u64>) -> Freshness {
+fn of_times(status: u16, fields: &[Field<'_>], times: ExchangeTimes, default_ms: Option<u64>) -> Freshness {
     let fields = Lines::from(fields);
     let (directives, is_targeted) = CacheControl::of_response(&fields);
     Freshness::of(status, &fields, &directives, is_targeted, times, default_ms)
 }
 
 /// The lifetime in seconds and its source.
-fn lifetime(status: u16, fields: &[Field<'_>]) -> (u64, Basis) {
+fn lifetime(status: u16, fields: &[Field<'_>]) -> (u64, LifetimeSource) {
     let freshness = of_times(status, fields, AT_ONCE, None);
     assert_eq!(freshness.lifetime_ms % 1000, 0);
     (freshness.lifetime_ms / 1000, freshness.basis)
 }
 
-fn age_ms(fields: &[Field<'_>], times: Times) -> u64 {
+fn age_ms(fields: &[Field<'_>], times: ExchangeTimes) -> u64 {
     of_times(200, fields, times, None).initial_age_ms
 }
 
@@ -41,25 +41,28 @@ fn the_lifetime_is_that_of_the_first_rule_that_fits() {
     // response header field … Otherwise, no explicit expiration time is present in the
     // response."
     let (now, later, before) = (date(0), date(100), date(-100));
-    let cases: [(&[Field<'_>], (u64, Basis)); 14] = [
-        (&[("cache-control", "max-age=10, s-maxage=20"), ("expires", &later)], (20, Basis::Explicit)),
-        (&[("cache-control", "s-maxage=0, max-age=10")], (0, Basis::Explicit)),
-        (&[("cache-control", "max-age=10"), ("expires", &before), ("date", &now)], (10, Basis::Explicit)),
-        (&[("cache-control", "max-age=10"), ("expires", "0")], (10, Basis::Explicit)),
-        (&[("cache-control", "max-age=a"), ("expires", &later), ("date", &now)], (0, Basis::Explicit)),
-        (&[("expires", &later), ("date", &now)], (100, Basis::Explicit)),
-        (&[("expires", &later), ("date", &before)], (200, Basis::Explicit)),
-        (&[("expires", &later)], (100, Basis::Explicit)),
-        (&[("expires", &later), ("date", "yesterday")], (100, Basis::Explicit)),
-        (&[("expires", &before), ("date", &now)], (0, Basis::Explicit)),
-        (&[("expires", &now), ("date", &now), ("last-modified", &before)], (0, Basis::Explicit)),
+    let cases: [(&[Field<'_>], (u64, LifetimeSource)); 14] = [
+        (&[("cache-control", "max-age=10, s-maxage=20"), ("expires", &later)], (20, LifetimeSource::Explicit)),
+        (&[("cache-control", "s-maxage=0, max-age=10")], (0, LifetimeSource::Explicit)),
+        (&[("cache-control", "max-age=10"), ("expires", &before), ("date", &now)], (10, LifetimeSource::Explicit)),
+        (&[("cache-control", "max-age=10"), ("expires", "0")], (10, LifetimeSource::Explicit)),
+        (&[("cache-control", "max-age=a"), ("expires", &later), ("date", &now)], (0, LifetimeSource::Explicit)),
+        (&[("expires", &later), ("date", &now)], (100, LifetimeSource::Explicit)),
+        (&[("expires", &later), ("date", &before)], (200, LifetimeSource::Explicit)),
+        (&[("expires", &later)], (100, LifetimeSource::Explicit)),
+        (&[("expires", &later), ("date", "yesterday")], (100, LifetimeSource::Explicit)),
+        (&[("expires", &before), ("date", &now)], (0, LifetimeSource::Explicit)),
+        (&[("expires", &now), ("date", &now), ("last-modified", &before)], (0, LifetimeSource::Explicit)),
         (
             &[("cdn-cache-control", "max-age=10"), ("cache-control", "max-age=20"), ("expires", &later)],
-            (10, Basis::Explicit),
+            (10, LifetimeSource::Explicit),
         ),
         // RFC 9213 §2.2: "MUST ignore the Cache-Control and Expires header fields".
-        (&[("cdn-cache-control", "a"), ("cache-control", "max-age=20"), ("expires", &later)], (0, Basis::None)),
-        (&[("etag", "\"a\"")], (0, Basis::None)),
+        (
+            &[("cdn-cache-control", "a"), ("cache-control", "max-age=20"), ("expires", &later)],
+            (0, LifetimeSource::None),
+        ),
+        (&[("etag", "\"a\"")], (0, LifetimeSource::None)),
     ];
     for (fields, expected) in cases {
         assert_eq!(lifetime(200, fields), expected, "{fields:?}");
@@ -85,7 +88,11 @@ fn an_invalid_expires_has_passed() {
         ("é", 0),
         (", é", 0),
     ] {
-        assert_eq!(lifetime(200, &[("expires", expires), ("date", &date(0))]), (seconds, Basis::Explicit), "{expires}");
+        assert_eq!(
+            lifetime(200, &[("expires", expires), ("date", &date(0))]),
+            (seconds, LifetimeSource::Explicit),
+            "{expires}"
+        );
     }
 }
 
@@ -99,11 +106,15 @@ fn a_heuristic_lifetime_is_a_tenth_of_the_time_since_the_last_change() {
     {
         let modified = date(-modified_s);
         let freshness = of_times(200, &[("last-modified", &modified), ("date", &date(0))], AT_ONCE, None);
-        assert_eq!((freshness.lifetime_ms / 1000, freshness.basis), (seconds, Basis::Heuristic), "{modified_s}");
+        assert_eq!(
+            (freshness.lifetime_ms / 1000, freshness.basis),
+            (seconds, LifetimeSource::Heuristic),
+            "{modified_s}"
+        );
     }
-    assert_eq!(lifetime(200, &[("last-modified", "a")]), (0, Basis::None));
+    assert_eq!(lifetime(200, &[("last-modified", "a")]), (0, LifetimeSource::None));
     let before = [("last-modified", "Thu, 01 Jan 1959 00:00:00 GMT")];
-    assert_eq!(lifetime(200, &before), (DAY_S, Basis::Heuristic));
+    assert_eq!(lifetime(200, &before), (DAY_S, LifetimeSource::Heuristic));
 }
 
 #[test]
@@ -138,15 +149,15 @@ fn a_heuristic_needs_a_status_that_allows_it_or_public() {
         (504, false),
         (599, false),
     ] {
-        let expected = if is_heuristic { (100, Basis::Heuristic) } else { (0, Basis::None) };
+        let expected = if is_heuristic { (100, LifetimeSource::Heuristic) } else { (0, LifetimeSource::None) };
         assert_eq!(lifetime(status, &[("last-modified", &modified)]), expected, "{status}");
         let public = [("last-modified", &*modified), ("cache-control", "public")];
-        assert_eq!(lifetime(status, &public), (100, Basis::Heuristic), "{status}");
+        assert_eq!(lifetime(status, &public), (100, LifetimeSource::Heuristic), "{status}");
         let default = of_times(status, &[("last-modified", &modified)], AT_ONCE, Some(60_000));
-        assert_eq!((default.lifetime_ms, default.basis), (60_000, Basis::Default), "{status}");
+        assert_eq!((default.lifetime_ms, default.basis), (60_000, LifetimeSource::Default), "{status}");
     }
     let explicit = of_times(200, &[("cache-control", "max-age=1")], AT_ONCE, Some(60_000));
-    assert_eq!((explicit.lifetime_ms, explicit.basis), (1000, Basis::Explicit));
+    assert_eq!((explicit.lifetime_ms, explicit.basis), (1000, LifetimeSource::Explicit));
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn the_age_is_the_greater_of_what_the_clocks_and_what_the_caches_say() {
     // RFC 9111 §4.2.3: "apparent_age = max(0, response_time - date_value); response_delay =
     // response_time - request_time; corrected_age_value = age_value + response_delay;
     // corrected_initial_age = max(apparent_age, corrected_age_value)".
-    let times = |delay_ms: u64| Times { requested_ms: NOW_MS - delay_ms, received_ms: NOW_MS };
+    let times = |delay_ms: u64| ExchangeTimes { requested_ms: NOW_MS - delay_ms, received_ms: NOW_MS };
     let (now, before, after) = (date(0), date(-7200), date(100));
     for (fields, delay_ms, expected_ms) in [
         (&[("date", &*now), ("age", "0")], 0, 0),
@@ -169,12 +180,12 @@ fn the_age_is_the_greater_of_what_the_clocks_and_what_the_caches_say() {
         assert_eq!(age_ms(fields, times(delay_ms)), expected_ms, "{fields:?} {delay_ms}");
     }
     // The clock is compared in whole seconds, too.
-    let late = Times { requested_ms: NOW_MS + 999, received_ms: NOW_MS + 999 };
+    let late = ExchangeTimes { requested_ms: NOW_MS + 999, received_ms: NOW_MS + 999 };
     assert_eq!(age_ms(&[("date", &now)], late), 0);
-    let next = Times { requested_ms: NOW_MS + 1000, received_ms: NOW_MS + 1000 };
+    let next = ExchangeTimes { requested_ms: NOW_MS + 1000, received_ms: NOW_MS + 1000 };
     assert_eq!(age_ms(&[("date", &now)], next), 1000);
     // The clock was set back between the two.
-    let set_back = Times { requested_ms: NOW_MS + 5000, received_ms: NOW_MS };
+    let set_back = ExchangeTimes { requested_ms: NOW_MS + 5000, received_ms: NOW_MS };
     assert_eq!(age_ms(&[("date", &now)], set_back), 0);
 }
 
@@ -225,7 +236,7 @@ proptest! {
         skew_s in -100_000..100_000_i64,
         after_ms in 0..(1_u64 << 45),
     ) {
-        let times = Times { requested_ms: NOW_MS, received_ms: NOW_MS + delay_ms };
+        let times = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS + delay_ms };
         let fields =
             [("cache-control", &*format!("max-age={max_age}")), ("age", &*age.to_string()), ("date", &*date(skew_s))];
         let freshness = of_times(200, &fields, times, None);
@@ -249,7 +260,7 @@ proptest! {
         default_lifetime_ms: Option<u64>,
     ) {
         let fields = [("cache-control", &*cache_control), ("expires", &*expires), ("age", &*age)];
-        let freshness = of_times(status, &fields, Times { requested_ms, received_ms }, default_lifetime_ms);
+        let freshness = of_times(status, &fields, ExchangeTimes { requested_ms, received_ms }, default_lifetime_ms);
         prop_assert_eq!(freshness.is_fresh(now_ms), freshness.lifetime_ms > freshness.age_ms(now_ms));
         let _ = freshness.ttl_ms(now_ms);
     }

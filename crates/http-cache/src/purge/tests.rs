@@ -2,35 +2,35 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::freshness::Times;
+use crate::freshness::ExchangeTimes;
 use http_semantics::fields::Lines;
 use kv_store::limits::KEY_BYTES_MAX;
 
-fn stored(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> Stored {
-    Stored {
+fn stored(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> StoredMetadata {
+    StoredMetadata {
         status: 200,
         fields: fields.iter().copied().collect(),
-        times: Times { requested_ms, received_ms: requested_ms + 1 },
+        times: ExchangeTimes { requested_ms, received_ms: requested_ms + 1 },
         length: 0,
         selecting: Vec::new(),
         epoch_ms: requested_ms,
     }
 }
 
-fn url(text: &str) -> Target {
-    Target::Url(text.to_owned())
+fn url(text: &str) -> PurgeTarget {
+    PurgeTarget::Url(text.to_owned())
 }
 
-fn prefix(text: &str) -> Target {
-    Target::Prefix(text.to_owned())
+fn prefix(text: &str) -> PurgeTarget {
+    PurgeTarget::Prefix(text.to_owned())
 }
 
-fn tagged(text: &str) -> Target {
-    Target::Tag(text.to_owned())
+fn tagged(text: &str) -> PurgeTarget {
+    PurgeTarget::Tag(text.to_owned())
 }
 
-fn purges(targets: impl IntoIterator<Item = (Target, u64)>) -> Purges {
-    let mut purges = Purges::default();
+fn purges(targets: impl IntoIterator<Item = (PurgeTarget, u64)>) -> PurgeList {
+    let mut purges = PurgeList::default();
     targets.into_iter().for_each(|(target, at_ms)| purges.add(Purge { target, at_ms }));
     purges
 }
@@ -88,7 +88,7 @@ fn a_purge_covers_what_was_asked_for_until_its_moment() {
         assert_eq!(purges.covers(address, &stored(100, &fields)), covers, "{target:?}: in the same millisecond");
         assert!(!purges.covers(address, &stored(101, &fields)), "{target:?}");
     }
-    assert!(!Purges::default().covers(address, &stored(0, &[])));
+    assert!(!PurgeList::default().covers(address, &stored(0, &[])));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn allowed() -> AllowList {
     AllowList::parse("https://a.example,http://[::1]:8788", &[])
 }
 
-fn request(body: &str) -> Result<Vec<Target>, String> {
+fn request(body: &str) -> Result<Vec<PurgeTarget>, String> {
     parse_request(body.as_bytes(), &allowed()).map_err(|error| error.to_string())
 }
 
@@ -239,11 +239,11 @@ fn a_request_is_bounded_in_bytes_targets_and_their_length() {
     assert_eq!(request(&format!("{spaces} ")), Err("The purge has more than 64 KiB.".to_owned()));
 }
 
-fn target() -> impl Strategy<Value = Target> {
+fn target() -> impl Strategy<Value = PurgeTarget> {
     prop_oneof![
-        "https://a/[ab]{0,3}".prop_map(Target::Url),
-        "https://a/[ab]{0,3}".prop_map(Target::Prefix),
-        "[abAB]{1,2}".prop_map(Target::Tag),
+        "https://a/[ab]{0,3}".prop_map(PurgeTarget::Url),
+        "https://a/[ab]{0,3}".prop_map(PurgeTarget::Prefix),
+        "[abAB]{1,2}".prop_map(PurgeTarget::Tag),
     ]
 }
 
@@ -256,13 +256,13 @@ proptest! {
         let mut stored = stored(requested_ms, &[]);
         stored.fields = [("cache-tag", tag_list.as_str())].into_iter().collect();
         let naive = targets.iter().any(|(target, at_ms)| requested_ms <= *at_ms && match target {
-            Target::Url(url) => *url == address,
-            Target::Prefix(prefix) => address.starts_with(prefix),
-            Target::Tag(tag) => tag_list.split(',').any(|tagged| tagged.eq_ignore_ascii_case(tag)),
+            PurgeTarget::Url(url) => *url == address,
+            PurgeTarget::Prefix(prefix) => address.starts_with(prefix),
+            PurgeTarget::Tag(tag) => tag_list.split(',').any(|tagged| tagged.eq_ignore_ascii_case(tag)),
         });
         let here = purges(targets.clone());
         prop_assert_eq!(here.covers(&address, &stored), naive);
-        let mut elsewhere = Purges::default();
+        let mut elsewhere = PurgeList::default();
         for (target, at_ms) in targets {
             elsewhere.add(Purge::parse(&Purge { target, at_ms }.metadata()).unwrap());
         }
@@ -273,8 +273,8 @@ proptest! {
     fn other_targets_have_other_keys(
         one in target(), other in target(), is_long in any::<bool>(), at_ms in any::<u64>()
     ) {
-        let lengthened = |target: Target| match target {
-            Target::Url(url) if is_long => Target::Url(url + &"/".repeat(TEXT_BYTES_MAX)),
+        let lengthened = |target: PurgeTarget| match target {
+            PurgeTarget::Url(url) if is_long => PurgeTarget::Url(url + &"/".repeat(TEXT_BYTES_MAX)),
             target => target,
         };
         let keys = [&one, &other].map(|target| Purge { target: lengthened(target.clone()), at_ms }.key());
@@ -293,7 +293,7 @@ proptest! {
 
 #[test]
 fn where_it_is_not_known_what_was_purged_all_is() {
-    let mut purges = Purges::default();
+    let mut purges = PurgeList::default();
     purges.add_all(10);
     assert!(
         purges.covers("https://a.example/", &stored(10, &[])) && !purges.covers("https://a.example/", &stored(11, &[]))

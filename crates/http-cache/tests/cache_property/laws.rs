@@ -1,9 +1,9 @@
 //! The laws of reuse. They interpret the fields on their own, by a few simple rules.
 
-use http_cache::answer::{Part, Story, of_kept};
 use http_cache::cache_status::CacheStatus;
-use http_cache::freshness::Times;
-use http_cache::stored::Kept;
+use http_cache::client_response::{BodyPart, Diagnostics, of_kept};
+use http_cache::freshness::ExchangeTimes;
+use http_cache::stored_response::StoredResponse;
 use http_semantics::fields::{Fields, Lines};
 use http_semantics::http_date;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ pub(crate) struct Body {
     pub(crate) status: u16,
     /// Its fields with those of later validations.
     pub(crate) fields: Lines,
-    pub(crate) times: Times,
+    pub(crate) times: ExchangeTimes,
     /// The requests that it is meant for, as the upstream said.
     pub(crate) requests: Vec<Lines>,
     pub(crate) is_secret: bool,
@@ -52,7 +52,7 @@ pub(crate) enum Served {
 pub(crate) type Law = Result<(), TestCaseError>;
 impl World {
     /// Checks the laws of reuse.
-    pub(crate) fn serve(&mut self, step: &Step, kept: &Kept, id: usize, served: Served) -> Law {
+    pub(crate) fn serve(&mut self, step: &Step, kept: &StoredResponse, id: usize, served: Served) -> Law {
         self.hits += 1;
         let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
         let said = |directive: &str| has(&body.fields, directive);
@@ -106,7 +106,8 @@ impl World {
             let is_allowed = is_taken || within(&body.fields, "stale-while-revalidate") || (is_failing && is_if_error);
             prop_assert!(is_allowed, "stale by {stale_ms} ms without a reason (RFC 5861)");
         }
-        let story = Story { cache_status: CacheStatus::Hit { ttl: 0, detail: None }, kv_ms: None, upstream_ms: None };
+        let story =
+            Diagnostics { cache_status: CacheStatus::Hit { ttl: 0, detail: None }, kv_ms: None, upstream_ms: None };
         let answer = of_kept(step.method, request, kept, None, &story, now_ms);
         prop_assert!(!answer.fields.has("x-secret") || !said("private=\"x-secret\""), "a private field (§5.2.2.7)");
         let age = answer.edits.set.iter().find(|(name, _)| name == "age").map(|(_, value)| value.to_string());
@@ -114,7 +115,7 @@ impl World {
         let tag = |fields: &Lines, name| fields.get(name).map(|tag| tag.trim_start_matches("W/").to_owned());
         let is_same = request.has("if-none-match") && tag(request, "if-none-match") == tag(&body.fields, "etag");
         prop_assert_eq!(answer.status == 304, is_same && body.status < 300, "If-None-Match (RFC 9110 §13.1.2)");
-        prop_assert_eq!(answer.part == Part::Nothing, answer.status == 304 || step.method == "HEAD");
+        prop_assert_eq!(answer.part == BodyPart::Nothing, answer.status == 304 || step.method == "HEAD");
         Ok(())
     }
 }

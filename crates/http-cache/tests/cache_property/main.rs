@@ -13,16 +13,16 @@ mod laws;
 
 use std::collections::BTreeMap;
 
-use http_cache::answer::dated;
-use http_cache::cache_status::Fwd;
+use http_cache::cache_status::ForwardReason;
+use http_cache::client_response::dated;
 use http_cache::credentials::CredentialFields;
-use http_cache::decision::{Asked, Decision, Selected, decide};
-use http_cache::freshness::Times;
+use http_cache::decision::{CacheRequest, Decision, SelectedResponse, decide};
+use http_cache::freshness::ExchangeTimes;
 use http_cache::stale;
-use http_cache::stored::{Kept, Place, Stored};
-use http_cache::storing::{Answered, Fate};
+use http_cache::storable::{Storable, StorageCandidate};
+use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
 use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
-use http_cache::vary::{self, Selecting, Vary};
+use http_cache::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, Lines};
 use proptest::prelude::*;
 
@@ -39,19 +39,19 @@ fn answered<'a>(
     credentials: &'a CredentialFields,
     status: u16,
     response: &'a Lines,
-    times: Times,
-) -> Answered<'a, Lines, Lines> {
+    times: ExchangeTimes,
+) -> StorageCandidate<'a, Lines, Lines> {
     let Step { method, url, request, .. } = step;
-    Answered { method, url, request, credentials, status, response, times, default_lifetime_ms: None }
+    StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms: None }
 }
 
-type PlaceKey = (&'static str, Selecting);
-type Found = (PlaceKey, Kept, usize);
+type PlaceKey = (&'static str, SelectingFields);
+type Found = (PlaceKey, StoredResponse, usize);
 
 #[derive(Default)]
 struct World {
     now_ms: u64,
-    kept: BTreeMap<PlaceKey, (Kept, usize)>,
+    kept: BTreeMap<PlaceKey, (StoredResponse, usize)>,
     bodies: Vec<Body>,
     /// The newest body that was stored for a request with these fields.
     newest: BTreeMap<(&'static str, String), usize>,
@@ -62,11 +62,11 @@ impl World {
     /// Handles one request as the Worker does.
     fn take_step(&mut self, step: &Step) -> Law {
         self.now_ms += step.wait_ms;
-        let asked = Asked::of(step.method, &step.request);
+        let asked = CacheRequest::of(step.method, &step.request);
         let (found, first) = if asked.looks_in_store() { self.look(step) } else { (None, None) };
-        let selected = found.as_ref().map(|(_, kept, _)| Selected { kept, is_left_alone: step.is_left_alone });
+        let selected = found.as_ref().map(|(_, kept, _)| SelectedResponse { kept, is_left_alone: step.is_left_alone });
         let random = || if step.is_drawn { 0 } else { (1 << 53) - 1 };
-        match decide(&asked, selected, Fwd::UriMiss, self.now_ms, random) {
+        match decide(&asked, selected, ForwardReason::UriMiss, self.now_ms, random) {
             Decision::Serve { refresh, .. } => {
                 let (key, kept, body) = found.expect("something is selected");
                 self.serve(step, &kept, body, Served::FromStore)?;
@@ -86,8 +86,8 @@ impl World {
         }
     }
 
-    fn look(&self, step: &Step) -> (Option<Found>, Option<Kept>) {
-        let key = (step.url, Selecting::new());
+    fn look(&self, step: &Step) -> (Option<Found>, Option<StoredResponse>) {
+        let key = (step.url, SelectingFields::new());
         let Some((first, body)) = self.kept.get(&key) else { return (None, None) };
         if vary::matches(&first.stored.selecting, &first.stored.fields, &step.request) {
             return (Some((key, first.clone(), *body)), Some(first.clone()));
@@ -104,13 +104,13 @@ impl World {
         &mut self,
         step: &Step,
         found: Option<Found>,
-        first: Option<&Kept>,
+        first: Option<&StoredResponse>,
         conditions: &[(&'static str, String)],
     ) -> Law {
         let requested_ms = self.now_ms;
         self.now_ms += step.takes_ms;
-        let times = Times { requested_ms, received_ms: self.now_ms };
-        let request = Asked::of(step.method, &step.request).directives;
+        let times = ExchangeTimes { requested_ms, received_ms: self.now_ms };
+        let request = CacheRequest::of(step.method, &step.request).directives;
         let status = step.status.filter(|status| !stale::is_error(*status));
         if let (None, Some((_, kept, body))) = (status, &found)
             && stale::if_error(kept, &request, kept.stale_ms(self.now_ms))
@@ -129,9 +129,9 @@ impl World {
         }
         self.effects(step, found.as_ref(), status, &fields, times);
         match answered(step, &credentials(), status, &fields, times).fate() {
-            Fate::Keep => self.keep(step, first, found.as_ref(), status, fields, times),
-            Fate::Pass(_) => {}
-            Fate::Forget(_) => {
+            Storable::Yes => self.keep(step, first, found.as_ref(), status, fields, times),
+            Storable::No(_) => {}
+            Storable::Invalidate(_) => {
                 if let Some((key, ..)) = found {
                     self.kept.remove(&key);
                 }
@@ -141,9 +141,9 @@ impl World {
     }
 
     /// What a write and a HEAD do to the stored response.
-    fn effects(&mut self, step: &Step, found: Option<&Found>, status: u16, fields: &Lines, times: Times) {
+    fn effects(&mut self, step: &Step, found: Option<&Found>, status: u16, fields: &Lines, times: ExchangeTimes) {
         if step.method == "POST" && status < 400 {
-            self.kept.remove(&(step.url, Selecting::new()));
+            self.kept.remove(&(step.url, SelectingFields::new()));
         }
         if let (Some((key, kept, body)), "HEAD", 200) = (found, step.method, status) {
             match head_effect(&kept.stored.fields, kept.stored.length, status, fields) {
@@ -158,27 +158,27 @@ impl World {
     fn keep(
         &mut self,
         step: &Step,
-        first: Option<&Kept>,
+        first: Option<&StoredResponse>,
         found: Option<&Found>,
         status: u16,
         fields: Lines,
-        times: Times,
+        times: ExchangeTimes,
     ) {
         let selecting = match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => vary::selecting(&names, &step.request),
-            Vary::Nothing | Vary::Star => Selecting::new(),
+            Vary::Nothing | Vary::Star => SelectingFields::new(),
         };
         let found = found.map(|(key, kept, _)| (kept, !key.1.is_empty()));
-        let place = Place::of(first, found, &selecting, times.received_ms);
-        let key = if matches!(place, Place::Url { .. }) { Selecting::new() } else { selecting.clone() };
-        let stored = Stored {
+        let place = StorageKey::of(first, found, &selecting, times.received_ms);
+        let key = if matches!(place, StorageKey::Url { .. }) { SelectingFields::new() } else { selecting.clone() };
+        let stored = StoredMetadata {
             length: 4,
             selecting,
             epoch_ms: place.epoch_ms(),
-            ..Stored::received(&step.request, &credentials(), status, &fields, times, None)
+            ..StoredMetadata::received(&step.request, &credentials(), status, &fields, times, None)
         };
         self.newest.insert((step.url, who(&step.request)), self.bodies.len());
-        self.kept.insert((step.url, key), (Kept::new(stored, None), self.bodies.len()));
+        self.kept.insert((step.url, key), (StoredResponse::new(stored, None), self.bodies.len()));
         let (is_secret, requests) = (is_secret(status, &step.request, &fields), vec![step.request.clone()]);
         let contributions = vec![contribution(step, &fields)];
         let shares_cookies = shares_cookies(&step.request, &fields);
@@ -186,17 +186,26 @@ impl World {
         self.bodies.push(Body { url, status, fields, times, requests, is_secret, contributions, shares_cookies });
     }
 
-    fn renew(&mut self, step: &Step, key: &PlaceKey, kept: &Kept, body: usize, fields: &Lines, times: Times) {
+    fn renew(
+        &mut self,
+        step: &Step,
+        key: &PlaceKey,
+        kept: &StoredResponse,
+        body: usize,
+        fields: &Lines,
+        times: ExchangeTimes,
+    ) {
         let stored = kept.stored.renewed(&step.request, fields, times);
-        let new_key = if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, Selecting::new()) };
+        let new_key =
+            if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, SelectingFields::new()) };
         let update = &dated(step.answer.clone(), times.received_ms);
         let credentials = credentials();
         let renewed = answered(step, &credentials, stored.status, &stored.fields, times);
-        match (Answered { method: "GET", ..renewed }).fate_of_update(update) {
-            Fate::Keep => {}
+        match (StorageCandidate { method: "GET", ..renewed }).fate_of_update(update) {
+            Storable::Yes => {}
             // The stored response stays as it is.
-            Fate::Pass(_) => return,
-            Fate::Forget(_) => return drop(self.kept.remove(key)),
+            Storable::No(_) => return,
+            Storable::Invalidate(_) => return drop(self.kept.remove(key)),
         }
         let known = &mut self.bodies[body];
         let answer = dated(step.answer.clone(), times.received_ms);
@@ -215,7 +224,7 @@ impl World {
         known.contributions.push(contribution(step, &answer));
         // A cookie of a validation is not stored, and removes the stored one.
         known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&Lines::default(), &known.fields);
-        self.kept.insert(new_key, (Kept::new(stored, None), body));
+        self.kept.insert(new_key, (StoredResponse::new(stored, None), body));
     }
 }
 

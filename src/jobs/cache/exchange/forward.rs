@@ -1,20 +1,20 @@
 //! The request to the upstream and its response, or a stale one in place of an error.
 
-use circuit_breaker::{Admission, Circuits, Outcome as Ended, RequestKey, client_address};
-use http_cache::address::CacheError;
-use http_cache::answer::dated;
-use http_cache::cache_status::{CacheStatus, Fwd};
+use circuit_breaker::{Admission, Circuits, Outcome, RequestKey, client_address};
+use http_cache::cache_status::{CacheStatus, ForwardReason};
+use http_cache::client_response::dated;
 use http_cache::decision::IF_ERROR;
-use http_cache::freshness::Times;
+use http_cache::error::CacheError;
+use http_cache::freshness::ExchangeTimes;
 use http_cache::stale;
-use http_cache::upstream;
+use http_cache::upstream_request;
 use http_semantics::fields::{Fields, Lines};
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
-use super::super::keeping::{Found, hot};
-use super::{Exchange, Looked, Outcome, Source};
+use super::super::keeping::{CacheHit, hot};
+use super::{Exchange, ExchangeResult, Lookup, ResponseSource};
 use crate::http::error::Failure;
 use crate::http::forwarding::{self, UpstreamRequest};
 use crate::isolate::Isolate;
@@ -22,23 +22,23 @@ use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
 /// A response of the upstream.
-pub(in crate::jobs::cache) struct Received {
+pub(in crate::jobs::cache) struct TimedResponse {
     pub(in crate::jobs::cache) response: Response,
     pub(in crate::jobs::cache) status: u16,
     /// Its fields, with a `Date` added if there was none.
     pub(in crate::jobs::cache) fields: Lines,
     pub(in crate::jobs::cache) has_date: bool,
-    pub(in crate::jobs::cache) times: Times,
+    pub(in crate::jobs::cache) times: ExchangeTimes,
 }
 
 impl Exchange {
     /// Forwards the request to the upstream and handles the response.
     pub(super) async fn forward(
         &self,
-        looked: Looked,
-        fwd: Fwd,
+        looked: Lookup,
+        fwd: ForwardReason,
         conditions: Vec<(&'static str, String)>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<ExchangeResult, Failure> {
         let is_conditional = !conditions.is_empty() && self.method == "GET";
         let conditions = if is_conditional { conditions } else { Vec::new() };
         let has_stale = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
@@ -72,8 +72,8 @@ impl Exchange {
         conditions: Vec<(&'static str, String)>,
         is_kept: bool,
         has_stale: bool,
-    ) -> Result<Received, Failure> {
-        let mut edits = upstream::edits(&self.method, &self.fields(), conditions, is_kept)?;
+    ) -> Result<TimedResponse, Failure> {
+        let mut edits = upstream_request::edits(&self.method, &self.fields(), conditions, is_kept)?;
         if !self.fields().has("authorization") {
             // A refresh is made for everybody.
             edits.remove("authorization");
@@ -98,9 +98,9 @@ impl Exchange {
         // An upstream that does not answer costs every client the deadline; one that refuses
         // does so at once. With a request body, the client's upload may be what takes long.
         let ended = match &answer {
-            Ok(Some(_)) => Some(Ended::Answered),
-            Ok(None) => (!has_body).then_some(Ended::NoAnswer),
-            Err(_) => (admission == Admission::Probe && !has_body).then_some(Ended::NoAnswer),
+            Ok(Some(_)) => Some(Outcome::Answered),
+            Ok(None) => (!has_body).then_some(Outcome::NoAnswer),
+            Err(_) => (admission == Admission::Probe && !has_body).then_some(Outcome::NoAnswer),
         };
         let opened = ended.and_then(|ended| circuits(|circuits| circuits.ended(origin, request, ended, received_ms)));
         if let Some(opened) = opened {
@@ -113,18 +113,18 @@ impl Exchange {
         let fields = forwarding::header_section(&response);
         let has_date = fields.has("date");
         let (status, fields) = (response.status(), dated(fields, received_ms));
-        Ok(Received { response, status, fields, has_date, times: Times { requested_ms, received_ms } })
+        Ok(TimedResponse { response, status, fields, has_date, times: ExchangeTimes { requested_ms, received_ms } })
     }
 
     /// Records how a refresh of the stored response ended. A write does not count, nor a request
     /// that bypasses the cache.
-    fn note_refresh(&self, looked: &Looked, has_failed: bool, now_ms: u64) {
+    fn note_refresh(&self, looked: &Lookup, has_failed: bool, now_ms: u64) {
         if self.asked.looks_in_store() && looked.found.is_some() {
             hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, now_ms));
         }
     }
 
-    pub(super) fn may_be_stale(&self, found: &Found) -> bool {
+    pub(super) fn may_be_stale(&self, found: &CacheHit) -> bool {
         let stale_ms = found.kept.stale_ms(Clock.now_ms());
         stale::if_error(&found.kept, &self.asked.directives, stale_ms)
     }
@@ -133,11 +133,11 @@ impl Exchange {
     /// error.
     pub(super) fn instead(
         &self,
-        looked: Looked,
-        fwd: Fwd,
+        looked: Lookup,
+        fwd: ForwardReason,
         failure: Failure,
-        received: Option<&Received>,
-    ) -> Result<Outcome, Failure> {
+        received: Option<&TimedResponse>,
+    ) -> Result<ExchangeResult, Failure> {
         let now_ms = Clock.now_ms();
         self.note_refresh(&looked, true, now_ms);
         let status = received.map(|received| received.status);
@@ -150,9 +150,9 @@ impl Exchange {
                 self.context.log().warning("stale_if_error", &failure.at(&self.place()).cause());
                 let ttl = found.kept.ttl_seconds(now_ms);
                 let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
-                let upstream_ms = received.map(Received::took_ms);
-                Ok(Outcome {
-                    source: Source::Kept { found, received: None },
+                let upstream_ms = received.map(TimedResponse::took_ms);
+                Ok(ExchangeResult {
+                    source: ResponseSource::Stored { found, received: None },
                     cache_status,
                     kv_ms: looked.kv_ms,
                     upstream_ms,
@@ -173,7 +173,7 @@ impl Exchange {
     }
 }
 
-impl Received {
+impl TimedResponse {
     /// Returns the declared length of the body, in bytes.
     pub(super) fn length(&self) -> Option<u64> {
         self.fields.get("content-length").and_then(|length| length.trim().parse().ok())
@@ -183,15 +183,15 @@ impl Received {
     pub(super) fn passed_on(
         self,
         whole: Option<js_sys::ArrayBuffer>,
-        fwd: Fwd,
+        fwd: ForwardReason,
         kv_ms: Option<u64>,
         detail: Option<&'static str>,
-    ) -> Outcome {
+    ) -> ExchangeResult {
         let (upstream_ms, status) = (Some(self.took_ms()), Some(self.status));
         let stream = || self.response.body().map_or(JsValue::NULL, Into::into);
         let body = whole.map_or_else(stream, Into::into);
         let cache_status = CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail };
-        Outcome { source: Source::Upstream { received: self, body }, cache_status, kv_ms, upstream_ms }
+        ExchangeResult { source: ResponseSource::Upstream { received: self, body }, cache_status, kv_ms, upstream_ms }
     }
 
     pub(super) fn took_ms(&self) -> u64 {

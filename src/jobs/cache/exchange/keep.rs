@@ -2,24 +2,25 @@
 
 use std::rc::Rc;
 
-use http_cache::address::{CacheError, CachedUrl};
-use http_cache::answer::is_null_body;
-use http_cache::cache_status::{CacheStatus, Fwd};
-use http_cache::freshness::Times;
-use http_cache::hot::BODY_BYTES_MAX;
-use http_cache::stored::{Kept, Place, Stored};
-use http_cache::storing::{Answered, Fate, is_obs_text};
+use http_cache::cache_status::{CacheStatus, ForwardReason};
+use http_cache::cached_url::CachedUrl;
+use http_cache::client_response::is_null_body;
+use http_cache::error::CacheError;
+use http_cache::freshness::ExchangeTimes;
+use http_cache::memory_cache::BODY_BYTES_MAX;
+use http_cache::storable::{Storable, StorageCandidate, is_obs_text};
+use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
 use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
-use http_cache::vary::{self, Selecting, Vary};
+use http_cache::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, Lines};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{ReadableStream, Response};
 
-use super::super::keeping::{self, AS_IT_CAME, Found, hot};
-use super::forward::Received;
-use super::{Exchange, Looked, Outcome, Source, href};
+use super::super::keeping::{self, AS_STORED, CacheHit, hot};
+use super::forward::TimedResponse;
+use super::{Exchange, ExchangeResult, Lookup, ResponseSource, href};
 use crate::http::error::Failure;
 use crate::kv::headed::Body;
 use crate::platform::deadline;
@@ -28,7 +29,12 @@ use crate::platform::js_error::message_of;
 impl Exchange {
     /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
     /// §4.3.4).
-    pub(super) async fn validated(&self, looked: Looked, fwd: Fwd, received: Received) -> Result<Outcome, Failure> {
+    pub(super) async fn validated(
+        &self,
+        looked: Lookup,
+        fwd: ForwardReason,
+        received: TimedResponse,
+    ) -> Result<ExchangeResult, Failure> {
         let Some(found) = looked.found else {
             return Ok(received.passed_on(None, fwd, looked.kv_ms, looked.detail));
         };
@@ -37,7 +43,7 @@ impl Exchange {
             // The 304 is about another response, or its fields cannot be merged. The request is
             // repeated without a condition.
             let has_stale = self.may_be_stale(&found);
-            let looked = Looked { found: Some(found), ..looked };
+            let looked = Lookup { found: Some(found), ..looked };
             let received = match self.ask(Vec::new(), true, has_stale).await {
                 Ok(received) => received,
                 Err(failure) => return self.instead(looked, fwd, failure, None),
@@ -48,53 +54,60 @@ impl Exchange {
         let fields = freshened(&found.kept.stored.fields, &received.fields);
         let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
         let fate = self.fate_of_update(&stored, &received);
-        let kept = Rc::new(Kept::new(stored, None));
+        let kept = Rc::new(StoredResponse::new(stored, None));
         let body = match (fate, found.body) {
-            (Fate::Keep, Body::Bytes(bytes)) => {
+            (Storable::Yes, Body::Bytes(bytes)) => {
                 // A response that must be validated for each request need not be written to KV
                 // each time.
                 if kept.freshness.is_fresh(times.received_ms) {
-                    keeping::keep(&self.context, &key, &kept, &bytes, &AS_IT_CAME);
+                    keeping::keep(&self.context, &key, &kept, &bytes, &AS_STORED);
                 } else {
                     keeping::remember(&self.context, &key, &kept, &bytes, times.received_ms);
                 }
                 Body::Bytes(bytes)
             }
-            (Fate::Keep, Body::Stream(stream)) if kept.freshness.is_fresh(times.received_ms) => {
+            (Storable::Yes, Body::Stream(stream)) if kept.freshness.is_fresh(times.received_ms) => {
                 let (ours, theirs) = tee(&stream);
                 let length = Some(kept.stored.length);
                 keeping::keep_stream(&self.context, &key, kept.stored.clone(), ours, length);
                 Body::Stream(theirs)
             }
             (fate, body) => {
-                if matches!(fate, Fate::Forget(_)) {
+                if matches!(fate, Storable::Invalidate(_)) {
                     self.forget(looked.key, times.received_ms);
                 }
                 body
             }
         };
-        let is_stored = fate == Fate::Keep;
+        let is_stored = fate == Storable::Yes;
         let ttl = is_stored.then(|| kept.ttl_seconds(times.received_ms));
         let cache_status = CacheStatus::Forwarded { fwd, status: Some(304), is_stored, ttl, detail: looked.detail };
         // A cookie of the 304 is for this client and not stored.
         let cookies = received.fields.iter().filter(|(name, _)| *name == "set-cookie");
         let fields = fields.iter().chain(cookies).collect();
-        let source = Source::Kept { found: Found { kept, body }, received: Some(fields) };
-        Ok(Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+        let source = ResponseSource::Stored { found: CacheHit { kept, body }, received: Some(fields) };
+        Ok(ExchangeResult { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
     }
 
     /// Decides what to do with a stored response that a validation or a HEAD updates.
-    fn fate_of_update(&self, renewed: &Stored, received: &Received) -> Fate {
+    fn fate_of_update(&self, renewed: &StoredMetadata, received: &TimedResponse) -> Storable {
         let (method, url, request, vars) = ("GET", self.url.as_str(), &self.fields(), self.context.vars());
         let (credentials, times, default_lifetime_ms) = (&vars.cache.credentials, received.times, None);
         let (status, response) = (renewed.status, &renewed.fields);
-        let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+        let answered =
+            StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
         answered.fate_of_update(&received.fields)
     }
 
     /// Returns the metadata after a validation, and the key: the URL's own if the selecting
     /// fields changed.
-    fn renewed(&self, key: &Key<'static>, stored: &Stored, fields: &Lines, times: Times) -> (Key<'static>, Stored) {
+    fn renewed(
+        &self,
+        key: &Key<'static>,
+        stored: &StoredMetadata,
+        fields: &Lines,
+        times: ExchangeTimes,
+    ) -> (Key<'static>, StoredMetadata) {
         let mut renewed = stored.renewed(&self.fields(), fields, times);
         if self.has_ended(stored.epoch_ms) {
             renewed.epoch_ms = times.received_ms;
@@ -110,16 +123,16 @@ impl Exchange {
     }
 
     /// Returns the selecting fields of the request for a response with these fields.
-    fn selecting(&self, fields: &Lines) -> Selecting {
+    fn selecting(&self, fields: &Lines) -> SelectingFields {
         match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => vary::selecting(&names, &self.fields()),
-            Vary::Nothing | Vary::Star => Selecting::new(),
+            Vary::Nothing | Vary::Star => SelectingFields::new(),
         }
     }
 
     /// Updates or invalidates other stored responses as the response demands (RFC 9111 §4.3.5,
     /// §4.4).
-    pub(super) fn note_effects(&self, looked: &Looked, received: &Received) {
+    pub(super) fn note_effects(&self, looked: &Lookup, received: &TimedResponse) {
         // RFC 9110 §9.2.1: methods are unsafe unless known to be safe.
         let is_unsafe = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
         if is_unsafe && (200..400).contains(&received.status) {
@@ -136,22 +149,28 @@ impl Exchange {
             HeadEffect::Update(fields) => {
                 let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
                 match (&found.body, self.fate_of_update(&stored, received)) {
-                    (Body::Bytes(bytes), Fate::Keep) => {
-                        keeping::keep(&self.context, &key, &Rc::new(Kept::new(stored, None)), bytes, &AS_IT_CAME);
+                    (Body::Bytes(bytes), Storable::Yes) => {
+                        keeping::keep(
+                            &self.context,
+                            &key,
+                            &Rc::new(StoredResponse::new(stored, None)),
+                            bytes,
+                            &AS_STORED,
+                        );
                     }
-                    (Body::Stream(stream), Fate::Keep) => {
+                    (Body::Stream(stream), Storable::Yes) => {
                         let length = Some(stored.length);
                         keeping::keep_stream(&self.context, &key, stored, stream.clone(), length);
                     }
-                    (_, Fate::Forget(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
-                    (_, Fate::Pass(_)) => {}
+                    (_, Storable::Invalidate(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
+                    (_, Storable::No(_)) => {}
                 }
             }
             HeadEffect::Invalidate => self.forget(looked.key.to_static(), received.times.received_ms),
         }
     }
 
-    fn invalidate(&self, received: &Received) {
+    fn invalidate(&self, received: &TimedResponse) {
         let mut keys = vec![self.url.key(), self.url.page_key()];
         for name in ["location", "content-location"] {
             let other = received.fields.get(name).and_then(|to| href(&to, Some(self.url.as_str())));
@@ -175,12 +194,12 @@ impl Exchange {
     /// stale response, never half a response. A longer body is streamed.
     pub(super) async fn take(
         &self,
-        looked: Looked,
-        fwd: Fwd,
-        received: Received,
+        looked: Lookup,
+        fwd: ForwardReason,
+        received: TimedResponse,
         is_overtaken: bool,
-    ) -> Result<Outcome, Failure> {
-        let Received { status, times, .. } = received;
+    ) -> Result<ExchangeResult, Failure> {
+        let TimedResponse { status, times, .. } = received;
         let length = self.length_of_body(&received);
         let whole = match length.filter(|length| *length <= u64::from(BODY_BYTES_MAX)) {
             Some(length) => match self.whole(&received.response, length).await {
@@ -192,17 +211,18 @@ impl Exchange {
         let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
         let (method, url, request, vars) = (&*self.method, self.url.as_str(), &self.fields(), self.context.vars());
         let (credentials, response, default_lifetime_ms) = (&vars.cache.credentials, &received.fields, None);
-        let answered = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+        let answered =
+            StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
         let detail = match answered.fate() {
-            Fate::Keep if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
-            Fate::Keep if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
-            Fate::Forget(why) if looked.found.is_some() => {
+            Storable::Yes if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
+            Storable::Yes if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
+            Storable::Invalidate(why) if looked.found.is_some() => {
                 // The stored response is out of date, and nothing replaces it.
                 self.forget(looked.key.clone(), times.received_ms);
                 why.detail()
             }
-            Fate::Pass(why) | Fate::Forget(why) => why.detail(),
-            Fate::Keep => None,
+            Storable::No(why) | Storable::Invalidate(why) => why.detail(),
+            Storable::Yes => None,
         };
         looked.discard();
         Ok(received.passed_on(whole, fwd, looked.kv_ms, looked.detail.or(detail)))
@@ -210,36 +230,36 @@ impl Exchange {
 
     fn take_to_keep(
         &self,
-        looked: &Looked,
-        fwd: Fwd,
-        mut received: Received,
+        looked: &Lookup,
+        fwd: ForwardReason,
+        mut received: TimedResponse,
         length: Option<u64>,
         whole: Option<js_sys::ArrayBuffer>,
-    ) -> Outcome {
-        let Received { status, times, .. } = received;
+    ) -> ExchangeResult {
+        let TimedResponse { status, times, .. } = received;
         looked.discard();
         let (key, stored) = self.to_keep(looked, &received, length);
-        let (kept, upstream_ms) = (Rc::new(Kept::new(stored, None)), Some(received.took_ms()));
+        let (kept, upstream_ms) = (Rc::new(StoredResponse::new(stored, None)), Some(received.took_ms()));
         let source = if let Some(body) = whole {
-            keeping::keep(&self.context, &key, &kept, &body, &AS_IT_CAME);
-            let found = Found { kept: Rc::clone(&kept), body: Body::Bytes(body) };
-            Source::Kept { found, received: Some(std::mem::take(&mut received.fields)) }
+            keeping::keep(&self.context, &key, &kept, &body, &AS_STORED);
+            let found = CacheHit { kept: Rc::clone(&kept), body: Body::Bytes(body) };
+            ResponseSource::Stored { found, received: Some(std::mem::take(&mut received.fields)) }
         } else if let Some(body) = received.response.body() {
             let (ours, theirs) = tee(&body);
             keeping::keep_stream(&self.context, &key, kept.stored.clone(), ours, length);
-            Source::Upstream { received, body: theirs.into() }
+            ResponseSource::Upstream { received, body: theirs.into() }
         } else {
             return received.passed_on(None, fwd, looked.kv_ms, looked.detail);
         };
         let ttl = Some(kept.ttl_seconds(times.received_ms));
         let cache_status =
             CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
-        Outcome { source, cache_status, kv_ms: looked.kv_ms, upstream_ms }
+        ExchangeResult { source, cache_status, kv_ms: looked.kv_ms, upstream_ms }
     }
 
     /// Returns the length of the body in bytes if it is known; `None` for the response to a
     /// HEAD, whose `Content-Length` is that of a GET.
-    fn length_of_body(&self, received: &Received) -> Option<u64> {
+    fn length_of_body(&self, received: &TimedResponse) -> Option<u64> {
         match self.method.as_str() {
             "HEAD" => None,
             _ if is_null_body(received.status) => Some(0),
@@ -248,24 +268,29 @@ impl Exchange {
     }
 
     /// Returns the metadata of a response to store, and its key.
-    fn to_keep(&self, looked: &Looked, received: &Received, length: Option<u64>) -> (Key<'static>, Stored) {
-        let Received { status, times, .. } = *received;
+    fn to_keep(
+        &self,
+        looked: &Lookup,
+        received: &TimedResponse,
+        length: Option<u64>,
+    ) -> (Key<'static>, StoredMetadata) {
+        let TimedResponse { status, times, .. } = *received;
         let credentials = &self.context.vars().cache.credentials;
         let selecting = self.selecting(&received.fields);
-        let is_current = |kept: &&Kept| !self.has_ended(kept.stored.epoch_ms);
+        let is_current = |kept: &&StoredResponse| !self.has_ended(kept.stored.epoch_ms);
         let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);
         let found = found.map(|found| (found, looked.key != self.url.key()));
-        let place = Place::of(looked.first.as_deref().filter(is_current), found, &selecting, times.received_ms);
+        let place = StorageKey::of(looked.first.as_deref().filter(is_current), found, &selecting, times.received_ms);
         let key = match place {
-            Place::Url { .. } => self.url.key(),
-            Place::Variant { .. } => self.url.variant_key(&selecting),
+            StorageKey::Url { .. } => self.url.key(),
+            StorageKey::Variant { .. } => self.url.variant_key(&selecting),
         };
         // The response to a write is newer than the invalidation that the write causes.
         let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
-        let received = Stored::received(&self.fields(), credentials, status, &received.fields, times, None);
+        let received = StoredMetadata::received(&self.fields(), credentials, status, &received.fields, times, None);
         let received = if self.asked.is_safe { received } else { received.without_cookies() };
-        let stored = Stored {
-            times: Times { requested_ms, ..times },
+        let stored = StoredMetadata {
+            times: ExchangeTimes { requested_ms, ..times },
             length: length.unwrap_or_default(),
             selecting,
             epoch_ms: place.epoch_ms(),

@@ -1,13 +1,13 @@
 //! The content codings of a page (RFC 9110 §8.4).
 
-use crate::address::CacheError;
+use crate::error::CacheError;
 
 /// The most codings that are decoded for one page: each costs as much as reading it.
 const CODINGS_MAX: usize = 3;
 
 /// A content coding that is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub enum PageCoding {
     /// `gzip`, also by its old name `x-gzip` (RFC 1952).
     Gzip,
     /// `deflate`: the zlib format (RFC 1950).
@@ -18,7 +18,7 @@ pub enum Coding {
     Zstandard,
 }
 
-impl Coding {
+impl PageCoding {
     /// Returns the codings of a page in the order in which they are decoded: the last applied
     /// first. The list is empty if the page has none.
     ///
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn codings_are_taken_off_from_the_last_to_the_first() {
-        use Coding::{Brotli, Deflate, Gzip, Zstandard};
+        use PageCoding::{Brotli, Deflate, Gzip, Zstandard};
         for (field, codings) in [
             (None, Ok(vec![])),
             (Some(""), Ok(vec![])),
@@ -78,7 +78,7 @@ mod tests {
             (Some("gzip, x-own"), Err(CacheError::Coding)),
             (Some("gzip;q=1"), Err(CacheError::Coding)),
         ] {
-            assert_eq!(Coding::of_page(field), codings, "{field:?}");
+            assert_eq!(PageCoding::of_page(field), codings, "{field:?}");
         }
     }
 }

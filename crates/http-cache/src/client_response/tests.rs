@@ -1,8 +1,8 @@
 use super::*;
-use crate::cache_status::Fwd;
+use crate::cache_status::ForwardReason;
 use crate::credentials::CredentialFields;
-use crate::freshness::Times;
-use crate::stored::Stored;
+use crate::freshness::ExchangeTimes;
+use crate::stored_response::StoredMetadata;
 use http_semantics::fields::Lines;
 
 /// Sun, 06 Nov 1994 08:49:37 GMT.
@@ -10,11 +10,11 @@ const RECEIVED_MS: u64 = 784_111_777_000;
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:00:00 GMT";
 
-const HIT: Story =
-    Story { cache_status: CacheStatus::Hit { ttl: 17, detail: None }, kv_ms: Some(3), upstream_ms: None };
-const MISS: Story = Story {
+const HIT: Diagnostics =
+    Diagnostics { cache_status: CacheStatus::Hit { ttl: 17, detail: None }, kv_ms: Some(3), upstream_ms: None };
+const MISS: Diagnostics = Diagnostics {
     cache_status: CacheStatus::Forwarded {
-        fwd: Fwd::UriMiss,
+        fwd: ForwardReason::UriMiss,
         status: Some(200),
         is_stored: true,
         ttl: Some(60),
@@ -31,19 +31,26 @@ fn lines(fields: Pairs<'_>) -> Lines {
 }
 
 /// A stored response with a body of ten bytes.
-fn keeping(status: u16, fields: Pairs<'_>) -> Kept {
-    let times = Times { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-    Kept::new(
-        Stored {
+fn keeping(status: u16, fields: Pairs<'_>) -> StoredResponse {
+    let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
+    StoredResponse::new(
+        StoredMetadata {
             length: 10,
-            ..Stored::received(&Lines::default(), &CredentialFields::default(), status, &lines(fields), times, None)
+            ..StoredMetadata::received(
+                &Lines::default(),
+                &CredentialFields::default(),
+                status,
+                &lines(fields),
+                times,
+                None,
+            )
         },
         None,
     )
 }
 
 /// The fields as they are sent: removed, set, appended.
-fn sent(answer: &Answer<'_>) -> Vec<String> {
+fn sent(answer: &ClientResponse<'_>) -> Vec<String> {
     let Edits { remove, set, append } = &answer.edits;
     let is_gone = |name: &str| remove.iter().any(|gone| gone == name) || set.iter().any(|(gone, _)| gone == name);
     let fields = answer.fields.iter().filter(|(name, _)| !is_gone(name));
@@ -52,7 +59,7 @@ fn sent(answer: &Answer<'_>) -> Vec<String> {
 }
 
 /// The single line of a field; empty if there is none.
-fn field(answer: &Answer<'_>, name: &str) -> String {
+fn field(answer: &ClientResponse<'_>, name: &str) -> String {
     let start = format!("{name}: ");
     let lines: Vec<String> =
         sent(answer).iter().filter_map(|line| line.strip_prefix(&start).map(str::to_owned)).collect();
@@ -78,7 +85,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
     ];
     let kept = keeping(200, &fields);
     let answer = of_kept("GET", &Lines::from(&[]), &kept, None, &HIT, RECEIVED_MS + 1999);
-    assert_eq!((answer.status, &answer.part), (200, &Part::Whole));
+    assert_eq!((answer.status, &answer.part), (200, &BodyPart::Whole));
     let expected = [
         "date: Sun, 06 Nov 1994 08:49:37 GMT",
         "server-timing: db;dur=7",
@@ -91,7 +98,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
         "server-timing: kv;dur=3",
     ];
     assert_eq!(sent(&answer), expected);
-    let silent = Story { kv_ms: None, ..HIT };
+    let silent = Diagnostics { kv_ms: None, ..HIT };
     let first = [("cache-control", "max-age=60")];
     let kept = keeping(200, &first);
     let answer = of_kept("GET", &Lines::from(&[]), &kept, None, &silent, RECEIVED_MS);
@@ -117,8 +124,14 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
     }
     let kept = keeping(200, &[("cache-control", "max-age=1")]);
     let stale = CacheStatus::Hit { ttl: -3, detail: Some("stale-if-error") };
-    let answer =
-        of_kept("GET", &Lines::from(&[]), &kept, None, &Story { cache_status: stale, ..MISS }, RECEIVED_MS + 4000);
+    let answer = of_kept(
+        "GET",
+        &Lines::from(&[]),
+        &kept,
+        None,
+        &Diagnostics { cache_status: stale, ..MISS },
+        RECEIVED_MS + 4000,
+    );
     assert_eq!(field(&answer, "age"), "4", "in place of an error");
     assert_eq!(field(&answer, "cache-status"), "kv-edge; hit; ttl=-3; detail=stale-if-error");
     assert_eq!(field(&answer, "server-timing"), "kv;dur=3, upstream;dur=20");
@@ -162,7 +175,7 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
     assert_eq!(sent(&of_upstream("GET", 200, &received, &MISS)), all);
     assert_eq!(sent(&of_kept("GET", &request, &kept, Some(&received), &MISS, RECEIVED_MS)), all);
     // RFC 9111 §3.1: another client receives only what is stored.
-    let hit = of_kept("GET", &request, &kept, None, &Story { kv_ms: None, ..HIT }, RECEIVED_MS);
+    let hit = of_kept("GET", &request, &kept, None, &Diagnostics { kv_ms: None, ..HIT }, RECEIVED_MS);
     let expected = [theirs[3], theirs[4], "age: 0", own[0], "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&hit), expected);
 }
@@ -189,18 +202,18 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
         ("x-a", "1"),
     ];
     let kept = keeping(200, &fields);
-    let names = |answer: &Answer<'_>| {
+    let names = |answer: &ClientResponse<'_>| {
         let lines = sent(answer);
         lines.iter().map(|line| line.split_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
     };
     let request = Lines::from(&[("if-none-match", "\"b\", \"a\"")]);
     let hit = of_kept("GET", &request, &kept, None, &HIT, RECEIVED_MS);
-    assert_eq!((hit.status, &hit.part), (304, &Part::Nothing));
+    assert_eq!((hit.status, &hit.part), (304, &BodyPart::Nothing));
     let guiding = "date etag content-location cache-control cdn-cache-control expires vary";
     assert_eq!(names(&hit), format!("{guiding} age via cache-status server-timing"));
     let received = lines(&fields);
     let miss = of_kept("HEAD", &request, &kept, Some(&received), &MISS, RECEIVED_MS);
-    assert_eq!((miss.status, &miss.part), (304, &Part::Nothing));
+    assert_eq!((miss.status, &miss.part), (304, &BodyPart::Nothing));
     assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "validated: no Age");
     let untagged = keeping(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
     let request = Lines::from(&[("if-modified-since", MODIFIED)]);
@@ -212,12 +225,12 @@ const PART: [(&str, &str); 4] =
     [("etag", "\"a\""), ("last-modified", MODIFIED), ("date", DATE), ("cache-control", "max-age=60")];
 
 /// Status, bytes and `Content-Range` of the response to a request, from a stored one.
-fn part(method: &str, kept: &Kept, request: Pairs<'_>) -> (u16, String, String) {
+fn part(method: &str, kept: &StoredResponse, request: Pairs<'_>) -> (u16, String, String) {
     let answer = of_kept(method, &Lines::from(request), kept, None, &HIT, RECEIVED_MS);
     let bytes = match &answer.part {
-        Part::Whole => "all".to_owned(),
-        Part::Nothing => String::new(),
-        Part::Bytes(bytes) => format!("{bytes:?}"),
+        BodyPart::Whole => "all".to_owned(),
+        BodyPart::Nothing => String::new(),
+        BodyPart::Bytes(bytes) => format!("{bytes:?}"),
     };
     (answer.status, bytes, field(&answer, "content-range"))
 }
@@ -352,7 +365,7 @@ fn conditions_and_ranges_are_those_of_a_success() {
     let kept = keeping(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
     for range in ["bytes=0-1", "bytes=10-"] {
         let answer = of_kept("HEAD", &Lines::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS);
-        assert_eq!((answer.status, &answer.part), (200, &Part::Nothing), "HEAD");
+        assert_eq!((answer.status, &answer.part), (200, &BodyPart::Nothing), "HEAD");
         assert_eq!(field(&answer, "content-length"), "10");
     }
 }
@@ -361,16 +374,16 @@ fn conditions_and_ranges_are_those_of_a_success() {
 fn the_upstreams_answer_passes_as_it_is() {
     let fields = lines(&[("content-length", "4"), ("content-range", "bytes 0-3/10"), ("via", "1.1 a"), ("age", "3")]);
     for (method, status, expected) in [
-        ("GET", 200, Part::Whole),
-        ("GET", 206, Part::Whole),
-        ("POST", 201, Part::Whole),
-        ("GET", 416, Part::Whole),
-        ("HEAD", 200, Part::Nothing),
-        ("GET", 204, Part::Nothing),
-        ("GET", 205, Part::Nothing),
-        ("GET", 304, Part::Nothing),
+        ("GET", 200, BodyPart::Whole),
+        ("GET", 206, BodyPart::Whole),
+        ("POST", 201, BodyPart::Whole),
+        ("GET", 416, BodyPart::Whole),
+        ("HEAD", 200, BodyPart::Nothing),
+        ("GET", 204, BodyPart::Nothing),
+        ("GET", 205, BodyPart::Nothing),
+        ("GET", 304, BodyPart::Nothing),
     ] {
-        let answer = of_upstream(method, status, &fields, &Story { kv_ms: None, upstream_ms: None, ..MISS });
+        let answer = of_upstream(method, status, &fields, &Diagnostics { kv_ms: None, upstream_ms: None, ..MISS });
         assert_eq!((answer.status, &answer.part), (status, &expected), "{method} {status}");
         let expected = [
             "content-length: 4",

@@ -4,7 +4,7 @@
 pub mod charset;
 mod coding;
 
-pub use coding::Coding;
+pub use coding::PageCoding;
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub const REDIRECTS_MAX: u32 = 5;
 /// The view as it is stored, with the documented names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Page<'a> {
+pub struct PageView<'a> {
     /// The text of `<title>`.
     #[serde(borrow)]
     pub title: Cow<'a, str>,
@@ -38,7 +38,7 @@ pub struct Page<'a> {
     pub last_updated: Cow<'a, str>,
 }
 
-impl Page<'static> {
+impl PageView<'static> {
     /// Creates the view from the raw text of a page's title and body. If one is missing, the
     /// documented text stands in.
     ///
@@ -73,7 +73,9 @@ fn collapse_white_space(text: &str) -> String {
 /// if the record is broken, which counts as a miss.
 #[must_use]
 pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
-    record::parse::<Page<'_>>(record).is_ok().then(|| [&b"{\"data\":"[..], record, b",\"fromCache\":true}"].concat())
+    record::parse::<PageView<'_>>(record)
+        .is_ok()
+        .then(|| [&b"{\"data\":"[..], record, b",\"fromCache\":true}"].concat())
 }
 
 /// Returns the documented response around a view that was made just now, from a page out of the
@@ -133,10 +135,10 @@ mod tests {
             ("&amp;lt; &unknown; & &#0;", "&lt; &unknown; & &#0;"),
             (" \t\n", ""),
         ] {
-            let page = Page::from_text(Some(raw), Some(raw), "now".to_owned());
+            let page = PageView::from_text(Some(raw), Some(raw), "now".to_owned());
             assert_eq!((page.title.as_ref(), page.content.as_ref()), (text, text), "{raw}");
         }
-        let empty = Page::from_text(None, None, "now".to_owned());
+        let empty = PageView::from_text(None, None, "now".to_owned());
         assert_eq!((empty.title.as_ref(), empty.content.as_ref()), ("No title found", "No content found"));
     }
 

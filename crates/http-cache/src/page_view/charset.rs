@@ -3,7 +3,7 @@
 //! depends on the user's language.
 //!
 //! ```
-//! use http_cache::page::charset::Charset;
+//! use http_cache::page_view::charset::Charset;
 //!
 //! // The runtime knows the labels and the encodings that they name (Encoding Standard, §4.2).
 //! let encoding = |label: &str| (label == "latin1").then(|| "windows-1252".to_owned());

@@ -14,7 +14,7 @@ mod tests;
 
 use std::rc::Rc;
 
-use crate::stored::{Kept, Stored};
+use crate::stored_response::{StoredMetadata, StoredResponse};
 use http_semantics::fields::Fields;
 use kv_store::lru::Lru;
 
@@ -31,9 +31,9 @@ const LEFT_ALONE_MAX_MS: u64 = 60_000;
 
 /// A stored response in memory.
 #[derive(Debug, Clone)]
-pub struct Entry<B> {
+pub struct MemoryEntry<B> {
     /// The response without its body.
-    pub kept: Rc<Kept>,
+    pub kept: Rc<StoredResponse>,
     /// The body.
     pub body: B,
 }
@@ -41,21 +41,21 @@ pub struct Entry<B> {
 /// The in-memory cache of one isolate, bounded in bytes; the least recently used entries are
 /// evicted first. `B` is a handle to a body, and its clones share the bytes.
 #[derive(Debug)]
-pub struct Hot<B> {
-    entries: Lru<Held<B>>,
+pub struct MemoryCache<B> {
+    entries: Lru<TimedEntry<B>>,
     /// When each key was invalidated.
     invalidated: Lru<u64>,
-    refreshes: Lru<Refresh>,
+    refreshes: Lru<RefreshState>,
 }
 
 #[derive(Debug)]
-struct Held<B> {
-    entry: Entry<B>,
+struct TimedEntry<B> {
+    entry: MemoryEntry<B>,
     inserted_ms: u64,
 }
 
 #[derive(Debug, Default)]
-struct Refresh {
+struct RefreshState {
     /// When the refresh began that is in progress.
     began_ms: Option<u64>,
     /// How many refreshes failed in a row.
@@ -64,7 +64,7 @@ struct Refresh {
     failed_ms: u64,
 }
 
-impl<B: Clone> Hot<B> {
+impl<B: Clone> MemoryCache<B> {
     /// Creates an empty cache with these bounds in bytes: for responses with their bodies, for
     /// invalidations, and for the state of refreshes.
     #[must_use]
@@ -84,7 +84,7 @@ impl<B: Clone> Hot<B> {
 
     /// Returns the response under this key if it was inserted less than `kept_ms` milliseconds
     /// ago.
-    pub fn get(&mut self, key: &str, kept_ms: u64, now_ms: u64) -> Option<Entry<B>> {
+    pub fn get(&mut self, key: &str, kept_ms: u64, now_ms: u64) -> Option<MemoryEntry<B>> {
         self.forget_invalidations(now_ms);
         let held = self.entries.get(key)?;
         // `None` if the clock was set back: then the age of the entry is unknown.
@@ -103,7 +103,7 @@ impl<B: Clone> Hot<B> {
     ///
     /// Nothing changes if the response was requested before the key was invalidated, or before
     /// the response that is in memory: KV shows older values for a while.
-    pub fn insert(&mut self, key: &str, entry: Entry<B>, now_ms: u64) {
+    pub fn insert(&mut self, key: &str, entry: MemoryEntry<B>, now_ms: u64) {
         self.forget_invalidations(now_ms);
         let requested_ms = entry.kept.stored.times.requested_ms;
         let newer = self.entries.get(key).filter(|held| held.entry.kept.stored.times.requested_ms > requested_ms);
@@ -111,7 +111,7 @@ impl<B: Clone> Hot<B> {
             return;
         }
         let bytes = size(&entry);
-        self.entries.insert(key, Held { entry, inserted_ms: now_ms }, bytes);
+        self.entries.insert(key, TimedEntry { entry, inserted_ms: now_ms }, bytes);
     }
 
     /// Removes the response under this key if it was requested before that time.
@@ -147,7 +147,7 @@ impl<B: Clone> Hot<B> {
 
     /// Returns true if the caller is to refresh this key now. Returns false while another
     /// refresh is in progress, or during the backoff after a failed one. The caller must report
-    /// the end with [`Hot::end_refresh`]; otherwise the next refresh has to wait 30 s.
+    /// the end with [`MemoryCache::end_refresh`]; otherwise the next refresh has to wait 30 s.
     pub fn begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
         if self.is_left_alone(key, now_ms) {
             return false;
@@ -191,7 +191,7 @@ impl<B: Clone> Hot<B> {
     }
 }
 
-impl Refresh {
+impl RefreshState {
     fn is_left_alone(&self, now_ms: u64) -> bool {
         let Some(doublings) = self.failures.checked_sub(1) else { return false };
         let lasts_ms = LEFT_ALONE_MS.saturating_mul(2_u64.saturating_pow(doublings)).min(LEFT_ALONE_MAX_MS);
@@ -201,10 +201,10 @@ impl Refresh {
 
 /// Returns the size in bytes of an entry without its key: its metadata as it lies in memory, and
 /// its body.
-fn size<B>(entry: &Entry<B>) -> usize {
-    let Stored { fields, selecting, length, .. } = &entry.kept.stored;
+fn size<B>(entry: &MemoryEntry<B>) -> usize {
+    let StoredMetadata { fields, selecting, length, .. } = &entry.kept.stored;
     let selecting = selecting.iter().flat_map(|(name, value)| [name.len(), value.len()]);
     let body = usize::try_from(*length).unwrap_or(usize::MAX);
-    let head = size_of::<Kept>() + fields.as_str().len() + fields.names().len();
+    let head = size_of::<StoredResponse>() + fields.as_str().len() + fields.names().len();
     [head, body].into_iter().chain(selecting).fold(0, usize::saturating_add)
 }

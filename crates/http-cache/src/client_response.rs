@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range as Bytes;
 
 use crate::cache_status::{CacheStatus, server_timing};
-use crate::stored::Kept;
+use crate::stored_response::StoredResponse;
 use crate::validation::not_modified_fields;
 use http_semantics::conditional::{Condition, Validators, evaluate};
 use http_semantics::fields::{Edits, Fields, Lines, continued, remove_hop_by_hop};
@@ -20,7 +20,7 @@ pub const VIA: &str = "1.1 kv-edge";
 /// What a response says about how the cache handled the request, in `Cache-Status` and
 /// `Server-Timing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Story {
+pub struct Diagnostics {
     /// How the cache handled the request.
     pub cache_status: CacheStatus,
     /// How long KV took, in milliseconds; `None` if it was not read.
@@ -31,7 +31,7 @@ pub struct Story {
 
 /// Which part of the body is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum BodyPart {
     /// All of it.
     Whole,
     /// Nothing.
@@ -42,7 +42,7 @@ pub enum Part {
 
 /// A response to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<'a> {
+pub struct ClientResponse<'a> {
     /// The status.
     pub status: u16,
     /// Its header fields.
@@ -50,7 +50,7 @@ pub struct Answer<'a> {
     /// The changes to those fields.
     pub edits: Edits<'static>,
     /// Which part of the body is sent with it.
-    pub part: Part,
+    pub part: BodyPart,
 }
 
 /// Returns the response to a request that is answered with a stored response, whose conditions
@@ -62,11 +62,11 @@ pub struct Answer<'a> {
 pub fn of_kept<'a>(
     method: &str,
     request: &impl Fields,
-    kept: &'a Kept,
+    kept: &'a StoredResponse,
     received: Option<&'a Lines>,
-    story: &Story,
+    story: &Diagnostics,
     now_ms: u64,
-) -> Answer<'a> {
+) -> ClientResponse<'a> {
     let stored = &kept.stored;
     let fields = received.unwrap_or(&stored.fields);
     let mut edits = Edits::default();
@@ -85,14 +85,14 @@ pub fn of_kept<'a>(
             .unwrap_or(stored.times.received_ms),
     };
     let has_body = method != "HEAD" && !is_null_body(stored.status);
-    let part = if has_body { Part::Whole } else { Part::Nothing };
-    let mut answer = Answer { status: stored.status, fields: Cow::Borrowed(fields), edits, part };
+    let part = if has_body { BodyPart::Whole } else { BodyPart::Nothing };
+    let mut answer = ClientResponse { status: stored.status, fields: Cow::Borrowed(fields), edits, part };
     // RFC 9110 §13.2.1: conditions are ignored if the response without them is not 2xx. §14.2: a
     // range applies to a GET that would be answered 200.
     if (200..300).contains(&stored.status) && evaluate(method, request, &validators) == Condition::NotModified {
         answer.status = 304;
         answer.fields = Cow::Owned(not_modified_fields(fields));
-        answer.part = Part::Nothing;
+        answer.part = BodyPart::Nothing;
     } else if stored.status == 200 && method == "GET" {
         answer.take_range(request, &validators, stored.length);
     }
@@ -107,16 +107,16 @@ pub fn of_kept<'a>(
 
 /// Returns the upstream's response as it is passed on.
 #[must_use]
-pub fn of_upstream<'a>(method: &str, status: u16, fields: &'a Lines, story: &Story) -> Answer<'a> {
+pub fn of_upstream<'a>(method: &str, status: u16, fields: &'a Lines, story: &Diagnostics) -> ClientResponse<'a> {
     let mut edits = Edits::default();
     remove_connection(fields, &mut edits);
-    let part = if method == "HEAD" || is_null_body(status) { Part::Nothing } else { Part::Whole };
-    let mut answer = Answer { status, fields: Cow::Borrowed(fields), edits, part };
+    let part = if method == "HEAD" || is_null_body(status) { BodyPart::Nothing } else { BodyPart::Whole };
+    let mut answer = ClientResponse { status, fields: Cow::Borrowed(fields), edits, part };
     answer.tell(story, fields);
     answer
 }
 
-impl Answer<'_> {
+impl ClientResponse<'_> {
     fn take_range(&mut self, request: &impl Fields, validators: &Validators<'_>, length: u64) {
         let Some(range) = request.get("range") else { return };
         match Range::of(Some(&range), request.get("if-range").as_deref(), validators, length) {
@@ -127,19 +127,19 @@ impl Answer<'_> {
                 self.status = 206;
                 self.edits.remove("content-length");
                 self.edits.set("content-range", content_range(range, length));
-                self.part = Part::Bytes(range.clone());
+                self.part = BodyPart::Bytes(range.clone());
             }
             Range::Unsatisfiable => {
                 self.status = 416;
                 self.fields = Cow::Owned(Lines::default());
                 self.edits.set("content-range", unsatisfied(length));
-                self.part = Part::Nothing;
+                self.part = BodyPart::Nothing;
             }
             Range::Whole => {}
         }
     }
 
-    fn tell(&mut self, story: &Story, fields: &Lines) {
+    fn tell(&mut self, story: &Diagnostics, fields: &Lines) {
         // Another cache in front could store a response without `Cache-Control` (RFC 9111
         // §4.2.2), whoever it was made for.
         if !fields.has("cache-control") {

@@ -1,7 +1,7 @@
 //! The request that goes to the upstream.
 
-use crate::address::CacheError;
-use crate::answer::VIA;
+use crate::client_response::VIA;
+use crate::error::CacheError;
 use http_semantics::cdn_loop;
 use http_semantics::fields::{Edits, Fields, continued, remove_hop_by_hop};
 use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};

@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache_control::CacheControl;
 use crate::credentials::CredentialFields;
-use crate::freshness::{Freshness, Times};
-use crate::storing::{kept_fields, shares_cookies};
-use crate::vary::{self, Selecting, Vary};
+use crate::freshness::{ExchangeTimes, Freshness};
+use crate::storable::{kept_fields, shares_cookies};
+use crate::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, Lines};
 use kv_store::record;
 
 /// The metadata of a stored response: everything but the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredMetadata {
     /// The status.
     pub status: u16,
     /// The header fields, without those that must not be stored (RFC 9111 §3.1).
     pub fields: Lines,
     /// When the upstream was last asked for it and when it answered. A validation counts.
-    pub times: Times,
+    pub times: ExchangeTimes,
     /// The length of the body in bytes.
     pub length: u64,
     /// The request fields that select it (RFC 9111 §4.1); empty if its `Vary` names none.
-    pub selecting: Selecting,
+    pub selecting: SelectingFields,
     /// When a response with the same list of selecting fields was first stored for the URL, in
     /// milliseconds since the Unix epoch. A variant is used only if the response under the URL's
     /// key has the same epoch, so a change of `Vary` makes all older variants unreachable.
     pub epoch_ms: u64,
 }
 
-impl Stored {
+impl StoredMetadata {
     /// Returns the metadata of a response that has just been received. Length, selecting fields
     /// and epoch are left for the caller to set.
     #[must_use]
@@ -41,7 +41,7 @@ impl Stored {
         credentials: &CredentialFields,
         status: u16,
         fields: &Lines,
-        times: Times,
+        times: ExchangeTimes,
         default_lifetime_ms: Option<u64>,
     ) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
@@ -49,7 +49,7 @@ impl Stored {
         // A cookie in response to a cookie may be the visitor's own session.
         let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness) && !credentials.are_in(request);
         let fields = kept_fields(fields, keeps_cookies);
-        Self { status, fields, times, length: 0, selecting: Selecting::new(), epoch_ms: 0 }
+        Self { status, fields, times, length: 0, selecting: SelectingFields::new(), epoch_ms: 0 }
     }
 
     /// Returns the same response without cookies. A cookie in response to a POST may be the
@@ -63,7 +63,7 @@ impl Stored {
     /// fields than before, it becomes the response to this request, and a new epoch begins (RFC
     /// 9111 §4.1).
     #[must_use]
-    pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: Times) -> Self {
+    pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: ExchangeTimes) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(self.status, fields, &directives, is_targeted, times, None);
         let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness);
@@ -83,29 +83,29 @@ impl Stored {
     /// has it.
     #[must_use]
     pub fn undated(now_ms: u64) -> Self {
-        let times = Times { requested_ms: now_ms, received_ms: now_ms };
+        let times = ExchangeTimes { requested_ms: now_ms, received_ms: now_ms };
         Self::received(&Lines::default(), &CredentialFields::default(), 200, &Lines::default(), times, None)
     }
 }
 
 /// A stored response without its body, with its directives and freshness, which are parsed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredResponse {
     /// The metadata.
-    pub stored: Stored,
+    pub stored: StoredMetadata,
     /// The directives of `CDN-Cache-Control`, or else of `Cache-Control`.
     pub directives: CacheControl,
     /// Its age and lifetime.
     pub freshness: Freshness,
 }
 
-impl Kept {
+impl StoredResponse {
     /// Parses what the metadata says about its use. `default_lifetime_ms` is the lifetime if it
     /// states none, in milliseconds.
     #[must_use]
-    pub fn new(stored: Stored, default_lifetime_ms: Option<u64>) -> Self {
+    pub fn new(stored: StoredMetadata, default_lifetime_ms: Option<u64>) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(&stored.fields);
-        let Stored { status, times, .. } = stored;
+        let StoredMetadata { status, times, .. } = stored;
         let freshness = Freshness::of(status, &stored.fields, &directives, is_targeted, times, default_lifetime_ms);
         Self { stored, directives, freshness }
     }
@@ -136,28 +136,33 @@ impl Kept {
 ///   GET https://a.example/#<hash>   the variant "en"
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum StorageKey {
     /// Under the URL's key, replacing what is there.
     Url {
-        /// The epoch of the variants ([`Stored::epoch_ms`]).
+        /// The epoch of the variants ([`StoredMetadata::epoch_ms`]).
         epoch_ms: u64,
     },
     /// Under the variant's own key.
     Variant {
-        /// The epoch of the variants ([`Stored::epoch_ms`]).
+        /// The epoch of the variants ([`StoredMetadata::epoch_ms`]).
         epoch_ms: u64,
     },
 }
 
-impl Place {
+impl StorageKey {
     /// Returns where to store a response with these selecting fields.
     ///
     /// `found` is the stored response that it replaces, with true if that is under the key of a
     /// variant; the new one goes to the same place. Otherwise `first` decides, the response
     /// under the URL's key: a fresh one keeps its place, a stale one is replaced.
     #[must_use]
-    pub fn of(first: Option<&Kept>, found: Option<(&Kept, bool)>, selecting: &Selecting, now_ms: u64) -> Self {
-        let is_same_rule = |kept: &Kept| {
+    pub fn of(
+        first: Option<&StoredResponse>,
+        found: Option<(&StoredResponse, bool)>,
+        selecting: &SelectingFields,
+        now_ms: u64,
+    ) -> Self {
+        let is_same_rule = |kept: &StoredResponse| {
             let (one, other) = (&kept.stored.selecting, selecting);
             one.len() == other.len() && one.iter().zip(other).all(|((one, _), (other, _))| one == other)
         };
@@ -174,7 +179,7 @@ impl Place {
         }
     }
 
-    /// Returns the epoch of the variants ([`Stored::epoch_ms`]).
+    /// Returns the epoch of the variants ([`StoredMetadata::epoch_ms`]).
     #[must_use]
     pub fn epoch_ms(self) -> u64 {
         let (Self::Url { epoch_ms } | Self::Variant { epoch_ms }) = self;
@@ -211,7 +216,7 @@ pub enum UnusableRecord {
     Broken,
 }
 
-impl Stored {
+impl StoredMetadata {
     /// Returns the JSON that is stored in Workers KV.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -242,7 +247,7 @@ impl Stored {
         Ok(Self {
             status: record.s,
             fields: Lines::parse(record.f.into_owned()),
-            times: Times { requested_ms: record.q, received_ms: record.r },
+            times: ExchangeTimes { requested_ms: record.q, received_ms: record.r },
             length: record.l,
             selecting: record.y,
             epoch_ms: record.e,
@@ -256,37 +261,37 @@ mod tests {
 
     #[test]
     fn the_form_in_kv_is_read_back_and_a_broken_one_is_none() {
-        let stored = Stored {
+        let stored = StoredMetadata {
             status: 203,
             fields: [("etag", "\"a\\b\""), ("vary", "x"), ("set-cookie", "ü=1")].into_iter().collect(),
-            times: Times { requested_ms: 1, received_ms: u64::MAX },
+            times: ExchangeTimes { requested_ms: 1, received_ms: u64::MAX },
             length: 3,
             selecting: vec![("x".to_owned(), "-".to_owned())],
             epoch_ms: 4,
         };
         let json = stored.to_json();
-        assert_eq!(Stored::from_json(&json).as_ref(), Ok(&stored));
+        assert_eq!(StoredMetadata::from_json(&json).as_ref(), Ok(&stored));
         for broken in ["", "{", "null", "[]", "{}", &json.replace("203", "99")] {
-            assert_eq!(Stored::from_json(broken), Err(UnusableRecord::Broken), "{broken}");
+            assert_eq!(StoredMetadata::from_json(broken), Err(UnusableRecord::Broken), "{broken}");
         }
         for version in ["1", "3"] {
             let other = json.replace("\"v\":2", &format!("\"v\":{version}"));
-            assert_eq!(Stored::from_json(&other), Err(UnusableRecord::OtherVersion), "{other}");
+            assert_eq!(StoredMetadata::from_json(&other), Err(UnusableRecord::OtherVersion), "{other}");
         }
     }
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
     const NOW_MS: u64 = 784_111_777_000;
-    const NOW: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
+    const NOW: ExchangeTimes = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
 
     /// A stored variant that is fresh for a minute.
-    fn variant(selecting: &Selecting, epoch_ms: u64) -> Kept {
+    fn variant(selecting: &SelectingFields, epoch_ms: u64) -> StoredResponse {
         let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
-        let stored = Stored::received(&Lines::default(), &CredentialFields::default(), 200, &fields, NOW, None);
-        Kept::new(Stored { selecting: selecting.clone(), epoch_ms, ..stored }, None)
+        let stored = StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, NOW, None);
+        StoredResponse::new(StoredMetadata { selecting: selecting.clone(), epoch_ms, ..stored }, None)
     }
 
-    fn selecting(list: &[(&str, &str)]) -> Selecting {
+    fn selecting(list: &[(&str, &str)]) -> SelectingFields {
         list.iter().map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned())).collect()
     }
 
@@ -297,20 +302,22 @@ mod tests {
         let (one, other) = (selecting(&[("accept", "a")]), selecting(&[("accept", "b")]));
         let (first, fresh_ms, stale_ms) = (variant(&one, 7), NOW_MS + 59_999, NOW_MS + 60_000);
         for (rule, new, now_ms, place) in [
-            ("the same", &one, fresh_ms, Place::Url { epoch_ms: 7 }),
-            ("the same, stale", &one, stale_ms, Place::Url { epoch_ms: 7 }),
-            ("another", &other, fresh_ms, Place::Variant { epoch_ms: 7 }),
-            ("another, stale", &other, stale_ms, Place::Url { epoch_ms: 7 }),
+            ("the same", &one, fresh_ms, StorageKey::Url { epoch_ms: 7 }),
+            ("the same, stale", &one, stale_ms, StorageKey::Url { epoch_ms: 7 }),
+            ("another", &other, fresh_ms, StorageKey::Variant { epoch_ms: 7 }),
+            ("another, stale", &other, stale_ms, StorageKey::Url { epoch_ms: 7 }),
         ] {
-            assert_eq!(Place::of(Some(&first), None, new, now_ms), place, "{rule}");
+            assert_eq!(StorageKey::of(Some(&first), None, new, now_ms), place, "{rule}");
             assert_eq!(place.epoch_ms(), 7);
         }
         // A response that was selected is replaced where it is stored, or an older copy could
         // come back.
         let found = variant(&other, 7);
-        for (is_variant, place) in [(true, Place::Variant { epoch_ms: 7 }), (false, Place::Url { epoch_ms: 7 })] {
+        for (is_variant, place) in
+            [(true, StorageKey::Variant { epoch_ms: 7 }), (false, StorageKey::Url { epoch_ms: 7 })]
+        {
             for now_ms in [fresh_ms, stale_ms] {
-                assert_eq!(Place::of(Some(&first), Some((&found, is_variant)), &other, now_ms), place);
+                assert_eq!(StorageKey::of(Some(&first), Some((&found, is_variant)), &other, now_ms), place);
             }
         }
     }
@@ -320,22 +327,22 @@ mod tests {
         let [accept, both, language, none] =
             [&[("accept", "a")][..], &[("accept", "a"), ("cookie", "b")], &[("accept-language", "a")], &[]]
                 .map(selecting);
-        let anew = Place::Url { epoch_ms: NOW_MS };
-        assert_eq!(Place::of(None, None, &accept, NOW_MS), anew, "the first");
+        let anew = StorageKey::Url { epoch_ms: NOW_MS };
+        assert_eq!(StorageKey::of(None, None, &accept, NOW_MS), anew, "the first");
         for (first, new) in
             [(&accept, &both), (&both, &accept), (&accept, &language), (&none, &accept), (&accept, &none)]
         {
-            assert_eq!(Place::of(Some(&variant(first, 7)), None, new, NOW_MS), anew, "{first:?} {new:?}");
+            assert_eq!(StorageKey::of(Some(&variant(first, 7)), None, new, NOW_MS), anew, "{first:?} {new:?}");
         }
-        assert_eq!(Place::of(Some(&variant(&none, 7)), None, &none, NOW_MS), Place::Url { epoch_ms: 7 });
+        assert_eq!(StorageKey::of(Some(&variant(&none, 7)), None, &none, NOW_MS), StorageKey::Url { epoch_ms: 7 });
     }
 
     #[test]
     fn a_validation_renews_fields_and_times_but_neither_body_nor_selection() {
         let selecting = selecting(&[("accept", "a")]);
-        let first = Stored { length: 3, ..variant(&selecting, 7).stored };
-        let first = Stored { status: 203, ..first };
-        let later = Times { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
+        let first = StoredMetadata { length: 3, ..variant(&selecting, 7).stored };
+        let first = StoredMetadata { status: 203, ..first };
+        let later = ExchangeTimes { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
         let fields: Lines = [
             ("cache-control", "max-age=5, private=\"x-a\""),
             ("x-a", "1"),
@@ -348,7 +355,7 @@ mod tests {
         let request: Lines = [("accept", "b")].into_iter().collect();
         let renewed = first.renewed(&request, &fields, later);
         let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
-        assert_eq!(renewed, Stored { fields: kept, times: later, ..first });
+        assert_eq!(renewed, StoredMetadata { fields: kept, times: later, ..first });
         // RFC 9111 §4.1: with another list of selecting fields, it is the response to this
         // request.
         let other: Lines = [("vary", "x-c")].into_iter().collect();
@@ -357,7 +364,7 @@ mod tests {
         assert_eq!(of_another.selecting[0], ("x-c".to_owned(), "-".to_owned()));
         // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the
         // validation.
-        let kept = Kept::new(renewed, None);
+        let kept = StoredResponse::new(renewed, None);
         assert_eq!(kept.freshness.age_ms(NOW_MS + 71_000), 1000);
         assert_eq!(kept.freshness.ttl_ms(NOW_MS + 71_000), 4000);
     }
@@ -365,7 +372,7 @@ mod tests {
     #[test]
     fn what_is_left_and_what_is_over_is_told_in_whole_seconds_and_milliseconds() {
         // Together with `Age`, which is rounded down, it adds up to the lifetime.
-        let kept = variant(&Selecting::new(), 0);
+        let kept = variant(&SelectingFields::new(), 0);
         for (after_ms, ttl, stale_ms) in [
             (0, 60, 0),
             (1, 60, 0),
@@ -384,10 +391,10 @@ mod tests {
 
     #[test]
     fn freshness_by_default_is_for_what_says_nothing_of_its_own() {
-        let undated = Stored::undated(NOW_MS);
-        assert_eq!(Kept::new(undated.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
-        assert_eq!(Kept::new(undated, None).ttl_seconds(NOW_MS), 0);
-        let said = variant(&Selecting::new(), 0).stored;
-        assert_eq!(Kept::new(said, Some(1000)).ttl_seconds(NOW_MS), 60);
+        let undated = StoredMetadata::undated(NOW_MS);
+        assert_eq!(StoredResponse::new(undated.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
+        assert_eq!(StoredResponse::new(undated, None).ttl_seconds(NOW_MS), 0);
+        let said = variant(&SelectingFields::new(), 0).stored;
+        assert_eq!(StoredResponse::new(said, Some(1000)).ttl_seconds(NOW_MS), 60);
     }
 }

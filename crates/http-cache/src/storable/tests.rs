@@ -3,17 +3,17 @@ use http_semantics::fields::Lines;
 
 const URL: &str = "https://api.example.com/a?b=c";
 const NOW_MS: u64 = 784_111_777_000;
-const TIMES: Times = Times { requested_ms: NOW_MS, received_ms: NOW_MS };
+const TIMES: ExchangeTimes = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
 
 fn answer(
     method: &str,
     request: &[(&'static str, &str)],
     status: u16,
     response: &[(&'static str, &str)],
-) -> Result<(), NotStored> {
+) -> Result<(), NoCacheReason> {
     let (request, credentials, response) =
         (&Lines::from(request), &CredentialFields::default(), &Lines::from(response));
-    Answered { method, ..answered(request, credentials, status, response) }.storable()
+    StorageCandidate { method, ..answered(request, credentials, status, response) }.storable()
 }
 
 /// A response to a `GET`.
@@ -22,18 +22,27 @@ fn answered<'a>(
     credentials: &'a CredentialFields,
     status: u16,
     response: &'a Lines,
-) -> Answered<'a, Lines, Lines> {
+) -> StorageCandidate<'a, Lines, Lines> {
     let default_lifetime_ms = None;
-    Answered { method: "GET", url: URL, request, credentials, status, response, times: TIMES, default_lifetime_ms }
+    StorageCandidate {
+        method: "GET",
+        url: URL,
+        request,
+        credentials,
+        status,
+        response,
+        times: TIMES,
+        default_lifetime_ms,
+    }
 }
 
 /// A `GET` without fields.
-fn got(status: u16, response: &[(&'static str, &str)]) -> Result<(), NotStored> {
+fn got(status: u16, response: &[(&'static str, &str)]) -> Result<(), NoCacheReason> {
     answer("GET", &[], status, response)
 }
 
 /// A `GET` without fields, and a 200 with this `Cache-Control`.
-fn said(cache_control: &str) -> Result<(), NotStored> {
+fn said(cache_control: &str) -> Result<(), NoCacheReason> {
     got(200, &[("cache-control", cache_control)])
 }
 
@@ -45,7 +54,7 @@ fn the_method_is_understood() {
     // response to a HEAD has no content to store.
     assert_eq!(answer("GET", &[], 200, &[FRESH]), Ok(()));
     for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "QUERY", ""] {
-        assert_eq!(answer(method, &[], 200, &[FRESH]), Err(NotStored::Method), "{method}");
+        assert_eq!(answer(method, &[], 200, &[FRESH]), Err(NoCacheReason::Method), "{method}");
     }
 }
 
@@ -58,28 +67,28 @@ fn an_answer_to_post_is_kept_where_it_says_that_it_is_the_resource() {
         (URL, Ok(())),
         ("/a?b=c", Ok(())),
         (" /a?b=c ", Ok(())),
-        ("/a", Err(NotStored::Method)),
-        ("a?b=c", Err(NotStored::Method)),
-        ("", Err(NotStored::Method)),
-        ("https://other.example.com/a?b=c", Err(NotStored::Method)),
-        ("//api.example.com/a?b=c", Err(NotStored::Method)),
+        ("/a", Err(NoCacheReason::Method)),
+        ("a?b=c", Err(NoCacheReason::Method)),
+        ("", Err(NoCacheReason::Method)),
+        ("https://other.example.com/a?b=c", Err(NoCacheReason::Method)),
+        ("//api.example.com/a?b=c", Err(NoCacheReason::Method)),
     ] {
         assert_eq!(answer("POST", &[], 200, &[FRESH, ("content-location", location)]), expected, "{location}");
     }
     let location = ("content-location", URL);
     let expires = [("expires", "Sun, 06 Nov 1994 09:49:37 GMT"), location];
     assert_eq!(answer("POST", &[], 200, &expires), Ok(()));
-    assert_eq!(answer("POST", &[], 200, &[FRESH]), Err(NotStored::Method));
+    assert_eq!(answer("POST", &[], 200, &[FRESH]), Err(NoCacheReason::Method));
     let heuristic = [("last-modified", "Sun, 06 Nov 1984 09:49:37 GMT"), location];
-    assert_eq!(answer("POST", &[], 200, &heuristic), Err(NotStored::Method));
+    assert_eq!(answer("POST", &[], 200, &heuristic), Err(NoCacheReason::Method));
     assert_eq!(
         answer("POST", &[], 404, &[FRESH, location]),
-        Err(NotStored::Method),
+        Err(NoCacheReason::Method),
         "what failed is not what a GET gets"
     );
     assert_eq!(
         answer("POST", &[], 200, &[("cache-control", "max-age=60, private"), location]),
-        Err(NotStored::Private)
+        Err(NoCacheReason::Private)
     );
 }
 
@@ -89,16 +98,16 @@ fn the_status_is_final_and_one_of_the_whole() {
     // understood. RFC 6585: "Responses with the 428 status code MUST NOT be stored by a cache"
     // (429, 431 and 511 too).
     for (status, expected) in [
-        (100, Err(NotStored::Status)),
-        (199, Err(NotStored::Status)),
-        (428, Err(NotStored::Status)),
-        (429, Err(NotStored::Status)),
-        (431, Err(NotStored::Status)),
-        (511, Err(NotStored::Status)),
-        (206, Err(NotStored::Partial)),
-        (304, Err(NotStored::Partial)),
-        (412, Err(NotStored::Partial)),
-        (416, Err(NotStored::Partial)),
+        (100, Err(NoCacheReason::Status)),
+        (199, Err(NoCacheReason::Status)),
+        (428, Err(NoCacheReason::Status)),
+        (429, Err(NoCacheReason::Status)),
+        (431, Err(NoCacheReason::Status)),
+        (511, Err(NoCacheReason::Status)),
+        (206, Err(NoCacheReason::Partial)),
+        (304, Err(NoCacheReason::Partial)),
+        (412, Err(NoCacheReason::Partial)),
+        (416, Err(NoCacheReason::Partial)),
     ] {
         assert_eq!(got(status, &[FRESH]), expected, "{status}");
     }
@@ -119,10 +128,10 @@ fn must_understand_needs_a_known_status_and_then_outweighs_no_store() {
         assert_eq!(got(status, &[field]), Ok(()), "{status}");
     }
     for status in [299, 399, 418, 499, 506, 599] {
-        assert_eq!(got(status, &[field]), Err(NotStored::NotUnderstood), "{status}");
+        assert_eq!(got(status, &[field]), Err(NoCacheReason::NotUnderstood), "{status}");
         assert_eq!(
             got(status, &[("cache-control", "max-age=60, must-understand")]),
-            Err(NotStored::NotUnderstood),
+            Err(NoCacheReason::NotUnderstood),
             "{status}"
         );
     }
@@ -133,14 +142,14 @@ fn no_store_holds_in_both_directions() {
     // RFC 9111 §5.2.1.5, §5.2.2.5: a cache "MUST NOT store any part of either this request or
     // any response to it", "… of either the immediate request or the response".
     for field in ["no-store", "No-StOrE", "max-age=10000, no-store", "no-store, public, s-maxage=1"] {
-        assert_eq!(said(field), Err(NotStored::NoStore), "{field}");
+        assert_eq!(said(field), Err(NoCacheReason::NoStore), "{field}");
     }
     let request = [("cache-control", "no-store")];
-    assert_eq!(answer("GET", &request, 200, &[FRESH]), Err(NotStored::NoStore));
+    assert_eq!(answer("GET", &request, 200, &[FRESH]), Err(NoCacheReason::NoStore));
     // must-understand overrides only the no-store of the response.
     assert_eq!(
         answer("GET", &request, 200, &[("cache-control", "max-age=60, must-understand")]),
-        Err(NotStored::NoStore)
+        Err(NoCacheReason::NoStore)
     );
     assert_eq!(answer("GET", &[("pragma", "no-cache")], 200, &[FRESH]), Ok(()));
 }
@@ -148,17 +157,17 @@ fn no_store_holds_in_both_directions() {
 #[test]
 fn private_is_not_for_a_shared_cache() {
     for malformed in ["private: true", "'private'", "private/*x*/", "\u{a0}private", "private;x"] {
-        assert_eq!(said(&format!("max-age=60, {malformed}")), Err(NotStored::Private), "{malformed}");
+        assert_eq!(said(&format!("max-age=60, {malformed}")), Err(NoCacheReason::Private), "{malformed}");
     }
-    assert_eq!(said("max-age=60, no_store"), Err(NotStored::NoStore));
+    assert_eq!(said("max-age=60, no_store"), Err(NoCacheReason::NoStore));
     // RFC 9111 §5.2.2.7: "a shared cache MUST NOT store the response"; of the qualified form,
     // "the listed header fields".
-    assert_eq!(said("private, max-age=60"), Err(NotStored::Private));
-    assert_eq!(said("max-age=60 private"), Err(NotStored::Private), "a comma is missing");
+    assert_eq!(said("private, max-age=60"), Err(NoCacheReason::Private));
+    assert_eq!(said("max-age=60 private"), Err(NoCacheReason::Private), "a comma is missing");
     assert_eq!(said("max-age=60, private=\"set-cookie\""), Ok(()));
     for hidden in ["vary", "cache-control", "Expires", "a, date"] {
-        assert_eq!(said(&format!("max-age=60, private=\"{hidden}\"")), Err(NotStored::Private), "{hidden}");
-        assert_eq!(said(&format!("max-age=60, no-cache=\"{hidden}\"")), Err(NotStored::Private), "{hidden}");
+        assert_eq!(said(&format!("max-age=60, private=\"{hidden}\"")), Err(NoCacheReason::Private), "{hidden}");
+        assert_eq!(said(&format!("max-age=60, no-cache=\"{hidden}\"")), Err(NoCacheReason::Private), "{hidden}");
     }
 }
 
@@ -169,8 +178,8 @@ fn an_answer_to_credentials_is_kept_where_it_says_so() {
     // response directive … that allows it to be stored by a shared cache".
     let request = [("authorization", "Basic Zm9v")];
     for (field, expected) in [
-        ("max-age=60", Err(NotStored::Authorization)),
-        ("max-age=60, proxy-revalidate", Err(NotStored::Authorization)),
+        ("max-age=60", Err(NoCacheReason::Authorization)),
+        ("max-age=60, proxy-revalidate", Err(NoCacheReason::Authorization)),
         ("max-age=60, public", Ok(())),
         ("max-age=60, must-revalidate", Ok(())),
         ("s-maxage=60", Ok(())),
@@ -180,7 +189,7 @@ fn an_answer_to_credentials_is_kept_where_it_says_so() {
     let targeted = [("cdn-cache-control", "max-age=60"), ("cache-control", "public")];
     assert_eq!(
         answer("GET", &request, 200, &targeted),
-        Err(NotStored::Authorization),
+        Err(NoCacheReason::Authorization),
         "Cache-Control is ignored (RFC 9213 §2.2)"
     );
 }
@@ -190,7 +199,7 @@ fn what_varies_with_everything_is_not_kept() {
     // RFC 9111 §4.1: "A stored response with a Vary header field value containing a member "*"
     // always fails to match."
     for (vary, expected) in
-        [("*", Err(NotStored::VaryStar)), ("a, *", Err(NotStored::VaryStar)), ("a", Ok(())), ("", Ok(()))]
+        [("*", Err(NoCacheReason::VaryStar)), ("a, *", Err(NoCacheReason::VaryStar)), ("a", Ok(())), ("", Ok(()))]
     {
         assert_eq!(got(200, &[FRESH, ("vary", vary)]), expected, "{vary}");
     }
@@ -203,7 +212,7 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
     // directive …; or a status code that is defined as heuristically cacheable." And: "some
     // caches will not store a response that has neither a cache validator nor an explicit
     // expiration time".
-    let none = Err(NotStored::NoFreshness);
+    let none = Err(NoCacheReason::NoFreshness);
     let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
     let cases: [(u16, &[(&str, &str)], _); 17] = [
         (200, &[], none),
@@ -230,7 +239,7 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
     let default = |status, fields: &[(&'static str, &str)]| {
         let (request, credentials, response) = (&Lines::default(), &CredentialFields::default(), &Lines::from(fields));
         let answered = answered(request, credentials, status, response);
-        Answered { default_lifetime_ms: Some(60_000), ..answered }.storable()
+        StorageCandidate { default_lifetime_ms: Some(60_000), ..answered }.storable()
     };
     assert_eq!((default(200, &[]), default(201, &[])), (Ok(()), Ok(())));
     assert_eq!(default(200, &[("cache-control", "max-age=0")]), none);
@@ -240,7 +249,7 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
 fn no_cache_is_kept_for_its_validator() {
     // RFC 9111 §5.2.2.4: "the response MUST NOT be used to satisfy any other request without
     // forwarding it for validation".
-    assert_eq!(said("no-cache, max-age=60"), Err(NotStored::NoFreshness));
+    assert_eq!(said("no-cache, max-age=60"), Err(NoCacheReason::NoFreshness));
     assert_eq!(got(200, &[("cache-control", "no-cache, max-age=60"), ("etag", "\"a\"")]), Ok(()));
     assert_eq!(got(200, &[("cache-control", "no-cache"), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")]), Ok(()));
     assert_eq!(said("no-cache=\"a\", max-age=60"), Ok(()));
@@ -252,7 +261,7 @@ fn a_head_of_more_than_32_kib_is_not_kept() {
     let (fits, too_long) = ("x".repeat(rest), "x".repeat(rest + 1));
     let fields = |long: &str| -> Lines { [FRESH, ("a", long)].into_iter().collect() };
     assert_eq!(fields(&fits).as_str().len(), HEAD_BYTES_MAX);
-    for (long, expected) in [(fits, Ok(())), (too_long, Err(NotStored::HeadTooLarge))] {
+    for (long, expected) in [(fits, Ok(())), (too_long, Err(NoCacheReason::HeadTooLarge))] {
         let (request, credentials) = (&Lines::default(), &CredentialFields::default());
         assert_eq!(answered(request, credentials, 200, &fields(&long)).storable(), expected);
     }
@@ -372,18 +381,26 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
     ];
     for credentials in CREDENTIALS {
         for response in implicit {
-            assert_eq!(stored(&[credentials], response), Err(NotStored::Credentials), "{credentials:?} {response:?}");
+            assert_eq!(
+                stored(&[credentials], response),
+                Err(NoCacheReason::Credentials),
+                "{credentials:?} {response:?}"
+            );
             assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
             // The stored response stays current for others.
             let fate = answered(&Lines::from(&[credentials]), &further, 200, &Lines::from(response)).fate();
-            assert_eq!(fate, Fate::Pass(NotStored::Credentials), "{response:?}");
+            assert_eq!(fate, Storable::No(NoCacheReason::Credentials), "{response:?}");
         }
         for response in explicit {
             assert_eq!(stored(&[credentials], response), Ok(()), "{credentials:?} {response:?}");
         }
     }
     let shared = [("cache-control", "must-revalidate"), etag];
-    assert_eq!(stored(&[("authorization", "Basic Zm9v")], &shared), Err(NotStored::Credentials), "RFC 9111 §3.5 too");
+    assert_eq!(
+        stored(&[("authorization", "Basic Zm9v")], &shared),
+        Err(NoCacheReason::Credentials),
+        "RFC 9111 §3.5 too"
+    );
 }
 
 #[test]
@@ -396,10 +413,10 @@ fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_
         answered(&Lines::from(request), &none, 200, &merged).fate_of_update(&Lines::from(update))
     };
     let (silent, fresh) = ([("x-name", "alice")], [("x-name", "alice"), ("cache-control", "max-age=60")]);
-    assert_eq!(fate(&[], &silent), Fate::Keep, "nobody in particular asked");
+    assert_eq!(fate(&[], &silent), Storable::Yes, "nobody in particular asked");
     for credentials in CREDENTIALS.into_iter().take(2) {
-        assert_eq!(fate(&[credentials], &silent), Fate::Pass(NotStored::Credentials), "{credentials:?}");
-        assert_eq!(fate(&[credentials], &fresh), Fate::Keep, "{credentials:?}");
+        assert_eq!(fate(&[credentials], &silent), Storable::No(NoCacheReason::Credentials), "{credentials:?}");
+        assert_eq!(fate(&[credentials], &fresh), Storable::Yes, "{credentials:?}");
     }
 }
 
@@ -408,8 +425,8 @@ fn what_the_runtime_cannot_show_is_not_stored() {
     // RFC 9110 §5.5: obs-text = %x80-FF. The runtime reads fields as UTF-8.
     let lossy = ("content-disposition", "attachment; filename=\"M\u{fffd}rz.pdf\"");
     let utf8 = ("content-disposition", "attachment; filename=\"März.pdf\"");
-    assert_eq!((got(200, &[FRESH, lossy]), got(200, &[FRESH, utf8])), (Err(NotStored::ObsText), Ok(())));
+    assert_eq!((got(200, &[FRESH, lossy]), got(200, &[FRESH, utf8])), (Err(NoCacheReason::ObsText), Ok(())));
     let request = [("x-name", "M\u{fffd}rz")];
     assert_eq!(answer("GET", &request, 200, &[FRESH]), Ok(()), "it selects nothing");
-    assert_eq!(answer("GET", &request, 200, &[FRESH, ("vary", "accept, X-Name")]), Err(NotStored::ObsText));
+    assert_eq!(answer("GET", &request, 200, &[FRESH, ("vary", "accept, X-Name")]), Err(NoCacheReason::ObsText));
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::freshness::Times;
+use crate::freshness::ExchangeTimes;
 use http_semantics::fields::Lines;
 use kv_store::lru::ENTRY_BYTES;
 
@@ -11,27 +11,27 @@ const KEPT: u64 = 10_000;
 const MINUTE: u64 = 60_000;
 
 /// A response that was requested at that time, which its body states as well.
-fn entry(requested_ms: u64, length: u64) -> Entry<u64> {
-    let stored = Stored {
+fn entry(requested_ms: u64, length: u64) -> MemoryEntry<u64> {
+    let stored = StoredMetadata {
         status: 200,
         fields: Lines::default(),
-        times: Times { requested_ms, received_ms: requested_ms },
+        times: ExchangeTimes { requested_ms, received_ms: requested_ms },
         length,
         selecting: Vec::new(),
         epoch_ms: requested_ms,
     };
-    Entry { kept: Rc::new(Kept::new(stored, None)), body: requested_ms }
+    MemoryEntry { kept: Rc::new(StoredResponse::new(stored, None)), body: requested_ms }
 }
 
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 const MARKS: usize = 100;
 
 /// A cache with room for [`MARKS`] invalidations of short keys, and as many refreshes.
-fn hot() -> Hot<u64> {
-    Hot::new(BYTES_MAX, MARKS * (ENTRY_BYTES + 3), MARKS * (ENTRY_BYTES + 3))
+fn hot() -> MemoryCache<u64> {
+    MemoryCache::new(BYTES_MAX, MARKS * (ENTRY_BYTES + 3), MARKS * (ENTRY_BYTES + 3))
 }
 
-fn body(hot: &mut Hot<u64>, key: &str, now_ms: u64) -> Option<u64> {
+fn body(hot: &mut MemoryCache<u64>, key: &str, now_ms: u64) -> Option<u64> {
     hot.get(key, KEPT, now_ms).map(|entry| entry.body)
 }
 
@@ -204,7 +204,7 @@ fn an_answer_without_a_body_takes_room_too() {
     for index in 0..100_000 {
         hot.insert(&format!("{index}"), entry(0, 0), 0);
     }
-    assert!(hot.entries.len() * (ENTRY_BYTES + size_of::<Kept>()) <= BYTES_MAX);
+    assert!(hot.entries.len() * (ENTRY_BYTES + size_of::<StoredResponse>()) <= BYTES_MAX);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_head_counts_with_its_names_and_its_selection() {
     let stored = &mut Rc::make_mut(&mut one.kept).stored;
     stored.fields = [("etag", "\"a\"")].into_iter().collect();
     stored.selecting = vec![("accept".to_owned(), "-".to_owned())];
-    assert_eq!(size(&one), size_of::<Kept>() + "etag\n\"a\"\n".len() + "etag".len() + 7 + "accept-".len());
+    assert_eq!(size(&one), size_of::<StoredResponse>() + "etag\n\"a\"\n".len() + "etag".len() + 7 + "accept-".len());
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //!
 //! This cache is stricter than the RFC in one respect. If a request carries credentials, its
 //! response is stored only if the response says explicitly that it is fresh for shared caches
-//! ([`NotStored::Credentials`]).
+//! ([`NoCacheReason::Credentials`]).
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::cache_control::{CacheControl, Qualified};
 use crate::credentials::CredentialFields;
-use crate::freshness::{Basis, Freshness, Times};
+use crate::freshness::{ExchangeTimes, Freshness, LifetimeSource};
 use crate::validation::has_validator;
 use crate::vary::Vary;
 use http_semantics::fields::{self, Fields, Lines};
@@ -22,7 +22,7 @@ pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotStored {
+pub enum NoCacheReason {
     /// Responses to this method are not stored (RFC 9110 §9.2.3, §9.3.3).
     Method,
     /// The status forbids it (RFC 6585), or is not a final one.
@@ -56,7 +56,7 @@ pub enum NotStored {
     Connection,
 }
 
-impl NotStored {
+impl NoCacheReason {
     /// Returns the `detail` for `Cache-Status` if the reason is a rule of this cache and not of
     /// RFC 9111.
     #[must_use]
@@ -70,21 +70,21 @@ impl NotStored {
     }
 }
 
-/// What to do with a response.
+/// Whether a response is stored, and what that means for the stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Storable {
     /// Store it.
-    Keep,
+    Yes,
     /// Pass it on without storing it.
-    Pass(NotStored),
+    No(NoCacheReason),
     /// Pass it on, and invalidate the stored response: it is out of date, and its successor may
     /// not be stored for anybody.
-    Forget(NotStored),
+    Invalidate(NoCacheReason),
 }
 
 /// A request and its response, as far as storing depends on them.
 #[derive(Debug)]
-pub struct Answered<'a, Q, R> {
+pub struct StorageCandidate<'a, Q, R> {
     /// The request's method.
     pub method: &'a str,
     /// The absolute URL of the request.
@@ -98,12 +98,12 @@ pub struct Answered<'a, Q, R> {
     /// The fields of the response.
     pub response: &'a R,
     /// When it was requested and received.
-    pub times: Times,
+    pub times: ExchangeTimes,
     /// Its lifetime if it states none, in milliseconds.
     pub default_lifetime_ms: Option<u64>,
 }
 
-impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
+impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
     /// Decides what to do with a response.
     ///
     /// A stored response is invalidated only if the new one shows that it is out of date. If the
@@ -111,14 +111,15 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
     /// only refuses this client or this moment (4xx other than 404 and 410, 5xx), the stored one
     /// stays.
     #[must_use]
-    pub fn fate(&self) -> Fate {
-        let Err(why) = self.storable() else { return Fate::Keep };
+    pub fn fate(&self) -> Storable {
+        let Err(why) = self.storable() else { return Storable::Yes };
         let Self { url, credentials, status, response, times, default_lifetime_ms, .. } = *self;
         let (method, request) = ("GET", &Lines::default());
-        let alone = Answered { method, url, request, credentials, status, response, times, default_lifetime_ms };
+        let alone =
+            StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
         let is_of_the_resource =
             self.method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
-        if is_of_the_resource && alone.storable().is_err() { Fate::Forget(why) } else { Fate::Pass(why) }
+        if is_of_the_resource && alone.storable().is_err() { Storable::Invalidate(why) } else { Storable::No(why) }
     }
 
     /// Decides what to do with a stored response to `GET` whose fields are updated by a 304 or
@@ -129,72 +130,72 @@ impl<Q: Fields, R: Fields> Answered<'_, Q, R> {
     /// has credentials, `update` itself has to say that it is fresh for shared caches: its
     /// fields may be for this visitor only.
     #[must_use]
-    pub fn fate_of_update(&self, update: &impl Fields) -> Fate {
+    pub fn fate_of_update(&self, update: &impl Fields) -> Storable {
         let fate = self.fate();
-        if fate != Fate::Keep || !self.credentials.are_in(self.request) {
+        if fate != Storable::Yes || !self.credentials.are_in(self.request) {
             return fate;
         }
         let (directives, is_targeted) = CacheControl::of_response(update);
         let freshness = Freshness::of(self.status, update, &directives, is_targeted, self.times, None);
-        if is_for_everybody(&directives, &freshness) { fate } else { Fate::Pass(NotStored::Credentials) }
+        if is_for_everybody(&directives, &freshness) { fate } else { Storable::No(NoCacheReason::Credentials) }
     }
 
     /// Checks that a response may be stored (RFC 9111 §3) and is worth storing.
     ///
     /// # Errors
     /// The reason not to store it.
-    pub fn storable(&self) -> Result<(), NotStored> {
+    pub fn storable(&self) -> Result<(), NoCacheReason> {
         let Self { method, url, request, credentials, status, response, times, default_lifetime_ms } = *self;
         if !matches!(method, "GET" | "POST") {
-            return Err(NotStored::Method);
+            return Err(NoCacheReason::Method);
         }
         if !(200..=599).contains(&status) || is_never_stored(status) {
-            return Err(NotStored::Status);
+            return Err(NoCacheReason::Status);
         }
         if is_partial(status) {
-            return Err(NotStored::Partial);
+            return Err(NoCacheReason::Partial);
         }
         let (directives, is_targeted) = CacheControl::of_response(response);
         if directives.must_understand && !status_code::is_understood(status) {
-            return Err(NotStored::NotUnderstood);
+            return Err(NoCacheReason::NotUnderstood);
         }
         // §5.2.2.3: "SHOULD ignore the no-store directive if it understands and implements the
         // status code's caching requirements".
         let is_no_store = directives.no_store && !directives.must_understand;
         if is_no_store || CacheControl::of_request(request).no_store {
-            return Err(NotStored::NoStore);
+            return Err(NoCacheReason::NoStore);
         }
         if directives.private == Qualified::All || hides_what_steers(&directives) {
-            return Err(NotStored::Private);
+            return Err(NoCacheReason::Private);
         }
         if request.has("authorization") && !allows_sharing(&directives) {
-            return Err(NotStored::Authorization);
+            return Err(NoCacheReason::Authorization);
         }
         if let Some(vary) = response.get("vary") {
             if Vary::parse(Some(&vary)) == Vary::Star {
-                return Err(NotStored::VaryStar);
+                return Err(NoCacheReason::VaryStar);
             }
             let connection = request.get("connection").unwrap_or_default();
             let is_unseen = |name: &str| fields::list(&vary).any(|field| field.eq_ignore_ascii_case(name));
             if fields::list(&connection).any(is_unseen) {
-                return Err(NotStored::Connection);
+                return Err(NoCacheReason::Connection);
             }
             // Different bytes would look the same and select this response.
             if fields::list(&vary.to_ascii_lowercase())
                 .any(|name| request.get(name).is_some_and(|value| is_obs_text(&value)))
             {
-                return Err(NotStored::ObsText);
+                return Err(NoCacheReason::ObsText);
             }
         }
         let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
         if method == "POST" && !answers_get(url, status, response, freshness.basis) {
-            return Err(NotStored::Method);
+            return Err(NoCacheReason::Method);
         }
         if !is_useful(status, response, &directives, &freshness) {
-            return Err(NotStored::NoFreshness);
+            return Err(NoCacheReason::NoFreshness);
         }
         if credentials.are_in(request) && !is_for_everybody(&directives, &freshness) {
-            return Err(NotStored::Credentials);
+            return Err(NoCacheReason::Credentials);
         }
         check_head(response)
     }
@@ -276,11 +277,11 @@ fn allows_sharing(directives: &CacheControl) -> bool {
 /// "Responses to POST requests are only cacheable when they include explicit freshness
 /// information … and a Content-Location header field that has the same value as the POST's
 /// target URI". Only a 2xx is.
-fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> bool {
+fn answers_get(url: &str, status: u16, response: &impl Fields, basis: LifetimeSource) -> bool {
     let path = url.split_once("://").and_then(|(_, rest)| rest.get(rest.find('/')?..));
     let is_same = |location: &str| location == url || path == Some(location);
     (200..300).contains(&status)
-        && basis == Basis::Explicit
+        && basis == LifetimeSource::Explicit
         && response.get("content-location").is_some_and(|location| is_same(location.trim()))
 }
 
@@ -288,7 +289,7 @@ fn answers_get(url: &str, status: u16, response: &impl Fields, basis: Basis) -> 
 /// of the following …"), and it can be used later: fresh, stale, or validated.
 fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, freshness: &Freshness) -> bool {
     let may_be_kept =
-        freshness.basis != Basis::None || directives.public || status_code::is_heuristically_cacheable(status);
+        freshness.basis != LifetimeSource::None || directives.public || status_code::is_heuristically_cacheable(status);
     let may_be_stale = !directives.forbids_stale()
         && [directives.stale_while_revalidate, directives.stale_if_error]
             .into_iter()
@@ -300,17 +301,17 @@ fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, fre
 
 /// Checks that the fields can be stored unchanged, and take no more than [`HEAD_BYTES_MAX`] as
 /// [`Lines`].
-fn check_head(response: &impl Fields) -> Result<(), NotStored> {
+fn check_head(response: &impl Fields) -> Result<(), NoCacheReason> {
     let names: BTreeSet<&str> = response.names().split(',').collect();
     let mut bytes = 0;
     for name in names {
         let value = response.get(name).unwrap_or_default();
         if is_obs_text(&value) {
-            return Err(NotStored::ObsText);
+            return Err(NoCacheReason::ObsText);
         }
         bytes += name.len() + value.len() + 2;
         if bytes > HEAD_BYTES_MAX {
-            return Err(NotStored::HeadTooLarge);
+            return Err(NoCacheReason::HeadTooLarge);
         }
     }
     Ok(())

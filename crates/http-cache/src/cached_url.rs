@@ -5,7 +5,7 @@
 //! ([`CachedUrl`]), and only URLs of listed origins are accepted: the cache is no open proxy.
 //!
 //! ```
-//! use http_cache::address::CachedUrl;
+//! use http_cache::cached_url::CachedUrl;
 //! use http_semantics::origin::AllowList;
 //!
 //! let allowed = AllowList::parse("https://example.com", &[]);
@@ -13,20 +13,18 @@
 //! assert_eq!(url.as_str(), "https://example.com/b?c");
 //! assert_eq!(url.key().as_str(), "GET https://example.com/b?c");
 //! assert!(CachedUrl::of_href("https://other.example/", &allowed).is_err());
-//! # Ok::<(), http_cache::address::CacheError>(())
+//! # Ok::<(), http_cache::error::CacheError>(())
 //! ```
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::vary::Selecting;
+use crate::error::CacheError;
+use crate::vary::SelectingFields;
 use http_semantics::content_hash;
-use http_semantics::error_response::{BAD_GATEWAY, ErrorResponse, HttpError};
-use http_semantics::one_of_each;
 use http_semantics::origin::{AllowList, Origin, OriginError};
-use http_semantics::request_target::{BadPercentEncoding, RequestTarget, normal_escapes, resolve_dot_segments};
-use http_semantics::status::Status;
+use http_semantics::request_target::{RequestTarget, normal_escapes, resolve_dot_segments};
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 
 /// The longest URL that is fetched, in bytes. RFC 9110 §4.1 recommends support for at least
@@ -34,118 +32,6 @@ use kv_store::limits::{KEY_BYTES_MAX, Key};
 pub const URL_BYTES_MAX: usize = 8192;
 
 const PATH_PREFIX: &str = "/cache/";
-
-/// Why the cache answers with an error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CacheError {
-    /// The query has no `url` parameter.
-    #[error("Please provide a url query parameter")]
-    MissingUrl,
-    /// Broken percent-encoding in the `url` parameter.
-    #[error(transparent)]
-    Encoding(#[from] BadPercentEncoding),
-    /// The text is not an absolute URL.
-    #[error("This is not an absolute URL; use /cache/https://host/path or /cache?url=https://host/path.")]
-    NotAUrl,
-    /// The URL has a scheme, user information or a host that the cache does not fetch.
-    #[error("The URL cannot be fetched: {0}; use /cache/https://host/path or /cache?url=https://host/path.")]
-    Unusable(#[from] OriginError),
-    /// The URL is longer than [`URL_BYTES_MAX`] (RFC 9110 §15.5.15).
-    #[error("The URL has more than {URL_BYTES_MAX} bytes.")]
-    UrlTooLong,
-    /// The URL's origin is not on `CACHE_UPSTREAMS`.
-    #[error("The origin {0} is not on the list CACHE_UPSTREAMS.")]
-    NotAllowed(String),
-    /// `CDN-Loop` shows that this request has passed through kv-edge before (RFC 8586 §2).
-    #[error("The request came back to kv-edge: the upstream sends it here.")]
-    Loop,
-    /// A `GET` or `HEAD` with a body. The body could change the response but is not part of the
-    /// cache key (RFC 9110 §9.3.1).
-    #[error("A GET or HEAD with a body is not passed on.")]
-    UnexpectedBody,
-    /// The upstream redirects to a URL that the client could not have asked for, or too many
-    /// times.
-    #[error("The upstream redirects to where kv-edge does not follow.")]
-    Redirect,
-    /// The upstream did not answer, or its response broke off. The text is for the log only.
-    #[error("the upstream failed: {0}")]
-    Upstream(String),
-    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page::PAGE_BYTES_MAX), or has too many
-    /// elements.
-    #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
-    TooLong,
-    /// The page has a content coding that is not supported, or more than three codings
-    /// ([`Coding`](crate::page::Coding)).
-    #[error(
-        "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
-    )]
-    Coding,
-    /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
-    #[error("The upstream did not answer in time.")]
-    Timeout,
-    /// The upstream failed repeatedly, and its circuit is open.
-    #[error("The upstream keeps failing and is left alone for a while.")]
-    CircuitOpen {
-        /// Seconds until the next attempt; at least 1.
-        retry_after_seconds: u64,
-    },
-    /// The request says `only-if-cached`, and no stored response may be used (RFC 9111
-    /// §5.2.1.7).
-    #[error("The request is for a stored answer only, and there is none that may be used.")]
-    NotCached,
-}
-
-impl HttpError for CacheError {
-    fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
-        match self {
-            Self::MissingUrl => told(Status::BadRequest, "missing_url"),
-            Self::Encoding(error) => error.response(),
-            Self::NotAUrl | Self::Unusable(_) => told(Status::BadRequest, "invalid_url"),
-            Self::UrlTooLong => told(Status::UriTooLong, "url_too_long"),
-            Self::NotAllowed(_) => told(Status::Forbidden, "upstream_not_allowed"),
-            Self::Loop => told(Status::LoopDetected, "loop_detected"),
-            Self::UnexpectedBody => told(Status::BadRequest, "unexpected_body"),
-            Self::Redirect => told(Status::BadGateway, "upstream_redirect"),
-            Self::Upstream(cause) => {
-                ErrorResponse::new(Status::BadGateway, "upstream_failed", BAD_GATEWAY).because(cause)
-            }
-            Self::TooLong => told(Status::BadGateway, "upstream_failed"),
-            Self::Coding => told(Status::BadGateway, "unreadable_page"),
-            Self::Timeout => told(Status::GatewayTimeout, "upstream_timeout"),
-            Self::CircuitOpen { retry_after_seconds } => {
-                let told = ErrorResponse::new(Status::BadGateway, "circuit_open", BAD_GATEWAY);
-                told.because(self).retry_after(*retry_after_seconds)
-            }
-            Self::NotCached => told(Status::GatewayTimeout, "not_cached"),
-        }
-    }
-
-    fn examples() -> Vec<(Self, &'static str)> {
-        one_of_each! {
-            Self::MissingUrl => Self::MissingUrl, "`/cache` is asked for without saying for which page.";
-            Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The parameter `url` cannot be decoded.";
-            Self::NotAUrl => Self::NotAUrl, "What `/cache` is asked for is no absolute URL.";
-            Self::Unusable(_) => Self::Unusable(OriginError::Scheme),
-                "What `/cache` is asked for is a URL that it does not fetch: the sentence says why.";
-            Self::UrlTooLong => Self::UrlTooLong, "The URL that `/cache` is asked for is too long.";
-            Self::NotAllowed(_) => Self::NotAllowed("https://other.example".to_owned()),
-                "The var `CACHE_UPSTREAMS` does not list the origin of the URL. Add it there, if it is to be cached.";
-            Self::Loop => Self::Loop, "`CDN-Loop` shows that the upstream sends the request back to where it comes from.";
-            Self::UnexpectedBody => Self::UnexpectedBody, "A `GET` or `HEAD` comes with a body, by which nothing is kept.";
-            Self::Redirect => Self::Redirect,
-                "The upstream of a page redirects to what the var `CACHE_UPSTREAMS` does not list, or too often.";
-            Self::Upstream(_) => Self::Upstream("Network connection lost.".to_owned()),
-                "The upstream cannot be reached, or its answer broke off or is none. The log says what happened.";
-            Self::TooLong => Self::TooLong, "The upstream's page is too much to be read.";
-            Self::Coding => Self::Coding, "The upstream's page is compressed in a way that is not read here.";
-            Self::Timeout => Self::Timeout, "The upstream took longer than the var `UPSTREAM_TIMEOUT_MS` says.";
-            Self::CircuitOpen { .. } => Self::CircuitOpen { retry_after_seconds: 30 },
-                "The upstream failed again and again, and is not asked before `Retry-After` has passed.";
-            Self::NotCached => Self::NotCached, "The request says `only-if-cached`, and nothing is kept that may be used.";
-        }
-    }
-}
 
 /// A URL that may be fetched, in canonical form (RFC 3986 §6.2.2).
 ///
@@ -226,7 +112,7 @@ impl CachedUrl {
     /// (RFC 9111 §4.1). It is the URL's key with `#` and a hash; no canonical URL contains a
     /// `#`. If no field selects, there is only one variant, under [`CachedUrl::key`].
     #[must_use]
-    pub fn variant_key(&self, selecting: &Selecting) -> Key<'static> {
+    pub fn variant_key(&self, selecting: &SelectingFields) -> Key<'static> {
         if selecting.is_empty() {
             return self.key();
         }
@@ -386,7 +272,7 @@ mod tests {
         assert_eq!(CacheError::UrlTooLong.to_string(), "The URL has more than 8192 bytes.");
     }
 
-    fn variant(value: &str) -> Selecting {
+    fn variant(value: &str) -> SelectingFields {
         vec![("accept".to_owned(), value.to_owned())]
     }
 
@@ -398,7 +284,7 @@ mod tests {
         let url = of_href("https://example.com/a?b").unwrap();
         assert_eq!(url.key().as_str(), "GET https://example.com/a?b");
         assert_eq!(url.page_key().as_str(), "page:https://example.com/a?b");
-        assert_eq!(url.variant_key(&Selecting::default()), url.key(), "nothing selects");
+        assert_eq!(url.variant_key(&SelectingFields::default()), url.key(), "nothing selects");
         let key = url.variant_key(&variant("-"));
         // `printf 6:accept1:- | sha256sum`
         let hash = "68fca5e0b2b6ec649b7212c1ba9b7ca6d20efd816fee8e746eb51314382d6bbf";
@@ -418,7 +304,8 @@ mod tests {
     fn lists_that_read_alike_are_other_variants() {
         let url = of_href("https://example.com/").unwrap();
         let key = |list: &[(&str, &str)]| {
-            let list: Selecting = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let list: SelectingFields =
+                list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             url.variant_key(&list)
         };
         let keys =

@@ -1,0 +1,120 @@
+//! Why the cache answers with an error, and with which status and `code`.
+
+use crate::cached_url::URL_BYTES_MAX;
+use http_semantics::error_response::{BAD_GATEWAY, ErrorResponse, HttpError};
+use http_semantics::one_of_each;
+use http_semantics::origin::OriginError;
+use http_semantics::request_target::BadPercentEncoding;
+use http_semantics::status::Status;
+
+/// Why the cache answers with an error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheError {
+    /// The query has no `url` parameter.
+    #[error("Please provide a url query parameter")]
+    MissingUrl,
+    /// Broken percent-encoding in the `url` parameter.
+    #[error(transparent)]
+    Encoding(#[from] BadPercentEncoding),
+    /// The text is not an absolute URL.
+    #[error("This is not an absolute URL; use /cache/https://host/path or /cache?url=https://host/path.")]
+    NotAUrl,
+    /// The URL has a scheme, user information or a host that the cache does not fetch.
+    #[error("The URL cannot be fetched: {0}; use /cache/https://host/path or /cache?url=https://host/path.")]
+    Unusable(#[from] OriginError),
+    /// The URL is longer than [`URL_BYTES_MAX`] (RFC 9110 §15.5.15).
+    #[error("The URL has more than {URL_BYTES_MAX} bytes.")]
+    UrlTooLong,
+    /// The URL's origin is not on `CACHE_UPSTREAMS`.
+    #[error("The origin {0} is not on the list CACHE_UPSTREAMS.")]
+    NotAllowed(String),
+    /// `CDN-Loop` shows that this request has passed through kv-edge before (RFC 8586 §2).
+    #[error("The request came back to kv-edge: the upstream sends it here.")]
+    Loop,
+    /// A `GET` or `HEAD` with a body. The body could change the response but is not part of the
+    /// cache key (RFC 9110 §9.3.1).
+    #[error("A GET or HEAD with a body is not passed on.")]
+    UnexpectedBody,
+    /// The upstream redirects to a URL that the client could not have asked for, or too many
+    /// times.
+    #[error("The upstream redirects to where kv-edge does not follow.")]
+    Redirect,
+    /// The upstream did not answer, or its response broke off. The text is for the log only.
+    #[error("the upstream failed: {0}")]
+    Upstream(String),
+    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page::PAGE_BYTES_MAX), or has too many
+    /// elements.
+    #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
+    TooLong,
+    /// The page has a content coding that is not supported, or more than three codings
+    /// ([`PageCoding`](crate::page::Coding)).
+    #[error(
+        "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
+    )]
+    Coding,
+    /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
+    #[error("The upstream did not answer in time.")]
+    Timeout,
+    /// The upstream failed repeatedly, and its circuit is open.
+    #[error("The upstream keeps failing and is left alone for a while.")]
+    CircuitOpen {
+        /// Seconds until the next attempt; at least 1.
+        retry_after_seconds: u64,
+    },
+    /// The request says `only-if-cached`, and no stored response may be used (RFC 9111
+    /// §5.2.1.7).
+    #[error("The request is for a stored answer only, and there is none that may be used.")]
+    NotCached,
+}
+
+impl HttpError for CacheError {
+    fn response(&self) -> ErrorResponse {
+        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        match self {
+            Self::MissingUrl => told(Status::BadRequest, "missing_url"),
+            Self::Encoding(error) => error.response(),
+            Self::NotAUrl | Self::Unusable(_) => told(Status::BadRequest, "invalid_url"),
+            Self::UrlTooLong => told(Status::UriTooLong, "url_too_long"),
+            Self::NotAllowed(_) => told(Status::Forbidden, "upstream_not_allowed"),
+            Self::Loop => told(Status::LoopDetected, "loop_detected"),
+            Self::UnexpectedBody => told(Status::BadRequest, "unexpected_body"),
+            Self::Redirect => told(Status::BadGateway, "upstream_redirect"),
+            Self::Upstream(cause) => {
+                ErrorResponse::new(Status::BadGateway, "upstream_failed", BAD_GATEWAY).because(cause)
+            }
+            Self::TooLong => told(Status::BadGateway, "upstream_failed"),
+            Self::Coding => told(Status::BadGateway, "unreadable_page"),
+            Self::Timeout => told(Status::GatewayTimeout, "upstream_timeout"),
+            Self::CircuitOpen { retry_after_seconds } => {
+                let told = ErrorResponse::new(Status::BadGateway, "circuit_open", BAD_GATEWAY);
+                told.because(self).retry_after(*retry_after_seconds)
+            }
+            Self::NotCached => told(Status::GatewayTimeout, "not_cached"),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::MissingUrl => Self::MissingUrl, "`/cache` is asked for without saying for which page.";
+            Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The parameter `url` cannot be decoded.";
+            Self::NotAUrl => Self::NotAUrl, "What `/cache` is asked for is no absolute URL.";
+            Self::Unusable(_) => Self::Unusable(OriginError::Scheme),
+                "What `/cache` is asked for is a URL that it does not fetch: the sentence says why.";
+            Self::UrlTooLong => Self::UrlTooLong, "The URL that `/cache` is asked for is too long.";
+            Self::NotAllowed(_) => Self::NotAllowed("https://other.example".to_owned()),
+                "The var `CACHE_UPSTREAMS` does not list the origin of the URL. Add it there, if it is to be cached.";
+            Self::Loop => Self::Loop, "`CDN-Loop` shows that the upstream sends the request back to where it comes from.";
+            Self::UnexpectedBody => Self::UnexpectedBody, "A `GET` or `HEAD` comes with a body, by which nothing is kept.";
+            Self::Redirect => Self::Redirect,
+                "The upstream of a page redirects to what the var `CACHE_UPSTREAMS` does not list, or too often.";
+            Self::Upstream(_) => Self::Upstream("Network connection lost.".to_owned()),
+                "The upstream cannot be reached, or its answer broke off or is none. The log says what happened.";
+            Self::TooLong => Self::TooLong, "The upstream's page is too much to be read.";
+            Self::Coding => Self::Coding, "The upstream's page is compressed in a way that is not read here.";
+            Self::Timeout => Self::Timeout, "The upstream took longer than the var `UPSTREAM_TIMEOUT_MS` says.";
+            Self::CircuitOpen { .. } => Self::CircuitOpen { retry_after_seconds: 30 },
+                "The upstream failed again and again, and is not asked before `Retry-After` has passed.";
+            Self::NotCached => Self::NotCached, "The request says `only-if-cached`, and nothing is kept that may be used.";
+        }
+    }
+}
