@@ -32,7 +32,7 @@ use http_semantics::request_target::RequestTarget;
 use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::routes::Route;
 
@@ -86,7 +86,7 @@ async fn answer(
     context: &Rc<RequestContext>,
     route: &Route<'_>,
     target: &RequestTarget<'_>,
-) -> Result<web_sys::Response, Failure> {
+) -> Result<web_sys::Response, RequestError> {
     route.check(context.method())?;
     match route {
         Route::Healthz => jobs::healthz::answer(context).await,

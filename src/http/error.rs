@@ -9,8 +9,8 @@ use std::borrow::Cow;
 
 use http_semantics::authorization::NotAuthorized;
 use http_semantics::error_response::{ErrorResponse, HttpError};
-use http_semantics::problem::{Problem, wants_json};
-use http_semantics::request_body::NoBody;
+use http_semantics::problem::{ProblemDetails, wants_json};
+use http_semantics::request_body::RequestBodyError;
 use http_semantics::request_target::BadPercentEncoding;
 use http_semantics::status::Status;
 use kv_store::key_writer::{NotWritten, WriterUnavailable};
@@ -32,7 +32,7 @@ use crate::routes::{MethodNotAllowed, Route};
 
 /// An error that ends a request instead of the answer of its job.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct RequestError {
     response: ErrorResponse,
     /// The body in the JSON form of a protocol that does not use problem details.
     json: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Failure {
 /// `docs/errors.md`.
 macro_rules! errors {
     ($($(#[$built:meta])? $error:ty),+ $(,)?) => {
-        $($(#[$built])? impl From<$error> for Failure {
+        $($(#[$built])? impl From<$error> for RequestError {
             fn from(error: $error) -> Self {
                 Self::of(&error)
             }
@@ -60,7 +60,7 @@ macro_rules! errors {
 }
 
 errors! {
-    BadPercentEncoding, KeyError, MethodNotAllowed, NoBody, NotAuthorized, StoreError,
+    BadPercentEncoding, KeyError, MethodNotAllowed, RequestBodyError, NotAuthorized, StoreError,
     WriteError, ReadError, NotWritten, WriterUnavailable, ValueNotFound,
     #[cfg(feature = "assets")] static_assets::AssetError,
     #[cfg(feature = "assets")] static_assets::FileError,
@@ -86,13 +86,13 @@ impl HttpError for InternalError {
     }
 }
 
-impl From<JsValue> for Failure {
+impl From<JsValue> for RequestError {
     fn from(thrown: JsValue) -> Self {
         Self::internal(&thrown)
     }
 }
 
-impl Failure {
+impl RequestError {
     pub(crate) fn of(error: &impl HttpError) -> Self {
         Self {
             response: error.response(),
@@ -170,7 +170,7 @@ impl Failure {
     ) -> Result<web_sys::Response, JsValue> {
         let error = &self.response;
         let request_id = self.log(log);
-        let mut problem = Problem::new(error.status(), error.code(), error.sentence());
+        let mut problem = ProblemDetails::new(error.status(), error.code(), error.sentence());
         problem.request_id = request_id;
         let (content_type, body) = match &self.json {
             Some(json) => ("application/json", Cow::Borrowed(json.as_str())),

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 #[cfg(feature = "cache")]
-use http_semantics::fields::Lines;
-use http_semantics::fields::{Edits, Fields};
+use http_semantics::fields::HeaderSection;
+use http_semantics::fields::{Fields, HeaderEdits};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};
@@ -73,14 +73,19 @@ impl<'a> MessageFields<'a> {
 
 /// Returns all header fields of a response.
 #[cfg(feature = "cache")]
-pub(crate) fn header_section(response: &Response) -> Lines {
-    Lines::parse(lines(response))
+pub(crate) fn header_section(response: &Response) -> HeaderSection {
+    HeaderSection::parse(lines(response))
 }
 
 /// Returns a response with these header fields, changed, and a body that has the content coding
 /// they name already.
 #[cfg(feature = "cache")]
-pub(crate) fn respond(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
+pub(crate) fn respond(
+    status: u16,
+    fields: &HeaderSection,
+    edits: &HeaderEdits<'_>,
+    body: &JsValue,
+) -> Result<Response, JsValue> {
     respond_with(status, fields.as_str(), &edits.to_lines(), body)
 }
 
@@ -88,7 +93,7 @@ pub(crate) fn respond(status: u16, fields: &Lines, edits: &Edits<'_>, body: &JsV
 /// the content coding they name already. Bytes above 0x7F in fields that are not changed arrive as
 /// they are.
 #[cfg(feature = "cache")]
-pub(crate) fn pass_back(received: &Response, edits: &Edits<'_>, body: &JsValue) -> Result<Response, JsValue> {
+pub(crate) fn pass_back(received: &Response, edits: &HeaderEdits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     pass_back_with(received, &edits.to_lines(), body)
 }
 
@@ -127,7 +132,7 @@ impl UpstreamResponse {
 
     /// Returns the response with changed header fields; the runtime copies the fields, because
     /// those of a received response are immutable. Body and WebSocket are passed on untouched.
-    pub(crate) fn changed(&self, edits: &Edits<'_>) -> Result<Response, JsValue> {
+    pub(crate) fn changed(&self, edits: &HeaderEdits<'_>) -> Result<Response, JsValue> {
         change(&self.response, &edits.to_lines())
     }
 
@@ -162,7 +167,7 @@ pub(crate) struct UpstreamRequest<'a> {
     /// The body: a stream, bytes, or `undefined`.
     pub(crate) body: &'a JsValue,
     /// The changes to the header fields.
-    pub(crate) edits: &'a Edits<'a>,
+    pub(crate) edits: &'a HeaderEdits<'a>,
 }
 
 impl UpstreamRequest<'_> {

@@ -1,6 +1,6 @@
 //! Request bodies that are read completely into memory.
 
-use http_semantics::request_body::{self, NoBody};
+use http_semantics::request_body::{self, RequestBodyError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
@@ -18,23 +18,23 @@ extern "C" {
 impl RequestContext {
     /// Reads a whole body whose length is known and at most `length` bytes.
     #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
-    pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, NoBody> {
-        let reading = self.request().array_buffer().map_err(|_| NoBody::Broken)?;
+    pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, RequestBodyError> {
+        let reading = self.request().array_buffer().map_err(|_| RequestBodyError::Incomplete)?;
         whole(reading, length).await.map(JsCast::unchecked_into)
     }
 
     /// Reads a whole body of at most `bytes_max` bytes, whether or not its length is known.
     #[cfg(feature = "flags")]
-    pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, NoBody> {
+    pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, RequestBodyError> {
         let reading = bytes(self.request(), f64::from(bytes_max));
         let body = whole(reading, u64::from(bytes_max)).await?;
-        if body.is_null() { Err(NoBody::TooLong) } else { Ok(js_sys::Uint8Array::new(&body).to_vec()) }
+        if body.is_null() { Err(RequestBodyError::TooLong) } else { Ok(js_sys::Uint8Array::new(&body).to_vec()) }
     }
 }
 
 /// Awaits the reading of a body of so many bytes, for as long as [`request_body::deadline`]
 /// allows.
-async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, NoBody> {
+async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, RequestBodyError> {
     let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
-    read.ok_or(NoBody::Late)?.map_err(|_| NoBody::Broken)
+    read.ok_or(RequestBodyError::TimedOut)?.map_err(|_| RequestBodyError::Incomplete)
 }

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
@@ -10,7 +10,8 @@ use super::request_context::RequestContext;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
-    /// Those of these header fields that a request has, in the form that [`Lines::parse`] reads.
+    /// Those of these header fields that a request has, in the form that [`HeaderSection::parse`]
+    /// reads.
     fn found(request: &web_sys::Request, names: &str) -> String;
     /// `Accept-Encoding` as the client sent it.
     #[wasm_bindgen(js_name = acceptEncoding)]
@@ -26,7 +27,11 @@ impl RequestContext {
     /// Returns the header fields. Those that `at_once` lists, separated by commas, are read in one
     /// call; any other is read when a decision asks for it.
     pub(crate) fn headers(&self, at_once: &'static str) -> RequestHeaders<'_> {
-        let lines = if at_once.is_empty() { Lines::default() } else { Lines::parse(found(self.request(), at_once)) };
+        let lines = if at_once.is_empty() {
+            HeaderSection::default()
+        } else {
+            HeaderSection::parse(found(self.request(), at_once))
+        };
         RequestHeaders { context: self, at_once, lines, names: OnceCell::new() }
     }
 }
@@ -37,7 +42,7 @@ pub(crate) struct RequestHeaders<'a> {
     context: &'a RequestContext,
     at_once: &'static str,
     /// Those of `at_once` that the request has.
-    lines: Lines,
+    lines: HeaderSection,
     /// The names of all fields, if a caller asked for them.
     names: OnceCell<String>,
 }

@@ -13,7 +13,7 @@ use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::request_headers::RequestHeaders;
 use crate::http::response;
@@ -25,7 +25,7 @@ pub(crate) async fn answer(
     context: &RequestContext,
     encoded_path: &str,
     target: &RequestTarget<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, RequestError> {
     let path = AssetPath::parse(encoded_path);
     let store = asset_store::current(context).await?;
     let AssetStore::Release(release) = &*store.value else {
@@ -69,7 +69,7 @@ async fn respond_with_fallbacks(
     path: &AssetPath<'_>,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
     answer: AssetResponse<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, RequestError> {
     let served = release.served();
     let respond = async |found: &FileResponse<'_>| respond(context, release, standing, request, found).await;
     match answer {
@@ -99,12 +99,12 @@ async fn respond_with_fallbacks(
 }
 
 /// Responds with the file under an unversioned key. For HEAD the runtime drops the body.
-async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<Response>, Failure> {
+async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<Response>, RequestError> {
     let Some(stream) = asset_store::unversioned_file(context, key).await? else { return Ok(None) };
     Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
 }
 
-fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, Failure> {
+fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, RequestError> {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
     Ok(response::with_status(status, &JsValue::NULL, &fields)?)
 }
@@ -117,7 +117,7 @@ async fn respond(
     standing: Standing,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
     found: &FileResponse<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, RequestError> {
     match asset_store::content(context, &found.content).await {
         Ok(body) => render(found, &body, standing),
         Err(failure) => {
@@ -131,7 +131,7 @@ async fn respond(
 }
 
 /// `Asset-Source` marks a response that may not be of the release that is served now.
-fn render(found: &FileResponse<'_>, content: &JsValue, standing: Standing) -> Result<Response, Failure> {
+fn render(found: &FileResponse<'_>, content: &JsValue, standing: Standing) -> Result<Response, RequestError> {
     let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
     let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     if found.status == 206 {

@@ -19,7 +19,7 @@ use wasm_bindgen::JsValue;
 use worker::web_sys::{self, Response};
 
 use self::exchange::{Exchange, ExchangeResult, ResponseSource};
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
 use crate::http::stream::part;
@@ -28,12 +28,12 @@ use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
 /// Answers the request with the JSON view of a page.
-pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     page::answer(context, target).await
 }
 
 /// Answers the request as the upstream would, with a stored response if it may be used.
-pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
     let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
     let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
@@ -74,7 +74,7 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
     }
 }
 
-fn render(answer: &ClientResponse<'_>, body: &JsValue) -> Result<Response, Failure> {
+fn render(answer: &ClientResponse<'_>, body: &JsValue) -> Result<Response, RequestError> {
     // The runtime refuses what is not an HTTP response, such as a status of 999.
     forwarding::respond(answer.status, &answer.fields, &answer.edits, body)
         .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())

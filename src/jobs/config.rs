@@ -8,19 +8,22 @@ use http_semantics::request_target::RequestTarget;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::users;
 
 /// Answers the page, or the records where the request is a `POST`. A broken record or a failing read gets what is known instead, and says
 /// so in `Config-Source`.
-pub(crate) async fn answer(context: &RequestContext, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
+pub(crate) async fn answer(
+    context: &RequestContext,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, RequestError> {
     if context.method() == "POST" {
         return batch::answer(context).await;
     }
     let vars = context.vars();
-    let from = vars.flags.user_id_from.as_ref().map_err(Failure::of)?;
+    let from = vars.flags.user_id_from.as_ref().map_err(RequestError::of)?;
     let id = from.id(target, &context.headers(""))?;
     let user = users::find(context, &id).await?;
     let mut fields = vec![("content-type", "text/html; charset=utf-8")];

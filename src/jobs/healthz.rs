@@ -7,7 +7,7 @@ mod flags;
 use serde::Serialize;
 use worker::web_sys;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 
@@ -21,14 +21,14 @@ struct Health {
 
 /// Answers 200 as long as the Worker runs: whatever KV does, the jobs go on with what they know.
 #[cfg_attr(not(feature = "flags"), expect(unused_variables, clippy::unused_async))]
-pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response, Failure> {
+pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
     let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         #[cfg(feature = "flags")]
         flags: flags::Flags::of(context).await,
     };
-    let json = serde_json::to_vec(&health).map_err(|error| Failure::internal(&error.to_string().into()))?;
+    let json = serde_json::to_vec(&health).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::ok(&response::bytes(&json), &fields)?)
 }

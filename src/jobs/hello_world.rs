@@ -1,12 +1,12 @@
 //! `GET /hello-world`: the page in the visitor's language.
 
-use http_semantics::language::{self, Negotiated};
+use http_semantics::language::{self, NegotiatedLanguage};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
 use static_assets::translations::TranslatedPage;
 use worker::web_sys;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::asset_store;
@@ -15,7 +15,10 @@ use kv_store::memory::Unread;
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 /// Responds in the visitor's language; in English if there are no translations; in English and
 /// with `Translation-Source: default` if they cannot be read.
-pub(crate) async fn answer(context: &RequestContext, target: &RequestTarget<'_>) -> Result<web_sys::Response, Failure> {
+pub(crate) async fn answer(
+    context: &RequestContext,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, RequestError> {
     let read = asset_store::translations(context, &TRANSLATIONS).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
         Ok(_) => None,
@@ -28,7 +31,7 @@ pub(crate) async fn answer(context: &RequestContext, target: &RequestTarget<'_>)
     let source = failed.map(|_| ("translation-source", "default"));
     let translations = read.ok().flatten();
     let tags = translations.as_ref().map(|translations| translations.tags()).unwrap_or_default();
-    let Negotiated { tag, varies } = language::negotiate(&tags, target, &context.headers(""));
+    let NegotiatedLanguage { tag, varies } = language::negotiate(&tags, target, &context.headers(""));
     let chosen = translations.as_ref().and_then(|translations| translations.page(tag));
     let english;
     let page = if let Some(page) = chosen {

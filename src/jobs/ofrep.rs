@@ -6,14 +6,14 @@ use feature_flags::config::record::UserRecord;
 use feature_flags::config::source::Source;
 use feature_flags::flags::{Flag, Known, Subject};
 use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
-use http_semantics::request_body::NoBody;
+use http_semantics::request_body::RequestBodyError;
 use http_semantics::request_target::percent_decode;
 use kv_store::memory::{Standing, Unread};
 use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::flags::{self, Flags};
@@ -26,7 +26,7 @@ const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
 const PREFLIGHT_SECONDS: &str = "7200";
 
 /// Answers with one flag, or with all.
-pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Result<Response, Failure> {
+pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Result<Response, RequestError> {
     let admitted = admitted(context);
     if context.method() == "OPTIONS" {
         return preflight(&admitted);
@@ -61,7 +61,7 @@ fn admitted(context: &RequestContext) -> Vec<Field> {
     fields.chain(vary).collect()
 }
 
-fn preflight(admitted: &[Field]) -> Result<Response, Failure> {
+fn preflight(admitted: &[Field]) -> Result<Response, RequestError> {
     let mut fields: Vec<_> = lent(admitted).collect();
     if admitted.iter().any(|(name, _)| *name == "access-control-allow-origin") {
         fields.extend([
@@ -79,7 +79,7 @@ fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
     fields.iter().map(|(name, value)| (*name, value.as_ref()))
 }
 
-async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> Result<Response, Failure> {
+async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> Result<Response, RequestError> {
     let flag = percent_decode(encoded).map_err(|error| {
         let error = OfrepError::of_request(ErrorCode::ParseError, error.to_string());
         refused(Some(encoded), &error)
@@ -103,7 +103,7 @@ async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> 
     )?)
 }
 
-async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, Failure> {
+async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, RequestError> {
     let of_all = |error: OfrepError| refused(None, &error);
     let evaluation_context = evaluation_context(context).await.map_err(of_all)?;
     let flags = definitions(context, None).await?;
@@ -126,21 +126,23 @@ async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, 
 }
 
 /// An error in the words of the protocol: of a flag, or of all.
-fn refused(flag: Option<&str>, error: &OfrepError) -> Failure {
-    Failure::of(error).with_json(ofrep::error_json(flag, error))
+fn refused(flag: Option<&str>, error: &OfrepError) -> RequestError {
+    RequestError::of(error).with_json(ofrep::error_json(flag, error))
 }
 
 /// What the client says of the user.
 async fn evaluation_context(context: &RequestContext) -> Result<Context, OfrepError> {
     let body = context.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
-        NoBody::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
-        NoBody::Late => OfrepError::too_late(),
-        NoBody::Broken => OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end"),
+        RequestBodyError::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
+        RequestBodyError::TimedOut => OfrepError::too_late(),
+        RequestBodyError::Incomplete => {
+            OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end")
+        }
     })?;
     ofrep::parse_request(&body, &context.vars().flags.prefix)
 }
 
-async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<Flags, Failure> {
+async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<Flags, RequestError> {
     flags::flags(context).await.map_err(|error| match error {
         Unread::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
         Unread::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),

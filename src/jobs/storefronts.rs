@@ -18,7 +18,7 @@ use tenant_router::record::{Fallback, Record, Stored};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::forwarding::{MessageFields, UpstreamRequest, UpstreamResponse};
 use crate::http::request_context::RequestContext;
 use crate::http::response;
@@ -37,7 +37,7 @@ pub(crate) async fn answer(
     context: &RequestContext,
     named: &Named<'static>,
     target: &RequestTarget<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, RequestError> {
     let mut address = Address::of(named, target)?;
     let now_ms = Clock.now_ms();
     let mut held = stored(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
@@ -76,10 +76,14 @@ pub(crate) async fn answer(
 }
 
 /// What stands under a key of `ROUTING_CONFIG`.
-async fn stored(context: &RequestContext, key: &Key<'_>, now_ms: u64) -> Result<Option<Held<Rc<Stored>>>, Failure> {
+async fn stored(
+    context: &RequestContext,
+    key: &Key<'_>,
+    now_ms: u64,
+) -> Result<Option<Held<Rc<Stored>>>, RequestError> {
     Storefronts.get(context, key, now_ms).await.map_err(|error| match error {
         Unread::Store(error) => error.into(),
-        Unread::Broken(error) => Failure::from(TenantError::from(error)).at(key.as_str()),
+        Unread::Broken(error) => RequestError::from(TenantError::from(error)).at(key.as_str()),
     })
 }
 
@@ -99,12 +103,12 @@ struct Proxied<'a> {
 struct Outcome<'a> {
     asked: Target<'a>,
     ended: Ended,
-    result: Result<UpstreamResponse, Failure>,
+    result: Result<UpstreamResponse, RequestError>,
 }
 
 impl<'a> Proxied<'a> {
     /// `now_ms` is milliseconds since the Unix epoch.
-    async fn answer(&self, now_ms: u64) -> Result<Response, Failure> {
+    async fn answer(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
         let mut outcome = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
             Ok(first) => Ok(self.tries(first, now_ms).await),
@@ -163,9 +167,9 @@ impl<'a> Proxied<'a> {
     /// The answer of the record's fallback; `None` where it has none to give, and what came of the tries stands.
     async fn fall_back(
         &self,
-        outcome: &Result<Outcome<'a>, Failure>,
+        outcome: &Result<Outcome<'a>, RequestError>,
         now_ms: u64,
-    ) -> Option<Result<Response, Failure>> {
+    ) -> Option<Result<Response, RequestError>> {
         let ended = outcome.as_ref().ok().map(|outcome| outcome.ended);
         let fallback = self.record.fallback.as_ref();
         let answer = match failover(|failover| failover.fallback(fallback, self.plan, ended, now_ms))? {
@@ -183,7 +187,7 @@ impl<'a> Proxied<'a> {
         Some(answer)
     }
 
-    async fn fall_back_to(&self, backend: &'a Backend) -> Option<Result<Response, Failure>> {
+    async fn fall_back_to(&self, backend: &'a Backend) -> Option<Result<Response, RequestError>> {
         let asked = Target { variant: None, backend };
         let timeout = self.plan.timeout;
         let answer = self.ask(asked, timeout).await;
@@ -197,7 +201,7 @@ impl<'a> Proxied<'a> {
     }
 
     /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
-    async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, Failure>> {
+    async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, RequestError>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
         let page = match page_file(self.context, key).await {
             Ok(page) => page,
@@ -218,11 +222,16 @@ impl<'a> Proxied<'a> {
             ("x-storefront-id", &id),
             (ROUTING_SOURCE, FALLBACK),
         ];
-        Some(response::with_status(503, &page, &fields).map_err(Failure::from))
+        Some(response::with_status(503, &page, &fields).map_err(RequestError::from))
     }
 
     /// The answer as the visitor sees it.
-    fn visible(&self, received: &UpstreamResponse, target: Target<'_>, is_fallback: bool) -> Result<Response, Failure> {
+    fn visible(
+        &self,
+        received: &UpstreamResponse,
+        target: Target<'_>,
+        is_fallback: bool,
+    ) -> Result<Response, RequestError> {
         let fields = received.fields();
         let answered = Answered {
             fields: &fields,
@@ -237,9 +246,9 @@ impl<'a> Proxied<'a> {
     }
 
     /// A failure with what an answer of the storefront says of itself; the log has the storefront and the origin as well.
-    fn told(&self, target: Target<'_>, failure: impl Into<Failure>) -> Failure {
+    fn told(&self, target: Target<'_>, failure: impl Into<RequestError>) -> RequestError {
         let id = id_field(self.address.key.as_str()).into_owned();
-        let failure: Failure = failure.into();
+        let failure: RequestError = failure.into();
         let failure =
             failure.at(&self.place(target)).with_field("X-Served-By", SERVED_BY).with_field("X-Storefront-ID", id);
         match target.variant {
@@ -288,6 +297,6 @@ fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
 /// A build without files has no page.
 #[cfg(not(feature = "assets"))]
 #[expect(clippy::unused_async)] // As the one of a build with files.
-async fn page(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, Failure> {
+async fn page(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, RequestError> {
     Err(NotFound.into())
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::key_writers::KeyWriters;
@@ -31,7 +31,7 @@ pub(crate) async fn answer(
     context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,
-) -> Result<web_sys::Response, Failure> {
+) -> Result<web_sys::Response, RequestError> {
     context.authorize()?;
     if context.method() == "POST" {
         write(context, encoded_key, target).await
@@ -44,7 +44,7 @@ async fn read(
     context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,
-) -> Result<web_sys::Response, Failure> {
+) -> Result<web_sys::Response, RequestError> {
     let read = Read::parse(encoded_key, target)?;
     let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
     if !read.is_consistent {
@@ -74,7 +74,7 @@ async fn write(
     context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,
-) -> Result<web_sys::Response, Failure> {
+) -> Result<web_sys::Response, RequestError> {
     let content_length = context.header("content-length");
     let (if_match, if_none_match) = (context.header("if-match"), context.header("if-none-match"));
     let fields = Fields {
@@ -94,7 +94,7 @@ async fn write(
             let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
             let (attempts, errors): (Vec<_>, Vec<_>) = join_all(puts).await.into_iter().unzip();
             // Of the documented demonstration failures are a part. A value that was sent is kept or not.
-            failure = run.value_bytes.and(errors.into_iter().flatten().next()).map(Failure::from);
+            failure = run.value_bytes.and(errors.into_iter().flatten().next()).map(RequestError::from);
             (200, None, attempts)
         }
         Strategy::Coalesce(wait) => {
@@ -116,7 +116,7 @@ async fn write(
             Strategy::Backoff | Strategy::Coalesce(_) => json(&report)?,
         }
     };
-    let (status, retry_after) = failure.as_ref().map_or((status, None), Failure::status);
+    let (status, retry_after) = failure.as_ref().map_or((status, None), RequestError::status);
     let request_id = failure.as_ref().and_then(|failure| failure.log(context.log()));
     fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
     fields.extend(request_id.map(|id| ("x-request-id", id)));
@@ -125,7 +125,7 @@ async fn write(
 
 /// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
 /// can be tried again, and a slow client does not use up the time that KV has.
-async fn body(context: &RequestContext, run: &Run<'_>) -> Result<Option<Value>, Failure> {
+async fn body(context: &RequestContext, run: &Run<'_>) -> Result<Option<Value>, RequestError> {
     let Some(length) = run.value_bytes else { return Ok(None) };
     Ok(Some(Value::bytes(context.body_bytes(length).await?)))
 }
@@ -165,7 +165,7 @@ async fn coalesce(
     wait: Wait,
     value: impl Fn(u32) -> Value,
     start_ms: u64,
-) -> Result<(u64, Vec<RetriedAttempt>), Failure> {
+) -> Result<(u64, Vec<RetriedAttempt>), RequestError> {
     let one = OneWrite::new();
     let send = async |number| {
         let sent_ms = since_ms(start_ms);
@@ -200,10 +200,10 @@ fn since_ms(start_ms: u64) -> u64 {
     Clock.now_ms().saturating_sub(start_ms)
 }
 
-fn json(body: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(body).map_err(|error| Failure::internal(&JsValue::from_str(&error.to_string())))
+fn json(body: &impl Serialize) -> Result<String, RequestError> {
+    serde_json::to_string(body).map_err(|error| RequestError::internal(&JsValue::from_str(&error.to_string())))
 }
 
-fn respond(status: u16, body: &JsValue, fields: &response::Fields<'_>) -> Result<web_sys::Response, Failure> {
+fn respond(status: u16, body: &JsValue, fields: &response::Fields<'_>) -> Result<web_sys::Response, RequestError> {
     Ok(response::with_status(status, body, fields)?)
 }

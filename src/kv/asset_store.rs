@@ -22,14 +22,14 @@ use super::keyspace::Keyspace;
 use super::keyspaces::{AssetStores, TranslationsFile};
 use super::release::{manifest, read_existing};
 use super::{Form, Store};
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
 /// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
 /// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
-pub(crate) async fn current(context: &RequestContext) -> Result<Held<Rc<AssetStore>>, Failure> {
+pub(crate) async fn current(context: &RequestContext) -> Result<Held<Rc<AssetStore>>, RequestError> {
     match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
             if matches!(&*held.value, AssetStore::Release(release) if release.is_behind()) {
@@ -77,12 +77,12 @@ pub(crate) fn cached_previous_release(release: &LoadedRelease) -> Option<LoadedR
 }
 
 /// Logs that the previous release responded.
-pub(crate) fn warn_of_previous_release(context: &RequestContext, failure: &Failure) {
+pub(crate) fn warn_of_previous_release(context: &RequestContext, failure: &RequestError) {
     context.log().warning("previous_release", &failure.cause());
 }
 
 /// Returns the content of a response. At most one value of KV is read before it begins.
-pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) -> Result<JsValue, Failure> {
+pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) -> Result<JsValue, RequestError> {
     match selected {
         Content::None => Ok(JsValue::NULL),
         Content::Whole(body) => whole_body(&context.env().files(), body).await,
@@ -103,7 +103,7 @@ pub(crate) fn cached_content(content: &Content<'_>) -> Option<JsValue> {
     }
 }
 
-async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, Failure> {
+async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, RequestError> {
     if body.length == 0 {
         return Ok(js_sys::ArrayBuffer::new(0).into());
     }
@@ -119,7 +119,7 @@ async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, Failure> 
 }
 
 /// Returns the bytes of a short body, out of memory or KV.
-async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffer, Failure> {
+async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffer, RequestError> {
     if let Some(bytes) = cached_body(&body.hash) {
         return Ok(bytes);
     }
@@ -142,20 +142,20 @@ fn cached_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
     bodies.get(hash).cloned()
 }
 
-async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, Failure> {
+async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, RequestError> {
     let read =
         read_existing(store, key, &Form::LASTING_STREAM).await.map_err(|error| FileError::unavailable(&error))?;
     Ok(read.ok_or_else(|| FileError::missing(key))?)
 }
 
 /// Returns a stream of pieces. The first value among them is read before the response begins.
-async fn assembled(store: &Store, body: &FileBody, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, Failure> {
+async fn assembled(store: &Store, body: &FileBody, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, RequestError> {
     let plan = record::to_json(pieces);
     #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.
     let total = total as f64;
     if body.length <= CACHED_BODY_BYTES_MAX {
         let bytes = short_body(store, body).await?;
-        return sliced(&bytes, &plan, total).map_err(|thrown| Failure::internal(&thrown));
+        return sliced(&bytes, &plan, total).map_err(|thrown| RequestError::internal(&thrown));
     }
     let first = pieces.iter().find_map(|piece| match piece {
         Piece::Bytes { key, .. } => Some(key),
@@ -170,7 +170,7 @@ async fn assembled(store: &Store, body: &FileBody, pieces: &[Piece<'_>], total: 
 
 /// Returns the file under an unversioned key; `None` if there is none, which is cached for
 /// `ASSETS_REFRESH`.
-pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<JsValue>, Failure> {
+pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<JsValue>, RequestError> {
     let now_ms = Clock.now_ms();
     let refresh_ms = context.vars().assets.refresh_ms;
     let absent = &Isolate::current().assets.absent;
@@ -190,7 +190,7 @@ pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) ->
 /// Returns a page for another job: the file of the release with this name, or the one under the
 /// unversioned key.
 #[cfg(feature = "storefronts")]
-pub(crate) async fn page_file(context: &RequestContext, key: &Key<'_>) -> Result<JsValue, Failure> {
+pub(crate) async fn page_file(context: &RequestContext, key: &Key<'_>) -> Result<JsValue, RequestError> {
     let current = current(context).await?;
     if let AssetStore::Release(release) = &*current.value
         && let Some(file) = release.manifest.file(&format!("/{}", key.as_str()))

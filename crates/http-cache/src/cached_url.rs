@@ -6,9 +6,9 @@
 //!
 //! ```
 //! use http_cache::cached_url::CachedUrl;
-//! use http_semantics::origin::AllowList;
+//! use http_semantics::origin::OriginAllowList;
 //!
-//! let allowed = AllowList::parse("https://example.com", &[]);
+//! let allowed = OriginAllowList::parse("https://example.com", &[]);
 //! let url = CachedUrl::of_href("https://Example.com:443/a/../b?c#d", &allowed)?;
 //! assert_eq!(url.as_str(), "https://example.com/b?c");
 //! assert_eq!(url.key().as_str(), "GET https://example.com/b?c");
@@ -23,8 +23,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use crate::error::CacheError;
 use crate::vary::SelectingFields;
 use http_semantics::content_hash;
-use http_semantics::origin::{AllowList, Origin, OriginError};
-use http_semantics::request_target::{RequestTarget, normal_escapes, resolve_dot_segments};
+use http_semantics::origin::{Origin, OriginAllowList, OriginError};
+use http_semantics::request_target::{RequestTarget, normalize_escapes, resolve_dot_segments};
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 
 /// The longest URL that is fetched, in bytes. RFC 9110 §4.1 recommends support for at least
@@ -57,7 +57,7 @@ impl CachedUrl {
     /// # Errors
     /// [`CacheError::NotAUrl`], [`CacheError::Unusable`], [`CacheError::UrlTooLong`] and
     /// [`CacheError::NotAllowed`].
-    pub fn of_target(target: &RequestTarget<'_>, allowed: &AllowList) -> Result<Self, CacheError> {
+    pub fn of_target(target: &RequestTarget<'_>, allowed: &OriginAllowList) -> Result<Self, CacheError> {
         let rest = target.path.strip_prefix(PATH_PREFIX).ok_or(OriginError::Scheme)?;
         let (scheme, rest) = rest.split_once(":/").ok_or(OriginError::Scheme)?;
         let rest = rest.strip_prefix('/').unwrap_or(rest);
@@ -69,7 +69,7 @@ impl CachedUrl {
     ///
     /// # Errors
     /// Those of [`CachedUrl::of_target`].
-    pub fn of_href(href: &str, allowed: &AllowList) -> Result<Self, CacheError> {
+    pub fn of_href(href: &str, allowed: &OriginAllowList) -> Result<Self, CacheError> {
         let href = href.split_once('#').map_or(href, |(url, _)| url);
         if href.len() > URL_BYTES_MAX {
             return Err(CacheError::UrlTooLong);
@@ -159,11 +159,11 @@ pub(super) fn encoded(path: &str, query: Option<&str>) -> Result<String, CacheEr
     if !path.bytes().chain(query.unwrap_or_default().bytes()).all(|byte| byte.is_ascii_graphic()) {
         return Err(CacheError::NotAUrl);
     }
-    let path = normal_escapes(path);
+    let path = normalize_escapes(path);
     let mut encoded = Cow::from(utf8_percent_encode(&path, PATH)).into_owned();
     if let Some(query) = query {
         encoded.push('?');
-        encoded.extend(utf8_percent_encode(&normal_escapes(query), QUERY));
+        encoded.extend(utf8_percent_encode(&normalize_escapes(query), QUERY));
     }
     Ok(encoded)
 }
@@ -177,12 +177,12 @@ mod tests {
     const UPSTREAMS: &str = "https://example.com,http://localhost:8788,http://[::1]:8788,https://*.shops.example";
 
     fn of_href(href: &str) -> Result<CachedUrl, CacheError> {
-        CachedUrl::of_href(href, &AllowList::parse(UPSTREAMS, &[]))
+        CachedUrl::of_href(href, &OriginAllowList::parse(UPSTREAMS, &[]))
     }
 
     fn of_target(path_and_query: &str) -> Result<CachedUrl, CacheError> {
         let url = format!("https://edge.example{path_and_query}");
-        CachedUrl::of_target(&RequestTarget::parse(&url), &AllowList::parse(UPSTREAMS, &[]))
+        CachedUrl::of_target(&RequestTarget::parse(&url), &OriginAllowList::parse(UPSTREAMS, &[]))
     }
 
     // RFC 9110 §7.1: "The target URI excludes the reference's fragment component, if any, since

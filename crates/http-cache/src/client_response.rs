@@ -9,10 +9,10 @@ use std::ops::Range as Bytes;
 use crate::cache_status::{CacheStatus, server_timing};
 use crate::stored_response::StoredResponse;
 use crate::validation::not_modified_fields;
-use http_semantics::conditional::{Condition, Validators, evaluate};
-use http_semantics::fields::{Edits, Fields, Lines, continued, remove_hop_by_hop};
+use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
+use http_semantics::fields::{Fields, HeaderEdits, HeaderSection, remove_hop_by_hop, with_member};
 use http_semantics::http_date;
-use http_semantics::range::{Range, content_range, unsatisfied};
+use http_semantics::range::{Range, content_range, unsatisfied_range};
 
 /// How kv-edge names itself in `Via` (RFC 9110 §7.6.3).
 pub const VIA: &str = "1.1 kv-edge";
@@ -46,9 +46,9 @@ pub struct ClientResponse<'a> {
     /// The status.
     pub status: u16,
     /// Its header fields.
-    pub fields: Cow<'a, Lines>,
+    pub fields: Cow<'a, HeaderSection>,
     /// The changes to those fields.
-    pub edits: Edits<'static>,
+    pub edits: HeaderEdits<'static>,
     /// Which part of the body is sent with it.
     pub part: BodyPart,
 }
@@ -63,13 +63,13 @@ pub fn of_kept<'a>(
     method: &str,
     request: &impl Fields,
     kept: &'a StoredResponse,
-    received: Option<&'a Lines>,
+    received: Option<&'a HeaderSection>,
     story: &Diagnostics,
     now_ms: u64,
 ) -> ClientResponse<'a> {
     let stored = &kept.stored;
     let fields = received.unwrap_or(&stored.fields);
-    let mut edits = Edits::default();
+    let mut edits = HeaderEdits::default();
     if received.is_some() {
         remove_connection(fields, &mut edits);
     }
@@ -89,7 +89,8 @@ pub fn of_kept<'a>(
     let mut answer = ClientResponse { status: stored.status, fields: Cow::Borrowed(fields), edits, part };
     // RFC 9110 §13.2.1: conditions are ignored if the response without them is not 2xx. §14.2: a
     // range applies to a GET that would be answered 200.
-    if (200..300).contains(&stored.status) && evaluate(method, request, &validators) == Condition::NotModified {
+    if (200..300).contains(&stored.status) && evaluate(method, request, &validators) == PreconditionResult::NotModified
+    {
         answer.status = 304;
         answer.fields = Cow::Owned(not_modified_fields(fields));
         answer.part = BodyPart::Nothing;
@@ -107,8 +108,13 @@ pub fn of_kept<'a>(
 
 /// Returns the upstream's response as it is passed on.
 #[must_use]
-pub fn of_upstream<'a>(method: &str, status: u16, fields: &'a Lines, story: &Diagnostics) -> ClientResponse<'a> {
-    let mut edits = Edits::default();
+pub fn of_upstream<'a>(
+    method: &str,
+    status: u16,
+    fields: &'a HeaderSection,
+    story: &Diagnostics,
+) -> ClientResponse<'a> {
+    let mut edits = HeaderEdits::default();
     remove_connection(fields, &mut edits);
     let part = if method == "HEAD" || is_null_body(status) { BodyPart::Nothing } else { BodyPart::Whole };
     let mut answer = ClientResponse { status, fields: Cow::Borrowed(fields), edits, part };
@@ -131,21 +137,21 @@ impl ClientResponse<'_> {
             }
             Range::Unsatisfiable => {
                 self.status = 416;
-                self.fields = Cow::Owned(Lines::default());
-                self.edits.set("content-range", unsatisfied(length));
+                self.fields = Cow::Owned(HeaderSection::default());
+                self.edits.set("content-range", unsatisfied_range(length));
                 self.part = BodyPart::Nothing;
             }
             Range::Whole => {}
         }
     }
 
-    fn tell(&mut self, story: &Diagnostics, fields: &Lines) {
+    fn tell(&mut self, story: &Diagnostics, fields: &HeaderSection) {
         // Another cache in front could store a response without `Cache-Control` (RFC 9111
         // §4.2.2), whoever it was made for.
         if !fields.has("cache-control") {
             self.edits.set("cache-control", "private");
         }
-        self.edits.set("via", continued(fields.get("via"), VIA));
+        self.edits.set("via", with_member(fields.get("via"), VIA));
         let own = story.cache_status.to_string();
         self.edits.set(
             "cache-status",
@@ -162,7 +168,7 @@ impl ClientResponse<'_> {
 
 /// Removes the fields of the connection to the upstream. A response built here has no framing of
 /// its own yet; the runtime adds it.
-fn remove_connection(fields: &Lines, edits: &mut Edits<'_>) {
+fn remove_connection(fields: &HeaderSection, edits: &mut HeaderEdits<'_>) {
     remove_hop_by_hop(fields, false, edits);
     for name in ["connection", "keep-alive", "transfer-encoding"] {
         if fields.has(name) {
@@ -181,11 +187,11 @@ pub fn is_null_body(status: u16) -> bool {
 /// Returns the fields with a `Date`: the upstream's, or else the time at which the response was
 /// received (RFC 9110 §6.6.1).
 #[must_use]
-pub fn dated(fields: Lines, received_ms: u64) -> Lines {
+pub fn dated(fields: HeaderSection, received_ms: u64) -> HeaderSection {
     if fields.has("date") {
         return fields;
     }
-    Lines::parse([fields.as_str(), "date\n", &http_date::format(received_ms), "\n"].concat())
+    HeaderSection::parse([fields.as_str(), "date\n", &http_date::format(received_ms), "\n"].concat())
 }
 
 #[cfg(test)]

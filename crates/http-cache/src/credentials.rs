@@ -41,16 +41,16 @@ fn normalized(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_semantics::fields::Lines;
+    use http_semantics::fields::HeaderSection;
 
     #[test]
     fn cookies_authentication_and_the_usual_keys_are_always_credentials() {
         let none = CredentialFields::parse("");
         for name in ALWAYS {
-            assert!(none.are_in(&Lines::from(&[("accept", "*/*"), (name, "")])), "{name}");
+            assert!(none.are_in(&HeaderSection::from(&[("accept", "*/*"), (name, "")])), "{name}");
         }
         for fields in [&[][..], &[("accept", "cookie")], &[("x-cookie", "a")], &[("x-session", "a")]] {
-            assert!(!none.are_in(&Lines::from(fields)), "{fields:?}");
+            assert!(!none.are_in(&HeaderSection::from(fields)), "{fields:?}");
         }
     }
 
@@ -59,11 +59,11 @@ mod tests {
         for var in ["X-Session", " x-a, X-SESSION,,", "x-session,"] {
             let fields = CredentialFields::parse(var);
             for name in ["x-session", "x_session"] {
-                assert!(fields.are_in(&Lines::from(&[(name, "a")])), "{var} {name}");
+                assert!(fields.are_in(&HeaderSection::from(&[(name, "a")])), "{var} {name}");
             }
-            assert!(fields.are_in(&Lines::from(&[("x_api_key", "a")])), "{var}");
-            assert!(fields.are_in(&Lines::from(&[("cookie", "a")])), "{var}: cookies too");
-            assert!(!fields.are_in(&Lines::from(&[("x-other", "a")])), "{var}");
+            assert!(fields.are_in(&HeaderSection::from(&[("x_api_key", "a")])), "{var}");
+            assert!(fields.are_in(&HeaderSection::from(&[("cookie", "a")])), "{var}: cookies too");
+            assert!(!fields.are_in(&HeaderSection::from(&[("x-other", "a")])), "{var}");
         }
     }
 }

@@ -9,9 +9,9 @@
 //! ```
 //! use http_cache::cache_control::CacheControl;
 //! use http_cache::freshness::{Freshness, ExchangeTimes};
-//! use http_semantics::fields::Lines;
+//! use http_semantics::fields::HeaderSection;
 //!
-//! let fields = Lines::from(&[("cache-control", "max-age=60"), ("age", "10")]);
+//! let fields = HeaderSection::from(&[("cache-control", "max-age=60"), ("age", "10")]);
 //! let (directives, is_targeted) = CacheControl::of_response(&fields);
 //! let times = ExchangeTimes { requested_ms: 1_000, received_ms: 1_200 };
 //! let freshness = Freshness::of(200, &fields, &directives, is_targeted, times, None);

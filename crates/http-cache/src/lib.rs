@@ -60,11 +60,11 @@
 //! use http_cache::freshness::ExchangeTimes;
 //! use http_cache::stored_response::{StoredResponse, StoredMetadata};
 //! use http_cache::storable::{StorageCandidate, Storable};
-//! use http_semantics::fields::Lines;
+//! use http_semantics::fields::HeaderSection;
 //!
 //! // The upstream answered a GET at 1000 ms. May its response be stored?
-//! let request = Lines::from(&[("accept", "*/*")]);
-//! let response = Lines::from(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
+//! let request = HeaderSection::from(&[("accept", "*/*")]);
+//! let response = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
 //! let credentials = CredentialFields::default();
 //! let times = ExchangeTimes { requested_ms: 1_000, received_ms: 1_000 };
 //! let answered = StorageCandidate {
@@ -82,7 +82,7 @@
 //! let kept = StoredResponse::new(stored, None);
 //!
 //! // Another client asks for the same URL, half a minute and two minutes later.
-//! let asked = CacheRequest::of("GET", &Lines::default());
+//! let asked = CacheRequest::of("GET", &HeaderSection::default());
 //! let decide_at = |now_ms| {
 //!     let selected = SelectedResponse { kept: &kept, is_left_alone: false };
 //!     decide(&asked, Some(selected), ForwardReason::UriMiss, now_ms, || 0)

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 use kv_store::record;
 
 /// How long the view of a page is fresh if the page states no lifetime, in milliseconds: a
@@ -96,7 +96,7 @@ pub fn is_redirect(status: u16) -> bool {
 /// seconds, which the redirects limit, and with the tags of all responses on the way, so that a
 /// purge of any of them covers the view. It is not stored if `seconds` is 0 or less.
 #[must_use]
-pub fn kept_for(seconds: i64, tags: &[String]) -> Lines {
+pub fn kept_for(seconds: i64, tags: &[String]) -> HeaderSection {
     let control = if seconds > 0 { format!("max-age={seconds}") } else { "no-store".to_owned() };
     let tags = tags.join(",");
     let tags = (!tags.is_empty()).then_some(("cache-tag", tags.as_str()));

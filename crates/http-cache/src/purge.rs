@@ -7,9 +7,9 @@
 //!
 //! ```
 //! use http_cache::purge::{self, PurgeTarget};
-//! use http_semantics::origin::AllowList;
+//! use http_semantics::origin::OriginAllowList;
 //!
-//! let allowed = AllowList::parse("https://example.com", &[]);
+//! let allowed = OriginAllowList::parse("https://example.com", &[]);
 //! let request = br#"{"tag": "News", "prefix": "https://example.com/a/"}"#;
 //! let targets = purge::parse_request(request, &allowed)?;
 //! let prefix = PurgeTarget::Prefix("https://example.com/a/".to_owned());
@@ -33,7 +33,7 @@ use http_semantics::content_hash;
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::fields::{self, Fields};
 use http_semantics::one_of_each;
-use http_semantics::origin::{AllowList, Origin};
+use http_semantics::origin::{Origin, OriginAllowList};
 use http_semantics::request_target::{ends_within_escape, has_dot_segments};
 use http_semantics::status::Status;
 use kv_store::limits::Key;
@@ -276,7 +276,7 @@ fn sentence(faults: &[Fault]) -> String {
 ///
 /// # Errors
 /// [`PurgeError::TooLong`], and [`PurgeError::Invalid`] with the place of each fault.
-pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<PurgeTarget>, PurgeError> {
+pub fn parse_request(body: &[u8], allowed: &OriginAllowList) -> Result<Vec<PurgeTarget>, PurgeError> {
     if body.len() > REQUEST_BYTES_MAX {
         return Err(PurgeError::TooLong);
     }
@@ -311,14 +311,14 @@ pub fn parse_request(body: &[u8], allowed: &AllowList) -> Result<Vec<PurgeTarget
     Ok(targets)
 }
 
-fn parse_url(url: &str, allowed: &AllowList) -> Result<PurgeTarget, String> {
+fn parse_url(url: &str, allowed: &OriginAllowList) -> Result<PurgeTarget, String> {
     CachedUrl::of_href(url, allowed).map(|url| PurgeTarget::Url(url.as_str().to_owned())).map_err(problem)
 }
 
 /// Parses a prefix of canonical URLs: a whole origin and the beginning of what follows it. The
 /// last segment may be incomplete, so `/.` is not a dot segment here but the beginning of, say,
 /// `/.well-known`.
-fn parse_prefix(prefix: &str, allowed: &AllowList) -> Result<PurgeTarget, String> {
+fn parse_prefix(prefix: &str, allowed: &OriginAllowList) -> Result<PurgeTarget, String> {
     let (origin, after) = Origin::split(prefix).map_err(|error| problem(error.into()))?;
     if !allowed.admits(&origin) {
         return Err(problem(CacheError::NotAllowed(origin.as_str().to_owned())));

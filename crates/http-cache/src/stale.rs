@@ -102,7 +102,7 @@ mod tests {
     use crate::credentials::CredentialFields;
     use crate::freshness::ExchangeTimes;
     use crate::stored_response::StoredMetadata;
-    use http_semantics::fields::Lines;
+    use http_semantics::fields::HeaderSection;
 
     #[test]
     fn stale_while_revalidate_lasts_for_its_seconds() {
@@ -115,11 +115,17 @@ mod tests {
 
     /// A stored response with this `Cache-Control`, and a `Last-Modified` of the day before.
     fn kept(control: &str) -> StoredResponse {
-        let fields: Lines =
+        let fields: HeaderSection =
             [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
         let times = ExchangeTimes { requested_ms: 86_400_000, received_ms: 86_400_000 };
-        let stored =
-            StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None);
+        let stored = StoredMetadata::received(
+            &HeaderSection::default(),
+            &CredentialFields::default(),
+            200,
+            &fields,
+            times,
+            None,
+        );
         StoredResponse::new(stored, None)
     }
 
@@ -182,10 +188,10 @@ mod tests {
     #[test]
     fn kv_keeps_an_answer_past_its_stale_windows_within_limits() {
         let kept = |control: &str, etag: Option<&str>, default_ms, now_ms| {
-            let fields: Lines =
+            let fields: HeaderSection =
                 [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();
             let stored = StoredMetadata::received(
-                &Lines::default(),
+                &HeaderSection::default(),
                 &CredentialFields::default(),
                 200,
                 &fields,

@@ -14,10 +14,10 @@ use crate::credentials::CredentialFields;
 use crate::freshness::{ExchangeTimes, Freshness, LifetimeSource};
 use crate::validation::has_validator;
 use crate::vary::Vary;
-use http_semantics::fields::{self, Fields, Lines};
+use http_semantics::fields::{self, Fields, HeaderSection};
 use http_semantics::status as status_code;
 
-/// The longest head of a stored response, in bytes of [`Lines`].
+/// The longest head of a stored response, in bytes of [`HeaderSection`].
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Why a response is not stored.
@@ -114,7 +114,7 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
     pub fn fate(&self) -> Storable {
         let Err(why) = self.storable() else { return Storable::Yes };
         let Self { url, credentials, status, response, times, default_lifetime_ms, .. } = *self;
-        let (method, request) = ("GET", &Lines::default());
+        let (method, request) = ("GET", &HeaderSection::default());
         let alone =
             StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
         let is_of_the_resource =
@@ -205,7 +205,7 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
 /// connection and of the proxy, those that `no-cache` or `private` name, and `Set-Cookie` unless
 /// `keeps_cookies`.
 #[must_use]
-pub fn kept_fields(response: &Lines, keeps_cookies: bool) -> Lines {
+pub fn kept_fields(response: &HeaderSection, keeps_cookies: bool) -> HeaderSection {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);
     let connection = response.get("connection").unwrap_or_default().to_ascii_lowercase();
     let is_kept = |name: &str| {
@@ -300,7 +300,7 @@ fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, fre
 }
 
 /// Checks that the fields can be stored unchanged, and take no more than [`HEAD_BYTES_MAX`] as
-/// [`Lines`].
+/// [`HeaderSection`].
 fn check_head(response: &impl Fields) -> Result<(), NoCacheReason> {
     let names: BTreeSet<&str> = response.names().split(',').collect();
     let mut bytes = 0;

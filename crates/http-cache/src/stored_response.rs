@@ -10,7 +10,7 @@ use crate::credentials::CredentialFields;
 use crate::freshness::{ExchangeTimes, Freshness};
 use crate::storable::{kept_fields, shares_cookies};
 use crate::vary::{self, SelectingFields, Vary};
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::record;
 
 /// The metadata of a stored response: everything but the body.
@@ -19,7 +19,7 @@ pub struct StoredMetadata {
     /// The status.
     pub status: u16,
     /// The header fields, without those that must not be stored (RFC 9111 §3.1).
-    pub fields: Lines,
+    pub fields: HeaderSection,
     /// When the upstream was last asked for it and when it answered. A validation counts.
     pub times: ExchangeTimes,
     /// The length of the body in bytes.
@@ -40,7 +40,7 @@ impl StoredMetadata {
         request: &impl Fields,
         credentials: &CredentialFields,
         status: u16,
-        fields: &Lines,
+        fields: &HeaderSection,
         times: ExchangeTimes,
         default_lifetime_ms: Option<u64>,
     ) -> Self {
@@ -63,7 +63,7 @@ impl StoredMetadata {
     /// fields than before, it becomes the response to this request, and a new epoch begins (RFC
     /// 9111 §4.1).
     #[must_use]
-    pub fn renewed(&self, request: &impl Fields, fields: &Lines, times: ExchangeTimes) -> Self {
+    pub fn renewed(&self, request: &impl Fields, fields: &HeaderSection, times: ExchangeTimes) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(self.status, fields, &directives, is_targeted, times, None);
         let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness);
@@ -84,7 +84,14 @@ impl StoredMetadata {
     #[must_use]
     pub fn undated(now_ms: u64) -> Self {
         let times = ExchangeTimes { requested_ms: now_ms, received_ms: now_ms };
-        Self::received(&Lines::default(), &CredentialFields::default(), 200, &Lines::default(), times, None)
+        Self::received(
+            &HeaderSection::default(),
+            &CredentialFields::default(),
+            200,
+            &HeaderSection::default(),
+            times,
+            None,
+        )
     }
 }
 
@@ -246,7 +253,7 @@ impl StoredMetadata {
         }
         Ok(Self {
             status: record.s,
-            fields: Lines::parse(record.f.into_owned()),
+            fields: HeaderSection::parse(record.f.into_owned()),
             times: ExchangeTimes { requested_ms: record.q, received_ms: record.r },
             length: record.l,
             selecting: record.y,
@@ -286,8 +293,9 @@ mod tests {
 
     /// A stored variant that is fresh for a minute.
     fn variant(selecting: &SelectingFields, epoch_ms: u64) -> StoredResponse {
-        let fields: Lines = [("cache-control", "max-age=60")].into_iter().collect();
-        let stored = StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, NOW, None);
+        let fields: HeaderSection = [("cache-control", "max-age=60")].into_iter().collect();
+        let stored =
+            StoredMetadata::received(&HeaderSection::default(), &CredentialFields::default(), 200, &fields, NOW, None);
         StoredResponse::new(StoredMetadata { selecting: selecting.clone(), epoch_ms, ..stored }, None)
     }
 
@@ -343,7 +351,7 @@ mod tests {
         let first = StoredMetadata { length: 3, ..variant(&selecting, 7).stored };
         let first = StoredMetadata { status: 203, ..first };
         let later = ExchangeTimes { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
-        let fields: Lines = [
+        let fields: HeaderSection = [
             ("cache-control", "max-age=5, private=\"x-a\""),
             ("x-a", "1"),
             ("connection", "x-b"),
@@ -352,13 +360,14 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let request: Lines = [("accept", "b")].into_iter().collect();
+        let request: HeaderSection = [("accept", "b")].into_iter().collect();
         let renewed = first.renewed(&request, &fields, later);
-        let kept: Lines = [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
+        let kept: HeaderSection =
+            [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
         assert_eq!(renewed, StoredMetadata { fields: kept, times: later, ..first });
         // RFC 9111 §4.1: with another list of selecting fields, it is the response to this
         // request.
-        let other: Lines = [("vary", "x-c")].into_iter().collect();
+        let other: HeaderSection = [("vary", "x-c")].into_iter().collect();
         let of_another = renewed.renewed(&request, &other, later);
         assert_eq!((of_another.selecting.len(), of_another.epoch_ms), (1, later.received_ms));
         assert_eq!(of_another.selecting[0], ("x-c".to_owned(), "-".to_owned()));

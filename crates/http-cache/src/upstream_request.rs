@@ -3,8 +3,8 @@
 use crate::client_response::VIA;
 use crate::error::CacheError;
 use http_semantics::cdn_loop;
-use http_semantics::fields::{Edits, Fields, continued, remove_hop_by_hop};
-use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};
+use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop, with_member};
+use http_semantics::forwarding_fields::{is_set_by_cloudflare, is_stripped};
 
 /// The fields of conditions and ranges (RFC 9110 §13.1, §14.2).
 const OF_THE_CLIENT: [&str; 6] =
@@ -26,8 +26,8 @@ pub fn edits(
     request: &impl Fields,
     conditions: Vec<(&'static str, String)>,
     is_kept: bool,
-) -> Result<Edits<'static>, CacheError> {
-    let mut edits = Edits::default();
+) -> Result<HeaderEdits<'static>, CacheError> {
+    let mut edits = HeaderEdits::default();
     remove_hop_by_hop(request, false, &mut edits);
     let is_safe = matches!(method, "GET" | "HEAD");
     for name in request.names().split(',') {
@@ -37,13 +37,13 @@ pub fn edits(
         let own = OF_THE_CLIENT.into_iter().find(|of_the_client| *of_the_client == name);
         if let Some(name) = own.filter(|_| is_kept && is_safe) {
             edits.remove(name);
-        } else if is_framing || is_stripped(name) || is_of_cloudflare(name) {
+        } else if is_framing || is_stripped(name) || is_set_by_cloudflare(name) {
             edits.remove(name.to_owned());
         }
     }
-    let cdn_loop = cdn_loop::continued(request.get("cdn-loop")).ok_or(CacheError::Loop)?;
+    let cdn_loop = cdn_loop::append_cdn_id(request.get("cdn-loop")).ok_or(CacheError::Loop)?;
     edits.set("cdn-loop", cdn_loop);
-    edits.set("via", continued(request.get("via"), VIA));
+    edits.set("via", with_member(request.get("via"), VIA));
     for (name, value) in conditions {
         edits.set(name, value);
     }
@@ -53,11 +53,11 @@ pub fn edits(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_semantics::fields::Lines;
+    use http_semantics::fields::HeaderSection;
 
     fn changed(method: &str, fields: &[(&'static str, &str)], is_kept: bool) -> (Vec<String>, Vec<String>) {
         let conditions = if is_kept { vec![("if-none-match", "\"kept\"".to_owned())] } else { Vec::new() };
-        let edits = edits(method, &Lines::from(fields), conditions, is_kept).unwrap();
+        let edits = edits(method, &HeaderSection::from(fields), conditions, is_kept).unwrap();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         (edits.remove.iter().map(ToString::to_string).collect(), set)
     }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_here_before_is_a_loop() {
-        let fields = Lines::from(&[("cdn-loop", "a, kv-edge")]);
+        let fields = HeaderSection::from(&[("cdn-loop", "a, kv-edge")]);
         assert_eq!(edits("GET", &fields, Vec::new(), false), Err(CacheError::Loop));
         let (_, set) = changed("GET", &[("cdn-loop", "a"), ("via", "1.0 b")], false);
         assert_eq!(set, ["cdn-loop: a, kv-edge", "via: 1.0 b, 1.1 kv-edge"]);

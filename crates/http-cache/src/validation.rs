@@ -7,15 +7,15 @@
 #[cfg(test)]
 mod tests;
 
-use http_semantics::conditional::{Compare, EntityTag};
-use http_semantics::fields::{Fields, Lines, is_hop_by_hop, list};
+use http_semantics::conditional::{EntityTag, EntityTagComparison};
+use http_semantics::fields::{Fields, HeaderSection, is_hop_by_hop, list};
 use http_semantics::http_date;
 
 /// What the response to a HEAD means for a stored response to GET (RFC 9111 §4.3.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadEffect {
     /// The stored response is current, and these are its new fields.
-    Update(Lines),
+    Update(HeaderSection),
     /// The stored response is out of date.
     Invalidate,
 }
@@ -46,7 +46,7 @@ pub fn has_validator(fields: &impl Fields) -> bool {
 /// The old `Age` is dropped, and so is the old `Date`: if the 304 has none, the time at which it
 /// was received counts.
 #[must_use]
-pub fn freshened(stored: &Lines, not_modified: &Lines) -> Lines {
+pub fn freshened(stored: &HeaderSection, not_modified: &HeaderSection) -> HeaderSection {
     let connection = not_modified.get("connection").unwrap_or_default();
     let is_taken = |name: &str| {
         let is_stored_etag = name == "etag" && stored.has("etag");
@@ -90,7 +90,7 @@ pub fn is_about(stored: &impl Fields, not_modified: &impl Fields) -> bool {
     match (tag_of(stored), tag_of(not_modified)) {
         // "If the 304 response contains one or more strong validators": the same one.
         (Some(stored), Some(tag)) => {
-            stored.equals(&tag, if tag.is_weak() { Compare::Weakly } else { Compare::Strongly })
+            stored.equals(&tag, if tag.is_weak() { EntityTagComparison::Weak } else { EntityTagComparison::Strong })
         }
         (None, Some(tag)) => {
             let is_strong = modified_ms(stored).is_some_and(|at| date_of(stored) >= Some(at.saturating_add(1000)));
@@ -106,7 +106,7 @@ pub fn is_about(stored: &impl Fields, not_modified: &impl Fields) -> bool {
 /// The caller must not pass in a response that says nothing about the stored one: a 5xx, or a
 /// 304 to the client's own condition.
 #[must_use]
-pub fn head_effect(stored: &Lines, stored_length: u64, status: u16, head: &Lines) -> HeadEffect {
+pub fn head_effect(stored: &HeaderSection, stored_length: u64, status: u16, head: &HeaderSection) -> HeadEffect {
     if status == 200 && is_of_head(stored, stored_length, head) {
         HeadEffect::Update(freshened(stored, head))
     } else {
@@ -117,7 +117,7 @@ pub fn head_effect(stored: &Lines, stored_length: u64, status: u16, head: &Lines
 /// "matching values for any received validator fields (`ETag` and `Last-Modified`) and, if the
 /// HEAD response has a Content-Length header field, the value of Content-Length matches that of
 /// the stored response".
-fn is_of_head(stored: &Lines, stored_length: u64, head: &Lines) -> bool {
+fn is_of_head(stored: &HeaderSection, stored_length: u64, head: &HeaderSection) -> bool {
     let has_same_tag = !head.has("etag") || (tag_of(head).is_some() && tag_of(stored) == tag_of(head));
     let has_same_modified = !head.has("last-modified") || has_same_date(stored, head);
     let has_same_length = head.get("content-length").is_none_or(|length| length.trim().parse() == Ok(stored_length));
@@ -128,7 +128,7 @@ fn is_of_head(stored: &Lines, stored_length: u64, head: &Lines) -> bool {
 /// which guides the updates of caches as `Cache-Control` does (RFC 9213), and `Via`. `Age` is
 /// left to the caller.
 #[must_use]
-pub fn not_modified_fields(stored: &Lines) -> Lines {
+pub fn not_modified_fields(stored: &HeaderSection) -> HeaderSection {
     let has_etag = stored.has("etag");
     let is_sent = |name: &str| match name {
         "cache-control" | "cdn-cache-control" | "content-location" | "date" | "etag" | "expires" | "vary" | "via" => {

@@ -5,13 +5,13 @@
 //!
 //! ```
 //! use http_cache::vary::{Vary, matches, selecting};
-//! use http_semantics::fields::Lines;
+//! use http_semantics::fields::HeaderSection;
 //!
 //! let Vary::Names(names) = Vary::parse(Some("Accept-Encoding")) else { unreachable!() };
-//! let stored_for = selecting(&names, &Lines::from(&[("accept-encoding", "gzip, br")]));
-//! let response = Lines::default();
-//! assert!(matches(&stored_for, &response, &Lines::from(&[("accept-encoding", "BR,gzip")])));
-//! assert!(!matches(&stored_for, &response, &Lines::from(&[("accept-encoding", "gzip")])));
+//! let stored_for = selecting(&names, &HeaderSection::from(&[("accept-encoding", "gzip, br")]));
+//! let response = HeaderSection::default();
+//! assert!(matches(&stored_for, &response, &HeaderSection::from(&[("accept-encoding", "BR,gzip")])));
+//! assert!(!matches(&stored_for, &response, &HeaderSection::from(&[("accept-encoding", "gzip")])));
 //! ```
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The content coding of an answer: `Accept-Encoding` (RFC 9110 §12.5.3).
 //!
 //! ```
-//! use http_semantics::accept_encoding::{AcceptEncoding, Chosen, Coding};
+//! use http_semantics::accept_encoding::{AcceptEncoding, ContentCoding, NegotiatedCoding};
 //!
 //! let accepted = AcceptEncoding::parse(Some("gzip, br;q=0.5"));
-//! let lengths = [(Coding::Br, 300), (Coding::Gzip, 350)];
-//! assert_eq!(accepted.choose(1000, &lengths), Chosen::Encoded(Coding::Gzip));
-//! assert_eq!(accepted.choose(1000, &[]), Chosen::Identity);
+//! let lengths = [(ContentCoding::Br, 300), (ContentCoding::Gzip, 350)];
+//! assert_eq!(accepted.choose(1000, &lengths), NegotiatedCoding::Encoded(ContentCoding::Gzip));
+//! assert_eq!(accepted.choose(1000, &[]), NegotiatedCoding::Identity);
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::weight;
 /// A content coding that files are stored in (RFC 9110 §8.4.1; RFC 7932; RFC 8878).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Coding {
+pub enum ContentCoding {
     /// Brotli.
     Br,
     /// Zstandard.
@@ -25,7 +25,7 @@ pub enum Coding {
     Gzip,
 }
 
-impl Coding {
+impl ContentCoding {
     /// Returns the name in `Content-Encoding` (IANA, "HTTP Content Coding Registry").
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -51,11 +51,11 @@ pub struct AcceptEncoding {
 
 /// The content coding that negotiation selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chosen {
+pub enum NegotiatedCoding {
     /// The body without a coding.
     Identity,
     /// The body in this coding.
-    Encoded(Coding),
+    Encoded(ContentCoding),
     /// The client accepts none of the forms: 406 (RFC 9110 §15.5.7).
     NotAcceptable,
 }
@@ -100,20 +100,20 @@ impl AcceptEncoding {
     /// A body without a coding is acceptable even if the field does not list `identity`, but then
     /// it comes after every listed coding.
     #[must_use]
-    pub fn choose(&self, identity_length: u64, encoded: &[(Coding, u64)]) -> Chosen {
+    pub fn choose(&self, identity_length: u64, encoded: &[(ContentCoding, u64)]) -> NegotiatedCoding {
         let identity = self.takes_identity().then(|| {
             let weight = self.identity.or(self.any).unwrap_or(0);
-            (Chosen::Identity, weight, identity_length)
+            (NegotiatedCoding::Identity, weight, identity_length)
         });
         let encoded = encoded.iter().filter_map(|&(coding, length)| {
             let weight = self.weight(coding).filter(|weight| *weight > 0)?;
-            Some((Chosen::Encoded(coding), weight, length))
+            Some((NegotiatedCoding::Encoded(coding), weight, length))
         });
         identity
             .into_iter()
             .chain(encoded)
             .min_by_key(|(_, weight, length)| (std::cmp::Reverse(*weight), *length))
-            .map_or(Chosen::NotAcceptable, |(chosen, ..)| chosen)
+            .map_or(NegotiatedCoding::NotAcceptable, |(chosen, ..)| chosen)
     }
 
     /// Returns true if a body may be sent without a coding: unless the field refuses `identity` by
@@ -123,11 +123,11 @@ impl AcceptEncoding {
         self.identity.or(self.any) != Some(0)
     }
 
-    fn weight(&self, coding: Coding) -> Option<u16> {
+    fn weight(&self, coding: ContentCoding) -> Option<u16> {
         let listed = match coding {
-            Coding::Br => self.br,
-            Coding::Zstd => self.zstd,
-            Coding::Gzip => self.gzip,
+            ContentCoding::Br => self.br,
+            ContentCoding::Zstd => self.zstd,
+            ContentCoding::Gzip => self.gzip,
         };
         listed.or(self.any)
     }
@@ -137,16 +137,16 @@ impl AcceptEncoding {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Chosen::{Encoded, Identity, NotAcceptable};
-    use super::Coding::{Br, Gzip, Zstd};
+    use super::ContentCoding::{Br, Gzip, Zstd};
+    use super::NegotiatedCoding::{Encoded, Identity, NotAcceptable};
     use super::*;
 
     const LENGTH: u64 = 1000;
 
     /// A file in all its codings, smallest first.
-    const ALL: [(Coding, u64); 3] = [(Br, 300), (Zstd, 330), (Gzip, 350)];
+    const ALL: [(ContentCoding, u64); 3] = [(Br, 300), (Zstd, 330), (Gzip, 350)];
 
-    fn choose(field: &str, encoded: &[(Coding, u64)]) -> Chosen {
+    fn choose(field: &str, encoded: &[(ContentCoding, u64)]) -> NegotiatedCoding {
         AcceptEncoding::parse(Some(field)).choose(LENGTH, encoded)
     }
 
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    fn codings() -> impl Strategy<Value = Vec<(Coding, u64)>> {
+    fn codings() -> impl Strategy<Value = Vec<(ContentCoding, u64)>> {
         let lengths = (prop::option::of(0..5_u64), prop::option::of(0..5_u64), prop::option::of(0..5_u64));
         lengths.prop_map(|(br, zstd, gzip)| {
             [(Br, br), (Zstd, zstd), (Gzip, gzip)].into_iter().filter_map(|(coding, n)| Some((coding, n?))).collect()

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::fields::{continued as with_member, list};
+use crate::fields::{list, with_member};
 
 /// The name of kv-edge in the field (`cdn-id`, RFC 8586 §2).
 pub const CDN_ID: &str = "kv-edge";
@@ -11,13 +11,13 @@ pub const CDN_ID: &str = "kv-edge";
 /// request is in a loop, which 508 answers (RFC 5842 §7.2).
 ///
 /// ```
-/// use http_semantics::cdn_loop::continued;
+/// use http_semantics::cdn_loop::append_cdn_id;
 ///
-/// assert_eq!(continued(Some("other-cdn".to_owned())).as_deref(), Some("other-cdn, kv-edge"));
-/// assert_eq!(continued(Some("kv-edge, other-cdn".to_owned())), None);
+/// assert_eq!(append_cdn_id(Some("other-cdn".to_owned())).as_deref(), Some("other-cdn, kv-edge"));
+/// assert_eq!(append_cdn_id(Some("kv-edge, other-cdn".to_owned())), None);
 /// ```
 #[must_use]
-pub fn continued(field: Option<String>) -> Option<Cow<'static, str>> {
+pub fn append_cdn_id(field: Option<String>) -> Option<Cow<'static, str>> {
     let is_own = |member: &str| {
         let (id, _parameters) = member.split_once(';').unwrap_or((member, ""));
         id.trim().eq_ignore_ascii_case(CDN_ID)
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_name_is_added_once_and_a_second_time_is_a_loop() {
-        for (field, continued_field) in [
+        for (field, expected) in [
             (None, Some("kv-edge")),
             (Some(" "), Some("kv-edge")),
             (Some("cloudflare; loops=1"), Some("cloudflare; loops=1, kv-edge")),
@@ -40,7 +40,7 @@ mod tests {
             (Some("kv-edge"), None),
             (Some("a,KV-Edge ;x=\"1\", b"), None),
         ] {
-            assert_eq!(continued(field.map(str::to_owned)).as_deref(), continued_field, "{field:?}");
+            assert_eq!(append_cdn_id(field.map(str::to_owned)).as_deref(), expected, "{field:?}");
         }
     }
 }

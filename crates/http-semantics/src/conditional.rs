@@ -57,9 +57,9 @@ pub struct Validators<'a> {
 
 /// What the preconditions of a request come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// There are none, or all hold: the request is answered.
-    None,
+pub enum PreconditionResult {
+    /// All hold, or there are none: the request is answered.
+    Holds,
     /// The client has the representation already: 304 (RFC 9110 §15.4.5).
     NotModified,
     /// The resource is not in the state that the client expects: 412 (RFC 9110 §15.5.13).
@@ -91,26 +91,26 @@ impl Preconditions {
     /// [`PreconditionFailed`] if the write must not be made.
     pub fn check(&self, version: Option<u64>) -> Result<(), PreconditionFailed> {
         let tag = version.map(EntityTag::of_version);
-        let names = |tags: &EntityTags, compare| tag.is_some() && tags.name(tag.as_ref(), compare);
-        let matches = self.if_match.as_ref().is_none_or(|tags| names(tags, Compare::Strongly));
-        let is_new = self.if_none_match.as_ref().is_none_or(|tags| !names(tags, Compare::Weakly));
+        let names = |tags: &EntityTags, compare| tag.is_some() && tags.matches(tag.as_ref(), compare);
+        let matches = self.if_match.as_ref().is_none_or(|tags| names(tags, EntityTagComparison::Strong));
+        let is_new = self.if_none_match.as_ref().is_none_or(|tags| !names(tags, EntityTagComparison::Weak));
         if matches && is_new { Ok(()) } else { Err(PreconditionFailed) }
     }
 }
 
 /// How entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compare {
+pub enum EntityTagComparison {
     /// Equal, and neither of them weak.
-    Strongly,
+    Strong,
     /// Equal, whether weak or not.
-    Weakly,
+    Weak,
 }
 
 impl EntityTags {
     /// Returns true if the list names the current representation. `current` is `None` if there is
     /// one without an entity tag.
-    fn name(&self, current: Option<&EntityTag>, compare: Compare) -> bool {
+    fn matches(&self, current: Option<&EntityTag>, compare: EntityTagComparison) -> bool {
         match (self, current) {
             (Self::Any, _) => true,
             (Self::List(_), None) => false,
@@ -145,8 +145,8 @@ impl EntityTag {
 
     /// Returns true if both name the same representation (RFC 9110 §8.8.3.2).
     #[must_use]
-    pub fn equals(&self, other: &Self, compare: Compare) -> bool {
-        self.opaque == other.opaque && (compare == Compare::Weakly || !(self.is_weak || other.is_weak))
+    pub fn equals(&self, other: &Self, compare: EntityTagComparison) -> bool {
+        self.opaque == other.opaque && (compare == EntityTagComparison::Weak || !(self.is_weak || other.is_weak))
     }
 
     /// Returns true if the tag starts with `W/`.
@@ -189,18 +189,18 @@ impl EntityTag {
 /// the order of RFC 9110 §13.2.2 without the last step, which is [`crate::range::Range::of`]. The
 /// caller has made sure that the answer without preconditions is a 2xx (§13.2.1).
 #[must_use]
-pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>) -> Condition {
+pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>) -> PreconditionResult {
     // §13.2.1: methods without "the selection or modification of a selected representation".
     if matches!(method, "CONNECT" | "OPTIONS" | "TRACE") {
-        return Condition::None;
+        return PreconditionResult::Holds;
     }
     let is_safe = matches!(method, "GET" | "HEAD");
     let tag = validators.etag.and_then(EntityTag::parse);
-    let names = |field: &str, compare| EntityTags::parse(field).name(tag.as_ref(), compare);
+    let names = |field: &str, compare| EntityTags::parse(field).matches(tag.as_ref(), compare);
     let date = |name| request.get(name).and_then(|date| http_date::parse_ms(&date));
     let modified_ms = validators.last_modified_ms.unwrap_or(validators.received_ms);
     let holds = match request.get("if-match") {
-        Some(if_match) => names(&if_match, Compare::Strongly),
+        Some(if_match) => names(&if_match, EntityTagComparison::Strong),
         // §13.1.4: ignored if there is no modification date.
         None => match (date("if-unmodified-since"), validators.last_modified_ms) {
             (Some(date), Some(modified)) => !is_later(modified, date),
@@ -208,18 +208,18 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
         },
     };
     if !holds {
-        return Condition::Failed;
+        return PreconditionResult::Failed;
     }
     let is_new = match request.get("if-none-match") {
-        Some(if_none_match) => !names(&if_none_match, Compare::Weakly),
+        Some(if_none_match) => !names(&if_none_match, EntityTagComparison::Weak),
         // §13.1.3: ignored for other methods.
         None if is_safe => date("if-modified-since").is_none_or(|date| is_later(modified_ms, date)),
         None => true,
     };
     match (is_new, is_safe) {
-        (true, _) => Condition::None,
-        (false, true) => Condition::NotModified,
-        (false, false) => Condition::Failed,
+        (true, _) => PreconditionResult::Holds,
+        (false, true) => PreconditionResult::NotModified,
+        (false, false) => PreconditionResult::Failed,
     }
 }
 
@@ -233,7 +233,7 @@ fn is_later(time_ms: u64, date_ms: u64) -> bool {
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
     let tag = EntityTag::of_version(version);
-    if_none_match.is_some_and(|field| EntityTags::parse(field).name(Some(&tag), Compare::Weakly))
+    if_none_match.is_some_and(|field| EntityTags::parse(field).matches(Some(&tag), EntityTagComparison::Weak))
 }
 
 /// Returns the entity tag of a version: `"7"`.

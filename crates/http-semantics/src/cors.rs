@@ -2,23 +2,23 @@
 
 use std::borrow::Cow;
 
-use crate::origin::{AllowList, Origin};
+use crate::origin::{Origin, OriginAllowList};
 
 /// The origins whose pages may read answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllowedOrigins {
+pub struct CorsOrigins {
     is_any: bool,
-    listed: AllowList,
+    listed: OriginAllowList,
 }
 
-impl AllowedOrigins {
+impl CorsOrigins {
     /// Parses the var: origins such as `https://shop.example` or `https://*.shop.example`,
     /// separated by commas, or `*` for all. An entry without a scheme stands for https. An entry
     /// that is no origin admits nothing.
     #[must_use]
     pub fn parse(var: &str) -> Self {
         let is_any = var.split(',').any(|entry| entry.trim() == "*");
-        Self { is_any, listed: AllowList::parse(var, &["https"]) }
+        Self { is_any, listed: OriginAllowList::parse(var, &["https"]) }
     }
 
     /// Returns the value of `Access-Control-Allow-Origin` for a request with this `Origin`, or
@@ -38,7 +38,7 @@ impl AllowedOrigins {
     /// Returns true if no other site is admitted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.is_any && self.listed == AllowList::default()
+        !self.is_any && self.listed == OriginAllowList::default()
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
             ("*", "null", Some("*")),
             ("https://shop.example, *", "https://other.example", Some("*")),
         ] {
-            let admitted = AllowedOrigins::parse(var).admits(origin).map(Cow::into_owned);
+            let admitted = CorsOrigins::parse(var).admits(origin).map(Cow::into_owned);
             assert_eq!(admitted.as_deref(), expected, "{origin} by {var}");
         }
     }
@@ -89,8 +89,8 @@ mod tests {
             ("*", false),
             ("https://a.example", false),
         ] {
-            assert_eq!(AllowedOrigins::parse(var).is_empty(), is_empty, "{var}");
+            assert_eq!(CorsOrigins::parse(var).is_empty(), is_empty, "{var}");
         }
-        assert!(AllowedOrigins::default().is_empty());
+        assert!(CorsOrigins::default().is_empty());
     }
 }

@@ -28,18 +28,18 @@ pub trait Fields {
 /// ended by a line feed. A text crosses from JavaScript in one call.
 ///
 /// ```
-/// use http_semantics::fields::{Fields, Lines};
+/// use http_semantics::fields::{Fields, HeaderSection};
 ///
-/// let fields = Lines::parse("accept\ntext/html\naccept\ntext/plain\n".to_owned());
+/// let fields = HeaderSection::parse("accept\ntext/html\naccept\ntext/plain\n".to_owned());
 /// assert_eq!(fields.get("accept").as_deref(), Some("text/html, text/plain"));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lines {
+pub struct HeaderSection {
     text: String,
     names: String,
 }
 
-impl Lines {
+impl HeaderSection {
     /// Reads the text. A last name without a value is dropped.
     #[must_use]
     pub fn parse(text: String) -> Self {
@@ -62,7 +62,7 @@ impl Lines {
     }
 }
 
-impl<'a> FromIterator<(&'a str, &'a str)> for Lines {
+impl<'a> FromIterator<(&'a str, &'a str)> for HeaderSection {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(lines: I) -> Self {
         let mut text = String::with_capacity(512);
         for (name, value) in lines {
@@ -72,25 +72,25 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Lines {
     }
 }
 
-impl<'a, const N: usize> From<&[(&'a str, &'a str); N]> for Lines {
+impl<'a, const N: usize> From<&[(&'a str, &'a str); N]> for HeaderSection {
     fn from(lines: &[(&'a str, &'a str); N]) -> Self {
         lines.iter().copied().collect()
     }
 }
 
-impl<'a> From<&Vec<(&'a str, &'a str)>> for Lines {
+impl<'a> From<&Vec<(&'a str, &'a str)>> for HeaderSection {
     fn from(lines: &Vec<(&'a str, &'a str)>) -> Self {
         lines.iter().copied().collect()
     }
 }
 
-impl<'a> From<&[(&'a str, &'a str)]> for Lines {
+impl<'a> From<&[(&'a str, &'a str)]> for HeaderSection {
     fn from(lines: &[(&'a str, &'a str)]) -> Self {
         lines.iter().copied().collect()
     }
 }
 
-impl Fields for Lines {
+impl Fields for HeaderSection {
     fn names(&self) -> &str {
         &self.names
     }
@@ -113,7 +113,7 @@ impl Fields for Lines {
 
 /// Changes to the header fields of a message: fields are removed first, then set, then appended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Edits<'a> {
+pub struct HeaderEdits<'a> {
     /// Names of fields to remove.
     pub remove: Vec<Cow<'a, str>>,
     /// Fields that have this one value afterwards.
@@ -122,7 +122,7 @@ pub struct Edits<'a> {
     pub append: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-impl<'a> Edits<'a> {
+impl<'a> HeaderEdits<'a> {
     /// Removes a field.
     pub fn remove(&mut self, name: impl Into<Cow<'a, str>>) {
         self.remove.push(name.into());
@@ -208,7 +208,7 @@ pub fn list(field: &str) -> impl Iterator<Item = &str> {
 ///
 /// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each
 /// connection itself and forwards none of them.
-pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Edits<'_>) {
+pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut HeaderEdits<'_>) {
     for name in fields.names().split(',') {
         let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
         let is_kept = match name {
@@ -230,7 +230,7 @@ pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut Ed
 
 /// Returns a list field with one more member (RFC 9110 §5.6.1).
 #[must_use]
-pub fn continued(field: Option<String>, member: &'static str) -> Cow<'static, str> {
+pub fn with_member(field: Option<String>, member: &'static str) -> Cow<'static, str> {
     match field {
         Some(field) if !field.trim().is_empty() => Cow::Owned(format!("{field}, {member}")),
         _ => Cow::Borrowed(member),
@@ -251,8 +251,8 @@ mod tests {
     use super::*;
 
     fn removed(fields: &[(&'static str, &str)]) -> Vec<String> {
-        let mut edits = Edits::default();
-        remove_hop_by_hop(&Lines::from(fields), true, &mut edits);
+        let mut edits = HeaderEdits::default();
+        remove_hop_by_hop(&HeaderSection::from(fields), true, &mut edits);
         edits.remove.into_iter().map(Cow::into_owned).collect()
     }
 
@@ -283,14 +283,14 @@ mod tests {
         assert_eq!(removed(&[("te", "trailers, gzip")]), ["te"]);
         assert_eq!(removed(&[("connection", "Upgrade"), ("upgrade", "WebSocket")]), [""; 0]);
         assert_eq!(removed(&[("upgrade", "h2c")]), ["upgrade"]);
-        let mut edits = Edits::default();
-        remove_hop_by_hop(&Lines::from(&[("upgrade", "websocket")]), false, &mut edits);
+        let mut edits = HeaderEdits::default();
+        remove_hop_by_hop(&HeaderSection::from(&[("upgrade", "websocket")]), false, &mut edits);
         assert_eq!(edits.remove, ["upgrade"], "a POST becomes no WebSocket");
     }
 
     #[test]
     fn each_change_has_its_lines_and_no_value_makes_another_one() {
-        let mut edits = Edits::default();
+        let mut edits = HeaderEdits::default();
         edits.append("set-cookie", "a=1");
         edits.set("via", "1.1 a:b");
         edits.set("x-a", "b\n-cookie");
@@ -300,21 +300,21 @@ mod tests {
 
     #[test]
     fn lines_keep_order_and_several_lines_of_a_field() {
-        let lines: Lines =
+        let lines: HeaderSection =
             [("set-cookie", "a=1"), ("vary", "A"), ("set-cookie", "b=2"), ("vary", "B")].into_iter().collect();
         assert_eq!(lines.get("vary").as_deref(), Some("A, B"));
         assert_eq!(lines.set_cookies(), ["a=1", "b=2"]);
         assert_eq!(lines.names(), "set-cookie,vary,set-cookie,vary");
-        assert_eq!(Lines::parse(lines.as_str().to_owned()), lines);
+        assert_eq!(HeaderSection::parse(lines.as_str().to_owned()), lines);
         assert!(lines.has("vary") && !lines.has("var") && lines.get("x").is_none());
-        assert_eq!(Lines::parse("a\n".to_owned()).iter().count(), 1, "an empty value");
-        assert_eq!(Lines::parse(String::new()).iter().count(), 0);
+        assert_eq!(HeaderSection::parse("a\n".to_owned()).iter().count(), 1, "an empty value");
+        assert_eq!(HeaderSection::parse(String::new()).iter().count(), 0);
     }
 
     proptest! {
         #[test]
         fn names_has_and_get_agree(lines in vec(("[a-c]{1,2}", "[ -~]{0,3}"), 0..5), name in "[a-c]{1,2}") {
-            let fields: Lines = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let fields: HeaderSection = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let is_listed = fields.names().split(',').any(|listed| listed == name);
             prop_assert_eq!((fields.has(&name), fields.get(&name).is_some()), (is_listed, is_listed));
         }

@@ -11,11 +11,11 @@
 //! `X-Nextjs-Data`, …): a server whose answer depends on them has to say so in `Vary`.
 //!
 //! ```
-//! use http_semantics::forwarding_fields::{is_of_cloudflare, is_stripped};
+//! use http_semantics::forwarding_fields::{is_set_by_cloudflare, is_stripped};
 //!
 //! assert!(is_stripped("X-Forwarded-Host") && is_stripped("x_forwarded_host"));
 //! assert!(!is_stripped("X-Requested-With"));
-//! assert!(is_of_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry"));
+//! assert!(is_set_by_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry"));
 //! assert!(is_stripped("CF_IPCountry"), "spelled so by a visitor, never by Cloudflare");
 //! ```
 
@@ -211,7 +211,7 @@ pub fn is_stripped(name: &str) -> bool {
 /// true, so a server that answers each visitor by itself may get it. But it describes one visitor
 /// and is part of no cache key, so a request whose answer is stored for everybody is sent without.
 #[must_use]
-pub fn is_of_cloudflare(name: &str) -> bool {
+pub fn is_set_by_cloudflare(name: &str) -> bool {
     spelled(name).starts_with("cf-")
 }
 
@@ -337,7 +337,7 @@ mod tests {
             ("CDN-Loop", false),
             ("Cookie", false),
         ] {
-            assert_eq!(is_of_cloudflare(name), is_of_the_visitor, "{name}");
+            assert_eq!(is_set_by_cloudflare(name), is_of_the_visitor, "{name}");
         }
     }
 }

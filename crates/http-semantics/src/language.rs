@@ -147,7 +147,7 @@ fn equal<'t>(range: &str, tags: &[&'t str]) -> Option<&'t str> {
 
 /// The result of [`negotiate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Negotiated<'t> {
+pub struct NegotiatedLanguage<'t> {
     /// One of the available tags; `None` if the caller should use its default.
     pub tag: Option<&'t str>,
     /// True if the answer depends on the fields of [`VARY`].
@@ -160,14 +160,18 @@ pub const VARY: &str = "Accept-Language, Cookie";
 /// Chooses a language by the URL parameter `lang`, then by the cookie `lang`, then by
 /// `Accept-Language`. The first two name one tag each, neither a list nor `*`.
 #[must_use]
-pub fn negotiate<'t>(available: &[&'t str], target: &RequestTarget<'_>, fields: &impl Fields) -> Negotiated<'t> {
+pub fn negotiate<'t>(
+    available: &[&'t str],
+    target: &RequestTarget<'_>,
+    fields: &impl Fields,
+) -> NegotiatedLanguage<'t> {
     let named = |tag: &str| if is_language_tag(tag) { AcceptLanguage::parse(tag).lookup(available) } else { None };
     if let Some(tag) = target.parameter("lang").ok().flatten().and_then(|lang| named(&lang)) {
-        return Negotiated { tag: Some(tag), varies: false };
+        return NegotiatedLanguage { tag: Some(tag), varies: false };
     }
     let by_cookie = fields.get("cookie").and_then(|cookies| cookie::values(&cookies, "lang").find_map(named));
     let tag = by_cookie.or_else(|| AcceptLanguage::parse(&fields.get("accept-language")?).lookup(available));
-    Negotiated { tag, varies: true }
+    NegotiatedLanguage { tag, varies: true }
 }
 
 /// Returns true if a text has the form of a language tag: subtags of 1 to 8 letters and digits, at
@@ -438,7 +442,7 @@ mod tests {
 
     #[test]
     fn the_url_comes_before_the_cookie_and_the_cookie_before_the_field() {
-        use crate::fields::Lines;
+        use crate::fields::HeaderSection;
         for (url, fields, expected) in [
             ("/p?lang=fr", &[("cookie", "lang=de"), ("accept-language", "es")][..], (Some("fr"), false)),
             ("/p?lang=FR-ca", &[], (Some("fr"), false)),
@@ -450,7 +454,7 @@ mod tests {
             ("/p", &[], (None, true)),
         ] {
             let url = format!("https://a.example{url}");
-            let negotiated = negotiate(&AVAILABLE, &RequestTarget::parse(&url), &Lines::from(fields));
+            let negotiated = negotiate(&AVAILABLE, &RequestTarget::parse(&url), &HeaderSection::from(fields));
             assert_eq!((negotiated.tag, negotiated.varies), expected, "{url} {fields:?}");
         }
     }

@@ -6,8 +6,8 @@
 //!
 //! 1. A message is a list of *header fields*. A decision reads them through the trait
 //!    [`fields::Fields`], one field at a time, because the fields of a Worker's request live in
-//!    JavaScript and each read crosses a border. [`fields::Lines`] is a list of fields in memory;
-//!    [`fields::Edits`] is a list of changes to make when a message is forwarded.
+//!    JavaScript and each read crosses a border. [`fields::HeaderSection`] is a list of fields in
+//!    memory; [`fields::HeaderEdits`] is a list of changes to make when a message is forwarded.
 //! 2. The *request target* says which resource is meant: [`request_target::RequestTarget`] splits
 //!    a URL, [`origin::Origin`] is its scheme, host and port.
 //! 3. A resource may have several *representations*. [`accept_encoding`] negotiates the content
@@ -42,19 +42,19 @@
 //! A client that has version 7 of a file asks for its first half:
 //!
 //! ```
-//! use http_semantics::conditional::{Condition, Validators, entity_tag, evaluate};
-//! use http_semantics::fields::{Fields, Lines};
+//! use http_semantics::conditional::{PreconditionResult, Validators, entity_tag, evaluate};
+//! use http_semantics::fields::{Fields, HeaderSection};
 //! use http_semantics::range::{Range, content_range};
 //!
 //! let etag = entity_tag(7);
 //! let etag = Some(etag.as_str());
 //! let validators = Validators { etag, last_modified_ms: None, received_ms: u64::MAX };
 //!
-//! let request = Lines::from(&[("if-none-match", "\"7\""), ("range", "bytes=0-499")]);
-//! assert_eq!(evaluate("GET", &request, &validators), Condition::NotModified);
+//! let request = HeaderSection::from(&[("if-none-match", "\"7\""), ("range", "bytes=0-499")]);
+//! assert_eq!(evaluate("GET", &request, &validators), PreconditionResult::NotModified);
 //!
-//! let request = Lines::from(&[("if-none-match", "\"6\""), ("range", "bytes=0-499")]);
-//! assert_eq!(evaluate("GET", &request, &validators), Condition::None);
+//! let request = HeaderSection::from(&[("if-none-match", "\"6\""), ("range", "bytes=0-499")]);
+//! assert_eq!(evaluate("GET", &request, &validators), PreconditionResult::Holds);
 //! let range = Range::of(request.get("range").as_deref(), None, &validators, 1000);
 //! assert_eq!(range, Range::Satisfiable(vec![0..500]));
 //! assert_eq!(content_range(&(0..500), 1000), "bytes 0-499/1000");

@@ -2,9 +2,9 @@
 //! list is refused: kv-edge is never an open proxy.
 //!
 //! ```
-//! use http_semantics::origin::{AllowList, Origin};
+//! use http_semantics::origin::{OriginAllowList, Origin};
 //!
-//! let list = AllowList::parse("https://api.example, https://*.shops.example", &[]);
+//! let list = OriginAllowList::parse("https://api.example, https://*.shops.example", &[]);
 //! let (origin, path) = Origin::split("https://tea.shops.example/a?b").unwrap();
 //! assert_eq!((list.admits(&origin), path), (true, "/a?b"));
 //! ```
@@ -86,13 +86,13 @@ impl Origin {
 /// scheme, such as `api.example.com` or `*.shops.example`, the caller says which schemes it stands
 /// for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllowList {
+pub struct OriginAllowList {
     exact: Vec<Origin>,
     /// Scheme and suffix of the host: (`https://`, `.shops.example`).
     subdomains: Vec<(String, String)>,
 }
 
-impl AllowList {
+impl OriginAllowList {
     /// Parses the list. An entry that is no origin admits nothing. `bare` are the schemes of an
     /// entry that names none.
     #[must_use]
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn allow_list_admits_exact_origins_and_named_subdomains_only() {
-        let list = AllowList::parse(
+        let list = OriginAllowList::parse(
             "https://example.com, http://localhost:8788/ ,https://*.shops.example,no origin,https://a/b,ftp://b",
             &["https"],
         );
@@ -275,14 +275,15 @@ mod tests {
         }
         for list in ["", "*", "*.", "https://*", "https://*."] {
             let (origin, _) = Origin::split("https://example.com").unwrap();
-            assert!(!AllowList::parse(list, &["https"]).admits(&origin), "{list}");
+            assert!(!OriginAllowList::parse(list, &["https"]).admits(&origin), "{list}");
         }
     }
 
     #[test]
     fn an_entry_without_a_scheme_stands_for_the_schemes_that_are_said() {
         let admits = |bare: &[&str], url: &str| {
-            AllowList::parse("a.example,*.shops.example,b.example:8443", bare).admits(&Origin::split(url).unwrap().0)
+            OriginAllowList::parse("a.example,*.shops.example,b.example:8443", bare)
+                .admits(&Origin::split(url).unwrap().0)
         };
         for host in ["a.example", "one.shops.example", "b.example:8443"] {
             assert!(admits(&["https"], &format!("https://{host}")), "{host}");
@@ -294,7 +295,8 @@ mod tests {
 
     #[test]
     fn the_entry_of_an_origin_says_no_more_of_it_than_the_list() {
-        let list = AllowList::parse("https://api.example, https://*.shops.example, http://*.shops.example:8080", &[]);
+        let list =
+            OriginAllowList::parse("https://api.example, https://*.shops.example, http://*.shops.example:8080", &[]);
         for (url, entry) in [
             ("https://api.example/a", Some("https://api.example")),
             ("https://secret.shops.example/", Some("https://*.shops.example")),
@@ -309,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_wildcard_admits_no_ip_address() {
-        let list = AllowList::parse("https://*.0.1,https://*.0.0x1,https://127.0.0.1,https://*.1.example", &["https"]);
+        let list =
+            OriginAllowList::parse("https://*.0.1,https://*.0.0x1,https://127.0.0.1,https://*.1.example", &["https"]);
         for (url, admitted) in [
             ("https://127.0.0.1", true),
             ("https://10.0.0.1", false),

@@ -9,7 +9,7 @@ use crate::weight;
 
 /// Problem details (RFC 9457 §3.1) with two extension members, `code` and `requestId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem<'a> {
+pub struct ProblemDetails<'a> {
     /// `about:blank`: the status alone says what kind of problem it is (RFC 9457 §4.2.1).
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -26,7 +26,7 @@ pub struct Problem<'a> {
     pub request_id: Option<&'a str>,
 }
 
-impl<'a> Problem<'a> {
+impl<'a> ProblemDetails<'a> {
     /// Returns a problem without a request id.
     #[must_use]
     pub fn new(status: Status, code: &'static str, detail: &'a str) -> Self {
@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn plain_text_is_the_sentence_alone() {
-        let problem = Problem::new(Status::NotFound, "not_found", "Not found");
+        let problem = ProblemDetails::new(Status::NotFound, "not_found", "Not found");
         assert_eq!(problem.render(false), ("text/plain; charset=utf-8", "Not found".into()));
     }
 
     #[test]
     fn json_is_problem_details_of_rfc_9457() {
-        let mut problem = Problem::new(Status::BadGateway, "origin_failed", "He said \"no\".");
+        let mut problem = ProblemDetails::new(Status::BadGateway, "origin_failed", "He said \"no\".");
         problem.request_id = Some("abc");
         let (content_type, body) = problem.render(true);
         assert_eq!(content_type, "application/problem+json");
@@ -98,7 +98,7 @@ mod tests {
             body,
             r#"{"type":"about:blank","title":"Bad Gateway","status":502,"code":"origin_failed","detail":"He said \"no\".","requestId":"abc"}"#
         );
-        assert!(!Problem::new(Status::BadRequest, "x", "y").render(true).1.contains("requestId"));
+        assert!(!ProblemDetails::new(Status::BadRequest, "x", "y").render(true).1.contains("requestId"));
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
             (Status::NotAcceptable, r#"{"type":"about:blank","title":"Not Acceptable","status":406,"#),
             (Status::RangeNotSatisfiable, r#"{"type":"about:blank","title":"Range Not Satisfiable","status":416,"#),
         ] {
-            let (_, body) = Problem::new(status, "x", "y").render(true);
+            let (_, body) = ProblemDetails::new(status, "x", "y").render(true);
             assert!(body.starts_with(start), "{body}");
         }
     }

@@ -39,7 +39,7 @@ pub enum Range {
 
 /// One part, as the field says it (RFC 9110 §14.1.2).
 #[derive(Debug, Clone, Copy)]
-enum Spec {
+enum RangeSpec {
     /// `1-` or `1-2`: first and last position.
     From(u64, Option<u64>),
     /// `-5`: that many bytes at the end.
@@ -58,7 +58,7 @@ impl Range {
         }
         // §14.1.2: a suffix of an empty representation is satisfiable, but `Content-Range` cannot
         // express it.
-        if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Last(1..))) {
+        if length == 0 && specs.iter().any(|spec| matches!(spec, RangeSpec::Last(1..))) {
             return Self::Whole;
         }
         let parts = coalesced(specs.into_iter().filter_map(|spec| spec.resolve(length)).collect());
@@ -70,7 +70,7 @@ impl Range {
     }
 }
 
-impl Spec {
+impl RangeSpec {
     fn parse(spec: &str) -> Option<Self> {
         let (first, last) = spec.split_once('-')?;
         match (first, last) {
@@ -96,13 +96,13 @@ impl Spec {
 
 /// Parses the field; returns `None` if the unit is not bytes, a part is malformed, or there is no
 /// part.
-fn specs(field: &str) -> Option<Vec<Spec>> {
+fn specs(field: &str) -> Option<Vec<RangeSpec>> {
     let (unit, set) = field.trim().split_once('=')?;
     // §14.1: "Range units are case-insensitive".
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    let specs: Option<Vec<Spec>> = list(set).map(Spec::parse).collect();
+    let specs: Option<Vec<RangeSpec>> = list(set).map(RangeSpec::parse).collect();
     specs.filter(|specs| !specs.is_empty())
 }
 
@@ -148,6 +148,6 @@ pub fn content_range(range: &ops::Range<u64>, length: u64) -> String {
 
 /// Returns `Content-Range` for a 416 (RFC 9110 §14.4, §15.5.17).
 #[must_use]
-pub fn unsatisfied(length: u64) -> String {
+pub fn unsatisfied_range(length: u64) -> String {
     format!("bytes */{length}")
 }

@@ -9,31 +9,31 @@ use crate::status::Status;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoBody {
+pub enum RequestBodyError {
     /// It is longer than the route allows.
     TooLong,
     /// It ended before its length was reached.
-    Broken,
+    Incomplete,
     /// It took longer than its [`deadline`].
-    Late,
+    TimedOut,
 }
 
-impl HttpError for NoBody {
+impl HttpError for RequestBodyError {
     fn response(&self) -> ErrorResponse {
         match self {
             Self::TooLong => ErrorResponse::new(Status::ContentTooLarge, "body_too_large", "The body is too long."),
-            Self::Broken => {
+            Self::Incomplete => {
                 ErrorResponse::new(Status::BadRequest, "body_broken", "The body could not be read to its end.")
             }
-            Self::Late => ErrorResponse::new(Status::RequestTimeout, "body_timeout", "The body took too long."),
+            Self::TimedOut => ErrorResponse::new(Status::RequestTimeout, "body_timeout", "The body took too long."),
         }
     }
 
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
             Self::TooLong => Self::TooLong, "The body is longer than this route reads.";
-            Self::Broken => Self::Broken, "The body ended before its length was reached.";
-            Self::Late => Self::Late, "The body took longer than 20 s and a second more for each 64 KiB.";
+            Self::Incomplete => Self::Incomplete, "The body ended before its length was reached.";
+            Self::TimedOut => Self::TimedOut, "The body took longer than 20 s and a second more for each 64 KiB.";
         }
     }
 }

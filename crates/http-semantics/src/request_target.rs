@@ -97,7 +97,7 @@ impl<'a> RequestTarget<'a> {
 
     /// Returns the name of the first parameter that is not in `known`, as it was sent.
     #[must_use]
-    pub fn parameter_besides(&self, known: &[&str]) -> Option<&'a str> {
+    pub fn unknown_parameter(&self, known: &[&str]) -> Option<&'a str> {
         let names = self.query?.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
         names
             .filter(|name| !name.is_empty())
@@ -144,7 +144,7 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
 /// an escape right behind a broken one stays as it is, because `%%36%31` would otherwise become
 /// the escape `%61`.
 #[must_use]
-pub fn normal_escapes(text: &str) -> Cow<'_, str> {
+pub fn normalize_escapes(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
@@ -316,7 +316,7 @@ mod tests {
             ("?a&%zz=1", Some("%zz")),
         ] {
             let url = format!("http://h/{query}");
-            assert_eq!(RequestTarget::parse(&url).parameter_besides(&["a", "b"]), other, "{query}");
+            assert_eq!(RequestTarget::parse(&url).unknown_parameter(&["a", "b"]), other, "{query}");
         }
     }
 
@@ -348,7 +348,7 @@ mod tests {
             ("/%%36%31", "/%%361"),
             ("/%6%31", "/%6%31"),
         ] {
-            assert_eq!(normal_escapes(path), decoded, "{path}");
+            assert_eq!(normalize_escapes(path), decoded, "{path}");
         }
     }
 
@@ -357,8 +357,8 @@ mod tests {
         fn one_form_is_reached_at_once_and_moves_no_border(
             path in "(/|\\?|%|%2[Ff5eE]|%3[0-9Ff]|%6[0-9]|[0-9a-f]|é|.){0,12}"
         ) {
-            let once = normal_escapes(&path);
-            prop_assert_eq!(normal_escapes(&once), &*once);
+            let once = normalize_escapes(&path);
+            prop_assert_eq!(normalize_escapes(&once), &*once);
             for border in ["/", "?", "#"] {
                 prop_assert_eq!(once.matches(border).count(), path.matches(border).count());
             }

@@ -276,7 +276,7 @@ impl Fields<'_> {
 }
 
 fn no_other_parameters(target: &RequestTarget<'_>, known: &[&str]) -> Result<(), WriteError> {
-    match target.parameter_besides(known) {
+    match target.unknown_parameter(known) {
         None => Ok(()),
         Some(_) => Err(WriteError::Parameter(known.join(", "))),
     }

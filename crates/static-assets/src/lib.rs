@@ -51,7 +51,7 @@
 //! # Example
 //!
 //! ```
-//! use http_semantics::fields::Lines;
+//! use http_semantics::fields::HeaderSection;
 //! use http_semantics::request_target::RequestTarget;
 //! use static_assets::AssetPath;
 //! use static_assets::response::{AssetResponse, AssetRequest, ServedRelease, from_release};
@@ -68,7 +68,7 @@
 //!
 //! let target = RequestTarget::parse("https://example.com/about");
 //! let path = AssetPath::parse(&target.path);
-//! let fields = Lines::from(&[("if-none-match", "\"27bc102a\"")]);
+//! let fields = HeaderSection::from(&[("if-none-match", "\"27bc102a\"")]);
 //! let asked = AssetRequest { method: "GET", target: &target, path: &path, fields: &fields };
 //!
 //! let AssetResponse::File(file) = from_release(served, &asked)? else { panic!("the file exists") };
@@ -101,7 +101,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use http_semantics::error_response::{ErrorResponse, HttpError, UNAVAILABLE};
 use http_semantics::one_of_each;
 use http_semantics::range;
-use http_semantics::request_target::{normal_escapes, percent_decode};
+use http_semantics::request_target::{normalize_escapes, percent_decode};
 use http_semantics::status::Status;
 use kv_store::limits::{Key, KeyError};
 
@@ -135,7 +135,7 @@ impl HttpError for AssetError {
             Self::NotAcceptable => told(Status::NotAcceptable, "not_acceptable").with_field("Vary", "Accept-Encoding"),
             Self::PreconditionFailed => told(Status::PreconditionFailed, "precondition_failed"),
             Self::RangeNotSatisfiable(length) => told(Status::RangeNotSatisfiable, "range_not_satisfiable")
-                .with_field("Content-Range", range::unsatisfied(*length)),
+                .with_field("Content-Range", range::unsatisfied_range(*length)),
         }
     }
 
@@ -232,7 +232,7 @@ impl<'a> AssetPath<'a> {
     pub fn parse(path: &'a str) -> Self {
         // Escapes of unreserved characters are equivalent to the characters (RFC 3986 §6.2.2.2),
         // even if another escape of the path is broken.
-        decode(path).map_or_else(|_| Self::Encoded(normal_escapes(path)), Self::Decoded)
+        decode(path).map_or_else(|_| Self::Encoded(normalize_escapes(path)), Self::Decoded)
     }
 
     /// Returns the decoded path; `None` if it cannot name a file.

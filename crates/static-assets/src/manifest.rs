@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::header_rules::HeaderRules;
 use super::html_handling::{HtmlHandling, PathResolution};
 use super::redirect_rules::RedirectRules;
-use http_semantics::accept_encoding::Coding;
+use http_semantics::accept_encoding::ContentCoding;
 use kv_store::record::{self, BrokenRecord};
 
 /// The version of the record format that this code writes and reads.
@@ -119,7 +119,7 @@ pub struct Chunk {
 pub struct EncodedBody {
     /// The content coding.
     #[serde(rename = "c")]
-    pub coding: Coding,
+    pub coding: ContentCoding,
     /// The encoded bytes.
     #[serde(rename = "b")]
     pub body: FileBody,

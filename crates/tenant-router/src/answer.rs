@@ -8,7 +8,7 @@ use super::backend::Backend;
 use super::plan::Target;
 use super::record::{Record, Serving, Variant};
 use super::view::{Backends, View, has_domain};
-use http_semantics::fields::{Edits, Fields, remove_hop_by_hop};
+use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop};
 use http_semantics::request_target::RequestTarget;
 use kv_store::memory::Standing;
 
@@ -51,8 +51,8 @@ impl<F: Fields> Answered<'_, F> {
         asked: &'e RequestTarget<'_>,
         address: &'e Address<'_>,
         record: &'e Record,
-    ) -> Edits<'e> {
-        let mut edits = Edits::default();
+    ) -> HeaderEdits<'e> {
+        let mut edits = HeaderEdits::default();
         remove_hop_by_hop(self.fields, true, &mut edits);
         if self.fields.has("alt-svc") {
             edits.remove("alt-svc");
@@ -103,7 +103,7 @@ impl<F: Fields> Answered<'_, F> {
         asked: &RequestTarget<'_>,
         address: &Address<'_>,
         record: &Record,
-        edits: &mut Edits<'e>,
+        edits: &mut HeaderEdits<'e>,
     ) {
         let backend = self.target.backend;
         let url = backend.join(address.rest, None);

@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::backend::Backend;
-    use http_semantics::fields::Edits;
+    use http_semantics::fields::HeaderEdits;
     use kv_store::limits::Key;
 
     const BYTES: usize = 1024 * 1024;
@@ -289,7 +289,7 @@ mod tests {
             client: None,
             target,
             others: others.to_vec(),
-            edits: Edits::default(),
+            edits: HeaderEdits::default(),
             set_cookie: None,
             timeout: Duration::from_secs(5),
             body: Body::None,

@@ -6,7 +6,7 @@ use super::TenantError;
 use super::address::Address;
 use super::record::FieldEdits;
 use http_semantics::cdn_loop;
-use http_semantics::fields::{Edits, Fields, continued, remove_hop_by_hop};
+use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop, with_member};
 use http_semantics::forwarding_fields::is_stripped;
 use http_semantics::request_target::RequestTarget;
 
@@ -28,8 +28,8 @@ pub(super) fn edits<'a>(
     client: Option<IpAddr>,
     own: &'a FieldEdits,
     may_upgrade: bool,
-) -> Result<Edits<'a>, TenantError> {
-    let mut edits = Edits::default();
+) -> Result<HeaderEdits<'a>, TenantError> {
+    let mut edits = HeaderEdits::default();
     remove_hop_by_hop(fields, may_upgrade, &mut edits);
     for name in fields.names().split(',').filter(|name| is_stripped(name)) {
         match client {
@@ -46,8 +46,8 @@ pub(super) fn edits<'a>(
         edits.set("x-forwarded-prefix", address.prefix);
     }
     edits.set("forwarded", forwarded(client, target));
-    edits.set("via", continued(fields.get("via"), VIA));
-    edits.set("cdn-loop", cdn_loop::continued(fields.get("cdn-loop")).ok_or(TenantError::Loop)?);
+    edits.set("via", with_member(fields.get("via"), VIA));
+    edits.set("cdn-loop", cdn_loop::append_cdn_id(fields.get("cdn-loop")).ok_or(TenantError::Loop)?);
 
     for name in &own.remove {
         edits.set.retain(|(set, _)| set != name);
@@ -72,14 +72,14 @@ fn forwarded(client: Option<IpAddr>, target: &RequestTarget<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_semantics::fields::Lines;
+    use http_semantics::fields::HeaderSection;
 
     const URL: &str = "https://shops.example:8443/stores/a/x?q";
 
     fn edited(fields: &[(&'static str, &str)], own: &FieldEdits) -> Result<(Vec<String>, Vec<String>), TenantError> {
         let target = RequestTarget::parse(URL);
         let address = Address::by_path("/stores/a/x").unwrap();
-        let fields = Lines::from(fields);
+        let fields = HeaderSection::from(fields);
         let client = fields.get("cf-connecting-ip").and_then(|ip| ip.parse().ok());
         let edits = edits(&fields, &target, &address, client, own, true)?;
         let removed = edits.remove.iter().map(|name| name.clone().into_owned()).collect();

@@ -14,7 +14,7 @@ use super::{TenantError, forwarded, split};
 use circuit_breaker::{RequestKey, client_address};
 use http_semantics::authorization;
 use http_semantics::cookie;
-use http_semantics::fields::{Edits, Fields};
+use http_semantics::fields::{Fields, HeaderEdits};
 use http_semantics::request_target::RequestTarget;
 use http_semantics::upstream_timeout::UpstreamTimeout;
 
@@ -86,7 +86,7 @@ pub struct Plan<'a> {
     /// Others that may take it where that one fails.
     pub others: Vec<Target<'a>>,
     /// What is changed in the header fields on the way there.
-    pub edits: Edits<'a>,
+    pub edits: HeaderEdits<'a>,
     /// `Set-Cookie` for a visitor that is new here.
     pub set_cookie: Option<String>,
     /// How long all tries together may take until an answer begins.

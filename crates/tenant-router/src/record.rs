@@ -13,8 +13,8 @@ use std::fmt;
 use super::TenantError;
 use super::access::Access;
 use super::backend::Backend;
-use http_semantics::origin::AllowList;
-use http_semantics::request_target::normal_escapes;
+use http_semantics::origin::OriginAllowList;
+use http_semantics::request_target::normalize_escapes;
 use http_semantics::upstream_timeout::UpstreamTimeout;
 use kv_store::limits::Key;
 use kv_store::schema::{self, Fault};
@@ -26,7 +26,7 @@ pub const RECORD_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     /// The origins that a record may name.
-    pub allowed: AllowList,
+    pub allowed: OriginAllowList,
     /// Admits http origins; for the local demo.
     pub insecure: bool,
 }
@@ -168,7 +168,7 @@ impl Record {
     #[must_use]
     pub fn serving(&self, rest: &str) -> Option<Serving<'_>> {
         if !self.routes.is_empty() {
-            let rest = normal_escapes(rest);
+            let rest = normalize_escapes(rest);
             let is_below = |route: &&PathRoute| {
                 rest.strip_prefix(route.path.as_str()).is_some_and(|after| after.is_empty() || after.starts_with('/'))
             };
@@ -207,7 +207,7 @@ impl OriginPolicy {
     #[must_use]
     pub fn parse(routing_origins: &str, insecure: bool) -> Self {
         let bare: &[&str] = if insecure { &["https", "http"] } else { &["https"] };
-        Self { allowed: AllowList::parse(routing_origins, bare), insecure }
+        Self { allowed: OriginAllowList::parse(routing_origins, bare), insecure }
     }
 
     fn admits(&self, backend: &Backend) -> bool {

@@ -15,7 +15,7 @@ use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use http_cache::validation::conditions;
 use http_cache::vary;
 use http_semantics::cdn_loop;
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::limits::Key;
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
@@ -23,7 +23,7 @@ use worker::web_sys::{ReadableStream, Request};
 
 use super::keeping::{self, AS_STORED, CacheHit, KV_UNAVAILABLE, MissReason, hot};
 use super::{href, purging};
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::forwarding::MessageFields;
 use crate::http::request_context::RequestContext;
 use crate::http::stream;
@@ -57,7 +57,7 @@ pub(super) enum ResponseSource {
     Stored {
         found: CacheHit,
         /// All fields of the response if it was received or validated just now.
-        received: Option<Lines>,
+        received: Option<HeaderSection>,
     },
     /// The upstream's response, passed on.
     Upstream {
@@ -92,12 +92,12 @@ impl Exchange {
         MessageFields::with_names(&self.request, &self.names)
     }
 
-    pub(super) async fn answer(&self) -> Result<ExchangeResult, Failure> {
+    pub(super) async fn answer(&self) -> Result<ExchangeResult, RequestError> {
         if decision::has_unexpected_body(&self.method, &self.fields()) {
             return Err(CacheError::UnexpectedBody.into());
         }
         // A loop is an error even if a stored response could be served (RFC 8586 §3).
-        cdn_loop::continued(self.fields().get("cdn-loop")).ok_or(CacheError::Loop)?;
+        cdn_loop::append_cdn_id(self.fields().get("cdn-loop")).ok_or(CacheError::Loop)?;
         let now_ms = Clock.now_ms();
         let looked = self.look(now_ms).await;
         let now_ms = if looked.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
@@ -213,7 +213,7 @@ impl Exchange {
 
     /// Asks the upstream for the stored response, however fresh it is, with a condition if
     /// possible.
-    pub(super) async fn renew(&self) -> Result<ExchangeResult, Failure> {
+    pub(super) async fn renew(&self) -> Result<ExchangeResult, RequestError> {
         let looked = self.look(Clock.now_ms()).await;
         let conditions = looked.found.as_ref().map(|found| conditions(&found.kept.stored.fields)).unwrap_or_default();
         let fwd = if looked.found.is_some() { ForwardReason::Stale } else { looked.missing };
@@ -243,7 +243,7 @@ impl Lookup {
 
 impl ResponseSource {
     /// Returns status, header fields and times.
-    pub(super) fn head(&self) -> (u16, &Lines, ExchangeTimes) {
+    pub(super) fn head(&self) -> (u16, &HeaderSection, ExchangeTimes) {
         match self {
             Self::Stored { found: CacheHit { kept, .. }, received } => {
                 let StoredMetadata { status, times, .. } = kept.stored;

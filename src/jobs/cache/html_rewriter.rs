@@ -3,7 +3,7 @@
 use http_cache::error::CacheError;
 use http_cache::page_view::charset::{Charset, HEAD_BYTES};
 use http_cache::page_view::{PAGE_BYTES_MAX, PageCoding, PageView};
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -38,7 +38,7 @@ extern "C" {
 /// breaks off or is not encoded as its content coding says.
 pub(super) async fn read_page(
     body: &JsValue,
-    fields: &Lines,
+    fields: &HeaderSection,
     updated_ms: u64,
 ) -> Result<PageView<'static>, CacheError> {
     let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));

@@ -16,7 +16,7 @@ use http_cache::purge;
 use http_cache::stale;
 use http_cache::storable::StorageCandidate;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
-use http_semantics::fields::{Edits, Fields, Lines};
+use http_semantics::fields::{Fields, HeaderEdits, HeaderSection};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
 use kv_store::retry::Time;
@@ -26,7 +26,7 @@ use worker::web_sys::{Request, Response};
 use super::exchange::{Exchange, ExchangeResult, ResponseSource};
 use super::keeping::{self, CacheHit, StoredView, hot};
 use super::{href, html_rewriter, purging};
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
@@ -44,7 +44,7 @@ fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
 }
 
 /// Answers the request with the JSON.
-pub(super) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, Failure> {
+pub(super) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
     let allowed = &context.vars().cache.upstreams;
@@ -67,15 +67,15 @@ struct PageRequest {
 struct FetchedPage {
     json: String,
     status: u16,
-    fields: Lines,
+    fields: HeaderSection,
     times: ExchangeTimes,
     cache_status: CacheStatus,
 }
 
 impl PageRequest {
-    async fn answer(&self) -> Result<Response, Failure> {
+    async fn answer(&self) -> Result<Response, RequestError> {
         let now_ms = Clock.now_ms();
-        let asked = CacheRequest::of("GET", &Lines::default());
+        let asked = CacheRequest::of("GET", &HeaderSection::default());
         let mut kv_ms = None;
         let found = self.find(now_ms, &mut kv_ms).await;
         let selected = found.as_ref().ok().map(|found| SelectedResponse {
@@ -144,12 +144,12 @@ impl PageRequest {
 
     /// Reads the page through the cache, follows redirects to origins in `CACHE_UPSTREAMS`, and
     /// turns it into JSON. A refresh always asks the upstream.
-    async fn read(&self, is_refresh: bool) -> Result<FetchedPage, Failure> {
+    async fn read(&self, is_refresh: bool) -> Result<FetchedPage, RequestError> {
         let mut url = self.url.clone();
         // After a redirect, the JSON is stored no longer than the redirects are.
         let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
         for _ in 0..=REDIRECTS_MAX {
-            let request = Request::new_with_str(url.as_str()).map_err(|thrown| Failure::internal(&thrown))?;
+            let request = Request::new_with_str(url.as_str()).map_err(|thrown| RequestError::internal(&thrown))?;
             let exchange = Exchange::new(&self.context, request, "GET", url.clone());
             let outcome = if is_refresh { exchange.renew().await? } else { exchange.answer().await? };
             let (status, fields, times) = outcome.source.head();
@@ -173,7 +173,7 @@ impl PageRequest {
     }
 
     /// Reads title and text of a response.
-    async fn page_of(&self, outcome: ExchangeResult) -> Result<FetchedPage, Failure> {
+    async fn page_of(&self, outcome: ExchangeResult) -> Result<FetchedPage, RequestError> {
         let ExchangeResult { source, cache_status, .. } = outcome;
         let (status, fields, times) = {
             let (status, fields, times) = source.head();
@@ -210,16 +210,16 @@ fn may_stand_in(found: &CacheHit, asked: &CacheRequest, now_ms: u64) -> bool {
     stale::if_error(&found.kept, &asked.directives, stale_ms)
 }
 
-fn hit(found: &CacheHit, stale: Option<&'static str>, now_ms: u64) -> Result<Response, Failure> {
+fn hit(found: &CacheHit, stale: Option<&'static str>, now_ms: u64) -> Result<Response, RequestError> {
     let Body::Bytes(body) = &found.body else {
-        return Err(Failure::internal(&JsValue::from_str("a page as a stream")));
+        return Err(RequestError::internal(&JsValue::from_str("a page as a stream")));
     };
     json(body, &CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale })
 }
 
-fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure> {
+fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, RequestError> {
     let cache_status = cache_status.to_string();
-    let fields: Lines = [
+    let fields: HeaderSection = [
         ("content-type", "application/json"),
         ("cache-control", "no-cache"),
         ("x-content-type-options", "nosniff"),
@@ -228,19 +228,19 @@ fn json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, Failure>
     ]
     .into_iter()
     .collect();
-    forwarding::respond(200, &fields, &Edits::default(), body).map_err(|thrown| Failure::internal(&thrown))
+    forwarding::respond(200, &fields, &HeaderEdits::default(), body).map_err(|thrown| RequestError::internal(&thrown))
 }
 
 /// Returns for how many seconds a response may be used for a page; 0 if it may not be stored.
-fn seconds_kept(url: &CachedUrl, status: u16, fields: &Lines, times: ExchangeTimes) -> i64 {
+fn seconds_kept(url: &CachedUrl, status: u16, fields: &HeaderSection, times: ExchangeTimes) -> i64 {
     let stored = stored(url, status, fields, times);
     stored.map_or(0, |stored| StoredResponse::new(stored, PAGE_JSON.default_lifetime_ms).ttl_seconds(Clock.now_ms()))
 }
 
 /// Returns the metadata of a response to an anonymous request; `None` if it may not be stored.
-fn stored(url: &CachedUrl, status: u16, fields: &Lines, times: ExchangeTimes) -> Option<StoredMetadata> {
+fn stored(url: &CachedUrl, status: u16, fields: &HeaderSection, times: ExchangeTimes) -> Option<StoredMetadata> {
     let (method, url, response, default_lifetime_ms) = ("GET", url.as_str(), fields, PAGE_JSON.default_lifetime_ms);
-    let (request, credentials) = (&Lines::default(), &CredentialFields::default());
+    let (request, credentials) = (&HeaderSection::default(), &CredentialFields::default());
     let answered = StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
     answered.storable().ok()?;
     Some(StoredMetadata::received(request, credentials, status, fields, times, default_lifetime_ms))

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use futures_util::future::join_all;
 use http_cache::cached_url::CachedUrl;
 use http_cache::purge::{self, Purge, PurgeError, PurgeList, PurgeTarget};
-use http_semantics::origin::AllowList;
+use http_semantics::origin::OriginAllowList;
 use kv_store::memory::{Lifetime, Look, Unread};
 use kv_store::retry::{Backoff, Time};
 use kv_store::store::StoreError;
 use serde::Serialize;
 use worker::web_sys::Response;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::isolate::Isolate;
@@ -86,25 +86,25 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
 }
 
 /// Answers `POST /cache/purge` with one write to KV for each target.
-pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Failure> {
+pub(crate) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let vars = context.vars();
     let targets = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
     let (store, at_ms) = (context.env().pages(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
     let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache.upstreams))).await;
-    made.into_iter().collect::<Result<(), Failure>>()?;
+    made.into_iter().collect::<Result<(), RequestError>>()?;
     let told = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
-    let json = serde_json::to_vec(&told).map_err(|error| Failure::internal(&error.to_string().into()))?;
+    let json = serde_json::to_vec(&told).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
 /// Writes a purge. The values under the keys of a URL are deleted as well, so its record is only
 /// needed until KV shows that everywhere.
-async fn make(store: &Store, purge: &Purge, allowed: &AllowList) -> Result<(), Failure> {
+async fn make(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
     let options = PutOptions::expiring(purge.kept_seconds()).and_metadata(&purge.metadata());
-    let options = options.map_err(|thrown| Failure::internal(&thrown))?;
+    let options = options.map_err(|thrown| RequestError::internal(&thrown))?;
     let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
     store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
     remember(purge);
@@ -126,7 +126,7 @@ struct PurgeResult<'a> {
 }
 
 /// Reads the body, if it is not longer than a purge request may be.
-async fn body(context: &RequestContext) -> Result<Vec<u8>, Failure> {
+async fn body(context: &RequestContext) -> Result<Vec<u8>, RequestError> {
     let length = context.header("content-length").and_then(|length| length.trim().parse::<usize>().ok());
     let length = length.ok_or(PurgeError::LengthRequired)?;
     if length > purge::REQUEST_BYTES_MAX {

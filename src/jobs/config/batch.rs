@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use feature_flags::config::ConfigError;
 use feature_flags::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
-use http_semantics::request_body::NoBody;
+use http_semantics::request_body::RequestBodyError;
 use serde::Serialize;
 use worker::web_sys::Response;
 
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::users;
@@ -19,11 +19,11 @@ struct Answer<'a> {
 }
 
 /// Answers with what is known of each user, once for one that is named twice.
-pub(super) async fn answer(context: &RequestContext) -> Result<Response, Failure> {
+pub(super) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let body = context.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
-        NoBody::TooLong => ConfigError::BatchTooLong.into(),
-        NoBody::Late | NoBody::Broken => Failure::from(error),
+        RequestBodyError::TooLong => ConfigError::BatchTooLong.into(),
+        RequestBodyError::TimedOut | RequestBodyError::Incomplete => RequestError::from(error),
     })?;
     let asked = parse_request(&body)?;
     let mut ids: Vec<&str> = Vec::with_capacity(asked.len());
@@ -39,7 +39,8 @@ pub(super) async fn answer(context: &RequestContext) -> Result<Response, Failure
         users::NotFound::TooLong => ConfigError::BatchAnswerTooLong,
     })?;
     let users = ids.iter().zip(&found).map(|(id, user)| (*id, Told::new(user.source, user.record()))).collect();
-    let json = serde_json::to_vec(&Answer { users }).map_err(|error| Failure::internal(&error.to_string().into()))?;
+    let json =
+        serde_json::to_vec(&Answer { users }).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }

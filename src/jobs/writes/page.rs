@@ -6,7 +6,7 @@ use kv_store::writes::{AttemptError, Report, RetriedAttempt, Run, Strategy, Try,
 use serde::Serialize;
 
 use super::json;
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 
 /// The page holds no more than text, styles, and the one script whose hash stands here.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-ECOEa1BAv9g+PrrbswslN0esuQlX8+wuXOfYUIFu+RA='; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -54,7 +54,7 @@ impl<'a> Row<'a> {
 }
 
 /// Shows a run as an HTML page.
-pub(super) fn page(run: &Run<'_>, report: &Report) -> Result<String, Failure> {
+pub(super) fn page(run: &Run<'_>, report: &Report) -> Result<String, RequestError> {
     let (strategy, status) = match run.strategy {
         Strategy::Direct => ("direct", "Each write was put once."),
         Strategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),

@@ -1,7 +1,7 @@
 //! The bindings and vars of `/cache`.
 
 use http_cache::credentials::CredentialFields;
-use http_semantics::origin::AllowList;
+use http_semantics::origin::OriginAllowList;
 use wasm_bindgen::prelude::*;
 
 use super::{Bindings, vars};
@@ -22,7 +22,7 @@ impl Bindings {
 
 pub(crate) struct CacheVars {
     /// `CACHE_UPSTREAMS`: the origins that may be fetched.
-    pub(crate) upstreams: AllowList,
+    pub(crate) upstreams: OriginAllowList,
     /// `CACHE_CREDENTIALS`, and the fields that always carry credentials.
     pub(crate) credentials: CredentialFields,
     /// `CACHE_REFRESH`, in milliseconds.
@@ -32,7 +32,7 @@ pub(crate) struct CacheVars {
 impl CacheVars {
     pub(super) fn read(env: &Bindings) -> Self {
         Self {
-            upstreams: AllowList::parse(&vars::CACHE_UPSTREAMS.read(env), &[]),
+            upstreams: OriginAllowList::parse(&vars::CACHE_UPSTREAMS.read(env), &[]),
             credentials: CredentialFields::parse(&vars::CACHE_CREDENTIALS.read(env)),
             refresh_ms: vars::CACHE_REFRESH.read_ms(env),
         }

@@ -1,7 +1,7 @@
 //! Bindings and vars of `/config` and `/ofrep`.
 
 use feature_flags::config::user_id::{NotUserIdFrom, UserIdFrom};
-use http_semantics::cors::AllowedOrigins;
+use http_semantics::cors::CorsOrigins;
 use kv_store::limits::Key;
 use wasm_bindgen::prelude::*;
 
@@ -31,7 +31,7 @@ pub(crate) struct FlagsVars {
     /// `CONFIG_SNAPSHOT`; `None` if it is empty or no valid key of Workers KV.
     pub(crate) snapshot: Option<Key<'static>>,
     /// `OFREP_ORIGINS`.
-    pub(crate) ofrep_origins: AllowedOrigins,
+    pub(crate) ofrep_origins: CorsOrigins,
 }
 
 impl FlagsVars {
@@ -41,7 +41,7 @@ impl FlagsVars {
             refresh_ms: vars::CONFIG_REFRESH.read_ms(env),
             prefix: vars::CONFIG_PREFIX.read(env),
             snapshot: Key::new(vars::CONFIG_SNAPSHOT.read(env)).ok(),
-            ofrep_origins: AllowedOrigins::parse(&vars::OFREP_ORIGINS.read(env)),
+            ofrep_origins: CorsOrigins::parse(&vars::OFREP_ORIGINS.read(env)),
         }
     }
 }

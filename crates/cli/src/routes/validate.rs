@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use http_semantics::origin::AllowList;
+use http_semantics::origin::OriginAllowList;
 use kv_store::limits::Key;
 use kv_store::schema::FAULTS_MAX;
 use tenant_router::address::{DOMAIN_KEY, Hosts, Named};
@@ -63,7 +63,7 @@ pub(super) struct Arguments {
 
 /// The Worker passes over an entry that is no origin; here somebody can mend it.
 fn origin_list(list: &str) -> Result<String, String> {
-    let is_origin = |entry: &&str| AllowList::parse(entry, &["https"]) != AllowList::default();
+    let is_origin = |entry: &&str| OriginAllowList::parse(entry, &["https"]) != OriginAllowList::default();
     let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries.find(|entry| !is_origin(entry)).map_or_else(
         || Ok(list.to_owned()),

@@ -106,11 +106,11 @@ pub fn key<'a>(prefix: &str, id: impl Into<Cow<'a, str>>) -> Result<Key<'a>, Key
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_semantics::fields::Lines;
+    use http_semantics::fields::HeaderSection;
     use http_semantics::request_target::BadPercentEncoding;
 
     fn id(var: &str, url: &str, fields: &[(&str, &str)]) -> Result<String, ConfigError> {
-        let fields: Lines = fields.iter().copied().collect();
+        let fields: HeaderSection = fields.iter().copied().collect();
         let from = UserIdFrom::parse(var).unwrap();
         from.id(&RequestTarget::parse(url), &fields).map(Cow::into_owned)
     }

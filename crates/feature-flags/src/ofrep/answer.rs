@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{ErrorCode, OfrepError};
 use crate::flags::{Definitions, Evaluated, Flag, Subject, TargetingKeyMissing};
-use http_semantics::conditional::{self, Condition, Validators};
+use http_semantics::conditional::{self, PreconditionResult, Validators};
 use http_semantics::content_hash::hash;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 /// The answer to a bulk request: the schema `bulkEvaluationSuccess`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +69,8 @@ pub fn error_json(flag: Option<&str>, error: &OfrepError) -> String {
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, etag: &str) -> bool {
     let validators = Validators { etag: Some(etag), last_modified_ms: None, received_ms: u64::MAX };
-    let fields: Lines = if_none_match.into_iter().map(|field| ("if-none-match", field)).collect();
-    conditional::evaluate("GET", &fields, &validators) == Condition::NotModified
+    let fields: HeaderSection = if_none_match.into_iter().map(|field| ("if-none-match", field)).collect();
+    conditional::evaluate("GET", &fields, &validators) == PreconditionResult::NotModified
 }
 
 impl From<TargetingKeyMissing> for OfrepError {

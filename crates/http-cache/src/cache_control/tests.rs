@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 fn named(names: &[&str]) -> Qualified {
     Qualified::Fields(names.iter().map(|name| (*name).to_owned()).collect())
@@ -184,7 +184,7 @@ fn directives_of_requests_that_cannot_be_read_allow_nothing_and_ask_nothing() {
 fn pragma_counts_where_a_request_has_no_cache_control() {
     // RFC 9111 §5.4: "the Pragma request header field was defined for HTTP/1.0 caches, so that
     // clients could specify a "no-cache" request".
-    let of = |fields: &[(&'static str, &str)]| CacheControl::of_request(&Lines::from(fields));
+    let of = |fields: &[(&'static str, &str)]| CacheControl::of_request(&HeaderSection::from(fields));
     let no_cache = CacheControl { no_cache: Qualified::All, ..CacheControl::default() };
     assert_eq!(of(&[("pragma", "No-Cache")]), no_cache);
     assert_eq!(of(&[("pragma", "a=\"b\", no-cache")]), no_cache);
@@ -194,7 +194,10 @@ fn pragma_counts_where_a_request_has_no_cache_control() {
     assert_eq!(of(&[("pragma", "no-cache"), ("cache-control", "")]), CacheControl::default());
     assert!(of(&[("cache-control", "no-cache"), ("cache-control", "no-store")]).no_store);
     // "the meaning of "Pragma: no-cache" in responses was never specified".
-    assert_eq!(CacheControl::of_response(&Lines::from(&[("pragma", "no-cache")])), (CacheControl::default(), false));
+    assert_eq!(
+        CacheControl::of_response(&HeaderSection::from(&[("pragma", "no-cache")])),
+        (CacheControl::default(), false)
+    );
 }
 
 #[test]
@@ -215,11 +218,11 @@ fn a_targeted_field_counts_alone_where_it_is_valid_and_not_empty() {
         ("max-age=60, , a", false),
         ("max-age=\"60\"", false),
     ] {
-        let fields = Lines::from(&[("cdn-cache-control", targeted), ("cache-control", "no-store")]);
+        let fields = HeaderSection::from(&[("cdn-cache-control", targeted), ("cache-control", "no-store")]);
         let (directives, is_targeted) = CacheControl::of_response(&fields);
         assert_eq!((is_targeted, directives.no_store), (is_used, !is_used), "{targeted}");
     }
-    let (directives, is_targeted) = CacheControl::of_response(&Lines::from(&[("cdn-cache-control", "")]));
+    let (directives, is_targeted) = CacheControl::of_response(&HeaderSection::from(&[("cdn-cache-control", "")]));
     assert_eq!((directives, is_targeted), (CacheControl::default(), false));
 }
 

@@ -3,7 +3,7 @@ use crate::cache_status::ForwardReason;
 use crate::credentials::CredentialFields;
 use crate::freshness::ExchangeTimes;
 use crate::stored_response::StoredMetadata;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 /// Sun, 06 Nov 1994 08:49:37 GMT.
 const RECEIVED_MS: u64 = 784_111_777_000;
@@ -26,7 +26,7 @@ const MISS: Diagnostics = Diagnostics {
 
 type Pairs<'a> = &'a [(&'static str, &'a str)];
 
-fn lines(fields: Pairs<'_>) -> Lines {
+fn lines(fields: Pairs<'_>) -> HeaderSection {
     fields.iter().map(|(name, value)| (*name, *value)).collect()
 }
 
@@ -37,7 +37,7 @@ fn keeping(status: u16, fields: Pairs<'_>) -> StoredResponse {
         StoredMetadata {
             length: 10,
             ..StoredMetadata::received(
-                &Lines::default(),
+                &HeaderSection::default(),
                 &CredentialFields::default(),
                 status,
                 &lines(fields),
@@ -51,7 +51,7 @@ fn keeping(status: u16, fields: Pairs<'_>) -> StoredResponse {
 
 /// The fields as they are sent: removed, set, appended.
 fn sent(answer: &ClientResponse<'_>) -> Vec<String> {
-    let Edits { remove, set, append } = &answer.edits;
+    let HeaderEdits { remove, set, append } = &answer.edits;
     let is_gone = |name: &str| remove.iter().any(|gone| gone == name) || set.iter().any(|(gone, _)| gone == name);
     let fields = answer.fields.iter().filter(|(name, _)| !is_gone(name));
     let added = set.iter().chain(append).map(|(name, value)| (&**name, &**value));
@@ -84,7 +84,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
         ("cache-control", "max-age=60"),
     ];
     let kept = keeping(200, &fields);
-    let answer = of_kept("GET", &Lines::from(&[]), &kept, None, &HIT, RECEIVED_MS + 1999);
+    let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, None, &HIT, RECEIVED_MS + 1999);
     assert_eq!((answer.status, &answer.part), (200, &BodyPart::Whole));
     let expected = [
         "date: Sun, 06 Nov 1994 08:49:37 GMT",
@@ -101,7 +101,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
     let silent = Diagnostics { kv_ms: None, ..HIT };
     let first = [("cache-control", "max-age=60")];
     let kept = keeping(200, &first);
-    let answer = of_kept("GET", &Lines::from(&[]), &kept, None, &silent, RECEIVED_MS);
+    let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, None, &silent, RECEIVED_MS);
     let expected = ["cache-control: max-age=60", "age: 0", "via: 1.1 kv-edge", "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&answer), expected);
 }
@@ -115,18 +115,18 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
         let mut fields = vec![("cache-control", "max-age=60"), ("connection", "x-hop"), ("x-hop", "1"), ("x-a", "1")];
         fields.extend(received_age.map(|age| ("age", age)));
         let (received, kept) = (lines(&fields), keeping(200, &fields));
-        let answer = of_kept("GET", &Lines::from(&[]), &kept, Some(&received), &MISS, RECEIVED_MS + 5000);
+        let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, Some(&received), &MISS, RECEIVED_MS + 5000);
         assert_eq!(field(&answer, "age"), expected, "stored just now");
         let answer = of_upstream("GET", 200, &received, &MISS);
         assert_eq!(field(&answer, "age"), expected, "passed on");
-        let answer = of_kept("GET", &Lines::from(&[]), &kept, None, &HIT, RECEIVED_MS + 5000);
+        let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, None, &HIT, RECEIVED_MS + 5000);
         assert_eq!(field(&answer, "age"), (received_age.map_or(0, |_| 30) + 5).to_string(), "a hit");
     }
     let kept = keeping(200, &[("cache-control", "max-age=1")]);
     let stale = CacheStatus::Hit { ttl: -3, detail: Some("stale-if-error") };
     let answer = of_kept(
         "GET",
-        &Lines::from(&[]),
+        &HeaderSection::from(&[]),
         &kept,
         None,
         &Diagnostics { cache_status: stale, ..MISS },
@@ -171,7 +171,7 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
         "last-modified: Sun, 06 Nov 1994 08:00:00 GMT",
     ];
     let all: Vec<&str> = theirs.iter().chain(&own).copied().collect();
-    let request = Lines::from(&[]);
+    let request = HeaderSection::from(&[]);
     assert_eq!(sent(&of_upstream("GET", 200, &received, &MISS)), all);
     assert_eq!(sent(&of_kept("GET", &request, &kept, Some(&received), &MISS, RECEIVED_MS)), all);
     // RFC 9111 §3.1: another client receives only what is stored.
@@ -206,7 +206,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
         let lines = sent(answer);
         lines.iter().map(|line| line.split_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
     };
-    let request = Lines::from(&[("if-none-match", "\"b\", \"a\"")]);
+    let request = HeaderSection::from(&[("if-none-match", "\"b\", \"a\"")]);
     let hit = of_kept("GET", &request, &kept, None, &HIT, RECEIVED_MS);
     assert_eq!((hit.status, &hit.part), (304, &BodyPart::Nothing));
     let guiding = "date etag content-location cache-control cdn-cache-control expires vary";
@@ -216,7 +216,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
     assert_eq!((miss.status, &miss.part), (304, &BodyPart::Nothing));
     assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "validated: no Age");
     let untagged = keeping(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
-    let request = Lines::from(&[("if-modified-since", MODIFIED)]);
+    let request = HeaderSection::from(&[("if-modified-since", MODIFIED)]);
     let hit = of_kept("GET", &request, &untagged, None, &HIT, RECEIVED_MS);
     assert_eq!(names(&hit), "last-modified cache-control age via cache-status server-timing");
 }
@@ -226,7 +226,7 @@ const PART: [(&str, &str); 4] =
 
 /// Status, bytes and `Content-Range` of the response to a request, from a stored one.
 fn part(method: &str, kept: &StoredResponse, request: Pairs<'_>) -> (u16, String, String) {
-    let answer = of_kept(method, &Lines::from(request), kept, None, &HIT, RECEIVED_MS);
+    let answer = of_kept(method, &HeaderSection::from(request), kept, None, &HIT, RECEIVED_MS);
     let bytes = match &answer.part {
         BodyPart::Whole => "all".to_owned(),
         BodyPart::Nothing => String::new(),
@@ -323,7 +323,7 @@ fn a_part_and_a_416_say_what_they_are() {
     // representation.
     let fields: Vec<_> = PART.into_iter().chain([("content-length", "10"), ("via", "1.1 a"), ("vary", "x")]).collect();
     let kept = keeping(200, &fields);
-    let of = |range| of_kept("GET", &Lines::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS + 1000);
+    let of = |range| of_kept("GET", &HeaderSection::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS + 1000);
     let partial = of("bytes=0-1");
     for name in ["date", "cache-control", "etag", "vary", "last-modified"] {
         assert_eq!(field(&partial, name), kept.stored.fields.get(name).unwrap(), "{name}");
@@ -364,7 +364,7 @@ fn conditions_and_ranges_are_those_of_a_success() {
     }
     let kept = keeping(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
     for range in ["bytes=0-1", "bytes=10-"] {
-        let answer = of_kept("HEAD", &Lines::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS);
+        let answer = of_kept("HEAD", &HeaderSection::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS);
         assert_eq!((answer.status, &answer.part), (200, &BodyPart::Nothing), "HEAD");
         assert_eq!(field(&answer, "content-length"), "10");
     }
@@ -407,7 +407,7 @@ fn an_answer_without_a_date_gets_that_of_its_arrival() {
     // field to the message's header section if it is cached or forwarded downstream."
     let fields = lines(&[("etag", "\"a\"")]);
     assert_eq!(dated(fields.clone(), RECEIVED_MS + 999), lines(&[("etag", "\"a\""), ("date", DATE)]));
-    assert_eq!(dated(Lines::default(), 0).get("date").as_deref(), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    assert_eq!(dated(HeaderSection::default(), 0).get("date").as_deref(), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
     for date in [MODIFIED, "yesterday"] {
         let fields = lines(&[("date", date)]);
         assert_eq!(dated(fields.clone(), RECEIVED_MS), fields, "it has one");

@@ -2,7 +2,7 @@ use super::*;
 use crate::credentials::CredentialFields;
 use crate::freshness::ExchangeTimes;
 use crate::stored_response::StoredMetadata;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 /// When the stored response was received. It took no time, so nothing is refreshed early, and no
 /// random bits are drawn.
@@ -10,10 +10,10 @@ const RECEIVED_MS: u64 = 784_111_777_000;
 
 /// A 200 received at [`RECEIVED_MS`], after `cost_ms`, with an entity tag.
 fn kept(cache_control: &str, cost_ms: u64) -> StoredResponse {
-    let fields: Lines = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
+    let fields: HeaderSection = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
     StoredResponse::new(
-        StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
+        StoredMetadata::received(&HeaderSection::default(), &CredentialFields::default(), 200, &fields, times, None),
         None,
     )
 }
@@ -34,7 +34,7 @@ fn told(decision: Decision) -> String {
 }
 
 fn asked(method: &str, cache_control: &str) -> CacheRequest {
-    CacheRequest::of(method, &Lines::from(&[("cache-control", cache_control)]))
+    CacheRequest::of(method, &HeaderSection::from(&[("cache-control", cache_control)]))
 }
 
 /// The decision on a GET with this `Cache-Control`, so many milliseconds after a response with
@@ -83,10 +83,11 @@ fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
             ("must-revalidate is about stale ones", "", "max-age=60, must-revalidate", 59_999, "hit"),
         ],
     );
-    let came_old: Lines = [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
+    let came_old: HeaderSection =
+        [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
     let kept = StoredResponse::new(
-        StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &came_old, times, None),
+        StoredMetadata::received(&HeaderSection::default(), &CredentialFields::default(), 200, &came_old, times, None),
         None,
     );
     let selected = SelectedResponse { kept: &kept, is_left_alone: true };
@@ -201,7 +202,7 @@ fn no_cache_asks_for_validation_on_either_side() {
         (&[("pragma", "no-cache"), ("cache-control", "max-stale=1")], "hit"),
         (&[("pragma", "x")], "hit"),
     ] {
-        let asked = CacheRequest::of("GET", &Lines::from(fields));
+        let asked = CacheRequest::of("GET", &HeaderSection::from(fields));
         assert_eq!(told(decide(&asked, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)), expected, "{fields:?}");
     }
 }
@@ -252,7 +253,7 @@ fn only_if_cached_holds_where_the_store_has_no_say() {
         "no-store"
     );
     let fields = [("cache-control", "only-if-cached"), ("if-match", "\"a\"")];
-    let conditional = CacheRequest::of("GET", &Lines::from(&fields));
+    let conditional = CacheRequest::of("GET", &HeaderSection::from(&fields));
     assert_eq!(told(decide(&conditional, None, ForwardReason::UriMiss, 0, || 0)), "504", "with If-Match");
 }
 
@@ -362,7 +363,7 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
         ("OPTIONS", "accept", "fwd=method"),
         ("get", "accept", "fwd=method"),
     ] {
-        let asked = CacheRequest::of(method, &Lines::from(&[(name, "x")]));
+        let asked = CacheRequest::of(method, &HeaderSection::from(&[(name, "x")]));
         assert_eq!(asked.looks_in_store(), expected == "hit", "{method}, {name}");
         assert_eq!(
             told(decide(&asked, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
@@ -386,10 +387,17 @@ fn a_stale_answer_is_validated_with_all_that_it_has() {
         (&[], "fwd=stale".to_owned()),
     ];
     for (fields, expected) in cases {
-        let fields: Lines = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
+        let fields: HeaderSection = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
         let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
         let kept = StoredResponse::new(
-            StoredMetadata::received(&Lines::default(), &CredentialFields::default(), 200, &fields, times, None),
+            StoredMetadata::received(
+                &HeaderSection::default(),
+                &CredentialFields::default(),
+                200,
+                &fields,
+                times,
+                None,
+            ),
             None,
         );
         let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 /// Sun, 06 Nov 1994 08:49:37 GMT.
 const NOW_MS: u64 = 784_111_777_000;
@@ -17,7 +17,7 @@ fn date(seconds: i64) -> String {
 }
 
 fn of_times(status: u16, fields: &[Field<'_>], times: ExchangeTimes, default_ms: Option<u64>) -> Freshness {
-    let fields = Lines::from(fields);
+    let fields = HeaderSection::from(fields);
     let (directives, is_targeted) = CacheControl::of_response(&fields);
     Freshness::of(status, &fields, &directives, is_targeted, times, default_ms)
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::freshness::ExchangeTimes;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 use kv_store::lru::ENTRY_BYTES;
 
 const KEPT: u64 = 10_000;
@@ -14,7 +14,7 @@ const MINUTE: u64 = 60_000;
 fn entry(requested_ms: u64, length: u64) -> MemoryEntry<u64> {
     let stored = StoredMetadata {
         status: 200,
-        fields: Lines::default(),
+        fields: HeaderSection::default(),
         times: ExchangeTimes { requested_ms, received_ms: requested_ms },
         length,
         selecting: Vec::new(),

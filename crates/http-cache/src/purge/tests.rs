@@ -3,7 +3,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::freshness::ExchangeTimes;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 use kv_store::limits::KEY_BYTES_MAX;
 
 fn stored(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> StoredMetadata {
@@ -139,12 +139,12 @@ fn tags_stand_between_commas_or_white_space_and_their_case_does_not_count() {
         (&[("surrogate-key", "a b"), ("surrogate-key", "c")], &["a", "b", "c"]),
         (&[("surrogate-key", "s"), ("cache-tag", "t")], &["t", "s"]),
     ] {
-        assert_eq!(tags(&fields.iter().copied().collect::<Lines>()), expected, "{fields:?}");
+        assert_eq!(tags(&fields.iter().copied().collect::<HeaderSection>()), expected, "{fields:?}");
     }
 }
 
-fn allowed() -> AllowList {
-    AllowList::parse("https://a.example,http://[::1]:8788", &[])
+fn allowed() -> OriginAllowList {
+    OriginAllowList::parse("https://a.example,http://[::1]:8788", &[])
 }
 
 fn request(body: &str) -> Result<Vec<PurgeTarget>, String> {

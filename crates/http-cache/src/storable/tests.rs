@@ -1,5 +1,5 @@
 use super::*;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 const URL: &str = "https://api.example.com/a?b=c";
 const NOW_MS: u64 = 784_111_777_000;
@@ -12,17 +12,17 @@ fn answer(
     response: &[(&'static str, &str)],
 ) -> Result<(), NoCacheReason> {
     let (request, credentials, response) =
-        (&Lines::from(request), &CredentialFields::default(), &Lines::from(response));
+        (&HeaderSection::from(request), &CredentialFields::default(), &HeaderSection::from(response));
     StorageCandidate { method, ..answered(request, credentials, status, response) }.storable()
 }
 
 /// A response to a `GET`.
 fn answered<'a>(
-    request: &'a Lines,
+    request: &'a HeaderSection,
     credentials: &'a CredentialFields,
     status: u16,
-    response: &'a Lines,
-) -> StorageCandidate<'a, Lines, Lines> {
+    response: &'a HeaderSection,
+) -> StorageCandidate<'a, HeaderSection, HeaderSection> {
     let default_lifetime_ms = None;
     StorageCandidate {
         method: "GET",
@@ -237,7 +237,8 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
         assert_eq!(got(status, fields), expected, "{status} {fields:?}");
     }
     let default = |status, fields: &[(&'static str, &str)]| {
-        let (request, credentials, response) = (&Lines::default(), &CredentialFields::default(), &Lines::from(fields));
+        let (request, credentials, response) =
+            (&HeaderSection::default(), &CredentialFields::default(), &HeaderSection::from(fields));
         let answered = answered(request, credentials, status, response);
         StorageCandidate { default_lifetime_ms: Some(60_000), ..answered }.storable()
     };
@@ -259,16 +260,16 @@ fn no_cache_is_kept_for_its_validator() {
 fn a_head_of_more_than_32_kib_is_not_kept() {
     let rest = HEAD_BYTES_MAX - "cache-control\nmax-age=60\na\n\n".len();
     let (fits, too_long) = ("x".repeat(rest), "x".repeat(rest + 1));
-    let fields = |long: &str| -> Lines { [FRESH, ("a", long)].into_iter().collect() };
+    let fields = |long: &str| -> HeaderSection { [FRESH, ("a", long)].into_iter().collect() };
     assert_eq!(fields(&fits).as_str().len(), HEAD_BYTES_MAX);
     for (long, expected) in [(fits, Ok(())), (too_long, Err(NoCacheReason::HeadTooLarge))] {
-        let (request, credentials) = (&Lines::default(), &CredentialFields::default());
+        let (request, credentials) = (&HeaderSection::default(), &CredentialFields::default());
         assert_eq!(answered(request, credentials, 200, &fields(&long)).storable(), expected);
     }
 }
 
 fn kept(fields: &[(&'static str, &'static str)], keeps_cookies: bool) -> Vec<String> {
-    let response: Lines = fields.iter().copied().collect();
+    let response: HeaderSection = fields.iter().copied().collect();
     kept_fields(&response, keeps_cookies).iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
@@ -329,7 +330,7 @@ fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
     // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But frameworks add one to
     // any response.
     let shares = |fields: &[(&'static str, &str)]| {
-        let fields = Lines::from(fields);
+        let fields = HeaderSection::from(fields);
         let (directives, is_targeted) = CacheControl::of_response(&fields);
         let freshness = Freshness::of(200, &fields, &directives, is_targeted, TIMES, None);
         shares_cookies(&directives, is_targeted, &freshness)
@@ -356,7 +357,7 @@ const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key
 fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_shared_caches() {
     let further = CredentialFields::parse("X-Session");
     let stored = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
-        answered(&Lines::from(request), &further, 200, &Lines::from(response)).storable()
+        answered(&HeaderSection::from(request), &further, 200, &HeaderSection::from(response)).storable()
     };
     let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
     let implicit: [&[(&str, &str)]; 11] = [
@@ -388,7 +389,8 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
             );
             assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
             // The stored response stays current for others.
-            let fate = answered(&Lines::from(&[credentials]), &further, 200, &Lines::from(response)).fate();
+            let fate =
+                answered(&HeaderSection::from(&[credentials]), &further, 200, &HeaderSection::from(response)).fate();
             assert_eq!(fate, Storable::No(NoCacheReason::Credentials), "{response:?}");
         }
         for response in explicit {
@@ -407,10 +409,10 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
 fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_itself() {
     // RFC 9111 §3.2 stores the fields of a 304, which may be meant for the client of the
     // request: a name, a nonce.
-    let merged = Lines::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
+    let merged = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
     let none = CredentialFields::default();
     let fate = |request: &[(&'static str, &str)], update: &[(&'static str, &str)]| {
-        answered(&Lines::from(request), &none, 200, &merged).fate_of_update(&Lines::from(update))
+        answered(&HeaderSection::from(request), &none, 200, &merged).fate_of_update(&HeaderSection::from(update))
     };
     let (silent, fresh) = ([("x-name", "alice")], [("x-name", "alice"), ("cache-control", "max-age=60")]);
     assert_eq!(fate(&[], &silent), Storable::Yes, "nobody in particular asked");

@@ -5,7 +5,7 @@ use super::*;
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const NEW: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
-fn lines(of: &[(&'static str, &'static str)]) -> Lines {
+fn lines(of: &[(&'static str, &'static str)]) -> HeaderSection {
     of.iter().copied().collect()
 }
 
@@ -90,7 +90,7 @@ fn a_304_replaces_the_fields_it_has() {
         ("date", Some(OLD), Some(NEW), Some(NEW)),
         ("date", Some(OLD), None, None),
     ] {
-        let of = |value: Option<&'static str>| -> Lines {
+        let of = |value: Option<&'static str>| -> HeaderSection {
             [("x-kept", Some(kept)), (name, value)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?)))
@@ -147,7 +147,7 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
         ((None, Some(OLD)), (None, None), true),
         ((Some("\"a\""), Some(OLD)), (Some("*"), Some("yesterday")), true),
     ] {
-        let of = |(tag, date): (Option<&'static str>, Option<&'static str>)| -> Lines {
+        let of = |(tag, date): (Option<&'static str>, Option<&'static str>)| -> HeaderSection {
             let fields = [("etag", tag), ("last-modified", date), ("date", Some(NEW))];
             fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
         };
@@ -255,7 +255,7 @@ fn a_304_has_what_guides_the_updates_of_caches() {
 const NAMES: [&str; 9] =
     ["etag", "age", "date", "x-a", "x-b", "content-length", "content-encoding", "connection", "last-modified"];
 
-fn some_lines() -> impl Strategy<Value = Lines> {
+fn some_lines() -> impl Strategy<Value = HeaderSection> {
     let line = (proptest::sample::select(&NAMES[..]), proptest::sample::select(&["x-a", "x-b", "1"][..]));
     proptest::collection::vec(line, 0..8).prop_map(|of| of.into_iter().collect())
 }
@@ -263,7 +263,7 @@ fn some_lines() -> impl Strategy<Value = Lines> {
 proptest! {
     #[test]
     fn the_same_304_again_changes_nothing(stored in some_lines(), from_304 in some_lines()) {
-        let sorted = |fields: &Lines| {
+        let sorted = |fields: &HeaderSection| {
             let mut lines: Vec<_> = fields.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             lines.sort();
             lines

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 fn names(of: &[&str]) -> Vec<String> {
     of.iter().map(|name| (*name).to_owned()).collect()
@@ -10,8 +10,9 @@ fn names(of: &[&str]) -> Vec<String> {
 /// Returns true if a response stored for one value of a field matches another; `None` is a
 /// request without the field.
 fn is_match(name: &'static str, kept_for: Option<&str>, asked: Option<&str>) -> bool {
-    let given = |value: Option<&str>| Lines::from(&value.map(|value| (name, value)).into_iter().collect::<Vec<_>>());
-    matches(&selecting(&names(&[name]), &given(kept_for)), &Lines::default(), &given(asked))
+    let given =
+        |value: Option<&str>| HeaderSection::from(&value.map(|value| (name, value)).into_iter().collect::<Vec<_>>());
+    matches(&selecting(&names(&[name]), &given(kept_for)), &HeaderSection::default(), &given(asked))
 }
 
 /// RFC 9110 §12.5.5: Vary = #( "*" / field-name ).
@@ -44,7 +45,7 @@ fn vary_names_fields_whatever_their_case_and_order() {
 #[test]
 fn every_field_that_vary_names_must_match() {
     let both = names(&["x-a", "x-b"]);
-    let kept = selecting(&both, &Lines::from(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]));
+    let kept = selecting(&both, &HeaderSection::from(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]));
     for (fields, is_match) in [
         (vec![("x-a", "1"), ("x-b", "2")], true),
         (vec![("x-b", "2"), ("x-c", "other"), ("x-a", "1")], true),
@@ -53,9 +54,9 @@ fn every_field_that_vary_names_must_match() {
         (vec![("x-a", "1")], false),
         (vec![], false),
     ] {
-        assert_eq!(matches(&kept, &Lines::default(), &Lines::from(&fields)), is_match, "{fields:?}");
+        assert_eq!(matches(&kept, &HeaderSection::default(), &HeaderSection::from(&fields)), is_match, "{fields:?}");
     }
-    assert!(matches(&Vec::new(), &Lines::default(), &Lines::from(&[("x-a", "1")])), "nothing varies");
+    assert!(matches(&Vec::new(), &HeaderSection::default(), &HeaderSection::from(&[("x-a", "1")])), "nothing varies");
 }
 
 /// RFC 9111 §4.1: "If (after any normalization that might take place) a header field is absent
@@ -93,7 +94,7 @@ fn values_of_the_same_meaning_match() {
             assert!(is_match(name, Some(one), Some(other)), "{name}: {one} | {other}");
         }
     }
-    let lines = |of: &[&'static str]| Lines::from(&of.iter().map(|value| ("x-a", *value)).collect::<Vec<_>>());
+    let lines = |of: &[&'static str]| HeaderSection::from(&of.iter().map(|value| ("x-a", *value)).collect::<Vec<_>>());
     let name = names(&["x-a"]);
     assert_eq!(selecting(&name, &lines(&["1", "2"])), selecting(&name, &lines(&["1,2"])), "lines are joined");
 }
@@ -133,7 +134,7 @@ fn values_of_another_meaning_do_not_match() {
 #[test]
 fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
     let varies = names(&["accept-language", "x-a"]);
-    let kept = selecting(&varies, &Lines::from(&[("accept-language", "en, de"), ("x-a", "1")]));
+    let kept = selecting(&varies, &HeaderSection::from(&[("accept-language", "en, de"), ("x-a", "1")]));
     for (language, accepted, is_match) in [
         ("de", "fr;q=0.5, de;q=1.0", true),
         ("de", "de", true),
@@ -159,28 +160,28 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
         ("de", "de, fr;q=2", false),
         ("de", "de;q=1;x=1", false),
     ] {
-        let stored = Lines::from(&[("content-language", language)]);
-        let asked = |a| Lines::from(&[("accept-language", accepted), ("x-a", a)]);
+        let stored = HeaderSection::from(&[("content-language", language)]);
+        let asked = |a| HeaderSection::from(&[("accept-language", accepted), ("x-a", a)]);
         assert_eq!(matches(&kept, &stored, &asked("1")), is_match, "{language} | {accepted}");
         assert!(!matches(&kept, &stored, &asked("2")), "the other fields must match");
     }
-    let without = Lines::from(&[("x-a", "1")]);
-    assert!(!matches(&kept, &Lines::from(&[("content-language", "de")]), &without), "no wish");
+    let without = HeaderSection::from(&[("x-a", "1")]);
+    assert!(!matches(&kept, &HeaderSection::from(&[("content-language", "de")]), &without), "no wish");
     assert!(
-        !matches(&kept, &Lines::default(), &Lines::from(&[("accept-language", "de"), ("x-a", "1")])),
+        !matches(&kept, &HeaderSection::default(), &HeaderSection::from(&[("accept-language", "de"), ("x-a", "1")])),
         "no language"
     );
-    let by_other = selecting(&names(&["x-a"]), &Lines::from(&[("x-a", "1")]));
+    let by_other = selecting(&names(&["x-a"]), &HeaderSection::from(&[("x-a", "1")]));
     assert!(!matches(
         &by_other,
-        &Lines::from(&[("content-language", "de")]),
-        &Lines::from(&[("accept-language", "de")])
+        &HeaderSection::from(&[("content-language", "de")]),
+        &HeaderSection::from(&[("accept-language", "de")])
     ));
 }
 
 #[test]
 fn no_value_is_kept_as_it_is() {
-    let fields = Lines::from(&[("cookie", "session=secret"), ("x-a", "secret")]);
+    let fields = HeaderSection::from(&[("cookie", "session=secret"), ("x-a", "secret")]);
     let selecting = selecting(&names(&["cookie", "x-a", "x-b"]), &fields);
     for (_, hash) in selecting.iter().take(2) {
         let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

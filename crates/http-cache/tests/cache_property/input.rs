@@ -1,6 +1,6 @@
 //! Random requests and responses from few values, so that they collide.
 
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -10,26 +10,26 @@ pub(crate) struct Step {
     pub(crate) wait_ms: u64,
     pub(crate) url: &'static str,
     pub(crate) method: &'static str,
-    pub(crate) request: Lines,
+    pub(crate) request: HeaderSection,
     /// The backoff after a failed refresh has not ended.
     pub(crate) is_left_alone: bool,
     pub(crate) is_drawn: bool,
     pub(crate) takes_ms: u64,
     /// `None` if the upstream does not answer.
     pub(crate) status: Option<u16>,
-    pub(crate) answer: Lines,
+    pub(crate) answer: HeaderSection,
     /// The upstream answers a condition with 304.
     pub(crate) validates: bool,
 }
 
-fn fields(names: Vec<(&'static str, Vec<&'static str>)>) -> impl Strategy<Value = Lines> {
+fn fields(names: Vec<(&'static str, Vec<&'static str>)>) -> impl Strategy<Value = HeaderSection> {
     let values: Vec<_> = names.iter().map(|(_, values)| select(values.clone())).collect();
     values.prop_map(move |values| {
         names.iter().map(|(name, _)| *name).zip(values).filter(|(_, value)| !value.is_empty()).collect()
     })
 }
 
-fn requests() -> impl Strategy<Value = Lines> {
+fn requests() -> impl Strategy<Value = HeaderSection> {
     let plain = ["", "", "", "", "", "no-cache", "no-store", "max-age=3", "max-age=3, max-stale", "min-fresh=5"];
     let control = plain.into_iter().chain(["max-stale", "max-stale=5", "only-if-cached", "stale-if-error=30"]);
     fields(vec![
@@ -64,7 +64,7 @@ fn controls() -> impl Strategy<Value = String> {
         .prop_map(|(lifetime, others)| [vec![lifetime], others].concat().join(", "))
 }
 
-fn answers() -> impl Strategy<Value = Lines> {
+fn answers() -> impl Strategy<Value = HeaderSection> {
     let others = fields(vec![
         ("vary", vec!["", "", "", "cookie", "cookie", "accept-language", "Accept-Language, Cookie", "*", "x y"]),
         ("etag", vec!["", "\"a\"", "\"a\"", "\"b\"", "W/\"a\""]),

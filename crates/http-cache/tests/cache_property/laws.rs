@@ -4,7 +4,7 @@ use http_cache::cache_status::CacheStatus;
 use http_cache::client_response::{BodyPart, Diagnostics, of_kept};
 use http_cache::freshness::ExchangeTimes;
 use http_cache::stored_response::StoredResponse;
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::http_date;
 use proptest::prelude::*;
 
@@ -17,10 +17,10 @@ pub(crate) struct Body {
     pub(crate) url: &'static str,
     pub(crate) status: u16,
     /// Its fields with those of later validations.
-    pub(crate) fields: Lines,
+    pub(crate) fields: HeaderSection,
     pub(crate) times: ExchangeTimes,
     /// The requests that it is meant for, as the upstream said.
-    pub(crate) requests: Vec<Lines>,
+    pub(crate) requests: Vec<HeaderSection>,
     pub(crate) is_secret: bool,
     /// Who contributed to it: the visitor it was made for, and those whose validations changed
     /// its fields.
@@ -76,7 +76,7 @@ impl World {
                 && body.fields.has("content-language")
                 && wanted(request) == body.fields.get("content-language")
         };
-        let is_like = |given: &&Lines| {
+        let is_like = |given: &&HeaderSection| {
             vary.split(", ")
                 .all(|name| name.is_empty() || sorted(given, name) == sorted(request, name) || is_wanted(name))
         };
@@ -112,7 +112,7 @@ impl World {
         prop_assert!(!answer.fields.has("x-secret") || !said("private=\"x-secret\""), "a private field (§5.2.2.7)");
         let age = answer.edits.set.iter().find(|(name, _)| name == "age").map(|(_, value)| value.to_string());
         prop_assert_eq!(age, Some((age_ms / 1000).to_string()), "Age (§5.1)");
-        let tag = |fields: &Lines, name| fields.get(name).map(|tag| tag.trim_start_matches("W/").to_owned());
+        let tag = |fields: &HeaderSection, name| fields.get(name).map(|tag| tag.trim_start_matches("W/").to_owned());
         let is_same = request.has("if-none-match") && tag(request, "if-none-match") == tag(&body.fields, "etag");
         prop_assert_eq!(answer.status == 304, is_same && body.status < 300, "If-None-Match (RFC 9110 §13.1.2)");
         prop_assert_eq!(answer.part == BodyPart::Nothing, answer.status == 304 || step.method == "HEAD");
@@ -121,19 +121,19 @@ impl World {
 }
 
 /// Returns the directives of `CDN-Cache-Control`, or else of `Cache-Control`.
-fn directives(fields: &Lines) -> Vec<String> {
+fn directives(fields: &HeaderSection) -> Vec<String> {
     let field = fields.get("cdn-cache-control").or_else(|| fields.get("cache-control")).unwrap_or_default();
     field.split(", ").map(str::to_owned).collect()
 }
 
-pub(crate) fn has(fields: &Lines, name: &str) -> bool {
+pub(crate) fn has(fields: &HeaderSection, name: &str) -> bool {
     directives(fields).iter().any(|directive| {
         directive == name
             || directive.split_once('=').is_some_and(|(left, value)| left == name && !value.starts_with('"'))
     })
 }
 
-fn seconds(fields: &Lines, name: &str) -> Option<u64> {
+fn seconds(fields: &HeaderSection, name: &str) -> Option<u64> {
     let found = directives(fields)
         .into_iter()
         .find_map(|directive| directive.strip_prefix(&format!("{name}="))?.parse::<u64>().ok());
@@ -141,26 +141,26 @@ fn seconds(fields: &Lines, name: &str) -> Option<u64> {
 }
 
 /// Returns everything that identifies the client, as text; empty for an anonymous request.
-pub(crate) fn credentials_of(request: &Lines) -> String {
+pub(crate) fn credentials_of(request: &HeaderSection) -> String {
     ["cookie", "authorization", "x-api-key", "x-session"].into_iter().filter_map(|name| request.get(name)).collect()
 }
 
 /// Returns true if the upstream says that shared caches may use the response for a while without
 /// asking.
-pub(crate) fn is_fresh_for_all(fields: &Lines) -> bool {
+pub(crate) fn is_fresh_for_all(fields: &HeaderSection) -> bool {
     explicit_ms(fields).is_some_and(|lifetime_ms| lifetime_ms > 0) && !has(fields, "no-cache")
 }
 
 /// Returns true if the upstream addresses shared caches, in a response that it made for nobody
 /// in particular.
-pub(crate) fn shares_cookies(request: &Lines, fields: &Lines) -> bool {
+pub(crate) fn shares_cookies(request: &HeaderSection, fields: &HeaderSection) -> bool {
     let speaks = fields.has("cdn-cache-control") || has(fields, "public") || has(fields, "s-maxage");
     credentials_of(request).is_empty() && speaks && is_fresh_for_all(fields)
 }
 
 /// Returns the lifetime that a response states (RFC 9111 §4.2.1): `s-maxage`, `max-age`,
 /// `Expires`.
-fn explicit_ms(fields: &Lines) -> Option<u64> {
+fn explicit_ms(fields: &HeaderSection) -> Option<u64> {
     let date = |name| fields.get(name).as_deref().and_then(http_date::parse_ms);
     let expires = fields.get("expires").filter(|_| !fields.has("cdn-cache-control"));
     let until_expiry = || {
@@ -172,7 +172,7 @@ fn explicit_ms(fields: &Lines) -> Option<u64> {
 
 /// Returns true if the response must not be stored. `must-understand` overrides `no-store` (RFC
 /// 9111 §5.2.2.3), because all statuses here are understood.
-pub(crate) fn is_secret(status: u16, request: &Lines, fields: &Lines) -> bool {
+pub(crate) fn is_secret(status: u16, request: &HeaderSection, fields: &HeaderSection) -> bool {
     let is_no_store = has(fields, "no-store") && !has(fields, "must-understand");
     status == 206 || has(fields, "private") || is_no_store || has(request, "no-store")
 }
@@ -189,18 +189,18 @@ fn age_ms(body: &Body, now_ms: u64) -> u64 {
     age_seconds * 1000 + now_ms - body.times.requested_ms
 }
 
-fn sorted(request: &Lines, name: &str) -> Option<Vec<String>> {
+fn sorted(request: &HeaderSection, name: &str) -> Option<Vec<String>> {
     let mut members: Vec<String> = request.get(name)?.split(", ").map(str::to_owned).collect();
     members.sort();
     Some(members)
 }
 
 /// Returns the language that the request prefers.
-fn wanted(request: &Lines) -> Option<String> {
+fn wanted(request: &HeaderSection) -> Option<String> {
     let accepted = request.get("accept-language")?;
     Some(if accepted.contains("de") { "de" } else { "en" }.to_owned())
 }
 
-pub(crate) fn who(request: &Lines) -> String {
+pub(crate) fn who(request: &HeaderSection) -> String {
     format!("{:?}", ["cookie", "accept-language", "authorization"].map(|name| sorted(request, name)))
 }

@@ -23,7 +23,7 @@ use http_cache::storable::{Storable, StorageCandidate};
 use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
 use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
 use http_cache::vary::{self, SelectingFields, Vary};
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use proptest::prelude::*;
 
 use input::{Step, steps};
@@ -38,9 +38,9 @@ fn answered<'a>(
     step: &'a Step,
     credentials: &'a CredentialFields,
     status: u16,
-    response: &'a Lines,
+    response: &'a HeaderSection,
     times: ExchangeTimes,
-) -> StorageCandidate<'a, Lines, Lines> {
+) -> StorageCandidate<'a, HeaderSection, HeaderSection> {
     let Step { method, url, request, .. } = step;
     StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms: None }
 }
@@ -141,7 +141,14 @@ impl World {
     }
 
     /// What a write and a HEAD do to the stored response.
-    fn effects(&mut self, step: &Step, found: Option<&Found>, status: u16, fields: &Lines, times: ExchangeTimes) {
+    fn effects(
+        &mut self,
+        step: &Step,
+        found: Option<&Found>,
+        status: u16,
+        fields: &HeaderSection,
+        times: ExchangeTimes,
+    ) {
         if step.method == "POST" && status < 400 {
             self.kept.remove(&(step.url, SelectingFields::new()));
         }
@@ -161,7 +168,7 @@ impl World {
         first: Option<&StoredResponse>,
         found: Option<&Found>,
         status: u16,
-        fields: Lines,
+        fields: HeaderSection,
         times: ExchangeTimes,
     ) {
         let selecting = match Vary::parse(fields.get("vary").as_deref()) {
@@ -192,7 +199,7 @@ impl World {
         key: &PlaceKey,
         kept: &StoredResponse,
         body: usize,
-        fields: &Lines,
+        fields: &HeaderSection,
         times: ExchangeTimes,
     ) {
         let stored = kept.stored.renewed(&step.request, fields, times);
@@ -211,7 +218,8 @@ impl World {
         let answer = dated(step.answer.clone(), times.received_ms);
         let is_old = |name: &str| !answer.has(name) && !matches!(name, "age" | "date");
         let tag = known.fields.get("etag").unwrap_or_default();
-        let renewed: Lines = known.fields.iter().filter(|(name, _)| is_old(name)).chain(answer.iter()).collect();
+        let renewed: HeaderSection =
+            known.fields.iter().filter(|(name, _)| is_old(name)).chain(answer.iter()).collect();
         known.fields = renewed
             .iter()
             .map(|(name, value)| (name, if name == "etag" && !tag.is_empty() { &tag } else { value }))
@@ -223,13 +231,13 @@ impl World {
         // another.
         known.contributions.push(contribution(step, &answer));
         // A cookie of a validation is not stored, and removes the stored one.
-        known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&Lines::default(), &known.fields);
+        known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&HeaderSection::default(), &known.fields);
         self.kept.insert(new_key, (StoredResponse::new(stored, None), body));
     }
 }
 
 /// Returns the contribution of this step's visitor to a response with these fields.
-fn contribution(step: &Step, fields: &Lines) -> Contribution {
+fn contribution(step: &Step, fields: &HeaderSection) -> Contribution {
     let credentials = credentials_of(&step.request);
     Contribution { credentials, was_fresh_for_all: is_fresh_for_all(fields) }
 }

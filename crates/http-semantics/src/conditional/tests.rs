@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fields::Lines;
+use crate::fields::HeaderSection;
 
 #[test]
 fn if_match_and_if_none_match_of_rfc_9110() {
@@ -115,25 +115,34 @@ fn strong_and_weak_comparison_of_rfc_9110() {
     ] {
         let [a, b] = [one, other].map(|tag| EntityTag::parse(tag).unwrap());
         assert_eq!(
-            (a.equals(&b, Compare::Strongly), a.equals(&b, Compare::Weakly)),
+            (a.equals(&b, EntityTagComparison::Strong), a.equals(&b, EntityTagComparison::Weak)),
             (strongly, weakly),
             "{one} {other}"
         );
-        assert_eq!(a.equals(&b, Compare::Strongly), b.equals(&a, Compare::Strongly), "{one} {other}");
+        assert_eq!(
+            a.equals(&b, EntityTagComparison::Strong),
+            b.equals(&a, EntityTagComparison::Strong),
+            "{one} {other}"
+        );
     }
 }
 
-fn evaluated(method: &str, fields: &[(&'static str, &str)], etag: Option<&str>, modified: Option<u64>) -> Condition {
+fn evaluated(
+    method: &str,
+    fields: &[(&'static str, &str)],
+    etag: Option<&str>,
+    modified: Option<u64>,
+) -> PreconditionResult {
     evaluate(
         method,
-        &Lines::from(fields),
+        &HeaderSection::from(fields),
         &Validators { etag, last_modified_ms: modified, received_ms: MODIFIED_MS + 60_000 },
     )
 }
 
 #[test]
 fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
-    use Condition::{Failed, None as Holds, NotModified};
+    use PreconditionResult::{Failed, Holds, NotModified};
     for (name, value, etag, get, post) in [
         // "If the field value is "*", the condition is true if the origin server has a current
         // representation".
@@ -184,7 +193,7 @@ fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
 
 #[test]
 fn dates_of_rfc_9110_13_1_3_and_13_1_4() {
-    use Condition::{Failed, None as Holds, NotModified};
+    use PreconditionResult::{Failed, Holds, NotModified};
     let modified = Some(MODIFIED_MS);
     for (name, date, modified, get, post) in [
         // "If the selected representation's last modification date is earlier or equal to the date
@@ -225,19 +234,19 @@ fn dates_of_rfc_9110_13_1_3_and_13_1_4() {
     }
     let fraction = Validators { etag: None, last_modified_ms: None, received_ms: MODIFIED_MS + 999 };
     assert_eq!(
-        evaluate("GET", &Lines::from(&[("if-modified-since", MODIFIED)]), &fraction),
+        evaluate("GET", &HeaderSection::from(&[("if-modified-since", MODIFIED)]), &fraction),
         NotModified,
         "whole seconds"
     );
     let own = Validators { received_ms: u64::MAX, ..fraction };
-    assert_eq!(evaluate("GET", &Lines::from(&[("if-modified-since", AFTER)]), &own), Holds, "no time counts");
+    assert_eq!(evaluate("GET", &HeaderSection::from(&[("if-modified-since", AFTER)]), &own), Holds, "no time counts");
 }
 
 /// RFC 9110 §13.2.2: "a recipient cache or origin server MUST evaluate received request
 /// preconditions … in the following order".
 #[test]
 fn preconditions_are_evaluated_in_the_order_of_rfc_9110() {
-    use Condition::{Failed, None as Holds, NotModified};
+    use PreconditionResult::{Failed, Holds, NotModified};
     for (fields, get, post) in [
         (vec![], Holds, Holds),
         // Step 1 before step 3.
@@ -273,14 +282,14 @@ proptest! {
         let joined = list.join(",");
         prop_assert_eq!(tags(&joined).len(), list.len());
         let validators = Validators { etag: Some(&tag), last_modified_ms: None, received_ms: 0 };
-        prop_assert_eq!(evaluate("GET", &Lines::from(&[("if-none-match", joined.as_str())]), &validators), Condition::NotModified);
+        prop_assert_eq!(evaluate("GET", &HeaderSection::from(&[("if-none-match", joined.as_str())]), &validators), PreconditionResult::NotModified);
     }
 
     #[test]
     fn any_list_is_read_to_its_end(list in "[\"W/a*, \\\\]{0,40}", name in "if-(none-)?match") {
         let name = if name == "if-match" { "if-match" } else { "if-none-match" };
         let validators = Validators { etag: Some("\"a\""), last_modified_ms: None, received_ms: 0 };
-        let _ = evaluate("GET", &Lines::from(&[(name, list.as_str())]), &validators);
+        let _ = evaluate("GET", &HeaderSection::from(&[(name, list.as_str())]), &validators);
         prop_assert!(tags(&list).len() <= list.split(',').count());
     }
 }

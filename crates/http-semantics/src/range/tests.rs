@@ -167,7 +167,7 @@ fn if_range_of_rfc_9110_13_1_5() {
 fn content_range_of_rfc_9110() {
     assert_eq!(content_range(&(42..1234), 1234), "bytes 42-1233/1234");
     assert_eq!(content_range(&(0..1), 1), "bytes 0-0/1");
-    assert_eq!(unsatisfied(1234), "bytes */1234");
+    assert_eq!(unsatisfied_range(1234), "bytes */1234");
 }
 
 fn spec() -> impl Strategy<Value = String> {

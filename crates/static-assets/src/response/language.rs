@@ -4,7 +4,7 @@ use super::{AssetRequest, FieldLines, ServedRelease};
 use crate::encode;
 use crate::manifest::File;
 use http_semantics::fields::Fields;
-use http_semantics::language::{self, Negotiated};
+use http_semantics::language::{self, NegotiatedLanguage};
 
 /// The file that was selected among a page and its translations.
 pub(super) struct SelectedFile<'m> {
@@ -29,7 +29,7 @@ pub(super) fn select<'m, F: Fields>(
     let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
         .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
         .collect();
-    let Negotiated { tag, varies } = language::negotiate(&tags, request.target, request.fields);
+    let NegotiatedLanguage { tag, varies } = language::negotiate(&tags, request.target, request.fields);
     let translation = tag.and_then(|tag| {
         let translation = file.translations.iter().find(|translation| *translation.language == *tag)?;
         Some((release.manifest.file(&translation.path)?, translation.language.as_ref()))

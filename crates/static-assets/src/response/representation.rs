@@ -9,8 +9,8 @@ use super::language::{self, SelectedFile};
 use super::{AssetRequest, AssetResponse, Content, ContentPart, FieldLines, FileRole, ServedRelease, header_changes};
 use crate::AssetError;
 use crate::manifest::{File, FileBody};
-use http_semantics::accept_encoding::{AcceptEncoding, Chosen as Encoding, Coding};
-use http_semantics::conditional::{self, Condition, Validators};
+use http_semantics::accept_encoding::{AcceptEncoding, ContentCoding, NegotiatedCoding};
+use http_semantics::conditional::{self, PreconditionResult, Validators};
 use http_semantics::fields::Fields;
 use http_semantics::range::{Range, content_range};
 
@@ -30,7 +30,7 @@ pub struct FileResponse<'m> {
 /// A selected representation of a file (RFC 9110 §3.2).
 struct Representation<'m> {
     body: &'m FileBody,
-    coding: Option<Coding>,
+    coding: Option<ContentCoding>,
     etag: String,
 }
 
@@ -90,14 +90,14 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
                 Range::Whole => {}
             }
         }
-        let encoded: Vec<(Coding, u64)> =
+        let encoded: Vec<(ContentCoding, u64)> =
             file.encoded.iter().map(|encoded| (encoded.coding, encoded.body.length)).collect();
         let selected = match accepted.map(|accepted| accepted.choose(file.body.length, &encoded)) {
-            Some(Encoding::Encoded(coding)) => file.encoded.iter().find(|encoded| encoded.coding == coding),
-            Some(Encoding::Identity) | None => None,
+            Some(NegotiatedCoding::Encoded(coding)) => file.encoded.iter().find(|encoded| encoded.coding == coding),
+            Some(NegotiatedCoding::Identity) | None => None,
             // A 406 would say less than the page of the 404.
-            Some(Encoding::NotAcceptable) if self.role == FileRole::NotFoundPage => None,
-            Some(Encoding::NotAcceptable) => return Err(AssetError::NotAcceptable),
+            Some(NegotiatedCoding::NotAcceptable) if self.role == FileRole::NotFoundPage => None,
+            Some(NegotiatedCoding::NotAcceptable) => return Err(AssetError::NotAcceptable),
         };
         let representation = match selected {
             Some(encoded) => self.representation(&encoded.body, Some(encoded.coding)),
@@ -120,7 +120,7 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
 
     /// The entity tag is the hash of the bytes that are sent, so each encoding has its own (RFC
     /// 9110 §8.8.3.3). Translations may have the same bytes, so the tag has their language, too.
-    fn representation(&self, body: &'m FileBody, coding: Option<Coding>) -> Representation<'m> {
+    fn representation(&self, body: &'m FileBody, coding: Option<ContentCoding>) -> Representation<'m> {
         let etag = match self.selected.tag {
             Some(tag) => format!("\"{}.{tag}\"", body.hash),
             None => format!("\"{}\"", body.hash),
@@ -149,9 +149,9 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
     /// Returns a 304 if the preconditions say that the client has this representation.
     fn unchanged(&self, representation: &Representation<'m>) -> Result<Option<FileResponse<'m>>, AssetError> {
         match conditional::evaluate(self.request.method, self.request.fields, &self.validators(representation)) {
-            Condition::None => Ok(None),
-            Condition::Failed => Err(AssetError::PreconditionFailed),
-            Condition::NotModified => {
+            PreconditionResult::Holds => Ok(None),
+            PreconditionResult::Failed => Err(AssetError::PreconditionFailed),
+            PreconditionResult::NotModified => {
                 let fields = self.lines(representation, 304);
                 Ok(Some(FileResponse { status: 304, fields, content: Content::None, file: self.selected.file }))
             }

@@ -19,11 +19,11 @@ use crate::media_type;
 use crate::pieces::{self, Piece};
 use crate::redirect_rules::RedirectRules;
 use crate::release::blob_key;
-use http_semantics::accept_encoding::Coding;
+use http_semantics::accept_encoding::ContentCoding;
 use http_semantics::content_hash::hash;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 use http_semantics::fields::{is_name, is_value};
-use http_semantics::range::unsatisfied;
+use http_semantics::range::unsatisfied_range;
 
 /// The date of RFC 9110 §5.6.7, in seconds since the Unix epoch, and the seconds around it.
 const MODIFIED_SECONDS: u64 = 784_111_777;
@@ -122,7 +122,7 @@ impl TestRelease {
 
     /// Gives a file encodings. Their bytes are texts that name the encoding, because nobody
     /// decodes them here.
-    fn encoded(mut self, path: &str, codings: &[(Coding, usize)]) -> Self {
+    fn encoded(mut self, path: &str, codings: &[(ContentCoding, usize)]) -> Self {
         for (coding, length) in codings {
             let mut text = format!("{coding:?} {path} ");
             text.extend(std::iter::repeat_n('.', length.saturating_sub(text.len())));
@@ -195,7 +195,7 @@ impl TestRelease {
         let target = RequestTarget::parse(&url);
         let path = AssetPath::parse(&target.path);
         let response =
-            self.answered(&AssetRequest { method, target: &target, path: &path, fields: &Lines::from(fields) });
+            self.answered(&AssetRequest { method, target: &target, path: &path, fields: &HeaderSection::from(fields) });
         for (name, value) in &response.fields {
             assert!(is_name(name) && name.to_lowercase() == *name && is_value(value), "{name}: {value}");
             assert_eq!(response.fields.iter().filter(|(other, _)| other == name).count(), 1, "{name} once");
@@ -208,7 +208,7 @@ impl TestRelease {
     }
 
     /// Responds in the order of the Worker, but without unversioned keys.
-    fn answered(&self, request: &AssetRequest<'_, Lines>) -> TestResponse {
+    fn answered(&self, request: &AssetRequest<'_, HeaderSection>) -> TestResponse {
         let served = self.served(&self.manifest);
         let mut answer = from_release(served, request);
         if matches!(answer, Ok(AssetResponse::NotFound)) && may_be_in_previous_release(request.path) {
@@ -279,7 +279,9 @@ fn failed(error: AssetError, changes: HeaderChanges) -> TestResponse {
         AssetError::NotFound => (404, FieldLines::new()),
         AssetError::NotAcceptable => (406, FieldLines::new()),
         AssetError::PreconditionFailed => (412, FieldLines::new()),
-        AssetError::RangeNotSatisfiable(length) => (416, vec![("content-range".into(), unsatisfied(length).into())]),
+        AssetError::RangeNotSatisfiable(length) => {
+            (416, vec![("content-range".into(), unsatisfied_range(length).into())])
+        }
     };
     change_error(&mut fields, changes);
     plain(status, &fields)

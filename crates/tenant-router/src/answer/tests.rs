@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::{Fallback, Stored};
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 
 /// A server for `/admin`, two variants, one of which is at the host of that server, and a fallback.
 const RECORD: &str = r#"{
@@ -49,7 +49,7 @@ const BLUE: Answer<'static> = Answer {
 impl Answer<'_> {
     /// The edits in their order, as `-name`, `=name: value` and `+name: value`.
     fn edits(&self, record: &Record) -> Vec<String> {
-        let (target, fields) = (RequestTarget::parse(self.url), Lines::from(self.fields));
+        let (target, fields) = (RequestTarget::parse(self.url), HeaderSection::from(self.fields));
         let address = Address::by_path(&target.path).unwrap();
         let served = match (self.by, record.variants(), record.serving("/admin"), &record.fallback) {
             (By::Blue, [blue, ..], ..) => Target::from(blue),

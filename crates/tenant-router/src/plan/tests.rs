@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::address::Named;
 use crate::record::Stored;
-use http_semantics::fields::Lines;
+use http_semantics::fields::HeaderSection;
 use http_semantics::origin::Origin;
 use kv_store::limits::Key;
 
@@ -63,7 +63,7 @@ impl Request<'_> {
     }
 
     fn planned_at(&self, url: &str, record: &Record) -> Result<Seen, TenantError> {
-        let (target, fields, key) = (RequestTarget::parse(url), Lines::from(self.fields), key());
+        let (target, fields, key) = (RequestTarget::parse(url), HeaderSection::from(self.fields), key());
         let address = Address::by_path(&target.path).unwrap();
         let asked = Asked { method: self.method, target: &target, fields: &fields, has_body: self.has_body };
         let settings = Settings {
@@ -130,7 +130,7 @@ fn the_cookie_is_for_the_storefront_as_the_visitor_addresses_it() {
         assert!(cookie.contains(path), "{url}: {cookie}");
     }
     let target = RequestTarget::parse("https://shop.example/x");
-    let (fields, key) = (Lines::from(&[]), key());
+    let (fields, key) = (HeaderSection::from(&[]), key());
     let address = Address { key: Key::literal("shop"), prefix: "", rest: &target.path };
     let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
     let settings =
@@ -164,7 +164,7 @@ fn only_a_new_visitor_needs_a_random_number() {
         (SPLIT, &[("cookie", cookie.as_str())], 0),
         (r#""origin": "https://a.example""#, &[], 0),
     ] {
-        let (record, fields, count) = (record(members), Lines::from(fields), Cell::new(0));
+        let (record, fields, count) = (record(members), HeaderSection::from(fields), Cell::new(0));
         let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
         let settings =
             Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
@@ -282,7 +282,7 @@ fn twenty_thousand_new_visitors_are_split_within_one_percent_of_the_weights() {
     const VISITORS: u32 = 20_000;
     let record = record(SPLIT);
     let target = RequestTarget::parse("https://v.example/stores/shop/x");
-    let (address, key, fields) = (Address::by_path(&target.path).unwrap(), key(), Lines::from(&[]));
+    let (address, key, fields) = (Address::by_path(&target.path).unwrap(), key(), HeaderSection::from(&[]));
     let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
     let settings =
         Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
@@ -315,7 +315,7 @@ proptest! {
         let target = RequestTarget::parse(&url);
         let named = if host_mode { Named::Storefront(Key::literal("shop")) } else { Named::Platform };
         let Ok(address) = Address::of(&named, &target) else { return Ok(()) };
-        let (fields, key) = (Lines::from(&[]), key());
+        let (fields, key) = (HeaderSection::from(&[]), key());
         let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
         let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
         let plan = Plan::new(&asked, &address, &record, &settings, || 7).unwrap();
@@ -334,7 +334,7 @@ proptest! {
         let rest = backend.strip(&again.path).unwrap();
         prop_assert_eq!(rest, if address.rest.is_empty() { "/" } else { address.rest });
         prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);
-        let is_admin = http_semantics::request_target::normal_escapes(rest);
+        let is_admin = http_semantics::request_target::normalize_escapes(rest);
         let is_admin = is_admin == "/admin" || is_admin.starts_with("/admin/");
         prop_assert_eq!(is_admin, *backend == route);
     }

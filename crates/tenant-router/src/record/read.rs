@@ -7,7 +7,7 @@ use super::{Fallback, FieldEdits, OriginPolicy, PathRoute, Record, Split, Stored
 use crate::access::{Access, Country, IpRange, Who};
 use crate::backend::Backend;
 use http_semantics::fields::{self, is_name, is_value};
-use http_semantics::request_target::{has_dot_segments, normal_escapes};
+use http_semantics::request_target::{has_dot_segments, normalize_escapes};
 use http_semantics::upstream_timeout::UpstreamTimeout;
 use kv_store::limits::Key;
 use kv_store::schema::Node;
@@ -97,7 +97,7 @@ fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRou
             if !is_clean || has_dot_segments(text) {
                 return node.fault("it has a query, a fragment, a space or a dot segment");
             }
-            let path = normal_escapes(text.strip_suffix('/').unwrap_or(text)).into_owned();
+            let path = normalize_escapes(text.strip_suffix('/').unwrap_or(text)).into_owned();
             if seen.contains(&path) {
                 return node.fault("another route has this path");
             }

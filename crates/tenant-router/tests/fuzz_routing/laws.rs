@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-use http_semantics::fields::{Edits, Fields, is_name};
+use http_semantics::fields::{Fields, HeaderEdits, is_name};
 use http_semantics::forwarding_fields::is_stripped;
 use http_semantics::origin::Origin;
 use http_semantics::request_target::{RequestTarget, has_dot_segments};
@@ -211,7 +211,7 @@ fn stays(backend: &Backend, address: &Address<'_>, query: Option<&str>) -> Law {
 }
 
 /// Each edit has its lines, and nothing in one makes another.
-fn lines(edits: &Edits<'_>) -> Law {
+fn lines(edits: &HeaderEdits<'_>) -> Law {
     let mut given: Vec<(&str, &str, &str)> = edits.remove.iter().map(|name| ("-", &**name, "")).collect();
     for (sign, fields) in [("=", &edits.set), ("+", &edits.append)] {
         given.extend(fields.iter().map(|(name, value): &(Cow<'_, str>, Cow<'_, str>)| (sign, &**name, &**value)));
@@ -227,12 +227,12 @@ fn lines(edits: &Edits<'_>) -> Law {
     Ok(())
 }
 
-fn last<'e>(edits: &'e Edits<'_>, name: &str) -> Option<&'e str> {
+fn last<'e>(edits: &'e HeaderEdits<'_>, name: &str) -> Option<&'e str> {
     edits.set.iter().rev().find(|(set, _)| set == name).map(|(_, value)| &**value)
 }
 
 /// What a visitor says of proxies is gone, and what kv-edge says of him is clean.
-fn request_edits(case: &Case, edits: &Edits<'_>) -> Law {
+fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> Law {
     lines(edits)?;
     for (name, value) in &edits.set {
         let is_own = name.starts_with("x-forwarded-") || name == "forwarded";

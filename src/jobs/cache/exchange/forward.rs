@@ -8,14 +8,14 @@ use http_cache::error::CacheError;
 use http_cache::freshness::ExchangeTimes;
 use http_cache::stale;
 use http_cache::upstream_request;
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
 use super::super::keeping::{CacheHit, hot};
 use super::{Exchange, ExchangeResult, Lookup, ResponseSource};
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::http::forwarding::{self, UpstreamRequest};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
@@ -26,7 +26,7 @@ pub(in crate::jobs::cache) struct TimedResponse {
     pub(in crate::jobs::cache) response: Response,
     pub(in crate::jobs::cache) status: u16,
     /// Its fields, with a `Date` added if there was none.
-    pub(in crate::jobs::cache) fields: Lines,
+    pub(in crate::jobs::cache) fields: HeaderSection,
     pub(in crate::jobs::cache) has_date: bool,
     pub(in crate::jobs::cache) times: ExchangeTimes,
 }
@@ -38,7 +38,7 @@ impl Exchange {
         looked: Lookup,
         fwd: ForwardReason,
         conditions: Vec<(&'static str, String)>,
-    ) -> Result<ExchangeResult, Failure> {
+    ) -> Result<ExchangeResult, RequestError> {
         let is_conditional = !conditions.is_empty() && self.method == "GET";
         let conditions = if is_conditional { conditions } else { Vec::new() };
         let has_stale = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
@@ -72,7 +72,7 @@ impl Exchange {
         conditions: Vec<(&'static str, String)>,
         is_kept: bool,
         has_stale: bool,
-    ) -> Result<TimedResponse, Failure> {
+    ) -> Result<TimedResponse, RequestError> {
         let mut edits = upstream_request::edits(&self.method, &self.fields(), conditions, is_kept)?;
         if !self.fields().has("authorization") {
             // A refresh is made for everybody.
@@ -135,9 +135,9 @@ impl Exchange {
         &self,
         looked: Lookup,
         fwd: ForwardReason,
-        failure: Failure,
+        failure: RequestError,
         received: Option<&TimedResponse>,
-    ) -> Result<ExchangeResult, Failure> {
+    ) -> Result<ExchangeResult, RequestError> {
         let now_ms = Clock.now_ms();
         self.note_refresh(&looked, true, now_ms);
         let status = received.map(|received| received.status);

@@ -12,7 +12,7 @@ use http_cache::storable::{Storable, StorageCandidate, is_obs_text};
 use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
 use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
 use http_cache::vary::{self, SelectingFields, Vary};
-use http_semantics::fields::{Fields, Lines};
+use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -21,7 +21,7 @@ use worker::web_sys::{ReadableStream, Response};
 use super::super::keeping::{self, AS_STORED, CacheHit, hot};
 use super::forward::TimedResponse;
 use super::{Exchange, ExchangeResult, Lookup, ResponseSource, href};
-use crate::http::error::Failure;
+use crate::http::error::RequestError;
 use crate::kv::headed::Body;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
@@ -34,7 +34,7 @@ impl Exchange {
         looked: Lookup,
         fwd: ForwardReason,
         received: TimedResponse,
-    ) -> Result<ExchangeResult, Failure> {
+    ) -> Result<ExchangeResult, RequestError> {
         let Some(found) = looked.found else {
             return Ok(received.passed_on(None, fwd, looked.kv_ms, looked.detail));
         };
@@ -105,7 +105,7 @@ impl Exchange {
         &self,
         key: &Key<'static>,
         stored: &StoredMetadata,
-        fields: &Lines,
+        fields: &HeaderSection,
         times: ExchangeTimes,
     ) -> (Key<'static>, StoredMetadata) {
         let mut renewed = stored.renewed(&self.fields(), fields, times);
@@ -123,7 +123,7 @@ impl Exchange {
     }
 
     /// Returns the selecting fields of the request for a response with these fields.
-    fn selecting(&self, fields: &Lines) -> SelectingFields {
+    fn selecting(&self, fields: &HeaderSection) -> SelectingFields {
         match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => vary::selecting(&names, &self.fields()),
             Vary::Nothing | Vary::Star => SelectingFields::new(),
@@ -198,7 +198,7 @@ impl Exchange {
         fwd: ForwardReason,
         received: TimedResponse,
         is_overtaken: bool,
-    ) -> Result<ExchangeResult, Failure> {
+    ) -> Result<ExchangeResult, RequestError> {
         let TimedResponse { status, times, .. } = received;
         let length = self.length_of_body(&received);
         let whole = match length.filter(|length| *length <= u64::from(BODY_BYTES_MAX)) {

@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 
 use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
-use http_semantics::accept_encoding::Coding;
+use http_semantics::accept_encoding::ContentCoding;
 
 /// The encodings that are tried, all of them or none.
-pub(super) const CODINGS: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
+pub(super) const CODINGS: [ContentCoding; 3] = [ContentCoding::Br, ContentCoding::Zstd, ContentCoding::Gzip];
 
 /// Longer files take brotli's quality 11 minutes.
 const BEST_BROTLI_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -28,16 +28,16 @@ pub(super) fn length_max(length: u64) -> u64 {
 ///
 /// # Errors
 /// Those of reading and writing; and where there are more or fewer bytes than was said.
-pub(super) fn encode(coding: Coding, length: u64, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     match coding {
-        Coding::Br => {
+        ContentCoding::Br => {
             let quality = if length > BEST_BROTLI_BYTES_MAX { 9 } else { 11 };
             let lgwin = window_bits(length).cast_signed();
             let size_hint = usize::try_from(length).unwrap_or(usize::MAX);
             let params = BrotliEncoderParams { quality, lgwin, size_hint, ..BrotliEncoderParams::default() };
             brotli::BrotliCompress(from, to, &params)?;
         }
-        Coding::Zstd => {
+        ContentCoding::Zstd => {
             let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
             // The length first: it makes the tables as small as the file.
             encoder.set_pledged_src_size(Some(length))?;
@@ -47,7 +47,7 @@ pub(super) fn encode(coding: Coding, length: u64, from: &mut impl Read, to: &mut
             io::copy(from, &mut encoder)?;
             encoder.finish()?;
         }
-        Coding::Gzip => {
+        ContentCoding::Gzip => {
             // Neither a name nor a time (RFC 1952 §2.3): they would make other bytes of the same file.
             let mut encoder = GzBuilder::new().write(to, Compression::best());
             io::copy(from, &mut encoder)?;
@@ -67,18 +67,18 @@ fn window_bits(length: u64) -> u32 {
 mod tests {
     use super::*;
 
-    fn encoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+    fn encoded(coding: ContentCoding, bytes: &[u8]) -> Vec<u8> {
         let mut encoded = Vec::new();
         encode(coding, bytes.len() as u64, &mut &*bytes, &mut encoded).unwrap();
         encoded
     }
 
-    fn decoded(coding: Coding, mut encoded: &[u8]) -> Vec<u8> {
+    fn decoded(coding: ContentCoding, mut encoded: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         match coding {
-            Coding::Br => brotli::BrotliDecompress(&mut encoded, &mut bytes).unwrap(),
-            Coding::Zstd => bytes = zstd::decode_all(encoded).unwrap(),
-            Coding::Gzip => {
+            ContentCoding::Br => brotli::BrotliDecompress(&mut encoded, &mut bytes).unwrap(),
+            ContentCoding::Zstd => bytes = zstd::decode_all(encoded).unwrap(),
+            ContentCoding::Gzip => {
                 flate2::read::GzDecoder::new(encoded).read_to_end(&mut bytes).unwrap();
             }
         }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn gzip_names_neither_file_nor_time() {
         // RFC 1952 §2.3.1: no flags; no time.
-        assert_eq!(encoded(Coding::Gzip, b"abc")[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
+        assert_eq!(encoded(ContentCoding::Gzip, b"abc")[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
     }
 
     #[test]

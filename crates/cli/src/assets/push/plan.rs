@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-use http_semantics::accept_encoding::Coding;
+use http_semantics::accept_encoding::ContentCoding;
 use http_semantics::content_hash;
 use ignore::gitignore::Gitignore;
 use kv_store::limits::VALUE_BYTES_MAX;
@@ -59,7 +59,7 @@ pub(super) struct Blob {
     /// Of which file, by its place in the list.
     pub(super) file: usize,
     /// In which encoding; none for the file as it is.
-    pub(super) coding: Option<Coding>,
+    pub(super) coding: Option<ContentCoding>,
     pub(super) origin: Origin,
 }
 
@@ -226,7 +226,7 @@ pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings
     blobs
 }
 
-fn origin(body: &FileBody, part: usize, coding: Option<Coding>, segments: Option<&[Segment]>) -> Origin {
+fn origin(body: &FileBody, part: usize, coding: Option<ContentCoding>, segments: Option<&[Segment]>) -> Origin {
     match (coding, segments) {
         (None, _) => Origin::File(part as u64 * CHUNK_BYTES as u64),
         (Some(_), None) => Origin::Kv,

@@ -8,7 +8,7 @@ use std::fs::File as Disk;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use http_semantics::accept_encoding::Coding;
+use http_semantics::accept_encoding::ContentCoding;
 use http_semantics::content_hash;
 use static_assets::manifest::{EncodedBody, FileBody};
 
@@ -50,7 +50,7 @@ pub(in crate::assets) enum FileError {
     )]
     Changed(PathBuf),
     #[error("{} cannot be encoded ({}): {error}", .file.display(), .coding.as_str())]
-    NotEncoded { file: PathBuf, coding: Coding, error: io::Error },
+    NotEncoded { file: PathBuf, coding: ContentCoding, error: io::Error },
 }
 
 /// Hashes a file.

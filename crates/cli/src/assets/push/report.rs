@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
-use http_semantics::accept_encoding::Coding;
+use http_semantics::accept_encoding::ContentCoding;
 use serde::Serialize;
 use static_assets::manifest::Manifest;
 
@@ -45,7 +45,7 @@ pub(super) struct Values {
 /// What an encoding saves.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Saved {
-    coding: Coding,
+    coding: ContentCoding,
     /// How many files have it.
     files: u64,
     /// How many bytes these have as they are.
@@ -58,7 +58,7 @@ pub(super) struct Saved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Planned {
     path: String,
-    coding: Option<Coding>,
+    coding: Option<ContentCoding>,
     values: u64,
     bytes: u64,
 }

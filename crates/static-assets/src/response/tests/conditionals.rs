@@ -97,7 +97,7 @@ fn a_range_comes_after_the_other_preconditions() {
 /// §14.2: if Range is ignored, preconditions are for the representation that is sent.
 #[test]
 fn a_range_that_is_ignored_changes_no_condition() {
-    let release = release().encoded("/a.txt", &[(Coding::Br, 2)]);
+    let release = release().encoded("/a.txt", &[(ContentCoding::Br, 2)]);
     let [identity, br] =
         ["", "br"].map(|accepted| release.get("/a.txt", &[("accept-encoding", accepted)]).etag().to_owned());
     for range in ["bytes=x", "seconds=0-1", "bytes=2-1"] {
@@ -123,7 +123,7 @@ fn a_range_that_is_ignored_changes_no_condition() {
 /// those conditions … would have been a status code other than a 2xx".
 #[test]
 fn preconditions_are_for_answers_that_would_be_a_success() {
-    let release = release().redirects("/old /new 301").encoded("/a.txt", &[(Coding::Br, 2)]);
+    let release = release().redirects("/old /new 301").encoded("/a.txt", &[(ContentCoding::Br, 2)]);
     for (path, status) in [("/none", 404), ("/old", 301), ("/b.html", 307)] {
         for condition in [
             ("if-match", "\"other\""),
@@ -148,7 +148,7 @@ fn a_304_has_the_fields_that_it_must_have_and_none_of_the_body() {
         TestRelease::of(&[("/p.html", "<title>p</title>"), ("/p.de.html", "<title>de</title>"), ("/a.bin", "aaaa")])
             .language("/p.html", "en")
             .translated("/p.html", &["de"])
-            .encoded("/p.de.html", &[(Coding::Br, 2)])
+            .encoded("/p.de.html", &[(ContentCoding::Br, 2)])
             .headers("/*\n  Expires: Sun, 06 Nov 1994 08:49:37 GMT\n  Content-Disposition: inline");
     for (url, fields) in [
         ("/p", &[("accept-language", "de"), ("accept-encoding", "br")][..]),
@@ -186,7 +186,7 @@ fn a_304_without_an_etag_has_the_date() {
 #[test]
 fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
     // All languages have the same bytes.
-    let codings = [(Coding::Br, 30), (Coding::Zstd, 31), (Coding::Gzip, 32)];
+    let codings = [(ContentCoding::Br, 30), (ContentCoding::Zstd, 31), (ContentCoding::Gzip, 32)];
     let mut release = TestRelease::of(&[("/p.html", "same"), ("/p.de.html", "same"), ("/p.de-AT.html", "same")])
         .translated("/p.html", &["de", "de-AT"])
         .encoded("/p.html", &codings);

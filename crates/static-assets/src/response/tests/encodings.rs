@@ -5,7 +5,7 @@ use super::*;
 const TEXT: &str = "a text that is long enough to be worth it, a text that is long enough";
 
 fn release() -> TestRelease {
-    let codings = [(Coding::Br, 20), (Coding::Zstd, 25), (Coding::Gzip, 30)];
+    let codings = [(ContentCoding::Br, 20), (ContentCoding::Zstd, 25), (ContentCoding::Gzip, 30)];
     TestRelease::of(&[("/a.txt", TEXT), ("/b.png", "pixels"), ("/404.html", TEXT)])
         .encoded("/a.txt", &codings)
         .encoded("/404.html", &codings)

@@ -115,7 +115,7 @@ fn a_plain_page_without_a_language() {
 /// Ranges and preconditions are for the translation that is selected.
 #[test]
 fn parts_and_encodings_of_a_language() {
-    let release = release().encoded("/about.de.html", &[(Coding::Gzip, 3)]);
+    let release = release().encoded("/about.de.html", &[(ContentCoding::Gzip, 3)]);
     let german = release.get("/about", &[("accept-language", "de"), ("accept-encoding", "gzip")]);
     assert_eq!(german.field("content-encoding"), Some("gzip"));
     assert_eq!(german.field("vary"), Some("Accept-Encoding, Accept-Language, Cookie"));

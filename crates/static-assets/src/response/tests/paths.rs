@@ -295,7 +295,7 @@ fn files_of_releases_before() {
     ])
     .headers("/app.1.js\n  X-Release: before")
     .immutable("/app.1.js")
-    .encoded("/app.1.js", &[(Coding::Br, 2)]);
+    .encoded("/app.1.js", &[(ContentCoding::Br, 2)]);
     let release = TestRelease::of(&[("/app.2.js", "two"), ("/both.css", "new"), ("/404.html", "no")])
         .redirects("/moved.js /app.2.js")
         .after(before);

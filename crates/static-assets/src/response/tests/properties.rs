@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use http_semantics::conditional::{Compare, EntityTag};
+use http_semantics::conditional::{EntityTag, EntityTagComparison};
 
 /// A file: path, length, bytes of a chunk, encodings, and whether its language is known.
 type GeneratedFile = (&'static str, usize, usize, [bool; 3], bool);
@@ -60,7 +60,7 @@ fn releases() -> impl Strategy<Value = TestRelease> {
                 }
                 let bytes: Vec<u8> = path.bytes().cycle().take(length).collect();
                 release.add(path, &bytes, chunk);
-                let all = [(Coding::Br, 21), (Coding::Zstd, 22), (Coding::Gzip, 23)];
+                let all = [(ContentCoding::Br, 21), (ContentCoding::Zstd, 22), (ContentCoding::Gzip, 23)];
                 let some: Vec<_> =
                     all.into_iter().zip(codings).filter(|(_, is_there)| *is_there).map(|(one, _)| one).collect();
                 release = release.encoded(path, &some);
@@ -173,7 +173,8 @@ fn has_it(fields: &[(&'static str, String)], whole: &FileResponse<'_>, etag: &st
     let tag = EntityTag::parse(etag).unwrap();
     match (find("if-none-match"), find("if-modified-since")) {
         (Some(none), _) => {
-            let is_same = |one: &str| EntityTag::parse(one).is_some_and(|one| one.equals(&tag, Compare::Weakly));
+            let is_same =
+                |one: &str| EntityTag::parse(one).is_some_and(|one| one.equals(&tag, EntityTagComparison::Weak));
             Some(none.trim() == "*" || none.split(',').any(is_same))
         }
         (None, Some(since)) => {
@@ -213,7 +214,7 @@ proptest! {
         let target = RequestTarget::parse(&url);
         let path = AssetPath::parse(&target.path);
         let unconditional: Vec<_> = lent(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
-        let given = Lines::from(&unconditional);
+        let given = HeaderSection::from(&unconditional);
         let request = AssetRequest { method: "GET", target: &target, path: &path, fields: &given };
         // Preconditions use the tag even if `_headers` removes it.
         let mut bare = TestRelease::of(&[]);
@@ -346,7 +347,7 @@ proptest! {
         for method in ["GET", "HEAD"] {
             let target = RequestTarget::parse(&url);
             let path = AssetPath::parse(&target.path);
-            let request = AssetRequest { method, target: &target, path: &path, fields: &Lines::from(&fields) };
+            let request = AssetRequest { method, target: &target, path: &path, fields: &HeaderSection::from(&fields) };
             let _answer = release.answered(&request);
         }
     }

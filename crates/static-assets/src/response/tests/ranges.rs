@@ -7,7 +7,7 @@ const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
 /// A text in three chunks, an empty file, and a file with encodings.
 fn release() -> TestRelease {
     let mut release =
-        TestRelease::of(&[("/empty.bin", ""), ("/c.txt", ALPHABET)]).encoded("/c.txt", &[(Coding::Br, 12)]);
+        TestRelease::of(&[("/empty.bin", ""), ("/c.txt", ALPHABET)]).encoded("/c.txt", &[(ContentCoding::Br, 12)]);
     release.add("/a.bin", ALPHABET.as_bytes(), 10);
     release
 }

@@ -10,7 +10,7 @@ fn release() -> TestRelease {
         ("/404.html", "no"),
         ("/b.svg", "<svg/>"),
     ];
-    TestRelease::of(&files).immutable("/app.3f2a1b9c.js").encoded("/a.txt", &[(Coding::Br, 3)])
+    TestRelease::of(&files).immutable("/app.3f2a1b9c.js").encoded("/a.txt", &[(ContentCoding::Br, 3)])
 }
 
 /// RFC 9111 §5.2.2, RFC 8246, Fetch Standard "nosniff", Content Security Policy Level 3,
@@ -104,7 +104,7 @@ fn rules_are_for_each_status() {
             [Some("1"), Some("public, max-age=60"), Some("Accept-Encoding, Origin")]
         );
     }
-    let bare = TestRelease::of(&[("/a.txt", "a")]).headers("/*\n  X-A: 1").encoded("/a.txt", &[(Coding::Br, 3)]);
+    let bare = TestRelease::of(&[("/a.txt", "a")]).headers("/*\n  X-A: 1").encoded("/a.txt", &[(ContentCoding::Br, 3)]);
     for (release, path, fields, status) in [
         (&release, "/none", &[][..], 404),
         (&release, "/50%", &[], 404),

@@ -125,7 +125,7 @@ fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
     let long = "0123456789abcdefghijklmnopq".repeat(1_000_000);
     assert!(long.len() as u64 > WHOLE_BYTES_MAX);
     let pushed = push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);
-    let of = |file, coding: Option<Coding>| {
+    let of = |file, coding: Option<ContentCoding>| {
         pushed.blobs.iter().filter(move |blob| blob.file == file && blob.coding == coding).collect::<Vec<_>>()
     };
     let chunks = of(0, None);
@@ -136,7 +136,7 @@ fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
     }
     assert!(of(2, None).is_empty());
     assert_eq!(of(1, None)[0].origin, Origin::File(0));
-    assert!(matches!(&of(1, Some(Coding::Br))[0].origin, Origin::Spool(segments) if segments.len() == 1));
+    assert!(matches!(&of(1, Some(ContentCoding::Br))[0].origin, Origin::Spool(segments) if segments.len() == 1));
 }
 
 #[test]

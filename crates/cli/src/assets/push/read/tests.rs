@@ -51,7 +51,7 @@ fn encodings_that_save_less_than_a_tenth_are_dropped() {
             assert!(encoded.body.length <= compress::length_max(known.body.length));
             assert!(at == 0 || variants[at - 1].encoded.body.length <= encoded.body.length);
         }
-        let codings: Vec<Coding> = variants.iter().map(|variant| variant.encoded.coding).collect();
+        let codings: Vec<ContentCoding> = variants.iter().map(|variant| variant.encoded.coding).collect();
         assert!(kept == 0 || CODINGS.iter().all(|coding| codings.contains(coding)), "{codings:?}");
     }
 }
