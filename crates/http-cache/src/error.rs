@@ -47,11 +47,11 @@ pub enum CacheError {
     #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
     TooLong,
     /// The page has a content coding that is not supported, or more than three codings
-    /// ([`PageCoding`](crate::page::Coding)).
+    /// ([`PageCoding`](crate::page::ContentCoding)).
     #[error(
         "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
     )]
-    Coding,
+    ContentCoding,
     /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
     #[error("The upstream did not answer in time.")]
     Timeout,
@@ -83,7 +83,7 @@ impl HttpError for CacheError {
                 ErrorResponse::new(Status::BadGateway, "upstream_failed", BAD_GATEWAY).because(cause)
             }
             Self::TooLong => told(Status::BadGateway, "upstream_failed"),
-            Self::Coding => told(Status::BadGateway, "unreadable_page"),
+            Self::ContentCoding => told(Status::BadGateway, "unreadable_page"),
             Self::Timeout => told(Status::GatewayTimeout, "upstream_timeout"),
             Self::CircuitOpen { retry_after_seconds } => {
                 let told = ErrorResponse::new(Status::BadGateway, "circuit_open", BAD_GATEWAY);
@@ -110,7 +110,7 @@ impl HttpError for CacheError {
             Self::Upstream(_) => Self::Upstream("Network connection lost.".to_owned()),
                 "The upstream cannot be reached, or its answer broke off or is none. The log says what happened.";
             Self::TooLong => Self::TooLong, "The upstream's page is too much to be read.";
-            Self::Coding => Self::Coding, "The upstream's page is compressed in a way that is not read here.";
+            Self::ContentCoding => Self::ContentCoding, "The upstream's page is compressed in a way that is not read here.";
             Self::Timeout => Self::Timeout, "The upstream took longer than the var `UPSTREAM_TIMEOUT_MS` says.";
             Self::CircuitOpen { .. } => Self::CircuitOpen { retry_after_seconds: 30 },
                 "The upstream failed again and again, and is not asked before `Retry-After` has passed.";

@@ -23,7 +23,7 @@ impl PageCoding {
     /// first. The list is empty if the page has none.
     ///
     /// # Errors
-    /// [`CacheError::Coding`] for a coding that is not supported, and for more than three.
+    /// [`CacheError::ContentCoding`] for a coding that is not supported, and for more than three.
     pub fn of_page(content_encoding: Option<&str>) -> Result<Vec<Self>, CacheError> {
         let mut codings = Vec::new();
         for name in content_encoding.unwrap_or_default().split(',').map(str::trim).rev() {
@@ -33,10 +33,10 @@ impl PageCoding {
                 "deflate" => Self::Deflate,
                 "br" => Self::Brotli,
                 "zstd" => Self::Zstandard,
-                _ => return Err(CacheError::Coding),
+                _ => return Err(CacheError::ContentCoding),
             };
             if codings.len() == CODINGS_MAX {
-                return Err(CacheError::Coding);
+                return Err(CacheError::ContentCoding);
             }
             codings.push(coding);
         }
@@ -73,10 +73,10 @@ mod tests {
             (Some("zstd"), Ok(vec![Zstandard])),
             (Some("gzip, identity,, br"), Ok(vec![Brotli, Gzip])),
             (Some("gzip, br, zstd"), Ok(vec![Zstandard, Brotli, Gzip])),
-            (Some("gzip, gzip, gzip, gzip"), Err(CacheError::Coding)),
-            (Some("compress"), Err(CacheError::Coding)),
-            (Some("gzip, x-own"), Err(CacheError::Coding)),
-            (Some("gzip;q=1"), Err(CacheError::Coding)),
+            (Some("gzip, gzip, gzip, gzip"), Err(CacheError::ContentCoding)),
+            (Some("compress"), Err(CacheError::ContentCoding)),
+            (Some("gzip, x-own"), Err(CacheError::ContentCoding)),
+            (Some("gzip;q=1"), Err(CacheError::ContentCoding)),
         ] {
             assert_eq!(PageCoding::of_page(field), codings, "{field:?}");
         }
