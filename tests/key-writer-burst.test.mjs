@@ -1,5 +1,5 @@
-// Many writers at once on one key, whose KV takes one put a second: `strategy=coalesce`
-// acknowledges all, with a few puts.
+// Many concurrent writers of one key, whose KV accepts one put a second: `strategy=coalesce`
+// acknowledges all with a few puts.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
@@ -9,18 +9,18 @@ import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/w
 const worker = await startWorker({ faulty: true });
 const { readConsistent, write, coalesce, kvValue, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
-/** A key of its own, whose KV takes one put a second. */
+/** Returns a new key, whose KV accepts one put a second. */
 async function limitedKey(name) {
   const key = uniqueName(name);
   await setFaults(key, { put: ["limit"] });
   return key;
 }
 
-/** Sends a request for each of these at the same time; the answers, in that order. */
+/** Sends a request for each of these at the same time; returns the responses in that order. */
 const atOnce = (key, requests) => Promise.all(requests.map((options) => coalesce(key, options)));
 
 /**
- * What holds after requests that were all answered 200 or 202: all acknowledged, and KV ends with
+ * Checks requests that were all answered 200 or 202: every write is acknowledged, and KV ends with
  * the last accepted value.
  */
 async function assertKept(key, responses, { status = 200, n, putsMax }) {
@@ -57,7 +57,7 @@ describe("one put a second", { concurrency: true }, () => {
     assert.equal(last, "Write attempt #20");
   });
 
-  test("20 parallel writers in requests of their own: 20 acknowledged, at most 3 puts, counted by the answers", async () => {
+  test("20 parallel writers, a request each: 20 acknowledged, at most 3 puts, which the responses count", async () => {
     const key = await limitedKey("writers");
     const requests = oneTo(20).map((number) => ({ body: `value of ${number}` }));
     const responses = await atOnce(key, requests);
@@ -71,7 +71,7 @@ describe("one put a second", { concurrency: true }, () => {
     );
   });
 
-  test("200 writers in 10 parallel requests: 200 acknowledged, at most 5 puts, counted by the answers", async () => {
+  test("200 writers in 10 parallel requests: 200 acknowledged, at most 5 puts, which the responses count", async () => {
     const key = await limitedKey("requests");
     const responses = await atOnce(key, Array(10).fill({ n: 20 }));
     const { reports, made } = await assertKept(key, responses, { n: 20, putsMax: 5 });
@@ -90,14 +90,14 @@ describe("one put a second", { concurrency: true }, () => {
     await assertKept(key, responses, { n: 1, putsMax: 5 });
   });
 
-  test("200 writers in 10 parallel requests that wait for storage only: all acknowledged, and at most 5 puts", async () => {
+  test("200 writers in 10 parallel requests with wait=durable: all acknowledged, and at most 5 puts", async () => {
     const key = await limitedKey("durable");
     const responses = await atOnce(key, Array(10).fill({ n: 20, wait: "durable" }));
     const { reports } = await assertKept(key, responses, { status: 202, n: 20, putsMax: 5 });
     for (const { puts } of reports) assert.ok(puts <= 1);
   });
 
-  test("somebody else writes the key as well: the object's puts are refused now and then, and still none is lost", async () => {
+  test("another program writes the key too: KV refuses some of the object's puts, and no write is lost", async () => {
     const key = await limitedKey("shared");
     const others = write(key, { strategy: "backoff", n: 4 });
     const responses = await atOnce(
@@ -109,7 +109,7 @@ describe("one put a second", { concurrency: true }, () => {
     await waitUntilFlushed(key);
   });
 
-  test("writers that come one after the other, each waiting for KV: the answers come with the puts", async () => {
+  test("writers one after the other, each waiting for KV: each is answered at its put", async () => {
     const key = await limitedKey("in-turn");
     for (const version of oneTo(4)) {
       const response = await coalesce(key, { body: `value ${version}` });

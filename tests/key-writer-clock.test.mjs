@@ -1,5 +1,5 @@
-// What the key's object does after minutes, with the clock of the Worker put ahead. One test after
-// the other: they share it.
+// What the key's object does after minutes, with the Worker's clock advanced. The tests share the
+// clock, so they run one after the other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
@@ -15,7 +15,7 @@ const MINUTE = 60_000;
 
 const setClock = (offsetMs) => send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" });
 
-test("a key that was written past its object: 503 for a minute after the object's put, then what KV shows, without a version", async () => {
+test("a key that another program wrote: 503 for a minute after the object's put, then KV's value, without a version", async () => {
   const key = uniqueName("foreign");
   await coalesce(key, { body: "from the object" });
   await worker.env.WRITES.put(key, "from elsewhere");
@@ -32,7 +32,7 @@ test("a key that was written past its object: 503 for a minute after the object'
   await setClock(0);
 });
 
-test("an older version of the object's own is never answered as the newest, however long KV shows it", async () => {
+test("the object's own older version is never answered as the newest, however long KV shows it", async () => {
   const key = uniqueName("older");
   await setFaults(key, { put: ["ok", "pretends"] });
   await coalesce(key, { body: "older" });
@@ -44,7 +44,7 @@ test("an older version of the object's own is never answered as the newest, howe
   await setClock(0);
 });
 
-test("the object's next write takes a foreign value's place, with the next version", async () => {
+test("the object's next write replaces a foreign value, with the next version", async () => {
   const key = uniqueName("foreign");
   await coalesce(key, { body: "a" });
   await worker.env.WRITES.put(key, "from elsewhere");
@@ -53,10 +53,10 @@ test("the object's next write takes a foreign value's place, with the next versi
   assert.equal((await readConsistent(key)).text, "b");
 });
 
-test("a value that KV refused for good is put again five minutes later", async () => {
+test("a permanently refused put is retried five minutes later", async () => {
   const key = uniqueName("refused");
   await setFaults(key, { put: ["quota", "ok"] });
-  // For the object it is earlier; five minutes later is in three seconds.
+  // Sets the object's clock back, so that five minutes later is in three seconds.
   await setClock(-5 * MINUTE + 3000);
   assertProblem(await coalesce(key, { body: "kept" }), 503, "kv_refused");
   await setClock(0);

@@ -10,7 +10,7 @@ import { oneTo, writesOf } from "./harness/writes.mjs";
 const worker = await startWorker({ faulty: true });
 const { readConsistent, write, coalesce, storeAll, kvValue, waitForKv, puts, objectState, waitUntilFlushed } = writesOf(worker);
 
-/** A key with two accepted writes: version 2, whose value is "second". */
+/** Returns a key with two accepted writes: version 2 is "second". */
 async function keyAtVersion2() {
   const key = uniqueName("key");
   await storeAll(key, ["first", "second"]);
@@ -28,7 +28,7 @@ describe("a precondition", { concurrency: true }, () => {
     { "If-None-Match": '"1"' },
     { "If-Match": '"2"', "If-None-Match": '"1"' },
   ]) {
-    test(`that holds at version 2 lets the write through: ${JSON.stringify(headers)}`, async () => {
+    test(`that version 2 satisfies lets the write through: ${JSON.stringify(headers)}`, async () => {
       const key = await keyAtVersion2();
       const response = await store(key, headers);
       assert.equal(response.status, 202, response.text);
@@ -50,7 +50,7 @@ describe("a precondition", { concurrency: true }, () => {
     { "If-None-Match": '"1", W/"2"' },
     { "If-Match": '"2"', "If-None-Match": "*" },
   ]) {
-    test(`that does not hold at version 2 is answered 412 with the current version: ${JSON.stringify(headers)}`, async () => {
+    test(`that version 2 does not satisfy is answered 412 with the current version: ${JSON.stringify(headers)}`, async () => {
       const key = await keyAtVersion2();
       for (const wait of ["durable", "kv"]) {
         const response = await store(key, headers, { wait });
@@ -67,7 +67,7 @@ describe("a precondition", { concurrency: true }, () => {
     });
   }
 
-  test("on a key that was never written: If-None-Match: * lets the first write through, and only that", async () => {
+  test("If-None-Match: * lets only the first write of a new key through", async () => {
     const key = uniqueName("new");
     const first = await store(key, { "If-None-Match": "*" }, { body: "first" });
     assert.equal(first.status, 202, first.text);
@@ -77,7 +77,7 @@ describe("a precondition", { concurrency: true }, () => {
   });
 
   for (const tag of ["*", '"0"', '"1"']) {
-    test(`on a key that was never written: If-Match: ${tag} is answered 412, and nothing is stored`, async () => {
+    test(`If-Match: ${tag} on a new key is answered 412, and nothing is stored`, async () => {
       const key = uniqueName("new");
       const response = await store(key, { "If-Match": tag });
       assertProblem(response, 412, "precondition_failed");
@@ -87,7 +87,7 @@ describe("a precondition", { concurrency: true }, () => {
     });
   }
 
-  test("a version counts on after the value was flushed and the object evicted", async () => {
+  test("versions continue after the value was flushed and the object evicted", async () => {
     const key = uniqueName("flushed");
     await coalesce(key, { body: "first" });
     await waitUntilFlushed(key);
@@ -96,7 +96,7 @@ describe("a precondition", { concurrency: true }, () => {
     assert.equal((await store(key, { "If-Match": '"1"' })).headers.etag, '"2"');
   });
 
-  test("a write of n values is one write: it has one version, and one precondition", async () => {
+  test("a write of n values has one version and one precondition", async () => {
     const key = await keyAtVersion2();
     const options = { n: 20, wait: "kv", body: undefined };
     const response = await store(key, { "If-Match": '"2"' }, options);
@@ -120,7 +120,7 @@ describe("a precondition", { concurrency: true }, () => {
     });
   }
 
-  test("20 writers that each add one by compare-and-set, and try again after 412: no addition is lost", async () => {
+  test("20 writers that increment by compare-and-set, and retry after 412, lose no increment", async () => {
     const key = uniqueName("counter");
     assert.equal((await store(key, { "If-None-Match": "*" }, { body: "0" })).status, 202);
     const addOne = async () => {

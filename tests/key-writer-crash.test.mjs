@@ -1,5 +1,5 @@
-// `strategy=coalesce` where the key's object is evicted or crashes between the answer and the put.
-// Nobody asks it again: the value reaches KV by itself.
+// `strategy=coalesce` if the key's object is evicted or crashes between the response and the put:
+// the value reaches KV without another request.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,7 +12,7 @@ import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 const worker = await startWorker({ faulty: true });
 const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
-/** The key's object crashes, in the midst of whatever it does. */
+/** Crashes the key's object, whatever it is doing. */
 const crash = (key) => send(worker, `/.crash?key=${encodeURIComponent(key)}`, { method: "POST" });
 
 const hasTried = (key, times) => eventually(async () => (await puts(key)).length >= times, `${times} puts of ${key}`);
@@ -22,7 +22,7 @@ for (const [name, end] of [
   ["crashed", crash],
 ]) {
   describe(`an object that is ${name}`, { concurrency: true }, () => {
-    test("between the answer and the put: KV gets the last acknowledged value", async () => {
+    test("between the response and the put: KV gets the last acknowledged value", async () => {
       const key = uniqueName(name);
       await setFaults(key, { put: ["429", "ok"] });
       await storeAll(key, ["first", "second", "last"]);
@@ -44,7 +44,7 @@ for (const [name, end] of [
       assert.equal((await puts(key)).filter(({ done }) => done).length, 1);
     });
 
-    test("is the same to its readers and writers afterwards: newest value, version, preconditions", async () => {
+    test("has the same newest value, version and preconditions afterwards", async () => {
       const key = uniqueName(name);
       await setFaults(key, { put: ["429", "429", "ok"] });
       await storeAll(key, ["first", "second"]);
@@ -58,7 +58,7 @@ for (const [name, end] of [
       await waitForKv(key, "after 2");
     });
 
-    test("with nothing to do is not missed", async () => {
+    test("with nothing to do makes no difference", async () => {
       const key = uniqueName(name);
       await coalesce(key, { body: "first" });
       await waitUntilFlushed(key);
@@ -79,7 +79,7 @@ describe("an object whose alarm is lost", { concurrency: true }, () => {
     ["refused write", (key) => coalesce(key, { body: "no", headers: { "If-Match": '"9"' } })],
     ["write", (key) => coalesce(key, { body: "next", wait: "durable" })],
   ]) {
-    test(`has it again after it wakes up for a ${name}`, async () => {
+    test(`sets it again when it wakes up for a ${name}`, async () => {
       const key = uniqueName("lost");
       await setFaults(key, { put: ["429", "ok"] });
       await storeAll(key, ["acknowledged"]);
@@ -93,8 +93,8 @@ describe("an object whose alarm is lost", { concurrency: true }, () => {
 });
 
 describe("an object that crashes at its put", { concurrency: true }, () => {
-  // The runtime calls an alarm that fails six times more, then never again.
-  test("more often than the runtime calls an alarm again: KV gets the value all the same", async () => {
+  // The runtime retries a failed alarm six times, then never again.
+  test("more often than the runtime retries an alarm: KV still gets the value", async () => {
     const key = uniqueName("crash");
     await setFaults(key, { put: [...Array(9).fill("crash before"), "ok"] });
     await storeAll(key, ["kept"]);
@@ -104,7 +104,7 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
   });
 
   for (const fault of ["crash before", "crash after"]) {
-    test(`${fault} KV has it: the put is made again, with the same version, and whoever waits is told nothing false`, async () => {
+    test(`${fault} KV has it: the put is retried with the same version, and waiting clients get no false response`, async () => {
       const key = uniqueName("crash");
       await setFaults(key, { put: [fault, "ok"] });
       const response = await coalesce(key, { body: "kept" });
@@ -119,7 +119,7 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
       assert.ok(made.length >= 2 && made.every(({ metadata }) => metadata.version === 1), JSON.stringify(made));
     });
 
-    test(`${fault} KV has it: a value that was acknowledged reaches KV`, async () => {
+    test(`${fault} KV has it: an acknowledged value reaches KV`, async () => {
       const key = uniqueName("crash");
       await setFaults(key, { put: [fault, fault, "ok"] });
       await storeAll(key, ["first", "last"]);
@@ -134,7 +134,7 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
     });
   }
 
-  test("a crash during a put, after which a later value is stored: the later one stays", async () => {
+  test("a crash during a put, then a later value: the later one stays in KV", async () => {
     const key = uniqueName("crash");
     await setFaults(key, { put: ["slow for 1500", "ok"] });
     await storeAll(key, ["first"]);
@@ -146,7 +146,7 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
     await waitUntilFlushed(key);
   });
 
-  test("a crash in the midst of many writers: every 202 is kept, or followed by a later value", async () => {
+  test("a crash among many writers: the value of every 202 reaches KV, or a later one", async () => {
     const key = uniqueName("crash");
     await setFaults(key, { put: ["limit"] });
     const writers = oneTo(40).map(async (number) => {

@@ -1,8 +1,8 @@
-// `strategy=coalesce` on a KV that fails: the object goes on until KV has the value, and every
-// answer is true when it is given.
+// `strategy=coalesce` on a KV that fails: the object retries until KV has the value, and every
+// response is true when it is sent.
 //
-// The waits of the writer are real, so these tests run beside each other. They share the retry
-// budget of one isolate: none of them fails for ever.
+// The writer waits in real time, so these tests run concurrently. They share the retry budget of
+// one isolate, so none of them fails forever.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -14,14 +14,14 @@ import { assertOneSecondApart, assertReport, bearer, oneTo, writesOf } from "./h
 const worker = await startWorker({ faulty: true });
 const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, objectState, waitUntilFlushed } = writesOf(worker);
 
-/** A key of its own, whose puts do this in order, the last one again and again. */
+/** Returns a new key with these faults for its puts, the last one again and again. */
 async function keyWith(...put) {
   const key = uniqueName("key");
   await setFaults(key, { put });
   return key;
 }
 
-describe("a put that fails is made again until KV takes it", { concurrency: true }, () => {
+describe("a put that fails is retried until KV accepts it", { concurrency: true }, () => {
   for (const put of [
     ["429", "ok"],
     ["429", "429", "429", "ok"],
@@ -32,7 +32,7 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
     ["429", "500", "no answer", "ok"],
     ["throws a string", "throws undefined", "ok"],
   ]) {
-    test(`${put.join(", ")}: 200 when KV has the value, each put counted, a second or more between them`, async () => {
+    test(`${put.join(", ")}: 200 once KV has the value, each put counted, at least a second apart`, async () => {
       const key = await keyWith(...put);
       const response = await coalesce(key, { body: "kept" });
       const shown = await kvValue(key);
@@ -47,7 +47,7 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
     });
   }
 
-  test("durable: the same, after the answer", async () => {
+  test("wait=durable: the same, after the response", async () => {
     const key = await keyWith("429", "500", "ok");
     await storeAll(key, ["a", "b"]);
     await waitForKv(key, "b");
@@ -55,7 +55,7 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
     assertOneSecondApart(await puts(key));
   });
 
-  test("values that arrive while KV refuses: only the last is put, and all who wait are told when KV has it", async () => {
+  test("of values that arrive while KV refuses only the last is put, and all waiting clients are answered then", async () => {
     const key = await keyWith("429", "429", "ok");
     const first = coalesce(key, { body: "first" });
     await eventually(async () => (await puts(key)).length === 1, "the first put was refused");
@@ -74,7 +74,7 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
     assert.equal(made.at(-1).value, shown);
   });
 
-  test("a put whose answer is lost is not known to be made: a later value is put after it, and stays", async () => {
+  test("a put whose answer is lost may have been made: a later value is put after it, and stays", async () => {
     const key = await keyWith("lost answer", "ok");
     await storeAll(key, ["first"]);
     await waitForKv(key, "first");
@@ -84,13 +84,13 @@ describe("a put that fails is made again until KV takes it", { concurrency: true
   });
 });
 
-describe("at the deadline, while KV has not taken the value", { concurrency: true }, () => {
+describe("at the deadline, while KV has not accepted the value", { concurrency: true }, () => {
   for (const [name, put] of [
     ["KV refuses", ["429", "429", "ok"]],
     ["KV is down", ["500", "500", "ok"]],
     ["the put is slow", ["slow for 5000"]],
   ]) {
-    test(`${name}: 504 with the version, the value is kept, and KV has it later`, async () => {
+    test(`${name}: 504 with the version, and KV gets the stored value later`, async () => {
       const key = await keyWith(...put);
       const response = await coalesce(key, { body: "kept", timeoutMs: 300 });
       const shown = await kvValue(key);
@@ -105,22 +105,22 @@ describe("at the deadline, while KV has not taken the value", { concurrency: tru
     });
   }
 
-  test("the next write is not bound by the deadline of the one before", async () => {
+  test("the next write has its own deadline", async () => {
     const key = await keyWith("429", "ok");
     const [first, second] = await Promise.all([coalesce(key, { body: "first", timeoutMs: 200 }), coalesce(key, { body: "second", timeoutMs: 20000 })]);
     assertProblem(first, 504, "kv_timeout");
     assertReport(second, 200, 1);
   });
 
-  test("the shortest deadline is kept, too", async () => {
+  test("the shortest deadline is honoured", async () => {
     const key = await keyWith("slow for 500", "ok");
     assertProblem(await coalesce(key, { n: 20, timeoutMs: 1 }), 504, "kv_timeout");
     await waitForKv(key, "Write attempt #20");
   });
 });
 
-describe("a client that goes away while it waits", { concurrency: true }, () => {
-  test("has written its value, and keeps nobody from the next one", async () => {
+describe("a client that disconnects while it waits", { concurrency: true }, () => {
+  test("has written its value, and does not block the next writer", async () => {
     const key = await keyWith("429", "429", "ok");
     const headers = { ...bearer, "Content-Length": 4 };
     const { request } = openRequest(worker, `/writes/${key}?strategy=coalesce`, { method: "POST", headers });
@@ -136,7 +136,7 @@ describe("a client that goes away while it waits", { concurrency: true }, () => 
     await waitUntilFlushed(key);
   });
 
-  test("many that go away: the last value reaches KV, and the Worker answers on", async () => {
+  test("many that disconnect: the last value reaches KV, and the Worker still responds", async () => {
     const key = await keyWith("slow for 500", "ok");
     const clients = oneTo(10).map((number) => {
       const body = `value ${number}`;
@@ -154,9 +154,9 @@ describe("a client that goes away while it waits", { concurrency: true }, () => 
   });
 });
 
-describe("where KV refuses for good", { concurrency: true }, () => {
+describe("a permanent refusal of KV", { concurrency: true }, () => {
   for (const fault of ["quota", "400", "403", "413"]) {
-    test(`${fault}: 503 at once with the version; the value is kept, and tried again in five minutes`, async () => {
+    test(`${fault}: 503 at once with the version; the value is stored, and retried in five minutes`, async () => {
       const key = await keyWith(fault);
       const response = await coalesce(key, { body: "kept" });
       const refusedMs = Date.now();
@@ -180,14 +180,14 @@ describe("where KV refuses for good", { concurrency: true }, () => {
     await waitUntilFlushed(key);
   });
 
-  test("all who wait are told", async () => {
+  test("answers all waiting clients", async () => {
     const key = await keyWith("429", "quota");
     const responses = await Promise.all(["a", "b", "c"].map((body) => coalesce(key, { body })));
     for (const response of responses) assertProblem(response, 503, "kv_refused");
     assert.deepEqual(responses.map(({ headers }) => headers.etag).toSorted(), ['"1"', '"2"', '"3"']);
   });
 
-  test("a write that waits for storage only is 202", async () => {
+  test("a write with wait=durable is 202", async () => {
     const key = await keyWith("quota");
     assertReport(await coalesce(key, { body: "kept", wait: "durable" }), 202, 1);
     assert.equal((await readConsistent(key)).text, "kept");
@@ -195,7 +195,7 @@ describe("where KV refuses for good", { concurrency: true }, () => {
 });
 
 describe("reading while the object and KV disagree", { concurrency: true }, () => {
-  test("KV does not show the key yet: 503, and the value when it does", async () => {
+  test("KV does not show the key yet: 503 until it does", async () => {
     const key = uniqueName("key");
     await coalesce(key, { body: "newest" });
     await setFaults(key, { get: ["missing", "ok"] });
@@ -203,7 +203,7 @@ describe("reading while the object and KV disagree", { concurrency: true }, () =
     assert.equal((await readConsistent(key)).text, "newest");
   });
 
-  test("KV still shows the value before: 503, never the old value", async () => {
+  test("KV still shows the previous value: 503, never the old value", async () => {
     const key = await keyWith("ok", "pretends");
     await coalesce(key, { body: "old" });
     assertReport(await coalesce(key, { body: "new" }), 200, 1);
@@ -211,7 +211,7 @@ describe("reading while the object and KV disagree", { concurrency: true }, () =
     assert.equal(await kvValue(key), "old");
   });
 
-  test("while the value is on its way KV is not asked, so its failures do not show", async () => {
+  test("while the value is pending KV is not read, so its failures do not matter", async () => {
     const key = uniqueName("key");
     await setFaults(key, { put: ["429", "429", "ok"], get: ["500"] });
     await storeAll(key, ["newest"]);

@@ -1,5 +1,5 @@
 // `strategy=coalesce` under a random sequence of writes, faults and crashes on several keys,
-// checked against what must always hold.
+// checked against invariants.
 //
 // The seed is printed; SEED=… runs the same choices again (the order in which requests arrive is
 // the runtime's).
@@ -31,19 +31,18 @@ function randomFrom(state) {
 }
 
 /**
- * Faults that end: each list ends with what takes the put. None is for good, so that KV has all
- * values in the end.
+ * Temporary faults: each list ends with an accepted put, so that KV has all values in the end.
  */
 const FAULTS = ["429", "429", "500", "no answer", "lost answer", "slow for 300", "slow for 1200", "crash before", "crash after"];
 
 const versionOf = ({ headers }) => Number(headers.etag?.slice(1, -1) ?? 0);
 
-/** What a test knows of a key. */
+/** What a test knows about a key. */
 function history(key) {
   return { key, values: new Map(), acknowledged: 0, unknown: new Set(), events: [] };
 }
 
-/** Writes, and checks what the answer says against KV at once. */
+/** Writes, and checks the response against KV at once. */
 async function write(record, body, options) {
   const { key, values, unknown, events } = record;
   unknown.add(body);
@@ -68,7 +67,7 @@ async function write(record, body, options) {
       assert.ok(version > 0, "504 names the version that is kept");
       break;
     default:
-      // The object crashed: whether it stored the value is not known.
+      // The object crashed, so it may or may not have stored the value.
       assert.equal(response.status, 503, response.text);
       assert.equal(response.json().code, "writer_unavailable");
       return;
@@ -87,7 +86,7 @@ async function read(record) {
 }
 
 /**
- * The life of one key: one step after the other, while writes that wait for KV go on beside it.
+ * The steps of one key, one after the other; writes that wait for KV continue meanwhile.
  */
 async function live(record, random) {
   const pick = (list) => list[Math.floor(random() * list.length)];
@@ -115,7 +114,8 @@ async function live(record, random) {
 }
 
 /**
- * After the faults: KV holds the last acknowledged value, or a later one whose answer was lost.
+ * Checks, after the faults, that KV has the last acknowledged value, or a later one whose response
+ * was lost.
  */
 async function assertEnd({ key, values, acknowledged, unknown }) {
   await eventually(() => waitUntilFlushed(key).catch(() => false), `${key} is flushed`);
@@ -135,7 +135,7 @@ async function assertEnd({ key, values, acknowledged, unknown }) {
   );
 }
 
-test(`whatever happens, KV ends with the last acknowledged values, and each 200 was true (SEED=${seed})`, async (t) => {
+test(`KV ends with the last acknowledged values, and each 200 was true (SEED=${seed})`, async (t) => {
   const records = oneTo(KEYS).map((number) => history(`random-${number}`));
   t.after(() => {
     if (!t.passed) for (const { key, events } of records) console.log(`${key}:\n  ${events.join("\n  ")}`);

@@ -1,7 +1,7 @@
-// `strategy=coalesce` where workerd is killed and started again on the same storage: a crash of
-// the machine, or a deploy.
+// `strategy=coalesce` if workerd is killed and restarted on the same storage, as by a crash of the
+// machine or a deploy.
 //
-// One test after the other: a kill ends everything that runs.
+// The tests run one after the other, because a kill ends everything.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,7 +12,7 @@ import { assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
 const worker = await startWorker({ faulty: true });
 const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
-test("killed between the answer and the put: KV gets the last acknowledged value, and nobody needs to ask", async () => {
+test("killed between the response and the put: KV gets the last acknowledged value without another request", async () => {
   const key = uniqueName("kill");
   await setFaults(key, { put: ["429"] });
   await storeAll(key, ["first", "last"]);
@@ -21,7 +21,7 @@ test("killed between the answer and the put: KV gets the last acknowledged value
   await waitUntilFlushed(key);
 });
 
-test("killed during the put: it is made again", async () => {
+test("killed during the put: it is retried", async () => {
   const key = uniqueName("kill");
   await setFaults(key, { put: ["slow for 5000"] });
   await storeAll(key, ["kept"]);
@@ -32,7 +32,7 @@ test("killed during the put: it is made again", async () => {
   await waitUntilFlushed(key);
 });
 
-test("killed right after the answer, with a value of several MiB: KV gets it, byte for byte", async () => {
+test("killed right after the response, with a value of several MiB: KV gets it, byte for byte", async () => {
   const key = uniqueName("kill");
   await setFaults(key, { put: ["429"] });
   const body = Buffer.alloc(5 * 1024 * 1024, "0123456789abcdef~");
@@ -61,7 +61,7 @@ test("version and newest value are the same afterwards", async () => {
   }
 });
 
-test("killed in the midst of writers on several keys: no acknowledged value is lost or replaced by an earlier one", async () => {
+test("killed among writers of several keys: no acknowledged value is lost or replaced by an earlier one", async () => {
   const keys = oneTo(3).map(() => uniqueName("kill"));
   const acknowledged = new Map(keys.map((key) => [key, { version: 0 }]));
   let isOver = false;

@@ -1,4 +1,4 @@
-// `strategy=coalesce` and a put that takes long, or does not end.
+// `strategy=coalesce` and a put that takes long or never ends.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -10,8 +10,8 @@ const worker = await startWorker({ faulty: true });
 const { coalesce, storeAll, puts, kvValue, readConsistent, setFaults, waitUntilFlushed } = writesOf(worker);
 
 describe("a slow put", { concurrency: true }, () => {
-  // A put that was given up could still arrive, and replace a later value.
-  test("holds the next one back until it has ended", async () => {
+  // An abandoned put could still arrive, and replace a later value.
+  test("delays the next one until it has ended", async () => {
     const key = uniqueName("slow");
     await setFaults(key, { put: ["slow for 5000", "ok"] });
     await storeAll(key, ["first"]);
@@ -24,7 +24,7 @@ describe("a slow put", { concurrency: true }, () => {
     assert.equal(await kvValue(key), "second");
   });
 
-  test("that does not end keeps nobody waiting beyond the deadline, and the newest value can be read", async () => {
+  test("that never ends makes nobody wait beyond the deadline, and the newest value can be read", async () => {
     const key = uniqueName("never");
     await setFaults(key, { put: ["never"] });
     assertProblem(await coalesce(key, { body: "first", timeoutMs: 500 }), 504, "kv_timeout");

@@ -1,6 +1,6 @@
-// `POST /writes/{key}?strategy=coalesce` and `GET /writes/{key}`, on a KV that takes every put.
+// `POST /writes/{key}?strategy=coalesce` and `GET /writes/{key}`, on a KV that accepts every put.
 //
-// The waits of the writer are real, so these tests run beside each other.
+// The writer waits in real time, so these tests run concurrently.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -34,7 +34,7 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
     });
   }
 
-  test("200 is true: KV has the value when it is said, also of a key that was written before", async () => {
+  test("KV has the value when 200 is sent, also for a key that was written before", async () => {
     const key = uniqueName("true");
     await worker.env.WRITES.put(key, "older");
     for (const body of ["first", "second"]) {
@@ -57,14 +57,14 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
     assert.equal((await coalesce(other, { n: 2 })).headers.etag, '"1"');
   });
 
-  test("the put says which version it is, and its hash", async () => {
+  test("the put's metadata has its version and hash", async () => {
     const key = uniqueName("metadata");
     await coalesce(key, { body: "the value" });
     const { metadata } = await worker.env.WRITES.getWithMetadata(key);
     assert.deepEqual(metadata, { version: 1, sha256: await sha256("the value") });
   });
 
-  test("a write that arrives while a put is under way is put after it", async () => {
+  test("a write that arrives during a put is put after it", async () => {
     const key = uniqueName("under-way");
     await setFaults(key, { put: ["slow for 700", "ok"] });
     const first = coalesce(key, { body: "first" });
@@ -81,7 +81,7 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
     assertOneSecondApart(made);
   });
 
-  test("many writes in a row: at most one put a second, the last value last, and none twice", async () => {
+  test("many writes in a row: at most one put a second, the last value last, no value twice", async () => {
     const key = uniqueName("in-a-row");
     const values = oneTo(40).map((number) => `value ${number}`);
     await storeAll(key, values.slice(0, 20));
@@ -110,7 +110,7 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
 });
 
 describe("coalesce, waiting until the value is durable", { concurrency: true }, () => {
-  test("202 at once, before KV is asked, and KV has the value in the end", async () => {
+  test("202 at once, before the put, and KV gets the value", async () => {
     const key = uniqueName("durable");
     await setFaults(key, { put: ["slow for 1000"] });
     const report = assertReport(await coalesce(key, { n: 20, wait: "durable" }), 202, 20);
@@ -121,7 +121,7 @@ describe("coalesce, waiting until the value is durable", { concurrency: true }, 
     assert.equal((await puts(key)).length, 1);
   });
 
-  test("202 while KV refuses, and KV has the value in the end", async () => {
+  test("202 while KV refuses, and KV gets the value", async () => {
     const key = uniqueName("durable");
     await setFaults(key, { put: ["429", "429", "ok"] });
     assertReport(await coalesce(key, { wait: "durable", body: "kept" }), 202, 1);
@@ -144,16 +144,16 @@ describe("an object whose key is flushed costs nothing", { concurrency: true }, 
     );
   });
 
-  test("nothing keeps it in memory after the answer", async () => {
+  test("nothing keeps it in memory after the response", async () => {
     const key = uniqueName("flushed");
     assertReport(await coalesce(key, { body: "a" }), 200, 1);
     await waitUntilFlushed(key);
-    // This fails where a request, a timer or a put of the object is still under way.
+    // This fails if a request, a timer or a put of the object is still pending.
     await worker.evict(key);
     assert.equal((await readConsistent(key)).text, "a");
   });
 
-  test("it begins again with the next version", async () => {
+  test("it continues with the next version", async () => {
     const key = uniqueName("flushed");
     for (const [body, etag] of [
       ["a", '"1"'],
@@ -176,14 +176,14 @@ describe("reading a key", { concurrency: true }, () => {
     assert.equal(response.text, value);
   };
 
-  test("GET answers what KV shows, HEAD the same without the body", async () => {
+  test("GET returns KV's value, HEAD the same without the body", async () => {
     const key = uniqueName("read");
     await worker.env.WRITES.put(key, "in KV");
     assertValue(await read(key), "in KV");
     assertValue(await read(key, { method: "HEAD" }), "");
   });
 
-  test("while a value is on its way: the newest from the object, the one before from KV", async () => {
+  test("while a value is pending: the newest with consistent=1, the previous one without", async () => {
     const key = uniqueName("pending");
     await coalesce(key, { body: "old" });
     await setFaults(key, { put: ["429", "429", "ok"] });
@@ -194,7 +194,7 @@ describe("reading a key", { concurrency: true }, () => {
     await waitForKv(key, "new");
   });
 
-  test("when KV has the value: the newest, with its version", async () => {
+  test("once KV has the value: the newest, with its version", async () => {
     const key = uniqueName("flushed");
     await coalesce(key, { body: "a" });
     await coalesce(key, { body: "b" });
@@ -203,7 +203,7 @@ describe("reading a key", { concurrency: true }, () => {
     assertValue(await read(key), "b");
   });
 
-  test("a key that its object has never written: what KV shows, without a version, and the object stores nothing", async () => {
+  test("a key that its object never wrote: KV's value, without a version, and the object stores nothing", async () => {
     const key = uniqueName("unwritten");
     await worker.env.WRITES.put(key, "from elsewhere");
     assertValue(await readConsistent(key), "from elsewhere");
@@ -212,7 +212,7 @@ describe("reading a key", { concurrency: true }, () => {
   });
 
   for (const consistent of [undefined, 1]) {
-    test(`a key that is nowhere is answered 404, with consistent=${consistent ?? ""}`, async () => {
+    test(`a missing key is answered 404, with consistent=${consistent ?? ""}`, async () => {
       const key = uniqueName("nowhere");
       const parameters = consistent ? { consistent } : {};
       assertProblem(await read(key, parameters), 404, "key_not_found");
@@ -222,7 +222,7 @@ describe("reading a key", { concurrency: true }, () => {
     });
   }
 
-  test("KV shows another value less than a minute after the put: 503 with Retry-After", async () => {
+  test("KV shows another value within a minute of the put: 503 with Retry-After", async () => {
     const key = uniqueName("stale");
     await coalesce(key, { body: "newest" });
     await setFaults(key, { get: ["missing"] });
@@ -242,7 +242,7 @@ describe("reading a key", { concurrency: true }, () => {
     assertProblem(await readConsistent(key), 503, "kv_unavailable");
   });
 
-  test("a reader who has the version is answered 304, without the value", async () => {
+  test("If-None-Match with the current version is answered 304", async () => {
     const key = uniqueName("not-modified");
     await coalesce(key, { body: "first" });
     for (const has of ['"1"', 'W/"1"', '"7", "1"', "*"]) {
@@ -272,7 +272,7 @@ describe("reading a key", { concurrency: true }, () => {
   }
 });
 
-describe("what is asked wrongly", { concurrency: true }, () => {
+describe("invalid requests", { concurrency: true }, () => {
   for (const [parameters, code] of [
     [{ wait: "forever" }, "unknown_wait"],
     [{ wait: "" }, "unknown_wait"],
@@ -321,7 +321,7 @@ describe("what is asked wrongly", { concurrency: true }, () => {
     assert.equal((await read(key, { headers })).text, "Write attempt #1");
   });
 
-  test("an object that fails is answered 503, nothing internal is shown, and the next request finds it well", async () => {
+  test("an object that fails is answered 503 without internals, and the next request succeeds", async () => {
     const key = uniqueName("failing");
     const assertUnavailable = (response) => {
       assertProblem(response, 503, "writer_unavailable");
@@ -329,7 +329,7 @@ describe("what is asked wrongly", { concurrency: true }, () => {
     };
     await setFaults(key, { object: ["throws", "ok"] });
     assertUnavailable(await coalesce(key, { body: "a" }));
-    // A read is tried once more.
+    // A read is retried once.
     await setFaults(key, { object: ["throws", "throws", "ok"] });
     assertUnavailable(await readConsistent(key));
     await setFaults(key, { object: ["throws", "ok"] });

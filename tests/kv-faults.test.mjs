@@ -1,4 +1,4 @@
-// Workers KV fails: what each route still answers, and what it says when it cannot.
+// Workers KV fails: what each route still serves, and which error it sends otherwise.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -17,22 +17,22 @@ const { CACHE_KV, USER_CONFIGURATION, ROUTING_CONFIG, assets, USERS_NOTIFICATION
 
 const json = { headers: { Accept: "application/json" } };
 
-/** Whatever a KV operation may throw, also what no well-behaved runtime throws. */
+/** Everything that a KV operation may throw, and values that the runtime never throws. */
 const failures = ["500", "503", "400", "throws a string", "throws undefined"];
 
-test("without faults the entry is the Worker itself", async () => {
+test("without faults the entry behaves as the Worker itself", async () => {
   assert.equal((await sendWithFaults(worker, "/get-started", {})).text, "disabled");
   assert.equal((await kvCallsFor(worker, "user_2", "put")).length, 1);
 });
 
-test("/get-started: a read that gives nothing is answered 404 Value not found", async () => {
+test("/get-started: a read that returns nothing is answered 404 Value not found", async () => {
   const faults = { USERS_NOTIFICATION_CONFIG: { get: ["missing"] } };
   assertPlainError(await sendWithFaults(worker, "/get-started", faults), 404, "Value not found");
   const problem = assertProblem(await sendWithFaults(worker, "/get-started", faults, json), 404, "value_not_found");
   assert.equal(problem.detail, "Value not found");
 });
 
-/** Routes that cannot answer without KV, and the operation that fails. */
+/** Routes that need KV, and the operation that fails. */
 const needing = [
   ["/get-started", { USERS_NOTIFICATION_CONFIG: "put" }],
   ["/get-started", { USERS_NOTIFICATION_CONFIG: "get" }],
@@ -56,7 +56,7 @@ for (const [path, operations] of needing) {
     });
   }
 
-  // Who asks for a file has not asked for too much.
+  // A client that requests a file has not sent too many requests.
   const [status, code, seconds] = binding === "assets" ? [503, "kv_unavailable", "5"] : [429, "kv_rate_limited", "1"];
   test(`${path}: a 429 of KV is answered ${status}`, async () => {
     const response = await sendWithFaults(worker, path, scripted(operations, "429"), json);
@@ -64,14 +64,14 @@ for (const [path, operations] of needing) {
     assert.equal(response.headers["retry-after"], seconds);
   });
 
-  test(`${path}: the next request is answered as if nothing had been`, async () => {
+  test(`${path}: the next request succeeds`, async () => {
     assert.equal((await sendWithFaults(worker, path, {})).status, 200);
   });
 }
 
-test("a failing KV is logged with the runtime's own message, under the id that the answer carries", async () => {
+test("a failing KV is logged with the runtime's own message, with the request id of the response", async () => {
   const faults = { ROUTING_CONFIG: { get: ["500"] } };
-  // A storefront that was served before is remembered.
+  // A storefront that was served before is in memory.
   const { requestId } = (await sendWithFaults(worker, "/stores/never-served/x", faults, json)).json();
   const line = await eventually(() => worker.log().find((line) => line.requestId === requestId), "a line in the log");
   assert.equal(line.detail, "KV GET failed: 500 Internal Server Error");
@@ -79,7 +79,7 @@ test("a failing KV is logged with the runtime's own message, under the id that t
   assert.equal(line.code, "kv_unavailable");
 });
 
-/** Makes a request and waits for the line that it leaves in the log: one more of its route. */
+/** Sends a request and waits for its log line. */
 async function andItsLogLine(route, request) {
   const lines = () => worker.log().filter((line) => line.route === route).length;
   const before = lines();
@@ -89,7 +89,7 @@ async function andItsLogLine(route, request) {
 }
 
 for (const fault of [...failures, "429"]) {
-  test(`/config: a get that fails (${fault}) gets the regular page, and says so`, async () => {
+  test(`/config: a get that fails (${fault}) gets the regular page, with Config-Source`, async () => {
     const id = uniqueName("user");
     await USER_CONFIGURATION.put(id, '{"preview_features_enabled": true}');
     const faults = { USER_CONFIGURATION: { get: [fault] } };
@@ -127,14 +127,14 @@ for (const fault of [...failures, "429"]) {
     const response = await andItsLogLine("/cache", () => cachedWithFaults(url, { put: [fault] }));
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().data.title, "Fresh");
-    // What another try can mend is tried three times.
+    // Temporary failures are tried three times.
     assert.equal((await kvCallsFor(worker, `page:${url}`, "put")).length, fault === "400" ? 1 : 3);
     assert.equal(await CACHE_KV.get(`page:${url}`), null);
   });
 }
 
 for (const fault of ["429", "500"]) {
-  test(`/cache: a page whose put is refused once (${fault}) is kept all the same`, async () => {
+  test(`/cache: a page whose put is refused once (${fault}) is stored by a retry`, async () => {
     const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
     assert.equal((await cachedWithFaults(url, { put: [fault, "ok"] })).status, 200);
     await eventually(() => CACHE_KV.get(`page:${url}`), "the page in CACHE_KV");
@@ -146,7 +146,7 @@ function cachedWithFaults(url, faults) {
   return sendWithFaults(worker, `/cache?url=${encodeURIComponent(url)}`, { CACHE_KV: faults });
 }
 
-test("/cache: the answer does not wait for the put: it arrives though the put never ends", async () => {
+test("/cache: the response does not wait for the put, which never ends", async () => {
   const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
   const response = await cachedWithFaults(url, { put: ["never"] });
   assert.equal(response.status, 200);
@@ -160,7 +160,7 @@ test("/cache: the answer does not wait for the put: it arrives though the put ne
   assert.deepEqual(more, []);
 });
 
-test("a page that is not kept is not put, and a hit puts nothing", async () => {
+test("a page that may not be stored is not put, and a hit puts nothing", async () => {
   const failing = upstream.serve(respondWithPage("<title>Oops</title>", { status: 500 }));
   await cachedWithFaults(failing, {});
   const kept = upstream.serve(respondWithPage("<title>Fresh</title>"));
@@ -171,7 +171,7 @@ test("a page that is not kept is not put, and a hit puts nothing", async () => {
   assert.equal((await kvCallsFor(worker, `page:${kept}`, "put")).length, 1);
 });
 
-test("a small request reads KV once at most", async () => {
+test("a simple request reads KV at most once", async () => {
   await USER_CONFIGURATION.put("one-read", "{}");
   await assets.put("one-read.txt", "text");
   await ROUTING_CONFIG.put("one-read-shop", JSON.stringify({ origin: upstream.origin }));
@@ -185,7 +185,7 @@ test("a small request reads KV once at most", async () => {
   }
 });
 
-test("the value that is answered by /get-started is the one that was read", async () => {
+test("/get-started returns the value that was read", async () => {
   const faults = { USERS_NOTIFICATION_CONFIG: { put: ["pretends"] } };
   await USERS_NOTIFICATION_CONFIG.put("user_2", "what another wrote");
   assert.equal((await sendWithFaults(worker, "/get-started", faults)).text, "what another wrote");

@@ -1,5 +1,5 @@
-// The log: warnings as warnings and errors as errors, each under the id of its request, and
-// nothing in it that a visitor wrote.
+// The log: warnings and errors at their level, each with the id of its request, and nothing that a
+// visitor sent.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -9,13 +9,13 @@ import { breakInBody, closedOrigin, neverRespond, startUpstream } from "./harnes
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
-/** Another one, which never hangs: its circuit stays closed. */
+/** Another one, which never hangs, so that its circuit stays closed. */
 const steady = await startUpstream();
 const closed = await closedOrigin();
 const worker = await startWorker({
   faulty: true,
   vars: {
-    // Any host of a wildcard is one that a visitor wrote.
+    // With a wildcard the visitor chooses the host.
     CACHE_UPSTREAMS: `${upstream.origin},${steady.origin},${closed},http://*.nowhere.invalid,https://*.nowhere.invalid`,
     CACHE_REFRESH: "0",
     CONFIG_REFRESH: "0",
@@ -28,7 +28,7 @@ const worker = await startWorker({
 });
 const { CACHE_KV, ROUTING_CONFIG, USER_CONFIGURATION, assets } = worker.env;
 
-/** What a visitor writes, in every place where they can: no line of the log may have it. */
+/** Text that a visitor sends wherever they can. No log line may contain it. */
 const PLANTED = "plantedsecret";
 const fields = {
   Cookie: `session=${PLANTED}cookie`,
@@ -41,13 +41,13 @@ const fields = {
   "Accept-Language": `de, x-${PLANTED.slice(0, 8)}`,
   "X-Forwarded-Host": `${PLANTED}.example`,
   Via: `1.1 ${PLANTED}via`,
-  // Cloudflare's own ids look different; elsewhere the field is a visitor's.
+  // Cloudflare's ids look different; without Cloudflare a visitor may send the field.
   "CF-Ray": `${PLANTED} ray`,
 };
 const query = `?q=${PLANTED}query&${PLANTED}name=1`;
 const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/** Upstreams that fail in every way that there is, under paths that the visitor wrote. */
+/** Upstreams that fail in every way, at paths that the visitor chose. */
 const broken = {
   dies: breakInBody(),
   "dies with a length": breakInBody({ length: 100_000 }),
@@ -77,11 +77,12 @@ const everywhere = (fault) =>
     ]),
   );
 
-/** Sends what may fail in any way; the answer does not matter here. */
+/** Sends a request that may fail in any way; its response does not matter. */
 const ask = (path, { headers, ...options } = {}) => send(worker, path, { headers: { ...fields, ...headers }, ...options }).catch(() => {});
 
 /**
- * Makes a failure of ours and waits for its line: those of earlier requests are in the log then.
+ * Causes an internal failure and waits for its line, so that those of earlier requests are in the
+ * log.
  */
 async function logIsComplete() {
   await ROUTING_CONFIG.put("fence", "not json");
@@ -92,7 +93,7 @@ async function logIsComplete() {
 
 const putClockAhead = (ms) => send(worker, `/.clock?offsetMs=${ms}`, { method: "PUT" });
 
-/** What holds of all lines so far. */
+/** Checks all lines so far. */
 async function assertLog({ atLeast }) {
   await logIsComplete();
   const lines = worker.lines();
@@ -118,7 +119,7 @@ async function assertLog({ atLeast }) {
   }
 }
 
-test("upstreams of the cache that fail in every way", async () => {
+test("failing upstreams of the cache log nothing that a visitor sent", async () => {
   for (const [index, [, handler]] of Object.entries(broken).entries()) {
     const url = upstream.serve(handler, `/${PLANTED}path${index}`);
     for (const path of [`/cache/${url}${query}`, `/cache?url=${encodeURIComponent(url + query)}`]) {
@@ -143,7 +144,7 @@ test("upstreams of the cache that fail in every way", async () => {
   );
 });
 
-test("stale answers and refreshes after the answer, whose upstream fails", async () => {
+test("stale responses and failing refreshes log nothing that a visitor sent", async () => {
   for (const control of ["max-age=10, stale-while-revalidate=100, stale-if-error=100", "max-age=10, stale-if-error=100"]) {
     for (const view of [false, true]) {
       let isBroken = false;
@@ -180,7 +181,7 @@ test("stale answers and refreshes after the answer, whose upstream fails", async
   await assertLog({ atLeast: 4 });
 });
 
-test("bodies that are stored while they stream, and break off", async () => {
+test("stored bodies that break off log nothing that a visitor sent", async () => {
   const url = steady.serve((_request, response) => {
     response.writeHead(200, { "cache-control": "max-age=60" });
     response.write("x".repeat(200_000), () => setTimeout(() => response.destroy(), 20));
@@ -195,7 +196,7 @@ test("bodies that are stored while they stream, and break off", async () => {
         .some(({ code, requestId }) => code === "not_kept" && requestId),
     "a line in the log",
   );
-  // A client that goes away.
+  // A client that disconnects.
   const { request, response } = openRequest(worker, `/cache/${steady.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
   request.end();
   await response;
@@ -203,7 +204,7 @@ test("bodies that are stored while they stream, and break off", async () => {
   await assertLog({ atLeast: 1 });
 });
 
-test("a KV that fails, on every route", async () => {
+test("a failing KV logs nothing that a visitor sent, on every route", async () => {
   await USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { state: "ENABLED", variants: { on: true }, defaultVariant: "on" } } }));
   for (const fault of kvFailures) {
     const headers = { "X-Kv-Faults": JSON.stringify(everywhere(fault)) };
@@ -241,7 +242,7 @@ test("a KV that fails, on every route", async () => {
   await assertLog({ atLeast: 30 });
 });
 
-test("storefronts whose origins fail in every way", async () => {
+test("failing origins of storefronts log nothing that a visitor sent", async () => {
   await assets.put("sorry.html", "<p>Sorry");
   const records = [
     { origin: closed },
@@ -273,7 +274,7 @@ test("storefronts whose origins fail in every way", async () => {
   await assertLog({ atLeast: 30 });
 });
 
-test("a line of a warning has the id that Cloudflare gave its request, also if its work goes on after the answer", async () => {
+test("a warning has Cloudflare's id of its request, also if it is logged after the response", async () => {
   const id = uniqueName("8a1b2c3d4e5f6789-FRA");
   const faults = JSON.stringify({ CACHE_KV: { put: ["400"] } });
   const url = steady.serve((_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end("x"));

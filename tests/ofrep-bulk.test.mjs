@@ -1,4 +1,4 @@
-// OFREP: all flags at once, and what is not sent again.
+// OFREP: the evaluation of all flags, and its entity tag.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { before, describe, test } from "node:test";
@@ -17,7 +17,7 @@ const flags = {
 };
 before(() => config.putFlags(flags));
 
-/** Checks an answer with all flags; these by their keys. */
+/** Checks a response with all flags, and returns them by key. */
 function flagsOf(response) {
   assert.equal(response.status, 200, response.text);
   assert.match(response.headers["content-type"], /^application\/json\b/);
@@ -33,7 +33,7 @@ function flagsOf(response) {
   return Object.fromEntries(flags.map(({ key, ...flag }) => [key, flag]));
 }
 
-test("every flag is there, in the order of their keys, as one by one", async () => {
+test("has every flag, ordered by key, evaluated as one by one", async () => {
   for (const context of [{}, { targetingKey: "user", plan: "pro" }, { plan: "free" }]) {
     const all = flagsOf(await evaluateAll(context));
     assert.deepEqual(Object.keys(all).toSorted(), Object.keys(flags).toSorted());
@@ -46,14 +46,14 @@ test("every flag is there, in the order of their keys, as one by one", async () 
   }
 });
 
-test("a flag that fails says so, and the others are there", async () => {
+test("a flag that fails has an error, and the others are evaluated", async () => {
   const { split, zebra } = flagsOf(await evaluateAll({}));
   assert.equal(split.errorCode, "TARGETING_KEY_MISSING");
   assert.equal(split.value, undefined);
   assert.deepEqual(zebra, { value: true, variant: "on", reason: "STATIC" });
 });
 
-test("no definitions are no flags", async () => {
+test("without definitions there are no flags", async () => {
   await config.kv.delete("flags");
   assert.deepEqual(flagsOf(await evaluateAll({})), {});
   await config.putFlags({});
@@ -61,14 +61,14 @@ test("no definitions are no flags", async () => {
   await config.putFlags(flags);
 });
 
-test("a thousand flags", async () => {
+test("evaluates a thousand flags", async () => {
   const many = Object.fromEntries(
     Array.from({ length: 1000 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ percentage: 50, variant: "on" }] }]),
   );
   await config.putFlags(many);
   const all = Object.values(flagsOf(await evaluateAll({ targetingKey: "user" })));
   assert.equal(all.length, 1000);
-  // One user is in about half of them: flags are independent.
+  // A user is in about half of the rollouts, since flags are independent.
   const on = all.filter(({ value }) => value).length;
   assert.ok(on > 420 && on < 580, `${on}`);
   await config.putFlags(flags);
@@ -105,7 +105,7 @@ describe("If-None-Match", () => {
     });
   }
 
-  /** What changes between two requests, and whether the answer does. */
+  /** What changes between two requests, and whether the response does. */
   const changes = [
     ["nothing", () => {}, false],
     ["a definition", () => config.putFlags({ ...flags, zebra: { default: "off" } }), true],
@@ -131,20 +131,20 @@ describe("If-None-Match", () => {
     });
   }
 
-  test("another context is another answer, or the same", async () => {
+  test("another context changes the tag only if it changes the response", async () => {
     const { etag } = (await evaluateAll({ targetingKey: "user" })).headers;
     assert.equal((await ask({ targetingKey: "user", plan: "pro" }, etag)).status, 200);
     assert.equal((await ask({ targetingKey: "user", other: 1 }, etag)).status, 304);
   });
 
-  test("one flag has no tag and is always sent", async () => {
+  test("the evaluation of one flag has no entity tag", async () => {
     const response = await config.evaluate("zebra", {}, { headers: { "If-None-Match": "*" } });
     assert.equal(response.status, 200);
     assert.equal(response.headers.etag, undefined);
   });
 
   for (const body of ["{", '{"context":7}']) {
-    test(`an error is no answer that was had: ${body}`, async () => {
+    test(`an error never matches: ${body}`, async () => {
       const response = await config.request("POST", "/ofrep/v1/evaluate/flags", { body, headers: { "If-None-Match": "*" } });
       assert.equal(response.status, 400);
     });

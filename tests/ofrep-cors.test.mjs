@@ -10,14 +10,14 @@ const ofList = (field) =>
     .map((member) => member.trim().toLowerCase())
     .filter((member) => member !== "");
 
-/** The fields of the protocol that an answer has. */
+/** Returns the CORS fields of a response. */
 const corsOf = ({ headers }) => Object.keys(headers).filter((name) => name.startsWith("access-control-"));
 
-/** Asks as a browser does before it sends JSON. */
+/** Sends the preflight request of a browser that is about to send JSON. */
 const preflight = (config, origin, { path = OFREP_FLAGS, method = "POST", headers = "content-type,if-none-match" } = {}) =>
   config.request("OPTIONS", path, { headers: { Origin: origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers } });
 
-/** Answers of all kinds: what is asked, and their status. */
+/** Requests of all kinds, and their status. */
 const kinds = [
   ["a flag", ofrepFlag("plain"), {}, 200],
   ["all flags", OFREP_FLAGS, {}, 200],
@@ -72,7 +72,7 @@ describe("origins", async () => {
     "https://shop.example/",
     "https://shop.example, https://b.example",
   ]) {
-    test(`${JSON.stringify(origin)} may not, though it is answered`, async () => {
+    test(`${JSON.stringify(origin)} may not, though it gets a response`, async () => {
       const response = await config.evaluateAll({}, { headers: { Origin: origin } });
       assert.equal(response.status, 200);
       assert.deepEqual(corsOf(response), []);
@@ -83,13 +83,13 @@ describe("origins", async () => {
     });
   }
 
-  test("who names no origin is told that it would matter", async () => {
+  test("a request without Origin gets Vary: Origin", async () => {
     const response = await config.evaluateAll({});
     assert.deepEqual(corsOf(response), []);
     assert.ok(ofList(response.headers.vary).includes("origin"), response.headers.vary);
   });
 
-  test("a failing KV may be read of, too", async () => {
+  test("errors while KV fails may be read too", async () => {
     await config.restart();
     const response = await config.evaluateAll({}, { faults: { get: ["500"] }, headers: { Origin: "https://b.example" } });
     assert.equal(response.status, 503);
@@ -97,7 +97,7 @@ describe("origins", async () => {
     assert.ok(ofList(response.headers["access-control-expose-headers"]).includes("retry-after"));
   });
 
-  test("the other routes have none of it", async () => {
+  test("other routes have no CORS fields", async () => {
     for (const [method, path] of [
       ["GET", "/config?userId=a"],
       ["GET", "/healthz"],
@@ -127,7 +127,7 @@ describe("every origin: *", async () => {
 });
 
 for (const value of [undefined, "", " , "]) {
-  test(`no origin: OFREP_ORIGINS is ${JSON.stringify(value)}`, async () => {
+  test(`OFREP_ORIGINS ${JSON.stringify(value)} allows no origin`, async () => {
     const config = await startConfig({ vars: { OFREP_ORIGINS: value } });
     await config.putFlags(flags);
     const response = await config.evaluateAll({}, { headers: { Origin: "https://shop.example" } });

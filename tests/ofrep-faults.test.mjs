@@ -1,4 +1,4 @@
-// OFREP when definitions are broken by an edit or KV fails; and what evaluations cost.
+// OFREP if an edit breaks the definitions or KV fails; and what evaluations cost in KV reads.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { startConfig } from "./harness/config.mjs";
@@ -34,7 +34,7 @@ describe("edits", async () => {
 
   for (const edit of brokenEdits) {
     const shown = typeof edit === "string" ? JSON.stringify(edit) : "bytes that are no UTF-8";
-    test(`an edit that is broken keeps the last good definitions, and says so: ${shown}`, async () => {
+    test(`a broken edit keeps the last good definitions, with Config-Source: ${shown}`, async () => {
       await config.putFlags(on);
       assertEvaluated(await config.evaluate("plain", {}), plain("on"));
       await config.kv.put("flags", edit);
@@ -53,7 +53,7 @@ describe("edits", async () => {
     });
   }
 
-  test("that there is no such flag may be due to a broken edit: it says so, too", async () => {
+  test("an unknown flag after a broken edit has Config-Source too", async () => {
     await config.putFlags(on);
     await config.evaluate("plain", {});
     await config.kv.put("flags", '{"flags":{"new":{"default":"none"}}}');
@@ -62,14 +62,14 @@ describe("edits", async () => {
     assert.equal(response.headers["config-source"], "last-good");
   });
 
-  test("definitions that are taken away are no flags", async () => {
+  test("deleted definitions are no flags", async () => {
     await config.putFlags(on);
     assertEvaluated(await config.evaluate("plain", {}), plain("on"));
     await config.kv.delete("flags");
     assertOfrepError(await config.evaluate("plain", {}), 404, "FLAG_NOT_FOUND", "plain");
   });
 
-  test("broken where there were none: 500, also though that there were none is remembered", async () => {
+  test("broken definitions after none: 500, though the missing ones are in memory", async () => {
     for (const edit of brokenEdits) {
       await config.kv.delete("flags");
       assertOfrepError(await config.evaluate("plain", {}), 404, "FLAG_NOT_FOUND", "plain");
@@ -81,7 +81,7 @@ describe("edits", async () => {
     assert.deepEqual((await config.evaluateAll({})).json(), { flags: [] });
   });
 
-  test("broken from the beginning: 500, which tells nothing, until they are mended", async () => {
+  test("definitions that were never good: 500 without details, until they are repaired", async () => {
     await config.kv.put("flags", '{"flags":{"a-secret-flag":{"default":"none"}}}');
     await config.restart();
     for (let again = 0; again < 2; again += 1) {
@@ -101,7 +101,7 @@ describe("KV fails", async () => {
   const config = await startConfig();
 
   for (const fault of failures) {
-    test(`${fault}: 503 where no definitions are remembered, else these`, async () => {
+    test(`${fault}: the definitions in memory are used, without them it is 503`, async () => {
       await config.putFlags(plans);
       await config.restart();
       const faults = { "get flags": [fault] };
@@ -114,12 +114,12 @@ describe("KV fails", async () => {
     });
   }
 
-  test("one read that fails is made again", async () => {
+  test("a read that fails once is retried", async () => {
     await config.restart();
     assertEvaluated(await config.evaluate("plain", {}, { faults: { get: ["500", "ok"] } }), plain("on"));
   });
 
-  test("a user's record as it was, where it cannot be read now", async () => {
+  test("a user's record in memory is used if it cannot be read", async () => {
     const targetingKey = uniqueName("user");
     await config.putRecord(targetingKey, { plan: "pro" });
     assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
@@ -128,7 +128,7 @@ describe("KV fails", async () => {
     assert.equal(response.json().value, true);
   });
 
-  test("a user's record that is broken now, as it last was", async () => {
+  test("a user's record that breaks is used as it was before", async () => {
     const targetingKey = uniqueName("user");
     await config.putRecord(targetingKey, { plan: "pro" });
     assert.equal((await config.evaluate("plan", { targetingKey })).json().value, true);
@@ -140,7 +140,7 @@ describe("KV fails", async () => {
     ["cannot be read", ["500"], { plan: "pro" }],
     ["is broken", ["ok"], "{"],
   ]) {
-    test(`a user's record that ${what}, and of which nothing is known, makes no rule hold, whatever the client claims`, async () => {
+    test(`with a user's record that ${what}, and none in memory, no rule matches, whatever the client's context`, async () => {
       const targetingKey = uniqueName("user");
       await config.putRecord(targetingKey, record);
       const unread = { faults: { [`get ${targetingKey}`]: faults } };
@@ -166,14 +166,14 @@ describe("KV fails", async () => {
     });
   }
 
-  test("what a client claims counts where there is no record, or nobody to have one", async () => {
+  test("the client's context counts if there is no record, or no targeting key", async () => {
     for (const context of [{ targetingKey: uniqueName("user") }, {}]) {
       assert.equal((await config.evaluate("plan", { ...context, plan: "pro" })).json().value, true);
       assert.equal((await config.evaluate("not-free", { ...context, plan: "free" })).json().value, false);
     }
   });
 
-  test("no log names a user, or what is said or known of one", async () => {
+  test("no log line contains a user's id, context or record", async () => {
     const targetingKey = uniqueName("a-private-person");
     const lines = () => config.worker.log().length;
     const before = lines();
@@ -219,7 +219,7 @@ describe("reads", async () => {
     }
   });
 
-  test("a user's record is read once, and is that of /config", async () => {
+  test("a user's record is read once, and shared with /config", async () => {
     const [one, two] = [uniqueName("user"), uniqueName("user")];
     await config.putRecord(one, { plan: "pro", preview_features_enabled: true });
     await config.evaluate("plain", {});
@@ -234,7 +234,7 @@ describe("reads", async () => {
     assert.deepEqual((await reading(() => config.evaluateAll({ targetingKey: two }))).reads, []);
   });
 
-  test("flags that look at no attributes need no record", async () => {
+  test("flags without attributes need no record", async () => {
     await config.putFlags({
       plain: { default: "on" },
       split: {
@@ -259,7 +259,7 @@ describe("reads", async () => {
     await config.restart();
   });
 
-  test("definitions of 2 MiB are in memory too, and outlast a broken edit", async () => {
+  test("definitions of 2 MiB fit in memory, and survive a broken edit", async () => {
     const list = (from) => Array.from({ length: 10_000 }, (_, index) => `user-${from}-${index}`);
     const large = Object.fromEntries(
       Array.from({ length: 12 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ allow: list(index), variant: "on" }] }]),
@@ -280,7 +280,7 @@ describe("reads", async () => {
     await config.advanceClock(24 * 60 * 60);
   });
 
-  test("that there are no definitions is remembered", async () => {
+  test("missing definitions are remembered", async () => {
     await config.kv.delete("flags");
     await config.restart();
     assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, ["flags"]);
@@ -288,14 +288,14 @@ describe("reads", async () => {
     await config.putFlags(on);
   });
 
-  // Twenty times thirty seconds; the clock goes on by itself, too.
+  // Twenty times thirty seconds; real time passes too.
   for (const [seconds, isWaitedFor] of [
     [31, false],
     [61, false],
     [595, false],
     [601, true],
   ]) {
-    test(`definitions that were read ${seconds} s ago are ${isWaitedFor ? "read first" : "good enough, and read in the background"}`, async () => {
+    test(`definitions that were read ${seconds} s ago are read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
       await config.putFlags(on);
       await config.restart();
       await config.evaluate("plain", {});
@@ -310,7 +310,7 @@ describe("reads", async () => {
     });
   }
 
-  test("definitions are not waited for while KV is slow", async () => {
+  test("evaluations do not wait for a slow KV if definitions are in memory", async () => {
     await config.restart();
     await config.evaluate("plain", {});
     await config.advanceClock(61);

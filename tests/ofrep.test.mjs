@@ -70,7 +70,7 @@ const flags = {
 
 before(() => config.putFlags(flags));
 
-/** Key, context, and what is answered: variant, value, reason. */
+/** Key, context, and the evaluation: variant, value, reason. */
 const answers = [
   ["static", {}, "off", false, "STATIC"],
   ["static-on", { targetingKey: "anyone" }, "on", true, "STATIC"],
@@ -100,7 +100,7 @@ const answers = [
   ["plan", { plan: ["team"] }, "off", false, "DEFAULT"],
   ["plan", {}, "off", false, "DEFAULT"],
   ["version", { app: { version: "2.1.0" }, beta: false }, "on", true, "TARGETING_MATCH"],
-  ["version", { "app.version": "v3", beta: "x" }, "off", false, "DEFAULT"], // another type: neither holds nor does its opposite
+  ["version", { "app.version": "v3", beta: "x" }, "off", false, "DEFAULT"], // of another type
   ["version", { app: { version: "2.1.0-rc.1" }, beta: false }, "off", false, "DEFAULT"],
   ["version", { app: { version: "2.1.0" }, beta: true }, "off", false, "DEFAULT"],
   ["version", { app: { version: "2.1.0" } }, "off", false, "DEFAULT"],
@@ -109,7 +109,7 @@ const answers = [
   ["nobody", { targetingKey: "user" }, "off", false, "SPLIT"],
   ["everybody", { targetingKey: "user" }, "on", true, "SPLIT"],
   ["some-pro", { targetingKey: "user", plan: "free" }, "off", false, "DEFAULT"],
-  ["some-pro", { plan: "free" }, "off", false, "DEFAULT"], // the rollout is not reached
+  ["some-pro", { plan: "free" }, "off", false, "DEFAULT"], // stops before the rollout
 ];
 for (const [flag, context, variant, value, reason] of answers) {
   test(`${flag} for ${JSON.stringify(context)} is ${variant}, ${reason}`, async () => {
@@ -126,7 +126,7 @@ test("a rollout is by the hash of the flag's name and the targeting key", async 
   }
 });
 
-test("a rollout holds for the buckets below it, to the third decimal", async () => {
+test("a rollout matches the buckets below its percentage, to the third decimal", async () => {
   const name = uniqueName("exact");
   const bucket = bucketOf(name, "user");
   for (const [percentage, variant] of [
@@ -141,7 +141,7 @@ test("a rollout holds for the buckets below it, to the third decimal", async () 
 });
 
 describe("the user's record", () => {
-  test("supplies attributes, and comes before what a client claims", async () => {
+  test("supplies attributes, which precede the client's context", async () => {
     const targetingKey = uniqueName("user");
     await config.putRecord(targetingKey, { plan: "pro", app: { version: "2.2" }, beta: false });
     assert.equal((await evaluate("plan", { targetingKey })).json().value, true);
@@ -152,13 +152,13 @@ describe("the user's record", () => {
     assert.equal((await evaluate("plan", { plan: "pro" })).json().value, true);
   });
 
-  test("says nothing of who is asked for", async () => {
+  test("cannot change the targeting key", async () => {
     const targetingKey = uniqueName("user");
     await config.putRecord(targetingKey, { targetingKey: "admin-1" });
     assert.equal((await evaluate("who", { targetingKey })).json().value, false);
   });
 
-  test("may stand in the snapshot", async () => {
+  test("may be in the snapshot", async () => {
     await config.kv.put("snapshot", snapshotOf({ sam: { plan: "team" } }));
     assert.equal((await evaluate("plan", { targetingKey: "sam", plan: "free" })).json().value, true);
   });
@@ -171,21 +171,21 @@ describe("the user's record", () => {
 
 describe("errors", () => {
   for (const flag of ["unknown", "Static", "constructor", "__proto__", "static ", "a b", "<script>", "a/b", 'a"b\\', "é", "a\u0000b", "🎉", "x".repeat(129)]) {
-    test(`no flag is called ${JSON.stringify(flag).slice(0, 20)}`, async () => {
+    test(`${JSON.stringify(flag).slice(0, 20)} is an unknown flag`, async () => {
       assertOfrepError(await evaluate(flag, {}), 404, "FLAG_NOT_FOUND", flag);
     });
   }
 
-  test("a path below a flag is a flag that is not there", async () => {
+  test("a path below a flag is an unknown flag", async () => {
     assertOfrepError(await config.request("POST", `${OFREP_FLAGS}/static/x`, { body: {} }), 404, "FLAG_NOT_FOUND", "static/x");
   });
 
-  test("an empty name is a flag that is not there", async () => {
+  test("an empty name is an unknown flag", async () => {
     assertOfrepError(await config.request("POST", `${OFREP_FLAGS}/`, { body: {} }), 404, "FLAG_NOT_FOUND", "");
   });
 
   for (const encoded of ["%", "%zz", "static%", "%ff", "%C3%28", "%ED%A0%80", "a%20b%"]) {
-    test(`${encoded} names no flag, whatever the body is`, async () => {
+    test(`${encoded} is not a flag's name, whatever the body is`, async () => {
       for (const body of [{}, "{"]) {
         assertOfrepError(await config.request("POST", `${OFREP_FLAGS}/${encoded}`, { body }), 400, "PARSE_ERROR", encoded);
       }
@@ -246,12 +246,12 @@ describe("errors", () => {
     '{"context":{},"other":1}',
     `{"context":{"targetingKey":"${"a".repeat(512)}"}}`,
   ]) {
-    test(`the body ${JSON.stringify(body)?.slice(0, 50)} is one`, async () => {
+    test(`the body ${JSON.stringify(body)?.slice(0, 50)} is a context`, async () => {
       assertEvaluated(await config.request("POST", ofrepFlag("static"), { body }), { key: "static", variant: "off", value: false, reason: "STATIC" });
     });
   }
 
-  test("the type of the content is not looked at", async () => {
+  test("Content-Type is ignored", async () => {
     for (const type of ["text/plain", "application/json; charset=utf-8", ""]) {
       const response = await config.request("POST", ofrepFlag("plan"), { body: '{"context":{"plan":"pro"}}', headers: { "Content-Type": type } });
       assert.equal(response.json().value, true);
@@ -280,7 +280,7 @@ describe("with a prefix the targeting key is an id as /config has it", async () 
     ["170 times three bytes", false, "€".repeat(170)],
   ];
   for (const [what, isId, targetingKey = what] of ids) {
-    test(`${what} ${isId ? "is one" : "is none, for every flag"}`, async () => {
+    test(`${what} ${isId ? "is an id" : "is not an id, for every flag"}`, async () => {
       for (const flag of ["static", "plan", "disabled", "unknown"]) {
         const response = await prefixed.evaluate(flag, { targetingKey });
         if (!isId) assertOfrepError(response, 400, "INVALID_CONTEXT", flag);
@@ -311,7 +311,7 @@ describe("limits of the body", () => {
       assertOfrepError(await config.request("POST", path, { body: body(max + 1) }), 413, "GENERAL", key);
     });
 
-    test(`${path}: a long body in chunks is answered 413, too`, async () => {
+    test(`${path}: a long chunked body is answered 413 too`, async () => {
       const { hostname, port } = config.worker.directUrl;
       const response = await new Promise((resolve, reject) => {
         const request = http.request({ hostname, port, path, method: "POST", headers: { "Transfer-Encoding": "chunked" }, agent: false }, resolve);

@@ -1,5 +1,5 @@
-// The OpenFeature clients from npm, as they are, against the Worker: the server's SDK with its
-// OFREP provider, and the web's in Node.
+// The unmodified OpenFeature clients of npm against the Worker: the server SDK with its OFREP
+// provider, and the web SDK in Node.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { OFREPProvider } from "@openfeature/ofrep-provider";
@@ -14,7 +14,7 @@ const config = await startConfig();
 const baseUrl = config.worker.directUrl.origin;
 before(() => putFlagsAndRecords(config));
 
-describe("the server's SDK", () => {
+describe("the server SDK", () => {
   let client;
   before(async () => {
     await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl }));
@@ -29,7 +29,7 @@ describe("the server's SDK", () => {
     });
   }
 
-  test("the values by themselves", async () => {
+  test("returns plain values", async () => {
     assert.equal(await client.getBooleanValue("plain", false), true);
     assert.equal(await client.getStringValue("greeting", "", { language: "fr" }), "Bonjour «é»");
     assert.equal(await client.getNumberValue("limit", 0), 10);
@@ -37,24 +37,24 @@ describe("the server's SDK", () => {
   });
 
   for (const flag of ["a b", "a/b", "é", "<script>", "a?b", "x".repeat(200)]) {
-    test(`no flag is called ${flag.slice(0, 10)}`, async () => {
+    test(`${flag.slice(0, 10)} is an unknown flag`, async () => {
       const { value, errorCode } = await client.getBooleanDetails(flag, true);
       assert.equal(value, true);
       assert.equal(errorCode, "FLAG_NOT_FOUND");
     });
   }
 
-  test("a targeting key that no user can have is an invalid context", async () => {
+  test("a targeting key that cannot be an id is an invalid context", async () => {
     const { value, errorCode } = await client.getBooleanDetails("plain", false, { targetingKey: "a".repeat(513) });
     assert.deepEqual([value, errorCode], [false, "INVALID_CONTEXT"]);
   });
 
-  test("dates and objects in a context", async () => {
+  test("accepts dates and objects in a context", async () => {
     const context = { targetingKey: "u", since: new Date(0), nested: { a: [1, { b: null }] }, language: "fr" };
     assert.equal((await client.getStringDetails("greeting", "", context)).variant, "fr");
   });
 
-  test("an edit counts at the next evaluation, a broken one does not", async () => {
+  test("an edit takes effect at the next evaluation, a broken one does not", async () => {
     await config.putFlags({ ...flags, plain: { default: "off" } });
     assert.equal(await client.getBooleanValue("plain", true), false);
     await config.putFlags("{");
@@ -63,7 +63,7 @@ describe("the server's SDK", () => {
     assert.equal(await client.getBooleanValue("plain", false), true);
   });
 
-  test("definitions that are broken from the beginning are a parse error, a failing KV a general one", async () => {
+  test("definitions that were never good are a parse error, a failing KV is a general error", async () => {
     await config.putFlags("{");
     await config.restart();
     await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.directUrl.origin }));
@@ -76,8 +76,8 @@ describe("the server's SDK", () => {
   });
 });
 
-describe("the web's SDK, in Node", () => {
-  /** Requests that the provider made, and what came of them. */
+describe("the web SDK, in Node", () => {
+  /** The provider's requests and their responses. */
   const exchanges = [];
   const recording = async (request, init) => {
     const response = await fetch(request, init);
@@ -103,7 +103,7 @@ describe("the web's SDK, in Node", () => {
     });
   }
 
-  test("one request serves all flags, and a change of the context another one", async () => {
+  test("one request serves all flags, and each change of the context sends another one", async () => {
     await Web.setContext({ targetingKey: "pro-user" });
     const before = exchanges.length;
     for (const flag of Object.keys(flags)) client.getBooleanDetails(flag, false);
@@ -113,7 +113,7 @@ describe("the web's SDK, in Node", () => {
     assert.equal(exchanges.length, before + 1);
   });
 
-  test("polling asks for what changed: 304 until an edit, or a new record of the user", async () => {
+  test("polling is answered 304 until an edit, or a new record of the user", async () => {
     const targetingKey = uniqueName("polling");
     const changed = [];
     await Web.setContext({ targetingKey });
@@ -139,7 +139,7 @@ describe("the web's SDK, in Node", () => {
     await polls(200, 3);
   });
 
-  test("KV that fails is a stale provider, whose flags are still there", async () => {
+  test("if KV fails the provider is stale, and still has its flags", async () => {
     let fails = false;
     const failing = (request, init) => {
       const asked = new Request(
@@ -151,7 +151,7 @@ describe("the web's SDK, in Node", () => {
     await Web.setContext({ targetingKey: "u" });
     await config.restart();
     await Web.setProviderAndWait(provider({ pollInterval: 50, fetchImplementation: failing }));
-    // The isolate forgets, so that there is nothing to answer with.
+    // Restarts the isolate, so that nothing is in memory.
     fails = true;
     exchanges.length = 0;
     await config.advanceClock(2 * 60 * 60);
