@@ -1,5 +1,5 @@
-// Paths and the files of a release: html_handling of Workers static assets, what answers where
-// there is no file, strict decoding, and keys written the documented way beside a release.
+// Paths and the files of a release: html_handling of Workers static assets, strict decoding, and
+// unversioned keys beside a release.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";

@@ -181,7 +181,7 @@ describe("rollback", () => {
     });
   }
 
-  test("where there is nothing before: exit code 1", async () => {
+  test("without a previous release: exit code 1", async () => {
     await pushed(1);
     assert.equal((await site.run("rollback")).code, 1);
     assert.equal(await served(), 1);

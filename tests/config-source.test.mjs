@@ -294,8 +294,8 @@ describe("a snapshot that was good", async () => {
         for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id, { faults }), { preview, source });
         const record = typeof own === "object" ? own : source === "default" ? undefined : inSnapshot;
         const isFound = typeof own === "object" || (inSnapshot !== undefined && standing.source !== undefined);
-        const told = isFound ? { source: source ?? "record", config: record } : { source: source ?? "none", config: null };
-        assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], told);
+        const expected = isFound ? { source: source ?? "record", config: record } : { source: source ?? "none", config: null };
+        assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], expected);
         const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });
         assert.equal(flag.headers["config-source"], source);
         // The client's context counts only for users of whom nothing is known.

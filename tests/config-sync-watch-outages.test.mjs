@@ -69,7 +69,7 @@ test("an API that fails for a while is reported, and KV is synced afterwards", a
   const { passes } = await tool.end();
   assert.ok(
     passes.some(({ failed, problems }) => failed > 0 || problems.length > 0),
-    "the failed pass is told",
+    "the failed pass is reported",
   );
 });
 

@@ -208,7 +208,7 @@ test("a row whose key is another run's snapshot is reported and not written", as
   users.foreign.set(key, (await sync.kvEntries(key)).get(key));
   const tool = await startTool(users);
   await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
-  await eventually(() => tool.stderr().includes("a snapshot stands under its key"), "it is told");
+  await eventually(() => tool.stderr().includes("a snapshot stands under its key"), "it is reported");
   await users.set(makeRows(1, { from: 7 }));
   await waitUntilSynced(users);
   await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);

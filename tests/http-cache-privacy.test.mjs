@@ -55,7 +55,7 @@ test("a response to credentials that is explicitly fresh for shared caches is sh
   for (const control of ["max-age=60", "s-maxage=60", "public, max-age=60"]) {
     const page = resource({ headers: [`Cache-Control: ${control}`, "Set-Cookie: session=alice"] });
     const first = await page.getAndStore({ Cookie: "session=alice" });
-    assert.deepEqual(first.headers["set-cookie"], ["session=alice"], "who asked gets it");
+    assert.deepEqual(first.headers["set-cookie"], ["session=alice"], "whoever requested it gets it");
     const second = await page.get({ Cookie: "session=bob" });
     assertHit(second, "1");
     assert.equal(second.headers["set-cookie"], undefined, control);

@@ -147,7 +147,7 @@ function wrong(asked, answer, floor, askedMs) {
     if (status === 304) {
       const [, , version] = /^"(\d+)-(\d+)-/.exec(answer.headers.etag ?? "") ?? [];
       if (answer.headers.etag === undefined || answer.headers.etag !== headers["If-None-Match"]) return "304 for another ETag";
-      return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was told` : undefined;
+      return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was memberText` : undefined;
     }
     if (method === "HEAD" && status in OWN_ERRORS) return undefined;
     // miniflare's Worker in front compresses uncompressed responses.
@@ -175,11 +175,11 @@ function wrong(asked, answer, floor, askedMs) {
     if (from.cookieGivenTo !== undefined) return `the cookie ${cookie}, which was given before to ${from.cookieGivenTo}`;
     from.cookieGivenTo = asked.name;
   }
-  const told = answer.headers["cache-status"]?.split(",").at(-1) ?? "";
-  if (/; hit/.test(told)) {
+  const memberText = answer.headers["cache-status"]?.split(",").at(-1) ?? "";
+  if (/; hit/.test(memberText)) {
     const seconds = (askedMs - record.atMs) / 1000;
-    const most = model.oldestHit(record, /detail=([\w-]+)/.exec(told)?.[1], headers["Cache-Control"]);
-    if (record.control === "no-cache" && !/stale-if-error/.test(told)) return "a hit in spite of no-cache";
+    const most = model.oldestHit(record, /detail=([\w-]+)/.exec(memberText)?.[1], headers["Cache-Control"]);
+    if (record.control === "no-cache" && !/stale-if-error/.test(memberText)) return "a hit in spite of no-cache";
     if (seconds > most + 1.5) return `a hit ${seconds} s after the upstream was asked, where ${most} are allowed`;
   }
 
@@ -206,9 +206,9 @@ function wrong(asked, answer, floor, askedMs) {
 
 /** Returns the outcome, to count it. */
 function note(asked, { status, headers, complete }) {
-  const told = headers["cache-status"]?.split(",").at(-1);
-  if (told === undefined) return count(`no Cache-Status, ${status}`);
-  const [kind, ...more] = told
+  const memberText = headers["cache-status"]?.split(",").at(-1);
+  if (memberText === undefined) return count(`no Cache-Status, ${status}`);
+  const [kind, ...more] = memberText
     .split(";")
     .slice(1)
     .map((part) => part.trim());

@@ -34,11 +34,11 @@ const WHILE = { detail: "stale-while-revalidate" };
 const statuses = Object.fromEntries([500, 502, 503, 504].map((status) => [status, { status, body: "the upstream's words" }]));
 /** Failures without a response, and the error if nothing stale may be served. */
 const unreachable = {
-  "no answer in time": { answer: { hangs: true }, told: [504, "upstream_timeout"] },
-  "a closed connection": { answer: { breaksAt: "head" }, told: [502, "upstream_failed"] },
-  "a reset connection": { answer: { breaksAt: "head", reset: true }, told: [502, "upstream_failed"] },
-  "an end in the middle of the head": { answer: { breaksAt: "in head" }, told: [502, "upstream_failed"] },
-  "an end in the middle of a short body": { answer: { headers: freshFor(100), body: "12345", breaksAt: 2 }, told: [502, "upstream_failed"] },
+  "no answer in time": { answer: { hangs: true }, problem: [504, "upstream_timeout"] },
+  "a closed connection": { answer: { breaksAt: "head" }, problem: [502, "upstream_failed"] },
+  "a reset connection": { answer: { breaksAt: "head", reset: true }, problem: [502, "upstream_failed"] },
+  "an end in the middle of the head": { answer: { breaksAt: "in head" }, problem: [502, "upstream_failed"] },
+  "an end in the middle of a short body": { answer: { headers: freshFor(100), body: "12345", breaksAt: 2 }, problem: [502, "upstream_failed"] },
 };
 const troubles = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
 
@@ -183,8 +183,8 @@ for (const status of [400, 401, 403, 404, 410, 429, 501]) {
 test("stale-if-error: past its window the error is passed on, or reported", async () => {
   const failing = await staleFor(", stale-if-error=40", statuses[500]);
   assert.equal((await failing.get()).status, 500);
-  for (const { answer, told } of Object.values(unreachable)) {
-    assertProblem(await (await staleFor(", stale-if-error=40", answer)).getForJson(), ...told);
+  for (const { answer, problem: expected } of Object.values(unreachable)) {
+    assertProblem(await (await staleFor(", stale-if-error=40", answer)).getForJson(), ...expected);
   }
 });
 
@@ -192,7 +192,7 @@ for (const [name, answer] of troubles) {
   test(`without the directive ${name} is not hidden by a stale response`, async () => {
     const page = await staleFor("", answer);
     if (name in unreachable) {
-      assertProblem(await page.getForJson(), ...unreachable[name].told);
+      assertProblem(await page.getForJson(), ...unreachable[name].problem);
       return;
     }
     const response = await page.get();
@@ -243,9 +243,9 @@ test("with nothing stored an upstream's error is passed on, and a missing respon
     assert.equal(response.status, Number(status));
     assertForwarded(response, "uri-miss", "the upstream's words", { "fwd-status": Number(status), stored: undefined });
   }
-  for (const { answer, told } of Object.values(unreachable)) {
+  for (const { answer, problem: expected } of Object.values(unreachable)) {
     const page = resource(answer);
-    const problem = assertProblem(await page.getForJson(), ...told);
+    const problem = assertProblem(await page.getForJson(), ...expected);
     assert.ok(!JSON.stringify(problem).includes("127.0.0.1"));
     assert.equal(page.requestCount, 1);
     await page.assertNotStored();

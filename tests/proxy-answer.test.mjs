@@ -1,4 +1,4 @@
-// The answer of a tenant's origin, as the visitor gets it: redirects and cookies that work under
+// The response of a tenant's origin, as the visitor gets it: redirects and cookies that work under
 // the prefix, fields, statuses.
 import assert from "node:assert/strict";
 import net from "node:net";
@@ -17,8 +17,8 @@ const worker = await startWorker({
 const storefronts = storefrontsOf(worker);
 
 /**
- * A tenant as both its ways in see it: `origin` is its backend with a base, `/admin` goes to
- * another one.
+ * A tenant that is reached by path and by host: `origin` is its backend with a base, `/admin` goes
+ * to another one.
  */
 const record = { origin: `${origin.origin}/base`, routes: [{ path: "/admin", origin: admin.origin }] };
 await storefronts.put("shop", record);
@@ -38,15 +38,15 @@ const byHost = (id = "shop") => ({
   headers: { Host: `${id}.shops.example.com` },
 });
 
-/** Asks for `/dir/page` of a tenant, whose origin answers with these fields. */
+/** Requests `/dir/page` of a tenant, whose origin responds with these fields. */
 async function answered(way, fields, { base = "/base", status = "302 Found", backend = origin, path = "/dir/page" } = {}) {
   backend.serve(respond(status, fields), base + path);
   return send(worker, way.prefix + path, { headers: way.headers });
 }
 
 /**
- * Written: PREFIX for what the visitor's path begins with, VISITOR with scheme and host before it;
- * ORIGIN and ADMIN for the backends.
+ * PREFIX is the prefix of the visitor's path, VISITOR the same with scheme and host; ORIGIN and
+ * ADMIN are the backends.
  */
 const fillIn = (text, { prefix, visitor }) =>
   text.replaceAll("PREFIX", prefix).replaceAll("VISITOR", visitor).replaceAll("ORIGIN", origin.origin).replaceAll("ADMIN", admin.origin);
@@ -62,21 +62,21 @@ const locations = [
   ["a", "PREFIX/dir/a"],
   ["./a/../b?x", "PREFIX/dir/b?x"],
   ["../a", "PREFIX/a"],
-  // The visitor resolves these against a path that is mapped already.
+  // The visitor resolves these against a path that is already mapped.
   ["?x=1", "?x=1"],
   ["#f", "#f"],
-  // Outside the base the visitor cannot get there by this tenant.
+  // Paths outside the base are not reachable through this tenant.
   ["ORIGIN/outside", "ORIGIN/outside"],
   ["ORIGIN/based", "ORIGIN/based"],
   ["ORIGIN/Base/a", "ORIGIN/Base/a"],
   ["/outside?x#f", "ORIGIN/outside?x#f"],
   ["/based", "ORIGIN/based"],
   ["../../outside", "ORIGIN/outside"],
-  // Asking for /admin would reach the other backend; that one has it.
+  // /admin would reach the other backend, which has that path.
   ["ORIGIN/base/admin/x", "ORIGIN/base/admin/x"],
   ["ADMIN/admin/x", "VISITOR/admin/x"],
   ["ADMIN/other", "ADMIN/other"],
-  // Other servers stay what they are, byte for byte.
+  // Locations at other servers are unchanged, byte for byte.
   ["https://other.example/base/a?x#f", "https://other.example/base/a?x#f"],
   ["HTTPS://Other.Example:443/%41", "HTTPS://Other.Example:443/%41"],
   ["//other.example/base/a", "//other.example/base/a"],
@@ -96,14 +96,14 @@ for (const way of [byPath(), byHost()]) {
   }
 }
 
-test("a Location whose path begins with two slashes cannot send the visitor to another host", async () => {
+test("a Location whose path begins with two slashes does not redirect to another host", async () => {
   const under = await answered(byPath(), ["Location: /base//evil.example/x"]);
   assert.equal(under.headers.location, "/stores/shop//evil.example/x");
   const way = byHost();
   assert.equal((await answered(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
 });
 
-test("a Location of a backend without a base is the visitor's as a whole", async () => {
+test("every Location at a backend without a base is rewritten", async () => {
   for (const way of [byPath("root"), byHost("root")]) {
     const absolute = await answered(way, [`Location: ${origin.origin}/x/y?z`], { base: "" });
     assert.equal(absolute.headers.location, `${way.visitor}/x/y?z`);
@@ -111,7 +111,7 @@ test("a Location of a backend without a base is the visitor's as a whole", async
   }
 });
 
-test("a Location of the route's backend is the visitor's, too", async () => {
+test("a Location at the route's backend is rewritten too", async () => {
   for (const way of [byPath(), byHost()]) {
     const response = await answered(way, ["Location: /admin/login"], { base: "", backend: admin, path: "/admin/page" });
     assert.equal(response.headers.location, `${way.prefix}/admin/login`);
@@ -147,8 +147,8 @@ for (const way of [byPath(), byHost()]) {
 }
 
 /**
- * A cookie's parts in order; the name of its Path in one spelling, and last, because it may be
- * written anew.
+ * Returns a cookie's parts in order, with Path last and in one spelling, since it may be
+ * rewritten.
  */
 function parts(cookie) {
   const [pair, ...attributes] = cookie.split(";").map((part) => part.trim());
@@ -158,7 +158,7 @@ function parts(cookie) {
 }
 
 /**
- * What the origin sets, what the visitor gets under `/stores/{id}`, and by host. The request is
+ * The origin's cookie, and what the visitor gets under `/stores/{id}`, and by host. The request is
  * for /base/dir/page.
  */
 const cookies = [
@@ -192,13 +192,13 @@ for (const [given, underPath, underHost] of cookies) {
   }
 }
 
-test("a semicolon of the prefix does not end the Path of a cookie", async () => {
+test("a semicolon in the prefix does not end the Path of a cookie", async () => {
   const way = byPath("a;b");
   const response = await answered(way, ["Set-Cookie: a=1; Path=/"], { base: "", status: "200 OK" });
   assert.deepEqual(parts(response.headers["set-cookie"][0]), ["a=1", "Path=/stores/a%3Bb"]);
 });
 
-test("several cookies arrive, each by itself and in their order", async () => {
+test("several cookies arrive, each as its own line and in order", async () => {
   const lines = ["Set-Cookie: a=1; Path=/base", "X-Between: 1", "Set-Cookie: b=2; Path=/base", "set-cookie: a=3; Path=/base"];
   const response = await answered(byPath(), lines, { status: "200 OK" });
   assert.deepEqual(
@@ -224,7 +224,7 @@ test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc
   for (const name of ["x-secret", "x-other", "proxy-connection", "proxy-authenticate", "te", "trailer", "upgrade", "alt-svc"]) {
     assert.equal(headers[name], undefined, name);
   }
-  // The platform may have a Connection of its own.
+  // The platform may add its own Connection.
   assert.doesNotMatch(headers.connection ?? "", /secret|other/i);
   assert.notEqual(headers["keep-alive"], "timeout=5");
   assert.equal(headers["x-own"], "1");
@@ -232,7 +232,7 @@ test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc
   assert.equal(text, "");
 });
 
-test("a 103 comes before the answer, and the answer is the 200", async () => {
+test("a 103 precedes the 200, which is the response", async () => {
   origin.serve(
     sendBytes("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok"),
     "/base/early",
@@ -258,7 +258,7 @@ for (const [status, fields] of [
   });
 }
 
-test("the answer to HEAD has the fields of GET, and no body", async () => {
+test("the response to HEAD has the fields of GET, and no body", async () => {
   origin.serve(respond("200 OK", ["X-Own: 1", "Content-Type: text/x-test"], "seven b"), "/base/head");
   const response = await send(worker, "/stores/shop/head", { method: "HEAD" });
   assert.equal(response.status, 200);
@@ -273,7 +273,7 @@ test("a status 999, which HTTP does not have, is answered 502", async () => {
   assertProblem(await sendForJson(worker, "/stores/shop/999"), 502, "origin_failed");
 });
 
-test("an answer that comes before the request's body is whole is handed on", async () => {
+test("a response that arrives before the request's body is complete is passed on", async () => {
   origin.serve(respondImmediately("413 Content Too Large", ["X-Own: 1"], "too much"), "/base/early-refusal");
   const response = await send(worker, "/stores/shop/early-refusal", { method: "POST", body: Buffer.alloc(2_000_000) });
   assert.equal(response.status, 413);
@@ -288,9 +288,9 @@ for (const [framing, body] of [
   ["Transfer-Encoding: chunked", "64\r\nhalf"],
 ]) {
   for (const reset of [false, true]) {
-    test(`an answer with ${framing} that breaks off after ${JSON.stringify(body)}${reset ? " with a reset" : ""} is never complete for the visitor`, async () => {
+    test(`a response with ${framing} that breaks off after ${JSON.stringify(body)}${reset ? " with a reset" : ""} is never complete for the visitor`, async () => {
       origin.serve(sendBytesThenClose(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n${body}`, { reset }), "/base/half");
-      // It may also break off before the visitor has its head.
+      // The visitor may not even get its head.
       const response = await send(worker, "/stores/shop/half").catch((error) => ({ error, complete: false }));
       assert.equal(response.complete, false);
       if (!response.error) assert.equal(response.status, 200);
@@ -298,9 +298,9 @@ for (const [framing, body] of [
   }
 }
 
-// workerd shows bytes over 0x7F that are no UTF-8 as U+FFFD; only an answer's own fields keep
+// workerd reads bytes over 0x7F that are not UTF-8 as U+FFFD; only fields that are passed on keep
 // them.
-/** The values of a field as bytes, read as Latin-1. */
+/** Returns the values of a field, its bytes read as Latin-1. */
 async function bytesOf(path, name, headers = []) {
   const { hostname, port } = worker.directUrl;
   const lines = [`GET ${path} HTTP/1.1`, ...(headers.length ? headers : [`Host: ${hostname}:${port}`]), "Connection: close"];
@@ -323,10 +323,10 @@ for (const [field, value, expected] of [
   ["Location", "/caf\xe9", ["/caf\xe9"]],
   ["Refresh", "1; url=/caf\xe9", ["1; url=/caf\xe9"]],
   ["Set-Cookie", "n=J\xfcrgen; Path=/", ["n=J\xfcrgen; Path=/"]],
-  // UTF-8 is shown, and stays UTF-8.
+  // UTF-8 stays UTF-8.
   ["Location", "/base/caf\xc3\xa9", ["/stores/shop/caf\xc3\xa9"]],
   ["Set-Cookie", "n=J\xc3\xbcrgen; Path=/", ["n=J\xc3\xbcrgen; Path=/stores/shop"]],
-  // What reaches other hosts must not: the byte is lost.
+  // A Location at another host loses the byte.
   ["Set-Cookie", "n=J\xfcrgen; Domain=example.com; Path=/", ["n=J\xef\xbf\xbdrgen; Path=/stores/shop"]],
 ]) {
   test(`bytes of ${field}: ${JSON.stringify(value)} arrives as ${JSON.stringify(expected)}`, async () => {
@@ -335,7 +335,7 @@ for (const [field, value, expected] of [
   });
 }
 
-test("bytes of a cookie with the path of a storefront that has a host of its own arrive as they are, other cookies beside it too", async () => {
+test("bytes of cookies arrive unchanged at a storefront with its own host", async () => {
   const lines = ["Set-Cookie: n=J\xfcrgen; Path=/", "Set-Cookie: a=1; Path=/", "Location: /caf\xe9"];
   origin.serve(sendBytes(Buffer.from(`HTTP/1.1 302 Found\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/bytes");
   const host = ["Host: root.shops.example.com"];
@@ -343,7 +343,7 @@ test("bytes of a cookie with the path of a storefront that has a host of its own
   assert.deepEqual(await bytesOf("/bytes", "location", host), ["/caf\xe9"]);
 });
 
-test("the record's edits of the answer are made", async () => {
+test("the record's edits of the response are applied", async () => {
   const headers = { response: { set: { "X-A": "1", "X-Own": "ours" }, remove: ["Server", "x-powered-by"] } };
   const id = await storefronts.add({ origin: origin.origin, headers });
   const path = origin.serve(respond("200 OK", ["X-Own: theirs", "Server: secret/1.0", "X-Powered-By: x", "X-Kept: 1"]));
@@ -357,7 +357,7 @@ test("the record's edits of the answer are made", async () => {
   assert.equal(response.headers["x-storefront-id"], id);
 });
 
-test("what says who served it is ours alone, also where the origin says such things", async () => {
+test("the fields that name the Worker and the storefront replace the origin's", async () => {
   const path = origin.serve(respond("200 OK", ["X-Variant: theirs", "Routing-Source: theirs", "X-Served-By: theirs", "X-Storefront-ID: theirs"]));
   const { headers } = await send(worker, `/stores/root${path}`);
   assert.equal(headers["x-variant"], undefined);

@@ -1,5 +1,5 @@
-// An origin that keeps failing is left alone for a while; and what answers instead, where the
-// record has a fallback.
+// The circuit breaker: an origin that keeps failing gets no requests for a while; the record's
+// fallback responds in its place.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import net from "node:net";
@@ -11,19 +11,19 @@ import { closeConnection, FAILURES, inSequence, neverRespond, respondFailure, re
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// A circuit belongs to an origin, so each test has origins of its own.
+// Each origin has a circuit, so each test has its own origins.
 const { routingOrigins, originOf } = await startRawOrigins(60);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 const worker = await startWorker({ faulty: true, vars });
 const storefronts = storefrontsOf(worker);
 
 let offsetMs = 0;
-/** Lets time pass for the Worker. */
+/** Advances the Worker's clock. */
 async function pass(seconds) {
   offsetMs += seconds * 1000;
   assert.equal((await send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" })).status, 204);
 }
-// POST is never tried again, so that each request is one failure at most.
+// POST is never retried, so that each request is one failure at most.
 const post = (id, body = "x") => sendForJson(worker, `/stores/${id}/x`, { method: "POST", body });
 
 function assertOpen(response, secondsMax = 10) {
@@ -32,7 +32,7 @@ function assertOpen(response, secondsMax = 10) {
   assert.ok(seconds >= 1 && seconds <= secondsMax, `Retry-After: ${response.headers["retry-after"]}`);
 }
 
-/** A tenant whose origin has failed five times. */
+/** Returns a tenant whose origin has failed five times. */
 async function opened(handler, record = {}) {
   const origin = originOf(respondFailure());
   const id = await storefronts.add({ origin: origin.origin, ...record });
@@ -43,7 +43,7 @@ async function opened(handler, record = {}) {
 }
 
 for (const [name, failure] of Object.entries(FAILURES)) {
-  test(`five times ${name} open the circuit: 502 with Retry-After, and the origin is left alone`, async () => {
+  test(`five times ${name} open the circuit: 502 with Retry-After, without the origin`, async () => {
     const origin = originOf(failure);
     const id = await storefronts.add({ origin: origin.origin });
     for (let failures = 1; failures <= 5; failures += 1) {
@@ -55,7 +55,7 @@ for (const [name, failure] of Object.entries(FAILURES)) {
   });
 }
 
-test("four failures do not open it, nor five in more than ten seconds, nor five among more successes", async () => {
+test("four failures do not open the circuit, nor five in more than ten seconds, nor five among more successes", async () => {
   const four = originOf(inSequence(respondFailure(), respondFailure(), respondFailure(), respondFailure(), respondOk()));
   const fourId = await storefronts.add({ origin: four.origin });
   for (let requests = 0; requests < 5; requests += 1) await post(fourId);
@@ -97,7 +97,7 @@ const attacks = {
 };
 for (const [name, attack] of Object.entries(attacks)) {
   for (const method of ["GET", "POST"]) {
-    test(`a hundred times ${name} (${method}), and nobody else's request to a healthy path fails, nor the attacker's own`, async () => {
+    test(`a hundred times ${name} (${method}) fail no request to a healthy path, neither another visitor's nor the attacker's`, async () => {
       const origin = originOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : respondOk())(exchange));
       const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
       for (let round = 0; round < 5; round += 1) {
@@ -114,7 +114,7 @@ for (const [name, attack] of Object.entries(attacks)) {
   }
 }
 
-test("what one visitor's body makes fail is closed to that visitor, and to nobody else", async () => {
+test("failures that one visitor's body causes open the circuit for that visitor only", async () => {
   const origin = originOf(async (exchange) => {
     await exchange.request.completed;
     return (exchange.request.body.toString() === "bad" ? respondFailure() : respondOk())(exchange);
@@ -125,7 +125,7 @@ test("what one visitor's body makes fail is closed to that visitor, and to nobod
   assert.equal((await asAnother(id, "/x", { method: "POST", body: "good" })).status, 200);
 });
 
-test("a body that a visitor sends too slowly, or breaks off, is held against no origin", async () => {
+test("a body that a visitor sends too slowly, or breaks off, is not a failure of the origin", async () => {
   const origin = originOf(async (exchange) => {
     await exchange.request.completed;
     return respondOk()(exchange);
@@ -143,7 +143,7 @@ test("a body that a visitor sends too slowly, or breaks off, is held against no 
   for (let requests = 0; requests < 3; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
-test("an origin that gives no answer to five visitors at five paths for ten seconds is asked for nothing", async () => {
+test("an origin that times out for five visitors at five paths within ten seconds gets no requests", async () => {
   const origin = originOf(closeConnection);
   const id = await storefronts.add({ origin: origin.origin });
   const ask = (visitor, path) =>
@@ -151,7 +151,7 @@ test("an origin that gives no answer to five visitors at five paths for ten seco
   for (let visitor = 0; visitor < 5; visitor += 1) {
     for (let path = 0; path < 4; path += 1) assertProblem(await ask(visitor, (visitor + path) % 5), 502, "origin_failed");
   }
-  // Twenty requests that fail at once say nothing of what others are answered meanwhile.
+  // Twenty simultaneous failures say nothing about other requests at that time.
   assertProblem(await ask(99, "another"), 502, "origin_failed");
   await pass(11);
   assertProblem(await ask(0, 0), 502, "origin_failed");
@@ -163,7 +163,7 @@ test("an origin that gives no answer to five visitors at five paths for ten seco
   assert.equal((await ask(101, "healthy")).status, 200);
 });
 
-test("after ten seconds one request goes through as a probe; its success closes the circuit", async () => {
+test("after ten seconds one request is a probe; its success closes the circuit", async () => {
   let release;
   const { origin, id } = await opened((exchange) => {
     release = () => respondOk()(exchange);
@@ -179,7 +179,7 @@ test("after ten seconds one request goes through as a probe; its success closes 
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
-test("a probe that fails opens it again, twice as long", async () => {
+test("a failed probe opens the circuit again, for twice as long", async () => {
   const { origin, id } = await opened(respondFailure());
   await pass(11);
   await post(id);
@@ -193,7 +193,7 @@ test("a probe that fails opens it again, twice as long", async () => {
   assert.equal((await post(id)).status, 200);
 });
 
-test("another variant takes the visitors of an open circuit, without a try", async () => {
+test("another variant serves the visitors of an open circuit, without a try", async () => {
   const [blue, green] = [originOf(respondFailure()), originOf(respondOk("green"))];
   const id = await storefronts.add({
     variants: [
@@ -211,7 +211,7 @@ test("another variant takes the visitors of an open circuit, without a try", asy
 });
 
 for (const [name, failure] of [...Object.entries(FAILURES), ["silence", neverRespond]]) {
-  test(`after ${name} the fallback origin answers`, async () => {
+  test(`after ${name} the fallback origin responds`, async () => {
     const [origin, backup] = [originOf(failure), originOf(respondOk("backup"))];
     const id = await storefronts.add({ origin: `${origin.origin}/base`, fallback: `${backup.origin}/backup`, timeoutMs: 1000 });
     const response = await send(worker, `/stores/${id}/x//y?z`);
@@ -226,7 +226,7 @@ for (const [name, failure] of [...Object.entries(FAILURES), ["silence", neverRes
   });
 }
 
-test("behind an open circuit the fallback origin gets what was never sent, whatever it is", async () => {
+test("with an open circuit the fallback origin gets requests of any method", async () => {
   const backup = originOf(respondOk("backup"));
   const { origin, id } = await opened(respondOk());
   await storefronts.put(id, { origin: origin.origin, fallback: backup.origin });
@@ -237,7 +237,7 @@ test("behind an open circuit the fallback origin gets what was never sent, whate
   assert.equal(origin.requests.length, 5);
 });
 
-test("an answer of the application, even a 500, is not replaced by the fallback", async () => {
+test("a response of the application, even a 500, is not replaced by the fallback", async () => {
   const backup = originOf(respondOk("backup"));
   const id = await storefronts.add({ origin: originOf(respondFailure("500 Internal Server Error")).origin, fallback: backup.origin });
   assert.equal((await send(worker, `/stores/${id}/x`)).status, 500);
@@ -260,7 +260,7 @@ test("the maintenance page answers 503 for a failure and for an open circuit", a
   }
 });
 
-test("a maintenance page that is not there leaves the failure as it was", async () => {
+test("without the maintenance page the failure is the response", async () => {
   const id = await storefronts.add({ origin: originOf(closeConnection).origin, fallback: { asset: uniqueName("missing") } });
   assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_failed");
 });

@@ -1,4 +1,4 @@
-// What happens when a tenant's origins fail: second tries, and deadlines.
+// Failover if a tenant's origins fail: retries and deadlines.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
@@ -18,11 +18,11 @@ import {
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// A circuit belongs to an origin, so each test has origins of its own.
+// Each origin has a circuit, so each test has its own origins.
 const { routingOrigins, originOf } = await startRawOrigins(130);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 
-describe("second tries", async () => {
+describe("a retry", async () => {
   const worker = await startWorker({ vars });
   const storefronts = storefrontsOf(worker);
 
@@ -38,7 +38,7 @@ describe("second tries", async () => {
     });
   const asBlue = { headers: { "X-Group": "blue" } };
 
-  /** Second tries are a tenth of all requests: makes those that go well. */
+  /** Retries are limited to a tenth of all requests: sends requests that succeed. */
   const calm = await storefronts.add({ origin: originOf(respondOk()).origin });
   async function earnTries(tries) {
     for (let round = 0; round < tries; round += 1) {
@@ -47,7 +47,7 @@ describe("second tries", async () => {
   }
 
   for (const [name, failure] of Object.entries(FAILURES)) {
-    test(`after ${name} of one variant another one answers`, async () => {
+    test(`after ${name} of one variant goes to another one`, async () => {
       await earnTries(1);
       const [blue, green] = [originOf(failure), originOf(respondOk("green"))];
       const response = await send(worker, `/stores/${await blueGreen(blue, green)}/x?y`, asBlue);
@@ -64,7 +64,7 @@ describe("second tries", async () => {
       );
     });
 
-    test(`after ${name} of the only origin it is asked once more`, async () => {
+    test(`after ${name} of the only origin goes to it again`, async () => {
       await earnTries(1);
       const origin = originOf(inSequence(failure, respondOk()));
       const response = await send(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x?y`);
@@ -76,7 +76,7 @@ describe("second tries", async () => {
     });
   }
 
-  test("with active the same variant is asked again, and a variant of weight 0 never is", async () => {
+  test("goes to the active variant again, and never to a variant of weight 0", async () => {
     await earnTries(2);
     for (const more of [{ active: "blue" }, { green: 0 }]) {
       const [blue, green] = [originOf(inSequence(respondFailure(), respondOk("blue"))), originOf(respondOk("green"))];
@@ -93,8 +93,8 @@ describe("second tries", async () => {
     }
   });
 
-  // The runtime itself sends a request without a body once more where a connection that it used
-  // before turns out to be closed.
+  // The runtime itself repeats a request without a body if a reused connection turns out to be
+  // closed.
   const failingForGood = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 18\r\n\r\nthe origin's words");
   for (const [first, second, status, text] of [
     [respondFailure(), respondFailure("502 Bad Gateway"), 502, "the origin's words"],
@@ -102,7 +102,7 @@ describe("second tries", async () => {
     [closeConnection, respondFailure(), 503, "the origin's words"],
     [respondFailure(), respond("404 Not Found", [], "none"), 404, "none"],
   ]) {
-    test(`one second try is all: the last answer of an origin is handed on (${status})`, async () => {
+    test(`is the only one: the last response of an origin is passed on (${status})`, async () => {
       await earnTries(1);
       const origin = originOf(inSequence(first, second));
       const id = await storefronts.add({ origin: origin.origin });
@@ -113,7 +113,7 @@ describe("second tries", async () => {
     });
   }
 
-  test("where no origin answered, it is 502", async () => {
+  test("that gets no response either is 502", async () => {
     await earnTries(1);
     const origin = originOf(closeConnection);
     const response = await sendForJson(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x`);
@@ -122,8 +122,7 @@ describe("second tries", async () => {
   });
 
   /**
-   * A method, a body's length (undefined for none, chunked where it is said so), and whether there
-   * is a second try.
+   * A method, the length of its body (undefined for none), its framing, and whether it is retried.
    */
   const requests = [
     ["GET", undefined, true],
@@ -143,7 +142,7 @@ describe("second tries", async () => {
   ];
   for (const [method, length, isTriedAgain] of requests) {
     const what = length === undefined ? "without a body" : length === "chunked" ? "with a chunked body" : `with ${length} bytes`;
-    test(`${method} ${what} is ${isTriedAgain ? "" : "not "}tried again, and what arrives is what was sent`, async () => {
+    test(`${method} ${what} is ${isTriedAgain ? "" : "not "}retried, and arrives as it was sent`, async () => {
       await earnTries(1);
       const body = length === undefined ? undefined : randomBytes(length === "chunked" ? 10 : length);
       for (const failure of [respondFailure(), closeConnection]) {
@@ -168,7 +167,7 @@ describe("second tries", async () => {
   }
 
   for (const status of ["500 Internal Server Error", "501 Not Implemented", "404 Not Found", "429 Too Many Requests"]) {
-    test(`a ${status} is the application's own answer: no second try, and no circuit opens`, async () => {
+    test(`does not follow a ${status}, which is the application's response; no circuit opens`, async () => {
       const origin = originOf(respondFailure(status));
       const id = await storefronts.add({ origin: origin.origin });
       for (let requests = 1; requests <= 8; requests += 1) {
@@ -179,7 +178,7 @@ describe("second tries", async () => {
     });
   }
 
-  test("the record's timeoutMs is the deadline: 504, and no second try after it", async () => {
+  test("does not follow the record's timeoutMs, the deadline: 504", async () => {
     for (const method of ["GET", "POST"]) {
       const origin = originOf(neverRespond);
       const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
@@ -189,7 +188,7 @@ describe("second tries", async () => {
     }
   });
 
-  test("a head that comes too slowly is given up, too", async () => {
+  test("does not follow a head that is too slow: 504", async () => {
     const origin = originOf(({ write }) => write("HTTP/1.1 200 OK\r\nX-Own: 1\r\n"));
     const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 504, "origin_timeout");
@@ -200,7 +199,7 @@ describe("the retry budget", async () => {
   const worker = await startWorker({ vars });
   const storefronts = storefrontsOf(worker);
 
-  test("second tries are a tenth of the requests and ten more: an outage is not doubled", async () => {
+  test("retries are a tenth of the requests and ten more, so that an outage is not doubled", async () => {
     const broken = Array.from({ length: 60 }, () => originOf(respondFailure()));
     for (const { origin } of broken) {
       assert.equal((await send(worker, `/stores/${await storefronts.add({ origin })}/x`)).status, 503);

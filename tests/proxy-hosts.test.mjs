@@ -12,7 +12,7 @@ const upstream = await startUpstream();
 const vars = { ROUTING_ORIGINS: upstream.origin };
 
 const at = (host, headers) => ({ headers: { Host: host, ...headers } });
-/** A record whose origin shows in the URL that it gets. */
+/** Returns a record whose origin shows in the URL that it receives. */
 const recordOf = (name) => ({ origin: `${upstream.origin}/of-${name}` });
 
 describe("with a TENANT_DOMAIN", async () => {
@@ -27,7 +27,7 @@ describe("with a TENANT_DOMAIN", async () => {
   await storefronts.put("hop", { storefront: "a" });
   await storefronts.put("domain:alias-of-nobody.example", { storefront: "nobody" });
   await storefronts.put("domain:broken.example", { orgin: "x" });
-  // None of these may be what a host leads to.
+  // No host may lead to these.
   await storefronts.put("shops.example.com", recordOf("wrong"));
   await storefronts.put("www", recordOf("www"));
   await storefronts.put("domain:a.shops.example.com", recordOf("wrong"));
@@ -38,7 +38,7 @@ describe("with a TENANT_DOMAIN", async () => {
   await storefronts.put("domain:localhost", recordOf("wrong"));
   await storefronts.put("domain:127.0.0.1", recordOf("wrong"));
 
-  /** Hosts, the tenant that serves them, and the id that the answer says. */
+  /** Hosts, the tenant that serves them, and the id in the response. */
   const hosts = [
     ["a.shops.example.com", "a", "a"],
     ["b.shops.example.com", "b", "b"],
@@ -65,7 +65,7 @@ describe("with a TENANT_DOMAIN", async () => {
   }
 
   for (const path of ["/", "/?q", "/healthz", "/get-started", "/hello-world", "/cache?url=x", "/stores/b/x", "/stores/", "/writes/x", "//stores/b/x"]) {
-    test(`the path ${path} of a tenant's host is the tenant's, too`, async () => {
+    test(`the path ${path} of a tenant's host is the tenant's too`, async () => {
       for (const [host, name] of [
         ["a.shops.example.com", "a"],
         ["www.direct.example", "direct"],
@@ -100,7 +100,7 @@ describe("with a TENANT_DOMAIN", async () => {
     "localhost.evil.example",
   ];
   for (const host of nobody) {
-    test(`the host ${host} belongs to nobody: 404, whatever its path`, async () => {
+    test(`the host ${host} is unknown: 404, whatever the path`, async () => {
       for (const path of ["/", "/healthz", "/stores/a/x"]) {
         assertProblem(await sendForJson(worker, path, at(host)), 404, "storefront_not_found");
         assertPlainError(await send(worker, path, at(host)), 404, /^Storefront ".+" not found\.$/);
@@ -109,7 +109,7 @@ describe("with a TENANT_DOMAIN", async () => {
   }
 
   for (const host of ["broken.example", "alias-of-alias.example", "alias-of-nobody.example"]) {
-    test(`the host ${host} has a record that leads nowhere: 502`, async () => {
+    test(`the host ${host} has a broken record: 502`, async () => {
       assertProblem(await sendForJson(worker, "/", at(host)), 502, "broken_record");
     });
   }
@@ -128,7 +128,7 @@ describe("with a TENANT_DOMAIN", async () => {
     "admin.example",
   ];
   for (const host of own) {
-    test(`the host ${host} is the platform's own: its routes answer as ever`, async () => {
+    test(`the host ${host} is the platform's: its routes respond`, async () => {
       assert.equal((await send(worker, "/healthz", at(host))).json().status, "ok");
       assert.equal((await send(worker, "/get-started", at(host))).text, "disabled");
       assert.equal((await send(worker, "/stores/a/x", at(host))).json().url, "/of-a/x");
@@ -142,18 +142,18 @@ describe("with a TENANT_DOMAIN", async () => {
     "/stores/%64omain:www.direct.example/",
     "/stores/domain:/",
   ]) {
-    test(`${path}: the record of a domain cannot be asked for by path: 404`, async () => {
+    test(`${path}: the record of a domain is not reachable by path: 404`, async () => {
       assertProblem(await sendForJson(worker, path), 404, "storefront_not_found");
     });
   }
 
-  test("a host that the visitor only forwards or claims in the path changes nothing", async () => {
+  test("a host in a forwarding field or in the path is ignored", async () => {
     const headers = { "X-Forwarded-Host": "b.shops.example.com", Forwarded: "host=b.shops.example.com", "X-Storefront-ID": "b" };
     const response = await send(worker, "//b.shops.example.com/x", at("a.shops.example.com", headers));
     assert.equal(response.json().url, "/of-a//b.shops.example.com/x");
   });
 
-  test("two tenants are never mixed, however many ask at once", async () => {
+  test("concurrent requests of several tenants do not mix", async () => {
     const ways = [
       ["a", "/x", at("a.shops.example.com")],
       ["a", "/stores/a/x", {}],
@@ -178,7 +178,7 @@ describe("without a TENANT_DOMAIN", async () => {
   await storefronts.put("a", recordOf("a"));
   await storefronts.put("domain:www.direct.example", recordOf("direct"));
 
-  test("every host is the platform's own", async () => {
+  test("every host is the platform's", async () => {
     for (const host of ["anything.example", "www.direct.example", "a.shops.example.com"]) {
       assert.equal((await send(worker, "/healthz", at(host))).json().status, "ok");
       assert.equal((await send(worker, "/stores/a/x", at(host))).json().url, "/of-a/x");
@@ -195,7 +195,7 @@ describe("without a TENANT_DOMAIN", async () => {
       { path: "/store", origin: upstream.origin },
     ],
   };
-  /** A path, the base of the origin that takes it; the path itself is kept. */
+  /** A path, and the base of the origin that receives it; the path is unchanged. */
   const taken = [
     ["/admin", "/on-admin"],
     ["/admin/", "/on-admin"],
@@ -229,7 +229,7 @@ describe("without a TENANT_DOMAIN", async () => {
     });
   }
 
-  test("routes: what no route takes goes to a variant, and only that answer names it", async () => {
+  test("routes: a path without a route goes to a variant, and only that response names it", async () => {
     const id = await storefronts.add({
       routes: [{ path: "/admin", origin: `${upstream.origin}/on-admin` }],
       variants: [{ name: "blue", origin: `${upstream.origin}/on-blue`, weight: 1 }],

@@ -1,4 +1,4 @@
-// Which origins a tenant's record may name at all. Records are data, not trust.
+// Which origins a tenant's record may name: records are not trusted.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { sendForJson } from "./harness/http.mjs";
@@ -10,8 +10,8 @@ import { startWorker } from "./harness/worker.mjs";
 const upstream = await startUpstream();
 const { port } = upstream;
 /**
- * An origin that is tried: `.invalid` is never a host (RFC 6761), so it fails, but only then;
- * after five times its circuit opens.
+ * Checks that an origin is tried: `.invalid` is never a host (RFC 6761), so the try fails; after
+ * five failures its circuit is open.
  */
 const tried = (response) => {
   assert.ok(["origin_failed", "circuit_open"].includes(response.json().code), response.text);
@@ -47,7 +47,7 @@ describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async (
     ["http://secure.invalid", refused],
     ["https://a.tls.invalid", tried],
     ["http://a.tls.invalid", refused],
-    // No wildcard admits an address, however it is written.
+    // No wildcard matches an address, however it is written.
     ["http://127.0.0.1", refused],
     [`http://127.0.0.1:${port}`, refused],
     ["https://127.0.0.1", refused],
@@ -92,7 +92,7 @@ describe("with an address and a local name on ROUTING_ORIGINS", async () => {
     });
   }
 
-  test("another port of theirs is not", async () => {
+  test("another port of the same hosts is not", async () => {
     for (const origin of ["http://127.0.0.1", "http://127.0.0.1:1", "http://localhost"]) {
       refused(await sendForJson(worker, `/stores/${await storefronts.add({ origin })}/x`));
     }

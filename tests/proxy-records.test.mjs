@@ -1,5 +1,4 @@
-// A tenant's record: what is accepted, what a fault in it is answered with, how long it is
-// remembered, whom it lets in.
+// A tenant's record: validation, faults, caching in memory, and access rules.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -127,7 +126,7 @@ describe("records", async () => {
     });
   }
 
-  test("a record that is broken by an edit is served as it last was, and the answer says so", async () => {
+  test("a record that an edit breaks is served as it was, and the response says so", async () => {
     const id = await storefronts.add(to("/before"));
     const ask = () => send(worker, `/stores/${id}/x`);
     assert.equal((await ask()).headers["routing-source"], undefined);
@@ -149,7 +148,7 @@ describe("records", async () => {
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 404, "storefront_not_found");
   });
 
-  test("a broken record never serves another tenant's", async () => {
+  test("a broken record is never replaced by another tenant's", async () => {
     await storefronts.put("near", to("/near"));
     assert.equal((await send(worker, "/stores/near/x")).status, 200);
     for (const id of ["nea", "near2", "Near", "near%20"]) {
@@ -232,7 +231,7 @@ describe("records", async () => {
       for (const [country, address, status] of visitors) {
         const headers = { ...(country && { "CF-IPCountry": country }), ...(address && { "CF-Connecting-IP": address }) };
         const before = upstream.requests.length;
-        // What a visitor claims elsewhere counts for nothing.
+        // Other fields of the visitor are ignored.
         const claims = { "X-Forwarded-For": "10.0.0.1", "X-Real-IP": "10.0.0.1" };
         const response = await sendForJson(worker, `/stores/${id}/x`, { headers: { ...claims, ...headers } });
         if (status === 403) assertProblem(response, 403, "access_denied");
@@ -255,7 +254,7 @@ describe("records in memory", async () => {
     assert.equal((await send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" })).status, 204);
   }
 
-  test("within ten seconds KV is read once, whichever way the visitors come", async () => {
+  test("within ten seconds KV is read once, whether visitors come by host or by path", async () => {
     const id = await storefronts.add(to("/before"));
     for (let requests = 0; requests < 10; requests += 1) {
       assert.equal(await ask(id), "/before/x");
@@ -264,7 +263,7 @@ describe("records in memory", async () => {
     assert.equal(await reads(id), 1);
   });
 
-  test("then it is served once more while it is read anew, and after twenty seconds it is read first", async () => {
+  test("after ten seconds it is served once more while it is read again, after twenty it is read first", async () => {
     const id = await storefronts.add(to("/before"));
     await ask(id);
     await storefronts.put(id, to("/after"));
@@ -280,7 +279,7 @@ describe("records in memory", async () => {
     assert.equal(await reads(id), 3);
   });
 
-  test("a tenant that is not found is never remembered", async () => {
+  test("a missing tenant is never remembered", async () => {
     const id = uniqueName("late");
     for (let requests = 1; requests <= 3; requests += 1) {
       assert.equal((await send(worker, `/stores/${id}/x`)).status, 404);
@@ -290,7 +289,7 @@ describe("records in memory", async () => {
     assert.equal(await ask(id), "/late/x");
   });
 
-  test("while KV fails, what is remembered is served and says so; after an hour it is 503", async () => {
+  test("while KV fails the record in memory is served, and the response says so; after an hour it is 503", async () => {
     const id = await storefronts.add(to("/before"));
     await ask(id);
     const faults = { ROUTING_CONFIG: { get: ["500"] } };
@@ -310,7 +309,7 @@ describe("records in memory", async () => {
     assert.equal(again.headers["routing-source"], undefined);
   });
 
-  test("a tenant that nobody remembers is 503 while KV fails", async () => {
+  test("a tenant that is not in memory is 503 while KV fails", async () => {
     const id = await storefronts.add(to("/before"));
     const response = await sendWithFaults(worker, `/stores/${id}/x`, { ROUTING_CONFIG: { get: ["500"] } }, { headers: { Accept: "application/json" } });
     assertProblem(response, 503, "kv_unavailable");

@@ -1,4 +1,4 @@
-// The request that arrives at a tenant's origin, byte for byte: its line, its fields, its body.
+// The request that a tenant's origin receives, byte for byte: its line, its fields, its body.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -18,7 +18,7 @@ await storefronts.put("plain", { origin: origin.origin });
 await storefronts.put("based", { origin: `${origin.origin}/shop/` });
 const visitorHost = `127.0.0.1:${worker.url.port}`;
 
-/** Sends a request whose answer does not matter; what arrived at the origin. */
+/** Sends a request, and returns what the origin received. */
 async function arrived(path, options) {
   const before = origin.requests.length;
   const response = await send(worker, path, options);
@@ -28,7 +28,7 @@ async function arrived(path, options) {
 }
 
 /**
- * What stands after `/stores/{id}`, and what stands in the request line behind the origin's base.
+ * What follows `/stores/{id}`, and what follows the origin's base in the request line.
  */
 const targets = [
   ["", "/"],
@@ -73,7 +73,7 @@ const targets = [
   ["/a?q={}[]|~`^", "/a?q={}[]|~`^"],
 ];
 for (const [sent, line] of targets) {
-  test(`what stands after the id, ${JSON.stringify(sent)}, stands in the request line as ${line ?? "nothing: it is another id"}`, async () => {
+  test(`${JSON.stringify(sent)} after the id becomes ${line ?? "another id"} in the request line`, async () => {
     if (line === undefined) {
       assert.equal((await send(worker, `/stores/plain${sent}`)).status, 404);
       return;
@@ -86,8 +86,7 @@ for (const [sent, line] of targets) {
 }
 
 /**
- * Fields of the visitor, and their combined values at the origin; undefined where they do not
- * arrive.
+ * Fields of the visitor, and their combined values at the origin; undefined if they do not arrive.
  */
 const fields = [
   ["an ordinary field", { "X-Own": "a  b" }, { "X-Own": "a  b" }],
@@ -152,7 +151,7 @@ const fields = [
       Proxy: undefined,
     },
   ],
-  // The local runtime takes this field for what its own front says, as the scheme of the request.
+  // The local runtime reads the scheme of the request from this field.
   ["the scheme", { "X-Forwarded-Proto": "https" }, { "X-Forwarded-Proto": "https", Forwarded: `for=127.0.0.1;host="${visitorHost}";proto=https` }],
   ["Forwarded, whoever wrote it", { Forwarded: "for=6.6.6.6;host=evil.example" }, { Forwarded: `for=127.0.0.1;host="${visitorHost}";proto=http` }],
   [
@@ -197,7 +196,7 @@ test("fields: X-Forwarded-Prefix is what the visitor sent, not decoded", async (
   assert.equal(request.field("X-Forwarded-Prefix"), "/stores/caf%C3%A9%20a%2fb");
 });
 
-test("fields: a request that was found by its host has no prefix, and names that host", async () => {
+test("fields: a request by host has no prefix, and names that host", async () => {
   const request = await arrived("/x", { headers: { Host: "plain.shops.example.com:8443", "X-Forwarded-Prefix": "/evil" } });
   assert.equal(request.field("X-Forwarded-Prefix"), undefined);
   assert.equal(request.field("X-Forwarded-Host"), "plain.shops.example.com:8443");
@@ -206,7 +205,7 @@ test("fields: a request that was found by its host has no prefix, and names that
 });
 
 for (const loop of ["kv-edge", "other, kv-edge", "kv-edge; v=1", "a;b=c ,kv-edge ;x=y, d"]) {
-  test(`a CDN-Loop ${JSON.stringify(loop)} says that the request was here already: 508, and nothing is fetched`, async () => {
+  test(`a CDN-Loop ${JSON.stringify(loop)} is a loop: 508, and nothing is fetched`, async () => {
     const before = origin.requests.length;
     const response = await sendForJson(worker, "/stores/plain/x", { headers: { "CDN-Loop": loop } });
     assertProblem(response, 508, "loop_detected");
@@ -220,7 +219,7 @@ test("TRACE is answered 405, and nothing is fetched", async () => {
   assert.equal(origin.requests.length, before);
 });
 
-test("the record's edits of the request are made", async () => {
+test("the record's edits of the request are applied", async () => {
   const headers = { request: { set: { "X-A": "1", "X-Own": "theirs" }, remove: ["X-B", "cookie"] } };
   const id = await storefronts.add({ origin: origin.origin, headers });
   const request = await arrived(`/stores/${id}/x`, { headers: { "X-Own": ["a", "b"], "x-b": "1", Cookie: "a=1", "X-C": "kept" } });
@@ -235,7 +234,7 @@ const everyByte = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
 const bodies = [
   ["GET", undefined, {}],
   ["HEAD", undefined, {}],
-  // The runtime frames the body that is not there, of all methods but the two above.
+  // The runtime frames an empty body, except for the two methods above.
   ["OPTIONS", undefined, { "Content-Length": "0" }],
   ["DELETE", undefined, { "Content-Length": "0" }],
   ["POST", everyByte, { "Content-Length": "256" }],
@@ -258,7 +257,7 @@ for (const [method, body, framing] of bodies) {
 }
 
 for (const length of [0, 1, 300_000]) {
-  // A Trailer is hop-by-hop, like the framing it stands for.
+  // Trailer is hop-by-hop, like the framing to which it belongs.
   test(`a chunked body of ${length} bytes arrives chunked`, async () => {
     const body = randomBytes(length);
     const path = `/${uniqueName("chunked")}`;
@@ -276,14 +275,14 @@ for (const length of [0, 1, 300_000]) {
   });
 }
 
-/** The most memory that workerd has had in use so far, in bytes. */
+/** Returns the peak memory of workerd, in bytes. */
 async function peakMemory() {
   const [, kilobytes] = (await readFile(`/proc/${worker.pid}/status`, "utf8")).match(/^VmHWM:\s+(\d+) kB$/m);
   return Number(kilobytes) * 1024;
 }
 
 for (const framing of ["with a Content-Length", "in chunks"]) {
-  test(`an upload of 100 MB ${framing} arrives whole and is not held in memory`, async () => {
+  test(`an upload of 100 MB ${framing} arrives whole and is not buffered`, async () => {
     const piece = randomBytes(100_000);
     const pieces = 1000;
     const path = `/${uniqueName("upload")}`;

@@ -1,5 +1,5 @@
-// Which variant of a tenant a visitor gets. How well the split fits the weights is tested
-// natively; here a few hundred visitors show that it is made at all.
+// Which variant of a tenant a visitor gets. Rust tests check how exactly the split follows the
+// weights; here a few hundred visitors show that it happens.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -12,10 +12,12 @@ const upstream = await startUpstream();
 const vars = { ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0", TENANT_DOMAIN: "shops.example.com" };
 const COOKIE = "kv-edge-visitor";
 
-/** Variants whose origins show in the URL that they get: `{ blue: 90, green: 10 }`. */
+/**
+ * Returns variants, of `{ blue: 90, green: 10 }`, whose origins show in the URL that they receive.
+ */
 const variantsOf = (weights) => Object.entries(weights).map(([name, weight]) => ({ name, origin: `${upstream.origin}/on-${name}`, weight }));
 
-/** The variant that answered; the answer and the origin agree on it. */
+/** Returns the variant that responded, on which the response and the origin agree. */
 function variantOf(response) {
   assert.equal(response.status, 200, response.text);
   const name = response.headers["x-variant"];
@@ -24,7 +26,7 @@ function variantOf(response) {
   return name;
 }
 
-/** The visitor's cookie of an answer: `{ pair, attributes }`; undefined where there is none. */
+/** Returns the visitor's cookie of a response, `{ pair, attributes }`, or undefined. */
 function visitorCookie({ headers }) {
   const [cookie, ...more] = (headers["set-cookie"] ?? []).filter((cookie) => cookie.startsWith(`${COOKIE}=`));
   assert.deepEqual(more, []);
@@ -33,7 +35,7 @@ function visitorCookie({ headers }) {
   return { pair, attributes: attributes.sort() };
 }
 
-/** How often each variant answered `n` requests; `options(index)` are those of each. */
+/** Sends `n` requests with `options(index)`, and returns how often each variant responded. */
 async function counted(worker, id, n, options = () => ({})) {
   const counts = {};
   for (let from = 0; from < n; from += 20) {
@@ -53,7 +55,7 @@ describe("with an API_TOKEN", async () => {
   const add = (weights, more = {}) => storefronts.add({ variants: variantsOf(weights), ...more });
   const ask = (id, headers = {}) => send(worker, `/stores/${id}/x`, { headers });
 
-  test("new visitors are split by the weights; weight 0 gets none of them", async () => {
+  test("new visitors are split by weight; weight 0 gets none", async () => {
     const id = await add({ blue: 700, green: 300, off: 0, unsaid: undefined });
     const { blue, green, ...rest } = await counted(worker, id, 300);
     assert.deepEqual(rest, {});
@@ -79,13 +81,13 @@ describe("with an API_TOKEN", async () => {
     assert.equal(seen.size, 10, "each visitor has an id of its own");
   });
 
-  test("a visitor who comes by host gets the cookie for the whole host", async () => {
+  test("a visitor by host gets a cookie for the whole host", async () => {
     const id = await add({ blue: 1, green: 1 });
     const response = await send(worker, "/x", { headers: { Host: `${id}.shops.example.com` } });
     assert.deepEqual(visitorCookie(response).attributes, ["HttpOnly", "Max-Age=31536000", "Path=/", "SameSite=Lax", "Secure"]);
   });
 
-  test("the visitor's cookie comes beside the origin's own", async () => {
+  test("the visitor's cookie does not replace the origin's", async () => {
     const path = new URL(
       upstream.serve((_request, response) => response.writeHead(200, { "set-cookie": ["a=1", "b=2"] }).end(), "/on-blue/cookies"),
     ).pathname.slice("/on-blue".length);
@@ -94,7 +96,7 @@ describe("with an API_TOKEN", async () => {
     assert.deepEqual(headers["set-cookie"].map((cookie) => cookie.split("=")[0]).sort(), ["a", "b", COOKIE]);
   });
 
-  test("a forged cookie, and that of another tenant, are as good as none", async () => {
+  test("a forged cookie, and another tenant's, are ignored", async () => {
     const id = await add({ blue: 1, green: 1 });
     const { pair } = visitorCookie(await ask(id));
     const [name, visitor, mac] = pair.split(/[=.]/);
@@ -120,7 +122,7 @@ describe("with an API_TOKEN", async () => {
     }
   });
 
-  test("a header may name the variant; where it names none, the cookie decides", async () => {
+  test("a header may name the variant; otherwise the cookie decides", async () => {
     const id = await add({ blue: 1, green: 1 }, { split: { by: "header", name: "X-Group" } });
     for (const name of ["blue", "green", "green", "blue"]) {
       const response = await ask(id, { "X-Group": name });
@@ -138,7 +140,7 @@ describe("with an API_TOKEN", async () => {
     ["a header", { by: "user", header: "X-User-ID" }, (user) => ({ "X-User-ID": user })],
     ["a cookie", { by: "user", cookie: "uid" }, (user) => ({ Cookie: `a=1; uid=${user}; b=2` })],
   ]) {
-    test(`the user id in ${what} decides, always the same way and without a cookie; without an id the cookie does`, async () => {
+    test(`the user id in ${what} decides, consistently and without a cookie; without an id the cookie does`, async () => {
       const id = await add({ blue: 1, green: 1 }, { split });
       const counts = await counted(worker, id, 60, (index) => ({ headers: fieldsOf(`user-${index}`) }));
       assert.deepEqual(Object.keys(counts).sort(), ["blue", "green"]);
@@ -151,7 +153,7 @@ describe("with an API_TOKEN", async () => {
     });
   }
 
-  test("a canary that grows from 10 to 30 and to 100 percent keeps those already in", async () => {
+  test("a canary that grows from 10 to 30 and to 100 percent keeps its visitors", async () => {
     const weightsOf = (percent) => ({ stable: 100 - percent, canary: percent });
     const split = { by: "user", header: "X-User-ID" };
     const id = await add(weightsOf(0), { split });
@@ -197,14 +199,14 @@ describe("with an API_TOKEN", async () => {
     assert.equal(variantOf(await ask(id)), "blue");
   });
 
-  test("where all weights are 0, the origin serves, and no variant is named", async () => {
+  test("if all weights are 0 the origin serves, and no variant is named", async () => {
     const id = await add({ blue: 0, green: 0 }, { origin: `${upstream.origin}/on-none` });
     const response = await ask(id);
     assert.equal(variantOf(response), undefined);
     assert.equal(visitorCookie(response), undefined);
   });
 
-  test("the token forces a variant, also one of weight 0, against cookie and active", async () => {
+  test("the token forces a variant, even of weight 0, over the cookie and over active", async () => {
     const forced = (name) => ({ "X-Force-Variant": name, "X-Force-Variant-Token": WORKER_TOKEN });
     const id = await add({ blue: 1, green: 1, off: 0 });
     const activated = await add({ blue: 1, green: 1, off: 0 }, { active: "blue" });
@@ -242,7 +244,7 @@ describe("with an API_TOKEN", async () => {
     });
   }
 
-  test("a variant that is not there cannot be forced: 400", async () => {
+  test("a missing variant cannot be forced: 400", async () => {
     const headers = { "X-Force-Variant": "red", "X-Force-Variant-Token": WORKER_TOKEN };
     const id = await add({ blue: 1, green: 1 });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`, { headers }), 400, "unknown_variant");
@@ -263,12 +265,12 @@ describe("without secrets", async () => {
     }
   });
 
-  test("where the cookie would decide, nothing can be signed: 503", async () => {
+  test("if the cookie would decide, it cannot be signed: 503", async () => {
     const id = await storefronts.add({ variants });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 503, "not_configured");
   });
 
-  test("where something else decides, it does", async () => {
+  test("if something else decides, no secret is needed", async () => {
     const active = await storefronts.add({ variants, active: "blue" });
     assert.equal(variantOf(await send(worker, `/stores/${active}/x`)), "blue");
     const byHeader = await storefronts.add({ variants, split: { by: "header", name: "X-Group" } });

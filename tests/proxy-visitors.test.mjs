@@ -1,5 +1,5 @@
-// What a visitor does wrong: it gets a clear answer, and is held neither against the origin nor
-// against other visitors.
+// Faults of a visitor: they get a clear error, and count neither against the origin nor against
+// other visitors.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
@@ -30,7 +30,7 @@ for (const method of ["GET", "HEAD"]) {
   });
 }
 
-test("GET with a body, which the platform cannot send, is answered 400, and the origin stays in use", async () => {
+test("GET with a body, which the platform cannot send, is answered 400, and is not a failure of the origin", async () => {
   const { origin, id } = await shop(respondOk());
   for (let requests = 0; requests < 6; requests += 1) {
     const response = await sendForJson(worker, `/stores/${id}/x`, { body: "a body" });
@@ -40,7 +40,7 @@ test("GET with a body, which the platform cannot send, is answered 400, and the 
   assert.equal((await get(id)).status, 200);
 });
 
-test("uploads that stall until the deadline do not take the origin away from others", async () => {
+test("uploads that stall until the deadline do not open the circuit for others", async () => {
   const { id } = await shop(respondOk());
   const slow = await storefronts.add({ origin: originOf(neverRespond).origin, timeoutMs: 100 });
   const uploads = Array.from({ length: 6 }, async () => {
@@ -55,7 +55,7 @@ test("uploads that stall until the deadline do not take the origin away from oth
   assert.equal((await get(id)).status, 200);
 });
 
-test("a request that hangs does not take another variant's probe or second try", async () => {
+test("a hanging request does not use up another variant's probe or retry", async () => {
   const good = originOf(respondOk());
   const variants = [
     { name: "hangs", origin: originOf(neverRespond).origin, weight: 1 },
@@ -74,7 +74,7 @@ test("a request that hangs does not take another variant's probe or second try",
   assert.equal((await get(id, { "X-Group": "good" })).headers["x-variant"], "good");
 });
 
-test("what would reach past the storefront's own paths is not handed on under a path, and is at a host of its own", async () => {
+test("fields that would affect other storefronts are dropped under a path prefix, and passed on at the storefront's own host", async () => {
   const fields = ["Service-Worker-Allowed: /", 'Clear-Site-Data: "*"'];
   const { id } = await shop(respond("200 OK", fields));
   const { headers } = await get(id);
@@ -82,7 +82,7 @@ test("what would reach past the storefront's own paths is not handed on under a 
   assert.equal(headers["clear-site-data"], undefined);
 });
 
-test("a fallback page that is not there is named in the log, and the failure stands", async () => {
+test("a missing fallback page is logged, and the failure is the response", async () => {
   const { id } = await shop(respondFailure(), { fallback: { asset: "nowhere.html" } });
   assert.equal((await get(id)).status, 503);
   const isMeant = ({ code, detail }) => code === "fallback_failed" && detail.startsWith(id);
@@ -90,7 +90,7 @@ test("a fallback page that is not there is named in the log, and the failure sta
   assert.match(detail, /the page nowhere\.html of assets: Not found/);
 });
 
-test("a maintenance page carries the id of its line in the log", async () => {
+test("a maintenance page has the request id of its log line", async () => {
   await worker.env.assets.put("back-soon.html", "<p>Back soon");
   const { id } = await shop(respondFailure(), { fallback: { asset: "back-soon.html" } });
   const { status, text, headers } = await get(id);
@@ -99,7 +99,7 @@ test("a maintenance page carries the id of its line in the log", async () => {
   await eventually(() => worker.log().some(isMeant), "a line in the log");
 });
 
-test("the log names the storefront and the origin of a failure, a second try and a circuit that opens", async () => {
+test("the log names the storefront and the origin of a failure, a retry and a circuit that opens", async () => {
   const { origin, id } = await shop(respondFailure());
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await get(id)).status, 503);
   assertProblem(await get(id), 502, "circuit_open");
@@ -107,7 +107,7 @@ test("the log names the storefront and the origin of a failure, a second try and
   const logged = () => worker.log().filter(({ detail }) => detail.startsWith(place));
   await eventually(() => logged().some(({ code }) => code === "circuit_open"), "the last line in the log");
   const codes = logged().map(({ code }) => code);
-  // The fifth failure opens the circuit, so that request is not tried again.
+  // The fifth failure opens the circuit, so that request is not retried.
   assert.equal(codes.filter((code) => code === "tried_again").length, 4);
   assert.equal(codes.filter((code) => code === "circuit_opened").length, 1);
   assert.equal(codes.filter((code) => code === "circuit_open").length, 1);

@@ -1,5 +1,4 @@
-// WebSockets and server-sent events through the Worker: what never ends must still arrive piece by
-// piece.
+// WebSockets and server-sent events through the Worker: endless streams arrive piece by piece.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
@@ -25,7 +24,7 @@ const ways = [
   ["/stores/split", "/stores/split", {}],
 ];
 
-/** Serves WebSockets at a path of their own, behind the base; the path as visitors ask for it. */
+/** Serves WebSockets at a new path below the base, and returns the visitor's path. */
 function serve(use, options) {
   const path = `/${uniqueName("socket")}`;
   origin.serve(acceptWebSockets(use, options), `/base${path}`);
@@ -85,7 +84,7 @@ for (const [name, prefix, headers] of ways) {
     assert.equal(closed.code, 4002);
   });
 
-  test(`${name}: a ping of either side is answered`, async () => {
+  test(`${name}: a ping of either endpoint is answered`, async () => {
     let pong;
     const path = serve(async (side) => {
       side.ping("from the origin");
@@ -118,14 +117,14 @@ test("the upgrade reaches the origin under its base, with the fields of every re
   assert.equal(request.field("CDN-Loop"), "kv-edge");
 });
 
-test("the origin chooses the subprotocol", async () => {
+test("the origin selects the subprotocol", async () => {
   const path = serve(echoMessages, { subprotocol: "superchat" });
   const { headers } = await connected(`/stores/shop${path}`, { subprotocols: ["chat", "superchat"] });
   assert.equal(origin.requestsTo(`/base${path}`)[0].field("Sec-WebSocket-Protocol"), "chat, superchat");
   assert.equal(headers["sec-websocket-protocol"], "superchat");
 });
 
-test("the answer to an upgrade says who served it, and has the origin's own fields", async () => {
+test("the response to an upgrade has the Worker's fields and the origin's", async () => {
   const path = serve(echoMessages, { fields: ["X-Own: 1", "Set-Cookie: a=1; Path=/base"] });
   const { headers } = await connected(`/stores/split${path}`);
   assert.equal(headers["x-own"], "1");
@@ -139,7 +138,7 @@ test("the answer to an upgrade says who served it, and has the origin's own fiel
   assert.equal(origin.requestsTo(`/base${path}`)[0].field("X-Edit"), "1");
 });
 
-test("an origin that refuses the upgrade is handed on", async () => {
+test("the response of an origin that refuses the upgrade is passed on", async () => {
   origin.serve(respond("403 Forbidden", ["X-Own: 1"], "members only"), "/base/refused");
   const { status, headers, text } = await connectWebSocket(worker, "/stores/shop/refused");
   assert.equal(status, 403);
@@ -148,7 +147,7 @@ test("an origin that refuses the upgrade is handed on", async () => {
   assert.equal(text, "members only");
 });
 
-test("a visitor that vanishes is noticed at the origin, and an origin that vanishes by the visitor", async () => {
+test("a disconnected visitor is noticed at the origin, and a disconnected origin by the visitor", async () => {
   let lastMessage;
   const path = serve(async (side) => {
     lastMessage = await side.next();
@@ -200,7 +199,7 @@ for (const [name, prefix, headers] of ways) {
   });
 }
 
-test("the origin of an event stream sees the visitor going away", async () => {
+test("the origin of an event stream notices that the visitor disconnects", async () => {
   const stream = eventStream();
   const { request, response } = openRequest(worker, `/stores/shop${stream.path}`);
   request.end();
@@ -208,7 +207,7 @@ test("the origin of an event stream sees the visitor going away", async () => {
   stream.send("one");
   await once(answered, "data");
   request.destroy();
-  // The runtime notices at the latest when it has something to send.
+  // The runtime notices at the latest when it sends something.
   await eventually(() => {
     stream.send("more");
     return stream.closed;

@@ -1,5 +1,4 @@
-// What whoever types `npm start` and `npx kv-edge` meets before anything runs: ports that are
-// taken, pipes that nobody reads, JSON.
+// `npm start` and `npx kv-edge` before anything runs: ports in use, closed pipes, JSON.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +12,7 @@ import { ROOT } from "../scripts/run.mjs";
 
 const portsOf = (port) => ({ "kv-edge": port, ...portsAfter(port) });
 
-/** Listens on a port, or on any that is free; the port. */
+/** Listens on a port, or on any free one, and returns it. */
 async function listen(port = 0) {
   const server = createServer().listen(port, "127.0.0.1");
   await once(server, "listening");
@@ -22,8 +21,8 @@ async function listen(port = 0) {
 }
 
 /**
- * Runs a program to its end: `{ code, stdout, stderr }`. A `closed` stream leads into a pipe that
- * nobody reads.
+ * Runs a program to its end: `{ code, stdout, stderr }`. The reader of the stream `closed` is
+ * closed.
  */
 async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
@@ -38,7 +37,7 @@ async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
 
 describe("the ports of `npm start`", () => {
   for (const name of ["kv-edge", "article", "storefrontB"]) {
-    test(`that of ${name} is taken: others are proposed together, and they are free`, async () => {
+    test(`that of ${name} is in use: others are proposed, and all of them are free`, async () => {
       const taken = await listen();
       const port = taken - (portsOf(0)[name] ?? 0);
       const failure = await requireFreePorts(port, portsOf).then(
@@ -51,11 +50,11 @@ describe("the ports of `npm start`", () => {
     });
   }
 
-  test("the records and the page of the demo move with them", () => {
+  test("the records and the page of the demo use the same ports", () => {
     const written = (path) => readFileSync(join(ROOT, path), "utf8");
     for (const path of ["demo/storefronts.json", "static/index.html"]) {
       assert.equal(atPort(written(path), 8787), written(path));
-      const moved = atPort(written(path), 8788); // each port becomes one that another had
+      const moved = atPort(written(path), 8788); // each port becomes one that another one had
       const count = (text, port) => text.split(`:${port}`).length - 1;
       for (const port of [8787, 8788, 8789, 8790]) assert.equal(count(moved, port + 1), count(written(path), port), `${path}: ${port}`);
     }
@@ -70,8 +69,8 @@ describe("the ports of `npm start`", () => {
   }
 });
 
-describe("a pipe that nobody reads", () => {
-  test("a script ends as other programs do, without a stack", async () => {
+describe("a closed pipe", () => {
+  test("ends a script as it ends other programs, without a stack", async () => {
     assert.deepEqual(await run("node", ["scripts/start.mjs", "--help"], { closed: ["stdout"] }), { code: 141, stdout: "", stderr: "" });
     assert.equal((await run("node", ["scripts/start.mjs", "--port", "x"], { closed: ["stderr"] })).code, 1);
   });
@@ -81,14 +80,14 @@ describe("`npx kv-edge`", () => {
   const validate = ["config", "validate", "flags.json", "--json"];
   const cwd = join(ROOT, "demo");
 
-  test("in any folder of the project, its output is the tool's, and so is its exit code", async () => {
+  test("has the tool's output and exit code, in any folder of the project", async () => {
     const { code, stdout } = await run("npx", ["kv-edge", ...validate], { cwd });
     assert.equal(code, 0);
     assert.deepEqual(JSON.parse(stdout), { files: [{ file: "flags.json", flags: 4, faults: [], warnings: [] }], valid: true });
     assert.equal((await run("npx", ["kv-edge", "config", "validate", "no-such-file.json"], { cwd })).code, 2);
   });
 
-  test("`npm run --silent kv-edge` too; without --silent it says what npm does", async () => {
+  test("so has `npm run --silent kv-edge`; without --silent it warns of npm's own lines", async () => {
     const silent = await run("npm", ["run", "--silent", "kv-edge", "--", ...validate], { cwd });
     assert.equal(JSON.parse(silent.stdout).valid, true);
     assert.doesNotMatch(silent.stderr, /npx kv-edge/);

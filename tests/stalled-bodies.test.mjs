@@ -1,5 +1,5 @@
-// A body that is read whole before anything is done with it has a deadline: whoever stalls is told
-// 408 (RFC 9110, 15.5.9).
+// A body that is read whole before it is used has a deadline: 408 if it stalls (RFC 9110, section
+// 15.5.9).
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ const worker = await startWorker({ vars: { ROUTING_ORIGINS: routingOrigins, ROUT
 const origin = originOf(respondOk());
 const id = await storefrontsOf(worker).add({ origin: origin.origin });
 
-/** Sends a head and the first byte of a body, and nothing more; the whole answer. */
+/** Sends a head and the first byte of a body, nothing more, and returns the whole response. */
 function stall(path, framing) {
   const { hostname, port } = worker.directUrl;
   const head = [
@@ -29,7 +29,7 @@ function stall(path, framing) {
     let text = "";
     socket.setEncoding("latin1").on("error", reject);
     socket.on("data", (data) => (text += data)).on("end", () => resolve(parsed(text)));
-    // The answer is whole when its JSON is.
+    // The response is complete when its JSON is.
     socket.on("data", () => text.endsWith("}") && socket.end());
   });
 }

@@ -1,5 +1,5 @@
-// Records that earlier builds wrote: the Worker answers out of them, and the tool goes on from
-// them. tests/fixtures/records has them.
+// Records that earlier builds wrote: the Worker serves them, and the tool continues from them.
+// tests/fixtures/records has them.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
@@ -35,7 +35,7 @@ const BY_HAND = "form-1.json";
 const generations = readdirSync(folder).filter((name) => name.endsWith(".json") && name !== BY_HAND);
 const upstream = await startUpstream();
 
-/** A Worker that begins with these records. Its memory asks KV at every request. */
+/** Starts a Worker with these records, which reads KV at every request. */
 async function startWith(records) {
   const vars = {
     CACHE_UPSTREAMS: `http://127.0.0.1:${UPSTREAM_PORT}`,
@@ -62,13 +62,13 @@ for (const generation of generations) {
 
     for (const [path, { headers, body }] of Object.entries(answers)) {
       if (path.startsWith("/purged/")) {
-        test(`the cache: ${path} is not used`, async () => {
+        test(`the cache does not serve ${path}`, async () => {
           const response = await cached(path);
           assert.equal(response.status, 502, response.text);
           assert.equal(parseCacheStatus(response).hit, undefined);
         });
       } else if (path !== "/document") {
-        test(`the cache: ${path} is a hit`, async () => {
+        test(`the cache serves ${path}`, async () => {
           const response = await cached(path);
           assertHit(response);
           assert.deepEqual(response.bytes, Buffer.from(body));
@@ -77,16 +77,16 @@ for (const generation of generations) {
       }
     }
 
-    test("the cache: each variant is a hit", async () => {
+    test("the cache serves each variant", async () => {
       for (const [language, text] of Object.entries(greetings)) assertHit(await cached("/greeting", { "Accept-Language": language }), text);
     });
 
-    test("the cache: a page as JSON is a hit", async () => {
+    test("the cache serves a page as JSON", async () => {
       const { fromCache, data } = (await get(`/cache?url=${origin}/document`)).json();
       assert.deepEqual([fromCache, data.title, data.content], [true, "A document", "A document"]);
     });
 
-    test("files: the release, its languages, codings, rules and chunks", async () => {
+    test("the release is served, with its languages, codings, rules and chunks", async () => {
       const [, files] = releases;
       assert.equal((await get("/")).text, files["index.html"]);
       for (const [language, name] of [
@@ -111,7 +111,7 @@ for (const generation of generations) {
       assert.ok(whole.bytes.equals(film));
     });
 
-    test("files: hashed ones of the release before, and those under their own keys", async () => {
+    test("hashed files of the previous release are served, and unversioned keys", async () => {
       assert.equal((await get("/app.11111111.js")).text, releases[0]["app.11111111.js"]);
       assert.equal((await get("/plain.txt")).text, plainFiles["plain.txt"]);
       const { text, headers } = await get("/hello-world", { "Accept-Language": "de" });
@@ -119,7 +119,7 @@ for (const generation of generations) {
       assert.equal(headers["content-language"], "de");
     });
 
-    test("configuration: users by their records and in the snapshot, and flags", async () => {
+    test("users are configured by their records and by the snapshot, and flags are evaluated", async () => {
       await worker.env.USER_CONFIGURATION.delete(PREFIX + WITHOUT_RECORD);
       for (const [id, preview] of Object.entries(users)) {
         const source = id === WITHOUT_RECORD ? "snapshot" : undefined;
@@ -140,7 +140,7 @@ for (const generation of generations) {
       }
     });
 
-    test("storefronts: a tenant's record sends to its origin", async () => {
+    test("a tenant's record routes to its origin", async () => {
       const { ROUTING_CONFIG } = worker.env;
       for (const key of Object.keys(storefronts())) {
         await ROUTING_CONFIG.put(key, (await ROUTING_CONFIG.get(key)).replaceAll(origin, upstream.origin));
@@ -150,7 +150,7 @@ for (const generation of generations) {
       assert.deepEqual([response.json().url, response.headers["x-shop"]], ["/cups", "tea"]);
     });
 
-    test("writes: values with their versions, in KV and in objects that had not brought them there", async () => {
+    test("values keep their versions, in KV and in objects that had not flushed them", async () => {
       const { read, readConsistent, coalesce, waitForKv } = writesOf(worker);
       assert.equal((await read("direct")).text, values.direct);
       const last = values.coalesced.at(-1);
@@ -166,7 +166,7 @@ for (const generation of generations) {
       await waitForKv("coalesced", "third");
     });
 
-    test("the tool: goes back to the release before", async () => {
+    test("the tool rolls back to the previous release", async () => {
       const { base } = await apiFor(worker);
       const run = async (command, ...args) => {
         const { code, stdout, stderr } = await runTool(["assets", command, ...args, "--api-base", base]);
@@ -182,12 +182,12 @@ for (const generation of generations) {
       assert.equal((await get("/")).text, releases[0]["index.html"]);
     });
 
-    test("the tool: a sync of the same rows writes nothing", async () => {
+    test("a sync of the same rows writes nothing", async () => {
       const database = await startPostgres();
       after(() => database.stop());
       await database.query("CREATE TABLE users (id text, preview_features_enabled boolean)");
       for (const row of Object.entries(users)) await database.query("INSERT INTO users VALUES ($1, $2)", row);
-      // On a Worker of its own: the other lacks one record.
+      // On its own Worker, since the other one lacks a record.
       const { base } = await apiFor(await startWith({ ...records, objects: {} }));
       const args = ["config", "sync", "--api-base", base, "--query", "SELECT * FROM users", "--prefix", PREFIX, "--snapshot", SNAPSHOT, "--json"];
       const { code, stdout, stderr } = await runTool(args, { env: { DATABASE_URL: database.url() } });
@@ -198,7 +198,7 @@ for (const generation of generations) {
   });
 }
 
-test("a record of the cache of form version 1 counts as not there, and is no fault", async () => {
+test("a cache record of version 1 counts as missing, and is not a fault", async () => {
   const { origin, ...records } = recorded(BY_HAND);
   const worker = await startWith(records);
   const response = await send(worker, `/cache/${origin}/form-1`);

@@ -12,8 +12,8 @@ const unlisted = await startUpstream();
 const closed = await closedOrigin();
 const worker = await startWorker({
   vars: {
-    // Written as people write lists. `.invalid` is never a host (RFC 6761): a fetch from it fails,
-    // but only once it is tried.
+    // Written as people write lists. `.invalid` is never a host (RFC 6761), so a fetch from it
+    // fails once it is tried.
     ROUTING_ORIGINS: ` ${upstream.origin} ,${closed}/,,https://*.shops.invalid, https://exact.invalid:8443, not an origin`,
   },
 });
@@ -52,7 +52,7 @@ for (const id of ["%", "%zz", "x%2", "%ff", "%C3%28"]) {
   });
 }
 
-test("an id of 512 bytes is looked up, one of 513 is no key", async () => {
+test("an id of 512 bytes is looked up, one of 513 cannot be a key", async () => {
   assert.equal((await send(worker, `/stores/${"k".repeat(512)}/`)).status, 404);
   assertProblem(await sendForJson(worker, `/stores/${"k".repeat(513)}/`), 400, "invalid_key");
   assertProblem(await sendForJson(worker, `/stores/${encodeURIComponent("€".repeat(171))}/`), 400, "invalid_key");
@@ -110,7 +110,7 @@ for (const origin of refused) {
   test(`the origin ${name} is not on ROUTING_ORIGINS: 502, and nothing is fetched`, async () => {
     const id = await storefront({ origin });
     const problem = assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_not_allowed");
-    // Where tenants live is nobody else's business.
+    // The response does not reveal the tenant's origin.
     assert.ok(!problem.detail.includes(origin));
     assert.deepEqual(unlisted.requests, []);
     assert.ok(upstream.requests.every(({ url }) => url !== "/x"));
@@ -149,7 +149,7 @@ for (const [name, handler] of [
   ["in chunks", breakInBody()],
   ["with a Content-Length", breakInBody({ length: 1000 })],
 ]) {
-  test(`an origin that dies in the middle of a body ${name} leaves a broken stream, not a clean end`, async () => {
+  test(`a body ${name} that the origin breaks off is broken off for the client too`, async () => {
     const id = await storefront({ origin: upstream.origin });
     const url = upstream.serve(handler);
     const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);

@@ -1,4 +1,4 @@
-// `/stores/{id}/…`: which request reaches which origin, and how it looks there.
+// `/stores/{id}/…`: which origin a request reaches, and what it receives.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ const { ROUTING_CONFIG } = worker.env;
 
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
-/** A storefront of its own for a test; its origin is the upstream with a base path. */
+/** Adds a storefront whose origin is the upstream with a base path. */
 async function storefront(basePath = "") {
   const id = uniqueName("shop");
   await ROUTING_CONFIG.put(id, JSON.stringify({ origin: upstream.origin + basePath }));
@@ -57,7 +57,7 @@ test("HEAD reaches the origin as HEAD and has no body", async () => {
   assert.equal(upstream.requests.find(({ url }) => url === path).method, "HEAD");
 });
 
-test("the answer says who served it, in place of what the origin says", async () => {
+test("the response names the Worker and the storefront, in place of the origin's fields", async () => {
   const id = await storefront();
   const url = upstream.serve((_request, response) => {
     response.writeHead(200, { "x-served-by": "origin", "x-storefront-id": "other", "x-own": "1" });
@@ -179,7 +179,7 @@ test("a request body streams: the origin has its beginning before the client has
   assert.equal(Buffer.from(JSON.parse(body).body, "base64").toString(), "first,last");
 });
 
-test("an answer streams: the client has its beginning before the origin has sent its end", async () => {
+test("a response streams: the client has its beginning before the origin has sent its end", async () => {
   const id = await storefront();
   let finish;
   const url = upstream.serve((_request, response) => {
@@ -212,7 +212,7 @@ test("ten MiB pass unchanged in both directions", async () => {
 });
 
 for (const status of [201, 204, 304, 400, 404, 418, 500, 503]) {
-  test(`the origin's ${status} is handed on as it is`, async () => {
+  test(`the origin's ${status} is passed on unchanged`, async () => {
     const id = await storefront();
     const url = upstream.serve((_request, response) => {
       response.writeHead(status, { "x-own": "1" });
@@ -235,7 +235,7 @@ for (const status of [600, 999]) {
 }
 
 for (const status of [301, 302, 303, 307, 308]) {
-  test(`the origin's redirect ${status} is handed to the client, not followed`, async () => {
+  test(`the origin's redirect ${status} is passed on to the client, not followed`, async () => {
     const id = await storefront();
     const target = upstream.serve((_request, response) => response.end("followed"));
     const url = upstream.serve(respondWithRedirect(target, status));
@@ -260,7 +260,7 @@ test("each Set-Cookie of the origin arrives", async () => {
   );
 });
 
-test("a compressed answer can be read by the client", async () => {
+test("a compressed response is readable for the client", async () => {
   const id = await storefront();
   const text = "compressed ".repeat(500);
   const url = upstream.serve((_request, response) => {

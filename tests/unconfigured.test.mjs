@@ -1,4 +1,4 @@
-// What is closed until somebody opens it: no secret, empty lists, no ROUTING_INSECURE.
+// What is refused by default: without a secret, with empty lists, without ROUTING_INSECURE.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
@@ -81,7 +81,7 @@ for (const timeout of ["soon", "-1", ""]) {
     const vars = { CACHE_UPSTREAMS: upstream.origin, UPSTREAM_TIMEOUT_MS: timeout };
     const worker = await startWorker({ faulty: true, vars });
 
-    test("the default of ten seconds holds, and requests are answered", async () => {
+    test("the default of ten seconds applies, and requests are answered", async () => {
       const url = upstream.serve(respondWithPage("<title>T</title>"));
       assert.equal((await send(worker, `/cache?url=${encodeURIComponent(url)}`)).status, 200);
     });

@@ -1,6 +1,6 @@
-// What only wrangler shows: that it reads wrangler.toml as the tests do, that the Worker runs
-// under `wrangler dev`, and that its tool finds the local KV there. All other tests start workerd
-// themselves; see scripts/local-worker.mjs.
+// What only wrangler shows: it reads wrangler.toml as the tests do, the Worker runs under
+// `wrangler dev`, and the tool finds the local KV there. All other tests start workerd themselves;
+// see scripts/local-worker.mjs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,8 +19,8 @@ const folder = mkdtempSync(join(tmpdir(), "kv-edge-wrangler-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 /**
- * wrangler.toml without the build, which `npm test` has made, and away from what a `.dev.vars`
- * sets.
+ * Copies wrangler.toml without its build command, which `npm test` has run, to a folder without a
+ * `.dev.vars`.
  */
 const { build: _build, env: _environments, ...config } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
 const configPath = join(folder, "wrangler.json");
@@ -45,7 +45,7 @@ test("the tests run on the miniflare and the workerd that wrangler brings", () =
   assert.equal(ofMiniflare("workerd/package.json").version, wanted.workerd);
 });
 
-test("wrangler finds in wrangler.toml what the tests bind, and the build deploys", async () => {
+test("wrangler reads the bindings of the tests from wrangler.toml, and can deploy the build", async () => {
   const { child, output } = wrangler("deploy", "--dry-run", "--outdir", join(folder, "bundle"));
   const [code] = await once(child, "close");
   assert.equal(code, 0, output.text);

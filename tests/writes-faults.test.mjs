@@ -1,8 +1,8 @@
-// `POST /writes/{key}` with `direct` and `backoff`, on a KV that takes one put a second for each
+// `POST /writes/{key}` with `direct` and `backoff`, on a KV that accepts one put a second for each
 // key, and on one that fails.
 //
-// The waits of the backoff are real, so these tests run beside each other. They share the retry
-// budget of one isolate: those that fail for ever are in writes-outage.test.mjs.
+// The backoff waits in real time, so these tests run concurrently. They share the retry budget of
+// one isolate; tests that fail forever are in writes-outage.test.mjs.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -18,8 +18,7 @@ const TRIES_MAX = 20;
 const MiB = 1024 * 1024;
 
 /**
- * Runs writes to a key of their own; `faults` is what the puts do in order, the last one again and
- * again.
+ * Writes a new key; `faults` are those of the puts in order, the last one again and again.
  */
 async function run({ strategy, faults, n = 1, status, ...options }) {
   const key = uniqueName(strategy);
@@ -40,7 +39,7 @@ async function run({ strategy, faults, n = 1, status, ...options }) {
   return result;
 }
 
-/** What holds for every run, whatever its luck. */
+/** Checks what holds for every run. */
 async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
   assert.deepEqual(
     attempts.map(({ attempt }) => attempt),
@@ -51,10 +50,10 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
     assert.equal(error === undefined, success);
     if (error) assert.deepEqual(Object.keys(error), report ? ["message", "reason"] : ["message"]);
   }
-  // Each write that is acknowledged was made, each other one was not.
+  // Every acknowledged write was made, and no other.
   const taken = made.filter(({ done }) => done).map(({ value }) => value);
   assert.deepEqual([...new Set(taken)].toSorted(), acknowledged.map(({ attempt }) => `Write attempt #${attempt}`).toSorted());
-  // What is in KV now is the last of them.
+  // KV has the last of them.
   assert.equal(await kvValue(key), taken.at(-1) ?? null);
   if (!report) return;
 
@@ -65,7 +64,7 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
   }
 }
 
-describe("a KV that takes one put a second", { concurrency: true }, () => {
+describe("a KV that accepts one put a second", { concurrency: true }, () => {
   test("direct loses writes of 20, each put once", async () => {
     const { made, attempts, acknowledged } = await run({ n: 20, strategy: "direct", faults: ["limit"] });
     assert.equal(made.length, 20);
@@ -80,16 +79,16 @@ describe("a KV that takes one put a second", { concurrency: true }, () => {
   });
 
   for (const n of [2, 5]) {
-    test(`backoff brings ${n} writers through`, async () => {
+    test(`backoff acknowledges ${n} writers`, async () => {
       const { report } = await run({ n, strategy: "backoff", faults: ["limit"] });
       assert.equal(report.acknowledged, n);
     });
   }
 });
 
-describe("a put that fails and would be taken later", { concurrency: true }, () => {
+describe("a put that fails temporarily", { concurrency: true }, () => {
   for (const fault of ["429", "500", "503", "no answer", "throws a string", "throws undefined"]) {
-    test(`${fault}: backoff tries again until KV takes it`, async () => {
+    test(`${fault}: backoff retries until KV accepts it`, async () => {
       for (const faults of [
         [fault, "ok"],
         [fault, fault, "ok"],
@@ -100,7 +99,7 @@ describe("a put that fails and would be taken later", { concurrency: true }, () 
       }
     });
 
-    test(`${fault}: direct tells it at once, and shows nothing internal`, async () => {
+    test(`${fault}: direct reports it at once, and shows nothing internal`, async () => {
       const { attempts, made } = await run({ n: 2, strategy: "direct", faults: [fault, "ok"] });
       assert.equal(made.length, 2);
       assert.deepEqual(
@@ -111,13 +110,13 @@ describe("a put that fails and would be taken later", { concurrency: true }, () 
     });
   }
 
-  test("one failure after another of another kind does not end the tries", async () => {
+  test("failures of different kinds do not end the retries", async () => {
     const { report } = await run({ strategy: "backoff", faults: ["429", "500", "no answer", "503", "ok"] });
     assert.equal(report.acknowledged, 1);
     assert.equal(report.puts, 5);
   });
 
-  test("a put whose answer is lost is made again: twice the same value", async () => {
+  test("a put whose answer is lost is retried with the same value", async () => {
     const { report, made } = await run({ strategy: "backoff", faults: ["lost answer", "ok"] });
     assert.equal(report.acknowledged, 1);
     assert.ok(made.every(({ done }) => done) && made.length === 2);
@@ -135,7 +134,7 @@ describe("a put that fails and would be taken later", { concurrency: true }, () 
   });
 });
 
-describe("a put that KV refuses for good", { concurrency: true }, () => {
+describe("a put that KV refuses permanently", { concurrency: true }, () => {
   for (const [fault, message] of [
     ["400", "KV PUT failed: 400 Bad Request"],
     ["403", "KV PUT failed: 403 Forbidden"],
@@ -143,7 +142,7 @@ describe("a put that KV refuses for good", { concurrency: true }, () => {
     ["quota", QUOTA],
   ]) {
     for (const strategy of ["direct", "backoff"]) {
-      test(`${fault}: ${strategy} tells it after one try, with the reason`, async () => {
+      test(`${fault}: ${strategy} reports it after one try, with the reason`, async () => {
         const { attempts, made } = await run({ n: 4, strategy, faults: [fault] });
         assert.equal(made.length, 4);
         for (const { error, tries = 1 } of attempts) {
@@ -154,7 +153,7 @@ describe("a put that KV refuses for good", { concurrency: true }, () => {
     }
   }
 
-  test("after a 429 as well: backoff stops there", async () => {
+  test("after a 429: backoff stops there", async () => {
     const { attempts } = await run({ strategy: "backoff", faults: ["429", "quota", "ok"] });
     assert.equal(attempts[0].tries, 2);
     assert.deepEqual(attempts[0].error, { message: QUOTA, reason: "permanent" });
@@ -162,7 +161,7 @@ describe("a put that KV refuses for good", { concurrency: true }, () => {
 });
 
 describe("the deadline of backoff", { concurrency: true }, () => {
-  test("no try begins behind timeoutMs, and the last failure is told", async () => {
+  test("no try begins after timeoutMs, and the last failure is reported", async () => {
     const timeoutMs = 2500;
     const { attempts, report } = await run({ n: 5, strategy: "backoff", faults: ["429"], timeoutMs });
     for (const { error, startedMs } of attempts) {
@@ -172,7 +171,7 @@ describe("the deadline of backoff", { concurrency: true }, () => {
     assert.ok(report.puts > 5, "some were tried again");
   });
 
-  test("a put that never ends is given up at timeoutMs", async () => {
+  test("a put that never ends times out at timeoutMs", async () => {
     const { attempts, report } = await run({ n: 2, strategy: "backoff", faults: ["never"], timeoutMs: 800 });
     assert.ok(report.elapsedMs >= 800);
     for (const { tries, error } of attempts) {
@@ -187,7 +186,7 @@ describe("a body with backoff", { concurrency: true }, () => {
     ["a byte", 1],
     ["25 MiB", 25 * MiB],
   ]) {
-    test(`of ${name} is kept, and its put is tried again`, async () => {
+    test(`of ${name} is kept in memory, and its put is retried`, async () => {
       const body = Buffer.alloc(length, "0123456789~");
       const { key, report } = await run({ strategy: "backoff", faults: ["500", "429", "ok"], body });
       assert.equal(report.acknowledged, 1);
@@ -196,12 +195,12 @@ describe("a body with backoff", { concurrency: true }, () => {
     });
   }
 
-  test("that is not kept is not answered 200, whichever the strategy", async () => {
+  test("that is not stored is not answered 200, whatever the strategy", async () => {
     const { attempts } = await run({ strategy: "direct", faults: ["429"], body: "a value", status: 429 });
     assert.deepEqual(attempts, [{ attempt: 1, success: false, error: { message: TOO_MANY } }]);
   });
 
-  test("that is refused for good is told after one try", async () => {
+  test("that is refused permanently is reported after one try", async () => {
     const { attempts, made } = await run({ strategy: "backoff", faults: ["413", "ok"], body: "a value", status: 503 });
     assert.equal(made.length, 1);
     assert.deepEqual(attempts[0].error, { message: "KV PUT failed: 413 Content Too Large", reason: "permanent" });

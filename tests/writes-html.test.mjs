@@ -1,5 +1,5 @@
-// `POST /writes/{key}` for a browser: the run as a picture, with the counts under it. What the
-// picture shows is tested in browser/writes.test.mjs.
+// `POST /writes/{key}` for a browser: the run as a timeline, with counts below it.
+// browser/writes.test.mjs tests what the timeline shows.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,12 +17,12 @@ import { bearer, writesOf } from "./harness/writes.mjs";
 const worker = await startWorker({ faulty: true });
 const { write, setFaults } = writesOf(worker);
 
-/** What a browser says it likes. */
+/** The Accept of a browser. */
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const html = { ...bearer, Accept: BROWSER };
 
 /**
- * Its hash stands in the policy of the page, and in that of the start page, which shows it in a
+ * Its hash is in the policy of the page, and in that of the start page, which shows the page in a
  * frame.
  */
 const SCRIPT = readFileSync(new URL("../src/jobs/writes/timeline.js", import.meta.url), "utf8");
@@ -95,7 +95,7 @@ describe("a page of the run", { concurrency: true }, () => {
 
 const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
 
-test("a browser shows the picture, whole, on a wide window and on a narrow one", { skip: !chromium && "no Chromium" }, async () => {
+test("a browser shows the whole timeline, in a wide window and in a narrow one", { skip: !chromium && "no Chromium" }, async () => {
   const key = uniqueName("page");
   await setFaults(key, { put: ["429", "ok"] });
   const { text } = await write(key, { strategy: "backoff", n: 20, headers: html });

@@ -1,5 +1,5 @@
-// What can be written through `POST /writes/{key}`: values of every length and kind, under every
-// key that Workers KV takes.
+// Values that `POST /writes/{key}` can write: of every length and kind, under every key that
+// Workers KV accepts.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -16,7 +16,7 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const LONGEST = 25 * MiB;
 
-/** So many bytes, which repeat nowhere: a part in the wrong place shows. */
+/** Returns bytes without repetition, so that a part in the wrong place shows. */
 function bytesOf(length) {
   const bytes = Buffer.alloc(length);
   for (let at = 0; at + 4 <= length; at += 4) bytes.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at);
@@ -61,7 +61,7 @@ describe("a body is the value of one write", { concurrency: true }, () => {
       });
     }
 
-    test(`${name}, while it is on its way: byte for byte from the object, also after it was evicted`, async () => {
+    test(`${name}, while it is pending: byte for byte from the object, also after its eviction`, async () => {
       const key = uniqueName("pending");
       await setFaults(key, { put: ["429", "429", "ok"] });
       const response = await write(key, { strategy: "coalesce", wait: "durable", body });
@@ -74,7 +74,7 @@ describe("a body is the value of one write", { concurrency: true }, () => {
     });
   }
 
-  test("a short value takes the place of a long one, whole", async () => {
+  test("a short value replaces a long one completely", async () => {
     const key = uniqueName("shorter");
     await setFaults(key, { put: ["429", "ok"] });
     for (const body of [bytesOf(3 * MiB), Buffer.from("short")]) {
@@ -98,11 +98,11 @@ describe("a body is the value of one write", { concurrency: true }, () => {
 });
 
 describe("an empty value", { concurrency: true }, () => {
-  /** A request without a body, which does not say that it has none. */
+  /** A request without a body and without Content-Length. */
   async function writeNothing(key, parameters) {
     const path = `/writes/${key}?${new URLSearchParams(parameters)}`;
     const { request, response } = openRequest(worker, path, { method: "POST", headers: bearer });
-    // Node says it otherwise.
+    // Node would send Content-Length.
     request.useChunkedEncodingByDefault = false;
     request.end();
     const answer = await response;
@@ -115,7 +115,7 @@ describe("an empty value", { concurrency: true }, () => {
   ];
   for (const strategy of ["direct", "backoff", "coalesce"]) {
     for (const [name, writeEmpty] of empties) {
-      test(`${strategy}, ${name}: is written like any other, in place of the one before, and read back`, async () => {
+      test(`${strategy}, ${name}: is written and read back like any other`, async () => {
         const key = uniqueName("empty");
         await WRITES.put(key, "before");
         const response = await writeEmpty(key, { strategy });
@@ -130,7 +130,7 @@ describe("an empty value", { concurrency: true }, () => {
       });
     }
 
-    test(`${strategy}: n asks for the demonstration, whose writes have the documented values`, async () => {
+    test(`${strategy}: with n the demonstration writes its documented values`, async () => {
       for (const [, writeEmpty] of empties) {
         const key = uniqueName("demonstration");
         assert.equal((await writeEmpty(key, { strategy, n: 3 })).status, 200);
@@ -139,7 +139,7 @@ describe("an empty value", { concurrency: true }, () => {
     });
   }
 
-  test("coalesce keeps it while KV does not take it, with a version, and compares with If-Match", async () => {
+  test("coalesce stores it with a version while KV refuses it, and compares it with If-Match", async () => {
     const key = uniqueName("empty");
     await setFaults(key, { put: ["500", "500", "ok"] });
     const stored = await write(key, { strategy: "coalesce", wait: "durable", body: "" });
@@ -159,7 +159,7 @@ describe("an empty value", { concurrency: true }, () => {
   });
 });
 
-/** A value of 25 MiB costs some hundred MB for a moment: one after the other. */
+/** Not concurrent: a value of 25 MiB takes some hundred MB for a moment. */
 describe("the longest value", () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
     test(`${strategy} takes exactly 25 MiB`, async () => {
@@ -182,7 +182,7 @@ describe("the longest value", () => {
   }
 });
 
-describe("a body whose length is not told", { concurrency: true }, () => {
+describe("a body of unknown length", { concurrency: true }, () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
     test(`${strategy} answers 411, and nothing is written`, async () => {
       const key = uniqueName("chunked");
@@ -200,14 +200,14 @@ describe("a body whose length is not told", { concurrency: true }, () => {
   }
 
   for (const strategy of ["direct", "backoff", "coalesce"]) {
-    for (const [sent, told] of [
+    for (const [sent, contentLength] of [
       [4, 1000],
       [1_500_000, 2_000_000],
     ]) {
-      test(`${strategy}: a client that goes away after ${sent} of ${told} bytes has written nothing`, async () => {
+      test(`${strategy}: a client that disconnects after ${sent} of ${contentLength} bytes has written nothing`, async () => {
         const key = uniqueName("broken-off");
         await WRITES.put(key, "before");
-        const headers = { ...bearer, "Content-Length": told };
+        const headers = { ...bearer, "Content-Length": contentLength };
         const { request } = openRequest(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
         request.write(Buffer.alloc(sent, "x"));
         await new Promise((resolve) => setTimeout(resolve, 500));
@@ -224,7 +224,7 @@ describe("a body whose length is not told", { concurrency: true }, () => {
     ["coalesce", { timeoutMs: 2000 }, 200],
     ["coalesce", { timeoutMs: 2000, wait: "durable" }, 202],
   ]) {
-    test(`${strategy}, ${JSON.stringify(parameters)}: a client may send its value slowly; the deadline is for KV`, async () => {
+    test(`${strategy}, ${JSON.stringify(parameters)}: a client may send its value slowly; the deadline applies to KV`, async () => {
       const key = uniqueName("slow");
       const body = Buffer.alloc(2_000_000, "0123456789");
       const query = new URLSearchParams({ strategy, ...parameters });
@@ -261,7 +261,7 @@ describe("a key", { concurrency: true }, () => {
     ["of 512 bytes of UTF-8", "€".repeat(170) + "ab"],
     ["that names a property of every object", "__proto__"],
   ]) {
-    test(`${name} is one key, with an object of its own`, async () => {
+    test(`${name} is one key, with its own object`, async () => {
       const response = await write(key, { strategy: "coalesce", body: `value of ${key}` });
       assertReport(response, 200, 1);
       assert.equal(response.headers.etag, '"1"');

@@ -1,4 +1,4 @@
-// `/writes/{key}` as it is deployed, on a KV that takes every put: the documented concurrent
+// `/writes/{key}` as it is deployed, on a KV that accepts every put: the documented concurrent
 // writes, parameters, keys, tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -41,7 +41,7 @@ for (const [query, n] of [
   ["?strategy=backoff&n=1", 1],
   ["?n=100&strategy=backoff", 100],
 ]) {
-  test(`backoff, ${query}: ${n} attempts, each tried once where KV takes it`, async () => {
+  test(`backoff, ${query}: ${n} attempts, each accepted at the first try`, async () => {
     const key = uniqueName("backoff");
     const { attempts, acknowledged, puts } = assertReport(await write(key + query), 200, n);
     for (const { success, tries } of attempts) assert.deepEqual({ success, tries }, { success: true, tries: 1 });
@@ -65,7 +65,7 @@ for (const [query, n] of [
   });
 }
 
-test("an answer is not stored, and says that it depends on Accept", async () => {
+test("a response is no-store, and varies by Accept", async () => {
   for (const strategy of strategies) {
     const { headers } = await write(`${uniqueName("fields")}?strategy=${strategy}&n=1`);
     assert.equal(headers["cache-control"], "no-store, no-transform");
@@ -73,7 +73,7 @@ test("an answer is not stored, and says that it depends on Accept", async () => 
   }
 });
 
-test("whatever stood under the key is overwritten", async () => {
+test("an existing value is overwritten", async () => {
   const key = uniqueName("older");
   await WRITES.put(key, '{"broken":');
   for (const [index, strategy] of strategies.entries()) {
@@ -107,7 +107,7 @@ for (const [query, code] of [
   ["wait=durable", "wait_unsupported"],
   ["strategy=backoff&wait=kv", "wait_unsupported"],
 ]) {
-  test(`${query} is answered 400 ${code}: nobody gets less than they believe they asked for`, async () => {
+  test(`${query} is answered 400 ${code}, rather than ignored`, async () => {
     const key = uniqueName("mistyped");
     assertProblem(await write(`${key}?${query}`), 400, code);
     assert.equal(await WRITES.get(key), null);
@@ -173,7 +173,7 @@ test("the token in the query or in a cookie does not count", async () => {
   assert.equal(await WRITES.get(key), null);
 });
 
-test("the token is checked before the parameters: without it nothing can be learnt", async () => {
+test("the token is checked before the parameters, so that an error reveals nothing", async () => {
   for (const path of ["x?n=0", "x?strategy=none", "%zz", "k".repeat(513)]) {
     assertProblem(await write(path, { headers: {} }), 401, "unauthorized");
   }
@@ -195,7 +195,7 @@ for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS"]) {
 }
 
 for (const query of ["", "?consistent=1"]) {
-  test(`GET and HEAD of a key${query} answer its value, and 404 where there is none`, async () => {
+  test(`GET and HEAD of a key${query} answer its value, and 404 if it has none`, async () => {
     const [key, none] = [uniqueName("read"), uniqueName("read")];
     await WRITES.put(key, "the value");
     const get = await write(key + query, { method: "GET" });

@@ -1,11 +1,11 @@
-// A headless Chromium for the tests, and what it complains about.
+// A headless Chromium for the tests, and the problems that its pages report.
 import { after } from "node:test";
 import { chromium } from "playwright-core";
 
-/** As `npm test` has found it. */
+/** The path that `npm test` has found. */
 const EXECUTABLE = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
 
-/** Nothing that a browser does by itself; no host but the one under test. */
+/** Disables what a browser does by itself, and all hosts but the one under test. */
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -17,7 +17,7 @@ const FLAGS = [
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
-/** No test is about time: a machine may be slow. */
+/** Long, since the machine may be slow and no test is about time. */
 export const DEADLINE_MS = 120_000;
 
 /** Starts Chromium with an empty profile; it ends after the last test. */
@@ -28,17 +28,16 @@ export async function startBrowser() {
 }
 
 /**
- * A page of a visitor with cookies and a cache of their own; `base` is the origin of the site.
- * `problems` are the errors of its console, its scripts and its policies so far, and the requests
- * that failed or went elsewhere.
+ * Opens a page for a visitor with their own cookies and cache; `base` is the origin of the site.
+ * `problems` are the errors of its console, scripts and policies so far, and the requests that
+ * failed or went to another origin.
  */
 export async function visitor(browser, base, options = {}) {
   const context = await browser.newContext({ baseURL: base, ...options });
   after(() => context.close());
   context.setDefaultTimeout(DEADLINE_MS);
   const problems = [];
-  // A violation of a policy is told in the console too; the event names the directive, whatever
-  // the console's wording.
+  // The console reports a violation of a policy too, but the event names the directive.
   await context.exposeBinding("tellViolation", (_source, violation) => problems.push(violation));
   await context.addInitScript(() => {
     addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>

@@ -1,6 +1,6 @@
-// A film made on the spot: no picture of it is like another, so that it is as long as one from a
-// camera, and each has its number in it, so that a test sees which one is shown. A WebM (RFC 9559)
-// whose pictures are VP8 key frames (RFC 6386).
+// Makes a film. Its pictures are noise, so that it is as long as one from a camera, and each
+// contains its number, so that a test sees which one is shown. A WebM (RFC 9559) whose pictures
+// are VP8 key frames (RFC 6386).
 
 const WIDTH = 400;
 const HEIGHT = 300;
@@ -10,13 +10,13 @@ export const FRAMES_PER_SECOND = 10;
 const BITS = 10;
 const BLOCK = WIDTH / BITS;
 
-/** Pictures that the browser encodes before it hands them over. */
+/** How many pictures the browser encodes before it returns them. */
 const BATCH = 25;
 
-/** Frames in a cluster, each of which has an entry in the index. */
+/** Frames in a cluster; the index has an entry for each cluster. */
 const CLUSTER = 10;
 
-/** Makes a film with so many pictures, drawn and encoded by the page of a browser. */
+/** Makes a film with so many pictures, which a browser's page draws and encodes. */
 export async function makeFilm(page, count) {
   const frames = [];
   for (let first = 0; first < count; first += BATCH) {
@@ -27,7 +27,7 @@ export async function makeFilm(page, count) {
   return { bytes: webm(frames), seconds: count / FRAMES_PER_SECOND };
 }
 
-/** In the page: noise with a number in it, each as a WebP in base64. */
+/** Runs in the page: draws noise with a number in it, each as a WebP in base64. */
 async function drawn({ numbers, width, height, bits, block }) {
   const one = async (number) => {
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
@@ -45,7 +45,7 @@ async function drawn({ numbers, width, height, bits, block }) {
       context.fillStyle = (number >> bit) & 1 ? "white" : "black";
       context.fillRect(bit * block, 0, block, block);
     }
-    // With a quality of 1 Chromium writes lossless pictures, which are no VP8.
+    // With a quality of 1 Chromium writes lossless pictures, which are not VP8.
     const blob = await new Promise((encoded) => canvas.toBlob(encoded, "image/webp", 0.98));
     const url = await new Promise((read) => Object.assign(new FileReader(), { onload: ({ target }) => read(target.result) }).readAsDataURL(blob));
     return url.slice(url.indexOf(",") + 1);
@@ -53,7 +53,7 @@ async function drawn({ numbers, width, height, bits, block }) {
   return Promise.all(numbers.map(one));
 }
 
-/** The number of the picture that a video shows. */
+/** Returns the number of the picture that a video shows. */
 export function numberShown(video) {
   return video.evaluate(
     (element, { bits, block }) => {
@@ -67,7 +67,9 @@ export function numberShown(video) {
   );
 }
 
-/** The VP8 frame of a lossy WebP (RFC 9649, section 2.5): the content of its chunk "VP8 ". */
+/**
+ * Returns the VP8 frame of a lossy WebP (RFC 9649, section 2.5), the content of its chunk "VP8 ".
+ */
 function keyFrame(webp) {
   for (let at = 12; at + 8 <= webp.length; ) {
     const length = webp.readUInt32LE(at + 4);
@@ -77,7 +79,7 @@ function keyFrame(webp) {
   throw new Error("The browser encoded no lossy WebP.");
 }
 
-/** An EBML element (RFC 8794): its id, the length in eight bytes, what it has in it. */
+/** Returns an EBML element (RFC 8794): its id, its length in eight bytes, and its content. */
 function element(id, ...content) {
   const data = content.map((part) => (typeof part === "string" ? Buffer.from(part) : part));
   const length = Buffer.alloc(8);
@@ -86,7 +88,7 @@ function element(id, ...content) {
   return Buffer.concat([Buffer.from(id, "hex"), length, ...data]);
 }
 
-/** Always as long, so that a position in the file does not move what follows it. */
+/** A fixed length, so that the value does not move what follows it. */
 function integer(id, value) {
   const data = Buffer.alloc(8);
   data.writeBigUInt64BE(BigInt(value));
@@ -100,8 +102,8 @@ function float(id, value) {
 }
 
 /**
- * The file: its index (Cues) stands at the end, as most programs write it, so that a player has to
- * go there before it can seek.
+ * Returns the file. Its index (Cues) is at the end, as in most films, so that a player has to read
+ * it before it can seek.
  */
 function webm(frames) {
   const frameMs = 1000 / FRAMES_PER_SECOND;
@@ -138,14 +140,15 @@ function webm(frames) {
   const clusters = [];
   for (let first = 0; first < frames.length; first += CLUSTER) {
     const blocks = frames.slice(first, first + CLUSTER).map((frame, index) => {
-      const head = Buffer.from([0x81, 0, 0, 0x80]); // the track, the time since the cluster began, "key frame"
+      // The track, the time since the cluster began, "key frame"
+      const head = Buffer.from([0x81, 0, 0, 0x80]);
       head.writeInt16BE(index * frameMs, 1);
       return element("a3", head, frame); // SimpleBlock
     });
-    clusters.push(element("1f43b675", integer("e7", first * frameMs), ...blocks)); // Cluster: Timestamp
+    // Cluster: Timestamp
+    clusters.push(element("1f43b675", integer("e7", first * frameMs), ...blocks));
   }
-  // Positions count from where the content of the segment begins, which is the table of contents
-  // itself.
+  // Positions are relative to the content of the segment, which begins with this table itself.
   const seekHead = (...positions) => {
     const ids = ["1549a966", "1654ae6b", "1c53bb6b"];
     const entries = ids.map((id, index) => element("4dbb", element("53ab", Buffer.from(id, "hex")), integer("53ac", positions[index])));
@@ -155,7 +158,8 @@ function webm(frames) {
   const [infoAt, tracksAt] = [position, position + info.length];
   position += info.length + tracks.length;
   const points = clusters.map((cluster, index) => {
-    const at = element("b7", integer("f7", 1), integer("f1", position)); // CueTrackPositions: CueTrack, CueClusterPosition
+    // CueTrackPositions: CueTrack, CueClusterPosition
+    const at = element("b7", integer("f7", 1), integer("f1", position));
     position += cluster.length;
     return element("bb", integer("b3", index * CLUSTER * frameMs), at); // CuePoint: CueTime
   });

@@ -1,5 +1,5 @@
-// A film that stands in KV in several chunks: a browser plays it and seeks in it, without fetching
-// all of it.
+// A film that is stored in KV in several chunks: a browser plays it and seeks in it without
+// fetching all of it.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { eventually } from "../harness/eventually.mjs";
@@ -7,7 +7,10 @@ import { startSite } from "../harness/site.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 import { FRAMES_PER_SECOND, makeFilm, numberShown } from "./film.mjs";
 
-/** What KV takes as one value, less what the REST API adds: longer files are cut. */
+/**
+ * The longest value that KV accepts, less what the REST API adds; longer files are stored in
+ * chunks.
+ */
 const WHOLE_BYTES_MAX = 24 * 1024 * 1024;
 
 const FRAMES = 420;
@@ -18,7 +21,7 @@ const { page, context, problems } = await visitor(browser, site.worker.directUrl
 const video = page.locator("video");
 
 /**
- * Requests for the film: what they asked for and how they were answered; `received` bytes in all.
+ * The requests for the film, their ranges and responses; `received` bytes in all.
  */
 const requests = [];
 let received = 0;
@@ -41,7 +44,7 @@ before(async () => {
   await page.goto("/");
 });
 
-/** Seeks, and waits until the picture of that time shows. */
+/** Seeks, and waits until the picture of that time is shown. */
 function seek(seconds) {
   return video.evaluate(
     (element, to) =>
@@ -54,7 +57,7 @@ function seek(seconds) {
   );
 }
 
-/** Seeks to this part of the film, and checks which picture shows. */
+/** Seeks to this fraction of the film, and checks which picture is shown. */
 async function seekAndLook(part) {
   const number = Math.round(part * FRAMES);
   await seek((number + 0.5) / FRAMES_PER_SECOND);
@@ -76,20 +79,20 @@ describe("a film in chunks", () => {
     await video.evaluate((element) => element.pause());
     const time = await video.evaluate((element) => element.currentTime);
     const shown = await numberShown(video);
-    // The picture that shows may be the one before: the clock goes on while it is drawn.
+    // The picture may be the previous one, since time passes while it is drawn.
     assert.ok(Math.abs(shown - time * FRAMES_PER_SECOND) < 3, `picture ${shown} at ${time} s`);
   });
 
-  test("shows the picture of the time that is sought, without fetching what lies between", async () => {
+  test("shows the picture of the sought time, without fetching what is between", async () => {
     await seekAndLook(0.8);
     assert.ok(received > 0 && received < film.bytes.length, `${received} of ${film.bytes.length} bytes`);
   });
 
-  test("is sought in both directions", async () => {
+  test("seeks in both directions", async () => {
     for (const part of [0.3, 0.95, 0.1, 0]) await seekAndLook(part);
   });
 
-  test("was answered in parts", () => {
+  test("is fetched by ranges", () => {
     assert.ok(requests.length >= 2, "one request at least for the beginning and one for elsewhere");
     for (const { status, range, type } of requests) {
       assert.equal(status, 206);
@@ -98,8 +101,8 @@ describe("a film in chunks", () => {
     }
   });
 
-  test("left no complaint", () => {
-    // A seek gives up what is on its way.
+  test("causes no errors", () => {
+    // A seek aborts requests in progress.
     assert.deepEqual(
       problems.filter((problem) => !/^request: .*\/film\.webm net::ERR_ABORTED$/.test(problem)),
       [],

@@ -1,5 +1,5 @@
 // The OpenFeature web SDK with its OFREP provider from npm, in a browser: on a page of the same
-// site, and on one of another site.
+// site, and of another site.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
@@ -11,7 +11,7 @@ import { eventually, uniqueName } from "../harness/eventually.mjs";
 import { comparableDetails, evaluations, flags, methodFor, putFlagsAndRecords, titleOf } from "../harness/openfeature.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
-/** A site that has a page and nothing else. */
+/** A site with one page. */
 async function startElsewhere() {
   const server = http.createServer((_request, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html><title>elsewhere</title>"));
   server.listen(0, "127.0.0.1");
@@ -27,7 +27,7 @@ const base = config.worker.directUrl.origin;
 await putFlagsAndRecords(config);
 await config.worker.env.assets.put("favicon.ico", "asked for by each page");
 
-/** The client as a page of a customer has it: bundled out of the packages. */
+/** The client, bundled from its packages as a customer's page has it. */
 const {
   outputFiles: [{ text: bundle }],
 } = await build({
@@ -43,8 +43,8 @@ const {
 });
 
 /**
- * A page of a site with the client on it, which has `provider` there; the requests to OFREP and
- * their answers.
+ * Opens a page of a site with the client, as `provider`; records the requests to OFREP and their
+ * responses.
  */
 async function client(site, options = {}) {
   const { page, problems } = await visitor(browser, site);
@@ -70,7 +70,7 @@ async function client(site, options = {}) {
   return {
     page,
     exchanges,
-    /** What the page complains about, but that it asks another site. */
+    /** The page's problems, except its requests to the other site. */
     problems: () => problems.filter((problem) => !problem.endsWith("is elsewhere")),
     setContext: (context) => page.evaluate((context) => globalThis.flagging.OpenFeature.setContext(context), context),
     details: (flag, fallback) => page.evaluate(([method, flag, fallback]) => globalThis.client[method](flag, fallback), [methodFor(fallback), flag, fallback]),
@@ -94,9 +94,9 @@ for (const [what, site] of [
       });
     }
 
-    test("the page has nothing to complain about", () => assert.deepEqual(one.problems(), []));
+    test("the page has no problems", () => assert.deepEqual(one.problems(), []));
 
-    test("polling is answered 304, until an edit or the user's record changes the answer", async () => {
+    test("polling is answered 304, until an edit or the user's record changes the response", async () => {
       await putFlagsAndRecords(config);
       const targetingKey = uniqueName("polling");
       const polling = await client(site, { cacheMode: "disabled", pollInterval: 100, context: { targetingKey } });
@@ -119,7 +119,7 @@ for (const [what, site] of [
       await putFlagsAndRecords(config);
     });
 
-    test("flags that the browser kept are there at once, and are asked for anew with their tag", async () => {
+    test("flags in the browser's storage are there at once, and are validated with their tag", async () => {
       const context = { targetingKey: uniqueName("kept") };
       const kept = await client(site, { context });
       assert.equal((await kept.details("plain", false)).value, true);
@@ -143,7 +143,7 @@ for (const [what, site] of [
   });
 }
 
-test("on a page of a site that is not admitted the browser gives it nothing", async () => {
+test("on a page of a site that is not allowed the browser blocks the responses", async () => {
   const { details, problems, status } = await client(stranger, { cacheMode: "disabled", context: { targetingKey: "pro-user" } });
   assert.equal(await status(), "ERROR");
   const { value, errorCode } = await details("limit", 1);

@@ -1,4 +1,4 @@
-// The demo site in a browser: in three languages, and under the policy that its pages have.
+// The demo site in a browser: in three languages, and under the policy of its pages.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ const folder = fileURLToPath(new URL("../../static", import.meta.url));
 
 before(() => site.push(folder));
 
-/** Checks that the page is shown in this language, and that the answer says so. */
+/** Checks that the page, and its response, are in this language. */
 async function assertShown(page, answer, language) {
   assert.equal(answer.status(), 200);
   assert.equal(answer.headers()["content-language"], language);
@@ -47,8 +47,8 @@ describe("a page in three languages", () => {
     });
   }
 
-  // What the browser keeps of `/about` must not outlive the choice.
-  test("a choice on the page stays, until the browser is to choose again", async () => {
+  // The browser's cached `/about` must not outlive the choice.
+  test("a choice on the page lasts until the browser is to choose again", async () => {
     const { page, problems } = await visitor(browser, base, { locale: "de" });
     const follow = async (link) => (await Promise.all([page.waitForNavigation(), page.locator(link).click()]))[0];
     await assertShown(page, await page.goto("/about"), "de");
@@ -63,7 +63,7 @@ describe("a page in three languages", () => {
 });
 
 describe("the start page", () => {
-  test("loads with all that belongs to it", async () => {
+  test("loads completely", async () => {
     const { page, problems } = await visitor(browser, base);
     const loaded = [];
     page.on("response", (answer) => loaded.push([new URL(answer.url()).pathname, answer.status()]));
@@ -80,7 +80,7 @@ describe("the start page", () => {
     assert.deepEqual(problems, []);
   });
 
-  test("its buttons work: a greeting, and a run of writes as a page with a picture", async () => {
+  test("has working buttons: a greeting, and a run of writes as a page with a timeline", async () => {
     const { page, problems } = await visitor(browser, base);
     await page.goto("/");
     const shown = page.frameLocator("dialog iframe");
@@ -96,7 +96,7 @@ describe("the start page", () => {
   });
 });
 
-test("the page for what is not there has its style and its picture wherever it shows", async () => {
+test("the 404 page has its style and its picture at every path", async () => {
   const { page, problems } = await visitor(browser, base);
   const answer = await page.goto("/not/to/be/found", { waitUntil: "networkidle" });
   assert.equal(answer.status(), 404);
@@ -109,7 +109,7 @@ test("the page for what is not there has its style and its picture wherever it s
   );
 });
 
-test("the policy of a page holds: what is not a file of the site does not run", async () => {
+test("the policy of a page is enforced: only scripts that are files of the site run", async () => {
   const page = (body) => `<!doctype html><html lang="en"><title>before</title>${body}</html>`;
   await site.push({
     "inline.html": page(`<script>document.title = "after"</script>`),

@@ -1,5 +1,5 @@
-// The page of a run of `/writes` in a browser: its script draws the timeline, under the policy
-// that the page has.
+// The page of a run of `/writes` in a browser: its script draws the timeline, under the policy of
+// the page.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { startWorker } from "../harness/worker.mjs";
@@ -11,8 +11,8 @@ const browser = await startBrowser();
 const base = worker.directUrl.origin;
 
 /**
- * The page of a run, with a report in place of its own where one is given: times that no real run
- * has twice.
+ * Opens the page of a run, with the given report in place of its own, whose times differ from run
+ * to run.
  */
 async function shown(report, options) {
   const { page, problems } = await visitor(browser, base, options);
@@ -42,7 +42,7 @@ const write = (attempt, outcome, puts, endedMs, message) => ({
 
 const BUSY = "KV PUT failed: 429 Too Many Requests";
 
-/** A write that KV took at once, one at the second try, one never. */
+/** A write that KV accepted at once, one at the second try, one never. */
 const MIXED = {
   elapsedMs: 2000,
   attempts: [
@@ -56,7 +56,7 @@ const texts = (page, selector) => page.locator(selector).allTextContents();
 const attributes = (page, selector, name) => page.locator(selector).evaluateAll((found, name) => found.map((one) => one.getAttribute(name)), name);
 const legend = (page) => texts(page, ".legend li");
 
-test("a real run is drawn under its own policy, and its table is folded up", async () => {
+test("a real run is drawn under its own policy, with its table collapsed", async () => {
   const { page, problems } = await shown();
   await page.locator("svg.run").waitFor({ state: "visible" });
   assert.deepEqual(await texts(page, ".run .number"), ["1", "2", "3"]);
@@ -64,7 +64,7 @@ test("a real run is drawn under its own policy, and its table is folded up", asy
   assert.deepEqual(problems, []);
 });
 
-test("without JavaScript there is the table, and no empty picture", async () => {
+test("without JavaScript there is the table, and no empty timeline", async () => {
   const { page } = await shown(undefined, { javaScriptEnabled: false });
   assert.ok(await page.locator("table").isVisible());
   assert.equal(await page.locator("tr").count(), 4);
@@ -73,7 +73,7 @@ test("without JavaScript there is the table, and no empty picture", async () => 
 });
 
 describe("the timeline", () => {
-  test("each write is a row with its number and outcome", async () => {
+  test("has a row for each write, with its number and outcome", async () => {
     const { page } = await shown(MIXED);
     assert.deepEqual(await texts(page, ".run .number"), ["1", "2", "3"]);
     assert.deepEqual(await texts(page, ".run .word"), ["taken", "taken", "failed"]);
@@ -81,7 +81,7 @@ describe("the timeline", () => {
     assert.equal(await page.locator("#run-desc").textContent(), "A row for each write, from 0 to 2.00 s. 2 taken. 1 failed.");
   });
 
-  test("each try is a mark where it ended, and its shape says whether KV took it", async () => {
+  test("has a mark at the end of each try, whose shape shows whether KV accepted it", async () => {
     const { page } = await shown(MIXED);
     assert.deepEqual(await attributes(page, ".run use.taken", "x"), ["1.00%", "50.00%"]);
     assert.deepEqual(await attributes(page, ".run use.refused", "x"), ["1.00%", "1.00%", "25.00%"]);
@@ -92,14 +92,14 @@ describe("the timeline", () => {
     assert.deepEqual(await legend(page), ["put, taken by KV", "put, refused or not answered", "put under way", "waiting", "failed: no more tries"]);
   });
 
-  test("a write without a put is a bar to its end, superseded or stored", async () => {
+  test("draws a write without a put as a bar to its end, superseded or stored", async () => {
     const { page } = await shown({ elapsedMs: 1000, attempts: [write(1, "superseded", [], 500), write(2, "stored", [], 1000)] });
     assert.deepEqual(await attributes(page, ".run .without-put", "x2"), ["50.00%", "100.00%"]);
     assert.deepEqual(await attributes(page, ".run use.kept", "x"), ["50.00%", "100.00%"]);
     assert.deepEqual(await legend(page), ["superseded: a later write took its place", "stored: will be put"]);
   });
 
-  test("what KV says cannot become markup", async () => {
+  test("escapes KV's messages", async () => {
     const message = "</title></script><script>document.title = 1</script>&amp;";
     const { page, problems } = await shown({ elapsedMs: 5, attempts: [write(1, "failed", [], 5, message)] });
     assert.equal((await texts(page, ".run g>title")).at(-1), `Write 1: failed at 5 ms. ${message}`);
@@ -124,7 +124,7 @@ describe("the timeline", () => {
     });
   }
 
-  test("the most that there is, 100 writes of 20 puts: each is drawn, and the time stands below them too", async () => {
+  test("draws all of the maximum, 100 writes of 20 puts, with the time axis below them too", async () => {
     const puts = Array.from({ length: 20 }, (_, index) => put(index * 3000, false));
     const attempts = Array.from({ length: 100 }, (_, index) => write(index + 1, "failed", puts, 60_000, BUSY));
     const { page, problems } = await shown({ elapsedMs: 60_000, attempts });

@@ -193,8 +193,8 @@ export class Model {
     const { inBody, ...ofHead } = faults;
     Object.assign(answer, ofHead);
     if (inBody && hasBody && answer.body.length > 1 && answer.breaksAt === undefined) {
-      // What is not kept is passed on as it comes, and so is its standstill. What is kept is read
-      // whole where it is short.
+      // A response that is not stored is passed on as it arrives, and stalls for the client too. A
+      // short response that is stored is read whole first.
       const isStored = isSafe && !record.isOneOff && answer.status === record.ofStatus && request.field("cache-control") !== "no-store";
       const stalls = inBody.stalls && isStored && answer.framing === "length" && body.length <= 65_536;
       answer[stalls ? "stallsAt" : "breaksAt"] = int(0, answer.body.length - 1);
