@@ -30,7 +30,10 @@ export async function portInUse(taken, name, portsOf) {
   return new Failure(`Port ${taken} (${name}) is occupied: ${stop}${other}.`);
 }
 
-/** Returns a port that is free together with those that belong to it, or undefined if there is none among the proposed ones. */
+/**
+ * Returns a port that is free together with those that belong to it, or undefined if none of the
+ * proposed ones is.
+ */
 export async function findFreePorts(portsOf) {
   for (let n = 0; n < PROPOSED.count; n += 1) {
     const port = PROPOSED.first + n * PROPOSED.step;

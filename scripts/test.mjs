@@ -1,6 +1,6 @@
 // `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the
-// integration tests, the examples of the documentation, and the browser tests. The first stage that
-// fails ends it.
+// integration tests, the examples of the documentation, and the browser tests. The first stage
+// that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";

@@ -1,12 +1,14 @@
-// Runs the shell blocks of README.md and docs/ as they are printed, against one `npm start`, and compares what they print with the block
-// that follows.
+// Runs the shell blocks of README.md and docs/ as printed, against one `npm start`, and compares
+// what they print with the block that follows.
 //
-//   ```sh          is run; it must end with 0. Without output below it, no curl in it may get a status of 400 or more
+//   ```sh          is run, and must end with 0. If no output is shown below it, a curl in it that
+//                  gets a status of 400 or more fails it
 //   ```sh no-run   is not run: it needs an account, a database or another terminal
-//   ```text        right after a block that is run: what it prints. `…` stands for any text within a line, and alone
-//                  on its line for any lines
-//   ```json        the same as one JSON value, however it is laid out. "…" stands for any value, as the last item of a
-//                  list for any more items, and as a member ("…": "…") for any more members
+//   ```text        right after a block that is run: what it prints. `…` stands for any text within
+//                  a line, and alone on its line for any lines
+//   ```json        the same as one JSON value, whatever its layout. "…" stands for any value, as
+//                  the last item of a list for more items, and as a member ("…": "…") for more
+//                  members
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,15 +1,16 @@
-// Compares what an example prints with what its page shows. `…` stands for what differs from run to run.
+// Compares what an example prints with what its page shows. `…` stands for what differs from run to
+// run; the head of examples.test.mjs says where.
 import { isDeepStrictEqual } from "node:util";
 
 const ANY = "…";
 
-/** Whether a text is the one that is shown, line by line, spaces at the ends aside. */
+/** Returns true if a text is the one that is shown, apart from spaces at the ends of lines. */
 export function matchesText(text, shown) {
   const lines = trimmed(shown).map((line) => (line.trim() === ANY ? "(?:.*\\n)*" : `${pattern(line)}\\n`));
   return new RegExp(`^${lines.join("")}$`).test(`${trimmed(text).join("\n")}\n`);
 }
 
-/** Whether a text is one JSON value, and that one is the one that is shown. */
+/** Returns true if a text is one JSON value and equals the one that is shown. */
 export function matchesJson(text, shown) {
   let value;
   try {

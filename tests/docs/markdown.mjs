@@ -6,7 +6,7 @@ import { ROOT } from "../../scripts/run.mjs";
 /** Folders without pages of the project: what is installed or built. */
 const SKIPPED = new Set([".git", ".tools", ".wrangler", "build", "node_modules", "target"]);
 
-/** Returns the paths of all pages below the root of the project, with `/`, in the order of their names. */
+/** Returns the sorted paths of all pages of the project, relative to its root, with `/`. */
 export function pages() {
   return below(ROOT)
     .filter((path) => path.endsWith(".md"))
@@ -49,7 +49,10 @@ export function linesOf(page) {
     });
 }
 
-/** Returns the page's code blocks in order. `next` is the block that follows with nothing but empty lines between. */
+/**
+ * Returns the page's code blocks in order. `next` is the block that follows, if only empty lines
+ * are between.
+ */
 export function blocksOf(page) {
   const lines = linesOf(page);
   const blocks = [...new Set(lines.map(({ fence }) => fence).filter(Boolean))];
@@ -61,7 +64,7 @@ export function blocksOf(page) {
   });
 }
 
-/** Returns the page's prose: its lines without code blocks, and each with its inline code left out. */
+/** Returns the page's lines outside of code blocks, without their inline code. */
 export function proseOf(page) {
   return linesOf(page)
     .filter(({ fence }) => fence === undefined)

@@ -1,4 +1,4 @@
-// What a reader of the pages relies on: links that lead somewhere, a README that is short, lines that fit.
+// What a reader of the pages relies on: links that lead somewhere, a short README, lines that fit.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
@@ -15,7 +15,7 @@ const prose = pages().filter((page) => page === "README.md" || (page.startsWith(
 /** The targets of inline links, pictures, and reference definitions. */
 const LINK = /\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^\s*\[[^\]]+\]:\s+<?([^\s>]+)>?/g;
 
-/** Why a link of the page leads nowhere; undefined if it leads to a file or a heading of the project, or out of it. */
+/** Returns why a link of a page leads nowhere, or undefined if it is absolute or its target exists. */
 function fault(page, link) {
   if (/^[a-z][a-z0-9+.-]*:/i.test(link)) return undefined;
   const [path, anchor] = link.split("#");
