@@ -47,7 +47,7 @@ pub enum CacheError {
     #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
     TooLong,
     /// The page has a content coding that is not supported, or more than three codings
-    /// ([`PageCoding`](crate::page::ContentCoding)).
+    /// ([`PageCoding`](crate::page_view::PageCoding)).
     #[error(
         "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
     )]

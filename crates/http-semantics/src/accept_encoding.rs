@@ -26,7 +26,7 @@ pub enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// Returns the name in `Content-Encoding` (IANA, "HTTP Content ContentCoding Registry").
+    /// Returns the name in `Content-Encoding` (IANA, "HTTP Content Coding Registry").
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

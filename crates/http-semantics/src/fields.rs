@@ -118,7 +118,7 @@ pub struct HeaderEdits<'a> {
     pub remove: Vec<Cow<'a, str>>,
     /// Fields that have this one value afterwards.
     pub set: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// HeaderSection to add to whatever the field has.
+    /// Lines to add to whatever the field has.
     pub append: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 

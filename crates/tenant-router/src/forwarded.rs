@@ -16,7 +16,7 @@ const VIA: &str = "1.1 kv-edge";
 const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
 /// The edits: fields of the connection go, what a visitor says as only a proxy may ([`is_stripped`]) goes or is replaced by what
-/// is true (RFC 7239 and the older `X-Forwarded-*`), `Via` and `CDN-Loop` are with_member, and then come the record's own edits. Only a `GET` may upgrade to a
+/// is true (RFC 7239 and the older `X-Forwarded-*`), `Via` and `CDN-Loop` are continued, and then come the record's own edits. Only a `GET` may upgrade to a
 /// WebSocket (RFC 6455 §4.1).
 ///
 /// # Errors

@@ -254,7 +254,7 @@ fn json_is_a_list_of_lines() {
     }
 }
 
-/// HeaderSection that are valid rules more often than not.
+/// Lines that are valid rules more often than not.
 fn line() -> impl Strategy<Value = (String, String, u16)> {
     let source = "/([a-c%é.]|/|:[xy]-|%41){0,5}[*]?";
     let destination = "(/|https://(:x\\.)?e\\.de/)([a-cé.]|/|:[xy]-|:splat|%41|\\\\){0,4}([?]:x)?(#:y)?";
