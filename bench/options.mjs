@@ -13,10 +13,10 @@ with an example of writes also what becomes of many writers of one key, simulate
 
   npm run bench -- [options]
 
-  --only NAME     times this example only; may be repeated. "features" builds each job alone, and tells its size and first answer
-  --quick         few and short windows: a look, not a measurement (a minute)
+  --only NAME     times this example only; may be repeated. "features" builds each job alone, and measures its size and first answer
+  --quick         few and short windows: an impression, not a measurement (a minute)
   --json FILE     writes every figure to FILE as well
-  --seed NUMBER   the order of the windows; a random one else, and printed
+  --seed NUMBER   seed of the order of the windows (random, and printed)
   --port NUMBER   first of the four ports that are used (8801)
   --build DIR     the Worker to measure (build)
   --help          this text
@@ -45,7 +45,7 @@ function requireWritable(path) {
 }
 
 /** Returns what the command line asks for, or null if it asks for help, which is then printed. */
-export function options(names) {
+export function parseOptions(names) {
   let values;
   try {
     const text = { type: "string" };

@@ -12,7 +12,7 @@ import { buildFeatures, measureFeatures } from "./features.mjs";
 import { PAGES } from "./fixtures.mjs";
 import { serveUpstream } from "./loopback.mjs";
 import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
-import { options, ROOT } from "./options.mjs";
+import { parseOptions, ROOT } from "./options.mjs";
 import { print, results } from "./report.mjs";
 import { random } from "./statistics.mjs";
 import { chooseCores, findWorkerd } from "./workerd.mjs";
@@ -21,18 +21,18 @@ import { simulateWriters } from "./writers.mjs";
 const TIME_LIMIT_MS = 570_000;
 
 async function main() {
-  const chosen = options(allExamples("").map(({ name }) => name));
-  if (chosen === null) return;
+  const options = parseOptions(allExamples("").map(({ name }) => name));
+  if (options === null) return;
   if (process.platform !== "linux") throw new Failure("The benchmark reads CPU time from /proc and so needs Linux.");
   const workerd = findWorkerd();
-  const ports = [0, 1, 2, 3].map((offset) => chosen.port + offset);
+  const ports = [0, 1, 2, 3].map((offset) => options.port + offset);
   for (const port of ports) {
     if (!(await isFree(port))) throw new Failure(`Port ${port} is in use: stop what listens there or choose others with --port.`);
   }
 
   // A build of `npm start` is not optimised.
-  if (chosen.build === join(ROOT, "build")) await build({ quick: false });
-  const features = chosen.features ? await buildFeatures() : [];
+  if (options.build === join(ROOT, "build")) await build({ quick: false });
+  const features = options.features ? await buildFeatures() : [];
   const begun = performance.now();
   const root = mkdtempSync(join(tmpdir(), "kv-edge-bench-"));
   process.on("exit", () => rmSync(root, { recursive: true, force: true }));
@@ -40,20 +40,20 @@ async function main() {
   const common = { root, upstream };
   const baseline = join(ROOT, "bench", "baseline");
   const candidates = [
-    await prepareCandidate({ ...common, name: "kv-edge", isWorker: true, from: chosen.build, port: ports[0] }),
+    await prepareCandidate({ ...common, name: "kv-edge", isWorker: true, from: options.build, port: ports[0] }),
     await prepareCandidate({ ...common, name: "baseline", from: baseline, port: ports[1] }),
     await prepareCandidate({ ...common, name: "baseline-again", from: baseline, port: ports[2] }),
   ];
-  const examples = allExamples(upstream).filter(({ name }) => chosen.only.includes(name));
+  const examples = allExamples(upstream).filter(({ name }) => options.only.includes(name));
   await serveUpstream(ports[3], PAGES);
 
   // Before this process is pinned to one core.
   const simulation = examples.some(({ name }) => /^(writes|coalesce)/.test(name)) ? simulateWriters() : undefined;
 
   const cores = chooseCores();
-  const context = { workerd, cores, next: random(chosen.seed) };
+  const context = { workerd, cores, next: random(options.seed) };
   const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, loadAverage: loadavg()[0] };
-  describe(chosen, workerd, cores, machine);
+  describe(options, workerd, cores, machine);
 
   if (examples.length > 0) {
     await startAll(candidates, context);
@@ -65,14 +65,14 @@ async function main() {
   const firstAnswers = await timeFirstAnswers(
     candidates.slice(0, 2),
     allExamples(upstream).find(({ name }) => name === "hello-world"),
-    chosen.starts,
+    options.starts,
     context,
   );
-  const measured = await measure(candidates, examples, { ...chosen, ...context, deadline: begun + TIME_LIMIT_MS, say: progress });
+  const measured = await measure(candidates, examples, { ...options, ...context, deadline: begun + TIME_LIMIT_MS, say: progress });
   const alone =
     features.length > 0 &&
-    (await measureFeatures(features, candidates.slice(0, 2), allExamples(upstream), chosen.starts, { ...common, port: ports[0] }, context));
-  const { sets, rounds, windowMs, seed } = chosen;
+    (await measureFeatures(features, candidates.slice(0, 2), allExamples(upstream), options.starts, { ...common, port: ports[0] }, context));
+  const { sets, rounds, windowMs, seed } = options;
   const about = {
     date: new Date().toISOString(),
     seed,
@@ -87,7 +87,7 @@ async function main() {
   const result = results({ ...about, ...measured, examples, candidates, firstAnswers, alone, simulation: simulation?.figures });
   print(result, console.log, simulation?.table);
   if (measured.isCut) console.log("\nThe time limit cut some windows off.");
-  if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify(result, null, 2)}\n`);
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
 }
 
 function describe({ sets, rounds, windowMs, seed }, workerd, cores, machine) {

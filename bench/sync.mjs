@@ -24,14 +24,14 @@ unchanged, and again after some of its rows changed.
   --changed NUMBER   rows that change before the last pass (1000)
   --snapshot         with a snapshot of all rows
   --json FILE        writes every figure to FILE as well
-  --tool FILE        the tool to measure; built else
+  --tool FILE        the tool to measure (built by default)
   --help             this text`;
 
 const QUERY = "SELECT id, preview_features_enabled, plan, created_at FROM users";
 /** How often the tool's peak memory is read. It only grows, so the last value is the peak. */
 const POLL_MS = 10;
 
-function options() {
+function parseOptions() {
   const [text, is] = [{ type: "string" }, { type: "boolean" }];
   let values;
   try {
@@ -49,11 +49,11 @@ function options() {
 }
 
 await main(async () => {
-  const chosen = options();
-  if (chosen.help) return console.log(HELP);
+  const options = parseOptions();
+  if (options.help) return console.log(HELP);
   if (process.platform !== "linux") throw new Failure("The benchmark reads memory and CPU time from /proc and so needs Linux.");
   const env = nodeEnvironment();
-  const tool = chosen.tool ? resolve(chosen.tool) : await buildTool(env);
+  const tool = options.tool ? resolve(options.tool) : await buildTool(env);
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-bench-sync-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const database = await startPostgres();
@@ -62,7 +62,7 @@ await main(async () => {
   await database.query(`CREATE TABLE users (id text PRIMARY KEY, preview_features_enabled boolean NOT NULL, plan text, created_at timestamptz)`);
   await database.query(
     `INSERT INTO users SELECT gen_random_uuid(), n % 3 = 0, (ARRAY['free', 'pro', 'team'])[n % 3 + 1], now() - n * interval '1 minute' FROM generate_series(1, $1) n`,
-    [chosen.rows],
+    [options.rows],
   );
   await database.query("ANALYZE users");
 
@@ -75,7 +75,7 @@ await main(async () => {
     "--prefix",
     "user:",
     "--json",
-    ...(chosen.snapshot ? ["--snapshot", "users"] : []),
+    ...(options.snapshot ? ["--snapshot", "users"] : []),
   ];
   const measure = () => timeTool(tool, arguments_, { ...env, DATABASE_URL: database.url() });
   const passes = [];
@@ -86,19 +86,19 @@ await main(async () => {
     }
     passes.push(figures);
   };
-  await pass("first", { read: chosen.rows, written: chosen.rows });
-  await pass("unchanged", { written: 0, unchanged: chosen.rows });
-  await database.query("UPDATE users SET plan = plan || '+' WHERE id IN (SELECT id FROM users ORDER BY md5(id) LIMIT $1)", [chosen.changed]);
-  await pass(`${chosen.changed} changed`, { written: chosen.changed, unchanged: chosen.rows - chosen.changed });
+  await pass("first", { read: options.rows, written: options.rows });
+  await pass("unchanged", { written: 0, unchanged: options.rows });
+  await database.query("UPDATE users SET plan = plan || '+' WHERE id IN (SELECT id FROM users ORDER BY md5(id) LIMIT $1)", [options.changed]);
+  await pass(`${options.changed} changed`, { written: options.changed, unchanged: options.rows - options.changed });
   await Promise.all([database.stop(), kv.stop()]);
 
   const machine = `${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})`;
-  console.log(`${chosen.rows} rows${chosen.snapshot ? " and a snapshot" : ""}, ${machine}\n`);
+  console.log(`${options.rows} rows${options.snapshot ? " and a snapshot" : ""}, ${machine}\n`);
   print(passes);
-  if (chosen.json)
+  if (options.json)
     writeFileSync(
-      chosen.json,
-      `${JSON.stringify({ date: new Date().toISOString(), machine, rows: chosen.rows, snapshot: chosen.snapshot ?? false, passes }, null, 2)}\n`,
+      options.json,
+      `${JSON.stringify({ date: new Date().toISOString(), machine, rows: options.rows, snapshot: options.snapshot ?? false, passes }, null, 2)}\n`,
     );
 });
 

@@ -35,7 +35,8 @@ const KNOWN = {
   "invalidate-M-SEARCH-cl": NO_METHOD,
   "headers-store-Set-Cookie":
     "With max-age alone a cookie goes to the client that asked, and to nobody else: it may be that client's session. CDN-Cache-Control, s-maxage or public shares it.",
-  "304-etag-update-response-ETag": "A 304 with another strong ETag than the kept answer's updates nothing (RFC 9111 §4.3.4), so the upstream is asked again.",
+  "304-etag-update-response-ETag":
+    "A 304 with another strong ETag than the stored response's updates nothing (RFC 9111 §4.3.4), so the upstream is asked again.",
   "304-etag-update-response-Set-Cookie": "A cookie of a 304 goes to the client that asked, and to nobody else; later editions of the suite do not require it.",
 };
 
@@ -73,22 +74,22 @@ const LOOPBACK = `data:text/javascript,${encodeURIComponent(
 )}`;
 
 await main(async () => {
-  const chosen = options();
-  if (chosen.help) return console.log(HELP);
+  const options = parseOptions();
+  if (options.help) return console.log(HELP);
   const env = nodeEnvironment();
   await installSuite(env);
-  if (!chosen.base) await build({ quick: false });
+  if (!options.base) await build({ quick: false });
 
   const [{ default: suites }, client, display] = await Promise.all(["tests/index.mjs", "client/runner.mjs", "lib/display.mjs"].map(load));
-  const selected = select(suites, chosen.id);
-  const server = await startServer(chosen, env);
-  const worker = chosen.base ? undefined : await startWorker(server.origin, chosen);
-  const base = (chosen.base ?? `${worker.directUrl}cache/{origin}`).replace("{origin}", server.origin);
+  const selected = select(suites, options.id);
+  const server = await startServer(options, env);
+  const worker = options.base ? undefined : await startWorker(server.origin, options);
+  const base = (options.base ?? `${worker.directUrl}cache/{origin}`).replace("{origin}", server.origin);
   const started = Date.now();
   try {
     await requireAnswer(base);
     const counted = number(selected.flatMap(({ tests }) => tests).length);
-    console.log(`Running ${counted} against ${base}${chosen.id ? "" : " (half a minute: many wait until a response is stale)"}`);
+    console.log(`Running ${counted} against ${base}${options.id ? "" : " (half a minute: many wait until a response is stale)"}`);
     await client.runTests(selected, fetchOfSuite(), false, base);
   } finally {
     server.stop();
@@ -96,15 +97,15 @@ await main(async () => {
   }
   const seconds = (Date.now() - started) / 1000;
 
-  const tests = assess(suites, selected, client.getResults(), display, { base, id: chosen.id });
+  const tests = assess(suites, selected, client.getResults(), display, { base, id: options.id });
   const totals = Object.fromEntries(KINDS.map((kind) => [kind, tally(tests.filter((test) => test.kind === kind))]));
-  if (chosen.json) writeFileSync(chosen.json, `${JSON.stringify({ suite: SUITE, version: VERSION, base, seconds, totals, tests }, null, 2)}\n`);
-  const unexpected = report(tests, totals, chosen);
+  if (options.json) writeFileSync(options.json, `${JSON.stringify({ suite: SUITE, version: VERSION, base, seconds, totals, tests }, null, 2)}\n`);
+  const unexpected = report(tests, totals, options);
   console.log(`\n${number(tests.length)} in ${seconds.toFixed(0)} s; required ones that fail unexpectedly: ${unexpected}`);
   if (unexpected > 0) process.exitCode = 1;
 });
 
-function options() {
+function parseOptions() {
   const text = { type: "string" };
   const is = { type: "boolean" };
   let values;

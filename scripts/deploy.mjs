@@ -33,9 +33,14 @@ await main(async () => {
   }
   await build({ quick: false, features: await parseFeatures(named && [named.replace("--features=", "")]) });
   // wrangler warns that there are several environments, unless told that none is meant.
-  const chosen = env.CLOUDFLARE_ENV !== undefined || args.some((arg) => /^(-e|--env)(=|$)/.test(arg));
+  const namesEnvironment = env.CLOUDFLARE_ENV !== undefined || args.some((arg) => /^(-e|--env)(=|$)/.test(arg));
   // It may ask which account to use, so it keeps the terminal.
-  await run("node", [wrangler, "deploy", ...(chosen ? [] : ["--env="]), ...args], { doing: "wrangler deploy", env, stdio: "inherit", detached: false });
+  await run("node", [wrangler, "deploy", ...(namesEnvironment ? [] : ["--env="]), ...args], {
+    doing: "wrangler deploy",
+    env,
+    stdio: "inherit",
+    detached: false,
+  });
 });
 
 function loggedIn(env, wrangler) {

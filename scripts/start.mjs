@@ -47,7 +47,7 @@ const WRANGLER_NOISE = /^(\s*|Your Worker has access to the following bindings:|
 
 await main(
   async () => {
-    const { help, port } = options();
+    const { help, port } = parseOptions();
     if (help) return console.log(HELP);
     const env = nodeEnvironment();
     await requireFreePorts(port, portsOf);
@@ -69,7 +69,7 @@ await main(
   { signalExitCode: 0 },
 );
 
-function options() {
+function parseOptions() {
   let values;
   try {
     ({ values } = parseArgs({ options: { port: { type: "string", default: String(PORT) }, help: { type: "boolean", short: "h" } } }));

@@ -57,18 +57,18 @@ await main(async () => {
   const [flag, list, ...words] = process.argv.slice(2);
   if (flag === "--help" || flag === "-h") return console.log(HELP);
   if (flag !== undefined && (flag !== "--only" || !list)) throw new Failure(`Unknown argument ${flag}.\n\n${HELP}`);
-  const chosen = list ? list.split(",") : Object.keys(STAGES);
-  for (const name of chosen) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
+  const selected = list ? list.split(",") : Object.keys(STAGES);
+  for (const name of selected) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
 
   const env = await setUp();
-  if (chosen.includes("browser")) {
+  if (selected.includes("browser")) {
     env.CHROMIUM_BIN = findChromium();
     // Now, not after everything else has passed.
     if (list && !env.CHROMIUM_BIN) throw new Failure(NO_CHROMIUM);
   }
   const skipped = [];
   for (const [name, stage] of Object.entries(STAGES)) {
-    if (!chosen.includes(name) && !chosen.some((other) => STAGES[other].needs === name)) continue;
+    if (!selected.includes(name) && !selected.some((other) => STAGES[other].needs === name)) continue;
     console.log(`\n── ${name}: ${stage.about}`);
     if (name === "browser" && !env.CHROMIUM_BIN) {
       console.log(`── ${name} SKIPPED. ${NO_CHROMIUM}`);

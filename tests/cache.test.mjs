@@ -182,9 +182,9 @@ test("nothing of the visitor reaches the upstream, since the page is for everybo
   const url = upstream.serve(respondWithPage(html));
   const headers = { Cookie: "session=secret", Authorization: "Bearer secret", "X-Custom": "secret" };
   assertMiss(await cached(url, { headers }));
-  const seen = upstream.requests.find((request) => request.url === new URL(url).pathname);
-  assert.equal(seen.method, "GET");
-  assert.ok(!JSON.stringify(seen.headers).includes("secret"));
+  const received = upstream.requests.find((request) => request.url === new URL(url).pathname);
+  assert.equal(received.method, "GET");
+  assert.ok(!JSON.stringify(received.headers).includes("secret"));
 });
 
 test("concurrent visitors all get the page", async () => {

@@ -9,11 +9,11 @@ import { apiError } from "./harness/site.mjs";
 import { startWatch } from "./harness/watch.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
-/** A second connection, for a test that holds a lock. */
-const calm = new pg.Client({ connectionString: sync.database.url() });
-calm.on("error", () => {}); // The database ends first.
-await calm.connect();
-after(() => calm.end());
+/** A second connection: for a test that holds a lock. */
+const secondClient = new pg.Client({ connectionString: sync.database.url() });
+secondClient.on("error", () => {}); // The database ends first.
+await secondClient.connect();
+after(() => secondClient.end());
 
 test("inserts, updates and deletes reach KV; SIGTERM ends it with a summary", async () => {
   const users = await createNotifyingTable(makeRows(20));
@@ -150,7 +150,7 @@ test("SIGTERM does not wait for a locked table, and the server ends the query to
   await sync.database.query(`BEGIN; LOCK TABLE ${users.name} IN ACCESS EXCLUSIVE MODE`);
   const waiting = () => sync.database.query("SELECT 1 FROM pg_locks WHERE NOT granted");
   try {
-    await calm.query(`SELECT pg_notify('${users.channel}', '')`);
+    await secondClient.query(`SELECT pg_notify('${users.channel}', '')`);
     await eventually(async () => (await waiting()).length > 0, "it waits for the lock");
     // The lock is held until the tool has ended.
     const { code, summary, stderr } = await tool.end("SIGTERM");

@@ -56,7 +56,7 @@ test("the object's next write replaces a foreign value, with the next version", 
 test("a permanently refused put is retried five minutes later", async () => {
   const key = uniqueName("refused");
   await setFaults(key, { put: ["quota", "ok"] });
-  // Sets the object's clock back, so that five minutes later is in three seconds.
+  // Sets the clock back, so that five minutes later is in three seconds.
   await setClock(-5 * MINUTE + 3000);
   assertProblem(await coalesce(key, { body: "kept" }), 503, "kv_refused");
   await setClock(0);

@@ -326,7 +326,7 @@ for (const [field, value, expected] of [
   // UTF-8 stays UTF-8.
   ["Location", "/base/caf\xc3\xa9", ["/stores/shop/caf\xc3\xa9"]],
   ["Set-Cookie", "n=J\xc3\xbcrgen; Path=/", ["n=J\xc3\xbcrgen; Path=/stores/shop"]],
-  // A Location at another host loses the byte.
+  // A cookie for other hosts has to be rewritten, which loses the byte.
   ["Set-Cookie", "n=J\xfcrgen; Domain=example.com; Path=/", ["n=J\xef\xbf\xbdrgen; Path=/stores/shop"]],
 ]) {
   test(`bytes of ${field}: ${JSON.stringify(value)} arrives as ${JSON.stringify(expected)}`, async () => {

@@ -156,10 +156,10 @@ describe("a retry", async () => {
         const text = Buffer.concat(await answered.toArray()).toString();
         assert.equal(answered.statusCode === 200, isTriedAgain, `${answered.statusCode} ${text}`);
         assert.equal(origin.requests.length, isTriedAgain ? 2 : 1);
-        for (const seen of origin.requests) {
-          assert.equal(seen.method, method);
-          assert.equal(seen.field("Content-Type"), "text/x-test");
-          if (seen.complete) assert.deepEqual(seen.body, body ?? Buffer.alloc(0));
+        for (const received of origin.requests) {
+          assert.equal(received.method, method);
+          assert.equal(received.field("Content-Type"), "text/x-test");
+          if (received.complete) assert.deepEqual(received.body, body ?? Buffer.alloc(0));
         }
         assert.ok(!isTriedAgain || origin.requests[1].complete);
       }

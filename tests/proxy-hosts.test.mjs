@@ -164,9 +164,9 @@ describe("with a TENANT_DOMAIN", async () => {
       ["shop-1", "/stores/shop-1/x", {}],
     ];
     const all = Array.from({ length: 140 }, (_, index) => ways[index % ways.length]);
-    const seen = await Promise.all(all.map(async ([, path, options]) => (await send(worker, path, options)).json().url));
+    const received = await Promise.all(all.map(async ([, path, options]) => (await send(worker, path, options)).json().url));
     assert.deepEqual(
-      seen,
+      received,
       all.map(([name]) => `/of-${name}/x`),
     );
   });

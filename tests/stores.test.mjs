@@ -35,15 +35,15 @@ for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
     };
     const response = await send(worker, `/stores/${id}/orders?page=2&sort=-date`, { method, body, headers });
     assert.equal(response.status, 200);
-    const seen = response.json();
-    assert.equal(seen.method, method);
-    assert.equal(seen.url, "/orders?page=2&sort=-date");
-    assert.equal(seen.headers["x-custom"], "kept");
-    assert.equal(seen.headers.cookie, "session=1");
-    assert.equal(seen.headers.authorization, "Basic eDp5");
-    assert.equal(seen.headers.host, `127.0.0.1:${upstream.port}`);
-    assert.equal(Buffer.from(seen.body, "base64").toString(), body ?? "");
-    if (body) assert.equal(seen.headers["content-type"], "text/x-test");
+    const received = response.json();
+    assert.equal(received.method, method);
+    assert.equal(received.url, "/orders?page=2&sort=-date");
+    assert.equal(received.headers["x-custom"], "kept");
+    assert.equal(received.headers.cookie, "session=1");
+    assert.equal(received.headers.authorization, "Basic eDp5");
+    assert.equal(received.headers.host, `127.0.0.1:${upstream.port}`);
+    assert.equal(Buffer.from(received.body, "base64").toString(), body ?? "");
+    if (body) assert.equal(received.headers["content-type"], "text/x-test");
   });
 }
 
@@ -129,9 +129,9 @@ for (const [after, arrives] of hostile) {
     const id = await storefront();
     const response = await send(worker, `/stores/${id}${after}`);
     assert.equal(response.status, 200, response.text);
-    const seen = response.json();
-    assert.equal(seen.url, arrives);
-    assert.equal(seen.headers.host, `127.0.0.1:${upstream.port}`);
+    const received = response.json();
+    assert.equal(received.url, arrives);
+    assert.equal(received.headers.host, `127.0.0.1:${upstream.port}`);
   });
 }
 
