@@ -38,7 +38,7 @@ pub(crate) async fn answer(
     let mut request = AssetRequest { method: context.method(), target, path: &path, fields: &fields };
     let mut answer = from_release(served, &request);
     if matches!(answer, Ok(AssetResponse::NotFound))
-        && let Some(composed) = composed(&path)
+        && let Some(composed) = in_nfc(&path)
     {
         path_in_nfc = composed;
         request.path = &path_in_nfc;
@@ -53,7 +53,7 @@ pub(crate) async fn answer(
 
 /// Returns the path in Normalization Form C, if that is another one. Releases have the names of
 /// files in that form, but a link that was made on macOS may be in Form D.
-fn composed(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
+fn in_nfc(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
     let path = path.file().filter(|path| static_assets::may_be_decomposed(path))?;
     let composed = String::from(JsString::from(path).normalize("NFC"));
     (composed != path).then(|| AssetPath::Decoded(composed.into()))
@@ -71,26 +71,26 @@ async fn respond_with_fallbacks(
     answer: AssetResponse<'_>,
 ) -> Result<Response, RequestError> {
     let served = release.served();
-    let respond = async |found: &FileResponse<'_>| respond(context, release, standing, request, found).await;
+    let respond = async |file: &FileResponse<'_>| respond(context, release, standing, request, file).await;
     match answer {
         AssetResponse::Redirect { status, fields } => return redirect(status, &fields),
-        AssetResponse::File(found) => return respond(&found).await,
+        AssetResponse::File(file) => return respond(&file).await,
         AssetResponse::NotFound => {}
     }
     if may_be_in_previous_release(request.path) {
         for id in &release.pointer.previous {
             let Some(previous) = asset_store::previous_release(context, release, id).await else { continue };
-            if let AssetResponse::File(found) = from_previous_release(previous.served(), request)? {
-                return respond(&found).await;
+            if let AssetResponse::File(file) = from_previous_release(previous.served(), request)? {
+                return respond(&file).await;
             }
         }
     }
     if served.manifest.unversioned_keys
         && let Some(path) = path.file()
         && let Ok(key) = static_assets::unversioned_key(path)
-        && let Some(found) = unversioned_file(context, &key).await?
+        && let Some(file) = unversioned_file(context, &key).await?
     {
-        return Ok(found);
+        return Ok(file);
     }
     match not_found(served, request)? {
         AssetResponse::File(page) => respond(&page).await,
@@ -116,28 +116,28 @@ async fn respond(
     release: &LoadedRelease,
     standing: Standing,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
-    found: &FileResponse<'_>,
+    file: &FileResponse<'_>,
 ) -> Result<Response, RequestError> {
-    match asset_store::content(context, &found.content).await {
-        Ok(body) => render(found, &body, standing),
+    match asset_store::content(context, &file.content).await {
+        Ok(body) => render(file, &body, standing),
         Err(failure) => {
             let Some(previous) = asset_store::cached_previous_release(release) else { return Err(failure) };
-            let Ok(AssetResponse::File(found)) = from_release(previous.served(), request) else { return Err(failure) };
-            let Some(body) = asset_store::cached_content(&found.content) else { return Err(failure) };
+            let Ok(AssetResponse::File(file)) = from_release(previous.served(), request) else { return Err(failure) };
+            let Some(body) = asset_store::cached_content(&file.content) else { return Err(failure) };
             asset_store::warn_of_previous_release(context, &failure);
-            render(&found, &body, Standing::Stale)
+            render(&file, &body, Standing::Stale)
         }
     }
 }
 
 /// `Asset-Source` marks a response that may not be of the release that is served now.
-fn render(found: &FileResponse<'_>, content: &JsValue, standing: Standing) -> Result<Response, RequestError> {
+fn render(file: &FileResponse<'_>, content: &JsValue, standing: Standing) -> Result<Response, RequestError> {
     let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
-    let fields = found.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-    if found.status == 206 {
+    let fields = file.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    if file.status == 206 {
         // The head is not cached: hardly any part is requested twice.
         let fields: Vec<(&str, &str)> = fields.chain(source).collect();
         return Ok(response::with_status(206, content, &fields)?);
     }
-    Ok(response::encoded(found.status, content, fields.chain(source))?)
+    Ok(response::encoded(file.status, content, fields.chain(source))?)
 }

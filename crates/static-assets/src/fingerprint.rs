@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_bundlers_write_is_found() {
+    fn names_that_bundlers_write_have_a_content_hash() {
         for (path, tool) in [
             ("/static/js/main.3f2a1b9c.js", "Create React App"),
             ("/static/js/main.3f2a1b9c.js.map", "its source map"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_not() {
+    fn names_that_people_write_have_no_content_hash() {
         for path in [
             "/photo-20261121.jpg",
             "/report-version2.pdf",

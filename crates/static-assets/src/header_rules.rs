@@ -61,7 +61,7 @@ impl HeaderRules {
     /// use static_assets::header_rules::HeaderRules;
     ///
     /// let rules = HeaderRules::parse("/docs/*\n  X-Frame-Options: DENY\n  ! Link").unwrap();
-    /// let changes = rules.of("example.com", &AssetPath::parse("/docs/start"));
+    /// let changes = rules.changes("example.com", &AssetPath::parse("/docs/start"));
     /// assert_eq!(changes.set, [("x-frame-options".to_owned(), "DENY".to_owned())]);
     /// assert_eq!(changes.remove, ["link"]);
     /// ```
@@ -106,7 +106,7 @@ impl HeaderRules {
     /// ([`host`](http_semantics::request_target::RequestTarget::host)). All rules that match
     /// apply, in order. If several set a field, it gets all their values, separated by commas.
     #[must_use]
-    pub fn of(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
+    pub fn changes(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
         let mut changes = HeaderChanges::default();
         if self.0.is_empty() {
             return changes;
@@ -166,7 +166,7 @@ impl<'a> HeaderChange<'a> {
         let (name, value) = match (line.split_once(':'), line.strip_prefix("! ")) {
             (Some((name, value)), _) => (name.trim(), Some(value.trim())),
             (None, Some(name)) => (name.trim(), None),
-            (None, None) => return Err("A field is `Name: value`, or `! Name` where it is to be removed.".into()),
+            (None, None) => return Err("A field is `Name: value`, or `! Name` to remove it.".into()),
         };
         let field = value.map_or(Self::Remove(name), |value| Self::Set(name, value));
         field.check()?;
@@ -177,7 +177,7 @@ impl<'a> HeaderChange<'a> {
     fn check(self) -> Result<(), String> {
         let (Self::Remove(name) | Self::Set(name, _)) = self;
         if !fields::is_name(name) {
-            return Err(format!("`{name}` is no name of a field."));
+            return Err(format!("`{name}` is not a valid field name."));
         }
         if let Self::Set(_, value) = self {
             if value.is_empty() {
@@ -194,15 +194,15 @@ impl<'a> HeaderChange<'a> {
             ("content-length" | "content-encoding" | "content-range", _) => "It follows from the bytes that are sent.",
             (name, _) if fields::is_hop_by_hop(name) => "It is for one connection, and the platform sets it.",
             ("date" | "age", _) => "The platform and caches set it.",
-            ("location", _) => "Redirects stand in `_redirects`.",
-            ("set-cookie", _) => "Files are kept by caches that many share; a cookie would be given to all of them.",
+            ("location", _) => "Redirects belong in `_redirects`.",
+            ("set-cookie", _) => "Shared caches store files; everybody would get the cookie.",
             ("x-content-type-options", Self::Remove(_)) => {
-                "Every answer has it: no browser shall guess what a file is."
+                "Every response has it, so that no browser guesses the type of a file."
             }
             ("x-content-type-options", Self::Set(_, value)) if !value.eq_ignore_ascii_case("nosniff") => {
                 "It has no other value than `nosniff`."
             }
-            ("vary", Self::Remove(_)) => "Caches would give one visitor what is for another.",
+            ("vary", Self::Remove(_)) => "Without it, caches would give one visitor a response that is for another.",
             ("etag" | "last-modified" | "accept-ranges", Self::Set(..)) => {
                 "It follows from the release, and conditional requests lean on it. It can only be removed."
             }

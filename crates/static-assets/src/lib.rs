@@ -115,7 +115,7 @@ pub enum AssetError {
     #[error("Not found")]
     NotFound,
     /// `Accept-Encoding` refuses every encoding that the file has (RFC 9110 §15.5.7).
-    #[error("The file has none of the encodings that Accept-Encoding takes.")]
+    #[error("Accept-Encoding refuses every encoding that the file has.")]
     NotAcceptable,
     /// `If-Match` or `If-Unmodified-Since` is false (RFC 9110 §15.5.13).
     #[error("A precondition failed.")]
@@ -128,13 +128,13 @@ pub enum AssetError {
 
 impl HttpError for AssetError {
     fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let error = |status, code| ErrorResponse::new(status, code, self.to_string());
         match self {
             Self::Key(error) => error.response(),
-            Self::NotFound => told(Status::NotFound, "not_found"),
-            Self::NotAcceptable => told(Status::NotAcceptable, "not_acceptable").with_field("Vary", "Accept-Encoding"),
-            Self::PreconditionFailed => told(Status::PreconditionFailed, "precondition_failed"),
-            Self::RangeNotSatisfiable(length) => told(Status::RangeNotSatisfiable, "range_not_satisfiable")
+            Self::NotFound => error(Status::NotFound, "not_found"),
+            Self::NotAcceptable => error(Status::NotAcceptable, "not_acceptable").with_field("Vary", "Accept-Encoding"),
+            Self::PreconditionFailed => error(Status::PreconditionFailed, "precondition_failed"),
+            Self::RangeNotSatisfiable(length) => error(Status::RangeNotSatisfiable, "range_not_satisfiable")
                 .with_field("Content-Range", range::unsatisfied_range(*length)),
         }
     }
@@ -148,7 +148,7 @@ impl HttpError for AssetError {
             Self::PreconditionFailed => Self::PreconditionFailed,
                 "`If-Match` or `If-Unmodified-Since` does not hold for the file.";
             Self::RangeNotSatisfiable(_) => Self::RangeNotSatisfiable(1000),
-                "`Range` asks for bytes behind the end of the file, whose length `Content-Range` tells.";
+                "`Range` asks only for bytes beyond the end of the file, whose length `Content-Range` gives.";
         }
     }
 }
@@ -161,7 +161,7 @@ pub enum FileError {
     #[error("{0}")]
     Unavailable(String),
     /// KV does not have the bytes that the release names under this key, or not all of them.
-    #[error("{0} is not there, or not whole")]
+    #[error("{0} is missing or incomplete")]
     Missing(String),
 }
 
@@ -193,7 +193,7 @@ impl HttpError for FileError {
             Self::Unavailable(_) => Self::Unavailable("KV GET failed: 500 Internal Server Error".to_owned()),
                 "Workers KV does not answer, and nothing that is remembered may be used in its place.";
             Self::Missing(_) => Self::Missing("blob/0123".to_owned()),
-                "Workers KV does not show the bytes of a file here that the release has. If that lasts, push the files again.";
+                "Workers KV does not have all bytes of a file of the release here. If that lasts, push the files again.";
         }
     }
 }
@@ -257,20 +257,20 @@ impl<'a> AssetPath<'a> {
 
     /// Returns the decoded path up to the first segment that cannot be decoded: the folder in
     /// which a `404.html` is looked for.
-    pub(crate) fn named(&self) -> Cow<'_, str> {
+    pub(crate) fn decodable_part(&self) -> Cow<'_, str> {
         let path = match self {
             Self::Decoded(path) => return Cow::Borrowed(path),
             Self::Encoded(path) => path,
         };
-        let mut named = String::with_capacity(path.len());
+        let mut decoded = String::with_capacity(path.len());
         for segment in path.split('/').skip(1) {
-            named.push('/');
+            decoded.push('/');
             match decode(segment) {
-                Ok(segment) => named.push_str(&segment),
+                Ok(segment) => decoded.push_str(&segment),
                 Err(_) => break,
             }
         }
-        Cow::Owned(named)
+        Cow::Owned(decoded)
     }
 }
 
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_the_path_decoded_once() {
+    fn the_unversioned_key_is_the_path_decoded_once() {
         for (path, expected) in [
             ("/", "index.html"),
             ("//", "index.html"),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_file_is_not_found_without_a_look() {
+    fn paths_that_cannot_name_a_file_are_not_found() {
         for path in [
             // Broken escapes, and bytes that are not UTF-8: overlong, half of a character, half
             // of a surrogate pair (RFC 3629 §3).
@@ -406,13 +406,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_an_error() {
+    fn a_path_longer_than_a_key_is_an_error() {
         let long = format!("/{}", "%61".repeat(513));
         assert_eq!(key(&long), Err(AssetError::Key(KeyError::TooLong(513))));
     }
 
     #[test]
-    fn what_has_no_known_extension_is_text() {
+    fn an_unknown_extension_is_plain_text() {
         for (key, expected) in [
             ("index.html", "text/html; charset=utf-8"),
             ("photo.PNG", "image/png"),

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn previous_manifests_that_are_too_long_together_are_passed_over() {
+    fn previous_manifests_beyond_the_bound_are_not_used() {
         let mut manifests = ManifestCache::new(100);
         manifests.insert("c", Some(manifest("c")), 1000);
         for id in ["b", "a"] {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_pointer_leaves_what_it_names_and_what_can_be_used() {
+    fn a_new_pointer_removes_unnamed_and_unusable_manifests() {
         let mut manifests = ManifestCache::new(100);
         for id in ["a", "b", "c"] {
             manifests.insert(id, Some(manifest(id)), 1);

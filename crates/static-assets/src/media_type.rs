@@ -142,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_known_extension_has_no_type() {
+    fn an_unknown_extension_has_no_type() {
         for path in ["", "/", "no-extension", "folder.png/no-extension", "strange.qqq", "dot.", "html", "héllo.é"] {
             assert_eq!(of_path(path), None, "{path}");
         }
     }
 
     #[test]
-    fn what_is_compressed_already_is_left_alone() {
+    fn compressed_formats_are_not_compressible() {
         let of = |name: &str| of_path(name).unwrap();
         for name in [
             "a.html",

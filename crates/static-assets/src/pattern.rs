@@ -130,7 +130,7 @@ impl Pattern {
     /// Returns the names of the placeholders, `splat` for `*`.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let segments = self.host.iter().chain([&self.path]).flat_map(|sequence| &sequence.segments);
-        segments.flat_map(|segment| &segment.rest).map(|(gap, _)| match gap {
+        segments.flat_map(|segment| &segment.rest).map(|(placeholder, _)| match placeholder {
             Placeholder::Splat => SPLAT,
             Placeholder::Name(name) => name,
         })
@@ -148,11 +148,11 @@ impl Pattern {
     /// Returns the captures if the pattern matches a host, in lower case and without a port, and
     /// a decoded path. Allocates only if the pattern matches and has placeholders.
     pub(super) fn captures<'a>(&'a self, host: &'a str, path: &'a str) -> Option<Captures<'a>> {
-        if !self.visit(host, path, &mut |_, _| ()) {
+        if !self.match_each(host, path, &mut |_, _| ()) {
             return None;
         }
         let mut captures = Captures::default();
-        self.visit(host, path, &mut |name, value| captures.texts.push((name, value)));
+        self.match_each(host, path, &mut |name, value| captures.texts.push((name, value)));
         Some(captures)
     }
 
@@ -162,11 +162,11 @@ impl Pattern {
         Some(Captures { is_encoded: path.is_encoded(), ..captures })
     }
 
-    /// Returns true if the pattern matches, and passes each capture to `found`. Captures of a
+    /// Returns true if the pattern matches, and passes each capture to `capture`. Captures of a
     /// pattern that does not match mean nothing.
-    fn visit<'a>(&'a self, host: &'a str, path: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> bool {
-        self.host.as_ref().is_none_or(|pattern| pattern.visit(host, found).is_some())
-            && self.path.visit(path, found).is_some()
+    fn match_each<'a>(&'a self, host: &'a str, path: &'a str, capture: &mut impl FnMut(&'a str, &'a str)) -> bool {
+        self.host.as_ref().is_none_or(|sequence| sequence.match_text(host, capture).is_some())
+            && self.path.match_text(path, capture).is_some()
     }
 }
 
@@ -184,7 +184,7 @@ fn host_sequence(host: &str) -> Result<SegmentSequence, String> {
         if is_host {
             Ok(Cow::Owned(literal.to_ascii_lowercase()))
         } else {
-            Err("The host of the source has a character that no host has. Write international names in their ASCII \
+            Err("The host of the source has a character that is not allowed in a host. Write international names in their ASCII \
                  form, `xn--…`."
                 .into())
         }
@@ -226,13 +226,13 @@ impl SegmentSequence {
     }
 
     /// Returns `Some` if the segments match the text.
-    fn visit<'a>(&'a self, text: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> Option<()> {
+    fn match_text<'a>(&'a self, text: &'a str, capture: &mut impl FnMut(&'a str, &'a str)) -> Option<()> {
         let (before, behind) = match self.splat {
             None => (self.segments.as_slice(), None),
-            Some((at, gap)) => {
+            Some((at, placeholder)) => {
                 let (before, behind) = self.segments.split_at_checked(at)?;
                 let (segment, after) = behind.split_first()?;
-                (before, Some((segment, gap, after)))
+                (before, Some((segment, placeholder, after)))
             }
         };
         let mut left = Some(text);
@@ -240,23 +240,23 @@ impl SegmentSequence {
             let whole = left?;
             let part;
             (part, left) = whole.split_once(self.delimiter).map_or((whole, None), |(part, rest)| (part, Some(rest)));
-            segment.visit(part, found)?;
+            segment.match_segment(part, capture)?;
         }
-        let Some((segment, gap, after)) = behind else { return left.is_none().then_some(()) };
+        let Some((segment, placeholder, after)) = behind else { return left.is_none().then_some(()) };
         let mut left = left?;
         for segment in after.iter().rev() {
             let part;
             (left, part) = left.rsplit_once(self.delimiter)?;
-            segment.visit(part, found)?;
+            segment.match_segment(part, capture)?;
         }
         let value = match (left.split_once(self.delimiter), left.rsplit_once(self.delimiter)) {
             (Some((first, _)), Some((_, last))) => {
-                let (start, end) = segment.visit_ends(gap, first, last, found)?;
+                let (start, end) = segment.match_ends(placeholder, first, last, capture)?;
                 left.get(start..left.len() - end)?
             }
-            _ => segment.visit(left, found)?,
+            _ => segment.match_segment(left, capture)?,
         };
-        found(SPLAT, value);
+        capture(SPLAT, value);
         Some(())
     }
 }
@@ -268,56 +268,61 @@ impl PatternSegment {
     }
 
     /// Matches one segment of a text. Returns the text of the splat, which is not passed to
-    /// `found`.
-    fn visit<'a>(&'a self, text: &'a str, found: &mut impl FnMut(&'a str, &'a str)) -> Option<&'a str> {
-        fit(&self.first, self.rest.iter().map(|(gap, literal)| (gap, literal.as_str())), text, found)
+    /// `capture`.
+    fn match_segment<'a>(&'a self, text: &'a str, capture: &mut impl FnMut(&'a str, &'a str)) -> Option<&'a str> {
+        match_literals(
+            &self.first,
+            self.rest.iter().map(|(placeholder, literal)| (placeholder, literal.as_str())),
+            text,
+            capture,
+        )
     }
 
     /// Matches what is before the splat with the start of one segment of a text, and what is
     /// behind it with the end of another. Returns the length in bytes of each.
-    fn visit_ends<'a>(
+    fn match_ends<'a>(
         &'a self,
-        gap: usize,
+        placeholder: usize,
         first: &'a str,
         last: &'a str,
-        found: &mut impl FnMut(&'a str, &'a str),
+        capture: &mut impl FnMut(&'a str, &'a str),
     ) -> Option<(usize, usize)> {
         static OPEN: Placeholder = Placeholder::Splat;
-        let mut pieces = self.rest.iter().map(|(gap, literal)| (gap, literal.as_str()));
-        let behind = pieces.clone().skip(gap);
-        let before = pieces.by_ref().take(gap);
-        let open = fit(&self.first, before.chain([(&OPEN, "")]), first, found)?;
-        let closed = fit("", behind, last, found)?;
+        let mut pieces = self.rest.iter().map(|(placeholder, literal)| (placeholder, literal.as_str()));
+        let behind = pieces.clone().skip(placeholder);
+        let before = pieces.by_ref().take(placeholder);
+        let open = match_literals(&self.first, before.chain([(&OPEN, "")]), first, capture)?;
+        let closed = match_literals("", behind, last, capture)?;
         Some((first.len() - open.len(), last.len() - closed.len()))
     }
 }
 
 /// Matches a literal and what follows it with the whole text. Returns the text of the splat,
-/// which is not passed to `found`; empty if there is none.
-fn fit<'a>(
+/// which is not passed to `capture`; empty if there is none.
+fn match_literals<'a>(
     first: &'a str,
     rest: impl DoubleEndedIterator<Item = (&'a Placeholder, &'a str)>,
     text: &'a str,
-    found: &mut impl FnMut(&'a str, &'a str),
+    capture: &mut impl FnMut(&'a str, &'a str),
 ) -> Option<&'a str> {
     let mut rest = rest.rev().peekable();
     let Some((_, last)) = rest.peek() else { return (text == first).then_some("") };
     let mut left = text.strip_prefix(first)?.strip_suffix(last)?;
     let mut splat = "";
-    while let Some((gap, _)) = rest.next() {
+    while let Some((placeholder, _)) = rest.next() {
         let value = match rest.peek() {
             None => left,
             Some((_, literal)) => {
-                let at = gap.room(left)?.rfind(literal)?;
+                let at = placeholder.room_for_literal(left)?.rfind(literal)?;
                 let value = left.get(at + literal.len()..)?;
                 left = left.get(..at)?;
                 value
             }
         };
-        match gap {
+        match placeholder {
             Placeholder::Splat => splat = value,
             Placeholder::Name(_) if value.is_empty() => return None,
-            Placeholder::Name(name) => found(name, value),
+            Placeholder::Name(name) => capture(name, value),
         }
     }
     Some(splat)
@@ -326,7 +331,7 @@ fn fit<'a>(
 impl Placeholder {
     /// Returns the part of the text in which the literal before this placeholder may end, so
     /// that the placeholder has the one character it may need.
-    fn room<'a>(&self, text: &'a str) -> Option<&'a str> {
+    fn room_for_literal<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Splat => Some(text),
             Self::Name(_) => text.get(..text.char_indices().next_back()?.0),

@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_chunks_stands_under_its_own_hash() {
+    fn a_body_without_chunks_is_one_value() {
         let whole = FileBody { chunks: Vec::new(), ..body(&[7]) };
         assert_eq!(json(&of_whole(&whole).unwrap()), r#"[["all",7,0,7]]"#);
         assert_eq!(json(&of_parts(&whole, &[ContentPart::Bytes(2..3)]).unwrap()), r#"[["all",7,2,3]]"#);
     }
 
     #[test]
-    fn a_range_of_a_chunked_body_takes_just_the_chunks_that_it_touches() {
+    fn a_range_reads_only_the_chunks_that_it_overlaps() {
         let chunked = body(&[10, 10, 5]);
         for (range, expected) in [
             (0..25, r#"[["c0",10,0,10],["c1",10,0,10],["c2",5,0,5]]"#),

@@ -79,7 +79,7 @@ impl RedirectRules {
         }
         redirects.sort();
         let loops = redirects.rules().filter(|rule| redirects.is_loop(rule)).filter_map(|rule| {
-            let problem = "It sends to a path that it sends away again, without end.".to_owned();
+            let problem = "It redirects to a path that it matches itself, without end.".to_owned();
             lines.get(&rule.key()).map(|line| LineError { line: *line, problem })
         });
         errors.extend(loops);
@@ -117,7 +117,7 @@ impl RedirectRules {
     /// Adds the rule of a line. `lines` has the lines of the rules before it.
     fn add(&mut self, rule: RedirectRule, line: usize, lines: &mut HashMap<String, usize>) -> Result<(), String> {
         if let Some(first) = lines.get(&rule.key()) {
-            return Err(format!("The source is that of line {first}."));
+            return Err(format!("Line {first} has the same source."));
         }
         if let Some(path) = rule.source.literal() {
             let earlier = self.dynamic.iter().find(|rule| rule.source.captures("", &path).is_some());
@@ -173,7 +173,7 @@ impl RedirectRule {
             return Err("A redirect is a source, a destination and perhaps a code, with spaces between them.".into());
         };
         let code = code.map_or(Ok(302), |code| {
-            code.parse().map_err(|_| format!("`{code}` is no code. Use 301, 302, 303, 307, 308 or 200."))
+            code.parse().map_err(|_| format!("`{code}` is not a valid code. Use 301, 302, 303, 307, 308 or 200."))
         })?;
         Self::new(source, destination, code)
     }

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_switch_keeps_what_was_served_before_once_each_and_the_last_one_first() {
+    fn a_switch_lists_previous_releases_once_each_latest_first() {
         let first = Pointer::switched(None, "a", 2, 1);
         assert_eq!((first.current.as_str(), first.previous.len()), ("a", 0));
         let second = Pointer::switched(Some(&first), "b", 2, 2);

@@ -120,7 +120,7 @@ pub fn from_release<'m, F: Fields>(
         (resolved, _) => resolved,
     };
     match resolved {
-        PathResolution::File(path) => representation::at(release, &path, FileRole::Requested, request),
+        PathResolution::File(path) => representation::respond(release, &path, FileRole::Requested, request),
         // No rule may let caches store this: the next release may have a file under this path.
         PathResolution::Redirect(path) => redirect(307, location(&path, request.target.query), FixedFields::Caching),
         PathResolution::NotFound => Ok(AssetResponse::NotFound),
@@ -130,7 +130,7 @@ pub fn from_release<'m, F: Fields>(
 /// Returns the changes that `_headers` makes to the response.
 #[must_use]
 pub fn header_changes<F>(release: ServedRelease<'_>, request: &AssetRequest<'_, F>) -> HeaderChanges {
-    release.manifest.headers.of(&request.target.host(), request.path)
+    release.manifest.headers.changes(&request.target.host(), request.path)
 }
 
 /// Applies `_headers` to the header fields of an error, such as the 404 of a release without a
@@ -160,7 +160,7 @@ pub fn from_previous_release<'m, F: Fields>(
 ) -> Result<AssetResponse<'m>, AssetError> {
     let file = request.path.file().and_then(|path| release.manifest.file(path));
     match file.filter(|file| file.is_immutable || may_have_content_hash(&file.path)) {
-        Some(file) => representation::at(release, &file.path, FileRole::Requested, request),
+        Some(file) => representation::respond(release, &file.path, FileRole::Requested, request),
         None => Ok(AssetResponse::NotFound),
     }
 }
@@ -189,13 +189,13 @@ pub fn not_found<'m, F: Fields>(
     let accept = request.fields.get("accept");
     match release.manifest.not_found {
         NotFoundHandling::SinglePageApplication if is_navigation(request.fields, accept.as_deref()) => {
-            representation::at(release, "/index.html", FileRole::Fallback, request)
+            representation::respond(release, "/index.html", FileRole::Fallback, request)
         }
         NotFoundHandling::Page if !problem::wants_json(accept.as_deref()) => {
-            let page = not_found_pages(&collapse_slashes(&request.path.named()))
+            let page = not_found_pages(&collapse_slashes(&request.path.decodable_part()))
                 .find(|page| release.manifest.file(page).is_some());
             page.map_or(Ok(AssetResponse::NotFound), |page| {
-                representation::at(release, &page, FileRole::NotFoundPage, request)
+                representation::respond(release, &page, FileRole::NotFoundPage, request)
             })
         }
         _ => Ok(AssetResponse::NotFound),

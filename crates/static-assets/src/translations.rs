@@ -92,7 +92,7 @@ mod tests {
     ]"#;
 
     #[test]
-    fn the_visitor_reads_the_wanted_language_else_english() {
+    fn the_page_is_in_the_requested_language_or_english() {
         let translations = Translations::parse(FILE).unwrap();
         assert_eq!(translations.tags(), ["en", "de", "ar", "x-esc"]);
         for (tag, language, text) in [
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_an_error_and_a_file_without_english_has_a_default() {
+    fn a_broken_file_is_an_error_and_an_empty_one_has_no_page() {
         for file in ["", "{}", "[{}]", "[{\"language_code\": 1, \"message\": 2}]"] {
             assert!(Translations::parse(file).is_err(), "{file}");
         }

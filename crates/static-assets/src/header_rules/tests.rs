@@ -23,7 +23,7 @@ fn parse(file: &str) -> HeaderRules {
 }
 
 fn changes(file: &str, host: &str, path: &str) -> (Vec<String>, Vec<(String, String)>) {
-    let changes = parse(file).of(&host_of(host), &AssetPath::Decoded(path.into()));
+    let changes = parse(file).changes(&host_of(host), &AssetPath::Decoded(path.into()));
     (changes.remove, changes.set)
 }
 
@@ -68,7 +68,7 @@ fn the_port_of_a_request_is_ignored() {
 /// "You may wish to remove a default header or a header which has been added by a more pervasive
 /// rule."
 #[test]
-fn a_field_is_detached() {
+fn a_field_can_be_removed() {
     let file = "/*\n  Content-Security-Policy: default-src 'self';\n\n/*.jpg\n  ! Content-Security-Policy";
     assert_eq!(
         changes(file, "", "/a.html"),
@@ -90,7 +90,7 @@ fn a_field_that_is_set_twice_has_both_values() {
 }
 
 #[test]
-fn placeholders_stand_in_values() {
+fn placeholders_in_values_are_replaced() {
     for (file, host, path, expected) in [
         (
             "/movies/:title\n  x-movie-name: You are watching \":title\"",
@@ -116,14 +116,14 @@ fn placeholders_stand_in_values() {
 }
 
 #[test]
-fn spelling_of_lines() {
+fn comments_spaces_and_line_endings_are_accepted() {
     let file = "\u{feff}/a\r\n# comment\r\nA:b:c\r\n\r\n   B :  d  \r\n\t! C\r\n";
     assert_eq!(changes(file, "", "/a"), (vec!["c".into()], vec![("a".into(), "b:c".into()), ("b".into(), "d".into())]));
     assert_eq!(parse("# only this\n"), HeaderRules::default());
 }
 
 #[test]
-fn what_is_wrong_says_in_which_line() {
+fn errors_name_their_line() {
     for (file, expected) in [
         ("A: b", "line 1: It belongs to no source. Above it write a line that starts with `/` or `https://`."),
         ("/a", "line 1: It has no fields. Below it write `Name: value` or `! Name`."),
@@ -131,10 +131,10 @@ fn what_is_wrong_says_in_which_line() {
         ("http://a.de/\n  A: b", "line 1: The source starts neither with `/` nor with `https://`."),
         ("https://a.de:8443/\n  A: b", "line 1: The source has a port. Leave it out: any port matches."),
         ("/*/*\n  A: b\n  C: d", "line 1: The source has more than one `*`."),
-        ("/a\n  A: b\n  what", "line 3: A field is `Name: value`, or `! Name` where it is to be removed."),
-        ("/a\n  A: b\n  !C", "line 3: A field is `Name: value`, or `! Name` where it is to be removed."),
-        ("/a\n  A: b\n  C d: e", "line 3: `C d` is no name of a field."),
-        ("/a\n  A: b\n  : e", "line 3: `` is no name of a field."),
+        ("/a\n  A: b\n  what", "line 3: A field is `Name: value`, or `! Name` to remove it."),
+        ("/a\n  A: b\n  !C", "line 3: A field is `Name: value`, or `! Name` to remove it."),
+        ("/a\n  A: b\n  C d: e", "line 3: `C d` is not a valid field name."),
+        ("/a\n  A: b\n  : e", "line 3: `` is not a valid field name."),
         ("/a\n  A: b\n  C:", "line 3: `C` has no value. To remove it, write `! C`."),
         ("/a\n  A: b\n  C: ü", "line 3: The value of `C` has a character that is not ASCII, or a control character."),
     ] {
@@ -144,7 +144,7 @@ fn what_is_wrong_says_in_which_line() {
 }
 
 #[test]
-fn what_belongs_to_the_message_is_refused() {
+fn fields_of_the_message_cannot_be_changed() {
     for (field, is_allowed) in [
         ("Content-Type: text/plain", true),
         ("Cache-Control: public, max-age=31556952, immutable", true),
@@ -170,7 +170,7 @@ fn what_belongs_to_the_message_is_refused() {
     }
     assert_eq!(
         HeaderRules::parse("/*\n  Set-Cookie: a=b").unwrap_err()[0].to_string(),
-        "line 2: `set-cookie` is not for `_headers` to change. Files are kept by caches that many share; a cookie would be given to all of them."
+        "line 2: `set-cookie` is not for `_headers` to change. Shared caches store files; everybody would get the cookie."
     );
 }
 
@@ -178,7 +178,7 @@ fn what_belongs_to_the_message_is_refused() {
 /// character limit. The entire line, including spacing, header name, and value, counts towards
 /// this limit."
 #[test]
-fn limits() {
+fn rules_and_lines_are_limited() {
     let file = "/a\n  A: b\n".repeat(100);
     assert_eq!(set(&file, "", "/a").len(), 1);
     let errors = HeaderRules::parse(&format!("{file}/a\n  A: b")).unwrap_err();
@@ -210,27 +210,27 @@ fn json_is_a_list_of_rules() {
 
 proptest! {
     #[test]
-    fn what_is_read_from_json_is_what_was_written(
+    fn json_round_trips(
         file in "((/|https://a\\.de/)([ab]|:x-|/){0,4}[*]?\n(  (A|b|B): [a:x, ]{0,4}c\n|  ! [AbC]\n){1,3}){0,4}", path in "/[ab/-]{0,6}",
     ) {
         if let Ok(rules) = HeaderRules::parse(&file) {
             let read: HeaderRules = serde_json::from_str(&serde_json::to_string(&rules).unwrap()).unwrap();
             prop_assert_eq!(&read, &rules);
             let path = AssetPath::Decoded(path.into());
-            prop_assert_eq!(read.of("a.de", &path), rules.of("a.de", &path));
+            prop_assert_eq!(read.changes("a.de", &path), rules.changes("a.de", &path));
         }
     }
 
     /// Each name occurs once, and each field can be sent.
     #[test]
-    fn changes_are_fields(
+    fn changes_are_valid_fields(
         blocks in prop::collection::vec(
             ("/(:x|a)?[*]?", prop::collection::vec("[ab]", 0..3), prop::collection::vec(("[abA]", "[a:x:splat, ]{0,9}"), 0..3)), 0..5,
         ),
         host in "\\PC{0,6}", path in "/.{0,8}",
     ) {
         if let Ok(rules) = serde_json::from_value::<HeaderRules>(serde_json::json!(blocks)) {
-            let changes = rules.of(&host, &AssetPath::parse(&path));
+            let changes = rules.changes(&host, &AssetPath::parse(&path));
             let mut names: Vec<_> = changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name)).collect();
             let count = names.len();
             names.sort_unstable();

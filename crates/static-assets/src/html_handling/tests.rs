@@ -21,7 +21,7 @@ fn check(mode: HtmlHandling, files: &[&str], lines: &[(&str, &str)]) {
 const DOCUMENTED: [&str; 2] = ["/file.html", "/folder/index.html"];
 
 #[test]
-fn automatic_trailing_slashes() {
+fn auto_trailing_slash() {
     check(
         AutoTrailingSlash,
         &DOCUMENTED,
@@ -43,7 +43,7 @@ fn automatic_trailing_slashes() {
 }
 
 #[test]
-fn forced_trailing_slashes() {
+fn force_trailing_slash() {
     check(
         ForceTrailingSlash,
         &DOCUMENTED,
@@ -63,7 +63,7 @@ fn forced_trailing_slashes() {
 }
 
 #[test]
-fn dropped_trailing_slashes() {
+fn drop_trailing_slash() {
     check(
         DropTrailingSlash,
         &DOCUMENTED,
@@ -146,7 +146,7 @@ fn a_page_beside_a_folder_of_its_name() {
 }
 
 #[test]
-fn a_file_of_exactly_that_name_comes_first() {
+fn an_exact_name_takes_precedence() {
     let files = ["/cgi", "/cgi.html"];
     let lines = [("/cgi", "/cgi"), ("/cgi.html", "/cgi.html"), ("/cgi/", "-"), ("/cgi/index", "-")];
     check(AutoTrailingSlash, &files, &lines);
@@ -159,7 +159,7 @@ fn a_file_of_exactly_that_name_comes_first() {
 }
 
 #[test]
-fn strange_names() {
+fn unusual_names_of_files() {
     for mode in [AutoTrailingSlash, ForceTrailingSlash, DropTrailingSlash] {
         // A hidden file, not the page of its folder.
         check(
@@ -196,7 +196,7 @@ fn slashes_in_a_row_count_as_one() {
 }
 
 #[test]
-fn the_nearest_page_for_what_is_missing() {
+fn not_found_pages_are_nearest_first() {
     for (path, pages) in [
         ("/", &["/404.html"][..]),
         ("/a", &["/404.html"]),
@@ -210,7 +210,7 @@ fn the_nearest_page_for_what_is_missing() {
 }
 
 #[test]
-fn the_names_are_those_of_wrangler() {
+fn modes_are_named_as_in_wrangler() {
     let modes = ["auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"];
     for (mode, name) in [AutoTrailingSlash, ForceTrailingSlash, DropTrailingSlash, None].into_iter().zip(modes) {
         assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{name}\""));

@@ -28,7 +28,7 @@ fn paths(rows: &[PatternCase<'_>]) {
 
 /// "a splat (asterisk, `*`) will greedily match all characters"
 #[test]
-fn a_splat_is_any_text() {
+fn a_splat_matches_any_text() {
     paths(&[
         ("/blog/*", "/blog/", Some(&[("splat", "")])),
         ("/blog/*", "/blog/a", Some(&[("splat", "a")])),
@@ -54,7 +54,7 @@ fn a_splat_is_any_text() {
 /// "Placeholders match all characters apart from the delimiter, which … may only be a
 /// forward-slash (`/`) when part of the path."
 #[test]
-fn a_placeholder_is_a_part_of_a_segment() {
+fn a_placeholder_matches_a_part_of_a_segment() {
     paths(&[
         ("/movies/:title", "/movies/alien", Some(&[("title", "alien")])),
         ("/movies/:title", "/movies/", None),
@@ -119,7 +119,7 @@ fn an_absolute_source_is_for_its_host() {
 }
 
 #[test]
-fn what_is_no_source_says_why() {
+fn an_invalid_pattern_says_why() {
     for (source, problem) in [
         ("", "The source starts neither with `/` nor with `https://`."),
         ("a", "The source starts neither with `/` nor with `https://`."),
@@ -140,7 +140,7 @@ fn what_is_no_source_says_why() {
         ("https://example.com:8443/", "The source has a port. Leave it out: any port matches."),
         (
             "https://a@example.com/",
-            "The host of the source has a character that no host has. Write international names in their ASCII form, `xn--…`.",
+            "The host of the source has a character that is not allowed in a host. Write international names in their ASCII form, `xn--…`.",
         ),
     ] {
         assert_eq!(Pattern::parse(source), Err(problem.to_owned()), "{source}");
@@ -148,7 +148,7 @@ fn what_is_no_source_says_why() {
 }
 
 #[test]
-fn a_text_is_filled_in_one_pass() {
+fn placeholders_are_replaced_in_one_pass() {
     let pattern = Pattern::parse("/:id/:id_2").unwrap();
     let captures = pattern.captures("", "/:id_2/a b").unwrap();
     // A name that is a prefix of another, a text that looks like a name, and a name that the
@@ -158,7 +158,7 @@ fn a_text_is_filled_in_one_pass() {
 
 /// A regular expression with backtracking would take years.
 #[test]
-fn many_placeholders_take_no_time() {
+fn matching_takes_linear_time() {
     let names: Vec<String> = (0..60).map(|n| format!(":p{n}a")).collect();
     let pattern = format!("/{}!", names.concat());
     assert_eq!(captured(&pattern, "", &format!("/{}", "a".repeat(20_000))), None);
@@ -167,23 +167,23 @@ fn many_placeholders_take_no_time() {
 
 /// The documentation's rule as a search with backtracking: the first placeholder is as long as
 /// possible, then the next one.
-fn slow(pattern: &str, text: &str, found: &mut Vec<(String, String)>) -> bool {
-    let gap = match pattern.strip_prefix('*') {
+fn backtrack(pattern: &str, text: &str, found: &mut Vec<(String, String)>) -> bool {
+    let placeholder = match pattern.strip_prefix('*') {
         Some(rest) => Some((SPLAT, rest, 0)),
         None => name(pattern).map(|(name, rest)| (name, rest, 1)),
     };
-    let Some((name, rest, least)) = gap else {
+    let Some((name, rest, least)) = placeholder else {
         let (Some(first), Some(c)) = (pattern.chars().next(), text.chars().next()) else {
             return pattern.is_empty() && text.is_empty();
         };
-        return first == c && slow(&pattern[first.len_utf8()..], &text[c.len_utf8()..], found);
+        return first == c && backtrack(&pattern[first.len_utf8()..], &text[c.len_utf8()..], found);
     };
     for end in (least..=text.len()).rev().filter(|end| text.is_char_boundary(*end)) {
         if name != SPLAT && text[..end].contains('/') {
             continue;
         }
         found.push((name.to_owned(), text[..end].to_owned()));
-        if slow(rest, &text[end..], found) {
+        if backtrack(rest, &text[end..], found) {
             return true;
         }
         found.pop();
@@ -200,7 +200,7 @@ proptest! {
         // `:ca` is one name: a hyphen ends it.
         if let Ok(parsed) = Pattern::parse(&pattern) {
             let mut expected = Vec::new();
-            let is_match = slow(&pattern, &path, &mut expected);
+            let is_match = backtrack(&pattern, &path, &mut expected);
             let captures = parsed.captures("", &path).map(|captures| {
                 captures.texts.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
             });

@@ -71,12 +71,12 @@ impl Destination {
     /// A sentence that says what is wrong with it.
     pub(super) fn parse(text: &str, status: u16, source: &Pattern) -> Result<Self, String> {
         if !matches!(status, 200 | 301 | 302 | 303 | 307 | 308) {
-            return Err(format!("{status} is no code of a redirect. Use 301, 302, 303, 307, 308 or 200."));
+            return Err(format!("{status} is not the code of a redirect. Use 301, 302, 303, 307, 308 or 200."));
         }
         let destination = Self { text: text.into(), status };
         let parts = destination.parts();
         if let Some(name) = names(text).find(|name| source.names().all(|known| known != *name)) {
-            return Err(format!("The source has no `:{name}`. Where no placeholder is meant, write `%3A{name}`."));
+            return Err(format!("The source has no `:{name}`. If no placeholder is meant, write `%3A{name}`."));
         }
         if parts.origin.is_empty() {
             if !text.starts_with('/') {
@@ -94,7 +94,7 @@ impl Destination {
             let folder = source.literal().filter(|source| source.ends_with('/'));
             let name = folder.and_then(|folder| destination.fixed_path()?.strip_prefix(&folder).map(str::to_owned));
             if matches!(name.as_deref(), Some("index" | "index.html")) {
-                return Err("The destination is sent back to the source, under which it is served already.".into());
+                return Err("The destination redirects back to the source, under which it is shown already.".into());
             }
         }
         Ok(destination)
@@ -119,7 +119,7 @@ impl Destination {
         }
         let path = decoded(&self.text, &Captures::default()).ok_or("The destination has a broken percent-encoding.")?;
         if !is_servable(&path) {
-            return Err("The destination is no path that a file can have.".into());
+            return Err("The destination cannot be the path of a file.".into());
         }
         Ok(())
     }
@@ -213,7 +213,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         if !end.bytes().all(is_host) {
             return Err(
-                "The host of the destination has a character that no host has. Write international names in their \
+                "The host of the destination has a character that is not allowed in a host. Write international names in their \
                         ASCII form, `xn--…`."
                     .into(),
             );

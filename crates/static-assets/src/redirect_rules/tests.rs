@@ -54,7 +54,7 @@ fn the_example_of_the_documentation() {
 }
 
 #[test]
-fn the_query_of_the_request_is_kept_where_the_destination_has_none() {
+fn the_query_is_kept_if_the_destination_has_none() {
     for (rule, target, expected) in [
         ("/a /b", "/a?c=d", "/b?c=d"),
         ("/a /b#e", "/a?c=d", "/b?c=d#e"),
@@ -99,7 +99,7 @@ fn a_rewrite_names_the_decoded_path_of_another_file() {
 }
 
 #[test]
-fn what_a_visitor_sends_stays_on_the_host_and_in_its_place() {
+fn placeholders_cannot_leave_their_part_of_the_url() {
     for (rule, path, expected) in [
         ("/* /:splat", "//evil.example", Some("/evil.example")),
         ("/* /:splat", "/\\evil.example", Some("/%5Cevil.example")),
@@ -130,7 +130,7 @@ fn what_a_visitor_sends_stays_on_the_host_and_in_its_place() {
 }
 
 #[test]
-fn spelling_of_lines() {
+fn comments_spaces_and_line_endings_are_accepted() {
     let file = "\u{feff}# A comment\r\n\r\n  /a \t /b  301 # why\r\n/c /d # why\n/e /f#fragment\n/caf%C3%A9 /größe";
     for (path, expected) in
         [("/a", (301, "/b")), ("/c", (302, "/d")), ("/e", (302, "/f#fragment")), ("/café", (302, "/gr%C3%B6%C3%9Fe"))]
@@ -141,15 +141,18 @@ fn spelling_of_lines() {
 }
 
 #[test]
-fn what_is_wrong_says_in_which_line() {
+fn errors_name_their_line() {
     let no_rule = "line 1: A redirect is a source, a destination and perhaps a code, with spaces between them.";
     for (file, expected) in [
         ("/a", no_rule),
         // "Query Parameters", "Redirect by country or language": not supported.
         ("/shop id=:id /blog/:id 301", no_rule),
         ("/ /us 302 Country=us", no_rule),
-        ("/blog/* /blog/404.html 404", "line 1: 404 is no code of a redirect. Use 301, 302, 303, 307, 308 or 200."),
-        ("/a /b 3x", "line 1: `3x` is no code. Use 301, 302, 303, 307, 308 or 200."),
+        (
+            "/blog/* /blog/404.html 404",
+            "line 1: 404 is not the code of a redirect. Use 301, 302, 303, 307, 308 or 200.",
+        ),
+        ("/a /b 3x", "line 1: `3x` is not a valid code. Use 301, 302, 303, 307, 308 or 200."),
         ("workers.example.com/* /blog/:splat", "line 1: The source starts neither with `/` nor with `https://`."),
         ("https://example.com/a /b", "line 1: The source is absolute. A redirect is for all hosts: start with `/`."),
         ("/a b", "line 1: The destination starts neither with `/` nor with `https://`."),
@@ -162,7 +165,7 @@ fn what_is_wrong_says_in_which_line() {
         ("/a https://example.com:/", "line 1: The destination has no host, or no port behind its colon."),
         (
             "/a https://a@example.com/",
-            "line 1: The host of the destination has a character that no host has. Write international names in their ASCII form, `xn--…`.",
+            "line 1: The host of the destination has a character that is not allowed in a host. Write international names in their ASCII form, `xn--…`.",
         ),
         ("/* https://:splat", "line 1: The destination has `:splat` in its host: visitors could choose it."),
         (
@@ -173,24 +176,24 @@ fn what_is_wrong_says_in_which_line() {
             "/:a https://:a.com/",
             "line 1: Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`.",
         ),
-        ("/a/* /b/:spalt", "line 1: The source has no `:spalt`. Where no placeholder is meant, write `%3Aspalt`."),
+        ("/a/* /b/:spalt", "line 1: The source has no `:spalt`. If no placeholder is meant, write `%3Aspalt`."),
         ("/a https://example.com/b 200", "line 1: With 200 the destination is a path: other sites are not fetched."),
         ("/a /b?c 200", "line 1: With 200 the destination is a path without query or fragment."),
         ("/a /%zz 200", "line 1: The destination has a broken percent-encoding."),
-        ("/a /kv-edge%3Acurrent 200", "line 1: The destination is no path that a file can have."),
-        ("/a /b/../c 200", "line 1: The destination is no path that a file can have."),
+        ("/a /kv-edge%3Acurrent 200", "line 1: The destination cannot be the path of a file."),
+        ("/a /b/../c 200", "line 1: The destination cannot be the path of a file."),
         (
             "/* /index.html 200",
             "line 1: One page would answer for all files, scripts and styles too. For a single-page application push with `--not-found single-page-application`.",
         ),
-        ("/a /b\n\n/%61 /c", "line 3: The source is that of line 1."),
-        ("/a/* /b\n/a/* /c", "line 2: The source is that of line 1."),
+        ("/a /b\n\n/%61 /c", "line 3: Line 1 has the same source."),
+        ("/a/* /b\n/a/* /c", "line 2: Line 1 has the same source."),
         ("/a/* /b\n/a/c /d", "line 2: It is never reached: line 1 matches its path too. Put it before that line."),
-        ("/a /a", "line 1: It sends to a path that it sends away again, without end."),
-        ("/b /c\n/* /index.html", "line 2: It sends to a path that it sends away again, without end."),
+        ("/a /a", "line 1: It redirects to a path that it matches itself, without end."),
+        ("/b /c\n/* /index.html", "line 2: It redirects to a path that it matches itself, without end."),
         (
             "/docs/ /docs/index.html",
-            "line 1: The destination is sent back to the source, under which it is served already.",
+            "line 1: The destination redirects back to the source, under which it is shown already.",
         ),
     ] {
         let errors: Vec<String> = RedirectRules::parse(file).unwrap_err().iter().map(LineError::to_string).collect();
@@ -202,7 +205,7 @@ fn what_is_wrong_says_in_which_line() {
 
 /// All paths lead to the maintenance page; an earlier rule matches the page itself.
 #[test]
-fn no_loop_where_an_earlier_rule_ends_it() {
+fn an_earlier_rule_can_end_a_loop() {
     let file = "/maintenance /maintenance.html 200\n/* /maintenance 302";
     assert_eq!(found(file, "/a"), Some((302, "/maintenance".to_owned())));
     assert_eq!(found(file, "/maintenance"), Some((200, "/maintenance.html".to_owned())));
@@ -212,7 +215,7 @@ fn no_loop_where_an_earlier_rule_ends_it() {
 /// "limited to 2,000 static redirects and 100 dynamic redirects … Each redirect declaration
 /// has a 1,000-character limit."
 #[test]
-fn limits() {
+fn rules_and_lines_are_limited() {
     use std::fmt::Write;
 
     let fixed = (0..2000).fold(String::new(), |mut file, n| {
@@ -263,7 +266,7 @@ fn line() -> impl Strategy<Value = (String, String, u16)> {
 
 proptest! {
     #[test]
-    fn what_is_read_from_json_is_what_was_written(lines in prop::collection::vec(line(), 0..6), path in "/[a-cé/\\\\ \r\n.-]{0,8}") {
+    fn json_round_trips(lines in prop::collection::vec(line(), 0..6), path in "/[a-cé/\\\\ \r\n.-]{0,8}") {
         let rules = lines.iter().filter_map(|(source, destination, status)| {
             let rule = format!("{source} {destination} {status}\n");
             RedirectRules::parse(&rule).is_ok().then_some(rule)

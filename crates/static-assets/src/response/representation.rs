@@ -37,7 +37,7 @@ struct Representation<'m> {
 /// Returns the response with the file at a path, or with one of its translations. For the page
 /// of a 404 only language and encoding are negotiated: preconditions and ranges are ignored (RFC
 /// 9110 §13.2.1).
-pub(super) fn at<'m, F: Fields>(
+pub(super) fn respond<'m, F: Fields>(
     release: ServedRelease<'m>,
     path: &str,
     role: FileRole,
@@ -45,8 +45,8 @@ pub(super) fn at<'m, F: Fields>(
 ) -> Result<AssetResponse<'m>, AssetError> {
     let Some(page) = release.manifest.file(path) else { return Ok(AssetResponse::NotFound) };
     let selected = language::select(release, page, request);
-    let represented = FileResponder { release, page, selected, role, request }.answer()?;
-    Ok(AssetResponse::File(Box::new(represented)))
+    let response = FileResponder { release, page, selected, role, request }.respond()?;
+    Ok(AssetResponse::File(Box::new(response)))
 }
 
 struct FileResponder<'m, 'a, F> {
@@ -58,7 +58,7 @@ struct FileResponder<'m, 'a, F> {
 }
 
 impl<'m, F: Fields> FileResponder<'m, '_, F> {
-    fn answer(&self) -> Result<FileResponse<'m>, AssetError> {
+    fn respond(&self) -> Result<FileResponse<'m>, AssetError> {
         let file = self.selected.file;
         // A file without encodings is sent even if `Accept-Encoding` refuses it, which RFC 9110
         // §12.5.3 allows. So the response does not vary by that field.
@@ -80,9 +80,9 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
             // If `Range` is ignored, the preconditions are for the representation that is sent
             // instead.
             if range != Range::Whole
-                && let Some(unchanged) = self.unchanged(&representation)?
+                && let Some(not_modified) = self.not_modified(&representation)?
             {
-                return Ok(unchanged);
+                return Ok(not_modified);
             }
             match range {
                 Range::Satisfiable(parts) => return Ok(self.partial(&representation, &parts)),
@@ -104,12 +104,12 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
             None => self.representation(&file.body, None),
         };
         if self.role != FileRole::NotFoundPage
-            && let Some(unchanged) = self.unchanged(&representation)?
+            && let Some(not_modified) = self.not_modified(&representation)?
         {
-            return Ok(unchanged);
+            return Ok(not_modified);
         }
         let status = if self.role == FileRole::NotFoundPage { 404 } else { 200 };
-        let mut lines = self.lines(&representation, status);
+        let mut lines = self.field_lines(&representation, status);
         let is_head = self.request.method == "HEAD";
         if is_head {
             lines.push(("content-length".into(), representation.body.length.to_string().into()));
@@ -147,19 +147,19 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
     }
 
     /// Returns a 304 if the preconditions say that the client has this representation.
-    fn unchanged(&self, representation: &Representation<'m>) -> Result<Option<FileResponse<'m>>, AssetError> {
+    fn not_modified(&self, representation: &Representation<'m>) -> Result<Option<FileResponse<'m>>, AssetError> {
         match conditional::evaluate(self.request.method, self.request.fields, &self.validators(representation)) {
             PreconditionResult::Holds => Ok(None),
             PreconditionResult::Failed => Err(AssetError::PreconditionFailed),
             PreconditionResult::NotModified => {
-                let fields = self.lines(representation, 304);
+                let fields = self.field_lines(representation, 304);
                 Ok(Some(FileResponse { status: 304, fields, content: Content::None, file: self.selected.file }))
             }
         }
     }
 
     fn partial(&self, representation: &Representation<'m>, ranges: &[ops::Range<u64>]) -> FileResponse<'m> {
-        let mut fields = self.lines(representation, 206);
+        let mut fields = self.field_lines(representation, 206);
         let body = representation.body;
         let (parts, length) = if let [range] = ranges {
             fields.push(("content-range".into(), content_range(range, body.length).into()));
@@ -176,7 +176,7 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
         FileResponse { status: 206, fields, content: Content::Parts { body, parts, length }, file: self.selected.file }
     }
 
-    fn lines(&self, representation: &Representation<'m>, status: u16) -> FieldLines<'m> {
+    fn field_lines(&self, representation: &Representation<'m>, status: u16) -> FieldLines<'m> {
         let file = self.selected.file;
         let is_own_path = self.request.path.file() == Some(&*file.path);
         let mut lines = header_fields::of_file(file, status, is_own_path);

@@ -96,7 +96,7 @@ fn a_range_comes_after_the_other_preconditions() {
 
 /// §14.2: if Range is ignored, preconditions are for the representation that is sent.
 #[test]
-fn a_range_that_is_ignored_changes_no_condition() {
+fn an_ignored_range_changes_no_precondition() {
     let release = release().encoded("/a.txt", &[(ContentCoding::Br, 2)]);
     let [identity, br] =
         ["", "br"].map(|accepted| release.get("/a.txt", &[("accept-encoding", accepted)]).etag().to_owned());
@@ -175,7 +175,7 @@ fn a_304_has_the_fields_that_it_must_have_and_none_of_the_body() {
 
 /// §15.4.5: "Last-Modified might be useful if the response does not have an `ETag` field".
 #[test]
-fn a_304_without_an_etag_has_the_date() {
+fn a_304_without_an_etag_has_last_modified() {
     let release = release().headers("/a.txt\n  ! ETag");
     let same = release.get("/a.txt", &[("if-modified-since", MODIFIED)]);
     assert_eq!((same.status, same.field("etag"), same.field("last-modified")), (304, None, Some(MODIFIED)));
@@ -230,7 +230,7 @@ fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
 
 /// §8.8.2: the date of the file, or that of the rollback if it is later.
 #[test]
-fn last_modified_and_going_back_to_a_release() {
+fn last_modified_is_not_before_the_last_rollback() {
     for (modified_seconds, rolled_back_ms, expected) in [
         (MODIFIED_SECONDS, None, MODIFIED),
         (MODIFIED_SECONDS, Some(MODIFIED_SECONDS * 1000 - 1), MODIFIED),

@@ -13,7 +13,7 @@ fn release() -> TestRelease {
 
 /// §12.5.3, the rules for "whether a content coding for a given representation is acceptable".
 #[test]
-fn the_best_of_what_is_accepted() {
+fn the_best_accepted_encoding_is_sent() {
     for (accepted, coding) in [
         (None, None),
         (Some(""), None),
@@ -41,7 +41,7 @@ fn the_best_of_what_is_accepted() {
 
 /// §15.5.7: 406 if every encoding is refused.
 #[test]
-fn none_that_is_acceptable() {
+fn refusing_every_encoding_is_406() {
     for accepted in ["identity;q=0", "*;q=0", "identity;q=0, deflate", "br;q=0, gzip;q=0, zstd;q=0, identity;q=0"] {
         let fields = [("accept-encoding", accepted)];
         assert_eq!(release().get("/a.txt", &fields).status, 406, "{accepted}");
@@ -58,7 +58,7 @@ fn none_that_is_acceptable() {
 /// §12.5.5: "an origin server SHOULD generate a Vary header field on a cacheable response when
 /// it wishes that response to be selectively reused".
 #[test]
-fn each_answer_that_could_have_been_another_says_so() {
+fn negotiated_responses_have_vary() {
     let release = release();
     for accepted in ["", "br", "gzip", "identity", "br, identity;q=0"] {
         let encoding = ("accept-encoding", accepted);

@@ -17,7 +17,7 @@ fn release() -> TestRelease {
 
 /// The order of precedence: `?lang=`, the cookie `lang`, `Accept-Language`, and the page itself.
 #[test]
-fn who_says_it_more_clearly_comes_first() {
+fn the_query_comes_before_the_cookie_and_accept_language() {
     for (query, cookie, accepted, text, varies) in [
         ("", None, None, "about", true),
         ("", None, Some("de"), "über", true),
@@ -59,7 +59,7 @@ fn who_says_it_more_clearly_comes_first() {
 
 /// §8.5: "the natural language(s) of the intended audience"; §8.7: the translation's own URL.
 #[test]
-fn which_language_it_is_and_where_it_stands_by_itself() {
+fn content_language_and_content_location() {
     for (url, accepted, language, location) in [
         ("/about", "de", "de", Some("/about.de")),
         ("/about", "pt", "pt-BR", Some("/about.pt-BR")),
@@ -82,7 +82,7 @@ fn which_language_it_is_and_where_it_stands_by_itself() {
 
 /// A translation has a URL of its own, under which nothing is negotiated.
 #[test]
-fn a_translation_that_is_asked_for_by_its_path() {
+fn a_translation_has_a_path_of_its_own() {
     let fields = [("accept-language", "pt-BR"), ("cookie", "lang=en")];
     let response = release().get("/about.de?lang=en", &fields);
     assert_eq!(
@@ -98,7 +98,7 @@ fn a_translation_that_is_asked_for_by_its_path() {
 
 /// A page of unknown language is the fallback, even if the client accepts any language.
 #[test]
-fn a_plain_page_without_a_language() {
+fn a_page_of_unknown_language_is_the_fallback() {
     let mut release = release();
     release.file("/about.html").language = None;
     for (accepted, text) in
@@ -114,7 +114,7 @@ fn a_plain_page_without_a_language() {
 
 /// Ranges and preconditions are for the translation that is selected.
 #[test]
-fn parts_and_encodings_of_a_language() {
+fn ranges_and_encodings_are_of_the_selected_translation() {
     let release = release().encoded("/about.de.html", &[(ContentCoding::Gzip, 3)]);
     let german = release.get("/about", &[("accept-language", "de"), ("accept-encoding", "gzip")]);
     assert_eq!(german.field("content-encoding"), Some("gzip"));
@@ -133,7 +133,7 @@ fn parts_and_encodings_of_a_language() {
 
 /// Paths are percent-encoded in `Link` and `Content-Location`.
 #[test]
-fn addresses_are_escaped() {
+fn paths_in_fields_are_percent_encoded() {
     let release = TestRelease::of(&[
         ("/ä \">, b.html", "x"),
         ("/ä \">, b.de.html", "y"),

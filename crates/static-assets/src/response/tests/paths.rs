@@ -15,7 +15,7 @@ const MODES: [HtmlHandling; 4] = [
 
 /// 307 keeps the method (RFC 9110 §15.4.8); the query is kept, too.
 #[test]
-fn a_page_is_sent_to_where_it_is_shown_with_its_query() {
+fn a_redirect_to_the_canonical_path_keeps_the_query() {
     let files = [("/index.html", "root"), ("/about.html", "about"), ("/docs/index.html", "docs"), ("/ä b.html", "ä")];
     for (mode, url, location) in [
         (MODES[0], "/about.html", "/about"),
@@ -195,7 +195,7 @@ fn rules_for_a_path_that_names_no_file() {
 
 /// The nearest `404.html`, with 404; a client that wants JSON gets no page.
 #[test]
-fn the_nearest_page_says_that_there_is_none() {
+fn the_nearest_404_page_is_served() {
     let files = [("/404.html", "root"), ("/a/404.html", "a"), ("/a/b/c/404.html", "c"), ("/style.css", "x")];
     let release = TestRelease::of(&files);
     let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
@@ -268,7 +268,7 @@ fn a_single_page_application_is_for_navigations_only() {
 /// A page of a previous release requests its own files; pages themselves are those of the
 /// release that is served.
 #[test]
-fn files_of_releases_before() {
+fn previous_releases_serve_files_with_a_content_hash() {
     for (path, expected) in [
         ("/app.3f2a1b9c.js", true),
         ("/a/photo.JPG", true),

@@ -135,7 +135,7 @@ fn fields() -> impl Strategy<Value = Vec<(&'static str, String)>> {
         })
 }
 
-fn lent<'a>(fields: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+fn borrowed<'a>(fields: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     fields.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
@@ -195,8 +195,8 @@ proptest! {
     /// same header fields … as … GET".
     #[test]
     fn head_is_get_without_content(release in releases(), url in urls(), fields in fields()) {
-        let get = release.get(&url, &lent(&fields));
-        let mut head = release.head(&url, &lent(&fields));
+        let get = release.get(&url, &borrowed(&fields));
+        let mut head = release.head(&url, &borrowed(&fields));
         prop_assert_eq!(head.status, get.status);
         prop_assert!(head.body.is_empty());
         // If there is no page, the Worker's own sentence has another length.
@@ -209,11 +209,11 @@ proptest! {
 
     /// §15.4.5: "the client … already has a valid representation".
     #[test]
-    fn a_304_only_for_who_has_it(release in releases(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
+    fn a_304_is_only_for_clients_that_have_the_representation(release in releases(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
         let url = format!("https://example.com{url}");
         let target = RequestTarget::parse(&url);
         let path = AssetPath::parse(&target.path);
-        let unconditional: Vec<_> = lent(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
+        let unconditional: Vec<_> = borrowed(&fields).into_iter().filter(|(name, _)| !name.starts_with("if-")).collect();
         let given = HeaderSection::from(&unconditional);
         let request = AssetRequest { method: "GET", target: &target, path: &path, fields: &given };
         // Preconditions use the tag even if `_headers` removes it.
@@ -235,7 +235,7 @@ proptest! {
             let date = whole.fields.iter().find(|(name, _)| name == "last-modified").unwrap().1.to_string();
             fields.iter_mut().filter(|(name, _)| name.ends_with("modified-since")).for_each(|(_, value)| value.clone_from(&date));
         }
-        let response = release.get(&url, &lent(&fields));
+        let response = release.get(&url, &borrowed(&fields));
         let has_it = has_it(&fields, &whole, &etag);
         match response.status {
             304 => prop_assert!(has_it != Some(false) && response.body.is_empty()),
@@ -246,7 +246,7 @@ proptest! {
 
     /// §14.2: each requested byte and no other, in order and once.
     #[test]
-    fn a_206_has_the_bytes_that_were_asked_for(
+    fn a_206_has_exactly_the_requested_bytes(
         release in releases(),
         url in urls(),
         ranges in vec((option::of(0..70_u64), option::of(0..70_u64)), 1..6),
@@ -303,13 +303,13 @@ proptest! {
     /// §12.5.5: if two responses to the same URL differ, the `Vary` of each names a request
     /// field that differs.
     #[test]
-    fn answers_that_differ_name_the_fields_that_made_them(release in releases(), url in urls(), one in fields(), other in fields()) {
+    fn vary_names_what_responses_differ_by(release in releases(), url in urls(), one in fields(), other in fields()) {
         let negotiated = |fields: &[(&'static str, String)]| {
             let chosen = ["accept-encoding", "accept-language", "cookie"];
             fields.iter().filter(|(name, _)| chosen.contains(name)).cloned().collect::<Vec<_>>()
         };
         let (one, other) = (negotiated(&one), negotiated(&other));
-        let answers = [release.get(&url, &lent(&one)), release.get(&url, &lent(&other))];
+        let answers = [release.get(&url, &borrowed(&one)), release.get(&url, &borrowed(&other))];
         let [first, second] = &answers;
         if first.status != 200 || second.status != 200 || first == second {
             return Ok(());
@@ -324,7 +324,7 @@ proptest! {
 
     /// No request and no manifest makes the code panic.
     #[test]
-    fn any_request_has_an_answer(
+    fn no_request_panics(
         release in releases(),
         url in ".{0,20}",
         range in ".{0,20}",

@@ -14,7 +14,7 @@ fn release() -> TestRelease {
 
 /// §14.1.2 and §15.3.7.1.
 #[test]
-fn one_range() {
+fn a_single_range_has_content_range() {
     for (range, content_range, text, values) in [
         ("bytes=0-4", "bytes 0-4/26", "abcde", 1),
         ("bytes=24-", "bytes 24-25/26", "yz", 1),
@@ -44,7 +44,7 @@ fn one_range() {
 
 /// §15.3.7.2 and §14.6: "multipart/byteranges".
 #[test]
-fn several_ranges() {
+fn several_ranges_are_multipart() {
     let response = release().get("/a.bin", &[("range", "bytes=-1, 0-1, 8-11, 50-")]);
     let boundary = format!("kv-edge-{}", hash(ALPHABET.as_bytes()));
     assert_eq!(response.status, 206);
@@ -86,7 +86,7 @@ fn parts_have_the_type_that_the_whole_has() {
 
 /// §14.2: "A server MAY ignore the Range header field"; it "MUST ignore" unknown units.
 #[test]
-fn what_is_ignored_gets_the_whole() {
+fn an_invalid_range_is_ignored() {
     let many = |ranges: usize| (0..ranges).map(|at| format!("{}-{}", at * 2, at * 2)).collect::<Vec<_>>().join(",");
     let long = "x".repeat(100);
     let mut release = release();
@@ -108,7 +108,7 @@ fn what_is_ignored_gets_the_whole() {
 
 /// §15.5.17: "SHOULD generate a Content-Range header field specifying the current length".
 #[test]
-fn what_is_beyond_the_end_is_not_satisfiable() {
+fn a_range_beyond_the_end_is_416() {
     for (path, range, status, content_range) in [
         ("/a.bin", "bytes=26-", 416, Some("bytes */26")),
         ("/a.bin", "bytes=26-30,99-", 416, Some("bytes */26")),
@@ -127,7 +127,7 @@ fn what_is_beyond_the_end_is_not_satisfiable() {
 /// unrecognized or for which range handling is not defined. For this specification, GET is the
 /// only method".
 #[test]
-fn head_has_no_ranges() {
+fn range_is_ignored_for_head() {
     for range in ["bytes=0-1", "bytes=0-0,2-2", "bytes=99-", "x"] {
         let response = release().head("/a.bin", &[("range", range)]);
         assert_eq!(
@@ -140,7 +140,7 @@ fn head_has_no_ranges() {
 
 /// §13.1.5: a tag is compared strongly, and a date as it stands.
 #[test]
-fn if_range() {
+fn if_range_compares_strongly() {
     let release = release();
     let tag = release.get("/a.bin", &[]).etag().to_owned();
     let weak = format!("W/{tag}");
@@ -170,7 +170,7 @@ fn if_range() {
 /// §14.2: ranges are of the selected representation. Here that is always the one without an
 /// encoding.
 #[test]
-fn parts_are_of_the_bytes_as_they_are() {
+fn ranges_are_of_the_unencoded_representation() {
     let release = release();
     let identity = release.get("/c.txt", &[]);
     let br = release.get("/c.txt", &[("accept-encoding", "br")]);
@@ -222,7 +222,7 @@ fn a_206_has_the_fields_of_the_200() {
 
 /// The page of a 404 has no ranges.
 #[test]
-fn an_error_has_no_parts() {
+fn a_404_page_has_no_ranges() {
     let release = TestRelease::of(&[("/404.html", "no such page")]);
     for fields in [&[("range", "bytes=0-1")][..], &[("range", "bytes=99-")], &[]] {
         let response = release.get("/none", fields);

@@ -87,7 +87,7 @@ fn rules_replace_remove_and_add() {
 /// As on Workers static assets, rules apply to every response: also to a part, a 304, a redirect
 /// and an error.
 #[test]
-fn rules_are_for_each_status() {
+fn rules_apply_to_every_status() {
     let release = release()
         .headers("/*\n  X-A: 1\n  Cache-Control: public, max-age=60\n  Vary: Origin")
         .redirects("/old /a.txt 301");
@@ -131,7 +131,7 @@ fn rules_are_for_each_status() {
 /// Rules may change that for redirects of `_redirects`, but not for those to where a file is
 /// shown, which change with the files.
 #[test]
-fn how_long_a_redirect_is_kept() {
+fn cache_control_of_redirects() {
     let ask = "public, max-age=0, must-revalidate";
     let (long, redirects) = ("public, max-age=31536000, immutable", "/old /a.txt 301\n/away https://example.org/ 302");
     for (rules, path, expected) in [
@@ -161,7 +161,7 @@ fn no_rule_describes_an_error_as_a_file() {
     let response = TestRelease::of(&[("/a.pdf", "a")]).headers(rules).get("/none.pdf", &[]);
     assert_eq!((response.status, response.names()), (404, vec!["access-control-allow-origin", "vary"]));
     let mut error = vec![("Content-Type".into(), "text/plain".into()), ("Vary".into(), "Accept-Encoding".into())];
-    let changes = HeaderRules::parse(rules).unwrap().of("example.com", &AssetPath::parse("/none.pdf"));
+    let changes = HeaderRules::parse(rules).unwrap().changes("example.com", &AssetPath::parse("/none.pdf"));
     change_error(&mut error, changes);
     assert_eq!(
         error[..2],
@@ -171,7 +171,7 @@ fn no_rule_describes_an_error_as_a_file() {
 
 /// RFC 9110 §15.5.5: a 404 "is heuristically cacheable", but the file may be there in a moment.
 #[test]
-fn no_rule_makes_caches_keep_a_404() {
+fn no_rule_makes_a_404_cacheable() {
     let long = "public, max-age=31536000, immutable";
     for name in ["Cache-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Expires"] {
         let release = release().headers(&format!("/*\n  {name}: {long}"));
