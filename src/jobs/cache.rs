@@ -3,9 +3,9 @@
 
 mod exchange;
 mod html_rewriter;
-mod keeping;
 mod page;
 pub(crate) mod purging;
+mod response_store;
 
 use std::rc::Rc;
 
@@ -37,15 +37,21 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
     let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
     let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
-    let story = Diagnostics { cache_status, kv_ms, upstream_ms };
+    let diagnostics = Diagnostics { cache_status, kv_ms, upstream_ms };
     match &source {
-        ResponseSource::Stored { found, received } => {
+        ResponseSource::Stored { hit, received } => {
             let (method, fields) = (context.method(), exchange.fields());
-            let answer =
-                client_response::of_kept(method, &fields, &found.kept, received.as_ref(), &story, Clock.now_ms());
-            let body = match (&answer.part, &found.body) {
+            let answer = client_response::from_stored(
+                method,
+                &fields,
+                &hit.stored,
+                received.as_ref(),
+                &diagnostics,
+                Clock.now_ms(),
+            );
+            let body = match (&answer.part, &hit.body) {
                 (BodyPart::Nothing, body) => {
-                    keeping::discard(body);
+                    response_store::discard(body);
                     JsValue::NULL
                 }
                 (BodyPart::Whole, Body::Bytes(bytes)) => bytes.into(),
@@ -63,7 +69,8 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
             render(&answer, &body)
         }
         ResponseSource::Upstream { received, body } => {
-            let mut answer = client_response::of_upstream(context.method(), received.status, &received.fields, &story);
+            let mut answer =
+                client_response::from_upstream(context.method(), received.status, &received.fields, &diagnostics);
             if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
                 answer.edits.set("date", date);
             }

@@ -110,7 +110,7 @@ impl CacheControl {
         let mut directives = Self::default();
         let mut rest = field;
         while let Some(directive) = Directive::take(&mut rest) {
-            directives.note(directive);
+            directives.apply(directive);
         }
         directives
     }
@@ -125,7 +125,7 @@ impl CacheControl {
         let mut rest = members.as_slice();
         while let [(name, value), after @ ..] = rest {
             // RFC 8941 §3.2: if a key is repeated, the last member counts.
-            if directives.note_member(name, value).is_none() && !after.iter().any(|(later, _)| later == name) {
+            if directives.apply_member(name, value).is_none() && !after.iter().any(|(later, _)| later == name) {
                 return None;
             }
             rest = after;
@@ -161,7 +161,7 @@ impl CacheControl {
         (fields.get("cache-control").map(|field| Self::parse(&field)).unwrap_or_default(), false)
     }
 
-    fn note(&mut self, directive: Directive<'_>) {
+    fn apply(&mut self, directive: Directive<'_>) {
         let Directive { name, argument, malformed } = directive;
         let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(name.to_ascii_lowercase())
@@ -169,11 +169,11 @@ impl CacheControl {
             Cow::Borrowed(name)
         };
         match &*name {
-            "max-age" => note_lifetime(&mut self.max_age, &argument),
-            "s-maxage" => note_lifetime(&mut self.s_maxage, &argument),
-            "min-fresh" => note_seconds(&mut self.min_fresh, &argument),
-            "stale-while-revalidate" => note_seconds(&mut self.stale_while_revalidate, &argument),
-            "stale-if-error" => note_seconds(&mut self.stale_if_error, &argument),
+            "max-age" => set_lifetime(&mut self.max_age, &argument),
+            "s-maxage" => set_lifetime(&mut self.s_maxage, &argument),
+            "min-fresh" => set_seconds(&mut self.min_fresh, &argument),
+            "stale-while-revalidate" => set_seconds(&mut self.stale_while_revalidate, &argument),
+            "stale-if-error" => set_seconds(&mut self.stale_if_error, &argument),
             "max-stale" => {
                 let max_stale = match argument {
                     Argument::Absent => Some(MaxStale::Any),
@@ -191,17 +191,17 @@ impl CacheControl {
             // A directive that permits more must be written exactly.
             "public" => self.public |= matches!(argument, Argument::Absent),
             // `'private'` and `no_store` are unknown directives, too.
-            unknown => self.note_malformed(unknown),
+            unknown => self.apply_malformed(unknown),
         }
         if let Some(text) = malformed {
-            self.note_malformed(text);
+            self.apply_malformed(text);
         }
     }
 
     /// Searches malformed text for directives that restrict storing, as in `private max-age=60`
     /// or `no-store; …`. A false positive costs a hit; a false negative could show one visitor's
     /// response to another.
-    fn note_malformed(&mut self, text: &str) {
+    fn apply_malformed(&mut self, text: &str) {
         // Words may be separated by anything: `private: true`, `'private'`, `private/x`.
         let is_between = |char: char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_');
         for word in text.split(is_between).map(|word| word.replace('_', "-")) {
@@ -217,7 +217,7 @@ impl CacheControl {
 
     /// Sets the directive of a dictionary member, replacing one of an earlier member with the
     /// same key. Returns `None` if the value has the wrong type.
-    fn note_member(&mut self, name: &str, value: &Value) -> Option<()> {
+    fn apply_member(&mut self, name: &str, value: &Value) -> Option<()> {
         match name {
             "max-age" => self.max_age = Some(value.seconds()?),
             "s-maxage" => self.s_maxage = Some(value.seconds()?),
@@ -236,11 +236,11 @@ impl CacheControl {
     }
 }
 
-fn note_lifetime(seconds: &mut Option<u64>, argument: &Argument<'_>) {
+fn set_lifetime(seconds: &mut Option<u64>, argument: &Argument<'_>) {
     *seconds = seconds.or_else(|| Some(argument.seconds().unwrap_or(0)));
 }
 
-fn note_seconds(seconds: &mut Option<u64>, argument: &Argument<'_>) {
+fn set_seconds(seconds: &mut Option<u64>, argument: &Argument<'_>) {
     *seconds = seconds.or_else(|| argument.seconds());
 }
 

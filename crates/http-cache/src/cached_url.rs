@@ -112,11 +112,11 @@ impl CachedUrl {
     /// (RFC 9111 §4.1). It is the URL's key with `#` and a hash; no canonical URL contains a
     /// `#`. If no field selects, there is only one variant, under [`CachedUrl::key`].
     #[must_use]
-    pub fn variant_key(&self, selecting: &SelectingFields) -> Key<'static> {
-        if selecting.is_empty() {
+    pub fn variant_key(&self, selecting_fields: &SelectingFields) -> Key<'static> {
+        if selecting_fields.is_empty() {
             return self.key();
         }
-        let texts = selecting.iter().flat_map(|(name, value)| [name, value]);
+        let texts = selecting_fields.iter().flat_map(|(name, value)| [name, value]);
         // Each text is preceded by its length, so that different lists cannot give the same
         // text.
         let hash = content_hash::sha256(texts.map(|text| format!("{}:{text}", text.len())));
@@ -337,15 +337,15 @@ mod tests {
 
         #[test]
         fn other_urls_variants_and_views_have_other_keys(
-            one in URLS, other in URLS, selecting in "-|[a-f]{0,3}", another in "-|[a-f]{0,3}"
+            one in URLS, other in URLS, selecting_fields in "-|[a-f]{0,3}", another in "-|[a-f]{0,3}"
         ) {
             let (Ok(one), Ok(other)) = (of_href(&one), of_href(&other)) else { return Ok(()) };
-            let keys = |url: &CachedUrl, selecting: &str| [url.key(), url.variant_key(&variant(selecting)), url.page_key()];
-            let (ones, others) = (keys(&one, &selecting), keys(&other, &another));
+            let keys = |url: &CachedUrl, selecting_fields: &str| [url.key(), url.variant_key(&variant(selecting_fields)), url.page_key()];
+            let (ones, others) = (keys(&one, &selecting_fields), keys(&other, &another));
             for (index, key) in ones.iter().enumerate() {
                 prop_assert!(key.as_str().len() <= KEY_BYTES_MAX);
                 for (place, same) in others.iter().enumerate() {
-                    let is_same = index == place && one == other && (index != 1 || selecting == another);
+                    let is_same = index == place && one == other && (index != 1 || selecting_fields == another);
                     prop_assert_eq!(key == same, is_same, "{:?} {:?}", key, same);
                 }
             }

@@ -59,71 +59,72 @@ pub struct ClientResponse<'a> {
 /// `received` are all fields of a response that has only just been stored or validated. It may
 /// have fields that are not stored, such as a cookie for this client.
 #[must_use]
-pub fn of_kept<'a>(
+pub fn from_stored<'a>(
     method: &str,
     request: &impl Fields,
-    kept: &'a StoredResponse,
+    stored: &'a StoredResponse,
     received: Option<&'a HeaderSection>,
-    story: &Diagnostics,
+    diagnostics: &Diagnostics,
     now_ms: u64,
 ) -> ClientResponse<'a> {
-    let stored = &kept.stored;
-    let fields = received.unwrap_or(&stored.fields);
+    let metadata = &stored.metadata;
+    let fields = received.unwrap_or(&metadata.fields);
     let mut edits = HeaderEdits::default();
     if received.is_some() {
         remove_connection(fields, &mut edits);
     }
-    let etag = stored.fields.get("etag");
+    let etag = metadata.fields.get("etag");
     let validators = Validators {
         etag: etag.as_deref(),
-        last_modified_ms: stored.fields.get("last-modified").as_deref().and_then(http_date::parse_ms),
-        received_ms: stored
+        last_modified_ms: metadata.fields.get("last-modified").as_deref().and_then(http_date::parse_ms),
+        received_ms: metadata
             .fields
             .get("date")
             .as_deref()
             .and_then(http_date::parse_ms)
-            .unwrap_or(stored.times.received_ms),
+            .unwrap_or(metadata.times.received_ms),
     };
-    let has_body = method != "HEAD" && !is_null_body(stored.status);
+    let has_body = method != "HEAD" && !is_null_body(metadata.status);
     let part = if has_body { BodyPart::Whole } else { BodyPart::Nothing };
-    let mut answer = ClientResponse { status: stored.status, fields: Cow::Borrowed(fields), edits, part };
+    let mut response = ClientResponse { status: metadata.status, fields: Cow::Borrowed(fields), edits, part };
     // RFC 9110 §13.2.1: conditions are ignored if the response without them is not 2xx. §14.2: a
     // range applies to a GET that would be answered 200.
-    if (200..300).contains(&stored.status) && evaluate(method, request, &validators) == PreconditionResult::NotModified
+    if (200..300).contains(&metadata.status)
+        && evaluate(method, request, &validators) == PreconditionResult::NotModified
     {
-        answer.status = 304;
-        answer.fields = Cow::Owned(not_modified_fields(fields));
-        answer.part = BodyPart::Nothing;
-    } else if stored.status == 200 && method == "GET" {
-        answer.take_range(request, &validators, stored.length);
+        response.status = 304;
+        response.fields = Cow::Owned(not_modified_fields(fields));
+        response.part = BodyPart::Nothing;
+    } else if metadata.status == 200 && method == "GET" {
+        response.apply_range(request, &validators, metadata.length);
     }
     // RFC 9111 §5.1: `Age` says that the origin did not generate or validate the response for
     // this request.
-    if matches!(story.cache_status, CacheStatus::Hit { .. }) {
-        answer.edits.set("age", kept.freshness.age_ms(now_ms).div_euclid(1000).to_string());
+    if matches!(diagnostics.cache_status, CacheStatus::Hit { .. }) {
+        response.edits.set("age", stored.freshness.age_ms(now_ms).div_euclid(1000).to_string());
     }
-    answer.tell(story, fields);
-    answer
+    response.add_diagnostics(diagnostics, fields);
+    response
 }
 
 /// Returns the upstream's response as it is passed on.
 #[must_use]
-pub fn of_upstream<'a>(
+pub fn from_upstream<'a>(
     method: &str,
     status: u16,
     fields: &'a HeaderSection,
-    story: &Diagnostics,
+    diagnostics: &Diagnostics,
 ) -> ClientResponse<'a> {
     let mut edits = HeaderEdits::default();
     remove_connection(fields, &mut edits);
     let part = if method == "HEAD" || is_null_body(status) { BodyPart::Nothing } else { BodyPart::Whole };
-    let mut answer = ClientResponse { status, fields: Cow::Borrowed(fields), edits, part };
-    answer.tell(story, fields);
-    answer
+    let mut response = ClientResponse { status, fields: Cow::Borrowed(fields), edits, part };
+    response.add_diagnostics(diagnostics, fields);
+    response
 }
 
 impl ClientResponse<'_> {
-    fn take_range(&mut self, request: &impl Fields, validators: &Validators<'_>, length: u64) {
+    fn apply_range(&mut self, request: &impl Fields, validators: &Validators<'_>, length: u64) {
         let Some(range) = request.get("range") else { return };
         match Range::of(Some(&range), request.get("if-range").as_deref(), validators, length) {
             Range::Satisfiable(ranges) => {
@@ -145,14 +146,14 @@ impl ClientResponse<'_> {
         }
     }
 
-    fn tell(&mut self, story: &Diagnostics, fields: &HeaderSection) {
+    fn add_diagnostics(&mut self, diagnostics: &Diagnostics, fields: &HeaderSection) {
         // Another cache in front could store a response without `Cache-Control` (RFC 9111
         // §4.2.2), whoever it was made for.
         if !fields.has("cache-control") {
             self.edits.set("cache-control", "private");
         }
         self.edits.set("via", with_member(fields.get("via"), VIA));
-        let own = story.cache_status.to_string();
+        let own = diagnostics.cache_status.to_string();
         self.edits.set(
             "cache-status",
             match fields.get("cache-status") {
@@ -160,7 +161,7 @@ impl ClientResponse<'_> {
                 None => own,
             },
         );
-        if let Some(timing) = server_timing(story.kv_ms, story.upstream_ms) {
+        if let Some(timing) = server_timing(diagnostics.kv_ms, diagnostics.upstream_ms) {
             self.edits.append("server-timing", timing);
         }
     }
@@ -187,7 +188,7 @@ pub fn is_null_body(status: u16) -> bool {
 /// Returns the fields with a `Date`: the upstream's, or else the time at which the response was
 /// received (RFC 9110 §6.6.1).
 #[must_use]
-pub fn dated(fields: HeaderSection, received_ms: u64) -> HeaderSection {
+pub fn with_date(fields: HeaderSection, received_ms: u64) -> HeaderSection {
     if fields.has("date") {
         return fields;
     }

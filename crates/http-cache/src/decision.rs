@@ -25,7 +25,7 @@ pub struct CacheRequest {
     pub directives: CacheControl,
     /// True if there is an `If-Match` or `If-Unmodified-Since`, which only the origin can
     /// evaluate (RFC 9111 §4.3.2).
-    pub has_foreign_condition: bool,
+    pub has_origin_condition: bool,
 }
 
 /// Returns true if a `GET` or `HEAD` has a body (RFC 9112 §6.3).
@@ -39,18 +39,18 @@ impl CacheRequest {
     /// Reads the fields of a request that matter to the cache.
     #[must_use]
     pub fn of(method: &str, fields: &impl Fields) -> Self {
-        let has_foreign_condition = ["if-match", "if-unmodified-since"].into_iter().any(|name| fields.has(name));
+        let has_origin_condition = ["if-match", "if-unmodified-since"].into_iter().any(|name| fields.has(name));
         Self {
             is_safe: matches!(method, "GET" | "HEAD"),
             directives: CacheControl::of_request(fields),
-            has_foreign_condition,
+            has_origin_condition,
         }
     }
 
     /// Returns true if a stored response could be used at all. If not, KV need not be read.
     #[must_use]
-    pub fn looks_in_store(&self) -> bool {
-        self.is_safe && !self.directives.no_store && !self.has_foreign_condition
+    pub fn permits_lookup(&self) -> bool {
+        self.is_safe && !self.directives.no_store && !self.has_origin_condition
     }
 }
 
@@ -58,9 +58,9 @@ impl CacheRequest {
 #[derive(Debug, Clone, Copy)]
 pub struct SelectedResponse<'a> {
     /// The stored response.
-    pub kept: &'a StoredResponse,
+    pub stored: &'a StoredResponse,
     /// True if the last refresh failed and the backoff after it has not ended.
-    pub is_left_alone: bool,
+    pub is_backing_off: bool,
 }
 
 /// What to do with a request.
@@ -86,35 +86,35 @@ pub enum Decision {
     NotCached,
 }
 
-/// Decides what to do with a request. `missing` is the reason to give if `selected` is `None`;
-/// `random` returns 52 random bits, for the early refresh ([`stale::is_early`]).
+/// Decides what to do with a request. `miss_reason` is the reason to give if `selected` is
+/// `None`; `random` returns 52 random bits, for the early refresh ([`stale::is_early_refresh`]).
 pub fn decide(
-    asked: &CacheRequest,
+    cache_request: &CacheRequest,
     selected: Option<SelectedResponse<'_>>,
-    missing: ForwardReason,
+    miss_reason: ForwardReason,
     now_ms: u64,
     random: impl FnOnce() -> u64,
 ) -> Decision {
     let forward = |fwd, conditions| Decision::Forward { fwd, conditions };
-    if !asked.is_safe {
+    if !cache_request.is_safe {
         return forward(ForwardReason::Method, Vec::new());
     }
-    let Some(selected) = selected.filter(|_| asked.looks_in_store()) else {
-        let fwd = if asked.looks_in_store() { missing } else { ForwardReason::Bypass };
-        return if asked.directives.only_if_cached { Decision::NotCached } else { forward(fwd, Vec::new()) };
+    let Some(selected) = selected.filter(|_| cache_request.permits_lookup()) else {
+        let fwd = if cache_request.permits_lookup() { miss_reason } else { ForwardReason::Bypass };
+        return if cache_request.directives.only_if_cached { Decision::NotCached } else { forward(fwd, Vec::new()) };
     };
-    let kept = selected.kept;
-    let ttl_ms = kept.freshness.ttl_ms(now_ms);
-    if let Some(decision) = from_store(&asked.directives, selected, now_ms, ttl_ms, random) {
+    let stored = selected.stored;
+    let ttl_ms = stored.freshness.ttl_ms(now_ms);
+    if let Some(decision) = from_store(&cache_request.directives, selected, now_ms, ttl_ms, random) {
         return decision;
     }
-    if asked.directives.only_if_cached {
+    if cache_request.directives.only_if_cached {
         return Decision::NotCached;
     }
-    let is_fresh = ttl_ms > 0 && kept.directives.no_cache != Qualified::All;
+    let is_fresh = ttl_ms > 0 && stored.directives.no_cache != Qualified::All;
     forward(
         if is_fresh { ForwardReason::Request } else { ForwardReason::Stale },
-        validation::conditions(&kept.stored.fields),
+        validation::conditions(&stored.metadata.fields),
     )
 }
 
@@ -122,18 +122,18 @@ pub fn decide(
 /// §5.2.1). Returns `None` if it may not.
 fn from_store(
     request: &CacheControl,
-    SelectedResponse { kept, is_left_alone }: SelectedResponse<'_>,
+    SelectedResponse { stored, is_backing_off }: SelectedResponse<'_>,
     now_ms: u64,
     ttl_ms: i64,
     random: impl FnOnce() -> u64,
 ) -> Option<Decision> {
     let serve = |stale, refresh| Some(Decision::Serve { stale, refresh });
     // §5.2.1.4, §5.2.2.4: "MUST NOT be used … without successful validation".
-    if request.no_cache != Qualified::Absent || kept.directives.no_cache == Qualified::All {
+    if request.no_cache != Qualified::Absent || stored.directives.no_cache == Qualified::All {
         return None;
     }
     // §5.2.1.1: "an age … less than or equal to the specified number of seconds".
-    if request.max_age.is_some_and(|seconds| kept.freshness.age_ms(now_ms) > seconds.saturating_mul(1000)) {
+    if request.max_age.is_some_and(|seconds| stored.freshness.age_ms(now_ms) > seconds.saturating_mul(1000)) {
         return None;
     }
     if let Ok(left_ms) = u64::try_from(ttl_ms)
@@ -143,9 +143,9 @@ fn from_store(
         if request.min_fresh.is_some_and(|seconds| left_ms < seconds.saturating_mul(1000)) {
             return None;
         }
-        let times = kept.stored.times;
+        let times = stored.metadata.times;
         let cost_ms = times.received_ms.saturating_sub(times.requested_ms);
-        return serve(None, !is_left_alone && stale::is_early(cost_ms, left_ms, random));
+        return serve(None, !is_backing_off && stale::is_early_refresh(cost_ms, left_ms, random));
     }
     let stale_ms = ttl_ms.unsigned_abs();
     let is_taken_stale = match request.max_stale {
@@ -155,7 +155,7 @@ fn from_store(
     };
     // `max-stale` counts only for a response that was explicitly fresh. Any other may have been
     // stored for validation alone.
-    if is_taken_stale && kept.freshness.is_explicit() && !kept.directives.forbids_stale() {
+    if is_taken_stale && stored.freshness.is_explicit() && !stored.directives.forbids_stale() {
         return serve(Some(MAX_STALE), false);
     }
     // §5.2.1.1, §5.2.1.3: a client that limits the age accepts no stale response unless it says
@@ -163,10 +163,10 @@ fn from_store(
     if request.max_age.is_some() || request.min_fresh.is_some() || request.max_stale.is_some() {
         return None;
     }
-    if stale::while_revalidate(&kept.directives, stale_ms) {
-        return serve(Some(WHILE_REVALIDATE), !is_left_alone);
+    if stale::may_serve_while_revalidating(&stored.directives, stale_ms) {
+        return serve(Some(WHILE_REVALIDATE), !is_backing_off);
     }
-    if is_left_alone && stale::if_error(kept, request, stale_ms) {
+    if is_backing_off && stale::may_serve_on_error(stored, request, stale_ms) {
         return serve(Some(IF_ERROR), false);
     }
     None

@@ -69,27 +69,27 @@ pub enum CacheError {
 
 impl HttpError for CacheError {
     fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let error_response = |status, code| ErrorResponse::new(status, code, self.to_string());
         match self {
-            Self::MissingUrl => told(Status::BadRequest, "missing_url"),
+            Self::MissingUrl => error_response(Status::BadRequest, "missing_url"),
             Self::Encoding(error) => error.response(),
-            Self::NotAUrl | Self::Unusable(_) => told(Status::BadRequest, "invalid_url"),
-            Self::UrlTooLong => told(Status::UriTooLong, "url_too_long"),
-            Self::NotAllowed(_) => told(Status::Forbidden, "upstream_not_allowed"),
-            Self::Loop => told(Status::LoopDetected, "loop_detected"),
-            Self::UnexpectedBody => told(Status::BadRequest, "unexpected_body"),
-            Self::Redirect => told(Status::BadGateway, "upstream_redirect"),
+            Self::NotAUrl | Self::Unusable(_) => error_response(Status::BadRequest, "invalid_url"),
+            Self::UrlTooLong => error_response(Status::UriTooLong, "url_too_long"),
+            Self::NotAllowed(_) => error_response(Status::Forbidden, "upstream_not_allowed"),
+            Self::Loop => error_response(Status::LoopDetected, "loop_detected"),
+            Self::UnexpectedBody => error_response(Status::BadRequest, "unexpected_body"),
+            Self::Redirect => error_response(Status::BadGateway, "upstream_redirect"),
             Self::Upstream(cause) => {
                 ErrorResponse::new(Status::BadGateway, "upstream_failed", BAD_GATEWAY).because(cause)
             }
-            Self::TooLong => told(Status::BadGateway, "upstream_failed"),
-            Self::ContentCoding => told(Status::BadGateway, "unreadable_page"),
-            Self::Timeout => told(Status::GatewayTimeout, "upstream_timeout"),
+            Self::TooLong => error_response(Status::BadGateway, "upstream_failed"),
+            Self::ContentCoding => error_response(Status::BadGateway, "unreadable_page"),
+            Self::Timeout => error_response(Status::GatewayTimeout, "upstream_timeout"),
             Self::CircuitOpen { retry_after_seconds } => {
-                let told = ErrorResponse::new(Status::BadGateway, "circuit_open", BAD_GATEWAY);
-                told.because(self).retry_after(*retry_after_seconds)
+                let error_response = ErrorResponse::new(Status::BadGateway, "circuit_open", BAD_GATEWAY);
+                error_response.because(self).retry_after(*retry_after_seconds)
             }
-            Self::NotCached => told(Status::GatewayTimeout, "not_cached"),
+            Self::NotCached => error_response(Status::GatewayTimeout, "not_cached"),
         }
     }
 

@@ -37,15 +37,15 @@
 //!           v
 //!   memory, else KV ────── nothing, no such variant, or purged ───────┐
 //!           │                                                         │
-//!    stored response                                                  │
+//!    metadata response                                                  │
 //!           │                                                         v
 //!   decision::decide ───── stale, or the request refuses it ───> upstream
 //!           │                                                         │
 //!           │                ┌──────────────────┬─────────────────────┤
 //!           │                v                  v                     v
-//!           │        304: update the     200 etc.: store it     error: serve the stored
-//!           │        stored response     if that is allowed     response if that is allowed
-//!           │      validation::freshened   StorageCandidate::fate          stale::if_error
+//!           │        304: update the     200 etc.: store it     error: serve the metadata
+//!           │        metadata response     if that is allowed     response if that is allowed
+//!           │      validation::freshened   StorageCandidate::storable          stale::may_serve_on_error
 //!           v                v                  v                     v
 //!         hit              serve              serve               stale hit, or the error
 //!    (early refresh?)
@@ -67,7 +67,7 @@
 //! let response = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
 //! let credentials = CredentialFields::default();
 //! let times = ExchangeTimes { requested_ms: 1_000, received_ms: 1_000 };
-//! let answered = StorageCandidate {
+//! let candidate = StorageCandidate {
 //!     method: "GET",
 //!     url: "https://example.com/",
 //!     request: &request,
@@ -77,15 +77,15 @@
 //!     times,
 //!     default_lifetime_ms: None,
 //! };
-//! assert_eq!(answered.fate(), Storable::Yes);
-//! let stored = StoredMetadata::received(&request, &credentials, 200, &response, times, None);
-//! let kept = StoredResponse::new(stored, None);
+//! assert_eq!(candidate.storable(), Storable::Yes);
+//! let metadata = StoredMetadata::from_response(&request, &credentials, 200, &response, times, None);
+//! let stored = StoredResponse::new(metadata, None);
 //!
 //! // Another client asks for the same URL, half a minute and two minutes later.
-//! let asked = CacheRequest::of("GET", &HeaderSection::default());
+//! let cache_request = CacheRequest::of("GET", &HeaderSection::default());
 //! let decide_at = |now_ms| {
-//!     let selected = SelectedResponse { kept: &kept, is_left_alone: false };
-//!     decide(&asked, Some(selected), ForwardReason::UriMiss, now_ms, || 0)
+//!     let selected = SelectedResponse { stored: &stored, is_backing_off: false };
+//!     decide(&cache_request, Some(selected), ForwardReason::UriMiss, now_ms, || 0)
 //! };
 //! assert_eq!(decide_at(31_000), Decision::Serve { stale: None, refresh: false });
 //! let conditions = vec![("if-none-match", "\"v1\"".to_owned())];
@@ -95,11 +95,11 @@
 //! # Why not the crate `http-cache-semantics`
 //!
 //! Version 3.0.0 was considered. It adds 54 KB of gzip to the Worker (with `http` and `time`).
-//! Parsing its policy takes four times as long as [`stored_response`] does. That policy, 1147 bytes of
-//! JSON for a simple request, contains the client's header fields, cookies included, and does
-//! not fit into the metadata of a value in KV. It compares directives case-sensitively, so it
-//! stores a response with `No-Store`; it splits quoted strings at commas, keeps one line of a
-//! repeated field, and panics on a huge `Age`. It does not implement RFC 5861, RFC 9213,
+//! Parsing its policy takes four times as long as [`stored_response`] does. That policy, 1147
+//! bytes of JSON for a simple request, contains the client's header fields, cookies included,
+//! and does not fit into the metadata of a value in KV. It compares directives case-sensitively,
+//! so it stores a response with `No-Store`; it splits quoted strings at commas, keeps one line
+//! of a repeated field, and panics on a huge `Age`. It does not implement RFC 5861, RFC 9213,
 //! variants, ranges or invalidation.
 
 #![forbid(unsafe_code)]

@@ -26,14 +26,14 @@ const INVALIDATED_MS: u64 = 2 * 60 * 1000;
 /// A refresh that has not ended by then never will: the runtime ended its request.
 const REFRESH_LOST_MS: u64 = 30_000;
 /// The backoff after a failed refresh; each further failure doubles it.
-const LEFT_ALONE_MS: u64 = 1000;
-const LEFT_ALONE_MAX_MS: u64 = 60_000;
+const BACKOFF_MS: u64 = 1000;
+const BACKOFF_MAX_MS: u64 = 60_000;
 
 /// A stored response in memory.
 #[derive(Debug, Clone)]
 pub struct MemoryEntry<B> {
     /// The response without its body.
-    pub kept: Rc<StoredResponse>,
+    pub stored: Rc<StoredResponse>,
     /// The body.
     pub body: B,
 }
@@ -82,14 +82,14 @@ impl<B: Clone> MemoryCache<B> {
         self.entries.bytes_max() + self.invalidated.bytes_max() + self.refreshes.bytes_max()
     }
 
-    /// Returns the response under this key if it was inserted less than `kept_ms` milliseconds
-    /// ago.
-    pub fn get(&mut self, key: &str, kept_ms: u64, now_ms: u64) -> Option<MemoryEntry<B>> {
-        self.forget_invalidations(now_ms);
-        let held = self.entries.get(key)?;
+    /// Returns the response under this key if it was inserted less than `lifetime_ms`
+    /// milliseconds ago.
+    pub fn get(&mut self, key: &str, lifetime_ms: u64, now_ms: u64) -> Option<MemoryEntry<B>> {
+        self.drop_old_invalidations(now_ms);
+        let timed = self.entries.get(key)?;
         // `None` if the clock was set back: then the age of the entry is unknown.
-        if now_ms.checked_sub(held.inserted_ms).is_some_and(|age_ms| age_ms < kept_ms) {
-            let entry = held.entry.clone();
+        if now_ms.checked_sub(timed.inserted_ms).is_some_and(|age_ms| age_ms < lifetime_ms) {
+            let entry = timed.entry.clone();
             self.entries.touch(key);
             Some(entry)
         } else {
@@ -104,9 +104,9 @@ impl<B: Clone> MemoryCache<B> {
     /// Nothing changes if the response was requested before the key was invalidated, or before
     /// the response that is in memory: KV shows older values for a while.
     pub fn insert(&mut self, key: &str, entry: MemoryEntry<B>, now_ms: u64) {
-        self.forget_invalidations(now_ms);
-        let requested_ms = entry.kept.stored.times.requested_ms;
-        let newer = self.entries.get(key).filter(|held| held.entry.kept.stored.times.requested_ms > requested_ms);
+        self.drop_old_invalidations(now_ms);
+        let requested_ms = entry.stored.metadata.times.requested_ms;
+        let newer = self.entries.get(key).filter(|timed| timed.entry.stored.metadata.times.requested_ms > requested_ms);
         if newer.is_some() || self.is_invalidated(key, requested_ms) {
             return;
         }
@@ -115,8 +115,8 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Removes the response under this key if it was requested before that time.
-    pub fn forget_older(&mut self, key: &str, requested_ms: u64) {
-        if self.entries.get(key).is_some_and(|held| held.entry.kept.stored.times.requested_ms < requested_ms) {
+    pub fn remove_older(&mut self, key: &str, requested_ms: u64) {
+        if self.entries.get(key).is_some_and(|timed| timed.entry.stored.metadata.times.requested_ms < requested_ms) {
             self.entries.remove(key);
         }
     }
@@ -124,7 +124,7 @@ impl<B: Clone> MemoryCache<B> {
     /// Removes the response under this key and, for two minutes at least, rejects all responses
     /// that were requested until now (RFC 9111 §4.4, "invalidate").
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {
-        self.forget_invalidations(now_ms);
+        self.drop_old_invalidations(now_ms);
         self.entries.remove(key);
         let at_ms = self.invalidated.get(key).map_or(now_ms, |at_ms| now_ms.max(*at_ms));
         self.invalidated.insert(key, at_ms, 0);
@@ -141,7 +141,7 @@ impl<B: Clone> MemoryCache<B> {
     /// key was invalidated since, or a newer response is in memory.
     #[must_use]
     pub fn is_outdated(&self, key: &str, requested_ms: u64) -> bool {
-        let newest = self.entries.get(key).map(|held| held.entry.kept.stored.times.requested_ms);
+        let newest = self.entries.get(key).map(|timed| timed.entry.stored.metadata.times.requested_ms);
         newest.is_some_and(|newest_ms| newest_ms > requested_ms) || self.is_invalidated(key, requested_ms)
     }
 
@@ -149,7 +149,7 @@ impl<B: Clone> MemoryCache<B> {
     /// refresh is in progress, or during the backoff after a failed one. The caller must report
     /// the end with [`MemoryCache::end_refresh`]; otherwise the next refresh has to wait 30 s.
     pub fn begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
-        if self.is_left_alone(key, now_ms) {
+        if self.is_backing_off(key, now_ms) {
             return false;
         }
         let mut refresh = self.refreshes.remove(key).unwrap_or_default();
@@ -171,7 +171,7 @@ impl<B: Clone> MemoryCache<B> {
         }
         let mut refresh = refresh.unwrap_or_default();
         refresh.began_ms = None;
-        if !refresh.is_left_alone(now_ms) {
+        if !refresh.is_backing_off(now_ms) {
             refresh.failures = refresh.failures.saturating_add(1);
             refresh.failed_ms = now_ms;
         }
@@ -180,11 +180,11 @@ impl<B: Clone> MemoryCache<B> {
 
     /// Returns true during the backoff after a failed refresh.
     #[must_use]
-    pub fn is_left_alone(&self, key: &str, now_ms: u64) -> bool {
-        self.refreshes.get(key).is_some_and(|refresh| refresh.is_left_alone(now_ms))
+    pub fn is_backing_off(&self, key: &str, now_ms: u64) -> bool {
+        self.refreshes.get(key).is_some_and(|refresh| refresh.is_backing_off(now_ms))
     }
 
-    fn forget_invalidations(&mut self, now_ms: u64) {
+    fn drop_old_invalidations(&mut self, now_ms: u64) {
         while self.invalidated.oldest().is_some_and(|(_, at_ms)| at_ms.abs_diff(now_ms) > INVALIDATED_MS) {
             self.invalidated.remove_oldest();
         }
@@ -192,9 +192,9 @@ impl<B: Clone> MemoryCache<B> {
 }
 
 impl RefreshState {
-    fn is_left_alone(&self, now_ms: u64) -> bool {
+    fn is_backing_off(&self, now_ms: u64) -> bool {
         let Some(doublings) = self.failures.checked_sub(1) else { return false };
-        let lasts_ms = LEFT_ALONE_MS.saturating_mul(2_u64.saturating_pow(doublings)).min(LEFT_ALONE_MAX_MS);
+        let lasts_ms = BACKOFF_MS.saturating_mul(2_u64.saturating_pow(doublings)).min(BACKOFF_MAX_MS);
         self.failed_ms.abs_diff(now_ms) < lasts_ms
     }
 }
@@ -202,9 +202,9 @@ impl RefreshState {
 /// Returns the size in bytes of an entry without its key: its metadata as it lies in memory, and
 /// its body.
 fn size<B>(entry: &MemoryEntry<B>) -> usize {
-    let StoredMetadata { fields, selecting, length, .. } = &entry.kept.stored;
-    let selecting = selecting.iter().flat_map(|(name, value)| [name.len(), value.len()]);
+    let StoredMetadata { fields, selecting_fields, length, .. } = &entry.stored.metadata;
+    let selecting_fields = selecting_fields.iter().flat_map(|(name, value)| [name.len(), value.len()]);
     let body = usize::try_from(*length).unwrap_or(usize::MAX);
     let head = size_of::<StoredResponse>() + fields.as_str().len() + fields.names().len();
-    [head, body].into_iter().chain(selecting).fold(0, usize::saturating_add)
+    [head, body].into_iter().chain(selecting_fields).fold(0, usize::saturating_add)
 }

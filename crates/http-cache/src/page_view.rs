@@ -72,7 +72,7 @@ fn collapse_white_space(text: &str) -> String {
 /// Returns the documented response around a view that was read from `CACHE_KV`. Returns `None`
 /// if the record is broken, which counts as a miss.
 #[must_use]
-pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
+pub fn json_from_record(record: &[u8]) -> Option<Vec<u8>> {
     record::parse::<PageView<'_>>(record)
         .is_ok()
         .then(|| [&b"{\"data\":"[..], record, b",\"fromCache\":true}"].concat())
@@ -81,7 +81,7 @@ pub fn answer_from_record(record: &[u8]) -> Option<Vec<u8>> {
 /// Returns the documented response around a view that was made just now, from a page out of the
 /// cache or from the upstream.
 #[must_use]
-pub fn answer_around(page: &str, is_from_cache: bool) -> String {
+pub fn json_around(page: &str, is_from_cache: bool) -> String {
     let end = if is_from_cache { ",\"fromCache\":true}" } else { ",\"fromCache\":false}" };
     ["{\"data\":", page, end].concat()
 }
@@ -96,7 +96,7 @@ pub fn is_redirect(status: u16) -> bool {
 /// seconds, which the redirects limit, and with the tags of all responses on the way, so that a
 /// purge of any of them covers the view. It is not stored if `seconds` is 0 or less.
 #[must_use]
-pub fn kept_for(seconds: i64, tags: &[String]) -> HeaderSection {
+pub fn redirected_fields(seconds: i64, tags: &[String]) -> HeaderSection {
     let control = if seconds > 0 { format!("max-age={seconds}") } else { "no-store".to_owned() };
     let tags = tags.join(",");
     let tags = (!tags.is_empty()).then_some(("cache-tag", tags.as_str()));
@@ -117,13 +117,13 @@ mod tests {
     #[test]
     fn a_record_is_answered_as_it_stands_and_a_broken_one_is_a_miss() {
         let record = r#"{"title":"A \"b\"","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}"#;
-        let answer = answer_from_record(record.as_bytes()).unwrap();
+        let answer = json_from_record(record.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(answer).unwrap(), format!(r#"{{"data":{record},"fromCache":true}}"#));
-        assert_eq!(answer_around(record, true), format!(r#"{{"data":{record},"fromCache":true}}"#));
-        assert_eq!(answer_around(record, false), format!(r#"{{"data":{record},"fromCache":false}}"#));
-        assert_eq!(answer_from_record(b"{\"title\":\"\xff\",\"content\":\"\",\"lastUpdated\":\"\"}"), None);
+        assert_eq!(json_around(record, true), format!(r#"{{"data":{record},"fromCache":true}}"#));
+        assert_eq!(json_around(record, false), format!(r#"{{"data":{record},"fromCache":false}}"#));
+        assert_eq!(json_from_record(b"{\"title\":\"\xff\",\"content\":\"\",\"lastUpdated\":\"\"}"), None);
         for broken in ["", "{", "null", "[]", "{}", r#"{"title":1,"content":"","lastUpdated":""}"#] {
-            assert_eq!(answer_from_record(broken.as_bytes()), None, "{broken}");
+            assert_eq!(json_from_record(broken.as_bytes()), None, "{broken}");
         }
     }
 
@@ -150,10 +150,10 @@ mod tests {
 
     #[test]
     fn a_page_behind_a_redirect_is_kept_as_long_as_the_way_there_holds() {
-        assert_eq!(kept_for(5, &["a".to_owned(), "b".to_owned()]).get("cache-tag").as_deref(), Some("a,b"));
-        assert!(!kept_for(5, &[]).has("cache-tag"));
-        assert_eq!(kept_for(5, &[]).get("cache-control").as_deref(), Some("max-age=5"));
-        assert_eq!(kept_for(0, &[]).get("cache-control").as_deref(), Some("no-store"));
+        assert_eq!(redirected_fields(5, &["a".to_owned(), "b".to_owned()]).get("cache-tag").as_deref(), Some("a,b"));
+        assert!(!redirected_fields(5, &[]).has("cache-tag"));
+        assert_eq!(redirected_fields(5, &[]).get("cache-control").as_deref(), Some("max-age=5"));
+        assert_eq!(redirected_fields(0, &[]).get("cache-control").as_deref(), Some("no-store"));
     }
 
     #[test]

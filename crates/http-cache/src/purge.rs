@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cached_url::{CachedUrl, URL_BYTES_MAX, encoded};
 use crate::error::CacheError;
-use crate::stale::KEPT_MAX_SECONDS;
+use crate::stale::EXPIRATION_TTL_MAX_SECONDS;
 use crate::stored_response::StoredMetadata;
 use http_semantics::content_hash;
 use http_semantics::error_response::{ErrorResponse, HttpError};
@@ -45,12 +45,12 @@ pub const KEY_PREFIX: &str = "purge:";
 
 /// How long KV keeps the record of a prefix or a tag, in seconds: as long as it may keep any
 /// response.
-const KEPT_SECONDS: u32 = KEPT_MAX_SECONDS;
+const RECORD_SECONDS: u32 = EXPIRATION_TTL_MAX_SECONDS;
 
 /// How long KV keeps the record of a URL, in seconds. The values of the URL are deleted from KV
 /// as well. The record is for isolates that still see them, and for responses that were
 /// requested before.
-const URL_KEPT_SECONDS: u32 = 60 * 60;
+const URL_RECORD_SECONDS: u32 = 60 * 60;
 
 /// The longest body of a purge request, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -97,8 +97,8 @@ struct Record {
 impl Purge {
     /// Returns the number of seconds for which KV keeps the record.
     #[must_use]
-    pub fn kept_seconds(&self) -> u32 {
-        if matches!(self.target, PurgeTarget::Url(_)) { URL_KEPT_SECONDS } else { KEPT_SECONDS }
+    pub fn expiration_ttl_seconds(&self) -> u32 {
+        if matches!(self.target, PurgeTarget::Url(_)) { URL_RECORD_SECONDS } else { RECORD_SECONDS }
     }
 
     /// Returns the key of the record in `CACHE_KV`. Each target has one, so a later purge of it
@@ -191,8 +191,8 @@ impl PurgeList {
     /// Returns true if a stored response was requested before it was purged. For a response
     /// newer than all purges, which most hits are, this costs one comparison.
     #[must_use]
-    pub fn covers(&self, url: &str, stored: &StoredMetadata) -> bool {
-        let requested_ms = stored.times.requested_ms;
+    pub fn covers(&self, url: &str, metadata: &StoredMetadata) -> bool {
+        let requested_ms = metadata.times.requested_ms;
         let is_covered =
             |purges: &BTreeMap<String, u64>, text: &str| purges.get(text).is_some_and(|at_ms| requested_ms <= *at_ms);
         if requested_ms > self.newest_ms {
@@ -204,7 +204,7 @@ impl PurgeList {
                 .prefixes
                 .iter()
                 .any(|(length, purges)| url.get(..*length).is_some_and(|head| is_covered(purges, head)))
-            || (!self.tags.is_empty() && tags(&stored.fields).iter().any(|tag| is_covered(&self.tags, tag)))
+            || (!self.tags.is_empty() && tags(&metadata.fields).iter().any(|tag| is_covered(&self.tags, tag)))
     }
 }
 

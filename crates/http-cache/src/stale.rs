@@ -21,7 +21,7 @@ const MARGIN_SECONDS: u64 = 60;
 const VALIDATED_MARGIN_SECONDS: u64 = 60 * 60;
 
 /// The longest time for which KV keeps a response, in seconds.
-pub const KEPT_MAX_SECONDS: u32 = 30 * 24 * 60 * 60;
+pub const EXPIRATION_TTL_MAX_SECONDS: u32 = 30 * 24 * 60 * 60;
 
 /// Returns true for a status in whose place a stale response may be served (RFC 5861 §4).
 #[must_use]
@@ -32,8 +32,8 @@ pub fn is_error(status: u16) -> bool {
 /// Returns true if a stale response may be served while it is refreshed (RFC 5861 §3).
 /// `stale_ms` is how long it has been stale, in milliseconds.
 #[must_use]
-pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
-    !answer.forbids_stale() && is_within(answer.stale_while_revalidate, stale_ms)
+pub fn may_serve_while_revalidating(directives: &CacheControl, stale_ms: u64) -> bool {
+    !directives.forbids_stale() && is_within(directives.stale_while_revalidate, stale_ms)
 }
 
 /// Returns true if a stale response may be served in place of an error, or if the upstream
@@ -44,17 +44,17 @@ pub fn while_revalidate(answer: &CacheControl, stale_ms: u64) -> bool {
 /// single failed request does not make a cache disconnected. The request may allow it, too, but
 /// only for a response that was explicitly fresh.
 #[must_use]
-pub fn if_error(kept: &StoredResponse, request: &CacheControl, stale_ms: u64) -> bool {
-    let answer = &kept.directives;
-    let is_asked_for = kept.freshness.is_explicit() && is_within(request.stale_if_error, stale_ms);
-    !answer.forbids_stale() && (is_asked_for || is_within(answer.stale_if_error, stale_ms))
+pub fn may_serve_on_error(stored: &StoredResponse, request: &CacheControl, stale_ms: u64) -> bool {
+    let directives = &stored.directives;
+    let is_asked_for = stored.freshness.is_explicit() && is_within(request.stale_if_error, stale_ms);
+    !directives.forbids_stale() && (is_asked_for || is_within(directives.stale_if_error, stale_ms))
 }
 
 fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
     seconds.is_some_and(|seconds| stale_ms <= seconds.saturating_mul(1000))
 }
 
-/// If expiry is further away than this many times the cost of a refresh, [`is_early`]
+/// If expiry is further away than this many times the cost of a refresh, [`is_early_refresh`]
 /// practically never returns true (e^-30).
 const EARLY_FACTOR: u64 = 30;
 
@@ -66,7 +66,7 @@ const EARLY_FACTOR: u64 = 30;
 ///
 /// `cost_ms` is how long the last refresh took, in milliseconds. `random` returns 52 random bits
 /// and is only called if they matter.
-pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool {
+pub fn is_early_refresh(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool {
     if ttl_ms > cost_ms.saturating_mul(EARLY_FACTOR) {
         return false;
     }
@@ -80,20 +80,20 @@ pub fn is_early(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64) -> bool
 /// documentation, "Write key-value pairs") and 30 days. A response that is fresh by default only
 /// has no margin.
 #[must_use]
-pub fn kept_seconds(kept: &StoredResponse, now_ms: u64) -> u32 {
-    let answer = &kept.directives;
-    let fresh_ms = u64::try_from(kept.freshness.ttl_ms(now_ms)).unwrap_or(0);
-    let windows = [answer.stale_while_revalidate, answer.stale_if_error];
-    let window_seconds = if answer.forbids_stale() { 0 } else { windows.into_iter().flatten().max().unwrap_or(0) };
-    let margin_seconds = if kept.freshness.basis == LifetimeSource::Default {
+pub fn expiration_ttl_seconds(stored: &StoredResponse, now_ms: u64) -> u32 {
+    let directives = &stored.directives;
+    let fresh_ms = u64::try_from(stored.freshness.ttl_ms(now_ms)).unwrap_or(0);
+    let windows = [directives.stale_while_revalidate, directives.stale_if_error];
+    let window_seconds = if directives.forbids_stale() { 0 } else { windows.into_iter().flatten().max().unwrap_or(0) };
+    let margin_seconds = if stored.freshness.basis == LifetimeSource::Default {
         0
-    } else if has_validator(&kept.stored.fields) {
+    } else if has_validator(&stored.metadata.fields) {
         VALIDATED_MARGIN_SECONDS
     } else {
         MARGIN_SECONDS
     };
     let seconds = fresh_ms.div_ceil(1000).saturating_add(window_seconds).saturating_add(margin_seconds);
-    u32::try_from(seconds).unwrap_or(u32::MAX).clamp(EXPIRATION_TTL_MIN_SECONDS, KEPT_MAX_SECONDS)
+    u32::try_from(seconds).unwrap_or(u32::MAX).clamp(EXPIRATION_TTL_MIN_SECONDS, EXPIRATION_TTL_MAX_SECONDS)
 }
 
 #[cfg(test)]
@@ -106,19 +106,21 @@ mod tests {
 
     #[test]
     fn stale_while_revalidate_lasts_for_its_seconds() {
-        let answer = CacheControl::parse("max-age=1, stale-while-revalidate=10");
+        let directives = CacheControl::parse("max-age=1, stale-while-revalidate=10");
         assert!(
-            while_revalidate(&answer, 0) && while_revalidate(&answer, 10_000) && !while_revalidate(&answer, 10_001)
+            may_serve_while_revalidating(&directives, 0)
+                && may_serve_while_revalidating(&directives, 10_000)
+                && !may_serve_while_revalidating(&directives, 10_001)
         );
-        assert!(!while_revalidate(&CacheControl::parse("max-age=1"), 0));
+        assert!(!may_serve_while_revalidating(&CacheControl::parse("max-age=1"), 0));
     }
 
     /// A stored response with this `Cache-Control`, and a `Last-Modified` of the day before.
-    fn kept(control: &str) -> StoredResponse {
+    fn stored(control: &str) -> StoredResponse {
         let fields: HeaderSection =
             [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
         let times = ExchangeTimes { requested_ms: 86_400_000, received_ms: 86_400_000 };
-        let stored = StoredMetadata::received(
+        let metadata = StoredMetadata::from_response(
             &HeaderSection::default(),
             &CredentialFields::default(),
             200,
@@ -126,27 +128,29 @@ mod tests {
             times,
             None,
         );
-        StoredResponse::new(stored, None)
+        StoredResponse::new(metadata, None)
     }
 
     #[test]
     fn stale_if_error_of_answer_or_request_lasts_for_its_seconds() {
-        let answer = kept("max-age=1, stale-if-error=10");
+        let directives = stored("max-age=1, stale-if-error=10");
         let request = CacheControl::parse("stale-if-error=20");
         let none = CacheControl::default();
-        assert!(if_error(&answer, &none, 10_000) && !if_error(&answer, &none, 10_001));
-        assert!(if_error(&answer, &request, 20_000) && !if_error(&answer, &request, 20_001));
-        assert!(!if_error(&kept("max-age=1"), &none, 0), "not without a directive");
+        assert!(may_serve_on_error(&directives, &none, 10_000) && !may_serve_on_error(&directives, &none, 10_001));
+        assert!(
+            may_serve_on_error(&directives, &request, 20_000) && !may_serve_on_error(&directives, &request, 20_001)
+        );
+        assert!(!may_serve_on_error(&stored("max-age=1"), &none, 0), "not without a directive");
     }
 
     #[test]
     fn a_clients_stale_if_error_counts_only_for_an_answer_that_said_that_it_was_fresh() {
         let (request, none) = (CacheControl::parse("stale-if-error=20"), CacheControl::default());
         for control in ["", "max-age=0", "no-cache=\"set-cookie\"", "max-age=x"] {
-            assert!(!if_error(&kept(control), &request, 0), "{control}");
+            assert!(!may_serve_on_error(&stored(control), &request, 0), "{control}");
         }
-        assert!(if_error(&kept("max-age=1"), &request, 0));
-        assert!(if_error(&kept("max-age=0, stale-if-error=10"), &none, 0), "the answer's own word counts");
+        assert!(may_serve_on_error(&stored("max-age=1"), &request, 0));
+        assert!(may_serve_on_error(&stored("max-age=0, stale-if-error=10"), &none, 0), "the answer's own word counts");
     }
 
     #[test]
@@ -163,34 +167,35 @@ mod tests {
         // been successfully validated". §5.2.2.8 proxy-revalidate, §5.2.2.10 s-maxage: the same
         // for a shared cache. §5.2.2.4 no-cache.
         for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
-            let answer = CacheControl::parse(&format!("{forbids}, stale-while-revalidate=60, stale-if-error=60"));
-            assert!(!while_revalidate(&answer, 0), "{forbids}");
-            let kept = kept(&format!("{forbids}, max-age=1, stale-while-revalidate=60, stale-if-error=60"));
-            assert!(!if_error(&kept, &answer, 0), "{forbids}");
+            let directives = CacheControl::parse(&format!("{forbids}, stale-while-revalidate=60, stale-if-error=60"));
+            assert!(!may_serve_while_revalidating(&directives, 0), "{forbids}");
+            let stored = stored(&format!("{forbids}, max-age=1, stale-while-revalidate=60, stale-if-error=60"));
+            assert!(!may_serve_on_error(&stored, &directives, 0), "{forbids}");
         }
         let qualified = CacheControl::parse("no-cache=\"a\", stale-while-revalidate=60");
-        assert!(while_revalidate(&qualified, 0), "the qualified form speaks of the field only (§5.2.2.4)");
+        assert!(may_serve_while_revalidating(&qualified, 0), "the qualified form speaks of the field only (§5.2.2.4)");
     }
 
     #[test]
     fn an_early_refresh_is_the_likelier_the_nearer_expiry_and_the_dearer_it_is() {
         let most: u64 = (1 << 52) - 1;
-        assert!(is_early(100, 0, || most), "expired");
-        assert!(!is_early(100, 10, || most) && is_early(100, 10, || 0));
-        assert!(!is_early(0, 1, || 0), "what costs nothing is never early");
-        assert!(!is_early(100, 3001, || panic!("not asked far from expiry")));
+        assert!(is_early_refresh(100, 0, || most), "expired");
+        assert!(!is_early_refresh(100, 10, || most) && is_early_refresh(100, 10, || 0));
+        assert!(!is_early_refresh(0, 1, || 0), "what costs nothing is never early");
+        assert!(!is_early_refresh(100, 3001, || panic!("not asked far from expiry")));
         // P(early) = e^(-ttl/cost).
-        let hits = |ttl_ms: u64| (0..1000_u64).filter(|at| is_early(100, ttl_ms, || at * (most / 1000))).count();
+        let hits =
+            |ttl_ms: u64| (0..1000_u64).filter(|at| is_early_refresh(100, ttl_ms, || at * (most / 1000))).count();
         assert!((355..=380).contains(&hits(100)), "{}", hits(100));
         assert!((595..=617).contains(&hits(50)), "{}", hits(50));
     }
 
     #[test]
     fn kv_keeps_an_answer_past_its_stale_windows_within_limits() {
-        let kept = |control: &str, etag: Option<&str>, default_ms, now_ms| {
+        let stored = |control: &str, etag: Option<&str>, default_ms, now_ms| {
             let fields: HeaderSection =
                 [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();
-            let stored = StoredMetadata::received(
+            let metadata = StoredMetadata::from_response(
                 &HeaderSection::default(),
                 &CredentialFields::default(),
                 200,
@@ -198,15 +203,15 @@ mod tests {
                 ExchangeTimes { requested_ms: 0, received_ms: 0 },
                 default_ms,
             );
-            kept_seconds(&StoredResponse::new(stored, default_ms), now_ms)
+            expiration_ttl_seconds(&StoredResponse::new(metadata, default_ms), now_ms)
         };
-        assert_eq!(kept("max-age=10", None, None, 0), 70);
-        assert_eq!(kept("max-age=10", Some("\"a\""), None, 0), 3610);
-        assert_eq!(kept("max-age=10", Some("\"a\""), None, 4_000), 3606);
-        assert_eq!(kept("max-age=10", None, None, 60_000), 60, "stale already");
-        assert_eq!(kept("max-age=10, stale-while-revalidate=20, stale-if-error=7200", None, None, 0), 7270);
-        assert_eq!(kept("max-age=10, stale-if-error=7200, must-revalidate", None, None, 0), 70);
-        assert_eq!(kept("max-age=99999999999", None, None, 0), KEPT_MAX_SECONDS);
-        assert_eq!(kept("", Some("\"a\""), Some(60_000), 0), 60, "by default: as documented");
+        assert_eq!(stored("max-age=10", None, None, 0), 70);
+        assert_eq!(stored("max-age=10", Some("\"a\""), None, 0), 3610);
+        assert_eq!(stored("max-age=10", Some("\"a\""), None, 4_000), 3606);
+        assert_eq!(stored("max-age=10", None, None, 60_000), 60, "stale already");
+        assert_eq!(stored("max-age=10, stale-while-revalidate=20, stale-if-error=7200", None, None, 0), 7270);
+        assert_eq!(stored("max-age=10, stale-if-error=7200, must-revalidate", None, None, 0), 70);
+        assert_eq!(stored("max-age=99999999999", None, None, 0), EXPIRATION_TTL_MAX_SECONDS);
+        assert_eq!(stored("", Some("\"a\""), Some(60_000), 0), 60, "by default: as documented");
     }
 }

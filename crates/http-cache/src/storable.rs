@@ -111,15 +111,14 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
     /// only refuses this client or this moment (4xx other than 404 and 410, 5xx), the stored one
     /// stays.
     #[must_use]
-    pub fn fate(&self) -> Storable {
-        let Err(why) = self.storable() else { return Storable::Yes };
+    pub fn storable(&self) -> Storable {
+        let Err(why) = self.check() else { return Storable::Yes };
         let Self { url, credentials, status, response, times, default_lifetime_ms, .. } = *self;
         let (method, request) = ("GET", &HeaderSection::default());
-        let alone =
+        let anonymous =
             StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
-        let is_of_the_resource =
-            self.method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
-        if is_of_the_resource && alone.storable().is_err() { Storable::Invalidate(why) } else { Storable::No(why) }
+        let is_about_resource = self.method == "GET" && matches!(status, 200..=205 | 300..=303 | 307 | 308 | 404 | 410);
+        if is_about_resource && anonymous.check().is_err() { Storable::Invalidate(why) } else { Storable::No(why) }
     }
 
     /// Decides what to do with a stored response to `GET` whose fields are updated by a 304 or
@@ -130,21 +129,21 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
     /// has credentials, `update` itself has to say that it is fresh for shared caches: its
     /// fields may be for this visitor only.
     #[must_use]
-    pub fn fate_of_update(&self, update: &impl Fields) -> Storable {
-        let fate = self.fate();
-        if fate != Storable::Yes || !self.credentials.are_in(self.request) {
-            return fate;
+    pub fn storable_update(&self, update: &impl Fields) -> Storable {
+        let storable = self.storable();
+        if storable != Storable::Yes || !self.credentials.are_in(self.request) {
+            return storable;
         }
         let (directives, is_targeted) = CacheControl::of_response(update);
         let freshness = Freshness::of(self.status, update, &directives, is_targeted, self.times, None);
-        if is_for_everybody(&directives, &freshness) { fate } else { Storable::No(NoCacheReason::Credentials) }
+        if is_for_everybody(&directives, &freshness) { storable } else { Storable::No(NoCacheReason::Credentials) }
     }
 
     /// Checks that a response may be stored (RFC 9111 §3) and is worth storing.
     ///
     /// # Errors
     /// The reason not to store it.
-    pub fn storable(&self) -> Result<(), NoCacheReason> {
+    pub fn check(&self) -> Result<(), NoCacheReason> {
         let Self { method, url, request, credentials, status, response, times, default_lifetime_ms } = *self;
         if !matches!(method, "GET" | "POST") {
             return Err(NoCacheReason::Method);
@@ -165,7 +164,7 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
         if is_no_store || CacheControl::of_request(request).no_store {
             return Err(NoCacheReason::NoStore);
         }
-        if directives.private == Qualified::All || hides_what_steers(&directives) {
+        if directives.private == Qualified::All || hides_reuse_control(&directives) {
             return Err(NoCacheReason::Private);
         }
         if request.has("authorization") && !allows_sharing(&directives) {
@@ -188,7 +187,7 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
             }
         }
         let freshness = Freshness::of(status, response, &directives, is_targeted, times, default_lifetime_ms);
-        if method == "POST" && !answers_get(url, status, response, freshness.basis) {
+        if method == "POST" && !is_response_to_get(url, status, response, freshness.basis) {
             return Err(NoCacheReason::Method);
         }
         if !is_useful(status, response, &directives, &freshness) {
@@ -203,19 +202,21 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
 
 /// Returns the fields of a response that are stored (RFC 9111 §3.1): all but those of the
 /// connection and of the proxy, those that `no-cache` or `private` name, and `Set-Cookie` unless
-/// `keeps_cookies`.
+/// `with_cookies`.
 #[must_use]
-pub fn kept_fields(response: &HeaderSection, keeps_cookies: bool) -> HeaderSection {
+pub fn stored_fields(response: &HeaderSection, with_cookies: bool) -> HeaderSection {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);
     let connection = response.get("connection").unwrap_or_default().to_ascii_lowercase();
-    let is_kept = |name: &str| {
+    let is_stored = |name: &str| {
         let is_of_connection = fields::is_hop_by_hop(name)
             || name == "proxy-authentication-info"
-            || (fields::list(&connection).any(|listed| listed == name) && !steers(name) && name != "content-length");
+            || (fields::list(&connection).any(|listed| listed == name)
+                && !controls_reuse(name)
+                && name != "content-length");
         let is_hidden = no_cache.names(name) || private.names(name);
-        !is_of_connection && !is_hidden && (keeps_cookies || name != "set-cookie")
+        !is_of_connection && !is_hidden && (with_cookies || name != "set-cookie")
     };
-    response.iter().filter(|(name, _)| is_kept(name)).collect()
+    response.iter().filter(|(name, _)| is_stored(name)).collect()
 }
 
 /// Returns true if `Set-Cookie` is stored with the response: it addresses shared caches, with
@@ -223,7 +224,7 @@ pub fn kept_fields(response: &HeaderSection, keeps_cookies: bool) -> HeaderSecti
 /// enough, because frameworks add a session cookie to any response. RFC 9111 §7.3 leaves it to
 /// servers to prevent that, and many do not.
 #[must_use]
-pub fn shares_cookies(directives: &CacheControl, is_targeted: bool, freshness: &Freshness) -> bool {
+pub fn stores_cookies(directives: &CacheControl, is_targeted: bool, freshness: &Freshness) -> bool {
     let is_for_shared_caches = is_targeted || directives.s_maxage.is_some() || directives.public;
     is_for_shared_caches && is_for_everybody(directives, freshness)
 }
@@ -255,14 +256,15 @@ fn is_partial(status: u16) -> bool {
 
 /// Returns true for a field that controls reuse. RFC 9110 §7.6.1: "Cache-Control is never
 /// appropriate as a connection option".
-fn steers(name: &str) -> bool {
+fn controls_reuse(name: &str) -> bool {
     matches!(name, "age" | "cache-control" | "cdn-cache-control" | "date" | "expires" | "vary")
 }
 
 /// Returns true if a field that controls reuse must not be stored. The response must not be used
 /// without it.
-fn hides_what_steers(directives: &CacheControl) -> bool {
-    let hides = |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| steers(name)));
+fn hides_reuse_control(directives: &CacheControl) -> bool {
+    let hides =
+        |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| controls_reuse(name)));
     hides(&directives.no_cache) || hides(&directives.private)
 }
 
@@ -277,7 +279,7 @@ fn allows_sharing(directives: &CacheControl) -> bool {
 /// "Responses to POST requests are only cacheable when they include explicit freshness
 /// information … and a Content-Location header field that has the same value as the POST's
 /// target URI". Only a 2xx is.
-fn answers_get(url: &str, status: u16, response: &impl Fields, basis: LifetimeSource) -> bool {
+fn is_response_to_get(url: &str, status: u16, response: &impl Fields, basis: LifetimeSource) -> bool {
     let path = url.split_once("://").and_then(|(_, rest)| rest.get(rest.find('/')?..));
     let is_same = |location: &str| location == url || path == Some(location);
     (200..300).contains(&status)
@@ -288,7 +290,7 @@ fn answers_get(url: &str, status: u16, response: &impl Fields, basis: LifetimeSo
 /// Returns true if RFC 9111 §3 permits storing the response ("the response contains at least one
 /// of the following …"), and it can be used later: fresh, stale, or validated.
 fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, freshness: &Freshness) -> bool {
-    let may_be_kept =
+    let may_be_stored =
         freshness.basis != LifetimeSource::None || directives.public || status_code::is_heuristically_cacheable(status);
     let may_be_stale = !directives.forbids_stale()
         && [directives.stale_while_revalidate, directives.stale_if_error]
@@ -296,7 +298,7 @@ fn is_useful(status: u16, response: &impl Fields, directives: &CacheControl, fre
             .flatten()
             .any(|seconds| seconds > 0);
     let can_be_used = directives.no_cache != Qualified::All && (freshness.lifetime_ms > 0 || may_be_stale);
-    may_be_kept && (can_be_used || has_validator(response))
+    may_be_stored && (can_be_used || has_validator(response))
 }
 
 /// Checks that the fields can be stored unchanged, and take no more than [`HEAD_BYTES_MAX`] as

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache_control::CacheControl;
 use crate::credentials::CredentialFields;
 use crate::freshness::{ExchangeTimes, Freshness};
-use crate::storable::{kept_fields, shares_cookies};
+use crate::storable::{stored_fields, stores_cookies};
 use crate::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::record;
@@ -25,7 +25,7 @@ pub struct StoredMetadata {
     /// The length of the body in bytes.
     pub length: u64,
     /// The request fields that select it (RFC 9111 §4.1); empty if its `Vary` names none.
-    pub selecting: SelectingFields,
+    pub selecting_fields: SelectingFields,
     /// When a response with the same list of selecting fields was first stored for the URL, in
     /// milliseconds since the Unix epoch. A variant is used only if the response under the URL's
     /// key has the same epoch, so a change of `Vary` makes all older variants unreachable.
@@ -36,7 +36,7 @@ impl StoredMetadata {
     /// Returns the metadata of a response that has just been received. Length, selecting fields
     /// and epoch are left for the caller to set.
     #[must_use]
-    pub fn received(
+    pub fn from_response(
         request: &impl Fields,
         credentials: &CredentialFields,
         status: u16,
@@ -47,44 +47,44 @@ impl StoredMetadata {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(status, fields, &directives, is_targeted, times, default_lifetime_ms);
         // A cookie in response to a cookie may be the visitor's own session.
-        let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness) && !credentials.are_in(request);
-        let fields = kept_fields(fields, keeps_cookies);
-        Self { status, fields, times, length: 0, selecting: SelectingFields::new(), epoch_ms: 0 }
+        let with_cookies = stores_cookies(&directives, is_targeted, &freshness) && !credentials.are_in(request);
+        let fields = stored_fields(fields, with_cookies);
+        Self { status, fields, times, length: 0, selecting_fields: SelectingFields::new(), epoch_ms: 0 }
     }
 
     /// Returns the same response without cookies. A cookie in response to a POST may be the
     /// session that it began.
     #[must_use]
     pub fn without_cookies(self) -> Self {
-        Self { fields: kept_fields(&self.fields, false), ..self }
+        Self { fields: stored_fields(&self.fields, false), ..self }
     }
 
     /// Returns the same response with other fields, from a validation. If its `Vary` names other
     /// fields than before, it becomes the response to this request, and a new epoch begins (RFC
     /// 9111 §4.1).
     #[must_use]
-    pub fn renewed(&self, request: &impl Fields, fields: &HeaderSection, times: ExchangeTimes) -> Self {
+    pub fn updated(&self, request: &impl Fields, fields: &HeaderSection, times: ExchangeTimes) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(self.status, fields, &directives, is_targeted, times, None);
-        let keeps_cookies = shares_cookies(&directives, is_targeted, &freshness);
-        let renewed = Self { fields: kept_fields(fields, keeps_cookies), times, ..self.clone() };
+        let with_cookies = stores_cookies(&directives, is_targeted, &freshness);
+        let renewed = Self { fields: stored_fields(fields, with_cookies), times, ..self.clone() };
         let names = match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => names,
             // `Vary: *` is not stored.
             Vary::Nothing | Vary::Star => Vec::new(),
         };
-        if self.selecting.iter().map(|(name, _)| name).eq(&names) {
+        if self.selecting_fields.iter().map(|(name, _)| name).eq(&names) {
             return renewed;
         }
-        Self { selecting: vary::selecting(&names, request), epoch_ms: times.received_ms, ..renewed }
+        Self { selecting_fields: vary::selecting_fields(&names, request), epoch_ms: times.received_ms, ..renewed }
     }
 
     /// Returns the metadata of a value in KV that has none. Nothing is known but that KV still
     /// has it.
     #[must_use]
-    pub fn undated(now_ms: u64) -> Self {
+    pub fn unknown(now_ms: u64) -> Self {
         let times = ExchangeTimes { requested_ms: now_ms, received_ms: now_ms };
-        Self::received(
+        Self::from_response(
             &HeaderSection::default(),
             &CredentialFields::default(),
             200,
@@ -99,7 +99,7 @@ impl StoredMetadata {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredResponse {
     /// The metadata.
-    pub stored: StoredMetadata,
+    pub metadata: StoredMetadata,
     /// The directives of `CDN-Cache-Control`, or else of `Cache-Control`.
     pub directives: CacheControl,
     /// Its age and lifetime.
@@ -110,11 +110,11 @@ impl StoredResponse {
     /// Parses what the metadata says about its use. `default_lifetime_ms` is the lifetime if it
     /// states none, in milliseconds.
     #[must_use]
-    pub fn new(stored: StoredMetadata, default_lifetime_ms: Option<u64>) -> Self {
-        let (directives, is_targeted) = CacheControl::of_response(&stored.fields);
-        let StoredMetadata { status, times, .. } = stored;
-        let freshness = Freshness::of(status, &stored.fields, &directives, is_targeted, times, default_lifetime_ms);
-        Self { stored, directives, freshness }
+    pub fn new(metadata: StoredMetadata, default_lifetime_ms: Option<u64>) -> Self {
+        let (directives, is_targeted) = CacheControl::of_response(&metadata.fields);
+        let StoredMetadata { status, times, .. } = metadata;
+        let freshness = Freshness::of(status, &metadata.fields, &directives, is_targeted, times, default_lifetime_ms);
+        Self { metadata, directives, freshness }
     }
 
     /// Returns for how many whole seconds it stays fresh, rounded up. Together with its `Age`,
@@ -159,27 +159,29 @@ pub enum StorageKey {
 impl StorageKey {
     /// Returns where to store a response with these selecting fields.
     ///
-    /// `found` is the stored response that it replaces, with true if that is under the key of a
-    /// variant; the new one goes to the same place. Otherwise `first` decides, the response
+    /// `hit` is the stored response that it replaces, with true if that is under the key of a
+    /// variant; the new one goes to the same place. Otherwise `primary` decides, the response
     /// under the URL's key: a fresh one keeps its place, a stale one is replaced.
     #[must_use]
-    pub fn of(
-        first: Option<&StoredResponse>,
-        found: Option<(&StoredResponse, bool)>,
-        selecting: &SelectingFields,
+    pub fn choose(
+        primary: Option<&StoredResponse>,
+        hit: Option<(&StoredResponse, bool)>,
+        selecting_fields: &SelectingFields,
         now_ms: u64,
     ) -> Self {
-        let is_same_rule = |kept: &StoredResponse| {
-            let (one, other) = (&kept.stored.selecting, selecting);
+        let has_same_fields = |stored: &StoredResponse| {
+            let (one, other) = (&stored.metadata.selecting_fields, selecting_fields);
             one.len() == other.len() && one.iter().zip(other).all(|((one, _), (other, _))| one == other)
         };
-        if let Some((found, is_variant)) = found.filter(|(found, _)| is_same_rule(found)) {
-            let epoch_ms = found.stored.epoch_ms;
+        if let Some((hit, is_variant)) = hit.filter(|(hit, _)| has_same_fields(hit)) {
+            let epoch_ms = hit.metadata.epoch_ms;
             return if is_variant { Self::Variant { epoch_ms } } else { Self::Url { epoch_ms } };
         }
-        let Some(first) = first.filter(|first| is_same_rule(first)) else { return Self::Url { epoch_ms: now_ms } };
-        let epoch_ms = first.stored.epoch_ms;
-        if first.stored.selecting == *selecting || !first.freshness.is_fresh(now_ms) {
+        let Some(primary) = primary.filter(|primary| has_same_fields(primary)) else {
+            return Self::Url { epoch_ms: now_ms };
+        };
+        let epoch_ms = primary.metadata.epoch_ms;
+        if primary.metadata.selecting_fields == *selecting_fields || !primary.freshness.is_fresh(now_ms) {
             Self::Url { epoch_ms }
         } else {
             Self::Variant { epoch_ms }
@@ -234,7 +236,7 @@ impl StoredMetadata {
             q: self.times.requested_ms,
             r: self.times.received_ms,
             l: self.length,
-            y: self.selecting.clone(),
+            y: self.selecting_fields.clone(),
             e: self.epoch_ms,
         })
     }
@@ -256,7 +258,7 @@ impl StoredMetadata {
             fields: HeaderSection::parse(record.f.into_owned()),
             times: ExchangeTimes { requested_ms: record.q, received_ms: record.r },
             length: record.l,
-            selecting: record.y,
+            selecting_fields: record.y,
             epoch_ms: record.e,
         })
     }
@@ -268,16 +270,16 @@ mod tests {
 
     #[test]
     fn the_form_in_kv_is_read_back_and_a_broken_one_is_none() {
-        let stored = StoredMetadata {
+        let metadata = StoredMetadata {
             status: 203,
             fields: [("etag", "\"a\\b\""), ("vary", "x"), ("set-cookie", "ü=1")].into_iter().collect(),
             times: ExchangeTimes { requested_ms: 1, received_ms: u64::MAX },
             length: 3,
-            selecting: vec![("x".to_owned(), "-".to_owned())],
+            selecting_fields: vec![("x".to_owned(), "-".to_owned())],
             epoch_ms: 4,
         };
-        let json = stored.to_json();
-        assert_eq!(StoredMetadata::from_json(&json).as_ref(), Ok(&stored));
+        let json = metadata.to_json();
+        assert_eq!(StoredMetadata::from_json(&json).as_ref(), Ok(&metadata));
         for broken in ["", "{", "null", "[]", "{}", &json.replace("203", "99")] {
             assert_eq!(StoredMetadata::from_json(broken), Err(UnusableRecord::Broken), "{broken}");
         }
@@ -292,14 +294,20 @@ mod tests {
     const NOW: ExchangeTimes = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
 
     /// A stored variant that is fresh for a minute.
-    fn variant(selecting: &SelectingFields, epoch_ms: u64) -> StoredResponse {
+    fn variant(selecting_fields: &SelectingFields, epoch_ms: u64) -> StoredResponse {
         let fields: HeaderSection = [("cache-control", "max-age=60")].into_iter().collect();
-        let stored =
-            StoredMetadata::received(&HeaderSection::default(), &CredentialFields::default(), 200, &fields, NOW, None);
-        StoredResponse::new(StoredMetadata { selecting: selecting.clone(), epoch_ms, ..stored }, None)
+        let metadata = StoredMetadata::from_response(
+            &HeaderSection::default(),
+            &CredentialFields::default(),
+            200,
+            &fields,
+            NOW,
+            None,
+        );
+        StoredResponse::new(StoredMetadata { selecting_fields: selecting_fields.clone(), epoch_ms, ..metadata }, None)
     }
 
-    fn selecting(list: &[(&str, &str)]) -> SelectingFields {
+    fn selecting_fields(list: &[(&str, &str)]) -> SelectingFields {
         list.iter().map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned())).collect()
     }
 
@@ -307,25 +315,25 @@ mod tests {
     fn a_variant_stands_beside_a_fresh_one_and_in_the_place_of_a_stale_one() {
         // RFC 9111 §4.1: "If no stored response matches, the cache cannot satisfy the presented
         // request. Typically, the request is forwarded to the origin server".
-        let (one, other) = (selecting(&[("accept", "a")]), selecting(&[("accept", "b")]));
-        let (first, fresh_ms, stale_ms) = (variant(&one, 7), NOW_MS + 59_999, NOW_MS + 60_000);
-        for (rule, new, now_ms, place) in [
+        let (one, other) = (selecting_fields(&[("accept", "a")]), selecting_fields(&[("accept", "b")]));
+        let (primary, fresh_ms, stale_ms) = (variant(&one, 7), NOW_MS + 59_999, NOW_MS + 60_000);
+        for (rule, new, now_ms, storage_key) in [
             ("the same", &one, fresh_ms, StorageKey::Url { epoch_ms: 7 }),
             ("the same, stale", &one, stale_ms, StorageKey::Url { epoch_ms: 7 }),
             ("another", &other, fresh_ms, StorageKey::Variant { epoch_ms: 7 }),
             ("another, stale", &other, stale_ms, StorageKey::Url { epoch_ms: 7 }),
         ] {
-            assert_eq!(StorageKey::of(Some(&first), None, new, now_ms), place, "{rule}");
-            assert_eq!(place.epoch_ms(), 7);
+            assert_eq!(StorageKey::choose(Some(&primary), None, new, now_ms), storage_key, "{rule}");
+            assert_eq!(storage_key.epoch_ms(), 7);
         }
         // A response that was selected is replaced where it is stored, or an older copy could
         // come back.
-        let found = variant(&other, 7);
-        for (is_variant, place) in
+        let hit = variant(&other, 7);
+        for (is_variant, storage_key) in
             [(true, StorageKey::Variant { epoch_ms: 7 }), (false, StorageKey::Url { epoch_ms: 7 })]
         {
             for now_ms in [fresh_ms, stale_ms] {
-                assert_eq!(StorageKey::of(Some(&first), Some((&found, is_variant)), &other, now_ms), place);
+                assert_eq!(StorageKey::choose(Some(&primary), Some((&hit, is_variant)), &other, now_ms), storage_key);
             }
         }
     }
@@ -334,22 +342,22 @@ mod tests {
     fn another_rule_of_selection_begins_anew() {
         let [accept, both, language, none] =
             [&[("accept", "a")][..], &[("accept", "a"), ("cookie", "b")], &[("accept-language", "a")], &[]]
-                .map(selecting);
+                .map(selecting_fields);
         let anew = StorageKey::Url { epoch_ms: NOW_MS };
-        assert_eq!(StorageKey::of(None, None, &accept, NOW_MS), anew, "the first");
-        for (first, new) in
+        assert_eq!(StorageKey::choose(None, None, &accept, NOW_MS), anew, "the first");
+        for (primary, new) in
             [(&accept, &both), (&both, &accept), (&accept, &language), (&none, &accept), (&accept, &none)]
         {
-            assert_eq!(StorageKey::of(Some(&variant(first, 7)), None, new, NOW_MS), anew, "{first:?} {new:?}");
+            assert_eq!(StorageKey::choose(Some(&variant(primary, 7)), None, new, NOW_MS), anew, "{primary:?} {new:?}");
         }
-        assert_eq!(StorageKey::of(Some(&variant(&none, 7)), None, &none, NOW_MS), StorageKey::Url { epoch_ms: 7 });
+        assert_eq!(StorageKey::choose(Some(&variant(&none, 7)), None, &none, NOW_MS), StorageKey::Url { epoch_ms: 7 });
     }
 
     #[test]
     fn a_validation_renews_fields_and_times_but_neither_body_nor_selection() {
-        let selecting = selecting(&[("accept", "a")]);
-        let first = StoredMetadata { length: 3, ..variant(&selecting, 7).stored };
-        let first = StoredMetadata { status: 203, ..first };
+        let selecting_fields = selecting_fields(&[("accept", "a")]);
+        let primary = StoredMetadata { length: 3, ..variant(&selecting_fields, 7).metadata };
+        let primary = StoredMetadata { status: 203, ..primary };
         let later = ExchangeTimes { requested_ms: NOW_MS + 70_000, received_ms: NOW_MS + 71_000 };
         let fields: HeaderSection = [
             ("cache-control", "max-age=5, private=\"x-a\""),
@@ -361,27 +369,27 @@ mod tests {
         .into_iter()
         .collect();
         let request: HeaderSection = [("accept", "b")].into_iter().collect();
-        let renewed = first.renewed(&request, &fields, later);
-        let kept: HeaderSection =
+        let renewed = primary.updated(&request, &fields, later);
+        let stored: HeaderSection =
             [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
-        assert_eq!(renewed, StoredMetadata { fields: kept, times: later, ..first });
+        assert_eq!(renewed, StoredMetadata { fields: stored, times: later, ..primary });
         // RFC 9111 §4.1: with another list of selecting fields, it is the response to this
         // request.
         let other: HeaderSection = [("vary", "x-c")].into_iter().collect();
-        let of_another = renewed.renewed(&request, &other, later);
-        assert_eq!((of_another.selecting.len(), of_another.epoch_ms), (1, later.received_ms));
-        assert_eq!(of_another.selecting[0], ("x-c".to_owned(), "-".to_owned()));
+        let of_another = renewed.updated(&request, &other, later);
+        assert_eq!((of_another.selecting_fields.len(), of_another.epoch_ms), (1, later.received_ms));
+        assert_eq!(of_another.selecting_fields[0], ("x-c".to_owned(), "-".to_owned()));
         // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the
         // validation.
-        let kept = StoredResponse::new(renewed, None);
-        assert_eq!(kept.freshness.age_ms(NOW_MS + 71_000), 1000);
-        assert_eq!(kept.freshness.ttl_ms(NOW_MS + 71_000), 4000);
+        let stored = StoredResponse::new(renewed, None);
+        assert_eq!(stored.freshness.age_ms(NOW_MS + 71_000), 1000);
+        assert_eq!(stored.freshness.ttl_ms(NOW_MS + 71_000), 4000);
     }
 
     #[test]
     fn what_is_left_and_what_is_over_is_told_in_whole_seconds_and_milliseconds() {
         // Together with `Age`, which is rounded down, it adds up to the lifetime.
-        let kept = variant(&SelectingFields::new(), 0);
+        let stored = variant(&SelectingFields::new(), 0);
         for (after_ms, ttl, stale_ms) in [
             (0, 60, 0),
             (1, 60, 0),
@@ -394,16 +402,16 @@ mod tests {
             (61_000, -1, 1000),
         ] {
             let now_ms = NOW_MS + after_ms;
-            assert_eq!((kept.ttl_seconds(now_ms), kept.stale_ms(now_ms)), (ttl, stale_ms), "after {after_ms} ms");
+            assert_eq!((stored.ttl_seconds(now_ms), stored.stale_ms(now_ms)), (ttl, stale_ms), "after {after_ms} ms");
         }
     }
 
     #[test]
     fn freshness_by_default_is_for_what_says_nothing_of_its_own() {
-        let undated = StoredMetadata::undated(NOW_MS);
-        assert_eq!(StoredResponse::new(undated.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
-        assert_eq!(StoredResponse::new(undated, None).ttl_seconds(NOW_MS), 0);
-        let said = variant(&SelectingFields::new(), 0).stored;
+        let unknown = StoredMetadata::unknown(NOW_MS);
+        assert_eq!(StoredResponse::new(unknown.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
+        assert_eq!(StoredResponse::new(unknown, None).ttl_seconds(NOW_MS), 0);
+        let said = variant(&SelectingFields::new(), 0).metadata;
         assert_eq!(StoredResponse::new(said, Some(1000)).ttl_seconds(NOW_MS), 60);
     }
 }

@@ -7,13 +7,13 @@ use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop, with_member
 use http_semantics::forwarding_fields::{is_set_by_cloudflare, is_stripped};
 
 /// The fields of conditions and ranges (RFC 9110 §13.1, §14.2).
-const OF_THE_CLIENT: [&str; 6] =
+const CONDITIONS_AND_RANGES: [&str; 6] =
     ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
 
 /// Returns the changes to the client's header fields for a request to the upstream.
 ///
-/// If a response is stored (`is_kept`), the request asks for the whole representation under the
-/// cache's own `conditions`; otherwise the client's conditions and ranges are passed on (RFC
+/// If a response is stored (`is_stored`), the request asks for the whole representation under
+/// the cache's own `conditions`; otherwise the client's conditions and ranges are passed on (RFC
 /// 9111 §4.3.1).
 ///
 /// Fields in which proxies state host, path, method or client are not part of the cache key. A
@@ -25,7 +25,7 @@ pub fn edits(
     method: &str,
     request: &impl Fields,
     conditions: Vec<(&'static str, String)>,
-    is_kept: bool,
+    is_stored: bool,
 ) -> Result<HeaderEdits<'static>, CacheError> {
     let mut edits = HeaderEdits::default();
     remove_hop_by_hop(request, false, &mut edits);
@@ -34,8 +34,8 @@ pub fn edits(
         // A `GET` is sent without a body (RFC 9110 §9.3.1), and so without the fields that frame
         // one.
         let is_framing = is_safe && matches!(name, "content-length" | "transfer-encoding");
-        let own = OF_THE_CLIENT.into_iter().find(|of_the_client| *of_the_client == name);
-        if let Some(name) = own.filter(|_| is_kept && is_safe) {
+        let own = CONDITIONS_AND_RANGES.into_iter().find(|of_the_client| *of_the_client == name);
+        if let Some(name) = own.filter(|_| is_stored && is_safe) {
             edits.remove(name);
         } else if is_framing || is_stripped(name) || is_set_by_cloudflare(name) {
             edits.remove(name.to_owned());
@@ -55,9 +55,9 @@ mod tests {
     use super::*;
     use http_semantics::fields::HeaderSection;
 
-    fn changed(method: &str, fields: &[(&'static str, &str)], is_kept: bool) -> (Vec<String>, Vec<String>) {
-        let conditions = if is_kept { vec![("if-none-match", "\"kept\"".to_owned())] } else { Vec::new() };
-        let edits = edits(method, &HeaderSection::from(fields), conditions, is_kept).unwrap();
+    fn changed(method: &str, fields: &[(&'static str, &str)], is_stored: bool) -> (Vec<String>, Vec<String>) {
+        let conditions = if is_stored { vec![("if-none-match", "\"kept\"".to_owned())] } else { Vec::new() };
+        let edits = edits(method, &HeaderSection::from(fields), conditions, is_stored).unwrap();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         (edits.remove.iter().map(ToString::to_string).collect(), set)
     }

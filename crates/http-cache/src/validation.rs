@@ -41,7 +41,7 @@ pub fn has_validator(fields: &impl Fields) -> bool {
 
 /// Returns the fields of a stored response after a 304 (RFC 9111 §3.2). They may include some
 /// that the new `Cache-Control` forbids to store (§3.1), so the caller applies
-/// [`crate::storable::kept_fields`].
+/// [`crate::storable::stored_fields`].
 ///
 /// The old `Age` is dropped, and so is the old `Date`: if the 304 has none, the time at which it
 /// was received counts.
@@ -86,7 +86,7 @@ fn is_of_the_body(name: &str) -> bool {
 /// tag, that decides, otherwise the dates do. A 304 without validators is about the one response
 /// that the request named.
 #[must_use]
-pub fn is_about(stored: &impl Fields, not_modified: &impl Fields) -> bool {
+pub fn is_selected_for_update(stored: &impl Fields, not_modified: &impl Fields) -> bool {
     match (tag_of(stored), tag_of(not_modified)) {
         // "If the 304 response contains one or more strong validators": the same one.
         (Some(stored), Some(tag)) => {

@@ -4,11 +4,11 @@
 //! their values with the response, and uses it only for requests whose values are equivalent.
 //!
 //! ```
-//! use http_cache::vary::{Vary, matches, selecting};
+//! use http_cache::vary::{Vary, matches, selecting_fields};
 //! use http_semantics::fields::HeaderSection;
 //!
 //! let Vary::Names(names) = Vary::parse(Some("Accept-Encoding")) else { unreachable!() };
-//! let stored_for = selecting(&names, &HeaderSection::from(&[("accept-encoding", "gzip, br")]));
+//! let stored_for = selecting_fields(&names, &HeaderSection::from(&[("accept-encoding", "gzip, br")]));
 //! let response = HeaderSection::default();
 //! assert!(matches(&stored_for, &response, &HeaderSection::from(&[("accept-encoding", "BR,gzip")])));
 //! assert!(!matches(&stored_for, &response, &HeaderSection::from(&[("accept-encoding", "gzip")])));
@@ -59,16 +59,16 @@ const ABSENT: &str = "-";
 
 /// Returns the selecting fields of a request for these names.
 #[must_use]
-pub fn selecting(names: &[String], request: &impl Fields) -> SelectingFields {
+pub fn selecting_fields(names: &[String], request: &impl Fields) -> SelectingFields {
     names.iter().map(|name| (name.clone(), selector(name, request))).collect()
 }
 
-/// Returns true if a stored response matches a request: each of its `selecting` fields has an
-/// equivalent value (RFC 9111 §4.1). A different `Accept-Language` also matches if the stored
-/// response is in the one language that the request prefers to all others.
+/// Returns true if a stored response matches a request: each of its `selecting_fields` fields
+/// has an equivalent value (RFC 9111 §4.1). A different `Accept-Language` also matches if the
+/// stored response is in the one language that the request prefers to all others.
 #[must_use]
-pub fn matches(selecting: &SelectingFields, stored_fields: &impl Fields, request: &impl Fields) -> bool {
-    selecting.iter().all(|(name, hash)| {
+pub fn matches(selecting_fields: &SelectingFields, stored_fields: &impl Fields, request: &impl Fields) -> bool {
+    selecting_fields.iter().all(|(name, hash)| {
         selector(name, request) == *hash || (name == "accept-language" && is_in_wanted_language(stored_fields, request))
     })
 }

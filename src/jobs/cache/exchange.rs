@@ -1,7 +1,7 @@
 //! One request to the cache, from the lookup to the response. `http_cache` decides each step.
 
 mod forward;
-mod keep;
+mod storing;
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::{ReadableStream, Request};
 
-use super::keeping::{self, AS_STORED, CacheHit, KV_UNAVAILABLE, MissReason, hot};
+use super::response_store::{self, AS_STORED, CacheHit, KV_UNAVAILABLE, MissReason, memory};
 use super::{href, purging};
 use crate::http::error::RequestError;
 use crate::http::forwarding::MessageFields;
@@ -39,7 +39,7 @@ pub(super) struct Exchange {
     names: String,
     method: String,
     url: CachedUrl,
-    asked: CacheRequest,
+    cache_request: CacheRequest,
 }
 
 /// The response of an exchange, and how it came about.
@@ -55,7 +55,7 @@ pub(super) enum ResponseSource {
     /// A stored response. Its metadata and body are known, so conditions and ranges can be
     /// evaluated.
     Stored {
-        found: CacheHit,
+        hit: CacheHit,
         /// All fields of the response if it was received or validated just now.
         received: Option<HeaderSection>,
     },
@@ -69,13 +69,13 @@ pub(super) enum ResponseSource {
 
 /// The result of looking for a stored response.
 struct Lookup {
-    found: Option<CacheHit>,
+    hit: Option<CacheHit>,
     /// The key of the stored response; if there is none, the URL's key.
     key: Key<'static>,
     /// The response under the URL's key.
-    first: Option<Rc<StoredResponse>>,
+    primary: Option<Rc<StoredResponse>>,
     /// Why there is no stored response.
-    missing: ForwardReason,
+    miss_reason: ForwardReason,
     detail: Option<&'static str>,
     kv_ms: Option<u64>,
 }
@@ -83,8 +83,8 @@ struct Lookup {
 impl Exchange {
     pub(super) fn new(context: &Rc<RequestContext>, request: Request, method: &str, url: CachedUrl) -> Self {
         let fields = MessageFields::of_request(&request);
-        let (asked, names) = (CacheRequest::of(method, &fields), fields.names().to_owned());
-        Self { context: Rc::clone(context), request, names, method: method.to_owned(), url, asked }
+        let (cache_request, names) = (CacheRequest::of(method, &fields), fields.names().to_owned());
+        Self { context: Rc::clone(context), request, names, method: method.to_owned(), url, cache_request }
     }
 
     /// Returns the client's header fields.
@@ -99,97 +99,99 @@ impl Exchange {
         // A loop is an error even if a stored response could be served (RFC 8586 §3).
         cdn_loop::append_cdn_id(self.fields().get("cdn-loop")).ok_or(CacheError::Loop)?;
         let now_ms = Clock.now_ms();
-        let looked = self.look(now_ms).await;
-        let now_ms = if looked.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
-        match self.decide(&looked, now_ms) {
+        let lookup = self.lookup(now_ms).await;
+        let now_ms = if lookup.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
+        match self.decide(&lookup, now_ms) {
             Decision::Serve { stale, refresh } => {
-                let Lookup { found: Some(found), key, kv_ms, .. } = looked else {
+                let Lookup { hit: Some(hit), key, kv_ms, .. } = lookup else {
                     return Err(CacheError::NotCached.into());
                 };
                 if refresh {
                     self.refresh(&key, now_ms);
                 }
-                let cache_status = CacheStatus::Hit { ttl: found.kept.ttl_seconds(now_ms), detail: stale };
+                let cache_status = CacheStatus::Hit { ttl: hit.stored.ttl_seconds(now_ms), detail: stale };
                 Ok(ExchangeResult {
-                    source: ResponseSource::Stored { found, received: None },
+                    source: ResponseSource::Stored { hit, received: None },
                     cache_status,
                     kv_ms,
                     upstream_ms: None,
                 })
             }
-            Decision::Forward { fwd, conditions } => self.forward(looked, fwd, conditions).await,
+            Decision::Forward { fwd, conditions } => self.forward(lookup, fwd, conditions).await,
             Decision::NotCached => {
-                looked.discard();
+                lookup.discard();
                 Err(CacheError::NotCached.into())
             }
         }
     }
 
-    fn decide(&self, looked: &Lookup, now_ms: u64) -> Decision {
-        let selected = looked.found.as_ref().map(|found| SelectedResponse {
-            kept: &found.kept,
-            is_left_alone: hot(|hot| hot.is_left_alone(looked.key.as_str(), now_ms)),
+    fn decide(&self, lookup: &Lookup, now_ms: u64) -> Decision {
+        let selected = lookup.hit.as_ref().map(|hit| SelectedResponse {
+            stored: &hit.stored,
+            is_backing_off: memory(|memory| memory.is_backing_off(lookup.key.as_str(), now_ms)),
         });
-        decision::decide(&self.asked, selected, looked.missing, now_ms, || Clock.random_bits())
+        decision::decide(&self.cache_request, selected, lookup.miss_reason, now_ms, || Clock.random_bits())
     }
 
     /// Looks for a stored response: under the URL's key, or else under the key of the variant
     /// that the request selects.
-    async fn look(&self, now_ms: u64) -> Lookup {
+    async fn lookup(&self, now_ms: u64) -> Lookup {
         let key = self.url.key();
-        let mut looked =
-            Lookup { found: None, key, first: None, missing: ForwardReason::UriMiss, detail: None, kv_ms: None };
-        if !self.asked.looks_in_store() {
-            return looked;
+        let mut lookup =
+            Lookup { hit: None, key, primary: None, miss_reason: ForwardReason::UriMiss, detail: None, kv_ms: None };
+        if !self.cache_request.permits_lookup() {
+            return lookup;
         }
-        let find = keeping::find(&self.context, &looked.key, &AS_STORED, now_ms, &mut looked.kv_ms);
-        let (first, purges) = join(find, purging::table(&self.context, now_ms)).await;
-        let first = match first {
-            Ok(first) => first,
-            Err(not_found) => return looked.because(not_found),
+        let find = response_store::get(&self.context, &lookup.key, &AS_STORED, now_ms, &mut lookup.kv_ms);
+        let (primary, purges) = join(find, purging::purge_list(&self.context, now_ms)).await;
+        let primary = match primary {
+            Ok(primary) => primary,
+            Err(not_found) => return lookup.missed_because(not_found),
         };
         let Ok(purges) = purges else {
-            keeping::discard(&first.body);
-            return looked.without(ForwardReason::Miss, Some(KV_UNAVAILABLE));
+            response_store::discard(&primary.body);
+            return lookup.missed(ForwardReason::Miss, Some(KV_UNAVAILABLE));
         };
-        if purges.covers(self.url.as_str(), &first.kept.stored) {
-            keeping::discard(&first.body);
-            return looked.without(ForwardReason::Miss, Some("purged"));
+        if purges.covers(self.url.as_str(), &primary.stored.metadata) {
+            response_store::discard(&primary.body);
+            return lookup.missed(ForwardReason::Miss, Some("purged"));
         }
-        let kept = Rc::clone(&first.kept);
-        looked.first = Some(Rc::clone(&kept));
+        let stored = Rc::clone(&primary.stored);
+        lookup.primary = Some(Rc::clone(&stored));
         let fields = self.fields();
-        if vary::matches(&kept.stored.selecting, &kept.stored.fields, &fields) {
-            looked.found = Some(first);
-            return looked;
+        if vary::matches(&stored.metadata.selecting_fields, &stored.metadata.fields, &fields) {
+            lookup.hit = Some(primary);
+            return lookup;
         }
-        keeping::discard(&first.body);
-        let names: Vec<String> = kept.stored.selecting.iter().map(|(name, _)| name.clone()).collect();
-        let selecting = vary::selecting(&names, &fields);
-        let key = self.url.variant_key(&selecting);
-        match keeping::find(&self.context, &key, &AS_STORED, now_ms, &mut looked.kv_ms).await {
+        response_store::discard(&primary.body);
+        let names: Vec<String> = stored.metadata.selecting_fields.iter().map(|(name, _)| name.clone()).collect();
+        let selecting_fields = vary::selecting_fields(&names, &fields);
+        let key = self.url.variant_key(&selecting_fields);
+        match response_store::get(&self.context, &key, &AS_STORED, now_ms, &mut lookup.kv_ms).await {
             Ok(variant)
-                if variant.kept.stored.epoch_ms == kept.stored.epoch_ms
-                    && !hot(|hot| hot.is_invalidated(looked.key.as_str(), variant.kept.stored.times.requested_ms))
-                    && variant.kept.stored.selecting == selecting
-                    && !purges.covers(self.url.as_str(), &variant.kept.stored) =>
+                if variant.stored.metadata.epoch_ms == stored.metadata.epoch_ms
+                    && !memory(|memory| {
+                        memory.is_invalidated(lookup.key.as_str(), variant.stored.metadata.times.requested_ms)
+                    })
+                    && variant.stored.metadata.selecting_fields == selecting_fields
+                    && !purges.covers(self.url.as_str(), &variant.stored.metadata) =>
             {
-                looked.key = key;
-                looked.found = Some(variant);
-                looked
+                lookup.key = key;
+                lookup.hit = Some(variant);
+                lookup
             }
             Ok(variant) => {
-                keeping::discard(&variant.body);
-                looked.without(ForwardReason::VaryMiss, None)
+                response_store::discard(&variant.body);
+                lookup.missed(ForwardReason::VaryMiss, None)
             }
-            Err(MissReason::Absent) => looked.without(ForwardReason::VaryMiss, None),
-            Err(not_found) => looked.because(not_found),
+            Err(MissReason::Absent) => lookup.missed(ForwardReason::VaryMiss, None),
+            Err(not_found) => lookup.missed_because(not_found),
         }
     }
 
     /// Refreshes the stored response in the background, one refresh at a time.
     fn refresh(&self, key: &Key<'_>, now_ms: u64) {
-        if !hot(|hot| hot.begin_refresh(key.as_str(), now_ms)) {
+        if !memory(|memory| memory.begin_refresh(key.as_str(), now_ms)) {
             return;
         }
         let mut again = self.clone();
@@ -198,13 +200,13 @@ impl Exchange {
         again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
         let key = key.to_static();
         self.context.wait_until(async move {
-            let renewed = again.renew().await;
-            let is_renewed =
-                renewed.as_ref().is_ok_and(|outcome| matches!(outcome.cache_status, CacheStatus::Forwarded { .. }));
-            if !is_renewed {
-                hot(|hot| hot.end_refresh(key.as_str(), true, Clock.now_ms()));
+            let updated = again.revalidate().await;
+            let is_revalidated =
+                updated.as_ref().is_ok_and(|outcome| matches!(outcome.cache_status, CacheStatus::Forwarded { .. }));
+            if !is_revalidated {
+                memory(|memory| memory.end_refresh(key.as_str(), true, Clock.now_ms()));
             }
-            match renewed {
+            match updated {
                 Ok(outcome) => outcome.discard(),
                 Err(failure) => again.context.log().warning("refresh_failed", &failure.cause()),
             }
@@ -213,31 +215,31 @@ impl Exchange {
 
     /// Asks the upstream for the stored response, however fresh it is, with a condition if
     /// possible.
-    pub(super) async fn renew(&self) -> Result<ExchangeResult, RequestError> {
-        let looked = self.look(Clock.now_ms()).await;
-        let conditions = looked.found.as_ref().map(|found| conditions(&found.kept.stored.fields)).unwrap_or_default();
-        let fwd = if looked.found.is_some() { ForwardReason::Stale } else { looked.missing };
-        self.forward(looked, fwd, conditions).await
+    pub(super) async fn revalidate(&self) -> Result<ExchangeResult, RequestError> {
+        let lookup = self.lookup(Clock.now_ms()).await;
+        let conditions = lookup.hit.as_ref().map(|hit| conditions(&hit.stored.metadata.fields)).unwrap_or_default();
+        let fwd = if lookup.hit.is_some() { ForwardReason::Stale } else { lookup.miss_reason };
+        self.forward(lookup, fwd, conditions).await
     }
 }
 
 impl Lookup {
     /// Cancels the body of the stored response, which is not used.
     fn discard(&self) {
-        if let Some(found) = &self.found {
-            keeping::discard(&found.body);
+        if let Some(hit) = &self.hit {
+            response_store::discard(&hit.body);
         }
     }
 
-    fn without(mut self, missing: ForwardReason, detail: Option<&'static str>) -> Self {
-        self.missing = missing;
+    fn missed(mut self, miss_reason: ForwardReason, detail: Option<&'static str>) -> Self {
+        self.miss_reason = miss_reason;
         self.detail = detail;
         self
     }
 
-    fn because(self, not_found: MissReason) -> Self {
-        let missing = if not_found == MissReason::Absent { ForwardReason::UriMiss } else { ForwardReason::Miss };
-        self.without(missing, not_found.detail())
+    fn missed_because(self, not_found: MissReason) -> Self {
+        let miss_reason = if not_found == MissReason::Absent { ForwardReason::UriMiss } else { ForwardReason::Miss };
+        self.missed(miss_reason, not_found.detail())
     }
 }
 
@@ -245,9 +247,9 @@ impl ResponseSource {
     /// Returns status, header fields and times.
     pub(super) fn head(&self) -> (u16, &HeaderSection, ExchangeTimes) {
         match self {
-            Self::Stored { found: CacheHit { kept, .. }, received } => {
-                let StoredMetadata { status, times, .. } = kept.stored;
-                (status, received.as_ref().unwrap_or(&kept.stored.fields), times)
+            Self::Stored { hit: CacheHit { stored, .. }, received } => {
+                let StoredMetadata { status, times, .. } = stored.metadata;
+                (status, received.as_ref().unwrap_or(&stored.metadata.fields), times)
             }
             Self::Upstream { received: TimedResponse { status, fields, times, .. }, .. } => (*status, fields, *times),
         }
@@ -258,7 +260,7 @@ impl ExchangeResult {
     /// Cancels the body, which is not used.
     pub(super) fn discard(&self) {
         match &self.source {
-            ResponseSource::Stored { found, .. } => keeping::discard(&found.body),
+            ResponseSource::Stored { hit, .. } => response_store::discard(&hit.body),
             ResponseSource::Upstream { body, .. } => {
                 if let Some(stream) = body.dyn_ref::<ReadableStream>() {
                     stream::end(stream);

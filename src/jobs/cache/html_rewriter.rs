@@ -34,8 +34,8 @@ extern "C" {
 /// received, in milliseconds since the Unix epoch.
 ///
 /// # Errors
-/// [`CacheError::Coding`], [`CacheError::TooLong`], and [`CacheError::Upstream`] if the body
-/// breaks off or is not encoded as its content coding says.
+/// [`CacheError::ContentCoding`], [`CacheError::TooLong`], and [`CacheError::Upstream`] if the
+/// body breaks off or is not encoded as its content coding says.
 pub(super) async fn read_page(
     body: &JsValue,
     fields: &HeaderSection,

@@ -38,40 +38,40 @@ const REFRESH_MIN_MS: u64 = 1000;
 
 /// Returns the purges that this isolate knows. They are read again in the background every
 /// `CACHE_REFRESH` seconds.
-pub(super) async fn table(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
+pub(super) async fn purge_list(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().pages(), context.log());
     let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match look {
-        Look::Fresh(held) => Ok(held.value),
-        Look::Refresh(held) => {
+        Look::Fresh(record) => Ok(record.value),
+        Look::Refresh(record) => {
             // A failure is in the log, and the old list stays in use.
             let log = log.clone();
             context.wait_until(async move { drop(read(&store, &log).await) });
-            Ok(held.value)
+            Ok(record.value)
         }
         Look::Read | Look::Unread(_) => read(&store, log).await,
     }
 }
 
 async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreError> {
-    let asked_ms = Clock.now_ms();
+    let requested_ms = Clock.now_ms();
     let isolate = Isolate::current();
     let Listed { metadata, is_complete } = match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
         Ok(listed) => listed,
         Err(error) => {
             log.warning("kv_list_failed", &error);
-            let known = isolate.cache.purges.borrow_mut().failed(NAME, Unread::Store(error.clone()), 0, asked_ms);
-            return known.map(|held| held.value).map_err(|_| error);
+            let memory = isolate.cache.purges.borrow_mut().failed(NAME, Unread::Store(error.clone()), 0, requested_ms);
+            return memory.map(|record| record.value).map_err(|_| error);
         }
     };
     let bytes = metadata.iter().map(String::len).sum();
     let is_complete = is_complete && bytes <= BYTES_MAX;
     // A digest stands in for the list, to save memory.
     let source = purge::digest(&metadata);
-    let mut known = isolate.cache.purges.borrow_mut();
-    if is_complete && let Some(held) = known.unchanged(NAME, Some(&source), asked_ms) {
-        return Ok(held.value);
+    let mut memory = isolate.cache.purges.borrow_mut();
+    if is_complete && let Some(record) = memory.unchanged(NAME, Some(&source), requested_ms) {
+        return Ok(record.value);
     }
     let mut purges = PurgeList::default();
     if is_complete {
@@ -79,10 +79,10 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
         isolate.cache.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
     } else {
         log.warning("too_many_purges", &"nothing that was kept before now is used");
-        purges.add_all(asked_ms);
+        purges.add_all(requested_ms);
     }
     let bytes = if is_complete { bytes } else { 0 };
-    Ok(known.store(NAME, Some(source), Rc::new(purges), bytes, asked_ms).value)
+    Ok(memory.store(NAME, Some(source), Rc::new(purges), bytes, requested_ms).value)
 }
 
 /// Answers `POST /cache/purge` with one write to KV for each target.
@@ -92,22 +92,22 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Request
     let targets = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
     let (store, at_ms) = (context.env().pages(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
-    let made = join_all(purges.iter().map(|purge| make(&store, purge, &vars.cache.upstreams))).await;
-    made.into_iter().collect::<Result<(), RequestError>>()?;
-    let told = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
-    let json = serde_json::to_vec(&told).map_err(|error| RequestError::internal(&error.to_string().into()))?;
+    let written = join_all(purges.iter().map(|purge| write_purge(&store, purge, &vars.cache.upstreams))).await;
+    written.into_iter().collect::<Result<(), RequestError>>()?;
+    let result = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
+    let json = serde_json::to_vec(&result).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
 /// Writes a purge. The values under the keys of a URL are deleted as well, so its record is only
 /// needed until KV shows that everywhere.
-async fn make(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
-    let options = PutOptions::expiring(purge.kept_seconds()).and_metadata(&purge.metadata());
+async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
+    let options = PutOptions::expiring(purge.expiration_ttl_seconds()).and_metadata(&purge.metadata());
     let options = options.map_err(|thrown| RequestError::internal(&thrown))?;
     let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
     store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
-    remember(purge);
+    remember_own(purge);
     if let PurgeTarget::Url(url) = &purge.target
         && let Ok(url) = CachedUrl::of_href(url, allowed)
     {
@@ -137,7 +137,7 @@ async fn body(context: &RequestContext) -> Result<Vec<u8>, RequestError> {
 }
 
 /// Remembers a purge made by this isolate until the list in KV shows it.
-fn remember(purge: &Purge) {
+fn remember_own(purge: &Purge) {
     let isolate = Isolate::current();
     isolate.cache.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());
     // The next request reads the list again and adds this isolate's purges.

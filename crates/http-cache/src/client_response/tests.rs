@@ -36,7 +36,7 @@ fn keeping(status: u16, fields: Pairs<'_>) -> StoredResponse {
     StoredResponse::new(
         StoredMetadata {
             length: 10,
-            ..StoredMetadata::received(
+            ..StoredMetadata::from_response(
                 &HeaderSection::default(),
                 &CredentialFields::default(),
                 status,
@@ -50,19 +50,19 @@ fn keeping(status: u16, fields: Pairs<'_>) -> StoredResponse {
 }
 
 /// The fields as they are sent: removed, set, appended.
-fn sent(answer: &ClientResponse<'_>) -> Vec<String> {
-    let HeaderEdits { remove, set, append } = &answer.edits;
+fn sent(response: &ClientResponse<'_>) -> Vec<String> {
+    let HeaderEdits { remove, set, append } = &response.edits;
     let is_gone = |name: &str| remove.iter().any(|gone| gone == name) || set.iter().any(|(gone, _)| gone == name);
-    let fields = answer.fields.iter().filter(|(name, _)| !is_gone(name));
+    let fields = response.fields.iter().filter(|(name, _)| !is_gone(name));
     let added = set.iter().chain(append).map(|(name, value)| (&**name, &**value));
     fields.chain(added).map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
 /// The single line of a field; empty if there is none.
-fn field(answer: &ClientResponse<'_>, name: &str) -> String {
+fn field(response: &ClientResponse<'_>, name: &str) -> String {
     let start = format!("{name}: ");
     let lines: Vec<String> =
-        sent(answer).iter().filter_map(|line| line.strip_prefix(&start).map(str::to_owned)).collect();
+        sent(response).iter().filter_map(|line| line.strip_prefix(&start).map(str::to_owned)).collect();
     assert!(lines.len() <= 1, "{lines:?}");
     lines.concat()
 }
@@ -83,9 +83,9 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
         ("x-a", "2"),
         ("cache-control", "max-age=60"),
     ];
-    let kept = keeping(200, &fields);
-    let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, None, &HIT, RECEIVED_MS + 1999);
-    assert_eq!((answer.status, &answer.part), (200, &BodyPart::Whole));
+    let stored = keeping(200, &fields);
+    let response = from_stored("GET", &HeaderSection::from(&[]), &stored, None, &HIT, RECEIVED_MS + 1999);
+    assert_eq!((response.status, &response.part), (200, &BodyPart::Whole));
     let expected = [
         "date: Sun, 06 Nov 1994 08:49:37 GMT",
         "server-timing: db;dur=7",
@@ -97,13 +97,13 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
         "cache-status: Origin; hit, kv-edge; hit; ttl=17",
         "server-timing: kv;dur=3",
     ];
-    assert_eq!(sent(&answer), expected);
+    assert_eq!(sent(&response), expected);
     let silent = Diagnostics { kv_ms: None, ..HIT };
     let first = [("cache-control", "max-age=60")];
-    let kept = keeping(200, &first);
-    let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, None, &silent, RECEIVED_MS);
+    let stored = keeping(200, &first);
+    let response = from_stored("GET", &HeaderSection::from(&[]), &stored, None, &silent, RECEIVED_MS);
     let expected = ["cache-control: max-age=60", "age: 0", "via: 1.1 kv-edge", "cache-status: kv-edge; hit; ttl=17"];
-    assert_eq!(sent(&answer), expected);
+    assert_eq!(sent(&response), expected);
 }
 
 #[test]
@@ -114,27 +114,28 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
     for (received_age, expected) in [(None, ""), (Some("30"), "30")] {
         let mut fields = vec![("cache-control", "max-age=60"), ("connection", "x-hop"), ("x-hop", "1"), ("x-a", "1")];
         fields.extend(received_age.map(|age| ("age", age)));
-        let (received, kept) = (lines(&fields), keeping(200, &fields));
-        let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, Some(&received), &MISS, RECEIVED_MS + 5000);
-        assert_eq!(field(&answer, "age"), expected, "stored just now");
-        let answer = of_upstream("GET", 200, &received, &MISS);
-        assert_eq!(field(&answer, "age"), expected, "passed on");
-        let answer = of_kept("GET", &HeaderSection::from(&[]), &kept, None, &HIT, RECEIVED_MS + 5000);
-        assert_eq!(field(&answer, "age"), (received_age.map_or(0, |_| 30) + 5).to_string(), "a hit");
+        let (received, stored) = (lines(&fields), keeping(200, &fields));
+        let response =
+            from_stored("GET", &HeaderSection::from(&[]), &stored, Some(&received), &MISS, RECEIVED_MS + 5000);
+        assert_eq!(field(&response, "age"), expected, "stored just now");
+        let response = from_upstream("GET", 200, &received, &MISS);
+        assert_eq!(field(&response, "age"), expected, "passed on");
+        let response = from_stored("GET", &HeaderSection::from(&[]), &stored, None, &HIT, RECEIVED_MS + 5000);
+        assert_eq!(field(&response, "age"), (received_age.map_or(0, |_| 30) + 5).to_string(), "a hit");
     }
-    let kept = keeping(200, &[("cache-control", "max-age=1")]);
+    let stored = keeping(200, &[("cache-control", "max-age=1")]);
     let stale = CacheStatus::Hit { ttl: -3, detail: Some("stale-if-error") };
-    let answer = of_kept(
+    let response = from_stored(
         "GET",
         &HeaderSection::from(&[]),
-        &kept,
+        &stored,
         None,
         &Diagnostics { cache_status: stale, ..MISS },
         RECEIVED_MS + 4000,
     );
-    assert_eq!(field(&answer, "age"), "4", "in place of an error");
-    assert_eq!(field(&answer, "cache-status"), "kv-edge; hit; ttl=-3; detail=stale-if-error");
-    assert_eq!(field(&answer, "server-timing"), "kv;dur=3, upstream;dur=20");
+    assert_eq!(field(&response, "age"), "4", "in place of an error");
+    assert_eq!(field(&response, "cache-status"), "kv-edge; hit; ttl=-3; detail=stale-if-error");
+    assert_eq!(field(&response, "server-timing"), "kv;dur=3, upstream;dur=20");
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
         ("cache-control", "private=\"x-private\""),
         ("last-modified", MODIFIED),
     ];
-    let (received, kept) = (lines(&fields), keeping(200, &fields));
+    let (received, stored) = (lines(&fields), keeping(200, &fields));
     let own = [
         "via: 1.1 kv-edge",
         "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
@@ -172,10 +173,10 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
     ];
     let all: Vec<&str> = theirs.iter().chain(&own).copied().collect();
     let request = HeaderSection::from(&[]);
-    assert_eq!(sent(&of_upstream("GET", 200, &received, &MISS)), all);
-    assert_eq!(sent(&of_kept("GET", &request, &kept, Some(&received), &MISS, RECEIVED_MS)), all);
+    assert_eq!(sent(&from_upstream("GET", 200, &received, &MISS)), all);
+    assert_eq!(sent(&from_stored("GET", &request, &stored, Some(&received), &MISS, RECEIVED_MS)), all);
     // RFC 9111 §3.1: another client receives only what is stored.
-    let hit = of_kept("GET", &request, &kept, None, &Diagnostics { kv_ms: None, ..HIT }, RECEIVED_MS);
+    let hit = from_stored("GET", &request, &stored, None, &Diagnostics { kv_ms: None, ..HIT }, RECEIVED_MS);
     let expected = [theirs[3], theirs[4], "age: 0", own[0], "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&hit), expected);
 }
@@ -201,23 +202,23 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
         ("set-cookie", "a=1"),
         ("x-a", "1"),
     ];
-    let kept = keeping(200, &fields);
-    let names = |answer: &ClientResponse<'_>| {
-        let lines = sent(answer);
+    let stored = keeping(200, &fields);
+    let names = |response: &ClientResponse<'_>| {
+        let lines = sent(response);
         lines.iter().map(|line| line.split_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
     };
     let request = HeaderSection::from(&[("if-none-match", "\"b\", \"a\"")]);
-    let hit = of_kept("GET", &request, &kept, None, &HIT, RECEIVED_MS);
+    let hit = from_stored("GET", &request, &stored, None, &HIT, RECEIVED_MS);
     assert_eq!((hit.status, &hit.part), (304, &BodyPart::Nothing));
     let guiding = "date etag content-location cache-control cdn-cache-control expires vary";
     assert_eq!(names(&hit), format!("{guiding} age via cache-status server-timing"));
     let received = lines(&fields);
-    let miss = of_kept("HEAD", &request, &kept, Some(&received), &MISS, RECEIVED_MS);
+    let miss = from_stored("HEAD", &request, &stored, Some(&received), &MISS, RECEIVED_MS);
     assert_eq!((miss.status, &miss.part), (304, &BodyPart::Nothing));
     assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "validated: no Age");
     let untagged = keeping(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
     let request = HeaderSection::from(&[("if-modified-since", MODIFIED)]);
-    let hit = of_kept("GET", &request, &untagged, None, &HIT, RECEIVED_MS);
+    let hit = from_stored("GET", &request, &untagged, None, &HIT, RECEIVED_MS);
     assert_eq!(names(&hit), "last-modified cache-control age via cache-status server-timing");
 }
 
@@ -225,14 +226,14 @@ const PART: [(&str, &str); 4] =
     [("etag", "\"a\""), ("last-modified", MODIFIED), ("date", DATE), ("cache-control", "max-age=60")];
 
 /// Status, bytes and `Content-Range` of the response to a request, from a stored one.
-fn part(method: &str, kept: &StoredResponse, request: Pairs<'_>) -> (u16, String, String) {
-    let answer = of_kept(method, &HeaderSection::from(request), kept, None, &HIT, RECEIVED_MS);
-    let bytes = match &answer.part {
+fn part(method: &str, stored: &StoredResponse, request: Pairs<'_>) -> (u16, String, String) {
+    let response = from_stored(method, &HeaderSection::from(request), stored, None, &HIT, RECEIVED_MS);
+    let bytes = match &response.part {
         BodyPart::Whole => "all".to_owned(),
         BodyPart::Nothing => String::new(),
         BodyPart::Bytes(bytes) => format!("{bytes:?}"),
     };
-    (answer.status, bytes, field(&answer, "content-range"))
+    (response.status, bytes, field(&response, "content-range"))
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
     // If-Modified-Since is present"; "When the method is GET and both Range and If-Range are
     // present". §13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an
     // If-None-Match".
-    let (kept, later, earlier) =
+    let (stored, later, earlier) =
         (keeping(200, &PART), "Sun, 06 Nov 1994 08:00:01 GMT", "Sun, 06 Nov 1994 07:59:59 GMT");
     let (same, other, range) = (("if-none-match", "\"a\""), ("if-none-match", "\"b\""), ("range", "bytes=0-1"));
     let rows: [(&str, Pairs<'_>, u16); 14] = [
@@ -262,9 +263,9 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
         ("the condition before If-Range", &[("if-modified-since", later), range, ("if-range", "\"a\"")], 304),
     ];
     for (rule, request, status) in rows {
-        assert_eq!(part("GET", &kept, request).0, status, "{rule}: {request:?}");
+        assert_eq!(part("GET", &stored, request).0, status, "{rule}: {request:?}");
         let of_head = if status == 206 { 200 } else { status };
-        assert_eq!(part("HEAD", &kept, request).0, of_head, "HEAD, {rule}: {request:?}");
+        assert_eq!(part("HEAD", &stored, request).0, of_head, "HEAD, {rule}: {request:?}");
     }
     // RFC 9111 §4.3.2: without Last-Modified, the Date or the time of arrival.
     for (fields, since, status) in [
@@ -273,8 +274,8 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
         (&[], DATE, 304),
         (&[], "Sun, 06 Nov 1994 08:49:36 GMT", 200),
     ] {
-        let kept = keeping(200, fields);
-        assert_eq!(part("GET", &kept, &[("if-modified-since", since)]).0, status, "{fields:?} {since}");
+        let stored = keeping(200, fields);
+        assert_eq!(part("GET", &stored, &[("if-modified-since", since)]).0, status, "{fields:?} {since}");
     }
 }
 
@@ -284,7 +285,7 @@ fn a_range_is_part_of_what_is_kept() {
     // containing one or more partial representations that correspond to the satisfiable
     // range-spec(s)". §15.5.17: 416 "SHOULD generate a Content-Range header field specifying the
     // current length".
-    let kept = keeping(200, &PART);
+    let stored = keeping(200, &PART);
     let strong = ("if-range", "\"a\"");
     let rows: [(&str, Pairs<'_>, u16, &str, &str); 15] = [
         ("first bytes", &[("range", "bytes=0-3")], 206, "0..4", "bytes 0-3/10"),
@@ -305,12 +306,12 @@ fn a_range_is_part_of_what_is_kept() {
     ];
     for (rule, request, status, bytes, content_range) in rows {
         let expected = (status, bytes.to_owned(), content_range.to_owned());
-        assert_eq!(part("GET", &kept, request), expected, "{rule}: {request:?}");
+        assert_eq!(part("GET", &stored, request), expected, "{rule}: {request:?}");
     }
     // §13.1.5: if If-Range is false, the range is ignored, even one that would be answered 416.
     // A date must be equal and strong: "at least one second later" (§8.8.2.2).
     for (if_range, status) in [("\"b\"", 200), ("W/\"a\"", 200), (DATE, 200), (MODIFIED, 416), ("\"a\"", 416)] {
-        assert_eq!(part("GET", &kept, &[("range", "bytes=10-"), ("if-range", if_range)]).0, status, "{if_range}");
+        assert_eq!(part("GET", &stored, &[("range", "bytes=10-"), ("if-range", if_range)]).0, status, "{if_range}");
     }
     let same_second = keeping(200, &[("last-modified", DATE), ("date", DATE)]);
     assert_eq!(part("GET", &same_second, &[("range", "bytes=0-1"), ("if-range", DATE)]).0, 200, "a weak date");
@@ -322,11 +323,12 @@ fn a_part_and_a_416_say_what_they_are() {
     // and Vary" in a 206, whose Content-Length is that of the part. A 416 does not carry the
     // representation.
     let fields: Vec<_> = PART.into_iter().chain([("content-length", "10"), ("via", "1.1 a"), ("vary", "x")]).collect();
-    let kept = keeping(200, &fields);
-    let of = |range| of_kept("GET", &HeaderSection::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS + 1000);
+    let stored = keeping(200, &fields);
+    let of =
+        |range| from_stored("GET", &HeaderSection::from(&[("range", range)]), &stored, None, &HIT, RECEIVED_MS + 1000);
     let partial = of("bytes=0-1");
     for name in ["date", "cache-control", "etag", "vary", "last-modified"] {
-        assert_eq!(field(&partial, name), kept.stored.fields.get(name).unwrap(), "{name}");
+        assert_eq!(field(&partial, name), stored.metadata.fields.get(name).unwrap(), "{name}");
     }
     assert_eq!((field(&partial, "content-length"), field(&partial, "age")), (String::new(), "1".to_owned()));
     let expected = [
@@ -356,17 +358,17 @@ fn conditions_and_ranges_are_those_of_a_success() {
         (404, (404, "all"), (404, "all")),
         (503, (503, "all"), (503, "all")),
     ] {
-        let kept = keeping(status, &PART);
+        let stored = keeping(status, &PART);
         for (request, (expected, bytes)) in [(request, to_condition), (range, to_range)] {
-            let (status, body, _) = part("GET", &kept, request);
+            let (status, body, _) = part("GET", &stored, request);
             assert_eq!((status, body.as_str()), (expected, bytes), "{status} to {request:?}");
         }
     }
-    let kept = keeping(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
+    let stored = keeping(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
     for range in ["bytes=0-1", "bytes=10-"] {
-        let answer = of_kept("HEAD", &HeaderSection::from(&[("range", range)]), &kept, None, &HIT, RECEIVED_MS);
-        assert_eq!((answer.status, &answer.part), (200, &BodyPart::Nothing), "HEAD");
-        assert_eq!(field(&answer, "content-length"), "10");
+        let response = from_stored("HEAD", &HeaderSection::from(&[("range", range)]), &stored, None, &HIT, RECEIVED_MS);
+        assert_eq!((response.status, &response.part), (200, &BodyPart::Nothing), "HEAD");
+        assert_eq!(field(&response, "content-length"), "10");
     }
 }
 
@@ -383,8 +385,8 @@ fn the_upstreams_answer_passes_as_it_is() {
         ("GET", 205, BodyPart::Nothing),
         ("GET", 304, BodyPart::Nothing),
     ] {
-        let answer = of_upstream(method, status, &fields, &Diagnostics { kv_ms: None, upstream_ms: None, ..MISS });
-        assert_eq!((answer.status, &answer.part), (status, &expected), "{method} {status}");
+        let response = from_upstream(method, status, &fields, &Diagnostics { kv_ms: None, upstream_ms: None, ..MISS });
+        assert_eq!((response.status, &response.part), (status, &expected), "{method} {status}");
         let expected = [
             "content-length: 4",
             "content-range: bytes 0-3/10",
@@ -395,7 +397,7 @@ fn the_upstreams_answer_passes_as_it_is() {
             "via: 1.1 a, 1.1 kv-edge",
             "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
         ];
-        assert_eq!(sent(&answer), expected);
+        assert_eq!(sent(&response), expected);
     }
     assert!((100..600).filter(|status| is_null_body(*status)).eq([204, 205, 304]));
 }
@@ -406,10 +408,10 @@ fn an_answer_without_a_date_gets_that_of_its_arrival() {
     // header field MUST record the time it was received and append a corresponding Date header
     // field to the message's header section if it is cached or forwarded downstream."
     let fields = lines(&[("etag", "\"a\"")]);
-    assert_eq!(dated(fields.clone(), RECEIVED_MS + 999), lines(&[("etag", "\"a\""), ("date", DATE)]));
-    assert_eq!(dated(HeaderSection::default(), 0).get("date").as_deref(), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    assert_eq!(with_date(fields.clone(), RECEIVED_MS + 999), lines(&[("etag", "\"a\""), ("date", DATE)]));
+    assert_eq!(with_date(HeaderSection::default(), 0).get("date").as_deref(), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
     for date in [MODIFIED, "yesterday"] {
         let fields = lines(&[("date", date)]);
-        assert_eq!(dated(fields.clone(), RECEIVED_MS), fields, "it has one");
+        assert_eq!(with_date(fields.clone(), RECEIVED_MS), fields, "it has one");
     }
 }

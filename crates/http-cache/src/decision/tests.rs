@@ -9,18 +9,25 @@ use http_semantics::fields::HeaderSection;
 const RECEIVED_MS: u64 = 784_111_777_000;
 
 /// A 200 received at [`RECEIVED_MS`], after `cost_ms`, with an entity tag.
-fn kept(cache_control: &str, cost_ms: u64) -> StoredResponse {
+fn stored(cache_control: &str, cost_ms: u64) -> StoredResponse {
     let fields: HeaderSection = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
     StoredResponse::new(
-        StoredMetadata::received(&HeaderSection::default(), &CredentialFields::default(), 200, &fields, times, None),
+        StoredMetadata::from_response(
+            &HeaderSection::default(),
+            &CredentialFields::default(),
+            200,
+            &fields,
+            times,
+            None,
+        ),
         None,
     )
 }
 
 /// A decision as text: `hit` or why a stale response is served, with ` refresh`; `fwd=` and the
 /// reason, with the conditions; `504`.
-fn told(decision: Decision) -> String {
+fn as_text(decision: Decision) -> String {
     match decision {
         Decision::Serve { stale, refresh } => {
             format!("{}{}", stale.unwrap_or("hit"), if refresh { " refresh" } else { "" })
@@ -33,27 +40,33 @@ fn told(decision: Decision) -> String {
     }
 }
 
-fn asked(method: &str, cache_control: &str) -> CacheRequest {
+fn cache_request(method: &str, cache_control: &str) -> CacheRequest {
     CacheRequest::of(method, &HeaderSection::from(&[("cache-control", cache_control)]))
 }
 
 /// The decision on a GET with this `Cache-Control`, so many milliseconds after a response with
 /// that one was received.
-fn decided(request: &str, answer: &str, after_ms: u64, is_left_alone: bool) -> String {
-    let kept = kept(answer, 0);
-    let selected = SelectedResponse { kept: &kept, is_left_alone };
+fn decision_after(request: &str, answer: &str, after_ms: u64, is_backing_off: bool) -> String {
+    let stored = stored(answer, 0);
+    let selected = SelectedResponse { stored: &stored, is_backing_off };
     let never = || unreachable!("no random bits are needed");
-    told(decide(&asked("GET", request), Some(selected), ForwardReason::UriMiss, RECEIVED_MS + after_ms, never))
+    as_text(decide(
+        &cache_request("GET", request),
+        Some(selected),
+        ForwardReason::UriMiss,
+        RECEIVED_MS + after_ms,
+        never,
+    ))
 }
 
 /// The rule, the request's `Cache-Control`, the stored one, milliseconds since the response was
 /// received, and the decision.
 type Row = (&'static str, &'static str, &'static str, u64, &'static str);
 
-fn check(is_left_alone: bool, rows: &[Row]) {
+fn check(is_backing_off: bool, rows: &[Row]) {
     for (rule, request, answer, after_ms, expected) in rows {
         assert_eq!(
-            decided(request, answer, *after_ms, is_left_alone),
+            decision_after(request, answer, *after_ms, is_backing_off),
             *expected,
             "{rule}: {request:?} asks for {answer:?} after {after_ms} ms"
         );
@@ -86,15 +99,23 @@ fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
     let came_old: HeaderSection =
         [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
-    let kept = StoredResponse::new(
-        StoredMetadata::received(&HeaderSection::default(), &CredentialFields::default(), 200, &came_old, times, None),
+    let stored = StoredResponse::new(
+        StoredMetadata::from_response(
+            &HeaderSection::default(),
+            &CredentialFields::default(),
+            200,
+            &came_old,
+            times,
+            None,
+        ),
         None,
     );
-    let selected = SelectedResponse { kept: &kept, is_left_alone: true };
+    let selected = SelectedResponse { stored: &stored, is_backing_off: true };
     for (after_ms, expected) in [(699, "hit"), (700, SENT)] {
         // §4.2.3: "corrected_age_value = age_value + response_delay".
-        let decision = decide(&asked("GET", ""), Some(selected), ForwardReason::UriMiss, RECEIVED_MS + after_ms, || 0);
-        assert_eq!(told(decision), expected, "an answer that came 59.3 s old, after {after_ms} ms");
+        let decision =
+            decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, RECEIVED_MS + after_ms, || 0);
+        assert_eq!(as_text(decision), expected, "an answer that came 59.3 s old, after {after_ms} ms");
     }
 }
 
@@ -147,11 +168,11 @@ fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
     // else would permit it.
     let windows = "stale-while-revalidate=60, stale-if-error=60";
     for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=60", "no-cache"] {
-        for (request, is_left_alone) in
+        for (request, is_backing_off) in
             [("max-stale", false), ("max-stale=60", true), ("stale-if-error=60", true), ("", false), ("", true)]
         {
             let answer = format!("max-age=60, {windows}, {forbids}");
-            assert_eq!(decided(request, &answer, 60_000, is_left_alone), SENT, "{forbids}, {request}");
+            assert_eq!(decision_after(request, &answer, 60_000, is_backing_off), SENT, "{forbids}, {request}");
         }
     }
 }
@@ -194,16 +215,20 @@ fn no_cache_asks_for_validation_on_either_side() {
             ("of the answer, with no names", "", "no-cache=\"\", max-age=60", 0, SENT),
         ],
     );
-    let kept = kept("max-age=60, stale-if-error=60", 0);
-    let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });
+    let stored = stored("max-age=60, stale-if-error=60", 0);
+    let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
     // §5.4: Pragma: no-cache counts if there is no Cache-Control.
     for (fields, expected) in [
         (&[("pragma", "no-cache")][..], AGAIN),
         (&[("pragma", "no-cache"), ("cache-control", "max-stale=1")], "hit"),
         (&[("pragma", "x")], "hit"),
     ] {
-        let asked = CacheRequest::of("GET", &HeaderSection::from(fields));
-        assert_eq!(told(decide(&asked, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)), expected, "{fields:?}");
+        let cache_request = CacheRequest::of("GET", &HeaderSection::from(fields));
+        assert_eq!(
+            as_text(decide(&cache_request, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
+            expected,
+            "{fields:?}"
+        );
     }
 }
 
@@ -212,8 +237,8 @@ fn no_store_of_a_request_takes_no_part_in_the_cache() {
     // RFC 9111 §5.2.1.5. RFC 9211 §2.2: "bypass: The cache was configured to not handle this
     // request."
     check(false, &[("no-store", "no-store", "max-age=60", 0, "fwd=bypass")]);
-    assert!(!asked("GET", "no-store").looks_in_store() && asked("GET", "no-cache").looks_in_store());
-    assert_eq!(told(decide(&asked("GET", "no-store"), None, ForwardReason::UriMiss, 0, || 0)), "fwd=bypass");
+    assert!(!cache_request("GET", "no-store").permits_lookup() && cache_request("GET", "no-cache").permits_lookup());
+    assert_eq!(as_text(decide(&cache_request("GET", "no-store"), None, ForwardReason::UriMiss, 0, || 0)), "fwd=bypass");
 }
 
 #[test]
@@ -239,7 +264,11 @@ fn only_if_cached_never_goes_to_the_upstream() {
         ],
     );
     for missing in [ForwardReason::UriMiss, ForwardReason::VaryMiss, ForwardReason::Miss] {
-        assert_eq!(told(decide(&asked("HEAD", "only-if-cached"), None, missing, 0, || 0)), "504", "{missing}");
+        assert_eq!(
+            as_text(decide(&cache_request("HEAD", "only-if-cached"), None, missing, 0, || 0)),
+            "504",
+            "{missing}"
+        );
     }
 }
 
@@ -248,13 +277,13 @@ fn only_if_cached_holds_where_the_store_has_no_say() {
     // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request
     // to the upstream.
     assert_eq!(
-        told(decide(&asked("GET", "only-if-cached, no-store"), None, ForwardReason::UriMiss, 0, || 0)),
+        as_text(decide(&cache_request("GET", "only-if-cached, no-store"), None, ForwardReason::UriMiss, 0, || 0)),
         "504",
         "no-store"
     );
     let fields = [("cache-control", "only-if-cached"), ("if-match", "\"a\"")];
     let conditional = CacheRequest::of("GET", &HeaderSection::from(&fields));
-    assert_eq!(told(decide(&conditional, None, ForwardReason::UriMiss, 0, || 0)), "504", "with If-Match");
+    assert_eq!(as_text(decide(&conditional, None, ForwardReason::UriMiss, 0, || 0)), "504", "with If-Match");
 }
 
 #[test]
@@ -310,13 +339,13 @@ fn stale_if_error_stands_in_while_the_upstream_is_left_alone() {
 #[test]
 fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
     let most: u64 = (1 << 53) - 1;
-    let early = |cost_ms: u64, left_ms: u64, is_left_alone: bool, random: Option<u64>| {
-        let kept = kept("max-age=60", cost_ms);
-        let selected = SelectedResponse { kept: &kept, is_left_alone };
+    let early = |cost_ms: u64, left_ms: u64, is_backing_off: bool, random: Option<u64>| {
+        let stored = stored("max-age=60", cost_ms);
+        let selected = SelectedResponse { stored: &stored, is_backing_off };
         // The time that the response took to arrive is part of its age.
         let now_ms = RECEIVED_MS + 60_000 - cost_ms - left_ms;
         let random = || random.expect("no random bits are needed");
-        told(decide(&asked("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, random))
+        as_text(decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, random))
     };
     assert_eq!(early(100, 1, false, Some(0)), "hit refresh", "drawn");
     assert_eq!(early(100, 1, false, Some(most)), "hit", "not drawn");
@@ -334,7 +363,7 @@ fn what_is_missing_is_forwarded_and_says_why() {
     // not select a response based upon this request's header fields". Nothing is validated.
     for missing in [ForwardReason::UriMiss, ForwardReason::VaryMiss, ForwardReason::Miss] {
         for request in ["", "no-cache", "max-age=0", "max-stale", "min-fresh=1"] {
-            let decision = decide(&asked("GET", request), None, missing, 0, || 0);
+            let decision = decide(&cache_request("GET", request), None, missing, 0, || 0);
             assert_eq!(decision, Decision::Forward { fwd: missing, conditions: Vec::new() }, "{request}");
         }
     }
@@ -346,8 +375,8 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
     // §2.2: "method: The request method's semantics require the request to be forwarded." RFC
     // 9111 §4.3.2: a cache "MUST NOT evaluate conditional header fields that only apply to an
     // origin server": If-Match and If-Unmodified-Since.
-    let kept = kept("max-age=60", 0);
-    let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });
+    let stored = stored("max-age=60", 0);
+    let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
     for (method, name, expected) in [
         ("GET", "if-none-match", "hit"),
         ("GET", "if-modified-since", "hit"),
@@ -363,10 +392,10 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
         ("OPTIONS", "accept", "fwd=method"),
         ("get", "accept", "fwd=method"),
     ] {
-        let asked = CacheRequest::of(method, &HeaderSection::from(&[(name, "x")]));
-        assert_eq!(asked.looks_in_store(), expected == "hit", "{method}, {name}");
+        let cache_request = CacheRequest::of(method, &HeaderSection::from(&[(name, "x")]));
+        assert_eq!(cache_request.permits_lookup(), expected == "hit", "{method}, {name}");
         assert_eq!(
-            told(decide(&asked, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
+            as_text(decide(&cache_request, selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
             expected,
             "{method}, {name}"
         );
@@ -389,8 +418,8 @@ fn a_stale_answer_is_validated_with_all_that_it_has() {
     for (fields, expected) in cases {
         let fields: HeaderSection = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
         let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-        let kept = StoredResponse::new(
-            StoredMetadata::received(
+        let stored = StoredResponse::new(
+            StoredMetadata::from_response(
                 &HeaderSection::default(),
                 &CredentialFields::default(),
                 200,
@@ -400,7 +429,10 @@ fn a_stale_answer_is_validated_with_all_that_it_has() {
             ),
             None,
         );
-        let selected = Some(SelectedResponse { kept: &kept, is_left_alone: false });
-        assert_eq!(told(decide(&asked("GET", ""), selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)), expected);
+        let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
+        assert_eq!(
+            as_text(decide(&cache_request("GET", ""), selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
+            expected
+        );
     }
 }

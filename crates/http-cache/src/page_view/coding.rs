@@ -23,7 +23,8 @@ impl PageCoding {
     /// first. The list is empty if the page has none.
     ///
     /// # Errors
-    /// [`CacheError::ContentCoding`] for a coding that is not supported, and for more than three.
+    /// [`CacheError::ContentCoding`] for a coding that is not supported, and for more than
+    /// three.
     pub fn of_page(content_encoding: Option<&str>) -> Result<Vec<Self>, CacheError> {
         let mut codings = Vec::new();
         for name in content_encoding.unwrap_or_default().split(',').map(str::trim).rev() {

@@ -6,13 +6,13 @@ use crate::freshness::ExchangeTimes;
 use http_semantics::fields::HeaderSection;
 use kv_store::limits::KEY_BYTES_MAX;
 
-fn stored(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> StoredMetadata {
+fn metadata(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> StoredMetadata {
     StoredMetadata {
         status: 200,
         fields: fields.iter().copied().collect(),
         times: ExchangeTimes { requested_ms, received_ms: requested_ms + 1 },
         length: 0,
-        selecting: Vec::new(),
+        selecting_fields: Vec::new(),
         epoch_ms: requested_ms,
     }
 }
@@ -84,19 +84,19 @@ fn a_purge_covers_what_was_asked_for_until_its_moment() {
     ] {
         let purges = purges([(target.clone(), 100)]);
         let fields = [("cache-tag", "X, y z"), ("surrogate-key", "other key")];
-        assert_eq!(purges.covers(address, &stored(99, &fields)), covers, "{target:?}");
-        assert_eq!(purges.covers(address, &stored(100, &fields)), covers, "{target:?}: in the same millisecond");
-        assert!(!purges.covers(address, &stored(101, &fields)), "{target:?}");
+        assert_eq!(purges.covers(address, &metadata(99, &fields)), covers, "{target:?}");
+        assert_eq!(purges.covers(address, &metadata(100, &fields)), covers, "{target:?}: in the same millisecond");
+        assert!(!purges.covers(address, &metadata(101, &fields)), "{target:?}");
     }
-    assert!(!PurgeList::default().covers(address, &stored(0, &[])));
+    assert!(!PurgeList::default().covers(address, &metadata(0, &[])));
 }
 
 #[test]
 fn the_newest_purge_of_a_target_counts() {
     let one = url("https://a/");
     let purges = purges([(one.clone(), 5), (one.clone(), 9), (one, 7), (tagged("x"), 99)]);
-    assert!(purges.covers("https://a/", &stored(9, &[])));
-    assert!(!purges.covers("https://a/", &stored(10, &[])), "another target's moment is not this one's");
+    assert!(purges.covers("https://a/", &metadata(9, &[])));
+    assert!(!purges.covers("https://a/", &metadata(10, &[])), "another target's moment is not this one's");
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn a_long_url_is_purged_by_its_hash_and_no_other_one_with_it() {
     assert_eq!(read.key(), purge.key());
     for purge in [purge, read] {
         let purges = purges([(purge.target, purge.at_ms)]);
-        assert!(purges.covers(&long, &stored(7, &[])));
-        assert!(!purges.covers(&format!("{long}a"), &stored(7, &[])));
+        assert!(purges.covers(&long, &metadata(7, &[])));
+        assert!(!purges.covers(&format!("{long}a"), &metadata(7, &[])));
     }
 }
 
@@ -124,8 +124,8 @@ fn records_keep_the_limits_of_keys_and_metadata() {
         assert!(purge.key().as_str().len() <= KEY_BYTES_MAX);
         assert!(purge.metadata().len() <= 1024, "{}", purge.metadata().len());
     }
-    assert_eq!(Purge { target: url("https://a.example/"), at_ms: 0 }.kept_seconds(), 3600);
-    assert_eq!(Purge { target: tagged("a"), at_ms: 0 }.kept_seconds(), 2_592_000);
+    assert_eq!(Purge { target: url("https://a.example/"), at_ms: 0 }.expiration_ttl_seconds(), 3600);
+    assert_eq!(Purge { target: tagged("a"), at_ms: 0 }.expiration_ttl_seconds(), 2_592_000);
 }
 
 #[test]
@@ -253,20 +253,20 @@ proptest! {
         targets in prop::collection::vec((target(), 0..20_u64), 0..12),
         address in "https://a/[ab]{0,3}", requested_ms in 0..20_u64, tag_list in "[abAB]{1,2}(,[abAB]{1,2})?"
     ) {
-        let mut stored = stored(requested_ms, &[]);
-        stored.fields = [("cache-tag", tag_list.as_str())].into_iter().collect();
+        let mut metadata = metadata(requested_ms, &[]);
+        metadata.fields = [("cache-tag", tag_list.as_str())].into_iter().collect();
         let naive = targets.iter().any(|(target, at_ms)| requested_ms <= *at_ms && match target {
             PurgeTarget::Url(url) => *url == address,
             PurgeTarget::Prefix(prefix) => address.starts_with(prefix),
             PurgeTarget::Tag(tag) => tag_list.split(',').any(|tagged| tagged.eq_ignore_ascii_case(tag)),
         });
         let here = purges(targets.clone());
-        prop_assert_eq!(here.covers(&address, &stored), naive);
+        prop_assert_eq!(here.covers(&address, &metadata), naive);
         let mut elsewhere = PurgeList::default();
         for (target, at_ms) in targets {
             elsewhere.add(Purge::parse(&Purge { target, at_ms }.metadata()).unwrap());
         }
-        prop_assert_eq!(elsewhere.covers(&address, &stored), naive, "through KV");
+        prop_assert_eq!(elsewhere.covers(&address, &metadata), naive, "through KV");
     }
 
     #[test]
@@ -287,7 +287,7 @@ proptest! {
         let Ok(targets) = request(&serde_json::json!({"prefix": text}).to_string()) else { return Ok(()) };
         let Ok(cached) = CachedUrl::of_href(&format!("{text}x"), &allowed()) else { return Ok(()) };
         let purges = purges(targets.into_iter().map(|target| (target, 1)));
-        prop_assert!(purges.covers(cached.as_str(), &stored(1, &[])), "{}", cached.as_str());
+        prop_assert!(purges.covers(cached.as_str(), &metadata(1, &[])), "{}", cached.as_str());
     }
 }
 
@@ -296,6 +296,7 @@ fn where_it_is_not_known_what_was_purged_all_is() {
     let mut purges = PurgeList::default();
     purges.add_all(10);
     assert!(
-        purges.covers("https://a.example/", &stored(10, &[])) && !purges.covers("https://a.example/", &stored(11, &[]))
+        purges.covers("https://a.example/", &metadata(10, &[]))
+            && !purges.covers("https://a.example/", &metadata(11, &[]))
     );
 }

@@ -13,11 +13,11 @@ fn answer(
 ) -> Result<(), NoCacheReason> {
     let (request, credentials, response) =
         (&HeaderSection::from(request), &CredentialFields::default(), &HeaderSection::from(response));
-    StorageCandidate { method, ..answered(request, credentials, status, response) }.storable()
+    StorageCandidate { method, ..candidate(request, credentials, status, response) }.check()
 }
 
 /// A response to a `GET`.
-fn answered<'a>(
+fn candidate<'a>(
     request: &'a HeaderSection,
     credentials: &'a CredentialFields,
     status: u16,
@@ -239,8 +239,8 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
     let default = |status, fields: &[(&'static str, &str)]| {
         let (request, credentials, response) =
             (&HeaderSection::default(), &CredentialFields::default(), &HeaderSection::from(fields));
-        let answered = answered(request, credentials, status, response);
-        StorageCandidate { default_lifetime_ms: Some(60_000), ..answered }.storable()
+        let candidate = candidate(request, credentials, status, response);
+        StorageCandidate { default_lifetime_ms: Some(60_000), ..candidate }.check()
     };
     assert_eq!((default(200, &[]), default(201, &[])), (Ok(()), Ok(())));
     assert_eq!(default(200, &[("cache-control", "max-age=0")]), none);
@@ -264,13 +264,13 @@ fn a_head_of_more_than_32_kib_is_not_kept() {
     assert_eq!(fields(&fits).as_str().len(), HEAD_BYTES_MAX);
     for (long, expected) in [(fits, Ok(())), (too_long, Err(NoCacheReason::HeadTooLarge))] {
         let (request, credentials) = (&HeaderSection::default(), &CredentialFields::default());
-        assert_eq!(answered(request, credentials, 200, &fields(&long)).storable(), expected);
+        assert_eq!(candidate(request, credentials, 200, &fields(&long)).check(), expected);
     }
 }
 
-fn kept(fields: &[(&'static str, &'static str)], keeps_cookies: bool) -> Vec<String> {
+fn stored(fields: &[(&'static str, &'static str)], with_cookies: bool) -> Vec<String> {
     let response: HeaderSection = fields.iter().copied().collect();
-    kept_fields(&response, keeps_cookies).iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    stored_fields(&response, with_cookies).iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
 #[test]
@@ -311,13 +311,13 @@ fn all_fields_are_kept_but_those_of_connection_and_proxy() {
         "vary: a",
         "content-length: 4",
     ];
-    assert_eq!(kept(&fields, true), expected);
+    assert_eq!(stored(&fields, true), expected);
 }
 
 #[test]
 fn fields_that_no_cache_or_private_names_are_not_kept() {
     let of = |name: &'static str, directives: &'static str| {
-        kept(&[(name, directives), ("a", "1"), ("b", "2"), ("c", "3")], true).split_off(1).join(", ")
+        stored(&[(name, directives), ("a", "1"), ("b", "2"), ("c", "3")], true).split_off(1).join(", ")
     };
     assert_eq!(of("cache-control", "no-cache=\"A, b\", max-age=60"), "c: 3");
     assert_eq!(of("cache-control", "private=a, no-cache=\"c\""), "b: 2");
@@ -333,7 +333,7 @@ fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
         let fields = HeaderSection::from(fields);
         let (directives, is_targeted) = CacheControl::of_response(&fields);
         let freshness = Freshness::of(200, &fields, &directives, is_targeted, TIMES, None);
-        shares_cookies(&directives, is_targeted, &freshness)
+        stores_cookies(&directives, is_targeted, &freshness)
     };
     let modified = ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT");
     for control in ["public, max-age=60", "s-maxage=60", "max-age=0, s-maxage=60"] {
@@ -346,7 +346,7 @@ fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
     assert!(!shares(&[("cdn-cache-control", "max-age=0"), ("cache-control", "public, max-age=60")]));
     assert!(!shares(&[("expires", "Sun, 06 Nov 1994 09:49:37 GMT")]));
     let fields = [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("etag", "\"a\"")];
-    assert_eq!((kept(&fields, true).len(), kept(&fields, false).len()), (3, 1));
+    assert_eq!((stored(&fields, true).len(), stored(&fields, false).len()), (3, 1));
 }
 
 /// Fields that identify the client, and responses of an upstream that gives no thought to shared
@@ -356,8 +356,8 @@ const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key
 #[test]
 fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_shared_caches() {
     let further = CredentialFields::parse("X-Session");
-    let stored = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
-        answered(&HeaderSection::from(request), &further, 200, &HeaderSection::from(response)).storable()
+    let metadata = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
+        candidate(&HeaderSection::from(request), &further, 200, &HeaderSection::from(response)).check()
     };
     let (etag, modified) = (("etag", "\"a\""), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT"));
     let implicit: [&[(&str, &str)]; 11] = [
@@ -383,23 +383,24 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
     for credentials in CREDENTIALS {
         for response in implicit {
             assert_eq!(
-                stored(&[credentials], response),
+                metadata(&[credentials], response),
                 Err(NoCacheReason::Credentials),
                 "{credentials:?} {response:?}"
             );
-            assert_eq!(stored(&[], response), Ok(()), "without credentials {response:?}");
+            assert_eq!(metadata(&[], response), Ok(()), "without credentials {response:?}");
             // The stored response stays current for others.
-            let fate =
-                answered(&HeaderSection::from(&[credentials]), &further, 200, &HeaderSection::from(response)).fate();
-            assert_eq!(fate, Storable::No(NoCacheReason::Credentials), "{response:?}");
+            let storable =
+                candidate(&HeaderSection::from(&[credentials]), &further, 200, &HeaderSection::from(response))
+                    .storable();
+            assert_eq!(storable, Storable::No(NoCacheReason::Credentials), "{response:?}");
         }
         for response in explicit {
-            assert_eq!(stored(&[credentials], response), Ok(()), "{credentials:?} {response:?}");
+            assert_eq!(metadata(&[credentials], response), Ok(()), "{credentials:?} {response:?}");
         }
     }
     let shared = [("cache-control", "must-revalidate"), etag];
     assert_eq!(
-        stored(&[("authorization", "Basic Zm9v")], &shared),
+        metadata(&[("authorization", "Basic Zm9v")], &shared),
         Err(NoCacheReason::Credentials),
         "RFC 9111 §3.5 too"
     );
@@ -411,14 +412,14 @@ fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_
     // request: a name, a nonce.
     let merged = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
     let none = CredentialFields::default();
-    let fate = |request: &[(&'static str, &str)], update: &[(&'static str, &str)]| {
-        answered(&HeaderSection::from(request), &none, 200, &merged).fate_of_update(&HeaderSection::from(update))
+    let storable = |request: &[(&'static str, &str)], update: &[(&'static str, &str)]| {
+        candidate(&HeaderSection::from(request), &none, 200, &merged).storable_update(&HeaderSection::from(update))
     };
     let (silent, fresh) = ([("x-name", "alice")], [("x-name", "alice"), ("cache-control", "max-age=60")]);
-    assert_eq!(fate(&[], &silent), Storable::Yes, "nobody in particular asked");
+    assert_eq!(storable(&[], &silent), Storable::Yes, "nobody in particular asked");
     for credentials in CREDENTIALS.into_iter().take(2) {
-        assert_eq!(fate(&[credentials], &silent), Storable::No(NoCacheReason::Credentials), "{credentials:?}");
-        assert_eq!(fate(&[credentials], &fresh), Storable::Yes, "{credentials:?}");
+        assert_eq!(storable(&[credentials], &silent), Storable::No(NoCacheReason::Credentials), "{credentials:?}");
+        assert_eq!(storable(&[credentials], &fresh), Storable::Yes, "{credentials:?}");
     }
 }
 

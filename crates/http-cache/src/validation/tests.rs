@@ -151,7 +151,7 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
             let fields = [("etag", tag), ("last-modified", date), ("date", Some(NEW))];
             fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
         };
-        assert_eq!(is_about(&of(stored), &of(from_304)), is_same, "{stored:?} {from_304:?}");
+        assert_eq!(is_selected_for_update(&of(stored), &of(from_304)), is_same, "{stored:?} {from_304:?}");
     }
     // RFC 9110 §8.8.2.2: a date is strong if "that cache entry includes a Date value which is at
     // least one second after".
@@ -161,7 +161,7 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
         (vec![("last-modified", OLD), ("date", OLD)], false),
         (vec![("last-modified", OLD)], false),
     ] {
-        assert_eq!(is_about(&lines(&stored), &from_304), is_same, "{stored:?}");
+        assert_eq!(is_selected_for_update(&lines(&stored), &from_304), is_same, "{stored:?}");
     }
 }
 
@@ -274,6 +274,6 @@ proptest! {
 
     #[test]
     fn an_answer_is_about_itself(stored in some_lines()) {
-        prop_assert!(is_about(&stored, &stored));
+        prop_assert!(is_selected_for_update(&stored, &stored));
     }
 }

@@ -9,10 +9,10 @@ fn names(of: &[&str]) -> Vec<String> {
 
 /// Returns true if a response stored for one value of a field matches another; `None` is a
 /// request without the field.
-fn is_match(name: &'static str, kept_for: Option<&str>, asked: Option<&str>) -> bool {
+fn is_match(name: &'static str, redirected_fields: Option<&str>, asked: Option<&str>) -> bool {
     let given =
         |value: Option<&str>| HeaderSection::from(&value.map(|value| (name, value)).into_iter().collect::<Vec<_>>());
-    matches(&selecting(&names(&[name]), &given(kept_for)), &HeaderSection::default(), &given(asked))
+    matches(&selecting_fields(&names(&[name]), &given(redirected_fields)), &HeaderSection::default(), &given(asked))
 }
 
 /// RFC 9110 §12.5.5: Vary = #( "*" / field-name ).
@@ -45,7 +45,7 @@ fn vary_names_fields_whatever_their_case_and_order() {
 #[test]
 fn every_field_that_vary_names_must_match() {
     let both = names(&["x-a", "x-b"]);
-    let kept = selecting(&both, &HeaderSection::from(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]));
+    let kept = selecting_fields(&both, &HeaderSection::from(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]));
     for (fields, is_match) in [
         (vec![("x-a", "1"), ("x-b", "2")], true),
         (vec![("x-b", "2"), ("x-c", "other"), ("x-a", "1")], true),
@@ -96,7 +96,11 @@ fn values_of_the_same_meaning_match() {
     }
     let lines = |of: &[&'static str]| HeaderSection::from(&of.iter().map(|value| ("x-a", *value)).collect::<Vec<_>>());
     let name = names(&["x-a"]);
-    assert_eq!(selecting(&name, &lines(&["1", "2"])), selecting(&name, &lines(&["1,2"])), "lines are joined");
+    assert_eq!(
+        selecting_fields(&name, &lines(&["1", "2"])),
+        selecting_fields(&name, &lines(&["1,2"])),
+        "lines are joined"
+    );
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn values_of_another_meaning_do_not_match() {
 #[test]
 fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
     let varies = names(&["accept-language", "x-a"]);
-    let kept = selecting(&varies, &HeaderSection::from(&[("accept-language", "en, de"), ("x-a", "1")]));
+    let kept = selecting_fields(&varies, &HeaderSection::from(&[("accept-language", "en, de"), ("x-a", "1")]));
     for (language, accepted, is_match) in [
         ("de", "fr;q=0.5, de;q=1.0", true),
         ("de", "de", true),
@@ -171,7 +175,7 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
         !matches(&kept, &HeaderSection::default(), &HeaderSection::from(&[("accept-language", "de"), ("x-a", "1")])),
         "no language"
     );
-    let by_other = selecting(&names(&["x-a"]), &HeaderSection::from(&[("x-a", "1")]));
+    let by_other = selecting_fields(&names(&["x-a"]), &HeaderSection::from(&[("x-a", "1")]));
     assert!(!matches(
         &by_other,
         &HeaderSection::from(&[("content-language", "de")]),
@@ -182,12 +186,12 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
 #[test]
 fn no_value_is_kept_as_it_is() {
     let fields = HeaderSection::from(&[("cookie", "session=secret"), ("x-a", "secret")]);
-    let selecting = selecting(&names(&["cookie", "x-a", "x-b"]), &fields);
-    for (_, hash) in selecting.iter().take(2) {
+    let selecting_fields = selecting_fields(&names(&["cookie", "x-a", "x-b"]), &fields);
+    for (_, hash) in selecting_fields.iter().take(2) {
         let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         assert!(hash.len() == 22 && hash.bytes().all(is_digit), "{hash}");
     }
-    assert_eq!(selecting[2], ("x-b".to_owned(), "-".to_owned()));
+    assert_eq!(selecting_fields[2], ("x-b".to_owned(), "-".to_owned()));
     assert_eq!(hash("a"), hash("a"));
     assert_eq!(hash("").len(), 22);
 }

@@ -12,12 +12,12 @@ pub(crate) struct Step {
     pub(crate) method: &'static str,
     pub(crate) request: HeaderSection,
     /// The backoff after a failed refresh has not ended.
-    pub(crate) is_left_alone: bool,
+    pub(crate) is_backing_off: bool,
     pub(crate) is_drawn: bool,
     pub(crate) takes_ms: u64,
     /// `None` if the upstream does not answer.
     pub(crate) status: Option<u16>,
-    pub(crate) answer: HeaderSection,
+    pub(crate) response: HeaderSection,
     /// The upstream answers a condition with 304.
     pub(crate) validates: bool,
 }
@@ -93,16 +93,16 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
         [200, 200, 200, 200, 200, 200, 203, 206, 301, 302, 404, 500, 503].map(Some).into_iter().chain([None]);
     let bools = (prop::bool::weighted(0.2), prop::bool::ANY, prop::bool::weighted(0.7));
     (times, target, bools, select(statuses.collect::<Vec<_>>()), requests(), answers()).prop_map(
-        |((wait_ms, takes_ms), (url, method), (is_left_alone, is_drawn, validates), status, request, answer)| Step {
+        |((wait_ms, takes_ms), (url, method), (is_backing_off, is_drawn, validates), status, request, response)| Step {
             wait_ms,
             url,
             method,
             request,
-            is_left_alone,
+            is_backing_off,
             is_drawn,
             takes_ms,
             status,
-            answer,
+            response,
             validates,
         },
     )

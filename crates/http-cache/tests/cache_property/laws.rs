@@ -1,7 +1,7 @@
 //! The laws of reuse. They interpret the fields on their own, by a few simple rules.
 
 use http_cache::cache_status::CacheStatus;
-use http_cache::client_response::{BodyPart, Diagnostics, of_kept};
+use http_cache::client_response::{BodyPart, Diagnostics, from_stored};
 use http_cache::freshness::ExchangeTimes;
 use http_cache::stored_response::StoredResponse;
 use http_semantics::fields::{Fields, HeaderSection};
@@ -26,7 +26,7 @@ pub(crate) struct Body {
     /// its fields.
     pub(crate) contributions: Vec<Contribution>,
     /// True if its `Set-Cookie` may be sent to everybody.
-    pub(crate) shares_cookies: bool,
+    pub(crate) stores_cookies: bool,
 }
 
 /// How one visitor contributed to a stored response.
@@ -52,7 +52,7 @@ pub(crate) enum Served {
 pub(crate) type Law = Result<(), TestCaseError>;
 impl World {
     /// Checks the laws of reuse.
-    pub(crate) fn serve(&mut self, step: &Step, kept: &StoredResponse, id: usize, served: Served) -> Law {
+    pub(crate) fn serve(&mut self, step: &Step, stored: &StoredResponse, id: usize, served: Served) -> Law {
         self.hits += 1;
         let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
         let said = |directive: &str| has(&body.fields, directive);
@@ -68,7 +68,7 @@ impl World {
         if served == Served::Validated {
             return Ok(());
         }
-        prop_assert!(body.shares_cookies || !kept.stored.fields.has("set-cookie"), "another visitor's cookie");
+        prop_assert!(body.stores_cookies || !stored.metadata.fields.has("set-cookie"), "another visitor's cookie");
         let vary = body.fields.get("vary").unwrap_or_default().to_lowercase();
         let is_list = vary.split(", ").all(|name| name != "*" && !name.contains(' '));
         let is_wanted = |name: &str| {
@@ -102,20 +102,20 @@ impl World {
             let is_if_error = within(&body.fields, "stale-if-error") || within(request, "stale-if-error");
             let is_taken =
                 within(request, "max-stale") || (has(request, "max-stale") && seconds(request, "max-stale").is_none());
-            let is_failing = is_error || step.is_left_alone;
+            let is_failing = is_error || step.is_backing_off;
             let is_allowed = is_taken || within(&body.fields, "stale-while-revalidate") || (is_failing && is_if_error);
             prop_assert!(is_allowed, "stale by {stale_ms} ms without a reason (RFC 5861)");
         }
-        let story =
+        let diagnostics =
             Diagnostics { cache_status: CacheStatus::Hit { ttl: 0, detail: None }, kv_ms: None, upstream_ms: None };
-        let answer = of_kept(step.method, request, kept, None, &story, now_ms);
-        prop_assert!(!answer.fields.has("x-secret") || !said("private=\"x-secret\""), "a private field (§5.2.2.7)");
-        let age = answer.edits.set.iter().find(|(name, _)| name == "age").map(|(_, value)| value.to_string());
+        let response = from_stored(step.method, request, stored, None, &diagnostics, now_ms);
+        prop_assert!(!response.fields.has("x-secret") || !said("private=\"x-secret\""), "a private field (§5.2.2.7)");
+        let age = response.edits.set.iter().find(|(name, _)| name == "age").map(|(_, value)| value.to_string());
         prop_assert_eq!(age, Some((age_ms / 1000).to_string()), "Age (§5.1)");
         let tag = |fields: &HeaderSection, name| fields.get(name).map(|tag| tag.trim_start_matches("W/").to_owned());
         let is_same = request.has("if-none-match") && tag(request, "if-none-match") == tag(&body.fields, "etag");
-        prop_assert_eq!(answer.status == 304, is_same && body.status < 300, "If-None-Match (RFC 9110 §13.1.2)");
-        prop_assert_eq!(answer.part == BodyPart::Nothing, answer.status == 304 || step.method == "HEAD");
+        prop_assert_eq!(response.status == 304, is_same && body.status < 300, "If-None-Match (RFC 9110 §13.1.2)");
+        prop_assert_eq!(response.part == BodyPart::Nothing, response.status == 304 || step.method == "HEAD");
         Ok(())
     }
 }
@@ -153,7 +153,7 @@ pub(crate) fn is_fresh_for_all(fields: &HeaderSection) -> bool {
 
 /// Returns true if the upstream addresses shared caches, in a response that it made for nobody
 /// in particular.
-pub(crate) fn shares_cookies(request: &HeaderSection, fields: &HeaderSection) -> bool {
+pub(crate) fn stores_cookies(request: &HeaderSection, fields: &HeaderSection) -> bool {
     let speaks = fields.has("cdn-cache-control") || has(fields, "public") || has(fields, "s-maxage");
     credentials_of(request).is_empty() && speaks && is_fresh_for_all(fields)
 }

@@ -14,27 +14,27 @@ mod laws;
 use std::collections::BTreeMap;
 
 use http_cache::cache_status::ForwardReason;
-use http_cache::client_response::dated;
+use http_cache::client_response::with_date;
 use http_cache::credentials::CredentialFields;
 use http_cache::decision::{CacheRequest, Decision, SelectedResponse, decide};
 use http_cache::freshness::ExchangeTimes;
 use http_cache::stale;
 use http_cache::storable::{Storable, StorageCandidate};
 use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
-use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_about};
+use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_selected_for_update};
 use http_cache::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
 use proptest::prelude::*;
 
 use input::{Step, steps};
-use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_all, is_secret, shares_cookies, who};
+use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_all, is_secret, stores_cookies, who};
 
 /// Cookies, API keys, and a field that a site configured.
 fn credentials() -> CredentialFields {
     CredentialFields::parse("X-Session")
 }
 
-fn answered<'a>(
+fn candidate<'a>(
     step: &'a Step,
     credentials: &'a CredentialFields,
     status: u16,
@@ -51,7 +51,7 @@ type Found = (PlaceKey, StoredResponse, usize);
 #[derive(Default)]
 struct World {
     now_ms: u64,
-    kept: BTreeMap<PlaceKey, (StoredResponse, usize)>,
+    stored: BTreeMap<PlaceKey, (StoredResponse, usize)>,
     bodies: Vec<Body>,
     /// The newest body that was stored for a request with these fields.
     newest: BTreeMap<(&'static str, String), usize>,
@@ -62,49 +62,52 @@ impl World {
     /// Handles one request as the Worker does.
     fn take_step(&mut self, step: &Step) -> Law {
         self.now_ms += step.wait_ms;
-        let asked = CacheRequest::of(step.method, &step.request);
-        let (found, first) = if asked.looks_in_store() { self.look(step) } else { (None, None) };
-        let selected = found.as_ref().map(|(_, kept, _)| SelectedResponse { kept, is_left_alone: step.is_left_alone });
+        let cache_request = CacheRequest::of(step.method, &step.request);
+        let (hit, primary) = if cache_request.permits_lookup() { self.lookup(step) } else { (None, None) };
+        let selected =
+            hit.as_ref().map(|(_, stored, _)| SelectedResponse { stored, is_backing_off: step.is_backing_off });
         let random = || if step.is_drawn { 0 } else { (1 << 53) - 1 };
-        match decide(&asked, selected, ForwardReason::UriMiss, self.now_ms, random) {
+        match decide(&cache_request, selected, ForwardReason::UriMiss, self.now_ms, random) {
             Decision::Serve { refresh, .. } => {
-                let (key, kept, body) = found.expect("something is selected");
-                self.serve(step, &kept, body, Served::FromStore)?;
+                let (key, stored, body) = hit.expect("something is selected");
+                self.serve(step, &stored, body, Served::FromStore)?;
                 let again = Step { method: "GET", ..step.clone() };
-                let validators = conditions(&kept.stored.fields);
+                let validators = conditions(&stored.metadata.fields);
                 if refresh {
-                    self.forward(&again, Some((key, kept, body)), first.as_ref(), &validators)
+                    self.forward(&again, Some((key, stored, body)), primary.as_ref(), &validators)
                 } else {
                     Ok(())
                 }
             }
             Decision::Forward { conditions, .. } => {
-                prop_assert!(!has(&step.request, "only-if-cached") || step.method == "POST" || !asked.looks_in_store());
-                self.forward(step, found, first.as_ref(), &conditions)
+                prop_assert!(
+                    !has(&step.request, "only-if-cached") || step.method == "POST" || !cache_request.permits_lookup()
+                );
+                self.forward(step, hit, primary.as_ref(), &conditions)
             }
             Decision::NotCached => Ok(()),
         }
     }
 
-    fn look(&self, step: &Step) -> (Option<Found>, Option<StoredResponse>) {
+    fn lookup(&self, step: &Step) -> (Option<Found>, Option<StoredResponse>) {
         let key = (step.url, SelectingFields::new());
-        let Some((first, body)) = self.kept.get(&key) else { return (None, None) };
-        if vary::matches(&first.stored.selecting, &first.stored.fields, &step.request) {
-            return (Some((key, first.clone(), *body)), Some(first.clone()));
+        let Some((primary, body)) = self.stored.get(&key) else { return (None, None) };
+        if vary::matches(&primary.metadata.selecting_fields, &primary.metadata.fields, &step.request) {
+            return (Some((key, primary.clone(), *body)), Some(primary.clone()));
         }
-        let names: Vec<String> = first.stored.selecting.iter().map(|(name, _)| name.clone()).collect();
-        let key = (step.url, vary::selecting(&names, &step.request));
-        let variant = self.kept.get(&key).filter(|(variant, _)| {
-            variant.stored.epoch_ms == first.stored.epoch_ms && variant.stored.selecting == key.1
+        let names: Vec<String> = primary.metadata.selecting_fields.iter().map(|(name, _)| name.clone()).collect();
+        let key = (step.url, vary::selecting_fields(&names, &step.request));
+        let variant = self.stored.get(&key).filter(|(variant, _)| {
+            variant.metadata.epoch_ms == primary.metadata.epoch_ms && variant.metadata.selecting_fields == key.1
         });
-        (variant.map(|(variant, body)| (key.clone(), variant.clone(), *body)), Some(first.clone()))
+        (variant.map(|(variant, body)| (key.clone(), variant.clone(), *body)), Some(primary.clone()))
     }
 
     fn forward(
         &mut self,
         step: &Step,
-        found: Option<Found>,
-        first: Option<&StoredResponse>,
+        hit: Option<Found>,
+        primary: Option<&StoredResponse>,
         conditions: &[(&'static str, String)],
     ) -> Law {
         let requested_ms = self.now_ms;
@@ -112,28 +115,28 @@ impl World {
         let times = ExchangeTimes { requested_ms, received_ms: self.now_ms };
         let request = CacheRequest::of(step.method, &step.request).directives;
         let status = step.status.filter(|status| !stale::is_error(*status));
-        if let (None, Some((_, kept, body))) = (status, &found)
-            && stale::if_error(kept, &request, kept.stale_ms(self.now_ms))
+        if let (None, Some((_, stored, body))) = (status, &hit)
+            && stale::may_serve_on_error(stored, &request, stored.stale_ms(self.now_ms))
         {
-            return self.serve(step, kept, *body, Served::InPlaceOfError);
+            return self.serve(step, stored, *body, Served::InPlaceOfError);
         }
         let Some(status) = step.status else { return Ok(()) };
-        let fields = dated(step.answer.clone(), self.now_ms);
-        if let Some((key, kept, body)) = found.clone()
+        let fields = with_date(step.response.clone(), self.now_ms);
+        if let Some((key, stored, body)) = hit.clone()
             && (step.validates && step.method == "GET" && !conditions.is_empty())
-            && is_about(&kept.stored.fields, &fields)
+            && is_selected_for_update(&stored.metadata.fields, &fields)
         {
-            self.serve(step, &kept, body, Served::Validated)?;
-            self.renew(step, &key, &kept, body, &freshened(&kept.stored.fields, &fields), times);
+            self.serve(step, &stored, body, Served::Validated)?;
+            self.renew(step, &key, &stored, body, &freshened(&stored.metadata.fields, &fields), times);
             return Ok(());
         }
-        self.effects(step, found.as_ref(), status, &fields, times);
-        match answered(step, &credentials(), status, &fields, times).fate() {
-            Storable::Yes => self.keep(step, first, found.as_ref(), status, fields, times),
+        self.effects(step, hit.as_ref(), status, &fields, times);
+        match candidate(step, &credentials(), status, &fields, times).storable() {
+            Storable::Yes => self.store(step, primary, hit.as_ref(), status, fields, times),
             Storable::No(_) => {}
             Storable::Invalidate(_) => {
-                if let Some((key, ..)) = found {
-                    self.kept.remove(&key);
+                if let Some((key, ..)) = hit {
+                    self.stored.remove(&key);
                 }
             }
         }
@@ -141,85 +144,85 @@ impl World {
     }
 
     /// What a write and a HEAD do to the stored response.
-    fn effects(
-        &mut self,
-        step: &Step,
-        found: Option<&Found>,
-        status: u16,
-        fields: &HeaderSection,
-        times: ExchangeTimes,
-    ) {
+    fn effects(&mut self, step: &Step, hit: Option<&Found>, status: u16, fields: &HeaderSection, times: ExchangeTimes) {
         if step.method == "POST" && status < 400 {
-            self.kept.remove(&(step.url, SelectingFields::new()));
+            self.stored.remove(&(step.url, SelectingFields::new()));
         }
-        if let (Some((key, kept, body)), "HEAD", 200) = (found, step.method, status) {
-            match head_effect(&kept.stored.fields, kept.stored.length, status, fields) {
-                HeadEffect::Update(fields) if kept.stored.status == 200 => {
-                    self.renew(step, &key.clone(), kept, *body, &fields, times);
+        if let (Some((key, stored, body)), "HEAD", 200) = (hit, step.method, status) {
+            match head_effect(&stored.metadata.fields, stored.metadata.length, status, fields) {
+                HeadEffect::Update(fields) if stored.metadata.status == 200 => {
+                    self.renew(step, &key.clone(), stored, *body, &fields, times);
                 }
-                _ => drop(self.kept.remove(key)),
+                _ => drop(self.stored.remove(key)),
             }
         }
     }
 
-    fn keep(
+    fn store(
         &mut self,
         step: &Step,
-        first: Option<&StoredResponse>,
-        found: Option<&Found>,
+        primary: Option<&StoredResponse>,
+        hit: Option<&Found>,
         status: u16,
         fields: HeaderSection,
         times: ExchangeTimes,
     ) {
-        let selecting = match Vary::parse(fields.get("vary").as_deref()) {
-            Vary::Names(names) => vary::selecting(&names, &step.request),
+        let selecting_fields = match Vary::parse(fields.get("vary").as_deref()) {
+            Vary::Names(names) => vary::selecting_fields(&names, &step.request),
             Vary::Nothing | Vary::Star => SelectingFields::new(),
         };
-        let found = found.map(|(key, kept, _)| (kept, !key.1.is_empty()));
-        let place = StorageKey::of(first, found, &selecting, times.received_ms);
-        let key = if matches!(place, StorageKey::Url { .. }) { SelectingFields::new() } else { selecting.clone() };
-        let stored = StoredMetadata {
+        let hit = hit.map(|(key, stored, _)| (stored, !key.1.is_empty()));
+        let storage_key = StorageKey::choose(primary, hit, &selecting_fields, times.received_ms);
+        let key = if matches!(storage_key, StorageKey::Url { .. }) {
+            SelectingFields::new()
+        } else {
+            selecting_fields.clone()
+        };
+        let metadata = StoredMetadata {
             length: 4,
-            selecting,
-            epoch_ms: place.epoch_ms(),
-            ..StoredMetadata::received(&step.request, &credentials(), status, &fields, times, None)
+            selecting_fields,
+            epoch_ms: storage_key.epoch_ms(),
+            ..StoredMetadata::from_response(&step.request, &credentials(), status, &fields, times, None)
         };
         self.newest.insert((step.url, who(&step.request)), self.bodies.len());
-        self.kept.insert((step.url, key), (StoredResponse::new(stored, None), self.bodies.len()));
+        self.stored.insert((step.url, key), (StoredResponse::new(metadata, None), self.bodies.len()));
         let (is_secret, requests) = (is_secret(status, &step.request, &fields), vec![step.request.clone()]);
         let contributions = vec![contribution(step, &fields)];
-        let shares_cookies = shares_cookies(&step.request, &fields);
+        let stores_cookies = stores_cookies(&step.request, &fields);
         let url = step.url;
-        self.bodies.push(Body { url, status, fields, times, requests, is_secret, contributions, shares_cookies });
+        self.bodies.push(Body { url, status, fields, times, requests, is_secret, contributions, stores_cookies });
     }
 
     fn renew(
         &mut self,
         step: &Step,
         key: &PlaceKey,
-        kept: &StoredResponse,
+        stored: &StoredResponse,
         body: usize,
         fields: &HeaderSection,
         times: ExchangeTimes,
     ) {
-        let stored = kept.stored.renewed(&step.request, fields, times);
-        let new_key =
-            if stored.epoch_ms == kept.stored.epoch_ms { key.clone() } else { (step.url, SelectingFields::new()) };
-        let update = &dated(step.answer.clone(), times.received_ms);
+        let metadata = stored.metadata.updated(&step.request, fields, times);
+        let new_key = if metadata.epoch_ms == stored.metadata.epoch_ms {
+            key.clone()
+        } else {
+            (step.url, SelectingFields::new())
+        };
+        let update = &with_date(step.response.clone(), times.received_ms);
         let credentials = credentials();
-        let renewed = answered(step, &credentials, stored.status, &stored.fields, times);
-        match (StorageCandidate { method: "GET", ..renewed }).fate_of_update(update) {
+        let renewed = candidate(step, &credentials, metadata.status, &metadata.fields, times);
+        match (StorageCandidate { method: "GET", ..renewed }).storable_update(update) {
             Storable::Yes => {}
             // The stored response stays as it is.
             Storable::No(_) => return,
-            Storable::Invalidate(_) => return drop(self.kept.remove(key)),
+            Storable::Invalidate(_) => return drop(self.stored.remove(key)),
         }
         let known = &mut self.bodies[body];
-        let answer = dated(step.answer.clone(), times.received_ms);
-        let is_old = |name: &str| !answer.has(name) && !matches!(name, "age" | "date");
+        let response = with_date(step.response.clone(), times.received_ms);
+        let is_old = |name: &str| !response.has(name) && !matches!(name, "age" | "date");
         let tag = known.fields.get("etag").unwrap_or_default();
         let renewed: HeaderSection =
-            known.fields.iter().filter(|(name, _)| is_old(name)).chain(answer.iter()).collect();
+            known.fields.iter().filter(|(name, _)| is_old(name)).chain(response.iter()).collect();
         known.fields = renewed
             .iter()
             .map(|(name, value)| (name, if name == "etag" && !tag.is_empty() { &tag } else { value }))
@@ -229,10 +232,10 @@ impl World {
         known.is_secret |= is_secret(known.status, &step.request, &known.fields);
         // What counts is what this visitor was told, not what is inherited from a response to
         // another.
-        known.contributions.push(contribution(step, &answer));
+        known.contributions.push(contribution(step, &response));
         // A cookie of a validation is not stored, and removes the stored one.
-        known.shares_cookies &= !answer.has("set-cookie") && shares_cookies(&HeaderSection::default(), &known.fields);
-        self.kept.insert(new_key, (StoredResponse::new(stored, None), body));
+        known.stores_cookies &= !response.has("set-cookie") && stores_cookies(&HeaderSection::default(), &known.fields);
+        self.stored.insert(new_key, (StoredResponse::new(metadata, None), body));
     }
 }
 
@@ -258,18 +261,18 @@ proptest! {
 }
 
 /// A GET with this `Cookie`, so long after the one before, and a response with these fields.
-fn get(wait_ms: u64, cookie: &str, control: &str, answer: &[(&str, &str)]) -> Step {
+fn get(wait_ms: u64, cookie: &str, control: &str, response: &[(&str, &str)]) -> Step {
     let request = [("cookie", cookie), ("cache-control", control)].into_iter().filter(|(_, value)| !value.is_empty());
     Step {
         wait_ms,
         url: "https://a.example/",
         method: "GET",
         request: request.collect(),
-        is_left_alone: false,
+        is_backing_off: false,
         is_drawn: false,
         takes_ms: 0,
         status: Some(200),
-        answer: answer.iter().copied().collect(),
+        response: response.iter().copied().collect(),
         validates: true,
     }
 }

@@ -2,7 +2,7 @@
 
 use circuit_breaker::{Admission, Circuits, Outcome, RequestKey, client_address};
 use http_cache::cache_status::{CacheStatus, ForwardReason};
-use http_cache::client_response::dated;
+use http_cache::client_response::with_date;
 use http_cache::decision::IF_ERROR;
 use http_cache::error::CacheError;
 use http_cache::freshness::ExchangeTimes;
@@ -13,7 +13,7 @@ use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
-use super::super::keeping::{CacheHit, hot};
+use super::super::response_store::{CacheHit, memory};
 use super::{Exchange, ExchangeResult, Lookup, ResponseSource};
 use crate::http::error::RequestError;
 use crate::http::forwarding::{self, UpstreamRequest};
@@ -35,45 +35,45 @@ impl Exchange {
     /// Forwards the request to the upstream and handles the response.
     pub(super) async fn forward(
         &self,
-        looked: Lookup,
+        lookup: Lookup,
         fwd: ForwardReason,
         conditions: Vec<(&'static str, String)>,
     ) -> Result<ExchangeResult, RequestError> {
         let is_conditional = !conditions.is_empty() && self.method == "GET";
         let conditions = if is_conditional { conditions } else { Vec::new() };
-        let has_stale = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
-        let received = match self.ask(conditions, looked.found.is_some(), has_stale).await {
+        let has_stale = lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit));
+        let received = match self.send_upstream(conditions, lookup.hit.is_some(), has_stale).await {
             Ok(received) => received,
-            Err(failure) => return self.instead(looked, fwd, failure, None),
+            Err(failure) => return self.stale_or_error(lookup, fwd, failure, None),
         };
-        if stale::is_error(received.status) && looked.found.as_ref().is_some_and(|found| self.may_be_stale(found)) {
+        if stale::is_error(received.status) && lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit)) {
             forwarding::discard(&received.response);
             let failure = CacheError::Upstream(format!("it answered {}", received.status)).into();
-            return self.instead(looked, fwd, failure, Some(&received));
+            return self.stale_or_error(lookup, fwd, failure, Some(&received));
         }
         // An error that is passed on counts as a failed refresh.
-        self.note_refresh(&looked, stale::is_error(received.status), received.times.received_ms);
+        self.record_refresh(&lookup, stale::is_error(received.status), received.times.received_ms);
         if received.status == 304 && is_conditional {
-            return self.validated(looked, fwd, received).await;
+            return self.handle_not_modified(lookup, fwd, received).await;
         }
         // If another write began after this one and ended before it, the order in which the
         // upstream applied them is unknown.
         let key = self.url.key();
-        let is_overtaken =
-            !self.asked.is_safe && hot(|hot| hot.is_invalidated(key.as_str(), received.times.requested_ms));
-        self.note_effects(&looked, &received);
-        self.take(looked, fwd, received, is_overtaken).await
+        let is_overtaken = !self.cache_request.is_safe
+            && memory(|memory| memory.is_invalidated(key.as_str(), received.times.requested_ms));
+        self.apply_effects(&lookup, &received);
+        self.handle_response(lookup, fwd, received, is_overtaken).await
     }
 
     /// Sends the request to the upstream, unless its circuit is open. `has_stale` is true if a
     /// stale response may be served instead.
-    pub(super) async fn ask(
+    pub(super) async fn send_upstream(
         &self,
         conditions: Vec<(&'static str, String)>,
-        is_kept: bool,
+        is_stored: bool,
         has_stale: bool,
     ) -> Result<TimedResponse, RequestError> {
-        let mut edits = upstream_request::edits(&self.method, &self.fields(), conditions, is_kept)?;
+        let mut edits = upstream_request::edits(&self.method, &self.fields(), conditions, is_stored)?;
         if !self.fields().has("authorization") {
             // A refresh is made for everybody.
             edits.remove("authorization");
@@ -89,7 +89,7 @@ impl Exchange {
             let retry_after_seconds = retry_after_ms.div_ceil(1000);
             return Err(CacheError::CircuitOpen { retry_after_seconds }.into());
         }
-        let body = if self.asked.is_safe { JsValue::UNDEFINED } else { self.context.body() };
+        let body = if self.cache_request.is_safe { JsValue::UNDEFINED } else { self.context.body() };
         let has_body = !body.is_null() && !body.is_undefined();
         let timeout = self.context.vars().upstream_timeout.of_request(has_body);
         let sent = UpstreamRequest { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
@@ -104,71 +104,71 @@ impl Exchange {
         };
         let opened = ended.and_then(|ended| circuits(|circuits| circuits.ended(origin, request, ended, received_ms)));
         if let Some(opened) = opened {
-            let place = self.place();
-            self.context.log().warning("circuit_opened", &format!("{place}: {opened}"));
+            let upstream_name = self.upstream_name();
+            self.context.log().warning("circuit_opened", &format!("{upstream_name}: {opened}"));
         }
         let response = answer
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
             .and_then(|answer| answer.ok_or(CacheError::Timeout))?;
         let fields = forwarding::header_section(&response);
         let has_date = fields.has("date");
-        let (status, fields) = (response.status(), dated(fields, received_ms));
+        let (status, fields) = (response.status(), with_date(fields, received_ms));
         Ok(TimedResponse { response, status, fields, has_date, times: ExchangeTimes { requested_ms, received_ms } })
     }
 
     /// Records how a refresh of the stored response ended. A write does not count, nor a request
     /// that bypasses the cache.
-    fn note_refresh(&self, looked: &Lookup, has_failed: bool, now_ms: u64) {
-        if self.asked.looks_in_store() && looked.found.is_some() {
-            hot(|hot| hot.end_refresh(looked.key.as_str(), has_failed, now_ms));
+    fn record_refresh(&self, lookup: &Lookup, has_failed: bool, now_ms: u64) {
+        if self.cache_request.permits_lookup() && lookup.hit.is_some() {
+            memory(|memory| memory.end_refresh(lookup.key.as_str(), has_failed, now_ms));
         }
     }
 
-    pub(super) fn may_be_stale(&self, found: &CacheHit) -> bool {
-        let stale_ms = found.kept.stale_ms(Clock.now_ms());
-        stale::if_error(&found.kept, &self.asked.directives, stale_ms)
+    pub(super) fn may_serve_stale(&self, hit: &CacheHit) -> bool {
+        let stale_ms = hit.stored.stale_ms(Clock.now_ms());
+        stale::may_serve_on_error(&hit.stored, &self.cache_request.directives, stale_ms)
     }
 
     /// Serves the stored response in place of an error if it may be used; otherwise returns the
     /// error.
-    pub(super) fn instead(
+    pub(super) fn stale_or_error(
         &self,
-        looked: Lookup,
+        lookup: Lookup,
         fwd: ForwardReason,
         failure: RequestError,
         received: Option<&TimedResponse>,
     ) -> Result<ExchangeResult, RequestError> {
         let now_ms = Clock.now_ms();
-        self.note_refresh(&looked, true, now_ms);
+        self.record_refresh(&lookup, true, now_ms);
         let status = received.map(|received| received.status);
-        let is_usable = looked.found.as_ref().is_some_and(|found| self.may_be_stale(found));
+        let is_usable = lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit));
         if !is_usable {
-            looked.discard();
+            lookup.discard();
         }
-        match looked.found {
-            Some(found) if is_usable => {
-                self.context.log().warning("stale_if_error", &failure.at(&self.place()).cause());
-                let ttl = found.kept.ttl_seconds(now_ms);
+        match lookup.hit {
+            Some(hit) if is_usable => {
+                self.context.log().warning("stale_if_error", &failure.at(&self.upstream_name()).cause());
+                let ttl = hit.stored.ttl_seconds(now_ms);
                 let cache_status = CacheStatus::Hit { ttl, detail: Some(IF_ERROR) };
                 let upstream_ms = received.map(TimedResponse::took_ms);
                 Ok(ExchangeResult {
-                    source: ResponseSource::Stored { found, received: None },
+                    source: ResponseSource::Stored { hit, received: None },
                     cache_status,
-                    kv_ms: looked.kv_ms,
+                    kv_ms: lookup.kv_ms,
                     upstream_ms,
                 })
             }
             _ => {
                 let forwarded =
-                    CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail: looked.detail };
-                Err(failure.at(&self.place()).with_field("Cache-Status", forwarded.to_string()))
+                    CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail: lookup.detail };
+                Err(failure.at(&self.upstream_name()).with_field("Cache-Status", forwarded.to_string()))
             }
         }
     }
 
     /// Returns the name of the upstream for the log: its entry in `CACHE_UPSTREAMS`, because
     /// with a wildcard the client chooses the host.
-    fn place(&self) -> String {
+    fn upstream_name(&self) -> String {
         self.context.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
     }
 }
@@ -180,7 +180,7 @@ impl TimedResponse {
     }
 
     /// Passes the response on without storing it; with its body if that was already read.
-    pub(super) fn passed_on(
+    pub(super) fn pass_through(
         self,
         whole: Option<js_sys::ArrayBuffer>,
         fwd: ForwardReason,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
-use http_cache::stale::kept_seconds;
+use http_cache::stale::expiration_ttl_seconds;
 use http_cache::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
@@ -27,13 +27,13 @@ extern "C" {
 }
 
 /// Calls a function with the isolate's memory of stored responses.
-pub(super) fn hot<R>(ask: impl FnOnce(&mut MemoryCache<js_sys::ArrayBuffer>) -> R) -> R {
-    ask(&mut Isolate::current().cache.responses.borrow_mut())
+pub(super) fn memory<R>(f: impl FnOnce(&mut MemoryCache<js_sys::ArrayBuffer>) -> R) -> R {
+    f(&mut Isolate::current().cache.responses.borrow_mut())
 }
 
 /// A stored response and its body.
 pub(super) struct CacheHit {
-    pub(super) kept: Rc<StoredResponse>,
+    pub(super) stored: Rc<StoredResponse>,
     pub(super) body: Body,
 }
 
@@ -78,7 +78,7 @@ pub(super) enum MissReason {
 
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
 /// from KV. Adds the time that KV took to `kv_ms`.
-pub(super) async fn find(
+pub(super) async fn get(
     context: &RequestContext,
     key: &Key<'_>,
     form: &StoredView,
@@ -86,8 +86,8 @@ pub(super) async fn find(
     kv_ms: &mut Option<u64>,
 ) -> Result<CacheHit, MissReason> {
     let refresh_ms = context.vars().cache.refresh_ms;
-    if let Some(MemoryEntry { kept, body }) = hot(|hot| hot.get(key.as_str(), refresh_ms, now_ms)) {
-        return Ok(CacheHit { kept, body: Body::Bytes(body) });
+    if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
+        return Ok(CacheHit { stored, body: Body::Bytes(body) });
     }
     let read = context.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
@@ -104,92 +104,92 @@ pub(super) async fn find(
         context.log().warning("broken_record", &"what is kept does not parse");
         MissReason::Broken
     };
-    let stored = match headed.head {
+    let metadata = match headed.head {
         Some(head) => StoredMetadata::from_json(&head),
-        None => form.default_lifetime_ms.map(|_| StoredMetadata::undated(read_ms)).ok_or(UnusableRecord::Broken),
+        None => form.default_lifetime_ms.map(|_| StoredMetadata::unknown(read_ms)).ok_or(UnusableRecord::Broken),
     };
-    let stored = match stored {
-        Ok(stored) => stored,
+    let metadata = match metadata {
+        Ok(metadata) => metadata,
         Err(error) => {
             discard(&headed.body);
             return Err(if error == UnusableRecord::OtherVersion { MissReason::Absent } else { broken() });
         }
     };
-    if hot(|hot| hot.is_invalidated(key.as_str(), stored.times.requested_ms)) {
+    if memory(|memory| memory.is_invalidated(key.as_str(), metadata.times.requested_ms)) {
         discard(&headed.body);
         return Err(MissReason::Absent);
     }
-    let kept = Rc::new(StoredResponse::new(stored, form.default_lifetime_ms));
+    let stored = Rc::new(StoredResponse::new(metadata, form.default_lifetime_ms));
     let body = match headed.body {
         Body::Bytes(bytes) => Body::Bytes((form.body)(&bytes).ok_or_else(broken)?),
         Body::Stream(stream) => Body::Stream(stream),
     };
     if let Body::Bytes(body) = &body {
-        remember(context, key, &kept, body, read_ms);
+        store_in_memory(context, key, &stored, body, read_ms);
     }
-    Ok(CacheHit { kept, body })
+    Ok(CacheHit { stored, body })
 }
 
 /// Stores a response in memory only.
-pub(super) fn remember(
+pub(super) fn store_in_memory(
     context: &RequestContext,
     key: &Key<'_>,
-    kept: &Rc<StoredResponse>,
+    stored: &Rc<StoredResponse>,
     body: &js_sys::ArrayBuffer,
     now_ms: u64,
 ) {
     if context.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
-        let entry = MemoryEntry { kept: Rc::clone(kept), body: body.clone() };
-        hot(|hot| hot.insert(key.as_str(), entry, now_ms));
+        let entry = MemoryEntry { stored: Rc::clone(stored), body: body.clone() };
+        memory(|memory| memory.insert(key.as_str(), entry, now_ms));
     }
 }
 
 /// Stores a response: in memory at once, in KV in the background. If KV refuses the put, the old
 /// value stays.
-pub(super) fn keep(
+pub(super) fn store(
     context: &RequestContext,
     key: &Key<'_>,
-    kept: &Rc<StoredResponse>,
+    stored: &Rc<StoredResponse>,
     body: &js_sys::ArrayBuffer,
     form: &StoredView,
 ) {
     if let Some(body) = (form.body)(body) {
-        remember(context, key, kept, &body, Clock.now_ms());
+        store_in_memory(context, key, stored, &body, Clock.now_ms());
     }
-    let (key, kept, body, store) = (key.to_static(), Rc::clone(kept), body.clone(), context.env().pages());
+    let (key, stored, body, store) = (key.to_static(), Rc::clone(stored), body.clone(), context.env().pages());
     let log = context.log().clone();
-    context.wait_until(async move { put(&store, &log, &key, &kept, &body).await });
+    context.wait_until(async move { put(&store, &log, &key, &stored, &body).await });
 }
 
 /// Stores a response whose body is still arriving, once it is complete and if it fits. `length`
 /// is the length of the body in bytes if it is known.
-pub(super) fn keep_stream(
+pub(super) fn store_stream(
     context: &Rc<RequestContext>,
     key: &Key<'_>,
-    stored: StoredMetadata,
+    metadata: StoredMetadata,
     stream: ReadableStream,
     length: Option<u64>,
 ) {
     let (key, again) = (key.to_static(), Rc::clone(context));
     context.wait_until(async move {
         let log = again.log();
-        let body = match collected(&stream, length).await {
+        let body = match read_to_end(&stream, length).await {
             Ok(Some(body)) => body,
             Ok(None) => return log.warning("not_kept", &"a body was too long, or there was no room for it"),
             Err(_) => return log.warning("not_kept", &"a body broke off"),
         };
-        let kept =
-            Rc::new(StoredResponse::new(StoredMetadata { length: u64::from(body.byte_length()), ..stored }, None));
+        let stored =
+            Rc::new(StoredResponse::new(StoredMetadata { length: u64::from(body.byte_length()), ..metadata }, None));
         // The response in memory is older, even if only its length differs.
-        hot(|hot| hot.forget_older(key.as_str(), kept.stored.times.requested_ms));
-        remember(&again, &key, &kept, &body, Clock.now_ms());
-        put(&again.env().pages(), log, &key, &kept, &body).await;
+        memory(|memory| memory.remove_older(key.as_str(), stored.metadata.times.requested_ms));
+        store_in_memory(&again, &key, &stored, &body, Clock.now_ms());
+        put(&again.env().pages(), log, &key, &stored, &body).await;
     });
 }
 
 /// Reads a stream to its end. Returns `None` if it is longer than KV permits, does not have the
 /// expected length, or there is no room for it in memory now. Fails if it breaks off.
-pub(super) async fn collected(
+pub(super) async fn read_to_end(
     stream: &ReadableStream,
     length: Option<u64>,
 ) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
@@ -198,14 +198,14 @@ pub(super) async fn collected(
     JsFuture::from(collect(stream, length, max)?).await.map(|bytes| bytes.dyn_into().ok())
 }
 
-async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &StoredResponse, body: &js_sys::ArrayBuffer) {
-    let requested_ms = kept.stored.times.requested_ms;
+async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResponse, body: &js_sys::ArrayBuffer) {
+    let requested_ms = stored.metadata.times.requested_ms;
     // The URL was written to in the meantime, or a newer response is stored.
-    if hot(|hot| hot.is_outdated(key.as_str(), requested_ms)) {
+    if memory(|memory| memory.is_outdated(key.as_str(), requested_ms)) {
         return;
     }
-    let ttl_seconds = kept_seconds(kept, Clock.now_ms());
-    let (value, options) = match to_put(&kept.stored.to_json(), body, ttl_seconds) {
+    let ttl_seconds = expiration_ttl_seconds(stored, Clock.now_ms());
+    let (value, options) = match to_put(&stored.metadata.to_json(), body, ttl_seconds) {
         Ok(put) => put,
         Err(thrown) => return log.warning("not_kept", &message_of(&thrown)),
     };
@@ -214,7 +214,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, kept: &StoredRespon
         log.warning("kv_put_failed", &error);
     }
     // KV may have applied this put after the delete of an invalidation in the meantime.
-    if hot(|hot| hot.is_invalidated(key.as_str(), requested_ms)) {
+    if memory(|memory| memory.is_invalidated(key.as_str(), requested_ms)) {
         delete(store, log, key).await;
     }
 }
@@ -229,7 +229,7 @@ async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
 /// the delete, which takes up to a minute.
 pub(super) fn invalidate(context: &RequestContext, keys: Vec<Key<'static>>, now_ms: u64) {
     for key in &keys {
-        hot(|hot| hot.invalidate(key.as_str(), now_ms));
+        memory(|memory| memory.invalidate(key.as_str(), now_ms));
     }
     let (store, log) = (context.env().pages(), context.log().clone());
     context.wait_until(async move {

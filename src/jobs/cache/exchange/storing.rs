@@ -10,7 +10,7 @@ use http_cache::freshness::ExchangeTimes;
 use http_cache::memory_cache::BODY_BYTES_MAX;
 use http_cache::storable::{Storable, StorageCandidate, is_obs_text};
 use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
-use http_cache::validation::{HeadEffect, freshened, head_effect, is_about};
+use http_cache::validation::{HeadEffect, freshened, head_effect, is_selected_for_update};
 use http_cache::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
@@ -18,7 +18,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{ReadableStream, Response};
 
-use super::super::keeping::{self, AS_STORED, CacheHit, hot};
+use super::super::response_store::{self, AS_STORED, CacheHit, memory};
 use super::forward::TimedResponse;
 use super::{Exchange, ExchangeResult, Lookup, ResponseSource, href};
 use crate::http::error::RequestError;
@@ -29,148 +29,150 @@ use crate::platform::js_error::message_of;
 impl Exchange {
     /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
     /// §4.3.4).
-    pub(super) async fn validated(
+    pub(super) async fn handle_not_modified(
         &self,
-        looked: Lookup,
+        lookup: Lookup,
         fwd: ForwardReason,
         received: TimedResponse,
     ) -> Result<ExchangeResult, RequestError> {
-        let Some(found) = looked.found else {
-            return Ok(received.passed_on(None, fwd, looked.kv_ms, looked.detail));
+        let Some(hit) = lookup.hit else {
+            return Ok(received.pass_through(None, fwd, lookup.kv_ms, lookup.detail));
         };
         let is_readable = !is_obs_text(received.fields.as_str());
-        if !is_readable || !is_about(&found.kept.stored.fields, &received.fields) {
+        if !is_readable || !is_selected_for_update(&hit.stored.metadata.fields, &received.fields) {
             // The 304 is about another response, or its fields cannot be merged. The request is
             // repeated without a condition.
-            let has_stale = self.may_be_stale(&found);
-            let looked = Lookup { found: Some(found), ..looked };
-            let received = match self.ask(Vec::new(), true, has_stale).await {
+            let has_stale = self.may_serve_stale(&hit);
+            let lookup = Lookup { hit: Some(hit), ..lookup };
+            let received = match self.send_upstream(Vec::new(), true, has_stale).await {
                 Ok(received) => received,
-                Err(failure) => return self.instead(looked, fwd, failure, None),
+                Err(failure) => return self.stale_or_error(lookup, fwd, failure, None),
             };
-            return self.take(looked, fwd, received, false).await;
+            return self.handle_response(lookup, fwd, received, false).await;
         }
         let (times, upstream_ms) = (received.times, Some(received.took_ms()));
-        let fields = freshened(&found.kept.stored.fields, &received.fields);
-        let (key, stored) = self.renewed(&looked.key, &found.kept.stored, &fields, times);
-        let fate = self.fate_of_update(&stored, &received);
-        let kept = Rc::new(StoredResponse::new(stored, None));
-        let body = match (fate, found.body) {
+        let fields = freshened(&hit.stored.metadata.fields, &received.fields);
+        let (key, metadata) = self.updated_metadata(&lookup.key, &hit.stored.metadata, &fields, times);
+        let storable = self.storable_update(&metadata, &received);
+        let stored = Rc::new(StoredResponse::new(metadata, None));
+        let body = match (storable, hit.body) {
             (Storable::Yes, Body::Bytes(bytes)) => {
                 // A response that must be validated for each request need not be written to KV
                 // each time.
-                if kept.freshness.is_fresh(times.received_ms) {
-                    keeping::keep(&self.context, &key, &kept, &bytes, &AS_STORED);
+                if stored.freshness.is_fresh(times.received_ms) {
+                    response_store::store(&self.context, &key, &stored, &bytes, &AS_STORED);
                 } else {
-                    keeping::remember(&self.context, &key, &kept, &bytes, times.received_ms);
+                    response_store::store_in_memory(&self.context, &key, &stored, &bytes, times.received_ms);
                 }
                 Body::Bytes(bytes)
             }
-            (Storable::Yes, Body::Stream(stream)) if kept.freshness.is_fresh(times.received_ms) => {
+            (Storable::Yes, Body::Stream(stream)) if stored.freshness.is_fresh(times.received_ms) => {
                 let (ours, theirs) = tee(&stream);
-                let length = Some(kept.stored.length);
-                keeping::keep_stream(&self.context, &key, kept.stored.clone(), ours, length);
+                let length = Some(stored.metadata.length);
+                response_store::store_stream(&self.context, &key, stored.metadata.clone(), ours, length);
                 Body::Stream(theirs)
             }
-            (fate, body) => {
-                if matches!(fate, Storable::Invalidate(_)) {
-                    self.forget(looked.key, times.received_ms);
+            (storable, body) => {
+                if matches!(storable, Storable::Invalidate(_)) {
+                    self.invalidate_key(lookup.key, times.received_ms);
                 }
                 body
             }
         };
-        let is_stored = fate == Storable::Yes;
-        let ttl = is_stored.then(|| kept.ttl_seconds(times.received_ms));
-        let cache_status = CacheStatus::Forwarded { fwd, status: Some(304), is_stored, ttl, detail: looked.detail };
+        let is_stored = storable == Storable::Yes;
+        let ttl = is_stored.then(|| stored.ttl_seconds(times.received_ms));
+        let cache_status = CacheStatus::Forwarded { fwd, status: Some(304), is_stored, ttl, detail: lookup.detail };
         // A cookie of the 304 is for this client and not stored.
         let cookies = received.fields.iter().filter(|(name, _)| *name == "set-cookie");
         let fields = fields.iter().chain(cookies).collect();
-        let source = ResponseSource::Stored { found: CacheHit { kept, body }, received: Some(fields) };
-        Ok(ExchangeResult { source, cache_status, kv_ms: looked.kv_ms, upstream_ms })
+        let source = ResponseSource::Stored { hit: CacheHit { stored, body }, received: Some(fields) };
+        Ok(ExchangeResult { source, cache_status, kv_ms: lookup.kv_ms, upstream_ms })
     }
 
     /// Decides what to do with a stored response that a validation or a HEAD updates.
-    fn fate_of_update(&self, renewed: &StoredMetadata, received: &TimedResponse) -> Storable {
+    fn storable_update(&self, updated: &StoredMetadata, received: &TimedResponse) -> Storable {
         let (method, url, request, vars) = ("GET", self.url.as_str(), &self.fields(), self.context.vars());
         let (credentials, times, default_lifetime_ms) = (&vars.cache.credentials, received.times, None);
-        let (status, response) = (renewed.status, &renewed.fields);
-        let answered =
+        let (status, response) = (updated.status, &updated.fields);
+        let candidate =
             StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
-        answered.fate_of_update(&received.fields)
+        candidate.storable_update(&received.fields)
     }
 
     /// Returns the metadata after a validation, and the key: the URL's own if the selecting
     /// fields changed.
-    fn renewed(
+    fn updated_metadata(
         &self,
         key: &Key<'static>,
-        stored: &StoredMetadata,
+        metadata: &StoredMetadata,
         fields: &HeaderSection,
         times: ExchangeTimes,
     ) -> (Key<'static>, StoredMetadata) {
-        let mut renewed = stored.renewed(&self.fields(), fields, times);
-        if self.has_ended(stored.epoch_ms) {
-            renewed.epoch_ms = times.received_ms;
+        let mut updated = metadata.updated(&self.fields(), fields, times);
+        if self.is_epoch_invalidated(metadata.epoch_ms) {
+            updated.epoch_ms = times.received_ms;
         }
-        let key = if renewed.epoch_ms == stored.epoch_ms { key.clone() } else { self.url.key() };
-        (key, renewed)
+        let key = if updated.epoch_ms == metadata.epoch_ms { key.clone() } else { self.url.key() };
+        (key, updated)
     }
 
     /// Returns true if the URL was invalidated since this epoch began: its variants must not be
     /// used again.
-    fn has_ended(&self, epoch_ms: u64) -> bool {
-        hot(|hot| hot.is_invalidated(self.url.key().as_str(), epoch_ms))
+    fn is_epoch_invalidated(&self, epoch_ms: u64) -> bool {
+        memory(|memory| memory.is_invalidated(self.url.key().as_str(), epoch_ms))
     }
 
     /// Returns the selecting fields of the request for a response with these fields.
-    fn selecting(&self, fields: &HeaderSection) -> SelectingFields {
+    fn selecting_fields(&self, fields: &HeaderSection) -> SelectingFields {
         match Vary::parse(fields.get("vary").as_deref()) {
-            Vary::Names(names) => vary::selecting(&names, &self.fields()),
+            Vary::Names(names) => vary::selecting_fields(&names, &self.fields()),
             Vary::Nothing | Vary::Star => SelectingFields::new(),
         }
     }
 
     /// Updates or invalidates other stored responses as the response demands (RFC 9111 §4.3.5,
     /// §4.4).
-    pub(super) fn note_effects(&self, looked: &Lookup, received: &TimedResponse) {
+    pub(super) fn apply_effects(&self, lookup: &Lookup, received: &TimedResponse) {
         // RFC 9110 §9.2.1: methods are unsafe unless known to be safe.
         let is_unsafe = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
         if is_unsafe && (200..400).contains(&received.status) {
-            self.invalidate(received);
+            self.invalidate_url(received);
         }
-        let Some(found) = looked.found.as_ref().filter(|_| self.method == "HEAD" && received.status == 200) else {
+        let Some(hit) = lookup.hit.as_ref().filter(|_| self.method == "HEAD" && received.status == 200) else {
             return;
         };
-        let kept = &found.kept.stored;
-        if kept.status != 200 {
-            return self.forget(looked.key.to_static(), received.times.received_ms);
+        let stored = &hit.stored.metadata;
+        if stored.status != 200 {
+            return self.invalidate_key(lookup.key.to_static(), received.times.received_ms);
         }
-        match head_effect(&kept.fields, kept.length, received.status, &received.fields) {
+        match head_effect(&stored.fields, stored.length, received.status, &received.fields) {
             HeadEffect::Update(fields) => {
-                let (key, stored) = self.renewed(&looked.key, kept, &fields, received.times);
-                match (&found.body, self.fate_of_update(&stored, received)) {
+                let (key, metadata) = self.updated_metadata(&lookup.key, stored, &fields, received.times);
+                match (&hit.body, self.storable_update(&metadata, received)) {
                     (Body::Bytes(bytes), Storable::Yes) => {
-                        keeping::keep(
+                        response_store::store(
                             &self.context,
                             &key,
-                            &Rc::new(StoredResponse::new(stored, None)),
+                            &Rc::new(StoredResponse::new(metadata, None)),
                             bytes,
                             &AS_STORED,
                         );
                     }
                     (Body::Stream(stream), Storable::Yes) => {
-                        let length = Some(stored.length);
-                        keeping::keep_stream(&self.context, &key, stored, stream.clone(), length);
+                        let length = Some(metadata.length);
+                        response_store::store_stream(&self.context, &key, metadata, stream.clone(), length);
                     }
-                    (_, Storable::Invalidate(_)) => self.forget(looked.key.to_static(), received.times.received_ms),
+                    (_, Storable::Invalidate(_)) => {
+                        self.invalidate_key(lookup.key.to_static(), received.times.received_ms)
+                    }
                     (_, Storable::No(_)) => {}
                 }
             }
-            HeadEffect::Invalidate => self.forget(looked.key.to_static(), received.times.received_ms),
+            HeadEffect::Invalidate => self.invalidate_key(lookup.key.to_static(), received.times.received_ms),
         }
     }
 
-    fn invalidate(&self, received: &TimedResponse) {
+    fn invalidate_url(&self, received: &TimedResponse) {
         let mut keys = vec![self.url.key(), self.url.page_key()];
         for name in ["location", "content-location"] {
             let other = received.fields.get(name).and_then(|to| href(&to, Some(self.url.as_str())));
@@ -180,11 +182,11 @@ impl Exchange {
                 keys.extend([other.key(), other.page_key()]);
             }
         }
-        keeping::invalidate(&self.context, keys, received.times.received_ms);
+        response_store::invalidate(&self.context, keys, received.times.received_ms);
     }
 
-    fn forget(&self, key: Key<'static>, now_ms: u64) {
-        keeping::invalidate(&self.context, vec![key], now_ms);
+    fn invalidate_key(&self, key: Key<'static>, now_ms: u64) {
+        response_store::invalidate(&self.context, vec![key], now_ms);
     }
 
     /// Stores the upstream's response if that is permitted, and passes it on.
@@ -192,74 +194,74 @@ impl Exchange {
     /// Stored or not, a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its
     /// end before the response begins. So if it breaks off, the client receives an error or a
     /// stale response, never half a response. A longer body is streamed.
-    pub(super) async fn take(
+    pub(super) async fn handle_response(
         &self,
-        looked: Lookup,
+        lookup: Lookup,
         fwd: ForwardReason,
         received: TimedResponse,
         is_overtaken: bool,
     ) -> Result<ExchangeResult, RequestError> {
         let TimedResponse { status, times, .. } = received;
-        let length = self.length_of_body(&received);
+        let length = self.body_length(&received);
         let whole = match length.filter(|length| *length <= u64::from(BODY_BYTES_MAX)) {
-            Some(length) => match self.whole(&received.response, length).await {
+            Some(length) => match self.read_body(&received.response, length).await {
                 Ok(body) => Some(body),
-                Err(error) => return self.instead(looked, fwd, error.into(), Some(&received)),
+                Err(error) => return self.stale_or_error(lookup, fwd, error.into(), Some(&received)),
             },
             None => None,
         };
-        let may_keep = !is_overtaken && (!self.asked.is_safe || self.asked.looks_in_store());
+        let may_store = !is_overtaken && (!self.cache_request.is_safe || self.cache_request.permits_lookup());
         let (method, url, request, vars) = (&*self.method, self.url.as_str(), &self.fields(), self.context.vars());
         let (credentials, response, default_lifetime_ms) = (&vars.cache.credentials, &received.fields, None);
-        let answered =
+        let candidate =
             StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
-        let detail = match answered.fate() {
+        let detail = match candidate.storable() {
             Storable::Yes if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
-            Storable::Yes if may_keep => return Ok(self.take_to_keep(&looked, fwd, received, length, whole)),
-            Storable::Invalidate(why) if looked.found.is_some() => {
+            Storable::Yes if may_store => return Ok(self.store_and_respond(&lookup, fwd, received, length, whole)),
+            Storable::Invalidate(why) if lookup.hit.is_some() => {
                 // The stored response is out of date, and nothing replaces it.
-                self.forget(looked.key.clone(), times.received_ms);
+                self.invalidate_key(lookup.key.clone(), times.received_ms);
                 why.detail()
             }
             Storable::No(why) | Storable::Invalidate(why) => why.detail(),
             Storable::Yes => None,
         };
-        looked.discard();
-        Ok(received.passed_on(whole, fwd, looked.kv_ms, looked.detail.or(detail)))
+        lookup.discard();
+        Ok(received.pass_through(whole, fwd, lookup.kv_ms, lookup.detail.or(detail)))
     }
 
-    fn take_to_keep(
+    fn store_and_respond(
         &self,
-        looked: &Lookup,
+        lookup: &Lookup,
         fwd: ForwardReason,
         mut received: TimedResponse,
         length: Option<u64>,
         whole: Option<js_sys::ArrayBuffer>,
     ) -> ExchangeResult {
         let TimedResponse { status, times, .. } = received;
-        looked.discard();
-        let (key, stored) = self.to_keep(looked, &received, length);
-        let (kept, upstream_ms) = (Rc::new(StoredResponse::new(stored, None)), Some(received.took_ms()));
+        lookup.discard();
+        let (key, metadata) = self.to_store(lookup, &received, length);
+        let (stored, upstream_ms) = (Rc::new(StoredResponse::new(metadata, None)), Some(received.took_ms()));
         let source = if let Some(body) = whole {
-            keeping::keep(&self.context, &key, &kept, &body, &AS_STORED);
-            let found = CacheHit { kept: Rc::clone(&kept), body: Body::Bytes(body) };
-            ResponseSource::Stored { found, received: Some(std::mem::take(&mut received.fields)) }
+            response_store::store(&self.context, &key, &stored, &body, &AS_STORED);
+            let hit = CacheHit { stored: Rc::clone(&stored), body: Body::Bytes(body) };
+            ResponseSource::Stored { hit, received: Some(std::mem::take(&mut received.fields)) }
         } else if let Some(body) = received.response.body() {
             let (ours, theirs) = tee(&body);
-            keeping::keep_stream(&self.context, &key, kept.stored.clone(), ours, length);
+            response_store::store_stream(&self.context, &key, stored.metadata.clone(), ours, length);
             ResponseSource::Upstream { received, body: theirs.into() }
         } else {
-            return received.passed_on(None, fwd, looked.kv_ms, looked.detail);
+            return received.pass_through(None, fwd, lookup.kv_ms, lookup.detail);
         };
-        let ttl = Some(kept.ttl_seconds(times.received_ms));
+        let ttl = Some(stored.ttl_seconds(times.received_ms));
         let cache_status =
-            CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: looked.detail };
-        ExchangeResult { source, cache_status, kv_ms: looked.kv_ms, upstream_ms }
+            CacheStatus::Forwarded { fwd, status: Some(status), is_stored: true, ttl, detail: lookup.detail };
+        ExchangeResult { source, cache_status, kv_ms: lookup.kv_ms, upstream_ms }
     }
 
     /// Returns the length of the body in bytes if it is known; `None` for the response to a
     /// HEAD, whose `Content-Length` is that of a GET.
-    fn length_of_body(&self, received: &TimedResponse) -> Option<u64> {
+    fn body_length(&self, received: &TimedResponse) -> Option<u64> {
         match self.method.as_str() {
             "HEAD" => None,
             _ if is_null_body(received.status) => Some(0),
@@ -268,40 +270,43 @@ impl Exchange {
     }
 
     /// Returns the metadata of a response to store, and its key.
-    fn to_keep(
+    fn to_store(
         &self,
-        looked: &Lookup,
+        lookup: &Lookup,
         received: &TimedResponse,
         length: Option<u64>,
     ) -> (Key<'static>, StoredMetadata) {
         let TimedResponse { status, times, .. } = *received;
         let credentials = &self.context.vars().cache.credentials;
-        let selecting = self.selecting(&received.fields);
-        let is_current = |kept: &&StoredResponse| !self.has_ended(kept.stored.epoch_ms);
-        let found = looked.found.as_ref().map(|found| &*found.kept).filter(is_current);
-        let found = found.map(|found| (found, looked.key != self.url.key()));
-        let place = StorageKey::of(looked.first.as_deref().filter(is_current), found, &selecting, times.received_ms);
-        let key = match place {
+        let selecting_fields = self.selecting_fields(&received.fields);
+        let is_current = |stored: &&StoredResponse| !self.is_epoch_invalidated(stored.metadata.epoch_ms);
+        let hit = lookup.hit.as_ref().map(|hit| &*hit.stored).filter(is_current);
+        let hit = hit.map(|hit| (hit, lookup.key != self.url.key()));
+        let storage_key =
+            StorageKey::choose(lookup.primary.as_deref().filter(is_current), hit, &selecting_fields, times.received_ms);
+        let key = match storage_key {
             StorageKey::Url { .. } => self.url.key(),
-            StorageKey::Variant { .. } => self.url.variant_key(&selecting),
+            StorageKey::Variant { .. } => self.url.variant_key(&selecting_fields),
         };
         // The response to a write is newer than the invalidation that the write causes.
-        let requested_ms = if self.asked.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
-        let received = StoredMetadata::received(&self.fields(), credentials, status, &received.fields, times, None);
-        let received = if self.asked.is_safe { received } else { received.without_cookies() };
-        let stored = StoredMetadata {
+        let requested_ms =
+            if self.cache_request.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
+        let received =
+            StoredMetadata::from_response(&self.fields(), credentials, status, &received.fields, times, None);
+        let received = if self.cache_request.is_safe { received } else { received.without_cookies() };
+        let metadata = StoredMetadata {
             times: ExchangeTimes { requested_ms, ..times },
             length: length.unwrap_or_default(),
-            selecting,
-            epoch_ms: place.epoch_ms(),
+            selecting_fields,
+            epoch_ms: storage_key.epoch_ms(),
             ..received
         };
-        (key, stored)
+        (key, metadata)
     }
 
     /// Reads a short body to its end. Fails if it breaks off or does not have the declared
     /// length.
-    async fn whole(&self, response: &Response, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
+    async fn read_body(&self, response: &Response, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
         let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
         let timeout = self.context.vars().upstream_timeout.of_request(false);
         let reading = JsFuture::from(response.array_buffer().map_err(broken)?);
