@@ -18,8 +18,8 @@ try {
   // npm runs a script in the folder of package.json. Paths on the command line are relative to the
   // caller's folder, INIT_CWD.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
-  // Ctrl-C at a terminal reaches the tool by itself, which ends after what is under way; a second
-  // one would end it at once.
+  // Ctrl-C at a terminal reaches the tool too, which then finishes the calls in progress. A signal
+  // from here would be the second one, which ends it at once.
   process.on("SIGINT", () => process.stderr.isTTY || child.kill("SIGINT"));
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => fail(`${tool} did not start (${error.code ?? error.message}).`));

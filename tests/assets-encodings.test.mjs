@@ -107,7 +107,7 @@ const cases = [
   ["br;q=0", "identity"],
   ["br;q=0, gzip", "gzip"],
   ["br;q=0.000, zstd;q=0.0, gzip;q=0", "identity"],
-  // `*` is what is not named.
+  // `*` matches codings that are not named.
   ["*", ANY],
   ["*;q=0.5, gzip", "gzip"],
   ["br;q=0, *", smallest("gzip", "zstd")],

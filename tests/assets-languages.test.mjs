@@ -75,7 +75,7 @@ describe("by Accept-Language", () => {
     ["es-MX", "es-419"],
     // That comes before the next range.
     ["pt, de;q=0.9", "pt-BR"],
-    // Weights count, wherever they stand; of equal ones the first.
+    // Weights count in any order; of equal ones the first.
     ["fr;q=0.5, de;q=0.8", "de"],
     ["en;q=0.1, fr;q=0.2", "fr"],
     ["de, fr", "de"],

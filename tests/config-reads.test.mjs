@@ -160,7 +160,7 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
-  // Twenty times thirty seconds; the clock goes on by itself, too.
+  // Twenty times thirty seconds; real time passes too.
   for (const [seconds, isWaitedFor] of [
     [61, false],
     [595, false],

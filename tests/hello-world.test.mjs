@@ -57,7 +57,7 @@ describe("with the eight documented languages", () => {
     ["zh-TW, en;q=0.5", "zh"],
     ["ar-EG", "ar"],
     ["en-GB,en;q=0.9", "en"],
-    // Weights are honoured, wherever they stand.
+    // Weights count in any order.
     ["fr;q=0.5, de;q=0.8", "de"],
     ["en;q=0.1,hi;q=0.2", "hi"],
     ["ja;q=0.001, es;q=0.002", "es"],

@@ -262,7 +262,7 @@ export class Model {
       return { status: 304, headers: [...headers, ...validators] };
     }
     if (isForOne) {
-      // With validators of its own, by which a cache could store it.
+      // With its own validators, so that a cache could store it.
       const own = [...(etag && !saysSo ? [`ETag: "only-${record.serial}"`] : []), ...(modified && !saysSo ? [`Last-Modified: ${modified}`] : [])];
       return this.#oneOff(record, { status: record.ofStatus, headers: [...headers, ...own] });
     }

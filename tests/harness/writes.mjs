@@ -72,7 +72,7 @@ async function objectOf(worker, key) {
   const response = await send(worker, `/.object?key=${encodeURIComponent(key)}`);
   assert.equal(response.status, 200, response.text);
   const { alarmMs, records, tables } = response.json();
-  // miniflare notes the object's name in a table of its own.
+  // miniflare stores the object's name in its own table.
   const own = tables.filter(({ name }) => !name.startsWith("__miniflare"));
   return {
     alarmMs,
