@@ -67,6 +67,22 @@ describe("README.md", () => {
   });
 });
 
+describe("figures", () => {
+  test("each CPU time of README.md, with its ratio, is a row of docs/benchmarks.md", () => {
+    const rows = read("docs/benchmarks.md")
+      .split("\n")
+      .map((line) => line.split("|").map((cell) => cell.trim()));
+    const figures = [...read("README.md").matchAll(/(\d+) µs, (\d\.\d+) of/g)];
+    assert.ok(figures.length > 0);
+    for (const [figure, time, ratio] of figures) {
+      assert.ok(
+        rows.some((cells) => cells[2] === time && cells[4]?.startsWith(`${ratio} (`)),
+        figure,
+      );
+    }
+  });
+});
+
 describe("lines of prose", () => {
   for (const page of prose) {
     test(`${page}: they end before column ${COLUMNS + 1}`, () => {
