@@ -62,7 +62,7 @@ export async function build({ quick, features, out = "build" }) {
 /** Compiles the Worker to WebAssembly with one of Cargo.toml's profiles. */
 function compile(profile, features, env) {
   const args = ["build", "--lib", "--package", "kv-edge", "--profile", profile, "--target", WASM_TARGET, "--no-default-features", "--features", features];
-  // The macros of `worker` then use the executor of js-sys, which `src/platform/wake_up.rs` relies on.
+  // The macros of `worker` then use the executor of js-sys, which `src/platform/executor.rs` relies on.
   return run("cargo", args, { doing: "compiling the Worker", env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0", WASM_BINDGEN_USE_JS_SYS: "1" } });
 }
 

@@ -60,10 +60,10 @@ impl Isolate {
 /// Declares the caches of a job: each field with its initial value, which sets its bound in bytes.
 /// A test adds the bounds up.
 #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
-macro_rules! remembered {
+macro_rules! caches {
     (
         $(#[$about:meta])* $name:ident;
-        $($(#[$doc:meta])* $field:ident: $type:ty = $begin:expr;)+
+        $($(#[$doc:meta])* $field:ident: $type:ty = $initial:expr;)+
     ) => {
         $(#[$about])*
         pub(crate) struct $name {
@@ -73,7 +73,7 @@ macro_rules! remembered {
         impl $name {
             pub(super) fn new() -> Self {
                 Self {
-                    $($field: RefCell::new($begin),)+
+                    $($field: RefCell::new($initial),)+
                 }
             }
 
@@ -103,7 +103,7 @@ mod assets {
 
     use super::{KIB, MIB};
 
-    remembered! {
+    caches! {
         /// Files and translations.
         AssetsMemory;
         /// The release that is served, without its manifest.
@@ -135,7 +135,7 @@ mod cache {
 
     use super::{KIB, MIB};
 
-    remembered! {
+    caches! {
         /// The shared cache.
         CacheMemory;
         /// Stored responses, invalidations, and running refreshes.
@@ -163,7 +163,7 @@ mod flags {
 
     use super::{KIB, MIB};
 
-    remembered! {
+    caches! {
         /// Flags and the configuration of users.
         FlagsMemory;
         /// The records of users, and the users without a record.
@@ -186,7 +186,7 @@ mod storefronts {
 
     use super::MIB;
 
-    remembered! {
+    caches! {
         /// The tenant router.
         StorefrontsMemory;
         /// The records of storefronts and custom domains.

@@ -55,7 +55,7 @@ const REPEATED: &[&str] = &[
 /// Runs once for each isolate.
 #[event(start)]
 fn start() {
-    platform::wake_up::by_promise();
+    platform::executor::wake_by_promise();
     for text in REPEATED {
         intern(text);
     }

@@ -4,6 +4,6 @@
 pub(crate) mod bindings;
 pub(crate) mod clock;
 pub(crate) mod deadline;
+pub(crate) mod executor;
 pub(crate) mod js_error;
 pub(crate) mod log;
-pub(crate) mod wake_up;

@@ -184,19 +184,19 @@ impl<'p> Route<'p> {
             _ => {}
         }
         #[cfg(feature = "cache")]
-        if behind("/cache", path).is_some() {
+        if strip_segments("/cache", path).is_some() {
             return Self::Cache;
         }
         #[cfg(feature = "storefronts")]
-        if behind("/stores", path).is_some() {
+        if strip_segments("/stores", path).is_some() {
             return Self::Storefront { named: Named::Platform };
         }
         #[cfg(feature = "flags")]
-        if let Some(flag) = behind("/ofrep/v1/evaluate/flags", path) {
+        if let Some(flag) = strip_segments("/ofrep/v1/evaluate/flags", path) {
             return Self::Evaluate { flag: flag.strip_prefix('/') };
         }
         #[cfg(feature = "writes")]
-        if let Some(key) = behind("/writes", path) {
+        if let Some(key) = strip_segments("/writes", path) {
             return Self::Writes { key: key.strip_prefix('/').unwrap_or(key) };
         }
         Self::Asset { path }
@@ -205,7 +205,7 @@ impl<'p> Route<'p> {
 
 /// Returns what follows a prefix of the path, if the prefix ends at a segment.
 #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
-fn behind<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
+fn strip_segments<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -178,7 +178,7 @@ impl RequestError {
         };
         // A compression on the way would weaken the entity tag, and `If-Match` needs a strong one
         // (RFC 9110 §8.8.1).
-        let cache_control = if error.field("ETag").is_some() { response::KEPT_AS_IT_IS } else { "no-store" };
+        let cache_control = if error.field("ETag").is_some() { response::NO_STORE_NO_TRANSFORM } else { "no-store" };
         let fields = [("content-type", content_type), ("cache-control", cache_control)];
         let fields = fields.into_iter().chain(request_id.map(|id| ("x-request-id", id))).chain(error.fields());
         let fields: Vec<(&str, &str)> = fields.collect();

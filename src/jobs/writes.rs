@@ -24,7 +24,7 @@ use crate::kv::put::Value;
 use crate::kv::{Form, Store};
 use crate::platform::clock::Clock;
 
-const NO_STORE: (&str, &str) = ("cache-control", response::KEPT_AS_IT_IS);
+const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
 /// Reads or writes. Both need the token.
 pub(crate) async fn answer(
@@ -204,6 +204,6 @@ fn json(body: &impl Serialize) -> Result<String, RequestError> {
     serde_json::to_string(body).map_err(|error| RequestError::internal(&JsValue::from_str(&error.to_string())))
 }
 
-fn respond(status: u16, body: &JsValue, fields: &response::Fields<'_>) -> Result<web_sys::Response, RequestError> {
+fn respond(status: u16, body: &JsValue, fields: &[(&str, &str)]) -> Result<web_sys::Response, RequestError> {
     Ok(response::with_status(status, body, fields)?)
 }

@@ -15,8 +15,8 @@ use crate::platform::clock::Clock;
 /// One line of the log.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    level: Level,
+struct LogLine<'a> {
+    level: LogLevel,
     /// The id of the request, which the answer carries as `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -34,28 +34,28 @@ struct Line<'a> {
 /// How much an event matters.
 #[derive(Serialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
-enum Level {
+enum LogLevel {
     /// The visitor got an error: `console.error`.
     Error,
     /// The job went on without something: `console.warn`.
     Warning,
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     fn write(&self) {
         let line = record::to_json(self);
         match self.level {
-            Level::Error => worker::console_error!("{line}"),
-            Level::Warning => worker::console_warn!("{line}"),
+            LogLevel::Error => worker::console_error!("{line}"),
+            LogLevel::Warning => worker::console_warn!("{line}"),
         }
     }
 }
 
 /// Writes the log lines of one request, including those of work after its answer.
 #[derive(Clone)]
-pub(crate) struct RequestLog(Rc<Inner>);
+pub(crate) struct RequestLog(Rc<RequestLogState>);
 
-struct Inner {
+struct RequestLogState {
     request: Rc<web_sys::Request>,
     id: OnceCell<String>,
     route: Cell<&'static str>,
@@ -63,7 +63,7 @@ struct Inner {
 
 impl RequestLog {
     pub(crate) fn new(request: &Rc<web_sys::Request>) -> Self {
-        Self(Rc::new(Inner { request: Rc::clone(request), id: OnceCell::new(), route: Cell::new("") }))
+        Self(Rc::new(RequestLogState { request: Rc::clone(request), id: OnceCell::new(), route: Cell::new("") }))
     }
 
     /// Returns the id of the request: Cloudflare's (`cf-ray`), or random bits. It need not be
@@ -82,21 +82,22 @@ impl RequestLog {
 
     /// Logs an error that the visitor got, with this status.
     pub(crate) fn error(&self, code: &str, status: u16, detail: &str) {
-        let (level, request_id, route) = (Level::Error, Some(self.id()), self.0.route.get());
-        Line { level, request_id, code, status: Some(status), route, detail }.write();
+        let (level, request_id, route) = (LogLevel::Error, Some(self.id()), self.0.route.get());
+        LogLine { level, request_id, code, status: Some(status), route, detail }.write();
     }
 
     /// Logs something that failed without failing the request.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
-        let (level, request_id, detail) = (Level::Warning, Some(self.id()), &*detail.to_string());
+        let (level, request_id, detail) = (LogLevel::Warning, Some(self.id()), &*detail.to_string());
         let route = self.0.route.get();
-        Line { level, request_id, code, status: None, route, detail }.write();
+        LogLine { level, request_id, code, status: None, route, detail }.write();
     }
 }
 
 /// Logs the same in an alarm of a Durable Object, which belongs to no request.
 #[cfg(feature = "writes")]
 pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
-    Line { level: Level::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }.write();
+    LogLine { level: LogLevel::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }
+        .write();
 }

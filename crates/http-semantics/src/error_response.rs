@@ -43,7 +43,7 @@ pub const BAD_GATEWAY: &str = "The server behind this page did not give a usable
 
 /// An error that a request can end with.
 pub trait HttpError: Sized {
-    /// Returns what the visitor and the log are told.
+    /// Returns what the visitor and the log are error.
     fn response(&self) -> ErrorResponse;
 
     /// Returns one example of each kind with its meaning: the rows of `docs/errors.md`. In an
@@ -149,16 +149,17 @@ mod tests {
 
     #[test]
     fn the_log_says_the_cause_and_its_place_or_else_the_sentence() {
-        let told = ErrorResponse::new(Status::BadGateway, "x", BAD_GATEWAY);
-        assert_eq!(told.clone().at("tea").cause(), BAD_GATEWAY);
-        let told = told.because("Network connection lost.").at("tea");
-        assert_eq!((told.cause(), told.sentence()), ("tea: Network connection lost.", BAD_GATEWAY));
+        let error = ErrorResponse::new(Status::BadGateway, "x", BAD_GATEWAY);
+        assert_eq!(error.clone().at("tea").cause(), BAD_GATEWAY);
+        let error = error.because("Network connection lost.").at("tea");
+        assert_eq!((error.cause(), error.sentence()), ("tea: Network connection lost.", BAD_GATEWAY));
     }
 
     #[test]
     fn a_field_is_found_by_its_name() {
-        let told = ErrorResponse::new(Status::ServiceUnavailable, "x", UNAVAILABLE).with_field("A", "b").retry_after(5);
-        assert_eq!((told.field("Retry-After"), told.field("ETag")), (Some("5"), None));
-        assert_eq!(told.fields().collect::<Vec<_>>(), [("A", "b"), ("Retry-After", "5")]);
+        let error =
+            ErrorResponse::new(Status::ServiceUnavailable, "x", UNAVAILABLE).with_field("A", "b").retry_after(5);
+        assert_eq!((error.field("Retry-After"), error.field("ETag")), (Some("5"), None));
+        assert_eq!(error.fields().collect::<Vec<_>>(), [("A", "b"), ("Retry-After", "5")]);
     }
 }

@@ -172,7 +172,7 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Returns true for a field that `Connection` cannot remove: those that frame or address the
 /// message, and those that Cloudflare sets.
-fn is_needed(name: &str) -> bool {
+fn is_protected(name: &str) -> bool {
     matches!(name, "host" | "content-length") || name.starts_with("cf-")
 }
 
@@ -211,18 +211,18 @@ pub fn list(field: &str) -> impl Iterator<Item = &str> {
 pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut HeaderEdits<'_>) {
     for name in fields.names().split(',') {
         let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
-        let is_kept = match name {
+        let stays = match name {
             "connection" | "keep-alive" | "transfer-encoding" => true,
             "te" => fields.get(name).is_some_and(|te| te.trim().eq_ignore_ascii_case("trailers")),
             "upgrade" => may_upgrade && is_websocket(fields),
             _ => false,
         };
-        if !is_kept {
+        if !stays {
             edits.remove(name);
         }
     }
     for name in list(&fields.get("connection").unwrap_or_default()).map(str::to_ascii_lowercase) {
-        if is_name(&name) && !is_hop_by_hop(&name) && !is_needed(&name) && name != "close" {
+        if is_name(&name) && !is_hop_by_hop(&name) && !is_protected(&name) && name != "close" {
             edits.remove(name);
         }
     }

@@ -16,7 +16,7 @@
 //! assert!(is_stripped("X-Forwarded-Host") && is_stripped("x_forwarded_host"));
 //! assert!(!is_stripped("X-Requested-With"));
 //! assert!(is_set_by_cloudflare("CF-IPCountry") && !is_stripped("CF-IPCountry"));
-//! assert!(is_stripped("CF_IPCountry"), "spelled so by a visitor, never by Cloudflare");
+//! assert!(is_stripped("CF_IPCountry"), "normalized so by a visitor, never by Cloudflare");
 //! ```
 
 use std::borrow::Cow;
@@ -201,9 +201,11 @@ const NAMES: [&str; 133] = [
 /// fields into variables (CGI, WSGI, PHP) do not tell the two apart.
 #[must_use]
 pub fn is_stripped(name: &str) -> bool {
-    let spelled = spelled(name);
-    let is_disguised = name.contains('_') && (spelled.starts_with("cf-") || spelled == "cdn-loop");
-    is_disguised || NAMES.binary_search(&&*spelled).is_ok() || PREFIXES.iter().any(|prefix| spelled.starts_with(prefix))
+    let normalized = normalized(name);
+    let is_disguised = name.contains('_') && (normalized.starts_with("cf-") || normalized == "cdn-loop");
+    is_disguised
+        || NAMES.binary_search(&&*normalized).is_ok()
+        || PREFIXES.iter().any(|prefix| normalized.starts_with(prefix))
 }
 
 /// Returns true for a field by which Cloudflare says who the visitor is (`CF-Connecting-IP`,
@@ -212,11 +214,11 @@ pub fn is_stripped(name: &str) -> bool {
 /// and is part of no cache key, so a request whose answer is stored for everybody is sent without.
 #[must_use]
 pub fn is_set_by_cloudflare(name: &str) -> bool {
-    spelled(name).starts_with("cf-")
+    normalized(name).starts_with("cf-")
 }
 
 /// Returns the name in lower case, with `-` for `_`.
-fn spelled(name: &str) -> Cow<'_, str> {
+fn normalized(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte == b'_' || byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase().replace('_', "-"))
     } else {
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_cloudflare_says_of_the_visitor_is_of_this_visitor() {
-        for (name, is_of_the_visitor) in [
+        for (name, expected) in [
             ("CF-Connecting-IP", true),
             ("cf-ipcountry", true),
             ("CF-Ray", true),
@@ -337,7 +339,7 @@ mod tests {
             ("CDN-Loop", false),
             ("Cookie", false),
         ] {
-            assert_eq!(is_set_by_cloudflare(name), is_of_the_visitor, "{name}");
+            assert_eq!(is_set_by_cloudflare(name), expected, "{name}");
         }
     }
 }

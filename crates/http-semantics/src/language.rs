@@ -94,7 +94,7 @@ impl<'a> AcceptLanguage<'a> {
         let tags: Vec<(&'t str, Subtags<'t>)> = allowed.iter().filter_map(of_a_language).collect();
         let named = || self.wanted.iter().map(|wanted| wanted.range).filter(|range| *range != "*");
         let nearest = named().enumerate().find_map(|(at, range)| {
-            let readable = Subtags::parse(range).and_then(|range| nearest(&range, named().skip(at), &tags));
+            let readable = Subtags::parse(range).and_then(|range| best_readable(&range, named().skip(at), &tags));
             readable.or_else(|| equal(range, &allowed))
         });
         let same_language = || {
@@ -127,15 +127,17 @@ impl<'a> AcceptLanguage<'a> {
 
 /// Returns the best tag in the language and script of a range. `ranges` are that range and those
 /// that follow it.
-fn nearest<'r, 't>(
+fn best_readable<'r, 't>(
     range: &Subtags<'_>,
     ranges: impl Iterator<Item = &'r str>,
     tags: &[(&'t str, Subtags<'t>)],
 ) -> Option<&'t str> {
-    let near: Vec<_> = tags.iter().copied().filter(|(_, tag)| tag.is_read_as(range)).collect();
+    let near: Vec<_> = tags.iter().copied().filter(|(_, tag)| tag.has_same_readers(range)).collect();
     let (first, _) = near.first()?;
-    let found =
-        ranges.filter_map(Subtags::parse).filter(|other| other.is_read_as(range)).find_map(|other| other.lookup(&near));
+    let found = ranges
+        .filter_map(Subtags::parse)
+        .filter(|other| other.has_same_readers(range))
+        .find_map(|other| other.lookup(&near));
     Some(found.unwrap_or(first))
 }
 

@@ -48,17 +48,17 @@ impl<'a> ProblemDetails<'a> {
 /// §12.5.1). `*/*` is not enough: the documented examples get plain text.
 #[must_use]
 pub fn wants_json(accept: Option<&str>) -> bool {
-    names(accept, &["application/json", "application/problem+json"])
+    accepts(accept, &["application/json", "application/problem+json"])
 }
 
 /// Returns true if the `Accept` field names HTML with a weight above zero and does not name JSON:
 /// what browsers send.
 #[must_use]
 pub fn wants_html(accept: Option<&str>) -> bool {
-    names(accept, &["text/html"]) && !wants_json(accept)
+    accepts(accept, &["text/html"]) && !wants_json(accept)
 }
 
-fn names(accept: Option<&str>, media_types: &[&str]) -> bool {
+fn accepts(accept: Option<&str>, media_types: &[&str]) -> bool {
     accept.unwrap_or_default().split(',').any(|range| {
         let mut parts = range.split(';');
         let media_type = parts.next().unwrap_or_default().trim();

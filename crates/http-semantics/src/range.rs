@@ -53,7 +53,7 @@ impl Range {
     #[must_use]
     pub fn of(field: Option<&str>, if_range: Option<&str>, validators: &Validators<'_>, length: u64) -> Self {
         let Some(specs) = field.and_then(specs) else { return Self::Whole };
-        if if_range.is_some_and(|if_range| !is_same(if_range, validators)) {
+        if if_range.is_some_and(|if_range| !if_range_holds(if_range, validators)) {
             return Self::Whole;
         }
         // §14.1.2: a suffix of an empty representation is satisfiable, but `Content-Range` cannot
@@ -61,7 +61,7 @@ impl Range {
         if length == 0 && specs.iter().any(|spec| matches!(spec, RangeSpec::Last(1..))) {
             return Self::Whole;
         }
-        let parts = coalesced(specs.into_iter().filter_map(|spec| spec.resolve(length)).collect());
+        let parts = coalesce(specs.into_iter().filter_map(|spec| spec.resolve(length)).collect());
         match parts.len() {
             0 => Self::Unsatisfiable,
             1..=PARTS_MAX => Self::Satisfiable(parts),
@@ -114,21 +114,21 @@ fn position(digits: &str) -> Option<u64> {
 }
 
 /// Sorts the parts and merges those that overlap or touch.
-fn coalesced(mut parts: Vec<ops::Range<u64>>) -> Vec<ops::Range<u64>> {
+fn coalesce(mut parts: Vec<ops::Range<u64>>) -> Vec<ops::Range<u64>> {
     parts.sort_unstable_by_key(|part| part.start);
-    let mut apart: Vec<ops::Range<u64>> = Vec::new();
+    let mut merged: Vec<ops::Range<u64>> = Vec::new();
     for part in parts {
-        match apart.last_mut() {
+        match merged.last_mut() {
             Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
-            _ => apart.push(part),
+            _ => merged.push(part),
         }
     }
-    apart
+    merged
 }
 
 /// Returns true if `If-Range` names this representation, byte for byte (RFC 9110 §13.1.5). Nothing
 /// is forgiven here, because the client would join parts of two representations.
-fn is_same(if_range: &str, validators: &Validators<'_>) -> bool {
+fn if_range_holds(if_range: &str, validators: &Validators<'_>) -> bool {
     let if_range = if_range.trim();
     if if_range.starts_with('"') {
         let is_tag = EntityTag::parse(if_range).is_some();

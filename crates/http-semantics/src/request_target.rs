@@ -150,17 +150,17 @@ pub fn normalize_escapes(text: &str) -> Cow<'_, str> {
     }
     let mut parts = text.split('%');
     let mut normal = parts.next().unwrap_or_default().to_owned();
-    let mut is_behind_broken = false;
+    let mut follows_broken = false;
     for part in parts {
         match part.split_at_checked(2).and_then(|(digits, rest)| Some((escaped_byte(digits)?, digits, rest))) {
-            Some((byte, _, rest)) if is_unreserved(byte) && !is_behind_broken => {
+            Some((byte, _, rest)) if is_unreserved(byte) && !follows_broken => {
                 normal.push(char::from(byte));
                 normal.push_str(rest);
             }
             Some((_, digits, rest)) => normal.extend(["%", &digits.to_ascii_uppercase(), rest]),
             None => normal.extend(["%", part]),
         }
-        is_behind_broken = part.len() < 2;
+        follows_broken = part.len() < 2;
     }
     Cow::Owned(normal)
 }
@@ -195,24 +195,24 @@ pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
         return Cow::Borrowed(path);
     }
     let path = path.replace('\\', "/");
-    let mut kept: Vec<&str> = Vec::new();
+    let mut resolved: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
         match dots(segment) {
-            0 => kept.push(segment),
+            0 => resolved.push(segment),
             dots => {
                 if dots == 2 {
-                    kept.pop();
+                    resolved.pop();
                 }
                 // `/a/.` and `/a/b/..` name a folder, so they end in `/`.
                 if is_last {
-                    kept.push("");
+                    resolved.push("");
                 }
             }
         }
     }
-    Cow::Owned(format!("/{}", kept.join("/")))
+    Cow::Owned(format!("/{}", resolved.join("/")))
 }
 
 /// Returns 1 for a single-dot segment, 2 for a double-dot segment, 0 for any other.

@@ -8,7 +8,7 @@ use feature_flags::ofrep::OfrepError;
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::status::Status;
 
-type Row = (ErrorResponse, &'static str);
+type ErrorRow = (ErrorResponse, &'static str);
 
 const HEAD: &str = "\
 # Errors
@@ -36,12 +36,12 @@ by problem details.
 ";
 
 /// The rows of one type.
-pub(super) fn rows<E: HttpError>() -> Vec<Row> {
+pub(super) fn rows<E: HttpError>() -> Vec<ErrorRow> {
     E::examples().iter().map(|(error, meaning)| (error.response(), *meaning)).collect()
 }
 
 /// A table, by status and code. An error that another one hands on is in the row of that one.
-fn table(page: &mut String, mut rows: Vec<Row>) {
+fn table(page: &mut String, mut rows: Vec<ErrorRow>) {
     page.push_str("| Status | Code | Sentence | What it means | Fields |\n|---|---|---|---|---|\n");
     rows.sort_by_key(|(error, _)| (error.status(), error.code(), error.sentence().to_owned()));
     rows.dedup_by(|(later, _), (error, _)| later == error);

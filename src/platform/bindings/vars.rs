@@ -19,27 +19,27 @@ macro_rules! vars {
 }
 
 vars! {
-    CACHE_UPSTREAMS: Text = "https://example.com";
-    CACHE_CREDENTIALS: Text = "";
-    CACHE_REFRESH: Seconds = 10;
-    ROUTING_ORIGINS: Text = "";
-    ROUTING_INSECURE: Switch = false;
-    ROUTING_REFRESH: Seconds = 10;
-    ASSETS_REFRESH: Seconds = 30;
-    USER_ID_FROM: Text = "query";
-    CONFIG_REFRESH: Seconds = 30;
-    CONFIG_PREFIX: Text = "";
-    CONFIG_SNAPSHOT: Text = "";
-    OFREP_ORIGINS: Text = "";
-    TENANT_DOMAIN: Text = "";
-    PLATFORM_HOSTS: Text = "";
-    UPSTREAM_TIMEOUT_MS: Milliseconds = 10_000;
+    CACHE_UPSTREAMS: TextVar = "https://example.com";
+    CACHE_CREDENTIALS: TextVar = "";
+    CACHE_REFRESH: SecondsVar = 10;
+    ROUTING_ORIGINS: TextVar = "";
+    ROUTING_INSECURE: BooleanVar = false;
+    ROUTING_REFRESH: SecondsVar = 10;
+    ASSETS_REFRESH: SecondsVar = 30;
+    USER_ID_FROM: TextVar = "query";
+    CONFIG_REFRESH: SecondsVar = 30;
+    CONFIG_PREFIX: TextVar = "";
+    CONFIG_SNAPSHOT: TextVar = "";
+    OFREP_ORIGINS: TextVar = "";
+    TENANT_DOMAIN: TextVar = "";
+    PLATFORM_HOSTS: TextVar = "";
+    UPSTREAM_TIMEOUT_MS: MillisecondsVar = 10_000;
 }
 
 /// A text, which a crate parses.
-pub(super) struct Text(&'static str);
+pub(super) struct TextVar(&'static str);
 
-impl Text {
+impl TextVar {
     const fn new(name: &'static str, _in_wrangler_toml: &'static str) -> Self {
         Self(name)
     }
@@ -50,9 +50,9 @@ impl Text {
 }
 
 /// A switch: on for `true` in any case of letters, off for anything else.
-pub(super) struct Switch(&'static str);
+pub(super) struct BooleanVar(&'static str);
 
-impl Switch {
+impl BooleanVar {
     const fn new(name: &'static str, _in_wrangler_toml: bool) -> Self {
         Self(name)
     }
@@ -63,12 +63,12 @@ impl Switch {
 }
 
 /// A lifetime in memory: whole seconds, an hour at most.
-pub(super) struct Seconds {
+pub(super) struct SecondsVar {
     name: &'static str,
     default: u64,
 }
 
-impl Seconds {
+impl SecondsVar {
     const MAX: u64 = 3600;
 
     const fn new(name: &'static str, default: u64) -> Self {
@@ -86,12 +86,12 @@ impl Seconds {
 }
 
 /// Whole milliseconds, unbounded: the user of the value bounds it.
-pub(super) struct Milliseconds {
+pub(super) struct MillisecondsVar {
     name: &'static str,
     default: u64,
 }
 
-impl Milliseconds {
+impl MillisecondsVar {
     const fn new(name: &'static str, default: u64) -> Self {
         Self { name, default }
     }

@@ -142,7 +142,7 @@ const SCRIPTS: [(&str, &str); 87] = [
 ];
 
 /// The regions in which a language is written in another script than usual.
-const ELSEWHERE: [(&str, &str, &str); 19] = [
+const REGIONAL_SCRIPTS: [(&str, &str, &str); 19] = [
     ("az", "Arab", "IQ IR"),
     ("az", "Cyrl", "RU"),
     ("ha", "Arab", "CM SD"),
@@ -183,7 +183,7 @@ impl<'a> Subtags<'a> {
         {
             (named, rest) = (extended, after);
         }
-        let language = found(&ALIASES, named).unwrap_or(named);
+        let language = look_up(&ALIASES, named).unwrap_or(named);
         let (script, after) = first(rest);
         if script.len() == 4 && is_alphabetic(script) {
             return Some(Self { language, script, names_script: true, rest: after });
@@ -199,7 +199,7 @@ impl<'a> Subtags<'a> {
     }
 
     /// Returns true if whoever reads one reads the other: the same language in the same script.
-    pub(super) fn is_read_as(&self, other: &Subtags<'_>) -> bool {
+    pub(super) fn has_same_readers(&self, other: &Subtags<'_>) -> bool {
         self.is_language_of(other) && self.script.eq_ignore_ascii_case(other.script)
     }
 
@@ -218,7 +218,7 @@ impl<'a> Subtags<'a> {
     /// `zh-TW` names `zh-Hant-TW`.
     pub(super) fn closeness(&self, tag: &Subtags<'_>) -> Option<usize> {
         let tells_script = self.names_script || !self.rest.is_empty();
-        let names = if tells_script { self.is_read_as(tag) } else { self.is_language_of(tag) };
+        let names = if tells_script { self.has_same_readers(tag) } else { self.is_language_of(tag) };
         let subtags = |rest: &str| rest.split('-').filter(|subtag| !subtag.is_empty()).count();
         (names && is_prefix(self.rest, tag.rest)).then(|| subtags(self.rest) + 1 + usize::from(self.names_script))
     }
@@ -248,14 +248,14 @@ pub(super) fn is_prefix(range: &str, tag: &str) -> bool {
 }
 
 fn likely_script(language: &str, region: &str) -> &'static str {
-    let elsewhere = ELSEWHERE.iter().find(|(other, _, regions)| {
+    let regional = REGIONAL_SCRIPTS.iter().find(|(other, _, regions)| {
         other.eq_ignore_ascii_case(language) && regions.split(' ').any(|other| other.eq_ignore_ascii_case(region))
     });
-    elsewhere.map(|(_, script, _)| *script).or_else(|| found(&SCRIPTS, language)).unwrap_or(LATIN)
+    regional.map(|(_, script, _)| *script).or_else(|| look_up(&SCRIPTS, language)).unwrap_or(LATIN)
 }
 
 /// Looks a code up in a sorted table, ignoring case.
-fn found(table: &[(&str, &'static str)], code: &str) -> Option<&'static str> {
+fn look_up(table: &[(&str, &'static str)], code: &str) -> Option<&'static str> {
     let lower = || code.bytes().map(|byte| byte.to_ascii_lowercase());
     let at = table.binary_search_by(|(other, _)| other.bytes().cmp(lower())).ok()?;
     table.get(at).map(|(_, value)| *value)

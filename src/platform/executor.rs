@@ -9,12 +9,12 @@ use wasm_bindgen_futures::spawn_local;
 /// Makes the executor while `queueMicrotask` is hidden. This depends on how js-sys works today:
 /// its version is pinned, and `tests/executor.test.mjs` fails if a request calls `queueMicrotask`.
 /// If the global cannot be hidden, nothing changes.
-pub(crate) fn by_promise() {
+pub(crate) fn wake_by_promise() {
     let name = JsValue::from_str("queueMicrotask");
     let Ok(queue_microtask) = Reflect::get(&global(), &name) else { return };
     if Reflect::set(&global(), &name, &JsValue::UNDEFINED) == Ok(true) {
         spawn_local(async {});
         // This cannot fail: the same property was set a moment ago.
-        let _restored = Reflect::set(&global(), &name, &queue_microtask);
+        let _was_set = Reflect::set(&global(), &name, &queue_microtask);
     }
 }
