@@ -34,7 +34,7 @@ const languages = ["de", "en", "es-419", "fr", "pt-BR", "zh-Hans", "zh-Hant"];
 const fileOf = (language) => (language === "en" ? "about.html" : `about.${language}.html`);
 
 /** Checks that the answer is `/about` in this language. */
-function assertAbout(response, language) {
+function assertAboutPage(response, language) {
   assert.equal(response.status, 200, response.headers.location ?? response.text);
   assert.equal(response.text, files[fileOf(language)]);
   assert.equal(response.headers["content-language"], language);
@@ -101,7 +101,7 @@ describe("by Accept-Language", () => {
     test(`${field === undefined ? "none" : JSON.stringify(field.slice(0, 60))} gets ${language}`, async () => {
       const headers = field === undefined ? {} : { "Accept-Language": field };
       const response = await site.get("/about", headers);
-      assertAbout(response, language);
+      assertAboutPage(response, language);
       assert.deepEqual(
         listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
         ["Accept-Language", "Cookie"],
@@ -135,7 +135,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
     test(`${query || "no query"}, Cookie: ${cookie}, Accept-Language: ${field}: ${language}`, async () => {
       const headers = { ...(cookie && { Cookie: cookie }), ...(field && { "Accept-Language": field }) };
       const response = await site.get(`/about${query}`, headers);
-      assertAbout(response, language);
+      assertAboutPage(response, language);
       // If the query decides, no field could have changed the response.
       const settled = /[?&]lang=(fr|en|zh-hant)\b/i.test(query);
       assert.deepEqual(
@@ -152,7 +152,7 @@ test("Content-Location names the path at which that language alone is served", a
     const address = headers["content-location"];
     assert.equal(address, language === "en" ? "/about?lang=en" : `/about.${language}`);
     for (const other of ["fr", "xx", "zh-Hans"]) {
-      assertAbout(await site.get(address, { "Accept-Language": other, Cookie: `lang=${other}` }), language);
+      assertAboutPage(await site.get(address, { "Accept-Language": other, Cookie: `lang=${other}` }), language);
     }
   }
 });

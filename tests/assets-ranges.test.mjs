@@ -18,7 +18,7 @@ const text = "text that is shorter in every encoding. ".repeat(200);
 const film = randomBytes(60_000_000);
 await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4": film, "page.html": "<p>page" });
 
-const whole = (await site.head("/data.bin")).headers;
+const wholeHeaders = (await site.head("/data.bin")).headers;
 
 /**
  * The parts of a `multipart/byteranges` (section 14.6): `[{ contentType, contentRange, bytes }]`.
@@ -72,8 +72,8 @@ function assertParts(response, expected, file, type) {
 }
 
 test("a 200 has Accept-Ranges", () => {
-  assert.equal(whole["accept-ranges"], "bytes");
-  assert.equal(whole["content-length"], "1000");
+  assert.equal(wholeHeaders["accept-ranges"], "bytes");
+  assert.equal(wholeHeaders["content-length"], "1000");
 });
 
 const every = (n, step) => Array.from({ length: n }, (_, index) => `${index * step}-${index * step}`).join(",");
@@ -169,7 +169,7 @@ for (const [range, expected] of ranges) {
     assert.equal(response.headers["x-content-type-options"], "nosniff");
     if (Array.isArray(expected)) {
       assertParts(response, expected, data, "application/octet-stream");
-      for (const name of ["etag", "last-modified", "cache-control", "vary"]) assert.equal(response.headers[name], whole[name], name);
+      for (const name of ["etag", "last-modified", "cache-control", "vary"]) assert.equal(response.headers[name], wholeHeaders[name], name);
     } else if (expected === 416) {
       assert.equal(response.status, 416);
       assert.equal(response.headers["content-range"], "bytes */1000");
@@ -222,14 +222,14 @@ test("a range is one of the unencoded file, whatever encodings are accepted", as
 });
 
 /** The range if the representation is the same, else the whole (section 13.1.5). */
-const other = (seconds) => new Date(Date.parse(whole["last-modified"]) + seconds * 1000).toUTCString();
+const other = (seconds) => new Date(Date.parse(wholeHeaders["last-modified"]) + seconds * 1000).toUTCString();
 for (const [what, ifRange, status] of [
-  ["its ETag", whole.etag, 206],
-  ["its Last-Modified", whole["last-modified"], 206],
-  ["its ETag as a weak one", `W/${whole.etag}`, 200],
+  ["its ETag", wholeHeaders.etag, 206],
+  ["its Last-Modified", wholeHeaders["last-modified"], 206],
+  ["its ETag as a weak one", `W/${wholeHeaders.etag}`, 200],
   ["another ETag", '"00000000000000000000000000000000"', 200],
-  ["a list with its ETag", `${whole.etag}, "b"`, 200],
-  ["its ETag without quotes", whole.etag.slice(1, -1), 200],
+  ["a list with its ETag", `${wholeHeaders.etag}, "b"`, 200],
+  ["its ETag without quotes", wholeHeaders.etag.slice(1, -1), 200],
   ["*", "*", 200],
   ["an earlier date", other(-60), 200],
   ["a later date", other(60), 200],
@@ -344,7 +344,7 @@ describe("a film of 60 MB, which is stored in chunks", () => {
 test("the next release: an old ETag gets the whole of the new file, not a mix of both", async () => {
   const next = randomBytes(1000);
   await site.push({ "data.bin": next });
-  const response = await site.get("/data.bin", { Range: "bytes=500-", "If-Range": whole.etag });
+  const response = await site.get("/data.bin", { Range: "bytes=500-", "If-Range": wholeHeaders.etag });
   assert.equal(response.status, 200);
   assert.ok(response.bytes.equals(next));
 });

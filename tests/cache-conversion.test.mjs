@@ -61,13 +61,13 @@ for (const [rule, html, expected] of pages) {
   });
 }
 
-const cut = [
+const splitPages = [
   ["in a tag's name", ["<ti", "tle>T</tit", "le><bo", "dy>wo", "rds</bo", "dy>"]],
   ["in an attribute", ["<title>T</title><body cla", 'ss="a > ', 'b">words</body>']],
   ["in a script", ["<title>T</title><body><scr", "ipt>no</scr", "ipt>words</body>"]],
   ["in a comment", ["<title>T</title><body><!", "-- no -", "->words</body>"]],
 ];
-for (const [where, parts] of cut) {
+for (const [where, parts] of splitPages) {
   test(`a page that arrives in parts, cut ${where}, is read as a whole`, async () => {
     assert.deepEqual(await convert(respondInParts(parts)), { title: "T", content: "words" });
   });

@@ -11,19 +11,19 @@ import { PASSWORD, startPostgres } from "./harness/postgres.mjs";
 import { makeFolder as folderOf } from "./harness/site.mjs";
 
 const authority = certificate({ commonName: "authority of the tests" });
-const stranger = certificate({ commonName: "another authority" });
+const otherAuthority = certificate({ commonName: "another authority" });
 const selfSigned = certificate({ commonName: "localhost", hosts: ["localhost", "127.0.0.1"] });
 
 /** Valid for the name, not for the address. */
 const sync = await startSync({ tls: certificate({ commonName: "localhost", hosts: ["localhost"], issuer: authority }) });
 const plain = await startPostgres();
-const alone = await startPostgres({ tls: selfSigned });
-after(() => Promise.all([plain.stop(), alone.stop()]));
+const selfSignedDatabase = await startPostgres({ tls: selfSigned });
+after(() => Promise.all([plain.stop(), selfSignedDatabase.stop()]));
 
 const folder = folderOf({
   "authority.pem": authority.cert,
-  "stranger.pem": stranger.cert,
-  "both.pem": stranger.cert + authority.cert,
+  "stranger.pem": otherAuthority.cert,
+  "both.pem": otherAuthority.cert + authority.cert,
   "alone.pem": selfSigned.cert,
   "broken.pem": "no certificate",
 });
@@ -34,7 +34,7 @@ const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
 const reach = (DATABASE_URL, env = {}) => sync.run(["sync", "--query", QUERY, "--prefix", "tls:", "--json"], { env: { DATABASE_URL, ...env } });
 
 describe("TLS", () => {
-  const databases = { encrypted: sync.database, plain, alone };
+  const databases = { encrypted: sync.database, plain, selfSignedDatabase };
   for (const [database, host, parameters, isReached] of [
     ["encrypted", "127.0.0.1", {}, true],
     ["encrypted", "127.0.0.1", { sslmode: "disable" }, false],

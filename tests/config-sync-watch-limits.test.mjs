@@ -15,7 +15,7 @@ const { sync, createNotifyingTable, startTool, waitUntilSynced } = await startWa
 // list has it later.
 const lagging = await startSync();
 const late = await lagging.table(makeRows(20));
-const lookedAtAgain = (async () => {
+const lateListing = (async () => {
   const key = late.prefix + userId("late");
   let isListed = false;
   lagging.api.intercept = async (call, pass) => {
@@ -40,7 +40,7 @@ const lookedAtAgain = (async () => {
   child.kill("SIGTERM");
   return ended;
 })();
-lookedAtAgain.catch(() => {}); // The last test reports it.
+lateListing.catch(() => {}); // The last test reports it.
 
 test("a row that KV cannot store is reported, and the others are synced", async () => {
   const users = await createNotifyingTable(makeRows(20));
@@ -160,7 +160,7 @@ for (const [what, args, says] of [
 }
 
 test("a key without a row that KV's list shows late is deleted after a minute", async () => {
-  const { code, lines, stderr } = await lookedAtAgain;
+  const { code, lines, stderr } = await lateListing;
   assert.equal(code, 0, stderr);
   assert.deepEqual(
     lines.map(({ read, deleted, behind }) => [read, deleted, behind]),

@@ -11,8 +11,8 @@ import { startWatch } from "./harness/watch.mjs";
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
 // Runs beside the other tests, on its own database and KV.
-const calm = await startSync();
-const silent = await calm.table(makeRows(5));
+const separateSync = await startSync();
+const silent = await separateSync.table(makeRows(5));
 const everyMinute = (async () => {
   let child;
   after(() => child.kill("SIGKILL"));

@@ -43,7 +43,7 @@ const warnings = (config) =>
  * its value counts once it is good. `ask(reason, turn)` makes a request and checks the response;
  * `askGood` does so once the key is good.
  */
-async function assertLeftAlone(config, key, reason, good, ask, askGood) {
+async function assertBackoff(config, key, reason, good, ask, askGood) {
   await config.kv.put(key, reason.value ?? good);
   const known = warnings(config).length;
   for (let time = 1; time <= 2; time += 1) {
@@ -86,7 +86,7 @@ describe("a user's record", async () => {
       test(`${route}: one that ${what}`, async () => {
         const id = uniqueName("user");
         await config.evaluate("plain", {});
-        await assertLeftAlone(
+        await assertBackoff(
           config,
           id,
           reason,
@@ -163,7 +163,7 @@ describe("the flags' definitions", async () => {
       test(`${route}: definitions of which the read ${what}`, async () => {
         await config.restart();
         const good = JSON.stringify({ flags });
-        await assertLeftAlone(config, "flags", reason, good, (why) => unknown(why, faultsOf("flags", why.fault)), known);
+        await assertBackoff(config, "flags", reason, good, (why) => unknown(why, faultsOf("flags", why.fault)), known);
       });
     }
   }
@@ -203,7 +203,7 @@ describe("the snapshot", async () => {
         users = Array.from({ length: REQUESTS }, (_, index) => `user-${index}`);
         const good = snapshotOf(Object.fromEntries(users.map((id) => [id, on])));
         const faults = reason.fault && { "get snapshot": [reason.fault] };
-        await assertLeftAlone(
+        await assertBackoff(
           config,
           "snapshot",
           reason,

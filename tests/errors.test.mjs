@@ -139,7 +139,7 @@ function codeOf(path) {
 }
 
 /** Causes a 5xx and waits for its line, so that the lines of earlier requests are in the log. */
-async function logIsComplete() {
+async function waitForLog() {
   const id = uniqueName("fence");
   await send(worker, "/stores/broken/", { headers: { "CF-Ray": id } });
   await eventually(() => worker.log().some(({ requestId }) => requestId === id), "a line in the log");
@@ -147,12 +147,12 @@ async function logIsComplete() {
 }
 
 test("a 4xx is not logged and has no X-Request-Id", async () => {
-  await logIsComplete();
+  await waitForLog();
   const before = worker.log().length;
   for (const path of ["/missing.txt", "/config", "/stores/nobody/", "/%zz"]) {
     assert.equal((await send(worker, path)).headers["x-request-id"], undefined);
   }
-  const id = await logIsComplete();
+  const id = await waitForLog();
   const lines = worker.log().slice(before);
   assert.deepEqual(
     lines.filter(({ requestId }) => requestId !== id),
@@ -167,7 +167,7 @@ test("the token never appears in a response or in the log", async () => {
     const response = await send(worker, path, { method, headers });
     assert.ok(!(response.text + response.rawHeaders.join("\n")).includes(WORKER_TOKEN));
   }
-  await logIsComplete();
+  await waitForLog();
   assert.ok(!JSON.stringify(worker.log()).includes(WORKER_TOKEN));
 });
 

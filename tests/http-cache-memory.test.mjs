@@ -8,7 +8,7 @@ import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheSta
 
 const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
 
-const gone = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
+const KV_DOWN = { get: ["500"], put: ["500"], delete: ["500"], list: ["500"] };
 const KIB = 1024;
 
 test("a response is read from KV once in CACHE_REFRESH seconds", async () => {
@@ -25,8 +25,8 @@ test("a response is read from KV once in CACHE_REFRESH seconds", async () => {
 
 test("a response in memory does not need KV, even if KV fails from the beginning", async () => {
   const page = resource({ headers: freshFor(1000) });
-  assertForwarded(await page.get({}, { faults: gone }), "miss", "1", { detail: "kv-unavailable" });
-  for (let hits = 0; hits < 3; hits += 1) assertHit(await page.get({}, { faults: gone }), "1");
+  assertForwarded(await page.get({}, { faults: KV_DOWN }), "miss", "1", { detail: "kv-unavailable" });
+  for (let hits = 0; hits < 3; hits += 1) assertHit(await page.get({}, { faults: KV_DOWN }), "1");
   assert.equal(page.requestCount, 1);
 });
 
@@ -57,7 +57,7 @@ test("variants are in memory side by side", async () => {
   for (const value of ["1", "2"]) await page.getAndStore({ "X-A": value });
   for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }), value);
   const before = await page.kvReadCount();
-  for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }, { faults: gone }), value);
+  for (const value of ["1", "2", "1", "2"]) assertHit(await page.get({ "X-A": value }, { faults: KV_DOWN }), value);
   assert.equal(await page.kvReadCount(), before);
 });
 
@@ -99,7 +99,7 @@ test("a POST removes the response from memory at once", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   assertHit(await page.get(), "1");
-  await page.request("POST", { body: "x", faults: gone });
+  await page.request("POST", { body: "x", faults: KV_DOWN });
   assert.notEqual((await page.get()).text, "1");
 });
 
@@ -120,7 +120,7 @@ test("a response that must not be stored is not in memory either", async () => {
 test("cookies and fields that are not stored are not in memory either", async () => {
   const page = resource({ headers: ['Cache-Control: max-age=1000, private="X-A"', "X-A: 1", "Connection: X-Hop", "X-Hop: 1"] });
   await page.get();
-  const hit = await page.get({}, { faults: gone });
+  const hit = await page.get({}, { faults: KV_DOWN });
   assertHit(hit, "1");
   for (const name of ["x-a", "x-hop"]) assert.equal(hit.headers[name], undefined);
 });

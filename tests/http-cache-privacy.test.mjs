@@ -15,7 +15,7 @@ const { unusedUpstream, kv, advanceClock, resource, worker } = await startCache(
 /**
  * Fields that upstreams send with personal pages, without regard to shared caches.
  */
-const thoughtless = [
+const privateDirectives = [
   ["an ETag alone", ['ETag: "page"']],
   ["Last-Modified alone", () => [`Last-Modified: ${httpDate(-10 * 86_400)}`]],
   ["Expires: 0 and an ETag", ["Expires: 0", 'ETag: "page"']],
@@ -32,14 +32,14 @@ const BOB = [{}, { Cookie: "session=bob" }];
 const isAlice = (request) => ALICE.some((alice) => Object.entries(alice).every(([name, value]) => request.field(name) === value));
 
 /** A page that names its visitor, and never answers 304. */
-const own = (headers) => (request) => ({ headers, body: isAlice(request) ? "page of alice" : "page of somebody else" });
+const personalPage = (headers) => (request) => ({ headers, body: isAlice(request) ? "page of alice" : "page of somebody else" });
 
-for (const [rule, headers] of thoughtless) {
+for (const [rule, headers] of privateDirectives) {
   test(`a response to credentials with ${rule} is not shared`, async () => {
     for (const alice of ALICE) {
       for (const control of ASKS) {
         for (const bob of BOB) {
-          const page = resource(own(headers));
+          const page = resource(personalPage(headers));
           const first = await page.get(alice);
           assert.equal(first.text, "page of alice");
           assert.equal(parseCacheStatus(first).stored, undefined, first.headers["cache-status"]);

@@ -163,7 +163,7 @@ test("a range may cut a multi-byte character", async () => {
 });
 
 /** An upstream that supports ranges. */
-const knowing = (request) => {
+const rangeUpstream = (request) => {
   if (request.field("If-None-Match") === '"a"') return { status: 304, headers: freshFor(1000, 'ETag: "a"') };
   if (request.field("Range") === undefined) return digits;
   const headers = freshFor(1000, 'ETag: "a"', "Content-Range: bytes 0-3/10");
@@ -171,7 +171,7 @@ const knowing = (request) => {
 };
 
 test("with nothing stored the Range is forwarded; its 206 is passed on and not stored", async () => {
-  const page = resource(knowing);
+  const page = resource(rangeUpstream);
   for (let asked = 1; asked <= 2; asked += 1) {
     const response = await page.get({ Range: "bytes=0-3", "If-Range": '"a"' });
     assert.equal(response.status, 206);
@@ -186,7 +186,7 @@ test("with nothing stored the Range is forwarded; its 206 is passed on and not s
 });
 
 test("a stale response is validated as a whole; the range is taken from the result", async () => {
-  const page = resource(knowing);
+  const page = resource(rangeUpstream);
   await page.getAndStore();
   await advanceClock(1500);
   const response = await page.get({ Range: "bytes=4-5" });

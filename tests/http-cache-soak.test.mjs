@@ -23,11 +23,11 @@ import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 const REQUESTS = Number(process.env.KV_EDGE_SOAK_REQUESTS ?? 10_000);
 const SECONDS = Number(process.env.KV_EDGE_SOAK_SECONDS ?? (process.env.KV_EDGE_SOAK_REQUESTS === undefined ? 60 : Number.POSITIVE_INFINITY));
 const seed = Number(process.env.KV_EDGE_SOAK_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
-const AT_ONCE = 32;
+const CONCURRENCY = 32;
 /** Longer than any deadline of the Worker on any machine: a request that takes this long hangs. */
-const PATIENCE_MS = 120_000;
+const HANGS_AFTER_MS = 120_000;
 /** Fewer requests need not cover every outcome. */
-const ENOUGH = 10_000;
+const FULL_REQUESTS = 10_000;
 
 // Each request adds a listener to its upstream's connection.
 EventEmitter.defaultMaxListeners = 0;
@@ -37,7 +37,7 @@ const worker = await startWorker({
   vars: { CACHE_UPSTREAMS: upstreams.map(({ origin }) => origin).join(","), CACHE_REFRESH: "1", UPSTREAM_TIMEOUT_MS: "400" },
 });
 const model = new Model(seed, upstreams);
-const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE });
+const agent = new http.Agent({ keepAlive: true, maxSockets: CONCURRENCY });
 const counts = new Map();
 const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
 
@@ -104,7 +104,7 @@ function requestOf(random) {
 }
 
 /** Sends a request; `complete` is false if the body broke off. */
-function ask({ path, method, headers, body, leaves = false }) {
+function sendRequest({ path, method, headers, body, leaves = false }) {
   return new Promise((resolve, reject) => {
     const { hostname, port } = worker.url;
     const request = http.request({ hostname, port, path, method, headers, agent });
@@ -114,7 +114,7 @@ function ask({ path, method, headers, body, leaves = false }) {
     const patience = setTimeout(() => {
       request.destroy();
       resolve({ status: given?.statusCode, headers: given?.headers ?? {}, bytes: Buffer.concat(chunks), isLate: true });
-    }, PATIENCE_MS);
+    }, HANGS_AFTER_MS);
     request.on("response", (response) => {
       given = response;
       response.on("data", (chunk) => {
@@ -136,10 +136,10 @@ function ask({ path, method, headers, body, leaves = false }) {
 const OWN_ERRORS = { 502: ["upstream_failed", "circuit_open"], 504: ["upstream_timeout", "not_cached"] };
 
 /** Returns what is wrong with a response, or undefined. */
-function wrong(asked, answer, floor, askedMs) {
-  const { resource, method, headers, leaves } = asked;
+function findViolation(sent, answer, floor, sentMs) {
+  const { resource, method, headers, leaves } = sent;
   const { status, bytes, complete, isLate } = answer;
-  if (isLate) return `no whole answer in ${PATIENCE_MS} ms`;
+  if (isLate) return `no whole answer in ${HANGS_AFTER_MS} ms`;
   const serial = answer.headers["x-soak"];
   const isSafe = method === "GET" || method === "HEAD";
   if (serial === undefined) {
@@ -158,7 +158,7 @@ function wrong(asked, answer, floor, askedMs) {
 
   const record = model.records.get(Number(serial));
   if (record === undefined) return `an answer ${serial} that the upstream never gave`;
-  asked.record = record;
+  sent.record = record;
   if (record.resource !== resource) return `the answer of another URL, ${record.resource.url}`;
   if (isSafe !== ["GET", "HEAD"].includes(record.method) && record.isOneOff) return `the answer to ${record.method}`;
   for (const [name, value] of Object.entries(record.selecting)) {
@@ -166,21 +166,21 @@ function wrong(asked, answer, floor, askedMs) {
     if (own !== value) return `the variant ${name}: ${value}`;
   }
   if (record.isOneOff && record.givenTo !== undefined) return `an answer for one request only, given before to ${record.givenTo}`;
-  record.givenTo = asked.name;
+  record.givenTo = sent.name;
   if (isSafe && record.serial < floor.serial) return `answer ${serial} is from before ${floor.serial}, as of a purge or a write`;
   for (const cookie of answer.headers["set-cookie"] ?? []) {
     // A validated response keeps its cookie.
     const from = model.records.get(Number(/^id=(\d+)$/.exec(cookie)[1]));
     if (from.sharesCookies) continue;
     if (from.cookieGivenTo !== undefined) return `the cookie ${cookie}, which was given before to ${from.cookieGivenTo}`;
-    from.cookieGivenTo = asked.name;
+    from.cookieGivenTo = sent.name;
   }
   const memberText = answer.headers["cache-status"]?.split(",").at(-1) ?? "";
   if (/; hit/.test(memberText)) {
-    const seconds = (askedMs - record.atMs) / 1000;
+    const seconds = (sentMs - record.atMs) / 1000;
     const most = model.oldestHit(record, /detail=([\w-]+)/.exec(memberText)?.[1], headers["Cache-Control"]);
     if (record.control === "no-cache" && !/stale-if-error/.test(memberText)) return "a hit in spite of no-cache";
-    if (seconds > most + 1.5) return `a hit ${seconds} s after the upstream was asked, where ${most} are allowed`;
+    if (seconds > most + 1.5) return `a hit ${seconds} s after the upstream was sent, where ${most} are allowed`;
   }
 
   if (status === 304) return answer.headers.etag === headers["If-None-Match"] || record.status === 304 ? undefined : "304 for another ETag";
@@ -205,7 +205,7 @@ function wrong(asked, answer, floor, askedMs) {
 }
 
 /** Returns the outcome, to count it. */
-function note(asked, { status, headers, complete }) {
+function recordOutcome(sent, { status, headers, complete }) {
   const memberText = headers["cache-status"]?.split(",").at(-1);
   if (memberText === undefined) return count(`no Cache-Status, ${status}`);
   const [kind, ...more] = memberText
@@ -219,33 +219,33 @@ function note(asked, { status, headers, complete }) {
   if (status === 206) count(kind === "hit" ? "206 of a hit" : "206 of the upstream");
   if (status === 416) count("416");
   if (status === 304) count(kind === "hit" ? "304 of a hit" : "304 of the upstream");
-  if (asked.method !== "GET") count(asked.method === "HEAD" ? `HEAD, ${kind === "hit" ? "a hit" : "forwarded"}` : "a write");
-  if (kind === "hit" && asked.resource.isZipped) count("gzip, a hit");
-  if (!complete) count(asked.leaves ? "the client left" : "a body broke off");
-  if (asked.record?.isOneOff && status < 300) count("an answer for one request");
+  if (sent.method !== "GET") count(sent.method === "HEAD" ? `HEAD, ${kind === "hit" ? "a hit" : "forwarded"}` : "a write");
+  if (kind === "hit" && sent.resource.isZipped) count("gzip, a hit");
+  if (!complete) count(sent.leaves ? "the client left" : "a body broke off");
+  if (sent.record?.isOneOff && status < 300) count("an answer for one request");
   return undefined;
 }
 
-async function visit(random, name) {
-  const asked = { ...requestOf(random), name };
-  const { resource, method } = asked;
+async function runVisitor(random, name) {
+  const sent = { ...requestOf(random), name };
+  const { resource, method } = sent;
   const { floor } = resource;
-  const askedMs = Date.now();
-  const answer = await ask(asked).catch((error) => {
-    throw new Error(story(asked, { headers: {}, bytes: Buffer.alloc(0) }, floor, `no answer: ${error.code ?? error.message}`));
+  const sentMs = Date.now();
+  const answer = await sendRequest(sent).catch((error) => {
+    throw new Error(describeViolation(sent, { headers: {}, bytes: Buffer.alloc(0) }, floor, `no answer: ${error.code ?? error.message}`));
   });
   let fault;
   try {
-    fault = wrong(asked, answer, floor, askedMs);
+    fault = findViolation(sent, answer, floor, sentMs);
   } catch (error) {
     fault = error.stack;
   }
-  if (fault !== undefined) throw new Error(story(asked, answer, floor, fault));
-  note(asked, answer);
+  if (fault !== undefined) throw new Error(describeViolation(sent, answer, floor, fault));
+  recordOutcome(sent, answer);
   if (answer.headers.etag) resource.etag = answer.headers.etag;
   const isWrite = method !== "GET" && method !== "HEAD";
-  if (isWrite && asked.record && answer.status < 400) {
-    const { serial, version, other } = asked.record;
+  if (isWrite && sent.record && answer.status < 400) {
+    const { serial, version, other } = sent.record;
     model.raiseFloor(resource, serial, version);
     if (other) model.raiseFloor(other.resource, serial, other.version);
   }
@@ -263,14 +263,14 @@ async function purge(random) {
   const faults = { put: chance(0.3) ? pick(KV_FAULTS.put.slice(3)) : ["ok"] };
   const before = model.serial;
   const headers = { Authorization: `Bearer ${WORKER_TOKEN}`, "X-Kv-Faults": JSON.stringify({ CACHE_KV: faults }) };
-  const { status, bytes } = await ask({ path: "/cache/purge", method: "POST", headers, body: JSON.stringify(target) });
+  const { status, bytes } = await sendRequest({ path: "/cache/purge", method: "POST", headers, body: JSON.stringify(target) });
   assert.ok([200, 429, 503].includes(status), `a purge: ${status} ${bytes}`);
   count(status === 200 ? `purged by ${Object.keys(target)[0]}` : "a purge refused");
   if (status === 200) for (const resource of model.resources.filter(covers)) model.raiseFloor(resource, before + 1);
 }
 
-function story(asked, answer, floor, fault) {
-  const { record, resource, method, headers, name } = asked;
+function describeViolation(sent, answer, floor, fault) {
+  const { record, resource, method, headers, name } = sent;
   const { status, bytes, complete } = answer;
   const given = record && { ...record, resource: undefined, other: record.other && { path: record.other.resource.path, version: record.other.version } };
   return [
@@ -348,7 +348,7 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { ti
     while (begun < REQUESTS && Date.now() - startedMs < SECONDS * 1000 && !isOver) {
       begun += 1;
       const [name, random] = [`request ${begun}`, randomFrom(seed + begun * 104_729)];
-      await (random.chance(0.012) ? purge(random) : visit(random, name));
+      await (random.chance(0.012) ? purge(random) : runVisitor(random, name));
       done += 1;
       if (done % 100 === 0) show(done);
     }
@@ -358,7 +358,7 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { ti
     for (; !isOver; await sleep(random.int(500, 1500))) model.turnOutage(random);
   })();
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, visitor));
+    await Promise.all(Array.from({ length: CONCURRENCY }, visitor));
   } finally {
     isOver = true;
     const seconds = (Date.now() - startedMs) / 1000;
@@ -366,7 +366,7 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { ti
     for (const [what, times] of [...counts].sort(([one], [other]) => (one < other ? -1 : 1))) console.log(`${String(times).padStart(7)}  ${what}`);
   }
   await outages;
-  if (done >= ENOUGH)
+  if (done >= FULL_REQUESTS)
     assert.deepEqual(
       MUST_HAPPEN.filter((what) => !counts.has(what)),
       [],
@@ -376,7 +376,8 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { ti
   // It still responds and stores.
   model.isQuiet = true;
   const resource = model.resources.find(({ policy, names }) => policy.fresh === 10 && names.length === 0);
-  const isHit = async () => (await ask({ method: "GET", path: `/cache/${resource.url}`, headers: {} })).headers["cache-status"]?.startsWith("kv-edge; hit");
+  const isHit = async () =>
+    (await sendRequest({ method: "GET", path: `/cache/${resource.url}`, headers: {} })).headers["cache-status"]?.startsWith("kv-edge; hit");
   await eventually(isHit, "a hit after all");
   agent.destroy();
 });

@@ -9,7 +9,7 @@ import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 
 /** An upstream that stops listening. */
-async function startLeaving() {
+async function startClosableUpstream() {
   const headers = () => ({ "Cache-Control": "max-age=100, stale-if-error=1000", Date: httpDate() });
   const server = http.createServer((_request, response) => response.writeHead(200, headers()).end("1"));
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -22,9 +22,9 @@ async function startLeaving() {
 }
 
 const TIMEOUT_MS = 1000;
-const leaving = await startLeaving();
+const closableUpstream = await startClosableUpstream();
 // Each upstream has a circuit, so a test that makes one fail has its own upstream.
-const cache = await startCache({ origins: 110, extraUpstreams: [leaving.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
+const cache = await startCache({ origins: 110, extraUpstreams: [closableUpstream.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
 const { unusedUpstream, advanceClock } = cache;
 const resource = (script) => cache.resource(script, { at: unusedUpstream() });
 
@@ -40,7 +40,7 @@ const unreachable = {
   "an end in the middle of the head": { answer: { breaksAt: "in head" }, problem: [502, "upstream_failed"] },
   "an end in the middle of a short body": { answer: { headers: freshFor(100), body: "12345", breaksAt: 2 }, problem: [502, "upstream_failed"] },
 };
-const troubles = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
+const upstreamErrors = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
 
 /**
  * Returns a stored resource that has been stale for 50 seconds, and whose upstream sends this
@@ -149,7 +149,7 @@ for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "n
   });
 }
 
-for (const [name, answer] of troubles) {
+for (const [name, answer] of upstreamErrors) {
   test(`stale-if-error: ${name} gets the stale response`, async () => {
     const page = await staleFor(", stale-if-error=100", answer);
     const response = await page.get();
@@ -161,10 +161,10 @@ for (const [name, answer] of troubles) {
 }
 
 test("stale-if-error: a refused connection gets the stale response, also for HEAD and a Range", async () => {
-  const page = cache.resourceAt("/x", { at: { origin: leaving.origin, requestsTo: () => [] } });
+  const page = cache.resourceAt("/x", { at: { origin: closableUpstream.origin, requestsTo: () => [] } });
   await page.getAndStore();
   await advanceClock(150);
-  leaving.close();
+  closableUpstream.close();
   for (const ask of [() => page.get(), () => page.head(), () => page.get({ Range: "bytes=0-0" })]) {
     assertHit(await ask(), undefined, ERROR);
     await advanceClock(70);
@@ -188,7 +188,7 @@ test("stale-if-error: past its window the error is passed on, or reported", asyn
   }
 });
 
-for (const [name, answer] of troubles) {
+for (const [name, answer] of upstreamErrors) {
   test(`without the directive ${name} is not hidden by a stale response`, async () => {
     const page = await staleFor("", answer);
     if (name in unreachable) {

@@ -103,7 +103,7 @@ for (const [rule, lines] of neverFresh) {
 
 const bearer = { Authorization: "Bearer x" };
 /** Responses that must not be stored: their fields, and the request's. */
-const notKept = [
+const notStored = [
   ["no-store", freshFor(100, "Cache-Control: no-store")],
   ["no-store in capitals", ["Cache-Control: max-age=100, NO-STORE"]],
   ["no-store with a value", ["Cache-Control: max-age=100, no-store=1"]],
@@ -124,7 +124,7 @@ const notKept = [
   ["an answer to HEAD", freshFor(100), { method: "HEAD" }],
   ["an answer to OPTIONS", freshFor(100), { method: "OPTIONS", fwd: "method" }],
 ];
-for (const [rule, headers, { status = 200, request, method = "GET", fwd = "uri-miss" } = {}] of notKept) {
+for (const [rule, headers, { status = 200, request, method = "GET", fwd = "uri-miss" } = {}] of notStored) {
   test(`a response is not stored: ${rule}`, async () => {
     const page = resource({ status, headers });
     const response = await page.request(method, { headers: request });
@@ -246,7 +246,7 @@ for (const directive of ["no-cache", "private"]) {
  * Directives of a request for a response that is fresh for another 50 of its 100 seconds; "hit",
  * or why it is forwarded.
  */
-const asked = [
+const freshDirectives = [
   ["nothing", {}, "hit"],
   ["no-cache", { "Cache-Control": "no-cache" }, "request"],
   ["no-store", { "Cache-Control": "no-store" }, "bypass"],
@@ -265,7 +265,7 @@ const asked = [
   ["another Pragma", { Pragma: "x" }, "hit"],
 ];
 /** The same for a response that has been stale for 50 seconds. */
-const askedStale = [
+const staleDirectives = [
   ["nothing", {}, "stale"],
   ["max-stale", { "Cache-Control": "max-stale" }, "max-stale"],
   ["max-stale=60", { "Cache-Control": "max-stale=60" }, "max-stale"],
@@ -281,8 +281,8 @@ const askedStale = [
   ]),
 ];
 for (const [state, seconds, table] of [
-  ["fresh", 50, asked],
-  ["stale", 150, askedStale],
+  ["fresh", 50, freshDirectives],
+  ["stale", 150, staleDirectives],
 ]) {
   for (const [rule, headers, outcome, more = ""] of table) {
     test(`a request with ${rule} for a response that is ${state}: ${outcome}`, async () => {

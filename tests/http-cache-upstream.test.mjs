@@ -10,7 +10,7 @@ const cache = await startCache({ faulty: false });
 const { resource, upstream, worker } = cache;
 
 // Without the fault entry, so that nothing of the tests is between client and upstream.
-const kept = (page) => cache.kv.list({ prefix: page.key }).then(({ keys }) => keys.length > 0);
+const isStored = (page) => cache.kv.list({ prefix: page.key }).then(({ keys }) => keys.length > 0);
 
 /**
  * Fields of the client, and their combined values at the upstream; undefined if they do not
@@ -120,7 +120,7 @@ test("an upload of 20 MB arrives whole", async () => {
 /** Requests a page and waits until it is stored. KV calls are not counted here. */
 async function getAndStore(page, headers) {
   const response = await page.get(headers);
-  for (let tries = 0; tries < 200 && !(await kept(page)); tries += 1) await new Promise((resolve) => setTimeout(resolve, 25));
+  for (let tries = 0; tries < 200 && !(await isStored(page)); tries += 1) await new Promise((resolve) => setTimeout(resolve, 25));
   return response;
 }
 

@@ -138,13 +138,13 @@ test("HEAD with nothing stored is forwarded as HEAD, and its response does not a
  * Fields of the response to HEAD besides a new lifetime, and whether the stored response is still
  * valid (section 4.3.5).
  */
-const heads = [
+const headResponses = [
   ["the same entity tag and length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 4 }, true],
   ["another entity tag", { headers: ['ETag: "b"', `Last-Modified: ${MODIFIED}`], length: 4 }, false],
   ["another Last-Modified", { headers: ['ETag: "a"', `Last-Modified: ${httpDate(-5000)}`], length: 4 }, false],
   ["another length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 5 }, false],
 ];
-for (const [name, { headers, length }, isRight] of heads) {
+for (const [name, { headers, length }, isRight] of headResponses) {
   test(`a response to HEAD with ${name} ${isRight ? "updates the stored response" : "makes it stale"}`, async () => {
     const page = resource((request, turn) =>
       request.method === "HEAD"

@@ -17,13 +17,13 @@ async function limitedKey(name) {
 }
 
 /** Sends a request for each of these at the same time; returns the responses in that order. */
-const atOnce = (key, requests) => Promise.all(requests.map((options) => coalesce(key, options)));
+const coalesceConcurrently = (key, requests) => Promise.all(requests.map((options) => coalesce(key, options)));
 
 /**
  * Checks requests that were all answered 200 or 202: every write is acknowledged, and KV ends with
  * the last accepted value.
  */
-async function assertKept(key, responses, { status = 200, n, putsMax }) {
+async function assertAcknowledged(key, responses, { status = 200, n, putsMax }) {
   const reports = responses.map((response) => assertReport(response, status, n));
   for (const { acknowledged } of reports) assert.equal(acknowledged, n);
   assert.deepEqual(
@@ -53,15 +53,15 @@ const byVersion = (a, b) => Number(a.slice(1, -1)) - Number(b.slice(1, -1));
 describe("one put a second", { concurrency: true }, () => {
   test("20 writers in one request: 20 acknowledged, the last value in KV, one put", async () => {
     const key = await limitedKey("request");
-    const { last } = await assertKept(key, await atOnce(key, [{ n: 20 }]), { n: 20, putsMax: 1 });
+    const { last } = await assertAcknowledged(key, await coalesceConcurrently(key, [{ n: 20 }]), { n: 20, putsMax: 1 });
     assert.equal(last, "Write attempt #20");
   });
 
   test("20 parallel writers, a request each: 20 acknowledged, at most 3 puts, which the responses count", async () => {
     const key = await limitedKey("writers");
     const requests = oneTo(20).map((number) => ({ body: `value of ${number}` }));
-    const responses = await atOnce(key, requests);
-    const { reports, made, last } = await assertKept(key, responses, { n: 1, putsMax: 3 });
+    const responses = await coalesceConcurrently(key, requests);
+    const { reports, made, last } = await assertAcknowledged(key, responses, { n: 1, putsMax: 3 });
     const lastWriter = responses.findIndex(({ headers }) => headers.etag === '"20"');
     assert.equal(last, requests[lastWriter].body, "the last is the one that was accepted last");
     assert.equal(
@@ -73,8 +73,8 @@ describe("one put a second", { concurrency: true }, () => {
 
   test("200 writers in 10 parallel requests: 200 acknowledged, at most 5 puts, which the responses count", async () => {
     const key = await limitedKey("requests");
-    const responses = await atOnce(key, Array(10).fill({ n: 20 }));
-    const { reports, made } = await assertKept(key, responses, { n: 20, putsMax: 5 });
+    const responses = await coalesceConcurrently(key, Array(10).fill({ n: 20 }));
+    const { reports, made } = await assertAcknowledged(key, responses, { n: 20, putsMax: 5 });
     assert.equal(
       reports.reduce((sum, report) => sum + report.puts, 0),
       made.length,
@@ -83,24 +83,24 @@ describe("one put a second", { concurrency: true }, () => {
 
   test("200 parallel requests of one write each: all acknowledged, at most 5 puts", async () => {
     const key = await limitedKey("hundreds");
-    const responses = await atOnce(
+    const responses = await coalesceConcurrently(
       key,
       oneTo(200).map((number) => ({ body: `value ${number}` })),
     );
-    await assertKept(key, responses, { n: 1, putsMax: 5 });
+    await assertAcknowledged(key, responses, { n: 1, putsMax: 5 });
   });
 
   test("200 writers in 10 parallel requests with wait=durable: all acknowledged, and at most 5 puts", async () => {
     const key = await limitedKey("durable");
-    const responses = await atOnce(key, Array(10).fill({ n: 20, wait: "durable" }));
-    const { reports } = await assertKept(key, responses, { status: 202, n: 20, putsMax: 5 });
+    const responses = await coalesceConcurrently(key, Array(10).fill({ n: 20, wait: "durable" }));
+    const { reports } = await assertAcknowledged(key, responses, { status: 202, n: 20, putsMax: 5 });
     for (const { puts } of reports) assert.ok(puts <= 1);
   });
 
   test("another program writes the key too: KV refuses some of the object's puts, and no write is lost", async () => {
     const key = await limitedKey("shared");
     const others = write(key, { strategy: "backoff", n: 4 });
-    const responses = await atOnce(
+    const responses = await coalesceConcurrently(
       key,
       oneTo(20).map((number) => ({ body: `value of ${number}` })),
     );

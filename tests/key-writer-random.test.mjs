@@ -88,7 +88,7 @@ async function read(record) {
 /**
  * The steps of one key, one after the other; writes that wait for KV continue meanwhile.
  */
-async function live(record, random) {
+async function runSteps(record, random) {
   const pick = (list) => list[Math.floor(random() * list.length)];
   const waiting = [];
   for (const step of oneTo(STEPS)) {
@@ -117,7 +117,7 @@ async function live(record, random) {
  * Checks, after the faults, that KV has the last acknowledged value, or a later one whose response
  * was lost.
  */
-async function assertEnd({ key, values, acknowledged, unknown }) {
+async function assertFinalValue({ key, values, acknowledged, unknown }) {
   await eventually(() => waitUntilFlushed(key).catch(() => false), `${key} is flushed`);
   const { value, metadata } = await worker.env.WRITES.getWithMetadata(key);
   assert.ok(metadata.version >= acknowledged, `KV has ${metadata.version}, ${acknowledged} was acknowledged`);
@@ -140,7 +140,7 @@ test(`KV ends with the last acknowledged values, and each 200 was true (SEED=${s
   t.after(() => {
     if (!t.passed) for (const { key, events } of records) console.log(`${key}:\n  ${events.join("\n  ")}`);
   });
-  await Promise.all(records.map((record, index) => live(record, randomFrom(seed + index))));
+  await Promise.all(records.map((record, index) => runSteps(record, randomFrom(seed + index))));
   await Promise.all(records.map(({ key }) => setFaults(key, {})));
-  await Promise.all(records.map(assertEnd));
+  await Promise.all(records.map(assertFinalValue));
 });

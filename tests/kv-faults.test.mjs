@@ -33,7 +33,7 @@ test("/get-started: a read that returns nothing is answered 404 Value not found"
 });
 
 /** Routes that need KV, and the operation that fails. */
-const needing = [
+const needsKv = [
   ["/get-started", { USERS_NOTIFICATION_CONFIG: "put" }],
   ["/get-started", { USERS_NOTIFICATION_CONFIG: "get" }],
   ["/stores/shop/x", { ROUTING_CONFIG: "get" }],
@@ -44,7 +44,7 @@ await assets.put("file.txt", "a file");
 
 const scripted = (operations, fault) => Object.fromEntries(Object.entries(operations).map(([binding, operation]) => [binding, { [operation]: [fault] }]));
 
-for (const [path, operations] of needing) {
+for (const [path, operations] of needsKv) {
   const [[binding, operation]] = Object.entries(operations);
   for (const fault of failures) {
     test(`${path}: a ${operation} on ${binding} that fails (${fault}) is answered 503, without its message`, async () => {
@@ -80,7 +80,7 @@ test("a failing KV is logged with the runtime's own message, with the request id
 });
 
 /** Sends a request and waits for its log line. */
-async function andItsLogLine(route, request) {
+async function sendAndAwaitLogLine(route, request) {
   const lines = () => worker.log().filter((line) => line.route === route).length;
   const before = lines();
   const response = await request();
@@ -93,7 +93,7 @@ for (const fault of [...failures, "429"]) {
     const id = uniqueName("user");
     await USER_CONFIGURATION.put(id, '{"preview_features_enabled": true}');
     const faults = { USER_CONFIGURATION: { get: [fault] } };
-    const response = await andItsLogLine("/config", () => sendWithFaults(worker, `/config?userId=${id}`, faults));
+    const response = await sendAndAwaitLogLine("/config", () => sendWithFaults(worker, `/config?userId=${id}`, faults));
     assert.equal(response.status, 200, response.text);
     assert.match(response.text, /<h1>Welcome to My App<\/h1>/);
     assert.doesNotMatch(response.text, /<div|🎉/);
@@ -104,7 +104,7 @@ for (const fault of [...failures, "429"]) {
     await assets.put("hello-world.json", '[{"language_code":"de","message":"Hallo Welt!"}]');
     const headers = { "Accept-Language": "de" };
     const faults = { assets: { get: [fault] } };
-    const response = await andItsLogLine("/hello-world", () => sendWithFaults(worker, "/hello-world", faults, { headers }));
+    const response = await sendAndAwaitLogLine("/hello-world", () => sendWithFaults(worker, "/hello-world", faults, { headers }));
     assert.equal(response.status, 200, response.text);
     assert.match(response.text, /<h1>Hello World!<\/h1>/);
     assert.equal(response.headers["content-language"], "en");
@@ -115,7 +115,7 @@ for (const fault of [...failures, "429"]) {
     const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
     const data = { title: "Stored", content: "c", lastUpdated: "2026-01-01T00:00:00.000Z" };
     await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
-    const response = await andItsLogLine("/cache", () => cachedWithFaults(url, { get: [fault] }));
+    const response = await sendAndAwaitLogLine("/cache", () => cachedWithFaults(url, { get: [fault] }));
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().fromCache, false);
     assert.equal(response.json().data.title, "Fresh");
@@ -124,7 +124,7 @@ for (const fault of [...failures, "429"]) {
 
   test(`/cache: a put that fails (${fault}) does not change the answer, and is logged`, async () => {
     const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
-    const response = await andItsLogLine("/cache", () => cachedWithFaults(url, { put: [fault] }));
+    const response = await sendAndAwaitLogLine("/cache", () => cachedWithFaults(url, { put: [fault] }));
     assert.equal(response.status, 200, response.text);
     assert.equal(response.json().data.title, "Fresh");
     // Temporary failures are tried three times.

@@ -10,13 +10,13 @@ import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
 /** Another one, which never hangs, so that its circuit stays closed. */
-const steady = await startUpstream();
+const healthyUpstream = await startUpstream();
 const closed = await closedOrigin();
 const worker = await startWorker({
   faulty: true,
   vars: {
     // With a wildcard the visitor chooses the host.
-    CACHE_UPSTREAMS: `${upstream.origin},${steady.origin},${closed},http://*.nowhere.invalid,https://*.nowhere.invalid`,
+    CACHE_UPSTREAMS: `${upstream.origin},${healthyUpstream.origin},${closed},http://*.nowhere.invalid,https://*.nowhere.invalid`,
     CACHE_REFRESH: "0",
     CONFIG_REFRESH: "0",
     ROUTING_REFRESH: "0",
@@ -69,7 +69,7 @@ const broken = {
 };
 
 const kvFailures = ["500", "429", "no answer", "throws a string", "throws undefined"];
-const everywhere = (fault) =>
+const faultsEverywhere = (fault) =>
   Object.fromEntries(
     ["CACHE_KV", "USER_CONFIGURATION", "ROUTING_CONFIG", "assets", "WRITES", "USERS_NOTIFICATION_CONFIG"].map((binding) => [
       binding,
@@ -78,24 +78,24 @@ const everywhere = (fault) =>
   );
 
 /** Sends a request that may fail in any way; its response does not matter. */
-const ask = (path, { headers, ...options } = {}) => send(worker, path, { headers: { ...fields, ...headers }, ...options }).catch(() => {});
+const sendAny = (path, { headers, ...options } = {}) => send(worker, path, { headers: { ...fields, ...headers }, ...options }).catch(() => {});
 
 /**
  * Causes an internal failure and waits for its line, so that those of earlier requests are in the
  * log.
  */
-async function logIsComplete() {
+async function waitForLog() {
   await ROUTING_CONFIG.put("fence", "not json");
   const id = uniqueName("fence");
   await send(worker, "/stores/fence/", { headers: { "CF-Ray": id } });
   await eventually(() => worker.log().some(({ requestId }) => requestId === id), "a line in the log");
 }
 
-const putClockAhead = (ms) => send(worker, `/.clock?offsetMs=${ms}`, { method: "PUT" });
+const setClockOffset = (ms) => send(worker, `/.clock?offsetMs=${ms}`, { method: "PUT" });
 
 /** Checks all lines so far. */
 async function assertLog({ atLeast }) {
-  await logIsComplete();
+  await waitForLog();
   const lines = worker.lines();
   assert.deepEqual(
     lines.filter((line) => line.toLowerCase().includes(PLANTED.toLowerCase())),
@@ -123,14 +123,14 @@ test("failing upstreams of the cache log nothing that a visitor sent", async () 
   for (const [index, [, handler]] of Object.entries(broken).entries()) {
     const url = upstream.serve(handler, `/${PLANTED}path${index}`);
     for (const path of [`/cache/${url}${query}`, `/cache?url=${encodeURIComponent(url + query)}`]) {
-      await ask(path);
-      await ask(path, { method: "HEAD" });
+      await sendAny(path);
+      await sendAny(path, { method: "HEAD" });
     }
-    await ask(`/cache/${url}${query}`, { method: "POST", body: `${PLANTED}body` });
+    await sendAny(`/cache/${url}${query}`, { method: "POST", body: `${PLANTED}body` });
   }
   for (const origin of [closed, `http://${PLANTED}.nowhere.invalid`, `https://a.${PLANTED}.nowhere.invalid`]) {
     const url = `${origin}/${PLANTED}path${query}`;
-    for (const path of [`/cache/${url}`, `/cache?url=${encodeURIComponent(url)}`]) await ask(path);
+    for (const path of [`/cache/${url}`, `/cache?url=${encodeURIComponent(url)}`]) await sendAny(path);
   }
   await assertLog({ atLeast: 30 });
   const named = worker.log().filter(({ detail }) => detail.includes("nowhere"));
@@ -148,7 +148,7 @@ test("stale responses and failing refreshes log nothing that a visitor sent", as
   for (const control of ["max-age=10, stale-while-revalidate=100, stale-if-error=100", "max-age=10, stale-if-error=100"]) {
     for (const view of [false, true]) {
       let isBroken = false;
-      const url = steady.serve(
+      const url = healthyUpstream.serve(
         (_request, response) => {
           if (isBroken) return response.socket.destroy();
           response.writeHead(200, { "content-type": "text/html", "content-length": 14, "cache-control": control, etag: `"${PLANTED}"` });
@@ -161,7 +161,7 @@ test("stale responses and failing refreshes log nothing that a visitor sent", as
       await send(worker, path, { headers: plain });
       await eventually(() => CACHE_KV.get(`${view ? "page:" : "GET "}${url}${query}`), "it is stored");
       isBroken = true;
-      await putClockAhead(20_000);
+      await setClockOffset(20_000);
       const before = worker.log().length;
       const id = uniqueName("stale");
       const response = await send(worker, path, { headers: { ...plain, "CF-Ray": id } });
@@ -175,19 +175,19 @@ test("stale responses and failing refreshes log nothing that a visitor sent", as
           .slice(0, 1),
         [["warning", id]],
       );
-      await putClockAhead(0);
+      await setClockOffset(0);
     }
   }
   await assertLog({ atLeast: 4 });
 });
 
 test("stored bodies that break off log nothing that a visitor sent", async () => {
-  const url = steady.serve((_request, response) => {
+  const url = healthyUpstream.serve((_request, response) => {
     response.writeHead(200, { "cache-control": "max-age=60" });
     response.write("x".repeat(200_000), () => setTimeout(() => response.destroy(), 20));
   }, `/${PLANTED}stream`);
   const before = worker.log().length;
-  await ask(`/cache/${url}${query}`);
+  await sendAny(`/cache/${url}${query}`);
   await eventually(
     () =>
       worker
@@ -197,7 +197,10 @@ test("stored bodies that break off log nothing that a visitor sent", async () =>
     "a line in the log",
   );
   // A client that disconnects.
-  const { request, response } = openRequest(worker, `/cache/${steady.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
+  const { request, response } = openRequest(
+    worker,
+    `/cache/${healthyUpstream.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`,
+  );
   request.end();
   await response;
   request.destroy();
@@ -207,38 +210,42 @@ test("stored bodies that break off log nothing that a visitor sent", async () =>
 test("a failing KV logs nothing that a visitor sent, on every route", async () => {
   await USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { state: "ENABLED", variants: { on: true }, defaultVariant: "on" } } }));
   for (const fault of kvFailures) {
-    const headers = { "X-Kv-Faults": JSON.stringify(everywhere(fault)) };
+    const headers = { "X-Kv-Faults": JSON.stringify(faultsEverywhere(fault)) };
     const withToken = { ...headers, ...bearer };
     const json = { ...headers, "Content-Type": "application/json" };
     const body = `${PLANTED}body`;
     await Promise.all([
-      ask(`/healthz${query}`, { headers }),
-      ask(`/get-started${query}`, { headers }),
-      ask(`/cache/${upstream.origin}/${PLANTED}${query}`, { headers }),
-      ask(`/cache?url=${encodeURIComponent(`${upstream.origin}/${PLANTED}${query}`)}`, { headers }),
-      ask("/cache/purge", { headers: withToken, method: "POST", body: JSON.stringify({ url: `${upstream.origin}/${PLANTED}` }) }),
-      ask("/cache/purge", { headers: withToken, method: "POST", body: JSON.stringify({ tag: PLANTED }) }),
-      ask(`/config?userId=${PLANTED}user`, { headers }),
-      ask("/config", { headers: { ...json, ...bearer }, method: "POST", body: JSON.stringify({ userIds: [`${PLANTED}user`] }) }),
-      ask("/ofrep/v1/evaluate/flags", { headers: json, method: "POST", body: JSON.stringify({ context: { targetingKey: `${PLANTED}user` } }) }),
-      ask(`/ofrep/v1/evaluate/flags/${PLANTED}flag`, { headers: json, method: "POST", body: JSON.stringify({ context: { targetingKey: PLANTED } }) }),
-      ask(`/stores/${PLANTED}store/${PLANTED}path${query}`, { headers, method: "POST", body }),
-      ask(`/${PLANTED}${query}`, { headers: { ...headers, Host: `${PLANTED}.shops.localhost` } }),
-      ask(`/hello-world?lang=${PLANTED.slice(0, 8)}`, { headers }),
-      ask(`/${PLANTED}file.html${query}`, { headers }),
-      ask("/", { headers }),
+      sendAny(`/healthz${query}`, { headers }),
+      sendAny(`/get-started${query}`, { headers }),
+      sendAny(`/cache/${upstream.origin}/${PLANTED}${query}`, { headers }),
+      sendAny(`/cache?url=${encodeURIComponent(`${upstream.origin}/${PLANTED}${query}`)}`, { headers }),
+      sendAny("/cache/purge", { headers: withToken, method: "POST", body: JSON.stringify({ url: `${upstream.origin}/${PLANTED}` }) }),
+      sendAny("/cache/purge", { headers: withToken, method: "POST", body: JSON.stringify({ tag: PLANTED }) }),
+      sendAny(`/config?userId=${PLANTED}user`, { headers }),
+      sendAny("/config", { headers: { ...json, ...bearer }, method: "POST", body: JSON.stringify({ userIds: [`${PLANTED}user`] }) }),
+      sendAny("/ofrep/v1/evaluate/flags", { headers: json, method: "POST", body: JSON.stringify({ context: { targetingKey: `${PLANTED}user` } }) }),
+      sendAny(`/ofrep/v1/evaluate/flags/${PLANTED}flag`, { headers: json, method: "POST", body: JSON.stringify({ context: { targetingKey: PLANTED } }) }),
+      sendAny(`/stores/${PLANTED}store/${PLANTED}path${query}`, { headers, method: "POST", body }),
+      sendAny(`/${PLANTED}${query}`, { headers: { ...headers, Host: `${PLANTED}.shops.localhost` } }),
+      sendAny(`/hello-world?lang=${PLANTED.slice(0, 8)}`, { headers }),
+      sendAny(`/${PLANTED}file.html${query}`, { headers }),
+      sendAny("/", { headers }),
       ...["direct", "backoff", "coalesce"].flatMap((strategy) => [
-        ask(`/writes/${PLANTED}key?strategy=${strategy}&timeoutMs=500`, { headers: withToken, method: "POST", body }),
-        ask(`/writes/${PLANTED}key?strategy=${strategy}&n=2&timeoutMs=500`, { headers: withToken, method: "POST" }),
+        sendAny(`/writes/${PLANTED}key?strategy=${strategy}&timeoutMs=500`, { headers: withToken, method: "POST", body }),
+        sendAny(`/writes/${PLANTED}key?strategy=${strategy}&n=2&timeoutMs=500`, { headers: withToken, method: "POST" }),
       ]),
-      ask(`/writes/${PLANTED}key`, { headers: withToken }),
-      ask(`/writes/${PLANTED}key?consistent=1`, { headers: withToken }),
+      sendAny(`/writes/${PLANTED}key`, { headers: withToken }),
+      sendAny(`/writes/${PLANTED}key?consistent=1`, { headers: withToken }),
     ]);
   }
-  await ask(`/writes/${PLANTED}key?strategy=coalesce`, { headers: { ...bearer, "X-Kv-Faults": '{"KEY_WRITER":"missing"}' }, method: "POST", body: PLANTED });
+  await sendAny(`/writes/${PLANTED}key?strategy=coalesce`, {
+    headers: { ...bearer, "X-Kv-Faults": '{"KEY_WRITER":"missing"}' },
+    method: "POST",
+    body: PLANTED,
+  });
   await send(worker, `/.kv-faults?key=${PLANTED}crash`, { method: "PUT", body: JSON.stringify({ object: ["throws"], put: ["500"] }) });
-  await ask(`/writes/${PLANTED}crash?strategy=coalesce`, { headers: bearer, method: "POST", body: PLANTED });
-  await ask(`/writes/${PLANTED}crash?consistent=1`, { headers: bearer });
+  await sendAny(`/writes/${PLANTED}crash?strategy=coalesce`, { headers: bearer, method: "POST", body: PLANTED });
+  await sendAny(`/writes/${PLANTED}crash?consistent=1`, { headers: bearer });
   await assertLog({ atLeast: 30 });
 });
 
@@ -265,9 +272,9 @@ test("failing origins of storefronts log nothing that a visitor sent", async () 
     upstream.serve(handler, path);
     await Promise.all(
       shops.flatMap((shop) => [
-        ask(`/stores/${shop}${path}${query}`),
-        ask(`${path}${query}`, { headers: { Host: `${shop}.shops.localhost` } }),
-        ask(`/stores/${shop}${path}${query}`, { method: "POST", body: `${PLANTED}body` }),
+        sendAny(`/stores/${shop}${path}${query}`),
+        sendAny(`${path}${query}`, { headers: { Host: `${shop}.shops.localhost` } }),
+        sendAny(`/stores/${shop}${path}${query}`, { method: "POST", body: `${PLANTED}body` }),
       ]),
     );
   }
@@ -277,7 +284,7 @@ test("failing origins of storefronts log nothing that a visitor sent", async () 
 test("a warning has Cloudflare's id of its request, also if it is logged after the response", async () => {
   const id = uniqueName("8a1b2c3d4e5f6789-FRA");
   const faults = JSON.stringify({ CACHE_KV: { put: ["400"] } });
-  const url = steady.serve((_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end("x"));
+  const url = healthyUpstream.serve((_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end("x"));
   const response = await send(worker, `/cache/${url}`, { headers: { "CF-Ray": id, "X-Kv-Faults": faults } });
   assert.equal(response.status, 200);
   const line = await eventually(() => worker.log().find(({ requestId }) => requestId === id), "a line in the log");

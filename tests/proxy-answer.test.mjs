@@ -39,7 +39,7 @@ const byHost = (id = "shop") => ({
 });
 
 /** Requests `/dir/page` of a tenant, whose origin responds with these fields. */
-async function answered(way, fields, { base = "/base", status = "302 Found", backend = origin, path = "/dir/page" } = {}) {
+async function getFromOrigin(way, fields, { base = "/base", status = "302 Found", backend = origin, path = "/dir/page" } = {}) {
   backend.serve(respond(status, fields), base + path);
   return send(worker, way.prefix + path, { headers: way.headers });
 }
@@ -88,7 +88,7 @@ for (const way of [byPath(), byHost()]) {
   for (const [given, expected] of locations) {
     for (const field of ["Location", "Content-Location"]) {
       test(`${hidePorts(way.name)}: a ${field} ${given} becomes ${expected}`, async () => {
-        const response = await answered(way, [`${field}: ${fillIn(given, way)}`]);
+        const response = await getFromOrigin(way, [`${field}: ${fillIn(given, way)}`]);
         assert.equal(response.status, 302);
         assert.equal(response.headers[field.toLowerCase()], fillIn(expected, way));
       });
@@ -97,23 +97,23 @@ for (const way of [byPath(), byHost()]) {
 }
 
 test("a Location whose path begins with two slashes does not redirect to another host", async () => {
-  const under = await answered(byPath(), ["Location: /base//evil.example/x"]);
+  const under = await getFromOrigin(byPath(), ["Location: /base//evil.example/x"]);
   assert.equal(under.headers.location, "/stores/shop//evil.example/x");
   const way = byHost();
-  assert.equal((await answered(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
+  assert.equal((await getFromOrigin(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
 });
 
 test("every Location at a backend without a base is rewritten", async () => {
   for (const way of [byPath("root"), byHost("root")]) {
-    const absolute = await answered(way, [`Location: ${origin.origin}/x/y?z`], { base: "" });
+    const absolute = await getFromOrigin(way, [`Location: ${origin.origin}/x/y?z`], { base: "" });
     assert.equal(absolute.headers.location, `${way.visitor}/x/y?z`);
-    assert.equal((await answered(way, ["Location: /x/y?z"], { base: "" })).headers.location, `${way.prefix}/x/y?z`);
+    assert.equal((await getFromOrigin(way, ["Location: /x/y?z"], { base: "" })).headers.location, `${way.prefix}/x/y?z`);
   }
 });
 
 test("a Location at the route's backend is rewritten too", async () => {
   for (const way of [byPath(), byHost()]) {
-    const response = await answered(way, ["Location: /admin/login"], { base: "", backend: admin, path: "/admin/page" });
+    const response = await getFromOrigin(way, ["Location: /admin/login"], { base: "", backend: admin, path: "/admin/page" });
     assert.equal(response.headers.location, `${way.prefix}/admin/login`);
   }
 });
@@ -121,7 +121,7 @@ test("a Location at the route's backend is rewritten too", async () => {
 for (const status of ["301 Moved Permanently", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect", "201 Created"]) {
   test(`the Location of a ${status} is rewritten, and not followed`, async () => {
     const before = origin.requests.length;
-    const response = await answered(byPath(), ["Location: /base/next"], { status });
+    const response = await getFromOrigin(byPath(), ["Location: /base/next"], { status });
     assert.equal(response.status, Number.parseInt(status, 10));
     assert.equal(response.headers.location, "/stores/shop/next");
     assert.equal(origin.requests.length, before + 1);
@@ -140,7 +140,7 @@ const refreshes = [
 for (const way of [byPath(), byHost()]) {
   for (const [given, expected] of refreshes) {
     test(`${hidePorts(way.name)}: a Refresh ${given} becomes ${expected}`, async () => {
-      const response = await answered(way, [`Refresh: ${fillIn(given, way)}`], { status: "200 OK" });
+      const response = await getFromOrigin(way, [`Refresh: ${fillIn(given, way)}`], { status: "200 OK" });
       assert.equal(response.headers.refresh, fillIn(expected, way));
     });
   }
@@ -184,7 +184,7 @@ for (const [given, underPath, underHost] of cookies) {
   ]) {
     if (expected === undefined) continue;
     test(`${hidePorts(way.name)}: the cookie ${given} becomes ${expected}`, async () => {
-      const response = await answered(way, [`Set-Cookie: ${given}`], { status: "200 OK" });
+      const response = await getFromOrigin(way, [`Set-Cookie: ${given}`], { status: "200 OK" });
       const [cookie, ...more] = response.headers["set-cookie"];
       assert.deepEqual(more, []);
       assert.deepEqual(parts(cookie), parts(fillIn(expected, way)));
@@ -194,13 +194,13 @@ for (const [given, underPath, underHost] of cookies) {
 
 test("a semicolon in the prefix does not end the Path of a cookie", async () => {
   const way = byPath("a;b");
-  const response = await answered(way, ["Set-Cookie: a=1; Path=/"], { base: "", status: "200 OK" });
+  const response = await getFromOrigin(way, ["Set-Cookie: a=1; Path=/"], { base: "", status: "200 OK" });
   assert.deepEqual(parts(response.headers["set-cookie"][0]), ["a=1", "Path=/stores/a%3Bb"]);
 });
 
 test("several cookies arrive, each as its own line and in order", async () => {
   const lines = ["Set-Cookie: a=1; Path=/base", "X-Between: 1", "Set-Cookie: b=2; Path=/base", "set-cookie: a=3; Path=/base"];
-  const response = await answered(byPath(), lines, { status: "200 OK" });
+  const response = await getFromOrigin(byPath(), lines, { status: "200 OK" });
   assert.deepEqual(
     response.headers["set-cookie"].map((cookie) => cookie.split(";")[0]),
     ["a=1", "b=2", "a=3"],
@@ -220,7 +220,7 @@ test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc
     "Upgrade: h2c",
     'Alt-Svc: h3=":443"',
   ];
-  const { headers, text } = await answered(byPath(), [...hop, "X-Own: 1", "X-Two: 1", "X-Two: 2"], { status: "200 OK" });
+  const { headers, text } = await getFromOrigin(byPath(), [...hop, "X-Own: 1", "X-Two: 1", "X-Two: 2"], { status: "200 OK" });
   for (const name of ["x-secret", "x-other", "proxy-connection", "proxy-authenticate", "te", "trailer", "upgrade", "alt-svc"]) {
     assert.equal(headers[name], undefined, name);
   }
@@ -250,7 +250,7 @@ for (const [status, fields] of [
   ["205 Reset Content", ["X-Own: 1"]],
 ]) {
   test(`a ${status} has no body`, async () => {
-    const response = await answered(byPath(), fields, { status });
+    const response = await getFromOrigin(byPath(), fields, { status });
     assert.equal(response.status, Number.parseInt(status, 10));
     assert.equal(response.headers["x-own"], "1");
     assert.equal(response.text, "");

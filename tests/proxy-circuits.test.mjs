@@ -19,7 +19,7 @@ const storefronts = storefrontsOf(worker);
 
 let offsetMs = 0;
 /** Advances the Worker's clock. */
-async function pass(seconds) {
+async function advanceClock(seconds) {
   offsetMs += seconds * 1000;
   assert.equal((await send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" })).status, 204);
 }
@@ -65,7 +65,7 @@ test("four failures do not open the circuit, nor five in more than ten seconds, 
   const slowId = await storefronts.add({ origin: slow.origin });
   for (let requests = 1; requests <= 8; requests += 1) {
     assert.equal((await post(slowId)).status, 503);
-    await pass(4);
+    await advanceClock(4);
   }
 
   let turn = 0;
@@ -87,7 +87,8 @@ test("the circuit belongs to the path at the origin, not to the tenant", async (
 });
 
 /** A request of another visitor. */
-const asAnother = (id, path, more = {}) => send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
+const sendAsOtherVisitor = (id, path, more = {}) =>
+  send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
 
 const attacks = {
   ...FAILURES,
@@ -105,10 +106,10 @@ for (const [name, attack] of Object.entries(attacks)) {
         const paths = Array.from({ length: 20 }, (_, number) => (number % 2 ? "/bad" : `/bad/${round}/${number}`));
         await Promise.all(paths.map((path) => send(worker, `/stores/${id}${path}`, { method, body })));
         for (const path of ["/", "/healthy", "/x?y"]) {
-          assert.equal((await asAnother(id, path)).status, 200);
+          assert.equal((await sendAsOtherVisitor(id, path)).status, 200);
           assert.equal((await send(worker, `/stores/${id}${path}`)).status, 200);
         }
-        assert.equal((await asAnother(id, "/healthy", { method: "POST", body: "x" })).status, 200);
+        assert.equal((await sendAsOtherVisitor(id, "/healthy", { method: "POST", body: "x" })).status, 200);
       }
     });
   }
@@ -122,7 +123,7 @@ test("failures that one visitor's body causes open the circuit for that visitor 
   const id = await storefronts.add({ origin: origin.origin });
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id, "bad")).status, 503);
   assertOpen(await post(id, "bad"));
-  assert.equal((await asAnother(id, "/x", { method: "POST", body: "good" })).status, 200);
+  assert.equal((await sendAsOtherVisitor(id, "/x", { method: "POST", body: "good" })).status, 200);
 });
 
 test("a body that a visitor sends too slowly, or breaks off, is not a failure of the origin", async () => {
@@ -153,12 +154,12 @@ test("an origin that times out for five visitors at five paths within ten second
   }
   // Twenty simultaneous failures say nothing about other requests at that time.
   assertProblem(await ask(99, "another"), 502, "origin_failed");
-  await pass(11);
+  await advanceClock(11);
   assertProblem(await ask(0, 0), 502, "origin_failed");
   origin.serveByDefault(respondOk());
   assertOpen(await ask(100, "healthy"));
   assert.equal(origin.requests.length, 22);
-  await pass(11);
+  await advanceClock(11);
   assert.equal((await ask(100, "healthy")).status, 200);
   assert.equal((await ask(101, "healthy")).status, 200);
 });
@@ -168,7 +169,7 @@ test("after ten seconds one request is a probe; its success closes the circuit",
   const { origin, id } = await opened((exchange) => {
     release = () => respondOk()(exchange);
   });
-  await pass(11);
+  await advanceClock(11);
   const probe = post(id);
   await eventually(() => release, "the probe at the origin");
   for (let requests = 0; requests < 3; requests += 1) assertOpen(await post(id), 60);
@@ -181,15 +182,15 @@ test("after ten seconds one request is a probe; its success closes the circuit",
 
 test("a failed probe opens the circuit again, for twice as long", async () => {
   const { origin, id } = await opened(respondFailure());
-  await pass(11);
+  await advanceClock(11);
   await post(id);
   assert.equal(origin.requests.length, 6);
   assertOpen(await post(id), 20);
-  await pass(11);
+  await advanceClock(11);
   assertOpen(await post(id), 20);
   assert.equal(origin.requests.length, 6);
   origin.serveByDefault(respondOk());
-  await pass(10);
+  await advanceClock(10);
   assert.equal((await post(id)).status, 200);
 });
 

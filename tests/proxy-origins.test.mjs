@@ -13,7 +13,7 @@ const { port } = upstream;
  * Checks that an origin is tried: `.invalid` is never a host (RFC 6761), so the try fails; after
  * five failures its circuit is open.
  */
-const tried = (response) => {
+const assertTried = (response) => {
   assert.ok(["origin_failed", "circuit_open"].includes(response.json().code), response.text);
   assert.equal(response.status, 502);
 };
@@ -29,23 +29,23 @@ describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async (
   const storefronts = storefrontsOf(worker);
 
   for (const [origin, check] of [
-    ["https://a.shops.invalid", tried],
-    ["https://a.b.shops.invalid/base", tried],
-    ["http://a.shops.invalid", tried],
+    ["https://a.shops.invalid", assertTried],
+    ["https://a.b.shops.invalid/base", assertTried],
+    ["http://a.shops.invalid", assertTried],
     ["https://shops.invalid", refused],
     ["https://ashops.invalid", refused],
     ["https://a.shops.invalid.evil.invalid", refused],
     ["https://a.shops.invalid:8443", refused],
-    ["https://bare.invalid", tried],
-    ["http://bare.invalid", tried],
-    ["https://BARE.invalid:443", tried],
+    ["https://bare.invalid", assertTried],
+    ["http://bare.invalid", assertTried],
+    ["https://BARE.invalid:443", assertTried],
     ["https://bare.invalid:8443", refused],
     ["https://x.bare.invalid", refused],
-    ["https://port.invalid:8443", tried],
+    ["https://port.invalid:8443", assertTried],
     ["https://port.invalid", refused],
-    ["https://secure.invalid", tried],
+    ["https://secure.invalid", assertTried],
     ["http://secure.invalid", refused],
-    ["https://a.tls.invalid", tried],
+    ["https://a.tls.invalid", assertTried],
     ["http://a.tls.invalid", refused],
     // No wildcard matches an address, however it is written.
     ["http://127.0.0.1", refused],
@@ -70,7 +70,7 @@ describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async (
     ["ftp://bare.invalid", refused],
     ["data:text/plain,x", refused],
   ]) {
-    test(`${origin.replaceAll(String(port), "PORT")} is ${check === tried ? "tried" : "refused"}, wherever a record names it`, async () => {
+    test(`${origin.replaceAll(String(port), "PORT")} is ${check === assertTried ? "tried" : "refused"}, wherever a record names it`, async () => {
       const before = upstream.requests.length;
       const [good, path] = ["https://bare.invalid", "/x/y"];
       const records = [{ origin }, { origin: good, routes: [{ path: "/x", origin }] }, { origin: good, variants: [{ name: "blue", origin }], active: "blue" }];
@@ -108,9 +108,9 @@ describe("without ROUTING_INSECURE", async () => {
   for (const [origin, check] of [
     [`http://127.0.0.1:${port}`, refused],
     ["http://a.shops.invalid", refused],
-    ["https://a.shops.invalid", tried],
+    ["https://a.shops.invalid", assertTried],
   ]) {
-    test(`${origin.replaceAll(String(port), "PORT")} is ${check === tried ? "tried" : "refused"}`, async () => {
+    test(`${origin.replaceAll(String(port), "PORT")} is ${check === assertTried ? "tried" : "refused"}`, async () => {
       check(await sendForJson(worker, `/stores/${await storefronts.add({ origin })}/x`));
     });
   }

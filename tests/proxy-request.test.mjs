@@ -19,7 +19,7 @@ await storefronts.put("based", { origin: `${origin.origin}/shop/` });
 const visitorHost = `127.0.0.1:${worker.url.port}`;
 
 /** Sends a request, and returns what the origin received. */
-async function arrived(path, options) {
+async function receivedRequest(path, options) {
   const before = origin.requests.length;
   const response = await send(worker, path, options);
   const requests = origin.requests.slice(before);
@@ -78,8 +78,8 @@ for (const [sent, line] of targets) {
       assert.equal((await send(worker, `/stores/plain${sent}`)).status, 404);
       return;
     }
-    assert.equal((await arrived(`/stores/plain${sent}`)).line, `GET ${line} HTTP/1.1`);
-    const request = await arrived(`/stores/based${sent}`);
+    assert.equal((await receivedRequest(`/stores/plain${sent}`)).line, `GET ${line} HTTP/1.1`);
+    const request = await receivedRequest(`/stores/based${sent}`);
     assert.equal(request.line, `GET /shop${line} HTTP/1.1`);
     assert.deepEqual(request.values("Host"), [origin.host]);
   });
@@ -180,7 +180,7 @@ const fields = [
 ];
 for (const [name, headers, expected] of fields) {
   test(`fields: ${name}`, async () => {
-    const request = await arrived("/stores/plain/x", { headers });
+    const request = await receivedRequest("/stores/plain/x", { headers });
     for (const [field, value] of Object.entries(expected)) {
       assert.equal(request.field(field), value, `${field} of\n${request.head}`);
     }
@@ -191,13 +191,13 @@ for (const [name, headers, expected] of fields) {
 
 test("fields: X-Forwarded-Prefix is what the visitor sent, not decoded", async () => {
   await storefronts.put("café a/b", { origin: origin.origin });
-  const request = await arrived("/stores/caf%C3%A9%20a%2fb/x");
+  const request = await receivedRequest("/stores/caf%C3%A9%20a%2fb/x");
   assert.equal(request.line, "GET /x HTTP/1.1");
   assert.equal(request.field("X-Forwarded-Prefix"), "/stores/caf%C3%A9%20a%2fb");
 });
 
 test("fields: a request by host has no prefix, and names that host", async () => {
-  const request = await arrived("/x", { headers: { Host: "plain.shops.example.com:8443", "X-Forwarded-Prefix": "/evil" } });
+  const request = await receivedRequest("/x", { headers: { Host: "plain.shops.example.com:8443", "X-Forwarded-Prefix": "/evil" } });
   assert.equal(request.field("X-Forwarded-Prefix"), undefined);
   assert.equal(request.field("X-Forwarded-Host"), "plain.shops.example.com:8443");
   assert.equal(request.field("Forwarded"), 'for=127.0.0.1;host="plain.shops.example.com:8443";proto=http');
@@ -222,7 +222,7 @@ test("TRACE is answered 405, and nothing is fetched", async () => {
 test("the record's edits of the request are applied", async () => {
   const headers = { request: { set: { "X-A": "1", "X-Own": "theirs" }, remove: ["X-B", "cookie"] } };
   const id = await storefronts.add({ origin: origin.origin, headers });
-  const request = await arrived(`/stores/${id}/x`, { headers: { "X-Own": ["a", "b"], "x-b": "1", Cookie: "a=1", "X-C": "kept" } });
+  const request = await receivedRequest(`/stores/${id}/x`, { headers: { "X-Own": ["a", "b"], "x-b": "1", Cookie: "a=1", "X-C": "kept" } });
   assert.deepEqual(request.values("X-A"), ["1"]);
   assert.deepEqual(request.values("X-Own"), ["theirs"]);
   for (const name of ["X-B", "Cookie"]) assert.equal(request.field(name), undefined, name);
@@ -248,7 +248,7 @@ const bodies = [
 for (const [method, body, framing] of bodies) {
   const what = body === undefined ? "without a body" : `with ${body.length} bytes`;
   test(`${method} ${what} arrives as it was sent`, async () => {
-    const request = await arrived("/stores/plain/x?y", { method, body, headers: { "Content-Type": "text/x-test" } });
+    const request = await receivedRequest("/stores/plain/x?y", { method, body, headers: { "Content-Type": "text/x-test" } });
     assert.equal(request.line, `${method} /x?y HTTP/1.1`);
     assert.equal(request.field("Content-Type"), "text/x-test");
     for (const name of ["Content-Length", "Transfer-Encoding"]) assert.equal(request.field(name), framing[name], name);

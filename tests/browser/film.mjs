@@ -21,14 +21,14 @@ export async function makeFilm(page, count) {
   const frames = [];
   for (let first = 0; first < count; first += BATCH) {
     const numbers = Array.from({ length: Math.min(BATCH, count - first) }, (_, index) => first + index);
-    const pictures = await page.evaluate(drawn, { numbers, width: WIDTH, height: HEIGHT, bits: BITS, block: BLOCK });
+    const pictures = await page.evaluate(drawPictures, { numbers, width: WIDTH, height: HEIGHT, bits: BITS, block: BLOCK });
     frames.push(...pictures.map((picture) => keyFrame(Buffer.from(picture, "base64"))));
   }
   return { bytes: webm(frames), seconds: count / FRAMES_PER_SECOND };
 }
 
 /** Runs in the page: draws noise with a number in it, each as a WebP in base64. */
-async function drawn({ numbers, width, height, bits, block }) {
+async function drawPictures({ numbers, width, height, bits, block }) {
   const one = async (number) => {
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
     const context = canvas.getContext("2d", { alpha: false });

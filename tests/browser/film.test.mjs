@@ -58,7 +58,7 @@ function seek(seconds) {
 }
 
 /** Seeks to this fraction of the film, and checks which picture is shown. */
-async function seekAndLook(part) {
+async function assertSeeks(part) {
   const number = Math.round(part * FRAMES);
   await seek((number + 0.5) / FRAMES_PER_SECOND);
   assert.equal(await numberShown(video), number);
@@ -84,12 +84,12 @@ describe("a film in chunks", () => {
   });
 
   test("shows the picture of the sought time, without fetching what is between", async () => {
-    await seekAndLook(0.8);
+    await assertSeeks(0.8);
     assert.ok(received > 0 && received < film.bytes.length, `${received} of ${film.bytes.length} bytes`);
   });
 
   test("seeks in both directions", async () => {
-    for (const part of [0.3, 0.95, 0.1, 0]) await seekAndLook(part);
+    for (const part of [0.3, 0.95, 0.1, 0]) await assertSeeks(part);
   });
 
   test("is fetched by ranges", () => {

@@ -14,7 +14,7 @@ const base = worker.directUrl.origin;
  * Opens the page of a run, with the given report in place of its own, whose times differ from run
  * to run.
  */
-async function shown(report, options) {
+async function openReport(report, options) {
   const { page, problems } = await visitor(browser, base, options);
   await page.route("**/writes/*", async (route) => {
     const response = await route.fetch({ method: "POST", headers: { ...bearer, accept: "text/html" } });
@@ -57,7 +57,7 @@ const attributes = (page, selector, name) => page.locator(selector).evaluateAll(
 const legend = (page) => texts(page, ".legend li");
 
 test("a real run is drawn under its own policy, with its table collapsed", async () => {
-  const { page, problems } = await shown();
+  const { page, problems } = await openReport();
   await page.locator("svg.run").waitFor({ state: "visible" });
   assert.deepEqual(await texts(page, ".run .number"), ["1", "2", "3"]);
   assert.equal(await page.locator("table").isVisible(), false);
@@ -65,7 +65,7 @@ test("a real run is drawn under its own policy, with its table collapsed", async
 });
 
 test("without JavaScript there is the table, and no empty timeline", async () => {
-  const { page } = await shown(undefined, { javaScriptEnabled: false });
+  const { page } = await openReport(undefined, { javaScriptEnabled: false });
   assert.ok(await page.locator("table").isVisible());
   assert.equal(await page.locator("tr").count(), 4);
   assert.equal(await page.locator("svg.run").isVisible(), false);
@@ -74,7 +74,7 @@ test("without JavaScript there is the table, and no empty timeline", async () =>
 
 describe("the timeline", () => {
   test("has a row for each write, with its number and outcome", async () => {
-    const { page } = await shown(MIXED);
+    const { page } = await openReport(MIXED);
     assert.deepEqual(await texts(page, ".run .number"), ["1", "2", "3"]);
     assert.deepEqual(await texts(page, ".run .word"), ["taken", "taken", "failed"]);
     assert.deepEqual((await texts(page, ".run g>title")).at(-1), `Write 3: failed at 2.00 s. ${BUSY}`);
@@ -82,7 +82,7 @@ describe("the timeline", () => {
   });
 
   test("has a mark at the end of each try, whose shape shows whether KV accepted it", async () => {
-    const { page } = await shown(MIXED);
+    const { page } = await openReport(MIXED);
     assert.deepEqual(await attributes(page, ".run use.taken", "x"), ["1.00%", "50.00%"]);
     assert.deepEqual(await attributes(page, ".run use.refused", "x"), ["1.00%", "1.00%", "25.00%"]);
     assert.deepEqual(await attributes(page, ".run use.gave-up", "x"), ["100.00%"]);
@@ -93,7 +93,7 @@ describe("the timeline", () => {
   });
 
   test("draws a write without a put as a bar to its end, superseded or stored", async () => {
-    const { page } = await shown({ elapsedMs: 1000, attempts: [write(1, "superseded", [], 500), write(2, "stored", [], 1000)] });
+    const { page } = await openReport({ elapsedMs: 1000, attempts: [write(1, "superseded", [], 500), write(2, "stored", [], 1000)] });
     assert.deepEqual(await attributes(page, ".run .without-put", "x2"), ["50.00%", "100.00%"]);
     assert.deepEqual(await attributes(page, ".run use.kept", "x"), ["50.00%", "100.00%"]);
     assert.deepEqual(await legend(page), ["superseded: a later write took its place", "stored: will be put"]);
@@ -101,7 +101,7 @@ describe("the timeline", () => {
 
   test("escapes KV's messages", async () => {
     const message = "</title></script><script>document.title = 1</script>&amp;";
-    const { page, problems } = await shown({ elapsedMs: 5, attempts: [write(1, "failed", [], 5, message)] });
+    const { page, problems } = await openReport({ elapsedMs: 5, attempts: [write(1, "failed", [], 5, message)] });
     assert.equal((await texts(page, ".run g>title")).at(-1), `Write 1: failed at 5 ms. ${message}`);
     assert.deepEqual(problems, []);
   });
@@ -118,7 +118,7 @@ describe("the timeline", () => {
     [150_000, "0 150 s"],
   ]) {
     test(`ticks are round and few: ${elapsedMs} ms`, async () => {
-      const { page } = await shown({ elapsedMs, attempts: [write(1, "taken", [{ startedMs: 0, endedMs: 0, taken: true }], 0)] });
+      const { page } = await openReport({ elapsedMs, attempts: [write(1, "taken", [{ startedMs: 0, endedMs: 0, taken: true }], 0)] });
       assert.equal((await texts(page, ".axis text")).join(" "), labels);
       assert.deepEqual(await attributes(page, ".run use.taken", "x"), ["0.00%"]);
     });
@@ -127,7 +127,7 @@ describe("the timeline", () => {
   test("draws all of the maximum, 100 writes of 20 puts, with the time axis below them too", async () => {
     const puts = Array.from({ length: 20 }, (_, index) => put(index * 3000, false));
     const attempts = Array.from({ length: 100 }, (_, index) => write(index + 1, "failed", puts, 60_000, BUSY));
-    const { page, problems } = await shown({ elapsedMs: 60_000, attempts });
+    const { page, problems } = await openReport({ elapsedMs: 60_000, attempts });
     assert.equal(await page.locator(".run use.refused").count(), 2000);
     assert.equal(await page.locator(".axis text").count(), 14);
     assert.deepEqual(problems, []);
