@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send } from "./harness/http.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
-import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
+import { bearer, startWorker } from "./harness/worker.mjs";
 
 const upstream = await startScriptedUpstream();
 const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin, ROUTING_ORIGINS: upstream.origin, CACHE_REFRESH: "0" } });
@@ -18,7 +18,6 @@ await worker.env.USER_CONFIGURATION.put("ann", JSON.stringify({ preview_features
 const silent = upstream.serve({ body: "x" });
 const validated = upstream.serve({ headers: ['ETag: "a"'], body: "x" });
 const page = upstream.serve({ headers: ["Content-Type: text/html"], body: "<title>t</title>" });
-const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 const requests = [
   ["GET", "/get-started"],

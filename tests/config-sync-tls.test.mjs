@@ -22,9 +22,9 @@ after(() => Promise.all([plain.stop(), selfSignedDatabase.stop()]));
 
 const folder = folderOf({
   "authority.pem": authority.cert,
-  "stranger.pem": otherAuthority.cert,
+  "other-authority.pem": otherAuthority.cert,
   "both.pem": otherAuthority.cert + authority.cert,
-  "alone.pem": selfSigned.cert,
+  "self-signed.pem": selfSigned.cert,
   "broken.pem": "no certificate",
 });
 const pem = (name) => join(folder, `${name}.pem`);
@@ -34,7 +34,7 @@ const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
 const reach = (DATABASE_URL, env = {}) => sync.run(["sync", "--query", QUERY, "--prefix", "tls:", "--json"], { env: { DATABASE_URL, ...env } });
 
 describe("TLS", () => {
-  const databases = { encrypted: sync.database, plain, selfSignedDatabase };
+  const databases = { encrypted: sync.database, plain, "self-signed": selfSignedDatabase };
   for (const [database, host, parameters, isReached] of [
     ["encrypted", "127.0.0.1", {}, true],
     ["encrypted", "127.0.0.1", { sslmode: "disable" }, false],
@@ -44,10 +44,10 @@ describe("TLS", () => {
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: "system" }, false],
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, true],
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("both") }, true],
-    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("stranger") }, false],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("other-authority") }, false],
     ["encrypted", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
     ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("authority") }, true],
-    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("stranger") }, false],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("other-authority") }, false],
     ["encrypted", "127.0.0.1", { sslmode: "verify-ca" }, false],
     ["encrypted", "127.0.0.1", { sslmode: "allow" }, false],
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("broken") }, false],
@@ -58,10 +58,10 @@ describe("TLS", () => {
     ["plain", "127.0.0.1", { sslmode: "prefer" }, true],
     ["plain", "127.0.0.1", { sslmode: "require" }, false],
     ["plain", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
-    ["alone", "127.0.0.1", { sslmode: "require" }, true],
-    ["alone", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("alone") }, true],
-    ["alone", "localhost", { sslmode: "verify-full", sslrootcert: pem("alone") }, true],
-    ["alone", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
+    ["self-signed", "127.0.0.1", { sslmode: "require" }, true],
+    ["self-signed", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("self-signed") }, true],
+    ["self-signed", "localhost", { sslmode: "verify-full", sslrootcert: pem("self-signed") }, true],
+    ["self-signed", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
   ]) {
     const shown =
       Object.entries(parameters)

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { before, describe, test } from "node:test";
-import { bearer, snapshotOf, startConfig } from "./harness/config.mjs";
+import { snapshotOf, startConfig } from "./harness/config.mjs";
 import { uniqueName } from "./harness/eventually.mjs";
 import { assertProblem } from "./harness/problem.mjs";
+import { bearer } from "./harness/worker.mjs";
 
 const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };

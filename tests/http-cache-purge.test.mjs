@@ -6,12 +6,11 @@ import { send, sendForJson } from "./harness/http.mjs";
 import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { clock } from "./harness/scripted-upstream.mjs";
-import { WORKER_TOKEN } from "./harness/worker.mjs";
+import { bearer, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const cache = await startCache({ origins: 4, vars: { CACHE_REFRESH: "10" } });
 const { unusedUpstream, kv, advanceClock, resource, upstream, worker } = cache;
 
-const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 const post = (body, { headers = bearer, faults, path = "/cache/purge" } = {}) =>
   sendForJson(worker, path, {
     method: "POST",

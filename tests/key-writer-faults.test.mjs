@@ -8,8 +8,8 @@ import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startWorker } from "./harness/worker.mjs";
-import { assertOneSecondApart, assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+import { bearer, startWorker } from "./harness/worker.mjs";
+import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
 const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, objectState, waitUntilFlushed } = writesOf(worker);

@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
-import { startWorker } from "./harness/worker.mjs";
-import { assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+import { bearer, startWorker } from "./harness/worker.mjs";
+import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
 const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);

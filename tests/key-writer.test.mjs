@@ -6,8 +6,8 @@ import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startWorker } from "./harness/worker.mjs";
-import { assertOneSecondApart, assertReport, bearer, oneTo, writesOf } from "./harness/writes.mjs";
+import { bearer, startWorker } from "./harness/worker.mjs";
+import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
 const { read, readConsistent, write, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, objectState, waitUntilFlushed } = writesOf(worker);

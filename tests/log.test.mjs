@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
 import { breakInBody, closedOrigin, neverRespond, startUpstream } from "./harness/upstream.mjs";
-import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
+import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
 /** Another one, which never hangs, so that its circuit stays closed. */
@@ -45,7 +45,6 @@ const fields = {
   "CF-Ray": `${PLANTED} ray`,
 };
 const query = `?q=${PLANTED}query&${PLANTED}name=1`;
-const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 /** Upstreams that fail in every way, at paths that the visitor chose. */
 const broken = {

@@ -11,8 +11,8 @@ import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { uniqueName } from "./harness/eventually.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startWorker } from "./harness/worker.mjs";
-import { bearer, writesOf } from "./harness/writes.mjs";
+import { bearer, startWorker } from "./harness/worker.mjs";
+import { writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
 const { write, setFaults } = writesOf(worker);

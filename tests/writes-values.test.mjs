@@ -5,8 +5,8 @@ import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startWorker } from "./harness/worker.mjs";
-import { assertReport, bearer, writesOf } from "./harness/writes.mjs";
+import { bearer, startWorker } from "./harness/worker.mjs";
+import { assertReport, writesOf } from "./harness/writes.mjs";
 
 const worker = await startWorker({ faulty: true });
 const { WRITES } = worker.env;

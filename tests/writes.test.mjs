@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
-import { assertReport, bearer, oneTo } from "./harness/writes.mjs";
+import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
+import { assertReport, oneTo } from "./harness/writes.mjs";
 
 const worker = await startWorker();
 const { WRITES } = worker.env;

@@ -2,8 +2,7 @@
 // the page.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { startWorker } from "../harness/worker.mjs";
-import { bearer } from "../harness/writes.mjs";
+import { bearer, startWorker } from "../harness/worker.mjs";
 import { startBrowser, visitor } from "./browser.mjs";
 
 const worker = await startWorker({ faulty: false });

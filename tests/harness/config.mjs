@@ -7,9 +7,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { eventually } from "./eventually.mjs";
 import { send } from "./http.mjs";
-import { startWorker, WORKER_TOKEN } from "./worker.mjs";
-
-export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
+import { bearer, startWorker } from "./worker.mjs";
 
 /** The OFREP route that evaluates all flags. */
 export const OFREP_FLAGS = "/ofrep/v1/evaluate/flags";

@@ -17,6 +17,9 @@ const DEFAULT_VARS = {
 /** The Worker's secret `API_TOKEN` in tests. Nothing else accepts it. */
 export const WORKER_TOKEN = "token-of-the-integration-tests";
 
+/** The field that authorises a request. */
+export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
+
 /**
  * Log lines of a panic, a hung request, an unhandled rejection, or an unexpected exit of workerd.
  */

@@ -3,9 +3,7 @@ import assert from "node:assert/strict";
 import { eventually } from "./eventually.mjs";
 import { kvCallsFor } from "./faults.mjs";
 import { send } from "./http.mjs";
-import { WORKER_TOKEN } from "./worker.mjs";
-
-export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
+import { bearer } from "./worker.mjs";
 
 /** Returns the whole numbers from 1 to n. */
 export const oneTo = (n) => Array.from({ length: n }, (_, index) => index + 1);
