@@ -151,9 +151,10 @@ impl Fields for MessageFields<'_> {
         if self.has(name) { field(self.message, name) } else { None }
     }
 
+    #[expect(clippy::expect_used, reason = "a cookie that is left out would log a visitor out")]
     fn set_cookies(&self) -> Vec<String> {
         let lines = self.message.unchecked_ref::<HttpMessage>().headers().get_set_cookie();
-        lines.iter().filter_map(|line| line.as_string()).collect()
+        lines.iter().map(|line| line.as_string().expect("`getSetCookie` returns strings")).collect()
     }
 }
 
@@ -171,9 +172,9 @@ pub(crate) struct UpstreamRequest<'a> {
 }
 
 impl UpstreamRequest<'_> {
-    /// Sends the request. Returns `None` if no response has begun by the deadline. `fields` are the
-    /// names of the response's fields that a decision needs, separated by commas. The error is what
-    /// the runtime threw.
+    /// Sends the request. Returns `None` if no response has begun by the deadline. `fields` are
+    /// the names of the response's fields that a decision needs, separated by commas. The error is
+    /// what the runtime threw.
     #[cfg(feature = "storefronts")]
     pub(crate) async fn send(
         &self,

@@ -35,10 +35,14 @@ impl Bindings {
     /// Returns a var as text, empty if it is not set. wrangler passes a number or a boolean of
     /// `wrangler.toml` as such.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+    #[expect(clippy::expect_used, reason = "a number that is set must not look like a var that is not")]
     fn text(&self, name: &str) -> String {
         let var = self.var(name);
         var.as_string()
-            .or_else(|| var.dyn_ref::<js_sys::Number>()?.to_string_with_radix(10).ok().map(String::from))
+            .or_else(|| {
+                let number = var.dyn_ref::<js_sys::Number>()?;
+                Some(number.to_string_with_radix(10).expect("10 is a radix").into())
+            })
             .or_else(|| var.as_bool().map(|switch| switch.to_string()))
             .unwrap_or_default()
     }

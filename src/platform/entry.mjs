@@ -1,9 +1,9 @@
 // The module that workerd loads: what Rust exports, as a Worker and as the class of its Durable
 // Object.
 //
-// An instance of WebAssembly that trapped is not used again: wasm-bindgen notes the trap, and makes
-// a new instance at the next call (`tests/executor.test.mjs`). What belongs to the old instance,
-// such as an object of a class that Rust exports, is made again here.
+// An instance of WebAssembly that trapped is not used again: wasm-bindgen notes the trap, and
+// makes a new instance at the next call (`tests/executor.test.mjs`). What belongs to the old
+// instance, such as an object of a class that Rust exports, is made again here.
 import * as wasm from "kv-edge-bindings";
 
 // A build without the feature `writes` has no `KeyWriter`.
@@ -12,9 +12,9 @@ const Writer = wasm.KeyWriter;
 // `worker` counts the instances here (its `init.rs`).
 const state = wasm.__worker_init_state();
 
-// The Durable Object, which must outlive a trap. What was under way in the old instance never ends,
-// and an alarm that does not end keeps the next one from being called. So it fails then, and the
-// runtime calls it again.
+// The Durable Object, which must outlive a trap. What was under way in the old instance never
+// ends, and an alarm that does not end keeps the next one from being called. So it fails then, and
+// the runtime calls it again.
 export class KeyWriter {
   #ctx;
   #env;

@@ -14,7 +14,7 @@ pub(crate) fn wake_by_promise() {
     let Ok(queue_microtask) = Reflect::get(&global(), &name) else { return };
     if Reflect::set(&global(), &name, &JsValue::UNDEFINED) == Ok(true) {
         spawn_local(async {});
-        // This cannot fail: the same property was set a moment ago.
-        let _was_set = Reflect::set(&global(), &name, &queue_microtask);
+        let was_set = Reflect::set(&global(), &name, &queue_microtask);
+        assert!(was_set == Ok(true), "the property was set a moment ago");
     }
 }

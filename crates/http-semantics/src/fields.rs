@@ -133,9 +133,9 @@ impl<'a> HeaderEdits<'a> {
         self.set.push((name.into(), value.into()));
     }
 
-    /// Returns the changes as lines of text, as `src/platform/glue/forwarding.js` reads them: `-` and a name,
-    /// or `=` or `+`, a name and a value. A value with a line feed or a carriage return is left
-    /// out, because no field can have one (RFC 9110 §5.5).
+    /// Returns the changes as lines of text, as `src/platform/glue/forwarding.js` reads them: `-`
+    /// and a name, or `=` or `+`, a name and a value. A value with a line feed or a carriage
+    /// return is left out, because no field can have one (RFC 9110 §5.5).
     #[must_use]
     pub fn to_lines(&self) -> String {
         let mut lines = String::with_capacity(512);
