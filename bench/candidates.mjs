@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 
-import { collectModules, readWorkerConfig } from "../scripts/worker.mjs";
+import { collectModules, readWorkerConfig } from "../scripts/worker-config.mjs";
 import { API_TOKEN } from "./examples.mjs";
 import { namespaces } from "./fixtures.mjs";
 import { serveStore } from "./loopback.mjs";

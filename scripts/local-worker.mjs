@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure, ROOT } from "./run.mjs";
-import { collectModules, readWorkerConfig } from "./worker.mjs";
+import { collectModules, readWorkerConfig } from "./worker-config.mjs";
 
 /**
  * The processes that a start has created. miniflare does not reveal that of workerd, which a test

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
 import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder as folderOf, runTool } from "./harness/site.mjs";
-import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/stamped-site.mjs";
 
 const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 

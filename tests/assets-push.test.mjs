@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
+import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
 import { makeFolder as folderOf } from "./harness/site.mjs";
-import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/stamped-site.mjs";
 
 const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 

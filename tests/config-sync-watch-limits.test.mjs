@@ -6,8 +6,8 @@ import net from "node:net";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hashOf, kindOfCall, makeRows, startSync, userId } from "./harness/config-sync.mjs";
+import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
-import { startWatch } from "./harness/watch.mjs";
 
 const { sync, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 

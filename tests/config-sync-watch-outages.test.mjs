@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { kindOfCall, makeRows, startSync, userId } from "./harness/config-sync.mjs";
+import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
-import { startWatch } from "./harness/watch.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 

@@ -4,9 +4,9 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { changingCalls, keysOfCall, kindOfCall, makeRows, SECRET_MARK, userId } from "./harness/config-sync.mjs";
+import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { apiError } from "./harness/site.mjs";
-import { startWatch } from "./harness/watch.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 /** A second connection: for a test that holds a lock. */

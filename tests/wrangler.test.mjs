@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { parse } from "smol-toml";
 import { ROOT } from "../scripts/run.mjs";
-import { readWorkerConfig } from "../scripts/worker.mjs";
+import { readWorkerConfig } from "../scripts/worker-config.mjs";
 import { makeFolder, runTool } from "./harness/site.mjs";
 
 const require = createRequire(import.meta.url);

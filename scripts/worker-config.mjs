@@ -28,7 +28,7 @@ export async function readWorkerConfig() {
   } = await readToml("wrangler.toml");
   const unread = Object.keys(others).filter((section) => !NOT_FOR_THE_RUNTIME.includes(section));
   if (unread.length > 0) {
-    throw new Failure(`wrangler.toml has ${unread.join(", ")}, which scripts/worker.mjs does not read: tests and benchmark would run without it.`);
+    throw new Failure(`wrangler.toml has ${unread.join(", ")}, which scripts/worker-config.mjs does not read: tests and benchmark would run without it.`);
   }
   if (typeof compatibilityDate !== "string") throw new Failure("wrangler.toml has no compatibility_date.");
   const sqlite = new Set(migrations.flatMap(({ new_sqlite_classes: classes = [] }) => classes));
