@@ -13,6 +13,7 @@ use crate::kv::asset_store;
 use kv_store::memory::Unread;
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
+
 /// Responds in the visitor's language; in English if there are no translations; in English and
 /// with `Translation-Source: default` if they cannot be read.
 pub(crate) async fn answer(
@@ -32,9 +33,9 @@ pub(crate) async fn answer(
     let translations = read.ok().flatten();
     let tags = translations.as_ref().map(|translations| translations.tags()).unwrap_or_default();
     let NegotiatedLanguage { tag, varies } = language::negotiate(&tags, target, &context.headers(""));
-    let chosen = translations.as_ref().and_then(|translations| translations.page(tag));
+    let translated = translations.as_ref().and_then(|translations| translations.page(tag));
     let english;
-    let page = if let Some(page) = chosen {
+    let page = if let Some(page) = translated {
         page
     } else {
         english = TranslatedPage::english();

@@ -66,7 +66,7 @@ pub(crate) async fn previous_release(
             return None;
         }
     };
-    manifests.borrow_mut().bound(id, &release.manifest.id);
+    manifests.borrow_mut().enforce_bound(id, &release.manifest.id);
     Some(release.with_manifest(manifest))
 }
 

@@ -21,7 +21,7 @@ use crate::isolate::Isolate;
 pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<AssetStore, Unread<BrokenRelease>> {
     let Some(json) = pointer else { return Ok(AssetStore::UnversionedKeys) };
     let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenRelease::Record(POINTER, broken)))?;
-    Isolate::current().assets.manifests.borrow_mut().retain_of(&pointer);
+    Isolate::current().assets.manifests.borrow_mut().retain_named_by(&pointer);
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(&reader.store, id).await? {
             if *id != pointer.current {
@@ -38,17 +38,17 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Asset
 /// is read a second time, and then remembered as missing.
 pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenRelease>> {
     let manifests = &Isolate::current().assets.manifests;
-    let known = manifests.borrow().get(id);
-    if let Some(known) = known {
-        return Ok(known);
+    let cached = manifests.borrow().get(id);
+    if let Some(cached) = cached {
+        return Ok(cached);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
     let json = read_existing(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
     let json = json.and_then(|json| json.as_string());
     // Another request may have parsed the manifest meanwhile; parsing takes longer than reading.
-    let known = manifests.borrow().get(id);
-    if let Some(known) = known {
-        return Ok(known);
+    let cached = manifests.borrow().get(id);
+    if let Some(cached) = cached {
+        return Ok(cached);
     }
     let broken = |broken| Unread::Broken(BrokenRelease::Record(key.to_static(), broken));
     let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);

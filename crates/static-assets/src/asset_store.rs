@@ -25,7 +25,7 @@ pub enum AssetStore {
 /// A release in memory.
 #[derive(Debug)]
 pub struct LoadedRelease {
-    /// The pointer that names this release or, if [`is_behind`](Release::is_behind), a later
+    /// The pointer that names this release or, if [`is_behind`](LoadedRelease::is_behind), a later
     /// one.
     pub pointer: Pointer,
     /// The manifest of this release.

@@ -57,8 +57,10 @@ impl HtmlHandling {
     ///
     /// let exists = |path: &str| path == "/about.html";
     /// let handling = HtmlHandling::AutoTrailingSlash;
-    /// assert_eq!(handling.resolve("/about", exists), PathResolution::File("/about.html".into()));
-    /// assert_eq!(handling.resolve("/about.html", exists), PathResolution::Redirect("/about".into()));
+    /// let page = PathResolution::File("/about.html".into());
+    /// assert_eq!(handling.resolve("/about", exists), page);
+    /// let redirect = PathResolution::Redirect("/about".into());
+    /// assert_eq!(handling.resolve("/about.html", exists), redirect);
     /// ```
     #[must_use]
     pub fn resolve(self, path: &str, exists: impl Fn(&str) -> bool) -> PathResolution {

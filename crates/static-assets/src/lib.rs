@@ -25,17 +25,18 @@
 //! ```
 //!
 //! Files that were put under their own names, as the documentation shows it (`wrangler kv key
-//! put index.html`), are served as well: see [`plain_key`].
+//! put index.html`), are served as well: see [`unversioned_key`].
 //!
 //! # Manifest
 //!
 //! A [`manifest`] lists the files: path, hash, media type, date, encodings, translations. It
-//! also has the rules of the release. [`asset_store`] holds the release that an isolate serves.
+//! also has the rules of the release. An isolate has the release that it serves in memory
+//! ([`asset_store`]), with the manifests of some previous ones ([`manifest_cache`]).
 //!
 //! # `_headers` and `_redirects`
 //!
-//! Both files have rules: [`header_rules`] sets and removes header fields, [`redirect_rules`] sends a
-//! path elsewhere or rewrites it. Both match paths with the same patterns: `*` and `:name`.
+//! Both files have rules: [`header_rules`] set and remove header fields, [`redirect_rules`]
+//! redirect a path or rewrite it. Both match paths with the same patterns: `*` and `:name`.
 //!
 //! # Paths
 //!
@@ -44,7 +45,7 @@
 //!
 //! # Representations
 //!
-//! A file can have several representations (RFC 9110 §3.2): languages and encodings. [`answer`]
+//! A file can have several representations (RFC 9110 §3.2): languages and encodings. [`response`]
 //! selects one, evaluates preconditions and ranges, and makes the header fields. [`pieces`]
 //! lists the values of KV that its bytes are read from.
 //!
@@ -64,15 +65,16 @@
 //!     ]}"#,
 //! )?;
 //! let pointer = Pointer::switched(None, &manifest.id, 5, 1_795_261_475_000);
-//! let served = ServedRelease { pointer: &pointer, manifest: &manifest };
+//! let release = ServedRelease { pointer: &pointer, manifest: &manifest };
 //!
 //! let target = RequestTarget::parse("https://example.com/about");
 //! let path = AssetPath::parse(&target.path);
 //! let fields = HeaderSection::from(&[("if-none-match", "\"27bc102a\"")]);
-//! let asked = AssetRequest { method: "GET", target: &target, path: &path, fields: &fields };
+//! let request = AssetRequest { method: "GET", target: &target, path: &path, fields: &fields };
 //!
-//! let AssetResponse::File(file) = from_release(served, &asked)? else { panic!("the file exists") };
-//! assert_eq!((file.status, &*file.file.path), (304, "/about.html"));
+//! let response = from_release(release, &request)?;
+//! let AssetResponse::File(response) = response else { panic!("the file exists") };
+//! assert_eq!((response.status, &*response.file.path), (304, "/about.html"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

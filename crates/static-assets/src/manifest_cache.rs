@@ -56,7 +56,7 @@ impl ManifestCache {
     }
 
     /// Removes the manifests that the pointer does not name, and those that could not be used.
-    pub fn retain_of(&mut self, pointer: &Pointer) {
+    pub fn retain_named_by(&mut self, pointer: &Pointer) {
         self.entries.retain(|entry| {
             entry.manifest.is_some() && (entry.id == pointer.current || pointer.previous.contains(&entry.id))
         });
@@ -64,7 +64,7 @@ impl ManifestCache {
 
     /// Marks a previous manifest as unusable if the previous ones exceed the bound with it.
     /// `served` is the id of the release that is served.
-    pub fn bound(&mut self, id: &str, served: &str) {
+    pub fn enforce_bound(&mut self, id: &str, served: &str) {
         let others = self.entries.iter().filter(|entry| entry.id != served);
         if others.map(|entry| entry.bytes).sum::<usize>() > self.previous_bytes_max {
             self.insert(id, None, 0);
@@ -95,7 +95,7 @@ mod tests {
         manifests.insert("c", Some(manifest("c")), 1000);
         for id in ["b", "a"] {
             manifests.insert(id, Some(manifest(id)), 60);
-            manifests.bound(id, "c");
+            manifests.enforce_bound(id, "c");
         }
         assert_eq!(ids(&manifests), [("c", true), ("b", true), ("a", false)]);
         assert!(manifests.get("a").is_some_and(|entry| entry.is_none()), "it is not read again and again");
@@ -110,7 +110,7 @@ mod tests {
             manifests.insert(id, Some(manifest(id)), 1);
         }
         manifests.insert("d", None, 0);
-        manifests.retain_of(&pointer("c", &["b", "d"]));
+        manifests.retain_named_by(&pointer("c", &["b", "d"]));
         assert_eq!(ids(&manifests), [("b", true), ("c", true)]);
     }
 }

@@ -35,8 +35,9 @@ const OVERRIDES: [(&str, &str); 18] = [
 #[must_use]
 pub fn of_path(path: &str) -> Option<Cow<'static, str>> {
     let (_, extension) = name(path).rsplit_once('.')?;
-    let known = OVERRIDES.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known)).map(|(_, essence)| *essence);
-    let essence = match known.or_else(|| mime_guess::from_ext(extension).first_raw())? {
+    let overridden =
+        OVERRIDES.iter().find(|(listed, _)| extension.eq_ignore_ascii_case(listed)).map(|(_, essence)| *essence);
+    let essence = match overridden.or_else(|| mime_guess::from_ext(extension).first_raw())? {
         "application/javascript" => "text/javascript",
         essence => essence,
     };

@@ -51,16 +51,16 @@ pub fn of_parts<'a>(body: &FileBody, parts: &'a [ContentPart]) -> Result<Vec<Pie
     Ok(pieces)
 }
 
-fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, wanted: &ops::Range<u64>) -> Result<(), KeyError> {
+fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, requested: &ops::Range<u64>) -> Result<(), KeyError> {
     // The lengths come out of KV and can be any numbers.
-    let mut begins: u64 = 0;
+    let mut start: u64 = 0;
     for (hash, length) in body.parts() {
-        let ends = begins.saturating_add(length);
-        let range = wanted.start.max(begins).saturating_sub(begins)..wanted.end.min(ends).saturating_sub(begins);
+        let end = start.saturating_add(length);
+        let range = requested.start.max(start).saturating_sub(start)..requested.end.min(end).saturating_sub(start);
         if !range.is_empty() {
             pieces.push(Piece::Bytes { key: blob_key(hash)?, length, range });
         }
-        begins = ends;
+        start = end;
     }
     Ok(())
 }

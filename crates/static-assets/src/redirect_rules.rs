@@ -56,7 +56,8 @@ impl RedirectRules {
     /// use static_assets::AssetPath;
     /// use static_assets::redirect_rules::RedirectRules;
     ///
-    /// let redirects = RedirectRules::parse("/blog/* https://blog.example.com/:splat 301").unwrap();
+    /// let file = "/blog/* https://blog.example.com/:splat 301";
+    /// let redirects = RedirectRules::parse(file).unwrap();
     /// let path = AssetPath::parse("/blog/2026/11");
     /// let redirect = redirects.find(&path, Some("page=2")).unwrap();
     /// assert_eq!(redirect.location, "https://blog.example.com/2026/11?page=2");

@@ -177,8 +177,8 @@ enum FileRole {
 }
 
 /// Returns the response to a path that has no file: the page of a single-page application, or
-/// the nearest `404.html`. [`AssetResponse::NotFound`] if the client does not accept a page, or the
-/// release has none.
+/// the nearest `404.html`. [`AssetResponse::NotFound`] if the client does not accept a page, or
+/// the release has none.
 ///
 /// # Errors
 /// As [`from_release`].

@@ -167,7 +167,7 @@ fn matching_takes_linear_time() {
 
 /// The documentation's rule as a search with backtracking: the first placeholder is as long as
 /// possible, then the next one.
-fn backtrack(pattern: &str, text: &str, found: &mut Vec<(String, String)>) -> bool {
+fn backtrack(pattern: &str, text: &str, captures: &mut Vec<(String, String)>) -> bool {
     let placeholder = match pattern.strip_prefix('*') {
         Some(rest) => Some((SPLAT, rest, 0)),
         None => name(pattern).map(|(name, rest)| (name, rest, 1)),
@@ -176,17 +176,17 @@ fn backtrack(pattern: &str, text: &str, found: &mut Vec<(String, String)>) -> bo
         let (Some(first), Some(c)) = (pattern.chars().next(), text.chars().next()) else {
             return pattern.is_empty() && text.is_empty();
         };
-        return first == c && backtrack(&pattern[first.len_utf8()..], &text[c.len_utf8()..], found);
+        return first == c && backtrack(&pattern[first.len_utf8()..], &text[c.len_utf8()..], captures);
     };
     for end in (least..=text.len()).rev().filter(|end| text.is_char_boundary(*end)) {
         if name != SPLAT && text[..end].contains('/') {
             continue;
         }
-        found.push((name.to_owned(), text[..end].to_owned()));
-        if backtrack(rest, &text[end..], found) {
+        captures.push((name.to_owned(), text[..end].to_owned()));
+        if backtrack(rest, &text[end..], captures) {
             return true;
         }
-        found.pop();
+        captures.pop();
     }
     false
 }

@@ -21,13 +21,13 @@ fn parse(file: &str) -> RedirectRules {
 }
 
 /// Returns code and location for a path, perhaps with a query.
-fn found(file: &str, target: &str) -> Option<(u16, String)> {
+fn find(file: &str, target: &str) -> Option<(u16, String)> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     parse(file).find(&AssetPath::Decoded(path.into()), query).map(|redirect| (redirect.status, redirect.location))
 }
 
 fn location(file: &str, target: &str) -> Option<String> {
-    found(file, target).map(|(_, location)| location)
+    find(file, target).map(|(_, location)| location)
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn the_example_of_the_documentation() {
         ("/products/12", None),
     ] {
         let expected = expected.map(|(status, location)| (status, location.to_owned()));
-        assert_eq!(found(EXAMPLE, target), expected, "{target}");
+        assert_eq!(find(EXAMPLE, target), expected, "{target}");
     }
 }
 
@@ -135,7 +135,7 @@ fn comments_spaces_and_line_endings_are_accepted() {
     for (path, expected) in
         [("/a", (301, "/b")), ("/c", (302, "/d")), ("/e", (302, "/f#fragment")), ("/café", (302, "/gr%C3%B6%C3%9Fe"))]
     {
-        assert_eq!(found(file, path), Some((expected.0, expected.1.to_owned())), "{path}");
+        assert_eq!(find(file, path), Some((expected.0, expected.1.to_owned())), "{path}");
     }
     assert!(parse("# only this").is_empty());
 }
@@ -207,9 +207,9 @@ fn errors_name_their_line() {
 #[test]
 fn an_earlier_rule_can_end_a_loop() {
     let file = "/maintenance /maintenance.html 200\n/* /maintenance 302";
-    assert_eq!(found(file, "/a"), Some((302, "/maintenance".to_owned())));
-    assert_eq!(found(file, "/maintenance"), Some((200, "/maintenance.html".to_owned())));
-    assert_eq!(found("/ /index.html 200", "/"), Some((200, "/index.html".to_owned())));
+    assert_eq!(find(file, "/a"), Some((302, "/maintenance".to_owned())));
+    assert_eq!(find(file, "/maintenance"), Some((200, "/maintenance.html".to_owned())));
+    assert_eq!(find("/ /index.html 200", "/"), Some((200, "/index.html".to_owned())));
 }
 
 /// "limited to 2,000 static redirects and 100 dynamic redirects … Each redirect declaration

@@ -212,25 +212,25 @@ impl TestRelease {
         let served = self.served(&self.manifest);
         let mut answer = from_release(served, request);
         if matches!(answer, Ok(AssetResponse::NotFound)) && may_be_in_previous_release(request.path) {
-            let found = self.previous.iter().map(|manifest| from_previous_release(self.served(manifest), request));
-            answer = found
+            let file = self.previous.iter().map(|manifest| from_previous_release(self.served(manifest), request));
+            answer = file
                 .into_iter()
-                .find(|found| *found != Ok(AssetResponse::NotFound))
+                .find(|file| *file != Ok(AssetResponse::NotFound))
                 .unwrap_or(Ok(AssetResponse::NotFound));
         }
         if matches!(answer, Ok(AssetResponse::NotFound)) {
             answer = not_found(served, request);
         }
         match answer {
-            Ok(AssetResponse::File(found)) => self.response(&found),
+            Ok(AssetResponse::File(file)) => self.response(&file),
             Ok(AssetResponse::Redirect { status, fields }) => plain(status, &fields),
             Ok(AssetResponse::NotFound) => failed(AssetError::NotFound, header_changes(served, request)),
             Err(error) => failed(error, header_changes(served, request)),
         }
     }
 
-    fn response(&self, found: &FileResponse<'_>) -> TestResponse {
-        let (pieces, length) = match &found.content {
+    fn response(&self, file: &FileResponse<'_>) -> TestResponse {
+        let (pieces, length) = match &file.content {
             Content::None => (Vec::new(), 0),
             Content::Whole(body) => (pieces::of_whole(body).unwrap(), body.length),
             Content::Parts { body, parts, length } => (pieces::of_parts(body, parts).unwrap(), *length),
@@ -249,7 +249,7 @@ impl TestRelease {
             }
         }
         assert_eq!(bytes.len() as u64, length, "the length that is announced");
-        TestResponse { body: bytes, read, ..plain(found.status, &found.fields) }
+        TestResponse { body: bytes, read, ..plain(file.status, &file.fields) }
     }
 }
 

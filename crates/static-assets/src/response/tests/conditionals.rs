@@ -193,7 +193,7 @@ fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
     for path in ["/p.de.html", "/p.de-AT.html"] {
         release.file(path).encoded = release.file("/p.html").encoded.clone();
     }
-    let mut known: Vec<(&str, &str, String)> = Vec::new();
+    let mut tags: Vec<(&str, &str, String)> = Vec::new();
     for language in ["en", "de", "de-AT"] {
         for coding in ["identity", "br", "zstd", "gzip"] {
             let response = release.get("/p", &[("accept-encoding", coding), ("accept-language", language)]);
@@ -203,12 +203,12 @@ fn each_encoding_and_each_language_has_an_entity_tag_of_its_own() {
                 tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"') && tag.matches('"').count() == 2,
                 "{tag}"
             );
-            assert!(known.iter().all(|(.., other)| other != tag), "{language} {coding} {tag}");
-            known.push((language, coding, tag.to_owned()));
+            assert!(tags.iter().all(|(.., other)| other != tag), "{language} {coding} {tag}");
+            tags.push((language, coding, tag.to_owned()));
         }
     }
-    for (language, coding, _) in &known {
-        for (of_language, of_coding, tag) in &known {
+    for (language, coding, _) in &tags {
+        for (of_language, of_coding, tag) in &tags {
             let is_same = (language, coding) == (of_language, of_coding);
             let fields = [("accept-encoding", *coding), ("accept-language", *language)];
             let [encoding, accepted] = fields;

@@ -168,8 +168,8 @@ fn of_content_range(field: &str) -> Range<usize> {
 /// Returns true if the preconditions name the representation that would be sent, the only reason
 /// for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` if they may: the date of a page with
 /// translations says nothing, unless the translation has a URL of its own.
-fn has_it(fields: &[(&'static str, String)], whole: &FileResponse<'_>, etag: &str) -> Option<bool> {
-    let find = |wanted| fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
+fn has_representation(fields: &[(&'static str, String)], whole: &FileResponse<'_>, etag: &str) -> Option<bool> {
+    let find = |requested| fields.iter().find(|(name, _)| *name == requested).map(|(_, value)| value.as_str());
     let tag = EntityTag::parse(etag).unwrap();
     match (find("if-none-match"), find("if-modified-since")) {
         (Some(none), _) => {
@@ -236,11 +236,11 @@ proptest! {
             fields.iter_mut().filter(|(name, _)| name.ends_with("modified-since")).for_each(|(_, value)| value.clone_from(&date));
         }
         let response = release.get(&url, &borrowed(&fields));
-        let has_it = has_it(&fields, &whole, &etag);
+        let has_representation = has_representation(&fields, &whole, &etag);
         match response.status {
-            304 => prop_assert!(has_it != Some(false) && response.body.is_empty()),
+            304 => prop_assert!(has_representation != Some(false) && response.body.is_empty()),
             412 => prop_assert!(fields.iter().any(|(name, _)| matches!(*name, "if-match" | "if-unmodified-since"))),
-            status => prop_assert!(has_it != Some(true) && status == 200, "{}", status),
+            status => prop_assert!(has_representation != Some(true) && status == 200, "{}", status),
         }
     }
 
@@ -261,13 +261,13 @@ proptest! {
         let response = release.get(&url, &[accepted.as_slice(), &[("range", &field)]].concat());
         // What each range means according to §14.1.2; `None` if one is malformed.
         let length = whole.body.len() as u64;
-        let wanted: Option<Vec<Range<u64>>> = ranges.iter().map(|range| match *range {
+        let requested: Option<Vec<Range<u64>>> = ranges.iter().map(|range| match *range {
             (Some(first), Some(last)) => (first <= last).then_some(first..last.saturating_add(1).min(length)),
             (Some(first), None) => Some(first..length),
             (None, Some(suffix)) => Some(length.saturating_sub(suffix)..length),
             (None, None) => None,
         }).collect();
-        let is_wanted = |at: u64| wanted.as_ref().is_some_and(|wanted| wanted.iter().any(|range| range.contains(&at)));
+        let is_requested = |at: u64| requested.as_ref().is_some_and(|requested| requested.iter().any(|range| range.contains(&at)));
         match response.status {
             206 => {
                 let parts = match response.field("content-range") {
@@ -283,18 +283,18 @@ proptest! {
                     seen[range].fill(true);
                 }
                 for (at, seen) in seen.into_iter().enumerate() {
-                    prop_assert_eq!(seen, is_wanted(at as u64), "{} of {}", at, &field);
+                    prop_assert_eq!(seen, is_requested(at as u64), "{} of {}", at, &field);
                 }
                 prop_assert_eq!(response.field("content-encoding"), None);
                 prop_assert_eq!(response.field("etag"), whole.field("etag"));
             }
             416 => {
-                prop_assert!(wanted.is_some() && (0..length).all(|at| !is_wanted(at)));
+                prop_assert!(requested.is_some() && (0..length).all(|at| !is_requested(at)));
                 prop_assert_eq!(response.field("content-range").map(str::to_owned), Some(format!("bytes */{length}")));
             }
             200 => {
                 let is_empty_suffix = length == 0;
-                prop_assert!(wanted.is_none() || is_empty_suffix || response.field("content-encoding").is_some(), "{}", field);
+                prop_assert!(requested.is_none() || is_empty_suffix || response.field("content-encoding").is_some(), "{}", field);
             }
             _ => prop_assert!(matches!(response.status, 301 | 302 | 307 | 404 | 406), "{}", response.status),
         }
