@@ -2,10 +2,9 @@
 import { join } from "node:path";
 
 import { allFeatures, build } from "../scripts/build.mjs";
-import { Failure } from "../scripts/run.mjs";
+import { Failure, ROOT } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { timeFirstAnswers } from "./measure.mjs";
-import { ROOT } from "./options.mjs";
 
 const folder = (feature) => join("target", "features", feature);
 

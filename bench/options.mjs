@@ -1,12 +1,9 @@
 // The command line of the benchmark.
 import { accessSync, constants } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { Failure } from "../scripts/run.mjs";
-
-export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+import { Failure, ROOT } from "../scripts/run.mjs";
 
 const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench/baseline), each under its own workerd;
 with an example of writes also what becomes of many writers of one key, simulated.

@@ -3,8 +3,7 @@
 // accepts every put, so nothing that is timed shows it.
 import { spawnSync } from "node:child_process";
 
-import { Failure } from "../scripts/run.mjs";
-import { ROOT } from "./options.mjs";
+import { Failure, ROOT } from "../scripts/run.mjs";
 
 function writers(...options) {
   const example = ["run", "--release", "--quiet", "-p", "simulation", "--example", "writers"];

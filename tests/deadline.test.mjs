@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { neverRespond, stallInBody, startUpstream } from "./harness/upstream.mjs";
+import { neverRespond } from "./harness/raw-origin.mjs";
+import { stallInBody, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // Long enough for a response over loopback on a busy machine.

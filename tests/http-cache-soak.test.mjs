@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import { eventually } from "./harness/eventually.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
-import { bodyOf, Model, randomFrom, titleOf } from "./harness/soak-model.mjs";
+import { bodyOf, identityOf, Model, randomFrom } from "./harness/soak-model.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const REQUESTS = Number(process.env.KV_EDGE_SOAK_REQUESTS ?? 10_000);
@@ -276,7 +276,7 @@ function describeViolation(sent, answer, floor, fault) {
   return [
     `${name}: ${fault}`,
     `  request: ${method} ${resource.url} ${JSON.stringify(headers)}, floor ${JSON.stringify(floor)}`,
-    `  answer: ${status} ${JSON.stringify(answer.headers)}, ${bytes.length} bytes, ${complete ? "complete" : "broken off"}: ${titleOf(bytes)}`,
+    `  answer: ${status} ${JSON.stringify(answer.headers)}, ${bytes.length} bytes, ${complete ? "complete" : "broken off"}: ${identityOf(bytes)}`,
     `  the upstream's: ${JSON.stringify(given)}`,
     ...resource.history.map((event) => `    ${event}`),
     `  KV_EDGE_SOAK_SEED=${seed}`,

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
-import { breakInBody, closedOrigin, neverRespond, startUpstream } from "./harness/upstream.mjs";
+import { neverRespond } from "./harness/raw-origin.mjs";
+import { breakInBody, closedOrigin, startUpstream } from "./harness/upstream.mjs";
 import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();

@@ -56,7 +56,7 @@ export function bodyOf({ identity, isZipped }) {
 }
 
 /** Returns the identity that a body states, to report a wrong one. */
-export const titleOf = (bytes) => /^http\S+ [\x20-\x7e]{0,200}(?=\n)/.exec(bytes.subarray(0, 300).toString("latin1"))?.[0] ?? "no title";
+export const identityOf = (bytes) => /^http\S+ [\x20-\x7e]{0,200}(?=\n)/.exec(bytes.subarray(0, 300).toString("latin1"))?.[0] ?? "no title";
 
 /**
  * Cache directives, for how many seconds a response is fresh and may be stale (`swr`, `sie`), and

@@ -100,9 +100,6 @@ export const respondWithRedirect =
     response.end();
   };
 
-/** Accepts the request and never responds. */
-export const neverRespond = () => {};
-
 /** Sends the head and the beginning of a body, then nothing more. */
 export const stallInBody = (_request, response) => {
   response.writeHead(200, { "content-type": "text/html" });
