@@ -1,4 +1,4 @@
-// `kv-edge assets push`, killed at every step: the site is always wholly the old or the new one.
+// `kv-edge assets push`: what it writes; killed at every step, it leaves the old or the new site.
 // And what it writes.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
