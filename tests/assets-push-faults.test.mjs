@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
-import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder as folderOf, runTool } from "./harness/site.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder, runTool } from "./harness/site.mjs";
 
 const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 
@@ -80,7 +80,7 @@ describe("an API that fails for a while", () => {
   test("calls that succeed each within the deadline, but not all of them together: the push completes", async () => {
     api.intercept = async (_call, pass) => (await sleep(500), pass());
     const started = Date.now();
-    const { code, stderr } = await site.run("push", [folderOf(filesOfRelease(1)), "--deadline", "2"]);
+    const { code, stderr } = await site.run("push", [makeFolder(filesOfRelease(1)), "--deadline", "2"]);
     assert.equal(code, 0, stderr);
     assert.ok(Date.now() - started > 2000);
     api.intercept = undefined;
@@ -91,7 +91,7 @@ describe("an API that fails for a while", () => {
     await site.push(filesOfRelease(1));
     api.intercept = (call, pass) => (writingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
-    const { code, stderr } = await site.run("push", [folderOf(filesOfRelease(2)), "--deadline", "3"]);
+    const { code, stderr } = await site.run("push", [makeFolder(filesOfRelease(2)), "--deadline", "3"]);
     assert.equal(code, 1, stderr);
     assert.ok(Date.now() - started < 300_000, "the deadline is another one, of 15 minutes");
     assert.match(stderr, /503/);
@@ -103,7 +103,7 @@ describe("against an account of Cloudflare", () => {
   const NAMESPACE = "assets";
   const env = { CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
   const account = (n, options = {}, ...args) =>
-    runTool(["assets", "push", folderOf(filesOfRelease(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
+    runTool(["assets", "push", makeFolder(filesOfRelease(n)), "--api-base", api.accountBase, "--namespace", NAMESPACE, ...args], { env, ...options });
 
   test("with a token and an account: the push completes, and the token shows nowhere", async () => {
     const { code, stdout, stderr, calls } = await recordCalls(() => account(1));

@@ -1,10 +1,9 @@
 // `kv-edge assets push`: what it writes; killed at every step, it leaves the old or the new site.
-// And what it writes.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
-import { makeFolder as folderOf } from "./harness/site.mjs";
+import { makeFolder } from "./harness/site.mjs";
 
 const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 
@@ -84,7 +83,7 @@ describe("a push that is killed", () => {
 
 describe("what is written", () => {
   test("--dry-run writes nothing", async () => {
-    const { code, calls, stdout } = await recordCalls(() => site.run("push", [folderOf(filesOfRelease(1)), "--dry-run"]));
+    const { code, calls, stdout } = await recordCalls(() => site.run("push", [makeFolder(filesOfRelease(1)), "--dry-run"]));
     assert.equal(code, 0);
     assert.deepEqual(writingCalls(calls), []);
     assert.deepEqual(await site.keys(), []);
@@ -92,7 +91,7 @@ describe("what is written", () => {
   });
 
   test("a second push of the same files writes nothing", async () => {
-    const folder = folderOf(filesOfRelease(1));
+    const folder = makeFolder(filesOfRelease(1));
     await site.push(folder);
     const { calls } = await recordCalls(() => site.push(folder));
     assert.deepEqual(writingCalls(calls), []);
@@ -140,7 +139,7 @@ describe("what is written", () => {
     ["_redirects", "/a/* /b\n/a/x /c\n", 2],
   ]) {
     test(`an error in ${file} names its line, exits with 1 and writes nothing: ${JSON.stringify(content)}`, async () => {
-      const { code, stderr, calls } = await recordCalls(() => site.run("push", [folderOf({ ...filesOfRelease(1), [file]: content })]));
+      const { code, stderr, calls } = await recordCalls(() => site.run("push", [makeFolder({ ...filesOfRelease(1), [file]: content })]));
       assert.equal(code, 1);
       assert.match(stderr, new RegExp(`${file}.*line ${line}\\b|${file}:${line}\\b`, "s"));
       assert.deepEqual(writingCalls(calls), []);
@@ -148,7 +147,7 @@ describe("what is written", () => {
   }
 
   test("a folder that is not there, and a file in its place: exit code 1 and its name", async () => {
-    for (const path of ["/no/such/folder", `${folderOf({ "file.txt": "x" })}/file.txt`]) {
+    for (const path of ["/no/such/folder", `${makeFolder({ "file.txt": "x" })}/file.txt`]) {
       const { code, stderr } = await site.run("push", [path]);
       assert.ok(code === 1 || code === 2);
       assert.ok(stderr.includes(path), stderr);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiError, makeFolder as folderOf, startSite } from "./harness/site.mjs";
+import { apiError, makeFolder, startSite } from "./harness/site.mjs";
 
 const site = await startSite();
 
@@ -289,7 +289,7 @@ describe("gc", () => {
     await started;
     for (const [command, args] of [
       ["rollback", [ids[0]]],
-      ["push", [folderOf(release(4).files)]],
+      ["push", [makeFolder(release(4).files)]],
       ["gc", ["--min-age", "0s"]],
     ]) {
       const { code, stderr } = await site.run(command, args);

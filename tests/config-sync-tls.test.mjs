@@ -8,7 +8,7 @@ import { after, describe, test } from "node:test";
 import { certificate } from "./harness/certificate.mjs";
 import { makeRows, startSync } from "./harness/config-sync.mjs";
 import { PASSWORD, startPostgres } from "./harness/postgres.mjs";
-import { makeFolder as folderOf } from "./harness/site.mjs";
+import { makeFolder } from "./harness/site.mjs";
 
 const authority = certificate({ commonName: "authority of the tests" });
 const otherAuthority = certificate({ commonName: "another authority" });
@@ -20,7 +20,7 @@ const plain = await startPostgres();
 const selfSignedDatabase = await startPostgres({ tls: selfSigned });
 after(() => Promise.all([plain.stop(), selfSignedDatabase.stop()]));
 
-const folder = folderOf({
+const folder = makeFolder({
   "authority.pem": authority.cert,
   "other-authority.pem": otherAuthority.cert,
   "both.pem": otherAuthority.cert + authority.cert,

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { makeFolder as folderOf, runTool } from "./harness/site.mjs";
+import { makeFolder, runTool } from "./harness/site.mjs";
 
 const boolean = (rules = [], more = {}) => ({ default: "off", rules, ...more });
 const flags = (definitions) => JSON.stringify({ flags: definitions }, undefined, 2);
 
 /** Validates a text in a file: `{ code, stdout, stderr, report, file }`. */
 async function validate(text, args = ["--json"]) {
-  const folder = folderOf({ "flags.json": text });
+  const folder = makeFolder({ "flags.json": text });
   const file = join(folder, "flags.json");
   const result = await runTool(["config", "validate", file, ...args]);
   const report = args.includes("--json") ? JSON.parse(result.stdout) : undefined;
@@ -196,7 +196,7 @@ describe("suspicious definitions: a warning, and exit code 0", () => {
 
 describe("files", () => {
   const [good, bad] = [JSON.stringify(GOOD), flags({ a: {} })];
-  const folder = folderOf({ "good.json": good, "bad.json": bad, "bytes.json": Buffer.from([0x7b, 0xff, 0x7d]), "empty.json": "" });
+  const folder = makeFolder({ "good.json": good, "bad.json": bad, "bytes.json": Buffer.from([0x7b, 0xff, 0x7d]), "empty.json": "" });
   const path = (name) => join(folder, name);
   for (const [names, expected] of [
     [["good.json"], 0],

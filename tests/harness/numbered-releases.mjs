@@ -1,7 +1,7 @@
 // A site whose files name their release, so that a test sees whether visitors get one release or a
 // mix.
 import assert from "node:assert/strict";
-import { makeFolder as folderOf, startSite } from "./site.mjs";
+import { makeFolder, startSite } from "./site.mjs";
 
 /** Returns the files of the nth release. */
 export const filesOfRelease = (n) => ({
@@ -25,7 +25,7 @@ export async function startNumberedReleases() {
     site,
     api,
     /** Pushes the nth release and returns the tool's result, whether it succeeds or not. */
-    pushRelease: (n, options) => site.run("push", [folderOf(filesOfRelease(n))], options),
+    pushRelease: (n, options) => site.run("push", [makeFolder(filesOfRelease(n))], options),
     /** Runs `action` and returns its result with the API `calls` that it made. */
     async recordCalls(action) {
       const before = api.calls.length;
