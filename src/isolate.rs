@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_takes_less_than_64_mib() {
+    fn all_caches_together_take_less_than_64_mib() {
         let isolate = Isolate::new();
         let bounds = [
             isolate.response_heads.borrow().bytes_max(),

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn another_method_is_answered_with_the_allowed_ones() {
+    fn a_method_that_is_not_allowed_gets_the_allowed_ones() {
         for (method, path, allow) in [
             ("POST", "/", "GET, HEAD"),
             ("DELETE", "/index.html", "GET, HEAD"),

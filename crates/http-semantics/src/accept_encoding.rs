@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_and_tools_send() {
+    fn fields_of_browsers_and_tools_select_the_smallest_accepted_coding() {
         for (field, expected) in [
             ("gzip, deflate, br, zstd", Encoded(Br)),
             ("gzip, deflate, br", Encoded(Br)),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_rfc_9110_12_5_3() {
+    fn a_coding_is_acceptable_by_the_rules_of_rfc_9110_12_5_3() {
         for (field, expected) in [
             // Rule 2: a body without a coding is acceptable unless it is refused by name or by
             // `*`.
@@ -208,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn without_the_field_as_it_is() {
+    fn without_the_field_the_body_has_no_coding() {
         assert_eq!(AcceptEncoding::parse(None).choose(LENGTH, &ALL), Identity);
         assert!(AcceptEncoding::parse(None).takes_identity());
     }
 
     #[test]
-    fn of_the_same_weight_the_smallest() {
+    fn of_equal_weights_the_smallest_body_is_selected() {
         assert_eq!(choose("gzip, br, zstd", &[(Gzip, 3), (Br, 2), (Zstd, 1)]), Encoded(Zstd));
         assert_eq!(choose("gzip, identity", &[(Gzip, LENGTH + 1)]), Identity);
         assert_eq!(choose("gzip, identity", &[(Gzip, LENGTH)]), Identity);
@@ -242,19 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn listed_twice_the_smaller_weight_counts() {
+    fn of_a_coding_listed_twice_the_smaller_weight_counts() {
         assert_eq!(choose("br, br;q=0, gzip;q=0.5", &ALL), Encoded(Gzip));
         assert_eq!(choose("br;q=0, br", &ALL), Identity);
     }
 
     #[test]
-    fn what_follows_the_most_that_is_read_is_ignored() {
+    fn members_beyond_the_limit_are_ignored() {
         let field = format!("{}br", "deflate,".repeat(CODINGS_MAX));
         assert_eq!(choose(&field, &ALL), Identity);
     }
 
     #[test]
-    fn the_names_of_the_codings() {
+    fn codings_have_their_registered_names() {
         for (coding, name) in [(Br, "br"), (Zstd, "zstd"), (Gzip, "gzip")] {
             assert_eq!(coding.as_str(), name);
             assert_eq!(serde_json::to_string(&coding).unwrap(), format!("\"{name}\""));
@@ -270,7 +270,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_chosen_is_there_and_is_acceptable(
+        fn the_selected_coding_is_available_and_acceptable(
             field in "((br|zstd|gzip|x-gzip|identity|\\*|[a-z;=q]{0,3})(;q=(0|1|0\\.[0-9]{0,4}))?[, ]{0,2}){0,6}",
             length in 0..5_u64,
             encoded in codings(),

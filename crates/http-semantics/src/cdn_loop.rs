@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_is_added_once_and_a_second_time_is_a_loop() {
+    fn the_name_is_added_once_and_found_again_it_is_a_loop() {
         for (field, expected) in [
             (None, Some("kv-edge")),
             (Some(" "), Some("kv-edge")),

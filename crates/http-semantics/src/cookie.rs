@@ -55,12 +55,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_field_can_be_read(field in ".*", name in ".*") {
+        fn any_field_can_be_parsed(field in ".*", name in ".*") {
             prop_assert!(values(&field, &name).count() <= field.split(';').count());
         }
 
         #[test]
-        fn what_a_client_sends_is_what_is_read(cookies in proptest::collection::vec(("[a-c]", "[!#-+./-:<-\\[\\]-~]*"), 0..9)) {
+        fn cookies_are_read_as_the_client_sent_them(cookies in proptest::collection::vec(("[a-c]", "[!#-+./-:<-\\[\\]-~]*"), 0..9)) {
             let field = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
             for name in ["a", "b", "c"] {
                 let sent = cookies.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());

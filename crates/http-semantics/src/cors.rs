@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_admitted_where_the_var_names_it() {
+    fn an_origin_is_admitted_if_the_var_names_it() {
         let listed = "https://shop.example, http://localhost:3000,https://*.apps.example,plain.example, nonsense://x,";
         for (var, origin, expected) in [
             (listed, "https://shop.example", Some("https://shop.example")),

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_take_away_what_a_message_is() {
+    fn connection_cannot_remove_fields_that_frame_or_address_a_message() {
         let fields = [
             ("connection", "host, content-length, cf-connecting-ip"),
             ("host", "a"),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn te_trailers_and_a_websocket_upgrade_are_kept() {
+    fn te_trailers_and_a_websocket_upgrade_stay() {
         assert_eq!(removed(&[("te", " Trailers ")]), [""; 0]);
         assert_eq!(removed(&[("te", "trailers, gzip")]), ["te"]);
         assert_eq!(removed(&[("connection", "Upgrade"), ("upgrade", "WebSocket")]), [""; 0]);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_has_its_lines_and_no_value_makes_another_one() {
+    fn an_edit_is_written_as_lines_and_no_value_can_add_another() {
         let mut edits = HeaderEdits::default();
         edits.append("set-cookie", "a=1");
         edits.set("via", "1.1 a:b");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_order_and_several_lines_of_a_field() {
+    fn a_header_section_keeps_the_order_and_number_of_its_lines() {
         let lines: HeaderSection =
             [("set-cookie", "a=1"), ("vary", "A"), ("set-cookie", "b=2"), ("vary", "B")].into_iter().collect();
         assert_eq!(lines.get("vary").as_deref(), Some("A, B"));

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_are_in_order_and_say_nothing_twice() {
+    fn the_lists_are_sorted_and_without_duplicates() {
         assert!(NAMES.is_sorted() && PREFIXES.is_sorted());
         for name in NAMES {
             assert!(!PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name}");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_would_say_of_host_url_scheme_method_and_client_is_stripped() {
+    fn fields_about_host_url_scheme_method_and_client_are_stripped() {
         for name in [
             "Forwarded",
             "X-Forwarded",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_scripts_and_cloudflare_send_stays() {
+    fn fields_of_browsers_scripts_and_cloudflare_stay() {
         for name in [
             "Accept",
             "Accept-Language",
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cloudflare_says_of_the_visitor_is_of_this_visitor() {
+    fn fields_with_the_prefix_cf_are_set_by_cloudflare() {
         for (name, expected) in [
             ("CF-Connecting-IP", true),
             ("cf-ipcountry", true),

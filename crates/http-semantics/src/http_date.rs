@@ -69,7 +69,7 @@ mod tests {
     const NOW_MS: u64 = 784_111_777_000;
 
     #[test]
-    fn dates_have_three_forms() {
+    fn dates_in_three_formats_any_case_and_utc_are_parsed() {
         // RFC 9110 §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept
         // all three HTTP-date formats." RFC 9111 §4.2: "a cache recipient SHOULD match the field
         // value case-insensitively" and "SHOULD consider a date with a zone abbreviation other

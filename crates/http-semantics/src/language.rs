@@ -201,7 +201,7 @@ mod tests {
     const AVAILABLE: [&str; 10] = ["en", "es", "fr", "de", "zh", "ja", "hi", "ar", "pt-BR", "zh-Hant-TW"];
 
     #[test]
-    fn lookup_of_rfc_4647_over_weights_of_rfc_9110() {
+    fn the_range_with_the_highest_weight_that_lookup_finds_is_chosen() {
         for (field, expected) in [
             ("de", Some("de")),
             ("DE", Some("de")),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn weight_zero_excludes() {
+    fn a_weight_of_zero_excludes_a_language() {
         for (field, expected) in [
             ("de;q=0", None),
             ("de;q=0.000, fr;q=0.1", Some("fr")),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcard_comes_after_every_named_language() {
+    fn the_wildcard_comes_after_every_named_language() {
         assert_eq!(AcceptLanguage::parse("*, fr;q=0.1").lookup(&AVAILABLE), Some("fr"));
         assert_eq!(AcceptLanguage::parse("*").lookup(&AVAILABLE), Some("en"));
         assert_eq!(AcceptLanguage::parse("*, pt-PT;q=0.1").lookup(&AVAILABLE), Some("pt-BR"));
@@ -260,7 +260,7 @@ mod tests {
     /// What `pick` of accept-language-parser 1.5.0 returns with `loose`: the cases of its README
     /// and its tests.
     #[test]
-    fn the_loose_choice_of_accept_language_parser() {
+    fn the_choice_is_that_of_accept_language_parser_with_loose() {
         for (available, field, expected) in [
             (&["fr-CA", "fr-FR", "fr"][..], "en-GB,en-US;q=0.9,fr-CA;q=0.7,en;q=0.8", Some("fr-CA")),
             // Its README says `fr`; the code returns `en`, as RFC 4647 does.
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_loose_choice_is_not_that_of_the_rfc() {
+    fn the_rfc_decides_if_accept_language_parser_differs_from_it() {
         for (available, field, loose, expected) in [
             // RFC 4647 §3.4: the tag that equals the range, whatever comes before it in the list.
             (&["fr-CA", "fr"][..], "fr", Some("fr-CA"), Some("fr")),
@@ -372,7 +372,7 @@ mod tests {
 
     /// RFC 5646 §3.1.6: a deprecated subtag "SHOULD be" replaced by its preferred value.
     #[test]
-    fn a_language_has_one_name() {
+    fn aliases_of_a_language_are_equal() {
         for (available, field, expected) in [
             (&["en", "he"][..], "iw-IL, en;q=0.5", Some("he")),
             (&["en", "iw"], "he, en;q=0.5", Some("iw")),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn weight_zero_excludes_what_is_meant_however_it_is_spelled() {
+    fn a_weight_of_zero_excludes_a_language_in_every_spelling() {
         for (available, field, expected) in [
             (&["zh-TW", "zh-CN"][..], "zh, zh-Hant;q=0", Some("zh-CN")),
             (&["zh-Hant-TW", "zh-HK"], "zh-Hant, zh-TW;q=0", Some("zh-HK")),
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn arabic_runs_from_right_to_left() {
+    fn the_script_decides_the_direction_of_writing() {
         for (tag, expected) in [
             ("ar", true),
             ("AR-eg", true),
@@ -546,7 +546,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_refused_by_its_own_name_is_never_chosen(
+        fn a_tag_refused_by_its_own_name_is_never_chosen(
             field in "((en|es|pt|pt-BR|zh|zh-Hant|nl|\\*)(;q=0(\\.[0-9])?)?, ?){0,5}",
             refused in prop::sample::select(&AVAILABLE[..]),
         ) {

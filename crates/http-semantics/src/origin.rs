@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_no_origin() {
+    fn an_ambiguous_url_has_no_origin() {
         for (url, error) in [
             ("ftp://example.com", OriginError::Scheme),
             ("example.com", OriginError::Scheme),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_scheme_stands_for_the_schemes_that_are_said() {
+    fn an_entry_without_a_scheme_stands_for_the_given_schemes() {
         let admits = |bare: &[&str], url: &str| {
             OriginAllowList::parse("a.example,*.shops.example,b.example:8443", bare)
                 .admits(&Origin::split(url).unwrap().0)
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_of_an_origin_says_no_more_of_it_than_the_list() {
+    fn the_entry_of_an_origin_is_the_text_of_the_list() {
         let list =
             OriginAllowList::parse("https://api.example, https://*.shops.example, http://*.shops.example:8080", &[]);
         for (url, entry) in [

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ray_id_is_letters_digits_and_dashes_or_it_is_not_one() {
+    fn a_ray_id_has_only_letters_digits_and_dashes() {
         assert_eq!(ray_id(Some("8f1a2b3c4d5e6f70-FRA".into())), Some("8f1a2b3c4d5e6f70-FRA".into()));
         for field in ["", "<script>", "a b", "8f1a\r\nx: y", "é", &"a".repeat(65)] {
             assert_eq!(ray_id(Some(field.into())), None, "{field}");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_for_those_who_name_it() {
+    fn json_is_sent_if_accept_names_it() {
         for (accept, json) in [
             (None, false),
             (Some("*/*"), false),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn html_is_for_those_who_name_it_and_not_json() {
+    fn html_is_sent_if_accept_names_it_and_not_json() {
         for (accept, html) in [
             (None, false),
             (Some("*/*"), false),

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_ends_within_an_escape_or_not() {
+    fn an_escape_that_the_end_of_the_text_cuts_is_found() {
         for (text, expected) in
             [("%", true), ("a%", true), ("a%c", true), ("a%c3", false), ("a%g", true), ("", false), ("c3", false)]
         {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_not_known_is_found() {
+    fn the_first_unknown_parameter_is_found() {
         for (query, other) in [
             ("", None),
             ("?", None),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_have_one_form() {
+    fn equivalent_escapes_are_normalized_to_one_form() {
         for (path, decoded) in [
             ("", ""),
             ("/admin", "/admin"),
@@ -354,7 +354,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_form_is_reached_at_once_and_moves_no_border(
+        fn normalizing_twice_changes_nothing_and_moves_no_delimiter(
             path in "(/|\\?|%|%2[Ff5eE]|%3[0-9Ff]|%6[0-9]|[0-9a-f]|é|.){0,12}"
         ) {
             let once = normalize_escapes(&path);

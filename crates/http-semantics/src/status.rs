@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_as_rfc_9110_lists_them() {
+    fn understood_and_heuristically_cacheable_statuses_are_those_of_rfc_9110() {
         // RFC 9110 §15.1: "200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, and 501"; RFC
         // 7725 §3: "A 451 response is cacheable by default".
         let heuristic: Vec<u16> = (100..600).filter(|status| is_heuristically_cacheable(*status)).collect();

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_1_to_60000_milliseconds_and_ten_times_as_long_with_a_body() {
+    fn a_timeout_is_1_to_60000_milliseconds_and_ten_times_as_long_with_a_body() {
         for (given, milliseconds) in [(500, 500), (0, 1), (60_001, 60_000), (u64::MAX, 60_000)] {
             let timeout = UpstreamTimeout::from_milliseconds(given);
             assert_eq!(timeout.of_request(false), Duration::from_millis(milliseconds), "{given}");

@@ -1,4 +1,4 @@
-//! `docs/errors.md`, written out of the errors themselves, and the rules that all of them keep.
+//! Generates `docs/errors.md` from the errors, and checks rules that every error follows.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,8 +13,8 @@ type ErrorRow = (ErrorResponse, &'static str);
 const HEAD: &str = "\
 # Errors
 
-What the Worker answers with when it cannot do what it is asked for. Values in the sentences, such as
-`tea` or 513, are examples.
+The answers of the Worker to requests that it cannot fulfil. Values in the sentences, such as `tea` or
+513, are examples.
 
 A client that names `application/json` or `application/problem+json` in `Accept` gets problem details
 ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`, the code
@@ -29,18 +29,18 @@ const FLAGS: &str = "
 ## Flags
 
 `POST /ofrep/v1/evaluate/flags` and `…/{key}` answer in the form of the OpenFeature Remote Evaluation
-Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of all cannot be evaluated,
-both stand in its place in the list. A method that is not allowed, or a fault of the service, is told
-by problem details.
+Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of several cannot be
+evaluated, its entry in the list has both. A method that is not allowed and a fault of the service get
+problem details.
 
 ";
 
-/// The rows of one type.
+/// Returns the rows of one type.
 pub(super) fn rows<E: HttpError>() -> Vec<ErrorRow> {
     E::examples().iter().map(|(error, meaning)| (error.response(), *meaning)).collect()
 }
 
-/// A table, by status and code. An error that another one hands on is in the row of that one.
+/// Writes a table, sorted by status and code. An error that wraps another one has no row of its own.
 fn table(page: &mut String, mut rows: Vec<ErrorRow>) {
     page.push_str("| Status | Code | Sentence | What it means | Fields |\n|---|---|---|---|---|\n");
     rows.sort_by_key(|(error, _)| (error.status(), error.code(), error.sentence().to_owned()));
@@ -70,7 +70,7 @@ fn errors_md_is_what_the_code_says() {
         fs::write(&path, page()).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    let hint = "docs/errors.md is behind the code. Write it anew: WRITE_ERRORS_MD=1 cargo test -p kv-edge errors_md";
+    let hint = "docs/errors.md differs from the code. Regenerate it: WRITE_ERRORS_MD=1 cargo test -p kv-edge errors_md";
     assert!(written == page(), "{hint}");
 }
 

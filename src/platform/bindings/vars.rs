@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_the_default() {
+    fn an_invalid_number_is_the_default() {
         for (text, seconds) in [("5", 5), (" 0 ", 0), ("3601", 3600), ("", 10), ("soon", 10), ("-1", 10)] {
             assert_eq!(CACHE_REFRESH.parse_ms(text), seconds * 1000, "{text}");
         }

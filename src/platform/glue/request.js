@@ -6,18 +6,18 @@ export function head(request) {
   return `${request.method} ${request.url}`;
 }
 
-let asked;
-let askedNames;
+let listedText;
+let listed;
 
 /**
  * Returns those of these header fields that a message has: a name and a value in turns, each ended
  * by a line feed. `names` are separated by commas.
  */
 export function found(message, names) {
-  if (names !== asked) [asked, askedNames] = [names, names.split(",")];
+  if (names !== listedText) [listedText, listed] = [names, names.split(",")];
   const { headers } = message;
   let lines = "";
-  for (const name of askedNames) {
+  for (const name of listed) {
     const value = headers.get(name);
     if (value !== null) lines += `${name}\n${value}\n`;
   }

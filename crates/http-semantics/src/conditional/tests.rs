@@ -4,7 +4,7 @@ use super::*;
 use crate::fields::HeaderSection;
 
 #[test]
-fn if_match_and_if_none_match_of_rfc_9110() {
+fn a_write_passes_if_its_preconditions_hold_for_the_version() {
     for (if_match, if_none_match, version, passes) in [
         (None, None, None, true),
         (None, None, Some(7), true),
@@ -42,7 +42,7 @@ fn the_tag_of_a_version_matches_it() {
 }
 
 #[test]
-fn who_has_the_version_need_not_get_it_again() {
+fn a_client_that_has_the_version_gets_304() {
     assert!(is_not_modified(Some("\"7\""), 7) && is_not_modified(Some("W/\"7\", \"9\""), 7));
     assert!(is_not_modified(Some("*"), 7));
     assert!(!is_not_modified(Some("\"6\""), 7) && !is_not_modified(None, 7));
@@ -64,7 +64,7 @@ fn tags(field: &str) -> Vec<String> {
 /// RFC 9110 §8.8.3: entity-tag = [ weak ] opaque-tag; opaque-tag = DQUOTE *etagc DQUOTE; etagc =
 /// %x21 / %x23-7E / obs-text.
 #[test]
-fn lists_of_entity_tags_are_read_with_commas_in_them() {
+fn a_list_of_entity_tags_may_have_commas_within_tags() {
     for (field, list) in [
         ("\"a\"", vec!["a"]),
         ("\"a,b\"", vec!["a,b"]),
@@ -105,7 +105,7 @@ fn an_etag_field_is_one_entity_tag() {
 
 /// RFC 9110 §8.8.3.2, the table of "Example Comparison Results".
 #[test]
-fn strong_and_weak_comparison_of_rfc_9110() {
+fn entity_tags_compare_strongly_and_weakly_as_in_rfc_9110_8_8_3_2() {
     for (one, other, strongly, weakly) in [
         ("W/\"1\"", "W/\"1\"", false, true),
         ("W/\"1\"", "W/\"2\"", false, false),
@@ -141,7 +141,7 @@ fn evaluated(
 }
 
 #[test]
-fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
+fn if_match_and_if_none_match_are_evaluated_by_rfc_9110_13_1_1_and_13_1_2() {
     use PreconditionResult::{Failed, Holds, NotModified};
     for (name, value, etag, get, post) in [
         // "If the field value is "*", the condition is true if the origin server has a current
@@ -192,7 +192,7 @@ fn entity_tags_of_rfc_9110_13_1_1_and_13_1_2() {
 }
 
 #[test]
-fn dates_of_rfc_9110_13_1_3_and_13_1_4() {
+fn dates_are_evaluated_by_rfc_9110_13_1_3_and_13_1_4() {
     use PreconditionResult::{Failed, Holds, NotModified};
     let modified = Some(MODIFIED_MS);
     for (name, date, modified, get, post) in [
@@ -270,7 +270,7 @@ fn preconditions_are_evaluated_in_the_order_of_rfc_9110() {
 
 proptest! {
     #[test]
-    fn what_was_sent_as_etag_is_not_modified(
+    fn an_etag_that_the_client_sends_back_is_not_modified(
         opaque in "[!#-~]{0,12}",
         others in proptest::collection::vec("(W/)?\"[!#-~]{0,6}\"", 0..3),
         is_weak in any::<bool>(),

@@ -20,7 +20,7 @@ fn parts(range: &Range) -> Option<Vec<(u64, u64)>> {
 
 /// RFC 9110 §14.1.2, its examples "assuming a representation of length 10000" among them.
 #[test]
-fn byte_ranges_of_rfc_9110() {
+fn byte_ranges_select_the_parts_of_rfc_9110_14_1_2() {
     for (field, satisfied) in [
         ("bytes=0-499", vec![(0, 499)]),
         ("bytes=500-999", vec![(500, 999)]),
@@ -56,7 +56,7 @@ fn byte_ranges_of_rfc_9110() {
 }
 
 #[test]
-fn what_is_no_byte_range_is_ignored_and_what_is_beyond_the_end_is_not_satisfiable() {
+fn a_malformed_range_is_ignored_and_one_beyond_the_end_is_not_satisfiable() {
     for (field, length, range) in [
         // §14.2: "An origin server MUST ignore a Range header field that contains a range unit it
         // does not understand."
@@ -106,7 +106,7 @@ fn what_is_no_byte_range_is_ignored_and_what_is_beyond_the_end_is_not_satisfiabl
 /// RFC 9110 §14.2: "a set of many small ranges … indications of either a broken client or a
 /// deliberate denial-of-service attack".
 #[test]
-fn more_than_16_parts_are_the_whole() {
+fn more_than_16_parts_select_the_whole() {
     let field = |count: u64, step: u64| {
         let specs: Vec<String> = (0..count).map(|at| format!("{0}-{0}", at * step)).collect();
         format!("bytes={}", specs.join(","))
@@ -118,7 +118,7 @@ fn more_than_16_parts_are_the_whole() {
 }
 
 #[test]
-fn if_range_of_rfc_9110_13_1_5() {
+fn if_range_must_equal_a_strong_validator() {
     let later = MODIFIED_MS + 1000;
     for (if_range, etag, modified, received_ms, is_partial) in [
         // "compare the entity-tag with the ETag field value … using the strong comparison
@@ -164,7 +164,7 @@ fn if_range_of_rfc_9110_13_1_5() {
 
 /// RFC 9110 §14.4, its examples among them.
 #[test]
-fn content_range_of_rfc_9110() {
+fn content_range_is_written_as_in_rfc_9110_14_4() {
     assert_eq!(content_range(&(42..1234), 1234), "bytes 42-1233/1234");
     assert_eq!(content_range(&(0..1), 1), "bytes 0-0/1");
     assert_eq!(unsatisfied_range(1234), "bytes */1234");
@@ -194,8 +194,8 @@ proptest! {
     }
 
     #[test]
-    fn parts_are_the_bytes_that_were_asked_for(specs in proptest::collection::vec(spec(), 1..8), length in 1_u64..100) {
-        let asked = |at: u64| specs.iter().any(|spec| match spec.split_once('-').unwrap() {
+    fn parts_are_the_requested_bytes(specs in proptest::collection::vec(spec(), 1..8), length in 1_u64..100) {
+        let is_requested = |at: u64| specs.iter().any(|spec| match spec.split_once('-').unwrap() {
             ("", last) => at >= length.saturating_sub(last.parse().unwrap()),
             (first, "") => at >= first.parse().unwrap(),
             (first, last) => (first.parse().unwrap()..=last.parse().unwrap()).contains(&at),
@@ -205,11 +205,11 @@ proptest! {
             Range::Unsatisfiable => Vec::new(),
             Range::Whole => (0..length).collect(),
         };
-        prop_assert_eq!(bytes, (0..length).filter(|at| asked(*at)).collect::<Vec<_>>());
+        prop_assert_eq!(bytes, (0..length).filter(|at| is_requested(*at)).collect::<Vec<_>>());
     }
 
     #[test]
-    fn any_field_is_read(field in "(bytes=)?[0-9,\t a=-]{0,30}", if_range in "[\"W/a,GMT0-9 ]{0,20}", length in any::<u64>()) {
+    fn any_field_can_be_parsed(field in "(bytes=)?[0-9,\t a=-]{0,30}", if_range in "[\"W/a,GMT0-9 ]{0,20}", length in any::<u64>()) {
         let validators = Validators { etag: Some("\"a\""), last_modified_ms: Some(u64::MAX), received_ms: u64::MAX };
         let _ = Range::of(Some(&field), Some(&if_range), &validators, length);
     }

@@ -163,7 +163,7 @@ impl Exchange {
                         response_store::store_stream(&self.context, &key, metadata, stream.clone(), length);
                     }
                     (_, Storable::Invalidate(_)) => {
-                        self.invalidate_key(lookup.key.to_static(), received.times.received_ms)
+                        self.invalidate_key(lookup.key.to_static(), received.times.received_ms);
                     }
                     (_, Storable::No(_)) => {}
                 }
