@@ -111,6 +111,6 @@ async fn answer(
         #[cfg(feature = "assets")]
         Route::Asset { path } => jobs::assets::answer(context, path, target).await,
         #[cfg(not(feature = "assets"))]
-        Route::Asset { .. } => Err(routes::NotFound.into()),
+        Route::Asset { .. } => Err(routes::RouteNotFound.into()),
     }
 }

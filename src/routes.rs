@@ -76,10 +76,10 @@ impl HttpError for MethodNotAllowed {
 /// No job of this build answers the path. The answer is the one of `static-assets` for a path
 /// without a file.
 #[cfg(not(feature = "assets"))]
-pub(crate) struct NotFound;
+pub(crate) struct RouteNotFound;
 
 #[cfg(not(feature = "assets"))]
-impl HttpError for NotFound {
+impl HttpError for RouteNotFound {
     fn response(&self) -> ErrorResponse {
         ErrorResponse::new(Status::NotFound, "not_found", "Not found").because("this build has no files")
     }

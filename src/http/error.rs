@@ -69,7 +69,7 @@ errors! {
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
     #[cfg(feature = "flags")] feature_flags::config::user_id::NotUserIdFrom,
     #[cfg(feature = "storefronts")] tenant_router::TenantError,
-    #[cfg(not(feature = "assets"))] crate::routes::NotFound,
+    #[cfg(not(feature = "assets"))] crate::routes::RouteNotFound,
 }
 
 /// The runtime refused something that it never refuses.
