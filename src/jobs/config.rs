@@ -1,4 +1,5 @@
-//! `GET /config`: the page that a user's configuration personalises. `POST /config`: the records of many users, for programs.
+//! `GET /config`: the page that a user's configuration personalises. `POST /config`: the
+//! records of many users, for programs.
 
 mod batch;
 
@@ -13,8 +14,8 @@ use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::users;
 
-/// Answers the page, or the records where the request is a `POST`. A broken record or a failing read gets what is known instead, and says
-/// so in `Config-Source`.
+/// Returns the page, or the records for a `POST`. If a record is invalid or KV fails, the
+/// response uses the best that is available and says so in `Config-Source`.
 pub(crate) async fn answer(
     context: &RequestContext,
     target: &RequestTarget<'_>,
@@ -28,14 +29,14 @@ pub(crate) async fn answer(
     let user = users::find(context, &id).await?;
     let mut fields = vec![("content-type", "text/html; charset=utf-8")];
     if let Some(vary) = from.vary() {
-        // The URL is everybody's: no shared cache may give one user's page to another.
+        // All users share the URL, so a shared cache must not store the page.
         fields.extend([("vary", vary), ("cache-control", "private")]);
     }
     fields.extend(user.source.field().map(|source| ("config-source", source)));
     Ok(response::ok(&body(user.record().is_some_and(UserRecord::has_preview)), &fields)?)
 }
 
-/// Both pages are constants: their JavaScript strings are made once an isolate.
+/// Both pages are constants, so their JavaScript strings are created once per isolate.
 fn body(has_preview: bool) -> JsValue {
     thread_local! {
         static REGULAR: JsValue = JsValue::from_str(page(false));

@@ -1,5 +1,4 @@
-//! `GET /healthz`: the Worker runs, which build it is, and how what is built in stands in this
-//! isolate.
+//! `GET /healthz`: the version of the Worker, and the state of its parts in this isolate.
 
 #[cfg(feature = "flags")]
 mod flags;
@@ -19,7 +18,7 @@ struct Health {
     flags: flags::Flags,
 }
 
-/// Answers 200 as long as the Worker runs: whatever KV does, the jobs go on with what they know.
+/// Returns 200 as long as the Worker runs, because a failure of KV does not stop its jobs.
 #[cfg_attr(not(feature = "flags"), expect(unused_variables, clippy::unused_async))]
 pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
     let health = Health {

@@ -1,4 +1,5 @@
-//! `POST /ofrep/v1/evaluate/flags/{key}` and `POST /ofrep/v1/evaluate/flags`: flags through the OpenFeature Remote Evaluation Protocol.
+//! `POST /ofrep/v1/evaluate/flags/{key}` and `POST /ofrep/v1/evaluate/flags`: feature flags
+//! through the OpenFeature Remote Evaluation Protocol.
 
 use std::borrow::Cow;
 
@@ -19,13 +20,13 @@ use crate::http::response;
 use crate::kv::flags::{self, Flags};
 use crate::kv::users::{self, User};
 
-/// The longest body, in bytes.
+/// The longest body of a request, in bytes.
 const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
 
-/// For so long a browser need not ask again whether it may ask, in seconds.
+/// The lifetime of a preflight response in a browser, in seconds.
 const PREFLIGHT_SECONDS: &str = "7200";
 
-/// Answers with one flag, or with all.
+/// Evaluates one flag, or all.
 pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Result<Response, RequestError> {
     let admitted = admitted(context);
     if context.method() == "OPTIONS" {
@@ -35,14 +36,15 @@ pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Resu
         Some(flag) => single(context, flag, &admitted).await,
         None => bulk(context, &admitted).await,
     };
-    // A page that may read answers may read errors as well.
+    // A page that may read responses may read errors, too.
     answered
         .map_err(|failure| admitted.into_iter().fold(failure, |failure, (name, value)| failure.with_field(name, value)))
 }
 
 type Field = (&'static str, Cow<'static, str>);
 
-/// What the answer tells the browser of a page of another site (Fetch Standard, "CORS protocol"); nothing where no other site may ask.
+/// Returns the CORS fields of the response (Fetch Standard, "CORS protocol"); none if
+/// `OFREP_ORIGINS` is empty.
 fn admitted(context: &RequestContext) -> Vec<Field> {
     let settings = context.vars();
     let origins = &settings.flags.ofrep_origins;
@@ -66,7 +68,8 @@ fn preflight(admitted: &[Field]) -> Result<Response, RequestError> {
     if admitted.iter().any(|(name, _)| *name == "access-control-allow-origin") {
         fields.extend([
             ("access-control-allow-methods", "POST"),
-            // `Authorization` and `X-API-Key` are what the protocol's clients may send. Nothing here asks for them.
+            // The protocol's clients may send `Authorization` and `X-API-Key`. kv-edge needs
+            // neither.
             ("access-control-allow-headers", "Content-Type, If-None-Match, Authorization, X-API-Key"),
             ("access-control-max-age", PREFLIGHT_SECONDS),
         ]);
@@ -93,7 +96,7 @@ async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> 
     let attributes = attributes(user.as_ref());
     let json = ofrep::single(&flag, flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes))
         .map_err(|error| {
-            // That there is no such flag, too, may be due to a broken edit.
+            // A missing flag may be due to a broken edit, too.
             source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
         })?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
@@ -114,7 +117,8 @@ async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, 
         ofrep::bulk(flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes));
     let is_known = ofrep::is_not_modified(context.header("if-none-match").as_deref(), &etag);
     let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
-    // A compression on the way would weaken the tag: RFC 9110 §8.8.1.
+    // A proxy that compresses the response would have to weaken the entity tag (RFC 9110
+    // §8.8.1).
     let fields = [("etag", etag.as_str()), ("cache-control", "private, no-cache, no-transform")];
     let fields: Vec<_> = fields.into_iter().chain(source).chain(lent(admitted)).collect();
     if is_known {
@@ -125,12 +129,12 @@ async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, 
     Ok(response::with_status(200, &JsValue::from_str(&json), &fields)?)
 }
 
-/// An error in the words of the protocol: of a flag, or of all.
+/// Returns an error in the protocol's JSON: that of one flag, or of the bulk request.
 fn refused(flag: Option<&str>, error: &OfrepError) -> RequestError {
     RequestError::of(error).with_json(ofrep::error_json(flag, error))
 }
 
-/// What the client says of the user.
+/// Parses the evaluation context in the request's body.
 async fn evaluation_context(context: &RequestContext) -> Result<Context, OfrepError> {
     let body = context.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
         RequestBodyError::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
@@ -149,13 +153,13 @@ async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<Fla
     })
 }
 
-/// What is known of the user.
+/// Finds the user, or returns `None` if the context has no targeting key.
 async fn user(context: &RequestContext, evaluation_context: &Context) -> Result<Option<User>, OfrepError> {
     let Some(id) = &evaluation_context.targeting_key else { return Ok(None) };
     users::find(context, id).await.map(Some).map_err(Into::into)
 }
 
-/// The members of the user's record.
+/// Returns the members of the user's record.
 fn attributes(user: Option<&User>) -> Map<String, Value> {
     user.and_then(User::record).map(UserRecord::members).unwrap_or_default()
 }
@@ -177,7 +181,8 @@ fn subject<'a>(
     }
 }
 
-/// The value of `Config-Source`: how the definitions stand, where that is not as usual, and else the user's record.
+/// Returns the value of `Config-Source`: that of the definitions if they are not current,
+/// otherwise that of the user's record.
 fn source(flags: &Flags, user: Option<&User>) -> Option<&'static str> {
     match flags.standing() {
         Standing::Current => user.and_then(|user| user.source.field()),

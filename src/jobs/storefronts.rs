@@ -1,4 +1,5 @@
-//! `* /stores/{storefrontId}/{path}`, and every path of a storefront's own host: the tenant router.
+//! `* /stores/{storefrontId}/{path}`, and every path of a storefront's own host: the tenant
+//! router.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::platform::js_error::message_of;
 #[cfg(not(feature = "assets"))]
 use crate::routes::NotFound;
 
-/// Sends the request to the storefront's origin and streams the answer back.
+/// Sends the request to the storefront's upstream and streams the response back.
 pub(crate) async fn answer(
     context: &RequestContext,
     named: &Named<'static>,
@@ -52,7 +53,8 @@ pub(crate) async fn answer(
     let vars = context.vars();
     let fields = MessageFields::of_request(context.request());
     let method = context.method();
-    // Core does not ask that of a GET, and the question costs a call.
+    // The plan does not look at it for these methods, and the question costs a call into
+    // JavaScript.
     let has_body = !matches!(method, "GET" | "HEAD") && context.has_body();
     let asked = Asked { method, target, fields: &fields, has_body };
     let settings = Settings {
@@ -65,7 +67,7 @@ pub(crate) async fn answer(
         Body::None => (JsValue::UNDEFINED, now_ms),
         Body::Kept => {
             let body = context.body_bytes(KEPT_BODY_BYTES_MAX).await?;
-            // A visitor who sends slowly does not use up the origin's time.
+            // A visitor who sends slowly does not use up the upstream's time.
             (body.into(), Clock.now_ms())
         }
         Body::Streamed => (context.body(), now_ms),
@@ -75,7 +77,7 @@ pub(crate) async fn answer(
     proxied.answer(began_ms).await
 }
 
-/// What stands under a key of `ROUTING_CONFIG`.
+/// Returns the value of a key of `ROUTING_CONFIG`.
 async fn stored(
     context: &RequestContext,
     key: &Key<'_>,
@@ -87,7 +89,7 @@ async fn stored(
     })
 }
 
-/// A request that goes to an origin.
+/// A request that is proxied to an upstream.
 struct Proxied<'a> {
     context: &'a RequestContext,
     target: &'a RequestTarget<'a>,
@@ -95,11 +97,11 @@ struct Proxied<'a> {
     record: &'a Record,
     plan: &'a Plan<'a>,
     sent: UpstreamRequest<'a>,
-    /// How the record stands to what KV holds.
+    /// Whether the record is the one in KV, the last valid one, or stale.
     standing: Standing,
 }
 
-/// What came of asking one server. The failure of one that gave an answer, 502 to 504, is an answer too.
+/// The result of one try. A 502, 503 or 504 is a failure, but `result` has the response.
 struct Outcome<'a> {
     asked: Target<'a>,
     ended: Ended,
@@ -107,7 +109,7 @@ struct Outcome<'a> {
 }
 
 impl<'a> Proxied<'a> {
-    /// `now_ms` is milliseconds since the Unix epoch.
+    /// Proxies the request. `now_ms` is milliseconds since the Unix epoch.
     async fn answer(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
         let mut outcome = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
@@ -130,10 +132,10 @@ impl<'a> Proxied<'a> {
         }
     }
 
-    /// One try, and a second one where core says so.
+    /// Makes one try, and a second one if [`Failover::after`] chooses an upstream for it.
     async fn tries(&self, first: Target<'a>, began_ms: u64) -> Outcome<'a> {
         let outcome = self.ask(first, self.plan.timeout).await;
-        // The usual answer is worth no look at the clock.
+        // A usual response does not need the clock.
         if failover(|failover| failover.is_of_no_matter(first, outcome.ended)) {
             return outcome;
         }
@@ -153,7 +155,7 @@ impl<'a> Proxied<'a> {
         stands
     }
 
-    /// Sends the request to one server.
+    /// Sends the request to one upstream.
     async fn ask(&self, asked: Target<'a>, deadline: Duration) -> Outcome<'a> {
         let url = asked.backend.join(self.address.rest, self.target.query);
         let (ended, result) = match self.sent.send(&url, deadline, LOOKED_FOR).await {
@@ -164,7 +166,8 @@ impl<'a> Proxied<'a> {
         Outcome { asked, ended, result }
     }
 
-    /// The answer of the record's fallback; `None` where it has none to give, and what came of the tries stands.
+    /// Returns the response of the record's fallback, or `None` if there is none. Then the
+    /// result of the tries is served.
     async fn fall_back(
         &self,
         outcome: &Result<Outcome<'a>, RequestError>,
@@ -176,7 +179,7 @@ impl<'a> Proxied<'a> {
             Fallback::Backend(backend) => self.fall_back_to(backend).await?,
             Fallback::Page(key) => self.maintenance(key).await?,
         };
-        // The visitor is not told of the failure, so the log is.
+        // The visitor does not see the failure, so it goes to the log.
         match outcome {
             Ok(outcome) => {
                 self.warn("fallback", outcome);
@@ -200,7 +203,8 @@ impl<'a> Proxied<'a> {
         answer.result.ok().map(|received| self.visible(&received, asked, true))
     }
 
-    /// The page in `assets` that says that the storefront is not available (RFC 9110 §15.6.4).
+    /// Returns the maintenance page in `assets` with status 503 (RFC 9110 §15.6.4), or `None`
+    /// if it cannot be read.
     async fn maintenance(&self, key: &Key<'_>) -> Option<Result<Response, RequestError>> {
         let place = format!("{}: the page {} of assets", self.address.key.as_str(), key.as_str());
         let page = match page_file(self.context, key).await {
@@ -225,7 +229,7 @@ impl<'a> Proxied<'a> {
         Some(response::with_status(503, &page, &fields).map_err(RequestError::from))
     }
 
-    /// The answer as the visitor sees it.
+    /// Returns the response with its header fields rewritten for the visitor.
     fn visible(
         &self,
         received: &UpstreamResponse,
@@ -241,11 +245,12 @@ impl<'a> Proxied<'a> {
             set_cookie: self.plan.set_cookie.as_deref(),
         };
         let edits = answered.edits(self.target, self.address, self.record);
-        // What the runtime refuses to pass on, such as the status 999, is no HTTP answer.
+        // The runtime refuses what is not a valid HTTP response, such as the status 999.
         received.changed(&edits).map_err(|thrown| self.told(target, TenantError::OriginFailed(message_of(&thrown))))
     }
 
-    /// A failure with what an answer of the storefront says of itself; the log has the storefront and the origin as well.
+    /// Returns an error with the fields that responses of the storefront have. The log also
+    /// gets the storefront and the origin.
     fn told(&self, target: Target<'_>, failure: impl Into<RequestError>) -> RequestError {
         let id = id_field(self.address.key.as_str()).into_owned();
         let failure: RequestError = failure.into();
@@ -257,7 +262,7 @@ impl<'a> Proxied<'a> {
         }
     }
 
-    /// A server as the log names it: the key of the record, and the origin.
+    /// Returns the name of an upstream for the log: the key of the record, and the origin.
     fn place(&self, target: Target<'_>) -> String {
         format!("{}: {}", self.address.key.as_str(), target.backend.origin().as_str())
     }
@@ -282,7 +287,7 @@ impl<'a> Proxied<'a> {
 }
 
 impl Outcome<'_> {
-    /// Ends an answer that nobody reads.
+    /// Cancels a response that is not served.
     fn discard(&self) {
         if let Ok(received) = &self.result {
             received.discard();
@@ -294,7 +299,7 @@ fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
     ask(&mut Isolate::current().storefronts.failover.borrow_mut())
 }
 
-/// A build without files has no page.
+/// A build without the feature `assets` has no pages.
 #[cfg(not(feature = "assets"))]
 #[expect(clippy::unused_async)] // As the one of a build with files.
 async fn page(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, RequestError> {

@@ -1,5 +1,5 @@
-//! The definitions of flags, which an isolate remembers: the last good ones where somebody broke
-//! them. The port through which every job reads them.
+//! The definitions of flags. An isolate caches them, and keeps the last valid ones if an edit
+//! breaks them. Every job reads them through this module.
 
 use std::rc::Rc;
 
@@ -14,26 +14,29 @@ use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
-/// The definitions, and how they stand to what KV holds.
+/// The definitions, and whether they are the ones in KV, the last valid ones, or stale.
 pub(crate) struct Flags {
     held: Held<Rc<Option<Definitions>>>,
 }
 
 impl Flags {
-    /// Of all flags; without any where none were ever put.
+    /// Returns the definitions; they are empty if KV has none.
     pub(crate) fn definitions(&self) -> &Definitions {
         static NONE: Definitions = Definitions::none();
         Option::as_ref(&self.held.value).unwrap_or(&NONE)
     }
 
-    /// How they stand to what KV holds.
+    /// Returns whether they are the ones in KV, the last valid ones, or stale.
     pub(crate) fn standing(&self) -> Standing {
         self.held.standing
     }
 }
 
-/// The definitions as they are now: out of memory for `CONFIG_REFRESH`, then read anew in the
-/// background.
+/// Returns the definitions: out of memory for `CONFIG_REFRESH`, after which they are refreshed
+/// in the background.
+///
+/// # Errors
+/// [`Unread`] if there are none in memory, and KV fails or has invalid ones.
 pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, Unread<Fault>> {
     let held = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
@@ -42,7 +45,7 @@ pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, Unread<Faul
         (Standing::Current, _) => {
             Isolate::current().flags_fault.take();
         }
-        // There were none, and those that there are now are broken.
+        // KV had no definitions before, and has invalid ones now.
         (Standing::LastGood | Standing::Stale, Some(fault)) if held.value.is_none() => {
             return Err(Unread::Broken(fault));
         }
@@ -51,7 +54,7 @@ pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, Unread<Faul
     Ok(Flags { held })
 }
 
-/// What is wrong with the definitions in KV, as far as it is known.
+/// Returns the fault in the definitions in KV that this isolate found last, if any.
 pub(crate) fn fault() -> Option<Fault> {
     Isolate::current().flags_fault.borrow().clone()
 }

@@ -1,5 +1,5 @@
-//! What `USER_CONFIGURATION` holds of users: a record for each, which an isolate remembers, and
-//! the snapshot. The port through which every job reads them.
+//! The records of users in `USER_CONFIGURATION`: one for each user, which an isolate caches,
+//! and the snapshot. Every job reads them through this module.
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ use crate::platform::clock::Clock;
 /// What is known of a user.
 pub(crate) struct User {
     found: Found,
-    /// Where it comes from.
+    /// Where the record comes from, or why there is none.
     pub(crate) source: Source,
 }
 
@@ -32,7 +32,7 @@ enum Found {
 }
 
 impl User {
-    /// His record, where there is one that is good.
+    /// Returns the user's record, or `None` if there is no valid one.
     pub(crate) fn record(&self) -> Option<&UserRecord> {
         match &self.found {
             Found::Own(own) => Option::as_ref(own),
@@ -42,11 +42,11 @@ impl User {
     }
 }
 
-/// What is known of a user: his own record, or else what the snapshot says of him. What cannot be
-/// read is in the log, and there is nothing then.
+/// Returns the user's configuration: their own record, or else the one in the snapshot. If
+/// neither can be read, the log says why, and the user has no record.
 ///
 /// # Errors
-/// The id can be no key of Workers KV.
+/// [`KeyError`] if the id cannot be in a key of Workers KV.
 pub(crate) async fn find(context: &RequestContext, id: &str) -> Result<User, KeyError> {
     let vars = context.vars();
     let key = key(&vars.flags.prefix, id)?;
@@ -60,19 +60,19 @@ pub(crate) async fn find(context: &RequestContext, id: &str) -> Result<User, Key
     })
 }
 
-/// Why several users are not found.
+/// Why the records of several users are not returned.
 pub(crate) enum NotFound {
-    /// Where the id stands that can be no key of Workers KV.
+    /// The position of an id that cannot be in a key of Workers KV.
     Key(usize, KeyError),
-    /// Their records are longer than [`ANSWER_BYTES_MAX`].
+    /// The records together are longer than [`ANSWER_BYTES_MAX`].
     TooLong,
 }
 
-/// The same for several users, in their order; those that the isolate does not know come by bulk
-/// read.
+/// Returns the configurations of several users in their order. Records that are not in memory
+/// come through bulk reads.
 ///
 /// # Errors
-/// [`NotFound`].
+/// [`NotFound`] if an id is invalid or the records are too long.
 pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<Vec<User>, NotFound> {
     let vars = context.vars();
     let with_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
@@ -83,7 +83,8 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
     let wanted: Vec<Key<'_>> = keys.iter().filter(|key| !is_nobodys(&vars, key)).cloned().collect();
     let mut read = Vec::with_capacity(wanted.len());
     let mut bytes = 0_usize;
-    // A call at a time: the records of all might be too long for an isolate.
+    // The reads are made one after another, because all records at once could be too long for
+    // an isolate.
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
         for record in Users.get_all(context, keys, Clock.now_ms()).await {
             let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|held| Option::as_ref(&held.value));
@@ -104,7 +105,7 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
             match own(read.next().unwrap_or(Ok(None))) {
                 Ok(user) => user,
                 Err(without) => {
-                    // Once for all of them.
+                    // One read of the snapshot serves all users.
                     if shared.is_none() {
                         shared = Some(snapshot(context).await);
                     }
@@ -120,7 +121,8 @@ fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
     is_reserved(key.as_str(), vars.flags.snapshot.as_ref().map(Key::as_str))
 }
 
-/// The user by his own record; where he has none that is good, what is told of him without.
+/// Returns the user with their own record, or the source to report for a user without a valid
+/// one.
 fn own(read: Read<Users>) -> Result<User, Source> {
     match read {
         Ok(Some(Held { value, standing })) if value.is_some() => {
@@ -132,7 +134,8 @@ fn own(read: Read<Users>) -> Result<User, Source> {
     }
 }
 
-/// The user by the snapshot; `without` is told where that says nothing of him.
+/// Returns the user with the record in the snapshot. `without` is the source if the snapshot
+/// has none.
 fn in_snapshot(context: &RequestContext, snapshot: &Shared, id: &str, without: Source) -> User {
     let nothing = |source| User { found: Found::Nothing, source };
     let Ok(shared) = snapshot else { return nothing(Source::Default) };
@@ -143,13 +146,13 @@ fn in_snapshot(context: &RequestContext, snapshot: &Shared, id: &str, without: S
             context.log().warning("broken_record", &format!("in the snapshot: {broken}"));
             nothing(Source::Default)
         }
-        // He may be in the one that cannot be read.
+        // The user may be in the newer snapshot, which cannot be read.
         None if without == Source::Nobody => nothing(Source::of_no_record(*standing)),
         None => nothing(without),
     }
 }
 
-/// The snapshot, where there is to be one.
+/// The snapshot, or `None` if `CONFIG_SNAPSHOT` is not set or KV has none.
 type Shared = Read<Snapshots>;
 
 async fn snapshot(context: &RequestContext) -> Shared {

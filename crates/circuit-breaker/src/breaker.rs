@@ -1,48 +1,49 @@
-//! One circuit: how many failures open it, and who finds out whether what failed works again.
+//! One circuit: which failures open it, and how probes close it.
 
 use std::collections::VecDeque;
 
 use super::Admission;
 use super::request_key::RequestKey;
 
-/// How long a circuit is open for the first time; each time that all of its probes fail doubles it.
+/// The time that a circuit is open at first, in milliseconds. Each time that all of its probes
+/// fail, the time doubles.
 pub(super) const OPEN_MS: u64 = 10_000;
 pub(super) const OPEN_MAX_MS: u64 = 60_000;
-/// A probe that has not reported by then never will: its visitor went away, or its request was
-/// ended. One that has failed gives up its place after [`OPEN_MS`]: its visitor may be the only
-/// one who asks.
+/// The time after which a probe without a result is lost, in milliseconds: its visitor went
+/// away, or its request was ended. A failed one gives up its place after [`OPEN_MS`] already,
+/// because its visitor may be the only one.
 pub(super) const PROBE_LOST_MS: u64 = 60_000;
-/// How long others are told to wait while the probes are under way.
+/// The time that other visitors are told to wait while probes are under way, in milliseconds.
 pub(super) const PROBE_WAIT_MS: u64 = 1000;
 
-/// What opens a circuit.
+/// The conditions under which a circuit opens.
 #[derive(Debug)]
 pub(super) struct Threshold {
-    /// So many failures, if no more requests than that succeeded since the oldest of them.
+    /// The number of failures that opens the circuit, if fewer requests than that succeeded
+    /// since the oldest of them.
     pub(super) failures: usize,
-    /// Of which so many at most are one visitor's.
+    /// The most of these failures that may be of one visitor.
     pub(super) of_client: usize,
-    /// And so many at one path, whatever the query.
+    /// The most of these failures that may be at one path, whatever the query.
     pub(super) of_path: usize,
-    /// Failures further back than this do not count.
+    /// The time in which the failures count, in milliseconds.
     pub(super) window_ms: u64,
-    /// It has to go on for so long, with fewer successes than `failures` all the while. Requests
-    /// that hang end in the same moment: what others were answered meanwhile is seen only
-    /// afterwards.
+    /// The time that the failures must go on, in milliseconds, with fewer successes than
+    /// `failures`. Requests that hang end in the same moment, and responses that others got in
+    /// the meantime are only seen afterwards.
     pub(super) sustained_ms: u64,
-    /// So many probes, each of another visitor, find out whether it works again: one who makes
-    /// their own fail, or never ends it, keeps it closed to nobody.
+    /// The number of probes, each of another visitor, that test whether it works again. So one
+    /// visitor whose probes fail or never end does not keep the circuit open for others.
     pub(super) probes: usize,
 }
 
-/// What happened lately.
+/// The recent failures and successes of one circuit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Circuit {
-    /// The last ones that count, the oldest first. None are added while the circuit is open.
+    /// The failures that count, the oldest first. None are added while the circuit is open.
     failures: VecDeque<Failure>,
     successes: u64,
-    /// The last two moments at which successes were counted, [`Threshold::sustained_ms`] apart or
-    /// more.
+    /// The last two counts of successes, [`Threshold::sustained_ms`] apart or more.
     marks: [Option<Mark>; 2],
     open: Option<Open>,
 }
@@ -50,7 +51,7 @@ pub(super) struct Circuit {
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     at_ms: u64,
-    /// [`Circuit::successes`] at that moment.
+    /// [`Circuit::successes`] at that time.
     successes: u64,
 }
 
@@ -77,7 +78,7 @@ struct Probe {
 }
 
 impl Circuit {
-    /// Returns the bytes that it takes.
+    /// Returns the memory that the circuit takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let probes = self.open.as_ref().map_or(0, |open| open.probes.capacity());
         size_of::<Self>() + self.failures.capacity() * size_of::<Failure>() + probes * size_of::<Probe>()
@@ -102,7 +103,7 @@ impl Circuit {
         }
     }
 
-    /// Notes that a request goes through as a probe.
+    /// Records that a request is admitted as a probe.
     pub(super) fn probe(&mut self, request: RequestKey, now_ms: u64) {
         if let Some(open) = &mut self.open {
             open.probes.retain(|probe| probe.holds(now_ms));
@@ -118,11 +119,11 @@ impl Circuit {
         }
     }
 
-    /// True if there is nothing in it that could still matter.
+    /// Returns true if nothing in the circuit can still matter.
     pub(super) fn is_spent(&self, threshold: &Threshold, now_ms: u64) -> bool {
         match &self.open {
             None => self.failures.back().is_none_or(|last| last.at_ms.abs_diff(now_ms) > threshold.window_ms),
-            // Nobody has asked for so long.
+            // Nobody has sent a request for that long.
             Some(open) => {
                 open.since_ms.abs_diff(now_ms) > open.lasts_ms + PROBE_LOST_MS
                     && !open.probes.iter().any(|probe| probe.holds(now_ms))
@@ -130,7 +131,7 @@ impl Circuit {
         }
     }
 
-    /// True if that has opened it.
+    /// Records a failure; returns true if it opened the circuit.
     pub(super) fn failed(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> bool {
         if let Some(open) = &mut self.open {
             open.failed(threshold, request, now_ms);
@@ -157,7 +158,7 @@ impl Circuit {
         is_open
     }
 
-    /// Counts the successes anew, if the last count is long enough ago.
+    /// Counts the successes again if the last count is long enough ago.
     fn mark(&mut self, threshold: &Threshold, now_ms: u64) {
         let mark = Some(Mark { at_ms: now_ms, successes: self.successes });
         if self.failures.is_empty() {
@@ -169,7 +170,7 @@ impl Circuit {
         }
     }
 
-    /// Makes room for one more failure of a kind that may have so many.
+    /// Drops the oldest failure of a kind if there are `most` of them.
     fn make_room(&mut self, most: usize, is_of_kind: impl Fn(RequestKey) -> bool) {
         if self.failures.iter().filter(|failure| is_of_kind(failure.of)).count() >= most
             && let Some(oldest) = self.failures.iter().position(|failure| is_of_kind(failure.of))
@@ -180,7 +181,8 @@ impl Circuit {
 }
 
 impl Open {
-    /// Once all probes have failed, it stays open for longer.
+    /// Records the failure of a probe. Once all probes have failed, the circuit stays open for
+    /// longer.
     fn failed(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) {
         let own = self.probes.iter_mut().find(|probe| probe.client == request.client);
         let Some(own) = own else { return };
@@ -193,12 +195,12 @@ impl Open {
 }
 
 impl Probe {
-    /// True while it keeps its place.
+    /// Returns true while the probe occupies its place.
     fn holds(&self, now_ms: u64) -> bool {
         self.since_ms.abs_diff(now_ms) < if self.has_failed { OPEN_MS } else { PROBE_LOST_MS }
     }
 
-    /// How long its visitor waits for the next one, in milliseconds.
+    /// Returns the time until its visitor may send the next probe, in milliseconds.
     fn wait_ms(&self, now_ms: u64) -> u64 {
         let left_ms = OPEN_MS.saturating_sub(self.since_ms.abs_diff(now_ms));
         if self.has_failed { left_ms.max(1) } else { PROBE_WAIT_MS }

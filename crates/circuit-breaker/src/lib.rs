@@ -1,28 +1,49 @@
-//! Circuit breakers and outlier detection: what keeps failing is not asked for a while. They are
-//! passive, that is, they learn from the requests of visitors and make none of their own.
+//! Circuit breakers and outlier detection: an origin that keeps failing gets no requests for a
+//! while. Both are passive: they learn from the requests of visitors and send none of their
+//! own.
 //!
-//! A circuit protects an origin; no stranger may close an origin to others with it. A visitor
-//! chooses the path that fails, and with fields and body whether a path fails, and can do so as
-//! often as they like. So there are four circuits, in the words of Envoy (outlier detection,
-//! minimum request volume, panic threshold):
+//! # The states of a circuit
 //!
-//! | what is not asked | after so many failures | of which one visitor | one path | when |
+//! ```text
+//!            enough failures             the time is over
+//!   closed ───────────────────> open ───────────────────> half-open
+//!     ^                          ^                            │
+//!     │                          └──── all probes failed ─────┤
+//!     └───────────────────────────────── a probe succeeded ───┘
+//! ```
+//!
+//! A *closed* circuit admits every request, and an *open* one none. A *half-open* circuit
+//! admits a few requests as *probes*, each of another visitor, which find out whether the
+//! origin works again. If they all fail, the circuit is open for twice the time, from 10 s up
+//! to 60 s.
+//!
+//! # Four circuits
+//!
+//! A circuit protects an origin, but no stranger may use it to close an origin to others. A
+//! visitor chooses the path, the fields and the body, and so can make requests fail as often as
+//! they like. So there are four circuits. The words are Envoy's (outlier detection, minimum
+//! request volume, panic threshold):
+//!
+//! | what gets no requests | failures | of one visitor at most | at one path at most | condition |
 //! |---|---|---|---|---|
-//! | a path, for one visitor | 5 in 10 s | 5 | 5 | always |
-//! | a path, for everybody | 5 in 10 s | 2 | 5 | always |
-//! | an origin that is an outlier | 5 in 10 s | 5 | 5 | if there is an alternative: without one it is asked all the same |
-//! | an origin that gives no answer | 20 in 30 s | 4 | 4 | always |
+//! | a path, from one visitor | 5 in 10 s | 5 | 5 | none |
+//! | a path, from everybody | 5 in 10 s | 2 | 5 | it fails for 5 s |
+//! | an origin that is an outlier | 5 in 10 s | 5 | 5 | there is an alternative to it |
+//! | an origin that does not respond | 20 in 30 s | 4 | 4 | it fails for 10 s |
 //!
-//! None opens if as many requests succeeded since the oldest of these failures. The path for
-//! everybody has to fail for 5 s, and the origin for 10 s, with fewer successes all the while. For
-//! the last one every answer is a success, a 503 too. More failures of one visitor or at one path
-//! than the table says take the place of their older ones: twenty failures are those of five
-//! visitors and five paths at least.
+//! No circuit opens if as many requests succeeded since the oldest of these failures, or, for
+//! the two with a time, during that time. For the last circuit every response is a success,
+//! even a 503. Further failures of one visitor or at one path replace their older ones: twenty
+//! failures come from at least five visitors and five paths.
 //!
-//! A time is milliseconds since the Unix epoch. Clocks of requests that run side by side in one
-//! isolate differ by seconds (each stands still while its request computes), and a clock can be
-//! set back. So only the distance of two times counts, whichever is the later one: no circuit
-//! stays open for longer because a clock went backwards by hours.
+//! # Time
+//!
+//! Times are milliseconds since the Unix epoch. The clocks of concurrent requests in an isolate
+//! differ by seconds, because each stands still while its request computes, and a clock can be
+//! set back. So only the distance of two times counts, whichever is later: no circuit stays
+//! open for longer because a clock went back by hours.
+//!
+//! # Example
 //!
 //! ```
 //! use circuit_breaker::{Admission, Circuits, Outcome, RequestKey};
@@ -35,6 +56,10 @@
 //!     circuits.ended(origin, request, Outcome::NoAnswer, now_ms);
 //! }
 //! assert!(matches!(circuits.admit(origin, request, false, 5), Admission::Open { .. }));
+//! // Ten seconds later, the next request is a probe.
+//! assert_eq!(circuits.admit(origin, request, false, 10_004), Admission::Probe);
+//! circuits.ended(origin, request, Outcome::Answered, 10_200);
+//! assert_eq!(circuits.admit(origin, request, false, 10_201), Admission::Closed);
 //! ```
 
 #![forbid(unsafe_code)]
@@ -52,44 +77,44 @@ pub use request_key::{RequestKey, client_address};
 
 use kv_store::lru::Lru;
 
-/// A path that fails for one visitor is closed to them, whatever others do.
+/// A path that fails for one visitor is closed to that visitor.
 const PATH_OF_CLIENT: Threshold =
     Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
-/// A path that fails for three visitors is closed.
+/// A path that fails for three visitors is closed to everybody.
 const PATH: Threshold =
     Threshold { failures: 5, of_client: 2, of_path: 5, window_ms: 10_000, sustained_ms: 5_000, probes: 3 };
-/// Outlier detection: an origin that fails, be it at one path, is not the first choice.
+/// An origin that fails, even at one path only, is an outlier: alternatives are preferred.
 const OUTLIER: Threshold =
     Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
-/// An origin that gives no answer to several visitors at several paths is down.
+/// An origin that does not respond to several visitors at several paths is down.
 const DOWN: Threshold =
     Threshold { failures: 20, of_client: 4, of_path: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
 
-/// A visitor who makes ever new paths fail pushes out their own older ones.
+/// The most paths of an origin that are remembered. A visitor whose requests fail at ever new
+/// paths evicts the older ones.
 const PATHS_MAX: usize = 32;
 
-/// The circuits of all origins, as one isolate sees them. There are entries only for origins that
-/// failed lately, and for 32 paths of each: then the one whose last failure is the oldest is
-/// forgotten, which closes it.
+/// The circuits of all origins, as one isolate sees them. It has entries only for origins that
+/// failed lately, and for 32 paths of each at most; the path whose last failure is the oldest
+/// is evicted, which closes its circuit.
 #[derive(Debug, Clone)]
 pub struct Circuits {
-    /// The one whose last failure is the oldest goes first: an order of events that no clock can
-    /// upset.
+    /// The origin whose last failure is the oldest is evicted first. That order does not depend
+    /// on any clock.
     origins: Lru<OriginCircuits>,
 }
 
-/// Whether a request may be sent to an origin.
+/// Whether a request may be sent to an origin, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admission {
-    /// Yes.
+    /// The circuits are closed: it may.
     Closed,
-    /// Yes, as one of the requests that find out whether the origin works again. How it ends must
-    /// be told to
-    /// [`Circuits::ended`]; otherwise its visitor's next probe has to wait 60 s.
+    /// A circuit is half-open: it may, as a probe. Its result must be passed to
+    /// [`Circuits::ended`]; otherwise the visitor's next probe has to wait 60 s.
     Probe,
-    /// No.
+    /// A circuit is open: it may not.
     Open {
-        /// When to ask again; at least 1.
+        /// The time after which to try again, in milliseconds; at least 1.
         retry_after_ms: u64,
     },
 }
@@ -97,20 +122,21 @@ pub enum Admission {
 /// How a request to an origin ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// With an answer that is no failure.
+    /// With a response that is not a failure.
     Answered,
-    /// With an answer that says that the origin, or the one behind it, does not work.
+    /// With a response that says that the origin, or one behind it, does not work: 502, 503 or
+    /// 504.
     GatewayError,
-    /// Without an answer, or too late.
+    /// Without a response, or with one that came too late.
     NoAnswer,
 }
 
-/// What a failure has opened just now.
+/// The circuit that a failure opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Opened {
     /// The circuit of a path.
     Path,
-    /// The origin is an outlier: others are asked in its place, if there are any.
+    /// The one for outliers: alternatives are preferred from now on.
     Outlier,
     /// The circuit of the origin.
     Origin,
@@ -126,16 +152,16 @@ impl fmt::Display for Opened {
     }
 }
 
-/// What happened lately at one origin.
+/// The circuits of one origin.
 #[derive(Debug, Clone, Default)]
 struct OriginCircuits {
     down: Circuit,
     outlier: Circuit,
-    /// The one whose last failure is the oldest first.
+    /// Sorted by the last failure, the oldest first.
     paths: Vec<(PathScope, Circuit)>,
 }
 
-/// For whom the circuit of a path is.
+/// Whose requests the circuit of a path applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathScope {
     Everybody { path: u64 },
@@ -143,28 +169,34 @@ enum PathScope {
 }
 
 impl Circuits {
-    /// All circuits closed. Records can name any number of origins: those that failed lately are
-    /// remembered in so many bytes, of which an origin takes 18 KiB at the very most.
+    /// Returns circuits that are all closed.
+    ///
+    /// Records of tenants can name any number of origins, so the memory for those that failed
+    /// lately is bounded by `bytes_max`. One origin takes 18 KiB at most.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self { origins: Lru::new(bytes_max) }
     }
 
-    /// Returns the most bytes that this remembers.
+    /// Returns the bound of the memory in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         self.origins.bytes_max()
     }
 
-    /// True if the origin has failed lately: only then the circuits are asked who requests what.
+    /// Returns true if the origin has failed lately. Only then the client and the URL of a
+    /// request matter.
     #[must_use]
     pub fn has_failed_lately(&self, origin: &str) -> bool {
         self.origins.get(origin).is_some()
     }
 
-    /// Asks for a request to the origin, just before it is sent. Takes a probe if there is one to
-    /// take. `has_alternative` is true if something else can answer well in its place: another
-    /// server, or a stale answer.
+    /// Decides whether a request may be sent to the origin, just before it is sent, and takes a
+    /// probe if it is one.
+    ///
+    /// `request` is only called for an origin that has failed lately. `has_alternative` is true
+    /// if something else can serve the request in its place: another server, or a stale
+    /// response.
     pub fn admit(
         &mut self,
         origin: &str,
@@ -185,12 +217,12 @@ impl Circuits {
         admission
     }
 
-    /// Notes how a request ended, and says what has opened because of that.
+    /// Records how a request ended, and returns the circuit that opened because of that.
     ///
-    /// While a circuit is open and no probe was taken, this changes nothing in it: such a request
-    /// began before the circuit opened, so its success says little about now, and its failure must
-    /// not make the wait longer. Once a probe was taken, any success closes it; the failure of
-    /// each probe counts, and of nobody else.
+    /// While a circuit is open and no probe was taken, nothing changes in it. Such a request
+    /// began before the circuit opened, so its success says little about the present, and its
+    /// failure must not prolong the wait. Once a probe was taken, any success closes the
+    /// circuit, and only failures of probes count.
     pub fn ended(
         &mut self,
         origin: &str,
@@ -214,7 +246,7 @@ impl Circuits {
 }
 
 impl OriginCircuits {
-    /// The circuits that a request has to pass.
+    /// Returns the circuits that apply to a request, with their thresholds.
     fn applying(
         &mut self,
         request: RequestKey,
@@ -226,14 +258,15 @@ impl OriginCircuits {
         std::iter::once((&DOWN, &mut self.down)).chain(outlier).chain(paths)
     }
 
-    /// The worst that one of them says.
+    /// Returns the worst admission of the circuits that apply.
     fn admission(&mut self, request: RequestKey, has_alternative: bool, now_ms: u64) -> Admission {
         let circuits = self.applying(request, has_alternative);
         let worst = circuits.map(|(threshold, circuit)| circuit.admission(threshold, request, now_ms)).max();
         worst.unwrap_or(Admission::Closed)
     }
 
-    /// True if the origin works, as far as can be told, and nothing more has to be remembered.
+    /// Records a success. Returns true if nothing about the origin needs to be remembered any
+    /// more.
     fn answered(&mut self, request: RequestKey, now_ms: u64) -> bool {
         for (scope, circuit) in &mut self.paths {
             if scope.holds_for(request) {

@@ -1,24 +1,27 @@
-//! Who requests what, as far as circuits tell requests apart.
+//! The identity of a request, as far as circuits distinguish requests.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// A visitor and what they asked for, as hashes: short to keep, and nobody can choose a path that
+/// A visitor and their request, as hashes: they are short, and nobody can construct a path that
 /// is taken for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
-    /// Of the network that one visitor has.
+    /// The hash of the visitor's address or network.
     pub(super) client: u64,
-    /// Of method, path and query: a path that fails for one query may work for another one.
+    /// The hash of method and URL. The query is part of it, because a path that fails for one
+    /// query may work for another one.
     pub(super) path: u64,
-    /// Of method and path. Anybody can make up queries, so many of them are one place to fail at.
+    /// The hash of method and URL without the query. Anybody can invent queries, so all of them
+    /// count as one path.
     pub(super) without_query: u64,
 }
 
 impl RequestKey {
-    /// `client` is what `CF-Connecting-IP` says; all who are unknown are one. An IPv6 address
-    /// stands for its /48: that much one visitor gets for nothing.
+    /// Returns the key of a request. `client` is the address in `CF-Connecting-IP`; all unknown
+    /// clients are one. An IPv6 address counts as its /48, because one visitor easily gets that
+    /// many addresses.
     #[must_use]
     pub fn new(method: &str, url: &str, client: Option<IpAddr>) -> Self {
         let client = client.map(|ip| match ip.to_canonical() {
@@ -34,19 +37,19 @@ impl RequestKey {
     }
 }
 
-/// Returns the address that `CF-Connecting-IP` names. Cloudflare sets that field; anywhere else it
-/// is the visitor's own word.
+/// Returns the address in `CF-Connecting-IP`. Cloudflare sets that field; on other platforms a
+/// visitor can send any.
 #[must_use]
 pub fn client_address(field: Option<&str>) -> Option<IpAddr> {
     field.and_then(|address| address.trim().parse().ok())
 }
 
-/// The first 64 bits of the SHA-256 of these texts.
+/// Returns the first 64 bits of the SHA-256 of these strings.
 fn hash(texts: &[&str]) -> u64 {
     let mut hasher = Sha256::new();
     for text in texts {
         hasher.update(text);
-        // No text has one.
+        // A separator that no string contains.
         hasher.update([0]);
     }
     let digest = hasher.finalize();

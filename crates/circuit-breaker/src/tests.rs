@@ -1,4 +1,4 @@
-//! The rules of [`Circuits`], and laws of any history of failures.
+//! The rules of [`Circuits`], and properties of any history of failures.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,13 @@ const BYTES: usize = 1024 * 1024;
 const A: &str = "https://a.example";
 const T: u64 = 1_000_000;
 
-/// Visitor and path, by number.
+/// The key of a visitor and a path, each by number.
 fn of(client: u64, path: u64) -> RequestKey {
     RequestKey { client, path, without_query: path }
 }
 
-/// One visitor at one path of origins that have alternatives: all four circuits matter.
+/// Requests of one visitor to one path of origins with alternatives, so that all four circuits
+/// matter.
 trait OneVisitor {
     fn admit_one(&mut self, origin: &str, now_ms: u64) -> Admission;
     fn ended_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64);
@@ -135,7 +136,7 @@ fn a_probe_that_never_reports_frees_its_place_after_a_minute() {
     assert_eq!(circuits.admit_one(A, T + 10_000), Probe);
     assert_eq!(circuits.admit_one(A, T + 69_999), open(1000));
     assert_eq!(circuits.admit_one(A, T + 70_000), Probe);
-    // One that reports late counts.
+    // A late result counts.
     for (outcome, admission) in [(Answered, Closed), (NoAnswer, open(20_000))] {
         let mut circuits = opened_at(T);
         circuits.admit_one(A, T + 10_000);
@@ -173,7 +174,7 @@ fn an_origin_that_failed_once_is_forgotten_when_it_answers_thirty_seconds_later(
 fn the_origin_that_failed_longest_ago_makes_room() {
     let mut circuits = Circuits::new(BYTES);
     let mut origins = 0;
-    // The time runs backwards here: the order counts.
+    // The clock runs backwards, to show that the order counts.
     while circuits.origins.len() == origins {
         (0..5).for_each(|_| circuits.ended_one(&origins.to_string(), NoAnswer, T - origins as u64));
         circuits.ended_one("0", NoAnswer, T - origins as u64);
@@ -203,24 +204,24 @@ fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_hours_doe
     assert_eq!(circuits.admit_one(A, T - 900_000), open(1000));
 }
 
-/// So many requests that end like this, of visitors and at paths in turn.
+/// Ends so many requests with this outcome, of the visitors and at the paths in turn.
 fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths): (u64, u64), now_ms: u64) {
     for number in 0..requests {
         circuits.ended(A, || of(number % clients, number % paths), outcome, now_ms);
     }
 }
 
-/// The same again ten seconds later: when [`DOWN`] opens, if it does.
+/// Ends the requests now and again ten seconds later, when [`DOWN`] may open.
 fn go_on(circuits: &mut Circuits, requests: u64, outcome: Outcome, of: (u64, u64)) {
     for now_ms in [T, LATER] {
         end(circuits, requests, outcome, of, now_ms);
     }
 }
 
-/// When a circuit that has to fail for a while opens.
+/// The time at which a circuit opens whose failures must go on.
 const LATER: u64 = T + 10_000;
 
-/// What another visitor at another path is told.
+/// Returns the admission of another visitor at another path.
 fn stranger(circuits: &mut Circuits, has_alternative: bool, now_ms: u64) -> Admission {
     circuits.admit(A, || of(1000, 1000), has_alternative, now_ms)
 }
@@ -263,8 +264,7 @@ proptest! {
         clients in 1..50_u64, at_once in 1..100_u64, every_ms in 100..3000_u64, answered_each_second in 5..50_u64,
         has_own_paths: bool, outcome in prop::sample::select(vec![NoAnswer, GatewayError]),
     ) {
-        // Waves of requests that end in the same moment, at paths of their own or at the one that
-        // works for others.
+        // Requests end in waves, at paths of their own or at the one that works for others.
         let mut circuits = Circuits::new(BYTES);
         let other = of(1_000_000, 0);
         for now_ms in (T..T + 60_000).step_by(10) {
@@ -306,7 +306,7 @@ fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
         (GatewayError, 19, true),
         (GatewayError, 20, false),
     ] {
-        // Within the ten seconds that it has to go on for.
+        // These responses fall within the ten seconds that the failures must go on.
         let mut circuits = Circuits::new(BYTES);
         end(&mut circuits, 100, NoAnswer, (100, 100), T);
         (0..answers).for_each(|other| _ = circuits.ended(A, || of(1000 + other, 1000), answer, T + 5000));

@@ -1,7 +1,8 @@
 //! The configuration of users (KV documentation, "Build a distributed configuration store").
 //!
-//! [`user_id`] finds out whom a request is for, [`record`] and [`snapshot`] read what KV holds, [`source`] says which of it counted, [`page`] is
-//! the documented page, and [`batch`] tells of many users at once.
+//! [`user_id`] finds out which user a request is for. [`record`] and [`snapshot`] parse what KV
+//! holds. [`source`] names where a user's configuration came from. [`page`] is the documented
+//! page, and [`batch`] is the request for many users at once.
 
 pub mod batch;
 pub mod page;
@@ -19,30 +20,31 @@ use kv_store::limits::KeyError;
 
 use user_id::UserIdFrom;
 
-/// Why a request for configuration is refused.
+/// Why a request for configuration is refused. Each variant knows its HTTP status and code
+/// ([`HttpError`]).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// There is no id.
+    /// The request has no user id, or an empty one.
     #[error("{}", .0.missing())]
     MissingUserId(UserIdFrom),
-    /// The id's percent-encoding is broken.
+    /// The percent-encoding of the id is invalid.
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
-    /// An id of `POST /config` is no key of Workers KV.
+    /// An id of `POST /config` is not a valid key of Workers KV.
     #[error("userIds[{index}]: {error}")]
     BatchKey {
-        /// Where it stands, from 0.
+        /// The position of the id in `userIds`, from 0.
         index: usize,
-        /// Why it is none.
+        /// Why Workers KV does not take it.
         error: KeyError,
     },
-    /// The body of `POST /config` is not what it must be.
+    /// The body of `POST /config` is not valid. The text says what is wrong.
     #[error("{0}")]
     InvalidBatch(String),
-    /// The records are longer than [`batch::ANSWER_BYTES_MAX`].
+    /// The records together are longer than [`batch::ANSWER_BYTES_MAX`].
     #[error("The records of these users are longer than {} bytes; ask for fewer at once.", batch::ANSWER_BYTES_MAX)]
     BatchAnswerTooLong,
-    /// The body is longer than [`batch::REQUEST_BYTES_MAX`].
+    /// The body of the request is longer than [`batch::REQUEST_BYTES_MAX`].
     #[error("The body is longer than {} bytes.", batch::REQUEST_BYTES_MAX)]
     BatchTooLong,
 }
@@ -76,7 +78,8 @@ impl HttpError for ConfigError {
     }
 }
 
-/// True for a key that holds something else than a user's record: the flags' definitions, or the snapshot.
+/// Returns true if the key belongs to no user: it holds the definitions of the flags or the
+/// snapshot, whose key is `snapshot`.
 #[must_use]
 pub fn is_reserved(key: &str, snapshot: Option<&str>) -> bool {
     key == flags::KEY.as_str() || snapshot == Some(key)

@@ -1,7 +1,13 @@
-//! Feature flags: which variant somebody gets. The reasons and the error are those of the OpenFeature specification ("Types").
+//! The definitions of feature flags and their evaluation: which variant of a flag a user gets,
+//! and why. Reasons and errors are those of the OpenFeature specification ("Types").
 //!
-//! The definitions are JSON under one key, edited by people. They are read once, with every fault named, into a form that is
-//! cheap to evaluate: lists are sorted, versions and numbers are parsed, and a variant's value is the JSON that is answered.
+//! The definitions are JSON under the key [`KEY`], edited by people. [`Definitions::parse`]
+//! reports every fault with its place. The result is cheap to evaluate: lists are sorted,
+//! versions and numbers are parsed, and the value of a variant is kept as the JSON of the
+//! response.
+//!
+//! Rules are tried in their order, and the first that matches decides. If none does, the flag
+//! gives its default variant. `docs/config-and-flags.md` describes the format.
 
 mod attribute;
 mod bucket;
@@ -25,13 +31,14 @@ use self::ids::Ids;
 use kv_store::limits::Key;
 use kv_store::schema::Fault;
 
-/// The key of the definitions.
+/// The key of the definitions in `USER_CONFIGURATION`.
 pub const KEY: Key<'static> = Key::literal("flags");
 
-/// The longest definitions, in bytes of JSON: 2 MiB. An isolate has 128 MB, and parsed they take several times as much.
+/// The longest definitions, in bytes of JSON: 2 MiB. Parsed they take several times as much,
+/// and an isolate has 128 MB.
 pub const DEFINITIONS_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// All flags that are defined.
+/// All flags, as the definitions in KV list them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Definitions {
     /// Sorted by name.
@@ -42,29 +49,31 @@ pub struct Definitions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flag {
     is_on: bool,
-    /// True where the definition names no variants: then they are `on` and `off`.
+    /// True if the definition lists its own variants. Without them a flag is a switch with the
+    /// variants `off` and `on`.
     has_own_variants: bool,
     variants: Box<[Variant]>,
-    /// An index of `variants`, as are all below.
+    /// An index of `variants`, as `off` and the variant of a rule are.
     default: usize,
-    /// What a flag gives that is switched off.
+    /// The variant that the flag gives if it is switched off.
     off: Option<usize>,
-    /// A JSON object.
+    /// A JSON object: the flag's metadata.
     metadata: Option<Box<str>>,
     rules: Box<[Rule]>,
 }
 
-/// What a flag may give.
+/// One of the values that a flag may have.
 #[derive(Debug, Clone, PartialEq)]
 struct Variant {
     name: Box<str>,
     json: Box<str>,
 }
 
-/// Who gets a variant. All that it asks must hold.
+/// A targeting rule: whom it gives a variant. All its conditions must hold.
 #[derive(Debug, Clone, PartialEq)]
 struct Rule {
-    /// True where the list was written as `deny`: it gives the default where it names no variant, and is a list of ids else.
+    /// True if the rule is written as `deny`. Without a variant it gives the default one;
+    /// otherwise it works like `allow`.
     is_deny: bool,
     allow: Option<Ids>,
     conditions: Box<[Condition]>,
@@ -72,107 +81,111 @@ struct Rule {
     variant: usize,
 }
 
-/// Who asks.
+/// The evaluation context: the user that a flag is evaluated for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    /// The user's id; empty is as good as none (OpenFeature specification, "Evaluation Context", targeting key).
+    /// The user's id. An empty one counts as none (OpenFeature specification, "Evaluation
+    /// Context", targeting key).
     pub targeting_key: Option<&'a str>,
-    /// What the client says of the user.
+    /// The attributes that the client sent.
     pub context: &'a Map<String, Value>,
-    /// What is known of the user. It goes before what the client says.
+    /// The attributes from the user's record. They take precedence over what the client sent.
     pub known: Known<'a>,
 }
 
-/// What is known of a user.
+/// The attributes that the server has of a user.
 #[derive(Debug, Clone, Copy)]
 pub enum Known<'a> {
-    /// Nothing: what the client says counts.
+    /// The user has no record, so the attributes of the client count.
     Nothing,
-    /// His record.
+    /// The members of the user's record.
     Record(&'a Map<String, Value>),
-    /// He has a record, or may have one, that cannot be read. He has no attributes then: a client's claim must not beat it.
+    /// The user has, or may have, a record that cannot be read. Then they have no attributes at
+    /// all, because a client's claim must not override a record.
     Unreadable,
 }
 
-/// What a flag gives somebody.
+/// The result of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evaluated<'f> {
-    /// The variant's name.
+    /// The name of the variant.
     pub variant: &'f str,
-    /// Its value, as JSON.
+    /// The value of the variant, as JSON.
     pub value_json: &'f str,
-    /// Why this variant.
+    /// Why the flag gives this variant.
     pub reason: Reason,
-    /// The flag's metadata, a JSON object.
+    /// The metadata of the flag, as a JSON object.
     pub metadata_json: Option<&'f str>,
 }
 
-/// Why a variant was chosen (OpenFeature specification, "Types", resolution reason).
+/// Why a flag gives a variant (OpenFeature specification, "Types", resolution reason).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The flag has no rules.
     Static,
-    /// It has rules, and none held.
+    /// The flag has rules, and none matched.
     Default,
-    /// A rule without a percentage held.
+    /// A rule without a percentage matched.
     TargetingMatch,
-    /// A percentage held, or turned the user away before the default.
+    /// A percentage decided: the user is within it, or is outside of it and got the default.
     Split,
     /// The flag is off.
     Disabled,
 }
 
-/// A percentage was reached, and there is no targeting key to decide it by (OpenFeature specification, "Types", error code).
+/// A percentage must be decided, and there is no targeting key (OpenFeature specification,
+/// "Types", error code).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the flag is rolled out to a percentage of users; send a targetingKey")]
 pub struct TargetingKeyMissing;
 
 impl Definitions {
-    /// Reads the definitions.
+    /// Parses the definitions.
     ///
     /// # Errors
-    /// Every fault, with its place.
+    /// All faults, each with its place in the JSON.
     pub fn parse(json: &str) -> Result<Self, Vec<Fault>> {
         parse::definitions(json)
     }
 
-    /// No flags: what a namespace has that nobody has put any into.
+    /// Returns definitions without flags: those of a namespace that has none.
     #[must_use]
     pub const fn none() -> Self {
         Self { flags: Vec::new() }
     }
 
-    /// How many flags there are.
+    /// Returns the number of flags.
     #[must_use]
     pub fn len(&self) -> usize {
         self.flags.len()
     }
 
-    /// True where there is no flag.
+    /// Returns true if there is no flag.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.flags.is_empty()
     }
 
-    /// A flag by its name.
+    /// Returns the flag of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Flag> {
         let index = self.flags.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         self.flags.get(index).map(|(_, flag)| flag)
     }
 
-    /// All flags, sorted by name.
+    /// Returns all flags with their names, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Flag)> {
         self.flags.iter().map(|(name, flag)| (&**name, flag))
     }
 
-    /// True where a flag [needs attributes](Flag::needs_attributes).
+    /// Returns true if any flag [needs attributes](Flag::needs_attributes).
     #[must_use]
     pub fn needs_attributes(&self) -> bool {
         self.iter().any(|(_, flag)| flag.needs_attributes())
     }
 
-    /// What is no fault, but can hardly be meant: rules that take nobody, variants that nobody gets.
+    /// Returns what is valid but is probably a mistake: rules that match nobody, and variants
+    /// that nobody gets.
     #[must_use]
     pub fn warnings(&self) -> Vec<Fault> {
         warnings::of(self)
@@ -180,17 +193,19 @@ impl Definitions {
 }
 
 impl Flag {
-    /// True where more counts than the user's id: a flag without it needs no record, which saves a read of KV.
+    /// Returns true if the flag depends on more than the targeting key. Other flags need no
+    /// record of the user, which saves a read of KV.
     #[must_use]
     pub fn needs_attributes(&self) -> bool {
         let mut conditions = self.rules.iter().flat_map(|rule| &rule.conditions);
         self.is_on && conditions.any(|condition| !condition.attribute.is_targeting_key())
     }
 
-    /// What the flag of this name gives somebody.
+    /// Evaluates the flag. `name` is its name, which is part of the hash that decides
+    /// percentages.
     ///
     /// # Errors
-    /// [`TargetingKeyMissing`] where a percentage is reached and there is no targeting key.
+    /// [`TargetingKeyMissing`] if a percentage must be decided and there is no targeting key.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -219,7 +234,8 @@ impl Flag {
             }
             let Some(percentage) = rule.percentage else { return Ok((rule.variant, Reason::TargetingMatch)) };
             let key = key.ok_or(TargetingKeyMissing)?;
-            // All percentages of a flag look at the same bucket: `25` and then `50` give a quarter of all users each.
+            // All percentages of a flag share a bucket: `25` and then `50` give a quarter of
+            // all users each.
             if *bucket.get_or_init(|| Bucket::of(name, key)) < percentage {
                 return Ok((rule.variant, Reason::Split));
             }
@@ -230,7 +246,8 @@ impl Flag {
 }
 
 impl Rule {
-    /// True where all but the percentage holds.
+    /// Returns true if the list of ids and all conditions match; the percentage is not looked
+    /// at.
     fn is_for(&self, key: Option<&str>, subject: &Subject<'_>) -> bool {
         self.allow.as_ref().is_none_or(|ids| key.is_some_and(|key| ids.contains(key)))
             && self.conditions.iter().all(|condition| condition.holds(subject))
@@ -238,14 +255,14 @@ impl Rule {
 }
 
 impl<'a> Subject<'a> {
-    /// The targeting key, where it is one.
+    /// Returns the targeting key, or `None` if it is missing or empty.
     fn key(&self) -> Option<&'a str> {
         self.targeting_key.filter(|key| !key.is_empty())
     }
 }
 
 impl Reason {
-    /// The reason as the specification writes it.
+    /// Returns the reason as the specification writes it, such as `TARGETING_MATCH`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

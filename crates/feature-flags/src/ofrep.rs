@@ -1,5 +1,5 @@
-//! The OpenFeature Remote Evaluation Protocol: what a request asks, and the JSON of the answer
-//! (<https://github.com/open-feature/protocol>, `service/openapi.yaml`).
+//! The OpenFeature Remote Evaluation Protocol (OFREP): parsing its requests and writing the
+//! JSON of its responses (<https://github.com/open-feature/protocol>, `service/openapi.yaml`).
 
 mod answer;
 mod request;
@@ -18,21 +18,22 @@ use kv_store::limits::KeyError;
 pub use self::answer::{Bulk, bulk, error_json, is_not_modified, single};
 pub use self::request::parse_request;
 
-/// What a request says of the user: the schema `context`.
+/// The evaluation context of a request: the protocol's schema `context`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Context {
-    /// The user's id: a key of Workers KV, never empty.
+    /// The targeting key, which is the user's id. It is valid in a key of Workers KV and never
+    /// empty.
     pub targeting_key: Option<String>,
-    /// Everything else.
+    /// All other members.
     pub attributes: Map<String, Value>,
 }
 
-/// Why there is no answer (OpenFeature specification, "Types", error code).
+/// Why a flag could not be evaluated (OpenFeature specification, "Types", error code).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// The request's body or the definitions are not what they should be.
+    /// The request's body or the definitions of the flags cannot be parsed.
     ParseError,
-    /// The flag needs a targeting key.
+    /// The flag needs a targeting key, and the context has none.
     TargetingKeyMissing,
     /// The context does not meet the requirements.
     InvalidContext,
@@ -42,20 +43,20 @@ pub enum ErrorCode {
     General,
 }
 
-/// Why there is no answer, in the protocol's words and in a sentence.
+/// An error of the protocol: its code, a message and the HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{details}")]
 pub struct OfrepError {
-    /// The protocol's word.
+    /// The error code.
     pub code: ErrorCode,
-    /// A sentence for people. It names no value of the request.
+    /// The message for people. It quotes no value of the request.
     pub details: Cow<'static, str>,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: Status,
 }
 
 impl ErrorCode {
-    /// The code as the specification writes it.
+    /// Returns the code as the specification writes it, such as `PARSE_ERROR`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,20 +70,20 @@ impl ErrorCode {
 }
 
 impl OfrepError {
-    /// The request is at fault: 404 for a flag that is not there, else 400.
+    /// Returns an error of the request: 404 for [`ErrorCode::FlagNotFound`], and 400 otherwise.
     #[must_use]
     pub fn of_request(code: ErrorCode, details: impl Into<Cow<'static, str>>) -> Self {
         let status = if code == ErrorCode::FlagNotFound { Status::NotFound } else { Status::BadRequest };
         Self { code, details: details.into(), status }
     }
 
-    /// The definitions have no flag of the name that is asked for.
+    /// Returns the error for a flag that the definitions do not have.
     #[must_use]
     pub fn flag_not_found() -> Self {
         Self::of_request(ErrorCode::FlagNotFound, "there is no flag of this name")
     }
 
-    /// The request's body is longer than it may be (RFC 9110 §15.5.14).
+    /// Returns the error for a body of more than `bytes_max` bytes (RFC 9110 §15.5.14).
     #[must_use]
     pub fn too_long(bytes_max: u32) -> Self {
         Self {
@@ -91,13 +92,13 @@ impl OfrepError {
         }
     }
 
-    /// The request's body took too long (RFC 9110 §15.5.9).
+    /// Returns the error for a body that did not arrive in time (RFC 9110 §15.5.9).
     #[must_use]
     pub fn too_late() -> Self {
         Self { status: Status::RequestTimeout, ..Self::of_request(ErrorCode::General, "the body took too long") }
     }
 
-    /// KV holds definitions that are broken, and none before them are known.
+    /// Returns the error if KV holds invalid definitions and no valid ones are in memory.
     #[must_use]
     pub fn broken_definitions() -> Self {
         Self {
@@ -106,7 +107,7 @@ impl OfrepError {
         }
     }
 
-    /// KV does not answer, and no definitions are known.
+    /// Returns the error if KV does not answer and no definitions are in memory.
     #[must_use]
     pub fn no_definitions() -> Self {
         let details = "the flags cannot be read at the moment; please try again";

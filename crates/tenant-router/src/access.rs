@@ -1,72 +1,76 @@
-//! Who may see a storefront: countries and IP addresses.
+//! Access control of a storefront, by the country and the IP address of the visitor.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A country as `CF-IPCountry` names it: ISO 3166-1 alpha-2, or Cloudflare's `T1` (Tor) and `XX` (unknown).
+/// A country as `CF-IPCountry` names it: ISO 3166-1 alpha-2, or Cloudflare's `T1` (Tor) and
+/// `XX` (unknown). It is in upper case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Country([u8; 2]);
 
-/// A string is no country.
+/// The error for a string that is not a country code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a country code of two characters, such as CH")]
 pub struct CountryError;
 
-/// The addresses that share a prefix (CIDR, RFC 4632 §3.1, RFC 4291 §2.3); a single one is its own range.
+/// A range of IP addresses in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3). A single address is
+/// a range of its own.
 ///
-/// An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is the IPv4 address, in a range as well as asked for. So a range of IPv6
-/// addresses never holds an IPv4 one; `0.0.0.0/0` and `::/0` together hold all.
+/// An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is treated as the IPv4 address, in a range
+/// and in a request. So a range of IPv6 addresses never contains an IPv4 address, and only
+/// `0.0.0.0/0` and `::/0` together contain all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpRange {
-    /// The host's bits are 0.
+    /// The address with all bits after the prefix set to 0.
     network: IpAddr,
-    /// The prefix's length in bits.
+    /// The length of the prefix in bits.
     length: u32,
 }
 
-/// Why a string is no range of IP addresses.
+/// Why a string is not a range of IP addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IpRangeError {
-    /// What stands before the `/` is no address.
+    /// The part before `/` is not an IP address.
     #[error("it is not an IP address or a range such as 192.0.2.0/24")]
     Address,
-    /// What stands behind the `/` is no number, or too high a one.
+    /// The part after `/` is not a number, or is greater than the length of the address.
     #[error("its prefix length is not a number from 0 to {max}")]
     Length {
-        /// The address's length in bits.
+        /// The length of the address in bits: 32 or 128.
         max: u32,
     },
-    /// The address has bits behind the prefix. Which of the two is meant cannot be told.
+    /// The address has bits after the prefix, so either the address or the length is a mistake.
     #[error("its address has bits behind the prefix; the range is {network}")]
     HostBits {
-        /// The range with these bits 0.
+        /// The range that has these bits set to 0.
         network: IpRange,
     },
 }
 
-/// Some visitors.
+/// A set of visitors: those from any of the countries, and those with an address in any of the
+/// ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
-    /// Those from there,
+    /// The countries.
     pub countries: Vec<Country>,
-    /// and those with these addresses.
+    /// The ranges of addresses.
     pub ranges: Vec<IpRange>,
 }
 
-/// A storefront's rules on who may see it; without rules, everyone.
+/// The access rules of a storefront. The default admits everybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// If there, none but these; nobody, where it is empty.
+    /// If set, only these visitors are admitted; an empty set admits nobody.
     pub allow: Option<Who>,
-    /// Not these, whatever `allow` says.
+    /// These visitors are refused, whatever `allow` says.
     pub deny: Who,
 }
 
 impl Country {
-    /// Reads a country code in upper or lower case: a letter, and a letter or digit.
+    /// Parses a country code in upper or lower case: a letter, and a letter or digit.
     ///
     /// # Errors
-    /// [`CountryError`] where it is none.
+    /// [`CountryError`] if the string has another form.
     pub fn parse(code: &str) -> Result<Self, CountryError> {
         match code.as_bytes() {
             [first, second] if first.is_ascii_alphabetic() && second.is_ascii_alphanumeric() => {
@@ -78,10 +82,10 @@ impl Country {
 }
 
 impl IpRange {
-    /// Reads `10.0.0.0/8`, `2001:db8::/32` or a single address.
+    /// Parses `10.0.0.0/8`, `2001:db8::/32` or a single address.
     ///
     /// # Errors
-    /// [`IpRangeError`] says what is wrong.
+    /// [`IpRangeError`] if the string is not a range.
     pub fn parse(text: &str) -> Result<Self, IpRangeError> {
         let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
         let written: IpAddr = address.parse().map_err(|_| IpRangeError::Address)?;
@@ -96,7 +100,7 @@ impl IpRange {
         if range.network == address { Ok(range) } else { Err(IpRangeError::HostBits { network: range }) }
     }
 
-    /// True where the address is in the range.
+    /// Returns true if the address is in the range.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -118,8 +122,9 @@ impl Who {
 }
 
 impl Access {
-    /// True where a visitor with this `CF-Connecting-IP` and `CF-IPCountry` may see the storefront. An address or country
-    /// that is unknown or does not parse is in no list: where only some are allowed, it is refused.
+    /// Returns true if the rules admit a visitor with this `CF-Connecting-IP` and
+    /// `CF-IPCountry`. A value that is missing or invalid is in no set: `deny` does not refuse
+    /// it, and `allow` does not admit it.
     #[must_use]
     pub fn admits(&self, ip: Option<&str>, country: Option<&str>) -> bool {
         let ip = ip.and_then(|ip| ip.trim().parse().ok());
@@ -127,13 +132,13 @@ impl Access {
         !self.deny.includes(ip, country) && self.allow.as_ref().is_none_or(|allow| allow.includes(ip, country))
     }
 
-    /// True where the visitor's address makes a difference.
+    /// Returns true if the rules depend on the visitor's address.
     #[must_use]
     pub fn needs_ip(&self) -> bool {
         self.lists().any(|who| !who.ranges.is_empty())
     }
 
-    /// True where the visitor's country makes a difference.
+    /// Returns true if the rules depend on the visitor's country.
     #[must_use]
     pub fn needs_country(&self) -> bool {
         self.lists().any(|who| !who.countries.is_empty())
@@ -144,23 +149,24 @@ impl Access {
     }
 }
 
-/// What stands before the IPv4 address in an IPv4-mapped one.
+/// The length of the prefix of IPv4-mapped addresses, in bits.
 const MAPPED_BITS: u32 = 96;
 
 fn bits(address: IpAddr) -> u32 {
     if address.is_ipv4() { Ipv4Addr::BITS } else { Ipv6Addr::BITS }
 }
 
-/// Digits only, and no `08`: one way to write each length.
+/// Parses the length of a prefix. It has only digits and no leading zero, so that each length
+/// is written in one way.
 fn prefix_length(digits: &str, max: u32) -> Option<u32> {
     let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     digits.parse().ok().filter(|length| is_plain && *length <= max)
 }
 
-/// The address with nothing but its first `length` bits.
+/// Returns the address with all bits after the first `length` ones set to 0.
 fn masked(address: IpAddr, length: u32) -> IpAddr {
     let behind = bits(address) - length;
-    // To shift by all bits there are is no shift in Rust, but leaves nothing here.
+    // Rust refuses to shift by the full width; the result is then 0.
     match address {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(behind).unwrap_or(0)).into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(behind).unwrap_or(0)).into(),
@@ -296,10 +302,10 @@ mod tests {
         }
     }
 
-    /// Any address with the right network, as text.
+    /// Any address with the length of a prefix.
     fn range() -> impl Strategy<Value = (IpAddr, u32)> {
         let v4 = (any::<Ipv4Addr>(), 0..=32_u32).prop_map(|(v4, length)| (v4.into(), length));
-        // Below 2000::, there are the IPv4-mapped ones.
+        // The bit avoids `::ffff:0:0/96`, the IPv4-mapped addresses.
         let v6 = (any::<Ipv6Addr>(), 3..=128_u32);
         let v6 = v6.prop_map(|(v6, length)| (Ipv6Addr::from_bits(v6.to_bits() | 1 << 125).into(), length));
         prop_oneof![v4, v6]
@@ -311,7 +317,7 @@ mod tests {
             let range = IpRange { network: masked(ip, length), length };
             prop_assert_eq!(IpRange::parse(&range.to_string()), Ok(range));
             prop_assert!(range.contains(ip));
-            // One bit is another one: the one that `flip` bits stand before.
+            // Flips the bit that `flip` bits precede.
             let (other, flip): (IpAddr, u32) = match ip {
                 IpAddr::V4(v4) => (Ipv4Addr::from_bits(v4.to_bits() ^ (1 << 31 >> (flip / 4))).into(), flip / 4),
                 IpAddr::V6(v6) => (Ipv6Addr::from_bits(v6.to_bits() ^ (1 << 127 >> flip)).into(), flip),

@@ -1,4 +1,4 @@
-//! Which storefront a request is for: by the host it names, or else by its path.
+//! Which storefront a request is for. Its host names the storefront, or else its path does.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -9,41 +9,45 @@ use super::TenantError;
 use http_semantics::request_target::{RequestTarget, host_of, percent_decode};
 use kv_store::limits::Key;
 
-/// The key of a custom domain's record is this and the host: `domain:www.example.com`.
+/// The prefix of the key of a custom domain's record; the host follows:
+/// `domain:www.example.com`.
 pub const DOMAIN_KEY: &str = "domain:";
 
-/// A storefront as a request addresses it, and the path it asks for there.
+/// The storefront that a request addresses, and the path below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address<'a> {
-    /// The key of its record in `ROUTING_CONFIG`.
+    /// The key of the storefront's record in `ROUTING_CONFIG`.
     pub key: Key<'a>,
-    /// What stands before the storefront's own paths, byte for byte: `/stores/{id}`, or nothing where the host names it.
+    /// The path of the storefront itself, byte for byte: `/stores/{id}`, or empty if the host
+    /// names it.
     pub prefix: &'a str,
-    /// The path below the storefront, byte for byte: empty, or starts with `/`.
+    /// The path below the storefront, byte for byte: empty, or starting with `/`.
     pub rest: &'a str,
 }
 
-/// The hosts that name storefronts: the vars `TENANT_DOMAIN` and `PLATFORM_HOSTS`.
+/// Which hosts name storefronts: the vars `TENANT_DOMAIN` and `PLATFORM_HOSTS`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
-    /// With a dot before it: `.shops.example.com`. Without it no host names a storefront.
+    /// `TENANT_DOMAIN` after a dot: `.shops.example.com`. Without it, no host names a
+    /// storefront.
     suffix: Option<String>,
     own: Vec<String>,
 }
 
-/// Whom a host names.
+/// What a host names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named<'a> {
-    /// kv-edge itself: its routes answer, also `/stores/{id}`.
+    /// kv-edge itself: its own routes serve the request, `/stores/{id}` among them.
     Platform,
     /// A storefront, whatever the path.
     Storefront(Key<'a>),
-    /// Nobody, though it looks like a storefront's host.
+    /// Nothing: the host is below `TENANT_DOMAIN`, but is not one label.
     Nobody,
 }
 
 impl Hosts {
-    /// Reads the vars: `shops.example.com`, and further hosts of kv-edge itself, comma-separated.
+    /// Parses the vars: a domain such as `shops.example.com`, and further hosts of kv-edge
+    /// itself, separated by commas.
     #[must_use]
     pub fn parse(tenant_domain: &str, platform_hosts: &str) -> Self {
         let domain = host_of(tenant_domain.trim().trim_start_matches("*."));
@@ -51,9 +55,11 @@ impl Hosts {
         Self { suffix: (!domain.is_empty()).then(|| format!(".{domain}")), own: own.collect() }
     }
 
-    /// Whom the host of a request names (RFC 9110 §7.2); a port and a dot at its end do not count. With `TENANT_DOMAIN` every
-    /// host is a storefront's but those of kv-edge itself: that domain, `*.workers.dev`, `localhost`, IP addresses, and
-    /// `PLATFORM_HOSTS`.
+    /// Returns what the host of a request names (RFC 9110 §7.2). Its port and a trailing dot do
+    /// not count.
+    ///
+    /// If `TENANT_DOMAIN` is set, every host names a storefront except those of kv-edge itself:
+    /// that domain, `*.workers.dev`, `localhost`, IP addresses, and `PLATFORM_HOSTS`.
     #[must_use]
     pub fn named(&self, authority: &str) -> Named<'static> {
         let Some(suffix) = &self.suffix else { return Named::Platform };
@@ -74,17 +80,18 @@ impl Hosts {
     }
 }
 
-/// No key is too long: a host has 253 bytes at most (RFC 1035 §2.3.4).
+/// A key is never too long, because a host has at most 253 bytes (RFC 1035 §2.3.4).
 fn storefront(key: String) -> Named<'static> {
     Key::new(key).map_or(Named::Nobody, Named::Storefront)
 }
 
 impl<'a> Address<'a> {
-    /// The address of a request: by whom its host names, or else by its path, `/stores/{id}` and what follows.
+    /// Returns the address of a request: the storefront that its host names, or the one in its
+    /// path, `/stores/{id}`.
     ///
     /// # Errors
-    /// [`TenantError`] where the host names nobody, or there is no id in the path, it is no key of Workers KV, or it is the
-    /// key of a custom domain.
+    /// [`TenantError`] if the host names nothing, the path has no id, or the id is not a key of
+    /// Workers KV or is that of a custom domain.
     pub fn of(named: &Named<'a>, target: &'a RequestTarget<'_>) -> Result<Self, TenantError> {
         match named {
             Named::Platform => Self::by_path(&target.path),
@@ -93,12 +100,12 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// No record has this address.
+    /// Returns the error for a storefront without a record.
     #[must_use]
     pub fn not_found(&self) -> TenantError {
         let key = self.key.as_str();
         let name = key.strip_prefix(DOMAIN_KEY).unwrap_or(key);
-        // The sentence is text, whatever the id is.
+        // The message must be text, whatever the id contains.
         TenantError::NotFound(name.replace(char::is_control, "\u{fffd}"))
     }
 
@@ -117,11 +124,12 @@ impl<'a> Address<'a> {
         Ok(Self { key, prefix, rest })
     }
 
-    /// Checks what of a request goes on to an origin byte for byte.
+    /// Checks the parts of the request that are forwarded to an origin byte for byte.
     ///
     /// # Errors
-    /// [`TenantError::Whitespace`] for what a URL parser would drop, [`TenantError::Host`] for a host that is none: both would
-    /// make the request mean something else behind kv-edge than before it.
+    /// [`TenantError::Whitespace`] if there is a character that a URL parser would drop, and
+    /// [`TenantError::Host`] if the host is invalid. Both would make the origin read another
+    /// request than kv-edge did.
     pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
         let dropped_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
         let passed_on = [self.prefix, self.rest, target.query.unwrap_or_default()];
@@ -133,7 +141,8 @@ impl<'a> Address<'a> {
     }
 }
 
-/// The id of a storefront as a header field takes it: what is not visible ASCII is percent-encoded.
+/// Returns the id of a storefront for a header field: everything except visible ASCII, and `%`,
+/// is percent-encoded.
 #[must_use]
 pub fn id_field(key: &str) -> Cow<'_, str> {
     const NOT_VISIBLE: &percent_encoding::AsciiSet = &CONTROLS.add(b' ').add(b'%');

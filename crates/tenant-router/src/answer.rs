@@ -1,4 +1,4 @@
-//! What is changed in an origin's answer on its way back to the visitor.
+//! Rewrites the header fields of an upstream response for the visitor.
 
 #[cfg(test)]
 mod tests;
@@ -12,39 +12,45 @@ use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop};
 use http_semantics::request_target::RequestTarget;
 use kv_store::memory::Standing;
 
-/// The fields of an answer that matter here, separated by commas: those of one connection that the runtime passes on, those
-/// that are rewritten, and those that only kv-edge may set.
+/// The response fields that this module reads, separated by commas: hop-by-hop fields that the
+/// runtime passes on, fields that are rewritten, and fields that only kv-edge may set.
 pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
                               location,content-location,refresh,set-cookie,x-variant,routing-source,\
                               service-worker-allowed,clear-site-data,cache-control";
 
-/// Stands where the platform found bytes that are no UTF-8: which ones, only the answer's own fields know, and only as long as nobody
-/// sets them anew.
+/// The character that the runtime shows in place of bytes that are not UTF-8. The bytes
+/// themselves survive only if the field is not set anew.
 const LOST_BYTES: char = char::REPLACEMENT_CHARACTER;
 
 /// The value of `X-Served-By`, as documented.
 pub const SERVED_BY: &str = "Cloudflare Worker";
 
-/// Says that an answer did not come about as usual.
+/// The field that says that a response did not come about in the usual way.
 pub const ROUTING_SOURCE: &str = "routing-source";
 
-/// An answer, and how it came about.
+/// An upstream response, and how it came about.
 pub struct Answered<'a, F> {
-    /// Its header fields.
+    /// The header fields of the response.
     pub fields: &'a F,
-    /// The server that gave it.
+    /// The upstream that sent it.
     pub target: Target<'a>,
-    /// True where that is the record's fallback.
+    /// True if that upstream is the record's fallback.
     pub is_fallback: bool,
-    /// How the record stood to what KV holds.
+    /// Whether the record is the one in KV, the last valid one, or stale.
     pub standing: Standing,
-    /// `Set-Cookie` for a visitor that is new here.
+    /// The `Set-Cookie` for a new visitor.
     pub set_cookie: Option<&'a str>,
 }
 
 impl<F: Fields> Answered<'_, F> {
-    /// The edits: fields of the connection and `Alt-Svc` go (it would lead around kv-edge, RFC 7838 §3), URLs and cookies become
-    /// the visitor's, an answer that says nothing of caches is `private`, then come the record's own edits, and last who served it.
+    /// Returns the edits of the response, in this order:
+    ///
+    /// 1. Hop-by-hop fields and `Alt-Svc` are removed; the latter would lead around kv-edge
+    ///    (RFC 7838 §3).
+    /// 2. URLs and cookies become those of the visitor.
+    /// 3. The record's own edits are applied.
+    /// 4. A response without `Cache-Control` becomes `private`.
+    /// 5. The fields that say who served it are set, and the cookie of a new visitor is added.
     #[must_use]
     pub fn edits<'e>(
         &'e self,
@@ -57,7 +63,8 @@ impl<F: Fields> Answered<'_, F> {
         if self.fields.has("alt-svc") {
             edits.remove("alt-svc");
         }
-        // Both would reach past the storefront's own paths: to all others at the same host.
+        // Both would affect all storefronts at the same host, because they apply to paths
+        // outside of this one.
         for name in ["service-worker-allowed", "clear-site-data"] {
             if !address.prefix.is_empty() && self.fields.has(name) {
                 edits.remove(name);
@@ -74,7 +81,8 @@ impl<F: Fields> Answered<'_, F> {
         for (name, value) in &own.set {
             edits.set(name.as_str(), value.as_str());
         }
-        // A cache in front of kv-edge might key without the host or the cookie, and store what says nothing.
+        // A cache in front of kv-edge could ignore the host or the cookie in its key, and store
+        // a response without `Cache-Control`.
         let is_removed = edits.remove.iter().any(|name| name == "cache-control");
         let is_set = edits.set.iter().any(|(name, _)| name == "cache-control");
         if !is_set && (is_removed || !self.fields.has("cache-control")) {
@@ -110,7 +118,7 @@ impl<F: Fields> Answered<'_, F> {
         let path = url.strip_prefix(backend.origin().as_str()).unwrap_or_default();
         let view = View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
         let backends = Reachable { record, asked: backend, is_fallback: self.is_fallback };
-        // A URL with lost bytes would be another one after a rewriting.
+        // Rewriting a URL with lost bytes would make it another URL.
         let url_field = |name: &str| self.fields.get(name).filter(|value| !value.contains(LOST_BYTES));
         for name in ["location", "content-location"] {
             if let Some(field) = url_field(name).and_then(|value| view.location(&value, &backends)) {
@@ -123,9 +131,11 @@ impl<F: Fields> Answered<'_, F> {
         if self.fields.has("set-cookie") {
             let lines = self.fields.set_cookies();
             let visible: Vec<String> = lines.iter().map(|line| view.set_cookie(line)).collect();
-            // What need not change stays as it is, byte for byte: a line may be no UTF-8. All lines are set anew, or none. One with
-            // lost bytes keeps them if it reaches no other host: its path is then the server's, no boundary anyway (RFC 6265 §8.5).
-            // Beside a line that has to change, which may be a session, it does not.
+            // If no line needs a change, the fields are left alone byte for byte, because a
+            // line may not be UTF-8. Otherwise all lines are set anew. A line with lost bytes
+            // is no reason for that unless it has a `Domain` and so reaches other hosts: its
+            // path remains the server's, which is no security boundary (RFC 6265 §8.5). If
+            // another line must change, perhaps a session, it loses its bytes.
             let mut changed = lines.iter().zip(&visible).filter(|(line, visible)| line != visible).peekable();
             let has_changed = changed.peek().is_some();
             if has_changed && !changed.all(|(line, _)| line.contains(LOST_BYTES) && !has_domain(line)) {
@@ -138,7 +148,7 @@ impl<F: Fields> Answered<'_, F> {
     }
 }
 
-/// The value of [`ROUTING_SOURCE`] for an answer of the record's fallback.
+/// The value of [`ROUTING_SOURCE`] for a response of the record's fallback.
 pub const FALLBACK: &str = "fallback";
 
 fn source(standing: Standing, is_fallback: bool) -> Option<&'static str> {
@@ -150,7 +160,7 @@ fn source(standing: Standing, is_fallback: bool) -> Option<&'static str> {
     }
 }
 
-/// The servers of a storefront, and which paths reach them.
+/// The upstreams of a storefront, and which paths reach them.
 struct Reachable<'a> {
     record: &'a Record,
     asked: &'a Backend,
@@ -158,8 +168,10 @@ struct Reachable<'a> {
 }
 
 impl Reachable<'_> {
-    /// Of the variants, a visitor reaches the one that answered him, and no other: a redirect to that would lead him back to
-    /// where he is. One who was answered by none of them may reach each that he can get.
+    /// Returns true if the visitor's next request can reach this upstream as a variant. A
+    /// visitor whom a variant served reaches only that one: a redirect to another variant would
+    /// lead them back to their own. A visitor whom none served may reach each variant that they
+    /// can get.
     fn reaches_variant(&self, backend: &Backend) -> bool {
         let is = |variant: &Variant, backend: &Backend| variant.backend == *backend;
         let variants = self.record.variants();
@@ -179,7 +191,7 @@ impl Backends for Reachable<'_> {
     }
 
     fn reaches(&self, rest: &str, backend: &Backend) -> bool {
-        // The fallback stands in for all of the others.
+        // The fallback stands in for all other upstreams.
         (self.is_fallback && backend == self.asked)
             || match self.record.serving(rest) {
                 Some(Serving::One(serving)) => serving == backend,

@@ -1,32 +1,33 @@
-//! A server behind a storefront: its origin and the path that everything sent there stands below.
+//! An upstream of a storefront: an origin, and the base path below which everything is sent.
 
 use http_semantics::origin::{Origin, OriginError, same_host};
 use http_semantics::request_target::has_dot_segments;
 
-/// Origin and base path of a server, as a record names them: `https://a.example/shop/`.
+/// The address of an upstream, as a record names it: `https://a.example/shop/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     origin: Origin,
-    /// Without the slash at its end; empty, or starts with `/`.
+    /// The base path without a trailing slash: empty, or starting with `/`.
     base: String,
 }
 
-/// Why a string names no server that requests can be sent to.
+/// Why a string is not the address of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// The string does not start with an http(s) origin.
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// The path is not one to put paths behind.
+    /// The path cannot be a base path.
     #[error("its path has a query, a fragment, a space or a dot segment")]
     Base,
 }
 
 impl Backend {
-    /// Reads `https://host:port/base/path`.
+    /// Parses `https://host:port/base/path`.
     ///
     /// # Errors
-    /// [`BackendError`] says what is wrong. Dot segments, `\`, a query or a fragment in a record are a mistake.
+    /// [`BackendError`] if the origin is invalid, or the path has dot segments, `\`, a query or
+    /// a fragment. None of these can be meant in a record.
     pub fn parse(url: &str) -> Result<Self, BackendError> {
         let (origin, path) = Origin::split(url)?;
         let is_clean = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\'));
@@ -36,21 +37,25 @@ impl Backend {
         Ok(Self { origin, base: path.strip_suffix('/').unwrap_or(path).to_owned() })
     }
 
-    /// Scheme, host and port.
+    /// Returns scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The path before everything that is sent there: empty, or starts with `/` and does not end with one.
+    /// Returns the base path: empty, or starting with `/` and without a slash at its end.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// The URL for a path below a storefront (empty, or starting with `/`) and a query. All of it stays byte for byte: empty
-    /// segments, a trailing slash, percent escapes. Nothing in it can change the host, because the origin ends before the
-    /// first slash, nor leave the base path, because dot segments are resolved before ([`http_semantics::request_target`]).
+    /// Returns the URL for a path below the storefront (empty, or starting with `/`) and a
+    /// query.
+    ///
+    /// Both are kept byte for byte: empty segments, a trailing slash, percent-encoding. Nothing
+    /// in them can change the host, because the origin ends before the first slash, and nothing
+    /// can leave the base path, because dot segments have been resolved before
+    /// ([`http_semantics::request_target`]).
     #[must_use]
     pub fn join(&self, rest: &str, query: Option<&str>) -> String {
         let rest = if rest.is_empty() { "/" } else { rest };
@@ -58,15 +63,18 @@ impl Backend {
         [self.origin.as_str(), &self.base, rest, mark, query].concat()
     }
 
-    /// The path below a storefront that [`join`](Self::join) would make this path of the server from: empty for the base path
-    /// itself, else starting with `/`. `None` for a path that is not below the base path.
+    /// Returns the path below the storefront that [`join`](Self::join) maps to this path: empty
+    /// for the base path itself, otherwise starting with `/`. Returns `None` if the path is not
+    /// below the base path.
     #[must_use]
     pub fn strip<'p>(&self, path: &'p str) -> Option<&'p str> {
         path.strip_prefix(self.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// True where an origin is this server's, or is http where this one is https, both with their scheme's default port: what a
-    /// server behind TLS termination says of itself. Not the other way round: an http server that redirects to https means it.
+    /// Returns true if this is the upstream's origin, or its http origin if the upstream is
+    /// https and both use the default port of their scheme. A server behind TLS termination
+    /// names itself that way. The reverse does not hold, because an http server that redirects
+    /// to https means another one.
     #[must_use]
     pub fn is_at(&self, origin: &Origin) -> bool {
         self.origin == *origin || (self.origin.is_secure() && same_host(&self.origin, origin))

@@ -1,4 +1,10 @@
-//! What happens when an origin fails: what counts as a failure and against whom, who is asked instead, and when nobody is.
+//! Failover: what counts as a failure of an upstream, which one is tried next, and when none
+//! is.
+//!
+//! [`Failover::first`] chooses the upstream, and [`Failover::after`] a second one if that
+//! fails. [`Failover::fallback`] decides whether the record's fallback serves the request, and
+//! [`Failover::in_panic`] tries an outlier after all. The circuit breakers are those of
+//! [`circuit_breaker`]. Times are milliseconds since the Unix epoch.
 
 use std::time::Duration;
 
@@ -8,52 +14,54 @@ use super::plan::{Body, Plan, Target};
 use super::record::Fallback;
 use circuit_breaker::{Admission, Circuits, Opened, Outcome};
 
-/// A deadline shorter than this says more of the record than of the origin, in milliseconds.
+/// The shortest deadline whose expiry counts as a failure of the origin, in milliseconds. A
+/// shorter one says more about the record than about the origin.
 const TELLING_DEADLINE_MS: u128 = 1000;
 
-/// How asking one server ended.
+/// How one try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It answered with this status.
+    /// The upstream responded with this status.
     Answered(u16),
-    /// It could not be reached, or broke the connection off.
+    /// The upstream could not be reached, or closed the connection.
     Unreached,
-    /// No answer had begun by the deadline.
+    /// No response had begun by the deadline.
     Late,
 }
 
-/// What an isolate knows of its origins, for all storefronts.
+/// The state of failover in one isolate, for all storefronts.
 #[derive(Debug, Clone)]
 pub struct Failover {
     circuits: Circuits,
     second_tries: SecondTries,
 }
 
-/// What came of a try.
+/// What follows from the first try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct After<'r> {
-    /// The server to ask now, and for how long.
+    /// The upstream to try next, and its deadline.
     pub second: Option<(Target<'r>, Duration)>,
-    /// What the failure has opened just now.
+    /// The circuit that this failure opened.
     pub opened: Option<Opened>,
 }
 
 impl Ended {
-    /// True where the server, or the one behind it, failed (RFC 9110 §15.6.3 to §15.6.5).
+    /// Returns true if the upstream failed: it did not respond, or with 502, 503 or 504 (RFC
+    /// 9110 §15.6.3 to §15.6.5).
     #[must_use]
     pub fn is_failure(self) -> bool {
         !matches!(self, Self::Answered(status) if !matches!(status, 502..=504))
     }
 
-    /// True where this outcome of a second try stands and not that of the first one: what an origin says of its failure says
-    /// more than that another one cannot be reached.
+    /// Returns true if the result of this second try is served in place of that of the first
+    /// one. A response always is, because it says more than a connection that failed.
     #[must_use]
     pub fn replaces(self, first: Self) -> bool {
         matches!(self, Self::Answered(_)) || !matches!(first, Self::Answered(_))
     }
 
-    /// What the circuit of the origin is told. Nothing, where the visitor may be the one who failed: a body that is streamed
-    /// breaks off, or takes its time, as he sends it.
+    /// Returns what is recorded for the origin, or `None` if the failure may be the visitor's:
+    /// a streamed body breaks off, or takes its time, as they send it.
     fn for_circuit(self, plan: &Plan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
             Self::Answered(_) if self.is_failure() => Some(Outcome::GatewayError),
@@ -66,24 +74,28 @@ impl Ended {
 }
 
 impl Failover {
-    /// Knows nothing of any origin, and later remembers so many bytes of those that failed lately.
+    /// Returns the initial state: all circuits are closed. `bytes_max` bounds the memory for
+    /// origins that failed lately.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self { circuits: Circuits::new(bytes_max), second_tries: SecondTries::new() }
     }
 
-    /// Returns the most bytes that this remembers.
+    /// Returns the bound of the memory in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         self.circuits.bytes_max()
     }
 
-    /// The server to ask: the first whose circuits let the request through. One whose origin is an outlier is passed over for
-    /// another variant or a fallback at an origin that has not failed lately. Without such a one it is asked all the same: an outlier
-    /// is better than nothing (Envoy's panic threshold), and a stranger may have made it one.
+    /// Chooses the upstream of a request: the first whose circuits admit it.
+    ///
+    /// An outlier is passed over if another variant or a fallback can take its place, at an
+    /// origin that has not failed lately. Otherwise it is tried all the same: it is better than
+    /// nothing (Envoy's panic threshold), and a stranger may have made it an outlier.
     ///
     /// # Errors
-    /// [`TenantError::CircuitOpen`] where none does, with the shortest time until one may.
+    /// [`TenantError::CircuitOpen`] if no circuit admits the request, with the shortest time
+    /// until one may.
     pub fn first<'r>(
         &mut self,
         plan: &Plan<'r>,
@@ -102,36 +114,41 @@ impl Failover {
         Err(TenantError::CircuitOpen { retry_after_seconds: shortest_ms.div_ceil(1000).max(1) })
     }
 
-    /// The server to ask after [`first`](Self::first) gave none, and the fallback did not answer well: one that is an outlier, if
-    /// the request can be sent a second time.
+    /// Returns the upstream to try if [`first`](Self::first) found none and the fallback did
+    /// not serve the request either: an outlier, if the request can be sent again.
     pub fn in_panic<'r>(&mut self, plan: &Plan<'r>, now_ms: u64) -> Option<Target<'r>> {
         plan.targets().filter(|_| plan.may_resend).find(|target| self.admits(plan, *target, false, now_ms))
     }
 
-    /// True if something at another origin, which has not failed lately, can answer in place of this server. A page that says that
-    /// the storefront is not available is no such answer.
+    /// Returns true if an upstream at another origin, which has not failed lately, can serve
+    /// the request instead. A maintenance page does not count.
     fn has_alternative(&self, plan: &Plan<'_>, fallback: Option<&Fallback>, target: Target<'_>) -> bool {
         let fallback = match fallback {
             Some(Fallback::Backend(backend)) => Some(backend),
             Some(Fallback::Page(_)) | None => None,
         };
         let backends = plan.targets().map(|other| other.backend).chain(fallback);
-        // Only of a request that can be sent again if the alternative fails.
+        // The request must still be there to send if the alternative fails.
         let backends = backends.filter(|_| plan.may_resend);
         let mut origins = backends.map(Backend::origin).filter(|origin| *origin != target.backend.origin());
         origins.any(|origin| !self.circuits.has_failed_lately(origin.as_str()))
     }
 
-    /// True where the end of a try changes nothing, so that nobody needs to look at the clock for [`after`](Self::after).
+    /// Returns true if the end of a try changes nothing, so that [`after`](Self::after) and its
+    /// look at the clock can be skipped.
     #[must_use]
     pub fn is_of_no_matter(&self, asked: Target<'_>, ended: Ended) -> bool {
         !ended.is_failure() && !self.circuits.has_failed_lately(asked.backend.origin().as_str())
     }
 
-    /// Notes how the first try ended, `spent` after it began, and says who is asked once more: the request's own server, if that was
-    /// passed over, or else another variant at another origin, best one that is no outlier, or else the same server, unless a circuit
-    /// has opened. Nobody, where the request was served, cannot be sent
-    /// again, has no time left, or the isolate's second tries are used up.
+    /// Records how the first try ended, `spent` after it began, and chooses the upstream of a
+    /// second try.
+    ///
+    /// That is, in this order: the request's own upstream if it was passed over; another
+    /// variant at another origin, preferably one that is not an outlier; the same upstream,
+    /// unless a circuit has opened. There is no second try if the first one succeeded, the
+    /// request cannot be sent again, no time is left, or the isolate has used up its second
+    /// tries.
     pub fn after<'r>(
         &mut self,
         plan: &Plan<'r>,
@@ -150,8 +167,9 @@ impl Failover {
         After { second, opened }
     }
 
-    /// The request's own server, if that was passed over as an outlier: it has the same time again, and costs no second try, as
-    /// it would have been asked first but for the failures of others.
+    /// Returns the request's own upstream if it was passed over as an outlier. It gets the full
+    /// time again and costs no second try, because it would have been tried first but for the
+    /// failures of others.
     fn own<'r>(&mut self, plan: &Plan<'r>, failed: Target<'_>, now_ms: u64) -> Option<(Target<'r>, Duration)> {
         let was_passed_over = failed.backend.origin() != plan.target.backend.origin();
         (was_passed_over && self.admits(plan, plan.target, false, now_ms)).then_some((plan.target, plan.timeout))
@@ -164,7 +182,7 @@ impl Failover {
         (ended, left): (Ended, Duration),
         now_ms: u64,
     ) -> Option<(Target<'r>, Duration)> {
-        // Each takes something away, so nothing is asked for in vain: first a try, then a probe.
+        // The order matters, because each check uses something up: first a try, then a probe.
         if ended == Ended::Late || left.is_zero() || !self.second_tries.take() {
             return None;
         }
@@ -175,7 +193,7 @@ impl Failover {
         all.next().map(|(target, _)| (target, left))
     }
 
-    /// Notes how a try ended that no other follows, and says what has opened just now.
+    /// Records how a try ended that no other follows, and returns the circuit that it opened.
     pub fn note(
         &mut self,
         plan: &Plan<'_>,
@@ -188,8 +206,8 @@ impl Failover {
         self.circuits.ended(asked.backend.origin().as_str(), || plan.request_key(asked), outcome, now_ms)
     }
 
-    /// Notes how a second try ended, as [`note`](Self::note) does. One that failed at the same origin as the first one is the
-    /// same failure again: five requests open a circuit, not three.
+    /// Records how a second try ended, as [`note`](Self::note) does. A second failure at the
+    /// same origin is not recorded: five failed requests open a circuit, not three.
     pub fn note_second(
         &mut self,
         plan: &Plan<'_>,
@@ -202,8 +220,9 @@ impl Failover {
         if is_same && ended.is_failure() { None } else { self.note(plan, second, ended, deadline, now_ms) }
     }
 
-    /// What answers in place of the servers. `ended` is how the last try ended, `None` where nobody was asked. Another server
-    /// is asked only where the request can be sent to it, and its own circuit lets it through.
+    /// Returns the fallback that serves the request. `ended` is how the last try ended, or
+    /// `None` if there was none. A fallback server is used only if the request can still be
+    /// sent, and only if its own circuit admits it.
     pub fn fallback<'r>(
         &mut self,
         fallback: Option<&'r Fallback>,
@@ -234,10 +253,11 @@ impl Failover {
     }
 }
 
-/// The second tries of an isolate, for all its origins: a tenth of its requests, and ten more. So an outage is not doubled.
+/// The retry budget of an isolate: a tenth of its requests, and ten more. So an outage does not
+/// double the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SecondTries {
-    /// Tenths of a try.
+    /// The budget in tenths of a try.
     tenths: u32,
 }
 
@@ -245,17 +265,17 @@ impl SecondTries {
     const TENTHS_MAX: u32 = 100;
     const TRY: u32 = 10;
 
-    /// Ten tries.
+    /// Returns a budget of ten tries.
     const fn new() -> Self {
         Self { tenths: Self::TENTHS_MAX }
     }
 
-    /// Notes a request, whatever becomes of it.
+    /// Adds the share of one request, however it ends.
     fn requested(&mut self) {
         self.tenths = (self.tenths + 1).min(Self::TENTHS_MAX);
     }
 
-    /// Takes one; false where none is left.
+    /// Uses one try up; returns false if none is left.
     fn take(&mut self) -> bool {
         let left = self.tenths.checked_sub(Self::TRY);
         self.tenths = left.unwrap_or(self.tenths);
@@ -461,7 +481,8 @@ mod tests {
         assert_eq!(failover.fallback(Some(&server), &again, None, 1), None, "its own circuit is open");
     }
 
-    /// All tries of one request, as the Worker makes them. True if the visitor gets an answer that is no failure.
+    /// Makes all tries of one request as the Worker does. Returns true if the visitor gets a
+    /// response that is not a failure.
     fn is_served<'r>(
         failover: &mut Failover,
         plan: &Plan<'r>,
@@ -499,7 +520,8 @@ mod tests {
         outlier.is_some_and(|outlier| !tries(failover, outlier).is_failure())
     }
 
-    /// What an attacker can make of each of their requests: every kind of failure, and any answer.
+    /// How an attacker can make each of their requests end: every kind of failure, and any
+    /// response.
     const KINDS: [Ended; 7] = [
         Ended::Answered(200),
         Ended::Answered(500),
@@ -511,8 +533,8 @@ mod tests {
     ];
 
     proptest! {
-        /// The attacker has one address, as many paths as they like and any method, and decides how each request ends: by its path, its
-        /// fields or its body.
+        /// The attacker has one address, any number of paths and any method, and decides by
+        /// path, fields or body how each request ends.
         #[test]
         fn whatever_one_visitor_makes_fail_no_other_visitors_request_to_a_healthy_path_fails(
             requests in prop::collection::vec((0..7_usize, 0..30_usize, 0..3_usize, 0..3000_u64, any::<bool>()), 1..150),
@@ -540,7 +562,7 @@ mod tests {
                 is_served(&mut failover, &attack, fallback, now_ms, &attacked);
 
                 let healthy = |_: &Plan<'_>, target: Target<'_>| if target == a { Ended::Answered(200) } else { elsewhere };
-                // Paths that the attacker makes fail for themselves are among them.
+                // This includes paths that fail for the attacker.
                 let asked = Plan {
                     method: if is_resent { "GET" } else { "POST" },
                     rest: &paths[path],
@@ -548,7 +570,7 @@ mod tests {
                     may_resend: is_resent,
                     ..plan(a, &others)
                 };
-                // Nobody else's success makes up for the failures.
+                // A clone, so that no other success makes up for the failures.
                 let mut failover = failover.clone();
                 prop_assert!(is_served(&mut failover, &asked, fallback, now_ms, &healthy), "{:?} {}", KINDS[kind], path);
             }

@@ -1,4 +1,4 @@
-//! What is changed in a request on its way to an origin.
+//! Rewrites the header fields of a request for its upstream.
 
 use std::net::IpAddr;
 
@@ -10,17 +10,20 @@ use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop, with_member
 use http_semantics::forwarding_fields::is_stripped;
 use http_semantics::request_target::RequestTarget;
 
-/// The pseudonym in `Via` (RFC 9110 §7.6.3). The version is that of the hop behind Cloudflare's proxy.
+/// The member of `Via` (RFC 9110 §7.6.3). The version is that of the connection from
+/// Cloudflare's proxy.
 const VIA: &str = "1.1 kv-edge";
-/// Fields with nothing in them but who the client is, which can be made true. All other ones of a visitor go.
+/// Fields that hold only the client's address. They are replaced by the true one; all other
+/// claims of a visitor are removed.
 const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
-/// The edits: fields of the connection go, what a visitor says as only a proxy may ([`is_stripped`]) goes or is replaced by what
-/// is true (RFC 7239 and the older `X-Forwarded-*`), `Via` and `CDN-Loop` are continued, and then come the record's own edits. Only a `GET` may upgrade to a
-/// WebSocket (RFC 6455 §4.1).
+/// Returns the edits of the request. Hop-by-hop fields are removed. Fields that only a proxy
+/// may set ([`is_stripped`]) are removed or replaced by true ones (RFC 7239 and the older
+/// `X-Forwarded-*`). `Via` and `CDN-Loop` are continued. The record's own edits come last. Only
+/// a `GET` may upgrade to a WebSocket (RFC 6455 §4.1).
 ///
 /// # Errors
-/// [`TenantError::Loop`] where the request was here before.
+/// [`TenantError::Loop`] if the request has passed through kv-edge before.
 pub(super) fn edits<'a>(
     fields: &impl Fields,
     target: &RequestTarget<'a>,
@@ -59,7 +62,8 @@ pub(super) fn edits<'a>(
     Ok(edits)
 }
 
-/// The `Forwarded` field (RFC 7239 §4). A host with a port is quoted, and so is an IPv6 address, in brackets (§6.1).
+/// Returns the `Forwarded` field (RFC 7239 §4). The host is quoted because of its port, and an
+/// IPv6 address because of its brackets (§6.1).
 fn forwarded(client: Option<IpAddr>, target: &RequestTarget<'_>) -> String {
     let client = match client {
         Some(IpAddr::V4(ip)) => ip.to_string(),

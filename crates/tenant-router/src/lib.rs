@@ -1,8 +1,58 @@
-//! The tenant router: which origin serves a storefront's request, what is changed on the way there and back, and what happens
-//! when it fails (KV documentation, "Route requests across various web servers").
+//! The tenant router: a reverse proxy for many storefronts, each with upstreams of its own (KV
+//! documentation, "Route requests across various web servers").
 //!
-//! [`address`] finds the storefront, [`record`] says what is known of it, [`plan`] decides where the request goes, [`failover`]
-//! who is asked when that fails, and [`answer`] what the visitor gets to see.
+//! The crate decides; it does no I/O and has no clock. The Worker reads the record, sends the
+//! request, and passes the result of each try back.
+//!
+//! # Concepts, in the order in which a request meets them
+//!
+//! 1. Its **address**: the host or the path names the storefront ([`address`]).
+//! 2. The storefront's **record** lists its upstreams and how they are used ([`record`],
+//!    [`backend`]).
+//! 3. **Access rules** admit or refuse the visitor by country and IP address ([`access`]).
+//! 4. A route serves a path, or the visitor gets one of several **variants**. A signed cookie,
+//!    or a user id, gives a returning visitor the same one ([`visitor`]).
+//! 5. The **plan** names the upstream, the others that may replace it, and the edits of the
+//!    request's header fields ([`plan`]).
+//! 6. **Failover** chooses the upstream that is tried, by the circuit breakers of all origins,
+//!    and what follows a failure: a second try, the record's fallback, or an error
+//!    ([`failover`]).
+//! 7. The **response** is edited for the visitor: URLs and cookies of the upstream become those
+//!    of the storefront ([`answer`], [`view`]).
+//!
+//! ```text
+//! request ── address ── record ── plan ── failover ─┬─> upstream ── response edits ──> visitor
+//!                                            ^      │      │
+//!                                            └──────┼──────┘ it failed: a second try
+//!                                                   └─> fallback, or an error
+//! ```
+//!
+//! # Example
+//!
+//! ```
+//! use http_semantics::fields::HeaderSection;
+//! use http_semantics::request_target::RequestTarget;
+//! use http_semantics::upstream_timeout::UpstreamTimeout;
+//! use tenant_router::address::{Address, Hosts};
+//! use tenant_router::plan::{Asked, Plan, Settings};
+//! use tenant_router::record::Stored;
+//!
+//! let target = RequestTarget::parse("https://shops.example/stores/tea/cart?step=1");
+//! let named = Hosts::parse("", "").named(target.authority);
+//! let address = Address::of(&named, &target).unwrap();
+//!
+//! let json = r#"{"origin": "https://tea.example/shop"}"#;
+//! let Ok(Stored::Record(record)) = Stored::parse("tea", json, None) else { panic!("a fault") };
+//! let fields = HeaderSection::from(&[("cf-connecting-ip", "192.0.2.1")]);
+//! let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
+//! let timeout = UpstreamTimeout::from_milliseconds(10_000);
+//! let settings = Settings { token: None, visitor_key: None, timeout };
+//! let plan = Plan::new(&asked, &address, &record, &settings, || 0).unwrap();
+//!
+//! let url = plan.target.backend.join(plan.rest, plan.query);
+//! assert_eq!(url, "https://tea.example/shop/cart?step=1");
+//! assert!(plan.may_resend);
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -26,43 +76,45 @@ use http_semantics::request_target::BadPercentEncoding;
 use http_semantics::status::Status;
 use kv_store::limits::KeyError;
 
-/// Why a request reaches no origin.
+/// Why a request is not served by an upstream. Each variant knows its HTTP status and code
+/// ([`HttpError`]).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
-    /// The path names no storefront. The sentence is the documented one.
+    /// The path names no storefront. The message is the documented one.
     #[error("Welcome to our multi-tenant platform. Please specify a storefront ID in the URL path.")]
     MissingId,
-    /// The id's percent-encoding is broken.
+    /// The percent-encoding of the id is invalid.
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
-    /// The id is no key of Workers KV.
+    /// The id is not a valid key of Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// There is a control character or white space in the path or query, which a URL parser would drop.
+    /// The path or query has a control character or white space, which a URL parser would drop.
     #[error("The path or query has a control character or a space; write it percent-encoded.")]
     Whitespace,
-    /// The request's host has characters that no host has.
+    /// The request's host has characters that a host cannot have.
     #[error("The request names no valid host.")]
     Host,
     /// No record has this id or domain.
     #[error("Storefront \"{0}\" not found.")]
     NotFound(String),
-    /// The record cannot be used, and none before it is remembered.
+    /// The record is invalid, and no earlier one is in memory. The text is for the log.
     #[error("the record is broken: {0}")]
     BrokenRecord(String),
-    /// The record names an origin that is not on `ROUTING_ORIGINS`, or is http where `ROUTING_INSECURE` does not admit it.
+    /// The record names an origin that `ROUTING_ORIGINS` does not list, or an http origin
+    /// without `ROUTING_INSECURE`.
     #[error("the record is refused: {0}")]
     NotAllowed(String),
     /// The record of a custom domain names a storefront that has no record.
     #[error("the domain's record names the storefront \"{0}\", which does not exist")]
     DanglingDomain(String),
-    /// The request was here before (RFC 8586, RFC 5842 §7.2).
+    /// The request has passed through kv-edge before (RFC 8586, RFC 5842 §7.2).
     #[error("The request came back to where it was: the storefront's origin leads to this service.")]
     Loop,
     /// A `GET` or `HEAD` has a body.
     #[error("A GET or HEAD with a body cannot be passed on.")]
     UnexpectedBody,
-    /// A `TRACE` is not passed on (RFC 9110 §9.3.8).
+    /// A `TRACE` is not forwarded (RFC 9110 §9.3.8).
     #[error("TRACE is not passed on.")]
     Trace,
     /// The record does not admit the visitor's country or address.
@@ -71,25 +123,26 @@ pub enum TenantError {
     /// `X-Force-Variant` without the right token.
     #[error("X-Force-Variant needs the header X-Force-Variant-Token: <API_TOKEN>.")]
     ForceUnauthorized,
-    /// `X-Force-Variant` where the secret `API_TOKEN` is not set.
+    /// `X-Force-Variant`, and the secret `API_TOKEN` is not set.
     #[error("X-Force-Variant is closed until the secret API_TOKEN is set.")]
     ForceClosed,
     /// `X-Force-Variant` names none of the storefront's variants.
     #[error("The storefront has no variant of this name.")]
     UnknownVariant,
-    /// Visitors are split by a signed cookie, and there is no secret to sign it with.
+    /// Visitors are split by a signed cookie, and no secret is set to sign it with.
     #[error("neither VISITOR_SECRET nor API_TOKEN is set, which sign the visitors' cookies")]
     NoVisitorKey,
-    /// The circuits of all origins that could answer are open.
+    /// The circuits of all origins that could serve the request are open.
     #[error("every origin of the storefront has failed too often lately")]
     CircuitOpen {
-        /// When one of them is asked again, in seconds.
+        /// The time after which one of them is tried again, in seconds.
         retry_after_seconds: u64,
     },
-    /// The origin did not answer (RFC 9110 §15.6.3), or what it answered is no HTTP. The text is for the log.
+    /// The origin did not respond (RFC 9110 §15.6.3), or its response is not valid HTTP. The
+    /// text is for the log.
     #[error("{0}")]
     OriginFailed(String),
-    /// The origin's answer had not begun after this long (RFC 9110 §15.6.5).
+    /// No response had begun after this time (RFC 9110 §15.6.5).
     #[error("no answer had begun after {} ms", .0.as_millis())]
     OriginTimeout(Duration),
 }
@@ -97,7 +150,7 @@ pub enum TenantError {
 impl HttpError for TenantError {
     fn response(&self) -> ErrorResponse {
         let told = |status, code| ErrorResponse::new(status, code, self.to_string());
-        // The display of these is for the log.
+        // What these display goes to the log only.
         let hidden = |status, code, sentence: &'static str| ErrorResponse::new(status, code, sentence).because(self);
         match self {
             Self::MissingId => told(Status::BadRequest, "missing_storefront_id"),

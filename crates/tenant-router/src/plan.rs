@@ -1,4 +1,5 @@
-//! The whole plan of a request to a storefront: where it goes, what is changed in it, and what may be tried again.
+//! The plan of a request to a storefront: its upstreams, the edits of its header fields, its
+//! deadline, and whether it may be sent again.
 
 #[cfg(test)]
 mod tests;
@@ -18,90 +19,94 @@ use http_semantics::fields::{Fields, HeaderEdits};
 use http_semantics::request_target::RequestTarget;
 use http_semantics::upstream_timeout::UpstreamTimeout;
 
-/// A body up to this many bytes is kept aside.
+/// The longest body that is buffered, in bytes. Longer ones are streamed.
 pub const KEPT_BODY_BYTES_MAX: u64 = 64 * 1024;
 
-/// Names a variant for one request, whatever the visitor has; needs [`FORCE_TOKEN`].
+/// The request field that forces a variant for one request, whatever the visitor's own is. It
+/// needs [`FORCE_TOKEN`].
 const FORCE: &str = "x-force-variant";
 
-/// The token that [`FORCE`] needs: `API_TOKEN`. Not `Authorization`, which is the origin's.
+/// The request field for the token that [`FORCE`] needs, `API_TOKEN`. `Authorization` is left
+/// to the origin.
 const FORCE_TOKEN: &str = "x-force-variant-token";
 
-/// A request, as far as it decides.
+/// The parts of a request that the plan depends on.
 pub struct Asked<'a, F> {
     /// The method, as it was sent.
     pub method: &'a str,
-    /// Its URL.
+    /// The URL.
     pub target: &'a RequestTarget<'a>,
-    /// Its header fields.
+    /// The header fields.
     pub fields: &'a F,
-    /// True where the platform has a body of it; need not be known of a `GET` or `HEAD`.
+    /// True if the runtime has a body. It is not looked at for `GET` and `HEAD`.
     pub has_body: bool,
 }
 
-/// What the deployment decides.
+/// The settings of the deployment.
 pub struct Settings<'a> {
     /// The secret `API_TOKEN`.
     pub token: Option<&'a str>,
-    /// What signs the visitors' cookies.
+    /// The key that signs the visitors' cookies.
     pub visitor_key: Option<&'a VisitorKey>,
     /// `UPSTREAM_TIMEOUT_MS`.
     pub timeout: UpstreamTimeout,
 }
 
-/// A server to ask.
+/// An upstream to send a request to, and the variant that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'r> {
-    /// The variant that it is, where variants decide.
+    /// The name of the variant, if variants serve the path.
     pub variant: Option<&'r str>,
-    /// The server.
+    /// The address.
     pub backend: &'r Backend,
 }
 
-/// What becomes of a request's body.
+/// How the body of a request is sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// It has none, or an empty one.
+    /// The request has no body, or an empty one.
     None,
-    /// It is short, and read before the request goes on: so it can be sent again, and where it breaks off that is no origin's
-    /// fault.
+    /// The body is short and is read before the request is sent. So it can be sent again, and
+    /// an upload that breaks off is not taken for a failure of the origin.
     Kept,
-    /// It goes on as it comes.
+    /// The body is streamed.
     Streamed,
 }
 
-/// What to do with a request.
+/// How a request is sent on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan<'a> {
     /// The method, as it was sent.
     pub method: &'a str,
-    /// The path below the storefront.
+    /// The path below the storefront: empty, or starting with `/`.
     pub rest: &'a str,
-    /// The query.
+    /// The query, without `?`.
     pub query: Option<&'a str>,
-    /// Who asks, as far as Cloudflare says so.
+    /// The address of the visitor, if Cloudflare names it.
     pub client: Option<IpAddr>,
-    /// The server that the request is for.
+    /// The upstream that the request is for.
     pub target: Target<'a>,
-    /// Others that may take it where that one fails.
+    /// Upstreams that may serve it if that one fails, best first.
     pub others: Vec<Target<'a>>,
-    /// What is changed in the header fields on the way there.
+    /// The edits of the request's header fields.
     pub edits: HeaderEdits<'a>,
-    /// `Set-Cookie` for a visitor that is new here.
+    /// The `Set-Cookie` for a new visitor.
     pub set_cookie: Option<String>,
-    /// How long all tries together may take until an answer begins.
+    /// The time until a response must have begun, for all tries together.
     pub timeout: Duration,
-    /// What becomes of its body.
+    /// How the body is sent.
     pub body: Body,
-    /// True where it may be sent a second time: its method is idempotent (RFC 9110 §9.2.2), and its body is still there.
+    /// True if the request may be sent again: its method is idempotent (RFC 9110 §9.2.2), and
+    /// its body is not streamed.
     pub may_resend: bool,
 }
 
 impl<'a> Plan<'a> {
-    /// Decides. `random` is for the id of a new visitor.
+    /// Plans a request. `random` is called for the id of a new visitor; 48 of its bits at least
+    /// must be random.
     ///
     /// # Errors
-    /// [`TenantError`] where the request goes to no origin.
+    /// [`TenantError`] if the request is refused, and so is sent to no upstream.
     pub fn new<F: Fields>(
         asked: &Asked<'a, F>,
         address: &Address<'a>,
@@ -109,7 +114,7 @@ impl<'a> Plan<'a> {
         settings: &Settings<'_>,
         random: impl FnOnce() -> u64,
     ) -> Result<Self, TenantError> {
-        // A TRACE would show the visitor fields that are not his (RFC 9110 §9.3.8).
+        // A TRACE would show the visitor fields that kv-edge added (RFC 9110 §9.3.8).
         if asked.method == "TRACE" {
             return Err(TenantError::Trace);
         }
@@ -156,7 +161,7 @@ impl<'a> Plan<'a> {
                 asked.method == "GET",
             )?,
             set_cookie,
-            // The time to send a streamed body is the visitor's.
+            // A streamed body has more time, because the visitor may send it slowly.
             timeout: record.timeout.unwrap_or(settings.timeout).of_request(body == Body::Streamed),
             body,
             may_resend: body != Body::Streamed && is_idempotent(asked.method),
@@ -165,12 +170,12 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// All servers that may take it, in order.
+    /// Returns all upstreams that may serve the request, in the order in which they are tried.
     pub fn targets(&self) -> impl Iterator<Item = Target<'a>> {
         std::iter::once(self.target).chain(self.others.iter().copied())
     }
 
-    /// What circuits know the request by, once it goes to this server.
+    /// Returns the key of the request for circuit breakers, if it is sent to this upstream.
     #[must_use]
     pub fn request_key(&self, target: Target<'_>) -> RequestKey {
         RequestKey::new(self.method, &target.backend.join(self.rest, self.query), self.client)
@@ -191,7 +196,7 @@ fn is_admitted(record: &Record, fields: &impl Fields) -> bool {
     })
 }
 
-/// The variant that the request itself asks for, with the token.
+/// Returns the variant that the request forces.
 fn forced<'r>(
     record: &'r Record,
     fields: &impl Fields,
@@ -206,7 +211,7 @@ fn forced<'r>(
     variant.map(Some).ok_or(TenantError::UnknownVariant)
 }
 
-/// What decides between the variants for this request.
+/// What decides which variant a request gets.
 enum Chosen<'r> {
     Named(&'r Variant),
     User(String),
@@ -214,7 +219,7 @@ enum Chosen<'r> {
 }
 
 impl<'r> Chosen<'r> {
-    /// The second part is true for a visitor who has no cookie yet.
+    /// Returns what decides; the second part is true for a visitor without a cookie.
     fn of(
         record: &'r Record,
         fields: &impl Fields,
@@ -250,7 +255,8 @@ impl<'r> Chosen<'r> {
     }
 }
 
-/// The chosen variant, and the others that have a weight in the order in which they would be chosen without it.
+/// Returns the chosen variant, and the others with a weight in the order in which they would be
+/// chosen without it.
 fn ranked<'r>(record: &'r Record, tenant: &str, chosen: &Chosen<'r>) -> Option<(Target<'r>, Vec<Target<'r>>)> {
     let visitor = match chosen {
         Chosen::Named(variant) => variant.name.as_str(),
@@ -266,10 +272,11 @@ fn ranked<'r>(record: &'r Record, tenant: &str, chosen: &Chosen<'r>) -> Option<(
     Some((ranked.next()?, ranked.collect()))
 }
 
-/// What becomes of the body.
+/// Decides how the body is sent.
 ///
 /// # Errors
-/// [`TenantError::UnexpectedBody`] for a `GET` or `HEAD` with one, which the platform cannot send (Fetch Standard, "Request").
+/// [`TenantError::UnexpectedBody`] if a `GET` or `HEAD` has one, because the runtime cannot
+/// send it (Fetch Standard, "Request").
 fn body<F: Fields>(asked: &Asked<'_, F>) -> Result<Body, TenantError> {
     let length = asked.fields.get("content-length").and_then(|length| length.trim().parse::<u64>().ok());
     let has_body = match asked.method {

@@ -1,7 +1,8 @@
-//! A storefront's record in `ROUTING_CONFIG`: where its requests go, and how.
+//! A storefront's record in `ROUTING_CONFIG`: its upstreams, and how requests are sent to them.
 //!
-//! The documented form is `{"origin": "https://storefront-a.example.com"}`; every other member is optional. A record is data,
-//! not trust: it is read whole, and one fault anywhere refuses all of it.
+//! The documented form is `{"origin": "https://storefront-a.example.com"}`. Every other member
+//! is optional; `docs/storefronts.md` describes them. A record is parsed as a whole, and one
+//! fault refuses all of it, because a part of a record could send visitors to the wrong place.
 
 mod read;
 #[cfg(test)]
@@ -22,63 +23,65 @@ use kv_store::schema::{self, Fault};
 /// The longest record, in bytes of JSON.
 pub const RECORD_BYTES_MAX: usize = 128 * 1024;
 
-/// Where requests may be sent: the vars `ROUTING_ORIGINS` and `ROUTING_INSECURE`.
+/// Which origins a record may name: the vars `ROUTING_ORIGINS` and `ROUTING_INSECURE`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     /// The origins that a record may name.
     pub allowed: OriginAllowList,
-    /// Admits http origins; for the local demo.
+    /// True if http origins are admitted, as the local demo needs.
     pub insecure: bool,
 }
 
-/// What stands under a key of `ROUTING_CONFIG`.
+/// The value of a key of `ROUTING_CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// A storefront.
+    /// The record of a storefront.
     Record(Box<Record>),
-    /// `{"storefront": "id"}` under the key of a custom domain: the storefront that it belongs to.
+    /// `{"storefront": "id"}` under the key of a custom domain: the key of the storefront that
+    /// the domain belongs to.
     Storefront(Key<'static>),
 }
 
-/// A storefront.
+/// The record of a storefront.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Serves what no route and no variant takes.
+    /// The upstream of all paths that no route and no variant serves.
     origin: Option<Backend>,
-    /// The longest path first.
+    /// Sorted by the length of the path, the longest first.
     routes: Vec<PathRoute>,
     variants: Vec<Variant>,
     active: Option<usize>,
-    /// What decides between the variants.
+    /// What decides which variant a visitor gets.
     pub split: Split,
-    /// What is changed in the request on its way to the origin.
+    /// The edits of the request's header fields.
     pub request_fields: FieldEdits,
-    /// What is changed in the answer on its way back.
+    /// The edits of the response's header fields.
     pub response_fields: FieldEdits,
-    /// How long all tries together may take until an answer begins.
+    /// The time until a response must have begun, for all tries together.
     pub timeout: Option<UpstreamTimeout>,
-    /// What answers where the origins do not.
+    /// What serves a request if the upstreams fail.
     pub fallback: Option<Fallback>,
-    /// Who may come in.
+    /// Which visitors are admitted.
     pub access: Option<Access>,
 }
 
-/// A part of a storefront that another server answers.
+/// A part of a storefront that an upstream of its own serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PathRoute {
-    /// Starts with `/` and does not end with it; empty for all paths.
+    /// The path of the route: it starts with `/` and does not end with it, or is empty for all
+    /// paths.
     path: String,
     backend: Backend,
 }
 
-/// One of several servers between which visitors are split.
+/// One of several upstreams between which visitors are split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
-    /// Its name, as `X-Variant` says it.
+    /// The name, as in `X-Variant`.
     pub name: String,
-    /// Its server.
+    /// The upstream.
     pub backend: Backend,
-    /// Its share of the visitors, in proportion to the sum of all weights.
+    /// The weight. The share of the visitors is the weight divided by the sum of all weights.
     pub weight: u32,
 }
 
@@ -88,47 +91,49 @@ pub enum Split {
     /// A signed cookie that kv-edge sets.
     #[default]
     Cookie,
-    /// The value of this header field names the variant; where it names none, the cookie decides.
+    /// The value of this header field is the name of the variant. If it names none, the cookie
+    /// decides.
     Header(String),
-    /// The user id in this header field; without one, the cookie decides.
+    /// The user id in this header field. Without one, the cookie decides.
     UserHeader(String),
-    /// The user id in this cookie; without one, kv-edge's own cookie decides.
+    /// The user id in this cookie. Without one, kv-edge's own cookie decides.
     UserCookie(String),
 }
 
-/// Header fields that a record sets and removes.
+/// The header fields that a record sets and removes. Names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldEdits {
-    /// Names and values.
+    /// Names and values of the fields that are set.
     pub set: Vec<(String, String)>,
-    /// Names.
+    /// Names of the fields that are removed.
     pub remove: Vec<String>,
 }
 
-/// What answers where the origins do not.
+/// What serves a request if the upstreams fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fallback {
-    /// Another server.
+    /// Another upstream.
     Backend(Backend),
-    /// A page in `assets`, answered with 503.
+    /// The key of a page in `assets`, which is served with status 503.
     Page(Key<'static>),
 }
 
-/// What serves a path.
+/// What serves a path of a storefront.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serving<'r> {
-    /// One server.
+    /// One upstream.
     One(&'r Backend),
-    /// The variant that is chosen for the visitor.
+    /// The visitor's variant.
     Variants,
 }
 
-/// Why a record cannot be used.
+/// Why a record cannot be used. It displays the first five faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordError {
-    /// What is wrong, one fault at least.
+    /// The faults; there is at least one.
     pub faults: Vec<Fault>,
-    /// True where nothing else is wrong than origins that `ROUTING_ORIGINS` or `ROUTING_INSECURE` does not admit.
+    /// True if the only faults are origins that `ROUTING_ORIGINS` or `ROUTING_INSECURE` does
+    /// not admit.
     pub is_refused: bool,
 }
 
@@ -145,10 +150,10 @@ impl fmt::Display for RecordError {
 }
 
 impl Stored {
-    /// Reads what stands under a key. Without a policy, origins are only checked for being some.
+    /// Parses the value of a key. Without a policy, every valid origin is admitted.
     ///
     /// # Errors
-    /// [`RecordError`] with every fault.
+    /// [`RecordError`] with all faults.
     pub fn parse(key: &str, json: &str, policy: Option<&OriginPolicy>) -> Result<Self, RecordError> {
         if json.len() > RECORD_BYTES_MAX {
             let problem = format!("it has {} bytes; {RECORD_BYTES_MAX} are the most", json.len());
@@ -163,8 +168,11 @@ impl Stored {
 }
 
 impl Record {
-    /// What serves a path below the storefront: empty, or starting with `/`. The longest path of a route wins, on the borders
-    /// of segments. Escapes of unreserved characters count as these (RFC 3986 §6.2.2.2): `/%61dmin` is `/admin`.
+    /// Returns what serves a path below the storefront (empty, or starting with `/`), or `None`
+    /// if nothing does.
+    ///
+    /// The route with the longest path wins, and paths match whole segments. Percent-encoded
+    /// unreserved characters are decoded first (RFC 3986 §6.2.2.2): `/%61dmin` is `/admin`.
     #[must_use]
     pub fn serving(&self, rest: &str) -> Option<Serving<'_>> {
         if !self.routes.is_empty() {
@@ -182,19 +190,19 @@ impl Record {
         self.origin.as_ref().map(Serving::One)
     }
 
-    /// The variants, in the order of the record.
+    /// Returns the variants in the order of the record.
     #[must_use]
     pub fn variants(&self) -> &[Variant] {
         &self.variants
     }
 
-    /// The variant that all visitors get, where there is such a one.
+    /// Returns the variant that all visitors get, if the record names one.
     #[must_use]
     pub fn active(&self) -> Option<&Variant> {
         self.variants.get(self.active?)
     }
 
-    /// Every server that requests of visitors go to; not the fallback.
+    /// Returns all upstreams except the fallback.
     pub fn backends(&self) -> impl Iterator<Item = &Backend> {
         let routes = self.routes.iter().map(|route| &route.backend);
         let variants = self.variants.iter().map(|variant| &variant.backend);
@@ -203,7 +211,8 @@ impl Record {
 }
 
 impl OriginPolicy {
-    /// Reads the vars. An entry of `ROUTING_ORIGINS` without a scheme is https, and http as well where that is admitted.
+    /// Parses the vars. An entry of `ROUTING_ORIGINS` without a scheme means https, and http as
+    /// well if `insecure` is true.
     #[must_use]
     pub fn parse(routing_origins: &str, insecure: bool) -> Self {
         let bare: &[&str] = if insecure { &["https", "http"] } else { &["https"] };

@@ -1,15 +1,18 @@
-//! Which variant of a storefront a visitor gets: rendezvous hashing with weights. Nothing is kept per visitor, and a change
-//! of weights moves no more visitors than it must.
+//! Traffic splitting by weighted rendezvous hashing: which variant of a storefront a visitor
+//! gets. It stores nothing for a visitor, and a change of weights moves no more visitors than
+//! it must.
 
 use sha2::{Digest, Sha256};
 
-/// The indexes of the variants (name and weight), first the one that a visitor gets, then the one that he would get without it,
-/// and so on; without those of weight 0.
+/// Returns the indexes of the variants (name and weight) in the order of preference: the
+/// visitor's variant, the one they would get without it, and so on. Variants of weight 0 are
+/// left out.
 ///
-/// Each variant has a score out of a hash of tenant, visitor and name, and the best one wins. Over all visitors a variant wins
-/// as often as its share of the weights says, because the score is exponentially distributed with the weight as its rate.
-/// Neither the order of the variants nor what other variants there are changes a score. Names are to be unique; of two equal
-/// scores, the first one wins.
+/// The score of a variant is computed from a hash of tenant, visitor and name, and the lowest
+/// score wins. It is exponentially distributed with the weight as its rate, so that over all
+/// visitors a variant wins as often as its share of the weights. A score depends neither on the
+/// order of the variants nor on other variants. Names should be unique; if two scores are
+/// equal, the first one wins.
 #[must_use]
 pub(super) fn rank<'a>(tenant: &str, visitor: &str, variants: impl IntoIterator<Item = (&'a str, u32)>) -> Vec<usize> {
     let visitor = with_part(with_part(Sha256::new(), tenant), visitor);
@@ -18,17 +21,18 @@ pub(super) fn rank<'a>(tenant: &str, visitor: &str, variants: impl IntoIterator<
         (index, -unit(with_part(visitor.clone(), name)).ln() / f64::from(weight))
     };
     let mut scores: Vec<(usize, f64)> = weighed.map(score).collect();
-    // Stable: of two equal scores, the first one wins.
+    // The sort is stable: of two equal scores, the first one wins.
     scores.sort_by(|(_, one), (_, other)| one.total_cmp(other));
     scores.into_iter().map(|(index, _)| index).collect()
 }
 
-/// The length stands before each part, so that `a` and `bc` hash otherwise than `ab` and `c`.
+/// Adds a part after its length, so that `a` and `bc` hash differently from `ab` and `c`.
 fn with_part(hash: Sha256, part: &str) -> Sha256 {
     hash.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
 }
 
-/// The first 64 bits of the hash as a number above 0, so that it has a logarithm, and up to 1.
+/// Returns the first 64 bits of the hash as a number above 0, which has a logarithm, and up to
+/// 1.
 fn unit(hash: Sha256) -> f64 {
     let [h0, h1, h2, h3, l0, l1, l2, l3, ..]: [u8; 32] = hash.finalize().into();
     let high = f64::from(u32::from_be_bytes([h0, h1, h2, h3]));

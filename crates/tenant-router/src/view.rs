@@ -1,5 +1,6 @@
-//! The answer of a storefront's server as the visitor has to read it: `Location`, `Content-Location`, `Refresh` and
-//! `Set-Cookie` name URLs of the server, which the visitor knows below `/stores/{id}` or at another host.
+//! URLs in a response as the visitor sees them. `Location`, `Content-Location`, `Refresh` and
+//! `Set-Cookie` name URLs and paths of the upstream, which the visitor knows below
+//! `/stores/{id}` or at another host.
 
 mod location;
 mod refresh;
@@ -10,33 +11,34 @@ pub use set_cookie::has_domain;
 
 use super::backend::Backend;
 
-/// How a visitor sees a storefront, and where the request went.
+/// The visitor's URL of a storefront, and the upstream URL that the response came from.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// `http` or `https`, as the visitor asked.
+    /// The scheme of the visitor's request, `http` or `https`.
     pub scheme: &'a str,
-    /// Host and port, as the visitor sent them.
+    /// The host and port of the visitor's request.
     pub host: &'a str,
-    /// `/stores/{id}` as the visitor sent it, or empty where the host names the storefront.
+    /// `/stores/{id}` as the visitor sent it, or empty if the host names the storefront.
     pub prefix: &'a str,
-    /// The server that gave the answer.
+    /// The upstream that sent the response.
     pub backend: &'a Backend,
-    /// What was asked there: the path without query, below the backend's base path.
+    /// The path of the upstream request, without query, below the base path.
     pub path: &'a str,
 }
 
-/// The servers behind a storefront: routes, variants, the origin.
+/// The upstreams of a storefront: those of its routes and variants, and its origin.
 pub trait Backends {
-    /// All of them. The one that gave the answer may be among them.
+    /// Returns all upstreams. The one that sent the response may be among them.
     fn all(&self) -> impl Iterator<Item = &Backend>;
 
-    /// True where this visitor's request for a path below the storefront (empty, or starting with `/`) goes to this server.
+    /// Returns true if a request of this visitor for a path below the storefront (empty, or
+    /// starting with `/`) reaches this upstream.
     fn reaches(&self, rest: &str, backend: &Backend) -> bool;
 }
 
 impl View<'_> {
-    /// True for an absolute path that a server has written as the visitor sees it, because it heeds `X-Forwarded-Prefix`. A
-    /// path below the server's own base path is never taken for one.
+    /// Returns true if an absolute path is already the visitor's, because the upstream applied
+    /// `X-Forwarded-Prefix`. A path below the upstream's own base path is never taken for one.
     fn is_visitors(&self, path: &str) -> bool {
         let base = self.backend.base();
         let after = path.strip_prefix(self.prefix).filter(|_| !self.prefix.is_empty());
@@ -45,7 +47,7 @@ impl View<'_> {
     }
 }
 
-/// Percent-encodes spaces, control characters and these ones (ASCII).
+/// Percent-encodes spaces, control characters and the ASCII characters in `more`.
 fn escaped(text: &str, more: &[char]) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -67,7 +69,7 @@ mod tests {
     use http_semantics::origin::Origin;
     use http_semantics::request_target::RequestTarget;
 
-    /// The server that answers, and the routes beside it: longest prefix first.
+    /// The upstream that responds, and the routes beside it, the longest prefix first.
     pub(super) struct Storefront {
         server: Backend,
         routes: Vec<(&'static str, Backend)>,
@@ -113,7 +115,8 @@ mod tests {
         View { scheme: "https", host: "v.example", prefix, backend: &storefront.server, path: "/shop/x/y" }
     }
 
-    /// Origin and path that a browser at `https://v.example` goes to, for the two forms that a rewritten value may have.
+    /// Returns the origin and path that a browser at `https://v.example` goes to, for both
+    /// forms of a rewritten value.
     fn visited(value: &str) -> Option<(String, String)> {
         let end = value.find(['?', '#']).unwrap_or(value.len());
         let head = value[..end].replace(['\t', '\r', '\n'], "").replace('\\', "/");
@@ -176,7 +179,7 @@ mod tests {
             } else {
                 origin + &path
             };
-            // The base path itself is asked for with a slash at its end.
+            // A request for the base path itself gets a trailing slash.
             let slash = if meant == "/shop" { "/" } else { "" };
             prop_assert_eq!(reached, format!("https://a.example{meant}{slash}"));
         }

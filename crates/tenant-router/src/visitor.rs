@@ -1,5 +1,6 @@
-//! The cookie that makes a visitor come back to the same variant. It is signed, so that nobody chooses a variant by making up
-//! an id, and bound to its tenant: storefronts share a host, and no cookie of one is worth anything at another.
+//! The cookie that gives a returning visitor the same variant. It is signed, so that nobody
+//! chooses a variant by inventing an id, and it is bound to its tenant, because storefronts can
+//! share a host.
 
 use std::fmt;
 
@@ -13,16 +14,17 @@ use http_semantics::cookie;
 /// The name of the cookie.
 pub const COOKIE: &str = "kv-edge-visitor";
 
-/// A year, in seconds.
+/// The lifetime of the cookie in seconds: a year.
 const MAX_AGE: u32 = 31_536_000;
-/// Cookies of one request that are tried: each costs a hash.
+/// The most cookies of one request that are verified, because each costs a hash.
 const TRIED_MAX: usize = 8;
-/// Makes a key of its own out of a secret that may have other uses: no cookie holds a mac under the secret itself.
+/// Separates the derived key from other uses of the secret: no cookie holds a MAC under the
+/// secret itself.
 const LABEL: &[u8] = b"kv-edge visitor cookie 1";
-/// RFC 6265 §4.1.1: `path-value` ends at a `;` and has no control characters.
+/// The characters that a `path-value` cannot have (RFC 6265 §4.1.1).
 const NOT_IN_PATH: &AsciiSet = &CONTROLS.add(b';');
 
-/// What signs the cookies: HMAC-SHA256 (RFC 2104), with the key already taken in.
+/// The key that signs the cookies: HMAC-SHA256 (RFC 2104), already keyed.
 #[derive(Clone)]
 pub struct VisitorKey(Hmac<Sha256>);
 
@@ -34,21 +36,22 @@ impl VisitorKey {
         Self(keyed(&key))
     }
 
-    /// The length stands before the tenant, so that no part of a tenant's name can be one of an id.
+    /// Returns the MAC of an id. The length precedes the tenant, so that no part of a tenant's
+    /// name can pass for a part of an id.
     fn mac(&self, tenant: &str, id: &str) -> Hmac<Sha256> {
         self.0.clone().chain_update((tenant.len() as u64).to_be_bytes()).chain_update(tenant).chain_update(id)
     }
 }
 
 impl fmt::Debug for VisitorKey {
-    /// Without the key.
+    /// Hides the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("VisitorKey(..)")
     }
 }
 
-/// RFC 2104 §2: a key longer than a block is hashed, a shorter one is filled up with zeros. `Hmac::new_from_slice` does the
-/// same, as a `Result`; this cannot fail.
+/// Returns HMAC with this key (RFC 2104 §2): a key longer than a block is hashed, and a shorter
+/// one is padded with zeros. Unlike `Hmac::new_from_slice`, it cannot fail.
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let mut block = Key::<Hmac<Sha256>>::default();
     let hash: [u8; 32] = Sha256::digest(key).into();
@@ -57,28 +60,31 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new(&block)
 }
 
-/// Someone who comes back, as the cookie says.
+/// A visitor whom the cookie recognizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visitor {
     id: String,
 }
 
 impl Visitor {
-    /// Someone new, out of random bits, 48 of them at least.
+    /// Returns a new visitor. At least 48 of the bits must be random.
     #[must_use]
     pub fn new(random: u64) -> Self {
         Self { id: format!("{random:016x}") }
     }
 
-    /// 16 lower-case hexadecimal digits.
+    /// Returns the id: 16 lower-case hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The visitor of a `Cookie` field: the first one that is signed for this tenant with this key. There can be several
-    /// cookies of the name, of other paths or made up; the first 8 are tried. The time it takes does not tell how much of a
-    /// guess was right.
+    /// Returns the visitor of the first cookie that is signed for this tenant with this key, or
+    /// `None`.
+    ///
+    /// A `Cookie` field can have several cookies of the name, for other paths or forged; the
+    /// first 8 are tried. The comparison takes constant time, so that it does not show how much
+    /// of a guess was right.
     #[must_use]
     pub fn read(cookie_field: &str, tenant: &str, key: &VisitorKey) -> Option<Self> {
         cookie::values(cookie_field, COOKIE).take(TRIED_MAX).find_map(|value| {
@@ -89,20 +95,21 @@ impl Visitor {
         })
     }
 
-    /// The `Set-Cookie` field (RFC 6265 §4.1) that makes the visitor come back as this one, for a year. `path` starts with `/`;
-    /// what cannot stand in the field is percent-encoded.
+    /// Returns the `Set-Cookie` field (RFC 6265 §4.1) that identifies the visitor for a year.
+    /// `path` starts with `/`; characters that cannot stand in the field are percent-encoded.
     #[must_use]
     pub fn set_cookie(&self, tenant: &str, path: &str, key: &VisitorKey) -> String {
         let id = &self.id;
         let hash = key.mac(tenant, id).finalize().into_bytes();
-        // As verify_truncated_left: the first 128 bits.
+        // The first 128 bits, as `verify_truncated_left` compares.
         let mac = hash.iter().take(16).fold(0, |mac: u128, byte| (mac << 8) | u128::from(*byte));
         let path = utf8_percent_encode(path, NOT_IN_PATH);
         format!("{COOKIE}={id}.{mac:032x}; Path={path}; Max-Age={MAX_AGE}; Secure; HttpOnly; SameSite=Lax")
     }
 }
 
-/// 32 lower-case hexadecimal digits: one way to write a mac, so that a cookie cannot be changed and still be valid.
+/// Parses 32 lower-case hexadecimal digits. Only one spelling of a MAC is valid, so that no
+/// changed cookie is accepted.
 fn hex128(digits: &str) -> Option<u128> {
     if digits.len() == 32 && is_hex(digits) { u128::from_str_radix(digits, 16).ok() } else { None }
 }

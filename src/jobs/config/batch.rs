@@ -1,4 +1,5 @@
-//! `POST /config`: the records of many users. It needs the token: the page shows a switch of a user, this all that is known of him.
+//! `POST /config`: the records of many users. It needs the token, because it shows whole
+//! records, while the page shows one setting.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ struct Answer<'a> {
     users: BTreeMap<&'a str, Told<'a>>,
 }
 
-/// Answers with what is known of each user, once for one that is named twice.
+/// Returns the source and the record of each user. A user who is named twice is listed once.
 pub(super) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let body = context.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
@@ -31,7 +32,7 @@ pub(super) async fn answer(context: &RequestContext) -> Result<Response, Request
     ids.extend(asked.iter().map(String::as_str).filter(|id| seen.insert(*id)));
     let found = users::find_all(context, &ids).await.map_err(|error| match error {
         users::NotFound::Key(index, error) => {
-            // Where it stands among all that were asked for.
+            // The position among all ids of the request, duplicates included.
             let id = ids.get(index).copied().unwrap_or_default();
             let index = asked.iter().position(|asked| asked == id).unwrap_or(index);
             ConfigError::BatchKey { index, error }

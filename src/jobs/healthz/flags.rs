@@ -1,4 +1,4 @@
-//! How the flags stand in this isolate.
+//! The state of the flags in this isolate.
 
 use kv_store::memory::{Standing, Unread};
 use kv_store::schema::Fault;
@@ -7,19 +7,19 @@ use serde::Serialize;
 use crate::http::request_context::RequestContext;
 use crate::kv::flags;
 
-/// How the definitions of flags stand.
+/// The state of the definitions of flags, as JSON.
 #[derive(Serialize)]
 pub(super) struct Flags {
     state: &'static str,
-    /// How many are served.
+    /// The number of flags that are served.
     count: usize,
-    /// Where something is wrong in what KV holds.
+    /// The place of a fault in the definitions in KV.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
 impl Flags {
-    /// As they stand in this isolate.
+    /// Reads the definitions as a request for a flag does, and returns their state.
     pub(super) async fn of(context: &RequestContext) -> Self {
         match flags::flags(context).await {
             Ok(flags) => {
@@ -38,7 +38,8 @@ impl Flags {
     }
 }
 
-/// Where a fault is: the names of flags are public. What stands there is not.
+/// Returns the place of a fault. Names of flags are public; variants, which may be values, are
+/// not.
 fn place(fault: &Fault) -> String {
     if fault.path.is_empty() {
         return fault.problem.to_string();

@@ -8,19 +8,23 @@ use super::record::UserRecord;
 use super::source::Source;
 use kv_store::record;
 
-/// The most users of a request.
+/// The most users that one request may name.
 pub const USERS_MAX: usize = 1000;
 
-/// The longest body of a request, in bytes: room for [`USERS_MAX`] ids that are as long as a key can be.
+/// The longest body of a request, in bytes. [`USERS_MAX`] ids of the longest length that a key
+/// may have (512 bytes) fit.
 pub const REQUEST_BYTES_MAX: u32 = 600 * 1024;
 
-/// The most bytes of all records of an answer: 16 MiB. An isolate has 128 MB.
+/// The most bytes that all records of a response may have together: 16 MiB, because an isolate
+/// has 128 MB.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Reads whom a request asks for: `{"userIds": ["a", "b"]}`.
+/// Parses the body of a request and returns the user ids in their order:
+/// `{"userIds": ["a", "b"]}`.
 ///
 /// # Errors
-/// [`ConfigError::InvalidBatch`] says what is wrong.
+/// [`ConfigError::InvalidBatch`] if the body has another form or names more than [`USERS_MAX`]
+/// users.
 pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -37,7 +41,7 @@ pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
     Ok(user_ids)
 }
 
-/// What is known of a user.
+/// One user in the response: where the configuration came from, and the record.
 #[derive(Debug, Serialize)]
 pub struct Told<'a> {
     source: &'static str,
@@ -45,7 +49,7 @@ pub struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// What a record says, or that there is none.
+    /// Returns the entry of a user. `record` is `None` if there is no record to show.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,

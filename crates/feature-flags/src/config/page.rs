@@ -1,6 +1,8 @@
-//! The page that a user's configuration personalises (KV documentation, "Build a distributed configuration store").
+//! The page that a user's configuration personalises (KV documentation, "Build a distributed
+//! configuration store").
 
-/// The HTML page; nothing a user supplied stands in it.
+/// Returns the HTML page, with the banner for preview features or without it. It contains
+/// nothing that a user supplied.
 #[must_use]
 pub const fn page(has_preview: bool) -> &'static str {
     if has_preview { PREVIEW_PAGE } else { REGULAR_PAGE }

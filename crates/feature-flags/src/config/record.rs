@@ -1,11 +1,11 @@
-//! What is known of a user: a JSON object, checked whenever it is read.
+//! A user's record: a JSON object that is validated each time it is read from KV.
 
 use serde_json::{Map, Value};
 
 use super::snapshot::is_snapshot;
 use kv_store::record::{self, BrokenRecord};
 
-/// The member that the documented page looks at.
+/// The member that decides which version of the documented page a user gets.
 const PREVIEW: &str = "preview_features_enabled";
 
 /// A user's record, such as `{"preview_features_enabled": true, "plan": "pro"}`.
@@ -16,11 +16,14 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
-    /// Reads a record. A column that is NULL in a table is `null` here: not set.
+    /// Parses a record. `preview_features_enabled` may be `null`, because `kv-edge config sync`
+    /// writes a NULL column of a table that way. It counts as false.
     ///
     /// # Errors
-    /// The record is no JSON object, or `preview_features_enabled` is no boolean; or it is a snapshot, which holds all users' records
-    /// and must be nobody's: a Worker that does not know its key (`CONFIG_SNAPSHOT`) reads it for whoever calls themselves so.
+    /// [`BrokenRecord`] if the text is not a JSON object, or `preview_features_enabled` is not
+    /// a boolean. A snapshot is an error, too: it holds the records of all users, and a Worker
+    /// whose `CONFIG_SNAPSHOT` names another key would otherwise give it to anybody who uses
+    /// its key as a user id.
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         if is_snapshot(json) {
             return Err(BrokenRecord::of_kind("a snapshot, which is no user's record"));
@@ -34,13 +37,16 @@ impl UserRecord {
         Ok(Self { json: json.trim().into(), has_preview })
     }
 
-    /// The record as it stands in KV: its numbers keep all their digits.
+    /// Returns the record byte for byte, without white space around it, so that numbers keep
+    /// all their digits.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// What rules of flags look at. It is read out of the JSON when it is asked for: in memory it would take up to twenty times as much.
+    /// Returns the members of the record, which the rules of flags are evaluated against. They
+    /// are parsed at each call, because they would take up to twenty times as much memory as
+    /// the text.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -51,7 +57,7 @@ impl UserRecord {
         record::parse(&*self.json).expect("the same text was an object when it was read")
     }
 
-    /// Shows the preview banner.
+    /// Returns true if the user gets the banner for preview features.
     #[must_use]
     pub fn has_preview(&self) -> bool {
         self.has_preview

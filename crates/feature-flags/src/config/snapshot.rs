@@ -1,4 +1,8 @@
-//! The snapshot: all users' records as one value (KV documentation, "Reducing cardinality by coalescing keys").
+//! The snapshot: the records of all users in one value (KV documentation, "Reducing cardinality
+//! by coalescing keys").
+//!
+//! One read of KV then serves every user, and the value stays hot in Cloudflare's cache.
+//! `kv-edge config sync` writes it; the Worker reads it under the key `CONFIG_SNAPSHOT`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,18 +15,21 @@ use serde_json::{Map, Value};
 
 use kv_store::record::{self, BrokenRecord};
 
-/// The form that is written now.
+/// The version of the format that this build reads and writes.
 pub const FORMAT: u32 = 1;
 
-/// The longest, in bytes: 10 MiB. KV would take 25, but an isolate has 128 MB, and holds two while it reads the next one.
+/// The longest snapshot, in bytes: 10 MiB. KV would take 25 MiB, but an isolate has 128 MB and
+/// holds two snapshots while it reads a new one.
 pub const BYTES_MAX: usize = 10 * 1024 * 1024;
 
-/// What stands before the records is shorter than this, in bytes.
+/// The most bytes that may precede `"records"`.
 const HEAD_BYTES_MAX: usize = 512;
 
-/// Returns true for the text of a snapshot, whatever the key that it stands under: before `records` stand the number `format` and
-/// `version`, `hash` and `count`, or nothing else than some of these. It looks at the beginning alone, for it is asked of every user's
-/// record.
+/// Returns true if the text looks like a snapshot, whatever its key is.
+///
+/// Before `records` it has the number `format` and either all of `version`, `hash` and `count`,
+/// or no other members than some of these. Only the first 512 bytes are examined, because every
+/// user's record is checked.
 #[must_use]
 pub fn is_snapshot(text: &str) -> bool {
     const TOLD: [&str; 3] = ["version", "hash", "count"];
@@ -37,11 +44,12 @@ pub fn is_snapshot(text: &str) -> bool {
     })
 }
 
-/// A snapshot in memory: its text, and where each record stands in it. Nothing else is kept of 25 MiB.
+/// A snapshot in memory: its text, and the byte range of each record in it. Nothing else of up
+/// to 10 MiB is copied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     text: Box<str>,
-    /// In the order of the ids.
+    /// Sorted by id.
     users: Vec<User>,
 }
 
@@ -54,11 +62,11 @@ struct User {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Id {
     At(Range<usize>),
-    /// One that is escaped in the text.
+    /// The id is escaped in the text, so it needs a copy.
     Own(Box<str>),
 }
 
-/// As it stands in KV.
+/// The snapshot as it is written in KV.
 #[derive(Deserialize)]
 struct Stored<'a> {
     format: u32,
@@ -92,7 +100,8 @@ impl<'de> Visitor<'de> for RecordsVisitor {
     }
 }
 
-/// `Cow` itself is always read as an owned text.
+/// An id that borrows from the text if it can. Serde deserializes a plain `Cow` always as
+/// owned.
 struct MaybeBorrowed<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for MaybeBorrowed<'a> {
@@ -118,10 +127,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for MaybeBorrowed<'a> {
 }
 
 impl Snapshot {
-    /// Reads a snapshot.
+    /// Parses a snapshot.
     ///
     /// # Errors
-    /// It is no JSON object with `format` 1 and an object `records`, names an id twice, or is longer than [`BYTES_MAX`].
+    /// [`BrokenRecord`] if the text is longer than [`BYTES_MAX`], is not a JSON object with
+    /// `format` 1 and an object `records`, or names an id twice.
     pub fn parse(text: String) -> Result<Self, BrokenRecord> {
         if text.len() > BYTES_MAX {
             return Err(BrokenRecord::of_kind("a snapshot of more than 10 MiB"));
@@ -130,13 +140,14 @@ impl Snapshot {
         Ok(Self { text: text.into(), users })
     }
 
-    /// Where the records stand.
+    /// Returns the position of each record, sorted by id.
     fn users(text: &str) -> Result<Vec<User>, BrokenRecord> {
         let Stored { format, records: Records(records) } = record::parse(text)?;
         if format != FORMAT {
             return Err(BrokenRecord::of_kind("a snapshot of another format"));
         }
-        // Where a part of the text begins in it.
+        // Every borrowed part lies within `text`, so the difference of the addresses is its
+        // offset.
         let start = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
         let range = |part: &str| start(part)..start(part) + part.len();
         let mut users: Vec<User> = records
@@ -149,7 +160,8 @@ impl Snapshot {
                 record: range(record.get()),
             })
             .collect();
-        // `kv-edge config sync` writes them in order; somebody else may not.
+        // `kv-edge config sync` writes them sorted, but the snapshot may come from another
+        // tool.
         users.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
         let is_twice = |pair: &[User]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
         if users.windows(2).any(is_twice) {
@@ -159,14 +171,18 @@ impl Snapshot {
         Ok(users)
     }
 
-    /// The record of a user, as JSON. It is checked where it is used.
+    /// Returns the JSON of a user's record, or `None` if the snapshot has none. The record
+    /// itself has not been validated; [`UserRecord::parse`](super::record::UserRecord::parse)
+    /// does that.
     #[must_use]
     pub fn record(&self, id: &str) -> Option<&str> {
         let at = self.users.binary_search_by(|user| user.id.of(&self.text).cmp(id)).ok()?;
         self.text.get(self.users.get(at)?.record.clone())
     }
 
-    /// What tells a snapshot from others: the part before its records, which has their hash; the whole where it has none.
+    /// Returns the part of the text that identifies the snapshot: all that precedes its
+    /// records, if that includes a `hash` of 32 characters, and the whole text otherwise. So
+    /// two snapshots can be compared without comparing 10 MiB.
     #[must_use]
     pub fn identity(text: &str) -> &str {
         #[derive(Deserialize)]
@@ -176,7 +192,8 @@ impl Snapshot {
             _records: Option<IgnoredAny>,
         }
         let head = text.split_once("\"records\":").map(|(head, _)| head);
-        // The head as an object of its own: only there is `hash` a member of the snapshot and not of a record.
+        // Only as an object of its own does the head show that `hash` is a member of the
+        // snapshot and not of a record.
         let closed = |head: &str| format!("{}}}", head.trim_end().trim_end_matches(','));
         head.filter(|head| {
             head.len() < HEAD_BYTES_MAX

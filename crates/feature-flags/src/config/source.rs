@@ -1,26 +1,26 @@
-//! Where a user's configuration comes from, and what is told of it.
+//! Where a user's configuration comes from, and how responses say so in `Config-Source`.
 
 use kv_store::memory::Standing;
 
 /// Where a user's configuration comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// From his own record.
+    /// The user's own record.
     Record,
-    /// From the snapshot; he has no record of his own that can be read.
+    /// The snapshot: the user has no valid record of their own.
     Snapshot,
-    /// From the last record that was good: KV holds a broken one now.
+    /// The last valid record in memory, because KV now holds an invalid one.
     LastGood,
-    /// From memory: KV does not answer.
+    /// Memory, because KV does not answer.
     Stale,
-    /// From nowhere: KV knows nothing of him.
+    /// Nothing: KV has no record of the user.
     Nobody,
-    /// From nowhere: what KV knows of him cannot be read.
+    /// Defaults: KV has, or may have, a record of the user that cannot be read.
     Default,
 }
 
 impl Source {
-    /// The source of a record that is remembered.
+    /// Returns the source of a configuration that is a user's own record.
     #[must_use]
     pub fn of_record(standing: Standing) -> Self {
         match standing {
@@ -30,7 +30,7 @@ impl Source {
         }
     }
 
-    /// The source of what a snapshot says.
+    /// Returns the source of a configuration that is in the snapshot.
     #[must_use]
     pub fn of_snapshot(standing: Standing) -> Self {
         match standing {
@@ -39,18 +39,18 @@ impl Source {
         }
     }
 
-    /// The source where the user was known to have no record.
+    /// Returns the source for a user without a record.
     #[must_use]
     pub fn of_no_record(standing: Standing) -> Self {
         match standing {
             Standing::Current => Self::Nobody,
-            // There is one now, and none that was good is known.
+            // There is a record now, but it is invalid, and no valid one is in memory.
             Standing::LastGood => Self::Default,
             Standing::Stale => Self::Stale,
         }
     }
 
-    /// In a word, for machines.
+    /// Returns the name of the source in JSON: the member `source` of `POST /config`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +63,8 @@ impl Source {
         }
     }
 
-    /// The value of `Config-Source`. The field is for what is not as usual.
+    /// Returns the value of `Config-Source`, or `None` in the usual cases: the user's own
+    /// record, or none in KV.
     #[must_use]
     pub fn field(self) -> Option<&'static str> {
         (!matches!(self, Self::Record | Self::Nobody)).then(|| self.as_str())

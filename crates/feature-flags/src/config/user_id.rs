@@ -1,4 +1,5 @@
-//! Who the user is: the var `USER_ID_FROM` says where a request names him.
+//! Which user a request is for. The var `USER_ID_FROM` says where a request carries the user
+//! id.
 
 use std::borrow::Cow;
 
@@ -13,18 +14,20 @@ use kv_store::limits::{Key, KeyError};
 /// The documented query parameter.
 const PARAMETER: &str = "userId";
 
-/// Where a request names its user.
+/// Where a request carries the user id: the value of the var `USER_ID_FROM`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserIdFrom {
     /// `query`: the parameter `userId`, as documented.
     Query,
-    /// `header:NAME`: a field that something in front of the Worker sets, which has authenticated the user. In lower case.
+    /// `header:NAME`: a header field that a proxy in front of the Worker sets after it has
+    /// authenticated the user. The name is in lower case.
     Header(String),
     /// `cookie:NAME`.
     Cookie(String),
 }
 
-/// `USER_ID_FROM` says something else. Nothing is guessed then: who is asked for must not depend on a typing error.
+/// `USER_ID_FROM` has another value. There is no default for it, because a typing error must
+/// not decide whose configuration a request gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("USER_ID_FROM is {0:?}; write query, header:NAME or cookie:NAME")]
 pub struct NotUserIdFrom(String);
@@ -43,10 +46,10 @@ impl HttpError for NotUserIdFrom {
 }
 
 impl UserIdFrom {
-    /// Reads the var; empty is `query`.
+    /// Parses the var. An empty value means `query`.
     ///
     /// # Errors
-    /// [`NotUserIdFrom`] for anything else than the three.
+    /// [`NotUserIdFrom`] if the value is neither `query`, `header:NAME` nor `cookie:NAME`.
     pub fn parse(var: &str) -> Result<Self, NotUserIdFrom> {
         let var = var.trim();
         match var.split_once(':').map(|(kind, name)| (kind.trim_end(), name.trim_start())) {
@@ -58,10 +61,11 @@ impl UserIdFrom {
         }
     }
 
-    /// The user's id.
+    /// Returns the id of the user that a request is for.
     ///
     /// # Errors
-    /// [`ConfigError::MissingUserId`] where there is none or it is empty, [`ConfigError::Encoding`] where its percent-encoding is broken.
+    /// [`ConfigError::MissingUserId`] if there is none or it is empty, and
+    /// [`ConfigError::Encoding`] if the percent-encoding of the query parameter is invalid.
     pub fn id<'a>(&self, target: &RequestTarget<'a>, fields: &impl Fields) -> Result<Cow<'a, str>, ConfigError> {
         let id = match self {
             Self::Query => target.parameter(PARAMETER)?,
@@ -74,7 +78,8 @@ impl UserIdFrom {
         id.filter(|id| !id.is_empty()).ok_or_else(|| ConfigError::MissingUserId(self.clone()))
     }
 
-    /// The field that the answer depends on beside the URL, for `Vary` (RFC 9110 §12.5.5).
+    /// Returns the name of the request field that the response depends on, for `Vary` (RFC 9110
+    /// §12.5.5), or `None` if the URL says it all.
     #[must_use]
     pub fn vary(&self) -> Option<&str> {
         match self {
@@ -84,7 +89,8 @@ impl UserIdFrom {
         }
     }
 
-    /// The sentence for a request that names nobody; for the query parameter it is the documented one.
+    /// Returns the error message for a request without a user id. For the query parameter it is
+    /// the documented one.
     pub(super) fn missing(&self) -> String {
         match self {
             Self::Query => format!("Please provide a {PARAMETER} query parameter"),
@@ -94,10 +100,10 @@ impl UserIdFrom {
     }
 }
 
-/// The key of a user's record.
+/// Returns the key of a user's record: `prefix` (the var `CONFIG_PREFIX`) and the id.
 ///
 /// # Errors
-/// [`KeyError`] where Workers KV takes no such key.
+/// [`KeyError`] if Workers KV does not take such a key.
 pub fn key<'a>(prefix: &str, id: impl Into<Cow<'a, str>>) -> Result<Key<'a>, KeyError> {
     let id = id.into();
     Key::new(if prefix.is_empty() { id } else { Cow::Owned(format!("{prefix}{id}")) })

@@ -1,21 +1,22 @@
-//! What a condition looks at.
+//! The attributes of a user that conditions test.
 
 use serde_json::{Map, Value};
 
 use super::number::Number;
 use super::{Known, Subject};
 
-/// The attribute that is the user's id, whatever a record or a context says under this name.
+/// The attribute that always means the targeting key, whatever a record or a client has under
+/// this name.
 const TARGETING_KEY: &str = "targetingKey";
 
-/// The name of an attribute.
+/// The name of an attribute; with dots it is a path into objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attribute {
     name: Box<str>,
     is_path: bool,
 }
 
-/// A value that conditions know.
+/// A JSON value that a condition can test: not an object or an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scalar<'a> {
     Text(&'a str),
@@ -25,7 +26,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    /// `None` for objects and arrays.
+    /// Returns the value, or `None` if it is an object or an array.
     pub(super) fn of(value: &'a Value) -> Option<Self> {
         match value {
             Value::Null => Some(Self::Null),
@@ -42,18 +43,20 @@ impl Attribute {
         Self { name: name.into(), is_path: name.contains('.') }
     }
 
-    /// True for what the subject knows without the user's record.
+    /// Returns true for the targeting key, which needs no record.
     pub(super) fn is_targeting_key(&self) -> bool {
         &*self.name == TARGETING_KEY
     }
 
-    /// The attribute of a user; `None` where he has none, or it is an object or an array.
+    /// Returns the value that the user has for this attribute, or `None` if they have none or
+    /// it is an object or an array.
     pub(super) fn of<'a>(&self, subject: &Subject<'a>) -> Option<Scalar<'a>> {
         if self.is_targeting_key() {
             return subject.key().map(Scalar::Text);
         }
-        // A record that has the first member of a path has the last word on all of it: else a client could add what is known not to
-        // be there, or claim the path as one name.
+        // A record that has the first member of a path decides about the whole path. Otherwise
+        // a client could add members that the record does not have, or send the path as one
+        // name.
         let known = match subject.known {
             Known::Nothing => Found::Nothing,
             Known::Record(record) => self.find(record),
@@ -84,7 +87,7 @@ impl Attribute {
 
 enum Found<'a> {
     Value(&'a Value),
-    /// The path's first member is there, and the rest is not.
+    /// The first member of the path exists, and the rest does not.
     Start,
     Nothing,
 }

@@ -1,4 +1,4 @@
-//! One condition of a rule.
+//! A condition of a targeting rule, such as `{"attribute": "plan", "in": ["pro", "team"]}`.
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,7 @@ use super::ids::Ids;
 use super::number::Number;
 use super::semver::Version;
 
-/// What an attribute must be.
+/// A test of one attribute, negated or not.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
     pub(super) attribute: Attribute,
@@ -19,20 +19,20 @@ pub(super) struct Condition {
     pub(super) is_negated: bool,
 }
 
-/// What is asked of an attribute.
+/// The operator of a condition, with its operand.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
     /// `in`, and `eq` with one value.
     In(Scalars),
-    /// It starts with one of these.
+    /// `startsWith`: the attribute starts with one of these.
     StartsWith(Box<[Box<str>]>),
-    /// How it compares to a number.
+    /// `lt`, `lte`, `gt` and `gte`.
     Number(Comparison, Number),
-    /// How its precedence compares to that of a version.
+    /// `semverEq`, `semverLt` and so on: compares by precedence.
     Version(Comparison, Version<'static>),
 }
 
-/// How a value is to stand to another.
+/// A relation between two values of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal,
@@ -42,7 +42,7 @@ pub(super) enum Comparison {
     GreaterOrEqual,
 }
 
-/// Values of several types.
+/// A set of scalars of any types.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Scalars {
     texts: Ids,
@@ -54,8 +54,9 @@ pub(super) struct Scalars {
 }
 
 impl Condition {
-    /// True where the condition holds. It does not where the attribute is missing or of another type, negated or not: a rule must not
-    /// take those of whom nothing is known.
+    /// Returns true if the condition holds. It does not hold if the attribute is missing or of
+    /// another type, negated or not, because a rule must not match users about whom nothing is
+    /// known.
     pub(super) fn holds(&self, subject: &Subject<'_>) -> bool {
         let outcome = self.attribute.of(subject).and_then(|attribute| self.test.outcome(attribute));
         outcome.is_some_and(|holds| holds != self.is_negated)
@@ -63,7 +64,8 @@ impl Condition {
 }
 
 impl Test {
-    /// `None` for an attribute of another type.
+    /// Returns whether the attribute passes, or `None` if it has a type that the operator does
+    /// not compare.
     fn outcome(&self, attribute: Scalar<'_>) -> Option<bool> {
         match (self, attribute) {
             (Self::In(values), attribute) => values.contain(attribute),
@@ -78,7 +80,7 @@ impl Test {
         }
     }
 
-    /// True where no attribute passes, negated or not.
+    /// Returns true if no attribute passes, negated or not.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::In(values) => *values == Scalars::default(),
@@ -101,8 +103,8 @@ impl Comparison {
 }
 
 impl Scalars {
-    /// `None` where no value has the type of this one. With `null` among the values every type will do, so that "is not null" can be
-    /// asked.
+    /// Returns whether the value is in the set, or `None` if the set has no value of its type.
+    /// If `null` is in the set, every type is compared, so that "is not null" can be asked.
     fn contain(&self, value: Scalar<'_>) -> Option<bool> {
         let (is_of_type, is_in) = match value {
             Scalar::Text(text) => (!self.texts.is_empty(), self.texts.contains(text)),

@@ -1,21 +1,21 @@
-//! A set of texts that is read only: the ids of users, for one.
+//! A read-only set of strings, such as the user ids of a rule.
 
-/// Texts in a sorted slice: with ten thousand of them, fourteen comparisons say whether one is there.
+/// Strings in a sorted slice. With ten thousand of them, a look-up takes fourteen comparisons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ids(Box<[Box<str>]>);
 
 impl Ids {
-    /// True where this text is one of them, as it is.
+    /// Returns true if the set has exactly this string.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.0.binary_search_by(|known| (**known).cmp(id)).is_ok()
     }
 
-    /// True where there is none.
+    /// Returns true if the set is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// True where all of the others are here, too.
+    /// Returns true if the set has all strings of the other one.
     pub(super) fn has_all(&self, others: &Self) -> bool {
         others.0.iter().all(|id| self.contains(id))
     }

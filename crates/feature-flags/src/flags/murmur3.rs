@@ -1,10 +1,11 @@
-//! ``MurmurHash3``, the x86 variant of 32 bits (Austin Appleby, public domain): fast, evenly spread, and the same in every flag
-//! service that uses it. No defence against somebody who looks for ids of one bucket, and none is needed.
+//! ``MurmurHash3``, the x86 variant of 32 bits (Austin Appleby, public domain). It is fast,
+//! evenly spread, and the same in every flag service that uses it. It does not resist somebody
+//! who searches for ids of one bucket, and need not.
 
 const C1: u32 = 0xcc9e_2d51;
 const C2: u32 = 0x1b87_3593;
 
-/// The hash of bytes that lie in several pieces.
+/// Returns the hash of the concatenated parts.
 pub(super) fn hash(seed: u32, parts: &[&[u8]]) -> u32 {
     let mut hash = seed;
     let (mut block, mut shift, mut length) = (0_u32, 0_u32, 0_u32);
@@ -18,7 +19,7 @@ pub(super) fn hash(seed: u32, parts: &[&[u8]]) -> u32 {
             block = 0;
         }
     }
-    // What is left of a block; nothing is changed by an empty one.
+    // The incomplete last block. An empty one changes nothing.
     avalanche(hash ^ mixed(block) ^ length)
 }
 
@@ -26,7 +27,7 @@ fn mixed(block: u32) -> u32 {
     block.wrapping_mul(C1).rotate_left(15).wrapping_mul(C2)
 }
 
-/// Lets every bit of the hash depend on all the others.
+/// The finalizer: makes every bit of the hash depend on all others.
 fn avalanche(mut hash: u32) -> u32 {
     hash ^= hash >> 16;
     hash = hash.wrapping_mul(0x85eb_ca6b);
@@ -41,7 +42,7 @@ mod tests {
 
     #[test]
     fn published_vectors() {
-        // Wikipedia, "MurmurHash", and those that Ian Boyd published (Stack Overflow, question 14747343).
+        // From Wikipedia, "MurmurHash", and from Ian Boyd (Stack Overflow, question 14747343).
         for (bytes, seed, expected) in [
             (&b""[..], 0, 0),
             (b"", 1, 0x514e_28b7),

@@ -1,15 +1,17 @@
-//! Numbers of JSON, compared by what they are worth: `1` is `1.0`, and `9007199254740993` is not `9007199254740992`.
+//! JSON numbers, compared by value: `1` equals `1.0`, and `9007199254740993` does not equal
+//! `9007199254740992`.
 
 use std::cmp::Ordering;
 
-/// Beyond this, a number is no longer taken for a whole one. No integer that `serde_json` reads is as large.
+/// The largest absolute value that is treated as an integer. No integer that `serde_json`
+/// parses is as large.
 const WHOLE_MAX: f64 = 1e30;
 
-/// A number; never infinite, nor none at all, for JSON has no such numbers (RFC 8259 §6).
+/// A finite number. JSON has neither infinities nor NaN (RFC 8259 §6).
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
     Whole(i128),
-    /// With a fraction, or beyond [`WHOLE_MAX`].
+    /// A number with a fraction, or one beyond [`WHOLE_MAX`].
     Real(f64),
 }
 
@@ -35,8 +37,8 @@ impl Number {
 
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Rounding an integer cannot carry it over a number with a fraction, which is below 2^53, nor over one beyond the largest
-        // whole one: both orders are one order.
+        // The two orders agree. Rounding an integer to a double never moves it past a number
+        // with a fraction, which is below 2^53, nor past one beyond `WHOLE_MAX`.
         #[expect(clippy::cast_precision_loss, reason = "see above")]
         let real = |whole: i128| whole as f64;
         match (*self, *other) {

@@ -1,4 +1,4 @@
-//! The reader of the definitions, member by member.
+//! Parses the definitions, member by member.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use super::semver::Version;
 use super::{DEFINITIONS_BYTES_MAX, Definitions, Flag, Rule, Variant};
 use kv_store::schema::{self, Fault, Node};
 
-/// No more flags than this are read.
+/// The most flags that the definitions may have.
 const FLAGS_MAX: usize = 5000;
 /// The longest name of a flag or a variant, in bytes.
 const NAME_BYTES_MAX: usize = 128;
@@ -25,11 +25,11 @@ const CONDITIONS_MAX: usize = 100;
 const IDS_MAX: usize = 10_000;
 const VALUES_MAX: usize = 1000;
 
-/// What may be asked of an attribute.
+/// The members of a condition that name its operator.
 const OPERATORS: [&str; 12] =
     ["eq", "in", "startsWith", "lt", "lte", "gt", "gte", "semverEq", "semverLt", "semverLte", "semverGt", "semverGte"];
 
-/// Reads the definitions.
+/// Parses the definitions, or returns all faults.
 pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
     if json.len() > DEFINITIONS_BYTES_MAX {
         let problem = format!("it has {} bytes; {DEFINITIONS_BYTES_MAX} are the most", json.len());
@@ -60,7 +60,7 @@ fn flag(node: &Node<'_>) -> Option<Flag> {
     let variants = if has_own_variants { object.member("variants", variants) } else { Some(Variants::of_a_switch()) };
     let names = Names(variants.as_ref().map(|variants| variants.names.as_slice()));
     let default = object.required("default", |name| names.index(name));
-    // A switch that is off gives `off`, the first of its variants.
+    // A switch without `off` gives `off` if it is switched off, the first of its variants.
     let is_plain_switch = !has_own_variants && !object.has("off");
     let off = if is_plain_switch { Some(0) } else { object.member("off", |name| names.index(name)) };
     let metadata = object.member("metadata", metadata);
@@ -76,21 +76,23 @@ fn flag(node: &Node<'_>) -> Option<Flag> {
     })
 }
 
-/// What `variants` lists. One with a fault is not among the good ones, but it has a name: what is wrong with it is said once.
+/// The variants that a flag lists. A variant with a fault is not among the valid ones, but its
+/// name is, so that its fault is not reported a second time as an unknown name.
 struct Variants {
     names: Vec<Box<str>>,
     good: Vec<Variant>,
 }
 
 impl Variants {
-    /// Those of a flag that names none.
+    /// Returns the variants of a flag that lists none.
     fn of_a_switch() -> Self {
         let variant = |name: &str, json: &str| Variant { name: name.into(), json: json.into() };
         Self { names: vec!["off".into(), "on".into()], good: vec![variant("off", "false"), variant("on", "true")] }
     }
 }
 
-/// The names of a flag's variants; `None` where they cannot be read, and nothing can be said of one.
+/// The names of a flag's variants, or `None` if they cannot be read. Then every name is
+/// accepted.
 #[derive(Clone, Copy)]
 struct Names<'a>(Option<&'a [Box<str>]>);
 
@@ -129,7 +131,7 @@ fn variants(node: &Node<'_>) -> Option<Variants> {
     Some(Variants { names, good })
 }
 
-/// The protocol's `metadata`: names with strings, numbers and booleans.
+/// Parses the protocol's `metadata`: names with strings, numbers and booleans.
 fn metadata(node: &Node<'_>) -> Option<Box<str>> {
     node.map(METADATA_MAX, |_, value| match value.value() {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
@@ -178,7 +180,8 @@ fn ids(node: &Node<'_>) -> Option<Ids> {
     Some(node.list(IDS_MAX, filled_text)?.into_iter().collect())
 }
 
-/// A text that is not empty: a template that left one empty must not pass for one that says something.
+/// Returns a string that is not empty. A template that leaves a value empty must not define a
+/// rule for everybody.
 fn filled_text(node: &Node<'_>) -> Option<Box<str>> {
     let text = node.text()?;
     if text.is_empty() { node.fault("it must not be empty") } else { Some(text.into()) }
@@ -208,7 +211,8 @@ fn test(operator: &str, node: &Node<'_>) -> Option<Test> {
     match operator {
         "eq" => scalar(node, node.value()).map(|value| Test::In(Scalars::from_iter([value]))),
         "in" => {
-            // What is said of each element needs its place, which does not outlive the list.
+            // The elements are read twice, because a fault needs the place of its element,
+            // which does not outlive the list.
             node.list(VALUES_MAX, |element| scalar(element, element.value()).map(drop))?;
             Some(Test::In(node.value().as_array()?.iter().filter_map(Scalar::of).collect()))
         }

@@ -7,7 +7,7 @@ fn definitions(flags: &Value) -> Definitions {
     Definitions::parse(&json!({ "flags": flags }).to_string()).unwrap()
 }
 
-/// One flag whose variants are strings that say their own name: `a`, `b`, `c` and the default `none`.
+/// Returns a flag with the string variants `a`, `b` and `c`, and the default `none`.
 fn flag(members: &Value) -> Flag {
     let mut flag = json!({"variants": {"a": "A", "b": "B", "c": "C", "none": "NONE"}, "default": "none"});
     flag.as_object_mut().unwrap().append(&mut members.as_object().unwrap().clone());
@@ -24,7 +24,7 @@ fn chosen(flag: &Flag, key: Option<&str>, context: &Value) -> Result<(String, &'
     flag.evaluate("x", &subject).map(|evaluated| (evaluated.variant.to_owned(), evaluated.reason.as_str()))
 }
 
-/// A user whose bucket for the flag `x` lies between these percentages.
+/// Returns a user whose bucket for the flag `x` lies between these percentages.
 fn user_between(from: f64, to: f64) -> String {
     let is_between = |user: &String| (Bucket::border(from)..Bucket::border(to)).contains(&Some(Bucket::of("x", user)));
     (0..1000).map(|user| format!("user-{user}")).find(is_between).unwrap()

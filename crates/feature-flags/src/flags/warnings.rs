@@ -1,4 +1,5 @@
-//! What is no fault, but can hardly be meant. None of it keeps definitions from being used.
+//! Warnings: what is valid in the definitions but is probably a mistake. Definitions with
+//! warnings are used.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub(super) fn of(definitions: &Definitions) -> Vec<Fault> {
     warnings
 }
 
-/// A step of a place, as [`schema`] writes it behind another one.
+/// Formats one member of a path as [`schema`] does.
 fn member(name: &str) -> String {
     if schema::is_plain(name) { format!(".{name}") } else { format!("[{name:?}]") }
 }
@@ -55,7 +56,7 @@ fn of_flag(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
     }
 }
 
-/// Where and why a rule is for nobody at all.
+/// Returns the place and the reason if a rule matches nobody.
 fn takes_nobody(rule: &Rule) -> Option<(String, &'static str)> {
     if rule.allow.as_ref().is_some_and(super::ids::Ids::is_empty) {
         let path = if rule.is_deny { ".deny" } else { ".allow" };
@@ -68,8 +69,9 @@ fn takes_nobody(rule: &Rule) -> Option<(String, &'static str)> {
 }
 
 impl Rule {
-    /// True where this rule, asked first, takes everybody whom the other one would take: it asks nothing that the other one does not ask,
-    /// and its percentage goes at least as far.
+    /// Returns true if this rule, tried first, matches everybody whom the other one would
+    /// match: it has no condition that the other one lacks, and its percentage is at least as
+    /// large.
     fn leaves_nobody_to(&self, other: &Self) -> bool {
         let allows = match (&self.allow, &other.allow) {
             (None, _) => true,

@@ -1,4 +1,4 @@
-//! The JSON of an answer, written out of pieces that are JSON already.
+//! The JSON of a response, concatenated from parts that are JSON already.
 
 use serde_json::Value;
 
@@ -8,19 +8,21 @@ use http_semantics::conditional::{self, PreconditionResult, Validators};
 use http_semantics::content_hash::hash;
 use http_semantics::fields::HeaderSection;
 
-/// The answer to a bulk request: the schema `bulkEvaluationSuccess`.
+/// The response to a bulk request: the schema `bulkEvaluationSuccess`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bulk {
     /// The body.
     pub json: String,
-    /// Its strong entity tag, in quotes (RFC 9110 §8.8.3): the same bytes have the same.
+    /// The strong entity tag of the body, in quotes (RFC 9110 §8.8.3). Equal bodies have equal
+    /// tags.
     pub etag: String,
 }
 
-/// Evaluates one flag: the schema `evaluationSuccess`.
+/// Evaluates one flag and returns the JSON of the schema `evaluationSuccess`.
 ///
 /// # Errors
-/// [`ErrorCode::FlagNotFound`], or [`ErrorCode::TargetingKeyMissing`] where a percentage is reached without one.
+/// [`ErrorCode::FlagNotFound`] if there is no such flag, and [`ErrorCode::TargetingKeyMissing`]
+/// if a percentage must be decided and the context has no targeting key.
 pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> Result<String, OfrepError> {
     let Some(found) = definitions.get(flag) else {
         return Err(OfrepError::flag_not_found());
@@ -31,7 +33,8 @@ pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> R
     Ok(json)
 }
 
-/// Evaluates all flags. One that cannot be evaluated is in the list with its error: the schema `evaluationFailure`.
+/// Evaluates all flags. One that cannot be evaluated is listed with its error, as the schema
+/// `evaluationFailure`.
 #[must_use]
 pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> Bulk {
     let mut json = String::with_capacity(definitions.len() * 128);
@@ -47,7 +50,8 @@ pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> Bulk {
     Bulk { json, etag }
 }
 
-/// The body of an error: the schemas `evaluationFailure` and `flagNotFound`, or without a flag `bulkEvaluationFailure`.
+/// Returns the JSON of an error: the schemas `evaluationFailure` and `flagNotFound` for a flag,
+/// and `bulkEvaluationFailure` without one.
 #[must_use]
 pub fn error_json(flag: Option<&str>, error: &OfrepError) -> String {
     let mut json = String::from("{");
@@ -64,8 +68,8 @@ pub fn error_json(flag: Option<&str>, error: &OfrepError) -> String {
     json
 }
 
-/// True where the client has these bytes already: 304. The protocol lets `If-None-Match` count for this POST as it does for a GET
-/// (RFC 9110 §13.1.2).
+/// Returns true if `If-None-Match` has the entity tag, so that the response is a 304. The
+/// protocol applies the field to this POST as RFC 9110 §13.1.2 does to a GET.
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, etag: &str) -> bool {
     let validators = Validators { etag: Some(etag), last_modified_ms: None, received_ms: u64::MAX };
@@ -86,7 +90,7 @@ fn push(json: &mut String, name: &str, flag: &Flag, subject: &Subject<'_>) {
     }
 }
 
-/// The schema `evaluationSuccess`.
+/// Appends the schema `evaluationSuccess`.
 fn push_evaluated(json: &mut String, flag: &str, evaluated: &Evaluated<'_>) {
     json.push_str("{\"key\":");
     push_text(json, flag);
@@ -104,13 +108,14 @@ fn push_evaluated(json: &mut String, flag: &str, evaluated: &Evaluated<'_>) {
     json.push('}');
 }
 
-/// About as long as the answer is.
+/// Returns about the length of the JSON, in bytes, so that the string need not grow.
 fn length(flag: &str, evaluated: &Evaluated<'_>) -> usize {
     let parts = [flag, evaluated.value_json, evaluated.variant, evaluated.metadata_json.unwrap_or_default()];
     80 + parts.iter().map(|part| part.len()).sum::<usize>()
 }
 
-/// A JSON string (RFC 8259 §7). Names hardly ever have something to escape.
+/// Appends a JSON string (RFC 8259 §7). Names rarely need an escape, so most are copied as they
+/// are.
 fn push_text(json: &mut String, text: &str) {
     if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
         json.push_str(&Value::from(text).to_string());

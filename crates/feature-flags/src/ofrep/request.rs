@@ -1,4 +1,4 @@
-//! What a request asks.
+//! The body of an evaluation request.
 
 use serde_json::{Map, Value};
 
@@ -6,12 +6,16 @@ use super::{Context, ErrorCode, OfrepError};
 use crate::config::user_id::key;
 use kv_store::record;
 
-/// Reads the body of a request, single or bulk: `{"context": {"targetingKey": "…", …}}`. An empty body is an empty context. Of members
-/// that stand twice the last one counts, as for every reader of the platform. `prefix` is what stands before an id in the key of a record.
+/// Parses the body of a request, single or bulk: `{"context": {"targetingKey": "…", …}}`.
+///
+/// An empty body is an empty context. If a member occurs twice, the last one counts, as in
+/// `JSON.parse`. `prefix` is what precedes a user id in the key of a record (the var
+/// `CONFIG_PREFIX`).
 ///
 /// # Errors
-/// [`ErrorCode::ParseError`] where the body is no JSON object, [`ErrorCode::InvalidContext`] where the context is no object or its
-/// targeting key no possible id of a user.
+/// [`ErrorCode::ParseError`] if the body is not a JSON object, and
+/// [`ErrorCode::InvalidContext`] if the context is not an object or its targeting key cannot be
+/// a user id.
 pub fn parse_request(body: &[u8], prefix: &str) -> Result<Context, OfrepError> {
     if body.trim_ascii().is_empty() {
         return Ok(Context::default());
@@ -27,7 +31,8 @@ pub fn parse_request(body: &[u8], prefix: &str) -> Result<Context, OfrepError> {
     };
     let targeting_key = match attributes.remove("targetingKey") {
         None => None,
-        // OpenFeature specification, "Evaluation Context": SDKs that have none send an empty one.
+        // SDKs that have no targeting key send an empty one (OpenFeature specification,
+        // "Evaluation Context").
         Some(Value::String(key)) if key.is_empty() => None,
         Some(Value::String(id)) => {
             key(prefix, id.as_str())?;

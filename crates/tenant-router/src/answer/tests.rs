@@ -2,7 +2,7 @@ use super::*;
 use crate::record::{Fallback, Stored};
 use http_semantics::fields::HeaderSection;
 
-/// A server for `/admin`, two variants, one of which is at the host of that server, and a fallback.
+/// An upstream for `/admin`, two variants, one of which shares its host, and a fallback.
 const RECORD: &str = r#"{
     "routes": [{"path": "/admin", "origin": "https://admin.example/panel"}],
     "variants": [
@@ -22,7 +22,7 @@ fn record(response: &str) -> Record {
     }
 }
 
-/// Who answered.
+/// The upstream that responded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Blue,
@@ -47,7 +47,7 @@ const BLUE: Answer<'static> = Answer {
 };
 
 impl Answer<'_> {
-    /// The edits in their order, as `-name`, `=name: value` and `+name: value`.
+    /// Returns the edits in their order, as `-name`, `=name: value` and `+name: value`.
     fn edits(&self, record: &Record) -> Vec<String> {
         let (target, fields) = (RequestTarget::parse(self.url), HeaderSection::from(self.fields));
         let address = Address::by_path(&target.path).unwrap();
@@ -73,14 +73,14 @@ impl Answer<'_> {
         removed.chain(fields('=', &edits.set)).chain(fields('+', &edits.append)).collect()
     }
 
-    /// The value that a field is given; the last one counts.
+    /// Returns the value that a field is set to. The last edit counts.
     fn set(&self, record: &Record, name: &str) -> Option<String> {
         let start = format!("={name}: ");
         self.edits(record).iter().rev().find_map(|edit| edit.strip_prefix(&start).map(str::to_owned))
     }
 }
 
-/// What is added to an answer that says nothing of caching.
+/// The edit of a response without `Cache-Control`.
 const SILENT: &str = "=cache-control: private";
 
 #[test]
@@ -156,14 +156,15 @@ fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it
         (By::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
         (By::Blue, "z", Some("/stores/shop/x/z")),
         (By::Blue, "https://blue.example/shop", Some("https://v.example/stores/shop")),
-        // A visitor of one variant who asks for another one's URL would be led back to his own.
+        // A visitor of one variant who requests the URL of another one would get their own
+        // again.
         (By::Blue, "https://admin.example/green/z", None),
         (By::Admin, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
-        // The route's paths stand behind its base path.
+        // The paths of the route follow its base path.
         (By::Blue, "https://admin.example/panel/admin/z", Some("https://v.example/stores/shop/admin/z")),
         (By::Admin, "/panel/admin/z", Some("/stores/shop/admin/z")),
         (By::Admin, "https://blue.example/shop/", Some("https://v.example/stores/shop/")),
-        // Asking for these would reach another server.
+        // A request for these would reach another upstream.
         (By::Blue, "/shop/admin/z", Some("https://blue.example/shop/admin/z")),
         (By::Blue, "https://admin.example/panel/z", None),
         (By::Blue, "https://admin.example/green/admin", None),
@@ -171,7 +172,7 @@ fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it
         // Outside of the base path.
         (By::Blue, "/", Some("https://blue.example/")),
         (By::Blue, "/shops", Some("https://blue.example/shops")),
-        // The fallback stands in for all paths, and only where it answered.
+        // The fallback serves all paths, but only if it responded.
         (By::Fallback, "/copy/admin/z", Some("/stores/shop/admin/z")),
         (By::Fallback, "https://backup.example/copy/z", Some("https://v.example/stores/shop/z")),
         (By::Fallback, "https://blue.example/shop/z", Some("https://v.example/stores/shop/z")),

@@ -13,7 +13,7 @@ use kv_store::limits::Key;
 
 const TOKEN: &str = "token of the deployment";
 
-/// Blue has nine visitors of ten, green one, red none.
+/// Of ten visitors, nine get blue, one gets green, and none gets red.
 const SPLIT: &str = r#""variants": [
     {"name": "blue", "origin": "https://blue.example", "weight": 90},
     {"name": "green", "origin": "https://green.example", "weight": 10},
@@ -46,7 +46,7 @@ struct Request<'a> {
 const GET: Request<'static> =
     Request { method: "GET", fields: &[], has_body: false, token: Some(TOKEN), has_key: true, random: 7 };
 
-/// What the tests look at in a plan.
+/// The parts of a plan that the tests compare.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     target: String,
@@ -260,12 +260,12 @@ fn what_goes_to_no_origin_says_why() {
         ("GET", closed, &[("cf-ipcountry", "KP")], Some(TenantError::AccessDenied)),
         ("GET", closed, &[("cf-connecting-ip", "203.0.113.9")], Some(TenantError::AccessDenied)),
         ("GET", closed, &[("cf-connecting-ip", "192.0.2.1"), ("cf-ipcountry", "CH")], None),
-        // What a visitor writes himself does not count.
+        // A field that the visitor sets does not count.
         ("GET", closed, &[("x-forwarded-for", "203.0.113.9"), ("cf-ipcountry", "CH")], None),
         ("GET", some, &[("cf-ipcountry", "ch")], None),
         ("GET", some, &[("x-forwarded-for", "192.0.2.1")], Some(TenantError::AccessDenied)),
         ("GET", some, &[], Some(TenantError::AccessDenied)),
-        // Who may not come in learns nothing of the rest.
+        // A visitor who is refused learns nothing else.
         ("GET", some, &[("x-force-variant", "blue")], Some(TenantError::AccessDenied)),
     ] {
         let seen = Request { method, fields, ..GET }.planned(&record(members));
@@ -325,12 +325,12 @@ proptest! {
         let (origin, after) = Origin::split(&sent).unwrap();
         prop_assert_eq!(&origin, backend.origin());
         prop_assert!(["https://a.example:8443", "https://admin.example"].contains(&origin.as_str()));
-        // As the next parser reads it: nothing is left to resolve.
+        // The next parser has nothing left to resolve.
         let again = RequestTarget::parse(&sent);
         prop_assert_eq!(again.query, query.as_deref());
         prop_assert!(matches!(again.path, std::borrow::Cow::Borrowed(_)), "{}", again.path);
         prop_assert_eq!(&*again.path, after.split_once('?').map_or(after, |(path, _)| path));
-        // The base path is before it, and behind the base path stands what was behind the prefix.
+        // The base path comes first, and then what followed the prefix.
         let rest = backend.strip(&again.path).unwrap();
         prop_assert_eq!(rest, if address.rest.is_empty() { "/" } else { address.rest });
         prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);

@@ -1,4 +1,4 @@
-//! The reader of a record, member by member.
+//! Parses a record, member by member.
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use kv_store::schema::Node;
 const MEMBERS: [&str; 10] =
     ["origin", "routes", "variants", "active", "split", "headers", "timeoutMs", "fallback", "access", "storefront"];
 
-/// The fault of an origin that is on no list.
+/// The fault of an origin that the policy does not admit.
 pub(super) const NOT_ADMITTED: &str = "ROUTING_ORIGINS and ROUTING_INSECURE do not admit this origin";
 
-/// Reads what stands under a key.
+/// Parses the value of a key.
 pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) -> Option<Stored> {
     let object = root.object(&MEMBERS)?;
     if object.has("storefront") {
@@ -53,7 +53,7 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
         index.or_else(|| name.fault("it names no variant"))
     });
     let mut routes = object.member("routes", |list| read_routes(list, &backend)).unwrap_or_default();
-    // Stable: routes of the same length stand as written, and no two have the same path.
+    // The sort is stable, and no two routes have the same path.
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
     let origin = object.member("origin", backend);
     if !object.has("origin") && !object.has("active") && !has_weight {
@@ -109,8 +109,9 @@ fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRou
     })
 }
 
-/// What `variants` lists. A variant with a fault is not among the good ones, but it has a name and may have a weight: what is
-/// wrong with it is said once.
+/// The variants that a record lists. A variant with a fault is not among the valid ones, but
+/// its name and weight count, so that its fault is not reported a second time as a missing
+/// variant.
 #[derive(Default)]
 struct Variants {
     names: Vec<String>,
@@ -165,7 +166,7 @@ fn read_split(node: &Node<'_>) -> Option<Split> {
         }
         "user" if object.has("cookie") => {
             unused(&["name", "header"]);
-            // A cookie's name is a token as well (RFC 6265 §4.1.1), but its case counts.
+            // The name of a cookie is a token, too (RFC 6265 §4.1.1), but is case-sensitive.
             object.member("cookie", |node| {
                 let text = node.text()?;
                 if is_name(text) {
@@ -183,14 +184,16 @@ fn read_split(node: &Node<'_>) -> Option<Split> {
     })
 }
 
-/// Fields that say who is asked for what, which only kv-edge may say.
+/// Returns true if only kv-edge may set the request field, because it says where the request
+/// comes from or goes to.
 fn is_own_request_field(name: &str) -> bool {
     matches!(name, "host" | "content-length" | "forwarded" | "via" | "cdn-loop")
         || ["x-forwarded-", "x-force-variant"].iter().any(|prefix| name.starts_with(prefix))
         || (name.starts_with("cf-") && !name.starts_with("cf-access-client-"))
 }
 
-/// Fields that frame the answer, or that kv-edge sets.
+/// Returns true if the response field describes the message itself, or if only kv-edge may set
+/// it.
 fn is_own_response_field(name: &str) -> bool {
     matches!(
         name,
@@ -201,7 +204,7 @@ fn is_own_response_field(name: &str) -> bool {
 fn read_headers(node: &Node<'_>) -> Option<(FieldEdits, FieldEdits)> {
     let object = node.object(&["request", "response"])?;
     let request = object.member("request", |node| read_edits(node, is_own_request_field, |_| false));
-    // Setting it would take away all cookies of the origin.
+    // Setting it would remove all cookies of the origin.
     let is_set_cookie = |name: &str| name == "set-cookie";
     let response = object.member("response", |node| read_edits(node, is_own_response_field, is_set_cookie));
     Some((request.unwrap_or_default(), response.unwrap_or_default()))
@@ -255,7 +258,7 @@ fn read_access(node: &Node<'_>) -> Option<Access> {
             object.member("ips", |list| list.list(1000, |node| node.parsed(IpRange::parse))).unwrap_or_default();
         Some(Who { countries, ranges })
     };
-    // A list that could not be read must not let everybody in: its fault refuses the record.
+    // A set that cannot be parsed must not admit everybody; its fault refuses the whole record.
     let allow = object.member("allow", |node| {
         let who_may = who(node)?;
         let is_empty = who_may.countries.is_empty() && who_may.ranges.is_empty();

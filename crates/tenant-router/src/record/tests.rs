@@ -270,7 +270,7 @@ fn a_record_has_128_kib_at_most() {
     assert!(!error.is_refused);
 }
 
-/// What serves a path: a server's host and base, or `variants`.
+/// Returns what serves a path: host and base path of an upstream, or `variants`.
 fn serving(record: &Record, rest: &str) -> String {
     match record.serving(rest) {
         Some(Serving::One(backend)) => {
@@ -314,7 +314,7 @@ fn the_longest_route_wins_on_the_borders_of_segments_in_whatever_order_it_stands
         ("/stat/us", "stat"),
         ("/status", "origin"),
         ("/stat;v=1", "origin"),
-        // Escapes of unreserved characters are these, and no others are.
+        // Percent-encoded unreserved characters are decoded, and no others.
         ("/%61dmin", "admin"),
         ("/%61%64%6d%69%6E/%61pi", "api"),
         ("/%2561dmin", "origin"),

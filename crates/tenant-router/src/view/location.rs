@@ -1,4 +1,5 @@
-//! `Location` and `Content-Location`: which URLs are the storefront's, and what the visitor calls them.
+//! `Location` and `Content-Location`: which URLs belong to the storefront, and what they are
+//! for the visitor.
 
 use std::iter;
 
@@ -7,26 +8,29 @@ use crate::backend::Backend;
 use http_semantics::origin::Origin;
 use http_semantics::request_target::resolve_dot_segments;
 
-/// A URL reference (RFC 3986 §4.1), without query and fragment, as far as the rewriting has to know it.
+/// A URL reference (RFC 3986 §4.1) without query and fragment, as far as rewriting needs it.
 enum Reference<'r> {
-    /// Scheme, and what follows `//`: `https://host/path`, `//host/path`.
+    /// The scheme, and the part after `//`: `https://host/path`, `//host/path`.
     Url(&'static str, &'r str),
-    /// An absolute or a relative path, not empty.
+    /// An absolute or relative path, which is not empty.
     Path(&'r str),
 }
 
 impl View<'_> {
-    /// The value of `Location` (RFC 9110 §10.2.2) or `Content-Location` (§8.7) for the visitor; `None`: it stays as it is.
+    /// Returns the visitor's value of `Location` (RFC 9110 §10.2.2) or `Content-Location`
+    /// (§8.7), or `None` if it stays as it is.
     ///
-    /// A URL becomes the visitor's where asking the storefront for the mapped path reaches just that URL: a server of the
-    /// storefront is at its origin, its path is below that server's base path, and [`Backends::reaches`] says yes, also for
-    /// the server that answered, because a route may stand before it. A URL stays a URL, a path becomes a path. A path that
-    /// the visitor cannot reach in this way becomes a URL at the server that answered. Every other URL stays as it is, and so
-    /// does a reference to the same document (`?page=2`, `#top`).
+    /// A URL is rewritten if requesting the rewritten path from the storefront reaches just
+    /// that URL: it is at the origin of an upstream and below its base path, and
+    /// [`Backends::reaches`] returns true. The latter is checked for the upstream that
+    /// responded, too, because a route may precede it. A URL stays a URL, and a path stays a
+    /// path. A path that the visitor cannot reach becomes a URL at the upstream. Every other
+    /// URL stays as it is, as does a reference to the same document (`?page=2`, `#top`).
     ///
-    /// The value is read as browsers read it (URL Standard): `\` is `/`, `%2e` is a dot, tabs and line ends do not count,
-    /// `https:x` is a path. In what is rewritten, spaces and control characters are percent-encoded; the rest of the path and
-    /// all of query and fragment stay byte for byte.
+    /// The value is parsed as browsers do (URL Standard): `\` is `/`, `%2e` is a dot, tabs and
+    /// line ends are ignored, and `https:x` is a path. In a rewritten value, spaces and control
+    /// characters are percent-encoded; the rest of the path, the query and the fragment are
+    /// kept byte for byte.
     #[must_use]
     pub fn location(&self, value: &str, backends: &impl Backends) -> Option<String> {
         let value = value.trim_matches(|character| character <= ' ');
@@ -48,7 +52,7 @@ impl View<'_> {
                 match self.below_storefront(self.backend.origin(), &path, backends) {
                     _ if is_absolute && self.is_visitors(&path) => path.into_owned(),
                     None => [self.backend.origin().as_str(), &path].concat(),
-                    // As a path it would name a host (RFC 3986 §4.2).
+                    // As a path, it would name a host (RFC 3986 §4.2).
                     Some(rest) if self.prefix.is_empty() && rest.starts_with("//") => self.url(rest),
                     Some(rest) => [self.prefix, rest].concat(),
                 }
@@ -57,11 +61,11 @@ impl View<'_> {
         Some(escaped(&[&mapped, tail].concat(), &[])).filter(|mapped| mapped != value)
     }
 
-    /// The path below the storefront that reaches this path of this origin.
+    /// Returns the path below the storefront that reaches this path of this origin.
     fn below_storefront<'p>(&self, origin: &Origin, path: &'p str, backends: &impl Backends) -> Option<&'p str> {
         iter::once(self.backend).chain(backends.all()).filter(|backend| backend.is_at(origin)).find_map(|backend| {
             let rest = match backend.strip(path)? {
-                // No URL has an empty path at its host.
+                // The path of an http URL is never empty.
                 "" if self.prefix.is_empty() => "/",
                 rest => rest,
             };
@@ -75,7 +79,8 @@ impl View<'_> {
 }
 
 impl<'r> Reference<'r> {
-    /// Reads what stands before query and fragment. `None` for nothing at all and for the URL of another scheme.
+    /// Parses the part before query and fragment. Returns `None` if it is empty or a URL of
+    /// another scheme.
     fn read(head: &'r str, backend: &Backend) -> Option<Self> {
         let (scheme, after) = match split_scheme(head) {
             None if backend.origin().is_secure() => ("https", head),
@@ -91,7 +96,7 @@ impl<'r> Reference<'r> {
     }
 }
 
-/// RFC 3986 §3.1.
+/// Splits the scheme off (RFC 3986 §3.1).
 fn split_scheme(head: &str) -> Option<(&str, &str)> {
     let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     head.split_once(':').filter(|(scheme, _)| {
@@ -251,7 +256,7 @@ mod tests {
             ("https://a.example/admin/x", Some("https://v.example/stores/a/admin/x")),
             ("/admin/x", Some("/stores/a/admin/x")),
             ("https://api.example:8443/api", Some("https://v.example/stores/a/api")),
-            // A route stands before it, or the way there goes elsewhere.
+            // A route precedes it, or the path leads elsewhere.
             ("/shop/admin/x", Some("https://a.example/shop/admin/x")),
             ("old/z", Some("https://a.example/shop/x/old/z")),
             ("https://a.example/shop/x/old", None),

@@ -1,11 +1,14 @@
-//! `Refresh: 5; url=/login`: no RFC has it, the HTML Standard does ("shared declarative refresh steps").
+//! `Refresh: 5; url=/login`. It is in no RFC, but in the HTML Standard ("shared declarative
+//! refresh steps").
 
 use super::{Backends, View, escaped};
 
 impl View<'_> {
-    /// The value of `Refresh` for the visitor, its URL mapped as [`location`](View::location) does; `None`: it stays as it is.
+    /// Returns the visitor's value of `Refresh`, with its URL rewritten as
+    /// [`location`](View::location) does, or `None` if it stays as it is.
     ///
-    /// Everything but the URL stays byte for byte. A quote that ends the URL is percent-encoded within it.
+    /// Everything but the URL is kept byte for byte. Within a quoted URL, the quote is
+    /// percent-encoded.
     #[must_use]
     pub fn refresh(&self, value: &str, backends: &impl Backends) -> Option<String> {
         let (before, url, quote) = split(value)?;
@@ -18,7 +21,8 @@ impl View<'_> {
     }
 }
 
-/// What stands before the URL, the URL with all that follows it, and the quote before it. `None` where there is no URL.
+/// Returns the part before the URL, the URL with everything after it, and the quote before it;
+/// `None` if there is no URL.
 fn split(value: &str) -> Option<(&str, &str, Option<char>)> {
     let after_time =
         value.trim_start().trim_start_matches(|character: char| character.is_ascii_digit() || character == '.');
@@ -34,7 +38,7 @@ fn split(value: &str) -> Option<(&str, &str, Option<char>)> {
     value.strip_suffix(url).map(|before| (before, url, quote))
 }
 
-/// Takes `url =` off.
+/// Strips `url =`, in any case.
 fn without_label(text: &str) -> Option<&str> {
     let (label, url) = text.split_at_checked(3)?;
     let url = url.trim_start().strip_prefix('=')?.trim_start();

@@ -1,29 +1,33 @@
-//! `Set-Cookie` (RFC 6265): a server's cookies go back to its storefront, and to no other.
+//! `Set-Cookie` (RFC 6265): the cookies of an upstream are sent back to its storefront and to
+//! no other.
 
 use super::{View, escaped};
 use http_semantics::request_target::has_dot_segments;
 
-/// Longer values of an attribute are ignored by browsers (RFC 6265bis §5.6), in bytes.
+/// The longest value of an attribute that browsers do not ignore (RFC 6265bis §5.6), in bytes.
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// How the attributes matter here.
+/// The kinds of attributes that are treated differently.
 #[derive(PartialEq, Eq)]
 enum Kind<'a> {
     Domain,
-    /// Its value, trimmed.
+    /// The trimmed value of `Path`.
     Path(&'a str),
     Other,
 }
 
 impl View<'_> {
-    /// The value of one `Set-Cookie` field for the visitor.
+    /// Returns the visitor's value of one `Set-Cookie` line.
     ///
-    /// `Domain` goes: the cookie belongs to the visitor's host. The last `Path` counts (§5.3), is mapped and stays in its
-    /// place. A cookie without one (or with one that does not start with `/`) has the default path of the request at the
-    /// server (§5.1.4), which is written out under a prefix: for `/stores/a` the visitor's default path would be `/stores`,
-    /// that of every storefront. Everything else stays byte for byte. `;` in the prefix is written `%3B`: such a cookie does
-    /// not come back, but cannot have other attributes either. A `__Host-` cookie gets the prefix like any other, and browsers
-    /// refuse it then.
+    /// `Domain` is removed, because the cookie belongs to the visitor's host. The last `Path`
+    /// counts (§5.3); it is rewritten in its place. A cookie without a `Path` that starts with
+    /// `/` has the default path of the request to the upstream (§5.1.4). Under a prefix it is
+    /// written out: for `/stores/a` the browser's default would be `/stores`, which all
+    /// storefronts share. Everything else is kept byte for byte.
+    ///
+    /// A `;` in the prefix is written `%3B`: such a cookie is not sent back, but cannot add
+    /// attributes. A `__Host-` cookie gets the prefix like any other, and browsers then refuse
+    /// it.
     #[must_use]
     pub fn set_cookie(&self, value: &str) -> String {
         let (pair, attributes) = value.split_once(';').map_or((value, None), |(pair, rest)| (pair, Some(rest)));
@@ -52,7 +56,7 @@ impl View<'_> {
         cookie
     }
 
-    /// A cookie's path at the server, as the visitor sees it.
+    /// Returns the visitor's path for the path of a cookie at the upstream.
     fn cookie_path(&self, path: &str) -> String {
         if self.is_visitors(path) && path.len() <= MAX_ATTRIBUTE && !has_dot_segments(path) {
             return path.to_owned();
@@ -66,7 +70,8 @@ impl View<'_> {
             None => path,
         };
         let prefix = escaped(self.prefix, &[';']);
-        // With a path that it ignores the browser would take its own default path, which may be that of every storefront.
+        // The browser ignores a path that is too long and takes its own default, which may be
+        // the path that all storefronts share.
         let is_ignored = prefix.len() + rest.len() > MAX_ATTRIBUTE;
         match (prefix.as_str(), rest) {
             ("", "") => "/".to_owned(),
@@ -78,7 +83,8 @@ impl View<'_> {
 }
 
 impl<'a> Kind<'a> {
-    /// RFC 6265 §5.2: name and value are trimmed, and the case of the name does not count.
+    /// Parses an attribute (RFC 6265 §5.2): name and value are trimmed, and the name is
+    /// case-insensitive.
     fn of(attribute: &'a str) -> (&'a str, Self) {
         let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
         let trim = |text: &'a str| text.trim_matches(|character| character <= ' ');
@@ -95,13 +101,13 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// True for the value of a `Set-Cookie` field with a `Domain`, which may reach other hosts.
+/// Returns true if a `Set-Cookie` line has a `Domain`, and so may reach other hosts.
 #[must_use]
 pub fn has_domain(value: &str) -> bool {
     value.split(';').skip(1).any(|attribute| Kind::of(attribute).1 == Kind::Domain)
 }
 
-/// RFC 6265 §5.1.4.
+/// Returns the default path of a cookie for the path of a request (RFC 6265 §5.1.4).
 fn default_path(path: &str) -> &str {
     path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| folder.starts_with('/')).unwrap_or("/")
 }

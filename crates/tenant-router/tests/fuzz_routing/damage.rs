@@ -1,4 +1,4 @@
-//! What can happen to a record.
+//! Damages records at random.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// The value that a path of choices leads to.
+/// Returns the value at the end of a path of random choices.
 fn at<'v>(value: &'v mut Value, place: &[Index]) -> &'v mut Value {
     let children = value.as_array().map(Vec::len).or(value.as_object().map(Map::len)).unwrap_or(0);
     let Some((index, place)) = place.split_first().filter(|_| children > 0) else { return value };

@@ -1,4 +1,5 @@
-//! What the laws are tried with: out of pieces that have a meaning somewhere, put together and damaged at random.
+//! Generates the inputs of the properties: pieces that have a meaning somewhere, combined and
+//! damaged at random.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -9,17 +10,17 @@ use url::Url;
 
 use crate::damage::{damage, damaged};
 
-/// A request, the record under the storefront's key, and the answer of its server.
+/// A request, the record of the storefront, and the response of its upstream.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// As the platform would hand it over, mostly.
+    /// Usually normalized, as the runtime does it.
     pub url: String,
     pub method: &'static str,
     pub request: Vec<(String, String)>,
     pub has_body: bool,
     /// A record without a fault.
     pub good: String,
-    /// The same one, damaged.
+    /// The same record, damaged.
     pub damaged: String,
     pub insecure: bool,
     pub answer: Vec<(String, String)>,
@@ -204,7 +205,8 @@ fn url() -> impl Strategy<Value = String> {
     prop_oneof![30 => url, 1 => any::<String>()]
 }
 
-/// Fields as the platform takes them: without line ends and NUL, and without white space at the ends.
+/// Fields as the runtime accepts them: without line ends and NUL, and without white space
+/// around a value.
 fn fields(
     names: &'static [&'static str],
     value: BoxedStrategy<String>,
@@ -262,7 +264,7 @@ fn answer() -> impl Strategy<Value = Vec<(String, String)>> {
     })
 }
 
-/// A record that has no fault.
+/// A valid record.
 fn record() -> impl Strategy<Value = Value> {
     let backend = || (select(ORIGINS), select(BASES)).prop_map(|(origin, base)| [origin, base].concat());
     let routes = vec((select(ROUTES), backend()), 0..4).prop_map(|routes| {

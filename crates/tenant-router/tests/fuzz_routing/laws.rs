@@ -1,4 +1,4 @@
-//! What must hold for every request, record and answer.
+//! The properties that hold for every request, record and response.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -25,7 +25,7 @@ use crate::input::{Case, ROUTING_ORIGINS, TENANT_DOMAIN};
 
 type Law = Result<(), TestCaseError>;
 
-/// How far the cases got: laws that nothing reaches say nothing.
+/// Counts how far the cases got. A property that no case reaches shows nothing.
 #[derive(Default)]
 pub(crate) struct Reached {
     pub(crate) batches: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Reached {
 }
 
 impl Reached {
-    /// Every law was tried.
+    /// Panics unless cases reached every property.
     pub(crate) fn assert_all(&self) {
         let Self { addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor, .. } = self;
         let counts = [addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor];
@@ -148,13 +148,13 @@ pub(crate) fn hold(case: &Case, reached: &Reached) -> Law {
     answered(case, &plan, &target, &address, record, reached)
 }
 
-/// Every refusal has a sentence, and no line end gets into a log through it.
+/// Every refusal has a message.
 fn nothing_reached(error: &TenantError) -> Law {
     prop_assert!(!error.to_string().is_empty());
     Ok(())
 }
 
-/// The damaged record, where it can still be read. Then all of it is admitted.
+/// Returns the damaged record if it is still valid. Then everything in it is admitted.
 fn damaged(case: &Case, key: &str, policy: &OriginPolicy) -> Result<Option<Box<Record>>, TestCaseError> {
     match Stored::parse(key, &case.damaged, Some(policy)) {
         Ok(Stored::Record(record)) => {
@@ -182,7 +182,7 @@ fn damaged(case: &Case, key: &str, policy: &OriginPolicy) -> Result<Option<Box<R
     }
 }
 
-/// What the vars say, without the code that reads them.
+/// A second implementation of the policy.
 fn is_admitted(origin: &Origin, insecure: bool) -> bool {
     let Some((scheme, host)) = origin.as_str().split_once("://") else { return false };
     let is_name = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -191,7 +191,8 @@ fn is_admitted(origin: &Origin, insecure: bool) -> bool {
     (is_listed && scheme == "https") || (insecure && (is_listed || (scheme == "http" && host == "local.test:8080")))
 }
 
-/// The URL for a server is below its origin and base path, for kv-edge as well as for the URL Standard.
+/// The URL for an upstream is below its origin and base path, both for kv-edge and for the URL
+/// Standard.
 fn stays(backend: &Backend, address: &Address<'_>, query: Option<&str>) -> Law {
     let sent = backend.join(address.rest, query);
     let path = sent.strip_prefix(backend.origin().as_str()).unwrap_or_default();
@@ -210,7 +211,7 @@ fn stays(backend: &Backend, address: &Address<'_>, query: Option<&str>) -> Law {
     Ok(())
 }
 
-/// Each edit has its lines, and nothing in one makes another.
+/// Each edit is serialized on lines of its own, and no value of one can add another.
 fn lines(edits: &HeaderEdits<'_>) -> Law {
     let mut given: Vec<(&str, &str, &str)> = edits.remove.iter().map(|name| ("-", &**name, "")).collect();
     for (sign, fields) in [("=", &edits.set), ("+", &edits.append)] {
@@ -231,7 +232,8 @@ fn last<'e>(edits: &'e HeaderEdits<'_>, name: &str) -> Option<&'e str> {
     edits.set.iter().rev().find(|(set, _)| set == name).map(|(_, value)| &**value)
 }
 
-/// What a visitor says of proxies is gone, and what kv-edge says of him is clean.
+/// The visitor's claims about proxies are removed, and the true ones have no control
+/// characters.
 fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> Law {
     lines(edits)?;
     for (name, value) in &edits.set {
@@ -251,7 +253,7 @@ fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> Law {
     Ok(())
 }
 
-/// A new visitor's cookie is for this storefront alone and brings him back to the same variant.
+/// A new visitor's cookie is for this storefront only and leads them back to the same variant.
 fn comes_back(
     case: &Case,
     line: &str,
@@ -315,7 +317,8 @@ fn answered(
     for (name, sent) in case.answer.iter().filter(|(name, _)| !is_of_record(name)) {
         let rewritten = last(&edits, name);
         match name.as_str() {
-            // Bytes that are no UTF-8 are shown as U+FFFD: a URL with them is handed on as it is.
+            // The runtime shows bytes that are not UTF-8 as U+FFFD, and a URL with them is
+            // passed on unchanged.
             _ if sent.contains(char::REPLACEMENT_CHARACTER) => {}
             "location" | "content-location" => location(case, sent, rewritten, target.backend, address, reached)?,
             "refresh" => {
@@ -335,8 +338,8 @@ fn answered(
     Ok(())
 }
 
-/// A URL that was rewritten leads below the storefront or to the server that answered, and a path that was not leads below the
-/// storefront too. The browser is the URL Standard's.
+/// A rewritten URL leads to the storefront or to the upstream that responded, and so does a
+/// path that was not rewritten. `Url` reads them as a browser would.
 fn location(
     case: &Case,
     sent: &str,
@@ -359,7 +362,7 @@ fn location(
         prop_assert!(rewritten.is_none() || origin == backend.origin().as_str(), "{:?} leads to {}", rewritten, origin);
         return Ok(());
     }
-    // What a server says of the visitor's host in full stays as it is.
+    // A full URL at the visitor's host stays as it is.
     let mut elsewhere = visitor.clone();
     elsewhere.set_host(Some("elsewhere.invalid")).expect("a host");
     let is_in_full = rewritten.is_none() && elsewhere.join(sent).is_ok_and(|url| url.origin() == visitor.origin());
@@ -372,13 +375,13 @@ fn location(
     Ok(())
 }
 
-/// A cookie has no `Domain`, and under a prefix the path that counts is the prefix or below it.
+/// A cookie has no `Domain`, and under a prefix its last path is the prefix or below it.
 fn stays_in_storefront(cookie: &str, prefix: &str) -> Law {
     let attributes = cookie.split(';').skip(1).map(|attribute| attribute.split_once('=').unwrap_or((attribute, "")));
     let trim = |text: &str| text.trim_matches(|character| character <= ' ').to_owned();
     let attributes: Vec<_> = attributes.map(|(name, value)| (trim(name).to_ascii_lowercase(), trim(value))).collect();
     prop_assert!(attributes.iter().all(|(name, _)| name != "domain"), "{:?}", cookie);
-    // The platform hands over no other path than ASCII; what else there might be is written percent-encoded.
+    // The runtime percent-encodes paths, so a prefix that is not ASCII does not occur.
     if prefix.is_empty() || !prefix.is_ascii() {
         return Ok(());
     }

@@ -1,9 +1,9 @@
-//! Random requests, records and answers through the whole of the tenant router: nothing panics, and what must never happen
-//! does not.
+//! Random requests, records and responses pass through the whole tenant router. Nothing may
+//! panic, and the properties in `laws.rs` must hold.
 //!
-//! `cargo test` tries a thousand; `KV_EDGE_FUZZ_BATCHES` says how many thousands. `npm test -- --only fuzz` does that again and
-//! again for a minute. A finding is shown with the smallest input that makes it and with the seed; `KV_EDGE_FUZZ_SEED` finds it
-//! again.
+//! `cargo test` tries a thousand cases, and `KV_EDGE_FUZZ_BATCHES` is the number of thousands.
+//! `npm test -- --only fuzz` repeats it for a minute. A failure is shown with its smallest
+//! input and its seed; `KV_EDGE_FUZZ_SEED` reproduces it.
 
 #![allow(clippy::expect_used)] // All of it is a test.
 
@@ -17,13 +17,13 @@ use std::hash::{BuildHasher, Hasher};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
-/// Tried with one seed.
+/// The number of cases for one seed.
 const CASES: u32 = 1000;
 
 #[test]
 fn random_requests_and_records_keep_the_laws() {
     let batches: u32 = env::var("KV_EDGE_FUZZ_BATCHES").map_or(1, |batches| batches.parse().expect("a whole number"));
-    // A hasher of the standard library is seeded by the operating system.
+    // The operating system seeds the hashers of the standard library.
     let fresh = || RandomState::new().build_hasher().finish();
     let mut seed = env::var("KV_EDGE_FUZZ_SEED")
         .map_or_else(|_| fresh(), |seed| u64::from_str_radix(&seed, 16).expect("a seed as it was shown"));

@@ -2,7 +2,8 @@ use super::*;
 
 const USERS: u32 = 100_000;
 
-/// Ids as they are in the wild: counted, padded, hexadecimal, and with everything that changes at the front.
+/// Ids of the usual kinds: numbers, names, hexadecimal, and with the part that changes at the
+/// front.
 fn ids(kind: &str) -> impl Iterator<Item = String> {
     (0..USERS).map(move |user| match kind {
         "counted" => user.to_string(),
@@ -47,7 +48,8 @@ fn flags_are_independent() {
         ("flag", "flag2", "uuid"),
         ("xflag", "flag", "mail"),
     ] {
-        // How many of each tenth of one flag are in each tenth of the other: a thousand each, if there is no connection.
+        // Counts how many users of each tenth of one flag are in each tenth of the other.
+        // Independent flags have a thousand in each cell.
         let mut cells = [[0_u32; 10]; 10];
         for id in ids(kind) {
             let tenth = |flag| (Bucket::of(flag, &id).0 / (COUNT / 10)) as usize;
@@ -55,7 +57,8 @@ fn flags_are_independent() {
         }
         let squares = cells.iter().flatten().map(|count| (f64::from(*count) - 1000.0).powi(2) / 1000.0);
         let chi_square: f64 = squares.sum();
-        // 99 degrees of freedom: 99 on average, and one of ten million tables is beyond 190.
+        // There are 99 degrees of freedom: the mean is 99, and one of ten million tables
+        // exceeds 190.
         assert!(chi_square < 190.0, "{one} and {other}, {kind}: {chi_square}");
     }
 }

@@ -2,7 +2,8 @@ use serde_json::{Map, Value, json};
 
 use crate::flags::{Definitions, Known, Subject};
 
-/// True where a rule with this condition takes a user with this attribute `a`; without one for `None`.
+/// Returns true if a rule with this condition matches a user with this attribute `a`, or
+/// without it.
 fn holds(condition: &Value, attribute: Option<&Value>) -> bool {
     let mut condition = condition.clone();
     condition["attribute"] = json!("a");
@@ -13,7 +14,8 @@ fn holds(condition: &Value, attribute: Option<&Value>) -> bool {
     definitions.get("x").unwrap().evaluate("x", &subject).unwrap().variant == "on"
 }
 
-/// Conditions with the attributes for which they hold, those for which they do not, and those of another type.
+/// A condition, the attributes for which it holds, those for which it does not, and those of
+/// another type.
 type Row = (Value, Value, Value, Value);
 
 fn check(rows: &[Row]) {

@@ -6,12 +6,12 @@ fn faults(json: &str) -> Vec<String> {
     Definitions::parse(json).map_or_else(|faults| faults.iter().map(ToString::to_string).collect(), |_| Vec::new())
 }
 
-/// The faults of a flag `x`.
+/// Returns the faults of a flag `x`.
 fn of_flag(flag: &Value) -> Vec<String> {
     faults(&json!({"flags": {"x": flag}}).to_string())
 }
 
-/// The faults of a flag `x` with this rule alone, behind `flags.x.rules[0]`.
+/// Returns the faults of a flag `x` that has only this rule, without `flags.x.rules[0]`.
 fn of_rule(rule: &Value) -> Vec<String> {
     let faults = of_flag(&json!({"default": "off", "rules": [rule]}));
     let strip = |fault: String| {
@@ -135,7 +135,7 @@ fn faults_of_a_flag() {
             json!({"default": "a", "variants": {"a": 0, "b": 0.5, "c": false}}),
             &["variants.c: it must be a number: all variants of a flag have one type"],
         ),
-        // A variant that cannot be read has a name all the same: that is said once.
+        // An invalid variant still has a name, so that only its own fault is reported.
         (
             json!({"default": "b", "variants": {"a": 1, "b": null}, "rules": [{"percentage": 1, "variant": "c"}]}),
             &["variants.b: it must not be null", "rules[0].variant: it names no variant; there are: a, b"],

@@ -24,7 +24,7 @@ fn precedence_of_semantic_versioning_2_0_0_section_11() {
             "1.0.0-rc.1",
             "1.0.0",
         ],
-        // Numbers are compared as numbers, however long.
+        // Numbers are compared numerically, whatever their length.
         &["1.9.0", "1.10.0", "1.11.0", "1.18446744073709551615.0"],
         &[
             "1.0.0-2",
@@ -48,7 +48,7 @@ fn precedence_of_semantic_versioning_2_0_0_section_11() {
 
 #[test]
 fn what_has_the_same_precedence() {
-    // §10: build metadata does not count. The rest is what is taken besides.
+    // §10: build metadata does not count. The others are beyond the standard.
     for (one, other) in [
         ("1.0.0+20130313144700", "1.0.0"),
         ("1.0.0-beta+exp.sha.5114f85", "1.0.0-beta+21AF26D3---117B344092BD"),
@@ -95,7 +95,7 @@ fn what_is_no_version() {
     ] {
         assert_eq!(Version::parse(text), None, "{text}");
     }
-    // §9, §10: only a number has no leading zeros.
+    // §9, §10: only numbers may not have leading zeros.
     for text in ["1.0.0-0", "1.0.0-0a", "1.0.0-0-0", "1.0.0--", "1.0.0-a+001", "0.0.0"] {
         assert!(Version::parse(text).is_some(), "{text}");
     }

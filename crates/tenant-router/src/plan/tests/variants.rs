@@ -1,6 +1,6 @@
 use super::*;
 
-/// Visitor 7 is a blue one and 2 a green one; user u1 is blue, u2 is green.
+/// Visitor 7 and user u1 get blue; visitor 2 and user u2 get green.
 #[test]
 fn what_splits_visitors_decides_and_where_it_says_nothing_the_cookie_does() {
     let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
@@ -108,7 +108,7 @@ fn a_variant_is_forced_with_the_token_only() {
             Some(TOKEN),
             Err(TenantError::ForceUnauthorized),
         ),
-        // Who may not force a variant does not learn which ones there are.
+        // Without the token, the response does not show which variants exist.
         (&split, &[("x-force-variant", "none")], Some(TOKEN), Err(TenantError::ForceUnauthorized)),
         (&split, &[("x-force-variant", "none"), right], Some(TOKEN), Err(TenantError::UnknownVariant)),
         (&split, &[("x-force-variant", "Green"), right], Some(TOKEN), Err(TenantError::UnknownVariant)),

@@ -1,6 +1,6 @@
 use super::super::tests::{faults, parsed};
 
-/// Faults of one member beside a good origin.
+/// Members beside a valid origin, with their faults.
 const MEMBER_FAULTS: &[(&str, &[&str])] = &[
     (r#""routes": {}"#, &["routes: it must be an array"]),
     (r#""routes": ["/a"]"#, &["routes[0]: it must be an object"]),
@@ -174,7 +174,7 @@ fn each_fault_of_a_record_as_a_whole_is_told() {
         (r#"{"variants": []}"#, neither),
         (r#"{"variants": [{"name": "a", "origin": "https://a.example"}]}"#, neither),
         (r#"{"variants": [{"name": "a", "origin": "https://a.example", "weight": 0}]}"#, neither),
-        // What is wrong with a variant is not also that it is missing.
+        // A variant with a fault is not reported as missing as well.
         (
             r#"{"variants": [{"name": "a", "origin": "https://a.example", "weight": -1}]}"#,
             "variants[0].weight: it must be a whole number from 0 to 1000000",
