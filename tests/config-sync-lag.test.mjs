@@ -140,7 +140,7 @@ test("an answer that does not mention the keys is not a success", async () => {
     };
     const { code, summary } = await users.run([]);
     assert.deepEqual([code, summary.written, summary.failed], [1, 0, 5]);
-    assert.match(summary.error, /200 that is not the API's/);
+    assert.match(summary.error, /status 200, does not come from the KV API/);
   }
 });
 
@@ -170,7 +170,7 @@ test("--watch: a changed row that KV cannot store is reported with a remedy, and
   await waitUntilSynced(users);
   const { code, stderr } = await tool.end();
   assert.equal(code, 1);
-  assert.match(stderr, /a row that has changed: .*512.*`kv-edge config sync --dry-run`/);
+  assert.match(stderr, /a changed row: .*512.*`kv-edge config sync --dry-run`/);
 });
 
 for (const json of [true, false]) {

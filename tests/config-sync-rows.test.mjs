@@ -40,7 +40,7 @@ for (const [what, value] of [
   test(`${what}: the Worker could not read it, so its row is reported and not written`, async () => {
     const { code, stdout, stored } = await syncQuery(`SELECT '${userId("bad")}', ${value}`);
     assert.equal(code, 1);
-    assert.match(JSON.parse(stdout).problems.join("\n"), /the Worker could not read its value/);
+    assert.match(JSON.parse(stdout).problems.join("\n"), /the Worker cannot read its value/);
     assert.equal(stored.size, 0);
   });
 }

@@ -119,7 +119,7 @@ test("a snapshot of another run is never replaced by a row or deleted, whatever 
   ]) {
     const { code, summary, stderr } = await sync.run([...base, ...args, "--json"]);
     assert.deepEqual([code, summary.written, summary.deleted, summary.failed], [1, 0, 0, 1], stderr);
-    assert.match(summary.problems.join("\n"), /row \d+: a snapshot stands under its key/);
+    assert.match(summary.problems.join("\n"), /row \d+: its key holds a snapshot/);
     assert.deepEqual((await sync.kvEntries(key)).get(key), before, args.join(" "));
   }
   await checkSnapshot(users, `another-of-${users.name}`); // without that row
@@ -135,7 +135,7 @@ test("a row of the sync with another prefix: the snapshot does not take its plac
   for (const args of [["--dry-run"], []]) {
     const { code, summary } = await others.run(["--snapshot", users.prefix + userId("00001"), ...args]);
     assert.deepEqual([code, summary.written, summary.snapshot], [1, 2, "failed"]);
-    assert.match(summary.problems.join("\n"), /name another key with --snapshot/);
+    assert.match(summary.problems.join("\n"), /choose another key with --snapshot/);
   }
   await users.assertSynced();
   await others.assertSynced();

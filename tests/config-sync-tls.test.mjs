@@ -125,7 +125,7 @@ describe("a database that cannot be read: exit code 1, a sentence with a way out
     ["something that is no URL", `nonsense ${PASSWORD}`, /DATABASE_URL/],
     ["a URL of something else", `mysql://root:${encodeURIComponent(PASSWORD)}@127.0.0.1/x`, /DATABASE_URL/],
     ["a port that is none", `postgres://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:99999/x`, /DATABASE_URL|port/],
-    ["a parameter that is none", plain.url({ parameters: "?no_such_parameter=1" }), /DATABASE_URL.*the parameter no_such_parameter is not known/],
+    ["a parameter that is none", plain.url({ parameters: "?no_such_parameter=1" }), /DATABASE_URL.*the parameter no_such_parameter is not supported/],
     ["a password that is not escaped in its URL", `postgres://u:${PASSWORD}@127.0.0.1:1/x`, /\S+ \S+/],
     ["a host that is not there", plain.url({ host: "no-such-host.invalid" }), /no-such-host\.invalid/],
     ["a port where nobody listens", plain.url({ port: 1 }), /\b1\b|refused/],

@@ -36,7 +36,7 @@ test("inserts, updates and deletes reach KV; SIGTERM ends it with a summary", as
   const total = (name) => passes.reduce((summary, pass) => summary + pass[name], 0);
   for (const name of ["read", "written", "unchanged", "deleted", "failed", "refused", "calls"]) assert.equal(summary[name], total(name), name);
   assert.deepEqual([summary.passes, summary.deleted, summary.behind], [passes.length, 2, false]);
-  assert.match(stderr, /^stopping after what is under way; once more to stop at once$/m);
+  assert.match(stderr, /^stopping after the current work; press Ctrl-C again to stop at once$/m);
   await users.assertSynced();
 });
 
@@ -141,7 +141,7 @@ test("SIGTERM does not wait for the next retry", async () => {
   const { code, summary, stderr } = await tool.end("SIGTERM");
   assert.ok(Date.now() - started < 300_000, stderr);
   assert.deepEqual([code, summary.behind, summary.failed], [1, true, 1]);
-  assert.match(stderr, /^stopping after what is under way/m);
+  assert.match(stderr, /^stopping after the current work/m);
 });
 
 test("SIGTERM does not wait for a locked table, and the server ends the query too", async () => {
@@ -208,7 +208,7 @@ test("a row whose key is another run's snapshot is reported and not written", as
   users.foreign.set(key, (await sync.kvEntries(key)).get(key));
   const tool = await startTool(users);
   await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
-  await eventually(() => tool.stderr().includes("a snapshot stands under its key"), "it is reported");
+  await eventually(() => tool.stderr().includes("its key holds a snapshot"), "it is reported");
   await users.set(makeRows(1, { from: 7 }));
   await waitUntilSynced(users);
   await sync.database.query(`DELETE FROM ${users.name} WHERE id = 'snapshot'`);

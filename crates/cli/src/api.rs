@@ -1,17 +1,19 @@
-//! Workers KV through its REST API: Cloudflare's ("KV" in the Cloudflare API), or the one that `wrangler dev` serves over the local KV.
+//! The client of the Workers KV REST API: Cloudflare's ("KV" in the Cloudflare API reference), or
+//! the one that `wrangler dev` serves over its local KV.
 //!
-//! Both speak the same JSON. Where the local one (wrangler 4.164) does something else, this is what is done about it:
+//! Both speak the same JSON. The table lists where the local API (wrangler 4.164) differs, and
+//! what this client does about it.
 //!
 //! | | Cloudflare | `wrangler dev` | here |
 //! |---|---|---|---|
 //! | paths | behind `/accounts/{id}` | no account, no token | [`connection`] |
-//! | an id that no namespace has | 404, code 10013 | an empty namespace that can be written | the namespaces are listed first |
-//! | single put, `expiration_ttl` | in the query | left unheeded | a put is a bulk write of one |
-//! | bulk write that leaves keys out | 200, `unsuccessful_keys` | an error, `unsuccessful_keys` beside it | both are read |
+//! | unknown namespace id | 404, code 10013 | an empty namespace | namespaces are listed first |
+//! | single put, `expiration_ttl` | in the query | ignored | a put is a bulk write of one |
+//! | incomplete bulk write | 200, `unsuccessful_keys` | an error with `unsuccessful_keys` | both |
 //! | `limit` of a list | 10 to 1000 | the same; 400 for others | 1000; 10 for one key |
-//! | pairs of a bulk write | 10,000 | as many, but 10,000 take it 77 seconds | 10,000; 1,000 for the local one |
-//! | pages of namespaces | `page`, `per_page` | all of them on each page | ids that came twice end the list |
-//! | 429 | after 1,200 calls in 5 minutes | never | tried again |
+//! | pairs of a bulk write | 10,000 | the same, in 77 seconds | 10,000; 1,000 if local |
+//! | pages of namespaces | `page`, `per_page` | all on each page | a repeated id ends the list |
+//! | 429 | after 1,200 calls in 5 minutes | never | retried |
 
 mod ahead;
 mod arguments;
@@ -46,12 +48,13 @@ use error::{Failed, KEY_NOT_FOUND};
 pub(crate) use in_flight::{Taker, in_flight};
 use pages::Pages;
 
-/// The most namespaces on a page.
+/// The number of namespaces that are requested per page.
 const NAMESPACES_MAX: usize = 100;
 
 const JSON: &str = "application/json";
 
-/// A namespace of KV. Calls are made from several threads; clones share the connections and the count of calls.
+/// A KV namespace. Calls may come from several threads; clones share the connections and the
+/// number of calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Namespace {
     client: Arc<Client>,
@@ -60,7 +63,7 @@ pub(crate) struct Namespace {
     cancellation: Cancellation,
 }
 
-/// A key of a list.
+/// A key as "List a namespace's keys" returns it.
 #[derive(Clone, PartialEq, Deserialize)]
 pub(crate) struct Listed {
     pub(crate) name: String,
@@ -68,14 +71,14 @@ pub(crate) struct Listed {
     pub(crate) metadata: Option<Value>,
 }
 
-/// Shows no key.
+/// Shows no key: keys may be personal data.
 impl fmt::Debug for Listed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Listed").field("bytes", &self.name.len()).finish_non_exhaustive()
     }
 }
 
-/// What a bulk call says.
+/// The `result` of a bulk call.
 #[derive(Default, Deserialize)]
 struct BulkResult {
     successful_key_count: Option<u64>,
@@ -84,7 +87,7 @@ struct BulkResult {
 }
 
 impl BulkResult {
-    /// False for an answer in which there is nothing about any key.
+    /// Returns true if the result says anything about keys.
     fn says_what_it_did(&self) -> bool {
         self.successful_key_count.is_some() || self.unsuccessful_keys.is_some()
     }
@@ -99,18 +102,20 @@ impl Namespace {
         Self { id, ..self }
     }
 
-    /// The same, whose messages name no key and repeat nothing that the API says of one.
+    /// Returns the same namespace, but error messages name no key and repeat nothing that the API
+    /// says about one.
     pub(crate) fn discreet(self) -> Self {
         Self { is_discreet: true, ..self }
     }
 
-    /// The same, whose calls wait for no other try once `token` is cancelled.
+    /// Returns the same namespace, but calls are not retried once `token` is cancelled. The first
+    /// attempt of a call is still made.
     pub(crate) fn without_retries_after(mut self, token: &CancellationToken) -> Self {
         self.cancellation.retries = token.clone();
         self
     }
 
-    /// The same, whose calls are not made any more once `token` is cancelled.
+    /// Returns the same namespace, but no call is made once `token` is cancelled.
     fn without_calls_after(&self, token: &CancellationToken) -> Self {
         let mut namespace = self.clone();
         namespace.cancellation.calls = token.clone();
@@ -121,12 +126,13 @@ impl Namespace {
         self.client.is_local()
     }
 
-    /// A path in this namespace.
+    /// Returns a path in this namespace, relative to the account.
     fn path(&self, rest: &str) -> String {
         format!("/storage/kv/namespaces/{}/{rest}", segment(&self.id))
     }
 
-    /// Makes a call. `what` says what it is to do, `discreetly` without the name of any key.
+    /// Makes a call with retries. `what` is what it does, for error messages ("write \"a\"");
+    /// `discreetly` is the same without any key.
     fn call<T>(
         &self,
         what: &str,
@@ -141,7 +147,7 @@ impl Namespace {
         }
     }
 
-    /// All namespaces ("List namespaces").
+    /// Returns all namespaces of the account ("List namespaces").
     fn namespaces(&self) -> Result<Vec<NamespaceTitle>, ApiError> {
         let mut all: Vec<NamespaceTitle> = Vec::new();
         for page in 1_u64.. {
@@ -163,7 +169,7 @@ impl Namespace {
         Ok(all)
     }
 
-    /// The value of a key ("Read key-value pair"); none where there is no such key.
+    /// Returns the value of a key ("Read key-value pair"), or None if there is no such key.
     pub(crate) fn get(&self, key: &Key<'_>) -> Result<Option<Vec<u8>>, ApiError> {
         let path = self.path(&format!("values/{}", segment(key.as_str())));
         self.call(&format!("read {:?}", key.as_str()), "read a key", |client, left| {
@@ -178,38 +184,39 @@ impl Namespace {
         })
     }
 
-    /// The keys that begin so, in order, a page at a time, each asked for while the one before is looked at. Once they are dropped, nothing
-    /// is tried again.
+    /// Returns the keys with a prefix in order, page by page. The next page is requested while
+    /// the caller works on one. Dropping the iterator ends all retries.
     pub(crate) fn pages(&self, prefix: &str) -> Ahead<Result<Vec<Listed>, ApiError>> {
         let token = CancellationToken::new();
         Ahead::new(Pages::new(self.without_calls_after(&token), prefix, pages::KEYS_MAX), token)
     }
 
-    /// All keys that begin so, in order.
+    /// Returns all keys with a prefix, in order.
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Listed>, ApiError> {
         let pages = Pages::new(self.clone(), prefix, pages::KEYS_MAX);
         Ok(pages.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    /// A key as it stands in a list; none where there is no such key.
+    /// Returns the entry of one key in the list of keys, with its metadata, or None if there is
+    /// no such key.
     pub(crate) fn find(&self, key: &str) -> Result<Option<Listed>, ApiError> {
-        // It is the first of those that begin with it.
+        // A key comes first among the keys that it is a prefix of.
         let first = Pages::new(self.clone(), key, pages::KEYS_MIN)
             .find(|page| page.as_ref().map_or(true, |keys| !keys.is_empty()));
         Ok(first.transpose()?.and_then(|keys| keys.into_iter().next()).filter(|listed| listed.name == key))
     }
 
-    /// Groups of values for this namespace.
+    /// Returns an empty [`Batches`] with the limits of this API.
     pub(crate) fn batches(&self) -> Batches {
         Batches::new(self.items_max())
     }
 
-    /// The most keys of a bulk call.
+    /// Returns how many keys a bulk call may have: 10,000, or 1,000 for the local API.
     pub(crate) fn items_max(&self) -> usize {
         if self.is_local() { batches::ITEMS_MAX_LOCAL } else { batches::ITEMS_MAX }
     }
 
-    /// Writes a value.
+    /// Writes one value. `expiration_ttl` is in seconds, at least 60.
     pub(crate) fn put(
         &self,
         key: &Key<'_>,
@@ -221,8 +228,9 @@ impl Namespace {
         self.bulk_put(vec![Item { key, value, metadata: metadata.cloned(), expiration_ttl }])
     }
 
-    /// Writes values: a group out of [`Batches`], with keys that differ ("Write multiple key-value pairs"). It is one call, and one
-    /// more for each value that is too long for it. Only what was not written is tried again.
+    /// Writes a batch of [`Batches`] with distinct keys ("Write multiple key-value pairs"). This
+    /// takes one call, and one more for each value that is too long for a bulk write. Retries
+    /// send only what was not written.
     pub(crate) fn bulk_put(&self, items: Vec<Item>) -> Result<(), ApiError> {
         let (alone, together): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::needs_call_of_its_own);
         for (at, item) in alone.iter().enumerate() {
@@ -236,7 +244,7 @@ impl Namespace {
         })
     }
 
-    /// Deletes keys, also such as are not there ("Delete multiple key-value pairs").
+    /// Deletes keys ("Delete multiple key-value pairs"). Keys that do not exist are no error.
     pub(crate) fn bulk_delete(&self, keys: &[String]) -> Result<(), ApiError> {
         let path = self.path("bulk/delete");
         let mut rest = keys.len();
@@ -251,17 +259,18 @@ impl Namespace {
         Ok(())
     }
 
-    /// How long a call may take with all its tries, in seconds.
+    /// Returns how long a call may take with all its retries, in seconds.
     pub(crate) fn deadline_seconds(&self) -> u64 {
         self.client.deadline_ms() / 1000
     }
 
-    /// How many calls were made so far, retries included.
+    /// Returns how many calls were made so far, retries included.
     pub(crate) fn calls(&self) -> u64 {
         self.client.calls()
     }
 
-    /// Makes a bulk call, and again with what it left out. `items` are keys and what stands for them in the body.
+    /// Makes a bulk call and retries what the API did not take. `items` are keys with their JSON
+    /// in the body.
     fn bulk(
         &self,
         verb: &str,
@@ -291,7 +300,8 @@ impl Namespace {
                 return Err(answer.failed());
             }
             answer.success::<BulkResult>()?;
-            // Without a result nobody knows what was written. Both have it (KV's release notes, 2024-11-14).
+            // Without a result it is unknown what was written. Both APIs send it (release notes
+            // of Workers KV, 2024-11-14).
             if !says_what_it_did {
                 return Err(Failed::strange(answer.status()));
             }
@@ -304,7 +314,8 @@ impl Namespace {
         called.map_err(|error| ApiError { left_out: items.borrow().len(), ..error })
     }
 
-    /// Writes a long value ("Write key-value pair with optional metadata").
+    /// Writes a value that is too long for a bulk write ("Write key-value pair with optional
+    /// metadata").
     fn put_alone(&self, item: &Item) -> Result<(), ApiError> {
         let query = item.expiration_ttl.map_or_else(String::new, |seconds| format!("?expiration_ttl={seconds}"));
         let path = self.path(&format!("values/{}{query}", segment(&item.key)));
@@ -319,7 +330,7 @@ impl Namespace {
     }
 }
 
-/// An array of what stands for the keys.
+/// Returns a JSON array of the items.
 fn body(items: &[(String, String)]) -> Vec<u8> {
     let length = items.iter().fold(2, |sum, (_, json)| sum + json.len() + 1);
     let mut body = Vec::with_capacity(length);
@@ -331,7 +342,8 @@ fn body(items: &[(String, String)]) -> Vec<u8> {
     body
 }
 
-/// Keeps what was left out; all of it, where the API names keys that nobody sent.
+/// Keeps the items that the API did not take; keeps all of them if the API names only keys that
+/// were not sent.
 fn keep(items: &mut Vec<(String, String)>, left_out: &[String]) {
     let left_out: HashSet<&str> = left_out.iter().map(String::as_str).collect();
     if items.iter().any(|(key, _)| left_out.contains(key.as_str())) {
@@ -339,7 +351,7 @@ fn keep(items: &mut Vec<(String, String)>, left_out: &[String]) {
     }
 }
 
-/// A value with its metadata (RFC 7578).
+/// A multipart form with a value and its metadata (RFC 7578).
 struct Form {
     content_type: String,
     bytes: Vec<u8>,
@@ -347,7 +359,7 @@ struct Form {
 
 impl Form {
     fn new(value: &[u8], metadata: &Value) -> Self {
-        // 128 bits by chance: no value has them in it.
+        // 128 random bits: no value contains them.
         let boundary = format!("kv-edge-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let mut bytes = format!(
             "--{boundary}\r\ncontent-disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n\
@@ -382,7 +394,7 @@ mod tests {
             (&["b"][..], &["b"][..]),
             (&["c", "a"], &["a", "c"]),
             (&["b", "unknown"], &["b"]),
-            // Whoever names other keys is not to be relied on.
+            // A response that names other keys is not reliable.
             (&["unknown"], &["a", "b", "c"]),
         ] {
             let mut sent = items(&["a", "b", "c"]);

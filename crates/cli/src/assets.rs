@@ -1,4 +1,10 @@
-//! `kv-edge assets`: releases of files in the `assets` namespace.
+//! `kv-edge assets`: releases of static files in the `assets` namespace.
+//!
+//! A release is a folder of files. `push` uploads the bytes as values under their hash (blobs),
+//! then the manifest, which lists the files, and last the pointer, which names the release that
+//! is served. `rollback` writes the pointer only; `gc` deletes manifests and blobs that no
+//! retained release needs. [`marks`] keeps `gc` and the others apart. `static-assets` describes
+//! these records and reads them in the Worker.
 
 mod duration;
 mod gc;
@@ -32,9 +38,9 @@ Examples:
   kv-edge assets rollback
   kv-edge assets gc --keep 3 --dry-run
 
-Each ends with 0 where it did its work, 1 where it failed, 2 for a mistake in the command line.";
+Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the command line.";
 
-/// Pushes folders of files and switches between releases (namespace `assets`)
+/// Uploads folders of files as releases and switches between them (namespace `assets`)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -50,20 +56,21 @@ enum Command {
     Gc(gc::Arguments),
 }
 
-/// What all commands of the group take.
+/// The arguments that all commands of the group take.
 type Common = NamespaceArguments<Assets>;
 
-/// The namespace that files are pushed to.
+/// The namespace of static files.
 #[derive(Debug)]
 struct Assets;
 
 impl DefaultNamespace for Assets {
     const TITLE: &str = "kv-edge-assets";
     const LOCAL_TITLE: &str = "assets";
-    const HELP: &str = "The namespace, by its id or its title [default: kv-edge-assets, which `npm run deploy` makes; assets for a local one]";
+    const HELP: &str =
+        "The namespace, by ID or title [default: kv-edge-assets, which `npm run deploy` creates; assets with --local]";
 }
 
-/// Why a command ends with 1, in a sentence for people that names the way out.
+/// Why a command ends with exit code 1, as a sentence that says what people can do.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -84,7 +91,7 @@ enum Failure {
     Rollback(#[from] RollbackError),
     #[error(transparent)]
     Gc(#[from] GcError),
-    /// What is wrong with a folder, a sentence for each.
+    /// Faults of the folder, one sentence each.
     #[error("{}", of_folder(.0))]
     Folder(Vec<String>),
     /// The output cannot be written.
@@ -92,7 +99,7 @@ enum Failure {
     Output(#[from] io::Error),
 }
 
-/// One fault in a sentence, more in a list, of which only the first are shown.
+/// Returns one fault as a sentence, several as a list of which only the first are shown.
 fn of_folder(faults: &[String]) -> String {
     if let [fault] = faults {
         return format!("{fault}\nnothing was uploaded");
@@ -100,7 +107,7 @@ fn of_folder(faults: &[String]) -> String {
     let shown = faults.get(..EQUAL_MAX).unwrap_or(faults);
     let more = more(faults.len() - shown.len(), "fault").map(|more| format!("\n  {more}"));
     let (count, shown, more) = (faults.len(), shown.join("\n  "), more.unwrap_or_default());
-    format!("{count} things are wrong with the folder:\n  {shown}{more}\nnothing was uploaded")
+    format!("the folder has {count} faults:\n  {shown}{more}\nnothing was uploaded")
 }
 
 impl Command {
@@ -154,10 +161,10 @@ mod tests {
         let faults = |count: usize| (1..=count).map(|line| format!("_redirects line {line}: no")).collect::<Vec<_>>();
         assert_eq!(of_folder(&faults(1)), "_redirects line 1: no\nnothing was uploaded");
         for (count, lines, last) in
-            [(20, 22, "  _redirects line 20: no"), (2900, 23, "  … and 2880 more faults; --json tells all")]
+            [(20, 22, "  _redirects line 20: no"), (2900, 23, "  … and 2880 more faults; --json shows all")]
         {
             let sentence = of_folder(&faults(count));
-            assert!(sentence.starts_with(&format!("{count} things are wrong with the folder:\n")), "{sentence}");
+            assert!(sentence.starts_with(&format!("the folder has {count} faults:\n")), "{sentence}");
             assert_eq!((sentence.lines().count(), sentence.lines().rev().nth(1)), (lines, Some(last)));
         }
     }

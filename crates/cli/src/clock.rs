@@ -1,4 +1,4 @@
-//! The clock of the machine, and waiting on it.
+//! The clock of the machine, and waiting.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kv_store::retry::Time;
 
-/// When the program first looked at the clock: later times are counted from there, so that they never go back when somebody sets it.
+/// The first reading of the clock. Later times are counted from there with a monotonic clock, so
+/// that they never go back if somebody sets the clock.
 static START: OnceLock<(Instant, u64)> = OnceLock::new();
 
-/// Milliseconds since the Unix epoch.
-#[allow(clippy::disallowed_methods)] // The rule is for what runs in workerd, which this program never does.
+/// Returns milliseconds since the Unix epoch.
+#[allow(clippy::disallowed_methods)] // The rule is for code in workerd.
 pub(crate) fn now_ms() -> u64 {
     let (instant, unix_ms) = START.get_or_init(|| {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -22,15 +23,16 @@ pub(crate) fn now_ms() -> u64 {
     unix_ms.saturating_add(milliseconds(instant.elapsed()))
 }
 
-/// As many as there are, or as 64 bits hold.
+/// Returns whole milliseconds, at most `u64::MAX`.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long it may go unseen that a wait is over, in milliseconds.
+/// How long a cancelled wait may go on, in milliseconds.
 const SLICE_MS: u64 = 100;
 
-/// Time for what blocks its thread; it tells how long, before it waits. A wait ends at once when it is cancelled.
+/// A [`Time`] for blocking code. It announces each wait with `tell`, and a wait ends soon after
+/// it is cancelled.
 pub(crate) struct Blocking<F, G> {
     tell: F,
     is_cancelled: G,
@@ -57,7 +59,7 @@ impl<F: Fn(u64), G: Fn() -> bool> Time for Blocking<F, G> {
     }
 }
 
-/// Waits so long, or until it is cancelled.
+/// Blocks for so long, or until it is cancelled.
 pub(crate) fn sleep(milliseconds: u64, is_cancelled: impl Fn() -> bool) {
     let end_ms = now_ms().saturating_add(milliseconds);
     while now_ms() < end_ms && !is_cancelled() {
@@ -65,7 +67,7 @@ pub(crate) fn sleep(milliseconds: u64, is_cancelled: impl Fn() -> bool) {
     }
 }
 
-/// The outcome of a future that blocks instead of waiting, so that the first poll ends it.
+/// Runs a future that blocks instead of waiting, so that its first poll completes it.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {

@@ -1,4 +1,20 @@
-//! `kv-edge config`: users' records and flags in the namespace `USER_CONFIGURATION`.
+//! `kv-edge config`: users' records and definitions of flags in the namespace
+//! `USER_CONFIGURATION`.
+//!
+//! `sync` makes KV hold what a table of PostgreSQL holds. One pass goes like this:
+//!
+//! ```text
+//! source   rows of the query, ordered by key ───┐
+//!                                               ├─> plan ─┬─> upload, a few calls at a time
+//! stored   keys of KV with the prefix, ordered ─┘         └─> sync::deletions, then snapshot
+//! ```
+//!
+//! Each key that `sync` writes carries [`metadata`] with the hash of its value. So a pass writes
+//! only what differs, and deletes only keys that it owns. `--watch` repeats passes when
+//! PostgreSQL notifies of changes ([`watch`]); [`recent`] remembers what KV's list cannot show
+//! yet.
+//!
+//! `validate` checks definitions of flags with the parser of the Worker.
 
 mod merge;
 mod metadata;
@@ -37,23 +53,23 @@ use crate::progress::{Progress, tell};
 const EXAMPLES: &str = "\
 Examples:
   kv-edge config sync --local                      a table of PostgreSQL into the KV of `wrangler dev`
-  kv-edge config sync --dry-run                    what would be changed on Cloudflare
-  kv-edge config validate flags.json               what is wrong in definitions of flags
-  kv-edge config sync --help                       also how to follow changes";
+  kv-edge config sync --dry-run                    show what would change on Cloudflare
+  kv-edge config validate flags.json               check definitions of flags
+  kv-edge config sync --help                       all options, and how to follow changes";
 
-const SYNC_EXAMPLES: &str = r#"DATABASE_URL says where the database is: postgres://user@host/database?sslmode=verify-full, or host=… dbname=…
+const SYNC_EXAMPLES: &str = r#"DATABASE_URL is the address of the database: postgres://user@host/database?sslmode=verify-full, or host=… dbname=…
 
-Each key gets a hash of its value as metadata, so that only what differs is written. Keys without that metadata, or with that of another
---prefix, are never deleted. No row is written over the key `flags`, that of --snapshot, or one under which another run put a snapshot,
-which its metadata tells; --watch knows of those that were there when it last compared everything.
+Each key gets a hash of its value as metadata, so that only what differs is written. Keys without this metadata, or with that of another
+--prefix, are never deleted. A row never replaces the key `flags`, the key of --snapshot, or a snapshot of another run (known by its
+metadata); --watch protects the snapshots that existed when it last compared everything.
 
 Examples:
   kv-edge config sync --local --query 'SELECT id, plan, preview_features_enabled FROM users'
   kv-edge config sync --prefix user: --snapshot users --dry-run
   kv-edge config sync --watch --json               follow changes; a line of JSON for each pass
 
---watch hears at once of what a trigger notifies: the key of a row, or nothing where everything may have changed. For the table users (a
-notice holds less than 8000 bytes, which an id that is longer must not make a failure of whoever writes the row):
+--watch reacts to the notifications of a trigger: the key of a row, or an empty text if everything may have changed. For the table users
+(a notification has less than 8000 bytes, so the trigger sends an empty text for longer ids; otherwise the write of the row would fail):
 
   CREATE FUNCTION kv_edge_config() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE
@@ -75,21 +91,21 @@ notice holds less than 8000 bytes, which an id that is longer must not make a fa
   CREATE TRIGGER kv_edge_config_all AFTER TRUNCATE ON users
     FOR EACH STATEMENT EXECUTE FUNCTION kv_edge_config();
 
-Rows that Workers KV cannot take are told, and the others followed. Ctrl-C or SIGTERM ends it after what is under way, with 0 where all
-that it heard of is in KV.
+With --watch, rows that Workers KV cannot take are reported, and the others are written. Ctrl-C or SIGTERM stops it after the current
+work; the exit code is 0 if everything that it was notified of is in KV.
 
 With --json:
   {"dryRun", "read", "written", "new"?, "unchanged", "deleted", "failed", "refused", "snapshot"?, "calls", "seconds", "problems": […],
    "moreProblems", "error"?}
   --watch ends with {"passes", "read", "written", "unchanged", "deleted", "failed", "refused", "calls", "seconds", "behind"}, the sums of
-  all passes; "behind" is true where not all that it heard of is in KV.
-  "refused" are deletions that --allow-mass-delete would make; "new" is known with --dry-run; "snapshot" is written, unchanged,
-  refused (as deletions are) or failed.
+  all passes; "behind" is true if something that it was notified of is not in KV.
+  "refused" counts deletions that need --allow-mass-delete; "new" is present with --dry-run; "snapshot" is written, unchanged, refused
+  (like deletions) or failed.
 
-It ends with 0 where all is in KV, 1 where something is not, 2 for a mistake in the command line. Whatever ends it, a second run completes
-the job."#;
+Exit code: 0 if everything is in KV, 1 if something is not, 2 for a mistake in the command line. After any interruption, a second run
+completes the work."#;
 
-/// Brings users' records and flags into KV (namespace `USER_CONFIGURATION`)
+/// Writes users' records to KV and checks flags (namespace `USER_CONFIGURATION`)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -98,7 +114,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[allow(clippy::large_enum_variant)] // There is one of it.
+#[allow(clippy::large_enum_variant)] // Only one is ever made.
 enum Command {
     Sync(Sync),
     Validate(validate::Arguments),
@@ -109,23 +125,25 @@ enum Command {
 #[command(after_help = SYNC_EXAMPLES)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 struct Sync {
-    /// The rows: first column the key, the others the JSON value
+    /// The query for the rows: the first column is the key, the others become the JSON value
     #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users")]
     query: String,
 
-    /// What stands before the id in each key; the Worker has it in `CONFIG_PREFIX`
+    /// Text before the id in each key; set the Worker's `CONFIG_PREFIX` to the same
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, value_parser = prefix)]
     prefix: String,
 
-    /// Write all rows as one value under this key too; the Worker has it in `CONFIG_SNAPSHOT`
+    /// Also write all rows as one value under this key; set the Worker's `CONFIG_SNAPSHOT` to the
+    /// same
     #[arg(long, value_name = "KEY", value_parser = snapshot_key)]
     snapshot: Option<String>,
 
-    /// Leave keys in KV whose row is gone
+    /// Keep keys in KV whose row is gone
     #[arg(long)]
     no_delete: bool,
 
-    /// Delete more than 20 % of the keys (with --watch: within an hour), where so many rows are gone
+    /// Allow deleting more than 20 % of the keys (with --watch: within an hour) if their rows are
+    /// gone
     #[arg(long)]
     allow_mass_delete: bool,
 
@@ -133,15 +151,15 @@ struct Sync {
     #[arg(long)]
     strict: bool,
 
-    /// Go on and follow changes, until it is stopped with Ctrl-C
+    /// Keep running and follow changes until stopped with Ctrl-C
     #[arg(long, conflicts_with_all = ["dry_run", "strict"])]
     watch: bool,
 
-    /// The channel that a trigger notifies
+    /// The channel that the trigger notifies
     #[arg(long, value_name = "NAME", default_value = "kv_edge_config", requires = "watch", value_parser = channel)]
     channel: String,
 
-    /// Compare everything after so many minutes; 0 for never
+    /// Compare everything every so many minutes; 0 for never
     #[arg(long, value_name = "MINUTES", default_value_t = 10, allow_negative_numbers = true, requires = "watch", value_parser = whole(0_u64..=525_600))]
     full_every: u64,
 
@@ -156,18 +174,24 @@ struct UserConfiguration;
 impl DefaultNamespace for UserConfiguration {
     const TITLE: &str = "kv-edge-user-configuration";
     const LOCAL_TITLE: &str = "USER_CONFIGURATION";
-    const HELP: &str = "The namespace, by its id or its title [default: kv-edge-user-configuration; `USER_CONFIGURATION` for a local one]";
+    const HELP: &str =
+        "The namespace, by ID or title [default: kv-edge-user-configuration; USER_CONFIGURATION with --local]";
 }
 
 fn prefix(prefix: &str) -> Result<String, String> {
-    // A key needs one byte more, of the id.
+    // A key needs at least one more byte, for the id.
     if prefix.len() >= KEY_BYTES_MAX {
-        return Err(format!("it has {} bytes; Workers KV takes keys of {KEY_BYTES_MAX}", prefix.len()));
+        return Err(format!(
+            "it has {} bytes; Workers KV takes keys of at most {KEY_BYTES_MAX}, and the id needs some of them",
+            prefix.len()
+        ));
     }
     let metadata = metadata::of_row(prefix, &hash(b"")).to_string();
     if metadata.len() > METADATA_BYTES_MAX {
         let length = metadata.len();
-        return Err(format!("the metadata of keys would have {length} bytes; Workers KV takes {METADATA_BYTES_MAX}"));
+        return Err(format!(
+            "with it the metadata of keys would have {length} bytes; Workers KV takes at most {METADATA_BYTES_MAX}"
+        ));
     }
     Ok(prefix.to_owned())
 }
@@ -175,7 +199,7 @@ fn prefix(prefix: &str) -> Result<String, String> {
 fn snapshot_key(key: &str) -> Result<String, String> {
     let key = Key::new(key).map_err(|error| error.to_string())?.as_str().to_owned();
     if config::is_reserved(&key, None) {
-        Err("the definitions of flags stand under this key".to_owned())
+        Err("the definitions of flags are stored under this key; choose another one".to_owned())
     } else {
         Ok(key)
     }
@@ -185,7 +209,7 @@ fn channel(name: &str) -> Result<String, String> {
     if (1..=CHANNEL_MAX).contains(&name.len()) {
         Ok(name.to_owned())
     } else {
-        Err(format!("it has {} bytes; PostgreSQL takes names of 1 to {CHANNEL_MAX}", name.len()))
+        Err(format!("it has {} bytes; PostgreSQL takes names of 1 to {CHANNEL_MAX} bytes", name.len()))
     }
 }
 
@@ -224,7 +248,7 @@ impl Sync {
 
     fn opened(&self, progress: Progress, stop: &CancellationToken) -> Result<(Source, Target), String> {
         if self.query.trim().is_empty() {
-            return Err("--query is empty; write a SELECT that gives the key and what stands under it".to_owned());
+            return Err("--query is empty; write a SELECT that returns the key and the values".to_owned());
         }
         let source = Source::open(&self.query, stop.clone()).map_err(|error| error.to_string())?;
         let namespace = self.common.open(&progress);
@@ -254,7 +278,7 @@ mod tests {
             ("user:".to_owned(), true),
             ("p".repeat(511), true),
             ("p".repeat(512), false),
-            // In JSON each has six bytes.
+            // In JSON each of these characters has six bytes.
             ("\u{1}".repeat(150), true),
             ("\u{1}".repeat(200), false),
         ] {

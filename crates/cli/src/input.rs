@@ -1,10 +1,10 @@
-//! Files that a command line names, read as text.
+//! Reads the files that a command line names, as text.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// A file, or what comes in at standard input.
+/// A file, or standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     /// `-`
@@ -12,17 +12,17 @@ pub(crate) enum Input {
     File(PathBuf),
 }
 
-/// Why there is no text. Each sentence names the way out.
+/// Why a file cannot be read as text. Each message says what people can do.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
-    /// The folder that the path counts from, for one that does not say.
+    /// There is no such file. Has the folder that a relative path is relative to.
     Missing(Option<PathBuf>),
     Directory,
     Denied,
     Empty,
     ByteOrderMark,
     Utf16,
-    /// The first byte that is wrong, counted from 1.
+    /// The position of the first invalid byte, counted from 1.
     NotUtf8(usize),
     Other(io::Error),
 }
@@ -43,7 +43,7 @@ impl fmt::Display for Input {
 }
 
 impl Input {
-    /// Reads all of it.
+    /// Reads the whole text.
     pub(crate) fn read(&self) -> Result<String, Unreadable> {
         let bytes = match self {
             Self::Stdin => {
@@ -60,7 +60,7 @@ fn unreadable(path: &Path, error: io::Error) -> Unreadable {
     match error.kind() {
         ErrorKind::NotFound if path.is_relative() => Unreadable::Missing(std::env::current_dir().ok()),
         ErrorKind::NotFound => Unreadable::Missing(None),
-        // Windows says "access denied" of a directory.
+        // Windows reports "access denied" for a directory.
         _ if path.is_dir() => Unreadable::Directory,
         ErrorKind::PermissionDenied => Unreadable::Denied,
         _ => Unreadable::Other(error),
@@ -84,16 +84,16 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(Some(folder)) => {
-                write!(formatter, "there is no such file; check the path, which counts from {}", folder.display())
+                write!(formatter, "there is no such file; check the path, which is relative to {}", folder.display())
             }
             Self::Missing(None) => formatter.write_str("there is no such file; check the path"),
-            Self::Directory => formatter.write_str("this is a directory; name the files in it"),
-            Self::Denied => formatter.write_str("you may not read this file; change its permissions (chmod +r)"),
-            Self::Empty => formatter.write_str("it is empty; check what was to write it"),
+            Self::Directory => formatter.write_str("this is a directory; give the files in it"),
+            Self::Denied => formatter.write_str("permission denied; change the permissions of the file (chmod +r)"),
+            Self::Empty => formatter.write_str("it is empty; check the program that writes it"),
             Self::ByteOrderMark => formatter.write_str(
-                "it starts with a byte order mark, which is no JSON; save it as UTF-8 without one (\"UTF-8\", not \"UTF-8 with BOM\")",
+                "it starts with a byte order mark, which JSON does not allow; save it as UTF-8 without one (\"UTF-8\", not \"UTF-8 with BOM\")",
             ),
-            Self::Utf16 => formatter.write_str("it is UTF-16, which is no JSON; save it as UTF-8"),
+            Self::Utf16 => formatter.write_str("it is UTF-16, but JSON is UTF-8; save it as UTF-8"),
             Self::NotUtf8(byte) => write!(formatter, "it is not UTF-8 from byte {byte} on; save it as UTF-8"),
             Self::Other(error) => write!(formatter, "it cannot be read: {error}"),
         }

@@ -1,4 +1,4 @@
-//! JSON as it stands in a file: in its order, and with every member, also where a name stands twice. `serde_json::Value`, like
+//! JSON that keeps the order of members and members that occur twice. `serde_json::Value`, like
 //! the Worker, keeps only the last of these.
 
 use std::collections::HashSet;
@@ -9,17 +9,17 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-/// A JSON text.
+/// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tree {
-    /// Names and values, as they follow each other.
+    /// The members in their order.
     Object(Vec<(String, Tree)>),
     Array(Vec<Tree>),
-    /// A string, a number, a boolean or `null`.
+    /// A string, a number, a boolean or null.
     Scalar(Value),
 }
 
-/// A text is no JSON.
+/// Why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     /// Counted from 1.
@@ -35,11 +35,11 @@ impl Tree {
             let (line, column) = (error.line(), error.column());
             let whole = error.to_string();
             let problem = whole.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&whole);
-            SyntaxError { line: line.max(1), column: column.max(1), problem: format!("no JSON: {problem}") }
+            SyntaxError { line: line.max(1), column: column.max(1), problem: format!("not JSON: {problem}") }
         })
     }
 
-    /// The JSON text again, without white space.
+    /// Returns the value as JSON without white space.
     pub(crate) fn to_json(&self) -> String {
         to_json(self)
     }
@@ -48,22 +48,23 @@ impl Tree {
         if let Self::Scalar(Value::String(text)) = self { Some(text) } else { None }
     }
 
-    /// The members of an object; none for everything else.
+    /// Returns the members of an object, or an empty slice for every other value.
     pub(crate) fn members(&self) -> &[(String, Tree)] {
         if let Self::Object(members) = self { members } else { &[] }
     }
 
-    /// The member of that name: the last one, which is the one that counts.
+    /// Returns the member with this name: the last one, which is the one that counts.
     pub(crate) fn member(&self, name: &str) -> Option<&Tree> {
         self.members().iter().rev().find(|member| member.0 == name).map(|member| &member.1)
     }
 
-    /// The names of an object that stand more than once in it, each told once.
+    /// Returns the names that occur more than once in this object, each once.
     pub(crate) fn repeated_names(&self) -> impl Iterator<Item = &str> {
         repeated(self.members().iter().map(|member| member.0.as_str()))
     }
 
-    /// The paths of all members whose name stands in the same object once more.
+    /// Returns the paths of all members whose name occurs more than once in their object, at any
+    /// depth.
     pub(crate) fn repeated(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.find_repeated("", &mut found);
@@ -83,14 +84,14 @@ impl Tree {
     }
 }
 
-/// The texts that come more than once, each told once.
+/// Returns the texts that occur more than once, each once.
 pub(crate) fn repeated<'t>(texts: impl Iterator<Item = &'t str>) -> impl Iterator<Item = &'t str> {
     let mut seen = HashSet::new();
     let mut told = HashSet::new();
     texts.filter(move |text| !seen.insert(*text) && told.insert(*text))
 }
 
-/// The path of a member, written as `kv_store::schema` writes it: `a.b`, but `a["b c"]`.
+/// Returns the path of a member as `kv_store::schema` writes it: `a.b`, but `a["b c"]`.
 pub(crate) fn member_path(parent: &str, name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
     if name.is_empty() || !name.bytes().all(is_plain) {
@@ -168,7 +169,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
-/// A value of our own, such as metadata.
+/// Converts metadata and the like, which are always valid JSON.
 #[expect(clippy::expect_used, reason = "text, numbers, and structs of them are always JSON")]
 pub(crate) fn value(own: &impl Serialize) -> Value {
     serde_json::to_value(own).expect("metadata are made of text and numbers")
@@ -199,7 +200,7 @@ mod tests {
         for (json, line, column) in [("{", 1, 1), ("{\n  \"a\": 1,\n}", 3, 1), ("{} {}", 1, 4), ("{\"a\" 1}", 1, 6)] {
             let error = Tree::parse(json).unwrap_err();
             assert_eq!((error.line, error.column), (line, column), "{json}: {error:?}");
-            assert!(error.problem.starts_with("no JSON: ") && !error.problem.contains(" at line "), "{error:?}");
+            assert!(error.problem.starts_with("not JSON: ") && !error.problem.contains(" at line "), "{error:?}");
         }
         assert!(Tree::parse(&"[".repeat(200)).is_err());
     }

@@ -1,13 +1,27 @@
-//! `kv-edge`: the native tool beside the Worker. It works on what goes into the KV namespaces; what is right there is decided
-//! by the crates of its subjects, the very code that the Worker runs.
+//! `kv-edge`: the native command line tool beside the Worker. It fills, checks and empties the KV
+//! namespaces that the Worker reads. The crates of the subjects (`static-assets`,
+//! `feature-flags`, `tenant-router`) decide what is valid, so the tool and the Worker can never
+//! disagree.
 //!
-//! One module for each group of commands. A command that checks ends with 0 where all is well, 1 where it found something wrong, and 2
-//! where it could not do its work: a mistake in the command line, a file that cannot be read. One that changes KV ends with 0 where
-//! it did, 1 where it failed, and 2 for a mistake in the command line.
+//! There is one module per group of commands:
+//!
+//! - [`assets`]: releases of static files (`push`, `list`, `rollback`, `gc`).
+//! - [`config`]: users' records out of PostgreSQL (`sync`), and checking definitions of flags
+//!   (`validate`).
+//! - [`routes`]: checking records of storefronts (`validate`).
+//!
+//! The other modules are what the groups share: [`api`] is the client of the KV REST API,
+//! [`progress`] writes to stderr, [`report`] prints what `validate` found, [`json`] keeps
+//! duplicate members, [`input`] reads files and standard input.
+//!
+//! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
+//! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit
+//! code of a command that changes KV is 0 if it succeeded, 1 if it failed, and 2 for a mistake in
+//! the command line.
 
 #![forbid(unsafe_code)]
-// `eprintln!` and `println!` panic if nobody reads any more. What people are told goes through `progress::tell`, what was asked for
-// through the writer that `main` hands on.
+// `eprintln!` and `println!` panic if the pipe is closed. Messages go through `progress::tell`,
+// results through the writer that `main` passes on.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 mod api;
@@ -35,7 +49,7 @@ Examples:
   kv-edge config sync --local                       make KV hold what a table of PostgreSQL holds
   kv-edge config validate flags.json                check the definitions of flags
   kv-edge routes validate demo/storefronts.json     check the records of storefronts
-  kv-edge routes validate --help                    what else that can do";
+  kv-edge routes validate --help                    all options of a command";
 
 /// Checks and uploads what goes into the KV namespaces of kv-edge
 #[derive(Debug, Parser)]
@@ -52,27 +66,32 @@ enum Group {
     Routes(routes::Arguments),
 }
 
-/// What a shell reports of a program that wrote into a pipe which nobody reads: 128 and the number of SIGPIPE.
+/// The exit code that a shell reports for a program that SIGPIPE ended: 128 plus the number of
+/// the signal.
 const CLOSED_PIPE: u8 = 128 + 13;
 
-/// How a command ended.
+/// The exit status of a command, the worst one last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    /// All is well.
+    /// The command succeeded, and found no fault: exit code 0.
     Good,
-    /// The command did its work and found something wrong; or it was to change KV and failed.
+    /// The command found faults, or failed to change KV: exit code 1.
     Faulty,
-    /// The command could not do its work.
+    /// The command could not run: exit code 2.
     Failed,
 }
 
 fn main() -> ExitCode {
-    // npm runs its scripts in the folder of package.json, and says where it was called: there a path on the command line counts from.
+    // npm runs scripts in the folder of package.json and sets INIT_CWD to the folder it was
+    // called in, which paths in the arguments are relative to.
     if std::env::var_os("npm_lifecycle_event").is_some_and(|script| script == "kv-edge")
         && let Some(folder) = std::env::var_os("INIT_CWD")
         && let Err(error) = std::env::set_current_dir(&folder)
     {
-        tell(&format!("error: {} cannot be entered: {error}", Path::new(&folder).display()));
+        tell(&format!(
+            "error: {} cannot be opened: {error}; check INIT_CWD, which npm sets",
+            Path::new(&folder).display()
+        ));
         return ExitCode::from(2);
     }
     if let Some(sentence) = api::misplaced_address(std::env::args_os().skip(1)) {
@@ -90,8 +109,8 @@ fn main() -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Faulty) => ExitCode::from(1),
         Ok(Outcome::Failed) => ExitCode::from(2),
-        // Whoever read the output has seen enough, as in `kv-edge … | head`. What the command was to do is done: it writes at its end,
-        // and `--watch` between two passes.
+        // The reader has seen enough, as in `kv-edge … | head`. The work is done: commands write
+        // their result last, and `--watch` writes between two passes.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Err(error) => {
             tell(&format!("error: the output cannot be written: {error}"));

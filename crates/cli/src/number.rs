@@ -1,10 +1,11 @@
-//! Whole numbers in a command line.
+//! Whole numbers in the command line.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Returns a parser for clap that takes the whole numbers of a range. Its error is a sentence that names the range.
+/// Returns a parser for clap that accepts the whole numbers of a range. Its error names the
+/// range.
 pub(crate) fn whole<T: FromStr + PartialOrd + Display>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone

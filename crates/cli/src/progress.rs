@@ -1,4 +1,4 @@
-//! How far a command is: a bar on a terminal, plain lines otherwise, nothing for programs. All of it on stderr.
+//! Progress on stderr: a bar on a terminal, plain lines otherwise, nothing with `--json`.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressFinish, Progre
 
 use crate::clock;
 
-/// How often a plain line says how far a phase is, in milliseconds.
+/// How often a plain line reports progress, in milliseconds.
 const LINE_EACH_MS: u64 = 10_000;
 
-/// Tells how far a command is. Clones tell in the same place.
+/// Reports the progress of a command. Clones share the output.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress(Place);
 
@@ -28,7 +28,8 @@ pub(crate) enum Unit {
     Keys,
 }
 
-/// A phase of a command that is under way; shared by threads by reference. One that is dropped before it is done leaves nothing behind.
+/// A running phase of a command, which threads share by reference. If it is dropped before it is
+/// done, its bar disappears.
 #[derive(Debug)]
 pub(crate) struct Phase {
     place: Place,
@@ -37,12 +38,12 @@ pub(crate) struct Phase {
     unit: Unit,
     total: u64,
     done: AtomicU64,
-    /// When the last line was written.
+    /// When the last line was written, in milliseconds since the Unix epoch.
     told_ms: AtomicU64,
 }
 
 impl Progress {
-    /// `json`: a program reads the output, so nothing is told.
+    /// Nothing is reported with `json`, because a program reads the output.
     pub(crate) fn new(json: bool) -> Self {
         Self(match json {
             true => Place::Nowhere,
@@ -51,7 +52,7 @@ impl Progress {
         })
     }
 
-    /// Begins a phase that has so many units; 0 where nobody knows.
+    /// Starts a phase of `total` units; 0 if the number is unknown.
     pub(crate) fn phase(&self, what: &str, total: u64, unit: Unit) -> Phase {
         let bar = match &self.0 {
             Place::Terminal(bars) => {
@@ -66,13 +67,13 @@ impl Progress {
         Phase { place: self.0.clone(), bar, what: what.to_owned(), unit, total, done, told_ms }
     }
 
-    /// Says something, such as that an answer is waited for.
+    /// Writes a message, for example that a call will be retried.
     pub(crate) fn note(&self, line: &str) {
         self.0.tell(line);
     }
 }
 
-/// Writes a line to stderr. Where that is closed, nobody misses it, and the command goes on.
+/// Writes a line to stderr. If stderr is closed, the line is lost, and the command goes on.
 pub(crate) fn tell(line: &str) {
     drop(writeln!(io::stderr().lock(), "{line}"));
 }
@@ -80,7 +81,7 @@ pub(crate) fn tell(line: &str) {
 impl Place {
     fn tell(&self, line: &str) {
         match self {
-            // Where the terminal takes nothing, nobody misses the line.
+            // If the terminal is gone, the line is lost.
             Self::Terminal(bars) => drop(bars.println(line)),
             Self::Lines => tell(line),
             Self::Nowhere => {}
@@ -89,28 +90,28 @@ impl Place {
 }
 
 impl Phase {
-    /// So many units more are done.
+    /// Adds units that are done.
     pub(crate) fn add(&self, units: u64) {
         self.bar.inc(units);
         let done = self.done.fetch_add(units, Ordering::Relaxed) + units;
         let (now_ms, told_ms) = (clock::now_ms(), self.told_ms.load(Ordering::Relaxed));
         if matches!(self.place, Place::Lines)
             && now_ms.saturating_sub(told_ms) >= LINE_EACH_MS
-            // Of several threads one tells.
+            // Only one of several threads writes the line.
             && self.told_ms.compare_exchange(told_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             self.place.tell(&format!("{}: {}", self.what, so_far(done, self.total, self.unit)));
         }
     }
 
-    /// The phase is done.
+    /// Ends the phase with a summary.
     pub(crate) fn done(self, summary: &str) {
         self.bar.finish_and_clear();
         self.place.tell(&format!("{}: {summary}", self.what));
     }
 }
 
-/// `3 of 12 keys`, `1.20 MB of 4.80 MB`.
+/// Formats the progress: `3 of 12 keys`, `1.20 MB of 4.80 MB`.
 fn so_far(done: u64, total: u64, unit: Unit) -> String {
     let of = if total > 0 { " of " } else { "" };
     let count = |count: u64| match unit {

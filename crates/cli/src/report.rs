@@ -1,4 +1,4 @@
-//! What was found in files that were checked, as lines for people and as JSON for programs.
+//! The results of checking files, as lines for people and as JSON for programs.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,20 +14,20 @@ use crate::input::Input;
 use crate::json::{SyntaxError, member_path};
 use crate::progress::tell;
 
-/// The most lines that tell the same problem.
+/// The most lines that show the same problem.
 pub(crate) const EQUAL_MAX: usize = 20;
 /// The most lines for faults, and for warnings.
 const LINES_MAX: usize = 200;
 
-/// Something wrong in a file, and where.
+/// A problem in a file, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Finding {
-    /// The key of the record; none for a file that is one record, and outside of records.
+    /// The key of the record; None for a file that is a single record, and outside of records.
     key: Option<String>,
-    /// The place in the record, or in the file where there is no key; empty for the whole.
+    /// The path in the record, or in the file if there is no key; empty for the whole.
     path: String,
     problem: Cow<'static, str>,
-    /// Where the JSON ends to be any.
+    /// Where the syntax error is, if the file is not JSON.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     position: Option<Position>,
 }
@@ -38,22 +38,23 @@ struct Position {
     column: usize,
 }
 
-/// What was found in a file.
+/// The results for one file.
 #[derive(Debug, Default)]
 pub(crate) struct FileReport {
     pub(crate) file: String,
-    /// How many it holds of what the report is about.
+    /// How many of the things that the report is about the file holds.
     pub(crate) count: usize,
     pub(crate) faults: Vec<Finding>,
-    /// What the Worker takes, but may not be what was meant.
+    /// What the Worker accepts, but is probably a mistake.
     pub(crate) warnings: Vec<Finding>,
-    /// True if faults may be missing, since of a record no more than [`FAULTS_MAX`] are found.
+    /// True if there may be more faults: at most [`FAULTS_MAX`] are found per record.
     pub(crate) is_cut: bool,
-    /// Why it could not be read at all.
+    /// Why the file cannot be read.
     pub(crate) error: Option<String>,
 }
 
-/// Which lines are shown: of a file that a program wrote, one mistake may stand in each of thousands of records.
+/// Limits the lines that are shown: in a generated file, thousands of records may have the same
+/// mistake.
 #[derive(Debug, Default)]
 struct Shown<'r> {
     /// How often each problem was shown.
@@ -64,7 +65,7 @@ struct Shown<'r> {
 }
 
 impl<'r> Shown<'r> {
-    /// True for a line that is to be shown; counts it.
+    /// Returns true if a line is to be shown, and counts it.
     fn shows(&mut self, problem: &'r str) -> bool {
         let equal = self.equal.entry(problem).or_default();
         let is_shown = *equal < EQUAL_MAX && self.count < LINES_MAX;
@@ -75,13 +76,13 @@ impl<'r> Shown<'r> {
     }
 }
 
-/// `… and 2880 more faults; --json tells all`, if there are more.
+/// Returns `… and 2880 more faults; --json shows all`, or None if there are none.
 pub(crate) fn more(left: usize, name: &str) -> Option<String> {
     let ending = if left == 1 { "" } else { "s" };
-    (left > 0).then(|| format!("… and {left} more {name}{ending}; --json tells all"))
+    (left > 0).then(|| format!("… and {left} more {name}{ending}; --json shows all"))
 }
 
-/// What was found in all files.
+/// The results for all files.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// What the files hold, in the singular: "storefront".
@@ -90,7 +91,7 @@ pub(crate) struct Report {
     valid: bool,
 }
 
-/// A file in the JSON, where the number of what it holds stands under its name in the plural.
+/// A file in the JSON output, where the plural of `noun` is the name of the count.
 struct Named<'r> {
     noun: &'static str,
     file: &'r FileReport,
@@ -125,19 +126,19 @@ impl Serialize for Named<'_> {
 }
 
 impl Finding {
-    /// Something about a record.
+    /// A problem in a record.
     pub(crate) fn of_record(key: Option<&str>, path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self { key: key.map(str::to_owned), path: path.to_owned(), problem: problem.into(), position: None }
     }
 
-    /// Something about what stands around the records.
+    /// A problem outside of the records.
     pub(crate) fn of_file(path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::of_record(None, path, problem)
     }
 
-    /// A member whose name stands once more in the same object.
+    /// A member whose name occurs again in the same object.
     pub(crate) fn of_repeated(key: Option<&str>, path: &str) -> Self {
-        Self::of_record(key, path, "it stands more than once; only the last counts")
+        Self::of_record(key, path, "it occurs more than once; only the last one counts")
     }
 
     pub(crate) fn of_fault(key: Option<&str>, fault: Fault) -> Self {
@@ -149,7 +150,7 @@ impl Finding {
         Self { position, ..Self::of_file("", error.problem) }
     }
 
-    /// The key and the place in its record in one: `storefrontA.routes[1].origin`.
+    /// Returns the key and the path in its record as one path: `storefrontA.routes[1].origin`.
     fn place(&self) -> String {
         let Some(key) = &self.key else { return self.path.clone() };
         let key = member_path("", key);
@@ -174,7 +175,8 @@ impl Report {
         Self { noun, files, valid }
     }
 
-    /// Checks the text of each file; a path that is `-` is standard input. `noun` is what they hold, in the singular.
+    /// Checks the text of each file; the path `-` is standard input. `noun` is what the files
+    /// hold, in the singular.
     pub(crate) fn of_files(
         noun: &'static str,
         files: impl IntoIterator<Item = PathBuf>,
@@ -199,7 +201,7 @@ impl Report {
         Self::new(noun, files)
     }
 
-    /// Writes it: lines for people, or one line of JSON for programs.
+    /// Writes lines for people, or one line of JSON for programs.
     pub(crate) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<Outcome> {
         if json {
             serde_json::to_writer(&mut *out, self)?;
@@ -219,7 +221,7 @@ impl Report {
         self.files.iter().map(of).max().unwrap_or(Outcome::Good)
     }
 
-    /// Writes a line for each fault and each warning, if there are not too many of them, and one that sums up.
+    /// Writes a line per fault and per warning, up to the limits, and a line that sums up.
     fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
         let (mut of_faults, mut of_warnings) = (Shown::default(), Shown::default());
         for FileReport { file, faults, warnings, is_cut, .. } in &self.files {
@@ -233,7 +235,10 @@ impl Report {
                 writeln!(out, "{file}: warning: {warning}")?;
             }
             if *is_cut {
-                writeln!(out, "{file}: there may be more faults: of each record the first {FAULTS_MAX} are told")?;
+                writeln!(
+                    out,
+                    "{file}: there may be more faults: only the first {FAULTS_MAX} of each record are found"
+                )?;
             }
         }
         for more in [more(of_faults.left, "fault"), more(of_warnings.left, "warning")].into_iter().flatten() {
@@ -264,7 +269,7 @@ impl Report {
     }
 }
 
-/// `1 fault`, `2 faults`
+/// Returns a number with its noun: `1 fault`, `2 faults`.
 fn counted(count: usize, name: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {name}{ending}")
@@ -344,13 +349,13 @@ mod tests {
         assert_eq!(shown.len(), 20 + 1 + 2, "{shown:?}");
         assert_eq!(
             &shown[20..],
-            ["f: last: something else", "… and 2880 more faults; --json tells all", "2900 flags, 2901 faults"]
+            ["f: last: something else", "… and 2880 more faults; --json shows all", "2900 flags, 2901 faults"]
         );
-        // Over all files, and also where each problem is another.
-        assert_eq!(lines(vec![same(), same()])[20], "… and 5780 more faults; --json tells all");
-        assert_eq!(lines(vec![with_faults(201, |n| n.to_string())])[200], "… and 1 more fault; --json tells all");
+        // Counted over all files; other limits hold if all problems differ.
+        assert_eq!(lines(vec![same(), same()])[20], "… and 5780 more faults; --json shows all");
+        assert_eq!(lines(vec![with_faults(201, |n| n.to_string())])[200], "… and 1 more fault; --json shows all");
         let warnings = FileReport { warnings: same().faults, ..FileReport::default() };
-        assert_eq!(lines(vec![warnings])[20], "… and 2880 more warnings; --json tells all");
+        assert_eq!(lines(vec![warnings])[20], "… and 2880 more warnings; --json shows all");
         let json = serde_json::to_value(Report::new("flag", vec![same()])).unwrap();
         assert_eq!(json["files"][0]["faults"].as_array().unwrap().len(), 2900);
     }
@@ -363,7 +368,10 @@ mod tests {
         let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
         assert_eq!(
             &lines(vec![cut])[100..],
-            ["f: there may be more faults: of each record the first 100 are told", "100 flags, 100 faults or more"]
+            [
+                "f: there may be more faults: only the first 100 of each record are found",
+                "100 flags, 100 faults or more"
+            ]
         );
     }
 

@@ -1,4 +1,4 @@
-//! `kv-edge routes`: the records of storefronts, which stand in `ROUTING_CONFIG`.
+//! `kv-edge routes`: records of storefronts, which the namespace `ROUTING_CONFIG` holds.
 
 mod entries;
 mod validate;
@@ -14,7 +14,7 @@ Examples:
   kv-edge routes validate demo/storefronts.json
   kv-edge routes validate --help";
 
-/// Works on the records of storefronts (namespace `ROUTING_CONFIG`)
+/// Checks records of storefronts (namespace `ROUTING_CONFIG`)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {

@@ -1,6 +1,7 @@
-//! A pipe that nobody reads any more, as in `kv-edge … 2>&1 | head`: the program ends as others do, without a panic.
+//! A closed pipe, as in `kv-edge … 2>&1 | head`: the program ends like other programs, without a
+//! panic.
 
-// All of this is for tests; Clippy knows that of the functions with `#[test]` only.
+// All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod folder;
@@ -10,10 +11,10 @@ use std::process::{Command, Stdio};
 
 use folder::Folder;
 
-/// What a shell reports of a program that SIGPIPE ends.
+/// The exit code that a shell reports for a program that SIGPIPE ended.
 const CLOSED_PIPE: i32 = 141;
 
-/// Which streams lead into the pipe that nobody reads.
+/// The streams that are connected to the closed pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closed {
     Stdout,
@@ -21,7 +22,8 @@ enum Closed {
     Both,
 }
 
-/// Runs the program after the reader is gone: the exit code, and what it wrote to the other stream.
+/// Runs the program after the reader is gone. Returns the exit code, and the output of the other
+/// stream.
 fn run(folder: &Folder, arguments: &[&str], stdin: &[u8], closed: Closed) -> (Option<i32>, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,4 +1,4 @@
-//! `kv-edge config validate`, as the built program.
+//! Tests of `kv-edge config validate`, as the built program.
 
 mod folder;
 
@@ -20,7 +20,7 @@ fn each_file_is_a_line_for_each_fault_and_the_code_says_what_came_of_it() {
         (&["good.json"][..], 0, "2 flags, all valid", "2 flags, all valid"),
         (&["good.json", "good.json"], 0, "4 flags in 2 files", "4 flags in 2 files, all valid"),
         (&["bad.json"], 1, "bad.json: flags.a.default: ", "1 flag, 1 fault"),
-        (&["broken.json"], 1, "broken.json:2:3: no JSON: ", "0 flags, 1 fault"),
+        (&["broken.json"], 1, "broken.json:2:3: not JSON: ", "0 flags, 1 fault"),
         (&["none.json"], 0, "none.json: warning: there is no flag in it", "0 flags, 1 warning"),
         (&["good.json", "missing.json"], 2, "2 flags in 2 files", "2 flags in 2 files, no fault, 1 unreadable file"),
     ] {

@@ -1,6 +1,6 @@
-//! `kv-edge routes validate`, as the built program.
+//! Tests of `kv-edge routes validate`, as the built program.
 
-// All of this file is a test; Clippy knows that of the functions with `#[test]` only.
+// All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod folder;
@@ -67,7 +67,7 @@ fn each_fault_is_a_line_that_names_its_place() {
         (
             "map.json",
             &[
-                "map.json: b: the file has this key more than once; only the last would be kept",
+                "map.json: b: the file has this key more than once; only the last one counts",
                 "map.json: b.routes[0].origin: it does not start with http:// or https://",
                 "map.json: [\"a-1\"].origin: it is missing",
                 "map.json: b.storefront: only a custom domain, under a key that starts with \"domain:\", names another storefront",
@@ -77,12 +77,12 @@ fn each_fault_is_a_line_that_names_its_place() {
         (
             "bulk.json",
             &[
-                "bulk.json: [1].base64: a value in base64 is not read; give the record as JSON text and leave base64 out",
+                "bulk.json: [1].base64: base64 is not supported; write the record as JSON text and leave base64 out",
                 "bulk.json: a: no JSON at line 1, column 1",
                 "2 storefronts, 2 faults",
             ],
         ),
-        ("syntax.json", &["syntax.json:3:1: no JSON: trailing comma", "0 storefronts, 1 fault"]),
+        ("syntax.json", &["syntax.json:3:1: not JSON: trailing comma", "0 storefronts, 1 fault"]),
     ] {
         let (code, stdout, stderr) = validate(&folder, &[file]);
         assert_eq!((code, stdout.lines().collect::<Vec<_>>(), stderr.as_str()), (1, expected.to_vec(), ""), "{file}");
@@ -103,9 +103,9 @@ fn a_file_that_cannot_be_read_is_told_in_one_sentence_and_the_others_are_checked
     );
     std::fs::create_dir_all(folder.0.join("folder")).unwrap();
     for (file, expected) in [
-        ("missing.json", "there is no such file; check the path, which counts from "),
+        ("missing.json", "there is no such file; check the path, which is relative to "),
         ("/missing.json", "there is no such file; check the path\n"),
-        ("folder", "this is a directory; name the files in it\n"),
+        ("folder", "this is a directory; give the files in it\n"),
         ("empty.json", "it is empty; "),
         ("bom.json", "it starts with a byte order mark, "),
         ("utf16.json", "it is UTF-16, "),
@@ -127,7 +127,7 @@ fn standard_input_is_a_file_called_hyphen() {
     assert_eq!(code, 1);
     assert!(stdout.starts_with("stdin: origin: it does not start with"), "{stdout}");
     let (code, _, stderr) = folder.run(&["routes", "validate", "-"], b"");
-    assert_eq!((code, stderr.as_str()), (2, "error: stdin: it is empty; check what was to write it\n"));
+    assert_eq!((code, stderr.as_str()), (2, "error: stdin: it is empty; check the program that writes it\n"));
 }
 
 #[test]

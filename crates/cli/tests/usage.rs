@@ -1,6 +1,7 @@
-//! What a person reads who types something wrong, as the built program tells it. Each sentence names the way out.
+//! What people read who make a mistake in the command line, as the built program prints it. Each
+//! message says what to do.
 
-// All of this is for tests; Clippy knows that of the functions with `#[test]` only.
+// All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod folder;
@@ -14,10 +15,10 @@ fn a_mistake_in_the_command_line_is_told_with_the_way_out() {
     for (arguments, part) in [
         (
             vec!["assets", "list", "--local", "http://localhost:8800"],
-            "behind an equals sign: --local=http://localhost:8800",
+            "after an equals sign: --local=http://localhost:8800",
         ),
-        (vec!["assets", "push", "--local", "8800", "site"], "behind an equals sign: --local=8800"),
-        (vec!["assets", "push", "site", "--local", "localhost:8800"], "behind an equals sign: --local=localhost:8800"),
+        (vec!["assets", "push", "--local", "8800", "site"], "after an equals sign: --local=8800"),
+        (vec!["assets", "push", "site", "--local", "localhost:8800"], "after an equals sign: --local=localhost:8800"),
         (vec!["assets", "list", &local("http://local host:8800")], "write --local=http://localhost:8787"),
         (vec!["assets", "list", &local("")], "write --local=http://localhost:8787"),
         (vec!["assets", "list", &local("ftp://localhost")], "write --local=http://localhost:8787"),
@@ -25,21 +26,21 @@ fn a_mistake_in_the_command_line_is_told_with_the_way_out() {
         (vec!["assets", "list", &local("localhost:0")], "a port is a number from 1 to 65535"),
         (vec!["assets", "list", "--api-base", "https://api.example:99999"], "a port is a number from 1 to 65535"),
         (vec!["assets", "list", "--account", "my account"], "`npx wrangler whoami` lists yours"),
-        (vec!["assets", "list", "--local", "--namespace", " "], "name a namespace by its id or its title"),
-        (vec!["config", "sync", "--namespace", ""], "name a namespace by its id or its title"),
+        (vec!["assets", "list", "--local", "--namespace", " "], "give the ID or the title of a namespace"),
+        (vec!["config", "sync", "--namespace", ""], "give the ID or the title of a namespace"),
         (vec!["config", "sync", "--watch", "--full-every", "-1"], "write a whole number from 0 to 525600"),
         (vec!["assets", "list", "--deadline", "soon"], "write a whole number from 1 to 86400"),
         (vec!["assets", "gc", "--keep", "-1"], "write a whole number from 0 to 1000000"),
         (vec!["assets", "push", "site", "--previous", "21"], "write a whole number from 0 to 20"),
+        (vec!["assets", "push", "site", "--immutable", "["], "a [ is not closed; write \\[ for the character itself"),
+        (vec!["assets", "push", "site", "--immutable", "!/static/[a"], "a [ is not closed"),
         (
-            vec!["assets", "push", "site", "--immutable", "["],
-            "a [ in it is not closed; write \\[ for the character itself",
+            vec!["assets", "push", "site", "--immutable", ""],
+            "no file can match this pattern; write one such as '/static/**'",
         ),
-        (vec!["assets", "push", "site", "--immutable", "!/static/[a"], "a [ in it is not closed"),
-        (vec!["assets", "push", "site", "--immutable", ""], "no file has this pattern; write one such as '/static/**'"),
-        (vec!["assets", "push", "site", "--immutable", "# hashed"], "no file has this pattern"),
+        (vec!["assets", "push", "site", "--immutable", "# hashed"], "no file can match this pattern"),
         (vec!["assets", "push", "site", "--immutable", "{a"], "'{a'"),
-        (vec!["assets", "rollback", ""], "name a release"),
+        (vec!["assets", "rollback", ""], "give a release"),
     ] {
         let (code, stdout, stderr) = folder.run(&arguments, b"");
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
@@ -64,14 +65,14 @@ fn a_folder_that_cannot_be_pushed_is_told_in_one_sentence() {
     ];
     let folder = Folder::new("usage-folders", files);
     for (pushed, expected) in [
-        ("nowhere", "error: nowhere: there is no such folder; check the path, which counts from "),
-        ("file.txt", "error: file.txt is a file, and a release is made of a folder: name the folder that has it\n"),
+        ("nowhere", "error: nowhere: there is no such folder; check the path, which is relative to "),
+        ("file.txt", "error: file.txt is a file; give the folder that contains it\n"),
         ("file.txt/site", "error: file.txt/site: a part of the path is a file; check the path\n"),
-        ("empty", "error: there is no file in empty, "),
-        ("folders", "error: _redirects: it is a folder, and must be a file; rename it\n"),
+        ("empty", "error: there is no file in empty; "),
+        ("folders", "error: _redirects: it is a folder, but must be a file; rename it\n"),
         ("bytes", "error: _headers: it is not UTF-8; save it as UTF-8\n"),
-        ("patterns", "error: .assetsignore line 2: a [ in it is not closed; write \\[ for the character itself\n"),
-        ("redirects", "error: 2900 things are wrong with the folder:\n  _redirects line 1: "),
+        ("patterns", "error: .assetsignore line 2: a [ is not closed; write \\[ for the character itself\n"),
+        ("redirects", "error: the folder has 2900 faults:\n  _redirects line 1: "),
     ] {
         let (code, stdout, stderr) = folder.run(&["assets", "push", pushed, "--local=1"], b"");
         assert_eq!((code, stdout.as_str()), (1, ""), "{pushed}: {stderr}");
@@ -89,14 +90,15 @@ fn an_address_where_nobody_is_or_somebody_else_is_told_with_the_way_out() {
     let (code, _, stderr) = folder.run(&["assets", "list", "--local=1"], b"");
     assert_eq!(code, 1);
     assert!(
-        stderr
-            .contains("start `npm start` or `npx wrangler dev`, or name its address: --local=URL (http://localhost:1/"),
+        stderr.contains(
+            "run `npm start` or `npx wrangler dev` first, or give its address: --local=URL (http://localhost:1/"
+        ),
         "{stderr}"
     );
     let server = Answering::new(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let (code, _, stderr) = folder.run(&["assets", "list", &format!("--local={}", server.0)], b"");
     assert_eq!(code, 1);
-    assert!(stderr.contains("see that it is `wrangler dev` that listens there"), "{stderr}");
+    assert!(stderr.contains("check that `wrangler dev` listens there"), "{stderr}");
 }
 
 #[test]
@@ -121,14 +123,14 @@ fn a_port_that_is_no_postgresql_is_told() {
             let arguments = ["config", "sync", "--local=1"];
             let (code, _, stderr) = folder.run_with(&arguments, b"", &[("DATABASE_URL", &url)]);
             assert_eq!(code, 1, "{stderr}");
-            let is_helpful = stderr.contains("PostgreSQL that listens there")
-                || stderr.contains("what answers there is not PostgreSQL");
+            let is_helpful = stderr.contains("check that PostgreSQL listens there")
+                || stderr.contains("the server there is not PostgreSQL");
             assert!(is_helpful, "{} {mode}: {stderr}", answer.escape_ascii());
         }
     }
 }
 
-/// A server on a port of its own that gives everybody the same answer and hangs up.
+/// A server on a port of its own that sends the same response to every connection and closes it.
 struct Answering(u16);
 
 impl Answering {
@@ -161,7 +163,7 @@ fn what_may_not_be_read_is_told() {
         }
     };
     set(0o000);
-    // For root nothing is closed.
+    // Root can read everything.
     let is_root = std::fs::read_dir(folder.0.join("closed")).is_ok();
     let told: Vec<_> =
         ["closed", "inner"].map(|pushed| folder.run(&["assets", "push", pushed, "--local=1"], b"")).into();
@@ -169,7 +171,7 @@ fn what_may_not_be_read_is_told() {
     if !is_root {
         for (code, _, stderr) in told {
             assert_eq!(code, 1);
-            assert!(stderr.contains("you may not read it; change its permissions (chmod -R u+rX)"), "{stderr}");
+            assert!(stderr.contains("permission denied; change its permissions (chmod -R u+rX)"), "{stderr}");
         }
     }
 }

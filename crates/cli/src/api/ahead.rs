@@ -1,11 +1,12 @@
-//! An iterator that is a step ahead of whoever takes from it.
+//! An iterator that computes its next item on another thread.
 
 use std::sync::mpsc::{IntoIter, sync_channel};
 use std::thread;
 
 use tokio_util::sync::CancellationToken;
 
-/// What an iterator gives that works on a thread of its own. Dropping this waits for nobody: the token is cancelled and the thread left behind.
+/// The items of an iterator that runs on a thread of its own, one item ahead of the consumer.
+/// Dropping it does not wait: it cancels the token and leaves the thread to end by itself.
 #[derive(Debug)]
 pub(crate) struct Ahead<T> {
     items: IntoIter<T>,
@@ -13,13 +14,13 @@ pub(crate) struct Ahead<T> {
 }
 
 impl<T: Send + 'static> Ahead<T> {
-    /// `items` are to end soon once `token` is cancelled.
+    /// Starts the thread. `items` must end soon after `token` is cancelled.
     pub(super) fn new(items: impl Iterator<Item = T> + Send + 'static, token: CancellationToken) -> Self {
         let (sender, receiver) = sync_channel(1);
         thread::spawn(move || {
             for item in items {
                 if sender.send(item).is_err() {
-                    break; // Nobody takes any more.
+                    break; // The consumer is gone.
                 }
             }
         });

@@ -1,4 +1,4 @@
-//! What every command takes that works on a namespace.
+//! The arguments of every command that works on a namespace.
 
 use std::marker::PhantomData;
 
@@ -6,17 +6,17 @@ use super::Namespace;
 use super::connection::{Connection, NotOpened};
 use crate::progress::Progress;
 
-/// The namespace that a command works on where nobody names one.
+/// The namespace that a command works on if `--namespace` is not given.
 pub(crate) trait DefaultNamespace {
-    /// Its title on Cloudflare.
+    /// Its title in a Cloudflare account.
     const TITLE: &str;
-    /// Its title in the KV of `wrangler dev`, which is the name of its binding.
+    /// Its title in the local KV of `wrangler dev`: the name of the binding.
     const LOCAL_TITLE: &str;
-    /// What `--help` says of `--namespace`.
+    /// The help text of `--namespace`.
     const HELP: &str;
 }
 
-/// The account, the namespace, and how the command is carried out and told. Part of the arguments of every command that speaks with KV.
+/// The account, the namespace, and how the command runs and reports.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NamespaceArguments<D: DefaultNamespace> {
     #[command(flatten)]
@@ -25,11 +25,11 @@ pub(crate) struct NamespaceArguments<D: DefaultNamespace> {
     #[arg(long, value_name = "ID|TITLE", value_parser = namespace, help = D::HELP)]
     namespace: Option<String>,
 
-    /// Say what would be done and change nothing
+    /// Show what would be done, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Write one line of JSON for programs
+    /// Write one line of JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -38,17 +38,17 @@ pub(crate) struct NamespaceArguments<D: DefaultNamespace> {
 }
 
 impl<D: DefaultNamespace> NamespaceArguments<D> {
-    /// Finds the namespace.
+    /// Returns the namespace, looked up by id or title.
     pub(crate) fn open(&self, progress: &Progress) -> Result<Namespace, NotOpened> {
         let default = if self.connection.is_local() { D::LOCAL_TITLE } else { D::TITLE };
         self.connection.open(self.namespace.as_deref().unwrap_or(default), progress)
     }
 }
 
-/// The id or the title of a namespace.
+/// Parses the id or the title of a namespace.
 fn namespace(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
-        return Err("it is empty; name a namespace by its id or its title, or leave --namespace out".to_owned());
+        return Err("it is empty; give the ID or the title of a namespace, or omit --namespace".to_owned());
     }
     Ok(name.to_owned())
 }

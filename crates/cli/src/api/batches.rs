@@ -1,5 +1,5 @@
-//! How values are divided among calls: a bulk write takes 10,000 pairs and 100 MB of JSON (Cloudflare API, "Write multiple key-value
-//! pairs"; KV documentation, "Write data in bulk").
+//! Divides key-value pairs into bulk writes: at most 10,000 pairs and 100 MB of JSON per call
+//! (Cloudflare API, "Write multiple key-value pairs"; KV documentation, "Write data in bulk").
 
 use std::fmt;
 
@@ -9,48 +9,50 @@ use kv_store::record::to_json;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The most pairs in a call.
+/// The largest number of pairs in a call.
 pub(super) const ITEMS_MAX: usize = 10_000;
 
-/// The most pairs in a call to a local API: it takes 10,000 too, but was seen to need 77 seconds for them.
+/// The largest number of pairs in a call to the local API. It takes 10,000 too, but needed 77
+/// seconds for them.
 pub(super) const ITEMS_MAX_LOCAL: usize = 1000;
 
-/// The longest body of a call, in bytes. 100 MB would be taken; a third of it is through sooner, costs less memory for each call that is
-/// in flight, and less to send again when the connection is cut.
+/// The longest body of a call, in bytes. The API takes 100 MB; a third of that is sent sooner,
+/// costs less memory per call in flight, and less to send again if the connection breaks.
 const BODY_BYTES_MAX: usize = 32_000_000;
 
-/// The longest string that a pair may have as its value, in characters of base64. The API's schema has 26,214,400; the local API of
-/// `wrangler dev` matches the string against a regular expression that overflows its stack from 4.47 million on. Longer values, of which a
-/// call would hold few anyway, get a call of their own.
+/// The longest `value` of a pair, in characters of base64. The schema of the API allows
+/// 26,214,400. The local API of `wrangler dev` matches the string against a regular expression
+/// that overflows its stack from 4.47 million on. Longer values get a call of their own; a bulk
+/// write would hold few of them anyway.
 const VALUE_CHARACTERS_MAX: usize = 4_000_000;
 
-/// A value to write.
+/// A key-value pair to write.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Item {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
     pub(crate) metadata: Option<Value>,
-    /// In seconds; at least 60.
+    /// Seconds until the pair expires, at least 60.
     pub(crate) expiration_ttl: Option<u32>,
 }
 
-/// Shows no contents.
+/// Shows neither key nor value.
 impl fmt::Debug for Item {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Item").field("bytes", &self.value.len()).finish_non_exhaustive()
     }
 }
 
-/// Groups of [`Item`]s that each fit into one call, in their order.
+/// Collects [`Item`]s, in their order, into batches that each fit into one call.
 #[derive(Debug)]
 pub(crate) struct Batches {
     items_max: usize,
     items: Vec<Item>,
-    /// Of the body that the items make, without its brackets.
+    /// The length of the body of the current batch, without its brackets.
     bytes: usize,
 }
 
-/// An item in the body of a call.
+/// A pair in the body of a call.
 #[derive(Serialize)]
 struct Pair<'a> {
     key: &'a str,
@@ -63,12 +65,12 @@ struct Pair<'a> {
 }
 
 impl Item {
-    /// As it stands in the body of a call.
+    /// Returns the pair as JSON for the body of a bulk write.
     pub(super) fn to_json(&self) -> String {
         self.with_value(&STANDARD.encode(&self.value))
     }
 
-    /// True where its bytes are too many for a bulk write.
+    /// Returns true if the value is too long for a bulk write.
     pub(crate) fn needs_call_of_its_own(&self) -> bool {
         base64_length(self.value.len()) > VALUE_CHARACTERS_MAX
     }
@@ -79,24 +81,25 @@ impl Item {
         to_json(&pair)
     }
 
-    /// The length of [`to_json`](Self::to_json) and of a comma.
+    /// Returns the length of [`to_json`](Self::to_json) plus a comma, in bytes.
     fn body_bytes(&self) -> usize {
         self.with_value("").len() + base64_length(self.value.len()) + 1
     }
 }
 
-/// RFC 4648 §4: four characters for each three bytes, padded.
+/// Returns the length of so many bytes in base64: four characters for every three bytes, padded
+/// (RFC 4648 §4).
 fn base64_length(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
 impl Batches {
-    /// No group begun; each will have so many items at most.
+    /// Starts with an empty batch; each batch will have at most `items_max` items.
     pub(super) fn new(items_max: usize) -> Self {
         Self { items_max, items: Vec::new(), bytes: 0 }
     }
 
-    /// Adds an item; gives back the group before it where this one does not fit in.
+    /// Adds an item. Returns the batch before it if the item no longer fits into that.
     pub(crate) fn push(&mut self, item: Item) -> Option<Vec<Item>> {
         let bytes = item.body_bytes();
         let is_full = self.items.len() >= self.items_max || self.bytes + bytes > BODY_BYTES_MAX;
@@ -106,7 +109,7 @@ impl Batches {
         group
     }
 
-    /// The last group, where it is not empty.
+    /// Returns the last batch, or None if it is empty.
     pub(crate) fn finish(self) -> Option<Vec<Item>> {
         (!self.items.is_empty()).then_some(self.items)
     }
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn a_group_keeps_both_limits() {
         let small = |count: usize| (0..count).map(|at| item(&at.to_string(), 1));
-        let third = BODY_BYTES_MAX / 4; // In base64 a third.
+        let third = BODY_BYTES_MAX / 4; // A third once it is base64.
         for (name, sizes, expected) in [
             ("nothing", group([]), vec![]),
             ("one", group(small(1)), vec![1]),

@@ -1,4 +1,4 @@
-//! Calls over HTTP: one try, and the tries of a call.
+//! HTTP calls: one attempt ([`Client::send`]), and a call with its retries ([`Client::call`]).
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,50 +16,53 @@ use super::error::{ApiError, Failed};
 use crate::clock::{self, Blocking};
 use crate::progress::Progress;
 
-/// How long each step of a call may stand still. The local API was seen to think for 77 seconds.
+/// How long a connection may be silent while reading or writing. The local API was seen to take
+/// 77 seconds to respond.
 const STANDSTILL: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(15);
-/// The longest answer that is read, in bytes: a value has 25 MiB at most.
+/// The longest response body that is read, in bytes: a value has 25 MiB at most.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
-/// A wait shorter than this is not told of, in milliseconds.
+/// Shorter waits before a retry are not reported, in milliseconds.
 const TOLD_WAIT_MS: u64 = 2000;
 
-/// `Retry-After` counts up to five minutes: as long is an account that made its 1,200 calls turned away.
+/// `Retry-After` is respected up to five minutes: an account that made its 1,200 calls has to
+/// wait that long.
 const BACKOFF: Backoff =
     Backoff { first_ms: 1000, cap_ms: 30_000, retry_after_cap_ms: 300_000, tries_max: 8, deadline_ms: 0 };
 
-/// Speaks with one API.
+/// The HTTP client of one API.
 #[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
     target: Endpoint,
-    /// How long a call may take with all its tries, in milliseconds. What the command does between calls, such as compressing, counts
-    /// nowhere: as long as calls succeed, it goes on.
+    /// The most time that a call may take with all its retries, in milliseconds. Time between
+    /// calls, such as compressing, does not count: a command goes on as long as its calls
+    /// succeed.
     deadline_ms: u64,
     calls: AtomicU64,
-    /// True once anybody has answered.
+    /// True once the API has responded, to anything.
     has_answered: AtomicBool,
     progress: Progress,
 }
 
-/// What ends calls before their time.
+/// Tokens that end calls early.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cancellation {
-    /// Once it is cancelled, no call is made.
+    /// Once this is cancelled, no attempt is made.
     pub(super) calls: CancellationToken,
-    /// Once it is cancelled, no call waits for another try. A call that was not made yet still gets its first one, so that what is under
-    /// way is brought to its end.
+    /// Once this is cancelled, no call is retried. The first attempt of a call is still made, so
+    /// that work in progress can be finished.
     pub(super) retries: CancellationToken,
 }
 
 impl Cancellation {
-    /// True where a try, the first or another one, is not to be made.
+    /// Returns true if an attempt, the first or a retry, must not be made.
     fn is_cancelled(&self, is_retry: bool) -> bool {
         self.calls.is_cancelled() || is_retry && self.retries.is_cancelled()
     }
 }
 
-/// A request; its path counts from the account, or from the base of an API that knows none.
+/// A request. Its path is relative to the account, or to the base of an API without accounts.
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
     Get(&'a str),
@@ -73,14 +76,14 @@ pub(super) struct Body<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// What came back.
+/// A response.
 pub(super) struct Answer {
     status: u16,
     retry_after_ms: Option<u64>,
     pub(super) body: Vec<u8>,
 }
 
-/// The JSON around every answer of the API but values.
+/// The JSON envelope of every response except values.
 #[derive(Deserialize)]
 pub(super) struct Envelope<T> {
     #[serde(default = "yes")]
@@ -108,7 +111,7 @@ struct Message {
     message: String,
 }
 
-/// Where a list goes on.
+/// How a list continues.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ResultInfo {
     pub(super) cursor: Option<String>,
@@ -119,14 +122,14 @@ impl Client {
     pub(super) fn new(target: Endpoint, deadline: Duration, progress: Progress) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            // The API redirects nobody; what does is something else, and must not get the token.
+            // The API does not redirect. Whatever does must not get the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(STANDSTILL))
             .timeout_per_write(Some(STANDSTILL))
             .user_agent(concat!("kv-edge/", env!("CARGO_PKG_VERSION")));
-        // This machine is not reached through a proxy.
+        // A loopback address is never reached through a proxy.
         let config = if target.is_loopback() { config.proxy(None) } else { config };
         let deadline_ms = clock::milliseconds(deadline);
         Self {
@@ -151,7 +154,8 @@ impl Client {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Makes a call: tries until one succeeds, none can, its time is over or it is cancelled. `what` says what it is to do.
+    /// Makes a call: retries until an attempt succeeds, fails permanently, or the call runs out
+    /// of time or is cancelled. `what` is what the call does, for messages.
     pub(super) fn call<T>(
         &self,
         what: &str,
@@ -168,7 +172,8 @@ impl Client {
         };
         let time = Blocking::new(tell, || cancellation.is_cancelled(true));
         let is_retry = Cell::new(false);
-        // Each call has tries of its own, so that the budget of an isolate never binds.
+        // Every call has a retry budget of its own, so the shared budget of an isolate does not
+        // apply.
         let budget = RefCell::new(Budget::new());
         let retried = clock::run(retry(&backoff, &budget, &time, async |left_ms| {
             if cancellation.is_cancelled(is_retry.replace(true)) {
@@ -177,7 +182,7 @@ impl Client {
             if left_ms == 0 {
                 return Err(Failed::late());
             }
-            // Here, so that nobody sees what the answer says before.
+            // Messages are cleaned here, before anything can show them.
             let outcome = attempt(self, Duration::from_millis(left_ms))
                 .map_err(|failed| Failed { kind: failed.kind.shown(self.target.token()), ..failed });
             if let Err(failed) = &outcome {
@@ -196,7 +201,8 @@ impl Client {
         })
     }
 
-    /// Sends a request once.
+    /// Sends a request once, within the time that is left. A response with an error status is no
+    /// error here.
     pub(super) fn send(&self, request: Request<'_>, left: Duration) -> Result<Answer, Failed> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.exchange(request, left)
@@ -236,12 +242,12 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The JSON of an answer; also of one that is an error.
+    /// Parses the envelope, of a success or an error; None if the body is something else.
     pub(super) fn envelope<T: DeserializeOwned>(&self) -> Option<Envelope<T>> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The JSON of an answer that is a success.
+    /// Returns the envelope of a success.
     pub(super) fn success<T: DeserializeOwned>(&self) -> Result<Envelope<T>, Failed> {
         match self.envelope() {
             Some(envelope) if self.is_success() && envelope.success => Ok(envelope),
@@ -250,12 +256,12 @@ impl Answer {
         }
     }
 
-    /// The code of the first error.
+    /// Returns the code of the first error in the envelope.
     pub(super) fn code(&self) -> Option<u64> {
         self.envelope::<Value>()?.errors.first()?.code
     }
 
-    /// The failure that an answer is.
+    /// Returns the error that this response is.
     pub(super) fn failed(&self) -> Failed {
         let envelope = self.envelope::<Value>();
         let error = envelope.as_ref().and_then(|envelope| envelope.errors.first());
@@ -293,7 +299,7 @@ mod tests {
             }
             let called = client.call("list the keys", &cancellation, |_, _| {
                 tries += 1;
-                // While it is under way.
+                // Cancelled during the attempt.
                 if retries {
                     cancellation.retries.cancel();
                 }
@@ -302,8 +308,8 @@ mod tests {
             });
             let sentence = called.unwrap_err().to_string();
             assert_eq!(tries, expected, "{sentence}");
-            assert!(sentence.starts_with("cannot list the keys: no time is left"), "{sentence}");
-            assert!(sentence.ends_with("; a signal ended it; run it again, what is written stays"), "{sentence}");
+            assert!(sentence.starts_with("cannot list the keys: it was cancelled"), "{sentence}");
+            assert!(sentence.ends_with("; a signal stopped it; run it again, what was written stays"), "{sentence}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which API is spoken with, as whom, and which namespace is meant.
+//! Which API to use, with which credentials, and which namespace a name means.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,15 +11,16 @@ use crate::number::whole;
 use crate::progress::Progress;
 
 const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
-/// The variable that holds the token. There is no argument for it: every user of a machine sees those.
+/// The variable that holds the token. It is no argument, because all users of a machine can see
+/// arguments.
 const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
-/// Names that a sentence lists at most.
+/// The most names that a message lists.
 const NAMED_MAX: usize = 10;
 
-/// Which API is spoken with.
+/// The arguments that select an API and an account.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Connection {
-    /// The account that the namespace belongs to
+    /// The ID of the account that the namespace belongs to
     #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true, value_parser = account)]
     account: Option<String>,
 
@@ -27,16 +28,16 @@ pub(super) struct Connection {
         long,
         value_name = "URL",
         value_parser = Base::parse,
-        help = "The API to speak with, with the token in CLOUDFLARE_API_TOKEN [default: https://api.cloudflare.com/client/v4]"
+        help = "The API to use, with the token in CLOUDFLARE_API_TOKEN [default: https://api.cloudflare.com/client/v4]"
     )]
     api_base: Option<Base>,
 
     #[arg(
         long,
-        help = "Speak with a running `wrangler dev` instead: its local KV, no token; another address as --local=localhost:8800 or --local=8800 [default URL: http://localhost:8787]",
+        help = "Use the local KV of a running `wrangler dev` instead, without a token; write another address as --local=localhost:8800 or --local=8800 [default URL: http://localhost:8787]",
         value_name = "URL",
         num_args = 0..=1,
-        // Else `push --local static` would take the folder for the URL.
+        // Otherwise `push --local static` would read the folder as the URL.
         require_equals = true,
         default_missing_value = "http://localhost:8787",
         conflicts_with = "api_base",
@@ -44,55 +45,59 @@ pub(super) struct Connection {
     )]
     local: Option<Base>,
 
-    /// Give up where a call to the API has not succeeded after this time, all its tries included
+    /// Give up a call to the API that has not succeeded after this time, retries included
     #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
     deadline: u64,
 }
 
-/// Why there is no namespace to work with.
+/// Why the namespace cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotOpened {
     #[error(
-        "no account is named; say --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours), or say --local for \
-         the KV of `wrangler dev`"
+        "no account is given; use --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours), or use --local \
+         for the KV of `wrangler dev`"
     )]
     NoAccount,
     #[error(
         "{TOKEN} is not set; make a token with the permission \"Workers KV Storage: Edit\" at \
-         https://dash.cloudflare.com/profile/api-tokens and set it, or say --local for the KV of `wrangler dev`"
+         https://dash.cloudflare.com/profile/api-tokens and set it, or use --local for the KV of `wrangler dev`"
     )]
     NoToken,
-    #[error("{TOKEN} is no token: it has white space or other characters in it that none has; copy it again")]
+    #[error(
+        "{TOKEN} is not a valid token: it contains white space or other characters that no token has; copy it again"
+    )]
     BrokenToken,
-    #[error("{0} is not encrypted, so the token is not sent there; say https")]
+    #[error("{0} is not encrypted, so the token is not sent there; use https")]
     Unencrypted(String),
     #[error("there is no namespace {name:?} {at}; {}", there(.known))]
     NoNamespace { name: String, at: &'static str, known: Vec<String> },
-    #[error("several namespaces have the title {name:?}; say --namespace with the id of one: {}", listed(.ids))]
+    #[error("several namespaces have the title {name:?}; use --namespace with the ID of one of them: {}", listed(.ids))]
     Ambiguous { name: String, ids: Vec<String> },
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
-/// An id in the path of every call. An empty one is none: a variable that a script leaves empty is one that is not set.
+/// Parses an account id, which becomes part of every path. An empty one counts as not given:
+/// scripts may set the variable to an empty value.
 fn account(id: &str) -> Result<String, String> {
     let id = id.trim();
     if id.contains(|character: char| character.is_whitespace() || character.is_control()) {
-        return Err("it is no id of an account, which has 32 hex digits; `npx wrangler whoami` lists yours".to_owned());
+        return Err("this is not an account ID (32 hex digits); `npx wrangler whoami` lists yours".to_owned());
     }
     Ok(id.to_owned())
 }
 
-/// The sentence for an address that stands behind `--local` as an argument of its own, where it would be taken for the folder.
+/// Returns the error message if an address follows `--local` as an argument of its own, which
+/// would be read as the folder.
 pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let mut arguments = arguments.take_while(|argument| argument != "--");
     arguments.find(|argument| argument == "--local")?;
     let next = arguments.next()?;
     let address = next.to_str().filter(|text| is_address(text) && !Path::new(text).exists())?;
-    Some(format!("--local takes its address behind an equals sign: --local={address}"))
+    Some(format!("--local takes its address after an equals sign: --local={address}"))
 }
 
-/// True for `http://localhost:8800`, `localhost`, `localhost:8800` and `8800`.
+/// Returns true for `http://localhost:8800`, `localhost`, `localhost:8800` and `8800`.
 fn is_address(text: &str) -> bool {
     let is_port = |text: &str| text.parse::<u16>().is_ok();
     let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port));
@@ -101,12 +106,12 @@ fn is_address(text: &str) -> bool {
 
 fn there(known: &[String]) -> String {
     if known.is_empty() {
-        return "it has none at all; check --account and wrangler.toml".to_owned();
+        return "it has no namespaces at all; check --account and wrangler.toml".to_owned();
     }
-    format!("say --namespace with one of these: {}", listed(known))
+    format!("use --namespace with one of these: {}", listed(known))
 }
 
-/// The first of some names, and how many more there are.
+/// Joins names with commas: the first ten, and how many more there are.
 pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     let shown: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
     let more = names.len() - shown.len();
@@ -115,17 +120,20 @@ pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
 }
 
 impl Connection {
-    /// True for the API of `wrangler dev`.
+    /// Returns true for the API of `wrangler dev`.
     pub(super) fn is_local(&self) -> bool {
         self.local.as_ref().or(self.api_base.as_ref()).is_some_and(Base::is_local)
     }
 
-    /// Finds a namespace by its id or its title.
+    /// Returns the namespace with this id or title. Lists the namespaces of the account, unless
+    /// the name is an id.
     pub(super) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
-        // One that is no UTF-8 is broken, as the replacement characters show.
+        // A token that is not UTF-8 gets replacement characters here and is then refused as
+        // broken.
         let token = std::env::var_os(TOKEN).unwrap_or_default();
         let target = self.target(token.to_string_lossy().trim())?;
-        // In the local API any id is taken, and is empty: there a title is what people have, and a mistake in it would not be seen.
+        // The local API accepts any id and serves an empty namespace for it, so a typing mistake
+        // would go unnoticed.
         let is_known = is_id(namespace) && !target.is_local();
         let client = Client::new(target, Duration::from_secs(self.deadline), progress.clone());
         let opened = Namespace::new(client, namespace);
@@ -160,12 +168,12 @@ impl Connection {
     }
 }
 
-/// True for what Cloudflare names namespaces: 32 hex digits.
+/// Returns true for a namespace id of Cloudflare: 32 hex digits.
 fn is_id(namespace: &str) -> bool {
     namespace.len() == 32 && namespace.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The id of the namespace that a name means: an id, or else a title.
+/// Returns the id of the namespace that a name means: an id, or else a title.
 fn find(name: &str, all: &[NamespaceTitle], is_local: bool) -> Result<String, NotOpened> {
     if let Some(known) = all.iter().find(|known| known.id == name) {
         return Ok(known.id.clone());
@@ -185,7 +193,7 @@ fn find(name: &str, all: &[NamespaceTitle], is_local: bool) -> Result<String, No
     }
 }
 
-/// A namespace that the API lists.
+/// A namespace as "List namespaces" returns it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub(super) struct NamespaceTitle {
     pub(super) id: String,

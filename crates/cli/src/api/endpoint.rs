@@ -1,24 +1,24 @@
-//! Where requests go: the address of an API, and paths below it.
+//! The address of an API, and paths below it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
-/// Where `wrangler dev` serves the API of the local KV.
+/// The path at which `wrangler dev` serves the API of its local KV.
 const LOCAL: &str = "/cdn-cgi/explorer/api";
-/// What a segment of a path leaves as it is (RFC 3986 §2.3).
+/// The characters that stay as they are in a path segment: the unreserved ones (RFC 3986 §2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The address of an API, without a slash at its end.
+/// The address of an API, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Base {
     pub(super) url: String,
     pub(super) is_loopback: bool,
 }
 
-/// Where requests go, and as whom. It is never shown: it holds a secret.
+/// The address and the credentials of an API. `Debug` hides the token.
 pub(super) struct Endpoint {
     pub(super) base: Base,
-    /// Empty for an API that knows no accounts.
+    /// `/accounts/{id}`; empty for the API of `wrangler dev`.
     pub(super) account_path: String,
     pub(super) token: Option<Token>,
 }
@@ -31,16 +31,16 @@ pub(super) struct Token {
 impl Base {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let url = url.trim_end_matches('/');
-        let uri = url.parse::<Uri>().map_err(|error| format!("it is no address ({error}); write https://host/path"))?;
+        let uri = url.parse::<Uri>().map_err(|error| format!("it is not a URL ({error}); write https://host/path"))?;
         let host = uri.host().unwrap_or_default();
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         if !is_http || host.is_empty() || uri.query().is_some() || url.contains('#') || has_user {
-            return Err("write https://host/path, without user, query and fragment".to_owned());
+            return Err("write https://host/path, without user name, query or fragment".to_owned());
         }
         let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(host)?.strip_prefix(':'));
         if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
-            return Err("its port is none; a port is a number from 1 to 65535".to_owned());
+            return Err("its port is not valid; a port is a number from 1 to 65535".to_owned());
         }
         let is_loopback = host == "localhost"
             || host.ends_with(".localhost")
@@ -48,9 +48,9 @@ impl Base {
         Ok(Self { url: url.to_owned(), is_loopback })
     }
 
-    /// The address of `wrangler dev`, with or without the path of its API.
+    /// Parses the address of `wrangler dev`, with or without the path of its API.
     pub(super) fn parse_local(url: &str) -> Result<Self, String> {
-        // `wrangler dev` prints http, and who types the address leaves it out, or all but the port.
+        // `wrangler dev` speaks http, and people leave the scheme out, or write only the port.
         let url = match url {
             _ if url.contains("://") => url.to_owned(),
             port if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -64,7 +64,7 @@ impl Base {
         Ok(Self { url, ..base })
     }
 
-    /// True for the API of `wrangler dev`, which knows neither accounts nor tokens.
+    /// Returns true for the API of `wrangler dev`, which has neither accounts nor tokens.
     pub(super) fn is_local(&self) -> bool {
         self.url.contains(LOCAL)
     }
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// Text as a segment of a path.
+/// Percent-encodes a text as one path segment.
 pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }

@@ -1,14 +1,14 @@
-//! Several calls at a time: one thread reads what is to be sent, and waits while there is no room for more.
+//! Several calls at a time: one thread reads what to send and waits while all calls are busy.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Calls in flight. Each holds up to 80 MB: values, and the JSON of them.
+/// The number of calls in flight. Each holds up to 80 MB: values and their JSON.
 const CALLS: usize = 3;
 
-/// Where what is to be sent goes.
+/// The sending end of the queue of calls.
 #[derive(Debug)]
 pub(crate) struct Taker<'t, G> {
     groups: SyncSender<G>,
@@ -16,22 +16,23 @@ pub(crate) struct Taker<'t, G> {
 }
 
 impl<G> Taker<'_, G> {
-    /// Hands over a group, as soon as there is room. False where nobody takes any more.
+    /// Hands a batch over to the next free call, waiting for one. Returns false if a call has
+    /// failed and no more are made.
     pub(crate) fn take(&self, group: G) -> bool {
         !self.is_over() && self.groups.send(group).is_ok()
     }
 
-    /// True once a call has failed: then nobody takes any more, so that reading on is in vain.
+    /// Returns true once a call has failed: no more calls are made, so reading on is useless.
     pub(crate) fn is_over(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
     }
 }
 
-/// Makes a call for each group that `read` hands over, a few at a time. Once a call has failed, nobody takes any more, and the others find
-/// nothing more to do. So a call whose failure is not to end the others gives `Ok`.
+/// Makes a call for each batch that `read` hands over, a few at a time. Once a call has failed,
+/// no further calls are made. A call that fails without ending the others must return `Ok`.
 ///
 /// # Errors
-/// That of a call, or else that of `read`.
+/// The error of a call, or else the error of `read`.
 pub(crate) fn in_flight<G: Send, E: Send>(
     read: impl FnOnce(&Taker<'_, G>) -> Result<(), E>,
     call: impl Fn(G) -> Result<(), E> + Sync,
@@ -51,7 +52,7 @@ pub(crate) fn in_flight<G: Send, E: Send>(
     })
 }
 
-/// Makes calls until there are no more groups.
+/// Makes calls until there are no more batches.
 fn make<G, E>(
     groups: &Mutex<Option<Receiver<G>>>,
     has_failed: &AtomicBool,
@@ -62,9 +63,9 @@ fn make<G, E>(
         let next = locked().as_ref().and_then(|groups| groups.recv().ok());
         let Some(group) = next.filter(|_| !has_failed.load(Ordering::Relaxed)) else { return Ok(()) };
         if let Err(error) = call(group) {
-            // Before the lock: another may hold it for as long as nothing is handed over.
+            // Set before locking: another thread may hold the lock until the next batch comes.
             has_failed.store(true, Ordering::Relaxed);
-            // Without a receiver nobody waits to hand over any more.
+            // Dropping the receiver wakes up a reader that waits to hand over.
             *locked() = None;
             return Err(error);
         }

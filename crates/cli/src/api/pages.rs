@@ -1,23 +1,23 @@
-//! The keys of a namespace, a page at a time ("List a namespace's keys").
+//! The keys of a namespace, page by page ("List a namespace's keys").
 
 use super::client::Request;
 use super::endpoint::segment;
 use super::error::Failed;
 use super::{ApiError, Listed, Namespace};
 
-/// The most keys on a page.
+/// The most keys that a page may have.
 pub(super) const KEYS_MAX: u32 = 1000;
-/// The fewest that a page can be asked to have.
+/// The smallest page that can be requested.
 pub(super) const KEYS_MIN: u32 = 10;
 
-/// Pages of keys, in their order. After an error there are no more.
+/// The pages of keys, in order. Ends after an error.
 #[derive(Debug)]
 pub(super) struct Pages {
     namespace: Namespace,
     prefix: String,
-    /// The most keys on a page.
+    /// The most keys that a page may have.
     limit: u32,
-    /// None at the end.
+    /// None after the last page.
     cursor: Option<String>,
 }
 
@@ -35,7 +35,7 @@ impl Pages {
             let envelope = answer.success::<Vec<Listed>>()?;
             let next = envelope.result_info.unwrap_or_default().cursor.unwrap_or_default();
             match envelope.result {
-                // A cursor that does not move would never end.
+                // The same cursor again would loop forever.
                 Some(page) if next.is_empty() || next != cursor => Ok((page, next)),
                 _ => Err(Failed::strange(answer.status())),
             }
@@ -49,7 +49,7 @@ impl Iterator for Pages {
     fn next(&mut self) -> Option<Self::Item> {
         let cursor = self.cursor.take()?;
         Some(self.page(&cursor).map(|(page, next)| {
-            // Only an empty cursor ends a list: a page may be empty before.
+            // Only an empty cursor ends a list: a page in the middle may be empty.
             self.cursor = (!next.is_empty()).then_some(next);
             page
         }))

@@ -1,15 +1,15 @@
-//! Lengths of time in a command line: `45s`, `30m`, `1h`, `2d`.
+//! Durations in the command line and in messages: `45s`, `30m`, `1h`, `2d`.
 
-/// Milliseconds.
+/// Parses a whole number with a unit. Returns milliseconds.
 pub(super) fn parse(text: &str) -> Result<u64, String> {
-    let problem = || format!("{text:?} is no length of time; write 45s, 30m, 1h or 2d");
+    let problem = || format!("{text:?} is not a duration; write one such as 45s, 30m, 1h or 2d");
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
     let unit_ms: u64 = match text.strip_prefix(digits) {
         Some("s") => 1000,
         Some("m") => 60 * 1000,
         Some("h") => 60 * 60 * 1000,
         Some("d") => 24 * 60 * 60 * 1000,
-        // Nothing has no unit.
+        // Zero needs no unit.
         Some("") if digits == "0" => 0,
         _ => return Err(problem()),
     };
@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     count.checked_mul(unit_ms).ok_or_else(problem)
 }
 
-/// In the largest unit that leaves a whole number of at least one: `3 minutes`.
+/// Returns a duration in words, in the largest unit of which there is at least one: `3 minutes`.
 pub(super) fn words(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (count, unit) = match seconds {

@@ -1,7 +1,10 @@
-//! `kv-edge assets gc`: deletes what no kept release reaches.
+//! `kv-edge assets gc`: deletes releases that are not retained, and blobs that no retained
+//! release reaches.
 //!
-//! Everything that decides is read before anything is deleted, and what cannot be read stops it. Manifests go before the bytes they
-//! name, so that one that dies half-way leaves bytes that nobody needs, never a release without its bytes; the next one finds them.
+//! All that the decision depends on is read before anything is deleted, and a read that fails
+//! stops the command. Manifests are deleted before blobs: if the command dies in between, blobs
+//! are left that nobody needs, and the next `gc` finds them. A release without its blobs cannot
+//! occur.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -20,11 +23,11 @@ use crate::clock;
 use crate::number::whole;
 use crate::progress::{Progress, Unit};
 
-/// Keys that a phase deletes between two steps of its bar.
+/// The number of keys that are deleted between two updates of the progress bar.
 const STEP: usize = 1000;
 
-const EXAMPLES: &str = r#"Kept are the release that is served, those that were served before it, the newest ones, what was uploaded a short while ago
-or nobody knows when, and all bytes that these need.
+const EXAMPLES: &str = r#"These are kept: the release that is served, those that were served before it, the newest ones, whatever was uploaded less than
+--min-age ago or at an unknown time, and all values that these releases need.
 
 Examples:
   kv-edge assets gc --dry-run
@@ -33,19 +36,20 @@ Examples:
 With --json:
   {"dryRun", "kept": [releases], "deleted": [releases], "blobs": {"deleted", "needed", "young"}, "calls"}"#;
 
-/// Deletes releases that are not kept, and the bytes that only they need
+/// Deletes old releases, and the values that only they need
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// How many releases to keep: the one that is served, whatever N, then those that were served before it, then the newest
+    /// How many releases to keep: always the one that is served, then those served before it,
+    /// then the newest
     #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(0_usize..=1_000_000))]
     keep: usize,
 
-    /// Keep what was uploaded less than this ago: 45s, 30m, 1h, 2d
+    /// Keep whatever was uploaded more recently than this: 45s, 30m, 1h, 2d
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = duration::parse)]
     min_age: u64,
 
-    /// Go on although a push, a rollback or another gc is under way, or was and died
+    /// Run even if a push, a rollback or another gc is running, or died and left its lease behind
     #[arg(long)]
     force: bool,
 
@@ -53,7 +57,7 @@ pub(super) struct Arguments {
     common: Common,
 }
 
-/// Which releases stay, by name.
+/// Which releases stay, by id.
 #[derive(Debug, PartialEq, Eq)]
 struct Releases {
     kept: Vec<String>,
@@ -63,31 +67,31 @@ struct Releases {
 /// Why nothing is deleted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GcError {
-    #[error("meanwhile another release was switched to; nothing is deleted, run it again")]
+    #[error("another release was switched to in the meantime; nothing was deleted, run this again")]
     Switched,
-    /// A namespace whose pointer is lost looks so too.
-    #[error("there are releases, such as {newest}, and none of them is served; push again before anything is deleted")]
+    /// A namespace that has lost its pointer looks like this, too.
+    #[error("there are releases, such as {newest}, but none of them is served; push again first, nothing was deleted")]
     NoneServed { newest: String },
-    /// The manifest of a release that is kept cannot be read.
+    /// The manifest of a retained release cannot be read.
     #[error(
-        "{0}. Nothing is deleted, for nobody knows which bytes that release needs; run this again, or push again and keep fewer \
-         releases (--keep)"
+        "{0}. Nothing was deleted, because it is unknown which values that release needs; run this again, or push \
+         again and keep fewer releases (--keep)"
     )]
     Manifest(ReleaseError),
 }
 
-/// What becomes of bytes.
+/// Which blobs are deleted, and how many stay.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Blobs {
-    /// Keys to delete.
+    /// The keys to delete.
     unneeded: Vec<String>,
-    /// How many a kept release reaches.
+    /// How many a retained release reaches.
     needed: usize,
-    /// How many nothing reaches, but were uploaded a short while ago, or nobody knows when.
+    /// How many no release reaches, but which are young or of unknown age.
     young: usize,
 }
 
-/// For programs.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct GcReport<'a> {
@@ -117,8 +121,9 @@ impl Arguments {
         let pointer = releases::pointer(&namespace)?;
         let (releases, blobs) = self.plan(&namespace, pointer.as_ref(), &progress)?;
         if !self.common.dry_run {
-            // What begins from now on sees the mark and stops. Reading took its time, so what began meanwhile is looked for: it is under
-            // way still, and has a mark, or it is over, and has moved the pointer.
+            // Commands that start from now on see the lease and stop. Those that started while
+            // the releases were being read are either still running and have a lease, or are
+            // finished and have moved the pointer.
             marks::under(&namespace, &progress, &marks::of_gc(clock::now_ms()), |mark| {
                 self.heed_others(&namespace, Some(mark))?;
                 if releases::pointer(&namespace)? != pointer {
@@ -132,7 +137,8 @@ impl Arguments {
         self.report(&releases, &blobs, namespace.calls(), out)
     }
 
-    /// Stops where a push is under way: what it uploads is not reached by any release yet, and what it found there is counted on.
+    /// Fails if another command is running: no release reaches yet what a push has uploaded, and
+    /// a push relies on the blobs that it found.
     fn heed_others(&self, namespace: &Namespace, own: Option<&Mark>) -> Result<(), Failure> {
         let marks = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
         Ok(marks::nothing_else(&marks, own)?)
@@ -145,7 +151,7 @@ impl Arguments {
         progress: &Progress,
     ) -> Result<(Releases, Blobs), Failure> {
         let all = releases::all(namespace)?;
-        // Taken before the bytes are listed, so that none becomes old enough meanwhile.
+        // Read before the blobs are listed, so that none becomes old enough in between.
         let now_ms = clock::now_ms();
         let releases = divide(pointer, &all, self.keep, now_ms, self.min_age)?;
         let total = releases.kept.len() as u64;
@@ -178,7 +184,7 @@ impl Arguments {
         }
         let young = match counts.young {
             0 => String::new(),
-            young => format!(", {young} are too young to tell"),
+            young => format!(", {young} unreferenced but too young to delete"),
         };
         writeln!(
             out,
@@ -196,8 +202,9 @@ fn counted(count: usize, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Divides releases, which come the newest first. What is served and not there is kept too, and stops whoever reads it. What was
-/// served before goes before what is newer: its hashed files still answer.
+/// Decides which releases stay; `all` has the newest first. Releases that were served go before
+/// newer ones, because their hashed files still answer. A current release without a manifest is
+/// retained too, so that reading it fails and stops the command.
 fn divide(
     pointer: Option<&Pointer>,
     all: &[Release],
@@ -233,18 +240,19 @@ fn divide(
     Ok(Releases { kept, dropped: ids(dropped) })
 }
 
-/// True for what was uploaded less than so long ago; also for what says that it was in the future.
+/// Returns true if something was uploaded less than `min_age_ms` ago, or has a time in the
+/// future.
 fn is_young(uploaded_ms: u64, now_ms: u64, min_age_ms: u64) -> bool {
     now_ms.saturating_sub(uploaded_ms) < min_age_ms || uploaded_ms > now_ms
 }
 
-/// Adds the hashes of all bytes that a release needs.
+/// Adds the hashes of all blobs that a release needs.
 fn reach(reached: &mut HashSet<String>, manifest: &Manifest) {
     let bodies = manifest.files.iter().flat_map(File::bodies);
     reached.extend(bodies.flat_map(FileBody::parts).map(|(hash, _)| hash.to_owned()));
 }
 
-/// What becomes of each of the listed bytes.
+/// Decides which of the listed blobs are deleted.
 fn sort(listed: Vec<Listed>, reached: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> Blobs {
     let mut blobs = Blobs::default();
     for Listed { name, metadata } in listed {

@@ -1,4 +1,4 @@
-//! `kv-edge assets list`
+//! `kv-edge assets list`: shows the releases, and which one is served.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ const EXAMPLES: &str = r#"Examples:
 
 With --json:
   {"current", "previous": […], "releases": [{"id", "createdMs", "files", "bytes", "isCurrent"}]}
-  The newest release comes first; "current" is null where nothing was pushed; a figure is null where it is not known."#;
+  The newest release comes first; "current" is null if nothing was pushed yet; a figure is null if it is unknown."#;
 
 /// Lists the releases, the newest first
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     common: Common,
 }
 
-/// For programs.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct ReleaseList<'a> {
     current: Option<&'a str>,
@@ -82,7 +82,7 @@ fn report<'a>(pointer: Option<&'a Pointer>, all: &'a [Release]) -> ReleaseList<'
     ReleaseList { current, previous, releases: all.iter().map(row).collect() }
 }
 
-/// A line for each release; `*` stands before the one that is served.
+/// Returns a line per release, with a `*` before the one that is served.
 fn lines(pointer: Option<&Pointer>, all: &[Release], now_ms: u64) -> Vec<String> {
     let current = pointer.map(|pointer| pointer.current.as_str());
     let line = |release: &Release| {
@@ -96,14 +96,14 @@ fn lines(pointer: Option<&Pointer>, all: &[Release], now_ms: u64) -> Vec<String>
     };
     let mut lines: Vec<_> = all.iter().map(line).collect();
     if lines.is_empty() {
-        lines.push("no release is there; `kv-edge assets push DIR` makes one".to_owned());
+        lines.push("there is no release; `kv-edge assets push DIR` creates one".to_owned());
     }
     if let Some(current) = current
         && !all.iter().any(|release| release.id == current)
     {
         lines.push(format!(
-            "warning: {current} is to be served, and is not there; push again, or go back to another: kv-edge assets rollback \
-             RELEASE"
+            "warning: {current} is the current release, but it does not exist; push again, or go back to another \
+             one: kv-edge assets rollback RELEASE"
         ));
     }
     lines
@@ -140,8 +140,11 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said() {
-        assert_eq!(lines(None, &[], 0), ["no release is there; `kv-edge assets push DIR` makes one"]);
+        assert_eq!(lines(None, &[], 0), ["there is no release; `kv-edge assets push DIR` creates one"]);
         let lines = lines(Some(&Pointer::switched(None, "a", 3, 1)), &[release("b", None)], 0);
-        assert!(lines.last().unwrap().starts_with("warning: a is to be served, and is not there"), "{lines:?}");
+        assert!(
+            lines.last().unwrap().starts_with("warning: a is the current release, but it does not exist"),
+            "{lines:?}"
+        );
     }
 }

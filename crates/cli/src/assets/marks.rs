@@ -1,7 +1,10 @@
-//! Marks in KV that say what is under way, so that `assets gc` and what switches to a release keep out of each other's way.
+//! Leases: keys in KV that expire and say which command is running, so that `assets gc` never
+//! deletes what a push or a rollback relies on.
 //!
-//! Each writes its own mark first and looks for those of others then: of two that begin at the same time at least one sees the other
-//! and stops. That holds as far as KV's list has what was just written; a push looks once more for what it counts on before it switches.
+//! Every command first writes its own lease and then looks for those of others. Of two commands
+//! that start at the same time, at least one sees the other and stops, as far as KV's list
+//! already contains what was just written. A push therefore checks the blobs that it relies on
+//! once more before it switches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,16 +16,17 @@ use crate::api::{ApiError, Listed, Namespace};
 use crate::clock;
 use crate::progress::Progress;
 
-/// The marks of `assets gc` are named so; all others are of pushes and rollbacks.
+/// The prefix of the names of `assets gc`; all other names belong to pushes and rollbacks.
 const GC: &str = "gc-";
-/// The least time after which the mark of what died is gone, in seconds.
+/// How long a lease lasts at least, in seconds, after its command has died.
 const SECONDS_MIN: u64 = 3600;
-/// A mark outlives the longest call by this, in seconds.
+/// How much longer a lease lasts than the longest call, in seconds.
 const SECONDS_MORE: u64 = 600;
-/// A mark that is older than this is written anew after a call: well before the [`SECONDS_MORE`] are over.
+/// A lease that is older than this is renewed after a call, in milliseconds: well within
+/// [`SECONDS_MORE`].
 const RENEW_MS: u64 = 300_000;
 
-/// A mark that stands as long as this lives, and goes with [`Mark::over`].
+/// A lease. It is held until [`Mark::over`].
 pub(super) struct Mark<'a> {
     namespace: &'a Namespace,
     progress: &'a Progress,
@@ -31,37 +35,37 @@ pub(super) struct Mark<'a> {
     written_ms: AtomicU64,
 }
 
-/// Something else is under way in the namespace.
+/// Another command is running in the namespace.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Busy {
-    /// The `assets gc` of this mark keeps whoever switches waiting.
+    /// `assets gc` is running under this name, which stops pushes and rollbacks.
     #[error(
-        "`assets gc` is running ({0}), so nothing is switched; try again when it is done. Where it has died, its mark is gone after an \
-         hour, or after --deadline and ten minutes where that is longer"
+        "`assets gc` is running ({0}), so nothing was switched; run this again when it has finished. If it has \
+         died, its lease expires after an hour, or after its --deadline plus ten minutes if that is longer"
     )]
     Gc(String),
-    /// Anything, another gc too, keeps `assets gc` waiting.
+    /// Another command, which may be another gc, is running, which stops `assets gc`.
     #[error(
-        "{what} is under way ({name}); run this again when it is over. Where it has died, that is in an hour (or in its --deadline and \
-         ten minutes), or at once with --force"
+        "{what} is running ({name}); run this again when it has finished. If it has died, its lease expires after \
+         an hour (or its --deadline plus ten minutes); --force runs at once"
     )]
     Other { what: &'static str, name: String },
 }
 
-/// The name of the mark of `assets gc`.
+/// Returns the name of a lease of `assets gc`.
 pub(super) fn of_gc(now_ms: u64) -> String {
     format!("{GC}{now_ms}")
 }
 
-/// The name of the mark of a rollback.
+/// Returns the name of a lease of a rollback.
 pub(super) fn of_rollback(now_ms: u64) -> String {
     format!("rollback-{now_ms}")
 }
 
-/// Does some work under a mark, which is taken away whatever comes of it.
+/// Works under a lease, which is given up whatever the result.
 ///
 /// # Errors
-/// Those of the work, or that of the call where the mark cannot be written.
+/// Those of the work, or that of the call if the lease cannot be written.
 pub(super) fn under<T, E: From<ApiError> + From<KeyError>>(
     namespace: &Namespace,
     progress: &Progress,
@@ -77,10 +81,11 @@ pub(super) fn under<T, E: From<ApiError> + From<KeyError>>(
     done
 }
 
-/// Does what switches to a release, or uploads for one, under a mark; not while `assets gc` deletes.
+/// Works under a lease, unless `assets gc` is running. For everything that switches to a release
+/// or uploads one.
 ///
 /// # Errors
-/// [`Busy::Gc`], those of the work, or that of a call which has to do with the mark.
+/// [`Busy::Gc`], the errors of the work, and those of the calls for the lease.
 pub(super) fn away_from_gc<T, E: From<ApiError> + From<KeyError> + From<Busy>>(
     namespace: &Namespace,
     progress: &Progress,
@@ -94,13 +99,13 @@ pub(super) fn away_from_gc<T, E: From<ApiError> + From<KeyError> + From<Busy>>(
     })
 }
 
-/// An error where `assets gc` is running.
+/// Returns an error if `assets gc` is running.
 fn no_gc(marks: &[Listed]) -> Result<(), Busy> {
     let gc = marks.iter().map(name).find(|name| name.starts_with(GC));
     gc.map_or(Ok(()), |gc| Err(Busy::Gc(gc.to_owned())))
 }
 
-/// Checks for `assets gc` that nothing else is under way; `own` is its mark.
+/// Returns an error if any other command is running; `own` is the lease of the caller.
 ///
 /// # Errors
 /// [`Busy::Other`], for another gc too.
@@ -120,20 +125,20 @@ fn name(mark: &Listed) -> &str {
     mark.name.strip_prefix(PUSHES).unwrap_or(&mark.name)
 }
 
-/// How long a mark stands where nobody takes it away, in seconds: longer than any call, after which it is written anew.
+/// Returns how long a lease lasts, in seconds: longer than any call, after which it is renewed.
 fn seconds(deadline_seconds: u64) -> u32 {
     u32::try_from(deadline_seconds.saturating_add(SECONDS_MORE).max(SECONDS_MIN)).unwrap_or(u32::MAX)
 }
 
 impl Mark<'_> {
-    /// Writes the mark anew where it is some minutes old. For work of many calls, after each.
+    /// Renews the lease if it is some minutes old. Called after each call of a long command.
     ///
     /// # Errors
-    /// Where KV does not take it: then it would expire under the work.
+    /// KV does not take it: the lease would expire during the work.
     pub(super) fn renew(&self) -> Result<(), ApiError> {
         let (now_ms, written_ms) = (clock::now_ms(), self.written_ms.load(Ordering::Relaxed));
         let is_old = now_ms.saturating_sub(written_ms) >= RENEW_MS;
-        // Of several threads one does.
+        // Only one of several threads renews it.
         let is_mine = || self.written_ms.compare_exchange(written_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed);
         if is_old && is_mine().is_ok() { self.write() } else { Ok(()) }
     }
@@ -148,7 +153,7 @@ impl Mark<'_> {
         let key = self.key.as_str();
         if let Err(error) = self.namespace.bulk_delete(&[key.to_owned()]) {
             let minutes = seconds(self.namespace.deadline_seconds()) / 60;
-            self.progress.note(&format!("{key:?} stays for {minutes} minutes: {error}"));
+            self.progress.note(&format!("the lease {key:?} stays for up to {minutes} minutes: {error}"));
         }
     }
 }
@@ -165,10 +170,10 @@ mod tests {
     fn a_gc_stops_pushes_and_everything_stops_a_gc() {
         for (names, gc, other) in [
             (&[][..], None, None),
-            (&["20261121T000000Z-aaaaaaaa"], None, Some("a push is under way (20261121T000000Z-aaaaaaaa);")),
-            (&["rollback-5"], None, Some("a rollback is under way (rollback-5);")),
-            (&["gc-5"], Some("`assets gc` is running (gc-5),"), Some("another gc is under way (gc-5);")),
-            (&["2026", "gc-5"], Some("`assets gc` is running (gc-5),"), Some("a push is under way (2026);")),
+            (&["20261121T000000Z-aaaaaaaa"], None, Some("a push is running (20261121T000000Z-aaaaaaaa);")),
+            (&["rollback-5"], None, Some("a rollback is running (rollback-5);")),
+            (&["gc-5"], Some("`assets gc` is running (gc-5),"), Some("another gc is running (gc-5);")),
+            (&["2026", "gc-5"], Some("`assets gc` is running (gc-5),"), Some("a push is running (2026);")),
         ] {
             for (found, expected) in [(no_gc(&marks(names)), gc), (nothing_else(&marks(names), None), other)] {
                 let found = found.err().map(|busy| busy.to_string());

@@ -1,8 +1,15 @@
-//! `kv-edge assets push`: a folder becomes a release.
+//! `kv-edge assets push`: uploads a folder as a release and switches to it.
 //!
-//! First all is read and decided, then uploaded ([`upload`]); until the last step nothing changes for visitors. Memory stays small
-//! whatever the folder has: files are read in pieces, encoded ones wait on the disk ([`spool`]), and the work is spread over plain
-//! threads ([`parallel`]).
+//! ```text
+//! walk         which files belong to the release, _headers and _redirects
+//! read         hash each file, encode what KV does not have encoded; spool holds the results
+//! plan         the manifest, and the values that KV must have before it
+//! upload       values, then the manifest, then the pointer
+//! ```
+//!
+//! Visitors see no change until the last write. Memory stays small whatever the folder holds:
+//! files are read in pieces, encoded files wait on disk ([`spool`]), and the work is spread over
+//! plain threads ([`parallel`]).
 
 mod compress;
 mod digest;
@@ -47,9 +54,9 @@ use crate::number::whole;
 use crate::progress::{Progress, Unit};
 
 const EXAMPLES: &str = "\
-What is left out: what .assetsignore names (the syntax of .gitignore), and .git, node_modules, .DS_Store, .dev.vars*, .env, .env.*
-where .assetsignore does not take them back with a line such as !.env.example. _headers and _redirects are read as those of Workers
-static assets; about.de.html is the German page of about.html.
+These files are left out: those that .assetsignore names (in the syntax of .gitignore), and .git, node_modules, .DS_Store, .dev.vars*,
+.env and .env.*, unless .assetsignore takes them back with a line such as !.env.example. _headers and _redirects mean what they mean
+for Workers static assets; about.de.html is the German translation of about.html.
 
 Examples:
   kv-edge assets push dist
@@ -65,19 +72,22 @@ pub(super) struct Arguments {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
-    /// Under which paths HTML is served
+    /// Whether URLs of HTML pages have .html, a trailing slash or neither, as in Workers static
+    /// assets
     #[arg(long, value_name = "MODE", default_value = "auto-trailing-slash", value_parser = html_handling())]
     html_handling: HtmlHandling,
 
-    /// What answers where there is no file
+    /// What is served if there is no file
     #[arg(long, value_name = "MODE", default_value = "404-page", value_parser = not_found())]
     not_found: NotFoundHandling,
 
-    /// Do not serve keys that are no part of the release, such as those that `wrangler kv key put` writes
+    /// Do not serve keys that are not part of a release, such as those that `wrangler kv key put`
+    /// writes
     #[arg(long)]
     no_plain_keys: bool,
 
-    /// Files to keep for ever, besides those with a content hash in their name: a pattern as in .gitignore
+    /// Files that browsers may keep forever, besides those with a content hash in their name: a
+    /// pattern as in .gitignore
     #[arg(long, value_name = "GLOB", value_parser = glob)]
     immutable: Vec<String>,
 
@@ -85,7 +95,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TAG", value_parser = language)]
     language: Option<String>,
 
-    /// How many releases before this one still answer for files that only they have
+    /// How many previous releases still serve files that only they have
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = whole(0_u8..=20))]
     previous: u8,
 
@@ -101,27 +111,29 @@ fn not_found() -> impl TypedValueParser<Value = NotFoundHandling> {
     named(&["404-page", "single-page-application", "none"])
 }
 
-/// A value under the name that it has in the manifest.
+/// Returns a parser of enum values by the names that they have in the manifest.
 fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     names: &'static [&'static str],
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(Value::String(name)))
 }
 
-/// One pattern, for which a file can be looked for.
+/// Parses one pattern; refuses one that can match no file.
 fn glob(glob: &str) -> Result<String, String> {
     let names = GitignoreBuilder::new("").add_line(None, glob).map_err(|error| error.to_string())?.build();
     if names.is_ok_and(|names| names.is_empty()) {
-        return Err("no file has this pattern; write one such as '/static/**' or '*.woff2'".to_owned());
+        return Err("no file can match this pattern; write one such as '/static/**' or '*.woff2'".to_owned());
     }
     pattern::check(glob).map(|()| glob.to_owned())
 }
 
 fn language(tag: &str) -> Result<String, String> {
-    is_language_tag(tag).then(|| tag.to_owned()).ok_or_else(|| "it is no language tag such as en or pt-BR".to_owned())
+    is_language_tag(tag)
+        .then(|| tag.to_owned())
+        .ok_or_else(|| "it is not a language tag such as en or pt-BR".to_owned())
 }
 
-/// The folder, read.
+/// The files of the folder, and what reading them told.
 struct Folder {
     sources: Vec<SourceFile>,
     known: Vec<Known>,
@@ -144,9 +156,9 @@ impl Arguments {
         Ok(())
     }
 
-    /// The files, and what is said about them; or all that is wrong with the folder.
+    /// Returns the files and the settings for all of them, or all faults of the folder.
     fn found(&self) -> Result<(Vec<SourceFile>, Settings), Vec<String>> {
-        // Without a folder there is nothing to say of what it holds.
+        // If there is no folder, further faults say nothing new.
         walk::root(&self.folder).map_err(|fault| vec![fault])?;
         let sources = walk::walk(&self.folder);
         let redirects = rules(&self.folder, "_redirects", RedirectRules::parse);
@@ -222,7 +234,7 @@ impl Arguments {
     }
 }
 
-/// Reads a file of rules, if it is there. Its faults name the file and the line.
+/// Reads a file of rules, if there is one. Faults name the file and the line.
 fn rules<T: Default, E: ToString>(
     folder: &Path,
     name: &str,
@@ -233,7 +245,7 @@ fn rules<T: Default, E: ToString>(
         .map_err(|errors| errors.iter().map(|error| format!("{name} {}", error.to_string())).collect())
 }
 
-/// Patterns relative to the folder.
+/// Returns the patterns of `--immutable`, relative to the folder.
 fn immutable(globs: &[String]) -> Result<Gitignore, String> {
     let mut builder = GitignoreBuilder::new("");
     for glob in globs {
@@ -242,10 +254,10 @@ fn immutable(globs: &[String]) -> Result<Gitignore, String> {
     builder.build().map_err(|error| format!("--immutable: {error}"))
 }
 
-/// The release that is served, and what is to be said of it.
+/// Returns the release that is served, with warnings if parts of it cannot be read.
 fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), ReleaseError> {
     let pointer = match releases::pointer(namespace) {
-        Err(ReleaseError::Pointer(fault)) => return Ok((None, vec![format!("{fault}; it is written anew")])),
+        Err(ReleaseError::Pointer(fault)) => return Ok((None, vec![format!("{fault}; it is replaced")])),
         read => read?,
     };
     let Some(pointer) = pointer else { return Ok((None, Vec::new())) };
@@ -254,7 +266,7 @@ fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), Releas
     let (manifest, warnings) = match found {
         Ok(manifest) => (Some(manifest), Vec::new()),
         Err(fault @ (ReleaseError::Manifest { .. } | ReleaseError::NotFound(_))) => {
-            (None, vec![format!("{fault}; nothing is taken over from it")])
+            (None, vec![format!("{fault}; nothing is reused from it")])
         }
         Err(error) => return Err(error),
     };
@@ -273,7 +285,8 @@ fn hashed(sources: Vec<SourceFile>, progress: &Progress) -> Result<Folder, FileE
     Ok(Folder { sources, known })
 }
 
-/// Encodes each compressible file once, whatever paths have its bytes, and only where that was not done before.
+/// Encodes compressible files. Each content is encoded once, whatever paths have it, and only if
+/// no earlier push did it.
 fn encoded(
     folder: &Folder,
     kept: &HashMap<&str, &[EncodedBody]>,
@@ -286,7 +299,7 @@ fn encoded(
         is_compressible(&plan::media_type_of(&source.path)) && seen.insert(known.body.hash.as_ref())
     });
     let (old, mut new): (Vec<_>, Vec<_>) = files.partition(|(_, known)| kept.contains_key(known.body.hash.as_ref()));
-    // The longest first: at the end no core waits for the one that has it.
+    // Longest first, so that no core waits at the end for a long file that was started late.
     new.sort_by_key(|(source, _)| std::cmp::Reverse(source.length));
     let bytes = new.iter().map(|(source, _)| source.length).sum();
     let phase = progress.phase("compressing", bytes, Unit::Bytes);
@@ -295,7 +308,7 @@ fn encoded(
         phase.add(source.length);
         variants
     })?;
-    phase.done(&format!("{} files, {} were before", new.len(), old.len()));
+    phase.done(&format!("{} files, {} reused", new.len(), old.len()));
     let new = new.into_iter().zip(variants).map(|((_, known), new)| (known.body.hash.clone(), Encodings::New(new)));
     let old = old.into_iter().filter_map(|(_, known)| {
         let kept = kept.get(known.body.hash.as_ref())?;

@@ -7,40 +7,41 @@ use static_assets::release::{ManifestMetadata, Pointer, manifest_key};
 
 use crate::api::{ApiError, Listed, Namespace};
 
-/// A release whose manifest is there.
+/// A release that has a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Release {
     pub(super) id: String,
-    /// None where somebody else wrote the manifest.
+    /// None if the metadata of the manifest is missing or unreadable: another tool wrote it.
     pub(super) metadata: Option<ManifestMetadata>,
 }
 
-/// Why nobody knows what release is served, or what is in one.
+/// Why the pointer or a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReleaseError {
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("{0}; push again, which writes it anew")]
+    #[error("{0}; push again, which replaces it")]
     Pointer(#[from] UnreadablePointer),
     #[error("the manifest of the release {id} cannot be read: {why}")]
     Manifest { id: String, why: String },
-    #[error("the manifest of the release {0} is not found")]
+    #[error("the manifest of the release {0} does not exist")]
     NotFound(String),
 }
 
-/// What says which release is served is no pointer.
+/// The value of the pointer is not a pointer.
 #[derive(Debug, thiserror::Error)]
-#[error("{key:?}, which says what release is served, cannot be read ({0})", key = POINTER.as_str())]
+#[error("{key:?}, which names the release that is served, cannot be read ({0})", key = POINTER.as_str())]
 pub(super) struct UnreadablePointer(String);
 
-/// All releases, the newest first.
+/// Returns all releases, the newest first.
 pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, ApiError> {
     Ok(newest_first(namespace.list(MANIFESTS)?))
 }
 
-/// In the order of their pushes. A name begins with its second; within one, the metadata knows more.
+/// Sorts releases, the newest first. An id begins with its second; within a second, the metadata
+/// decides.
 fn newest_first(listed: Vec<Listed>) -> Vec<Release> {
     let mut all: Vec<_> = listed.into_iter().filter_map(Release::of).collect();
     all.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
@@ -48,7 +49,7 @@ fn newest_first(listed: Vec<Listed>) -> Vec<Release> {
 }
 
 impl Release {
-    /// When it was pushed, for comparisons.
+    /// Returns when the release was pushed, as a key to sort by.
     fn pushed(&self) -> (&str, u64, &str) {
         let second = self.id.split_once('-').map_or(self.id.as_str(), |(second, _)| second);
         (second, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
@@ -61,7 +62,7 @@ impl Release {
     }
 }
 
-/// Which release is served; none where nothing was pushed yet.
+/// Returns the pointer to the release that is served, or None if nothing was pushed yet.
 pub(super) fn pointer(namespace: &Namespace) -> Result<Option<Pointer>, ReleaseError> {
     let value = namespace.get(&POINTER)?;
     Ok(value.map(|value| read_pointer(&value)).transpose()?)
@@ -71,7 +72,7 @@ fn read_pointer(value: &[u8]) -> Result<Pointer, UnreadablePointer> {
     Pointer::parse(&String::from_utf8_lossy(value)).map_err(|error| UnreadablePointer(error.to_string()))
 }
 
-/// The manifest of a release; none where it is not there.
+/// Returns the manifest of a release, or None if there is none.
 pub(super) fn manifest(namespace: &Namespace, id: &str) -> Result<Option<Manifest>, ReleaseError> {
     namespace.get(&manifest_key(id)?)?.map(|value| read_manifest(id, &value)).transpose()
 }
@@ -81,7 +82,7 @@ fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, ReleaseError> {
     let unreadable = |why: String| ReleaseError::Manifest { id: id.to_owned(), why };
     let json = String::from_utf8_lossy(value);
     let manifest = Manifest::parse(&json).map_err(|error| unreadable(error.to_string()))?;
-    if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it says that it is {}", manifest.id))) }
+    if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it belongs to the release {}", manifest.id))) }
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
             ),
             (
                 r#"{"version": 1, "id": "s", "createdMs": 1, "files": []}"#,
-                "the manifest of the release r cannot be read: it says that it is s",
+                "the manifest of the release r cannot be read: it belongs to the release s",
             ),
         ] {
             let sentence = read_manifest("r", value.as_bytes()).unwrap_err().to_string();
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_no_pointer_is_told() {
         let sentence = read_pointer(b"[]").unwrap_err().to_string();
-        assert!(sentence.contains(", which says what release is served, cannot be read"), "{sentence}");
+        assert!(sentence.contains(", which names the release that is served, cannot be read"), "{sentence}");
         assert!(read_pointer(br#"{"current": "a", "switchedMs": 1}"#).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! `kv-edge assets rollback`
+//! `kv-edge assets rollback`: makes an earlier release the current one.
 
 use std::io::Write;
 
@@ -12,10 +12,12 @@ use crate::api::listed;
 use crate::clock;
 use crate::progress::Progress;
 
-/// Releases before the current one whose hashed files still answer, where the pointer does not have more.
+/// The number of previous releases whose hashed files still answer, unless the pointer already
+/// lists more.
 const PREVIOUS_MIN: usize = 3;
 
-const EXAMPLES: &str = r#"It is one write of the key that says what is served: nothing is uploaded, and what was served stays for a rollback from the rollback.
+const EXAMPLES: &str = r#"A rollback writes one key, the one that names the release to serve. Nothing is uploaded, and the release before stays, so a rollback
+can be undone.
 
 Examples:
   kv-edge assets rollback                                to the release that was served before
@@ -29,7 +31,7 @@ With --json:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// The release, as `assets list` names it; without it, the one that was served before
+    /// The release, as `assets list` shows it [default: the one that was served before]
     #[arg(value_name = "RELEASE", value_parser = release)]
     release: Option<String>,
 
@@ -40,13 +42,13 @@ pub(super) struct Arguments {
 /// Why there is no release to go back to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RollbackError {
-    #[error("nothing was pushed yet; `kv-edge assets push DIR` makes a release")]
+    #[error("nothing was pushed yet; `kv-edge assets push DIR` creates a release")]
     NothingPushed,
-    #[error("no release was served before {0}; name one of `kv-edge assets list`")]
+    #[error("no release was served before {0}; give one that `kv-edge assets list` shows")]
     NoneBefore(String),
-    #[error("the release {to} is not there; name one of these: {}", listed(.known))]
+    #[error("the release {to} does not exist; use one of these: {}", listed(.known))]
     NotThere { to: String, known: Vec<String> },
-    #[error("the release {0} is not there, and no other; push again")]
+    #[error("the release {0} does not exist, and there is no other; push again")]
     NoneThere(String),
 }
 
@@ -59,7 +61,7 @@ impl RollbackError {
 
 fn release(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
-        return Err("it is empty; name a release that `kv-edge assets list` lists".to_owned());
+        return Err("it is empty; give a release that `kv-edge assets list` shows".to_owned());
     }
     Ok(name.to_owned())
 }
@@ -77,7 +79,8 @@ impl Arguments {
         let (before, to) = target(before.as_ref(), self.release.as_deref(), &all)?;
         let (from, is_changed) = (before.current.as_str(), before.current != to);
         if is_changed {
-            // A list may name what a read does not find yet, or no more; and what nobody can read must not be served.
+            // The list may contain a release that cannot be read any more, or not yet, and an
+            // unreadable one must not be served.
             let check = || match releases::manifest(&namespace, to)? {
                 None => Err(Failure::from(RollbackError::not_there(to, &all))),
                 Some(_) => Ok(()),
@@ -86,7 +89,8 @@ impl Arguments {
             if self.common.dry_run {
                 check()?;
             } else {
-                // Read under the mark: a gc that was running when this began may have deleted the release.
+                // Read under the lease: a gc that was running before may have deleted the
+                // release.
                 marks::away_from_gc(&namespace, &progress, &marks::of_rollback(now_ms), |_| {
                     check()?;
                     let previous_max = before.previous.len().max(PREVIOUS_MIN);
@@ -106,14 +110,14 @@ impl Arguments {
         } else {
             writeln!(
                 out,
-                "went back from {from} to {to}; visitors see it once ASSETS_REFRESH and KV's caches are over"
+                "went back from {from} to {to}; visitors see it once ASSETS_REFRESH and KV's caches have expired"
             )?;
         }
         Ok(())
     }
 }
 
-/// What to go back from, and where to.
+/// Returns the current pointer and the release to go back to.
 fn target<'a>(
     before: Option<&'a Pointer>,
     release: Option<&'a str>,
@@ -140,13 +144,17 @@ mod tests {
             (Some(pointer("d", &["c", "a"])), None, Ok("c")),
             (Some(pointer("d", &["c", "a"])), Some("a"), Ok("a")),
             (Some(pointer("d", &["c"])), Some("d"), Ok("d")),
-            // Forward again.
+            // A rollback of a rollback.
             (Some(pointer("c", &["d"])), None, Ok("d")),
-            (Some(pointer("d", &["b", "c"])), None, Err("the release b is not there; name one of these: d, c, a")),
-            (Some(pointer("d", &["c"])), Some("x"), Err("the release x is not there; name one of these: d, c, a")),
-            (Some(pointer("d", &[])), None, Err("no release was served before d; name one of `kv-edge assets list`")),
-            (None, None, Err("nothing was pushed yet; `kv-edge assets push DIR` makes a release")),
-            (None, Some("d"), Err("nothing was pushed yet; `kv-edge assets push DIR` makes a release")),
+            (Some(pointer("d", &["b", "c"])), None, Err("the release b does not exist; use one of these: d, c, a")),
+            (Some(pointer("d", &["c"])), Some("x"), Err("the release x does not exist; use one of these: d, c, a")),
+            (
+                Some(pointer("d", &[])),
+                None,
+                Err("no release was served before d; give one that `kv-edge assets list` shows"),
+            ),
+            (None, None, Err("nothing was pushed yet; `kv-edge assets push DIR` creates a release")),
+            (None, Some("d"), Err("nothing was pushed yet; `kv-edge assets push DIR` creates a release")),
         ] {
             let found = target(before.as_ref(), release, &all).map(|(_, to)| to).map_err(|error| error.to_string());
             assert_eq!(found, expected.map_err(str::to_owned), "{before:?} {release:?}");
@@ -154,7 +162,7 @@ mod tests {
         let before = pointer("d", &["c"]);
         assert_eq!(
             target(Some(&before), None, &[]).unwrap_err().to_string(),
-            "the release c is not there, and no other; push again"
+            "the release c does not exist, and there is no other; push again"
         );
     }
 }

@@ -1,6 +1,7 @@
-//! Two streams in the same order, walked side by side: the ids of the rows, and the keys of KV.
+//! Merges two sorted streams: the ids of the rows, and the keys of KV.
 //!
-//! Neither is held in memory; what is kept are the sync's own keys that no row has, for they are to be deleted.
+//! Neither stream is held in memory. What is collected are the keys that the sync owns and no row
+//! has, because they are to be deleted.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,7 +11,8 @@ use super::recent::Lately;
 use super::stored::Stored;
 use super::summary::Stopped;
 
-/// The same keys, but what became of some of them lately is believed rather than the list. `lately` comes in the order of the ids too.
+/// Returns the keys of the list, corrected by what happened to some of them lately, which is more
+/// recent than the list. `lately` must be in the order of the ids, too.
 pub(super) fn believed(
     stored: impl Iterator<Item = Result<Stored, Stopped>>,
     lately: Vec<(String, Lately)>,
@@ -35,7 +37,7 @@ pub(super) fn believed(
     })
 }
 
-/// A key of which the list says this, if it has it.
+/// Returns what a key probably is, from the list and from what happened to it lately.
 fn believe(listed: Option<Stored>, id: String, lately: Lately) -> Option<Stored> {
     if listed.as_ref().is_some_and(|listed| listed.is_snapshot) {
         return listed;
@@ -43,31 +45,32 @@ fn believe(listed: Option<Stored>, id: String, lately: Lately) -> Option<Stored>
     let hash = match (lately, listed) {
         (Lately::Deleted, _) => return None,
         (Lately::Written(hash), _) => Some(hash.into()),
-        // Whoever's that is, it is not deleted.
+        // Another owner's key is not deleted.
         (Lately::Unknown, Some(Stored { hash: None, .. })) => None,
-        // No value has this hash: a row is written, and without one the key is deleted.
+        // No value has an empty hash: if there is a row, it is written again; otherwise the key
+        // is deleted.
         (Lately::Unknown, _) => Some(String::new()),
     };
     Some(Stored { id, hash, is_snapshot: false })
 }
 
-/// The walk. Ids are to come in the order of their bytes.
+/// The merge. Ids must come in the order of their bytes.
 pub(super) struct Merge<I: Iterator> {
     stored: Peekable<I>,
     own: u64,
     gone: Vec<String>,
 }
 
-/// What is left at the end of the walk.
+/// What remains at the end of a merge.
 #[derive(Default, PartialEq, Eq)]
 pub(super) struct Left {
-    /// The ids of the sync's own keys that no row has.
+    /// The ids of keys that the sync owns and no row has.
     pub(super) gone: Vec<String>,
-    /// How many keys are the sync's own, these included.
+    /// How many keys the sync owns, including these.
     pub(super) own: u64,
 }
 
-/// Shows no keys.
+/// Shows no keys: they may be personal data.
 impl fmt::Debug for Left {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Left").field("gone", &self.gone.len()).field("own", &self.own).finish()
@@ -79,7 +82,7 @@ impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
         Self { stored: stored.peekable(), own: 0, gone: Vec::new() }
     }
 
-    /// Goes on to the id of a row; what KV has there, if anything.
+    /// Advances to the id of a row. Returns the key of KV with this id, or None.
     pub(super) fn meet(&mut self, id: &str) -> Result<Option<Stored>, Stopped> {
         self.pass(|stored| stored.id.as_str() < id)?;
         match self.stored.next_if(|next| next.as_ref().is_ok_and(|stored| stored.id == id)) {
@@ -91,7 +94,7 @@ impl<I: Iterator<Item = Result<Stored, Stopped>>> Merge<I> {
         }
     }
 
-    /// Passes the keys behind the last row.
+    /// Passes the keys after the last row.
     pub(super) fn finish(mut self) -> Result<Left, Stopped> {
         self.pass(|_| true)?;
         Ok(Left { gone: self.gone, own: self.own })
@@ -147,7 +150,7 @@ mod tests {
             let listed: Vec<_> = listed.map(|hash| key("b", hash)).into_iter().collect();
             let lately: Vec<_> = lately.map(|lately| ("b".to_owned(), lately)).into_iter().collect();
             let expected: Vec<_> = expected.map(|hash| key("b", hash)).into_iter().collect();
-            // Alone, and between others.
+            // Alone, and between other keys.
             let found: Result<Vec<_>, _> = believed(listed.clone().into_iter().map(Ok), lately.clone()).collect();
             assert_eq!(found.unwrap(), expected, "{name}");
             let around = |middle: Vec<Stored>| [vec![key("a", None)], middle, vec![key("c", Some("3"))]].concat();

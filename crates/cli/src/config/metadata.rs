@@ -1,12 +1,13 @@
-//! The metadata that the sync writes: it tells a later run which keys are the sync's own, what value each has, and where a snapshot
-//! stands.
+//! The metadata that the sync writes. It tells a later run which keys the sync owns, which value
+//! each of them has, and which keys hold a snapshot.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json;
 
-/// What the sync writes as the metadata of a key. Who finds it there with the same prefix may change and delete the key.
+/// The metadata of the key of a row. A sync with the same prefix owns the key: it may change and
+/// delete it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct RowMetadata {
     sync: SyncMark,
@@ -15,50 +16,52 @@ struct RowMetadata {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SyncMark {
     prefix: String,
-    /// Of the bytes of the value.
+    /// The hash of the bytes of the value.
     hash: String,
 }
 
-/// The metadata of a value.
+/// Returns the metadata of the key of a row.
 pub(super) fn of_row(prefix: &str, hash: &str) -> Value {
     let sync = SyncMark { prefix: prefix.to_owned(), hash: hash.to_owned() };
     json::value(&RowMetadata { sync })
 }
 
-/// The hash in the metadata of a key that is the sync's own.
+/// Returns the hash in the metadata of a key, if a sync with this prefix owns it.
 pub(super) fn hash_in(metadata: &Value, prefix: &str) -> Option<String> {
     let RowMetadata { sync } = RowMetadata::deserialize(metadata).ok()?;
     (sync.prefix == prefix).then_some(sync.hash)
 }
 
-/// The prefix of the sync whose row stands under a key with this metadata.
+/// Returns the prefix of the sync that owns a key with this metadata.
 pub(super) fn prefix_in(metadata: &Value) -> Option<String> {
     RowMetadata::deserialize(metadata).ok().map(|metadata| metadata.sync.prefix)
 }
 
-/// The metadata of a snapshot. Only the sync writes it, and a row of a table has other metadata, so that this tells every run, whatever
-/// its flags, which keys are no user's.
+/// The metadata of a snapshot. Rows have other metadata, so every run, whatever its arguments,
+/// can tell which keys are no user's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SnapshotMetadata {
     snapshot: Told,
 }
 
-/// What its metadata says of a snapshot.
+/// The description of a snapshot in its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
-    /// Milliseconds since the Unix epoch; always more than the one before.
+    /// Milliseconds since the Unix epoch, and larger than the version before.
     pub(super) version: u64,
-    /// Of the bytes of the records; empty where nobody knows whether it was written.
+    /// The hash of the bytes of the records; empty if it is unknown whether the snapshot was
+    /// written.
     pub(super) hash: String,
     pub(super) count: u64,
 }
 
-/// The metadata of a snapshot.
+/// Returns the metadata of a snapshot.
 pub(super) fn of_snapshot(snapshot: &Told) -> Value {
     json::value(&SnapshotMetadata { snapshot: snapshot.clone() })
 }
 
-/// The snapshot that stands under a key with this metadata; none where something else does.
+/// Returns the description of the snapshot in this metadata, or None if it is not that of a
+/// snapshot.
 pub(super) fn snapshot_in(metadata: &Value) -> Option<Told> {
     SnapshotMetadata::deserialize(metadata).ok().map(|metadata| metadata.snapshot)
 }

@@ -1,4 +1,4 @@
-//! What is to be done for each row, and what to delete. It decides only; [`super::sync`] does it.
+//! Decides what to write for each row, and which keys to delete. [`super::sync`] carries it out.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,28 +13,28 @@ use super::row::Row;
 use super::stored::Stored;
 use super::summary::Stopped;
 
-/// Why a row cannot stand where KV has a snapshot.
-const SNAPSHOT: &str = "a snapshot stands under its key, which another run wrote (--snapshot), and no row takes its place; choose \
-                        another --prefix, or delete that key if nobody reads the snapshot any more";
+/// The fault of a row whose key holds a snapshot.
+const SNAPSHOT: &str = "its key holds a snapshot that another run wrote (--snapshot), which no row replaces; \
+ choose another --prefix, or delete that key if the snapshot is no longer used";
 
-/// Under which keys rows may stand.
+/// The keys that rows may have.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     pub(super) prefix: String,
-    /// The key of the snapshot.
+    /// The key of the snapshot, which no row may have.
     pub(super) snapshot: Option<String>,
 }
 
-/// What a row comes to.
+/// The decision about one row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The row can stand in KV.
+    /// KV can hold the row.
     Keep(Kept),
-    /// It cannot.
+    /// KV cannot hold the row.
     Fault(Fault),
 }
 
-/// A row that can stand in KV.
+/// A row that KV can hold.
 #[derive(PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) id: String,
@@ -43,34 +43,34 @@ pub(super) struct Kept {
     pub(super) state: State,
 }
 
-/// Shows no contents.
+/// Shows no contents: they may be personal data.
 impl std::fmt::Debug for Kept {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Kept").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
-/// How a row stands to what KV has under its key.
+/// How a row differs from what KV has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// There is no such key.
+    /// KV has no such key.
     New,
-    /// The key has another value, or is not the sync's own yet.
+    /// The key has another value, or the sync does not own it yet.
     Changed {
         was_own: bool,
     },
     Unchanged,
 }
 
-/// Why a row cannot stand in KV. It names no contents.
+/// Why KV cannot hold a row. Names no contents.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Which row, counted from 1 in the order of the keys.
+    /// The number of the row, counted from 1 in the order of the keys.
     pub(super) row: u64,
     pub(super) why: Cow<'static, str>,
 }
 
-/// A row that waits for the next one, which may have the same key.
+/// A row that is not decided yet, because the next one may have the same key.
 struct Waiting {
     number: u64,
     id: String,
@@ -78,7 +78,7 @@ struct Waiting {
     has_twin: bool,
 }
 
-/// Rows go in, steps come out. The row before is decided when the next one comes.
+/// Takes rows one by one and returns decisions. A row is decided when the next one comes.
 pub(super) struct Plan<'k, I: Iterator> {
     keys: &'k Keys,
     merge: Merge<I>,
@@ -87,7 +87,7 @@ pub(super) struct Plan<'k, I: Iterator> {
 }
 
 impl Keys {
-    /// Why a row can have no key.
+    /// Returns why a row cannot have this id, or None if it can.
     fn fault(&self, id: &str) -> Option<Cow<'static, str>> {
         if id.is_empty() {
             return Some("its key is empty".into());
@@ -99,24 +99,24 @@ impl Keys {
         }
     }
 
-    /// The key of a row.
+    /// Returns the key of a row.
     pub(super) fn key(&self, id: &str) -> String {
         format!("{}{id}", self.prefix)
     }
 
-    /// True for a key under which something else stands than a row.
+    /// Returns true for a key that never holds a row.
     pub(super) fn is_reserved(&self, key: &str) -> bool {
         is_reserved(key, self.snapshot.as_deref())
     }
 }
 
 impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
-    /// `stored` is what KV has under the prefix.
+    /// Starts a plan; `stored` are the keys of KV under the prefix, in order.
     pub(super) fn new(keys: &'k Keys, stored: I) -> Self {
         Self { keys, merge: Merge::new(stored), waiting: None, rows: 0 }
     }
 
-    /// Takes the next row. An error of `steps` is given back as it is.
+    /// Takes the next row. Errors of `steps` are returned unchanged.
     pub(super) fn row(&mut self, row: Row, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<(), Stopped> {
         self.rows += 1;
         let number = self.rows;
@@ -127,7 +127,7 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
             match before.id.cmp(&id) {
                 Ordering::Less => {}
                 Ordering::Equal => {
-                    // Which of them counts is not known, so none of them does.
+                    // It is unknown which of them counts, so none is written.
                     let why = "another row has the same key";
                     if !std::mem::replace(&mut before.has_twin, true) {
                         steps(Step::Fault(Fault { row: before.number, why: why.into() }))?;
@@ -144,7 +144,7 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
         before.map_or(Ok(()), |before| self.decide(before, steps))
     }
 
-    /// There are no more rows.
+    /// Ends the plan: there are no more rows. Returns the keys without a row.
     pub(super) fn finish(mut self, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<Left, Stopped> {
         if let Some(last) = self.waiting.take() {
             self.decide(last, steps)?;
@@ -154,7 +154,7 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
 
     fn decide(&mut self, row: Waiting, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<(), Stopped> {
         let Waiting { number, id, value, has_twin } = row;
-        // Also where the row has a fault: a key that has a row is not gone.
+        // Also for rows with a fault: their key still has a row.
         let stored = self.merge.meet(&id)?;
         if has_twin {
             return Ok(());
@@ -175,19 +175,20 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
             Some(Some(stored)) if stored == hash => State::Unchanged,
             Some(stored) => State::Changed { was_own: stored.is_some() },
         };
-        // A number beyond all doubles, JSON that is too deep, a switch that is none: better told here than found broken by the Worker.
+        // The Worker could not read a number that no double holds, JSON that is nested too
+        // deeply, or a switch that is no boolean. It is better to report that here.
         if state != State::Unchanged
             && let Err(broken) = UserRecord::parse(&value)
         {
-            let why = format!("the Worker could not read its value: {broken}");
+            let why = format!("the Worker cannot read its value: {broken}");
             return steps(Step::Fault(Fault { row: number, why: why.into() }));
         }
         steps(Step::Keep(Kept { id, value, hash, state }))
     }
 }
 
-/// True where so many keys are more than is deleted without being told to: 20 % of those that are the sync's own. `lately` were deleted a
-/// short time ago, and belong to both.
+/// Returns true if so many deletions need permission: more than 20 % of the keys that the sync
+/// owns. `lately` is how many were deleted a short time ago; they count on both sides.
 pub(super) fn is_mass(deletions: u64, own: u64, lately: u64) -> bool {
     deletions > 0 && (deletions + lately) * 5 > own + lately
 }

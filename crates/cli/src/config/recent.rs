@@ -1,9 +1,10 @@
-//! What this process wrote and deleted lately.
+//! Remembers what this process wrote and deleted lately, because KV's list does not show it yet.
 //!
-//! KV's list is of a while ago (KV documentation, "How KV works": a change may take 60 seconds or more to be seen). Whoever believes it
-//! takes a row that changed and changed back meanwhile for unchanged. So a process that goes on remembers what it did, and believes that
-//! instead. Separate runs have nothing to remember each other by: the second of two within that time may leave such a row, and a third
-//! one mends it.
+//! A change may take 60 seconds or more until KV's list shows it (KV documentation, "How KV
+//! works"). A pass that relied on the list would take a row that changed and changed back within
+//! that time for unchanged. So `--watch` remembers what it did and believes that instead.
+//! Separate runs cannot do this: the second of two runs within that time may leave such a row as
+//! it was, and a third run corrects it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,22 +13,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::metadata::Told;
 use super::stored::Stored;
 
-/// How long the list is not believed, in milliseconds: twice the minute that KV names.
+/// How long the list is not trusted, in milliseconds: twice the 60 seconds of the documentation.
 const LAG_MS: u64 = 120_000;
-/// The most keys that are remembered: some 20 MB.
+/// The most keys that are remembered, some 20 MB.
 const KEYS_MAX: usize = 100_000;
-/// How long a deletion counts for the guard, in milliseconds: an hour.
+/// How long a deletion counts for the guard against mass deletions, in milliseconds: an hour.
 const GUARD_MS: u64 = 3_600_000;
-/// Deletions within so many milliseconds are counted as one: a minute.
+/// Deletions within so many milliseconds are counted together: a minute.
 const GUARD_STEP_MS: u64 = 60_000;
 
-/// What became of a key.
+/// What happened to a key.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Lately {
-    /// It has a value with this hash.
+    /// It was written, with a value that has this hash.
     Written(Box<str>),
     Deleted,
-    /// A call that changes it failed, which does not say that it did nothing.
+    /// A call failed that was to change it; it may have had its effect all the same.
     Unknown,
 }
 
@@ -42,13 +43,15 @@ impl fmt::Debug for Lately {
     }
 }
 
-/// What this process did lately, as far as the list of KV may not have it yet, and what the guard against mass deletions counts.
+/// The recent changes of this process, and what the guard against mass deletions counts.
 ///
-/// `--watch` makes one with [`Recent::new`], keeps it for as long as it runs, whatever becomes of the connection, and hands it to every
-/// [`run`](super::sync::run), [`apply`](super::sync::apply) and [`snapshot`](super::sync::snapshot); those fill it and believe it, nobody
-/// else has to. A command that makes one pass hands over [`Recent::nothing`]. One `Recent` is for one prefix of one namespace.
+/// `--watch` creates one with [`Recent::new`], keeps it for as long as it runs, reconnects
+/// included, and passes it to every [`run`](super::sync::run), [`apply`](super::sync::apply) and
+/// [`snapshot`](super::sync::snapshot), which read and update it. A command that makes a single
+/// pass passes [`Recent::nothing`]. One `Recent` is for one prefix of one namespace.
 ///
-/// All that `--watch` asks it for is [`unsure_until`](Self::unsure_until): where there is one, a comparison is due then.
+/// `--watch` itself only calls [`unsure_until`](Self::unsure_until): if it returns a time, a
+/// comparison is due then.
 pub(super) struct Recent {
     keys_max: usize,
     memory: Mutex<Memory>,
@@ -56,17 +59,17 @@ pub(super) struct Recent {
 
 #[derive(Default)]
 struct Memory {
-    /// By the whole key; with the time.
+    /// The changes by full key, with their time.
     keys: BTreeMap<Box<str>, (Lately, u64)>,
     snapshot: Option<(Told, u64)>,
-    /// The keys under which the last comparison found snapshots, in their order.
+    /// The keys that held snapshots at the last comparison, in order.
     snapshots: Vec<Stored>,
     unsure_until: Option<u64>,
-    /// How many keys were deleted, and when, minute by minute.
+    /// How many keys were deleted, and when, in steps of a minute.
     deleted: VecDeque<(u64, u64)>,
-    /// How many keys in KV are the sync's own, as far as is known.
+    /// How many keys the sync owns, as far as known.
     own: u64,
-    /// True where the last comparison was to delete too much.
+    /// True if the last comparison would have deleted too many keys.
     is_refused: bool,
 }
 
@@ -83,23 +86,24 @@ impl Recent {
         Self { keys_max: KEYS_MAX, memory: Mutex::default() }
     }
 
-    /// For a single pass, after which nobody remembers anything.
+    /// For a single pass: remembers nothing.
     pub(super) fn nothing() -> Self {
         Self { keys_max: 0, memory: Mutex::default() }
     }
 
-    /// When the list can be believed again, in milliseconds since the Unix epoch, where more was written than is remembered: a comparison
-    /// before may have left a row as it was, and one after it does not. None where all is remembered, or that time is over.
+    /// Returns when the list can be trusted again, in milliseconds since the Unix epoch, if more
+    /// was written than can be remembered. A comparison before that time may leave a row as it
+    /// was. Returns None if everything is remembered, or that time has passed.
     pub(super) fn unsure_until(&self, now_ms: u64) -> Option<u64> {
         self.memory().unsure_until.filter(|until| *until > now_ms)
     }
 
-    /// True where it is of use to say which keys were written.
+    /// Returns true if changes are remembered.
     pub(super) fn remembers(&self) -> bool {
         self.keys_max > 0
     }
 
-    /// Notes what a call did to keys that begin with the prefix.
+    /// Records what a call did to keys that begin with the prefix.
     pub(super) fn note(&self, keys: impl IntoIterator<Item = (String, Lately)>, now_ms: u64) {
         if !self.remembers() {
             return;
@@ -115,7 +119,8 @@ impl Recent {
         }
     }
 
-    /// What became of keys lately, in the order of their bytes, by what they are without the prefix.
+    /// Returns what happened to keys lately, by id (the key without the prefix), in the order of
+    /// bytes.
     pub(super) fn keys(&self, prefix: &str, now_ms: u64) -> Vec<(String, Lately)> {
         let mut memory = self.memory();
         memory.forget_old(now_ms);
@@ -123,36 +128,37 @@ impl Recent {
         ids.map(|(id, lately)| (id.to_owned(), lately.clone())).collect()
     }
 
-    /// What became of a key lately.
+    /// Returns what happened to a key lately.
     pub(super) fn key(&self, key: &str, now_ms: u64) -> Option<Lately> {
         let memory = self.memory();
         memory.keys.get(key).filter(|(_, at)| is_fresh(*at, now_ms)).map(|(lately, _)| lately.clone())
     }
 
-    /// Notes the snapshot that was written; with an empty hash where nobody knows whether it was.
+    /// Records the snapshot that was written; with an empty hash if it is unknown whether it was.
     pub(super) fn note_snapshot(&self, told: Told, now_ms: u64) {
         if self.remembers() {
             self.memory().snapshot = Some((told, now_ms));
         }
     }
 
-    /// The snapshot that was written lately.
+    /// Returns the snapshot that was written lately.
     pub(super) fn snapshot(&self, now_ms: u64) -> Option<Told> {
         self.memory().snapshot.as_ref().filter(|(_, at)| is_fresh(*at, now_ms)).map(|(told, _)| told.clone())
     }
 
-    /// Notes under which keys a comparison found snapshots, in their order; those of other runs are among them.
+    /// Records which keys held snapshots during a comparison, in order, those of other runs
+    /// included.
     pub(super) fn note_snapshots(&self, snapshots: Vec<Stored>) {
         self.memory().snapshots = snapshots;
     }
 
-    /// The keys under which the last comparison found snapshots, in their order: no row takes their place, also in a pass that does
-    /// not list what KV has.
+    /// Returns the keys that held snapshots at the last comparison, in order. No row replaces
+    /// them, not even in a pass that does not list the keys of KV.
     pub(super) fn snapshots(&self) -> Vec<Stored> {
         self.memory().snapshots.clone()
     }
 
-    /// Notes that so many keys were deleted.
+    /// Records that so many keys were deleted.
     pub(super) fn note_deleted(&self, count: u64, now_ms: u64) {
         if count == 0 {
             return;
@@ -167,25 +173,28 @@ impl Recent {
         }
     }
 
-    /// How many keys are the sync's own, as far as is known: exact after a comparison, later without those that [`apply`] may have added.
+    /// Returns how many keys the sync owns: exact after a comparison, later without those that
+    /// [`apply`] may have added.
     ///
     /// [`apply`]: super::sync::apply
     pub(super) fn own(&self) -> u64 {
         self.memory().own
     }
 
-    /// Notes what a comparison found: how many keys are the sync's own, and whether it was to delete too many.
+    /// Records the result of a comparison: how many keys the sync owns, and whether it would have
+    /// deleted too many.
     pub(super) fn note_compared(&self, own: u64, is_refused: bool) {
         let mut memory = self.memory();
         (memory.own, memory.is_refused) = (own, is_refused);
     }
 
-    /// True where the last comparison was to delete too many.
+    /// Returns true if the last comparison would have deleted too many keys.
     pub(super) fn is_refused(&self) -> bool {
         self.memory().is_refused
     }
 
-    /// How many keys were deleted within the last hour. The guard counts them too: else many small passes would delete everything.
+    /// Returns how many keys were deleted within the last hour. The guard counts them too;
+    /// otherwise many small passes could delete everything.
     pub(super) fn deleted(&self, now_ms: u64) -> u64 {
         let mut memory = self.memory();
         while memory.deleted.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= GUARD_MS) {
@@ -259,7 +268,7 @@ mod tests {
         assert_eq!(recent.unsure_until(1000), None);
         note(&recent, "c", written("1"), 2000);
         assert_eq!((recent.unsure_until(2000), recent.unsure_until(122_000)), (Some(122_000), None));
-        // What is old makes room.
+        // Old entries make room.
         note(&recent, "d", written("1"), 122_000);
         assert_eq!((recent.keys("", 122_000).len(), recent.unsure_until(122_000)), (1, None));
     }

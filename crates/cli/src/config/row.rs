@@ -1,15 +1,15 @@
-//! A row of the source.
+//! A row of the query.
 
-/// What the query says of one key.
+/// A row of the query.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// The first column as text; none where it is SQL's NULL.
+    /// The first column as text, or None if it is NULL.
     pub(super) key: Option<String>,
-    /// The other columns: a JSON object.
+    /// The other columns, as a JSON object.
     pub(super) value: String,
 }
 
-/// Shows no contents: what a row holds belongs in no log.
+/// Shows no contents: rows belong in no log.
 impl std::fmt::Debug for Row {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Row").field("bytes", &self.value.len()).finish_non_exhaustive()

@@ -1,5 +1,6 @@
-//! All rows as one value: `{"format":1,"version":…,"hash":"…","count":…,"records":{"<id>":{…},…}}`. It is written in one call, so that
-//! whoever reads it has the rows of one moment.
+//! The snapshot: all rows in one value,
+//! `{"format":1,"version":…,"hash":"…","count":…,"records":{"<id>":{…},…}}`. It is written in one
+//! call, so its reader has the rows of one moment.
 
 use std::fmt;
 
@@ -19,41 +20,42 @@ use crate::clock;
 /// Why a snapshot is not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SnapshotError {
-    /// A row of the sync with another prefix stands under its key.
+    /// Its key holds a row of a sync with another prefix.
     #[error(
-        "the snapshot is not written: under its key stands a row of the sync with the prefix {prefix:?}; name another key with \
-         --snapshot"
+        "the snapshot was not written: its key holds a row of the sync with the prefix {prefix:?}; choose another \
+         key with --snapshot"
     )]
     Row { prefix: String },
-    /// It would have so many bytes, or more.
+    /// It would have at least so many bytes.
     #[error(
-        "the snapshot would have {0} bytes or more, and the Worker takes {mib} MiB, since the memory of an isolate has to hold it: leave \
-         --snapshot out, or let the query give less; the rows themselves are written",
+        "the snapshot would have {0} bytes or more, but the Worker takes at most {mib} MiB, which have to fit \
+         into the memory of an isolate: omit --snapshot, or let the query return less; the rows themselves were \
+         written",
         mib = BYTES_MAX / (1024 * 1024)
     )]
     TooLong(u64),
-    /// It would have `count` records, where the one before had `before`.
+    /// It would have `count` records; the one before has `before`.
     #[error("it would have {count} records instead of {before}")]
     TooFew { count: u64, before: u64 },
     /// The call failed.
-    #[error("the snapshot is not written: {0}")]
+    #[error("the snapshot was not written: {0}")]
     Api(#[from] ApiError),
 }
 
-/// The longest snapshot that the Worker takes, in bytes.
+/// The longest snapshot that the Worker reads, in bytes.
 const LENGTH_MAX: u64 = BYTES_MAX as u64;
 
-/// Records as they are gathered, in the order of their ids.
+/// The records of a snapshot, collected in the order of their ids.
 #[derive(Default)]
 pub(super) struct Records {
-    /// Without the brackets; empty once it is too long.
+    /// The JSON without its brackets; empty once it is too long.
     json: String,
-    /// Of the JSON, also of one that is too long.
+    /// The length of the JSON in bytes, which goes on counting once it is too long.
     length: u64,
     count: u64,
 }
 
-/// Shows no contents.
+/// Shows no contents: they may be personal data.
 impl fmt::Debug for Records {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -79,7 +81,7 @@ impl Records {
         }
     }
 
-    /// The snapshot and its metadata, if it is another than the one before.
+    /// Returns the snapshot and its description, or None if the one before has the same records.
     ///
     /// # Errors
     /// [`SnapshotError::TooLong`]
@@ -104,8 +106,8 @@ impl Records {
     }
 }
 
-/// Writes the snapshot if it has changed, and if no row of another sync stands under its key. With `least` it must have so many
-/// percent of the records of the one before.
+/// Writes the snapshot, if it has changed and its key holds no row of another sync. With `least`,
+/// it must have at least so many percent of the records of the one before.
 pub(super) fn put(
     target: &Target,
     recent: &Recent,
@@ -137,7 +139,7 @@ pub(super) fn put(
     Ok(SnapshotOutcome::Written)
 }
 
-/// The snapshot that stands under the key with this metadata, as far as KV's list has it.
+/// Returns the snapshot that a key with this metadata holds, as far as KV's list shows it.
 fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<Told>, SnapshotError> {
     let Some(metadata) = metadata else { return Ok(None) };
     match metadata::prefix_in(metadata).filter(|of_row| of_row != prefix) {
@@ -218,7 +220,7 @@ mod tests {
         let both = records(&[("a", &long), ("b", &long)]);
         assert!(both.json.is_empty(), "it holds no more than fits");
         assert_eq!(both.finish(None, 1), Err(SnapshotError::TooLong(2 * (long.len() as u64 + 4) + 1)));
-        // The members around the records count too.
+        // The members around the records count, too.
         let nearly = format!("{{\"x\":\"{}\"}}", "x".repeat((10 << 20) - 20));
         assert!(records(&[("a", &nearly)]).finish(None, 1).is_err());
     }

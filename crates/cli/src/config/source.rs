@@ -1,7 +1,13 @@
-//! Rows out of PostgreSQL: a query's first column is the key, the others make a JSON object.
+//! Reads rows from PostgreSQL: the first column of a query is the key, the others become a JSON
+//! object.
 //!
-//! PostgreSQL itself turns the values into JSON (`row_to_json`), by their SQL types, so that no digit and no type is lost on the way.
-//! Rows are streamed: the server sends on as they are taken.
+//! PostgreSQL itself converts the values to JSON (`row_to_json`), by their SQL types, so no digit
+//! and no type is lost. Rows are streamed: the server sends more as they are consumed.
+//!
+//! - [`address`] parses `DATABASE_URL`; [`tls`] sets up TLS as libpq's `sslmode` asks for it.
+//! - [`connect`] and [`session`] make connections whose every wait can be cancelled.
+//! - [`sql`] wraps the query into the statements that are sent.
+//! - [`listen`] and [`changed`] collect the notifications for `--watch`.
 
 mod address;
 mod changed;
@@ -33,8 +39,9 @@ use self::session::{Link, Session};
 use self::sql::Shape;
 use super::row::Row;
 
-/// For each transaction, whatever the role, the database or a connection pool has set: no limit of time for many rows, and one way to
-/// write a value, since a value that is written in another way is a change. `transaction_timeout` is PostgreSQL 17's.
+/// Settings for each transaction, whatever the role, the database or a connection pool has set:
+/// no time limits, and one way to write each value, since a value that is written differently
+/// counts as changed. `transaction_timeout` exists since PostgreSQL 17.
 const SETTINGS: &str = "\
     SELECT count(set_config(name, value, true)), current_setting('server_encoding') FROM (VALUES \
     ('statement_timeout', '0'), ('transaction_timeout', '0'), ('idle_in_transaction_session_timeout', '0'), \
@@ -42,15 +49,15 @@ const SETTINGS: &str = "\
     ('bytea_output', 'hex'), ('xmlbinary', 'base64')) AS wanted(name, value) \
     WHERE current_setting(name, true) IS NOT NULL";
 
-/// A connection and a query.
+/// A query and the connection that it runs on.
 pub(super) struct Source {
     connector: Connector,
     session: Session,
     query: String,
     shape: Shape,
-    /// True where the columns are others than when all rows were read.
+    /// True if the columns differ from those when all rows were last read.
     has_new_columns: bool,
-    /// How long no notice came.
+    /// How long no notification has come.
     silent_for: Duration,
 }
 
@@ -62,8 +69,8 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// Connects to the database of `DATABASE_URL` and sees what the query gives. Once `stop` is cancelled, whatever waits for the
-    /// database ends with an error.
+    /// Connects to the database of `DATABASE_URL` and checks the query. Once `stop` is cancelled,
+    /// every wait for the database ends with an error.
     pub(super) fn open(query: &str, stop: CancellationToken) -> Result<Self, SourceError> {
         Self::open_at(Connector::from_environment(stop)?, query)
     }
@@ -78,31 +85,32 @@ impl Source {
         Ok(Self { connector, session, query, shape, has_new_columns: false, silent_for: Duration::ZERO })
     }
 
-    /// Connects anew. It listens to nothing then.
+    /// Connects again. The new connection does not listen yet.
     pub(super) fn reconnect(&mut self) -> Result<(), SourceError> {
         self.session = self.connector.connect()?;
         self.silent_for = Duration::ZERO;
         Ok(())
     }
 
-    /// The names of the columns, the key's first.
+    /// Returns the names of the columns, the key first.
     fn columns(&self) -> &[String] {
         self.shape.names()
     }
 
-    /// True where [`rows_of`](Self::rows_of) found other columns than there were when all rows were read: then rows that it was not asked
-    /// for have changed too, and nobody notifies of those.
+    /// Returns true if [`rows_of`](Self::rows_of) found other columns than when all rows were
+    /// last read. Then rows that it did not read have changed too, without a notification.
     pub(super) fn has_new_columns(&self) -> bool {
         self.has_new_columns
     }
 
-    /// Says how whoever runs this finds a row by its number among all [`rows`](Self::rows), counted from 1.
+    /// Returns a function that explains how to find a row by its number among all
+    /// [`rows`](Self::rows), counted from 1.
     pub(super) fn how_to_find(&self) -> impl Fn(u64) -> String + use<> {
         let shape = self.shape.clone();
         move |row| shape.how_to_find(row)
     }
 
-    /// About how many rows there are, as the planner thinks.
+    /// Returns about how many rows there are, by the estimate of the planner.
     pub(super) fn estimate(&mut self) -> Option<u64> {
         let Session { client, link } = &mut self.session;
         let transaction = begin(client, link).ok()?.0;
@@ -116,21 +124,23 @@ impl Source {
         serde_json::from_str::<Value>(text).ok()?.pointer("/0/Plan/Plan Rows")?.as_u64()
     }
 
-    /// All rows, in the order of the bytes of their keys; such without a key come last. They are of one moment, with the columns that the
-    /// query has then, and as few of them are in memory as the network holds. An error, which a cancelled token makes too, means that not all were
-    /// given.
+    /// Calls `each` with all rows, in the order of the bytes of their keys; rows without a key
+    /// come last. They are of one moment, with the columns that the query has then, and only as
+    /// many are in memory as the network buffers. An error, which cancelling the token causes
+    /// too, means that some rows are missing.
     pub(super) fn rows(&mut self, each: &mut dyn FnMut(Row) -> ControlFlow<()>) -> Result<(), SourceError> {
         self.has_new_columns = false;
         let (session, query, known) = (&mut self.session, &self.query, &mut self.shape);
         read_only(session, |transaction, link, encoding| {
             *known = shape(transaction, link, query, encoding)?;
-            // Of the text that is sent, no line is one that somebody wrote.
+            // Unlike [`shape`], this sends a generated statement: positions in errors mean
+            // nothing to the user.
             let all = known.all();
             stream(link, transaction.query_typed_raw(&all, std::iter::empty::<(&str, Type)>()), each)
         })
     }
 
-    /// The rows of these keys, in the same way.
+    /// Calls `each` with the rows of these keys, in the same way.
     pub(super) fn rows_of(
         &mut self,
         keys: &[String],
@@ -153,7 +163,8 @@ impl Source {
     }
 }
 
-/// Does something in a transaction that only reads, all of one moment; it is told the database's encoding.
+/// Runs `read` in a read-only transaction, which sees one moment. `read` gets the encoding of the
+/// database.
 fn read_only(
     session: &mut Session,
     read: impl FnOnce(&Transaction<'_>, &Link, &str) -> Result<ControlFlow<()>, SourceError>,
@@ -169,7 +180,7 @@ fn read_only(
     }
 }
 
-/// Gives rows on as they come.
+/// Passes rows on as they come.
 fn stream(
     link: &Link,
     rows: impl Future<Output = Result<RowStream, Error>>,
@@ -185,7 +196,7 @@ fn stream(
             Ok(None) => return Ok(ControlFlow::Continue(())),
             Ok(Some(ControlFlow::Continue(()))) => {}
             ended => {
-                // Else the server would send all the others first.
+                // Otherwise the server would send all the other rows first.
                 link.cancel();
                 return ended.map(|_| ControlFlow::Break(()));
             }
@@ -193,19 +204,20 @@ fn stream(
     }
 }
 
-/// Sees what the query gives. PostgreSQL reads it as it is first, so that what it says of it has the right places.
+/// Checks what the query returns. PostgreSQL first parses it unchanged, so that the positions in
+/// its errors are right.
 fn shape(transaction: &Transaction<'_>, link: &Link, query: &str, encoding: &str) -> Result<Shape, SourceError> {
     let of_query = |error: &Error| SourceError::of_statement(error, Some(query));
     let statement = link.run_as(transaction.prepare(query), of_query)?;
     if !statement.params().is_empty() {
-        return Err(SourceError::new("the query has a parameter such as $1; write the value in its place"));
+        return Err(SourceError::new("the query has a parameter such as $1; write the value instead"));
     }
     let columns: Vec<_> =
         statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().clone())).collect();
     let shape = Shape::new(query, &columns, encoding == "UTF8")?;
-    // This is where PostgreSQL looks at permissions.
+    // PostgreSQL checks permissions here.
     link.run_as(transaction.batch_execute(&explain(&shape)), |error| match error.code() {
-        // Alone it was right: it is no SELECT, or it writes.
+        // The query alone was valid, so it is not a SELECT, or it writes.
         Some(&(SqlState::SYNTAX_ERROR | SqlState::FEATURE_NOT_SUPPORTED)) => SourceError::new(
             "the query must be a SELECT, VALUES or TABLE that only reads, without INSERT, UPDATE, DELETE, SHOW or EXPLAIN",
         ),
@@ -218,7 +230,8 @@ fn explain(shape: &Shape) -> String {
     format!("EXPLAIN (FORMAT JSON) {}", shape.all())
 }
 
-/// A transaction that only reads, and all of one moment; and the database's encoding.
+/// Starts a read-only transaction, which sees one moment. Returns it with the encoding of the
+/// database.
 fn begin<'c>(client: &'c mut Client, link: &Link) -> Result<(Transaction<'c>, String), SourceError> {
     let builder = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
     let transaction = link.run(builder.start())?;

@@ -1,4 +1,4 @@
-//! The keys of KV's list, as the sync takes them.
+//! The keys of KV's list, with what the sync needs of them.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,20 +12,22 @@ use crate::api::Listed;
 pub(super) struct Stored {
     /// The key without the prefix.
     pub(super) id: String,
-    /// The hash of the value; none for a key that is not the sync's own.
+    /// The hash of the value, or None if the sync does not own the key.
     pub(super) hash: Option<String>,
-    /// True if a snapshot stands there, by its metadata: no run writes a row over it or deletes it, whatever its flags.
+    /// True if the key holds a snapshot, by its metadata. No run replaces or deletes it with a
+    /// row, whatever its arguments.
     pub(super) is_snapshot: bool,
 }
 
-/// Shows no key.
+/// Shows no key: it may be personal data.
 impl fmt::Debug for Stored {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Stored").field("is_own", &self.hash.is_some()).finish_non_exhaustive()
     }
 }
 
-/// The keys of a list as the merge takes them, or why it cannot: a key that came out of order could be taken for one without a row.
+/// Converts the pages of a list into keys for the merge. Returns an error if the list is
+/// unreliable: a key that came out of order would be taken for one without a row, and deleted.
 pub(super) fn stored<E: Into<Stopped>>(
     pages: impl Iterator<Item = Result<Vec<Listed>, E>>,
     prefix: &str,
@@ -49,7 +51,7 @@ pub(super) fn stored<E: Into<Stopped>>(
         };
         match last.as_deref().map(|last| last.cmp(&id)) {
             Some(Ordering::Greater) => return Some(Err(Stopped::UnreliableList("keys that are not in order"))),
-            // The end of one page and the beginning of the next.
+            // The last key of a page may be the first of the next.
             Some(Ordering::Equal) => return None,
             _ => last = Some(id.clone()),
         }
@@ -102,21 +104,21 @@ mod tests {
     fn a_list_that_cannot_be_relied_on_is_an_error() {
         let page = |names: &[&str]| Ok(names.iter().map(|name| listed(name, None)).collect());
         let ids = |read: Vec<(String, Option<String>)>| read.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-        // Pages may be empty, and a key may end one and begin the next.
+        // Pages may be empty, and a key may end one page and begin the next.
         let read_all = read(vec![page(&["p:a", "p:b"]), page(&[]), page(&["p:b", "p:é", "p:\u{10000}"])]);
         assert_eq!(ids(read_all.unwrap()), ["a", "b", "é", "\u{10000}"]);
         for (pages, expected) in [
             (
                 vec![page(&["p:b", "p:a"])],
-                "the API lists keys that are not in order; nothing was deleted, run it again",
+                "the API lists keys that are not in order; nothing was deleted, run this again",
             ),
             (
                 vec![page(&["p:b"]), page(&["p:a"])],
-                "the API lists keys that are not in order; nothing was deleted, run it again",
+                "the API lists keys that are not in order; nothing was deleted, run this again",
             ),
             (
                 vec![page(&["a"])],
-                "the API lists a key without the prefix that was asked for; nothing was deleted, run it again",
+                "the API lists a key without the prefix that was asked for; nothing was deleted, run this again",
             ),
             (vec![page(&["p:a"]), Err(Stopped::CallFailed)], "a call failed"),
         ] {

@@ -1,4 +1,4 @@
-//! What a pass came to.
+//! The result of a pass.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,84 +11,89 @@ use crate::Outcome;
 use crate::api::ApiError;
 use crate::progress::tell;
 
-/// Problems that are told one by one; of more there is only the number.
+/// The most problems that are listed; of the others only the number is.
 const PROBLEMS_MAX: usize = 20;
 
-/// Why a pass ended before its end.
+/// Why a pass was aborted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stopped {
-    /// The database: with `--watch`, connect again.
+    /// The database failed; `--watch` connects again if the connection is lost.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The API.
+    /// The API failed.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// Workers KV takes no such key.
+    /// A key is invalid for Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// KV's list is not what was asked for: a key in it could be taken for one without a row.
-    #[error("the API lists {0}; nothing was deleted, run it again")]
+    /// KV's list is unreliable: one of its keys could be taken for one without a row.
+    #[error("the API lists {0}; nothing was deleted, run this again")]
     UnreliableList(&'static str),
-    /// The row of this number, counted from 1, has a key that belongs before the one that came before it.
-    #[error("the database gives rows that are not in the order of their keys (row {0}); nothing was deleted")]
+    /// The row with this number, counted from 1, sorts before the one that came before it.
+    #[error(
+        "the database returns rows that are not in the order of their keys (row {0}); nothing was deleted, \
+     run this again"
+    )]
     Unordered(u64),
-    /// A row cannot stand in KV, and none is to be passed over.
+    /// KV cannot hold a row, and `--strict` allows no exceptions.
     #[error("--strict stops at the first row that Workers KV cannot take; nothing was deleted")]
     Strict,
-    /// A call failed, so that nobody takes what is written any more. The error of that call comes before this one.
+    /// A call failed, so no more are made. The error of that call is returned instead of this
+    /// one.
     #[error("a call failed")]
     CallFailed,
 }
 
-/// What became of the snapshot.
+/// The result of the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum SnapshotOutcome {
     Written,
     Unchanged,
-    /// It would have lost too many records; it stays as it is.
+    /// It would have lost too many records, so the one before stays.
     Refused,
     Failed,
 }
 
-/// What a pass came to, or with `--dry-run` what it would. It holds no contents.
+/// The result of a pass, or what it would be with `--dry-run`. Holds no contents.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
     pub(super) dry_run: bool,
-    /// Rows that the query gave.
+    /// Rows that the query returned.
     pub(super) read: u64,
     pub(super) written: u64,
-    /// Of those to be written: how many keys are not there yet. Known with `--dry-run`.
+    /// How many of the rows to write have no key yet; only with `--dry-run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) new: Option<u64>,
     pub(super) unchanged: u64,
     pub(super) deleted: u64,
     /// Rows and keys that are not in KV as they should be.
     pub(super) failed: u64,
-    /// Deletions that the guard refused.
+    /// Deletions that the guard against mass deletions refused.
     pub(super) refused: u64,
-    /// None where there is to be none, or the pass was not about it.
+    /// None if there is no snapshot to write, or the pass is not about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) snapshot: Option<SnapshotOutcome>,
     pub(super) calls: u64,
     pub(super) seconds: f64,
-    /// What failed, in sentences; the first of them.
+    /// What failed: the first problems, as sentences.
     pub(super) problems: Vec<String>,
-    /// How many problems there were besides.
+    /// How many more problems there were.
     pub(super) more_problems: u64,
-    /// Why the pass ended before its end.
+    /// Why the pass was aborted.
     #[serde(rename = "error", skip_serializing_if = "Option::is_none", serialize_with = "sentence")]
     pub(super) stopped: Option<Stopped>,
-    /// True where a call failed, which may succeed when it is made again.
+    /// True if a call failed that may succeed later.
     #[serde(skip)]
     pub(super) call_failed: bool,
-    /// Ids that were asked for and have no row, and that KV's list does not have: it may lack one that is in KV.
+    /// Requested ids that have no row and are not in KV's list either, which may lack a key that
+    /// is in KV.
     #[serde(skip)]
     pub(super) unlisted: Ids,
 }
 
-/// Ids that are not shown.
+/// Ids that `Debug` hides.
 #[derive(Default)]
 pub(super) struct Ids(pub(super) Vec<String>);
 
@@ -98,13 +103,13 @@ impl fmt::Debug for Ids {
     }
 }
 
-#[allow(clippy::ref_option)] // So serde calls it.
+#[allow(clippy::ref_option)] // The signature that serde calls.
 fn sentence<S: Serializer>(stopped: &Option<Stopped>, serializer: S) -> Result<S::Ok, S::Error> {
     stopped.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 impl Summary {
-    /// Notes what failed, in a sentence without contents.
+    /// Records a problem, as a sentence without contents.
     pub(super) fn problem(&mut self, sentence: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(sentence);
@@ -113,13 +118,13 @@ impl Summary {
         }
     }
 
-    /// Good only where all is in KV.
+    /// Returns success only if everything is in KV.
     pub(super) fn outcome(&self) -> Outcome {
         let is_good = self.problems.is_empty() && self.failed == 0 && self.stopped.is_none();
         if is_good { Outcome::Good } else { Outcome::Faulty }
     }
 
-    /// Writes lines for people, or one for programs; what failed goes to stderr.
+    /// Writes lines for people, or one line of JSON for programs. Problems go to stderr.
     pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
         for problem in &self.problems {
             tell(&format!("error: {problem}"));
@@ -136,7 +141,7 @@ impl Summary {
         } else {
             self.write_lines(out)?;
         }
-        // With --watch somebody follows the passes as they end.
+        // With --watch, passes are read as they end.
         out.flush()
     }
 

@@ -1,8 +1,9 @@
-//! A pass: KV becomes what the table is.
+//! A pass of the sync: makes KV hold what the table holds.
 //!
-//! Rows and keys are walked side by side ([`plan`](super::plan)), and what differs is written as it is found, a few calls at a time
-//! ([`upload`](super::upload)). Deletions come when all rows were seen, the snapshot last. A pass that dies at any point has written
-//! some rows, each as it is in the table; the next one finds the rest.
+//! Rows and keys are merged ([`plan`](super::plan)), and what differs is written as it is found,
+//! a few calls at a time ([`upload`](super::upload)). Deletions come after all rows were seen,
+//! the snapshot last. If a pass dies at any point, it has written some rows, each as it is in the
+//! table, and the next pass does the rest.
 
 mod deletions;
 
@@ -26,23 +27,26 @@ use crate::api::Item;
 use crate::clock::now_ms;
 use crate::progress::Unit;
 
-/// The most keys that [`apply`] looks up one by one. Each is a call, and an account may make 1,200 of them in five minutes.
+/// The most keys that [`apply`] looks up one by one: each takes a call, and an account may make
+/// 1,200 in five minutes.
 const LOOKED_UP_MAX: u64 = 100;
-/// Keys of a page of KV's list.
+/// The number of keys on a page of KV's list.
 const PAGE: u64 = 1000;
-/// A snapshot that is made on its own has so many percent of the records before, where deletions are guarded.
+/// If deletions are guarded, a snapshot that is written on its own must have this percentage of
+/// the records before.
 const RECORDS_LEAST: u64 = 80;
 
-/// A full comparison: all rows, all keys, then the snapshot.
+/// Compares everything: all rows, all keys, then the snapshot.
 pub(super) fn run(source: &mut Source, target: &Target, recent: &Recent) -> Summary {
     let pass = Pass::begin(target, recent);
     let ended = pass.compare(source);
     pass.end(ended, target.snapshot.is_some())
 }
 
-/// Brings the rows of some keys (without the prefix) into KV; deletes those that have no row and are the sync's own. Does not touch the
-/// snapshot. Where too many keys are gone to be looked up one by one, or to be deleted without knowing how many there are, all is
-/// compared, as in [`run`].
+/// Writes the rows of some ids, and deletes the keys of those that have no row, if the sync owns
+/// them. Leaves the snapshot as it is. Falls back to comparing everything, as [`run`] does, if
+/// too many keys are gone to be looked up one by one, or to be deleted without knowing exactly
+/// how many there are.
 pub(super) fn apply(source: &mut Source, target: &Target, recent: &Recent, keys: &[String]) -> Summary {
     let pass = Pass::begin(target, recent);
     let (ended, is_whole) = match pass.apply(source, keys) {
@@ -53,7 +57,7 @@ pub(super) fn apply(source: &mut Source, target: &Target, recent: &Recent, keys:
     pass.end(ended, is_whole && target.snapshot.is_some())
 }
 
-/// Makes the snapshot anew, as [`run`] does at its end.
+/// Writes the snapshot, as [`run`] does at its end.
 pub(super) fn snapshot(source: &mut Source, target: &Target, recent: &Recent) -> Summary {
     let pass = Pass::begin(target, recent);
     let ended = pass.snapshot_alone(source);
@@ -97,7 +101,7 @@ impl<'t> Pass<'t> {
         self.compare_after(source, Vec::new())
     }
 
-    /// Compares all. `gone` are ids that are known to have had no row a moment ago.
+    /// Compares everything. `gone` are ids that had no row a moment ago.
     fn compare_after(&self, source: &mut Source, gone: Vec<String>) -> Result<(), Stopped> {
         let Target { namespace, prefix, progress, .. } = self.target;
         let phase = progress.phase("comparing", source.estimate().unwrap_or_default(), Unit::Keys);
@@ -133,7 +137,8 @@ impl<'t> Pass<'t> {
         self.put_snapshot(records, None)
     }
 
-    /// None where it is done; the ids without a row where all is to be compared instead.
+    /// Returns None if it is done, or the ids without a row if everything has to be compared
+    /// instead.
     fn apply(&self, source: &mut Source, ids: &[String]) -> Result<Option<Vec<String>>, Stopped> {
         let mut there = HashSet::new();
         self.uploader().write(|outbox| {
@@ -141,29 +146,32 @@ impl<'t> Pass<'t> {
             let mut steps = |step| match step {
                 Step::Keep(kept) => self.keep(kept, outbox),
                 Step::Fault(Fault { why, .. }) => self.fault(format!(
-                    "a row that has changed: {why}; `kv-edge config sync --dry-run` with the same options says how to find it"
+                    "a changed row: {why}; `kv-edge config sync --dry-run` with the same options shows how to find it"
                 )),
             };
-            self.read(|each| source.rows_of(ids, each), |row| {
-                there.extend(row.key.clone());
-                plan.row(row, &mut steps)
-            })?;
+            self.read(
+                |each| source.rows_of(ids, each),
+                |row| {
+                    there.extend(row.key.clone());
+                    plan.row(row, &mut steps)
+                },
+            )?;
             plan.finish(&mut steps).map(drop)
         })?;
-        // A key that can be no key is in no list.
+        // An invalid key is in no list.
         let can_be = |id: &&String| Key::new(self.keys.key(id)).is_ok_and(|key| !self.keys.is_reserved(key.as_str()));
         let gone: Vec<String> = ids.iter().filter(|id| !there.contains(*id)).filter(can_be).cloned().collect();
         if !self.target.delete || gone.is_empty() {
             return Ok(None);
         }
         let unknown = gone.iter().filter(|id| !matches!(self.lately(id), Some(Lately::Written(_) | Lately::Deleted)));
-        // A comparison takes a call for each page.
+        // A comparison takes one call per page.
         let own = self.recent.own();
         let look_ups_max = (own / PAGE + 1).min(LOOKED_UP_MAX);
-        // How many keys there are is known exactly after a comparison only.
+        // The number of keys is exact only after a comparison.
         if unknown.count() as u64 > look_ups_max || self.is_mass(gone.len() as u64, own) {
             self.tally.change(|summary| {
-                // All rows are told of again.
+                // The comparison counts all rows again.
                 let Summary { dry_run, written, .. } = *summary;
                 *summary = Summary { dry_run, read: written, written, ..Summary::default() };
             });
@@ -190,7 +198,7 @@ impl<'t> Pass<'t> {
         }
         let mut records = Records::default();
         let mut plan = Plan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
-        // Faults were told by the pass that wrote the rows.
+        // The pass that wrote the rows has reported their faults.
         let mut steps = |step| {
             if let Step::Keep(kept) = step {
                 records.push(&kept.id, &kept.value);
@@ -202,7 +210,7 @@ impl<'t> Pass<'t> {
         self.put_snapshot(Some(records), is_guarded.then_some(RECORDS_LEAST))
     }
 
-    /// Walks all rows and keys.
+    /// Merges all rows with the keys of KV.
     fn walk(
         &self,
         source: &mut Source,
@@ -219,7 +227,7 @@ impl<'t> Pass<'t> {
         plan.finish(&mut steps)
     }
 
-    /// Reads the rows that `give` gives.
+    /// Reads rows and counts them; `give` streams them.
     fn read(
         &self,
         give: impl FnOnce(&mut dyn FnMut(Row) -> ControlFlow<()>) -> Result<(), SourceError>,
@@ -235,7 +243,7 @@ impl<'t> Pass<'t> {
         outcome.and(streamed.map_err(Stopped::from))
     }
 
-    /// Writes a row, if it differs.
+    /// Writes a row if it differs from KV.
     fn keep(&self, kept: Kept, outbox: &mut Outbox<'_>) -> Result<(), Stopped> {
         if outbox.is_over() {
             return Err(Stopped::CallFailed);
@@ -258,7 +266,7 @@ impl<'t> Pass<'t> {
         outbox.push(item)
     }
 
-    /// Notes a row that KV cannot take.
+    /// Records a row that KV cannot hold.
     fn fault(&self, sentence: String) -> Result<(), Stopped> {
         self.tally.change(|summary| {
             summary.failed += 1;
@@ -287,7 +295,8 @@ impl<'t> Pass<'t> {
         self.tally.change(|summary| {
             summary.snapshot = Some(SnapshotOutcome::Refused);
             summary.problem(format!(
-                "the snapshot stays as it is: {why}; see whether the query gives all rows, and say --allow-mass-delete if it does"
+                "the snapshot was not changed: {why}; check that the query returns all rows, and use \
+                 --allow-mass-delete if it does"
             ));
         });
     }

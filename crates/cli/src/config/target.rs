@@ -1,11 +1,11 @@
-//! Where a sync puts rows, and how.
+//! Where a sync writes, and with which options.
 
 use std::cell::Cell;
 
 use crate::api::Namespace;
 use crate::progress::Progress;
 
-/// Where rows go, and how.
+/// Where a sync writes, and with which options.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 pub(super) struct Target {
@@ -18,6 +18,6 @@ pub(super) struct Target {
     pub(super) strict: bool,
     pub(super) dry_run: bool,
     pub(super) progress: Progress,
-    /// Calls that stand in a summary already.
+    /// Calls that an earlier summary has counted.
     pub(super) summed_calls: Cell<u64>,
 }

@@ -1,4 +1,5 @@
-//! Writes and deletions, a few calls at a time. What a call leaves out after all its tries is counted, and the others go on.
+//! Writes and deletes keys, a few calls at a time. Keys that a call could not do after all
+//! retries are counted, and the other calls go on.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,17 +10,17 @@ use crate::api::{ApiError, Batches, Item, Namespace, Taker, in_flight};
 use crate::clock::now_ms;
 use crate::progress::Phase;
 
-/// The counts of a pass, which several threads add to.
+/// The summary of a pass, which several threads update.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<Summary>);
 
-/// What is to be written.
+/// Collects pairs and hands full batches over to the calls.
 pub(super) struct Outbox<'o> {
     batches: Batches,
     taker: &'o Taker<'o, Vec<Item>>,
 }
 
-/// Where keys are written and deleted, and who remembers it.
+/// Writes and deletes keys, and records what it did.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Uploader<'u> {
     pub(super) namespace: &'u Namespace,
@@ -37,7 +38,8 @@ impl Tally {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what a call did. Where no other would do better, it is an error.
+    /// Adds the result of a call to the summary. Returns an error if every other call would fail,
+    /// too.
     fn count(
         &self,
         keys: usize,
@@ -63,27 +65,28 @@ impl Tally {
 }
 
 impl Outbox<'_> {
-    /// True once a call failed in a way that no other would do better.
+    /// Returns true once a call failed in a way that every other call would, too.
     pub(super) fn is_over(&self) -> bool {
         self.taker.is_over()
     }
 
-    /// Adds a value.
+    /// Adds a pair.
     ///
     /// # Errors
-    /// [`Stopped::CallFailed`] where nobody takes any more.
+    /// [`Stopped::CallFailed`] if no more calls are made.
     pub(super) fn push(&mut self, item: Item) -> Result<(), Stopped> {
-        // In a group it would be one call more too, and the others would wait for it.
+        // In a batch it would take a call of its own too, and the others would wait for it.
         let group = if item.needs_call_of_its_own() { Some(vec![item]) } else { self.batches.push(item) };
         if group.is_none_or(|group| self.taker.take(group)) { Ok(()) } else { Err(Stopped::CallFailed) }
     }
 }
 
 impl Uploader<'_> {
-    /// Writes what `read` puts into the outbox, as it comes.
+    /// Writes the pairs that `read` pushes, as they come.
     ///
     /// # Errors
-    /// That of a call which says that none would succeed, or that of `read`: then what did not fill a call yet is not written.
+    /// The error of a call if every other call would fail too, or the error of `read`: then pairs
+    /// that did not fill a batch yet are not written.
     pub(super) fn write(&self, read: impl FnOnce(&mut Outbox<'_>) -> Result<(), Stopped>) -> Result<(), Stopped> {
         let Self { namespace, tally, .. } = self;
         in_flight(
@@ -105,14 +108,14 @@ impl Uploader<'_> {
     /// Deletes keys.
     ///
     /// # Errors
-    /// That of a call which says that none would succeed.
+    /// The error of a call if every other call would fail too.
     pub(super) fn delete(&self, keys: &[String], phase: &Phase) -> Result<(), Stopped> {
         let Self { namespace, tally, .. } = self;
         in_flight(
             |taker| {
                 for keys in keys.chunks(namespace.items_max()) {
                     if !taker.take(keys) {
-                        break; // The error of the call says why.
+                        break; // The call that failed returns the error.
                     }
                 }
                 Ok(())
@@ -127,7 +130,7 @@ impl Uploader<'_> {
         )
     }
 
-    /// What becomes of keys where this is written, as far as anybody remembers it.
+    /// Returns the changes that writing these pairs makes, if they are remembered.
     fn written(&self, items: &[Item]) -> Vec<(String, Lately)> {
         let items = if self.recent.remembers() { items } else { &[] };
         let written = |item: &Item| {
@@ -137,7 +140,8 @@ impl Uploader<'_> {
         items.iter().filter_map(written).collect()
     }
 
-    /// Remembers what a call did. Of one that failed nobody knows what it did: the answer may have been lost on the way.
+    /// Records the changes of a call. If it failed, its effect is unknown, because only the
+    /// response may have been lost.
     fn note(&self, keys: impl IntoIterator<Item = (String, Lately)>, is_done: bool) {
         let known = |(key, lately)| (key, if is_done { lately } else { Lately::Unknown });
         self.recent.note(keys.into_iter().map(known), now_ms());

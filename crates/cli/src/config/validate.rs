@@ -1,4 +1,4 @@
-//! `kv-edge config validate`: what is wrong in definitions of flags, and where, before anybody puts them.
+//! `kv-edge config validate`: checks definitions of flags with the parser of the Worker.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::Outcome;
 use crate::json::Tree;
 use crate::report::{FileReport, Finding, Report};
 
-const EXAMPLES: &str = r#"A FILE is what stands under the key `flags`:
+const EXAMPLES: &str = r#"A FILE holds the value of the key `flags`:
   {"flags": {"new-checkout": {"default": "off", "rules": [{"percentage": 25, "variant": "on"}]}}}
 
 Examples:
@@ -19,22 +19,22 @@ Examples:
 
 With --json:
   {"files": [{"file", "flags", "faults": [{"key": null, "path", "problem"}], "warnings": […], "moreFaults"?, "error"?}], "valid"}
-  "flags" is how many there are; a fault of the JSON itself has "line" and "column" too. "moreFaults" is true if there may be
-  more than the first 100, which are told.
+  "flags" is the number of flags; a fault of the JSON itself also has "line" and "column". "moreFaults" is true if there may be more
+  faults than the first 100, which are listed.
 
-Without --json at most 20 lines tell the same problem.
+Without --json, the same problem is shown at most 20 times.
 
-It ends with 0 where everything is valid, 1 where there are faults, 2 where a file cannot be read."#;
+Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot be read."#;
 
-/// Says what is wrong in definitions of flags before they are put
+/// Checks definitions of flags before they are uploaded
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// JSON files with definitions; - is standard input
+    /// JSON files with definitions; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Write one line of JSON for programs
+    /// Write one line of JSON, for programs
     #[arg(long)]
     json: bool,
 }
@@ -45,7 +45,7 @@ impl Arguments {
     }
 }
 
-/// Reads definitions as the Worker does.
+/// Checks definitions with the parser of the Worker.
 fn check(text: &str) -> FileReport {
     let tree = match Tree::parse(text) {
         Ok(tree) => tree,
@@ -98,7 +98,7 @@ mod tests {
         );
         assert_eq!(count, 3);
         for place in [
-            "flags.a.on: it stands more than once",
+            "flags.a.on: it occurs more than once",
             "flags.a.default: ",
             "flags[\"a b\"]",
             "flags.c.rules[0].percentage: ",
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn broken_json_is_one_fault() {
         let (_, faults, _) = lines("{\"flags\": {}");
-        assert!(matches!(faults.as_slice(), [fault] if fault.starts_with("no JSON: ")), "{faults:?}");
+        assert!(matches!(faults.as_slice(), [fault] if fault.starts_with("not JSON: ")), "{faults:?}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `--watch`: follows changes with LISTEN and NOTIFY.
 //!
-//! It listens before it compares, so that no change falls between. What is heard is gathered for a second, since Workers KV takes one
-//! write a second to a key, and then only those rows are read. Whatever could have been missed, a lost connection or a pass that
-//! failed, is made good by a full comparison.
+//! It listens before it compares, so that no change is missed in between. Notifications are
+//! gathered for a second, since Workers KV takes one write per second to a key, and then only
+//! those rows are read. After a lost connection or a failed pass, something may have been missed,
+//! so everything is compared.
 
 mod schedule;
 
@@ -30,16 +31,17 @@ use crate::Outcome;
 use crate::clock::{self, now_ms};
 use crate::progress::tell;
 
-/// What `--watch` takes.
+/// The options of `--watch`.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
     pub(super) channel: String,
-    /// None: never.
+    /// How often everything is compared; None for never.
     pub(super) full_every: Option<Duration>,
     pub(super) json: bool,
 }
 
-/// Follows changes until a signal, which cancels `stop`, ends it: good where all that was heard of is in KV then.
+/// Follows changes until a signal cancels `stop`. Returns success if everything that it was
+/// notified of is in KV then.
 pub(super) fn watch(
     source: &mut Source,
     target: &Target,
@@ -48,7 +50,7 @@ pub(super) fn watch(
     out: &mut impl Write,
 ) -> io::Result<Outcome> {
     heed_signals(stop.clone())?;
-    // A channel that cannot be listened to now never can.
+    // If listening fails now, it always will.
     if let Err(error) = source.listen(&options.channel) {
         tell(&format!("error: {error}"));
         if options.json {
@@ -63,20 +65,20 @@ pub(super) fn watch(
     watch.end(out)
 }
 
-/// The first signal ends it after what is under way, and the second at once.
+/// The first signal stops `--watch` after the current work, the second at once.
 fn heed_signals(stop: CancellationToken) -> io::Result<()> {
     const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
     let is_second = Arc::new(AtomicBool::new(false));
     for signal in SIGNALS {
-        // In this order.
+        // The order matters: the first signal only sets the flag that the second one finds.
         flag::register_conditional_shutdown(signal, 1, Arc::clone(&is_second))?;
         flag::register(signal, Arc::clone(&is_second))?;
     }
     let mut signals = Signals::new(SIGNALS)?;
     thread::spawn(move || {
         if signals.forever().next().is_some() {
-            // Told first: if nothing is under way, the program ends at once.
-            tell("stopping after what is under way; once more to stop at once");
+            // Written first: if nothing is running, the program ends at once.
+            tell("stopping after the current work; press Ctrl-C again to stop at once");
             stop.cancel();
         }
     });
@@ -93,7 +95,7 @@ struct Watch<'a> {
     sum: Sum,
 }
 
-/// What all passes came to.
+/// The sums of all passes.
 #[derive(Debug, Default, Serialize)]
 struct Sum {
     passes: u64,
@@ -105,7 +107,7 @@ struct Sum {
     refused: u64,
     calls: u64,
     seconds: f64,
-    /// True where not all that was heard of is in KV.
+    /// True if something that it was notified of is not in KV.
     behind: bool,
 }
 
@@ -130,7 +132,7 @@ impl Watch<'_> {
         self.stop.is_cancelled()
     }
 
-    /// Waits a while for notices.
+    /// Waits for notifications, at most so long.
     fn wait(&mut self, milliseconds: u64) {
         match self.source.wait(Duration::from_millis(milliseconds)) {
             Ok(changed) => self.schedule.heard(changed, now_ms()),
@@ -142,7 +144,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Tells what a pass came to, and draws the consequences.
+    /// Writes the summary of a pass and schedules what follows from it.
     fn note(&mut self, mut summary: Summary, out: &mut impl Write) -> io::Result<()> {
         summary.write(self.options.json, out)?;
         self.sum.add(&summary);
@@ -163,7 +165,8 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Tries until there is a connection that listens, or a signal came. Nobody knows what was missed meanwhile.
+    /// Reconnects and listens again, until it succeeds or a signal comes. Notifications in
+    /// between are lost, so everything is compared after that.
     fn connect_again(&mut self) {
         let mut tries = 0_u32;
         while !self.is_stopped() {
@@ -195,7 +198,8 @@ impl Watch<'_> {
     }
 }
 
-/// What a pass means for the next one: only where the database or the API failed does it help to wait.
+/// Returns what a pass means for the next one. Waiting helps only if the database or the API
+/// failed.
 fn how_it_ended(summary: &Summary) -> Ended {
     if summary.stopped.is_some() || summary.call_failed {
         Ended::Failed

@@ -1,47 +1,48 @@
-//! The three forms in which a file holds the records of storefronts.
+//! The three formats of a file with records of storefronts.
 
 use serde_json::Value;
 
 use crate::json::{Tree, member_path, repeated};
 use crate::report::Finding;
 
-/// A record, and under which key it stands.
+/// A record and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Not known for a file that is one record.
+    /// None if the file is a single record.
     pub(super) key: Option<String>,
     /// The record as KV would hold it.
     pub(super) json: String,
-    /// The paths of members that stand twice.
+    /// The paths of members that occur twice.
     pub(super) repeated: Vec<String>,
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Entries {
     pub(super) list: Vec<Entry>,
-    /// What is wrong outside of the records.
+    /// Problems outside of the records.
     pub(super) faults: Vec<Finding>,
-    /// How many entries the file has, also those that cannot be read.
+    /// How many entries the file has, including those that cannot be read.
     pub(super) count: usize,
 }
 
 impl Entries {
-    /// Takes a file apart: one record, an object of keys and records, or the array that `wrangler kv bulk put` takes.
+    /// Splits a file into records. It is a single record, an object of keys and records, or the
+    /// array that `wrangler kv bulk put` takes.
     pub(super) fn of(tree: &Tree) -> Self {
         match tree {
             Tree::Array(elements) => Self::of_bulk(elements),
             Tree::Object(members) if is_record(members) => Self::of_record(tree),
             Tree::Object(members) => Self::of_map(tree, members),
             Tree::Scalar(_) => {
-                let problem =
-                    "it must be a record, an object of keys and records, or the array that wrangler kv bulk put takes";
+                let problem = "it must be a record, an object of keys and records, or the array that `wrangler kv bulk put` \
+                     takes";
                 Self { faults: vec![Finding::of_file("", problem)], ..Self::default() }
             }
         }
     }
 
-    /// Takes a file for one record, whatever it looks like.
+    /// Reads a file as a single record, whatever it looks like.
     pub(super) fn of_record(tree: &Tree) -> Self {
         let entry = Entry { key: None, json: tree.to_json(), repeated: tree.repeated() };
         Self { list: vec![entry], faults: Vec::new(), count: 1 }
@@ -77,10 +78,10 @@ impl Entries {
 }
 
 fn stands_twice(key: &str) -> Finding {
-    Finding::of_record(Some(key), "", "the file has this key more than once; only the last would be kept")
+    Finding::of_record(Some(key), "", "the file has this key more than once; only the last one counts")
 }
 
-/// One element of the array.
+/// Reads one element of the array.
 fn of_bulk_element(element: &Tree, path: &str) -> Result<Entry, Finding> {
     let fault = |name, problem| Err(Finding::of_file(&member_path(path, name), problem));
     if !matches!(element, Tree::Object(_)) {
@@ -88,24 +89,25 @@ fn of_bulk_element(element: &Tree, path: &str) -> Result<Entry, Finding> {
         return Err(Finding::of_file(path, problem));
     }
     if let Some(name) = element.repeated_names().next() {
-        return fault(name, "it stands more than once");
+        return fault(name, "it occurs more than once");
     }
     let Some(key) = element.member("key").and_then(Tree::as_text) else {
-        return fault("key", "it must be there, as a string");
+        return fault("key", "it is missing, or is not a string");
     };
     if element.member("base64") == Some(&Tree::Scalar(Value::Bool(true))) {
-        return fault("base64", "a value in base64 is not read; give the record as JSON text and leave base64 out");
+        return fault("base64", "base64 is not supported; write the record as JSON text and leave base64 out");
     }
     let Some(json) = element.member("value").and_then(Tree::as_text) else {
-        return fault("value", "it must be there, as a string: the record as JSON text");
+        return fault("value", "it is missing, or is not a string; write the record as JSON text");
     };
-    // A text that is no JSON is told by the record's own reader.
+    // The parser of records reports a text that is not JSON.
     let repeated = Tree::parse(json).map(|record| record.repeated()).unwrap_or_default();
     Ok(Entry { key: Some(key.to_owned()), json: json.to_owned(), repeated })
 }
 
-/// True for the members of a record, false for keys and their records. A key may be called like a member of a record, so the
-/// value must fit too; an object without any record in it is rather a record whose members are misspelt.
+/// Returns true for the members of a record, false for keys with records. A key may have the name
+/// of a member, so the type of the value must match, too. An object that contains no object is
+/// rather a record with misspelt members.
 fn is_record(members: &[(String, Tree)]) -> bool {
     let has = |value: &Tree, names: &[&str]| names.iter().any(|name| value.member(name).is_some());
     let fits = |(name, value): &(String, Tree)| match (name.as_str(), value) {
@@ -179,13 +181,13 @@ mod tests {
         assert_eq!(entries, Entries { list: vec![entry], faults: Vec::new(), count: 1 });
         for (element, expected) in [
             ("1", "[0]: it must be an object"),
-            ("{}", "[0].key: it must be there"),
-            (r#"{"key": 1}"#, "[0].key: it must be there"),
-            (r#"{"key": "a"}"#, "[0].value: it must be there"),
-            (r#"{"key": "a", "value": {"origin": "https://a.example"}}"#, "[0].value: it must be there"),
-            (r#"{"key": "a", "value": "e30=", "base64": true}"#, "[0].base64: a value in base64 is not read"),
-            (r#"{"key": "a", "key": "b", "value": "{}"}"#, "[0].key: it stands more than once"),
-            (r#"{"key": "a", "x y": "b", "x y": "{}"}"#, "[0][\"x y\"]: it stands more than once"),
+            ("{}", "[0].key: it is missing"),
+            (r#"{"key": 1}"#, "[0].key: it is missing"),
+            (r#"{"key": "a"}"#, "[0].value: it is missing"),
+            (r#"{"key": "a", "value": {"origin": "https://a.example"}}"#, "[0].value: it is missing"),
+            (r#"{"key": "a", "value": "e30=", "base64": true}"#, "[0].base64: base64 is not supported"),
+            (r#"{"key": "a", "key": "b", "value": "{}"}"#, "[0].key: it occurs more than once"),
+            (r#"{"key": "a", "x y": "b", "x y": "{}"}"#, "[0][\"x y\"]: it occurs more than once"),
             (
                 r#"{"key": "a", "value": "1"}, {"key": "a", "value": "2"}, {"key": "a", "value": "3"}"#,
                 "a: the file has this key more than once",

@@ -1,4 +1,4 @@
-//! `kv-edge routes validate`: reads records with the reader of the Worker.
+//! `kv-edge routes validate`: checks records of storefronts with the parser of the Worker.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::json::{Tree, member_path};
 use crate::progress::tell;
 use crate::report::{FileReport, Finding, Report};
 
-const EXAMPLES: &str = r#"A FILE is one of
+const EXAMPLES: &str = r#"A FILE holds one of these:
   {"origin": "https://a.example"}                       one record
   {"storefrontA": {"origin": "https://a.example"}}      keys and records
   [{"key": "storefrontA", "value": "{\"origin\": …}"}]    what `wrangler kv bulk put` takes
@@ -29,46 +29,49 @@ Examples:
 
 With --json:
   {"files": [{"file", "storefronts", "faults": [{"key", "path", "problem"}], "warnings": […], "moreFaults"?, "error"?}], "valid"}
-  A fault of the JSON itself has "line" and "column" too; "key" is null for a file that is one record; "moreFaults" is true if a
-  record may have more faults than the first 100, which are told.
+  A fault of the JSON itself also has "line" and "column"; "key" is null for a file that is a single record; "moreFaults" is true if a
+  record may have more faults than the first 100, which are listed.
 
-Without --json at most 20 lines tell the same problem.
+Without --json, the same problem is shown at most 20 times.
 
-It ends with 0 where everything is valid, 1 where there are faults, 2 where a file cannot be read."#;
+Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot be read."#;
 
-/// Says what is wrong in records of storefronts before they are put
+/// Checks records of storefronts before they are uploaded
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// JSON files with records; - is standard input
+    /// JSON files with records; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The value of `ROUTING_ORIGINS`: refuse records with other origins, as the Worker does
+    /// The value of the Worker's `ROUTING_ORIGINS`: refuse records with other origins, as the
+    /// Worker does
     #[arg(long, value_name = "LIST", value_parser = origin_list)]
     origins: Option<String>,
 
-    /// The Worker has `ROUTING_INSECURE`: http origins on that list are admitted
+    /// Allow http origins on that list, as the Worker does if `ROUTING_INSECURE` is set
     #[arg(long, requires = "origins")]
     insecure: bool,
 
-    /// FILE is one record, to stand under this key
+    /// FILE is a single record, and this is its key
     #[arg(long, value_parser = key)]
     key: Option<String>,
 
-    /// Write one line of JSON for programs
+    /// Write one line of JSON, for programs
     #[arg(long)]
     json: bool,
 }
 
-/// The Worker passes over an entry that is no origin; here somebody can mend it.
+/// The Worker skips an entry that is not an origin; here someone can correct it.
 fn origin_list(list: &str) -> Result<String, String> {
     let is_origin = |entry: &&str| OriginAllowList::parse(entry, &["https"]) != OriginAllowList::default();
     let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries.find(|entry| !is_origin(entry)).map_or_else(
         || Ok(list.to_owned()),
         |entry| {
-            Err(format!("{entry:?} is no origin; write https://host, https://*.host or host, with a port if need be"))
+            Err(format!(
+                "{entry:?} is not an origin; write https://host, https://*.host or host, with a port if necessary"
+            ))
         },
     )
 }
@@ -80,7 +83,7 @@ fn key(key: &str) -> Result<String, String> {
 impl Arguments {
     pub(super) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
         if self.key.is_some() && self.files.len() > 1 {
-            tell("error: --key says where one record stands; name one FILE with it");
+            tell("error: --key is the key of a single record; give exactly one FILE with it");
             return Ok(Outcome::Failed);
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));
@@ -89,7 +92,7 @@ impl Arguments {
     }
 }
 
-/// Checks what a file holds. A `key` says that it is one record, and where that is to stand.
+/// Checks the contents of a file. If there is a `key`, the file is a single record with this key.
 fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileReport {
     let tree = match Tree::parse(text) {
         Ok(tree) => tree,
@@ -117,14 +120,14 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
     report
 }
 
-/// Reads a record as the Worker does and notes its faults.
+/// Parses a record as the Worker does and records its faults.
 fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, report: &mut FileReport) -> Option<Stored> {
     let shown = entry.key.as_deref();
     if let Some(Err(error)) = shown.map(Key::new) {
         report.faults.push(Finding::of_record(shown, "", error.to_string()));
     }
     report.faults.extend(entry.repeated.iter().map(|path| Finding::of_repeated(shown, path)));
-    // Where the key is not known, it is taken for the usual kind: the id of a storefront.
+    // If the key is unknown, it is assumed to be of the usual kind: the id of a storefront.
     match Stored::parse(key.unwrap_or("id"), &entry.json, policy) {
         Ok(stored) => Some(stored),
         Err(error) => {
@@ -135,15 +138,16 @@ fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, report:
     }
 }
 
-/// Why no request would find the record of a custom domain.
+/// Returns why no request would find the record of a custom domain, or None if one does.
 fn unreachable(key: &str) -> Option<String> {
     let host = key.strip_prefix(DOMAIN_KEY)?;
-    // Any TENANT_DOMAIN will do that is nobody's (RFC 2606 §2): only with one do hosts name storefronts.
+    // Hosts name storefronts only if there is a TENANT_DOMAIN; this one belongs to nobody (RFC
+    // 2606 §2).
     match Hosts::parse("tenants.invalid", "").named(host) {
         Named::Storefront(canonical) if canonical.as_str() == key => None,
         Named::Storefront(canonical) => Some(format!("no request finds this key; write it {:?}", canonical.as_str())),
         Named::Platform | Named::Nobody => {
-            Some("no request finds this key: its host is none of a storefront".to_owned())
+            Some("no request finds this key: its host cannot belong to a storefront".to_owned())
         }
     }
 }
@@ -174,7 +178,7 @@ mod tests {
         assert_eq!(faults[0], "storefrontB.routes[0].origin: it does not start with http:// or https://");
         assert!(faults[1].starts_with("[\"shop-a\"].orgin: unknown member"), "{faults:?}");
         assert_eq!(faults[2], "[\"shop-a\"].origin: it is missing");
-        assert_eq!(faults[3], "c.origin: it stands more than once; only the last counts");
+        assert_eq!(faults[3], "c.origin: it occurs more than once; only the last one counts");
         assert_eq!(faults[4], "[\".\"]: The key is \".\" or \"..\", which Workers KV does not take.");
         assert!(warnings.is_empty(), "{warnings:?}");
     }
@@ -228,7 +232,7 @@ mod tests {
             ),
             (
                 r#"{"domain:localhost": {"origin": "https://a.example"}}"#,
-                &["[\"domain:localhost\"]: no request finds this key: its host is none of a storefront"],
+                &["[\"domain:localhost\"]: no request finds this key: its host cannot belong to a storefront"],
             ),
             ("{}", &["there is no storefront in it"]),
             ("[]", &["there is no storefront in it"]),

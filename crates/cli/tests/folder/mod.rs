@@ -1,13 +1,13 @@
-//! The built program, run in a folder with files.
+//! Runs the built program in a folder with files.
 
-// All of this is for tests; Clippy knows that of the functions with `#[test]` only.
+// All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A folder of its own for a test, which the program runs in.
+/// A folder of its own for a test, in which the program runs.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -22,12 +22,12 @@ impl Folder {
         Self(folder)
     }
 
-    /// The exit code, stdout and stderr.
+    /// Runs the program. Returns the exit code, stdout and stderr.
     pub fn run(&self, arguments: &[&str], stdin: &[u8]) -> (i32, String, String) {
         self.run_with(arguments, stdin, &[])
     }
 
-    /// The same with variables of the environment.
+    /// Runs the program with variables of the environment.
     pub fn run_with(&self, arguments: &[&str], stdin: &[u8], variables: &[(&str, &str)]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));
         command.args(arguments).current_dir(&self.0).envs(variables.iter().copied());

@@ -37,11 +37,11 @@ fn each_api_has_its_address_and_the_local_one_no_account_and_no_token() {
 fn what_cannot_be_spoken_with_is_told_before_anything_is_sent() {
     let account = ["--account", "a1"];
     for (arguments, token, expected) in [
-        // Not left out: CLOUDFLARE_ACCOUNT_ID may be set where this runs.
-        (&["--account", ""][..], "t", "no account is named; say --account ID"),
+        // Given, because CLOUDFLARE_ACCOUNT_ID may be set where this runs.
+        (&["--account", ""][..], "t", "no account is given; use --account ID"),
         (&account, "", "CLOUDFLARE_API_TOKEN is not set; make a token"),
-        (&account, "a b", "CLOUDFLARE_API_TOKEN is no token"),
-        (&account, "a\r\nx: y", "CLOUDFLARE_API_TOKEN is no token"),
+        (&account, "a b", "CLOUDFLARE_API_TOKEN is not a valid token"),
+        (&account, "a\r\nx: y", "CLOUDFLARE_API_TOKEN is not a valid token"),
         (&["--account", "a1", "--api-base", "http://h.example"], "t", "http://h.example is not encrypted"),
         (&["--api-base", "h.example/v4"], "t", "error: invalid value"),
         (&["--api-base", "ftp://h.example"], "t", "error: invalid value"),
@@ -63,18 +63,18 @@ fn a_namespace_is_found_by_its_id_and_then_by_its_title() {
         ("assets", Ok("1")),
         ("1", Ok("1")),
         ("4", Ok("4")),
-        ("twice", Err("several namespaces have the title \"twice\"; say --namespace with the id of one: 2, 3")),
+        ("twice", Err("several namespaces have the title \"twice\"; use --namespace with the ID of one of them: 2, 3")),
         (
             "none",
             Err(
-                "there is no namespace \"none\" in the account; say --namespace with one of these: assets, twice, twice, 1",
+                "there is no namespace \"none\" in the account; use --namespace with one of these: assets, twice, twice, 1",
             ),
         ),
     ] {
         let found = find(name, &all, false).map_err(|error| error.to_string());
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{name}");
     }
-    assert!(find("a", &[], true).unwrap_err().to_string().contains("it has none at all"));
+    assert!(find("a", &[], true).unwrap_err().to_string().contains("it has no namespaces at all"));
     let many: Vec<_> = (0..12).map(|at| known(&at.to_string(), &format!("n{at}"))).collect();
     assert!(find("a", &many, false).unwrap_err().to_string().ends_with("n9 and 2 more"));
 }

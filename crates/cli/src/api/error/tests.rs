@@ -60,7 +60,7 @@ fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: the API answers 403, \"Authentication error\" (code 10000); the token in CLOUDFLARE_API_TOKEN \
+            "cannot write 3 keys: the API responds with 403, \"Authentication error\" (code 10000); the token in CLOUDFLARE_API_TOKEN \
              needs the permission \"Workers KV Storage: Edit\" on the account of --account",
         ),
         (
@@ -68,7 +68,7 @@ fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: the API answers 400, \"Invalid request headers\" (code 6003); the token in \
+            "cannot write 3 keys: the API responds with 400, \"Invalid request headers\" (code 6003); the token in \
              CLOUDFLARE_API_TOKEN needs the permission \"Workers KV Storage: Edit\" on the account of --account",
         ),
         (
@@ -76,38 +76,40 @@ fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
             1,
             GaveUp::Permanent,
             true,
-            "cannot write 3 keys: the API answers 400, \"bad\" (code 10001); the message says why it would not be taken the \
-             next time either",
+            "cannot write 3 keys: the API responds with 400, \"bad\" (code 10001); trying again would fail too, \
+             the message says why",
         ),
         (
             status(404, Some(10_013), "namespace not found"),
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: the API answers 404, \"namespace not found\" (code 10013); check --namespace and --account; \
-             `npx wrangler kv namespace list` says what is there",
+            "cannot write 3 keys: the API responds with 404, \"namespace not found\" (code 10013); check --namespace and --account; \
+             `npx wrangler kv namespace list` shows what exists",
         ),
         (
             status(429, Some(DAILY_LIMIT), "for today"),
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: the API answers 429, \"for today\" (code 10048); go on after 00:00 UTC, or with the paid plan",
+            "cannot write 3 keys: the API responds with 429, \"for today\" (code 10048); continue after 00:00 \
+             UTC, or upgrade to the paid plan",
         ),
         (
             status(429, None, "slow down"),
             8,
             GaveUp::Tries,
             false,
-            "cannot write 3 keys: the API answers 429, \"slow down\", tried 8 times; run it again in five minutes, what is \
-             written stays: an account may make 1,200 calls in that time",
+            "cannot write 3 keys: the API responds with 429, \"slow down\", tried 8 times; run it again in five \
+             minutes, what was written stays: an account may make 1,200 calls in that time",
         ),
         (
             status(503, None, "down"),
             4,
             GaveUp::Deadline,
             false,
-            "cannot write 3 keys: the API answers 503, \"down\", tried 4 times; run it again, what is written stays; \
+            "cannot write 3 keys: the API responds with 503, \"down\", tried 4 times; run it again, what was \
+             written stays; \
              --deadline SECONDS gives each call more time",
         ),
     ] {
@@ -123,15 +125,16 @@ fn no_answer_is_a_sentence_with_the_way_out() {
             8,
             GaveUp::Tries,
             false,
-            "cannot write 3 keys: the answer is a 502 that is not the API's, tried 8 times; run it again later, what is \
-             written stays; https://www.cloudflarestatus.com tells of outages",
+            "cannot write 3 keys: the response, status 502, does not come from the KV API, tried 8 times; run it \
+             again later, what was written stays; https://www.cloudflarestatus.com reports outages",
         ),
         (
             Kind::Strange(200),
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: the answer is a 200 that is not the API's; check the address of the API, which is \
+            "cannot write 3 keys: the response, status 200, does not come from the KV API; check the address of \
+             the API, which is \
              http://h:1/x (--api-base)",
         ),
         (
@@ -139,23 +142,23 @@ fn no_answer_is_a_sentence_with_the_way_out() {
             8,
             GaveUp::Tries,
             true,
-            "cannot write 3 keys: the API did not take 2 keys, such as \"a\", tried 8 times; see what `wrangler dev` says, and \
-             run it again: what is written stays",
+            "cannot write 3 keys: the API did not take 2 keys, such as \"a\", tried 8 times; check the output of \
+             `wrangler dev` and run it again: what was written stays",
         ),
         (
             Kind::Unreached("Connection refused".to_owned()),
             1,
             GaveUp::Permanent,
             true,
-            "cannot write 3 keys: nobody is reached (Connection refused); start `npm start` or `npx wrangler dev`, or name \
-             its address: --local=URL (http://h:1/x)",
+            "cannot write 3 keys: cannot connect (Connection refused); run `npm start` or `npx wrangler dev` \
+             first, or give its address: --local=URL (http://h:1/x)",
         ),
         (
             Kind::Late,
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: no time is left; --deadline SECONDS gives each call more",
+            "cannot write 3 keys: it ran out of time; --deadline SECONDS gives each call more time",
         ),
     ] {
         check(kind, tries, gave_up, is_local, expected);
@@ -190,19 +193,19 @@ fn a_token_that_an_answer_repeats_is_not_shown_even_where_the_message_is_cut_wit
 fn where_keys_are_not_to_be_named_none_is() {
     let status = Failed::of_status(400, Some(10_012), Some("the key \"user-7\" is bad"), None);
     for (failed, expected) in [
-        (status, "the API answers 400 (code 10012)"),
-        (Failed::of_status(503, None, Some("user-7"), None), "the API answers 503"),
+        (status, "the API responds with 400 (code 10012)"),
+        (Failed::of_status(503, None, Some("user-7"), None), "the API responds with 503"),
         (Failed::left_out(&["user-7".to_owned()]), "the API did not take one key"),
         (Failed::left_out(&["user-7".to_owned(), "user-8".to_owned()]), "the API did not take 2 keys"),
-        (Failed::strange(502), "the answer is a 502 that is not the API's"),
+        (Failed::strange(502), "the response, status 502, does not come from the KV API"),
     ] {
         let class = failed.class;
         let discreet = failed.discreet();
         assert_eq!((discreet.kind.to_string().as_str(), discreet.class), (expected, class));
     }
     let kind = Kind::Status { status: 400, code: None, message: None };
-    let expected = "cannot write 3 keys: the API answers 400; its message is not shown, as it may name keys; it would not be taken \
-                    the next time either";
+    let expected = "cannot write 3 keys: the API responds with 400; its message is hidden because it may name \
+     keys; trying again would fail too";
     check(kind, 1, GaveUp::Permanent, false, expected);
 }
 

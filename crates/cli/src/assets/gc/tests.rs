@@ -7,7 +7,7 @@ use super::*;
 const HOUR_MS: u64 = 3_600_000;
 const NOW_MS: u64 = 100 * HOUR_MS;
 
-/// A release that was pushed so many hours ago.
+/// Returns a release that was pushed some hours ago, or at an unknown time.
 fn release(id: &str, hours: Option<u64>) -> Release {
     let metadata = hours.map(|hours| ManifestMetadata { created_ms: NOW_MS - hours * HOUR_MS, files: 1, bytes: 1 });
     Release { id: id.to_owned(), metadata }
@@ -27,23 +27,23 @@ fn the_newest_the_served_and_the_young_releases_are_kept() {
         release("b", Some(4)),
         release("a", None),
     ];
-    // Nobody knows when `a` was pushed, so it stays everywhere.
+    // `a` was pushed at an unknown time, so it is always retained.
     for (current, previous, keep, min_age_ms, kept) in [
         ("e", "", 5, HOUR_MS, "edcba"),
         ("e", "", 9, HOUR_MS, "edcba"),
         ("e", "", 2, HOUR_MS, "eda"),
         ("e", "", 1, 0, "ea"),
         ("e", "", 0, 0, "ea"),
-        // After a rollback the newest ones are not what is served.
+        // After a rollback the newest release is not the one that is served.
         ("b", "", 1, 0, "ba"),
         ("b", "", 2, 0, "eba"),
         ("b", "", 0, 3 * HOUR_MS, "edba"),
-        // What was served before goes before what is newer; what is not there takes no place.
+        // Releases that were served go before newer ones; ids that do not exist take no place.
         ("c", "b", 2, 0, "cba"),
         ("c", "be", 3, 0, "ecba"),
         ("c", "xb", 2, 0, "cba"),
         ("c", "b", 1, 0, "ca"),
-        // What is served and not there is kept, so that whoever reads it stops.
+        // A current release without a manifest is retained, so that reading it stops the command.
         ("gone", "", 1, 0, "a gone"),
     ] {
         let previous = previous.chars().map(String::from).collect();
@@ -64,7 +64,7 @@ fn the_newest_the_served_and_the_young_releases_are_kept() {
 fn without_a_pointer_no_release_is_deleted() {
     assert_eq!(divide(None, &[], 5, NOW_MS, 0).unwrap(), Releases { kept: vec![], dropped: vec![] });
     let sentence = divide(None, &[release("a", None)], 5, NOW_MS, 0).unwrap_err().to_string();
-    assert!(sentence.starts_with("there are releases, such as a, and none of them is served"), "{sentence}");
+    assert!(sentence.starts_with("there are releases, such as a, but none of them is served"), "{sentence}");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn bytes_are_deleted_where_nothing_reaches_them_and_they_are_old() {
         blob("from the future", Some(NOW_MS + 1)),
         blob("of unknown age", None),
         Listed { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")) },
-        // What is no blob is none of ours.
+        // Keys of other kinds are never deleted.
         Listed { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})) },
     ];
     let blobs = sort(listed, &reached, NOW_MS, HOUR_MS);
@@ -104,7 +104,7 @@ fn a_release_reaches_all_its_encodings_and_chunks() {
 #[test]
 fn a_manifest_that_cannot_be_read_stops_it() {
     let sentence = GcError::Manifest(ReleaseError::NotFound("r".to_owned())).to_string();
-    assert!(sentence.starts_with("the manifest of the release r is not found. Nothing is deleted"), "{sentence}");
+    assert!(sentence.starts_with("the manifest of the release r does not exist. Nothing was deleted"), "{sentence}");
 }
 
 proptest! {
@@ -138,7 +138,8 @@ proptest! {
         prop_assert_eq!(sorted.unneeded.len() + sorted.needed + sorted.young, listed.len());
         for name in &sorted.unneeded {
             prop_assert!(!reached.contains(name.strip_prefix(BLOBS).unwrap()));
-            // The same key is in these lists more than once, which no real list has: one old entry is enough.
+            // The generated lists may have a key twice, which no real list does: one old entry is
+            // enough.
             let old = blobs.iter().any(|(hash, hours)| {
                 *name == format!("{BLOBS}{hash}") && hours.is_some_and(|hours| hours >= min_age)
             });

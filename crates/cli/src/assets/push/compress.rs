@@ -1,4 +1,4 @@
-//! Files in the encodings that browsers take.
+//! Encodes files with brotli, zstd and gzip.
 
 use std::io::{self, Read, Write};
 
@@ -6,28 +6,30 @@ use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
 use http_semantics::accept_encoding::ContentCoding;
 
-/// The encodings that are tried, all of them or none.
+/// The content codings that a push tries: all of them, or none.
 pub(super) const CODINGS: [ContentCoding; 3] = [ContentCoding::Br, ContentCoding::Zstd, ContentCoding::Gzip];
 
-/// Longer files take brotli's quality 11 minutes.
+/// The longest file that gets brotli's best quality, in bytes: at that quality, longer files take
+/// up to 11 minutes.
 const BEST_BROTLI_BYTES_MAX: u64 = 2 * 1024 * 1024;
-/// The window that every decoder of brotli in use takes without much memory: 4 MiB (RFC 7932 §9.1 has 10 to 24 bits).
+/// The largest window for brotli: 4 MiB, which every decoder in use takes without much memory
+/// (RFC 7932 §9.1 allows 10 to 24 bits).
 const BROTLI_WINDOW_BITS_MAX: u32 = 22;
 const BROTLI_WINDOW_BITS_MIN: u32 = 10;
-/// RFC 9659 §3: what is sent as `zstd` needs no more than 8 MiB of window.
+/// The largest window for `zstd` as a content coding: 8 MiB (RFC 9659 §3).
 const ZSTD_WINDOW_BITS: u32 = 23;
 const ZSTD_LEVEL: i32 = 19;
 
-/// The longest that an encoded file may be and yet save a tenth.
+/// Returns the longest that an encoded file may be, in bytes: it must save at least a tenth.
 pub(super) fn length_max(length: u64) -> u64 {
-    // In the order that cannot overflow.
+    // Written so that it cannot overflow.
     length.saturating_sub(length.div_ceil(10))
 }
 
-/// Encodes so many bytes. The same bytes always give the same.
+/// Encodes `length` bytes. The same bytes always give the same result.
 ///
 /// # Errors
-/// Those of reading and writing; and where there are more or fewer bytes than was said.
+/// Those of reading and writing. zstd also fails if `from` does not have exactly `length` bytes.
 pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     match coding {
         ContentCoding::Br => {
@@ -39,7 +41,7 @@ pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, t
         }
         ContentCoding::Zstd => {
             let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
-            // The length first: it makes the tables as small as the file.
+            // zstd makes its tables as small as the announced length allows.
             encoder.set_pledged_src_size(Some(length))?;
             if length > 1 << ZSTD_WINDOW_BITS {
                 encoder.window_log(ZSTD_WINDOW_BITS)?;
@@ -48,7 +50,8 @@ pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, t
             encoder.finish()?;
         }
         ContentCoding::Gzip => {
-            // Neither a name nor a time (RFC 1952 §2.3): they would make other bytes of the same file.
+            // No file name and no time (RFC 1952 §2.3): they would change the bytes of an
+            // unchanged file.
             let mut encoder = GzBuilder::new().write(to, Compression::best());
             io::copy(from, &mut encoder)?;
             encoder.finish()?;
@@ -57,7 +60,8 @@ pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, t
     Ok(())
 }
 
-/// The smallest window that all the bytes fit in, 16 fewer than a power of two (RFC 7932 §9.1).
+/// Returns the smallest window that holds all bytes, in bits: a window has 16 bytes fewer than a
+/// power of two (RFC 7932 §9.1).
 fn window_bits(length: u64) -> u32 {
     let needed = u64::BITS.saturating_sub(length.saturating_add(15).leading_zeros());
     needed.clamp(BROTLI_WINDOW_BITS_MIN, BROTLI_WINDOW_BITS_MAX)
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn gzip_names_neither_file_nor_time() {
-        // RFC 1952 §2.3.1: no flags; no time.
+        // No flags, no time (RFC 1952 §2.3.1).
         assert_eq!(encoded(ContentCoding::Gzip, b"abc")[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
     }
 

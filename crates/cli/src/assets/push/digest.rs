@@ -1,21 +1,21 @@
-//! How bytes become values in KV: under the hash of all of them, or in chunks.
+//! Hashes bytes as they become values in KV: as a whole, or in chunks.
 
 use http_semantics::content_hash::ContentHasher;
 use static_assets::manifest::{Chunk, FileBody};
 use static_assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX};
 
-/// What becomes a value of its own.
+/// The sizes that decide whether a body is one value or several, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
-    /// Longer bodies are in chunks.
+    /// The longest body that is one value; longer ones are split into chunks.
     pub(super) whole_max: u64,
     pub(super) chunk: usize,
 }
 
-/// Those of releases.
+/// The sizes that releases use.
 pub(super) const SIZES: Sizes = Sizes { whole_max: WHOLE_BYTES_MAX, chunk: CHUNK_BYTES };
 
-/// Hashes bytes as they come, all of them and each chunk.
+/// Hashes bytes as they come: all of them, and each chunk.
 pub(super) struct Digest {
     sizes: Sizes,
     whole: ContentHasher,
@@ -31,14 +31,15 @@ struct Chunks {
 }
 
 impl Digest {
-    /// For at most so many bytes: where they will not be in chunks, none is hashed.
+    /// Starts a digest of at most `length_max` bytes. Chunks are hashed only if that is long
+    /// enough to be split.
     pub(super) fn new(length_max: u64, sizes: Sizes) -> Self {
         let chunks =
             || Chunks { size: sizes.chunk, done: Vec::new(), current: ContentHasher::default(), current_length: 0 };
         Self { sizes, whole: ContentHasher::default(), length: 0, chunks: (length_max > sizes.whole_max).then(chunks) }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.whole.update(bytes);
         self.length += bytes.len() as u64;
@@ -47,12 +48,12 @@ impl Digest {
         }
     }
 
-    /// How many bytes came so far.
+    /// Returns how many bytes were added so far.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// What the manifest says of the bytes.
+    /// Returns the hash, the length and the chunks, as the manifest lists them.
     pub(super) fn finish(self) -> FileBody {
         let chunks = self.chunks.filter(|_| self.length > self.sizes.whole_max).map(Chunks::finish).unwrap_or_default();
         FileBody { hash: self.whole.finish().into(), length: self.length, chunks }
@@ -99,7 +100,7 @@ mod tests {
         for (length, chunks) in [(0, 0), (1, 0), (800, 0), (2400, 0), (2401, 4), (3200, 4), (3201, 5)] {
             let bytes: Vec<u8> =
                 (0..length).map(|at: usize| at.to_le_bytes().into_iter().fold(0, |all, byte| all ^ byte)).collect();
-            // In pieces that do not fit into chunks, and some that are longer.
+            // Pieces that do not align with chunks, and some that are longer.
             for piece in [1, 999, 3000] {
                 let mut digest = Digest::new(length as u64, sizes);
                 bytes.chunks(piece).for_each(|piece| digest.update(piece));

@@ -1,4 +1,4 @@
-//! Why a push fails.
+//! The errors of a push.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::api::ApiError;
 use crate::assets::marks::Busy;
 use crate::assets::releases::ReleaseError;
 
-/// Why a push fails, in a sentence that names the way out.
+/// Why a push fails, as a sentence that says what people can do.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::assets) enum PushError {
     #[error(transparent)]
@@ -30,15 +30,13 @@ pub(in crate::assets) enum PushError {
     ManifestTooLong(#[from] ManifestTooLong),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error("there can be no temporary file: {0}")]
+    #[error("cannot create a temporary file: {0}; free some disk space, or set TMPDIR to a folder that can be written")]
     NoSpool(io::Error),
-    #[error("the temporary file with what was encoded cannot be read: {0}")]
+    #[error("cannot read the temporary file of compressed files: {0}; push again")]
     SpoolUnreadable(io::Error),
-    #[error("{0}; nothing was switched, the release before is served as it was")]
+    #[error("{0}; nothing was switched, the previous release is still served")]
     NotUploaded(ApiError),
-    /// The encoded value of the file at this path.
-    #[error(
-        "an encoded value of {0} was deleted from KV while this push counted on it; nothing was switched, push again"
-    )]
+    /// An encoded value of the file at this path is gone.
+    #[error("a compressed value of {0} was deleted from KV during this push; nothing was switched, push again")]
     Deleted(String),
 }

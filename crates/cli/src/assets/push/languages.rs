@@ -1,4 +1,5 @@
-//! The languages of pages: what a page says of itself, and which pages are the same in other languages.
+//! The languages of pages: which language a page declares, and which pages are translations of
+//! it.
 
 #[cfg(test)]
 mod tests;
@@ -7,19 +8,22 @@ use http_semantics::language::is_language_tag;
 use static_assets::manifest::{File, Translation};
 use static_assets::media_type::is_html;
 
-/// Where a page says its language: in so many bytes from its start, as the encoding of a page must be (HTML, "Specifying the
-/// document's character encoding", has 1,024).
+/// How many bytes of a page are searched for its language. HTML puts the encoding of a page into
+/// the first 1,024 ("Specifying the document's character encoding"); `<html lang>` stands about
+/// there.
 pub(super) const HEAD_BYTES: usize = 4096;
 
 const HTML: &str = ".html";
 
-/// Pages have translations into their own language, a sentence for each: nobody would know which of the two a visitor gets.
+/// Pages have translations into their own language, one sentence each: it would be undefined
+/// which of the two a visitor gets.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub(in crate::assets) struct SameLanguage(Vec<String>);
 
-/// Says of each page its language, and of each page in which others there is the same. `declared` are the languages that the
-/// pages themselves name, in the order of the files; `usual` is that of pages that name none. The files are sorted by path.
+/// Sets the language and the translations of each page. `declared` has the languages that the
+/// pages declare, in the order of the files; `usual` is the language of pages that declare none.
+/// The files are sorted by path.
 ///
 /// # Errors
 /// [`SameLanguage`]
@@ -44,12 +48,13 @@ pub(super) fn describe(
         .collect();
     for (page, at, tag) in found {
         let Some(translation) = files.get_mut(at) else { continue };
-        // The name is what a visitor is sent to; a page made from a template may still name the template's language.
+        // The file name decides: a page made from a template may still declare the language of
+        // the template.
         translation.language = Some(tag.clone());
         let path = translation.path.clone();
         if let Some(page) = files.get_mut(page) {
             let is_new = page.translations.iter().all(|other| !other.language.eq_ignore_ascii_case(&tag));
-            // Of `about.de.html` and `about.DE.html` the first counts.
+            // Of `about.de.html` and `about.DE.html`, the first one in the order of paths counts.
             if is_new {
                 page.translations.push(Translation { language: tag, path });
             }
@@ -65,37 +70,39 @@ pub(super) fn describe(
     Ok(())
 }
 
-/// What is wrong with a page that has a translation into its own language.
+/// Returns the fault of a page that has a translation into its own language.
 fn twin(page: &File) -> Option<String> {
     let language = page.language.as_deref()?;
     let other = page.translations.iter().find(|other| other.language.eq_ignore_ascii_case(language))?;
     let (page, other) = (&page.path, &other.path);
     Some(format!(
-        "{page} is in {language} (<html lang> or --language), and so is {other} beside it by its name; leave one of them out \
-         (.assetsignore) or change the language of {page}"
+        "{page} is in {language} (<html lang> or --language), and so is {other} by its file name; leave one of \
+         them out (.assetsignore), or change the language of {page}"
     ))
 }
 
-/// The page that a path would be a translation of, and into which language: `/about.html` and `de` for `/about.de.html`.
+/// Returns the page that a path would be a translation of, and its language: `/about.html` and
+/// `de` for `/about.de.html`.
 fn named(path: &str) -> Option<(String, &str)> {
     let (stem, tag) = path.strip_suffix(HTML)?.rsplit_once('.')?;
-    // RFC 5646 §2.2.1: languages have two or three letters. With `about.min.html` nobody means Minangkabau, but who has it beside
-    // `about.html` can leave it out.
+    // Languages have two or three letters (RFC 5646 §2.2.1). `about.min.html` is taken for
+    // Minangkabau if `about.html` exists; .assetsignore can leave it out.
     let primary = tag.split('-').next()?;
     let is_language = (2..=3).contains(&primary.len()) && primary.bytes().all(|byte| byte.is_ascii_alphabetic());
     let has_name = stem.rsplit('/').next().is_some_and(|name| !name.is_empty());
     (has_name && is_language && is_language_tag(tag)).then(|| (format!("{stem}{HTML}"), tag))
 }
 
-/// The language that a page names: `<html lang="…">`, as far as it stands in the page's first bytes.
+/// Returns the language that a page declares with `<html lang="…">`, if that stands within its
+/// first [`HEAD_BYTES`].
 pub(super) fn declared(head: &[u8]) -> Option<String> {
-    // Markup is ASCII; what is not cannot be in a tag's name or a language's.
+    // Markup is ASCII: replaced bytes can stand neither in the name of a tag nor in a language.
     let head = String::from_utf8_lossy(head.get(..HEAD_BYTES).unwrap_or(head));
     let mut rest = head.as_ref();
     loop {
         let (_, tag) = rest.split_once('<')?;
         if let Some(comment) = tag.strip_prefix("!--") {
-            // Also `<!--[if IE]><html lang="…"><![endif]-->`, which no browser of today reads.
+            // Includes `<!--[if IE]><html lang="…"><![endif]-->`, which no current browser reads.
             (_, rest) = comment.split_once("-->")?;
             continue;
         }
@@ -109,7 +116,8 @@ pub(super) fn declared(head: &[u8]) -> Option<String> {
     }
 }
 
-/// The value of an attribute of a tag whose name was read (HTML, "Attributes").
+/// Returns the value of an attribute; `tag` is the rest of a tag after its name (HTML,
+/// "Attributes").
 fn attribute<'t>(tag: &'t str, wanted: &str) -> Option<&'t str> {
     let is_space = |next: char| next.is_ascii_whitespace();
     let mut rest = tag;

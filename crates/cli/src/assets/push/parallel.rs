@@ -1,17 +1,18 @@
-//! The same work on many things, on all cores.
+//! Applies a function to many items on all cores.
 
 use std::num::NonZero;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// More threads would only need more memory: encoding a long file takes a hundred MB.
+/// The most threads. More would only cost memory: encoding a long file takes a hundred MB.
 const THREADS_MAX: usize = 8;
 
-/// Does the work for each item, and gives the results in the order of the items. Starts no more work once some failed.
+/// Applies `work` to each item and returns the results in the order of the items. No more items
+/// are started once one has failed.
 ///
 /// # Errors
-/// The error of the first item, in their order, that failed.
+/// The error of the first failed item, in the order of the items.
 pub(super) fn map<T, R, E>(items: &[T], work: impl Fn(&T) -> Result<R, E> + Sync) -> Result<Vec<R>, E>
 where
     T: Sync,

@@ -1,10 +1,10 @@
-//! Patterns of `.gitignore` that are none, though git reads them: it takes an unclosed `[` for a pattern that no file has, so that a
-//! slip of the pen names nothing, and nobody is told.
+//! Finds mistakes in patterns of `.gitignore` that git accepts silently: a pattern with an
+//! unclosed `[` matches no file, so a typing mistake would ignore nothing and go unnoticed.
 
-/// Checks a line that `ignore` has read.
+/// Checks a line that the `ignore` crate has accepted.
 ///
 /// # Errors
-/// A sentence, if a `[` in it is not closed.
+/// A sentence if a `[` is not closed.
 pub(super) fn check(line: &str) -> Result<(), String> {
     if line.starts_with('#') {
         return Ok(());
@@ -14,7 +14,7 @@ pub(super) fn check(line: &str) -> Result<(), String> {
         match character {
             '\\' => drop(characters.next()),
             '[' if !passes_class(&mut characters) => {
-                return Err("a [ in it is not closed; write \\[ for the character itself".to_owned());
+                return Err("a [ is not closed; write \\[ for the character itself".to_owned());
             }
             _ => {}
         }
@@ -22,10 +22,11 @@ pub(super) fn check(line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Goes behind the `]` of a class (POSIX.1 §9.3.5); false if there is none.
+/// Skips a bracket expression up to and including its `]` (POSIX.1 §9.3.5). Returns false if
+/// there is no `]`.
 fn passes_class(characters: &mut std::str::Chars<'_>) -> bool {
     let rest = characters.as_str();
-    // One that comes first is a member of the class.
+    // A `]` that comes first is a member of the class.
     let members = rest.strip_prefix(['!', '^']).unwrap_or(rest);
     let members = members.strip_prefix(']').unwrap_or(members);
     let mut behind = members.chars();

@@ -1,4 +1,4 @@
-//! What a push comes to: the manifest, and the values that KV must have before it.
+//! The plan of a push: the manifest, and the values that KV must have before it.
 
 #[cfg(test)]
 mod tests;
@@ -23,31 +23,31 @@ use super::read::{Known, Variant};
 use super::spool::Segment;
 use super::walk::SourceFile;
 
-/// The release that is served.
+/// The release that is served when the push begins.
 pub(super) struct Served {
     pub(super) pointer: Pointer,
-    /// None where it cannot be read: then nothing is taken over from it.
+    /// None if it cannot be read: then nothing of it is reused.
     pub(super) manifest: Option<Manifest>,
 }
 
-/// What the command line and the folder say about all files.
+/// The settings for all files, out of the arguments and the rule files of the folder.
 pub(super) struct Settings {
     pub(super) html_handling: HtmlHandling,
     pub(super) not_found: NotFoundHandling,
     pub(super) unversioned_keys: bool,
     pub(super) redirects: RedirectRules,
     pub(super) headers: HeaderRules,
-    /// What else can be kept for ever, besides names with a content hash.
+    /// Files that browsers may keep forever, besides those with a content hash in their name.
     pub(super) immutable: Gitignore,
-    /// Of pages that name none.
+    /// The language of pages that declare none.
     pub(super) language: Option<String>,
 }
 
-/// How a file is encoded.
+/// The encodings of a file.
 pub(super) enum Encodings {
-    /// Just now: the bytes are in the spool.
+    /// Made by this push: the bytes are in the spool.
     New(Vec<Variant>),
-    /// By an earlier push: the bytes are in KV.
+    /// Made by an earlier push: the bytes are in KV.
     Kept(Vec<EncodedBody>),
 }
 
@@ -56,9 +56,9 @@ pub(super) enum Encodings {
 pub(super) struct Blob {
     pub(super) hash: Box<str>,
     pub(super) length: u64,
-    /// Of which file, by its place in the list.
+    /// The index of its file.
     pub(super) file: usize,
-    /// In which encoding; none for the file as it is.
+    /// Its content coding; None for the file as it is.
     pub(super) coding: Option<ContentCoding>,
     pub(super) origin: Origin,
 }
@@ -70,20 +70,22 @@ pub(super) enum Origin {
     File(u64),
     /// In the spool.
     Spool(Vec<Segment>),
-    /// In KV, since an earlier push.
+    /// In KV, written by an earlier push.
     Kv,
 }
 
-/// The media type of a file, by its name.
+/// Returns the media type of a file, by its name.
 pub(super) fn media_type_of(path: &str) -> Box<str> {
     media_type::of_path(path).map_or_else(|| media_type::UNKNOWN.into(), Into::into)
 }
 
-/// The encodings that the release that is served has for the bytes of a hash, wherever it has them, as long as all of them are in KV.
+/// Returns the encodings of the current release that can be reused, by the hash of the file. All
+/// encoded values of a file must be in KV.
 ///
-/// That is safe: the hash tells that the bytes are the same, so each encoded value, whatever version of an encoder made it, decodes to
-/// them; and a push tries all encodings of a compressible file or none, so what is not there was not worth keeping. Files of other types
-/// are passed over: for them nothing was tried.
+/// Reuse is safe: a hash identifies the bytes of the file, and whatever version of an encoder
+/// made an encoded value, it decodes to them. A push tries all encodings of a compressible file
+/// or none, so one that is missing saved too little. Files of other types are skipped, because
+/// for them nothing was tried.
 pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) -> HashMap<&'m str, &'m [EncodedBody]> {
     let files = served.into_iter().flat_map(|manifest| &manifest.files);
     let are_there = |file: &&File| {
@@ -93,7 +95,8 @@ pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) ->
     files.filter(are_there).map(|file| (file.body.hash.as_ref(), file.encoded.as_slice())).collect()
 }
 
-/// The manifest of a release, as yet without its name. `known` is in the order of the sources; `encodings` by the hash of the file.
+/// Returns the manifest of a release, still without its id. `known` is in the order of `sources`;
+/// `encodings` is by the hash of the file.
 ///
 /// # Errors
 /// [`SameLanguage`]
@@ -142,13 +145,14 @@ pub(super) fn manifest(
     })
 }
 
-/// Since when the release that is served has a file with these bytes, as its visitors were told.
+/// Returns since when the current release has a file with these bytes, in seconds since the Unix
+/// epoch, as visitors were told.
 fn since(served: &Served, source: &SourceFile, known: &Known) -> Option<u64> {
     let before = served.manifest.as_ref()?.file(&source.path)?;
     (before.body.hash == known.body.hash).then(|| served.pointer.modified_seconds(before))
 }
 
-/// The hash of what a manifest says, apart from names and times: the same folder gives the same.
+/// Returns the hash of a manifest without its id and times: the same folder gives the same hash.
 pub(super) fn content_hash(manifest: &Manifest) -> String {
     let untimed = |file: &File| File { modified_seconds: 0, ..file.clone() };
     let files = manifest.files.iter().map(untimed).collect();
@@ -156,7 +160,7 @@ pub(super) fn content_hash(manifest: &Manifest) -> String {
     content_hash::hash(&json(&content))
 }
 
-/// A manifest as it stands in KV.
+/// Returns a manifest as it is stored in KV.
 pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
     to_json(manifest).into_bytes()
 }
@@ -164,15 +168,16 @@ pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
 /// A manifest is longer than a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the manifest of {files} files has {length} bytes, and a value in Workers KV {VALUE_BYTES_MAX} at most (25 MiB); leave out by \
-     .assetsignore what no visitor needs, such as source maps, or serve a part of the folder out of another namespace"
+    "the manifest of {files} files has {length} bytes, but Workers KV takes at most {VALUE_BYTES_MAX} (25 MiB); \
+     use .assetsignore to leave out what visitors do not need, such as source maps, or serve a part of the folder \
+     from another namespace"
 )]
 pub(in crate::assets) struct ManifestTooLong {
     files: usize,
     length: usize,
 }
 
-/// Checks that a manifest whose JSON has so many bytes can be a value.
+/// Checks that a manifest whose JSON has `length` bytes fits into one value.
 ///
 /// # Errors
 /// [`ManifestTooLong`]
@@ -181,7 +186,8 @@ pub(super) fn check_length(manifest: &Manifest, length: usize) -> Result<(), Man
     if length as u64 > VALUE_BYTES_MAX { Err(ManifestTooLong { files, length }) } else { Ok(()) }
 }
 
-/// The name of a release: when it was pushed, and what is in it.
+/// Returns the id of a release: the second it was pushed (UTC), and the first digits of its
+/// content hash.
 pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
     let seconds = now_ms / 1000;
     let (year, month, day) = date(seconds / 86400);
@@ -190,7 +196,8 @@ pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{content}")
 }
 
-/// The Gregorian date of a day since 1970-01-01, counted in eras of 400 years that begin in March: then the leap day comes last.
+/// Returns year, month and day of a day since 1970-01-01. Counts in eras of 400 years that begin
+/// in March, so that the leap day comes last.
 fn date(days: u64) -> (u64, u64, u64) {
     const ERA: u64 = 146_097;
     const BEFORE_1970: u64 = 719_468;
@@ -202,7 +209,8 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
-/// The values that KV must have before the manifest, each once, in the order of the files.
+/// Returns the values that KV must have before the manifest, each once, in the order of the
+/// files.
 pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings>) -> Vec<Blob> {
     let mut seen = HashSet::new();
     let mut blobs = Vec::new();

@@ -1,5 +1,6 @@
-//! What is read of each file: its hash first, then its bytes once for each encoding. No file is in memory as a whole; each pass is
-//! checked against the first, so that a release never mixes two states of a file.
+//! Reads files: once for the hash, then once for each encoding, then for the upload. No file is
+//! in memory as a whole. Each pass is checked against the first, so a release never mixes two
+//! states of a file.
 
 #[cfg(test)]
 mod tests;
@@ -20,32 +21,33 @@ use super::walk::SourceFile;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What the first pass tells of a file.
+/// What the first pass tells about a file.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) body: FileBody,
-    /// The language that the file names where it is a page.
+    /// The language that the file declares if it is a page.
     pub(super) language: Option<String>,
 }
 
-/// A file in another encoding, and where its bytes wait.
+/// An encoded file, and where its bytes are in the spool.
 #[derive(Debug, Clone)]
 pub(super) struct Variant {
     pub(super) encoded: EncodedBody,
-    /// A segment for each of its chunks, where it has chunks.
+    /// One segment per chunk if the encoded file has chunks.
     pub(super) segments: Vec<Segment>,
 }
 
-/// Why the bytes of a file are not those to push.
+/// Why a file cannot be pushed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::assets) enum FileError {
-    #[error("{}: you may not read it; change its permissions (chmod u+r), or leave it out by .assetsignore", .0.display())]
+    #[error("{}: permission denied; change its permissions (chmod u+r), or leave it out with \
+     .assetsignore", .0.display())]
     Forbidden(PathBuf),
     #[error("{} cannot be read: {error}", .file.display())]
     Unreadable { file: PathBuf, error: io::Error },
-    /// Since it was found, or hashed.
+    /// Changed since it was found, or hashed.
     #[error(
-        "{} has changed while it was being pushed; nothing was switched, push again once the folder rests",
+        "{} changed while it was being pushed; nothing was switched, push again when the folder no longer changes",
         .0.display()
     )]
     Changed(PathBuf),
@@ -56,7 +58,7 @@ pub(in crate::assets) enum FileError {
 /// Hashes a file.
 ///
 /// # Errors
-/// Where it cannot be read, or has changed since it was found.
+/// If it cannot be read, or has changed since it was found.
 pub(super) fn know(source: &SourceFile) -> Result<Known, FileError> {
     let mut file = open(source)?;
     let mut head = Vec::with_capacity(HEAD_BYTES);
@@ -79,10 +81,10 @@ pub(super) fn know(source: &SourceFile) -> Result<Known, FileError> {
     Ok(Known { body, language: languages::declared(&head) })
 }
 
-/// Encodes a file; what saves less than a tenth is dropped. Smallest first.
+/// Encodes a file. Returns the encodings that save at least a tenth, smallest first.
 ///
 /// # Errors
-/// Where it cannot be read, has changed since it was hashed, or the spool cannot be written.
+/// If it cannot be read, has changed since it was hashed, or the spool cannot be written.
 pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<Variant>, FileError> {
     let mut variants = Vec::new();
     for coding in CODINGS {
@@ -92,7 +94,7 @@ pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Res
         if !sink.is_worth_it() {
             continue;
         }
-        // A file that became shorter makes some encoders fail.
+        // Some encoders fail if the file became shorter.
         let is_same = from.digest.finish().hash == body.hash;
         if outcome.is_ok() && !is_same {
             return Err(changed(source));
@@ -107,10 +109,10 @@ pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Res
     Ok(variants)
 }
 
-/// The bytes of a file that stand under one key.
+/// Returns the bytes of a file that one value holds.
 ///
 /// # Errors
-/// Where it cannot be read, or has changed since it was hashed.
+/// If it cannot be read, or has changed since it was hashed.
 pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, FileError> {
     let mut file = open(source)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
@@ -135,7 +137,7 @@ fn changed(source: &SourceFile) -> FileError {
     FileError::Changed(source.file.clone())
 }
 
-/// Hashes what passes.
+/// A reader that hashes what passes through it.
 struct Checked<R> {
     file: R,
     digest: Digest,

@@ -1,4 +1,4 @@
-//! What a push says at its end.
+//! The result of a push, for people and for programs.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
@@ -12,23 +12,23 @@ use super::plan::Blob;
 use super::upload::Count;
 use crate::progress::tell;
 
-/// What a push came to.
+/// The result of a push.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PushReport {
-    /// The release that is served now, or would be.
+    /// The release that is served now, or would be with `--dry-run`.
     pub(super) release: String,
     /// The release that was served before.
     pub(super) before: Option<String>,
     pub(super) dry_run: bool,
-    /// True where the folder is what is served already.
+    /// True if the folder is the same as the current release.
     pub(super) unchanged: bool,
     pub(super) files: usize,
     pub(super) bytes: u64,
     pub(super) uploaded: Values,
     pub(super) skipped: Values,
     pub(super) encodings: Vec<Saved>,
-    /// What would be uploaded, with `--dry-run`.
+    /// What would be uploaded; only with `--dry-run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) upload: Option<Vec<Planned>>,
     pub(super) warnings: Vec<String>,
@@ -42,15 +42,15 @@ pub(super) struct Values {
     bytes: u64,
 }
 
-/// What an encoding saves.
+/// What one content coding saves.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Saved {
     coding: ContentCoding,
     /// How many files have it.
     files: u64,
-    /// How many bytes these have as they are.
+    /// Their bytes without it.
     from: u64,
-    /// How many they have encoded.
+    /// Their bytes with it.
     to: u64,
 }
 
@@ -69,7 +69,7 @@ impl From<Count> for Values {
     }
 }
 
-/// What each encoding saves in a release.
+/// Returns what each content coding saves in a release.
 pub(super) fn saved(manifest: &Manifest) -> Vec<Saved> {
     let of = |coding| {
         let encoded = manifest.files.iter().filter_map(|file| {
@@ -86,7 +86,7 @@ pub(super) fn saved(manifest: &Manifest) -> Vec<Saved> {
     CODINGS.map(of).into_iter().filter(|saved| saved.files > 0).collect()
 }
 
-/// What would be uploaded: a line for each file and encoding.
+/// Returns what would be uploaded, one entry per file and encoding.
 pub(super) fn planned<'b>(manifest: &Manifest, blobs: impl IntoIterator<Item = &'b Blob>) -> Vec<Planned> {
     let mut planned: Vec<Planned> = Vec::new();
     for blob in blobs {
@@ -103,7 +103,7 @@ pub(super) fn planned<'b>(manifest: &Manifest, blobs: impl IntoIterator<Item = &
 
 impl PushReport {
     /// # Errors
-    /// Where the output cannot be written.
+    /// If the output cannot be written.
     pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
         if json {
             serde_json::to_writer(&mut *out, self)?;
@@ -119,10 +119,10 @@ impl PushReport {
         let (release, uploaded) = (&self.release, self.uploaded.values);
         match (self.dry_run, self.unchanged) {
             (true, true) if uploaded == 0 => writeln!(out, "Nothing has changed: {release} would stay as it is.")?,
-            (true, true) => writeln!(out, "{release} would stay, and get {uploaded} values back that KV has lost.")?,
+            (true, true) => writeln!(out, "{release} would stay, with {uploaded} lost values uploaded again.")?,
             (true, false) => writeln!(out, "{release} would be pushed.")?,
             (false, true) if uploaded == 0 => writeln!(out, "Nothing has changed: {release} is served.")?,
-            (false, true) => writeln!(out, "{release} is served, with {uploaded} values that KV had lost.")?,
+            (false, true) => writeln!(out, "{release} is served, with {uploaded} lost values uploaded again.")?,
             (false, false) => writeln!(out, "{release} is served.")?,
         }
         if let Some(before) = self.before.as_ref().filter(|_| !self.unchanged) {
@@ -140,7 +140,7 @@ impl PushReport {
     }
 }
 
-/// A number of bytes for people.
+/// Displays a number of bytes for people, in decimal units.
 struct Bytes(u64);
 
 impl Display for Bytes {

@@ -1,5 +1,5 @@
-//! Where encoded files wait for their upload: a temporary file without a name, so that memory holds few of them, and nothing stays
-//! behind when the push dies.
+//! Encoded files wait for their upload in a temporary file without a name: they take no memory,
+//! and nothing is left behind if the push dies.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,19 +9,19 @@ use static_assets::manifest::FileBody;
 
 use super::digest::{Digest, Sizes};
 
-/// Bytes in the spool.
+/// A range of bytes in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     offset: u64,
     length: usize,
 }
 
-/// A temporary file to which bytes are appended.
+/// A temporary file that bytes are appended to.
 pub(super) struct Spool(Mutex<File>);
 
 impl Spool {
     /// # Errors
-    /// Where there can be no temporary file.
+    /// If no temporary file can be created.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(Mutex::new(tempfile::tempfile()?)))
     }
@@ -33,10 +33,10 @@ impl Spool {
         Ok(Segment { offset, length: bytes.len() })
     }
 
-    /// The bytes of segments, one after the other.
+    /// Returns the bytes of the segments, one after the other.
     ///
     /// # Errors
-    /// Where the temporary file cannot be read.
+    /// If the temporary file cannot be read.
     pub(super) fn read(&self, segments: &[Segment]) -> io::Result<Vec<u8>> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::with_capacity(segments.iter().map(|segment| segment.length).sum());
@@ -48,12 +48,13 @@ impl Spool {
     }
 }
 
-/// Encoded bytes on their way into the spool. Takes at most as many as are worth keeping.
+/// Writes one encoded file into the spool, and fails as soon as the file is too long to be worth
+/// it.
 pub(super) struct Sink<'s> {
     spool: &'s Spool,
     length_max: u64,
     sizes: Sizes,
-    /// False once there were more bytes than are worth keeping.
+    /// False once the encoded file is too long to be worth it.
     is_worth_it: bool,
     digest: Digest,
     waiting: Vec<u8>,
@@ -66,15 +67,16 @@ impl<'s> Sink<'s> {
         Self { spool, length_max, sizes, is_worth_it: true, digest, waiting, segments: Vec::new() }
     }
 
-    /// False once there were more bytes than are worth keeping.
+    /// False once the encoded file is too long to be worth it.
     pub(super) fn is_worth_it(&self) -> bool {
         self.is_worth_it
     }
 
-    /// The body, and where its bytes are: a segment for each chunk, where it has chunks.
+    /// Returns hash, length and chunks, and where the bytes are: one segment per chunk if there
+    /// are chunks.
     ///
     /// # Errors
-    /// Where the temporary file cannot be written.
+    /// If the temporary file cannot be written.
     pub(super) fn finish(mut self) -> io::Result<(FileBody, Vec<Segment>)> {
         if !self.waiting.is_empty() {
             self.segments.push(self.spool.append(&self.waiting)?);

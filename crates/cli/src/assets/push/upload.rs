@@ -1,5 +1,5 @@
-//! The order in which a release comes into KV. Until the pointer is written, which is one call, visitors have the release before;
-//! from then on, all that the new one names is there.
+//! Uploads a release. Until the pointer is written, in one call, visitors get the previous
+//! release; from then on, everything that the new one names is in KV.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::assets::releases::{self, ReleaseError};
 use crate::json;
 use crate::progress::{Progress, Unit};
 
-/// What is needed to upload values.
+/// What an upload needs.
 pub(super) struct Upload<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) sources: &'a [SourceFile],
@@ -28,7 +28,7 @@ pub(super) struct Upload<'a> {
     pub(super) now_ms: u64,
 }
 
-/// How many values, and their bytes.
+/// A number of values, and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) values: u64,
@@ -43,7 +43,7 @@ impl Count {
     }
 }
 
-/// The hashes of the values that KV has.
+/// Returns the hashes of the blobs that KV has.
 pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
     let listed = namespace.list(static_assets::keys::BLOBS)?;
     Ok(listed
@@ -53,19 +53,22 @@ pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> 
 }
 
 impl Upload<'_> {
-    /// Brings a release into KV and switches to it, in this order:
+    /// Uploads a release and switches to it, in this order:
     ///
-    /// 1. The mark: `assets gc` deletes nothing while there is one, and where it deletes already, this stops here.
-    /// 2. The values that KV lacks. They are named by their bytes, so one that is written twice is the same.
-    /// 3. The list once more: what was passed over because it was there must still be there.
-    /// 4. The manifest, which no visitor's request reads yet.
-    /// 5. The pointer. Before it the old release is served, after it the new one.
-    /// 6. The mark is taken away.
+    /// 1. The lease. `assets gc` deletes nothing while one is held; if it is deleting already,
+    ///    this stops here.
+    /// 2. The values that KV lacks. Their keys are hashes, so writing one twice changes nothing.
+    /// 3. The list of blobs once more: a value that was not uploaded because it existed must
+    ///    still exist.
+    /// 4. The manifest, which no request reads yet.
+    /// 5. The pointer: from here on the new release is served.
+    /// 6. The lease is given up.
     ///
-    /// A push that dies before 5 leaves values that nobody reads, and the next push finds them there.
+    /// If a push dies before step 5, it leaves values that nobody reads, and the next push reuses
+    /// them.
     ///
     /// # Errors
-    /// [`PushError`]. Nothing was switched then, except where it says so.
+    /// [`PushError`]. Nothing was switched, unless the error is about step 5 or 6.
     pub(super) fn release(
         &self,
         manifest: &Manifest,
@@ -78,7 +81,8 @@ impl Upload<'_> {
             self.progress.note("writing the manifest and switching");
             self.write_manifest(manifest)?;
             mark.renew()?;
-            // Read anew: who went back to another release meanwhile finds it among those before.
+            // Read again, so that a rollback in the meantime is recorded among the previous
+            // releases.
             let before = match releases::pointer(self.namespace) {
                 Err(ReleaseError::Pointer(_)) => None,
                 read => read?,
@@ -90,7 +94,7 @@ impl Upload<'_> {
         })
     }
 
-    /// Brings back what KV has lost of the release that is served.
+    /// Uploads values of the current release that KV has lost.
     ///
     /// # Errors
     /// [`PushError`]
@@ -106,7 +110,7 @@ impl Upload<'_> {
         if skipped.is_empty() {
             return Ok(Count::of(lacking));
         }
-        // Only those: a list may not have yet what was just written.
+        // Only the values that were not uploaded: a list may not have yet what was just written.
         let there = self::there(self.namespace)?;
         mark.renew()?;
         let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !there.contains(blob.hash.as_ref())).collect();
@@ -114,7 +118,8 @@ impl Upload<'_> {
         Ok(Count::of(lacking.into_iter().chain(lost)))
     }
 
-    /// Uploads values, a few calls at a time. Values are read as calls have room for them, so that few are in memory.
+    /// Uploads values, a few calls at a time. Values are read only when a call is free, so that
+    /// few are in memory.
     fn send(&self, mark: &Mark, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
         if blobs.is_empty() {
             return Ok(());
@@ -137,7 +142,7 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Reads values and hands over a group as soon as it fills a call, until nobody takes them.
+    /// Reads values and hands over a batch as soon as it fills a call, until no more are taken.
     fn batch(&self, blobs: &[&Blob], taker: &Taker<'_, Vec<Item>>) -> Result<(), PushError> {
         let metadata = Some(json::value(&BlobMetadata { uploaded_ms: self.now_ms }));
         let mut batches = self.namespace.batches();

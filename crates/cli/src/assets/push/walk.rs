@@ -1,4 +1,4 @@
-//! Which files of a folder belong to a release.
+//! Finds the files of a folder that belong to a release.
 
 #[cfg(test)]
 mod tests;
@@ -14,32 +14,34 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::pattern;
 
-/// Names what is left out, in the syntax of gitignore (Workers static assets, "Ignoring assets").
+/// The file that lists what is left out, in the syntax of .gitignore (Workers static assets,
+/// "Ignoring assets").
 const IGNORE_FILE: &str = ".assetsignore";
-/// Never meant for visitors. A line `!name` in `.assetsignore` takes a name back.
+/// Left out by default. A line `!name` in `.assetsignore` takes a name back.
 const LEFT_OUT: [&str; 6] = [".DS_Store", ".git", "node_modules", ".dev.vars*", ".env", ".env.*"];
-/// What tells how to serve, and is not served itself.
+/// The files that configure the release, which are not served themselves.
 const TOLD: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
 
 /// A file to push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceFile {
-    /// Under which path the release has it: decoded, with a leading slash, in Normalization Form C
+    /// The path in the release: decoded, with a leading slash, in Normalization Form C
     /// ([`form_c`]).
     pub(super) path: String,
-    /// Where it stands on the disk.
+    /// The path on disk.
     pub(super) file: PathBuf,
-    /// How many bytes it had when it was found.
+    /// The length in bytes when the file was found.
     pub(super) length: u64,
 }
 
-/// Faults of single files, for all of them to be told at once.
+/// Faults of single files, collected so that all are reported at once.
 type Faults = Arc<Mutex<Vec<String>>>;
 
-/// The files of a folder, sorted by path. Hidden ones are among them, and links are followed as long as they stay in the folder.
+/// Returns the files of a folder, sorted by path. Hidden files are included; links are followed
+/// as long as they stay in the folder.
 ///
 /// # Errors
-/// A sentence for each file that cannot be pushed, and for each line of `.assetsignore` that is no pattern.
+/// A sentence for each file that cannot be pushed, and for each invalid line of `.assetsignore`.
 pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     let root = root(folder).map_err(|fault| vec![fault])?;
     let ignored = ignored(&root)?;
@@ -58,7 +60,7 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     }
     if sources.is_empty() {
         return Err(vec![format!(
-            "there is no file in {}, and a release without files is hardly meant",
+            "there is no file in {}; check the path and .assetsignore, a release without files would serve nothing",
             folder.display()
         )]);
     }
@@ -67,14 +69,14 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     if twins.is_empty() { Ok(sources) } else { Err(twins) }
 }
 
-/// A text in Normalization Form C (UAX #15), in which links and what people type have it. macOS
-/// may keep the name of a file in Form D, `u` and two dots for `ü`, and a visitor who asks for
-/// `/über` would not find it.
+/// Returns a text in Normalization Form C (UAX #15), which links and typed URLs use. macOS may
+/// store a file name in Form D, `u` and two dots for `ü`, and a request for `/über` would not
+/// find it.
 pub(super) fn form_c(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// What is wrong with two files that would have one path.
+/// Returns the fault of two files that would have the same path.
 fn twins(pair: &[SourceFile]) -> Option<String> {
     let [one, other] = pair else { return None };
     (one.path == other.path).then(|| {
@@ -85,39 +87,39 @@ fn twins(pair: &[SourceFile]) -> Option<String> {
     })
 }
 
-/// The folder itself, without links.
+/// Returns the folder with all links resolved.
 ///
 /// # Errors
-/// A sentence that names the way out, if it is no folder that can be read.
+/// A sentence that says what to do if it is not a readable folder.
 pub(super) fn root(folder: &Path) -> Result<PathBuf, String> {
     let named = folder.display();
     let root = fs::canonicalize(folder).map_err(|error| match error.kind() {
         ErrorKind::NotFound if folder.is_relative() => {
-            let from = std::env::current_dir().map(|from| format!(", which counts from {}", from.display()));
+            let from = std::env::current_dir().map(|from| format!(", which is relative to {}", from.display()));
             format!("{named}: there is no such folder; check the path{}", from.unwrap_or_default())
         }
         ErrorKind::NotFound => format!("{named}: there is no such folder; check the path"),
         _ => format!("{named}: {}", why(&error)),
     })?;
     if !root.is_dir() {
-        return Err(format!("{named} is a file, and a release is made of a folder: name the folder that has it"));
+        return Err(format!("{named} is a file; give the folder that contains it"));
     }
     fs::read_dir(&root).map_err(|error| format!("{named}: {}", why(&error)))?;
     Ok(root)
 }
 
-/// Why something of a folder cannot be read, with the way out where there is one.
+/// Returns why something in the folder cannot be read, with what to do about it.
 fn why(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::PermissionDenied => "you may not read it; change its permissions (chmod -R u+rX)".to_owned(),
-        ErrorKind::IsADirectory => "it is a folder, and must be a file; rename it".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied; change its permissions (chmod -R u+rX)".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder, but must be a file; rename it".to_owned(),
         ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is a file; check the path".to_owned(),
         _ => error.to_string(),
     }
 }
 
-/// Where the walk could not go on, and why.
+/// Returns where the walk could not go on, and why.
 fn unread(error: &ignore::Error) -> String {
     let mut within = error;
     let mut path = None;
@@ -130,17 +132,17 @@ fn unread(error: &ignore::Error) -> String {
     }
     match (path, within.io_error()) {
         (Some(path), Some(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            format!("{}: {}, or leave it out by .assetsignore", path.display(), why(error))
+            format!("{}: {}, or leave it out with .assetsignore", path.display(), why(error))
         }
         (Some(path), Some(error)) => format!("{}: {}", path.display(), why(error)),
         _ => error.to_string(),
     }
 }
 
-/// A file that tells how to serve, if it is there.
+/// Reads a file that configures the release, if there is one.
 ///
 /// # Errors
-/// A sentence, where it is there and cannot be read.
+/// A sentence if the file exists but cannot be read.
 pub(super) fn told(folder: &Path, name: &str) -> Result<Option<String>, String> {
     match fs::read_to_string(folder.join(name)) {
         Ok(text) => Ok(Some(text)),
@@ -149,7 +151,8 @@ pub(super) fn told(folder: &Path, name: &str) -> Result<Option<String>, String> 
     }
 }
 
-/// The patterns of what is left out. Later ones count more, so nothing takes the files back that tell how to serve.
+/// Returns the patterns of what is left out. Later patterns override earlier ones, so nothing
+/// takes back the files that configure the release.
 fn ignored(root: &Path) -> Result<Gitignore, Vec<String>> {
     let own = told(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
     let own = own.strip_prefix('\u{feff}').unwrap_or(&own);
@@ -170,7 +173,7 @@ fn ignored(root: &Path) -> Result<Gitignore, Vec<String>> {
     }
 }
 
-/// What there is below a folder, and not left out: everything but folders.
+/// Returns everything below a folder that is not left out, except folders.
 fn entries(root: &Path, ignored: Gitignore, faults: &Faults) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
     let (inside, noted) = (root.to_owned(), Arc::clone(faults));
     let is_folder = |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_dir());
@@ -178,13 +181,13 @@ fn entries(root: &Path, ignored: Gitignore, faults: &Faults) -> impl Iterator<It
         if entry.depth() == 0 {
             return true;
         }
-        // A pattern means the name, in whatever form the disk has it.
+        // A pattern matches the name in Form C, in whatever form the disk has it.
         let below = entry.path().strip_prefix(&inside).ok().and_then(Path::to_str).map(form_c);
         let path = below.map_or_else(|| entry.path().to_owned(), |below| inside.join(below));
         if ignored.matched(path, is_folder(entry)).is_ignore() {
             return false;
         }
-        // Asked before the walk goes down: a link may lead to the root of the disk.
+        // Checked before the walk goes down: a link may lead to the root of the disk.
         let fault = misnamed(entry).or_else(|| leads_out(&inside, entry));
         let is_good = fault.is_none();
         note(&noted, fault);
@@ -198,10 +201,11 @@ fn note(faults: &Faults, fault: Option<String>) {
     faults.lock().unwrap_or_else(PoisonError::into_inner).extend(fault);
 }
 
-/// Paths are text (RFC 3986 §2.5 has them in UTF-8), so a name must be.
+/// Returns the fault of a name that is not UTF-8: paths of URLs are text in UTF-8 (RFC 3986
+/// §2.5).
 fn misnamed(entry: &DirEntry) -> Option<String> {
     let is_text = entry.file_name().to_str().is_some();
-    (!is_text).then(|| format!("{}: the name is no UTF-8; rename it", entry.path().display()))
+    (!is_text).then(|| format!("{}: the name is not UTF-8; rename it", entry.path().display()))
 }
 
 fn leads_out(root: &Path, entry: &DirEntry) -> Option<String> {
@@ -212,35 +216,35 @@ fn leads_out(root: &Path, entry: &DirEntry) -> Option<String> {
     let leads_out = !target.starts_with(root);
     leads_out.then(|| {
         let (link, target) = (entry.path().display(), target.display());
-        format!("{link}: the link leads out of the folder, to {target}; copy what is meant into it")
+        format!("{link}: the link leads out of the folder, to {target}; copy the target into the folder")
     })
 }
 
-/// The file of an entry; none where its fault was noted already.
+/// Returns the file of an entry, or None if its fault was noted already.
 ///
 /// # Errors
-/// A sentence where there is no file to push.
+/// A sentence if the entry is no file that can be pushed.
 fn source(root: &Path, entry: &DirEntry) -> Result<Option<SourceFile>, String> {
     let fault = |problem: String| format!("{}: {problem}", entry.path().display());
     let metadata = entry.metadata().map_err(|error| fault(error.to_string()))?;
     if !metadata.is_file() {
-        return Err(fault("it is neither a file nor a folder".to_owned()));
+        return Err(fault("it is neither a file nor a folder; leave it out with .assetsignore".to_owned()));
     }
     let below = entry.path().strip_prefix(root).map_err(|error| fault(error.to_string()))?;
     let mut path = String::new();
     for component in below.components() {
         let Component::Normal(name) = component else {
-            return Err(fault("it is no path below the folder".to_owned()));
+            return Err(fault("its path is not below the folder".to_owned()));
         };
-        // A name that is no UTF-8 was noted already.
+        // A name that is not UTF-8 was noted already.
         let Some(name) = name.to_str() else { return Ok(None) };
         path.push('/');
         path.push_str(name);
     }
     let path = form_c(&path);
-    // Asked of the Worker's own rules.
+    // Checked with the functions that the Worker uses.
     if static_assets::decode(&static_assets::encode(&path)).ok().as_deref() != Some(path.as_str()) {
-        return Err(fault("no visitor reaches this path; rename it, or leave it out by .assetsignore".to_owned()));
+        return Err(fault("no URL can have this path; rename it, or leave it out with .assetsignore".to_owned()));
     }
     Ok(Some(SourceFile { path, file: entry.path().to_owned(), length: metadata.len() }))
 }

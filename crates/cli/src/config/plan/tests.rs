@@ -14,7 +14,7 @@ fn row(key: Option<&str>, value: &str) -> Row {
     Row { key: key.map(str::to_owned), value: value.to_owned() }
 }
 
-/// All that a plan says of rows and keys.
+/// Returns all decisions of a plan, and the keys without a row.
 fn planned(
     keys: &Keys,
     rows: impl IntoIterator<Item = Row>,
@@ -31,7 +31,7 @@ fn planned(
     Ok((steps, left))
 }
 
-/// A step as a line: `a new`, `row 2: its key is NULL`.
+/// Formats a decision: `a New`, `row 2: its key is NULL`.
 fn line(step: &Step) -> String {
     match step {
         Step::Keep(Kept { id, state, .. }) => format!("{id} {state:?}"),
@@ -118,7 +118,7 @@ fn no_row_takes_the_place_of_a_snapshot_that_another_run_made_and_without_a_row_
     let snapshot = || Stored { is_snapshot: true, ..foreign("all") };
     let (steps, left) = planned(&plain, ["all", "b"].map(|id| row(Some(id), "{}")), [snapshot()]).unwrap();
     let lines: Vec<_> = steps.iter().map(line).collect();
-    assert!(lines[0].starts_with("row 1: a snapshot stands under its key"), "{lines:?}");
+    assert!(lines[0].starts_with("row 1: its key holds a snapshot"), "{lines:?}");
     assert_eq!((lines.len(), lines[1].as_str()), (2, "b New"));
     assert_eq!(left, Left::default());
     let (_, left) = planned(&plain, [row(Some("b"), "{}")], [snapshot()]).unwrap();
@@ -151,10 +151,10 @@ fn more_than_a_fifth_is_a_mass() {
         (2, 9, 0, true),
         (20, 100, 0, false),
         (21, 100, 0, true),
-        // Of 100 there are 80: not one more, in however small steps they went.
+        // 80 of 100 are left: not one more may go, however small the steps were.
         (1, 80, 20, true),
         (1, 81, 19, false),
-        // New rows make more room.
+        // New rows allow more deletions.
         (1, 90, 20, false),
         (0, 10, 90, false),
     ] {
@@ -162,14 +162,14 @@ fn more_than_a_fifth_is_a_mass() {
     }
 }
 
-/// A key of KV: its value, and whether the sync's metadata is there.
+/// The keys of KV, with their value, and whether the sync owns them.
 type Kv = BTreeMap<String, (String, bool)>;
 
 fn list(kv: &Kv) -> Vec<Stored> {
     kv.iter().map(|(id, (value, is_own))| if *is_own { own(id, value) } else { foreign(id) }).collect()
 }
 
-/// Applies a plan but for writes and deletions that fail.
+/// Applies a plan, except for writes and deletions that fail.
 fn apply(kv: &mut Kv, steps: Vec<Step>, left: Left, is_failing: impl Fn(&str) -> bool) {
     for step in steps {
         if let Step::Keep(Kept { id, value, state, .. }) = step
@@ -195,8 +195,8 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// After a pass the sync's own keys are the rows and foreign keys are as they were; what failed is as it was before, nothing else is
-    /// lost, and the next pass mends it.
+    /// After a pass, the keys that the sync owns are the rows, and all other keys are unchanged.
+    /// What failed is as it was before, nothing else is lost, and the next pass completes it.
     #[test]
     fn kv_becomes_the_table(
         rows in proptest::collection::btree_map(id(), value(), 0..12),
@@ -223,21 +223,21 @@ proptest! {
         prop_assert_eq!(&all_own, &rows);
         let foreign = |kv: &Kv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, kept)| (id.clone(), kept.clone())).collect::<Kv>();
         prop_assert_eq!(foreign(&kv), foreign(&before));
-        // And there is nothing more to do.
+        // Then nothing is left to do.
         let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
         prop_assert!(left.gone.is_empty());
         let is_unchanged = |step: &Step| matches!(step, Step::Keep(Kept { state: State::Unchanged, .. }));
         prop_assert!(steps.iter().all(is_unchanged), "{:?}", steps);
     }
 
-    /// Each row is written, unchanged or a fault; the key of none is deleted.
+    /// Each row is written, unchanged or a fault; the key of no row is deleted.
     #[test]
     fn every_row_is_accounted_for(
         ids in proptest::collection::vec(proptest::option::weighted(0.9, "(\\.|\\.\\.|all|flags|[a-c]{0,2})"), 0..12),
         before in proptest::collection::btree_map(id(), (value(), any::<bool>()), 0..12),
     ) {
         let mut ids = ids;
-        // NULL comes last.
+        // NULL sorts last.
         ids.sort_by_key(|id| (id.is_none(), id.clone()));
         let rows = ids.iter().map(|id| row(id.as_deref(), "{}"));
         let (steps, left) = planned(&Keys { prefix: String::new(), snapshot: Some("all".to_owned()) }, rows, list(&before)).unwrap();

@@ -1,7 +1,8 @@
-//! `DATABASE_URL`, as libpq reads it: `postgres://user:password@host:port/database?sslmode=…`, or `host=… dbname=… sslmode=…`
-//! (PostgreSQL manual, "Connection Strings").
+//! Parses `DATABASE_URL` as libpq does: `postgres://user:password@host:port/database?sslmode=…`,
+//! or `host=… dbname=… sslmode=…` (PostgreSQL manual, "Connection Strings").
 //!
-//! The client library reads most of it. The settings of TLS are taken out before: it knows but some of them.
+//! The client library parses most of it. The parameters of TLS are taken out first, because it
+//! supports only some of them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,62 +13,64 @@ use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 
 use super::error::SourceError;
 
-/// How long the server may take to accept, where `connect_timeout` does not say it.
+/// How long the server may take to accept a connection, unless `connect_timeout` says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long without a packet the other side is asked whether it is there: a cut cable must not stop `--watch` unseen.
+/// After how long without a packet TCP probes the other side: `--watch` must notice a broken
+/// network.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// And how often then.
+/// How often TCP repeats the probe.
 const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 
-/// Where the database is, and who asks.
+/// The address of the database, with user and password.
 pub(super) struct Address {
     pub(super) config: Config,
     pub(super) tls: TlsSettings,
 }
 
-/// What libpq calls `sslmode`, `sslrootcert`, `sslcert` and `sslkey` ("SSL Support").
+/// The settings that libpq calls `sslmode`, `sslrootcert`, `sslcert` and `sslkey` ("SSL
+/// Support").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsSettings {
     pub(super) trust: Trust,
-    /// Certificate and key of the client, both as PEM files.
+    /// The certificate and the key of the client, both PEM files.
     pub(super) client: Option<(PathBuf, PathBuf)>,
-    /// TLS without asking PostgreSQL for it first.
+    /// True if TLS starts without asking PostgreSQL for it first (`sslnegotiation=direct`).
     pub(super) direct: bool,
 }
 
-/// What the server's certificate must show.
+/// What is checked of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trust {
     /// Nothing (`prefer`, `require`).
     Anything,
-    /// That one of these signed it (`verify-ca`).
+    /// One of these authorities signed it (`verify-ca`).
     Signed(Roots),
-    /// And that it belongs to the host (`verify-full`).
+    /// One of these authorities signed it, for this host (`verify-full`).
     SignedForHost(Roots),
 }
 
-/// Who may sign.
+/// The trusted authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Roots {
-    /// Whom this machine trusts.
+    /// Those that this machine trusts.
     System,
-    /// A PEM file.
+    /// Those in a PEM file.
     File(PathBuf),
 }
 
-/// The settings that are taken out.
+/// The TLS parameters that were taken out of the address.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Taken {
     mode: Option<String>,
     root: Option<String>,
     cert: Option<String>,
     key: Option<String>,
-    /// True where a password stands among the settings, which stays there.
+    /// True if there is a `password` parameter, which is not taken out.
     has_password: bool,
 }
 
 impl Taken {
-    /// Takes a setting, unless it is another's.
+    /// Takes a parameter. Returns false if it is not one of TLS.
     fn take(&mut self, name: &str, value: &str) -> bool {
         self.has_password |= name == "password";
         let place = match name {
@@ -75,7 +78,8 @@ impl Taken {
             "sslrootcert" => &mut self.root,
             "sslcert" => &mut self.cert,
             "sslkey" => &mut self.key,
-            // What this client never does, or knows by itself: compression, GSSAPI, the name in the TLS handshake.
+            // Ignored, because this client never does it or needs no setting for it: compression,
+            // GSSAPI, SNI.
             "sslcompression"
             | "gssencmode"
             | "sslsni"
@@ -97,21 +101,24 @@ impl Address {
         let rest = match text.split_once("://") {
             Some(("postgres" | "postgresql", _)) => without_tls_of_url(text, &mut taken)?,
             Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
-                return Err(SourceError::new("DATABASE_URL is no address of PostgreSQL; it begins with postgres://"));
+                return Err(SourceError::new(
+                    "DATABASE_URL is not an address of PostgreSQL; it must begin with postgres://",
+                ));
             }
             _ => without_tls_of_words(text, &mut taken)?,
         };
         let mut config: Config =
             rest.parse().map_err(|error: tokio_postgres::Error| malformed(&error, taken.has_password))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(SourceError::new("DATABASE_URL names no host; write postgres://user@host/database"));
+            return Err(SourceError::new("DATABASE_URL has no host; write postgres://user@host/database"));
         }
         let (mode, trust) = taken.mode_and_trust()?;
-        // A socket of this machine is never encrypted, whatever sslmode says.
+        // A Unix socket is never encrypted, whatever sslmode says.
         let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
         let all_local = !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_local);
         config.ssl_mode(if all_local { SslMode::Disable } else { mode });
-        // libpq: zero is no limit, and so is its absence, which no program that somebody waits for should have.
+        // For libpq, zero and absence mean no limit, which no program should have that someone
+        // waits for.
         if config.get_connect_timeout().is_none_or(Duration::is_zero) {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -126,7 +133,7 @@ impl Address {
             (None, None) => None,
             _ => {
                 return Err(SourceError::new(
-                    "DATABASE_URL has one of sslcert and sslkey; a client shows itself with both",
+                    "DATABASE_URL has only one of sslcert and sslkey; a client certificate needs both",
                 ));
             }
         };
@@ -134,14 +141,15 @@ impl Address {
         Ok(Self { config, tls: TlsSettings { trust, client, direct } })
     }
 
-    /// How long all of a connection may take: a socket to each host, and then TLS and the password.
+    /// Returns how long connecting may take in total: a socket to each host, and then TLS and the
+    /// password.
     pub(super) fn patience(&self) -> Duration {
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
         each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1))
     }
 
-    /// `db.example:5432`, for sentences.
+    /// Returns the hosts for messages: `db.example:5432`.
     pub(super) fn place(&self) -> String {
         let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -160,8 +168,8 @@ impl Address {
 }
 
 impl Taken {
-    /// libpq: `prefer` is the default; a root of one's own makes `require` check it; `sslrootcert=system` allows `verify-full` only, and
-    /// `verify-ca` needs a root of one's own.
+    /// Follows libpq: `prefer` is the default, a root of one's own makes `require` check it,
+    /// `sslrootcert=system` allows only `verify-full`, and `verify-ca` needs a root of one's own.
     fn mode_and_trust(&self) -> Result<(SslMode, Trust), SourceError> {
         let root = self.root.as_deref().filter(|root| !root.is_empty());
         let is_system = root == Some("system");
@@ -176,27 +184,26 @@ impl Taken {
             "prefer" | "require" | "verify-ca" if is_system => {
                 wrong("sslrootcert=system with a weaker sslmode; write sslmode=verify-full")
             }
-            // The client library cannot begin without TLS and go on with it.
-            "allow" => wrong(
-                "sslmode=allow, which is not known here; write sslmode=prefer, which encrypts where the server can",
-            ),
+            // The client library cannot start without TLS and then switch to it.
+            "allow" => {
+                wrong("sslmode=allow, which is not supported; write sslmode=prefer, which encrypts if the server can")
+            }
             "prefer" => Ok((SslMode::Prefer, Trust::Anything)),
             "require" if root.is_some() => Ok((SslMode::Require, Trust::Signed(roots))),
             "require" => Ok((SslMode::Require, Trust::Anything)),
-            // Without a look at the host's name, everybody who has a certificate of a public authority would be the server.
+            // Without a check of the host name, everyone with a certificate of a public authority
+            // could pose as the server.
             "verify-ca" if root.is_none() => wrong(
                 "sslmode=verify-ca without an authority to trust; name its PEM file with sslrootcert=FILE, or write sslmode=verify-full",
             ),
             "verify-ca" => Ok((SslMode::Require, Trust::Signed(roots))),
             "verify-full" => Ok((SslMode::Require, Trust::SignedForHost(roots))),
-            _ => {
-                wrong("an sslmode that there is not; it is one of disable, prefer, require, verify-ca and verify-full")
-            }
+            _ => wrong("an unknown sslmode; use disable, prefer, require, verify-ca or verify-full"),
         }
     }
 }
 
-/// libpq's parameters ("Parameter Key Words") that the client library does not know.
+/// The parameters of libpq ("Parameter Key Words") that the client library does not support.
 const NOT_KNOWN: [&str; 23] = [
     "gssdelegation",
     "gsslib",
@@ -223,19 +230,20 @@ const NOT_KNOWN: [&str; 23] = [
     "sslpassword",
 ];
 
-/// What is wrong, without a word of what stands there: a bad escape may move a part of the password anywhere. A parameter that is not
-/// known is named where it is one of libpq's, or where no password stands among the parameters, of which it could be a piece.
+/// Returns what is wrong with an address, without quoting it: a wrong escape may move a part of
+/// the password anywhere. An unknown parameter is named if it is one of libpq's, or if there is
+/// no password among the parameters that it could be a piece of.
 fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
     let cause = super::error::cause(error);
     let quoted = cause.split('`').nth(1).unwrap_or_default();
     let is_word = !quoted.is_empty() && quoted.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    // The client library quotes a value nowhere, and of a name only one that it does not know.
+    // The client library never quotes a value, and quotes a name only if it is unknown.
     let what = if cause.starts_with("invalid value for option") {
-        format!("its {quoted} is none")
+        format!("its {quoted} is not valid")
     } else if NOT_KNOWN.contains(&quoted) || (cause.starts_with("unknown option") && is_word && !has_password) {
-        format!("the parameter {quoted} is not known here, leave it out")
+        format!("the parameter {quoted} is not supported, leave it out")
     } else {
-        "it has a part that nobody knows".to_owned()
+        "it has a part that cannot be recognised".to_owned()
     };
     SourceError::new(format!(
         "DATABASE_URL cannot be read: {what}; it is like postgres://user:password@host:5432/database?sslmode=require, \
@@ -243,12 +251,12 @@ fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
     ))
 }
 
-/// The URL without the settings of TLS.
+/// Returns the URL without the parameters of TLS.
 fn without_tls_of_url(url: &str, taken: &mut Taken) -> Result<String, SourceError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (_, behind_scheme) = base.split_once("://").unwrap_or_default();
     let (authority, path) = behind_scheme.split_once('/').unwrap_or((behind_scheme, ""));
-    // Else a part of the password would be taken for a host, and be told.
+    // Otherwise a part of the password would be taken for a host, and shown.
     if authority.matches('@').count() > 1 || path.contains('@') || query.contains('@') {
         return Err(SourceError::new(
             "DATABASE_URL has an @ in a wrong place; in user and password write %40 for @, %2F for / and %3F for ?",
@@ -268,7 +276,8 @@ fn without_tls_of_url(url: &str, taken: &mut Taken) -> Result<String, SourceErro
     Ok(if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) })
 }
 
-/// The keywords and values without the settings of TLS: spaces between, quotes around and a backslash before what is not plain.
+/// Returns the keywords and values without the parameters of TLS. Values with special characters
+/// are quoted, with a backslash before quotes and backslashes.
 fn without_tls_of_words(text: &str, taken: &mut Taken) -> Result<String, SourceError> {
     let unfinished = || {
         SourceError::new(
@@ -293,7 +302,7 @@ fn without_tls_of_words(text: &str, taken: &mut Taken) -> Result<String, SourceE
     Ok(kept.join(" "))
 }
 
-/// A value, and how many bytes it takes.
+/// Returns a value, and how many bytes of the text it takes.
 fn word(text: &str) -> Option<(String, usize)> {
     let quoted = text.starts_with('\'');
     let mut value = String::new();

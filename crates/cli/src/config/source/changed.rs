@@ -1,20 +1,20 @@
-//! Which rows changed, as notices say.
+//! Collects which rows changed, from notifications.
 
 use std::collections::BTreeSet;
 
-/// More keys than this are not looked at one by one.
+/// The most keys that are read one by one.
 pub(in crate::config) const KEYS_MAX: usize = 1000;
 
-/// What changed.
+/// The changed rows.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::config) enum Changed {
-    /// The rows of these keys, each named once; may be none.
+    /// The rows with these keys; the set may be empty.
     Keys(BTreeSet<String>),
-    /// Everything, or more keys than are worth being looked at one by one.
+    /// Everything may have changed, or more keys than are read one by one.
     Everything,
 }
 
-/// Shows no ids.
+/// Shows no keys: they may be personal data.
 impl std::fmt::Debug for Changed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -33,7 +33,7 @@ impl Changed {
         matches!(self, Self::Keys(keys) if keys.is_empty())
     }
 
-    /// Adds what a notice says: a key, or nothing, which stands for everything.
+    /// Adds the payload of a notification: a key, or an empty text, which stands for everything.
     pub(in crate::config) fn add(&mut self, payload: &str) {
         if let Self::Keys(keys) = self {
             if !payload.is_empty() {

@@ -1,4 +1,4 @@
-//! Connections, and why there is none.
+//! Connects to PostgreSQL, and explains failures.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -11,13 +11,13 @@ use super::error::{SourceError, cause, told};
 use super::session::{ConnectError, Session, Waiter};
 use super::tls;
 
-/// What to do about an answer in another protocol.
-const OTHER: &str = "what answers there is not PostgreSQL; correct host and port in DATABASE_URL";
-/// What to do where nothing comes.
-const SLOW: &str = "correct host and port in DATABASE_URL, see if it is PostgreSQL that listens there and no firewall stands between, \
-                    or give more time with connect_timeout=SECONDS";
+/// The message for a response in another protocol.
+const OTHER: &str = "the server there is not PostgreSQL; correct host and port in DATABASE_URL";
+/// What to do if there is no response.
+const SLOW: &str = "correct host and port in DATABASE_URL, check that PostgreSQL listens there and no firewall is \
+ in between, or allow more time with connect_timeout=SECONDS";
 
-/// Where the database is and how to get there, again and again.
+/// The address of the database and how to connect to it, any number of times.
 pub(super) struct Connector {
     address: Address,
     tls: MakeRustlsConnect,
@@ -25,7 +25,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Reads `DATABASE_URL`. It is no argument: whoever is on a machine sees the arguments of every program.
+    /// Reads `DATABASE_URL`. It is no argument, because all users of a machine can see arguments.
     pub(super) fn from_environment(stop: CancellationToken) -> Result<Self, SourceError> {
         match std::env::var("DATABASE_URL") {
             Ok(url) if !url.trim().is_empty() => Self::new(url.trim(), stop),
@@ -33,7 +33,7 @@ impl Connector {
                 "DATABASE_URL is not set; set it in the environment: DATABASE_URL='postgres://user:password@host/database'",
             )),
             Err(std::env::VarError::NotUnicode(_)) => {
-                Err(SourceError::new("DATABASE_URL is no UTF-8; write %XX for such bytes"))
+                Err(SourceError::new("DATABASE_URL is not UTF-8; write %XX for such bytes"))
             }
         }
     }
@@ -44,7 +44,8 @@ impl Connector {
         Ok(Self { address, tls, waiter: Waiter::new(stop)? })
     }
 
-    /// Connects within [`Address::patience`]: the client library bounds no more than the time until there is a socket.
+    /// Connects within [`Address::patience`]: the client library limits only the time until there
+    /// is a socket.
     pub(super) fn connect(&self) -> Result<Session, SourceError> {
         let Self { address, tls, waiter } = self;
         Session::connect(&address.config, tls, waiter, address.patience()).map_err(|error| match error {
@@ -62,9 +63,9 @@ impl Connector {
         if let Some(error) = error.as_db_error() {
             let way_out = match error.code().code() {
                 "28P01" => "correct user and password in DATABASE_URL",
-                // What pg_hba.conf says.
+                // pg_hba.conf rejects the connection.
                 "28000" => {
-                    "use another user, or sslmode=require in DATABASE_URL where only encrypted connections are admitted"
+                    "use another user, or sslmode=require in DATABASE_URL if the server admits only encrypted connections"
                 }
                 "3D000" => "correct the name of the database in DATABASE_URL",
                 "42501" => "let this user connect (GRANT CONNECT ON DATABASE … TO …), or use another user",
@@ -72,7 +73,7 @@ impl Connector {
                 _ => "see the server's log",
             };
             return SourceError::lost(format!(
-                "PostgreSQL at {place} does not let {user:?} in: {}; {way_out}",
+                "PostgreSQL at {place} rejects the user {user:?}: {}; {way_out}",
                 told(error, None)
             ));
         }
@@ -85,17 +86,15 @@ impl Connector {
         }
         let sentence = match (error.to_string().as_str(), cause(error).as_str()) {
             (_, "server does not support TLS") => {
-                "the server does no TLS; turn it on there (ssl = on), write sslmode=disable in DATABASE_URL, or correct host and port if \
-                 it is not PostgreSQL that listens there"
+                "the server does not support TLS; enable it there (ssl = on), write sslmode=disable in \
+                 DATABASE_URL, or correct host and port if the server there is not PostgreSQL"
                     .to_owned()
             }
             (_, "password missing") => {
-                format!(
-                    "the server asks {user:?} for a password; put one into DATABASE_URL (postgres://user:password@…)"
-                )
+                format!("the server asks {user:?} for a password; add one to DATABASE_URL (postgres://user:password@…)")
             }
             ("connection closed", _) => {
-                "the server hung up; see if it is PostgreSQL that listens there, and its log".to_owned()
+                "the server closed the connection; check that PostgreSQL listens there, and its log".to_owned()
             }
             (what, _) if what.starts_with("unexpected message from server") => OTHER.to_owned(),
             (what, cause) if what == cause => format!("{what}; see the server's log"),
@@ -105,7 +104,8 @@ impl Connector {
     }
 }
 
-/// True for what the reader of PostgreSQL's messages says of bytes that are none.
+/// Returns true for the errors of the client library about bytes that are not messages of
+/// PostgreSQL.
 fn is_of_another_protocol(error: &io::Error) -> bool {
     const SAID: [&str; 4] =
         ["bytes remaining on stream", "unknown message tag", "unknown authentication tag", "invalid message length"];
@@ -122,14 +122,14 @@ fn of_io(error: &io::Error) -> String {
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => {
-            format!("{error}; see if the server runs, and correct host and port in DATABASE_URL")
+            format!("{error}; check that the server runs, and correct host and port in DATABASE_URL")
         }
         ErrorKind::TimedOut => format!("{error}; {SLOW}"),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
-            format!("the server hung up ({error}); see if it is PostgreSQL that listens there, and its log")
+            format!("the server closed the connection ({error}); check that PostgreSQL listens there, and its log")
         }
         ErrorKind::InvalidInput => format!("{error}; sslmode needs a host name or an address in DATABASE_URL"),
-        // A name that is not found has no kind of its own.
+        // An unknown host name has no kind of its own.
         _ => format!("{error}; correct host and port in DATABASE_URL"),
     }
 }
@@ -154,9 +154,9 @@ mod tests {
         let (mut socket, _) = server.accept().unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let mut sent = Vec::new();
-        // It asked for TLS, and hung up.
+        // The client asked for TLS, and closed the connection.
         assert_eq!(socket.read_to_end(&mut sent).unwrap(), 8);
-        // A signal ends it sooner.
+        // A signal ends the wait sooner.
         stop.cancel();
         assert!(connector.connect().err().unwrap().to_string().contains("it was stopped"));
     }

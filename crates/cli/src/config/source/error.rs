@@ -1,23 +1,24 @@
-//! Why there are no rows, as sentences that name the way out.
+//! Errors of the database, as sentences that say what people can do.
 //!
-//! A sentence holds neither the password nor what a row holds: of what PostgreSQL says, only messages whose SQLSTATE cannot quote a
-//! value are told (PostgreSQL manual, appendix A "PostgreSQL Error Codes").
+//! A sentence contains neither the password nor the contents of a row: messages of PostgreSQL are
+//! shown only if their SQLSTATE cannot quote a value (PostgreSQL manual, appendix A "PostgreSQL
+//! Error Codes").
 
 use std::error::Error;
 use std::io;
 
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-/// Why there are no rows, in a sentence.
+/// Why rows cannot be read, as a sentence.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::config) enum SourceError {
-    /// The connection is gone, or there was none; a new one may do better.
+    /// The connection is lost, or was not established; a new one may work.
     #[error("{0}")]
     Lost(String),
-    /// What a signal makes of a wait, or of rows that were not all read yet.
+    /// A signal ended a wait, or the reading of rows.
     #[error("it was stopped before all rows were read")]
     Stopped,
-    /// A new connection would do no better.
+    /// A new connection would not help.
     #[error("{0}")]
     Other(String),
 }
@@ -31,12 +32,13 @@ impl SourceError {
         Self::Lost(sentence.into())
     }
 
-    /// True where only a new connection helps.
+    /// Returns true if a new connection may help.
     pub(in crate::config) fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_))
     }
 
-    /// Of a statement that failed. `query` is the text that positions count in; none where it is not what somebody wrote.
+    /// Returns the error of a statement that failed. `query` is the text that positions refer to;
+    /// None if the user did not write it.
     pub(super) fn of_statement(error: &tokio_postgres::Error, query: Option<&str>) -> Self {
         if let Some(error) = error.as_db_error() {
             let sentence = format!("PostgreSQL refuses the query: {}; {}", told(error, query), way_out(error.code()));
@@ -45,33 +47,38 @@ impl SourceError {
         let cause = cause(error);
         if error.is_closed() || error.source().is_some_and(<dyn Error>::is::<io::Error>) {
             return Self::lost(format!(
-                "the connection to PostgreSQL is lost ({cause}); see the server's log, then run this again"
+                "the connection to PostgreSQL is lost ({cause}); check the server's log, then run this again"
             ));
         }
-        // A column that is no UTF-8, for one: the cause names no contents.
-        Self::new(format!("what PostgreSQL answers cannot be read ({cause}); see if the database's encoding is UTF8"))
+        // For example a column that is not UTF-8; the cause quotes no contents.
+        Self::new(format!(
+            "the response of PostgreSQL cannot be read ({cause}); check that the encoding of the database is UTF8"
+        ))
     }
 }
 
-/// True where the server ends the connection with this: class 57P (shutdown) and what it does to a session that it does not want.
+/// Returns true if the server closes the connection after this error: class 57P (shutdown), class
+/// 08, and the timeout of an idle transaction.
 fn ends_connection(code: &SqlState) -> bool {
     code.code().starts_with("57P")
         || code.code().starts_with("08")
         || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
 }
 
-/// True where the message names tables, columns, users or settings, but cannot quote a value.
+/// Returns true if the message may name tables, columns, users or settings, but cannot quote a
+/// value.
 fn is_told(code: &SqlState) -> bool {
     const CLASSES: [&str; 13] = ["08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58"];
     code.code().get(..2).is_some_and(|class| CLASSES.contains(&class))
 }
 
-/// `relation "userz" does not exist (line 1, column 16, SQLSTATE 42P01)`
+/// Returns an error of PostgreSQL for messages: `relation "userz" does not exist (line 1, column
+/// 16, SQLSTATE 42P01)`.
 pub(super) fn told(error: &DbError, query: Option<&str>) -> String {
     let code = error.code().code();
     if !is_told(error.code()) {
         return format!(
-            "it failed on what a row holds (SQLSTATE {code}, its message is not shown: it may quote the row)"
+            "it failed on the contents of a row (SQLSTATE {code}, its message is hidden because it may quote the row)"
         );
     }
     let place = match (error.position(), query) {
@@ -84,7 +91,7 @@ pub(super) fn told(error: &DbError, query: Option<&str>) -> String {
     format!("{} ({place}SQLSTATE {code})", error.message())
 }
 
-/// Line and column of a character, all counted from 1.
+/// Returns line and column of a character; everything is counted from 1.
 fn line_and_column(text: &str, position: u32) -> (usize, usize) {
     let before = text.chars().take((position as usize).saturating_sub(1));
     before.fold((1, 1), |(line, column), character| match character {
@@ -93,17 +100,16 @@ fn line_and_column(text: &str, position: u32) -> (usize, usize) {
     })
 }
 
-/// What somebody can do about it.
+/// Returns what people can do about it.
 fn way_out(code: &SqlState) -> &'static str {
     match code.code() {
         "42P01" => {
-            "correct the name in --query, name its schema (shop.users), or see that DATABASE_URL names the right database"
+            "correct the name in --query, add its schema (shop.users), or check that DATABASE_URL has the right \
+             database"
         }
         "42703" | "42883" | "42601" | "42702" | "42P18" => "correct --query; psql shows the same with \\gdesc",
         "42501" => "let the user of DATABASE_URL read it (GRANT SELECT ON … TO …), or use another user",
-        "25006" => {
-            "a query for this reads and changes nothing: no function in it may write, and no FOR UPDATE stand there"
-        }
+        "25006" => "the query must only read: no function in it may write, and FOR UPDATE is not allowed",
         "57014" | "40001" | "40P01" => "run it again",
         code if code.starts_with("53") => "run it again when the server has room",
         code if code.starts_with("57P") || code.starts_with("08") => "run it again when the server is back",
@@ -112,7 +118,7 @@ fn way_out(code: &SqlState) -> &'static str {
     }
 }
 
-/// The innermost cause, without Rust's names.
+/// Returns the innermost cause of an error.
 pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

@@ -1,6 +1,6 @@
-//! A connection to PostgreSQL, for a program that waits. Every wait has its end: a signal is seen
-//! at once, whatever the server does, and nothing is left behind of a connection that is given up,
-//! neither a thread nor a socket.
+//! A connection to PostgreSQL for a synchronous program. Every wait ends: a signal is noticed at
+//! once, whatever the server does, and a connection that is given up leaves neither a thread nor
+//! a socket behind.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,22 +20,24 @@ use tokio_util::sync::CancellationToken;
 use super::changed::Changed;
 use super::error::SourceError;
 
-/// How long a server may take to hear that a statement is to end, or a connection.
+/// How long a server may take to end a statement or a connection.
 const BYE: Duration = Duration::from_secs(2);
 
-/// What drives connections, on the thread that waits for them.
+/// The runtime that drives connections, on the thread that waits for them.
 #[derive(Debug, Clone)]
 pub(super) struct Waiter {
-    /// Never dropped: that would wait for a name that is being looked up.
+    /// Never dropped, because dropping it would wait for host names that are being looked up.
     runtime: &'static Runtime,
     pub(super) stop: CancellationToken,
 }
 
 impl Waiter {
-    /// Once `stop` is cancelled, all waits end with an error.
+    /// Creates the runtime. Once `stop` is cancelled, all waits end with an error.
     pub(super) fn new(stop: CancellationToken) -> Result<Self, SourceError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
-            SourceError::new(format!("nothing can be waited for on this machine: {error}; see its limits (ulimit -n)"))
+            SourceError::new(format!(
+                "cannot start the network runtime: {error}; check the limits of this machine (ulimit -n)"
+            ))
         })?;
         Ok(Self { runtime: Box::leak(Box::new(runtime)), stop })
     }
@@ -44,7 +46,8 @@ impl Waiter {
         self.stop.is_cancelled()
     }
 
-    /// Waits for something; an error where it is to stop before that is there. What is there at once is given in any case.
+    /// Waits for a future. Returns an error if it is stopped before the result is there; a result
+    /// that is there at once is returned in any case.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, SourceError> {
         match self.runtime.block_on(select(pin!(future), pin!(self.stop.cancelled()))) {
             Either::Left((outcome, _)) => Ok(outcome),
@@ -52,34 +55,35 @@ impl Waiter {
         }
     }
 
-    /// Waits so long at most, whatever is to stop.
+    /// Waits at most so long, even if it is stopped.
     fn wait_at_most<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        // A timer is made within the runtime.
+        // A timer has to be created within the runtime.
         self.runtime.block_on(async { timeout(limit, future).await.ok() })
     }
 }
 
-/// Why there is no connection.
+/// Why no connection was established.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("the connection takes too long")]
     Slow,
-    /// What the client library says, or PostgreSQL.
+    /// An error of the client library or of PostgreSQL.
     #[error(transparent)]
     Refused(#[from] Error),
-    /// It is to stop.
+    /// It was stopped.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
 
 /// A connection.
 pub(super) struct Session {
-    /// Stands first: when it is dropped it tells the server, and `link` then sends that.
+    /// Must be the first field: dropping the client tells the server, and `link`, dropped next,
+    /// sends that.
     pub(super) client: Client,
     pub(super) link: Link,
 }
 
-/// What of a connection goes on by itself.
+/// The part of a connection that runs in the background.
 pub(super) struct Link {
     pub(super) waiter: Waiter,
     task: JoinHandle<()>,
@@ -88,7 +92,7 @@ pub(super) struct Link {
     tls: MakeRustlsConnect,
 }
 
-/// What was notified and nobody has taken yet.
+/// Notifications that were not taken yet.
 #[derive(Debug)]
 struct Heard {
     changed: Mutex<Changed>,
@@ -112,7 +116,7 @@ impl Session {
         waiter: &Waiter,
         patience: Duration,
     ) -> Result<Self, ConnectError> {
-        // A timer is made within the runtime.
+        // A timer has to be created within the runtime.
         let connecting = async { timeout(patience, config.connect(tls.clone())).await };
         let (client, connection) = waiter.wait(connecting)?.map_err(|_| ConnectError::Slow)??;
         let heard = Arc::new(Heard { changed: Mutex::new(Changed::nothing()), is_more: Notify::new() });
@@ -121,19 +125,19 @@ impl Session {
         Ok(Self { client, link: Link { waiter, task, heard, token, tls } })
     }
 
-    /// True where the connection still answers, within a time.
+    /// Returns true if the connection still responds within the limit.
     pub(super) fn answers(&self, limit: Duration) -> bool {
         self.link.waiter.wait_at_most(limit, self.client.simple_query("")).is_some_and(|answer| answer.is_ok())
     }
 }
 
 impl Link {
-    /// What one statement gives.
+    /// Runs one statement and returns its result.
     pub(super) fn run<T>(&self, statement: impl Future<Output = Result<T, Error>>) -> Result<T, SourceError> {
         self.run_as(statement, |error| SourceError::of_statement(error, None))
     }
 
-    /// The same, where what PostgreSQL says is to be worded in another way.
+    /// Runs one statement; `failed` converts the error.
     pub(super) fn run_as<T>(
         &self,
         statement: impl Future<Output = Result<T, Error>>,
@@ -142,19 +146,21 @@ impl Link {
         match self.waiter.wait(statement) {
             Ok(outcome) => outcome.map_err(|error| failed(&error)),
             Err(stopped) => {
-                // It may be waiting for a lock, and would wait on when nobody reads its answer any more.
+                // It may be waiting for a lock, and would go on waiting after nobody reads its
+                // result any more.
                 self.cancel();
                 Err(stopped)
             }
         }
     }
 
-    /// Ends the statement that the connection is busy with. Where that fails, the end of the connection does it.
+    /// Cancels the running statement. If that fails, closing the connection does it.
     pub(super) fn cancel(&self) {
         self.waiter.wait_at_most(BYE, self.token.cancel_query(self.tls.clone()));
     }
 
-    /// Ends a transaction that has changed nothing. One that is only dropped would stand open, with its locks, until the next statement.
+    /// Ends a transaction that has changed nothing. If it were only dropped, it would stay open,
+    /// with its locks, until the next statement.
     pub(super) fn end(&self, transaction: Transaction<'_>) {
         self.waiter.wait_at_most(BYE, transaction.rollback());
     }
@@ -163,10 +169,10 @@ impl Link {
         self.waiter.is_stopped()
     }
 
-    /// Waits for notices, so long at most, and takes all that there are.
+    /// Waits for notifications, at most so long, and returns all changes that were notified.
     pub(super) fn heard(&self, limit: Duration) -> Result<Changed, SourceError> {
         self.waiter.wait(async {
-            // What was heard before, while something else was waited for, has left a permit.
+            // A notification that came during other work has left a permit.
             timeout(limit, self.heard.is_more.notified()).await.ok();
         })?;
         Ok(std::mem::replace(&mut *self.heard.changed(), Changed::nothing()))
@@ -180,20 +186,20 @@ impl Drop for Link {
     }
 }
 
-/// Carries what goes to and fro until the connection ends, and takes down what is notified meanwhile.
+/// Drives the connection until it ends, and collects notifications.
 async fn serve<S, T>(mut connection: Connection<S, T>, heard: Arc<Heard>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    // An error ends the statement that is under way, which tells it.
+    // An error also ends the running statement, which reports it.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(notice) = message {
             heard.changed().add(notice.payload());
             heard.is_more.notify_one();
         }
     }
-    // Whoever waits for notices is to see that none will come.
+    // Wakes up whoever waits for notifications: no more will come.
     drop(connection);
     heard.is_more.notify_one();
 }

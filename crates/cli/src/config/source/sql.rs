@@ -1,22 +1,23 @@
-//! The statement around somebody's query: it makes PostgreSQL itself turn a row into a key and a JSON value.
+//! Wraps a query into the statements that are sent: PostgreSQL itself converts each row into a
+//! key and a JSON value.
 
 use tokio_postgres::types::{Kind, Type};
 
 use super::error::SourceError;
 
-/// What the columns of a query are.
+/// A query and its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// The query, without what ends a statement.
+    /// The query without a `;` at its end.
     query: String,
-    /// Names of all columns, the key's first.
+    /// The names of all columns, the key first.
     names: Vec<String>,
     key: KeyType,
-    /// False where the order of the database's bytes is not that of UTF-8.
+    /// False if the database's encoding is not UTF-8, so that its bytes may sort differently.
     is_utf8: bool,
 }
 
-/// How rows are found by their key. An index is of use only where the comparison is in the column's own type.
+/// The type of the key. An index is only used if the comparison is in the type of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyType {
     Text,
@@ -28,18 +29,16 @@ enum KeyType {
 }
 
 impl Shape {
-    /// The columns as PostgreSQL describes them, or what makes them none of use.
+    /// Checks the columns that PostgreSQL describes.
     pub(super) fn new(query: &str, columns: &[(String, Type)], is_utf8: bool) -> Result<Self, SourceError> {
         let query = without_end(query).to_owned();
         let (key, values) = match columns {
             [] => {
-                return Err(SourceError::new(
-                    "the query gives no rows; --query takes a SELECT with the key and the values",
-                ));
+                return Err(SourceError::new("the query returns no rows; write a SELECT with the key and the values"));
             }
             [(key, _)] => {
                 return Err(SourceError::new(format!(
-                    "the query has one column only, {key:?}, which is the key; select what the value is to hold too"
+                    "the query has only one column, {key:?}, which is the key; also select the columns of the value"
                 )));
             }
             [key, values @ ..] => (key, values),
@@ -57,7 +56,8 @@ impl Shape {
         }
         let key_type = KeyType::of(&key.1).ok_or_else(|| {
             SourceError::new(format!(
-                "the first column, {:?}, is of type {}, which makes no key; select a column with an id first (or one member, as in id->>'name')",
+                "the first column, {:?}, has the type {}, which cannot be a key; select a column with an id first \
+                 (or one member, as in id->>'name')",
                 key.0, key.1
             ))
         })?;
@@ -69,13 +69,14 @@ impl Shape {
         &self.names
     }
 
-    /// All rows, in the order of the keys' UTF-8 bytes; rows without a key last.
+    /// Returns the statement for all rows, in the order of the UTF-8 bytes of their keys, rows
+    /// without a key last.
     pub(super) fn all(&self) -> String {
         format!("{} ORDER BY {} NULLS LAST", self.select(), self.order("q.c0"))
     }
 
-    /// How whoever wrote the query finds a row by its number in the order of [`all`](Self::all), counted from 1. Nothing that the row holds
-    /// stands there.
+    /// Returns how the author of the query finds a row by its number in the order of
+    /// [`all`](Self::all), counted from 1. Quotes nothing of the row.
     pub(super) fn how_to_find(&self, row: u64) -> String {
         #[expect(clippy::expect_used, reason = "`new` takes no query without a key")]
         let (key, values) = self.names.split_first().expect("a query has columns");
@@ -89,9 +90,10 @@ impl Shape {
         format!("SELECT * FROM (the query) AS q{named} ORDER BY {order} OFFSET {offset} LIMIT 1")
     }
 
-    /// The rows of the keys in `$1` (`text[]`), in the same order.
+    /// Returns the statement for the rows of the keys in `$1` (`text[]`), in the same order.
     pub(super) fn some(&self) -> String {
-        // The first condition is for an index; the second makes it exact (a collation may take "a" for "A", and 007 is 7).
+        // The first condition can use an index; the second one is exact (a collation may equate
+        // "a" with "A", and 007 is 7).
         let by_index = match self.key.cast() {
             Some(cast) => format!("q.c0 = ANY($1::text[]{cast}) AND "),
             None => String::new(),
@@ -101,11 +103,12 @@ impl Shape {
     }
 
     fn order(&self, key: &str) -> String {
-        // Sorts like the bytes of the database, which are UTF-8 nearly everywhere.
+        // `COLLATE "C"` sorts by the bytes of the database, which are UTF-8 nearly everywhere.
         if self.is_utf8 { format!("({key})::text COLLATE \"C\"") } else { format!("convert_to(({key})::text, 'UTF8')") }
     }
 
-    /// Leaves out keys that no row can have, and that the cast in [`some`](Self::some) would fail on.
+    /// Returns the keys that a row can have. The cast in [`some`](Self::some) would fail on
+    /// others.
     pub(super) fn possible<'k>(&self, keys: &'k [String]) -> Vec<&'k str> {
         keys.iter().map(String::as_str).filter(|key| self.key.can_be(key)).collect()
     }
@@ -114,12 +117,12 @@ impl Shape {
         let columns: Vec<String> = (0..self.names.len()).map(|index| format!("c{index}")).collect();
         let named = columns.iter().zip(&self.names).skip(1);
         let values: Vec<String> = named.map(|(column, name)| format!("q.{column} AS {}", quoted(name))).collect();
-        // A column of this name would stand for itself, and not for the row.
+        // A column with this name would be used instead of the row.
         let mut row = String::from("r");
         while self.names.contains(&row) {
             row.push('_');
         }
-        // The line break ends a comment that the query ends with.
+        // The line break ends a comment at the end of the query.
         format!(
             "SELECT (q.c0)::text, row_to_json((SELECT {row} FROM (SELECT {}) AS {row}))::text FROM (\n{}\n) AS q({})",
             values.join(", "),
@@ -130,7 +133,7 @@ impl Shape {
 }
 
 impl KeyType {
-    /// None for what is no scalar.
+    /// Returns None if values of the type are not scalars.
     fn of(key: &Type) -> Option<Self> {
         match *key {
             Type::TEXT | Type::VARCHAR => return Some(Self::Text),
@@ -161,7 +164,7 @@ impl KeyType {
 
     fn can_be(self, key: &str) -> bool {
         match self {
-            // PostgreSQL has no NUL in a text.
+            // PostgreSQL has no NUL in texts.
             Self::Text | Self::Other => !key.contains('\0'),
             Self::Int2 => key.parse::<i16>().is_ok(),
             Self::Int4 => key.parse::<i32>().is_ok(),
@@ -176,12 +179,13 @@ impl KeyType {
     }
 }
 
-/// A name as SQL takes every name ("Identifiers and Key Words").
+/// Returns a quoted identifier ("Identifiers and Key Words").
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The query without the `;` that ends it, and without comments behind that ("Lexical Structure").
+/// Returns the query without the `;` at its end, and without comments after that ("Lexical
+/// Structure").
 fn without_end(query: &str) -> &str {
     let mut end = query.len();
     let mut rest = query;
@@ -190,7 +194,7 @@ fn without_end(query: &str) -> &str {
         let length = token(rest, &query[..at]).max(first.len_utf8());
         match first {
             ';' if end == query.len() => end = at,
-            // A `;` with something behind it ends nothing; PostgreSQL says what it thinks of that.
+            // A `;` with something after it is left to PostgreSQL, which reports it.
             _ if !first.is_whitespace() && first != ';' && !is_comment(rest) => end = query.len(),
             _ => {}
         }
@@ -203,7 +207,8 @@ fn is_comment(text: &str) -> bool {
     text.starts_with("--") || text.starts_with("/*")
 }
 
-/// How long the token is that this begins with, where a `;` in it would end nothing; 0 for any other.
+/// Returns the length of the comment, string or quoted name that the text begins with, in bytes:
+/// a `;` in it ends no statement. Returns 0 for anything else.
 fn token(text: &str, before: &str) -> usize {
     let until = |end: &str, skip: usize| text[skip..].find(end).map_or(text.len(), |index| skip + index + end.len());
     let in_word = |character: char| character.is_alphanumeric() || character == '_' || character == '$';
@@ -212,7 +217,7 @@ fn token(text: &str, before: &str) -> usize {
     } else if text.starts_with("/*") {
         block_comment(text)
     } else if text.starts_with('"') {
-        // A doubled quote ends one name and begins the next: the same to us.
+        // A doubled quote ends one name and begins the next, which makes no difference here.
         until("\"", 1)
     } else if text.starts_with('\'') {
         let mut letters = before.chars().rev();
@@ -232,7 +237,7 @@ fn token(text: &str, before: &str) -> usize {
     }
 }
 
-/// Block comments stand in one another.
+/// Returns the length of a block comment. They nest.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut rest = text;
@@ -254,7 +259,7 @@ fn block_comment(text: &str) -> usize {
     text.len() - rest.len()
 }
 
-/// A string with backslashes, `E'…'`.
+/// Returns the length of a string with escapes, `E'…'`.
 fn escaped(text: &str) -> usize {
     let mut characters = text.char_indices().skip(1);
     while let Some((index, character)) = characters.next() {

@@ -1,5 +1,5 @@
-//! Against a real PostgreSQL, whose address stands in `TEST_DATABASE_URL`; its user makes tables. Without one they are not run; `npm test
-//! -- --only postgres` starts one for them.
+//! Tests with a real PostgreSQL, whose address is in `TEST_DATABASE_URL` and whose user may
+//! create tables. Without it they are skipped; `npm test -- --only postgres` starts one for them.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,7 +14,7 @@ fn connector(url: &str) -> Result<Connector, SourceError> {
     Connector::new(url, CancellationToken::new())
 }
 
-/// Has a source that was stopped go on, on the same connection.
+/// Lets a stopped source continue on the same connection.
 fn go_on(source: &mut Source) {
     let token = CancellationToken::new();
     source.connector.waiter.stop = token.clone();
@@ -29,7 +29,7 @@ fn open(query: &str) -> Source {
     try_open(query).unwrap()
 }
 
-/// Does something beside the source.
+/// Executes SQL on another connection.
 fn execute(sql: &str) {
     let session = connector(&url()).unwrap().connect().unwrap();
     session.link.run(session.client.batch_execute(sql)).unwrap();
@@ -133,7 +133,7 @@ fn rows_come_in_the_order_of_their_keys_bytes() {
 fn the_order_is_that_of_utf8_whatever_the_database_holds() {
     let url = url();
     let (base, _) = url.rsplit_once('/').unwrap();
-    // In EUC_JP these stand in another order than in UTF-8.
+    // EUC_JP sorts these differently from UTF-8.
     for (encoding, keys) in [("LATIN1", &["é", "a", "Z", "ü"][..]), ("EUC_JP", &["一", "あ", "亜", "a", "ー"])] {
         execute(&format!("DROP DATABASE IF EXISTS other_{encoding}"));
         execute(&format!("CREATE DATABASE other_{encoding} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"));
@@ -214,20 +214,20 @@ fn a_query_that_does_not_do_says_what_to_do() {
         ("SELECT id, m FROM written", "column \"m\" does not exist (line 1, column 12, SQLSTATE 42703)"),
         ("SELEC", "syntax error at or near \"SELEC\" (line 1, column 1, SQLSTATE 42601)"),
         ("SELECT 1; SELECT 2", "cannot insert multiple commands"),
-        ("", "gives no rows"),
-        ("SELECT id FROM written", "one column only, \"id\""),
+        ("", "returns no rows"),
+        ("SELECT id FROM written", "only one column, \"id\""),
         ("SELECT id, n, n FROM written", "two columns \"n\"; give column 3"),
-        ("SELECT '{}'::jsonb AS j, n FROM written", "\"j\", is of type jsonb"),
+        ("SELECT '{}'::jsonb AS j, n FROM written", "\"j\", has the type jsonb"),
         ("SELECT id, n FROM written WHERE id = $1", "a parameter such as $1"),
-        ("INSERT INTO written VALUES ('b', 2)", "gives no rows"),
+        ("INSERT INTO written VALUES ('b', 2)", "returns no rows"),
         ("INSERT INTO written VALUES ('b', 2) RETURNING id, n", "must be a SELECT, VALUES or TABLE"),
         ("WITH w AS (DELETE FROM written RETURNING id, n) SELECT * FROM w", "must be a SELECT, VALUES or TABLE"),
         ("SELECT id, writes() FROM written", "cannot execute INSERT in a read-only transaction"),
         ("SELECT id, n FROM written FOR UPDATE", "cannot execute SELECT FOR UPDATE in a read-only transaction"),
-        ("EXPLAIN SELECT 1", "one column only"),
+        ("EXPLAIN SELECT 1", "only one column"),
         ("SELECT id, n FROM written) AS q; DROP TABLE written; --", "syntax error"),
-        ("SELECT id, ('row of ' || id)::int AS n FROM written", "failed on what a row holds (SQLSTATE 22P02"),
-        ("SELECT id, 1 / (n - 1) AS n FROM written", "failed on what a row holds (SQLSTATE 22012"),
+        ("SELECT id, ('row of ' || id)::int AS n FROM written", "failed on the contents of a row (SQLSTATE 22P02"),
+        ("SELECT id, 1 / (n - 1) AS n FROM written", "failed on the contents of a row (SQLSTATE 22012"),
     ] {
         let sentence = refused(query);
         assert!(sentence.contains(expected), "{query}: {sentence}");
@@ -311,7 +311,7 @@ fn a_statement_that_waits_for_a_lock_is_stopped_and_cancelled() {
     let error = source.rows(&mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().contains("it was stopped") && !error.is_lost(), "{error}");
     stopper.join().unwrap();
-    // The server has given up too: nobody waits for a lock any more.
+    // The server has stopped, too: nothing waits for a lock any more.
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'waits'::regclass";
     let count = || run(waiting).unwrap()[0].get::<_, i64>(0);
     assert!((0..600).any(|_| count() == 0 || {
@@ -339,7 +339,7 @@ fn the_columns_are_those_of_the_moment() {
     assert_eq!((rows_of(&mut source, &["a"]).len(), source.has_new_columns()), (1, false));
     execute("ALTER TABLE wide DROP COLUMN m");
     let error = source.rows(&mut |_| ControlFlow::Continue(())).unwrap_err();
-    assert!(error.to_string().contains("one column only"), "{error}");
+    assert!(error.to_string().contains("only one column"), "{error}");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn notices_are_heard_and_a_lost_connection_is_told() {
     assert!(start.elapsed() >= second);
     execute("SELECT pg_notify('Odd \"channel\"', 'b'), pg_notify('Odd \"channel\"', 'a')");
     assert_eq!(heard(&mut source).unwrap(), Changed::Keys(["a", "b"].map(str::to_owned).into()));
-    // What comes during a pass waits.
+    // Notifications during a pass are not lost.
     source
         .rows(&mut |_| {
             execute("NOTIFY \"Odd \"\"channel\"\"\"");

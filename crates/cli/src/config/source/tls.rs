@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, as libpq's `sslmode` says it (PostgreSQL manual, "SSL Support").
+//! TLS to PostgreSQL, as libpq's `sslmode` defines it (PostgreSQL manual, "SSL Support").
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::address::{Roots, TlsSettings, Trust};
 use super::error::SourceError;
 
-/// What makes TLS connections, where the server wants them.
+/// Returns what makes TLS connections, if the server supports them.
 pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, SourceError> {
     let provider = Arc::new(ring::default_provider());
     let (anchors, for_host) = match &settings.trust {
@@ -27,7 +27,9 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
     let verifier = Verifier { anchors, for_host, provider: Arc::clone(&provider) };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| SourceError::new(format!("TLS cannot be set up: {error}")))?
+        .map_err(|error| {
+            SourceError::new(format!("TLS cannot be set up: {error}; sslmode=disable connects without it"))
+        })?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &settings.client {
@@ -35,7 +37,7 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
         Some((certificates, key)) => {
             let unusable = |error: &dyn std::fmt::Display| {
                 SourceError::new(format!(
-                    "the key in {} (sslkey) cannot be used: {error}; it is a PEM file without a passphrase",
+                    "the key in {} (sslkey) cannot be used: {error}; it must be a PEM file without a passphrase",
                     key.display()
                 ))
             };
@@ -44,17 +46,17 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
         }
     };
     if settings.direct {
-        // RFC 7301; PostgreSQL asks for it where TLS comes first.
+        // PostgreSQL requires ALPN (RFC 7301) if TLS comes first.
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// Who may sign, with the certificates at hand.
+/// The trusted authorities, with their certificates.
 #[derive(Debug)]
 struct Anchors {
     store: RootCertStore,
-    /// The same as they came: a server may show one of them itself.
+    /// The certificates as they were read: a server may present one of them itself.
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -67,8 +69,8 @@ fn anchors(roots: &Roots) -> Result<Anchors, SourceError> {
     store.add_parsable_certificates(certificates.iter().cloned());
     if store.is_empty() && *roots == Roots::System {
         return Err(SourceError::new(
-            "this machine has no certificates of authorities to check the server with; install them \
-             (ca-certificates), or name a PEM file with sslrootcert=FILE in DATABASE_URL",
+            "this machine trusts no certificate authorities; install them (ca-certificates), or give a PEM file \
+             with sslrootcert=FILE in DATABASE_URL",
         ));
     }
     Ok(Anchors { store, certificates })
@@ -77,7 +79,8 @@ fn anchors(roots: &Roots) -> Result<Anchors, SourceError> {
 fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let unusable = |error: &dyn std::fmt::Display| {
         SourceError::new(format!(
-            "{} (named in DATABASE_URL) gives no certificates: {error}; it is a PEM file, -----BEGIN CERTIFICATE-----",
+            "{} (in DATABASE_URL) contains no usable certificates: {error}; it must be a PEM file, -----BEGIN \
+             CERTIFICATE-----",
             path.display()
         ))
     };
@@ -87,10 +90,11 @@ fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceEr
     if certificates.is_empty() { Err(unusable(&"there is none in it")) } else { Ok(certificates) }
 }
 
-/// Checks as much of the server's certificate as `sslmode` asks for. That the server has the key to it is always checked.
+/// Checks as much of the server's certificate as `sslmode` asks for. That the server has the
+/// private key is always checked.
 #[derive(Debug)]
 struct Verifier {
-    /// None where anybody may sign.
+    /// None if any certificate is accepted.
     anchors: Option<Anchors>,
     for_host: bool,
     provider: Arc<CryptoProvider>,
@@ -107,8 +111,9 @@ impl Verifier {
     ) -> Result<(), Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
         match verify_server_cert_signed_by_trust_anchor(parsed, &anchors.store, between, now, algorithms) {
-            // One that signed itself is mostly an authority's, which webpki takes for no server's (what it finds has no kind of its own
-            // in rustls; dates were looked at before). libpq takes it where it is the very one in sslrootcert, and so do we.
+            // A self-signed certificate is usually marked as one of an authority, which webpki
+            // does not accept for a server (rustls has no kind for that; dates were checked
+            // before). Like libpq, this accepts it if it is one of those in sslrootcert.
             Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
                 let is_named = anchors.certificates.iter().any(|one| one == shown);
                 if is_named { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
@@ -160,34 +165,37 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What a failed handshake means, and the way out.
+/// Returns what a failed handshake means, and what people can do.
 pub(super) fn refusal(error: &Error) -> String {
     if matches!(error, Error::InvalidMessage(_)) {
         return format!(
-            "what answers there speaks no TLS ({error}); see if it is PostgreSQL that listens there, and correct host and port in DATABASE_URL"
+            "the server there does not speak TLS ({error}); check that PostgreSQL listens there, and correct host \
+             and port in DATABASE_URL"
         );
     }
     let Error::InvalidCertificate(certificate) = error else {
-        return format!("TLS fails: {error}; see the server's log");
+        return format!("TLS fails: {error}; check the server's log");
     };
     let (what, way_out) = match certificate {
         CertificateError::UnknownIssuer => (
-            "is signed by nobody that is trusted here".to_owned(),
-            "name the file with its authority: sslrootcert=FILE in DATABASE_URL (or sslmode=require to encrypt without a check)",
+            "is not signed by a trusted authority".to_owned(),
+            "give the file with its authority: sslrootcert=FILE in DATABASE_URL (or sslmode=require to encrypt \
+             without this check)",
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             "is not for this host (its subjectAltName counts, not its common name)".to_owned(),
-            "write the name that it is for in DATABASE_URL, or make one for this host",
+            "use the name that it is for in DATABASE_URL, or issue one for this host",
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            ("has run out".to_owned(), "renew it on the server")
+            ("has expired".to_owned(), "renew it on the server")
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            ("is not valid yet".to_owned(), "see if this machine's clock is right")
+            ("is not valid yet".to_owned(), "check the clock of this machine")
         }
         other => (
             format!("cannot be used ({other})"),
-            "make one of version 3 with a subjectAltName, signed by an authority; sslmode=disable does without TLS",
+            "issue one of version 3 with a subjectAltName, signed by an authority; sslmode=disable connects \
+             without TLS",
         ),
     };
     format!("the server's certificate {what}; {way_out}")

@@ -1,4 +1,5 @@
-//! Which keys without a row are deleted: the sync's own, not too many at once, and only where the row is still gone.
+//! Deletes keys without a row: only keys that the sync owns, not too many at once, and only if
+//! the row is still gone.
 
 use std::collections::HashSet;
 use std::iter;
@@ -15,18 +16,19 @@ use crate::config::summary::Stopped;
 use crate::config::target::Target;
 use crate::progress::Unit;
 
-/// The most ids that the source is asked for at once.
+/// The most ids in one query of the source.
 const ASKED_MAX: usize = 1000;
 
 impl Pass<'_> {
-    /// Notes which ids are in no list, and may be in KV all the same.
+    /// Records which ids are not in KV's list, but may be in KV.
     pub(super) fn note_unlisted(&self, mut gone: Vec<String>, left: &Left) {
         let listed: HashSet<&str> = left.gone.iter().map(String::as_str).collect();
         gone.retain(|id| !listed.contains(id.as_str()) && self.lately(id).is_none());
         self.tally.change(|summary| summary.unlisted.0.extend(gone));
     }
 
-    /// True for an id whose key is the sync's own, false for one whose key is not, or was deleted; none where KV's list has no such key.
+    /// Looks up an id in KV. Returns true if the sync owns its key, false if not or if the key
+    /// was deleted, and None if KV's list has no such key.
     pub(super) fn look_up(&self, id: &str) -> Result<Option<bool>, Stopped> {
         let lately = self.lately(id);
         let listed = match lately {
@@ -41,25 +43,26 @@ impl Pass<'_> {
         Ok(stored.map(|stored| stored.hash.is_some()))
     }
 
-    /// True where so many keys are more than may be deleted without being told to.
+    /// Returns true if so many deletions need `--allow-mass-delete`.
     pub(super) fn is_mass(&self, count: u64, own: u64) -> bool {
         !self.target.allow_mass_delete && is_mass(count, own, self.recent.deleted(now_ms()))
     }
 
-    /// Tells of deletions that are suspiciously many, if they are.
+    /// Reports deletions that need `--allow-mass-delete`, and returns true if there are any.
     pub(super) fn is_refused(&self, left: &Left) -> bool {
         let count = left.gone.len() as u64;
         let is_refused = self.target.delete && self.is_mass(count, left.own);
         if is_refused {
             let lately = match self.recent.deleted(now_ms()) {
                 0 => String::new(),
-                lately => format!(" with the {lately} that were deleted within the last hour"),
+                lately => format!(", together with the {lately} deleted within the last hour,"),
             };
             self.tally.change(|summary| {
                 summary.refused = count;
                 summary.problem(format!(
-                    "{count} of {} keys have no row any more, which{lately} is more than 20 %: none of them was deleted, and the snapshot, if \
-                     there is one, stays as it is; see whether the query gives all rows, and say --allow-mass-delete if it does",
+                    "{count} of {} keys have no row any more, which{lately} is more than 20 %: none of them was \
+                     deleted, and the snapshot, if there is one, was not changed; check that the query returns \
+                     all rows, and use --allow-mass-delete if it does",
                     left.own
                 ));
             });
@@ -67,7 +70,7 @@ impl Pass<'_> {
         is_refused
     }
 
-    /// Deletes what is left without a row.
+    /// Deletes the keys that remained without a row.
     pub(super) fn delete(&self, source: &mut Source, left: Left) -> Result<(), Stopped> {
         let Target { progress, delete, dry_run, .. } = self.target;
         if !delete || left.gone.is_empty() {
@@ -93,7 +96,8 @@ impl Pass<'_> {
     }
 }
 
-/// Asks the source once more: the walk took a while, and a row may have come since, which somebody else has written already.
+/// Queries the rows once more: a row may have been added since the merge passed it, and its key
+/// written by another run.
 fn still_gone(source: &mut Source, gone: Vec<String>) -> Result<Vec<String>, Stopped> {
     let mut there = HashSet::new();
     for ids in gone.chunks(ASKED_MAX) {

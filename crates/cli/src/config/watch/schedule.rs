@@ -1,4 +1,4 @@
-//! When which pass is due. It looks at no clock: times, in milliseconds, come from outside.
+//! Decides which pass is due when. It has no clock: times are parameters, in milliseconds.
 
 use std::collections::BTreeMap;
 
@@ -6,69 +6,72 @@ use kv_store::retry::{Backoff, FailureClass};
 
 use crate::config::source::Changed;
 
-/// How long notices are gathered. Workers KV takes one write a second to a key ("Limits").
+/// How long notifications are gathered, in milliseconds. Workers KV takes one write per second to
+/// a key ("Limits").
 const GATHER_MS: u64 = 1000;
-/// The least time from snapshot to snapshot: each reads all rows.
+/// The least time between two snapshots, in milliseconds: each reads all rows.
 const SNAPSHOT_MS: u64 = 10_000;
-/// How long KV's list may lack a key that is there (KV documentation, "How KV works").
+/// How long KV's list may lack a key that exists, in milliseconds (KV documentation, "How KV
+/// works").
 const LAG_MS: u64 = 60_000;
-/// More keys than this are not looked at again one by one.
+/// More keys than this are not checked again one by one.
 const AGAIN_MAX: usize = 1000;
-/// After a failure, for ever, up to five minutes apart.
+/// The waits after failed passes: they grow to five minutes and never give up.
 const BACKOFF: Backoff =
     Backoff { first_ms: 2000, cap_ms: 300_000, retry_after_cap_ms: 0, tries_max: u32::MAX, deadline_ms: u64::MAX };
-/// A server that is down is asked more often: it costs nothing.
+/// The waits between attempts to reconnect: at most 30 seconds, because an attempt costs nothing.
 const RECONNECT: Backoff = Backoff { cap_ms: 30_000, ..BACKOFF };
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Todo {
-    /// Compare all rows.
+    /// Compare everything.
     Compare,
-    /// Bring the rows of these keys into KV.
+    /// Write the rows of these ids.
     Apply(Vec<String>),
-    /// Make the snapshot anew.
+    /// Write the snapshot.
     Snapshot,
-    /// Listen for so long, at most.
+    /// Wait for notifications, at most so many milliseconds.
     Wait(u64),
 }
 
-/// How a pass ended.
+/// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// All that it was about is in KV.
+    /// Everything that the pass was about is in KV.
     Good,
-    /// Something is not, and to try again would not change that: a row that KV cannot take, deletions that the guard refuses.
+    /// Something is not in KV, and repeating the pass would not change that: a row that KV cannot
+    /// hold, deletions that the guard refused.
     Behind,
     /// The database or the API failed.
     Failed,
 }
 
-/// What is due when.
+/// The passes that are due, and when.
 pub(super) struct Schedule {
     full_every_ms: Option<u64>,
     has_snapshot: bool,
     compare_at: Option<u64>,
-    /// When KV's list can be believed again, where the comparison before could not rely on it.
+    /// When KV's list can be trusted again, if the last comparison could not rely on it.
     sure_at: Option<u64>,
     snapshot_at: Option<u64>,
-    /// When the last snapshot was made.
+    /// When the last snapshot was written.
     snapshot_made: u64,
     changed: Changed,
-    /// When the first of the changes was heard of.
+    /// When the first of the changes was notified.
     changed_at: u64,
-    /// Keys without a row that KV's list may lack yet, and when to look at them again.
+    /// Ids without a row whose key KV's list may lack, and when to check them again.
     again: BTreeMap<String, u64>,
-    /// The pass under way, and since when.
+    /// The pass that is running, and when it started.
     under_way: Option<(PassKind, u64)>,
-    /// Those of its keys that it looks at again, for the last time.
+    /// The ids that the running pass checks again, for the last time.
     last_look: Vec<String>,
-    /// When and how long the last comparison was.
+    /// When the last comparison ended, and how long it took.
     compared: Option<(u64, u64)>,
     failures: u32,
-    /// True where a row is not in KV as it should be.
+    /// True if a row is not in KV as it should be.
     is_behind: bool,
-    /// The same of the snapshot.
+    /// True if the snapshot is not in KV as it should be.
     snapshot_is_behind: bool,
 }
 
@@ -101,7 +104,7 @@ impl Schedule {
         }
     }
 
-    /// Takes what was heard.
+    /// Adds changes that were notified.
     pub(super) fn heard(&mut self, changed: Changed, now: u64) {
         if changed.is_nothing() {
             return;
@@ -115,7 +118,8 @@ impl Schedule {
         }
     }
 
-    /// Takes keys of the pass that has just ended, which have no row, and are not in KV's list either. They may be in KV all the same.
+    /// Takes ids of the pass that has just ended that have no row and are not in KV's list. Their
+    /// keys may be in KV all the same, so they are checked again.
     pub(super) fn look_again(&mut self, keys: Vec<String>, now: u64) {
         let at = now.saturating_add(LAG_MS);
         let last_look = std::mem::take(&mut self.last_look);
@@ -126,21 +130,23 @@ impl Schedule {
         }
     }
 
-    /// A comparison could not rely on KV's list, which can be believed from then on.
+    /// Records that a comparison could not rely on KV's list, which can be trusted again at that
+    /// time.
     pub(super) fn unsure_until(&mut self, at: u64) {
         self.sure_at = Some(at);
     }
 
-    /// What to do now; whatever it is but waiting, it has begun, and [`ended`](Self::ended) is to be told.
+    /// Returns what to do now. Unless it is to wait, the pass counts as started, and
+    /// [`ended`](Self::ended) must be called after it.
     pub(super) fn next(&mut self, now: u64) -> Todo {
         let again_at = self.again.values().min().copied();
         let apply_at = match &self.changed {
-            // After a failure a comparison makes all of it good.
+            // After a failure, a comparison does all the work.
             _ if self.failures > 0 => None,
             Changed::Keys(keys) if keys.is_empty() => again_at,
             Changed::Keys(_) => Some(self.changed_at.saturating_add(GATHER_MS)),
             Changed::Everything => {
-                // Not more than half of the time is spent with comparing.
+                // Comparisons take at most half of the time.
                 let rested = self.compared.map_or(0, |(ended, length)| ended.saturating_add(length));
                 let due = self.changed_at.saturating_add(GATHER_MS).max(rested);
                 self.compare_at = Some(self.compare_at.map_or(due, |at| at.min(due)));
@@ -155,7 +161,8 @@ impl Schedule {
             (self.snapshot_at, PassKind::Snapshot),
         ];
         let due = due.into_iter().filter_map(|(at, pass)| at.map(|at| (at, pass)));
-        // Of what is due a comparison comes first: it does the others' work.
+        // If several passes are due, a comparison comes first, because it does the work of the
+        // others.
         let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return Todo::Wait(u64::MAX) };
         if at > now {
             return Todo::Wait(at.saturating_sub(now));
@@ -164,7 +171,7 @@ impl Schedule {
         match pass {
             PassKind::Snapshot => Todo::Snapshot,
             PassKind::Compare => {
-                // What is heard from now on is of later.
+                // Notifications from now on are about later changes.
                 self.changed = Changed::nothing();
                 self.sure_at = self.sure_at.filter(|at| *at > now);
                 Todo::Compare
@@ -182,7 +189,7 @@ impl Schedule {
         }
     }
 
-    /// The pass under way has ended. `random` is drawn evenly from 0 to 1.
+    /// Records that the running pass has ended. `random` is uniformly distributed from 0 to 1.
     pub(super) fn ended(&mut self, now: u64, ended: Ended, random: f64) {
         let Some((pass, since)) = self.under_way.take() else { return };
         if pass == PassKind::Compare {
@@ -202,7 +209,7 @@ impl Schedule {
                 (self.failures, self.is_behind, self.snapshot_is_behind) = (0, is_behind, false);
                 self.compare_at = self.full_every_ms.map(|every| now.saturating_add(every));
             }
-            // The rows of other keys may still be wanting.
+            // Other rows may still be missing.
             PassKind::Apply => self.is_behind |= is_behind,
             PassKind::Snapshot => self.snapshot_is_behind = is_behind,
         }
@@ -212,12 +219,12 @@ impl Schedule {
         }
     }
 
-    /// Something may have been missed.
+    /// Schedules a comparison at once: something may have been missed.
     pub(super) fn compare_now(&mut self, now: u64) {
         self.compare_at = Some(now);
     }
 
-    /// True where not all that was heard of is in KV.
+    /// Returns true if something that was notified is not in KV yet.
     pub(super) fn is_behind(&self) -> bool {
         let lacks = self.compared.is_none() || self.failures > 0 || self.is_behind || self.snapshot_is_behind;
         let is_more_due = self.sure_at.is_some() || self.snapshot_at.is_some() || !self.again.is_empty();
@@ -225,7 +232,7 @@ impl Schedule {
     }
 }
 
-/// How long to wait for the server after so many failed tries.
+/// Returns how long to wait before the next attempt to reconnect, in milliseconds.
 pub(super) fn wait_ms(tries: u32, random: f64) -> u64 {
     wait(&RECONNECT, tries, random)
 }

@@ -48,7 +48,8 @@ fn a_translation_stands_beside_its_page() {
         (file.language.as_deref(), translations)
     };
     for (path, language, translations) in [
-        // Its own language; its translations sorted by tag, the first of two that differ in case only.
+        // Its declared language; its translations are sorted by tag, and the first of two that
+        // differ in case counts.
         (
             "/about.html",
             Some("en-GB"),
@@ -56,10 +57,10 @@ fn a_translation_stands_beside_its_page() {
                 as &[&str],
         ),
         ("/about.de-AT.html", Some("de-AT"), &[]),
-        // No languages: `v2` has a digit, `main` four letters.
+        // Not languages: `v2` has a digit, `main` has four letters.
         ("/about.v2.html", Some("fr"), &[]),
         ("/shop.html", Some("fr"), &[]),
-        // No page beside it.
+        // No such page exists.
         ("/alone.de.html", Some("fr"), &[]),
         ("/index.de.html", Some("fr"), &[]),
         ("/docs/index.html", Some("fr"), &["de /docs/index.de.html"]),

@@ -22,7 +22,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A folder, as a push sees it.
+/// The plan of a push.
 struct Pushed {
     manifest: Manifest,
     blobs: Vec<Blob>,
@@ -71,7 +71,7 @@ fn the_same_folder_gives_the_same_manifest_whatever_the_time() {
     let later = push(&files, None, &[], 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&later.manifest));
     assert_eq!(first.blobs, later.blobs);
-    // Also where what is served is taken over.
+    // The same if parts of the current release are reused.
     let again = push(&files, Some(&served(&first.manifest, None)), &first.blobs, 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&again.manifest));
     assert_eq!(first.manifest.files, again.manifest.files);
@@ -87,7 +87,7 @@ fn a_file_is_as_old_as_its_bytes_under_its_path() {
     let files = [("a.txt", "a".to_owned()), ("b.txt", "B".to_owned()), ("c.txt", "b".to_owned())];
     for (rolled_back_ms, expected) in [
         (None, [("/a.txt", 100), ("/b.txt", 300), ("/c.txt", 300)]),
-        // Who has the bytes of a release that was rolled back has them with a later date than that of these.
+        // Visitors have the bytes of the release that was rolled back, with a later date.
         (Some(200_000), [("/a.txt", 200), ("/b.txt", 300), ("/c.txt", 300)]),
     ] {
         let now = push(&files, Some(&served(&before.manifest, rolled_back_ms)), &[], 300_000);
@@ -103,13 +103,14 @@ fn what_was_encoded_before_is_not_encoded_anew_as_long_as_kv_has_it() {
     let first = push(&files, None, &[], 1);
     assert!(first.blobs.iter().all(|blob| blob.origin != Origin::Kv));
     let served = served(&first.manifest, None);
-    // Under another path, too.
+    // A file with another path, too.
     let moved = [("c.html", page("a")), ("b.html", page("b"))];
     let second = push(&moved, Some(&served), &first.blobs, 2);
     assert!(second.blobs.iter().all(|blob| (blob.origin == Origin::Kv) == blob.coding.is_some()), "{:?}", second.blobs);
     let hashes = |pushed: &Pushed| pushed.blobs.iter().map(|blob| blob.hash.clone()).collect::<HashSet<_>>();
     assert_eq!(hashes(&first), hashes(&second));
-    // One encoded value is gone: all of that file are made anew, and come out the same.
+    // If one encoded value is gone, all encodings of that file are made again, with the same
+    // result.
     let of_a = first.blobs.iter().position(|blob| blob.file == 0 && blob.coding.is_some()).unwrap();
     let there: Vec<Blob> =
         first.blobs.iter().enumerate().filter(|(at, _)| *at != of_a).map(|(_, blob)| blob.clone()).collect();

@@ -65,7 +65,8 @@ fn a_file_that_changes_is_named() {
         let source = source(folder.path(), before.as_bytes());
         let known = know(&source).unwrap();
         fs::write(&source.file, &after).unwrap();
-        // Longer, but the bytes that were hashed are still there: seen by its length only, at the first pass.
+        // A longer file still has the bytes that were hashed; only the first pass sees its
+        // length.
         let is_longer = after.len() > before.len();
         assert_eq!(know(&source).is_err(), after.len() != before.len());
         assert_eq!(encode(&source, &known.body, &spool).is_err(), !is_longer, "{}", after.len());
@@ -73,7 +74,7 @@ fn a_file_that_changes_is_named() {
         assert_eq!(fault.is_err(), !is_longer, "{}", after.len());
         if let Err(fault) = fault {
             let fault = fault.to_string();
-            assert!(fault.contains("file.html has changed while it was being pushed"), "{fault}");
+            assert!(fault.contains("file.html changed while it was being pushed"), "{fault}");
         }
     }
     let gone = source(folder.path(), b"");

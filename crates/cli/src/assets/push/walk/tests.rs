@@ -35,7 +35,7 @@ fn all_files_are_pushed_but_those_that_are_never_meant() {
         (".env", ""),
         (".env.local", ""),
     ]);
-    // Sorted by bytes, as the manifest must be: the space comes before the dot.
+    // Sorted by bytes, as the manifest must be: a space comes before a dot.
     let expected = ["/.well-known/security.txt", "/a b/ä #%?.txt", "/a.txt", "/docs/_headers", "/index.html"];
     assert_eq!(paths(folder.path()), expected);
     let sources = walk(folder.path()).unwrap();
@@ -55,14 +55,14 @@ fn assetsignore_is_read_as_gitignore_is() {
         ("nested/a/b/secret", ""),
         ("node_modules/a.js", ""),
         ("_headers", ""),
-        // Only the one at the root counts.
+        // Only the file at the root counts.
         ("docs/.assetsignore", "drafts"),
     ]);
     let expected = ["/a.js", "/docs/.assetsignore", "/docs/drafts/a.html", "/keep.map", "/node_modules/a.js"];
     assert_eq!(paths(folder.path()), expected);
 }
 
-/// UAX #15: the same characters have one path, in Form C, however the disk has them.
+/// The same characters have one path, in Form C, whatever form the disk has (UAX #15).
 #[test]
 fn names_are_in_normalization_form_c() {
     let files = [
@@ -76,20 +76,20 @@ fn names_are_in_normalization_form_c() {
     assert_eq!(paths(disk.path()), expected);
     assert!(walk(disk.path()).unwrap().iter().all(|source| source.file.exists()));
 
-    // What the Worker, which has no table of Unicode, takes for a name in Form C is one.
+    // The Worker has no table of Unicode; what it takes for a name in Form C is one.
     let is_taken = |text: &str| !static_assets::may_be_decomposed(text);
     let mut characters = (0..0x300).filter_map(char::from_u32).map(String::from);
     assert!(characters.all(|text| is_taken(&text) && form_c(&text) == text));
     assert!(files.iter().all(|(name, _)| !is_taken(name) || form_c(name) == *name));
 
-    // Two folders that are one; two files that would be.
+    // Two folders that become one; two files that would.
     let twins = folder(&[("u\u{308}/a", ""), ("\u{fc}/b", "")]);
     assert_eq!(paths(twins.path()), ["/\u{fc}/a", "/\u{fc}/b"]);
     let twins = folder(&[("u\u{308}.html", ""), ("\u{fc}.html", ""), ("a", "")]);
     let [fault] = walk(twins.path()).unwrap_err().try_into().unwrap();
     assert!(fault.ends_with("and both would be /\u{fc}.html; rename one"), "{fault}");
 
-    // What is left out stays out in either form.
+    // A pattern matches a name in either form.
     for (pattern, name) in [("entwu\u{308}rfe/", "entw\u{fc}rfe"), ("/entw\u{fc}rfe", "entwu\u{308}rfe")] {
         let ignored = folder(&[(".assetsignore", pattern), (&format!("{name}/secret"), ""), ("a", "")]);
         assert_eq!(paths(ignored.path()), ["/a"], "{pattern}");
@@ -105,21 +105,21 @@ fn all_faults_are_told_at_once() {
     let folder = self::folder(&[(".assetsignore", "*.map\n/drafts/[a\n"), ("a.txt", "")]);
     assert_eq!(
         walk(folder.path()).unwrap_err(),
-        [".assetsignore line 2: a [ in it is not closed; write \\[ for the character itself"]
+        [".assetsignore line 2: a [ is not closed; write \\[ for the character itself"]
     );
     let folder = self::folder(&[(".assetsignore/a", ""), ("a.txt", "")]);
-    assert_eq!(walk(folder.path()).unwrap_err(), [".assetsignore: it is a folder, and must be a file; rename it"]);
+    assert_eq!(walk(folder.path()).unwrap_err(), [".assetsignore: it is a folder, but must be a file; rename it"]);
 
     let folder = self::folder(&[("kv-edge:blob", ""), ("kv-edge:current", ""), ("a.txt", "")]);
     let faults = walk(folder.path()).unwrap_err();
     assert_eq!(faults.len(), 2, "{faults:?}");
-    assert!(faults[0].contains("kv-edge:blob: no visitor reaches this path"), "{faults:?}");
+    assert!(faults[0].contains("kv-edge:blob: no URL can have this path"), "{faults:?}");
 
     let folder = self::folder(&[("_headers", "")]);
     assert!(walk(folder.path()).unwrap_err()[0].starts_with("there is no file in "));
     assert!(walk(&folder.path().join("nowhere")).is_err());
     assert!(
-        walk(&folder.path().join("_headers")).unwrap_err()[0].contains("is a file, and a release is made of a folder")
+        walk(&folder.path().join("_headers")).unwrap_err()[0].contains("is a file; give the folder that contains it")
     );
 }
 
@@ -146,13 +146,13 @@ fn links_are_followed_within_the_folder() {
     symlink("..", folder.path().join("a/up")).unwrap();
     fs::write(folder.path().join(OsStr::from_bytes(b"\xff.txt")), "").unwrap();
     let faults = walk(folder.path()).unwrap_err();
-    // The loop in both ways that lead to it.
+    // The loop is found on both ways that lead to it.
     assert_eq!(faults.len(), 5, "{faults:?}");
     for (name, part) in [
         ("root", "the link leads out of the folder, to /;"),
         ("broken", "No such file"),
         ("up", "loop"),
-        (".txt", "no UTF-8"),
+        (".txt", "not UTF-8"),
     ] {
         assert!(faults.iter().any(|fault| fault.contains(name) && fault.contains(part)), "{name}: {faults:?}");
     }

@@ -93,13 +93,13 @@ fn what_cannot_be_read_is_told_without_a_word_of_it() {
 #[test]
 fn a_parameter_that_is_not_known_is_named_where_it_is_no_piece_of_a_password() {
     for (url, expected) in [
-        ("postgres://u:p@h/d?no_such=1", "the parameter no_such is not known here, leave it out"),
-        ("host=h user=u no_such=1", "the parameter no_such is not known here, leave it out"),
-        ("postgres://u@h/d?password=p&requirepeer=x", "the parameter requirepeer is not known here, leave it out"),
-        ("postgres://u@h/d?password=p&no_such=1", "it has a part that nobody knows"),
-        ("postgres://u:p@h/d?connect_timeout=x", "its connect_timeout is none"),
-        ("postgres://u:p@h/d?keepalives_retries=x", "its keepalives_retries is none"),
-        ("postgres://u:p@h:x/d", "its port is none"),
+        ("postgres://u:p@h/d?no_such=1", "the parameter no_such is not supported, leave it out"),
+        ("host=h user=u no_such=1", "the parameter no_such is not supported, leave it out"),
+        ("postgres://u@h/d?password=p&requirepeer=x", "the parameter requirepeer is not supported, leave it out"),
+        ("postgres://u@h/d?password=p&no_such=1", "it has a part that cannot be recognised"),
+        ("postgres://u:p@h/d?connect_timeout=x", "its connect_timeout is not valid"),
+        ("postgres://u:p@h/d?keepalives_retries=x", "its keepalives_retries is not valid"),
+        ("postgres://u:p@h:x/d", "its port is not valid"),
     ] {
         let sentence = Address::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(sentence.starts_with(&format!("DATABASE_URL cannot be read: {expected}; ")), "{url}: {sentence}");

@@ -41,15 +41,15 @@ fn what_ends_a_statement_is_left_out() {
 #[test]
 fn columns_that_make_no_key_or_no_value_are_refused() {
     for (columns, expected) in [
-        (&[][..], "gives no rows"),
-        (&[("id", Type::TEXT)], "one column only, \"id\""),
+        (&[][..], "returns no rows"),
+        (&[("id", Type::TEXT)], "only one column, \"id\""),
         (&[("id", Type::TEXT), ("a", Type::BOOL), ("a", Type::BOOL)], "two columns \"a\"; give column 3"),
         (&[("id", Type::TEXT), ("?column?", Type::INT4)], "column 2 of the query has no name"),
-        (&[("id", Type::JSON), ("a", Type::BOOL)], "is of type json"),
-        (&[("id", Type::JSONB), ("a", Type::BOOL)], "is of type jsonb"),
-        (&[("id", Type::TEXT_ARRAY), ("a", Type::BOOL)], "is of type _text"),
-        (&[("id", Type::BYTEA), ("a", Type::BOOL)], "is of type bytea"),
-        (&[("id", Type::INT4_RANGE), ("a", Type::BOOL)], "is of type int4range"),
+        (&[("id", Type::JSON), ("a", Type::BOOL)], "has the type json"),
+        (&[("id", Type::JSONB), ("a", Type::BOOL)], "has the type jsonb"),
+        (&[("id", Type::TEXT_ARRAY), ("a", Type::BOOL)], "has the type _text"),
+        (&[("id", Type::BYTEA), ("a", Type::BOOL)], "has the type bytea"),
+        (&[("id", Type::INT4_RANGE), ("a", Type::BOOL)], "has the type int4range"),
     ] {
         let sentence = shape(columns).unwrap_err();
         assert!(sentence.contains(expected), "{columns:?}: {sentence}");
@@ -113,7 +113,7 @@ fn a_row_is_found_by_its_number_whatever_its_columns_are_called() {
     for (names, is_utf8, expected) in [
         (&["id", "a"][..], true, r#"AS q ORDER BY (q."id")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
         (&["i\"d", "a"], true, r#"AS q ORDER BY (q."i""d")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
-        // The other one of this name keeps it.
+        // The other column of this name keeps it.
         (&["id", "id", "id_"], true, r#"AS q("id__") ORDER BY (q."id__")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
         (&["id", "a"], false, r#"AS q ORDER BY convert_to((q."id")::text, 'UTF8') OFFSET 3 LIMIT 1"#),
     ] {

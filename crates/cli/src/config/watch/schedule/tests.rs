@@ -8,7 +8,7 @@ fn apply(keys: &[&str]) -> Todo {
     Todo::Apply(keys.iter().map(|key| (*key).to_owned()).collect())
 }
 
-/// A schedule whose first comparison took from 0 to 100.
+/// Returns a schedule whose first comparison ran from 0 to 100.
 fn begun(full_every_ms: Option<u64>, has_snapshot: bool) -> Schedule {
     let mut schedule = Schedule::new(0, full_every_ms, has_snapshot);
     assert!(schedule.is_behind());
@@ -57,7 +57,7 @@ fn many_changes_are_one_comparison_that_leaves_time_for_others() {
         assert_eq!(schedule.next(1200), Todo::Compare);
         schedule.heard(Changed::Everything, 1300);
         schedule.ended(9200, Ended::Good, 1.0);
-        // It took 8 seconds.
+        // The comparison took 8 seconds.
         assert_eq!(schedule.next(9200), Todo::Wait(8000));
         assert_eq!(schedule.next(17_200), Todo::Compare);
         schedule.ended(17_300, Ended::Good, 1.0);
@@ -131,7 +131,7 @@ fn what_cannot_be_in_kv_leaves_it_behind_and_delays_nothing() {
     schedule.ended(61_400, Ended::Good, 1.0);
     assert_eq!(schedule.next(70_200), Todo::Snapshot);
     schedule.ended(70_300, Ended::Good, 1.0);
-    // The row that was wanting may be another one.
+    // The missing row may be another one.
     assert!(schedule.is_behind());
     assert_eq!(schedule.next(120_200), Todo::Compare);
     schedule.ended(120_300, Ended::Good, 1.0);
@@ -161,13 +161,13 @@ fn keys_that_the_list_may_lack_are_looked_at_once_more() {
     pass(&mut schedule, 1200, &["a", "b", "c", "d"], &["a", "b", "c"]);
     assert!(schedule.is_behind());
     assert_eq!(schedule.next(1200), Todo::Wait(60_000));
-    // Of those one is heard of again, for which a minute begins anew, and one is in KV by now.
+    // One of them is notified again, so its minute starts again; another one is in KV by now.
     schedule.heard(keys(&["a", "c", "e"]), 30_000);
     pass(&mut schedule, 31_000, &["a", "c", "e"], &["a"]);
     assert_eq!(schedule.next(31_000), Todo::Wait(30_200));
     pass(&mut schedule, 61_200, &["b"], &["b"]);
     assert!(schedule.is_behind());
-    // Together with what is heard of then.
+    // Together with what is notified then.
     schedule.heard(keys(&["f"]), 90_500);
     pass(&mut schedule, 91_500, &["a", "f"], &["a", "f"]);
     assert_eq!(schedule.next(91_500), Todo::Wait(60_000));
