@@ -143,8 +143,7 @@ fn from_store(
         if request.min_fresh.is_some_and(|seconds| left_ms < seconds.saturating_mul(1000)) {
             return None;
         }
-        let times = stored.metadata.times;
-        let cost_ms = times.received_ms.saturating_sub(times.requested_ms);
+        let cost_ms = stored.metadata.times.response_delay_ms();
         return serve(None, !is_backing_off && stale::is_early_refresh(cost_ms, left_ms, random));
     }
     let stale_ms = ttl_ms.unsigned_abs();

@@ -43,6 +43,15 @@ pub struct ExchangeTimes {
     pub received_ms: u64,
 }
 
+impl ExchangeTimes {
+    /// Returns `response_delay` (RFC 9111 §4.2.3): how long the response took, in milliseconds;
+    /// 0 if the clock was set back in the meantime.
+    #[must_use]
+    pub fn response_delay_ms(self) -> u64 {
+        self.received_ms.saturating_sub(self.requested_ms)
+    }
+}
+
 /// Where a freshness lifetime comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifetimeSource {
@@ -82,7 +91,7 @@ impl Freshness {
         times: ExchangeTimes,
         default_lifetime_ms: Option<u64>,
     ) -> Self {
-        let ExchangeTimes { requested_ms, received_ms } = times;
+        let received_ms = times.received_ms;
         // RFC 9110 §6.6.1: a response without a date counts as dated when it was received.
         let date_ms = fields.get("date").and_then(|date| date_of_lines(&date)).unwrap_or(received_ms);
         let (lifetime_ms, basis) = if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
@@ -105,9 +114,8 @@ impl Freshness {
         // very second is 0 s old.
         let received_second_ms = received_ms / 1000 * 1000;
         let apparent_age_ms = received_second_ms.saturating_sub(date_ms);
-        let delay_ms = received_ms.saturating_sub(requested_ms);
         let age_ms = fields.get("age").map_or(0, |age| age_of_lines(&age)).saturating_mul(1000);
-        let initial_age_ms = apparent_age_ms.max(age_ms.saturating_add(delay_ms));
+        let initial_age_ms = apparent_age_ms.max(age_ms.saturating_add(times.response_delay_ms()));
         Self { lifetime_ms, basis, initial_age_ms, received_ms }
     }
 

@@ -91,7 +91,9 @@ pub(super) async fn get(
     }
     let read = context.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
-    *kv_ms = Some(kv_ms.unwrap_or(0).saturating_add(read_ms.saturating_sub(now_ms)));
+    // 0 if the clock was set back in the meantime.
+    let read_took_ms = read_ms.saturating_sub(now_ms);
+    *kv_ms = Some(kv_ms.unwrap_or(0) + read_took_ms);
     let headed = match read {
         Ok(Some(headed)) => headed,
         Ok(None) => return Err(MissReason::Absent),
@@ -195,7 +197,8 @@ pub(super) async fn read_to_end(
 ) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
     #[allow(clippy::cast_precision_loss)] // Far below 2^53.
     let (length, max) = (length.map_or(-1.0, |length| length as f64), VALUE_BYTES_MAX as f64);
-    JsFuture::from(collect(stream, length, max)?).await.map(|bytes| bytes.dyn_into().ok())
+    let bytes = JsFuture::from(collect(stream, length, max)?).await?;
+    if bytes.is_null() { Ok(None) } else { Ok(Some(bytes.dyn_into()?)) }
 }
 
 async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResponse, body: &js_sys::ArrayBuffer) {

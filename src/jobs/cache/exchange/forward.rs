@@ -195,7 +195,7 @@ impl TimedResponse {
     }
 
     pub(super) fn took_ms(&self) -> u64 {
-        self.times.received_ms.saturating_sub(self.times.requested_ms)
+        self.times.response_delay_ms()
     }
 }
 

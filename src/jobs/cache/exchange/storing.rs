@@ -289,8 +289,7 @@ impl Exchange {
             StorageKey::Variant { .. } => self.url.variant_key(&selecting_fields),
         };
         // The response to a write is newer than the invalidation that the write causes.
-        let requested_ms =
-            if self.cache_request.is_safe { times.requested_ms } else { times.received_ms.saturating_add(1) };
+        let requested_ms = if self.cache_request.is_safe { times.requested_ms } else { times.received_ms + 1 };
         let received =
             StoredMetadata::from_response(&self.fields(), credentials, status, &received.fields, times, None);
         let received = if self.cache_request.is_safe { received } else { received.without_cookies() };
