@@ -29,7 +29,7 @@ pub enum CacheError {
     #[error("The origin {0} is not on the list CACHE_UPSTREAMS.")]
     NotAllowed(String),
     /// `CDN-Loop` shows that this request has passed through kv-edge before (RFC 8586 §2).
-    #[error("The request came back to kv-edge: the upstream sends it here.")]
+    #[error("The request has passed through kv-edge before: the upstream sends it back.")]
     Loop,
     /// A `GET` or `HEAD` with a body. The body could change the response but is not part of the
     /// cache key (RFC 9110 §9.3.1).
@@ -37,7 +37,7 @@ pub enum CacheError {
     UnexpectedBody,
     /// The upstream redirects to a URL that the client could not have asked for, or too many
     /// times.
-    #[error("The upstream redirects to where kv-edge does not follow.")]
+    #[error("The upstream redirects to a URL that the cache may not fetch, or too many times.")]
     Redirect,
     /// The upstream did not answer, or its response broke off. The text is for the log only.
     #[error("the upstream failed: {0}")]
@@ -49,21 +49,21 @@ pub enum CacheError {
     /// The page has a content coding that is not supported, or more than three codings
     /// ([`PageCoding`](crate::page_view::PageCoding)).
     #[error(
-        "The upstream's page has a content coding that is not read here; gzip, deflate, br and zstd are, up to three."
+        "The upstream's page has an unsupported content coding; gzip, deflate, br and zstd are supported, up to three."
     )]
     ContentCoding,
     /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
     #[error("The upstream did not answer in time.")]
     Timeout,
     /// The upstream failed repeatedly, and its circuit is open.
-    #[error("The upstream keeps failing and is left alone for a while.")]
+    #[error("The upstream keeps failing, so its circuit is open.")]
     CircuitOpen {
         /// Seconds until the next attempt; at least 1.
         retry_after_seconds: u64,
     },
     /// The request says `only-if-cached`, and no stored response may be used (RFC 9111
     /// §5.2.1.7).
-    #[error("The request is for a stored answer only, and there is none that may be used.")]
+    #[error("The request says only-if-cached, and no stored response may be used.")]
     NotCached,
 }
 
@@ -95,26 +95,26 @@ impl HttpError for CacheError {
 
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
-            Self::MissingUrl => Self::MissingUrl, "`/cache` is asked for without saying for which page.";
+            Self::MissingUrl => Self::MissingUrl, "The request to `/cache` names no page.";
             Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The parameter `url` cannot be decoded.";
-            Self::NotAUrl => Self::NotAUrl, "What `/cache` is asked for is no absolute URL.";
+            Self::NotAUrl => Self::NotAUrl, "The URL for `/cache` is not absolute.";
             Self::Unusable(_) => Self::Unusable(OriginError::Scheme),
-                "What `/cache` is asked for is a URL that it does not fetch: the sentence says why.";
-            Self::UrlTooLong => Self::UrlTooLong, "The URL that `/cache` is asked for is too long.";
+                "The cache does not fetch this URL; the sentence says why.";
+            Self::UrlTooLong => Self::UrlTooLong, "The URL for `/cache` is too long.";
             Self::NotAllowed(_) => Self::NotAllowed("https://other.example".to_owned()),
-                "The var `CACHE_UPSTREAMS` does not list the origin of the URL. Add it there, if it is to be cached.";
-            Self::Loop => Self::Loop, "`CDN-Loop` shows that the upstream sends the request back to where it comes from.";
-            Self::UnexpectedBody => Self::UnexpectedBody, "A `GET` or `HEAD` comes with a body, by which nothing is kept.";
+                "The var `CACHE_UPSTREAMS` does not list the origin of the URL. Add it there to have it cached.";
+            Self::Loop => Self::Loop, "`CDN-Loop` shows that the upstream sends the request back to kv-edge.";
+            Self::UnexpectedBody => Self::UnexpectedBody, "A `GET` or `HEAD` has a body, which is not part of the cache key.";
             Self::Redirect => Self::Redirect,
-                "The upstream of a page redirects to what the var `CACHE_UPSTREAMS` does not list, or too often.";
+                "The upstream of a page redirects to an origin that the var `CACHE_UPSTREAMS` does not list, or more than 5 times.";
             Self::Upstream(_) => Self::Upstream("Network connection lost.".to_owned()),
-                "The upstream cannot be reached, or its answer broke off or is none. The log says what happened.";
-            Self::TooLong => Self::TooLong, "The upstream's page is too much to be read.";
-            Self::ContentCoding => Self::ContentCoding, "The upstream's page is compressed in a way that is not read here.";
+                "The upstream cannot be reached, or its response broke off or is not valid HTTP. The log says what happened.";
+            Self::TooLong => Self::TooLong, "The upstream's page is too large to be turned into JSON.";
+            Self::ContentCoding => Self::ContentCoding, "The upstream's page is compressed in a way that is not supported.";
             Self::Timeout => Self::Timeout, "The upstream took longer than the var `UPSTREAM_TIMEOUT_MS` says.";
             Self::CircuitOpen { .. } => Self::CircuitOpen { retry_after_seconds: 30 },
-                "The upstream failed again and again, and is not asked before `Retry-After` has passed.";
-            Self::NotCached => Self::NotCached, "The request says `only-if-cached`, and nothing is kept that may be used.";
+                "The upstream failed repeatedly. No request is sent to it until `Retry-After` has passed.";
+            Self::NotCached => Self::NotCached, "The request says `only-if-cached`, and no stored response may be used.";
         }
     }
 }

@@ -257,7 +257,7 @@ impl HttpError for PurgeError {
     fn examples() -> Vec<(Self, &'static str)> {
         let fault = Fault { path: String::new(), problem: "it is not UTF-8".into() };
         one_of_each! {
-            Self::LengthRequired => Self::LengthRequired, "The purge comes without a `Content-Length`.";
+            Self::LengthRequired => Self::LengthRequired, "The purge has no `Content-Length`.";
             Self::TooLong => Self::TooLong, "The purge is too long.";
             Self::Invalid(_) => Self::Invalid(vec![fault]), "The purge is not of [this form](cache.md#purging).";
         }
@@ -354,7 +354,7 @@ fn short_enough(text: &str) -> Result<(), String> {
 fn problem(error: CacheError) -> String {
     match error {
         CacheError::Unusable(error) => error.to_string(),
-        CacheError::NotAUrl => "it has characters that a URL has as escapes only".to_owned(),
+        CacheError::NotAUrl => "it has characters that must be percent-encoded in a URL".to_owned(),
         CacheError::UrlTooLong => format!("it has more than {URL_BYTES_MAX} bytes"),
         CacheError::NotAllowed(origin) => format!("the origin {origin} is not on the list CACHE_UPSTREAMS"),
         other => other.to_string(),

@@ -78,7 +78,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
         metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
         isolate.cache.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
     } else {
-        log.warning("too_many_purges", &"nothing that was kept before now is used");
+        log.warning("too_many_purges", &"no response stored before now is used");
         purges.add_all(requested_ms);
     }
     let bytes = if is_complete { bytes } else { 0 };

@@ -103,7 +103,7 @@ pub(super) async fn get(
         }
     };
     let broken = || {
-        context.log().warning("broken_record", &"what is kept does not parse");
+        context.log().warning("broken_record", &"the stored record does not parse");
         MissReason::Broken
     };
     let metadata = match headed.head {

@@ -198,8 +198,8 @@ fn what_is_wrong_in_a_request_is_said_with_its_place() {
         (r#"{"prefix": "https://u@a.example"}"#, "prefix: it has a user name or password"),
         (r#"{"prefix": "https://a.example/b%2"}"#, "prefix: it ends within a percent-escape"),
         (r#"{"prefix": ""}"#, "prefix: it does not start with http:// or https://"),
-        (r#"{"url": "https://a.example/é"}"#, "url: it has characters that a URL has as escapes only"),
-        (r#"{"prefix": "https://a.example/a b"}"#, "prefix: it has characters that a URL has as escapes only"),
+        (r#"{"url": "https://a.example/é"}"#, "url: it has characters that must be percent-encoded in a URL"),
+        (r#"{"prefix": "https://a.example/a b"}"#, "prefix: it has characters that must be percent-encoded in a URL"),
         (r#"{"tag": "é"}"#, "tag: it has characters that are not printable ASCII"),
         (r#"{"tag": "a\nb"}"#, "tag: it has characters that are not printable ASCII"),
     ] {

@@ -314,7 +314,7 @@ impl Exchange {
         if u64::from(body.byte_length()) == length {
             Ok(body)
         } else {
-            Err(CacheError::Upstream("its body has another length than it says".to_owned()))
+            Err(CacheError::Upstream("its body does not have the declared length".to_owned()))
         }
     }
 }
