@@ -36,12 +36,12 @@ pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_
 pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
     let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
-    let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = exchange.answer().await?;
+    let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = exchange.respond().await?;
     let diagnostics = Diagnostics { cache_status, kv_ms, upstream_ms };
     match &source {
         ResponseSource::Stored { hit, received } => {
             let (method, fields) = (context.method(), exchange.fields());
-            let answer = client_response::from_stored(
+            let response = client_response::from_stored(
                 method,
                 &fields,
                 &hit.stored,
@@ -49,7 +49,7 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
                 &diagnostics,
                 Clock.now_ms(),
             );
-            let body = match (&answer.part, &hit.body) {
+            let body = match (&response.part, &hit.body) {
                 (BodyPart::Nothing, body) => {
                     response_store::discard(body);
                     JsValue::NULL
@@ -66,24 +66,24 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
                     part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
                 }
             };
-            render(&answer, &body)
+            render(&response, &body)
         }
         ResponseSource::Upstream { received, body } => {
-            let mut answer =
+            let mut response =
                 client_response::from_upstream(context.method(), received.status, &received.fields, &diagnostics);
             if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
-                answer.edits.set("date", date);
+                response.edits.set("date", date);
             }
-            let body = if answer.part == BodyPart::Nothing { &JsValue::NULL } else { body };
-            forwarding::pass_back(&received.response, &answer.edits, body)
+            let body = if response.part == BodyPart::Nothing { &JsValue::NULL } else { body };
+            forwarding::pass_back(&received.response, &response.edits, body)
                 .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
         }
     }
 }
 
-fn render(answer: &ClientResponse<'_>, body: &JsValue) -> Result<Response, RequestError> {
+fn render(response: &ClientResponse<'_>, body: &JsValue) -> Result<Response, RequestError> {
     // The runtime refuses what is not an HTTP response, such as a status of 999.
-    forwarding::respond(answer.status, &answer.fields, &answer.edits, body)
+    forwarding::respond(response.status, &response.fields, &response.edits, body)
         .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
 }
 

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hit_says_how_fresh_it_is() {
+    fn a_hit_states_its_ttl() {
         // RFC 9211 §2.4: the number is negative if the response is stale.
         for (ttl, detail, member) in [
             (17, None, "kv-edge; hit; ttl=17"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_request_says_why_and_what_came_of_it() {
+    fn a_forwarded_request_states_the_reason_and_the_result() {
         let status = |fwd, status, is_stored, ttl, detail| {
             CacheStatus::Forwarded { fwd, status, is_stored, ttl, detail }.to_string()
         };

@@ -188,7 +188,7 @@ mod tests {
     // RFC 9110 §7.1: "The target URI excludes the reference's fragment component, if any, since
     // fragment identifiers are reserved for client-side processing".
     #[test]
-    fn the_url_is_what_follows_in_the_target_in_its_canonical_form() {
+    fn the_url_follows_in_the_target_and_becomes_canonical() {
         for (target, url) in [
             ("/cache/https://example.com/a?b=c", "https://example.com/a?b=c"),
             ("/cache/https:/example.com/a?b=c", "https://example.com/a?b=c"),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_listed_http_url_is_refused() {
+    fn only_http_urls_of_listed_origins_are_accepted() {
         let not_allowed = |origin: &str| CacheError::NotAllowed(origin.into());
         for (href, error) in [
             ("https://evil.example/", not_allowed("https://evil.example")),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_platform_would_escape_is_escaped() {
+    fn whatever_fetch_escapes_is_escaped() {
         let url = of_href("https://example.com/\"<>`{}^'?\"<>`{}^'").unwrap();
         assert_eq!(url.as_str(), "https://example.com/%22%3C%3E%60%7B%7D%5E'?%22%3C%3E`{}^%27");
         assert_eq!(of_href(url.as_str()).unwrap(), url);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_read_alike_are_other_variants() {
+    fn lists_with_the_same_text_are_different_variants() {
         let url = of_href("https://example.com/").unwrap();
         let key = |list: &[(&str, &str)]| {
             let list: SelectingFields =
@@ -336,7 +336,7 @@ mod tests {
         }
 
         #[test]
-        fn other_urls_variants_and_views_have_other_keys(
+        fn different_urls_variants_and_views_have_different_keys(
             one in URLS, other in URLS, selecting_fields in "-|[a-f]{0,3}", another in "-|[a-f]{0,3}"
         ) {
             let (Ok(one), Ok(other)) = (of_href(&one), of_href(&other)) else { return Ok(()) };

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_var_names_further_ones_in_any_case() {
+    fn a_var_adds_names_in_any_case() {
         for var in ["X-Session", " x-a, X-SESSION,,", "x-session,"] {
             let fields = CredentialFields::parse(var);
             for name in ["x-session", "x_session"] {

@@ -115,10 +115,10 @@ mod tests {
     use http_semantics::fields::Fields;
 
     #[test]
-    fn a_record_is_answered_as_it_stands_and_a_broken_one_is_a_miss() {
+    fn a_record_is_returned_unchanged_and_a_broken_one_is_a_miss() {
         let record = r#"{"title":"A \"b\"","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}"#;
-        let answer = json_from_record(record.as_bytes()).unwrap();
-        assert_eq!(String::from_utf8(answer).unwrap(), format!(r#"{{"data":{record},"fromCache":true}}"#));
+        let response = json_from_record(record.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(response).unwrap(), format!(r#"{{"data":{record},"fromCache":true}}"#));
         assert_eq!(json_around(record, true), format!(r#"{{"data":{record},"fromCache":true}}"#));
         assert_eq!(json_around(record, false), format!(r#"{{"data":{record},"fromCache":false}}"#));
         assert_eq!(json_from_record(b"{\"title\":\"\xff\",\"content\":\"\",\"lastUpdated\":\"\"}"), None);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_behind_a_redirect_is_kept_as_long_as_the_way_there_holds() {
+    fn the_view_of_a_redirected_page_is_fresh_as_long_as_the_redirects() {
         assert_eq!(redirected_fields(5, &["a".to_owned(), "b".to_owned()]).get("cache-tag").as_deref(), Some("a,b"));
         assert!(!redirected_fields(5, &[]).has("cache-tag"));
         assert_eq!(redirected_fields(5, &[]).get("cache-control").as_deref(), Some("max-age=5"));

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_if_error_of_answer_or_request_lasts_for_its_seconds() {
+    fn stale_if_error_of_response_or_request_lasts_for_its_seconds() {
         let directives = stored("max-age=1, stale-if-error=10");
         let request = CacheControl::parse("stale-if-error=20");
         let none = CacheControl::default();
@@ -144,13 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_stale_if_error_counts_only_for_an_answer_that_said_that_it_was_fresh() {
+    fn a_clients_stale_if_error_counts_only_for_an_explicitly_fresh_response() {
         let (request, none) = (CacheControl::parse("stale-if-error=20"), CacheControl::default());
         for control in ["", "max-age=0", "no-cache=\"set-cookie\"", "max-age=x"] {
             assert!(!may_serve_on_error(&stored(control), &request, 0), "{control}");
         }
         assert!(may_serve_on_error(&stored("max-age=1"), &request, 0));
-        assert!(may_serve_on_error(&stored("max-age=0, stale-if-error=10"), &none, 0), "the answer's own word counts");
+        assert!(
+            may_serve_on_error(&stored("max-age=0, stale-if-error=10"), &none, 0),
+            "the response's own directive counts"
+        );
     }
 
     #[test]
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_served_stale_where_a_directive_forbids_it() {
+    fn nothing_is_served_stale_if_a_directive_forbids_it() {
         // RFC 9111 §5.2.2.2: "must-revalidate" … "MUST NOT reuse that response … until it has
         // been successfully validated". §5.2.2.8 proxy-revalidate, §5.2.2.10 s-maxage: the same
         // for a shared cache. §5.2.2.4 no-cache.
@@ -182,7 +185,7 @@ mod tests {
         assert!(is_early_refresh(100, 0, || most), "expired");
         assert!(!is_early_refresh(100, 10, || most) && is_early_refresh(100, 10, || 0));
         assert!(!is_early_refresh(0, 1, || 0), "what costs nothing is never early");
-        assert!(!is_early_refresh(100, 3001, || panic!("not asked far from expiry")));
+        assert!(!is_early_refresh(100, 3001, || panic!("not drawn far from expiry")));
         // P(early) = e^(-ttl/cost).
         let hits =
             |ttl_ms: u64| (0..1000_u64).filter(|at| is_early_refresh(100, ttl_ms, || at * (most / 1000))).count();
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn kv_keeps_an_answer_past_its_stale_windows_within_limits() {
+    fn kv_keeps_a_response_past_its_stale_windows_within_limits() {
         let stored = |control: &str, etag: Option<&str>, default_ms, now_ms| {
             let fields: HeaderSection =
                 [("cache-control", control)].into_iter().chain(etag.map(|etag| ("etag", etag))).collect();

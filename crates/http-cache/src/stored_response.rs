@@ -67,16 +67,16 @@ impl StoredMetadata {
         let (directives, is_targeted) = CacheControl::of_response(fields);
         let freshness = Freshness::of(self.status, fields, &directives, is_targeted, times, None);
         let with_cookies = stores_cookies(&directives, is_targeted, &freshness);
-        let renewed = Self { fields: stored_fields(fields, with_cookies), times, ..self.clone() };
+        let updated = Self { fields: stored_fields(fields, with_cookies), times, ..self.clone() };
         let names = match Vary::parse(fields.get("vary").as_deref()) {
             Vary::Names(names) => names,
             // `Vary: *` is not stored.
             Vary::Nothing | Vary::Star => Vec::new(),
         };
         if self.selecting_fields.iter().map(|(name, _)| name).eq(&names) {
-            return renewed;
+            return updated;
         }
-        Self { selecting_fields: vary::selecting_fields(&names, request), epoch_ms: times.received_ms, ..renewed }
+        Self { selecting_fields: vary::selecting_fields(&names, request), epoch_ms: times.received_ms, ..updated }
     }
 
     /// Returns the metadata of a value in KV that has none. Nothing is known but that KV still
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_in_kv_is_read_back_and_a_broken_one_is_none() {
+    fn metadata_is_read_back_from_json_and_a_broken_record_is_an_error() {
         let metadata = StoredMetadata {
             status: 203,
             fields: [("etag", "\"a\\b\""), ("vary", "x"), ("set-cookie", "ü=1")].into_iter().collect(),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_stands_beside_a_fresh_one_and_in_the_place_of_a_stale_one() {
+    fn a_variant_is_stored_beside_a_fresh_one_and_replaces_a_stale_one() {
         // RFC 9111 §4.1: "If no stored response matches, the cache cannot satisfy the presented
         // request. Typically, the request is forwarded to the origin server".
         let (one, other) = (selecting_fields(&[("accept", "a")]), selecting_fields(&[("accept", "b")]));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rule_of_selection_begins_anew() {
+    fn other_selecting_fields_begin_a_new_epoch() {
         let [accept, both, language, none] =
             [&[("accept", "a")][..], &[("accept", "a"), ("cookie", "b")], &[("accept-language", "a")], &[]]
                 .map(selecting_fields);
@@ -369,25 +369,25 @@ mod tests {
         .into_iter()
         .collect();
         let request: HeaderSection = [("accept", "b")].into_iter().collect();
-        let renewed = primary.updated(&request, &fields, later);
+        let updated = primary.updated(&request, &fields, later);
         let stored: HeaderSection =
             [("cache-control", "max-age=5, private=\"x-a\""), ("vary", "accept")].into_iter().collect();
-        assert_eq!(renewed, StoredMetadata { fields: stored, times: later, ..primary });
+        assert_eq!(updated, StoredMetadata { fields: stored, times: later, ..primary });
         // RFC 9111 §4.1: with another list of selecting fields, it is the response to this
         // request.
         let other: HeaderSection = [("vary", "x-c")].into_iter().collect();
-        let of_another = renewed.updated(&request, &other, later);
+        let of_another = updated.updated(&request, &other, later);
         assert_eq!((of_another.selecting_fields.len(), of_another.epoch_ms), (1, later.received_ms));
         assert_eq!(of_another.selecting_fields[0], ("x-c".to_owned(), "-".to_owned()));
         // RFC 9111 §4.3.4: the stored response is fresh again; its age counts from the
         // validation.
-        let stored = StoredResponse::new(renewed, None);
+        let stored = StoredResponse::new(updated, None);
         assert_eq!(stored.freshness.age_ms(NOW_MS + 71_000), 1000);
         assert_eq!(stored.freshness.ttl_ms(NOW_MS + 71_000), 4000);
     }
 
     #[test]
-    fn what_is_left_and_what_is_over_is_told_in_whole_seconds_and_milliseconds() {
+    fn ttl_is_in_whole_seconds_and_staleness_in_milliseconds() {
         // Together with `Age`, which is rounded down, it adds up to the lifetime.
         let stored = variant(&SelectingFields::new(), 0);
         for (after_ms, ttl, stale_ms) in [
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn freshness_by_default_is_for_what_says_nothing_of_its_own() {
+    fn a_default_lifetime_is_for_responses_that_state_none() {
         let unknown = StoredMetadata::unknown(NOW_MS);
         assert_eq!(StoredResponse::new(unknown.clone(), Some(60_000)).ttl_seconds(NOW_MS), 60);
         assert_eq!(StoredResponse::new(unknown, None).ttl_seconds(NOW_MS), 0);

@@ -56,7 +56,7 @@ mod tests {
     use http_semantics::fields::HeaderSection;
 
     fn changed(method: &str, fields: &[(&'static str, &str)], is_stored: bool) -> (Vec<String>, Vec<String>) {
-        let conditions = if is_stored { vec![("if-none-match", "\"kept\"".to_owned())] } else { Vec::new() };
+        let conditions = if is_stored { vec![("if-none-match", "\"stored\"".to_owned())] } else { Vec::new() };
         let edits = edits(method, &HeaderSection::from(fields), conditions, is_stored).unwrap();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         (edits.remove.iter().map(ToString::to_string).collect(), set)
@@ -69,18 +69,18 @@ mod tests {
         assert_eq!(changed("GET", &fields, false), (vec![], own.map(str::to_owned).to_vec()));
         let (removed, set) = changed("GET", &fields, true);
         assert_eq!(removed, ["if-none-match", "if-range", "range"]);
-        assert_eq!(set, [own[0], own[1], "if-none-match: \"kept\""]);
+        assert_eq!(set, [own[0], own[1], "if-none-match: \"stored\""]);
     }
 
     #[test]
-    fn a_write_keeps_its_conditions_and_its_framing_and_a_get_is_sent_without_a_body() {
+    fn a_write_retains_conditions_and_framing_and_a_get_has_no_body() {
         let fields = [("if-match", "\"a\""), ("content-length", "0"), ("transfer-encoding", "chunked")];
         assert_eq!(changed("PUT", &fields, false).0, [""; 0]);
         assert_eq!(changed("GET", &fields, false).0, ["content-length", "transfer-encoding"]);
     }
 
     #[test]
-    fn what_a_visitor_says_of_host_path_method_and_client_does_not_reach_the_upstream() {
+    fn forwarding_fields_of_a_client_do_not_reach_the_upstream() {
         for name in [
             "x-forwarded-host",
             "x-forwarded-for",
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_here_before_is_a_loop() {
+    fn a_request_that_passed_through_before_is_a_loop() {
         let fields = HeaderSection::from(&[("cdn-loop", "a, kv-edge")]);
         assert_eq!(edits("GET", &fields, Vec::new(), false), Err(CacheError::Loop));
         let (_, set) = changed("GET", &[("cdn-loop", "a"), ("via", "1.0 b")], false);

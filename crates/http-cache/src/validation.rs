@@ -60,8 +60,8 @@ pub fn freshened(stored: &HeaderSection, not_modified: &HeaderSection) -> Header
     let is_replaced = |name: &str| {
         matches!(name, "age" | "date") || ((is_taken(name) || name == "set-cookie") && not_modified.has(name))
     };
-    let kept = stored.iter().filter(|(name, _)| !is_replaced(name));
-    kept.chain(not_modified.iter().filter(|(name, _)| is_taken(name))).collect()
+    let retained = stored.iter().filter(|(name, _)| !is_replaced(name));
+    retained.chain(not_modified.iter().filter(|(name, _)| is_taken(name))).collect()
 }
 
 /// Returns true for a field that describes the stored bytes: how to decode them or their length

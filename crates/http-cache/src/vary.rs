@@ -74,7 +74,7 @@ pub fn matches(selecting_fields: &SelectingFields, stored_fields: &impl Fields, 
 }
 
 fn selector(name: &str, request: &impl Fields) -> String {
-    request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalised(name, &value)))
+    request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalize(name, &value)))
 }
 
 /// Returns 16 bytes of SHA-256 as 22 characters of base64url.
@@ -93,7 +93,7 @@ fn hash(value: &str) -> String {
 
 /// Returns the value in a form that all equivalent values share, as far as the field's
 /// specification defines equivalence (RFC 9111 §4.1).
-fn normalised(name: &str, value: &str) -> String {
+fn normalize(name: &str, value: &str) -> String {
     // RFC 9110 §12.5.1 to §12.5.4: only the weights define an order. Names of media types,
     // charsets, codings and languages are case-insensitive (§8.3.1, §8.3.2, §8.4.1, §8.5.1).
     let member: fn(&str) -> Option<String> = match name {

@@ -92,7 +92,7 @@ impl Exchange {
         MessageFields::with_names(&self.request, &self.names)
     }
 
-    pub(super) async fn answer(&self) -> Result<ExchangeResult, RequestError> {
+    pub(super) async fn respond(&self) -> Result<ExchangeResult, RequestError> {
         if decision::has_unexpected_body(&self.method, &self.fields()) {
             return Err(CacheError::UnexpectedBody.into());
         }

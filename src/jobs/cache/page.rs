@@ -53,7 +53,7 @@ pub(super) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
         Some(cached) => cached,
         None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
     };
-    PageRequest { context: Rc::clone(context), key: url.page_key(), url }.answer().await
+    PageRequest { context: Rc::clone(context), key: url.page_key(), url }.respond().await
 }
 
 #[derive(Clone)]
@@ -73,7 +73,7 @@ struct FetchedPage {
 }
 
 impl PageRequest {
-    async fn answer(&self) -> Result<Response, RequestError> {
+    async fn respond(&self) -> Result<Response, RequestError> {
         let now_ms = Clock.now_ms();
         let cache_request = CacheRequest::of("GET", &HeaderSection::default());
         let mut kv_ms = None;
@@ -152,7 +152,7 @@ impl PageRequest {
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| RequestError::internal(&thrown))?;
             let exchange = Exchange::new(&self.context, request, "GET", url.clone());
-            let outcome = if is_refresh { exchange.revalidate().await? } else { exchange.answer().await? };
+            let outcome = if is_refresh { exchange.revalidate().await? } else { exchange.respond().await? };
             let (status, fields, times) = outcome.source.head();
             let Some(location) = fields.get("location").filter(|_| page_view::is_redirect(status)) else {
                 let mut page = self.read_page(outcome).await?;

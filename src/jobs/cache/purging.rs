@@ -40,7 +40,7 @@ const REFRESH_MIN_MS: u64 = 1000;
 /// `CACHE_REFRESH` seconds.
 pub(super) async fn purge_list(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
-    let (store, log) = (context.env().pages(), context.log());
+    let (store, log) = (context.env().cache_store(), context.log());
     let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match look {
         Look::Fresh(record) => Ok(record.value),
@@ -90,7 +90,7 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Request
     context.authorize()?;
     let vars = context.vars();
     let targets = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
-    let (store, at_ms) = (context.env().pages(), Clock.now_ms());
+    let (store, at_ms) = (context.env().cache_store(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
     let written = join_all(purges.iter().map(|purge| write_purge(&store, purge, &vars.cache.upstreams))).await;
     written.into_iter().collect::<Result<(), RequestError>>()?;

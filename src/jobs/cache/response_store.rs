@@ -81,7 +81,7 @@ pub(super) enum MissReason {
 pub(super) async fn get(
     context: &RequestContext,
     key: &Key<'_>,
-    form: &StoredView,
+    view: &StoredView,
     now_ms: u64,
     kv_ms: &mut Option<u64>,
 ) -> Result<CacheHit, MissReason> {
@@ -89,7 +89,7 @@ pub(super) async fn get(
     if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
         return Ok(CacheHit { stored, body: Body::Bytes(body) });
     }
-    let read = context.env().pages().headed(key, (!form.is_whole).then_some(BODY_BYTES_MAX)).await;
+    let read = context.env().cache_store().headed(key, (!view.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
     // 0 if the clock was set back in the meantime.
     let read_took_ms = read_ms.saturating_sub(now_ms);
@@ -108,7 +108,7 @@ pub(super) async fn get(
     };
     let metadata = match headed.head {
         Some(head) => StoredMetadata::from_json(&head),
-        None => form.default_lifetime_ms.map(|_| StoredMetadata::unknown(read_ms)).ok_or(UnusableRecord::Broken),
+        None => view.default_lifetime_ms.map(|_| StoredMetadata::unknown(read_ms)).ok_or(UnusableRecord::Broken),
     };
     let metadata = match metadata {
         Ok(metadata) => metadata,
@@ -121,9 +121,9 @@ pub(super) async fn get(
         discard(&headed.body);
         return Err(MissReason::Absent);
     }
-    let stored = Rc::new(StoredResponse::new(metadata, form.default_lifetime_ms));
+    let stored = Rc::new(StoredResponse::new(metadata, view.default_lifetime_ms));
     let body = match headed.body {
-        Body::Bytes(bytes) => Body::Bytes((form.body)(&bytes).ok_or_else(broken)?),
+        Body::Bytes(bytes) => Body::Bytes((view.body)(&bytes).ok_or_else(broken)?),
         Body::Stream(stream) => Body::Stream(stream),
     };
     if let Body::Bytes(body) = &body {
@@ -153,12 +153,12 @@ pub(super) fn store(
     key: &Key<'_>,
     stored: &Rc<StoredResponse>,
     body: &js_sys::ArrayBuffer,
-    form: &StoredView,
+    view: &StoredView,
 ) {
-    if let Some(body) = (form.body)(body) {
+    if let Some(body) = (view.body)(body) {
         store_in_memory(context, key, stored, &body, Clock.now_ms());
     }
-    let (key, stored, body, store) = (key.to_static(), Rc::clone(stored), body.clone(), context.env().pages());
+    let (key, stored, body, store) = (key.to_static(), Rc::clone(stored), body.clone(), context.env().cache_store());
     let log = context.log().clone();
     context.wait_until(async move { put(&store, &log, &key, &stored, &body).await });
 }
@@ -185,7 +185,7 @@ pub(super) fn store_stream(
         // The response in memory is older, even if only its length differs.
         memory(|memory| memory.remove_older(key.as_str(), stored.metadata.times.requested_ms));
         store_in_memory(&again, &key, &stored, &body, Clock.now_ms());
-        put(&again.env().pages(), log, &key, &stored, &body).await;
+        put(&again.env().cache_store(), log, &key, &stored, &body).await;
     });
 }
 
@@ -234,7 +234,7 @@ pub(super) fn invalidate(context: &RequestContext, keys: Vec<Key<'static>>, now_
     for key in &keys {
         memory(|memory| memory.invalidate(key.as_str(), now_ms));
     }
-    let (store, log) = (context.env().pages(), context.log().clone());
+    let (store, log) = (context.env().cache_store(), context.log().clone());
     context.wait_until(async move {
         for key in keys {
             delete(&store, &log, &key).await;

@@ -15,7 +15,7 @@ extern "C" {
 
 impl Bindings {
     /// Returns `CACHE_KV`, with the stored responses and views of `/cache`, and the purges.
-    pub(crate) fn pages(&self) -> Store {
+    pub(crate) fn cache_store(&self) -> Store {
         Store::new(self.cache_kv())
     }
 }

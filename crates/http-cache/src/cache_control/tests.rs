@@ -32,7 +32,7 @@ fn seconds_are_digits_and_at_most_two_to_the_31() {
 }
 
 #[test]
-fn a_lifetime_that_cannot_be_read_is_stale() {
+fn a_malformed_lifetime_is_stale() {
     // RFC 9111 §4.2.1: "Caches are encouraged to consider responses that have invalid freshness
     // information (e.g., a max-age directive with non-integer content) to be stale." §5.2: a
     // recipient "ought to accept both forms" of an argument.
@@ -111,7 +111,7 @@ fn directives_without_an_argument_are_read_in_any_case() {
 }
 
 #[test]
-fn what_keeps_an_answer_from_others_is_found_in_broken_fields() {
+fn restricting_directives_are_found_in_malformed_fields() {
     let (all, absent) = (Qualified::All, Qualified::Absent);
     for (field, no_store, no_cache, private) in [
         ("private max-age=60", false, &absent, &all),
@@ -133,7 +133,7 @@ fn what_keeps_an_answer_from_others_is_found_in_broken_fields() {
 }
 
 #[test]
-fn no_cache_and_private_speak_of_the_message_or_of_fields() {
+fn no_cache_and_private_apply_to_the_message_or_to_fields() {
     // RFC 9111 §5.2.2.4: "The qualified form … with an argument that lists one or more field
     // names"; a sender SHOULD NOT, so may, use the token form.
     for (argument, expected) in [
@@ -156,7 +156,7 @@ fn no_cache_and_private_speak_of_the_message_or_of_fields() {
 }
 
 #[test]
-fn directives_of_requests_that_cannot_be_read_allow_nothing_and_ask_nothing() {
+fn malformed_request_directives_are_ignored() {
     // RFC 9111 §5.2.1.2: "If no value is assigned to max-stale, then the client will accept a
     // stale response of any age."
     for (argument, max_stale, seconds) in [
@@ -181,7 +181,7 @@ fn directives_of_requests_that_cannot_be_read_allow_nothing_and_ask_nothing() {
 }
 
 #[test]
-fn pragma_counts_where_a_request_has_no_cache_control() {
+fn pragma_counts_if_a_request_has_no_cache_control() {
     // RFC 9111 §5.4: "the Pragma request header field was defined for HTTP/1.0 caches, so that
     // clients could specify a "no-cache" request".
     let of = |fields: &[(&'static str, &str)]| CacheControl::of_request(&HeaderSection::from(fields));
@@ -201,7 +201,7 @@ fn pragma_counts_where_a_request_has_no_cache_control() {
 }
 
 #[test]
-fn a_targeted_field_counts_alone_where_it_is_valid_and_not_empty() {
+fn a_targeted_field_overrides_cache_control_if_it_is_valid_and_not_empty() {
     // RFC 9213 §2.2: "the cache MUST select the first … field with a valid, non-empty value …
     // and it MUST ignore the Cache-Control and Expires header fields in that response, unless no
     // valid, non-empty value is available".
@@ -371,7 +371,7 @@ proptest! {
     }
 
     #[test]
-    fn what_stands_around_a_directive_does_not_change_it(
+    fn the_text_around_a_directive_does_not_change_it(
         seconds in 0..SECONDS_MAX,
         before in proptest::collection::vec("[a-z]{1,5}(=([a-z0-9]{1,5}|\"[a-z0-9=, ]{0,9}\"))?", 0..4),
         after in "[a-z=\", -]{0,20}",
@@ -389,7 +389,7 @@ proptest! {
     }
 
     #[test]
-    fn both_fields_say_the_same_where_both_are_well_formed(
+    fn both_fields_have_one_meaning_if_both_are_well_formed(
         members in proptest::collection::btree_map(
             prop_oneof![Just("max-age"), Just("s-maxage"), Just("stale-if-error"), Just("x")], 0..SECONDS_MAX, 1..4),
         flags in proptest::collection::btree_set(

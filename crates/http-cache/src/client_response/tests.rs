@@ -31,7 +31,7 @@ fn lines(fields: Pairs<'_>) -> HeaderSection {
 }
 
 /// A stored response with a body of ten bytes.
-fn keeping(status: u16, fields: Pairs<'_>) -> StoredResponse {
+fn stored_response(status: u16, fields: Pairs<'_>) -> StoredResponse {
     let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
     StoredResponse::new(
         StoredMetadata {
@@ -68,7 +68,7 @@ fn field(response: &ClientResponse<'_>, name: &str) -> String {
 }
 
 #[test]
-fn a_hit_says_how_old_it_is_and_which_way_it_took() {
+fn a_hit_has_age_via_and_cache_status() {
     // RFC 9111 §4: "When a stored response is used to satisfy a request without validation, a
     // cache MUST generate an Age header field, replacing any present in the response with a
     // value equal to the stored response's current_age". RFC 9110 §7.6.3: a proxy "MUST send an
@@ -83,7 +83,7 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
         ("x-a", "2"),
         ("cache-control", "max-age=60"),
     ];
-    let stored = keeping(200, &fields);
+    let stored = stored_response(200, &fields);
     let response = from_stored("GET", &HeaderSection::from(&[]), &stored, None, &HIT, RECEIVED_MS + 1999);
     assert_eq!((response.status, &response.part), (200, &BodyPart::Whole));
     let expected = [
@@ -100,21 +100,21 @@ fn a_hit_says_how_old_it_is_and_which_way_it_took() {
     assert_eq!(sent(&response), expected);
     let silent = Diagnostics { kv_ms: None, ..HIT };
     let first = [("cache-control", "max-age=60")];
-    let stored = keeping(200, &first);
+    let stored = stored_response(200, &first);
     let response = from_stored("GET", &HeaderSection::from(&[]), &stored, None, &silent, RECEIVED_MS);
     let expected = ["cache-control: max-age=60", "age: 0", "via: 1.1 kv-edge", "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&response), expected);
 }
 
 #[test]
-fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
+fn only_a_hit_has_the_age_of_the_cache() {
     // RFC 9111 §5.1: "The presence of an Age header field implies that the response was not
     // generated or validated by the origin server for this request." What came just now has the
     // upstream's own, or none.
     for (received_age, expected) in [(None, ""), (Some("30"), "30")] {
         let mut fields = vec![("cache-control", "max-age=60"), ("connection", "x-hop"), ("x-hop", "1"), ("x-a", "1")];
         fields.extend(received_age.map(|age| ("age", age)));
-        let (received, stored) = (lines(&fields), keeping(200, &fields));
+        let (received, stored) = (lines(&fields), stored_response(200, &fields));
         let response =
             from_stored("GET", &HeaderSection::from(&[]), &stored, Some(&received), &MISS, RECEIVED_MS + 5000);
         assert_eq!(field(&response, "age"), expected, "stored just now");
@@ -123,7 +123,7 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
         let response = from_stored("GET", &HeaderSection::from(&[]), &stored, None, &HIT, RECEIVED_MS + 5000);
         assert_eq!(field(&response, "age"), (received_age.map_or(0, |_| 30) + 5).to_string(), "a hit");
     }
-    let stored = keeping(200, &[("cache-control", "max-age=1")]);
+    let stored = stored_response(200, &[("cache-control", "max-age=1")]);
     let stale = CacheStatus::Hit { ttl: -3, detail: Some("stale-if-error") };
     let response = from_stored(
         "GET",
@@ -139,7 +139,7 @@ fn age_is_that_of_the_cache_only_where_the_upstream_was_not_asked() {
 }
 
 #[test]
-fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
+fn a_response_just_received_has_all_fields_but_those_of_its_connection() {
     // RFC 9110 §7.6.1: "Intermediaries MUST parse a received Connection header field before a
     // message is forwarded and, for each connection-option in this field, remove any header or
     // trailer field(s) from the message with the same name".
@@ -158,7 +158,7 @@ fn what_came_just_now_has_all_its_fields_but_those_of_its_connection() {
         ("cache-control", "private=\"x-private\""),
         ("last-modified", MODIFIED),
     ];
-    let (received, stored) = (lines(&fields), keeping(200, &fields));
+    let (received, stored) = (lines(&fields), stored_response(200, &fields));
     let own = [
         "via: 1.1 kv-edge",
         "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
@@ -202,7 +202,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
         ("set-cookie", "a=1"),
         ("x-a", "1"),
     ];
-    let stored = keeping(200, &fields);
+    let stored = stored_response(200, &fields);
     let names = |response: &ClientResponse<'_>| {
         let lines = sent(response);
         lines.iter().map(|line| line.split_once(':').unwrap().0.to_owned()).collect::<Vec<_>>().join(" ")
@@ -216,7 +216,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
     let miss = from_stored("HEAD", &request, &stored, Some(&received), &MISS, RECEIVED_MS);
     assert_eq!((miss.status, &miss.part), (304, &BodyPart::Nothing));
     assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "validated: no Age");
-    let untagged = keeping(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
+    let untagged = stored_response(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
     let request = HeaderSection::from(&[("if-modified-since", MODIFIED)]);
     let hit = from_stored("GET", &request, &untagged, None, &HIT, RECEIVED_MS);
     assert_eq!(names(&hit), "last-modified cache-control age via cache-status server-timing");
@@ -244,7 +244,7 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
     // present". §13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an
     // If-None-Match".
     let (stored, later, earlier) =
-        (keeping(200, &PART), "Sun, 06 Nov 1994 08:00:01 GMT", "Sun, 06 Nov 1994 07:59:59 GMT");
+        (stored_response(200, &PART), "Sun, 06 Nov 1994 08:00:01 GMT", "Sun, 06 Nov 1994 07:59:59 GMT");
     let (same, other, range) = (("if-none-match", "\"a\""), ("if-none-match", "\"b\""), ("range", "bytes=0-1"));
     let rows: [(&str, Pairs<'_>, u16); 14] = [
         ("names it", &[same], 304),
@@ -274,18 +274,18 @@ fn preconditions_go_in_the_order_of_rfc_9110() {
         (&[], DATE, 304),
         (&[], "Sun, 06 Nov 1994 08:49:36 GMT", 200),
     ] {
-        let stored = keeping(200, fields);
+        let stored = stored_response(200, fields);
         assert_eq!(part("GET", &stored, &[("if-modified-since", since)]).0, status, "{fields:?} {since}");
     }
 }
 
 #[test]
-fn a_range_is_part_of_what_is_kept() {
+fn a_range_is_part_of_the_stored_response() {
     // RFC 9110 §14.2: "the server … SHOULD send a 206 (Partial Content) response with content
     // containing one or more partial representations that correspond to the satisfiable
     // range-spec(s)". §15.5.17: 416 "SHOULD generate a Content-Range header field specifying the
     // current length".
-    let stored = keeping(200, &PART);
+    let stored = stored_response(200, &PART);
     let strong = ("if-range", "\"a\"");
     let rows: [(&str, Pairs<'_>, u16, &str, &str); 15] = [
         ("first bytes", &[("range", "bytes=0-3")], 206, "0..4", "bytes 0-3/10"),
@@ -313,17 +313,17 @@ fn a_range_is_part_of_what_is_kept() {
     for (if_range, status) in [("\"b\"", 200), ("W/\"a\"", 200), (DATE, 200), (MODIFIED, 416), ("\"a\"", 416)] {
         assert_eq!(part("GET", &stored, &[("range", "bytes=10-"), ("if-range", if_range)]).0, status, "{if_range}");
     }
-    let same_second = keeping(200, &[("last-modified", DATE), ("date", DATE)]);
+    let same_second = stored_response(200, &[("last-modified", DATE), ("date", DATE)]);
     assert_eq!(part("GET", &same_second, &[("range", "bytes=0-1"), ("if-range", DATE)]).0, 200, "a weak date");
 }
 
 #[test]
-fn a_part_and_a_416_say_what_they_are() {
+fn a_206_and_a_416_have_the_fields_of_rfc_9110() {
     // RFC 9110 §15.3.7: "MUST generate … Date, Cache-Control, ETag, Expires, Content-Location,
     // and Vary" in a 206, whose Content-Length is that of the part. A 416 does not carry the
     // representation.
     let fields: Vec<_> = PART.into_iter().chain([("content-length", "10"), ("via", "1.1 a"), ("vary", "x")]).collect();
-    let stored = keeping(200, &fields);
+    let stored = stored_response(200, &fields);
     let of =
         |range| from_stored("GET", &HeaderSection::from(&[("range", range)]), &stored, None, &HIT, RECEIVED_MS + 1000);
     let partial = of("bytes=0-1");
@@ -342,7 +342,7 @@ fn a_part_and_a_416_say_what_they_are() {
 }
 
 #[test]
-fn conditions_and_ranges_are_those_of_a_success() {
+fn conditions_and_ranges_apply_to_a_success_only() {
     // RFC 9110 §13.2.1: "A server MUST ignore all received preconditions if its response to the
     // same request without those conditions … would have been a status code other than a 2xx
     // (Successful) or 412". §14.2: a range applies where "the result … without the Range header
@@ -358,13 +358,13 @@ fn conditions_and_ranges_are_those_of_a_success() {
         (404, (404, "all"), (404, "all")),
         (503, (503, "all"), (503, "all")),
     ] {
-        let stored = keeping(status, &PART);
+        let stored = stored_response(status, &PART);
         for (request, (expected, bytes)) in [(request, to_condition), (range, to_range)] {
             let (status, body, _) = part("GET", &stored, request);
             assert_eq!((status, body.as_str()), (expected, bytes), "{status} to {request:?}");
         }
     }
-    let stored = keeping(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
+    let stored = stored_response(200, &[("content-length", "10"), ("cache-control", "max-age=60")]);
     for range in ["bytes=0-1", "bytes=10-"] {
         let response = from_stored("HEAD", &HeaderSection::from(&[("range", range)]), &stored, None, &HIT, RECEIVED_MS);
         assert_eq!((response.status, &response.part), (200, &BodyPart::Nothing), "HEAD");
@@ -373,7 +373,7 @@ fn conditions_and_ranges_are_those_of_a_success() {
 }
 
 #[test]
-fn the_upstreams_answer_passes_as_it_is() {
+fn the_upstreams_response_is_passed_on_unchanged() {
     let fields = lines(&[("content-length", "4"), ("content-range", "bytes 0-3/10"), ("via", "1.1 a"), ("age", "3")]);
     for (method, status, expected) in [
         ("GET", 200, BodyPart::Whole),
@@ -403,7 +403,7 @@ fn the_upstreams_answer_passes_as_it_is() {
 }
 
 #[test]
-fn an_answer_without_a_date_gets_that_of_its_arrival() {
+fn a_response_without_a_date_is_dated_when_it_is_received() {
     // RFC 9110 §6.6.1: "A recipient with a clock that receives a response message without a Date
     // header field MUST record the time it was received and append a corresponding Date header
     // field to the message's header section if it is cached or forwarded downstream."

@@ -46,8 +46,8 @@ fn cache_request(method: &str, cache_control: &str) -> CacheRequest {
 
 /// The decision on a GET with this `Cache-Control`, so many milliseconds after a response with
 /// that one was received.
-fn decision_after(request: &str, answer: &str, after_ms: u64, is_backing_off: bool) -> String {
-    let stored = stored(answer, 0);
+fn decision_after(request: &str, response: &str, after_ms: u64, is_backing_off: bool) -> String {
+    let stored = stored(response, 0);
     let selected = SelectedResponse { stored: &stored, is_backing_off };
     let never = || unreachable!("no random bits are needed");
     as_text(decide(
@@ -64,11 +64,11 @@ fn decision_after(request: &str, answer: &str, after_ms: u64, is_backing_off: bo
 type Row = (&'static str, &'static str, &'static str, u64, &'static str);
 
 fn check(is_backing_off: bool, rows: &[Row]) {
-    for (rule, request, answer, after_ms, expected) in rows {
+    for (rule, request, response, after_ms, expected) in rows {
         assert_eq!(
-            decision_after(request, answer, *after_ms, is_backing_off),
+            decision_after(request, response, *after_ms, is_backing_off),
             *expected,
-            "{rule}: {request:?} asks for {answer:?} after {after_ms} ms"
+            "{rule}: {request:?} asks for {response:?} after {after_ms} ms"
         );
     }
 }
@@ -77,7 +77,7 @@ const SENT: &str = "fwd=stale if-none-match: \"a\"";
 const AGAIN: &str = "fwd=request if-none-match: \"a\"";
 
 #[test]
-fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
+fn a_fresh_response_is_served_and_a_stale_one_is_validated() {
     // RFC 9111 §4: "the stored response is one of the following: fresh …, allowed to be served
     // stale …, or successfully validated". §4.2: "response_is_fresh = (freshness_lifetime >
     // current_age)". RFC 9211 §2.2: "stale: The cache was able to select a response for the
@@ -115,7 +115,7 @@ fn a_fresh_answer_is_used_and_a_stale_one_is_validated() {
         // §4.2.3: "corrected_age_value = age_value + response_delay".
         let decision =
             decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, RECEIVED_MS + after_ms, || 0);
-        assert_eq!(as_text(decision), expected, "an answer that came 59.3 s old, after {after_ms} ms");
+        assert_eq!(as_text(decision), expected, "a response received 59.3 s old, after {after_ms} ms");
     }
 }
 
@@ -135,7 +135,7 @@ fn max_age_of_a_request_bounds_the_age() {
             ("none older than this moment", "max-age=0", "max-age=60", 0, "hit"),
             ("reload", "max-age=0", "max-age=60", 1, AGAIN),
             ("invalid: 0", "max-age=a", "max-age=60", 1, AGAIN),
-            ("wider than the answer's own", "max-age=100", "max-age=60", 60_000, SENT),
+            ("wider than the response's own", "max-age=100", "max-age=60", 60_000, SENT),
             ("no stale one without max-stale", "max-age=100", stale_ok, 60_000, SENT),
             ("with max-stale, within both", "max-age=100, max-stale=40", "max-age=60", 100_000, "max-stale"),
             ("with max-stale, too old", "max-age=99, max-stale=60", "max-age=60", 99_001, SENT),
@@ -145,7 +145,7 @@ fn max_age_of_a_request_bounds_the_age() {
 }
 
 #[test]
-fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
+fn max_stale_accepts_a_stale_response_unless_a_directive_forbids_it() {
     // RFC 9111 §5.2.1.2: "the client will accept a response that has exceeded its freshness
     // lifetime. If a value is present, then the client is willing to accept a response that has
     // exceeded its freshness lifetime by no more than the specified number of seconds. If no
@@ -171,8 +171,8 @@ fn max_stale_accepts_a_stale_answer_where_nothing_forbids_it() {
         for (request, is_backing_off) in
             [("max-stale", false), ("max-stale=60", true), ("stale-if-error=60", true), ("", false), ("", true)]
         {
-            let answer = format!("max-age=60, {windows}, {forbids}");
-            assert_eq!(decision_after(request, &answer, 60_000, is_backing_off), SENT, "{forbids}, {request}");
+            let response = format!("max-age=60, {windows}, {forbids}");
+            assert_eq!(decision_after(request, &response, 60_000, is_backing_off), SENT, "{forbids}, {request}");
         }
     }
 }
@@ -209,10 +209,10 @@ fn no_cache_asks_for_validation_on_either_side() {
             ("of the request", "no-cache", "max-age=60", 0, AGAIN),
             ("of the request, stale", "no-cache", "max-age=60, stale-while-revalidate=60", 60_000, SENT),
             ("of the request, ahead of max-stale", "no-cache, max-stale", "max-age=60", 60_000, SENT),
-            ("of the answer", "", "no-cache, max-age=60", 0, SENT),
-            ("of the answer, ahead of max-stale", "max-stale", "no-cache, max-age=60", 0, SENT),
-            ("of the answer, with field names", "", "no-cache=\"x-a\", max-age=60", 59_999, "hit"),
-            ("of the answer, with no names", "", "no-cache=\"\", max-age=60", 0, SENT),
+            ("of the response", "", "no-cache, max-age=60", 0, SENT),
+            ("of the response, ahead of max-stale", "max-stale", "no-cache, max-age=60", 0, SENT),
+            ("of the response, with field names", "", "no-cache=\"x-a\", max-age=60", 59_999, "hit"),
+            ("of the response, with no names", "", "no-cache=\"\", max-age=60", 0, SENT),
         ],
     );
     let stored = stored("max-age=60, stale-if-error=60", 0);
@@ -273,7 +273,7 @@ fn only_if_cached_never_goes_to_the_upstream() {
 }
 
 #[test]
-fn only_if_cached_holds_where_the_store_has_no_say() {
+fn only_if_cached_applies_to_requests_that_bypass_the_cache() {
     // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request
     // to the upstream.
     assert_eq!(
@@ -287,18 +287,18 @@ fn only_if_cached_holds_where_the_store_has_no_say() {
 }
 
 #[test]
-fn stale_while_revalidate_answers_at_once_and_refreshes() {
+fn stale_while_revalidate_serves_at_once_and_refreshes() {
     // RFC 5861 §3: "caches MAY serve the response in which it appears after it becomes stale, up
     // to the indicated number of seconds … the cache SHOULD attempt to revalidate it while still
     // serving stale responses".
-    let (answer, refreshed) = ("max-age=60, stale-while-revalidate=10", "stale-while-revalidate refresh");
+    let (response, refreshed) = ("max-age=60, stale-while-revalidate=10", "stale-while-revalidate refresh");
     check(
         false,
         &[
-            ("fresh: nothing to do", "", answer, 59_999, "hit"),
-            ("the first millisecond", "", answer, 60_000, refreshed),
-            ("the last millisecond", "", answer, 70_000, refreshed),
-            ("over", "", answer, 70_001, SENT),
+            ("fresh: nothing to do", "", response, 59_999, "hit"),
+            ("the first millisecond", "", response, 60_000, refreshed),
+            ("the last millisecond", "", response, 70_000, refreshed),
+            ("over", "", response, 70_001, SENT),
             ("0", "", "max-age=60, stale-while-revalidate=0", 60_000, refreshed),
             ("0, over", "", "max-age=60, stale-while-revalidate=0", 60_001, SENT),
             ("invalid", "", "max-age=60, stale-while-revalidate=a", 60_000, SENT),
@@ -309,35 +309,38 @@ fn stale_while_revalidate_answers_at_once_and_refreshes() {
     // During the backoff after a failed refresh, no other begins.
     check(
         true,
-        &[("left alone", "", answer, 60_000, "stale-while-revalidate"), ("left alone, over", "", answer, 70_001, SENT)],
-    );
-}
-
-#[test]
-fn stale_if_error_stands_in_while_the_upstream_is_left_alone() {
-    // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used to satisfy
-    // the request, regardless of other freshness information. When used as a request
-    // Cache-Control extension, its scope of application is the request it appears in".
-    let answer = "max-age=60, stale-if-error=10";
-    check(
-        true,
         &[
-            ("fresh", "", answer, 59_999, "hit"),
-            ("the first millisecond", "", answer, 60_000, IF_ERROR),
-            ("the last millisecond", "", answer, 70_000, IF_ERROR),
-            ("over", "", answer, 70_001, SENT),
-            ("the request's is longer", "stale-if-error=20", answer, 80_000, IF_ERROR),
-            ("the request's is over, too", "stale-if-error=20", answer, 80_001, SENT),
-            ("the request's alone", "stale-if-error=1", "max-age=60", 61_000, IF_ERROR),
-            ("no directive, no stale answer", "", "max-age=60", 60_000, SENT),
-            ("validation was asked for", "no-cache", answer, 60_000, SENT),
-            ("only what is kept", "only-if-cached", answer, 70_000, IF_ERROR),
+            ("during the backoff", "", response, 60_000, "stale-while-revalidate"),
+            ("after the backoff", "", response, 70_001, SENT),
         ],
     );
 }
 
 #[test]
-fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
+fn stale_if_error_applies_during_the_backoff() {
+    // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used to satisfy
+    // the request, regardless of other freshness information. When used as a request
+    // Cache-Control extension, its scope of application is the request it appears in".
+    let response = "max-age=60, stale-if-error=10";
+    check(
+        true,
+        &[
+            ("fresh", "", response, 59_999, "hit"),
+            ("the first millisecond", "", response, 60_000, IF_ERROR),
+            ("the last millisecond", "", response, 70_000, IF_ERROR),
+            ("over", "", response, 70_001, SENT),
+            ("the request's is longer", "stale-if-error=20", response, 80_000, IF_ERROR),
+            ("the request's is over, too", "stale-if-error=20", response, 80_001, SENT),
+            ("the request's alone", "stale-if-error=1", "max-age=60", 61_000, IF_ERROR),
+            ("no directive, no stale response", "", "max-age=60", 60_000, SENT),
+            ("the request demands validation", "no-cache", response, 60_000, SENT),
+            ("only stored responses", "only-if-cached", response, 70_000, IF_ERROR),
+        ],
+    );
+}
+
+#[test]
+fn a_fresh_response_is_refreshed_early_if_the_draw_says_so() {
     let most: u64 = (1 << 53) - 1;
     let early = |cost_ms: u64, left_ms: u64, is_backing_off: bool, random: Option<u64>| {
         let stored = stored("max-age=60", cost_ms);
@@ -352,12 +355,12 @@ fn a_fresh_answer_is_refreshed_early_where_the_draw_says_so() {
     assert_eq!(early(100, 3000, false, Some(0)), "hit refresh", "as early as it gets");
     assert_eq!(early(100, 3001, false, None), "hit", "far from its expiry");
     assert_eq!(early(0, 1, false, None), "hit", "what costs nothing can wait");
-    assert_eq!(early(100, 1, true, None), "hit", "the upstream is left alone");
+    assert_eq!(early(100, 1, true, None), "hit", "during the backoff");
     assert_eq!(early(100, 0, false, None), SENT, "expired");
 }
 
 #[test]
-fn what_is_missing_is_forwarded_and_says_why() {
+fn a_miss_is_forwarded_with_its_reason() {
     // RFC 9211 §2.2: "uri-miss: The cache did not contain any responses that matched the request
     // URI. vary-miss: The cache contained a response that matched the request URI, but it could
     // not select a response based upon this request's header fields". Nothing is validated.
@@ -370,7 +373,7 @@ fn what_is_missing_is_forwarded_and_says_why() {
 }
 
 #[test]
-fn other_methods_and_foreign_conditions_are_for_the_upstream() {
+fn other_methods_and_origin_conditions_are_forwarded() {
     // RFC 9111 §4: "a cache MUST write through requests with methods that are unsafe". RFC 9211
     // §2.2: "method: The request method's semantics require the request to be forwarded." RFC
     // 9111 §4.3.2: a cache "MUST NOT evaluate conditional header fields that only apply to an
@@ -403,7 +406,7 @@ fn other_methods_and_foreign_conditions_are_for_the_upstream() {
 }
 
 #[test]
-fn a_stale_answer_is_validated_with_all_that_it_has() {
+fn a_stale_response_is_validated_with_all_its_validators() {
     // RFC 9111 §4.3.1: a cache "MUST send the relevant entity tags … SHOULD send the
     // Last-Modified value".
     let modified = "Sun, 06 Nov 1994 08:00:00 GMT";

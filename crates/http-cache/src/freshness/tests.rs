@@ -161,7 +161,7 @@ fn a_heuristic_needs_a_status_that_allows_it_or_public() {
 }
 
 #[test]
-fn the_age_is_the_greater_of_what_the_clocks_and_what_the_caches_say() {
+fn the_initial_age_is_the_greater_of_apparent_age_and_corrected_age() {
     // RFC 9111 §4.2.3: "apparent_age = max(0, response_time - date_value); response_delay =
     // response_time - request_time; corrected_age_value = age_value + response_delay;
     // corrected_initial_age = max(apparent_age, corrected_age_value)".
@@ -213,7 +213,7 @@ fn of_several_ages_the_first_counts_and_an_invalid_one_is_ignored() {
 }
 
 #[test]
-fn an_answer_is_fresh_while_its_lifetime_is_greater_than_its_age() {
+fn a_response_is_fresh_while_its_lifetime_is_greater_than_its_age() {
     // RFC 9111 §4.2: "response_is_fresh = (freshness_lifetime > current_age)".
     let freshness = of_times(200, &[("cache-control", "max-age=60"), ("age", "50")], AT_ONCE, None);
     for (after_ms, ttl_ms, is_fresh) in [(0, 10_000, true), (9_999, 1, true), (10_000, 0, false), (10_001, -1, false)] {
@@ -229,7 +229,7 @@ fn an_answer_is_fresh_while_its_lifetime_is_greater_than_its_age() {
 
 proptest! {
     #[test]
-    fn what_is_left_and_the_age_make_the_lifetime(
+    fn ttl_and_age_add_up_to_the_lifetime(
         max_age in 0..(1_u64 << 31),
         age in 0..(1_u64 << 31),
         delay_ms in 0..100_000_u64,
@@ -249,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn no_answer_panics(
+    fn no_response_panics(
         status in 0..1000_u16,
         cache_control in "\\PC{0,20}",
         expires in "\\PC{0,20}",

@@ -7,7 +7,7 @@ use crate::freshness::ExchangeTimes;
 use http_semantics::fields::HeaderSection;
 use kv_store::lru::ENTRY_BYTES;
 
-const KEPT: u64 = 10_000;
+const LIFETIME_MS: u64 = 10_000;
 const MINUTE: u64 = 60_000;
 
 /// A response that was requested at that time, which its body states as well.
@@ -24,29 +24,29 @@ fn entry(requested_ms: u64, length: u64) -> MemoryEntry<u64> {
 }
 
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-const MARKS: usize = 100;
+const KEYS_MAX: usize = 100;
 
-/// A cache with room for [`MARKS`] invalidations of short keys, and as many refreshes.
+/// A cache with room for [`KEYS_MAX`] invalidations of short keys, and as many refreshes.
 fn memory() -> MemoryCache<u64> {
-    MemoryCache::new(BYTES_MAX, MARKS * (ENTRY_BYTES + 3), MARKS * (ENTRY_BYTES + 3))
+    MemoryCache::new(BYTES_MAX, KEYS_MAX * (ENTRY_BYTES + 3), KEYS_MAX * (ENTRY_BYTES + 3))
 }
 
 fn body(memory: &mut MemoryCache<u64>, key: &str, now_ms: u64) -> Option<u64> {
-    memory.get(key, KEPT, now_ms).map(|entry| entry.body)
+    memory.get(key, LIFETIME_MS, now_ms).map(|entry| entry.body)
 }
 
 #[test]
-fn an_answer_is_there_for_as_long_as_it_is_kept_and_not_a_millisecond_longer() {
+fn a_response_stays_for_its_time_and_not_a_millisecond_longer() {
     let mut memory = memory();
     assert_eq!(body(&mut memory, "a", 0), None);
     memory.insert("a", entry(1, 10), 1000);
     assert_eq!(body(&mut memory, "a", 1000), Some(1));
     assert_eq!(body(&mut memory, "b", 1000), None);
-    assert_eq!(body(&mut memory, "a", 10_999), Some(1), "a use makes it no younger");
+    assert_eq!(body(&mut memory, "a", 10_999), Some(1), "a use does not prolong it");
     assert_eq!(body(&mut memory, "a", 11_000), None);
     assert!(memory.entries.is_empty());
     memory.insert("a", entry(2, 10), 12_000);
-    assert!(memory.get("a", 0, 12_000).is_none(), "kept for no time");
+    assert!(memory.get("a", 0, 12_000).is_none(), "a lifetime of 0");
 }
 
 #[test]
@@ -60,25 +60,25 @@ fn a_clock_that_was_set_back_finds_nothing() {
 }
 
 #[test]
-fn an_older_answer_does_not_take_the_place_of_a_newer_one() {
+fn an_older_response_does_not_replace_a_newer_one() {
     let mut memory = memory();
     memory.insert("a", entry(10, 1), 10);
     memory.insert("a", entry(9, 1), 11);
     assert_eq!(body(&mut memory, "a", 11), Some(10));
     memory.insert("a", entry(10, 2), 12);
-    assert_eq!(memory.get("a", KEPT, 12).unwrap().stored.metadata.length, 2);
+    assert_eq!(memory.get("a", LIFETIME_MS, 12).unwrap().stored.metadata.length, 2);
 }
 
 #[test]
-fn an_answer_is_outdated_by_a_newer_one_and_by_an_invalidation() {
+fn a_response_is_outdated_by_a_newer_one_and_by_an_invalidation() {
     let mut memory = memory();
     assert!(!memory.is_outdated("a", 0));
     memory.insert("a", entry(5, 1), 10);
     assert!(memory.is_outdated("a", 4) && !memory.is_outdated("a", 5) && !memory.is_outdated("b", 4));
     memory.remove_older("a", 5);
-    assert!(memory.get("a", KEPT, 10).is_some());
+    assert!(memory.get("a", LIFETIME_MS, 10).is_some());
     memory.remove_older("a", 6);
-    assert!(memory.get("a", KEPT, 10).is_none());
+    assert!(memory.get("a", LIFETIME_MS, 10).is_none());
     memory.invalidate("a", 7);
     assert!(memory.is_outdated("a", 7) && !memory.is_outdated("a", 8));
 }
@@ -87,50 +87,50 @@ fn an_answer_is_outdated_by_a_newer_one_and_by_an_invalidation() {
 // whose target URI matches the given URI or mark them as 'invalid' and in need of a mandatory
 // validation before they can be sent in response to a subsequent request."
 #[test]
-fn what_was_asked_for_before_an_invalidation_is_neither_there_nor_comes_back() {
+fn an_invalidation_removes_and_rejects_what_was_requested_before() {
     let mut memory = memory();
     memory.insert("a", entry(10, 1), 10);
     memory.insert("b", entry(10, 1), 10);
     memory.invalidate("a", 20);
     assert_eq!((body(&mut memory, "a", 20), body(&mut memory, "b", 20)), (None, Some(10)));
     memory.insert("a", entry(20, 1), 21);
-    assert_eq!(body(&mut memory, "a", 21), None, "KV shows what was overwritten for a while");
+    assert_eq!(body(&mut memory, "a", 21), None, "KV shows the old value for a while");
     assert!(memory.is_invalidated("a", 20) && !memory.is_invalidated("a", 21) && !memory.is_invalidated("b", 0));
     memory.insert("a", entry(21, 1), 22);
     assert_eq!(body(&mut memory, "a", 22), Some(21));
 }
 
 #[test]
-fn an_invalidation_counts_for_two_minutes() {
+fn an_invalidation_is_remembered_for_two_minutes() {
     let mut memory = memory();
     memory.invalidate("a", 1000);
     memory.invalidate("a", 2000);
     memory.invalidate("a", 1500);
     assert!(memory.is_invalidated("a", 2000), "a clock that is a little behind takes nothing back");
-    memory.get("b", KEPT, 2000 + 2 * MINUTE);
+    memory.get("b", LIFETIME_MS, 2000 + 2 * MINUTE);
     assert!(memory.is_invalidated("a", 2000));
-    memory.get("b", KEPT, 2001 + 2 * MINUTE);
+    memory.get("b", LIFETIME_MS, 2001 + 2 * MINUTE);
     assert!(!memory.is_invalidated("a", 0));
     memory.invalidate("a", 100 * MINUTE);
-    memory.get("b", KEPT, 0);
+    memory.get("b", LIFETIME_MS, 0);
     assert!(!memory.is_invalidated("a", 0), "a clock that was set back forbids nothing for hours");
 }
 
 #[test]
-fn the_oldest_invalidation_goes_when_there_are_too_many() {
+fn the_oldest_invalidation_is_evicted() {
     let mut memory = memory();
-    for index in 100..100 + MARKS {
+    for index in 100..100 + KEYS_MAX {
         memory.invalidate(&format!("{index}"), 0);
     }
     memory.invalidate("100", 0);
-    assert_eq!(memory.invalidated.len(), MARKS, "one key again and again drives out no other");
+    assert_eq!(memory.invalidated.len(), KEYS_MAX, "one key again and again drives out no other");
     memory.invalidate("new", 0);
     assert!(memory.is_invalidated("100", 0) && memory.is_invalidated("new", 0) && memory.is_invalidated("102", 0));
     assert!(!memory.is_invalidated("101", 0));
 }
 
 #[test]
-fn a_refresh_is_begun_once_until_it_ended_or_is_lost() {
+fn a_refresh_begins_once_until_it_ends_or_is_lost() {
     let mut memory = memory();
     assert!(memory.begin_refresh("a", 1000));
     assert!(!memory.begin_refresh("a", 1000) && !memory.begin_refresh("a", 30_999));
@@ -138,13 +138,13 @@ fn a_refresh_is_begun_once_until_it_ended_or_is_lost() {
     memory.end_refresh("a", false, 2000);
     assert!(memory.begin_refresh("a", 2000));
     assert!(!memory.begin_refresh("a", 31_999));
-    assert!(memory.begin_refresh("a", 32_000), "it was lost");
+    assert!(memory.begin_refresh("a", 32_000), "the refresh was lost");
     assert!(!memory.begin_refresh("a", 61_999));
     assert!(memory.begin_refresh("a", 0), "the clock was set back for longer than a refresh takes");
 }
 
 #[test]
-fn failures_in_a_row_leave_a_key_alone_1_2_4_to_60_seconds() {
+fn the_backoff_after_failures_in_a_row_is_1_2_4_to_60_seconds() {
     let mut memory = memory();
     let mut now_ms = 0;
     for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
@@ -157,15 +157,15 @@ fn failures_in_a_row_leave_a_key_alone_1_2_4_to_60_seconds() {
         assert!(!memory.is_backing_off("a", now_ms), "{seconds}");
     }
     assert!(memory.begin_refresh("a", now_ms));
-    assert!(!memory.begin_refresh("a", now_ms), "a failure that is over does not hide what is under way");
+    assert!(!memory.begin_refresh("a", now_ms), "a past failure does not hide a refresh in progress");
     memory.end_refresh("a", false, now_ms);
     assert!(memory.begin_refresh("a", now_ms));
     memory.end_refresh("a", true, now_ms);
-    assert!(!memory.is_backing_off("a", now_ms + 1000), "a success began the row anew");
+    assert!(!memory.is_backing_off("a", now_ms + 1000), "a success resets the count");
 }
 
 #[test]
-fn failures_of_requests_that_ran_side_by_side_count_once() {
+fn failures_of_concurrent_requests_count_once() {
     let mut memory = memory();
     for _ in 0..9 {
         memory.end_refresh("a", true, 5000);
@@ -178,17 +178,17 @@ fn failures_of_requests_that_ran_side_by_side_count_once() {
 }
 
 #[test]
-fn the_oldest_refresh_goes_when_there_are_too_many() {
+fn the_oldest_refresh_is_evicted() {
     let mut memory = memory();
-    for index in 100..=100 + MARKS {
+    for index in 100..=100 + KEYS_MAX {
         assert!(memory.begin_refresh(&format!("{index}"), 0));
     }
-    assert_eq!(memory.refreshes.len(), MARKS);
+    assert_eq!(memory.refreshes.len(), KEYS_MAX);
     assert!(!memory.begin_refresh("101", 0) && memory.begin_refresh("100", 0));
 }
 
 #[test]
-fn answers_are_bounded_in_bytes_and_the_longest_unused_one_goes_first() {
+fn responses_are_bounded_in_bytes_and_the_least_recently_used_is_evicted() {
     let mut memory = memory();
     for index in 0..127 {
         memory.insert(&format!("{index}"), entry(0, u64::from(BODY_BYTES_MAX)), 0);
@@ -202,7 +202,7 @@ fn answers_are_bounded_in_bytes_and_the_longest_unused_one_goes_first() {
 }
 
 #[test]
-fn an_answer_without_a_body_takes_room_too() {
+fn a_response_without_a_body_has_a_size() {
     let mut memory = memory();
     for index in 0..100_000 {
         memory.insert(&format!("{index}"), entry(0, 0), 0);
@@ -211,7 +211,7 @@ fn an_answer_without_a_body_takes_room_too() {
 }
 
 #[test]
-fn a_head_counts_with_its_names_and_its_selection() {
+fn the_size_includes_field_names_and_selecting_fields() {
     let mut one = entry(0, 7);
     let metadata = &mut Rc::make_mut(&mut one.stored).metadata;
     metadata.fields = [("etag", "\"a\"")].into_iter().collect();
@@ -238,7 +238,7 @@ fn step() -> impl Strategy<Value = (u8, u64, Step)> {
 
 proptest! {
     #[test]
-    fn no_sequence_breaks_a_bound_or_gives_what_was_invalidated_or_kept_too_long(
+    fn no_sequence_breaks_a_bound_or_returns_an_invalidated_or_expired_response(
         steps in prop::collection::vec(step(), 1..600)
     ) {
         let mut memory = memory();
@@ -250,10 +250,10 @@ proptest! {
             let name = format!("{key}");
             match step {
                 Step::Get => {
-                    if let Some(entry) = memory.get(&name, KEPT, now_ms) {
+                    if let Some(entry) = memory.get(&name, LIFETIME_MS, now_ms) {
                         let requested_ms = entry.stored.metadata.times.requested_ms;
                         prop_assert!(invalidated.get(&key).is_none_or(|at_ms| requested_ms > *at_ms));
-                        prop_assert!(now_ms - inserted[&(key, requested_ms)] < KEPT);
+                        prop_assert!(now_ms - inserted[&(key, requested_ms)] < LIFETIME_MS);
                     }
                 }
                 Step::Insert { asked_before_ms, length } => {
@@ -266,8 +266,8 @@ proptest! {
                     memory.invalidate(&name, now_ms);
                 }
             }
-            let held: usize = memory.entries.values().map(|held| size(&held.entry)).sum();
-            prop_assert!(held <= BYTES_MAX);
+            let bytes: usize = memory.entries.values().map(|timed| size(&timed.entry)).sum();
+            prop_assert!(bytes <= BYTES_MAX);
         }
     }
 }

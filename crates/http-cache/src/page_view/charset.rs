@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_page_declares_is_found_as_the_html_standard_says() {
+    fn the_declared_encoding_is_found_as_the_html_standard_says() {
         for (head, name) in [
             ("<!doctype html><html><head><meta charset=\"Shift_JIS\">", "shift_jis"),
             ("<META CHARSET='sjis'/>", "shift_jis"),
@@ -400,7 +400,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_looks_like_markup_makes_it_panic(
+        fn no_markup_makes_it_panic(
             parts in proptest::collection::vec(
                 proptest::sample::select(vec![
                     "<", ">", "/", "!", "--", "?", "=", "'", "\"", " ", "meta", "charset", "content", "http-equiv", "xml", "encoding", "sjis",

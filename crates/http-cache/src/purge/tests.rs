@@ -66,7 +66,7 @@ fn a_record_is_read_back_and_a_broken_one_is_none() {
 }
 
 #[test]
-fn a_purge_covers_what_was_asked_for_until_its_moment() {
+fn a_purge_covers_responses_requested_until_its_time() {
     let address = "https://a.example/b/c?d";
     for (target, covers) in [
         (url("https://a.example/b/c?d"), true),
@@ -96,7 +96,7 @@ fn the_newest_purge_of_a_target_counts() {
     let one = url("https://a/");
     let purges = purges([(one.clone(), 5), (one.clone(), 9), (one, 7), (tagged("x"), 99)]);
     assert!(purges.covers("https://a/", &metadata(9, &[])));
-    assert!(!purges.covers("https://a/", &metadata(10, &[])), "another target's moment is not this one's");
+    assert!(!purges.covers("https://a/", &metadata(10, &[])), "the time of another target does not count");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_long_url_is_purged_by_its_hash_and_no_other_one_with_it() {
 }
 
 #[test]
-fn records_keep_the_limits_of_keys_and_metadata() {
+fn records_stay_within_the_limits_of_keys_and_metadata() {
     let text = "\\".repeat(TEXT_BYTES_MAX);
     let longer = "\\".repeat(TEXT_BYTES_MAX + 1);
     for target in [url(&text), prefix(&text), tagged(&text), url(&longer)] {
@@ -129,7 +129,7 @@ fn records_keep_the_limits_of_keys_and_metadata() {
 }
 
 #[test]
-fn tags_stand_between_commas_or_white_space_and_their_case_does_not_count() {
+fn tags_are_separated_by_commas_or_white_space_in_any_case() {
     for (fields, expected) in [
         (&[] as &[(&'static str, &'static str)], &[] as &[&str]),
         (&[("cache-tag", "")], &[]),
@@ -175,7 +175,7 @@ fn a_request_names_urls_prefixes_and_tags_which_come_out_canonical() {
 }
 
 #[test]
-fn what_is_wrong_in_a_request_is_said_with_its_place() {
+fn faults_of_a_request_are_named_with_their_place() {
     for (body, sentence) in [
         ("", "no JSON object at line 1, column 1"),
         ("[]", "no JSON object at line 1, column 1"),
@@ -249,7 +249,7 @@ fn target() -> impl Strategy<Value = PurgeTarget> {
 
 proptest! {
     #[test]
-    fn covers_is_what_looking_at_every_purge_gives(
+    fn covers_agrees_with_comparing_every_purge(
         targets in prop::collection::vec((target(), 0..20_u64), 0..12),
         address in "https://a/[ab]{0,3}", requested_ms in 0..20_u64, tag_list in "[abAB]{1,2}(,[abAB]{1,2})?"
     ) {
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn a_prefix_that_is_taken_covers_a_url_that_begins_with_it(path in "(/[a-z.{%2]{0,4}){0,3}(\\?[a-z'/]{0,4})?") {
+    fn an_accepted_prefix_covers_a_url_that_begins_with_it(path in "(/[a-z.{%2]{0,4}){0,3}(\\?[a-z'/]{0,4})?") {
         let text = format!("https://a.example{path}");
         let Ok(targets) = request(&serde_json::json!({"prefix": text}).to_string()) else { return Ok(()) };
         let Ok(cached) = CachedUrl::of_href(&format!("{text}x"), &allowed()) else { return Ok(()) };
@@ -292,7 +292,7 @@ proptest! {
 }
 
 #[test]
-fn where_it_is_not_known_what_was_purged_all_is() {
+fn everything_is_purged_if_the_list_is_incomplete() {
     let mut purges = PurgeList::default();
     purges.add_all(10);
     assert!(

@@ -5,7 +5,7 @@ const URL: &str = "https://api.example.com/a?b=c";
 const NOW_MS: u64 = 784_111_777_000;
 const TIMES: ExchangeTimes = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
 
-fn answer(
+fn check(
     method: &str,
     request: &[(&'static str, &str)],
     status: u16,
@@ -38,7 +38,7 @@ fn candidate<'a>(
 
 /// A `GET` without fields.
 fn got(status: u16, response: &[(&'static str, &str)]) -> Result<(), NoCacheReason> {
-    answer("GET", &[], status, response)
+    check("GET", &[], status, response)
 }
 
 /// A `GET` without fields, and a 200 with this `Cache-Control`.
@@ -52,14 +52,14 @@ const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 fn the_method_is_understood() {
     // RFC 9111 §3: "the request method is understood by the cache". RFC 9110 §9.3.2: the
     // response to a HEAD has no content to store.
-    assert_eq!(answer("GET", &[], 200, &[FRESH]), Ok(()));
+    assert_eq!(check("GET", &[], 200, &[FRESH]), Ok(()));
     for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "QUERY", ""] {
-        assert_eq!(answer(method, &[], 200, &[FRESH]), Err(NoCacheReason::Method), "{method}");
+        assert_eq!(check(method, &[], 200, &[FRESH]), Err(NoCacheReason::Method), "{method}");
     }
 }
 
 #[test]
-fn an_answer_to_post_is_kept_where_it_says_that_it_is_the_resource() {
+fn a_response_to_post_is_stored_if_it_states_that_it_is_the_resource() {
     // RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit
     // freshness information … and a Content-Location header field that has the same value as the
     // POST's target URI".
@@ -73,21 +73,21 @@ fn an_answer_to_post_is_kept_where_it_says_that_it_is_the_resource() {
         ("https://other.example.com/a?b=c", Err(NoCacheReason::Method)),
         ("//api.example.com/a?b=c", Err(NoCacheReason::Method)),
     ] {
-        assert_eq!(answer("POST", &[], 200, &[FRESH, ("content-location", location)]), expected, "{location}");
+        assert_eq!(check("POST", &[], 200, &[FRESH, ("content-location", location)]), expected, "{location}");
     }
     let location = ("content-location", URL);
     let expires = [("expires", "Sun, 06 Nov 1994 09:49:37 GMT"), location];
-    assert_eq!(answer("POST", &[], 200, &expires), Ok(()));
-    assert_eq!(answer("POST", &[], 200, &[FRESH]), Err(NoCacheReason::Method));
+    assert_eq!(check("POST", &[], 200, &expires), Ok(()));
+    assert_eq!(check("POST", &[], 200, &[FRESH]), Err(NoCacheReason::Method));
     let heuristic = [("last-modified", "Sun, 06 Nov 1984 09:49:37 GMT"), location];
-    assert_eq!(answer("POST", &[], 200, &heuristic), Err(NoCacheReason::Method));
+    assert_eq!(check("POST", &[], 200, &heuristic), Err(NoCacheReason::Method));
     assert_eq!(
-        answer("POST", &[], 404, &[FRESH, location]),
+        check("POST", &[], 404, &[FRESH, location]),
         Err(NoCacheReason::Method),
         "what failed is not what a GET gets"
     );
     assert_eq!(
-        answer("POST", &[], 200, &[("cache-control", "max-age=60, private"), location]),
+        check("POST", &[], 200, &[("cache-control", "max-age=60, private"), location]),
         Err(NoCacheReason::Private)
     );
 }
@@ -119,7 +119,7 @@ fn the_status_is_final_and_one_of_the_whole() {
 }
 
 #[test]
-fn must_understand_needs_a_known_status_and_then_outweighs_no_store() {
+fn must_understand_needs_a_known_status_and_then_overrides_no_store() {
     // RFC 9111 §5.2.2.3: "limits caching of the response to a cache that understands and
     // conforms to the requirements for that response's status code"; such a cache "SHOULD ignore
     // the no-store directive".
@@ -138,20 +138,20 @@ fn must_understand_needs_a_known_status_and_then_outweighs_no_store() {
 }
 
 #[test]
-fn no_store_holds_in_both_directions() {
+fn no_store_counts_in_request_and_response() {
     // RFC 9111 §5.2.1.5, §5.2.2.5: a cache "MUST NOT store any part of either this request or
     // any response to it", "… of either the immediate request or the response".
     for field in ["no-store", "No-StOrE", "max-age=10000, no-store", "no-store, public, s-maxage=1"] {
         assert_eq!(said(field), Err(NoCacheReason::NoStore), "{field}");
     }
     let request = [("cache-control", "no-store")];
-    assert_eq!(answer("GET", &request, 200, &[FRESH]), Err(NoCacheReason::NoStore));
+    assert_eq!(check("GET", &request, 200, &[FRESH]), Err(NoCacheReason::NoStore));
     // must-understand overrides only the no-store of the response.
     assert_eq!(
-        answer("GET", &request, 200, &[("cache-control", "max-age=60, must-understand")]),
+        check("GET", &request, 200, &[("cache-control", "max-age=60, must-understand")]),
         Err(NoCacheReason::NoStore)
     );
-    assert_eq!(answer("GET", &[("pragma", "no-cache")], 200, &[FRESH]), Ok(()));
+    assert_eq!(check("GET", &[("pragma", "no-cache")], 200, &[FRESH]), Ok(()));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn private_is_not_for_a_shared_cache() {
 }
 
 #[test]
-fn an_answer_to_credentials_is_kept_where_it_says_so() {
+fn a_response_to_authorization_is_stored_if_a_directive_permits_sharing() {
     // RFC 9111 §3.5: "A shared cache MUST NOT use a cached response to a request with an
     // Authorization header field … unless the response contains a Cache-Control field with a
     // response directive … that allows it to be stored by a shared cache".
@@ -184,18 +184,18 @@ fn an_answer_to_credentials_is_kept_where_it_says_so() {
         ("max-age=60, must-revalidate", Ok(())),
         ("s-maxage=60", Ok(())),
     ] {
-        assert_eq!(answer("GET", &request, 200, &[("cache-control", field)]), expected, "{field}");
+        assert_eq!(check("GET", &request, 200, &[("cache-control", field)]), expected, "{field}");
     }
     let targeted = [("cdn-cache-control", "max-age=60"), ("cache-control", "public")];
     assert_eq!(
-        answer("GET", &request, 200, &targeted),
+        check("GET", &request, 200, &targeted),
         Err(NoCacheReason::Authorization),
         "Cache-Control is ignored (RFC 9213 §2.2)"
     );
 }
 
 #[test]
-fn what_varies_with_everything_is_not_kept() {
+fn vary_star_is_not_stored() {
     // RFC 9111 §4.1: "A stored response with a Vary header field value containing a member "*"
     // always fails to match."
     for (vary, expected) in
@@ -206,7 +206,7 @@ fn what_varies_with_everything_is_not_kept() {
 }
 
 #[test]
-fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
+fn a_response_is_stored_if_it_may_be_and_can_be_used() {
     // RFC 9111 §3: "the response contains at least one of the following: a public response
     // directive …; an Expires header field; a max-age response directive; … an s-maxage response
     // directive …; or a status code that is defined as heuristically cacheable." And: "some
@@ -247,7 +247,7 @@ fn an_answer_is_kept_where_it_may_be_and_can_be_used() {
 }
 
 #[test]
-fn no_cache_is_kept_for_its_validator() {
+fn no_cache_is_stored_for_its_validator() {
     // RFC 9111 §5.2.2.4: "the response MUST NOT be used to satisfy any other request without
     // forwarding it for validation".
     assert_eq!(said("no-cache, max-age=60"), Err(NoCacheReason::NoFreshness));
@@ -257,7 +257,7 @@ fn no_cache_is_kept_for_its_validator() {
 }
 
 #[test]
-fn a_head_of_more_than_32_kib_is_not_kept() {
+fn a_head_of_more_than_32_kib_is_not_stored() {
     let rest = HEAD_BYTES_MAX - "cache-control\nmax-age=60\na\n\n".len();
     let (fits, too_long) = ("x".repeat(rest), "x".repeat(rest + 1));
     let fields = |long: &str| -> HeaderSection { [FRESH, ("a", long)].into_iter().collect() };
@@ -274,7 +274,7 @@ fn stored(fields: &[(&'static str, &'static str)], with_cookies: bool) -> Vec<St
 }
 
 #[test]
-fn all_fields_are_kept_but_those_of_connection_and_proxy() {
+fn all_fields_are_stored_but_those_of_connection_and_proxy() {
     // RFC 9111 §3.1: "Caches MUST include all received response header fields -- including
     // unrecognized ones", but not "the Connection header field and fields whose names are listed
     // in it", "Header fields that are specific to the proxy", and what "no-cache and private
@@ -315,7 +315,7 @@ fn all_fields_are_kept_but_those_of_connection_and_proxy() {
 }
 
 #[test]
-fn fields_that_no_cache_or_private_names_are_not_kept() {
+fn fields_that_no_cache_or_private_names_are_not_stored() {
     let of = |name: &'static str, directives: &'static str| {
         stored(&[(name, directives), ("a", "1"), ("b", "2"), ("c", "3")], true).split_off(1).join(", ")
     };
@@ -326,7 +326,7 @@ fn fields_that_no_cache_or_private_names_are_not_kept() {
 }
 
 #[test]
-fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
+fn a_cookie_is_stored_only_with_a_response_for_shared_caches() {
     // RFC 9111 §7.3: the Set-Cookie field "does not inhibit caching". But frameworks add one to
     // any response.
     let shares = |fields: &[(&'static str, &str)]| {
@@ -354,7 +354,7 @@ fn a_cookie_is_stored_only_with_an_answer_that_speaks_to_shared_caches() {
 const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key", "alice"), ("x-session", "alice")];
 
 #[test]
-fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_shared_caches() {
+fn a_response_to_credentials_is_stored_only_if_explicitly_fresh_for_shared_caches() {
     let further = CredentialFields::parse("X-Session");
     let metadata = |request: &[(&'static str, &str)], response: &[(&'static str, &str)]| {
         candidate(&HeaderSection::from(request), &further, 200, &HeaderSection::from(response)).check()
@@ -407,7 +407,7 @@ fn an_answer_to_credentials_is_stored_only_if_it_says_that_it_is_fresh_for_share
 }
 
 #[test]
-fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_itself() {
+fn a_304_to_credentials_updates_only_if_explicitly_fresh_for_shared_caches() {
     // RFC 9111 §3.2 stores the fields of a 304, which may be meant for the client of the
     // request: a name, a nonce.
     let merged = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"a\""), ("x-name", "alice")]);
@@ -416,7 +416,7 @@ fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_
         candidate(&HeaderSection::from(request), &none, 200, &merged).storable_update(&HeaderSection::from(update))
     };
     let (silent, fresh) = ([("x-name", "alice")], [("x-name", "alice"), ("cache-control", "max-age=60")]);
-    assert_eq!(storable(&[], &silent), Storable::Yes, "nobody in particular asked");
+    assert_eq!(storable(&[], &silent), Storable::Yes, "an anonymous request");
     for credentials in CREDENTIALS.into_iter().take(2) {
         assert_eq!(storable(&[credentials], &silent), Storable::No(NoCacheReason::Credentials), "{credentials:?}");
         assert_eq!(storable(&[credentials], &fresh), Storable::Yes, "{credentials:?}");
@@ -424,12 +424,12 @@ fn a_validation_by_a_visitor_changes_what_is_stored_only_if_it_is_for_everybody_
 }
 
 #[test]
-fn what_the_runtime_cannot_show_is_not_stored() {
+fn obs_text_is_not_stored() {
     // RFC 9110 §5.5: obs-text = %x80-FF. The runtime reads fields as UTF-8.
     let lossy = ("content-disposition", "attachment; filename=\"M\u{fffd}rz.pdf\"");
     let utf8 = ("content-disposition", "attachment; filename=\"März.pdf\"");
     assert_eq!((got(200, &[FRESH, lossy]), got(200, &[FRESH, utf8])), (Err(NoCacheReason::ObsText), Ok(())));
     let request = [("x-name", "M\u{fffd}rz")];
-    assert_eq!(answer("GET", &request, 200, &[FRESH]), Ok(()), "it selects nothing");
-    assert_eq!(answer("GET", &request, 200, &[FRESH, ("vary", "accept, X-Name")]), Err(NoCacheReason::ObsText));
+    assert_eq!(check("GET", &request, 200, &[FRESH]), Ok(()), "it selects nothing");
+    assert_eq!(check("GET", &request, 200, &[FRESH, ("vary", "accept, X-Name")]), Err(NoCacheReason::ObsText));
 }

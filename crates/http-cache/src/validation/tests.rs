@@ -13,7 +13,7 @@ fn lines(of: &[(&'static str, &'static str)]) -> HeaderSection {
 /// (using If-Modified-Since) if … a single stored response is being validated, and that response
 /// contains a Last-Modified value".
 #[test]
-fn both_validators_are_sent_as_they_came() {
+fn both_validators_are_sent_unchanged() {
     for (stored, tag, date) in [
         (vec![], None, None),
         (vec![("etag", "\"a,b\"")], Some("\"a,b\""), None),
@@ -45,7 +45,7 @@ fn both_validators_are_sent_as_they_came() {
 /// response, replacing field values that are already present, with the following exceptions".
 #[test]
 fn a_304_replaces_the_fields_it_has() {
-    let kept = "kept";
+    let retained = "kept";
     for (name, stored, from_304, result) in [
         ("x-a", Some("1"), Some("2"), Some("2")),
         ("x-a", Some("1"), None, Some("1")),
@@ -91,14 +91,14 @@ fn a_304_replaces_the_fields_it_has() {
         ("date", Some(OLD), None, None),
     ] {
         let of = |value: Option<&'static str>| -> HeaderSection {
-            [("x-kept", Some(kept)), (name, value)]
+            [("x-kept", Some(retained)), (name, value)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect()
         };
         let fields = freshened(&of(stored), &of(from_304));
         assert_eq!(fields.get(name).as_deref(), result, "{name} {stored:?} {from_304:?}");
-        assert_eq!(fields.get("x-kept").as_deref(), Some(kept), "{name}");
+        assert_eq!(fields.get("x-kept").as_deref(), Some(retained), "{name}");
     }
 }
 
@@ -112,7 +112,7 @@ fn all_lines_of_a_field_are_replaced_and_what_connection_lists_stays_away() {
 
 /// RFC 9111 §4.3.4: "filtered by the first match of".
 #[test]
-fn a_304_is_about_the_answer_that_has_its_validator() {
+fn a_304_selects_the_response_that_has_its_validator() {
     // The stored response's tag, date and `Date`; those of the 304.
     for (stored, from_304, is_same) in [
         // "If none of the initial set contains at least one of the same strong validators, then
@@ -171,7 +171,7 @@ fn a_304_is_about_the_answer_that_has_its_validator() {
 /// the cache SHOULD update the stored response …; otherwise, the cache SHOULD consider the
 /// stored response to be stale".
 #[test]
-fn a_head_updates_the_answer_it_is_about() {
+fn a_head_updates_the_response_that_has_its_validators() {
     let stored = lines(&[("etag", "\"a\""), ("last-modified", OLD), ("x-a", "1"), ("x-b", "1"), ("age", "9")]);
     for (head, is_same) in [
         (vec![], true),
@@ -273,7 +273,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_is_about_itself(stored in some_lines()) {
+    fn a_304_selects_the_response_it_equals(stored in some_lines()) {
         prop_assert!(is_selected_for_update(&stored, &stored));
     }
 }

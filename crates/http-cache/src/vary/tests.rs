@@ -9,15 +9,19 @@ fn names(of: &[&str]) -> Vec<String> {
 
 /// Returns true if a response stored for one value of a field matches another; `None` is a
 /// request without the field.
-fn is_match(name: &'static str, redirected_fields: Option<&str>, asked: Option<&str>) -> bool {
+fn is_match(name: &'static str, stored_value: Option<&str>, requested_value: Option<&str>) -> bool {
     let given =
         |value: Option<&str>| HeaderSection::from(&value.map(|value| (name, value)).into_iter().collect::<Vec<_>>());
-    matches(&selecting_fields(&names(&[name]), &given(redirected_fields)), &HeaderSection::default(), &given(asked))
+    matches(
+        &selecting_fields(&names(&[name]), &given(stored_value)),
+        &HeaderSection::default(),
+        &given(requested_value),
+    )
 }
 
 /// RFC 9110 §12.5.5: Vary = #( "*" / field-name ).
 #[test]
-fn vary_names_fields_whatever_their_case_and_order() {
+fn vary_names_fields_in_any_case_and_order() {
     for (field, vary) in [
         (None, Vary::Nothing),
         (Some(""), Vary::Nothing),
@@ -45,7 +49,7 @@ fn vary_names_fields_whatever_their_case_and_order() {
 #[test]
 fn every_field_that_vary_names_must_match() {
     let both = names(&["x-a", "x-b"]);
-    let kept = selecting_fields(&both, &HeaderSection::from(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]));
+    let stored_for = selecting_fields(&both, &HeaderSection::from(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]));
     for (fields, is_match) in [
         (vec![("x-a", "1"), ("x-b", "2")], true),
         (vec![("x-b", "2"), ("x-c", "other"), ("x-a", "1")], true),
@@ -54,7 +58,11 @@ fn every_field_that_vary_names_must_match() {
         (vec![("x-a", "1")], false),
         (vec![], false),
     ] {
-        assert_eq!(matches(&kept, &HeaderSection::default(), &HeaderSection::from(&fields)), is_match, "{fields:?}");
+        assert_eq!(
+            matches(&stored_for, &HeaderSection::default(), &HeaderSection::from(&fields)),
+            is_match,
+            "{fields:?}"
+        );
     }
     assert!(matches(&Vec::new(), &HeaderSection::default(), &HeaderSection::from(&[("x-a", "1")])), "nothing varies");
 }
@@ -62,7 +70,7 @@ fn every_field_that_vary_names_must_match() {
 /// RFC 9111 §4.1: "If (after any normalization that might take place) a header field is absent
 /// from a request, it can only match another request if it is also absent there."
 #[test]
-fn a_field_that_is_absent_matches_only_where_it_is_absent_too() {
+fn an_absent_field_matches_only_an_absent_field() {
     for name in ["x-a", "accept-language", "accept-encoding", "accept"] {
         assert!(is_match(name, None, None), "{name}");
         for value in ["", "-", "a"] {
@@ -76,7 +84,7 @@ fn a_field_that_is_absent_matches_only_where_it_is_absent_too() {
 /// "combining multiple header field lines with the same field name", "normalizing both header
 /// field values in a way that is known to have identical semantics".
 #[test]
-fn values_of_the_same_meaning_match() {
+fn equivalent_values_match() {
     for (name, values) in [
         ("x-a", vec!["1,2", " 1, 2 ", "1 ,\t2"]),
         ("x-a", vec!["a;q=1, \"b, c\"", "a;q=1,\"b, c\""]),
@@ -104,7 +112,7 @@ fn values_of_the_same_meaning_match() {
 }
 
 #[test]
-fn values_of_another_meaning_do_not_match() {
+fn other_values_do_not_match() {
     for (name, one, other) in [
         ("x-a", "1, 2", "2, 1"),
         ("x-a", "a", "A"),
@@ -136,9 +144,9 @@ fn values_of_another_meaning_do_not_match() {
 /// RFC 9111 §4.1: "When a nominated request header field has a known mechanism for ranking
 /// preference …, that mechanism MAY be used to choose a preferred response."
 #[test]
-fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
+fn a_response_in_the_most_preferred_language_matches() {
     let varies = names(&["accept-language", "x-a"]);
-    let kept = selecting_fields(&varies, &HeaderSection::from(&[("accept-language", "en, de"), ("x-a", "1")]));
+    let stored_for = selecting_fields(&varies, &HeaderSection::from(&[("accept-language", "en, de"), ("x-a", "1")]));
     for (language, accepted, is_match) in [
         ("de", "fr;q=0.5, de;q=1.0", true),
         ("de", "de", true),
@@ -165,14 +173,18 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
         ("de", "de;q=1;x=1", false),
     ] {
         let stored = HeaderSection::from(&[("content-language", language)]);
-        let asked = |a| HeaderSection::from(&[("accept-language", accepted), ("x-a", a)]);
-        assert_eq!(matches(&kept, &stored, &asked("1")), is_match, "{language} | {accepted}");
-        assert!(!matches(&kept, &stored, &asked("2")), "the other fields must match");
+        let requested_value = |a| HeaderSection::from(&[("accept-language", accepted), ("x-a", a)]);
+        assert_eq!(matches(&stored_for, &stored, &requested_value("1")), is_match, "{language} | {accepted}");
+        assert!(!matches(&stored_for, &stored, &requested_value("2")), "the other fields must match");
     }
     let without = HeaderSection::from(&[("x-a", "1")]);
-    assert!(!matches(&kept, &HeaderSection::from(&[("content-language", "de")]), &without), "no wish");
+    assert!(!matches(&stored_for, &HeaderSection::from(&[("content-language", "de")]), &without), "no wish");
     assert!(
-        !matches(&kept, &HeaderSection::default(), &HeaderSection::from(&[("accept-language", "de"), ("x-a", "1")])),
+        !matches(
+            &stored_for,
+            &HeaderSection::default(),
+            &HeaderSection::from(&[("accept-language", "de"), ("x-a", "1")])
+        ),
         "no language"
     );
     let by_other = selecting_fields(&names(&["x-a"]), &HeaderSection::from(&[("x-a", "1")]));
@@ -184,7 +196,7 @@ fn an_answer_in_the_one_language_that_is_wanted_most_is_used() {
 }
 
 #[test]
-fn no_value_is_kept_as_it_is() {
+fn no_value_is_stored_in_plain_text() {
     let fields = HeaderSection::from(&[("cookie", "session=secret"), ("x-a", "secret")]);
     let selecting_fields = selecting_fields(&names(&["cookie", "x-a", "x-b"]), &fields);
     for (_, hash) in selecting_fields.iter().take(2) {
@@ -208,12 +220,12 @@ const NAMES: [&str; 5] = ["accept", "accept-encoding", "accept-language", "accep
 
 proptest! {
     #[test]
-    fn to_normalise_twice_changes_nothing(
+    fn normalizing_twice_changes_nothing(
         value in prop_oneof!["[a-c/;=q01.,\"\\\\ \t*-]{0,40}", "([a-cA-C]{1,2}(;q=[01](\\.[0-9]{0,3})?)?[ ,]{0,3}){0,5}"],
         name in proptest::sample::select(&NAMES[..]),
     ) {
-        let once = normalised(name, &value);
-        prop_assert_eq!(normalised(name, &once), once);
+        let once = normalize(name, &value);
+        prop_assert_eq!(normalize(name, &once), once);
     }
 
     #[test]
@@ -233,8 +245,8 @@ proptest! {
     }
 
     #[test]
-    fn what_normalises_differently_does_not_match(one in "[a-c1,; ]{0,8}", other in "[a-c1,; ]{0,8}") {
-        let is_same = normalised("x-a", &one) == normalised("x-a", &other);
+    fn values_that_normalize_differently_do_not_match(one in "[a-c1,; ]{0,8}", other in "[a-c1,; ]{0,8}") {
+        let is_same = normalize("x-a", &one) == normalize("x-a", &other);
         prop_assert_eq!(is_match("x-a", Some(&one), Some(&other)), is_same);
     }
 }

@@ -64,7 +64,7 @@ fn controls() -> impl Strategy<Value = String> {
         .prop_map(|(lifetime, others)| [vec![lifetime], others].concat().join(", "))
 }
 
-fn answers() -> impl Strategy<Value = HeaderSection> {
+fn responses() -> impl Strategy<Value = HeaderSection> {
     let others = fields(vec![
         ("vary", vec!["", "", "", "cookie", "cookie", "accept-language", "Accept-Language, Cookie", "*", "x y"]),
         ("etag", vec!["", "\"a\"", "\"a\"", "\"b\"", "W/\"a\""]),
@@ -92,7 +92,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
     let statuses =
         [200, 200, 200, 200, 200, 200, 203, 206, 301, 302, 404, 500, 503].map(Some).into_iter().chain([None]);
     let bools = (prop::bool::weighted(0.2), prop::bool::ANY, prop::bool::weighted(0.7));
-    (times, target, bools, select(statuses.collect::<Vec<_>>()), requests(), answers()).prop_map(
+    (times, target, bools, select(statuses.collect::<Vec<_>>()), requests(), responses()).prop_map(
         |((wait_ms, takes_ms), (url, method), (is_backing_off, is_drawn, validates), status, request, response)| Step {
             wait_ms,
             url,

@@ -89,7 +89,7 @@ impl World {
         let (age_ms, lifetime_ms, is_error) =
             (age_ms(body, now_ms), lifetime_ms(body), served == Served::InPlaceOfError);
         prop_assert!(!said("no-cache"), "not without validation (§5.2.2.4)");
-        prop_assert!(is_error || !has(request, "no-cache"), "validation was asked for (§5.2.1.4)");
+        prop_assert!(is_error || !has(request, "no-cache"), "the request demands validation (§5.2.1.4)");
         prop_assert!(
             is_error || seconds(request, "max-age").is_none_or(|most_ms| age_ms <= most_ms),
             "too old (§5.2.1.1)"
@@ -165,7 +165,7 @@ fn explicit_ms(fields: &HeaderSection) -> Option<u64> {
     let expires = fields.get("expires").filter(|_| !fields.has("cdn-cache-control"));
     let until_expiry = || {
         let at_ms = http_date::parse_ms(&expires?).unwrap_or(0);
-        Some(at_ms.saturating_sub(date("date").expect("all answers are dated")))
+        Some(at_ms.saturating_sub(date("date").expect("all responses are dated")))
     };
     seconds(fields, "s-maxage").or_else(|| seconds(fields, "max-age")).or_else(until_expiry)
 }

@@ -45,13 +45,13 @@ fn candidate<'a>(
     StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms: None }
 }
 
-type PlaceKey = (&'static str, SelectingFields);
-type Found = (PlaceKey, StoredResponse, usize);
+type VariantKey = (&'static str, SelectingFields);
+type Hit = (VariantKey, StoredResponse, usize);
 
 #[derive(Default)]
 struct World {
     now_ms: u64,
-    stored: BTreeMap<PlaceKey, (StoredResponse, usize)>,
+    stored: BTreeMap<VariantKey, (StoredResponse, usize)>,
     bodies: Vec<Body>,
     /// The newest body that was stored for a request with these fields.
     newest: BTreeMap<(&'static str, String), usize>,
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    fn lookup(&self, step: &Step) -> (Option<Found>, Option<StoredResponse>) {
+    fn lookup(&self, step: &Step) -> (Option<Hit>, Option<StoredResponse>) {
         let key = (step.url, SelectingFields::new());
         let Some((primary, body)) = self.stored.get(&key) else { return (None, None) };
         if vary::matches(&primary.metadata.selecting_fields, &primary.metadata.fields, &step.request) {
@@ -106,7 +106,7 @@ impl World {
     fn forward(
         &mut self,
         step: &Step,
-        hit: Option<Found>,
+        hit: Option<Hit>,
         primary: Option<&StoredResponse>,
         conditions: &[(&'static str, String)],
     ) -> Law {
@@ -144,7 +144,7 @@ impl World {
     }
 
     /// What a write and a HEAD do to the stored response.
-    fn effects(&mut self, step: &Step, hit: Option<&Found>, status: u16, fields: &HeaderSection, times: ExchangeTimes) {
+    fn effects(&mut self, step: &Step, hit: Option<&Hit>, status: u16, fields: &HeaderSection, times: ExchangeTimes) {
         if step.method == "POST" && status < 400 {
             self.stored.remove(&(step.url, SelectingFields::new()));
         }
@@ -162,7 +162,7 @@ impl World {
         &mut self,
         step: &Step,
         primary: Option<&StoredResponse>,
-        hit: Option<&Found>,
+        hit: Option<&Hit>,
         status: u16,
         fields: HeaderSection,
         times: ExchangeTimes,
@@ -196,7 +196,7 @@ impl World {
     fn renew(
         &mut self,
         step: &Step,
-        key: &PlaceKey,
+        key: &VariantKey,
         stored: &StoredResponse,
         body: usize,
         fields: &HeaderSection,
@@ -210,31 +210,32 @@ impl World {
         };
         let update = &with_date(step.response.clone(), times.received_ms);
         let credentials = credentials();
-        let renewed = candidate(step, &credentials, metadata.status, &metadata.fields, times);
-        match (StorageCandidate { method: "GET", ..renewed }).storable_update(update) {
+        let updated = candidate(step, &credentials, metadata.status, &metadata.fields, times);
+        match (StorageCandidate { method: "GET", ..updated }).storable_update(update) {
             Storable::Yes => {}
             // The stored response stays as it is.
             Storable::No(_) => return,
             Storable::Invalidate(_) => return drop(self.stored.remove(key)),
         }
-        let known = &mut self.bodies[body];
+        let body_record = &mut self.bodies[body];
         let response = with_date(step.response.clone(), times.received_ms);
         let is_old = |name: &str| !response.has(name) && !matches!(name, "age" | "date");
-        let tag = known.fields.get("etag").unwrap_or_default();
-        let renewed: HeaderSection =
-            known.fields.iter().filter(|(name, _)| is_old(name)).chain(response.iter()).collect();
-        known.fields = renewed
+        let tag = body_record.fields.get("etag").unwrap_or_default();
+        let updated: HeaderSection =
+            body_record.fields.iter().filter(|(name, _)| is_old(name)).chain(response.iter()).collect();
+        body_record.fields = updated
             .iter()
             .map(|(name, value)| (name, if name == "etag" && !tag.is_empty() { &tag } else { value }))
             .collect();
-        known.times = times;
-        known.requests.push(step.request.clone());
-        known.is_secret |= is_secret(known.status, &step.request, &known.fields);
+        body_record.times = times;
+        body_record.requests.push(step.request.clone());
+        body_record.is_secret |= is_secret(body_record.status, &step.request, &body_record.fields);
         // What counts is what this visitor was told, not what is inherited from a response to
         // another.
-        known.contributions.push(contribution(step, &response));
+        body_record.contributions.push(contribution(step, &response));
         // A cookie of a validation is not stored, and removes the stored one.
-        known.stores_cookies &= !response.has("set-cookie") && stores_cookies(&HeaderSection::default(), &known.fields);
+        body_record.stores_cookies &=
+            !response.has("set-cookie") && stores_cookies(&HeaderSection::default(), &body_record.fields);
         self.stored.insert(new_key, (StoredResponse::new(metadata, None), body));
     }
 }
@@ -255,7 +256,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_gets_what_is_not_meant_for_them(steps in prop::collection::vec(steps(), 1..40)) {
+    fn nobody_receives_what_is_not_meant_for_them(steps in prop::collection::vec(steps(), 1..40)) {
         run(&steps)?;
     }
 }
@@ -281,21 +282,21 @@ const VARY: (&str, &str) = ("vary", "cookie");
 const FRESH: (&str, &str) = ("cache-control", "max-age=20");
 
 #[test]
-fn variants_of_one_url_are_hits_side_by_side() {
+fn variants_of_one_url_are_stored_side_by_side() {
     let steps =
         [get(0, "a", "", &[FRESH, VARY]), get(1, "b", "", &[FRESH, VARY]), get(1, "a", "", &[]), get(1, "b", "", &[])];
     assert_eq!(run(&steps).unwrap(), 2);
 }
 
 #[test]
-fn what_varies_with_something_that_is_no_field_is_not_used_again() {
+fn a_malformed_vary_is_not_reused() {
     // RFC 9110 §12.5.5: Vary = #( "*" / field-name ). Anything else cannot be compared.
     run(&[get(0, "a", "", &[FRESH, ("vary", "cookie accept")]), get(1, "b", "", &[])]).unwrap();
     run(&[get(0, "a", "", &[FRESH, ("vary", "x y")]), get(1, "b", "", &[])]).unwrap();
 }
 
 #[test]
-fn a_304_can_make_an_answer_vary() {
+fn a_304_can_make_a_response_vary() {
     // RFC 9111 §3.2: a 304 updates the stored fields, Vary among them; §4.1: a cache "MUST NOT
     // use that stored response … unless all the presented request header fields nominated by
     // that Vary field value match".

@@ -93,11 +93,11 @@ impl Exchange {
         let has_body = !body.is_null() && !body.is_undefined();
         let timeout = self.context.vars().upstream_timeout.of_request(has_body);
         let sent = UpstreamRequest { request: Some(&self.request), method: &self.method, body: &body, edits: &edits };
-        let answer = sent.send_encoded(self.url.as_str(), timeout).await;
+        let response = sent.send_encoded(self.url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
         // An upstream that does not answer costs every client the deadline; one that refuses
         // does so at once. With a request body, the client's upload may be what takes long.
-        let ended = match &answer {
+        let ended = match &response {
             Ok(Some(_)) => Some(Outcome::Answered),
             Ok(None) => (!has_body).then_some(Outcome::NoAnswer),
             Err(_) => (admission == Admission::Probe && !has_body).then_some(Outcome::NoAnswer),
@@ -107,9 +107,9 @@ impl Exchange {
             let upstream_name = self.upstream_name();
             self.context.log().warning("circuit_opened", &format!("{upstream_name}: {opened}"));
         }
-        let response = answer
+        let response = response
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
-            .and_then(|answer| answer.ok_or(CacheError::Timeout))?;
+            .and_then(|response| response.ok_or(CacheError::Timeout))?;
         let fields = forwarding::header_section(&response);
         let has_date = fields.has("date");
         let (status, fields) = (response.status(), with_date(fields, received_ms));
