@@ -133,7 +133,7 @@ impl CacheControl {
         (!members.is_empty()).then_some(directives)
     }
 
-    /// Returns true if the directives of an answer say that it must not be used stale: RFC 9111
+    /// Returns true if the directives of a response say that it must not be used stale: RFC 9111
     /// §4.2.4, "explicit in-protocol directive", with `s-maxage` as §5.2.2.10 has it.
     #[must_use]
     pub fn forbids_stale(&self) -> bool {
