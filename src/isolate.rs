@@ -85,7 +85,7 @@ macro_rules! caches {
     };
 }
 
-// A `Memory` of records has three bounds in bytes: for records, for keys that KV does not have,
+// A `RecordCache` of records has three bounds in bytes: for records, for keys that KV does not have,
 // and for keys whose last read gave nothing usable.
 
 #[cfg(feature = "assets")]
@@ -95,8 +95,8 @@ mod assets {
 
     use js_sys::ArrayBuffer;
     use kv_store::lru::Lru;
-    use kv_store::memory::Memory;
     use kv_store::record::BrokenRecord;
+    use kv_store::record_cache::RecordCache;
     use static_assets::asset_store::{AssetStore, BrokenRelease};
     use static_assets::manifest_cache::ManifestCache;
     use static_assets::translations::Translations;
@@ -107,7 +107,7 @@ mod assets {
         /// Files and translations.
         AssetsMemory;
         /// The release that is served, without its manifest.
-        store: Memory<Rc<AssetStore>, BrokenRelease> = Memory::new(64 * KIB, KIB, 0);
+        store: RecordCache<Rc<AssetStore>, BrokenRelease> = RecordCache::new(64 * KIB, KIB, 0);
         /// The manifests of releases.
         manifests: ManifestCache = ManifestCache::new(3 * MIB);
         /// Short file bodies by content hash, so none is ever stale.
@@ -116,7 +116,7 @@ mod assets {
         /// the Unix epoch.
         absent: Lru<u64> = Lru::new(512 * KIB);
         /// The translations of the page.
-        translations: Memory<Rc<Translations>, BrokenRecord> = Memory::new(512 * KIB, KIB, 0);
+        translations: RecordCache<Rc<Translations>, BrokenRecord> = RecordCache::new(512 * KIB, KIB, 0);
     }
 }
 
@@ -131,7 +131,7 @@ mod cache {
     use http_cache::purge::{Purge, PurgeList};
     use js_sys::ArrayBuffer;
     use kv_store::lru::Lru;
-    use kv_store::memory::Memory;
+    use kv_store::record_cache::RecordCache;
 
     use super::{KIB, MIB};
 
@@ -141,7 +141,7 @@ mod cache {
         /// Stored responses, invalidations, and running refreshes.
         responses: MemoryCache<ArrayBuffer> = MemoryCache::new(5 * MIB, 256 * KIB, 256 * KIB);
         /// The list of purges.
-        purges: Memory<Rc<PurgeList>, Infallible> = Memory::new(2 * MIB, 0, 0);
+        purges: RecordCache<Rc<PurgeList>, Infallible> = RecordCache::new(2 * MIB, 0, 0);
         /// Purges of this isolate, by their key. The list in KV may not show them yet.
         own_purges: Lru<Purge> = Lru::new(512 * KIB);
         /// Upstreams that fail.
@@ -157,8 +157,8 @@ mod flags {
     use feature_flags::config::record::UserRecord;
     use feature_flags::config::snapshot::{self, Snapshot};
     use feature_flags::flags::{DEFINITIONS_BYTES_MAX, Definitions};
-    use kv_store::memory::Memory;
     use kv_store::record::BrokenRecord;
+    use kv_store::record_cache::RecordCache;
     use kv_store::schema::Fault;
 
     use super::{KIB, MIB};
@@ -167,11 +167,11 @@ mod flags {
         /// Flags and the configuration of users.
         FlagsMemory;
         /// The records of users, and the users without a record.
-        users: Memory<Rc<Option<UserRecord>>, BrokenRecord> = Memory::new(3 * MIB / 2, 256 * KIB, 128 * KIB);
+        users: RecordCache<Rc<Option<UserRecord>>, BrokenRecord> = RecordCache::new(3 * MIB / 2, 256 * KIB, 128 * KIB);
         /// The snapshot of many users' records.
-        snapshot: Memory<Rc<Snapshot>, BrokenRecord> = Memory::new(snapshot::BYTES_MAX + 4 * KIB, KIB, KIB);
+        snapshot: RecordCache<Rc<Snapshot>, BrokenRecord> = RecordCache::new(snapshot::BYTES_MAX + 4 * KIB, KIB, KIB);
         /// The flag definitions with the text that they were parsed from, or that there are none.
-        definitions: Memory<Rc<Option<Definitions>>, Fault> = Memory::new(2 * DEFINITIONS_BYTES_MAX + 4 * KIB, KIB, KIB);
+        definitions: RecordCache<Rc<Option<Definitions>>, Fault> = RecordCache::new(2 * DEFINITIONS_BYTES_MAX + 4 * KIB, KIB, KIB);
     }
 }
 
@@ -180,7 +180,7 @@ mod storefronts {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use kv_store::memory::Memory;
+    use kv_store::record_cache::RecordCache;
     use tenant_router::failover::Failover;
     use tenant_router::record::{RecordError, Stored};
 
@@ -190,7 +190,7 @@ mod storefronts {
         /// The tenant router.
         StorefrontsMemory;
         /// The records of storefronts and custom domains.
-        records: Memory<Rc<Stored>, RecordError> = Memory::new(2 * MIB, 0, 0);
+        records: RecordCache<Rc<Stored>, RecordError> = RecordCache::new(2 * MIB, 0, 0);
         /// Origins that fail.
         failover: Failover = Failover::new(MIB);
     }

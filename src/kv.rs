@@ -8,18 +8,18 @@
 mod assembled;
 #[cfg(feature = "assets")]
 pub(crate) mod asset_store;
+#[cfg(feature = "cache")]
+pub(crate) mod envelope;
 #[cfg(feature = "flags")]
 pub(crate) mod flags;
-#[cfg(feature = "cache")]
-pub(crate) mod headed;
+#[cfg(feature = "assets")]
+mod immutable;
 #[cfg(feature = "writes")]
 pub(crate) mod key_writers;
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
 pub(crate) mod keyspace;
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
 pub(crate) mod keyspaces;
-#[cfg(feature = "assets")]
-mod lasting;
 #[cfg(feature = "cache")]
 pub(crate) mod list;
 #[cfg(any(feature = "cache", feature = "writes"))]
@@ -76,10 +76,10 @@ thread_local! {
 
 /// How a value is read.
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
-pub(crate) struct Form(&'static std::thread::LocalKey<JsValue>);
+pub(crate) struct ReadOptions(&'static std::thread::LocalKey<JsValue>);
 
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
-impl Form {
+impl ReadOptions {
     /// As the runtime's own stream, to be handed through untouched.
     #[cfg(any(feature = "assets", feature = "writes"))]
     pub(crate) const STREAM: Self = Self(&STREAM);
@@ -108,7 +108,11 @@ impl Store {
 
     /// A value, read once more where that fails; `None` where the key does not exist.
     #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
-    pub(crate) async fn read_with_retry(&self, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
+    pub(crate) async fn read_with_retry(
+        &self,
+        key: &Key<'_>,
+        form: &ReadOptions,
+    ) -> Result<Option<JsValue>, StoreError> {
         let value = twice(|| form.0.with(|options| self.namespace.get(key.as_str(), options))).await?;
         Ok((!value.is_null()).then_some(value))
     }

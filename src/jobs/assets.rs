@@ -3,7 +3,7 @@
 use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;
 use kv_store::limits::Key;
-use kv_store::memory::Standing;
+use kv_store::record_cache::RecordState;
 use static_assets::asset_store::{AssetStore, LoadedRelease};
 use static_assets::response::{
     AssetRequest, AssetResponse, CONDITIONAL_FIELDS, FieldLines, FileResponse, from_previous_release, from_release,
@@ -65,7 +65,7 @@ fn in_nfc(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
 async fn respond_with_fallbacks(
     context: &RequestContext,
     release: &LoadedRelease,
-    standing: Standing,
+    standing: RecordState,
     path: &AssetPath<'_>,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
     answer: AssetResponse<'_>,
@@ -114,7 +114,7 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, RequestErr
 async fn respond(
     context: &RequestContext,
     release: &LoadedRelease,
-    standing: Standing,
+    standing: RecordState,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
     file: &FileResponse<'_>,
 ) -> Result<Response, RequestError> {
@@ -125,14 +125,14 @@ async fn respond(
             let Ok(AssetResponse::File(file)) = from_release(previous.served(), request) else { return Err(failure) };
             let Some(body) = asset_store::cached_content(&file.content) else { return Err(failure) };
             asset_store::warn_of_previous_release(context, &failure);
-            render(&file, &body, Standing::Stale)
+            render(&file, &body, RecordState::Stale)
         }
     }
 }
 
 /// `Asset-Source` marks a response that may not be of the release that is served now.
-fn render(file: &FileResponse<'_>, content: &JsValue, standing: Standing) -> Result<Response, RequestError> {
-    let source = (standing != Standing::Current).then_some(("asset-source", "previous"));
+fn render(file: &FileResponse<'_>, content: &JsValue, standing: RecordState) -> Result<Response, RequestError> {
+    let source = (standing != RecordState::Current).then_some(("asset-source", "previous"));
     let fields = file.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     if file.status == 206 {
         // The head is not cached: hardly any part is requested twice.

@@ -23,7 +23,7 @@ use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
 use crate::http::stream::part;
-use crate::kv::headed::Body;
+use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
@@ -54,15 +54,15 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
                     response_store::discard(body);
                     JsValue::NULL
                 }
-                (BodyPart::Whole, Body::Bytes(bytes)) => bytes.into(),
-                (BodyPart::Whole, Body::Stream(stream)) => stream.into(),
-                (BodyPart::Bytes(range), Body::Bytes(bytes)) => {
+                (BodyPart::Whole, EnvelopeBody::Bytes(bytes)) => bytes.into(),
+                (BodyPart::Whole, EnvelopeBody::Stream(stream)) => stream.into(),
+                (BodyPart::Bytes(range), EnvelopeBody::Bytes(bytes)) => {
                     let [start, length] = [range.start, range.end.saturating_sub(range.start)]
                         .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
                     js_sys::Uint8Array::new_with_byte_offset_and_length(bytes, start, length).into()
                 }
                 #[allow(clippy::cast_precision_loss)] // 25 MiB at most.
-                (BodyPart::Bytes(range), Body::Stream(stream)) => {
+                (BodyPart::Bytes(range), EnvelopeBody::Stream(stream)) => {
                     part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
                 }
             };

@@ -8,7 +8,7 @@ use worker::web_sys;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
-use crate::kv::put::Value;
+use crate::kv::put::PutValue;
 
 const USER: Key<'static> = Key::literal("user_2");
 
@@ -26,7 +26,7 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response
         fields.push(("content-length", &length));
         return Ok(response::ok(&JsValue::NULL, &fields)?);
     }
-    store.put(&USER, &Value::text(DISABLED), None).await?;
+    store.put(&USER, &PutValue::text(DISABLED), None).await?;
     let value = store.text(&USER).await?.ok_or(ValueNotFound)?;
     Ok(response::ok(&JsValue::from_str(&value), &fields)?)
 }

@@ -10,7 +10,7 @@ use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::asset_store;
-use kv_store::memory::Unread;
+use kv_store::record_cache::ReadFailure;
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 
@@ -23,8 +23,8 @@ pub(crate) async fn answer(
     let read = asset_store::translations(context, &TRANSLATIONS).await;
     let failed: Option<(&str, &dyn std::fmt::Display)> = match &read {
         Ok(_) => None,
-        Err(Unread::Store(error)) => Some(("kv_unavailable", error)),
-        Err(Unread::Broken(broken)) => Some(("broken_record", broken)),
+        Err(ReadFailure::Store(error)) => Some(("kv_unavailable", error)),
+        Err(ReadFailure::Broken(broken)) => Some(("broken_record", broken)),
     };
     if let Some((code, cause)) = failed {
         context.log().warning(code, cause);

@@ -14,7 +14,7 @@ use futures_channel::oneshot;
 use http_semantics::conditional::Preconditions;
 use http_semantics::content_hash;
 use kv_store::key_writer::message::{FIELD, WriterReply, WriterRequest, from_field, to_field};
-use kv_store::key_writer::{Answer, Due, KeyState, Metadata, Newest, NotWritten};
+use kv_store::key_writer::{Due, KeyState, Metadata, Newest, NotWritten, WriteResult};
 use kv_store::limits::Key;
 use kv_store::retry::{Classify, FailureClass, Time, Try};
 use kv_store::store::StoreError;
@@ -25,7 +25,7 @@ use worker::web_sys;
 
 use crate::http::response;
 use crate::isolate::Isolate;
-use crate::kv::put::{PutOptions, Value};
+use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
@@ -41,7 +41,7 @@ const RINGS_AGAIN_MS: u64 = 5000;
 
 /// The class that the runtime makes an object of. Not `#[durable_object]`: that reads every field of a request beforehand.
 #[wasm_bindgen]
-pub struct KeyWriter(Rc<Object>);
+pub struct KeyWriter(Rc<WriterObject>);
 
 #[wasm_bindgen]
 impl KeyWriter {
@@ -51,7 +51,7 @@ impl KeyWriter {
     pub fn new(state: JsValue, env: JsValue) -> Self {
         let storage = Storage::new(&state.unchecked_into());
         let env = env.unchecked_into();
-        Self(Rc::new(Object {
+        Self(Rc::new(WriterObject {
             storage,
             env,
             state: RefCell::new(None),
@@ -77,13 +77,13 @@ impl KeyWriter {
     }
 }
 
-struct Object {
+struct WriterObject {
     storage: Storage,
     env: Bindings,
     /// As it is stored; `None` until it is read.
     state: RefCell<Option<KeyState>>,
     alarm: Cell<Alarm>,
-    waiting: RefCell<Vec<Waiting>>,
+    waiting: RefCell<Vec<WaitingWrite>>,
 }
 
 /// What is known of the object's alarm.
@@ -102,14 +102,14 @@ enum Alarm {
 }
 
 /// A request that is answered when KV has its version or a later one.
-struct Waiting {
+struct WaitingWrite {
     version: u64,
     arrived_ms: u64,
     tries: Vec<Try>,
-    told: oneshot::Sender<Answer>,
+    told: oneshot::Sender<WriteResult>,
 }
 
-impl Object {
+impl WriterObject {
     async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let message = request.headers().get(FIELD)?.unwrap_or_default();
         match from_field(&message).map_err(|error| thrown(&error))? {
@@ -132,14 +132,14 @@ impl Object {
         preconditions: &Preconditions,
         wait: Option<Duration>,
         value: js_sys::ArrayBuffer,
-    ) -> Result<Answer, JsValue> {
+    ) -> Result<WriteResult, JsValue> {
         // From here to the alarm nothing waits: writes are accepted one after the other.
         let arrived_ms = Clock.now_ms();
         let mut state = self.load(key)?;
         let Ok(version) = state.accept(sha256(&value), preconditions) else {
             let version = state.accepted();
             self.see_to_alarm(&state).await?;
-            return Ok(Answer::NotWritten(NotWritten::PreconditionFailed { version }));
+            return Ok(WriteResult::NotWritten(NotWritten::PreconditionFailed { version }));
         };
         self.storage.keep_with_value(&state, &value)?;
         // It may be long, and the wait too.
@@ -148,12 +148,12 @@ impl Object {
         let flushed = wait.map(|deadline| (deadline, self.wait_for(version, arrived_ms)));
         self.see_to_alarm(&state).await?;
 
-        let Some((deadline, flushed)) = flushed else { return Ok(Answer::Stored(version)) };
+        let Some((deadline, flushed)) = flushed else { return Ok(WriteResult::Stored(version)) };
         if let Some(Ok(told)) = deadline::within(deadline, flushed).await {
             return Ok(told);
         }
         self.waiting.borrow_mut().retain(|one| one.version != version);
-        Ok(Answer::NotWritten(NotWritten::TimedOut { version }))
+        Ok(WriteResult::NotWritten(NotWritten::TimedOut { version }))
     }
 
     async fn ring(&self, is_retry: bool) -> Result<(), JsValue> {
@@ -177,7 +177,7 @@ impl Object {
         let Due::Put(version) = due else { return self.set_alarm(due).await };
         let key = Key::new(state.key()).map_err(|error| thrown(&error))?;
         let metadata = serde_json::to_string(&state.metadata()).map_err(|error| thrown(&error))?;
-        let value = Value::bytes(self.storage.value()?);
+        let value = PutValue::bytes(self.storage.value()?);
         let options = PutOptions::with_metadata(&metadata)?;
 
         // Without a deadline: a put that is given up can still arrive, and replace a later one. The runtime ends an alarm after
@@ -278,9 +278,9 @@ impl Object {
         Ok(due)
     }
 
-    fn wait_for(&self, version: u64, arrived_ms: u64) -> oneshot::Receiver<Answer> {
+    fn wait_for(&self, version: u64, arrived_ms: u64) -> oneshot::Receiver<WriteResult> {
         let (told, flushed) = oneshot::channel();
-        self.waiting.borrow_mut().push(Waiting { version, arrived_ms, tries: Vec::new(), told });
+        self.waiting.borrow_mut().push(WaitingWrite { version, arrived_ms, tries: Vec::new(), told });
         flushed
     }
 
@@ -297,9 +297,9 @@ impl Object {
                 });
             }
             let answer = if state.has_flushed(one.version) {
-                Answer::InKv { version: one.version, tries: one.tries }
+                WriteResult::InKv { version: one.version, tries: one.tries }
             } else if let Some(error) = refused.filter(|_| one.version <= version) {
-                Answer::NotWritten(NotWritten::Refused { version: one.version, cause: error.to_string() })
+                WriteResult::NotWritten(NotWritten::Refused { version: one.version, cause: error.to_string() })
             } else {
                 still_waiting.push(one);
                 continue;

@@ -9,7 +9,7 @@ use feature_flags::flags::{Flag, Known, Subject};
 use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
 use http_semantics::request_body::RequestBodyError;
 use http_semantics::request_target::percent_decode;
-use kv_store::memory::{Standing, Unread};
+use kv_store::record_cache::{ReadFailure, RecordState};
 use serde_json::{Map, Value};
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
@@ -148,8 +148,8 @@ async fn evaluation_context(context: &RequestContext) -> Result<Context, OfrepEr
 
 async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<Flags, RequestError> {
     flags::flags(context).await.map_err(|error| match error {
-        Unread::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
-        Unread::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
+        ReadFailure::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
+        ReadFailure::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
     })
 }
 
@@ -185,7 +185,7 @@ fn subject<'a>(
 /// otherwise that of the user's record.
 fn source(flags: &Flags, user: Option<&User>) -> Option<&'static str> {
     match flags.standing() {
-        Standing::Current => user.and_then(|user| user.source.field()),
+        RecordState::Current => user.and_then(|user| user.source.field()),
         standing => Source::of_record(standing).field(),
     }
 }

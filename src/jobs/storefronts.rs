@@ -7,7 +7,7 @@ use std::time::Duration;
 use circuit_breaker::Opened;
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
-use kv_store::memory::{Held, Standing, Unread};
+use kv_store::record_cache::{CachedRecord, ReadFailure, RecordState};
 use kv_store::retry::Time;
 use tenant_router::TenantError;
 use tenant_router::address::{Address, Named, id_field};
@@ -82,10 +82,10 @@ async fn stored(
     context: &RequestContext,
     key: &Key<'_>,
     now_ms: u64,
-) -> Result<Option<Held<Rc<Stored>>>, RequestError> {
+) -> Result<Option<CachedRecord<Rc<Stored>>>, RequestError> {
     Storefronts.get(context, key, now_ms).await.map_err(|error| match error {
-        Unread::Store(error) => error.into(),
-        Unread::Broken(error) => RequestError::from(TenantError::from(error)).at(key.as_str()),
+        ReadFailure::Store(error) => error.into(),
+        ReadFailure::Broken(error) => RequestError::from(TenantError::from(error)).at(key.as_str()),
     })
 }
 
@@ -98,7 +98,7 @@ struct Proxied<'a> {
     plan: &'a Plan<'a>,
     sent: UpstreamRequest<'a>,
     /// Whether the record is the one in KV, the last valid one, or stale.
-    standing: Standing,
+    standing: RecordState,
 }
 
 /// The result of one try. A 502, 503 or 504 is a failure, but `result` has the response.

@@ -7,11 +7,13 @@ use http_semantics::conditional::{entity_tag, is_not_modified};
 use http_semantics::problem::wants_html;
 use http_semantics::request_target::RequestTarget;
 use kv_store::key_writer::message::WriterReply;
-use kv_store::key_writer::{Answer, WriterUnavailable};
-use kv_store::one_write::{Carried, OneWrite};
+use kv_store::key_writer::{WriteResult, WriterUnavailable};
 use kv_store::retry::{Time, Try};
 use kv_store::store::StoreError;
-use kv_store::writes::{self, Attempt, Fields, Read, ReadError, Report, RetriedAttempt, Run, Strategy, Wait};
+use kv_store::write_coalescer::{CoalescedPut, WriteCoalescer};
+use kv_store::writes::{
+    self, Attempt, ReadError, RetriedAttempt, RunReport, ValueRead, Wait, WriteFields, WriteRun, WriteStrategy,
+};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
@@ -20,8 +22,8 @@ use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::key_writers::KeyWriters;
-use crate::kv::put::Value;
-use crate::kv::{Form, Store};
+use crate::kv::put::PutValue;
+use crate::kv::{ReadOptions, Store};
 use crate::platform::clock::Clock;
 
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
@@ -45,11 +47,15 @@ async fn read(
     encoded_key: &str,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, RequestError> {
-    let read = Read::parse(encoded_key, target)?;
+    let read = ValueRead::parse(encoded_key, target)?;
     let mut fields = vec![("content-type", "application/octet-stream"), NO_STORE];
     if !read.is_consistent {
-        let value =
-            context.env().hot_keys().read_with_retry(&read.key, &Form::STREAM).await?.ok_or(ReadError::NotFound)?;
+        let value = context
+            .env()
+            .hot_keys()
+            .read_with_retry(&read.key, &ReadOptions::STREAM)
+            .await?
+            .ok_or(ReadError::NotFound)?;
         return respond(200, &value, &fields);
     }
     let (newest, value) = context.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
@@ -77,19 +83,19 @@ async fn write(
 ) -> Result<web_sys::Response, RequestError> {
     let content_length = context.header("content-length");
     let (if_match, if_none_match) = (context.header("if-match"), context.header("if-none-match"));
-    let fields = Fields {
+    let fields = WriteFields {
         content_length: content_length.as_deref(),
         has_body: context.has_body(),
         if_match: if_match.as_deref(),
         if_none_match: if_none_match.as_deref(),
     };
-    let run = Run::parse(encoded_key, target, &fields)?;
+    let run = WriteRun::parse(encoded_key, target, &fields)?;
     let body = body(context, &run).await?;
-    let value = |number| body.clone().unwrap_or_else(|| Value::text(&writes::value(number)));
+    let value = |number| body.clone().unwrap_or_else(|| PutValue::text(&writes::value(number)));
     let start_ms = Clock.now_ms();
     let mut failure = None;
     let (status, version, attempts) = match run.strategy {
-        Strategy::Direct | Strategy::Backoff => {
+        WriteStrategy::Direct | WriteStrategy::Backoff => {
             let store = context.env().hot_keys();
             let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
             let (attempts, errors): (Vec<_>, Vec<_>) = join_all(puts).await.into_iter().unzip();
@@ -97,12 +103,12 @@ async fn write(
             failure = run.value_bytes.and(errors.into_iter().flatten().next()).map(RequestError::from);
             (200, None, attempts)
         }
-        Strategy::Coalesce(wait) => {
+        WriteStrategy::Coalesce(wait) => {
             let (version, attempts) = coalesce(&context.env().key_writers(), &run, wait, value, start_ms).await?;
             (if wait == Wait::Kv { 200 } else { 202 }, Some(version), attempts)
         }
     };
-    let report = Report::new(attempts, since_ms(start_ms));
+    let report = RunReport::new(attempts, since_ms(start_ms));
     let tag = version.map(entity_tag);
     let mut fields = vec![NO_STORE, ("vary", "Accept")];
     fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
@@ -112,8 +118,8 @@ async fn write(
     } else {
         fields.push(("content-type", "application/json"));
         match run.strategy {
-            Strategy::Direct => json(&report.attempts.iter().map(|retried| &retried.attempt).collect::<Vec<_>>())?,
-            Strategy::Backoff | Strategy::Coalesce(_) => json(&report)?,
+            WriteStrategy::Direct => json(&report.attempts.iter().map(|retried| &retried.attempt).collect::<Vec<_>>())?,
+            WriteStrategy::Backoff | WriteStrategy::Coalesce(_) => json(&report)?,
         }
     };
     let (status, retry_after) = failure.as_ref().map_or((status, None), RequestError::status);
@@ -125,22 +131,22 @@ async fn write(
 
 /// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
 /// can be tried again, and a slow client does not use up the time that KV has.
-async fn body(context: &RequestContext, run: &Run<'_>) -> Result<Option<Value>, RequestError> {
+async fn body(context: &RequestContext, run: &WriteRun<'_>) -> Result<Option<PutValue>, RequestError> {
     let Some(length) = run.value_bytes else { return Ok(None) };
-    Ok(Some(Value::bytes(context.body_bytes(length).await?)))
+    Ok(Some(PutValue::bytes(context.body_bytes(length).await?)))
 }
 
 /// One of the writes that are made beside each other, each by itself; with the error that ended it.
 async fn put(
     store: &Store,
-    run: &Run<'_>,
+    run: &WriteRun<'_>,
     number: u32,
-    value: Value,
+    value: PutValue,
     start_ms: u64,
 ) -> (RetriedAttempt, Option<StoreError>) {
     let started_ms = since_ms(start_ms);
     let mut tries = Vec::new();
-    let (attempt, error) = if run.strategy == Strategy::Direct {
+    let (attempt, error) = if run.strategy == WriteStrategy::Direct {
         let outcome = store.put(&run.key, &value, None).await;
         tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
         (Attempt::new(number, outcome.as_ref().map(|&()| ())), outcome.err())
@@ -161,12 +167,12 @@ async fn put(
 /// The writes become one, which the key's object keeps: its version, and what became of each.
 async fn coalesce(
     writers: &KeyWriters,
-    run: &Run<'_>,
+    run: &WriteRun<'_>,
     wait: Wait,
-    value: impl Fn(u32) -> Value,
+    value: impl Fn(u32) -> PutValue,
     start_ms: u64,
 ) -> Result<(u64, Vec<RetriedAttempt>), RequestError> {
-    let one = OneWrite::new();
+    let one = WriteCoalescer::new();
     let send = async |number| {
         let sent_ms = since_ms(start_ms);
         writers.write(run, wait, &value(number)).await.map(|answer| (answer, sent_ms))
@@ -179,15 +185,15 @@ async fn coalesce(
     let mut attempts = Vec::with_capacity(written.len());
     for (number, carried) in written {
         let (answer, is_sent) = match carried {
-            Some(Carried::Sent(answer)) => (answer, true),
-            Some(Carried::Superseded(answer)) => (answer, false),
+            Some(CoalescedPut::Sent(answer)) => (answer, true),
+            Some(CoalescedPut::Superseded(answer)) => (answer, false),
             None => (Err("the write was not sent".to_owned()), false),
         };
         let (answer, sent_ms) = answer.map_err(WriterUnavailable)?;
         let (version, tries) = match answer {
-            Answer::Stored(version) => (version, Vec::new()),
-            Answer::InKv { version, tries } => (version, tries),
-            Answer::NotWritten(reason) => return Err(reason.into()),
+            WriteResult::Stored(version) => (version, Vec::new()),
+            WriteResult::InKv { version, tries } => (version, tries),
+            WriteResult::NotWritten(reason) => return Err(reason.into()),
         };
         let tries = if is_sent { tries.into_iter().map(|tried| tried.counted_from(sent_ms)).collect() } else { vec![] };
         attempts.push(RetriedAttempt { attempt: Attempt::new(number, Ok(())), tries, started_ms, ended_ms });

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use kv_store::limits::Key;
-use kv_store::memory::{Held, Standing, Unread};
 use kv_store::record::{self, BrokenRecord};
+use kv_store::record_cache::{CachedRecord, ReadFailure, RecordState};
 use kv_store::retry::Time;
 use static_assets::asset_store::{AssetStore, CACHED_BODY_BYTES_MAX, LoadedRelease};
 use static_assets::keys::POINTER;
@@ -21,7 +21,7 @@ use super::assembled::sliced;
 use super::keyspace::Keyspace;
 use super::keyspaces::{AssetStores, TranslationsFile};
 use super::release::{manifest, read_existing};
-use super::{Form, Store};
+use super::{ReadOptions, Store};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
@@ -29,20 +29,20 @@ use crate::platform::clock::Clock;
 
 /// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
 /// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
-pub(crate) async fn current(context: &RequestContext) -> Result<Held<Rc<AssetStore>>, RequestError> {
+pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<AssetStore>>, RequestError> {
     match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
         Ok(Some(held)) => {
             if matches!(&*held.value, AssetStore::Release(release) if release.is_behind()) {
                 // The manifest of the current release may be visible at the next read.
-                AssetStores::memory().borrow_mut().unsettle(POINTER.as_str());
-                return Ok(Held { standing: Standing::LastGood, ..held });
+                AssetStores::memory().borrow_mut().mark_incomplete(POINTER.as_str());
+                return Ok(CachedRecord { standing: RecordState::LastKnownGood, ..held });
             }
             Ok(held)
         }
         // Not reached: `load` returns something even without a pointer.
-        Ok(None) => Ok(Held { value: Rc::new(AssetStore::UnversionedKeys), standing: Standing::Current }),
-        Err(Unread::Store(error)) => Err(FileError::unavailable(&error).into()),
-        Err(Unread::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
+        Ok(None) => Ok(CachedRecord { value: Rc::new(AssetStore::UnversionedKeys), standing: RecordState::Current }),
+        Err(ReadFailure::Store(error)) => Err(FileError::unavailable(&error).into()),
+        Err(ReadFailure::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
     }
 }
 
@@ -56,11 +56,11 @@ pub(crate) async fn previous_release(
     let manifests = &Isolate::current().assets.manifests;
     let manifest = match manifest(&context.env().files(), id).await {
         Ok(manifest) => manifest?,
-        Err(Unread::Store(error)) => {
+        Err(ReadFailure::Store(error)) => {
             context.log().warning("kv_read_failed", &format!("release {id}: {error}"));
             return None;
         }
-        Err(Unread::Broken(broken)) => {
+        Err(ReadFailure::Broken(broken)) => {
             context.log().warning("broken_record", &broken);
             manifests.borrow_mut().insert(id, None, 0);
             return None;
@@ -124,8 +124,9 @@ async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffe
         return Ok(bytes);
     }
     let key = blob_key(&body.hash).map_err(AssetError::Key)?;
-    let read =
-        read_existing(store, &key, &Form::LASTING_BYTES).await.map_err(|error| FileError::unavailable(&error))?;
+    let read = read_existing(store, &key, &ReadOptions::IMMUTABLE_BYTES)
+        .await
+        .map_err(|error| FileError::unavailable(&error))?;
     let bytes: js_sys::ArrayBuffer = read.ok_or_else(|| FileError::missing(&key))?.unchecked_into();
     if u64::from(bytes.byte_length()) != body.length {
         return Err(FileError::missing(&key).into());
@@ -143,8 +144,9 @@ fn cached_body(hash: &str) -> Option<js_sys::ArrayBuffer> {
 }
 
 async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, RequestError> {
-    let read =
-        read_existing(store, key, &Form::LASTING_STREAM).await.map_err(|error| FileError::unavailable(&error))?;
+    let read = read_existing(store, key, &ReadOptions::IMMUTABLE_STREAM)
+        .await
+        .map_err(|error| FileError::unavailable(&error))?;
     Ok(read.ok_or_else(|| FileError::missing(key))?)
 }
 
@@ -180,7 +182,8 @@ pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) ->
         return Ok(None);
     }
     let store = context.env().files();
-    let read = store.read_with_retry(key, &Form::STREAM).await.map_err(|error| FileError::unavailable(&error))?;
+    let read =
+        store.read_with_retry(key, &ReadOptions::STREAM).await.map_err(|error| FileError::unavailable(&error))?;
     if read.is_none() {
         absent.borrow_mut().insert(key.as_str(), now_ms, 0);
     }
@@ -205,7 +208,7 @@ pub(crate) async fn page_file(context: &RequestContext, key: &Key<'_>) -> Result
 pub(crate) async fn translations(
     context: &RequestContext,
     key: &Key<'_>,
-) -> Result<Option<Rc<Translations>>, Unread<BrokenRecord>> {
+) -> Result<Option<Rc<Translations>>, ReadFailure<BrokenRecord>> {
     // Without the release, the unversioned key may still have translations.
     let in_release = match current(context).await {
         Ok(current) => match &*current.value {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use feature_flags::flags::{Definitions, KEY};
-use kv_store::memory::{Held, Standing, Unread};
+use kv_store::record_cache::{CachedRecord, ReadFailure, RecordState};
 use kv_store::retry::Time;
 use kv_store::schema::Fault;
 
@@ -16,7 +16,7 @@ use crate::platform::clock::Clock;
 
 /// The definitions, and whether they are the ones in KV, the last valid ones, or stale.
 pub(crate) struct Flags {
-    held: Held<Rc<Option<Definitions>>>,
+    held: CachedRecord<Rc<Option<Definitions>>>,
 }
 
 impl Flags {
@@ -27,7 +27,7 @@ impl Flags {
     }
 
     /// Returns whether they are the ones in KV, the last valid ones, or stale.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> RecordState {
         self.held.standing
     }
 }
@@ -36,18 +36,18 @@ impl Flags {
 /// in the background.
 ///
 /// # Errors
-/// [`Unread`] if there are none in memory, and KV fails or has invalid ones.
-pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, Unread<Fault>> {
+/// [`ReadFailure`] if there are none in memory, and KV fails or has invalid ones.
+pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, ReadFailure<Fault>> {
     let held = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
-    let held = held.unwrap_or(Held { value: Rc::new(None), standing: Standing::Current });
+    let held = held.unwrap_or(CachedRecord { value: Rc::new(None), standing: RecordState::Current });
     match (held.standing, fault()) {
-        (Standing::Current, _) => {
+        (RecordState::Current, _) => {
             Isolate::current().flags_fault.take();
         }
         // KV had no definitions before, and has invalid ones now.
-        (Standing::LastGood | Standing::Stale, Some(fault)) if held.value.is_none() => {
-            return Err(Unread::Broken(fault));
+        (RecordState::LastKnownGood | RecordState::Stale, Some(fault)) if held.value.is_none() => {
+            return Err(ReadFailure::Broken(fault));
         }
         _ => {}
     }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use kv_store::key_writer::Answer;
+use kv_store::key_writer::WriteResult;
 use kv_store::key_writer::message::{FIELD, WriterReply, WriterRequest, from_field, to_field};
 use kv_store::limits::Key;
-use kv_store::writes::{Run, Wait};
+use kv_store::writes::{Wait, WriteRun};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
-use crate::kv::put::Value;
+use crate::kv::put::PutValue;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
@@ -32,7 +32,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 impl KeyWriters {
     /// Hands a value to the key's object. An error is what the runtime says if the object gave no
     /// answer.
-    pub(crate) async fn write(&self, run: &Run<'_>, wait: Wait, value: &Value) -> Result<Answer, String> {
+    pub(crate) async fn write(&self, run: &WriteRun<'_>, wait: Wait, value: &PutValue) -> Result<WriteResult, String> {
         let request = WriterRequest::Write {
             key: run.key.as_str().to_owned(),
             wait,
@@ -60,7 +60,7 @@ impl KeyWriters {
         &self,
         key: &Key<'_>,
         request: &WriterRequest,
-        value: Option<&Value>,
+        value: Option<&PutValue>,
         deadline: Duration,
     ) -> Result<(WriterReply, JsValue), String> {
         let field = to_field(request).map_err(|error| error.to_string())?;

@@ -6,11 +6,11 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use kv_store::limits::Key;
-use kv_store::memory::{Held, Lifetime, Look, Memory, Unread};
+use kv_store::record_cache::{CachedRecord, Lifetime, ReadFailure, RecordCache, RecordLookup};
 use kv_store::retry::Time;
 use kv_store::store::StoreError;
 
-use super::{Form, Store};
+use super::{ReadOptions, Store};
 use crate::http::request_context::RequestContext;
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::clock::Clock;
@@ -30,7 +30,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     fn store(env: &Bindings) -> Store;
 
     /// The isolate's memory of these records.
-    fn memory() -> &'static RefCell<Memory<Rc<Self::Value>, Self::Error>>;
+    fn memory() -> &'static RefCell<RecordCache<Rc<Self::Value>, Self::Error>>;
 
     /// For how long a record is used without a look at KV.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
@@ -42,7 +42,7 @@ pub(crate) trait Keyspace: Sized + 'static {
         reader: &Reader,
         key: &str,
         json: Option<String>,
-    ) -> Result<Option<Self::Value>, Unread<Self::Error>>;
+    ) -> Result<Option<Self::Value>, ReadFailure<Self::Error>>;
 
     /// What of a record's JSON tells it from the one before: all of it, or a part with a hash of
     /// the rest.
@@ -52,31 +52,31 @@ pub(crate) trait Keyspace: Sized + 'static {
 
     /// Returns the record under a key; `None` if there is none. `now_ms` is milliseconds since the
     /// Unix epoch.
-    async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> Read<Self> {
+    async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> RecordRead<Self> {
         let lifetime = self.lifetime(&context.vars());
         let look = Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms);
         match look {
-            Look::Fresh(held) => Ok(Some(held)),
-            Look::Refresh(held) => {
+            RecordLookup::Fresh(held) => Ok(Some(held)),
+            RecordLookup::Refresh(held) => {
                 let (key, reader) = (key.to_static(), Reader::of::<Self>(context));
                 // What goes wrong is in the log, and the request after it sees what came of it.
                 context.wait_until(async move { drop(self.read(&reader, &key).await) });
                 Ok(Some(held))
             }
-            Look::Read => self.read(&Reader::of::<Self>(context), key).await,
-            Look::Unread(why) => Err(why),
+            RecordLookup::Read => self.read(&Reader::of::<Self>(context), key).await,
+            RecordLookup::Failed(why) => Err(why),
         }
     }
 
     /// Returns the records under several keys, in their order; `None` if there is none. Those that
     /// are not fresh come by bulk read.
     #[cfg(feature = "flags")]
-    async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<Read<Self>> {
+    async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
         let look = |key: &Key<'_>| match Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms) {
-            Look::Fresh(held) => Some(Ok(Some(held))),
-            Look::Refresh(_) | Look::Read => None,
-            Look::Unread(why) => Some(Err(why)),
+            RecordLookup::Fresh(held) => Some(Ok(Some(held))),
+            RecordLookup::Refresh(_) | RecordLookup::Read => None,
+            RecordLookup::Failed(why) => Some(Err(why)),
         };
         let mut records: Vec<_> = keys.iter().map(look).collect();
         let mut wanted: Vec<_> = keys.iter().zip(&mut records).filter(|(_, known)| known.is_none()).collect();
@@ -91,10 +91,13 @@ pub(crate) trait Keyspace: Sized + 'static {
     }
 
     #[doc(hidden)]
-    async fn read(&self, reader: &Reader, key: &Key<'_>) -> Read<Self> {
+    async fn read(&self, reader: &Reader, key: &Key<'_>) -> RecordRead<Self> {
         let asked_ms = Clock.now_ms();
-        let json =
-            reader.store.read_with_retry(key, &Form::TEXT).await.map(|json| json.and_then(|json| json.as_string()));
+        let json = reader
+            .store
+            .read_with_retry(key, &ReadOptions::TEXT)
+            .await
+            .map(|json| json.and_then(|json| json.as_string()));
         self.settle(reader, key.as_str(), json, asked_ms).await
     }
 
@@ -106,7 +109,7 @@ pub(crate) trait Keyspace: Sized + 'static {
         key: &str,
         read: Result<Option<String>, StoreError>,
         asked_ms: u64,
-    ) -> Read<Self> {
+    ) -> RecordRead<Self> {
         let memory = Self::memory();
         let why = match read {
             Ok(json) => {
@@ -126,17 +129,17 @@ pub(crate) trait Keyspace: Sized + 'static {
                     Err(why) => why,
                 }
             }
-            Err(error) => Unread::Store(error),
+            Err(error) => ReadFailure::Store(error),
         };
         let mut memory = memory.borrow_mut();
         let held = memory.failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
         // What is told to the visitor is logged as their error, unless nobody is told again for a
         // while.
-        if held.is_ok() || memory.remembers_unread() {
+        if held.is_ok() || memory.has_negative_cache() {
             let (code, cause): (_, &dyn Display) = match &why {
-                Unread::Broken(broken) => ("broken_record", broken),
-                Unread::Store(error) if held.is_ok() => ("kv_read_failed", error),
-                Unread::Store(error) => ("kv_unavailable", error),
+                ReadFailure::Broken(broken) => ("broken_record", broken),
+                ReadFailure::Store(error) if held.is_ok() => ("kv_read_failed", error),
+                ReadFailure::Store(error) => ("kv_unavailable", error),
             };
             if Self::IS_PRIVATE {
                 reader.log.warning(code, cause);
@@ -149,7 +152,8 @@ pub(crate) trait Keyspace: Sized + 'static {
 }
 
 /// What reading a key gives.
-pub(crate) type Read<K> = Result<Option<Held<Rc<<K as Keyspace>::Value>>>, Unread<<K as Keyspace>::Error>>;
+pub(crate) type RecordRead<K> =
+    Result<Option<CachedRecord<Rc<<K as Keyspace>::Value>>>, ReadFailure<<K as Keyspace>::Error>>;
 
 /// What reading needs, also after the answer was sent.
 pub(crate) struct Reader {

@@ -10,9 +10,9 @@ use feature_flags::config::record::UserRecord;
 use feature_flags::config::snapshot::Snapshot;
 #[cfg(feature = "flags")]
 use feature_flags::flags::Definitions;
-use kv_store::memory::{Lifetime, Memory, Unread};
 #[cfg(any(feature = "assets", feature = "flags"))]
 use kv_store::record::BrokenRecord;
+use kv_store::record_cache::{Lifetime, ReadFailure, RecordCache};
 #[cfg(feature = "flags")]
 use kv_store::schema::Fault;
 #[cfg(feature = "assets")]
@@ -44,7 +44,7 @@ impl Keyspace for Storefronts {
         env.storefronts()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<Stored>, RecordError>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<Stored>, RecordError>> {
         &Isolate::current().storefronts.records
     }
 
@@ -57,9 +57,9 @@ impl Keyspace for Storefronts {
         reader: &Reader,
         key: &str,
         json: Option<String>,
-    ) -> Result<Option<Stored>, Unread<RecordError>> {
+    ) -> Result<Option<Stored>, ReadFailure<RecordError>> {
         let record = json.map(|json| Stored::parse(key, &json, Some(&reader.vars.storefronts.origins)));
-        record.transpose().map_err(Unread::Broken)
+        record.transpose().map_err(ReadFailure::Broken)
     }
 }
 
@@ -79,7 +79,7 @@ impl Keyspace for Users {
         env.users()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<Option<UserRecord>>, BrokenRecord>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<Option<UserRecord>>, BrokenRecord>> {
         &Isolate::current().flags.users
     }
 
@@ -94,8 +94,8 @@ impl Keyspace for Users {
         _: &Reader,
         _: &str,
         json: Option<String>,
-    ) -> Result<Option<Option<UserRecord>>, Unread<BrokenRecord>> {
-        json.map(|json| UserRecord::parse(&json)).transpose().map(Some).map_err(Unread::Broken)
+    ) -> Result<Option<Option<UserRecord>>, ReadFailure<BrokenRecord>> {
+        json.map(|json| UserRecord::parse(&json)).transpose().map(Some).map_err(ReadFailure::Broken)
     }
 }
 
@@ -112,7 +112,7 @@ impl Keyspace for Snapshots {
         env.users()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<Snapshot>, BrokenRecord>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<Snapshot>, BrokenRecord>> {
         &Isolate::current().flags.snapshot
     }
 
@@ -120,8 +120,13 @@ impl Keyspace for Snapshots {
         Lifetime::of_shared(vars.flags.refresh_ms)
     }
 
-    async fn parse(&self, _: &Reader, _: &str, json: Option<String>) -> Result<Option<Snapshot>, Unread<BrokenRecord>> {
-        json.map_or_else(|| Ok(Snapshot::default()), Snapshot::parse).map(Some).map_err(Unread::Broken)
+    async fn parse(
+        &self,
+        _: &Reader,
+        _: &str,
+        json: Option<String>,
+    ) -> Result<Option<Snapshot>, ReadFailure<BrokenRecord>> {
+        json.map_or_else(|| Ok(Snapshot::default()), Snapshot::parse).map(Some).map_err(ReadFailure::Broken)
     }
 
     fn identity(json: &str) -> &str {
@@ -142,7 +147,7 @@ impl Keyspace for FlagDefinitions {
         env.users()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<Option<Definitions>>, Fault>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<Option<Definitions>>, Fault>> {
         &Isolate::current().flags.definitions
     }
 
@@ -155,11 +160,11 @@ impl Keyspace for FlagDefinitions {
         _: &Reader,
         _: &str,
         json: Option<String>,
-    ) -> Result<Option<Option<Definitions>>, Unread<Fault>> {
+    ) -> Result<Option<Option<Definitions>>, ReadFailure<Fault>> {
         let parsed = json.as_deref().map(Definitions::parse).transpose();
         let fault = parsed.as_ref().err().and_then(|faults| faults.first()).cloned();
         Isolate::current().flags_fault.replace(fault.clone());
-        fault.map_or_else(|| Ok(parsed.ok()), |fault| Err(Unread::Broken(fault)))
+        fault.map_or_else(|| Ok(parsed.ok()), |fault| Err(ReadFailure::Broken(fault)))
     }
 }
 
@@ -176,7 +181,7 @@ impl Keyspace for AssetStores {
         env.files()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<AssetStore>, BrokenRelease>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<AssetStore>, BrokenRelease>> {
         &Isolate::current().assets.store
     }
 
@@ -189,7 +194,7 @@ impl Keyspace for AssetStores {
         reader: &Reader,
         _: &str,
         json: Option<String>,
-    ) -> Result<Option<AssetStore>, Unread<BrokenRelease>> {
+    ) -> Result<Option<AssetStore>, ReadFailure<BrokenRelease>> {
         release::load(reader, json.as_deref()).await.map(Some)
     }
 }
@@ -211,7 +216,7 @@ impl Keyspace for TranslationsFile {
         env.files()
     }
 
-    fn memory() -> &'static RefCell<Memory<Rc<Translations>, BrokenRecord>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<Translations>, BrokenRecord>> {
         &Isolate::current().assets.translations
     }
 
@@ -224,10 +229,10 @@ impl Keyspace for TranslationsFile {
         _: &Reader,
         _: &str,
         json: Option<String>,
-    ) -> Result<Option<Translations>, Unread<BrokenRecord>> {
+    ) -> Result<Option<Translations>, ReadFailure<BrokenRecord>> {
         match json {
-            None if self.is_in_release => Err(Unread::Store(StoreError::missing())),
-            json => json.as_deref().map(Translations::parse).transpose().map_err(Unread::Broken),
+            None if self.is_in_release => Err(ReadFailure::Store(StoreError::missing())),
+            json => json.as_deref().map(Translations::parse).transpose().map_err(ReadFailure::Broken),
         }
     }
 }

@@ -35,7 +35,7 @@ extern "C" {
 }
 
 /// The metadata of keys.
-pub(crate) struct Listed {
+pub(crate) struct KeyMetadata {
     /// As JSON.
     pub(crate) metadata: Vec<String>,
     /// False where there are more.
@@ -45,7 +45,7 @@ pub(crate) struct Listed {
 impl Store {
     /// The metadata of all keys with a prefix, as JSON, in up to `pages_max` pages of 1000 ("List
     /// keys": only `list_complete` ends a listing, and each page needs the prefix again).
-    pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<Listed, StoreError> {
+    pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<KeyMetadata, StoreError> {
         let mut metadata = Vec::new();
         let options: ListOptions = js_sys::Object::new().unchecked_into();
         options.set_prefix(prefix);
@@ -56,9 +56,9 @@ impl Store {
                 metadata.extend(json(&key.unchecked_into::<ListedKey>().listed_metadata())?);
             }
             let cursor = page.cursor().filter(|_| !page.is_complete());
-            let Some(cursor) = cursor else { return Ok(Listed { metadata, is_complete: true }) };
+            let Some(cursor) = cursor else { return Ok(KeyMetadata { metadata, is_complete: true }) };
             options.set_cursor(&cursor);
         }
-        Ok(Listed { metadata, is_complete: false })
+        Ok(KeyMetadata { metadata, is_complete: false })
     }
 }

@@ -53,9 +53,9 @@ impl PutOptions {
 /// A value to put. Never a stream: a put of one cannot be tried again, and where it breaks off KV
 /// may keep what came.
 #[derive(Clone)]
-pub(crate) struct Value(JsValue);
+pub(crate) struct PutValue(JsValue);
 
-impl Value {
+impl PutValue {
     /// A text.
     pub(crate) fn text(text: &str) -> Self {
         Self(JsValue::from_str(text))
@@ -78,7 +78,7 @@ impl Store {
     pub(crate) async fn put(
         &self,
         key: &Key<'_>,
-        value: &Value,
+        value: &PutValue,
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
         let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
@@ -90,7 +90,7 @@ impl Store {
         &self,
         deadline: Duration,
         key: &Key<'_>,
-        value: &Value,
+        value: &PutValue,
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
         deadline::within(deadline, self.put(key, value, options))
@@ -103,7 +103,7 @@ impl Store {
     pub(crate) async fn put_with_retry(
         &self,
         key: &Key<'_>,
-        value: &Value,
+        value: &PutValue,
         options: Option<&PutOptions>,
         backoff: &Backoff,
         mut note: impl FnMut(Try),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use kv_store::limits::Key;
-use kv_store::memory::Unread;
+use kv_store::record_cache::ReadFailure;
 use kv_store::store::StoreError;
 use static_assets::asset_store::{AssetStore, BrokenRelease, LoadedRelease};
 use static_assets::keys::POINTER;
@@ -12,15 +12,15 @@ use static_assets::release::{Pointer, manifest_key};
 use wasm_bindgen::JsValue;
 
 use super::keyspace::Reader;
-use super::{Form, Store};
+use super::{ReadOptions, Store};
 use crate::isolate::Isolate;
 
 /// Returns the release that the pointer names; without a pointer, the namespace has unversioned
 /// keys only. A manifest is written before the pointer that names it, but another location may
 /// see the pointer first. Then the latest previous release with a manifest serves.
-pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<AssetStore, Unread<BrokenRelease>> {
+pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<AssetStore, ReadFailure<BrokenRelease>> {
     let Some(json) = pointer else { return Ok(AssetStore::UnversionedKeys) };
-    let pointer = Pointer::parse(json).map_err(|broken| Unread::Broken(BrokenRelease::Record(POINTER, broken)))?;
+    let pointer = Pointer::parse(json).map_err(|broken| ReadFailure::Broken(BrokenRelease::Record(POINTER, broken)))?;
     Isolate::current().assets.manifests.borrow_mut().retain_named_by(&pointer);
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(&reader.store, id).await? {
@@ -31,33 +31,37 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Asset
             return Ok(AssetStore::Release(LoadedRelease { pointer, manifest }));
         }
     }
-    Err(Unread::Broken(BrokenRelease::NoManifest(pointer.current)))
+    Err(ReadFailure::Broken(BrokenRelease::NoManifest(pointer.current)))
 }
 
 /// Returns the manifest of a release, parsed once for each isolate. A manifest that is missing
 /// is read a second time, and then remembered as missing.
-pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, Unread<BrokenRelease>> {
+pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, ReadFailure<BrokenRelease>> {
     let manifests = &Isolate::current().assets.manifests;
     let cached = manifests.borrow().get(id);
     if let Some(cached) = cached {
         return Ok(cached);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
-    let json = read_existing(store, &key, &Form::TEXT).await.map_err(Unread::Store)?;
+    let json = read_existing(store, &key, &ReadOptions::TEXT).await.map_err(ReadFailure::Store)?;
     let json = json.and_then(|json| json.as_string());
     // Another request may have parsed the manifest meanwhile; parsing takes longer than reading.
     let cached = manifests.borrow().get(id);
     if let Some(cached) = cached {
         return Ok(cached);
     }
-    let broken = |broken| Unread::Broken(BrokenRelease::Record(key.to_static(), broken));
+    let broken = |broken| ReadFailure::Broken(BrokenRelease::Record(key.to_static(), broken));
     let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);
     manifests.borrow_mut().insert(id, manifest.clone(), json.map_or(0, |json| json.len()));
     Ok(manifest)
 }
 
 /// Reads a value that should exist: a second time if it is missing.
-pub(super) async fn read_existing(store: &Store, key: &Key<'_>, form: &Form) -> Result<Option<JsValue>, StoreError> {
+pub(super) async fn read_existing(
+    store: &Store,
+    key: &Key<'_>,
+    form: &ReadOptions,
+) -> Result<Option<JsValue>, StoreError> {
     match store.read_with_retry(key, form).await? {
         Some(value) => Ok(Some(value)),
         None => store.read_with_retry(key, form).await,

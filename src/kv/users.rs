@@ -9,10 +9,10 @@ use feature_flags::config::record::UserRecord;
 use feature_flags::config::source::Source;
 use feature_flags::config::user_id::key;
 use kv_store::limits::{BULK_READ_KEYS_MAX, Key, KeyError};
-use kv_store::memory::Held;
+use kv_store::record_cache::CachedRecord;
 use kv_store::retry::Time;
 
-use super::keyspace::{Keyspace, Read};
+use super::keyspace::{Keyspace, RecordRead};
 use super::keyspaces::{Snapshots, Users};
 use crate::http::request_context::RequestContext;
 use crate::platform::bindings::Vars;
@@ -123,12 +123,12 @@ fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
 
 /// Returns the user with their own record, or the source to report for a user without a valid
 /// one.
-fn own(read: Read<Users>) -> Result<User, Source> {
+fn own(read: RecordRead<Users>) -> Result<User, Source> {
     match read {
-        Ok(Some(Held { value, standing })) if value.is_some() => {
+        Ok(Some(CachedRecord { value, standing })) if value.is_some() => {
             Ok(User { found: Found::Own(value), source: Source::of_record(standing) })
         }
-        Ok(Some(Held { standing, .. })) => Err(Source::of_no_record(standing)),
+        Ok(Some(CachedRecord { standing, .. })) => Err(Source::of_no_record(standing)),
         Ok(None) => Err(Source::Nobody),
         Err(_) => Err(Source::Default),
     }
@@ -139,7 +139,7 @@ fn own(read: Read<Users>) -> Result<User, Source> {
 fn in_snapshot(context: &RequestContext, snapshot: &Shared, id: &str, without: Source) -> User {
     let nothing = |source| User { found: Found::Nothing, source };
     let Ok(shared) = snapshot else { return nothing(Source::Default) };
-    let Some(Held { value, standing }) = shared else { return nothing(without) };
+    let Some(CachedRecord { value, standing }) = shared else { return nothing(without) };
     match value.record(id).map(UserRecord::parse) {
         Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*standing) },
         Some(Err(broken)) => {
@@ -153,7 +153,7 @@ fn in_snapshot(context: &RequestContext, snapshot: &Shared, id: &str, without: S
 }
 
 /// The snapshot, or `None` if `CONFIG_SNAPSHOT` is not set or KV has none.
-type Shared = Read<Snapshots>;
+type Shared = RecordRead<Snapshots>;
 
 async fn snapshot(context: &RequestContext) -> Shared {
     match &context.vars().flags.snapshot {

@@ -1,14 +1,14 @@
 //! The writer of one key: keeps the latest value durably, brings it to Workers KV at most once a second, and does not stop before
 //! KV has it. The Durable Object `KEY_WRITER` is this, with storage and an alarm.
 
-mod answer;
 pub mod message;
 #[cfg(test)]
 mod schedules;
+mod write_result;
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, NotWritten, WriterUnavailable};
+pub use write_result::{NotWritten, WriteResult, WriterUnavailable};
 
 use crate::retry::{Backoff, Budget, FailureClass};
 use http_semantics::conditional::{PreconditionFailed, Preconditions};

@@ -5,10 +5,10 @@
 pub mod key_writer;
 pub mod limits;
 pub mod lru;
-pub mod memory;
-pub mod one_write;
 pub mod record;
+pub mod record_cache;
 pub mod retry;
 pub mod schema;
 pub mod store;
+pub mod write_coalescer;
 pub mod writes;

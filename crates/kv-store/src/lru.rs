@@ -12,7 +12,7 @@ pub const ENTRY_BYTES: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Lru<V> {
     slots: Vec<Option<Slot<V>>>,
-    keys: Keys,
+    keys: KeyIndex,
     bytes: usize,
     bytes_max: usize,
 }
@@ -25,15 +25,15 @@ struct Slot<V> {
 
 /// Which slot a key has, and when it was used. It knows no values, so its code is compiled once.
 #[derive(Debug, Clone)]
-struct Keys {
-    by_name: BTreeMap<Rc<str>, Place>,
+struct KeyIndex {
+    by_key: BTreeMap<Rc<str>, SlotUse>,
     by_use: BTreeMap<u64, Rc<str>>,
     uses: u64,
     unused: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct SlotUse {
     slot: usize,
     used: u64,
 }
@@ -42,19 +42,19 @@ impl<V> Lru<V> {
     /// Holds nothing, and later no more than so many bytes. With 0 it never holds anything.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { slots: Vec::new(), keys: Keys::new(), bytes: 0, bytes_max }
+        Self { slots: Vec::new(), keys: KeyIndex::new(), bytes: 0, bytes_max }
     }
 
     /// Returns how many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys.by_name.len()
+        self.keys.by_key.len()
     }
 
     /// Returns true if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.by_name.is_empty()
+        self.keys.by_key.is_empty()
     }
 
     /// Returns the bytes of all keys and values, with [`ENTRY_BYTES`] for each.
@@ -72,13 +72,13 @@ impl<V> Lru<V> {
     /// Returns the value of a key. Looking is no use.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&V> {
-        let place = self.keys.by_name.get(key)?;
+        let place = self.keys.by_key.get(key)?;
         self.slots.get(place.slot)?.as_ref().map(|slot| &slot.value)
     }
 
     /// Returns the value of a key, to be changed. Looking is no use.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
-        let place = self.keys.by_name.get(key)?;
+        let place = self.keys.by_key.get(key)?;
         self.slots.get_mut(place.slot)?.as_mut().map(|slot| &mut slot.value)
     }
 
@@ -134,9 +134,9 @@ impl<V> Lru<V> {
     }
 }
 
-impl Keys {
+impl KeyIndex {
     const fn new() -> Self {
-        Self { by_name: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, unused: Vec::new() }
+        Self { by_key: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, unused: Vec::new() }
     }
 
     /// Gives a new key a slot: one that became free, or this next one.
@@ -145,12 +145,12 @@ impl Keys {
         let key: Rc<str> = key.into();
         let slot = self.unused.pop().unwrap_or(next);
         self.by_use.insert(self.uses, Rc::clone(&key));
-        self.by_name.insert(key, Place { slot, used: self.uses });
+        self.by_key.insert(key, SlotUse { slot, used: self.uses });
         slot
     }
 
     fn touch(&mut self, key: &str) {
-        let Some(place) = self.by_name.get_mut(key) else { return };
+        let Some(place) = self.by_key.get_mut(key) else { return };
         let Some(key) = self.by_use.remove(&place.used) else { return };
         self.uses += 1;
         place.used = self.uses;
@@ -159,7 +159,7 @@ impl Keys {
 
     /// Gives a slot free.
     fn remove(&mut self, key: &str) -> Option<usize> {
-        let Place { slot, used } = self.by_name.remove(key)?;
+        let SlotUse { slot, used } = self.by_key.remove(key)?;
         self.by_use.remove(&used);
         self.unused.push(slot);
         Some(slot)

@@ -1,4 +1,4 @@
-//! Reading a JSON record by hand, so that each fault names its place: `routes[1].origin`.
+//! Reading a JSON record by hand, so that each fault names its path_node: `routes[1].origin`.
 //!
 //! serde's derived readers stop at the first fault and know its line only. Here a [`Node`] carries the path to itself, which is
 //! written out only where something is wrong, and reading goes on behind a fault, so that all are found in one go.
@@ -17,7 +17,7 @@ pub const FAULTS_MAX: usize = 100;
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The place, such as `variants[0].weight`; empty for the record as a whole.
+    /// The path_node, such as `variants[0].weight`; empty for the record as a whole.
     pub path: String,
     /// What is wrong there.
     pub problem: Cow<'static, str>,
@@ -49,7 +49,7 @@ pub fn read<T>(json: &str, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<
 /// As [`read`].
 pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
     let faults = RefCell::default();
-    let node = Node { value, place: Place { parent: None, step: Step::Root }, faults: &faults };
+    let node = Node { value, path_node: NodePath { parent: None, step: PathStep::Root }, faults: &faults };
     let read = root(&node);
     let faults = faults.into_inner();
     match read {
@@ -63,18 +63,18 @@ pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     value: &'a Value,
-    place: Place<'a>,
+    path_node: NodePath<'a>,
     faults: &'a RefCell<Vec<Fault>>,
 }
 
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    parent: Option<&'a Place<'a>>,
-    step: Step<'a>,
+struct NodePath<'a> {
+    parent: Option<&'a NodePath<'a>>,
+    step: PathStep<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Step<'a> {
+enum PathStep<'a> {
     Root,
     Member(&'a str),
     Element(usize),
@@ -91,7 +91,7 @@ impl Node<'_> {
     fn note(&self, problem: Cow<'static, str>) {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < FAULTS_MAX {
-            faults.push(Fault { path: self.place.to_string(), problem });
+            faults.push(Fault { path: self.path_node.to_string(), problem });
         }
     }
 
@@ -133,7 +133,7 @@ impl Node<'_> {
         if elements.len() > max {
             return self.fault(format!("it has {} elements; {max} are the most", elements.len()));
         }
-        let of = |(index, value)| read(&self.child(value, Step::Element(index)));
+        let of = |(index, value)| read(&self.child(value, PathStep::Element(index)));
         Some(elements.iter().enumerate().filter_map(of).collect())
     }
 
@@ -143,37 +143,38 @@ impl Node<'_> {
         if members.len() > max {
             return self.fault(format!("it has {} members; {max} are the most", members.len()));
         }
-        let of = |(name, value): (&String, _)| read(name, &self.child(value, Step::Member(name)));
+        let of = |(name, value): (&String, _)| read(name, &self.child(value, PathStep::Member(name)));
         Some(members.iter().filter_map(of).collect())
     }
 
     /// An object with these members and no other: a misspelt name must not pass for a member that is missing. `$schema` is
     /// always allowed.
     #[must_use]
-    pub fn object(&self, known: &[&str]) -> Option<Object<'_>> {
+    pub fn object(&self, known: &[&str]) -> Option<ObjectNode<'_>> {
         let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
         for (name, value) in members {
             if name != "$schema" && !known.contains(&name.as_str()) {
-                let _noted: Option<()> =
-                    self.child(value, Step::Member(name)).fault(format!("unknown member; known: {}", known.join(", ")));
+                let _noted: Option<()> = self
+                    .child(value, PathStep::Member(name))
+                    .fault(format!("unknown member; known: {}", known.join(", ")));
             }
         }
-        Some(Object { node: *self, members })
+        Some(ObjectNode { node: *self, members })
     }
 
-    fn child<'c>(&'c self, value: &'c Value, step: Step<'c>) -> Node<'c> {
-        Node { value, place: Place { parent: Some(&self.place), step }, faults: self.faults }
+    fn child<'c>(&'c self, value: &'c Value, step: PathStep<'c>) -> Node<'c> {
+        Node { value, path_node: NodePath { parent: Some(&self.path_node), step }, faults: self.faults }
     }
 }
 
 /// An object whose members are known.
 #[derive(Clone, Copy)]
-pub struct Object<'a> {
+pub struct ObjectNode<'a> {
     node: Node<'a>,
     members: &'a serde_json::Map<String, Value>,
 }
 
-impl Object<'_> {
+impl ObjectNode<'_> {
     /// Reads a member where there is one. `null` is a fault: a list that a template left empty must not pass for none.
     pub fn member<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         read(&self.filled(name)?)
@@ -187,7 +188,7 @@ impl Object<'_> {
     /// Reads a member that must be there.
     pub fn required<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         if !self.has(name) {
-            return self.node.child(&Value::Null, Step::Member(name)).fault("it is missing");
+            return self.node.child(&Value::Null, PathStep::Member(name)).fault("it is missing");
         }
         self.member(name, read)
     }
@@ -199,7 +200,7 @@ impl Object<'_> {
     }
 
     fn node<'s>(&'s self, name: &'s str) -> Option<Node<'s>> {
-        Some(self.node.child(self.members.get(name)?, Step::Member(name)))
+        Some(self.node.child(self.members.get(name)?, PathStep::Member(name)))
     }
 
     /// True where the object has such a member.
@@ -215,18 +216,18 @@ pub fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for NodePath<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {
             parent.fmt(formatter)?;
         }
-        let is_first = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
+        let is_first = self.parent.is_none_or(|parent| matches!(parent.step, PathStep::Root));
         match self.step {
-            Step::Root => Ok(()),
-            Step::Member(name) if is_plain(name) && is_first => formatter.write_str(name),
-            Step::Member(name) if is_plain(name) => write!(formatter, ".{name}"),
-            Step::Member(name) => write!(formatter, "[{name:?}]"),
-            Step::Element(index) => write!(formatter, "[{index}]"),
+            PathStep::Root => Ok(()),
+            PathStep::Member(name) if is_plain(name) && is_first => formatter.write_str(name),
+            PathStep::Member(name) if is_plain(name) => write!(formatter, ".{name}"),
+            PathStep::Member(name) => write!(formatter, "[{name:?}]"),
+            PathStep::Element(index) => write!(formatter, "[{index}]"),
         }
     }
 }

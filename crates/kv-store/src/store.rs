@@ -11,11 +11,11 @@ use crate::retry::{Classify, FailureClass};
 #[error("{message}")]
 pub struct StoreError {
     message: String,
-    kind: Kind,
+    kind: StoreErrorKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StoreErrorKind {
     /// KV answered with a status.
     Status(u16),
     /// The free plan's operations of the day are used up ("Limits"; until 00:00 UTC).
@@ -38,11 +38,13 @@ impl StoreError {
             .and_then(|(_, answer)| answer.get(..3))
             .and_then(|digits| digits.parse().ok());
         let kind = match status {
-            Some(status) => Kind::Status(status),
-            None if message.starts_with("KV ") && message.contains("limit exceeded for the day") => Kind::DailyQuota,
+            Some(status) => StoreErrorKind::Status(status),
+            None if message.starts_with("KV ") && message.contains("limit exceeded for the day") => {
+                StoreErrorKind::DailyQuota
+            }
             // The operations of one invocation are used up ("Limits").
-            None if message.starts_with("Too many ") => Kind::NotAsked,
-            None => Kind::NoAnswer,
+            None if message.starts_with("Too many ") => StoreErrorKind::NotAsked,
+            None => StoreErrorKind::NoAnswer,
         };
         Self { message, kind }
     }
@@ -50,37 +52,37 @@ impl StoreError {
     /// The runtime refused the call before it asked KV.
     #[must_use]
     pub fn not_asked(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: Kind::NotAsked }
+        Self { message: message.into(), kind: StoreErrorKind::NotAsked }
     }
 
     /// The put has not ended in time. Whether KV took it is not known.
     #[must_use]
     pub fn put_timeout() -> Self {
-        Self { message: "KV PUT did not end in time".to_owned(), kind: Kind::NoAnswer }
+        Self { message: "KV PUT did not end in time".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
     /// A key is not there that must be.
     #[must_use]
     pub fn missing() -> Self {
-        Self { message: "KV GET gave nothing for what must be there".to_owned(), kind: Kind::NoAnswer }
+        Self { message: "KV GET gave nothing for what must be there".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
     /// The read has not ended in time.
     #[must_use]
     pub fn read_timeout() -> Self {
-        Self { message: "KV GET did not end in time".to_owned(), kind: Kind::NoAnswer }
+        Self { message: "KV GET did not end in time".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
     /// True for 429: the key takes one write a second ("Limits to KV writes to the same key").
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
-        self.kind == Kind::Status(429)
+        self.kind == StoreErrorKind::Status(429)
     }
 
     /// True for 413: the values of a bulk read are longer than 25 MB together.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        self.kind == Kind::Status(413)
+        self.kind == StoreErrorKind::Status(413)
     }
 
     /// The message as the documented concurrent-write example shows it. A message that is not in the runtime's documented
@@ -88,8 +90,8 @@ impl StoreError {
     #[must_use]
     pub fn public_message(&self) -> &str {
         match self.kind {
-            Kind::Status(_) | Kind::DailyQuota => &self.message,
-            Kind::NoAnswer | Kind::NotAsked => "KV PUT failed",
+            StoreErrorKind::Status(_) | StoreErrorKind::DailyQuota => &self.message,
+            StoreErrorKind::NoAnswer | StoreErrorKind::NotAsked => "KV PUT failed",
         }
     }
 }
@@ -137,9 +139,9 @@ impl Classify for StoreError {
     /// The binding passes no `Retry-After` on.
     fn class(&self) -> FailureClass {
         match self.kind {
-            Kind::Status(status) => FailureClass::of_status(Some(status), None),
-            Kind::NoAnswer => FailureClass::of_status(None, None),
-            Kind::DailyQuota | Kind::NotAsked => FailureClass::Permanent,
+            StoreErrorKind::Status(status) => FailureClass::of_status(Some(status), None),
+            StoreErrorKind::NoAnswer => FailureClass::of_status(None, None),
+            StoreErrorKind::DailyQuota | StoreErrorKind::NotAsked => FailureClass::Permanent,
         }
     }
 }

@@ -11,7 +11,7 @@ use http_semantics::request_target::{BadPercentEncoding, RequestTarget, percent_
 use http_semantics::status::Status;
 use serde::{Deserialize, Serialize};
 
-pub use report::{Attempt, AttemptError, Report, RetriedAttempt, Try};
+pub use report::{Attempt, AttemptError, RetriedAttempt, RunReport, Try};
 
 /// An invocation has 1,000 operations on KV ("Limits"). The isolate's retry budget keeps a run of 100 writes below that (800 puts
 /// in the simulation); a put beyond it is refused by the runtime, and told at once.
@@ -138,7 +138,7 @@ impl HttpError for ReadError {
 
 /// How the puts of a run are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
+pub enum WriteStrategy {
     /// Every write is put once, at the same time, as in the documented demonstration.
     Direct,
     /// As `Direct`, but a put that fails is tried again after a wait ([`crate::retry::Backoff::PUT`]).
@@ -158,14 +158,14 @@ pub enum Wait {
 
 /// A read of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read<'a> {
+pub struct ValueRead<'a> {
     /// The key in `WRITES`.
     pub key: Key<'a>,
     /// The newest value, from the key's object; else what KV shows here.
     pub is_consistent: bool,
 }
 
-impl<'a> Read<'a> {
+impl<'a> ValueRead<'a> {
     /// Reads `/writes/{key}?consistent=1`; `encoded_key` is what stands behind `/writes/`.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl<'a> Read<'a> {
 
 /// The header fields that a run depends on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Fields<'a> {
+pub struct WriteFields<'a> {
     /// `Content-Length`
     pub content_length: Option<&'a str>,
     /// The request carries a body.
@@ -196,18 +196,18 @@ pub struct Fields<'a> {
 
 /// A run of parallel writes to one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run<'a> {
+pub struct WriteRun<'a> {
     /// The key in `WRITES`.
     pub key: Key<'a>,
     /// How many writes, 1 to 100.
     pub n: u32,
     /// How they are made.
-    pub strategy: Strategy,
+    pub strategy: WriteStrategy,
     /// How long the answer may wait for KV, in milliseconds.
     pub timeout_ms: u32,
     /// The length of the body, which is the value, in bytes; `None` for the documented demonstration.
     pub value_bytes: Option<u64>,
-    /// What the key must be at; only for [`Strategy::Coalesce`].
+    /// What the key must be at; only for [`WriteStrategy::Coalesce`].
     pub preconditions: Preconditions,
 }
 
@@ -216,13 +216,17 @@ fn key(encoded_key: &str) -> Result<Key<'_>, WriteError> {
     Ok(Key::new(percent_decode(encoded_key)?)?)
 }
 
-impl<'a> Run<'a> {
+impl<'a> WriteRun<'a> {
     /// Reads `/writes/{key}?n=20&strategy=direct|backoff|coalesce&wait=durable|kv&timeoutMs=60000`; `encoded_key` is what stands
     /// behind `/writes/`.
     ///
     /// # Errors
     /// [`WriteError`] names the part that is wrong.
-    pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>, fields: &Fields<'_>) -> Result<Self, WriteError> {
+    pub fn parse(
+        encoded_key: &'a str,
+        target: &RequestTarget<'_>,
+        fields: &WriteFields<'_>,
+    ) -> Result<Self, WriteError> {
         let key = key(encoded_key)?;
         no_other_parameters(target, &["n", "strategy", "wait", "timeoutMs"])?;
         let wait = match target.parameter("wait")?.as_deref() {
@@ -231,17 +235,17 @@ impl<'a> Run<'a> {
             Some(_) => return Err(WriteError::Wait),
         };
         let strategy = match target.parameter("strategy")?.as_deref() {
-            None | Some("direct") => Strategy::Direct,
-            Some("backoff") => Strategy::Backoff,
-            Some("coalesce") => Strategy::Coalesce(wait),
+            None | Some("direct") => WriteStrategy::Direct,
+            Some("backoff") => WriteStrategy::Backoff,
+            Some("coalesce") => WriteStrategy::Coalesce(wait),
             Some(_) => return Err(WriteError::Strategy),
         };
-        if target.parameter("wait")?.is_some() && !matches!(strategy, Strategy::Coalesce(_)) {
+        if target.parameter("wait")?.is_some() && !matches!(strategy, WriteStrategy::Coalesce(_)) {
             return Err(WriteError::WaitUnused);
         }
         let timeout_ms = whole(target, "timeoutMs", TIMEOUT_MS_MAX, WriteError::Timeout)?.unwrap_or(TIMEOUT_MS_MAX);
         let preconditions = Preconditions::parse(fields.if_match, fields.if_none_match);
-        if !preconditions.is_empty() && !matches!(strategy, Strategy::Coalesce(_)) {
+        if !preconditions.is_empty() && !matches!(strategy, WriteStrategy::Coalesce(_)) {
             return Err(WriteError::Conditional);
         }
         let value_bytes = fields.value_bytes()?;
@@ -255,7 +259,7 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Run<'_> {
+impl WriteRun<'_> {
     /// The policy of its retries: within the time that its answer may wait.
     #[must_use]
     pub fn backoff(&self) -> Backoff {
@@ -263,7 +267,7 @@ impl Run<'_> {
     }
 }
 
-impl Fields<'_> {
+impl WriteFields<'_> {
     /// The length of the body; 0 where there is none (RFC 9112 §6.3).
     fn value_bytes(&self) -> Result<u64, WriteError> {
         match self.content_length.map(|length| length.trim().parse::<u64>()) {
@@ -302,15 +306,15 @@ pub fn value(attempt: u32) -> String {
 mod tests {
     use super::*;
 
-    const NO_BODY: Fields<'static> =
-        Fields { content_length: None, has_body: false, if_match: None, if_none_match: None };
+    const NO_BODY: WriteFields<'static> =
+        WriteFields { content_length: None, has_body: false, if_match: None, if_none_match: None };
 
-    fn parse<'a>(encoded_key: &'a str, query: &str, fields: &Fields<'_>) -> Result<Run<'a>, WriteError> {
+    fn parse<'a>(encoded_key: &'a str, query: &str, fields: &WriteFields<'_>) -> Result<WriteRun<'a>, WriteError> {
         let url = format!("http://h/writes/{encoded_key}{query}");
-        Run::parse(encoded_key, &RequestTarget::parse(&url), fields)
+        WriteRun::parse(encoded_key, &RequestTarget::parse(&url), fields)
     }
 
-    fn run(encoded_key: &str, query: &str) -> Result<(String, u32, Strategy, u32), WriteError> {
+    fn run(encoded_key: &str, query: &str) -> Result<(String, u32, WriteStrategy, u32), WriteError> {
         parse(encoded_key, query, &NO_BODY)
             .map(|run| (run.key.as_str().to_owned(), run.n, run.strategy, run.timeout_ms))
     }
@@ -318,16 +322,20 @@ mod tests {
     #[test]
     fn a_run_is_read_from_path_and_query() {
         for (key, query, expected) in [
-            ("hot", "", Ok(("hot".into(), 1, Strategy::Direct, 60_000))),
-            ("hot", "?n=20", Ok(("hot".into(), 20, Strategy::Direct, 60_000))),
-            ("hot", "?n=1&strategy=backoff", Ok(("hot".into(), 1, Strategy::Backoff, 60_000))),
-            ("a%2Fb/c", "?n=100&strategy=direct", Ok(("a/b/c".into(), 100, Strategy::Direct, 60_000))),
-            ("hot", "?strategy=coalesce", Ok(("hot".into(), 1, Strategy::Coalesce(Wait::Kv), 60_000))),
-            ("hot", "?strategy=coalesce&wait=kv&n=20", Ok(("hot".into(), 20, Strategy::Coalesce(Wait::Kv), 60_000))),
+            ("hot", "", Ok(("hot".into(), 1, WriteStrategy::Direct, 60_000))),
+            ("hot", "?n=20", Ok(("hot".into(), 20, WriteStrategy::Direct, 60_000))),
+            ("hot", "?n=1&strategy=backoff", Ok(("hot".into(), 1, WriteStrategy::Backoff, 60_000))),
+            ("a%2Fb/c", "?n=100&strategy=direct", Ok(("a/b/c".into(), 100, WriteStrategy::Direct, 60_000))),
+            ("hot", "?strategy=coalesce", Ok(("hot".into(), 1, WriteStrategy::Coalesce(Wait::Kv), 60_000))),
+            (
+                "hot",
+                "?strategy=coalesce&wait=kv&n=20",
+                Ok(("hot".into(), 20, WriteStrategy::Coalesce(Wait::Kv), 60_000)),
+            ),
             (
                 "hot",
                 "?strategy=coalesce&wait=durable&timeoutMs=500",
-                Ok(("hot".into(), 1, Strategy::Coalesce(Wait::Durable), 500)),
+                Ok(("hot".into(), 1, WriteStrategy::Coalesce(Wait::Durable), 500)),
             ),
             ("hot", "?n=0", Err(WriteError::Count)),
             ("hot", "?n=101", Err(WriteError::Count)),
@@ -355,22 +363,22 @@ mod tests {
 
     #[test]
     fn a_body_is_the_value_of_one_write_an_empty_one_too_and_the_demonstration_needs_n() {
-        let with_length = |length| Fields { content_length: Some(length), has_body: true, ..NO_BODY };
+        let with_length = |length| WriteFields { content_length: Some(length), has_body: true, ..NO_BODY };
         for (query, fields, expected) in [
             ("", with_length("5"), Ok((1, Some(5)))),
             ("", with_length("26214400"), Ok((1, Some(26_214_400)))),
             ("", with_length("26214401"), Err(WriteError::TooLarge(26_214_401))),
             ("", with_length("0"), Ok((1, Some(0)))),
-            ("", Fields { content_length: Some("0"), ..NO_BODY }, Ok((1, Some(0)))),
+            ("", WriteFields { content_length: Some("0"), ..NO_BODY }, Ok((1, Some(0)))),
             ("", NO_BODY, Ok((1, Some(0)))),
-            ("", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
+            ("", WriteFields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
             ("", with_length("many"), Err(WriteError::LengthRequired)),
             ("?n=1", NO_BODY, Ok((1, None))),
             ("?n=20", NO_BODY, Ok((20, None))),
             ("?n=20", with_length("0"), Ok((20, None))),
             ("?n=1", with_length("5"), Err(WriteError::CountAndBody)),
             ("?n=2", with_length("5"), Err(WriteError::CountAndBody)),
-            ("?n=2", Fields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
+            ("?n=2", WriteFields { has_body: true, ..NO_BODY }, Err(WriteError::LengthRequired)),
         ] {
             for strategy in ["direct", "backoff", "coalesce"] {
                 let and = if query.is_empty() { "?" } else { "&" };
@@ -384,7 +392,7 @@ mod tests {
     fn a_read_is_what_kv_shows_or_the_newest_value() {
         let read = |query: &str| {
             let url = format!("http://h/writes/a%20b{query}");
-            Read::parse("a%20b", &RequestTarget::parse(&url)).map(|read| read.is_consistent)
+            ValueRead::parse("a%20b", &RequestTarget::parse(&url)).map(|read| read.is_consistent)
         };
         for (query, expected) in [
             ("", Ok(false)),
@@ -399,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_precondition_is_refused_where_it_could_not_be_kept() {
-        let fields = Fields { if_match: Some("\"1\""), ..NO_BODY };
+        let fields = WriteFields { if_match: Some("\"1\""), ..NO_BODY };
         assert_eq!(parse("hot", "?strategy=backoff", &fields).map(|run| run.n), Err(WriteError::Conditional));
         assert!(parse("hot", "?strategy=coalesce", &fields).is_ok_and(|run| !run.preconditions.is_empty()));
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use kv_store::retry::Backoff;
 use serde_json::{Value, json};
-use simulation::writers::{Outcome, Strategy, simulate};
+use simulation::writers::{SimulatedStrategy, SimulationResult, simulate};
 
 const HELP: &str = "Simulates many writers of one key against a Workers KV that takes one put a second to it.
 
@@ -26,17 +26,17 @@ const SEEDS: u64 = 300;
 struct Row {
     name: String,
     writers: u32,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<SimulationResult>,
 }
 
 impl Row {
-    fn new(name: impl Into<String>, strategy: Strategy, writers: u32) -> Self {
+    fn new(name: impl Into<String>, strategy: SimulatedStrategy, writers: u32) -> Self {
         let outcomes = (0..SEEDS).map(|seed| simulate(strategy, writers, seed)).collect();
         Self { name: name.into(), writers, outcomes }
     }
 
     /// Of how many in a hundred runs something is true, to a tenth.
-    fn percent(&self, is: impl Fn(&Outcome) -> bool) -> f64 {
+    fn percent(&self, is: impl Fn(&SimulationResult) -> bool) -> f64 {
         let part = self.outcomes.iter().filter(|outcome| is(outcome)).count();
         // A few hundred runs. Rounded down, so that 100 means all of them.
         #[allow(clippy::cast_precision_loss)]
@@ -44,7 +44,7 @@ impl Row {
         percent
     }
 
-    fn spread(&self, value: impl Fn(&Outcome) -> u64) -> Spread {
+    fn spread(&self, value: impl Fn(&SimulationResult) -> u64) -> Spread {
         let mut values: Vec<u64> = self.outcomes.iter().map(value).collect();
         values.sort_unstable();
         let at = |index: usize| values.get(index).copied().unwrap_or(0);
@@ -122,13 +122,13 @@ impl Spread {
 fn strategies() -> Vec<Row> {
     let mut rows = Vec::new();
     for writers in [5, 20, 50, 100] {
-        rows.push(Row::new("direct", Strategy::Direct, writers));
-        rows.push(Row::new("documented", Strategy::Documented, writers));
-        rows.push(Row::new("backoff", Strategy::Backoff(Backoff::PUT), writers));
-        rows.push(Row::new("coalesce, 1 request", Strategy::Coalesce { requests: 1 }, writers));
-        rows.push(Row::new("coalesce, a request each", Strategy::Coalesce { requests: writers }, writers));
+        rows.push(Row::new("direct", SimulatedStrategy::Direct, writers));
+        rows.push(Row::new("documented", SimulatedStrategy::Documented, writers));
+        rows.push(Row::new("backoff", SimulatedStrategy::Backoff(Backoff::PUT), writers));
+        rows.push(Row::new("coalesce, 1 request", SimulatedStrategy::Coalesce { requests: 1 }, writers));
+        rows.push(Row::new("coalesce, a request each", SimulatedStrategy::Coalesce { requests: writers }, writers));
     }
-    rows.push(Row::new("coalesce, 10 requests", Strategy::Coalesce { requests: 10 }, 200));
+    rows.push(Row::new("coalesce, 10 requests", SimulatedStrategy::Coalesce { requests: 10 }, 200));
     rows
 }
 
@@ -139,7 +139,11 @@ fn constants() -> Vec<Row> {
         for cap_ms in [2000, 4000, 8000, 16_000] {
             for tries_max in [10, 15, 20, 30, 40] {
                 let name = format!("cap {} s, {tries_max} tries", cap_ms / 1000);
-                rows.push(Row::new(name, Strategy::Backoff(Backoff { cap_ms, tries_max, ..Backoff::PUT }), writers));
+                rows.push(Row::new(
+                    name,
+                    SimulatedStrategy::Backoff(Backoff { cap_ms, tries_max, ..Backoff::PUT }),
+                    writers,
+                ));
             }
         }
     }

@@ -13,9 +13,9 @@ use futures_channel::oneshot;
 use crate::virtual_time::{VirtualTime, block_on, join_all};
 use http_semantics::conditional::Preconditions;
 use kv_store::key_writer::{Due, KeyState, WRITE_INTERVAL_MS};
-use kv_store::one_write::{Carried, OneWrite};
 use kv_store::retry::{Backoff, Budget, Classify, Time, retry};
 use kv_store::store::StoreError;
+use kv_store::write_coalescer::{CoalescedPut, WriteCoalescer};
 
 /// From the call of a put to its arrival, and from there to its answer, in milliseconds.
 const ONE_WAY_MS: u64 = 10;
@@ -29,7 +29,7 @@ const DOCUMENTED_FIRST_MS: u64 = 1000;
 
 /// How the writers go about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
+pub enum SimulatedStrategy {
     /// Each write is put once, all in the same moment.
     Direct,
     /// `retryWithBackoff` of the KV documentation ("Limits to KV writes to the same key"): five tries, with waits of 1, 2, 4 and
@@ -46,45 +46,52 @@ pub enum Strategy {
 
 /// What became of the writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
+pub struct SimulationResult {
     /// Writers that were told, truly, that KV has their value or a later one.
     pub acknowledged: u32,
     /// Puts that were made.
     pub puts: u32,
     /// Until every writer had its answer, in milliseconds.
     pub elapsed_ms: u64,
-    /// True where KV ends with the value that was given last: with [`Strategy::Coalesce`] to the object, otherwise that of the
+    /// True where KV ends with the value that was given last: with [`SimulatedStrategy::Coalesce`] to the object, otherwise that of the
     /// last writer.
     pub is_last_kept: bool,
 }
 
 /// Lets so many writers write to one key, beginning together. The same seed gives the same run.
 #[must_use]
-pub fn simulate(strategy: Strategy, writers: u32, seed: u64) -> Outcome {
+pub fn simulate(strategy: SimulatedStrategy, writers: u32, seed: u64) -> SimulationResult {
     let time = VirtualTime::new(seed);
-    let kv = Kv { time: &time, value: Cell::new(None), taken_ms: Cell::new(None), puts: Cell::new(0) };
+    let kv = SimulatedKv { time: &time, value: Cell::new(None), taken_ms: Cell::new(None), puts: Cell::new(0) };
     let values = 1..=writers;
     let (acknowledged, last) = match strategy {
-        Strategy::Direct => (beside(&time, values, async |value| kv.put(value).await.is_ok()), Some(writers)),
-        Strategy::Documented => (beside(&time, values, async |value| documented(&kv, value).await), Some(writers)),
-        Strategy::Backoff(backoff) => {
+        SimulatedStrategy::Direct => (beside(&time, values, async |value| kv.put(value).await.is_ok()), Some(writers)),
+        SimulatedStrategy::Documented => {
+            (beside(&time, values, async |value| documented(&kv, value).await), Some(writers))
+        }
+        SimulatedStrategy::Backoff(backoff) => {
             let budget = RefCell::new(Budget::new());
             let write = async |value| {
                 retry(&backoff, &budget, &time, async |_left_ms| kv.put(value).await).await.outcome.is_ok()
             };
             (beside(&time, values, write), Some(writers))
         }
-        Strategy::Coalesce { requests } => {
+        SimulatedStrategy::Coalesce { requests } => {
             let values: Vec<u32> = values.collect();
             let size = writers.div_ceil(requests.max(1)).max(1);
             let requests: Vec<&[u32]> = values.chunks(usize::try_from(size).unwrap_or(usize::MAX)).collect();
-            let object = Object::new(&kv, requests.len());
+            let object = SimulatedObject::new(&kv, requests.len());
             let acknowledged = block_on(&time, object.serve(&requests));
             (acknowledged, object.value.get())
         }
     };
     let acknowledged = u32::try_from(acknowledged).unwrap_or(u32::MAX);
-    Outcome { acknowledged, puts: kv.puts.get(), elapsed_ms: time.now_ms(), is_last_kept: kv.value.get() == last }
+    SimulationResult {
+        acknowledged,
+        puts: kv.puts.get(),
+        elapsed_ms: time.now_ms(),
+        is_last_kept: kv.value.get() == last,
+    }
 }
 
 /// Makes all writes beside each other, each on its own; how many were acknowledged.
@@ -94,7 +101,7 @@ fn beside(time: &VirtualTime, values: impl Iterator<Item = u32>, write: impl Asy
 }
 
 /// As documented: only 429 is tried again.
-async fn documented(kv: &Kv<'_>, value: u32) -> bool {
+async fn documented(kv: &SimulatedKv<'_>, value: u32) -> bool {
     let mut wait_ms = DOCUMENTED_FIRST_MS;
     for attempt in 1..=DOCUMENTED_TRIES {
         match kv.put(value).await {
@@ -108,7 +115,7 @@ async fn documented(kv: &Kv<'_>, value: u32) -> bool {
 }
 
 /// One key of Workers KV.
-struct Kv<'a> {
+struct SimulatedKv<'a> {
     time: &'a VirtualTime,
     value: Cell<Option<u32>>,
     /// When the last put that was taken arrived.
@@ -116,7 +123,7 @@ struct Kv<'a> {
     puts: Cell<u32>,
 }
 
-impl Kv<'_> {
+impl SimulatedKv<'_> {
     async fn put(&self, value: u32) -> Result<(), StoreError> {
         self.puts.set(self.puts.get() + 1);
         self.time.sleep(ONE_WAY_MS).await;
@@ -132,8 +139,8 @@ impl Kv<'_> {
 }
 
 /// The Durable Object of the key, and those who wait for it.
-struct Object<'a> {
-    kv: &'a Kv<'a>,
+struct SimulatedObject<'a> {
+    kv: &'a SimulatedKv<'a>,
     writer: RefCell<KeyState>,
     /// The last accepted value.
     value: Cell<Option<u32>>,
@@ -144,8 +151,8 @@ struct Object<'a> {
     open: Cell<usize>,
 }
 
-impl<'a> Object<'a> {
-    fn new(kv: &'a Kv<'a>, requests: usize) -> Self {
+impl<'a> SimulatedObject<'a> {
+    fn new(kv: &'a SimulatedKv<'a>, requests: usize) -> Self {
         Self {
             kv,
             writer: RefCell::new(KeyState::new("hot")),
@@ -175,10 +182,12 @@ impl<'a> Object<'a> {
             let arrives_ms = (time.random() * ARRIVALS_MS) as u64;
             time.sleep(arrives_ms).await;
         }
-        let one = OneWrite::new();
+        let one = WriteCoalescer::new();
         let told = join_all(values.iter().map(|value| one.put(*value, async |value| self.write(value).await))).await;
         self.open.set(self.open.get() - 1);
-        told.iter().filter(|told| matches!(told, Some(Carried::Sent(true) | Carried::Superseded(true)))).count()
+        told.iter()
+            .filter(|told| matches!(told, Some(CoalescedPut::Sent(true) | CoalescedPut::Superseded(true))))
+            .count()
     }
 
     /// Accepts a value and waits until KV has it or a later one.
@@ -234,26 +243,26 @@ mod tests {
     use super::*;
 
     const SEEDS: u64 = 300;
-    const BACKOFF: Strategy = Strategy::Backoff(Backoff::PUT);
+    const BACKOFF: SimulatedStrategy = SimulatedStrategy::Backoff(Backoff::PUT);
 
     /// The outcomes of all seeds.
-    fn outcomes(strategy: Strategy, writers: u32) -> impl Iterator<Item = Outcome> {
+    fn outcomes(strategy: SimulatedStrategy, writers: u32) -> impl Iterator<Item = SimulationResult> {
         (0..SEEDS).map(move |seed| simulate(strategy, writers, seed))
     }
 
     #[test]
     fn of_writers_that_do_not_try_again_the_first_is_kept() {
-        let outcome = Outcome { acknowledged: 1, puts: 20, elapsed_ms: 20, is_last_kept: false };
-        assert_eq!(simulate(Strategy::Direct, 20, 1), outcome);
-        assert!(simulate(Strategy::Direct, 1, 1).is_last_kept);
+        let outcome = SimulationResult { acknowledged: 1, puts: 20, elapsed_ms: 20, is_last_kept: false };
+        assert_eq!(simulate(SimulatedStrategy::Direct, 20, 1), outcome);
+        assert!(simulate(SimulatedStrategy::Direct, 1, 1).is_last_kept);
     }
 
     #[test]
     fn the_documented_retry_keeps_one_writer_a_try() {
         // 20 + 19 + 18 + 17 + 16 puts, at 0, 1, 3, 7 and 15 s, each a round trip later than the one before.
-        let outcome = Outcome { acknowledged: 5, puts: 90, elapsed_ms: 15_100, is_last_kept: false };
-        assert_eq!(simulate(Strategy::Documented, 20, 1), outcome);
-        assert_eq!(simulate(Strategy::Documented, 5, 1).acknowledged, 5);
+        let outcome = SimulationResult { acknowledged: 5, puts: 90, elapsed_ms: 15_100, is_last_kept: false };
+        assert_eq!(simulate(SimulatedStrategy::Documented, 20, 1), outcome);
+        assert_eq!(simulate(SimulatedStrategy::Documented, 5, 1).acknowledged, 5);
     }
 
     #[test]
@@ -273,14 +282,14 @@ mod tests {
 
     #[test]
     fn coalesce_keeps_all_of_20_writers_and_the_last_value_with_one_put() {
-        for outcome in outcomes(Strategy::Coalesce { requests: 1 }, 20) {
-            assert_eq!(outcome, Outcome { acknowledged: 20, puts: 1, elapsed_ms: 20, is_last_kept: true });
+        for outcome in outcomes(SimulatedStrategy::Coalesce { requests: 1 }, 20) {
+            assert_eq!(outcome, SimulationResult { acknowledged: 20, puts: 1, elapsed_ms: 20, is_last_kept: true });
         }
     }
 
     #[test]
     fn coalesce_keeps_all_of_20_writers_in_20_requests_with_at_most_3_puts() {
-        for (seed, outcome) in outcomes(Strategy::Coalesce { requests: 20 }, 20).enumerate() {
+        for (seed, outcome) in outcomes(SimulatedStrategy::Coalesce { requests: 20 }, 20).enumerate() {
             assert!(outcome.is_last_kept && outcome.puts <= 3, "seed {seed}: {outcome:?}");
             assert_eq!(outcome.acknowledged, 20, "seed {seed}");
         }
@@ -288,7 +297,7 @@ mod tests {
 
     #[test]
     fn coalesce_keeps_all_of_200_writers_in_10_requests_with_at_most_5_puts() {
-        for (seed, outcome) in outcomes(Strategy::Coalesce { requests: 10 }, 200).enumerate() {
+        for (seed, outcome) in outcomes(SimulatedStrategy::Coalesce { requests: 10 }, 200).enumerate() {
             assert!(outcome.is_last_kept && outcome.puts <= 5, "seed {seed}: {outcome:?}");
             assert_eq!(outcome.acknowledged, 200, "seed {seed}");
         }
@@ -297,8 +306,8 @@ mod tests {
     #[test]
     fn a_put_that_kv_refuses_to_the_object_is_made_again() {
         let time = VirtualTime::new(1);
-        let kv = Kv { time: &time, value: Cell::new(None), taken_ms: Cell::new(None), puts: Cell::new(0) };
-        let object = Object::new(&kv, 1);
+        let kv = SimulatedKv { time: &time, value: Cell::new(None), taken_ms: Cell::new(None), puts: Cell::new(0) };
+        let object = SimulatedObject::new(&kv, 1);
         let acknowledged = block_on(&time, async {
             // Somebody wrote the key past its object.
             kv.put(99).await.unwrap();

@@ -10,7 +10,7 @@ use super::record::{Record, Serving, Variant};
 use super::view::{Backends, View, has_domain};
 use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop};
 use http_semantics::request_target::RequestTarget;
-use kv_store::memory::Standing;
+use kv_store::record_cache::RecordState;
 
 /// The response fields that this module reads, separated by commas: hop-by-hop fields that the
 /// runtime passes on, fields that are rewritten, and fields that only kv-edge may set.
@@ -37,7 +37,7 @@ pub struct Answered<'a, F> {
     /// True if that upstream is the record's fallback.
     pub is_fallback: bool,
     /// Whether the record is the one in KV, the last valid one, or stale.
-    pub standing: Standing,
+    pub standing: RecordState,
     /// The `Set-Cookie` for a new visitor.
     pub set_cookie: Option<&'a str>,
 }
@@ -151,12 +151,12 @@ impl<F: Fields> Answered<'_, F> {
 /// The value of [`ROUTING_SOURCE`] for a response of the record's fallback.
 pub const FALLBACK: &str = "fallback";
 
-fn source(standing: Standing, is_fallback: bool) -> Option<&'static str> {
+fn source(standing: RecordState, is_fallback: bool) -> Option<&'static str> {
     match (standing, is_fallback) {
         (_, true) => Some(FALLBACK),
-        (Standing::LastGood, false) => Some("last-good"),
-        (Standing::Stale, false) => Some("stale"),
-        (Standing::Current, false) => None,
+        (RecordState::LastKnownGood, false) => Some("last-good"),
+        (RecordState::Stale, false) => Some("stale"),
+        (RecordState::Current, false) => None,
     }
 }
 

@@ -30,7 +30,7 @@ use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
-use crate::kv::headed::Body;
+use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 
@@ -181,8 +181,8 @@ impl PageRequest {
             (status, fields.clone(), times)
         };
         let body: JsValue = match source {
-            ResponseSource::Stored { hit: CacheHit { body: Body::Bytes(bytes), .. }, .. } => bytes.into(),
-            ResponseSource::Stored { hit: CacheHit { body: Body::Stream(stream), .. }, .. } => stream.into(),
+            ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Bytes(bytes), .. }, .. } => bytes.into(),
+            ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Stream(stream), .. }, .. } => stream.into(),
             ResponseSource::Upstream { body, .. } => body,
         };
         let body = if is_null_body(status) { JsValue::NULL } else { body };
@@ -213,7 +213,7 @@ fn may_serve_stale(hit: &CacheHit, cache_request: &CacheRequest, now_ms: u64) ->
 }
 
 fn respond_with_hit(hit: &CacheHit, stale: Option<&'static str>, now_ms: u64) -> Result<Response, RequestError> {
-    let Body::Bytes(body) = &hit.body else {
+    let EnvelopeBody::Bytes(body) = &hit.body else {
         return Err(RequestError::internal(&JsValue::from_str("a page as a stream")));
     };
     respond_with_json(body, &CacheStatus::Hit { ttl: hit.stored.ttl_seconds(now_ms), detail: stale })

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http_cache::cached_url::CachedUrl;
 use http_cache::purge::{self, Purge, PurgeError, PurgeList, PurgeTarget};
 use http_semantics::origin::OriginAllowList;
-use kv_store::memory::{Lifetime, Look, Unread};
+use kv_store::record_cache::{Lifetime, ReadFailure, RecordLookup};
 use kv_store::retry::{Backoff, Time};
 use kv_store::store::StoreError;
 use serde::Serialize;
@@ -17,8 +17,8 @@ use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::isolate::Isolate;
 use crate::kv::Store;
-use crate::kv::list::Listed;
-use crate::kv::put::{PutOptions, Value};
+use crate::kv::list::KeyMetadata;
+use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
 
@@ -43,25 +43,26 @@ pub(super) async fn purge_list(context: &RequestContext, now_ms: u64) -> Result<
     let (store, log) = (context.env().cache_store(), context.log());
     let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match look {
-        Look::Fresh(record) => Ok(record.value),
-        Look::Refresh(record) => {
+        RecordLookup::Fresh(record) => Ok(record.value),
+        RecordLookup::Refresh(record) => {
             // A failure is in the log, and the old list stays in use.
             let log = log.clone();
             context.wait_until(async move { drop(read(&store, &log).await) });
             Ok(record.value)
         }
-        Look::Read | Look::Unread(_) => read(&store, log).await,
+        RecordLookup::Read | RecordLookup::Failed(_) => read(&store, log).await,
     }
 }
 
 async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreError> {
     let requested_ms = Clock.now_ms();
     let isolate = Isolate::current();
-    let Listed { metadata, is_complete } = match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
+    let KeyMetadata { metadata, is_complete } = match store.listed_metadata(purge::KEY_PREFIX, PAGES_MAX).await {
         Ok(listed) => listed,
         Err(error) => {
             log.warning("kv_list_failed", &error);
-            let memory = isolate.cache.purges.borrow_mut().failed(NAME, Unread::Store(error.clone()), 0, requested_ms);
+            let memory =
+                isolate.cache.purges.borrow_mut().failed(NAME, ReadFailure::Store(error.clone()), 0, requested_ms);
             return memory.map(|record| record.value).map_err(|_| error);
         }
     };
@@ -105,7 +106,7 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Request
 async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
     let options = PutOptions::expiring(purge.expiration_ttl_seconds()).and_metadata(&purge.metadata());
     let options = options.map_err(|thrown| RequestError::internal(&thrown))?;
-    let (key, value, backoff) = (purge.key(), Value::text(""), Backoff::PUT_AFTER_ANSWER);
+    let (key, value, backoff) = (purge.key(), PutValue::text(""), Backoff::PUT_AFTER_ANSWER);
     store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
     remember_own(purge);
     if let PurgeTarget::Url(url) = &purge.target

@@ -15,7 +15,7 @@ use crate::http::request_context::RequestContext;
 use crate::http::stream;
 use crate::isolate::Isolate;
 use crate::kv::Store;
-use crate::kv::headed::{Body, to_put};
+use crate::kv::envelope::{EnvelopeBody, to_put};
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
@@ -34,7 +34,7 @@ pub(super) fn memory<R>(f: impl FnOnce(&mut MemoryCache<js_sys::ArrayBuffer>) ->
 /// A stored response and its body.
 pub(super) struct CacheHit {
     pub(super) stored: Rc<StoredResponse>,
-    pub(super) body: Body,
+    pub(super) body: EnvelopeBody,
 }
 
 /// How the values under a kind of key are used.
@@ -87,15 +87,15 @@ pub(super) async fn get(
 ) -> Result<CacheHit, MissReason> {
     let refresh_ms = context.vars().cache.refresh_ms;
     if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
-        return Ok(CacheHit { stored, body: Body::Bytes(body) });
+        return Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) });
     }
-    let read = context.env().cache_store().headed(key, (!view.is_whole).then_some(BODY_BYTES_MAX)).await;
+    let read = context.env().cache_store().envelope(key, (!view.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
     // 0 if the clock was set back in the meantime.
     let read_took_ms = read_ms.saturating_sub(now_ms);
     *kv_ms = Some(kv_ms.unwrap_or(0) + read_took_ms);
-    let headed = match read {
-        Ok(Some(headed)) => headed,
+    let envelope = match read {
+        Ok(Some(envelope)) => envelope,
         Ok(None) => return Err(MissReason::Absent),
         Err(error) => {
             context.log().warning("kv_unavailable", &error);
@@ -106,27 +106,27 @@ pub(super) async fn get(
         context.log().warning("broken_record", &"the stored record does not parse");
         MissReason::Broken
     };
-    let metadata = match headed.head {
+    let metadata = match envelope.head {
         Some(head) => StoredMetadata::from_json(&head),
         None => view.default_lifetime_ms.map(|_| StoredMetadata::unknown(read_ms)).ok_or(UnusableRecord::Broken),
     };
     let metadata = match metadata {
         Ok(metadata) => metadata,
         Err(error) => {
-            discard(&headed.body);
+            discard(&envelope.body);
             return Err(if error == UnusableRecord::OtherVersion { MissReason::Absent } else { broken() });
         }
     };
     if memory(|memory| memory.is_invalidated(key.as_str(), metadata.times.requested_ms)) {
-        discard(&headed.body);
+        discard(&envelope.body);
         return Err(MissReason::Absent);
     }
     let stored = Rc::new(StoredResponse::new(metadata, view.default_lifetime_ms));
-    let body = match headed.body {
-        Body::Bytes(bytes) => Body::Bytes((view.body)(&bytes).ok_or_else(broken)?),
-        Body::Stream(stream) => Body::Stream(stream),
+    let body = match envelope.body {
+        EnvelopeBody::Bytes(bytes) => EnvelopeBody::Bytes((view.body)(&bytes).ok_or_else(broken)?),
+        EnvelopeBody::Stream(stream) => EnvelopeBody::Stream(stream),
     };
-    if let Body::Bytes(body) = &body {
+    if let EnvelopeBody::Bytes(body) = &body {
         store_in_memory(context, key, &stored, body, read_ms);
     }
     Ok(CacheHit { stored, body })
@@ -243,8 +243,8 @@ pub(super) fn invalidate(context: &RequestContext, keys: Vec<Key<'static>>, now_
 }
 
 /// Cancels a body that is not used.
-pub(super) fn discard(body: &Body) {
-    if let Body::Stream(stream) = body {
+pub(super) fn discard(body: &EnvelopeBody) {
+    if let EnvelopeBody::Stream(stream) = body {
         stream::end(stream);
     }
 }

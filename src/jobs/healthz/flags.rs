@@ -1,6 +1,6 @@
 //! The state of the flags in this isolate.
 
-use kv_store::memory::{Standing, Unread};
+use kv_store::record_cache::{ReadFailure, RecordState};
 use kv_store::schema::Fault;
 use serde::Serialize;
 
@@ -25,15 +25,15 @@ impl Flags {
             Ok(flags) => {
                 let count = flags.definitions().len();
                 let state = match flags.standing() {
-                    Standing::Current if count == 0 => "none",
-                    Standing::Current => "current",
-                    Standing::LastGood => "last-good",
-                    Standing::Stale => "stale",
+                    RecordState::Current if count == 0 => "none",
+                    RecordState::Current => "current",
+                    RecordState::LastKnownGood => "last-good",
+                    RecordState::Stale => "stale",
                 };
                 Self { state, count, problem: flags::fault().as_ref().map(place) }
             }
-            Err(Unread::Store(_)) => Self { state: "unavailable", count: 0, problem: None },
-            Err(Unread::Broken(fault)) => Self { state: "broken", count: 0, problem: Some(place(&fault)) },
+            Err(ReadFailure::Store(_)) => Self { state: "unavailable", count: 0, problem: None },
+            Err(ReadFailure::Broken(fault)) => Self { state: "broken", count: 0, problem: Some(place(&fault)) },
         }
     }
 }

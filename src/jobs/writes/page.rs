@@ -2,7 +2,7 @@
 //! which a script draws a timeline.
 
 use html_escape::encode_text;
-use kv_store::writes::{AttemptError, Report, RetriedAttempt, Run, Strategy, Try, Wait};
+use kv_store::writes::{AttemptError, RetriedAttempt, RunReport, Try, Wait, WriteRun, WriteStrategy};
 use serde::Serialize;
 
 use super::json;
@@ -16,19 +16,19 @@ pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-ECOEa1BA
 #[serde(rename_all = "camelCase")]
 struct Timeline<'a> {
     elapsed_ms: u64,
-    attempts: Vec<Row<'a>>,
+    attempts: Vec<AttemptRow<'a>>,
 }
 
 /// A write, and each of its puts.
 #[derive(Debug, Serialize)]
-struct Row<'a> {
+struct AttemptRow<'a> {
     #[serde(flatten)]
     write: &'a RetriedAttempt,
     outcome: &'static str,
     puts: &'a [Try],
 }
 
-impl<'a> Row<'a> {
+impl<'a> AttemptRow<'a> {
     /// `is_stored`: the answer did not wait for KV, and no later write of the run takes the place
     /// of this one.
     fn new(write: &'a RetriedAttempt, is_stored: bool) -> Self {
@@ -54,16 +54,18 @@ impl<'a> Row<'a> {
 }
 
 /// Shows a run as an HTML page.
-pub(super) fn page(run: &Run<'_>, report: &Report) -> Result<String, RequestError> {
+pub(super) fn page(run: &WriteRun<'_>, report: &RunReport) -> Result<String, RequestError> {
     let (strategy, status) = match run.strategy {
-        Strategy::Direct => ("direct", "Each write was put once."),
-        Strategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),
-        Strategy::Coalesce(Wait::Kv) => ("coalesce, wait=kv", "KV has the last write or a later one."),
-        Strategy::Coalesce(Wait::Durable) => ("coalesce, wait=durable", "The last write is stored and will reach KV."),
+        WriteStrategy::Direct => ("direct", "Each write was put once."),
+        WriteStrategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),
+        WriteStrategy::Coalesce(Wait::Kv) => ("coalesce, wait=kv", "KV has the last write or a later one."),
+        WriteStrategy::Coalesce(Wait::Durable) => {
+            ("coalesce, wait=durable", "The last write is stored and will reach KV.")
+        }
     };
-    let is_durable = run.strategy == Strategy::Coalesce(Wait::Durable);
+    let is_durable = run.strategy == WriteStrategy::Coalesce(Wait::Durable);
     let is_last = |write: &RetriedAttempt| write.attempt.attempt == run.n;
-    let row = |write| Row::new(write, is_durable && is_last(write));
+    let row = |write| AttemptRow::new(write, is_durable && is_last(write));
     let attempts: Vec<_> = report.attempts.iter().map(row).collect();
     Ok(format!(
         include_str!("page.html"),
@@ -78,7 +80,7 @@ pub(super) fn page(run: &Run<'_>, report: &Report) -> Result<String, RequestErro
         refused = attempts.iter().flat_map(|row| row.puts).filter(|put| !put.taken).count(),
         elapsed = duration(report.elapsed_ms),
         errors = errors(report),
-        rows = attempts.iter().map(Row::html).collect::<String>(),
+        rows = attempts.iter().map(AttemptRow::html).collect::<String>(),
         // Else a message could end the script element that holds it.
         json = json(&Timeline { elapsed_ms: report.elapsed_ms, attempts })?.replace('<', "\\u003c"),
         script = include_str!("timeline.js"),
@@ -86,7 +88,7 @@ pub(super) fn page(run: &Run<'_>, report: &Report) -> Result<String, RequestErro
 }
 
 /// Each message once, with the writes that it ended.
-fn errors(report: &Report) -> String {
+fn errors(report: &RunReport) -> String {
     let mut errors: Vec<(&AttemptError, Vec<u32>)> = Vec::new();
     for write in &report.attempts {
         let Some(error) = &write.attempt.error else { continue };
@@ -144,11 +146,11 @@ mod tests {
         RetriedAttempt { attempt, tries, started_ms: 0, ended_ms }
     }
 
-    fn shown(key: &str, strategy: Strategy, attempts: Vec<RetriedAttempt>) -> String {
+    fn shown(key: &str, strategy: WriteStrategy, attempts: Vec<RetriedAttempt>) -> String {
         let n = u32::try_from(attempts.len()).unwrap();
         let (key, preconditions) = (Key::new(key).unwrap(), Preconditions::parse(None, None));
-        let run = Run { key, n, strategy, timeout_ms: 60_000, value_bytes: None, preconditions };
-        page(&run, &Report::new(attempts, 2000)).ok().unwrap()
+        let run = WriteRun { key, n, strategy, timeout_ms: 60_000, value_bytes: None, preconditions };
+        page(&run, &RunReport::new(attempts, 2000)).ok().unwrap()
     }
 
     /// A write that KV took at once, one at the second try, one never.
@@ -158,7 +160,7 @@ mod tests {
             write(2, None, vec![tried(20, false), tried(1000, true)], 1000),
             write(3, BUSY, vec![tried(20, false), tried(500, false)], 2000),
         ];
-        shown("hot", Strategy::Backoff, attempts)
+        shown("hot", WriteStrategy::Backoff, attempts)
     }
 
     fn assert_counts(html: &str, parts: &[(&str, usize)]) {
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn what_a_user_sends_and_what_kv_says_is_escaped() {
         let bad = "</title></script><script>\"&'";
-        let html = shown(bad, Strategy::Direct, vec![write(1, Some(bad), vec![], 0)]);
+        let html = shown(bad, WriteStrategy::Direct, vec![write(1, Some(bad), vec![], 0)]);
         let escaped = "&lt;/title&gt;&lt;/script&gt;&lt;script&gt;\"&amp;'";
         // Heading, title and sentence; and the JSON.
         assert_counts(&html, &[(escaped, 3), (r#""message":"\u003c/title>\u003c/script>\u003cscript>\"&'""#, 1)]);
@@ -198,9 +200,9 @@ mod tests {
     #[test]
     fn a_write_without_a_put_is_superseded_or_stored() {
         let attempts = vec![write(1, None, vec![], 500), write(2, None, vec![], 1000)];
-        let html = shown("hot", Strategy::Coalesce(Wait::Kv), attempts.clone());
+        let html = shown("hot", WriteStrategy::Coalesce(Wait::Kv), attempts.clone());
         assert_counts(&html, &[("<td>superseded", 2), ("<td>stored", 0)]);
-        let html = shown("hot", Strategy::Coalesce(Wait::Durable), attempts);
+        let html = shown("hot", WriteStrategy::Coalesce(Wait::Durable), attempts);
         assert_counts(&html, &[("<td>superseded", 1), ("<td>stored", 1)]);
     }
 
@@ -216,7 +218,7 @@ mod tests {
     fn a_page_is_bounded() {
         let tries = || (1..=20).map(|number| tried(number * 3000, false)).collect();
         let attempts = (1..=100).map(|number| write(number, BUSY, tries(), 60_000)).collect();
-        let html = shown("hot", Strategy::Backoff, attempts);
+        let html = shown("hot", WriteStrategy::Backoff, attempts);
         assert!(html.len() < 350_000, "{}", html.len());
     }
 }

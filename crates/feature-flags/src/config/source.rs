@@ -1,6 +1,6 @@
 //! Where a user's configuration comes from, and how responses say so in `Config-Source`.
 
-use kv_store::memory::Standing;
+use kv_store::record_cache::RecordState;
 
 /// Where a user's configuration comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +10,8 @@ pub enum Source {
     /// The snapshot: the user has no valid record of their own.
     Snapshot,
     /// The last valid record in memory, because KV now holds an invalid one.
-    LastGood,
-    /// Memory, because KV does not answer.
+    LastKnownGood,
+    /// RecordCache, because KV does not answer.
     Stale,
     /// Nothing: KV has no record of the user.
     Nobody,
@@ -22,31 +22,31 @@ pub enum Source {
 impl Source {
     /// Returns the source of a configuration that is a user's own record.
     #[must_use]
-    pub fn of_record(standing: Standing) -> Self {
+    pub fn of_record(standing: RecordState) -> Self {
         match standing {
-            Standing::Current => Self::Record,
-            Standing::LastGood => Self::LastGood,
-            Standing::Stale => Self::Stale,
+            RecordState::Current => Self::Record,
+            RecordState::LastKnownGood => Self::LastKnownGood,
+            RecordState::Stale => Self::Stale,
         }
     }
 
     /// Returns the source of a configuration that is in the snapshot.
     #[must_use]
-    pub fn of_snapshot(standing: Standing) -> Self {
+    pub fn of_snapshot(standing: RecordState) -> Self {
         match standing {
-            Standing::Current => Self::Snapshot,
+            RecordState::Current => Self::Snapshot,
             standing => Self::of_record(standing),
         }
     }
 
     /// Returns the source for a user without a record.
     #[must_use]
-    pub fn of_no_record(standing: Standing) -> Self {
+    pub fn of_no_record(standing: RecordState) -> Self {
         match standing {
-            Standing::Current => Self::Nobody,
+            RecordState::Current => Self::Nobody,
             // There is a record now, but it is invalid, and no valid one is in memory.
-            Standing::LastGood => Self::Default,
-            Standing::Stale => Self::Stale,
+            RecordState::LastKnownGood => Self::Default,
+            RecordState::Stale => Self::Stale,
         }
     }
 
@@ -56,7 +56,7 @@ impl Source {
         match self {
             Self::Record => "record",
             Self::Snapshot => "snapshot",
-            Self::LastGood => "last-good",
+            Self::LastKnownGood => "last-good",
             Self::Stale => "stale",
             Self::Nobody => "none",
             Self::Default => "default",
@@ -78,15 +78,15 @@ mod tests {
     #[test]
     fn config_source_tells_what_is_not_as_usual() {
         for (source, field) in [
-            (Source::of_record(Standing::Current), None),
-            (Source::of_record(Standing::LastGood), Some("last-good")),
-            (Source::of_record(Standing::Stale), Some("stale")),
-            (Source::of_no_record(Standing::Current), None),
-            (Source::of_no_record(Standing::LastGood), Some("default")),
-            (Source::of_no_record(Standing::Stale), Some("stale")),
-            (Source::of_snapshot(Standing::Current), Some("snapshot")),
-            (Source::of_snapshot(Standing::LastGood), Some("last-good")),
-            (Source::of_snapshot(Standing::Stale), Some("stale")),
+            (Source::of_record(RecordState::Current), None),
+            (Source::of_record(RecordState::LastKnownGood), Some("last-good")),
+            (Source::of_record(RecordState::Stale), Some("stale")),
+            (Source::of_no_record(RecordState::Current), None),
+            (Source::of_no_record(RecordState::LastKnownGood), Some("default")),
+            (Source::of_no_record(RecordState::Stale), Some("stale")),
+            (Source::of_snapshot(RecordState::Current), Some("snapshot")),
+            (Source::of_snapshot(RecordState::LastKnownGood), Some("last-good")),
+            (Source::of_snapshot(RecordState::Stale), Some("stale")),
             (Source::Default, Some("default")),
         ] {
             assert_eq!(source.field(), field, "{source:?}");

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
+use super::WriteResult;
 use crate::writes::Wait;
 
 /// The name of the field.
@@ -42,7 +42,7 @@ pub enum WriterRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriterReply {
     /// What became of a write.
-    Written(Answer),
+    Written(WriteResult),
     /// The body is the newest value.
     Found {
         /// Its version; `None` if somebody wrote the key past its object.
@@ -112,12 +112,12 @@ mod tests {
             Try { started_ms: 900, ended_ms: 901, taken: true },
         ];
         for answer in [
-            Answer::Stored(1),
-            Answer::InKv { version: u64::MAX, tries },
-            Answer::InKv { version: 2, tries: Vec::new() },
-            Answer::NotWritten(NotWritten::PreconditionFailed { version: None }),
-            Answer::NotWritten(NotWritten::TimedOut { version: 4 }),
-            Answer::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"\r\n".into() }),
+            WriteResult::Stored(1),
+            WriteResult::InKv { version: u64::MAX, tries },
+            WriteResult::InKv { version: 2, tries: Vec::new() },
+            WriteResult::NotWritten(NotWritten::PreconditionFailed { version: None }),
+            WriteResult::NotWritten(NotWritten::TimedOut { version: 4 }),
+            WriteResult::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"\r\n".into() }),
         ] {
             arrives(&WriterReply::Written(answer));
         }

@@ -73,7 +73,7 @@ fn count<S: serde::Serializer>(tries: &[Try], serializer: S) -> Result<S::Ok, S:
 /// The answer of a run with retries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct RunReport {
     /// One for each write, in the order of their numbers.
     pub attempts: Vec<RetriedAttempt>,
     /// How many writes are kept.
@@ -84,7 +84,7 @@ pub struct Report {
     pub elapsed_ms: u64,
 }
 
-impl Report {
+impl RunReport {
     /// Counts the attempts.
     #[must_use]
     pub fn new(attempts: Vec<RetriedAttempt>, elapsed_ms: u64) -> Self {
@@ -115,7 +115,7 @@ mod tests {
         let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
         let tried = Try { started_ms: 1, ended_ms: 2, taken: false };
         let write = |attempt, tries| RetriedAttempt { attempt, tries: vec![tried; tries], started_ms: 0, ended_ms: 7 };
-        let report = Report::new(
+        let report = RunReport::new(
             vec![write(Attempt::new(1, Ok(())), 1), write(Attempt::retried(2, &Err((refused, GaveUp::Tries))), 5)],
             9,
         );

@@ -34,7 +34,7 @@ struct Answer<'a> {
     by: By,
     url: &'a str,
     fields: &'a [(&'static str, &'a str)],
-    standing: Standing,
+    standing: RecordState,
     set_cookie: Option<&'a str>,
 }
 
@@ -42,7 +42,7 @@ const BLUE: Answer<'static> = Answer {
     by: By::Blue,
     url: "https://v.example/stores/shop/x/y",
     fields: &[],
-    standing: Standing::Current,
+    standing: RecordState::Current,
     set_cookie: None,
 };
 
@@ -116,12 +116,12 @@ fn every_answer_says_who_served_it() {
 #[test]
 fn an_answer_that_did_not_come_about_as_usual_says_so() {
     for (standing, by, source) in [
-        (Standing::Current, By::Blue, None),
-        (Standing::LastGood, By::Blue, Some("last-good")),
-        (Standing::Stale, By::Blue, Some("stale")),
-        (Standing::Current, By::Fallback, Some("fallback")),
-        (Standing::LastGood, By::Fallback, Some("fallback")),
-        (Standing::Stale, By::Fallback, Some("fallback")),
+        (RecordState::Current, By::Blue, None),
+        (RecordState::LastKnownGood, By::Blue, Some("last-good")),
+        (RecordState::Stale, By::Blue, Some("stale")),
+        (RecordState::Current, By::Fallback, Some("fallback")),
+        (RecordState::LastKnownGood, By::Fallback, Some("fallback")),
+        (RecordState::Stale, By::Fallback, Some("fallback")),
     ] {
         assert_eq!(Answer { by, standing, ..BLUE }.set(&record(""), ROUTING_SOURCE).as_deref(), source);
     }
@@ -135,7 +135,7 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
         Answer { by: By::Admin, fields: spoofed, ..BLUE }.edits(&all),
         ["-x-variant", "-routing-source", SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
-    let answer = Answer { fields: spoofed, standing: Standing::Stale, ..BLUE };
+    let answer = Answer { fields: spoofed, standing: RecordState::Stale, ..BLUE };
     assert_eq!(answer.set(&all, "x-variant").as_deref(), Some("blue"));
     assert_eq!(answer.set(&all, ROUTING_SOURCE).as_deref(), Some("stale"));
 }

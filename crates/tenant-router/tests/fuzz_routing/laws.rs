@@ -10,7 +10,7 @@ use http_semantics::forwarding_fields::is_stripped;
 use http_semantics::origin::Origin;
 use http_semantics::request_target::{RequestTarget, has_dot_segments};
 use http_semantics::upstream_timeout::UpstreamTimeout;
-use kv_store::memory::Standing;
+use kv_store::record_cache::RecordState;
 use proptest::prelude::*;
 use tenant_router::TenantError;
 use tenant_router::address::{Address, DOMAIN_KEY, Hosts, Named};
@@ -294,7 +294,7 @@ fn answered(
     };
     let fields = Given::new(&case.answer);
     let set_cookie = plan.set_cookie.as_deref();
-    let answered = Answered { fields: &fields, target, is_fallback, standing: Standing::Current, set_cookie };
+    let answered = Answered { fields: &fields, target, is_fallback, standing: RecordState::Current, set_cookie };
     let edits = answered.edits(asked, address, record);
     lines(&edits)?;
     prop_assert_eq!(last(&edits, "x-served-by"), Some("Cloudflare Worker"));

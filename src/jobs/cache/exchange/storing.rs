@@ -22,7 +22,7 @@ use super::super::response_store::{self, AS_STORED, CacheHit, memory};
 use super::forward::TimedResponse;
 use super::{Exchange, ExchangeResult, Lookup, ResponseSource, href};
 use crate::http::error::RequestError;
-use crate::kv::headed::Body;
+use crate::kv::envelope::EnvelopeBody;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
@@ -56,7 +56,7 @@ impl Exchange {
         let storable = self.storable_update(&metadata, &received);
         let stored = Rc::new(StoredResponse::new(metadata, None));
         let body = match (storable, hit.body) {
-            (Storable::Yes, Body::Bytes(bytes)) => {
+            (Storable::Yes, EnvelopeBody::Bytes(bytes)) => {
                 // A response that must be validated for each request need not be written to KV
                 // each time.
                 if stored.freshness.is_fresh(times.received_ms) {
@@ -64,13 +64,13 @@ impl Exchange {
                 } else {
                     response_store::store_in_memory(&self.context, &key, &stored, &bytes, times.received_ms);
                 }
-                Body::Bytes(bytes)
+                EnvelopeBody::Bytes(bytes)
             }
-            (Storable::Yes, Body::Stream(stream)) if stored.freshness.is_fresh(times.received_ms) => {
+            (Storable::Yes, EnvelopeBody::Stream(stream)) if stored.freshness.is_fresh(times.received_ms) => {
                 let (ours, theirs) = tee(&stream);
                 let length = Some(stored.metadata.length);
                 response_store::store_stream(&self.context, &key, stored.metadata.clone(), ours, length);
-                Body::Stream(theirs)
+                EnvelopeBody::Stream(theirs)
             }
             (storable, body) => {
                 if matches!(storable, Storable::Invalidate(_)) {
@@ -149,7 +149,7 @@ impl Exchange {
             HeadEffect::Update(fields) => {
                 let (key, metadata) = self.updated_metadata(&lookup.key, stored, &fields, received.times);
                 match (&hit.body, self.storable_update(&metadata, received)) {
-                    (Body::Bytes(bytes), Storable::Yes) => {
+                    (EnvelopeBody::Bytes(bytes), Storable::Yes) => {
                         response_store::store(
                             &self.context,
                             &key,
@@ -158,7 +158,7 @@ impl Exchange {
                             &AS_STORED,
                         );
                     }
-                    (Body::Stream(stream), Storable::Yes) => {
+                    (EnvelopeBody::Stream(stream), Storable::Yes) => {
                         let length = Some(metadata.length);
                         response_store::store_stream(&self.context, &key, metadata, stream.clone(), length);
                     }
@@ -244,7 +244,7 @@ impl Exchange {
         let (stored, upstream_ms) = (Rc::new(StoredResponse::new(metadata, None)), Some(received.took_ms()));
         let source = if let Some(body) = whole {
             response_store::store(&self.context, &key, &stored, &body, &AS_STORED);
-            let hit = CacheHit { stored: Rc::clone(&stored), body: Body::Bytes(body) };
+            let hit = CacheHit { stored: Rc::clone(&stored), body: EnvelopeBody::Bytes(body) };
             ResponseSource::Stored { hit, received: Some(std::mem::take(&mut received.fields)) }
         } else if let Some(body) = received.response.body() {
             let (ours, theirs) = tee(&body);

@@ -10,7 +10,7 @@ use crate::retry::Try;
 
 /// What became of a write at its object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum WriteResult {
     /// Stored as this version; KV will have it or a later one.
     Stored(u64),
     /// KV has the value or a later one.

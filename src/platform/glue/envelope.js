@@ -9,7 +9,7 @@ const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
  * `null` if there is none. A value without a head, or one that is shorter than its metadata says,
  * has no `head`. Rejects if KV does not answer in time.
  */
-export function readHeaded(namespace, key, smallMax, milliseconds) {
+export function readEnvelope(namespace, key, smallMax, milliseconds) {
   return new Promise((resolve, reject) => {
     // The timer ends with the request. Clearing it earlier costs more than it saves.
     setTimeout(() => reject(new Error("KV GET did not end in time")), milliseconds);

@@ -10,24 +10,24 @@ use futures_channel::oneshot;
 /// The writes of one request to one key. Those that are made before the first of them is sent become one, the last; so do
 /// those that are made while one is under way. Never are two under way at once.
 #[derive(Debug)]
-pub struct OneWrite<V, O> {
+pub struct WriteCoalescer<V, O> {
     /// The last value that is not sent yet.
     latest: RefCell<Option<V>>,
     /// Who waits for the write that carries it, in the order of their values.
-    waiting: RefCell<Vec<oneshot::Sender<Carried<O>>>>,
+    waiting: RefCell<Vec<oneshot::Sender<CoalescedPut<O>>>>,
     is_sending: Cell<bool>,
 }
 
 /// What became of a caller's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carried<O> {
+pub enum CoalescedPut<O> {
     /// It was sent, with this outcome.
     Sent(O),
     /// A later one was sent in its place, with this outcome.
     Superseded(O),
 }
 
-impl<V, O: Clone> OneWrite<V, O> {
+impl<V, O: Clone> WriteCoalescer<V, O> {
     /// Nothing is written yet.
     #[must_use]
     pub fn new() -> Self {
@@ -36,7 +36,7 @@ impl<V, O: Clone> OneWrite<V, O> {
 
     /// Writes a value: by `send`, or by that of a caller beside this one. Gives the outcome of the write that carried the value
     /// or superseded it; `None` where the caller that was sending is dropped before its end.
-    pub async fn put(&self, value: V, send: impl AsyncFn(V) -> O) -> Option<Carried<O>> {
+    pub async fn put(&self, value: V, send: impl AsyncFn(V) -> O) -> Option<CoalescedPut<O>> {
         let (sender, outcome) = oneshot::channel();
         self.latest.replace(Some(value));
         self.waiting.borrow_mut().push(sender);
@@ -47,10 +47,10 @@ impl<V, O: Clone> OneWrite<V, O> {
                 let mut carried = self.waiting.take();
                 let outcome = send(value).await;
                 // A caller that is gone needs no outcome.
-                let last = carried.pop().map(|sender| sender.send(Carried::Sent(outcome.clone())));
+                let last = carried.pop().map(|sender| sender.send(CoalescedPut::Sent(outcome.clone())));
                 debug_assert!(last.is_some(), "each value has a caller");
                 for sender in carried {
-                    let _gone = sender.send(Carried::Superseded(outcome.clone()));
+                    let _gone = sender.send(CoalescedPut::Superseded(outcome.clone()));
                 }
             }
         }
@@ -62,14 +62,14 @@ impl<V, O: Clone> OneWrite<V, O> {
     }
 }
 
-impl<V, O: Clone> Default for OneWrite<V, O> {
+impl<V, O: Clone> Default for WriteCoalescer<V, O> {
     fn default() -> Self {
         Self::new()
     }
 }
 
 /// Held while one caller sends. Where that caller is dropped, those who wait for it are told, and another may send.
-struct Sending<'a, V, O>(&'a OneWrite<V, O>);
+struct Sending<'a, V, O>(&'a WriteCoalescer<V, O>);
 
 impl<V, O> Drop for Sending<'_, V, O> {
     fn drop(&mut self) {

@@ -5,14 +5,14 @@ use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
-use super::put::{PutOptions, Value};
+use super::put::{PutOptions, PutValue};
 use super::{KvNamespace, Store, settled};
 use crate::kv::READ_DEADLINE;
 
-#[wasm_bindgen(module = "/src/platform/glue/headed.js")]
+#[wasm_bindgen(module = "/src/platform/glue/envelope.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = readHeaded, catch)]
-    fn read_headed(
+    #[wasm_bindgen(js_name = readEnvelope, catch)]
+    fn read_envelope(
         namespace: &KvNamespace,
         key: &str,
         small_max: f64,
@@ -20,13 +20,13 @@ extern "C" {
     ) -> Result<js_sys::Promise, JsValue>;
     fn prefixed(head: &str, body: &js_sys::ArrayBuffer) -> Prefixed;
 
-    type Found;
+    type FoundEnvelope;
     #[wasm_bindgen(method, getter)]
-    fn head(this: &Found) -> Option<String>;
+    fn head(this: &FoundEnvelope) -> Option<String>;
     #[wasm_bindgen(method, getter)]
-    fn bytes(this: &Found) -> Option<js_sys::ArrayBuffer>;
+    fn bytes(this: &FoundEnvelope) -> Option<js_sys::ArrayBuffer>;
     #[wasm_bindgen(method, getter)]
-    fn stream(this: &Found) -> Option<ReadableStream>;
+    fn stream(this: &FoundEnvelope) -> Option<ReadableStream>;
 
     type Prefixed;
     #[wasm_bindgen(method, getter)]
@@ -36,15 +36,15 @@ extern "C" {
 }
 
 /// A value out of KV.
-pub(crate) struct Headed {
+pub(crate) struct Envelope {
     /// The head; `None` where the value has none, or is not whole.
     pub(crate) head: Option<String>,
     /// What follows it.
-    pub(crate) body: Body,
+    pub(crate) body: EnvelopeBody,
 }
 
 /// A body: in memory, or still to come.
-pub(crate) enum Body {
+pub(crate) enum EnvelopeBody {
     /// All of it.
     Bytes(js_sys::ArrayBuffer),
     /// The runtime's own stream, to be handed through untouched.
@@ -54,33 +54,37 @@ pub(crate) enum Body {
 impl Store {
     /// A value with a head; `None` where the key does not exist. Up to `small_max` bytes come as bytes, all of them without a limit. A
     /// read that takes longer than [`READ_DEADLINE`] has failed.
-    pub(crate) async fn headed(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Headed>, StoreError> {
+    pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;
-        let found = settled(read_headed(&self.namespace, key.as_str(), small_max, milliseconds)).await?;
+        let found = settled(read_envelope(&self.namespace, key.as_str(), small_max, milliseconds)).await?;
         if found.is_null() {
             return Ok(None);
         }
-        let found: Found = found.unchecked_into();
+        let found: FoundEnvelope = found.unchecked_into();
         let body = match (found.bytes(), found.stream()) {
-            (Some(bytes), _) => Body::Bytes(bytes),
-            (None, Some(stream)) => Body::Stream(stream),
-            (None, None) => Body::Bytes(js_sys::ArrayBuffer::new(0)),
+            (Some(bytes), _) => EnvelopeBody::Bytes(bytes),
+            (None, Some(stream)) => EnvelopeBody::Stream(stream),
+            (None, None) => EnvelopeBody::Bytes(js_sys::ArrayBuffer::new(0)),
         };
-        Ok(Some(Headed { head: found.head(), body }))
+        Ok(Some(Envelope { head: found.head(), body }))
     }
 }
 
 /// A value and the options to put it with: head and body, dropped after so many seconds. Fails if the runtime refuses.
-pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -> Result<(Value, PutOptions), JsValue> {
+pub(crate) fn to_put(
+    head: &str,
+    body: &js_sys::ArrayBuffer,
+    ttl_seconds: u32,
+) -> Result<(PutValue, PutOptions), JsValue> {
     let length = body.byte_length();
     let beside = serde_json::json!({ "head": head, "length": length }).to_string();
     let (value, metadata) = if beside.len() <= METADATA_BYTES_MAX {
-        (Value::bytes(body.clone()), beside)
+        (PutValue::bytes(body.clone()), beside)
     } else {
         let prefixed = prefixed(head, body);
         let metadata = serde_json::json!({ "prefix": prefixed.prefix(), "length": length }).to_string();
-        (Value::bytes(prefixed.value()), metadata)
+        (PutValue::bytes(prefixed.value()), metadata)
     };
     Ok((value, PutOptions::expiring(ttl_seconds).and_metadata(&metadata)?))
 }

@@ -2,7 +2,7 @@
 
 use wasm_bindgen::prelude::*;
 
-use super::Form;
+use super::ReadOptions;
 
 #[wasm_bindgen]
 extern "C" {
@@ -16,21 +16,21 @@ extern "C" {
 }
 
 thread_local! {
-    static LASTING_BYTES: JsValue = lasting("arrayBuffer");
-    static LASTING_STREAM: JsValue = lasting("stream");
+    static IMMUTABLE_BYTES: JsValue = immutable("arrayBuffer");
+    static IMMUTABLE_STREAM: JsValue = immutable("stream");
 }
 
-impl Form {
+impl ReadOptions {
     /// As an `ArrayBuffer`, of a key that never changes.
-    pub(crate) const LASTING_BYTES: Self = Self(&LASTING_BYTES);
+    pub(crate) const IMMUTABLE_BYTES: Self = Self(&IMMUTABLE_BYTES);
     /// As a stream, of a key that never changes.
-    pub(crate) const LASTING_STREAM: Self = Self(&LASTING_STREAM);
+    pub(crate) const IMMUTABLE_STREAM: Self = Self(&IMMUTABLE_STREAM);
 }
 
 /// The options of `get` for a key that is written once: the location keeps it for five minutes
 /// without asking the central store ("Read key-value pairs", `cacheTtl`). Not for longer: it would
 /// also keep for so long that the key was not there.
-fn lasting(value_type: &str) -> JsValue {
+fn immutable(value_type: &str) -> JsValue {
     let options: GetOptions = js_sys::Object::new().unchecked_into();
     options.set_value_type(value_type);
     options.set_cache_ttl(300);

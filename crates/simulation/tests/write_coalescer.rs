@@ -5,14 +5,14 @@ use std::pin::{Pin, pin};
 
 use futures_util::future::select;
 
-use kv_store::one_write::{Carried, OneWrite};
 use kv_store::retry::Time;
+use kv_store::write_coalescer::{CoalescedPut, WriteCoalescer};
 use simulation::virtual_time::{VirtualTime, block_on, join_all};
 
 /// Writes values at given times, each write taking 100 ms; what was sent, and what each caller was told.
-fn run(writes: &[(u64, u32)]) -> (Vec<u32>, Vec<Option<Carried<u32>>>) {
+fn run(writes: &[(u64, u32)]) -> (Vec<u32>, Vec<Option<CoalescedPut<u32>>>) {
     let time = VirtualTime::new(0);
-    let one = OneWrite::new();
+    let one = WriteCoalescer::new();
     let values = RefCell::new(Vec::new());
     let send = async |value| {
         values.borrow_mut().push(value);
@@ -32,7 +32,10 @@ fn run(writes: &[(u64, u32)]) -> (Vec<u32>, Vec<Option<Carried<u32>>>) {
 fn writes_before_the_first_is_sent_become_the_last() {
     let (sent, told) = run(&[(0, 1), (0, 2), (0, 3)]);
     assert_eq!(sent, [3]);
-    assert_eq!(told, [Some(Carried::Superseded(3)), Some(Carried::Superseded(3)), Some(Carried::Sent(3))]);
+    assert_eq!(
+        told,
+        [Some(CoalescedPut::Superseded(3)), Some(CoalescedPut::Superseded(3)), Some(CoalescedPut::Sent(3))]
+    );
 }
 
 #[test]
@@ -41,14 +44,19 @@ fn writes_while_one_is_under_way_become_one_more() {
     assert_eq!(sent, [10, 30, 40]);
     assert_eq!(
         told,
-        [Some(Carried::Sent(10)), Some(Carried::Superseded(30)), Some(Carried::Sent(30)), Some(Carried::Sent(40))]
+        [
+            Some(CoalescedPut::Sent(10)),
+            Some(CoalescedPut::Superseded(30)),
+            Some(CoalescedPut::Sent(30)),
+            Some(CoalescedPut::Sent(40))
+        ]
     );
 }
 
 #[test]
 fn a_sender_that_is_dropped_leaves_nobody_waiting() {
     let time = VirtualTime::new(0);
-    let one = OneWrite::<u32, ()>::new();
+    let one = WriteCoalescer::<u32, ()>::new();
     let slow = async |_| time.sleep(1000).await;
     let given_up = async {
         let first = pin!(one.put(1, slow));
@@ -65,5 +73,5 @@ fn a_sender_that_is_dropped_leaves_nobody_waiting() {
     };
     let callers: [Pin<Box<dyn Future<Output = _>>>; 3] = [Box::pin(given_up), Box::pin(second), Box::pin(third)];
     let told = block_on(&time, join_all(callers));
-    assert_eq!(told, [None, None, Some(Carried::Sent(()))]);
+    assert_eq!(told, [None, None, Some(CoalescedPut::Sent(()))]);
 }
