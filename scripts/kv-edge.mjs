@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is out of date, and runs
-// it. Only the tool writes to stdout, so that `--json` is JSON alone.
+// it, or the built one that KV_EDGE_CLI names. Only the tool writes to stdout, so that `--json` is JSON alone.
 import { spawn } from "node:child_process";
 import { buildTool } from "./cli.mjs";
 import { fail } from "./run.mjs";
@@ -14,7 +14,7 @@ if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && 
 }
 
 try {
-  const tool = await buildTool(process.env, { log: console.error });
+  const tool = process.env.KV_EDGE_CLI || (await buildTool(process.env, { log: console.error }));
   // npm runs a script in the folder of package.json. Paths on the command line are relative to the
   // caller's folder, INIT_CWD.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });

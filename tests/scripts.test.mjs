@@ -25,7 +25,9 @@ async function listen(port = 0) {
  * closed.
  */
 async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
+  // The scripts find the tool themselves.
+  const { KV_EDGE_CLI, ...own } = process.env;
+  const child = spawn(command, args, { cwd, env: { ...own, ...env } });
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) {
     if (closed.includes(name)) child[name].destroy();

@@ -49,7 +49,7 @@ before(async () => {
   port = await findFreePorts((first) => ({ "kv-edge": first, ...portsAfter(first) }));
   rmSync(join(ROOT, statePath()), { recursive: true, force: true });
   demo = await startDemo(port);
-  // Builds the tool, so that no example shows it being built.
+  // Without KV_EDGE_CLI this builds the tool, so that no example shows it being built.
   const { code, output } = await run("npx kv-edge --version", "plain");
   assert.equal(code, 0, output);
 });
