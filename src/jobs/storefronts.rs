@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use circuit_breaker::Opened;
+use circuit_breaker::OpenedCircuit;
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
 use kv_store::record_cache::{CachedRecord, ReadFailure, RecordState};
@@ -278,7 +278,7 @@ impl<'a> Proxied<'a> {
         }
     }
 
-    fn warn_of_opened(&self, opened: Option<Opened>, target: Target<'_>) {
+    fn warn_of_opened(&self, opened: Option<OpenedCircuit>, target: Target<'_>) {
         if let Some(opened) = opened {
             let place = self.place(target);
             self.context.log().warning("circuit_opened", &format!("{place}: {opened}"));

@@ -53,18 +53,18 @@
 //! let mut circuits = Circuits::new(1024 * 1024);
 //! for now_ms in 0..5 {
 //!     assert_eq!(circuits.admit(origin, request, false, now_ms), Admission::Closed);
-//!     circuits.ended(origin, request, Outcome::NoAnswer, now_ms);
+//!     circuits.record_outcome(origin, request, Outcome::NoResponse, now_ms);
 //! }
 //! assert!(matches!(circuits.admit(origin, request, false, 5), Admission::Open { .. }));
 //! // Ten seconds later, the next request is a probe.
 //! assert_eq!(circuits.admit(origin, request, false, 10_004), Admission::Probe);
-//! circuits.ended(origin, request, Outcome::Answered, 10_200);
+//! circuits.record_outcome(origin, request, Outcome::Success, 10_200);
 //! assert_eq!(circuits.admit(origin, request, false, 10_201), Admission::Closed);
 //! ```
 
 #![forbid(unsafe_code)]
 
-mod breaker;
+mod circuit;
 mod request_key;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)] // Small numbers.
@@ -72,23 +72,23 @@ mod tests;
 
 use std::fmt;
 
-use breaker::{Circuit, Threshold};
+use circuit::{Circuit, Threshold};
 pub use request_key::{RequestKey, client_address};
 
 use kv_store::lru::Lru;
 
 /// A path that fails for one visitor is closed to that visitor.
 const PATH_OF_CLIENT: Threshold =
-    Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
+    Threshold { failures: 5, client_max: 5, path_max: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
 /// A path that fails for three visitors is closed to everybody.
 const PATH: Threshold =
-    Threshold { failures: 5, of_client: 2, of_path: 5, window_ms: 10_000, sustained_ms: 5_000, probes: 3 };
+    Threshold { failures: 5, client_max: 2, path_max: 5, window_ms: 10_000, sustained_ms: 5_000, probes: 3 };
 /// An origin that fails, even at one path only, is an outlier: alternatives are preferred.
 const OUTLIER: Threshold =
-    Threshold { failures: 5, of_client: 5, of_path: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
+    Threshold { failures: 5, client_max: 5, path_max: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
 /// An origin that does not respond to several visitors at several paths is down.
 const DOWN: Threshold =
-    Threshold { failures: 20, of_client: 4, of_path: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
+    Threshold { failures: 20, client_max: 4, path_max: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
 
 /// The most paths of an origin that are remembered. A visitor whose requests fail at ever new
 /// paths evicts the older ones.
@@ -110,7 +110,7 @@ pub enum Admission {
     /// The circuits are closed: it may.
     Closed,
     /// A circuit is half-open: it may, as a probe. Its result must be passed to
-    /// [`Circuits::ended`]; otherwise the visitor's next probe has to wait 60 s.
+    /// [`Circuits::record_outcome`]; otherwise the visitor's next probe has to wait 60 s.
     Probe,
     /// A circuit is open: it may not.
     Open {
@@ -123,17 +123,17 @@ pub enum Admission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// With a response that is not a failure.
-    Answered,
+    Success,
     /// With a response that says that the origin, or one behind it, does not work: 502, 503 or
     /// 504.
     GatewayError,
     /// Without a response, or with one that came too late.
-    NoAnswer,
+    NoResponse,
 }
 
 /// The circuit that a failure opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Opened {
+pub enum OpenedCircuit {
     /// The circuit of a path.
     Path,
     /// The one for outliers: alternatives are preferred from now on.
@@ -142,7 +142,7 @@ pub enum Opened {
     Origin,
 }
 
-impl fmt::Display for Opened {
+impl fmt::Display for OpenedCircuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Path => "a path of it failed too often",
@@ -223,22 +223,22 @@ impl Circuits {
     /// began before the circuit opened, so its success says little about the present, and its
     /// failure must not prolong the wait. Once a probe was taken, any success closes the
     /// circuit, and only failures of probes count.
-    pub fn ended(
+    pub fn record_outcome(
         &mut self,
         origin: &str,
         request: impl FnOnce() -> RequestKey,
         outcome: Outcome,
         now_ms: u64,
-    ) -> Option<Opened> {
-        if outcome == Outcome::Answered {
+    ) -> Option<OpenedCircuit> {
+        if outcome == Outcome::Success {
             let circuits = self.origins.get_mut(origin)?;
-            if circuits.answered(request(), now_ms) {
+            if circuits.record_success(request(), now_ms) {
                 self.origins.remove(origin);
             }
             return None;
         }
         let mut circuits = self.origins.remove(origin).unwrap_or_default();
-        let opened = circuits.failed(request(), outcome, now_ms);
+        let opened = circuits.record_failure(request(), outcome, now_ms);
         let bytes = circuits.bytes();
         self.origins.insert(origin, circuits, bytes);
         opened
@@ -267,16 +267,16 @@ impl OriginCircuits {
 
     /// Records a success. Returns true if nothing about the origin needs to be remembered any
     /// more.
-    fn answered(&mut self, request: RequestKey, now_ms: u64) -> bool {
+    fn record_success(&mut self, request: RequestKey, now_ms: u64) -> bool {
         for (scope, circuit) in &mut self.paths {
             if scope.holds_for(request) {
-                circuit.answered();
+                circuit.record_success();
             }
         }
-        self.paths.retain(|(scope, circuit)| !circuit.is_spent(scope.threshold(), now_ms));
-        self.outlier.answered();
-        self.down.answered();
-        self.paths.is_empty() && self.outlier.is_spent(&OUTLIER, now_ms) && self.down.is_spent(&DOWN, now_ms)
+        self.paths.retain(|(scope, circuit)| !circuit.is_idle(scope.threshold(), now_ms));
+        self.outlier.record_success();
+        self.down.record_success();
+        self.paths.is_empty() && self.outlier.is_idle(&OUTLIER, now_ms) && self.down.is_idle(&DOWN, now_ms)
     }
 
     fn bytes(&self) -> usize {
@@ -284,26 +284,30 @@ impl OriginCircuits {
         size_of::<u64>() + self.down.bytes() + self.outlier.bytes() + paths.sum::<usize>()
     }
 
-    fn failed(&mut self, request: RequestKey, outcome: Outcome, now_ms: u64) -> Option<Opened> {
+    fn record_failure(&mut self, request: RequestKey, outcome: Outcome, now_ms: u64) -> Option<OpenedCircuit> {
         let mut has_path_opened = false;
         for scope in [PathScope::Everybody { path: request.path }, PathScope::Client(request)] {
             let at = self.paths.iter().position(|(other, _)| *other == scope);
             let (_, mut circuit) = at.map_or_else(|| (scope, Circuit::default()), |at| self.paths.remove(at));
-            has_path_opened |= circuit.failed(scope.threshold(), request, now_ms);
+            has_path_opened |= circuit.record_failure(scope.threshold(), request, now_ms);
             if self.paths.len() >= PATHS_MAX {
                 self.paths.remove(0);
             }
             self.paths.push((scope, circuit));
         }
-        let is_outlier = self.outlier.failed(&OUTLIER, request, now_ms);
+        let is_outlier = self.outlier.record_failure(&OUTLIER, request, now_ms);
         let is_down = match outcome {
-            Outcome::NoAnswer => self.down.failed(&DOWN, request, now_ms),
-            Outcome::Answered | Outcome::GatewayError => {
-                self.down.answered();
+            Outcome::NoResponse => self.down.record_failure(&DOWN, request, now_ms),
+            Outcome::Success | Outcome::GatewayError => {
+                self.down.record_success();
                 false
             }
         };
-        let opened = [(has_path_opened, Opened::Path), (is_outlier, Opened::Outlier), (is_down, Opened::Origin)];
+        let opened = [
+            (has_path_opened, OpenedCircuit::Path),
+            (is_outlier, OpenedCircuit::Outlier),
+            (is_down, OpenedCircuit::Origin),
+        ];
         opened.into_iter().filter(|(has_opened, _)| *has_opened).map(|(_, opened)| opened).max()
     }
 }
@@ -312,7 +316,7 @@ impl PathScope {
     fn holds_for(self, request: RequestKey) -> bool {
         match self {
             Self::Everybody { path } => path == request.path,
-            Self::Client(of_client) => of_client == request,
+            Self::Client(client) => client == request,
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::Admission::{Closed, Probe};
-use super::Outcome::{Answered, GatewayError, NoAnswer};
-use super::breaker::{OPEN_MAX_MS, PROBE_LOST_MS};
+use super::Outcome::{GatewayError, NoResponse, Success};
+use super::circuit::{OPEN_MAX_MS, PROBE_LOST_MS};
 use super::*;
 
 const BYTES: usize = 1024 * 1024;
@@ -23,7 +23,7 @@ fn of(client: u64, path: u64) -> RequestKey {
 /// matter.
 trait OneVisitor {
     fn admit_one(&mut self, origin: &str, now_ms: u64) -> Admission;
-    fn ended_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64);
+    fn record_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64);
     fn is_open(&self, origin: &str, now_ms: u64) -> bool;
 }
 
@@ -32,8 +32,8 @@ impl OneVisitor for Circuits {
         self.admit(origin, || of(1, 1), true, now_ms)
     }
 
-    fn ended_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64) {
-        self.ended(origin, || of(1, 1), outcome, now_ms);
+    fn record_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64) {
+        self.record_outcome(origin, || of(1, 1), outcome, now_ms);
     }
 
     fn is_open(&self, origin: &str, now_ms: u64) -> bool {
@@ -46,7 +46,7 @@ fn open(retry_after_ms: u64) -> Admission {
 }
 
 fn fail(circuits: &mut Circuits, times: usize, now_ms: u64) {
-    (0..times).for_each(|_| circuits.ended_one(A, NoAnswer, now_ms));
+    (0..times).for_each(|_| circuits.record_one(A, NoResponse, now_ms));
 }
 
 fn opened_at(now_ms: u64) -> Circuits {
@@ -68,7 +68,7 @@ fn five_failures_within_ten_seconds_open_a_circuit() {
         let mut now_ms = T;
         for at_ms in &times_ms {
             now_ms = *at_ms;
-            circuits.ended_one(A, NoAnswer, now_ms);
+            circuits.record_one(A, NoResponse, now_ms);
         }
         assert_eq!(circuits.is_open(A, now_ms), opens, "{times_ms:?}");
         assert_eq!(circuits.admit_one(A, now_ms), if opens { open(10_000) } else { Closed });
@@ -81,8 +81,8 @@ fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
     for (successes_each, opens) in [(0, true), (1, true), (2, false), (9, false)] {
         let mut circuits = Circuits::new(BYTES);
         for _ in 0..100 {
-            circuits.ended_one(A, NoAnswer, T);
-            (0..successes_each).for_each(|_| circuits.ended_one(A, Answered, T));
+            circuits.record_one(A, NoResponse, T);
+            (0..successes_each).for_each(|_| circuits.record_one(A, Success, T));
         }
         assert_eq!(circuits.is_open(A, T), opens, "{successes_each}");
     }
@@ -91,8 +91,8 @@ fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
 #[test]
 fn successes_before_the_failures_do_not_count() {
     let mut circuits = Circuits::new(BYTES);
-    circuits.ended_one(A, NoAnswer, T);
-    (0..1000).for_each(|_| circuits.ended_one(A, Answered, T + 10));
+    circuits.record_one(A, NoResponse, T);
+    (0..1000).for_each(|_| circuits.record_one(A, Success, T + 10));
     fail(&mut circuits, 5, T + 20);
     assert!(circuits.is_open(A, T + 20));
 }
@@ -112,9 +112,9 @@ fn an_open_circuit_admits_one_probe_after_ten_seconds() {
 fn a_probe_that_succeeds_closes_the_circuit_and_all_is_forgotten() {
     let mut circuits = opened_at(T);
     circuits.admit_one(A, T + 10_000);
-    circuits.ended_one(A, Answered, T + 10_001);
+    circuits.record_one(A, Success, T + 10_001);
     assert_eq!(circuits.admit_one(A, T + 10_001), Closed);
-    circuits.ended_one(A, Answered, T + 30_001);
+    circuits.record_one(A, Success, T + 30_001);
     assert!(circuits.origins.is_empty());
 }
 
@@ -126,7 +126,7 @@ fn each_probe_that_fails_doubles_the_wait_up_to_a_minute() {
         assert_eq!(circuits.admit_one(A, now_ms), open(wait_ms));
         now_ms += wait_ms;
         assert_eq!(circuits.admit_one(A, now_ms), Probe);
-        circuits.ended_one(A, NoAnswer, now_ms);
+        circuits.record_one(A, NoResponse, now_ms);
     }
 }
 
@@ -137,10 +137,10 @@ fn a_probe_that_never_reports_frees_its_place_after_a_minute() {
     assert_eq!(circuits.admit_one(A, T + 69_999), open(1000));
     assert_eq!(circuits.admit_one(A, T + 70_000), Probe);
     // A late result counts.
-    for (outcome, admission) in [(Answered, Closed), (NoAnswer, open(20_000))] {
+    for (outcome, admission) in [(Success, Closed), (NoResponse, open(20_000))] {
         let mut circuits = opened_at(T);
         circuits.admit_one(A, T + 10_000);
-        circuits.ended_one(A, outcome, T + 70_001);
+        circuits.record_one(A, outcome, T + 70_001);
         assert_eq!(circuits.admit_one(A, T + 70_001), admission);
     }
 }
@@ -149,14 +149,14 @@ fn a_probe_that_never_reports_frees_its_place_after_a_minute() {
 fn requests_from_before_the_circuit_opened_change_nothing_until_a_probe_is_under_way() {
     let mut circuits = opened_at(T);
     for now_ms in [T, T + 5000, T + 9999] {
-        circuits.ended_one(A, Answered, now_ms);
-        circuits.ended_one(A, NoAnswer, now_ms);
+        circuits.record_one(A, Success, now_ms);
+        circuits.record_one(A, NoResponse, now_ms);
         assert_eq!(circuits.admit_one(A, now_ms), open(T + 10_000 - now_ms));
     }
-    circuits.ended_one(A, Answered, T + 10_000);
-    circuits.ended_one(A, NoAnswer, T + 10_000);
+    circuits.record_one(A, Success, T + 10_000);
+    circuits.record_one(A, NoResponse, T + 10_000);
     assert_eq!(circuits.admit_one(A, T + 10_000), Probe);
-    circuits.ended_one(A, Answered, T + 10_001);
+    circuits.record_one(A, Success, T + 10_001);
     assert_eq!(circuits.admit_one(A, T + 10_001), Closed);
 }
 
@@ -164,9 +164,9 @@ fn requests_from_before_the_circuit_opened_change_nothing_until_a_probe_is_under
 fn an_origin_that_failed_once_is_forgotten_when_it_answers_thirty_seconds_later() {
     let mut circuits = Circuits::new(BYTES);
     fail(&mut circuits, 1, T);
-    circuits.ended_one(A, Answered, T + 30_000);
+    circuits.record_one(A, Success, T + 30_000);
     assert_eq!(circuits.origins.len(), 1);
-    circuits.ended_one(A, Answered, T + 30_001);
+    circuits.record_one(A, Success, T + 30_001);
     assert!(circuits.origins.is_empty());
 }
 
@@ -176,8 +176,8 @@ fn the_origin_that_failed_longest_ago_makes_room() {
     let mut origins = 0;
     // The clock runs backwards, to show that the order counts.
     while circuits.origins.len() == origins {
-        (0..5).for_each(|_| circuits.ended_one(&origins.to_string(), NoAnswer, T - origins as u64));
-        circuits.ended_one("0", NoAnswer, T - origins as u64);
+        (0..5).for_each(|_| circuits.record_one(&origins.to_string(), NoResponse, T - origins as u64));
+        circuits.record_one("0", NoResponse, T - origins as u64);
         origins += 1;
     }
     assert!(origins > 256, "usually");
@@ -190,7 +190,7 @@ fn an_origin_takes_18_kib_at_most() {
     let mut circuits = Circuits::new(BYTES);
     for _ in 0..6 {
         for number in 0..100_u64 {
-            circuits.ended(A, || of(number, number), NoAnswer, T);
+            circuits.record_outcome(A, || of(number, number), NoResponse, T);
         }
     }
     assert!(circuits.origins.bytes() <= 18 * 1024, "{}", circuits.origins.bytes());
@@ -207,7 +207,7 @@ fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_hours_doe
 /// Ends so many requests with this outcome, of the visitors and at the paths in turn.
 fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths): (u64, u64), now_ms: u64) {
     for number in 0..requests {
-        circuits.ended(A, || of(number % clients, number % paths), outcome, now_ms);
+        circuits.record_outcome(A, || of(number % clients, number % paths), outcome, now_ms);
     }
 }
 
@@ -229,12 +229,12 @@ fn stranger(circuits: &mut Circuits, has_alternative: bool, now_ms: u64) -> Admi
 #[test]
 fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at_five_paths() {
     for (requests, outcome, clients, paths, is_down) in [
-        (20, NoAnswer, 5, 5, true),
-        (20, NoAnswer, 20, 20, true),
-        (9, NoAnswer, 9, 9, false),
-        (1000, NoAnswer, 4, 1000, false),
-        (1000, NoAnswer, 1000, 4, false),
-        (1000, NoAnswer, 1, 1, false),
+        (20, NoResponse, 5, 5, true),
+        (20, NoResponse, 20, 20, true),
+        (9, NoResponse, 9, 9, false),
+        (1000, NoResponse, 4, 1000, false),
+        (1000, NoResponse, 1000, 4, false),
+        (1000, NoResponse, 1, 1, false),
         (1000, GatewayError, 1000, 1000, false),
     ] {
         let mut circuits = Circuits::new(BYTES);
@@ -253,7 +253,7 @@ fn many_queries_of_one_path_are_one_place_to_fail_at() {
     let mut circuits = Circuits::new(BYTES);
     for query in 0..200 {
         let request = RequestKey { client: query % 5, path: query, without_query: 0 };
-        circuits.ended(A, || request, NoAnswer, T + query * 100);
+        circuits.record_outcome(A, || request, NoResponse, T + query * 100);
     }
     assert_eq!(stranger(&mut circuits, false, T + 20_000), Closed);
 }
@@ -262,7 +262,7 @@ proptest! {
     #[test]
     fn visitors_whose_requests_fail_close_nothing_that_answers_others(
         clients in 1..50_u64, at_once in 1..100_u64, every_ms in 100..3000_u64, answered_each_second in 5..50_u64,
-        has_own_paths: bool, outcome in prop::sample::select(vec![NoAnswer, GatewayError]),
+        has_own_paths: bool, outcome in prop::sample::select(vec![NoResponse, GatewayError]),
     ) {
         // Requests end in waves, at paths of their own or at the one that works for others.
         let mut circuits = Circuits::new(BYTES);
@@ -271,12 +271,12 @@ proptest! {
             if (now_ms - T) % every_ms < 10 {
                 for number in 0..at_once {
                     let path = if has_own_paths { 1 + number % 7 } else { 0 };
-                    circuits.ended(A, || of(number % clients, path), outcome, now_ms);
+                    circuits.record_outcome(A, || of(number % clients, path), outcome, now_ms);
                 }
             }
             if (now_ms - T) % (1000 / answered_each_second) < 10 {
                 prop_assert_eq!(circuits.admit(A, || other, false, now_ms), Closed);
-                circuits.ended(A, || other, Answered, now_ms);
+                circuits.record_outcome(A, || other, Success, now_ms);
             }
         }
     }
@@ -287,12 +287,12 @@ fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_fail
     let mut circuits = Circuits::new(BYTES);
     for now_ms in [T, T + 5000] {
         for client in [1, 1, 2, 2, 3, 3] {
-            circuits.ended(A, || of(client, 1), GatewayError, now_ms);
+            circuits.record_outcome(A, || of(client, 1), GatewayError, now_ms);
         }
     }
     let alone = |circuits: &mut Circuits, now_ms| circuits.admit(A, || of(1, 1), false, now_ms);
     assert_eq!(alone(&mut circuits, T + 15_000), Probe);
-    circuits.ended(A, || of(1, 1), GatewayError, T + 15_500);
+    circuits.record_outcome(A, || of(1, 1), GatewayError, T + 15_500);
     assert_eq!(alone(&mut circuits, T + 15_500), open(9500), "as long as Retry-After says");
     assert_eq!(alone(&mut circuits, T + 25_000), Probe);
 }
@@ -300,17 +300,17 @@ fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_fail
 #[test]
 fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
     for (answer, answers, is_down) in [
-        (Answered, 0, true),
-        (Answered, 19, true),
-        (Answered, 20, false),
+        (Success, 0, true),
+        (Success, 19, true),
+        (Success, 20, false),
         (GatewayError, 19, true),
         (GatewayError, 20, false),
     ] {
         // These responses fall within the ten seconds that the failures must go on.
         let mut circuits = Circuits::new(BYTES);
-        end(&mut circuits, 100, NoAnswer, (100, 100), T);
-        (0..answers).for_each(|other| _ = circuits.ended(A, || of(1000 + other, 1000), answer, T + 5000));
-        end(&mut circuits, 100, NoAnswer, (100, 100), LATER);
+        end(&mut circuits, 100, NoResponse, (100, 100), T);
+        (0..answers).for_each(|other| _ = circuits.record_outcome(A, || of(1000 + other, 1000), answer, T + 5000));
+        end(&mut circuits, 100, NoResponse, (100, 100), LATER);
         let admission = circuits.admit(A, || of(2000, 2000), false, LATER);
         assert_eq!(admission, if is_down { open(10_000) } else { Closed }, "{answer:?} {answers}");
     }
@@ -342,16 +342,16 @@ fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all
 fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody() {
     for ends in [false, true] {
         let mut circuits = Circuits::new(BYTES);
-        go_on(&mut circuits, 20, NoAnswer, (5, 5));
+        go_on(&mut circuits, 20, NoResponse, (5, 5));
         let mut now_ms = LATER + 10_000;
         for _ in 0..100 {
             if circuits.admit(A, || of(1, 1), false, now_ms) == Probe && ends {
-                circuits.ended(A, || of(1, 1), NoAnswer, now_ms);
+                circuits.record_outcome(A, || of(1, 1), NoResponse, now_ms);
             }
             now_ms += 100;
         }
         assert_eq!(stranger(&mut circuits, false, now_ms), Probe, "{ends}");
-        circuits.ended(A, || of(1000, 1000), Answered, now_ms);
+        circuits.record_outcome(A, || of(1000, 1000), Success, now_ms);
         assert_eq!(circuits.admit(A, || of(2, 7), false, now_ms), Closed, "{ends}");
     }
 }
@@ -375,7 +375,7 @@ proptest! {
             let is_open = circuits.is_open(&origin, now_ms);
             match action {
                 0..=2 => {
-                    circuits.ended_one(&origin, if action == 0 { Answered } else { NoAnswer }, now_ms);
+                    circuits.record_one(&origin, if action == 0 { Success } else { NoResponse }, now_ms);
                     probes.remove(&origin);
                 }
                 _ => match circuits.admit_one(&origin, now_ms) {
@@ -401,11 +401,11 @@ proptest! {
         for wait_ms in waits_ms {
             now_ms += wait_ms;
             if !matches!(circuits.admit_one(A, now_ms), Admission::Open { .. }) {
-                circuits.ended_one(A, NoAnswer, now_ms);
+                circuits.record_one(A, NoResponse, now_ms);
             }
         }
         prop_assert!(circuits.admit_one(A, now_ms + OPEN_MAX_MS) != open(1000));
-        circuits.ended_one(A, Answered, now_ms + OPEN_MAX_MS);
+        circuits.record_one(A, Success, now_ms + OPEN_MAX_MS);
         prop_assert_eq!(circuits.admit_one(A, now_ms + OPEN_MAX_MS), Closed);
     }
 }

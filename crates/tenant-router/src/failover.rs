@@ -12,7 +12,7 @@ use super::TenantError;
 use super::backend::Backend;
 use super::plan::{Body, Plan, Target};
 use super::record::Fallback;
-use circuit_breaker::{Admission, Circuits, Opened, Outcome};
+use circuit_breaker::{Admission, Circuits, OpenedCircuit, Outcome};
 
 /// The shortest deadline whose expiry counts as a failure of the origin, in milliseconds. A
 /// shorter one says more about the record than about the origin.
@@ -42,7 +42,7 @@ pub struct After<'r> {
     /// The upstream to try next, and its deadline.
     pub second: Option<(Target<'r>, Duration)>,
     /// The circuit that this failure opened.
-    pub opened: Option<Opened>,
+    pub opened: Option<OpenedCircuit>,
 }
 
 impl Ended {
@@ -65,10 +65,10 @@ impl Ended {
     fn for_circuit(self, plan: &Plan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
             Self::Answered(_) if self.is_failure() => Some(Outcome::GatewayError),
-            Self::Answered(_) => Some(Outcome::Answered),
+            Self::Answered(_) => Some(Outcome::Success),
             Self::Unreached | Self::Late if plan.body == Body::Streamed => None,
             Self::Late if deadline.as_millis() < TELLING_DEADLINE_MS => None,
-            Self::Unreached | Self::Late => Some(Outcome::NoAnswer),
+            Self::Unreached | Self::Late => Some(Outcome::NoResponse),
         }
     }
 }
@@ -201,9 +201,9 @@ impl Failover {
         ended: Ended,
         deadline: Duration,
         now_ms: u64,
-    ) -> Option<Opened> {
+    ) -> Option<OpenedCircuit> {
         let outcome = ended.for_circuit(plan, deadline)?;
-        self.circuits.ended(asked.backend.origin().as_str(), || plan.request_key(asked), outcome, now_ms)
+        self.circuits.record_outcome(asked.backend.origin().as_str(), || plan.request_key(asked), outcome, now_ms)
     }
 
     /// Records how a second try ended, as [`note`](Self::note) does. A second failure at the
@@ -215,7 +215,7 @@ impl Failover {
         ended: Ended,
         deadline: Duration,
         now_ms: u64,
-    ) -> Option<Opened> {
+    ) -> Option<OpenedCircuit> {
         let is_same = first.backend.origin() == second.backend.origin();
         if is_same && ended.is_failure() { None } else { self.note(plan, second, ended, deadline, now_ms) }
     }

@@ -98,11 +98,12 @@ impl Exchange {
         // An upstream that does not answer costs every client the deadline; one that refuses
         // does so at once. With a request body, the client's upload may be what takes long.
         let ended = match &response {
-            Ok(Some(_)) => Some(Outcome::Answered),
-            Ok(None) => (!has_body).then_some(Outcome::NoAnswer),
-            Err(_) => (admission == Admission::Probe && !has_body).then_some(Outcome::NoAnswer),
+            Ok(Some(_)) => Some(Outcome::Success),
+            Ok(None) => (!has_body).then_some(Outcome::NoResponse),
+            Err(_) => (admission == Admission::Probe && !has_body).then_some(Outcome::NoResponse),
         };
-        let opened = ended.and_then(|ended| circuits(|circuits| circuits.ended(origin, request, ended, received_ms)));
+        let opened =
+            ended.and_then(|ended| circuits(|circuits| circuits.record_outcome(origin, request, ended, received_ms)));
         if let Some(opened) = opened {
             let upstream_name = self.upstream_name();
             self.context.log().warning("circuit_opened", &format!("{upstream_name}: {opened}"));

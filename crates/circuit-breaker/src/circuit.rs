@@ -23,9 +23,9 @@ pub(super) struct Threshold {
     /// since the oldest of them.
     pub(super) failures: usize,
     /// The most of these failures that may be of one visitor.
-    pub(super) of_client: usize,
+    pub(super) client_max: usize,
     /// The most of these failures that may be at one path, whatever the query.
-    pub(super) of_path: usize,
+    pub(super) path_max: usize,
     /// The time in which the failures count, in milliseconds.
     pub(super) window_ms: u64,
     /// The time that the failures must go on, in milliseconds, with fewer successes than
@@ -41,30 +41,30 @@ pub(super) struct Threshold {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Circuit {
     /// The failures that count, the oldest first. None are added while the circuit is open.
-    failures: VecDeque<Failure>,
+    failures: VecDeque<FailedRequest>,
     successes: u64,
     /// The last two counts of successes, [`Threshold::sustained_ms`] apart or more.
-    marks: [Option<Mark>; 2],
-    open: Option<Open>,
+    success_counts: [Option<SuccessCount>; 2],
+    open: Option<OpenState>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct SuccessCount {
     at_ms: u64,
     /// [`Circuit::successes`] at that time.
     successes: u64,
 }
 
 #[derive(Debug, Clone)]
-struct Failure {
+struct FailedRequest {
     at_ms: u64,
-    of: RequestKey,
+    request: RequestKey,
     /// [`Circuit::successes`] when it happened.
     successes: u64,
 }
 
 #[derive(Debug, Clone)]
-struct Open {
+struct OpenState {
     since_ms: u64,
     lasts_ms: u64,
     probes: Vec<Probe>,
@@ -81,7 +81,7 @@ impl Circuit {
     /// Returns the memory that the circuit takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let probes = self.open.as_ref().map_or(0, |open| open.probes.capacity());
-        size_of::<Self>() + self.failures.capacity() * size_of::<Failure>() + probes * size_of::<Probe>()
+        size_of::<Self>() + self.failures.capacity() * size_of::<FailedRequest>() + probes * size_of::<Probe>()
     }
 
     pub(super) fn admission(&self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> Admission {
@@ -111,7 +111,7 @@ impl Circuit {
         }
     }
 
-    pub(super) fn answered(&mut self) {
+    pub(super) fn record_success(&mut self) {
         match &self.open {
             Some(open) if open.probes.is_empty() => {}
             Some(_) => *self = Self::default(),
@@ -120,7 +120,7 @@ impl Circuit {
     }
 
     /// Returns true if nothing in the circuit can still matter.
-    pub(super) fn is_spent(&self, threshold: &Threshold, now_ms: u64) -> bool {
+    pub(super) fn is_idle(&self, threshold: &Threshold, now_ms: u64) -> bool {
         match &self.open {
             None => self.failures.back().is_none_or(|last| last.at_ms.abs_diff(now_ms) > threshold.window_ms),
             // Nobody has sent a request for that long.
@@ -132,19 +132,19 @@ impl Circuit {
     }
 
     /// Records a failure; returns true if it opened the circuit.
-    pub(super) fn failed(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> bool {
+    pub(super) fn record_failure(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) -> bool {
         if let Some(open) = &mut self.open {
-            open.failed(threshold, request, now_ms);
+            open.record_failure(threshold, request, now_ms);
             return false;
         }
         self.failures.retain(|failure| failure.at_ms.abs_diff(now_ms) <= threshold.window_ms);
-        self.mark(threshold, now_ms);
-        self.make_room(threshold.of_client, |of| of.client == request.client);
-        self.make_room(threshold.of_path, |of| of.without_query == request.without_query);
+        self.count_successes(threshold, now_ms);
+        self.make_room(threshold.client_max, |failed| failed.client == request.client);
+        self.make_room(threshold.path_max, |failed| failed.without_query == request.without_query);
         self.make_room(threshold.failures, |_| true);
-        self.failures.push_back(Failure { at_ms: now_ms, of: request, successes: self.successes });
+        self.failures.push_back(FailedRequest { at_ms: now_ms, request, successes: self.successes });
         let has_failed_since = |before: u64| self.successes - before < threshold.failures as u64;
-        let is_sustained = match self.marks {
+        let is_sustained = match self.success_counts {
             _ if threshold.sustained_ms == 0 => true,
             [Some(earlier), _] => has_failed_since(earlier.successes),
             [None, _] => false,
@@ -153,37 +153,37 @@ impl Circuit {
             && self.failures.len() >= threshold.failures
             && self.failures.front().is_some_and(|oldest| has_failed_since(oldest.successes));
         if is_open {
-            self.open = Some(Open { since_ms: now_ms, lasts_ms: OPEN_MS, probes: Vec::new() });
+            self.open = Some(OpenState { since_ms: now_ms, lasts_ms: OPEN_MS, probes: Vec::new() });
         }
         is_open
     }
 
     /// Counts the successes again if the last count is long enough ago.
-    fn mark(&mut self, threshold: &Threshold, now_ms: u64) {
-        let mark = Some(Mark { at_ms: now_ms, successes: self.successes });
+    fn count_successes(&mut self, threshold: &Threshold, now_ms: u64) {
+        let count = Some(SuccessCount { at_ms: now_ms, successes: self.successes });
         if self.failures.is_empty() {
-            self.marks = [None, mark];
-        } else if let [_, Some(last)] = self.marks
+            self.success_counts = [None, count];
+        } else if let [_, Some(last)] = self.success_counts
             && last.at_ms.abs_diff(now_ms) >= threshold.sustained_ms
         {
-            self.marks = [Some(last), mark];
+            self.success_counts = [Some(last), count];
         }
     }
 
     /// Drops the oldest failure of a kind if there are `most` of them.
     fn make_room(&mut self, most: usize, is_of_kind: impl Fn(RequestKey) -> bool) {
-        if self.failures.iter().filter(|failure| is_of_kind(failure.of)).count() >= most
-            && let Some(oldest) = self.failures.iter().position(|failure| is_of_kind(failure.of))
+        if self.failures.iter().filter(|failure| is_of_kind(failure.request)).count() >= most
+            && let Some(oldest) = self.failures.iter().position(|failure| is_of_kind(failure.request))
         {
             self.failures.remove(oldest);
         }
     }
 }
 
-impl Open {
+impl OpenState {
     /// Records the failure of a probe. Once all probes have failed, the circuit stays open for
     /// longer.
-    fn failed(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) {
+    fn record_failure(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) {
         let own = self.probes.iter_mut().find(|probe| probe.client == request.client);
         let Some(own) = own else { return };
         own.has_failed = true;
