@@ -182,7 +182,7 @@ mod storefronts {
 
     use kv_store::record_cache::RecordCache;
     use tenant_router::failover::Failover;
-    use tenant_router::record::{RecordError, Stored};
+    use tenant_router::storefront_record::{RecordError, RoutingEntry};
 
     use super::MIB;
 
@@ -190,7 +190,7 @@ mod storefronts {
         /// The tenant router.
         StorefrontsMemory;
         /// The records of storefronts and custom domains.
-        records: RecordCache<Rc<Stored>, RecordError> = RecordCache::new(2 * MIB, 0, 0);
+        records: RecordCache<Rc<RoutingEntry>, RecordError> = RecordCache::new(2 * MIB, 0, 0);
         /// Origins that fail.
         failover: Failover = Failover::new(MIB);
     }

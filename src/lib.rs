@@ -42,7 +42,7 @@ const REPEATED: &[&str] = &[
     "accept-language",
     "cf-connecting-ip",
     #[cfg(feature = "storefronts")]
-    tenant_router::answer::LOOKED_FOR,
+    tenant_router::response_edits::RESPONSE_FIELDS,
     #[cfg(feature = "assets")]
     static_assets::response::CONDITIONAL_FIELDS,
     "user_2",
@@ -103,7 +103,7 @@ async fn answer(
         #[cfg(feature = "flags")]
         Route::Evaluate { flag } => jobs::ofrep::answer(context, *flag).await,
         #[cfg(feature = "storefronts")]
-        Route::Storefront { named } => jobs::storefronts::answer(context, named, target).await,
+        Route::Storefront { host } => jobs::storefronts::answer(context, host, target).await,
         #[cfg(feature = "assets")]
         Route::HelloWorld => jobs::hello_world::answer(context, target).await,
         #[cfg(feature = "writes")]

@@ -5,7 +5,7 @@ use http_semantics::one_of_each;
 use http_semantics::request_target::RequestTarget;
 use http_semantics::status::Status;
 #[cfg(feature = "storefronts")]
-use tenant_router::address::{Hosts, Named};
+use tenant_router::storefront_address::{HostMatch, Hosts};
 
 /// The job that answers a request, with the part of the path that it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum Route<'p> {
     #[cfg(feature = "storefronts")]
     Storefront {
         /// The storefront that the host names; if the host is the platform's, the path names it.
-        named: Named<'static>,
+        host: HostMatch<'static>,
     },
     /// `GET /hello-world`
     #[cfg(feature = "assets")]
@@ -93,9 +93,9 @@ impl<'p> Route<'p> {
     /// Returns the route of a request: by its host if that names a storefront, else by its path.
     pub(crate) fn of(#[cfg(feature = "storefronts")] hosts: &Hosts, target: &'p RequestTarget<'_>) -> Self {
         #[cfg(feature = "storefronts")]
-        match hosts.named(target.authority) {
-            Named::Platform => {}
-            named => return Self::Storefront { named },
+        match hosts.match_host(target.authority) {
+            HostMatch::Platform => {}
+            host => return Self::Storefront { host },
         }
         Self::of_path(&target.path)
     }
@@ -189,7 +189,7 @@ impl<'p> Route<'p> {
         }
         #[cfg(feature = "storefronts")]
         if strip_segments("/stores", path).is_some() {
-            return Self::Storefront { named: Named::Platform };
+            return Self::Storefront { host: HostMatch::Platform };
         }
         #[cfg(feature = "flags")]
         if let Some(flag) = strip_segments("/ofrep/v1/evaluate/flags", path) {

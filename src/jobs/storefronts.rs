@@ -10,12 +10,14 @@ use kv_store::limits::Key;
 use kv_store::record_cache::{CachedRecord, ReadFailure, RecordState};
 use kv_store::retry::Time;
 use tenant_router::TenantError;
-use tenant_router::address::{Address, Named, id_field};
-use tenant_router::answer::{Answered, FALLBACK, LOOKED_FOR, ROUTING_SOURCE, SERVED_BY};
-use tenant_router::backend::Backend;
-use tenant_router::failover::{Ended, Failover};
-use tenant_router::plan::{Asked, Body, KEPT_BODY_BYTES_MAX, Plan, Settings, Target};
-use tenant_router::record::{Fallback, Record, Stored};
+use tenant_router::failover::{Failover, TryResult};
+use tenant_router::request_plan::{
+    BUFFERED_BODY_BYTES_MAX, BodyMode, RequestPlan, RouteTarget, RoutedRequest, RoutingSettings,
+};
+use tenant_router::response_edits::{FALLBACK, ProxiedResponse, RESPONSE_FIELDS, ROUTING_SOURCE, SERVED_BY};
+use tenant_router::storefront_address::{HostMatch, StorefrontAddress, id_field};
+use tenant_router::storefront_record::{Fallback, RoutingEntry, StorefrontRecord};
+use tenant_router::upstream::Upstream;
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
@@ -31,24 +33,24 @@ use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 #[cfg(not(feature = "assets"))]
-use crate::routes::NotFound;
+use crate::routes::RouteNotFound;
 
 /// Sends the request to the storefront's upstream and streams the response back.
 pub(crate) async fn answer(
     context: &RequestContext,
-    named: &Named<'static>,
+    host: &HostMatch<'static>,
     target: &RequestTarget<'_>,
 ) -> Result<Response, RequestError> {
-    let mut address = Address::of(named, target)?;
+    let mut address = StorefrontAddress::of(host, target)?;
     let now_ms = Clock.now_ms();
-    let mut held = stored(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
-    if let Stored::Storefront(id) = &*held.value {
+    let mut held = routing_entry(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
+    if let RoutingEntry::CustomDomain(id) = &*held.value {
         let id = id.clone();
         let dangling = || TenantError::DanglingDomain(id.as_str().to_owned());
-        held = stored(context, &id, now_ms).await?.ok_or_else(dangling)?;
+        held = routing_entry(context, &id, now_ms).await?.ok_or_else(dangling)?;
         address.key = id;
     }
-    let Stored::Record(record) = &*held.value else { return Err(address.not_found().into()) };
+    let RoutingEntry::Record(record) = &*held.value else { return Err(address.not_found().into()) };
 
     let vars = context.vars();
     let fields = MessageFields::of_request(context.request());
@@ -56,33 +58,41 @@ pub(crate) async fn answer(
     // The plan does not look at it for these methods, and the question costs a call into
     // JavaScript.
     let has_body = !matches!(method, "GET" | "HEAD") && context.has_body();
-    let asked = Asked { method, target, fields: &fields, has_body };
-    let settings = Settings {
+    let request = RoutedRequest { method, target, fields: &fields, has_body };
+    let settings = RoutingSettings {
         token: vars.token.as_deref(),
         visitor_key: vars.storefronts.visitor_key.as_ref(),
         timeout: vars.upstream_timeout,
     };
-    let plan = Plan::new(&asked, &address, record, &settings, || Clock.random_bits())?;
+    let plan = RequestPlan::new(&request, &address, record, &settings, || Clock.random_bits())?;
     let (body, began_ms) = match plan.body {
-        Body::None => (JsValue::UNDEFINED, now_ms),
-        Body::Kept => {
-            let body = context.body_bytes(KEPT_BODY_BYTES_MAX).await?;
+        BodyMode::None => (JsValue::UNDEFINED, now_ms),
+        BodyMode::Buffered => {
+            let body = context.body_bytes(BUFFERED_BODY_BYTES_MAX).await?;
             // A visitor who sends slowly does not use up the upstream's time.
             (body.into(), Clock.now_ms())
         }
-        Body::Streamed => (context.body(), now_ms),
+        BodyMode::Streamed => (context.body(), now_ms),
     };
     let sent = UpstreamRequest { request: Some(context.request()), method, body: &body, edits: &plan.edits };
-    let proxied = Proxied { context, target, address: &address, record, plan: &plan, sent, standing: held.standing };
+    let proxied = ProxiedRequest {
+        context,
+        target,
+        address: &address,
+        record,
+        plan: &plan,
+        sent,
+        record_state: held.standing,
+    };
     proxied.answer(began_ms).await
 }
 
 /// Returns the value of a key of `ROUTING_CONFIG`.
-async fn stored(
+async fn routing_entry(
     context: &RequestContext,
     key: &Key<'_>,
     now_ms: u64,
-) -> Result<Option<CachedRecord<Rc<Stored>>>, RequestError> {
+) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, RequestError> {
     Storefronts.get(context, key, now_ms).await.map_err(|error| match error {
         ReadFailure::Store(error) => error.into(),
         ReadFailure::Broken(error) => RequestError::from(TenantError::from(error)).at(key.as_str()),
@@ -90,117 +100,119 @@ async fn stored(
 }
 
 /// A request that is proxied to an upstream.
-struct Proxied<'a> {
+struct ProxiedRequest<'a> {
     context: &'a RequestContext,
     target: &'a RequestTarget<'a>,
-    address: &'a Address<'a>,
-    record: &'a Record,
-    plan: &'a Plan<'a>,
+    address: &'a StorefrontAddress<'a>,
+    record: &'a StorefrontRecord,
+    plan: &'a RequestPlan<'a>,
     sent: UpstreamRequest<'a>,
     /// Whether the record is the one in KV, the last valid one, or stale.
-    standing: RecordState,
+    record_state: RecordState,
 }
 
-/// The result of one try. A 502, 503 or 504 is a failure, but `result` has the response.
-struct Outcome<'a> {
-    asked: Target<'a>,
-    ended: Ended,
-    result: Result<UpstreamResponse, RequestError>,
+/// One try and its result. A 502, 503 or 504 is a failure, but `response` has the response.
+struct UpstreamAttempt<'a> {
+    target: RouteTarget<'a>,
+    result: TryResult,
+    response: Result<UpstreamResponse, RequestError>,
 }
 
-impl<'a> Proxied<'a> {
+impl<'a> ProxiedRequest<'a> {
     /// Proxies the request. `now_ms` is milliseconds since the Unix epoch.
     async fn answer(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
-        let mut outcome = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
-            Ok(first) => Ok(self.tries(first, now_ms).await),
-            Err(open) => Err(self.told(self.plan.target, open)),
+        let mut attempt = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
+            Ok(first) => Ok(self.attempt(first, now_ms).await),
+            Err(open) => Err(self.error(self.plan.target, open)),
         };
-        if let Some(answer) = self.fall_back(&outcome, now_ms).await {
-            return answer;
+        if let Some(response) = self.fall_back(&attempt, now_ms).await {
+            return response;
         }
-        if outcome.is_err() {
+        if attempt.is_err() {
             let now_ms = Clock.now_ms();
-            if let Some(outlier) = failover(|failover| failover.in_panic(self.plan, now_ms)) {
-                outcome = Ok(self.tries(outlier, now_ms).await);
+            if let Some(outlier) = failover(|failover| failover.outlier_of_last_resort(self.plan, now_ms)) {
+                attempt = Ok(self.attempt(outlier, now_ms).await);
             }
         }
-        let Outcome { asked, result, .. } = outcome?;
-        match result {
-            Ok(received) => self.visible(&received, asked, false),
+        let UpstreamAttempt { target, response, .. } = attempt?;
+        match response {
+            Ok(received) => self.rewritten(&received, target, false),
             Err(failure) => Err(failure),
         }
     }
 
     /// Makes one try, and a second one if [`Failover::after`] chooses an upstream for it.
-    async fn tries(&self, first: Target<'a>, began_ms: u64) -> Outcome<'a> {
-        let outcome = self.ask(first, self.plan.timeout).await;
+    async fn attempt(&self, first: RouteTarget<'a>, began_ms: u64) -> UpstreamAttempt<'a> {
+        let attempt = self.send(first, self.plan.timeout).await;
         // A usual response does not need the clock.
-        if failover(|failover| failover.is_of_no_matter(first, outcome.ended)) {
-            return outcome;
+        if failover(|failover| failover.is_uneventful(first, attempt.result)) {
+            return attempt;
         }
         let now_ms = Clock.now_ms();
         let spent = Duration::from_millis(now_ms.saturating_sub(began_ms));
-        let after = failover(|failover| failover.after(self.plan, first, outcome.ended, spent, now_ms));
+        let after = failover(|failover| failover.after(self.plan, first, attempt.result, spent, now_ms));
         self.warn_of_opened(after.opened, first);
-        let Some((second, left)) = after.second else { return outcome };
-        self.warn("tried_again", &outcome);
-        let later = self.ask(second, left).await;
+        let Some((second, left)) = after.second else { return attempt };
+        self.warn("tried_again", &attempt);
+        let later = self.send(second, left).await;
         let now_ms = Clock.now_ms();
-        let asked = (first, second);
-        let opened = failover(|failover| failover.note_second(self.plan, asked, later.ended, left, now_ms));
+        let targets = (first, second);
+        let opened = failover(|failover| failover.record_second(self.plan, targets, later.result, left, now_ms));
         self.warn_of_opened(opened, second);
-        let (stands, unread) = if later.ended.replaces(outcome.ended) { (later, outcome) } else { (outcome, later) };
-        unread.discard();
-        stands
+        let (served, other) = if later.result.replaces(attempt.result) { (later, attempt) } else { (attempt, later) };
+        other.discard();
+        served
     }
 
     /// Sends the request to one upstream.
-    async fn ask(&self, asked: Target<'a>, deadline: Duration) -> Outcome<'a> {
-        let url = asked.backend.join(self.address.rest, self.target.query);
-        let (ended, result) = match self.sent.send(&url, deadline, LOOKED_FOR).await {
-            Ok(Some(received)) => (Ended::Answered(received.status), Ok(received)),
-            Ok(None) => (Ended::Late, Err(self.told(asked, TenantError::OriginTimeout(deadline)))),
-            Err(thrown) => (Ended::Unreached, Err(self.told(asked, TenantError::OriginFailed(message_of(&thrown))))),
+    async fn send(&self, target: RouteTarget<'a>, deadline: Duration) -> UpstreamAttempt<'a> {
+        let url = target.upstream.join(self.address.rest, self.target.query);
+        let (result, response) = match self.sent.send(&url, deadline, RESPONSE_FIELDS).await {
+            Ok(Some(received)) => (TryResult::Response(received.status), Ok(received)),
+            Ok(None) => (TryResult::TimedOut, Err(self.error(target, TenantError::OriginTimeout(deadline)))),
+            Err(thrown) => {
+                (TryResult::Unreached, Err(self.error(target, TenantError::OriginFailed(message_of(&thrown)))))
+            }
         };
-        Outcome { asked, ended, result }
+        UpstreamAttempt { target, result, response }
     }
 
-    /// Returns the response of the record's fallback, or `None` if there is none. Then the
-    /// result of the tries is served.
+    /// Returns the response of the record's fallback, or `None` if there is none. Then the result
+    /// of the tries is served.
     async fn fall_back(
         &self,
-        outcome: &Result<Outcome<'a>, RequestError>,
+        attempt: &Result<UpstreamAttempt<'a>, RequestError>,
         now_ms: u64,
     ) -> Option<Result<Response, RequestError>> {
-        let ended = outcome.as_ref().ok().map(|outcome| outcome.ended);
+        let result = attempt.as_ref().ok().map(|attempt| attempt.result);
         let fallback = self.record.fallback.as_ref();
-        let answer = match failover(|failover| failover.fallback(fallback, self.plan, ended, now_ms))? {
-            Fallback::Backend(backend) => self.fall_back_to(backend).await?,
+        let response = match failover(|failover| failover.fallback(fallback, self.plan, result, now_ms))? {
+            Fallback::Upstream(upstream) => self.fall_back_to(upstream).await?,
             Fallback::Page(key) => self.maintenance(key).await?,
         };
         // The visitor does not see the failure, so it goes to the log.
-        match outcome {
-            Ok(outcome) => {
-                self.warn("fallback", outcome);
-                outcome.discard();
+        match attempt {
+            Ok(attempt) => {
+                self.warn("fallback", attempt);
+                attempt.discard();
             }
             Err(failure) => self.context.log().warning("fallback", &failure.cause()),
         }
-        Some(answer)
+        Some(response)
     }
 
-    async fn fall_back_to(&self, backend: &'a Backend) -> Option<Result<Response, RequestError>> {
-        let asked = Target { variant: None, backend };
+    async fn fall_back_to(&self, upstream: &'a Upstream) -> Option<Result<Response, RequestError>> {
+        let target = RouteTarget { variant: None, upstream };
         let timeout = self.plan.timeout;
-        let answer = self.ask(asked, timeout).await;
+        let attempt = self.send(target, timeout).await;
         let now_ms = Clock.now_ms();
-        let opened = failover(|failover| failover.note(self.plan, asked, answer.ended, timeout, now_ms));
-        self.warn_of_opened(opened, asked);
-        if answer.result.is_err() {
-            self.warn("fallback_failed", &answer);
+        let opened = failover(|failover| failover.record(self.plan, target, attempt.result, timeout, now_ms));
+        self.warn_of_opened(opened, target);
+        if attempt.response.is_err() {
+            self.warn("fallback_failed", &attempt);
         }
-        answer.result.ok().map(|received| self.visible(&received, asked, true))
+        attempt.response.ok().map(|received| self.rewritten(&received, target, true))
     }
 
     /// Returns the maintenance page in `assets` with status 503 (RFC 9110 §15.6.4), or `None`
@@ -230,28 +242,28 @@ impl<'a> Proxied<'a> {
     }
 
     /// Returns the response with its header fields rewritten for the visitor.
-    fn visible(
+    fn rewritten(
         &self,
         received: &UpstreamResponse,
-        target: Target<'_>,
+        target: RouteTarget<'_>,
         is_fallback: bool,
     ) -> Result<Response, RequestError> {
         let fields = received.fields();
-        let answered = Answered {
+        let response = ProxiedResponse {
             fields: &fields,
             target,
             is_fallback,
-            standing: self.standing,
+            record_state: self.record_state,
             set_cookie: self.plan.set_cookie.as_deref(),
         };
-        let edits = answered.edits(self.target, self.address, self.record);
+        let edits = response.edits(self.target, self.address, self.record);
         // The runtime refuses what is not a valid HTTP response, such as the status 999.
-        received.changed(&edits).map_err(|thrown| self.told(target, TenantError::OriginFailed(message_of(&thrown))))
+        received.changed(&edits).map_err(|thrown| self.error(target, TenantError::OriginFailed(message_of(&thrown))))
     }
 
     /// Returns an error with the fields that responses of the storefront have. The log also
     /// gets the storefront and the origin.
-    fn told(&self, target: Target<'_>, failure: impl Into<RequestError>) -> RequestError {
+    fn error(&self, target: RouteTarget<'_>, failure: impl Into<RequestError>) -> RequestError {
         let id = id_field(self.address.key.as_str()).into_owned();
         let failure: RequestError = failure.into();
         let failure =
@@ -263,22 +275,22 @@ impl<'a> Proxied<'a> {
     }
 
     /// Returns the name of an upstream for the log: the key of the record, and the origin.
-    fn place(&self, target: Target<'_>) -> String {
-        format!("{}: {}", self.address.key.as_str(), target.backend.origin().as_str())
+    fn place(&self, target: RouteTarget<'_>) -> String {
+        format!("{}: {}", self.address.key.as_str(), target.upstream.origin().as_str())
     }
 
-    fn warn(&self, code: &'static str, outcome: &Outcome<'_>) {
+    fn warn(&self, code: &'static str, attempt: &UpstreamAttempt<'_>) {
         let log = self.context.log();
-        match &outcome.result {
+        match &attempt.response {
             Ok(received) => {
-                let place = self.place(outcome.asked);
+                let place = self.place(attempt.target);
                 log.warning(code, &format!("{place}: the origin answered {}", received.status));
             }
             Err(failure) => log.warning(code, &failure.cause()),
         }
     }
 
-    fn warn_of_opened(&self, opened: Option<OpenedCircuit>, target: Target<'_>) {
+    fn warn_of_opened(&self, opened: Option<OpenedCircuit>, target: RouteTarget<'_>) {
         if let Some(opened) = opened {
             let place = self.place(target);
             self.context.log().warning("circuit_opened", &format!("{place}: {opened}"));
@@ -286,22 +298,22 @@ impl<'a> Proxied<'a> {
     }
 }
 
-impl Outcome<'_> {
+impl UpstreamAttempt<'_> {
     /// Cancels a response that is not served.
     fn discard(&self) {
-        if let Ok(received) = &self.result {
+        if let Ok(received) = &self.response {
             received.discard();
         }
     }
 }
 
-fn failover<R>(ask: impl FnOnce(&mut Failover) -> R) -> R {
-    ask(&mut Isolate::current().storefronts.failover.borrow_mut())
+fn failover<R>(operation: impl FnOnce(&mut Failover) -> R) -> R {
+    operation(&mut Isolate::current().storefronts.failover.borrow_mut())
 }
 
 /// A build without the feature `assets` has no pages.
 #[cfg(not(feature = "assets"))]
-#[expect(clippy::unused_async)] // As the one of a build with files.
-async fn page(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, RequestError> {
-    Err(NotFound.into())
+#[expect(clippy::unused_async)] // The one with files is async.
+async fn page_file(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, RequestError> {
+    Err(RouteNotFound.into())
 }

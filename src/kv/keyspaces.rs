@@ -22,7 +22,7 @@ use static_assets::asset_store::{AssetStore, BrokenRelease};
 #[cfg(feature = "assets")]
 use static_assets::translations::Translations;
 #[cfg(feature = "storefronts")]
-use tenant_router::record::{RecordError, Stored};
+use tenant_router::storefront_record::{RecordError, RoutingEntry};
 
 use super::Store;
 use super::keyspace::{Keyspace, Reader};
@@ -37,14 +37,14 @@ pub(crate) struct Storefronts;
 
 #[cfg(feature = "storefronts")]
 impl Keyspace for Storefronts {
-    type Value = Stored;
+    type Value = RoutingEntry;
     type Error = RecordError;
 
     fn store(env: &Bindings) -> Store {
         env.storefronts()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<Stored>, RecordError>> {
+    fn memory() -> &'static RefCell<RecordCache<Rc<RoutingEntry>, RecordError>> {
         &Isolate::current().storefronts.records
     }
 
@@ -57,8 +57,8 @@ impl Keyspace for Storefronts {
         reader: &Reader,
         key: &str,
         json: Option<String>,
-    ) -> Result<Option<Stored>, ReadFailure<RecordError>> {
-        let record = json.map(|json| Stored::parse(key, &json, Some(&reader.vars.storefronts.origins)));
+    ) -> Result<Option<RoutingEntry>, ReadFailure<RecordError>> {
+        let record = json.map(|json| RoutingEntry::parse(key, &json, Some(&reader.vars.storefronts.origins)));
         record.transpose().map_err(ReadFailure::Broken)
     }
 }

@@ -32,7 +32,7 @@ pub struct IpRange {
 pub enum IpRangeError {
     /// The part before `/` is not an IP address.
     #[error("it is not an IP address or a range such as 192.0.2.0/24")]
-    Address,
+    StorefrontAddress,
     /// The part after `/` is not a number, or is greater than the length of the address.
     #[error("its prefix length is not a number from 0 to {max}")]
     Length {
@@ -50,7 +50,7 @@ pub enum IpRangeError {
 /// A set of visitors: those from any of the countries, and those with an address in any of the
 /// ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Who {
+pub struct VisitorSet {
     /// The countries.
     pub countries: Vec<Country>,
     /// The ranges of addresses.
@@ -59,11 +59,11 @@ pub struct Who {
 
 /// The access rules of a storefront. The default admits everybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessRules {
     /// If set, only these visitors are admitted; an empty set admits nobody.
-    pub allow: Option<Who>,
+    pub allow: Option<VisitorSet>,
     /// These visitors are refused, whatever `allow` says.
-    pub deny: Who,
+    pub deny: VisitorSet,
 }
 
 impl Country {
@@ -88,7 +88,7 @@ impl IpRange {
     /// [`IpRangeError`] if the string is not a range.
     pub fn parse(text: &str) -> Result<Self, IpRangeError> {
         let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let written: IpAddr = address.parse().map_err(|_| IpRangeError::Address)?;
+        let written: IpAddr = address.parse().map_err(|_| IpRangeError::StorefrontAddress)?;
         let max = bits(written);
         let length =
             length.map_or(Some(max), |length| prefix_length(length, max)).ok_or(IpRangeError::Length { max })?;
@@ -114,14 +114,14 @@ impl fmt::Display for IpRange {
     }
 }
 
-impl Who {
+impl VisitorSet {
     fn includes(&self, ip: Option<IpAddr>, country: Option<Country>) -> bool {
         country.is_some_and(|country| self.countries.contains(&country))
             || ip.is_some_and(|ip| self.ranges.iter().any(|range| range.contains(ip)))
     }
 }
 
-impl Access {
+impl AccessRules {
     /// Returns true if the rules admit a visitor with this `CF-Connecting-IP` and
     /// `CF-IPCountry`. A value that is missing or invalid is in no set: `deny` does not refuse
     /// it, and `allow` does not admit it.
@@ -144,7 +144,7 @@ impl Access {
         self.lists().any(|who| !who.countries.is_empty())
     }
 
-    fn lists(&self) -> impl Iterator<Item = &Who> {
+    fn lists(&self) -> impl Iterator<Item = &VisitorSet> {
         self.allow.iter().chain([&self.deny])
     }
 }
@@ -179,8 +179,8 @@ mod tests {
 
     use super::*;
 
-    fn who(countries: &[&str], ranges: &[&str]) -> Who {
-        Who {
+    fn who(countries: &[&str], ranges: &[&str]) -> VisitorSet {
+        VisitorSet {
             countries: countries.iter().map(|code| Country::parse(code).unwrap()).collect(),
             ranges: ranges.iter().map(|range| IpRange::parse(range).unwrap()).collect(),
         }
@@ -256,11 +256,12 @@ mod tests {
 
     #[test]
     fn deny_comes_first_and_with_allow_one_entry_must_match() {
-        let open = Access::default();
-        let nobody = Access { allow: Some(Who::default()), ..Access::default() };
-        let deny = Access { deny: who(&["KP", "t1"], &["203.0.113.0/24"]), ..Access::default() };
-        let allow = Access { allow: Some(who(&["CH"], &["10.0.0.0/8", "2001:db8::/32"])), ..Access::default() };
-        let both = Access { deny: deny.deny.clone(), allow: Some(who(&["KP", "CH"], &["203.0.113.7"])) };
+        let open = AccessRules::default();
+        let nobody = AccessRules { allow: Some(VisitorSet::default()), ..AccessRules::default() };
+        let deny = AccessRules { deny: who(&["KP", "t1"], &["203.0.113.0/24"]), ..AccessRules::default() };
+        let allow =
+            AccessRules { allow: Some(who(&["CH"], &["10.0.0.0/8", "2001:db8::/32"])), ..AccessRules::default() };
+        let both = AccessRules { deny: deny.deny.clone(), allow: Some(who(&["KP", "CH"], &["203.0.113.7"])) };
         for (access, ip, country, admitted) in [
             (&open, None, None, true),
             (&open, Some("10.0.0.1"), Some("CH"), true),
@@ -297,7 +298,7 @@ mod tests {
             (Some(who(&[], &["::1"])), who(&["CH"], &[]), true, true),
             (None, who(&[], &["10.0.0.0/8"]), true, false),
         ] {
-            let access = Access { allow, deny };
+            let access = AccessRules { allow, deny };
             assert_eq!((access.needs_ip(), access.needs_country()), (ip, country), "{access:?}");
         }
     }
@@ -339,7 +340,7 @@ mod tests {
 
         #[test]
         fn any_text_can_be_asked_for(ip in ".*", country in ".*") {
-            let access = Access { allow: Some(who(&["CH"], &["10.0.0.0/8"])), ..Access::default() };
+            let access = AccessRules { allow: Some(who(&["CH"], &["10.0.0.0/8"])), ..AccessRules::default() };
             let _ = IpRange::parse(&ip);
             prop_assert!(!access.admits(Some(&ip), None));
             prop_assert_eq!(access.admits(None, Some(&country)), country.trim().eq_ignore_ascii_case("CH"));

@@ -3,72 +3,72 @@
 //!
 //! [`Failover::first`] chooses the upstream, and [`Failover::after`] a second one if that
 //! fails. [`Failover::fallback`] decides whether the record's fallback serves the request, and
-//! [`Failover::in_panic`] tries an outlier after all. The circuit breakers are those of
-//! [`circuit_breaker`]. Times are milliseconds since the Unix epoch.
+//! [`Failover::outlier_of_last_resort`] tries an outlier after all. The circuit breakers are
+//! those of [`circuit_breaker`]. Times are milliseconds since the Unix epoch.
 
 use std::time::Duration;
 
 use super::TenantError;
-use super::backend::Backend;
-use super::plan::{Body, Plan, Target};
-use super::record::Fallback;
+use super::request_plan::{BodyMode, RequestPlan, RouteTarget};
+use super::storefront_record::Fallback;
+use super::upstream::Upstream;
 use circuit_breaker::{Admission, Circuits, OpenedCircuit, Outcome};
 
 /// The shortest deadline whose expiry counts as a failure of the origin, in milliseconds. A
 /// shorter one says more about the record than about the origin.
-const TELLING_DEADLINE_MS: u128 = 1000;
+const SIGNIFICANT_DEADLINE_MS: u128 = 1000;
 
 /// How one try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum TryResult {
     /// The upstream responded with this status.
-    Answered(u16),
+    Response(u16),
     /// The upstream could not be reached, or closed the connection.
     Unreached,
     /// No response had begun by the deadline.
-    Late,
+    TimedOut,
 }
 
 /// The state of failover in one isolate, for all storefronts.
 #[derive(Debug, Clone)]
 pub struct Failover {
     circuits: Circuits,
-    second_tries: SecondTries,
+    retries: RetryBudget,
 }
 
 /// What follows from the first try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct After<'r> {
+pub struct FollowUp<'r> {
     /// The upstream to try next, and its deadline.
-    pub second: Option<(Target<'r>, Duration)>,
+    pub second: Option<(RouteTarget<'r>, Duration)>,
     /// The circuit that this failure opened.
     pub opened: Option<OpenedCircuit>,
 }
 
-impl Ended {
+impl TryResult {
     /// Returns true if the upstream failed: it did not respond, or with 502, 503 or 504 (RFC
     /// 9110 §15.6.3 to §15.6.5).
     #[must_use]
     pub fn is_failure(self) -> bool {
-        !matches!(self, Self::Answered(status) if !matches!(status, 502..=504))
+        !matches!(self, Self::Response(status) if !matches!(status, 502..=504))
     }
 
     /// Returns true if the result of this second try is served in place of that of the first
     /// one. A response always is, because it says more than a connection that failed.
     #[must_use]
     pub fn replaces(self, first: Self) -> bool {
-        matches!(self, Self::Answered(_)) || !matches!(first, Self::Answered(_))
+        matches!(self, Self::Response(_)) || !matches!(first, Self::Response(_))
     }
 
     /// Returns what is recorded for the origin, or `None` if the failure may be the visitor's:
     /// a streamed body breaks off, or takes its time, as they send it.
-    fn for_circuit(self, plan: &Plan<'_>, deadline: Duration) -> Option<Outcome> {
+    fn outcome(self, plan: &RequestPlan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
-            Self::Answered(_) if self.is_failure() => Some(Outcome::GatewayError),
-            Self::Answered(_) => Some(Outcome::Success),
-            Self::Unreached | Self::Late if plan.body == Body::Streamed => None,
-            Self::Late if deadline.as_millis() < TELLING_DEADLINE_MS => None,
-            Self::Unreached | Self::Late => Some(Outcome::NoResponse),
+            Self::Response(_) if self.is_failure() => Some(Outcome::GatewayError),
+            Self::Response(_) => Some(Outcome::Success),
+            Self::Unreached | Self::TimedOut if plan.body == BodyMode::Streamed => None,
+            Self::TimedOut if deadline.as_millis() < SIGNIFICANT_DEADLINE_MS => None,
+            Self::Unreached | Self::TimedOut => Some(Outcome::NoResponse),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Failover {
     /// origins that failed lately.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { circuits: Circuits::new(bytes_max), second_tries: SecondTries::new() }
+        Self { circuits: Circuits::new(bytes_max), retries: RetryBudget::new() }
     }
 
     /// Returns the bound of the memory in bytes.
@@ -98,11 +98,11 @@ impl Failover {
     /// until one may.
     pub fn first<'r>(
         &mut self,
-        plan: &Plan<'r>,
+        plan: &RequestPlan<'r>,
         fallback: Option<&Fallback>,
         now_ms: u64,
-    ) -> Result<Target<'r>, TenantError> {
-        self.second_tries.requested();
+    ) -> Result<RouteTarget<'r>, TenantError> {
+        self.retries.add_request();
         let mut shortest_ms = u64::MAX;
         for target in plan.targets() {
             let has_alternative = self.has_alternative(plan, fallback, target);
@@ -116,29 +116,29 @@ impl Failover {
 
     /// Returns the upstream to try if [`first`](Self::first) found none and the fallback did
     /// not serve the request either: an outlier, if the request can be sent again.
-    pub fn in_panic<'r>(&mut self, plan: &Plan<'r>, now_ms: u64) -> Option<Target<'r>> {
+    pub fn outlier_of_last_resort<'r>(&mut self, plan: &RequestPlan<'r>, now_ms: u64) -> Option<RouteTarget<'r>> {
         plan.targets().filter(|_| plan.may_resend).find(|target| self.admits(plan, *target, false, now_ms))
     }
 
     /// Returns true if an upstream at another origin, which has not failed lately, can serve
     /// the request instead. A maintenance page does not count.
-    fn has_alternative(&self, plan: &Plan<'_>, fallback: Option<&Fallback>, target: Target<'_>) -> bool {
+    fn has_alternative(&self, plan: &RequestPlan<'_>, fallback: Option<&Fallback>, target: RouteTarget<'_>) -> bool {
         let fallback = match fallback {
-            Some(Fallback::Backend(backend)) => Some(backend),
+            Some(Fallback::Upstream(upstream)) => Some(upstream),
             Some(Fallback::Page(_)) | None => None,
         };
-        let backends = plan.targets().map(|other| other.backend).chain(fallback);
+        let upstreams = plan.targets().map(|other| other.upstream).chain(fallback);
         // The request must still be there to send if the alternative fails.
-        let backends = backends.filter(|_| plan.may_resend);
-        let mut origins = backends.map(Backend::origin).filter(|origin| *origin != target.backend.origin());
+        let upstreams = upstreams.filter(|_| plan.may_resend);
+        let mut origins = upstreams.map(Upstream::origin).filter(|origin| *origin != target.upstream.origin());
         origins.any(|origin| !self.circuits.has_failed_lately(origin.as_str()))
     }
 
     /// Returns true if the end of a try changes nothing, so that [`after`](Self::after) and its
     /// look at the clock can be skipped.
     #[must_use]
-    pub fn is_of_no_matter(&self, asked: Target<'_>, ended: Ended) -> bool {
-        !ended.is_failure() && !self.circuits.has_failed_lately(asked.backend.origin().as_str())
+    pub fn is_uneventful(&self, target: RouteTarget<'_>, result: TryResult) -> bool {
+        !result.is_failure() && !self.circuits.has_failed_lately(target.upstream.origin().as_str())
     }
 
     /// Records how the first try ended, `spent` after it began, and chooses the upstream of a
@@ -151,42 +151,47 @@ impl Failover {
     /// tries.
     pub fn after<'r>(
         &mut self,
-        plan: &Plan<'r>,
-        asked: Target<'r>,
-        ended: Ended,
+        plan: &RequestPlan<'r>,
+        target: RouteTarget<'r>,
+        result: TryResult,
         spent: Duration,
         now_ms: u64,
-    ) -> After<'r> {
-        let opened = self.note(plan, asked, ended, plan.timeout, now_ms);
-        let second = if ended.is_failure() && plan.may_resend {
+    ) -> FollowUp<'r> {
+        let opened = self.record(plan, target, result, plan.timeout, now_ms);
+        let second = if result.is_failure() && plan.may_resend {
             let left = plan.timeout.saturating_sub(spent);
-            self.own(plan, asked, now_ms).or_else(|| self.second(plan, asked, (ended, left), now_ms))
+            self.passed_over(plan, target, now_ms).or_else(|| self.second(plan, target, (result, left), now_ms))
         } else {
             None
         };
-        After { second, opened }
+        FollowUp { second, opened }
     }
 
     /// Returns the request's own upstream if it was passed over as an outlier. It gets the full
     /// time again and costs no second try, because it would have been tried first but for the
     /// failures of others.
-    fn own<'r>(&mut self, plan: &Plan<'r>, failed: Target<'_>, now_ms: u64) -> Option<(Target<'r>, Duration)> {
-        let was_passed_over = failed.backend.origin() != plan.target.backend.origin();
+    fn passed_over<'r>(
+        &mut self,
+        plan: &RequestPlan<'r>,
+        failed: RouteTarget<'_>,
+        now_ms: u64,
+    ) -> Option<(RouteTarget<'r>, Duration)> {
+        let was_passed_over = failed.upstream.origin() != plan.target.upstream.origin();
         (was_passed_over && self.admits(plan, plan.target, false, now_ms)).then_some((plan.target, plan.timeout))
     }
 
     fn second<'r>(
         &mut self,
-        plan: &Plan<'r>,
-        failed: Target<'r>,
-        (ended, left): (Ended, Duration),
+        plan: &RequestPlan<'r>,
+        failed: RouteTarget<'r>,
+        (result, left): (TryResult, Duration),
         now_ms: u64,
-    ) -> Option<(Target<'r>, Duration)> {
+    ) -> Option<(RouteTarget<'r>, Duration)> {
         // The order matters, because each check uses something up: first a try, then a probe.
-        if ended == Ended::Late || left.is_zero() || !self.second_tries.take() {
+        if result == TryResult::TimedOut || left.is_zero() || !self.retries.take() {
             return None;
         }
-        let elsewhere = || plan.targets().filter(|other| other.backend.origin() != failed.backend.origin());
+        let elsewhere = || plan.targets().filter(|other| other.upstream.origin() != failed.upstream.origin());
         let healthy = elsewhere().map(|target| (target, true));
         let all = healthy.chain(elsewhere().map(|target| (target, false))).chain([(failed, false)]);
         let mut all = all.filter(|(target, has_alternative)| self.admits(plan, *target, *has_alternative, now_ms));
@@ -194,61 +199,67 @@ impl Failover {
     }
 
     /// Records how a try ended that no other follows, and returns the circuit that it opened.
-    pub fn note(
+    pub fn record(
         &mut self,
-        plan: &Plan<'_>,
-        asked: Target<'_>,
-        ended: Ended,
+        plan: &RequestPlan<'_>,
+        target: RouteTarget<'_>,
+        result: TryResult,
         deadline: Duration,
         now_ms: u64,
     ) -> Option<OpenedCircuit> {
-        let outcome = ended.for_circuit(plan, deadline)?;
-        self.circuits.record_outcome(asked.backend.origin().as_str(), || plan.request_key(asked), outcome, now_ms)
+        let outcome = result.outcome(plan, deadline)?;
+        self.circuits.record_outcome(target.upstream.origin().as_str(), || plan.request_key(target), outcome, now_ms)
     }
 
-    /// Records how a second try ended, as [`note`](Self::note) does. A second failure at the
+    /// Records how a second try ended, as [`record`](Self::record) does. A second failure at the
     /// same origin is not recorded: five failed requests open a circuit, not three.
-    pub fn note_second(
+    pub fn record_second(
         &mut self,
-        plan: &Plan<'_>,
-        (first, second): (Target<'_>, Target<'_>),
-        ended: Ended,
+        plan: &RequestPlan<'_>,
+        (first, second): (RouteTarget<'_>, RouteTarget<'_>),
+        result: TryResult,
         deadline: Duration,
         now_ms: u64,
     ) -> Option<OpenedCircuit> {
-        let is_same = first.backend.origin() == second.backend.origin();
-        if is_same && ended.is_failure() { None } else { self.note(plan, second, ended, deadline, now_ms) }
+        let is_same = first.upstream.origin() == second.upstream.origin();
+        if is_same && result.is_failure() { None } else { self.record(plan, second, result, deadline, now_ms) }
     }
 
-    /// Returns the fallback that serves the request. `ended` is how the last try ended, or
+    /// Returns the fallback that serves the request. `result` is how the last try ended, or
     /// `None` if there was none. A fallback server is used only if the request can still be
     /// sent, and only if its own circuit admits it.
     pub fn fallback<'r>(
         &mut self,
         fallback: Option<&'r Fallback>,
-        plan: &Plan<'_>,
-        ended: Option<Ended>,
+        plan: &RequestPlan<'_>,
+        result: Option<TryResult>,
         now_ms: u64,
     ) -> Option<&'r Fallback> {
-        if ended.is_some_and(|ended| !ended.is_failure()) {
+        if result.is_some_and(|result| !result.is_failure()) {
             return None;
         }
         fallback.filter(|fallback| match fallback {
             Fallback::Page(_) => true,
-            Fallback::Backend(backend) => {
-                let can_be_sent = ended.is_none() || plan.may_resend;
-                can_be_sent && self.admits(plan, Target { variant: None, backend }, false, now_ms)
+            Fallback::Upstream(upstream) => {
+                let can_be_sent = result.is_none() || plan.may_resend;
+                can_be_sent && self.admits(plan, RouteTarget { variant: None, upstream }, false, now_ms)
             }
         })
     }
 
-    fn admits(&mut self, plan: &Plan<'_>, target: Target<'_>, has_alternative: bool, now_ms: u64) -> bool {
+    fn admits(&mut self, plan: &RequestPlan<'_>, target: RouteTarget<'_>, has_alternative: bool, now_ms: u64) -> bool {
         let admission = self.admit(plan, target, has_alternative, now_ms);
         matches!(admission, Admission::Closed | Admission::Probe)
     }
 
-    fn admit(&mut self, plan: &Plan<'_>, target: Target<'_>, has_alternative: bool, now_ms: u64) -> Admission {
-        let origin = target.backend.origin().as_str();
+    fn admit(
+        &mut self,
+        plan: &RequestPlan<'_>,
+        target: RouteTarget<'_>,
+        has_alternative: bool,
+        now_ms: u64,
+    ) -> Admission {
+        let origin = target.upstream.origin().as_str();
         self.circuits.admit(origin, || plan.request_key(target), has_alternative, now_ms)
     }
 }
@@ -256,12 +267,12 @@ impl Failover {
 /// The retry budget of an isolate: a tenth of its requests, and ten more. So an outage does not
 /// double the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct SecondTries {
+struct RetryBudget {
     /// The budget in tenths of a try.
     tenths: u32,
 }
 
-impl SecondTries {
+impl RetryBudget {
     const TENTHS_MAX: u32 = 100;
     const TRY: u32 = 10;
 
@@ -271,7 +282,7 @@ impl SecondTries {
     }
 
     /// Adds the share of one request, however it ends.
-    fn requested(&mut self) {
+    fn add_request(&mut self) {
         self.tenths = (self.tenths + 1).min(Self::TENTHS_MAX);
     }
 
@@ -283,7 +294,7 @@ impl SecondTries {
     }
 }
 
-impl Default for SecondTries {
+impl Default for RetryBudget {
     fn default() -> Self {
         Self::new()
     }
@@ -294,15 +305,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::backend::Backend;
+    use crate::upstream::Upstream;
     use http_semantics::fields::HeaderEdits;
     use kv_store::limits::Key;
 
     const BYTES: usize = 1024 * 1024;
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn plan<'a>(target: Target<'a>, others: &[Target<'a>]) -> Plan<'a> {
-        Plan {
+    fn plan<'a>(target: RouteTarget<'a>, others: &[RouteTarget<'a>]) -> RequestPlan<'a> {
+        RequestPlan {
             method: "GET",
             rest: "/x",
             query: None,
@@ -312,35 +323,35 @@ mod tests {
             edits: HeaderEdits::default(),
             set_cookie: None,
             timeout: Duration::from_secs(5),
-            body: Body::None,
+            body: BodyMode::None,
             may_resend: true,
         }
     }
 
-    fn backends() -> [Backend; 3] {
-        ["https://a.example", "https://b.example", "https://a.example/x"].map(|url| Backend::parse(url).unwrap())
+    fn upstreams() -> [Upstream; 3] {
+        ["https://a.example", "https://b.example", "https://a.example/x"].map(|url| Upstream::parse(url).unwrap())
     }
 
-    fn open(failover: &mut Failover, target: Target<'_>) {
+    fn open(failover: &mut Failover, target: RouteTarget<'_>) {
         for _ in 0..5 {
-            failover.note(&plan(target, &[]), target, Ended::Unreached, SECOND, 0);
+            failover.record(&plan(target, &[]), target, TryResult::Unreached, SECOND, 0);
         }
     }
 
-    fn second<'a>(failover: &mut Failover, plan: &Plan<'a>, asked: Target<'a>) -> Option<Target<'a>> {
-        failover.after(plan, asked, Ended::Answered(503), Duration::ZERO, 1).second.map(|(target, _)| target)
+    fn second<'a>(failover: &mut Failover, plan: &RequestPlan<'a>, target: RouteTarget<'a>) -> Option<RouteTarget<'a>> {
+        failover.after(plan, target, TryResult::Response(503), Duration::ZERO, 1).second.map(|(target, _)| target)
     }
 
     #[test]
     fn second_tries_are_a_tenth_of_the_requests_and_ten_more() {
-        let mut tries = SecondTries::new();
+        let mut tries = RetryBudget::new();
         let mut taken = 0;
         for _ in 0..1000 {
-            tries.requested();
+            tries.add_request();
             taken += u32::from(tries.take());
         }
         assert!((109..=110).contains(&taken), "{taken}");
-        (0..5000).for_each(|_| tries.requested());
+        (0..5000).for_each(|_| tries.add_request());
         assert_eq!((0..99).filter(|_| tries.take()).count(), 10);
     }
 
@@ -356,24 +367,24 @@ mod tests {
             (504, true),
             (505, false),
         ] {
-            assert_eq!(Ended::Answered(status).is_failure(), failed, "{status}");
+            assert_eq!(TryResult::Response(status).is_failure(), failed, "{status}");
         }
-        assert!(Ended::Unreached.is_failure() && Ended::Late.is_failure());
+        assert!(TryResult::Unreached.is_failure() && TryResult::TimedOut.is_failure());
     }
 
     #[test]
     fn an_answer_of_either_try_stands_before_none() {
-        let (answered, none) = (Ended::Answered(503), [Ended::Unreached, Ended::Late]);
-        assert!(Ended::Answered(200).replaces(answered) && answered.replaces(answered));
+        let (answered, none) = (TryResult::Response(503), [TryResult::Unreached, TryResult::TimedOut]);
+        assert!(TryResult::Response(200).replaces(answered) && answered.replaces(answered));
         for none in none {
-            assert!(answered.replaces(none) && none.replaces(Ended::Unreached) && !none.replaces(answered));
+            assert!(answered.replaces(none) && none.replaces(TryResult::Unreached) && !none.replaces(answered));
         }
     }
 
     #[test]
     fn the_first_server_whose_circuit_is_closed_is_asked_and_another_one_after_it() {
-        let backends = backends();
-        let [a, b, same_origin] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let upstreams = upstreams();
+        let [a, b, same_origin] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let mut failover = Failover::new(BYTES);
         let both = plan(a, &[b]);
         assert_eq!(failover.first(&both, None, 1), Ok(a));
@@ -390,91 +401,91 @@ mod tests {
 
     #[test]
     fn there_is_no_second_try_after_the_deadline_nor_for_what_cannot_be_sent_again() {
-        let backends = backends();
-        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let upstreams = upstreams();
+        let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let again = plan(a, &[b]);
-        let never = Plan { may_resend: false, ..plan(a, &[b]) };
-        for (plan, ended, spent, tried) in [
-            (&again, Ended::Unreached, Duration::ZERO, true),
-            (&again, Ended::Answered(502), Duration::from_millis(4999), true),
-            (&again, Ended::Answered(502), Duration::from_secs(5), false),
-            (&again, Ended::Answered(500), Duration::ZERO, false),
-            (&again, Ended::Late, Duration::ZERO, false),
-            (&never, Ended::Unreached, Duration::ZERO, false),
+        let never = RequestPlan { may_resend: false, ..plan(a, &[b]) };
+        for (plan, result, spent, tried) in [
+            (&again, TryResult::Unreached, Duration::ZERO, true),
+            (&again, TryResult::Response(502), Duration::from_millis(4999), true),
+            (&again, TryResult::Response(502), Duration::from_secs(5), false),
+            (&again, TryResult::Response(500), Duration::ZERO, false),
+            (&again, TryResult::TimedOut, Duration::ZERO, false),
+            (&never, TryResult::Unreached, Duration::ZERO, false),
         ] {
-            let second = Failover::new(BYTES).after(plan, a, ended, spent, 1).second;
-            assert_eq!(second, tried.then(|| (b, plan.timeout.saturating_sub(spent))), "{ended:?} {spent:?}");
+            let second = Failover::new(BYTES).after(plan, a, result, spent, 1).second;
+            assert_eq!(second, tried.then(|| (b, plan.timeout.saturating_sub(spent))), "{result:?} {spent:?}");
         }
     }
 
     #[test]
     fn a_second_try_that_is_not_made_takes_no_probe() {
-        let backends = backends();
-        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let upstreams = upstreams();
+        let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let mut failover = Failover::new(BYTES);
         open(&mut failover, b);
         let due_ms = 10_001;
-        assert_eq!(failover.after(&plan(a, &[b]), a, Ended::Late, Duration::ZERO, due_ms).second, None);
+        assert_eq!(failover.after(&plan(a, &[b]), a, TryResult::TimedOut, Duration::ZERO, due_ms).second, None);
         assert_eq!(failover.first(&plan(b, &[]), None, due_ms), Ok(b), "the probe is still there to take");
     }
 
     #[test]
     fn what_may_be_the_visitors_fault_is_not_held_against_the_origin() {
-        let backends = backends();
-        let [a, ..] = backends.each_ref().map(|backend| Target { variant: None, backend });
-        let streamed = Plan { body: Body::Streamed, may_resend: false, ..plan(a, &[]) };
-        for (plan, ended, deadline, opens) in [
-            (plan(a, &[]), Ended::Unreached, SECOND, true),
-            (plan(a, &[]), Ended::Late, SECOND, true),
-            (plan(a, &[]), Ended::Late, Duration::from_millis(999), false),
-            (plan(a, &[]), Ended::Unreached, Duration::from_millis(1), true),
-            (Plan { body: Body::Streamed, ..plan(a, &[]) }, Ended::Unreached, SECOND, false),
-            (Plan { body: Body::Streamed, ..plan(a, &[]) }, Ended::Late, SECOND, false),
-            (streamed, Ended::Answered(502), SECOND, true),
+        let upstreams = upstreams();
+        let [a, ..] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
+        let streamed = RequestPlan { body: BodyMode::Streamed, may_resend: false, ..plan(a, &[]) };
+        for (plan, result, deadline, opens) in [
+            (plan(a, &[]), TryResult::Unreached, SECOND, true),
+            (plan(a, &[]), TryResult::TimedOut, SECOND, true),
+            (plan(a, &[]), TryResult::TimedOut, Duration::from_millis(999), false),
+            (plan(a, &[]), TryResult::Unreached, Duration::from_millis(1), true),
+            (RequestPlan { body: BodyMode::Streamed, ..plan(a, &[]) }, TryResult::Unreached, SECOND, false),
+            (RequestPlan { body: BodyMode::Streamed, ..plan(a, &[]) }, TryResult::TimedOut, SECOND, false),
+            (streamed, TryResult::Response(502), SECOND, true),
         ] {
             let mut failover = Failover::new(BYTES);
-            let opened: Vec<bool> = (0..6).map(|_| failover.note(&plan, a, ended, deadline, 0).is_some()).collect();
-            assert_eq!(opened, [false, false, false, false, opens, false], "{ended:?}");
-            assert_eq!(failover.first(&plan, None, 1).is_err(), opens, "{ended:?}");
+            let opened: Vec<bool> = (0..6).map(|_| failover.record(&plan, a, result, deadline, 0).is_some()).collect();
+            assert_eq!(opened, [false, false, false, false, opens, false], "{result:?}");
+            assert_eq!(failover.first(&plan, None, 1).is_err(), opens, "{result:?}");
         }
     }
 
     #[test]
     fn two_tries_of_a_request_at_one_origin_are_one_failure() {
-        let backends = backends();
-        let [a, b, same_origin] = backends.each_ref().map(|backend| Target { variant: None, backend });
-        for (second, ended, noted) in
-            [(a, Ended::Unreached, 0), (same_origin, Ended::Answered(503), 0), (b, Ended::Answered(503), 1)]
+        let upstreams = upstreams();
+        let [a, b, same_origin] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
+        for (second, result, noted) in
+            [(a, TryResult::Unreached, 0), (same_origin, TryResult::Response(503), 0), (b, TryResult::Response(503), 1)]
         {
             let mut failover = Failover::new(BYTES);
             let opened = (0..5)
-                .filter(|_| failover.note_second(&plan(a, &[b]), (a, second), ended, SECOND, 0).is_some())
+                .filter(|_| failover.record_second(&plan(a, &[b]), (a, second), result, SECOND, 0).is_some())
                 .count();
-            assert_eq!(opened, noted, "{ended:?}");
+            assert_eq!(opened, noted, "{result:?}");
         }
     }
 
     #[test]
     fn the_fallback_answers_where_the_servers_failed_and_the_request_can_be_sent_to_it() {
-        let backends = backends();
-        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let upstreams = upstreams();
+        let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let page = Fallback::Page(Key::literal("maintenance.html"));
-        let server = Fallback::Backend(b.backend.clone());
+        let server = Fallback::Upstream(b.upstream.clone());
         let again = plan(a, &[]);
-        let never = Plan { may_resend: false, ..plan(a, &[]) };
-        for (fallback, plan, ended, answers) in [
-            (&page, &never, Some(Ended::Unreached), true),
-            (&page, &again, Some(Ended::Answered(503)), true),
-            (&page, &again, Some(Ended::Answered(500)), false),
+        let never = RequestPlan { may_resend: false, ..plan(a, &[]) };
+        for (fallback, plan, result, answers) in [
+            (&page, &never, Some(TryResult::Unreached), true),
+            (&page, &again, Some(TryResult::Response(503)), true),
+            (&page, &again, Some(TryResult::Response(500)), false),
             (&page, &again, None, true),
-            (&server, &again, Some(Ended::Late), true),
-            (&server, &again, Some(Ended::Answered(200)), false),
-            (&server, &never, Some(Ended::Unreached), false),
+            (&server, &again, Some(TryResult::TimedOut), true),
+            (&server, &again, Some(TryResult::Response(200)), false),
+            (&server, &never, Some(TryResult::Unreached), false),
             (&server, &never, None, true),
         ] {
             let mut failover = Failover::new(BYTES);
-            assert_eq!(failover.fallback(Some(fallback), plan, ended, 1), answers.then_some(fallback), "{ended:?}");
-            assert_eq!(failover.fallback(None, plan, ended, 1), None);
+            assert_eq!(failover.fallback(Some(fallback), plan, result, 1), answers.then_some(fallback), "{result:?}");
+            assert_eq!(failover.fallback(None, plan, result, 1), None);
         }
         let mut failover = Failover::new(BYTES);
         open(&mut failover, b);
@@ -485,30 +496,31 @@ mod tests {
     /// response that is not a failure.
     fn is_served<'r>(
         failover: &mut Failover,
-        plan: &Plan<'r>,
+        plan: &RequestPlan<'r>,
         fallback: Option<&'r Fallback>,
         now_ms: u64,
-        world: &impl Fn(&Plan<'_>, Target<'_>) -> Ended,
+        world: &impl Fn(&RequestPlan<'_>, RouteTarget<'_>) -> TryResult,
     ) -> bool {
-        let tries = |failover: &mut Failover, first: Target<'r>| {
-            let ended = world(plan, first);
-            let Some((second, left)) = failover.after(plan, first, ended, Duration::from_secs(1), now_ms).second else {
-                return ended;
+        let tries = |failover: &mut Failover, first: RouteTarget<'r>| {
+            let result = world(plan, first);
+            let Some((second, left)) = failover.after(plan, first, result, Duration::from_secs(1), now_ms).second
+            else {
+                return result;
             };
             let later = world(plan, second);
-            failover.note_second(plan, (first, second), later, left, now_ms);
-            if later.replaces(ended) { later } else { ended }
+            failover.record_second(plan, (first, second), later, left, now_ms);
+            if later.replaces(result) { later } else { result }
         };
         let first = failover.first(plan, fallback, now_ms).ok();
-        let ended = first.map(|first| tries(failover, first));
-        if ended.is_some_and(|ended| !ended.is_failure()) {
+        let result = first.map(|first| tries(failover, first));
+        if result.is_some_and(|result| !result.is_failure()) {
             return true;
         }
-        match failover.fallback(fallback, plan, ended, now_ms) {
-            Some(Fallback::Backend(backend)) => {
-                let asked = Target { variant: None, backend };
-                let answered = world(plan, asked);
-                failover.note(plan, asked, answered, plan.timeout, now_ms);
+        match failover.fallback(fallback, plan, result, now_ms) {
+            Some(Fallback::Upstream(upstream)) => {
+                let target = RouteTarget { variant: None, upstream };
+                let answered = world(plan, target);
+                failover.record(plan, target, answered, plan.timeout, now_ms);
                 if !answered.is_failure() {
                     return true;
                 }
@@ -516,20 +528,20 @@ mod tests {
             Some(Fallback::Page(_)) => return false,
             None => {}
         }
-        let outlier = if ended.is_none() { failover.in_panic(plan, now_ms) } else { None };
+        let outlier = if result.is_none() { failover.outlier_of_last_resort(plan, now_ms) } else { None };
         outlier.is_some_and(|outlier| !tries(failover, outlier).is_failure())
     }
 
     /// How an attacker can make each of their requests end: every kind of failure, and any
     /// response.
-    const KINDS: [Ended; 7] = [
-        Ended::Answered(200),
-        Ended::Answered(500),
-        Ended::Answered(502),
-        Ended::Answered(503),
-        Ended::Answered(504),
-        Ended::Unreached,
-        Ended::Late,
+    const KINDS: [TryResult; 7] = [
+        TryResult::Response(200),
+        TryResult::Response(500),
+        TryResult::Response(502),
+        TryResult::Response(503),
+        TryResult::Response(504),
+        TryResult::Unreached,
+        TryResult::TimedOut,
     ];
 
     proptest! {
@@ -540,16 +552,16 @@ mod tests {
             requests in prop::collection::vec((0..7_usize, 0..30_usize, 0..3_usize, 0..3000_u64, any::<bool>()), 1..150),
             (storefront, elsewhere_fails) in (0..5_u8, prop::option::of(2..7_usize)),
         ) {
-            let backends = backends();
-            let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
-            let (page, server) = (Fallback::Page(Key::literal("maintenance.html")), Fallback::Backend(b.backend.clone()));
+            let upstreams = upstreams();
+            let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
+            let (page, server) = (Fallback::Page(Key::literal("maintenance.html")), Fallback::Upstream(b.upstream.clone()));
             let others = if storefront == 0 { vec![b] } else { Vec::new() };
             let fallback = match storefront {
                 1 => Some(&page),
                 2 => Some(&server),
                 _ => None,
             };
-            let elsewhere = elsewhere_fails.map_or(Ended::Answered(200), |kind| KINDS[kind]);
+            let elsewhere = elsewhere_fails.map_or(TryResult::Response(200), |kind| KINDS[kind]);
             let mut failover = Failover::new(BYTES);
             let mut now_ms = 0_u64;
             let paths: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
@@ -557,13 +569,13 @@ mod tests {
                 now_ms += pause_ms;
                 let client = Some("192.0.2.1".parse().unwrap());
                 let method = ["GET", "PUT", "POST"][method];
-                let attack = Plan { method, rest: &paths[path], client, may_resend: method != "POST", ..plan(a, &others) };
-                let attacked = |_: &Plan<'_>, target: Target<'_>| if target == a { KINDS[kind] } else { elsewhere };
+                let attack = RequestPlan { method, rest: &paths[path], client, may_resend: method != "POST", ..plan(a, &others) };
+                let attacked = |_: &RequestPlan<'_>, target: RouteTarget<'_>| if target == a { KINDS[kind] } else { elsewhere };
                 is_served(&mut failover, &attack, fallback, now_ms, &attacked);
 
-                let healthy = |_: &Plan<'_>, target: Target<'_>| if target == a { Ended::Answered(200) } else { elsewhere };
+                let healthy = |_: &RequestPlan<'_>, target: RouteTarget<'_>| if target == a { TryResult::Response(200) } else { elsewhere };
                 // This includes paths that fail for the attacker.
-                let asked = Plan {
+                let request = RequestPlan {
                     method: if is_resent { "GET" } else { "POST" },
                     rest: &paths[path],
                     client: Some("192.0.2.2".parse().unwrap()),
@@ -572,41 +584,45 @@ mod tests {
                 };
                 // A clone, so that no other success makes up for the failures.
                 let mut failover = failover.clone();
-                prop_assert!(is_served(&mut failover, &asked, fallback, now_ms, &healthy), "{:?} {}", KINDS[kind], path);
+                prop_assert!(is_served(&mut failover, &request, fallback, now_ms, &healthy), "{:?} {}", KINDS[kind], path);
             }
         }
     }
 
     #[test]
     fn an_outlier_is_passed_over_for_an_alternative_and_asked_if_that_fails() {
-        let backends = backends();
-        let [a, b, _] = backends.each_ref().map(|backend| Target { variant: None, backend });
+        let upstreams = upstreams();
+        let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let [other, here] = ["/other", "/x"];
-        let server = Fallback::Backend(b.backend.clone());
+        let server = Fallback::Upstream(b.upstream.clone());
         for (others, fallback) in [(vec![b], None), (Vec::new(), Some(&server))] {
             let mut failover = Failover::new(BYTES);
             open(&mut failover, a);
-            let elsewhere = Plan { rest: other, ..plan(a, &others) };
+            let elsewhere = RequestPlan { rest: other, ..plan(a, &others) };
             assert_eq!(failover.first(&elsewhere, fallback, 1).ok(), others.first().copied());
-            let never = Plan { rest: other, may_resend: false, ..plan(a, &others) };
+            let never = RequestPlan { rest: other, may_resend: false, ..plan(a, &others) };
             assert_eq!(failover.first(&never, fallback, 1), Ok(a), "it could not be sent again");
-            assert_eq!(failover.first(&Plan { rest: here, ..plan(a, &[]) }, None, 1).ok(), None, "the path that fails");
-            assert_eq!(failover.in_panic(&elsewhere, 1), Some(a));
-            failover.note(&elsewhere, b, Ended::Answered(503), SECOND, 1);
+            assert_eq!(
+                failover.first(&RequestPlan { rest: here, ..plan(a, &[]) }, None, 1).ok(),
+                None,
+                "the path that fails"
+            );
+            assert_eq!(failover.outlier_of_last_resort(&elsewhere, 1), Some(a));
+            failover.record(&elsewhere, b, TryResult::Response(503), SECOND, 1);
             assert_eq!(failover.first(&elsewhere, fallback, 1), Ok(a), "the alternative has failed lately");
         }
         let mut failover = Failover::new(BYTES);
         open(&mut failover, a);
-        let both = Plan { rest: other, ..plan(a, &[b]) };
-        for ended in [Ended::Answered(503), Ended::Late] {
-            let after = failover.after(&both, b, ended, both.timeout, 1);
+        let both = RequestPlan { rest: other, ..plan(a, &[b]) };
+        for result in [TryResult::Response(503), TryResult::TimedOut] {
+            let after = failover.after(&both, b, result, both.timeout, 1);
             assert_eq!(after.second, Some((a, both.timeout)), "its own server, with the same time again");
         }
         let page = Fallback::Page(Key::literal("maintenance.html"));
         let mut failover = Failover::new(BYTES);
         open(&mut failover, a);
         assert_eq!(
-            failover.first(&Plan { rest: other, ..plan(a, &[]) }, Some(&page), 1),
+            failover.first(&RequestPlan { rest: other, ..plan(a, &[]) }, Some(&page), 1),
             Ok(a),
             "a page is no alternative"
         );

@@ -6,19 +6,19 @@
 //!
 //! # Concepts, in the order in which a request meets them
 //!
-//! 1. Its **address**: the host or the path names the storefront ([`address`]).
-//! 2. The storefront's **record** lists its upstreams and how they are used ([`record`],
-//!    [`backend`]).
+//! 1. Its **address**: the host or the path names the storefront ([`storefront_address`]).
+//! 2. The storefront's **record** lists its upstreams and how they are used ([`storefront_record`],
+//!    [`upstream`]).
 //! 3. **Access rules** admit or refuse the visitor by country and IP address ([`access`]).
 //! 4. A route serves a path, or the visitor gets one of several **variants**. A signed cookie,
 //!    or a user id, gives a returning visitor the same one ([`visitor`]).
 //! 5. The **plan** names the upstream, the others that may replace it, and the edits of the
-//!    request's header fields ([`plan`]).
+//!    request's header fields ([`request_plan`]).
 //! 6. **Failover** chooses the upstream that is tried, by the circuit breakers of all origins,
 //!    and what follows a failure: a second try, the record's fallback, or an error
 //!    ([`failover`]).
 //! 7. The **response** is edited for the visitor: URLs and cookies of the upstream become those
-//!    of the storefront ([`answer`], [`view`]).
+//!    of the storefront ([`response_edits`], [`view`]).
 //!
 //! ```text
 //! request ── address ── record ── plan ── failover ─┬─> upstream ── response edits ──> visitor
@@ -33,23 +33,23 @@
 //! use http_semantics::fields::HeaderSection;
 //! use http_semantics::request_target::RequestTarget;
 //! use http_semantics::upstream_timeout::UpstreamTimeout;
-//! use tenant_router::address::{Address, Hosts};
-//! use tenant_router::plan::{Asked, Plan, Settings};
-//! use tenant_router::record::Stored;
+//! use tenant_router::storefront_address::{StorefrontAddress, Hosts};
+//! use tenant_router::request_plan::{RoutedRequest, RequestPlan, RoutingSettings};
+//! use tenant_router::storefront_record::RoutingEntry;
 //!
 //! let target = RequestTarget::parse("https://shops.example/stores/tea/cart?step=1");
-//! let named = Hosts::parse("", "").named(target.authority);
-//! let address = Address::of(&named, &target).unwrap();
+//! let host = Hosts::parse("", "").match_host(target.authority);
+//! let address = StorefrontAddress::of(&host, &target).unwrap();
 //!
 //! let json = r#"{"origin": "https://tea.example/shop"}"#;
-//! let Ok(Stored::Record(record)) = Stored::parse("tea", json, None) else { panic!("a fault") };
+//! let Ok(RoutingEntry::Record(record)) = RoutingEntry::parse("tea", json, None) else { panic!("a fault") };
 //! let fields = HeaderSection::from(&[("cf-connecting-ip", "192.0.2.1")]);
-//! let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
+//! let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
 //! let timeout = UpstreamTimeout::from_milliseconds(10_000);
-//! let settings = Settings { token: None, visitor_key: None, timeout };
-//! let plan = Plan::new(&asked, &address, &record, &settings, || 0).unwrap();
+//! let settings = RoutingSettings { token: None, visitor_key: None, timeout };
+//! let plan = RequestPlan::new(&request, &address, &record, &settings, || 0).unwrap();
 //!
-//! let url = plan.target.backend.join(plan.rest, plan.query);
+//! let url = plan.target.upstream.join(plan.rest, plan.query);
 //! assert_eq!(url, "https://tea.example/shop/cart?step=1");
 //! assert!(plan.may_resend);
 //! ```
@@ -57,14 +57,14 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
-pub mod address;
-pub mod answer;
-pub mod backend;
 pub mod failover;
-mod forwarded;
-pub mod plan;
-pub mod record;
-mod split;
+mod rendezvous_hashing;
+mod request_edits;
+pub mod request_plan;
+pub mod response_edits;
+pub mod storefront_address;
+pub mod storefront_record;
+pub mod upstream;
 pub mod view;
 pub mod visitor;
 
@@ -149,16 +149,16 @@ pub enum TenantError {
 
 impl HttpError for TenantError {
     fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let shown = |status, code| ErrorResponse::new(status, code, self.to_string());
         // What these display goes to the log only.
         let hidden = |status, code, sentence: &'static str| ErrorResponse::new(status, code, sentence).because(self);
         match self {
-            Self::MissingId => told(Status::BadRequest, "missing_storefront_id"),
+            Self::MissingId => shown(Status::BadRequest, "missing_storefront_id"),
             Self::Encoding(error) => error.response(),
             Self::Key(error) => error.response(),
-            Self::Whitespace => told(Status::BadRequest, "invalid_path"),
-            Self::Host => told(Status::BadRequest, "invalid_host"),
-            Self::NotFound(_) => told(Status::NotFound, "storefront_not_found"),
+            Self::Whitespace => shown(Status::BadRequest, "invalid_path"),
+            Self::Host => shown(Status::BadRequest, "invalid_host"),
+            Self::NotFound(_) => shown(Status::NotFound, "storefront_not_found"),
             Self::BrokenRecord(_) => hidden(Status::BadGateway, "broken_record", "The storefront's record is broken."),
             Self::NotAllowed(_) => hidden(
                 Status::BadGateway,
@@ -168,16 +168,16 @@ impl HttpError for TenantError {
             Self::DanglingDomain(_) => {
                 hidden(Status::BadGateway, "broken_record", "The storefront of this domain has no record.")
             }
-            Self::Loop => told(Status::LoopDetected, "loop_detected"),
-            Self::UnexpectedBody => told(Status::BadRequest, "unexpected_body"),
-            Self::Trace => told(Status::MethodNotAllowed, "method_not_allowed")
+            Self::Loop => shown(Status::LoopDetected, "loop_detected"),
+            Self::UnexpectedBody => shown(Status::BadRequest, "unexpected_body"),
+            Self::Trace => shown(Status::MethodNotAllowed, "method_not_allowed")
                 .with_field("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            Self::AccessDenied => told(Status::Forbidden, "access_denied"),
+            Self::AccessDenied => shown(Status::Forbidden, "access_denied"),
             Self::ForceUnauthorized => {
-                told(Status::Unauthorized, "unauthorized").with_field("WWW-Authenticate", "X-Force-Variant-Token")
+                shown(Status::Unauthorized, "unauthorized").with_field("WWW-Authenticate", "X-Force-Variant-Token")
             }
-            Self::ForceClosed => told(Status::ServiceUnavailable, "not_configured").retry_after(60),
-            Self::UnknownVariant => told(Status::BadRequest, "unknown_variant"),
+            Self::ForceClosed => shown(Status::ServiceUnavailable, "not_configured").retry_after(60),
+            Self::UnknownVariant => shown(Status::BadRequest, "unknown_variant"),
             Self::NoVisitorKey => hidden(Status::ServiceUnavailable, "not_configured", UNAVAILABLE).retry_after(60),
             Self::CircuitOpen { retry_after_seconds } => {
                 hidden(Status::BadGateway, "circuit_open", BAD_GATEWAY).retry_after(*retry_after_seconds)

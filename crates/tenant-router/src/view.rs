@@ -9,11 +9,11 @@ mod set_cookie;
 use percent_encoding::percent_encode_byte;
 pub use set_cookie::has_domain;
 
-use super::backend::Backend;
+use super::upstream::Upstream;
 
 /// The visitor's URL of a storefront, and the upstream URL that the response came from.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
+pub struct VisitorView<'a> {
     /// The scheme of the visitor's request, `http` or `https`.
     pub scheme: &'a str,
     /// The host and port of the visitor's request.
@@ -21,29 +21,29 @@ pub struct View<'a> {
     /// `/stores/{id}` as the visitor sent it, or empty if the host names the storefront.
     pub prefix: &'a str,
     /// The upstream that sent the response.
-    pub backend: &'a Backend,
+    pub upstream: &'a Upstream,
     /// The path of the upstream request, without query, below the base path.
     pub path: &'a str,
 }
 
 /// The upstreams of a storefront: those of its routes and variants, and its origin.
-pub trait Backends {
+pub trait ReachableUpstreams {
     /// Returns all upstreams. The one that sent the response may be among them.
-    fn all(&self) -> impl Iterator<Item = &Backend>;
+    fn all(&self) -> impl Iterator<Item = &Upstream>;
 
     /// Returns true if a request of this visitor for a path below the storefront (empty, or
     /// starting with `/`) reaches this upstream.
-    fn reaches(&self, rest: &str, backend: &Backend) -> bool;
+    fn reaches(&self, rest: &str, upstream: &Upstream) -> bool;
 }
 
-impl View<'_> {
+impl VisitorView<'_> {
     /// Returns true if an absolute path is already the visitor's, because the upstream applied
     /// `X-Forwarded-Prefix`. A path below the upstream's own base path is never taken for one.
     fn is_visitors(&self, path: &str) -> bool {
-        let base = self.backend.base();
+        let base = self.upstream.base();
         let after = path.strip_prefix(self.prefix).filter(|_| !self.prefix.is_empty());
         after.is_some_and(|after| after.is_empty() || after.starts_with('/'))
-            && (base.is_empty() || self.backend.strip(path).is_none())
+            && (base.is_empty() || self.upstream.strip(path).is_none())
     }
 }
 
@@ -71,14 +71,14 @@ mod tests {
 
     /// The upstream that responds, and the routes beside it, the longest prefix first.
     pub(super) struct Storefront {
-        server: Backend,
-        routes: Vec<(&'static str, Backend)>,
+        server: Upstream,
+        routes: Vec<(&'static str, Upstream)>,
     }
 
     impl Storefront {
         pub(super) fn of(server: &str, routes: &[(&'static str, &str)]) -> Self {
-            let routes = routes.iter().map(|(path, url)| (*path, Backend::parse(url).unwrap()));
-            Self { server: Backend::parse(server).unwrap(), routes: routes.collect() }
+            let routes = routes.iter().map(|(path, url)| (*path, Upstream::parse(url).unwrap()));
+            Self { server: Upstream::parse(server).unwrap(), routes: routes.collect() }
         }
 
         pub(super) fn shop() -> Self {
@@ -94,25 +94,25 @@ mod tests {
             Self::of("https://a.example/shop", &routes)
         }
 
-        fn route(&self, rest: &str) -> &Backend {
+        fn route(&self, rest: &str) -> &Upstream {
             let is_below =
                 |path: &str| rest.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            self.routes.iter().find(|(path, _)| is_below(path)).map_or(&self.server, |(_, backend)| backend)
+            self.routes.iter().find(|(path, _)| is_below(path)).map_or(&self.server, |(_, upstream)| upstream)
         }
     }
 
-    impl Backends for Storefront {
-        fn all(&self) -> impl Iterator<Item = &Backend> {
-            self.routes.iter().map(|(_, backend)| backend)
+    impl ReachableUpstreams for Storefront {
+        fn all(&self) -> impl Iterator<Item = &Upstream> {
+            self.routes.iter().map(|(_, upstream)| upstream)
         }
 
-        fn reaches(&self, rest: &str, backend: &Backend) -> bool {
-            self.route(rest) == backend
+        fn reaches(&self, rest: &str, upstream: &Upstream) -> bool {
+            self.route(rest) == upstream
         }
     }
 
-    pub(super) fn view<'a>(storefront: &'a Storefront, prefix: &'a str) -> View<'a> {
-        View { scheme: "https", host: "v.example", prefix, backend: &storefront.server, path: "/shop/x/y" }
+    pub(super) fn view<'a>(storefront: &'a Storefront, prefix: &'a str) -> VisitorView<'a> {
+        VisitorView { scheme: "https", host: "v.example", prefix, upstream: &storefront.server, path: "/shop/x/y" }
     }
 
     /// Returns the origin and path that a browser at `https://v.example` goes to, for both
@@ -146,10 +146,10 @@ mod tests {
             prefix in "(/stores/a)?",
             server in prop_oneof![Just("https://a.example/shop"), Just("https://a.example"), Just("http://a.example/shop/x")],
         ) {
-            let storefront = Storefront { server: Backend::parse(server).unwrap(), ..Storefront::routed() };
+            let storefront = Storefront { server: Upstream::parse(server).unwrap(), ..Storefront::routed() };
             let base = storefront.server.base();
             let path = format!("{base}/x/y");
-            let view = View { path: &path, ..view(&storefront, &prefix) };
+            let view = VisitorView { path: &path, ..view(&storefront, &prefix) };
             if let Some(rewritten) = view.location(&value, &storefront) {
                 prop_assert!(rewritten.bytes().all(|byte| byte > b' ' && byte != 0x7f), "{:?}", rewritten);
                 let (origin, path) = visited(&rewritten).unwrap();

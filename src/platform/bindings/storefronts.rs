@@ -1,7 +1,7 @@
 //! Bindings and vars of storefronts.
 
-use tenant_router::address::Hosts;
-use tenant_router::record::OriginPolicy;
+use tenant_router::storefront_address::Hosts;
+use tenant_router::storefront_record::OriginPolicy;
 use tenant_router::visitor::VisitorKey;
 use wasm_bindgen::prelude::*;
 

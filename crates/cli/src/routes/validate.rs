@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use http_semantics::origin::OriginAllowList;
 use kv_store::limits::Key;
 use kv_store::schema::FAULTS_MAX;
-use tenant_router::address::{DOMAIN_KEY, Hosts, Named};
-use tenant_router::record::{OriginPolicy, Stored};
+use tenant_router::storefront_address::{DOMAIN_KEY, HostMatch, Hosts};
+use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 
 use super::entries::{Entries, Entry};
 use crate::Outcome;
@@ -108,7 +108,7 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
         let key = key.or(entry.key.as_deref());
         let Some(stored) = read(entry, key, policy, &mut report) else { continue };
         let warn = |path, problem| Finding::of_record(entry.key.as_deref(), path, problem);
-        if let Stored::Storefront(id) = &stored
+        if let RoutingEntry::CustomDomain(id) = &stored
             && entry.key.is_some()
             && !keys.contains(id.as_str())
         {
@@ -121,14 +121,19 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
 }
 
 /// Parses a record as the Worker does and records its faults.
-fn read(entry: &Entry, key: Option<&str>, policy: Option<&OriginPolicy>, report: &mut FileReport) -> Option<Stored> {
+fn read(
+    entry: &Entry,
+    key: Option<&str>,
+    policy: Option<&OriginPolicy>,
+    report: &mut FileReport,
+) -> Option<RoutingEntry> {
     let shown = entry.key.as_deref();
     if let Some(Err(error)) = shown.map(Key::new) {
         report.faults.push(Finding::of_record(shown, "", error.to_string()));
     }
     report.faults.extend(entry.repeated.iter().map(|path| Finding::of_repeated(shown, path)));
     // If the key is unknown, it is assumed to be of the usual kind: the id of a storefront.
-    match Stored::parse(key.unwrap_or("id"), &entry.json, policy) {
+    match RoutingEntry::parse(key.unwrap_or("id"), &entry.json, policy) {
         Ok(stored) => Some(stored),
         Err(error) => {
             report.is_cut |= error.faults.len() >= FAULTS_MAX;
@@ -143,10 +148,12 @@ fn unreachable(key: &str) -> Option<String> {
     let host = key.strip_prefix(DOMAIN_KEY)?;
     // Hosts name storefronts only if there is a TENANT_DOMAIN; this one belongs to nobody (RFC
     // 2606 §2).
-    match Hosts::parse("tenants.invalid", "").named(host) {
-        Named::Storefront(canonical) if canonical.as_str() == key => None,
-        Named::Storefront(canonical) => Some(format!("no request finds this key; write it {:?}", canonical.as_str())),
-        Named::Platform | Named::Nobody => {
+    match Hosts::parse("tenants.invalid", "").match_host(host) {
+        HostMatch::Storefront(canonical) if canonical.as_str() == key => None,
+        HostMatch::Storefront(canonical) => {
+            Some(format!("no request finds this key; write it {:?}", canonical.as_str()))
+        }
+        HostMatch::Platform | HostMatch::Unknown => {
             Some("no request finds this key: its host cannot belong to a storefront".to_owned())
         }
     }

@@ -3,26 +3,26 @@
 
 use std::iter;
 
-use super::{Backends, View, escaped};
-use crate::backend::Backend;
+use super::{ReachableUpstreams, VisitorView, escaped};
+use crate::upstream::Upstream;
 use http_semantics::origin::Origin;
 use http_semantics::request_target::resolve_dot_segments;
 
 /// A URL reference (RFC 3986 §4.1) without query and fragment, as far as rewriting needs it.
-enum Reference<'r> {
+enum UrlReference<'r> {
     /// The scheme, and the part after `//`: `https://host/path`, `//host/path`.
     Url(&'static str, &'r str),
     /// An absolute or relative path, which is not empty.
     Path(&'r str),
 }
 
-impl View<'_> {
+impl VisitorView<'_> {
     /// Returns the visitor's value of `Location` (RFC 9110 §10.2.2) or `Content-Location`
     /// (§8.7), or `None` if it stays as it is.
     ///
     /// A URL is rewritten if requesting the rewritten path from the storefront reaches just
     /// that URL: it is at the origin of an upstream and below its base path, and
-    /// [`Backends::reaches`] returns true. The latter is checked for the upstream that
+    /// [`ReachableUpstreams::reaches`] returns true. The latter is checked for the upstream that
     /// responded, too, because a route may precede it. A URL stays a URL, and a path stays a
     /// path. A path that the visitor cannot reach becomes a URL at the upstream. Every other
     /// URL stays as it is, as does a reference to the same document (`?page=2`, `#top`).
@@ -32,26 +32,26 @@ impl View<'_> {
     /// characters are percent-encoded; the rest of the path, the query and the fragment are
     /// kept byte for byte.
     #[must_use]
-    pub fn location(&self, value: &str, backends: &impl Backends) -> Option<String> {
+    pub fn location(&self, value: &str, upstreams: &impl ReachableUpstreams) -> Option<String> {
         let value = value.trim_matches(|character| character <= ' ');
         let read = value.replace(['\t', '\r', '\n'], "");
         let (head, tail) = read.split_at(read.find(['?', '#']).unwrap_or(read.len()));
         let head = head.replace('\\', "/");
-        let mapped = match Reference::read(&head, self.backend)? {
-            Reference::Url(scheme, after) => {
+        let mapped = match UrlReference::read(&head, self.upstream)? {
+            UrlReference::Url(scheme, after) => {
                 let url = [scheme, "://", after].concat();
                 let (origin, path) = Origin::split(&url).ok()?;
                 let path = resolve_dot_segments(if path.is_empty() { "/" } else { path });
-                self.url(self.below_storefront(&origin, &path, backends)?)
+                self.url(self.below_storefront(&origin, &path, upstreams)?)
             }
-            Reference::Path(path) => {
+            UrlReference::Path(path) => {
                 let is_absolute = path.starts_with('/');
                 let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
                 let path = if is_absolute { path.to_owned() } else { [folder, "/", path].concat() };
                 let path = resolve_dot_segments(&path);
-                match self.below_storefront(self.backend.origin(), &path, backends) {
+                match self.below_storefront(self.upstream.origin(), &path, upstreams) {
                     _ if is_absolute && self.is_visitors(&path) => path.into_owned(),
-                    None => [self.backend.origin().as_str(), &path].concat(),
+                    None => [self.upstream.origin().as_str(), &path].concat(),
                     // As a path, it would name a host (RFC 3986 §4.2).
                     Some(rest) if self.prefix.is_empty() && rest.starts_with("//") => self.url(rest),
                     Some(rest) => [self.prefix, rest].concat(),
@@ -62,15 +62,22 @@ impl View<'_> {
     }
 
     /// Returns the path below the storefront that reaches this path of this origin.
-    fn below_storefront<'p>(&self, origin: &Origin, path: &'p str, backends: &impl Backends) -> Option<&'p str> {
-        iter::once(self.backend).chain(backends.all()).filter(|backend| backend.is_at(origin)).find_map(|backend| {
-            let rest = match backend.strip(path)? {
-                // The path of an http URL is never empty.
-                "" if self.prefix.is_empty() => "/",
-                rest => rest,
-            };
-            backends.reaches(rest, backend).then_some(rest)
-        })
+    fn below_storefront<'p>(
+        &self,
+        origin: &Origin,
+        path: &'p str,
+        upstreams: &impl ReachableUpstreams,
+    ) -> Option<&'p str> {
+        iter::once(self.upstream).chain(upstreams.all()).filter(|upstream| upstream.is_at(origin)).find_map(
+            |upstream| {
+                let rest = match upstream.strip(path)? {
+                    // The path of an http URL is never empty.
+                    "" if self.prefix.is_empty() => "/",
+                    rest => rest,
+                };
+                upstreams.reaches(rest, upstream).then_some(rest)
+            },
+        )
     }
 
     fn url(&self, rest: &str) -> String {
@@ -78,12 +85,12 @@ impl View<'_> {
     }
 }
 
-impl<'r> Reference<'r> {
+impl<'r> UrlReference<'r> {
     /// Parses the part before query and fragment. Returns `None` if it is empty or a URL of
     /// another scheme.
-    fn read(head: &'r str, backend: &Backend) -> Option<Self> {
+    fn read(head: &'r str, upstream: &Upstream) -> Option<Self> {
         let (scheme, after) = match split_scheme(head) {
-            None if backend.origin().is_secure() => ("https", head),
+            None if upstream.origin().is_secure() => ("https", head),
             None => ("http", head),
             Some((scheme, after)) if scheme.eq_ignore_ascii_case("https") => ("https", after),
             Some((scheme, after)) if scheme.eq_ignore_ascii_case("http") => ("http", after),
@@ -244,7 +251,7 @@ mod tests {
             }
         }
         let root = Storefront::of("https://a.example", &[]);
-        let root = (View { path: "/x/y", ..view(&root, "") }, &root);
+        let root = (VisitorView { path: "/x/y", ..view(&root, "") }, &root);
         assert_eq!(root.0.location("/x?y#z", root.1), None);
         assert_eq!(root.0.location("next", root.1).as_deref(), Some("/x/next"));
         assert_eq!(root.0.location("https://a.example?q", root.1).as_deref(), Some("https://v.example/?q"));
@@ -273,7 +280,7 @@ mod tests {
     #[test]
     fn the_servers_scheme_reads_what_has_none_and_the_visitors_is_written() {
         let shop = Storefront::of("http://a.example:8080/shop", &[]);
-        let view = View { scheme: "http", host: "localhost:8787", ..view(&shop, "/stores/a") };
+        let view = VisitorView { scheme: "http", host: "localhost:8787", ..view(&shop, "/stores/a") };
         for (value, expected) in [
             ("//a.example:8080/shop/x", Some("http://localhost:8787/stores/a/x")),
             ("https://a.example:8080/shop/x", None),

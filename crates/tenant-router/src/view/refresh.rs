@@ -1,22 +1,22 @@
 //! `Refresh: 5; url=/login`. It is in no RFC, but in the HTML Standard ("shared declarative
 //! refresh steps").
 
-use super::{Backends, View, escaped};
+use super::{ReachableUpstreams, VisitorView, escaped};
 
-impl View<'_> {
+impl VisitorView<'_> {
     /// Returns the visitor's value of `Refresh`, with its URL rewritten as
-    /// [`location`](View::location) does, or `None` if it stays as it is.
+    /// [`location`](VisitorView::location) does, or `None` if it stays as it is.
     ///
     /// Everything but the URL is kept byte for byte. Within a quoted URL, the quote is
     /// percent-encoded.
     #[must_use]
-    pub fn refresh(&self, value: &str, backends: &impl Backends) -> Option<String> {
+    pub fn refresh(&self, value: &str, upstreams: &impl ReachableUpstreams) -> Option<String> {
         let (before, url, quote) = split(value)?;
         let (url, after) = match quote.and_then(|quote| url.find(quote)) {
             Some(end) => url.split_at(end),
             None => (url, ""),
         };
-        let mapped = self.location(url, backends)?;
+        let mapped = self.location(url, upstreams)?;
         Some([before, &escaped(&mapped, quote.as_slice()), after].concat())
     }
 }

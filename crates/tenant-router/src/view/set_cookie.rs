@@ -1,7 +1,7 @@
 //! `Set-Cookie` (RFC 6265): the cookies of an upstream are sent back to its storefront and to
 //! no other.
 
-use super::{View, escaped};
+use super::{VisitorView, escaped};
 use http_semantics::request_target::has_dot_segments;
 
 /// The longest value of an attribute that browsers do not ignore (RFC 6265bis §5.6), in bytes.
@@ -9,14 +9,14 @@ const MAX_ATTRIBUTE: usize = 1024;
 
 /// The kinds of attributes that are treated differently.
 #[derive(PartialEq, Eq)]
-enum Kind<'a> {
+enum CookieAttribute<'a> {
     Domain,
     /// The trimmed value of `Path`.
     Path(&'a str),
     Other,
 }
 
-impl View<'_> {
+impl VisitorView<'_> {
     /// Returns the visitor's value of one `Set-Cookie` line.
     ///
     /// `Domain` is removed, because the cookie belongs to the visitor's host. The last `Path`
@@ -31,7 +31,8 @@ impl View<'_> {
     #[must_use]
     pub fn set_cookie(&self, value: &str) -> String {
         let (pair, attributes) = value.split_once(';').map_or((value, None), |(pair, rest)| (pair, Some(rest)));
-        let attributes = || attributes.into_iter().flat_map(|attributes| attributes.split(';').map(Kind::of));
+        let attributes =
+            || attributes.into_iter().flat_map(|attributes| attributes.split(';').map(CookieAttribute::of));
         let last =
             attributes().enumerate().filter_map(|(place, (_, kind))| kind.path().map(|path| (place, path))).last();
         let sent = last.map(|(_, path)| path).filter(|path| path.starts_with('/'));
@@ -44,10 +45,12 @@ impl View<'_> {
         for (place, (attribute, kind)) in attributes().enumerate() {
             let is_last_path = last.is_some_and(|(last, _)| last == place);
             match (&kind, &path) {
-                (Kind::Path(_), Some(path)) if is_last_path && !is_as_sent => cookie.extend(["; Path=", path]),
-                (Kind::Path(_), Some(_)) if is_last_path => cookie.extend([";", attribute]),
-                (Kind::Other, _) => cookie.extend([";", attribute]),
-                (Kind::Domain | Kind::Path(_), _) => {}
+                (CookieAttribute::Path(_), Some(path)) if is_last_path && !is_as_sent => {
+                    cookie.extend(["; Path=", path]);
+                }
+                (CookieAttribute::Path(_), Some(_)) if is_last_path => cookie.extend([";", attribute]),
+                (CookieAttribute::Other, _) => cookie.extend([";", attribute]),
+                (CookieAttribute::Domain | CookieAttribute::Path(_), _) => {}
             }
         }
         if let (None, Some(path)) = (last, &path) {
@@ -61,9 +64,9 @@ impl View<'_> {
         if self.is_visitors(path) && path.len() <= MAX_ATTRIBUTE && !has_dot_segments(path) {
             return path.to_owned();
         }
-        let base = self.backend.base();
+        let base = self.upstream.base();
         let is_above = base.strip_prefix(path).is_some_and(|after| path.ends_with('/') || after.starts_with('/'));
-        let rest = match self.backend.strip(path) {
+        let rest = match self.upstream.strip(path) {
             Some("/") => "",
             Some(rest) => rest,
             None if is_above => "",
@@ -82,7 +85,7 @@ impl View<'_> {
     }
 }
 
-impl<'a> Kind<'a> {
+impl<'a> CookieAttribute<'a> {
     /// Parses an attribute (RFC 6265 §5.2): name and value are trimmed, and the name is
     /// case-insensitive.
     fn of(attribute: &'a str) -> (&'a str, Self) {
@@ -104,7 +107,7 @@ impl<'a> Kind<'a> {
 /// Returns true if a `Set-Cookie` line has a `Domain`, and so may reach other hosts.
 #[must_use]
 pub fn has_domain(value: &str) -> bool {
-    value.split(';').skip(1).any(|attribute| Kind::of(attribute).1 == Kind::Domain)
+    value.split(';').skip(1).any(|attribute| CookieAttribute::of(attribute).1 == CookieAttribute::Domain)
 }
 
 /// Returns the default path of a cookie for the path of a request (RFC 6265 §5.1.4).
@@ -121,7 +124,7 @@ mod tests {
 
     fn cookie(server: &str, prefix: &str, path: &str, value: &str) -> String {
         let storefront = Storefront::of(server, &[]);
-        View { path, ..view(&storefront, prefix) }.set_cookie(value)
+        VisitorView { path, ..view(&storefront, prefix) }.set_cookie(value)
     }
 
     #[test]
@@ -218,15 +221,15 @@ mod tests {
         ) {
             let server = format!("https://a.example{base}");
             let cookie = cookie(&server, "/stores/a", &format!("{base}/{request}"), &value);
-            let sent: Vec<_> = value.split(';').skip(1).map(Kind::of).collect();
-            let seen: Vec<_> = cookie.split(';').skip(1).map(Kind::of).collect();
+            let sent: Vec<_> = value.split(';').skip(1).map(CookieAttribute::of).collect();
+            let seen: Vec<_> = cookie.split(';').skip(1).map(CookieAttribute::of).collect();
             prop_assert_eq!(cookie.split(';').next(), value.split(';').next());
-            prop_assert!(seen.iter().all(|(_, kind)| *kind != Kind::Domain));
+            prop_assert!(seen.iter().all(|(_, kind)| *kind != CookieAttribute::Domain));
             let paths: Vec<_> = seen.iter().filter_map(|(_, kind)| kind.path()).collect();
             prop_assert_eq!(paths.len(), 1);
             prop_assert!(paths[0] == "/stores/a" || paths[0].starts_with("/stores/a/"), "{}", cookie);
-            let others = |all: &[(&str, Kind<'_>)]| -> Vec<String> {
-                all.iter().filter(|(_, kind)| *kind == Kind::Other).map(|(text, _)| (*text).to_owned()).collect()
+            let others = |all: &[(&str, CookieAttribute<'_>)]| -> Vec<String> {
+                all.iter().filter(|(_, kind)| *kind == CookieAttribute::Other).map(|(text, _)| (*text).to_owned()).collect()
             };
             prop_assert_eq!(others(&seen), others(&sent));
         }

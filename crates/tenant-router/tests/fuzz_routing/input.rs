@@ -266,8 +266,8 @@ fn answer() -> impl Strategy<Value = Vec<(String, String)>> {
 
 /// A valid record.
 fn record() -> impl Strategy<Value = Value> {
-    let backend = || (select(ORIGINS), select(BASES)).prop_map(|(origin, base)| [origin, base].concat());
-    let routes = vec((select(ROUTES), backend()), 0..4).prop_map(|routes| {
+    let upstream = || (select(ORIGINS), select(BASES)).prop_map(|(origin, base)| [origin, base].concat());
+    let routes = vec((select(ROUTES), upstream()), 0..4).prop_map(|routes| {
         let mut distinct: Vec<(&str, String)> = Vec::new();
         for (path, origin) in routes {
             if distinct.iter().all(|(other, _)| other.trim_end_matches('/') != path.trim_end_matches('/')) {
@@ -276,7 +276,7 @@ fn record() -> impl Strategy<Value = Value> {
         }
         distinct.into_iter().map(|(path, origin)| json!({"path": path, "origin": origin})).collect::<Vec<_>>()
     });
-    let variants = vec((backend(), select(&[0, 1, 10, 1_000_000][..])), 0..4).prop_map(|variants| {
+    let variants = vec((upstream(), select(&[0, 1, 10, 1_000_000][..])), 0..4).prop_map(|variants| {
         let named = ["blue", "green", "v.3", "v_4"].into_iter().zip(variants);
         named
             .map(|(name, (origin, weight))| json!({"name": name, "origin": origin, "weight": weight}))
@@ -295,7 +295,7 @@ fn record() -> impl Strategy<Value = Value> {
         json!([null, null, null, {"deny": {"countries": ["CH"]}}, {"allow": {"countries": ["CH"], "ips": ["192.0.2.0/24", "::/0"]}}]),
     );
     let timeout = option::of(1..=60_000_u32);
-    (backend(), routes, variants, option::of(any::<Index>()), split, headers, fallback, access, timeout).prop_map(
+    (upstream(), routes, variants, option::of(any::<Index>()), split, headers, fallback, access, timeout).prop_map(
         |(origin, routes, variants, active, split, headers, fallback, access, timeout)| {
             let active = active.filter(|_| !variants.is_empty()).map(|active| active.get(&variants)["name"].clone());
             let mut record = json!({

@@ -13,21 +13,21 @@ use http_semantics::upstream_timeout::UpstreamTimeout;
 use kv_store::record_cache::RecordState;
 use proptest::prelude::*;
 use tenant_router::TenantError;
-use tenant_router::address::{Address, DOMAIN_KEY, Hosts, Named};
-use tenant_router::answer::Answered;
-use tenant_router::backend::Backend;
-use tenant_router::plan::{Asked, Plan, Settings, Target};
-use tenant_router::record::{Fallback, OriginPolicy, Record, Stored};
+use tenant_router::request_plan::{RequestPlan, RouteTarget, RoutedRequest, RoutingSettings};
+use tenant_router::response_edits::ProxiedResponse;
+use tenant_router::storefront_address::{DOMAIN_KEY, HostMatch, Hosts, StorefrontAddress};
+use tenant_router::storefront_record::{Fallback, OriginPolicy, RoutingEntry, StorefrontRecord};
+use tenant_router::upstream::Upstream;
 use tenant_router::visitor::VisitorKey;
 use url::Url;
 
 use crate::input::{Case, ROUTING_ORIGINS, TENANT_DOMAIN};
 
-type Law = Result<(), TestCaseError>;
+type PropertyResult = Result<(), TestCaseError>;
 
 /// Counts how far the cases got. A property that no case reaches shows nothing.
 #[derive(Default)]
-pub(crate) struct Reached {
+pub(crate) struct Coverage {
     pub(crate) batches: u64,
     addressed: Cell<u64>,
     damaged_and_read: Cell<u64>,
@@ -37,8 +37,8 @@ pub(crate) struct Reached {
     rewritten_to_visitor: Cell<u64>,
 }
 
-impl Reached {
-    /// Panics unless cases reached every property.
+impl Coverage {
+    /// Panics unless cases coverage every property.
     pub(crate) fn assert_all(&self) {
         let Self { addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor, .. } = self;
         let counts = [addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor];
@@ -46,7 +46,7 @@ impl Reached {
     }
 }
 
-impl fmt::Display for Reached {
+impl fmt::Display for Coverage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor, .. } = self;
         write!(
@@ -67,19 +67,19 @@ fn count(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
 
-struct Given<'a> {
+struct FieldList<'a> {
     fields: &'a [(String, String)],
     names: String,
 }
 
-impl<'a> Given<'a> {
+impl<'a> FieldList<'a> {
     fn new(fields: &'a [(String, String)]) -> Self {
         let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
         Self { fields, names: names.join(",") }
     }
 }
 
-impl Fields for Given<'_> {
+impl Fields for FieldList<'_> {
     fn names(&self) -> &str {
         &self.names
     }
@@ -99,79 +99,84 @@ fn is_control(byte: u8) -> bool {
     byte < b' ' || byte == 0x7f
 }
 
-pub(crate) fn hold(case: &Case, reached: &Reached) -> Law {
+pub(crate) fn hold(case: &Case, coverage: &Coverage) -> PropertyResult {
     let target = RequestTarget::parse(&case.url);
     prop_assert!(target.path.starts_with('/') && !has_dot_segments(&target.path), "{}", target.path);
     let hosts = Hosts::parse(TENANT_DOMAIN, "edge.example");
-    let named = hosts.named(target.authority);
-    let address = match Address::of(&named, &target) {
+    let host = hosts.match_host(target.authority);
+    let address = match StorefrontAddress::of(&host, &target) {
         Ok(address) => address,
         Err(error) => return nothing_reached(&error),
     };
-    count(&reached.addressed);
+    count(&coverage.addressed);
     prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);
     prop_assert!(address.rest.is_empty() || address.rest.starts_with('/'));
-    prop_assert_eq!(named == Named::Platform, !address.prefix.is_empty());
-    prop_assert!(named != Named::Platform || !address.key.as_str().starts_with(DOMAIN_KEY));
+    prop_assert_eq!(host == HostMatch::Platform, !address.prefix.is_empty());
+    prop_assert!(host != HostMatch::Platform || !address.key.as_str().starts_with(DOMAIN_KEY));
 
     let policy = OriginPolicy::parse(ROUTING_ORIGINS, case.insecure);
-    let good = Stored::parse("tea", &case.good, Some(&policy));
-    let Ok(Stored::Record(good)) = &good else { return Err(TestCaseError::fail(format!("no good record: {good:?}"))) };
+    let good = RoutingEntry::parse("tea", &case.good, Some(&policy));
+    let Ok(RoutingEntry::Record(good)) = &good else {
+        return Err(TestCaseError::fail(format!("no good record: {good:?}")));
+    };
     let damaged = damaged(case, address.key.as_str(), &policy)?;
     let record = damaged.as_ref().unwrap_or(good);
     if damaged.is_some() && case.damaged != case.good {
-        count(&reached.damaged_and_read);
+        count(&coverage.damaged_and_read);
     }
 
-    let (fields, key) = (Given::new(&case.request), VisitorKey::derive("secret"));
-    let asked = Asked { method: case.method, target: &target, fields: &fields, has_body: case.has_body };
-    let settings =
-        Settings { token: Some("token"), visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
-    let plan = match Plan::new(&asked, &address, record, &settings, || case.random) {
+    let (fields, key) = (FieldList::new(&case.request), VisitorKey::derive("secret"));
+    let request = RoutedRequest { method: case.method, target: &target, fields: &fields, has_body: case.has_body };
+    let settings = RoutingSettings {
+        token: Some("token"),
+        visitor_key: Some(&key),
+        timeout: UpstreamTimeout::from_milliseconds(10_000),
+    };
+    let plan = match RequestPlan::new(&request, &address, record, &settings, || case.random) {
         Ok(plan) => plan,
         Err(error) => return nothing_reached(&error),
     };
-    count(&reached.planned);
+    count(&coverage.planned);
     prop_assert!(case.method != "TRACE");
     prop_assert!(!plan.timeout.is_zero() && plan.timeout <= Duration::from_secs(600));
     request_edits(case, &plan.edits)?;
     for target_of_plan in std::iter::once(&plan.target).chain(&plan.others) {
-        stays(target_of_plan.backend, &address, target.query)?;
+        stays(target_of_plan.upstream, &address, target.query)?;
     }
-    if let Some(Fallback::Backend(backend)) = &record.fallback {
-        stays(backend, &address, target.query)?;
+    if let Some(Fallback::Upstream(upstream)) = &record.fallback {
+        stays(upstream, &address, target.query)?;
     }
     if let Some(line) = &plan.set_cookie {
-        count(&reached.split);
-        comes_back(case, line, &asked, &address, record, &settings, &plan)?;
+        count(&coverage.split);
+        comes_back(case, line, &request, &address, record, &settings, &plan)?;
     }
-    answered(case, &plan, &target, &address, record, reached)
+    answered(case, &plan, &target, &address, record, coverage)
 }
 
 /// Every refusal has a message.
-fn nothing_reached(error: &TenantError) -> Law {
+fn nothing_reached(error: &TenantError) -> PropertyResult {
     prop_assert!(!error.to_string().is_empty());
     Ok(())
 }
 
 /// Returns the damaged record if it is still valid. Then everything in it is admitted.
-fn damaged(case: &Case, key: &str, policy: &OriginPolicy) -> Result<Option<Box<Record>>, TestCaseError> {
-    match Stored::parse(key, &case.damaged, Some(policy)) {
-        Ok(Stored::Record(record)) => {
+fn damaged(case: &Case, key: &str, policy: &OriginPolicy) -> Result<Option<Box<StorefrontRecord>>, TestCaseError> {
+    match RoutingEntry::parse(key, &case.damaged, Some(policy)) {
+        Ok(RoutingEntry::Record(record)) => {
             let fallback = match &record.fallback {
-                Some(Fallback::Backend(backend)) => Some(backend),
+                Some(Fallback::Upstream(upstream)) => Some(upstream),
                 _ => None,
             };
-            for backend in record.backends().chain(fallback) {
-                prop_assert!(is_admitted(backend.origin(), case.insecure), "{}", backend.origin().as_str());
-                prop_assert!(!has_dot_segments(backend.base()));
+            for upstream in record.upstreams().chain(fallback) {
+                prop_assert!(is_admitted(upstream.origin(), case.insecure), "{}", upstream.origin().as_str());
+                prop_assert!(!has_dot_segments(upstream.base()));
             }
             for (name, value) in record.request_fields.set.iter().chain(&record.response_fields.set) {
                 prop_assert!(is_name(name) && !value.bytes().any(|byte| is_control(byte) && byte != b'\t'));
             }
             Ok(Some(record))
         }
-        Ok(Stored::Storefront(id)) => {
+        Ok(RoutingEntry::CustomDomain(id)) => {
             prop_assert!(key.starts_with(DOMAIN_KEY) && !id.as_str().starts_with(DOMAIN_KEY));
             Ok(None)
         }
@@ -193,26 +198,26 @@ fn is_admitted(origin: &Origin, insecure: bool) -> bool {
 
 /// The URL for an upstream is below its origin and base path, both for kv-edge and for the URL
 /// Standard.
-fn stays(backend: &Backend, address: &Address<'_>, query: Option<&str>) -> Law {
-    let sent = backend.join(address.rest, query);
-    let path = sent.strip_prefix(backend.origin().as_str()).unwrap_or_default();
+fn stays(upstream: &Upstream, address: &StorefrontAddress<'_>, query: Option<&str>) -> PropertyResult {
+    let sent = upstream.join(address.rest, query);
+    let path = sent.strip_prefix(upstream.origin().as_str()).unwrap_or_default();
     let path = path.split_once('?').map_or(path, |(path, _)| path);
-    prop_assert_eq!(backend.strip(path), Some(if address.rest.is_empty() { "/" } else { address.rest }));
+    prop_assert_eq!(upstream.strip(path), Some(if address.rest.is_empty() { "/" } else { address.rest }));
     prop_assert_eq!(&*RequestTarget::parse(&sent).path, path, "nothing is left to resolve");
 
     let read = Url::parse(&sent).map_err(|error| TestCaseError::fail(format!("{sent}: {error}")))?;
-    let base = Url::parse(&[backend.origin().as_str(), backend.base()].concat()).expect("a base");
+    let base = Url::parse(&[upstream.origin().as_str(), upstream.base()].concat()).expect("a base");
     prop_assert_eq!(read.origin(), base.origin(), "{}", sent);
     prop_assert_eq!((read.username(), read.password(), read.fragment()), ("", None, None), "{}", sent);
     prop_assert_eq!(read.query().is_some(), query.is_some(), "{}", sent);
     let below =
-        [base.path().strip_suffix('/').filter(|_| backend.base().is_empty()).unwrap_or(base.path()), "/"].concat();
+        [base.path().strip_suffix('/').filter(|_| upstream.base().is_empty()).unwrap_or(base.path()), "/"].concat();
     prop_assert!(read.path().starts_with(&below), "{}: {} is not below {}", sent, read.path(), below);
     Ok(())
 }
 
 /// Each edit is serialized on lines of its own, and no value of one can add another.
-fn lines(edits: &HeaderEdits<'_>) -> Law {
+fn lines(edits: &HeaderEdits<'_>) -> PropertyResult {
     let mut given: Vec<(&str, &str, &str)> = edits.remove.iter().map(|name| ("-", &**name, "")).collect();
     for (sign, fields) in [("=", &edits.set), ("+", &edits.append)] {
         given.extend(fields.iter().map(|(name, value): &(Cow<'_, str>, Cow<'_, str>)| (sign, &**name, &**value)));
@@ -234,7 +239,7 @@ fn last<'e>(edits: &'e HeaderEdits<'_>, name: &str) -> Option<&'e str> {
 
 /// The visitor's claims about proxies are removed, and the true ones have no control
 /// characters.
-fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> Law {
+fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> PropertyResult {
     lines(edits)?;
     for (name, value) in &edits.set {
         let is_own = name.starts_with("x-forwarded-") || name == "forwarded";
@@ -257,12 +262,12 @@ fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> Law {
 fn comes_back(
     case: &Case,
     line: &str,
-    asked: &Asked<'_, Given<'_>>,
-    address: &Address<'_>,
-    record: &Record,
-    settings: &Settings<'_>,
-    plan: &Plan<'_>,
-) -> Law {
+    request: &RoutedRequest<'_, FieldList<'_>>,
+    address: &StorefrontAddress<'_>,
+    record: &StorefrontRecord,
+    settings: &RoutingSettings<'_>,
+    plan: &RequestPlan<'_>,
+) -> PropertyResult {
     prop_assert!(!line.bytes().any(is_control));
     let attributes: Vec<&str> =
         line.split("; ").skip(1).map(|attribute| attribute.split('=').next().unwrap_or_default()).collect();
@@ -271,9 +276,10 @@ fn comes_back(
     let known: Vec<_> = std::iter::once(("cookie".to_owned(), pair.to_owned()))
         .chain(case.request.iter().filter(|(name, _)| name != "cookie").cloned())
         .collect();
-    let fields = Given::new(&known);
-    let again = Asked { method: asked.method, target: asked.target, fields: &fields, has_body: asked.has_body };
-    let again = Plan::new(&again, address, record, settings, || !case.random);
+    let fields = FieldList::new(&known);
+    let again =
+        RoutedRequest { method: request.method, target: request.target, fields: &fields, has_body: request.has_body };
+    let again = RequestPlan::new(&again, address, record, settings, || !case.random);
     let again = again.map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert_eq!((again.target, again.set_cookie), (plan.target, None));
     Ok(())
@@ -281,21 +287,22 @@ fn comes_back(
 
 fn answered(
     case: &Case,
-    plan: &Plan<'_>,
-    asked: &RequestTarget<'_>,
-    address: &Address<'_>,
-    record: &Record,
-    reached: &Reached,
-) -> Law {
-    let targets: Vec<&Target<'_>> = std::iter::once(&plan.target).chain(&plan.others).collect();
+    plan: &RequestPlan<'_>,
+    request_target: &RequestTarget<'_>,
+    address: &StorefrontAddress<'_>,
+    record: &StorefrontRecord,
+    coverage: &Coverage,
+) -> PropertyResult {
+    let targets: Vec<&RouteTarget<'_>> = std::iter::once(&plan.target).chain(&plan.others).collect();
     let (target, is_fallback) = match &record.fallback {
-        Some(Fallback::Backend(backend)) if case.is_fallback => (Target { variant: None, backend }, true),
+        Some(Fallback::Upstream(upstream)) if case.is_fallback => (RouteTarget { variant: None, upstream }, true),
         _ => (**case.served.get(&targets), false),
     };
-    let fields = Given::new(&case.answer);
+    let fields = FieldList::new(&case.answer);
     let set_cookie = plan.set_cookie.as_deref();
-    let answered = Answered { fields: &fields, target, is_fallback, standing: RecordState::Current, set_cookie };
-    let edits = answered.edits(asked, address, record);
+    let answered =
+        ProxiedResponse { fields: &fields, target, is_fallback, record_state: RecordState::Current, set_cookie };
+    let edits = answered.edits(request_target, address, record);
     lines(&edits)?;
     prop_assert_eq!(last(&edits, "x-served-by"), Some("Cloudflare Worker"));
     prop_assert!(last(&edits, "x-storefront-id").is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
@@ -320,13 +327,13 @@ fn answered(
             // The runtime shows bytes that are not UTF-8 as U+FFFD, and a URL with them is
             // passed on unchanged.
             _ if sent.contains(char::REPLACEMENT_CHARACTER) => {}
-            "location" | "content-location" => location(case, sent, rewritten, target.backend, address, reached)?,
+            "location" | "content-location" => location(case, sent, rewritten, target.upstream, address, coverage)?,
             "refresh" => {
                 let url = |value: &str| value.strip_prefix("5; url=").map(|url| url.trim_start().to_owned());
                 if let (Some(sent), Some(Some(rewritten))) = (url(sent), rewritten.map(url))
                     && !sent.starts_with(['"', '\''])
                 {
-                    location(case, &sent, Some(&rewritten), target.backend, address, reached)?;
+                    location(case, &sent, Some(&rewritten), target.upstream, address, coverage)?;
                 }
             }
             _ => {}
@@ -344,12 +351,12 @@ fn location(
     case: &Case,
     sent: &str,
     rewritten: Option<&str>,
-    backend: &Backend,
-    address: &Address<'_>,
-    reached: &Reached,
-) -> Law {
+    upstream: &Upstream,
+    address: &StorefrontAddress<'_>,
+    coverage: &Coverage,
+) -> PropertyResult {
     if let Some(rewritten) = rewritten {
-        count(&reached.rewritten);
+        count(&coverage.rewritten);
         prop_assert!(rewritten.bytes().all(|byte| byte > b' ' && byte != 0x7f), "{:?}", rewritten);
     }
     let Some(visitor) = Url::parse(&case.url).ok().filter(|url| url.as_str() == case.url) else { return Ok(()) };
@@ -359,7 +366,12 @@ fn location(
     };
     if seen.origin() != visitor.origin() {
         let origin = seen.origin().ascii_serialization();
-        prop_assert!(rewritten.is_none() || origin == backend.origin().as_str(), "{:?} leads to {}", rewritten, origin);
+        prop_assert!(
+            rewritten.is_none() || origin == upstream.origin().as_str(),
+            "{:?} leads to {}",
+            rewritten,
+            origin
+        );
         return Ok(());
     }
     // A full URL at the visitor's host stays as it is.
@@ -370,13 +382,13 @@ fn location(
     let is_within = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     prop_assert!(is_in_full || is_within, "{:?} leads to {}", rewritten.unwrap_or(sent), seen);
     if rewritten.is_some() {
-        count(&reached.rewritten_to_visitor);
+        count(&coverage.rewritten_to_visitor);
     }
     Ok(())
 }
 
 /// A cookie has no `Domain`, and under a prefix its last path is the prefix or below it.
-fn stays_in_storefront(cookie: &str, prefix: &str) -> Law {
+fn stays_in_storefront(cookie: &str, prefix: &str) -> PropertyResult {
     let attributes = cookie.split(';').skip(1).map(|attribute| attribute.split_once('=').unwrap_or((attribute, "")));
     let trim = |text: &str| text.trim_matches(|character| character <= ' ').to_owned();
     let attributes: Vec<_> = attributes.map(|(name, value)| (trim(name).to_ascii_lowercase(), trim(value))).collect();

@@ -27,17 +27,17 @@ fn random_requests_and_records_keep_the_laws() {
     let fresh = || RandomState::new().build_hasher().finish();
     let mut seed = env::var("KV_EDGE_FUZZ_SEED")
         .map_or_else(|_| fresh(), |seed| u64::from_str_radix(&seed, 16).expect("a seed as it was shown"));
-    let (cases, mut reached) = (input::cases(), laws::Reached::default());
+    let (cases, mut coverage) = (input::cases(), laws::Coverage::default());
     for _ in 0..batches.max(1) {
         let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 50_000, ..Config::default() };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_be_bytes(); 4].concat());
-        match TestRunner::new_with_rng(config, rng).run(&cases, |case| laws::hold(&case, &reached)) {
-            Ok(()) => reached.batches += 1,
+        match TestRunner::new_with_rng(config, rng).run(&cases, |case| laws::hold(&case, &coverage)) {
+            Ok(()) => coverage.batches += 1,
             Err(TestError::Fail(law, case)) => panic!("{law}\nKV_EDGE_FUZZ_SEED={seed:016x}\n{case:#?}"),
             Err(abort) => panic!("{abort}\nKV_EDGE_FUZZ_SEED={seed:016x}"),
         }
         seed = seed.wrapping_add(1);
     }
-    println!("{} cases: {reached}", reached.batches * u64::from(CASES));
-    reached.assert_all();
+    println!("{} cases: {coverage}", coverage.batches * u64::from(CASES));
+    coverage.assert_all();
 }

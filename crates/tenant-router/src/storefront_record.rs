@@ -4,7 +4,7 @@
 //! is optional; `docs/storefronts.md` describes them. A record is parsed as a whole, and one
 //! fault refuses all of it, because a part of a record could send visitors to the wrong place.
 
-mod read;
+mod parse;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::TenantError;
-use super::access::Access;
-use super::backend::Backend;
+use super::access::AccessRules;
+use super::upstream::Upstream;
 use http_semantics::origin::OriginAllowList;
 use http_semantics::request_target::normalize_escapes;
 use http_semantics::upstream_timeout::UpstreamTimeout;
@@ -34,22 +34,22 @@ pub struct OriginPolicy {
 
 /// The value of a key of `ROUTING_CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
+pub enum RoutingEntry {
     /// The record of a storefront.
-    Record(Box<Record>),
+    Record(Box<StorefrontRecord>),
     /// `{"storefront": "id"}` under the key of a custom domain: the key of the storefront that
     /// the domain belongs to.
-    Storefront(Key<'static>),
+    CustomDomain(Key<'static>),
 }
 
 /// The record of a storefront.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct StorefrontRecord {
     /// The upstream of all paths that no route and no variant serves.
-    origin: Option<Backend>,
+    origin: Option<Upstream>,
     /// Sorted by the length of the path, the longest first.
     routes: Vec<PathRoute>,
-    variants: Vec<Variant>,
+    variants: Vec<SplitVariant>,
     active: Option<usize>,
     /// What decides which variant a visitor gets.
     pub split: Split,
@@ -62,7 +62,7 @@ pub struct Record {
     /// What serves a request if the upstreams fail.
     pub fallback: Option<Fallback>,
     /// Which visitors are admitted.
-    pub access: Option<Access>,
+    pub access: Option<AccessRules>,
 }
 
 /// A part of a storefront that an upstream of its own serves.
@@ -71,16 +71,16 @@ struct PathRoute {
     /// The path of the route: it starts with `/` and does not end with it, or is empty for all
     /// paths.
     path: String,
-    backend: Backend,
+    upstream: Upstream,
 }
 
 /// One of several upstreams between which visitors are split.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variant {
+pub struct SplitVariant {
     /// The name, as in `X-Variant`.
     pub name: String,
     /// The upstream.
-    pub backend: Backend,
+    pub upstream: Upstream,
     /// The weight. The share of the visitors is the weight divided by the sum of all weights.
     pub weight: u32,
 }
@@ -113,7 +113,7 @@ pub struct FieldEdits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fallback {
     /// Another upstream.
-    Backend(Backend),
+    Upstream(Upstream),
     /// The key of a page in `assets`, which is served with status 503.
     Page(Key<'static>),
 }
@@ -122,7 +122,7 @@ pub enum Fallback {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serving<'r> {
     /// One upstream.
-    One(&'r Backend),
+    One(&'r Upstream),
     /// The visitor's variant.
     Variants,
 }
@@ -149,7 +149,7 @@ impl fmt::Display for RecordError {
     }
 }
 
-impl Stored {
+impl RoutingEntry {
     /// Parses the value of a key. Without a policy, every valid origin is admitted.
     ///
     /// # Errors
@@ -160,14 +160,14 @@ impl Stored {
             let faults = vec![Fault { path: String::new(), problem: Cow::Owned(problem) }];
             return Err(RecordError { faults, is_refused: false });
         }
-        schema::read(json, |root| read::stored(key, root, policy)).map_err(|faults| {
-            let is_refused = faults.iter().all(|fault| fault.problem == read::NOT_ADMITTED);
+        schema::read(json, |root| parse::stored(key, root, policy)).map_err(|faults| {
+            let is_refused = faults.iter().all(|fault| fault.problem == parse::NOT_ADMITTED);
             RecordError { faults, is_refused }
         })
     }
 }
 
-impl Record {
+impl StorefrontRecord {
     /// Returns what serves a path below the storefront (empty, or starting with `/`), or `None`
     /// if nothing does.
     ///
@@ -181,7 +181,7 @@ impl Record {
                 rest.strip_prefix(route.path.as_str()).is_some_and(|after| after.is_empty() || after.starts_with('/'))
             };
             if let Some(route) = self.routes.iter().find(is_below) {
-                return Some(Serving::One(&route.backend));
+                return Some(Serving::One(&route.upstream));
             }
         }
         if self.active.is_some() || self.variants.iter().any(|variant| variant.weight > 0) {
@@ -192,20 +192,20 @@ impl Record {
 
     /// Returns the variants in the order of the record.
     #[must_use]
-    pub fn variants(&self) -> &[Variant] {
+    pub fn variants(&self) -> &[SplitVariant] {
         &self.variants
     }
 
     /// Returns the variant that all visitors get, if the record names one.
     #[must_use]
-    pub fn active(&self) -> Option<&Variant> {
+    pub fn active(&self) -> Option<&SplitVariant> {
         self.variants.get(self.active?)
     }
 
     /// Returns all upstreams except the fallback.
-    pub fn backends(&self) -> impl Iterator<Item = &Backend> {
-        let routes = self.routes.iter().map(|route| &route.backend);
-        let variants = self.variants.iter().map(|variant| &variant.backend);
+    pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        let routes = self.routes.iter().map(|route| &route.upstream);
+        let variants = self.variants.iter().map(|variant| &variant.upstream);
         routes.chain(variants).chain(&self.origin)
     }
 }
@@ -219,8 +219,8 @@ impl OriginPolicy {
         Self { allowed: OriginAllowList::parse(routing_origins, bare), insecure }
     }
 
-    fn admits(&self, backend: &Backend) -> bool {
-        self.allowed.admits(backend.origin()) && (self.insecure || backend.origin().is_secure())
+    fn admits(&self, upstream: &Upstream) -> bool {
+        self.allowed.admits(upstream.origin()) && (self.insecure || upstream.origin().is_secure())
     }
 }
 

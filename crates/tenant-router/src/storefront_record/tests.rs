@@ -1,17 +1,17 @@
 use super::*;
-use crate::access::{Country, IpRange, Who};
+use crate::access::{Country, IpRange, VisitorSet};
 
 fn policy() -> OriginPolicy {
     OriginPolicy::parse("a.example, https://b.example:8443, *.shops.example, http://127.0.0.1:8788", false)
 }
 
-pub(super) fn parsed(key: &str, json: &str) -> Result<Stored, RecordError> {
-    Stored::parse(key, json, Some(&policy()))
+pub(super) fn parsed(key: &str, json: &str) -> Result<RoutingEntry, RecordError> {
+    RoutingEntry::parse(key, json, Some(&policy()))
 }
 
-fn record(json: &str) -> Record {
+fn record(json: &str) -> StorefrontRecord {
     match parsed("shop", json) {
-        Ok(Stored::Record(record)) => *record,
+        Ok(RoutingEntry::Record(record)) => *record,
         other => panic!("{json}: {other:?}"),
     }
 }
@@ -20,11 +20,11 @@ pub(super) fn faults(key: &str, json: &str) -> Vec<String> {
     parsed(key, json).map_or_else(|error| error.faults.iter().map(ToString::to_string).collect(), |_| Vec::new())
 }
 
-fn backend(url: &str) -> Backend {
-    Backend::parse(url).unwrap()
+fn upstream(url: &str) -> Upstream {
+    Upstream::parse(url).unwrap()
 }
 
-const BARE: Record = Record {
+const BARE: StorefrontRecord = StorefrontRecord {
     origin: None,
     routes: Vec::new(),
     variants: Vec::new(),
@@ -39,7 +39,7 @@ const BARE: Record = Record {
 
 #[test]
 fn the_documented_form_is_a_record() {
-    let bare = Record { origin: Some(backend("https://a.example")), ..BARE };
+    let bare = StorefrontRecord { origin: Some(upstream("https://a.example")), ..BARE };
     assert_eq!(record(r#"{"origin": "https://a.example"}"#), bare);
     assert_eq!(record(r#" {"$schema": 7, "origin": "HTTPS://A.example:443/"} "#), bare);
 }
@@ -72,16 +72,16 @@ fn every_member_is_read() {
             }
         }"#,
     );
-    let variant = |name: &str, url: &str, weight| Variant { name: name.into(), backend: backend(url), weight };
-    let who = |country: &str, ips: &str| Who {
+    let variant = |name: &str, url: &str, weight| SplitVariant { name: name.into(), upstream: upstream(url), weight };
+    let who = |country: &str, ips: &str| VisitorSet {
         countries: vec![Country::parse(country).unwrap()],
         ranges: vec![IpRange::parse(ips).unwrap()],
     };
-    let expected = Record {
-        origin: Some(backend("https://a.example/base")),
+    let expected = StorefrontRecord {
+        origin: Some(upstream("https://a.example/base")),
         routes: vec![
-            PathRoute { path: "/admin".into(), backend: backend("https://x.shops.example/y") },
-            PathRoute { path: "/a".into(), backend: backend("https://b.example:8443") },
+            PathRoute { path: "/admin".into(), upstream: upstream("https://x.shops.example/y") },
+            PathRoute { path: "/a".into(), upstream: upstream("https://b.example:8443") },
         ],
         variants: vec![
             variant("blue", "https://blue.shops.example", 1_000_000),
@@ -96,12 +96,12 @@ fn every_member_is_read() {
         response_fields: FieldEdits { set: vec![("x-b".into(), String::new())], remove: vec!["set-cookie".into()] },
         timeout: Some(UpstreamTimeout::from_milliseconds(60_000)),
         fallback: Some(Fallback::Page(Key::literal("maintenance.html"))),
-        access: Some(Access { allow: Some(who("CH", "10.0.0.0/8")), deny: who("T1", "2001:db8::1") }),
+        access: Some(AccessRules { allow: Some(who("CH", "10.0.0.0/8")), deny: who("T1", "2001:db8::1") }),
     };
     assert_eq!(full, expected);
-    let backends: Vec<_> = full.backends().map(|backend| backend.origin().as_str()).collect();
+    let upstreams: Vec<_> = full.upstreams().map(|upstream| upstream.origin().as_str()).collect();
     assert_eq!(
-        backends,
+        upstreams,
         [
             "https://x.shops.example",
             "https://b.example:8443",
@@ -190,7 +190,7 @@ fn an_origin_that_is_not_admitted_refuses_the_whole_record() {
 fn http_is_admitted_with_routing_insecure_only() {
     let is_admitted = |list: &str, insecure: bool, origin: &str| {
         let json = format!(r#"{{"origin": "{origin}"}}"#);
-        Stored::parse("shop", &json, Some(&OriginPolicy::parse(list, insecure))).is_ok()
+        RoutingEntry::parse("shop", &json, Some(&OriginPolicy::parse(list, insecure))).is_ok()
     };
     for (list, origin, secure, insecure) in [
         ("http://127.0.0.1:8788", "http://127.0.0.1:8788", false, true),
@@ -226,16 +226,16 @@ fn a_record_with_other_faults_too_is_broken_and_not_refused() {
 #[test]
 fn without_a_policy_every_origin_will_do() {
     let json = r#"{"origin": "http://127.0.0.1:1", "fallback": "https://[::1]"}"#;
-    assert!(Stored::parse("shop", json, None).is_ok());
-    assert!(!Stored::parse("shop", r#"{"origin": "ftp://a.example"}"#, None).unwrap_err().is_refused);
+    assert!(RoutingEntry::parse("shop", json, None).is_ok());
+    assert!(!RoutingEntry::parse("shop", r#"{"origin": "ftp://a.example"}"#, None).unwrap_err().is_refused);
 }
 
 #[test]
 fn a_custom_domain_names_a_storefront_and_nothing_else() {
     let stored = parsed("domain:www.a.example", r#"{"storefront": "shop"}"#);
-    assert_eq!(stored, Ok(Stored::Storefront(Key::literal("shop"))));
+    assert_eq!(stored, Ok(RoutingEntry::CustomDomain(Key::literal("shop"))));
     let own = parsed("domain:www.a.example", r#"{"origin": "https://a.example"}"#);
-    assert!(matches!(own, Ok(Stored::Record(_))), "{own:?}");
+    assert!(matches!(own, Ok(RoutingEntry::Record(_))), "{own:?}");
     let elsewhere =
         "storefront: only a custom domain, under a key that starts with \"domain:\", names another storefront";
     for (key, json, expected) in [
@@ -271,10 +271,10 @@ fn a_record_has_128_kib_at_most() {
 }
 
 /// Returns what serves a path: host and base path of an upstream, or `variants`.
-fn serving(record: &Record, rest: &str) -> String {
+fn serving(record: &StorefrontRecord, rest: &str) -> String {
     match record.serving(rest) {
-        Some(Serving::One(backend)) => {
-            let url = [backend.origin().as_str(), backend.base()].concat();
+        Some(Serving::One(upstream)) => {
+            let url = [upstream.origin().as_str(), upstream.base()].concat();
             url.trim_start_matches("https://").trim_end_matches(".shops.example").to_owned()
         }
         Some(Serving::Variants) => "variants".to_owned(),
@@ -285,7 +285,7 @@ fn serving(record: &Record, rest: &str) -> String {
 const ROUTES: [(&str, &str); 5] =
     [("/admin", "admin"), ("/admin/api/", "api"), ("/stat", "stat"), ("/a%2Fb", "escaped"), ("/a//b", "empty")];
 
-fn routed(routes: impl Iterator<Item = (&'static str, &'static str)>, others: &str) -> Record {
+fn routed(routes: impl Iterator<Item = (&'static str, &'static str)>, others: &str) -> StorefrontRecord {
     let routes =
         routes.map(|(path, host)| format!(r#"{{"path": "{path}", "origin": "https://{host}.shops.example"}}"#));
     record(&format!(r#"{{"routes": [{}], {others}}}"#, routes.collect::<Vec<_>>().join(",")))

@@ -7,7 +7,7 @@ fn what_splits_visitors_decides_and_where_it_says_nothing_the_cookie_does() {
     let greens = cookie.split_once(';').unwrap().0;
     let twice = format!("uid=1; {greens}");
     for (split, fields, variant, sets_cookie) in [
-        (r#"{"by": "cookie"}"#, &[] as GivenFields<'_>, "blue", true),
+        (r#"{"by": "cookie"}"#, &[] as FieldSlice<'_>, "blue", true),
         (r#"{"by": "cookie"}"#, &[("cookie", greens)], "green", false),
         (r#"{"by": "cookie"}"#, &[("x-group", "green")], "blue", true),
         (r#"{"by": "header", "name": "X-Group"}"#, &[("x-group", " green ")], "green", false),
@@ -30,8 +30,12 @@ fn what_splits_visitors_decides_and_where_it_says_nothing_the_cookie_does() {
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", greens)], "green", false),
     ] {
         let record = record(&format!(r#""split": {split}, {SPLIT}"#));
-        let seen = Request { fields, ..GET }.planned(&record).unwrap();
-        assert_eq!((seen.target.as_str(), seen.set_cookie.is_some()), (variant, sets_cookie), "{split} {fields:?}");
+        let summary = TestRequest { fields, ..GET }.planned(&record).unwrap();
+        assert_eq!(
+            (summary.target.as_str(), summary.set_cookie.is_some()),
+            (variant, sets_cookie),
+            "{split} {fields:?}"
+        );
     }
 }
 
@@ -40,16 +44,16 @@ fn the_others_are_those_with_a_weight_and_not_the_chosen_one() {
     let weights = |red| SPLIT.replace("https://red.example\"", &format!("https://red.example\", \"weight\": {red}"));
     let by_header = r#""split": {"by": "header", "name": "x-group"}"#;
     for (members, fields, chosen, others) in [
-        (weights(0), &[] as GivenFields<'_>, "blue", &["green"] as &[_]),
+        (weights(0), &[] as FieldSlice<'_>, "blue", &["green"] as &[_]),
         (weights(1), &[], "blue", &["green", "red"]),
         (weights(1_000_000), &[], "red", &["blue", "green"]),
         (format!("{by_header}, {}", weights(1)), &[("x-group", "red")], "red", &["blue", "green"]),
         (format!("{by_header}, {}", weights(0)), &[("x-group", "green")], "green", &["blue"]),
         (format!(r#""active": "blue", {}"#, weights(1)), &[], "blue", &[]),
     ] {
-        let seen = Request { fields, ..GET }.planned(&record(&members)).unwrap();
-        assert_eq!(seen.target, chosen, "{members}");
-        let mut sorted = seen.others.clone();
+        let summary = TestRequest { fields, ..GET }.planned(&record(&members)).unwrap();
+        assert_eq!(summary.target, chosen, "{members}");
+        let mut sorted = summary.others.clone();
         sorted.sort();
         assert_eq!(sorted, others, "{members}");
     }
@@ -65,11 +69,11 @@ fn the_first_of_the_others_is_whom_the_visitor_would_get_without_the_chosen_one(
         record(&format!(r#""variants": [{}]"#, ["a", "b", "c", "d"].map(variant).join(",")))
     };
     for random in 0..64 {
-        let visitor = Request { random, ..GET };
-        let seen = visitor.planned(&weights(None)).unwrap();
-        let without = visitor.planned(&weights(Some(&seen.target))).unwrap();
-        assert_eq!(seen.others.first(), Some(&without.target), "{random}");
-        assert_eq!(seen.others.get(1..), Some(without.others.as_slice()), "{random}");
+        let visitor = TestRequest { random, ..GET };
+        let summary = visitor.planned(&weights(None)).unwrap();
+        let without = visitor.planned(&weights(Some(&summary.target))).unwrap();
+        assert_eq!(summary.others.first(), Some(&without.target), "{random}");
+        assert_eq!(summary.others.get(1..), Some(without.others.as_slice()), "{random}");
     }
 }
 
@@ -78,9 +82,9 @@ fn the_active_variant_serves_all_visitors_without_a_cookie() {
     for active in ["blue", "green", "red"] {
         let record = record(&format!(r#""active": "{active}", {SPLIT}"#));
         let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
-        for fields in [&[] as GivenFields<'_>, &[("cookie", cookie.as_str())], &[("x-group", "green")]] {
-            let seen = Request { fields, has_key: false, token: None, ..GET }.planned(&record).unwrap();
-            assert_eq!((seen.target.as_str(), seen.set_cookie), (active, None));
+        for fields in [&[] as FieldSlice<'_>, &[("cookie", cookie.as_str())], &[("x-group", "green")]] {
+            let summary = TestRequest { fields, has_key: false, token: None, ..GET }.planned(&record).unwrap();
+            assert_eq!((summary.target.as_str(), summary.set_cookie), (active, None));
         }
     }
 }
@@ -91,7 +95,7 @@ fn a_variant_is_forced_with_the_token_only() {
     let routed = record(r#""origin": "https://a.example""#);
     let right = ("x-force-variant-token", TOKEN);
     for (record, fields, token, expected) in [
-        (&split, &[("x-force-variant", "green"), right] as GivenFields<'_>, Some(TOKEN), Ok("green")),
+        (&split, &[("x-force-variant", "green"), right] as FieldSlice<'_>, Some(TOKEN), Ok("green")),
         (&split, &[("x-force-variant", " red "), right], Some(TOKEN), Ok("red")),
         (&active, &[("x-force-variant", "green"), right], Some(TOKEN), Ok("green")),
         (&split, &[right], Some(TOKEN), Ok("blue")),
@@ -123,13 +127,13 @@ fn a_variant_is_forced_with_the_token_only() {
             Err(TenantError::ForceUnauthorized),
         ),
     ] {
-        let seen = Request { fields, token, ..GET }.planned(record);
-        if let Ok(seen) = &seen
+        let summary = TestRequest { fields, token, ..GET }.planned(record);
+        if let Ok(summary) = &summary
             && fields.iter().any(|(name, _)| *name == "x-force-variant")
         {
-            assert_eq!((seen.others.len(), &seen.set_cookie), (0, &None), "{fields:?}");
+            assert_eq!((summary.others.len(), &summary.set_cookie), (0, &None), "{fields:?}");
         }
-        assert_eq!(seen.map(|seen| seen.target), expected.map(str::to_owned), "{fields:?} {token:?}");
+        assert_eq!(summary.map(|summary| summary.target), expected.map(str::to_owned), "{fields:?} {token:?}");
     }
 }
 
@@ -137,10 +141,10 @@ fn a_variant_is_forced_with_the_token_only() {
 fn a_visitor_with_a_cookie_keeps_its_variant_and_gets_no_new_one() {
     let record = record(SPLIT);
     for random in 0..64 {
-        let first = Request { random, ..GET }.planned(&record).unwrap();
+        let first = TestRequest { random, ..GET }.planned(&record).unwrap();
         let line = first.set_cookie.unwrap();
         let cookie = line.split_once(';').unwrap().0;
-        let again = Request { fields: &[("cookie", cookie)], random: 99, ..GET }.planned(&record).unwrap();
+        let again = TestRequest { fields: &[("cookie", cookie)], random: 99, ..GET }.planned(&record).unwrap();
         assert_eq!((again.target, again.set_cookie), (first.target, None));
     }
 }
@@ -154,7 +158,7 @@ fn a_forged_cookie_is_ignored_and_replaced() {
     let valid = of("shop", &key());
     assert_eq!(target(&record, &[("cookie", &valid)]), Ok("green".into()));
     for forged in [of("shop2", &key()), of("shop", &VisitorKey::derive("other")), valid.replace("000002", "000004")] {
-        let seen = Request { fields: &[("cookie", &forged)], ..GET }.planned(&record).unwrap();
-        assert_eq!((seen.target.as_str(), seen.set_cookie.is_some()), ("blue", true), "{forged}");
+        let summary = TestRequest { fields: &[("cookie", &forged)], ..GET }.planned(&record).unwrap();
+        assert_eq!((summary.target.as_str(), summary.set_cookie.is_some()), ("blue", true), "{forged}");
     }
 }

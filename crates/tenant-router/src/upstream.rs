@@ -5,7 +5,7 @@ use http_semantics::request_target::has_dot_segments;
 
 /// The address of an upstream, as a record names it: `https://a.example/shop/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
+pub struct Upstream {
     origin: Origin,
     /// The base path without a trailing slash: empty, or starting with `/`.
     base: String,
@@ -13,7 +13,7 @@ pub struct Backend {
 
 /// Why a string is not the address of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BackendError {
+pub enum InvalidUpstream {
     /// The string does not start with an http(s) origin.
     #[error(transparent)]
     Origin(#[from] OriginError),
@@ -22,17 +22,17 @@ pub enum BackendError {
     Base,
 }
 
-impl Backend {
+impl Upstream {
     /// Parses `https://host:port/base/path`.
     ///
     /// # Errors
-    /// [`BackendError`] if the origin is invalid, or the path has dot segments, `\`, a query or
+    /// [`InvalidUpstream`] if the origin is invalid, or the path has dot segments, `\`, a query or
     /// a fragment. None of these can be meant in a record.
-    pub fn parse(url: &str) -> Result<Self, BackendError> {
+    pub fn parse(url: &str) -> Result<Self, InvalidUpstream> {
         let (origin, path) = Origin::split(url)?;
         let is_clean = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\'));
         if !is_clean || has_dot_segments(path) {
-            return Err(BackendError::Base);
+            return Err(InvalidUpstream::Base);
         }
         Ok(Self { origin, base: path.strip_suffix('/').unwrap_or(path).to_owned() })
     }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_path_is_joined_behind_the_base_path_byte_for_byte() {
-        for (backend, rest, query, url) in [
+        for (upstream, rest, query, url) in [
             ("https://a.example", "", None, "https://a.example/"),
             ("https://a.example/", "/", None, "https://a.example/"),
             ("https://a.example", "/x/y", Some("q=1&r=%20"), "https://a.example/x/y?q=1&r=%20"),
@@ -104,22 +104,22 @@ mod tests {
             ("https://a.example/x/http://y", "/x", None, "https://a.example/x/http://y/x"),
             ("https://a.example/shop", "/x", Some("http://b.example/"), "https://a.example/shop/x?http://b.example/"),
         ] {
-            assert_eq!(Backend::parse(backend).unwrap().join(rest, query), url, "{backend} {rest}");
+            assert_eq!(Upstream::parse(upstream).unwrap().join(rest, query), url, "{upstream} {rest}");
         }
     }
 
     #[test]
     fn a_base_path_with_a_query_a_fragment_or_dot_segments_is_a_mistake() {
         for url in ["/x?y", "#f", "/a/../x", "/%2e%2e/x", "/a b", "/a\\b"] {
-            assert_eq!(Backend::parse(&format!("https://a.example{url}")), Err(BackendError::Base), "{url}");
+            assert_eq!(Upstream::parse(&format!("https://a.example{url}")), Err(InvalidUpstream::Base), "{url}");
         }
-        assert_eq!(Backend::parse("a.example"), Err(BackendError::Origin(OriginError::Scheme)));
-        assert_eq!(Backend::parse("https://u@a.example"), Err(BackendError::Origin(OriginError::UserInfo)));
+        assert_eq!(Upstream::parse("a.example"), Err(InvalidUpstream::Origin(OriginError::Scheme)));
+        assert_eq!(Upstream::parse("https://u@a.example"), Err(InvalidUpstream::Origin(OriginError::UserInfo)));
     }
 
     #[test]
     fn only_a_path_below_the_base_path_is_stripped() {
-        let shop = Backend::parse("https://a.example/shop/").unwrap();
+        let shop = Upstream::parse("https://a.example/shop/").unwrap();
         for (path, rest) in
             [("/shop", Some("")), ("/shop/", Some("/")), ("/shop//x", Some("//x")), ("/shops", None), ("/", None)]
         {
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn an_https_server_is_at_its_http_origin_too() {
-        let is_at = |backend: &str, url: &str| Backend::parse(backend).unwrap().is_at(&Origin::split(url).unwrap().0);
+        let is_at =
+            |upstream: &str, url: &str| Upstream::parse(upstream).unwrap().is_at(&Origin::split(url).unwrap().0);
         assert!(is_at("https://a.example", "https://A.example:443"));
         assert!(is_at("https://a.example", "http://a.example"));
         assert!(is_at("http://a.example:8080", "http://a.example:8080"));
@@ -145,11 +146,11 @@ mod tests {
             base in "(/[!-.0-9A-Z_a-z]{1,6}){0,3}/?",
             rest in "(/[!-~]{0,8}){0,4}",
         ) {
-            if let Ok(backend) = Backend::parse(&format!("https://a.example{base}")) {
-                let url = backend.join(&rest, None);
+            if let Ok(upstream) = Upstream::parse(&format!("https://a.example{base}")) {
+                let url = upstream.join(&rest, None);
                 let (origin, path) = Origin::split(&url).unwrap();
-                prop_assert!(backend.is_at(&origin));
-                prop_assert_eq!(backend.strip(path), Some(if rest.is_empty() { "/" } else { rest.as_str() }));
+                prop_assert!(upstream.is_at(&origin));
+                prop_assert_eq!(upstream.strip(path), Some(if rest.is_empty() { "/" } else { rest.as_str() }));
             }
         }
     }

@@ -3,18 +3,18 @@
 #[cfg(test)]
 mod tests;
 
-use super::address::{Address, id_field};
-use super::backend::Backend;
-use super::plan::Target;
-use super::record::{Record, Serving, Variant};
-use super::view::{Backends, View, has_domain};
+use super::request_plan::RouteTarget;
+use super::storefront_address::{StorefrontAddress, id_field};
+use super::storefront_record::{Serving, SplitVariant, StorefrontRecord};
+use super::upstream::Upstream;
+use super::view::{ReachableUpstreams, VisitorView, has_domain};
 use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop};
 use http_semantics::request_target::RequestTarget;
 use kv_store::record_cache::RecordState;
 
 /// The response fields that this module reads, separated by commas: hop-by-hop fields that the
 /// runtime passes on, fields that are rewritten, and fields that only kv-edge may set.
-pub const LOOKED_FOR: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
+pub const RESPONSE_FIELDS: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
                               location,content-location,refresh,set-cookie,x-variant,routing-source,\
                               service-worker-allowed,clear-site-data,cache-control";
 
@@ -29,20 +29,20 @@ pub const SERVED_BY: &str = "Cloudflare Worker";
 pub const ROUTING_SOURCE: &str = "routing-source";
 
 /// An upstream response, and how it came about.
-pub struct Answered<'a, F> {
+pub struct ProxiedResponse<'a, F> {
     /// The header fields of the response.
     pub fields: &'a F,
     /// The upstream that sent it.
-    pub target: Target<'a>,
+    pub target: RouteTarget<'a>,
     /// True if that upstream is the record's fallback.
     pub is_fallback: bool,
     /// Whether the record is the one in KV, the last valid one, or stale.
-    pub standing: RecordState,
+    pub record_state: RecordState,
     /// The `Set-Cookie` for a new visitor.
     pub set_cookie: Option<&'a str>,
 }
 
-impl<F: Fields> Answered<'_, F> {
+impl<F: Fields> ProxiedResponse<'_, F> {
     /// Returns the edits of the response, in this order:
     ///
     /// 1. Hop-by-hop fields and `Alt-Svc` are removed; the latter would lead around kv-edge
@@ -54,9 +54,9 @@ impl<F: Fields> Answered<'_, F> {
     #[must_use]
     pub fn edits<'e>(
         &'e self,
-        asked: &'e RequestTarget<'_>,
-        address: &'e Address<'_>,
-        record: &'e Record,
+        target: &'e RequestTarget<'_>,
+        address: &'e StorefrontAddress<'_>,
+        record: &'e StorefrontRecord,
     ) -> HeaderEdits<'e> {
         let mut edits = HeaderEdits::default();
         remove_hop_by_hop(self.fields, true, &mut edits);
@@ -70,7 +70,7 @@ impl<F: Fields> Answered<'_, F> {
                 edits.remove(name);
             }
         }
-        self.make_visible(asked, address, record, &mut edits);
+        self.rewrite_urls(target, address, record, &mut edits);
 
         let own = &record.response_fields;
         for name in &own.remove {
@@ -95,7 +95,7 @@ impl<F: Fields> Answered<'_, F> {
             None if self.fields.has("x-variant") => edits.remove("x-variant"),
             None => {}
         }
-        match source(self.standing, self.is_fallback) {
+        match source(self.record_state, self.is_fallback) {
             Some(source) => edits.set(ROUTING_SOURCE, source),
             None if self.fields.has(ROUTING_SOURCE) => edits.remove(ROUTING_SOURCE),
             None => {}
@@ -106,26 +106,27 @@ impl<F: Fields> Answered<'_, F> {
         edits
     }
 
-    fn make_visible<'e>(
+    fn rewrite_urls<'e>(
         &'e self,
-        asked: &RequestTarget<'_>,
-        address: &Address<'_>,
-        record: &Record,
+        target: &RequestTarget<'_>,
+        address: &StorefrontAddress<'_>,
+        record: &StorefrontRecord,
         edits: &mut HeaderEdits<'e>,
     ) {
-        let backend = self.target.backend;
-        let url = backend.join(address.rest, None);
-        let path = url.strip_prefix(backend.origin().as_str()).unwrap_or_default();
-        let view = View { scheme: asked.scheme, host: asked.authority, prefix: address.prefix, backend, path };
-        let backends = Reachable { record, asked: backend, is_fallback: self.is_fallback };
+        let upstream = self.target.upstream;
+        let url = upstream.join(address.rest, None);
+        let path = url.strip_prefix(upstream.origin().as_str()).unwrap_or_default();
+        let view =
+            VisitorView { scheme: target.scheme, host: target.authority, prefix: address.prefix, upstream, path };
+        let upstreams = StorefrontUpstreams { record, served_by: upstream, is_fallback: self.is_fallback };
         // Rewriting a URL with lost bytes would make it another URL.
         let url_field = |name: &str| self.fields.get(name).filter(|value| !value.contains(LOST_BYTES));
         for name in ["location", "content-location"] {
-            if let Some(field) = url_field(name).and_then(|value| view.location(&value, &backends)) {
+            if let Some(field) = url_field(name).and_then(|value| view.location(&value, &upstreams)) {
                 edits.set(name, field);
             }
         }
-        if let Some(field) = url_field("refresh").and_then(|value| view.refresh(&value, &backends)) {
+        if let Some(field) = url_field("refresh").and_then(|value| view.refresh(&value, &upstreams)) {
             edits.set("refresh", field);
         }
         if self.fields.has("set-cookie") {
@@ -151,8 +152,8 @@ impl<F: Fields> Answered<'_, F> {
 /// The value of [`ROUTING_SOURCE`] for a response of the record's fallback.
 pub const FALLBACK: &str = "fallback";
 
-fn source(standing: RecordState, is_fallback: bool) -> Option<&'static str> {
-    match (standing, is_fallback) {
+fn source(record_state: RecordState, is_fallback: bool) -> Option<&'static str> {
+    match (record_state, is_fallback) {
         (_, true) => Some(FALLBACK),
         (RecordState::LastKnownGood, false) => Some("last-good"),
         (RecordState::Stale, false) => Some("stale"),
@@ -161,41 +162,41 @@ fn source(standing: RecordState, is_fallback: bool) -> Option<&'static str> {
 }
 
 /// The upstreams of a storefront, and which paths reach them.
-struct Reachable<'a> {
-    record: &'a Record,
-    asked: &'a Backend,
+struct StorefrontUpstreams<'a> {
+    record: &'a StorefrontRecord,
+    served_by: &'a Upstream,
     is_fallback: bool,
 }
 
-impl Reachable<'_> {
+impl StorefrontUpstreams<'_> {
     /// Returns true if the visitor's next request can reach this upstream as a variant. A
     /// visitor whom a variant served reaches only that one: a redirect to another variant would
     /// lead them back to their own. A visitor whom none served may reach each variant that they
     /// can get.
-    fn reaches_variant(&self, backend: &Backend) -> bool {
-        let is = |variant: &Variant, backend: &Backend| variant.backend == *backend;
+    fn reaches_variant(&self, upstream: &Upstream) -> bool {
+        let is = |variant: &SplitVariant, upstream: &Upstream| variant.upstream == *upstream;
         let variants = self.record.variants();
-        if variants.iter().any(|variant| is(variant, self.asked)) {
-            return backend == self.asked;
+        if variants.iter().any(|variant| is(variant, self.served_by)) {
+            return upstream == self.served_by;
         }
         match self.record.active() {
-            Some(active) => is(active, backend),
-            None => variants.iter().any(|variant| variant.weight > 0 && is(variant, backend)),
+            Some(active) => is(active, upstream),
+            None => variants.iter().any(|variant| variant.weight > 0 && is(variant, upstream)),
         }
     }
 }
 
-impl Backends for Reachable<'_> {
-    fn all(&self) -> impl Iterator<Item = &Backend> {
-        self.record.backends()
+impl ReachableUpstreams for StorefrontUpstreams<'_> {
+    fn all(&self) -> impl Iterator<Item = &Upstream> {
+        self.record.upstreams()
     }
 
-    fn reaches(&self, rest: &str, backend: &Backend) -> bool {
+    fn reaches(&self, rest: &str, upstream: &Upstream) -> bool {
         // The fallback stands in for all other upstreams.
-        (self.is_fallback && backend == self.asked)
+        (self.is_fallback && upstream == self.served_by)
             || match self.record.serving(rest) {
-                Some(Serving::One(serving)) => serving == backend,
-                Some(Serving::Variants) => self.reaches_variant(backend),
+                Some(Serving::One(serving)) => serving == upstream,
+                Some(Serving::Variants) => self.reaches_variant(upstream),
                 None => false,
             }
     }

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::address::Named;
-use crate::record::Stored;
+use crate::storefront_address::HostMatch;
+use crate::storefront_record::RoutingEntry;
 use http_semantics::fields::HeaderSection;
 use http_semantics::origin::Origin;
 use kv_store::limits::Key;
@@ -20,12 +20,12 @@ const SPLIT: &str = r#""variants": [
     {"name": "red", "origin": "https://red.example"}
 ]"#;
 
-type GivenFields<'a> = &'a [(&'static str, &'a str)];
+type FieldSlice<'a> = &'a [(&'static str, &'a str)];
 
-fn record(members: &str) -> Record {
-    match Stored::parse("shop", &format!("{{{members}}}"), None).unwrap() {
-        Stored::Record(record) => *record,
-        Stored::Storefront(_) => unreachable!(),
+fn record(members: &str) -> StorefrontRecord {
+    match RoutingEntry::parse("shop", &format!("{{{members}}}"), None).unwrap() {
+        RoutingEntry::Record(record) => *record,
+        RoutingEntry::CustomDomain(_) => unreachable!(),
     }
 }
 
@@ -34,53 +34,53 @@ fn key() -> VisitorKey {
 }
 
 /// One request to `/stores/shop/x`.
-struct Request<'a> {
+struct TestRequest<'a> {
     method: &'a str,
-    fields: GivenFields<'a>,
+    fields: FieldSlice<'a>,
     has_body: bool,
     token: Option<&'a str>,
     has_key: bool,
     random: u64,
 }
 
-const GET: Request<'static> =
-    Request { method: "GET", fields: &[], has_body: false, token: Some(TOKEN), has_key: true, random: 7 };
+const GET: TestRequest<'static> =
+    TestRequest { method: "GET", fields: &[], has_body: false, token: Some(TOKEN), has_key: true, random: 7 };
 
 /// The parts of a plan that the tests compare.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct PlanSummary {
     target: String,
     others: Vec<String>,
     set_cookie: Option<String>,
     timeout: Duration,
-    body: Body,
+    body: BodyMode,
     may_resend: bool,
 }
 
-impl Request<'_> {
-    fn planned(&self, record: &Record) -> Result<Seen, TenantError> {
+impl TestRequest<'_> {
+    fn planned(&self, record: &StorefrontRecord) -> Result<PlanSummary, TenantError> {
         self.planned_at("https://v.example/stores/shop/x", record)
     }
 
-    fn planned_at(&self, url: &str, record: &Record) -> Result<Seen, TenantError> {
+    fn planned_at(&self, url: &str, record: &StorefrontRecord) -> Result<PlanSummary, TenantError> {
         let (target, fields, key) = (RequestTarget::parse(url), HeaderSection::from(self.fields), key());
-        let address = Address::by_path(&target.path).unwrap();
-        let asked = Asked { method: self.method, target: &target, fields: &fields, has_body: self.has_body };
-        let settings = Settings {
+        let address = StorefrontAddress::by_path(&target.path).unwrap();
+        let request = RoutedRequest { method: self.method, target: &target, fields: &fields, has_body: self.has_body };
+        let settings = RoutingSettings {
             token: self.token,
             visitor_key: Some(&key).filter(|_| self.has_key),
             timeout: UpstreamTimeout::from_milliseconds(5000),
         };
-        let plan = Plan::new(&asked, &address, record, &settings, || self.random)?;
-        let name = |target: &Target<'_>| match target.variant {
+        let plan = RequestPlan::new(&request, &address, record, &settings, || self.random)?;
+        let name = |target: &RouteTarget<'_>| match target.variant {
             Some(variant) => {
-                assert_eq!(target.backend.origin().as_str(), format!("https://{variant}.example"));
+                assert_eq!(target.upstream.origin().as_str(), format!("https://{variant}.example"));
                 variant.to_owned()
             }
-            None => target.backend.origin().as_str().to_owned(),
+            None => target.upstream.origin().as_str().to_owned(),
         };
         let (target, others) = (name(&plan.target), plan.others.iter().map(name).collect());
-        Ok(Seen {
+        Ok(PlanSummary {
             target,
             others,
             set_cookie: plan.set_cookie,
@@ -91,30 +91,30 @@ impl Request<'_> {
     }
 }
 
-fn target(record: &Record, fields: GivenFields<'_>) -> Result<String, TenantError> {
-    Request { fields, ..GET }.planned(record).map(|seen| seen.target)
+fn target(record: &StorefrontRecord, fields: FieldSlice<'_>) -> Result<String, TenantError> {
+    TestRequest { fields, ..GET }.planned(record).map(|summary| summary.target)
 }
 
 #[test]
 fn a_record_with_one_origin_needs_neither_cookie_nor_key() {
     let record = record(r#""origin": "https://a.example""#);
-    let seen = Request { has_key: false, token: None, ..GET }.planned(&record).unwrap();
-    let expected = Seen {
+    let summary = TestRequest { has_key: false, token: None, ..GET }.planned(&record).unwrap();
+    let expected = PlanSummary {
         target: "https://a.example".into(),
         others: Vec::new(),
         set_cookie: None,
         timeout: Duration::from_secs(5),
-        body: Body::None,
+        body: BodyMode::None,
         may_resend: true,
     };
-    assert_eq!(seen, expected);
+    assert_eq!(summary, expected);
 }
 
 #[test]
 fn a_route_comes_before_the_variants_and_sets_no_cookie() {
     let record = record(&format!(r#""routes": [{{"path": "/x", "origin": "https://a.example"}}], {SPLIT}"#));
-    let seen = GET.planned(&record).unwrap();
-    assert_eq!((seen.target.as_str(), seen.others.len(), seen.set_cookie), ("https://a.example", 0, None));
+    let summary = GET.planned(&record).unwrap();
+    assert_eq!((summary.target.as_str(), summary.others.len(), summary.set_cookie), ("https://a.example", 0, None));
     assert!(GET.planned_at("https://v.example/stores/shop/y", &record).unwrap().set_cookie.is_some());
 }
 
@@ -131,11 +131,11 @@ fn the_cookie_is_for_the_storefront_as_the_visitor_addresses_it() {
     }
     let target = RequestTarget::parse("https://shop.example/x");
     let (fields, key) = (HeaderSection::from(&[]), key());
-    let address = Address { key: Key::literal("shop"), prefix: "", rest: &target.path };
-    let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
+    let address = StorefrontAddress { key: Key::literal("shop"), prefix: "", rest: &target.path };
+    let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
     let settings =
-        Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
-    let plan = Plan::new(&asked, &address, &record, &settings, || 7).unwrap();
+        RoutingSettings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
+    let plan = RequestPlan::new(&request, &address, &record, &settings, || 7).unwrap();
     assert!(plan.set_cookie.unwrap().contains("; Path=/;"));
 }
 
@@ -143,36 +143,39 @@ fn the_cookie_is_for_the_storefront_as_the_visitor_addresses_it() {
 fn without_a_key_the_cookie_cannot_decide() {
     let by = |split: &str| record(&format!(r#""split": {split}, {SPLIT}"#));
     for (record, fields, expected) in [
-        (record(SPLIT), &[] as GivenFields<'_>, Err(TenantError::NoVisitorKey)),
+        (record(SPLIT), &[] as FieldSlice<'_>, Err(TenantError::NoVisitorKey)),
         (by(r#"{"by": "header", "name": "x-group"}"#), &[], Err(TenantError::NoVisitorKey)),
         (by(r#"{"by": "header", "name": "x-group"}"#), &[("x-group", "green")], Ok("green".to_owned())),
         (by(r#"{"by": "user", "header": "x-user"}"#), &[], Err(TenantError::NoVisitorKey)),
         (by(r#"{"by": "user", "header": "x-user"}"#), &[("x-user", "u2")], Ok("green".to_owned())),
     ] {
-        let seen = Request { fields, has_key: false, token: None, ..GET }.planned(&record);
-        assert_eq!(seen.map(|seen| seen.target), expected, "{fields:?}");
+        let summary = TestRequest { fields, has_key: false, token: None, ..GET }.planned(&record);
+        assert_eq!(summary.map(|summary| summary.target), expected, "{fields:?}");
     }
 }
 
 #[test]
 fn only_a_new_visitor_needs_a_random_number() {
     let target = RequestTarget::parse("https://v.example/stores/shop/x");
-    let (address, key) = (Address::by_path(&target.path).unwrap(), key());
+    let (address, key) = (StorefrontAddress::by_path(&target.path).unwrap(), key());
     let cookie = Visitor::new(2).set_cookie("shop", "/", &key);
     for (members, fields, drawn) in [
-        (SPLIT, &[] as GivenFields<'_>, 1),
+        (SPLIT, &[] as FieldSlice<'_>, 1),
         (SPLIT, &[("cookie", cookie.as_str())], 0),
         (r#""origin": "https://a.example""#, &[], 0),
     ] {
         let (record, fields, count) = (record(members), HeaderSection::from(fields), Cell::new(0));
-        let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
-        let settings =
-            Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
+        let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
+        let settings = RoutingSettings {
+            token: None,
+            visitor_key: Some(&key),
+            timeout: UpstreamTimeout::from_milliseconds(10_000),
+        };
         let random = || {
             count.set(count.get() + 1);
             7
         };
-        Plan::new(&asked, &address, &record, &settings, random).unwrap();
+        RequestPlan::new(&request, &address, &record, &settings, random).unwrap();
         assert_eq!(count.get(), drawn, "{members}");
     }
 }
@@ -193,20 +196,20 @@ fn a_short_body_is_kept_aside_and_an_idempotent_request_is_sent_again_unless_its
     ] {
         let body = |has_body, length: Option<&str>| {
             let fields: Vec<_> = length.map(|length| ("content-length", length)).into_iter().collect();
-            let seen = Request { method, has_body, fields: &fields, ..GET }.planned(&record).unwrap();
-            (seen.body, seen.may_resend)
+            let summary = TestRequest { method, has_body, fields: &fields, ..GET }.planned(&record).unwrap();
+            (summary.body, summary.may_resend)
         };
-        assert_eq!(body(false, None), (Body::None, is_idempotent), "{method}");
+        assert_eq!(body(false, None), (BodyMode::None, is_idempotent), "{method}");
         for length in ["0", "00"] {
-            assert_eq!(body(true, Some(length)), (Body::None, is_idempotent), "{method} {length}");
+            assert_eq!(body(true, Some(length)), (BodyMode::None, is_idempotent), "{method} {length}");
         }
         for length in ["1", "65536", " 65536 ", "00065536"] {
-            assert_eq!(body(true, Some(length)), (Body::Kept, is_idempotent), "{method} {length:?}");
+            assert_eq!(body(true, Some(length)), (BodyMode::Buffered, is_idempotent), "{method} {length:?}");
         }
         for length in ["65537", "99999999999999999999999", "-1", "1.5", "0x10", "1, 1", "many", ""] {
-            assert_eq!(body(true, Some(length)), (Body::Streamed, false), "{method} {length:?}");
+            assert_eq!(body(true, Some(length)), (BodyMode::Streamed, false), "{method} {length:?}");
         }
-        assert_eq!(body(true, None), (Body::Streamed, false), "{method}, of unknown length");
+        assert_eq!(body(true, None), (BodyMode::Streamed, false), "{method}, of unknown length");
     }
 }
 
@@ -215,14 +218,14 @@ fn a_get_or_head_has_no_body() {
     let record = record(r#""origin": "https://a.example""#);
     for method in ["GET", "HEAD"] {
         for (fields, body) in [
-            (&[] as GivenFields<'_>, Ok(Body::None)),
-            (&[("content-length", "0")], Ok(Body::None)),
+            (&[] as FieldSlice<'_>, Ok(BodyMode::None)),
+            (&[("content-length", "0")], Ok(BodyMode::None)),
             (&[("content-length", "1")], Err(TenantError::UnexpectedBody)),
             (&[("transfer-encoding", "chunked")], Err(TenantError::UnexpectedBody)),
         ] {
             for has_body in [false, true] {
-                let seen = Request { method, fields, has_body, ..GET }.planned(&record);
-                assert_eq!(seen.map(|seen| seen.body), body, "{method} {fields:?}");
+                let summary = TestRequest { method, fields, has_body, ..GET }.planned(&record);
+                assert_eq!(summary.map(|summary| summary.body), body, "{method} {fields:?}");
             }
         }
     }
@@ -230,10 +233,10 @@ fn a_get_or_head_has_no_body() {
 
 #[test]
 fn the_records_timeout_counts_or_the_deployments_and_a_streamed_body_has_ten_times_that() {
-    let (kept, streamed): (GivenFields<'_>, GivenFields<'_>) =
+    let (kept, streamed): (FieldSlice<'_>, FieldSlice<'_>) =
         (&[("content-length", "9")], &[("content-length", "65537")]);
     for (members, method, fields, milliseconds) in [
-        ("", "GET", &[] as GivenFields<'_>, 5000),
+        ("", "GET", &[] as FieldSlice<'_>, 5000),
         ("", "PUT", kept, 5000),
         ("", "PUT", streamed, 50_000),
         ("", "POST", kept, 5000),
@@ -243,7 +246,8 @@ fn the_records_timeout_counts_or_the_deployments_and_a_streamed_body_has_ten_tim
         (r#", "timeoutMs": 60000"#, "POST", streamed, 600_000),
     ] {
         let record = record(&format!(r#""origin": "https://a.example"{members}"#));
-        let timeout = Request { method, fields, has_body: method != "GET", ..GET }.planned(&record).unwrap().timeout;
+        let timeout =
+            TestRequest { method, fields, has_body: method != "GET", ..GET }.planned(&record).unwrap().timeout;
         assert_eq!(timeout, Duration::from_millis(milliseconds), "{members} {method} {fields:?}");
     }
 }
@@ -253,9 +257,9 @@ fn what_goes_to_no_origin_says_why() {
     let open = r#""origin": "https://a.example""#;
     let closed = &format!(r#"{open}, "access": {{"deny": {{"countries": ["KP"], "ips": ["203.0.113.0/24"]}}}}"#);
     let some = &format!(r#"{open}, "access": {{"allow": {{"countries": ["CH"]}}}}"#);
-    let looped: GivenFields<'_> = &[("cdn-loop", "kv-edge")];
+    let looped: FieldSlice<'_> = &[("cdn-loop", "kv-edge")];
     for (method, members, fields, error) in [
-        ("TRACE", open, &[] as GivenFields<'_>, Some(TenantError::Trace)),
+        ("TRACE", open, &[] as FieldSlice<'_>, Some(TenantError::Trace)),
         ("GET", open, looped, Some(TenantError::Loop)),
         ("GET", closed, &[("cf-ipcountry", "KP")], Some(TenantError::AccessDenied)),
         ("GET", closed, &[("cf-connecting-ip", "203.0.113.9")], Some(TenantError::AccessDenied)),
@@ -268,13 +272,13 @@ fn what_goes_to_no_origin_says_why() {
         // A visitor who is refused learns nothing else.
         ("GET", some, &[("x-force-variant", "blue")], Some(TenantError::AccessDenied)),
     ] {
-        let seen = Request { method, fields, ..GET }.planned(&record(members));
-        assert_eq!(seen.err(), error, "{method} {members} {fields:?}");
+        let summary = TestRequest { method, fields, ..GET }.planned(&record(members));
+        assert_eq!(summary.err(), error, "{method} {members} {fields:?}");
     }
-    let seen = GET.planned_at("https://v.example/stores/shop/a b", &record(open));
-    assert_eq!(seen.err(), Some(TenantError::Whitespace));
-    let seen = GET.planned_at("https://v\".example/stores/shop/", &record(open));
-    assert_eq!(seen.err(), Some(TenantError::Host));
+    let summary = GET.planned_at("https://v.example/stores/shop/a b", &record(open));
+    assert_eq!(summary.err(), Some(TenantError::Whitespace));
+    let summary = GET.planned_at("https://v\".example/stores/shop/", &record(open));
+    assert_eq!(summary.err(), Some(TenantError::Host));
 }
 
 #[test]
@@ -282,12 +286,12 @@ fn twenty_thousand_new_visitors_are_split_within_one_percent_of_the_weights() {
     const VISITORS: u32 = 20_000;
     let record = record(SPLIT);
     let target = RequestTarget::parse("https://v.example/stores/shop/x");
-    let (address, key, fields) = (Address::by_path(&target.path).unwrap(), key(), HeaderSection::from(&[]));
-    let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
+    let (address, key, fields) = (StorefrontAddress::by_path(&target.path).unwrap(), key(), HeaderSection::from(&[]));
+    let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
     let settings =
-        Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
+        RoutingSettings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
     let is_green = |visitor: u32| {
-        let plan = Plan::new(&asked, &address, &record, &settings, || visitor.into()).unwrap();
+        let plan = RequestPlan::new(&request, &address, &record, &settings, || visitor.into()).unwrap();
         plan.target.variant == Some("green")
     };
     let greens = (0..VISITORS).filter(|visitor| is_green(*visitor)).count();
@@ -303,7 +307,7 @@ proptest! {
         base in "(/[a-z%@:;.]{1,4}){0,2}/?",
         host_mode in any::<bool>(),
     ) {
-        let Ok(route) = Backend::parse(&format!("https://admin.example{base}")) else { return Ok(()) };
+        let Ok(route) = Upstream::parse(&format!("https://admin.example{base}")) else { return Ok(()) };
         let members = format!(
             r#""origin": "https://a.example:8443{base}", "routes": [{{"path": "/admin", "origin": "https://admin.example{base}"}}]"#
         );
@@ -313,17 +317,17 @@ proptest! {
         let mark = query.as_ref().map_or(String::new(), |query| format!("?{query}"));
         let url = format!("https://v.example{prefix}{path}{mark}");
         let target = RequestTarget::parse(&url);
-        let named = if host_mode { Named::Storefront(Key::literal("shop")) } else { Named::Platform };
-        let Ok(address) = Address::of(&named, &target) else { return Ok(()) };
+        let host = if host_mode { HostMatch::Storefront(Key::literal("shop")) } else { HostMatch::Platform };
+        let Ok(address) = StorefrontAddress::of(&host, &target) else { return Ok(()) };
         let (fields, key) = (HeaderSection::from(&[]), key());
-        let asked = Asked { method: "GET", target: &target, fields: &fields, has_body: false };
-        let settings = Settings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
-        let plan = Plan::new(&asked, &address, &record, &settings, || 7).unwrap();
+        let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
+        let settings = RoutingSettings { token: None, visitor_key: Some(&key), timeout: UpstreamTimeout::from_milliseconds(10_000) };
+        let plan = RequestPlan::new(&request, &address, &record, &settings, || 7).unwrap();
 
-        let backend = plan.target.backend;
-        let sent = backend.join(address.rest, target.query);
+        let upstream = plan.target.upstream;
+        let sent = upstream.join(address.rest, target.query);
         let (origin, after) = Origin::split(&sent).unwrap();
-        prop_assert_eq!(&origin, backend.origin());
+        prop_assert_eq!(&origin, upstream.origin());
         prop_assert!(["https://a.example:8443", "https://admin.example"].contains(&origin.as_str()));
         // The next parser has nothing left to resolve.
         let again = RequestTarget::parse(&sent);
@@ -331,11 +335,11 @@ proptest! {
         prop_assert!(matches!(again.path, std::borrow::Cow::Borrowed(_)), "{}", again.path);
         prop_assert_eq!(&*again.path, after.split_once('?').map_or(after, |(path, _)| path));
         // The base path comes first, and then what followed the prefix.
-        let rest = backend.strip(&again.path).unwrap();
+        let rest = upstream.strip(&again.path).unwrap();
         prop_assert_eq!(rest, if address.rest.is_empty() { "/" } else { address.rest });
         prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);
         let is_admin = http_semantics::request_target::normalize_escapes(rest);
         let is_admin = is_admin == "/admin" || is_admin.starts_with("/admin/");
-        prop_assert_eq!(is_admin, *backend == route);
+        prop_assert_eq!(is_admin, *upstream == route);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::{Fallback, Stored};
+use crate::storefront_record::{Fallback, RoutingEntry};
 use http_semantics::fields::HeaderSection;
 
 /// An upstream for `/admin`, two variants, one of which shares its host, and a fallback.
@@ -13,56 +13,55 @@ const RECORD: &str = r#"{
     HEADERS
 }"#;
 
-fn record(response: &str) -> Record {
+fn record(response: &str) -> StorefrontRecord {
     let headers =
         if response.is_empty() { String::new() } else { format!(r#", "headers": {{"response": {response}}}"#) };
-    match Stored::parse("shop", &RECORD.replace("HEADERS", &headers), None).unwrap() {
-        Stored::Record(record) => *record,
-        Stored::Storefront(_) => unreachable!(),
+    match RoutingEntry::parse("shop", &RECORD.replace("HEADERS", &headers), None).unwrap() {
+        RoutingEntry::Record(record) => *record,
+        RoutingEntry::CustomDomain(_) => unreachable!(),
     }
 }
 
 /// The upstream that responded.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+enum ServedBy {
     Blue,
     Admin,
     Fallback,
 }
 
-struct Answer<'a> {
-    by: By,
+struct ResponseCase<'a> {
+    by: ServedBy,
     url: &'a str,
     fields: &'a [(&'static str, &'a str)],
-    standing: RecordState,
+    record_state: RecordState,
     set_cookie: Option<&'a str>,
 }
 
-const BLUE: Answer<'static> = Answer {
-    by: By::Blue,
+const BLUE: ResponseCase<'static> = ResponseCase {
+    by: ServedBy::Blue,
     url: "https://v.example/stores/shop/x/y",
     fields: &[],
-    standing: RecordState::Current,
+    record_state: RecordState::Current,
     set_cookie: None,
 };
 
-impl Answer<'_> {
+impl ResponseCase<'_> {
     /// Returns the edits in their order, as `-name`, `=name: value` and `+name: value`.
-    fn edits(&self, record: &Record) -> Vec<String> {
+    fn edits(&self, record: &StorefrontRecord) -> Vec<String> {
         let (target, fields) = (RequestTarget::parse(self.url), HeaderSection::from(self.fields));
-        let address = Address::by_path(&target.path).unwrap();
+        let address = StorefrontAddress::by_path(&target.path).unwrap();
         let served = match (self.by, record.variants(), record.serving("/admin"), &record.fallback) {
-            (By::Blue, [blue, ..], ..) => Target::from(blue),
-            (By::Admin, _, Some(Serving::One(backend)), _) | (By::Fallback, _, _, Some(Fallback::Backend(backend))) => {
-                Target { variant: None, backend }
-            }
+            (ServedBy::Blue, [blue, ..], ..) => RouteTarget::from(blue),
+            (ServedBy::Admin, _, Some(Serving::One(upstream)), _)
+            | (ServedBy::Fallback, _, _, Some(Fallback::Upstream(upstream))) => RouteTarget { variant: None, upstream },
             _ => unreachable!(),
         };
-        let answered = Answered {
+        let answered = ProxiedResponse {
             fields: &fields,
             target: served,
-            is_fallback: self.by == By::Fallback,
-            standing: self.standing,
+            is_fallback: self.by == ServedBy::Fallback,
+            record_state: self.record_state,
             set_cookie: self.set_cookie,
         };
         let edits = answered.edits(&target, &address, record);
@@ -74,7 +73,7 @@ impl Answer<'_> {
     }
 
     /// Returns the value that a field is set to. The last edit counts.
-    fn set(&self, record: &Record, name: &str) -> Option<String> {
+    fn set(&self, record: &StorefrontRecord, name: &str) -> Option<String> {
         let start = format!("={name}: ");
         self.edits(record).iter().rev().find_map(|edit| edit.strip_prefix(&start).map(str::to_owned))
     }
@@ -85,7 +84,7 @@ const SILENT: &str = "=cache-control: private";
 
 #[test]
 fn an_answer_that_says_nothing_of_caching_is_the_visitors_alone() {
-    let control = |record: &Record, fields| Answer { fields, ..BLUE }.set(record, "cache-control");
+    let control = |record: &StorefrontRecord, fields| ResponseCase { fields, ..BLUE }.set(record, "cache-control");
     assert_eq!(control(&record(""), &[]).as_deref(), Some("private"));
     assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
     let own = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
@@ -104,26 +103,26 @@ fn every_answer_says_who_served_it() {
         [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]
     );
     assert_eq!(
-        Answer { by: By::Admin, ..BLUE }.edits(&all),
+        ResponseCase { by: ServedBy::Admin, ..BLUE }.edits(&all),
         [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
     assert_eq!(
-        Answer { by: By::Fallback, url: "https://v.example/stores/caf%C3%A9/", ..BLUE }.edits(&all),
+        ResponseCase { by: ServedBy::Fallback, url: "https://v.example/stores/caf%C3%A9/", ..BLUE }.edits(&all),
         [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: caf%C3%A9", "=routing-source: fallback"]
     );
 }
 
 #[test]
 fn an_answer_that_did_not_come_about_as_usual_says_so() {
-    for (standing, by, source) in [
-        (RecordState::Current, By::Blue, None),
-        (RecordState::LastKnownGood, By::Blue, Some("last-good")),
-        (RecordState::Stale, By::Blue, Some("stale")),
-        (RecordState::Current, By::Fallback, Some("fallback")),
-        (RecordState::LastKnownGood, By::Fallback, Some("fallback")),
-        (RecordState::Stale, By::Fallback, Some("fallback")),
+    for (record_state, by, source) in [
+        (RecordState::Current, ServedBy::Blue, None),
+        (RecordState::LastKnownGood, ServedBy::Blue, Some("last-good")),
+        (RecordState::Stale, ServedBy::Blue, Some("stale")),
+        (RecordState::Current, ServedBy::Fallback, Some("fallback")),
+        (RecordState::LastKnownGood, ServedBy::Fallback, Some("fallback")),
+        (RecordState::Stale, ServedBy::Fallback, Some("fallback")),
     ] {
-        assert_eq!(Answer { by, standing, ..BLUE }.set(&record(""), ROUTING_SOURCE).as_deref(), source);
+        assert_eq!(ResponseCase { by, record_state, ..BLUE }.set(&record(""), ROUTING_SOURCE).as_deref(), source);
     }
 }
 
@@ -132,10 +131,10 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
     let spoofed: &[_] = &[("x-variant", "green"), ("routing-source", "fallback"), ("x-served-by", "me")];
     let all = record("");
     assert_eq!(
-        Answer { by: By::Admin, fields: spoofed, ..BLUE }.edits(&all),
+        ResponseCase { by: ServedBy::Admin, fields: spoofed, ..BLUE }.edits(&all),
         ["-x-variant", "-routing-source", SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
-    let answer = Answer { fields: spoofed, standing: RecordState::Stale, ..BLUE };
+    let answer = ResponseCase { fields: spoofed, record_state: RecordState::Stale, ..BLUE };
     assert_eq!(answer.set(&all, "x-variant").as_deref(), Some("blue"));
     assert_eq!(answer.set(&all, ROUTING_SOURCE).as_deref(), Some("stale"));
 }
@@ -144,7 +143,7 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
 fn fields_of_the_connection_and_alternative_services_are_removed() {
     let fields =
         &[("connection", "x-hop"), ("x-hop", "1"), ("alt-svc", "h3=\":443\""), ("trailer", "x"), ("etag", "\"e\"")];
-    let edits = Answer { fields, ..BLUE }.edits(&record(""));
+    let edits = ResponseCase { fields, ..BLUE }.edits(&record(""));
     let removed: Vec<_> = edits.iter().filter(|edit| edit.starts_with('-')).collect();
     assert_eq!(removed, ["-trailer", "-x-hop", "-alt-svc"]);
 }
@@ -153,42 +152,46 @@ fn fields_of_the_connection_and_alternative_services_are_removed() {
 fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it() {
     let all = record("");
     for (by, location, seen) in [
-        (By::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
-        (By::Blue, "z", Some("/stores/shop/x/z")),
-        (By::Blue, "https://blue.example/shop", Some("https://v.example/stores/shop")),
+        (ServedBy::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
+        (ServedBy::Blue, "z", Some("/stores/shop/x/z")),
+        (ServedBy::Blue, "https://blue.example/shop", Some("https://v.example/stores/shop")),
         // A visitor of one variant who requests the URL of another one would get their own
         // again.
-        (By::Blue, "https://admin.example/green/z", None),
-        (By::Admin, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
+        (ServedBy::Blue, "https://admin.example/green/z", None),
+        (ServedBy::Admin, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
         // The paths of the route follow its base path.
-        (By::Blue, "https://admin.example/panel/admin/z", Some("https://v.example/stores/shop/admin/z")),
-        (By::Admin, "/panel/admin/z", Some("/stores/shop/admin/z")),
-        (By::Admin, "https://blue.example/shop/", Some("https://v.example/stores/shop/")),
+        (ServedBy::Blue, "https://admin.example/panel/admin/z", Some("https://v.example/stores/shop/admin/z")),
+        (ServedBy::Admin, "/panel/admin/z", Some("/stores/shop/admin/z")),
+        (ServedBy::Admin, "https://blue.example/shop/", Some("https://v.example/stores/shop/")),
         // A request for these would reach another upstream.
-        (By::Blue, "/shop/admin/z", Some("https://blue.example/shop/admin/z")),
-        (By::Blue, "https://admin.example/panel/z", None),
-        (By::Blue, "https://admin.example/green/admin", None),
-        (By::Admin, "/panel/z", Some("https://admin.example/panel/z")),
+        (ServedBy::Blue, "/shop/admin/z", Some("https://blue.example/shop/admin/z")),
+        (ServedBy::Blue, "https://admin.example/panel/z", None),
+        (ServedBy::Blue, "https://admin.example/green/admin", None),
+        (ServedBy::Admin, "/panel/z", Some("https://admin.example/panel/z")),
         // Outside of the base path.
-        (By::Blue, "/", Some("https://blue.example/")),
-        (By::Blue, "/shops", Some("https://blue.example/shops")),
+        (ServedBy::Blue, "/", Some("https://blue.example/")),
+        (ServedBy::Blue, "/shops", Some("https://blue.example/shops")),
         // The fallback serves all paths, but only if it responded.
-        (By::Fallback, "/copy/admin/z", Some("/stores/shop/admin/z")),
-        (By::Fallback, "https://backup.example/copy/z", Some("https://v.example/stores/shop/z")),
-        (By::Fallback, "https://blue.example/shop/z", Some("https://v.example/stores/shop/z")),
-        (By::Blue, "https://backup.example/copy/z", None),
-        (By::Blue, "https://other.example/", None),
+        (ServedBy::Fallback, "/copy/admin/z", Some("/stores/shop/admin/z")),
+        (ServedBy::Fallback, "https://backup.example/copy/z", Some("https://v.example/stores/shop/z")),
+        (ServedBy::Fallback, "https://blue.example/shop/z", Some("https://v.example/stores/shop/z")),
+        (ServedBy::Blue, "https://backup.example/copy/z", None),
+        (ServedBy::Blue, "https://other.example/", None),
     ] {
         for name in ["location", "content-location"] {
             assert_eq!(
-                Answer { by, fields: &[(name, location)], ..BLUE }.set(&all, name).as_deref(),
+                ResponseCase { by, fields: &[(name, location)], ..BLUE }.set(&all, name).as_deref(),
                 seen,
                 "{location}"
             );
         }
         let refresh = format!("5; url={location}");
         let seen = seen.map(|seen| format!("5; url={seen}"));
-        assert_eq!(Answer { by, fields: &[("refresh", &refresh)], ..BLUE }.set(&all, "refresh"), seen, "{location}");
+        assert_eq!(
+            ResponseCase { by, fields: &[("refresh", &refresh)], ..BLUE }.set(&all, "refresh"),
+            seen,
+            "{location}"
+        );
     }
 }
 
@@ -200,7 +203,7 @@ fn a_relative_url_starts_from_what_was_asked_of_the_server() {
         ("https://v.example/stores/shop/x/", "/stores/shop/x/z"),
         ("https://v.example/stores/sh%6Fp/x?y=/a/", "/stores/sh%6Fp/z"),
     ] {
-        let answer = Answer { url, fields: &[("location", "z")], ..BLUE };
+        let answer = ResponseCase { url, fields: &[("location", "z")], ..BLUE };
         assert_eq!(answer.set(&record(""), "location").as_deref(), Some(seen), "{url}");
     }
 }
@@ -212,7 +215,7 @@ fn every_cookie_is_rewritten_on_its_own_and_the_visitors_comes_last() {
         ("set-cookie", "b=2, 3; Path=/"),
         ("set-cookie", "c"),
     ];
-    let edits = Answer { fields, set_cookie: Some("kv-edge-visitor=1"), ..BLUE }.edits(&record(""));
+    let edits = ResponseCase { fields, set_cookie: Some("kv-edge-visitor=1"), ..BLUE }.edits(&record(""));
     assert!(edits.contains(&"-set-cookie".to_owned()), "{edits:?}");
     let appended: Vec<_> = edits.iter().filter(|edit| edit.starts_with('+')).collect();
     assert_eq!(
@@ -232,7 +235,7 @@ fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
         record(r#"{"set": {"Location": "/elsewhere", "X-A": "1", "ETag": ""}, "remove": ["Server", "refresh"]}"#);
     let fields = &[("location", "/shop/z"), ("refresh", "0; url=/shop/z"), ("x-variant", "spoofed")];
     assert_eq!(
-        Answer { fields, ..BLUE }.edits(&record),
+        ResponseCase { fields, ..BLUE }.edits(&record),
         [
             "-server",
             "-refresh",
@@ -252,7 +255,7 @@ fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
 fn a_record_that_removes_cookies_removes_the_rewritten_ones_and_not_the_visitors() {
     let record = record(r#"{"remove": ["Set-Cookie"]}"#);
     let fields = &[("set-cookie", "a=1"), ("set-cookie", "b=2")];
-    let edits = Answer { fields, set_cookie: Some("kv-edge-visitor=1"), ..BLUE }.edits(&record);
+    let edits = ResponseCase { fields, set_cookie: Some("kv-edge-visitor=1"), ..BLUE }.edits(&record);
     assert!(edits.contains(&"-set-cookie".to_owned()));
     let appended: Vec<_> = edits.iter().filter(|edit| edit.starts_with('+')).collect();
     assert_eq!(appended, ["+set-cookie: kv-edge-visitor=1"]);
@@ -267,10 +270,10 @@ fn a_field_with_bytes_that_the_platform_does_not_show_is_handed_on_as_it_is() {
         ("set-cookie", "n=J\u{fffd}rgen; Path=/"),
         ("set-cookie", "n=J\u{fffd}rgen"),
     ] {
-        let edits = Answer { fields: &[(name, value)], ..BLUE }.edits(&record(""));
+        let edits = ResponseCase { fields: &[(name, value)], ..BLUE }.edits(&record(""));
         assert!(!edits.iter().any(|edit| edit[1..].starts_with(name)), "{edits:?}");
     }
-    let utf8 = Answer { fields: &[("location", "/shop/caf\u{e9}")], ..BLUE };
+    let utf8 = ResponseCase { fields: &[("location", "/shop/caf\u{e9}")], ..BLUE };
     assert_eq!(utf8.set(&record(""), "location").as_deref(), Some("/stores/shop/caf\u{e9}"));
 }
 
@@ -287,7 +290,7 @@ fn a_cookie_with_such_bytes_loses_them_if_it_reaches_other_hosts_or_stands_besid
         ),
         (&[("set-cookie", "n=J\u{fffd}rgen; Path=/"), ("set-cookie", "a=1; Path=/stores/shop")], &[]),
     ] {
-        let edits = Answer { fields, ..BLUE }.edits(&record(""));
+        let edits = ResponseCase { fields, ..BLUE }.edits(&record(""));
         let appended: Vec<&str> = edits.iter().map(String::as_str).filter(|edit| edit.starts_with('+')).collect();
         assert_eq!(appended, expected);
     }

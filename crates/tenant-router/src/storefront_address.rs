@@ -15,7 +15,7 @@ pub const DOMAIN_KEY: &str = "domain:";
 
 /// The storefront that a request addresses, and the path below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address<'a> {
+pub struct StorefrontAddress<'a> {
     /// The key of the storefront's record in `ROUTING_CONFIG`.
     pub key: Key<'a>,
     /// The path of the storefront itself, byte for byte: `/stores/{id}`, or empty if the host
@@ -36,13 +36,13 @@ pub struct Hosts {
 
 /// What a host names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named<'a> {
+pub enum HostMatch<'a> {
     /// kv-edge itself: its own routes serve the request, `/stores/{id}` among them.
     Platform,
     /// A storefront, whatever the path.
     Storefront(Key<'a>),
     /// Nothing: the host is below `TENANT_DOMAIN`, but is not one label.
-    Nobody,
+    Unknown,
 }
 
 impl Hosts {
@@ -61,14 +61,14 @@ impl Hosts {
     /// If `TENANT_DOMAIN` is set, every host names a storefront except those of kv-edge itself:
     /// that domain, `*.workers.dev`, `localhost`, IP addresses, and `PLATFORM_HOSTS`.
     #[must_use]
-    pub fn named(&self, authority: &str) -> Named<'static> {
-        let Some(suffix) = &self.suffix else { return Named::Platform };
+    pub fn match_host(&self, authority: &str) -> HostMatch<'static> {
+        let Some(suffix) = &self.suffix else { return HostMatch::Platform };
         let host = host_of(authority);
         if let Some(label) = host.strip_suffix(suffix.as_str()) {
             let is_label = !label.is_empty()
                 && label.len() <= 63
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            return if is_label { storefront(label.to_owned()) } else { Named::Nobody };
+            return if is_label { storefront(label.to_owned()) } else { HostMatch::Unknown };
         }
         let is_own = suffix.strip_prefix('.') == Some(host.as_str())
             || host.is_empty()
@@ -76,27 +76,27 @@ impl Hosts {
             || host.ends_with(".workers.dev")
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
             || self.own.contains(&host);
-        if is_own { Named::Platform } else { storefront(format!("{DOMAIN_KEY}{host}")) }
+        if is_own { HostMatch::Platform } else { storefront(format!("{DOMAIN_KEY}{host}")) }
     }
 }
 
 /// A key is never too long, because a host has at most 253 bytes (RFC 1035 §2.3.4).
-fn storefront(key: String) -> Named<'static> {
-    Key::new(key).map_or(Named::Nobody, Named::Storefront)
+fn storefront(key: String) -> HostMatch<'static> {
+    Key::new(key).map_or(HostMatch::Unknown, HostMatch::Storefront)
 }
 
-impl<'a> Address<'a> {
+impl<'a> StorefrontAddress<'a> {
     /// Returns the address of a request: the storefront that its host names, or the one in its
     /// path, `/stores/{id}`.
     ///
     /// # Errors
     /// [`TenantError`] if the host names nothing, the path has no id, or the id is not a key of
     /// Workers KV or is that of a custom domain.
-    pub fn of(named: &Named<'a>, target: &'a RequestTarget<'_>) -> Result<Self, TenantError> {
-        match named {
-            Named::Platform => Self::by_path(&target.path),
-            Named::Storefront(key) => Ok(Self { key: key.clone(), prefix: "", rest: &target.path }),
-            Named::Nobody => Err(TenantError::NotFound(target.host())),
+    pub fn of(host: &HostMatch<'a>, target: &'a RequestTarget<'_>) -> Result<Self, TenantError> {
+        match host {
+            HostMatch::Platform => Self::by_path(&target.path),
+            HostMatch::Storefront(key) => Ok(Self { key: key.clone(), prefix: "", rest: &target.path }),
+            HostMatch::Unknown => Err(TenantError::NotFound(target.host())),
         }
     }
 
@@ -164,16 +164,20 @@ mod tests {
             ("/stores/a%252Fb", "a%2Fb", "/stores/a%252Fb", ""),
             ("/stores/a%2Fb//c", "a/b", "/stores/a%2Fb", "//c"),
         ] {
-            let address = Address::by_path(path).unwrap();
+            let address = StorefrontAddress::by_path(path).unwrap();
             assert_eq!((address.key.as_str(), address.prefix, address.rest), (id, prefix, rest), "{path}");
         }
         for path in ["/stores", "/stores/", "/stores//a"] {
-            assert_eq!(Address::by_path(path), Err(TenantError::MissingId), "{path}");
+            assert_eq!(StorefrontAddress::by_path(path), Err(TenantError::MissingId), "{path}");
         }
-        assert_eq!(Address::by_path("/stores/%"), Err(TenantError::Encoding(BadPercentEncoding)));
-        assert_eq!(Address::by_path("/stores/%2e%2e/x"), Err(TenantError::Key(KeyError::Dots)));
+        assert_eq!(StorefrontAddress::by_path("/stores/%"), Err(TenantError::Encoding(BadPercentEncoding)));
+        assert_eq!(StorefrontAddress::by_path("/stores/%2e%2e/x"), Err(TenantError::Key(KeyError::Dots)));
         for path in ["/stores/domain:a.example/", "/stores/domain%3Aa.example"] {
-            assert_eq!(Address::by_path(path), Err(TenantError::NotFound("domain:a.example".into())), "{path}");
+            assert_eq!(
+                StorefrontAddress::by_path(path),
+                Err(TenantError::NotFound("domain:a.example".into())),
+                "{path}"
+            );
         }
     }
 
@@ -188,12 +192,12 @@ mod tests {
             ("WWW.Tea.example.:80", "domain:www.tea.example"),
             ("evilshops.example.com", "domain:evilshops.example.com"),
         ] {
-            assert_eq!(hosts.named(authority), Named::Storefront(Key::new(key).unwrap()), "{authority}");
+            assert_eq!(hosts.match_host(authority), HostMatch::Storefront(Key::new(key).unwrap()), "{authority}");
         }
         for authority in
             ["a.b.shops.example.com", ".shops.example.com", "a_b.shops.example.com", "a%20.shops.example.com"]
         {
-            assert_eq!(hosts.named(authority), Named::Nobody, "{authority}");
+            assert_eq!(hosts.match_host(authority), HostMatch::Unknown, "{authority}");
         }
         for authority in [
             "shops.example.com",
@@ -207,13 +211,13 @@ mod tests {
             "[::1]",
             "",
         ] {
-            assert_eq!(hosts.named(authority), Named::Platform, "{authority}");
+            assert_eq!(hosts.match_host(authority), HostMatch::Platform, "{authority}");
         }
     }
 
     #[test]
     fn without_a_tenant_domain_no_host_names_a_storefront() {
-        assert_eq!(Hosts::parse(" ", "").named("tea.shops.example.com"), Named::Platform);
+        assert_eq!(Hosts::parse(" ", "").match_host("tea.shops.example.com"), HostMatch::Platform);
     }
 
     #[test]
@@ -235,13 +239,13 @@ mod tests {
             ["http://h/stores/a/\n", "http://h/stores/a/x?a b", "http://h/stores/a/\u{7f}", "http://h/stores/a/ x"]
         {
             let target = RequestTarget::parse(url);
-            let address = Address::by_path(&target.path).unwrap();
+            let address = StorefrontAddress::by_path(&target.path).unwrap();
             assert_eq!(address.check(&target), Err(TenantError::Whitespace), "{url:?}");
         }
         for host in ["a\"b", "a;b", "a b", "u@h", "é"] {
             let url = format!("http://{host}/stores/a/");
             let target = RequestTarget::parse(&url);
-            let address = Address::by_path(&target.path).unwrap();
+            let address = StorefrontAddress::by_path(&target.path).unwrap();
             assert_eq!(address.check(&target), Err(TenantError::Host), "{url}");
         }
     }

@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Fallback, FieldEdits, OriginPolicy, PathRoute, Record, Split, Stored, Variant};
-use crate::access::{Access, Country, IpRange, Who};
-use crate::backend::Backend;
+use super::{Fallback, FieldEdits, OriginPolicy, PathRoute, RoutingEntry, Split, SplitVariant, StorefrontRecord};
+use crate::access::{AccessRules, Country, IpRange, VisitorSet};
+use crate::upstream::Upstream;
 use http_semantics::fields::{self, is_name, is_value};
 use http_semantics::request_target::{has_dot_segments, normalize_escapes};
 use http_semantics::upstream_timeout::UpstreamTimeout;
@@ -20,52 +20,52 @@ const MEMBERS: [&str; 10] =
 pub(super) const NOT_ADMITTED: &str = "ROUTING_ORIGINS and ROUTING_INSECURE do not admit this origin";
 
 /// Parses the value of a key.
-pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) -> Option<Stored> {
+pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) -> Option<RoutingEntry> {
     let object = root.object(&MEMBERS)?;
     if object.has("storefront") {
         return object.member("storefront", |id| {
-            if !key.starts_with(crate::address::DOMAIN_KEY) {
+            if !key.starts_with(crate::storefront_address::DOMAIN_KEY) {
                 return id
                     .fault("only a custom domain, under a key that starts with \"domain:\", names another storefront");
             }
             let key = id.parsed(|id| Key::new(id.to_owned()))?;
-            if key.as_str().starts_with(crate::address::DOMAIN_KEY) {
+            if key.as_str().starts_with(crate::storefront_address::DOMAIN_KEY) {
                 return id.fault("it names a custom domain; name the storefront itself");
             }
             let others = MEMBERS.iter().filter(|member| **member != "storefront" && object.has(member));
             if others.count() > 0 {
                 return root.fault("a record that names another storefront has no other member");
             }
-            Some(Stored::Storefront(key))
+            Some(RoutingEntry::CustomDomain(key))
         });
     }
 
-    let backend = |node: &Node<'_>| {
-        let backend = node.parsed(Backend::parse)?;
-        let is_admitted = policy.is_none_or(|policy| policy.admits(&backend));
-        if is_admitted { Some(backend) } else { node.fault(NOT_ADMITTED) }
+    let upstream = |node: &Node<'_>| {
+        let upstream = node.parsed(Upstream::parse)?;
+        let is_admitted = policy.is_none_or(|policy| policy.admits(&upstream));
+        if is_admitted { Some(upstream) } else { node.fault(NOT_ADMITTED) }
     };
-    let Variants { names, has_weight, good: variants } =
-        object.member("variants", |list| read_variants(list, &backend)).unwrap_or_default();
+    let ListedVariants { names, has_weight, good: variants } =
+        object.member("variants", |list| read_variants(list, &upstream)).unwrap_or_default();
     let active = object.member("active", |name| {
         let text = name.text()?;
         let index = names.iter().position(|name| name == text);
         index.or_else(|| name.fault("it names no variant"))
     });
-    let mut routes = object.member("routes", |list| read_routes(list, &backend)).unwrap_or_default();
+    let mut routes = object.member("routes", |list| read_routes(list, &upstream)).unwrap_or_default();
     // The sort is stable, and no two routes have the same path.
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-    let origin = object.member("origin", backend);
+    let origin = object.member("origin", upstream);
     if !object.has("origin") && !object.has("active") && !has_weight {
         if object.has("variants") {
             let _missing: Option<()> =
                 root.fault("it has neither an origin nor an active variant nor one with a weight");
         } else {
-            let _missing: Option<Backend> = object.required("origin", backend);
+            let _missing: Option<Upstream> = object.required("origin", upstream);
         }
     }
     let headers = object.member("headers", read_headers).unwrap_or_default();
-    Some(Stored::Record(Box::new(Record {
+    Some(RoutingEntry::Record(Box::new(StorefrontRecord {
         origin,
         routes,
         variants,
@@ -77,14 +77,14 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
             let milliseconds = node.integer(1..=60_000)?;
             Some(UpstreamTimeout::from_milliseconds(milliseconds.into()))
         }),
-        fallback: object.member("fallback", |node| read_fallback(node, &backend)),
+        fallback: object.member("fallback", |node| read_fallback(node, &upstream)),
         access: object.member("access", read_access),
     })))
 }
 
-type ReadBackend<'a> = dyn Fn(&Node<'_>) -> Option<Backend> + 'a;
+type ReadUpstream<'a> = dyn Fn(&Node<'_>) -> Option<Upstream> + 'a;
 
-fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRoute>> {
+fn read_routes(list: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<Vec<PathRoute>> {
     let mut seen: Vec<String> = Vec::new();
     list.list(100, |node| {
         let object = node.object(&["path", "origin"])?;
@@ -104,8 +104,8 @@ fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRou
             seen.push(path.clone());
             Some(path)
         });
-        let backend = object.required("origin", backend);
-        Some(PathRoute { path: path?, backend: backend? })
+        let upstream = object.required("origin", upstream);
+        Some(PathRoute { path: path?, upstream: upstream? })
     })
 }
 
@@ -113,13 +113,13 @@ fn read_routes(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Vec<PathRou
 /// its name and weight count, so that its fault is not reported a second time as a missing
 /// variant.
 #[derive(Default)]
-struct Variants {
+struct ListedVariants {
     names: Vec<String>,
     has_weight: bool,
-    good: Vec<Variant>,
+    good: Vec<SplitVariant>,
 }
 
-fn read_variants(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Variants> {
+fn read_variants(list: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<ListedVariants> {
     let mut names: Vec<String> = Vec::new();
     let mut has_weight = false;
     let good = list.list(16, |node| {
@@ -136,12 +136,12 @@ fn read_variants(list: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Variants>
             names.push(text.to_owned());
             Some(text.to_owned())
         });
-        let backend = object.required("origin", backend);
+        let upstream = object.required("origin", upstream);
         let weight = object.member("weight", |node| node.integer(0..=1_000_000));
         has_weight |= object.has("weight") && weight != Some(0);
-        Some(Variant { name: name?, backend: backend?, weight: weight.unwrap_or(0) })
+        Some(SplitVariant { name: name?, upstream: upstream?, weight: weight.unwrap_or(0) })
     })?;
-    Some(Variants { names, has_weight, good })
+    Some(ListedVariants { names, has_weight, good })
 }
 
 fn read_split(node: &Node<'_>) -> Option<Split> {
@@ -240,15 +240,15 @@ fn read_edits(node: &Node<'_>, is_own: fn(&str) -> bool, is_only_removed: fn(&st
     Some(FieldEdits { set: set.unwrap_or_default(), remove: remove.unwrap_or_default() })
 }
 
-fn read_fallback(node: &Node<'_>, backend: &ReadBackend<'_>) -> Option<Fallback> {
+fn read_fallback(node: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<Fallback> {
     if node.as_text().is_some() {
-        return backend(node).map(Fallback::Backend);
+        return upstream(node).map(Fallback::Upstream);
     }
     let object = node.object(&["asset"])?;
     object.required("asset", |node| node.parsed(|key| Key::new(key.to_owned()))).map(Fallback::Page)
 }
 
-fn read_access(node: &Node<'_>) -> Option<Access> {
+fn read_access(node: &Node<'_>) -> Option<AccessRules> {
     let object = node.object(&["allow", "deny"])?;
     let who = |node: &Node<'_>| {
         let object = node.object(&["countries", "ips"])?;
@@ -256,7 +256,7 @@ fn read_access(node: &Node<'_>) -> Option<Access> {
             object.member("countries", |list| list.list(300, |node| node.parsed(Country::parse))).unwrap_or_default();
         let ranges =
             object.member("ips", |list| list.list(1000, |node| node.parsed(IpRange::parse))).unwrap_or_default();
-        Some(Who { countries, ranges })
+        Some(VisitorSet { countries, ranges })
     };
     // A set that cannot be parsed must not admit everybody; its fault refuses the whole record.
     let allow = object.member("allow", |node| {
@@ -264,5 +264,5 @@ fn read_access(node: &Node<'_>) -> Option<Access> {
         let is_empty = who_may.countries.is_empty() && who_may.ranges.is_empty();
         if is_empty { node.fault("it lists nobody") } else { Some(who_may) }
     });
-    Some(Access { allow, deny: object.member("deny", who).unwrap_or_default() })
+    Some(AccessRules { allow, deny: object.member("deny", who).unwrap_or_default() })
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::TenantError;
-use super::address::Address;
-use super::record::FieldEdits;
+use super::storefront_address::StorefrontAddress;
+use super::storefront_record::FieldEdits;
 use http_semantics::cdn_loop;
 use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop, with_member};
 use http_semantics::forwarding_fields::is_stripped;
@@ -27,7 +27,7 @@ const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 pub(super) fn edits<'a>(
     fields: &impl Fields,
     target: &RequestTarget<'a>,
-    address: &Address<'a>,
+    address: &StorefrontAddress<'a>,
     client: Option<IpAddr>,
     own: &'a FieldEdits,
     may_upgrade: bool,
@@ -82,7 +82,7 @@ mod tests {
 
     fn edited(fields: &[(&'static str, &str)], own: &FieldEdits) -> Result<(Vec<String>, Vec<String>), TenantError> {
         let target = RequestTarget::parse(URL);
-        let address = Address::by_path("/stores/a/x").unwrap();
+        let address = StorefrontAddress::by_path("/stores/a/x").unwrap();
         let fields = HeaderSection::from(fields);
         let client = fields.get("cf-connecting-ip").and_then(|ip| ip.parse().ok());
         let edits = edits(&fields, &target, &address, client, own, true)?;
