@@ -26,7 +26,7 @@ mod tests;
 use std::borrow::Cow;
 use std::mem;
 
-use dictionary::Value;
+use dictionary::MemberValue;
 use http_semantics::fields::{self, Fields};
 
 /// The largest number of seconds (RFC 9111 §1.2.2), which is 68 years.
@@ -217,7 +217,7 @@ impl CacheControl {
 
     /// Sets the directive of a dictionary member, replacing one of an earlier member with the
     /// same key. Returns `None` if the value has the wrong type.
-    fn apply_member(&mut self, name: &str, value: &Value) -> Option<()> {
+    fn apply_member(&mut self, name: &str, value: &MemberValue) -> Option<()> {
         match name {
             "max-age" => self.max_age = Some(value.seconds()?),
             "s-maxage" => self.s_maxage = Some(value.seconds()?),
@@ -269,11 +269,11 @@ impl Qualified {
         }
     }
 
-    fn of_value(value: &Value) -> Option<Self> {
+    fn of_value(value: &MemberValue) -> Option<Self> {
         match value {
-            Value::Boolean(true) => Some(Self::All),
-            Value::Text(text) => Some(Self::of_list(text)),
-            Value::Boolean(false) | Value::Integer(_) | Value::Other => None,
+            MemberValue::Boolean(true) => Some(Self::All),
+            MemberValue::Text(text) => Some(Self::of_list(text)),
+            MemberValue::Boolean(false) | MemberValue::Integer(_) | MemberValue::Other => None,
         }
     }
 

@@ -8,8 +8,9 @@
 //! # Concepts, in the order in which a lookup needs them
 //!
 //! 1. The **cache key** is made of the method and the URL in canonical form ([`cached_url`]).
-//! 2. A **stored response** is a body and its metadata: status, header fields, times ([`stored_response`]).
-//!    Both are in KV, and in the memory of the isolate for a few seconds ([`memory_cache`]).
+//! 2. A **stored response** is a body and its metadata: status, header fields, times
+//!    ([`stored_response`]). Both are in KV, and in the memory of the isolate for a few seconds
+//!    ([`memory_cache`]).
 //! 3. One URL can have several **variants**, one for each language, say. `Vary` names the request
 //!    fields that tell them apart ([`vary`]).
 //! 4. A stored response is **fresh** until its lifetime is over, and **stale** after that
@@ -20,12 +21,12 @@
 //!    is refreshed or in place of an error ([`stale`]). [`decision`] decides between serving and
 //!    forwarding.
 //! 7. **Validation** asks the upstream, with the stored `ETag` or date as a condition, whether a
-//!    stale response is still current. A 304 makes it fresh again ([`validation`]). [`upstream_request`]
-//!    writes that request.
-//! 8. A new response is stored only if nothing forbids it ([`storable`]): `no-store`, `private`, or
-//!    credentials in the request ([`credentials`]).
-//! 9. The client receives the whole response, a range of it, or a 304 ([`client_response`]), with a
-//!    `Cache-Status` that says what happened ([`cache_status`]).
+//!    stale response is still current. A 304 makes it fresh again ([`validation`]).
+//!    [`upstream_request`] writes that request.
+//! 8. A new response is stored only if nothing forbids it ([`storable`]): `no-store`, `private`,
+//!    or credentials in the request ([`credentials`]).
+//! 9. The client receives the whole response, a range of it, or a 304 ([`client_response`]), with
+//!    a `Cache-Status` that says what happened ([`cache_status`]).
 //!
 //! [`page_view`] is a view on top of this cache: the title and text of a web page as JSON.
 //!
@@ -37,15 +38,15 @@
 //!           v
 //!   memory, else KV ────── nothing, no such variant, or purged ───────┐
 //!           │                                                         │
-//!    metadata response                                                  │
+//!    stored response                                                  │
 //!           │                                                         v
 //!   decision::decide ───── stale, or the request refuses it ───> upstream
 //!           │                                                         │
 //!           │                ┌──────────────────┬─────────────────────┤
 //!           │                v                  v                     v
-//!           │        304: update the     200 etc.: store it     error: serve the metadata
-//!           │        metadata response     if that is allowed     response if that is allowed
-//!           │      validation::freshened   StorageCandidate::storable          stale::may_serve_on_error
+//!           │        304: update the     200 etc.: store it     error: serve the stored
+//!           │        stored response     if that is allowed     response if that is allowed
+//!           │        (validation)        (storable)             (stale)
 //!           v                v                  v                     v
 //!         hit              serve              serve               stale hit, or the error
 //!    (early refresh?)
@@ -78,7 +79,8 @@
 //!     default_lifetime_ms: None,
 //! };
 //! assert_eq!(candidate.storable(), Storable::Yes);
-//! let metadata = StoredMetadata::from_response(&request, &credentials, 200, &response, times, None);
+//! let metadata =
+//!     StoredMetadata::from_response(&request, &credentials, 200, &response, times, None);
 //! let stored = StoredResponse::new(metadata, None);
 //!
 //! // Another client asks for the same URL, half a minute and two minutes later.

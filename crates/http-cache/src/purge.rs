@@ -87,7 +87,7 @@ pub struct Purge {
 
 /// A purge as the metadata of a value in Workers KV: `{"tag":"x","atMs":1700000000000}`.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct PurgeRecord {
     #[serde(flatten)]
     target: PurgeTarget,
     #[serde(rename = "atMs")]
@@ -126,14 +126,14 @@ impl Purge {
             PurgeTarget::Url(url) => PurgeTarget::Url(short(url).into_owned()),
             other => other.clone(),
         };
-        record::to_json(&Record { target, at_ms: self.at_ms })
+        record::to_json(&PurgeRecord { target, at_ms: self.at_ms })
     }
 
     /// Parses a record. Returns `None` if it is broken, or would purge everything because its
     /// text is empty.
     #[must_use]
     pub fn parse(metadata: &str) -> Option<Self> {
-        let Record { target, at_ms } = serde_json::from_str(metadata).ok()?;
+        let PurgeRecord { target, at_ms } = serde_json::from_str(metadata).ok()?;
         let (PurgeTarget::Url(text) | PurgeTarget::Prefix(text) | PurgeTarget::Tag(text)) = &target;
         (!text.is_empty()).then_some(Self { target, at_ms })
     }

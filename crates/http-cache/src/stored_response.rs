@@ -198,7 +198,7 @@ impl StorageKey {
 
 /// The metadata in Workers KV. Its names are short, because it has to fit into 1024 bytes.
 #[derive(Serialize, Deserialize)]
-struct Record<'a> {
+struct MetadataRecord<'a> {
     /// The version of the format.
     v: u8,
     s: u16,
@@ -229,7 +229,7 @@ impl StoredMetadata {
     /// Returns the JSON that is stored in Workers KV.
     #[must_use]
     pub fn to_json(&self) -> String {
-        record::to_json(&Record {
+        record::to_json(&MetadataRecord {
             v: VERSION,
             s: self.status,
             f: Cow::Borrowed(self.fields.as_str()),
@@ -246,7 +246,7 @@ impl StoredMetadata {
     /// # Errors
     /// [`UnusableRecord`] says why the record is not used.
     pub fn from_json(json: &str) -> Result<Self, UnusableRecord> {
-        let record: Record<'_> = serde_json::from_str(json).map_err(|_| UnusableRecord::Broken)?;
+        let record: MetadataRecord<'_> = serde_json::from_str(json).map_err(|_| UnusableRecord::Broken)?;
         if record.v != VERSION {
             return Err(UnusableRecord::OtherVersion);
         }

@@ -3,7 +3,7 @@
 /// A member's value, as far as cache directives need it. Parameters are dropped: "Parameters
 /// received on directives are to be ignored" (RFC 9213 §2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum MemberValue {
     Boolean(bool),
     Integer(i64),
     /// A string or a token.
@@ -12,7 +12,7 @@ pub(super) enum Value {
     Other,
 }
 
-impl Value {
+impl MemberValue {
     /// Returns the value as seconds if it is an integer. A negative one counts as 0, which means
     /// stale.
     pub(super) fn seconds(&self) -> Option<u64> {
@@ -31,12 +31,12 @@ impl Value {
 
 /// Parses a dictionary. Returns `None` if the text is not one. Repeated keys are returned as
 /// they are; the last one counts (§3.2), which is left to the caller.
-pub(super) fn parse(field: &str) -> Option<Vec<(&str, Value)>> {
+pub(super) fn parse(field: &str) -> Option<Vec<(&str, MemberValue)>> {
     let mut parser = Parser { rest: field.trim_start_matches(' ') };
-    let mut members: Vec<(&str, Value)> = Vec::new();
+    let mut members: Vec<(&str, MemberValue)> = Vec::new();
     while !parser.rest.is_empty() {
         let key = parser.key()?;
-        let value = if parser.eat('=') { parser.item_or_list()? } else { Value::Boolean(true) };
+        let value = if parser.eat('=') { parser.item_or_list()? } else { MemberValue::Boolean(true) };
         parser.parameters()?;
         members.push((key, value));
         parser.skip(&[' ', '\t']);
@@ -105,14 +105,14 @@ impl<'a> Parser<'a> {
     }
 
     /// §4.2.1.1, §4.2.1.2.
-    fn item_or_list(&mut self) -> Option<Value> {
+    fn item_or_list(&mut self) -> Option<MemberValue> {
         if !self.eat('(') {
             return self.bare_item();
         }
         loop {
             self.skip(&[' ']);
             if self.eat(')') {
-                return Some(Value::Other);
+                return Some(MemberValue::Other);
             }
             self.bare_item()?;
             self.parameters()?;
@@ -123,51 +123,51 @@ impl<'a> Parser<'a> {
     }
 
     /// §4.2.3.1.
-    fn bare_item(&mut self) -> Option<Value> {
+    fn bare_item(&mut self) -> Option<MemberValue> {
         match self.rest.chars().next()? {
             '-' | '0'..='9' => self.number(),
             '"' => self.string(),
             '?' => match (self.next()?, self.next()?) {
-                (_, '0') => Some(Value::Boolean(false)),
-                (_, '1') => Some(Value::Boolean(true)),
+                (_, '0') => Some(MemberValue::Boolean(false)),
+                (_, '1') => Some(MemberValue::Boolean(true)),
                 _ => None,
             },
             ':' => {
                 self.next()?;
                 self.take_while(|char| char.is_ascii_alphanumeric() || matches!(char, '+' | '/' | '='));
-                self.eat(':').then_some(Value::Other)
+                self.eat(':').then_some(MemberValue::Other)
             }
             first if first.is_ascii_alphabetic() || first == '*' => {
                 let is_part = |char: char| char.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(char);
-                Some(Value::Text(self.take_while(is_part).to_owned()))
+                Some(MemberValue::Text(self.take_while(is_part).to_owned()))
             }
             _ => None,
         }
     }
 
     /// §4.2.4.
-    fn number(&mut self) -> Option<Value> {
+    fn number(&mut self) -> Option<MemberValue> {
         let is_negative = self.eat('-');
         let digits = self.take_while(|char| char.is_ascii_digit());
         if self.eat('.') {
             let decimals = self.take_while(|char| char.is_ascii_digit());
             let is_decimal = (1..=12).contains(&digits.len()) && (1..=3).contains(&decimals.len());
-            return is_decimal.then_some(Value::Other);
+            return is_decimal.then_some(MemberValue::Other);
         }
         if digits.len() > 15 {
             return None;
         }
         let number: i64 = digits.parse().ok()?;
-        Some(Value::Integer(if is_negative { -number } else { number }))
+        Some(MemberValue::Integer(if is_negative { -number } else { number }))
     }
 
     /// §4.2.5.
-    fn string(&mut self) -> Option<Value> {
+    fn string(&mut self) -> Option<MemberValue> {
         self.next()?;
         let mut text = String::new();
         loop {
             match self.next()? {
-                '"' => return Some(Value::Text(text)),
+                '"' => return Some(MemberValue::Text(text)),
                 '\\' => match self.next()? {
                     char @ ('"' | '\\') => text.push(char),
                     _ => return None,

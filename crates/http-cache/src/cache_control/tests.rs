@@ -291,7 +291,7 @@ fn a_targeted_field_has_the_same_directives() {
 
 #[test]
 fn dictionaries_are_parsed_as_rfc_8941_has_it() {
-    use dictionary::Value::{Boolean, Integer, Other, Text};
+    use dictionary::MemberValue::{Boolean, Integer, Other, Text};
     let text = |text: &str| Text(text.to_owned());
     for (field, value) in [
         ("a", Boolean(true)),

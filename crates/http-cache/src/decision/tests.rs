@@ -61,9 +61,9 @@ fn decision_after(request: &str, response: &str, after_ms: u64, is_backing_off: 
 
 /// The rule, the request's `Cache-Control`, the stored one, milliseconds since the response was
 /// received, and the decision.
-type Row = (&'static str, &'static str, &'static str, u64, &'static str);
+type DecisionCase = (&'static str, &'static str, &'static str, u64, &'static str);
 
-fn check(is_backing_off: bool, rows: &[Row]) {
+fn check(is_backing_off: bool, rows: &[DecisionCase]) {
     for (rule, request, response, after_ms, expected) in rows {
         assert_eq!(
             decision_after(request, response, *after_ms, is_backing_off),

@@ -220,18 +220,18 @@ fn the_size_includes_field_names_and_selecting_fields() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum MemoryStep {
     Get,
     Insert { asked_before_ms: u64, length: u64 },
     Invalidate,
 }
 
-fn step() -> impl Strategy<Value = (u8, u64, Step)> {
+fn step() -> impl Strategy<Value = (u8, u64, MemoryStep)> {
     let step = prop_oneof![
-        3 => Just(Step::Get),
+        3 => Just(MemoryStep::Get),
         3 => (0..300_u64, prop_oneof![Just(0_u64), Just(u64::from(BODY_BYTES_MAX))])
-            .prop_map(|(asked_before_ms, length)| Step::Insert { asked_before_ms, length }),
-        1 => Just(Step::Invalidate),
+            .prop_map(|(asked_before_ms, length)| MemoryStep::Insert { asked_before_ms, length }),
+        1 => Just(MemoryStep::Invalidate),
     ];
     (0..200_u8, 0..100_u64, step)
 }
@@ -249,19 +249,19 @@ proptest! {
             now_ms += later_ms;
             let name = format!("{key}");
             match step {
-                Step::Get => {
+                MemoryStep::Get => {
                     if let Some(entry) = memory.get(&name, LIFETIME_MS, now_ms) {
                         let requested_ms = entry.stored.metadata.times.requested_ms;
                         prop_assert!(invalidated.get(&key).is_none_or(|at_ms| requested_ms > *at_ms));
                         prop_assert!(now_ms - inserted[&(key, requested_ms)] < LIFETIME_MS);
                     }
                 }
-                Step::Insert { asked_before_ms, length } => {
+                MemoryStep::Insert { asked_before_ms, length } => {
                     let requested_ms = now_ms - asked_before_ms;
                     inserted.insert((key, requested_ms), now_ms);
                     memory.insert(&name, entry(requested_ms, length), now_ms);
                 }
-                Step::Invalidate => {
+                MemoryStep::Invalidate => {
                     invalidated.insert(key, now_ms);
                     memory.invalidate(&name, now_ms);
                 }

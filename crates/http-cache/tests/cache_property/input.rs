@@ -6,7 +6,7 @@ use proptest::sample::{select, subsequence};
 
 /// One request, and the response of the upstream if it is asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Step {
+pub(crate) struct RequestStep {
     pub(crate) wait_ms: u64,
     pub(crate) url: &'static str,
     pub(crate) method: &'static str,
@@ -83,7 +83,7 @@ fn responses() -> impl Strategy<Value = HeaderSection> {
     })
 }
 
-pub(crate) fn steps() -> impl Strategy<Value = Step> {
+pub(crate) fn steps() -> impl Strategy<Value = RequestStep> {
     let times = (select(vec![0, 1, 900, 2000, 5000, 11_000, 31_000]), select(vec![0, 0, 0, 10, 2500]));
     let target = (
         select(vec!["https://a.example/", "https://a.example/b"]),
@@ -93,17 +93,19 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
         [200, 200, 200, 200, 200, 200, 203, 206, 301, 302, 404, 500, 503].map(Some).into_iter().chain([None]);
     let bools = (prop::bool::weighted(0.2), prop::bool::ANY, prop::bool::weighted(0.7));
     (times, target, bools, select(statuses.collect::<Vec<_>>()), requests(), responses()).prop_map(
-        |((wait_ms, takes_ms), (url, method), (is_backing_off, is_drawn, validates), status, request, response)| Step {
-            wait_ms,
-            url,
-            method,
-            request,
-            is_backing_off,
-            is_drawn,
-            takes_ms,
-            status,
-            response,
-            validates,
+        |((wait_ms, takes_ms), (url, method), (is_backing_off, is_drawn, validates), status, request, response)| {
+            RequestStep {
+                wait_ms,
+                url,
+                method,
+                request,
+                is_backing_off,
+                is_drawn,
+                takes_ms,
+                status,
+                response,
+                validates,
+            }
         },
     )
 }

@@ -9,11 +9,11 @@ use http_semantics::http_date;
 use proptest::prelude::*;
 
 use crate::World;
-use crate::input::Step;
+use crate::input::RequestStep;
 
 /// A body that the upstream sent, and what it said about it.
 #[derive(Debug)]
-pub(crate) struct Body {
+pub(crate) struct UpstreamBody {
     pub(crate) url: &'static str,
     pub(crate) status: u16,
     /// Its fields with those of later validations.
@@ -40,7 +40,7 @@ pub(crate) struct Contribution {
 
 /// In which circumstances a stored body is served.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Served {
+pub(crate) enum ServedAs {
     /// Without asking the upstream.
     FromStore,
     /// In place of an error of the upstream.
@@ -49,10 +49,16 @@ pub(crate) enum Served {
     Validated,
 }
 
-pub(crate) type Law = Result<(), TestCaseError>;
+pub(crate) type LawResult = Result<(), TestCaseError>;
 impl World {
     /// Checks the laws of reuse.
-    pub(crate) fn serve(&mut self, step: &Step, stored: &StoredResponse, id: usize, served: Served) -> Law {
+    pub(crate) fn serve(
+        &mut self,
+        step: &RequestStep,
+        stored: &StoredResponse,
+        id: usize,
+        served: ServedAs,
+    ) -> LawResult {
         self.hits += 1;
         let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
         let said = |directive: &str| has(&body.fields, directive);
@@ -65,7 +71,7 @@ impl World {
         let is_foreign = |one: &&Contribution| !one.credentials.is_empty() && one.credentials != own;
         let has_leaked = body.contributions.iter().filter(is_foreign).any(|one| !one.was_fresh_for_all);
         prop_assert!(!has_leaked, "what was made for another visitor's credentials, and not said to be for all");
-        if served == Served::Validated {
+        if served == ServedAs::Validated {
             return Ok(());
         }
         prop_assert!(body.stores_cookies || !stored.metadata.fields.has("set-cookie"), "another visitor's cookie");
@@ -87,7 +93,7 @@ impl World {
             prop_assert!(id >= *newest, "an older body after a newer one (§4)");
         }
         let (age_ms, lifetime_ms, is_error) =
-            (age_ms(body, now_ms), lifetime_ms(body), served == Served::InPlaceOfError);
+            (age_ms(body, now_ms), lifetime_ms(body), served == ServedAs::InPlaceOfError);
         prop_assert!(!said("no-cache"), "not without validation (§5.2.2.4)");
         prop_assert!(is_error || !has(request, "no-cache"), "the request demands validation (§5.2.1.4)");
         prop_assert!(
@@ -177,14 +183,14 @@ pub(crate) fn is_secret(status: u16, request: &HeaderSection, fields: &HeaderSec
     status == 206 || has(fields, "private") || is_no_store || has(request, "no-store")
 }
 
-fn lifetime_ms(body: &Body) -> u64 {
+fn lifetime_ms(body: &UpstreamBody) -> u64 {
     let heuristic = [200, 203, 301, 404].contains(&body.status) || has(&body.fields, "public");
     let date = |name| body.fields.get(name).as_deref().and_then(http_date::parse_ms);
     let since = date("last-modified").filter(|_| heuristic).map_or(0, |at_ms| date("date").unwrap_or(at_ms) - at_ms);
     explicit_ms(&body.fields).unwrap_or(since / 10)
 }
 
-fn age_ms(body: &Body, now_ms: u64) -> u64 {
+fn age_ms(body: &UpstreamBody, now_ms: u64) -> u64 {
     let age_seconds: u64 = body.fields.get("age").map_or(0, |age| age.parse().unwrap_or(0));
     age_seconds * 1000 + now_ms - body.times.requested_ms
 }

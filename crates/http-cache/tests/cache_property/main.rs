@@ -26,8 +26,11 @@ use http_cache::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
 use proptest::prelude::*;
 
-use input::{Step, steps};
-use laws::{Body, Contribution, Law, Served, credentials_of, has, is_fresh_for_all, is_secret, stores_cookies, who};
+use input::{RequestStep, steps};
+use laws::{
+    Contribution, LawResult, ServedAs, UpstreamBody, credentials_of, has, is_fresh_for_all, is_secret, stores_cookies,
+    who,
+};
 
 /// Cookies, API keys, and a field that a site configured.
 fn credentials() -> CredentialFields {
@@ -35,13 +38,13 @@ fn credentials() -> CredentialFields {
 }
 
 fn candidate<'a>(
-    step: &'a Step,
+    step: &'a RequestStep,
     credentials: &'a CredentialFields,
     status: u16,
     response: &'a HeaderSection,
     times: ExchangeTimes,
 ) -> StorageCandidate<'a, HeaderSection, HeaderSection> {
-    let Step { method, url, request, .. } = step;
+    let RequestStep { method, url, request, .. } = step;
     StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms: None }
 }
 
@@ -52,7 +55,7 @@ type Hit = (VariantKey, StoredResponse, usize);
 struct World {
     now_ms: u64,
     stored: BTreeMap<VariantKey, (StoredResponse, usize)>,
-    bodies: Vec<Body>,
+    bodies: Vec<UpstreamBody>,
     /// The newest body that was stored for a request with these fields.
     newest: BTreeMap<(&'static str, String), usize>,
     hits: usize,
@@ -60,7 +63,7 @@ struct World {
 
 impl World {
     /// Handles one request as the Worker does.
-    fn take_step(&mut self, step: &Step) -> Law {
+    fn take_step(&mut self, step: &RequestStep) -> LawResult {
         self.now_ms += step.wait_ms;
         let cache_request = CacheRequest::of(step.method, &step.request);
         let (hit, primary) = if cache_request.permits_lookup() { self.lookup(step) } else { (None, None) };
@@ -70,8 +73,8 @@ impl World {
         match decide(&cache_request, selected, ForwardReason::UriMiss, self.now_ms, random) {
             Decision::Serve { refresh, .. } => {
                 let (key, stored, body) = hit.expect("something is selected");
-                self.serve(step, &stored, body, Served::FromStore)?;
-                let again = Step { method: "GET", ..step.clone() };
+                self.serve(step, &stored, body, ServedAs::FromStore)?;
+                let again = RequestStep { method: "GET", ..step.clone() };
                 let validators = conditions(&stored.metadata.fields);
                 if refresh {
                     self.forward(&again, Some((key, stored, body)), primary.as_ref(), &validators)
@@ -89,7 +92,7 @@ impl World {
         }
     }
 
-    fn lookup(&self, step: &Step) -> (Option<Hit>, Option<StoredResponse>) {
+    fn lookup(&self, step: &RequestStep) -> (Option<Hit>, Option<StoredResponse>) {
         let key = (step.url, SelectingFields::new());
         let Some((primary, body)) = self.stored.get(&key) else { return (None, None) };
         if vary::matches(&primary.metadata.selecting_fields, &primary.metadata.fields, &step.request) {
@@ -105,11 +108,11 @@ impl World {
 
     fn forward(
         &mut self,
-        step: &Step,
+        step: &RequestStep,
         hit: Option<Hit>,
         primary: Option<&StoredResponse>,
         conditions: &[(&'static str, String)],
-    ) -> Law {
+    ) -> LawResult {
         let requested_ms = self.now_ms;
         self.now_ms += step.takes_ms;
         let times = ExchangeTimes { requested_ms, received_ms: self.now_ms };
@@ -118,7 +121,7 @@ impl World {
         if let (None, Some((_, stored, body))) = (status, &hit)
             && stale::may_serve_on_error(stored, &request, stored.stale_ms(self.now_ms))
         {
-            return self.serve(step, stored, *body, Served::InPlaceOfError);
+            return self.serve(step, stored, *body, ServedAs::InPlaceOfError);
         }
         let Some(status) = step.status else { return Ok(()) };
         let fields = with_date(step.response.clone(), self.now_ms);
@@ -126,7 +129,7 @@ impl World {
             && (step.validates && step.method == "GET" && !conditions.is_empty())
             && is_selected_for_update(&stored.metadata.fields, &fields)
         {
-            self.serve(step, &stored, body, Served::Validated)?;
+            self.serve(step, &stored, body, ServedAs::Validated)?;
             self.renew(step, &key, &stored, body, &freshened(&stored.metadata.fields, &fields), times);
             return Ok(());
         }
@@ -144,7 +147,14 @@ impl World {
     }
 
     /// What a write and a HEAD do to the stored response.
-    fn effects(&mut self, step: &Step, hit: Option<&Hit>, status: u16, fields: &HeaderSection, times: ExchangeTimes) {
+    fn effects(
+        &mut self,
+        step: &RequestStep,
+        hit: Option<&Hit>,
+        status: u16,
+        fields: &HeaderSection,
+        times: ExchangeTimes,
+    ) {
         if step.method == "POST" && status < 400 {
             self.stored.remove(&(step.url, SelectingFields::new()));
         }
@@ -160,7 +170,7 @@ impl World {
 
     fn store(
         &mut self,
-        step: &Step,
+        step: &RequestStep,
         primary: Option<&StoredResponse>,
         hit: Option<&Hit>,
         status: u16,
@@ -190,12 +200,21 @@ impl World {
         let contributions = vec![contribution(step, &fields)];
         let stores_cookies = stores_cookies(&step.request, &fields);
         let url = step.url;
-        self.bodies.push(Body { url, status, fields, times, requests, is_secret, contributions, stores_cookies });
+        self.bodies.push(UpstreamBody {
+            url,
+            status,
+            fields,
+            times,
+            requests,
+            is_secret,
+            contributions,
+            stores_cookies,
+        });
     }
 
     fn renew(
         &mut self,
-        step: &Step,
+        step: &RequestStep,
         key: &VariantKey,
         stored: &StoredResponse,
         body: usize,
@@ -241,12 +260,12 @@ impl World {
 }
 
 /// Returns the contribution of this step's visitor to a response with these fields.
-fn contribution(step: &Step, fields: &HeaderSection) -> Contribution {
+fn contribution(step: &RequestStep, fields: &HeaderSection) -> Contribution {
     let credentials = credentials_of(&step.request);
     Contribution { credentials, was_fresh_for_all: is_fresh_for_all(fields) }
 }
 
-fn run(steps: &[Step]) -> Result<usize, TestCaseError> {
+fn run(steps: &[RequestStep]) -> Result<usize, TestCaseError> {
     let mut world = World { now_ms: 784_111_777_000, ..World::default() };
     steps.iter().try_for_each(|step| world.take_step(step))?;
     Ok(world.hits)
@@ -262,9 +281,9 @@ proptest! {
 }
 
 /// A GET with this `Cookie`, so long after the one before, and a response with these fields.
-fn get(wait_ms: u64, cookie: &str, control: &str, response: &[(&str, &str)]) -> Step {
+fn get(wait_ms: u64, cookie: &str, control: &str, response: &[(&str, &str)]) -> RequestStep {
     let request = [("cookie", cookie), ("cache-control", control)].into_iter().filter(|(_, value)| !value.is_empty());
-    Step {
+    RequestStep {
         wait_ms,
         url: "https://a.example/",
         method: "GET",
