@@ -1,8 +1,9 @@
 //! The KV port: the one place that reads and writes Workers KV.
 //!
-//! The bindings are declared here, not taken from `worker`, whose `KvStore` looks its methods up by reflection and builds
-//! options through serde on every call. Every read passes through [`Store`], those of small
-//! records through the isolate's memory in front of it ([`keyspace::Keyspace`]).
+//! The bindings are declared here instead of taken from `worker`, whose `KvStore` looks its
+//! methods up by reflection and passes options through serde at each call. Every read goes
+//! through [`Store`]. Reads of records go through the isolate's cache first
+//! ([`keyspace::Keyspace`]).
 
 #[cfg(feature = "assets")]
 mod assembled;
@@ -44,7 +45,7 @@ use crate::platform::js_error::message_of;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A KV namespace as the runtime hands it over.
+    /// A KV namespace of the runtime.
     #[derive(Clone)]
     pub(crate) type KvNamespace;
 
@@ -57,7 +58,7 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn delete(this: &KvNamespace, key: &str) -> Result<js_sys::Promise, JsValue>;
 
-    /// What `getWithMetadata` gives ("Read key-value pairs").
+    /// The result of `getWithMetadata` ("Read key-value pairs").
     type WithMetadata;
     #[wasm_bindgen(method, getter)]
     fn value(this: &WithMetadata) -> JsValue;
@@ -65,7 +66,7 @@ extern "C" {
     fn metadata(this: &WithMetadata) -> JsValue;
 }
 
-/// A read that takes longer has failed.
+/// A read that takes longer than this has failed.
 #[cfg(feature = "cache")]
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -74,13 +75,13 @@ thread_local! {
     static STREAM: JsValue = JsValue::from_str("stream");
 }
 
-/// How a value is read.
+/// The options of a read.
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
 pub(crate) struct ReadOptions(&'static std::thread::LocalKey<JsValue>);
 
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
 impl ReadOptions {
-    /// As the runtime's own stream, to be handed through untouched.
+    /// As the runtime's own stream, which is passed through untouched.
     #[cfg(any(feature = "assets", feature = "writes"))]
     pub(crate) const STREAM: Self = Self(&STREAM);
     /// As text.
@@ -88,7 +89,7 @@ impl ReadOptions {
     pub(crate) const TEXT: Self = Self(&TEXT);
 }
 
-/// One namespace.
+/// A KV namespace with the operations that the Worker needs.
 #[derive(Clone)]
 pub(crate) struct Store {
     namespace: KvNamespace,
@@ -99,14 +100,14 @@ impl Store {
         Self { namespace }
     }
 
-    /// A small value as text; `None` where the key does not exist.
+    /// Returns a small value as text; `None` if the key does not exist.
     #[cfg(feature = "writes")]
     pub(crate) async fn text(&self, key: &Key<'_>) -> Result<Option<String>, StoreError> {
         let promise = TEXT.with(|kind| self.namespace.get(key.as_str(), kind));
         Ok(settled(promise).await?.as_string())
     }
 
-    /// A value, read once more where that fails; `None` where the key does not exist.
+    /// Returns a value, with one retry if the read fails; `None` if the key does not exist.
     #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn read_with_retry(
         &self,
@@ -117,8 +118,9 @@ impl Store {
         Ok((!value.is_null()).then_some(value))
     }
 
-    /// Small values as text, in the order of their keys, which differ; `None` where a key does not exist. By bulk reads of 100 keys, each
-    /// made once more where it fails, and by fewer at a time where their values are too long together ("Read key-value pairs", bulk).
+    /// Returns small values as text, in the order of their keys, which must differ; `None` if a
+    /// key does not exist. Bulk reads of 100 keys are retried once if they fail, and split if
+    /// their values are too long together ("Read key-value pairs", bulk).
     #[cfg(feature = "flags")]
     pub(crate) async fn texts(&self, keys: &[&Key<'_>]) -> Vec<Result<Option<String>, StoreError>> {
         let mut texts = Vec::with_capacity(keys.len());
@@ -140,7 +142,7 @@ impl Store {
         texts
     }
 
-    /// A value as a stream, with its metadata as JSON where it has any.
+    /// Returns a value as a stream, and its metadata as JSON if it has any.
     #[cfg(feature = "writes")]
     pub(crate) async fn stream_with_metadata(
         &self,
@@ -152,7 +154,8 @@ impl Store {
         Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
     }
 
-    /// Deletes a key, again and again as the policy and the isolate's budget allow. One that does not exist is no failure.
+    /// Deletes a key, with retries as the policy and the isolate's budget allow. Deleting a key
+    /// that does not exist succeeds.
     #[cfg(feature = "cache")]
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
@@ -164,7 +167,7 @@ impl Store {
     }
 }
 
-/// Reads, and once more where that fails.
+/// Reads, with one retry.
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
 async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
@@ -174,7 +177,7 @@ async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<Js
     read.await.outcome.map_err(|(error, _)| error)
 }
 
-/// Metadata as JSON; `None` if there is none.
+/// Returns metadata as JSON; `None` if there is none.
 #[cfg(any(feature = "cache", feature = "writes"))]
 fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     match js_sys::JSON::stringify(metadata) {

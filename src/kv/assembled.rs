@@ -1,4 +1,4 @@
-//! Bodies that are assembled from several values in KV, or from parts of them.
+//! Bodies that are assembled from several values of KV, or from parts of them.
 
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
@@ -16,8 +16,8 @@ extern "C" {
 
 impl Store {
     /// Returns a stream of `total` bytes, assembled from these pieces (JSON). `first` is the
-    /// stream of the first value among them. If a value cannot be read, and not at a second
-    /// attempt either, the stream breaks off.
+    /// stream of the first value among them. If a value cannot be read, even with a retry, the
+    /// stream breaks off.
     pub(crate) fn assembled(&self, pieces: &str, first: &JsValue, total: f64) -> ReadableStream {
         assemble(&self.namespace, pieces, first, total)
     }

@@ -1,4 +1,5 @@
-//! Values with a head: JSON beside the body, which is handed on as a stream, or as bytes where it is small. One read gives both.
+//! Values with an envelope: a head of JSON and a body, which one read gets together. The body is
+//! a stream, or bytes if it is short.
 
 use kv_store::limits::{Key, METADATA_BYTES_MAX};
 use kv_store::store::StoreError;
@@ -35,25 +36,25 @@ extern "C" {
     fn prefix(this: &Prefixed) -> u32;
 }
 
-/// A value out of KV.
+/// A value of KV with its head.
 pub(crate) struct Envelope {
-    /// The head; `None` where the value has none, or is not whole.
+    /// The head; `None` if the value has none or is incomplete.
     pub(crate) head: Option<String>,
-    /// What follows it.
+    /// The body.
     pub(crate) body: EnvelopeBody,
 }
 
-/// A body: in memory, or still to come.
+/// The body of an envelope.
 pub(crate) enum EnvelopeBody {
-    /// All of it.
+    /// The whole body.
     Bytes(js_sys::ArrayBuffer),
-    /// The runtime's own stream, to be handed through untouched.
+    /// The runtime's own stream, which is passed through untouched.
     Stream(ReadableStream),
 }
 
 impl Store {
-    /// A value with a head; `None` where the key does not exist. Up to `small_max` bytes come as bytes, all of them without a limit. A
-    /// read that takes longer than [`READ_DEADLINE`] has failed.
+    /// Returns a value with its head; `None` if the key does not exist. The body is bytes up to
+    /// `small_max` bytes, or always without a limit. A read fails after [`READ_DEADLINE`].
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;
@@ -71,7 +72,8 @@ impl Store {
     }
 }
 
-/// A value and the options to put it with: head and body, dropped after so many seconds. Fails if the runtime refuses.
+/// Returns a value and the options for putting it with its head and an expiration. Fails if the
+/// runtime refuses the metadata.
 pub(crate) fn to_put(
     head: &str,
     body: &js_sys::ArrayBuffer,

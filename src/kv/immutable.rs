@@ -1,4 +1,4 @@
-//! Reads of keys that never change.
+//! Reads of keys whose values never change.
 
 use wasm_bindgen::prelude::*;
 
@@ -21,15 +21,15 @@ thread_local! {
 }
 
 impl ReadOptions {
-    /// As an `ArrayBuffer`, of a key that never changes.
+    /// As an `ArrayBuffer`.
     pub(crate) const IMMUTABLE_BYTES: Self = Self(&IMMUTABLE_BYTES);
-    /// As a stream, of a key that never changes.
+    /// As a stream.
     pub(crate) const IMMUTABLE_STREAM: Self = Self(&IMMUTABLE_STREAM);
 }
 
-/// The options of `get` for a key that is written once: the location keeps it for five minutes
-/// without asking the central store ("Read key-value pairs", `cacheTtl`). Not for longer: it would
-/// also keep for so long that the key was not there.
+/// Returns the options of `get` for a key that is written once. The location caches it for five
+/// minutes ("Read key-value pairs", `cacheTtl`), and no longer, because a cached "not found"
+/// lives as long.
 fn immutable(value_type: &str) -> JsValue {
     let options: GetOptions = js_sys::Object::new().unchecked_into();
     options.set_value_type(value_type);

@@ -1,4 +1,4 @@
-//! How small records are read: out of memory, in the background, from KV; and what serves if that
+//! Typed keyspaces: how a kind of record is read, from memory or KV, and what is served if that
 //! fails.
 
 use std::cell::RefCell;
@@ -20,23 +20,23 @@ use crate::platform::log::RequestLog;
 pub(crate) trait Keyspace: Sized + 'static {
     /// The record, parsed.
     type Value: 'static;
-    /// What is wrong with one that does not parse, for the log.
+    /// The error of a record that does not parse, for the log.
     type Error: Display + Clone + 'static;
 
-    /// True if the keys are of users: the log does not name them.
+    /// True if the keys are user ids, which the log must not show.
     const IS_PRIVATE: bool = false;
 
     /// The namespace.
     fn store(env: &Bindings) -> Store;
 
-    /// The isolate's memory of these records.
+    /// The isolate's cache of these records.
     fn memory() -> &'static RefCell<RecordCache<Rc<Self::Value>, Self::Error>>;
 
-    /// For how long a record is used without a look at KV.
+    /// Returns how long a record is used without a read of KV.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
 
-    /// Makes a record of what stands under a key: its JSON, or that the key does not exist. It may
-    /// read further keys. What gives `None` is not remembered.
+    /// Parses a record from the JSON of a key, or from `None` if the key does not exist. It may
+    /// read further keys. A result of `None` is not cached.
     async fn parse(
         &self,
         reader: &Reader,
@@ -44,13 +44,13 @@ pub(crate) trait Keyspace: Sized + 'static {
         json: Option<String>,
     ) -> Result<Option<Self::Value>, ReadFailure<Self::Error>>;
 
-    /// What of a record's JSON tells it from the one before: all of it, or a part with a hash of
-    /// the rest.
+    /// Returns the part of the JSON that identifies the record: all of it, or a part that has a
+    /// hash of the rest.
     fn identity(json: &str) -> &str {
         json
     }
 
-    /// Returns the record under a key; `None` if there is none. `now_ms` is milliseconds since the
+    /// Returns the record of a key; `None` if there is none. `now_ms` is milliseconds since the
     /// Unix epoch.
     async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> RecordRead<Self> {
         let lifetime = self.lifetime(&context.vars());
@@ -59,7 +59,7 @@ pub(crate) trait Keyspace: Sized + 'static {
             RecordLookup::Fresh(held) => Ok(Some(held)),
             RecordLookup::Refresh(held) => {
                 let (key, reader) = (key.to_static(), Reader::of::<Self>(context));
-                // What goes wrong is in the log, and the request after it sees what came of it.
+                // A failure is logged, and the next request finds its result in the cache.
                 context.wait_until(async move { drop(self.read(&reader, &key).await) });
                 Ok(Some(held))
             }
@@ -68,8 +68,8 @@ pub(crate) trait Keyspace: Sized + 'static {
         }
     }
 
-    /// Returns the records under several keys, in their order; `None` if there is none. Those that
-    /// are not fresh come by bulk read.
+    /// Returns the records of several keys, in their order; `None` if there is none. Those that
+    /// are not fresh are read in bulk.
     #[cfg(feature = "flags")]
     async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
@@ -101,7 +101,7 @@ pub(crate) trait Keyspace: Sized + 'static {
         self.settle(reader, key.as_str(), json, asked_ms).await
     }
 
-    /// Remembers what a read gave; returns what to go by if it gave nothing that can be used.
+    /// Caches the result of a read, and returns the record to use.
     #[doc(hidden)]
     async fn settle(
         &self,
@@ -133,8 +133,8 @@ pub(crate) trait Keyspace: Sized + 'static {
         };
         let mut memory = memory.borrow_mut();
         let held = memory.failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
-        // What is told to the visitor is logged as their error, unless nobody is told again for a
-        // while.
+        // An error that the visitor gets is logged by the renderer, unless it is cached and so
+        // not returned again for a while.
         if held.is_ok() || memory.has_negative_cache() {
             let (code, cause): (_, &dyn Display) = match &why {
                 ReadFailure::Broken(broken) => ("broken_record", broken),
@@ -151,11 +151,11 @@ pub(crate) trait Keyspace: Sized + 'static {
     }
 }
 
-/// What reading a key gives.
+/// The result of reading a record.
 pub(crate) type RecordRead<K> =
     Result<Option<CachedRecord<Rc<<K as Keyspace>::Value>>>, ReadFailure<<K as Keyspace>::Error>>;
 
-/// What reading needs, also after the answer was sent.
+/// What a read needs, even after the response was sent.
 pub(crate) struct Reader {
     pub(crate) store: Store,
     pub(crate) log: RequestLog,

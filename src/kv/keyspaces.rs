@@ -1,5 +1,5 @@
-//! The kinds of records in Workers KV: binding, value, lifetime, and what makes a value of JSON.
-//! Keys are made in the crate of their subject.
+//! The kinds of records in Workers KV: namespace, value, lifetime and parser of each. Keys are
+//! made in the crate of their subject.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -31,7 +31,7 @@ use super::release;
 use crate::isolate::Isolate;
 use crate::platform::bindings::{Bindings, Vars};
 
-/// What stands under the id of a storefront, or under a domain.
+/// The record of a storefront, by its id or its domain.
 #[cfg(feature = "storefronts")]
 pub(crate) struct Storefronts;
 
@@ -63,8 +63,7 @@ impl Keyspace for Storefronts {
     }
 }
 
-/// A user's record. That there is none is remembered as well: with a snapshot most users may have
-/// none.
+/// A user's record. Its absence is cached, too: with a snapshot, most users have none.
 #[cfg(feature = "flags")]
 pub(crate) struct Users;
 
@@ -83,8 +82,8 @@ impl Keyspace for Users {
         &Isolate::current().flags.users
     }
 
-    /// Most users come to an isolate rarely. If the isolate has not read a user's record lately, it
-    /// waits for KV instead of answering with an old one.
+    /// Most users visit an isolate rarely. If it has not read a user's record lately, the
+    /// request waits for KV instead of using an old record.
     fn lifetime(&self, vars: &Vars) -> Lifetime {
         Lifetime::of_rare(vars.flags.refresh_ms)
     }
@@ -99,7 +98,7 @@ impl Keyspace for Users {
     }
 }
 
-/// The records of many users in one value. One that is not there yet has no users.
+/// The snapshot: the records of many users in one value. A missing one has no users.
 #[cfg(feature = "flags")]
 pub(crate) struct Snapshots;
 
@@ -134,7 +133,7 @@ impl Keyspace for Snapshots {
     }
 }
 
-/// The definitions of flags, or that none were ever put.
+/// The flag definitions, or their absence.
 #[cfg(feature = "flags")]
 pub(crate) struct FlagDefinitions;
 
@@ -199,8 +198,8 @@ impl Keyspace for AssetStores {
     }
 }
 
-/// The translations of the page: a file of the release, whose bytes never change, or under a key
-/// of its own.
+/// The translations of the page: a file of the release, whose bytes never change, or a value
+/// under an unversioned key.
 #[cfg(feature = "assets")]
 pub(crate) struct TranslationsFile {
     /// True for a file of the release.

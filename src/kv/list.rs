@@ -1,4 +1,4 @@
-//! Keys that are listed.
+//! Lists of keys.
 
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
@@ -19,7 +19,7 @@ extern "C" {
     #[wasm_bindgen(method, setter)]
     fn set_cursor(this: &ListOptions, cursor: &str);
 
-    /// A page of what `list` gives ("List keys").
+    /// One page of the result of `list` ("List keys").
     type ListPage;
     #[wasm_bindgen(method, getter)]
     fn keys(this: &ListPage) -> js_sys::Array;
@@ -28,7 +28,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn cursor(this: &ListPage) -> Option<String>;
 
-    /// A key of such a page.
+    /// A key of a page.
     type ListedKey;
     #[wasm_bindgen(method, getter, js_name = metadata)]
     fn listed_metadata(this: &ListedKey) -> JsValue;
@@ -38,12 +38,12 @@ extern "C" {
 pub(crate) struct KeyMetadata {
     /// As JSON.
     pub(crate) metadata: Vec<String>,
-    /// False where there are more.
+    /// False if there are more keys.
     pub(crate) is_complete: bool,
 }
 
 impl Store {
-    /// The metadata of all keys with a prefix, as JSON, in up to `pages_max` pages of 1000 ("List
+    /// Returns the metadata of all keys with a prefix, in up to `pages_max` pages of 1000 ("List
     /// keys": only `list_complete` ends a listing, and each page needs the prefix again).
     pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<KeyMetadata, StoreError> {
         let mut metadata = Vec::new();

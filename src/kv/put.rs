@@ -1,4 +1,4 @@
-//! Values that are put.
+//! Puts.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ extern "C" {
 }
 
 impl PutOptions {
-    /// The value is dropped after so many seconds, 60 at least.
+    /// Returns options for a value that expires after this many seconds, at least 60.
     #[cfg(feature = "cache")]
     pub(crate) fn expiring(seconds: u32) -> Self {
         let options: Self = js_sys::Object::new().unchecked_into();
@@ -36,22 +36,22 @@ impl PutOptions {
         options
     }
 
-    /// The value is put with this JSON, 1024 bytes at most, beside it.
+    /// Returns options with this metadata: JSON of at most 1024 bytes.
     #[cfg(feature = "writes")]
     pub(crate) fn with_metadata(json: &str) -> Result<Self, JsValue> {
         let options: Self = js_sys::Object::new().unchecked_into();
         options.and_metadata(json)
     }
 
-    /// This JSON, 1024 bytes at most, stands beside the value.
+    /// Adds this metadata: JSON of at most 1024 bytes.
     pub(crate) fn and_metadata(self, json: &str) -> Result<Self, JsValue> {
         self.set_metadata(&js_sys::JSON::parse(json)?);
         Ok(self)
     }
 }
 
-/// A value to put. Never a stream: a put of one cannot be tried again, and where it breaks off KV
-/// may keep what came.
+/// A value to put. It is never a stream, because the put of a stream cannot be retried, and KV
+/// may store the part of a broken stream.
 #[derive(Clone)]
 pub(crate) struct PutValue(JsValue);
 
@@ -66,7 +66,7 @@ impl PutValue {
         Self(bytes.into())
     }
 
-    /// The value as the runtime takes it for a body.
+    /// Returns the value as a body.
     #[cfg(feature = "writes")]
     pub(crate) fn body(&self) -> &JsValue {
         &self.0
@@ -74,7 +74,7 @@ impl PutValue {
 }
 
 impl Store {
-    /// Puts a value, once.
+    /// Puts a value without retries.
     pub(crate) async fn put(
         &self,
         key: &Key<'_>,
@@ -85,7 +85,7 @@ impl Store {
         settled(self.namespace.put(key.as_str(), &value.0, &options)).await.map(|_| ())
     }
 
-    /// Puts a value, once; a put that has not ended by the deadline has failed.
+    /// Puts a value without retries. A put that does not end by the deadline has failed.
     pub(crate) async fn put_within(
         &self,
         deadline: Duration,
@@ -98,8 +98,8 @@ impl Store {
             .unwrap_or_else(|| Err(StoreError::put_timeout()))
     }
 
-    /// Puts a value, again and again as the policy and the isolate's budget allow. `note` is told
-    /// each try, in milliseconds since the Unix epoch.
+    /// Puts a value, with retries as the policy and the isolate's budget allow. `note` gets each
+    /// try, in milliseconds since the Unix epoch.
     pub(crate) async fn put_with_retry(
         &self,
         key: &Key<'_>,

@@ -1,5 +1,7 @@
-//! The writer of one key: keeps the latest value durably, brings it to Workers KV at most once a second, and does not stop before
-//! KV has it. The Durable Object `KEY_WRITER` is this, with storage and an alarm.
+//! The writer of one key, as a state machine. It stores the latest value durably, puts it into
+//! Workers KV at most once a second, and does not stop before KV has it.
+//!
+//! The Durable Object `KEY_WRITER` adds storage and an alarm to it.
 
 pub mod message;
 #[cfg(test)]
@@ -13,78 +15,83 @@ pub use write_result::{NotWritten, WriteResult, WriterUnavailable};
 use crate::retry::{Backoff, Budget, FailureClass};
 use http_semantics::conditional::{PreconditionFailed, Preconditions};
 
-/// Workers KV takes one write a second to a key ("Limits to KV writes to the same key"), in milliseconds.
+/// The shortest time between two puts of a key, in milliseconds. Workers KV allows one write a
+/// second to a key ("Limits to KV writes to the same key").
 pub const WRITE_INTERVAL_MS: u64 = 1000;
 
-/// Where KV shows another value than the one that was put, it may still be the one before: for this long, in milliseconds
-/// ("How KV works": changes may take up to 60 seconds to be seen).
+/// How long KV may still show the previous value after a put, in milliseconds ("How KV works":
+/// changes may take up to 60 seconds to be visible).
 pub const VISIBLE_WITHIN_MS: u64 = 60_000;
 
-/// A value that KV refuses for good (for a quota, say) is put again this often, in milliseconds: it is promised.
+/// How often a value that KV refuses is put again, in milliseconds. KV may refuse it because a
+/// quota is used up, and the value was acknowledged.
 const REFUSED_RETRY_MS: u64 = 300_000;
 
-/// How the object goes on trying. It never gives up: only the waits count.
+/// The waits between the puts of an object. It never gives up.
 const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_ms: u64::MAX, ..Backoff::PUT };
 
-/// What the object knows of its key. This, and the value while KV does not have it, is all it stores.
+/// What the object knows about its key. It stores this, and the value until KV has it.
 ///
-/// A later version of the Worker may add fields: one that is missing has its default.
+/// A later version of the Worker may add fields. A missing field has its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeyState {
     /// The key in `WRITES`.
     key: String,
-    /// The number of the last write that was accepted; the first is 1.
+    /// The number of the last accepted write. The first one is 1.
     version: u64,
-    /// SHA-256 of its value, in hex.
+    /// The SHA-256 of its value, in hexadecimal.
     sha256: String,
-    /// The last version that KV took.
+    /// The last version that KV accepted.
     flushed: u64,
-    /// When KV took it, in milliseconds since the Unix epoch.
+    /// When KV accepted it, in milliseconds since the Unix epoch.
     flushed_ms: u64,
-    /// No put begins before this, in milliseconds since the Unix epoch.
+    /// The earliest time of the next put, in milliseconds since the Unix epoch.
     not_before_ms: u64,
-    /// Puts that failed since one succeeded.
+    /// How many puts have failed since the last one that succeeded.
     failures: u32,
-    /// When KV refused the last accepted value for good, or the object woke up after that, in milliseconds since the Unix epoch.
+    /// When KV refused the last accepted value, or when the object woke up after that, in
+    /// milliseconds since the Unix epoch.
     refused_ms: Option<u64>,
 }
 
-/// What the alarm finds to do.
+/// What an alarm has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// KV has the last version: no alarm.
+    /// Nothing: KV has the last version. No further alarm is needed.
     Nothing,
-    /// Too early: the alarm again, at this time in milliseconds since the Unix epoch.
+    /// Nothing yet: the alarm must be set again for this time, in milliseconds since the Unix
+    /// epoch.
     Later(u64),
     /// Put this version now.
     Put(u64),
 }
 
-/// The metadata of a value in KV that an object wrote: how a reader knows which version it sees.
+/// The metadata that an object puts beside a value, which tells readers the version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     /// The version of the value.
     pub version: u64,
-    /// SHA-256 of the value, in hex.
+    /// The SHA-256 of the value, in hexadecimal.
     pub sha256: String,
 }
 
 /// Where the newest value of a key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Newest {
-    /// In the object's storage: this version.
+    /// In the object's storage, as this version.
     Here(u64),
-    /// What KV shows: this version.
+    /// In KV, as this version.
     Shown(u64),
-    /// KV shows an older value than the object has put.
+    /// Nowhere that can be read: KV still shows an older value than the object has put.
     NotShownYet,
-    /// What KV shows, for all the object knows: it never wrote the key, or somebody wrote past it.
+    /// In KV, as far as the object knows: it never wrote the key, or another writer wrote it
+    /// directly.
     Unknown,
 }
 
 impl KeyState {
-    /// A key that its object has not written yet.
+    /// Returns the state of a key that its object has not written yet.
     #[must_use]
     pub fn new(key: &str) -> Self {
         Self { key: key.to_owned(), ..Self::default() }
@@ -96,53 +103,55 @@ impl KeyState {
         &self.key
     }
 
-    /// Accepts a value: the last write wins, in the order of these calls. Gives its version.
+    /// Accepts a value and returns its version. The last call wins.
     ///
     /// # Errors
-    /// [`PreconditionFailed`]: nothing has changed.
+    /// [`PreconditionFailed`] if the key is not at the version that the request demands. Nothing
+    /// changes.
     pub fn accept(&mut self, sha256: String, preconditions: &Preconditions) -> Result<u64, PreconditionFailed> {
         preconditions.check(self.accepted())?;
         self.version += 1;
         self.sha256 = sha256;
-        // What KV has against the value before need not hold for this one.
+        // The reason for refusing the previous value may not apply to this one.
         if let Some(refused_ms) = self.refused_ms.take() {
             self.not_before_ms = refused_ms.saturating_add(WRITE_INTERVAL_MS);
         }
         Ok(self.version)
     }
 
-    /// The last accepted version; `None` before the first.
+    /// Returns the last accepted version; `None` before the first.
     #[must_use]
     pub fn accepted(&self) -> Option<u64> {
         (self.version > 0).then_some(self.version)
     }
 
-    /// True where KV has this version or a later one.
+    /// Returns true if KV has this version or a later one.
     #[must_use]
     pub fn has_flushed(&self, version: u64) -> bool {
         self.flushed >= version
     }
 
-    /// What there is to do at this time, in milliseconds since the Unix epoch.
+    /// Returns what to do at this time, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn due(&self, now_ms: u64) -> Due {
         if self.has_flushed(self.version) {
             Due::Nothing
         } else if now_ms < self.not_before_ms {
-            // No wait is longer; a clock that was set back would make it so.
+            // No wait is longer than this, so a clock that was set back cannot delay the put.
             Due::Later(self.not_before_ms.min(now_ms.saturating_add(REFUSED_RETRY_MS)))
         } else {
             Due::Put(self.version)
         }
     }
 
-    /// What KV is to hold beside the last accepted value.
+    /// Returns the metadata for the last accepted value.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
         Metadata { version: self.version, sha256: self.sha256.clone() }
     }
 
-    /// KV took a version. The interval counts from the end of the put, so that two never arrive within one second.
+    /// Records that KV accepted a version. The interval starts at the end of the put, so that
+    /// two puts never arrive within a second.
     pub fn took(&mut self, version: u64, now_ms: u64) {
         self.flushed = self.flushed.max(version);
         self.flushed_ms = now_ms;
@@ -151,8 +160,8 @@ impl KeyState {
         self.not_before_ms = now_ms.saturating_add(WRITE_INTERVAL_MS);
     }
 
-    /// KV did not take a version. It stays promised: the next put follows after the backoff, and after the longest wait where
-    /// the isolate's budget is used up.
+    /// Records that KV did not accept a version. The next put follows after the backoff, or
+    /// after the longest wait if the isolate's budget is used up.
     pub fn failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
         self.failures += 1;
         let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {
@@ -167,13 +176,13 @@ impl KeyState {
         self.not_before_ms = now_ms.saturating_add(wait_ms);
     }
 
-    /// The version whose value is in the object's storage, and not in KV yet.
+    /// Returns the version whose value is in the object's storage and not in KV yet.
     #[must_use]
     pub fn unflushed(&self) -> Option<u64> {
         (!self.has_flushed(self.version)).then_some(self.version)
     }
 
-    /// Where the newest value is, given what KV shows.
+    /// Returns where the newest value is, given what KV shows.
     #[must_use]
     pub fn newest(&self, shown: Option<&Metadata>, now_ms: u64) -> Newest {
         if let Some(version) = self.unflushed() {
@@ -184,19 +193,20 @@ impl KeyState {
         }
         match shown {
             Some(shown) if shown.version == self.version && shown.sha256 == self.sha256 => Newest::Shown(self.version),
-            // Our own, from before: however long KV takes, it is not the newest.
+            // An older version of this object, which is not the newest even if KV shows it for
+            // long.
             Some(shown) if shown.version < self.version => Newest::NotShownYet,
             _ if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotShownYet,
             _ => Newest::Unknown,
         }
     }
 
-    /// The object wakes up. Where its last put was under way when it went, KV may just have taken it, or still be about to:
-    /// the next one keeps its distance.
+    /// Records that the object woke up. If it went away during a put, KV may have just accepted
+    /// the value or may still do so, so the next put keeps its distance.
     pub fn woke_up(&mut self, now_ms: u64) {
         if self.unflushed().is_some() {
             self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(WRITE_INTERVAL_MS));
-            // A new value, which need not wait as long as a refused one, keeps it too.
+            // A new value waits less than a refused one, but keeps the same distance.
             self.refused_ms = self.refused_ms.map(|_| now_ms);
         }
     }
@@ -278,7 +288,7 @@ mod tests {
         assert_eq!(writer.due(51), Due::Later(300_050));
         accept(&mut writer, "good");
         assert_eq!(writer.due(60), Due::Later(1050));
-        // Accepted while the refused put was under way.
+        // Accepted during the put that KV refused.
         accept(&mut writer, "better");
         writer.failed(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
         assert_eq!(writer.due(2001), Due::Later(3000));
@@ -349,7 +359,7 @@ mod tests {
         writer.woke_up(9000);
         assert_eq!(writer.due(9000), Due::Nothing);
 
-        // The put that follows a refusal after five minutes may be under way, too, when a new value comes.
+        // The put five minutes after a refusal may be under way when a new value comes.
         accept(&mut writer, "refused");
         writer.failed(2, FailureClass::Permanent, 10_000, 0.0, &mut Budget::new());
         writer.woke_up(310_500);

@@ -1,4 +1,5 @@
-//! The limits of Workers KV ("Limits" and "Write key-value pairs" in the KV documentation), checked before KV is asked.
+//! The limits of Workers KV ("Limits" and "Write key-value pairs" in the KV documentation),
+//! which are checked before KV is asked.
 
 use std::borrow::Cow;
 
@@ -15,23 +16,24 @@ pub const VALUE_BYTES_MAX: u64 = 25 * 1024 * 1024;
 /// The longest metadata of a key, in bytes of JSON.
 pub const METADATA_BYTES_MAX: usize = 1024;
 
-/// The most keys of a bulk read, which counts as one operation.
+/// The largest number of keys in a bulk read, which counts as one operation.
 pub const BULK_READ_KEYS_MAX: usize = 100;
 
 /// The shortest `expirationTtl` of a put, in seconds.
 pub const EXPIRATION_TTL_MIN_SECONDS: u32 = 60;
 
-/// A key that Workers KV takes: 1 to 512 bytes and neither `.` nor `..`. The KV port takes no other type as a key.
+/// A valid key of Workers KV: 1 to 512 bytes of UTF-8, and neither `.` nor `..`. The KV port
+/// accepts no other type as a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key<'a>(Cow<'a, str>);
 
-/// Why a string is no key of Workers KV.
+/// Why a string is not a valid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// KV has no empty key.
+    /// The key is empty.
     #[error("The key is empty; Workers KV needs at least one byte.")]
     Empty,
-    /// KV refuses the names `.` and `..`.
+    /// The key is `.` or `..`.
     #[error("The key is \".\" or \"..\", which Workers KV does not take.")]
     Dots,
     /// The key is longer than [`KEY_BYTES_MAX`].
@@ -56,8 +58,15 @@ impl HttpError for KeyError {
 impl<'a> Key<'a> {
     /// Checks a key.
     ///
+    /// ```
+    /// use kv_store::limits::{Key, KeyError};
+    ///
+    /// assert!(Key::new("users/ann").is_ok());
+    /// assert_eq!(Key::new(".."), Err(KeyError::Dots));
+    /// ```
+    ///
     /// # Errors
-    /// [`KeyError`] says which limit it breaks.
+    /// [`KeyError`] names the limit that the key breaks.
     pub fn new(key: impl Into<Cow<'a, str>>) -> Result<Self, KeyError> {
         let key = key.into();
         match key.as_ref() {
@@ -68,10 +77,10 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// A key that stands in the source.
+    /// Returns a key that is written in the source code.
     ///
     /// # Panics
-    /// Where the key breaks a limit. Use it for a `const` only: there the panic is a compile error.
+    /// The key breaks a limit. Use it for a `const` only, where the panic is a compile error.
     #[must_use]
     pub const fn literal(key: &'static str) -> Self {
         assert!(
@@ -81,13 +90,13 @@ impl<'a> Key<'a> {
         Self(Cow::Borrowed(key))
     }
 
-    /// The key, for longer than what it was read from.
+    /// Returns a copy that owns its text.
     #[must_use]
     pub fn to_static(&self) -> Key<'static> {
         Key(Cow::Owned(self.0.as_ref().to_owned()))
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

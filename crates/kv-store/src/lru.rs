@@ -1,14 +1,13 @@
-//! A weighted LRU cache: values by key, bounded in bytes. The value that was not used for the
-//! longest time goes first.
+//! An LRU cache that counts bytes. The least recently used value is evicted first.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What an entry costs beside its key and its value, in bytes: nodes of two trees, a slot, a
+/// What an entry costs in bytes beside its key and value: nodes of two trees, a slot, and a
 /// counted pointer to the key.
 pub const ENTRY_BYTES: usize = 128;
 
-/// Values by key, and the order in which they were last inserted or touched.
+/// The values by key, and the order of their last uses.
 #[derive(Debug, Clone)]
 pub struct Lru<V> {
     slots: Vec<Option<Slot<V>>>,
@@ -23,7 +22,8 @@ struct Slot<V> {
     bytes: usize,
 }
 
-/// Which slot a key has, and when it was used. It knows no values, so its code is compiled once.
+/// The slot of each key, and when it was used. It is not generic over the values, so its code is
+/// compiled once.
 #[derive(Debug, Clone)]
 struct KeyIndex {
     by_key: BTreeMap<Rc<str>, SlotUse>,
@@ -39,44 +39,55 @@ struct SlotUse {
 }
 
 impl<V> Lru<V> {
-    /// Holds nothing, and later no more than so many bytes. With 0 it never holds anything.
+    /// Returns an empty cache of at most `bytes_max` bytes. With 0 it never has a value.
+    ///
+    /// ```
+    /// use kv_store::lru::{ENTRY_BYTES, Lru};
+    ///
+    /// let mut cache = Lru::new(2 * (ENTRY_BYTES + 100));
+    /// cache.insert("a", 1, 90);
+    /// cache.insert("b", 2, 90);
+    /// cache.touch("a");
+    /// cache.insert("c", 3, 90);
+    /// assert_eq!((cache.get("a"), cache.get("b"), cache.get("c")), (Some(&1), None, Some(&3)));
+    /// ```
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self { slots: Vec::new(), keys: KeyIndex::new(), bytes: 0, bytes_max }
     }
 
-    /// Returns how many values there are.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.by_key.len()
     }
 
-    /// Returns true if there are none.
+    /// Returns true if the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.by_key.is_empty()
     }
 
-    /// Returns the bytes of all keys and values, with [`ENTRY_BYTES`] for each.
+    /// Returns the size of all keys and values in bytes, with [`ENTRY_BYTES`] for each.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the most that [`bytes`](Self::bytes) becomes.
+    /// Returns the limit of [`bytes`](Self::bytes).
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
-    /// Returns the value of a key. Looking is no use.
+    /// Returns the value of a key. This does not count as a use.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&V> {
         let place = self.keys.by_key.get(key)?;
         self.slots.get(place.slot)?.as_ref().map(|slot| &slot.value)
     }
 
-    /// Returns the value of a key, to be changed. Looking is no use.
+    /// Returns the value of a key for a change. This does not count as a use.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
         let place = self.keys.by_key.get(key)?;
         self.slots.get_mut(place.slot)?.as_mut().map(|slot| &mut slot.value)
@@ -87,8 +98,9 @@ impl<V> Lru<V> {
         self.slots.iter().flatten().map(|slot| &slot.value)
     }
 
-    /// Inserts a value of so many bytes, as the one used last, in place of the one that is there.
-    /// The oldest ones make room for it. A value that does not fit by itself is not kept.
+    /// Inserts a value of `bytes` bytes as the most recently used one, in place of the key's
+    /// previous one. The least recently used ones are evicted to make room. A value that exceeds
+    /// the limit by itself is dropped.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.remove(key);
         let bytes = bytes.saturating_add(key.len()).saturating_add(ENTRY_BYTES);
@@ -107,12 +119,12 @@ impl<V> Lru<V> {
         }
     }
 
-    /// Notes a use of a key.
+    /// Marks a key as the most recently used one.
     pub fn touch(&mut self, key: &str) {
         self.keys.touch(key);
     }
 
-    /// Takes a value out.
+    /// Removes and returns the value of a key.
     pub fn remove(&mut self, key: &str) -> Option<V> {
         let at = self.keys.remove(key)?;
         let slot = self.slots.get_mut(at)?.take()?;
@@ -120,14 +132,14 @@ impl<V> Lru<V> {
         Some(slot.value)
     }
 
-    /// Returns the value that was not used for the longest time, and its key.
+    /// Returns the least recently used key and its value.
     #[must_use]
     pub fn oldest(&self) -> Option<(&Rc<str>, &V)> {
         let (_, key) = self.keys.by_use.first_key_value()?;
         Some((key, self.get(key)?))
     }
 
-    /// Takes that one out.
+    /// Removes and returns the least recently used value.
     pub fn remove_oldest(&mut self) -> Option<V> {
         let key = Rc::clone(self.keys.by_use.first_key_value()?.1);
         self.remove(&key)
@@ -139,7 +151,7 @@ impl KeyIndex {
         Self { by_key: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, unused: Vec::new() }
     }
 
-    /// Gives a new key a slot: one that became free, or this next one.
+    /// Returns the slot for a new key: a free one, or `next`.
     fn insert(&mut self, key: &str, next: usize) -> usize {
         self.uses += 1;
         let key: Rc<str> = key.into();
@@ -157,7 +169,7 @@ impl KeyIndex {
         self.by_use.insert(self.uses, key);
     }
 
-    /// Gives a slot free.
+    /// Removes a key and returns its slot, which is free then.
     fn remove(&mut self, key: &str) -> Option<usize> {
         let SlotUse { slot, used } = self.by_key.remove(key)?;
         self.by_use.remove(&used);
@@ -177,7 +189,7 @@ mod tests {
         fn the_longest_unused_values_make_room(steps in prop::collection::vec((0..4_u8, 0..9_u8, 0..40_usize), 0..80)) {
             const MAX: usize = 3 * (ENTRY_BYTES + 1) + 30;
             let mut lru: Lru<(u8, usize)> = Lru::new(MAX);
-            // The one used last is the last.
+            // The most recently used one is at the end.
             let mut naive: Vec<(u8, usize)> = Vec::new();
             for (what, key, bytes) in steps {
                 let name = format!("{key}");

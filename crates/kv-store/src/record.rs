@@ -1,9 +1,9 @@
-//! JSON records in KV. KV holds what somebody once put there, so a record is checked on every read.
+//! JSON records in KV. Anyone with access to KV may write one, so each read checks it.
 
 use serde::{Deserialize, Serialize};
 
-/// A record is no JSON object of the expected form. Its text is for the log: it names the place, never what stands there,
-/// because a record may hold a user's data.
+/// A record that is not a JSON object of the expected form. Its text is for the log: it names
+/// the place and never shows the content, which may be a user's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at line {line}, column {column}")]
 pub struct BrokenRecord {
@@ -13,17 +13,31 @@ pub struct BrokenRecord {
 }
 
 impl BrokenRecord {
-    /// A record that is broken as a whole.
+    /// Returns the error for a record that is broken as a whole.
     #[must_use]
     pub fn of_kind(kind: &'static str) -> Self {
         Self { kind, line: 1, column: 1 }
     }
 }
 
-/// Reads a JSON object. An array is refused, which serde would take for the members in their order.
+/// Parses a JSON object. An array is an error, although serde would read it as the members in
+/// their order.
+///
+/// ```
+/// use kv_store::record;
+///
+/// #[derive(serde::Deserialize)]
+/// struct User {
+///     preview: bool,
+/// }
+///
+/// let user: User = record::parse(r#"{"preview": true}"#)?;
+/// assert!(user.preview);
+/// # Ok::<(), record::BrokenRecord>(())
+/// ```
 ///
 /// # Errors
-/// [`BrokenRecord`] where the text is no JSON, no object, or a member is missing or of another type.
+/// [`BrokenRecord`] if the text is not a JSON object, or a member is missing or of another type.
 pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<T, BrokenRecord> {
     let json = json.as_ref();
     if !json.trim_ascii_start().starts_with(b"{") {
@@ -32,10 +46,10 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> R
     from_json(json)
 }
 
-/// Reads a JSON array of objects.
+/// Parses a JSON array of objects.
 ///
 /// # Errors
-/// [`BrokenRecord`] where the text is no JSON, no array, or an element is not as expected.
+/// [`BrokenRecord`] if the text is not a JSON array, or an element is not as expected.
 pub fn parse_list<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Vec<T>, BrokenRecord> {
     from_json(json.as_ref())
 }
@@ -48,11 +62,11 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> 
     })
 }
 
-/// Writes a record of this crate's callers as JSON.
+/// Returns a record as JSON.
 ///
 /// # Panics
-/// If the type itself cannot be JSON, such as a map whose keys are no text: that is a fault of the
-/// type, whatever its values are.
+/// The type cannot be JSON, such as a map whose keys are not text. That is a fault of the type,
+/// whatever its values are.
 #[expect(clippy::expect_used, reason = "text, numbers, and lists and structs of them are always JSON")]
 #[must_use]
 pub fn to_json(record: &(impl Serialize + ?Sized)) -> String {

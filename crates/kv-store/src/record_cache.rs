@@ -1,29 +1,29 @@
-//! What an isolate remembers of Workers KV: small records, parsed, for a short time, and for
-//! longer only for the case that KV fails or holds something broken. And for a few seconds, which
-//! keys gave nothing that could be used.
+//! A cache of parsed records in memory. It refreshes a record in the background, serves the last
+//! known good one if KV has a broken one, serves a stale one if KV fails, and has a negative
+//! cache for keys whose read gave nothing usable.
 
 use crate::lru::Lru;
 use crate::store::StoreError;
 
-/// How long a record is served while KV fails, in milliseconds since it was last read.
+/// How long a stale record is served while KV fails, in milliseconds since KV last answered.
 const STALE_MS: u64 = 60 * 60 * 1000;
 
-/// A background read that has not ended after this time is taken for lost, in milliseconds.
+/// A background read that takes longer than this counts as lost, in milliseconds.
 const REFRESH_LOST_MS: u64 = 30_000;
 
-/// How long a key that gave nothing that can be used is not read again, in milliseconds; never for
-/// longer than a record is fresh.
+/// The lifetime of an entry in the negative cache, in milliseconds, and never longer than a
+/// record is fresh.
 const NEGATIVE_MS: u64 = 5000;
 
-/// Records of one kind by their keys, bounded in bytes: the one that was not read for the longest
-/// time goes first.
+/// The records of one kind by key, bounded in bytes. The least recently read ones are evicted
+/// first.
 #[derive(Debug)]
 pub struct RecordCache<T, E> {
     records: Lru<CacheEntry<T>>,
-    /// Keys that KV does not have, in a room of their own: anybody can ask for keys that they made
-    /// up.
+    /// Keys that KV does not have. They are apart from the records, because anyone can ask for
+    /// keys that they make up.
     absent: Lru<CacheEntry<T>>,
-    /// Why keys gave nothing, and until when they are not read again.
+    /// The negative cache: when an entry ends, and why the read failed.
     unread: Lru<(u64, ReadFailure<E>)>,
 }
 
@@ -31,23 +31,23 @@ pub struct RecordCache<T, E> {
 struct CacheEntry<T> {
     value: T,
     source: RecordSource,
-    /// When KV was asked the last time that it answered, in milliseconds since the Unix epoch.
+    /// When KV last answered, by the start of that read, in milliseconds since the Unix epoch.
     answered_ms: u64,
-    /// When KV was last asked, whatever came of it.
+    /// When KV was last asked, whether or not it answered, in milliseconds since the Unix epoch.
     asked_ms: u64,
     standing: RecordState,
-    /// When a background read began that has not ended.
+    /// When a background read began, if one is under way.
     refresh_ms: Option<u64>,
 }
 
-/// What a record was made of: what did not change need not be parsed again.
+/// What a record was parsed from. An unchanged text is not parsed again.
 #[derive(Debug, PartialEq, Eq)]
 enum RecordSource {
-    /// The text that KV holds, or what stands for it.
+    /// The text in KV, or the part that identifies it.
     Text(Box<str>),
-    /// KV has no such key, which is worth remembering, too.
+    /// KV has no such key.
     Absent,
-    /// Nothing that KV may hold.
+    /// Equal to no text, so that the next read parses again.
     Incomplete,
 }
 
@@ -61,93 +61,94 @@ impl RecordSource {
     }
 }
 
-/// Why a key gave no record.
+/// Why there is no record for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadFailure<E> {
-    /// KV failed, and no record is remembered.
+    /// KV failed, and no record is in memory.
     Store(StoreError),
-    /// What KV holds does not parse, and no record from before is remembered.
+    /// The text in KV does not parse, and no earlier record is in memory.
     Broken(E),
 }
 
-/// How a remembered record stands to what KV holds.
+/// How a record in memory relates to KV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordState {
-    /// As KV held it when it was last asked.
+    /// The record is what KV had at the last read.
     Current,
-    /// KV holds something broken now.
+    /// KV has a broken record now.
     LastKnownGood,
-    /// KV did not answer.
+    /// KV did not answer the last read.
     Stale,
 }
 
-/// A record out of memory, and how it stands.
+/// A record in memory, and how it relates to KV.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedRecord<T> {
     /// The record.
     pub value: T,
-    /// How it stands to what KV holds.
+    /// How it relates to KV.
     pub standing: RecordState,
 }
 
-/// For how long a record is used without a look at KV, in milliseconds since KV was last asked.
+/// How long a record is used without a read of KV, in milliseconds since the last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
-    /// So long it is fresh.
+    /// How long the record is fresh.
     pub fresh_ms: u64,
-    /// So long it is used while it is read anew in the background. Whoever asks later waits for KV.
+    /// How long the record is used while it is refreshed in the background. After that a request
+    /// waits for KV.
     pub usable_ms: u64,
 }
 
 impl Lifetime {
-    /// Returns the lifetime of a record that is read before it is used if nobody asked for it
-    /// lately.
+    /// Returns the lifetime of a record that few requests need. If none came lately, the next
+    /// one waits for KV.
     #[must_use]
     pub const fn of_rare(fresh_ms: u64) -> Self {
         Self { fresh_ms, usable_ms: fresh_ms.saturating_mul(2) }
     }
 
-    /// Returns the lifetime of the one record that many requests need: nobody waits for it but
-    /// after a long silence.
+    /// Returns the lifetime of a record that many requests need. They wait for KV only after a
+    /// long silence.
     #[must_use]
     pub const fn of_shared(fresh_ms: u64) -> Self {
         Self { fresh_ms, usable_ms: fresh_ms.saturating_mul(20) }
     }
 }
 
-/// What to do about a record that is needed.
+/// What a request should do to get a record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RecordLookup<T, E> {
-    /// Take it; KV need not be asked.
+    /// Use this record.
     Fresh(CachedRecord<T>),
-    /// Take it, and read it anew in the background. Said once for each background read.
+    /// Use this record, and refresh it in the background. Only one request is asked to do so.
     Refresh(CachedRecord<T>),
     /// Read KV.
     Read,
-    /// KV was asked a moment ago, and this is why there is no record.
+    /// Do not read KV: a read failed a moment ago, for this reason.
     Failed(ReadFailure<E>),
 }
 
 impl<T: Clone, E: Clone> RecordCache<T, E> {
-    /// Remembers nothing, and later no more than so many bytes: of records, of keys that KV does
-    /// not have, and of keys that gave nothing that can be used. Without room for the last, each
-    /// request reads them again.
+    /// Returns an empty cache with a limit in bytes for each of its parts: records, keys that KV
+    /// does not have, and the negative cache. Without room in the negative cache, each request
+    /// reads a failing key again.
     #[must_use]
     pub const fn new(records_bytes: usize, absent_bytes: usize, unread_bytes: usize) -> Self {
         Self { records: Lru::new(records_bytes), absent: Lru::new(absent_bytes), unread: Lru::new(unread_bytes) }
     }
 
-    /// Returns the most bytes that this remembers.
+    /// Returns the sum of the limits in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         self.records.bytes_max() + self.absent.bytes_max() + self.unread.bytes_max()
     }
 
-    /// Looks a record up.
+    /// Looks a record up and returns what to do.
     pub fn look(&mut self, key: &str, lifetime: Lifetime, now_ms: u64) -> RecordLookup<T, E> {
         let Some(entry) = self.get_mut(key) else { return self.look_up_failure(key, now_ms) };
         let age_ms = now_ms.saturating_sub(entry.asked_ms);
-        // A clock that was put back makes nothing fresh for ever.
+        // If the clock was set back, the record is not fresh for ever.
         if now_ms < entry.asked_ms || age_ms >= lifetime.usable_ms {
             self.look_up_failure(key, now_ms)
         } else if age_ms < lifetime.fresh_ms
@@ -162,7 +163,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
 
     fn look_up_failure(&self, key: &str, now_ms: u64) -> RecordLookup<T, E> {
         match self.unread.get(key) {
-            // A clock that was put back keeps nothing from being read for long.
+            // If the clock was set back, the entry does not block reads for long.
             Some((until_ms, why)) if now_ms < *until_ms && *until_ms - now_ms <= NEGATIVE_MS => {
                 RecordLookup::Failed(why.clone())
             }
@@ -170,9 +171,11 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         }
     }
 
-    /// KV holds this text, or no such key. The record if that is what is remembered; else it must
-    /// be parsed. Here and below, `asked_ms` is when KV was asked: what a read says that began
-    /// before the last one is passed over.
+    /// Records that KV has this text, or no such key, and returns the record if it was parsed
+    /// from the same. `None` means that the text must be parsed.
+    ///
+    /// Here and below, `asked_ms` is when the read began. A read that began before the last one
+    /// changes nothing.
     pub fn unchanged(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<CachedRecord<T>> {
         let entry = self.get_mut(key)?;
         if entry.asked_ms <= asked_ms && !entry.source.is(source) {
@@ -181,7 +184,8 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         self.note(key, asked_ms, RecordState::Current)
     }
 
-    /// KV holds this text, or no such key, and a record of so many bytes was made of it.
+    /// Stores a record of `bytes` bytes that was parsed from this text, or from the absence of
+    /// the key.
     pub fn store(
         &mut self,
         key: &str,
@@ -208,26 +212,28 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         CachedRecord { value, standing: RecordState::Current }
     }
 
-    /// What the record was made of is not all there yet: the next read makes it anew, whatever KV holds.
+    /// Makes the next read parse the record again, because something it refers to was not
+    /// visible in KV yet.
     pub fn mark_incomplete(&mut self, key: &str) {
         if let Some(entry) = self.get_mut(key) {
             entry.source = RecordSource::Incomplete;
         }
     }
 
-    /// KV has no such key. That is not remembered: a key that is made is found at once.
+    /// Removes the record, because KV has no such key. The absence is not cached, so a new key
+    /// is found at once.
     pub fn remove(&mut self, key: &str, asked_ms: u64) {
         if self.get_mut(key).is_some_and(|entry| entry.asked_ms <= asked_ms) {
             self.forget(key);
         }
     }
 
-    /// KV gave nothing that can be used. The record as it was known: for ever if what KV holds now
-    /// is broken, for an hour since its last answer if it gives none.
+    /// Records that a read failed, and returns the record in memory: for ever if KV has a broken
+    /// one now, for an hour since KV's last answer if KV fails.
     ///
     /// # Errors
-    /// Nothing is known. The key is not read again for a while, at most for `fresh_ms`
-    /// milliseconds.
+    /// No record is in memory. The failure is cached for up to five seconds, and for at most
+    /// `fresh_ms` milliseconds.
     pub fn failed(
         &mut self,
         key: &str,
@@ -255,13 +261,13 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         Err(why)
     }
 
-    /// Returns true if it is remembered for a while which keys gave nothing that can be used.
+    /// Returns true if failed reads are cached.
     #[must_use]
     pub const fn has_negative_cache(&self) -> bool {
         self.unread.bytes_max() > 0
     }
 
-    /// Notes what KV said of a record that is known, unless a later read said something.
+    /// Updates an entry after a read, unless a later read did so before.
     fn note(&mut self, key: &str, asked_ms: u64, standing: RecordState) -> Option<CachedRecord<T>> {
         self.records.touch(key);
         self.absent.touch(key);

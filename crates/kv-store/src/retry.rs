@@ -1,6 +1,7 @@
-//! When to try again, and how long to wait before it: one policy for everything that is tried again.
+//! The one retry policy: when to try again, and how long to wait before.
 //!
-//! Clock, sleep and chance come from the caller ([`Time`]), so a run under a virtual clock and a seeded rng is exact.
+//! The clock, the sleep and the randomness come from the caller ([`Time`]), so a test with a
+//! virtual clock and a seeded generator is exact.
 
 mod backoff;
 mod budget;
@@ -15,25 +16,26 @@ pub use backoff::Backoff;
 pub use budget::Budget;
 pub use retry_after::retry_after_ms;
 
-/// What a failure means for another try.
+/// What a failure means for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
-    /// 429: too much was asked. A later try may be taken.
+    /// 429: too many requests. A later try may succeed.
     RateLimited {
-        /// How long the other side asked to be left alone ([`retry_after_ms`]).
+        /// How long the server asked to wait ([`retry_after_ms`]).
         retry_after_ms: Option<u64>,
     },
-    /// 5xx, or no answer at all: the other side is in trouble, and each try adds to it.
+    /// 5xx, or no response. The server is in trouble, and each retry adds to it.
     Unavailable {
-        /// How long the other side asked to be left alone ([`retry_after_ms`]).
+        /// How long the server asked to wait ([`retry_after_ms`]).
         retry_after_ms: Option<u64>,
     },
-    /// The same request will fail again: 400, 401, 403, 413, 414 and every other 4xx, or a quota used up for the day.
+    /// The same request will fail again: any 4xx except 429, or a daily quota that is used up.
     Permanent,
 }
 
 impl FailureClass {
-    /// Classifies by the status of the answer; `None` where there was no answer (RFC 9110 §15.5, §15.6; RFC 6585 §4).
+    /// Returns the class of a response status; `None` if there was no response (RFC 9110 §15.5,
+    /// §15.6; RFC 6585 §4).
     #[must_use]
     pub fn of_status(status: Option<u16>, retry_after_ms: Option<u64>) -> Self {
         match status {
@@ -44,36 +46,36 @@ impl FailureClass {
     }
 }
 
-/// An error that says what it means for another try.
+/// An error that knows whether a retry makes sense.
 pub trait Classify {
-    /// The class of the failure.
+    /// Returns the class of the failure.
     fn class(&self) -> FailureClass;
 }
 
-/// Clock, sleep and chance.
+/// A clock, a sleep and a source of randomness.
 pub trait Time {
-    /// Milliseconds since the Unix epoch.
+    /// Returns the time in milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// Drawn evenly from 0 (included) to 1.
+    /// Returns a uniformly distributed number from 0 (inclusive) to 1 (exclusive).
     fn random(&self) -> f64;
-    /// Waits so many milliseconds.
+    /// Waits for this many milliseconds.
     fn sleep(&self, milliseconds: u64) -> impl Future<Output = ()>;
 }
 
-/// Why there is no other try.
+/// Why there was no further try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GaveUp {
-    /// Another try would fail in the same way.
+    /// A retry would fail in the same way.
     Permanent,
     /// [`Backoff::tries_max`] is reached.
     Tries,
-    /// The wait before the next try would end behind the deadline.
+    /// The next try would begin after the deadline.
     Deadline,
     /// The isolate's [`Budget`] is used up.
     Budget,
 }
 
-/// One try that was made, in milliseconds from a start that its holder names.
+/// One try. Its times are in milliseconds from a start that the owner defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Try {
@@ -81,12 +83,13 @@ pub struct Try {
     pub started_ms: u64,
     /// When it ended.
     pub ended_ms: u64,
-    /// True where it succeeded.
+    /// True if it succeeded.
     pub taken: bool,
 }
 
 impl Try {
-    /// The same try, its times counted from another start: `from_ms` is when the old one was, in the new count.
+    /// Returns the same try with times from another start. `from_ms` is the old start by the new
+    /// count.
     #[must_use]
     pub fn counted_from(self, from_ms: u64) -> Self {
         Self {
@@ -98,7 +101,7 @@ impl Try {
 }
 
 impl GaveUp {
-    /// In a word, for machines.
+    /// Returns the reason as JSON and logs have it.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -110,19 +113,20 @@ impl GaveUp {
     }
 }
 
-/// The outcome of an operation that may have been tried more than once.
+/// The outcome of an operation with retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retried<T, E> {
-    /// Of the last try; an error with the reason why none followed.
+    /// The outcome of the last try, with the reason why no other followed an error.
     pub outcome: Result<T, (E, GaveUp)>,
-    /// Tries made, at least 1.
+    /// The number of tries, at least 1.
     pub tries: u32,
 }
 
-/// Makes an operation, again and again until it succeeds or [`Backoff::next_wait_ms`] gives up. The operation is told how many
-/// milliseconds are left until the deadline, and must itself end by then.
+/// Runs an operation until it succeeds or [`Backoff::next_wait_ms`] gives up. The operation gets
+/// the milliseconds that are left until the deadline, and must end by then.
 ///
-/// Give it only what can be sent again: a stream can be read once, so a try that fails has used it up.
+/// The operation must be repeatable. The body of a request can be a stream only once, for
+/// example.
 pub async fn retry<T, E: Classify>(
     backoff: &Backoff,
     budget: &RefCell<Budget>,

@@ -1,7 +1,7 @@
-//! Reading a JSON record by hand, so that each fault names its path_node: `routes[1].origin`.
+//! A reader of JSON records that reports every fault with its place, such as `routes[1].origin`.
 //!
-//! serde's derived readers stop at the first fault and know its line only. Here a [`Node`] carries the path to itself, which is
-//! written out only where something is wrong, and reading goes on behind a fault, so that all are found in one go.
+//! Derived readers of serde stop at the first fault and know only its line. Here a [`Node`]
+//! knows its path, which is formatted only for a fault, and reading goes on after a fault.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use crate::record;
 
-/// No more faults than this are kept of one record.
+/// The largest number of faults that are reported for a record.
 pub const FAULTS_MAX: usize = 100;
 
-/// What is wrong, and where.
+/// A fault in a record, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The path_node, such as `variants[0].weight`; empty for the record as a whole.
+    /// The path, such as `variants[0].weight`; empty for the whole record.
     pub path: String,
-    /// What is wrong there.
+    /// What is wrong.
     pub problem: Cow<'static, str>,
 }
 
@@ -33,20 +33,20 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads a JSON object with a function that reads its root. What it returns counts only where there is no fault.
+/// Reads a JSON object. `root` reads the root node; its result counts only if there is no fault.
 ///
 /// # Errors
-/// Every fault that was found, one at least.
+/// All faults, at least one.
 pub fn read<T>(json: &str, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
     let value: Value = record::parse(json)
         .map_err(|broken| vec![Fault { path: String::new(), problem: Cow::Owned(broken.to_string()) }])?;
     read_value(&value, root)
 }
 
-/// Reads a JSON value that is parsed already. As [`read`].
+/// Reads a parsed JSON value, as [`read`] does.
 ///
 /// # Errors
-/// As [`read`].
+/// All faults, at least one.
 pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
     let faults = RefCell::default();
     let node = Node { value, path_node: NodePath { parent: None, step: PathStep::Root }, faults: &faults };
@@ -59,7 +59,7 @@ pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -
     }
 }
 
-/// One value of a record, which knows where it stands.
+/// One value of a record, which knows its path.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     value: &'a Value,
@@ -81,13 +81,14 @@ enum PathStep<'a> {
 }
 
 impl Node<'_> {
-    /// Notes that something is wrong here. Always `None`, for use as the last expression of a reader.
+    /// Reports a fault at this node. Returns `None`, so that it can be the last expression of a
+    /// reader.
     pub fn fault<T>(&self, problem: impl Into<Cow<'static, str>>) -> Option<T> {
         self.note(problem.into());
         None
     }
 
-    /// Apart, so that it is compiled once and not for each type that a reader reads.
+    /// A function of its own, so that it is compiled once and not for each type.
     fn note(&self, problem: Cow<'static, str>) {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < FAULTS_MAX {
@@ -95,30 +96,30 @@ impl Node<'_> {
         }
     }
 
-    /// A text.
+    /// Returns a string, or reports a fault.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.value.as_str().or_else(|| self.fault("it must be a string"))
     }
 
-    /// The text without a fault where it is something else.
+    /// Returns a string; `None` without a fault if the node is something else.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         self.value.as_str()
     }
 
-    /// A text that a function takes.
+    /// Returns the result of parsing a string, or reports the error as a fault.
     pub fn parsed<T, E: fmt::Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         parse(self.text()?).map_or_else(|error| self.fault(error.to_string()), Some)
     }
 
-    /// What stands here, for a reader of its own.
+    /// Returns the JSON value, for a reader of its own.
     #[must_use]
     pub fn value(&self) -> &Value {
         self.value
     }
 
-    /// A whole number of a range.
+    /// Returns a whole number in the range, or reports a fault.
     #[must_use]
     pub fn integer(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let number = self.value.as_u64().and_then(|number| u32::try_from(number).ok());
@@ -127,7 +128,7 @@ impl Node<'_> {
             .or_else(|| self.fault(format!("it must be a whole number from {} to {}", range.start(), range.end())))
     }
 
-    /// Each element of an array, at most so many.
+    /// Reads each element of an array of at most `max`.
     pub fn list<T>(&self, max: usize, mut read: impl FnMut(&Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(elements) = self.value.as_array() else { return self.fault("it must be an array") };
         if elements.len() > max {
@@ -137,7 +138,7 @@ impl Node<'_> {
         Some(elements.iter().enumerate().filter_map(of).collect())
     }
 
-    /// Each member of an object whose names are free, at most so many.
+    /// Reads each member of an object with arbitrary names, at most `max`.
     pub fn map<T>(&self, max: usize, mut read: impl FnMut(&str, &Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
         if members.len() > max {
@@ -147,8 +148,8 @@ impl Node<'_> {
         Some(members.iter().filter_map(of).collect())
     }
 
-    /// An object with these members and no other: a misspelt name must not pass for a member that is missing. `$schema` is
-    /// always allowed.
+    /// Returns an object that may only have these members, and `$schema`. An unknown member is a
+    /// fault, because a misspelt name must not count as a missing one.
     #[must_use]
     pub fn object(&self, known: &[&str]) -> Option<ObjectNode<'_>> {
         let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
@@ -167,7 +168,7 @@ impl Node<'_> {
     }
 }
 
-/// An object whose members are known.
+/// An object with known members.
 #[derive(Clone, Copy)]
 pub struct ObjectNode<'a> {
     node: Node<'a>,
@@ -175,17 +176,18 @@ pub struct ObjectNode<'a> {
 }
 
 impl ObjectNode<'_> {
-    /// Reads a member where there is one. `null` is a fault: a list that a template left empty must not pass for none.
+    /// Reads a member if there is one. `null` is a fault, because an empty list of a template
+    /// must not count as no list.
     pub fn member<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         read(&self.filled(name)?)
     }
 
-    /// Reads a member where there is one, `null` too: where `null` is a value like others.
+    /// Reads a member if there is one, even if it is `null`.
     pub fn member_or_null<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         read(&self.node(name)?)
     }
 
-    /// Reads a member that must be there.
+    /// Reads a required member. Its absence is a fault.
     pub fn required<T>(&self, name: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         if !self.has(name) {
             return self.node.child(&Value::Null, PathStep::Member(name)).fault("it is missing");
@@ -193,7 +195,7 @@ impl ObjectNode<'_> {
         self.member(name, read)
     }
 
-    /// A member that is there and not `null`. Apart, as [`Node::note`] is.
+    /// Returns a member that is not `null`.
     fn filled<'s>(&'s self, name: &'s str) -> Option<Node<'s>> {
         let node = self.node(name)?;
         if node.value.is_null() { node.fault("it must not be null; leave it out") } else { Some(node) }
@@ -203,14 +205,14 @@ impl ObjectNode<'_> {
         Some(self.node.child(self.members.get(name)?, PathStep::Member(name)))
     }
 
-    /// True where the object has such a member.
+    /// Returns true if the object has the member.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
 }
 
-/// A name that needs no quotes behind a dot.
+/// Returns true if the name needs no quotes in a path.
 #[must_use]
 pub fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))

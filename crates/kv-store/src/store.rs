@@ -1,4 +1,4 @@
-//! What a failure of Workers KV means.
+//! Failures of Workers KV, and what they mean.
 
 use http_semantics::error_response::{ErrorResponse, HttpError, UNAVAILABLE};
 use http_semantics::one_of_each;
@@ -6,7 +6,8 @@ use http_semantics::status::Status;
 
 use crate::retry::{Classify, FailureClass};
 
-/// A Workers KV operation failed. Carries the runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
+/// A failed operation of Workers KV, with the runtime's message, such as `KV PUT failed: 429 Too
+/// Many Requests`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
@@ -16,19 +17,19 @@ pub struct StoreError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoreErrorKind {
-    /// KV answered with a status.
+    /// KV responded with this status.
     Status(u16),
-    /// The free plan's operations of the day are used up ("Limits"; until 00:00 UTC).
+    /// The daily operations of the free plan are used up ("Limits"; until 00:00 UTC).
     DailyQuota,
     /// KV did not answer.
     NoAnswer,
-    /// The runtime did not even ask KV: the binding is missing, for one.
+    /// The runtime did not ask KV, because the binding is missing, for example.
     NotAsked,
 }
 
 impl StoreError {
-    /// Reads the status out of the runtime's message: `KV <operation> failed: <status> <reason>`, or `KV <operation>() limit
-    /// exceeded for the day.`
+    /// Classifies a message of the runtime by its status: `KV <operation> failed: <status>
+    /// <reason>`, or `KV <operation>() limit exceeded for the day.`
     #[must_use]
     pub fn from_message(message: impl Into<String>) -> Self {
         let message = message.into();
@@ -42,51 +43,52 @@ impl StoreError {
             None if message.starts_with("KV ") && message.contains("limit exceeded for the day") => {
                 StoreErrorKind::DailyQuota
             }
-            // The operations of one invocation are used up ("Limits").
+            // The operations of an invocation are used up ("Limits").
             None if message.starts_with("Too many ") => StoreErrorKind::NotAsked,
             None => StoreErrorKind::NoAnswer,
         };
         Self { message, kind }
     }
 
-    /// The runtime refused the call before it asked KV.
+    /// Returns the error for a call that the runtime refused before it asked KV.
     #[must_use]
     pub fn not_asked(message: impl Into<String>) -> Self {
         Self { message: message.into(), kind: StoreErrorKind::NotAsked }
     }
 
-    /// The put has not ended in time. Whether KV took it is not known.
+    /// Returns the error for a put that did not end in time. KV may have accepted it.
     #[must_use]
     pub fn put_timeout() -> Self {
         Self { message: "KV PUT did not end in time".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
-    /// A key is not there that must be.
+    /// Returns the error for a required key that KV does not have.
     #[must_use]
     pub fn missing() -> Self {
         Self { message: "KV GET gave nothing for what must be there".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
-    /// The read has not ended in time.
+    /// Returns the error for a read that did not end in time.
     #[must_use]
     pub fn read_timeout() -> Self {
         Self { message: "KV GET did not end in time".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
-    /// True for 429: the key takes one write a second ("Limits to KV writes to the same key").
+    /// Returns true for 429: the key accepts one write a second ("Limits to KV writes to the
+    /// same key").
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         self.kind == StoreErrorKind::Status(429)
     }
 
-    /// True for 413: the values of a bulk read are longer than 25 MB together.
+    /// Returns true for 413: the values of a bulk read exceed 25 MB together.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.kind == StoreErrorKind::Status(413)
     }
 
-    /// The message as the documented concurrent-write example shows it. A message that is not in the runtime's documented
-    /// form stays inside: the caller reads `KV PUT failed`.
+    /// Returns the message that the documented concurrent-write example shows. A message in
+    /// another form is not shown: the client gets `KV PUT failed`.
     #[must_use]
     pub fn public_message(&self) -> &str {
         match self.kind {
@@ -120,12 +122,13 @@ impl HttpError for StoreError {
     }
 }
 
-/// Workers KV holds nothing under the key of the documented first steps, although it was written just now.
+/// Workers KV has no value for the key of the documented first steps, although it was just
+/// written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueNotFound;
 
 impl HttpError for ValueNotFound {
-    /// The sentence is the documented one.
+    /// The sentence is the one in the documentation.
     fn response(&self) -> ErrorResponse {
         ErrorResponse::new(Status::NotFound, "value_not_found", "Value not found")
     }
@@ -136,7 +139,7 @@ impl HttpError for ValueNotFound {
 }
 
 impl Classify for StoreError {
-    /// The binding passes no `Retry-After` on.
+    /// The binding does not pass `Retry-After` on.
     fn class(&self) -> FailureClass {
         match self.kind {
             StoreErrorKind::Status(status) => FailureClass::of_status(Some(status), None),

@@ -1,5 +1,5 @@
-//! Several writes of one request to the same key become one, the last, as the KV documentation advises ("Limits to KV writes to
-//! the same key").
+//! Makes one write of several writes to the same key within one request: the last one, as the KV
+//! documentation advises ("Limits to KV writes to the same key").
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -7,35 +7,37 @@ use std::task::Poll;
 
 use futures_channel::oneshot;
 
-/// The writes of one request to one key. Those that are made before the first of them is sent become one, the last; so do
-/// those that are made while one is under way. Never are two under way at once.
+/// The writes of one request to one key. Writes that arrive before the first one is sent, or
+/// while one is under way, are coalesced into one with the last value. At most one write is
+/// under way.
 #[derive(Debug)]
 pub struct WriteCoalescer<V, O> {
-    /// The last value that is not sent yet.
+    /// The last value, until it is sent.
     latest: RefCell<Option<V>>,
-    /// Who waits for the write that carries it, in the order of their values.
+    /// The callers whose values the next write covers, in the order of their values.
     waiting: RefCell<Vec<oneshot::Sender<CoalescedPut<O>>>>,
     is_sending: Cell<bool>,
 }
 
-/// What became of a caller's value.
+/// The outcome of a caller's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CoalescedPut<O> {
     /// It was sent, with this outcome.
     Sent(O),
-    /// A later one was sent in its place, with this outcome.
+    /// A later value was sent instead, with this outcome.
     Superseded(O),
 }
 
 impl<V, O: Clone> WriteCoalescer<V, O> {
-    /// Nothing is written yet.
+    /// Returns a coalescer without writes.
     #[must_use]
     pub fn new() -> Self {
         Self { latest: RefCell::new(None), waiting: RefCell::default(), is_sending: Cell::new(false) }
     }
 
-    /// Writes a value: by `send`, or by that of a caller beside this one. Gives the outcome of the write that carried the value
-    /// or superseded it; `None` where the caller that was sending is dropped before its end.
+    /// Writes a value with `send`, or with the `send` of a concurrent caller. Returns the
+    /// outcome of the write that had the value or replaced it; `None` if the sending caller was
+    /// dropped before its end.
     pub async fn put(&self, value: V, send: impl AsyncFn(V) -> O) -> Option<CoalescedPut<O>> {
         let (sender, outcome) = oneshot::channel();
         self.latest.replace(Some(value));
@@ -46,7 +48,7 @@ impl<V, O: Clone> WriteCoalescer<V, O> {
             while let Some(value) = self.take() {
                 let mut carried = self.waiting.take();
                 let outcome = send(value).await;
-                // A caller that is gone needs no outcome.
+                // A caller may have been dropped, and then needs no outcome.
                 let last = carried.pop().map(|sender| sender.send(CoalescedPut::Sent(outcome.clone())));
                 debug_assert!(last.is_some(), "each value has a caller");
                 for sender in carried {
@@ -68,7 +70,8 @@ impl<V, O: Clone> Default for WriteCoalescer<V, O> {
     }
 }
 
-/// Held while one caller sends. Where that caller is dropped, those who wait for it are told, and another may send.
+/// Exists while one caller sends. If that caller is dropped, the waiting ones get `None`, and
+/// another one may send.
 struct Sending<'a, V, O>(&'a WriteCoalescer<V, O>);
 
 impl<V, O> Drop for Sending<'_, V, O> {
@@ -78,7 +81,7 @@ impl<V, O> Drop for Sending<'_, V, O> {
     }
 }
 
-/// Lets all others that are ready go first.
+/// Lets every other task that is ready run first.
 async fn next_turn() {
     let mut was_asked = false;
     poll_fn(|context| {

@@ -1,4 +1,5 @@
-//! Writes to one key, many at once (KV documentation, "Limits to KV writes to the same key").
+//! Requests of `/writes`: many parallel writes to one key (KV documentation, "Limits to KV
+//! writes to the same key").
 
 mod report;
 
@@ -13,53 +14,54 @@ use serde::{Deserialize, Serialize};
 
 pub use report::{Attempt, AttemptError, RetriedAttempt, RunReport, Try};
 
-/// An invocation has 1,000 operations on KV ("Limits"). The isolate's retry budget keeps a run of 100 writes below that (800 puts
-/// in the simulation); a put beyond it is refused by the runtime, and told at once.
+/// The largest number of writes. An invocation has 1,000 operations on KV ("Limits"), and the
+/// retry budget keeps 100 writes below that (800 puts in the simulation). The runtime refuses a
+/// put beyond the limit at once.
 const WRITES_MAX: u32 = 100;
 
-/// The longest that an answer waits for KV, in milliseconds.
+/// The longest time that a response waits for KV, in milliseconds.
 const TIMEOUT_MS_MAX: u32 = 60_000;
 
-/// Why a run does not start.
+/// Why a request of `/writes` is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// Broken percent-encoding in the path or the query.
+    /// The path or the query has invalid percent-encoding.
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
-    /// The path's last part is no key of Workers KV.
+    /// The path's last segment is not a key of Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// `n` is no whole number from 1 to 100.
+    /// `n` is not a whole number from 1 to 100.
     #[error("n must be a whole number from 1 to 100.")]
     Count,
-    /// `n` and a body.
+    /// The request has both `n` and a body.
     #[error("n asks for the documented demonstration, which makes its own values; leave n out to write the body.")]
     CountAndBody,
-    /// There is no such strategy.
+    /// The strategy does not exist.
     #[error("There is no such strategy; use direct, backoff or coalesce.")]
     Strategy,
-    /// There is no such `wait`.
+    /// The `wait` does not exist.
     #[error("wait must be durable or kv.")]
     Wait,
-    /// Only an object can answer before KV has the value.
+    /// `wait` without `coalesce`: only an object can respond before KV has the value.
     #[error("wait needs strategy=coalesce: the other strategies always wait for KV.")]
     WaitUnused,
-    /// A misspelt parameter would pass for one that is not there.
+    /// The query has an unknown parameter, which may be a misspelt one.
     #[error("There is no such parameter here; there are: {0}.")]
     Parameter(String),
-    /// `timeoutMs` is no whole number from 1 to 60000.
+    /// `timeoutMs` is not a whole number from 1 to 60000.
     #[error("timeoutMs must be a whole number of milliseconds from 1 to 60000.")]
     Timeout,
     /// `consistent` is not 1.
     #[error("consistent must be 1; leave it out to read what Workers KV shows here.")]
     Consistent,
-    /// Workers KV itself knows no conditional write.
+    /// A precondition without `coalesce`: Workers KV has no conditional write.
     #[error("If-Match and If-None-Match need strategy=coalesce: Workers KV alone cannot compare before it writes.")]
     Conditional,
-    /// A body whose length is not told (RFC 9110 §15.5.12).
+    /// The body has no `Content-Length` (RFC 9110 §15.5.12).
     #[error("A body needs a Content-Length.")]
     LengthRequired,
-    /// The body is longer than a value may be.
+    /// The body is longer than a value may be. The number is its length in bytes.
     #[error("The value has {0} bytes; Workers KV takes {VALUE_BYTES_MAX} at most (25 MiB).")]
     TooLarge(u64),
 }
@@ -104,12 +106,12 @@ impl HttpError for WriteError {
     }
 }
 
-/// Why a read has no value to answer with.
+/// Why a read has no value to respond with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadError {
-    /// KV holds no such key.
+    /// KV has no such key.
     NotFound,
-    /// KV shows another value than the one that the key's object has put.
+    /// KV still shows another value than the key's object has put.
     NotVisibleYet,
 }
 
@@ -136,23 +138,24 @@ impl HttpError for ReadError {
     }
 }
 
-/// How the puts of a run are made.
+/// How the values of a run are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteStrategy {
-    /// Every write is put once, at the same time, as in the documented demonstration.
+    /// Each value is put once, all at the same time, as in the documented demonstration.
     Direct,
-    /// As `Direct`, but a put that fails is tried again after a wait ([`crate::retry::Backoff::PUT`]).
+    /// Like `Direct`, but a failed put is retried after a wait ([`crate::retry::Backoff::PUT`]).
     Backoff,
-    /// The writes become one, which the key's Durable Object brings to KV ([`crate::key_writer`]).
+    /// The values are coalesced into one, which the key's Durable Object writes to KV
+    /// ([`crate::key_writer`]).
     Coalesce(Wait),
 }
 
-/// What the answer of a coalesced write waits for.
+/// What the response to a coalesced write waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wait {
-    /// The value is stored by the object, and will reach KV.
+    /// The object has stored the value, which will reach KV.
     Durable,
-    /// KV has the value or a later one.
+    /// KV has the value, or a later one.
     Kv,
 }
 
@@ -161,12 +164,12 @@ pub enum Wait {
 pub struct ValueRead<'a> {
     /// The key in `WRITES`.
     pub key: Key<'a>,
-    /// The newest value, from the key's object; else what KV shows here.
+    /// True for the newest value, which the key's object knows; false for what KV shows here.
     pub is_consistent: bool,
 }
 
 impl<'a> ValueRead<'a> {
-    /// Reads `/writes/{key}?consistent=1`; `encoded_key` is what stands behind `/writes/`.
+    /// Parses `/writes/{key}?consistent=1`. `encoded_key` is the path after `/writes/`.
     ///
     /// # Errors
     /// [`WriteError`] names the part that is wrong.
@@ -181,12 +184,12 @@ impl<'a> ValueRead<'a> {
     }
 }
 
-/// The header fields that a run depends on.
+/// The header fields of a write.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WriteFields<'a> {
     /// `Content-Length`
     pub content_length: Option<&'a str>,
-    /// The request carries a body.
+    /// True if the request has a body.
     pub has_body: bool,
     /// `If-Match`
     pub if_match: Option<&'a str>,
@@ -199,26 +202,27 @@ pub struct WriteFields<'a> {
 pub struct WriteRun<'a> {
     /// The key in `WRITES`.
     pub key: Key<'a>,
-    /// How many writes, 1 to 100.
+    /// The number of writes, 1 to 100.
     pub n: u32,
-    /// How they are made.
+    /// How they are written.
     pub strategy: WriteStrategy,
-    /// How long the answer may wait for KV, in milliseconds.
+    /// How long the response may wait for KV, in milliseconds.
     pub timeout_ms: u32,
-    /// The length of the body, which is the value, in bytes; `None` for the documented demonstration.
+    /// The length of the body, which is the value, in bytes; `None` for the documented
+    /// demonstration.
     pub value_bytes: Option<u64>,
-    /// What the key must be at; only for [`WriteStrategy::Coalesce`].
+    /// The version that the key must be at. Only for [`WriteStrategy::Coalesce`].
     pub preconditions: Preconditions,
 }
 
-/// The key of a path.
+/// Returns the key of a path.
 fn key(encoded_key: &str) -> Result<Key<'_>, WriteError> {
     Ok(Key::new(percent_decode(encoded_key)?)?)
 }
 
 impl<'a> WriteRun<'a> {
-    /// Reads `/writes/{key}?n=20&strategy=direct|backoff|coalesce&wait=durable|kv&timeoutMs=60000`; `encoded_key` is what stands
-    /// behind `/writes/`.
+    /// Parses `/writes/{key}?n=20&strategy=direct|backoff|coalesce&wait=durable|kv&timeoutMs=60000`.
+    /// `encoded_key` is the path after `/writes/`.
     ///
     /// # Errors
     /// [`WriteError`] names the part that is wrong.
@@ -249,7 +253,7 @@ impl<'a> WriteRun<'a> {
             return Err(WriteError::Conditional);
         }
         let value_bytes = fields.value_bytes()?;
-        // What was meant as a value is never lost for one of the demonstration.
+        // A body is never dropped in favour of the demonstration's values.
         let (n, value_bytes) = match whole(target, "n", WRITES_MAX, WriteError::Count)? {
             None => (1, Some(value_bytes)),
             Some(n) if value_bytes == 0 => (n, None),
@@ -260,7 +264,7 @@ impl<'a> WriteRun<'a> {
 }
 
 impl WriteRun<'_> {
-    /// The policy of its retries: within the time that its answer may wait.
+    /// Returns the retry policy, which ends with the time that the response may wait.
     #[must_use]
     pub fn backoff(&self) -> Backoff {
         Backoff { deadline_ms: self.timeout_ms.into(), ..Backoff::PUT }
@@ -268,7 +272,7 @@ impl WriteRun<'_> {
 }
 
 impl WriteFields<'_> {
-    /// The length of the body; 0 where there is none (RFC 9112 §6.3).
+    /// Returns the length of the body, 0 if there is none (RFC 9112 §6.3).
     fn value_bytes(&self) -> Result<u64, WriteError> {
         match self.content_length.map(|length| length.trim().parse::<u64>()) {
             Some(Ok(length)) if length > VALUE_BYTES_MAX => Err(WriteError::TooLarge(length)),
@@ -286,17 +290,17 @@ fn no_other_parameters(target: &RequestTarget<'_>, known: &[&str]) -> Result<(),
     }
 }
 
-/// A whole number from 1 to `max` in the query.
+/// Returns a parameter that must be a whole number from 1 to `max`.
 fn whole(target: &RequestTarget<'_>, name: &str, max: u32, error: WriteError) -> Result<Option<u32>, WriteError> {
     match target.parameter(name)? {
         None => Ok(None),
-        // `parse` alone would take `+5`.
+        // `parse` accepts `+5`.
         Some(number) if number.starts_with('+') => Err(error),
         Some(number) => number.parse().ok().filter(|number| (1..=max).contains(number)).map(Some).ok_or(error),
     }
 }
 
-/// The documented value of a write; attempts are numbered from 1.
+/// Returns the documented value of a write. Attempts are numbered from 1.
 #[must_use]
 pub fn value(attempt: u32) -> String {
     format!("Write attempt #{attempt}")

@@ -1,5 +1,6 @@
-//! What the Worker and a key's Durable Object say to each other: the same types on both sides. A
-//! message travels as JSON in one field of the header; the value of the key is the body beside it.
+//! The messages between the Worker and a key's Durable Object: the same types on both sides.
+//!
+//! A message is JSON in one header field. The value of the key is the body beside it.
 
 use http_semantics::conditional::Preconditions;
 use http_semantics::request_target::percent_decode;
@@ -10,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::WriteResult;
 use crate::writes::Wait;
 
-/// The name of the field.
+/// The name of the header field.
 pub const FIELD: &str = "kv-edge-message";
 
-/// What no field may hold, and the sign of the encoding itself. All that is not ASCII is encoded
-/// as well.
+/// The characters that a field cannot have, and the escape character itself. Everything that is
+/// not ASCII is encoded, too.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// What the Worker asks.
+/// A request of the Worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriterRequest {
     /// Store the body as the key's newest value. The reply is [`WriterReply::Written`].
@@ -26,26 +27,26 @@ pub enum WriterRequest {
         key: String,
         /// What the reply waits for.
         wait: Wait,
-        /// How long, in milliseconds.
+        /// How long the reply may wait, in milliseconds.
         timeout_ms: u32,
-        /// What the key must be at.
+        /// The version that the key must be at.
         preconditions: Preconditions,
     },
-    /// Asks for the key's newest value.
+    /// Return the key's newest value.
     Read {
         /// The key.
         key: String,
     },
 }
 
-/// What the object replies.
+/// A reply of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriterReply {
-    /// What became of a write.
+    /// The result of a write.
     Written(WriteResult),
-    /// The body is the newest value.
+    /// The newest value, which is the body.
     Found {
-        /// Its version; `None` if somebody wrote the key past its object.
+        /// Its version; `None` if another writer wrote the key directly.
         version: Option<u64>,
     },
     /// The key has no value.
@@ -59,20 +60,20 @@ pub enum WriterReply {
     },
 }
 
-/// Returns a message as the value of [`FIELD`]: its JSON, with what no field may hold
-/// percent-encoded.
+/// Returns a message as the value of [`FIELD`]: its JSON, percent-encoded where a field needs
+/// it.
 ///
 /// # Errors
-/// It cannot be JSON, which no message here is.
+/// The message cannot be JSON, which is true of no message here.
 pub fn to_field(message: &impl Serialize) -> Result<String, serde_json::Error> {
     let json = serde_json::to_string(message)?;
     Ok(utf8_percent_encode(&json, ENCODED).to_string())
 }
 
-/// Reads a message.
+/// Parses a message.
 ///
 /// # Errors
-/// It is none. The text is for the log.
+/// The field is not a message. The text is for the log.
 pub fn from_field<T: DeserializeOwned>(field: &str) -> Result<T, String> {
     let json = percent_decode(field).map_err(|error| error.to_string())?;
     serde_json::from_str(&json).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! A law of the object: whatever happens to it, KV ends with the last accepted value.
+//! A property test: whatever happens to the object, KV ends with the last accepted value.
 
 use proptest::prelude::*;
 
@@ -10,19 +10,20 @@ fn accept(writer: &mut KeyState) -> u64 {
     writer.accept("hash".to_owned(), &Preconditions::default()).unwrap()
 }
 
-/// What happens to an object, in any order; each so many milliseconds after the one before.
+/// An event, which happens so many milliseconds after the previous one.
 #[derive(Debug, Clone)]
 enum Event {
     Write,
-    /// The alarm rings; the put takes so long, with so many writes meanwhile, and KV takes it or not.
+    /// The alarm runs. The put takes this long, with this many writes meanwhile, and KV accepts
+    /// it or not.
     Alarm {
         put_ms: u64,
         writes: u8,
         takes: bool,
     },
-    /// The object crashes when its put has reached KV, before it noted that.
+    /// The object crashes after KV accepted its put and before it recorded that.
     CrashAtPut,
-    /// It is evicted, and wakes up.
+    /// The object is evicted, and wakes up.
     Evicted,
 }
 
@@ -36,7 +37,7 @@ fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
     proptest::collection::vec((0_u64..3000, event), 0..60)
 }
 
-/// The object as it is after waking up: what it stored is what it knows.
+/// Returns the state after waking up: what the object had stored.
 fn woken(writer: &KeyState, now_ms: u64) -> KeyState {
     let mut woken: KeyState = serde_json::from_str(&serde_json::to_string(writer).unwrap()).unwrap();
     woken.woke_up(now_ms);
@@ -50,7 +51,7 @@ proptest! {
         let mut budget = Budget::new();
         let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None::<u64>);
         let mut accepted = 0;
-        // After the events the faults stop, and the alarm rings until nothing is due.
+        // After the events nothing fails, and the alarm runs until nothing is due.
         let quiet = (400_000, Event::Alarm { put_ms: 5, writes: 0, takes: true });
         for (later_ms, event) in events.into_iter().chain(std::iter::repeat_n(quiet, 2)) {
             now_ms += later_ms;
@@ -84,7 +85,7 @@ proptest! {
             } else {
                 writer.failed(version, DOWN, now_ms, 0.3, &mut budget);
             }
-            // What a `wait=kv` answers 200 by is true.
+            // A `wait=kv` responds 200 only if KV has the value.
             prop_assert!((1..=accepted).all(|version| !writer.has_flushed(version) || in_kv >= version));
         }
         prop_assert_eq!(in_kv, accepted);

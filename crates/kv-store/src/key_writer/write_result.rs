@@ -1,4 +1,4 @@
-//! What the object of a key answers to a write.
+//! The result of a write to a key's Durable Object.
 
 use http_semantics::conditional::entity_tag;
 use http_semantics::error_response::{ErrorResponse, HttpError};
@@ -8,38 +8,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::retry::Try;
 
-/// What became of a write at its object.
+/// The result of a write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteResult {
-    /// Stored as this version; KV will have it or a later one.
+    /// The object stored the value as this version. It, or a later one, will reach KV.
     Stored(u64),
-    /// KV has the value or a later one.
+    /// KV has the value, or a later one.
     InKv {
         /// The version of the value.
         version: u64,
-        /// The puts made for the value itself, in milliseconds from its arrival.
+        /// The puts of this value, in milliseconds from its arrival.
         tries: Vec<Try>,
     },
-    /// It is not in KV, or not even stored.
+    /// KV does not have the value, and the object may not have stored it.
     NotWritten(NotWritten),
 }
 
 /// Why KV does not have a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum NotWritten {
-    /// The key is not what the request says it must be. Nothing is stored.
+    /// The key is not at the version that the request demands. Nothing is stored.
     #[error("{}", current(*version))]
     PreconditionFailed {
-        /// The version that the key is at; `None` where its object has not written it.
+        /// The key's version; `None` if its object has not written it.
         version: Option<u64>,
     },
-    /// KV has not taken the value by the deadline.
+    /// KV has not accepted the value by the deadline.
     #[error("Workers KV has not taken the value in time. It is stored as version {version} and will reach KV.")]
     TimedOut {
         /// The version of the value.
         version: u64,
     },
-    /// KV refuses the value for reasons that waiting does not mend soon.
+    /// KV refuses the value for a reason that waiting does not solve soon.
     #[error("Workers KV refuses the value for now. It is stored as version {version} and is tried again.")]
     Refused {
         /// The version of the value.
@@ -50,7 +50,7 @@ pub enum NotWritten {
 }
 
 impl HttpError for NotWritten {
-    /// Each names the version that the key is at, as its `ETag`.
+    /// Each response has the key's version as its `ETag`.
     fn response(&self) -> ErrorResponse {
         let told = |status, code| ErrorResponse::new(status, code, self.to_string());
         let (told, version) = match self {
@@ -81,10 +81,10 @@ impl HttpError for NotWritten {
     }
 }
 
-/// The key's Durable Object gave no usable answer. Whether it stored a value is not known.
+/// The key's Durable Object gave no usable reply. It may or may not have stored the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterUnavailable(
-    /// What the runtime says, for the log.
+    /// The message of the runtime, for the log.
     pub String,
 );
 

@@ -2,40 +2,42 @@
 
 use super::{FailureClass, GaveUp};
 
-/// Exponential backoff with full jitter: each wait is drawn evenly from zero to a ceiling that doubles from try to try. So
-/// writers that failed together do not come back together, which waits of a fixed length would make them do.
+/// Exponential backoff with full jitter: each wait is a random time up to a ceiling, which
+/// doubles with each try. Writers that failed together then do not return together, as they
+/// would after waits of a fixed length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first wait, in milliseconds.
     pub first_ms: u32,
-    /// No ceiling is above this, in milliseconds.
+    /// The highest ceiling, in milliseconds.
     pub cap_ms: u32,
-    /// `Retry-After` is honoured up to this, in milliseconds: no server can make us wait for a day.
+    /// The longest `Retry-After` that is obeyed, in milliseconds.
     pub retry_after_cap_ms: u32,
-    /// Tries in all, the first one included.
+    /// The number of tries, including the first one.
     pub tries_max: u32,
-    /// From the start of the first try, in milliseconds; no wait begins that would end behind it.
+    /// The deadline in milliseconds from the start of the first try. No wait may end after it.
     pub deadline_ms: u64,
 }
 
 impl Backoff {
-    /// For puts to one key. Workers KV takes one a second, so writers that stand in line need short waits and many tries:
-    /// the documented five tries with waits that double without end leave most of 20 parallel writes behind ("Limits to KV
-    /// writes to the same key"). The figures are what the crate `simulation` finds.
+    /// For puts to one key. Workers KV accepts one a second, so parallel writers need short
+    /// waits and many tries. With the documented five tries, whose waits double without a limit,
+    /// most of 20 parallel writes are lost ("Limits to KV writes to the same key"). The crate
+    /// `simulation` compares such policies.
     pub const PUT: Self =
         Self { first_ms: 1000, cap_ms: 8000, retry_after_cap_ms: 30_000, tries_max: 20, deadline_ms: 60_000 };
 
-    /// For puts that nobody waits for, after the answer: the runtime ends such work 30 seconds after it.
+    /// For puts after the response. The runtime ends such work after 30 seconds.
     pub const PUT_AFTER_ANSWER: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
 
-    /// For reads that a visitor waits for: once more, nearly at once.
+    /// For reads during a request: one retry, almost at once.
     pub const READ: Self = Self { first_ms: 50, cap_ms: 50, retry_after_cap_ms: 0, tries_max: 2, deadline_ms: 5000 };
 
-    /// How long to wait after so many failed tries, in milliseconds. `left_ms` is what is left until the deadline; `random` is
-    /// drawn evenly from 0 to 1.
+    /// Returns how long to wait after this many failed tries, in milliseconds. `left_ms` is the
+    /// time until the deadline, `random` a uniformly distributed number from 0 to 1.
     ///
     /// # Errors
-    /// Says why there is no other try; never [`GaveUp::Budget`], which the caller decides.
+    /// The reason for giving up. It is never [`GaveUp::Budget`], which the caller decides.
     pub fn next_wait_ms(&self, class: FailureClass, tries: u32, left_ms: u64, random: f64) -> Result<u64, GaveUp> {
         let retry_after_ms = match class {
             FailureClass::Permanent => return Err(GaveUp::Permanent),
@@ -48,13 +50,14 @@ impl Backoff {
         }
         let wait_ms = match retry_after_ms {
             None => jittered(self.ceiling_ms(tries), random),
-            // All who were turned away together were told the same time: they are spread behind it.
+            // All clients of a rejected burst got the same time, so each adds a random wait to
+            // it.
             Some(asked_ms) => asked_ms.min(self.retry_after_cap_ms.into()) + jittered(self.first_ms, random),
         };
         if wait_ms < left_ms { Ok(wait_ms) } else { Err(GaveUp::Deadline) }
     }
 
-    /// The longest wait after so many failed tries, in milliseconds.
+    /// Returns the longest wait after this many failed tries, in milliseconds.
     #[must_use]
     pub fn ceiling_ms(&self, tries: u32) -> u32 {
         let doublings = tries.saturating_sub(1);
@@ -62,9 +65,9 @@ impl Backoff {
     }
 }
 
-/// A wait drawn evenly from zero to the ceiling.
+/// Returns a random wait up to the ceiling.
 fn jittered(ceiling_ms: u32, random: f64) -> u64 {
-    // In range by construction: a fraction of a u32.
+    // A fraction of a u32 is in range.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let wait_ms = (f64::from(ceiling_ms) * random.clamp(0.0, 1.0)) as u64;
     wait_ms

@@ -1,33 +1,34 @@
-//! How many retries an isolate may make.
+//! A limit for the retries of an isolate.
 
 use super::FailureClass;
 
-/// Tokens for retries, shared by all that one isolate tries again. While the other side fails, retries stop at about a tenth
-/// of the calls that succeed, and half a call a second: an outage is not multiplied.
+/// A token bucket for retries, shared by everything that one isolate retries. During an outage,
+/// retries stay below about a tenth of the successful calls plus half a call a second, so they
+/// do not multiply the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
     tokens: u32,
-    /// Up to when the refill is counted, in milliseconds since the Unix epoch.
+    /// The time until which tokens were refilled, in milliseconds since the Unix epoch.
     refilled_ms: u64,
 }
 
 impl Budget {
-    /// A full budget: 50 retries in an outage, or 500 where a key takes no more writes for the moment.
+    /// A full budget: 50 retries in an outage, or 500 if a key is rate limited.
     const TOKENS_MAX: u32 = 500;
-    /// A side in trouble is spared ten times as much as one that is only busy with one key.
+    /// A server in trouble is spared ten times as much as a busy key.
     const UNAVAILABLE_COST: u32 = 10;
     const RATE_LIMITED_COST: u32 = 1;
-    /// Each success gives one back, and so does every fifth of a second: a budget that was used up comes back by itself.
+    /// Each success returns one token, and so does every fifth of a second.
     const REFILL_EACH_MS: u64 = 200;
 
-    /// A full budget.
+    /// Returns a full budget.
     #[must_use]
     pub const fn new() -> Self {
         Self { tokens: Self::TOKENS_MAX, refilled_ms: 0 }
     }
 
-    /// Takes what one retry after such a failure costs; false where too little is left. `now_ms` is milliseconds since the
-    /// Unix epoch.
+    /// Spends the tokens for one retry after such a failure. Returns false if there are not
+    /// enough. `now_ms` is milliseconds since the Unix epoch.
     pub fn spend(&mut self, class: FailureClass, now_ms: u64) -> bool {
         self.refill(now_ms);
         let cost = match class {
@@ -44,7 +45,7 @@ impl Budget {
         }
     }
 
-    /// Notes a call that succeeded.
+    /// Records a successful call.
     pub fn succeeded(&mut self, now_ms: u64) {
         self.refill(now_ms);
         self.add(1);
@@ -77,7 +78,7 @@ mod tests {
     const BUSY: FailureClass = FailureClass::RateLimited { retry_after_ms: None };
     const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
 
-    /// How many retries are left, all made in the same moment.
+    /// Returns how many retries are left if all happen at once.
     fn retries(budget: &mut Budget, class: FailureClass, now_ms: u64) -> u32 {
         (0..9999).take_while(|_| budget.spend(class, now_ms)).count().try_into().unwrap()
     }

@@ -2,13 +2,14 @@
 
 use http_semantics::http_date;
 
-/// How long a server asks to be left alone, in milliseconds: whole seconds, or the time until a date in one of the three forms
-/// of RFC 9110 §5.6.7 (zero where it has passed). `None` for anything else. `now_ms` is milliseconds since the Unix epoch.
+/// Returns how long a server asks to wait, in milliseconds: whole seconds, or the time until a
+/// date in one of the three formats of RFC 9110 §5.6.7, which is zero if the date has passed.
+/// `None` for anything else. `now_ms` is milliseconds since the Unix epoch.
 #[must_use]
 pub fn retry_after_ms(field: &str, now_ms: u64) -> Option<u64> {
     let field = field.trim();
     if !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are still a number of seconds: a very long time.
+        // A number with too many digits is still a very long time.
         return Some(field.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000));
     }
     Some(http_date::parse_ms(field)?.saturating_sub(now_ms))

@@ -1,4 +1,4 @@
-//! What a run answers.
+//! The response to a run of writes.
 
 use serde::Serialize;
 
@@ -6,14 +6,14 @@ use crate::retry::GaveUp;
 pub use crate::retry::Try;
 use crate::store::StoreError;
 
-/// What became of one write, as documented: `{attempt, success, error?: {message}}`.
+/// The result of one write, as documented: `{attempt, success, error?: {message}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attempt {
     /// The number of the write, from 1.
     pub attempt: u32,
-    /// True where the write is kept: KV took it or, with `coalesce`, it is stored and KV will.
+    /// True if KV accepted the write, or if the object of `coalesce` stored it.
     pub success: bool,
-    /// Why it is not.
+    /// Why it did not succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
 }
@@ -23,20 +23,21 @@ pub struct Attempt {
 pub struct AttemptError {
     /// The runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
     pub message: String,
-    /// Why it was not tried again: `permanent`, `tries`, `deadline` or `budget`; not where it was put once on purpose.
+    /// Why there was no further try: `permanent`, `tries`, `deadline` or `budget`. Absent if
+    /// there is only one try by design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
 }
 
 impl Attempt {
-    /// The outcome of write number `attempt`, put once.
+    /// Returns the result of write number `attempt` without retries.
     #[must_use]
     pub fn new(attempt: u32, outcome: Result<(), &StoreError>) -> Self {
         let error = outcome.err().map(|error| AttemptError::new(error, None));
         Self { attempt, success: error.is_none(), error }
     }
 
-    /// The outcome of write number `attempt`, tried again until something ended that.
+    /// Returns the result of write number `attempt` with retries.
     #[must_use]
     pub fn retried(attempt: u32, outcome: &Result<(), (StoreError, GaveUp)>) -> Self {
         let error = outcome.as_ref().err().map(|(error, gave_up)| AttemptError::new(error, Some(gave_up.reason())));
@@ -50,19 +51,19 @@ impl AttemptError {
     }
 }
 
-/// What became of one write that may have been tried more than once.
+/// The result of one write with retries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetriedAttempt {
-    /// The outcome.
+    /// The result.
     #[serde(flatten)]
     pub attempt: Attempt,
-    /// Puts made for this value: none where a later value was put in its place.
+    /// The puts of this value; none if a later value replaced it.
     #[serde(serialize_with = "count")]
     pub tries: Vec<Try>,
     /// When the write began, in milliseconds from the start of the run.
     pub started_ms: u64,
-    /// When its outcome was known, in milliseconds from the start of the run.
+    /// When its result was known, in milliseconds from the start of the run.
     pub ended_ms: u64,
 }
 
@@ -70,22 +71,22 @@ fn count<S: serde::Serializer>(tries: &[Try], serializer: S) -> Result<S::Ok, S:
     tries.len().serialize(serializer)
 }
 
-/// The answer of a run with retries.
+/// The response to a run with retries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunReport {
-    /// One for each write, in the order of their numbers.
+    /// The result of each write, in the order of their numbers.
     pub attempts: Vec<RetriedAttempt>,
-    /// How many writes are kept.
+    /// How many writes succeeded.
     pub acknowledged: usize,
-    /// How many puts were made in all.
+    /// How many puts were made.
     pub puts: usize,
     /// How long the run took, in milliseconds.
     pub elapsed_ms: u64,
 }
 
 impl RunReport {
-    /// Counts the attempts.
+    /// Returns the report of these results.
     #[must_use]
     pub fn new(attempts: Vec<RetriedAttempt>, elapsed_ms: u64) -> Self {
         let acknowledged = attempts.iter().filter(|write| write.attempt.success).count();
